@@ -1,0 +1,61 @@
+//! Compiles `proto/` with protox, so that building needs cargo alone, and keeps the descriptors for reflection.
+use std::{error::Error, path::PathBuf};
+
+use prost::Message as _;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    let mut compiler = protox::Compiler::new(["proto"])?;
+    compiler.include_imports(true).include_source_info(true);
+    let mut files: Vec<_> = std::fs::read_dir("proto/parley/v1")?
+        .map(|entry| entry.map(|entry| entry.file_name()))
+        .collect::<Result<_, _>>()?;
+    files.sort();
+    for file in files {
+        compiler.open_file(PathBuf::from("parley/v1").join(file))?;
+    }
+    let bytes = compiler.encode_file_descriptor_set();
+    std::fs::write(out.join("parley_descriptor.bin"), &bytes)?;
+    let set = tonic_prost_build::FileDescriptorSet::decode(bytes.as_slice())?;
+    tonic_prost_build::configure()
+        // Cursors and the like are slices of the frame they came in, not copies.
+        .bytes(".parley.v1")
+        .extern_path(".google.rpc.Status", "::tonic_types::Status")
+        .compile_fds(set)?;
+    subscribe_by_frames();
+    // `compile_fds` prints nothing of the kind.
+    println!("cargo:rerun-if-changed=proto");
+    Ok(())
+}
+
+/// A second server for `EventsService` whose `Subscribe` sends frames: events are stored as the bytes that are sent, and
+/// the prost codec of the generated server could only encode them again.
+fn subscribe_by_frames() {
+    use tonic_build::manual::{Builder, Method, Service};
+    let method = |name: &str, route: &str, input: &str, output: &str, codec: &str| {
+        Method::builder()
+            .name(name)
+            .route_name(route)
+            .input_type(format!("crate::pb::{input}"))
+            .output_type(output)
+            .codec_path(codec)
+    };
+    let prost = "tonic_prost::ProstCodec";
+    let service = Service::builder()
+        .name("EventsService")
+        .package("parley.v1")
+        .method(
+            method("subscribe", "Subscribe", "SubscribeRequest", "crate::pb::frame::Frame", "crate::pb::frame::FrameCodec")
+                .server_streaming()
+                .build(),
+        )
+        .method(
+            method("consume", "Consume", "ConsumeRequest", "crate::pb::ConsumeResponse", prost)
+                .client_streaming()
+                .server_streaming()
+                .build(),
+        )
+        .method(method("get_log_info", "GetLogInfo", "GetLogInfoRequest", "crate::pb::GetLogInfoResponse", prost).build())
+        .build();
+    Builder::new().build_client(false).compile(&[service]);
+}

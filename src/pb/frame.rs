@@ -1,0 +1,89 @@
+//! Response messages of `Subscribe` that are put together from bytes encoded before.
+
+use bytes::{Buf, BufMut, Bytes};
+use tonic::{
+    Status,
+    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+};
+
+/// An encoded `SubscribeResponse`, in pieces. Protobuf joins fields by concatenation, so pieces that are whole
+/// fields may be put one after another. Never empty: h2 closes a connection after a hundred empty frames.
+#[derive(Debug, Default)]
+pub struct Frame {
+    pieces: Vec<Bytes>,
+}
+
+impl Frame {
+    /// Appends whole encoded fields of `SubscribeResponse`.
+    pub fn push(&mut self, piece: Bytes) {
+        if !piece.is_empty() {
+            self.pieces.push(piece);
+        }
+    }
+
+    /// The size in bytes.
+    pub fn len(&self) -> usize {
+        self.pieces.iter().map(Bytes::len).sum()
+    }
+
+    /// Whether nothing has been put in.
+    pub fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+}
+
+/// Sends [`Frame`]s as they are, and decodes requests with prost.
+#[derive(Debug)]
+pub struct FrameCodec<T, U>(std::marker::PhantomData<(T, U)>);
+
+impl<T, U> Default for FrameCodec<T, U> {
+    fn default() -> Self {
+        Self(std::marker::PhantomData)
+    }
+}
+
+impl<U: prost::Message + Default + Send + 'static> Codec for FrameCodec<Frame, U> {
+    type Encode = Frame;
+    type Decode = U;
+    type Encoder = FrameEncoder;
+    type Decoder = RequestDecoder<U>;
+
+    fn encoder(&mut self) -> Self::Encoder {
+        FrameEncoder
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        RequestDecoder(std::marker::PhantomData)
+    }
+}
+
+/// Copies the pieces of a frame into the body.
+#[derive(Debug)]
+pub struct FrameEncoder;
+
+impl Encoder for FrameEncoder {
+    type Item = Frame;
+    type Error = Status;
+
+    fn encode(&mut self, frame: Frame, dst: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        dst.reserve(frame.len());
+        for piece in frame.pieces {
+            dst.put_slice(&piece);
+        }
+        Ok(())
+    }
+}
+
+/// Decodes requests as the prost codec does.
+#[derive(Debug)]
+pub struct RequestDecoder<U>(std::marker::PhantomData<U>);
+
+impl<U: prost::Message + Default> Decoder for RequestDecoder<U> {
+    type Item = U;
+    type Error = Status;
+
+    fn decode(&mut self, src: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
+        let bytes = src.copy_to_bytes(src.remaining());
+        U::decode(bytes).map(Some).map_err(|error| Status::internal(error.to_string()))
+    }
+}

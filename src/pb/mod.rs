@@ -1,0 +1,21 @@
+//! The wire's words: the generated types and clients, and how rows become them.
+//!
+//! Names no room above it: what a row means is decided in `chat`, here it is only spelled.
+
+/// Generated from `proto/parley/v1`.
+#[allow(clippy::pedantic, clippy::all, missing_docs)]
+mod v1 {
+    tonic::include_proto!("parley.v1");
+}
+pub use v1::*;
+
+/// The server of `EventsService` that sends ready frames; see `build.rs`.
+#[allow(clippy::pedantic, clippy::all, missing_docs)]
+pub mod frames {
+    include!(concat!(env!("OUT_DIR"), "/parley.v1.EventsService.rs"));
+}
+
+/// The contract's descriptors, for reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/parley_descriptor.bin"));
+
+pub mod frame;
