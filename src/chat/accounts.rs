@@ -16,12 +16,12 @@ use crate::{
     },
     db::entity::{account, account_log, kind::AccountStatus, membership, user},
     error::{Error, Result, Rule, Violation},
+    events::kind::EventKind,
     events::{
         draft::{Change, Draft, Subject},
         log::{append, first_counters},
     },
     id::{AccountId, UserId, secret},
-    pb::EventKind,
     time::Micros,
 };
 

@@ -9,8 +9,8 @@ use crate::{
     },
     error::{Error, Result},
     events::draft::Actor,
+    events::kind::ActorType,
     id::{AccountId, InboxId, TokenId, UserId},
-    pb::ActorType,
 };
 
 /// Whom a token speaks for.

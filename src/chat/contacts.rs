@@ -25,8 +25,8 @@ use crate::{
     },
     error::{Error, Result, Rule, Violation},
     events::draft::{Change, Draft, Subject},
+    events::kind::EventKind,
     id::{AccountId, ContactId, InboxId, secret},
-    pb::EventKind,
 };
 
 /// A contact to make.

@@ -25,9 +25,13 @@ use crate::{
         joined::{Conversation, ConversationSummary, Message},
     },
     error::{Error, Result, Rule},
-    events::draft::{Change, Draft, Subject},
+    events::{
+        cursor::Cursor,
+        draft::{Actor, Change, Draft, Subject},
+        ephemeral::Typing,
+        kind::{ActorType, EventKind},
+    },
     id::{AccountId, ContactId, ConversationId, InboxId, UserId},
-    pb::{self, EventKind},
     time::Micros,
 };
 
@@ -85,6 +89,17 @@ pub enum ConversationPatch {
         /// The contact looked.
         by_contact: bool,
     },
+}
+
+/// Somebody starts or stops typing.
+#[derive(Clone, Copy, Debug)]
+pub struct NewTyping {
+    /// Starts.
+    pub typing: bool,
+    /// A private note.
+    pub private: bool,
+    /// The contact types, not the caller.
+    pub by_contact: bool,
 }
 
 /// Stores what a verb did to a conversation's row.
@@ -188,40 +203,30 @@ impl Chat {
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox.
-    pub async fn set_typing(
-        &self,
-        caller: &Caller,
-        account: AccountId,
-        id: ConversationId,
-        typing: pb::EphemeralEvent,
-        by_contact: bool,
-    ) -> Result<crate::events::cursor::Cursor> {
+    pub async fn set_typing(&self, caller: &Caller, account: AccountId, id: ConversationId, new: NewTyping) -> Result<Cursor> {
         let access = caller.write_access(account)?;
         let db = self.db.read();
-        let row = load::account(db, account).await?;
-        let conversation = load::conversation(db, &row, id).await?;
+        let conversation = load::conversation(db, &load::account(db, account).await?, id).await?;
         access.inbox(conversation.row.inbox_id)?;
-        let actor = if by_contact {
-            let contact = &conversation.contact.row;
-            pb::Actor {
-                r#type: pb::ActorType::Contact.into(),
+        let contact = &conversation.contact.row;
+        let actor = if new.by_contact {
+            Actor {
+                kind: ActorType::Contact,
                 id: contact.id.0,
                 name: contact.name.clone(),
             }
         } else {
-            let actor = caller.actor();
-            pb::Actor {
-                r#type: actor.kind.into(),
-                id: actor.id,
-                name: actor.name,
-            }
+            caller.actor()
         };
-        let event = pb::EphemeralEvent {
-            actor: Some(actor),
-            inbox_id: Some(conversation.row.inbox_id.0),
-            ..typing
+        let typing = Typing {
+            account,
+            conversation: id,
+            inbox: conversation.row.inbox_id,
+            actor,
+            typing: new.typing,
+            private: new.private,
         };
-        self.events.hub.whisper(account, event);
+        self.events.hub.whisper(&typing);
         let reach = self.events.log.reach(account).await?;
         Ok(reach.cursor(reach.head))
     }

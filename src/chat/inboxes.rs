@@ -26,8 +26,8 @@ use crate::{
     },
     error::Result,
     events::draft::{Change, Draft, Subject},
+    events::kind::EventKind,
     id::{AccountId, InboxId, Seq, secret},
-    pb::EventKind,
     time::Micros,
 };
 

@@ -25,8 +25,8 @@ use crate::{
     },
     error::{Error, Result, Rule, Violation},
     events::draft::{Change, Draft, Subject},
+    events::kind::EventKind,
     id::{AccountId, InboxId, UserId},
-    pb::EventKind,
 };
 
 /// A membership to make or change; what is none stays, or takes its default.

@@ -24,8 +24,8 @@ use crate::{
     },
     error::{Error, Result},
     events::draft::{Change, Draft, Subject},
+    events::kind::EventKind,
     id::{AccountId, ConversationId, MessageId},
-    pb::EventKind,
 };
 
 /// The text that a deleted message leaves.

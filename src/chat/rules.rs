@@ -17,7 +17,7 @@ use crate::{
         joined::{Conversation, Message, Sender},
     },
     events::draft::{Change, Draft, Subject},
-    pb::EventKind,
+    events::kind::EventKind,
     time::Micros,
 };
 

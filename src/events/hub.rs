@@ -16,6 +16,7 @@ use crate::{
     events::{
         Config,
         entry::Entry,
+        ephemeral::Typing,
         filter::Filter,
         log::{Log, Reach},
         tail::{Run, Tail},
@@ -159,10 +160,10 @@ impl Hub {
     }
 
     /// Tells the account's subscribers of something that is true for a moment.
-    pub fn whisper(&self, account: AccountId, event: pb::EphemeralEvent) {
-        if let Some(feed) = self.feed(account) {
+    pub fn whisper(&self, typing: &Typing) {
+        if let Some(feed) = self.feed(typing.account) {
             // An error means that nobody listens.
-            let _ = feed.ephemeral.send(Arc::new(event));
+            let _ = feed.ephemeral.send(Arc::new(typing.into()));
         }
     }
 
