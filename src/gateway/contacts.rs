@@ -187,6 +187,9 @@ async fn update(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json!({ "payload": json::contact::with_sessions(&contact) })))
 }
 
+/// Puts a text into a contact; none clears it.
+type PutText = fn(&mut pb::Contact, Option<String>);
+
 /// What was sent; attributes are merged into those there are, key by key.
 fn patch(fields: &mut Fields<'_>) -> (pb::Contact, Vec<String>) {
     let mut mask = Vec::new();
@@ -194,7 +197,7 @@ fn patch(fields: &mut Fields<'_>) -> (pb::Contact, Vec<String>) {
         id: fields.path_id("contact_id"),
         ..Default::default()
     };
-    let texts: [(&str, fn(&mut pb::Contact, Option<String>)); 4] = [
+    let texts: [(&str, PutText); 4] = [
         ("name", |contact, it| contact.name = it.unwrap_or_default()),
         ("email", |contact, it| contact.email = it),
         ("phone_number", |contact, it| contact.phone_number = it),

@@ -64,7 +64,7 @@ pub async fn update(call: Call, params: Params) -> Answer {
         return conversations::read(&call, &fields).await;
     }
     let conversation = set_priority(&call, &mut fields).await?;
-    conversations::answer(conversation)
+    Ok(conversations::answer(conversation))
 }
 
 async fn toggle_priority(call: Call, params: Params) -> Answer {
@@ -116,13 +116,12 @@ async fn update_last_seen(call: Call, params: Params) -> Answer {
         conversation_id: fields.path_id("conversation_id"),
         by_contact: false,
     };
-    conversations::answer(
-        call.conversations()
-            .mark_conversation_seen(call.request(request))
-            .await?
-            .into_inner()
-            .conversation,
-    )
+    let seen = call
+        .conversations()
+        .mark_conversation_seen(call.request(request))
+        .await?
+        .into_inner();
+    Ok(conversations::answer(seen.conversation))
 }
 
 async fn set_custom_attributes(call: Call, params: Params) -> Answer {

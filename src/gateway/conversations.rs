@@ -1,6 +1,6 @@
 //! Conversations: making and reading them.
 
-use axum::{Router, http::Uri, routing::get};
+use axum::{Router, http::Uri, response::Response, routing::get};
 use prost_types::{Struct, Value, value::Kind};
 use tonic::service::Routes;
 
@@ -54,7 +54,7 @@ async fn create(call: Call, params: Params) -> Answer {
     };
     call.admit(request.account_id, fields.verdict()).await?;
     let made = call.conversations().create_conversation(call.request(request)).await?.into_inner();
-    answer(made.conversation)
+    Ok(answer(made.conversation))
 }
 
 /// The attributes sent; a `referer` that is no URL becomes null.
@@ -88,21 +88,13 @@ pub async fn read(call: &Call, fields: &Fields<'_>) -> Answer {
         account_id: fields.account(),
         conversation_id: fields.path_id("conversation_id"),
     };
-    answer(
-        call.conversations()
-            .get_conversation(call.request(request))
-            .await?
-            .into_inner()
-            .conversation,
-    )
+    let found = call.conversations().get_conversation(call.request(request)).await?.into_inner();
+    Ok(answer(found.conversation))
 }
 
 /// 200 with the conversation.
-///
-/// # Errors
-/// None; the type is that of handlers.
-pub fn answer(conversation: Option<pb::Conversation>) -> Answer {
-    Ok(json::ok(&json::conversation::conversation(&conversation.unwrap_or_default())))
+pub fn answer(conversation: Option<pb::Conversation>) -> Response {
+    json::ok(&json::conversation::conversation(&conversation.unwrap_or_default()))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Inboxes. Those with an API channel are the only kind.
 
-use axum::{Router, routing::get};
+use axum::{Router, response::Response, routing::get};
 use prost_types::FieldMask;
 use serde_json::{Map, Value as Json, json};
 use tonic::service::Routes;
@@ -40,11 +40,12 @@ async fn show(call: Call, params: Params) -> Answer {
 
 async fn read(call: &Call, account_id: i64, inbox_id: i64) -> Answer {
     let request = pb::GetInboxRequest { account_id, inbox_id };
-    answer(call.inboxes().get_inbox(call.request(request)).await?.into_inner().inbox)
+    let found = call.inboxes().get_inbox(call.request(request)).await?.into_inner();
+    Ok(answer(found.inbox))
 }
 
-fn answer(inbox: Option<pb::Inbox>) -> Answer {
-    Ok(json::ok(&json::inbox::inbox(&inbox.unwrap_or_default())))
+fn answer(inbox: Option<pb::Inbox>) -> Response {
+    json::ok(&json::inbox::inbox(&inbox.unwrap_or_default()))
 }
 
 async fn create(call: Call, mut params: Params) -> Answer {
@@ -70,7 +71,8 @@ async fn create(call: Call, mut params: Params) -> Answer {
         inbox: Some(inbox),
         inbox_defaults: false,
     };
-    answer(call.inboxes().create_inbox(call.request(request)).await?.into_inner().inbox)
+    let made = call.inboxes().create_inbox(call.request(request)).await?.into_inner();
+    Ok(answer(made.inbox))
 }
 
 fn is_api(fields: &Fields<'_>) -> bool {
@@ -99,7 +101,8 @@ async fn update(call: Call, mut params: Params) -> Answer {
         }),
         update_mask: Some(FieldMask { paths: patch.mask }),
     };
-    answer(call.inboxes().update_inbox(call.request(request)).await?.into_inner().inbox)
+    let changed = call.inboxes().update_inbox(call.request(request)).await?.into_inner();
+    Ok(answer(changed.inbox))
 }
 
 async fn delete(call: Call, params: Params) -> Answer {
@@ -124,6 +127,9 @@ fn null_texts(params: &mut Params) {
     }
 }
 
+/// Puts a value into an inbox.
+type Put<T> = fn(&mut pb::Inbox, T);
+
 /// Values of an inbox and which of them were sent.
 #[derive(Default)]
 struct Patch {
@@ -140,50 +146,38 @@ impl Patch {
         }
     }
 
-    /// A text that null clears.
-    fn text(fields: &mut Fields<'_>, key: &str) -> Option<Option<String>> {
-        fields.given(key).then(|| fields.text(key))
-    }
-
     fn settings(&mut self, fields: &mut Fields<'_>) {
-        self.take("name", Self::text(fields, "name"), |inbox, it| inbox.name = it.unwrap_or_default());
-        self.take("greeting_message", Self::text(fields, "greeting_message"), |inbox, it| {
-            inbox.greeting_message = it
-        });
-        self.take("out_of_office_message", Self::text(fields, "out_of_office_message"), |inbox, it| {
-            inbox.out_of_office_message = it;
-        });
-        self.take("business_name", Self::text(fields, "business_name"), |inbox, it| {
-            inbox.business_name = it
-        });
-        self.take("timezone", fields.text("timezone"), |inbox, it| inbox.timezone = it);
-        self.take(
-            "portal_id",
-            fields.given("portal_id").then(|| fields.id("portal_id")),
-            |inbox, it| inbox.portal_id = it,
-        );
-        self.take(
-            "sender_name_type",
-            fields.choice("sender_name_type", &SENDER_NAME_TYPES),
-            |inbox, it| {
-                inbox.set_sender_name_type(it);
-            },
-        );
-        self.take("csat_config", csat_config(fields), |inbox, it| inbox.csat_config = Some(it));
-        let flags: [(&str, fn(&mut pb::Inbox, bool)); 7] = [
+        // Null clears these.
+        let texts: [(&str, Put<Option<String>>); 4] = [
+            ("name", |inbox, it| inbox.name = it.unwrap_or_default()),
+            ("greeting_message", |inbox, it| inbox.greeting_message = it),
+            ("out_of_office_message", |inbox, it| inbox.out_of_office_message = it),
+            ("business_name", |inbox, it| inbox.business_name = it),
+        ];
+        for (key, put) in texts {
+            let text = fields.text(key);
+            self.take(key, fields.given(key).then_some(text), put);
+        }
+        let flags: [(&str, Put<bool>); 7] = [
             ("greeting_enabled", |inbox, it| inbox.greeting_enabled = it),
             ("working_hours_enabled", |inbox, it| inbox.working_hours_enabled = it),
             ("enable_email_collect", |inbox, it| inbox.enable_email_collect = it),
             ("csat_survey_enabled", |inbox, it| inbox.csat_survey_enabled = it),
             ("enable_auto_assignment", |inbox, it| inbox.enable_auto_assignment = it),
             ("allow_messages_after_resolved", |inbox, it| {
-                inbox.allow_messages_after_resolved = it
+                inbox.allow_messages_after_resolved = it;
             }),
             ("lock_to_single_conversation", |inbox, it| inbox.lock_to_single_conversation = it),
         ];
         for (key, put) in flags {
             self.take(key, fields.flag(key), put);
         }
+        self.take("timezone", fields.text("timezone"), |inbox, it| inbox.timezone = it);
+        let portal_id = fields.given("portal_id").then(|| fields.id("portal_id"));
+        self.take("portal_id", portal_id, |inbox, it| inbox.portal_id = it);
+        let sender_name_type = fields.choice("sender_name_type", &SENDER_NAME_TYPES);
+        self.take("sender_name_type", sender_name_type, pb::Inbox::set_sender_name_type);
+        self.take("csat_config", csat_config(fields), |inbox, it| inbox.csat_config = Some(it));
         self.channel(fields);
     }
 
@@ -280,8 +274,8 @@ mod tests {
             [
                 "name",
                 "greeting_message",
-                "csat_config",
                 "greeting_enabled",
+                "csat_config",
                 "api_channel.webhook_url",
                 "api_channel.hmac_mandatory",
                 "working_hours",

@@ -1,6 +1,6 @@
 //! Messages of a conversation.
 
-use axum::{Router, routing::get};
+use axum::{Router, response::Response, routing::get};
 use tonic::service::Routes;
 
 use super::{
@@ -49,11 +49,12 @@ async fn create(call: Call, params: Params) -> Answer {
     };
     call.admit(request.account_id, fields.message_verdict()).await?;
     let made = call.messages().create_message(call.request(request)).await;
-    answer(made.map_err(|status| Failure::of_message(&status))?.into_inner().message)
+    let made = made.map_err(|status| Failure::of_message(&status))?.into_inner();
+    Ok(answer(made.message))
 }
 
-fn answer(message: Option<pb::Message>) -> Answer {
-    Ok(json::ok(&json::message::message(&message.unwrap_or_default())))
+fn answer(message: Option<pb::Message>) -> Response {
+    json::ok(&json::message::message(&message.unwrap_or_default()))
 }
 
 async fn update(call: Call, params: Params) -> Answer {
@@ -73,7 +74,8 @@ async fn update(call: Call, params: Params) -> Answer {
     };
     call.admit(request.account_id, fields.verdict()).await?;
     let changed = call.messages().update_message(call.request(request)).await;
-    answer(changed.map_err(|status| Failure::of_message_status(&status))?.into_inner().message)
+    let changed = changed.map_err(|status| Failure::of_message_status(&status))?.into_inner();
+    Ok(answer(changed.message))
 }
 
 fn status(fields: &Fields<'_>) -> Option<pb::MessageStatus> {
@@ -87,7 +89,8 @@ async fn read(call: &Call, fields: &Fields<'_>) -> Answer {
         conversation_id: fields.path_id("conversation_id"),
         message_id: fields.path_id("message_id"),
     };
-    answer(call.messages().get_message(call.request(request)).await?.into_inner().message)
+    let found = call.messages().get_message(call.request(request)).await?.into_inner();
+    Ok(answer(found.message))
 }
 
 async fn delete(call: Call, params: Params) -> Answer {
@@ -98,5 +101,6 @@ async fn delete(call: Call, params: Params) -> Answer {
         conversation_id: fields.path_id("conversation_id"),
         message_id: fields.path_id("message_id"),
     };
-    answer(call.messages().delete_message(call.request(request)).await?.into_inner().message)
+    let deleted = call.messages().delete_message(call.request(request)).await?.into_inner();
+    Ok(answer(deleted.message))
 }

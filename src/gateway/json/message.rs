@@ -271,7 +271,7 @@ mod tests {
         let json = message_event(&message, &conversation);
         assert_eq!(json["sender"]["identifier"], "crm-77");
         assert_eq!((&json["sender_type"], &json["sender_id"]), (&json!("Contact"), &json!(41)));
-        assert_eq!(json["updated_at"].as_str().map(|at| at.ends_with(".007Z")), Some(true));
+        assert!(json["updated_at"].to_string().contains(".007Z"));
         assert_eq!(
             json["conversation"],
             json!({"assignee_id": null, "unread_count": 10, "last_activity_at": 0, "contact_inbox": {"source_id": "5f0c"}})
