@@ -301,6 +301,16 @@ mod tests {
             prop_assert!(inexact.is_empty() || (bits > 53 && number.trailing_zeros() < bits - 53));
         }
 
+        /// What is no number out of reach is read as `serde_json` reads it, or refused where it refuses.
+        #[test]
+        fn agrees_with_serde_json(text in r#"([\[\]{},:"0-9eE.+ \\é-]|true|null|"a":|\[\]|1){0,12}"#) {
+            match (parse(&text), serde_json::from_str::<Json>(&text)) {
+                (Ok((_, inexact)), _) if !inexact.is_empty() => {}
+                (Ok(_), Ok(_)) | (Err(Malformed), Err(_)) => {}
+                (ours, theirs) => prop_assert!(false, "{ours:?} {theirs:?}"),
+            }
+        }
+
         #[test]
         fn texts_come_through(text in any::<String>()) {
             let (value, _) = parse(&serde_json::to_string(&text).unwrap()).unwrap();

@@ -30,10 +30,17 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Reads the object in `key`, if one is there.
-    pub fn inside(&self, key: &str) -> Option<Fields<'a>> {
+    /// Reads the object in `key`, if one with anything in it is there. Something else than an object is wrong.
+    pub fn inside(&mut self, key: &str) -> Option<Fields<'a>> {
+        if !self.filled(key) {
+            return None;
+        }
+        let Some(Json::Object(map)) = self.map.get(key) else {
+            self.complaints.push(Complaint::new(key, "must be an object"));
+            return None;
+        };
         Some(Fields {
-            map: self.map.get(key)?.as_object()?,
+            map,
             params: self.params,
             prefix: format!("{}{key}.", self.prefix),
             complaints: Vec::new(),
@@ -87,13 +94,14 @@ impl<'a> Fields<'a> {
         self.map.contains_key(key)
     }
 
-    /// Whether the key was sent with something in it: not null, and not blank.
+    /// Whether the key was sent with something in it: not null, not false, and not blank.
     pub fn filled(&self, key: &str) -> bool {
         match self.map.get(key) {
-            None | Some(Json::Null) => false,
+            None | Some(Json::Null | Json::Bool(false)) => false,
             Some(Json::String(text)) => !text.trim().is_empty(),
             Some(Json::Array(items)) => !items.is_empty(),
-            Some(_) => true,
+            Some(Json::Object(map)) => !map.is_empty(),
+            Some(Json::Number(_) | Json::Bool(true)) => true,
         }
     }
 

@@ -23,14 +23,20 @@ pub fn routes() -> Router<Routes> {
 }
 
 async fn list(call: Call, params: Params) -> Answer {
-    let request = pb::ListInboxesRequest {
+    let mut request = pb::ListInboxesRequest {
         account_id: params.fields().account(),
         ..Default::default()
     };
-    let list = call.inboxes().list_inboxes(call.request(request)).await?.into_inner();
-    Ok(json::ok(
-        &json!({ "payload": list.inboxes.iter().map(json::inbox::inbox).collect::<Vec<_>>() }),
-    ))
+    let mut inboxes = Vec::new();
+    // The contract knows no pages of inboxes.
+    loop {
+        let page = call.inboxes().list_inboxes(call.request(request.clone())).await?.into_inner();
+        inboxes.extend(page.inboxes.iter().map(json::inbox::inbox));
+        if page.next_page_token.is_empty() {
+            return Ok(json::ok(&json!({ "payload": inboxes })));
+        }
+        request.page_token = page.next_page_token;
+    }
 }
 
 async fn show(call: Call, params: Params) -> Answer {
@@ -61,7 +67,7 @@ async fn create(call: Call, mut params: Params) -> Answer {
         enable_email_collect: fields.flag("enable_email_collect").unwrap_or(true),
         allow_messages_after_resolved: fields.flag("allow_messages_after_resolved").unwrap_or(true),
         // A channel of another kind is none, and the service says that it must be there.
-        channel: inbox.channel.filter(|_| is_api(&fields)),
+        channel: inbox.channel.filter(|_| is_api(&params)),
         ..inbox
     };
     call.admit(account_id, fields.verdict()).await?;
@@ -75,10 +81,12 @@ async fn create(call: Call, mut params: Params) -> Answer {
     Ok(answer(made.inbox))
 }
 
-fn is_api(fields: &Fields<'_>) -> bool {
-    fields
-        .inside("channel")
-        .is_some_and(|channel| channel.raw("type") == Some(&json!("api")))
+fn is_api(params: &Params) -> bool {
+    params
+        .map
+        .get("channel")
+        .and_then(|channel| channel.get("type"))
+        .is_some_and(|kind| kind == "api")
 }
 
 async fn update(call: Call, mut params: Params) -> Answer {
@@ -87,6 +95,7 @@ async fn update(call: Call, mut params: Params) -> Answer {
     let (account_id, inbox_id) = (fields.account(), fields.path_id("inbox_id"));
     let mut patch = Patch::default();
     patch.settings(&mut fields);
+    patch.inbox.csat_config = patch.inbox.csat_config.map(filled_in);
     patch.week(&mut fields);
     call.admit(account_id, fields.verdict()).await?;
     if patch.mask.is_empty() {
@@ -177,7 +186,8 @@ impl Patch {
         self.take("portal_id", portal_id, |inbox, it| inbox.portal_id = it);
         let sender_name_type = fields.choice("sender_name_type", &SENDER_NAME_TYPES);
         self.take("sender_name_type", sender_name_type, pb::Inbox::set_sender_name_type);
-        self.take("csat_config", csat_config(fields), |inbox, it| inbox.csat_config = Some(it));
+        let csat_config = fields.object("csat_config").filter(|config| !config.fields.is_empty());
+        self.take("csat_config", csat_config, |inbox, it| inbox.csat_config = Some(it));
         self.channel(fields);
     }
 
@@ -233,9 +243,8 @@ fn day(day: &Map<String, Json>) -> pb::WorkingHours {
     }
 }
 
-/// The survey's settings, with what the product fills in where something was sent.
-fn csat_config(fields: &mut Fields<'_>) -> Option<prost_types::Struct> {
-    let mut config = fields.object("csat_config").filter(|config| !config.fields.is_empty())?;
+/// The survey's settings, with what the product fills in when they change.
+fn filled_in(mut config: prost_types::Struct) -> prost_types::Struct {
     for (key, value) in [
         ("display_type", json!("emoji")),
         ("message", json!("")),
@@ -243,7 +252,7 @@ fn csat_config(fields: &mut Fields<'_>) -> Option<prost_types::Struct> {
     ] {
         config.fields.entry(key.to_owned()).or_insert_with(|| attributes::to_value(&value));
     }
-    Some(config)
+    config
 }
 
 #[cfg(test)]
@@ -284,7 +293,7 @@ mod tests {
         assert_eq!((patch.inbox.greeting_message, patch.inbox.greeting_enabled), (None, false));
         assert_eq!(patch.inbox.working_hours[0].open_minutes, Some(30));
         assert_eq!(
-            attributes::object(patch.inbox.csat_config.as_ref()),
+            attributes::object(patch.inbox.csat_config.map(filled_in).as_ref()),
             json!({"display_type": "emoji", "message": "How was it?", "survey_rules": {"operator": "contains", "values": []}})
         );
     }

@@ -62,7 +62,8 @@ impl Params {
             .map_err(|rejection| Failure::fault(rejection.into_response().status()))?;
         while let Some(mut part) = parts.next_field().await.map_err(|error| Failure::fault(error.status()))? {
             let name = part.name().unwrap_or_default().to_owned();
-            if part.file_name().is_some() {
+            // A file field left empty carries an empty name.
+            if part.file_name().is_some_and(|file| !file.is_empty()) {
                 while part.chunk().await.map_err(|error| Failure::fault(error.status()))?.is_some() {}
                 let field = name.split('[').next().unwrap_or_default();
                 self.files.insert(field.to_owned());
