@@ -1,4 +1,9 @@
 //! Parley: customer conversations as a gRPC service with a durable, ordered, resumable event stream.
+//!
+//! The rooms, from the top: [`server`] builds and drains everything. [`gateway`] is the foreign door, Chatwoot's JSON, and a
+//! client of [`api`], our own door. [`chat`] holds the verbs and their rules, [`events`] what happened, in order, [`pb`] the
+//! wire's words, [`db`] the rows. The ground below: [`config`], [`telemetry`], [`error`], [`id`], [`time`]. Arrows point
+//! down only; a test checks it. `ARCHITECTURE.md` is the map.
 
 #![forbid(unsafe_code)]
 
@@ -7,6 +12,7 @@ pub mod chat;
 pub mod db;
 pub mod error;
 pub mod events;
+pub mod gateway;
 pub mod id;
 pub mod pb;
 pub mod time;
