@@ -3,11 +3,13 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
+pub mod cli;
 pub mod config;
 pub mod db;
 pub mod error;
 pub mod events;
 pub mod id;
 pub mod pb;
+pub mod server;
 pub mod telemetry;
 pub mod time;
