@@ -48,8 +48,7 @@ enum Command {
 /// The flags that go over environment and file.
 #[derive(Debug, Default, Args)]
 pub(crate) struct Settings {
-    /// A TOML file with settings [env: PARLEY_CONFIG]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help = "A TOML file with settings [env: PARLEY_CONFIG]")]
     config: Option<PathBuf>,
     /// Where gRPC listens, host:port
     #[arg(long, value_name = "ADDR")]
@@ -60,8 +59,7 @@ pub(crate) struct Settings {
     /// Where the operators' port listens, host:port
     #[arg(long, value_name = "ADDR")]
     admin_addr: Option<String>,
-    /// sqlite://FILE?mode=rwc or postgres://…
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", help = "sqlite://FILE?mode=rwc or postgres://…")]
     database_url: Option<String>,
     /// Any other setting, such as writer.lanes=4; may be repeated
     #[arg(long, value_name = "TABLE.KEY=VALUE", value_parser = key_and_value)]
