@@ -1,6 +1,13 @@
 //! The verbs and their rules: what may be done, and what follows from it. Knows neither gRPC nor JSON bodies.
 
-use crate::{db::Database, events::Events};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
+
+use crate::{
+    db::{Database, entity::idempotency_key},
+    error::Result,
+    events::Events,
+    time::Micros,
+};
 
 pub mod accounts;
 pub mod bootstrap;
@@ -42,4 +49,17 @@ impl Chat {
             tokens,
         }
     }
+}
+
+/// Forgets the answers to requests that are older than `keep`, and says how many.
+///
+/// # Errors
+/// When the database fails.
+pub async fn forget_keys(db: &Database, keep: std::time::Duration) -> Result<u64> {
+    let before = Micros::now().minus(keep);
+    let gone = idempotency_key::Entity::delete_many()
+        .filter(idempotency_key::Column::CreatedAt.lt(before))
+        .exec(db.write())
+        .await?;
+    Ok(gone.rows_affected)
 }

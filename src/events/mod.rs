@@ -31,8 +31,6 @@ pub struct Config {
     pub poll_interval: Duration,
     /// How often a bookmark comes when the subscriber does not say.
     pub default_heartbeat: Duration,
-    /// How long a reader may take nothing while there is something to take.
-    pub stall_timeout: Duration,
     /// Streams that may be open at once.
     pub max_streams: usize,
 }
