@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sea_orm::DbErr;
+use sea_orm::{DbErr, RuntimeErr};
 
 use crate::id::{AccountId, Epoch, Seq};
 
@@ -174,15 +174,40 @@ impl Error {
     }
 }
 
+/// What a lost connection, a server that stops or starts, or a lock that was lost may be answered with: try again.
+const TRY_AGAIN: [&str; 7] = ["57P01", "57P02", "57P03", "40001", "40P01", "53300", "25006"];
+
 impl From<DbErr> for Error {
     fn from(error: DbErr) -> Self {
-        match error {
-            DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => Self::Unavailable {
+        let away = match &error {
+            DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => true,
+            DbErr::Exec(RuntimeErr::SqlxError(source)) | DbErr::Query(RuntimeErr::SqlxError(source)) => is_away(source),
+            _ => false,
+        };
+        if away {
+            tracing::warn!(%error, "the database was away; the caller may try again");
+            return Self::Unavailable {
                 reason: "the database cannot be reached",
                 retry_after: Duration::from_secs(1),
-            },
-            other => Self::Database(Arc::new(other)),
+            };
         }
+        Self::Database(Arc::new(error))
+    }
+}
+
+fn is_away(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
+        // Class 08 is the connection's.
+        sqlx::Error::Database(database) => database
+            .code()
+            .is_some_and(|code| code.starts_with("08") || TRY_AGAIN.contains(&code.as_ref())),
+        _ => false,
     }
 }
 

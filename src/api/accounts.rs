@@ -32,15 +32,6 @@ pub(super) fn mask(fields: &mut Fields, mask: Option<prost_types::FieldMask>) ->
     paths
 }
 
-/// A path that cannot be changed.
-pub(super) fn unknown_path(fields: &mut Fields, path: &str) {
-    fields.refuse(
-        "update_mask",
-        Rule::Unknown,
-        format!("must name fields that can be changed, which {path} is not"),
-    );
-}
-
 fn locale(fields: &mut Fields, field: &str, locale: &str) {
     let tag = locale
         .bytes()
@@ -78,12 +69,12 @@ impl AccountsService for Api {
         fields.required("name", &asked.name, SHORT);
         let language = if asked.locale.is_empty() { "en" } else { &asked.locale };
         locale(&mut fields, "locale", language);
-        fields.done()?;
         let respond = |row: &_, cursor| pb::CreateAccountResponse {
             account: Some(pb::Account::from(row)),
             cursor,
         };
-        let call = change(&request, NO_ACCOUNT, &asked.request_id, respond)?;
+        let call = change(&mut fields, &request, NO_ACCOUNT, respond)?;
+        fields.done()?;
         answered(
             self.chat.create_account(call, asked.name.clone(), language.to_owned()).await?,
             respond,
@@ -121,8 +112,8 @@ impl AccountsService for Api {
             account: Some(pb::Account::from(row)),
             cursor,
         };
-        let call = change(&request, AccountId(account.id), &asked.request_id, respond)?;
         let mut fields = Fields::default();
+        let call = change(&mut fields, &request, AccountId(account.id), respond)?;
         let mut patch = AccountPatch::default();
         for path in mask(&mut fields, asked.update_mask.clone()) {
             match path.as_str() {
@@ -139,7 +130,7 @@ impl AccountsService for Api {
                         .kind::<pb::AccountStatus>("account.status", account.status)
                         .and_then(pb::AccountStatus::to_row);
                 }
-                other => unknown_path(&mut fields, other),
+                other => fields.unknown_path(other),
             }
         }
         fields.done()?;
@@ -156,12 +147,12 @@ impl AccountsService for Api {
             fields.refuse("email", Rule::Required, "must be given");
         }
         let display_name = fields.optional("display_name", asked.display_name.clone(), SHORT);
-        fields.done()?;
         let respond = |row: &_, cursor| pb::CreateUserResponse {
             user: Some(pb::User::from(row)),
             cursor,
         };
-        let call = change(&request, NO_ACCOUNT, &asked.request_id, respond)?;
+        let call = change(&mut fields, &request, NO_ACCOUNT, respond)?;
+        fields.done()?;
         let new = NewUser {
             name: asked.name.clone(),
             email: email.unwrap_or_default(),
@@ -184,8 +175,8 @@ impl AccountsService for Api {
             user: Some(pb::User::from(row)),
             cursor,
         };
-        let call = change(&request, NO_ACCOUNT, &asked.request_id, respond)?;
         let mut fields = Fields::default();
+        let call = change(&mut fields, &request, NO_ACCOUNT, respond)?;
         let patch = user_patch(&mut fields, &user, asked.update_mask.clone());
         fields.done()?;
         answered(self.chat.update_user(call, UserId(user.id), patch).await?, respond)
@@ -203,12 +194,12 @@ impl AccountsService for Api {
         if asked.role == 0 {
             fields.refuse("role", Rule::Required, "must be agent or administrator");
         }
-        fields.done()?;
         let respond = |agent: &_, cursor: Bytes| pb::CreateMembershipResponse {
             agent: Some(pb::Agent::from(agent)),
             cursor,
         };
-        let call = change(&request, AccountId(asked.account_id), &asked.request_id, respond)?;
+        let call = change(&mut fields, &request, AccountId(asked.account_id), respond)?;
+        fields.done()?;
         answered(self.chat.create_membership(call, user, new).await?, respond)
     }
 
@@ -220,12 +211,12 @@ impl AccountsService for Api {
         caller(&request)?.administer_or_platform(AccountId(asked.account_id))?;
         let mut fields = Fields::default();
         let patch = membership(&mut fields, asked.role, asked.availability, asked.auto_offline);
-        fields.done()?;
         let respond = |agent: &_, cursor: Bytes| pb::UpdateMembershipResponse {
             agent: Some(pb::Agent::from(agent)),
             cursor,
         };
-        let call = change(&request, AccountId(asked.account_id), &asked.request_id, respond)?;
+        let call = change(&mut fields, &request, AccountId(asked.account_id), respond)?;
+        fields.done()?;
         answered(self.chat.update_membership(call, UserId(asked.user_id), patch).await?, respond)
     }
 
@@ -235,7 +226,9 @@ impl AccountsService for Api {
     ) -> Result<Response<pb::DeleteMembershipResponse>, Status> {
         let asked = request.get_ref();
         let respond = |(): &(), cursor: Bytes| pb::DeleteMembershipResponse { cursor };
-        let call = change(&request, AccountId(asked.account_id), &asked.request_id, respond)?;
+        let mut fields = Fields::default();
+        let call = change(&mut fields, &request, AccountId(asked.account_id), respond)?;
+        fields.done()?;
         answered(self.chat.delete_membership(call, UserId(asked.user_id)).await?, respond)
     }
 
@@ -306,7 +299,7 @@ fn user_patch(fields: &mut Fields, user: &pb::User, paths: Option<prost_types::F
                 "message_signature" => {
                     patch.message_signature = Some(fields.optional("message_signature", user.message_signature.clone(), 20_000));
                 }
-                other => unknown_path(fields, other),
+                other => fields.unknown_path(other),
             }
         }
         patch

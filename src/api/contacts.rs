@@ -6,17 +6,17 @@ use tonic::{Request, Response, Status};
 
 use super::{
     Api,
-    accounts::{mask, unknown_path},
+    accounts::mask,
     answered, caller, change,
     fields::{Fields, SHORT},
     page, required,
 };
 use crate::{
+    chat::joined::{ContactSessions, Session},
     chat::{
         contact_list::{ContactOrder, ContactQuery},
         contacts::{AttributesPatch, ContactPatch, CreatedContact, NewContact},
     },
-    db::joined::{ContactSessions, Session},
     error::{Result, Rule},
     id::{AccountId, ContactId, InboxId},
     pb::{self, contacts_service_server::ContactsService},
@@ -30,9 +30,9 @@ impl ContactsService for Api {
     async fn create_contact(&self, request: Request<pb::CreateContactRequest>) -> Result<Response<pb::CreateContactResponse>, Status> {
         let account = AccountId(request.get_ref().account_id);
         caller(&request)?.write_access(account)?;
-        let call = change(&request, account, &request.get_ref().request_id, created)?;
-        let asked = request.into_inner();
         let mut fields = Fields::default();
+        let call = change(&mut fields, &request, account, created)?;
+        let asked = request.into_inner();
         fields.text("name", &asked.name, SHORT);
         fields.url("avatar_url", &asked.avatar_url, URL);
         let source_id = fields.optional("source_id", asked.source_id, SHORT);
@@ -128,11 +128,11 @@ impl ContactsService for Api {
     async fn update_contact(&self, request: Request<pb::UpdateContactRequest>) -> Result<Response<pb::UpdateContactResponse>, Status> {
         let account = AccountId(request.get_ref().account_id);
         caller(&request)?.write_access(account)?;
-        let call = change(&request, account, &request.get_ref().request_id, updated)?;
+        let mut fields = Fields::default();
+        let call = change(&mut fields, &request, account, updated)?;
         let asked = request.into_inner();
         let contact = required("contact", asked.contact)?;
         let id = ContactId(contact.id);
-        let mut fields = Fields::default();
         let paths = mask(&mut fields, asked.update_mask);
         let patch = fields.within("contact", |fields| patch(fields, &contact, paths));
         fields.done()?;
@@ -142,7 +142,9 @@ impl ContactsService for Api {
     async fn delete_contact(&self, request: Request<pb::DeleteContactRequest>) -> Result<Response<pb::DeleteContactResponse>, Status> {
         let asked = request.get_ref();
         let respond = |(): &(), cursor: Bytes| pb::DeleteContactResponse { cursor };
-        let call = change(&request, AccountId(asked.account_id), &asked.request_id, respond)?;
+        let mut fields = Fields::default();
+        let call = change(&mut fields, &request, AccountId(asked.account_id), respond)?;
+        fields.done()?;
         answered(self.chat.delete_contact(call, ContactId(asked.contact_id)).await?, respond)
     }
 
@@ -152,9 +154,9 @@ impl ContactsService for Api {
     ) -> Result<Response<pb::CreateContactSessionResponse>, Status> {
         let account = AccountId(request.get_ref().account_id);
         caller(&request)?.write_access(account)?;
-        let call = change(&request, account, &request.get_ref().request_id, session)?;
-        let asked = request.into_inner();
         let mut fields = Fields::default();
+        let call = change(&mut fields, &request, account, session)?;
+        let asked = request.into_inner();
         let source_id = fields.optional("source_id", asked.source_id, SHORT);
         fields.done()?;
         let (contact, inbox) = (ContactId(asked.contact_id), InboxId(asked.inbox_id));
@@ -258,7 +260,7 @@ fn patch(fields: &mut Fields, contact: &pb::Contact, paths: Vec<String>) -> Cont
             ) {
                 (Some(key), _) => one(&mut patch.additional_attributes, &additional, key),
                 (_, Some(key)) => one(&mut patch.custom_attributes, &custom, key),
-                _ => unknown_path(fields, other),
+                _ => fields.unknown_path(other),
             },
         }
     }

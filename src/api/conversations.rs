@@ -11,11 +11,12 @@ use super::{
     page,
 };
 use crate::{
+    chat::joined::ConversationSummary,
+    chat::kind::ConversationStatus,
     chat::{
         conversation_list::{Assigned, ConversationOrder, ConversationQuery, Counts},
         conversations::{ConversationPatch, CreatedConversation, NewConversation},
     },
-    db::{entity::kind::ConversationStatus, joined::ConversationSummary},
     error::{Result, Rule},
     id::{AccountId, ContactId, ConversationId, InboxId, UserId},
     pb::{self, conversations_service_server::ConversationsService},
@@ -31,8 +32,8 @@ macro_rules! patched {
             conversation: Some(pb::Conversation::from(summary)),
             cursor,
         };
-        let call = change(&$request, account, &$asked.request_id, respond)?;
         let mut $fields = Fields::default();
+        let call = change(&mut $fields, &$request, account, respond)?;
         let patch = $patch;
         $fields.done()?;
         answered(
@@ -59,9 +60,9 @@ impl ConversationsService for Api {
     ) -> Result<Response<pb::CreateConversationResponse>, Status> {
         let account = AccountId(request.get_ref().account_id);
         caller(&request)?.write_access(account)?;
-        let call = change(&request, account, &request.get_ref().request_id, created)?;
-        let asked = request.into_inner();
         let mut fields = Fields::default();
+        let call = change(&mut fields, &request, account, created)?;
+        let asked = request.into_inner();
         let source_id = fields.optional("source_id", asked.source_id, SHORT);
         if source_id.is_none() && (asked.inbox_id.is_none() || asked.contact_id.is_none()) {
             fields.refuse("source_id", Rule::Required, "must be given unless inbox_id and contact_id both are");

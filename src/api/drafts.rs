@@ -5,8 +5,8 @@ use serde_json::{Map, Value as Json};
 
 use super::fields::{Fields, SHORT};
 use crate::{
+    chat::kind::{ContentType, MessageType},
     chat::rules::NewMessage,
-    db::entity::kind::{ContentType, MessageType},
     error::Rule,
     pb,
 };

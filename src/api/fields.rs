@@ -27,6 +27,12 @@ impl Fields {
             .push(Violation::new(format!("{}{field}", self.prefix), rule, description));
     }
 
+    /// Notes a path of an update mask that cannot be changed; the mask belongs to the request as a whole.
+    pub fn unknown_path(&mut self, path: &str) {
+        let description = format!("must name fields that can be changed, which {path} is not");
+        self.violations.push(Violation::new("update_mask", Rule::Unknown, description));
+    }
+
     /// Checks the fields of a message inside the request.
     pub fn within<T>(&mut self, field: &str, check: impl FnOnce(&mut Self) -> T) -> T {
         let length = self.prefix.len();

@@ -9,17 +9,15 @@ use tonic::{Request, Response, Status};
 
 use super::{
     Api,
-    accounts::{mask, unknown_path},
+    accounts::mask,
     answered, caller, change,
     fields::{Fields, SHORT},
     page, required,
 };
 use crate::{
+    chat::joined::{Agent, Inbox},
+    chat::kind::{Role, SenderNameType},
     chat::{caller::Access, inboxes::NewInbox},
-    db::{
-        entity::kind::{Role, SenderNameType},
-        joined::{Agent, Inbox},
-    },
     error::{Result, Rule},
     id::{AccountId, InboxId, UserId},
     pb::{self, inboxes_service_server::InboxesService},
@@ -65,7 +63,8 @@ impl InboxesService for Api {
             inbox: Some(whole(inbox)),
             cursor,
         };
-        let call = change(&request, account, &request.get_ref().request_id, respond)?;
+        let mut fields = Fields::default();
+        let call = change(&mut fields, &request, account, respond)?;
         let asked = request.into_inner();
         let mut inbox = required("inbox", asked.inbox)?;
         if asked.inbox_defaults {
@@ -74,7 +73,6 @@ impl InboxesService for Api {
             inbox.allow_messages_after_resolved = true;
         }
         let mut new = NewInbox::named(&inbox.name);
-        let mut fields = Fields::default();
         fields.within("inbox", |fields| {
             if inbox.channel.is_none() {
                 fields.refuse("channel", Rule::Required, "must be an api_channel");
@@ -123,14 +121,14 @@ impl InboxesService for Api {
             inbox: Some(whole(inbox)),
             cursor,
         };
-        let call = change(&request, account, &request.get_ref().request_id, respond)?;
+        let mut fields = Fields::default();
+        let call = change(&mut fields, &request, account, respond)?;
         let asked = request.into_inner();
         let inbox = required("inbox", asked.inbox)?;
         let id = InboxId(inbox.id);
-        let mut fields = Fields::default();
         let paths = mask(&mut fields, asked.update_mask);
         for path in paths.iter().filter(|path| !FIELDS.contains(&path.as_str())) {
-            unknown_path(&mut fields, path);
+            fields.unknown_path(path);
         }
         // Once to find what is wrong, and once over the inbox as it stands when it is its turn.
         let apply = move |fields: &mut Fields, new: &mut NewInbox| paths.iter().for_each(|path| put(fields, new, &inbox, path));
@@ -147,7 +145,9 @@ impl InboxesService for Api {
     async fn delete_inbox(&self, request: Request<pb::DeleteInboxRequest>) -> Result<Response<pb::DeleteInboxResponse>, Status> {
         let asked = request.get_ref();
         let respond = |(): &(), cursor: Bytes| pb::DeleteInboxResponse { cursor };
-        let call = change(&request, AccountId(asked.account_id), &asked.request_id, respond)?;
+        let mut fields = Fields::default();
+        let call = change(&mut fields, &request, AccountId(asked.account_id), respond)?;
+        fields.done()?;
         answered(self.chat.delete_inbox(call, InboxId(asked.inbox_id)).await?, respond)
     }
 
@@ -183,8 +183,8 @@ impl InboxesService for Api {
             members: members.iter().map(pb::Agent::from).collect(),
             cursor,
         };
-        let call = change(&request, account, &asked.request_id, respond)?;
         let mut fields = Fields::default();
+        let call = change(&mut fields, &request, account, respond)?;
         fields.count("user_ids", asked.user_ids.len(), 1000);
         fields.done()?;
         let users = asked.user_ids.iter().copied().map(UserId).collect();

@@ -7,11 +7,11 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{Api, answered, caller, change, drafts, fields::Fields, page, required, send};
 use crate::{
+    chat::joined,
     chat::{
         messages::{Created, MessagePatch, MessageQuery},
         page::{Key, SortValue},
     },
-    db::joined,
     error::{Result, Rule},
     id::{AccountId, ConversationId, MessageId},
     pb::{self, messages_service_server::MessagesService},
@@ -26,9 +26,9 @@ impl MessagesService for Api {
         let asked = request.get_ref();
         let account = AccountId(asked.account_id);
         caller(&request)?.write_access(account)?;
-        let call = change(&request, account, &asked.request_id, created)?;
-        let asked = request.into_inner();
         let mut fields = Fields::default();
+        let call = change(&mut fields, &request, account, created)?;
+        let asked = request.into_inner();
         let conversation = ConversationId(fields.id("conversation_id", asked.conversation_id));
         let draft = required("message", asked.message)?;
         let new = fields.within("message", |fields| drafts::read(fields, draft));
@@ -105,8 +105,8 @@ impl MessagesService for Api {
         let asked = request.get_ref();
         let account = AccountId(asked.account_id);
         caller(&request)?.write_access(account)?;
-        let call = change(&request, account, &asked.request_id, updated)?;
         let mut fields = Fields::default();
+        let call = change(&mut fields, &request, account, updated)?;
         if let Some(error) = &asked.external_error {
             fields.text("external_error", error, 20_000);
         }
@@ -127,7 +127,9 @@ impl MessagesService for Api {
 
     async fn delete_message(&self, request: Request<pb::DeleteMessageRequest>) -> Result<Response<pb::DeleteMessageResponse>, Status> {
         let asked = request.get_ref();
-        let call = change(&request, AccountId(asked.account_id), &asked.request_id, deleted)?;
+        let mut fields = Fields::default();
+        let call = change(&mut fields, &request, AccountId(asked.account_id), deleted)?;
+        fields.done()?;
         let (conversation, id) = (ConversationId(asked.conversation_id), MessageId(asked.message_id));
         answered(self.chat.delete_message(call, conversation, id).await?, deleted)
     }
@@ -139,9 +141,9 @@ impl MessagesService for Api {
         let asked = request.get_ref();
         let account = AccountId(asked.account_id);
         caller(&request)?.write_access(account)?;
-        let call = change(&request, account, &asked.request_id, batch)?;
-        let asked = request.into_inner();
         let mut fields = Fields::default();
+        let call = change(&mut fields, &request, account, batch)?;
+        let asked = request.into_inner();
         fields.count("messages", asked.messages.len(), BATCH);
         if asked.messages.is_empty() {
             fields.refuse("messages", Rule::Required, "must have an entry");

@@ -6,7 +6,6 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use prost::Message;
-use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, service::Routes};
 
@@ -22,6 +21,9 @@ use crate::{
     pb,
 };
 
+use fields::Fields;
+use keyed::Keyed;
+
 mod accounts;
 mod contacts;
 mod conversations;
@@ -29,6 +31,7 @@ mod drafts;
 mod events;
 mod fields;
 mod inboxes;
+mod keyed;
 mod layers;
 mod messages;
 mod page;
@@ -106,26 +109,20 @@ fn traceparent<R>(request: &Request<R>) -> String {
     if context { text.to_owned() } else { String::new() }
 }
 
-/// A call that changes something. `respond` makes its answer, now and when the request comes again.
+/// A call that changes something. `respond` makes its answer, now and when the request comes again. A `request_id` that is no
+/// UUID is noted among the bad fields.
 ///
 /// # Errors
-/// [`Error::Invalid`] for a `request_id` that is no UUID.
-fn change<R: Message, T: 'static, M: Message + 'static>(
+/// Internal, if a service is served without its layers.
+fn change<R: Keyed, T: 'static, M: Message + 'static>(
+    fields: &mut Fields,
     request: &Request<R>,
     account: AccountId,
-    request_id: &str,
     respond: fn(&T, Bytes) -> M,
 ) -> Result<Call<T>> {
-    let mut fields = fields::Fields::default();
-    let id = fields.request_id(request_id);
-    fields.done()?;
-    let key = id.map(|request_id| Key {
+    let key = fields.request_id(request.get_ref().request_id()).map(|request_id| Key {
         request_id,
-        fingerprint: Sha256::new()
-            .chain_update(std::any::type_name::<R>())
-            .chain_update(request.get_ref().encode_to_vec())
-            .finalize()
-            .into(),
+        fingerprint: request.get_ref().fingerprint(),
         encode: Box::new(move |value, cursor| respond(value, encode(cursor)).encode_to_vec()),
     });
     Ok(Call {

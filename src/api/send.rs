@@ -4,10 +4,9 @@ use std::{collections::VecDeque, pin::Pin, sync::Arc};
 
 use futures_util::{FutureExt as _, Stream, StreamExt as _, future::BoxFuture, stream};
 use prost::Message as _;
-use sha2::{Digest as _, Sha256};
 use tonic::{Status, Streaming};
 
-use super::{Api, drafts, encode, fields::Fields, messages::created, required};
+use super::{Api, drafts, encode, fields::Fields, keyed::Keyed as _, messages::created, required};
 use crate::{
     chat::{
         call::{Answer, Call, Key},
@@ -138,11 +137,7 @@ async fn store(api: &Api, caller: Arc<Caller>, request: pb::SendMessagesRequest)
     let mut fields = Fields::default();
     let key = fields.request_id(&request.request_id).map(|request_id| Key {
         request_id,
-        fingerprint: Sha256::new()
-            .chain_update("SendMessages")
-            .chain_update(request.encode_to_vec())
-            .finalize()
-            .into(),
+        fingerprint: request.fingerprint(),
         encode: Box::new(|messages: &Created, cursor: Option<Cursor>| created(messages, encode(cursor)).encode_to_vec()),
     });
     let conversation = ConversationId(fields.id("conversation_id", request.conversation_id));

@@ -8,8 +8,8 @@ use super::{
     page,
 };
 use crate::{
+    chat::kind::TokenKind,
     chat::tokens::NewToken,
-    db::entity::kind::TokenKind,
     error::{Result, Rule},
     id::{AccountId, InboxId, TokenId, UserId},
     pb,

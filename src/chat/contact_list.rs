@@ -1,7 +1,7 @@
 //! Lists of contacts: sorted, filtered by label, searched.
 
 use sea_orm::{
-    ColumnTrait, Condition, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter, Select,
+    ColumnTrait, Condition, DbBackend, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter, Select,
     sea_query::{Expr, Func, Query, SimpleExpr},
 };
 
@@ -97,7 +97,7 @@ pub struct ContactQuery {
 
 impl ContactQuery {
     /// Only contacts who can be named: those with an address, a number or an id elsewhere. Chatwoot calls them resolved.
-    fn select(&self, account: AccountId) -> Select<contact::Entity> {
+    fn select(&self, account: AccountId, backend: DbBackend) -> Select<contact::Entity> {
         use contact::Column;
         let present = |column: Column| Condition::all().add(column.is_not_null()).add(column.ne(""));
         let named = Condition::any()
@@ -125,11 +125,29 @@ impl ContactQuery {
                     .add(holds(column(Column::Email)))
                     .add(holds(column(Column::PhoneNumber)))
                     .add(holds(attribute("company_name")))
-                    .add(Column::Identifier.like(format!("%{text}%"))),
+                    .add(identifier_holds(text, backend)),
             );
         }
         query
     }
+}
+
+/// Letter case counts in identifiers, and SQLite's LIKE knows none: there GLOB stands for it, with its own wildcards.
+fn identifier_holds(text: &str, backend: DbBackend) -> SimpleExpr {
+    let column = Expr::col((contact::Entity, contact::Column::Identifier));
+    if backend != DbBackend::Sqlite {
+        return column.like(format!("%{text}%"));
+    }
+    let pattern: String = text
+        .chars()
+        .map(|char| match char {
+            '%' => "*".to_owned(),
+            '_' => "?".to_owned(),
+            '*' | '?' | '[' => format!("[{char}]"),
+            other => other.to_string(),
+        })
+        .collect();
+    Expr::cust_with_exprs("? GLOB ?", [column, Expr::value(format!("*{pattern}*"))])
 }
 
 impl Chat {
@@ -147,12 +165,19 @@ impl Chat {
         caller.access(account)?;
         let db = self.db.read();
         let total = if query.count {
-            Some(query.select(account).count(db).await?)
+            Some(query.select(account, db.get_database_backend()).count(db).await?)
         } else {
             None
         };
         let sort = query.order.sort(query.descending);
-        let ids = page::ids(db, query.select(account), contact::Column::Id, &sort, page).await?;
+        let ids = page::ids(
+            db,
+            query.select(account, db.get_database_backend()),
+            contact::Column::Id,
+            &sort,
+            page,
+        )
+        .await?;
         let rows = contact::Entity::find()
             .filter(contact::Column::Id.is_in(ids.items.iter().copied()))
             .all(db)

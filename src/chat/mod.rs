@@ -9,6 +9,9 @@ use crate::{
     time::Micros,
 };
 
+// What the verbs take and answer with: the doors need no other word from the database's room.
+pub use crate::db::{entity::kind, joined};
+
 pub mod accounts;
 pub mod bootstrap;
 pub mod call;

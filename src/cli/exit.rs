@@ -45,7 +45,7 @@ pub fn explain(error: &anyhow::Error) -> (Exit, String) {
     let exit = match error {
         OpenError::Url => Exit::Config,
         OpenError::Unreachable(_) => Exit::DatabaseUnreachable,
-        OpenError::Locked => Exit::DatabaseLocked,
+        OpenError::Locked(_) => Exit::DatabaseLocked,
         OpenError::Newer(_) => Exit::DatabaseNewer,
         OpenError::Migration(_) => Exit::Internal,
     };

@@ -1,10 +1,11 @@
 //! `parley serve` and `parley migrate`: configuration, telemetry, signals around the server.
 
+use prometheus::Registry;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{Exit, Settings};
-use crate::{server, telemetry::Telemetry};
+use crate::{config::Config, server, telemetry::Telemetry};
 
 pub(super) async fn serve(settings: Settings) -> anyhow::Result<()> {
     let config = settings.load()?;
@@ -15,9 +16,19 @@ pub(super) async fn serve(settings: Settings) -> anyhow::Result<()> {
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,
     ));
-    let ended = server::run(config, telemetry.registry.clone(), shutdown).await;
+    let ended = run(config, telemetry.registry.clone(), shutdown).await;
     telemetry.shutdown().await;
     ended
+}
+
+/// Runs a server until it has drained; prints what it made of an empty database.
+async fn run(config: Config, registry: Registry, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let running = server::start(config, registry, shutdown).await?;
+    if let Some(made) = &running.made {
+        let (grpc, http) = (running.grpc.to_string(), running.http.to_string());
+        println!("{}", super::welcome(&grpc, &http, &made.token, &made.inbox_identifier));
+    }
+    running.ended().await
 }
 
 pub(super) async fn migrate(settings: Settings) -> anyhow::Result<()> {

@@ -32,8 +32,8 @@ pub enum OpenError {
     #[error("the database cannot be reached: {0}")]
     Unreachable(#[source] DbErr),
     /// Another process has the SQLite file.
-    #[error("another parley is using this SQLite file: stop it, or use PostgreSQL for several processes")]
-    Locked,
+    #[error("another parley is using the SQLite file {0}: stop it, or use PostgreSQL for several processes")]
+    Locked(String),
     /// A newer Parley has migrated it.
     #[error("the database is newer than this parley (it knows the migration {0}): run the newer version")]
     Newer(String),
@@ -212,6 +212,7 @@ fn sqlite_options(config: &Config, connections: u32) -> ConnectOptions {
 
 /// Takes the lock on `<file>.lock`, which holds while the handle lives.
 async fn lock_beside(file: &std::path::Path) -> Result<std::fs::File, OpenError> {
+    let shown = file.display().to_string();
     let mut path = file.as_os_str().to_owned();
     path.push(".lock");
     let io = |error: std::io::Error| OpenError::Unreachable(DbErr::Custom(error.to_string()));
@@ -224,7 +225,7 @@ async fn lock_beside(file: &std::path::Path) -> Result<std::fs::File, OpenError>
             .map_err(io)?;
         match file.try_lock() {
             Ok(()) => Ok(file),
-            Err(std::fs::TryLockError::WouldBlock) => Err(OpenError::Locked),
+            Err(std::fs::TryLockError::WouldBlock) => Err(OpenError::Locked(shown)),
             Err(std::fs::TryLockError::Error(error)) => Err(io(error)),
         }
     })

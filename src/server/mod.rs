@@ -10,8 +10,12 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     admin::{self, Readiness},
     api,
-    chat::{Chat, bootstrap, tokens::Tokens, writer::Writer},
-    cli,
+    chat::{
+        Chat,
+        bootstrap::{self, Bootstrapped},
+        tokens::Tokens,
+        writer::Writer,
+    },
     config::Config,
     db::Database,
     events::{Events, follow, hub::Hub, log::Log},
@@ -31,6 +35,8 @@ pub struct Running {
     pub http: SocketAddr,
     /// Where operators look.
     pub admin: SocketAddr,
+    /// What an empty database was filled with, to be shown once.
+    pub made: Option<Bootstrapped>,
     ended: tokio::task::JoinHandle<anyhow::Result<()>>,
 }
 
@@ -42,14 +48,6 @@ impl Running {
     pub async fn ended(self) -> anyhow::Result<()> {
         self.ended.await.context("the server's task")?
     }
-}
-
-/// Runs a server until `shutdown` is cancelled and everything has drained.
-///
-/// # Errors
-/// [`crate::db::OpenError`]; when an address cannot be bound; as [`Running::ended`].
-pub async fn run(config: Config, registry: Registry, shutdown: CancellationToken) -> anyhow::Result<()> {
-    start(config, registry, shutdown).await?.ended().await
 }
 
 /// Brings the database up to this version, and ends.
@@ -112,12 +110,6 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     for (door, address) in [("grpc", grpc_at), ("http", http_at), ("admin", admin_at)] {
         tracing::info!(door, %address, "listening");
     }
-    if let Some(made) = made {
-        println!(
-            "{}",
-            cli::welcome(&grpc_at.to_string(), &http_at.to_string(), &made.token, &made.inbox_identifier)
-        );
-    }
     ready.send_modify(|ready| ready.set("serving", Ok(())));
 
     let drain = Drain {
@@ -136,6 +128,7 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
         grpc: grpc_at,
         http: http_at,
         admin: admin_at,
+        made,
         ended: tokio::spawn(drain.run()),
     })
 }

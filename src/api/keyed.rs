@@ -1,0 +1,69 @@
+//! Requests that may be repeated: their own id, and what tells one request from another.
+
+use prost::Message;
+use sha2::{Digest as _, Sha256};
+
+use crate::pb;
+
+/// A request with a `request_id`.
+pub trait Keyed: Message + Clone {
+    /// The request's own id, as it was sent.
+    fn request_id(&self) -> &str;
+
+    /// The request without its id.
+    fn without_id(self) -> Self;
+
+    /// Tells requests apart: the same call with the same fields, whatever its id looks like.
+    fn fingerprint(&self) -> [u8; 32] {
+        let rest = self.clone().without_id();
+        Sha256::new()
+            .chain_update(std::any::type_name::<Self>())
+            .chain_update(rest.encode_to_vec())
+            .finalize()
+            .into()
+    }
+}
+
+macro_rules! keyed {
+    ($($request:ident),+ $(,)?) => {$(
+        impl Keyed for pb::$request {
+            fn request_id(&self) -> &str {
+                &self.request_id
+            }
+
+            fn without_id(self) -> Self {
+                Self { request_id: String::new(), ..self }
+            }
+        }
+    )+};
+}
+
+keyed! {
+    BatchCreateMessagesRequest,
+    CreateAccountRequest,
+    CreateContactRequest,
+    CreateContactSessionRequest,
+    CreateConversationRequest,
+    CreateInboxRequest,
+    CreateMembershipRequest,
+    CreateMessageRequest,
+    CreateUserRequest,
+    DeleteContactRequest,
+    DeleteInboxRequest,
+    DeleteMembershipRequest,
+    DeleteMessageRequest,
+    MarkConversationSeenRequest,
+    SendMessagesRequest,
+    SetInboxMembersRequest,
+    UpdateAccountRequest,
+    UpdateContactRequest,
+    UpdateConversationAssigneeRequest,
+    UpdateConversationAttributesRequest,
+    UpdateConversationLabelsRequest,
+    UpdateConversationPriorityRequest,
+    UpdateConversationStatusRequest,
+    UpdateInboxRequest,
+    UpdateMembershipRequest,
+    UpdateMessageRequest,
+    UpdateUserRequest,
+}
