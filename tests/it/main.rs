@@ -1,0 +1,6 @@
+//! Behaviour, through the doors: every test starts the real program with a database of its own and speaks to it with real clients.
+
+mod support;
+
+mod article;
+mod arrows;
