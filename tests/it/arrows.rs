@@ -28,7 +28,11 @@ const GROUND: &[&str] = &["config", "telemetry", "error", "id", "time"];
 
 /// Crates that a room leaves alone, with the reason.
 const LEAVES_ALONE: &[(&str, &[&str], &str)] = &[
-    ("api", &["sea_orm", "sqlx", "serde_json"], "a call is put into the words of `chat`, which alone knows rows and rules"),
+    (
+        "api",
+        &["sea_orm", "sqlx", "serde_json"],
+        "a call is put into the words of `chat`, which alone knows rows and rules",
+    ),
     ("gateway", &["sea_orm", "sqlx"], "the JSON door is a client of the gRPC one"),
     ("chat", &["tonic", "prost"], "rules must be callable without a transport"),
     ("events", &["tonic"], "the log must be readable without a transport"),
@@ -74,7 +78,8 @@ fn the_ground_names_no_room() {
 
 #[test]
 fn rooms_are_found_in_every_spelling() {
-    let text = "use crate::{\n    chat::{Writer, caller},\n    error::Result,\n    events,\n};\nlet x = crate::db::connect();\nuse crate::pb;";
+    let text =
+        "use crate::{\n    chat::{Writer, caller},\n    error::Result,\n    events,\n};\nlet x = crate::db::connect();\nuse crate::pb;";
     assert_eq!(named_rooms(text), ["chat", "error", "events", "db", "pb"]);
     assert!(names_crate("use sea_orm::DbErr;", "sea_orm"));
     assert!(names_crate("    sea_orm::entity", "sea_orm"));

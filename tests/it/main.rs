@@ -2,5 +2,6 @@
 
 mod support;
 
-mod article;
 mod arrows;
+mod article;
+mod stream;

@@ -72,7 +72,9 @@ impl Builder {
         };
         let mut environment = self.environment;
         environment.insert("PARLEY_DATABASE_URL".to_owned(), database.url());
-        environment.entry("PARLEY_BOOTSTRAP_TOKEN".to_owned()).or_insert_with(|| ADMINISTRATOR.to_owned());
+        environment
+            .entry("PARLEY_BOOTSTRAP_TOKEN".to_owned())
+            .or_insert_with(|| ADMINISTRATOR.to_owned());
         // Whole test suites speak in one conversation; the limit has a test of its own.
         environment
             .entry("PARLEY_LIMITS_MESSAGES_PER_CONVERSATION_PER_MINUTE".to_owned())
@@ -155,7 +157,11 @@ impl TestApp {
     pub async fn restart(&mut self) {
         self.server.terminate();
         let status = self.server.wait().await;
-        assert!(status.success(), "a drained server ends with success, not {status}:\n{}", self.server.log());
+        assert!(
+            status.success(),
+            "a drained server ends with success, not {status}:\n{}",
+            self.server.log()
+        );
         self.start_again().await;
     }
 
@@ -176,6 +182,9 @@ async fn platform_token(home: &std::path::Path, environment: &BTreeMap<String, S
     command.args(["token", "--platform"]).current_dir(home).envs(environment);
     let ended = run_to_end(command).await;
     assert_eq!(ended.code, Some(0), "parley token: {}", ended.output);
-    let secret = ended.output.split_whitespace().find(|word| word.len() == 24 && word.chars().all(|c| c.is_ascii_alphanumeric()));
+    let secret = ended
+        .output
+        .split_whitespace()
+        .find(|word| word.len() == 24 && word.chars().all(|c| c.is_ascii_alphanumeric()));
     secret.unwrap_or_else(|| panic!("no secret in: {}", ended.output)).to_owned()
 }

@@ -60,12 +60,18 @@ impl Owner {
             let mut parts = line.split(':').skip(2);
             Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
         });
-        Self(Some(ids.expect("PostgreSQL refuses to run as root, and there is no user postgres to run it as")))
+        Self(Some(ids.expect(
+            "PostgreSQL refuses to run as root, and there is no user postgres to run it as",
+        )))
     }
 
     fn command(self, program: &Path, home: &Path) -> Command {
         let mut command = Command::new(program);
-        command.current_dir(home).env_clear().env("PATH", "/usr/bin:/bin").stdin(Stdio::null());
+        command
+            .current_dir(home)
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .stdin(Stdio::null());
         if let Some((user, group)) = self.0 {
             command.uid(user).gid(group);
         }
@@ -89,7 +95,19 @@ impl Cluster {
         let guardian = guard(&home);
         let made = owner
             .command(&programs.join("initdb"), &home)
-            .args(["-D", "data", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync", "-N"])
+            .args([
+                "-D",
+                "data",
+                "-U",
+                "postgres",
+                "-A",
+                "trust",
+                "-E",
+                "UTF8",
+                "--locale=C.UTF-8",
+                "--no-sync",
+                "-N",
+            ])
             .output()
             .expect("initdb runs");
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
@@ -169,7 +187,9 @@ fn programs() -> PathBuf {
     found.sort();
     match found.pop() {
         Some((_, programs)) => programs,
-        None => panic!("no PostgreSQL server in /usr/lib/postgresql: install postgresql (apt-get install postgresql), or set TEST_POSTGRES_URL"),
+        None => {
+            panic!("no PostgreSQL server in /usr/lib/postgresql: install postgresql (apt-get install postgresql), or set TEST_POSTGRES_URL")
+        }
     }
 }
 
@@ -180,11 +200,12 @@ fn launch(programs: &Path, home: &Path, owner: Owner, port: u16, durability: Dur
         .open(home.join("log"))
         .expect("the directory is ours");
     let mut command = owner.command(&programs.join("postgres"), home);
-    command
-        .args(["-D", "data", "-k"])
-        .arg(home)
-        .args(["-p", &port.to_string()])
-        .args(["-c", "listen_addresses=127.0.0.1", "-c", "max_connections=400"]);
+    command.args(["-D", "data", "-k"]).arg(home).args(["-p", &port.to_string()]).args([
+        "-c",
+        "listen_addresses=127.0.0.1",
+        "-c",
+        "max_connections=400",
+    ]);
     if durability == Durability::None {
         command.args(["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"]);
     }

@@ -38,15 +38,8 @@ impl Database {
         match backend {
             Backend::Sqlite => Self::Sqlite(tempfile::tempdir().expect("a temporary directory")),
             Backend::Postgres => {
-                static NEXT: AtomicU32 = AtomicU32::new(1);
-                let name = format!("t_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
                 let admin = tokio::task::spawn_blocking(shared_url).await.expect("the cluster starts");
-                execute(&admin, &format!("CREATE DATABASE {name}")).await;
-                let options: PgConnectOptions = admin.parse().expect("the cluster's address is a URL");
-                Self::Postgres {
-                    url: options.database(&name).to_url_lossy().to_string(),
-                    drop: Some((name, admin)),
-                }
+                Self::create_from(&admin, None).await
             }
         }
     }
@@ -54,6 +47,39 @@ impl Database {
     /// A database that somebody else made and removes.
     pub fn at(url: String) -> Self {
         Self::Postgres { url, drop: None }
+    }
+
+    /// A copy of it as it is now. No server may have it open.
+    pub async fn copy(&self) -> Self {
+        match self {
+            Self::Sqlite(home) => {
+                let copy = tempfile::tempdir().expect("a temporary directory");
+                for entry in std::fs::read_dir(home.path()).expect("the directory is ours") {
+                    let entry = entry.expect("the directory is ours");
+                    std::fs::copy(entry.path(), copy.path().join(entry.file_name())).expect("there is room");
+                }
+                Self::Sqlite(copy)
+            }
+            Self::Postgres {
+                drop: Some((name, admin)), ..
+            } => Self::create_from(admin, Some(name)).await,
+            Self::Postgres { .. } => panic!("only what a test made is copied"),
+        }
+    }
+
+    async fn create_from(admin: &str, template: Option<&str>) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let name = format!("t_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        execute(
+            admin,
+            &format!("CREATE DATABASE {name} TEMPLATE {}", template.unwrap_or("template1")),
+        )
+        .await;
+        let options: PgConnectOptions = admin.parse().expect("the cluster's address is a URL");
+        Self::Postgres {
+            url: options.database(&name).to_url_lossy().to_string(),
+            drop: Some((name, admin.to_owned())),
+        }
     }
 
     /// What the server is given as its address.
@@ -86,11 +112,17 @@ pub async fn execute(url: &str, statement: &str) {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        if let Self::Postgres { drop: Some((name, admin)), .. } = self {
+        if let Self::Postgres {
+            drop: Some((name, admin)), ..
+        } = self
+        {
             let (name, admin) = (name.clone(), admin.clone());
             // A runtime of its own: the test's may be ending.
             let dropping = std::thread::spawn(move || {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+                    .expect("a runtime");
                 runtime.block_on(execute(&admin, &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")));
             });
             let _ = dropping.join();

@@ -26,7 +26,10 @@ pub struct Fault {
 /// that call for a repetition.
 pub fn fault(status: &Status) -> Fault {
     let details = status.get_error_details_vec();
-    let infos = details.iter().filter(|detail| matches!(detail, tonic_types::ErrorDetail::ErrorInfo(_))).count();
+    let infos = details
+        .iter()
+        .filter(|detail| matches!(detail, tonic_types::ErrorDetail::ErrorInfo(_)))
+        .count();
     assert_eq!(infos, 1, "exactly one ErrorInfo belongs to {status:?}");
     let details = status.get_error_details();
     let info = details.error_info().expect("counted above");
@@ -35,17 +38,26 @@ pub fn fault(status: &Status) -> Fault {
     if matches!(status.code(), Code::ResourceExhausted | Code::Unavailable) {
         assert!(retry, "RetryInfo belongs to {status:?}");
     }
-    let fields = details.bad_request().into_iter().flat_map(|bad| &bad.field_violations).map(|violation| {
-        assert!(!violation.description.is_empty(), "a violation says what would be right: {violation:?}");
-        format!("{}: {}", violation.field, violation.reason)
-    });
+    let fields = details
+        .bad_request()
+        .into_iter()
+        .flat_map(|bad| &bad.field_violations)
+        .map(|violation| {
+            assert!(
+                !violation.description.is_empty(),
+                "a violation says what would be right: {violation:?}"
+            );
+            format!("{}: {}", violation.field, violation.reason)
+        });
     Fault {
         code: status.code(),
         reason: info.reason.clone(),
         metadata: info.metadata.clone().into_iter().collect(),
         fields: fields.collect(),
         retry,
-        resource: details.resource_info().map(|resource| format!("{}/{}", resource.resource_type, resource.resource_name)),
+        resource: details
+            .resource_info()
+            .map(|resource| format!("{}/{}", resource.resource_type, resource.resource_name)),
     }
 }
 

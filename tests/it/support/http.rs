@@ -37,7 +37,10 @@ impl Http {
 pub fn client() -> reqwest::Client {
     // An error says that another test was first.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder().no_proxy().build().expect("a client without TLS roots is always made")
+    reqwest::Client::builder()
+        .no_proxy()
+        .build()
+        .expect("a client without TLS roots is always made")
 }
 
 async fn answer(request: reqwest::RequestBuilder) -> Value {

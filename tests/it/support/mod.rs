@@ -9,9 +9,11 @@ pub mod cluster;
 pub mod database;
 pub mod fault;
 pub mod http;
+pub mod raw;
 pub mod reader;
 pub mod scene;
 pub mod server;
+pub mod told;
 
 use std::time::Duration;
 
