@@ -4,4 +4,7 @@ mod support;
 
 mod arrows;
 mod article;
+mod contacts;
+mod messages;
+mod python;
 mod stream;

@@ -1,0 +1,435 @@
+//! Messages: one by one, in a batch, in a stream.
+
+use parley::pb::{
+    BatchCreateMessagesRequest, BatchMessage, DeleteMessageRequest, EventKind, GetMessageRequest, ListMessagesRequest, MessageDraft,
+    MessageStatus, MessageType, SendMessagesRequest, SendResult, SenderType, UpdateMessageRequest,
+};
+use tokio_stream::StreamExt as _;
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+use crate::support::{
+    app::TestApp,
+    chain::writes,
+    database::Backend,
+    fault::{assert_bad_fields, assert_refused, fault},
+    in_time, on_both,
+    reader::{event, log_info, whole_log},
+    scene::{Scene, incoming, note, outgoing},
+};
+
+on_both!(
+    a_message_comes_back_as_it_was_made,
+    bad_messages_name_their_fields,
+    a_unique_source_id_is_taken_once,
+    messages_are_listed_before_and_after,
+    a_status_changes_and_a_deletion_keeps_the_place,
+    a_batch_is_all_or_none,
+    a_stream_answers_in_order_and_outlives_a_bad_message,
+    a_flood_of_one_conversation_is_refused
+);
+
+async fn a_message_comes_back_as_it_was_made(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let scene = app.scene();
+    let conversation = scene.talk().await;
+    let draft = MessageDraft {
+        echo_id: Some("client-7".to_owned()),
+        source_id: Some("order-7".to_owned()),
+        ..incoming("Where is my order? ☃")
+    };
+    let (made, _) = scene.sent(conversation, draft).await;
+    assert_eq!(
+        (made.number, made.r#type(), made.status()),
+        (1, MessageType::Incoming, MessageStatus::Sent)
+    );
+    assert_eq!(made.echo_id.as_deref(), Some("client-7"));
+    assert_eq!(made.sender.as_ref().expect("the contact").r#type(), SenderType::Contact);
+    let reply = scene.sent(conversation, note("he waits since Monday")).await.0;
+    assert_eq!((reply.number, reply.private), (2, true));
+    let sender = reply.sender.expect("the user");
+    assert_eq!((sender.r#type(), sender.id), (SenderType::User, 1));
+
+    let request = GetMessageRequest {
+        account_id: 1,
+        conversation_id: conversation,
+        message_id: made.id,
+    };
+    let read = scene
+        .clients
+        .messages
+        .clone()
+        .get_message(request)
+        .await
+        .expect("it is there")
+        .into_inner()
+        .message;
+    let read = read.expect("always set");
+    assert_eq!(read.echo_id, None, "an echo is not stored");
+    assert_eq!(
+        (read.content, read.source_id, read.version),
+        (made.content, made.source_id, made.version)
+    );
+    let request = GetMessageRequest {
+        conversation_id: scene.talk().await,
+        ..request
+    };
+    let elsewhere = scene.clients.messages.clone().get_message(request).await;
+    assert_refused(elsewhere, Code::NotFound, "NOT_FOUND");
+}
+
+async fn bad_messages_name_their_fields(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let scene = app.scene();
+    let conversation = scene.talk().await;
+    let draft = MessageDraft {
+        content: Some("x".repeat(150_001)),
+        source_id: Some("s".repeat(256)),
+        echo_id: Some("e".repeat(256)),
+        ..MessageDraft::default()
+    };
+    let fault = assert_bad_fields(
+        scene.send(conversation, draft).await,
+        &[
+            "message.content: TOO_LONG",
+            "message.source_id: TOO_LONG",
+            "message.echo_id: TOO_LONG",
+        ],
+    );
+    assert_eq!(fault.metadata["limit.message.content"], "150000");
+    let unknown = MessageDraft {
+        r#type: 99,
+        content_type: 99,
+        ..incoming("hello")
+    };
+    let fault = assert_refused(scene.send(conversation, unknown).await, Code::InvalidArgument, "INVALID_FIELD");
+    assert_eq!(fault.fields.len(), 2, "{fault:?}");
+    let mut request = scene.request(conversation, incoming("hello"));
+    request.message = None;
+    assert_bad_fields(scene.clients.messages.clone().create_message(request).await, &["message: REQUIRED"]);
+    let (longest, _) = scene.sent(conversation, incoming(&"ß".repeat(150_000))).await;
+    assert_eq!(
+        longest.content.expect("it has one").chars().count(),
+        150_000,
+        "characters count, not bytes"
+    );
+}
+
+async fn a_unique_source_id_is_taken_once(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let scene = app.scene();
+    let conversations = [scene.talk().await, scene.talk().await];
+    let unique = MessageDraft {
+        source_id: Some("order-1".to_owned()),
+        unique_source_id: true,
+        ..incoming("hello")
+    };
+    let mut tasks = Vec::new();
+    for index in 0..16 {
+        let (scene, draft) = (scene.clone(), unique.clone());
+        tasks.push(tokio::spawn(async move { scene.send(conversations[index % 2], draft).await }));
+    }
+    let (mut made, mut named) = (Vec::new(), Vec::new());
+    for task in tasks {
+        match task.await.expect("no panic") {
+            Ok(answer) => made.push(answer.message.expect("always set").id),
+            refused => {
+                let fault = assert_refused(refused, Code::AlreadyExists, "ALREADY_TAKEN");
+                named.push(fault.metadata["existing_id"].clone());
+            }
+        }
+    }
+    assert_eq!(made.len(), 1);
+    assert!(named.iter().all(|id| *id == made[0].to_string()), "{named:?} for {made:?}");
+    // Who does not ask for uniqueness gets none.
+    let plain = MessageDraft {
+        unique_source_id: false,
+        ..unique
+    };
+    scene.sent(conversations[0], plain.clone()).await;
+    scene.sent(conversations[0], plain).await;
+}
+
+async fn messages_are_listed_before_and_after(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let scene = app.scene();
+    let conversation = scene.talk().await;
+    let mut ids = Vec::new();
+    for index in 0..30 {
+        let draft = if index % 10 == 9 {
+            note("between us")
+        } else {
+            incoming(&format!("message {index}"))
+        };
+        ids.push(scene.sent(conversation, draft).await.0.id);
+    }
+    let list = async |before: Option<i64>, after: Option<i64>, page_size: i32, public_only: bool| {
+        let request = ListMessagesRequest {
+            account_id: 1,
+            conversation_id: conversation,
+            page_size,
+            before,
+            after,
+            public_only,
+            ..ListMessagesRequest::default()
+        };
+        let answer = scene
+            .clients
+            .messages
+            .clone()
+            .list_messages(request)
+            .await
+            .expect("they are listed")
+            .into_inner();
+        answer.messages.into_iter().map(|message| message.id).collect::<Vec<_>>()
+    };
+    assert_eq!(list(None, None, 0, false).await, ids[10..], "the newest twenty, oldest first");
+    assert_eq!(list(Some(ids[10]), None, 5, false).await, ids[5..10]);
+    assert_eq!(list(None, Some(ids[9]), 5, false).await, ids[10..15]);
+    assert_eq!(
+        list(Some(ids[20]), Some(ids[9]), 0, false).await,
+        ids[10..=20],
+        "with after, before itself is included"
+    );
+    let public: Vec<i64> = ids
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| index % 10 != 9)
+        .map(|(_, &id)| id)
+        .collect();
+    assert_eq!(list(None, None, 1_000, true).await, public);
+}
+
+async fn a_status_changes_and_a_deletion_keeps_the_place(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let scene = app.scene();
+    let conversation = scene.talk().await;
+    let said = scene.say(conversation, "It left today.").await;
+    let mut messages = scene.clients.messages.clone();
+    let mut set = async |status: MessageStatus, error: Option<&str>| {
+        let request = UpdateMessageRequest {
+            account_id: 1,
+            conversation_id: conversation,
+            message_id: said.id,
+            status: status.into(),
+            external_error: error.map(str::to_owned),
+            ..UpdateMessageRequest::default()
+        };
+        messages
+            .update_message(request)
+            .await
+            .expect("it is updated")
+            .into_inner()
+            .message
+            .expect("always set")
+            .status()
+    };
+    assert_eq!(set(MessageStatus::Read, None).await, MessageStatus::Read);
+    assert_eq!(
+        set(MessageStatus::Delivered, None).await,
+        MessageStatus::Read,
+        "delivered after read is ignored"
+    );
+    assert_eq!(set(MessageStatus::Failed, Some("no such number")).await, MessageStatus::Failed);
+
+    let request = DeleteMessageRequest {
+        account_id: 1,
+        conversation_id: conversation,
+        message_id: said.id,
+        ..DeleteMessageRequest::default()
+    };
+    let deleted = scene
+        .clients
+        .messages
+        .clone()
+        .delete_message(request)
+        .await
+        .expect("it is deleted")
+        .into_inner()
+        .message;
+    let deleted = deleted.expect("always set");
+    assert_eq!((deleted.id, deleted.number), (said.id, said.number), "it keeps its place");
+    assert_ne!(deleted.content, said.content);
+    let log = whole_log(&scene.clients, 1).await;
+    let updates = log
+        .iter()
+        .map(event)
+        .filter(|event| event.kind() == EventKind::MessageUpdated)
+        .count();
+    assert_eq!(updates, 3, "read, failed, deleted; what changed nothing told nothing");
+}
+
+fn batch(messages: Vec<(i64, MessageDraft)>) -> BatchCreateMessagesRequest {
+    BatchCreateMessagesRequest {
+        account_id: 1,
+        messages: messages
+            .into_iter()
+            .map(|(conversation_id, draft)| BatchMessage {
+                conversation_id,
+                message: Some(draft),
+            })
+            .collect(),
+        ..BatchCreateMessagesRequest::default()
+    }
+}
+
+async fn a_batch_is_all_or_none(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let scene = app.scene();
+    let (one, other) = (scene.talk().await, scene.talk().await);
+    let mut messages = scene.clients.messages.clone();
+    let before = log_info(&scene.clients, 1).await.head_seq;
+
+    let good = (one, incoming("good"));
+    let result = messages
+        .batch_create_messages(batch(vec![good.clone(), (one, incoming(&"x".repeat(150_001)))]))
+        .await;
+    let fault = assert_refused(result, Code::InvalidArgument, "INVALID_FIELD");
+    assert!(
+        fault.fields.iter().all(|field| field.contains("[1]") || field.contains(".1.")),
+        "it says which message: {fault:?}"
+    );
+    let result = messages
+        .batch_create_messages(batch(vec![good.clone(), (999_999, incoming("to nobody"))]))
+        .await;
+    assert_refused(result, Code::NotFound, "NOT_FOUND");
+    assert_bad_fields(messages.batch_create_messages(batch(vec![])).await, &["messages: REQUIRED"]);
+    let result = messages.batch_create_messages(batch(vec![good.clone(); 501])).await;
+    assert_bad_fields(result, &["messages: TOO_MANY"]);
+    assert_eq!(log_info(&scene.clients, 1).await.head_seq, before, "none of them");
+
+    let drafts = vec![
+        (one, incoming("a")),
+        (other, outgoing("b")),
+        (one, incoming("c")),
+        (other, note("d")),
+    ];
+    let answer = messages
+        .batch_create_messages(batch(drafts))
+        .await
+        .expect("all of them")
+        .into_inner();
+    let made: Vec<(i64, u64, String)> = answer
+        .messages
+        .into_iter()
+        .map(|message| (message.conversation_id, message.number, message.content.unwrap_or_default()))
+        .collect();
+    let expected = [(one, 1, "a"), (other, 1, "b"), (one, 2, "c"), (other, 2, "d")];
+    assert_eq!(
+        made,
+        expected.map(|(conversation, number, text)| (conversation, number, text.to_owned())),
+        "in the order of the request"
+    );
+    let log = whole_log(&scene.clients, 1).await;
+    assert_eq!(answer.cursor, log.last().expect("it was told").cursor);
+    let tail = &log[usize::try_from(before).expect("a small log")..];
+    assert_eq!(writes(tail).len(), 1, "one write");
+}
+
+async fn send_all(scene: &Scene, requests: Vec<SendMessagesRequest>) -> Vec<SendResult> {
+    let count = requests.len();
+    let answer = scene.clients.messages.clone().send_messages(tokio_stream::iter(requests)).await;
+    let mut stream = answer.expect("the stream opens").into_inner();
+    let mut results = Vec::new();
+    while let Some(response) = in_time("an answer", stream.message()).await.expect("the stream goes on") {
+        assert!(!response.results.is_empty(), "never an empty response");
+        results.extend(response.results);
+    }
+    assert_eq!(results.len(), count, "each message is answered");
+    results
+}
+
+async fn a_stream_answers_in_order_and_outlives_a_bad_message(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let scene = app.scene();
+    let (one, other) = (scene.talk().await, scene.talk().await);
+    let requests: Vec<SendMessagesRequest> = (0..300)
+        .map(|index| {
+            let draft = match index {
+                50 => incoming(&"x".repeat(150_001)),
+                _ => incoming(&format!("message {index}")),
+            };
+            SendMessagesRequest {
+                account_id: if index == 70 { 2 } else { 1 },
+                conversation_id: match index {
+                    60 => 999_999,
+                    _ if index % 3 == 0 => other,
+                    _ => one,
+                },
+                message: Some(draft),
+                ..SendMessagesRequest::default()
+            }
+        })
+        .collect();
+    let results = send_all(&scene, requests).await;
+    let mut numbers = [0, 0];
+    for (index, result) in results.iter().enumerate() {
+        assert_eq!(result.index, index as u64, "answers come in the order sent");
+        let expected = match index {
+            50 => Some((Code::InvalidArgument, "INVALID_FIELD")),
+            60 => Some((Code::NotFound, "NOT_FOUND")),
+            70 => Some((Code::PermissionDenied, "NOT_A_MEMBER")),
+            _ => None,
+        };
+        if let Some((code, reason)) = expected {
+            let error = result.error.as_ref().unwrap_or_else(|| panic!("message {index} must be refused"));
+            assert_eq!(Code::from(error.code), code, "message {index}");
+            let details = error.clone();
+            assert_eq!(reason_of(details), reason, "message {index}");
+            assert_eq!(
+                (result.message_id, result.number, result.cursor.len()),
+                (0, 0, 0),
+                "message {index} was not stored"
+            );
+        } else {
+            assert_eq!(result.error, None, "message {index}");
+            let number = &mut numbers[usize::from(index % 3 != 0)];
+            *number += 1;
+            assert_eq!(result.number, *number, "message {index}: stored in the order sent");
+            assert!(result.message_id > 0 && !result.cursor.is_empty() && result.created_at.is_some());
+        }
+    }
+    let nothing = tokio_stream::iter(Vec::<SendMessagesRequest>::new()).map(|request| request);
+    let answer = scene
+        .clients
+        .messages
+        .clone()
+        .send_messages(nothing)
+        .await
+        .expect("an empty stream is one too");
+    assert!(
+        in_time("the end", answer.into_inner().message())
+            .await
+            .expect("it ends well")
+            .is_none()
+    );
+}
+
+fn reason_of(error: tonic_types::Status) -> String {
+    let status = Status::with_error_details_vec(Code::from(error.code), error.message.clone(), vec![]);
+    let status = Status::with_details(status.code(), error.message.clone(), prost::Message::encode_to_vec(&error).into());
+    assert!(
+        status.get_details_error_info().is_some(),
+        "the same details as of a refused CreateMessage: {error:?}"
+    );
+    fault(&status).reason
+}
+
+async fn a_flood_of_one_conversation_is_refused(backend: Backend) {
+    let app = TestApp::builder(backend)
+        .env("PARLEY_LIMITS_MESSAGES_PER_CONVERSATION_PER_MINUTE", "5")
+        .start()
+        .await;
+    let scene = app.scene();
+    let (flooded, other) = (scene.talk().await, scene.talk().await);
+    for index in 0..5 {
+        scene.hear(flooded, &format!("message {index}")).await;
+    }
+    let fault = assert_refused(
+        scene.send(flooded, incoming("one too many")).await,
+        Code::ResourceExhausted,
+        "RATE_LIMITED",
+    );
+    assert!(fault.retry, "it says when there is room again");
+    assert_eq!(scene.hear(other, "elsewhere there is room").await.number, 1);
+}
