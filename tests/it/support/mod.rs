@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod database;
 pub mod fault;
 pub mod http;
+pub mod office;
 pub mod raw;
 pub mod reader;
 pub mod scene;
