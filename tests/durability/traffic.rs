@@ -147,10 +147,9 @@ impl Traffic {
 }
 
 async fn resting<T>(patience: Duration, what: &str, task: JoinHandle<T>) -> T {
-    match tokio::time::timeout(patience, task).await {
-        Ok(output) => output.expect("no panic"),
-        Err(_) => panic!("{what} has not come to rest after {patience:?}"),
-    }
+    let output = tokio::time::timeout(patience, task).await;
+    let output = output.unwrap_or_else(|_| panic!("{what} has not come to rest after {patience:?}"));
+    output.expect("no panic")
 }
 
 /// Whether a call must be repeated: nobody knows what became of it, or it was told to come again.

@@ -30,8 +30,6 @@ pub struct Seen {
     pub prev_seq: u64,
     /// Identifies it for good.
     pub event_id: String,
-    /// The kind's name.
-    pub kind: String,
     /// Conversation, id, number and text of the message, if one was created.
     pub message: Option<(i64, i64, u64, String)>,
 }
@@ -44,7 +42,6 @@ impl Seen {
             seq: event.seq,
             prev_seq,
             event_id: event.event_id.clone(),
-            kind: event.kind_name.clone(),
             message: message.filter(|_| event.kind() == EventKind::MessageCreated).map(|message| {
                 (
                     message.conversation_id,

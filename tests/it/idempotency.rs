@@ -174,7 +174,7 @@ async fn a_request_id_is_a_uuid(backend: Backend) {
     let scene = app.scene();
     let conversation = scene.talk().await;
     let mut request = scene.request(conversation, incoming("hello"));
-    request.request_id = "not a uuid".to_owned();
+    "not a uuid".clone_into(&mut request.request_id);
     let result = scene.clients.messages.clone().create_message(request.clone()).await;
     assert_bad_fields(result, &["request_id: INVALID"]);
     request.request_id = Uuid::new_v4().to_string().to_uppercase();

@@ -374,8 +374,7 @@ async fn a_stream_answers_in_order_and_outlives_a_bad_message(backend: Backend) 
         if let Some((code, reason)) = expected {
             let error = result.error.as_ref().unwrap_or_else(|| panic!("message {index} must be refused"));
             assert_eq!(Code::from(error.code), code, "message {index}");
-            let details = error.clone();
-            assert_eq!(reason_of(details), reason, "message {index}");
+            assert_eq!(reason_of(error), reason, "message {index}");
             assert_eq!(
                 (result.message_id, result.number, result.cursor.len()),
                 (0, 0, 0),
@@ -405,9 +404,12 @@ async fn a_stream_answers_in_order_and_outlives_a_bad_message(backend: Backend) 
     );
 }
 
-fn reason_of(error: tonic_types::Status) -> String {
-    let status = Status::with_error_details_vec(Code::from(error.code), error.message.clone(), vec![]);
-    let status = Status::with_details(status.code(), error.message.clone(), prost::Message::encode_to_vec(&error).into());
+fn reason_of(error: &tonic_types::Status) -> String {
+    let status = Status::with_details(
+        Code::from(error.code),
+        error.message.clone(),
+        prost::Message::encode_to_vec(error).into(),
+    );
     assert!(
         status.get_details_error_info().is_some(),
         "the same details as of a refused CreateMessage: {error:?}"

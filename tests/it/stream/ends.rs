@@ -33,7 +33,7 @@ async fn statement_16_a_drain_ends_with_a_status_and_the_cursor(backend: Backend
     app.server.terminate();
     let mut cursors: Vec<Bytes> = Vec::new();
     for reader in [&mut reader, &mut idle] {
-        let (rest, status) = reader.to_the_end().await;
+        let (rest, status) = reader.until_the_end().await;
         assert!(rest.is_empty(), "{rest:?}");
         let fault = fault(&status);
         assert_eq!(
@@ -90,7 +90,7 @@ async fn statement_16_a_revoked_token_ends_with_a_status(backend: Backend) {
         ..RevokeTokenRequest::default()
     };
     app.clients().accounts.revoke_token(revoke).await.expect("the token is revoked");
-    let (_, status) = reader.to_the_end().await;
+    let (_, status) = reader.until_the_end().await;
     assert_eq!(
         (status.code(), fault(&status).reason.as_str()),
         (Code::Unauthenticated, "TOKEN_INVALID"),

@@ -169,11 +169,6 @@ impl TestApp {
     pub async fn start_again(&mut self) {
         self.server = Server::start(self.home.path(), &self.environment).await;
     }
-
-    /// The environment the server runs with.
-    pub fn environment(&self) -> &BTreeMap<String, String> {
-        &self.environment
-    }
 }
 
 /// Asks the program for a token that may make accounts, users and tokens.

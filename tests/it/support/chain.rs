@@ -76,8 +76,3 @@ pub fn writes(deliveries: &[EventDelivery]) -> Vec<Vec<&EventDelivery>> {
     assert!(open.is_empty(), "the run ends within a write: {open:?}");
     writes
 }
-
-/// The kinds in order, by name.
-pub fn kinds(deliveries: &[EventDelivery]) -> Vec<&str> {
-    deliveries.iter().map(|delivery| event(delivery).kind_name.as_str()).collect()
-}

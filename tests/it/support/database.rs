@@ -45,6 +45,7 @@ impl Database {
     }
 
     /// A database that somebody else made and removes.
+    #[allow(dead_code)] // for the kill test
     pub fn at(url: String) -> Self {
         Self::Postgres { url, drop: None }
     }

@@ -25,12 +25,6 @@ impl Http {
         let request = self.client.post(format!("{}{path}", self.base)).json(body);
         answer(request.header("api_access_token", &self.token)).await
     }
-
-    /// Gets a path of account 1, and fails unless it is answered with 200.
-    pub async fn get(&self, path: &str) -> Value {
-        let request = self.client.get(format!("{}{path}", self.base));
-        answer(request.header("api_access_token", &self.token)).await
-    }
 }
 
 /// A plain HTTP client.

@@ -100,9 +100,8 @@ impl Reader {
                 });
                 return Ok(taken);
             }
-            let response = match in_time("the stream", self.stream.message()).await? {
-                Some(response) => response,
-                None => return Err(Status::new(Code::Ok, "the stream ended without a status of its own")),
+            let Some(response) = in_time("the stream", self.stream.message()).await? else {
+                return Err(Status::new(Code::Ok, "the stream ended without a status of its own"));
             };
             assert_ne!(response, SubscribeResponse::default(), "a response is never empty");
             let events = response.events.into_iter().map(|delivery| Taken::Event(Box::new(delivery)));
@@ -166,7 +165,7 @@ impl Reader {
     }
 
     /// Everything that still comes, and the status that ends the stream.
-    pub async fn to_the_end(&mut self) -> (Vec<EventDelivery>, Status) {
+    pub async fn until_the_end(&mut self) -> (Vec<EventDelivery>, Status) {
         let mut events = Vec::new();
         loop {
             match self.take_any().await {
