@@ -7,11 +7,14 @@ use super::{
     database::{Backend, Database},
     http::Http,
     scene::Scene,
-    server::{Server, program, run_to_end},
+    server::Server,
 };
 
 /// The administrator's token of every test server.
 pub const ADMINISTRATOR: &str = "administrator-of-the-tests-1";
+
+/// The platform token of those that ask for one.
+const PLATFORM: &str = "the-operator-of-the-tests-1";
 
 /// A server process, or several, on one database.
 #[derive(Debug)]
@@ -22,8 +25,6 @@ pub struct TestApp {
     pub replicas: Vec<Server>,
     /// What they keep their data in.
     pub database: Database,
-    /// Shows what it may do across accounts; made only when asked for.
-    pub platform_token: Option<String>,
     home: tempfile::TempDir,
     environment: BTreeMap<String, String>,
 }
@@ -57,7 +58,7 @@ impl Builder {
         self
     }
 
-    /// Makes a platform token before the server starts.
+    /// Makes a platform token too, which may make accounts, users and tokens.
     pub fn platform(mut self) -> Self {
         self.platform = true;
         self
@@ -79,11 +80,9 @@ impl Builder {
         environment
             .entry("PARLEY_LIMITS_MESSAGES_PER_CONVERSATION_PER_MINUTE".to_owned())
             .or_insert_with(|| "0".to_owned());
-        let platform_token = if self.platform {
-            Some(platform_token(home.path(), &environment).await)
-        } else {
-            None
-        };
+        if self.platform {
+            environment.insert("PARLEY_BOOTSTRAP_PLATFORM_TOKEN".to_owned(), PLATFORM.to_owned());
+        }
         let server = Server::start(home.path(), &environment).await;
         let mut replicas = Vec::new();
         for _ in 0..self.replicas {
@@ -93,7 +92,6 @@ impl Builder {
             server,
             replicas,
             database,
-            platform_token,
             home,
             environment,
         }
@@ -132,9 +130,9 @@ impl TestApp {
         Clients::new(&self.replicas[index].doors.grpc, Some(ADMINISTRATOR))
     }
 
-    /// Clients that show the platform token.
+    /// Clients that show the platform token. The test must have asked for one.
     pub fn platform(&self) -> Clients {
-        self.clients_with(self.platform_token.as_deref().expect("the test asked for a platform token"))
+        self.clients_with(PLATFORM)
     }
 
     /// The first account and inbox, through the administrator's eyes.
@@ -169,17 +167,4 @@ impl TestApp {
     pub async fn start_again(&mut self) {
         self.server = Server::start(self.home.path(), &self.environment).await;
     }
-}
-
-/// Asks the program for a token that may make accounts, users and tokens.
-async fn platform_token(home: &std::path::Path, environment: &BTreeMap<String, String>) -> String {
-    let mut command = program();
-    command.args(["token", "--platform"]).current_dir(home).envs(environment);
-    let ended = run_to_end(command).await;
-    assert_eq!(ended.code, Some(0), "parley token: {}", ended.output);
-    let secret = ended
-        .output
-        .split_whitespace()
-        .find(|word| word.len() == 24 && word.chars().all(|c| c.is_ascii_alphanumeric()));
-    secret.unwrap_or_else(|| panic!("no secret in: {}", ended.output)).to_owned()
 }
