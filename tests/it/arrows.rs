@@ -18,8 +18,10 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("chat", &["events", "db"]),
     ("api", &["chat", "events", "pb"]),
     ("gateway", &["pb"]),
-    ("server", &["api", "chat", "events", "gateway", "pb", "db"]),
-    ("cli", &["server", "pb"]),
+    ("admin", &[]),
+    ("server", &["admin", "api", "chat", "events", "gateway", "pb", "db"]),
+    // `migrate` and `token` work on the database itself, without a server.
+    ("cli", &["admin", "server", "api", "chat", "events", "gateway", "pb", "db"]),
     ("main", &["cli", "server", "api", "chat", "events", "gateway", "pb", "db"]),
 ];
 
