@@ -45,9 +45,15 @@ fn subscribe_by_frames() {
         .name("EventsService")
         .package("parley.v1")
         .method(
-            method("subscribe", "Subscribe", "SubscribeRequest", "crate::pb::frame::Frame", "crate::pb::frame::FrameCodec")
-                .server_streaming()
-                .build(),
+            method(
+                "subscribe",
+                "Subscribe",
+                "SubscribeRequest",
+                "crate::pb::frame::Frame",
+                "crate::pb::frame::FrameCodec",
+            )
+            .server_streaming()
+            .build(),
         )
         .method(
             method("consume", "Consume", "ConsumeRequest", "crate::pb::ConsumeResponse", prost)
@@ -55,7 +61,16 @@ fn subscribe_by_frames() {
                 .server_streaming()
                 .build(),
         )
-        .method(method("get_log_info", "GetLogInfo", "GetLogInfoRequest", "crate::pb::GetLogInfoResponse", prost).build())
+        .method(
+            method(
+                "get_log_info",
+                "GetLogInfo",
+                "GetLogInfoRequest",
+                "crate::pb::GetLogInfoResponse",
+                prost,
+            )
+            .build(),
+        )
         .build();
     Builder::new().build_client(false).compile(&[service]);
 }

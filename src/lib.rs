@@ -1,1 +1,23 @@
+//! Parley: customer conversations as a gRPC service with a durable, ordered, resumable event stream.
+//!
+//! The rooms, from the top: [`cli`] is the program, [`server`] builds and drains everything. [`gateway`] is the foreign door,
+//! Chatwoot's JSON, and a client of [`api`], our own door. [`chat`] holds the verbs and their rules, [`events`] what happened,
+//! in order, [`pb`] the wire's words, [`db`] the rows. The ground below: [`config`], [`telemetry`], [`admin`], [`error`],
+//! [`id`], [`time`]. Arrows point down only; a test checks it. `ARCHITECTURE.md` is the map.
+
+#![forbid(unsafe_code)]
+
+pub mod admin;
+pub mod api;
+pub mod chat;
+pub mod cli;
+pub mod config;
+pub mod db;
+pub mod error;
+pub mod events;
+pub mod gateway;
+pub mod id;
 pub mod pb;
+pub mod server;
+pub mod telemetry;
+pub mod time;

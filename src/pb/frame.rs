@@ -26,6 +26,11 @@ impl Frame {
         self.pieces.iter().map(Bytes::len).sum()
     }
 
+    /// All pieces as one, for whoever decodes them in the same process.
+    pub fn concat(&self) -> Bytes {
+        self.pieces.concat().into()
+    }
+
     /// Whether nothing has been put in.
     pub fn is_empty(&self) -> bool {
         self.pieces.is_empty()

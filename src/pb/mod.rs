@@ -15,7 +15,13 @@ pub mod frames {
     include!(concat!(env!("OUT_DIR"), "/parley.v1.EventsService.rs"));
 }
 
+pub mod delivery;
+pub mod frame;
+pub mod kind;
+mod row;
+pub mod value;
+
+pub use row::{Reveal, inbox_of, lean};
+
 /// The contract's descriptors, for reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/parley_descriptor.bin"));
-
-pub mod frame;

@@ -1,0 +1,117 @@
+//! The listener for operators: `/livez`, `/readyz`, `/metrics`. No tokens, no domain: what is ready is told from outside.
+
+use std::collections::BTreeMap;
+
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use prometheus::{Encoder as _, Registry, TextEncoder};
+use serde_json::json;
+use tokio::sync::watch;
+
+/// What must hold for this process to take calls.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Readiness {
+    checks: BTreeMap<&'static str, Result<(), String>>,
+}
+
+impl Readiness {
+    /// With these checks, none of which passed yet.
+    pub fn waiting_for(checks: &[&'static str]) -> Self {
+        let checks = checks.iter().map(|name| (*name, Err("not checked yet".to_owned())));
+        Self { checks: checks.collect() }
+    }
+
+    /// Notes how a check came out; the error says in a few words what is wrong, without secrets.
+    pub fn set(&mut self, check: &'static str, outcome: Result<(), String>) {
+        self.checks.insert(check, outcome);
+    }
+
+    /// Whether every check passed; never without any check.
+    pub fn is_ready(&self) -> bool {
+        !self.checks.is_empty() && self.checks.values().all(Result::is_ok)
+    }
+}
+
+#[derive(Clone)]
+struct Doors {
+    registry: Registry,
+    readiness: watch::Receiver<Readiness>,
+}
+
+/// The routes. `/readyz` answers what was last sent through `readiness`.
+pub fn router(registry: Registry, readiness: watch::Receiver<Readiness>) -> Router {
+    Router::new()
+        .route("/livez", get(|| async { "ok" }))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .with_state(Doors { registry, readiness })
+}
+
+async fn readyz(State(doors): State<Doors>) -> Response {
+    let readiness = doors.readiness.borrow().clone();
+    let ready = readiness.is_ready();
+    let checks: BTreeMap<_, _> = readiness
+        .checks
+        .into_iter()
+        .map(|(name, outcome)| (name, outcome.map_or_else(|wrong| wrong, |()| "ok".to_owned())))
+        .collect();
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(json!({ "ready": ready, "checks": checks }))).into_response()
+}
+
+async fn metrics(State(doors): State<Doors>) -> Response {
+    let encoder = TextEncoder::new();
+    let mut text = Vec::new();
+    match encoder.encode(&doors.registry.gather(), &mut text) {
+        Ok(()) => ([(header::CONTENT_TYPE, encoder.format_type().to_owned())], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use http_body_util::BodyExt as _;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    async fn ask(router: &Router, path: &str) -> (StatusCode, String) {
+        let request = axum::http::Request::get(path).body(Body::empty()).unwrap();
+        let response = router.clone().oneshot(request).await.unwrap();
+        let status = response.status();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn readiness_names_each_check_and_liveness_needs_none() {
+        let (sender, receiver) = watch::channel(Readiness::waiting_for(&["database", "listeners"]));
+        let router = router(Registry::new(), receiver);
+        assert_eq!(ask(&router, "/livez").await, (StatusCode::OK, "ok".to_owned()));
+        sender.send_modify(|readiness| readiness.set("database", Ok(())));
+        let expected = r#"{"checks":{"database":"ok","listeners":"not checked yet"},"ready":false}"#;
+        assert_eq!(
+            ask(&router, "/readyz").await,
+            (StatusCode::SERVICE_UNAVAILABLE, expected.to_owned())
+        );
+        sender.send_modify(|readiness| readiness.set("listeners", Ok(())));
+        assert_eq!(ask(&router, "/readyz").await.0, StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn metrics_are_prometheus_text() {
+        let registry = Registry::new();
+        let counter = prometheus::IntCounter::new("parley_test_total", "a test").unwrap();
+        registry.register(Box::new(counter)).unwrap();
+        let (_sender, receiver) = watch::channel(Readiness::default());
+        let (status, text) = ask(&router(registry, receiver), "/metrics").await;
+        assert_eq!(status, StatusCode::OK);
+        assert!(text.contains("# TYPE parley_test_total counter"), "{text}");
+    }
+}

@@ -1,0 +1,314 @@
+//! `AccountsService`, but for its token calls.
+
+use bytes::Bytes;
+use tonic::{Request, Response, Status};
+
+use super::{
+    Api, answered, caller, change,
+    fields::{Fields, SHORT},
+    page, required,
+};
+use crate::{
+    chat::{
+        accounts::{AccountPatch, NewUser, UserPatch},
+        members::MembershipPatch,
+    },
+    error::{Result, Rule},
+    id::{AccountId, UserId},
+    pb::{self, accounts_service_server::AccountsService},
+};
+
+/// Calls outside of any account keep their answers here.
+const NO_ACCOUNT: AccountId = AccountId(0);
+
+/// The paths of a mask, each at most once.
+pub(super) fn mask(fields: &mut Fields, mask: Option<prost_types::FieldMask>) -> Vec<String> {
+    let mut paths = mask.map(|mask| mask.paths).unwrap_or_default();
+    if paths.is_empty() {
+        fields.refuse("update_mask", Rule::Required, "must name the fields to change");
+    }
+    paths.sort();
+    paths.dedup();
+    paths
+}
+
+/// A path that cannot be changed.
+pub(super) fn unknown_path(fields: &mut Fields, path: &str) {
+    fields.refuse(
+        "update_mask",
+        Rule::Unknown,
+        format!("must name fields that can be changed, which {path} is not"),
+    );
+}
+
+fn locale(fields: &mut Fields, field: &str, locale: &str) {
+    let tag = locale
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+    if locale.is_empty() || locale.len() > 16 || !tag {
+        fields.refuse(
+            field,
+            Rule::Invalid,
+            "must be a BCP 47 tag of at most 16 characters, such as \"en\"",
+        );
+    }
+}
+
+#[tonic::async_trait]
+impl AccountsService for Api {
+    async fn get_profile(&self, request: Request<pb::GetProfileRequest>) -> Result<Response<pb::GetProfileResponse>, Status> {
+        let profile = self.chat.profile(&*caller(&request)?).await?;
+        let memberships = profile.memberships.iter();
+        Ok(Response::new(pb::GetProfileResponse {
+            user: Some((&profile.user).into()),
+            memberships: memberships
+                .map(|(row, account)| pb::Membership {
+                    account: Some(account.into()),
+                    ..row.into()
+                })
+                .collect(),
+            pubsub_token: profile.user.pubsub_token,
+        }))
+    }
+
+    async fn create_account(&self, request: Request<pb::CreateAccountRequest>) -> Result<Response<pb::CreateAccountResponse>, Status> {
+        caller(&request)?.platform()?;
+        let asked = request.get_ref();
+        let mut fields = Fields::default();
+        fields.required("name", &asked.name, SHORT);
+        let language = if asked.locale.is_empty() { "en" } else { &asked.locale };
+        locale(&mut fields, "locale", language);
+        fields.done()?;
+        let respond = |row: &_, cursor| pb::CreateAccountResponse {
+            account: Some(pb::Account::from(row)),
+            cursor,
+        };
+        let call = change(&request, NO_ACCOUNT, &asked.request_id, respond)?;
+        answered(
+            self.chat.create_account(call, asked.name.clone(), language.to_owned()).await?,
+            respond,
+        )
+    }
+
+    async fn get_account(&self, request: Request<pb::GetAccountRequest>) -> Result<Response<pb::GetAccountResponse>, Status> {
+        let account = self
+            .chat
+            .account(&*caller(&request)?, AccountId(request.get_ref().account_id))
+            .await?;
+        Ok(Response::new(pb::GetAccountResponse {
+            account: Some(account.as_ref().into()),
+        }))
+    }
+
+    async fn list_accounts(&self, request: Request<pb::ListAccountsRequest>) -> Result<Response<pb::ListAccountsResponse>, Status> {
+        let asked = request.get_ref();
+        let same = pb::ListAccountsRequest::default();
+        let mut fields = Fields::default();
+        let page = page::read(&mut fields, &same, (asked.page_size, 100), &asked.page_token, 0);
+        fields.done()?;
+        let found = self.chat.accounts(&*caller(&request)?, &page).await?;
+        Ok(Response::new(pb::ListAccountsResponse {
+            accounts: found.items.iter().map(pb::Account::from).collect(),
+            next_page_token: page::write(&same, found.next.as_ref()),
+        }))
+    }
+
+    async fn update_account(&self, request: Request<pb::UpdateAccountRequest>) -> Result<Response<pb::UpdateAccountResponse>, Status> {
+        let asked = request.get_ref();
+        let account = required("account", asked.account.clone())?;
+        caller(&request)?.administer_or_platform(AccountId(account.id))?;
+        let respond = |row: &_, cursor| pb::UpdateAccountResponse {
+            account: Some(pb::Account::from(row)),
+            cursor,
+        };
+        let call = change(&request, AccountId(account.id), &asked.request_id, respond)?;
+        let mut fields = Fields::default();
+        let mut patch = AccountPatch::default();
+        for path in mask(&mut fields, asked.update_mask.clone()) {
+            match path.as_str() {
+                "name" => {
+                    fields.required("account.name", &account.name, SHORT);
+                    patch.name = Some(account.name.clone());
+                }
+                "locale" => {
+                    locale(&mut fields, "account.locale", &account.locale);
+                    patch.locale = Some(account.locale.clone());
+                }
+                "status" => {
+                    patch.status = fields
+                        .kind::<pb::AccountStatus>("account.status", account.status)
+                        .and_then(pb::AccountStatus::to_row);
+                }
+                other => unknown_path(&mut fields, other),
+            }
+        }
+        fields.done()?;
+        answered(self.chat.update_account(call, patch).await?, respond)
+    }
+
+    async fn create_user(&self, request: Request<pb::CreateUserRequest>) -> Result<Response<pb::CreateUserResponse>, Status> {
+        caller(&request)?.platform()?;
+        let asked = request.get_ref();
+        let mut fields = Fields::default();
+        fields.required("name", &asked.name, SHORT);
+        let email = fields.email("email", Some(asked.email.clone()));
+        if email.is_none() {
+            fields.refuse("email", Rule::Required, "must be given");
+        }
+        let display_name = fields.optional("display_name", asked.display_name.clone(), SHORT);
+        fields.done()?;
+        let respond = |row: &_, cursor| pb::CreateUserResponse {
+            user: Some(pb::User::from(row)),
+            cursor,
+        };
+        let call = change(&request, NO_ACCOUNT, &asked.request_id, respond)?;
+        let new = NewUser {
+            name: asked.name.clone(),
+            email: email.unwrap_or_default(),
+            display_name,
+        };
+        answered(self.chat.create_user(call, new).await?, respond)
+    }
+
+    async fn get_user(&self, request: Request<pb::GetUserRequest>) -> Result<Response<pb::GetUserResponse>, Status> {
+        let user = self.chat.user(&*caller(&request)?, UserId(request.get_ref().user_id)).await?;
+        Ok(Response::new(pb::GetUserResponse {
+            user: Some((&user).into()),
+        }))
+    }
+
+    async fn update_user(&self, request: Request<pb::UpdateUserRequest>) -> Result<Response<pb::UpdateUserResponse>, Status> {
+        let asked = request.get_ref();
+        let user = required("user", asked.user.clone())?;
+        let respond = |row: &_, cursor| pb::UpdateUserResponse {
+            user: Some(pb::User::from(row)),
+            cursor,
+        };
+        let call = change(&request, NO_ACCOUNT, &asked.request_id, respond)?;
+        let mut fields = Fields::default();
+        let patch = user_patch(&mut fields, &user, asked.update_mask.clone());
+        fields.done()?;
+        answered(self.chat.update_user(call, UserId(user.id), patch).await?, respond)
+    }
+
+    async fn create_membership(
+        &self,
+        request: Request<pb::CreateMembershipRequest>,
+    ) -> Result<Response<pb::CreateMembershipResponse>, Status> {
+        let asked = request.get_ref();
+        caller(&request)?.administer_or_platform(AccountId(asked.account_id))?;
+        let mut fields = Fields::default();
+        let user = UserId(fields.id("user_id", asked.user_id));
+        let new = membership(&mut fields, asked.role, asked.availability, asked.auto_offline);
+        if asked.role == 0 {
+            fields.refuse("role", Rule::Required, "must be agent or administrator");
+        }
+        fields.done()?;
+        let respond = |agent: &_, cursor: Bytes| pb::CreateMembershipResponse {
+            agent: Some(pb::Agent::from(agent)),
+            cursor,
+        };
+        let call = change(&request, AccountId(asked.account_id), &asked.request_id, respond)?;
+        answered(self.chat.create_membership(call, user, new).await?, respond)
+    }
+
+    async fn update_membership(
+        &self,
+        request: Request<pb::UpdateMembershipRequest>,
+    ) -> Result<Response<pb::UpdateMembershipResponse>, Status> {
+        let asked = request.get_ref();
+        caller(&request)?.administer_or_platform(AccountId(asked.account_id))?;
+        let mut fields = Fields::default();
+        let patch = membership(&mut fields, asked.role, asked.availability, asked.auto_offline);
+        fields.done()?;
+        let respond = |agent: &_, cursor: Bytes| pb::UpdateMembershipResponse {
+            agent: Some(pb::Agent::from(agent)),
+            cursor,
+        };
+        let call = change(&request, AccountId(asked.account_id), &asked.request_id, respond)?;
+        answered(self.chat.update_membership(call, UserId(asked.user_id), patch).await?, respond)
+    }
+
+    async fn delete_membership(
+        &self,
+        request: Request<pb::DeleteMembershipRequest>,
+    ) -> Result<Response<pb::DeleteMembershipResponse>, Status> {
+        let asked = request.get_ref();
+        let respond = |(): &(), cursor: Bytes| pb::DeleteMembershipResponse { cursor };
+        let call = change(&request, AccountId(asked.account_id), &asked.request_id, respond)?;
+        answered(self.chat.delete_membership(call, UserId(asked.user_id)).await?, respond)
+    }
+
+    async fn list_members(&self, request: Request<pb::ListMembersRequest>) -> Result<Response<pb::ListMembersResponse>, Status> {
+        let asked = request.get_ref();
+        let same = pb::ListMembersRequest {
+            account_id: asked.account_id,
+            ..pb::ListMembersRequest::default()
+        };
+        let mut fields = Fields::default();
+        let page = page::read(&mut fields, &same, (asked.page_size, 1000), &asked.page_token, 0);
+        fields.done()?;
+        let found = self.chat.members(&*caller(&request)?, AccountId(asked.account_id), &page).await?;
+        Ok(Response::new(pb::ListMembersResponse {
+            agents: found.items.iter().map(pb::Agent::from).collect(),
+            next_page_token: page::write(&same, found.next.as_ref()),
+        }))
+    }
+
+    async fn create_token(&self, request: Request<pb::CreateTokenRequest>) -> Result<Response<pb::CreateTokenResponse>, Status> {
+        self.token_created(request).await
+    }
+
+    async fn list_tokens(&self, request: Request<pb::ListTokensRequest>) -> Result<Response<pb::ListTokensResponse>, Status> {
+        self.tokens_listed(request).await
+    }
+
+    async fn revoke_token(&self, request: Request<pb::RevokeTokenRequest>) -> Result<Response<pb::RevokeTokenResponse>, Status> {
+        self.token_revoked(request).await
+    }
+}
+
+fn membership(fields: &mut Fields, role: i32, availability: i32, auto_offline: Option<bool>) -> MembershipPatch {
+    MembershipPatch {
+        role: fields.kind::<pb::Role>("role", role).and_then(pb::Role::to_row),
+        availability: fields
+            .kind::<pb::Availability>("availability", availability)
+            .and_then(pb::Availability::to_row),
+        auto_offline,
+    }
+}
+
+fn user_patch(fields: &mut Fields, user: &pb::User, paths: Option<prost_types::FieldMask>) -> UserPatch {
+    let paths = mask(fields, paths);
+    fields.within("user", |fields| {
+        let mut patch = UserPatch::default();
+        for path in paths {
+            match path.as_str() {
+                "name" => {
+                    fields.required("name", &user.name, SHORT);
+                    patch.name = Some(user.name.clone());
+                }
+                "display_name" => patch.display_name = Some(fields.optional("display_name", user.display_name.clone(), SHORT)),
+                "email" => {
+                    patch.email = fields.email("email", Some(user.email.clone()));
+                    if patch.email.is_none() {
+                        fields.refuse("email", Rule::Required, "must be given");
+                    }
+                }
+                "avatar_url" => {
+                    fields.url("avatar_url", &user.avatar_url, 2048);
+                    patch.avatar_url = Some(user.avatar_url.clone());
+                }
+                "custom_attributes" => {
+                    patch.custom_attributes = Some(fields.attributes("custom_attributes", user.custom_attributes.as_ref()).into());
+                }
+                "ui_settings" => patch.ui_settings = Some(fields.attributes("ui_settings", user.ui_settings.as_ref()).into()),
+                "message_signature" => {
+                    patch.message_signature = Some(fields.optional("message_signature", user.message_signature.clone(), 20_000));
+                }
+                other => unknown_path(fields, other),
+            }
+        }
+        patch
+    })
+}

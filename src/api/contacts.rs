@@ -1,0 +1,271 @@
+//! `ContactsService`.
+
+use bytes::Bytes;
+use serde_json::{Map, Value as Json};
+use tonic::{Request, Response, Status};
+
+use super::{
+    Api,
+    accounts::{mask, unknown_path},
+    answered, caller, change,
+    fields::{Fields, SHORT},
+    page, required,
+};
+use crate::{
+    chat::{
+        contact_list::{ContactOrder, ContactQuery},
+        contacts::{AttributesPatch, ContactPatch, CreatedContact, NewContact},
+    },
+    db::joined::{ContactSessions, Session},
+    error::{Result, Rule},
+    id::{AccountId, ContactId, InboxId},
+    pb::{self, contacts_service_server::ContactsService},
+};
+
+/// Characters in a picture's URL.
+const URL: usize = 2048;
+
+#[tonic::async_trait]
+impl ContactsService for Api {
+    async fn create_contact(&self, request: Request<pb::CreateContactRequest>) -> Result<Response<pb::CreateContactResponse>, Status> {
+        let account = AccountId(request.get_ref().account_id);
+        caller(&request)?.write_access(account)?;
+        let call = change(&request, account, &request.get_ref().request_id, created)?;
+        let asked = request.into_inner();
+        let mut fields = Fields::default();
+        fields.text("name", &asked.name, SHORT);
+        fields.url("avatar_url", &asked.avatar_url, URL);
+        let source_id = fields.optional("source_id", asked.source_id, SHORT);
+        let new = NewContact {
+            name: asked.name,
+            email: fields.email("email", asked.email),
+            phone_number: fields.phone_number("phone_number", asked.phone_number),
+            identifier: fields.optional("identifier", asked.identifier, SHORT),
+            blocked: asked.blocked,
+            additional_attributes: fields.attributes("additional_attributes", asked.additional_attributes.as_ref()),
+            custom_attributes: fields.attributes("custom_attributes", asked.custom_attributes.as_ref()),
+            avatar_url: asked.avatar_url,
+            session: asked.inbox_id.map(|inbox| (InboxId(inbox), source_id)),
+        };
+        fields.done()?;
+        answered(self.chat.create_contact(call, new).await?, created)
+    }
+
+    async fn get_contact(&self, request: Request<pb::GetContactRequest>) -> Result<Response<pb::GetContactResponse>, Status> {
+        let asked = request.get_ref();
+        let contact = self
+            .chat
+            .contact(&*caller(&request)?, AccountId(asked.account_id), ContactId(asked.contact_id))
+            .await?;
+        Ok(Response::new(pb::GetContactResponse {
+            contact: Some((&contact).into()),
+        }))
+    }
+
+    async fn list_contacts(&self, request: Request<pb::ListContactsRequest>) -> Result<Response<pb::ListContactsResponse>, Status> {
+        let caller = caller(&request)?;
+        let asked = request.into_inner();
+        caller.access(AccountId(asked.account_id))?;
+        let same = pb::ListContactsRequest {
+            page_size: 0,
+            page_token: String::new(),
+            skip: 0,
+            with_total_size: false,
+            ..asked.clone()
+        };
+        let mut fields = Fields::default();
+        let page = page::read(&mut fields, &same, (asked.page_size, 15), &asked.page_token, asked.skip);
+        let (order, descending) = order(&mut fields, &asked.order_by);
+        fields.count("labels", asked.labels.len(), 100);
+        fields.done()?;
+        let query = ContactQuery {
+            labels: asked.labels,
+            text: None,
+            order,
+            descending,
+            count: asked.with_total_size,
+        };
+        let (found, total) = self.chat.contacts(&caller, AccountId(asked.account_id), &query, &page).await?;
+        Ok(Response::new(pb::ListContactsResponse {
+            contacts: found.items.iter().map(pb::Contact::from).collect(),
+            next_page_token: page::write(&same, found.next.as_ref()),
+            total_size: total.and_then(|total| i64::try_from(total).ok()),
+        }))
+    }
+
+    async fn search_contacts(&self, request: Request<pb::SearchContactsRequest>) -> Result<Response<pb::SearchContactsResponse>, Status> {
+        let caller = caller(&request)?;
+        let asked = request.into_inner();
+        caller.access(AccountId(asked.account_id))?;
+        let same = pb::SearchContactsRequest {
+            page_size: 0,
+            page_token: String::new(),
+            skip: 0,
+            with_total_size: false,
+            ..asked.clone()
+        };
+        let mut fields = Fields::default();
+        let page = page::read(&mut fields, &same, (asked.page_size, 15), &asked.page_token, asked.skip);
+        let (order, descending) = order(&mut fields, &asked.order_by);
+        fields.required("query", &asked.query, SHORT);
+        fields.done()?;
+        let text = Some(asked.query.trim().to_owned());
+        let query = ContactQuery {
+            labels: Vec::new(),
+            text,
+            order,
+            descending,
+            count: asked.with_total_size,
+        };
+        let (found, total) = self.chat.contacts(&caller, AccountId(asked.account_id), &query, &page).await?;
+        Ok(Response::new(pb::SearchContactsResponse {
+            contacts: found.items.iter().map(pb::Contact::from).collect(),
+            next_page_token: page::write(&same, found.next.as_ref()),
+            total_size: total.and_then(|total| i64::try_from(total).ok()),
+        }))
+    }
+
+    async fn update_contact(&self, request: Request<pb::UpdateContactRequest>) -> Result<Response<pb::UpdateContactResponse>, Status> {
+        let account = AccountId(request.get_ref().account_id);
+        caller(&request)?.write_access(account)?;
+        let call = change(&request, account, &request.get_ref().request_id, updated)?;
+        let asked = request.into_inner();
+        let contact = required("contact", asked.contact)?;
+        let id = ContactId(contact.id);
+        let mut fields = Fields::default();
+        let paths = mask(&mut fields, asked.update_mask);
+        let patch = fields.within("contact", |fields| patch(fields, contact, paths));
+        fields.done()?;
+        answered(self.chat.update_contact(call, id, patch).await?, updated)
+    }
+
+    async fn delete_contact(&self, request: Request<pb::DeleteContactRequest>) -> Result<Response<pb::DeleteContactResponse>, Status> {
+        let asked = request.get_ref();
+        let respond = |(): &(), cursor: Bytes| pb::DeleteContactResponse { cursor };
+        let call = change(&request, AccountId(asked.account_id), &asked.request_id, respond)?;
+        answered(self.chat.delete_contact(call, ContactId(asked.contact_id)).await?, respond)
+    }
+
+    async fn create_contact_session(
+        &self,
+        request: Request<pb::CreateContactSessionRequest>,
+    ) -> Result<Response<pb::CreateContactSessionResponse>, Status> {
+        let account = AccountId(request.get_ref().account_id);
+        caller(&request)?.write_access(account)?;
+        let call = change(&request, account, &request.get_ref().request_id, session)?;
+        let asked = request.into_inner();
+        let mut fields = Fields::default();
+        let source_id = fields.optional("source_id", asked.source_id, SHORT);
+        fields.done()?;
+        let (contact, inbox) = (ContactId(asked.contact_id), InboxId(asked.inbox_id));
+        answered(
+            self.chat
+                .create_session(call, contact, inbox, source_id, asked.hmac_verified)
+                .await?,
+            session,
+        )
+    }
+
+    async fn list_contact_sessions(
+        &self,
+        request: Request<pb::ListContactSessionsRequest>,
+    ) -> Result<Response<pb::ListContactSessionsResponse>, Status> {
+        let asked = request.get_ref();
+        let same = pb::ListContactSessionsRequest {
+            page_size: 0,
+            page_token: String::new(),
+            ..asked.clone()
+        };
+        let mut fields = Fields::default();
+        let page = page::read(&mut fields, &same, (asked.page_size, 100), &asked.page_token, 0);
+        fields.done()?;
+        let found = self
+            .chat
+            .sessions(&*caller(&request)?, AccountId(asked.account_id), ContactId(asked.contact_id), &page)
+            .await?;
+        Ok(Response::new(pb::ListContactSessionsResponse {
+            contact_inboxes: found.items.iter().map(pb::ContactInbox::from).collect(),
+            next_page_token: page::write(&same, found.next.as_ref()),
+        }))
+    }
+}
+
+fn created(made: &CreatedContact, cursor: Bytes) -> pb::CreateContactResponse {
+    pb::CreateContactResponse {
+        contact: Some((&made.contact).into()),
+        contact_inbox: made.session.as_ref().map(pb::ContactInbox::from),
+        inbox: made
+            .session
+            .as_ref()
+            .map(|session| pb::inbox_of(&session.inbox, pb::Reveal::Nothing)),
+        cursor,
+    }
+}
+
+fn updated(contact: &ContactSessions, cursor: Bytes) -> pb::UpdateContactResponse {
+    pb::UpdateContactResponse {
+        contact: Some(contact.into()),
+        cursor,
+    }
+}
+
+fn session(session: &Session, cursor: Bytes) -> pb::CreateContactSessionResponse {
+    pb::CreateContactSessionResponse {
+        contact_inbox: Some(session.into()),
+        cursor,
+    }
+}
+
+/// The order of a list, and whether it descends.
+fn order(fields: &mut Fields, order_by: &str) -> (ContactOrder, bool) {
+    let (name, descending) = order_by.strip_prefix('-').map_or((order_by, false), |name| (name, true));
+    let order = ContactOrder::of(name);
+    if order.is_none() {
+        let names = "name, email, phone_number, last_activity_at, created_at, company, city or country";
+        fields.refuse(
+            "order_by",
+            Rule::Unknown,
+            format!("must be {names}, with \"-\" in front for descending"),
+        );
+    }
+    (order.unwrap_or(ContactOrder::Id), descending)
+}
+
+fn patch(fields: &mut Fields, contact: pb::Contact, paths: Vec<String>) -> ContactPatch {
+    let mut patch = ContactPatch::default();
+    let additional = fields.attributes("additional_attributes", contact.additional_attributes.as_ref());
+    let custom = fields.attributes("custom_attributes", contact.custom_attributes.as_ref());
+    for path in paths {
+        match path.as_str() {
+            "name" => {
+                fields.text("name", &contact.name, SHORT);
+                patch.name = Some(contact.name.clone());
+            }
+            "email" => patch.email = Some(fields.email("email", contact.email.clone())),
+            "phone_number" => patch.phone_number = Some(fields.phone_number("phone_number", contact.phone_number.clone())),
+            "identifier" => patch.identifier = Some(fields.optional("identifier", contact.identifier.clone(), SHORT)),
+            "blocked" => patch.blocked = Some(contact.blocked),
+            "avatar_url" => {
+                fields.url("avatar_url", &contact.avatar_url, URL);
+                patch.avatar_url = Some(contact.avatar_url.clone());
+            }
+            "labels" => patch.labels = Some(fields.labels("labels", &contact.labels)),
+            "additional_attributes" => patch.additional_attributes.replace = Some(additional.clone()),
+            "custom_attributes" => patch.custom_attributes.replace = Some(custom.clone()),
+            other => match (
+                other.strip_prefix("additional_attributes."),
+                other.strip_prefix("custom_attributes."),
+            ) {
+                (Some(key), _) => one(&mut patch.additional_attributes, &additional, key),
+                (_, Some(key)) => one(&mut patch.custom_attributes, &custom, key),
+                _ => unknown_path(fields, other),
+            },
+        }
+    }
+    patch
+}
+
+/// One key, which may hold dots.
+fn one(patch: &mut AttributesPatch, given: &Map<String, Json>, key: &str) {
+    patch.keys.push((key.to_owned(), given.get(key).cloned()));
+}

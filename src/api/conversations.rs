@@ -1,0 +1,278 @@
+//! `ConversationsService`.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tonic::{Request, Response, Status};
+
+use super::{
+    Api, answered, caller, change, drafts,
+    fields::{Fields, SHORT},
+    page,
+};
+use crate::{
+    chat::{
+        conversation_list::{Assigned, ConversationOrder, ConversationQuery, Counts},
+        conversations::{ConversationPatch, CreatedConversation, NewConversation},
+    },
+    db::{entity::kind::ConversationStatus, joined::ConversationSummary},
+    error::{Result, Rule},
+    id::{AccountId, ContactId, ConversationId, InboxId, UserId},
+    pb::{self, conversations_service_server::ConversationsService},
+};
+
+/// A call that changes one conversation and answers with it.
+macro_rules! patched {
+    ($self:ident, $request:ident, $response:ident, |$fields:ident, $asked:ident| $patch:expr) => {{
+        let $asked = $request.get_ref();
+        let account = AccountId($asked.account_id);
+        caller(&$request)?.write_access(account)?;
+        let respond = |summary: &ConversationSummary, cursor: Bytes| pb::$response {
+            conversation: Some(pb::Conversation::from(summary)),
+            cursor,
+        };
+        let call = change(&$request, account, &$asked.request_id, respond)?;
+        let mut $fields = Fields::default();
+        let patch = $patch;
+        $fields.done()?;
+        answered(
+            $self
+                .chat
+                .update_conversation(call, ConversationId($asked.conversation_id), patch)
+                .await?,
+            respond,
+        )
+    }};
+}
+
+fn status(fields: &mut Fields, number: i32) -> Option<ConversationStatus> {
+    fields
+        .kind::<pb::ConversationStatus>("status", number)
+        .and_then(pb::ConversationStatus::to_row)
+}
+
+#[tonic::async_trait]
+impl ConversationsService for Api {
+    async fn create_conversation(
+        &self,
+        request: Request<pb::CreateConversationRequest>,
+    ) -> Result<Response<pb::CreateConversationResponse>, Status> {
+        let account = AccountId(request.get_ref().account_id);
+        caller(&request)?.write_access(account)?;
+        let call = change(&request, account, &request.get_ref().request_id, created)?;
+        let asked = request.into_inner();
+        let mut fields = Fields::default();
+        let source_id = fields.optional("source_id", asked.source_id, SHORT);
+        if source_id.is_none() && (asked.inbox_id.is_none() || asked.contact_id.is_none()) {
+            fields.refuse("source_id", Rule::Required, "must be given unless inbox_id and contact_id both are");
+        }
+        let new = NewConversation {
+            inbox: asked.inbox_id.map(InboxId),
+            contact: asked.contact_id.map(ContactId),
+            source_id,
+            status: status(&mut fields, asked.status).unwrap_or(ConversationStatus::Open),
+            snoozed_until: fields.time("snoozed_until", asked.snoozed_until.as_ref()),
+            assignee: asked.assignee_id.map(UserId),
+            priority: fields
+                .kind::<pb::ConversationPriority>("priority", asked.priority)
+                .and_then(pb::ConversationPriority::to_row),
+            additional_attributes: fields.limited_attributes("additional_attributes", asked.additional_attributes.as_ref()),
+            custom_attributes: fields.limited_attributes("custom_attributes", asked.custom_attributes.as_ref()),
+            hmac_verified: asked.hmac_verified,
+            message: asked
+                .message
+                .map(|draft| fields.within("message", |fields| drafts::read(fields, draft))),
+        };
+        fields.done()?;
+        answered(self.chat.create_conversation(call, new).await?, created)
+    }
+
+    async fn get_conversation(
+        &self,
+        request: Request<pb::GetConversationRequest>,
+    ) -> Result<Response<pb::GetConversationResponse>, Status> {
+        let asked = request.get_ref();
+        let (account, id) = (AccountId(asked.account_id), ConversationId(asked.conversation_id));
+        let summary = self.chat.conversation(&*caller(&request)?, account, id).await?;
+        Ok(Response::new(pb::GetConversationResponse {
+            conversation: Some((&summary).into()),
+        }))
+    }
+
+    async fn list_conversations(
+        &self,
+        request: Request<pb::ListConversationsRequest>,
+    ) -> Result<Response<pb::ListConversationsResponse>, Status> {
+        let caller = caller(&request)?;
+        let asked = request.into_inner();
+        let account = AccountId(asked.account_id);
+        caller.access(account)?;
+        let same = pb::ListConversationsRequest {
+            page_size: 0,
+            page_token: String::new(),
+            skip: 0,
+            with_counts: false,
+            ..asked.clone()
+        };
+        let mut fields = Fields::default();
+        let page = page::read(&mut fields, &same, (asked.page_size, 25), &asked.page_token, asked.skip);
+        let query = query(&mut fields, asked, caller.user_id());
+        fields.done()?;
+        let (found, counts) = self.chat.conversations(&caller, account, &query, &page).await?;
+        Ok(Response::new(pb::ListConversationsResponse {
+            conversations: found.items.iter().map(pb::Conversation::from).collect(),
+            next_page_token: page::write(&same, found.next.as_ref()),
+            counts: counts.map(counted),
+        }))
+    }
+
+    async fn update_conversation_status(
+        &self,
+        request: Request<pb::UpdateConversationStatusRequest>,
+    ) -> Result<Response<pb::UpdateConversationStatusResponse>, Status> {
+        patched!(self, request, UpdateConversationStatusResponse, |fields, asked| {
+            let until = fields.time("snoozed_until", asked.snoozed_until.as_ref());
+            ConversationPatch::Status(status(&mut fields, asked.status), until)
+        })
+    }
+
+    async fn update_conversation_priority(
+        &self,
+        request: Request<pb::UpdateConversationPriorityRequest>,
+    ) -> Result<Response<pb::UpdateConversationPriorityResponse>, Status> {
+        patched!(self, request, UpdateConversationPriorityResponse, |fields, asked| {
+            let priority = fields.kind::<pb::ConversationPriority>("priority", asked.priority);
+            ConversationPatch::Priority(priority.and_then(pb::ConversationPriority::to_row))
+        })
+    }
+
+    async fn update_conversation_assignee(
+        &self,
+        request: Request<pb::UpdateConversationAssigneeRequest>,
+    ) -> Result<Response<pb::UpdateConversationAssigneeResponse>, Status> {
+        patched!(self, request, UpdateConversationAssigneeResponse, |fields, asked| {
+            ConversationPatch::Assignee(asked.assignee_id.map(|user| UserId(fields.id("assignee_id", user))))
+        })
+    }
+
+    async fn update_conversation_labels(
+        &self,
+        request: Request<pb::UpdateConversationLabelsRequest>,
+    ) -> Result<Response<pb::UpdateConversationLabelsResponse>, Status> {
+        patched!(self, request, UpdateConversationLabelsResponse, |fields, asked| {
+            ConversationPatch::Labels(fields.labels("labels", &asked.labels))
+        })
+    }
+
+    async fn update_conversation_attributes(
+        &self,
+        request: Request<pb::UpdateConversationAttributesRequest>,
+    ) -> Result<Response<pb::UpdateConversationAttributesResponse>, Status> {
+        patched!(self, request, UpdateConversationAttributesResponse, |fields, asked| {
+            if asked.custom_attributes.is_none() && asked.additional_attributes.is_none() {
+                fields.refuse("custom_attributes", Rule::Required, "must be given, or additional_attributes");
+            }
+            let custom = asked.custom_attributes.as_ref();
+            let additional = asked.additional_attributes.as_ref();
+            ConversationPatch::Attributes(
+                custom.map(|object| fields.limited_attributes("custom_attributes", Some(object))),
+                additional.map(|object| fields.limited_attributes("additional_attributes", Some(object))),
+            )
+        })
+    }
+
+    async fn mark_conversation_seen(
+        &self,
+        request: Request<pb::MarkConversationSeenRequest>,
+    ) -> Result<Response<pb::MarkConversationSeenResponse>, Status> {
+        patched!(self, request, MarkConversationSeenResponse, |fields, asked| {
+            fields.id("conversation_id", asked.conversation_id);
+            ConversationPatch::Seen {
+                by_contact: asked.by_contact,
+            }
+        })
+    }
+
+    async fn set_typing(&self, request: Request<pb::SetTypingRequest>) -> Result<Response<pb::SetTypingResponse>, Status> {
+        let asked = request.get_ref();
+        let (account, id) = (AccountId(asked.account_id), ConversationId(asked.conversation_id));
+        let typing = crate::chat::conversations::NewTyping {
+            typing: asked.typing,
+            private: asked.is_private,
+            by_contact: asked.by_contact,
+        };
+        let head = self.chat.set_typing(&*caller(&request)?, account, id, typing).await?;
+        Ok(Response::new(pb::SetTypingResponse { cursor: head.encode() }))
+    }
+}
+
+fn created(made: &CreatedConversation, cursor: Bytes) -> pb::CreateConversationResponse {
+    pb::CreateConversationResponse {
+        conversation: Some((&made.conversation).into()),
+        message: made.message.as_ref().map(Arc::as_ref).map(pb::Message::from),
+        cursor,
+    }
+}
+
+fn counted(counts: Counts) -> pb::ConversationCounts {
+    pb::ConversationCounts {
+        mine: counts.mine,
+        assigned: counts.all - counts.unassigned,
+        unassigned: counts.unassigned,
+        all: counts.all,
+    }
+}
+
+fn query(fields: &mut Fields, asked: pb::ListConversationsRequest, caller: Option<UserId>) -> ConversationQuery {
+    let (name, descending) = asked
+        .order_by
+        .strip_prefix('-')
+        .map_or((asked.order_by.as_str(), asked.order_by.is_empty()), |name| (name, true));
+    let order = ConversationOrder::of(name);
+    if order.is_none() {
+        let names = "last_activity_at, created_at, priority or waiting_since";
+        fields.refuse(
+            "order_by",
+            Rule::Unknown,
+            format!("must be {names}, with \"-\" in front for descending"),
+        );
+    }
+    let mut statuses = Vec::new();
+    for number in &asked.statuses {
+        match pb::ConversationStatus::try_from(*number)
+            .ok()
+            .and_then(pb::ConversationStatus::to_row)
+        {
+            Some(known) => statuses.push(known),
+            None => fields.refuse(
+                "statuses",
+                Rule::Unknown,
+                format!("must be statuses that the contract names, which {number} is not"),
+            ),
+        }
+    }
+    fields.count("inbox_ids", asked.inbox_ids.len(), 1000);
+    fields.count("labels", asked.labels.len(), 100);
+    fields.text("source_id", &asked.source_id, SHORT);
+    fields.text("text", &asked.text, SHORT);
+    let assigned = match fields.kind::<pb::AssigneeFilter>("assignee", asked.assignee) {
+        None | Some(pb::AssigneeFilter::Unspecified) => None,
+        Some(pb::AssigneeFilter::Me) => Some(Assigned::To(caller)),
+        Some(pb::AssigneeFilter::Assigned) => Some(Assigned::Somebody),
+        Some(pb::AssigneeFilter::Unassigned) => Some(Assigned::Nobody),
+    };
+    ConversationQuery {
+        statuses,
+        inboxes: asked.inbox_ids.into_iter().map(InboxId).collect(),
+        contact: asked.contact_id.map(ContactId),
+        source_id: Some(asked.source_id).filter(|source_id| !source_id.is_empty()),
+        assigned,
+        labels: asked.labels,
+        text: Some(asked.text).filter(|text| !text.trim().is_empty()),
+        unattended: asked.unattended,
+        updated_since: fields.time("updated_since", asked.updated_since.as_ref()),
+        order: order.unwrap_or(ConversationOrder::LastActivityAt),
+        descending,
+        count: asked.with_counts,
+    }
+}

@@ -1,0 +1,188 @@
+//! Messages to make, as requests carry them: fields, and what the content types ask of their items.
+
+use prost_types::{ListValue, Struct, Value, value::Kind};
+use serde_json::{Map, Value as Json};
+
+use super::fields::{Fields, SHORT};
+use crate::{
+    chat::rules::NewMessage,
+    db::entity::kind::{ContentType, MessageType},
+    error::Rule,
+    pb,
+};
+
+/// Characters in a message, as Chatwoot has it.
+const CONTENT: usize = 150_000;
+
+/// The keys of `content_attributes` that a creation keeps, as Chatwoot has it.
+const KEPT: [&str; 4] = ["items", "in_reply_to", "automation_rule_id", "external_created_at"];
+
+/// Reads a message to make, naming every bad field.
+pub fn read(fields: &mut Fields, draft: pb::MessageDraft) -> NewMessage {
+    let message_type = fields
+        .kind::<pb::MessageType>("type", draft.r#type)
+        .and_then(pb::MessageType::to_row);
+    let content_type = fields
+        .kind::<pb::ContentType>("content_type", draft.content_type)
+        .and_then(pb::ContentType::to_row);
+    let content_type = content_type.unwrap_or(ContentType::Text);
+    if let Some(content) = &draft.content {
+        fields.text("content", content, CONTENT);
+    }
+    if let Some(echo_id) = &draft.echo_id {
+        fields.text("echo_id", echo_id, SHORT);
+    }
+    items(fields, content_type, draft.content_attributes.as_ref());
+    let mut content_attributes = fields.attributes("content_attributes", draft.content_attributes.as_ref());
+    content_attributes.retain(|key, _| KEPT.contains(&key.as_str()));
+    NewMessage {
+        message_type: message_type.unwrap_or(MessageType::Outgoing),
+        content: draft.content,
+        content_type,
+        content_attributes: Json::Object(content_attributes),
+        private: draft.private,
+        source_id: fields.optional("source_id", draft.source_id, SHORT),
+        unique_source_id: draft.unique_source_id,
+        echo_id: draft.echo_id,
+        additional_attributes: Json::Object(template(fields, draft.additional_attributes.as_ref())),
+    }
+}
+
+/// A template needs its name.
+fn template(fields: &mut Fields, attributes: Option<&Struct>) -> Map<String, Json> {
+    let object = fields.attributes("additional_attributes", attributes);
+    if let Some(Json::Object(params)) = object.get("template_params")
+        && !params
+            .get("name")
+            .is_some_and(|name| name.as_str().is_some_and(|name| !name.is_empty()))
+    {
+        fields.refuse(
+            "additional_attributes.template_params.name",
+            Rule::Required,
+            "must be the name of the template",
+        );
+    }
+    object
+}
+
+/// What an item of a content type may hold; none: the type has no items.
+fn item_keys(content_type: ContentType) -> Option<&'static [&'static str]> {
+    match content_type {
+        ContentType::InputSelect => Some(&["title", "value"]),
+        ContentType::Cards => Some(&["title", "description", "media_url", "actions"]),
+        ContentType::Form => Some(&[
+            "type",
+            "placeholder",
+            "label",
+            "name",
+            "options",
+            "default",
+            "required",
+            "pattern",
+            "title",
+            "pattern_error",
+        ]),
+        ContentType::Article => Some(&["title", "description", "link"]),
+        _ => None,
+    }
+}
+
+/// The rules of Chatwoot's content attributes, in its words, which the JSON door shows.
+fn items(fields: &mut Fields, content_type: ContentType, attributes: Option<&Struct>) {
+    let Some(allowed) = item_keys(content_type) else { return };
+    let mut refuse = |rule, text: String| fields.refuse("content_attributes", rule, text);
+    let items = match attributes
+        .and_then(|attributes| attributes.fields.get("items"))
+        .and_then(|items| items.kind.as_ref())
+    {
+        Some(Kind::ListValue(ListValue { values })) if !values.is_empty() => values,
+        _ => return refuse(Rule::Required, "At least one item is required.".to_owned()),
+    };
+    for item in items {
+        let Some(Kind::StructValue(item)) = &item.kind else {
+            return refuse(Rule::Invalid, "Items should be a hash.".to_owned());
+        };
+        let strange = strange(item, allowed);
+        if !strange.is_empty() {
+            return refuse(Rule::Unknown, format!("contains invalid keys for items : [{strange}]"));
+        }
+        if content_type == ContentType::Cards
+            && let Err((rule, text)) = actions(item.fields.get("actions"))
+        {
+            return refuse(rule, text);
+        }
+    }
+}
+
+fn actions(actions: Option<&Value>) -> Result<(), (Rule, String)> {
+    let actions = match actions.and_then(|actions| actions.kind.as_ref()) {
+        Some(Kind::ListValue(ListValue { values })) if !values.is_empty() => values,
+        _ => return Err((Rule::Required, "contains items missing actions".to_owned())),
+    };
+    for action in actions {
+        let strange = match &action.kind {
+            Some(Kind::StructValue(action)) => strange(action, &["type", "text", "uri", "payload"]),
+            _ => return Err((Rule::Invalid, "Items should be a hash.".to_owned())),
+        };
+        if !strange.is_empty() {
+            return Err((Rule::Unknown, format!("contains invalid keys for actions:  [{strange}]")));
+        }
+    }
+    Ok(())
+}
+
+fn strange(item: &Struct, allowed: &[&str]) -> String {
+    let keys = item.fields.keys().filter(|key| !allowed.contains(&key.as_str()));
+    keys.map(|key| format!(":{key}")).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{error::Error, pb::value::structure};
+
+    fn refused(content_type: pb::ContentType, attributes: &Json) -> String {
+        let mut fields = Fields::default();
+        let draft = pb::MessageDraft {
+            content_type: content_type.into(),
+            content_attributes: structure(attributes),
+            ..pb::MessageDraft::default()
+        };
+        read(&mut fields, draft);
+        match fields.done() {
+            Ok(()) => String::new(),
+            Err(Error::Invalid(violations)) => violations.into_iter().map(|violation| violation.description).collect(),
+            Err(other) => other.to_string(),
+        }
+    }
+
+    #[test]
+    fn items_are_refused_in_chatwoots_words() {
+        use pb::ContentType::{Article, Cards, InputSelect, Text};
+        assert_eq!(refused(Text, &json!({})), "");
+        assert_eq!(refused(InputSelect, &json!({"items": []})), "At least one item is required.");
+        assert_eq!(refused(InputSelect, &json!({"items": ["a"]})), "Items should be a hash.");
+        assert_eq!(refused(InputSelect, &json!({"items": [{"title": "S", "value": "s"}]})), "");
+        assert_eq!(
+            refused(Article, &json!({"items": [{"foo": 1}]})),
+            "contains invalid keys for items : [:foo]"
+        );
+        assert_eq!(
+            refused(Cards, &json!({"items": [{"title": "K"}]})),
+            "contains items missing actions"
+        );
+        let card = json!({"items": [{"title": "K", "actions": [{"foo": 1}]}]});
+        assert_eq!(refused(Cards, &card), "contains invalid keys for actions:  [:foo]");
+    }
+
+    #[test]
+    fn other_keys_are_dropped() {
+        let draft = pb::MessageDraft {
+            content_attributes: structure(&json!({"in_reply_to": 3, "deleted": true})),
+            ..pb::MessageDraft::default()
+        };
+        assert_eq!(read(&mut Fields::default(), draft).content_attributes, json!({"in_reply_to": 3}));
+    }
+}

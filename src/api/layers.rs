@@ -1,0 +1,202 @@
+//! What every call passes before its service: trace, deadline, auth.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, Request, Response};
+use tonic::{Status, body::Body};
+use tower::{Layer, Service};
+use tracing::Instrument as _;
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+
+use super::status::late;
+use crate::{
+    chat::{caller::Caller, tokens::Tokens},
+    error::Error,
+};
+
+/// Who calls, in the request's extensions.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The caller.
+    pub caller: Arc<Caller>,
+    /// The secret it showed: an open stream asks now and then whether it is still good.
+    pub secret: Arc<str>,
+}
+
+/// Streams, which have no deadline of the server's own.
+const STREAMS: [&str; 3] = ["/Subscribe", "/Consume", "/SendMessages"];
+
+/// Traces a call, bounds its time, and lets it in if its token is good.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    tokens: Tokens,
+    deadline: Duration,
+}
+
+impl Gate {
+    /// A gate; `deadline` bounds unary calls that do not ask for less.
+    pub fn new(tokens: Tokens, deadline: Duration) -> Self {
+        Self { tokens, deadline }
+    }
+}
+
+impl<S> Layer<S> for Gate {
+    type Service = Gated<S>;
+
+    fn layer(&self, inner: S) -> Gated<S> {
+        Gated { inner, gate: self.clone() }
+    }
+}
+
+/// A service behind a [`Gate`].
+#[derive(Clone, Debug)]
+pub struct Gated<S> {
+    inner: S,
+    gate: Gate,
+}
+
+impl<S> Service<Request<axum::body::Body>> for Gated<S>
+where
+    S: Service<Request<axum::body::Body>, Response = Response<axum::body::Body>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Send,
+{
+    type Response = Response<axum::body::Body>;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<Self::Response, S::Error>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<axum::body::Body>) -> Self::Future {
+        // The clone that was asked whether it is ready is the one to call.
+        let clone = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, clone);
+        let tokens = self.gate.tokens.clone();
+        let stream = STREAMS.iter().any(|name| request.uri().path().ends_with(name));
+        let deadline = deadline(request.headers()).map_or(self.gate.deadline, |asked| asked.min(self.gate.deadline));
+        let span = span(&request);
+        let call = async move {
+            let identity = match authenticate(&tokens, request.headers()).await {
+                Ok(identity) => identity,
+                Err(error) => return Ok(refuse(error.into())),
+            };
+            request.extensions_mut().insert(identity);
+            if stream {
+                return inner.call(request).await;
+            }
+            match tokio::time::timeout(deadline, inner.call(request)).await {
+                Ok(response) => response,
+                Err(_) => Ok(refuse(late())),
+            }
+        };
+        Box::pin(call.instrument(span))
+    }
+}
+
+fn refuse(status: Status) -> Response<axum::body::Body> {
+    status.into_http::<Body>().map(axum::body::Body::new)
+}
+
+fn span(request: &Request<axum::body::Body>) -> tracing::Span {
+    let span = tracing::info_span!("call", otel.kind = "server", rpc.method = request.uri().path());
+    if request.headers().contains_key("traceparent") {
+        let parent = opentelemetry::global::get_text_map_propagator(|propagator| propagator.extract(&Headers(request.headers())));
+        // Before the span is entered; afterwards it would be too late.
+        let _ = span.set_parent(parent);
+    }
+    span
+}
+
+struct Headers<'a>(&'a HeaderMap);
+
+impl opentelemetry::propagation::Extractor for Headers<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key)?.to_str().ok()
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(http::HeaderName::as_str).collect()
+    }
+}
+
+async fn authenticate(tokens: &Tokens, headers: &HeaderMap) -> Result<Identity, Error> {
+    let secret = secret(headers).ok_or(Error::TokenMissing)?;
+    let caller = tokens.authenticate(secret).await?;
+    Ok(Identity {
+        caller,
+        secret: secret.into(),
+    })
+}
+
+/// Chatwoot's header in both spellings, or a bearer token.
+fn secret(headers: &HeaderMap) -> Option<&str> {
+    let text = |name: &str| {
+        headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .map(str::trim)
+            .filter(|text| !text.is_empty())
+    };
+    let bearer = || {
+        text("authorization")
+            .and_then(|text| text.split_at_checked(7))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer "))
+    };
+    text("api_access_token")
+        .or_else(|| text("api-access-token"))
+        .or_else(|| bearer().map(|(_, secret)| secret.trim()))
+}
+
+/// The call's own deadline, by gRPC's header: at most eight digits and a unit.
+fn deadline(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let number: u64 = Some(digits).filter(|digits| digits.len() <= 8)?.parse().ok()?;
+    Some(match unit {
+        "H" => Duration::from_secs(number * 3600),
+        "M" => Duration::from_secs(number * 60),
+        "S" => Duration::from_secs(number),
+        "m" => Duration::from_millis(number),
+        "u" => Duration::from_micros(number),
+        "n" => Duration::from_nanos(number),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn a_token_is_found_in_each_spelling() {
+        assert_eq!(secret(&headers(&[("api_access_token", "a")])), Some("a"));
+        assert_eq!(secret(&headers(&[("api-access-token", "b")])), Some("b"));
+        assert_eq!(secret(&headers(&[("authorization", "bearer c")])), Some("c"));
+        assert_eq!(secret(&headers(&[("authorization", "Basic c")])), None);
+        assert_eq!(secret(&headers(&[("api_access_token", " ")])), None);
+    }
+
+    #[test]
+    fn a_deadline_is_read_in_each_unit() {
+        let read = |text| deadline(&headers(&[("grpc-timeout", text)]));
+        assert_eq!(read("2S"), Some(Duration::from_secs(2)));
+        assert_eq!(read("150m"), Some(Duration::from_millis(150)));
+        assert_eq!(read("123456789S"), None);
+        assert_eq!(read("S"), None);
+        assert_eq!(read("2x"), None);
+    }
+}

@@ -1,0 +1,163 @@
+//! Our door: a file per gRPC service, and what stands before them.
+//!
+//! A handler is a few lines: caller; request to command, naming every bad field; the verb; rows to words of the wire.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use prost::Message;
+use sha2::{Digest as _, Sha256};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, service::Routes};
+
+use crate::{
+    chat::{
+        Chat,
+        call::{Answer, Call, Key},
+        caller::Caller,
+    },
+    error::{Error, Result, Rule},
+    events::cursor::Cursor,
+    id::AccountId,
+    pb,
+};
+
+mod accounts;
+mod contacts;
+mod conversations;
+mod drafts;
+mod events;
+mod fields;
+mod inboxes;
+mod layers;
+mod messages;
+mod page;
+mod send;
+mod status;
+mod tokens;
+
+pub use layers::Gate;
+
+/// What both doors limit.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The longest that a unary call may take.
+    pub deadline: Duration,
+    /// The largest message that is taken.
+    pub max_message_bytes: usize,
+    /// How often an open stream asks whether its token is still good.
+    pub recheck: Duration,
+    /// How long a reader may take nothing while there is something to take.
+    pub stall_timeout: Duration,
+}
+
+/// The services over the verbs.
+#[derive(Clone, Debug)]
+pub struct Api {
+    chat: Chat,
+    config: Config,
+    /// Cancelled when streams shall end so that their clients resume elsewhere.
+    drain: CancellationToken,
+}
+
+/// All services with their layers: what the gRPC listener serves, and what the gateway calls.
+pub fn routes(chat: &Chat, config: &Config, drain: &CancellationToken) -> Routes {
+    let api = Api {
+        chat: chat.clone(),
+        config: config.clone(),
+        drain: drain.clone(),
+    };
+    let max = config.max_message_bytes;
+    let router = Routes::new(pb::contacts_service_server::ContactsServiceServer::new(api.clone()).max_decoding_message_size(max))
+        .add_service(pb::conversations_service_server::ConversationsServiceServer::new(api.clone()).max_decoding_message_size(max))
+        .add_service(pb::messages_service_server::MessagesServiceServer::new(api.clone()).max_decoding_message_size(max))
+        .add_service(pb::inboxes_service_server::InboxesServiceServer::new(api.clone()).max_decoding_message_size(max))
+        .add_service(pb::accounts_service_server::AccountsServiceServer::new(api.clone()).max_decoding_message_size(max))
+        .add_service(pb::frames::events_service_server::EventsServiceServer::new(api).max_decoding_message_size(max))
+        .into_axum_router()
+        // Trace, deadline and auth, in this order: a refused call is traced too, and looking up a token takes of its time.
+        .layer(Gate::new(chat.tokens.clone(), config.deadline));
+    Routes::from(router).prepare()
+}
+
+/// Who calls.
+///
+/// # Errors
+/// Internal, if a service is served without its layers.
+fn identity<R>(request: &Request<R>) -> Result<layers::Identity> {
+    let identity = request.extensions().get::<layers::Identity>();
+    identity
+        .cloned()
+        .ok_or_else(|| Error::Internal("a service was served without its layers".to_owned()))
+}
+
+fn caller<R>(request: &Request<R>) -> Result<Arc<Caller>> {
+    identity(request).map(|identity| identity.caller)
+}
+
+/// The W3C trace context of a request, if it is one.
+fn traceparent<R>(request: &Request<R>) -> String {
+    let text = request
+        .metadata()
+        .get("traceparent")
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let context = text.len() == 55 && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    if context { text.to_owned() } else { String::new() }
+}
+
+/// A call that changes something. `respond` makes its answer, now and when the request comes again.
+///
+/// # Errors
+/// [`Error::Invalid`] for a `request_id` that is no UUID.
+fn change<R: Message, T: 'static, M: Message + 'static>(
+    request: &Request<R>,
+    account: AccountId,
+    request_id: &str,
+    respond: fn(&T, Bytes) -> M,
+) -> Result<Call<T>> {
+    let mut fields = fields::Fields::default();
+    let id = fields.request_id(request_id);
+    fields.done()?;
+    let key = id.map(|request_id| Key {
+        request_id,
+        fingerprint: Sha256::new()
+            .chain_update(std::any::type_name::<R>())
+            .chain_update(request.get_ref().encode_to_vec())
+            .finalize()
+            .into(),
+        encode: Box::new(move |value, cursor| respond(value, encode(cursor)).encode_to_vec()),
+    });
+    Ok(Call {
+        caller: caller(request)?,
+        account,
+        key,
+        traceparent: traceparent(request),
+    })
+}
+
+fn encode(cursor: Option<Cursor>) -> Bytes {
+    cursor.map(Cursor::encode).unwrap_or_default()
+}
+
+/// The answer of a call that changed something.
+///
+/// # Errors
+/// Internal, if a kept answer cannot be read.
+fn answered<T, M: Message + Default>(answer: Answer<T>, respond: fn(&T, Bytes) -> M) -> Result<Response<M>, Status> {
+    match answer {
+        Answer::Fresh(value, cursor) => Ok(Response::new(respond(&value, encode(cursor)))),
+        Answer::Repeated(bytes) => {
+            let message = M::decode(bytes.as_slice()).map_err(|error| Error::Internal(format!("a kept answer: {error}")))?;
+            Ok(Response::new(message))
+        }
+    }
+}
+
+/// A message that must be in the request.
+///
+/// # Errors
+/// [`Error::Invalid`].
+fn required<T>(field: &str, message: Option<T>) -> Result<T> {
+    message.ok_or_else(|| Error::invalid(field, Rule::Required, "must be given"))
+}

@@ -1,0 +1,116 @@
+//! Page tokens: opaque to clients, and good only for the request that they came from.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use bytes::{Buf, BufMut};
+use prost::Message;
+
+use super::fields::Fields;
+use crate::{
+    chat::page::{Key, PageRequest, SortValue},
+    error::Rule,
+};
+
+/// The greatest page and the farthest skip.
+const MAX_SIZE: i32 = 1000;
+const MAX_SKIP: i32 = 1_000_000;
+
+/// Identifies a request by everything but its page.
+fn fingerprint(request: &impl Message) -> u32 {
+    crc32fast::hash(&request.encode_to_vec())
+}
+
+/// Reads which page is asked for. `same` is the request without its page fields.
+pub fn read(fields: &mut Fields, same: &impl Message, (size, default): (i32, i32), token: &str, skip: i32) -> PageRequest {
+    if !(0..=MAX_SIZE).contains(&size) {
+        fields.refuse(
+            "page_size",
+            Rule::OutOfRange(MAX_SIZE.into()),
+            format!("must be between 1 and {MAX_SIZE}, or 0 for {default}"),
+        );
+    }
+    if !(0..=MAX_SKIP).contains(&skip) {
+        fields.refuse(
+            "skip",
+            Rule::OutOfRange(MAX_SKIP.into()),
+            format!("must be between 0 and {MAX_SKIP}"),
+        );
+    }
+    let after = if token.is_empty() { None } else { decode(token, fingerprint(same)) };
+    if after.is_none() && !token.is_empty() {
+        fields.refuse(
+            "page_token",
+            Rule::Invalid,
+            "must be the next_page_token of the same call, unchanged, with everything else unchanged",
+        );
+    }
+    let size = if size == 0 { default } else { size };
+    PageRequest {
+        size: u64::try_from(size).unwrap_or(1),
+        after,
+        skip: u64::try_from(skip).unwrap_or_default(),
+    }
+}
+
+/// Writes where the next page starts; empty: nowhere.
+pub fn write(same: &impl Message, next: Option<&Key>) -> String {
+    next.map(|key| encode(key, fingerprint(same))).unwrap_or_default()
+}
+
+fn encode(key: &Key, fingerprint: u32) -> String {
+    let mut bytes = Vec::with_capacity(32);
+    bytes.put_u32(fingerprint);
+    bytes.put_i64(key.id);
+    match &key.value {
+        SortValue::Null => bytes.put_u8(0),
+        SortValue::Int(value) => {
+            bytes.put_u8(1);
+            bytes.put_i64(*value);
+        }
+        SortValue::Text(text) => {
+            bytes.put_u8(2);
+            bytes.put_slice(text.as_bytes());
+        }
+    }
+    let sum = crc32fast::hash(&bytes);
+    bytes.put_u32(sum);
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+fn decode(token: &str, fingerprint: u32) -> Option<Key> {
+    let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
+    let (mut body, sum) = bytes.split_at_checked(bytes.len().checked_sub(4)?)?;
+    if crc32fast::hash(body).to_be_bytes() != sum || body.len() < 13 || body.get_u32() != fingerprint {
+        return None;
+    }
+    let id = body.get_i64();
+    let value = match body.get_u8() {
+        0 => SortValue::Null,
+        1 => SortValue::Int(body.try_get_i64().ok()?),
+        2 => SortValue::Text(String::from_utf8(body.to_vec()).ok()?),
+        _ => return None,
+    };
+    Some(Key { value, id })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_token_brings_back_its_key_for_its_request_only(id: i64, text in ".{0,20}", int: i64, kind in 0..3_u8, print: u32) {
+            let value = match kind { 0 => SortValue::Null, 1 => SortValue::Int(int), _ => SortValue::Text(text) };
+            let key = Key { value, id };
+            let token = encode(&key, print);
+            prop_assert_eq!(decode(&token, print), Some(key));
+            prop_assert_eq!(decode(&token, print ^ 1), None);
+        }
+
+        #[test]
+        fn no_token_makes_it_panic(token in ".{0,60}", print: u32) {
+            let _ = decode(&token, print);
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! `SendMessages`: a stream of messages in, a stream of their answers out, in the same order.
+
+use std::{collections::VecDeque, pin::Pin, sync::Arc};
+
+use futures_util::{FutureExt as _, Stream, StreamExt as _, future::BoxFuture, stream};
+use prost::Message as _;
+use sha2::{Digest as _, Sha256};
+use tonic::{Status, Streaming};
+
+use super::{Api, drafts, encode, fields::Fields, messages::created, required};
+use crate::{
+    chat::{
+        call::{Answer, Call, Key},
+        caller::Caller,
+        messages::Created,
+    },
+    error::Result,
+    events::cursor::Cursor,
+    id::{AccountId, ConversationId},
+    pb,
+};
+
+/// Messages of one stream that may be on their way to the database. Beyond it the stream is not read, so its sender waits.
+const IN_FLIGHT: usize = 512;
+
+/// Answers that travel together at most.
+const TOGETHER: usize = 256;
+
+/// The answers of a stream.
+pub type Answers = Pin<Box<dyn Stream<Item = Result<pb::SendMessagesResponse, Status>> + Send>>;
+
+struct Sending {
+    api: Api,
+    caller: Arc<Caller>,
+    requests: Streaming<pb::SendMessagesRequest>,
+    /// The answers to come, in the order of their messages.
+    waiting: VecDeque<BoxFuture<'static, pb::SendResult>>,
+    next_index: u64,
+    /// The sender has said its last, or what it said could not be read.
+    end: Option<Result<(), Status>>,
+}
+
+/// Answers each message in its turn. What is ready travels together; nobody waits for more to come.
+pub fn answers(api: &Api, caller: Arc<Caller>, requests: Streaming<pb::SendMessagesRequest>) -> Answers {
+    let sending = Sending {
+        api: api.clone(),
+        caller,
+        requests,
+        waiting: VecDeque::new(),
+        next_index: 0,
+        end: None,
+    };
+    Box::pin(stream::unfold(sending, |mut sending| async move {
+        let item = sending.next().await?;
+        Some((item, sending))
+    }))
+}
+
+impl Sending {
+    async fn next(&mut self) -> Option<Result<pb::SendMessagesResponse, Status>> {
+        loop {
+            if self.waiting.is_empty() {
+                match self.end.take() {
+                    Some(Ok(())) => {
+                        self.end = Some(Ok(()));
+                        return None;
+                    }
+                    Some(Err(status)) => {
+                        self.end = Some(Ok(()));
+                        return Some(Err(status));
+                    }
+                    None => {}
+                }
+            }
+            let room = self.end.is_none() && self.waiting.len() < IN_FLIGHT;
+            let first = async {
+                match self.waiting.front_mut() {
+                    Some(first) => first.await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                // Messages first: the more are on their way, the more one commit takes.
+                biased;
+                request = self.requests.next(), if room => self.take(request),
+                result = first => {
+                    self.waiting.pop_front();
+                    return Some(Ok(self.with_ready(result)));
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, request: Option<Result<pb::SendMessagesRequest, Status>>) {
+        match request {
+            Some(Ok(request)) => {
+                let index = self.next_index;
+                self.next_index += 1;
+                let mut answer = send(self.api.clone(), Arc::clone(&self.caller), index, request).boxed();
+                // The first poll puts the message into its lane, in the order of the stream.
+                match (&mut answer).now_or_never() {
+                    Some(result) => self.waiting.push_back(std::future::ready(result).boxed()),
+                    None => self.waiting.push_back(answer),
+                }
+            }
+            Some(Err(status)) => self.end = Some(Err(status)),
+            None => self.end = Some(Ok(())),
+        }
+    }
+
+    fn with_ready(&mut self, first: pb::SendResult) -> pb::SendMessagesResponse {
+        let mut results = vec![first];
+        while results.len() < TOGETHER
+            && let Some(next) = self.waiting.front_mut()
+            && let Some(result) = next.now_or_never()
+        {
+            self.waiting.pop_front();
+            results.push(result);
+        }
+        pb::SendMessagesResponse { results }
+    }
+}
+
+async fn send(api: Api, caller: Arc<Caller>, index: u64, request: pb::SendMessagesRequest) -> pb::SendResult {
+    match store(&api, caller, request).await {
+        Ok(Answer::Fresh(messages, cursor)) => result(index, &created(&messages, encode(cursor))),
+        Ok(Answer::Repeated(bytes)) => match pb::CreateMessageResponse::decode(bytes.as_slice()) {
+            Ok(kept) => result(index, &kept),
+            Err(error) => refused(index, &Status::internal(error.to_string())),
+        },
+        Err(error) => refused(index, &error.into()),
+    }
+}
+
+async fn store(api: &Api, caller: Arc<Caller>, request: pb::SendMessagesRequest) -> Result<Answer<Created>> {
+    let account = AccountId(request.account_id);
+    caller.write_access(account)?;
+    let mut fields = Fields::default();
+    let key = fields.request_id(&request.request_id).map(|request_id| Key {
+        request_id,
+        fingerprint: Sha256::new()
+            .chain_update("SendMessages")
+            .chain_update(request.encode_to_vec())
+            .finalize()
+            .into(),
+        encode: Box::new(|messages: &Created, cursor: Option<Cursor>| created(messages, encode(cursor)).encode_to_vec()),
+    });
+    let conversation = ConversationId(fields.id("conversation_id", request.conversation_id));
+    let draft = required("message", request.message)?;
+    let new = fields.within("message", |fields| drafts::read(fields, draft));
+    fields.done()?;
+    let call = Call {
+        caller,
+        account,
+        key,
+        traceparent: String::new(),
+    };
+    api.chat.create_messages(call, vec![(conversation, new)]).await
+}
+
+fn result(index: u64, made: &pb::CreateMessageResponse) -> pb::SendResult {
+    let message = made.message.clone().unwrap_or_default();
+    pb::SendResult {
+        index,
+        message_id: message.id,
+        number: message.number,
+        created_at: message.created_at,
+        cursor: made.cursor.clone(),
+        error: None,
+    }
+}
+
+fn refused(index: u64, status: &Status) -> pb::SendResult {
+    // The trailer of details holds the code and the message as well.
+    let decoded = tonic_types::Status::decode(status.details()).ok();
+    let error = decoded.unwrap_or_else(|| tonic_types::Status {
+        code: status.code().into(),
+        message: status.message().to_owned(),
+        details: Vec::new(),
+    });
+    pb::SendResult {
+        index,
+        error: Some(error),
+        ..pb::SendResult::default()
+    }
+}

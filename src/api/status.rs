@@ -1,0 +1,241 @@
+//! The one place that makes a `Status`.
+
+use std::{collections::HashMap, time::Duration};
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
+
+use crate::{
+    error::{CursorFault, Error, Rule, Violation},
+    pb::ErrorReason,
+};
+
+/// The domain of every reason.
+const DOMAIN: &str = "parley";
+
+/// The name of a rule, for programs: `google.rpc.BadRequest.FieldViolation.reason`.
+fn rule_name(rule: Rule) -> &'static str {
+    match rule {
+        Rule::Required => "REQUIRED",
+        Rule::TooLong(_) => "TOO_LONG",
+        Rule::TooMany(_) => "TOO_MANY",
+        Rule::Invalid => "INVALID",
+        Rule::Taken => "TAKEN",
+        Rule::OutOfRange(_) => "OUT_OF_RANGE",
+        Rule::Unknown => "UNKNOWN",
+        Rule::NotExact => "NOT_EXACT",
+    }
+}
+
+fn limit(rule: Rule) -> Option<String> {
+    match rule {
+        Rule::TooLong(limit) | Rule::TooMany(limit) => Some(limit.to_string()),
+        Rule::OutOfRange(bound) => Some(bound.to_string()),
+        _ => None,
+    }
+}
+
+/// A status with exactly one `ErrorInfo`.
+struct Refusal {
+    code: Code,
+    reason: ErrorReason,
+    metadata: HashMap<String, String>,
+    details: ErrorDetails,
+}
+
+impl Refusal {
+    fn new(code: Code, reason: ErrorReason) -> Self {
+        Self {
+            code,
+            reason,
+            metadata: HashMap::new(),
+            details: ErrorDetails::new(),
+        }
+    }
+
+    fn with(mut self, key: impl Into<String>, value: impl ToString) -> Self {
+        self.metadata.insert(key.into(), value.to_string());
+        self
+    }
+
+    fn fields(mut self, violations: &[Violation]) -> Self {
+        for violation in violations {
+            if let Some(limit) = limit(violation.rule) {
+                self = self.with(format!("limit.{}", violation.field), limit);
+            }
+        }
+        let field = |violation: &Violation| FieldViolation {
+            field: violation.field.clone(),
+            description: violation.description.clone(),
+            reason: rule_name(violation.rule).to_owned(),
+            localized_message: None,
+        };
+        self.details.set_bad_request(violations.iter().map(field).collect::<Vec<_>>());
+        self
+    }
+
+    fn retry(mut self, after: Duration) -> Self {
+        self.details.set_retry_info(Some(after));
+        self
+    }
+
+    fn resource(mut self, kind: &str, id: &str, message: &str) -> Self {
+        self.details.set_resource_info(kind, id, "", message);
+        self
+    }
+
+    fn status(mut self, message: String) -> Status {
+        let name = self.reason.as_str_name();
+        self.details
+            .set_error_info(name.strip_prefix("ERROR_REASON_").unwrap_or(name), DOMAIN, self.metadata);
+        Status::with_error_details(self.code, message, self.details)
+    }
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        let message = error.to_string();
+        refusal(error).status(message)
+    }
+}
+
+fn refusal(error: Error) -> Refusal {
+    use ErrorReason as Reason;
+    match error {
+        Error::Invalid(violations) => Refusal::new(Code::InvalidArgument, Reason::InvalidField).fields(&violations),
+        Error::Taken {
+            violations,
+            kind,
+            existing_id,
+        } => {
+            let mut refusal = Refusal::new(Code::AlreadyExists, Reason::AlreadyTaken).fields(&violations);
+            if let Some(first) = violations.first() {
+                refusal = refusal.with("field", &first.field);
+            }
+            match existing_id {
+                Some(id) => refusal.with("existing_id", id).resource(kind, &id.to_string(), "has this value"),
+                None => refusal,
+            }
+        }
+        Error::NotFound { kind, id } => Refusal::new(Code::NotFound, Reason::NotFound)
+            .with("kind", kind)
+            .with("id", &id)
+            .resource(kind, &id, "does not exist in this account"),
+        Error::TokenMissing => Refusal::new(Code::Unauthenticated, Reason::TokenMissing),
+        Error::TokenInvalid => Refusal::new(Code::Unauthenticated, Reason::TokenInvalid),
+        Error::NotMember(account) => Refusal::new(Code::PermissionDenied, Reason::NotAMember).with("account_id", account),
+        Error::Denied(_) => Refusal::new(Code::PermissionDenied, Reason::NotAllowed),
+        Error::Suspended(account) => Refusal::new(Code::PermissionDenied, Reason::AccountSuspended).with("account_id", account),
+        Error::KeyReused(id) => Refusal::new(Code::AlreadyExists, Reason::IdempotencyKeyReused).with("request_id", id),
+        Error::Cursor {
+            fault,
+            earliest,
+            head,
+            epoch,
+        } => {
+            let reason = match fault {
+                CursorFault::Expired => Reason::CursorExpired,
+                CursorFault::Ahead => Reason::CursorAheadOfLog,
+                CursorFault::EpochChanged => Reason::EpochChanged,
+            };
+            Refusal::new(Code::OutOfRange, reason)
+                .with("earliest_seq", earliest)
+                .with("head_seq", head)
+                .with("epoch", format!("{epoch:x}"))
+        }
+        Error::CursorForeign => Refusal::new(Code::PermissionDenied, Reason::CursorOfAnotherAccount),
+        Error::Flood { limit, retry_after } => Refusal::new(Code::ResourceExhausted, Reason::RateLimited)
+            .with("limit", format!("{limit} messages a minute in one conversation"))
+            .retry(retry_after),
+        Error::Busy { retry_after } => Refusal::new(Code::ResourceExhausted, Reason::Busy).retry(retry_after),
+        Error::Unavailable { retry_after, .. } => Refusal::new(Code::Unavailable, Reason::Unavailable).retry(retry_after),
+        Error::Precondition(_) => Refusal::new(Code::FailedPrecondition, Reason::FailedPrecondition),
+        Error::Unimplemented(_) => Refusal::new(Code::Unimplemented, Reason::Unimplemented),
+        Error::Database(ref source) => {
+            tracing::error!(error = %source, "the database failed");
+            Refusal::new(Code::Internal, Reason::Internal)
+        }
+        Error::Internal(ref fault) => {
+            tracing::error!(fault, "internal fault");
+            Refusal::new(Code::Internal, Reason::Internal)
+        }
+    }
+}
+
+/// The end of a stream that shall be resumed elsewhere: when, and from which cursor.
+pub fn rotated(cursor: &[u8], retry_after: Duration) -> Status {
+    let refusal = Refusal::new(Code::Unavailable, ErrorReason::StreamRotated).retry(retry_after);
+    let mut status = refusal.status("the stream ends here; resume after its cursor".to_owned());
+    status
+        .metadata_mut()
+        .insert_bin("parley-cursor-bin", tonic::metadata::MetadataValue::from_bytes(cursor));
+    status
+}
+
+/// The end of a stream whose reader took nothing for too long.
+pub fn stalled() -> Status {
+    Refusal::new(Code::DeadlineExceeded, ErrorReason::StreamStalled).status("the reader took nothing for too long".to_owned())
+}
+
+/// The end of a call whose deadline passed.
+pub fn late() -> Status {
+    Refusal::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded)
+        .status("the deadline passed; a write may have been stored all the same".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_bad_field_is_named_with_its_rule_and_limit() {
+        let violations = vec![
+            Violation::new("name", Rule::TooLong(255), "must have at most 255 characters"),
+            Violation::new("email", Rule::Invalid, "must be an address"),
+        ];
+        let status = Status::from(Error::Invalid(violations));
+        assert_eq!(status.code(), Code::InvalidArgument);
+        let details = status.get_error_details();
+        let info = details.error_info().unwrap();
+        assert_eq!((info.reason.as_str(), info.domain.as_str()), ("INVALID_FIELD", "parley"));
+        assert_eq!(info.metadata["limit.name"], "255");
+        let fields: Vec<_> = details
+            .bad_request()
+            .unwrap()
+            .field_violations
+            .iter()
+            .map(|v| (v.field.as_str(), v.reason.as_str()))
+            .collect();
+        assert_eq!(fields, [("name", "TOO_LONG"), ("email", "INVALID")]);
+    }
+
+    #[test]
+    fn what_may_be_tried_again_says_when() {
+        for error in [
+            Error::Busy {
+                retry_after: Duration::from_millis(200),
+            },
+            Error::Unavailable {
+                reason: "x",
+                retry_after: Duration::from_secs(1),
+            },
+            Error::Flood {
+                limit: 200,
+                retry_after: Duration::from_secs(2),
+            },
+        ] {
+            let status = Status::from(error);
+            assert!(status.get_error_details().retry_info().unwrap().retry_delay.is_some(), "{status:?}");
+        }
+        assert_eq!(
+            rotated(b"c", Duration::ZERO)
+                .metadata()
+                .get_bin("parley-cursor-bin")
+                .unwrap()
+                .to_bytes()
+                .unwrap()
+                .as_ref(),
+            b"c"
+        );
+    }
+}

@@ -1,0 +1,109 @@
+//! The token calls of `AccountsService`.
+
+use tonic::{Request, Response, Status};
+
+use super::{
+    Api, caller,
+    fields::{Fields, SHORT},
+    page,
+};
+use crate::{
+    chat::tokens::NewToken,
+    db::entity::kind::TokenKind,
+    error::{Result, Rule},
+    id::{AccountId, InboxId, TokenId, UserId},
+    pb,
+    time::Micros,
+};
+
+impl Api {
+    pub(super) async fn token_created(
+        &self,
+        request: Request<pb::CreateTokenRequest>,
+    ) -> Result<Response<pb::CreateTokenResponse>, Status> {
+        let caller = caller(&request)?;
+        let asked = request.into_inner();
+        let mut fields = Fields::default();
+        if !asked.request_id.is_empty() {
+            fields.refuse(
+                "request_id",
+                Rule::Invalid,
+                "must be empty: a secret is shown once, so this call cannot be repeated",
+            );
+        }
+        fields.text("name", &asked.name, SHORT);
+        fields.count("inbox_ids", asked.inbox_ids.len(), 1000);
+        let kind = fields.kind::<pb::TokenKind>("kind", asked.kind).and_then(pb::TokenKind::to_row);
+        let kind = kind.unwrap_or_else(|| {
+            fields.refuse("kind", Rule::Required, "must be user, service or platform");
+            TokenKind::User
+        });
+        let must = |fields: &mut Fields, field: &str, given: bool, wanted: bool| {
+            if wanted && !given {
+                fields.refuse(field, Rule::Required, "must be given for this kind of token");
+            } else if given && !wanted {
+                fields.refuse(field, Rule::Invalid, "must be absent for this kind of token");
+            }
+        };
+        must(&mut fields, "user_id", asked.user_id.is_some(), kind == TokenKind::User);
+        if kind != TokenKind::User {
+            must(&mut fields, "account_id", asked.account_id.is_some(), kind == TokenKind::Service);
+        }
+        if kind != TokenKind::Service {
+            must(&mut fields, "inbox_ids", !asked.inbox_ids.is_empty(), false);
+        }
+        let expires_at = fields.time("expires_at", asked.expires_at.as_ref());
+        if expires_at.is_some_and(|at| at <= Micros::now()) {
+            fields.refuse("expires_at", Rule::OutOfRange(0), "must be in the future");
+        }
+        fields.done()?;
+        let new = NewToken {
+            kind,
+            name: asked.name,
+            account: asked.account_id.map(AccountId),
+            user: asked.user_id.map(UserId),
+            read_only: asked.read_only,
+            inboxes: asked.inbox_ids.into_iter().map(InboxId).collect(),
+            expires_at,
+        };
+        let (token, secret) = self.chat.tokens.create(&caller, new).await?;
+        Ok(Response::new(pb::CreateTokenResponse {
+            token: Some((&token).into()),
+            secret,
+            cursor: bytes::Bytes::new(),
+        }))
+    }
+
+    pub(super) async fn tokens_listed(&self, request: Request<pb::ListTokensRequest>) -> Result<Response<pb::ListTokensResponse>, Status> {
+        let caller = caller(&request)?;
+        let asked = request.into_inner();
+        let same = pb::ListTokensRequest {
+            page_size: 0,
+            page_token: String::new(),
+            ..asked.clone()
+        };
+        let mut fields = Fields::default();
+        let page = page::read(&mut fields, &same, (asked.page_size, 100), &asked.page_token, 0);
+        fields.done()?;
+        let found = self.chat.tokens.list(&caller, asked.account_id.map(AccountId), &page).await?;
+        Ok(Response::new(pb::ListTokensResponse {
+            tokens: found.items.iter().map(pb::Token::from).collect(),
+            next_page_token: page::write(&same, found.next.as_ref()),
+        }))
+    }
+
+    pub(super) async fn token_revoked(
+        &self,
+        request: Request<pb::RevokeTokenRequest>,
+    ) -> Result<Response<pb::RevokeTokenResponse>, Status> {
+        let token = self
+            .chat
+            .tokens
+            .revoke(&*caller(&request)?, TokenId(request.get_ref().token_id))
+            .await?;
+        Ok(Response::new(pb::RevokeTokenResponse {
+            token: Some((&token).into()),
+            cursor: bytes::Bytes::new(),
+        }))
+    }
+}

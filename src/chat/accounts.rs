@@ -1,0 +1,317 @@
+//! Accounts and users.
+
+use std::{collections::HashMap, sync::Arc};
+
+use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter, Set, SqlErr};
+use serde_json::{Value as Json, json};
+
+use crate::{
+    chat::{
+        Chat,
+        call::{Answer, Call},
+        caller::Caller,
+        load,
+        page::{self, Page, PageRequest, Sort},
+        writer::{Ledger, once},
+    },
+    db::entity::{account, account_log, kind::AccountStatus, membership, user},
+    error::{Error, Result, Rule, Violation},
+    events::kind::EventKind,
+    events::{
+        draft::{Change, Draft, Subject},
+        log::{append, first_counters},
+    },
+    id::{AccountId, UserId, secret},
+    time::Micros,
+};
+
+/// A user to make.
+#[derive(Clone, Debug)]
+pub struct NewUser {
+    /// The full name.
+    pub name: String,
+    /// The address, in lower case.
+    pub email: String,
+    /// The name shown to contacts.
+    pub display_name: Option<String>,
+}
+
+/// What to change in an account; what is none stays.
+#[derive(Clone, Debug, Default)]
+pub struct AccountPatch {
+    /// The name.
+    pub name: Option<String>,
+    /// The language.
+    pub locale: Option<String>,
+    /// Whether it may be used; the operator's alone.
+    pub status: Option<AccountStatus>,
+}
+
+/// What to change in a user; what is none stays.
+#[derive(Clone, Debug, Default)]
+pub struct UserPatch {
+    /// The full name.
+    pub name: Option<String>,
+    /// The name shown to contacts.
+    pub display_name: Option<Option<String>>,
+    /// The address, in lower case.
+    pub email: Option<String>,
+    /// The picture.
+    pub avatar_url: Option<String>,
+    /// Free attributes; an object.
+    pub custom_attributes: Option<Json>,
+    /// Settings of a front end; an object.
+    pub ui_settings: Option<Json>,
+    /// The text under e-mails.
+    pub message_signature: Option<Option<String>>,
+}
+
+/// A user's own view of itself.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    /// The user.
+    pub user: user::Model,
+    /// The memberships with their accounts, the one active in last first.
+    pub memberships: Vec<(membership::Model, account::Model)>,
+}
+
+/// Stores a user.
+///
+/// # Errors
+/// [`Error::Taken`] for an address that another user has.
+pub async fn insert_user(db: &impl ConnectionTrait, new: NewUser) -> Result<user::Model> {
+    let now = Micros::now();
+    let row = user::ActiveModel {
+        name: Set(new.name),
+        display_name: Set(new.display_name),
+        email: Set(new.email),
+        avatar_url: Set(String::new()),
+        custom_attributes: Set(json!({})),
+        ui_settings: Set(json!({})),
+        message_signature: Set(None),
+        pubsub_token: Set(secret()),
+        created_at: Set(now),
+        updated_at: Set(now),
+        ..Default::default()
+    };
+    row.insert(db).await.map_err(email_taken)
+}
+
+fn email_taken(error: sea_orm::DbErr) -> Error {
+    match error.sql_err() {
+        Some(SqlErr::UniqueConstraintViolation(_)) => Error::Taken {
+            violations: vec![Violation::new("email", Rule::Taken, "is the address of another user")],
+            kind: "user",
+            existing_id: None,
+        },
+        _ => error.into(),
+    }
+}
+
+impl Chat {
+    /// The caller's own user and memberships.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] for callers who are no users.
+    pub async fn profile(&self, caller: &Caller) -> Result<Profile> {
+        let id = caller.user_id().ok_or(Error::Denied("only a user has a profile"))?;
+        let db = self.db.read();
+        let user = user::Entity::find_by_id(id).one(db).await?.ok_or(Error::TokenInvalid)?;
+        let mut rows = membership::Entity::find().filter(membership::Column::UserId.eq(id)).all(db).await?;
+        // Chatwoot's order: a membership that was never active sorts before all others.
+        rows.sort_by_key(|row| (row.active_at.map(|at| std::cmp::Reverse(at.0)), row.account_id));
+        let ids = rows.iter().map(|row| row.account_id.0);
+        let accounts = account::Entity::find().filter(account::Column::Id.is_in(ids)).all(db).await?;
+        let accounts: HashMap<AccountId, account::Model> = accounts.into_iter().map(|row| (row.id, row)).collect();
+        let memberships = rows
+            .into_iter()
+            .filter_map(|row| Some((accounts.get(&row.account_id)?.clone(), row)).map(|(a, m)| (m, a)))
+            .collect();
+        Ok(Profile { user, memberships })
+    }
+
+    /// Makes an account with its log.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] for anybody but the operator.
+    pub async fn create_account(&self, call: Call<account::Model>, name: String, locale: String) -> Result<Answer<account::Model>> {
+        call.caller.platform()?;
+        let (caller, traceparent) = (Arc::clone(&call.caller), call.traceparent.clone());
+        once(&self.db, call, move |txn| {
+            Box::pin(async move {
+                let now = Micros::now();
+                let row = account::ActiveModel {
+                    name: Set(name),
+                    locale: Set(locale),
+                    status: Set(AccountStatus::Active),
+                    created_at: Set(now),
+                    updated_at: Set(now),
+                    ..Default::default()
+                };
+                let row = row.insert(txn).await?;
+                let counters = first_counters(row.id);
+                account_log::ActiveModel::from(counters.clone()).reset_all().insert(txn).await?;
+                let mut ledger = Ledger::open(Arc::new(row.clone()), counters, &caller, &traceparent);
+                ledger.emit(Draft::new(EventKind::AccountCreated, Subject::Account));
+                let cursor = ledger.cursor();
+                let entered = ledger.close();
+                append(txn, &entered.counters, &entered.entries).await?;
+                Ok((row, Some(cursor)))
+            })
+        })
+        .await
+    }
+
+    /// One account.
+    ///
+    /// # Errors
+    /// [`Error::NotMember`]; [`Error::NotFound`] for the operator.
+    pub async fn account(&self, caller: &Caller, id: AccountId) -> Result<Arc<account::Model>> {
+        if !caller.is_platform() {
+            caller.access(id)?;
+        }
+        load::account(self.db.read(), id).await
+    }
+
+    /// The accounts that the caller may see, by id.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn accounts(&self, caller: &Caller, page: &PageRequest) -> Result<Page<account::Model>> {
+        let mut query = account::Entity::find();
+        if !caller.is_platform() {
+            query = query.filter(account::Column::Id.is_in(caller.accounts.keys().map(|id| id.0)));
+        }
+        let ids = page::ids(self.db.read(), query, account::Column::Id, &Sort::by_id(false), page).await?;
+        let rows = account::Entity::find()
+            .filter(account::Column::Id.is_in(ids.items.iter().copied()))
+            .all(self.db.read())
+            .await?;
+        Ok(Page {
+            items: page::in_order(&ids.items, rows, |row| row.id.0),
+            next: ids.next,
+        })
+    }
+
+    /// Changes an account.
+    ///
+    /// # Errors
+    /// [`Error::Denied`].
+    pub async fn update_account(&self, call: Call<account::Model>, patch: AccountPatch) -> Result<Answer<account::Model>> {
+        call.caller.administer_or_platform(call.account)?;
+        if patch.status.is_some() {
+            call.caller.platform()?;
+        }
+        let answer = self
+            .writer
+            .write(call, move |write| {
+                Box::pin(async move {
+                    let mut row = write.account().as_ref().clone();
+                    let before = row.clone();
+                    row.name = patch.name.unwrap_or(row.name);
+                    row.locale = patch.locale.unwrap_or(row.locale);
+                    row.status = patch.status.unwrap_or(row.status);
+                    let changes: Vec<Change> = [
+                        Change::new("name", before.name, row.name.clone()),
+                        Change::new("locale", before.locale, row.locale.clone()),
+                        Change::new("status", before.status.name(), row.status.name()),
+                    ]
+                    .into_iter()
+                    .flatten()
+                    .collect();
+                    if changes.is_empty() {
+                        return Ok(row);
+                    }
+                    row.updated_at = write.ledger.at;
+                    let row = row.into_active_model().reset_all().update(&write.txn).await?;
+                    write.ledger.account = Arc::new(row.clone());
+                    write.ledger.emit(Draft {
+                        kind: EventKind::AccountUpdated,
+                        subject: Subject::Account,
+                        changes,
+                    });
+                    Ok(row)
+                })
+            })
+            .await;
+        self.tokens.forget();
+        answer
+    }
+
+    /// Makes a user without any account.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] for anybody but the operator; [`Error::Taken`].
+    pub async fn create_user(&self, call: Call<user::Model>, new: NewUser) -> Result<Answer<user::Model>> {
+        call.caller.platform()?;
+        let db = self.db.clone();
+        let email = new.email.clone();
+        let made = once(&self.db, call, move |txn| {
+            Box::pin(async move { Ok((insert_user(txn, new).await?, None)) })
+        })
+        .await;
+        match made {
+            Err(Error::Taken {
+                violations,
+                kind,
+                existing_id: None,
+            }) => {
+                let existing = user::Entity::find().filter(user::Column::Email.eq(email)).one(db.read()).await?;
+                Err(Error::Taken {
+                    violations,
+                    kind,
+                    existing_id: existing.map(|row| row.id.0),
+                })
+            }
+            made => made,
+        }
+    }
+
+    /// One user.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] also for users that the caller may not see.
+    pub async fn user(&self, caller: &Caller, id: UserId) -> Result<user::Model> {
+        if caller.user_id() != Some(id) && !caller.is_platform() {
+            return Err(Error::not_found("user", id));
+        }
+        user::Entity::find_by_id(id)
+            .one(self.db.read())
+            .await?
+            .ok_or_else(|| Error::not_found("user", id))
+    }
+
+    /// Changes a user.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] also for users that the caller may not change; [`Error::Taken`].
+    pub async fn update_user(&self, call: Call<user::Model>, id: UserId, patch: UserPatch) -> Result<Answer<user::Model>> {
+        if call.caller.user_id() != Some(id) || call.caller.read_only {
+            call.caller.platform().map_err(|_| Error::not_found("user", id))?;
+        }
+        let answer = once(&self.db, call, move |txn| {
+            Box::pin(async move {
+                let row = user::Entity::find_by_id(id)
+                    .one(txn)
+                    .await?
+                    .ok_or_else(|| Error::not_found("user", id))?;
+                let row = user::Model {
+                    name: patch.name.unwrap_or(row.name),
+                    display_name: patch.display_name.unwrap_or(row.display_name),
+                    email: patch.email.unwrap_or(row.email),
+                    avatar_url: patch.avatar_url.unwrap_or(row.avatar_url),
+                    custom_attributes: patch.custom_attributes.unwrap_or(row.custom_attributes),
+                    ui_settings: patch.ui_settings.unwrap_or(row.ui_settings),
+                    message_signature: patch.message_signature.unwrap_or(row.message_signature),
+                    updated_at: Micros::now(),
+                    ..row
+                };
+                let row = row.into_active_model().reset_all().update(txn).await.map_err(email_taken)?;
+                Ok((row, None))
+            })
+        })
+        .await;
+        self.tokens.forget();
+        answer
+    }
+}

@@ -1,0 +1,175 @@
+//! Who calls, and what that caller may do in which account.
+
+use std::{collections::HashMap, sync::Arc};
+
+use crate::{
+    db::entity::{
+        kind::{AccountStatus, Role},
+        user,
+    },
+    error::{Error, Result},
+    events::draft::Actor,
+    events::kind::ActorType,
+    id::{AccountId, InboxId, TokenId, UserId},
+};
+
+/// Whom a token speaks for.
+#[derive(Clone, Debug)]
+pub enum Principal {
+    /// A user.
+    User(Arc<user::Model>),
+    /// A program in one account.
+    Service {
+        /// What the token was made for.
+        name: String,
+    },
+    /// The operator.
+    Platform,
+}
+
+/// What a caller may do in one account.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// As what.
+    pub role: Role,
+    /// In which inboxes, if not in all.
+    pub inboxes: Option<Vec<InboxId>>,
+    /// Whether the account may be used.
+    pub status: AccountStatus,
+}
+
+/// A caller whose token was good a moment ago.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Its token.
+    pub token: TokenId,
+    /// Whom the token speaks for.
+    pub principal: Principal,
+    /// Whether it may only read.
+    pub read_only: bool,
+    /// What it may do, by account.
+    pub accounts: HashMap<AccountId, Access>,
+}
+
+const ROLE: &str = "only an administrator may do this";
+const READ_ONLY: &str = "the token may only read";
+const INBOX: &str = "the caller is no member of this inbox";
+const PLATFORM: &str = "only a platform token may do this";
+
+impl Caller {
+    /// What the caller may do in an account.
+    ///
+    /// # Errors
+    /// [`Error::NotMember`] also when there is no such account, so that nobody learns which exist; [`Error::Suspended`].
+    pub fn access(&self, account: AccountId) -> Result<&Access> {
+        let access = self.accounts.get(&account).ok_or(Error::NotMember(account))?;
+        match access.status {
+            AccountStatus::Active => Ok(access),
+            AccountStatus::Suspended => Err(Error::Suspended(account)),
+        }
+    }
+
+    /// As [`Caller::access`], for a call that changes something.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] for a token that may only read.
+    pub fn write_access(&self, account: AccountId) -> Result<&Access> {
+        let access = self.access(account)?;
+        if self.read_only {
+            Err(Error::Denied(READ_ONLY))
+        } else {
+            Ok(access)
+        }
+    }
+
+    /// As [`Caller::write_access`], for administrators.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] for agents.
+    pub fn administer(&self, account: AccountId) -> Result<&Access> {
+        let access = self.write_access(account)?;
+        if access.role == Role::Administrator && access.inboxes.is_none() {
+            Ok(access)
+        } else {
+            Err(Error::Denied(ROLE))
+        }
+    }
+
+    /// As [`Caller::administer`], and platform tokens, which stand above accounts.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] for agents.
+    pub fn administer_or_platform(&self, account: AccountId) -> Result<()> {
+        if self.is_platform() {
+            self.platform()
+        } else {
+            self.administer(account).map(drop)
+        }
+    }
+
+    /// Whether it is the operator.
+    pub fn is_platform(&self) -> bool {
+        matches!(self.principal, Principal::Platform)
+    }
+
+    /// Asks for the operator.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] for everybody else.
+    pub fn platform(&self) -> Result<()> {
+        match (self.is_platform(), self.read_only) {
+            (true, false) => Ok(()),
+            (true, true) => Err(Error::Denied(READ_ONLY)),
+            (false, _) => Err(Error::Denied(PLATFORM)),
+        }
+    }
+
+    /// The user, if the caller is one.
+    pub fn user(&self) -> Option<&Arc<user::Model>> {
+        match &self.principal {
+            Principal::User(user) => Some(user),
+            _ => None,
+        }
+    }
+
+    /// The user's id, if the caller is one.
+    pub fn user_id(&self) -> Option<UserId> {
+        self.user().map(|user| user.id)
+    }
+
+    /// The caller as events and activity lines name it.
+    pub fn actor(&self) -> Actor {
+        match &self.principal {
+            Principal::User(user) => Actor {
+                kind: ActorType::User,
+                id: user.id.0,
+                name: user.name.clone(),
+            },
+            Principal::Service { name } => Actor {
+                kind: ActorType::Service,
+                id: self.token.0,
+                name: name.clone(),
+            },
+            Principal::Platform => Actor {
+                kind: ActorType::Platform,
+                id: 0,
+                name: String::new(),
+            },
+        }
+    }
+}
+
+impl Access {
+    /// Asks for an inbox.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] when the caller does not work in it.
+    pub fn inbox(&self, inbox: InboxId) -> Result<()> {
+        if self.sees(inbox) { Ok(()) } else { Err(Error::Denied(INBOX)) }
+    }
+
+    /// Whether the caller works in an inbox.
+    pub fn sees(&self, inbox: InboxId) -> bool {
+        self.inboxes.as_ref().is_none_or(|inboxes| inboxes.contains(&inbox))
+    }
+}

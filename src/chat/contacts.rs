@@ -1,0 +1,486 @@
+//! Contacts and their sessions: making, changing, deleting.
+
+use std::{collections::HashSet, sync::Arc};
+
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, EntityTrait, ExprTrait, IntoActiveModel, QueryFilter, QueryOrder, Set,
+    sea_query::{Expr, Query},
+};
+use serde_json::{Map, Value as Json};
+use uuid::Uuid;
+
+use crate::{
+    chat::{
+        Chat,
+        call::{Answer, Call},
+        caller::Caller,
+        inboxes::delete_conversations,
+        load,
+        page::{self, Page, PageRequest, Sort},
+        writer::Write,
+    },
+    db::{
+        entity::{contact, contact_inbox, conversation, kind::SubjectKind, labeling},
+        joined::{Contact, ContactSessions, Session},
+    },
+    error::{Error, Result, Rule, Violation},
+    events::draft::{Change, Draft, Subject},
+    events::kind::EventKind,
+    id::{AccountId, ContactId, InboxId, secret},
+};
+
+/// A contact to make.
+#[derive(Clone, Debug)]
+pub struct NewContact {
+    /// The name; may be empty.
+    pub name: String,
+    /// The address, in lower case.
+    pub email: Option<String>,
+    /// The number.
+    pub phone_number: Option<String>,
+    /// The contact's id elsewhere.
+    pub identifier: Option<String>,
+    /// Whether it is blocked from the start.
+    pub blocked: bool,
+    /// Attributes that programs set.
+    pub additional_attributes: Map<String, Json>,
+    /// Attributes that the account defined.
+    pub custom_attributes: Map<String, Json>,
+    /// The picture.
+    pub avatar_url: String,
+    /// Makes a session too: the inbox, and the session's name if one was chosen.
+    pub session: Option<(InboxId, Option<String>)>,
+}
+
+/// What to change in a contact; what is none stays.
+#[derive(Clone, Debug, Default)]
+pub struct ContactPatch {
+    /// The name.
+    pub name: Option<String>,
+    /// The address.
+    pub email: Option<Option<String>>,
+    /// The number.
+    pub phone_number: Option<Option<String>>,
+    /// The contact's id elsewhere.
+    pub identifier: Option<Option<String>>,
+    /// Whether it is blocked.
+    pub blocked: Option<bool>,
+    /// The picture.
+    pub avatar_url: Option<String>,
+    /// All labels.
+    pub labels: Option<Vec<String>>,
+    /// Attributes that programs set.
+    pub additional_attributes: AttributesPatch,
+    /// Attributes that the account defined.
+    pub custom_attributes: AttributesPatch,
+}
+
+/// What to change in attributes.
+#[derive(Clone, Debug, Default)]
+pub struct AttributesPatch {
+    /// The whole new object.
+    pub replace: Option<Map<String, Json>>,
+    /// Single keys: their new value, or none to remove them.
+    pub keys: Vec<(String, Option<Json>)>,
+}
+
+impl AttributesPatch {
+    fn apply(self, json: &mut Json) {
+        if let Some(replace) = self.replace {
+            *json = Json::Object(replace);
+        }
+        if let Json::Object(object) = json {
+            for (key, value) in self.keys {
+                match value {
+                    Some(value) => object.insert(key, value),
+                    None => object.remove(&key),
+                };
+            }
+        }
+    }
+}
+
+/// A contact that was made, and the session that was made with it.
+#[derive(Clone, Debug)]
+pub struct CreatedContact {
+    /// The contact with its sessions.
+    pub contact: ContactSessions,
+    /// The session.
+    pub session: Option<Session>,
+}
+
+/// The values that must be unique in the account; under the lock nobody can take one in between, and the unique indexes
+/// have the last word.
+async fn check_unique(write: &Write, row: &contact::Model, except: Option<ContactId>) -> Result<()> {
+    use contact::Column;
+    let unique = [
+        (Column::Email, "email", &row.email),
+        (Column::PhoneNumber, "phone_number", &row.phone_number),
+        (Column::Identifier, "identifier", &row.identifier),
+    ];
+    let mut any = Condition::any();
+    for (column, _, value) in &unique {
+        any = any.add_option(value.as_ref().map(|value| column.eq(value.as_str())));
+    }
+    if any.is_empty() {
+        return Ok(());
+    }
+    let taken = contact::Entity::find()
+        .filter(Column::AccountId.eq(row.account_id))
+        .filter(any)
+        .filter(Column::Id.ne(except.unwrap_or_default()))
+        .all(&write.txn)
+        .await?;
+    let mut existing = None;
+    let mut violations = Vec::new();
+    for (column, field, value) in unique {
+        let has = |other: &&contact::Model| {
+            let theirs = match column {
+                Column::Email => &other.email,
+                Column::PhoneNumber => &other.phone_number,
+                _ => &other.identifier,
+            };
+            value.is_some() && theirs == value
+        };
+        if let Some(other) = taken.iter().find(has) {
+            existing = existing.or(Some(other.id.0));
+            violations.push(Violation::new(field, Rule::Taken, format!("is that of contact {}", other.id)));
+        }
+    }
+    if violations.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Taken {
+            violations,
+            kind: "contact",
+            existing_id: existing,
+        })
+    }
+}
+
+/// Finds or makes a session; whether it was made.
+pub(super) async fn session(
+    write: &Write,
+    contact: ContactId,
+    inbox: InboxId,
+    source_id: Option<String>,
+    hmac_verified: bool,
+) -> Result<(contact_inbox::Model, bool)> {
+    let account = write.account().id;
+    if let Some(source_id) = &source_id {
+        let existing = contact_inbox::Entity::find()
+            .filter(contact_inbox::Column::AccountId.eq(account))
+            .filter(contact_inbox::Column::InboxId.eq(inbox))
+            .filter(contact_inbox::Column::SourceId.eq(source_id.as_str()))
+            .one(&write.txn)
+            .await?;
+        match existing {
+            Some(row) if row.contact_id == contact => return Ok((row, false)),
+            Some(row) => {
+                let violations = vec![Violation::new(
+                    "source_id",
+                    Rule::Taken,
+                    "is the session of another contact in this inbox",
+                )];
+                return Err(Error::Taken {
+                    violations,
+                    kind: "contact_inbox",
+                    existing_id: Some(row.id.0),
+                });
+            }
+            None => {}
+        }
+    }
+    let row = contact_inbox::ActiveModel {
+        account_id: Set(account),
+        contact_id: Set(contact),
+        inbox_id: Set(inbox),
+        source_id: Set(source_id.unwrap_or_else(|| Uuid::new_v4().to_string())),
+        hmac_verified: Set(hmac_verified),
+        pubsub_token: Set(secret()),
+        created_at: Set(write.ledger.at),
+        updated_at: Set(write.ledger.at),
+        ..Default::default()
+    };
+    Ok((row.insert(&write.txn).await?, true))
+}
+
+async fn with_sessions(db: &impl ConnectionTrait, account: AccountId, contact: Contact) -> Result<ContactSessions> {
+    let id = contact.row.id;
+    load::with_sessions(db, account, vec![contact])
+        .await?
+        .pop()
+        .ok_or_else(|| Error::not_found("contact", id))
+}
+
+/// Notes that a contact has another session: its version moves, so that whoever keeps a copy learns of it.
+pub(super) async fn session_added(write: &mut Write, id: ContactId, source_id: &str) -> Result<()> {
+    let account = write.account().id;
+    let mut contact = Arc::unwrap_or_clone(load::contact(&write.txn, account, id).await?);
+    contact.row.version = write.ledger.next_seq();
+    contact.row.updated_at = write.ledger.at;
+    contact.row = contact.row.into_active_model().reset_all().update(&write.txn).await?;
+    let contact = with_sessions(&write.txn, account, contact).await?;
+    let changes = Change::new("contact_inboxes", Json::Null, source_id).into_iter().collect();
+    write.ledger.emit(Draft {
+        kind: EventKind::ContactUpdated,
+        subject: Subject::ContactSessions(contact),
+        changes,
+    });
+    Ok(())
+}
+
+impl Chat {
+    /// Makes a contact, and a session when one is asked for.
+    ///
+    /// # Errors
+    /// [`Error::Taken`], naming every field that another contact has; [`Error::NotFound`] for the inbox.
+    pub async fn create_contact(&self, call: Call<CreatedContact>, new: NewContact) -> Result<Answer<CreatedContact>> {
+        call.caller.write_access(call.account)?;
+        self.writer
+            .write(call, move |write| {
+                Box::pin(async move {
+                    let account = write.account().id;
+                    if let Some((inbox, _)) = &new.session {
+                        load::inbox(&write.txn, account, *inbox).await?;
+                    }
+                    let row = contact::Model {
+                        id: ContactId(0),
+                        account_id: account,
+                        name: new.name,
+                        email: new.email,
+                        phone_number: new.phone_number,
+                        identifier: new.identifier,
+                        blocked: new.blocked,
+                        additional_attributes: Json::Object(new.additional_attributes),
+                        custom_attributes: Json::Object(new.custom_attributes),
+                        avatar_url: new.avatar_url,
+                        last_activity_at: None,
+                        created_at: write.ledger.at,
+                        updated_at: write.ledger.at,
+                        version: write.ledger.next_seq(),
+                    };
+                    check_unique(write, &row, None).await?;
+                    let mut row = row.into_active_model().reset_all();
+                    row.id = sea_orm::NotSet;
+                    let row = row.insert(&write.txn).await?;
+                    let mut made = None;
+                    if let Some((inbox, source_id)) = new.session {
+                        made = Some(session(write, row.id, inbox, source_id, false).await?.0);
+                    }
+                    let contact = with_sessions(&write.txn, account, Contact { row, labels: Vec::new() }).await?;
+                    let session = made.and_then(|made| contact.sessions.iter().find(|session| session.row.id == made.id).cloned());
+                    write
+                        .ledger
+                        .emit(Draft::new(EventKind::ContactCreated, Subject::ContactSessions(contact.clone())));
+                    Ok(CreatedContact { contact, session })
+                })
+            })
+            .await
+    }
+
+    /// One contact with its sessions.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn contact(&self, caller: &Caller, account: AccountId, id: ContactId) -> Result<ContactSessions> {
+        caller.access(account)?;
+        let db = self.db.read();
+        let contact = load::contact(db, account, id).await?;
+        with_sessions(db, account, Arc::unwrap_or_clone(contact)).await
+    }
+
+    /// Changes a contact.
+    ///
+    /// # Errors
+    /// [`Error::Taken`]; [`Error::NotFound`].
+    pub async fn update_contact(&self, call: Call<ContactSessions>, id: ContactId, patch: ContactPatch) -> Result<Answer<ContactSessions>> {
+        call.caller.write_access(call.account)?;
+        self.writer
+            .write(call, move |write| {
+                Box::pin(async move {
+                    let account = write.account().id;
+                    let mut contact = Arc::unwrap_or_clone(load::contact(&write.txn, account, id).await?);
+                    let before = contact.clone();
+                    let row = &mut contact.row;
+                    row.name = patch.name.unwrap_or_else(|| row.name.clone());
+                    row.email = patch.email.unwrap_or_else(|| row.email.clone());
+                    row.phone_number = patch.phone_number.unwrap_or_else(|| row.phone_number.clone());
+                    row.identifier = patch.identifier.unwrap_or_else(|| row.identifier.clone());
+                    row.blocked = patch.blocked.unwrap_or(row.blocked);
+                    row.avatar_url = patch.avatar_url.unwrap_or_else(|| row.avatar_url.clone());
+                    patch.additional_attributes.apply(&mut row.additional_attributes);
+                    patch.custom_attributes.apply(&mut row.custom_attributes);
+                    contact.labels = patch.labels.unwrap_or(contact.labels);
+                    let changes = changes(&before, &contact);
+                    if !changes.is_empty() {
+                        check_unique(write, &contact.row, Some(id)).await?;
+                        contact.row.version = write.ledger.next_seq();
+                        contact.row.updated_at = write.ledger.at;
+                        contact.row = contact.row.into_active_model().reset_all().update(&write.txn).await?;
+                    }
+                    if before.labels != contact.labels {
+                        set_labels(&write.txn, account, SubjectKind::Contact, id.0, &contact.labels).await?;
+                    }
+                    let contact = with_sessions(&write.txn, account, contact).await?;
+                    if !changes.is_empty() {
+                        let subject = Subject::ContactSessions(contact.clone());
+                        write.ledger.emit(Draft {
+                            kind: EventKind::ContactUpdated,
+                            subject,
+                            changes,
+                        });
+                    }
+                    Ok(contact)
+                })
+            })
+            .await
+    }
+
+    /// Deletes a contact with everything that hangs on it.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] for agents; [`Error::NotFound`].
+    pub async fn delete_contact(&self, call: Call<()>, id: ContactId) -> Result<Answer<()>> {
+        call.caller.administer(call.account)?;
+        self.writer
+            .write(call, move |write| {
+                Box::pin(async move {
+                    let account = write.account().id;
+                    let contact = load::contact(&write.txn, account, id).await?;
+                    let mut conversations = Query::select();
+                    conversations
+                        .column(conversation::Column::Id)
+                        .from(conversation::Entity)
+                        .and_where(Expr::col(conversation::Column::AccountId).eq(account.0))
+                        .and_where(Expr::col(conversation::Column::ContactId).eq(id.0));
+                    delete_conversations(&write.txn, account, conversations).await?;
+                    set_labels(&write.txn, account, SubjectKind::Contact, id.0, &[]).await?;
+                    contact::Entity::delete_by_id(id).exec(&write.txn).await?;
+                    write.ledger.emit(Draft::new(EventKind::ContactDeleted, Subject::Contact(contact)));
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    /// Finds or makes a session of a contact in an inbox.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox; [`Error::Taken`] for another contact's session.
+    pub async fn create_session(
+        &self,
+        call: Call<Session>,
+        contact: ContactId,
+        inbox: InboxId,
+        source_id: Option<String>,
+        hmac_verified: bool,
+    ) -> Result<Answer<Session>> {
+        let access = call.caller.write_access(call.account)?;
+        load::contact(self.db.read(), call.account, contact).await?;
+        load::inbox(self.db.read(), call.account, inbox).await?;
+        access.inbox(inbox)?;
+        self.writer
+            .write(call, move |write| {
+                Box::pin(async move {
+                    let account = write.account().id;
+                    load::contact(&write.txn, account, contact).await?;
+                    let inbox = load::inbox(&write.txn, account, inbox).await?;
+                    let (row, made) = session(write, contact, inbox.row.id, source_id, hmac_verified).await?;
+                    if made {
+                        session_added(write, contact, &row.source_id).await?;
+                    }
+                    Ok(Session { row, inbox })
+                })
+            })
+            .await
+    }
+
+    /// The sessions of a contact, oldest first.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn sessions(&self, caller: &Caller, account: AccountId, contact: ContactId, page: &PageRequest) -> Result<Page<Session>> {
+        caller.access(account)?;
+        let db = self.db.read();
+        load::contact(db, account, contact).await?;
+        let query = contact_inbox::Entity::find()
+            .filter(contact_inbox::Column::AccountId.eq(account))
+            .filter(contact_inbox::Column::ContactId.eq(contact));
+        let ids = page::ids(db, query, contact_inbox::Column::Id, &Sort::by_id(false), page).await?;
+        let rows = contact_inbox::Entity::find()
+            .filter(contact_inbox::Column::Id.is_in(ids.items.iter().copied()))
+            .order_by_asc(contact_inbox::Column::Id)
+            .all(db)
+            .await?;
+        Ok(Page {
+            items: load::with_inboxes(db, account, rows).await?,
+            next: ids.next,
+        })
+    }
+}
+
+fn changes(before: &Contact, after: &Contact) -> Vec<Change> {
+    let (old, new) = (&before.row, &after.row);
+    let mut changes: Vec<Change> = [
+        Change::new("name", old.name.clone(), new.name.clone()),
+        Change::new("email", old.email.clone(), new.email.clone()),
+        Change::new("phone_number", old.phone_number.clone(), new.phone_number.clone()),
+        Change::new("identifier", old.identifier.clone(), new.identifier.clone()),
+        Change::new("blocked", old.blocked, new.blocked),
+        Change::new("avatar_url", old.avatar_url.clone(), new.avatar_url.clone()),
+        Change::new("labels", before.labels.clone(), after.labels.clone()),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    changes.extend(attribute_changes(
+        "additional_attributes",
+        &old.additional_attributes,
+        &new.additional_attributes,
+    ));
+    changes.extend(attribute_changes(
+        "custom_attributes",
+        &old.custom_attributes,
+        &new.custom_attributes,
+    ));
+    changes
+}
+
+/// One change per key.
+pub(super) fn attribute_changes(field: &str, before: &Json, after: &Json) -> Vec<Change> {
+    let empty = Map::new();
+    let object = |json: &Json| json.as_object().cloned().unwrap_or_else(|| empty.clone());
+    let (before, after) = (object(before), object(after));
+    let keys: HashSet<&String> = before.keys().chain(after.keys()).collect();
+    let mut keys: Vec<&String> = keys.into_iter().collect();
+    keys.sort();
+    let value = |map: &Map<String, Json>, key: &String| map.get(key).cloned().unwrap_or(Json::Null);
+    keys.into_iter()
+        .filter_map(|key| Change::new(format!("{field}.{key}"), value(&before, key), value(&after, key)))
+        .collect()
+}
+
+/// Replaces the labels of something.
+///
+/// # Errors
+/// When the database fails.
+pub(super) async fn set_labels(db: &impl ConnectionTrait, account: AccountId, kind: SubjectKind, id: i64, names: &[String]) -> Result<()> {
+    labeling::Entity::delete_many()
+        .filter(labeling::Column::AccountId.eq(account))
+        .filter(labeling::Column::SubjectKind.eq(kind))
+        .filter(labeling::Column::SubjectId.eq(id))
+        .exec(db)
+        .await?;
+    let rows = names.iter().zip(0..).map(|(name, position)| labeling::ActiveModel {
+        account_id: Set(account),
+        subject_kind: Set(kind),
+        subject_id: Set(id),
+        name: Set(name.clone()),
+        position: Set(position),
+    });
+    if !names.is_empty() {
+        labeling::Entity::insert_many(rows).exec_without_returning(db).await?;
+    }
+    Ok(())
+}

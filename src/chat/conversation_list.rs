@@ -1,0 +1,245 @@
+//! Lists of conversations: filtered, sorted, counted.
+
+use sea_orm::{
+    ColumnTrait, Condition, EntityTrait, ExprTrait, FromQueryResult, QueryFilter, QuerySelect, Select,
+    sea_query::{Expr, Func, Query, SelectStatement, SimpleExpr},
+};
+
+use crate::{
+    chat::{
+        Chat,
+        caller::{Access, Caller},
+        load,
+        page::{self, Page, PageRequest, Sort},
+    },
+    db::{
+        entity::{
+            contact_inbox, conversation,
+            kind::{ConversationStatus, MessageType, SubjectKind},
+            labeling, message,
+        },
+        joined::ConversationSummary,
+    },
+    error::Result,
+    id::{AccountId, ContactId, InboxId, UserId},
+    time::Micros,
+};
+
+/// What a list of conversations is sorted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // the names say it
+pub enum ConversationOrder {
+    LastActivityAt,
+    CreatedAt,
+    Priority,
+    WaitingSince,
+}
+
+impl ConversationOrder {
+    /// The order of a name in a request.
+    pub fn of(name: &str) -> Option<Self> {
+        Some(match name {
+            "" | "last_activity_at" => Self::LastActivityAt,
+            "created_at" => Self::CreatedAt,
+            "priority" => Self::Priority,
+            "waiting_since" => Self::WaitingSince,
+            _ => return None,
+        })
+    }
+
+    fn sort(self, descending: bool) -> Sort {
+        use conversation::Column;
+        let (column, nullable) = match self {
+            Self::LastActivityAt => (Column::LastActivityAt, false),
+            Self::CreatedAt => (Column::CreatedAt, false),
+            Self::Priority => (Column::Priority, true),
+            Self::WaitingSince => (Column::WaitingSince, true),
+        };
+        let column: SimpleExpr = Expr::col((conversation::Entity, column));
+        // The small integer of a priority is read as the 64-bit one of a key.
+        let by = if self == Self::Priority { column.cast_as("bigint") } else { column };
+        Sort {
+            by: Some(by),
+            text: false,
+            nullable,
+            descending,
+        }
+    }
+}
+
+/// Whose conversations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Assigned {
+    /// This user's.
+    To(Option<UserId>),
+    /// Anybody's.
+    Somebody,
+    /// Nobody's.
+    Nobody,
+}
+
+/// Which conversations; what is empty lets all through.
+#[derive(Clone, Debug)]
+pub struct ConversationQuery {
+    /// These statuses.
+    pub statuses: Vec<ConversationStatus>,
+    /// These inboxes.
+    pub inboxes: Vec<InboxId>,
+    /// This contact's.
+    pub contact: Option<ContactId>,
+    /// Of sessions with this name.
+    pub source_id: Option<String>,
+    /// Whose.
+    pub assigned: Option<Assigned>,
+    /// With any of these labels.
+    pub labels: Vec<String>,
+    /// With an incoming or outgoing message that holds this text.
+    pub text: Option<String>,
+    /// That wait for a first or a further reply.
+    pub unattended: bool,
+    /// Changed since.
+    pub updated_since: Option<Micros>,
+    /// The order.
+    pub order: ConversationOrder,
+    /// From the highest to the lowest.
+    pub descending: bool,
+    /// Whether to count.
+    pub count: bool,
+}
+
+/// How many match all filters but that of the assignee.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromQueryResult)]
+pub struct Counts {
+    /// The caller's.
+    pub mine: i64,
+    /// Nobody's.
+    pub unassigned: i64,
+    /// Everybody's and nobody's.
+    pub all: i64,
+}
+
+fn of_account(select: &mut SelectStatement, account: SimpleExpr, id: AccountId) {
+    select.and_where(account.eq(id.0));
+}
+
+impl ConversationQuery {
+    fn select(&self, account: AccountId, access: &Access) -> Select<conversation::Entity> {
+        use conversation::Column;
+        let mut query = conversation::Entity::find().filter(Column::AccountId.eq(account));
+        if let Some(only) = &access.inboxes {
+            query = query.filter(Column::InboxId.is_in(only.iter().map(|id| id.0)));
+        }
+        if !self.statuses.is_empty() {
+            query = query.filter(Column::Status.is_in(self.statuses.iter().copied()));
+        }
+        if !self.inboxes.is_empty() {
+            query = query.filter(Column::InboxId.is_in(self.inboxes.iter().map(|id| id.0)));
+        }
+        if let Some(contact) = self.contact {
+            query = query.filter(Column::ContactId.eq(contact));
+        }
+        if self.unattended {
+            query = query.filter(
+                Condition::any()
+                    .add(Column::FirstReplyCreatedAt.is_null())
+                    .add(Column::WaitingSince.is_not_null()),
+            );
+        }
+        if let Some(since) = self.updated_since {
+            query = query.filter(Column::UpdatedAt.gte(since));
+        }
+        if let Some(source_id) = &self.source_id {
+            let mut sessions = Query::select();
+            sessions.column(contact_inbox::Column::Id).from(contact_inbox::Entity);
+            of_account(&mut sessions, Expr::col(contact_inbox::Column::AccountId), account);
+            sessions.and_where(Expr::col(contact_inbox::Column::SourceId).eq(source_id.as_str()));
+            query = query.filter(Column::ContactInboxId.in_subquery(sessions));
+        }
+        if !self.labels.is_empty() {
+            let mut labelled = Query::select();
+            labelled.column(labeling::Column::SubjectId).from(labeling::Entity);
+            of_account(&mut labelled, Expr::col(labeling::Column::AccountId), account);
+            labelled
+                .and_where(Expr::col(labeling::Column::SubjectKind).eq(SubjectKind::Conversation as i16))
+                .and_where(Expr::col(labeling::Column::Name).is_in(self.labels.clone()));
+            query = query.filter(Column::Id.in_subquery(labelled));
+        }
+        if let Some(text) = &self.text {
+            let mut holding = Query::select();
+            holding.column(message::Column::ConversationId).from(message::Entity);
+            of_account(&mut holding, Expr::col(message::Column::AccountId), account);
+            let pattern = format!("%{}%", text.to_lowercase());
+            holding
+                .and_where(Expr::col(message::Column::MessageType).is_in([MessageType::Incoming as i16, MessageType::Outgoing as i16]))
+                .and_where(Expr::expr(Func::lower(Expr::col(message::Column::Content))).like(pattern));
+            query = query.filter(Column::Id.in_subquery(holding));
+        }
+        query
+    }
+
+    fn narrow(&self, query: Select<conversation::Entity>) -> Select<conversation::Entity> {
+        use conversation::Column;
+        match self.assigned {
+            None => query,
+            Some(Assigned::To(Some(user))) => query.filter(Column::AssigneeId.eq(user)),
+            // A caller who is no user has none.
+            Some(Assigned::To(None)) => query.filter(Expr::value(false)),
+            Some(Assigned::Somebody) => query.filter(Column::AssigneeId.is_not_null()),
+            Some(Assigned::Nobody) => query.filter(Column::AssigneeId.is_null()),
+        }
+    }
+}
+
+impl Chat {
+    /// A page of conversations with their newest messages, and counts, if asked.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::NotMember`].
+    pub async fn conversations(
+        &self,
+        caller: &Caller,
+        account: AccountId,
+        query: &ConversationQuery,
+        page: &PageRequest,
+    ) -> Result<(Page<ConversationSummary>, Option<Counts>)> {
+        let access = caller.access(account)?;
+        let db = self.db.read();
+        let all = query.select(account, access);
+        let counts = if query.count {
+            Some(self.counts(&all, caller.user_id()).await?)
+        } else {
+            None
+        };
+        let sort = query.order.sort(query.descending);
+        let ids = page::ids(db, query.narrow(all), conversation::Column::Id, &sort, page).await?;
+        let rows = conversation::Entity::find()
+            .filter(conversation::Column::AccountId.eq(account))
+            .filter(conversation::Column::Id.is_in(ids.items.iter().copied()))
+            .all(db)
+            .await?;
+        let rows = page::in_order(&ids.items, rows, |row| row.id.0);
+        let row = load::account(db, account).await?;
+        Ok((
+            Page {
+                items: load::summaries(db, &row, rows).await?,
+                next: ids.next,
+            },
+            counts,
+        ))
+    }
+
+    async fn counts(&self, query: &Select<conversation::Entity>, user: Option<UserId>) -> Result<Counts> {
+        let assignee = || Expr::col((conversation::Entity, conversation::Column::AssigneeId));
+        let mine = Expr::case(assignee().eq(user.map_or(0, i64::from)), 1);
+        let counts = query
+            .clone()
+            .select_only()
+            .expr_as(Func::count(Expr::expr(mine)), "mine")
+            .expr_as(Func::count(Expr::expr(Expr::case(assignee().is_null(), 1))), "unassigned")
+            .expr_as(Func::count(Expr::val(1)), "all")
+            .into_model::<Counts>()
+            .one(self.db.read())
+            .await?;
+        Ok(counts.unwrap_or_default())
+    }
+}

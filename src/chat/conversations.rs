@@ -1,0 +1,513 @@
+//! Conversations: making them, and every change that is no message.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder};
+use serde_json::{Map, Value as Json};
+use uuid::Uuid;
+
+use crate::{
+    chat::{
+        Chat,
+        call::{Answer, Call},
+        caller::{Access, Caller},
+        contacts::{attribute_changes, session, session_added, set_labels},
+        load,
+        rules::{self, NewMessage, add_activity, add_message, changed_with},
+        writer::Write,
+    },
+    db::{
+        entity::{
+            contact_inbox, conversation,
+            kind::{ConversationStatus, Priority, Role, SubjectKind},
+        },
+        joined::{Conversation, ConversationSummary, Message},
+    },
+    error::{Error, Result, Rule},
+    events::{
+        cursor::Cursor,
+        draft::{Actor, Change, Draft, Subject},
+        ephemeral::Typing,
+        kind::{ActorType, EventKind},
+    },
+    id::{AccountId, ContactId, ConversationId, InboxId, UserId},
+    time::Micros,
+};
+
+/// A conversation to make.
+#[derive(Clone, Debug)]
+pub struct NewConversation {
+    /// The inbox.
+    pub inbox: Option<InboxId>,
+    /// The contact.
+    pub contact: Option<ContactId>,
+    /// The session's name.
+    pub source_id: Option<String>,
+    /// The status to start with.
+    pub status: ConversationStatus,
+    /// When a snoozed one opens again.
+    pub snoozed_until: Option<Micros>,
+    /// The user to assign.
+    pub assignee: Option<UserId>,
+    /// How urgent it is.
+    pub priority: Option<Priority>,
+    /// Attributes that programs set.
+    pub additional_attributes: Map<String, Json>,
+    /// Attributes that the account defined.
+    pub custom_attributes: Map<String, Json>,
+    /// Marks a session that is made for it as verified.
+    pub hmac_verified: bool,
+    /// The first message.
+    pub message: Option<NewMessage>,
+}
+
+/// A conversation that was made, with its first message.
+#[derive(Clone, Debug)]
+pub struct CreatedConversation {
+    /// The conversation.
+    pub conversation: ConversationSummary,
+    /// The first message.
+    pub message: Option<Arc<Message>>,
+}
+
+/// What to change in a conversation.
+#[derive(Clone, Debug)]
+pub enum ConversationPatch {
+    /// The status; none toggles it. With when a snoozed one opens again.
+    Status(Option<ConversationStatus>, Option<Micros>),
+    /// The priority.
+    Priority(Option<Priority>),
+    /// The assignee.
+    Assignee(Option<UserId>),
+    /// All labels.
+    Labels(Vec<String>),
+    /// All custom attributes, all additional ones, or both.
+    Attributes(Option<Map<String, Json>>, Option<Map<String, Json>>),
+    /// The caller looked; or, if so, the contact.
+    Seen {
+        /// The contact looked.
+        by_contact: bool,
+    },
+}
+
+/// Somebody starts or stops typing.
+#[derive(Clone, Copy, Debug)]
+pub struct NewTyping {
+    /// Starts.
+    pub typing: bool,
+    /// A private note.
+    pub private: bool,
+    /// The contact types, not the caller.
+    pub by_contact: bool,
+}
+
+/// Stores what a verb did to a conversation's row.
+pub(super) async fn save(write: &Write, conversation: &mut Conversation) -> Result<()> {
+    conversation.row = conversation.row.clone().into_active_model().reset_all().update(&write.txn).await?;
+    Ok(())
+}
+
+impl Chat {
+    /// Makes a conversation, with a first message if one is given.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for the inbox, the contact or the session; [`Error::Denied`] without access to the inbox.
+    pub async fn create_conversation(&self, call: Call<CreatedConversation>, new: NewConversation) -> Result<Answer<CreatedConversation>> {
+        let access = call.caller.write_access(call.account)?.clone();
+        self.writer
+            .write(call, move |write| -> BoxFuture<'_, Result<CreatedConversation>> {
+                Box::pin(async move {
+                    let account = Arc::clone(write.account());
+                    let (session, made) = find_session(write, &access, &new).await?;
+                    if made {
+                        session_added(write, session.contact_id, &session.source_id).await?;
+                    }
+                    let inbox = load::inbox(&write.txn, account.id, session.inbox_id).await?;
+                    let locked = if inbox.row.lock_to_single_conversation {
+                        newest(write, &session).await?
+                    } else {
+                        None
+                    };
+                    let mut conversation = match locked {
+                        Some(id) => load::conversation(&write.txn, &account, id).await?,
+                        None => insert(write, &session, &new).await?,
+                    };
+                    let mut message = None;
+                    if let Some(first) = new.message {
+                        let caller = Arc::clone(&write.caller);
+                        let made = add_message(&mut write.ledger, &mut conversation, &caller, first);
+                        save(write, &mut conversation).await?;
+                        save_contact(write, &conversation).await?;
+                        message = Some(made);
+                    }
+                    let conversation = summary_of(conversation, message.as_deref(), &write.txn).await?;
+                    Ok(CreatedConversation { conversation, message })
+                })
+            })
+            .await
+    }
+
+    /// One conversation with its newest messages.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Denied`] without access to its inbox.
+    pub async fn conversation(&self, caller: &Caller, account: AccountId, id: ConversationId) -> Result<ConversationSummary> {
+        let access = caller.access(account)?;
+        let db = self.db.read();
+        let account = load::account(db, account).await?;
+        let summary = load::summary(db, &account, id).await?;
+        access.inbox(summary.conversation.row.inbox_id)?;
+        Ok(summary)
+    }
+
+    /// Changes a conversation.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Denied`] without access to its inbox; [`Error::Invalid`] for a user who is no member.
+    pub async fn update_conversation(
+        &self,
+        call: Call<ConversationSummary>,
+        id: ConversationId,
+        patch: ConversationPatch,
+    ) -> Result<Answer<ConversationSummary>> {
+        let access = call.caller.write_access(call.account)?.clone();
+        self.writer
+            .write(call, move |write| {
+                Box::pin(async move {
+                    let account = Arc::clone(write.account());
+                    let mut conversation = load::conversation(&write.txn, &account, id).await?;
+                    access.inbox(conversation.row.inbox_id)?;
+                    match patch {
+                        ConversationPatch::Status(status, until) => update_status(write, &mut conversation, &access, status, until).await?,
+                        ConversationPatch::Priority(priority) => update_priority(write, &mut conversation, priority),
+                        ConversationPatch::Assignee(assignee) => assign(write, &mut conversation, assignee).await?,
+                        ConversationPatch::Labels(labels) => update_labels(write, &mut conversation, labels).await?,
+                        ConversationPatch::Attributes(custom, additional) => {
+                            update_attributes(write, &mut conversation, custom, additional)
+                        }
+                        ConversationPatch::Seen { by_contact } => seen(write, &mut conversation, by_contact),
+                    }
+                    if !write.ledger.drafts().is_empty() {
+                        save(write, &mut conversation).await?;
+                    }
+                    // Activity lines are stored after the verb; the summary is made from what is in hand.
+                    let newest = write.ledger.newest_message().cloned();
+                    summary_of(conversation, newest.as_ref(), &write.txn).await
+                })
+            })
+            .await
+    }
+
+    /// Tells subscribers that somebody types. Returns the head of the log.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox.
+    pub async fn set_typing(&self, caller: &Caller, account: AccountId, id: ConversationId, new: NewTyping) -> Result<Cursor> {
+        let access = caller.write_access(account)?;
+        let db = self.db.read();
+        let conversation = load::conversation(db, &load::account(db, account).await?, id).await?;
+        access.inbox(conversation.row.inbox_id)?;
+        let contact = &conversation.contact.row;
+        let actor = if new.by_contact {
+            Actor {
+                kind: ActorType::Contact,
+                id: contact.id.0,
+                name: contact.name.clone(),
+            }
+        } else {
+            caller.actor()
+        };
+        let typing = Typing {
+            account,
+            conversation: id,
+            inbox: conversation.row.inbox_id,
+            actor,
+            typing: new.typing,
+            private: new.private,
+        };
+        self.events.hub.whisper(&typing);
+        let reach = self.events.log.reach(account).await?;
+        Ok(reach.cursor(reach.head))
+    }
+}
+
+/// With both ids the session is found or made; otherwise it is looked up by its name, in what the given id leaves.
+async fn find_session(write: &Write, access: &Access, new: &NewConversation) -> Result<(contact_inbox::Model, bool)> {
+    let account = write.account().id;
+    if let Some(inbox) = new.inbox {
+        load::inbox(&write.txn, account, inbox).await?;
+        access.inbox(inbox)?;
+    }
+    if let Some(contact) = new.contact {
+        load::contact(&write.txn, account, contact).await?;
+    }
+    if let (Some(inbox), Some(contact)) = (new.inbox, new.contact) {
+        return session(write, contact, inbox, new.source_id.clone(), new.hmac_verified).await;
+    }
+    let source_id = new.source_id.clone().unwrap_or_default();
+    let mut query = contact_inbox::Entity::find()
+        .filter(contact_inbox::Column::AccountId.eq(account))
+        .filter(contact_inbox::Column::SourceId.eq(source_id.as_str()));
+    if let Some(inbox) = new.inbox {
+        query = query.filter(contact_inbox::Column::InboxId.eq(inbox));
+    }
+    if let Some(contact) = new.contact {
+        query = query.filter(contact_inbox::Column::ContactId.eq(contact));
+    }
+    let row = query.order_by_asc(contact_inbox::Column::Id).one(&write.txn).await?;
+    let row = row.ok_or_else(|| Error::not_found("contact_inbox", source_id))?;
+    access.inbox(row.inbox_id)?;
+    Ok((row, false))
+}
+
+async fn newest(write: &Write, session: &contact_inbox::Model) -> Result<Option<ConversationId>> {
+    let row = conversation::Entity::find()
+        .filter(conversation::Column::AccountId.eq(session.account_id))
+        .filter(conversation::Column::ContactInboxId.eq(session.id))
+        .order_by_desc(conversation::Column::Id)
+        .one(&write.txn)
+        .await?;
+    Ok(row.map(|row| row.id))
+}
+
+async fn insert(write: &mut Write, session: &contact_inbox::Model, new: &NewConversation) -> Result<Conversation> {
+    let account = Arc::clone(write.account());
+    let contact = load::contact(&write.txn, account.id, session.contact_id).await?;
+    if let Some(assignee) = new.assignee {
+        check_member(write, assignee).await?;
+    }
+    // Chatwoot's rule: a blocked contact's conversation is done before it began.
+    let status = if contact.row.blocked {
+        ConversationStatus::Resolved
+    } else {
+        new.status
+    };
+    let at = write.ledger.at;
+    let row = conversation::Model {
+        account_id: account.id,
+        id: write.ledger.take_conversation_id(),
+        uuid: Uuid::new_v4(),
+        inbox_id: session.inbox_id,
+        contact_id: session.contact_id,
+        contact_inbox_id: session.id,
+        status,
+        priority: new.priority,
+        assignee_id: new.assignee,
+        snoozed_until: new.snoozed_until.filter(|_| status == ConversationStatus::Snoozed),
+        additional_attributes: Json::Object(new.additional_attributes.clone()),
+        custom_attributes: Json::Object(new.custom_attributes.clone()),
+        agent_last_seen_at: None,
+        assignee_last_seen_at: None,
+        contact_last_seen_at: None,
+        first_reply_created_at: None,
+        waiting_since: Some(at),
+        last_activity_at: at,
+        last_incoming_at: None,
+        unread_count: 0,
+        message_count: 0,
+        last_message_id: None,
+        last_non_activity_message_id: None,
+        last_public_message_id: None,
+        created_at: at,
+        updated_at: at,
+        version: write.ledger.next_seq(),
+    };
+    let id = row.id;
+    row.into_active_model().reset_all().insert(&write.txn).await?;
+    let conversation = load::conversation(&write.txn, &account, id).await?;
+    write.ledger.emit(Draft::new(
+        EventKind::ConversationCreated,
+        Subject::Conversation(conversation.clone()),
+    ));
+    Ok(conversation)
+}
+
+/// A message may have moved the contact's last activity.
+pub(super) async fn save_contact(write: &Write, conversation: &Conversation) -> Result<()> {
+    let moved = write.ledger.drafts().iter().any(|draft| draft.kind == EventKind::ContactUpdated);
+    if moved {
+        conversation
+            .contact
+            .row
+            .clone()
+            .into_active_model()
+            .reset_all()
+            .update(&write.txn)
+            .await?;
+    }
+    Ok(())
+}
+
+/// The summary of a conversation whose newest messages may not be stored yet.
+async fn summary_of(
+    conversation: Conversation,
+    newest: Option<&Message>,
+    db: &impl sea_orm::ConnectionTrait,
+) -> Result<ConversationSummary> {
+    let account = Arc::clone(&conversation.account);
+    let mut summary = load::summaries(db, &account, vec![conversation.row.clone()])
+        .await?
+        .pop()
+        .ok_or_else(|| Error::not_found("conversation", conversation.row.id))?;
+    let fresh = |id, stored: Option<Message>| stored.or_else(|| newest.filter(|message| Some(message.row.id) == id).cloned());
+    summary.last = fresh(conversation.row.last_message_id, summary.last);
+    summary.last_non_activity = fresh(conversation.row.last_non_activity_message_id, summary.last_non_activity);
+    Ok(ConversationSummary { conversation, ..summary })
+}
+
+async fn check_member(write: &Write, user: UserId) -> Result<Arc<crate::db::joined::Agent>> {
+    let mut agents = load::agents(&write.txn, write.account().id, [user].into_iter()).await?;
+    agents
+        .remove(&user)
+        .ok_or_else(|| Error::invalid("assignee_id", Rule::Unknown, "must be a member of the account"))
+}
+
+async fn update_status(
+    write: &mut Write,
+    conversation: &mut Conversation,
+    access: &Access,
+    status: Option<ConversationStatus>,
+    until: Option<Micros>,
+) -> Result<()> {
+    use ConversationStatus::{Open, Pending, Resolved, Snoozed};
+    let toggled = if conversation.row.status == Open { Resolved } else { Open };
+    let status = status.unwrap_or(toggled);
+    let changed = rules::set_status(&mut write.ledger, conversation, status, until);
+    let name = write.caller.actor().name;
+    if changed {
+        let line = match status {
+            Resolved => format!("Conversation was marked resolved by {name}"),
+            Open => format!("Conversation was reopened by {name}"),
+            Pending => format!("Conversation was marked as pending by {name}"),
+            Snoozed => format!("Conversation was snoozed by {name}"),
+        };
+        add_activity(&mut write.ledger, conversation, line);
+    }
+    // Chatwoot's rule: an agent who opens a conversation takes it; an administrator does not.
+    match write.caller.user_id() {
+        Some(user) if status == Open && access.role == Role::Agent => assign(write, conversation, Some(user)).await,
+        _ => Ok(()),
+    }
+}
+
+fn update_priority(write: &mut Write, conversation: &mut Conversation, priority: Option<Priority>) {
+    let before = conversation.row.priority;
+    let Some(change) = Change::new("priority", before.map(Priority::name), priority.map(Priority::name)) else {
+        return;
+    };
+    conversation.row.priority = priority;
+    changed_with(&mut write.ledger, conversation, EventKind::ConversationUpdated, vec![change]);
+    let name = write.caller.actor().name;
+    let line = match (before, priority) {
+        (_, None) => format!("{name} removed the priority"),
+        (None, Some(after)) => format!("{name} set the priority to {}", after.name()),
+        (Some(before), Some(after)) => format!("{name} changed the priority from {} to {}", before.name(), after.name()),
+    };
+    add_activity(&mut write.ledger, conversation, line);
+}
+
+async fn assign(write: &mut Write, conversation: &mut Conversation, assignee: Option<UserId>) -> Result<()> {
+    let before = conversation.row.assignee_id;
+    let Some(change) = Change::new("assignee_id", before.map(i64::from), assignee.map(i64::from)) else {
+        return Ok(());
+    };
+    conversation.assignee = match assignee {
+        Some(user) => Some(check_member(write, user).await?),
+        None => None,
+    };
+    conversation.row.assignee_id = assignee;
+    changed_with(
+        &mut write.ledger,
+        conversation,
+        EventKind::ConversationUpdated,
+        vec![change.clone()],
+    );
+    changed_with(&mut write.ledger, conversation, EventKind::AssigneeChanged, vec![change]);
+    let name = write.caller.actor().name;
+    let line = match &conversation.assignee {
+        Some(agent) if write.caller.user_id() == Some(agent.user.id) => format!("{name} self-assigned this conversation"),
+        Some(agent) => format!("Assigned to {} by {name}", agent.user.name),
+        None => format!("Conversation unassigned by {name}"),
+    };
+    add_activity(&mut write.ledger, conversation, line);
+    Ok(())
+}
+
+async fn update_labels(write: &mut Write, conversation: &mut Conversation, labels: Vec<String>) -> Result<()> {
+    let before = conversation.labels.to_vec();
+    let Some(change) = Change::new("label_list", before.clone(), labels.clone()) else {
+        return Ok(());
+    };
+    set_labels(
+        &write.txn,
+        write.account().id,
+        SubjectKind::Conversation,
+        conversation.row.id.0,
+        &labels,
+    )
+    .await?;
+    let missing = |from: &[String], of: &[String]| {
+        from.iter()
+            .filter(|label| !of.contains(label))
+            .cloned()
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let (added, removed) = (missing(&labels, &before), missing(&before, &labels));
+    conversation.labels = Arc::new(labels);
+    changed_with(&mut write.ledger, conversation, EventKind::ConversationUpdated, vec![change]);
+    let name = write.caller.actor().name;
+    for (verb, labels) in [("added", added), ("removed", removed)] {
+        if !labels.is_empty() {
+            add_activity(&mut write.ledger, conversation, format!("{name} {verb} {labels}"));
+        }
+    }
+    Ok(())
+}
+
+fn update_attributes(
+    write: &mut Write,
+    conversation: &mut Conversation,
+    custom: Option<Map<String, Json>>,
+    additional: Option<Map<String, Json>>,
+) {
+    let before = (
+        conversation.row.custom_attributes.clone(),
+        conversation.row.additional_attributes.clone(),
+    );
+    if let Some(custom) = custom {
+        conversation.row.custom_attributes = Json::Object(custom);
+    }
+    if let Some(additional) = additional {
+        conversation.row.additional_attributes = Json::Object(additional);
+    }
+    let mut changes = attribute_changes("custom_attributes", &before.0, &conversation.row.custom_attributes);
+    changes.extend(attribute_changes(
+        "additional_attributes",
+        &before.1,
+        &conversation.row.additional_attributes,
+    ));
+    if !changes.is_empty() {
+        changed_with(&mut write.ledger, conversation, EventKind::ConversationUpdated, changes);
+    }
+}
+
+fn seen(write: &mut Write, conversation: &mut Conversation, by_contact: bool) {
+    let at = Some(write.ledger.at);
+    let row = &mut conversation.row;
+    let mut changes = Vec::new();
+    if by_contact {
+        changes.extend(Change::time("contact_last_seen_at", row.contact_last_seen_at, at));
+        row.contact_last_seen_at = at;
+    } else {
+        changes.extend(Change::time("agent_last_seen_at", row.agent_last_seen_at, at));
+        row.agent_last_seen_at = at;
+        row.unread_count = 0;
+        if row.assignee_id.is_some() && row.assignee_id == write.caller.user_id() {
+            changes.extend(Change::time("assignee_last_seen_at", row.assignee_last_seen_at, at));
+            row.assignee_last_seen_at = at;
+        }
+    }
+    changed_with(&mut write.ledger, conversation, EventKind::ConversationRead, changes);
+}

@@ -1,0 +1,397 @@
+//! Reading rows with what stands around them: a fixed number of statements, however many rows.
+
+use std::{
+    collections::{HashMap, HashSet},
+    hash::Hash,
+    sync::Arc,
+};
+
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder};
+
+use crate::{
+    db::{
+        entity::{
+            account, api_channel, attachment, contact, contact_inbox, conversation, inbox,
+            kind::{SenderType, SubjectKind},
+            labeling, membership, message, user,
+        },
+        joined::{Agent, Contact, ContactSessions, Conversation, ConversationSummary, Inbox, Message, Sender, Session},
+    },
+    error::{Error, Result},
+    id::{AccountId, ContactId, ConversationId, InboxId, MessageId, UserId},
+};
+
+fn unique<T: Eq + Hash>(ids: impl Iterator<Item = T>) -> Vec<T> {
+    ids.collect::<HashSet<_>>().into_iter().collect()
+}
+
+/// An account.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub async fn account(db: &impl ConnectionTrait, id: AccountId) -> Result<Arc<account::Model>> {
+    let row = account::Entity::find_by_id(id).one(db).await?;
+    row.map(Arc::new).ok_or_else(|| Error::not_found("account", id))
+}
+
+/// Users by id.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn users(db: &impl ConnectionTrait, ids: impl Iterator<Item = UserId>) -> Result<HashMap<UserId, Arc<user::Model>>> {
+    let ids = unique(ids);
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows = user::Entity::find()
+        .filter(user::Column::Id.is_in(ids.into_iter().map(i64::from)))
+        .all(db)
+        .await?;
+    Ok(rows.into_iter().map(|row| (row.id, Arc::new(row))).collect())
+}
+
+/// Members of an account by user.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn agents(
+    db: &impl ConnectionTrait,
+    account: AccountId,
+    ids: impl Iterator<Item = UserId>,
+) -> Result<HashMap<UserId, Arc<Agent>>> {
+    let ids = unique(ids);
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let memberships = membership::Entity::find()
+        .filter(membership::Column::AccountId.eq(account))
+        .filter(membership::Column::UserId.is_in(ids.into_iter().map(i64::from)))
+        .all(db)
+        .await?;
+    let users = users(db, memberships.iter().map(|row| row.user_id)).await?;
+    let agent = |membership: membership::Model| {
+        let user = Arc::clone(users.get(&membership.user_id)?);
+        Some((membership.user_id, Arc::new(Agent { user, membership })))
+    };
+    Ok(memberships.into_iter().filter_map(agent).collect())
+}
+
+/// Inboxes by id.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn inboxes(
+    db: &impl ConnectionTrait,
+    account: AccountId,
+    ids: impl Iterator<Item = InboxId>,
+) -> Result<HashMap<InboxId, Arc<Inbox>>> {
+    let ids = unique(ids);
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows = inbox::Entity::find()
+        .filter(inbox::Column::AccountId.eq(account))
+        .filter(inbox::Column::Id.is_in(ids.into_iter().map(i64::from)))
+        .all(db)
+        .await?;
+    let inboxes = with_channels(db, rows).await?;
+    Ok(inboxes.into_iter().map(|inbox| (inbox.row.id, Arc::new(inbox))).collect())
+}
+
+/// Inboxes with their channels, in the order given.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn with_channels(db: &impl ConnectionTrait, rows: Vec<inbox::Model>) -> Result<Vec<Inbox>> {
+    let ids = rows.iter().map(|row| row.channel_id.0);
+    let channels = api_channel::Entity::find()
+        .filter(api_channel::Column::Id.is_in(ids))
+        .all(db)
+        .await?;
+    let mut channels: HashMap<_, _> = channels.into_iter().map(|row| (row.id, row)).collect();
+    let with = |row: inbox::Model| {
+        Some(Inbox {
+            channel: channels.remove(&row.channel_id)?,
+            row,
+        })
+    };
+    Ok(rows.into_iter().filter_map(with).collect())
+}
+
+/// One inbox.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub async fn inbox(db: &impl ConnectionTrait, account: AccountId, id: InboxId) -> Result<Arc<Inbox>> {
+    inboxes(db, account, [id].into_iter())
+        .await?
+        .remove(&id)
+        .ok_or_else(|| Error::not_found("inbox", id))
+}
+
+/// Labels by what they stand on, in their order.
+async fn labels(
+    db: &impl ConnectionTrait,
+    account: AccountId,
+    kind: SubjectKind,
+    ids: impl Iterator<Item = i64>,
+) -> Result<HashMap<i64, Vec<String>>> {
+    let rows = labeling::Entity::find()
+        .filter(labeling::Column::AccountId.eq(account))
+        .filter(labeling::Column::SubjectKind.eq(kind))
+        .filter(labeling::Column::SubjectId.is_in(ids))
+        .order_by_asc(labeling::Column::Position)
+        .all(db)
+        .await?;
+    let mut labels: HashMap<i64, Vec<String>> = HashMap::new();
+    for row in rows {
+        labels.entry(row.subject_id).or_default().push(row.name);
+    }
+    Ok(labels)
+}
+
+/// Contacts with their labels, in the order given.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn with_labels(db: &impl ConnectionTrait, account: AccountId, rows: Vec<contact::Model>) -> Result<Vec<Contact>> {
+    let mut labels = labels(db, account, SubjectKind::Contact, rows.iter().map(|row| row.id.0)).await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Contact {
+            labels: labels.remove(&row.id.0).unwrap_or_default(),
+            row,
+        })
+        .collect())
+}
+
+/// Contacts by id.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn contacts(
+    db: &impl ConnectionTrait,
+    account: AccountId,
+    ids: impl Iterator<Item = ContactId>,
+) -> Result<HashMap<ContactId, Arc<Contact>>> {
+    let ids = unique(ids);
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows = contact::Entity::find()
+        .filter(contact::Column::AccountId.eq(account))
+        .filter(contact::Column::Id.is_in(ids.into_iter().map(i64::from)))
+        .all(db)
+        .await?;
+    Ok(with_labels(db, account, rows)
+        .await?
+        .into_iter()
+        .map(|contact| (contact.row.id, Arc::new(contact)))
+        .collect())
+}
+
+/// One contact.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub async fn contact(db: &impl ConnectionTrait, account: AccountId, id: ContactId) -> Result<Arc<Contact>> {
+    contacts(db, account, [id].into_iter())
+        .await?
+        .remove(&id)
+        .ok_or_else(|| Error::not_found("contact", id))
+}
+
+/// Sessions with their inboxes, in the order given.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn with_inboxes(db: &impl ConnectionTrait, account: AccountId, rows: Vec<contact_inbox::Model>) -> Result<Vec<Session>> {
+    let inboxes = inboxes(db, account, rows.iter().map(|row| row.inbox_id)).await?;
+    let with = |row: contact_inbox::Model| {
+        Some(Session {
+            inbox: Arc::clone(inboxes.get(&row.inbox_id)?),
+            row,
+        })
+    };
+    Ok(rows.into_iter().filter_map(with).collect())
+}
+
+/// Contacts with their sessions, in the order given.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn with_sessions(db: &impl ConnectionTrait, account: AccountId, contacts: Vec<Contact>) -> Result<Vec<ContactSessions>> {
+    let rows = contact_inbox::Entity::find()
+        .filter(contact_inbox::Column::AccountId.eq(account))
+        .filter(contact_inbox::Column::ContactId.is_in(contacts.iter().map(|contact| contact.row.id.0)))
+        .order_by_asc(contact_inbox::Column::Id)
+        .all(db)
+        .await?;
+    let mut sessions: HashMap<ContactId, Vec<Session>> = HashMap::new();
+    for session in with_inboxes(db, account, rows).await? {
+        sessions.entry(session.row.contact_id).or_default().push(session);
+    }
+    let with = |contact: Contact| ContactSessions {
+        sessions: sessions.remove(&contact.row.id).unwrap_or_default(),
+        contact,
+    };
+    Ok(contacts.into_iter().map(with).collect())
+}
+
+/// Messages with their senders and attachments, in the order given.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn with_senders(db: &impl ConnectionTrait, account: AccountId, rows: Vec<message::Model>) -> Result<Vec<Message>> {
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let senders = |kind| {
+        rows.iter()
+            .filter(move |row| row.sender_type == Some(kind))
+            .filter_map(|row| row.sender_id)
+    };
+    let users = users(db, senders(SenderType::User).map(UserId)).await?;
+    let contacts = contacts(db, account, senders(SenderType::Contact).map(ContactId)).await?;
+    let attached = attachment::Entity::find()
+        .filter(attachment::Column::AccountId.eq(account))
+        .filter(attachment::Column::MessageId.is_in(rows.iter().map(|row| row.id.0)))
+        .order_by_asc(attachment::Column::Id)
+        .all(db)
+        .await?;
+    let mut attachments: HashMap<MessageId, Vec<attachment::Model>> = HashMap::new();
+    for row in attached {
+        attachments.entry(row.message_id).or_default().push(row);
+    }
+    let with = |row: message::Model| {
+        let sender = match (row.sender_type, row.sender_id) {
+            (Some(SenderType::Contact), Some(id)) => contacts.get(&ContactId(id)).cloned().map(Sender::Contact),
+            (Some(SenderType::User), Some(id)) => users.get(&UserId(id)).cloned().map(Sender::User),
+            _ => None,
+        };
+        Message {
+            attachments: attachments.remove(&row.id).unwrap_or_default(),
+            row,
+            sender,
+            echo_id: None,
+        }
+    };
+    Ok(rows.into_iter().map(with).collect())
+}
+
+/// Messages by id.
+async fn messages(
+    db: &impl ConnectionTrait,
+    account: AccountId,
+    ids: impl Iterator<Item = MessageId>,
+) -> Result<HashMap<MessageId, Message>> {
+    let ids = unique(ids);
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows = message::Entity::find()
+        .filter(message::Column::AccountId.eq(account))
+        .filter(message::Column::Id.is_in(ids.into_iter().map(i64::from)))
+        .all(db)
+        .await?;
+    Ok(with_senders(db, account, rows)
+        .await?
+        .into_iter()
+        .map(|message| (message.row.id, message))
+        .collect())
+}
+
+/// Conversations with what stands around them, in the order given.
+async fn around(
+    db: &impl ConnectionTrait,
+    account: &Arc<account::Model>,
+    rows: Vec<conversation::Model>,
+    messages: &HashMap<MessageId, Message>,
+) -> Result<Vec<Conversation>> {
+    let id = account.id;
+    let inboxes = inboxes(db, id, rows.iter().map(|row| row.inbox_id)).await?;
+    let contacts = contacts(db, id, rows.iter().map(|row| row.contact_id)).await?;
+    let assignees = agents(db, id, rows.iter().filter_map(|row| row.assignee_id)).await?;
+    let mut labels = labels(db, id, SubjectKind::Conversation, rows.iter().map(|row| row.id.0)).await?;
+    let sessions = contact_inbox::Entity::find()
+        .filter(contact_inbox::Column::AccountId.eq(id))
+        .filter(contact_inbox::Column::Id.is_in(unique(rows.iter().map(|row| row.contact_inbox_id.0))))
+        .all(db)
+        .await?;
+    let sessions: HashMap<_, _> = sessions.into_iter().map(|row| (row.id, Arc::new(row))).collect();
+    let with = |row: conversation::Model| {
+        Some(Conversation {
+            account: Arc::clone(account),
+            inbox: Arc::clone(inboxes.get(&row.inbox_id)?),
+            contact: Arc::clone(contacts.get(&row.contact_id)?),
+            session: Arc::clone(sessions.get(&row.contact_inbox_id)?),
+            assignee: row.assignee_id.and_then(|id| assignees.get(&id)).cloned(),
+            labels: Arc::new(labels.remove(&row.id.0).unwrap_or_default()),
+            last_public: row.last_public_message_id.and_then(|id| messages.get(&id)).cloned().map(Arc::new),
+            row,
+        })
+    };
+    Ok(rows.into_iter().filter_map(with).collect())
+}
+
+/// Conversations by number.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn conversations(db: &impl ConnectionTrait, account: &Arc<account::Model>, ids: &[ConversationId]) -> Result<Vec<Conversation>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = conversation::Entity::find()
+        .filter(conversation::Column::AccountId.eq(account.id))
+        .filter(conversation::Column::Id.is_in(ids.iter().map(|id| id.0)))
+        .all(db)
+        .await?;
+    let messages = messages(db, account.id, rows.iter().filter_map(|row| row.last_public_message_id)).await?;
+    around(db, account, rows, &messages).await
+}
+
+/// One conversation.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub async fn conversation(db: &impl ConnectionTrait, account: &Arc<account::Model>, id: ConversationId) -> Result<Conversation> {
+    conversations(db, account, &[id])
+        .await?
+        .pop()
+        .ok_or_else(|| Error::not_found("conversation", id))
+}
+
+/// Conversations with their newest messages, in the order given.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn summaries(
+    db: &impl ConnectionTrait,
+    account: &Arc<account::Model>,
+    rows: Vec<conversation::Model>,
+) -> Result<Vec<ConversationSummary>> {
+    let newest = |row: &conversation::Model| [row.last_message_id, row.last_non_activity_message_id, row.last_public_message_id];
+    let messages = messages(db, account.id, rows.iter().flat_map(newest).flatten()).await?;
+    let find = |id: Option<MessageId>| id.and_then(|id| messages.get(&id)).cloned();
+    let conversations = around(db, account, rows, &messages).await?;
+    let with = |conversation: Conversation| ConversationSummary {
+        last: find(conversation.row.last_message_id),
+        last_non_activity: find(conversation.row.last_non_activity_message_id),
+        conversation,
+    };
+    Ok(conversations.into_iter().map(with).collect())
+}
+
+/// One conversation with its newest messages.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub async fn summary(db: &impl ConnectionTrait, account: &Arc<account::Model>, id: ConversationId) -> Result<ConversationSummary> {
+    let row = conversation::Entity::find_by_id((account.id, id)).one(db).await?;
+    let row = row.ok_or_else(|| Error::not_found("conversation", id))?;
+    summaries(db, account, vec![row])
+        .await?
+        .pop()
+        .ok_or_else(|| Error::not_found("conversation", id))
+}

@@ -1,0 +1,262 @@
+//! Messages: making, reading, changing, deleting.
+
+use std::sync::Arc;
+
+use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect};
+use serde_json::{Map, Value as Json, json};
+
+use crate::{
+    chat::{
+        Chat,
+        call::{Answer, Call},
+        caller::{Access, Caller},
+        load,
+        rules::NewMessage,
+        writer::Write,
+    },
+    db::{
+        entity::{
+            attachment,
+            kind::{ContentType, MessageStatus, MessageType},
+            message,
+        },
+        joined::{Conversation, ConversationSummary, Message},
+    },
+    error::{Error, Result},
+    events::draft::{Change, Draft, Subject},
+    events::kind::EventKind,
+    id::{AccountId, ConversationId, MessageId},
+};
+
+/// The text that a deleted message leaves.
+const DELETED: &str = "This message was deleted";
+
+/// Which messages of a conversation.
+#[derive(Clone, Copy, Debug)]
+pub struct MessageQuery {
+    /// Only those with a smaller id.
+    pub before: Option<MessageId>,
+    /// Only those with a greater id; with `before`, this one too.
+    pub after: Option<MessageId>,
+    /// Neither private notes nor activity lines.
+    pub public_only: bool,
+    /// How many at most.
+    pub size: u64,
+}
+
+/// A page of messages, oldest first, and whether there are more in the direction of the page.
+#[derive(Clone, Debug)]
+pub struct MessagePage {
+    /// The messages.
+    pub messages: Vec<Message>,
+    /// Whether there are more.
+    pub more: bool,
+    /// Their conversation.
+    pub conversation: ConversationSummary,
+}
+
+/// What to change in a message; what is none stays.
+#[derive(Clone, Debug, Default)]
+pub struct MessagePatch {
+    /// How far the delivery is.
+    pub status: Option<MessageStatus>,
+    /// Why it failed.
+    pub external_error: Option<String>,
+    /// All content attributes.
+    pub content_attributes: Option<Map<String, Json>>,
+}
+
+/// Messages that were made.
+pub type Created = Vec<Arc<Message>>;
+
+impl Chat {
+    /// Makes messages, all or none.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for a conversation; [`Error::Denied`] without access to its inbox; [`Error::Flood`];
+    /// [`Error::Taken`] for a source id that must be unique; [`Error::Busy`].
+    pub async fn create_messages(&self, call: Call<Created>, items: Vec<(ConversationId, NewMessage)>) -> Result<Answer<Created>> {
+        call.caller.write_access(call.account)?;
+        self.writer.messages(call, items).await
+    }
+
+    /// One message.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox.
+    pub async fn message(&self, caller: &Caller, account: AccountId, conversation: ConversationId, id: MessageId) -> Result<Message> {
+        let access = caller.access(account)?;
+        let row = find(self.db.read(), account, conversation, id).await?;
+        access.inbox(row.inbox_id)?;
+        let mut messages = load::with_senders(self.db.read(), account, vec![row]).await?;
+        messages.pop().ok_or_else(|| Error::not_found("message", id))
+    }
+
+    /// A page of messages with their conversation.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox.
+    pub async fn messages(
+        &self,
+        caller: &Caller,
+        account: AccountId,
+        conversation: ConversationId,
+        query: MessageQuery,
+    ) -> Result<MessagePage> {
+        use message::Column;
+        let summary = self.conversation(caller, account, conversation).await?;
+        let mut select = message::Entity::find()
+            .filter(Column::AccountId.eq(account))
+            .filter(Column::ConversationId.eq(conversation));
+        if let Some(before) = query.before {
+            select = select.filter(Column::Id.lt(before));
+        }
+        if let Some(after) = query.after {
+            // Chatwoot's quirk: between two ids, the lower one is included.
+            select = select.filter(if query.before.is_some() {
+                Column::Id.gte(after)
+            } else {
+                Column::Id.gt(after)
+            });
+        }
+        if query.public_only {
+            select = select
+                .filter(Column::Private.eq(false))
+                .filter(Column::MessageType.ne(MessageType::Activity));
+        }
+        let forward = query.after.is_some();
+        let select = if forward {
+            select.order_by_asc(Column::Id)
+        } else {
+            select.order_by_desc(Column::Id)
+        };
+        let mut rows = select.limit(query.size + 1).all(self.db.read()).await?;
+        let more = rows.len() as u64 > query.size;
+        rows.truncate(usize::try_from(query.size).unwrap_or(usize::MAX));
+        if !forward {
+            rows.reverse();
+        }
+        Ok(MessagePage {
+            messages: load::with_senders(self.db.read(), account, rows).await?,
+            more,
+            conversation: summary,
+        })
+    }
+
+    /// Changes a message's delivery status or content attributes.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox.
+    pub async fn update_message(
+        &self,
+        call: Call<Message>,
+        conversation: ConversationId,
+        id: MessageId,
+        patch: MessagePatch,
+    ) -> Result<Answer<Message>> {
+        self.change(call, conversation, id, move |row| {
+            // A receipt that comes late does not take back that the message was read.
+            let late = patch.status == Some(MessageStatus::Delivered) && row.status == MessageStatus::Read;
+            if let Some(attributes) = patch.content_attributes {
+                row.content_attributes = Json::Object(attributes);
+            }
+            if let Some(status) = patch.status.filter(|_| !late) {
+                row.status = status;
+                if let Json::Object(attributes) = &mut row.content_attributes {
+                    if status == MessageStatus::Failed {
+                        attributes.insert("external_error".to_owned(), json!(patch.external_error));
+                    } else if let Some(error) = attributes.get_mut("external_error") {
+                        *error = Json::Null;
+                    }
+                }
+            }
+        })
+        .await
+    }
+
+    /// Replaces a message by a fixed text.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox.
+    pub async fn delete_message(&self, call: Call<Message>, conversation: ConversationId, id: MessageId) -> Result<Answer<Message>> {
+        self.change(call, conversation, id, |row| {
+            row.content = Some(DELETED.to_owned());
+            row.content_type = ContentType::Text;
+            row.content_attributes = json!({"deleted": true});
+        })
+        .await
+    }
+
+    async fn change(
+        &self,
+        call: Call<Message>,
+        conversation: ConversationId,
+        id: MessageId,
+        patch: impl FnOnce(&mut message::Model) + Send + 'static,
+    ) -> Result<Answer<Message>> {
+        let access = call.caller.write_access(call.account)?.clone();
+        self.writer
+            .write(call, move |write| {
+                Box::pin(async move { changed(write, &access, conversation, id, patch).await })
+            })
+            .await
+    }
+}
+
+async fn find(db: &impl ConnectionTrait, account: AccountId, conversation: ConversationId, id: MessageId) -> Result<message::Model> {
+    let row = message::Entity::find_by_id((account, id)).one(db).await?;
+    row.filter(|row| row.conversation_id == conversation)
+        .ok_or_else(|| Error::not_found("message", id))
+}
+
+async fn changed(
+    write: &mut Write,
+    access: &Access,
+    conversation: ConversationId,
+    id: MessageId,
+    patch: impl FnOnce(&mut message::Model),
+) -> Result<Message> {
+    let account = Arc::clone(write.account());
+    let mut conversation: Conversation = load::conversation(&write.txn, &account, conversation).await?;
+    access.inbox(conversation.row.inbox_id)?;
+    let before = find(&write.txn, account.id, conversation.row.id, id).await?;
+    let mut row = before.clone();
+    patch(&mut row);
+    let changes: Vec<Change> = [
+        Change::new("status", before.status.name(), row.status.name()),
+        Change::new("content", before.content, row.content.clone()),
+        Change::new("content_type", before.content_type.name(), row.content_type.name()),
+        Change::new("content_attributes", before.content_attributes, row.content_attributes.clone()),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if changes.is_empty() {
+        return load::with_senders(&write.txn, account.id, vec![row])
+            .await?
+            .pop()
+            .ok_or_else(|| Error::not_found("message", id));
+    }
+    row.updated_at = write.ledger.at;
+    row.version = write.ledger.next_seq();
+    if row.content_attributes == json!({"deleted": true}) {
+        attachment::Entity::delete_many()
+            .filter(attachment::Column::AccountId.eq(account.id))
+            .filter(attachment::Column::MessageId.eq(id))
+            .exec(&write.txn)
+            .await?;
+    }
+    let row = row.into_active_model().reset_all().update(&write.txn).await?;
+    let mut messages = load::with_senders(&write.txn, account.id, vec![row]).await?;
+    let message = messages.pop().ok_or_else(|| Error::not_found("message", id))?;
+    if conversation.row.last_public_message_id == Some(id) {
+        conversation.last_public = None;
+    }
+    let subject = Subject::Message(Arc::new(message.clone()), conversation);
+    write.ledger.emit(Draft {
+        kind: EventKind::MessageUpdated,
+        subject,
+        changes,
+    });
+    Ok(message)
+}

@@ -1,0 +1,65 @@
+//! The verbs and their rules: what may be done, and what follows from it. Knows neither gRPC nor JSON bodies.
+
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
+
+use crate::{
+    db::{Database, entity::idempotency_key},
+    error::Result,
+    events::Events,
+    time::Micros,
+};
+
+pub mod accounts;
+pub mod bootstrap;
+pub mod call;
+pub mod caller;
+pub mod contact_list;
+pub mod contacts;
+pub mod conversation_list;
+pub mod conversations;
+pub mod inboxes;
+mod load;
+pub mod members;
+pub mod messages;
+pub mod page;
+pub mod rules;
+pub mod tokens;
+pub mod writer;
+
+/// The verbs. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Chat {
+    /// Where rows are read.
+    pub(crate) db: Database,
+    /// Where events are read.
+    pub events: Events,
+    /// Where everything is written.
+    pub(crate) writer: writer::Writer,
+    /// Who tokens speak for.
+    pub tokens: tokens::Tokens,
+}
+
+impl Chat {
+    /// The verbs over a database, its events, and a writer that runs.
+    pub fn new(db: Database, events: Events, writer: writer::Writer, tokens: tokens::Tokens) -> Self {
+        Self {
+            db,
+            events,
+            writer,
+            tokens,
+        }
+    }
+}
+
+/// Forgets the answers to requests that are older than `keep`, and says how many.
+///
+/// # Errors
+/// When the database fails.
+pub async fn forget_keys(db: &Database, keep: std::time::Duration) -> Result<u64> {
+    let before = Micros::now().minus(keep);
+    let gone = idempotency_key::Entity::delete_many()
+        .filter(idempotency_key::Column::CreatedAt.lt(before))
+        .exec(db.write())
+        .await?;
+    Ok(gone.rows_affected)
+}

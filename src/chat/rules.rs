@@ -1,0 +1,241 @@
+//! What a new message, or a new status, does to its conversation. Pure: it changes rows in hand and notes what happened.
+//!
+//! The order of events and the effects are Chatwoot's: the JSON contract's "What a new message does", and the events
+//! contract's "Order of emission of one action".
+
+use std::sync::Arc;
+
+use serde_json::{Value as Json, json};
+
+use crate::{
+    chat::{caller::Caller, writer::Ledger},
+    db::{
+        entity::{
+            kind::{ContentType, ConversationStatus, MessageStatus, MessageType, SenderType},
+            message,
+        },
+        joined::{Conversation, Message, Sender},
+    },
+    events::draft::{Change, Draft, Subject},
+    events::kind::EventKind,
+    time::Micros,
+};
+
+/// A message that may be made.
+#[derive(Clone, Debug)]
+pub struct NewMessage {
+    /// Who speaks to whom.
+    pub message_type: MessageType,
+    /// The text.
+    pub content: Option<String>,
+    /// What the content is.
+    pub content_type: ContentType,
+    /// What belongs to the content type; an object.
+    pub content_attributes: Json,
+    /// Whether it is a note among agents.
+    pub private: bool,
+    /// The message's id in the caller's own system.
+    pub source_id: Option<String>,
+    /// Whether that must be unique in the inbox.
+    pub unique_source_id: bool,
+    /// Handed back, not stored.
+    pub echo_id: Option<String>,
+    /// Attributes that programs set; an object.
+    pub additional_attributes: Json,
+}
+
+/// The text of the line left when a contact's message reopens a conversation of an API inbox.
+const REOPENED: &str = "System reopened the conversation due to a new incoming message.";
+
+/// Adds a message and what follows from it.
+pub fn add_message(ledger: &mut Ledger, conversation: &mut Conversation, caller: &Caller, new: NewMessage) -> Arc<Message> {
+    let reopened = new.message_type == MessageType::Incoming && reopen(ledger, conversation);
+    let sender = match new.message_type {
+        MessageType::Outgoing => caller.user().cloned().map(Sender::User),
+        _ => Some(Sender::Contact(Arc::clone(&conversation.contact))),
+    };
+    let message = store(ledger, conversation, new, sender);
+    match message.row.message_type {
+        MessageType::Incoming => received(ledger, conversation),
+        MessageType::Outgoing if !message.row.private && caller.user().is_some() => replied(ledger, conversation),
+        _ => {}
+    }
+    if reopened {
+        add_activity(ledger, conversation, REOPENED.to_owned());
+    }
+    message
+}
+
+/// Adds a line about a change.
+pub fn add_activity(ledger: &mut Ledger, conversation: &mut Conversation, content: String) {
+    let line = NewMessage {
+        message_type: MessageType::Activity,
+        content: Some(content),
+        content_type: ContentType::Text,
+        content_attributes: json!({}),
+        private: false,
+        source_id: None,
+        unique_source_id: false,
+        echo_id: None,
+        additional_attributes: json!({}),
+    };
+    store(ledger, conversation, line, None);
+}
+
+/// Sets a status and notes it; whether it changed. The line about it is the caller's to add.
+pub fn set_status(ledger: &mut Ledger, conversation: &mut Conversation, status: ConversationStatus, until: Option<Micros>) -> bool {
+    let row = &mut conversation.row;
+    let before = (row.status, row.snoozed_until, row.waiting_since);
+    row.status = status;
+    row.snoozed_until = until.filter(|_| status == ConversationStatus::Snoozed);
+    if status == ConversationStatus::Resolved {
+        row.waiting_since = None;
+    }
+    let changes: Vec<Change> = [
+        Change::new("status", before.0.name(), row.status.name()),
+        Change::time("snoozed_until", before.1, row.snoozed_until),
+        Change::time("waiting_since", before.2, row.waiting_since),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let changed = before.0 != status;
+    if changed {
+        let status = changes.iter().filter(|change| change.field == "status").cloned().collect();
+        changed_with(ledger, conversation, EventKind::ConversationStatusChanged, status);
+    }
+    if !changes.is_empty() {
+        changed_with(ledger, conversation, EventKind::ConversationUpdated, changes);
+    }
+    changed
+}
+
+/// Notes a change of a conversation.
+pub fn changed_with(ledger: &mut Ledger, conversation: &mut Conversation, kind: EventKind, changes: Vec<Change>) {
+    conversation.row.updated_at = ledger.at;
+    conversation.row.version = ledger.next_seq();
+    ledger.emit(Draft {
+        kind,
+        subject: Subject::Conversation(conversation.clone()),
+        changes,
+    });
+}
+
+/// A contact who writes is heard again, unless blocked. Pending ones stay with their bot.
+fn reopen(ledger: &mut Ledger, conversation: &mut Conversation) -> bool {
+    let asleep = matches!(conversation.row.status, ConversationStatus::Resolved | ConversationStatus::Snoozed);
+    let line = conversation.row.status == ConversationStatus::Resolved;
+    asleep && !conversation.contact.row.blocked && set_status(ledger, conversation, ConversationStatus::Open, None) && line
+}
+
+fn store(ledger: &mut Ledger, conversation: &mut Conversation, new: NewMessage, sender: Option<Sender>) -> Arc<Message> {
+    let id = ledger.take_message_id();
+    let version = ledger.next_seq();
+    let at = ledger.at;
+    let row = &mut conversation.row;
+    row.message_count += 1;
+    row.last_activity_at = at;
+    row.updated_at = at;
+    row.version = version;
+    row.last_message_id = Some(id);
+    if new.message_type != MessageType::Activity {
+        row.last_non_activity_message_id = Some(id);
+    }
+    if new.message_type == MessageType::Incoming {
+        row.unread_count += 1;
+        row.last_incoming_at = Some(at);
+    }
+    let public = !new.private && new.message_type != MessageType::Activity;
+    if public {
+        row.last_public_message_id = Some(id);
+    }
+    let (sender_type, sender_id) = match &sender {
+        Some(Sender::Contact(contact)) => (Some(SenderType::Contact), Some(contact.row.id.0)),
+        Some(Sender::User(user)) => (Some(SenderType::User), Some(user.id.0)),
+        None => (None, None),
+    };
+    let row = message::Model {
+        account_id: row.account_id,
+        id,
+        conversation_id: row.id,
+        number: row.message_count,
+        inbox_id: row.inbox_id,
+        message_type: new.message_type,
+        content: new.content,
+        content_type: new.content_type,
+        content_attributes: new.content_attributes,
+        status: MessageStatus::Sent,
+        private: new.private,
+        unique_source_id: new.source_id.clone().filter(|_| new.unique_source_id),
+        source_id: new.source_id,
+        sender_type,
+        sender_id,
+        additional_attributes: new.additional_attributes,
+        created_at: at,
+        updated_at: at,
+        version,
+    };
+    ledger.message(row.clone());
+    let message = Arc::new(Message {
+        row,
+        sender,
+        attachments: Vec::new(),
+        echo_id: new.echo_id,
+    });
+    // In the event of a public message, that message itself is the newest one.
+    let before = if public { conversation.last_public.take() } else { None };
+    ledger.emit(Draft::new(
+        EventKind::MessageCreated,
+        Subject::Message(Arc::clone(&message), conversation.clone()),
+    ));
+    drop(before);
+    if public {
+        conversation.last_public = Some(Arc::clone(&message));
+    }
+    message
+}
+
+/// The contact waits from now on, and was active now.
+fn received(ledger: &mut Ledger, conversation: &mut Conversation) {
+    let at = ledger.at;
+    if conversation.row.waiting_since.is_none() {
+        conversation.row.waiting_since = Some(at);
+        let change = Change::time("waiting_since", None, Some(at));
+        changed_with(ledger, conversation, EventKind::ConversationUpdated, change.into_iter().collect());
+    }
+    let before = conversation.contact.row.last_activity_at;
+    let contact = Arc::make_mut(&mut conversation.contact);
+    contact.row.last_activity_at = Some(at);
+    contact.row.updated_at = at;
+    contact.row.version = ledger.next_seq();
+    let changes = Change::time("last_activity_at", before, Some(at)).into_iter().collect();
+    let subject = Subject::Contact(Arc::clone(&conversation.contact));
+    ledger.emit(Draft {
+        kind: EventKind::ContactUpdated,
+        subject,
+        changes,
+    });
+}
+
+/// Nobody waits any more; the first such reply is remembered.
+fn replied(ledger: &mut Ledger, conversation: &mut Conversation) {
+    let first = conversation.row.first_reply_created_at.is_none();
+    let before = (conversation.row.first_reply_created_at, conversation.row.waiting_since);
+    if first {
+        conversation.row.first_reply_created_at = Some(ledger.at);
+    }
+    conversation.row.waiting_since = None;
+    if first {
+        changed_with(ledger, conversation, EventKind::FirstReplyCreated, Vec::new());
+    }
+    let changes: Vec<Change> = [
+        Change::time("first_reply_created_at", before.0, conversation.row.first_reply_created_at),
+        Change::time("waiting_since", before.1, None),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if !changes.is_empty() {
+        changed_with(ledger, conversation, EventKind::ConversationUpdated, changes);
+    }
+}

@@ -1,0 +1,273 @@
+//! Tokens: who a secret speaks for, and making and revoking them.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use moka::future::Cache;
+use sea_orm::{ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, Set};
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    chat::{
+        caller::{Access, Caller, Principal},
+        load,
+        page::{self, Page, PageRequest, Sort},
+    },
+    db::{
+        Database,
+        entity::{
+            account, inbox_member,
+            kind::{Role, TokenKind},
+            membership, token, user,
+        },
+    },
+    error::{Error, Result, Rule},
+    id::{AccountId, InboxId, TokenId, UserId, secret},
+    time::Micros,
+};
+
+/// Looks tokens up through a small cache with a bounded life, and makes them.
+#[derive(Clone, Debug)]
+pub struct Tokens {
+    db: Database,
+    cache: Cache<[u8; 32], Arc<Caller>>,
+}
+
+/// A token to make.
+#[derive(Clone, Debug)]
+pub struct NewToken {
+    /// Whom it speaks for.
+    pub kind: TokenKind,
+    /// What it is for.
+    pub name: String,
+    /// The one account it is good for.
+    pub account: Option<AccountId>,
+    /// The user it speaks for.
+    pub user: Option<UserId>,
+    /// Whether it may only read.
+    pub read_only: bool,
+    /// The inboxes it is limited to; empty: no such limit.
+    pub inboxes: Vec<InboxId>,
+    /// When it stops being good.
+    pub expires_at: Option<Micros>,
+}
+
+fn hash(secret: &str) -> [u8; 32] {
+    Sha256::digest(secret.as_bytes()).into()
+}
+
+impl Tokens {
+    /// Keeps what it looked up for `life`, at most `capacity` callers. A revoked token is good for at most that long on
+    /// another replica.
+    pub fn new(db: Database, life: Duration, capacity: u64) -> Self {
+        Self {
+            db,
+            cache: Cache::builder().max_capacity(capacity).time_to_live(life).build(),
+        }
+    }
+
+    /// Who a secret speaks for.
+    ///
+    /// # Errors
+    /// [`Error::TokenInvalid`] when it is unknown, expired or revoked.
+    pub async fn authenticate(&self, secret: &str) -> Result<Arc<Caller>> {
+        let hash = hash(secret);
+        if let Some(caller) = self.cache.get(&hash).await {
+            return Ok(caller);
+        }
+        // Concurrent calls with one token look it up once.
+        self.cache
+            .try_get_with(hash, self.look_up(hash))
+            .await
+            .map_err(|error| error.as_ref().clone())
+    }
+
+    async fn look_up(&self, hash: [u8; 32]) -> Result<Arc<Caller>> {
+        let db = self.db.read();
+        let token = token::Entity::find()
+            .filter(token::Column::Hash.eq(hash.to_vec()))
+            .one(db)
+            .await?
+            .ok_or(Error::TokenInvalid)?;
+        if token.revoked_at.is_some() || token.expires_at.is_some_and(|at| at <= Micros::now()) {
+            return Err(Error::TokenInvalid);
+        }
+        let (principal, mut accounts) = match token.kind {
+            TokenKind::Platform => (Principal::Platform, HashMap::new()),
+            TokenKind::Service => (Principal::Service { name: token.name.clone() }, service_access(db, &token).await?),
+            TokenKind::User => {
+                let id = token.user_id.ok_or(Error::TokenInvalid)?;
+                let user = user::Entity::find_by_id(id).one(db).await?.ok_or(Error::TokenInvalid)?;
+                (Principal::User(Arc::new(user)), user_access(db, id).await?)
+            }
+        };
+        accounts.retain(|account, _| token.account_id.is_none_or(|only| only == *account));
+        Ok(Arc::new(Caller {
+            token: token.id,
+            principal,
+            read_only: token.read_only,
+            accounts,
+        }))
+    }
+
+    /// Forgets what was looked up: memberships or users changed here.
+    pub fn forget(&self) {
+        self.cache.invalidate_all();
+    }
+
+    /// Makes a token and returns its secret, which is kept nowhere.
+    ///
+    /// # Errors
+    /// [`Error::Denied`]; [`Error::Invalid`] for users and inboxes that do not exist.
+    pub async fn create(&self, caller: &Caller, new: NewToken) -> Result<(token::Model, String)> {
+        match (new.kind, new.account) {
+            (TokenKind::Service, Some(account)) => caller.administer_or_platform(account)?,
+            (TokenKind::User, _) if new.user.is_some() && new.user == caller.user_id() && !caller.read_only => {}
+            _ => caller.platform()?,
+        }
+        let db = self.db.write();
+        if let Some(account) = new.account {
+            load::account(db, account)
+                .await
+                .map_err(|_| Error::invalid("account_id", Rule::Unknown, "must be an account"))?;
+            let inboxes = load::inboxes(db, account, new.inboxes.iter().copied()).await?;
+            if !new.inboxes.iter().all(|inbox| inboxes.contains_key(inbox)) {
+                return Err(Error::invalid("inbox_ids", Rule::Unknown, "must be inboxes of the account"));
+            }
+        }
+        if let Some(user) = new.user
+            && load::users(db, [user].into_iter()).await?.is_empty()
+        {
+            return Err(Error::invalid("user_id", Rule::Unknown, "must be a user"));
+        }
+        let secret = secret();
+        let row = insert(db, new, &secret).await?;
+        Ok((row, secret))
+    }
+
+    /// Lists tokens, newest first.
+    ///
+    /// # Errors
+    /// [`Error::Denied`].
+    pub async fn list(&self, caller: &Caller, account: Option<AccountId>, page: &PageRequest) -> Result<Page<token::Model>> {
+        let mut query = token::Entity::find();
+        if let Some(account) = account {
+            caller.administer_or_platform(account)?;
+            query = query.filter(token::Column::AccountId.eq(account));
+        } else if let Some(user) = caller.user_id() {
+            query = query.filter(token::Column::UserId.eq(user));
+        } else {
+            caller.platform()?;
+        }
+        let ids = page::ids(self.db.read(), query, token::Column::Id, &Sort::by_id(true), page).await?;
+        let rows = token::Entity::find()
+            .filter(token::Column::Id.is_in(ids.items.iter().copied()))
+            .all(self.db.read())
+            .await?;
+        Ok(Page {
+            items: page::in_order(&ids.items, rows, |row| row.id.0),
+            next: ids.next,
+        })
+    }
+
+    /// Revokes a token. Doing so twice is the same as once.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] also for a token that the caller may not revoke, so that nobody learns which exist.
+    pub async fn revoke(&self, caller: &Caller, id: TokenId) -> Result<token::Model> {
+        let db = self.db.write();
+        let row = token::Entity::find_by_id(id)
+            .one(db)
+            .await?
+            .ok_or_else(|| Error::not_found("token", id))?;
+        let own = row.user_id.is_some() && row.user_id == caller.user_id();
+        let administered = row.account_id.is_some_and(|account| caller.administer(account).is_ok());
+        if !own && !administered && caller.platform().is_err() {
+            return Err(Error::not_found("token", id));
+        }
+        let hash: Option<[u8; 32]> = row.hash.clone().try_into().ok();
+        let row = if row.revoked_at.is_none() {
+            let mut change: token::ActiveModel = row.into();
+            change.revoked_at = Set(Some(Micros::now()));
+            change.update(db).await?
+        } else {
+            row
+        };
+        if let Some(hash) = hash {
+            self.cache.invalidate(&hash).await;
+        }
+        Ok(row)
+    }
+}
+
+/// Stores a token by the hash of its secret.
+///
+/// # Errors
+/// When the database fails.
+pub async fn insert(db: &impl ConnectionTrait, new: NewToken, secret: &str) -> Result<token::Model> {
+    let row = token::ActiveModel {
+        kind: Set(new.kind),
+        name: Set(new.name),
+        hash: Set(hash(secret).to_vec()),
+        user_id: Set(new.user),
+        account_id: Set(new.account),
+        read_only: Set(new.read_only),
+        inbox_ids: Set(json!(new.inboxes.iter().map(|inbox| inbox.0).collect::<Vec<_>>())),
+        expires_at: Set(new.expires_at),
+        revoked_at: Set(None),
+        created_at: Set(Micros::now()),
+        ..Default::default()
+    };
+    Ok(row.insert(db).await?)
+}
+
+async fn service_access(db: &impl ConnectionTrait, token: &token::Model) -> Result<HashMap<AccountId, Access>> {
+    let id = token.account_id.ok_or(Error::TokenInvalid)?;
+    let account = load::account(db, id).await?;
+    let inboxes: Vec<InboxId> = token
+        .inbox_ids
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(serde_json::Value::as_i64)
+        .map(InboxId)
+        .collect();
+    let inboxes = (!inboxes.is_empty()).then_some(inboxes);
+    Ok([(
+        id,
+        Access {
+            role: Role::Administrator,
+            inboxes,
+            status: account.status,
+        },
+    )]
+    .into())
+}
+
+async fn user_access(db: &impl ConnectionTrait, id: UserId) -> Result<HashMap<AccountId, Access>> {
+    let memberships = membership::Entity::find().filter(membership::Column::UserId.eq(id)).all(db).await?;
+    let ids = memberships.iter().map(|row| row.account_id.0);
+    let accounts = account::Entity::find().filter(account::Column::Id.is_in(ids)).all(db).await?;
+    let status: HashMap<_, _> = accounts.into_iter().map(|row| (row.id, row.status)).collect();
+    let members = inbox_member::Entity::find()
+        .filter(Condition::all().add(inbox_member::Column::UserId.eq(id)))
+        .all(db)
+        .await?;
+    let mut inboxes: HashMap<AccountId, Vec<InboxId>> = HashMap::new();
+    for member in members {
+        inboxes.entry(member.account_id).or_default().push(member.inbox_id);
+    }
+    let access = |row: membership::Model| {
+        let mine = inboxes.remove(&row.account_id).unwrap_or_default();
+        let inboxes = (row.role == Role::Agent).then_some(mine);
+        Some((
+            row.account_id,
+            Access {
+                role: row.role,
+                inboxes,
+                status: *status.get(&row.account_id)?,
+            },
+        ))
+    };
+    Ok(memberships.into_iter().filter_map(access).collect())
+}

@@ -1,0 +1,358 @@
+//! Batches of new messages: planned from what is at hand, stored in one statement, answered together.
+
+use std::collections::HashMap;
+
+use super::{
+    Messages,
+    cache::{Counted, Known},
+    flood::Flood,
+    keys,
+    lane::Lane,
+    plan::{Plan, Scene, reply_id},
+    store,
+};
+use crate::{
+    chat::load,
+    db::entity::{account_log, message},
+    error::{Error, Result, Rule},
+    events::log,
+    id::{AccountId, ConversationId, InboxId, MessageId},
+    time::Micros,
+};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QuerySelect, Statement};
+
+impl Lane {
+    /// Stores the messages of these calls and answers each.
+    pub(super) async fn messages(&mut self, calls: Vec<Messages>) {
+        let mut waiting = calls;
+        while !waiting.is_empty() {
+            waiting = self.round(waiting).await;
+        }
+    }
+
+    /// One round; what is returned must come after what was stored in it.
+    async fn round(&mut self, calls: Vec<Messages>) -> Vec<Messages> {
+        let mut groups: Vec<(AccountId, Vec<Messages>)> = Vec::new();
+        for call in calls {
+            match groups.iter_mut().find(|(account, _)| *account == call.call.account) {
+                Some((_, group)) => group.push(call),
+                None => groups.push((call.call.account, vec![call])),
+            }
+        }
+        groups.sort_unstable_by_key(|(account, _)| *account);
+        let mut later = Vec::new();
+        let mut plans = Vec::new();
+        for (account, group) in groups {
+            if self.cache.account(account).is_some_and(|counted| counted.contended) {
+                later.extend(self.locked(account, group).await);
+                continue;
+            }
+            match self.scene(account, &group).await {
+                Ok(scene) => plans.push(self.plan(scene, group, &mut later).await),
+                Err(error) => refuse(group, &error),
+            }
+        }
+        self.store(plans, &mut later).await;
+        later
+    }
+
+    #[cfg_attr(not(feature = "faults"), allow(clippy::unused_async))]
+    async fn plan(&self, scene: Scene, group: Vec<Messages>, later: &mut Vec<Messages>) -> (Plan, Counted) {
+        #[cfg(feature = "faults")]
+        let scene = self.without_lock(scene, &group).await;
+        let (mut plan, counted) = Plan::make(&self.config, scene, group);
+        later.append(&mut plan.later);
+        (plan, counted)
+    }
+
+    /// Takes seqs as a database sequence would: at once, and not with the commit. Many more than are needed, so that the
+    /// holes of calls that fail show as well.
+    #[cfg(feature = "faults")]
+    async fn without_lock(&self, mut scene: Scene, group: &[Messages]) -> Scene {
+        if self.config.unlocked() {
+            let count: usize = group.iter().map(|call| call.items.len()).sum::<usize>() * 4;
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            let counters = store::take_without_lock(&self.db, scene.counted.account.id, count).await;
+            scene.counted.counters = counters.unwrap_or(scene.counted.counters);
+        }
+        scene
+    }
+
+    /// Stores plans of several accounts at once, on condition that nobody else wrote to them.
+    async fn store(&mut self, plans: Vec<(Plan, Counted)>, later: &mut Vec<Messages>) {
+        let (full, empty): (Vec<_>, Vec<_>) = plans.into_iter().partition(|(plan, _)| !plan.is_empty());
+        for (plan, _) in empty {
+            answer(plan);
+        }
+        if full.is_empty() {
+            return;
+        }
+        let stored = store::on_condition(&self.db, full.iter().map(|(plan, _)| plan), self.config.unlocked()).await;
+        for (plan, counted) in full {
+            let account = counted.account.id;
+            match &stored {
+                Ok(stored) if stored.contains(&account) => self.settle(plan, counted),
+                // Another replica wrote in between: look again, under the lock.
+                Ok(_) => {
+                    self.cache.forget(account);
+                    later.extend(self.locked(account, calls(plan)).await);
+                }
+                // Which call broke it is found by trying each; what the connection broke is not tried again here.
+                Err(error @ Error::Unavailable { .. }) => {
+                    self.cache.forget(account);
+                    refuse(calls(plan), error);
+                }
+                Err(error) => {
+                    self.cache.forget(account);
+                    let calls = calls(plan);
+                    tracing::debug!(%account, calls = calls.len(), %error, "a batch was refused; storing call by call");
+                    for call in calls {
+                        later.extend(self.locked(account, vec![call]).await);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Stores the calls of one account under the lock of its counters; call by call if together they fail.
+    async fn locked(&mut self, account: AccountId, group: Vec<Messages>) -> Vec<Messages> {
+        let mut later = Vec::new();
+        let mut groups = vec![group];
+        while let Some(group) = groups.pop() {
+            match self.under_lock(account, group, &mut later).await {
+                Ok(()) => {}
+                Err((group, error)) if group.len() == 1 || matches!(error, Error::Unavailable { .. } | Error::NotFound { .. }) => {
+                    refuse(group, &taken(error));
+                }
+                Err((group, _)) => groups.extend(group.into_iter().rev().map(|call| vec![call])),
+            }
+        }
+        later
+    }
+
+    async fn under_lock(
+        &mut self,
+        account: AccountId,
+        group: Vec<Messages>,
+        later: &mut Vec<Messages>,
+    ) -> Result<(), (Vec<Messages>, Error)> {
+        let known_head = self.cache.account(account).map(|counted| counted.counters.head_seq);
+        self.cache.forget(account);
+        let opened = async {
+            let txn = self.db.begin().await?;
+            let counters = log::lock(&txn, account).await?;
+            let counted = Counted {
+                account: load::account(&txn, account).await?,
+                contended: known_head != Some(counters.head_seq),
+                counters,
+            };
+            let scene = look(&txn, counted, &group, HashMap::new()).await?;
+            Ok::<_, Error>((txn, scene))
+        };
+        let (txn, scene) = match opened.await {
+            Ok(opened) => opened,
+            Err(error) => return Err((group, error)),
+        };
+        let (mut plan, counted) = Plan::make(&self.config, scene, group);
+        later.append(&mut plan.later);
+        let stored = async {
+            if !plan.is_empty() {
+                store::in_transaction(&txn, &plan).await?;
+            }
+            txn.commit().await?;
+            Ok::<_, Error>(())
+        };
+        match stored.await {
+            Ok(()) => {
+                self.settle(plan, counted);
+                Ok(())
+            }
+            Err(error) => Err((calls(plan), error)),
+        }
+    }
+
+    /// What is stored is kept at hand, told to the hub, and answered.
+    fn settle(&mut self, mut plan: Plan, counted: Counted) {
+        let account = counted.account.id;
+        self.cache.put_account(counted);
+        let conversations = std::mem::take(&mut plan.conversations);
+        for known in Plan::into_known(conversations, &plan.contacts) {
+            self.cache.put_conversation(known);
+        }
+        self.events.hub.committed(account, std::mem::take(&mut plan.entries));
+        answer(plan);
+    }
+
+    /// What the calls need, from what is at hand and, for the rest, from the database.
+    async fn scene(&mut self, account: AccountId, calls: &[Messages]) -> Result<Scene> {
+        let db = self.db.write();
+        let counted = match self.cache.account(account) {
+            Some(counted) => counted.clone(),
+            None => {
+                let row = account_log::Entity::find_by_id(account).one(db).await?;
+                let counters = row.ok_or_else(|| Error::not_found("account", account))?;
+                let counted = Counted {
+                    account: load::account(db, account).await?,
+                    counters,
+                    contended: false,
+                };
+                self.cache.put_account(counted.clone());
+                counted
+            }
+        };
+        let ids = calls.iter().flat_map(|call| &call.items).map(|(id, _)| *id);
+        let known = ids.filter_map(|id| Some((id, self.cache.conversation(account, id)?))).collect();
+        look(db, counted, calls, known).await
+    }
+}
+
+/// Reads what is not known yet: a fixed number of statements, most of them only if a call needs them.
+async fn look(db: &impl ConnectionTrait, counted: Counted, calls: &[Messages], mut known: HashMap<ConversationId, Known>) -> Result<Scene> {
+    let account = counted.account.id;
+    let items = || calls.iter().flat_map(|call| &call.items);
+    let mut missing: Vec<ConversationId> = items().map(|(id, _)| *id).filter(|id| !known.contains_key(id)).collect();
+    missing.sort_unstable();
+    missing.dedup();
+    let read_at = std::time::Instant::now();
+    let conversations = load::conversations(db, &counted.account, &missing).await?;
+    let mut floods = floods(db, account, conversations.iter().map(|conversation| &conversation.row)).await?;
+    for conversation in conversations {
+        let id = conversation.row.id;
+        known.insert(
+            id,
+            Known {
+                conversation,
+                flood: floods.remove(&id).unwrap_or_default(),
+                read_at,
+            },
+        );
+    }
+    let kept = keys::kept(
+        db,
+        account,
+        calls.iter().filter_map(|call| Some(call.call.key.as_ref()?.request_id)),
+    )
+    .await?;
+    let replies = items()
+        .filter_map(|(_, new)| reply_id(new.content_attributes.get("in_reply_to")?))
+        .map(|id| id.0);
+    let replied = replied(db, account, replies.collect()).await?;
+    let uniques = items()
+        .filter(|(_, new)| new.unique_source_id)
+        .filter_map(|(_, new)| new.source_id.clone());
+    let taken = source_ids(db, account, uniques.collect()).await?;
+    Ok(Scene {
+        counted,
+        known,
+        kept,
+        replied,
+        taken,
+    })
+}
+
+async fn replied(
+    db: &impl ConnectionTrait,
+    account: AccountId,
+    ids: Vec<i64>,
+) -> Result<HashMap<MessageId, (ConversationId, Option<String>)>> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows: Vec<(MessageId, ConversationId, Option<String>)> = message::Entity::find()
+        .select_only()
+        .columns([message::Column::Id, message::Column::ConversationId, message::Column::SourceId])
+        .filter(message::Column::AccountId.eq(account))
+        .filter(message::Column::Id.is_in(ids))
+        .into_tuple()
+        .all(db)
+        .await?;
+    Ok(rows
+        .into_iter()
+        .map(|(id, conversation, source)| (id, (conversation, source)))
+        .collect())
+}
+
+async fn source_ids(db: &impl ConnectionTrait, account: AccountId, ids: Vec<String>) -> Result<HashMap<(InboxId, String), MessageId>> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows: Vec<(InboxId, String, MessageId)> = message::Entity::find()
+        .select_only()
+        .columns([message::Column::InboxId, message::Column::UniqueSourceId, message::Column::Id])
+        .filter(message::Column::AccountId.eq(account))
+        .filter(message::Column::UniqueSourceId.is_in(ids))
+        .into_tuple()
+        .all(db)
+        .await?;
+    Ok(rows.into_iter().map(|(inbox, source, id)| ((inbox, source), id)).collect())
+}
+
+#[derive(FromQueryResult)]
+struct Recent {
+    id: i64,
+    count: i64,
+}
+
+/// How many messages the conversations had within the last minute; only those that were active are asked.
+async fn floods<'a>(
+    db: &impl ConnectionTrait,
+    account: AccountId,
+    rows: impl Iterator<Item = &'a crate::db::entity::conversation::Model>,
+) -> Result<HashMap<ConversationId, Flood>> {
+    let since = Micros::now().minus(std::time::Duration::from_secs(60));
+    let active: HashMap<i64, Micros> = rows
+        .filter(|row| row.last_activity_at > since && row.message_count > 1)
+        .map(|row| (row.id.0, row.last_activity_at))
+        .collect();
+    if active.is_empty() {
+        return Ok(HashMap::new());
+    }
+    // The ids are numbers of ours: they need no placeholders.
+    let ids = active.keys().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    let sql = format!(
+        "SELECT c.id AS id, (SELECT count(*) FROM (SELECT m.created_at FROM messages m WHERE m.account_id = c.account_id \
+         AND m.conversation_id = c.id ORDER BY m.id DESC LIMIT 1000) AS newest WHERE newest.created_at > {}) AS count \
+         FROM conversations c WHERE c.account_id = {account} AND c.id IN ({ids})",
+        since.0
+    );
+    let recent = Recent::find_by_statement(Statement::from_string(db.get_database_backend(), sql))
+        .all(db)
+        .await?;
+    let flood = |row: Recent| {
+        let count = u32::try_from(row.count).unwrap_or(u32::MAX);
+        (
+            ConversationId(row.id),
+            Flood::of(count, active.get(&row.id).copied().unwrap_or_default()),
+        )
+    };
+    Ok(recent.into_iter().map(flood).collect())
+}
+
+/// Gives each call its answer; a caller who has gone does not get it.
+fn answer(plan: Plan) {
+    for planned in plan.planned {
+        let _ = planned.call.reply.send(planned.answer);
+    }
+}
+
+fn refuse(calls: Vec<Messages>, error: &Error) {
+    for call in calls {
+        let _ = call.reply.send(Err(error.clone()));
+    }
+}
+
+fn calls(plan: Plan) -> Vec<Messages> {
+    plan.planned.into_iter().map(|planned| planned.call).collect()
+}
+
+/// The unique index is the last word on source ids.
+fn taken(error: Error) -> Error {
+    match &error {
+        Error::Database(source) if matches!(source.sql_err(), Some(sea_orm::SqlErr::UniqueConstraintViolation(_))) => Error::invalid(
+            "message.source_id",
+            Rule::Taken,
+            "is the source_id of another message in this inbox",
+        ),
+        _ => error,
+    }
+}

@@ -1,0 +1,143 @@
+//! What a lane keeps at hand: counters, conversations and contacts as they stood at the head of their account's log.
+//!
+//! Every change of an account moves its head. So if the head has not moved since a row was read, the row has not either, and
+//! a batch that stores its messages *on condition of the head* needs no locks and no reads before.
+
+use std::{
+    num::NonZeroUsize,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use lru::LruCache;
+
+use super::flood::Flood;
+use crate::{
+    db::{
+        entity::{account, account_log},
+        joined::{Contact, Conversation},
+    },
+    events::draft::{Draft, Subject},
+    id::{AccountId, ContactId, ConversationId},
+};
+
+/// Users stand outside of accounts' logs, so their names may be stale for as long as this.
+const MAX_AGE: Duration = Duration::from_secs(30);
+
+/// Accounts whose counters a lane keeps.
+const ACCOUNTS: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
+
+/// An account's counters.
+#[derive(Clone, Debug)]
+pub struct Counted {
+    /// The account.
+    pub account: Arc<account::Model>,
+    /// Its counters after our last write or look.
+    pub counters: account_log::Model,
+    /// Another replica writes to it too, so that counting on the head is in vain.
+    pub contended: bool,
+}
+
+/// A conversation at hand.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// The conversation.
+    pub conversation: Conversation,
+    /// Its messages of the last minute.
+    pub flood: Flood,
+    /// When it was read.
+    pub read_at: Instant,
+}
+
+/// Bounded; the least recently used go first.
+#[derive(Debug)]
+pub struct Cache {
+    accounts: LruCache<AccountId, Counted>,
+    conversations: LruCache<(AccountId, ConversationId), Known>,
+    contacts: LruCache<(AccountId, ContactId), Arc<Contact>>,
+}
+
+impl Cache {
+    /// Room for this many conversations.
+    pub fn new(conversations: usize) -> Self {
+        let room = NonZeroUsize::new(conversations).unwrap_or(NonZeroUsize::MIN);
+        Self {
+            accounts: LruCache::new(ACCOUNTS),
+            conversations: LruCache::new(room),
+            contacts: LruCache::new(room),
+        }
+    }
+
+    /// The account's counters.
+    pub fn account(&mut self, id: AccountId) -> Option<&mut Counted> {
+        self.accounts.get_mut(&id)
+    }
+
+    /// Keeps an account's counters. What was kept of an account that falls out for it is forgotten.
+    pub fn put_account(&mut self, counted: Counted) {
+        let id = counted.account.id;
+        if let Some((fallen, _)) = self.accounts.push(id, counted)
+            && fallen != id
+        {
+            self.forget_rows(fallen);
+        }
+    }
+
+    /// A conversation, with its contact as it stands now; none unless both are at hand.
+    pub fn conversation(&mut self, account: AccountId, id: ConversationId) -> Option<Known> {
+        let known = self.conversations.get_mut(&(account, id))?;
+        let contact = self.contacts.get(&(account, known.conversation.row.contact_id));
+        let (Some(contact), true) = (contact, known.read_at.elapsed() <= MAX_AGE) else {
+            self.conversations.pop(&(account, id));
+            return None;
+        };
+        known.conversation.contact = Arc::clone(contact);
+        Some(known.clone())
+    }
+
+    /// Keeps a conversation and its contact.
+    pub fn put_conversation(&mut self, known: Known) {
+        let row = &known.conversation.row;
+        self.contacts
+            .put((row.account_id, row.contact_id), Arc::clone(&known.conversation.contact));
+        self.conversations.put((row.account_id, row.id), known);
+    }
+
+    /// Forgets what these events changed.
+    pub fn forget_changed(&mut self, account: AccountId, drafts: &[Draft]) {
+        for draft in drafts {
+            match &draft.subject {
+                Subject::Message(_, conversation) | Subject::Conversation(conversation) => {
+                    self.conversations.pop(&(account, conversation.row.id));
+                    self.contacts.pop(&(account, conversation.row.contact_id));
+                }
+                // Its conversations go with it: they are at hand only together.
+                Subject::Contact(contact) => drop(self.contacts.pop(&(account, contact.row.id))),
+                Subject::ContactSessions(contact) => drop(self.contacts.pop(&(account, contact.contact.row.id))),
+                Subject::Inbox(_) | Subject::Account | Subject::Agent(_) => return self.forget(account),
+            }
+        }
+    }
+
+    /// Forgets everything about an account.
+    pub fn forget(&mut self, account: AccountId) {
+        self.accounts.pop(&account);
+        self.forget_rows(account);
+    }
+
+    fn forget_rows(&mut self, account: AccountId) {
+        let stale: Vec<_> = self
+            .conversations
+            .iter()
+            .map(|(key, _)| *key)
+            .filter(|key| key.0 == account)
+            .collect();
+        for key in stale {
+            self.conversations.pop(&key);
+        }
+        let stale: Vec<_> = self.contacts.iter().map(|(key, _)| *key).filter(|key| key.0 == account).collect();
+        for key in stale {
+            self.contacts.pop(&key);
+        }
+    }
+}

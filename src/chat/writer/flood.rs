@@ -1,0 +1,80 @@
+//! The flood limit: how many messages a conversation had within the last minute.
+//!
+//! Chatwoot refuses a message when its conversation has 200 from the last 60 seconds, of any type.
+
+use std::{collections::VecDeque, time::Duration};
+
+use crate::{
+    error::{Error, Result},
+    time::Micros,
+};
+
+const WINDOW_SECONDS: i64 = 60;
+
+/// Messages of the last minute by second: at most 61 pairs.
+#[derive(Clone, Debug, Default)]
+pub struct Flood(VecDeque<(i64, u32)>);
+
+impl Flood {
+    /// A minute that had `count` messages, the newest at `last`; the others are taken to be as new.
+    pub fn of(count: u32, last: Micros) -> Self {
+        Self(if count == 0 {
+            VecDeque::new()
+        } else {
+            [(last.seconds(), count)].into()
+        })
+    }
+
+    /// Counts messages at a time.
+    pub fn add(&mut self, at: Micros, count: u32) {
+        self.forget(at);
+        match self.0.back_mut() {
+            Some((second, known)) if *second == at.seconds() => *known += count,
+            _ => self.0.push_back((at.seconds(), count)),
+        }
+    }
+
+    /// Checks that there is room for another message.
+    ///
+    /// # Errors
+    /// [`Error::Flood`] when `limit` is reached; 0 is no limit.
+    pub fn check(&mut self, at: Micros, limit: u32) -> Result<()> {
+        self.forget(at);
+        let count: u32 = self.0.iter().map(|(_, count)| count).sum();
+        if limit == 0 || count < limit {
+            return Ok(());
+        }
+        let oldest = self.0.front().map_or(at.seconds(), |(second, _)| *second);
+        let wait = (oldest + WINDOW_SECONDS + 1 - at.seconds()).clamp(1, WINDOW_SECONDS);
+        Err(Error::Flood {
+            limit,
+            retry_after: Duration::from_secs(wait.unsigned_abs()),
+        })
+    }
+
+    fn forget(&mut self, at: Micros) {
+        while self.0.front().is_some_and(|(second, _)| second + WINDOW_SECONDS < at.seconds()) {
+            self.0.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_holds_for_a_minute_and_then_there_is_room() {
+        let at = |second: i64| Micros(second * 1_000_000);
+        let mut flood = Flood::default();
+        for second in 0..4 {
+            assert!(flood.check(at(second), 4).is_ok());
+            flood.add(at(second), 1);
+        }
+        assert!(matches!(flood.check(at(59), 4), Err(Error::Flood { limit: 4, retry_after }) if retry_after.as_secs() == 2));
+        assert!(flood.check(at(61), 4).is_ok());
+        assert!(flood.check(at(59), 0).is_ok());
+        assert!(Flood::of(4, at(10)).check(at(70), 4).is_err());
+        assert!(Flood::of(4, at(10)).check(at(71), 4).is_ok());
+    }
+}

@@ -1,0 +1,131 @@
+//! A ledger: what one write makes, before any of it is stored.
+
+use std::sync::Arc;
+
+use crate::{
+    chat::caller::Caller,
+    db::{
+        entity::{account, account_log, message},
+        joined::Message,
+    },
+    events::{
+        cursor::Cursor,
+        draft::{Actor, Draft, Envelope, Subject, place_all},
+        entry::Entry,
+    },
+    id::{ConversationId, MessageId, Seq},
+    time::Micros,
+};
+
+/// Gives out the numbers of one write and collects what it makes. Nothing in it is stored until the writer says so: a
+/// ledger that is dropped leaves no trace.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    /// The account.
+    pub account: Arc<account::Model>,
+    /// When the write happens; never before an earlier write of the account.
+    pub at: Micros,
+    counters: account_log::Model,
+    drafts: Vec<Draft>,
+    messages: Vec<message::Model>,
+    actor: Option<Actor>,
+    traceparent: String,
+}
+
+/// A write that is ready to be stored.
+#[derive(Debug)]
+pub struct Entered {
+    /// The counters after it.
+    pub counters: account_log::Model,
+    /// Its messages.
+    pub messages: Vec<message::Model>,
+    /// Its events, at their places.
+    pub entries: Vec<Entry>,
+}
+
+impl Ledger {
+    /// Opens the ledger of one write after the counters as they stand.
+    pub fn open(account: Arc<account::Model>, counters: account_log::Model, caller: &Caller, traceparent: &str) -> Self {
+        Self {
+            account,
+            at: Micros::now().max(counters.last_occurred_at),
+            counters,
+            drafts: Vec::new(),
+            messages: Vec::new(),
+            actor: Some(caller.actor()),
+            traceparent: traceparent.to_owned(),
+        }
+    }
+
+    /// The place that the next event gets: also the version of the row it speaks of.
+    pub fn next_seq(&self) -> Seq {
+        let ahead = i64::try_from(self.drafts.len()).unwrap_or(i64::MAX);
+        Seq(self.counters.head_seq.0 + ahead + 1)
+    }
+
+    /// Takes a message id.
+    pub fn take_message_id(&mut self) -> MessageId {
+        self.counters.last_message_id.0 += 1;
+        self.counters.last_message_id
+    }
+
+    /// Takes a conversation number.
+    pub fn take_conversation_id(&mut self) -> ConversationId {
+        self.counters.last_conversation_id.0 += 1;
+        self.counters.last_conversation_id
+    }
+
+    /// Notes a message to store.
+    pub fn message(&mut self, row: message::Model) {
+        self.messages.push(row);
+    }
+
+    /// Notes an event.
+    pub fn emit(&mut self, draft: Draft) {
+        self.drafts.push(draft);
+    }
+
+    /// What was noted so far.
+    pub fn drafts(&self) -> &[Draft] {
+        &self.drafts
+    }
+
+    /// The newest message noted so far, as its event tells it.
+    pub fn newest_message(&self) -> Option<&Message> {
+        self.drafts.iter().rev().find_map(|draft| match &draft.subject {
+            Subject::Message(message, _) => Some(message.as_ref()),
+            _ => None,
+        })
+    }
+
+    /// The position after everything noted so far.
+    pub fn cursor(&self) -> Cursor {
+        Cursor {
+            account: self.account.id,
+            epoch: self.counters.epoch,
+            seq: Seq(self.next_seq().0 - 1),
+        }
+    }
+
+    /// Closes the ledger: every event gets its place and its bytes.
+    pub fn close(self) -> Entered {
+        let envelope = Envelope {
+            account: self.account,
+            epoch: self.counters.epoch,
+            actor: self.actor,
+            traceparent: self.traceparent,
+            at: self.at,
+        };
+        let entries = place_all(&self.drafts, &envelope, self.counters.head_seq);
+        let mut counters = self.counters;
+        if let Some(last) = entries.last() {
+            counters.head_seq = last.seq;
+            counters.last_occurred_at = self.at;
+        }
+        Entered {
+            counters,
+            messages: self.messages,
+            entries,
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! A plan: what a batch of new messages makes in one account. Pure; stored afterwards, or dropped without a trace.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Instant,
+};
+
+use serde_json::{Value as Json, json};
+use uuid::Uuid;
+
+use super::{
+    Config, Ledger, Messages,
+    cache::{Counted, Known},
+    keys,
+};
+use crate::{
+    chat::{
+        call::Answer,
+        rules::{self, NewMessage},
+    },
+    db::{
+        entity::{account_log, idempotency_key, message},
+        joined::{Contact, Message},
+    },
+    error::{Error, Result, Rule, Violation},
+    events::entry::Entry,
+    id::{ContactId, ConversationId, InboxId, MessageId},
+};
+
+/// What a batch needs to know of one account before it can be planned.
+#[derive(Debug)]
+pub struct Scene {
+    /// The counters.
+    pub counted: Counted,
+    /// The conversations that the calls name, those that exist.
+    pub known: HashMap<ConversationId, Known>,
+    /// Answers kept under the calls' keys.
+    pub kept: HashMap<Uuid, idempotency_key::Model>,
+    /// The messages that the calls reply to: their conversation and source id.
+    pub replied: HashMap<MessageId, (ConversationId, Option<String>)>,
+    /// The unique source ids of the calls that are taken.
+    pub taken: HashMap<(InboxId, String), MessageId>,
+}
+
+/// A call with its answer, which is given once the plan is stored.
+pub struct Planned {
+    /// The call.
+    pub call: Messages,
+    /// Its answer.
+    pub answer: Result<Answer<Vec<Arc<Message>>>>,
+}
+
+/// What is to be stored, and what is to be answered then.
+#[derive(Default)]
+pub struct Plan {
+    /// The counters as they are expected to stand.
+    pub expected: Option<account_log::Model>,
+    /// The counters after it.
+    pub counters: Option<account_log::Model>,
+    /// The messages.
+    pub messages: Vec<message::Model>,
+    /// The events.
+    pub entries: Vec<Entry>,
+    /// The conversations after it.
+    pub conversations: HashMap<ConversationId, Known>,
+    /// The contacts after it.
+    pub contacts: HashMap<ContactId, Arc<Contact>>,
+    /// The answers to keep.
+    pub keys: Vec<idempotency_key::Model>,
+    /// The calls with their answers.
+    pub planned: Vec<Planned>,
+    /// Calls with a key that another call of the batch has: they come after it.
+    pub later: Vec<Messages>,
+}
+
+impl Plan {
+    /// Plans calls in their order.
+    pub fn make(config: &Config, mut scene: Scene, calls: Vec<Messages>) -> (Self, Counted) {
+        let mut plan = Self {
+            expected: Some(scene.counted.counters.clone()),
+            ..Self::default()
+        };
+        let mut seen = HashSet::new();
+        for call in calls {
+            if call.call.key.as_ref().is_some_and(|key| !seen.insert(key.request_id)) {
+                plan.later.push(call);
+                continue;
+            }
+            let answer = plan.call(config, &mut scene, &call);
+            plan.planned.push(Planned { call, answer });
+        }
+        plan.counters = Some(scene.counted.counters.clone());
+        (plan, scene.counted)
+    }
+
+    fn call(&mut self, config: &Config, scene: &mut Scene, call: &Messages) -> Result<Answer<Vec<Arc<Message>>>> {
+        let asked = &call.call;
+        if let Some(key) = &asked.key
+            && let Some(kept) = scene.kept.remove(&key.request_id)
+        {
+            return keys::repeat(key, kept);
+        }
+        let access = asked.caller.write_access(asked.account)?;
+        let counted = &mut scene.counted;
+        let mut ledger = Ledger::open(
+            Arc::clone(&counted.account),
+            counted.counters.clone(),
+            &asked.caller,
+            &asked.traceparent,
+        );
+        let mut touched: HashMap<ConversationId, Known> = HashMap::new();
+        let mut contacts: HashMap<ContactId, Arc<Contact>> = HashMap::new();
+        let mut claimed: Vec<((InboxId, String), MessageId)> = Vec::new();
+        let mut messages = Vec::with_capacity(call.items.len());
+        for (nth, (id, new)) in call.items.iter().enumerate() {
+            let mut known = match touched.remove(id).or_else(|| self.conversations.get(id).cloned()) {
+                Some(known) => known,
+                None => scene.known.get(id).cloned().ok_or_else(|| Error::not_found("conversation", id))?,
+            };
+            let contact_id = known.conversation.row.contact_id;
+            if let Some(contact) = contacts.get(&contact_id).or_else(|| self.contacts.get(&contact_id)) {
+                known.conversation.contact = Arc::clone(contact);
+            }
+            access.inbox(known.conversation.row.inbox_id)?;
+            known.flood.check(ledger.at, config.messages_per_minute)?;
+            let mut new = new.clone();
+            reply_to(&mut new, *id, &scene.replied);
+            let unique = new
+                .source_id
+                .clone()
+                .filter(|_| new.unique_source_id)
+                .map(|source| (known.conversation.row.inbox_id, source));
+            if let Some(unique) = &unique {
+                let earlier = claimed.iter().find(|(key, _)| key == unique).map(|(_, id)| *id);
+                if let Some(existing) = scene.taken.get(unique).copied().or(earlier) {
+                    return Err(source_id_taken(nth, call.items.len(), existing));
+                }
+            }
+            let before = known.conversation.row.message_count;
+            let message = rules::add_message(&mut ledger, &mut known.conversation, &asked.caller, new);
+            known.flood.add(
+                ledger.at,
+                u32::try_from(known.conversation.row.message_count - before).unwrap_or(u32::MAX),
+            );
+            claimed.extend(unique.map(|unique| (unique, message.row.id)));
+            contacts.insert(contact_id, Arc::clone(&known.conversation.contact));
+            touched.insert(*id, known);
+            messages.push(message);
+        }
+        let (cursor, at) = (ledger.cursor(), ledger.at);
+        let entered = ledger.close();
+        if let Some(key) = &asked.key {
+            self.keys.push(keys::row(asked.account, key, &messages, Some(cursor), at));
+        }
+        scene.counted.counters = entered.counters;
+        scene.taken.extend(claimed);
+        self.messages.extend(entered.messages);
+        self.entries.extend(entered.entries);
+        self.conversations.extend(touched);
+        self.contacts.extend(contacts);
+        Ok(Answer::Fresh(messages, Some(cursor)))
+    }
+
+    /// Whether there is anything to store.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The conversations to keep at hand, with their contacts as they stand at the end.
+    pub fn into_known(
+        conversations: HashMap<ConversationId, Known>,
+        contacts: &HashMap<ContactId, Arc<Contact>>,
+    ) -> impl Iterator<Item = Known> {
+        let now = Instant::now();
+        conversations.into_values().map(move |mut known| {
+            if let Some(contact) = contacts.get(&known.conversation.row.contact_id) {
+                known.conversation.contact = Arc::clone(contact);
+            }
+            // Read anew now and then, however busy it is.
+            known.read_at = known.read_at.min(now);
+            known
+        })
+    }
+}
+
+/// A reply to a message of the same conversation names that message's source id too; one to any other message becomes
+/// null, as Chatwoot has it.
+fn reply_to(new: &mut NewMessage, conversation: ConversationId, replied: &HashMap<MessageId, (ConversationId, Option<String>)>) {
+    let Json::Object(attributes) = &mut new.content_attributes else {
+        return;
+    };
+    let Some(wanted) = attributes.get("in_reply_to") else { return };
+    let found = reply_id(wanted).and_then(|id| {
+        replied
+            .get(&id)
+            .filter(|(of, _)| *of == conversation)
+            .map(|(_, source)| (id, source))
+    });
+    let (id, source) = found.map_or((Json::Null, Json::Null), |(id, source)| (json!(id.0), json!(source)));
+    attributes.insert("in_reply_to".to_owned(), id);
+    attributes.insert("in_reply_to_external_id".to_owned(), source);
+}
+
+/// The message that `in_reply_to` names.
+pub fn reply_id(value: &Json) -> Option<MessageId> {
+    value.as_i64().or_else(|| value.as_str()?.parse().ok()).map(MessageId)
+}
+
+fn source_id_taken(nth: usize, count: usize, existing: MessageId) -> Error {
+    let field = if count == 1 {
+        "message.source_id".to_owned()
+    } else {
+        format!("messages[{nth}].message.source_id")
+    };
+    let violation = Violation::new(field, Rule::Taken, "is the source_id of another message in this inbox");
+    Error::Taken {
+        violations: vec![violation],
+        kind: "message",
+        existing_id: Some(existing.0),
+    }
+}

@@ -1,0 +1,171 @@
+//! The rarer verbs: one transaction each, under the lock of the account's counters.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use sea_orm::{DatabaseTransaction, EntityTrait, IntoActiveModel, SqlErr};
+
+use super::{Ledger, keys, lane::Lane};
+use crate::{
+    chat::{
+        call::{Answer, Call},
+        caller::Caller,
+        load,
+    },
+    db::{
+        Database,
+        entity::{account, account_log, message},
+    },
+    error::{Error, Result},
+    events::{cursor::Cursor, draft::Draft, entry::Entry, log},
+    id::AccountId,
+    time::Micros,
+};
+
+/// A transaction in which a verb runs. The account's counters are locked: nobody else writes to the account meanwhile.
+#[derive(Debug)]
+pub struct Write {
+    /// The transaction. The writer commits it; the verb only uses it.
+    pub txn: DatabaseTransaction,
+    /// The numbers it gives out, and what it makes.
+    pub ledger: Ledger,
+    /// Who asks.
+    pub caller: Arc<Caller>,
+}
+
+impl Write {
+    /// The account.
+    pub fn account(&self) -> &Arc<account::Model> {
+        &self.ledger.account
+    }
+}
+
+/// What is to be done once the transaction is committed.
+struct Committed<T> {
+    answer: Answer<T>,
+    counters: account_log::Model,
+    drafts: Vec<Draft>,
+    entries: Vec<Entry>,
+}
+
+impl Lane {
+    /// Runs a verb and commits what it did.
+    ///
+    /// # Errors
+    /// What the verb returns, and then nothing is stored. When the commit itself fails, it may or may not be stored.
+    pub(super) async fn verb<T, F>(&mut self, call: Call<T>, verb: F) -> Result<Answer<T>>
+    where
+        T: Send,
+        F: for<'w> FnOnce(&'w mut Write) -> BoxFuture<'w, Result<T>> + Send,
+    {
+        let account = call.account;
+        match self.attempt(call, verb).await {
+            Ok(committed) => {
+                self.cache.forget_changed(account, &committed.drafts);
+                if let Some(counted) = self.cache.account(account) {
+                    if committed
+                        .entries
+                        .first()
+                        .is_some_and(|first| first.seq != counted.counters.head_seq.next())
+                    {
+                        self.cache.forget(account);
+                    } else {
+                        counted.counters = committed.counters;
+                    }
+                }
+                self.events.hub.committed(account, committed.entries);
+                Ok(committed.answer)
+            }
+            Err(error) => {
+                if matches!(error, Error::Database(_) | Error::Unavailable { .. }) {
+                    self.cache.forget(account);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn attempt<T, F>(&self, call: Call<T>, verb: F) -> Result<Committed<T>>
+    where
+        F: for<'w> FnOnce(&'w mut Write) -> BoxFuture<'w, Result<T>> + Send,
+    {
+        let txn = self.db.begin().await?;
+        let counters = log::lock(&txn, call.account).await?;
+        if let Some(key) = &call.key
+            && let Some(kept) = keys::kept(&txn, call.account, [key.request_id].into_iter())
+                .await?
+                .remove(&key.request_id)
+        {
+            let answer = keys::repeat(key, kept)?;
+            return Ok(Committed {
+                answer,
+                counters,
+                drafts: Vec::new(),
+                entries: Vec::new(),
+            });
+        }
+        let account = load::account(&txn, call.account).await?;
+        let ledger = Ledger::open(account, counters, &call.caller, &call.traceparent);
+        let mut write = Write {
+            txn,
+            ledger,
+            caller: call.caller,
+        };
+        let value = verb(&mut write).await.map_err(conflict)?;
+        let Write { txn, ledger, .. } = write;
+        let (cursor, at, drafts) = (ledger.cursor(), ledger.at, ledger.drafts().to_vec());
+        let entered = ledger.close();
+        if !entered.messages.is_empty() {
+            let rows = entered.messages.into_iter().map(IntoActiveModel::into_active_model);
+            message::Entity::insert_many(rows).exec_without_returning(&txn).await?;
+        }
+        log::append(&txn, &entered.counters, &entered.entries).await?;
+        if let Some(key) = &call.key {
+            keys::keep(&txn, vec![keys::row(call.account, key, &value, Some(cursor), at)]).await?;
+        }
+        txn.commit().await?;
+        Ok(Committed {
+            answer: Answer::Fresh(value, Some(cursor)),
+            counters: entered.counters,
+            drafts,
+            entries: entered.entries,
+        })
+    }
+}
+
+/// A unique index that the verb did not look at first: somebody wrote past the lock.
+fn conflict(error: Error) -> Error {
+    match &error {
+        Error::Database(source) if matches!(source.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))) => Error::Taken {
+            violations: Vec::new(),
+            kind: "row",
+            existing_id: None,
+        },
+        _ => error,
+    }
+}
+
+/// Runs a write that stands in no existing account's log, once per key.
+///
+/// # Errors
+/// What the write returns, and then nothing is stored.
+pub async fn once<T, F>(db: &Database, call: Call<T>, write: F) -> Result<Answer<T>>
+where
+    F: for<'t> FnOnce(&'t DatabaseTransaction) -> BoxFuture<'t, Result<(T, Option<Cursor>)>> + Send,
+{
+    let txn = db.begin().await?;
+    if let Some(key) = &call.key
+        && let Some(kept) = keys::kept(&txn, AccountId(0), [key.request_id].into_iter())
+            .await?
+            .remove(&key.request_id)
+    {
+        return keys::repeat(key, kept);
+    }
+    let (value, cursor) = write(&txn).await?;
+    if let Some(key) = &call.key {
+        // Two at once: the unique index lets one through, the other is refused as a whole and may be repeated.
+        keys::keep(&txn, vec![keys::row(AccountId(0), key, &value, cursor, Micros::now())]).await?;
+    }
+    txn.commit().await?;
+    Ok(Answer::Fresh(value, cursor))
+}

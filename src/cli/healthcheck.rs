@@ -1,0 +1,110 @@
+//! `parley healthcheck`: for containers without curl.
+
+use std::{net::SocketAddr, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+use tonic::transport::Endpoint;
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+
+use super::{Exit, Settings, complain};
+
+/// How long a check may take: half of the ten seconds that orchestrators commonly allow.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How much of an answer is read.
+const ANSWER_BYTES: u64 = 64 * 1024;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Ask this host:port; by default the one of the configuration
+    #[arg(long, value_name = "ADDR")]
+    addr: Option<String>,
+    /// Ask gRPC health on the gRPC port, not /readyz on the admin port
+    #[arg(long)]
+    grpc: bool,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+pub(super) async fn run(args: Args) -> Exit {
+    let addr = match (args.addr, args.settings.load()) {
+        (Some(addr), _) => addr,
+        (None, Ok(config)) => reachable(if args.grpc { config.grpc.addr } else { config.admin.addr }),
+        (None, Err(error)) => {
+            complain(&error.to_string());
+            return Exit::Config;
+        }
+    };
+    let check = async { if args.grpc { serving(&addr).await } else { ready(&addr).await } };
+    match tokio::time::timeout(PATIENCE, check).await {
+        Ok(Ok(())) => Exit::Ok,
+        Ok(Err(error)) => {
+            complain(&format!("{addr}: {error:#}"));
+            Exit::Failure
+        }
+        Err(_) => {
+            complain(&format!("{addr}: no answer within {} seconds", PATIENCE.as_secs()));
+            Exit::Failure
+        }
+    }
+}
+
+/// Where to connect to for a listener on all addresses.
+fn reachable(addr: String) -> String {
+    match addr.parse::<SocketAddr>() {
+        Ok(SocketAddr::V4(any)) if any.ip().is_unspecified() => format!("127.0.0.1:{}", any.port()),
+        Ok(SocketAddr::V6(any)) if any.ip().is_unspecified() => format!("[::1]:{}", any.port()),
+        _ => addr,
+    }
+}
+
+/// One GET by hand: an HTTP client would be the largest part of this command.
+async fn ready(addr: &str) -> anyhow::Result<()> {
+    let mut stream = TcpStream::connect(addr).await?;
+    let request = format!("GET /readyz HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    stream.take(ANSWER_BYTES).read_to_end(&mut answer).await?;
+    let answer = String::from_utf8_lossy(&answer);
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    match head.split_whitespace().nth(1) {
+        Some("200") => Ok(()),
+        Some(status) => anyhow::bail!("not ready, HTTP {status}: {}", body.trim()),
+        None => anyhow::bail!("does not speak HTTP"),
+    }
+}
+
+async fn serving(addr: &str) -> anyhow::Result<()> {
+    let channel = Endpoint::from_shared(format!("http://{addr}"))?.connect().await?;
+    let mut client = HealthClient::new(channel);
+    let answer = client.check(HealthCheckRequest::default()).await?.into_inner();
+    anyhow::ensure!(answer.status() == ServingStatus::Serving, "not serving");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_on_all_addresses_is_asked_on_the_loopback() {
+        assert_eq!(reachable("0.0.0.0:9464".to_owned()), "127.0.0.1:9464");
+        assert_eq!(reachable("[::]:9464".to_owned()), "[::1]:9464");
+        assert_eq!(reachable("10.0.0.1:9464".to_owned()), "10.0.0.1:9464");
+    }
+
+    #[tokio::test]
+    async fn the_answer_of_the_admin_port_decides() {
+        let (sender, receiver) = tokio::sync::watch::channel(crate::admin::Readiness::waiting_for(&["database"]));
+        let router = crate::admin::router(prometheus::Registry::new(), receiver);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap().to_string();
+        tokio::spawn(axum::serve(listener, router).into_future());
+        let error = ready(&addr).await.unwrap_err().to_string();
+        assert!(error.starts_with("not ready, HTTP 503: ") && error.contains("database"), "{error}");
+        sender.send_modify(|readiness| readiness.set("database", Ok(())));
+        ready(&addr).await.unwrap();
+    }
+}

@@ -1,0 +1,178 @@
+//! The command line: what a person or a container types, and the exit code they get. What the commands of a client do
+//! goes over gRPC like everybody's calls.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, ConfigError, FlagValue, Sources};
+
+mod connect;
+pub mod exit;
+mod healthcheck;
+mod serve;
+pub mod tail;
+mod token;
+mod welcome;
+
+pub use exit::Exit;
+pub use welcome::welcome;
+
+/// Customer conversations as a gRPC service, with a durable, ordered, resumable event stream.
+#[derive(Debug, Parser)]
+#[command(name = "parley", version, args_conflicts_with_subcommands = true, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(flatten)]
+    settings: Settings,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 69 database unreachable, 70 fault inside, \
+    73 database in use by another parley, 76 database newer than this program, 78 bad configuration";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the service; the default
+    Serve(Settings),
+    /// Bring the database up to this version, and end
+    Migrate(Settings),
+    /// Make, list and revoke tokens of a running service
+    Token(token::Args),
+    /// Ask whether a service is ready: exit code 0 or 1
+    Healthcheck(healthcheck::Args),
+    /// Follow the events of an account
+    Tail(tail::Args),
+}
+
+/// The flags that go over environment and file.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Settings {
+    #[arg(long, value_name = "FILE", help = "A TOML file with settings [env: PARLEY_CONFIG]")]
+    config: Option<PathBuf>,
+    /// Where gRPC listens, host:port
+    #[arg(long, value_name = "ADDR")]
+    grpc_addr: Option<String>,
+    /// Where the JSON API listens, host:port
+    #[arg(long, value_name = "ADDR")]
+    http_addr: Option<String>,
+    /// Where the operators' port listens, host:port
+    #[arg(long, value_name = "ADDR")]
+    admin_addr: Option<String>,
+    #[arg(long, value_name = "URL", help = "sqlite://FILE?mode=rwc or postgres://…")]
+    database_url: Option<String>,
+    /// Any other setting, such as writer.lanes=4; may be repeated
+    #[arg(long, value_name = "TABLE.KEY=VALUE", value_parser = key_and_value)]
+    set: Vec<(String, String)>,
+}
+
+fn key_and_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("must be table.key=value")?;
+    Ok((key.trim().to_owned(), value.to_owned()))
+}
+
+impl Settings {
+    /// The configuration by these flags and the process environment.
+    fn load(self) -> Result<Config, ConfigError> {
+        let environment = std::env::vars_os()
+            .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
+            .collect();
+        Config::load(&self.sources(environment))
+    }
+
+    fn sources(self, environment: Vec<(String, String)>) -> Sources {
+        let generic = self.set.into_iter().map(|(key, value)| FlagValue {
+            flag: "--set".to_owned(),
+            key,
+            value,
+        });
+        let named = [
+            ("--grpc-addr", "grpc.addr", self.grpc_addr),
+            ("--http-addr", "http.addr", self.http_addr),
+            ("--admin-addr", "admin.addr", self.admin_addr),
+            ("--database-url", "database.url", self.database_url),
+        ];
+        let named = named.into_iter().filter_map(|(flag, key, value)| {
+            let (flag, key) = (flag.to_owned(), key.to_owned());
+            value.map(|value| FlagValue { flag, key, value })
+        });
+        Sources {
+            file: self.config,
+            environment,
+            flags: generic.chain(named).collect(),
+        }
+    }
+}
+
+/// Reads the command line, does what it says, and tells how that went.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(Exit::Internal, &format!("the runtime does not start: {error}")),
+    };
+    runtime
+        .block_on(async {
+            match cli.command.unwrap_or(Command::Serve(cli.settings)) {
+                Command::Serve(settings) => ended(serve::serve(settings).await),
+                Command::Migrate(settings) => ended(serve::migrate(settings).await),
+                Command::Token(args) => token::run(args).await,
+                Command::Healthcheck(args) => healthcheck::run(args).await,
+                Command::Tail(args) => tail::run(args).await,
+            }
+        })
+        .into()
+}
+
+fn ended(result: anyhow::Result<()>) -> Exit {
+    result.map_or_else(
+        |error| {
+            let (exit, sentence) = exit::explain(&error);
+            complain(&sentence);
+            exit
+        },
+        |()| Exit::Ok,
+    )
+}
+
+fn fail(exit: Exit, sentence: &str) -> ExitCode {
+    complain(sentence);
+    exit.into()
+}
+
+/// Tells a person, on standard error, one line per problem.
+fn complain(sentence: &str) {
+    for line in sentence.lines() {
+        eprintln!("parley: {line}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_without_a_command_are_those_of_serve() {
+        let cli = Cli::try_parse_from(["parley", "--grpc-addr", "127.0.0.1:1", "--set", "writer.lanes=3"]).unwrap();
+        assert!(cli.command.is_none());
+        let config = Config::load(&cli.settings.sources(Vec::new())).unwrap();
+        assert_eq!((config.grpc.addr.as_str(), config.writer.lanes), ("127.0.0.1:1", 3));
+    }
+
+    #[test]
+    fn a_bad_flag_is_named() {
+        let cli = Cli::try_parse_from(["parley", "serve", "--http-addr", "nowhere"]).unwrap();
+        let Some(Command::Serve(settings)) = cli.command else {
+            panic!("serve")
+        };
+        let error = Config::load(&settings.sources(Vec::new())).unwrap_err().to_string();
+        assert!(error.starts_with("flag --http-addr: `http.addr` must be `host:port`"), "{error}");
+    }
+}

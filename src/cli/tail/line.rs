@@ -1,0 +1,169 @@
+//! An event as one line that a person enjoys reading. Pure: no terminal, no clock.
+
+use std::fmt::{Display, Write as _};
+
+use anstyle::{AnsiColor, Style};
+use chrono::{DateTime, TimeZone};
+use prost_types::{Value, value::Kind as ValueKind};
+
+use crate::pb::{Event, EventDelivery, FieldChange, event::Resource};
+
+/// How much of a message's text is shown, in characters.
+const EXCERPT: usize = 80;
+
+/// `14:03:22      42  message.created                 #3 Ana: Hello`, with times of this zone.
+pub fn delivery<Z: TimeZone>(delivery: &EventDelivery, zone: &Z, coloured: bool) -> String
+where
+    Z::Offset: Display,
+{
+    let Some(event) = &delivery.event else { return String::new() };
+    let time = event
+        .occurred_at
+        .and_then(|time| DateTime::from_timestamp(time.seconds, 0))
+        .map_or_else(
+            || "--:--:--".to_owned(),
+            |time| time.with_timezone(zone).format("%H:%M:%S").to_string(),
+        );
+    let (dim, kind) = if coloured {
+        (Style::new().dimmed(), style(&event.kind_name))
+    } else {
+        Default::default()
+    };
+    let name = clean(&event.kind_name);
+    let mut line = format!("{dim}{time}{dim:#}  {:>6}  {kind}{name:<27}{kind:#}", event.seq);
+    for part in [about(event), changes(&event.changes)].into_iter().filter(|part| !part.is_empty()) {
+        // Writing to a String cannot fail.
+        let _ = write!(line, "  {part}");
+    }
+    line.trim_end().to_owned()
+}
+
+/// A colour for each noun.
+fn style(kind: &str) -> Style {
+    let colour = match kind.split('.').next() {
+        _ if kind.ends_with(".deleted") || kind.ends_with(".removed") => AnsiColor::Red,
+        Some("message") => AnsiColor::Green,
+        Some("conversation") => AnsiColor::Cyan,
+        Some("assignee" | "team" | "agent" | "first") => AnsiColor::Magenta,
+        Some("contact") => AnsiColor::Yellow,
+        _ => AnsiColor::Blue,
+    };
+    colour.on_default()
+}
+
+/// What the event is about.
+fn about(event: &Event) -> String {
+    match &event.resource {
+        Some(Resource::Message(resource)) => {
+            let Some(message) = &resource.message else { return String::new() };
+            let sender = message.sender.as_ref().map_or("—", |sender| sender.name.as_str());
+            let note = if message.private { " (note)" } else { "" };
+            let files = match message.attachments.len() {
+                0 => String::new(),
+                1 => " [1 attachment]".to_owned(),
+                count => format!(" [{count} attachments]"),
+            };
+            let text = excerpt(message.content.as_deref().unwrap_or_default());
+            format!("#{} {}{note}: {text}{files}", message.conversation_id, clean(sender))
+        }
+        Some(Resource::Conversation(resource)) => resource.conversation.as_ref().map_or_else(String::new, |conversation| {
+            let contact = conversation.contact.as_ref().map_or("", |contact| contact.name.as_str());
+            format!("#{} {}", conversation.id, clean(contact))
+        }),
+        Some(Resource::Contact(resource)) => named("contact", resource.contact.as_ref().map(|it| (it.id, it.name.as_str()))),
+        Some(Resource::Inbox(resource)) => named("inbox", resource.inbox.as_ref().map(|it| (it.id, it.name.as_str()))),
+        Some(Resource::Account(account)) => named("account", Some((account.id, account.name.as_str()))),
+        Some(Resource::Agent(agent)) => named("agent", Some((agent.id, agent.name.as_str()))),
+        Some(Resource::Tombstone(_)) => "(erased)".to_owned(),
+        None => String::new(),
+    }
+}
+
+fn named(noun: &str, which: Option<(i64, &str)>) -> String {
+    which.map_or_else(String::new, |(id, name)| {
+        format!("{noun} {id} {}", clean(name)).trim_end().to_owned()
+    })
+}
+
+/// `status open → resolved, priority none → high`
+fn changes(changes: &[FieldChange]) -> String {
+    let one = |change: &FieldChange| {
+        let side = |value: &Option<Value>| value.as_ref().map_or_else(|| "none".to_owned(), spelled);
+        format!("{} {} → {}", clean(&change.field), side(&change.before), side(&change.after))
+    };
+    changes.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+fn spelled(value: &Value) -> String {
+    match &value.kind {
+        None | Some(ValueKind::NullValue(_)) => "none".to_owned(),
+        Some(ValueKind::BoolValue(value)) => value.to_string(),
+        Some(ValueKind::NumberValue(value)) => value.to_string(),
+        Some(ValueKind::StringValue(value)) => excerpt(value),
+        Some(ValueKind::ListValue(list)) => format!("[{}]", list.values.iter().map(spelled).collect::<Vec<_>>().join(", ")),
+        Some(ValueKind::StructValue(fields)) => {
+            let field = |(name, value): (&String, &Value)| format!("{}: {}", clean(name), spelled(value));
+            format!("{{{}}}", fields.fields.iter().map(field).collect::<Vec<_>>().join(", "))
+        }
+    }
+}
+
+fn excerpt(text: &str) -> String {
+    let mut characters = text.chars();
+    let mut start: String = characters.by_ref().take(EXCERPT).collect();
+    if characters.next().is_some() {
+        start.push('…');
+    }
+    clean(&start)
+}
+
+/// Without control characters: what a stranger wrote must not steer the terminal.
+fn clean(text: &str) -> String {
+    text.chars()
+        .map(|character| if character.is_control() { ' ' } else { character })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{FixedOffset, Utc};
+
+    use super::*;
+    use crate::cli::tail::samples;
+
+    #[test]
+    fn a_message_shows_conversation_sender_and_text() {
+        assert_eq!(
+            delivery(&samples::message("Hello"), &Utc, false),
+            "03:04:05      42  message.created              #3 Ana: Hello"
+        );
+    }
+
+    #[test]
+    fn times_are_local() {
+        let zone = FixedOffset::east_opt(3600).unwrap();
+        assert!(delivery(&samples::message("Hello"), &zone, false).starts_with("04:04:05 "));
+    }
+
+    #[test]
+    fn a_change_shows_before_and_after() {
+        assert_eq!(
+            delivery(&samples::status_changed(), &Utc, false),
+            "03:04:05      43  conversation.status_changed  #3 Ana  status open → resolved, priority none → high"
+        );
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_characters_and_cannot_steer_the_terminal() {
+        let line = delivery(&samples::message(&"ä".repeat(81)), &Utc, false);
+        assert!(line.ends_with(&format!(": {}…", "ä".repeat(80))), "{line}");
+        let line = delivery(&samples::message("a\u{1b}[2Jb\nc"), &Utc, false);
+        assert!(line.ends_with(": a [2Jb c"), "{line:?}");
+    }
+
+    #[test]
+    fn colour_is_only_there_when_asked_for() {
+        assert!(!delivery(&samples::message("Hello"), &Utc, false).contains('\u{1b}'));
+        assert!(delivery(&samples::message("Hello"), &Utc, true).contains("\u{1b}[32mmessage.created"));
+    }
+}

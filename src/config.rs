@@ -1,0 +1,261 @@
+//! The configuration: a struct per room, each room is handed its own. The defaults, and what every key means, stand in
+//! `config.default.toml`.
+//!
+//! Layers, later ones winning: the defaults, a TOML file, the environment, flags. How they are joined is in
+//! [`layers`], what a value may be in [`rules`]. Nothing here reads the process environment.
+
+use std::{fmt, path::PathBuf};
+
+use serde::Deserialize;
+
+pub mod layers;
+pub mod rules;
+
+/// The whole configuration, checked.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Config {
+    /// Where the data is.
+    pub database: Database,
+    /// The gRPC listener.
+    pub grpc: Grpc,
+    /// The listener of the JSON API.
+    pub http: Http,
+    /// The listener for operators.
+    pub admin: Admin,
+    /// Group commit.
+    pub writer: Writer,
+    /// The log in memory, and its subscribers.
+    pub events: Events,
+    /// What callers may do how often.
+    pub limits: Limits,
+    /// What is remembered of tokens.
+    pub auth: Auth,
+    /// What is remembered of `request_id`s.
+    pub idempotency: Idempotency,
+    /// What an empty database is filled with.
+    pub bootstrap: Bootstrap,
+    /// The drain.
+    pub shutdown: Shutdown,
+    /// Log lines.
+    pub log: Log,
+    /// Traces.
+    pub trace: Trace,
+    /// Protections turned off, for tests.
+    #[cfg(feature = "faults")]
+    pub fault: Fault,
+}
+
+/// Where the data is.
+#[derive(Clone, Deserialize)]
+pub struct Database {
+    /// `sqlite:` or `postgres:`; may hold a password, which `Debug` does not show.
+    pub url: String,
+    pub max_connections: u32,
+    pub connect_timeout_seconds: u64,
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database")
+            .field("url", &without_password(&self.url))
+            .field("max_connections", &self.max_connections)
+            .field("connect_timeout_seconds", &self.connect_timeout_seconds)
+            .finish()
+    }
+}
+
+/// The gRPC listener.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Grpc {
+    pub addr: String,
+    pub max_message_bytes: usize,
+    pub default_deadline_seconds: u64,
+    pub keepalive_interval_seconds: u64,
+    pub keepalive_timeout_seconds: u64,
+}
+
+/// The listener of the JSON API.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Http {
+    pub addr: String,
+    pub max_body_bytes: usize,
+}
+
+/// The listener for operators.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Admin {
+    pub addr: String,
+}
+
+/// Group commit.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Writer {
+    /// An embedded database always has one, whatever stands here.
+    pub lanes: usize,
+    /// Per lane.
+    pub queue_messages: usize,
+    pub batch_messages: usize,
+    pub batch_bytes: usize,
+    pub cached_conversations: usize,
+}
+
+/// The log in memory, and its subscribers.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Events {
+    /// Per followed account.
+    pub tail_events: usize,
+    /// Per followed account.
+    pub tail_bytes: usize,
+    pub frame_bytes: usize,
+    pub page_events: usize,
+    pub poll_interval_milliseconds: u64,
+    pub default_heartbeat_seconds: u64,
+    pub stall_timeout_seconds: u64,
+    pub max_streams: usize,
+}
+
+/// What callers may do how often.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Limits {
+    /// 0: no limit.
+    pub messages_per_conversation_per_minute: u32,
+}
+
+/// What is remembered of tokens.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Auth {
+    /// 0: nothing is remembered.
+    pub cache_seconds: u64,
+    pub cached_tokens: u64,
+}
+
+/// What is remembered of `request_id`s.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Idempotency {
+    pub keep_hours: u64,
+}
+
+/// What an empty database is filled with.
+#[derive(Clone, Deserialize)]
+pub struct Bootstrap {
+    /// A secret: `Debug` does not show it. Empty: a random one.
+    pub token: String,
+    /// Empty: a random one.
+    pub inbox_identifier: String,
+    /// A secret too. Empty: none.
+    pub platform_token: String,
+}
+
+impl fmt::Debug for Bootstrap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hidden = |secret: &str| if secret.is_empty() { "" } else { "***" };
+        f.debug_struct("Bootstrap")
+            .field("token", &hidden(&self.token))
+            .field("inbox_identifier", &self.inbox_identifier)
+            .field("platform_token", &hidden(&self.platform_token))
+            .finish()
+    }
+}
+
+/// The drain.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Shutdown {
+    pub grace_seconds: u64,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Log lines.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Log {
+    pub format: LogFormat,
+    /// Directives of `tracing_subscriber::EnvFilter`.
+    pub filter: String,
+}
+
+/// Traces.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Trace {
+    /// Empty: no traces are sent.
+    pub otlp_endpoint: String,
+    /// 0.0 to 1.0.
+    pub sample_ratio: f64,
+}
+
+/// Protections turned off, for tests.
+#[cfg(feature = "faults")]
+#[derive(Debug, Clone, Deserialize)]
+pub struct Fault {
+    /// The protection that is off. Empty: none.
+    pub switch: String,
+}
+
+/// A value given by a flag.
+#[derive(Debug, Clone)]
+pub struct FlagValue {
+    /// The flag as it was written, such as `--grpc-addr`.
+    pub flag: String,
+    /// The dotted key, such as `grpc.addr`.
+    pub key: String,
+    /// The value as text.
+    pub value: String,
+}
+
+/// Where a configuration comes from, besides the defaults.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// The file named by a flag. None: the one that `PARLEY_CONFIG` names, if it is set.
+    pub file: Option<PathBuf>,
+    /// Environment variables; those that do not start with `PARLEY_` are ignored.
+    pub environment: Vec<(String, String)>,
+    /// What was set by flags; later ones win.
+    pub flags: Vec<FlagValue>,
+}
+
+/// Everything that is wrong with a configuration; displayed as one line each. Holds no secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct ConfigError(pub Vec<String>);
+
+impl Config {
+    /// Joins the defaults and the sources.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with each unknown key and each bad value, its source, and what would be right.
+    pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
+        let table = layers::join(sources)?;
+        toml::Value::Table(table)
+            .try_into()
+            .map_err(|error: toml::de::Error| ConfigError(vec![error.message().to_owned()]))
+    }
+}
+
+/// The URL with `***` in place of a password, in the authority or in a `password=` parameter.
+fn without_password(url: &str) -> String {
+    let mut shown = url.to_owned();
+    if let Some(start) = shown.find("://").map(|at| at + 3) {
+        // The last @ before the path ends the credentials: a password may hold an @ itself.
+        let end = shown[start..].find('?').map_or(shown.len(), |at| start + at);
+        if let Some(at) = shown[start..end].rfind('@').map(|at| start + at)
+            && let Some(colon) = shown[start..at].find(':').map(|colon| start + colon)
+        {
+            shown.replace_range(colon + 1..at, "***");
+        }
+    }
+    if let Some(start) = shown.find("password=").map(|at| at + "password=".len()) {
+        let end = shown[start..].find('&').map_or(shown.len(), |at| start + at);
+        shown.replace_range(start..end, "***");
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests;

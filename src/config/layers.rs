@@ -1,0 +1,217 @@
+//! Joins defaults, file, environment and flags, and says precisely what is wrong where. Does not know what keys mean.
+
+use std::{collections::BTreeMap, path::Path};
+
+use toml::{Table, Value};
+
+use super::{ConfigError, Sources, rules};
+
+const DEFAULTS: &str = include_str!("../config.default.toml");
+/// Not in the default file: without the feature the key does not exist.
+#[cfg(feature = "faults")]
+const FAULT_DEFAULTS: &str = "[fault]\nswitch = \"\"\n";
+const PREFIX: &str = "PARLEY_";
+
+/// Names the configuration file.
+pub const FILE_VARIABLE: &str = "PARLEY_CONFIG";
+/// What the client commands read; no setting of the server.
+pub const CLIENT_VARIABLES: [&str; 2] = ["PARLEY_SERVER", "PARLEY_TOKEN"];
+
+/// The joined table, with every value of the type of its default and within its limits.
+///
+/// # Errors
+/// [`ConfigError`] with everything that is wrong in all sources.
+pub fn join(sources: &Sources) -> Result<Table, ConfigError> {
+    let mut layers = Layers::new()?;
+    let variable = |name: &str| {
+        sources
+            .environment
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+    };
+    if let Some(file) = sources.file.as_deref() {
+        layers.file(file, "");
+    } else if let Some(file) = variable(FILE_VARIABLE).filter(|file| !file.is_empty()) {
+        layers.file(Path::new(file), " (named by PARLEY_CONFIG)");
+    }
+    for (name, value) in &sources.environment {
+        layers.variable(name, value);
+    }
+    for flag in &sources.flags {
+        layers.text(&flag.key, &flag.value, &format!("flag {}", flag.flag));
+    }
+    if layers.problems.is_empty() {
+        Ok(layers.table)
+    } else {
+        Err(ConfigError(layers.problems))
+    }
+}
+
+struct Layers {
+    table: Table,
+    /// Dotted key by variable name.
+    variables: BTreeMap<String, String>,
+    problems: Vec<String>,
+}
+
+impl Layers {
+    fn new() -> Result<Self, ConfigError> {
+        let parse = |text: &str| {
+            text.parse::<Table>()
+                .map_err(|error| ConfigError(vec![format!("defaults: {}", error.message())]))
+        };
+        let table = parse(DEFAULTS)?;
+        #[cfg(feature = "faults")]
+        let table = {
+            let mut table = table;
+            table.extend(parse(FAULT_DEFAULTS)?);
+            table
+        };
+        let mut variables = BTreeMap::new();
+        for (name, keys) in &table {
+            for key in keys.as_table().into_iter().flat_map(Table::keys) {
+                let variable = format!("{PREFIX}{}_{}", name.to_uppercase(), key.to_uppercase());
+                variables.insert(variable, format!("{name}.{key}"));
+            }
+        }
+        #[cfg(feature = "faults")]
+        variables.insert("PARLEY_FAULT".to_owned(), "fault.switch".to_owned());
+        Ok(Self {
+            table,
+            variables,
+            problems: Vec::new(),
+        })
+    }
+
+    fn file(&mut self, path: &Path, named_by: &str) {
+        let source = format!("file {}{named_by}", path.display());
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) => return self.problems.push(format!("{source}: cannot be read: {error}")),
+        };
+        let table = match text.parse::<Table>() {
+            Ok(table) => table,
+            Err(error) => {
+                // Only the message: the full text quotes the line, which may hold a password.
+                let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+                let line = before.matches('\n').count();
+                return self
+                    .problems
+                    .push(format!("{source}: line {}: is not TOML: {}", line + 1, error.message()));
+            }
+        };
+        for (name, keys) in table {
+            match (self.table.contains_key(&name), keys) {
+                (true, Value::Table(keys)) => {
+                    for (key, value) in keys {
+                        self.set(&format!("{name}.{key}"), value, &source);
+                    }
+                }
+                (true, _) => self.problems.push(format!("{source}: `{name}` must be a table: write [{name}]")),
+                (false, _) => {
+                    let near = nearest(&name, self.table.keys().map(String::as_str));
+                    self.problems.push(format!("{source}: unknown table `{name}`{near}"));
+                }
+            }
+        }
+    }
+
+    fn variable(&mut self, name: &str, value: &str) {
+        if !name.starts_with(PREFIX) || name == FILE_VARIABLE || CLIENT_VARIABLES.contains(&name) {
+            return;
+        }
+        match self.variables.get(name).cloned() {
+            Some(key) => self.text(&key, value, &format!("environment variable {name}")),
+            None if is_service_link(name, value) => {}
+            None => {
+                let near = nearest(
+                    name,
+                    self.variables
+                        .keys()
+                        .map(String::as_str)
+                        .chain(CLIENT_VARIABLES)
+                        .chain([FILE_VARIABLE]),
+                );
+                self.problems.push(format!("environment: unknown variable {name}{near}"));
+            }
+        }
+    }
+
+    /// Sets a key from text, read as the type of its default.
+    fn text(&mut self, key: &str, text: &str, source: &str) {
+        let value = match self.get(key) {
+            Some(Value::Integer(_)) => text.trim().parse().ok().map(Value::Integer),
+            Some(Value::Float(_)) => text.trim().parse().ok().map(Value::Float),
+            Some(Value::Boolean(_)) => text.trim().parse().ok().map(Value::Boolean),
+            _ => None,
+        };
+        self.set(key, value.unwrap_or_else(|| Value::String(text.to_owned())), source);
+    }
+
+    fn get(&self, key: &str) -> Option<&Value> {
+        let (table, key) = key.split_once('.')?;
+        self.table.get(table)?.as_table()?.get(key)
+    }
+
+    fn set(&mut self, key: &str, value: Value, source: &str) {
+        let Some(default) = self.get(key) else {
+            let known: Vec<&str> = self.variables.values().map(String::as_str).collect();
+            let near = nearest(key, known.iter().copied());
+            return self.problems.push(format!("{source}: unknown key `{key}`{near}"));
+        };
+        let value = match (default, value) {
+            // To TOML 1 and 1.0 are two types, to people they are not.
+            #[expect(clippy::cast_precision_loss, reason = "anything that large is out of range anyway")]
+            (Value::Float(_), Value::Integer(whole)) => Value::Float(whole as f64),
+            (_, value) => value,
+        };
+        let checked = if default.same_type(&value) {
+            rules::check(key, &value)
+        } else {
+            Err(format!("must be {}", type_name(default)))
+        };
+        match checked {
+            Ok(()) => {
+                if let Some((table, key)) = key.split_once('.')
+                    && let Some(Value::Table(table)) = self.table.get_mut(table)
+                {
+                    table.insert(key.to_owned(), value);
+                }
+            }
+            Err(right) if rules::is_secret(key) => self.problems.push(format!("{source}: `{key}` {right} (value not shown)")),
+            Err(right) => self.problems.push(format!("{source}: `{key}` {right}, not {value}")),
+        }
+    }
+}
+
+fn type_name(value: &Value) -> &'static str {
+    match value {
+        Value::Integer(_) => "a whole number",
+        Value::Float(_) => "a number",
+        Value::Boolean(_) => "true or false",
+        _ => "text",
+    }
+}
+
+/// `; did you mean …?`, or nothing when nothing is near.
+fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+    known
+        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|(one, _), (other, _)| one.total_cmp(other))
+        .map_or_else(String::new, |(_, candidate)| format!("; did you mean `{candidate}`?"))
+}
+
+/// Whether a variable is one that Kubernetes sets in every container for a service called `parley` or `parley-…`
+/// (<https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>).
+fn is_service_link(name: &str, value: &str) -> bool {
+    let rest = name.strip_prefix(PREFIX).unwrap_or(name);
+    if rest == "SERVICE_HOST" || rest.starts_with("SERVICE_PORT") || rest == "PORT" || rest.starts_with("PORT_") {
+        return true;
+    }
+    // Of another service, `parley-admin` say. PARLEY_GRPC_PORT=50051 is a mistake all the same, so the value counts.
+    rest.ends_with("_SERVICE_HOST")
+        || rest.contains("_SERVICE_PORT")
+        || (rest.contains("_PORT") && (value.contains("://") || rest.contains("_TCP_") || rest.contains("_UDP_")))
+}

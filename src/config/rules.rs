@@ -1,0 +1,92 @@
+//! What the value of each key may be. The same limits stand, for people, in `config.default.toml`.
+
+use std::net::ToSocketAddrs as _;
+
+use toml::Value;
+use tracing_subscriber::EnvFilter;
+
+/// Checks the value of a known key, which already has the type of its default.
+///
+/// # Errors
+/// A phrase that says what would be right, such as `must be 1 to 64`. Never holds the value.
+pub fn check(key: &str, value: &Value) -> Result<(), String> {
+    match (key, value) {
+        ("database.url", Value::String(url)) => ensure(
+            url.starts_with("sqlite:") || url.starts_with("postgres://") || url.starts_with("postgresql://"),
+            "must be `sqlite://FILE?mode=rwc` or `postgres://USER:PASSWORD@HOST:PORT/DATABASE`",
+        ),
+        ("grpc.addr" | "http.addr" | "admin.addr", Value::String(addr)) => address(addr),
+        ("bootstrap.token" | "bootstrap.platform_token", Value::String(token)) => ensure(
+            token.is_empty() || ((24..=255).contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_graphic())),
+            "must be 24 to 255 visible ASCII characters, or empty",
+        ),
+        ("bootstrap.inbox_identifier", Value::String(identifier)) => ensure(
+            identifier.len() <= 255 && identifier.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)),
+            "must be at most 255 letters, digits, - and _, or empty for a random one",
+        ),
+        ("log.format", Value::String(format)) => ensure(matches!(format.as_str(), "text" | "json"), "must be `text` or `json`"),
+        ("log.filter", Value::String(filter)) => ensure(
+            !filter.is_empty() && EnvFilter::try_new(filter).is_ok(),
+            "must be a level (error, warn, info, debug, trace) or directives such as `info,parley=debug`",
+        ),
+        ("trace.otlp_endpoint", Value::String(endpoint)) => ensure(
+            endpoint.is_empty() || endpoint.starts_with("http://") || endpoint.starts_with("https://"),
+            "must be an address such as http://127.0.0.1:4317, or empty to send no traces",
+        ),
+        ("trace.sample_ratio", Value::Float(ratio)) => ensure((0.0..=1.0).contains(ratio), "must be 0.0 to 1.0"),
+        #[cfg(feature = "faults")]
+        ("fault.switch", Value::String(_)) => Ok(()),
+        (_, Value::Integer(number)) => {
+            let (least, most) = range(key).ok_or("has no limits")?;
+            ensure((least..=most).contains(number), &format!("must be {least} to {most}"))
+        }
+        _ => Err("has a type that no rule knows".to_owned()),
+    }
+}
+
+/// The least and the greatest value of a number.
+fn range(key: &str) -> Option<(i64, i64)> {
+    const KIB: i64 = 1024;
+    const MIB: i64 = 1024 * KIB;
+    Some(match key {
+        "database.max_connections" => (1, 1000),
+        "database.connect_timeout_seconds" => (1, 300),
+        "grpc.max_message_bytes" | "http.max_body_bytes" | "writer.batch_bytes" => (KIB, 256 * MIB),
+        "grpc.default_deadline_seconds" => (1, 3600),
+        "grpc.keepalive_interval_seconds" => (1, 7200),
+        "grpc.keepalive_timeout_seconds" => (1, 600),
+        "writer.lanes" => (1, 64),
+        "writer.queue_messages" | "events.tail_events" | "events.max_streams" => (1, 1_000_000),
+        "writer.batch_messages" | "events.page_events" => (1, 10_000),
+        "writer.cached_conversations" | "auth.cached_tokens" => (1, 10_000_000),
+        "events.tail_bytes" => (KIB, 1024 * MIB),
+        "events.frame_bytes" => (KIB, 4 * MIB),
+        "events.poll_interval_milliseconds" => (10, 60_000),
+        "events.default_heartbeat_seconds" => (1, 60),
+        "events.stall_timeout_seconds" => (1, 86_400),
+        "limits.messages_per_conversation_per_minute" => (0, 1_000_000),
+        "auth.cache_seconds" | "shutdown.grace_seconds" => (0, 3600),
+        "idempotency.keep_hours" => (1, 720),
+        _ => return None,
+    })
+}
+
+fn ensure(holds: bool, otherwise: &str) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(otherwise.to_owned()) }
+}
+
+/// `host:port`, where the host is an address or a name that can be looked up.
+fn address(addr: &str) -> Result<(), String> {
+    let (host, port) = addr.rsplit_once(':').ok_or("must be `host:port`, such as 127.0.0.1:8080")?;
+    ensure(
+        !host.is_empty() && port.parse::<u16>().is_ok(),
+        "must be `host:port`, such as 127.0.0.1:8080, with a port of 0 to 65535",
+    )?;
+    let found = addr.to_socket_addrs().is_ok_and(|mut addresses| addresses.next().is_some());
+    ensure(found, "must be `host:port` with a host that can be looked up")
+}
+
+/// Whether the value must not be shown.
+pub fn is_secret(key: &str) -> bool {
+    matches!(key, "database.url" | "bootstrap.token" | "bootstrap.platform_token")
+}

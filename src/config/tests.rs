@@ -1,0 +1,208 @@
+use super::*;
+
+fn sources(environment: &[(&str, &str)]) -> Sources {
+    Sources {
+        environment: environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect(),
+        ..Sources::default()
+    }
+}
+
+fn flag(key: &str, value: &str) -> FlagValue {
+    FlagValue {
+        flag: "--set".to_owned(),
+        key: key.to_owned(),
+        value: value.to_owned(),
+    }
+}
+
+fn file(text: &str) -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    file
+}
+
+fn problems(sources: &Sources) -> String {
+    Config::load(sources).unwrap_err().to_string()
+}
+
+#[test]
+fn the_defaults_are_those_of_the_default_file() {
+    let config = Config::load(&Sources::default()).unwrap();
+    assert_eq!(config.database.url, "sqlite://parley.db?mode=rwc");
+    assert_eq!(config.grpc.addr, "127.0.0.1:50051");
+    assert_eq!(config.http.addr, "127.0.0.1:8080");
+    assert_eq!(config.admin.addr, "127.0.0.1:9464");
+    assert_eq!(config.limits.messages_per_conversation_per_minute, 200);
+    assert_eq!(config.log.format, LogFormat::Text);
+}
+
+#[test]
+fn every_default_passes_its_rule_and_every_key_has_a_comment() {
+    let text = include_str!("../config.default.toml");
+    for (table, keys) in &text.parse::<toml::Table>().unwrap() {
+        for (key, value) in keys.as_table().unwrap() {
+            rules::check(&format!("{table}.{key}"), value).unwrap();
+        }
+    }
+    let lines: Vec<&str> = text.lines().collect();
+    for pair in lines.windows(2).filter(|pair| pair[1].contains(" = ") && !pair[1].starts_with('#')) {
+        assert!(pair[0].starts_with("# "), "no comment above {}", pair[1]);
+    }
+}
+
+#[test]
+fn flags_go_over_the_environment_over_the_file_over_the_defaults() {
+    let file = file("[writer]\nlanes = 3\nqueue_messages = 30\nbatch_messages = 30\n[trace]\nsample_ratio = 0\n");
+    let mut sources = sources(&[
+        ("PARLEY_WRITER_QUEUE_MESSAGES", "40"),
+        ("PARLEY_WRITER_BATCH_MESSAGES", "40"),
+        ("HOME", "/"),
+    ]);
+    sources.file = Some(file.path().to_owned());
+    sources.flags = vec![flag("writer.batch_messages", "50")];
+    let config = Config::load(&sources).unwrap();
+    assert_eq!(config.writer.lanes, 3);
+    assert_eq!(config.writer.queue_messages, 40);
+    assert_eq!(config.writer.batch_messages, 50);
+    assert_eq!(config.writer.batch_bytes, 4_194_304);
+    assert!(config.trace.sample_ratio.abs() < f64::EPSILON);
+}
+
+#[test]
+fn the_file_may_be_named_by_the_environment_and_a_flag_wins() {
+    let (one, two) = (file("[writer]\nlanes = 3\n"), file("[writer]\nlanes = 4\n"));
+    let mut sources = sources(&[("PARLEY_CONFIG", one.path().to_str().unwrap())]);
+    assert_eq!(Config::load(&sources).unwrap().writer.lanes, 3);
+    sources.file = Some(two.path().to_owned());
+    assert_eq!(Config::load(&sources).unwrap().writer.lanes, 4);
+}
+
+#[test]
+fn every_key_has_a_variable() {
+    let config = Config::load(&sources(&[("PARLEY_LIMITS_MESSAGES_PER_CONVERSATION_PER_MINUTE", "0")])).unwrap();
+    assert_eq!(config.limits.messages_per_conversation_per_minute, 0);
+}
+
+#[test]
+fn unknown_names_are_errors_with_their_source_and_the_nearest_known_name() {
+    let file = file("[writer]\nlane = 3\n[writter]\nlanes = 3\n");
+    let mut sources = sources(&[("PARLEY_GRPC_ADDRESS", "127.0.0.1:0")]);
+    sources.file = Some(file.path().to_owned());
+    sources.flags = vec![flag("http.adr", "127.0.0.1:0")];
+    let path = file.path().display();
+    assert_eq!(
+        problems(&sources),
+        format!(
+            "file {path}: unknown key `writer.lane`; did you mean `writer.lanes`?\n\
+             file {path}: unknown table `writter`; did you mean `writer`?\n\
+             environment: unknown variable PARLEY_GRPC_ADDRESS; did you mean `PARLEY_GRPC_ADDR`?\n\
+             flag --set: unknown key `http.adr`; did you mean `http.addr`?"
+        )
+    );
+}
+
+#[test]
+fn bad_values_are_errors_with_their_source_and_what_would_be_right() {
+    let file = file("[writer]\nlanes = \"two\"\n[log]\nformat = \"xml\"\n");
+    let mut sources = sources(&[
+        ("PARLEY_WRITER_LANES", "65"),
+        ("PARLEY_EVENTS_DEFAULT_HEARTBEAT_SECONDS", "soon"),
+        ("PARLEY_ADMIN_ADDR", "9464"),
+    ]);
+    sources.file = Some(file.path().to_owned());
+    sources.flags = vec![flag("trace.sample_ratio", "1.5")];
+    let path = file.path().display();
+    assert_eq!(
+        problems(&sources),
+        format!(
+            "file {path}: `log.format` must be `text` or `json`, not \"xml\"\n\
+             file {path}: `writer.lanes` must be a whole number, not \"two\"\n\
+             environment variable PARLEY_WRITER_LANES: `writer.lanes` must be 1 to 64, not 65\n\
+             environment variable PARLEY_EVENTS_DEFAULT_HEARTBEAT_SECONDS: `events.default_heartbeat_seconds` must be a whole number, not \"soon\"\n\
+             environment variable PARLEY_ADMIN_ADDR: `admin.addr` must be `host:port`, such as 127.0.0.1:8080, not \"9464\"\n\
+             flag --set: `trace.sample_ratio` must be 0.0 to 1.0, not 1.5"
+        )
+    );
+}
+
+#[test]
+fn a_file_that_is_no_toml_or_not_there_is_named_without_its_text() {
+    let file = file("[bootstrap]\ntoken = \"a-secret-that-never-ends\n");
+    let mut sources = Sources {
+        file: Some(file.path().to_owned()),
+        ..Sources::default()
+    };
+    let problem = problems(&sources);
+    assert!(
+        problem.starts_with(&format!("file {}: line 2: is not TOML", file.path().display())),
+        "{problem}"
+    );
+    assert!(!problem.contains("a-secret"), "{problem}");
+    sources.file = Some("/nowhere/parley.toml".into());
+    assert!(problems(&sources).starts_with("file /nowhere/parley.toml: cannot be read: "));
+}
+
+#[test]
+fn the_variables_of_kubernetes_and_of_the_client_commands_are_no_settings() {
+    let links = [
+        ("PARLEY_SERVICE_HOST", "10.0.0.1"),
+        ("PARLEY_SERVICE_PORT", "50051"),
+        ("PARLEY_SERVICE_PORT_GRPC", "50051"),
+        ("PARLEY_PORT", "tcp://10.0.0.1:50051"),
+        ("PARLEY_PORT_50051_TCP", "tcp://10.0.0.1:50051"),
+        ("PARLEY_PORT_50051_TCP_ADDR", "10.0.0.1"),
+        ("PARLEY_ADMIN_SERVICE_HOST", "10.0.0.2"),
+        ("PARLEY_ADMIN_PORT", "tcp://10.0.0.2:9464"),
+        ("PARLEY_ADMIN_PORT_9464_TCP_PROTO", "tcp"),
+        ("PARLEY_TOKEN", "whatever"),
+        ("PARLEY_SERVER", "http://127.0.0.1:50051"),
+    ];
+    Config::load(&sources(&links)).unwrap();
+    assert_eq!(
+        problems(&sources(&[("PARLEY_GRPC_PORT", "50051")])),
+        "environment: unknown variable PARLEY_GRPC_PORT; did you mean `PARLEY_GRPC_ADDR`?"
+    );
+}
+
+#[test]
+fn secrets_are_neither_in_errors_nor_in_debug_output() {
+    let problem = problems(&sources(&[
+        ("PARLEY_DATABASE_URL", "mysql://ana:hunter2@db/parley"),
+        ("PARLEY_BOOTSTRAP_TOKEN", "hunter2"),
+    ]));
+    assert!(!problem.contains("hunter2"), "{problem}");
+    assert!(
+        problem.contains("environment variable PARLEY_BOOTSTRAP_TOKEN: `bootstrap.token` must be 24 to 255"),
+        "{problem}"
+    );
+    for url in [
+        "postgres://ana:hunter2@db/parley",
+        "postgres://ana:hunt@er/hunter2@db/parley",
+        "postgres://db/parley?user=ana&password=hunter2&a=b",
+    ] {
+        let config = Config::load(&sources(&[
+            ("PARLEY_DATABASE_URL", url),
+            ("PARLEY_BOOTSTRAP_TOKEN", "hunter2hunter2hunter2hunter2"),
+        ]))
+        .unwrap();
+        let shown = format!("{config:?}");
+        assert!(shown.contains("***") && !shown.contains("hunter2"), "{shown}");
+        assert!(shown.contains("/parley"), "{shown}");
+    }
+}
+
+#[cfg(feature = "faults")]
+#[test]
+fn the_fault_switch_has_a_short_variable() {
+    let config = Config::load(&sources(&[("PARLEY_FAULT", "counter_lock")])).unwrap();
+    assert_eq!(config.fault.switch, "counter_lock");
+}
+
+#[cfg(not(feature = "faults"))]
+#[test]
+fn without_the_feature_there_is_no_fault_switch() {
+    assert!(problems(&sources(&[("PARLEY_FAULT", "counter_lock")])).contains("unknown variable PARLEY_FAULT"));
+}

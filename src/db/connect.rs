@@ -1,0 +1,233 @@
+//! Reaching the database: pools, the options that make an acknowledged write durable, the locks of start-up.
+
+use std::{str::FromStr as _, sync::Arc, time::Duration};
+
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode, Statement,
+    TransactionOptions, TransactionTrait,
+};
+use sea_orm_migration::MigratorTrait;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqliteSynchronous};
+
+use crate::db::migration::Migrator;
+
+/// Where the database is and how much of it to use.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `sqlite://file.db?mode=rwc` or `postgres://…`.
+    pub url: String,
+    /// Connections that the pool may hold.
+    pub max_connections: u32,
+    /// How long to wait for a connection.
+    pub connect_timeout: Duration,
+}
+
+/// Why the database could not be opened. Each is a plain sentence with an exit code of its own.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The address is no address of a database that Parley knows.
+    #[error("database.url is neither sqlite://… nor postgres://…")]
+    Url,
+    /// Nobody answers, or the file cannot be opened.
+    #[error("the database cannot be reached: {0}")]
+    Unreachable(#[source] DbErr),
+    /// Another process has the SQLite file.
+    #[error("another parley is using this SQLite file: stop it, or use PostgreSQL for several processes")]
+    Locked,
+    /// A newer Parley has migrated it.
+    #[error("the database is newer than this parley (it knows the migration {0}): run the newer version")]
+    Newer(String),
+    /// A migration failed; nothing of it was kept.
+    #[error("migrating the database failed: {0}")]
+    Migration(#[source] DbErr),
+}
+
+/// An open database.
+#[derive(Clone, Debug)]
+pub struct Database {
+    write: DatabaseConnection,
+    read: DatabaseConnection,
+    /// The lock beside a SQLite file: it goes with the handle, and the handle with the last clone of this.
+    _lock: Option<Arc<std::fs::File>>,
+}
+
+/// The number that replicas lock in PostgreSQL while they migrate; any constant that nothing else uses.
+const MIGRATION_LOCK: i64 = 0x7061_726c_6579;
+
+impl Database {
+    /// Opens the database. A SQLite file is locked for this process alone.
+    ///
+    /// # Errors
+    /// [`OpenError::Url`], [`OpenError::Unreachable`], [`OpenError::Locked`].
+    pub async fn open(config: &Config) -> Result<Self, OpenError> {
+        if config.url.starts_with("sqlite:") {
+            Self::open_sqlite(config).await
+        } else if config.url.starts_with("postgres:") || config.url.starts_with("postgresql:") {
+            let pool = sea_orm::Database::connect(options(config, config.max_connections))
+                .await
+                .map_err(OpenError::Unreachable)?;
+            Ok(Self {
+                write: pool.clone(),
+                read: pool,
+                _lock: None,
+            })
+        } else {
+            Err(OpenError::Url)
+        }
+    }
+
+    /// One connection writes, others read beside it (WAL). An advisory lock on a file beside the database keeps other
+    /// processes out, because two writers would each believe that they alone hand out sequence numbers.
+    async fn open_sqlite(config: &Config) -> Result<Self, OpenError> {
+        let parsed = SqliteConnectOptions::from_str(&config.url).map_err(|_| OpenError::Url)?;
+        let in_memory = config.url.contains(":memory:") || config.url.contains("mode=memory");
+        let lock = if in_memory {
+            None
+        } else {
+            Some(Arc::new(lock_beside(parsed.get_filename()).await?))
+        };
+        let write = sea_orm::Database::connect(sqlite_options(config, 1))
+            .await
+            .map_err(OpenError::Unreachable)?;
+        let read = if in_memory {
+            write.clone()
+        } else {
+            sea_orm::Database::connect(sqlite_options(config, config.max_connections.clamp(1, 4)))
+                .await
+                .map_err(OpenError::Unreachable)?
+        };
+        Ok(Self { write, read, _lock: lock })
+    }
+
+    /// Brings the tables up to this version, alone among all replicas.
+    ///
+    /// # Errors
+    /// [`OpenError::Newer`] and nothing was touched; [`OpenError::Migration`]; [`OpenError::Unreachable`].
+    pub async fn migrate(&self) -> Result<(), OpenError> {
+        if self.backend() == DbBackend::Sqlite {
+            return self.migrate_alone().await;
+        }
+        // An advisory lock belongs to its connection, so it needs one of its own.
+        let pool = self.write.get_postgres_connection_pool();
+        let unreachable = |error: sqlx::Error| OpenError::Unreachable(DbErr::Custom(error.to_string()));
+        let mut connection = pool.acquire().await.map_err(unreachable)?;
+        sqlx::query("SELECT pg_advisory_lock($1)")
+            .bind(MIGRATION_LOCK)
+            .execute(&mut *connection)
+            .await
+            .map_err(unreachable)?;
+        let migrated = self.migrate_alone().await;
+        let unlocked = sqlx::query("SELECT pg_advisory_unlock($1)")
+            .bind(MIGRATION_LOCK)
+            .execute(&mut *connection)
+            .await;
+        migrated?;
+        unlocked.map(drop).map_err(unreachable)
+    }
+
+    async fn migrate_alone(&self) -> Result<(), OpenError> {
+        let known: Vec<String> = Migrator::migrations().iter().map(|migration| migration.name().to_owned()).collect();
+        Migrator::install(&self.write).await.map_err(OpenError::Migration)?;
+        let applied = Migrator::get_migration_models(&self.write).await.map_err(OpenError::Migration)?;
+        if let Some(newer) = applied.into_iter().find(|row| !known.contains(&row.version)) {
+            return Err(OpenError::Newer(newer.version));
+        }
+        Migrator::up(&self.write, None).await.map_err(OpenError::Migration)
+    }
+
+    /// Which database it is.
+    pub fn backend(&self) -> DbBackend {
+        self.write.get_database_backend()
+    }
+
+    /// Connections for reading.
+    pub fn read(&self) -> &DatabaseConnection {
+        &self.read
+    }
+
+    /// Connections for writing. On SQLite there is one.
+    pub fn write(&self) -> &DatabaseConnection {
+        &self.write
+    }
+
+    /// Begins a transaction that writes. Whoever begins it commits it; dropped, it is rolled back.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
+        // Immediate: a SQLite transaction that starts by reading cannot always turn into one that writes.
+        let options = TransactionOptions {
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..Default::default()
+        };
+        self.write.begin_with_options(options).await
+    }
+
+    /// Asks the database for an answer.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn ping(&self) -> Result<(), DbErr> {
+        self.read
+            .query_one_raw(Statement::from_string(self.backend(), "SELECT 1"))
+            .await
+            .map(drop)
+    }
+
+    /// Closes the connections.
+    ///
+    /// # Errors
+    /// When one cannot be closed.
+    pub async fn close(self) -> Result<(), DbErr> {
+        self.read.close().await?;
+        self.write.close().await
+    }
+}
+
+fn options(config: &Config, connections: u32) -> ConnectOptions {
+    let mut options = ConnectOptions::new(&config.url);
+    // `log_enabled!` in sqlx makes tracing drop other events (tokio-rs/tracing#2519); sea-orm's spans remain.
+    options
+        .sqlx_logging(false)
+        .min_connections(1)
+        .max_connections(connections)
+        .connect_timeout(config.connect_timeout)
+        .acquire_timeout(config.connect_timeout)
+        .test_before_acquire(false);
+    options
+}
+
+fn sqlite_options(config: &Config, connections: u32) -> ConnectOptions {
+    let mut options = options(config, connections);
+    options.map_sqlx_sqlite_opts(|sqlite| {
+        sqlite
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .locking_mode(SqliteLockingMode::Normal)
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_secs(5))
+    });
+    options
+}
+
+/// Takes the lock on `<file>.lock`, which holds while the handle lives.
+async fn lock_beside(file: &std::path::Path) -> Result<std::fs::File, OpenError> {
+    let mut path = file.as_os_str().to_owned();
+    path.push(".lock");
+    let io = |error: std::io::Error| OpenError::Unreachable(DbErr::Custom(error.to_string()));
+    tokio::task::spawn_blocking(move || {
+        let file = std::fs::OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(io)?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(std::fs::TryLockError::WouldBlock) => Err(OpenError::Locked),
+            Err(std::fs::TryLockError::Error(error)) => Err(io(error)),
+        }
+    })
+    .await
+    .map_err(|error| OpenError::Unreachable(DbErr::Custom(error.to_string())))?
+}

@@ -1,0 +1,35 @@
+//! What is attached to messages.
+
+use sea_orm::entity::prelude::*;
+
+use crate::{
+    db::entity::kind::AttachmentType,
+    id::{AccountId, MessageId},
+    time::Micros,
+};
+
+/// A row of `attachments`.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "attachments")]
+pub struct Model {
+    #[sea_orm(primary_key)]
+    pub id: i64,
+    pub account_id: AccountId,
+    pub message_id: MessageId,
+    pub file_type: AttachmentType,
+    pub extension: Option<String>,
+    pub data_url: String,
+    pub thumb_url: String,
+    pub file_size: Option<i64>,
+    pub width: Option<i32>,
+    pub height: Option<i32>,
+    pub latitude: Option<f64>,
+    pub longitude: Option<f64>,
+    pub fallback_title: Option<String>,
+    #[sea_orm(column_type = "JsonBinary")]
+    pub meta: Json,
+    pub created_at: Micros,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,24 @@
+//! Who works in an inbox.
+
+use sea_orm::entity::prelude::*;
+
+use crate::{
+    id::{AccountId, InboxId, UserId},
+    time::Micros,
+};
+
+/// A row of `inbox_members`.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "inbox_members")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub account_id: AccountId,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub inbox_id: InboxId,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub user_id: UserId,
+    pub created_at: Micros,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,24 @@
+//! The labels that an account defined.
+
+use sea_orm::entity::prelude::*;
+
+use crate::{id::AccountId, time::Micros};
+
+/// A row of `labels`.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "labels")]
+pub struct Model {
+    #[sea_orm(primary_key)]
+    pub id: i64,
+    pub account_id: AccountId,
+    /// Lower case; unique in the account.
+    pub title: String,
+    pub description: Option<String>,
+    pub color: String,
+    pub show_on_sidebar: Option<bool>,
+    pub created_at: Micros,
+    pub updated_at: Micros,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,29 @@
+//! Users, across accounts.
+
+use sea_orm::entity::prelude::*;
+
+use crate::{id::UserId, time::Micros};
+
+/// A row of `users`.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "users")]
+pub struct Model {
+    #[sea_orm(primary_key)]
+    pub id: UserId,
+    pub name: String,
+    pub display_name: Option<String>,
+    /// Lower case; unique.
+    pub email: String,
+    pub avatar_url: String,
+    #[sea_orm(column_type = "JsonBinary")]
+    pub custom_attributes: Json,
+    #[sea_orm(column_type = "JsonBinary")]
+    pub ui_settings: Json,
+    pub message_signature: Option<String>,
+    pub pubsub_token: String,
+    pub created_at: Micros,
+    pub updated_at: Micros,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

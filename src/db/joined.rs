@@ -1,0 +1,104 @@
+//! Rows that belong together, as a select over several tables returns them.
+
+use std::sync::Arc;
+
+use crate::db::entity::{account, api_channel, attachment, contact, contact_inbox, conversation, inbox, membership, message, user};
+
+/// A user as seen inside one account.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Agent {
+    /// The person.
+    pub user: Arc<user::Model>,
+    /// What the person is in the account.
+    pub membership: membership::Model,
+}
+
+/// An inbox with its channel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Inbox {
+    /// The inbox.
+    pub row: inbox::Model,
+    /// Its channel.
+    pub channel: api_channel::Model,
+}
+
+/// A contact with its labels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Contact {
+    /// The contact.
+    pub row: contact::Model,
+    /// Names of the labels, in the order given.
+    pub labels: Vec<String>,
+}
+
+/// A session with its inbox.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Session {
+    /// The session.
+    pub row: contact_inbox::Model,
+    /// Its inbox.
+    pub inbox: Arc<Inbox>,
+}
+
+/// A contact with its sessions.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ContactSessions {
+    /// The contact.
+    pub contact: Contact,
+    /// Its sessions, oldest first.
+    pub sessions: Vec<Session>,
+}
+
+/// Who wrote a message.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Sender {
+    /// The contact.
+    Contact(Arc<Contact>),
+    /// A user.
+    User(Arc<user::Model>),
+}
+
+/// A message with its sender and attachments.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Message {
+    /// The message.
+    pub row: message::Model,
+    /// Who wrote it.
+    pub sender: Option<Sender>,
+    /// What is attached.
+    pub attachments: Vec<attachment::Model>,
+    /// What the creator sent as `echo_id`; in the answer to the creation and its event only.
+    pub echo_id: Option<String>,
+}
+
+/// A conversation with what stands around it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conversation {
+    /// The conversation.
+    pub row: conversation::Model,
+    /// The account.
+    pub account: Arc<account::Model>,
+    /// The inbox.
+    pub inbox: Arc<Inbox>,
+    /// The person.
+    pub contact: Arc<Contact>,
+    /// The session.
+    pub session: Arc<contact_inbox::Model>,
+    /// The user it is assigned to, while a member of the account.
+    pub assignee: Option<Arc<Agent>>,
+    /// Names of the labels, in the order given.
+    pub labels: Arc<Vec<String>>,
+    /// The newest message that is neither private nor an activity line.
+    pub last_public: Option<Arc<Message>>,
+}
+
+/// A conversation with its newest messages, as lists show it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConversationSummary {
+    /// The conversation.
+    pub conversation: Conversation,
+    /// The newest message of any kind.
+    pub last: Option<Message>,
+    /// The newest message that is no activity line.
+    pub last_non_activity: Option<Message>,
+}

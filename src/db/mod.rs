@@ -1,0 +1,8 @@
+//! The rows: how the database is reached, its tables and their migrations. No rules.
+
+pub mod connect;
+pub mod entity;
+pub mod joined;
+pub mod migration;
+
+pub use connect::{Config, Database, OpenError};

@@ -1,0 +1,195 @@
+//! Why something was refused, by what the caller can do about it.
+//!
+//! Knows neither gRPC nor HTTP: `api::status` alone makes a `Status` of it, and `gateway::error` a JSON body of that.
+
+use std::{sync::Arc, time::Duration};
+
+use sea_orm::DbErr;
+
+use crate::id::{AccountId, Epoch, Seq};
+
+/// Shorthand for results of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What broke in a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// It must be there.
+    Required,
+    /// It has more characters than this.
+    TooLong(usize),
+    /// It has more entries than this.
+    TooMany(usize),
+    /// It has the wrong form.
+    Invalid,
+    /// Another thing has this value already.
+    Taken,
+    /// It lies outside of what is allowed; the number is the nearer bound.
+    OutOfRange(i64),
+    /// It names something that does not exist.
+    Unknown,
+    /// A number that a double cannot hold exactly.
+    NotExact,
+}
+
+/// A field that breaks a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The field as the request spells it, dotted.
+    pub field: String,
+    /// What broke.
+    pub rule: Rule,
+    /// What would be right, in plain words.
+    pub description: String,
+}
+
+impl Violation {
+    /// A violation of `rule` by `field`.
+    pub fn new(field: impl Into<String>, rule: Rule, description: impl Into<String>) -> Self {
+        Self {
+            field: field.into(),
+            rule,
+            description: description.into(),
+        }
+    }
+}
+
+/// How a cursor and the log disagree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CursorFault {
+    /// What follows the cursor is no longer kept.
+    Expired,
+    /// The cursor is beyond the newest event.
+    Ahead,
+    /// The cursor is of an earlier history.
+    EpochChanged,
+}
+
+/// An error, by what the caller can do.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// Correct these fields.
+    #[error("{}", sentence(.0))]
+    Invalid(Vec<Violation>),
+    /// Use the existing thing, or other values.
+    #[error("{kind} exists already: {}", sentence(.violations))]
+    Taken {
+        /// The fields that must be unique.
+        violations: Vec<Violation>,
+        /// What kind of thing has the values.
+        kind: &'static str,
+        /// Which one has the first of them.
+        existing_id: Option<i64>,
+    },
+    /// Look elsewhere: there is no such thing in this account.
+    #[error("{kind} {id} not found")]
+    NotFound {
+        /// What kind of thing.
+        kind: &'static str,
+        /// The id that was asked for.
+        id: String,
+    },
+    /// Show a token.
+    #[error("no token came with the call")]
+    TokenMissing,
+    /// Show another token.
+    #[error("the token is unknown, expired or revoked")]
+    TokenInvalid,
+    /// Ask for membership of the account.
+    #[error("the token is not good for account {0}")]
+    NotMember(AccountId),
+    /// Ask someone who may.
+    #[error("{0}")]
+    Denied(&'static str),
+    /// Ask the operator: the account is closed.
+    #[error("account {0} is suspended")]
+    Suspended(AccountId),
+    /// Use a fresh `request_id` for another request.
+    #[error("request_id {0} was used by another request")]
+    KeyReused(uuid::Uuid),
+    /// Start again from where the log can be read.
+    #[error("{}", match fault {
+        CursorFault::Expired => "what follows the cursor is no longer kept",
+        CursorFault::Ahead => "the cursor is ahead of the log",
+        CursorFault::EpochChanged => "the log's history was replaced since the cursor was given",
+    })]
+    Cursor {
+        /// How they disagree.
+        fault: CursorFault,
+        /// The oldest event that is kept.
+        earliest: Seq,
+        /// The newest event.
+        head: Seq,
+        /// The identity of the log's history.
+        epoch: Epoch,
+    },
+    /// Use a cursor of this account.
+    #[error("the cursor belongs to another account")]
+    CursorForeign,
+    /// Slow down in this conversation.
+    #[error("too many messages in this conversation within a minute")]
+    Flood {
+        /// How many a minute are taken.
+        limit: u32,
+        /// When there is room again.
+        retry_after: Duration,
+    },
+    /// Try again: too much is waiting.
+    #[error("too much is waiting")]
+    Busy {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// Try again, here or at another replica.
+    #[error("{reason}")]
+    Unavailable {
+        /// What is missing.
+        reason: &'static str,
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// Do something else first.
+    #[error("{0}")]
+    Precondition(&'static str),
+    /// Nothing: this version does not serve the call.
+    #[error("{0}")]
+    Unimplemented(&'static str),
+    /// Report it.
+    #[error("the database failed")]
+    Database(#[source] Arc<DbErr>),
+    /// Report it.
+    #[error("internal fault: {0}")]
+    Internal(String),
+}
+
+impl Error {
+    /// One bad field.
+    pub fn invalid(field: impl Into<String>, rule: Rule, description: impl Into<String>) -> Self {
+        Self::Invalid(vec![Violation::new(field, rule, description)])
+    }
+
+    /// A thing that is not there.
+    pub fn not_found(kind: &'static str, id: impl ToString) -> Self {
+        Self::NotFound { kind, id: id.to_string() }
+    }
+}
+
+impl From<DbErr> for Error {
+    fn from(error: DbErr) -> Self {
+        match error {
+            DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => Self::Unavailable {
+                reason: "the database cannot be reached",
+                retry_after: Duration::from_secs(1),
+            },
+            other => Self::Database(Arc::new(other)),
+        }
+    }
+}
+
+fn sentence(violations: &[Violation]) -> String {
+    violations
+        .iter()
+        .map(|v| format!("{} {}", v.field, v.description))
+        .collect::<Vec<_>>()
+        .join("; ")
+}

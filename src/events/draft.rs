@@ -1,0 +1,251 @@
+//! Events before they have their place in the log: what happened, to what, and what changed.
+
+use std::{borrow::Cow, sync::Arc};
+
+use prost::Message as _;
+use serde_json::Value as Json;
+
+use crate::{
+    db::{entity::account, entity::kind::MessageType, joined},
+    events::entry::Entry,
+    id::{ContactId, ConversationId, Epoch, InboxId, Seq},
+    pb::{
+        self, EventKind,
+        value::{timestamp, value_of},
+    },
+    time::Micros,
+};
+
+/// Who caused an event.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Actor {
+    /// What it is.
+    pub kind: pb::ActorType,
+    /// The id of the user, contact or token.
+    pub id: i64,
+    /// The name at the time.
+    pub name: String,
+}
+
+/// A field that changed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// The field's name in the resource.
+    pub field: Cow<'static, str>,
+    /// The value before.
+    pub before: Json,
+    /// The value after.
+    pub after: Json,
+}
+
+impl Change {
+    /// A change, unless both are the same.
+    pub fn new(field: impl Into<Cow<'static, str>>, before: impl Into<Json>, after: impl Into<Json>) -> Option<Self> {
+        let (before, after) = (before.into(), after.into());
+        (before != after).then(|| Self {
+            field: field.into(),
+            before,
+            after,
+        })
+    }
+
+    /// A change of a time, unless both are the same.
+    pub fn time(field: &'static str, before: Option<Micros>, after: Option<Micros>) -> Option<Self> {
+        let text = |at: Option<Micros>| at.map_or(Json::Null, |at| Json::String(at.to_rfc3339()));
+        (before != after).then(|| Self {
+            field: field.into(),
+            before: text(before),
+            after: text(after),
+        })
+    }
+}
+
+/// What an event is about, after the change.
+#[derive(Clone, Debug)]
+pub enum Subject {
+    /// A message in its conversation.
+    Message(Arc<joined::Message>, joined::Conversation),
+    /// A conversation.
+    Conversation(joined::Conversation),
+    /// A contact.
+    Contact(Arc<joined::Contact>),
+    /// A contact with its sessions.
+    ContactSessions(joined::ContactSessions),
+    /// An inbox.
+    Inbox(Arc<joined::Inbox>),
+    /// The account itself.
+    Account,
+    /// A member of the account.
+    Agent(joined::Agent),
+}
+
+/// An event that has no place yet.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// What happened.
+    pub kind: EventKind,
+    /// To what.
+    pub subject: Subject,
+    /// What changed.
+    pub changes: Vec<Change>,
+}
+
+/// What all events of one write share.
+#[derive(Clone, Debug)]
+pub struct Envelope {
+    /// The account.
+    pub account: Arc<account::Model>,
+    /// The history its log is in.
+    pub epoch: Epoch,
+    /// Who caused them.
+    pub actor: Option<Actor>,
+    /// The trace context of the request; may be empty.
+    pub traceparent: String,
+    /// When they happened.
+    pub at: Micros,
+}
+
+impl Draft {
+    /// An event without changes.
+    pub fn new(kind: EventKind, subject: Subject) -> Self {
+        Self {
+            kind,
+            subject,
+            changes: Vec::new(),
+        }
+    }
+
+    /// The event at its place, encoded once and for all.
+    pub fn place(&self, envelope: &Envelope, seq: Seq, transaction_id: Seq, transaction_end: bool) -> Entry {
+        let account = envelope.account.id;
+        let event = pb::Event {
+            event_id: format!("{:x}-{account}-{seq}", envelope.epoch),
+            account_id: account.0,
+            seq: seq.to_wire(),
+            transaction_id: transaction_id.to_wire(),
+            transaction_end,
+            kind: self.kind.into(),
+            kind_name: self.kind.event_name().to_owned(),
+            occurred_at: Some(timestamp(envelope.at)),
+            actor: envelope.actor.as_ref().map(|actor| pb::Actor {
+                r#type: actor.kind.into(),
+                id: actor.id,
+                name: actor.name.clone(),
+            }),
+            traceparent: envelope.traceparent.clone(),
+            changes: self.changes.iter().map(change).collect(),
+            resource: Some(self.resource(&envelope.account)),
+        };
+        let keys = self.keys();
+        Entry {
+            account,
+            seq,
+            transaction_id,
+            // In range: the kinds are numbered from 1.
+            kind: i16::try_from(i32::from(self.kind)).unwrap_or_default(),
+            inbox: keys.inbox,
+            conversation: keys.conversation,
+            contact: keys.contact,
+            message_type: keys.message_type,
+            private: keys.private,
+            occurred_at: envelope.at,
+            payload: event.encode_to_vec().into(),
+        }
+    }
+
+    fn resource(&self, account: &account::Model) -> pb::event::Resource {
+        use pb::event::Resource;
+        let of = Some(pb::AccountSummary::from(account));
+        match &self.subject {
+            Subject::Message(message, conversation) => Resource::Message(pb::MessageResource {
+                message: Some(pb::lean(message)),
+                conversation: Some(conversation.into()),
+                inbox: Some(conversation.inbox.as_ref().into()),
+                account: of,
+            }),
+            Subject::Conversation(conversation) => Resource::Conversation(pb::ConversationResource {
+                conversation: Some(conversation.into()),
+                inbox: Some(conversation.inbox.as_ref().into()),
+                account: of,
+            }),
+            Subject::Contact(contact) => Resource::Contact(pb::ContactResource {
+                contact: Some(contact.as_ref().into()),
+                account: of,
+            }),
+            Subject::ContactSessions(contact) => Resource::Contact(pb::ContactResource {
+                contact: Some(contact.into()),
+                account: of,
+            }),
+            Subject::Inbox(inbox) => Resource::Inbox(pb::InboxResource {
+                inbox: Some(pb::inbox_of(inbox, pb::Reveal::Nothing)),
+                account: of,
+            }),
+            Subject::Account => Resource::Account(account.into()),
+            Subject::Agent(agent) => Resource::Agent(agent.into()),
+        }
+    }
+
+    fn keys(&self) -> Keys {
+        match &self.subject {
+            Subject::Message(message, conversation) => Keys {
+                message_type: Some(message.row.message_type),
+                private: Some(message.row.private),
+                ..Keys::of(conversation)
+            },
+            Subject::Conversation(conversation) => Keys::of(conversation),
+            Subject::Contact(contact) => Keys {
+                contact: Some(contact.row.id),
+                ..Keys::default()
+            },
+            Subject::ContactSessions(contact) => Keys {
+                contact: Some(contact.contact.row.id),
+                ..Keys::default()
+            },
+            Subject::Inbox(inbox) => Keys {
+                inbox: Some(inbox.row.id),
+                ..Keys::default()
+            },
+            Subject::Account | Subject::Agent(_) => Keys::default(),
+        }
+    }
+}
+
+/// What filters look at.
+#[derive(Default)]
+struct Keys {
+    inbox: Option<InboxId>,
+    conversation: Option<ConversationId>,
+    contact: Option<ContactId>,
+    message_type: Option<MessageType>,
+    private: Option<bool>,
+}
+
+impl Keys {
+    fn of(conversation: &joined::Conversation) -> Self {
+        Self {
+            inbox: Some(conversation.row.inbox_id),
+            conversation: Some(conversation.row.id),
+            contact: Some(conversation.row.contact_id),
+            ..Self::default()
+        }
+    }
+}
+
+fn change(change: &Change) -> pb::FieldChange {
+    pb::FieldChange {
+        field: change.field.clone().into_owned(),
+        before: Some(value_of(&change.before)),
+        after: Some(value_of(&change.after)),
+    }
+}
+
+/// Puts the drafts of one write at consecutive places after `head`.
+pub fn place_all(drafts: &[Draft], envelope: &Envelope, head: Seq) -> Vec<Entry> {
+    let first = head.next();
+    let count = drafts.len();
+    drafts
+        .iter()
+        .zip(1_i64..)
+        .map(|(draft, nth)| draft.place(envelope, Seq(head.0 + nth), first, usize::try_from(nth) == Ok(count)))
+        .collect()
+}

@@ -1,0 +1,158 @@
+//! Which events a subscriber wants, and which it may have: in memory and in SQL, saying the same.
+
+use sea_orm::{ColumnTrait, Condition};
+
+use crate::{
+    db::entity::{event, kind::MessageType},
+    events::entry::Entry,
+    id::{ContactId, ConversationId, InboxId},
+};
+
+/// AND between the fields, OR inside one; an empty field lets everything through. An event without a value for a field
+/// that is not empty does not match.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Filter {
+    /// Numbers of `EventKind`.
+    pub kinds: Vec<i16>,
+    /// Inboxes.
+    pub inboxes: Vec<InboxId>,
+    /// Conversations.
+    pub conversations: Vec<ConversationId>,
+    /// Contacts.
+    pub contacts: Vec<ContactId>,
+    /// Directions of messages.
+    pub message_types: Vec<MessageType>,
+    /// Private messages only, or public ones only.
+    pub private: Option<bool>,
+    /// The inboxes that the subscriber may see, if not all. Events about no inbox are seen by everybody.
+    pub scope: Option<Vec<InboxId>>,
+}
+
+impl Filter {
+    /// Whether everything matches.
+    pub fn is_open(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether the event matches.
+    pub fn matches(&self, entry: &Entry) -> bool {
+        any(&self.kinds, Some(entry.kind))
+            && any(&self.inboxes, entry.inbox)
+            && any(&self.conversations, entry.conversation)
+            && any(&self.contacts, entry.contact)
+            && any(&self.message_types, entry.message_type)
+            && self.private.is_none_or(|private| entry.private == Some(private))
+            && self
+                .scope
+                .as_ref()
+                .is_none_or(|scope| entry.inbox.is_none_or(|inbox| scope.contains(&inbox)))
+    }
+
+    /// The same as a condition on `events`.
+    pub fn condition(&self) -> Condition {
+        use event::Column;
+        let list = |column: Column, values: Vec<sea_orm::Value>| (!values.is_empty()).then(|| column.is_in(values));
+        Condition::all()
+            .add_option(list(Column::Kind, self.kinds.iter().map(|kind| (*kind).into()).collect()))
+            .add_option(list(Column::InboxId, self.inboxes.iter().map(|id| id.0.into()).collect()))
+            .add_option(list(
+                Column::ConversationId,
+                self.conversations.iter().map(|id| id.0.into()).collect(),
+            ))
+            .add_option(list(Column::ContactId, self.contacts.iter().map(|id| id.0.into()).collect()))
+            .add_option(list(
+                Column::MessageType,
+                self.message_types.iter().map(|kind| (*kind as i16).into()).collect(),
+            ))
+            .add_option(self.private.map(|private| Column::Private.eq(private)))
+            .add_option(self.scope.as_ref().map(|scope| {
+                Condition::any()
+                    .add(Column::InboxId.is_null())
+                    .add(Column::InboxId.is_in(scope.iter().map(|id| id.0)))
+            }))
+    }
+}
+
+fn any<T: PartialEq + Copy>(wanted: &[T], value: Option<T>) -> bool {
+    wanted.is_empty() || value.is_some_and(|value| wanted.contains(&value))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use sea_orm::{ActiveModelTrait, ConnectionTrait, EntityTrait, QueryFilter, Schema};
+
+    use super::*;
+    use crate::{
+        id::{AccountId, Seq},
+        time::Micros,
+    };
+
+    fn entries() -> impl Strategy<Value = Vec<Entry>> {
+        let message_type = prop_oneof![Just(MessageType::Incoming), Just(MessageType::Outgoing)];
+        let one = (
+            1..4_i16,
+            prop::option::of(1..4_i64),
+            prop::option::of(1..4_i64),
+            prop::option::of(message_type),
+            prop::option::of(any::<bool>()),
+        );
+        prop::collection::vec(one, 1..12).prop_map(|all| {
+            let entry = |(nth, (kind, inbox, conversation, message_type, private))| Entry {
+                account: AccountId(1),
+                seq: Seq(nth),
+                transaction_id: Seq(nth),
+                kind,
+                inbox: inbox.map(InboxId),
+                conversation: conversation.map(ConversationId),
+                contact: conversation.map(ContactId),
+                message_type,
+                private,
+                occurred_at: Micros(0),
+                payload: bytes::Bytes::from_static(b"x"),
+            };
+            (1..).zip(all).map(entry).collect()
+        })
+    }
+
+    fn filters() -> impl Strategy<Value = Filter> {
+        let some = || prop::collection::vec(1..4_i64, 0..3);
+        (
+            prop::collection::vec(1..4_i16, 0..3),
+            some(),
+            some(),
+            prop::option::of(some()),
+            prop::option::of(any::<bool>()),
+        )
+            .prop_map(|(kinds, inboxes, conversations, scope, private)| Filter {
+                kinds,
+                inboxes: inboxes.into_iter().map(InboxId).collect(),
+                contacts: conversations.iter().copied().map(ContactId).collect(),
+                conversations: conversations.into_iter().map(ConversationId).collect(),
+                message_types: private.map(|_| MessageType::Incoming).into_iter().collect(),
+                private,
+                scope: scope.map(|scope| scope.into_iter().map(InboxId).collect()),
+            })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn memory_and_sql_agree(entries in entries(), filter in filters()) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let found: Vec<Seq> = runtime.block_on(async {
+                let mut options = sea_orm::ConnectOptions::new("sqlite::memory:");
+                options.max_connections(1).sqlx_logging(false);
+                let db = sea_orm::Database::connect(options).await.unwrap();
+                db.execute(&Schema::new(db.get_database_backend()).create_table_from_entity(event::Entity)).await.unwrap();
+                for entry in &entries {
+                    event::ActiveModel::from(entry).insert(&db).await.unwrap();
+                }
+                let rows = event::Entity::find().filter(filter.condition()).all(&db).await.unwrap();
+                rows.into_iter().map(|row| row.seq).collect()
+            });
+            let matching: Vec<Seq> = entries.iter().filter(|entry| filter.matches(entry)).map(|entry| entry.seq).collect();
+            prop_assert_eq!(found, matching);
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Learning of other replicas' commits, and telling them of ours: hints by LISTEN/NOTIFY, the truth by a slow poll.
+
+use std::{collections::HashMap, fmt::Write as _, sync::Arc};
+
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
+use sqlx::postgres::PgListener;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    db::Database,
+    events::hub::{Hub, lock},
+    id::{AccountId, Seq},
+};
+
+/// The channel of hints: `account:seq` pairs, separated by commas.
+const CHANNEL: &str = "parley_log";
+
+/// Pairs in one hint: PostgreSQL takes 8,000 bytes, a pair has at most 40.
+const PAIRS: usize = 150;
+
+/// Keeps the tails of followed accounts up with the log until `stop`.
+pub async fn run(hub: Arc<Hub>, db: Database, stop: CancellationToken) {
+    let replicas = db.backend() == DbBackend::Postgres;
+    let tasks = async {
+        if replicas {
+            tokio::join!(fill(&hub), tell(&hub, &db), listen(&hub, &db), poll(&hub));
+        } else {
+            tokio::join!(fill(&hub), forget(&hub));
+        }
+    };
+    stop.run_until_cancelled(tasks).await;
+}
+
+/// Reads into the tails what they lack.
+async fn fill(hub: &Hub) {
+    loop {
+        hub.fell_behind.notified().await;
+        for (account, head) in hub.take_behind() {
+            if let Err(error) = hub.catch_up(account, head).await {
+                tracing::warn!(%account, %error, "the log could not be read; the next poll tries again");
+            }
+        }
+    }
+}
+
+/// Tells other replicas of our commits: at most one hint at a time, each with all that came since the last.
+async fn tell(hub: &Hub, db: &Database) {
+    loop {
+        hub.committed.notified().await;
+        let heads: Vec<_> = std::mem::take(&mut *lock(&hub.unsaid)).into_iter().collect();
+        for heads in heads.chunks(PAIRS) {
+            let statement = Statement::from_sql_and_values(
+                DbBackend::Postgres,
+                "SELECT pg_notify($1, $2)",
+                [CHANNEL.into(), hint(heads).into()],
+            );
+            if let Err(error) = db.write().execute_raw(statement).await {
+                tracing::debug!(%error, "a hint was not sent; the other replicas will poll");
+            }
+        }
+    }
+}
+
+/// Without other replicas nobody needs to hear.
+async fn forget(hub: &Hub) {
+    loop {
+        hub.committed.notified().await;
+        lock(&hub.unsaid).clear();
+    }
+}
+
+/// Hears other replicas' hints.
+async fn listen(hub: &Hub, db: &Database) {
+    loop {
+        if let Err(error) = hear(hub, db).await {
+            tracing::warn!(%error, "listening for other replicas failed; polling meanwhile");
+            sleep(hub.config.poll_interval).await;
+        }
+    }
+}
+
+async fn hear(hub: &Hub, db: &Database) -> Result<(), sqlx::Error> {
+    let mut listener = PgListener::connect_with(db.write().get_postgres_connection_pool()).await?;
+    listener.listen(CHANNEL).await?;
+    loop {
+        match listener.try_recv().await? {
+            Some(notification) => {
+                for (account, head) in heads(notification.payload()) {
+                    hub.saw(account, head);
+                }
+            }
+            // The connection was lost and is back: what was said meanwhile is gone.
+            None => look(hub).await,
+        }
+    }
+}
+
+/// Looks up the heads now and then, because hints may be lost.
+async fn poll(hub: &Hub) {
+    let mut ticks = interval(hub.config.poll_interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        look(hub).await;
+    }
+}
+
+async fn look(hub: &Hub) {
+    let followed = hub.followed();
+    if followed.is_empty() {
+        return;
+    }
+    match hub.log.reaches(&followed).await {
+        Ok(reaches) => reaches.iter().for_each(|reach| hub.saw(reach.account, reach.head)),
+        Err(error) => tracing::warn!(%error, "the heads of the logs could not be read; trying again"),
+    }
+}
+
+fn hint(heads: &[(AccountId, Seq)]) -> String {
+    heads.iter().fold(String::new(), |mut text, (account, head)| {
+        let comma = if text.is_empty() { "" } else { "," };
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{comma}{account}:{head}");
+        text
+    })
+}
+
+fn heads(hint: &str) -> HashMap<AccountId, Seq> {
+    let pair = |pair: &str| {
+        let (account, head) = pair.split_once(':')?;
+        Some((AccountId(account.parse().ok()?), Seq(head.parse().ok()?)))
+    };
+    hint.split(',').filter_map(pair).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hint_is_read_as_it_was_written_and_nonsense_is_skipped() {
+        let said = [(AccountId(1), Seq(42)), (AccountId(7), Seq(9))];
+        assert_eq!(hint(&said), "1:42,7:9");
+        assert_eq!(heads("1:42,7:9"), said.into());
+        assert_eq!(heads("x,1:,:2,3:4:5,7:9"), [(AccountId(7), Seq(9))].into());
+        assert!(heads("").is_empty());
+    }
+}

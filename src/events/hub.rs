@@ -1,0 +1,251 @@
+//! The hub: for each followed account a tail and a bell. It rings; it never pushes into anybody's queue.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::{Notify, broadcast, watch};
+
+use crate::{
+    error::{Error, Result},
+    events::{
+        Config,
+        entry::Entry,
+        ephemeral::Typing,
+        filter::Filter,
+        log::{Log, Reach},
+        tail::{Run, Tail},
+    },
+    id::{AccountId, Epoch, Seq},
+    pb,
+};
+
+/// Ephemeral events that a slow subscriber may lag behind before it loses some, as the contract allows.
+const EPHEMERAL_BACKLOG: usize = 64;
+
+/// The tails and bells of the accounts that somebody follows.
+#[derive(Debug)]
+pub struct Hub {
+    pub(super) config: Config,
+    pub(super) log: Log,
+    feeds: Mutex<HashMap<AccountId, Weak<Feed>>>,
+    streams: AtomicUsize,
+    /// Heads of followed accounts that are ahead of their tails.
+    behind: Mutex<HashMap<AccountId, Seq>>,
+    pub(super) fell_behind: Notify,
+    /// Heads that other replicas should hear of.
+    pub(super) unsaid: Mutex<HashMap<AccountId, Seq>>,
+    pub(super) committed: Notify,
+}
+
+/// What is known of one followed account.
+#[derive(Debug)]
+pub struct Feed {
+    pub(super) account: AccountId,
+    pub(super) epoch: Epoch,
+    pub(super) head: watch::Sender<Seq>,
+    pub(super) tail: Mutex<Tail>,
+    pub(super) ephemeral: broadcast::Sender<Arc<pb::EphemeralEvent>>,
+}
+
+/// Counts an open stream for as long as it lives.
+#[derive(Debug)]
+pub struct Place(Arc<Hub>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.streams.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Hub {
+    /// A hub over a log. Nothing is followed until somebody subscribes.
+    pub fn new(config: Config, log: Log) -> Self {
+        Self {
+            config,
+            log,
+            feeds: Mutex::default(),
+            streams: AtomicUsize::new(0),
+            behind: Mutex::default(),
+            fell_behind: Notify::new(),
+            unsaid: Mutex::default(),
+            committed: Notify::new(),
+        }
+    }
+
+    /// How many streams are open.
+    pub fn streams(&self) -> usize {
+        self.streams.load(Ordering::Relaxed)
+    }
+
+    /// Takes a place for a stream.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when all are taken.
+    pub(super) fn place(self: &Arc<Self>) -> Result<Place> {
+        if self.streams.fetch_add(1, Ordering::Relaxed) < self.config.max_streams {
+            return Ok(Place(Arc::clone(self)));
+        }
+        self.streams.fetch_sub(1, Ordering::Relaxed);
+        Err(Error::Busy {
+            retry_after: Duration::from_secs(1),
+        })
+    }
+
+    /// Follows an account until the feed is dropped.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] without such an account.
+    pub(super) async fn follow(&self, account: AccountId) -> Result<(Arc<Feed>, Reach)> {
+        let known = lock(&self.feeds).get(&account).and_then(Weak::upgrade);
+        if let Some(feed) = known {
+            let reach = self.log.reach(account).await?;
+            if reach.epoch == feed.epoch {
+                self.saw(account, reach.head);
+                return Ok((feed, reach));
+            }
+        }
+        let reach = self.log.reach(account).await?;
+        let feed = {
+            let mut feeds = lock(&self.feeds);
+            feeds.retain(|_, feed| feed.strong_count() > 0);
+            match feeds.get(&account).and_then(Weak::upgrade).filter(|feed| feed.epoch == reach.epoch) {
+                Some(feed) => feed,
+                None => {
+                    let feed = Arc::new(Feed {
+                        account,
+                        epoch: reach.epoch,
+                        head: watch::Sender::new(reach.head),
+                        tail: Mutex::new(Tail::new(self.config.tail_events, self.config.tail_bytes)),
+                        ephemeral: broadcast::Sender::new(EPHEMERAL_BACKLOG),
+                    });
+                    feeds.insert(account, Arc::downgrade(&feed));
+                    feed
+                }
+            }
+        };
+        // What was committed before the feed stood in the map was not handed over: read the head again.
+        let reach = self.log.reach(account).await?;
+        self.saw(account, reach.head);
+        Ok((feed, reach))
+    }
+
+    /// Hands over what this process committed for one account, in the order of the commits.
+    pub fn committed(&self, account: AccountId, entries: Vec<Entry>) {
+        let Some(last) = entries.last().map(|entry| entry.seq) else {
+            return;
+        };
+        lock(&self.unsaid).insert(account, last);
+        self.committed.notify_one();
+        let Some(feed) = self.feed(account) else { return };
+        if feed.push(entries) {
+            feed.ring(last);
+        } else {
+            self.fall_behind(account, last);
+        }
+    }
+
+    /// Notes a head that was learnt from elsewhere.
+    pub(super) fn saw(&self, account: AccountId, head: Seq) {
+        if let Some(feed) = self.feed(account)
+            && *feed.head.borrow() < head
+        {
+            self.fall_behind(account, head);
+        }
+    }
+
+    /// Tells the account's subscribers of something that is true for a moment.
+    pub fn whisper(&self, typing: &Typing) {
+        if let Some(feed) = self.feed(typing.account) {
+            // An error means that nobody listens.
+            let _ = feed.ephemeral.send(Arc::new(typing.into()));
+        }
+    }
+
+    pub(super) fn feed(&self, account: AccountId) -> Option<Arc<Feed>> {
+        lock(&self.feeds).get(&account).and_then(Weak::upgrade)
+    }
+
+    /// The accounts that somebody follows.
+    pub(super) fn followed(&self) -> Vec<AccountId> {
+        lock(&self.feeds)
+            .iter()
+            .filter(|(_, feed)| feed.strong_count() > 0)
+            .map(|(account, _)| *account)
+            .collect()
+    }
+
+    fn fall_behind(&self, account: AccountId, head: Seq) {
+        lock(&self.behind)
+            .entry(account)
+            .and_modify(|known| *known = (*known).max(head))
+            .or_insert(head);
+        self.fell_behind.notify_one();
+    }
+
+    pub(super) fn take_behind(&self) -> HashMap<AccountId, Seq> {
+        std::mem::take(&mut *lock(&self.behind))
+    }
+
+    /// Reads into the tail what lies between it and a head, and rings.
+    ///
+    /// # Errors
+    /// When the database cannot be read; what was read until then is in the tail.
+    pub(super) async fn catch_up(&self, account: AccountId, head: Seq) -> Result<()> {
+        while let Some(feed) = self.feed(account) {
+            let position = lock(&feed.tail).last().unwrap_or_else(|| *feed.head.borrow());
+            if position >= head {
+                break;
+            }
+            let page = self
+                .log
+                .page(account, position, head, &Filter::default(), self.config.page_events)
+                .await?;
+            let Some(last) = page.last().map(|entry| entry.seq) else { break };
+            if feed.push(page) {
+                feed.ring(last);
+            } else if *feed.head.borrow() <= position {
+                // The page did not join on: the log was trimmed meanwhile. Subscribers read the database and see.
+                feed.ring(head);
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Feed {
+    /// Appends what joins on; whether the tail now ends with the last of them. What it has already is skipped.
+    fn push(&self, mut entries: Vec<Entry>) -> bool {
+        let mut tail = lock(&self.tail);
+        let position = tail.last().unwrap_or_else(|| *self.head.borrow());
+        entries.retain(|entry| entry.seq > position);
+        match entries.first() {
+            None => true,
+            Some(first) if first.seq == position.next() => {
+                tail.push(Run::new(self.epoch, entries));
+                true
+            }
+            Some(_) => false,
+        }
+    }
+
+    /// Rings the bell, unless this head is old news.
+    fn ring(&self, head: Seq) {
+        self.head.send_if_modified(|known| {
+            let news = *known < head;
+            *known = head.max(*known);
+            news
+        });
+    }
+}
+
+/// No code panics while it holds one of these locks, so a poisoned one guards whole data.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,238 @@
+//! The log of an account: its counters and its events, in the database.
+//!
+//! Guarantees: seqs are dense, and their order is the order of commits, because every write locks the account's counter
+//! row ([`lock`]) until it commits and takes its seqs from there. A reader that asks for what follows a seq can therefore
+//! never step over an event that commits late. (A database sequence would be taken at insert and become visible at
+//! commit, in another order.)
+
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, DbBackend, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set, Statement,
+};
+
+use crate::{
+    db::{
+        Database,
+        entity::{account_log, event},
+    },
+    error::{CursorFault, Error, Result},
+    events::{cursor::Cursor, entry::Entry, filter::Filter},
+    id::{AccountId, ConversationId, Epoch, MessageId, Seq},
+    time::Micros,
+};
+
+/// The logs of all accounts.
+#[derive(Clone, Debug)]
+pub struct Log {
+    db: Database,
+}
+
+/// How far a log reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reach {
+    /// The account.
+    pub account: AccountId,
+    /// The identity of its history.
+    pub epoch: Epoch,
+    /// The oldest event that is kept; `head + 1` if none is.
+    pub earliest: Seq,
+    /// The newest event; 0 before the first.
+    pub head: Seq,
+}
+
+impl Reach {
+    /// The position of an event of this log.
+    pub fn cursor(&self, seq: Seq) -> Cursor {
+        Cursor {
+            account: self.account,
+            epoch: self.epoch,
+            seq,
+        }
+    }
+
+    /// Checks that reading can go on after a cursor.
+    ///
+    /// # Errors
+    /// [`Error::CursorForeign`]; [`Error::Cursor`], with how far the log reaches.
+    pub fn check(&self, cursor: Cursor) -> Result<Seq> {
+        let fault = |fault| {
+            Err(Error::Cursor {
+                fault,
+                earliest: self.earliest,
+                head: self.head,
+                epoch: self.epoch,
+            })
+        };
+        if cursor.account != self.account {
+            return Err(Error::CursorForeign);
+        }
+        if cursor.epoch != self.epoch {
+            return fault(CursorFault::EpochChanged);
+        }
+        if cursor.seq > self.head {
+            return fault(CursorFault::Ahead);
+        }
+        if cursor.seq.next() < self.earliest {
+            return fault(CursorFault::Expired);
+        }
+        Ok(cursor.seq)
+    }
+}
+
+impl From<&account_log::Model> for Reach {
+    fn from(row: &account_log::Model) -> Self {
+        Self {
+            account: row.account_id,
+            epoch: row.epoch,
+            earliest: row.earliest_seq,
+            head: row.head_seq,
+        }
+    }
+}
+
+impl Log {
+    /// The logs in this database.
+    pub fn new(db: Database) -> Self {
+        Self { db }
+    }
+
+    /// How far the account's log reaches.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] without such an account.
+    pub async fn reach(&self, account: AccountId) -> Result<Reach> {
+        let row = account_log::Entity::find_by_id(account).one(self.db.read()).await?;
+        row.as_ref().map(Reach::from).ok_or_else(|| Error::not_found("account", account))
+    }
+
+    /// How far the logs of these accounts reach.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn reaches(&self, accounts: &[AccountId]) -> Result<Vec<Reach>> {
+        let ids = accounts.iter().map(|account| account.0);
+        let rows = account_log::Entity::find()
+            .filter(account_log::Column::AccountId.is_in(ids))
+            .all(self.db.read())
+            .await?;
+        Ok(rows.iter().map(Reach::from).collect())
+    }
+
+    /// The first events that match after a seq and at or below another, at most `limit`, in order.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn page(&self, account: AccountId, after: Seq, to: Seq, filter: &Filter, limit: u64) -> Result<Vec<Entry>> {
+        let rows = event::Entity::find()
+            .filter(event::Column::AccountId.eq(account))
+            .filter(event::Column::Seq.gt(after))
+            .filter(event::Column::Seq.lte(to))
+            .filter(filter.condition())
+            .order_by_asc(event::Column::Seq)
+            .limit(limit)
+            .all(self.db.read())
+            .await?;
+        Ok(rows.into_iter().map(Entry::from).collect())
+    }
+
+    /// The last event at or below a seq that matches; 0 if none is kept.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn last_match(&self, account: AccountId, at_or_below: Seq, filter: &Filter) -> Result<Seq> {
+        let row: Option<Seq> = event::Entity::find()
+            .select_only()
+            .column(event::Column::Seq)
+            .filter(
+                Condition::all()
+                    .add(event::Column::AccountId.eq(account))
+                    .add(event::Column::Seq.lte(at_or_below)),
+            )
+            .filter(filter.condition())
+            .order_by_desc(event::Column::Seq)
+            .limit(1)
+            .into_tuple()
+            .one(self.db.read())
+            .await?;
+        Ok(row.unwrap_or_default())
+    }
+
+    /// The last event before a time, so that reading after it starts with the first one at or after the time.
+    ///
+    /// Times never go back within a log, so the dense seqs are searched by halving, in one statement and without an index
+    /// on time that every write would pay for.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn before(&self, reach: &Reach, time: Micros) -> Result<Seq> {
+        let mark = |nth: usize| match self.db.backend() {
+            DbBackend::Postgres => format!("${nth}::bigint"),
+            _ => format!("?{nth}"),
+        };
+        let (account, low, high, time_mark) = (mark(1), mark(2), mark(3), mark(4));
+        // low: an event before the time (or the place before the first); high: one not before it (or the place after the last).
+        let sql = format!(
+            "WITH RECURSIVE halving(low, high) AS (SELECT {low}, {high} UNION ALL \
+             SELECT CASE WHEN e.occurred_at < {time_mark} THEN e.seq ELSE h.low END, \
+                    CASE WHEN e.occurred_at < {time_mark} THEN h.high ELSE e.seq END \
+             FROM halving h JOIN events e ON e.account_id = {account} AND e.seq = (h.low + h.high) / 2 WHERE h.high - h.low > 1) \
+             SELECT max(low) AS low FROM halving"
+        );
+        let values = [reach.account.0, reach.earliest.0 - 1, reach.head.0 + 1, time.0].map(sea_orm::Value::from);
+        let statement = Statement::from_sql_and_values(self.db.backend(), sql, values);
+        let row = self.db.read().query_one_raw(statement).await?;
+        let low: Option<i64> = row.map(|row| row.try_get("", "low")).transpose()?;
+        Ok(Seq(low.unwrap_or(reach.head.0)))
+    }
+}
+
+/// Locks the account's counters for the rest of the transaction: the one place where seqs come from. Locks of several
+/// accounts are taken in rising order of their ids.
+///
+/// # Errors
+/// [`Error::NotFound`] without such an account.
+pub async fn lock(txn: &impl ConnectionTrait, account: AccountId) -> Result<account_log::Model> {
+    let find = account_log::Entity::find_by_id(account);
+    // SQLite has one writer, which holds the whole file.
+    let row = if txn.get_database_backend() == DbBackend::Postgres {
+        find.lock_exclusive().one(txn).await?
+    } else {
+        find.one(txn).await?
+    };
+    row.ok_or_else(|| Error::not_found("account", account))
+}
+
+/// Appends events and moves the counters, in the transaction that locked them.
+///
+/// # Errors
+/// When the database fails; the transaction must then be rolled back.
+pub async fn append(txn: &impl ConnectionTrait, counters: &account_log::Model, entries: &[Entry]) -> Result<(), DbErr> {
+    if !entries.is_empty() {
+        event::Entity::insert_many(entries.iter().map(event::ActiveModel::from))
+            .exec_without_returning(txn)
+            .await?;
+    }
+    account_log::Entity::update(account_log::ActiveModel {
+        account_id: Set(counters.account_id),
+        head_seq: Set(counters.head_seq),
+        last_conversation_id: Set(counters.last_conversation_id),
+        last_message_id: Set(counters.last_message_id),
+        last_occurred_at: Set(counters.last_occurred_at),
+        ..Default::default()
+    })
+    .exec(txn)
+    .await
+    .map(drop)
+}
+
+/// The counters of a new account.
+pub fn first_counters(account: AccountId) -> account_log::Model {
+    account_log::Model {
+        account_id: account,
+        epoch: Epoch::random(),
+        head_seq: Seq(0),
+        earliest_seq: Seq(1),
+        last_conversation_id: ConversationId(0),
+        last_message_id: MessageId(0),
+        last_occurred_at: Micros(0),
+    }
+}

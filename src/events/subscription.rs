@@ -1,0 +1,206 @@
+//! A subscription: read the log after my position, send what is there, wait for the bell, repeat.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{broadcast, watch},
+    time::{Instant, sleep_until},
+};
+
+use crate::{
+    error::Result,
+    events::{
+        cursor::Cursor,
+        filter::Filter,
+        hub::{Feed, Hub, Place, lock},
+        log::Reach,
+        tail::{self, Batch},
+    },
+    id::{AccountId, Seq},
+    pb::{self, delivery::encoded, frame::Frame},
+    time::Micros,
+};
+
+/// Where a subscription starts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Start {
+    /// With the oldest event that is kept.
+    Earliest,
+    /// With what comes next.
+    Latest,
+    /// With the event after this position.
+    After(Cursor),
+    /// With the first event at or after this time.
+    At(Micros),
+}
+
+/// One subscriber's way through one log. It holds a position, and between two reads nothing else: at most one frame,
+/// which is bounded, is in its hands.
+#[derive(Debug)]
+pub struct Subscription {
+    hub: Arc<Hub>,
+    feed: Arc<Feed>,
+    bell: watch::Receiver<Seq>,
+    ephemeral: Option<broadcast::Receiver<Arc<pb::EphemeralEvent>>>,
+    filter: Filter,
+    position: Seq,
+    /// The last match at or below the position; looked up when it is first needed.
+    prev: Option<Seq>,
+    heartbeat: Duration,
+    bookmark_at: Instant,
+    _place: Place,
+}
+
+impl Hub {
+    /// Opens a subscription.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Busy`] when too many are open; [`crate::error::Error::Cursor`] when the log does not reach there;
+    /// [`crate::error::Error::NotFound`] without such an account.
+    pub async fn subscribe(
+        self: &Arc<Self>,
+        account: AccountId,
+        start: Start,
+        filter: Filter,
+        heartbeat: Option<Duration>,
+        ephemeral: bool,
+    ) -> Result<Subscription> {
+        let place = self.place()?;
+        let (feed, reach) = self.follow(account).await?;
+        let position = self.resolve(&reach, start).await?;
+        Ok(Subscription {
+            hub: Arc::clone(self),
+            bell: feed.head.subscribe(),
+            ephemeral: ephemeral.then(|| feed.ephemeral.subscribe()),
+            feed,
+            prev: filter.is_open().then_some(position),
+            filter,
+            position,
+            heartbeat: heartbeat.unwrap_or(self.config.default_heartbeat),
+            bookmark_at: Instant::now(),
+            _place: place,
+        })
+    }
+
+    async fn resolve(&self, reach: &Reach, start: Start) -> Result<Seq> {
+        match start {
+            Start::Earliest => Ok(Seq(reach.earliest.0 - 1)),
+            Start::Latest => Ok(reach.head),
+            Start::After(cursor) => reach.check(cursor),
+            Start::At(time) => self.log.before(reach, time).await,
+        }
+    }
+}
+
+impl Subscription {
+    /// What to send next: matching events, a bookmark, or ephemeral events. Never empty.
+    ///
+    /// Cancel safe: dropped before it is done, nothing was taken, and the next call starts where this one did.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Cursor`] when retention passed the position; when the database cannot be read.
+    pub async fn next(&mut self) -> Result<Frame> {
+        loop {
+            let head = *self.bell.borrow_and_update();
+            if self.position < head {
+                let batch = self.read(head).await?;
+                self.position = batch.position;
+                self.prev = Some(batch.prev);
+                if !batch.frame.is_empty() {
+                    return Ok(batch.frame);
+                }
+                // A filter may let nothing through for long: other tasks get their turn.
+                tokio::task::yield_now().await;
+            } else if Instant::now() >= self.bookmark_at {
+                self.bookmark_at = Instant::now() + self.heartbeat;
+                return Ok(self.bookmark(head));
+            } else if let Some(frame) = self.wait().await {
+                return Ok(frame);
+            }
+        }
+    }
+
+    /// The position: everything matching at or below it has been handed out.
+    pub fn cursor(&self) -> Cursor {
+        Cursor {
+            account: self.feed.account,
+            epoch: self.feed.epoch,
+            seq: self.position,
+        }
+    }
+
+    async fn wait(&mut self) -> Option<Frame> {
+        let heard = async {
+            match &mut self.ephemeral {
+                Some(ephemeral) => ephemeral.recv().await.ok(),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            // The sender lives as long as the feed, which we hold.
+            _ = self.bell.changed() => None,
+            () = sleep_until(self.bookmark_at) => None,
+            event = heard => event.and_then(|event| self.ephemeral_frame(&event)),
+        }
+    }
+
+    /// Ephemeral events pass the filter as far as it speaks of what they have.
+    fn ephemeral_frame(&self, event: &pb::EphemeralEvent) -> Option<Frame> {
+        let filter = &self.filter;
+        let inbox = |id: &crate::id::InboxId| Some(id.0) == event.inbox_id;
+        let wanted = (filter.inboxes.is_empty() || filter.inboxes.iter().any(inbox))
+            && filter.scope.as_ref().is_none_or(|scope| scope.iter().any(inbox))
+            && (filter.conversations.is_empty() || filter.conversations.iter().any(|id| Some(id.0) == event.conversation_id));
+        wanted.then(|| {
+            let mut frame = Frame::default();
+            frame.push(encoded(&pb::SubscribeResponse {
+                ephemeral: vec![event.clone()],
+                ..pb::SubscribeResponse::default()
+            }));
+            frame
+        })
+    }
+
+    fn bookmark(&self, head: Seq) -> Frame {
+        let bookmark = pb::Bookmark {
+            cursor: self.cursor().encode(),
+            seq: self.position.to_wire(),
+            head_seq: head.to_wire(),
+        };
+        let mut frame = Frame::default();
+        frame.push(encoded(&pb::SubscribeResponse {
+            bookmark: Some(bookmark),
+            ..pb::SubscribeResponse::default()
+        }));
+        frame
+    }
+
+    /// The log after the position: from the tail if it reaches back so far, else from the database.
+    async fn read(&self, head: Seq) -> Result<Batch> {
+        let (hub, feed) = (&self.hub, &self.feed);
+        let prev = match self.prev {
+            Some(prev) => prev,
+            None => hub.log.last_match(feed.account, self.position, &self.filter).await?,
+        };
+        let place = (self.position, prev);
+        let frame_bytes = hub.config.frame_bytes;
+        if let Some(batch) = lock(&feed.tail).read(feed.epoch, &self.filter, place, frame_bytes) {
+            return Ok(batch);
+        }
+        let limit = hub.config.page_events;
+        let page = hub.log.page(feed.account, self.position, head, &self.filter, limit).await?;
+        if page
+            .first()
+            .is_none_or(|first| self.filter.is_open() && first.seq != self.position.next())
+        {
+            // Trimmed under our feet, or nothing matches: the log says which.
+            hub.log.reach(feed.account).await?.check(self.cursor())?;
+        }
+        let whole = (page.len() as u64) < limit;
+        let mut batch = tail::select(page.iter(), feed.epoch, &self.filter, place, frame_bytes);
+        if whole && page.last().is_none_or(|last| last.seq == batch.position) {
+            batch.position = head;
+        }
+        Ok(batch)
+    }
+}

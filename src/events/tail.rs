@@ -1,0 +1,249 @@
+//! The tail of a log in memory: the newest events of an account that somebody follows, ready to send.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::{
+    events::{cursor::Cursor, entry::Entry, filter::Filter},
+    id::{Epoch, Seq},
+    pb::{delivery::put_delivery, frame::Frame},
+};
+
+/// Events that came together, with their deliveries to unfiltered subscribers encoded one after another.
+#[derive(Debug)]
+pub(super) struct Run {
+    entries: Vec<Entry>,
+    deliveries: Bytes,
+    /// Where each entry's delivery ends.
+    ends: Vec<usize>,
+}
+
+impl Run {
+    /// The entries, which follow each other without a hole.
+    pub fn new(epoch: Epoch, entries: Vec<Entry>) -> Self {
+        let mut out = BytesMut::with_capacity(entries.iter().map(|entry| entry.payload.len() + 48).sum());
+        let mut ends = Vec::with_capacity(entries.len());
+        for entry in &entries {
+            put(&mut out, epoch, entry, Seq(entry.seq.0 - 1));
+            ends.push(out.len());
+        }
+        Self {
+            entries,
+            deliveries: out.freeze(),
+            ends,
+        }
+    }
+
+    fn first(&self) -> Seq {
+        self.entries.first().map_or(Seq(0), |entry| entry.seq)
+    }
+
+    fn last(&self) -> Seq {
+        self.entries.last().map_or(Seq(0), |entry| entry.seq)
+    }
+}
+
+/// Appends the delivery of an event.
+fn put(out: &mut BytesMut, epoch: Epoch, entry: &Entry, prev: Seq) {
+    let cursor = Cursor {
+        account: entry.account,
+        epoch,
+        seq: entry.seq,
+    }
+    .encode();
+    put_delivery(out, prev.to_wire(), &cursor, &entry.payload);
+}
+
+/// What a read of the log gave a subscriber.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    /// The events that match, ready to send; may be empty.
+    pub frame: Frame,
+    /// Everything at or below this has been looked at.
+    pub position: Seq,
+    /// The last event that matched; what it was before, if none did.
+    pub prev: Seq,
+}
+
+/// Puts the matching ones of consecutive entries into a frame, until it is full. `prev` is the last match before them.
+pub(super) fn select<'a>(
+    entries: impl Iterator<Item = &'a Entry>,
+    epoch: Epoch,
+    filter: &Filter,
+    (position, prev): (Seq, Seq),
+    frame_bytes: usize,
+) -> Batch {
+    let mut batch = Batch {
+        frame: Frame::default(),
+        position,
+        prev,
+    };
+    let mut out = BytesMut::new();
+    for entry in entries {
+        if out.len() >= frame_bytes {
+            break;
+        }
+        if filter.matches(entry) {
+            put(&mut out, epoch, entry, batch.prev);
+            batch.prev = entry.seq;
+        }
+        batch.position = entry.seq;
+    }
+    batch.frame.push(out.freeze());
+    batch
+}
+
+/// A bounded ring of runs that follow each other without a hole.
+#[derive(Debug)]
+pub(super) struct Tail {
+    runs: VecDeque<Run>,
+    events: usize,
+    bytes: usize,
+    max_events: usize,
+    max_bytes: usize,
+}
+
+impl Tail {
+    pub fn new(max_events: usize, max_bytes: usize) -> Self {
+        Self {
+            runs: VecDeque::new(),
+            events: 0,
+            bytes: 0,
+            max_events,
+            max_bytes,
+        }
+    }
+
+    /// The newest event in it.
+    pub fn last(&self) -> Option<Seq> {
+        self.runs.back().map(Run::last)
+    }
+
+    /// Appends a run that joins on; the oldest runs make room.
+    pub fn push(&mut self, run: Run) {
+        self.events += run.entries.len();
+        self.bytes += run.deliveries.len();
+        self.runs.push_back(run);
+        while (self.events > self.max_events || self.bytes > self.max_bytes)
+            && let Some(oldest) = self.runs.pop_front()
+        {
+            self.events -= oldest.entries.len();
+            self.bytes -= oldest.deliveries.len();
+        }
+    }
+
+    /// What follows a position, if the position is in the tail.
+    pub fn read(&self, epoch: Epoch, filter: &Filter, (position, prev): (Seq, Seq), frame_bytes: usize) -> Option<Batch> {
+        let from = position.next();
+        if self.runs.front()?.first() > from || self.last()? < from {
+            return None;
+        }
+        let start = self.runs.partition_point(|run| run.last() < from);
+        let runs = self.runs.range(start..);
+        if filter.is_open() {
+            return Some(whole(runs, position, frame_bytes));
+        }
+        let entries = runs.flat_map(|run| &run.entries).filter(|entry| entry.seq >= from);
+        Some(select(entries, epoch, filter, (position, prev), frame_bytes))
+    }
+}
+
+/// Everything after a position: the bytes of whole runs, shared by all who read them.
+fn whole<'a>(runs: impl Iterator<Item = &'a Run>, position: Seq, frame_bytes: usize) -> Batch {
+    let mut batch = Batch {
+        frame: Frame::default(),
+        position,
+        prev: position,
+    };
+    for run in runs {
+        if batch.frame.len() >= frame_bytes {
+            break;
+        }
+        // The reader may stand inside the first run.
+        let skip = usize::try_from(batch.position.0 + 1 - run.first().0).unwrap_or_default();
+        let start = skip.checked_sub(1).and_then(|last| run.ends.get(last)).copied().unwrap_or_default();
+        batch.frame.push(run.deliveries.slice(start..));
+        batch.position = run.last();
+    }
+    batch.prev = batch.position;
+    batch
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use prost::Message as _;
+
+    use super::*;
+    use crate::{id::AccountId, pb, time::Micros};
+
+    fn run(first: i64, count: i64) -> Run {
+        let entry = |seq: i64| Entry {
+            account: AccountId(1),
+            seq: Seq(seq),
+            transaction_id: Seq(seq),
+            kind: i16::try_from(1 + seq % 3).unwrap(),
+            inbox: None,
+            conversation: None,
+            contact: None,
+            message_type: None,
+            private: None,
+            occurred_at: Micros(0),
+            payload: pb::Event {
+                seq: seq.cast_unsigned(),
+                ..pb::Event::default()
+            }
+            .encode_to_vec()
+            .into(),
+        };
+        Run::new(Epoch(1), (first..first + count).map(entry).collect())
+    }
+
+    /// Reads to the end as a subscriber does, and decodes what it got.
+    fn read_all(tail: &Tail, filter: &Filter, from: i64, frame_bytes: usize) -> Option<Vec<(u64, u64)>> {
+        let (mut position, mut prev, mut seen) = (Seq(from), Seq(from), Vec::new());
+        while Some(position) != tail.last() {
+            let batch = tail.read(Epoch(1), filter, (position, prev), frame_bytes)?;
+            assert!(batch.position > position, "a read makes progress");
+            (position, prev) = (batch.position, batch.prev);
+            let decoded = pb::SubscribeResponse::decode(batch.frame.concat()).unwrap();
+            seen.extend(decoded.events.into_iter().map(|event| (event.prev_seq, event.event.unwrap().seq)));
+        }
+        Some(seen)
+    }
+
+    proptest! {
+        #[test]
+        fn every_reader_gets_every_match_once_and_chained(
+            sizes in prop::collection::vec(1..6_i64, 1..8), from in 0..40_i64, kind in 0..4_i16, frame_bytes in 1..400_usize,
+        ) {
+            let mut tail = Tail::new(1000, 1_000_000);
+            let mut next = 1;
+            for size in sizes {
+                tail.push(run(next, size));
+                next += size;
+            }
+            let from = from.min(next - 1);
+            let filter = Filter { kinds: Some(kind).filter(|kind| *kind > 0).into_iter().collect(), ..Filter::default() };
+            let seen = read_all(&tail, &filter, from, frame_bytes).unwrap();
+            let wanted: Vec<u64> = (from + 1..next).filter(|seq| kind == 0 || seq % 3 + 1 == i64::from(kind)).map(i64::cast_unsigned).collect();
+            prop_assert_eq!(seen.iter().map(|(_, seq)| *seq).collect::<Vec<_>>(), wanted);
+            let mut prev = from.cast_unsigned();
+            for (claimed, seq) in seen {
+                prop_assert_eq!(claimed, prev);
+                prev = seq;
+            }
+        }
+    }
+
+    #[test]
+    fn what_left_the_ring_is_not_read_from_it() {
+        let mut tail = Tail::new(10, 1_000_000);
+        for first in [1, 6, 11] {
+            tail.push(run(first, 5));
+        }
+        assert_eq!(read_all(&tail, &Filter::default(), 4, 1000), None);
+        assert_eq!(read_all(&tail, &Filter::default(), 5, 1000).unwrap().len(), 10);
+    }
+}

@@ -1,0 +1,190 @@
+//! A caller of the JSON API as a caller of the gRPC services: what its headers say goes along as metadata.
+
+use std::convert::Infallible;
+
+use axum::{
+    extract::{FromRef, FromRequestParts},
+    http::{HeaderMap, HeaderName, HeaderValue, request::Parts},
+};
+use sha2::{Digest as _, Sha256};
+use tonic::{
+    metadata::{Ascii, MetadataValue},
+    service::Routes,
+};
+use uuid::Uuid;
+
+use super::error::Failure;
+use crate::pb::{
+    self, accounts_service_client::AccountsServiceClient, contacts_service_client::ContactsServiceClient,
+    conversations_service_client::ConversationsServiceClient, inboxes_service_client::InboxesServiceClient,
+    messages_service_client::MessagesServiceClient,
+};
+
+/// The token's header and metadata key. As a header, `-` and `_` are the same.
+const TOKEN: &str = "api_access_token";
+/// Makes a write repeatable; any text.
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// W3C trace context, passed on as it is.
+const TRACE: [HeaderName; 2] = [HeaderName::from_static("traceparent"), HeaderName::from_static("tracestate")];
+
+/// One request of one caller. The state of the router is the services with their layers, prepared.
+#[derive(Debug)]
+pub struct Call {
+    routes: Routes,
+    headers: HeaderMap,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Call
+where
+    Routes: FromRef<S>,
+{
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
+        Ok(Self {
+            routes: Routes::from_ref(state),
+            headers: parts.headers.clone(),
+        })
+    }
+}
+
+macro_rules! clients {
+    ($($(#[$doc:meta])* $name:ident: $client:ident),+ $(,)?) => {$(
+        $(#[$doc])*
+        pub fn $name(&self) -> $client<Routes> {
+            // The answer comes from this very process: its size is bounded where it is made.
+            $client::new(self.routes.clone()).max_decoding_message_size(usize::MAX)
+        }
+    )+};
+}
+
+impl Call {
+    clients! {
+        /// A client of the accounts.
+        accounts: AccountsServiceClient,
+        /// A client of the inboxes.
+        inboxes: InboxesServiceClient,
+        /// A client of the contacts.
+        contacts: ContactsServiceClient,
+        /// A client of the conversations.
+        conversations: ConversationsServiceClient,
+        /// A client of the messages.
+        messages: MessagesServiceClient,
+    }
+
+    /// The token that the caller showed; an empty one is none.
+    pub fn token(&self) -> Option<&HeaderValue> {
+        self.headers
+            .iter()
+            .find(|(name, value)| name.as_str().replace('-', "_") == TOKEN && !value.is_empty())
+            .map(|(_, value)| value)
+    }
+
+    /// The caller's `Idempotency-Key` as a request id: a UUID is taken as it is, another text stands for one that follows from it. Empty
+    /// without the header.
+    pub fn request_id(&self) -> String {
+        let key = self.headers.get(IDEMPOTENCY_KEY).map(HeaderValue::as_bytes).unwrap_or_default();
+        if key.is_empty() {
+            return String::new();
+        }
+        Uuid::try_parse_ascii(key).unwrap_or_else(|_| derived(key)).to_string()
+    }
+
+    /// A request to a service in the caller's name.
+    pub fn request<T>(&self, message: T) -> tonic::Request<T> {
+        let mut request = tonic::Request::new(message);
+        let metadata = request.metadata_mut();
+        if let Some(token) = self.token().and_then(metadata_value) {
+            metadata.insert(TOKEN, token);
+        }
+        for name in TRACE {
+            if let Some(value) = self.headers.get(&name).and_then(metadata_value)
+                && let Ok(key) = tonic::metadata::MetadataKey::from_bytes(name.as_str().as_bytes())
+            {
+                metadata.insert(key, value);
+            }
+        }
+        request
+    }
+
+    /// Lets a refusal of the gateway's own through only to callers who may enter the account: others learn that first.
+    ///
+    /// # Errors
+    /// The service's refusal of the caller, or else the verdict's.
+    pub async fn admit(&self, account_id: i64, verdict: Result<(), Failure>) -> Result<(), Failure> {
+        let Err(failure) = verdict else {
+            return Ok(());
+        };
+        self.enter(account_id).await?;
+        Err(failure)
+    }
+
+    /// Asks the service whether the caller may enter the account, for answers that need no service.
+    ///
+    /// # Errors
+    /// The service's refusal.
+    pub async fn enter(&self, account_id: i64) -> Result<(), Failure> {
+        let request = pb::ListInboxesRequest {
+            account_id,
+            page_size: 1,
+            ..Default::default()
+        };
+        self.inboxes().list_inboxes(self.request(request)).await?;
+        Ok(())
+    }
+}
+
+fn metadata_value(value: &HeaderValue) -> Option<MetadataValue<Ascii>> {
+    MetadataValue::try_from(value.as_bytes()).ok()
+}
+
+/// A UUID that is the same for the same key.
+fn derived(key: &[u8]) -> Uuid {
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&Sha256::digest(key)[..16]);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(headers: &[(&'static str, &'static str)]) -> Call {
+        Call {
+            routes: Routes::default(),
+            headers: headers
+                .iter()
+                .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn the_token_has_two_spellings_and_bearer_is_none() {
+        for name in ["api_access_token", "api-access-token"] {
+            let request = call(&[(name, "secret")]).request(());
+            assert_eq!(request.metadata().get(TOKEN).unwrap(), "secret");
+        }
+        let request = call(&[("authorization", "Bearer secret"), ("api_access_token", "")]).request(());
+        assert!(request.metadata().is_empty());
+        let both = call(&[("api_access_token", ""), ("api-access-token", "secret")]);
+        assert_eq!(both.token().unwrap(), "secret");
+    }
+
+    #[test]
+    fn traces_go_on() {
+        let request = call(&[("traceparent", "00-1-2-01"), ("x-other", "no")]).request(());
+        assert_eq!(request.metadata().get("traceparent").unwrap(), "00-1-2-01");
+        assert_eq!(request.metadata().len(), 1);
+    }
+
+    #[test]
+    fn any_key_makes_a_request_repeatable() {
+        let id = |key| call(&[("idempotency-key", key)]).request_id();
+        assert_eq!(id("0b8a7f0e-58a4-4d53-8b6e-3b4cf3e0a2b1"), "0b8a7f0e-58a4-4d53-8b6e-3b4cf3e0a2b1");
+        assert_eq!(id("order-7"), id("order-7"));
+        assert_ne!(id("order-7"), id("order-8"));
+        assert!(Uuid::parse_str(&id("order-7")).is_ok());
+        assert_eq!((id(""), call(&[]).request_id()), (String::new(), String::new()));
+    }
+}

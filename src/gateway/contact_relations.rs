@@ -1,0 +1,72 @@
+//! What hangs on a contact: its sessions, labels and conversations.
+
+use axum::{
+    Router,
+    routing::{get, post},
+};
+use serde_json::json;
+use tonic::service::Routes;
+
+use super::{Answer, Path as _, call::Call, contacts, json, params::Params};
+use crate::pb;
+
+/// How many conversations of a contact are shown.
+const CONVERSATIONS: i32 = 20;
+
+/// The routes of this file.
+pub fn routes() -> Router<Routes> {
+    const CONTACT: &str = "/api/v1/accounts/{account_id}/contacts/{contact_id}";
+    Router::new()
+        .path(&format!("{CONTACT}/contact_inboxes"), post(create_session))
+        .path(&format!("{CONTACT}/labels"), get(labels).post(set_labels))
+        .path(&format!("{CONTACT}/conversations"), get(conversations))
+}
+
+async fn create_session(call: Call, params: Params) -> Answer {
+    let mut fields = params.fields();
+    let request = pb::CreateContactSessionRequest {
+        account_id: fields.account(),
+        request_id: call.request_id(),
+        contact_id: fields.path_id("contact_id"),
+        // An inbox that is not named is one that is not found.
+        inbox_id: fields.path_id("inbox_id"),
+        source_id: fields.text("source_id"),
+        hmac_verified: fields.flag("hmac_verified").unwrap_or(false),
+    };
+    call.admit(request.account_id, fields.verdict()).await?;
+    let made = call.contacts().create_contact_session(call.request(request)).await?.into_inner();
+    Ok(json::ok(&json::contact::lone_session(&made.contact_inbox.unwrap_or_default())))
+}
+
+async fn labels(call: Call, params: Params) -> Answer {
+    let fields = params.fields();
+    let contact = contacts::read(&call, fields.account(), fields.path_id("contact_id")).await?;
+    Ok(json::ok(&json!({ "payload": contact.labels })))
+}
+
+async fn set_labels(call: Call, params: Params) -> Answer {
+    let mut fields = params.fields();
+    let account_id = fields.account();
+    let contact = pb::Contact {
+        id: fields.path_id("contact_id"),
+        labels: fields.texts("labels").unwrap_or_default(),
+        ..Default::default()
+    };
+    call.admit(account_id, fields.verdict()).await?;
+    let contact = contacts::change(&call, account_id, contact, vec!["labels".to_owned()]).await?;
+    Ok(json::ok(&json!({ "payload": contact.labels })))
+}
+
+async fn conversations(call: Call, params: Params) -> Answer {
+    let fields = params.fields();
+    let contact = contacts::read(&call, fields.account(), fields.path_id("contact_id")).await?;
+    let request = pb::ListConversationsRequest {
+        account_id: fields.account(),
+        page_size: CONVERSATIONS,
+        contact_id: Some(contact.id),
+        ..Default::default()
+    };
+    let list = call.conversations().list_conversations(call.request(request)).await?.into_inner();
+    let conversations: Vec<_> = list.conversations.iter().map(json::conversation::conversation).collect();
+    Ok(json::ok(&json!({ "payload": conversations })))
+}

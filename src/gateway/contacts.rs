@@ -1,0 +1,306 @@
+//! Contacts: making, reading, finding, changing and deleting them.
+
+use axum::{
+    Router,
+    routing::{get, post},
+};
+use prost_types::{FieldMask, Struct};
+use serde_json::{Value as Json, json};
+use tonic::service::Routes;
+
+use super::{Answer, Path as _, call::Call, fields::Fields, json, params::Params};
+use crate::pb;
+
+/// How many contacts a page has.
+const PAGE: i64 = 15;
+/// The most that the service leaves out before a page.
+const FARTHEST: i64 = 1_000_000;
+
+/// Orders that a list knows.
+const ORDERS: [&str; 8] = [
+    "name",
+    "email",
+    "phone_number",
+    "last_activity_at",
+    "created_at",
+    "company",
+    "city",
+    "country",
+];
+
+/// The routes of this file.
+pub fn routes() -> Router<Routes> {
+    const CONTACTS: &str = "/api/v1/accounts/{account_id}/contacts";
+    Router::new()
+        .path(CONTACTS, get(list).post(create))
+        .path(&format!("{CONTACTS}/search"), get(search))
+        .path(
+            &format!("{CONTACTS}/{{contact_id}}"),
+            get(show).put(update).patch(update).delete(delete),
+        )
+        .path(
+            &format!("{CONTACTS}/{{contact_id}}/destroy_custom_attributes"),
+            post(destroy_custom_attributes),
+        )
+}
+
+async fn list(call: Call, params: Params) -> Answer {
+    let mut fields = params.fields();
+    let mut request = pb::ListContactsRequest {
+        account_id: fields.account(),
+        order_by: order(&mut fields),
+        labels: fields.texts("labels").unwrap_or_default(),
+        with_total_size: true,
+        ..Default::default()
+    };
+    call.admit(request.account_id, fields.verdict()).await?;
+    let rows;
+    (request.skip, request.page_size, rows) = window(&fields);
+    let mut list = call.contacts().list_contacts(call.request(request)).await?.into_inner();
+    list.contacts.truncate(rows);
+    Ok(page(&fields, list.total_size, &list.contacts))
+}
+
+async fn search(call: Call, params: Params) -> Answer {
+    let mut fields = params.fields();
+    let account_id = fields.account();
+    let query = fields.text("q").unwrap_or_default().trim().to_owned();
+    if query.is_empty() {
+        call.enter(account_id).await?;
+        return Ok(json::ok(&json!({ "meta": { "count": null, "current_page": 1 }, "payload": [] })));
+    }
+    let mut request = pb::SearchContactsRequest {
+        account_id,
+        query,
+        order_by: order(&mut fields),
+        with_total_size: true,
+        ..Default::default()
+    };
+    call.admit(account_id, fields.verdict()).await?;
+    let rows;
+    (request.skip, request.page_size, rows) = window(&fields);
+    let mut list = call.contacts().search_contacts(call.request(request)).await?.into_inner();
+    list.contacts.truncate(rows);
+    Ok(page(&fields, list.total_size, &list.contacts))
+}
+
+/// The first order of the list sent that is known; there is no second one.
+fn order(fields: &mut Fields<'_>) -> String {
+    let sort = fields.text("sort").unwrap_or_default();
+    let known = |order: &&str| ORDERS.contains(&order.strip_prefix('-').unwrap_or(order));
+    sort.split(',').map(str::trim).find(known).unwrap_or_default().to_owned()
+}
+
+/// How many to leave out, how many to ask for, and how many of them to show: none of a page beyond what can be left out.
+fn window(fields: &Fields<'_>) -> (i32, i32, usize) {
+    let skip = (fields.page() - 1).saturating_mul(PAGE);
+    match i32::try_from(skip) {
+        Ok(skip) if i64::from(skip) <= FARTHEST => (skip, 15, 15),
+        _ => (0, 1, 0),
+    }
+}
+
+fn page(fields: &Fields<'_>, count: Option<i64>, contacts: &[pb::Contact]) -> axum::response::Response {
+    // The page is told as it was sent: a text from a query, a number from a JSON body.
+    let current = fields.raw("page").filter(|page| !page.is_null()).cloned().unwrap_or(json!(1));
+    let contacts: Vec<_> = contacts.iter().map(|contact| shown(fields, contact)).collect();
+    json::ok(&json!({ "meta": { "count": count.unwrap_or_default(), "current_page": current }, "payload": contacts }))
+}
+
+/// With its sessions, unless they were declined.
+fn shown(fields: &Fields<'_>, contact: &pb::Contact) -> Json {
+    match fields.raw("include_contact_inboxes") {
+        None | Some(Json::Null | Json::Bool(true)) => json::contact::with_sessions(contact),
+        Some(Json::String(text)) if text == "true" => json::contact::with_sessions(contact),
+        Some(_) => json::contact::contact(contact),
+    }
+}
+
+async fn create(call: Call, params: Params) -> Answer {
+    let mut fields = params.fields();
+    let request = pb::CreateContactRequest {
+        account_id: fields.account(),
+        request_id: call.request_id(),
+        name: fields.text("name").unwrap_or_default(),
+        email: fields.text("email"),
+        phone_number: fields.text("phone_number"),
+        identifier: fields.text("identifier"),
+        blocked: fields.flag("blocked").unwrap_or(false),
+        additional_attributes: fields.object("additional_attributes"),
+        custom_attributes: fields.object("custom_attributes"),
+        avatar_url: fields.text("avatar_url").unwrap_or_default(),
+        inbox_id: fields.id("inbox_id"),
+        source_id: fields.text("source_id"),
+    };
+    call.admit(request.account_id, fields.verdict()).await?;
+    let made = call.contacts().create_contact(call.request(request)).await?.into_inner();
+    let contact = made.contact.unwrap_or_default();
+    Ok(json::ok(&json!({ "payload": {
+        "contact": json::contact::with_sessions(&contact),
+        "contact_inbox": {
+            "inbox": made.inbox.as_ref().map(json::inbox::raw),
+            "source_id": made.contact_inbox.map(|session| session.source_id),
+        },
+    } })))
+}
+
+async fn show(call: Call, params: Params) -> Answer {
+    let fields = params.fields();
+    let contact = read(&call, fields.account(), fields.path_id("contact_id")).await?;
+    Ok(json::ok(&json!({ "payload": shown(&fields, &contact) })))
+}
+
+/// The contact with its sessions.
+///
+/// # Errors
+/// The service's refusal.
+pub async fn read(call: &Call, account_id: i64, contact_id: i64) -> Result<pb::Contact, super::error::Failure> {
+    let request = pb::GetContactRequest { account_id, contact_id };
+    let found = call.contacts().get_contact(call.request(request)).await?.into_inner();
+    Ok(found.contact.unwrap_or_default())
+}
+
+/// The contact after a change; without anything to change as it is.
+///
+/// # Errors
+/// The service's refusal.
+pub async fn change(call: &Call, account_id: i64, contact: pb::Contact, mask: Vec<String>) -> Result<pb::Contact, super::error::Failure> {
+    if mask.is_empty() {
+        return read(call, account_id, contact.id).await;
+    }
+    let request = pb::UpdateContactRequest {
+        account_id,
+        request_id: call.request_id(),
+        contact: Some(contact),
+        update_mask: Some(FieldMask { paths: mask }),
+    };
+    let changed = call.contacts().update_contact(call.request(request)).await?.into_inner();
+    Ok(changed.contact.unwrap_or_default())
+}
+
+async fn update(call: Call, params: Params) -> Answer {
+    let mut fields = params.fields();
+    let account_id = fields.account();
+    let (contact, mask) = patch(&mut fields);
+    call.admit(account_id, fields.verdict()).await?;
+    let contact = change(&call, account_id, contact, mask).await?;
+    Ok(json::ok(&json!({ "payload": json::contact::with_sessions(&contact) })))
+}
+
+/// Puts a text into a contact; none clears it.
+type PutText = fn(&mut pb::Contact, Option<String>);
+
+/// What was sent; attributes are merged into those there are, key by key.
+fn patch(fields: &mut Fields<'_>) -> (pb::Contact, Vec<String>) {
+    let mut mask = Vec::new();
+    let mut contact = pb::Contact {
+        id: fields.path_id("contact_id"),
+        ..Default::default()
+    };
+    let texts: [(&str, PutText); 4] = [
+        ("name", |contact, it| contact.name = it.unwrap_or_default()),
+        ("email", |contact, it| contact.email = it),
+        ("phone_number", |contact, it| contact.phone_number = it),
+        ("identifier", |contact, it| contact.identifier = it),
+    ];
+    for (key, put) in texts {
+        if fields.given(key) {
+            put(&mut contact, fields.text(key));
+            mask.push(key.to_owned());
+        }
+    }
+    if let Some(blocked) = fields.flag("blocked") {
+        contact.blocked = blocked;
+        mask.push("blocked".to_owned());
+    }
+    if let Some(avatar_url) = fields.text("avatar_url") {
+        contact.avatar_url = avatar_url;
+        mask.push("avatar_url".to_owned());
+    }
+    contact.additional_attributes = merged(fields, "additional_attributes", &mut mask);
+    contact.custom_attributes = merged(fields, "custom_attributes", &mut mask);
+    (contact, mask)
+}
+
+fn merged(fields: &mut Fields<'_>, key: &str, mask: &mut Vec<String>) -> Option<Struct> {
+    let attributes = fields.object(key)?;
+    mask.extend(attributes.fields.keys().map(|inner| format!("{key}.{inner}")));
+    Some(attributes)
+}
+
+async fn destroy_custom_attributes(call: Call, params: Params) -> Answer {
+    let mut fields = params.fields();
+    let account_id = fields.account();
+    let contact = pb::Contact {
+        id: fields.path_id("contact_id"),
+        ..Default::default()
+    };
+    let names = fields.texts("custom_attributes").unwrap_or_default();
+    call.admit(account_id, fields.verdict()).await?;
+    // A key that is in the mask and not in the contact is removed.
+    let mask = names
+        .into_iter()
+        .filter(|name| !name.is_empty())
+        .map(|name| format!("custom_attributes.{name}"))
+        .collect();
+    let contact = change(&call, account_id, contact, mask).await?;
+    Ok(json::ok(&json!({ "payload": json::contact::with_sessions(&contact) })))
+}
+
+async fn delete(call: Call, params: Params) -> Answer {
+    let fields = params.fields();
+    let request = pb::DeleteContactRequest {
+        account_id: fields.account(),
+        request_id: call.request_id(),
+        contact_id: fields.path_id("contact_id"),
+    };
+    call.contacts().delete_contact(call.request(request)).await?;
+    Ok(json::empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn params(json: Json) -> Params {
+        let Json::Object(map) = json else { panic!("an object") };
+        Params { map, ..Default::default() }
+    }
+
+    #[test]
+    fn attributes_are_merged_key_by_key() {
+        let params = params(json!({
+            "contact_id": "41", "email": "", "identifier": null, "blocked": "0", "custom_attributes": {"plan": "gold", "a.b": 1},
+        }));
+        let mut fields = params.fields();
+        let (contact, mask) = patch(&mut fields);
+        assert_eq!(
+            mask,
+            ["email", "identifier", "blocked", "custom_attributes.a.b", "custom_attributes.plan"]
+        );
+        assert_eq!((contact.id, contact.email, contact.identifier), (41, Some(String::new()), None));
+    }
+
+    #[test]
+    fn orders_and_pages() {
+        let params = params(json!({ "sort": "shoe_size,-last_activity_at,name", "page": "3" }));
+        let mut fields = params.fields();
+        assert_eq!(order(&mut fields), "-last_activity_at");
+        assert_eq!(window(&fields), (30, 15, 15));
+        let far = super::tests::params(json!({ "page": i64::MAX }));
+        assert_eq!(window(&far.fields()), (0, 1, 0));
+    }
+
+    #[test]
+    fn what_is_wrong_is_gathered() {
+        let params = params(json!({ "contact_id": "41", "name": {}, "custom_attributes": "gold" }));
+        let mut fields = params.fields();
+        patch(&mut fields);
+        let failure = fields.verdict().unwrap_err();
+        assert_eq!(
+            format!("{failure:?}").matches("must be").count(),
+            2,
+            "both fields are named: {failure:?}"
+        );
+    }
+}

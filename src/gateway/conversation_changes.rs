@@ -1,0 +1,177 @@
+//! What changes in a conversation: status, priority, assignee, labels, attributes, and who has seen it.
+
+use axum::{
+    Router,
+    routing::{get, post},
+};
+use serde_json::json;
+use tonic::service::Routes;
+
+use super::{
+    Answer, Path as _,
+    call::Call,
+    clock, conversations,
+    error::Failure,
+    fields::Fields,
+    json::{
+        self,
+        conversation::{PRIORITIES, STATUSES},
+    },
+    params::Params,
+};
+use crate::pb::{self, ConversationPriority};
+
+/// The routes of this file. The update shares its path with reading.
+pub fn routes() -> Router<Routes> {
+    const CONVERSATION: &str = "/api/v1/accounts/{account_id}/conversations/{conversation_id}";
+    Router::new()
+        .path(&format!("{CONVERSATION}/toggle_status"), post(toggle_status))
+        .path(&format!("{CONVERSATION}/toggle_priority"), post(toggle_priority))
+        .path(&format!("{CONVERSATION}/toggle_typing_status"), post(toggle_typing_status))
+        .path(&format!("{CONVERSATION}/update_last_seen"), post(update_last_seen))
+        .path(&format!("{CONVERSATION}/custom_attributes"), post(set_custom_attributes))
+        .path(&format!("{CONVERSATION}/labels"), get(labels).post(set_labels))
+}
+
+async fn toggle_status(call: Call, params: Params) -> Answer {
+    let mut fields = params.fields();
+    let request = pb::UpdateConversationStatusRequest {
+        account_id: fields.account(),
+        request_id: call.request_id(),
+        conversation_id: fields.path_id("conversation_id"),
+        status: fields.choice("status", &STATUSES).unwrap_or_default().into(),
+        snoozed_until: fields.time("snoozed_until", clock::from_unix),
+    };
+    call.admit(request.account_id, fields.verdict()).await?;
+    let changed = call
+        .conversations()
+        .update_conversation_status(call.request(request))
+        .await?
+        .into_inner();
+    let conversation = changed.conversation.unwrap_or_default();
+    Ok(json::ok(&json!({ "payload": {
+        "success": true,
+        "conversation_id": conversation.id,
+        "current_status": json::conversation::status(&conversation),
+        "snoozed_until": clock::iso(conversation.snoozed_until.as_ref()),
+    } })))
+}
+
+/// `PATCH /conversations/{id}`: only the priority is taken.
+pub async fn update(call: Call, params: Params) -> Answer {
+    let mut fields = params.fields();
+    if !fields.given("priority") {
+        return conversations::read(&call, &fields).await;
+    }
+    let conversation = set_priority(&call, &mut fields).await?;
+    Ok(conversations::answer(conversation))
+}
+
+async fn toggle_priority(call: Call, params: Params) -> Answer {
+    set_priority(&call, &mut params.fields()).await?;
+    Ok(json::empty())
+}
+
+async fn set_priority(call: &Call, fields: &mut Fields<'_>) -> Result<Option<pb::Conversation>, Failure> {
+    let priority: ConversationPriority = fields.choice("priority", &PRIORITIES).unwrap_or_default();
+    let request = pb::UpdateConversationPriorityRequest {
+        account_id: fields.account(),
+        request_id: call.request_id(),
+        conversation_id: fields.path_id("conversation_id"),
+        priority: priority.into(),
+    };
+    call.admit(request.account_id, fields.verdict()).await?;
+    let changed = call.conversations().update_conversation_priority(call.request(request)).await?;
+    Ok(changed.into_inner().conversation)
+}
+
+async fn toggle_typing_status(call: Call, params: Params) -> Answer {
+    let mut fields = params.fields();
+    let typing = match fields.text("typing_status").as_deref() {
+        Some("on") => true,
+        Some("off") => false,
+        // Another word tells nobody anything, but the conversation must be there and the caller's to see.
+        _ => {
+            conversations::read(&call, &fields).await?;
+            return Ok(json::empty());
+        }
+    };
+    let request = pb::SetTypingRequest {
+        account_id: fields.account(),
+        request_id: call.request_id(),
+        conversation_id: fields.path_id("conversation_id"),
+        typing,
+        is_private: fields.flag("is_private").unwrap_or(false),
+        by_contact: false,
+    };
+    call.conversations().set_typing(call.request(request)).await?;
+    Ok(json::empty())
+}
+
+async fn update_last_seen(call: Call, params: Params) -> Answer {
+    let fields = params.fields();
+    let request = pb::MarkConversationSeenRequest {
+        account_id: fields.account(),
+        request_id: call.request_id(),
+        conversation_id: fields.path_id("conversation_id"),
+        by_contact: false,
+    };
+    let seen = call
+        .conversations()
+        .mark_conversation_seen(call.request(request))
+        .await?
+        .into_inner();
+    Ok(conversations::answer(seen.conversation))
+}
+
+async fn set_custom_attributes(call: Call, params: Params) -> Answer {
+    let mut fields = params.fields();
+    let account_id = fields.account();
+    let attributes = fields.object_or_empty("custom_attributes");
+    call.admit(account_id, fields.verdict()).await?;
+    if attributes.is_none() {
+        call.admit(account_id, Err(Failure::missing("custom_attributes"))).await?;
+    }
+    let request = pb::UpdateConversationAttributesRequest {
+        account_id,
+        request_id: call.request_id(),
+        conversation_id: fields.path_id("conversation_id"),
+        custom_attributes: attributes,
+        additional_attributes: None,
+    };
+    let changed = call
+        .conversations()
+        .update_conversation_attributes(call.request(request))
+        .await?
+        .into_inner();
+    let conversation = changed.conversation.unwrap_or_default();
+    let attributes = super::attributes::object(conversation.custom_attributes.as_ref());
+    Ok(json::ok(&json!({ "custom_attributes": attributes })))
+}
+
+async fn labels(call: Call, params: Params) -> Answer {
+    let fields = params.fields();
+    let request = pb::GetConversationRequest {
+        account_id: fields.account(),
+        conversation_id: fields.path_id("conversation_id"),
+    };
+    let found = call.conversations().get_conversation(call.request(request)).await?.into_inner();
+    Ok(json::ok(&json!({ "payload": found.conversation.unwrap_or_default().labels })))
+}
+
+async fn set_labels(call: Call, params: Params) -> Answer {
+    let mut fields = params.fields();
+    let request = pb::UpdateConversationLabelsRequest {
+        account_id: fields.account(),
+        request_id: call.request_id(),
+        conversation_id: fields.path_id("conversation_id"),
+        labels: fields.texts("labels").unwrap_or_default(),
+    };
+    call.admit(request.account_id, fields.verdict()).await?;
+    let changed = call
+        .conversations()
+        .update_conversation_labels(call.request(request))
+        .await?
+        .into_inner();
+    Ok(json::ok(&json!({ "payload": changed.conversation.unwrap_or_default().labels })))
+}

@@ -1,0 +1,189 @@
+//! Lists of conversations, and how many there are.
+
+use axum::{Router, routing::get};
+use serde_json::{Value as Json, json};
+use tonic::service::Routes;
+
+use super::{
+    Answer, Path as _,
+    call::Call,
+    clock,
+    error::Failure,
+    fields::Fields,
+    json::{self, conversation::STATUSES},
+    params::Params,
+};
+use crate::pb::{self, AssigneeFilter};
+
+/// How many conversations a page has.
+const PAGE: i64 = 25;
+/// The most that the service leaves out before a page.
+const FARTHEST: i64 = 1_000_000;
+/// How many conversations `updated_within` shows: the most that the service hands out at once.
+const ONE_PAGE: i32 = 1000;
+
+/// The routes of this file. The list itself shares its path with the creation.
+pub fn routes() -> Router<Routes> {
+    Router::new().path("/api/v1/accounts/{account_id}/conversations/meta", get(counts))
+}
+
+/// `GET /conversations`.
+pub async fn list(call: Call, params: Params) -> Answer {
+    let found = find(&call, &params, true).await?;
+    let conversations: Vec<_> = found.conversations.iter().map(json::conversation::conversation).collect();
+    Ok(json::ok(&json!({ "data": {
+        "meta": json::conversation::counts(found.counts.as_ref()),
+        "payload": conversations,
+    } })))
+}
+
+async fn counts(call: Call, params: Params) -> Answer {
+    let found = find(&call, &params, false).await?;
+    Ok(json::ok(&json!({ "meta": json::conversation::counts(found.counts.as_ref()) })))
+}
+
+async fn find(call: &Call, params: &Params, with_rows: bool) -> Result<pb::ListConversationsResponse, Failure> {
+    let mut fields = params.fields();
+    let filter = filter(&mut fields);
+    let account_id = fields.account();
+    call.admit(account_id, fields.verdict()).await?;
+    let mut request = match filter {
+        Filter::Some(request) => request,
+        Filter::Nothing => {
+            call.enter(account_id).await?;
+            return Ok(pb::ListConversationsResponse::default());
+        }
+        Filter::NoSuchTeam => {
+            call.enter(account_id).await?;
+            return Err(Failure::not_found());
+        }
+    };
+    let mut rows = usize::MAX;
+    if !with_rows {
+        (request.page_size, rows) = (1, 0);
+    } else if request.updated_since.is_some() {
+        request.page_size = ONE_PAGE;
+    } else {
+        let skip = (fields.page() - 1).saturating_mul(PAGE);
+        match i32::try_from(skip) {
+            Ok(skip) if i64::from(skip) <= FARTHEST => (request.skip, request.page_size) = (skip, 25),
+            // Nothing is that far; the counts are told all the same.
+            _ => (request.page_size, rows) = (1, 0),
+        }
+    }
+    let mut found = call.conversations().list_conversations(call.request(*request)).await?.into_inner();
+    found.conversations.truncate(rows);
+    Ok(found)
+}
+
+/// Which conversations are asked for.
+enum Filter {
+    /// Those that the service finds.
+    Some(Box<pb::ListConversationsRequest>),
+    /// Those of a kind that nothing is of.
+    Nothing,
+    /// Those of a team; there are no teams.
+    NoSuchTeam,
+}
+
+fn filter(fields: &mut Fields<'_>) -> Filter {
+    if fields.filled("team_id") {
+        return Filter::NoSuchTeam;
+    }
+    let text = fields.text("q").unwrap_or_default().trim().to_owned();
+    let kind = fields.text("conversation_type").unwrap_or_default();
+    if matches!(kind.as_str(), "mention" | "participating") {
+        return Filter::Nothing;
+    }
+    // A search is in all statuses.
+    let name = fields
+        .text("status")
+        .filter(|status| !status.is_empty())
+        .unwrap_or_else(|| "open".to_owned());
+    let statuses = if !text.is_empty() || name == "all" {
+        Vec::new()
+    } else if let Some((_, status)) = STATUSES.iter().find(|(known, _)| *known == name) {
+        vec![(*status).into()]
+    } else {
+        return Filter::Nothing;
+    };
+    let assignee = match fields.text("assignee_type").as_deref() {
+        Some("me") => AssigneeFilter::Me,
+        Some("unassigned") => AssigneeFilter::Unassigned,
+        Some("assigned") => AssigneeFilter::Assigned,
+        _ => AssigneeFilter::Unspecified,
+    };
+    Filter::Some(Box::new(pb::ListConversationsRequest {
+        account_id: fields.account(),
+        order_by: order(fields.raw("sort_by")).to_owned(),
+        statuses,
+        inbox_ids: fields.id("inbox_id").into_iter().collect(),
+        source_id: fields.text("source_id").unwrap_or_default(),
+        assignee: assignee.into(),
+        labels: fields.texts("labels").unwrap_or_default(),
+        text,
+        unattended: kind == "unattended",
+        updated_since: fields.integer("updated_within").filter(|seconds| *seconds > 0).map(clock::ago),
+        with_counts: true,
+        ..Default::default()
+    }))
+}
+
+fn order(sort_by: Option<&Json>) -> &'static str {
+    match sort_by.and_then(Json::as_str).unwrap_or_default() {
+        "last_activity_at_asc" => "last_activity_at",
+        "created_at_asc" | "sort_on_created_at" => "created_at",
+        "created_at_desc" => "-created_at",
+        "priority_asc" => "priority",
+        "priority_desc" | "sort_on_priority" => "-priority",
+        "waiting_since_asc" | "sort_on_waiting_since" => "waiting_since",
+        "waiting_since_desc" => "-waiting_since",
+        _ => "-last_activity_at",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pb::ConversationStatus;
+
+    fn filtered(json: Json) -> Filter {
+        let Json::Object(map) = json else { panic!("an object") };
+        let params = Params { map, ..Default::default() };
+        filter(&mut params.fields())
+    }
+
+    fn request(json: Json) -> pb::ListConversationsRequest {
+        match filtered(json) {
+            Filter::Some(request) => *request,
+            _ => panic!("no request"),
+        }
+    }
+
+    #[test]
+    fn open_ones_unless_asked_otherwise() {
+        assert_eq!(request(json!({})).statuses, [i32::from(ConversationStatus::Open)]);
+        assert_eq!(request(json!({})).order_by, "-last_activity_at");
+        assert!(request(json!({"status": "all"})).statuses.is_empty());
+        assert!(request(json!({"status": "resolved", "q": " refund "})).statuses.is_empty());
+        assert_eq!(request(json!({"q": " refund "})).text, "refund");
+    }
+
+    #[test]
+    fn filters() {
+        let request = request(json!({
+            "inbox_id": "9", "labels": ["vip"], "assignee_type": "me", "conversation_type": "unattended", "sort_by": "sort_on_priority",
+            "updated_within": "60",
+        }));
+        assert_eq!((request.inbox_ids.as_slice(), request.unattended), ([9].as_slice(), true));
+        assert_eq!((request.assignee(), request.order_by.as_str()), (AssigneeFilter::Me, "-priority"));
+        assert!(request.updated_since.is_some());
+    }
+
+    #[test]
+    fn what_nothing_is_of() {
+        assert!(matches!(filtered(json!({"status": "closed"})), Filter::Nothing));
+        assert!(matches!(filtered(json!({"conversation_type": "mention"})), Filter::Nothing));
+        assert!(matches!(filtered(json!({"team_id": "2"})), Filter::NoSuchTeam));
+    }
+}

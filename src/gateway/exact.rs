@@ -1,0 +1,320 @@
+//! Reads JSON text without rounding a number.
+//!
+//! `serde_json` may be off in the last digit of a fraction, and refuses the whole text for one number that is too large. Attributes
+//! travel as doubles, so what a double cannot hold has to be told to the caller, with the field it stands in.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Number, Value as Json};
+
+/// How deep objects and lists may lie in one another, as in `serde_json`.
+const DEPTH: usize = 128;
+
+/// The text is no JSON.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Malformed;
+
+/// Reads one JSON value, and names (dotted, list positions as numbers) the numbers in it that a double cannot hold exactly. Such a number
+/// stands in the value as an integer if 64 bits hold it, else as a fraction that is not to be used.
+///
+/// # Errors
+/// [`Malformed`] if the text is no JSON or nested more than 128 deep.
+pub fn parse(text: &str) -> Result<(Json, BTreeSet<String>), Malformed> {
+    let mut reader = Reader {
+        text,
+        at: 0,
+        path: Vec::new(),
+        inexact: BTreeSet::new(),
+    };
+    let value = reader.value()?;
+    reader.space();
+    if reader.at == text.len() {
+        Ok((value, reader.inexact))
+    } else {
+        Err(Malformed)
+    }
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+    path: Vec<String>,
+    inexact: BTreeSet<String>,
+}
+
+impl Reader<'_> {
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    fn eat(&mut self, byte: u8) -> bool {
+        self.space();
+        let there = self.peek() == Some(byte);
+        self.at += usize::from(there);
+        there
+    }
+
+    fn word(&mut self, word: &str, value: Json) -> Result<Json, Malformed> {
+        if self.text.as_bytes()[self.at..].starts_with(word.as_bytes()) {
+            self.at += word.len();
+            Ok(value)
+        } else {
+            Err(Malformed)
+        }
+    }
+
+    fn value(&mut self) -> Result<Json, Malformed> {
+        self.space();
+        match self.peek().ok_or(Malformed)? {
+            b'{' => self.object(),
+            b'[' => self.list(),
+            b'"' => self.string().map(Json::String),
+            b't' => self.word("true", Json::Bool(true)),
+            b'f' => self.word("false", Json::Bool(false)),
+            b'n' => self.word("null", Json::Null),
+            _ => self.number(),
+        }
+    }
+
+    /// Reads a value that lies at `step` of the present one.
+    fn inner(&mut self, step: String) -> Result<Json, Malformed> {
+        if self.path.len() == DEPTH {
+            return Err(Malformed);
+        }
+        self.path.push(step);
+        let value = self.value();
+        self.path.pop();
+        value
+    }
+
+    fn object(&mut self) -> Result<Json, Malformed> {
+        self.at += 1;
+        let mut map = Map::new();
+        if self.eat(b'}') {
+            return Ok(Json::Object(map));
+        }
+        loop {
+            self.space();
+            let key = self.string()?;
+            if !self.eat(b':') {
+                return Err(Malformed);
+            }
+            let value = self.inner(key.clone())?;
+            map.insert(key, value);
+            if self.eat(b'}') {
+                return Ok(Json::Object(map));
+            }
+            if !self.eat(b',') {
+                return Err(Malformed);
+            }
+        }
+    }
+
+    fn list(&mut self) -> Result<Json, Malformed> {
+        self.at += 1;
+        let mut items = Vec::new();
+        if self.eat(b']') {
+            return Ok(Json::Array(items));
+        }
+        loop {
+            items.push(self.inner(items.len().to_string())?);
+            if self.eat(b']') {
+                return Ok(Json::Array(items));
+            }
+            if !self.eat(b',') {
+                return Err(Malformed);
+            }
+        }
+    }
+
+    fn string(&mut self) -> Result<String, Malformed> {
+        let bytes = self.text.as_bytes();
+        let start = self.at;
+        if self.peek() != Some(b'"') {
+            return Err(Malformed);
+        }
+        let mut at = start + 1;
+        loop {
+            match bytes.get(at).ok_or(Malformed)? {
+                b'"' => break,
+                b'\\' => at += 2,
+                _ => at += 1,
+            }
+        }
+        self.at = at + 1;
+        serde_json::from_str(&self.text[start..self.at]).map_err(|_| Malformed)
+    }
+
+    fn number(&mut self) -> Result<Json, Malformed> {
+        let rest = &self.text[self.at..];
+        let length = rest
+            .bytes()
+            .position(|byte| !matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E'))
+            .unwrap_or(rest.len());
+        let literal = &rest[..length];
+        if !well_formed(literal) {
+            return Err(Malformed);
+        }
+        self.at += length;
+        let double: f64 = literal.parse().map_err(|_| Malformed)?;
+        // Either the double is spelled the same, or it is this very integer, though a shorter spelling would do.
+        if !double.is_finite() || (normal(literal) != normal(&format!("{double:e}")) && literal != format!("{double:.0}")) {
+            self.inexact.insert(self.path.join("."));
+        }
+        let integer = literal.parse::<i64>().map(Number::from);
+        Ok(Json::Number(match integer {
+            Ok(integer) => integer,
+            Err(_) => Number::from_f64(double).or_else(|| Number::from_f64(f64::MAX)).ok_or(Malformed)?,
+        }))
+    }
+}
+
+/// Whether a literal follows the grammar of RFC 8259, section 6.
+fn well_formed(literal: &str) -> bool {
+    let (mantissa, exponent) = match literal.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, Some(exponent.strip_prefix(['+', '-']).unwrap_or(exponent))),
+        None => (literal, None),
+    };
+    let mantissa = mantissa.strip_prefix('-').unwrap_or(mantissa);
+    let (whole, fraction) = match mantissa.split_once('.') {
+        Some((whole, fraction)) => (whole, Some(fraction)),
+        None => (mantissa, None),
+    };
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits(whole) && (whole.len() == 1 || !whole.starts_with('0')) && fraction.is_none_or(digits) && exponent.is_none_or(digits)
+}
+
+/// The significant digits of a decimal number and the power of ten of the last of them; none if that power is beyond reckoning.
+fn normal(literal: &str) -> Option<(bool, String, i64)> {
+    let (mantissa, exponent) = literal.split_once(['e', 'E']).unwrap_or((literal, "0"));
+    let negative = mantissa.starts_with('-');
+    let mantissa = mantissa.trim_start_matches('-');
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = format!("{whole}{fraction}");
+    let digits = digits.trim_start_matches('0');
+    let short = digits.trim_end_matches('0');
+    if short.is_empty() {
+        return Some((false, String::new(), 0));
+    }
+    let dropped = i64::try_from(digits.len() - short.len()).ok()?;
+    let power = exponent
+        .parse::<i64>()
+        .ok()?
+        .checked_add(dropped)?
+        .checked_sub(i64::try_from(fraction.len()).ok()?)?;
+    Some((negative, short.to_owned(), power))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    /// Whether the nearest double's shortest spelling is this number, so that it comes back as it went.
+    #[allow(clippy::cast_precision_loss)]
+    fn short(number: i64) -> bool {
+        normal(&number.to_string()) == normal(&format!("{:e}", number as f64))
+    }
+
+    fn inexact(text: &str) -> Vec<String> {
+        parse(text).unwrap().1.into_iter().collect()
+    }
+
+    #[test]
+    fn reads_what_json_is() {
+        let text = r#" {"a": [1, -2.5, 1e3, {"b": null}], "é\u0041\n": true, "c": {}, "d": [], "e": "x\"y", "n": 18446744073709551615} "#;
+        let (value, _) = parse(text).unwrap();
+        assert_eq!(
+            value,
+            json!({"a": [1, -2.5, 1000.0, {"b": null}], "éA\n": true, "c": {}, "d": [], "e": "x\"y", "n": 18_446_744_073_709_551_615.0_f64})
+        );
+    }
+
+    #[test]
+    fn refuses_what_is_none() {
+        for text in [
+            "",
+            "{",
+            "{]",
+            "[1,]",
+            "{\"a\":1,}",
+            "{\"a\" 1}",
+            "01",
+            "+1",
+            "1.",
+            ".5",
+            "1e",
+            "nul",
+            "\"a",
+            "\"\n\"",
+            "{} x",
+            "-",
+            "NaN",
+        ] {
+            assert_eq!(parse(text), Err(Malformed), "{text}");
+        }
+        assert_eq!(parse(&"[".repeat(500)), Err(Malformed));
+        assert!(parse(&format!("{}{}", "[".repeat(120), "]".repeat(120))).is_ok());
+    }
+
+    #[test]
+    fn names_what_a_double_would_round() {
+        assert_eq!(
+            inexact(r#"{"custom_attributes": {"a": 9007199254740993, "b": [0, 1e400]}, "c": 9007199254740993.0}"#),
+            ["c", "custom_attributes.a", "custom_attributes.b.1"]
+        );
+        assert_eq!(
+            inexact("[0.1234567890123456789, 1e-400, -1e999999999999999999999]"),
+            ["0", "1", "2"]
+        );
+    }
+
+    #[test]
+    fn leaves_what_a_double_holds() {
+        assert!(inexact("[0, -0, 0.0e5, 0.1, 1.10, 9007199254740991, 9007199254740992, 1e22, 0.30000000000000004, 12.50E+3, 123456789012345680000, 1152921504606846976]").is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn fractions_keep_every_digit(number in proptest::num::f64::NORMAL) {
+            let (value, inexact) = parse(&format!("{number:?}")).unwrap();
+            prop_assert!(inexact.is_empty());
+            prop_assert_eq!(value.as_f64(), Some(number));
+        }
+
+        #[test]
+        fn integers_are_exact_as_long_as_a_double_is(number in any::<i64>(), shift in 0_u32..64) {
+            let number = number >> shift;
+            let (value, inexact) = parse(&number.to_string()).unwrap();
+            prop_assert_eq!(value.as_i64(), Some(number));
+            // Beyond 2^53 only every second, fourth … integer is a double; those below 2^64 with as many zero bits are.
+            let bits = 64 - number.unsigned_abs().leading_zeros();
+            prop_assert!(!inexact.is_empty() || bits <= 53 || number.trailing_zeros() >= bits - 53 || short(number));
+            prop_assert!(inexact.is_empty() || (bits > 53 && number.trailing_zeros() < bits - 53));
+        }
+
+        /// What is no number out of reach is read as `serde_json` reads it, or refused where it refuses.
+        #[test]
+        fn agrees_with_serde_json(text in r#"([\[\]{},:"0-9eE.+ \\é-]|true|null|"a":|\[\]|1){0,12}"#) {
+            match (parse(&text), serde_json::from_str::<Json>(&text)) {
+                (Ok((_, inexact)), _) if !inexact.is_empty() => {}
+                (Ok(_), Ok(_)) | (Err(Malformed), Err(_)) => {}
+                (ours, theirs) => prop_assert!(false, "{ours:?} {theirs:?}"),
+            }
+        }
+
+        #[test]
+        fn texts_come_through(text in any::<String>()) {
+            let (value, _) = parse(&serde_json::to_string(&text).unwrap()).unwrap();
+            prop_assert_eq!(value, Json::String(text));
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Contacts and their sessions.
+
+use serde_json::{Value as Json, json};
+
+use super::inbox;
+use crate::{
+    gateway::{attributes::object, clock::unix},
+    pb,
+};
+
+/// A contact without its sessions.
+pub fn contact(contact: &pb::Contact) -> Json {
+    let mut json = json!({
+        "additional_attributes": object(contact.additional_attributes.as_ref()),
+        // No door that knows a contact's presence is open.
+        "availability_status": "offline",
+        "email": contact.email,
+        "id": contact.id,
+        "name": contact.name,
+        "phone_number": contact.phone_number,
+        "blocked": contact.blocked,
+        "identifier": contact.identifier,
+        "thumbnail": contact.avatar_url,
+        "custom_attributes": object(contact.custom_attributes.as_ref()),
+        "created_at": unix(contact.created_at.as_ref()),
+    });
+    if let Some(at) = &contact.last_activity_at {
+        json["last_activity_at"] = json!(at.seconds);
+    }
+    json
+}
+
+/// A contact with its sessions.
+pub fn with_sessions(contact: &pb::Contact) -> Json {
+    let mut json = self::contact(contact);
+    json["contact_inboxes"] = contact.contact_inboxes.iter().map(session).collect();
+    json
+}
+
+/// A session as a contact lists it.
+fn session(session: &pb::ContactInbox) -> Json {
+    json!({ "source_id": session.source_id, "inbox": session.inbox.as_ref().map(inbox::of_session) })
+}
+
+/// A session by itself.
+pub fn lone_session(session: &pb::ContactInbox) -> Json {
+    json!({ "source_id": session.source_id, "inbox": session.inbox.as_ref().map(inbox::slim) })
+}
+
+/// A contact in event form, as a message's sender.
+pub fn contact_event(contact: &pb::Contact) -> Json {
+    json!({
+        "additional_attributes": object(contact.additional_attributes.as_ref()),
+        "custom_attributes": object(contact.custom_attributes.as_ref()),
+        "email": contact.email,
+        "id": contact.id,
+        "identifier": contact.identifier,
+        "name": contact.name,
+        "phone_number": contact.phone_number,
+        "thumbnail": contact.avatar_url,
+        "blocked": contact.blocked,
+        "type": "contact",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::json::agent::keys;
+
+    #[test]
+    fn what_is_absent_is_omitted_null_or_empty() {
+        let json = with_sessions(&pb::Contact {
+            id: 41,
+            created_at: Some(prost_types::Timestamp {
+                seconds: 1_930_000_000,
+                nanos: 5,
+            }),
+            contact_inboxes: vec![pb::ContactInbox {
+                source_id: "s".to_owned(),
+                inbox: Some(pb::InboxSummary {
+                    id: 9,
+                    channel_id: 5,
+                    name: "Store API".to_owned(),
+                    enable_auto_assignment: true,
+                    ..Default::default()
+                }),
+                ..Default::default()
+            }],
+            ..Default::default()
+        });
+        assert_eq!(
+            json,
+            json!({
+                "additional_attributes": {}, "availability_status": "offline", "email": null, "id": 41, "name": "", "phone_number": null,
+                "blocked": false, "identifier": null, "thumbnail": "", "custom_attributes": {}, "created_at": 1_930_000_000,
+                "contact_inboxes": [{"source_id": "s", "inbox": {
+                    "id": 9, "avatar_url": "", "channel_id": 5, "name": "Store API", "channel_type": "Channel::Api", "provider": null,
+                    "website_url": null, "widget_color": null, "website_token": null, "enable_auto_assignment": true,
+                    "web_widget_script": null, "welcome_title": null, "welcome_tagline": null, "greeting_enabled": false,
+                    "greeting_message": null,
+                }}],
+            })
+        );
+    }
+
+    #[test]
+    fn activity_is_told_once_there_was_some() {
+        let active = pb::Contact {
+            last_activity_at: Some(prost_types::Timestamp {
+                seconds: 1_931_000_000,
+                nanos: 0,
+            }),
+            ..Default::default()
+        };
+        assert_eq!(contact(&active)["last_activity_at"], 1_931_000_000);
+        assert!(!keys(&contact(&active)).contains(&"contact_inboxes"));
+        assert_eq!(contact_event(&active)["type"], "contact");
+    }
+}

@@ -1,0 +1,34 @@
+//! The JSON API's words: a file per noun, each exactly with the keys of the contract.
+
+pub mod agent;
+pub mod contact;
+pub mod conversation;
+pub mod inbox;
+pub mod message;
+
+use axum::{
+    body::Body,
+    http::{HeaderValue, StatusCode, header::CONTENT_TYPE},
+    response::Response,
+};
+use serde_json::Value as Json;
+
+/// A JSON answer.
+pub fn respond(status: StatusCode, body: &Json) -> Response {
+    let mut response = Response::new(Body::from(body.to_string()));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+    response
+}
+
+/// 200 with a body.
+pub fn ok(body: &Json) -> Response {
+    respond(StatusCode::OK, body)
+}
+
+/// 200 with a body of no bytes.
+pub fn empty() -> Response {
+    Response::new(Body::empty())
+}

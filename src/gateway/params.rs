@@ -1,0 +1,211 @@
+//! What a request says, wherever it says it: path, body and query make one namespace.
+//!
+//! Files are named but not kept: there is no place for them yet.
+
+use std::collections::BTreeSet;
+
+use axum::{
+    extract::{FromRequest, FromRequestParts as _, Multipart, RawPathParams, Request},
+    http::{StatusCode, header::CONTENT_TYPE, request::Parts},
+    response::IntoResponse as _,
+};
+use bytes::Bytes;
+use serde_json::{Map, Value as Json};
+
+use super::{error::Failure, exact, fields::Fields, nested};
+
+/// The parameters of one request; on a clash the path wins, then the body, then the query.
+#[derive(Debug, Default)]
+pub struct Params {
+    pub(super) map: Map<String, Json>,
+    /// Where numbers stand that a double cannot hold.
+    pub(super) inexact: BTreeSet<String>,
+    /// Names of the fields that carried files.
+    pub(super) files: BTreeSet<String>,
+}
+
+impl Params {
+    /// A reader of the parameters that gathers what is wrong with them.
+    pub fn fields(&self) -> Fields<'_> {
+        Fields::new(self)
+    }
+
+    fn form(&mut self, encoded: &[u8]) -> Result<(), Failure> {
+        for (name, value) in form_urlencoded::parse(encoded) {
+            self.put(&name, value.into_owned())?;
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, name: &str, value: String) -> Result<(), Failure> {
+        nested::put(&mut self.map, name, Json::String(value)).map_err(|_| Failure::fault(StatusCode::BAD_REQUEST))
+    }
+
+    fn json(&mut self, body: &Bytes) -> Result<(), Failure> {
+        if body.iter().all(u8::is_ascii_whitespace) {
+            return Ok(());
+        }
+        let malformed = || Failure::fault(StatusCode::BAD_REQUEST);
+        let text = std::str::from_utf8(body).map_err(|_| malformed())?;
+        let (value, inexact) = exact::parse(text).map_err(|_| malformed())?;
+        // A body that is no object has no names, so nothing of it is a parameter.
+        if let Json::Object(map) = value {
+            self.map = map;
+            self.inexact = inexact;
+        }
+        Ok(())
+    }
+
+    async fn multipart(&mut self, request: Request) -> Result<(), Failure> {
+        let mut parts = Multipart::from_request(request, &())
+            .await
+            .map_err(|rejection| Failure::fault(rejection.into_response().status()))?;
+        while let Some(mut part) = parts.next_field().await.map_err(|error| Failure::fault(error.status()))? {
+            let name = part.name().unwrap_or_default().to_owned();
+            // A file field left empty carries an empty name.
+            if part.file_name().is_some_and(|file| !file.is_empty()) {
+                while part.chunk().await.map_err(|error| Failure::fault(error.status()))?.is_some() {}
+                let field = name.split('[').next().unwrap_or_default();
+                self.files.insert(field.to_owned());
+            } else {
+                let value = part.text().await.map_err(|error| Failure::fault(error.status()))?;
+                self.put(&name, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Fills in what the body left open.
+    fn beneath(&mut self, lower: Params) {
+        for (name, value) in lower.map {
+            self.map.entry(name).or_insert(value);
+        }
+    }
+
+    fn above(&mut self, name: &str, value: &str) {
+        self.map.insert(name.to_owned(), Json::String(value.to_owned()));
+        let inside = format!("{name}.");
+        self.inexact.retain(|path| path != name && !path.starts_with(&inside));
+    }
+}
+
+fn content_type(parts: &Parts) -> String {
+    let whole = parts
+        .headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    whole.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+impl<S: Send + Sync> FromRequest<S> for Params {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        let (mut parts, body) = request.into_parts();
+        let path = RawPathParams::from_request_parts(&mut parts, state)
+            .await
+            .map_err(|_| Failure::unknown_route())?;
+        let mut query = Params::default();
+        query.form(parts.uri.query().unwrap_or_default().as_bytes())?;
+        let kind = content_type(&parts);
+        let request = Request::from_parts(parts, body);
+
+        let mut params = Params::default();
+        if kind == "multipart/form-data" {
+            params.multipart(request).await?;
+        } else {
+            let body = Bytes::from_request(request, state)
+                .await
+                .map_err(|rejection| Failure::fault(rejection.into_response().status()))?;
+            match kind.as_str() {
+                "application/x-www-form-urlencoded" => params.form(&body)?,
+                // Without a type a body is taken for what this API speaks by default.
+                "" => params.json(&body)?,
+                kind if kind == "application/json" || kind.ends_with("+json") => params.json(&body)?,
+                _ => {}
+            }
+        }
+        params.beneath(query);
+        for (name, value) in &path {
+            params.above(name, value.strip_suffix(".json").unwrap_or(value));
+        }
+        Ok(params)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{Router, body::Body, http, routing::any};
+    use serde_json::json;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    async fn sent(uri: &str, content_type: &str, body: &str) -> (StatusCode, Json) {
+        let show = |params: Params| async move { json!({"map": params.map, "inexact": params.inexact, "files": params.files}).to_string() };
+        let app = Router::new()
+            .route("/contacts/{contact_id}", any(show))
+            .layer(axum::extract::DefaultBodyLimit::max(2000));
+        let request = http::Request::post(uri)
+            .header(CONTENT_TYPE, content_type)
+            .body(Body::from(body.to_owned()))
+            .unwrap();
+        let response = app.oneshot(request).await.unwrap();
+        let status = response.status();
+        let bytes = axum::body::to_bytes(response.into_body(), 100_000).await.unwrap();
+        (status, serde_json::from_slice(&bytes).unwrap())
+    }
+
+    #[tokio::test]
+    async fn path_then_body_then_query() {
+        let (_, seen) = sent(
+            "/contacts/7.json?contact_id=1&name=q&only=q&labels[]=a",
+            "application/json",
+            r#"{"contact_id": 2, "name": "b", "n": 1e400}"#,
+        )
+        .await;
+        assert_eq!(seen["map"]["contact_id"], "7");
+        assert_eq!(seen["map"]["name"], "b");
+        assert_eq!(seen["map"]["only"], "q");
+        assert_eq!(seen["map"]["labels"], json!(["a"]));
+        assert_eq!(seen["inexact"], json!(["n"]));
+    }
+
+    #[tokio::test]
+    async fn forms() {
+        let (_, seen) = sent(
+            "/contacts/7",
+            "application/x-www-form-urlencoded; charset=UTF-8",
+            "name=A+B&custom_attributes[plan]=gold",
+        )
+        .await;
+        assert_eq!(
+            seen["map"],
+            json!({"contact_id": "7", "name": "A B", "custom_attributes": {"plan": "gold"}})
+        );
+    }
+
+    #[tokio::test]
+    async fn multipart_names_its_files() {
+        let body = "--x\r\nContent-Disposition: form-data; name=\"content\"\r\n\r\nhi\r\n--x\r\nContent-Disposition: form-data; \
+                    name=\"attachments[]\"; filename=\"a.png\"\r\nContent-Type: image/png\r\n\r\nPNG\r\n--x--\r\n";
+        let (status, seen) = sent("/contacts/7", "multipart/form-data; boundary=x", body).await;
+        assert_eq!(status, 200);
+        assert_eq!(seen["map"]["content"], "hi");
+        assert_eq!(seen["files"], json!(["attachments"]));
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read() {
+        let bad = (StatusCode::BAD_REQUEST, json!({"status": 400, "error": "Bad Request"}));
+        assert_eq!(sent("/contacts/7", "application/json", "{").await, bad);
+        assert_eq!(sent("/contacts/7", "application/json", "").await.0, 200);
+        assert_eq!(sent("/contacts/7?a=1&a[b]=2", "", "").await, bad);
+        let long = format!("{{\"a\": \"{}\"}}", "x".repeat(3000));
+        assert_eq!(
+            sent("/contacts/7", "application/json", &long).await,
+            (StatusCode::PAYLOAD_TOO_LARGE, json!({"status": 413, "error": "Payload Too Large"}))
+        );
+    }
+}

@@ -1,0 +1,213 @@
+//! What is wrong with a field, in the sentences that clients of the JSON API know.
+
+use tonic_types::FieldViolation;
+
+/// One thing that is wrong with a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Complaint {
+    /// The attribute, as the JSON API names it.
+    pub attribute: String,
+    /// The sentence, the humanised attribute included.
+    pub sentence: String,
+    /// Whether the sentence stands alone, without `Validation failed: ` before it.
+    pub alone: bool,
+}
+
+impl Complaint {
+    /// `text` says what is wrong with the attribute.
+    pub fn new(attribute: &str, text: &str) -> Self {
+        Self {
+            attribute: attribute.to_owned(),
+            sentence: format!("{} {text}", humanised(attribute)),
+            alone: false,
+        }
+    }
+
+    /// A number that would have to be rounded, at a dotted path.
+    pub fn inexact(path: &str) -> Self {
+        const TEXT: &str = "is a number that cannot be kept exactly";
+        match path.split_once('.') {
+            Some((attribute, inside)) => Self::new(attribute, &format!("{inside} {TEXT}")),
+            None => Self::new(path, TEXT),
+        }
+    }
+
+    /// A name that is none of those known.
+    pub fn no_such_name(attribute: &str, name: &str) -> Self {
+        Self {
+            attribute: attribute.to_owned(),
+            sentence: format!("'{name}' is not a valid {attribute}"),
+            alone: true,
+        }
+    }
+
+    /// Something wrong with the request as a whole.
+    pub fn whole(sentence: &str) -> Self {
+        Self {
+            attribute: "base".to_owned(),
+            sentence: sentence.to_owned(),
+            alone: false,
+        }
+    }
+
+    /// What the service found; `limit` is the number that goes with the rule.
+    pub fn of(violation: &FieldViolation, limit: Option<&str>) -> Self {
+        let field = own_name(&violation.field);
+        let (attribute, inside) = field.split_once('.').unwrap_or((field, ""));
+        let attribute = attribute.split('[').next().unwrap_or(attribute);
+        if inside.ends_with("agent_reply_time_window") {
+            let key = "agent_reply_time_window";
+            return Self::new(key, &format!("{key} must be greater than 0"));
+        }
+        match attribute {
+            "channel" | "api_channel" => Self::new("channel", "must exist"),
+            "custom_attributes" | "additional_attributes" if !inside.is_empty() => Self::new(attribute, &entry(violation, inside, limit)),
+            _ => Self::new(attribute, &text(violation, attribute, limit)),
+        }
+    }
+}
+
+/// The name of a field without the messages it lies in.
+fn own_name(field: &str) -> &str {
+    let mut name = field;
+    for outer in ["contact", "conversation", "inbox", "message", "api_channel"] {
+        if let Some(inner) = name.strip_prefix(outer).and_then(|rest| rest.strip_prefix('.')) {
+            name = inner;
+        }
+    }
+    name
+}
+
+/// What is wrong with one entry of an attributes object.
+fn entry(violation: &FieldViolation, key: &str, limit: Option<&str>) -> String {
+    match violation.reason.as_str() {
+        "TOO_LONG" => format!("{key} length should be < {}", limit.unwrap_or("1500")),
+        "OUT_OF_RANGE" => format!("{key} value should be < {}", limit.unwrap_or("9999999999")),
+        "NOT_EXACT" => format!("{key} is a number that cannot be kept exactly"),
+        _ => format!("{key} {}", violation.description),
+    }
+}
+
+fn text(violation: &FieldViolation, attribute: &str, limit: Option<&str>) -> String {
+    match (violation.reason.as_str(), attribute, limit) {
+        ("TAKEN", ..) => "has already been taken".to_owned(),
+        // The texts about items are the service's own: they name the keys.
+        (_, "content_attributes", _) => violation.description.clone(),
+        ("REQUIRED", ..) => "can't be blank".to_owned(),
+        ("TOO_LONG", _, Some(limit)) => format!("is too long (maximum is {limit} characters)"),
+        ("INVALID", "email", _) => "Invalid email".to_owned(),
+        ("INVALID", "phone_number", _) => "should be in e164 format".to_owned(),
+        (_, "timezone", _) => "is not included in the list".to_owned(),
+        ("UNKNOWN", ..) => "must exist".to_owned(),
+        _ => violation.description.clone(),
+    }
+}
+
+/// An attribute's name for people: `phone_number` is `Phone number`, `source_id` is `Source`.
+pub fn humanised(attribute: &str) -> String {
+    let words = attribute
+        .strip_suffix("_id")
+        .filter(|words| !words.is_empty())
+        .unwrap_or(attribute)
+        .replace('_', " ");
+    let mut letters = words.chars();
+    letters
+        .next()
+        .map(|first| first.to_uppercase().chain(letters).collect())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(field: &str, rule: &str, limit: Option<&str>) -> (String, String) {
+        let mut violation = FieldViolation::new(field, "must be better");
+        violation.reason = rule.to_owned();
+        let complaint = Complaint::of(&violation, limit);
+        (complaint.attribute, complaint.sentence)
+    }
+
+    #[test]
+    fn sentences_of_the_contract() {
+        for (field, rule, limit, attribute, sentence) in [
+            ("email", "TAKEN", None, "email", "Email has already been taken"),
+            ("contact.email", "INVALID", None, "email", "Email Invalid email"),
+            (
+                "phone_number",
+                "INVALID",
+                None,
+                "phone_number",
+                "Phone number should be in e164 format",
+            ),
+            (
+                "contact.name",
+                "TOO_LONG",
+                Some("255"),
+                "name",
+                "Name is too long (maximum is 255 characters)",
+            ),
+            ("inbox.name", "REQUIRED", None, "name", "Name can't be blank"),
+            (
+                "inbox.timezone",
+                "INVALID",
+                None,
+                "timezone",
+                "Timezone is not included in the list",
+            ),
+            ("inbox.channel", "REQUIRED", None, "channel", "Channel must exist"),
+            ("inbox.api_channel", "REQUIRED", None, "channel", "Channel must exist"),
+            (
+                "inbox.api_channel.webhook_url",
+                "TOO_LONG",
+                Some("2048"),
+                "webhook_url",
+                "Webhook url is too long (maximum is 2048 characters)",
+            ),
+            (
+                "inbox.api_channel.additional_attributes.agent_reply_time_window",
+                "OUT_OF_RANGE",
+                Some("1"),
+                "agent_reply_time_window",
+                "Agent reply time window agent_reply_time_window must be greater than 0",
+            ),
+            (
+                "custom_attributes.plan",
+                "TOO_LONG",
+                Some("1500"),
+                "custom_attributes",
+                "Custom attributes plan length should be < 1500",
+            ),
+            (
+                "additional_attributes.n",
+                "OUT_OF_RANGE",
+                Some("9999999999"),
+                "additional_attributes",
+                "Additional attributes n value should be < 9999999999",
+            ),
+            (
+                "message.content",
+                "TOO_LONG",
+                Some("150000"),
+                "content",
+                "Content is too long (maximum is 150000 characters)",
+            ),
+            (
+                "message.content_attributes.items",
+                "REQUIRED",
+                None,
+                "content_attributes",
+                "Content attributes must be better",
+            ),
+            ("assignee_id", "UNKNOWN", None, "assignee_id", "Assignee must exist"),
+            ("page_size", "OUT_OF_RANGE", Some("1000"), "page_size", "Page size must be better"),
+        ] {
+            assert_eq!(said(field, rule, limit), (attribute.to_owned(), sentence.to_owned()), "{field}");
+        }
+        assert_eq!(Complaint::no_such_name("status", "foo").sentence, "'foo' is not a valid status");
+        assert_eq!(
+            Complaint::inexact("custom_attributes.a.0").sentence,
+            "Custom attributes a.0 is a number that cannot be kept exactly"
+        );
+    }
+}

@@ -1,0 +1,83 @@
+//! Ids and positions as types, so that two of them cannot be swapped. They are columns too.
+
+use sea_orm::DeriveValueType;
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, DeriveValueType)]
+        pub struct $name(pub i64);
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl From<$name> for i64 {
+            fn from(id: $name) -> i64 {
+                id.0
+            }
+        }
+    )+};
+}
+
+ids! {
+    /// An account, the tenant.
+    AccountId,
+    /// A user, across accounts.
+    UserId,
+    /// A token, across accounts.
+    TokenId,
+    /// An inbox.
+    InboxId,
+    /// The channel of an inbox.
+    ChannelId,
+    /// A contact.
+    ContactId,
+    /// A contact's session in an inbox.
+    ContactInboxId,
+    /// An account's number of a conversation: 1, 2, 3 … per account.
+    ConversationId,
+    /// A message: 1, 2, 3 … per account, in the order of commits.
+    MessageId,
+    /// An event's place in its account's log: 1, 2, 3 … per account, in the order of commits; 0 is before the first.
+    Seq,
+    /// The identity of a log's history.
+    Epoch,
+}
+
+impl Seq {
+    /// The place after this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+
+    /// As the wire spells it.
+    pub fn to_wire(self) -> u64 {
+        self.0.cast_unsigned()
+    }
+}
+
+impl Epoch {
+    /// An epoch that no other log has had, as far as chance can tell.
+    pub fn random() -> Self {
+        Self(i64::from(rand::random::<u32>()))
+    }
+}
+
+/// Eight hexadecimal digits, as people and the wire see it.
+impl std::fmt::LowerHex for Epoch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:08x}", self.0)
+    }
+}
+
+/// 24 characters of the base-58 alphabet, about 140 random bits: the form of every credential and public identifier.
+pub fn secret() -> String {
+    use rand::Rng as _;
+    const ALPHABET: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
+    let mut rng = rand::rng();
+    (0..24).map(|_| char::from(ALPHABET[rng.random_range(0..ALPHABET.len())])).collect()
+}

@@ -1,0 +1,117 @@
+//! Accounts, users, memberships and tokens on the wire.
+
+use crate::{
+    db::{
+        entity::{account, kind, membership, token, user},
+        joined,
+    },
+    pb::{
+        self,
+        value::{maybe_timestamp, structure, timestamp},
+    },
+};
+
+impl From<&account::Model> for pb::Account {
+    fn from(row: &account::Model) -> Self {
+        Self {
+            id: row.id.0,
+            name: row.name.clone(),
+            locale: row.locale.clone(),
+            status: pb::AccountStatus::from(row.status).into(),
+            created_at: Some(timestamp(row.created_at)),
+            updated_at: Some(timestamp(row.updated_at)),
+        }
+    }
+}
+
+impl From<&account::Model> for pb::AccountSummary {
+    fn from(row: &account::Model) -> Self {
+        Self {
+            id: row.id.0,
+            name: row.name.clone(),
+        }
+    }
+}
+
+impl From<&user::Model> for pb::User {
+    fn from(row: &user::Model) -> Self {
+        Self {
+            id: row.id.0,
+            name: row.name.clone(),
+            display_name: row.display_name.clone(),
+            email: row.email.clone(),
+            avatar_url: row.avatar_url.clone(),
+            custom_attributes: structure(&row.custom_attributes),
+            ui_settings: structure(&row.ui_settings),
+            message_signature: row.message_signature.clone(),
+            created_at: Some(timestamp(row.created_at)),
+            updated_at: Some(timestamp(row.updated_at)),
+        }
+    }
+}
+
+impl From<&membership::Model> for pb::Membership {
+    fn from(row: &membership::Model) -> Self {
+        Self {
+            account_id: row.account_id.0,
+            user_id: row.user_id.0,
+            role: pb::Role::from(row.role).into(),
+            availability: pb::Availability::from(row.availability).into(),
+            auto_offline: row.auto_offline,
+            active_at: maybe_timestamp(row.active_at),
+            inviter_id: row.inviter_id.map(i64::from),
+            account: None,
+        }
+    }
+}
+
+/// The name shown to contacts: Chatwoot's `available_name`.
+pub(super) fn available_name(user: &user::Model) -> String {
+    match &user.display_name {
+        Some(name) if !name.trim().is_empty() => name.clone(),
+        _ => user.name.clone(),
+    }
+}
+
+impl From<&joined::Agent> for pb::Agent {
+    fn from(agent: &joined::Agent) -> Self {
+        let (user, membership) = (&agent.user, &agent.membership);
+        // Nobody is connected by WebSocket yet, so those who go offline with their connection are offline.
+        let seen = if membership.auto_offline {
+            kind::Availability::Offline
+        } else {
+            membership.availability
+        };
+        Self {
+            id: user.id.0,
+            account_id: membership.account_id.0,
+            name: user.name.clone(),
+            available_name: available_name(user),
+            email: user.email.clone(),
+            avatar_url: user.avatar_url.clone(),
+            role: pb::Role::from(membership.role).into(),
+            availability: pb::Availability::from(membership.availability).into(),
+            availability_status: pb::Availability::from(seen).into(),
+            auto_offline: membership.auto_offline,
+            custom_attributes: structure(&user.custom_attributes),
+        }
+    }
+}
+
+impl From<&token::Model> for pb::Token {
+    fn from(row: &token::Model) -> Self {
+        let inboxes = row.inbox_ids.as_array().map(Vec::as_slice).unwrap_or_default();
+        Self {
+            id: row.id.0,
+            kind: pb::TokenKind::from(row.kind).into(),
+            name: row.name.clone(),
+            user_id: row.user_id.map(i64::from),
+            account_id: row.account_id.map(i64::from),
+            read_only: row.read_only,
+            inbox_ids: inboxes.iter().filter_map(serde_json::Value::as_i64).collect(),
+            expires_at: maybe_timestamp(row.expires_at),
+            revoked_at: maybe_timestamp(row.revoked_at),
+            created_at: Some(timestamp(row.created_at)),
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Conversations on the wire.
+
+use std::time::Duration;
+
+use crate::{
+    db::joined,
+    pb::{
+        self,
+        row::message,
+        value::{maybe_timestamp, structure, timestamp},
+    },
+    time::Micros,
+};
+
+/// As events carry it: without the newest messages, but for the last public one.
+impl From<&joined::Conversation> for pb::Conversation {
+    fn from(conversation: &joined::Conversation) -> Self {
+        let row = &conversation.row;
+        Self {
+            id: row.id.0,
+            account_id: row.account_id.0,
+            inbox_id: row.inbox_id.0,
+            uuid: row.uuid.to_string(),
+            status: pb::ConversationStatus::from(row.status).into(),
+            priority: row.priority.map_or(0, |priority| pb::ConversationPriority::from(priority).into()),
+            snoozed_until: maybe_timestamp(row.snoozed_until),
+            contact: Some(conversation.contact.as_ref().into()),
+            contact_inbox: Some(conversation.session.as_ref().into()),
+            assignee: conversation.assignee.as_deref().map(pb::Agent::from),
+            labels: conversation.labels.to_vec(),
+            additional_attributes: structure(&row.additional_attributes),
+            custom_attributes: structure(&row.custom_attributes),
+            can_reply: can_reply(conversation, Micros::now()),
+            unread_count: u32::try_from(row.unread_count).unwrap_or_default(),
+            agent_last_seen_at: maybe_timestamp(row.agent_last_seen_at),
+            assignee_last_seen_at: maybe_timestamp(row.assignee_last_seen_at),
+            contact_last_seen_at: maybe_timestamp(row.contact_last_seen_at),
+            first_reply_created_at: maybe_timestamp(row.first_reply_created_at),
+            waiting_since: maybe_timestamp(row.waiting_since),
+            last_activity_at: Some(timestamp(row.last_activity_at)),
+            created_at: Some(timestamp(row.created_at)),
+            updated_at: Some(timestamp(row.updated_at)),
+            message_count: row.message_count.cast_unsigned(),
+            last_message: None,
+            last_non_activity_message: None,
+            last_public_message: conversation.last_public.as_deref().map(message::lean),
+            version: row.version.to_wire(),
+        }
+    }
+}
+
+/// As replies and lists carry it.
+impl From<&joined::ConversationSummary> for pb::Conversation {
+    fn from(summary: &joined::ConversationSummary) -> Self {
+        let inbox = summary.conversation.inbox.as_ref().into();
+        let mut conversation = Self::from(&summary.conversation);
+        if let Some(session) = &mut conversation.contact_inbox {
+            session.inbox = Some(inbox);
+        }
+        Self {
+            last_message: summary.last.as_ref().map(pb::Message::from),
+            last_non_activity_message: summary.last_non_activity.as_ref().map(pb::Message::from),
+            ..conversation
+        }
+    }
+}
+
+/// Chatwoot's rule for API channels: within `agent_reply_time_window` hours of the last incoming message, if one is set.
+fn can_reply(conversation: &joined::Conversation, now: Micros) -> bool {
+    let window = conversation.inbox.channel.additional_attributes.get("agent_reply_time_window");
+    let hours = window.and_then(|hours| hours.as_u64().or_else(|| hours.as_str()?.trim().parse().ok()));
+    match (hours, conversation.row.last_incoming_at) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(hours), Some(at)) => at > now.minus(Duration::from_secs(hours.saturating_mul(3600))),
+    }
+}

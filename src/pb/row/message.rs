@@ -1,0 +1,91 @@
+//! Messages and what is attached to them on the wire.
+
+use crate::{
+    db::{entity::attachment, joined},
+    pb::{
+        self,
+        row::account::available_name,
+        value::{structure, timestamp},
+    },
+};
+
+/// As events carry it: the sender without the contact, which stands in the conversation.
+pub fn lean(message: &joined::Message) -> pb::Message {
+    let row = &message.row;
+    pb::Message {
+        id: row.id.0,
+        account_id: row.account_id.0,
+        inbox_id: row.inbox_id.0,
+        conversation_id: row.conversation_id.0,
+        number: row.number.cast_unsigned(),
+        r#type: pb::MessageType::from(row.message_type).into(),
+        content: row.content.clone(),
+        content_type: pb::ContentType::from(row.content_type).into(),
+        content_attributes: structure(&row.content_attributes),
+        status: pb::MessageStatus::from(row.status).into(),
+        private: row.private,
+        source_id: row.source_id.clone(),
+        echo_id: message.echo_id.clone(),
+        sender: message.sender.as_ref().map(pb::Sender::from),
+        attachments: message.attachments.iter().map(pb::Attachment::from).collect(),
+        additional_attributes: structure(&row.additional_attributes),
+        created_at: Some(timestamp(row.created_at)),
+        updated_at: Some(timestamp(row.updated_at)),
+        version: row.version.to_wire(),
+    }
+}
+
+/// Without the contact's record.
+impl From<&joined::Sender> for pb::Sender {
+    fn from(sender: &joined::Sender) -> Self {
+        match sender {
+            joined::Sender::Contact(contact) => Self {
+                r#type: pb::SenderType::Contact.into(),
+                id: contact.row.id.0,
+                name: contact.row.name.clone(),
+                avatar_url: contact.row.avatar_url.clone(),
+                ..Self::default()
+            },
+            joined::Sender::User(user) => Self {
+                r#type: pb::SenderType::User.into(),
+                id: user.id.0,
+                name: user.name.clone(),
+                available_name: Some(available_name(user)),
+                email: Some(user.email.clone()),
+                avatar_url: user.avatar_url.clone(),
+                contact: None,
+            },
+        }
+    }
+}
+
+/// As replies carry it: the sender with its contact.
+impl From<&joined::Message> for pb::Message {
+    fn from(message: &joined::Message) -> Self {
+        let mut lean = lean(message);
+        if let (Some(sender), Some(joined::Sender::Contact(contact))) = (&mut lean.sender, &message.sender) {
+            sender.contact = Some(contact.as_ref().into());
+        }
+        lean
+    }
+}
+
+impl From<&attachment::Model> for pb::Attachment {
+    fn from(row: &attachment::Model) -> Self {
+        Self {
+            id: row.id,
+            message_id: row.message_id.0,
+            r#type: pb::AttachmentType::from(row.file_type).into(),
+            extension: row.extension.clone(),
+            data_url: row.data_url.clone(),
+            thumb_url: row.thumb_url.clone(),
+            file_size: row.file_size,
+            width: row.width,
+            height: row.height,
+            latitude: row.latitude,
+            longitude: row.longitude,
+            fallback_title: row.fallback_title.clone(),
+            meta: structure(&row.meta),
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Attributes and times on the wire: JSON objects as `Struct`, microseconds as `Timestamp`.
+
+use std::collections::BTreeMap;
+
+use prost_types::{ListValue, Struct, Timestamp, Value, value::Kind};
+use serde_json::{Map, Number, Value as Json};
+
+use crate::time::Micros;
+
+/// The largest integer below which a double holds every one: 2^53.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// A point in time.
+pub fn timestamp(at: Micros) -> Timestamp {
+    Timestamp {
+        seconds: at.seconds(),
+        // In range: the remainder of a division by a million, times a thousand.
+        nanos: i32::try_from(at.0.rem_euclid(1_000_000) * 1000).unwrap_or_default(),
+    }
+}
+
+/// A point in time, where there may be none.
+pub fn maybe_timestamp(at: Option<Micros>) -> Option<Timestamp> {
+    at.map(timestamp)
+}
+
+/// A point in time, or none if it lies outside of what microseconds in 64 bits hold.
+pub fn micros(at: &Timestamp) -> Option<Micros> {
+    if !(0..1_000_000_000).contains(&at.nanos) {
+        return None;
+    }
+    at.seconds
+        .checked_mul(1_000_000)?
+        .checked_add(i64::from(at.nanos) / 1000)
+        .map(Micros)
+}
+
+/// An object of the database as a `Struct`; an empty one is absent.
+pub fn structure(json: &Json) -> Option<Struct> {
+    match json {
+        Json::Object(map) if !map.is_empty() => Some(Struct { fields: fields(map) }),
+        _ => None,
+    }
+}
+
+fn fields(map: &Map<String, Json>) -> BTreeMap<String, Value> {
+    map.iter().map(|(key, value)| (key.clone(), value_of(value))).collect()
+}
+
+/// A value of the database on the wire.
+pub fn value_of(json: &Json) -> Value {
+    let kind = match json {
+        Json::Null => Kind::NullValue(0),
+        Json::Bool(bool) => Kind::BoolValue(*bool),
+        Json::Number(number) => Kind::NumberValue(number.as_f64().unwrap_or_default()),
+        Json::String(text) => Kind::StringValue(text.clone()),
+        Json::Array(items) => Kind::ListValue(ListValue {
+            values: items.iter().map(value_of).collect(),
+        }),
+        Json::Object(map) => Kind::StructValue(Struct { fields: fields(map) }),
+    };
+    Value { kind: Some(kind) }
+}
+
+/// An object of the wire for the database: integral numbers become integers again.
+///
+/// # Errors
+/// The path of the first number that JSON cannot hold (infinite, or not a number).
+pub fn object(structure: &Struct) -> Result<Map<String, Json>, String> {
+    structure
+        .fields
+        .iter()
+        .map(|(key, value)| match json_of(value) {
+            Ok(json) => Ok((key.clone(), json)),
+            Err(path) if path.is_empty() => Err(key.clone()),
+            Err(path) => Err(format!("{key}.{path}")),
+        })
+        .collect()
+}
+
+fn json_of(value: &Value) -> Result<Json, String> {
+    Ok(match &value.kind {
+        None | Some(Kind::NullValue(_)) => Json::Null,
+        Some(Kind::BoolValue(bool)) => Json::Bool(*bool),
+        Some(Kind::NumberValue(number)) => Json::Number(number_of(*number).ok_or_else(String::new)?),
+        Some(Kind::StringValue(text)) => Json::String(text.clone()),
+        Some(Kind::ListValue(list)) => Json::Array(list.values.iter().map(json_of).collect::<Result<_, _>>()?),
+        Some(Kind::StructValue(structure)) => Json::Object(object(structure)?),
+    })
+}
+
+/// Whole numbers that a double holds exactly are integers.
+#[allow(clippy::cast_possible_truncation)] // below 2^53, and without a fraction
+fn number_of(number: f64) -> Option<Number> {
+    if number.fract() == 0.0 && number.abs() < EXACT {
+        Some(Number::from(number as i64))
+    } else {
+        Number::from_f64(number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn whole_numbers_come_back_as_integers() {
+        let json = json!({"n": 3, "x": 0.5, "big": 9_007_199_254_740_991_i64, "list": [1, {"deep": -2}], "none": null});
+        let back = object(&structure(&json).unwrap()).unwrap();
+        assert_eq!(Json::Object(back), json);
+    }
+
+    #[test]
+    fn what_json_cannot_hold_is_named() {
+        let inner = Struct {
+            fields: [(
+                "b".to_owned(),
+                Value {
+                    kind: Some(Kind::NumberValue(f64::NAN)),
+                },
+            )]
+            .into(),
+        };
+        let outer = Struct {
+            fields: [(
+                "a".to_owned(),
+                Value {
+                    kind: Some(Kind::StructValue(inner)),
+                },
+            )]
+            .into(),
+        };
+        assert_eq!(object(&outer), Err("a.b".to_owned()));
+    }
+
+    proptest! {
+        #[test]
+        fn times_keep_their_microseconds(at in -62_135_596_800_000_000_i64..253_402_300_799_999_999) {
+            prop_assert_eq!(micros(&timestamp(Micros(at))), Some(Micros(at)));
+        }
+    }
+}

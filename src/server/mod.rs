@@ -1,0 +1,191 @@
+//! The server: what is built, and drained, in which order. No rules, no SQL.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use prometheus::Registry;
+use tokio::{sync::watch, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    admin::{self, Readiness},
+    api,
+    chat::{Chat, bootstrap, tokens::Tokens, writer::Writer},
+    cli,
+    config::Config,
+    db::Database,
+    events::{Events, follow, hub::Hub, log::Log},
+    gateway,
+};
+
+mod listeners;
+mod rooms;
+mod upkeep;
+
+/// A server that runs.
+#[derive(Debug)]
+pub struct Running {
+    /// Where gRPC is served.
+    pub grpc: SocketAddr,
+    /// Where JSON is served.
+    pub http: SocketAddr,
+    /// Where operators look.
+    pub admin: SocketAddr,
+    ended: tokio::task::JoinHandle<anyhow::Result<()>>,
+}
+
+impl Running {
+    /// Waits until the server has drained.
+    ///
+    /// # Errors
+    /// When a listener failed, or the drain did not end within its grace period.
+    pub async fn ended(self) -> anyhow::Result<()> {
+        self.ended.await.context("the server's task")?
+    }
+}
+
+/// Runs a server until `shutdown` is cancelled and everything has drained.
+///
+/// # Errors
+/// [`crate::db::OpenError`]; when an address cannot be bound; as [`Running::ended`].
+pub async fn run(config: Config, registry: Registry, shutdown: CancellationToken) -> anyhow::Result<()> {
+    start(config, registry, shutdown).await?.ended().await
+}
+
+/// Brings the database up to this version, and ends.
+///
+/// # Errors
+/// [`crate::db::OpenError`].
+pub async fn migrate(config: &Config) -> anyhow::Result<()> {
+    let db = Database::open(&rooms::database(config)).await?;
+    db.migrate().await?;
+    tracing::info!("the database is up to date");
+    db.close().await.context("closing the database")
+}
+
+/// Starts a server. It serves when this returns.
+///
+/// # Errors
+/// [`crate::db::OpenError`]; when an address cannot be bound.
+pub async fn start(config: Config, registry: Registry, shutdown: CancellationToken) -> anyhow::Result<Running> {
+    let db = Database::open(&rooms::database(&config)).await?;
+    db.migrate().await?;
+    let made = bootstrap::run(&db, &rooms::bootstrap(&config)).await?;
+
+    let log = Log::new(db.clone());
+    let hub = Arc::new(Hub::new(rooms::events(&config), log.clone()));
+    let events = Events {
+        log,
+        hub: Arc::clone(&hub),
+    };
+    let (writer, lanes) = Writer::start(&rooms::writer(&config), &db, &events);
+    let life = Duration::from_secs(config.auth.cache_seconds);
+    let tokens = Tokens::new(db.clone(), life, config.auth.cached_tokens);
+    let chat = Chat::new(db.clone(), events, writer, tokens);
+
+    // Streams end first, then listeners, then what they need.
+    let streams = CancellationToken::new();
+    let behind = CancellationToken::new();
+    let routes = api::routes(&chat, &rooms::api(&config), &streams);
+    let gateway = gateway::router(routes.clone(), rooms::gateway(&config));
+    let (ready, readiness) = watch::channel(Readiness::waiting_for(&["database", "serving"]));
+
+    let grpc = listeners::bind("grpc", &config.grpc.addr).await?;
+    let http = listeners::bind("http", &config.http.addr).await?;
+    let operators = listeners::bind("admin", &config.admin.addr).await?;
+    let (grpc_at, http_at, admin_at) = (grpc.local_addr()?, http.local_addr()?, operators.local_addr()?);
+
+    let mut doors = JoinSet::new();
+    doors.spawn(listeners::grpc(grpc, routes, config.grpc.clone(), streams.clone()));
+    doors.spawn(listeners::http(http, gateway, streams.clone()));
+    let mut back = JoinSet::new();
+    back.spawn(listeners::http(operators, admin::router(registry, readiness), behind.clone()));
+    back.spawn(upkeep::follow(follow::run(Arc::clone(&hub), db.clone(), behind.clone())));
+    back.spawn(upkeep::keys(
+        db.clone(),
+        Duration::from_secs(config.idempotency.keep_hours * 3600),
+        behind.clone(),
+    ));
+    back.spawn(upkeep::check(db.clone(), ready.clone(), behind.clone()));
+    upkeep::instruments(&hub);
+
+    for (door, address) in [("grpc", grpc_at), ("http", http_at), ("admin", admin_at)] {
+        tracing::info!(door, %address, "listening");
+    }
+    if let Some(made) = made {
+        println!(
+            "{}",
+            cli::welcome(&grpc_at.to_string(), &http_at.to_string(), &made.token, &made.inbox_identifier)
+        );
+    }
+    ready.send_modify(|ready| ready.set("serving", Ok(())));
+
+    let drain = Drain {
+        shutdown,
+        ready,
+        streams,
+        behind,
+        doors,
+        back,
+        lanes,
+        chat,
+        db,
+        grace: Duration::from_secs(config.shutdown.grace_seconds),
+    };
+    Ok(Running {
+        grpc: grpc_at,
+        http: http_at,
+        admin: admin_at,
+        ended: tokio::spawn(drain.run()),
+    })
+}
+
+/// What has to end, in its order.
+struct Drain {
+    shutdown: CancellationToken,
+    ready: watch::Sender<Readiness>,
+    streams: CancellationToken,
+    behind: CancellationToken,
+    doors: JoinSet<anyhow::Result<()>>,
+    back: JoinSet<anyhow::Result<()>>,
+    lanes: JoinSet<()>,
+    chat: Chat,
+    db: Database,
+    grace: Duration,
+}
+
+impl Drain {
+    /// Waits for the signal, or for a door that fails by itself, and drains.
+    async fn run(mut self) -> anyhow::Result<()> {
+        let failed = tokio::select! {
+            () = self.shutdown.cancelled() => Ok(()),
+            Some(ended) = self.doors.join_next() => ended.context("a listener's task").flatten(),
+        };
+        self.ready.send_modify(|ready| ready.set("serving", Err("draining".to_owned())));
+        let grace = self.grace;
+        let drained = tokio::time::timeout(grace, self.drain()).await;
+        failed?;
+        drained.with_context(|| format!("the drain did not end within {} seconds (shutdown.grace_seconds)", grace.as_secs()))?
+    }
+
+    /// Not ready, streams end with their cursor, calls in flight finish, the writer empties.
+    async fn drain(mut self) -> anyhow::Result<()> {
+        tracing::info!("draining: streams end, calls in flight finish");
+        self.streams.cancel();
+        while let Some(ended) = self.doors.join_next().await {
+            ended.context("a listener's task")??;
+        }
+        // The last clone of the writer goes with the verbs: its lanes store what is queued, and end.
+        drop(self.chat);
+        while let Some(ended) = self.lanes.join_next().await {
+            ended.context("a lane of the writer")?;
+        }
+        self.behind.cancel();
+        while let Some(ended) = self.back.join_next().await {
+            ended.context("a task behind the doors")??;
+        }
+        self.db.close().await.context("closing the database")?;
+        tracing::info!("drained");
+        Ok(())
+    }
+}

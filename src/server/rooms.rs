@@ -1,0 +1,70 @@
+//! Each room is handed its own part of the configuration.
+
+use std::time::Duration;
+
+use crate::{api, chat, config::Config, db, events, gateway};
+
+/// The database's.
+pub fn database(config: &Config) -> db::Config {
+    db::Config {
+        url: config.database.url.clone(),
+        max_connections: config.database.max_connections,
+        connect_timeout: Duration::from_secs(config.database.connect_timeout_seconds),
+    }
+}
+
+/// The events'.
+pub fn events(config: &Config) -> events::Config {
+    let events = &config.events;
+    events::Config {
+        tail_events: events.tail_events,
+        tail_bytes: events.tail_bytes,
+        frame_bytes: events.frame_bytes,
+        page_events: events.page_events as u64,
+        poll_interval: Duration::from_millis(events.poll_interval_milliseconds),
+        default_heartbeat: Duration::from_secs(events.default_heartbeat_seconds),
+        max_streams: events.max_streams,
+    }
+}
+
+/// The writer's.
+pub fn writer(config: &Config) -> chat::writer::Config {
+    let writer = &config.writer;
+    chat::writer::Config {
+        lanes: writer.lanes,
+        queue: writer.queue_messages,
+        batch_messages: writer.batch_messages,
+        batch_bytes: writer.batch_bytes,
+        cached_conversations: writer.cached_conversations,
+        messages_per_minute: config.limits.messages_per_conversation_per_minute,
+        #[cfg(feature = "faults")]
+        fault: config.fault.switch.clone(),
+    }
+}
+
+/// The bootstrap's.
+pub fn bootstrap(config: &Config) -> chat::bootstrap::Config {
+    chat::bootstrap::Config {
+        token: config.bootstrap.token.clone(),
+        inbox_identifier: config.bootstrap.inbox_identifier.clone(),
+        platform_token: config.bootstrap.platform_token.clone(),
+    }
+}
+
+/// Our door's.
+pub fn api(config: &Config) -> api::Config {
+    api::Config {
+        deadline: Duration::from_secs(config.grpc.default_deadline_seconds),
+        max_message_bytes: config.grpc.max_message_bytes,
+        recheck: Duration::from_secs(config.auth.cache_seconds.max(1)),
+        stall_timeout: Duration::from_secs(config.events.stall_timeout_seconds),
+    }
+}
+
+/// The foreign door's.
+pub fn gateway(config: &Config) -> gateway::Config {
+    gateway::Config {
+        base_url: String::new(),
+        max_body_bytes: config.http.max_body_bytes,
+    }
+}

@@ -1,0 +1,66 @@
+//! What goes on behind the doors: following other replicas, forgetting old keys, looking after the database.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::watch,
+    time::{Interval, MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{admin::Readiness, chat::forget_keys, db::Database, events::hub::Hub};
+
+/// How often readiness is looked at.
+const CHECK: Duration = Duration::from_secs(2);
+
+/// How often old keys are forgotten.
+const FORGET: Duration = Duration::from_secs(600);
+
+/// Follows other replicas until told to stop.
+pub async fn follow(following: impl Future<Output = ()>) -> anyhow::Result<()> {
+    following.await;
+    Ok(())
+}
+
+/// Forgets the answers to requests that are older than `keep`, until `stop`.
+pub async fn keys(db: Database, keep: Duration, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut ticks = ticks(FORGET);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        match forget_keys(&db, keep).await {
+            Ok(0) => {}
+            Ok(count) => tracing::debug!(count, "old request ids forgotten"),
+            Err(error) => tracing::warn!(%error, "old request ids could not be forgotten; trying again later"),
+        }
+    }
+    Ok(())
+}
+
+/// Tells whether the database answers, until `stop`.
+pub async fn check(db: Database, ready: watch::Sender<Readiness>, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut ticks = ticks(CHECK);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        let outcome = match tokio::time::timeout(CHECK, db.ping()).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err("cannot be reached".to_owned()),
+            Err(_) => Err("does not answer".to_owned()),
+        };
+        ready.send_modify(|ready| ready.set("database", outcome));
+    }
+    Ok(())
+}
+
+fn ticks(period: Duration) -> Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// The figures of the hub.
+pub fn instruments(hub: &Arc<Hub>) {
+    let hub = Arc::clone(hub);
+    opentelemetry::global::meter("parley")
+        .u64_observable_gauge("parley_streams_open")
+        .with_description("Event streams that are open")
+        .with_callback(move |gauge| gauge.observe(hub.streams() as u64, &[]))
+        .build();
+}
