@@ -13,6 +13,7 @@ mod validate;
 use std::time::Duration;
 
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+use tokio::sync::Mutex;
 
 use crate::{
     fault::Faults,
@@ -36,35 +37,57 @@ fn seed() -> u64 {
     seed.unwrap_or_else(|| rand::rng().random())
 }
 
-/// One after the other: each wants the machine for itself.
+/// Each test wants the machine for itself.
+static ALONE: Mutex<()> = Mutex::const_new(());
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_acknowledged_is_lost() {
-    let seed = seed();
-    println!("durability: PARLEY_DURABILITY_SEED={seed}");
-    let mut choices = StdRng::seed_from_u64(seed);
+async fn nothing_acknowledged_is_lost_on_sqlite() {
+    let _alone = ALONE.lock().await;
+    let (seed, mut choices) = choices();
+    assert_none(&killed_on_sqlite(&mut choices).await, "SQLite, server killed", seed);
+}
 
-    let evidence = killed_on_sqlite(&mut choices).await;
-    evidence.report("SQLite, server killed");
-    assert_eq!(evidence.problems(), [], "on SQLite, seed {seed}");
-
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_acknowledged_is_lost_on_postgres() {
+    let _alone = ALONE.lock().await;
+    let (seed, mut choices) = choices();
     let evidence = killed_on_postgres(&mut choices).await;
-    evidence.report("PostgreSQL, server killed, database crashed");
-    assert_eq!(evidence.problems(), [], "on PostgreSQL, seed {seed}");
+    assert_none(&evidence, "PostgreSQL, server killed, database crashed", seed);
+}
 
-    let evidence = replicas(&mut choices, false).await;
-    evidence.report("two replicas, protected");
-    assert_eq!(evidence.problems(), [], "with two replicas, seed {seed}");
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_replicas_keep_one_order() {
+    let _alone = ALONE.lock().await;
+    let (seed, mut choices) = choices();
+    assert_none(&replicas(&mut choices, false).await, "two replicas", seed);
+}
 
-    // The same traffic, and the same validator, without the lock of the counter row.
+/// The same traffic and the same validator, which must see that the lock of the counter row is gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_counters_lock_events_are_missed() {
+    let _alone = ALONE.lock().await;
+    let (seed, mut choices) = choices();
     let evidence = replicas(&mut choices, true).await;
-    evidence.report("two replicas, counter_lock off");
+    evidence.report("two replicas, counter_lock off", seed);
     let problems = evidence.problems();
-    let lost = problems
+    let missed = problems
         .iter()
         .filter(|problem| matches!(problem, Problem::Hole(_) | Problem::Missed(_)));
+    assert!(missed.count() > 0, "the validator must find holes or missed events, seed {seed}");
+}
+
+fn choices() -> (u64, StdRng) {
+    let seed = seed();
+    (seed, StdRng::seed_from_u64(seed))
+}
+
+fn assert_none(evidence: &Evidence, name: &str, seed: u64) {
+    evidence.report(name, seed);
+    let problems = evidence.problems();
     assert!(
-        lost.count() > 0,
-        "without the counter's lock the validator must find holes or missed events, seed {seed}: {problems:?}"
+        problems.is_empty(),
+        "{name}: {} problems with PARLEY_DURABILITY_SEED={seed}, see above",
+        problems.len()
     );
 }
 

@@ -140,6 +140,7 @@ impl Traffic {
             evidence.readers.push(reader.await.expect("no panic"));
         }
         evidence.head = head;
+        self.end.send_replace(Some((head, Instant::now() + patience)));
         evidence.log = read(self.servers[0].subscribe(), false, self.end.subscribe()).await;
         evidence.read_rows(&clients).await;
         evidence

@@ -146,18 +146,30 @@ impl Evidence {
     }
 
     /// One line of counts.
-    pub fn report(&self, name: &str) {
+    pub fn report(&self, name: &str, seed: u64) {
         let acknowledged: usize = self.writers.iter().map(Vec::len).sum();
         let streams: usize = self.readers.iter().map(|reader| reader.streams).sum();
         let problems = self.problems();
         println!(
-            "durability: {name}: {acknowledged} messages acknowledged, {} events, {} subscribers over {streams} streams, {} problems",
+            "durability: {name}, seed {seed}: {acknowledged} messages acknowledged, {} events, {} subscribers over {streams} streams, {} problems",
             self.head,
             self.readers.len(),
             problems.len()
         );
-        for problem in problems.iter().take(10) {
+        for problem in problems.iter().take(5) {
             println!("durability:   {problem:?}");
+        }
+        let kinds = [
+            ("holes", problems.iter().filter(|one| matches!(one, Problem::Hole(_))).count()),
+            ("missed", problems.iter().filter(|one| matches!(one, Problem::Missed(_))).count()),
+            ("lost", problems.iter().filter(|one| matches!(one, Problem::Lost(_))).count()),
+            ("twice", problems.iter().filter(|one| matches!(one, Problem::Twice(_))).count()),
+            ("unasked", problems.iter().filter(|one| matches!(one, Problem::Unasked(_))).count()),
+            ("order", problems.iter().filter(|one| matches!(one, Problem::Order(_))).count()),
+            ("refused", problems.iter().filter(|one| matches!(one, Problem::Refused(_))).count()),
+        ];
+        if !problems.is_empty() {
+            println!("durability:   {kinds:?}");
         }
     }
 

@@ -212,7 +212,7 @@ async fn every_bad_field_is_named_at_once(backend: Backend) {
     assert_eq!(fault.metadata["limit.name"], "255");
     let request = CreateContactRequest {
         account_id: 1,
-        custom_attributes: Some(attributes(&[("big", Kind::NumberValue(9_007_199_254_740_994.0))])),
+        custom_attributes: Some(attributes(&[("big", Kind::NumberValue(f64::NAN))])),
         ..CreateContactRequest::default()
     };
     let fault = assert_refused(create(&scene, request).await, Code::InvalidArgument, "INVALID_FIELD");

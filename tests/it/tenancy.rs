@@ -125,12 +125,16 @@ async fn an_agent_works_in_its_inboxes(backend: Backend) {
 
     let mine = second.through(agent.clients.clone());
     assert_eq!(mine.say(open, "hello").await.number, 1);
-    assert_refused(mine.send(hidden, incoming("hello")).await, Code::NotFound, "NOT_FOUND");
+    assert_refused(mine.send(hidden, incoming("hello")).await, Code::PermissionDenied, "NOT_ALLOWED");
     let request = GetInboxRequest {
         account_id: 1,
         inbox_id: 1,
     };
-    assert_refused(agent.clients.inboxes.clone().get_inbox(request).await, Code::NotFound, "NOT_FOUND");
+    assert_refused(
+        agent.clients.inboxes.clone().get_inbox(request).await,
+        Code::PermissionDenied,
+        "NOT_ALLOWED",
+    );
     let request = GetInboxRequest {
         account_id: 1,
         inbox_id: second.inbox,
@@ -279,7 +283,7 @@ async fn a_service_token_reaches_as_far_as_it_says(backend: Backend) {
         .await
         .0;
     assert_eq!(message.sender, None, "a service is no person");
-    assert_refused(narrow.send(one, incoming("hello")).await, Code::NotFound, "NOT_FOUND");
+    assert_refused(narrow.send(one, incoming("hello")).await, Code::PermissionDenied, "NOT_ALLOWED");
 
     let expired = CreateTokenRequest {
         account_id: Some(1),
@@ -381,5 +385,5 @@ async fn only_the_platform_makes_accounts(backend: Backend) {
         conversation_id: 1,
     };
     let peeking = app.platform().conversations.get_conversation(request).await;
-    assert_refused(peeking, Code::PermissionDenied, "NOT_ALLOWED");
+    assert_refused(peeking, Code::PermissionDenied, "NOT_A_MEMBER");
 }

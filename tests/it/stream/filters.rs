@@ -153,7 +153,7 @@ async fn statement_11_a_bad_filter_is_named(backend: Backend) {
                 ..EventFilter::default()
             },
             "filter.kinds",
-            "INVALID",
+            "UNKNOWN",
         ),
         (
             EventFilter {
@@ -193,7 +193,7 @@ async fn statement_11_a_bad_filter_is_named(backend: Backend) {
                 ..EventFilter::default()
             },
             "filter.message_types",
-            "INVALID",
+            "UNKNOWN",
         ),
     ];
     for (filter, field, rule) in cases {
