@@ -2,6 +2,9 @@
 //!
 //! `PARLEY_DURABILITY_SECONDS` says how long the traffic of all tests lasts together, `PARLEY_DURABILITY_SEED` repeats the choices of a run.
 
+// A test that cannot go on says why and ends.
+#![allow(clippy::expect_used)]
+
 #[path = "../it/support/mod.rs"]
 #[allow(dead_code, unused_imports, unused_macros)] // the other test program uses the rest
 mod support;

@@ -1,5 +1,8 @@
 //! Behaviour, through the doors: every test starts the real program with a database of its own and speaks to it with real clients.
 
+// A test that cannot go on says why and ends.
+#![allow(clippy::expect_used)]
+
 mod support;
 
 mod arrows;
