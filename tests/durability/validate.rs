@@ -1,6 +1,10 @@
 //! What must hold after it all: every promise is counted over what writers were told, subscribers saw and rows say.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    io::Write as _,
+};
 
 use parley::pb::{Event, EventKind, ListMessagesRequest};
 
@@ -96,6 +100,20 @@ pub enum Problem {
     Refused(String),
 }
 
+impl Problem {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Hole(_) => "hole",
+            Self::Missed(_) => "missed",
+            Self::Lost(_) => "lost",
+            Self::Twice(_) => "twice",
+            Self::Unasked(_) => "unasked",
+            Self::Order(_) => "order",
+            Self::Refused(_) => "refused",
+        }
+    }
+}
+
 /// All that was seen.
 #[derive(Debug, Default)]
 pub struct Evidence {
@@ -145,32 +163,29 @@ impl Evidence {
         }
     }
 
-    /// One line of counts.
+    /// Prints a line of counts, also when the test holds, and what kinds of problems there are.
     pub fn report(&self, name: &str, seed: u64) {
         let acknowledged: usize = self.writers.iter().map(Vec::len).sum();
         let streams: usize = self.readers.iter().map(|reader| reader.streams).sum();
         let problems = self.problems();
-        println!(
-            "durability: {name}, seed {seed}: {acknowledged} messages acknowledged, {} events, {} subscribers over {streams} streams, {} problems",
+        let mut text = format!(
+            "durability: {name}, seed {seed}: {acknowledged} messages acknowledged, {} events, {} subscribers over {streams} streams, {} problems\n",
             self.head,
             self.readers.len(),
             problems.len()
         );
+        let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
+        for problem in &problems {
+            *kinds.entry(problem.name()).or_default() += 1;
+        }
         for problem in problems.iter().take(5) {
-            println!("durability:   {problem:?}");
+            let _ = writeln!(text, "durability:   {problem:?}");
         }
-        let kinds = [
-            ("holes", problems.iter().filter(|one| matches!(one, Problem::Hole(_))).count()),
-            ("missed", problems.iter().filter(|one| matches!(one, Problem::Missed(_))).count()),
-            ("lost", problems.iter().filter(|one| matches!(one, Problem::Lost(_))).count()),
-            ("twice", problems.iter().filter(|one| matches!(one, Problem::Twice(_))).count()),
-            ("unasked", problems.iter().filter(|one| matches!(one, Problem::Unasked(_))).count()),
-            ("order", problems.iter().filter(|one| matches!(one, Problem::Order(_))).count()),
-            ("refused", problems.iter().filter(|one| matches!(one, Problem::Refused(_))).count()),
-        ];
-        if !problems.is_empty() {
-            println!("durability:   {kinds:?}");
+        if !kinds.is_empty() {
+            let _ = writeln!(text, "durability:   {kinds:?}");
         }
+        // Not by `println!`, which the test program keeps to itself while tests hold.
+        let _ = std::io::stderr().write_all(text.as_bytes());
     }
 
     /// Every promise that does not hold.
