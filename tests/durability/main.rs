@@ -1,0 +1,150 @@
+//! The kill test: writers and subscribers at full speed, the server killed under them, and then every promise counted after.
+//!
+//! `PARLEY_DURABILITY_SECONDS` says how long the traffic of all tests lasts together, `PARLEY_DURABILITY_SEED` repeats the choices of a run.
+
+// A test that cannot go on says why and ends.
+#![allow(clippy::expect_used)]
+
+#[path = "../it/support/mod.rs"]
+#[allow(dead_code, unused_imports, unused_macros)] // the other test program uses the rest
+mod support;
+
+mod fault;
+mod traffic;
+mod validate;
+
+use std::time::Duration;
+
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+use tokio::sync::Mutex;
+
+use crate::{
+    fault::Faults,
+    support::{
+        app::TestApp,
+        cluster::{Cluster, Durability},
+        database::{Backend, Database, execute},
+    },
+    traffic::{Load, Traffic},
+    validate::{Evidence, Problem},
+};
+
+/// How long the traffic of one test lasts.
+fn duration() -> Duration {
+    let seconds = std::env::var("PARLEY_DURABILITY_SECONDS").ok().and_then(|text| text.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(80u64) / 4)
+}
+
+fn seed() -> u64 {
+    let seed = std::env::var("PARLEY_DURABILITY_SEED").ok().and_then(|text| text.parse().ok());
+    seed.unwrap_or_else(|| rand::rng().random())
+}
+
+/// Each test wants the machine for itself.
+static ALONE: Mutex<()> = Mutex::const_new(());
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_acknowledged_is_lost_on_sqlite() {
+    let _alone = ALONE.lock().await;
+    let (seed, mut choices) = choices();
+    assert_none(&killed_on_sqlite(&mut choices).await, "SQLite, server killed", seed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_acknowledged_is_lost_on_postgres() {
+    let _alone = ALONE.lock().await;
+    let (seed, mut choices) = choices();
+    let evidence = killed_on_postgres(&mut choices).await;
+    assert_none(&evidence, "PostgreSQL, server killed, database crashed", seed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_replicas_keep_one_order() {
+    let _alone = ALONE.lock().await;
+    let (seed, mut choices) = choices();
+    assert_none(&replicas(&mut choices, false).await, "two replicas", seed);
+}
+
+/// The same traffic and the same validator, which must see that the lock of the counter row is gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_counters_lock_events_are_missed() {
+    let _alone = ALONE.lock().await;
+    let (seed, mut choices) = choices();
+    let evidence = replicas(&mut choices, true).await;
+    evidence.report("two replicas, counter_lock off", seed);
+    let problems = evidence.problems();
+    let missed = problems
+        .iter()
+        .filter(|problem| matches!(problem, Problem::Hole(_) | Problem::Missed(_)));
+    assert!(missed.count() > 0, "the validator must find holes or missed events, seed {seed}");
+}
+
+fn choices() -> (u64, StdRng) {
+    let seed = seed();
+    (seed, StdRng::seed_from_u64(seed))
+}
+
+fn assert_none(evidence: &Evidence, name: &str, seed: u64) {
+    evidence.report(name, seed);
+    let problems = evidence.problems();
+    assert!(
+        problems.is_empty(),
+        "{name}: {} problems with PARLEY_DURABILITY_SEED={seed}, see above",
+        problems.len()
+    );
+}
+
+async fn killed_on_sqlite(choices: &mut StdRng) -> Evidence {
+    let mut app = TestApp::start(Backend::Sqlite).await;
+    let traffic = Traffic::start(vec![app.server.doors.grpc.clone()], Load::full()).await;
+    let faults = Faults::spread(choices, duration(), 4);
+    for pause in faults.pauses {
+        tokio::time::sleep(pause).await;
+        app.server.kill();
+        app.start_again().await;
+        traffic.moved(0, &app.server.doors.grpc);
+    }
+    traffic.finish(true).await
+}
+
+async fn killed_on_postgres(choices: &mut StdRng) -> Evidence {
+    let mut cluster = tokio::task::spawn_blocking(|| Cluster::start(Durability::Full))
+        .await
+        .expect("it starts");
+    execute(&cluster.url("postgres"), "CREATE DATABASE parley").await;
+    let database = Database::at(cluster.url("parley"));
+    let mut app = TestApp::builder(Backend::Postgres).database(database).start().await;
+    let traffic = Traffic::start(vec![app.server.doors.grpc.clone()], Load::full()).await;
+    let faults = Faults::spread(choices, duration(), 4);
+    for (index, pause) in faults.pauses.into_iter().enumerate() {
+        tokio::time::sleep(pause).await;
+        if index == faults.database_crash {
+            cluster = tokio::task::spawn_blocking(move || {
+                cluster.crash();
+                cluster.start_again();
+                cluster
+            })
+            .await
+            .expect("it starts again");
+        } else {
+            app.server.kill();
+            app.start_again().await;
+            traffic.moved(0, &app.server.doors.grpc);
+        }
+    }
+    let evidence = traffic.finish(true).await;
+    drop(app);
+    evidence
+}
+
+async fn replicas(choices: &mut StdRng, unprotected: bool) -> Evidence {
+    let mut builder = TestApp::builder(Backend::Postgres).replicas(1);
+    if unprotected {
+        builder = builder.env("PARLEY_FAULT_SWITCH", "counter_lock");
+    }
+    let app = builder.start().await;
+    let addresses = vec![app.server.doors.grpc.clone(), app.replicas[0].doors.grpc.clone()];
+    let traffic = Traffic::start(addresses, Load::full()).await;
+    tokio::time::sleep(duration().mul_f64(choices.random_range(0.4..0.6))).await;
+    traffic.finish(!unprotected).await
+}

@@ -1,0 +1,314 @@
+//! Conversations: made, found, listed.
+
+use parley::pb::{
+    ApiChannel, Contact, Conversation, ConversationStatus, CreateContactRequest, CreateConversationRequest, CreateConversationResponse,
+    CreateInboxRequest, GetConversationRequest, Inbox, ListConversationsRequest, ListConversationsResponse, UpdateContactRequest,
+    UpdateConversationStatusRequest, inbox::Channel,
+};
+use prost_types::FieldMask;
+use tonic::{Code, Status};
+
+use crate::support::{
+    app::TestApp,
+    database::Backend,
+    fault::{assert_bad_fields, assert_refused},
+    on_both,
+    reader::log_info,
+    scene::{Scene, incoming},
+};
+
+on_both!(
+    numbers_count_from_one_without_a_hole,
+    a_session_is_found_by_its_name_or_made,
+    a_locked_inbox_has_one_conversation_a_session,
+    a_first_message_comes_with_it_or_nothing_does,
+    a_blocked_contact_starts_resolved,
+    conversations_are_listed_by_what_they_are
+);
+
+async fn create(scene: &Scene, request: CreateConversationRequest) -> Result<CreateConversationResponse, Status> {
+    let request = CreateConversationRequest { account_id: 1, ..request };
+    Ok(scene.clients.conversations.clone().create_conversation(request).await?.into_inner())
+}
+
+async fn get(scene: &Scene, conversation_id: i64) -> Conversation {
+    let request = GetConversationRequest {
+        account_id: 1,
+        conversation_id,
+    };
+    let answer = scene
+        .clients
+        .conversations
+        .clone()
+        .get_conversation(request)
+        .await
+        .expect("it is there");
+    answer.into_inner().conversation.expect("always set")
+}
+
+async fn list(scene: &Scene, request: ListConversationsRequest) -> ListConversationsResponse {
+    let request = ListConversationsRequest { account_id: 1, ..request };
+    scene
+        .clients
+        .conversations
+        .clone()
+        .list_conversations(request)
+        .await
+        .expect("they are listed")
+        .into_inner()
+}
+
+async fn resolve(scene: &Scene, conversation_id: i64) -> Conversation {
+    let request = UpdateConversationStatusRequest {
+        account_id: 1,
+        conversation_id,
+        status: ConversationStatus::Resolved.into(),
+        ..UpdateConversationStatusRequest::default()
+    };
+    let answer = scene
+        .clients
+        .conversations
+        .clone()
+        .update_conversation_status(request)
+        .await
+        .expect("it is resolved");
+    answer.into_inner().conversation.expect("always set")
+}
+
+async fn numbers_count_from_one_without_a_hole(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let scene = app.scene();
+    let person = scene.person("Asha").await;
+    let mut tasks = Vec::new();
+    for _ in 0..32 {
+        let (scene, person) = (scene.clone(), person.clone());
+        tasks.push(tokio::spawn(async move { scene.conversation(&person).await.id }));
+    }
+    let mut numbers = Vec::new();
+    for task in tasks {
+        numbers.push(task.await.expect("no panic"));
+    }
+    numbers.sort_unstable();
+    assert_eq!(numbers, (1..=32).collect::<Vec<i64>>());
+    let conversation = get(&scene, 7).await;
+    assert_eq!(conversation.status(), ConversationStatus::Open);
+    assert_eq!(conversation.contact.expect("always set").id, person.contact);
+    let request = GetConversationRequest {
+        account_id: 1,
+        conversation_id: 33,
+    };
+    let missing = scene.clients.conversations.clone().get_conversation(request).await;
+    assert_refused(missing, Code::NotFound, "NOT_FOUND");
+}
+
+async fn a_session_is_found_by_its_name_or_made(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let scene = app.scene();
+    let person = scene.person("Asha").await;
+    let by_name = CreateConversationRequest {
+        source_id: Some(person.source.clone()),
+        ..CreateConversationRequest::default()
+    };
+    let found = create(&scene, by_name)
+        .await
+        .expect("found by its name")
+        .conversation
+        .expect("always set");
+    assert_eq!(found.contact_inbox.expect("always set").source_id, person.source);
+
+    let request = CreateContactRequest {
+        account_id: 1,
+        name: "Bruno".to_owned(),
+        ..CreateContactRequest::default()
+    };
+    let bruno = scene
+        .clients
+        .contacts
+        .clone()
+        .create_contact(request)
+        .await
+        .expect("made")
+        .into_inner()
+        .contact
+        .expect("always set");
+    let by_contact = CreateConversationRequest {
+        inbox_id: Some(1),
+        contact_id: Some(bruno.id),
+        ..CreateConversationRequest::default()
+    };
+    let made = create(&scene, by_contact)
+        .await
+        .expect("a session is made")
+        .conversation
+        .expect("always set");
+    assert_eq!(made.contact_inbox.expect("always set").contact_id, bruno.id);
+
+    let nothing = create(&scene, CreateConversationRequest::default()).await;
+    let fault = assert_refused(nothing, Code::InvalidArgument, "INVALID_FIELD");
+    assert!(fault.fields.contains("source_id: REQUIRED"), "{fault:?}");
+    let unknown = CreateConversationRequest {
+        source_id: Some("nobody".to_owned()),
+        ..CreateConversationRequest::default()
+    };
+    assert_refused(create(&scene, unknown).await, Code::NotFound, "NOT_FOUND");
+    let no_inbox = CreateConversationRequest {
+        inbox_id: Some(99),
+        contact_id: Some(bruno.id),
+        ..CreateConversationRequest::default()
+    };
+    assert_refused(create(&scene, no_inbox).await, Code::NotFound, "NOT_FOUND");
+}
+
+async fn a_locked_inbox_has_one_conversation_a_session(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let request = CreateInboxRequest {
+        account_id: 1,
+        inbox: Some(Inbox {
+            name: "Locked".to_owned(),
+            lock_to_single_conversation: true,
+            channel: Some(Channel::ApiChannel(ApiChannel::default())),
+            ..Inbox::default()
+        }),
+        ..CreateInboxRequest::default()
+    };
+    let inbox = app
+        .clients()
+        .inboxes
+        .create_inbox(request)
+        .await
+        .expect("made")
+        .into_inner()
+        .inbox
+        .expect("always set");
+    let scene = Scene::new(app.clients(), 1, inbox.id);
+    let person = scene.person("Asha").await;
+    let mut tasks = Vec::new();
+    for _ in 0..16 {
+        let (scene, person) = (scene.clone(), person.clone());
+        tasks.push(tokio::spawn(async move { scene.conversation(&person).await.id }));
+    }
+    let mut numbers = Vec::new();
+    for task in tasks {
+        numbers.push(task.await.expect("no panic"));
+    }
+    numbers.dedup();
+    assert_eq!(numbers.len(), 1, "sixteen at once make one conversation: {numbers:?}");
+}
+
+async fn a_first_message_comes_with_it_or_nothing_does(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let scene = app.scene();
+    let person = scene.person("Asha").await;
+    let before = log_info(&scene.clients, 1).await.head_seq;
+    let request = |text: String| CreateConversationRequest {
+        source_id: Some(person.source.clone()),
+        message: Some(incoming(&text)),
+        ..CreateConversationRequest::default()
+    };
+    assert_bad_fields(create(&scene, request("x".repeat(150_001))).await, &["message.content: TOO_LONG"]);
+    assert_eq!(log_info(&scene.clients, 1).await.head_seq, before, "neither");
+    let made = create(&scene, request("hello".to_owned())).await.expect("both");
+    let conversation = made.conversation.expect("always set");
+    assert_eq!(
+        (conversation.id, conversation.message_count),
+        (1, 1),
+        "no number was lost with the refused one"
+    );
+    assert_eq!(made.message.expect("one was given").content.as_deref(), Some("hello"));
+}
+
+async fn a_blocked_contact_starts_resolved(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let scene = app.scene();
+    let person = scene.person("Asha").await;
+    let request = UpdateContactRequest {
+        account_id: 1,
+        contact: Some(Contact {
+            id: person.contact,
+            blocked: true,
+            ..Contact::default()
+        }),
+        update_mask: Some(FieldMask {
+            paths: vec!["blocked".to_owned()],
+        }),
+        ..UpdateContactRequest::default()
+    };
+    scene
+        .clients
+        .contacts
+        .clone()
+        .update_contact(request)
+        .await
+        .expect("the contact is blocked");
+    let conversation = scene.conversation(&person).await;
+    assert_eq!(conversation.status(), ConversationStatus::Resolved);
+    scene.hear(conversation.id, "let me in").await;
+    assert_eq!(
+        get(&scene, conversation.id).await.status(),
+        ConversationStatus::Resolved,
+        "and reopens nothing"
+    );
+}
+
+async fn conversations_are_listed_by_what_they_are(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let scene = app.scene();
+    let people = [scene.person("Asha").await, scene.person("Bruno").await];
+    let mut numbers = Vec::new();
+    for index in 0..6 {
+        let conversation = scene.conversation(&people[index % 2]).await.id;
+        scene
+            .hear(conversation, if index == 3 { "about the Invoice" } else { "hello" })
+            .await;
+        numbers.push(conversation);
+    }
+    resolve(&scene, numbers[0]).await;
+    let ids = |answer: ListConversationsResponse| answer.conversations.into_iter().map(|one| one.id).collect::<Vec<_>>();
+    let all = ids(list(
+        &scene,
+        ListConversationsRequest {
+            order_by: "created_at".to_owned(),
+            ..ListConversationsRequest::default()
+        },
+    )
+    .await);
+    assert_eq!(all, numbers);
+    let resolved = ListConversationsRequest {
+        statuses: vec![ConversationStatus::Resolved.into()],
+        ..ListConversationsRequest::default()
+    };
+    assert_eq!(ids(list(&scene, resolved).await), [numbers[0]]);
+    let asha = ListConversationsRequest {
+        contact_id: Some(people[0].contact),
+        order_by: "-created_at".to_owned(),
+        ..ListConversationsRequest::default()
+    };
+    assert_eq!(ids(list(&scene, asha).await), [numbers[4], numbers[2], numbers[0]]);
+    let text = ListConversationsRequest {
+        text: "invoice".to_owned(),
+        ..ListConversationsRequest::default()
+    };
+    assert_eq!(ids(list(&scene, text).await), [numbers[3]], "letter case does not count");
+    let session = ListConversationsRequest {
+        source_id: people[1].source.clone(),
+        with_counts: true,
+        ..ListConversationsRequest::default()
+    };
+    let answer = list(&scene, session).await;
+    assert_eq!(answer.counts.expect("asked for").all, 3);
+    let bad = ListConversationsRequest {
+        account_id: 1,
+        order_by: "colour".to_owned(),
+        page_size: -1,
+        skip: -1,
+        ..ListConversationsRequest::default()
+    };
+    let fault = assert_refused(
+        scene.clients.conversations.clone().list_conversations(bad).await,
+        Code::InvalidArgument,
+        "INVALID_FIELD",
+    );
+    for field in ["order_by", "page_size", "skip"] {
+        assert!(fault.fields.iter().any(|bad| bad.starts_with(field)), "{field} is named: {fault:?}");
+    }
+}

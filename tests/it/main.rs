@@ -1,0 +1,21 @@
+//! Behaviour, through the doors: every test starts the real program with a database of its own and speaks to it with real clients.
+
+// A test that cannot go on says why and ends.
+#![allow(clippy::expect_used)]
+
+mod support;
+
+mod arrows;
+mod article;
+mod contacts;
+mod conversation_changes;
+mod conversations;
+mod idempotency;
+mod inboxes;
+mod messages;
+mod paging;
+mod program;
+mod python;
+mod sending;
+mod stream;
+mod tenancy;

@@ -1,0 +1,219 @@
+//! Lists come in pages: put together they are the whole, and nothing comes twice.
+
+use parley::pb::{ListContactsRequest, ListConversationsRequest, ListMembersRequest, ListMessagesRequest};
+use tonic::Code;
+
+use crate::support::{
+    app::TestApp,
+    database::Backend,
+    fault::{assert_refused, refused},
+    on_both,
+    scene::{Scene, incoming},
+};
+
+on_both!(
+    pages_of_contacts_are_the_whole,
+    pages_of_conversations_are_the_whole,
+    pages_of_messages_are_the_whole,
+    a_page_token_goes_with_its_request
+);
+
+/// Reads all pages of a size; `page` gives the ids of one and the next token.
+async fn pages(size: i32, mut page: impl AsyncFnMut(i32, String) -> (Vec<i64>, String)) -> Vec<Vec<i64>> {
+    let (mut pages, mut token) = (Vec::new(), String::new());
+    loop {
+        let (ids, next) = page(size, token).await;
+        assert!(
+            ids.len() <= usize::try_from(size).expect("positive"),
+            "no page holds more than was asked for"
+        );
+        assert!(!ids.is_empty() || next.is_empty(), "an empty page is the last one");
+        pages.push(ids);
+        if next.is_empty() {
+            return pages;
+        }
+        token = next;
+        assert!(pages.len() < 100, "the pages do not end");
+    }
+}
+
+async fn named_people(scene: &Scene, count: usize) -> Vec<i64> {
+    let mut ids = Vec::new();
+    for index in 0..count {
+        let request = parley::pb::CreateContactRequest {
+            account_id: 1,
+            // Many share a name, so that the order needs more than the name.
+            name: format!("name {}", index % 3),
+            email: Some(format!("person{index}@example.org")),
+            ..parley::pb::CreateContactRequest::default()
+        };
+        let answer = scene
+            .clients
+            .contacts
+            .clone()
+            .create_contact(request)
+            .await
+            .expect("made")
+            .into_inner();
+        ids.push(answer.contact.expect("always set").id);
+    }
+    ids
+}
+
+async fn pages_of_contacts_are_the_whole(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let scene = app.scene();
+    let ids = named_people(&scene, 23).await;
+    for order in ["", "name", "-name", "email", "-created_at", "city", "last_activity_at", "-company"] {
+        let mut whole: Option<Vec<i64>> = None;
+        for size in [1, 7, 23, 24, 1_000] {
+            let read = pages(size, async |page_size, page_token| {
+                let request = ListContactsRequest {
+                    account_id: 1,
+                    page_size,
+                    page_token,
+                    order_by: order.to_owned(),
+                    ..ListContactsRequest::default()
+                };
+                let answer = scene
+                    .clients
+                    .contacts
+                    .clone()
+                    .list_contacts(request)
+                    .await
+                    .expect("listed")
+                    .into_inner();
+                (answer.contacts.iter().map(|contact| contact.id).collect(), answer.next_page_token)
+            })
+            .await
+            .concat();
+            let mut sorted = read.clone();
+            sorted.sort_unstable();
+            assert_eq!(sorted, ids, "all of them, each once, by {order:?} in pages of {size}");
+            let expected = whole.get_or_insert_with(|| read.clone());
+            assert_eq!(&read, expected, "the size of a page does not change the order {order:?}");
+        }
+        if order.is_empty() {
+            assert_eq!(whole.as_ref(), Some(&ids), "by id");
+        }
+    }
+}
+
+async fn pages_of_conversations_are_the_whole(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let scene = app.scene();
+    let person = scene.person("Asha").await;
+    for _ in 0..11 {
+        scene.conversation(&person).await;
+    }
+    for order in ["", "created_at", "-created_at", "priority", "-waiting_since", "last_activity_at"] {
+        let mut read = pages(4, async |page_size, page_token| {
+            let request = ListConversationsRequest {
+                account_id: 1,
+                page_size,
+                page_token,
+                order_by: order.to_owned(),
+                ..ListConversationsRequest::default()
+            };
+            let answer = scene
+                .clients
+                .conversations
+                .clone()
+                .list_conversations(request)
+                .await
+                .expect("listed")
+                .into_inner();
+            (
+                answer.conversations.iter().map(|conversation| conversation.id).collect(),
+                answer.next_page_token,
+            )
+        })
+        .await
+        .concat();
+        read.sort_unstable();
+        assert_eq!(read, (1..=11).collect::<Vec<i64>>(), "all of them, each once, by {order:?}");
+    }
+}
+
+async fn pages_of_messages_are_the_whole(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let scene = app.scene();
+    let conversation_id = scene.talk().await;
+    let mut ids = Vec::new();
+    for _ in 0..17 {
+        ids.push(scene.sent(conversation_id, incoming("hello")).await.0.id);
+    }
+    let read = async |after: Option<i64>| {
+        pages(5, async |page_size, page_token| {
+            let request = ListMessagesRequest {
+                account_id: 1,
+                conversation_id,
+                page_size,
+                page_token,
+                after,
+                ..ListMessagesRequest::default()
+            };
+            let answer = scene
+                .clients
+                .messages
+                .clone()
+                .list_messages(request)
+                .await
+                .expect("listed")
+                .into_inner();
+            (answer.messages.iter().map(|message| message.id).collect(), answer.next_page_token)
+        })
+        .await
+    };
+    let mut older = read(None).await;
+    older.reverse();
+    assert_eq!(older.concat(), ids, "page after page towards the oldest, each oldest first");
+    assert_eq!(read(Some(ids[2])).await.concat(), ids[3..], "with after towards the newest");
+}
+
+async fn a_page_token_goes_with_its_request(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let scene = app.scene();
+    named_people(&scene, 3).await;
+    let list = async |page_token: &str, order_by: &str, page_size: i32| {
+        let request = ListContactsRequest {
+            account_id: 1,
+            page_size,
+            page_token: page_token.to_owned(),
+            order_by: order_by.to_owned(),
+            ..ListContactsRequest::default()
+        };
+        scene.clients.contacts.clone().list_contacts(request).await
+    };
+    let first = list("", "name", 2).await.expect("listed").into_inner();
+    let other_order = refused(list(&first.next_page_token, "email", 2).await);
+    assert_eq!(
+        (other_order.code, other_order.fields.len()),
+        (Code::InvalidArgument, 1),
+        "{other_order:?}"
+    );
+    let fault = assert_refused(list("no token", "", 2).await, Code::InvalidArgument, "INVALID_FIELD");
+    assert!(fault.fields.contains("page_token: INVALID"), "{fault:?}");
+    for size in [-1, 1_001] {
+        let fault = assert_refused(list("", "", size).await, Code::InvalidArgument, "INVALID_FIELD");
+        assert!(fault.fields.contains("page_size: OUT_OF_RANGE"), "{size}: {fault:?}");
+    }
+    let fault = assert_refused(list("", "colour", 1).await, Code::InvalidArgument, "INVALID_FIELD");
+    assert!(
+        fault.fields.contains("order_by: INVALID") || fault.fields.contains("order_by: UNKNOWN"),
+        "{fault:?}"
+    );
+    let members = ListMembersRequest {
+        account_id: 1,
+        ..ListMembersRequest::default()
+    };
+    let members = scene
+        .clients
+        .accounts
+        .clone()
+        .list_members(members)
+        .await
+        .expect("listed")
+        .into_inner();
+    assert_eq!((members.agents.len(), members.next_page_token.as_str()), (1, ""));
+}

@@ -1,0 +1,197 @@
+//! The program itself: how it starts, refuses to start, is asked for its health, and speaks gRPC-Web.
+
+use std::process::Command;
+
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use parley::pb::{GetLogInfoRequest, GetLogInfoResponse};
+use prost::Message as _;
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+use tonic_reflection::pb::v1::{
+    ServerReflectionRequest, server_reflection_client::ServerReflectionClient, server_reflection_request::MessageRequest,
+    server_reflection_response::MessageResponse,
+};
+
+use crate::support::{
+    app::{ADMINISTRATOR, TestApp},
+    database::Backend,
+    http::client,
+    in_time, on_both,
+    server::{Ended, program, run_to_end},
+};
+
+on_both!(
+    health_says_serving,
+    reflection_lists_the_contract,
+    grpc_web_works_over_http_1,
+    the_admin_door_answers
+);
+
+/// The program on ports of its own, with these settings, in an empty directory.
+async fn run(settings: &[(&str, &str)]) -> Ended {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let mut command: Command = program();
+    command.arg("serve").current_dir(home.path());
+    for door in ["PARLEY_GRPC_ADDR", "PARLEY_HTTP_ADDR", "PARLEY_ADMIN_ADDR"] {
+        command.env(door, "127.0.0.1:0");
+    }
+    run_to_end({
+        command.envs(settings.iter().copied());
+        command
+    })
+    .await
+}
+
+/// Fails unless the program says why it ended in words, not in a trace.
+#[track_caller]
+fn assert_plain(ended: &Ended, code: i32, words: &[&str]) {
+    assert_eq!(ended.code, Some(code), "{}", ended.output);
+    for word in words {
+        assert!(ended.output.contains(word), "{word:?} is missing in: {}", ended.output);
+    }
+    assert!(
+        !ended.output.contains("panicked") && !ended.output.contains("RUST_BACKTRACE"),
+        "{}",
+        ended.output
+    );
+}
+
+#[tokio::test]
+async fn a_second_server_on_one_file_is_refused() {
+    let app = TestApp::start(Backend::Sqlite).await;
+    let url = app.database.url();
+    let ended = run(&[("PARLEY_DATABASE_URL", &url)]).await;
+    assert_plain(&ended, 73, &["another parley"]);
+    // The first one is none the worse.
+    app.scene().talk().await;
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_be_reached_is_named() {
+    let settings = [
+        ("PARLEY_DATABASE_URL", "postgres://postgres@127.0.0.1:1/parley"),
+        ("PARLEY_DATABASE_CONNECT_TIMEOUT_SECONDS", "1"),
+    ];
+    let ended = run(&settings).await;
+    assert_plain(&ended, 69, &["cannot be reached"]);
+}
+
+#[tokio::test]
+async fn a_password_is_not_shown() {
+    let settings = [
+        ("PARLEY_DATABASE_URL", "postgres://parley:hunter2@127.0.0.1:1/parley"),
+        ("PARLEY_DATABASE_CONNECT_TIMEOUT_SECONDS", "1"),
+    ];
+    let ended = run(&settings).await;
+    assert_plain(&ended, 69, &[]);
+    assert!(!ended.output.contains("hunter2"), "{}", ended.output);
+}
+
+#[tokio::test]
+async fn an_unknown_key_names_itself() {
+    let ended = run(&[("PARLEY_GRPC_COLOUR", "blue")]).await;
+    assert_plain(&ended, 78, &["PARLEY_GRPC_COLOUR"]);
+}
+
+#[tokio::test]
+async fn a_bad_value_names_its_key() {
+    let ended = run(&[("PARLEY_WRITER_LANES", "many")]).await;
+    assert_plain(&ended, 78, &["PARLEY_WRITER_LANES"]);
+    let ended = run(&[("PARLEY_GRPC_ADDR", "nowhere")]).await;
+    assert_plain(&ended, 78, &["PARLEY_GRPC_ADDR"]);
+    let ended = run(&[("PARLEY_BOOTSTRAP_TOKEN", "short")]).await;
+    assert_plain(&ended, 78, &["PARLEY_BOOTSTRAP_TOKEN"]);
+}
+
+async fn health_says_serving(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let mut health = HealthClient::new(app.clients().service);
+    for service in ["", "parley.v1.MessagesService"] {
+        let request = HealthCheckRequest {
+            service: service.to_owned(),
+        };
+        let answer = in_time("health", health.check(request))
+            .await
+            .expect("health is answered")
+            .into_inner();
+        assert_eq!(answer.status(), ServingStatus::Serving, "{service:?}");
+    }
+}
+
+async fn reflection_lists_the_contract(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let mut reflection = ServerReflectionClient::new(app.clients().service);
+    let request = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let answer = reflection
+        .server_reflection_info(tokio_stream::once(request))
+        .await
+        .expect("reflection is answered");
+    let answer = in_time("reflection", answer.into_inner().message())
+        .await
+        .expect("an answer")
+        .expect("one");
+    let Some(MessageResponse::ListServicesResponse(listed)) = answer.message_response else {
+        panic!("a list: {answer:?}");
+    };
+    let names: Vec<String> = listed.service.into_iter().map(|service| service.name).collect();
+    for noun in ["Accounts", "Contacts", "Conversations", "Events", "Inboxes", "Messages"] {
+        assert!(names.contains(&format!("parley.v1.{noun}Service")), "{names:?}");
+    }
+    assert!(names.contains(&"grpc.health.v1.Health".to_owned()), "{names:?}");
+}
+
+async fn grpc_web_works_over_http_1(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let request = GetLogInfoRequest { account_id: 1 }.encode_to_vec();
+    let mut body = BytesMut::new();
+    body.put_u8(0);
+    body.put_u32(u32::try_from(request.len()).expect("a small message"));
+    body.put_slice(&request);
+    let response = client()
+        .post(format!("http://{}/parley.v1.EventsService/GetLogInfo", app.server.doors.grpc))
+        .version(http::Version::HTTP_11)
+        .header("content-type", "application/grpc-web+proto")
+        .header("x-grpc-web", "1")
+        .header("api_access_token", ADMINISTRATOR)
+        .body(body.freeze())
+        .send()
+        .await
+        .expect("the door answers");
+    assert_eq!((response.status().as_u16(), response.version()), (200, http::Version::HTTP_11));
+    assert_eq!(response.headers()["content-type"], "application/grpc-web+proto");
+    let mut body: Bytes = response.bytes().await.expect("the body arrives");
+    let mut frame = || {
+        let (flags, length) = (body.get_u8(), body.get_u32());
+        (flags, body.split_to(usize::try_from(length).expect("32 bits fit")))
+    };
+    let (flags, message) = frame();
+    let info = GetLogInfoResponse::decode(message).expect("the answer");
+    assert_eq!(flags, 0);
+    assert_eq!((info.earliest_seq, info.epoch.len()), (1, 8));
+    let (flags, trailers) = frame();
+    assert_eq!(flags, 0x80, "trailers come as the last frame");
+    let trailers = String::from_utf8_lossy(&trailers).replace(' ', "");
+    assert!(trailers.contains("grpc-status:0"), "{trailers}");
+}
+
+async fn the_admin_door_answers(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let get = async |path: &str| {
+        let url = format!("http://{}/{path}", app.server.doors.admin);
+        client().get(url).send().await.expect("the door answers")
+    };
+    assert_eq!(get("livez").await.status(), 200);
+    // Doors open before everything behind them is ready; what is asked is that it becomes so.
+    in_time("readiness", async {
+        while get("readyz").await.status() != 200 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let metrics = get("metrics").await;
+    assert_eq!(metrics.status(), 200);
+    let metrics = metrics.text().await.expect("the body arrives");
+    assert!(metrics.contains("# TYPE"), "{metrics}");
+}

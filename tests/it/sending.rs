@@ -1,0 +1,199 @@
+//! Many messages: in a batch, in a stream, too fast.
+
+use parley::pb::{BatchCreateMessagesRequest, BatchMessage, MessageDraft, SendMessagesRequest, SendResult};
+use tokio_stream::StreamExt as _;
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+use crate::support::{
+    app::TestApp,
+    chain::writes,
+    database::Backend,
+    fault::{assert_bad_fields, assert_refused, fault},
+    in_time, on_both,
+    reader::{log_info, whole_log},
+    scene::{Scene, incoming, note, outgoing},
+};
+
+on_both!(
+    a_batch_is_all_or_none,
+    a_stream_answers_in_order_and_outlives_a_bad_message,
+    a_flood_of_one_conversation_is_refused
+);
+
+fn batch(messages: Vec<(i64, MessageDraft)>) -> BatchCreateMessagesRequest {
+    BatchCreateMessagesRequest {
+        account_id: 1,
+        messages: messages
+            .into_iter()
+            .map(|(conversation_id, draft)| BatchMessage {
+                conversation_id,
+                message: Some(draft),
+            })
+            .collect(),
+        ..BatchCreateMessagesRequest::default()
+    }
+}
+
+async fn a_batch_is_all_or_none(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let scene = app.scene();
+    let (one, other) = (scene.talk().await, scene.talk().await);
+    let mut messages = scene.clients.messages.clone();
+    let before = log_info(&scene.clients, 1).await.head_seq;
+
+    let good = (one, incoming("good"));
+    let result = messages
+        .batch_create_messages(batch(vec![good.clone(), (one, incoming(&"x".repeat(150_001)))]))
+        .await;
+    let fault = assert_refused(result, Code::InvalidArgument, "INVALID_FIELD");
+    assert!(
+        fault.fields.iter().all(|field| field.contains("[1]") || field.contains(".1.")),
+        "it says which message: {fault:?}"
+    );
+    let result = messages
+        .batch_create_messages(batch(vec![good.clone(), (999_999, incoming("to nobody"))]))
+        .await;
+    assert_refused(result, Code::NotFound, "NOT_FOUND");
+    assert_bad_fields(messages.batch_create_messages(batch(vec![])).await, &["messages: REQUIRED"]);
+    let result = messages.batch_create_messages(batch(vec![good.clone(); 501])).await;
+    assert_bad_fields(result, &["messages: TOO_MANY"]);
+    assert_eq!(log_info(&scene.clients, 1).await.head_seq, before, "none of them");
+
+    let drafts = vec![
+        (one, incoming("a")),
+        (other, outgoing("b")),
+        (one, incoming("c")),
+        (other, note("d")),
+    ];
+    let answer = messages
+        .batch_create_messages(batch(drafts))
+        .await
+        .expect("all of them")
+        .into_inner();
+    let made: Vec<(i64, u64, String)> = answer
+        .messages
+        .into_iter()
+        .map(|message| (message.conversation_id, message.number, message.content.unwrap_or_default()))
+        .collect();
+    let expected = [(one, 1, "a"), (other, 1, "b"), (one, 2, "c"), (other, 2, "d")];
+    assert_eq!(
+        made,
+        expected.map(|(conversation, number, text)| (conversation, number, text.to_owned())),
+        "in the order of the request"
+    );
+    let log = whole_log(&scene.clients, 1).await;
+    assert_eq!(answer.cursor, log.last().expect("it was told").cursor);
+    let tail = &log[usize::try_from(before).expect("a small log")..];
+    assert_eq!(writes(tail).len(), 1, "one write");
+}
+
+async fn send_all(scene: &Scene, requests: Vec<SendMessagesRequest>) -> Vec<SendResult> {
+    let count = requests.len();
+    let answer = scene.clients.messages.clone().send_messages(tokio_stream::iter(requests)).await;
+    let mut stream = answer.expect("the stream opens").into_inner();
+    let mut results = Vec::new();
+    while let Some(response) = in_time("an answer", stream.message()).await.expect("the stream goes on") {
+        assert!(!response.results.is_empty(), "never an empty response");
+        results.extend(response.results);
+    }
+    assert_eq!(results.len(), count, "each message is answered");
+    results
+}
+
+async fn a_stream_answers_in_order_and_outlives_a_bad_message(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let scene = app.scene();
+    let (one, other) = (scene.talk().await, scene.talk().await);
+    let requests: Vec<SendMessagesRequest> = (0..300)
+        .map(|index| {
+            let draft = match index {
+                50 => incoming(&"x".repeat(150_001)),
+                _ => incoming(&format!("message {index}")),
+            };
+            SendMessagesRequest {
+                account_id: if index == 70 { 2 } else { 1 },
+                conversation_id: match index {
+                    60 => 999_999,
+                    _ if index % 3 == 0 => other,
+                    _ => one,
+                },
+                message: Some(draft),
+                ..SendMessagesRequest::default()
+            }
+        })
+        .collect();
+    let results = send_all(&scene, requests).await;
+    let mut numbers = [0, 0];
+    for (index, result) in results.iter().enumerate() {
+        assert_eq!(result.index, index as u64, "answers come in the order sent");
+        let expected = match index {
+            50 => Some((Code::InvalidArgument, "INVALID_FIELD")),
+            60 => Some((Code::NotFound, "NOT_FOUND")),
+            70 => Some((Code::PermissionDenied, "NOT_A_MEMBER")),
+            _ => None,
+        };
+        if let Some((code, reason)) = expected {
+            let error = result.error.as_ref().unwrap_or_else(|| panic!("message {index} must be refused"));
+            assert_eq!(Code::from(error.code), code, "message {index}");
+            assert_eq!(reason_of(error), reason, "message {index}");
+            assert_eq!(
+                (result.message_id, result.number, result.cursor.len()),
+                (0, 0, 0),
+                "message {index} was not stored"
+            );
+        } else {
+            assert_eq!(result.error, None, "message {index}");
+            let number = &mut numbers[usize::from(index % 3 != 0)];
+            *number += 1;
+            assert_eq!(result.number, *number, "message {index}: stored in the order sent");
+            assert!(result.message_id > 0 && !result.cursor.is_empty() && result.created_at.is_some());
+        }
+    }
+    let nothing = tokio_stream::iter(Vec::<SendMessagesRequest>::new()).map(|request| request);
+    let answer = scene
+        .clients
+        .messages
+        .clone()
+        .send_messages(nothing)
+        .await
+        .expect("an empty stream is one too");
+    assert!(
+        in_time("the end", answer.into_inner().message())
+            .await
+            .expect("it ends well")
+            .is_none()
+    );
+}
+
+fn reason_of(error: &tonic_types::Status) -> String {
+    let status = Status::with_details(
+        Code::from(error.code),
+        error.message.clone(),
+        prost::Message::encode_to_vec(error).into(),
+    );
+    assert!(
+        status.get_details_error_info().is_some(),
+        "the same details as of a refused CreateMessage: {error:?}"
+    );
+    fault(&status).reason
+}
+
+async fn a_flood_of_one_conversation_is_refused(backend: Backend) {
+    let app = TestApp::builder(backend)
+        .env("PARLEY_LIMITS_MESSAGES_PER_CONVERSATION_PER_MINUTE", "5")
+        .start()
+        .await;
+    let scene = app.scene();
+    let (flooded, other) = (scene.talk().await, scene.talk().await);
+    for index in 0..5 {
+        scene.hear(flooded, &format!("message {index}")).await;
+    }
+    let fault = assert_refused(
+        scene.send(flooded, incoming("one too many")).await,
+        Code::ResourceExhausted,
+        "RATE_LIMITED",
+    );
+    assert!(fault.retry, "it says when there is room again");
+    assert_eq!(scene.hear(other, "elsewhere there is room").await.number, 1);
+}

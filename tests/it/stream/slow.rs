@@ -1,0 +1,67 @@
+//! Statement 15: a slow reader is never cut while its position is kept, and nobody waits for it.
+
+use parley::pb::{BatchCreateMessagesRequest, BatchMessage, subscribe_request::Start};
+
+use crate::support::{
+    app::TestApp,
+    chain::{assert_dense, assert_whole_writes},
+    database::Backend,
+    on_both,
+    reader::{Reader, everything, log_info},
+    scene::outgoing,
+};
+
+on_both!(statement_15_slow_reader);
+
+/// More than windows, buffers and the in-memory tail hold together.
+const MESSAGES: usize = 5_000;
+
+async fn statement_15_slow_reader(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let (scene, clients) = (app.scene(), app.clients());
+    let conversation = scene.talk().await;
+    let start = log_info(&clients, 1).await.head_seq;
+    // Takes nothing while everything below happens. A connection of its own, so that it blocks no other stream's window.
+    let mut slow = Reader::open(&app.clients(), everything(1, Start::Latest(()))).await;
+    let mut quick = Reader::open(&app.clients(), everything(1, Start::Latest(()))).await;
+
+    let text = "x".repeat(1_500);
+    let writer = tokio::spawn(async move {
+        for _ in 0..MESSAGES / 250 {
+            let request = BatchCreateMessagesRequest {
+                account_id: 1,
+                messages: (0..250)
+                    .map(|_| BatchMessage {
+                        conversation_id: conversation,
+                        message: Some(outgoing(&text)),
+                    })
+                    .collect(),
+                ..BatchCreateMessagesRequest::default()
+            };
+            clients
+                .messages
+                .clone()
+                .batch_create_messages(request)
+                .await
+                .expect("writers do not wait for readers");
+        }
+        log_info(&clients, 1).await.head_seq
+    });
+    let head = writer.await.expect("the writer does not panic");
+    assert!(head - start >= MESSAGES as u64);
+    let seen = quick.until(head).await;
+    assert_dense(&seen, start + 1);
+    assert_eq!(
+        seen.len() as u64,
+        head - start,
+        "another reader has everything while the slow one has taken nothing"
+    );
+
+    let seen = slow.until(head).await;
+    assert_dense(&seen, start + 1);
+    assert_whole_writes(&seen);
+    assert_eq!(seen.len() as u64, head - start, "the slow reader misses nothing");
+    // Back at the live end it hears what comes next.
+    scene.say(conversation, "hello again").await;
+    assert_dense(&slow.take(1).await, head + 1);
+}

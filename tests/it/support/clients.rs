@@ -1,0 +1,67 @@
+//! The generated clients, with a token on every call.
+
+use parley::pb::{
+    accounts_service_client::AccountsServiceClient, contacts_service_client::ContactsServiceClient,
+    conversations_service_client::ConversationsServiceClient, events_service_client::EventsServiceClient,
+    inboxes_service_client::InboxesServiceClient, messages_service_client::MessagesServiceClient,
+};
+use tonic::{
+    Request, Status,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Channel, Endpoint},
+};
+
+/// Puts the token into the metadata.
+#[derive(Clone, Debug)]
+pub struct Token(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for Token {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(token) = &self.0 {
+            request.metadata_mut().insert("api_access_token", token.clone());
+        }
+        Ok(request)
+    }
+}
+
+type Service = InterceptedService<Channel, Token>;
+
+/// A client of every service, over one connection. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    /// The connection and the token, for clients of another making.
+    pub service: Service,
+    /// Accounts, users, memberships, tokens.
+    pub accounts: AccountsServiceClient<Service>,
+    /// Inboxes.
+    pub inboxes: InboxesServiceClient<Service>,
+    /// Contacts.
+    pub contacts: ContactsServiceClient<Service>,
+    /// Conversations.
+    pub conversations: ConversationsServiceClient<Service>,
+    /// Messages.
+    pub messages: MessagesServiceClient<Service>,
+    /// The stream.
+    pub events: EventsServiceClient<Service>,
+}
+
+impl Clients {
+    /// Clients of the server at `address` (`host:port`) that show `token`, or none.
+    pub fn new(address: &str, token: Option<&str>) -> Self {
+        let channel = Endpoint::from_shared(format!("http://{address}"))
+            .expect("an address is a URI")
+            .connect_lazy();
+        let token = Token(token.map(|token| token.parse().expect("a token is ASCII")));
+        let service = InterceptedService::new(channel, token);
+        Self {
+            accounts: AccountsServiceClient::new(service.clone()),
+            inboxes: InboxesServiceClient::new(service.clone()),
+            contacts: ContactsServiceClient::new(service.clone()),
+            conversations: ConversationsServiceClient::new(service.clone()),
+            messages: MessagesServiceClient::new(service.clone()),
+            events: EventsServiceClient::new(service.clone()),
+            service,
+        }
+    }
+}

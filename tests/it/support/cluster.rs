@@ -1,0 +1,238 @@
+//! A private PostgreSQL cluster, removed when the test program ends, however it ends.
+
+use std::{
+    fs,
+    net::TcpListener,
+    os::unix::{fs::MetadataExt as _, process::CommandExt as _},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::LazyLock,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::PATIENCE;
+
+/// Where the PostgreSQL of ordinary tests is: `TEST_POSTGRES_URL`, or a cluster of this program's own that does not sync to disk.
+///
+/// The URL names a database that may be connected to in order to make others.
+pub fn shared_url() -> String {
+    static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| Cluster::start(Durability::None));
+    std::env::var("TEST_POSTGRES_URL").unwrap_or_else(|_| CLUSTER.url("postgres"))
+}
+
+/// Whether the cluster keeps its promises through a crash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Nothing is synced: fast, and lost with the machine.
+    None,
+    /// As PostgreSQL is by default.
+    Full,
+}
+
+/// A running cluster.
+#[derive(Debug)]
+pub struct Cluster {
+    programs: PathBuf,
+    home: PathBuf,
+    owner: Owner,
+    port: u16,
+    durability: Durability,
+    process: Child,
+    /// Ends the cluster and removes its directory once the pipe to it breaks: also when this program is killed, since
+    /// statics are not dropped.
+    _guardian: Child,
+}
+
+/// As whom the server programs run: they refuse root.
+#[derive(Clone, Copy, Debug)]
+struct Owner(Option<(u32, u32)>);
+
+impl Owner {
+    fn find() -> Self {
+        let root = fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0);
+        if !root {
+            return Self(None);
+        }
+        let users = fs::read_to_string("/etc/passwd").expect("/etc/passwd is readable");
+        let ids = users.lines().find(|line| line.starts_with("postgres:")).and_then(|line| {
+            let mut parts = line.split(':').skip(2);
+            Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+        });
+        Self(Some(ids.expect(
+            "PostgreSQL refuses to run as root, and there is no user postgres to run it as",
+        )))
+    }
+
+    fn command(self, program: &Path, home: &Path) -> Command {
+        let mut command = Command::new(program);
+        command
+            .current_dir(home)
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .stdin(Stdio::null());
+        if let Some((user, group)) = self.0 {
+            command.uid(user).gid(group);
+        }
+        command
+    }
+}
+
+impl Cluster {
+    /// Makes and starts a cluster.
+    pub fn start(durability: Durability) -> Self {
+        let programs = programs();
+        let owner = Owner::find();
+        let home = tempfile::Builder::new()
+            .prefix("parley-postgres-")
+            .tempdir()
+            .expect("a temporary directory")
+            .keep();
+        if let Owner(Some((user, group))) = owner {
+            std::os::unix::fs::chown(&home, Some(user), Some(group)).expect("root may give its directory away");
+        }
+        let guardian = guard(&home);
+        let made = owner
+            .command(&programs.join("initdb"), &home)
+            .args([
+                "-D",
+                "data",
+                "-U",
+                "postgres",
+                "-A",
+                "trust",
+                "-E",
+                "UTF8",
+                "--locale=C.UTF-8",
+                "--no-sync",
+                "-N",
+            ])
+            .output()
+            .expect("initdb runs");
+        assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+        let port = free_port();
+        let process = launch(&programs, &home, owner, port, durability);
+        let cluster = Self {
+            programs,
+            home,
+            owner,
+            port,
+            durability,
+            process,
+            _guardian: guardian,
+        };
+        cluster.wait_until_ready();
+        cluster
+    }
+
+    /// The address of one of its databases.
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Stops it as a crash would: no checkpoint, no farewell to clients (`pg_ctl stop -m immediate`).
+    pub fn crash(&mut self) {
+        let pid = Pid::from_child(&self.process);
+        kill_process(pid, Signal::QUIT).expect("the cluster runs");
+        self.process.wait().expect("the cluster is our child");
+    }
+
+    /// Starts it again on the same port, which recovers what was committed.
+    pub fn start_again(&mut self) {
+        self.process = launch(&self.programs, &self.home, self.owner, self.port, self.durability);
+        self.wait_until_ready();
+    }
+
+    fn wait_until_ready(&self) {
+        let begun = Instant::now();
+        loop {
+            let ready = Command::new(self.programs.join("pg_isready"))
+                .args(["-q", "-h", "127.0.0.1", "-U", "postgres", "-p", &self.port.to_string()])
+                .status()
+                .expect("pg_isready runs");
+            if ready.success() {
+                return;
+            }
+            if begun.elapsed() > PATIENCE {
+                let log = fs::read_to_string(self.home.join("log")).unwrap_or_default();
+                panic!("PostgreSQL is not ready after {PATIENCE:?}:\n{log}");
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // Fast shutdown; the guardian removes the directory.
+        if kill_process(Pid::from_child(&self.process), Signal::INT).is_ok() {
+            let _ = self.process.wait();
+        }
+    }
+}
+
+/// The newest server programs on this machine.
+fn programs() -> PathBuf {
+    let mut found: Vec<(u32, PathBuf)> = fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| {
+            let path = entry.ok()?.path();
+            let version = path.file_name()?.to_str()?.parse().ok()?;
+            let programs = path.join("bin");
+            programs.join("initdb").exists().then_some((version, programs))
+        })
+        .collect();
+    found.sort();
+    match found.pop() {
+        Some((_, programs)) => programs,
+        None => {
+            panic!("no PostgreSQL server in /usr/lib/postgresql: install postgresql (apt-get install postgresql), or set TEST_POSTGRES_URL")
+        }
+    }
+}
+
+fn launch(programs: &Path, home: &Path, owner: Owner, port: u16, durability: Durability) -> Child {
+    let log = fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(home.join("log"))
+        .expect("the directory is ours");
+    let mut command = owner.command(&programs.join("postgres"), home);
+    command.args(["-D", "data", "-k"]).arg(home).args(["-p", &port.to_string()]).args([
+        "-c",
+        "listen_addresses=127.0.0.1",
+        "-c",
+        "max_connections=400",
+    ]);
+    if durability == Durability::None {
+        command.args(["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"]);
+    }
+    command.stdout(Stdio::null()).stderr(log).spawn().expect("postgres starts")
+}
+
+fn guard(home: &Path) -> Child {
+    let script = r#"
+        trap '' INT TERM HUP
+        cat >/dev/null
+        if [ -f "$0/data/postmaster.pid" ]; then
+            kill -INT "$(head -n 1 "$0/data/postmaster.pid")" 2>/dev/null
+            for _ in $(seq 100); do [ -f "$0/data/postmaster.pid" ] || break; sleep 0.1; done
+        fi
+        rm -rf "$0"
+    "#;
+    Command::new("sh")
+        .args(["-c", script])
+        .arg(home)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("sh runs")
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("it is bound").port()
+}

@@ -1,0 +1,132 @@
+//! A database for one test, empty when it is made, gone when it is dropped.
+
+use std::{
+    path::PathBuf,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection, postgres::PgConnectOptions};
+
+use super::cluster::shared_url;
+
+/// Which database a test runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// A file.
+    Sqlite,
+    /// A server.
+    Postgres,
+}
+
+/// One database.
+#[derive(Debug)]
+pub enum Database {
+    /// A file in a directory of its own.
+    Sqlite(tempfile::TempDir),
+    /// A database of a PostgreSQL cluster.
+    Postgres {
+        /// Its own address.
+        url: String,
+        /// Its name, and the address of the cluster that it is dropped from.
+        drop: Option<(String, String)>,
+    },
+}
+
+impl Database {
+    /// Makes an empty database.
+    pub async fn create(backend: Backend) -> Self {
+        match backend {
+            Backend::Sqlite => Self::Sqlite(tempfile::tempdir().expect("a temporary directory")),
+            Backend::Postgres => {
+                let admin = tokio::task::spawn_blocking(shared_url).await.expect("the cluster starts");
+                Self::create_from(&admin, None).await
+            }
+        }
+    }
+
+    /// A database that somebody else made and removes.
+    #[allow(dead_code)] // for the kill test
+    pub fn at(url: String) -> Self {
+        Self::Postgres { url, drop: None }
+    }
+
+    /// A copy of it as it is now. No server may have it open.
+    pub async fn copy(&self) -> Self {
+        match self {
+            Self::Sqlite(home) => {
+                let copy = tempfile::tempdir().expect("a temporary directory");
+                for entry in std::fs::read_dir(home.path()).expect("the directory is ours") {
+                    let entry = entry.expect("the directory is ours");
+                    std::fs::copy(entry.path(), copy.path().join(entry.file_name())).expect("there is room");
+                }
+                Self::Sqlite(copy)
+            }
+            Self::Postgres {
+                drop: Some((name, admin)), ..
+            } => Self::create_from(admin, Some(name)).await,
+            Self::Postgres { .. } => panic!("only what a test made is copied"),
+        }
+    }
+
+    async fn create_from(admin: &str, template: Option<&str>) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let name = format!("t_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        execute(
+            admin,
+            &format!("CREATE DATABASE {name} TEMPLATE {}", template.unwrap_or("template1")),
+        )
+        .await;
+        let options: PgConnectOptions = admin.parse().expect("the cluster's address is a URL");
+        Self::Postgres {
+            url: options.database(&name).to_url_lossy().to_string(),
+            drop: Some((name, admin.to_owned())),
+        }
+    }
+
+    /// What the server is given as its address.
+    pub fn url(&self) -> String {
+        match self {
+            Self::Sqlite(_) => format!("sqlite://{}?mode=rwc", self.file().display()),
+            Self::Postgres { url, .. } => url.clone(),
+        }
+    }
+
+    /// The file of a SQLite database.
+    pub fn file(&self) -> PathBuf {
+        match self {
+            Self::Sqlite(home) => home.path().join("parley.db"),
+            Self::Postgres { .. } => panic!("a PostgreSQL database is no file"),
+        }
+    }
+}
+
+/// Runs one statement at a PostgreSQL address.
+pub async fn execute(url: &str, statement: &str) {
+    let mut connection = PgConnection::connect(url)
+        .await
+        .unwrap_or_else(|error| panic!("PostgreSQL at {url}: {error}"));
+    if let Err(error) = connection.execute(AssertSqlSafe(statement.to_owned())).await {
+        panic!("{statement}: {error}");
+    }
+    connection.close().await.expect("the connection closes");
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        if let Self::Postgres {
+            drop: Some((name, admin)), ..
+        } = self
+        {
+            let (name, admin) = (name.clone(), admin.clone());
+            // A runtime of its own: the test's may be ending.
+            let dropping = std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+                    .expect("a runtime");
+                runtime.block_on(execute(&admin, &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")));
+            });
+            let _ = dropping.join();
+        }
+    }
+}

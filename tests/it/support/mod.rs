@@ -1,0 +1,47 @@
+//! What every test stands on: a real server process with a database of its own, and real clients.
+//!
+//! No behaviour is asserted here. Where a rule of the stream's contract is checked in more than one place, it stands in `chain`.
+
+pub mod app;
+pub mod chain;
+pub mod clients;
+#[allow(dead_code)] // the kill test crashes its cluster, these tests do not
+pub mod cluster;
+pub mod database;
+pub mod fault;
+pub mod http;
+pub mod office;
+pub mod raw;
+pub mod reader;
+pub mod scene;
+pub mod server;
+pub mod told;
+
+use std::time::Duration;
+
+/// How long a test waits for something that must come. It guards against hanging; no test measures time.
+pub const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Waits for `future`, and fails with `what` when it does not come.
+pub async fn in_time<F: Future>(what: &str, future: F) -> F::Output {
+    let output = tokio::time::timeout(PATIENCE, future).await;
+    output.unwrap_or_else(|_| panic!("{what}: nothing within {PATIENCE:?}"))
+}
+
+/// Runs an `async fn(Backend)` as one test on each database: `on_both!(name)` makes `name::on_sqlite` and `name::on_postgres`.
+macro_rules! on_both {
+    ($($name:ident),+ $(,)?) => {$(
+        mod $name {
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_sqlite() {
+                super::$name(crate::support::database::Backend::Sqlite).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_postgres() {
+                super::$name(crate::support::database::Backend::Postgres).await;
+            }
+        }
+    )+};
+}
+pub(crate) use on_both;

@@ -1,0 +1,192 @@
+//! The real server as a process.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead as _, BufReader, Read as _},
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::sync::mpsc;
+
+use super::in_time;
+
+/// The doors a server opens, each with the address it took.
+#[derive(Clone, Debug, Default)]
+pub struct Doors {
+    /// The gRPC listener, `host:port`.
+    pub grpc: String,
+    /// The JSON API.
+    pub http: String,
+    /// Health and metrics.
+    pub admin: String,
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    log: Log,
+    /// Where it listens.
+    pub doors: Doors,
+}
+
+/// What a server wrote to standard error, shown when a test fails.
+#[derive(Clone, Debug, Default)]
+struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Log {
+    fn push(&self, line: String) {
+        self.0.lock().expect("no writer of the log panics").push(line);
+    }
+
+    fn text(&self) -> String {
+        self.0.lock().expect("no writer of the log panics").join("\n")
+    }
+}
+
+/// The program under test, with nothing of the caller's environment that could configure it.
+pub fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_parley"));
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("PARLEY_") || name.starts_with("OTEL_") {
+            command.env_remove(&*name);
+        }
+    }
+    command
+}
+
+impl Server {
+    /// Starts a server in `home` and waits until its three doors are open.
+    pub async fn start(home: &Path, environment: &BTreeMap<String, String>) -> Self {
+        let mut child = program()
+            .arg("serve")
+            .current_dir(home)
+            .env("PARLEY_GRPC_ADDR", "127.0.0.1:0")
+            .env("PARLEY_HTTP_ADDR", "127.0.0.1:0")
+            .env("PARLEY_ADMIN_ADDR", "127.0.0.1:0")
+            .env("PARLEY_LOG_FORMAT", "json")
+            .envs(environment)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let log = Log::default();
+        let (opened, mut openings) = mpsc::unbounded_channel();
+        let lines = BufReader::new(child.stderr.take().expect("standard error is piped")).lines();
+        let copy = log.clone();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                if let Some(door) = door(&line) {
+                    let _ = opened.send(door);
+                }
+                copy.push(line);
+            }
+        });
+        let mut server = Self {
+            child,
+            log,
+            doors: Doors::default(),
+        };
+        for _ in 0..3 {
+            match in_time("the server's doors", openings.recv()).await {
+                Some((door, address)) if door == "grpc" => server.doors.grpc = address,
+                Some((door, address)) if door == "http" => server.doors.http = address,
+                Some((_, address)) => server.doors.admin = address,
+                // Its standard error was closed: it has ended.
+                None => panic!("the server ended with {}:\n{}", server.wait().await, server.log.text()),
+            }
+        }
+        server
+    }
+
+    /// Everything it has written to its log so far.
+    pub fn log(&self) -> String {
+        self.log.text()
+    }
+
+    /// Asks it to drain (SIGTERM).
+    pub fn terminate(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("the server runs");
+    }
+
+    /// Ends it without warning (SIGKILL).
+    pub fn kill(&mut self) {
+        self.child.kill().expect("the server is our child");
+        self.child.wait().expect("the server is our child");
+    }
+
+    /// Waits until it has ended.
+    pub async fn wait(&mut self) -> ExitStatus {
+        in_time("the server's end", async {
+            loop {
+                if let Some(status) = self.child.try_wait().expect("the server is our child") {
+                    return status;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+        })
+        .await
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let address = &self.doors.grpc;
+            eprintln!("--- log of the server at {address}\n{}\n--- end of the log", self.log.text());
+        }
+    }
+}
+
+/// What a program that is expected to end by itself left behind.
+#[derive(Debug)]
+pub struct Ended {
+    /// The exit code.
+    pub code: Option<i32>,
+    /// Standard output and standard error, one after the other.
+    pub output: String,
+}
+
+/// Runs the program to its end.
+pub async fn run_to_end(mut command: Command) -> Ended {
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut stdout = child.stdout.take().expect("standard output is piped");
+    let mut stderr = child.stderr.take().expect("standard error is piped");
+    let pid = Pid::from_child(&child);
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut output = String::new();
+        let _ = stdout.read_to_string(&mut output);
+        let _ = stderr.read_to_string(&mut output);
+        let status = child.wait().expect("the program is our child");
+        Ended {
+            code: status.code(),
+            output,
+        }
+    });
+    if let Ok(ended) = tokio::time::timeout(super::PATIENCE, reading).await {
+        ended.expect("reading does not panic")
+    } else {
+        let _ = kill_process(pid, Signal::KILL);
+        panic!("the program did not end by itself within {:?}", super::PATIENCE);
+    }
+}
+
+fn door(line: &str) -> Option<(String, String)> {
+    let line: serde_json::Value = serde_json::from_str(line).ok()?;
+    if line["message"] != "listening" {
+        return None;
+    }
+    Some((line["door"].as_str()?.to_owned(), line["address"].as_str()?.to_owned()))
+}
