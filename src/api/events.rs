@@ -102,7 +102,7 @@ fn start(fields: &mut Fields, start: Option<&subscribe_request::Start>) -> Resul
         Some(Asked::Earliest(())) => Start::Earliest,
         Some(Asked::After(cursor)) => Start::After(Cursor::decode("after", cursor)?),
         Some(Asked::At(time)) => Start::At(fields.time("at", Some(time)).unwrap_or_default()),
-        Some(Asked::Snapshot(())) => return Err(Error::Unimplemented("this version starts no stream with a snapshot")),
+        Some(Asked::Snapshot(())) => Start::Snapshot,
     })
 }
 

@@ -10,11 +10,11 @@ use crate::{
         Chat,
         call::{Answer, Call},
         caller::Caller,
-        load,
         page::{self, Page, PageRequest, Sort},
         writer::{Ledger, once},
     },
     db::entity::{account, account_log, kind::AccountStatus, membership, user},
+    db::load,
     error::{Error, Result, Rule, Violation},
     events::kind::EventKind,
     events::{

@@ -9,12 +9,12 @@ use crate::{
     chat::{
         Chat,
         caller::Caller,
-        load,
         page::{self, Page, PageRequest, Sort},
     },
     db::{
         entity::{contact, kind::SubjectKind, labeling},
         joined::ContactSessions,
+        load,
     },
     error::Result,
     id::AccountId,

@@ -9,7 +9,6 @@ use crate::{
     chat::{
         Chat,
         caller::{Access, Caller},
-        load,
         page::{self, Page, PageRequest, Sort},
     },
     db::{
@@ -19,6 +18,7 @@ use crate::{
             labeling, message,
         },
         joined::ConversationSummary,
+        load,
     },
     error::Result,
     id::{AccountId, ContactId, InboxId, UserId},

@@ -13,7 +13,6 @@ use crate::{
         call::{Answer, Call},
         caller::{Access, Caller},
         contacts::{attribute_changes, session, session_added, set_labels},
-        load,
         rules::{self, NewMessage, add_activity, add_message, changed_with},
         writer::Write,
     },
@@ -23,6 +22,7 @@ use crate::{
             kind::{ConversationStatus, Priority, Role, SubjectKind},
         },
         joined::{Conversation, ConversationSummary, Message},
+        load,
     },
     error::{Error, Result, Rule},
     events::{

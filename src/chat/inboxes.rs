@@ -13,7 +13,6 @@ use crate::{
         Chat,
         call::{Answer, Call},
         caller::Caller,
-        load,
         page::{self, Page, PageRequest, Sort},
     },
     db::{
@@ -23,6 +22,7 @@ use crate::{
             labeling, message,
         },
         joined::Inbox,
+        load,
     },
     error::Result,
     events::draft::{Change, Draft, Subject},

@@ -12,7 +12,6 @@ use crate::{
         Chat,
         call::{Answer, Call},
         caller::Caller,
-        load,
         page::{self, Page, PageRequest, Sort},
     },
     db::{
@@ -22,6 +21,7 @@ use crate::{
             membership, user,
         },
         joined::Agent,
+        load,
     },
     error::{Error, Result, Rule, Violation},
     events::draft::{Change, Draft, Subject},

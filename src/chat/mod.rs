@@ -21,7 +21,6 @@ pub mod contacts;
 pub mod conversation_list;
 pub mod conversations;
 pub mod inboxes;
-mod load;
 pub mod members;
 pub mod messages;
 pub mod page;

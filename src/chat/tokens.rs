@@ -10,7 +10,6 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     chat::{
         caller::{Access, Caller, Principal},
-        load,
         page::{self, Page, PageRequest, Sort},
     },
     db::{
@@ -20,6 +19,7 @@ use crate::{
             kind::{Role, TokenKind},
             membership, token, user,
         },
+        load,
     },
     error::{Error, Result, Rule},
     id::{AccountId, InboxId, TokenId, UserId, secret},

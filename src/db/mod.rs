@@ -3,6 +3,7 @@
 pub mod connect;
 pub mod entity;
 pub mod joined;
+pub mod load;
 pub mod migration;
 
 pub use connect::{Config, Database, OpenError};

@@ -95,6 +95,11 @@ impl Log {
         Self { db }
     }
 
+    /// The database that holds it.
+    pub(super) fn database(&self) -> &Database {
+        &self.db
+    }
+
     /// How far the account's log reaches.
     ///
     /// # Errors

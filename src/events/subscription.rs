@@ -14,6 +14,7 @@ use crate::{
         filter::Filter,
         hub::{Feed, Hub, Place, lock},
         log::Reach,
+        snapshot::Snapshot,
         tail::{self, Batch},
     },
     id::{AccountId, Seq},
@@ -32,6 +33,8 @@ pub enum Start {
     After(Cursor),
     /// With the first event at or after this time.
     At(Micros),
+    /// With the present state, then what comes next.
+    Snapshot,
 }
 
 /// One subscriber's way through one log. It holds a position, and between two reads nothing else: at most one frame,
@@ -46,6 +49,8 @@ pub struct Subscription {
     position: Seq,
     /// The last match at or below the position; looked up when it is first needed.
     prev: Option<Seq>,
+    /// The present state, while it is being told.
+    snapshot: Option<Snapshot>,
     heartbeat: Duration,
     bookmark_at: Instant,
     _place: Place,
@@ -76,6 +81,7 @@ impl Hub {
             prev: filter.is_open().then_some(position),
             filter,
             position,
+            snapshot: (start == Start::Snapshot).then(|| Snapshot::new(position)),
             heartbeat: heartbeat.unwrap_or(self.config.default_heartbeat),
             bookmark_at: Instant::now(),
             _place: place,
@@ -85,7 +91,7 @@ impl Hub {
     async fn resolve(&self, reach: &Reach, start: Start) -> Result<Seq> {
         match start {
             Start::Earliest => Ok(Seq(reach.earliest.0 - 1)),
-            Start::Latest => Ok(reach.head),
+            Start::Latest | Start::Snapshot => Ok(reach.head),
             Start::After(cursor) => reach.check(cursor),
             Start::At(time) => self.log.before(reach, time).await,
         }
@@ -100,6 +106,9 @@ impl Subscription {
     /// # Errors
     /// [`crate::error::Error::Cursor`] when retention passed the position; when the database cannot be read.
     pub async fn next(&mut self) -> Result<Frame> {
+        if let Some(frame) = self.present_state().await? {
+            return Ok(frame);
+        }
         loop {
             let head = *self.bell.borrow_and_update();
             if self.position < head {
@@ -127,6 +136,37 @@ impl Subscription {
             epoch: self.feed.epoch,
             seq: self.position,
         }
+    }
+
+    /// A piece of the snapshot, or its end; none once it was told.
+    async fn present_state(&mut self) -> Result<Option<Frame>> {
+        let Some(snapshot) = &mut self.snapshot else { return Ok(None) };
+        let upserts = snapshot.next(self.hub.log.database(), self.feed.account, &self.filter).await?;
+        let response = if let Some(upserts) = upserts {
+            pb::SubscribeResponse {
+                upserts,
+                ..pb::SubscribeResponse::default()
+            }
+        } else {
+            let cursor = Cursor {
+                account: self.feed.account,
+                epoch: self.feed.epoch,
+                seq: snapshot.head,
+            }
+            .encode();
+            let complete = pb::SnapshotComplete {
+                cursor,
+                count: snapshot.count,
+            };
+            self.snapshot = None;
+            pb::SubscribeResponse {
+                snapshot_complete: Some(complete),
+                ..pb::SubscribeResponse::default()
+            }
+        };
+        let mut frame = Frame::default();
+        frame.push(encoded(&response));
+        Ok(Some(frame))
     }
 
     async fn wait(&mut self) -> Option<Frame> {

@@ -32,7 +32,7 @@ const GROUND: &[&str] = &["config", "telemetry", "error", "id", "time"];
 const LEAVES_ALONE: &[(&str, &[&str], &str)] = &[
     (
         "api",
-        &["sea_orm", "sqlx", "serde_json"],
+        &["sea_orm", "sqlx"],
         "a call is put into the words of `chat`, which alone knows rows and rules",
     ),
     ("gateway", &["sea_orm", "sqlx"], "the JSON door is a client of the gRPC one"),

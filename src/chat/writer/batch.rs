@@ -12,8 +12,8 @@ use super::{
     store,
 };
 use crate::{
-    chat::load,
     db::entity::{account_log, message},
+    db::load,
     error::{Error, Result, Rule},
     events::log,
     id::{AccountId, ConversationId, InboxId, MessageId},

@@ -10,11 +10,11 @@ use crate::{
     chat::{
         call::{Answer, Call},
         caller::Caller,
-        load,
     },
     db::{
         Database,
         entity::{account, account_log, message},
+        load,
     },
     error::{Error, Result},
     events::{cursor::Cursor, draft::Draft, entry::Entry, log},

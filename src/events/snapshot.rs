@@ -1,0 +1,203 @@
+//! The present state as upserts, before the tail.
+//!
+//! The head is noted first and the rows are read afterwards, page by page: what changed in between comes again as an event,
+//! and of two copies the one with the higher version is newer. So there is no gap, and no long transaction.
+
+use std::sync::Arc;
+
+use sea_orm::{
+    ColumnTrait, Condition, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect,
+    sea_query::{Expr, Query},
+};
+
+use crate::{
+    db::{
+        Database,
+        entity::{account, contact, conversation, inbox, message},
+        load,
+    },
+    error::Result,
+    events::filter::Filter,
+    id::{AccountId, Seq},
+    pb::{self, upsert::Resource},
+};
+
+/// Objects in one response message.
+const PAGE: u64 = 100;
+
+/// What a snapshot reads next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Inboxes,
+    Contacts,
+    Conversations,
+    Messages,
+}
+
+/// How far a snapshot is.
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    /// The head before the first row was read.
+    pub head: Seq,
+    /// How many upserts were handed out.
+    pub count: u64,
+    stage: Stage,
+    after: i64,
+}
+
+/// A page of a snapshot: upserts, and the id of the last row that was looked at.
+struct Page {
+    upserts: Vec<pb::Upsert>,
+    last: Option<i64>,
+}
+
+fn upsert(version: Seq, resource: Resource) -> pb::Upsert {
+    pb::Upsert {
+        version: version.to_wire(),
+        resource: Some(resource),
+    }
+}
+
+impl Snapshot {
+    /// A snapshot after which events from `head` on follow.
+    pub fn new(head: Seq) -> Self {
+        Self {
+            head,
+            count: 0,
+            stage: Stage::Inboxes,
+            after: 0,
+        }
+    }
+
+    /// The next upserts; none when the snapshot is complete. Cancel safe: the place moves once the page is read.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn next(&mut self, db: &Database, account: AccountId, filter: &Filter) -> Result<Option<Vec<pb::Upsert>>> {
+        loop {
+            let page = match self.stage {
+                Stage::Inboxes => inboxes(db, account, filter, self.after).await?,
+                Stage::Contacts => contacts(db, account, filter, self.after).await?,
+                Stage::Conversations => conversations(db, account, filter, self.after).await?,
+                Stage::Messages => messages(db, account, filter, self.after).await?,
+            };
+            if let Some(last) = page.last {
+                self.after = last;
+                self.count += page.upserts.len() as u64;
+                return Ok(Some(page.upserts));
+            }
+            self.after = 0;
+            self.stage = match self.stage {
+                Stage::Inboxes => Stage::Contacts,
+                Stage::Contacts => Stage::Conversations,
+                Stage::Conversations => Stage::Messages,
+                Stage::Messages => return Ok(None),
+            };
+        }
+    }
+}
+
+/// The inboxes that the filter names and the subscriber may see.
+fn of_inboxes<C: ColumnTrait>(filter: &Filter, column: C) -> Condition {
+    let named = (!filter.inboxes.is_empty()).then(|| column.is_in(filter.inboxes.iter().map(|id| id.0)));
+    let seen = filter.scope.as_ref().map(|scope| column.is_in(scope.iter().map(|id| id.0)));
+    Condition::all().add_option(named).add_option(seen)
+}
+
+async fn inboxes(db: &Database, account: AccountId, filter: &Filter, after: i64) -> Result<Page> {
+    let rows = inbox::Entity::find()
+        .filter(inbox::Column::AccountId.eq(account))
+        .filter(inbox::Column::Id.gt(after))
+        .filter(of_inboxes(filter, inbox::Column::Id))
+        .order_by_asc(inbox::Column::Id)
+        .limit(PAGE)
+        .all(db.read())
+        .await?;
+    let last = rows.last().map(|row| row.id.0);
+    let rows = load::with_channels(db.read(), rows).await?;
+    let upserts = rows
+        .iter()
+        .map(|row| upsert(row.row.version, Resource::Inbox(pb::inbox_of(row, pb::Reveal::Nothing))))
+        .collect();
+    Ok(Page { upserts, last })
+}
+
+async fn contacts(db: &Database, account: AccountId, filter: &Filter, after: i64) -> Result<Page> {
+    let named = (!filter.contacts.is_empty()).then(|| contact::Column::Id.is_in(filter.contacts.iter().map(|id| id.0)));
+    let rows = contact::Entity::find()
+        .filter(contact::Column::AccountId.eq(account))
+        .filter(contact::Column::Id.gt(after))
+        .filter(Condition::all().add_option(named))
+        .order_by_asc(contact::Column::Id)
+        .limit(PAGE)
+        .all(db.read())
+        .await?;
+    let last = rows.last().map(|row| row.id.0);
+    let rows = load::with_labels(db.read(), account, rows).await?;
+    let rows = load::with_sessions(db.read(), account, rows).await?;
+    let upserts = rows
+        .iter()
+        .map(|row| upsert(row.contact.row.version, Resource::Contact(row.into())))
+        .collect();
+    Ok(Page { upserts, last })
+}
+
+async fn conversations(db: &Database, account: AccountId, filter: &Filter, after: i64) -> Result<Page> {
+    use conversation::Column;
+    let contacts = (!filter.contacts.is_empty()).then(|| Column::ContactId.is_in(filter.contacts.iter().map(|id| id.0)));
+    let named = (!filter.conversations.is_empty()).then(|| Column::Id.is_in(filter.conversations.iter().map(|id| id.0)));
+    let rows = conversation::Entity::find()
+        .filter(Column::AccountId.eq(account))
+        .filter(Column::Id.gt(after))
+        .filter(of_inboxes(filter, Column::InboxId))
+        .filter(Condition::all().add_option(contacts).add_option(named))
+        .order_by_asc(Column::Id)
+        .limit(PAGE)
+        .all(db.read())
+        .await?;
+    let last = rows.last().map(|row| row.id.0);
+    let account: Arc<account::Model> = load::account(db.read(), account).await?;
+    let rows = load::summaries(db.read(), &account, rows).await?;
+    let upserts = rows
+        .iter()
+        .map(|row| upsert(row.conversation.row.version, Resource::Conversation(row.into())))
+        .collect();
+    Ok(Page { upserts, last })
+}
+
+async fn messages(db: &Database, account: AccountId, filter: &Filter, after: i64) -> Result<Page> {
+    use message::Column;
+    let named = (!filter.conversations.is_empty()).then(|| Column::ConversationId.is_in(filter.conversations.iter().map(|id| id.0)));
+    let contacts = (!filter.contacts.is_empty()).then(|| {
+        let mut theirs = Query::select();
+        theirs
+            .column(conversation::Column::Id)
+            .from(conversation::Entity)
+            .and_where(Expr::col(conversation::Column::AccountId).eq(account.0))
+            .and_where(Expr::col(conversation::Column::ContactId).is_in(filter.contacts.iter().map(|id| id.0)));
+        Column::ConversationId.in_subquery(theirs)
+    });
+    let types = (!filter.message_types.is_empty()).then(|| Column::MessageType.is_in(filter.message_types.iter().copied()));
+    let rows = message::Entity::find()
+        .filter(Column::AccountId.eq(account))
+        .filter(Column::Id.gt(after))
+        .filter(of_inboxes(filter, Column::InboxId))
+        .filter(
+            Condition::all()
+                .add_option(named)
+                .add_option(contacts)
+                .add_option(types)
+                .add_option(filter.private.map(|private| Column::Private.eq(private))),
+        )
+        .order_by_asc(Column::Id)
+        .limit(PAGE)
+        .all(db.read())
+        .await?;
+    let last = rows.last().map(|row| row.id.0);
+    let rows = load::with_senders(db.read(), account, rows).await?;
+    let upserts = rows
+        .iter()
+        .map(|row| upsert(row.row.version, Resource::Message(row.into())))
+        .collect();
+    Ok(Page { upserts, last })
+}
