@@ -169,7 +169,7 @@ impl Error {
     }
 
     /// A thing that is not there.
-    pub fn not_found(kind: &'static str, id: impl ToString) -> Self {
+    pub fn not_found(kind: &'static str, id: impl std::fmt::Display) -> Self {
         Self::NotFound { kind, id: id.to_string() }
     }
 }

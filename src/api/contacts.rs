@@ -134,7 +134,7 @@ impl ContactsService for Api {
         let id = ContactId(contact.id);
         let mut fields = Fields::default();
         let paths = mask(&mut fields, asked.update_mask);
-        let patch = fields.within("contact", |fields| patch(fields, contact, paths));
+        let patch = fields.within("contact", |fields| patch(fields, &contact, paths));
         fields.done()?;
         answered(self.chat.update_contact(call, id, patch).await?, updated)
     }
@@ -231,7 +231,7 @@ fn order(fields: &mut Fields, order_by: &str) -> (ContactOrder, bool) {
     (order.unwrap_or(ContactOrder::Id), descending)
 }
 
-fn patch(fields: &mut Fields, contact: pb::Contact, paths: Vec<String>) -> ContactPatch {
+fn patch(fields: &mut Fields, contact: &pb::Contact, paths: Vec<String>) -> ContactPatch {
     let mut patch = ContactPatch::default();
     let additional = fields.attributes("additional_attributes", contact.additional_attributes.as_ref());
     let custom = fields.attributes("custom_attributes", contact.custom_attributes.as_ref());

@@ -51,10 +51,9 @@ pub fn read(fields: &mut Fields, draft: pb::MessageDraft) -> NewMessage {
 /// A template needs its name.
 fn template(fields: &mut Fields, attributes: Option<&Struct>) -> Map<String, Json> {
     let object = fields.attributes("additional_attributes", attributes);
+    let named = |params: &Map<String, Json>| params.get("name").and_then(Json::as_str).is_some_and(|name| !name.is_empty());
     if let Some(Json::Object(params)) = object.get("template_params")
-        && !params
-            .get("name")
-            .is_some_and(|name| name.as_str().is_some_and(|name| !name.is_empty()))
+        && !named(params)
     {
         fields.refuse(
             "additional_attributes.template_params.name",

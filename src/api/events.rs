@@ -205,38 +205,38 @@ impl Following {
             return None;
         }
         if self.handed_out.is_some_and(|at| at.elapsed() > self.stall_timeout) {
-            return self.end(stalled());
+            return Some(self.end(stalled()));
         }
         loop {
             if self.drain.is_cancelled() {
-                return self.rotate();
+                return Some(self.rotate());
             }
             tokio::select! {
                 biased;
-                () = self.drain.cancelled() => return self.rotate(),
+                () = self.drain.cancelled() => return Some(self.rotate()),
                 () = tokio::time::sleep_until(self.lease.due) => match self.lease.renew().await {
                     Ok(true) => {}
                     // The filter of what it may see is fixed for the life of a stream: the next one has the new one.
-                    Ok(false) => return self.rotate(),
-                    Err(error) => return self.end(error.into()),
+                    Ok(false) => return Some(self.rotate()),
+                    Err(error) => return Some(self.end(error.into())),
                 },
-                next = self.subscription.next() => return match next {
+                next = self.subscription.next() => return Some(match next {
                     Ok(frame) => {
                         self.handed_out = Some(Instant::now());
-                        Some(Ok(frame))
+                        Ok(frame)
                     }
                     Err(error) => self.end(error.into()),
-                },
+                }),
             }
         }
     }
 
-    fn end(&mut self, status: Status) -> Option<Result<Frame, Status>> {
+    fn end(&mut self, status: Status) -> Result<Frame, Status> {
         self.ended = true;
-        Some(Err(status))
+        Err(status)
     }
 
-    fn rotate(&mut self) -> Option<Result<Frame, Status>> {
+    fn rotate(&mut self) -> Result<Frame, Status> {
         // Spread over a second, so that a thousand clients do not come back at once.
         let retry_after = Duration::from_millis(rand::random_range(50..1000));
         let status = rotated(&self.subscription.cursor().encode(), retry_after);

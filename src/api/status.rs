@@ -53,7 +53,7 @@ impl Refusal {
         }
     }
 
-    fn with(mut self, key: impl Into<String>, value: impl ToString) -> Self {
+    fn with(mut self, key: impl Into<String>, value: impl std::fmt::Display) -> Self {
         self.metadata.insert(key.into(), value.to_string());
         self
     }

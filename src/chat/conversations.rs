@@ -184,7 +184,7 @@ impl Chat {
                         ConversationPatch::Assignee(assignee) => assign(write, &mut conversation, assignee).await?,
                         ConversationPatch::Labels(labels) => update_labels(write, &mut conversation, labels).await?,
                         ConversationPatch::Attributes(custom, additional) => {
-                            update_attributes(write, &mut conversation, custom, additional)
+                            update_attributes(write, &mut conversation, custom, additional);
                         }
                         ConversationPatch::Seen { by_contact } => seen(write, &mut conversation, by_contact),
                     }

@@ -99,15 +99,15 @@ pub fn set_status(ledger: &mut Ledger, conversation: &mut Conversation, status: 
     .into_iter()
     .flatten()
     .collect();
-    let changed = before.0 != status;
-    if changed {
+    let moved = before.0 != status;
+    if moved {
         let status = changes.iter().filter(|change| change.field == "status").cloned().collect();
         changed_with(ledger, conversation, EventKind::ConversationStatusChanged, status);
     }
     if !changes.is_empty() {
         changed_with(ledger, conversation, EventKind::ConversationUpdated, changes);
     }
-    changed
+    moved
 }
 
 /// Notes a change of a conversation.

@@ -36,11 +36,11 @@ impl Filter {
 
     /// Whether the event matches.
     pub fn matches(&self, entry: &Entry) -> bool {
-        any(&self.kinds, Some(entry.kind))
-            && any(&self.inboxes, entry.inbox)
-            && any(&self.conversations, entry.conversation)
-            && any(&self.contacts, entry.contact)
-            && any(&self.message_types, entry.message_type)
+        within(&self.kinds, Some(entry.kind))
+            && within(&self.inboxes, entry.inbox)
+            && within(&self.conversations, entry.conversation)
+            && within(&self.contacts, entry.contact)
+            && within(&self.message_types, entry.message_type)
             && self.private.is_none_or(|private| entry.private == Some(private))
             && self
                 .scope
@@ -73,7 +73,7 @@ impl Filter {
     }
 }
 
-fn any<T: PartialEq + Copy>(wanted: &[T], value: Option<T>) -> bool {
+fn within<T: PartialEq + Copy>(wanted: &[T], value: Option<T>) -> bool {
     wanted.is_empty() || value.is_some_and(|value| wanted.contains(&value))
 }
 
@@ -88,6 +88,8 @@ mod tests {
         time::Micros,
     };
 
+    type Drawn = (i16, Option<i64>, Option<i64>, Option<MessageType>, Option<bool>);
+
     fn entries() -> impl Strategy<Value = Vec<Entry>> {
         let message_type = prop_oneof![Just(MessageType::Incoming), Just(MessageType::Outgoing)];
         let one = (
@@ -98,7 +100,7 @@ mod tests {
             prop::option::of(any::<bool>()),
         );
         prop::collection::vec(one, 1..12).prop_map(|all| {
-            let entry = |(nth, (kind, inbox, conversation, message_type, private))| Entry {
+            let entry = |(nth, (kind, inbox, conversation, message_type, private)): (i64, Drawn)| Entry {
                 account: AccountId(1),
                 seq: Seq(nth),
                 transaction_id: Seq(nth),

@@ -29,7 +29,7 @@ pub async fn run(hub: Arc<Hub>, db: Database, stop: CancellationToken) {
             tokio::join!(fill(&hub), forget(&hub));
         }
     };
-    stop.run_until_cancelled(tasks).await;
+    stop.run_until_cancelled(Box::pin(tasks)).await;
 }
 
 /// Reads into the tails what they lack.

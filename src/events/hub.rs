@@ -114,20 +114,18 @@ impl Hub {
         let feed = {
             let mut feeds = lock(&self.feeds);
             feeds.retain(|_, feed| feed.strong_count() > 0);
-            match feeds.get(&account).and_then(Weak::upgrade).filter(|feed| feed.epoch == reach.epoch) {
-                Some(feed) => feed,
-                None => {
-                    let feed = Arc::new(Feed {
-                        account,
-                        epoch: reach.epoch,
-                        head: watch::Sender::new(reach.head),
-                        tail: Mutex::new(Tail::new(self.config.tail_events, self.config.tail_bytes)),
-                        ephemeral: broadcast::Sender::new(EPHEMERAL_BACKLOG),
-                    });
-                    feeds.insert(account, Arc::downgrade(&feed));
-                    feed
-                }
-            }
+            let known = feeds.get(&account).and_then(Weak::upgrade).filter(|feed| feed.epoch == reach.epoch);
+            known.unwrap_or_else(|| {
+                let feed = Arc::new(Feed {
+                    account,
+                    epoch: reach.epoch,
+                    head: watch::Sender::new(reach.head),
+                    tail: Mutex::new(Tail::new(self.config.tail_events, self.config.tail_bytes)),
+                    ephemeral: broadcast::Sender::new(EPHEMERAL_BACKLOG),
+                });
+                feeds.insert(account, Arc::downgrade(&feed));
+                feed
+            })
         };
         // What was committed before the feed stood in the map was not handed over: read the head again.
         let reach = self.log.reach(account).await?;

@@ -38,19 +38,19 @@ pub async fn grpc(listener: TcpListener, routes: Routes, config: config::Grpc, s
             .register_encoded_file_descriptor_set(pb::DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let open = Routes::new(health_service)
+    let tokenless = Routes::new(health_service)
         .add_service(reflection().build_v1().context("reflection")?)
         .add_service(reflection().build_v1alpha().context("reflection")?)
         .into_axum_router()
         .reset_fallback();
-    let router = routes.into_axum_router().merge(open);
+    let all = routes.into_axum_router().merge(tokenless);
     Server::builder()
         // gRPC-Web comes over HTTP/1.1 too.
         .accept_http1(true)
         .layer(tonic_web::GrpcWebLayer::new())
         .http2_keepalive_interval(Some(Duration::from_secs(config.keepalive_interval_seconds)))
         .http2_keepalive_timeout(Some(Duration::from_secs(config.keepalive_timeout_seconds)))
-        .add_routes(Routes::from(router).prepare())
+        .add_routes(Routes::from(all).prepare())
         .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), stop.cancelled_owned())
         .await
         .context("the gRPC listener")

@@ -14,7 +14,7 @@ use crate::{admin::Readiness, chat::forget_keys, db::Database, events::hub::Hub}
 const CHECK: Duration = Duration::from_secs(2);
 
 /// How often old keys are forgotten.
-const FORGET: Duration = Duration::from_secs(600);
+const FORGET: Duration = Duration::from_mins(10);
 
 /// Follows other replicas until told to stop.
 pub async fn follow(following: impl Future<Output = ()>) -> anyhow::Result<()> {

@@ -186,19 +186,19 @@ impl Lane {
     /// What the calls need, from what is at hand and, for the rest, from the database.
     async fn scene(&mut self, account: AccountId, calls: &[Messages]) -> Result<Scene> {
         let db = self.db.write();
-        let counted = match self.cache.account(account) {
-            Some(counted) => counted.clone(),
-            None => {
-                let row = account_log::Entity::find_by_id(account).one(db).await?;
-                let counters = row.ok_or_else(|| Error::not_found("account", account))?;
-                let counted = Counted {
-                    account: load::account(db, account).await?,
-                    counters,
-                    contended: false,
-                };
-                self.cache.put_account(counted.clone());
-                counted
-            }
+        let known = self.cache.account(account).map(|counted| counted.clone());
+        let counted = if let Some(counted) = known {
+            counted
+        } else {
+            let row = account_log::Entity::find_by_id(account).one(db).await?;
+            let counters = row.ok_or_else(|| Error::not_found("account", account))?;
+            let counted = Counted {
+                account: load::account(db, account).await?,
+                counters,
+                contended: false,
+            };
+            self.cache.put_account(counted.clone());
+            counted
         };
         let ids = calls.iter().flat_map(|call| &call.items).map(|(id, _)| *id);
         let known = ids.filter_map(|id| Some((id, self.cache.conversation(account, id)?))).collect();
@@ -233,10 +233,10 @@ async fn look(db: &impl ConnectionTrait, counted: Counted, calls: &[Messages], m
         calls.iter().filter_map(|call| Some(call.call.key.as_ref()?.request_id)),
     )
     .await?;
-    let replies = items()
+    let named = items()
         .filter_map(|(_, new)| reply_id(new.content_attributes.get("in_reply_to")?))
         .map(|id| id.0);
-    let replied = replied(db, account, replies.collect()).await?;
+    let replied = replied(db, account, named.collect()).await?;
     let uniques = items()
         .filter(|(_, new)| new.unique_source_id)
         .filter_map(|(_, new)| new.source_id.clone());
@@ -299,7 +299,7 @@ async fn floods<'a>(
     account: AccountId,
     rows: impl Iterator<Item = &'a crate::db::entity::conversation::Model>,
 ) -> Result<HashMap<ConversationId, Flood>> {
-    let since = Micros::now().minus(std::time::Duration::from_secs(60));
+    let since = Micros::now().minus(std::time::Duration::from_mins(1));
     let active: HashMap<i64, Micros> = rows
         .filter(|row| row.last_activity_at > since && row.message_count > 1)
         .map(|row| (row.id.0, row.last_activity_at))

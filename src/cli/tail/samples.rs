@@ -11,6 +11,7 @@ fn value(kind: Kind) -> Value {
     Value { kind: Some(kind) }
 }
 
+#[allow(clippy::unnecessary_wraps)] // as the fields want it
 fn text(text: &str) -> Option<Value> {
     Some(value(Kind::StringValue(text.to_owned())))
 }

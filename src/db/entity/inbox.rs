@@ -12,6 +12,7 @@ use crate::{
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "inboxes")]
+#[allow(clippy::struct_excessive_bools)] // Chatwoot's switches
 pub struct Model {
     #[sea_orm(primary_key)]
     pub id: InboxId,
