@@ -28,16 +28,34 @@ pub async fn throughput_round(yard: &mut Yard, options: &Options, table: &mut Ta
     let naive = yard.cluster.pgbench("naive", "naive.sql", 32, options.seconds);
     let world = yard.postgres_world(options).await;
     let created = create(world, options.seconds).await;
-    let mark = Mark { name: "CreateMessage, 64 in flight / pgbench naive", unit: "messages/s", sense: Sense::AtLeast, mark: 3.0, goal: 4.0 };
+    let mark = Mark {
+        name: "CreateMessage, 64 in flight / pgbench naive",
+        unit: "messages/s",
+        sense: Sense::AtLeast,
+        mark: 3.0,
+        goal: 4.0,
+    };
     table.compare(mark, created, naive);
     let echoed = echo(yard.bare().connections(CONNECTIONS).await, options.seconds).await;
-    let mark = Mark { name: "CreateMessage, 64 in flight / bare echo", unit: "calls/s", sense: Sense::AtLeast, mark: 0.30, goal: 0.40 };
+    let mark = Mark {
+        name: "CreateMessage, 64 in flight / bare echo",
+        unit: "calls/s",
+        sense: Sense::AtLeast,
+        mark: 0.30,
+        goal: 0.40,
+    };
     table.compare(mark, created, echoed);
     let statement = yard.cluster.pgbench("naive", "cte.sql", 32, options.seconds);
     table.other("pgbench, one statement a message, 32 clients", "messages/s", statement);
     let one_by_one = yard.one_by_one().await.run(options.seconds).await;
     let created = create(yard.sqlite_world(options).await, options.seconds).await;
-    let mark = Mark { name: "CreateMessage, 64 in flight, SQLite / one by one", unit: "messages/s", sense: Sense::AtLeast, mark: 3.0, goal: 4.0 };
+    let mark = Mark {
+        name: "CreateMessage, 64 in flight, SQLite / one by one",
+        unit: "messages/s",
+        sense: Sense::AtLeast,
+        mark: 3.0,
+        goal: 4.0,
+    };
     table.compare(mark, created, one_by_one);
 }
 
@@ -55,7 +73,13 @@ pub async fn latency_round(yard: &mut Yard, options: &Options, table: &mut Table
         client.create_message(request).await.expect("the message is good");
         millis.push(begun.elapsed().as_secs_f64() * 1000.0);
     }
-    let mark = Mark { name: "CreateMessage, one in flight, p50 / pgbench naive", unit: "ms", sense: Sense::AtMost, mark: 1.2, goal: 0.9 };
+    let mark = Mark {
+        name: "CreateMessage, one in flight, p50 / pgbench naive",
+        unit: "ms",
+        sense: Sense::AtMost,
+        mark: 1.2,
+        goal: 0.9,
+    };
     table.compare(mark, median(&millis), naive);
 }
 

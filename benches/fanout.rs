@@ -35,9 +35,27 @@ const CALLS: usize = 4;
 
 /// Subscribers; the row for one write at a time; the row for writes flat out; calls of a burst flat out; bursts of one write.
 const SIZES: [(usize, &str, &str, usize, usize); 3] = [
-    (1, "fan-out to 1, bursts of one write / bare stream", "fan-out to 1, writing flat out / bare stream", 40, 20),
-    (100, "fan-out to 100, bursts of one write / bare stream", "fan-out to 100, writing flat out / bare stream", 20, 10),
-    (1000, "fan-out to 1000, bursts of one write / bare stream", "fan-out to 1000, writing flat out / bare stream", 4, 3),
+    (
+        1,
+        "fan-out to 1, bursts of one write / bare stream",
+        "fan-out to 1, writing flat out / bare stream",
+        40,
+        20,
+    ),
+    (
+        100,
+        "fan-out to 100, bursts of one write / bare stream",
+        "fan-out to 100, writing flat out / bare stream",
+        20,
+        10,
+    ),
+    (
+        1000,
+        "fan-out to 1000, bursts of one write / bare stream",
+        "fan-out to 1000, writing flat out / bare stream",
+        4,
+        3,
+    ),
 ];
 
 /// One round over all numbers of subscribers.
@@ -50,11 +68,23 @@ pub async fn round(yard: &mut Yard, options: &Options, table: &mut Table) {
         let seats = subscribe(world, subscribers).await;
         let own_single = own_bursts(world, &seats, bursts, 1).await;
         let own_long = own_bursts(world, &seats, 1, calls).await;
-        let mark = Mark { name: single, unit: "events/s", sense: Sense::AtLeast, mark: 0.8, goal: 1.2 };
+        let mark = Mark {
+            name: single,
+            unit: "events/s",
+            sense: Sense::AtLeast,
+            mark: 0.8,
+            goal: 1.2,
+        };
         table.compare(mark, own_single.rate(), bare_single.rate());
-        table.note(single, format!("CPU s per million events, last round: {own_single} (writing included); bare: {bare_single}"));
+        table.note(
+            single,
+            format!("CPU s per million events, last round: {own_single} (writing included); bare: {bare_single}"),
+        );
         table.compare(Mark { name: flat_out, ..mark }, own_long.rate(), bare_long.rate());
-        table.note(flat_out, format!("CPU s per million events, last round: {own_long} (writing included); bare: {bare_long}"));
+        table.note(
+            flat_out,
+            format!("CPU s per million events, last round: {own_long} (writing included); bare: {bare_long}"),
+        );
     }
 }
 
@@ -62,9 +92,16 @@ pub async fn round(yard: &mut Yard, options: &Options, table: &mut Table) {
 pub async fn latency_round(yard: &mut Yard, options: &Options, table: &mut Table) {
     let world = yard.postgres_world(options).await;
     let (arrivals, mut arrived) = mpsc::channel(16);
-    let request = pb::SubscribeRequest { account_id: 1, ..Default::default() };
+    let request = pb::SubscribeRequest {
+        account_id: 1,
+        ..Default::default()
+    };
     let mut subscriber = EventsServiceClient::new(world.server.connect().await);
-    let mut stream = subscriber.subscribe(authorized(request)).await.expect("the account is there").into_inner();
+    let mut stream = subscriber
+        .subscribe(authorized(request))
+        .await
+        .expect("the account is there")
+        .into_inner();
     let reader = tokio::spawn(async move {
         while let Some(response) = stream.message().await.expect("the stream goes on") {
             let now = Instant::now();
@@ -92,7 +129,13 @@ pub async fn latency_round(yard: &mut Yard, options: &Options, table: &mut Table
         millis.push(event.saturating_duration_since(replied).as_secs_f64() * 1000.0);
     }
     reader.abort();
-    let mark = Mark { name: "reply to event, p50", unit: "ms", sense: Sense::AtMost, mark: 0.5, goal: 0.2 };
+    let mark = Mark {
+        name: "reply to event, p50",
+        unit: "ms",
+        sense: Sense::AtMost,
+        mark: 0.5,
+        goal: 0.2,
+    };
     table.absolute(mark, median(&millis));
 }
 
@@ -100,9 +143,16 @@ async fn subscribe(world: &World, subscribers: usize) -> Seats {
     let mut seats = Seats::new();
     let channels = world.server.connections(CONNECTIONS.min(subscribers)).await;
     for number in 0..subscribers {
-        let request = pb::SubscribeRequest { account_id: 1, ..Default::default() };
+        let request = pb::SubscribeRequest {
+            account_id: 1,
+            ..Default::default()
+        };
         let mut client = EventsServiceClient::new(channels[number % channels.len()].clone());
-        let stream = client.subscribe(authorized(request)).await.expect("the account is there").into_inner();
+        let stream = client
+            .subscribe(authorized(request))
+            .await
+            .expect("the account is there")
+            .into_inner();
         seats.sit(stream.filter_map(|response| {
             let events = response.expect("the stream goes on").events;
             // Bookmarks come without events.
@@ -133,7 +183,10 @@ async fn bare_bursts(bare: &bare::Process, subscribers: usize, bursts: usize, ca
     let channels = bare.connections(CONNECTIONS.min(subscribers)).await;
     let mut seats = Seats::new();
     for number in 0..subscribers {
-        let stream = Client::new(channels[number % channels.len()].clone()).stream().await.expect("the bare server streams");
+        let stream = Client::new(channels[number % channels.len()].clone())
+            .stream()
+            .await
+            .expect("the bare server streams");
         seats.sit(stream.map(|payload| (1, payload.expect("the stream goes on").id)));
     }
     let mut client = Client::new(channels[0].clone());
@@ -167,10 +220,21 @@ async fn writer(channel: Channel, places: Arc<Places>, left: Arc<AtomicUsize>) -
     let mut last = 0;
     while left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok() {
         let messages = (0..BATCH)
-            .map(|_| pb::BatchMessage { conversation_id: places.any_of_first(), message: Some(draft()) })
+            .map(|_| pb::BatchMessage {
+                conversation_id: places.any_of_first(),
+                message: Some(draft()),
+            })
             .collect();
-        let request = pb::BatchCreateMessagesRequest { account_id: 1, messages, ..Default::default() };
-        let made = client.batch_create_messages(authorized(request)).await.expect("the messages are good").into_inner();
+        let request = pb::BatchCreateMessagesRequest {
+            account_id: 1,
+            messages,
+            ..Default::default()
+        };
+        let made = client
+            .batch_create_messages(authorized(request))
+            .await
+            .expect("the messages are good")
+            .into_inner();
         last = made.messages.iter().map(|message| message.version).max().unwrap_or_default();
     }
     last

@@ -28,7 +28,13 @@ pub async fn round(yard: &mut Yard, number: usize, table: &mut Table) {
         let server = Server::start(&yard.sqlite_url(&format!("memory-{number}-{connections}.db")));
         tokio::time::sleep(SETTLE).await;
         let idle = resident_kb(server.pid());
-        let row = Mark { name: "the idle service", unit: "MB", sense: Sense::AtMost, mark: 30.0, goal: 18.0 };
+        let row = Mark {
+            name: "the idle service",
+            unit: "MB",
+            sense: Sense::AtMost,
+            mark: 30.0,
+            goal: 18.0,
+        };
         table.absolute(row, idle / 1024.0);
         let mut streams = Vec::with_capacity(SUBSCRIBERS);
         for channel in server.connections(connections).await {
@@ -39,7 +45,16 @@ pub async fn round(yard: &mut Yard, number: usize, table: &mut Table) {
         let readers: Vec<_> = streams.into_iter().map(|stream| tokio::spawn(drain(stream))).collect();
         tokio::time::sleep(SETTLE).await;
         let each = (resident_kb(server.pid()) - idle) / SUBSCRIBERS as f64;
-        table.absolute(Mark { name, unit: "kB", sense: Sense::AtMost, mark, goal }, each);
+        table.absolute(
+            Mark {
+                name,
+                unit: "kB",
+                sense: Sense::AtMost,
+                mark,
+                goal,
+            },
+            each,
+        );
         for reader in readers {
             assert!(!reader.is_finished(), "a subscriber's stream ended");
             reader.abort();
@@ -54,7 +69,11 @@ async fn subscribe(mut client: EventsServiceClient<tonic::transport::Channel>) -
         heartbeat: Some(prost_types::Duration { seconds: 1, nanos: 0 }),
         ..Default::default()
     };
-    client.subscribe(authorized(request)).await.expect("the account is there").into_inner()
+    client
+        .subscribe(authorized(request))
+        .await
+        .expect("the account is there")
+        .into_inner()
 }
 
 async fn drain(mut stream: Streaming<pb::SubscribeResponse>) {

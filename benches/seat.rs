@@ -36,7 +36,11 @@ pub struct Seats {
 impl Seats {
     /// Nobody yet.
     pub fn new() -> Self {
-        Self { seats: Vec::new(), begun: Instant::now(), readers: JoinSet::new() }
+        Self {
+            seats: Vec::new(),
+            begun: Instant::now(),
+            readers: JoinSet::new(),
+        }
     }
 
     /// Seats a subscriber, whose stream tells with each message how many events it held and the position of the last.
@@ -74,14 +78,22 @@ impl Seats {
         let begun = Instant::now();
         while !self.seats.iter().all(|seat| seat.position.load(Relaxed) >= position) {
             let behind = self.seats.iter().filter(|seat| seat.position.load(Relaxed) < position).count();
-            assert!(begun.elapsed() < PATIENCE, "{behind} of {} subscribers never got event {position}", self.seats.len());
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "{behind} of {} subscribers never got event {position}",
+                self.seats.len()
+            );
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
 
     /// What was noted since the last `clear`, with the CPU seconds of server and client.
     pub fn burst(&self, server_cpu: f64, client_cpu: f64) -> Burst {
-        let earliest = self.seats.iter().min_by_key(|seat| seat.first_at.load(Relaxed)).expect("somebody listens");
+        let earliest = self
+            .seats
+            .iter()
+            .min_by_key(|seat| seat.first_at.load(Relaxed))
+            .expect("somebody listens");
         let last = self.seats.iter().map(|seat| seat.last_at.load(Relaxed)).max().unwrap_or_default();
         let events: u64 = self.seats.iter().map(|seat| seat.events.load(Relaxed)).sum();
         Burst {
@@ -124,6 +136,11 @@ impl Burst {
 impl fmt::Display for Burst {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let millions = self.events as f64 / 1e6;
-        write!(formatter, "server {:.2}, client {:.2}", self.server_cpu / millions, self.client_cpu / millions)
+        write!(
+            formatter,
+            "server {:.2}, client {:.2}",
+            self.server_cpu / millions,
+            self.client_cpu / millions
+        )
     }
 }

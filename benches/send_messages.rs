@@ -36,7 +36,13 @@ pub async fn round(yard: &mut Yard, options: &Options, table: &mut Table) {
         (8, "SendMessages, eight streams / batch ceiling"),
     ] {
         let sent = send(world, streams, options.seconds).await;
-        let mark = Mark { name, unit: "messages/s", sense: Sense::AtLeast, mark: 0.45, goal: 0.65 };
+        let mark = Mark {
+            name,
+            unit: "messages/s",
+            sense: Sense::AtLeast,
+            mark: 0.45,
+            goal: 0.65,
+        };
         table.compare(mark, sent, ceiling);
     }
 }
@@ -63,7 +69,12 @@ async fn stream(channel: Channel, places: Arc<Places>, end: Instant) -> usize {
             let permit = taken.acquire().await.expect("the semaphore is never closed");
             permit.forget();
             let (account_id, conversation_id) = places.any();
-            let request = pb::SendMessagesRequest { account_id, conversation_id, message: Some(draft()), ..Default::default() };
+            let request = pb::SendMessagesRequest {
+                account_id,
+                conversation_id,
+                message: Some(draft()),
+                ..Default::default()
+            };
             if requests.send(request).await.is_err() {
                 return;
             }

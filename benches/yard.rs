@@ -28,7 +28,10 @@ impl Yard {
             sqlite: None,
             one_by_one: None,
             bare: None,
-            files: tempfile::Builder::new().prefix("parley-bench-").tempdir().expect("a temporary directory"),
+            files: tempfile::Builder::new()
+                .prefix("parley-bench-")
+                .tempdir()
+                .expect("a temporary directory"),
             cluster,
         }
     }

@@ -119,7 +119,11 @@ pub async fn serve() {
         std::process::exit(0);
     });
     let bare = Bare(broadcast::Sender::new(CAPACITY));
-    Server::builder().add_service(bare).serve_with_incoming(incoming).await.expect("the bare server serves");
+    Server::builder()
+        .add_service(bare)
+        .serve_with_incoming(incoming)
+        .await
+        .expect("the bare server serves");
 }
 
 /// The bare server's process.
@@ -141,7 +145,10 @@ impl Process {
         let mut address = String::new();
         let mut output = BufReader::new(child.stdout.take().expect("it was asked for"));
         output.read_line(&mut address).expect("the bare server tells its address");
-        Self { child, address: address.trim().to_owned() }
+        Self {
+            child,
+            address: address.trim().to_owned(),
+        }
     }
 
     /// The process id.
@@ -179,20 +186,32 @@ impl Client {
 
     /// Has so many messages broadcast at once.
     pub async fn burst(&mut self, count: u64) -> Result<Response<Payload>, Status> {
-        self.unary(Payload { id: count, text: String::new() }, "/bench.Bare/Burst").await
+        self.unary(
+            Payload {
+                id: count,
+                text: String::new(),
+            },
+            "/bench.Bare/Burst",
+        )
+        .await
     }
 
     /// Listens to the broadcast.
     pub async fn stream(&mut self) -> Result<tonic::Streaming<Payload>, Status> {
         self.ready().await?;
         let path = PathAndQuery::from_static("/bench.Bare/Stream");
-        let response = self.0.server_streaming(Request::new(Payload::default()), path, Codec::default()).await?;
+        let response = self
+            .0
+            .server_streaming(Request::new(Payload::default()), path, Codec::default())
+            .await?;
         Ok(response.into_inner())
     }
 
     async fn unary(&mut self, payload: Payload, path: &'static str) -> Result<Response<Payload>, Status> {
         self.ready().await?;
-        self.0.unary(Request::new(payload), PathAndQuery::from_static(path), Codec::default()).await
+        self.0
+            .unary(Request::new(payload), PathAndQuery::from_static(path), Codec::default())
+            .await
     }
 
     async fn ready(&mut self) -> Result<(), Status> {

@@ -28,12 +28,26 @@ impl Cluster {
     pub fn start() -> Self {
         let programs = programs();
         let owner = owner();
-        let home = tempfile::Builder::new().prefix("parley-bench-").tempdir().expect("a temporary directory");
+        let home = tempfile::Builder::new()
+            .prefix("parley-bench-")
+            .tempdir()
+            .expect("a temporary directory");
         if let Some((user, group)) = owner {
             chown(home.path(), Some(user), Some(group)).expect("root may give its directory away");
         }
         let made = command(&programs.join("initdb"), owner, home.path())
-            .args(["-D", "data", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N"])
+            .args([
+                "-D",
+                "data",
+                "-U",
+                "postgres",
+                "-A",
+                "trust",
+                "-E",
+                "UTF8",
+                "--locale=C.UTF-8",
+                "-N",
+            ])
             .output()
             .expect("initdb runs");
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
@@ -48,7 +62,13 @@ impl Cluster {
             .stderr(log)
             .spawn()
             .expect("postgres starts");
-        let cluster = Self { programs, owner, home, port, process };
+        let cluster = Self {
+            programs,
+            owner,
+            home,
+            port,
+            process,
+        };
         cluster.wait_until_ready();
         cluster
     }
@@ -79,7 +99,10 @@ impl Cluster {
     /// Transactions per second of a script of `sql/` with so many clients.
     pub fn pgbench(&self, database: &str, script: &str, clients: usize, seconds: u64) -> f64 {
         let output = self.pgbench_output(database, script, clients, seconds, &[]);
-        let rate = output.lines().find_map(|line| line.strip_prefix("tps = ")).expect("pgbench tells its rate");
+        let rate = output
+            .lines()
+            .find_map(|line| line.strip_prefix("tps = "))
+            .expect("pgbench tells its rate");
         let rate = rate.split_whitespace().next().expect("a rate is a number");
         rate.parse().expect("a rate is a number")
     }
@@ -105,9 +128,27 @@ impl Cluster {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/sql").join(script);
         // As ourselves, not as the cluster's owner, who may not be able to read the script.
         let output = Command::new(self.programs.join("pgbench"))
-            .args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "postgres", "-n", "-M", "prepared", "-f"])
+            .args([
+                "-h",
+                "127.0.0.1",
+                "-p",
+                &self.port.to_string(),
+                "-U",
+                "postgres",
+                "-n",
+                "-M",
+                "prepared",
+                "-f",
+            ])
             .arg(script)
-            .args(["-c", &clients.to_string(), "-j", &clients.min(2).to_string(), "-T", &seconds.to_string()])
+            .args([
+                "-c",
+                &clients.to_string(),
+                "-j",
+                &clients.min(2).to_string(),
+                "-T",
+                &seconds.to_string(),
+            ])
             .args(more)
             .arg(database)
             .output()
@@ -156,7 +197,11 @@ impl Drop for Cluster {
 
 fn command(program: &Path, owner: Option<(u32, u32)>, home: &Path) -> Command {
     let mut command = Command::new(program);
-    command.current_dir(home).env_clear().env("PATH", "/usr/bin:/bin").stdin(Stdio::null());
+    command
+        .current_dir(home)
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .stdin(Stdio::null());
     if let Some((user, group)) = owner {
         command.uid(user).gid(group);
     }
@@ -189,5 +234,8 @@ fn programs() -> PathBuf {
         })
         .collect();
     found.sort();
-    found.pop().expect("no PostgreSQL with pgbench in /usr/lib/postgresql: install postgresql (apt-get install postgresql)").1
+    found
+        .pop()
+        .expect("no PostgreSQL with pgbench in /usr/lib/postgresql: install postgresql (apt-get install postgresql)")
+        .1
 }

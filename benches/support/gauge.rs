@@ -40,7 +40,10 @@ pub fn cpu_seconds(pid: u32) -> f64 {
 /// Resident memory in kB.
 pub fn resident_kb(pid: u32) -> f64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a process has memory");
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .expect("a process has memory");
     let number = line.split_whitespace().next().expect("VmRSS has a value");
     number.parse().expect("VmRSS is a number")
 }

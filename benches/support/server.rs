@@ -56,7 +56,9 @@ impl Server {
                 }
             }
         });
-        let address = address.recv_timeout(Duration::from_secs(60)).expect("the server listens within a minute");
+        let address = address
+            .recv_timeout(Duration::from_secs(60))
+            .expect("the server listens within a minute");
         Self { process, address }
     }
 

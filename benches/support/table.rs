@@ -117,7 +117,11 @@ impl Table {
                 (false, false) => "below",
             };
             let sign = if row.sense == Sense::AtLeast { "≥" } else { "≤" };
-            let baseline = if row.baseline.is_empty() { "–".to_owned() } else { figure(median(&row.baseline)) };
+            let baseline = if row.baseline.is_empty() {
+                "–".to_owned()
+            } else {
+                figure(median(&row.baseline))
+            };
             let least = row.ratios.iter().copied().fold(f64::INFINITY, f64::min);
             let most = row.ratios.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             println!(
@@ -127,7 +131,11 @@ impl Table {
                 row.goal.to_string(),
                 figure(median(&row.measured)),
                 baseline,
-                if row.baseline.is_empty() { "–".to_owned() } else { format!("{ratio:.2}") },
+                if row.baseline.is_empty() {
+                    "–".to_owned()
+                } else {
+                    format!("{ratio:.2}")
+                },
                 format!("{}..{}", short(least), short(most)),
                 row.ratios.len(),
                 verdict
@@ -154,5 +162,9 @@ fn figure(value: f64) -> String {
 }
 
 fn short(value: f64) -> String {
-    if value.abs() >= 100.0 { format!("{value:.0}") } else { format!("{value:.2}") }
+    if value.abs() >= 100.0 {
+        format!("{value:.0}")
+    } else {
+        format!("{value:.2}")
+    }
 }

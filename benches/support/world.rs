@@ -52,8 +52,12 @@ impl World {
         for number in 1..ACCOUNTS {
             inboxes.push(account(channel.clone(), number).await);
         }
-        let work: Arc<Vec<(i64, i64)>> =
-            Arc::new(inboxes.iter().flat_map(|inbox| std::iter::repeat_n(*inbox, conversations)).collect());
+        let work: Arc<Vec<(i64, i64)>> = Arc::new(
+            inboxes
+                .iter()
+                .flat_map(|inbox| std::iter::repeat_n(*inbox, conversations))
+                .collect(),
+        );
         let next = Arc::new(AtomicUsize::new(0));
         let mut tasks = JoinSet::new();
         for channel in server.connections(4).await {
@@ -70,14 +74,24 @@ impl World {
         }
         let mut places: Vec<(i64, i64)> = tasks.join_all().await.into_iter().flatten().collect();
         places.sort_unstable();
-        Self { server, places: Arc::new(Places(places)) }
+        Self {
+            server,
+            places: Arc::new(Places(places)),
+        }
     }
 }
 
 async fn account(channel: tonic::transport::Channel, number: usize) -> (i64, i64) {
     let mut accounts = AccountsServiceClient::new(channel.clone());
-    let request = pb::CreateAccountRequest { name: format!("Bench {number}"), ..Default::default() };
-    let made = accounts.create_account(as_operator(request)).await.expect("the operator makes accounts").into_inner();
+    let request = pb::CreateAccountRequest {
+        name: format!("Bench {number}"),
+        ..Default::default()
+    };
+    let made = accounts
+        .create_account(as_operator(request))
+        .await
+        .expect("the operator makes accounts")
+        .into_inner();
     let account_id = made.account.expect("always set").id;
     let request = pb::CreateMembershipRequest {
         account_id,
@@ -85,15 +99,29 @@ async fn account(channel: tonic::transport::Channel, number: usize) -> (i64, i64
         role: pb::Role::Administrator.into(),
         ..Default::default()
     };
-    accounts.create_membership(as_operator(request)).await.expect("the operator makes memberships");
+    accounts
+        .create_membership(as_operator(request))
+        .await
+        .expect("the operator makes memberships");
     let inbox = pb::Inbox {
         name: "API".to_owned(),
         channel: Some(pb::inbox::Channel::ApiChannel(pb::ApiChannel::default())),
         ..Default::default()
     };
-    let request = pb::CreateInboxRequest { account_id, inbox: Some(inbox), ..Default::default() };
+    let request = pb::CreateInboxRequest {
+        account_id,
+        inbox: Some(inbox),
+        ..Default::default()
+    };
     let made = InboxesServiceClient::new(channel).create_inbox(authorized(request)).await;
-    (account_id, made.expect("the administrator makes inboxes").into_inner().inbox.expect("always set").id)
+    (
+        account_id,
+        made.expect("the administrator makes inboxes")
+            .into_inner()
+            .inbox
+            .expect("always set")
+            .id,
+    )
 }
 
 async fn conversation(channel: tonic::transport::Channel, account_id: i64, inbox_id: i64) -> i64 {
@@ -103,7 +131,9 @@ async fn conversation(channel: tonic::transport::Channel, account_id: i64, inbox
         inbox_id: Some(inbox_id),
         ..Default::default()
     };
-    let contact = ContactsServiceClient::new(channel.clone()).create_contact(authorized(request)).await;
+    let contact = ContactsServiceClient::new(channel.clone())
+        .create_contact(authorized(request))
+        .await;
     let contact_id = contact.expect("the contact is new").into_inner().contact.expect("always set").id;
     let request = pb::CreateConversationRequest {
         account_id,
@@ -111,20 +141,38 @@ async fn conversation(channel: tonic::transport::Channel, account_id: i64, inbox
         contact_id: Some(contact_id),
         ..Default::default()
     };
-    let made = ConversationsServiceClient::new(channel.clone()).create_conversation(authorized(request)).await;
-    let conversation_id = made.expect("the contact has a session").into_inner().conversation.expect("always set").id;
+    let made = ConversationsServiceClient::new(channel.clone())
+        .create_conversation(authorized(request))
+        .await;
+    let conversation_id = made
+        .expect("the contact has a session")
+        .into_inner()
+        .conversation
+        .expect("always set")
+        .id;
     // The first reply to a conversation makes more events than the others.
     let request = message(account_id, conversation_id);
-    MessagesServiceClient::new(channel).create_message(authorized(request)).await.expect("the conversation is open");
+    MessagesServiceClient::new(channel)
+        .create_message(authorized(request))
+        .await
+        .expect("the conversation is open");
     conversation_id
 }
 
 /// The message that everything here sends: outgoing, about 200 bytes, not repeatable.
 pub fn message(account_id: i64, conversation_id: i64) -> pb::CreateMessageRequest {
-    pb::CreateMessageRequest { account_id, conversation_id, message: Some(draft()), ..Default::default() }
+    pb::CreateMessageRequest {
+        account_id,
+        conversation_id,
+        message: Some(draft()),
+        ..Default::default()
+    }
 }
 
 /// Its draft.
 pub fn draft() -> pb::MessageDraft {
-    pb::MessageDraft { content: Some(CONTENT.to_owned()), ..Default::default() }
+    pb::MessageDraft {
+        content: Some(CONTENT.to_owned()),
+        ..Default::default()
+    }
 }
