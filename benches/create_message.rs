@@ -1,0 +1,134 @@
+//! `CreateMessage`: throughput with 64 calls in flight, and the latency of one at a time.
+
+use std::time::{Duration, Instant};
+
+use parley::pb::messages_service_client::MessagesServiceClient;
+use tokio::task::JoinSet;
+use tonic::transport::Channel;
+
+use crate::{
+    Options,
+    support::{
+        bare::{Client, Payload},
+        gauge::median,
+        server::authorized,
+        table::{Mark, Sense, Table},
+        world::{World, message},
+    },
+    yard::Yard,
+};
+
+/// Connections that share the calls in flight.
+const CONNECTIONS: usize = 4;
+/// Calls in flight on each of them.
+const IN_FLIGHT: usize = 16;
+
+/// One round of everything about throughput.
+pub async fn throughput_round(yard: &mut Yard, options: &Options, table: &mut Table) {
+    let naive = yard.cluster.pgbench("naive", "naive.sql", 32, options.seconds);
+    let world = yard.postgres_world(options).await;
+    let created = create(world, options.seconds).await;
+    let mark = Mark {
+        name: "CreateMessage, 64 in flight / pgbench naive",
+        unit: "messages/s",
+        sense: Sense::AtLeast,
+        mark: 3.0,
+        goal: 4.0,
+    };
+    table.compare(mark, created, naive);
+    let echoed = echo(yard.bare().connections(CONNECTIONS).await, options.seconds).await;
+    let mark = Mark {
+        name: "CreateMessage, 64 in flight / bare echo",
+        unit: "calls/s",
+        sense: Sense::AtLeast,
+        mark: 0.30,
+        goal: 0.40,
+    };
+    table.compare(mark, created, echoed);
+    let statement = yard.cluster.pgbench("naive", "cte.sql", 32, options.seconds);
+    table.other("pgbench, one statement a message, 32 clients", "messages/s", statement);
+    let one_by_one = yard.one_by_one().await.run(options.seconds).await;
+    let created = create(yard.sqlite_world(options).await, options.seconds).await;
+    let mark = Mark {
+        name: "CreateMessage, 64 in flight, SQLite / one by one",
+        unit: "messages/s",
+        sense: Sense::AtLeast,
+        mark: 3.0,
+        goal: 4.0,
+    };
+    table.compare(mark, created, one_by_one);
+}
+
+/// One round of one call at a time.
+pub async fn latency_round(yard: &mut Yard, options: &Options, table: &mut Table) {
+    let naive = yard.cluster.pgbench_median_ms("naive", "naive.sql", options.seconds);
+    let world = yard.postgres_world(options).await;
+    let mut client = MessagesServiceClient::new(world.server.connect().await);
+    let end = Instant::now() + Duration::from_secs(options.seconds);
+    let mut millis = Vec::new();
+    while Instant::now() < end {
+        let (account, conversation) = world.places.any();
+        let request = authorized(message(account, conversation));
+        let begun = Instant::now();
+        client.create_message(request).await.expect("the message is good");
+        millis.push(begun.elapsed().as_secs_f64() * 1000.0);
+    }
+    let mark = Mark {
+        name: "CreateMessage, one in flight, p50 / pgbench naive",
+        unit: "ms",
+        sense: Sense::AtMost,
+        mark: 1.2,
+        goal: 0.9,
+    };
+    table.compare(mark, median(&millis), naive);
+}
+
+/// Messages per second.
+async fn create(world: &World, seconds: u64) -> f64 {
+    let mut tasks = JoinSet::new();
+    let begun = Instant::now();
+    let end = begun + Duration::from_secs(seconds);
+    for channel in world.server.connections(CONNECTIONS).await {
+        for _ in 0..IN_FLIGHT {
+            let mut client = MessagesServiceClient::new(channel.clone());
+            let places = world.places.clone();
+            tasks.spawn(async move {
+                let mut count = 0_u32;
+                while Instant::now() < end {
+                    let (account, conversation) = places.any();
+                    let request = authorized(message(account, conversation));
+                    client.create_message(request).await.expect("the message is good");
+                    count += 1;
+                }
+                count
+            });
+        }
+    }
+    rate(tasks, begun).await
+}
+
+/// Echoes per second.
+async fn echo(channels: Vec<Channel>, seconds: u64) -> f64 {
+    let mut tasks = JoinSet::new();
+    let begun = Instant::now();
+    let end = begun + Duration::from_secs(seconds);
+    for channel in channels {
+        for _ in 0..IN_FLIGHT {
+            let mut client = Client::new(channel.clone());
+            tasks.spawn(async move {
+                let mut count = 0_u32;
+                while Instant::now() < end {
+                    client.echo(Payload::new(1)).await.expect("the echo answers");
+                    count += 1;
+                }
+                count
+            });
+        }
+    }
+    rate(tasks, begun).await
+}
+
+async fn rate(tasks: JoinSet<u32>, begun: Instant) -> f64 {
+    let count: u32 = tasks.join_all().await.into_iter().sum();
+    f64::from(count) / begun.elapsed().as_secs_f64()
+}

@@ -1,0 +1,241 @@
+//! Fan-out: bursts to many subscribers that decode everything, and the way from reply to event.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Instant,
+};
+
+use futures_util::StreamExt as _;
+use parley::pb::{self, events_service_client::EventsServiceClient, messages_service_client::MessagesServiceClient};
+use tokio::{sync::mpsc, task::JoinSet};
+use tonic::transport::Channel;
+
+use crate::{
+    Options,
+    seat::{Burst, Seats},
+    support::{
+        bare::{self, Client},
+        gauge::{cpu_seconds, median},
+        server::authorized,
+        table::{Mark, Sense, Table},
+        world::{Places, World, draft, message},
+    },
+    yard::Yard,
+};
+
+/// Connections that subscribers share.
+const CONNECTIONS: usize = 8;
+/// Messages in one call, the most there may be.
+const BATCH: usize = 500;
+/// Calls in flight while writing flat out.
+const CALLS: usize = 4;
+
+/// Subscribers; the row for one write at a time; the row for writes flat out; calls of a burst flat out; bursts of one write.
+const SIZES: [(usize, &str, &str, usize, usize); 3] = [
+    (
+        1,
+        "fan-out to 1, bursts of one write / bare stream",
+        "fan-out to 1, writing flat out / bare stream",
+        40,
+        20,
+    ),
+    (
+        100,
+        "fan-out to 100, bursts of one write / bare stream",
+        "fan-out to 100, writing flat out / bare stream",
+        20,
+        10,
+    ),
+    (
+        1000,
+        "fan-out to 1000, bursts of one write / bare stream",
+        "fan-out to 1000, writing flat out / bare stream",
+        4,
+        3,
+    ),
+];
+
+/// One round over all numbers of subscribers.
+pub async fn round(yard: &mut Yard, options: &Options, table: &mut Table) {
+    for (subscribers, single, flat_out, calls, bursts) in SIZES {
+        let bare = yard.bare();
+        let bare_single = bare_bursts(bare, subscribers, bursts, 1).await;
+        let bare_long = bare_bursts(bare, subscribers, 1, calls).await;
+        let world = yard.postgres_world(options).await;
+        let seats = subscribe(world, subscribers).await;
+        let own_single = own_bursts(world, &seats, bursts, 1).await;
+        let own_long = own_bursts(world, &seats, 1, calls).await;
+        let mark = Mark {
+            name: single,
+            unit: "events/s",
+            sense: Sense::AtLeast,
+            mark: 0.8,
+            goal: 1.2,
+        };
+        table.compare(mark, own_single.rate(), bare_single.rate());
+        table.note(
+            single,
+            format!("CPU s per million events, last round: {own_single} (writing included); bare: {bare_single}"),
+        );
+        table.compare(Mark { name: flat_out, ..mark }, own_long.rate(), bare_long.rate());
+        table.note(
+            flat_out,
+            format!("CPU s per million events, last round: {own_long} (writing included); bare: {bare_long}"),
+        );
+    }
+}
+
+/// One round of the time between a reply and its event.
+pub async fn latency_round(yard: &mut Yard, options: &Options, table: &mut Table) {
+    let world = yard.postgres_world(options).await;
+    let (arrivals, mut arrived) = mpsc::channel(16);
+    let request = pb::SubscribeRequest {
+        account_id: 1,
+        ..Default::default()
+    };
+    let mut subscriber = EventsServiceClient::new(world.server.connect().await);
+    let mut stream = subscriber
+        .subscribe(authorized(request))
+        .await
+        .expect("the account is there")
+        .into_inner();
+    let reader = tokio::spawn(async move {
+        while let Some(response) = stream.message().await.expect("the stream goes on") {
+            let now = Instant::now();
+            for event in response.events.into_iter().filter_map(|delivery| delivery.event) {
+                if arrivals.send((event.seq, now)).await.is_err() {
+                    return;
+                }
+            }
+        }
+    });
+    let mut client = MessagesServiceClient::new(world.server.connect().await);
+    let mut millis = Vec::new();
+    for _ in 0..options.samples {
+        let request = authorized(message(1, world.places.any_of_first()));
+        let made = client.create_message(request).await.expect("the message is good");
+        let replied = Instant::now();
+        let version = made.into_inner().message.expect("always set").version;
+        let event = loop {
+            let (seq, at) = arrived.recv().await.expect("the stream goes on");
+            if seq >= version {
+                break at;
+            }
+        };
+        // An event that came before the reply counts as no time at all.
+        millis.push(event.saturating_duration_since(replied).as_secs_f64() * 1000.0);
+    }
+    reader.abort();
+    let mark = Mark {
+        name: "reply to event, p50",
+        unit: "ms",
+        sense: Sense::AtMost,
+        mark: 0.5,
+        goal: 0.2,
+    };
+    table.absolute(mark, median(&millis));
+}
+
+async fn subscribe(world: &World, subscribers: usize) -> Seats {
+    let mut seats = Seats::new();
+    let channels = world.server.connections(CONNECTIONS.min(subscribers)).await;
+    for number in 0..subscribers {
+        let request = pb::SubscribeRequest {
+            account_id: 1,
+            ..Default::default()
+        };
+        let mut client = EventsServiceClient::new(channels[number % channels.len()].clone());
+        let stream = client
+            .subscribe(authorized(request))
+            .await
+            .expect("the account is there")
+            .into_inner();
+        seats.sit(stream.filter_map(|response| {
+            let events = response.expect("the stream goes on").events;
+            // Bookmarks come without events.
+            let last = events.last().and_then(|delivery| delivery.event.as_ref()).map(|event| event.seq);
+            std::future::ready(last.map(|seq| (events.len() as u64, seq)))
+        }));
+    }
+    // A burst that is not counted: connections and caches are cold.
+    let target = write(world, 1).await;
+    seats.wait_for(target).await;
+    seats
+}
+
+/// Several bursts of so many calls, one after another.
+async fn own_bursts(world: &World, seats: &Seats, bursts: usize, calls: usize) -> Burst {
+    let mut total = Burst::default();
+    for _ in 0..bursts {
+        seats.clear();
+        let cpu = (cpu_seconds(world.server.pid()), cpu_seconds(std::process::id()));
+        let target = write(world, calls).await;
+        seats.wait_for(target).await;
+        total.add(seats.burst(cpu_seconds(world.server.pid()) - cpu.0, cpu_seconds(std::process::id()) - cpu.1));
+    }
+    total
+}
+
+async fn bare_bursts(bare: &bare::Process, subscribers: usize, bursts: usize, calls: usize) -> Burst {
+    let channels = bare.connections(CONNECTIONS.min(subscribers)).await;
+    let mut seats = Seats::new();
+    for number in 0..subscribers {
+        let stream = Client::new(channels[number % channels.len()].clone())
+            .stream()
+            .await
+            .expect("the bare server streams");
+        seats.sit(stream.map(|payload| (1, payload.expect("the stream goes on").id)));
+    }
+    let mut client = Client::new(channels[0].clone());
+    let count = (calls * BATCH) as u64;
+    client.burst(BATCH as u64).await.expect("the bare server answers");
+    seats.wait_for(BATCH as u64).await;
+    let mut total = Burst::default();
+    for _ in 0..bursts {
+        seats.clear();
+        let cpu = (cpu_seconds(bare.pid()), cpu_seconds(std::process::id()));
+        client.burst(count).await.expect("the bare server answers");
+        seats.wait_for(count).await;
+        total.add(seats.burst(cpu_seconds(bare.pid()) - cpu.0, cpu_seconds(std::process::id()) - cpu.1));
+    }
+    total
+}
+
+/// Writes so many calls of messages into account 1; the seq of the last event.
+async fn write(world: &World, calls: usize) -> u64 {
+    let channel = world.server.connect().await;
+    let left = Arc::new(AtomicUsize::new(calls));
+    let mut tasks = JoinSet::new();
+    for _ in 0..CALLS.min(calls) {
+        tasks.spawn(writer(channel.clone(), world.places.clone(), left.clone()));
+    }
+    tasks.join_all().await.into_iter().max().unwrap_or_default()
+}
+
+async fn writer(channel: Channel, places: Arc<Places>, left: Arc<AtomicUsize>) -> u64 {
+    let mut client = MessagesServiceClient::new(channel);
+    let mut last = 0;
+    while left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok() {
+        let messages = (0..BATCH)
+            .map(|_| pb::BatchMessage {
+                conversation_id: places.any_of_first(),
+                message: Some(draft()),
+            })
+            .collect();
+        let request = pb::BatchCreateMessagesRequest {
+            account_id: 1,
+            messages,
+            ..Default::default()
+        };
+        let made = client
+            .batch_create_messages(authorized(request))
+            .await
+            .expect("the messages are good")
+            .into_inner();
+        last = made.messages.iter().map(|message| message.version).max().unwrap_or_default();
+    }
+    last
+}

@@ -1,0 +1,92 @@
+//! The benchmarks: Parley's figures beside their yardsticks, in interleaved rounds, as one table. `./bench --help` tells the options.
+//!
+//! The server under test is the release binary as a process of its own, on a private PostgreSQL with default durability or on a
+//! SQLite file; the clients are this process and share the machine with it. Each round measures a baseline and the figure beside
+//! it, right after one another; what counts is the median of the rounds' ratios.
+
+#![allow(clippy::cast_precision_loss)] // figures are printed with three digits
+
+mod create_message;
+mod fanout;
+mod memory;
+mod seat;
+mod send_messages;
+mod support;
+mod yard;
+
+use clap::{Parser, ValueEnum};
+
+use crate::{
+    support::{bare, gauge::fdatasync_per_second, table::Table},
+    yard::Yard,
+};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What is measured and for how long.
+#[derive(Debug, Parser)]
+#[command(name = "./bench", about = "Parley's figures beside their yardsticks")]
+struct Options {
+    /// Rounds; medians are taken over them
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Seconds of each measurement at full speed
+    #[arg(long, default_value_t = 4)]
+    seconds: u64,
+    /// Calls of a round of the way from reply to event
+    #[arg(long, default_value_t = 300)]
+    samples: usize,
+    /// Conversations in each of the 16 accounts
+    #[arg(long, default_value_t = 1000)]
+    conversations: usize,
+    /// Only these
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Group::Create, Group::Send, Group::Fanout, Group::Latency, Group::Memory])]
+    only: Vec<Group>,
+    /// What cargo gives every benchmark
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// Rows that are measured together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Group {
+    /// CreateMessage with 64 calls in flight
+    Create,
+    /// SendMessages
+    Send,
+    /// Bursts to subscribers
+    Fanout,
+    /// CreateMessage one at a time, and the way from reply to event
+    Latency,
+    /// Resident memory
+    Memory,
+}
+
+#[tokio::main]
+async fn main() {
+    if std::env::args().nth(1).as_deref() == Some(bare::ARGUMENT) {
+        bare::serve().await;
+        return;
+    }
+    let options = Options::parse();
+    let mut yard = Yard::open();
+    let mut table = Table::default();
+    for number in 1..=options.rounds {
+        eprintln!("round {number} of {}", options.rounds);
+        for group in &options.only {
+            table.probe(fdatasync_per_second(yard.cluster.directory()));
+            match group {
+                Group::Create => create_message::throughput_round(&mut yard, &options, &mut table).await,
+                Group::Send => send_messages::round(&mut yard, &options, &mut table).await,
+                Group::Fanout => fanout::round(&mut yard, &options, &mut table).await,
+                Group::Latency => {
+                    create_message::latency_round(&mut yard, &options, &mut table).await;
+                    fanout::latency_round(&mut yard, &options, &mut table).await;
+                }
+                Group::Memory => memory::round(&mut yard, number, &mut table).await,
+            }
+        }
+    }
+    table.print();
+}

@@ -1,0 +1,146 @@
+//! Subscribers that note what they got and when, and what a burst amounts to.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use futures_util::{Stream, StreamExt as _};
+use tokio::task::JoinSet;
+
+/// How long a burst may take before something is broken.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One subscriber's notes. Times are nanoseconds since the seats were made; 0: not yet.
+#[derive(Debug, Default)]
+struct Seat {
+    events: AtomicU64,
+    position: AtomicU64,
+    first_at: AtomicU64,
+    first_events: AtomicU64,
+    last_at: AtomicU64,
+}
+
+/// All subscribers of a burst; they leave when this is dropped.
+#[derive(Debug)]
+pub struct Seats {
+    seats: Vec<Arc<Seat>>,
+    begun: Instant,
+    readers: JoinSet<()>,
+}
+
+impl Seats {
+    /// Nobody yet.
+    pub fn new() -> Self {
+        Self {
+            seats: Vec::new(),
+            begun: Instant::now(),
+            readers: JoinSet::new(),
+        }
+    }
+
+    /// Seats a subscriber, whose stream tells with each message how many events it held and the position of the last.
+    pub fn sit<S>(&mut self, mut stream: S)
+    where
+        S: Stream<Item = (u64, u64)> + Send + Unpin + 'static,
+    {
+        let (seat, begun) = (Arc::<Seat>::default(), self.begun);
+        self.seats.push(seat.clone());
+        self.readers.spawn(async move {
+            while let Some((events, position)) = stream.next().await {
+                let now = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+                if seat.first_at.load(Relaxed) == 0 {
+                    seat.first_events.store(events, Relaxed);
+                    seat.first_at.store(now, Relaxed);
+                }
+                seat.events.fetch_add(events, Relaxed);
+                seat.last_at.store(now, Relaxed);
+                seat.position.store(position, Relaxed);
+            }
+        });
+    }
+
+    /// Forgets what was noted. Only between bursts, when nothing is on its way.
+    pub fn clear(&self) {
+        for seat in &self.seats {
+            for note in [&seat.events, &seat.position, &seat.first_at, &seat.first_events, &seat.last_at] {
+                note.store(0, Relaxed);
+            }
+        }
+    }
+
+    /// Waits until everybody has got the event at this position.
+    pub async fn wait_for(&self, position: u64) {
+        let begun = Instant::now();
+        while !self.seats.iter().all(|seat| seat.position.load(Relaxed) >= position) {
+            let behind = self.seats.iter().filter(|seat| seat.position.load(Relaxed) < position).count();
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "{behind} of {} subscribers never got event {position}",
+                self.seats.len()
+            );
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// What was noted since the last `clear`, with the CPU seconds of server and client.
+    pub fn burst(&self, server_cpu: f64, client_cpu: f64) -> Burst {
+        let earliest = self
+            .seats
+            .iter()
+            .min_by_key(|seat| seat.first_at.load(Relaxed))
+            .expect("somebody listens");
+        let last = self.seats.iter().map(|seat| seat.last_at.load(Relaxed)).max().unwrap_or_default();
+        let events: u64 = self.seats.iter().map(|seat| seat.events.load(Relaxed)).sum();
+        Burst {
+            // The clock starts when the first message is there, so what it held took no time.
+            timed: events - earliest.first_events.load(Relaxed),
+            events,
+            elapsed: Duration::from_nanos(last - earliest.first_at.load(Relaxed)),
+            server_cpu,
+            client_cpu,
+        }
+    }
+}
+
+/// One burst, or several added up.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Burst {
+    timed: u64,
+    events: u64,
+    elapsed: Duration,
+    server_cpu: f64,
+    client_cpu: f64,
+}
+
+impl Burst {
+    /// Adds another one.
+    pub fn add(&mut self, other: Self) {
+        self.timed += other.timed;
+        self.events += other.events;
+        self.elapsed += other.elapsed;
+        self.server_cpu += other.server_cpu;
+        self.client_cpu += other.client_cpu;
+    }
+
+    /// Events per second in all, from the first delivery to the last.
+    pub fn rate(&self) -> f64 {
+        self.timed as f64 / self.elapsed.as_secs_f64()
+    }
+}
+
+impl fmt::Display for Burst {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millions = self.events as f64 / 1e6;
+        write!(
+            formatter,
+            "server {:.2}, client {:.2}",
+            self.server_cpu / millions,
+            self.client_cpu / millions
+        )
+    }
+}

@@ -1,0 +1,95 @@
+//! `SendMessages`: what importers reach, against the ceiling of batched rows.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use parley::pb::{self, messages_service_client::MessagesServiceClient};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::JoinSet,
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
+
+use crate::{
+    Options,
+    support::{
+        server::authorized,
+        sql::batch_ceiling,
+        table::{Mark, Sense, Table},
+        world::{Places, World, draft},
+    },
+    yard::Yard,
+};
+
+/// Messages of one stream that are not answered yet.
+const IN_FLIGHT: usize = 512;
+
+/// One round with one stream and with eight.
+pub async fn round(yard: &mut Yard, options: &Options, table: &mut Table) {
+    let ceiling = batch_ceiling(&yard.cluster.url("naive"), options.seconds).await;
+    let world = yard.postgres_world(options).await;
+    for (streams, name) in [
+        (1, "SendMessages, one stream / batch ceiling"),
+        (8, "SendMessages, eight streams / batch ceiling"),
+    ] {
+        let sent = send(world, streams, options.seconds).await;
+        let mark = Mark {
+            name,
+            unit: "messages/s",
+            sense: Sense::AtLeast,
+            mark: 0.45,
+            goal: 0.65,
+        };
+        table.compare(mark, sent, ceiling);
+    }
+}
+
+/// Acknowledged messages per second.
+async fn send(world: &World, streams: usize, seconds: u64) -> f64 {
+    let mut tasks = JoinSet::new();
+    let channels = world.server.connections(streams.min(4)).await;
+    let begun = Instant::now();
+    let end = begun + Duration::from_secs(seconds);
+    for number in 0..streams {
+        tasks.spawn(stream(channels[number % channels.len()].clone(), world.places.clone(), end));
+    }
+    let count: usize = tasks.join_all().await.into_iter().sum();
+    count as f64 / begun.elapsed().as_secs_f64()
+}
+
+async fn stream(channel: Channel, places: Arc<Places>, end: Instant) -> usize {
+    let (requests, outgoing) = mpsc::channel(IN_FLIGHT);
+    let free = Arc::new(Semaphore::new(IN_FLIGHT));
+    let taken = free.clone();
+    tokio::spawn(async move {
+        while Instant::now() < end {
+            let permit = taken.acquire().await.expect("the semaphore is never closed");
+            permit.forget();
+            let (account_id, conversation_id) = places.any();
+            let request = pb::SendMessagesRequest {
+                account_id,
+                conversation_id,
+                message: Some(draft()),
+                ..Default::default()
+            };
+            if requests.send(request).await.is_err() {
+                return;
+            }
+        }
+    });
+    let mut client = MessagesServiceClient::new(channel);
+    let answer = client.send_messages(authorized(ReceiverStream::new(outgoing))).await;
+    let mut answers = answer.expect("the stream opens").into_inner();
+    let mut count = 0;
+    while let Some(answer) = answers.message().await.expect("the stream goes on") {
+        for result in &answer.results {
+            assert!(result.error.is_none(), "a message was refused: {:?}", result.error);
+        }
+        count += answer.results.len();
+        free.add_permits(answer.results.len());
+    }
+    count
+}

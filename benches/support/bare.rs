@@ -1,0 +1,220 @@
+//! Tonic alone, as a process of its own: an echo, and a stream from a broadcast. The floor of what a gRPC service costs.
+
+use std::{
+    convert::Infallible,
+    io::{BufRead as _, BufReader, Read as _},
+    process::{Child, Command, Stdio},
+    task::{Context, Poll},
+};
+
+use futures_util::{StreamExt as _, future::BoxFuture, stream::BoxStream};
+use http::uri::PathAndQuery;
+use tokio::sync::broadcast;
+use tokio_stream::wrappers::BroadcastStream;
+use tonic::{
+    Request, Response, Status,
+    body::Body,
+    client,
+    server::{self, NamedService, ServerStreamingService, UnaryService},
+    transport::{Channel, Server, server::TcpIncoming},
+};
+use tonic_prost::ProstCodec;
+
+/// The argument that makes this program the bare server.
+pub const ARGUMENT: &str = "bare-server";
+/// Messages that fit into the broadcast: more than any burst, so that nobody misses one.
+const CAPACITY: usize = 65_536;
+
+/// A message of about 300 bytes.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Payload {
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    #[prost(string, tag = "2")]
+    pub text: String,
+}
+
+impl Payload {
+    /// One with this number.
+    pub fn new(id: u64) -> Self {
+        Self { id, text: "x".repeat(290) }
+    }
+}
+
+type Codec = ProstCodec<Payload, Payload>;
+
+/// The bare server: `Echo`, `Stream`, and `Burst`, which broadcasts as many messages as the request's id says.
+#[derive(Clone, Debug)]
+struct Bare(broadcast::Sender<Payload>);
+
+impl NamedService for Bare {
+    const NAME: &'static str = "bench.Bare";
+}
+
+impl tower::Service<http::Request<Body>> for Bare {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let bare = self.clone();
+        Box::pin(async move {
+            let mut grpc = server::Grpc::new(Codec::default());
+            Ok(match request.uri().path() {
+                "/bench.Bare/Echo" => grpc.unary(Echo, request).await,
+                "/bench.Bare/Burst" => grpc.unary(bare, request).await,
+                _ => grpc.server_streaming(bare, request).await,
+            })
+        })
+    }
+}
+
+struct Echo;
+
+impl UnaryService<Payload> for Echo {
+    type Response = Payload;
+    type Future = std::future::Ready<Result<Response<Payload>, Status>>;
+
+    fn call(&mut self, request: Request<Payload>) -> Self::Future {
+        std::future::ready(Ok(Response::new(request.into_inner())))
+    }
+}
+
+impl UnaryService<Payload> for Bare {
+    type Response = Payload;
+    type Future = std::future::Ready<Result<Response<Payload>, Status>>;
+
+    fn call(&mut self, request: Request<Payload>) -> Self::Future {
+        let request = request.into_inner();
+        for id in 1..=request.id {
+            // Fails only when nobody listens.
+            let _ = self.0.send(Payload::new(id));
+        }
+        std::future::ready(Ok(Response::new(request)))
+    }
+}
+
+impl ServerStreamingService<Payload> for Bare {
+    type Response = Payload;
+    type ResponseStream = BoxStream<'static, Result<Payload, Status>>;
+    type Future = std::future::Ready<Result<Response<Self::ResponseStream>, Status>>;
+
+    fn call(&mut self, _: Request<Payload>) -> Self::Future {
+        let stream = BroadcastStream::new(self.0.subscribe()).map(|next| next.map_err(|error| Status::data_loss(error.to_string())));
+        std::future::ready(Ok(Response::new(stream.boxed())))
+    }
+}
+
+/// Serves until standard input ends; the first line of standard output is the address.
+pub async fn serve() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    println!("{}", listener.local_addr().expect("it is bound"));
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    tokio::task::spawn_blocking(|| {
+        let _ = std::io::stdin().read(&mut [0]);
+        std::process::exit(0);
+    });
+    let bare = Bare(broadcast::Sender::new(CAPACITY));
+    Server::builder()
+        .add_service(bare)
+        .serve_with_incoming(incoming)
+        .await
+        .expect("the bare server serves");
+}
+
+/// The bare server's process.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    address: String,
+}
+
+impl Process {
+    /// Starts this program again as the bare server.
+    pub fn start() -> Self {
+        let mut child = Command::new(std::env::current_exe().expect("this program is a file"))
+            .arg(ARGUMENT)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("this program starts again");
+        let mut address = String::new();
+        let mut output = BufReader::new(child.stdout.take().expect("it was asked for"));
+        output.read_line(&mut address).expect("the bare server tells its address");
+        Self {
+            child,
+            address: address.trim().to_owned(),
+        }
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Several new connections.
+    pub async fn connections(&self, count: usize) -> Vec<Channel> {
+        super::server::connections(&self.address, count).await
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The bare server's client.
+#[derive(Clone, Debug)]
+pub struct Client(client::Grpc<Channel>);
+
+impl Client {
+    /// Over this connection.
+    pub fn new(channel: Channel) -> Self {
+        Self(client::Grpc::new(channel))
+    }
+
+    /// Sends a message and takes it back.
+    pub async fn echo(&mut self, payload: Payload) -> Result<Response<Payload>, Status> {
+        self.unary(payload, "/bench.Bare/Echo").await
+    }
+
+    /// Has so many messages broadcast at once.
+    pub async fn burst(&mut self, count: u64) -> Result<Response<Payload>, Status> {
+        self.unary(
+            Payload {
+                id: count,
+                text: String::new(),
+            },
+            "/bench.Bare/Burst",
+        )
+        .await
+    }
+
+    /// Listens to the broadcast.
+    pub async fn stream(&mut self) -> Result<tonic::Streaming<Payload>, Status> {
+        self.ready().await?;
+        let path = PathAndQuery::from_static("/bench.Bare/Stream");
+        let response = self
+            .0
+            .server_streaming(Request::new(Payload::default()), path, Codec::default())
+            .await?;
+        Ok(response.into_inner())
+    }
+
+    async fn unary(&mut self, payload: Payload, path: &'static str) -> Result<Response<Payload>, Status> {
+        self.ready().await?;
+        self.0
+            .unary(Request::new(payload), PathAndQuery::from_static(path), Codec::default())
+            .await
+    }
+
+    async fn ready(&mut self) -> Result<(), Status> {
+        self.0.ready().await.map_err(|error| Status::unavailable(error.to_string()))
+    }
+}

@@ -1,0 +1,118 @@
+//! The program under test, as a process of its own.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+    time::Duration,
+};
+
+use tonic::{
+    Request,
+    metadata::{Ascii, MetadataValue},
+    transport::{Channel, Endpoint},
+};
+
+/// The administrator's token.
+const TOKEN: &str = "bench-administrator-token-0001";
+/// The operator's token, which makes accounts.
+const PLATFORM_TOKEN: &str = "bench-platform-operator-token-01";
+
+/// A running server; killed when dropped.
+#[derive(Debug)]
+pub struct Server {
+    process: Child,
+    address: String,
+}
+
+impl Server {
+    /// Starts the release binary on an empty database, with default settings but for the limit on one conversation.
+    pub fn start(database_url: &str) -> Self {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_parley"))
+            .arg("serve")
+            .env("PARLEY_DATABASE_URL", database_url)
+            .env("PARLEY_GRPC_ADDR", "127.0.0.1:0")
+            .env("PARLEY_HTTP_ADDR", "127.0.0.1:0")
+            .env("PARLEY_ADMIN_ADDR", "127.0.0.1:0")
+            .env("PARLEY_BOOTSTRAP_TOKEN", TOKEN)
+            .env("PARLEY_BOOTSTRAP_PLATFORM_TOKEN", PLATFORM_TOKEN)
+            .env("PARLEY_LIMITS_MESSAGES_PER_CONVERSATION_PER_MINUTE", "0")
+            .env("PARLEY_LOG_FORMAT", "json")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the server starts");
+        let lines = BufReader::new(process.stderr.take().expect("it was asked for")).lines();
+        let (found, address) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let entry: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
+                if entry["message"] == "listening" && entry["door"] == "grpc" {
+                    // Fails only when nobody waits any more.
+                    let _ = found.send(entry["address"].as_str().unwrap_or_default().to_owned());
+                } else if entry["level"] != "INFO" {
+                    eprintln!("  server: {line}");
+                }
+            }
+        });
+        let address = address
+            .recv_timeout(Duration::from_secs(60))
+            .expect("the server listens within a minute");
+        Self { process, address }
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// A new connection.
+    pub async fn connect(&self) -> Channel {
+        connect(&self.address).await
+    }
+
+    /// Several new connections.
+    pub async fn connections(&self, count: usize) -> Vec<Channel> {
+        connections(&self.address, count).await
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A new connection to `host:port`.
+pub async fn connect(address: &str) -> Channel {
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("a listener's address is an address");
+    endpoint.connect().await.expect("the server accepts")
+}
+
+/// Several new connections to `host:port`.
+pub async fn connections(address: &str, count: usize) -> Vec<Channel> {
+    let mut made = Vec::with_capacity(count);
+    for _ in 0..count {
+        made.push(connect(address).await);
+    }
+    made
+}
+
+/// A request with the administrator's token.
+pub fn authorized<T>(message: T) -> Request<T> {
+    with_token(message, TOKEN)
+}
+
+/// A request with the operator's token.
+pub fn as_operator<T>(message: T) -> Request<T> {
+    with_token(message, PLATFORM_TOKEN)
+}
+
+fn with_token<T>(message: T, token: &'static str) -> Request<T> {
+    let mut request = Request::new(message);
+    let token: MetadataValue<Ascii> = MetadataValue::from_static(token);
+    request.metadata_mut().insert("api_access_token", token);
+    request
+}

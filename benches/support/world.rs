@@ -1,0 +1,178 @@
+//! What is in the service before anything is measured: accounts with an inbox and conversations each, as in `sql/schema.sql`.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use parley::pb::{
+    self, accounts_service_client::AccountsServiceClient, contacts_service_client::ContactsServiceClient,
+    conversations_service_client::ConversationsServiceClient, inboxes_service_client::InboxesServiceClient,
+    messages_service_client::MessagesServiceClient,
+};
+use rand::Rng as _;
+use tokio::task::JoinSet;
+
+use super::{
+    CONTENT,
+    server::{Server, as_operator, authorized},
+};
+
+/// Accounts, as many as in `sql/schema.sql`.
+const ACCOUNTS: usize = 16;
+
+/// A server with accounts and conversations in it.
+#[derive(Debug)]
+pub struct World {
+    pub server: Server,
+    pub places: Arc<Places>,
+}
+
+/// The conversations: account, number.
+#[derive(Debug)]
+pub struct Places(Vec<(i64, i64)>);
+
+impl Places {
+    /// Any conversation.
+    pub fn any(&self) -> (i64, i64) {
+        self.0[rand::rng().random_range(0..self.0.len())]
+    }
+
+    /// Any conversation of account 1.
+    pub fn any_of_first(&self) -> i64 {
+        self.0[rand::rng().random_range(0..self.0.len() / ACCOUNTS)].1
+    }
+}
+
+impl World {
+    /// Fills a server that was just started, through its own doors, and touches every conversation once.
+    pub async fn make(server: Server, conversations: usize) -> Self {
+        let mut inboxes = vec![(1, 1)];
+        let channel = server.connect().await;
+        for number in 1..ACCOUNTS {
+            inboxes.push(account(channel.clone(), number).await);
+        }
+        let work: Arc<Vec<(i64, i64)>> = Arc::new(
+            inboxes
+                .iter()
+                .flat_map(|inbox| std::iter::repeat_n(*inbox, conversations))
+                .collect(),
+        );
+        let next = Arc::new(AtomicUsize::new(0));
+        let mut tasks = JoinSet::new();
+        for channel in server.connections(4).await {
+            for _ in 0..16 {
+                let (work, next, channel) = (work.clone(), next.clone(), channel.clone());
+                tasks.spawn(async move {
+                    let mut made = Vec::new();
+                    while let Some((account, inbox)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        made.push((*account, conversation(channel.clone(), *account, *inbox).await));
+                    }
+                    made
+                });
+            }
+        }
+        let mut places: Vec<(i64, i64)> = tasks.join_all().await.into_iter().flatten().collect();
+        places.sort_unstable();
+        Self {
+            server,
+            places: Arc::new(Places(places)),
+        }
+    }
+}
+
+async fn account(channel: tonic::transport::Channel, number: usize) -> (i64, i64) {
+    let mut accounts = AccountsServiceClient::new(channel.clone());
+    let request = pb::CreateAccountRequest {
+        name: format!("Bench {number}"),
+        ..Default::default()
+    };
+    let made = accounts
+        .create_account(as_operator(request))
+        .await
+        .expect("the operator makes accounts")
+        .into_inner();
+    let account_id = made.account.expect("always set").id;
+    let request = pb::CreateMembershipRequest {
+        account_id,
+        user_id: 1,
+        role: pb::Role::Administrator.into(),
+        ..Default::default()
+    };
+    accounts
+        .create_membership(as_operator(request))
+        .await
+        .expect("the operator makes memberships");
+    let inbox = pb::Inbox {
+        name: "API".to_owned(),
+        channel: Some(pb::inbox::Channel::ApiChannel(pb::ApiChannel::default())),
+        ..Default::default()
+    };
+    let request = pb::CreateInboxRequest {
+        account_id,
+        inbox: Some(inbox),
+        ..Default::default()
+    };
+    let made = InboxesServiceClient::new(channel).create_inbox(authorized(request)).await;
+    (
+        account_id,
+        made.expect("the administrator makes inboxes")
+            .into_inner()
+            .inbox
+            .expect("always set")
+            .id,
+    )
+}
+
+async fn conversation(channel: tonic::transport::Channel, account_id: i64, inbox_id: i64) -> i64 {
+    let request = pb::CreateContactRequest {
+        account_id,
+        name: "Ana Sousa".to_owned(),
+        inbox_id: Some(inbox_id),
+        ..Default::default()
+    };
+    let contact = ContactsServiceClient::new(channel.clone())
+        .create_contact(authorized(request))
+        .await;
+    let contact_id = contact.expect("the contact is new").into_inner().contact.expect("always set").id;
+    let request = pb::CreateConversationRequest {
+        account_id,
+        inbox_id: Some(inbox_id),
+        contact_id: Some(contact_id),
+        ..Default::default()
+    };
+    let made = ConversationsServiceClient::new(channel.clone())
+        .create_conversation(authorized(request))
+        .await;
+    let conversation_id = made
+        .expect("the contact has a session")
+        .into_inner()
+        .conversation
+        .expect("always set")
+        .id;
+    // The first reply to a conversation makes more events than the others.
+    let request = message(account_id, conversation_id);
+    MessagesServiceClient::new(channel)
+        .create_message(authorized(request))
+        .await
+        .expect("the conversation is open");
+    conversation_id
+}
+
+/// The message that everything here sends: outgoing, about 200 bytes, not repeatable.
+pub fn message(account_id: i64, conversation_id: i64) -> pb::CreateMessageRequest {
+    pb::CreateMessageRequest {
+        account_id,
+        conversation_id,
+        message: Some(draft()),
+        ..Default::default()
+    }
+}
+
+/// Its draft.
+pub fn draft() -> pb::MessageDraft {
+    pb::MessageDraft {
+        content: Some(CONTENT.to_owned()),
+        ..Default::default()
+    }
+}

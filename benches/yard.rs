@@ -1,0 +1,76 @@
+//! What is started once and kept for all rounds, when it is first needed.
+
+use crate::{
+    Options,
+    support::{bare, cluster::Cluster, server::Server, sql::OneByOne, world::World},
+};
+
+/// The processes and files of a run.
+#[derive(Debug)]
+pub struct Yard {
+    // Dropped in this order: servers before the cluster they use.
+    postgres: Option<World>,
+    sqlite: Option<World>,
+    one_by_one: Option<OneByOne>,
+    bare: Option<bare::Process>,
+    files: tempfile::TempDir,
+    pub cluster: Cluster,
+}
+
+impl Yard {
+    /// Starts the cluster and makes the baselines' database in it.
+    pub fn open() -> Self {
+        let cluster = Cluster::start();
+        cluster.create_naive("naive");
+        cluster.create("parley");
+        Self {
+            postgres: None,
+            sqlite: None,
+            one_by_one: None,
+            bare: None,
+            files: tempfile::Builder::new()
+                .prefix("parley-bench-")
+                .tempdir()
+                .expect("a temporary directory"),
+            cluster,
+        }
+    }
+
+    /// The server on PostgreSQL, with conversations in it.
+    pub async fn postgres_world(&mut self, options: &Options) -> &World {
+        if self.postgres.is_none() {
+            eprintln!("filling the service on PostgreSQL");
+            let server = Server::start(&self.cluster.url("parley"));
+            self.postgres = Some(World::make(server, options.conversations).await);
+        }
+        self.postgres.as_ref().expect("it was just made")
+    }
+
+    /// The server on a SQLite file, with conversations in it.
+    pub async fn sqlite_world(&mut self, options: &Options) -> &World {
+        if self.sqlite.is_none() {
+            eprintln!("filling the service on SQLite");
+            let server = Server::start(&self.sqlite_url("parley.db"));
+            self.sqlite = Some(World::make(server, options.conversations).await);
+        }
+        self.sqlite.as_ref().expect("it was just made")
+    }
+
+    /// The address of a SQLite file of this run.
+    pub fn sqlite_url(&self, name: &str) -> String {
+        format!("sqlite://{}?mode=rwc", self.files.path().join(name).display())
+    }
+
+    /// SQLite, one message a transaction.
+    pub async fn one_by_one(&mut self) -> &mut OneByOne {
+        if self.one_by_one.is_none() {
+            self.one_by_one = Some(OneByOne::make(&self.files.path().join("one_by_one.db")).await);
+        }
+        self.one_by_one.as_mut().expect("it was just made")
+    }
+
+    /// Tonic alone.
+    pub fn bare(&mut self) -> &bare::Process {
+        self.bare.get_or_insert_with(bare::Process::start)
+    }
+}
