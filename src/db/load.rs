@@ -309,15 +309,18 @@ async fn around(
     messages: &HashMap<MessageId, Message>,
 ) -> Result<Vec<Conversation>> {
     let id = account.id;
-    let inboxes = inboxes(db, id, rows.iter().map(|row| row.inbox_id)).await?;
-    let contacts = contacts(db, id, rows.iter().map(|row| row.contact_id)).await?;
-    let assignees = agents(db, id, rows.iter().filter_map(|row| row.assignee_id)).await?;
-    let mut labels = labels(db, id, SubjectKind::Conversation, rows.iter().map(|row| row.id.0)).await?;
     let sessions = contact_inbox::Entity::find()
         .filter(contact_inbox::Column::AccountId.eq(id))
         .filter(contact_inbox::Column::Id.is_in(unique(rows.iter().map(|row| row.contact_inbox_id.0))))
-        .all(db)
-        .await?;
+        .all(db);
+    // Side by side: none of them needs another.
+    let (inboxes, contacts, assignees, mut labels, sessions) = tokio::try_join!(
+        inboxes(db, id, rows.iter().map(|row| row.inbox_id)),
+        contacts(db, id, rows.iter().map(|row| row.contact_id)),
+        agents(db, id, rows.iter().filter_map(|row| row.assignee_id)),
+        labels(db, id, SubjectKind::Conversation, rows.iter().map(|row| row.id.0)),
+        async { sessions.await.map_err(Error::from) },
+    )?;
     let sessions: HashMap<_, _> = sessions.into_iter().map(|row| (row.id, Arc::new(row))).collect();
     let with = |row: conversation::Model| {
         Some(Conversation {

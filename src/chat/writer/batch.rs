@@ -213,7 +213,6 @@ async fn look(db: &impl ConnectionTrait, counted: Counted, calls: &[Messages], m
     let mut missing: Vec<ConversationId> = items().map(|(id, _)| *id).filter(|id| !known.contains_key(id)).collect();
     missing.sort_unstable();
     missing.dedup();
-    let read_at = std::time::Instant::now();
     let conversations = load::conversations(db, &counted.account, &missing).await?;
     let mut floods = floods(db, account, conversations.iter().map(|conversation| &conversation.row)).await?;
     for conversation in conversations {
@@ -223,7 +222,6 @@ async fn look(db: &impl ConnectionTrait, counted: Counted, calls: &[Messages], m
             Known {
                 conversation,
                 flood: floods.remove(&id).unwrap_or_default(),
-                read_at,
             },
         );
     }

@@ -1,13 +1,10 @@
 //! What a lane keeps at hand: counters, conversations and contacts as they stood at the head of their account's log.
 //!
 //! Every change of an account moves its head. So if the head has not moved since a row was read, the row has not either, and
-//! a batch that stores its messages *on condition of the head* needs no locks and no reads before.
+//! a batch that stores its messages *on condition of the head* needs no locks and no reads before. Users stand outside of
+//! accounts; a user that changes moves the head of each of its accounts (`agent.updated`) for this very reason.
 
-use std::{
-    num::NonZeroUsize,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{num::NonZeroUsize, sync::Arc};
 
 use lru::LruCache;
 
@@ -20,9 +17,6 @@ use crate::{
     events::draft::{Draft, Subject},
     id::{AccountId, ContactId, ConversationId},
 };
-
-/// Users stand outside of accounts' logs, so their names may be stale for as long as this.
-const MAX_AGE: Duration = Duration::from_secs(30);
 
 /// Accounts whose counters a lane keeps.
 const ACCOUNTS: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
@@ -45,8 +39,6 @@ pub struct Known {
     pub conversation: Conversation,
     /// Its messages of the last minute.
     pub flood: Flood,
-    /// When it was read.
-    pub read_at: Instant,
 }
 
 /// Bounded; the least recently used go first.
@@ -87,7 +79,7 @@ impl Cache {
     pub fn conversation(&mut self, account: AccountId, id: ConversationId) -> Option<Known> {
         let known = self.conversations.get_mut(&(account, id))?;
         let contact = self.contacts.get(&(account, known.conversation.row.contact_id));
-        let (Some(contact), true) = (contact, known.read_at.elapsed() <= MAX_AGE) else {
+        let Some(contact) = contact else {
             self.conversations.pop(&(account, id));
             return None;
         };

@@ -3,7 +3,6 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
-    time::Instant,
 };
 
 use serde_json::{Value as Json, json};
@@ -172,13 +171,10 @@ impl Plan {
         conversations: HashMap<ConversationId, Known>,
         contacts: &HashMap<ContactId, Arc<Contact>>,
     ) -> impl Iterator<Item = Known> {
-        let now = Instant::now();
-        conversations.into_values().map(move |mut known| {
+        conversations.into_values().map(|mut known| {
             if let Some(contact) = contacts.get(&known.conversation.row.contact_id) {
                 known.conversation.contact = Arc::clone(contact);
             }
-            // Read anew now and then, however busy it is.
-            known.read_at = known.read_at.min(now);
             known
         })
     }
