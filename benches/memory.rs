@@ -35,7 +35,9 @@ pub async fn round(yard: &mut Yard, number: usize, table: &mut Table) {
             mark: 30.0,
             goal: 18.0,
         };
-        table.absolute(row, idle / 1024.0);
+        if connections == SUBSCRIBERS {
+            table.absolute(row, idle / 1024.0);
+        }
         let mut streams = Vec::with_capacity(SUBSCRIBERS);
         for channel in server.connections(connections).await {
             for _ in 0..SUBSCRIBERS / connections {

@@ -47,6 +47,11 @@ impl Table {
         let row = self.row(mark);
         row.measured.push(measured);
         row.baseline.push(baseline);
+        assert!(
+            (measured / baseline).is_finite(),
+            "{} has no figure: {measured} against {baseline}",
+            mark.name
+        );
         row.ratios.push(measured / baseline);
         eprintln!("  {}: {} against {} {}", mark.name, figure(measured), figure(baseline), mark.unit);
     }
