@@ -20,7 +20,7 @@ use crate::{
         bare::{self, Client},
         gauge::{cpu_seconds, median},
         server::authorized,
-        table::{Mark, Sense, Table},
+        table::{Sense, Table, Yardstick},
         world::{Places, World, draft, message},
     },
     yard::Yard,
@@ -84,7 +84,7 @@ async fn compare(
     let world = yard.postgres_world(options).await;
     let seats = subscribe(world, subscribers).await;
     let own = own_bursts(world, &seats, bursts, calls).await;
-    let mark = Mark {
+    let mark = Yardstick {
         name,
         unit: "events/s",
         sense: Sense::AtLeast,
@@ -116,10 +116,10 @@ pub async fn latency_round(yard: &mut Yard, options: &Options, table: &mut Table
         while let Some(response) = stream.message().await.expect("the stream goes on") {
             let now = Instant::now();
             for delivery in response.events {
-                if let Some(id) = created(delivery) {
-                    if arrivals.send((id, now)).await.is_err() {
-                        return;
-                    }
+                if let Some(id) = created(delivery)
+                    && arrivals.send((id, now)).await.is_err()
+                {
+                    return;
                 }
             }
         }
@@ -142,7 +142,7 @@ pub async fn latency_round(yard: &mut Yard, options: &Options, table: &mut Table
         first += u32::from(event < replied);
     }
     reader.abort();
-    let mark = Mark {
+    let mark = Yardstick {
         name: "reply to event, p50",
         unit: "ms",
         sense: Sense::AtMost,

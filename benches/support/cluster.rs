@@ -182,7 +182,7 @@ impl Cluster {
                 return;
             }
             let log = || fs::read_to_string(self.home.path().join("log")).unwrap_or_default();
-            assert!(begun.elapsed() < Duration::from_secs(60), "PostgreSQL is not ready:\n{}", log());
+            assert!(begun.elapsed() < Duration::from_mins(1), "PostgreSQL is not ready:\n{}", log());
             std::thread::sleep(Duration::from_millis(50));
         }
     }
