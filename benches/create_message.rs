@@ -12,7 +12,7 @@ use crate::{
         bare::{Client, Payload},
         gauge::median,
         server::authorized,
-        table::{Mark, Sense, Table},
+        table::{Sense, Table, Yardstick},
         world::{World, message},
     },
     yard::Yard,
@@ -28,7 +28,7 @@ pub async fn throughput_round(yard: &mut Yard, options: &Options, table: &mut Ta
     let naive = yard.cluster.pgbench("naive", "naive.sql", 32, options.seconds);
     let world = yard.postgres_world(options).await;
     let created = create(world, options.seconds).await;
-    let mark = Mark {
+    let mark = Yardstick {
         name: "CreateMessage, 64 in flight / pgbench naive",
         unit: "messages/s",
         sense: Sense::AtLeast,
@@ -37,7 +37,7 @@ pub async fn throughput_round(yard: &mut Yard, options: &Options, table: &mut Ta
     };
     table.compare(mark, created, naive);
     let echoed = echo(yard.bare().connections(CONNECTIONS).await, options.seconds).await;
-    let mark = Mark {
+    let mark = Yardstick {
         name: "CreateMessage, 64 in flight / bare echo",
         unit: "calls/s",
         sense: Sense::AtLeast,
@@ -49,7 +49,7 @@ pub async fn throughput_round(yard: &mut Yard, options: &Options, table: &mut Ta
     table.other("pgbench, one statement a message, 32 clients", "messages/s", statement);
     let one_by_one = yard.one_by_one().await.run(options.seconds).await;
     let created = create(yard.sqlite_world(options).await, options.seconds).await;
-    let mark = Mark {
+    let mark = Yardstick {
         name: "CreateMessage, 64 in flight, SQLite / one by one",
         unit: "messages/s",
         sense: Sense::AtLeast,
@@ -73,7 +73,7 @@ pub async fn latency_round(yard: &mut Yard, options: &Options, table: &mut Table
         client.create_message(request).await.expect("the message is good");
         millis.push(begun.elapsed().as_secs_f64() * 1000.0);
     }
-    let mark = Mark {
+    let mark = Yardstick {
         name: "CreateMessage, one in flight, p50 / pgbench naive",
         unit: "ms",
         sense: Sense::AtMost,

@@ -5,6 +5,7 @@
 //! it, right after one another; what counts is the median of the rounds' ratios.
 
 #![allow(clippy::cast_precision_loss)] // figures are printed with three digits
+#![allow(clippy::expect_used)] // a benchmark that cannot go on has no figure to print: it stops and says why
 
 mod create_message;
 mod fanout;
@@ -51,13 +52,13 @@ struct Options {
 /// Rows that are measured together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Group {
-    /// CreateMessage with 64 calls in flight
+    /// `CreateMessage` with 64 calls in flight
     Create,
-    /// SendMessages
+    /// `SendMessages`
     Send,
     /// Bursts to subscribers
     Fanout,
-    /// CreateMessage one at a time, and the way from reply to event
+    /// `CreateMessage` one at a time, and the way from reply to event
     Latency,
     /// Resident memory
     Memory,

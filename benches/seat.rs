@@ -13,7 +13,7 @@ use futures_util::{Stream, StreamExt as _};
 use tokio::task::JoinSet;
 
 /// How long a burst may take before something is broken.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// One subscriber's notes. Times are nanoseconds since the seats were made; 0: not yet.
 #[derive(Debug, Default)]
@@ -28,7 +28,7 @@ struct Seat {
 /// All subscribers of a burst; they leave when this is dropped.
 #[derive(Debug)]
 pub struct Seats {
-    seats: Vec<Arc<Seat>>,
+    taken: Vec<Arc<Seat>>,
     begun: Instant,
     readers: JoinSet<()>,
 }
@@ -37,7 +37,7 @@ impl Seats {
     /// Nobody yet.
     pub fn new() -> Self {
         Self {
-            seats: Vec::new(),
+            taken: Vec::new(),
             begun: Instant::now(),
             readers: JoinSet::new(),
         }
@@ -49,7 +49,7 @@ impl Seats {
         S: Stream<Item = (u64, u64)> + Send + Unpin + 'static,
     {
         let (seat, begun) = (Arc::<Seat>::default(), self.begun);
-        self.seats.push(seat.clone());
+        self.taken.push(seat.clone());
         self.readers.spawn(async move {
             while let Some((events, position)) = stream.next().await {
                 let now = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
@@ -66,7 +66,7 @@ impl Seats {
 
     /// Forgets what was noted. Only between bursts, when nothing is on its way.
     pub fn clear(&self) {
-        for seat in &self.seats {
+        for seat in &self.taken {
             for note in [&seat.events, &seat.position, &seat.first_at, &seat.first_events, &seat.last_at] {
                 note.store(0, Relaxed);
             }
@@ -76,12 +76,12 @@ impl Seats {
     /// Waits until everybody has got the event at this position.
     pub async fn wait_for(&self, position: u64) {
         let begun = Instant::now();
-        while !self.seats.iter().all(|seat| seat.position.load(Relaxed) >= position) {
-            let behind = self.seats.iter().filter(|seat| seat.position.load(Relaxed) < position).count();
+        while !self.taken.iter().all(|seat| seat.position.load(Relaxed) >= position) {
+            let behind = self.taken.iter().filter(|seat| seat.position.load(Relaxed) < position).count();
             assert!(
                 begun.elapsed() < PATIENCE,
                 "{behind} of {} subscribers never got event {position}",
-                self.seats.len()
+                self.taken.len()
             );
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
@@ -90,12 +90,12 @@ impl Seats {
     /// What was noted since the last `clear`, with the CPU seconds of server and client.
     pub fn burst(&self, server_cpu: f64, client_cpu: f64) -> Burst {
         let earliest = self
-            .seats
+            .taken
             .iter()
             .min_by_key(|seat| seat.first_at.load(Relaxed))
             .expect("somebody listens");
-        let last = self.seats.iter().map(|seat| seat.last_at.load(Relaxed)).max().unwrap_or_default();
-        let events: u64 = self.seats.iter().map(|seat| seat.events.load(Relaxed)).sum();
+        let last = self.taken.iter().map(|seat| seat.last_at.load(Relaxed)).max().unwrap_or_default();
+        let events: u64 = self.taken.iter().map(|seat| seat.events.load(Relaxed)).sum();
         Burst {
             // The clock starts when the first message is there, so what it held took no time.
             timed: events - earliest.first_events.load(Relaxed),

@@ -18,7 +18,7 @@ use crate::{
     support::{
         server::authorized,
         sql::batch_ceiling,
-        table::{Mark, Sense, Table},
+        table::{Sense, Table, Yardstick},
         world::{Places, World, draft},
     },
     yard::Yard,
@@ -36,7 +36,7 @@ pub async fn round(yard: &mut Yard, options: &Options, table: &mut Table) {
         (8, "SendMessages, eight streams / batch ceiling"),
     ] {
         let sent = send(world, streams, options.seconds).await;
-        let mark = Mark {
+        let mark = Yardstick {
             name,
             unit: "messages/s",
             sense: Sense::AtLeast,

@@ -42,6 +42,7 @@ impl Yard {
             eprintln!("filling the service on PostgreSQL");
             let server = Server::start(&self.cluster.url("parley"));
             self.postgres = Some(World::make(server, options.conversations).await);
+            self.cluster.analyze("parley");
         }
         self.postgres.as_ref().expect("it was just made")
     }

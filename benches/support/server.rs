@@ -57,7 +57,7 @@ impl Server {
             }
         });
         let address = address
-            .recv_timeout(Duration::from_secs(60))
+            .recv_timeout(Duration::from_mins(1))
             .expect("the server listens within a minute");
         Self { process, address }
     }

@@ -23,9 +23,9 @@ struct Row {
     note: String,
 }
 
-/// What one round says of one row.
+/// What a row is held against.
 #[derive(Clone, Copy, Debug)]
-pub struct Mark {
+pub struct Yardstick {
     pub name: &'static str,
     pub unit: &'static str,
     pub sense: Sense,
@@ -43,16 +43,21 @@ pub struct Table {
 
 impl Table {
     /// A figure against a baseline of the same round.
-    pub fn compare(&mut self, mark: Mark, measured: f64, baseline: f64) {
+    pub fn compare(&mut self, mark: Yardstick, measured: f64, baseline: f64) {
         let row = self.row(mark);
         row.measured.push(measured);
         row.baseline.push(baseline);
+        assert!(
+            (measured / baseline).is_finite(),
+            "{} has no figure: {measured} against {baseline}",
+            mark.name
+        );
         row.ratios.push(measured / baseline);
         eprintln!("  {}: {} against {} {}", mark.name, figure(measured), figure(baseline), mark.unit);
     }
 
     /// A figure that stands for itself.
-    pub fn absolute(&mut self, mark: Mark, measured: f64) {
+    pub fn absolute(&mut self, mark: Yardstick, measured: f64) {
         let row = self.row(mark);
         row.measured.push(measured);
         row.ratios.push(measured);
@@ -79,7 +84,7 @@ impl Table {
         self.probes.push(per_second);
     }
 
-    fn row(&mut self, mark: Mark) -> &mut Row {
+    fn row(&mut self, mark: Yardstick) -> &mut Row {
         let found = self.rows.iter().position(|row| row.name == mark.name);
         let place = found.unwrap_or_else(|| {
             self.rows.push(Row {
@@ -102,8 +107,8 @@ impl Table {
     pub fn print(&self) {
         println!();
         println!(
-            "{:<58} {:>7} {:>6} {:>11} {:>11} {:>7}  {:>13} {:>6}  {}",
-            "what", "mark", "goal", "measured", "baseline", "ratio", "min..max", "rounds", "verdict"
+            "{:<58} {:>7} {:>6} {:>11} {:>11} {:>7}  {:>13} {:>6}  verdict",
+            "what", "mark", "goal", "measured", "baseline", "ratio", "min..max", "rounds"
         );
         for row in &self.rows {
             let ratio = median(&row.ratios);
