@@ -15,8 +15,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         compiler.open_file(PathBuf::from("parley/v1").join(file))?;
     }
     let bytes = compiler.encode_file_descriptor_set();
-    std::fs::write(out.join("parley_descriptor.bin"), &bytes)?;
     let set = tonic_prost_build::FileDescriptorSet::decode(bytes.as_slice())?;
+    // Reflection keeps these in memory: the comments, which are most of them, stay here.
+    let mut bare = set.clone();
+    bare.file.iter_mut().for_each(|file| file.source_code_info = None);
+    std::fs::write(out.join("parley_descriptor.bin"), bare.encode_to_vec())?;
     tonic_prost_build::configure()
         // Cursors and the like are slices of the frame they came in, not copies.
         .bytes(".parley.v1")

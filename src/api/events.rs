@@ -214,7 +214,7 @@ impl Following {
             tokio::select! {
                 biased;
                 () = self.drain.cancelled() => return Some(self.rotate()),
-                () = tokio::time::sleep_until(self.lease.due) => match self.lease.renew().await {
+                () = tokio::time::sleep_until(self.lease.due) => match Box::pin(self.lease.renew()).await {
                     Ok(true) => {}
                     // The filter of what it may see is fixed for the life of a stream: the next one has the new one.
                     Ok(false) => return Some(self.rotate()),

@@ -63,17 +63,24 @@ impl Database {
         if config.url.starts_with("sqlite:") {
             Self::open_sqlite(config).await
         } else if config.url.starts_with("postgres:") || config.url.starts_with("postgresql:") {
-            let pool = sea_orm::Database::connect(options(config, config.max_connections))
-                .await
-                .map_err(OpenError::Unreachable)?;
-            Ok(Self {
-                write: pool.clone(),
-                read: pool,
-                _lock: None,
-            })
+            Self::open_postgres(config).await
         } else {
             Err(OpenError::Url)
         }
+    }
+
+    /// Half of the connections write, half read. Those that write plan each statement once: planning the writer's one
+    /// statement anew for each batch would cost more than running it, and PostgreSQL does so while batches are small.
+    async fn open_postgres(config: &Config) -> Result<Self, OpenError> {
+        let writers = (config.max_connections / 2).max(2);
+        let mut write = options(config, writers);
+        write.map_sqlx_postgres_opts(|postgres| postgres.options([("plan_cache_mode", "force_generic_plan")]));
+        let write = sea_orm::Database::connect(write).await.map_err(OpenError::Unreachable)?;
+        let readers = config.max_connections.saturating_sub(writers).max(1);
+        let read = sea_orm::Database::connect(options(config, readers))
+            .await
+            .map_err(OpenError::Unreachable)?;
+        Ok(Self { write, read, _lock: None })
     }
 
     /// One connection writes, others read beside it (WAL). An advisory lock on a file beside the database keeps other

@@ -106,13 +106,16 @@ impl Subscription {
     /// # Errors
     /// [`crate::error::Error::Cursor`] when retention passed the position; when the database cannot be read.
     pub async fn next(&mut self) -> Result<Frame> {
-        if let Some(frame) = self.present_state().await? {
+        if self.snapshot.is_some()
+            && let Some(frame) = Box::pin(self.present_state()).await?
+        {
             return Ok(frame);
         }
         loop {
             let head = *self.bell.borrow_and_update();
             if self.position < head {
-                let batch = self.read(head).await?;
+                // Boxed, as everything that asks the database: an idle subscriber should not carry the room for it.
+                let batch = Box::pin(self.read(head)).await?;
                 self.position = batch.position;
                 self.prev = Some(batch.prev);
                 if !batch.frame.is_empty() {
