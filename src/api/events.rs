@@ -239,7 +239,7 @@ impl Following {
     fn rotate(&mut self) -> Result<Frame, Status> {
         // Spread over a second, so that a thousand clients do not come back at once.
         let retry_after = Duration::from_millis(rand::random_range(50..1000));
-        let status = rotated(&self.subscription.cursor().encode(), retry_after);
+        let status = rotated(self.subscription.resume_at(), retry_after);
         self.end(status)
     }
 }

@@ -7,6 +7,7 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
 use crate::{
     error::{CursorFault, Error, Rule, Violation},
+    events::cursor::Cursor,
     pb::ErrorReason,
 };
 
@@ -163,12 +164,13 @@ fn refusal(error: Error) -> Refusal {
 }
 
 /// The end of a stream that shall be resumed elsewhere: when, and from which cursor.
-pub fn rotated(cursor: &[u8], retry_after: Duration) -> Status {
+pub fn rotated(cursor: Option<Cursor>, retry_after: Duration) -> Status {
     let refusal = Refusal::new(Code::Unavailable, ErrorReason::StreamRotated).retry(retry_after);
-    let mut status = refusal.status("the stream ends here; resume after its cursor".to_owned());
-    status
-        .metadata_mut()
-        .insert_bin("parley-cursor-bin", tonic::metadata::MetadataValue::from_bytes(cursor));
+    let mut status = refusal.status("the stream ends here; resume after its cursor, or, without one, from the start".to_owned());
+    if let Some(cursor) = cursor {
+        let cursor = tonic::metadata::MetadataValue::from_bytes(&cursor.encode());
+        status.metadata_mut().insert_bin("parley-cursor-bin", cursor);
+    }
     status
 }
 
@@ -186,6 +188,7 @@ pub fn late() -> Status {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::{AccountId, Epoch, Seq};
 
     #[test]
     fn every_bad_field_is_named_with_its_rule_and_limit() {
@@ -227,15 +230,14 @@ mod tests {
             let status = Status::from(error);
             assert!(status.get_error_details().retry_info().unwrap().retry_delay.is_some(), "{status:?}");
         }
-        assert_eq!(
-            rotated(b"c", Duration::ZERO)
-                .metadata()
-                .get_bin("parley-cursor-bin")
-                .unwrap()
-                .to_bytes()
-                .unwrap()
-                .as_ref(),
-            b"c"
-        );
+        let cursor = Cursor {
+            account: AccountId(1),
+            epoch: Epoch(2),
+            seq: Seq(3),
+        };
+        let status = rotated(Some(cursor), Duration::ZERO);
+        let trailer = status.metadata().get_bin("parley-cursor-bin").unwrap().to_bytes().unwrap();
+        assert_eq!(trailer, cursor.encode());
+        assert!(rotated(None, Duration::ZERO).metadata().get_bin("parley-cursor-bin").is_none());
     }
 }

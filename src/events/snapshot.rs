@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use prost::Message as _;
 use sea_orm::{
     ColumnTrait, Condition, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect,
     sea_query::{Expr, Query},
@@ -22,7 +23,7 @@ use crate::{
     pb::{self, upsert::Resource},
 };
 
-/// Objects in one response message.
+/// Objects that one read returns.
 const PAGE: u64 = 100;
 
 /// What a snapshot reads next.
@@ -47,7 +48,7 @@ pub(super) struct Snapshot {
 
 /// A page of a snapshot: upserts, and the id of the last row that was looked at.
 struct Page {
-    upserts: Vec<pb::Upsert>,
+    upserts: Vec<(i64, pb::Upsert)>,
     last: Option<i64>,
 }
 
@@ -73,7 +74,13 @@ impl Snapshot {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn next(&mut self, db: &Database, account: AccountId, filter: &Filter) -> Result<Option<Vec<pb::Upsert>>> {
+    pub async fn next(
+        &mut self,
+        db: &Database,
+        account: AccountId,
+        filter: &Filter,
+        frame_bytes: usize,
+    ) -> Result<Option<Vec<pb::Upsert>>> {
         loop {
             let page = match self.stage {
                 Stage::Inboxes => inboxes(db, account, filter, self.after).await?,
@@ -82,9 +89,10 @@ impl Snapshot {
                 Stage::Messages => messages(db, account, filter, self.after).await?,
             };
             if let Some(last) = page.last {
-                self.after = last;
-                self.count += page.upserts.len() as u64;
-                return Ok(Some(page.upserts));
+                let (upserts, whole) = fitting(page.upserts, frame_bytes);
+                self.after = if whole { last } else { upserts.last().map_or(last, |(id, _)| *id) };
+                self.count += upserts.len() as u64;
+                return Ok(Some(upserts.into_iter().map(|(_, upsert)| upsert).collect()));
             }
             self.after = 0;
             self.stage = match self.stage {
@@ -95,6 +103,20 @@ impl Snapshot {
             };
         }
     }
+}
+
+/// As many as fill a response message, one at least; and whether that is all of them.
+fn fitting(mut upserts: Vec<(i64, pb::Upsert)>, frame_bytes: usize) -> (Vec<(i64, pb::Upsert)>, bool) {
+    let mut bytes = 0;
+    let fit = upserts.iter().take_while(|(_, upsert)| {
+        let room = bytes < frame_bytes;
+        bytes += upsert.encoded_len();
+        room
+    });
+    let fit = fit.count();
+    let whole = fit == upserts.len();
+    upserts.truncate(fit);
+    (upserts, whole)
 }
 
 /// The inboxes that the filter names and the subscriber may see.
@@ -117,7 +139,12 @@ async fn inboxes(db: &Database, account: AccountId, filter: &Filter, after: i64)
     let rows = load::with_channels(db.read(), rows).await?;
     let upserts = rows
         .iter()
-        .map(|row| upsert(row.row.version, Resource::Inbox(pb::inbox_of(row, pb::Reveal::Nothing))))
+        .map(|row| {
+            (
+                row.row.id.0,
+                upsert(row.row.version, Resource::Inbox(pb::inbox_of(row, pb::Reveal::Nothing))),
+            )
+        })
         .collect();
     Ok(Page { upserts, last })
 }
@@ -137,7 +164,7 @@ async fn contacts(db: &Database, account: AccountId, filter: &Filter, after: i64
     let rows = load::with_sessions(db.read(), account, rows).await?;
     let upserts = rows
         .iter()
-        .map(|row| upsert(row.contact.row.version, Resource::Contact(row.into())))
+        .map(|row| (row.contact.row.id.0, upsert(row.contact.row.version, Resource::Contact(row.into()))))
         .collect();
     Ok(Page { upserts, last })
 }
@@ -160,7 +187,12 @@ async fn conversations(db: &Database, account: AccountId, filter: &Filter, after
     let rows = load::summaries(db.read(), &account, rows).await?;
     let upserts = rows
         .iter()
-        .map(|row| upsert(row.conversation.row.version, Resource::Conversation(row.into())))
+        .map(|row| {
+            (
+                row.conversation.row.id.0,
+                upsert(row.conversation.row.version, Resource::Conversation(row.into())),
+            )
+        })
         .collect();
     Ok(Page { upserts, last })
 }
@@ -197,7 +229,7 @@ async fn messages(db: &Database, account: AccountId, filter: &Filter, after: i64
     let rows = load::with_senders(db.read(), account, rows).await?;
     let upserts = rows
         .iter()
-        .map(|row| upsert(row.row.version, Resource::Message(row.into())))
+        .map(|row| (row.row.id.0, upsert(row.row.version, Resource::Message(row.into()))))
         .collect();
     Ok(Page { upserts, last })
 }

@@ -132,8 +132,13 @@ impl Subscription {
         }
     }
 
+    /// The position from which the stream can be resumed; none while a snapshot is being told, which cannot.
+    pub fn resume_at(&self) -> Option<Cursor> {
+        self.snapshot.is_none().then(|| self.cursor())
+    }
+
     /// The position: everything matching at or below it has been handed out.
-    pub fn cursor(&self) -> Cursor {
+    fn cursor(&self) -> Cursor {
         Cursor {
             account: self.feed.account,
             epoch: self.feed.epoch,
@@ -144,7 +149,14 @@ impl Subscription {
     /// A piece of the snapshot, or its end; none once it was told.
     async fn present_state(&mut self) -> Result<Option<Frame>> {
         let Some(snapshot) = &mut self.snapshot else { return Ok(None) };
-        let upserts = snapshot.next(self.hub.log.database(), self.feed.account, &self.filter).await?;
+        let upserts = snapshot
+            .next(
+                self.hub.log.database(),
+                self.feed.account,
+                &self.filter,
+                self.hub.config.frame_bytes,
+            )
+            .await?;
         let response = if let Some(upserts) = upserts {
             pb::SubscribeResponse {
                 upserts,
