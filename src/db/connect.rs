@@ -76,10 +76,11 @@ impl Database {
         let mut write = options(config, writers);
         write.map_sqlx_postgres_opts(|postgres| postgres.options([("plan_cache_mode", "force_generic_plan")]));
         let write = sea_orm::Database::connect(write).await.map_err(OpenError::Unreachable)?;
-        let readers = config.max_connections.saturating_sub(writers).max(1);
-        let read = sea_orm::Database::connect(options(config, readers))
-            .await
-            .map_err(OpenError::Unreachable)?;
+        let mut read = options(config, config.max_connections.saturating_sub(writers).max(1));
+        // After a restart of the database a reader should not be told so: idle connections are tried before they are used.
+        // Writers are not: trying costs a round trip a batch, and who is told to try again has a request id for that.
+        read.test_before_acquire(true);
+        let read = sea_orm::Database::connect(read).await.map_err(OpenError::Unreachable)?;
         Ok(Self { write, read, _lock: None })
     }
 
