@@ -18,7 +18,7 @@ use crate::{
     },
     error::{Error, Result},
     events::{cursor::Cursor, draft::Draft, entry::Entry, log},
-    id::AccountId,
+    id::{AccountId, Seq},
     time::Micros,
 };
 
@@ -62,16 +62,12 @@ impl Lane {
         match self.attempt(call, verb).await {
             Ok(committed) => {
                 self.cache.forget_changed(account, &committed.drafts);
-                if let Some(counted) = self.cache.account(account) {
-                    if committed
-                        .entries
-                        .first()
-                        .is_some_and(|first| first.seq != counted.counters.head_seq.next())
-                    {
-                        self.cache.forget(account);
-                    } else {
-                        counted.counters = committed.counters;
-                    }
+                // Rows at hand are current only if nobody wrote between our last look and this verb, also when it left no event.
+                let first = committed.entries.first().map(|entry| Seq(entry.seq.0 - 1));
+                let began = first.unwrap_or(committed.counters.head_seq);
+                match self.cache.account(account) {
+                    Some(counted) if counted.counters.head_seq == began => counted.counters = committed.counters,
+                    _ => self.cache.forget(account),
                 }
                 self.events.hub.committed(account, committed.entries);
                 Ok(committed.answer)
