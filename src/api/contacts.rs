@@ -14,8 +14,9 @@ use super::{
 use crate::{
     chat::joined::{ContactSessions, Session},
     chat::{
+        attributes::AttributesPatch,
         contact_list::{ContactOrder, ContactQuery},
-        contacts::{AttributesPatch, ContactPatch, CreatedContact, NewContact},
+        contacts::{ContactPatch, CreatedContact, NewContact},
     },
     error::{Result, Rule},
     id::{AccountId, ContactId, InboxId},

@@ -14,8 +14,9 @@ use crate::{
     chat::joined::ConversationSummary,
     chat::kind::ConversationStatus,
     chat::{
+        conversation_changes::ConversationPatch,
         conversation_list::{Assigned, ConversationOrder, ConversationQuery, Counts},
-        conversations::{ConversationPatch, CreatedConversation, NewConversation},
+        conversations::{CreatedConversation, NewConversation},
     },
     error::{Result, Rule},
     id::{AccountId, ContactId, ConversationId, InboxId, UserId},

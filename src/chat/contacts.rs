@@ -1,32 +1,34 @@
-//! Contacts and their sessions: making, changing, deleting.
+//! Contacts: making, reading, changing, deleting. Their sessions stand in `sessions`.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, EntityTrait, ExprTrait, IntoActiveModel, QueryFilter, QueryOrder, Set,
+    ActiveModelTrait, ColumnTrait, Condition, EntityTrait, ExprTrait, IntoActiveModel, QueryFilter,
     sea_query::{Expr, Query},
 };
 use serde_json::{Map, Value as Json};
-use uuid::Uuid;
 
 use crate::{
     chat::{
         Chat,
+        attributes::{AttributesPatch, attribute_changes, set_labels},
         call::{Answer, Call},
         caller::Caller,
         inboxes::delete_conversations,
-        page::{self, Page, PageRequest, Sort},
+        sessions::{session, with_sessions},
         writer::Write,
     },
     db::{
-        entity::{contact, contact_inbox, conversation, kind::SubjectKind, labeling},
+        entity::{contact, conversation, kind::SubjectKind},
         joined::{Contact, ContactSessions, Session},
         load,
     },
     error::{Error, Result, Rule, Violation},
-    events::draft::{Change, Draft, Subject},
-    events::kind::EventKind,
-    id::{AccountId, ContactId, InboxId, secret},
+    events::{
+        draft::{Change, Draft, Subject},
+        kind::EventKind,
+    },
+    id::{AccountId, ContactId, InboxId},
 };
 
 /// A contact to make.
@@ -73,31 +75,6 @@ pub struct ContactPatch {
     pub additional_attributes: AttributesPatch,
     /// Attributes that the account defined.
     pub custom_attributes: AttributesPatch,
-}
-
-/// What to change in attributes.
-#[derive(Clone, Debug, Default)]
-pub struct AttributesPatch {
-    /// The whole new object.
-    pub replace: Option<Map<String, Json>>,
-    /// Single keys: their new value, or none to remove them.
-    pub keys: Vec<(String, Option<Json>)>,
-}
-
-impl AttributesPatch {
-    fn apply(self, json: &mut Json) {
-        if let Some(replace) = self.replace {
-            *json = Json::Object(replace);
-        }
-        if let Json::Object(object) = json {
-            for (key, value) in self.keys {
-                match value {
-                    Some(value) => object.insert(key, value),
-                    None => object.remove(&key),
-                };
-            }
-        }
-    }
 }
 
 /// A contact that was made, and the session that was made with it.
@@ -156,78 +133,6 @@ async fn check_unique(write: &Write, row: &contact::Model, except: Option<Contac
             existing_id: existing,
         })
     }
-}
-
-/// Finds or makes a session; whether it was made.
-pub(super) async fn session(
-    write: &Write,
-    contact: ContactId,
-    inbox: InboxId,
-    source_id: Option<String>,
-    hmac_verified: bool,
-) -> Result<(contact_inbox::Model, bool)> {
-    let account = write.account().id;
-    if let Some(source_id) = &source_id {
-        let existing = contact_inbox::Entity::find()
-            .filter(contact_inbox::Column::AccountId.eq(account))
-            .filter(contact_inbox::Column::InboxId.eq(inbox))
-            .filter(contact_inbox::Column::SourceId.eq(source_id.as_str()))
-            .one(&write.txn)
-            .await?;
-        match existing {
-            Some(row) if row.contact_id == contact => return Ok((row, false)),
-            Some(row) => {
-                let violations = vec![Violation::new(
-                    "source_id",
-                    Rule::Taken,
-                    "is the session of another contact in this inbox",
-                )];
-                return Err(Error::Taken {
-                    violations,
-                    kind: "contact_inbox",
-                    existing_id: Some(row.id.0),
-                });
-            }
-            None => {}
-        }
-    }
-    let row = contact_inbox::ActiveModel {
-        account_id: Set(account),
-        contact_id: Set(contact),
-        inbox_id: Set(inbox),
-        source_id: Set(source_id.unwrap_or_else(|| Uuid::new_v4().to_string())),
-        hmac_verified: Set(hmac_verified),
-        pubsub_token: Set(secret()),
-        created_at: Set(write.ledger.at),
-        updated_at: Set(write.ledger.at),
-        ..Default::default()
-    };
-    Ok((row.insert(&write.txn).await?, true))
-}
-
-async fn with_sessions(db: &impl ConnectionTrait, account: AccountId, contact: Contact) -> Result<ContactSessions> {
-    let id = contact.row.id;
-    load::with_sessions(db, account, vec![contact])
-        .await?
-        .pop()
-        .ok_or_else(|| Error::not_found("contact", id))
-}
-
-/// Notes that a contact has another session: its version moves, so that whoever keeps a copy learns of it.
-pub(super) async fn session_added(write: &mut Write, id: ContactId, source_id: &str) -> Result<()> {
-    let account = write.account().id;
-    let mut contact = Arc::unwrap_or_clone(load::contact(&write.txn, account, id).await?);
-    contact.row.version = write.ledger.next_seq();
-    contact.row.updated_at = write.ledger.at;
-    contact.row = contact.row.into_active_model().reset_all().update(&write.txn).await?;
-    let contact = with_sessions(&write.txn, account, contact).await?;
-    let changes = Change::new("contact_inboxes", Json::Null, source_id).into_iter().collect();
-    write.ledger.emit(Draft {
-        kind: EventKind::ContactUpdated,
-        subject: Subject::ContactSessions(contact),
-        changes,
-    });
-    Ok(())
 }
 
 impl Chat {
@@ -363,61 +268,6 @@ impl Chat {
             })
             .await
     }
-
-    /// Finds or makes a session of a contact in an inbox.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox; [`Error::Taken`] for another contact's session.
-    pub async fn create_session(
-        &self,
-        call: Call<Session>,
-        contact: ContactId,
-        inbox: InboxId,
-        source_id: Option<String>,
-        hmac_verified: bool,
-    ) -> Result<Answer<Session>> {
-        let access = call.caller.write_access(call.account)?;
-        load::contact(self.db.read(), call.account, contact).await?;
-        load::inbox(self.db.read(), call.account, inbox).await?;
-        access.inbox(inbox)?;
-        self.writer
-            .write(call, move |write| {
-                Box::pin(async move {
-                    let account = write.account().id;
-                    load::contact(&write.txn, account, contact).await?;
-                    let inbox = load::inbox(&write.txn, account, inbox).await?;
-                    let (row, made) = session(write, contact, inbox.row.id, source_id, hmac_verified).await?;
-                    if made {
-                        session_added(write, contact, &row.source_id).await?;
-                    }
-                    Ok(Session { row, inbox })
-                })
-            })
-            .await
-    }
-
-    /// The sessions of a contact, oldest first.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`].
-    pub async fn sessions(&self, caller: &Caller, account: AccountId, contact: ContactId, page: &PageRequest) -> Result<Page<Session>> {
-        caller.access(account)?;
-        let db = self.db.read();
-        load::contact(db, account, contact).await?;
-        let query = contact_inbox::Entity::find()
-            .filter(contact_inbox::Column::AccountId.eq(account))
-            .filter(contact_inbox::Column::ContactId.eq(contact));
-        let ids = page::ids(db, query, contact_inbox::Column::Id, &Sort::by_id(false), page).await?;
-        let rows = contact_inbox::Entity::find()
-            .filter(contact_inbox::Column::Id.is_in(ids.items.iter().copied()))
-            .order_by_asc(contact_inbox::Column::Id)
-            .all(db)
-            .await?;
-        Ok(Page {
-            items: load::with_inboxes(db, account, rows).await?,
-            next: ids.next,
-        })
-    }
 }
 
 fn changes(before: &Contact, after: &Contact) -> Vec<Change> {
@@ -445,42 +295,4 @@ fn changes(before: &Contact, after: &Contact) -> Vec<Change> {
         &new.custom_attributes,
     ));
     changes
-}
-
-/// One change per key.
-pub(super) fn attribute_changes(field: &str, before: &Json, after: &Json) -> Vec<Change> {
-    let empty = Map::new();
-    let object = |json: &Json| json.as_object().cloned().unwrap_or_else(|| empty.clone());
-    let (before, after) = (object(before), object(after));
-    let keys: HashSet<&String> = before.keys().chain(after.keys()).collect();
-    let mut keys: Vec<&String> = keys.into_iter().collect();
-    keys.sort();
-    let value = |map: &Map<String, Json>, key: &String| map.get(key).cloned().unwrap_or(Json::Null);
-    keys.into_iter()
-        .filter_map(|key| Change::new(format!("{field}.{key}"), value(&before, key), value(&after, key)))
-        .collect()
-}
-
-/// Replaces the labels of something.
-///
-/// # Errors
-/// When the database fails.
-pub(super) async fn set_labels(db: &impl ConnectionTrait, account: AccountId, kind: SubjectKind, id: i64, names: &[String]) -> Result<()> {
-    labeling::Entity::delete_many()
-        .filter(labeling::Column::AccountId.eq(account))
-        .filter(labeling::Column::SubjectKind.eq(kind))
-        .filter(labeling::Column::SubjectId.eq(id))
-        .exec(db)
-        .await?;
-    let rows = names.iter().zip(0..).map(|(name, position)| labeling::ActiveModel {
-        account_id: Set(account),
-        subject_kind: Set(kind),
-        subject_id: Set(id),
-        name: Set(name.clone()),
-        position: Set(position),
-    });
-    if !names.is_empty() {
-        labeling::Entity::insert_many(rows).exec_without_returning(db).await?;
-    }
-    Ok(())
 }

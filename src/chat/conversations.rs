@@ -1,4 +1,4 @@
-//! Conversations: making them, and every change that is no message.
+//! Conversations: making them, reading one, and who types in it. What changes one stands in `conversation_changes`.
 
 use std::sync::Arc;
 
@@ -12,22 +12,22 @@ use crate::{
         Chat,
         call::{Answer, Call},
         caller::{Access, Caller},
-        contacts::{attribute_changes, session, session_added, set_labels},
-        rules::{self, NewMessage, add_activity, add_message, changed_with},
+        rules::{NewMessage, add_message},
+        sessions::{session, session_added},
         writer::Write,
     },
     db::{
         entity::{
             contact_inbox, conversation,
-            kind::{ConversationStatus, Priority, Role, SubjectKind},
+            kind::{ConversationStatus, Priority},
         },
-        joined::{Conversation, ConversationSummary, Message},
+        joined::{Agent, Conversation, ConversationSummary, Message},
         load,
     },
     error::{Error, Result, Rule},
     events::{
         cursor::Cursor,
-        draft::{Actor, Change, Draft, Subject},
+        draft::{Actor, Draft, Subject},
         ephemeral::Typing,
         kind::{ActorType, EventKind},
     },
@@ -69,26 +69,6 @@ pub struct CreatedConversation {
     pub conversation: ConversationSummary,
     /// The first message.
     pub message: Option<Arc<Message>>,
-}
-
-/// What to change in a conversation.
-#[derive(Clone, Debug)]
-pub enum ConversationPatch {
-    /// The status; none toggles it. With when a snoozed one opens again.
-    Status(Option<ConversationStatus>, Option<Micros>),
-    /// The priority.
-    Priority(Option<Priority>),
-    /// The assignee.
-    Assignee(Option<UserId>),
-    /// All labels.
-    Labels(Vec<String>),
-    /// All custom attributes, all additional ones, or both.
-    Attributes(Option<Map<String, Json>>, Option<Map<String, Json>>),
-    /// The caller looked; or, if so, the contact.
-    Seen {
-        /// The contact looked.
-        by_contact: bool,
-    },
 }
 
 /// Somebody starts or stops typing.
@@ -159,44 +139,6 @@ impl Chat {
         let summary = load::summary(db, &account, id).await?;
         access.inbox(summary.conversation.row.inbox_id)?;
         Ok(summary)
-    }
-
-    /// Changes a conversation.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`]; [`Error::Denied`] without access to its inbox; [`Error::Invalid`] for a user who is no member.
-    pub async fn update_conversation(
-        &self,
-        call: Call<ConversationSummary>,
-        id: ConversationId,
-        patch: ConversationPatch,
-    ) -> Result<Answer<ConversationSummary>> {
-        let access = call.caller.write_access(call.account)?.clone();
-        self.writer
-            .write(call, move |write| {
-                Box::pin(async move {
-                    let account = Arc::clone(write.account());
-                    let mut conversation = load::conversation(&write.txn, &account, id).await?;
-                    access.inbox(conversation.row.inbox_id)?;
-                    match patch {
-                        ConversationPatch::Status(status, until) => update_status(write, &mut conversation, &access, status, until).await?,
-                        ConversationPatch::Priority(priority) => update_priority(write, &mut conversation, priority),
-                        ConversationPatch::Assignee(assignee) => assign(write, &mut conversation, assignee).await?,
-                        ConversationPatch::Labels(labels) => update_labels(write, &mut conversation, labels).await?,
-                        ConversationPatch::Attributes(custom, additional) => {
-                            update_attributes(write, &mut conversation, custom, additional);
-                        }
-                        ConversationPatch::Seen { by_contact } => seen(write, &mut conversation, by_contact),
-                    }
-                    if !write.ledger.drafts().is_empty() {
-                        save(write, &mut conversation).await?;
-                    }
-                    // Activity lines are stored after the verb; the summary is made from what is in hand.
-                    let newest = write.ledger.newest_message().cloned();
-                    summary_of(conversation, newest.as_ref(), &write.txn).await
-                })
-            })
-            .await
     }
 
     /// Tells subscribers that somebody types. Returns the head of the log.
@@ -340,7 +282,7 @@ pub(super) async fn save_contact(write: &Write, conversation: &Conversation) -> 
 }
 
 /// The summary of a conversation whose newest messages may not be stored yet.
-async fn summary_of(
+pub(super) async fn summary_of(
     conversation: Conversation,
     newest: Option<&Message>,
     db: &impl sea_orm::ConnectionTrait,
@@ -356,158 +298,10 @@ async fn summary_of(
     Ok(ConversationSummary { conversation, ..summary })
 }
 
-async fn check_member(write: &Write, user: UserId) -> Result<Arc<crate::db::joined::Agent>> {
+/// A user that a conversation may be assigned to.
+pub(super) async fn check_member(write: &Write, user: UserId) -> Result<Arc<Agent>> {
     let mut agents = load::agents(&write.txn, write.account().id, [user].into_iter()).await?;
     agents
         .remove(&user)
         .ok_or_else(|| Error::invalid("assignee_id", Rule::Unknown, "must be a member of the account"))
-}
-
-async fn update_status(
-    write: &mut Write,
-    conversation: &mut Conversation,
-    access: &Access,
-    status: Option<ConversationStatus>,
-    until: Option<Micros>,
-) -> Result<()> {
-    use ConversationStatus::{Open, Pending, Resolved, Snoozed};
-    let toggled = if conversation.row.status == Open { Resolved } else { Open };
-    let status = status.unwrap_or(toggled);
-    let changed = rules::set_status(&mut write.ledger, conversation, status, until);
-    let name = write.caller.actor().name;
-    if changed {
-        let line = match status {
-            Resolved => format!("Conversation was marked resolved by {name}"),
-            Open => format!("Conversation was reopened by {name}"),
-            Pending => format!("Conversation was marked as pending by {name}"),
-            Snoozed => format!("Conversation was snoozed by {name}"),
-        };
-        add_activity(&mut write.ledger, conversation, line);
-    }
-    // Chatwoot's rule: an agent who opens a conversation takes it; an administrator does not.
-    match write.caller.user_id() {
-        Some(user) if status == Open && access.role == Role::Agent => assign(write, conversation, Some(user)).await,
-        _ => Ok(()),
-    }
-}
-
-fn update_priority(write: &mut Write, conversation: &mut Conversation, priority: Option<Priority>) {
-    let before = conversation.row.priority;
-    let Some(change) = Change::new("priority", before.map(Priority::name), priority.map(Priority::name)) else {
-        return;
-    };
-    conversation.row.priority = priority;
-    changed_with(&mut write.ledger, conversation, EventKind::ConversationUpdated, vec![change]);
-    let name = write.caller.actor().name;
-    let line = match (before, priority) {
-        (_, None) => format!("{name} removed the priority"),
-        (None, Some(after)) => format!("{name} set the priority to {}", after.name()),
-        (Some(before), Some(after)) => format!("{name} changed the priority from {} to {}", before.name(), after.name()),
-    };
-    add_activity(&mut write.ledger, conversation, line);
-}
-
-async fn assign(write: &mut Write, conversation: &mut Conversation, assignee: Option<UserId>) -> Result<()> {
-    let before = conversation.row.assignee_id;
-    let Some(change) = Change::new("assignee_id", before.map(i64::from), assignee.map(i64::from)) else {
-        return Ok(());
-    };
-    conversation.assignee = match assignee {
-        Some(user) => Some(check_member(write, user).await?),
-        None => None,
-    };
-    conversation.row.assignee_id = assignee;
-    changed_with(
-        &mut write.ledger,
-        conversation,
-        EventKind::ConversationUpdated,
-        vec![change.clone()],
-    );
-    changed_with(&mut write.ledger, conversation, EventKind::AssigneeChanged, vec![change]);
-    let name = write.caller.actor().name;
-    let line = match &conversation.assignee {
-        Some(agent) if write.caller.user_id() == Some(agent.user.id) => format!("{name} self-assigned this conversation"),
-        Some(agent) => format!("Assigned to {} by {name}", agent.user.name),
-        None => format!("Conversation unassigned by {name}"),
-    };
-    add_activity(&mut write.ledger, conversation, line);
-    Ok(())
-}
-
-async fn update_labels(write: &mut Write, conversation: &mut Conversation, labels: Vec<String>) -> Result<()> {
-    let before = conversation.labels.to_vec();
-    let Some(change) = Change::new("label_list", before.clone(), labels.clone()) else {
-        return Ok(());
-    };
-    set_labels(
-        &write.txn,
-        write.account().id,
-        SubjectKind::Conversation,
-        conversation.row.id.0,
-        &labels,
-    )
-    .await?;
-    let missing = |from: &[String], of: &[String]| {
-        from.iter()
-            .filter(|label| !of.contains(label))
-            .cloned()
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
-    let (added, removed) = (missing(&labels, &before), missing(&before, &labels));
-    conversation.labels = Arc::new(labels);
-    changed_with(&mut write.ledger, conversation, EventKind::ConversationUpdated, vec![change]);
-    let name = write.caller.actor().name;
-    for (verb, labels) in [("added", added), ("removed", removed)] {
-        if !labels.is_empty() {
-            add_activity(&mut write.ledger, conversation, format!("{name} {verb} {labels}"));
-        }
-    }
-    Ok(())
-}
-
-fn update_attributes(
-    write: &mut Write,
-    conversation: &mut Conversation,
-    custom: Option<Map<String, Json>>,
-    additional: Option<Map<String, Json>>,
-) {
-    let before = (
-        conversation.row.custom_attributes.clone(),
-        conversation.row.additional_attributes.clone(),
-    );
-    if let Some(custom) = custom {
-        conversation.row.custom_attributes = Json::Object(custom);
-    }
-    if let Some(additional) = additional {
-        conversation.row.additional_attributes = Json::Object(additional);
-    }
-    let mut changes = attribute_changes("custom_attributes", &before.0, &conversation.row.custom_attributes);
-    changes.extend(attribute_changes(
-        "additional_attributes",
-        &before.1,
-        &conversation.row.additional_attributes,
-    ));
-    if !changes.is_empty() {
-        changed_with(&mut write.ledger, conversation, EventKind::ConversationUpdated, changes);
-    }
-}
-
-fn seen(write: &mut Write, conversation: &mut Conversation, by_contact: bool) {
-    let at = Some(write.ledger.at);
-    let row = &mut conversation.row;
-    let mut changes = Vec::new();
-    if by_contact {
-        changes.extend(Change::time("contact_last_seen_at", row.contact_last_seen_at, at));
-        row.contact_last_seen_at = at;
-    } else {
-        changes.extend(Change::time("agent_last_seen_at", row.agent_last_seen_at, at));
-        row.agent_last_seen_at = at;
-        row.unread_count = 0;
-        if row.assignee_id.is_some() && row.assignee_id == write.caller.user_id() {
-            changes.extend(Change::time("assignee_last_seen_at", row.assignee_last_seen_at, at));
-            row.assignee_last_seen_at = at;
-        }
-    }
-    changed_with(&mut write.ledger, conversation, EventKind::ConversationRead, changes);
 }

@@ -13,11 +13,13 @@ use crate::{
 pub use crate::db::{entity::kind, joined};
 
 pub mod accounts;
+pub mod attributes;
 pub mod bootstrap;
 pub mod call;
 pub mod caller;
 pub mod contact_list;
 pub mod contacts;
+pub mod conversation_changes;
 pub mod conversation_list;
 pub mod conversations;
 pub mod inboxes;
@@ -25,6 +27,7 @@ pub mod members;
 pub mod messages;
 pub mod page;
 pub mod rules;
+pub mod sessions;
 pub mod tokens;
 pub mod writer;
 

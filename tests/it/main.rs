@@ -7,6 +7,7 @@ mod support;
 
 mod arrows;
 mod article;
+mod contact_changes;
 mod contacts;
 mod conversation_changes;
 mod conversations;

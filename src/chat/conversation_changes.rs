@@ -1,0 +1,235 @@
+//! Every change of a conversation that is no message, and the activity lines that tell of it.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value as Json};
+
+use crate::{
+    chat::{
+        Chat,
+        attributes::{attribute_changes, set_labels},
+        call::{Answer, Call},
+        caller::Access,
+        conversations::{check_member, save, summary_of},
+        rules::{self, add_activity, changed_with},
+        writer::Write,
+    },
+    db::{
+        entity::kind::{ConversationStatus, Priority, Role, SubjectKind},
+        joined::{Conversation, ConversationSummary},
+        load,
+    },
+    error::Result,
+    events::{draft::Change, kind::EventKind},
+    id::{ConversationId, UserId},
+    time::Micros,
+};
+
+/// What to change in a conversation.
+#[derive(Clone, Debug)]
+pub enum ConversationPatch {
+    /// The status; none toggles it. With when a snoozed one opens again.
+    Status(Option<ConversationStatus>, Option<Micros>),
+    /// The priority.
+    Priority(Option<Priority>),
+    /// The assignee.
+    Assignee(Option<UserId>),
+    /// All labels.
+    Labels(Vec<String>),
+    /// All custom attributes, all additional ones, or both.
+    Attributes(Option<Map<String, Json>>, Option<Map<String, Json>>),
+    /// The caller looked; or, if so, the contact.
+    Seen {
+        /// The contact looked.
+        by_contact: bool,
+    },
+}
+
+impl Chat {
+    /// Changes a conversation.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Denied`] without access to its inbox; [`Error::Invalid`] for a user who is no member.
+    pub async fn update_conversation(
+        &self,
+        call: Call<ConversationSummary>,
+        id: ConversationId,
+        patch: ConversationPatch,
+    ) -> Result<Answer<ConversationSummary>> {
+        let access = call.caller.write_access(call.account)?.clone();
+        self.writer
+            .write(call, move |write| {
+                Box::pin(async move {
+                    let account = Arc::clone(write.account());
+                    let mut conversation = load::conversation(&write.txn, &account, id).await?;
+                    access.inbox(conversation.row.inbox_id)?;
+                    match patch {
+                        ConversationPatch::Status(status, until) => update_status(write, &mut conversation, &access, status, until).await?,
+                        ConversationPatch::Priority(priority) => update_priority(write, &mut conversation, priority),
+                        ConversationPatch::Assignee(assignee) => assign(write, &mut conversation, assignee).await?,
+                        ConversationPatch::Labels(labels) => update_labels(write, &mut conversation, labels).await?,
+                        ConversationPatch::Attributes(custom, additional) => {
+                            update_attributes(write, &mut conversation, custom, additional);
+                        }
+                        ConversationPatch::Seen { by_contact } => seen(write, &mut conversation, by_contact),
+                    }
+                    if !write.ledger.drafts().is_empty() {
+                        save(write, &mut conversation).await?;
+                    }
+                    // Activity lines are stored after the verb; the summary is made from what is in hand.
+                    let newest = write.ledger.newest_message().cloned();
+                    summary_of(conversation, newest.as_ref(), &write.txn).await
+                })
+            })
+            .await
+    }
+}
+
+async fn update_status(
+    write: &mut Write,
+    conversation: &mut Conversation,
+    access: &Access,
+    status: Option<ConversationStatus>,
+    until: Option<Micros>,
+) -> Result<()> {
+    use ConversationStatus::{Open, Pending, Resolved, Snoozed};
+    let toggled = if conversation.row.status == Open { Resolved } else { Open };
+    let status = status.unwrap_or(toggled);
+    let changed = rules::set_status(&mut write.ledger, conversation, status, until);
+    let name = write.caller.actor().name;
+    if changed {
+        let line = match status {
+            Resolved => format!("Conversation was marked resolved by {name}"),
+            Open => format!("Conversation was reopened by {name}"),
+            Pending => format!("Conversation was marked as pending by {name}"),
+            Snoozed => format!("Conversation was snoozed by {name}"),
+        };
+        add_activity(&mut write.ledger, conversation, line);
+    }
+    // Chatwoot's rule: an agent who opens a conversation takes it; an administrator does not.
+    match write.caller.user_id() {
+        Some(user) if status == Open && access.role == Role::Agent => assign(write, conversation, Some(user)).await,
+        _ => Ok(()),
+    }
+}
+
+fn update_priority(write: &mut Write, conversation: &mut Conversation, priority: Option<Priority>) {
+    let before = conversation.row.priority;
+    let Some(change) = Change::new("priority", before.map(Priority::name), priority.map(Priority::name)) else {
+        return;
+    };
+    conversation.row.priority = priority;
+    changed_with(&mut write.ledger, conversation, EventKind::ConversationUpdated, vec![change]);
+    let name = write.caller.actor().name;
+    let line = match (before, priority) {
+        (_, None) => format!("{name} removed the priority"),
+        (None, Some(after)) => format!("{name} set the priority to {}", after.name()),
+        (Some(before), Some(after)) => format!("{name} changed the priority from {} to {}", before.name(), after.name()),
+    };
+    add_activity(&mut write.ledger, conversation, line);
+}
+
+async fn assign(write: &mut Write, conversation: &mut Conversation, assignee: Option<UserId>) -> Result<()> {
+    let before = conversation.row.assignee_id;
+    let Some(change) = Change::new("assignee_id", before.map(i64::from), assignee.map(i64::from)) else {
+        return Ok(());
+    };
+    conversation.assignee = match assignee {
+        Some(user) => Some(check_member(write, user).await?),
+        None => None,
+    };
+    conversation.row.assignee_id = assignee;
+    changed_with(
+        &mut write.ledger,
+        conversation,
+        EventKind::ConversationUpdated,
+        vec![change.clone()],
+    );
+    changed_with(&mut write.ledger, conversation, EventKind::AssigneeChanged, vec![change]);
+    let name = write.caller.actor().name;
+    let line = match &conversation.assignee {
+        Some(agent) if write.caller.user_id() == Some(agent.user.id) => format!("{name} self-assigned this conversation"),
+        Some(agent) => format!("Assigned to {} by {name}", agent.user.name),
+        None => format!("Conversation unassigned by {name}"),
+    };
+    add_activity(&mut write.ledger, conversation, line);
+    Ok(())
+}
+
+async fn update_labels(write: &mut Write, conversation: &mut Conversation, labels: Vec<String>) -> Result<()> {
+    let before = conversation.labels.to_vec();
+    let Some(change) = Change::new("label_list", before.clone(), labels.clone()) else {
+        return Ok(());
+    };
+    set_labels(
+        &write.txn,
+        write.account().id,
+        SubjectKind::Conversation,
+        conversation.row.id.0,
+        &labels,
+    )
+    .await?;
+    let missing = |from: &[String], of: &[String]| {
+        from.iter()
+            .filter(|label| !of.contains(label))
+            .cloned()
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let (added, removed) = (missing(&labels, &before), missing(&before, &labels));
+    conversation.labels = Arc::new(labels);
+    changed_with(&mut write.ledger, conversation, EventKind::ConversationUpdated, vec![change]);
+    let name = write.caller.actor().name;
+    for (verb, labels) in [("added", added), ("removed", removed)] {
+        if !labels.is_empty() {
+            add_activity(&mut write.ledger, conversation, format!("{name} {verb} {labels}"));
+        }
+    }
+    Ok(())
+}
+
+fn update_attributes(
+    write: &mut Write,
+    conversation: &mut Conversation,
+    custom: Option<Map<String, Json>>,
+    additional: Option<Map<String, Json>>,
+) {
+    let before = (
+        conversation.row.custom_attributes.clone(),
+        conversation.row.additional_attributes.clone(),
+    );
+    if let Some(custom) = custom {
+        conversation.row.custom_attributes = Json::Object(custom);
+    }
+    if let Some(additional) = additional {
+        conversation.row.additional_attributes = Json::Object(additional);
+    }
+    let mut changes = attribute_changes("custom_attributes", &before.0, &conversation.row.custom_attributes);
+    changes.extend(attribute_changes(
+        "additional_attributes",
+        &before.1,
+        &conversation.row.additional_attributes,
+    ));
+    if !changes.is_empty() {
+        changed_with(&mut write.ledger, conversation, EventKind::ConversationUpdated, changes);
+    }
+}
+
+fn seen(write: &mut Write, conversation: &mut Conversation, by_contact: bool) {
+    let at = Some(write.ledger.at);
+    let row = &mut conversation.row;
+    let mut changes = Vec::new();
+    if by_contact {
+        changes.extend(Change::time("contact_last_seen_at", row.contact_last_seen_at, at));
+        row.contact_last_seen_at = at;
+    } else {
+        changes.extend(Change::time("agent_last_seen_at", row.agent_last_seen_at, at));
+        row.agent_last_seen_at = at;
+        row.unread_count = 0;
+        if row.assignee_id.is_some() && row.assignee_id == write.caller.user_id() {
+            changes.extend(Change::time("assignee_last_seen_at", row.assignee_last_seen_at, at));
+            row.assignee_last_seen_at = at;
+        }
+    }
+    changed_with(&mut write.ledger, conversation, EventKind::ConversationRead, changes);
+}
