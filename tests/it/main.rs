@@ -17,6 +17,7 @@ mod messages;
 mod paging;
 mod program;
 mod python;
+mod replicas;
 mod sending;
 mod stream;
 mod tenancy;
