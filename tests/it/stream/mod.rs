@@ -10,5 +10,6 @@ mod replicas;
 mod resume;
 mod slow;
 mod snapshot;
+mod snapshot_parts;
 mod start;
 mod writes;
