@@ -12,6 +12,7 @@ mod contacts;
 mod conversation_changes;
 mod conversations;
 mod idempotency;
+mod idempotency_batches;
 mod inboxes;
 mod messages;
 mod paging;

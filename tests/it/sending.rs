@@ -88,7 +88,8 @@ async fn a_batch_is_all_or_none(backend: Backend) {
     assert_eq!(writes(tail).len(), 1, "one write");
 }
 
-async fn send_all(scene: &Scene, requests: Vec<SendMessagesRequest>) -> Vec<SendResult> {
+/// Sends them over one stream, and returns the answer to each.
+pub async fn send_all(scene: &Scene, requests: Vec<SendMessagesRequest>) -> Vec<SendResult> {
     let count = requests.len();
     let answer = scene.clients.messages.clone().send_messages(tokio_stream::iter(requests)).await;
     let mut stream = answer.expect("the stream opens").into_inner();
