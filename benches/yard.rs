@@ -2,7 +2,13 @@
 
 use crate::{
     Options,
-    support::{bare, cluster::Cluster, server::Server, sql::OneByOne, world::World},
+    support::{
+        bare,
+        cluster::{Cluster, Durability},
+        server::Server,
+        sql::OneByOne,
+        world::World,
+    },
 };
 
 /// The processes and files of a run.
@@ -20,7 +26,7 @@ pub struct Yard {
 impl Yard {
     /// Starts the cluster and makes the baselines' database in it.
     pub fn open() -> Self {
-        let cluster = Cluster::start();
+        let cluster = Cluster::start(Durability::Full);
         cluster.create_naive("naive");
         cluster.create("parley");
         Self {

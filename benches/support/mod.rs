@@ -1,8 +1,11 @@
 //! What the benchmarks stand on: the processes under test, the baselines' programs, figures and their table.
 
 pub mod bare;
+#[path = "../../tests/support/cluster.rs"]
+#[allow(dead_code)] // the benchmarks crash no cluster, and want one with default durability
 pub mod cluster;
 pub mod gauge;
+pub mod pgbench;
 pub mod server;
 pub mod sql;
 pub mod table;

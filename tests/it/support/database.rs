@@ -2,12 +2,15 @@
 
 use std::{
     path::PathBuf,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        LazyLock,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection, postgres::PgConnectOptions};
 
-use super::cluster::shared_url;
+use super::cluster::{Cluster, Durability};
 
 /// Which database a test runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +19,14 @@ pub enum Backend {
     Sqlite,
     /// A server.
     Postgres,
+}
+
+/// Where the PostgreSQL of ordinary tests is: `TEST_POSTGRES_URL`, or a cluster of this program's own that does not sync to disk.
+///
+/// The URL names a database that may be connected to in order to make others.
+fn shared_url() -> String {
+    static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| Cluster::start(Durability::None));
+    std::env::var("TEST_POSTGRES_URL").unwrap_or_else(|_| CLUSTER.url("postgres"))
 }
 
 /// One database.

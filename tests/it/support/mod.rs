@@ -5,7 +5,8 @@
 pub mod app;
 pub mod chain;
 pub mod clients;
-#[allow(dead_code)] // the kill test crashes its cluster, these tests do not
+#[path = "../../support/cluster.rs"]
+#[allow(dead_code)] // the kill test crashes its cluster, the benchmarks run its programs
 pub mod cluster;
 pub mod database;
 pub mod fault;

@@ -1,4 +1,5 @@
-//! A private PostgreSQL cluster, removed when the test program ends, however it ends.
+//! A private PostgreSQL cluster, removed when the program that started it ends, however it ends. Tests and benchmarks share this file;
+//! it uses nothing of theirs.
 
 use std::{
     fs,
@@ -6,28 +7,20 @@ use std::{
     os::unix::{fs::MetadataExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::LazyLock,
     time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::PATIENCE;
-
-/// Where the PostgreSQL of ordinary tests is: `TEST_POSTGRES_URL`, or a cluster of this program's own that does not sync to disk.
-///
-/// The URL names a database that may be connected to in order to make others.
-pub fn shared_url() -> String {
-    static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| Cluster::start(Durability::None));
-    std::env::var("TEST_POSTGRES_URL").unwrap_or_else(|_| CLUSTER.url("postgres"))
-}
+/// How long a start may take; a guard against hanging.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Whether the cluster keeps its promises through a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// Nothing is synced: fast, and lost with the machine.
+    /// Nothing is synced: fast, and lost with the machine. Room for the connections of many tests at once.
     None,
-    /// As PostgreSQL is by default.
+    /// Everything as PostgreSQL sets it.
     Full,
 }
 
@@ -93,23 +86,12 @@ impl Cluster {
             std::os::unix::fs::chown(&home, Some(user), Some(group)).expect("root may give its directory away");
         }
         let guardian = guard(&home);
-        let made = owner
-            .command(&programs.join("initdb"), &home)
-            .args([
-                "-D",
-                "data",
-                "-U",
-                "postgres",
-                "-A",
-                "trust",
-                "-E",
-                "UTF8",
-                "--locale=C.UTF-8",
-                "--no-sync",
-                "-N",
-            ])
-            .output()
-            .expect("initdb runs");
+        let mut initdb = owner.command(&programs.join("initdb"), &home);
+        initdb.args(["-D", "data", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"]);
+        if durability == Durability::None {
+            initdb.arg("--no-sync");
+        }
+        let made = initdb.output().expect("initdb runs");
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
         let port = free_port();
         let process = launch(&programs, &home, owner, port, durability);
@@ -131,6 +113,18 @@ impl Cluster {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
 
+    /// Where it keeps its data.
+    pub fn directory(&self) -> &Path {
+        &self.home
+    }
+
+    /// One of the client programs that came with it.
+    pub fn program(&self, name: &str) -> Command {
+        let mut command = Command::new(self.programs.join(name));
+        command.args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "postgres"]);
+        command
+    }
+
     /// Stops it as a crash would: no checkpoint, no farewell to clients (`pg_ctl stop -m immediate`).
     pub fn crash(&mut self) {
         let pid = Pid::from_child(&self.process);
@@ -147,10 +141,7 @@ impl Cluster {
     fn wait_until_ready(&self) {
         let begun = Instant::now();
         loop {
-            let ready = Command::new(self.programs.join("pg_isready"))
-                .args(["-q", "-h", "127.0.0.1", "-U", "postgres", "-p", &self.port.to_string()])
-                .status()
-                .expect("pg_isready runs");
+            let ready = self.program("pg_isready").arg("-q").status().expect("pg_isready runs");
             if ready.success() {
                 return;
             }
@@ -200,14 +191,14 @@ fn launch(programs: &Path, home: &Path, owner: Owner, port: u16, durability: Dur
         .open(home.join("log"))
         .expect("the directory is ours");
     let mut command = owner.command(&programs.join("postgres"), home);
-    command.args(["-D", "data", "-k"]).arg(home).args(["-p", &port.to_string()]).args([
-        "-c",
-        "listen_addresses=127.0.0.1",
-        "-c",
-        "max_connections=400",
-    ]);
+    command
+        .args(["-D", "data", "-k"])
+        .arg(home)
+        .args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1"]);
     if durability == Durability::None {
-        command.args(["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"]);
+        for setting in ["fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=400"] {
+            command.args(["-c", setting]);
+        }
     }
     command.stdout(Stdio::null()).stderr(log).spawn().expect("postgres starts")
 }
