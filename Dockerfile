@@ -1,0 +1,59 @@
+# syntax=docker/dockerfile:1
+# The image of Parley. docs/kubernetes.md says how to build and run it.
+#
+# To be sure of the bases, pin them by digest: --build-arg BUILD_IMAGE=…@sha256:… --build-arg RUNTIME_IMAGE=…@sha256:…
+ARG BUILD_IMAGE=rust:1.95.0-slim-bookworm
+# The same Debian as the build's: the binary links glibc, libm and libgcc_s, and nothing else.
+ARG RUNTIME_IMAGE=gcr.io/distroless/cc-debian12:nonroot
+
+FROM ${BUILD_IMAGE} AS build
+WORKDIR /build
+# The same sources give the same bytes: no path of this machine and no time in the binary. CFLAGS are for SQLite, ring and mimalloc.
+ARG SOURCE_DATE_EPOCH=0
+ENV SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH} \
+    CARGO_INCREMENTAL=0 \
+    RUSTFLAGS="--remap-path-prefix=/build=/parley --remap-path-prefix=/usr/local/cargo=/cargo" \
+    CFLAGS="-ffile-prefix-map=/build=/parley -ffile-prefix-map=/usr/local/cargo=/cargo"
+
+# The dependencies, with empty sources: this layer is made anew only when they change.
+COPY Cargo.toml Cargo.lock ./
+RUN mkdir src \
+    && touch src/lib.rs \
+    && echo 'fn main() {}' | tee src/main.rs build.rs \
+    && cargo build --locked --release --bin parley
+
+COPY build.rs ./
+COPY proto ./proto
+COPY src ./src
+# Cargo judges by times, and the sources are often older than the layer above: what was made of the empty ones must go.
+RUN cargo clean --locked --release --package parley \
+    && cargo build --locked --release --bin parley \
+    && mkdir -p /image/usr/local/bin /image/data \
+    && cp target/release/parley /image/usr/local/bin/parley \
+    && find /image -exec touch --no-dereference --date="@${SOURCE_DATE_EPOCH}" {} +
+
+FROM ${RUNTIME_IMAGE}
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+ARG CREATED=1970-01-01T00:00:00Z
+LABEL org.opencontainers.image.title="Parley" \
+      org.opencontainers.image.description="Customer conversations as a gRPC service, with a durable, ordered, resumable event stream" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.created="${CREATED}"
+COPY --from=build /image/usr/local/bin/parley /usr/local/bin/parley
+COPY --from=build --chown=65532:65532 /image/data /data
+COPY docker/parley.toml /etc/parley/parley.toml
+ENV PARLEY_CONFIG=/etc/parley/parley.toml
+# By number, so that Kubernetes sees that it is not root.
+USER 65532:65532
+# Writable also under a read-only root: the SQLite file, and its temporary files, which go to the working directory.
+WORKDIR /data
+VOLUME ["/data"]
+# gRPC, JSON, and the operators' port.
+EXPOSE 50051 8080 9464
+# The program gives up after 5 seconds by itself.
+HEALTHCHECK --interval=10s --timeout=6s --start-period=60s --retries=3 CMD ["/usr/local/bin/parley", "healthcheck"]
+ENTRYPOINT ["/usr/local/bin/parley"]
+CMD ["serve"]

@@ -1,0 +1,72 @@
+{{/* What a schema cannot say: values that do not go together. All of them are told at once, in plain sentences. */}}
+{{- define "parley.checks" -}}
+{{- $wrong := list -}}
+{{- $v := .Values -}}
+{{- $sqlite := eq $v.database.engine "sqlite" -}}
+{{- if not $v.image.repository -}}
+{{- $wrong = append $wrong "image.repository is empty: say where your registry has the image, such as registry.example.com/parley." -}}
+{{- end -}}
+{{- if and (not $sqlite) (not $v.database.existingSecret) -}}
+{{- $wrong = append $wrong "database.existingSecret is empty: name the Secret that holds the URL of the PostgreSQL database, or set database.engine: sqlite to try Parley out." -}}
+{{- end -}}
+{{- if and $sqlite (not $v.autoscaling.enabled) (ne (int64 $v.replicas) 1) -}}
+{{- $wrong = append $wrong (printf "replicas is %d, but a SQLite file is for one process: set replicas: 1, or use PostgreSQL (database.engine: postgres)." (int64 $v.replicas)) -}}
+{{- end -}}
+{{- if and $sqlite $v.autoscaling.enabled -}}
+{{- $wrong = append $wrong "autoscaling.enabled is true, but a SQLite file is for one process: use PostgreSQL (database.engine: postgres), or turn autoscaling off." -}}
+{{- end -}}
+{{- if and $sqlite (eq $v.migrations.mode "job") -}}
+{{- $wrong = append $wrong "migrations.mode is job, but a Job cannot use a SQLite file while the server has it: set migrations.mode: initContainer." -}}
+{{- end -}}
+{{- if and $v.autoscaling.enabled (gt (int64 $v.autoscaling.minReplicas) (int64 $v.autoscaling.maxReplicas)) -}}
+{{- $wrong = append $wrong (printf "autoscaling.minReplicas is %d, more than autoscaling.maxReplicas, which is %d." (int64 $v.autoscaling.minReplicas) (int64 $v.autoscaling.maxReplicas)) -}}
+{{- end -}}
+{{- if and $v.autoscaling.enabled (not $v.autoscaling.targetCPUUtilizationPercentage) (not $v.autoscaling.targetOpenStreams) -}}
+{{- $wrong = append $wrong "autoscaling.enabled is true, but nothing is aimed at: set autoscaling.targetCPUUtilizationPercentage or autoscaling.targetOpenStreams." -}}
+{{- end -}}
+{{- $least := add (int64 $v.preStopSleepSeconds) (int64 $v.config.shutdown.grace_seconds) -}}
+{{- if not (kindIs "invalid" $v.terminationGracePeriodSeconds) -}}
+{{- if le (int64 $v.terminationGracePeriodSeconds) $least -}}
+{{- $wrong = append $wrong (printf "terminationGracePeriodSeconds is %d, but a pod may take %d seconds to end (preStopSleepSeconds + config.shutdown.grace_seconds): give it more, or leave it null." (int64 $v.terminationGracePeriodSeconds) $least) -}}
+{{- end -}}
+{{- end -}}
+{{- $ports := dict -}}
+{{- range $table := list "grpc" "http" "admin" -}}
+{{- $addr := (index $v.config $table).addr -}}
+{{- $port := include "parley.port" $addr -}}
+{{- if regexMatch "^(127\\.|localhost:|\\[::1\\])" $addr -}}
+{{- $wrong = append $wrong (printf "config.%s.addr is %s, which nobody outside of the pod can reach: use 0.0.0.0:%s." $table $addr $port) -}}
+{{- end -}}
+{{- if eq (int64 $port) 0 -}}
+{{- $wrong = append $wrong (printf "config.%s.addr is %s, but services need a port that is known before: name one." $table $addr) -}}
+{{- else if hasKey $ports $port -}}
+{{- $wrong = append $wrong (printf "config.%s.addr and config.%s.addr have the same port, %s." (get $ports $port) $table $port) -}}
+{{- end -}}
+{{- $_ := set $ports $port $table -}}
+{{- end -}}
+{{- range $v.extraEnv -}}
+{{- if and (has .name (list "PARLEY_DATABASE_URL" "PARLEY_BOOTSTRAP_TOKEN" "PARLEY_BOOTSTRAP_PLATFORM_TOKEN")) -}}
+{{- $wrong = append $wrong (printf "extraEnv has %s, which is a secret: use database.existingSecret and bootstrap.existingSecret." .name) -}}
+{{- end -}}
+{{- if has .name (list "PARLEY_CONFIG" "PARLEY_GRPC_ADDR" "PARLEY_HTTP_ADDR" "PARLEY_ADMIN_ADDR" "PARLEY_SHUTDOWN_GRACE_SECONDS") -}}
+{{- $wrong = append $wrong (printf "extraEnv has %s, which the chart must know: use config." .name) -}}
+{{- end -}}
+{{- end -}}
+{{- range $name, $ingress := $v.ingress -}}
+{{- if and $ingress.enabled (not $ingress.hosts) -}}
+{{- $wrong = append $wrong (printf "ingress.%s.enabled is true, but ingress.%s.hosts is empty: name at least one host." $name $name) -}}
+{{- end -}}
+{{- end -}}
+{{- range $name := list "grpcRoute" "httpRoute" -}}
+{{- $route := index $v $name -}}
+{{- if and $route.enabled (not $route.parentRefs) -}}
+{{- $wrong = append $wrong (printf "%s.enabled is true, but %s.parentRefs is empty: name the gateway." $name $name) -}}
+{{- end -}}
+{{- end -}}
+{{- if and $v.networkPolicy.enabled $v.serviceMonitor.enabled (not $v.networkPolicy.monitoring) -}}
+{{- $wrong = append $wrong "serviceMonitor.enabled is true, but networkPolicy.monitoring is empty, so Prometheus could not ask: say where Prometheus is." -}}
+{{- end -}}
+{{- if $wrong -}}
+{{- fail (printf "\n%s\n" (join "\n" $wrong)) -}}
+{{- end -}}
+{{- end }}

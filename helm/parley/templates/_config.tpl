@@ -1,0 +1,68 @@
+{{/* How values become configuration. */}}
+
+{{/* A number, text or truth as TOML. Helm hands whole numbers on as floating ones, and JSON text is TOML text. */}}
+{{- define "parley.tomlValue" -}}
+{{- if kindIs "float64" . -}}
+{{- if eq (floor .) . }}{{ int64 . }}{{ else }}{{ . }}{{ end -}}
+{{- else -}}
+{{ toJson . }}
+{{- end -}}
+{{- end }}
+
+{{/* The file that PARLEY_CONFIG names. */}}
+{{- define "parley.toml" -}}
+{{- $config := deepCopy .Values.config -}}
+{{- if eq .Values.database.engine "sqlite" -}}
+{{- $_ := set $config "database" (merge (dict "url" "sqlite:///data/parley.db?mode=rwc") ($config.database | default dict)) -}}
+{{- end -}}
+{{- range $table, $keys := $config }}
+{{- if $keys }}
+[{{ $table }}]
+{{- range $key, $value := $keys }}
+{{ $key }} = {{ include "parley.tomlValue" $value }}
+{{- end }}
+{{ end }}
+{{- end }}
+{{- end }}
+
+{{/* The variable of the database's Secret. */}}
+{{- define "parley.databaseEnv" -}}
+{{- if eq .Values.database.engine "postgres" -}}
+- name: PARLEY_DATABASE_URL
+  valueFrom:
+    secretKeyRef:
+      name: {{ .Values.database.existingSecret }}
+      key: {{ .Values.database.existingSecretKey }}
+{{- end }}
+{{- end }}
+
+{{/* What a migration reads. */}}
+{{- define "parley.env" -}}
+- name: PARLEY_CONFIG
+  value: /etc/parley/parley.toml
+{{- with include "parley.databaseEnv" . }}
+{{ . }}
+{{- end }}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* What the server reads besides, while the database is empty. */}}
+{{- define "parley.bootstrapEnv" -}}
+{{- with .Values.bootstrap }}
+{{- if .existingSecret -}}
+- name: PARLEY_BOOTSTRAP_TOKEN
+  valueFrom:
+    secretKeyRef:
+      name: {{ .existingSecret }}
+      key: {{ .tokenKey }}
+- name: PARLEY_BOOTSTRAP_PLATFORM_TOKEN
+  valueFrom:
+    secretKeyRef:
+      name: {{ .existingSecret }}
+      key: {{ .platformTokenKey }}
+      optional: true
+{{- end }}
+{{- end }}
+{{- end }}

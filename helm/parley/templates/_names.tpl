@@ -1,0 +1,71 @@
+{{/* Names, labels, and what several objects have in common. */}}
+
+{{- define "parley.name" -}}
+{{ .Values.nameOverride | default .Chart.Name | trunc 40 | trimSuffix "-" }}
+{{- end }}
+
+{{/* Short enough for the longest suffix. */}}
+{{- define "parley.fullname" -}}
+{{- $name := include "parley.name" . -}}
+{{- if .Values.fullnameOverride -}}
+{{ .Values.fullnameOverride | trunc 48 | trimSuffix "-" }}
+{{- else if contains $name .Release.Name -}}
+{{ .Release.Name | trunc 48 | trimSuffix "-" }}
+{{- else -}}
+{{ printf "%s-%s" .Release.Name $name | trunc 48 | trimSuffix "-" }}
+{{- end -}}
+{{- end }}
+
+{{/* What the server's pods have, and no other pods. */}}
+{{- define "parley.selector" -}}
+app.kubernetes.io/name: {{ include "parley.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: server
+{{- end }}
+
+{{/* Labels of an object: (list root component). */}}
+{{- define "parley.labels" -}}
+{{- $root := index . 0 -}}
+app.kubernetes.io/name: {{ include "parley.name" $root }}
+app.kubernetes.io/instance: {{ $root.Release.Name }}
+app.kubernetes.io/component: {{ index . 1 }}
+app.kubernetes.io/part-of: parley
+app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ $root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name ($root.Chart.Version | replace "+" "_") }}
+{{- with $root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "parley.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{ .Values.serviceAccount.name | default (include "parley.fullname" .) }}
+{{- else -}}
+{{ .Values.serviceAccount.name | default "default" }}
+{{- end -}}
+{{- end }}
+
+{{- define "parley.image" -}}
+{{- with .Values.image -}}
+{{- if .digest -}}
+{{ .repository }}@{{ .digest }}
+{{- else -}}
+{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* The port of an address of the configuration. */}}
+{{- define "parley.port" -}}
+{{ regexFind "[0-9]+$" . }}
+{{- end }}
+
+{{- define "parley.claimName" -}}
+{{ .Values.persistence.existingClaim | default (printf "%s-data" (include "parley.fullname" .)) }}
+{{- end }}
+
+{{/* How long a pod may take to end, in seconds: it serves on, drains, and sends its last traces. */}}
+{{- define "parley.endSeconds" -}}
+{{ add (int64 .Values.preStopSleepSeconds) (int64 .Values.config.shutdown.grace_seconds) 10 }}
+{{- end }}
