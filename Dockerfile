@@ -1,4 +1,3 @@
-# syntax=docker/dockerfile:1
 # The image of Parley. docs/kubernetes.md says how to build and run it.
 #
 # To be sure of the bases, pin them by digest: --build-arg BUILD_IMAGE=…@sha256:… --build-arg RUNTIME_IMAGE=…@sha256:…

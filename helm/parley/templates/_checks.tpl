@@ -6,6 +6,9 @@
 {{- if not $v.image.repository -}}
 {{- $wrong = append $wrong "image.repository is empty: say where your registry has the image, such as registry.example.com/parley." -}}
 {{- end -}}
+{{- if and (eq ($v.image.tag | toString) "latest") (not $v.image.digest) -}}
+{{- $wrong = append $wrong "image.tag is latest, which may be another image tomorrow: name a version." -}}
+{{- end -}}
 {{- if and (not $sqlite) (not $v.database.existingSecret) -}}
 {{- $wrong = append $wrong "database.existingSecret is empty: name the Secret that holds the URL of the PostgreSQL database, or set database.engine: sqlite to try Parley out." -}}
 {{- end -}}

@@ -1,0 +1,110 @@
+"""The program itself, running beside the tests: what the chart and the alerts say of it is asked of it. No assertions."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import tempfile
+import urllib.request
+from pathlib import Path
+
+import grpc
+
+import chart
+
+TOKEN = "a-token-for-the-tests-of-the-chart"
+BINARY = Path(os.environ.get("PARLEY_TEST_BINARY", chart.ROOT / "target" / "debug" / "parley"))
+# Long enough for a slow machine; nothing is asserted about time.
+PATIENCE_SECONDS = 60
+
+
+def run(arguments: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess:
+    """A command of the program, with nothing in its environment but what is given."""
+    return subprocess.run([BINARY, *arguments], env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
+
+
+class Program:
+    """A server on a new SQLite file and free ports, configured by a TOML file as in a container. Use it with `with`."""
+
+    def __init__(self, toml: str):
+        self.folder = tempfile.TemporaryDirectory()
+        home = Path(self.folder.name)
+        (home / "parley.toml").write_text(toml)
+        self.environment = {
+            "PARLEY_CONFIG": str(home / "parley.toml"),
+            "PARLEY_DATABASE_URL": f"sqlite://{home}/parley.db?mode=rwc",
+            "PARLEY_GRPC_ADDR": "127.0.0.1:0",
+            "PARLEY_HTTP_ADDR": "127.0.0.1:0",
+            "PARLEY_ADMIN_ADDR": "127.0.0.1:0",
+            "PARLEY_BOOTSTRAP_TOKEN": TOKEN,
+            "PARLEY_LOG_FORMAT": "json",
+        }
+        self.log = (home / "log").open("w+")
+        self.process = subprocess.Popen([BINARY, "serve"], env=self.environment, stdout=subprocess.DEVNULL, stderr=self.log)
+        try:
+            self.addresses = listening(self.process, home / "log")
+        except BaseException:
+            self.stop()
+            raise
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def stop(self) -> int:
+        """Ends the server as the kubelet does; its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(PATIENCE_SECONDS)
+        self.log.close()
+        self.folder.cleanup()
+        return code
+
+    def get(self, path: str) -> tuple[int, str]:
+        """An answer of the admin port."""
+        try:
+            with urllib.request.urlopen(f"http://{self.addresses['admin']}{path}", timeout=PATIENCE_SECONDS) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def health(self, service: str) -> str:
+        """What gRPC health says of a service, asked as the kubelet does: the name of a status, or of an error."""
+        request = bytes([0x0A, len(service)]) + service.encode() if service else b""
+        with grpc.insecure_channel(self.addresses["grpc"]) as channel:
+            check = channel.unary_unary("/grpc.health.v1.Health/Check")
+            try:
+                answer = check(request, timeout=PATIENCE_SECONDS)
+            except grpc.RpcError as error:
+                return error.code().name
+        return {b"\x08\x01": "SERVING", b"\x08\x02": "NOT_SERVING"}.get(answer, repr(answer))
+
+    def exported(self) -> dict[str, set[str]]:
+        """What /metrics has: the label names of each metric."""
+        found: dict[str, set[str]] = {}
+        for line in self.get("/metrics")[1].splitlines():
+            if line and not line.startswith("#"):
+                name, labels = re.match(r"([A-Za-z_:][A-Za-z0-9_:]*)(\{.*\})?", line).groups()
+                found.setdefault(name, set()).update(re.findall(r'([a-z_]+)="', labels or ""))
+        return found
+
+
+def listening(process: subprocess.Popen, log: Path) -> dict[str, str]:
+    """The address of each door, as the server logs it once it listens."""
+    doors: dict[str, str] = {}
+    for _ in range(PATIENCE_SECONDS * 20):
+        for line in log.read_text().splitlines():
+            entry = json.loads(line) if line.startswith("{") else {}
+            if entry.get("message") == "listening":
+                doors[entry["door"]] = entry["address"]
+        if len(doors) == 3:
+            return doors
+        if process.poll() is not None:
+            break
+        try:
+            process.wait(0.05)
+        except subprocess.TimeoutExpired:
+            pass
+    raise RuntimeError(f"the server does not listen: {log.read_text()}")

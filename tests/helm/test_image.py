@@ -1,0 +1,213 @@
+"""The Dockerfile, as far as it can be checked without an engine that builds it: its instructions, what it copies, the libraries that
+the binary wants, and the program in an empty root that holds what the last stage holds."""
+
+import fnmatch
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import tomllib
+import unittest
+from pathlib import Path
+
+import chart
+import program
+
+DOCKERFILE = chart.ROOT / "Dockerfile"
+# What a glibc image made for C programs has: gcr.io/distroless/cc.
+BASE_LIBRARIES = {"linux-vdso", "ld-linux-x86-64", "ld-linux-aarch64", "libc", "libm", "libgcc_s", "libdl", "libpthread", "librt"}
+KNOWN = {"ARG", "FROM", "WORKDIR", "ENV", "COPY", "RUN", "LABEL", "USER", "VOLUME", "EXPOSE", "HEALTHCHECK", "ENTRYPOINT", "CMD"}
+
+
+def instructions() -> list[tuple[str, str]]:
+    """Each instruction of the Dockerfile: its word, and the rest on one line."""
+    lines = [line for line in DOCKERFILE.read_text().splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    joined = re.sub(r"\\\n\s*", "", "\n".join(lines))
+    return [tuple(line.split(None, 1)) for line in joined.splitlines()]
+
+
+def stages() -> list[list[tuple[str, str]]]:
+    """The instructions of each stage, FROM first."""
+    found: list[list[tuple[str, str]]] = []
+    for word, rest in instructions():
+        if word == "FROM":
+            found.append([])
+        if found:
+            found[-1].append((word, rest))
+    return found
+
+
+def ignored(path: str) -> bool:
+    """Whether .dockerignore leaves a path out: the last pattern that matches it, or a folder above it, decides."""
+    out = False
+    above = [str(part) for part in [Path(path), *Path(path).parents] if str(part) != "."]
+    for line in (chart.ROOT / ".dockerignore").read_text().splitlines():
+        pattern = line.strip().removeprefix("!").strip("/")
+        if not pattern or pattern.startswith("#"):
+            continue
+        if any(fnmatch.fnmatchcase(part, pattern) for part in above):
+            out = not line.startswith("!")
+    return out
+
+
+def libraries() -> dict[str, str | None]:
+    """What the binary links: each library without its version, and its file."""
+    text = subprocess.run(["ldd", program.BINARY], capture_output=True, text=True, check=True).stdout
+    found = {}
+    for line in text.splitlines():
+        name, _, file = line.split(" (")[0].strip().partition(" => ")
+        found[Path(name).name.split(".so")[0]] = file or (name if name.startswith("/") else None)
+    return found
+
+
+class Dockerfile(unittest.TestCase):
+    def test_every_instruction_is_known(self):
+        self.assertLessEqual({word for word, _ in instructions()}, KNOWN)
+
+    def test_each_stage_starts_from_a_version(self):
+        arguments = dict(rest.split("=", 1) for word, rest in instructions()[:2] if word == "ARG")
+        self.assertEqual(len(stages()), 2)
+        for stage in stages():
+            image = re.sub(r"\$\{(\w+)\}", lambda name: arguments[name[1]], stage[0][1].split()[0])
+            self.assertRegex(image, r"^[\w./-]+:[\w.-]+$")
+            self.assertFalse(image.endswith(":latest"))
+
+    def test_the_toolchain_is_one_the_package_allows(self):
+        least = tomllib.loads((chart.ROOT / "Cargo.toml").read_text())["package"]["rust-version"]
+        version = re.search(r"BUILD_IMAGE=rust:(\d+)\.(\d+)", DOCKERFILE.read_text())
+        self.assertGreaterEqual(tuple(map(int, version.groups())), tuple(map(int, least.split(".")[:2])))
+
+    def test_what_is_copied_is_there_and_not_left_out(self):
+        copied = set()
+        for word, rest in instructions():
+            if word == "COPY" and "--from=" not in rest:
+                copied.update(source.strip("/") for source in rest.split()[:-1] if not source.startswith("--"))
+        self.assertLessEqual({"Cargo.toml", "Cargo.lock", "build.rs", "proto", "src"}, copied)
+        for source in copied:
+            self.assertTrue((chart.ROOT / source).exists(), source)
+            self.assertFalse(ignored(source), source)
+        for path in ["target", ".git", "helm", "tests", "docs", "parley.db", "docker/other"]:
+            self.assertTrue(ignored(path), path)
+
+    def test_dependencies_have_a_layer_of_their_own(self):
+        build = [rest for word, rest in stages()[0] if word in ("COPY", "RUN")]
+        first = next(index for index, rest in enumerate(build) if "cargo build" in rest)
+        self.assertEqual([rest for rest in build[:first] if "src" in rest or "proto" in rest], [])
+        self.assertIn("Cargo.toml Cargo.lock ./", build[:first])
+        self.assertLess(first, build.index("src ./src"))
+        # What was made of empty sources must not be taken for the program.
+        self.assertIn("cargo clean --locked --release --package parley", build[-1])
+        builds = [rest for rest in build if "cargo build" in rest]
+        self.assertEqual(len(builds), 2)
+        self.assertTrue(all("--locked --release" in rest for rest in builds))
+
+    def test_the_build_can_be_repeated(self):
+        environment = " ".join(rest for word, rest in stages()[0] if word == "ENV")
+        for part in ["SOURCE_DATE_EPOCH", "--remap-path-prefix=/build=", "-ffile-prefix-map=/build=", "CARGO_INCREMENTAL=0"]:
+            self.assertIn(part, environment)
+
+    def test_the_image_runs_without_root_shell_and_secrets(self):
+        last = dict(stages()[-1])
+        self.assertNotIn("RUN", last)
+        self.assertRegex(last["USER"], r"^[1-9]\d*:[1-9]\d*$")
+        self.assertEqual(json.loads(last["VOLUME"]), ["/data"])
+        self.assertEqual(last["WORKDIR"], "/data")
+        self.assertEqual(json.loads(last["ENTRYPOINT"]), ["/usr/local/bin/parley"])
+        self.assertEqual(json.loads(last["CMD"]), ["serve"])
+        self.assertEqual(last["ENV"], "PARLEY_CONFIG=/etc/parley/parley.toml")
+        options, command = last["HEALTHCHECK"].split(" CMD ")
+        self.assertEqual(json.loads(command), ["/usr/local/bin/parley", "healthcheck"])
+        self.assertIn("--start-period=", options)
+        for word, rest in instructions():
+            self.assertNotRegex(rest, r"(?i)password|token|curl|wget|sudo", word)
+
+    def test_the_chart_has_the_images_user_and_ports(self):
+        last = dict(stages()[-1])
+        postgres = chart.HERE / "values" / "postgres.yaml"
+        spec = chart.one(postgres, "Deployment")["spec"]["template"]["spec"]
+        user = spec["securityContext"]
+        self.assertEqual(last["USER"], f"{user['runAsUser']}:{user['runAsGroup']}")
+        ports = [port["containerPort"] for port in spec["containers"][0]["ports"]]
+        self.assertEqual([int(port) for port in last["EXPOSE"].split()], ports)
+        self.assertEqual(self.file_ports(), ports)
+
+    def test_labels_say_what_the_package_says(self):
+        package = tomllib.loads((chart.ROOT / "Cargo.toml").read_text())["package"]
+        last = dict(stages()[-1])
+        labels = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="([^"]*)"', last["LABEL"]))
+        self.assertEqual((labels["licenses"], labels["description"]), (package["license"], package["description"]))
+        self.assertLessEqual({"title", "version", "revision", "created"}, labels.keys())
+        self.assertIn(("ARG", f"VERSION={package['version']}"), stages()[-1])
+        about = chart.yaml.safe_load((chart.CHART / "Chart.yaml").read_text())
+        self.assertEqual((about["appVersion"], about["description"]), (package["version"], package["description"]))
+
+    def file_ports(self):
+        file = tomllib.loads((chart.ROOT / "docker" / "parley.toml").read_text())
+        addresses = [file[table]["addr"] for table in ("grpc", "http", "admin")]
+        self.assertTrue(all(address.startswith("0.0.0.0:") for address in addresses))
+        return [int(address.rsplit(":", 1)[1]) for address in addresses]
+
+
+class Binary(unittest.TestCase):
+    def test_it_links_what_the_base_has_and_nothing_else(self):
+        self.assertLessEqual(libraries().keys(), BASE_LIBRARIES)
+
+    @unittest.skipUnless(os.geteuid() == 0, "only root can change the root of a process")
+    def test_it_runs_in_an_empty_root_as_nobody(self):
+        with tempfile.TemporaryDirectory() as folder:
+            root = Path(folder)
+            self.fill(root)
+            log = root.parent / f"{root.name}.log"
+            self.addCleanup(log.unlink)
+            free = {f"PARLEY_{door}_ADDR": "127.0.0.1:0" for door in ("GRPC", "HTTP", "ADMIN")}
+            with log.open("w") as errors:
+                server = self.start(root, ["serve"], free | {"PARLEY_LOG_FORMAT": "json"}, errors)
+            try:
+                admin = program.listening(server, log)["admin"]
+                check = self.start(root, ["healthcheck"], {"PARLEY_ADMIN_ADDR": admin}, subprocess.DEVNULL)
+                self.assertEqual(check.wait(program.PATIENCE_SECONDS), 0)
+                self.assertTrue((root / "data" / "parley.db").exists())
+            finally:
+                server.terminate()
+                self.assertEqual(server.wait(program.PATIENCE_SECONDS), 0)
+            check = self.start(root, ["healthcheck"], {"PARLEY_ADMIN_ADDR": admin}, subprocess.DEVNULL)
+            self.assertEqual(check.wait(program.PATIENCE_SECONDS), 1)
+
+    def fill(self, root):
+        """The last stage: the binary, its libraries, its file, and a folder that its user may write to."""
+        root.chmod(0o755)
+        for file in filter(None, libraries().values()):
+            target = root / file.lstrip("/")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, target)
+        for source, target in [(program.BINARY, "usr/local/bin/parley"), (chart.ROOT / "docker" / "parley.toml", "etc/parley/parley.toml")]:
+            (root / target).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, root / target)
+        (root / "data").mkdir()
+        os.chown(root / "data", *self.user())
+
+    def user(self):
+        return [int(number) for number in dict(stages()[-1])["USER"].split(":")]
+
+    def start(self, root, command, environment, errors):
+        """A command in the root, as the image's user, in the image's folder: of all files it may write only those of /data."""
+        user, group = self.user()
+
+        def enter():
+            os.chroot(root)
+            os.chdir("/data")
+            os.setgroups([])
+            os.setgid(group)
+            os.setuid(user)
+
+        name, _, value = dict(stages()[-1])["ENV"].partition("=")
+        entrypoint = json.loads(dict(stages()[-1])["ENTRYPOINT"])
+        return subprocess.Popen(
+            entrypoint + command, env={name: value} | environment, preexec_fn=enter, stdout=subprocess.DEVNULL, stderr=errors
+        )
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,131 @@
+"""What the chart says of the program, asked of the program: variables, the configuration file, probes, the drain, and the test pod."""
+
+import re
+import subprocess
+import tempfile
+import time
+import tomllib
+import unittest
+
+import chart
+import program
+
+POSTGRES = chart.HERE / "values" / "postgres.yaml"
+# What stands for the keys of Secrets and ConfigMaps.
+REFERENCES = {
+    "PARLEY_DATABASE_URL": "postgres://ana:hunter2@database/parley",
+    "PARLEY_BOOTSTRAP_TOKEN": program.TOKEN,
+    "PARLEY_BOOTSTRAP_PLATFORM_TOKEN": program.TOKEN,
+    "PARLEY_AUTH_CACHE_SECONDS": "7",
+    "PARLEY_TOKEN": program.TOKEN,
+}
+# Nobody listens there.
+NOWHERE = "127.0.0.1:1"
+
+
+class Configuration(unittest.TestCase):
+    def test_every_variable_and_key_is_known(self):
+        defaults = tomllib.loads((chart.ROOT / "src" / "config.default.toml").read_text())
+        known = {f"PARLEY_{table}_{key}".upper() for table, keys in defaults.items() for key in keys}
+        known |= {"PARLEY_CONFIG", "PARLEY_SERVER", "PARLEY_TOKEN"}
+        for path in chart.values_files("values"):
+            with self.subTest(values=path.stem):
+                for table, keys in tomllib.loads(chart.configuration(path)).items():
+                    self.assertLessEqual(keys.keys(), defaults[table].keys())
+                for _, _, spec in chart.pods(path):
+                    for container in chart.containers(spec):
+                        self.assertLessEqual({variable["name"] for variable in container.get("env", [])}, known)
+
+    def test_the_program_takes_every_configuration(self):
+        for path in chart.values_files("values"):
+            for kind, _, spec in chart.pods(path):
+                with self.subTest(values=path.stem, pod=kind):
+                    self.assertEqual(self.verdict(path, spec), (1, True))
+
+    def test_the_program_would_say_so_if_it_did_not(self):
+        spec = chart.one(POSTGRES, "Deployment")["spec"]["template"]["spec"]
+        code, _ = self.verdict(POSTGRES, spec, {"PARLEY_WRITER_LANE": "1"})
+        self.assertEqual(code, 78)
+
+    def verdict(self, path, spec, more=None):
+        """How `parley healthcheck` ends with a pod's configuration where nobody listens: 1, unless the configuration is refused."""
+        file = self.enterContext(tempfile.NamedTemporaryFile("w", suffix=".toml"))
+        file.write(chart.configuration(path))
+        file.flush()
+        environment = {}
+        for variable in spec["containers"][0].get("env", []):
+            environment[variable["name"]] = variable.get("value", REFERENCES.get(variable["name"]))
+        if environment.get("PARLEY_CONFIG"):
+            environment["PARLEY_CONFIG"] = file.name
+        ended = program.run(["healthcheck"], environment | {"PARLEY_ADMIN_ADDR": NOWHERE} | (more or {}))
+        return ended.returncode, NOWHERE in ended.stderr
+
+
+class Running(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.program = cls.enterClassContext(program.Program(chart.configuration(POSTGRES)))
+
+    def test_probes_ask_for_what_is_there(self):
+        container = chart.one(POSTGRES, "Deployment")["spec"]["template"]["spec"]["containers"][0]
+        for probe in ["startupProbe", "livenessProbe"]:
+            self.assertEqual(self.program.health(container[probe]["grpc"].get("service", "")), "SERVING", probe)
+        self.assertEqual(self.program.health("parley.v1.NoSuchService"), "NOT_FOUND")
+        ready = container["readinessProbe"]["httpGet"]
+        self.assertEqual(ready["port"], "admin")
+        status, text = self.program.get(ready["path"])
+        self.assertEqual((status, "database" in text), (200, True))
+
+    def test_the_test_pod_makes_a_call_and_opens_a_stream(self):
+        spec = chart.one(POSTGRES, "Pod", "-test")["spec"]
+        steps = {container["name"]: container for container in chart.containers(spec)}
+        self.assertEqual(list(steps), ["health", "call", "stream", "done"])
+        for name in ["health", "call", "done"]:
+            ended = program.run(*self.command(spec, steps[name]))
+            self.assertEqual((ended.returncode, ended.stderr), (0, ""), name)
+        self.assertEqual(self.open_streams(), 0)
+        arguments, environment = self.command(spec, steps["stream"])
+        stream = subprocess.Popen([program.BINARY, *arguments], env=environment, stdout=subprocess.DEVNULL)
+        try:
+            for _ in range(program.PATIENCE_SECONDS * 20):
+                if self.open_streams() == 1 or stream.poll() is not None:
+                    break
+                time.sleep(0.05)
+            self.assertEqual((self.open_streams(), stream.poll()), (1, None))
+        finally:
+            stream.terminate()
+            stream.wait(program.PATIENCE_SECONDS)
+
+    def test_the_test_pod_fails_with_a_wrong_token(self):
+        spec = chart.one(POSTGRES, "Pod", "-test")["spec"]
+        for container in chart.containers(spec)[1:3]:
+            arguments, environment = self.command(spec, container)
+            ended = program.run(arguments, environment | {"PARLEY_TOKEN": "another-token-that-nobody-made"})
+            self.assertEqual(ended.returncode, 1, container["name"])
+
+    def test_without_a_token_the_test_pod_asks_for_health(self):
+        spec = chart.one(chart.HERE / "values" / "sqlite.yaml", "Pod", "-test")["spec"]
+        self.assertEqual([container["name"] for container in chart.containers(spec)], ["health", "done"])
+
+    def test_a_pod_that_is_ended_drains(self):
+        self.assertEqual(program.Program(chart.configuration(POSTGRES)).stop(), 0)
+
+    def open_streams(self):
+        found = re.search(r"^parley_streams_open(?:\{.*\})? (\d+)$", self.program.get("/metrics")[1], re.MULTILINE)
+        return int(found[1])
+
+    def command(self, spec, container):
+        """The arguments and the environment of a container, with the service's address replaced by the running program's."""
+        service = chart.one(POSTGRES, "Service", "chat-parley")
+        host = f"{service['metadata']['name']}.{chart.NAMESPACE}.svc:{service['spec']['ports'][0]['port']}"
+        here = self.program.addresses["grpc"]
+        environment = {}
+        for variable in container.get("env", []):
+            text = variable.get("value", REFERENCES.get(variable["name"]))
+            environment[variable["name"]] = text.replace(host, here)
+        self.assertTrue(any(host in part for part in [*container["args"], *(v.get("value", "") for v in container.get("env", []))]))
+        return [part.replace(host, here) for part in container["args"]], environment
+
+
+if __name__ == "__main__":
+    unittest.main()
