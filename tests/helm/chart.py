@@ -34,8 +34,9 @@ def rendered(path: Path) -> dict[str, str]:
     return {name.removeprefix("parley/templates/"): text.strip() for name, text in sorted(texts.items()) if text.strip()}
 
 
+@cache
 def documents(path: Path) -> list[dict]:
-    """The objects of a values file."""
+    """The objects of a values file. They are shared: only to be read."""
     return [
         document
         for name, text in rendered(path).items()

@@ -15,6 +15,8 @@ import chart
 
 TOKEN = "a-token-for-the-tests-of-the-chart"
 BINARY = Path(os.environ.get("PARLEY_TEST_BINARY", chart.ROOT / "target" / "debug" / "parley"))
+if not BINARY.exists():
+    raise RuntimeError(f"{BINARY} is not there: run 'cargo build', or name another by PARLEY_TEST_BINARY")
 # Long enough for a slow machine; nothing is asserted about time.
 PATIENCE_SECONDS = 60
 

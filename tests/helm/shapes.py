@@ -40,7 +40,7 @@ RULE = closed(
         "alert": {"type": "string", "minLength": 1},
         "expr": {"type": "string", "minLength": 1},
         "for": DURATION,
-        "labels": closed({"severity": {"enum": ["critical", "warning", "info"]}}, "severity"),
+        "labels": closed({"severity": {"enum": ["critical", "warning", "info"]}, "namespace": NAME, "release": NAME}, "severity"),
         "annotations": {"type": "object", "additionalProperties": {"type": "string"}},
     },
     "alert", "expr", "for", "labels", "annotations",

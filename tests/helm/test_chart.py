@@ -3,6 +3,7 @@
 UPDATE_SNAPSHOTS=1 writes the snapshots anew.
 """
 
+import functools
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import tomllib
 import unittest
 
 import kubernetes_validate
+import kubernetes_validate.utils
 from helm_python.errors import HelmError
 
 import chart
@@ -17,6 +19,8 @@ import shapes
 
 # The oldest that Chart.yaml allows, and the newest whose schemas are at hand.
 VERSIONS = ["1.30", kubernetes_validate.latest_version()]
+# It reads its files, which are large, anew for every document.
+kubernetes_validate.utils.schema_contents = functools.cache(kubernetes_validate.utils.schema_contents)
 SNAPSHOTS = chart.HERE / "snapshots"
 
 
