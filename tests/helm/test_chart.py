@@ -24,124 +24,133 @@ kubernetes_validate.utils.schema_contents = functools.cache(kubernetes_validate.
 SNAPSHOTS = chart.HERE / "snapshots"
 
 
+def each(folder):
+    """A test for each values file of a folder."""
+
+    def over_files(test):
+        @functools.wraps(test)
+        def run(self):
+            paths = chart.values_files(folder)
+            self.assertGreater(len(paths), 10)
+            for path in paths:
+                with self.subTest(values=path.stem):
+                    test(self, path)
+
+        return run
+
+    return over_files
+
+
 class EveryValuesFile(unittest.TestCase):
-    def each(self, folder="values"):
-        """Each values file, as a sub-test."""
-        paths = chart.values_files(folder)
-        self.assertGreater(len(paths), 10)
-        for path in paths:
-            with self.subTest(values=path.stem):
-                yield path
+    @each("values")
+    def test_lint_passes(self, path):
+        self.assertEqual(chart.lint(path)["errors"], [])
 
-    def test_lint_passes(self):
-        for path in self.each():
-            self.assertEqual(chart.lint(path)["errors"], [])
+    @each("values")
+    def test_kubernetes_would_take_it(self, path):
+        for document in chart.documents(path):
+            if document["kind"] in shapes.SHAPES:
+                shapes.check(document)
+                continue
+            for version in VERSIONS:
+                kubernetes_validate.validate(document, version, strict=True)
 
-    def test_kubernetes_would_take_it(self):
-        for path in self.each():
-            for document in chart.documents(path):
-                if document["kind"] in shapes.SHAPES:
-                    shapes.check(document)
-                    continue
-                for version in VERSIONS:
-                    kubernetes_validate.validate(document, version, strict=True)
-
-    def test_it_is_what_it_was(self):
-        for path in self.each():
-            text = "".join(f"# {name}\n---\n{text}\n" for name, text in chart.rendered(path).items())
-            snapshot = SNAPSHOTS / f"{path.stem}.yaml"
-            if os.environ.get("UPDATE_SNAPSHOTS"):
-                snapshot.write_text(text)
-            self.assertTrue(snapshot.exists(), "no snapshot: run with UPDATE_SNAPSHOTS=1, and read what was written")
-            self.assertEqual(text, snapshot.read_text())
+    @each("values")
+    def test_it_is_what_it_was(self, path):
+        text = "".join(f"# {name}\n---\n{text}\n" for name, text in chart.rendered(path).items())
+        snapshot = SNAPSHOTS / f"{path.stem}.yaml"
+        if os.environ.get("UPDATE_SNAPSHOTS"):
+            snapshot.write_text(text)
+        self.assertTrue(snapshot.exists(), "no snapshot: run with UPDATE_SNAPSHOTS=1, and read what was written")
+        self.assertEqual(text, snapshot.read_text())
 
     def test_each_snapshot_has_its_values(self):
         names = {path.name for path in chart.values_files("values")}
         self.assertEqual(names, {path.name for path in SNAPSHOTS.iterdir()})
 
-    def test_names_are_unique_and_short(self):
-        for path in self.each():
-            names = [(document["kind"], document["metadata"]["name"]) for document in chart.documents(path)]
-            self.assertEqual(len(names), len(set(names)))
-            self.assertLessEqual(max(len(name) for _, name in names), 63)
+    @each("values")
+    def test_names_are_unique_and_short(self, path):
+        names = [(document["kind"], document["metadata"]["name"]) for document in chart.documents(path)]
+        self.assertEqual(len(names), len(set(names)))
+        self.assertLessEqual(max(len(name) for _, name in names), 63)
 
-    def test_no_secret_is_made_or_shown(self):
-        for path in self.each():
-            self.assertEqual(chart.of_kind(path, "Secret"), [])
-            self.assertNotIn("postgres://", "".join(text for name, text in chart.rendered(path).items()))
+    @each("values")
+    def test_no_secret_is_made_or_shown(self, path):
+        self.assertEqual(chart.of_kind(path, "Secret"), [])
+        self.assertNotIn("postgres://", "".join(text for name, text in chart.rendered(path).items()))
 
-    def test_every_container_is_restricted(self):
-        for path in self.each():
-            for _, _, spec in chart.pods(path):
-                self.assertFalse(spec["automountServiceAccountToken"])
-                self.assertFalse(spec["enableServiceLinks"])
-                self.assertTrue(spec["securityContext"]["runAsNonRoot"])
-                self.assertEqual(spec["securityContext"]["seccompProfile"], {"type": "RuntimeDefault"})
-                for container in chart.containers(spec):
-                    context = container["securityContext"]
-                    self.assertTrue(context["readOnlyRootFilesystem"])
-                    self.assertFalse(context["allowPrivilegeEscalation"])
-                    self.assertEqual(context["capabilities"], {"drop": ["ALL"]})
-                    self.assertNotRegex(container["image"], ":latest$|^[^:@]*$")
+    @each("values")
+    def test_every_container_is_restricted(self, path):
+        for _, _, spec in chart.pods(path):
+            self.assertFalse(spec["automountServiceAccountToken"])
+            self.assertFalse(spec["enableServiceLinks"])
+            self.assertTrue(spec["securityContext"]["runAsNonRoot"])
+            self.assertEqual(spec["securityContext"]["seccompProfile"], {"type": "RuntimeDefault"})
+            for container in chart.containers(spec):
+                context = container["securityContext"]
+                self.assertTrue(context["readOnlyRootFilesystem"])
+                self.assertFalse(context["allowPrivilegeEscalation"])
+                self.assertEqual(context["capabilities"], {"drop": ["ALL"]})
+                self.assertNotRegex(container["image"], ":latest$|^[^:@]*$")
 
-    def test_selectors_take_the_server_and_nothing_else(self):
-        for path in self.each():
-            selectors = [document["spec"]["selector"] for document in chart.of_kind(path, "Service")]
-            selectors += [document["spec"]["selector"]["matchLabels"] for document in chart.of_kind(path, "Deployment", "PodDisruptionBudget")]
-            selectors += [document["spec"]["podSelector"]["matchLabels"] for document in chart.of_kind(path, "NetworkPolicy")]
-            self.assertGreaterEqual(len(selectors), 4)
-            for kind, labels, _ in chart.pods(path):
-                for selector in selectors:
-                    self.assertEqual(chart.matches(selector, labels), kind == "Deployment")
+    @each("values")
+    def test_selectors_take_the_server_and_nothing_else(self, path):
+        selectors = [document["spec"]["selector"] for document in chart.of_kind(path, "Service")]
+        selectors += [document["spec"]["selector"]["matchLabels"] for document in chart.of_kind(path, "Deployment", "PodDisruptionBudget")]
+        selectors += [document["spec"]["podSelector"]["matchLabels"] for document in chart.of_kind(path, "NetworkPolicy")]
+        self.assertGreaterEqual(len(selectors), 4)
+        for kind, labels, _ in chart.pods(path):
+            for selector in selectors:
+                self.assertEqual(chart.matches(selector, labels), kind == "Deployment")
 
-    def test_ports_are_those_of_the_container(self):
-        for path in self.each():
-            ports = {port["name"] for port in self.server(path)["ports"]}
-            for document in chart.of_kind(path, "Service"):
-                self.assertLessEqual({port["targetPort"] for port in document["spec"]["ports"]}, ports)
-                self.assertTrue(all(port["appProtocol"] for port in document["spec"]["ports"]))
-            for document in chart.of_kind(path, "NetworkPolicy"):
-                self.assertLessEqual({port["port"] for rule in document["spec"]["ingress"] for port in rule["ports"]}, ports)
+    @each("values")
+    def test_ports_are_those_of_the_container(self, path):
+        ports = {port["name"] for port in self.server(path)["ports"]}
+        for document in chart.of_kind(path, "Service"):
+            self.assertLessEqual({port["targetPort"] for port in document["spec"]["ports"]}, ports)
+            self.assertTrue(all(port["appProtocol"] for port in document["spec"]["ports"]))
+        for document in chart.of_kind(path, "NetworkPolicy"):
+            self.assertLessEqual({port["port"] for rule in document["spec"]["ingress"] for port in rule["ports"]}, ports)
 
-    def test_routes_and_ingresses_lead_to_the_service(self):
-        for path in self.each():
-            service = chart.one(path, "Service", chart.one(path, "Deployment")["metadata"]["name"])
-            numbers = {port["name"]: port["port"] for port in service["spec"]["ports"]}
-            for document in chart.of_kind(path, "GRPCRoute", "HTTPRoute"):
-                door = document["kind"].removesuffix("Route").lower()
-                backend = {"name": service["metadata"]["name"], "port": numbers[door]}
-                self.assertEqual(document["spec"]["rules"], [{"backendRefs": [backend]}])
-            for document in chart.of_kind(path, "Ingress"):
-                door = document["metadata"]["name"].rsplit("-", 1)[1]
-                for rule in document["spec"]["rules"]:
-                    backend = {"name": service["metadata"]["name"], "port": {"name": door}}
-                    self.assertEqual([path["backend"]["service"] for path in rule["http"]["paths"]], [backend])
+    @each("values")
+    def test_routes_and_ingresses_lead_to_the_service(self, path):
+        service = chart.one(path, "Service", chart.one(path, "Deployment")["metadata"]["name"])
+        numbers = {port["name"]: port["port"] for port in service["spec"]["ports"]}
+        for document in chart.of_kind(path, "GRPCRoute", "HTTPRoute"):
+            door = document["kind"].removesuffix("Route").lower()
+            backend = {"name": service["metadata"]["name"], "port": numbers[door]}
+            self.assertEqual(document["spec"]["rules"], [{"backendRefs": [backend]}])
+        for document in chart.of_kind(path, "Ingress"):
+            door = document["metadata"]["name"].rsplit("-", 1)[1]
+            for rule in document["spec"]["rules"]:
+                backend = {"name": service["metadata"]["name"], "port": {"name": door}}
+                self.assertEqual([path["backend"]["service"] for path in rule["http"]["paths"]], [backend])
 
-    def test_the_service_monitor_finds_one_service(self):
-        for path in self.each():
-            for document in chart.of_kind(path, "ServiceMonitor"):
-                wanted = document["spec"]["selector"]["matchLabels"]
-                found = [service for service in chart.of_kind(path, "Service") if chart.matches(wanted, service["metadata"]["labels"])]
-                self.assertEqual(len(found), 1)
-                ports = {port["name"] for port in found[0]["spec"]["ports"]}
-                self.assertIn(document["spec"]["endpoints"][0]["port"], ports)
+    @each("values")
+    def test_the_service_monitor_finds_one_service(self, path):
+        for document in chart.of_kind(path, "ServiceMonitor"):
+            wanted = document["spec"]["selector"]["matchLabels"]
+            found = [service for service in chart.of_kind(path, "Service") if chart.matches(wanted, service["metadata"]["labels"])]
+            self.assertEqual(len(found), 1)
+            ports = {port["name"] for port in found[0]["spec"]["ports"]}
+            self.assertIn(document["spec"]["endpoints"][0]["port"], ports)
 
-    def test_a_pod_has_time_to_drain(self):
-        for path in self.each():
-            spec = chart.one(path, "Deployment")["spec"]["template"]["spec"]
-            pause = self.server(path).get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
-            grace = tomllib.loads(chart.configuration(path))["shutdown"]["grace_seconds"]
-            self.assertGreater(spec["terminationGracePeriodSeconds"], pause + grace)
+    @each("values")
+    def test_a_pod_has_time_to_drain(self, path):
+        spec = chart.one(path, "Deployment")["spec"]["template"]["spec"]
+        pause = self.server(path).get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+        grace = tomllib.loads(chart.configuration(path))["shutdown"]["grace_seconds"]
+        self.assertGreater(spec["terminationGracePeriodSeconds"], pause + grace)
 
-    def test_sqlite_has_one_replica_a_volume_and_no_overlap(self):
-        for path in self.each():
-            deployment = chart.one(path, "Deployment")["spec"]
-            claims = [volume for volume in deployment["template"]["spec"]["volumes"] if "persistentVolumeClaim" in volume]
-            sqlite = path.stem.endswith("sqlite") or path.stem.startswith("sqlite")
-            self.assertEqual(len(claims), int(sqlite))
-            self.assertEqual(deployment["strategy"]["type"] == "Recreate", sqlite)
-            if sqlite:
-                self.assertEqual(deployment["replicas"], 1)
+    @each("values")
+    def test_sqlite_has_one_replica_a_volume_and_no_overlap(self, path):
+        deployment = chart.one(path, "Deployment")["spec"]
+        claims = [volume for volume in deployment["template"]["spec"]["volumes"] if "persistentVolumeClaim" in volume]
+        sqlite = path.stem.endswith("sqlite") or path.stem.startswith("sqlite")
+        self.assertEqual(len(claims), int(sqlite))
+        self.assertEqual(deployment["strategy"]["type"] == "Recreate", sqlite)
+        if sqlite:
+            self.assertEqual(deployment["replicas"], 1)
 
     def test_another_configuration_makes_other_pods(self):
         sums = set()
@@ -150,15 +159,15 @@ class EveryValuesFile(unittest.TestCase):
             sums.add(template["metadata"]["annotations"]["checksum/config"])
         self.assertEqual(len(sums), 3)
 
-    def test_what_does_not_go_together_is_refused_in_plain_words(self):
-        for path in self.each("refused"):
-            sentences = [line.removeprefix("# refused: ") for line in path.read_text().splitlines() if line.startswith("# refused: ")]
-            self.assertTrue(sentences)
-            with self.assertRaises(HelmError) as refused:
-                chart.rendered(path)
-            for sentence in sentences:
-                self.assertIn(sentence, str(refused.exception))
-            self.assertNotIn("hunter2", str(refused.exception))
+    @each("refused")
+    def test_what_does_not_go_together_is_refused_in_plain_words(self, path):
+        sentences = [line.removeprefix("# refused: ") for line in path.read_text().splitlines() if line.startswith("# refused: ")]
+        self.assertTrue(sentences)
+        with self.assertRaises(HelmError) as refused:
+            chart.rendered(path)
+        for sentence in sentences:
+            self.assertIn(sentence, str(refused.exception))
+        self.assertNotIn("hunter2", str(refused.exception))
 
     def server(self, path):
         spec = chart.one(path, "Deployment")["spec"]["template"]["spec"]
