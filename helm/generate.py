@@ -13,11 +13,11 @@ from pathlib import Path
 import yaml
 
 CHART = Path(__file__).parent / "parley"
-DEFAULTS = CHART.parent.parent / "src" / "config.default.toml"
+SOURCES = CHART.parent.parent / "src"
+DEFAULTS = SOURCES / "config.default.toml"
+RULES = SOURCES / "config" / "rules.rs"
 
-# Only from Secrets, so neither in values nor in the ConfigMap.
-SECRETS = {"database.url", "bootstrap.token", "bootstrap.platform_token"}
-# What a number's limits do not say; the rules are those of src/config/rules.rs.
+# What the comments of config.default.toml do not say in a form that can be read; the rules are those of src/config/rules.rs.
 ADDRESS = {"type": "string", "pattern": "^.+:[0-9]{1,5}$"}
 TEXTS = {
     "grpc.addr": ADDRESS,
@@ -54,7 +54,7 @@ CONFIG_HEAD = """
 ## Configuration
 
 Every key that `config` may hold, with the program's own default. Numbers out of their limits are refused before anything is installed.
-Secrets are not among them: `database.url`, `bootstrap.token` and `bootstrap.platform_token` come from Secrets alone.
+Secrets are not among them: they come from `database.existingSecret` and `bootstrap.existingSecret`.
 
 | key | default | meaning |
 |---|---|---|
@@ -95,9 +95,15 @@ def values_rows(text: str) -> list[tuple[str, str, str]]:
     return walk(yaml.compose(text), "")
 
 
+def secrets() -> set[str]:
+    """The keys that the program never shows. They come from Secrets alone, so they are neither in values nor in the ConfigMap."""
+    found = re.search(r"fn is_secret.*?matches!\(key, (.*?)\)", RULES.read_text(), re.DOTALL)
+    return set(re.findall(r'"([\w.]+)"', found[1]))
+
+
 def config_keys(text: str) -> list[tuple[str, object, str]]:
     """Each key of the configuration that values may hold: dotted, its default, its comment."""
-    rows, table, said = [], "", []
+    rows, table, said, hidden = [], "", [], secrets()
     defaults = tomllib.loads(text)
     for line in text.splitlines():
         if line.startswith("#"):
@@ -107,7 +113,7 @@ def config_keys(text: str) -> list[tuple[str, object, str]]:
             table = line.strip("[]")
         elif " = " in line:
             key = line.split(" = ")[0]
-            if f"{table}.{key}" not in SECRETS:
+            if f"{table}.{key}" not in hidden:
                 rows.append((f"{table}.{key}", defaults[table][key], " ".join(said)))
         said = []
     return rows
@@ -117,9 +123,11 @@ def key_schema(key: str, default: object, said: str) -> dict:
     """The schema of one key: its type, and the limits that its comment names, as in `1 to 64`."""
     if key in TEXTS:
         return TEXTS[key] | {"description": said}
+    if isinstance(default, (bool, str)):
+        return {"type": "boolean" if isinstance(default, bool) else "string", "description": said}
     limits = re.search(r"\b(\d+(?:\.\d+)?) to (\d+(?:\.\d+)?)", said)
-    if limits is None or isinstance(default, (bool, str)):
-        raise SystemExit(f"config.default.toml: {key} has neither limits nor a rule in helm/generate.py")
+    if limits is None:
+        raise SystemExit(f"config.default.toml: the comment of {key} names no limits, as in `1 to 64`")
     number, kind = (float, "number") if isinstance(default, float) else (int, "integer")
     return {"type": kind, "minimum": number(limits[1]), "maximum": number(limits[2]), "description": said}
 

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 import tempfile
 import time
 import tomllib
@@ -9,6 +10,9 @@ import unittest
 
 import chart
 import program
+
+sys.path.insert(0, str(chart.ROOT / "helm"))
+import generate  # noqa: E402, found by the line above
 
 POSTGRES = chart.HERE / "values" / "postgres.yaml"
 # What stands for the keys of Secrets and ConfigMaps.
@@ -35,6 +39,16 @@ class Configuration(unittest.TestCase):
                 for _, _, spec in chart.pods(path):
                     for container in chart.containers(spec):
                         self.assertLessEqual({variable["name"] for variable in container.get("env", [])}, known)
+
+    def test_one_values_file_has_every_key_and_none_has_a_secret(self):
+        defaults = tomllib.loads((chart.ROOT / "src" / "config.default.toml").read_text())
+        keys = {f"{table}.{key}" for table, keys in defaults.items() for key in keys}
+        full = tomllib.loads(chart.configuration(chart.HERE / "values" / "config.yaml"))
+        said = {f"{table}.{key}" for table, keys in full.items() for key in keys}
+        variables = chart.one(POSTGRES, "Deployment")["spec"]["template"]["spec"]["containers"][0]["env"]
+        hidden = {variable["name"] for variable in variables if "secretKeyRef" in variable.get("valueFrom", {})}
+        self.assertEqual(hidden, {f"PARLEY_{key}".replace(".", "_").upper() for key in keys - said})
+        self.assertEqual(hidden, {f"PARLEY_{key}".replace(".", "_").upper() for key in generate.secrets()})
 
     def test_the_program_takes_every_configuration(self):
         for path in chart.values_files("values"):
