@@ -18,7 +18,8 @@ ENV SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH} \
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir src \
     && touch src/lib.rs \
-    && echo 'fn main() {}' | tee src/main.rs build.rs \
+    && echo 'fn main() {}' >build.rs \
+    && cp build.rs src/main.rs \
     && cargo build --locked --release --bin parley
 
 COPY build.rs ./
