@@ -1,7 +1,9 @@
 """Makes what follows from other files: the chart's README.md from the comments of values.yaml, and the part of
 values.schema.json that is about `config` from src/config.default.toml. With --check it changes nothing and fails on a difference.
 
-    python3 helm/generate.py [--check]
+    target/tools/python/bin/python helm/generate.py [--check]
+
+`./test packaging` makes that interpreter; any with PyYAML will do.
 """
 
 import json
@@ -175,7 +177,7 @@ def main() -> int:
     stale = [(path, text) for path, text in made().items() if not path.exists() or path.read_text() != text]
     if "--check" in sys.argv[1:]:
         for path, _ in stale:
-            print(f"{path.relative_to(CHART.parent.parent)} is out of step: run 'python3 helm/generate.py'", file=sys.stderr)
+            print(f"{path.relative_to(CHART.parent.parent)} is out of step: run '{sys.executable} helm/generate.py'", file=sys.stderr)
         return 1 if stale else 0
     for path, text in stale:
         path.write_text(text)
