@@ -68,6 +68,7 @@ impl ContactOrder {
         };
         Sort {
             by,
+            coarse: None,
             text,
             nullable,
             descending,

@@ -2,14 +2,14 @@
 
 use sea_orm::{
     ColumnTrait, Condition, EntityTrait, ExprTrait, FromQueryResult, QueryFilter, QuerySelect, Select,
-    sea_query::{Expr, Func, Query, SelectStatement, SimpleExpr},
+    sea_query::{Alias, Expr, Func, Query, SelectStatement, SimpleExpr},
 };
 
 use crate::{
     chat::{
         Chat,
         caller::{Access, Caller},
-        page::{self, Page, PageRequest, Sort},
+        page::{self, Coarse, Page, PageRequest, Sort},
     },
     db::{
         entity::{
@@ -60,6 +60,10 @@ impl ConversationOrder {
         let by = if self == Self::Priority { column.cast_as("bigint") } else { column };
         Sort {
             by: Some(by),
+            coarse: (self == Self::LastActivityAt).then(|| Coarse {
+                by: Expr::col((conversation::Entity, Alias::new("activity_hour"))),
+                divisor: 3_600_000_000,
+            }),
             text: false,
             nullable,
             descending,
@@ -241,5 +245,69 @@ impl Chat {
             .one(self.db.read())
             .await?;
         Ok(counts.unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+    use sea_orm::ConnectionTrait as _;
+
+    use super::*;
+    use crate::db::{Config, Database};
+
+    /// Conversations of account 1, numbered from 1, active at these times.
+    async fn database(active_at: &[i64]) -> Database {
+        let config = Config {
+            url: "sqlite::memory:".to_owned(),
+            max_connections: 1,
+            connect_timeout: Duration::from_secs(5),
+        };
+        let db = Database::open(&config).await.unwrap();
+        db.migrate().await.unwrap();
+        for (number, at) in (1..).zip(active_at) {
+            let sql = format!(
+                "INSERT INTO conversations (account_id, id, uuid, inbox_id, contact_id, contact_inbox_id, status, additional_attributes, \
+                 custom_attributes, last_activity_at, unread_count, message_count, created_at, updated_at, version) \
+                 VALUES (1, {number}, x'00', 1, 1, 1, 0, '{{}}', '{{}}', {at}, 0, 0, {at}, {at}, 0)"
+            );
+            db.write().execute_unprepared(&sql).await.unwrap();
+        }
+        db
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+        // The index knows the hour alone: pages must neither skip nor repeat at its edges.
+        #[test]
+        fn pages_by_last_activity_go_on_where_they_ended(
+            times in prop::collection::vec((0..4_i64, -2..3_i64), 1..14), size in 1..5_u64, descending in any::<bool>(),
+        ) {
+            let hour = 3_600_000_000_i64;
+            let times: Vec<i64> = times.into_iter().map(|(hours, micros)| (hours + 100) * hour + micros).collect();
+            let mut wanted: Vec<(i64, i64)> = times.iter().copied().zip(1..).collect();
+            wanted.sort_unstable();
+            if descending {
+                wanted.reverse();
+            }
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let found = runtime.block_on(async {
+                let db = database(&times).await;
+                let sort = ConversationOrder::LastActivityAt.sort(descending);
+                let (mut found, mut after) = (Vec::new(), None);
+                loop {
+                    let page = PageRequest { size, after, skip: 0 };
+                    let page = page::ids(db.read(), conversation::Entity::find(), conversation::Column::Id, &sort, &page).await.unwrap();
+                    found.extend(page.items);
+                    after = page.next;
+                    if after.is_none() {
+                        return found;
+                    }
+                }
+            });
+            prop_assert_eq!(found, wanted.into_iter().map(|(_, id)| id).collect::<Vec<_>>());
+        }
     }
 }

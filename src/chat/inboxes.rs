@@ -262,6 +262,7 @@ impl Chat {
         let by = Func::lower(Expr::col((inbox::Entity, inbox::Column::Name))).into();
         let sort = Sort {
             by: Some(by),
+            coarse: None,
             text: true,
             nullable: false,
             descending: false,

@@ -51,6 +51,7 @@ async fn agent(db: &impl ConnectionTrait, account: AccountId, user: UserId) -> R
 fn by_name() -> Sort {
     Sort {
         by: Some(Func::lower(Expr::col((user::Entity, user::Column::Name))).into()),
+        coarse: None,
         text: true,
         nullable: false,
         descending: false,

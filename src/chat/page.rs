@@ -52,6 +52,8 @@ pub struct Page<T> {
 pub struct Sort {
     /// The value; none: the id alone.
     pub by: Option<SimpleExpr>,
+    /// A coarser value in the same order, if that is what the index holds.
+    pub coarse: Option<Coarse>,
     /// Whether it is a text.
     pub text: bool,
     /// Whether it may be missing.
@@ -60,11 +62,21 @@ pub struct Sort {
     pub descending: bool,
 }
 
+/// A value that sorts as another one does, only less finely.
+#[derive(Clone, Debug)]
+pub struct Coarse {
+    /// The value, in the row.
+    pub by: SimpleExpr,
+    /// How much of the finer one makes one of it.
+    pub divisor: i64,
+}
+
 impl Sort {
     /// By id.
     pub fn by_id(descending: bool) -> Self {
         Self {
             by: None,
+            coarse: None,
             text: false,
             nullable: false,
             descending,
@@ -93,6 +105,19 @@ impl Sort {
             .add(Condition::all().add(by.clone().eq(value)).add(next_id))
             .add_option(self.nullable.then(|| by.clone().is_null()))
     }
+
+    /// The same, as the index knows it: everything after a key, and a little more.
+    fn about_after(&self, key: &Key) -> Option<SimpleExpr> {
+        let (coarse, SortValue::Int(value)) = (self.coarse.as_ref()?, &key.value) else {
+            return None;
+        };
+        let bound = Expr::value(value / coarse.divisor);
+        Some(if self.descending {
+            coarse.by.clone().lte(bound)
+        } else {
+            coarse.by.clone().gte(bound)
+        })
+    }
 }
 
 /// The ids of a page of a query, with one more row looked at to know whether there are more.
@@ -109,6 +134,9 @@ pub async fn ids<E: EntityTrait>(
     let id_of: SimpleExpr = id.into_expr();
     let order = if sort.descending { Order::Desc } else { Order::Asc };
     let mut query = query.select_only().expr_as(id_of.clone(), "id");
+    if let Some(coarse) = &sort.coarse {
+        query = query.order_by(coarse.by.clone(), order.clone());
+    }
     if let Some(by) = &sort.by {
         query = query.expr_as(by.clone(), "sort_value");
         query = if sort.nullable {
@@ -120,6 +148,9 @@ pub async fn ids<E: EntityTrait>(
     query = query.order_by(id_of.clone(), order);
     if let Some(key) = &page.after {
         query = query.filter(sort.after(&id_of, key));
+        if let Some(bound) = sort.about_after(key) {
+            query = query.filter(bound);
+        }
     }
     let query = query.offset(page.skip).limit(page.size + 1);
     let mut keys = read(db, query, sort).await?;

@@ -10,6 +10,7 @@ mod m20261123_000002_inboxes;
 mod m20261123_000003_contacts;
 mod m20261123_000004_conversations;
 mod m20261123_000005_log;
+mod m20261123_000006_activity_hour;
 
 /// Runs the migrations in this order.
 #[derive(Debug)]
@@ -24,6 +25,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000003_contacts::Migration),
             Box::new(m20261123_000004_conversations::Migration),
             Box::new(m20261123_000005_log::Migration),
+            Box::new(m20261123_000006_activity_hour::Migration),
         ]
     }
 }
