@@ -263,6 +263,7 @@ mod tests {
         let config = Config {
             url: "sqlite::memory:".to_owned(),
             max_connections: 1,
+            alone: 0,
             connect_timeout: Duration::from_secs(5),
         };
         let db = Database::open(&config).await.unwrap();

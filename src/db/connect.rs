@@ -3,10 +3,11 @@
 use std::{str::FromStr as _, sync::Arc, time::Duration};
 
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode, Statement,
-    TransactionOptions, TransactionTrait,
+    ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, RuntimeErr, SqliteTransactionMode,
+    Statement, TransactionOptions, TransactionTrait,
 };
 use sea_orm_migration::MigratorTrait;
+use sqlx::ConnectOptions as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqliteSynchronous};
 
 use crate::db::migration::Migrator;
@@ -16,8 +17,10 @@ use crate::db::migration::Migrator;
 pub struct Config {
     /// `sqlite://file.db?mode=rwc` or `postgres://…`.
     pub url: String,
-    /// Connections that the pool may hold.
+    /// Connections that may be held open, pools and those of [`Database::connect_alone`] together.
     pub max_connections: u32,
+    /// How many will ask for a connection of their own.
+    pub alone: u32,
     /// How long to wait for a connection.
     pub connect_timeout: Duration,
 }
@@ -47,6 +50,7 @@ pub enum OpenError {
 pub struct Database {
     write: DatabaseConnection,
     read: DatabaseConnection,
+    connect_timeout: Duration,
     /// The lock beside a SQLite file: it goes with the handle, and the handle with the last clone of this.
     _lock: Option<Arc<std::fs::File>>,
 }
@@ -72,16 +76,22 @@ impl Database {
     /// Half of the connections write, half read. Those that write plan each statement once: planning the writer's one
     /// statement anew for each batch would cost more than running it, and PostgreSQL does so while batches are small.
     async fn open_postgres(config: &Config) -> Result<Self, OpenError> {
-        let writers = (config.max_connections / 2).max(2);
+        let pooled = config.max_connections.saturating_sub(config.alone);
+        let writers = (pooled / 2).max(2);
         let mut write = options(config, writers);
         write.map_sqlx_postgres_opts(|postgres| postgres.options([("plan_cache_mode", "force_generic_plan")]));
         let write = sea_orm::Database::connect(write).await.map_err(OpenError::Unreachable)?;
-        let mut read = options(config, config.max_connections.saturating_sub(writers).max(1));
+        let mut read = options(config, pooled.saturating_sub(writers).max(1));
         // After a restart of the database a reader should not be told so: idle connections are tried before they are used.
         // Writers are not: trying costs a round trip a batch, and who is told to try again has a request id for that.
         read.test_before_acquire(true);
         let read = sea_orm::Database::connect(read).await.map_err(OpenError::Unreachable)?;
-        Ok(Self { write, read, _lock: None })
+        Ok(Self {
+            write,
+            read,
+            connect_timeout: config.connect_timeout,
+            _lock: None,
+        })
     }
 
     /// One connection writes, others read beside it (WAL). An advisory lock on a file beside the database keeps other
@@ -104,7 +114,12 @@ impl Database {
                 .await
                 .map_err(OpenError::Unreachable)?
         };
-        Ok(Self { write, read, _lock: lock })
+        Ok(Self {
+            write,
+            read,
+            connect_timeout: config.connect_timeout,
+            _lock: lock,
+        })
     }
 
     /// Brings the tables up to this version, alone among all replicas.
@@ -156,6 +171,21 @@ impl Database {
     /// Connections for writing. On SQLite there is one.
     pub fn write(&self) -> &DatabaseConnection {
         &self.write
+    }
+
+    /// A connection of its own to PostgreSQL, beside the pools and with the options of those that write.
+    ///
+    /// # Errors
+    /// When the database cannot be reached in time; always, on SQLite.
+    pub async fn connect_alone(&self) -> Result<sqlx::PgConnection, DbErr> {
+        if self.backend() != DbBackend::Postgres {
+            return Err(DbErr::Conn(RuntimeErr::Internal("only PostgreSQL has such connections".to_owned())));
+        }
+        let options = self.write.get_postgres_connection_pool().connect_options();
+        let connected = tokio::time::timeout(self.connect_timeout, options.connect()).await;
+        connected
+            .unwrap_or(Err(sqlx::Error::PoolTimedOut))
+            .map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(error.into())))
     }
 
     /// Begins a transaction that writes. Whoever begins it commits it; dropped, it is rolled back.

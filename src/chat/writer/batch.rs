@@ -9,13 +9,11 @@ use super::{
     keys,
     lane::Lane,
     plan::{Plan, Scene, reply_id},
-    store,
 };
 use crate::{
     db::entity::{account_log, message},
     db::load,
     error::{Error, Result, Rule},
-    events::log,
     id::{AccountId, ConversationId, InboxId, MessageId},
     time::Micros,
 };
@@ -57,7 +55,7 @@ impl Lane {
     }
 
     #[cfg_attr(not(feature = "faults"), allow(clippy::unused_async))]
-    async fn plan(&self, scene: Scene, group: Vec<Messages>, later: &mut Vec<Messages>) -> (Plan, Counted) {
+    async fn plan(&mut self, scene: Scene, group: Vec<Messages>, later: &mut Vec<Messages>) -> (Plan, Counted) {
         #[cfg(feature = "faults")]
         let scene = self.without_lock(scene, &group).await;
         let (mut plan, counted) = Plan::make(&self.config, scene, group);
@@ -68,11 +66,11 @@ impl Lane {
     /// Takes seqs as a database sequence would: at once, and not with the commit. Many more than are needed, so that the
     /// holes of calls that fail show as well.
     #[cfg(feature = "faults")]
-    async fn without_lock(&self, mut scene: Scene, group: &[Messages]) -> Scene {
+    async fn without_lock(&mut self, mut scene: Scene, group: &[Messages]) -> Scene {
         if self.config.unlocked() {
             let count: usize = group.iter().map(|call| call.items.len()).sum::<usize>() * 4;
             let count = i64::try_from(count).unwrap_or(i64::MAX);
-            let counters = store::take_without_lock(&self.db, scene.counted.account.id, count).await;
+            let counters = self.store.take_without_lock(scene.counted.account.id, count).await;
             scene.counted.counters = counters.unwrap_or(scene.counted.counters);
         }
         scene
@@ -87,7 +85,7 @@ impl Lane {
         if full.is_empty() {
             return;
         }
-        let stored = store::on_condition(&self.db, full.iter().map(|(plan, _)| plan), self.config.unlocked()).await;
+        let stored = self.store.on_condition(full.iter().map(|(plan, _)| plan)).await;
         for (plan, counted) in full {
             let account = counted.account.id;
             match &stored {
@@ -138,37 +136,36 @@ impl Lane {
     ) -> Result<(), (Vec<Messages>, Error)> {
         let known_head = self.cache.account(account).map(|counted| counted.counters.head_seq);
         self.cache.forget(account);
-        let opened = async {
-            let txn = self.db.begin().await?;
-            let counters = log::lock(&txn, account).await?;
+        let counters = match self.store.lock(account).await {
+            Ok(counters) => counters,
+            Err(error) => return Err((group, error)),
+        };
+        // Who holds the lock may read beside it: nobody else writes to the account meanwhile.
+        let db = self.db.write();
+        let looked = async {
             let counted = Counted {
-                account: load::account(&txn, account).await?,
+                account: load::account(db, account).await?,
                 contended: known_head != Some(counters.head_seq),
                 counters,
             };
-            let scene = look(&txn, counted, &group, HashMap::new()).await?;
-            Ok::<_, Error>((txn, scene))
+            look(db, counted, &group, HashMap::new()).await
         };
-        let (txn, scene) = match opened.await {
-            Ok(opened) => opened,
-            Err(error) => return Err((group, error)),
+        let scene = match looked.await {
+            Ok(scene) => scene,
+            Err(error) => {
+                self.store.release().await;
+                return Err((group, error));
+            }
         };
         let (mut plan, counted) = Plan::make(&self.config, scene, group);
         later.append(&mut plan.later);
-        let stored = async {
-            if !plan.is_empty() {
-                store::in_transaction(&txn, &plan).await?;
-            }
-            txn.commit().await?;
-            Ok::<_, Error>(())
-        };
-        match stored.await {
-            Ok(()) => {
-                self.settle(plan, counted);
-                Ok(())
-            }
-            Err(error) => Err((calls(plan), error)),
+        if plan.is_empty() {
+            self.store.release().await;
+        } else if let Err(error) = self.store.commit(&plan).await {
+            return Err((calls(plan), error));
         }
+        self.settle(plan, counted);
+        Ok(())
     }
 
     /// What is stored is kept at hand, told to the hub, and answered.

@@ -2,7 +2,7 @@
 
 use tokio::sync::mpsc;
 
-use super::{Config, Job, Messages, cache::Cache};
+use super::{Config, Job, Messages, cache::Cache, store::Store};
 use crate::{db::Database, events::Events};
 
 /// A lane and what it keeps at hand.
@@ -11,13 +11,21 @@ pub struct Lane {
     pub(super) db: Database,
     pub(super) events: Events,
     pub(super) cache: Cache,
+    pub(super) store: Store,
 }
 
 impl Lane {
     /// A lane that shares the cache's room with its sisters.
     pub fn new(config: Config, db: Database, events: Events, lanes: usize) -> Self {
         let cache = Cache::new(config.cached_conversations / lanes.max(1));
-        Self { config, db, events, cache }
+        let store = Store::new(db.clone(), config.unlocked());
+        Self {
+            config,
+            db,
+            events,
+            cache,
+            store,
+        }
     }
 
     /// Works until the last writer is gone and the queue is empty.
@@ -42,6 +50,7 @@ impl Lane {
             }
             self.messages(batch.calls).await;
         }
+        self.store.close().await;
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
         rules::{self, NewMessage},
     },
     db::{
-        entity::{account_log, idempotency_key, message},
+        entity::{account_log, contact, idempotency_key, message},
         joined::{Contact, Message},
     },
     error::{Error, Result, Rule, Violation},
@@ -159,6 +159,13 @@ impl Plan {
         self.conversations.extend(touched);
         self.contacts.extend(contacts);
         Ok(Answer::Fresh(messages, Some(cursor)))
+    }
+
+    /// The contacts that changed: most outgoing messages leave theirs alone.
+    pub fn changed_contacts(&self) -> impl Iterator<Item = &contact::Model> {
+        let head = self.expected.as_ref().map(|counters| counters.head_seq).unwrap_or_default();
+        let rows = self.contacts.values().map(|contact| &contact.row);
+        rows.filter(move |row| row.version > head)
     }
 
     /// Whether there is anything to store.
