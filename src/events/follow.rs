@@ -1,6 +1,6 @@
 //! Learning of other replicas' commits, and telling them of ours: hints by LISTEN/NOTIFY, the truth by a slow poll.
 
-use std::{collections::HashMap, fmt::Write as _, sync::Arc};
+use std::{collections::HashMap, fmt::Write as _, sync::Arc, time::Duration};
 
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use sqlx::postgres::PgListener;
@@ -18,6 +18,10 @@ const CHANNEL: &str = "parley_log";
 
 /// Pairs in one hint: PostgreSQL takes 8,000 bytes, a pair has at most 40.
 const PAIRS: usize = 150;
+
+/// From one round of hints to the next. A hint that follows a quiet moment goes at once; under load each carries what came
+/// meanwhile, because every hint costs a transaction.
+const PACE: Duration = Duration::from_millis(5);
 
 /// Keeps the tails of followed accounts up with the log until `stop`.
 pub async fn run(hub: Arc<Hub>, db: Database, stop: CancellationToken) {
@@ -59,6 +63,7 @@ async fn tell(hub: &Hub, db: &Database) {
                 tracing::debug!(%error, "a hint was not sent; the other replicas will poll");
             }
         }
+        sleep(PACE).await;
     }
 }
 
