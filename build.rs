@@ -3,6 +3,9 @@ use std::{error::Error, path::PathBuf};
 
 use prost::Message as _;
 
+/// What encodes and decodes messages, on both ends.
+const CODEC: &str = "crate::pb::codec::SmallCodec";
+
 fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     let mut compiler = protox::Compiler::new(["proto"])?;
@@ -24,6 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         // Cursors and the like are slices of the frame they came in, not copies.
         .bytes(".parley.v1")
         .extern_path(".google.rpc.Status", "::tonic_types::Status")
+        .codec_path(CODEC)
         .compile_fds(set)?;
     subscribe_by_frames();
     // `compile_fds` prints nothing of the kind.
@@ -43,7 +47,6 @@ fn subscribe_by_frames() {
             .output_type(output)
             .codec_path(codec)
     };
-    let prost = "tonic_prost::ProstCodec";
     let service = Service::builder()
         .name("EventsService")
         .package("parley.v1")
@@ -59,7 +62,7 @@ fn subscribe_by_frames() {
             .build(),
         )
         .method(
-            method("consume", "Consume", "ConsumeRequest", "crate::pb::ConsumeResponse", prost)
+            method("consume", "Consume", "ConsumeRequest", "crate::pb::ConsumeResponse", CODEC)
                 .client_streaming()
                 .server_streaming()
                 .build(),
@@ -70,7 +73,7 @@ fn subscribe_by_frames() {
                 "GetLogInfo",
                 "GetLogInfoRequest",
                 "crate::pb::GetLogInfoResponse",
-                prost,
+                CODEC,
             )
             .build(),
         )

@@ -3,8 +3,10 @@
 use bytes::{Buf, BufMut, Bytes};
 use tonic::{
     Status,
-    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+    codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
 };
+
+use super::codec::YIELD;
 
 /// An encoded `SubscribeResponse`, in pieces. Protobuf joins fields by concatenation, so pieces that are whole
 /// fields may be put one after another. Never empty: h2 closes a connection after a hundred empty frames.
@@ -69,6 +71,11 @@ pub struct FrameEncoder;
 impl Encoder for FrameEncoder {
     type Item = Frame;
     type Error = Status;
+
+    /// Nothing in advance: a frame says how much it needs, and a stream that waits should hold no buffer.
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::new(0, YIELD)
+    }
 
     fn encode(&mut self, frame: Frame, dst: &mut EncodeBuf<'_>) -> Result<(), Status> {
         dst.reserve(frame.len());

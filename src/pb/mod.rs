@@ -15,6 +15,7 @@ pub mod frames {
     include!(concat!(env!("OUT_DIR"), "/parley.v1.EventsService.rs"));
 }
 
+pub mod codec;
 pub mod delivery;
 pub mod frame;
 pub mod kind;
