@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
+use tokio_stream::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 use tonic::{
     service::Routes,
     transport::{Server, server::TcpIncoming},
 };
 
+use super::coalesce::Coalesced;
 use crate::{config, pb};
 
 /// Binds a door.
@@ -44,6 +46,9 @@ pub async fn grpc(listener: TcpListener, routes: Routes, config: config::Grpc, s
         .into_axum_router()
         .reset_fallback();
     let all = routes.into_axum_router().merge(tokenless);
+    let incoming = TcpIncoming::from(listener)
+        .with_nodelay(Some(true))
+        .map(|accepted| accepted.map(Coalesced::new));
     Server::builder()
         // gRPC-Web comes over HTTP/1.1 too.
         .accept_http1(true)
@@ -51,7 +56,7 @@ pub async fn grpc(listener: TcpListener, routes: Routes, config: config::Grpc, s
         .http2_keepalive_interval(Some(Duration::from_secs(config.keepalive_interval_seconds)))
         .http2_keepalive_timeout(Some(Duration::from_secs(config.keepalive_timeout_seconds)))
         .add_routes(Routes::from(all).prepare())
-        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), stop.cancelled_owned())
+        .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
         .await
         .context("the gRPC listener")
 }

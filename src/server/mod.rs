@@ -22,6 +22,7 @@ use crate::{
     gateway,
 };
 
+mod coalesce;
 mod listeners;
 mod rooms;
 mod upkeep;
