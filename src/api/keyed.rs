@@ -7,6 +7,9 @@ use crate::pb;
 
 /// A request with a `request_id`.
 pub trait Keyed: Message + Clone {
+    /// The request's name in the contract: kept answers outlive a version of the program.
+    const NAME: &'static str;
+
     /// The request's own id, as it was sent.
     fn request_id(&self) -> &str;
 
@@ -17,7 +20,7 @@ pub trait Keyed: Message + Clone {
     fn fingerprint(&self) -> [u8; 32] {
         let rest = self.clone().without_id();
         Sha256::new()
-            .chain_update(std::any::type_name::<Self>())
+            .chain_update(Self::NAME)
             .chain_update(rest.encode_to_vec())
             .finalize()
             .into()
@@ -27,6 +30,8 @@ pub trait Keyed: Message + Clone {
 macro_rules! keyed {
     ($($request:ident),+ $(,)?) => {$(
         impl Keyed for pb::$request {
+            const NAME: &'static str = stringify!($request);
+
             fn request_id(&self) -> &str {
                 &self.request_id
             }
