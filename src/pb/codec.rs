@@ -1,6 +1,10 @@
 //! The codec of every method but `Subscribe`: prost, with small buffers.
 
-use tonic::codec::{BufferSettings, Codec};
+use bytes::Buf as _;
+use tonic::{
+    Status,
+    codec::{BufferSettings, Codec, DecodeBuf, Decoder},
+};
 use tonic_prost::ProstCodec;
 
 /// What a call's buffers hold before they grow. Most messages are smaller; tonic's own 8 KiB, twice a call, cost more to
@@ -28,13 +32,31 @@ where
     type Encode = T;
     type Decode = U;
     type Encoder = <ProstCodec<T, U> as Codec>::Encoder;
-    type Decoder = <ProstCodec<T, U> as Codec>::Decoder;
+    type Decoder = WholeDecoder<U>;
 
     fn encoder(&mut self) -> Self::Encoder {
         ProstCodec::<T, U>::raw_encoder(BufferSettings::new(BUFFER, YIELD))
     }
 
     fn decoder(&mut self) -> Self::Decoder {
-        ProstCodec::<T, U>::raw_decoder(BufferSettings::new(BUFFER, YIELD))
+        WholeDecoder(std::marker::PhantomData)
+    }
+}
+
+/// Decodes with prost, from the message as one piece: prost asks its buffer for every field, and a slice answers quickest.
+#[derive(Debug)]
+pub struct WholeDecoder<U>(pub(super) std::marker::PhantomData<U>);
+
+impl<U: prost::Message + Default> Decoder for WholeDecoder<U> {
+    type Item = U;
+    type Error = Status;
+
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::new(BUFFER, YIELD)
+    }
+
+    fn decode(&mut self, source: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
+        let message = source.copy_to_bytes(source.remaining());
+        U::decode(message).map(Some).map_err(|error| Status::internal(error.to_string()))
     }
 }

@@ -1,12 +1,12 @@
 //! Response messages of `Subscribe` that are put together from bytes encoded before.
 
-use bytes::{Buf, BufMut, Bytes};
+use bytes::{BufMut, Bytes};
 use tonic::{
     Status,
-    codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+    codec::{BufferSettings, Codec, EncodeBuf, Encoder},
 };
 
-use super::codec::YIELD;
+use super::codec::{WholeDecoder, YIELD};
 
 /// An encoded `SubscribeResponse`, in pieces. Protobuf joins fields by concatenation, so pieces that are whole
 /// fields may be put one after another. Never empty: h2 closes a connection after a hundred empty frames.
@@ -53,14 +53,14 @@ impl<U: prost::Message + Default + Send + 'static> Codec for FrameCodec<Frame, U
     type Encode = Frame;
     type Decode = U;
     type Encoder = FrameEncoder;
-    type Decoder = RequestDecoder<U>;
+    type Decoder = WholeDecoder<U>;
 
     fn encoder(&mut self) -> Self::Encoder {
         FrameEncoder
     }
 
     fn decoder(&mut self) -> Self::Decoder {
-        RequestDecoder(std::marker::PhantomData)
+        WholeDecoder(std::marker::PhantomData)
     }
 }
 
@@ -83,19 +83,5 @@ impl Encoder for FrameEncoder {
             dst.put_slice(&piece);
         }
         Ok(())
-    }
-}
-
-/// Decodes requests as the prost codec does.
-#[derive(Debug)]
-pub struct RequestDecoder<U>(std::marker::PhantomData<U>);
-
-impl<U: prost::Message + Default> Decoder for RequestDecoder<U> {
-    type Item = U;
-    type Error = Status;
-
-    fn decode(&mut self, src: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
-        let bytes = src.copy_to_bytes(src.remaining());
-        U::decode(bytes).map(Some).map_err(|error| Status::internal(error.to_string()))
     }
 }
