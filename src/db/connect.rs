@@ -55,6 +55,10 @@ pub struct Database {
     _lock: Option<Arc<std::fs::File>>,
 }
 
+/// A connection that was not used for so long is tried before it is: a proxy or a restart may have ended it, and whoever writes
+/// after a quiet night should not be told to try again.
+pub const IDLE: Duration = Duration::from_secs(1);
+
 /// The number that replicas lock in PostgreSQL while they migrate; any constant that nothing else uses.
 const MIGRATION_LOCK: i64 = 0x7061_726c_6579;
 
@@ -80,10 +84,12 @@ impl Database {
         let writers = (pooled / 2).max(2);
         let mut write = options(config, writers);
         write.map_sqlx_postgres_opts(|postgres| postgres.options([("plan_cache_mode", "force_generic_plan")]));
+        write.test_before_acquire_if_idle_for(IDLE);
         let write = sea_orm::Database::connect(write).await.map_err(OpenError::Unreachable)?;
         let mut read = options(config, pooled.saturating_sub(writers).max(1));
-        // After a restart of the database a reader should not be told so: idle connections are tried before they are used.
-        // Writers are not: trying costs a round trip a batch, and who is told to try again has a request id for that.
+        // After a restart of the database a reader should not be told so: connections are tried before they are used. Trying
+        // each would cost a writer a round trip a batch, so those are tried after a pause; a writer who is told to try again has
+        // a request id for that.
         read.test_before_acquire(true);
         let read = sea_orm::Database::connect(read).await.map_err(OpenError::Unreachable)?;
         Ok(Self {

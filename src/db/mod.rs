@@ -6,4 +6,4 @@ pub mod joined;
 pub mod load;
 pub mod migration;
 
-pub use connect::{Config, Database, OpenError};
+pub use connect::{Config, Database, IDLE, OpenError};

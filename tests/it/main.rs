@@ -7,6 +7,7 @@ mod support;
 
 mod arrows;
 mod article;
+mod connections;
 mod contact_changes;
 mod contacts;
 mod conversation_changes;

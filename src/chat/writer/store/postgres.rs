@@ -1,6 +1,6 @@
 //! Plans on PostgreSQL: each column of a batch is bound as one array.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use sea_orm::{DbErr, RuntimeErr};
 use sqlx::{
@@ -9,6 +9,7 @@ use sqlx::{
     query::Query,
     types::Json,
 };
+use tokio::time::Instant;
 
 use super::{
     super::plan::Plan,
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::{
     db::{
-        Database,
+        Database, IDLE,
         entity::{account_log, contact, conversation, idempotency_key, message},
     },
     error::{Error, Result},
@@ -31,6 +32,7 @@ use crate::{
 pub struct Connection {
     db: Database,
     open: Option<PgConnection>,
+    used_at: Instant,
 }
 
 /// A statement with what is bound to it.
@@ -39,11 +41,23 @@ type Bound<'q> = Query<'q, Postgres, PgArguments>;
 impl Connection {
     /// Connects when it is first needed, and again after a connection broke.
     pub fn new(db: Database) -> Self {
-        Self { db, open: None }
+        Self {
+            db,
+            open: None,
+            used_at: Instant::now(),
+        }
     }
 
     async fn get(&mut self) -> Result<&mut PgConnection> {
-        let open = match self.open.take() {
+        let idle = std::mem::replace(&mut self.used_at, Instant::now()).elapsed() > IDLE;
+        let mut kept = self.open.take();
+        if let Some(open) = &mut kept
+            && idle
+            && !answers(open).await
+        {
+            kept = None;
+        }
+        let open = match kept {
             Some(open) => open,
             None => self.db.connect_alone().await?,
         };
@@ -120,6 +134,11 @@ impl Connection {
             tracing::debug!(%error, "a connection could not be closed");
         }
     }
+}
+
+/// Whether the other end is still there. One that is silent for a second is given up.
+async fn answers(open: &mut PgConnection) -> bool {
+    matches!(tokio::time::timeout(Duration::from_secs(1), open.ping()).await, Ok(Ok(())))
 }
 
 fn broken(error: sqlx::Error) -> Error {

@@ -1,0 +1,29 @@
+//! What callers notice when connections to PostgreSQL end under the server.
+
+use std::time::Duration;
+
+use crate::support::{
+    app::TestApp,
+    database::{Backend, execute},
+    scene::outgoing,
+};
+
+/// A proxy that forgets idle connections, a database that was restarted at night: the first writes after it are taken.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_after_a_pause_do_not_meet_connections_that_ended() {
+    let app = TestApp::start(Backend::Postgres).await;
+    let scene = app.scene();
+    let conversation = scene.talk().await;
+    for text in ["the lane has a connection", "the lane has the rows at hand"] {
+        scene.say(conversation, text).await;
+    }
+    // Longer than the pause after which a connection is tried.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    execute(&app.database.url(), end).await;
+    // By the lane's own connection, with a look at kept answers by the pool; then by a transaction of the pool.
+    let taken = scene.send(conversation, outgoing("good morning")).await;
+    assert!(taken.is_ok(), "a message after the connections ended: {taken:?}");
+    let other = scene.talk().await;
+    assert_ne!(other, conversation, "a verb after the connections ended");
+}
