@@ -140,8 +140,9 @@ impl Lane {
             Ok(counters) => counters,
             Err(error) => return Err((group, error)),
         };
-        // Who holds the lock may read beside it: nobody else writes to the account meanwhile.
-        let db = self.db.write();
+        // Who holds the lock may read beside it: nobody else writes to the account meanwhile. By a connection that reads: those
+        // that write may all be waiting for this lock or another, and then none would come back.
+        let db = self.db.read();
         let looked = async {
             let counted = Counted {
                 account: load::account(db, account).await?,

@@ -18,7 +18,7 @@ use crate::{
     id::{AccountId, ContactId, ConversationId},
 };
 
-/// Accounts whose counters a lane keeps.
+/// Accounts whose counters a lane keeps. Checked when it is compiled.
 const ACCOUNTS: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 
 /// An account's counters.
