@@ -10,6 +10,7 @@ mod article;
 mod connections;
 mod contact_changes;
 mod contacts;
+mod contract;
 mod conversation_changes;
 mod conversations;
 mod idempotency;
