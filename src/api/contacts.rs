@@ -1,5 +1,7 @@
 //! `ContactsService`.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde_json::{Map, Value as Json};
 use tonic::{Request, Response, Status};
@@ -12,7 +14,7 @@ use super::{
     page, required,
 };
 use crate::{
-    chat::joined::{ContactSessions, Session},
+    chat::joined::{ContactSessions, Inbox, Session},
     chat::{
         attributes::AttributesPatch,
         contact_list::{ContactOrder, ContactQuery},
@@ -190,6 +192,74 @@ impl ContactsService for Api {
             contact_inboxes: found.items.iter().map(pb::ContactInbox::from).collect(),
             next_page_token: page::write(&same, found.next.as_ref()),
         }))
+    }
+
+    async fn list_contactable_inboxes(
+        &self,
+        request: Request<pb::ListContactableInboxesRequest>,
+    ) -> Result<Response<pb::ListContactableInboxesResponse>, Status> {
+        let asked = request.get_ref();
+        let account = AccountId(asked.account_id);
+        let caller = caller(&request)?;
+        caller.access(account)?;
+        let same = pb::ListContactableInboxesRequest {
+            page_size: 0,
+            page_token: String::new(),
+            ..asked.clone()
+        };
+        let mut fields = Fields::default();
+        let page = page::read(&mut fields, &same, (asked.page_size, 100), &asked.page_token, 0);
+        fields.done()?;
+        let found = self
+            .chat
+            .contactable_inboxes(&caller, account, ContactId(asked.contact_id), &page)
+            .await?;
+        let shown = |(inbox, source_id): (Arc<Inbox>, String)| pb::ContactableInbox {
+            inbox: Some(inbox.as_ref().into()),
+            source_id,
+        };
+        Ok(Response::new(pb::ListContactableInboxesResponse {
+            next_page_token: page::write(&same, found.next.as_ref()),
+            contactable_inboxes: found.items.into_iter().map(shown).collect(),
+        }))
+    }
+
+    async fn get_contact_by_session(
+        &self,
+        request: Request<pb::GetContactBySessionRequest>,
+    ) -> Result<Response<pb::GetContactBySessionResponse>, Status> {
+        let asked = request.get_ref();
+        let account = AccountId(asked.account_id);
+        let caller = caller(&request)?;
+        caller.access(account)?;
+        let mut fields = Fields::default();
+        fields.required("source_id", &asked.source_id, SHORT);
+        fields.done()?;
+        let contact = self
+            .chat
+            .contact_by_session(&caller, account, InboxId(asked.inbox_id), &asked.source_id)
+            .await?;
+        Ok(Response::new(pb::GetContactBySessionResponse {
+            contact: Some((&contact).into()),
+        }))
+    }
+
+    async fn merge_contacts(&self, request: Request<pb::MergeContactsRequest>) -> Result<Response<pb::MergeContactsResponse>, Status> {
+        let account = AccountId(request.get_ref().account_id);
+        caller(&request)?.write_access(account)?;
+        let mut fields = Fields::default();
+        let call = change(&mut fields, &request, account, merged)?;
+        let asked = request.into_inner();
+        fields.done()?;
+        let (base, mergee) = (ContactId(asked.base_contact_id), ContactId(asked.mergee_contact_id));
+        answered(self.chat.merge_contacts(call, base, mergee).await?, merged)
+    }
+}
+
+fn merged(contact: &ContactSessions, cursor: Bytes) -> pb::MergeContactsResponse {
+    pb::MergeContactsResponse {
+        contact: Some(contact.into()),
+        cursor,
     }
 }
 

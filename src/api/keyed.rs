@@ -58,6 +58,7 @@ keyed! {
     DeleteMembershipRequest,
     DeleteMessageRequest,
     MarkConversationSeenRequest,
+    MergeContactsRequest,
     SendMessagesRequest,
     SetInboxMembersRequest,
     UpdateAccountRequest,

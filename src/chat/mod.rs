@@ -18,6 +18,7 @@ pub mod bootstrap;
 pub mod call;
 pub mod caller;
 pub mod contact_list;
+pub mod contact_merge;
 pub mod contacts;
 pub mod conversation_changes;
 pub mod conversation_list;

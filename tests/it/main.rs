@@ -9,6 +9,7 @@ mod arrows;
 mod article;
 mod connections;
 mod contact_changes;
+mod contact_merge;
 mod contacts;
 mod contract;
 mod conversation_changes;
