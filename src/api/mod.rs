@@ -25,11 +25,13 @@ use fields::Fields;
 use keyed::Keyed;
 
 mod accounts;
+mod contact_lists;
 mod contacts;
 mod conversations;
 mod drafts;
 mod events;
 mod fields;
+mod filters;
 mod inboxes;
 mod keyed;
 mod layers;

@@ -30,11 +30,11 @@ on_both!(
     every_inbox_can_reach_a_contact
 );
 
-async fn merge(scene: &Scene, base: i64, mergee: i64) -> Result<MergeContactsResponse, Status> {
+async fn merge(scene: &Scene, base: i64, other: i64) -> Result<MergeContactsResponse, Status> {
     let request = MergeContactsRequest {
         account_id: 1,
         base_contact_id: base,
-        mergee_contact_id: mergee,
+        mergee_contact_id: other,
         ..MergeContactsRequest::default()
     };
     Ok(scene.clients.contacts.clone().merge_contacts(request).await?.into_inner())
@@ -43,22 +43,22 @@ async fn merge(scene: &Scene, base: i64, mergee: i64) -> Result<MergeContactsRes
 async fn what_hung_on_the_one_hangs_on_the_other(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
-    let (base, mergee) = (scene.person("Ana").await, scene.person("Maria").await);
+    let (base, other) = (scene.person("Ana").await, scene.person("Maria").await);
     let stays = scene.conversation(&base).await.id;
     let mut moved = Vec::new();
     for _ in 0..3 {
-        let id = scene.conversation(&mergee).await.id;
+        let id = scene.conversation(&other).await.id;
         scene.hear(id, "hello").await;
         moved.push(id);
     }
     let head = log_info(&scene.clients, 1).await.head_seq;
-    let merged = merge(&scene, base.contact, mergee.contact).await.expect("they are merged");
+    let merged = merge(&scene, base.contact, other.contact).await.expect("they are merged");
     let contact = merged.contact.expect("always set");
     assert_eq!(
         (contact.id, contact.name.as_str(), contact.contact_inboxes.len()),
         (base.contact, "Ana", 2)
     );
-    assert_refused(get(&scene, mergee.contact).await, Code::NotFound, "NOT_FOUND");
+    assert_refused(get(&scene, other.contact).await, Code::NotFound, "NOT_FOUND");
 
     let log = whole_log(&scene.clients, 1).await;
     assert_whole_writes(&log);
@@ -112,8 +112,8 @@ async fn what_hung_on_the_one_hangs_on_the_other(backend: Backend) {
         );
     }
     assert!(!moved.contains(&stays));
-    assert_eq!(told[4].contact_id(), Some(mergee.contact));
-    assert_refused(merge(&scene, base.contact, mergee.contact).await, Code::NotFound, "NOT_FOUND");
+    assert_eq!(told[4].contact_id(), Some(other.contact));
+    assert_refused(merge(&scene, base.contact, other.contact).await, Code::NotFound, "NOT_FOUND");
 }
 
 async fn what_the_base_lacks_it_gets(backend: Backend) {
@@ -128,7 +128,7 @@ async fn what_the_base_lacks_it_gets(backend: Backend) {
         ..CreateContactRequest::default()
     };
     let base = made(base).await.expect("made");
-    let mergee = CreateContactRequest {
+    let other = CreateContactRequest {
         account_id: 1,
         name: "Ana".to_owned(),
         email: Some("other@example.org".to_owned()),
@@ -137,8 +137,8 @@ async fn what_the_base_lacks_it_gets(backend: Backend) {
         custom_attributes: Some(attributes(&[("plan", text("basic")), ("city", text("Porto"))])),
         ..CreateContactRequest::default()
     };
-    let mergee = made(mergee).await.expect("made");
-    let merged = merge(&scene, base.id, mergee.id)
+    let other = made(other).await.expect("made");
+    let merged = merge(&scene, base.id, other.id)
         .await
         .expect("they are merged")
         .contact
@@ -172,10 +172,10 @@ async fn merging_with_itself_changes_nothing(backend: Backend) {
 async fn messages_after_a_merge_are_the_bases(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
-    let (base, mergee) = (scene.person("Ana").await, scene.person("Maria").await);
-    let id = scene.conversation(&mergee).await.id;
+    let (base, other) = (scene.person("Ana").await, scene.person("Maria").await);
+    let id = scene.conversation(&other).await.id;
     scene.hear(id, "hello").await;
-    merge(&scene, base.contact, mergee.contact).await.expect("they are merged");
+    merge(&scene, base.contact, other.contact).await.expect("they are merged");
     let answer = scene.send(id, incoming("still me")).await.expect("it is taken");
     let sender = answer.message.expect("always set").sender;
     assert_eq!(sender.map(|sender| sender.id), Some(base.contact));
