@@ -51,7 +51,7 @@ fn roll(what: i64, below: i64) -> String {
 impl Dialect {
     /// Statements that make what comes of the numbers `i` in the table `n`.
     fn statements(&self, inbox: i64, contacts: i64) -> Vec<String> {
-        let name = |at: &str| format!("substr('AnaBeaCarDavEvaFinGilHugIdaJoa', 1 + 3 * ({at}), 3)");
+        let name = |at: &str| format!("substr('AnaBeaCarDavEvaFinGilHugIdaJoa', CAST(1 + 3 * ({at}) AS integer), 3)");
         let surname = (self.hex)(&roll(2, 65_536));
         let attributes = (self.json)(&[
             ("city", format!("'City ' || ({})", roll(3, 200))),

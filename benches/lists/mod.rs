@@ -84,7 +84,6 @@ impl Place {
 /// Times everything at a tenth and at full size, on both databases, and prints tables in Markdown and the plans.
 pub async fn run() {
     let cluster = Cluster::start(Durability::None);
-    plans::load(&cluster);
     let files = tempfile::tempdir().expect("a temporary directory");
     let mut columns = Vec::new();
     let mut names = Vec::new();
@@ -98,7 +97,9 @@ pub async fn run() {
         columns.push(place.times().await);
         names = place.asks.iter().map(|ask| ask.name.clone()).collect();
         if contacts == CONTACTS {
-            plans::print(&cluster, &place.asks, &place.clients).await;
+            plans::log(&cluster, &database);
+            let server = Server::start(&url);
+            plans::print(&cluster, &place.asks, &Clients::over(server.connect().await)).await;
         }
     }
     for contacts in [CONTACTS / 10, CONTACTS] {

@@ -5,28 +5,15 @@ use std::{fs, time::Duration};
 use super::asks::{Ask, Clients};
 use crate::support::cluster::Cluster;
 
-/// Loads `auto_explain` into connections that open from now on; it stays silent.
-pub fn load(cluster: &Cluster) {
-    for setting in [
-        "session_preload_libraries = 'auto_explain'",
-        "auto_explain.log_min_duration = -1",
-        "auto_explain.log_nested_statements = on",
-    ] {
-        cluster.psql("postgres", &format!("ALTER SYSTEM SET {setting}"));
+/// Lets connections to a database that open from now on log their plans.
+pub fn log(cluster: &Cluster, database: &str) {
+    for setting in ["session_preload_libraries = 'auto_explain'", "auto_explain.log_min_duration = 0"] {
+        cluster.psql("postgres", &format!("ALTER DATABASE {database} SET {setting}"));
     }
-    reload(cluster);
 }
 
-fn reload(cluster: &Cluster) {
-    cluster.psql("postgres", "SELECT pg_reload_conf()");
-    // The processes read their settings when they next have something to do, a moment after the signal.
-    std::thread::sleep(Duration::from_millis(500));
-}
-
-/// Makes each call once and prints what it took.
+/// Makes each call once, of a service that opens its connections after `log`, and prints what it took.
 pub async fn print(cluster: &Cluster, asks: &[Ask], clients: &Clients) {
-    cluster.psql("postgres", "ALTER SYSTEM SET auto_explain.log_min_duration = 0");
-    reload(cluster);
     let log = cluster.directory().join("log");
     let read = || fs::read_to_string(&log).unwrap_or_default();
     for ask in asks {
@@ -43,8 +30,6 @@ pub async fn print(cluster: &Cluster, asks: &[Ask], clients: &Clients) {
             println!("    {scan}");
         }
     }
-    cluster.psql("postgres", "ALTER SYSTEM SET auto_explain.log_min_duration = -1");
-    reload(cluster);
 }
 
 /// `Index Scan using contacts_named on contacts`, without cost and indentation.

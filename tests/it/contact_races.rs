@@ -1,0 +1,111 @@
+//! Many callers make the same contact at once: one row, and every answer is right. On PostgreSQL half of them call another replica.
+
+use std::sync::Arc;
+
+use serde_json::{Value as Json, json};
+
+use crate::support::{
+    app::{ADMINISTRATOR, TestApp},
+    database::Backend,
+    http::client,
+    on_both,
+};
+
+on_both!(
+    an_address_is_taken_once,
+    an_identifier_is_taken_once,
+    a_phone_number_is_taken_once,
+    a_source_id_is_taken_once,
+    a_contact_is_taken_in_once
+);
+
+/// Callers at once.
+const CALLERS: usize = 64;
+
+async fn app(backend: Backend) -> TestApp {
+    // SQLite has one server.
+    let replicas = usize::from(backend == Backend::Postgres);
+    TestApp::builder(backend).replicas(replicas).start().await
+}
+
+/// Posts the same to a path of account 1 from all callers at once; the statuses and bodies.
+async fn at_once(app: &TestApp, path: &str, body: impl Fn(usize) -> Json) -> Vec<(u16, Json)> {
+    let mut doors = vec![app.server.doors.http.clone()];
+    doors.extend(app.replicas.iter().map(|replica| replica.doors.http.clone()));
+    let (client, start) = (client(), Arc::new(tokio::sync::Barrier::new(CALLERS)));
+    let mut callers = tokio::task::JoinSet::new();
+    for nth in 0..CALLERS {
+        let url = format!("http://{}/api/v1/accounts/1{path}", doors[nth % doors.len()]);
+        let request = client.post(url).header("api_access_token", ADMINISTRATOR).json(&body(nth));
+        let start = Arc::clone(&start);
+        callers.spawn(async move {
+            start.wait().await;
+            let response = request.send().await.expect("the door answers");
+            let status = response.status().as_u16();
+            (status, response.json().await.expect("JSON"))
+        });
+    }
+    callers.join_all().await
+}
+
+async fn contacts(app: &TestApp) -> Json {
+    let url = format!("http://{}/api/v1/accounts/1/contacts/filter", app.server.doors.http);
+    let request = client()
+        .post(url)
+        .header("api_access_token", ADMINISTRATOR)
+        .json(&json!({"payload": []}));
+    let response = request.send().await.expect("the door answers");
+    response.json().await.expect("JSON")
+}
+
+/// One made it; the others are told that it is taken, and by whom.
+async fn taken_once(backend: Backend, key: &str, value: &str, sentence: &str) {
+    let app = app(backend).await;
+    let answers = at_once(&app, "/contacts", |nth| json!({"name": format!("caller {nth}"), key: value})).await;
+    let made: Vec<_> = answers.iter().filter(|(status, _)| *status == 200).collect();
+    assert_eq!(made.len(), 1, "{answers:?}");
+    let id = &made[0].1["payload"]["contact"]["id"];
+    let refused = json!({"message": sentence, "attributes": [key], "existing_id": id});
+    for (status, answer) in answers.iter().filter(|(status, _)| *status != 200) {
+        assert_eq!((status, answer), (&422, &refused));
+    }
+    assert_eq!(contacts(&app).await["meta"]["count"], 1);
+}
+
+async fn an_address_is_taken_once(backend: Backend) {
+    taken_once(backend, "email", "ana@example.org", "Email has already been taken").await;
+}
+
+async fn an_identifier_is_taken_once(backend: Backend) {
+    taken_once(backend, "identifier", "crm-7", "Identifier has already been taken").await;
+}
+
+async fn a_phone_number_is_taken_once(backend: Backend) {
+    taken_once(backend, "phone_number", "+351912345678", "Phone number has already been taken").await;
+}
+
+async fn a_source_id_is_taken_once(backend: Backend) {
+    let app = app(backend).await;
+    let body = |nth: usize| json!({"name": "caller", "identifier": format!("caller-{nth}"), "inbox_id": 1, "source_id": "ana"});
+    let answers = at_once(&app, "/contacts", body).await;
+    let made: Vec<_> = answers.iter().filter(|(status, _)| *status == 200).collect();
+    assert_eq!(made.len(), 1, "{answers:?}");
+    assert_eq!(made[0].1["payload"]["contact_inbox"]["source_id"], "ana");
+    for (status, answer) in answers.iter().filter(|(status, _)| *status != 200) {
+        assert_eq!((status, &answer["error"]), (&422, &json!("source_id should be unique")));
+        assert!(answer["existing_id"].is_i64(), "{answer}");
+    }
+    assert_eq!(contacts(&app).await["meta"]["count"], 1, "a refused call leaves no contact behind");
+}
+
+async fn a_contact_is_taken_in_once(backend: Backend) {
+    let app = app(backend).await;
+    let scene = app.scene();
+    let (base, other) = (scene.person("Ana").await.contact, scene.person("Maria").await.contact);
+    let body = |_| json!({"base_contact_id": base, "mergee_contact_id": other});
+    let answers = at_once(&app, "/actions/contact_merge", body).await;
+    let (merged, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|(status, _)| *status == 200);
+    assert_eq!((merged.len(), refused.len()), (1, CALLERS - 1));
+    assert_eq!(merged[0].1["id"], base);
+    assert!(refused.iter().all(|(status, _)| *status == 404), "{refused:?}");
+}

@@ -1,0 +1,97 @@
+//! Lists take a fixed number of statements, however many rows they show. PostgreSQL counts the transactions of a session when it ends, and
+//! a statement that only reads is one.
+
+use parley::pb::{ListContactsRequest, ListConversationsRequest};
+use sqlx::{Connection as _, PgConnection};
+
+use crate::support::{app::TestApp, database::Backend, scene::Scene};
+
+/// Rows of a full page.
+const ROWS: i32 = 20;
+/// How often each list is asked for: what else happens meanwhile is little beside it.
+const TIMES: i64 = 100;
+
+async fn transactions(app: &TestApp) -> i64 {
+    let mut connection = PgConnection::connect(&app.database.url()).await.expect("the database is there");
+    sqlx::query_scalar("SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()")
+        .fetch_one(&mut connection)
+        .await
+        .expect("it is counted")
+}
+
+/// Transactions of a server that is asked for so many rows again and again, from its start to its end.
+async fn cost(app: &mut TestApp, rows: i32) -> i64 {
+    app.start_again().await;
+    let scene = app.scene();
+    for _ in 0..TIMES {
+        ask(&scene, rows).await;
+    }
+    app.server.terminate();
+    app.server.wait().await;
+    transactions(app).await
+}
+
+async fn ask(scene: &Scene, rows: i32) {
+    let request = ListConversationsRequest {
+        account_id: 1,
+        page_size: rows,
+        ..ListConversationsRequest::default()
+    };
+    let answer = scene
+        .clients
+        .conversations
+        .clone()
+        .list_conversations(request)
+        .await
+        .expect("listed");
+    assert_eq!(i32::try_from(answer.into_inner().conversations.len()), Ok(rows));
+    let request = ListContactsRequest {
+        account_id: 1,
+        page_size: rows,
+        ..ListContactsRequest::default()
+    };
+    let answer = scene.clients.contacts.clone().list_contacts(request).await.expect("listed");
+    assert_eq!(i32::try_from(answer.into_inner().contacts.len()), Ok(rows));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_list_asks_for_each_row() {
+    let mut app = TestApp::start(Backend::Postgres).await;
+    let scene = app.scene();
+    for nth in 0..ROWS {
+        let request = parley::pb::CreateContactRequest {
+            account_id: 1,
+            identifier: Some(format!("crm-{nth}")),
+            inbox_id: Some(1),
+            source_id: Some(format!("source-{nth}")),
+            ..Default::default()
+        };
+        let made = scene
+            .clients
+            .contacts
+            .clone()
+            .create_contact(request)
+            .await
+            .expect("made")
+            .into_inner();
+        let person = crate::support::scene::Person {
+            contact: made.contact.expect("always set").id,
+            source: format!("source-{nth}"),
+        };
+        let id = scene.conversation(&person).await.id;
+        scene.hear(id, "hello").await;
+        scene.say(id, "hello").await;
+    }
+    app.server.terminate();
+    app.server.wait().await;
+    let begun = transactions(&app).await;
+    let one = cost(&mut app, 1).await;
+    let many = cost(&mut app, ROWS).await;
+    let (one, many) = (one - begun, many - one);
+    assert!(
+        one > 5 * TIMES,
+        "{one} transactions for {TIMES} calls of each list: they are not counted"
+    );
+    // A statement a row would be 1,900 more for each list.
+    assert!(many < one + 2 * TIMES, "{one} transactions for one row, {many} for {ROWS}");
+}
