@@ -216,6 +216,12 @@ impl Chat {
         };
         let sort = query.order.sort(query.descending);
         let ids = page::ids(db, query.narrow(all), conversation::Column::Id, &sort, page).await?;
+        Ok((self.conversation_page(account, ids).await?, counts))
+    }
+
+    /// Conversations of a page of ids, in their order.
+    pub(super) async fn conversation_page(&self, account: AccountId, ids: Page<i64>) -> Result<Page<ConversationSummary>> {
+        let db = self.db.read();
         let rows = conversation::Entity::find()
             .filter(conversation::Column::AccountId.eq(account))
             .filter(conversation::Column::Id.is_in(ids.items.iter().copied()))
@@ -223,13 +229,10 @@ impl Chat {
             .await?;
         let rows = page::in_order(&ids.items, rows, |row| row.id.0);
         let row = load::account(db, account).await?;
-        Ok((
-            Page {
-                items: load::summaries(db, &row, rows).await?,
-                next: ids.next,
-            },
-            counts,
-        ))
+        Ok(Page {
+            items: load::summaries(db, &row, rows).await?,
+            next: ids.next,
+        })
     }
 
     pub(super) async fn counts(&self, query: &Select<conversation::Entity>, user: Option<UserId>) -> Result<Counts> {

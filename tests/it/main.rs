@@ -12,6 +12,7 @@ mod contact_changes;
 mod contact_json;
 mod contact_merge;
 mod contact_races;
+mod contact_search;
 mod contact_tenancy;
 mod contacts;
 mod contract;

@@ -1,0 +1,105 @@
+//! Searching contacts by a piece of what is known of them, whatever index answers it.
+
+use parley::pb::{Contact, CreateContactRequest, DeleteContactRequest, SearchContactsRequest};
+use prost_types::value::Kind;
+
+use crate::{
+    contacts::{attributes, create, update},
+    support::{app::TestApp, database::Backend, on_both, scene::Scene},
+};
+
+on_both!(a_piece_finds_whoever_holds_it, what_changes_is_found_anew);
+
+async fn person(scene: &Scene, name: &str, email: &str, identifier: &str, company: &str) -> Contact {
+    let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    let request = CreateContactRequest {
+        account_id: 1,
+        name: name.to_owned(),
+        email: given(email),
+        identifier: given(identifier),
+        additional_attributes: given(company).map(|company| attributes(&[("company_name", Kind::StringValue(company))])),
+        ..CreateContactRequest::default()
+    };
+    create(scene, request).await.expect("made")
+}
+
+/// The names of those that are found, in the order of their making.
+async fn found(scene: &Scene, query: &str) -> Vec<String> {
+    let request = SearchContactsRequest {
+        account_id: 1,
+        query: query.to_owned(),
+        with_total_size: true,
+        ..SearchContactsRequest::default()
+    };
+    let answer = scene
+        .clients
+        .contacts
+        .clone()
+        .search_contacts(request)
+        .await
+        .expect("a text")
+        .into_inner();
+    assert_eq!(answer.total_size, i64::try_from(answer.contacts.len()).ok(), "{query}");
+    answer.contacts.into_iter().map(|contact| contact.name).collect()
+}
+
+async fn a_piece_finds_whoever_holds_it(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let scene = app.scene();
+    person(&scene, "Ana Sousa", "ana@example.org", "", "").await;
+    person(&scene, "Éva Nagy", "", "Crm-7", "Acme \"Best\" Ltd").await;
+    person(&scene, "100% Pure\\Co", "pure@shop.example", "x*y?[z]", "").await;
+    person(&scene, "visitor ana", "", "", "").await;
+    let cases: [(&str, &[&str]); 20] = [
+        ("ana", &["Ana Sousa"]),
+        ("NA SOU", &["Ana Sousa"]),
+        (" example ", &["Ana Sousa", "100% Pure\\Co"]),
+        ("éva", &["Éva Nagy"]),
+        ("ÉVA", &["Éva Nagy"]),
+        ("Crm-", &["Éva Nagy"]),
+        ("crm-", &[]),
+        ("acme", &["Éva Nagy"]),
+        ("\"best\"", &["Éva Nagy"]),
+        ("a%so", &["Ana Sousa"]),
+        ("_na s", &["Ana Sousa"]),
+        ("A%t\" L", &["Éva Nagy"]),
+        ("C%7", &["Éva Nagy"]),
+        ("c%7", &[]),
+        ("pure\\co", &["100% Pure\\Co"]),
+        ("x*y?[z]", &["100% Pure\\Co"]),
+        ("x?y", &[]),
+        ("na", &["Ana Sousa", "Éva Nagy"]),
+        ("nobody", &[]),
+        ("' OR 1=1 --", &[]),
+    ];
+    for (query, names) in cases {
+        assert_eq!(found(&scene, query).await, names, "{query}");
+    }
+}
+
+async fn what_changes_is_found_anew(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let scene = app.scene();
+    let ana = person(&scene, "Ana Sousa", "ana@example.org", "", "Acme").await;
+    let renamed = Contact {
+        id: ana.id,
+        name: "Maria".to_owned(),
+        ..Contact::default()
+    };
+    update(&scene, renamed, &["name", "additional_attributes"]).await.expect("changed");
+    for (query, names) in [
+        ("sousa", vec![]),
+        ("acme", vec![]),
+        ("mari", vec!["Maria"]),
+        ("ana@", vec!["Maria"]),
+    ] {
+        assert_eq!(found(&scene, query).await, names, "{query}");
+    }
+    let request = DeleteContactRequest {
+        account_id: 1,
+        contact_id: ana.id,
+        ..DeleteContactRequest::default()
+    };
+    scene.clients.contacts.clone().delete_contact(request).await.expect("deleted");
+    assert!(found(&scene, "mari").await.is_empty());
+}
