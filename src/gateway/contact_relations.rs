@@ -1,29 +1,98 @@
 //! What hangs on a contact: its sessions, labels and conversations.
 
-use axum::{
-    Router,
-    routing::{get, post},
-};
 use serde_json::json;
-use tonic::service::Routes;
 
-use super::{Answer, Path as _, call::Call, contacts, error::Failure, json, params::Params};
+use super::{
+    Answer,
+    call::Call,
+    contacts,
+    door::Door,
+    error::Failure,
+    json,
+    openapi::{
+        about,
+        schema::{flag, id, list, text, within},
+    },
+    params::Params,
+};
 use crate::pb;
 
 /// How many conversations of a contact are shown.
 const CONVERSATIONS: i32 = 20;
 
 /// The routes of this file.
-pub fn routes() -> Router<Routes> {
+pub fn routes() -> Door {
     const ACCOUNT: &str = "/api/v1/accounts/{account_id}";
     const CONTACT: &str = "/api/v1/accounts/{account_id}/contacts/{contact_id}";
-    Router::new()
-        .path(&format!("{CONTACT}/contact_inboxes"), post(create_session))
-        .path(&format!("{CONTACT}/contactable_inboxes"), get(contactable_inboxes))
-        .path(&format!("{ACCOUNT}/contact_inboxes/filter"), post(find_by_session))
-        .path(&format!("{ACCOUNT}/actions/contact_merge"), post(merge))
-        .path(&format!("{CONTACT}/labels"), get(labels).post(set_labels))
-        .path(&format!("{CONTACT}/conversations"), get(conversations))
+    let names = || within("payload", list(text()));
+    Door::new("Contacts")
+        .post(
+            &format!("{CONTACT}/contact_inboxes"),
+            create_session,
+            about(
+                "createContactSession",
+                "Gives a contact a session in an inbox",
+                "ContactsService.CreateContactSession",
+            )
+            .needs("inbox_id", id())
+            .body("source_id", text())
+            .body("hmac_verified", flag())
+            .answers(json::contact::lone_session_schema()),
+        )
+        .get(
+            &format!("{CONTACT}/labels"),
+            labels,
+            about("listContactLabels", "Lists the labels of a contact", "ContactsService.GetContact").answers(names()),
+        )
+        .post(
+            &format!("{CONTACT}/labels"),
+            set_labels,
+            about("setContactLabels", "Sets the labels of a contact", "ContactsService.UpdateContact")
+                .body("labels", list(text()))
+                .answers(names()),
+        )
+        .get(
+            &format!("{CONTACT}/conversations"),
+            conversations,
+            about(
+                "listContactConversations",
+                "Lists the 20 newest conversations of a contact",
+                "ConversationsService.ListConversations",
+            )
+            .answers(within("payload", list(json::conversation::schema()))),
+        )
+        .get(
+            &format!("{CONTACT}/contactable_inboxes"),
+            contactable_inboxes,
+            about(
+                "listContactableInboxes",
+                "Lists the inboxes through which a contact can be reached",
+                "ContactsService.ListContactableInboxes",
+            )
+            .note("Without a session in an inbox, source_id is a fresh one that is stored nowhere.")
+            .answers(within("payload", list(json::contact::contactable_schema()))),
+        )
+        .post(
+            &format!("{ACCOUNT}/contact_inboxes/filter"),
+            find_by_session,
+            about(
+                "findContactBySession",
+                "Finds the contact of a session",
+                "ContactsService.GetContactBySession",
+            )
+            .needs("inbox_id", id())
+            .needs("source_id", text())
+            .reads()
+            .answers(json::contact::with_sessions_schema()),
+        )
+        .post(
+            &format!("{ACCOUNT}/actions/contact_merge"),
+            merge,
+            about("mergeContacts", "Lets one contact take in another", "ContactsService.MergeContacts")
+                .needs("base_contact_id", id())
+                .needs("mergee_contact_id", id())
+                .answers(json::contact::schema()),
+        )
 }
 
 async fn create_session(call: Call, params: Params) -> Answer {

@@ -1,11 +1,22 @@
 //! `contacts/filter` and `conversations/filter`: conditions in JSON as the filter of the contract.
 
-use axum::{Router, routing::post};
 use serde_json::{Value as Json, json};
-use tonic::service::Routes;
 
 use super::{
-    Answer, Path as _, attributes::to_value, call::Call, contacts, error::Failure, fields::Fields, json, paging::Window, params::Params,
+    Answer,
+    attributes::to_value,
+    call::Call,
+    contacts,
+    door::Door,
+    error::Failure,
+    fields::Fields,
+    json,
+    openapi::{
+        about,
+        schema::{Schema, anything, choice, list, names, object, text},
+    },
+    paging::{self, Window},
+    params::Params,
 };
 use crate::pb::{self, FilterJoiner, FilterOperator};
 
@@ -27,11 +38,46 @@ const OPERATORS: [(&str, FilterOperator); 10] = [
 const EXACT: u64 = 9_007_199_254_740_992;
 
 /// The routes of this file.
-pub fn routes() -> Router<Routes> {
+pub fn routes() -> Door {
     const ACCOUNT: &str = "/api/v1/accounts/{account_id}";
-    Router::new()
-        .path(&format!("{ACCOUNT}/contacts/filter"), post(filter_contacts))
-        .path(&format!("{ACCOUNT}/conversations/filter"), post(filter_conversations))
+    let page = object()
+        .key("meta", paging::told(json::conversation::counts_without_assigned_schema()))
+        .key("payload", list(json::conversation::schema()));
+    Door::new("Filters")
+        .post(
+            &format!("{ACCOUNT}/contacts/filter"),
+            filter_contacts,
+            contacts::paged(about(
+                "filterContacts",
+                "Lists contacts that conditions let through, 15 a page",
+                "ContactsService.FilterContacts",
+            ))
+            .needs("payload", list(condition()))
+            .reads(),
+        )
+        .post(
+            &format!("{ACCOUNT}/conversations/filter"),
+            filter_conversations,
+            paging::taken(about(
+                "filterConversations",
+                "Lists conversations that conditions let through, 25 a page",
+                "ConversationsService.FilterConversations",
+            ))
+            .needs("payload", list(condition()))
+            .reads()
+            .answers(page),
+        )
+}
+
+/// A condition, as it is sent.
+fn condition() -> Schema {
+    object()
+        .key("attribute_key", text())
+        .key("filter_operator", names(&OPERATORS))
+        .optional("values", list(anything()))
+        .optional("query_operator", choice(&["AND", "OR", "and", "or"]).or_null())
+        .open()
+        .named("FilterCondition")
 }
 
 async fn filter_contacts(call: Call, params: Params) -> Answer {
@@ -95,7 +141,7 @@ fn read(fields: &Fields<'_>) -> Result<pb::Filter, Failure> {
     let joiners = payload.iter().map(|condition| joiner(condition.get("query_operator")));
     let joiners = joiners.collect::<Option<Vec<_>>>().ok_or_else(Failure::bad_query_operator)?;
     let conditions = payload.iter().zip(joiners).map(|(condition, joiner)| pb::FilterCondition {
-        attribute_key: text(condition.get("attribute_key")),
+        attribute_key: spelled(condition.get("attribute_key")),
         operator: operator(condition.get("filter_operator")).into(),
         values: match condition.get("values") {
             None | Some(Json::Null) => Vec::new(),
@@ -124,7 +170,7 @@ fn operator(sent: Option<&Json>) -> FilterOperator {
     known.map_or(FilterOperator::Unspecified, |(_, operator)| *operator)
 }
 
-fn text(sent: Option<&Json>) -> String {
+fn spelled(sent: Option<&Json>) -> String {
     match sent {
         None | Some(Json::Null) => String::new(),
         Some(Json::String(text)) => text.clone(),

@@ -2,7 +2,14 @@
 
 use serde_json::{Value as Json, json};
 
-use super::{fields::Fields, sentence::Complaint};
+use super::{
+    fields::Fields,
+    openapi::{
+        About,
+        schema::{Schema, flag, integer, text},
+    },
+    sentence::Complaint,
+};
 
 /// The most that a page asked for by `per_page` may hold.
 const MOST: i64 = 100;
@@ -75,6 +82,22 @@ impl Window {
             meta["next_cursor"] = json!(next);
         }
     }
+}
+
+/// The parameters that [`Window::read`] reads.
+pub fn taken(about: About) -> About {
+    about
+        .query("page", integer().note("From 1."))
+        .query("per_page", integer().note("1 to 100. The answer then tells how to go on."))
+        .query(
+            "cursor",
+            text().note("next_cursor of the page before; empty for the first one. Costs the same on every page."),
+        )
+}
+
+/// What [`Window::tell`] adds.
+pub fn told(meta: Schema) -> Schema {
+    meta.optional("has_more", flag()).optional("next_cursor", text().or_null())
 }
 
 #[cfg(test)]
