@@ -13,6 +13,7 @@ mod contacts;
 mod contract;
 mod conversation_changes;
 mod conversations;
+mod golden;
 mod idempotency;
 mod idempotency_batches;
 mod inboxes;
