@@ -19,6 +19,7 @@ mod contract;
 mod conversation_changes;
 mod conversations;
 mod filters;
+mod golden;
 mod idempotency;
 mod idempotency_batches;
 mod inboxes;

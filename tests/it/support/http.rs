@@ -1,29 +1,102 @@
-//! The JSON API as any HTTP client sees it.
+//! The JSON API as any HTTP client sees it. Every answer is held against the server's own description.
 
+use std::sync::Arc;
+
+use reqwest::{Method, header::HeaderMap};
 use serde_json::Value;
+use tokio::sync::OnceCell;
+
+use super::description::Description;
 
 /// A client of the JSON door that shows one token.
 #[derive(Clone, Debug)]
 pub struct Http {
     client: reqwest::Client,
-    base: String,
+    root: String,
     token: String,
+    description: Arc<OnceCell<Description>>,
+}
+
+/// What a request was answered.
+#[derive(Clone, Debug)]
+pub struct HttpAnswer {
+    /// The status.
+    pub status: u16,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body: JSON as it is, another one as a text, none as null.
+    pub body: Value,
 }
 
 impl Http {
-    /// A client of the door at `address` (`host:port`).
+    /// A client of the door at `address` (`host:port`). Without a token if that is empty.
     pub fn new(address: &str, token: &str) -> Self {
         Self {
             client: client(),
-            base: format!("http://{address}/api/v1/accounts/1"),
+            root: format!("http://{address}"),
             token: token.to_owned(),
+            description: Arc::default(),
         }
+    }
+
+    /// The same door with another token.
+    pub fn with_token(&self, token: &str) -> Self {
+        Self {
+            token: token.to_owned(),
+            ..self.clone()
+        }
+    }
+
+    /// What the door says of itself.
+    pub async fn description(&self) -> &Description {
+        self.description.get_or_init(|| Description::read(&self.client, &self.root)).await
+    }
+
+    /// A request to a whole path such as `/api/v1/profile`, with the token; [`Self::answer`] sends it.
+    pub fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
+        let method = Method::from_bytes(method.as_bytes()).expect("a method");
+        let request = self.client.request(method, format!("{}{path}", self.root));
+        if self.token.is_empty() {
+            request
+        } else {
+            request.header("api_access_token", &self.token)
+        }
+    }
+
+    /// Sends a request, and holds the answer against the description.
+    pub async fn answer(&self, request: reqwest::RequestBuilder) -> HttpAnswer {
+        let request = request.build().expect("the request can be built");
+        let (method, url) = (request.method().clone(), request.url().clone());
+        let response = self.client.execute(request).await.expect("the door answers");
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let text = response.text().await.expect("the body arrives");
+        let kind = headers.get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let sent = (!text.is_empty()).then_some(text.as_str());
+        self.description().await.check(method.as_str(), url.path(), status, kind, sent);
+        let body = match sent {
+            None => Value::Null,
+            Some(text) if kind.starts_with("application/json") => serde_json::from_str(text).expect("the body is JSON"),
+            Some(text) => Value::from(text),
+        };
+        HttpAnswer { status, headers, body }
+    }
+
+    /// Sends JSON, or nothing, to a whole path.
+    pub async fn send(&self, method: &str, path: &str, body: Option<&Value>) -> HttpAnswer {
+        let request = self.request(method, path);
+        self.answer(match body {
+            Some(body) => request.json(body),
+            None => request,
+        })
+        .await
     }
 
     /// Posts JSON to a path of account 1, and fails unless it is answered with 200.
     pub async fn post(&self, path: &str, body: &Value) -> Value {
-        let request = self.client.post(format!("{}{path}", self.base)).json(body);
-        answer(request.header("api_access_token", &self.token)).await
+        let path = format!("/api/v1/accounts/1{path}");
+        let answer = self.send("POST", &path, Some(body)).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        answer.body
     }
 }
 
@@ -33,14 +106,7 @@ pub fn client() -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
         .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
         .build()
         .expect("a client without TLS roots is always made")
-}
-
-async fn answer(request: reqwest::RequestBuilder) -> Value {
-    let response = request.send().await.expect("the door answers");
-    let (status, url) = (response.status(), response.url().clone());
-    let body = response.text().await.expect("the body arrives");
-    assert_eq!(status, 200, "{url}: {body}");
-    serde_json::from_str(&body).unwrap_or_else(|error| panic!("{url}: {error} in {body}"))
 }

@@ -9,6 +9,7 @@ pub mod clients;
 #[allow(dead_code)] // the kill test crashes its cluster, the benchmarks run its programs
 pub mod cluster;
 pub mod database;
+pub mod description;
 pub mod fault;
 pub mod http;
 pub mod office;

@@ -1,0 +1,52 @@
+//! No route of the table is without a golden success and a golden refusal.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use serde_json::Value as Json;
+
+use crate::support::{app::TestApp, database::Backend, description::Description};
+
+#[tokio::test]
+async fn every_route_has_golden_exchanges() {
+    let app = TestApp::start(Backend::Sqlite).await;
+    let http = app.http();
+    let description = http.description().await;
+    let seen = recorded(description);
+    let mut lacking = Vec::new();
+    for (method, path) in description.operations() {
+        // PUT is PATCH, and what describes the API is refused to nobody.
+        if method == "PUT" || !path.contains("/api/v1/") {
+            continue;
+        }
+        for (succeeded, word) in [(true, "success"), (false, "refusal")] {
+            if !seen.contains(&(method.clone(), path.clone(), succeeded)) {
+                lacking.push(format!("{method} {path} has no golden {word}"));
+            }
+        }
+    }
+    assert!(lacking.is_empty(), "{}", lacking.join("\n"));
+}
+
+/// Method, template and whether it succeeded, of every exchange in a snapshot.
+fn recorded(description: &Description) -> BTreeSet<(String, String, bool)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/golden/snapshots");
+    let mut seen = BTreeSet::new();
+    for entry in fs::read_dir(folder).expect("there are snapshots") {
+        let path = entry.expect("the folder is readable").path();
+        if path.extension().is_none_or(|extension| extension != "snap") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).expect("a snapshot is readable");
+        let (_, body) = text[3..].split_once("---\n").expect("a snapshot has a head");
+        let exchanges: Vec<Json> = serde_json::from_str(body).expect("a snapshot is JSON");
+        for exchange in exchanges {
+            let request = exchange["request"].as_str().expect("a request is a text");
+            let (method, path) = request.split_once(' ').expect("a method and a path");
+            if let Some(template) = description.template(path) {
+                let succeeded = exchange["status"].as_u64().is_some_and(|status| status < 400);
+                seen.insert((method.to_owned(), template.to_owned(), succeeded));
+            }
+        }
+    }
+    seen
+}

@@ -1,0 +1,111 @@
+//! The routes of the contract against those that are served, and the table of the documents that tells it.
+
+use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
+
+use crate::support::{app::TestApp, database::Backend, description::Description};
+
+/// Section, method and path of every route of the contract, a line each; sections of its second document begin with `client`.
+const CONTRACT: &str = include_str!("contract.txt");
+
+/// Those that are not served yet: method and path, a line each. It may only grow shorter.
+const MISSING: &str = include_str!("missing.txt");
+
+const TABLE: &str = "docs/json-api.md";
+
+struct Promised {
+    section: &'static str,
+    method: &'static str,
+    path: &'static str,
+}
+
+fn promised() -> Vec<Promised> {
+    let lines = CONTRACT.lines().map(|line| {
+        let (section, call) = line.split_at(11);
+        let (method, path) = call.split_once(' ').expect("a method and a path");
+        Promised {
+            section: section.trim(),
+            method,
+            path: path.trim(),
+        }
+    });
+    lines.collect()
+}
+
+/// A path whatever its parameters are called.
+fn shape(path: &str) -> String {
+    let parts = path.split('/').map(|part| if part.starts_with('{') { "{}" } else { part });
+    parts.collect::<Vec<_>>().join("/")
+}
+
+#[tokio::test]
+async fn every_route_of_the_contract_is_served() {
+    let app = TestApp::start(Backend::Sqlite).await;
+    let http = app.http();
+    let description = http.description().await;
+    let served: BTreeSet<_> = description
+        .operations()
+        .into_iter()
+        .map(|(method, path)| (method, shape(&path)))
+        .collect();
+    let missing: BTreeSet<String> = promised()
+        .iter()
+        .filter(|route| !served.contains(&(route.method.to_owned(), shape(route.path))))
+        .map(|route| format!("{} {}", route.method, route.path))
+        .collect();
+    let known: BTreeSet<String> = MISSING.lines().map(str::to_owned).collect();
+    assert_eq!(missing, known, "left: not served; right: tests/it/golden/missing.txt");
+}
+
+#[tokio::test]
+async fn the_table_of_the_documents_is_that_of_the_door() {
+    let app = TestApp::start(Backend::Sqlite).await;
+    let http = app.http();
+    let table = table(http.description().await);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(TABLE);
+    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+        fs::write(&path, &table).expect("the documents can be written");
+    }
+    let written = fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(written, table, "{TABLE} is not what UPDATE_SNAPSHOTS=1 would write");
+}
+
+fn table(description: &Description) -> String {
+    let mut text = String::from(
+        "# The JSON API, route by route\n\n\
+         Every route of the documented JSON API, and the call of Parley's own contract behind it. `/openapi.json` describes each in\n\
+         full, `/docs` shows it; deliberate differences are listed in [json-api-differences.md](json-api-differences.md). This file is\n\
+         made from the routes themselves (`UPDATE_SNAPSHOTS=1 cargo test --test it golden::contract`).\n\n\
+         | section | route | call | served | tokens that may call it |\n| --- | --- | --- | --- | --- |\n",
+    );
+    let mut told = BTreeSet::new();
+    for Promised { section, method, path } in promised() {
+        let operation = operation(description, method, path);
+        told.insert((method.to_owned(), shape(path)));
+        let (call, served, caller) = match operation {
+            Some(operation) => (
+                operation["x-parley-rpc"].as_str().unwrap_or("none"),
+                "yes",
+                operation["x-parley-caller"].as_str().unwrap_or_default(),
+            ),
+            None => ("", "no", ""),
+        };
+        let _ = writeln!(text, "| {section} | `{method} {path}` | {call} | {served} | {caller} |");
+    }
+    text.push_str("\nBeyond the contract:\n\n| route | call | tokens that may call it |\n| --- | --- | --- |\n");
+    for (method, path) in description.operations() {
+        if method == "PUT" || told.contains(&(method.clone(), shape(&path))) {
+            continue;
+        }
+        let operation = &description.document()["paths"][&path][method.to_ascii_lowercase()];
+        let call = operation["x-parley-rpc"].as_str().unwrap_or("none");
+        let caller = operation["x-parley-caller"].as_str().unwrap_or_default();
+        let _ = writeln!(text, "| `{method} {path}` | {call} | {caller} |");
+    }
+    text
+}
+
+fn operation<'a>(description: &'a Description, method: &str, path: &str) -> Option<&'a serde_json::Value> {
+    let paths = description.document()["paths"].as_object()?;
+    let (_, methods) = paths.iter().find(|(served, _)| shape(served) == shape(path))?;
+    methods.get(method.to_ascii_lowercase())
+}

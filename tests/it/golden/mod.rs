@@ -1,0 +1,97 @@
+//! Golden exchanges: what was sent and what was answered, as snapshots that both databases share.
+//!
+//! What differs from run to run (times, random identifiers, tokens) is masked by rule. `INSTA_UPDATE=always` writes the snapshots anew.
+//! The exchanges themselves stand in a file per side; `complete` sees to it that no route is without, `contract` that none is missing.
+
+mod application;
+mod complete;
+mod contract;
+
+use serde_json::{Map, Value as Json, json};
+
+use crate::support::http::Http;
+
+/// Exchanges of one test, in their order.
+#[derive(Debug)]
+pub struct Exchanges {
+    http: Http,
+    exchanges: Vec<Json>,
+}
+
+impl Exchanges {
+    /// None so far.
+    pub fn new(http: Http) -> Self {
+        Self {
+            http,
+            exchanges: Vec::new(),
+        }
+    }
+
+    /// Sends `body` (null: none) to `path`, writes the exchange down, and gives the body of the answer.
+    pub async fn exchange(&mut self, method: &str, path: &str, body: Json) -> Json {
+        let http = self.http.clone();
+        self.exchange_by(&http, method, path, body).await
+    }
+
+    /// As [`Self::exchange`], in the name of another.
+    pub async fn exchange_by(&mut self, http: &Http, method: &str, path: &str, body: Json) -> Json {
+        let answer = http.send(method, path, Some(&body).filter(|body| !body.is_null())).await;
+        let mut written = json!({
+            "request": format!("{method} {}", masked_path(path)),
+            "status": answer.status,
+            "body": masked("", &answer.body),
+        });
+        if !body.is_null() {
+            written["sent"] = masked("", &body);
+        }
+        for name in ["content-type", "retry-after", "location"] {
+            if let Some(value) = answer.headers.get(name).and_then(|value| value.to_str().ok()) {
+                written[name] = json!(value);
+            }
+        }
+        self.exchanges.push(written);
+        answer.body
+    }
+
+    /// Holds all exchanges against the snapshot `name`.
+    pub fn end(self, name: &str) {
+        let mut settings = insta::Settings::clone_current();
+        settings.set_prepend_module_to_snapshot(false);
+        settings.set_snapshot_path("snapshots");
+        settings.set_omit_expression(true);
+        settings.bind(|| insta::assert_json_snapshot!(name, self.exchanges));
+    }
+}
+
+/// Keys whose values are random.
+const RANDOM: [&str; 5] = ["inbox_identifier", "hmac_token", "pubsub_token", "pubsub_tokens", "access_token"];
+
+/// The value without what differs from run to run.
+fn masked(key: &str, json: &Json) -> Json {
+    match json {
+        Json::Object(map) => Json::Object(
+            map.iter()
+                .map(|(key, value)| (key.clone(), masked(key, value)))
+                .collect::<Map<_, _>>(),
+        ),
+        Json::Array(items) => items.iter().map(|item| masked(key, item)).collect(),
+        Json::Number(number) if number.as_f64().is_some_and(|number| number > 1.6e9) => json!("[time]"),
+        Json::String(_) if RANDOM.contains(&key) => json!("[random]"),
+        Json::String(text) if is_uuid(text) => json!("[uuid]"),
+        Json::String(text) if is_time(text) => json!("[time]"),
+        other => other.clone(),
+    }
+}
+
+fn masked_path(path: &str) -> String {
+    let parts: Vec<&str> = path.split('/').map(|part| if is_uuid(part) { "[uuid]" } else { part }).collect();
+    parts.join("/")
+}
+
+fn is_uuid(text: &str) -> bool {
+    text.len() == 36 && uuid::Uuid::parse_str(text).is_ok()
+}
+
+fn is_time(text: &str) -> bool {
+    text.len() == 24 && text.ends_with('Z') && text.as_bytes()[10] == b'T'
+}
