@@ -58,6 +58,7 @@ keyed! {
     DeleteMembershipRequest,
     DeleteMessageRequest,
     MarkConversationSeenRequest,
+    RetryMessageRequest,
     SendMessagesRequest,
     SetInboxMembersRequest,
     UpdateAccountRequest,
