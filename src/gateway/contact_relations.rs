@@ -1,25 +1,64 @@
 //! What hangs on a contact: its sessions, labels and conversations.
 
-use axum::{
-    Router,
-    routing::{get, post},
-};
 use serde_json::json;
-use tonic::service::Routes;
 
-use super::{Answer, Path as _, call::Call, contacts, json, params::Params};
+use super::{
+    Answer,
+    call::Call,
+    contacts,
+    door::Door,
+    json,
+    openapi::{
+        about,
+        schema::{flag, id, list, text, within},
+    },
+    params::Params,
+};
 use crate::pb;
 
 /// How many conversations of a contact are shown.
 const CONVERSATIONS: i32 = 20;
 
 /// The routes of this file.
-pub fn routes() -> Router<Routes> {
+pub fn routes() -> Door {
     const CONTACT: &str = "/api/v1/accounts/{account_id}/contacts/{contact_id}";
-    Router::new()
-        .path(&format!("{CONTACT}/contact_inboxes"), post(create_session))
-        .path(&format!("{CONTACT}/labels"), get(labels).post(set_labels))
-        .path(&format!("{CONTACT}/conversations"), get(conversations))
+    let names = || within("payload", list(text()));
+    Door::new("Contacts")
+        .post(
+            &format!("{CONTACT}/contact_inboxes"),
+            create_session,
+            about(
+                "createContactSession",
+                "Gives a contact a session in an inbox",
+                "ContactsService.CreateContactSession",
+            )
+            .needs("inbox_id", id())
+            .body("source_id", text())
+            .body("hmac_verified", flag())
+            .answers(json::contact::lone_session_schema()),
+        )
+        .get(
+            &format!("{CONTACT}/labels"),
+            labels,
+            about("listContactLabels", "Lists the labels of a contact", "ContactsService.GetContact").answers(names()),
+        )
+        .post(
+            &format!("{CONTACT}/labels"),
+            set_labels,
+            about("setContactLabels", "Sets the labels of a contact", "ContactsService.UpdateContact")
+                .body("labels", list(text()))
+                .answers(names()),
+        )
+        .get(
+            &format!("{CONTACT}/conversations"),
+            conversations,
+            about(
+                "listContactConversations",
+                "Lists the 20 newest conversations of a contact",
+                "ConversationsService.ListConversations",
+            )
+            .answers(within("payload", list(json::conversation::schema()))),
+        )
 }
 
 async fn create_session(call: Call, params: Params) -> Answer {

@@ -1,14 +1,20 @@
 //! Contacts: making, reading, finding, changing and deleting them.
 
-use axum::{
-    Router,
-    routing::{get, post},
-};
 use prost_types::{FieldMask, Struct};
 use serde_json::{Value as Json, json};
-use tonic::service::Routes;
 
-use super::{Answer, Path as _, call::Call, fields::Fields, json, params::Params};
+use super::{
+    Answer,
+    call::Call,
+    door::Door,
+    fields::Fields,
+    json,
+    openapi::{
+        About, Caller, about,
+        schema::{Schema, attributes, either, flag, id, integer, list as list_of, object, text, within},
+    },
+    params::Params,
+};
 use crate::pb;
 
 /// How many contacts a page has.
@@ -29,19 +35,106 @@ const ORDERS: [&str; 8] = [
 ];
 
 /// The routes of this file.
-pub fn routes() -> Router<Routes> {
+pub fn routes() -> Door {
     const CONTACTS: &str = "/api/v1/accounts/{account_id}/contacts";
-    Router::new()
-        .path(CONTACTS, get(list).post(create))
-        .path(&format!("{CONTACTS}/search"), get(search))
-        .path(
-            &format!("{CONTACTS}/{{contact_id}}"),
-            get(show).put(update).patch(update).delete(delete),
+    const CONTACT: &str = "/api/v1/accounts/{account_id}/contacts/{contact_id}";
+    let one = || within("payload", json::contact::with_sessions_schema());
+    Door::new("Contacts")
+        .get(
+            CONTACTS,
+            list,
+            paged(about("listContacts", "Lists contacts, 15 a page", "ContactsService.ListContacts")).query("labels", list_of(text())),
         )
-        .path(
-            &format!("{CONTACTS}/{{contact_id}}/destroy_custom_attributes"),
-            post(destroy_custom_attributes),
+        .post(
+            CONTACTS,
+            create,
+            written(about("createContact", "Makes a contact", "ContactsService.CreateContact"))
+                .note("With inbox_id it gets a session in that inbox at once.")
+                .body("inbox_id", id())
+                .body("source_id", text())
+                .answers(within("payload", made_schema())),
         )
+        .get(
+            &format!("{CONTACTS}/search"),
+            search,
+            paged(about(
+                "searchContacts",
+                "Finds contacts by a text",
+                "ContactsService.SearchContacts",
+            ))
+            .note("In name, e-mail address, phone number and identifier. Without q nothing is found.")
+            .query("q", text()),
+        )
+        .get(
+            CONTACT,
+            show,
+            about("showContact", "Shows a contact", "ContactsService.GetContact")
+                .query("include_contact_inboxes", flag())
+                .answers(within("payload", shown_schema())),
+        )
+        .update(
+            CONTACT,
+            update,
+            written(about("updateContact", "Changes a contact", "ContactsService.UpdateContact"))
+                .note("Attributes are merged into those there are, key by key.")
+                .answers(one()),
+        )
+        .delete(
+            CONTACT,
+            delete,
+            about(
+                "deleteContact",
+                "Deletes a contact with its conversations",
+                "ContactsService.DeleteContact",
+            )
+            .caller(Caller::Administrator),
+        )
+        .post(
+            &format!("{CONTACT}/destroy_custom_attributes"),
+            destroy_custom_attributes,
+            about(
+                "removeContactAttributes",
+                "Removes custom attributes of a contact",
+                "ContactsService.UpdateContact",
+            )
+            .body("custom_attributes", list_of(text()))
+            .answers(one()),
+        )
+}
+
+/// What a page of contacts takes and answers.
+fn paged(about: About) -> About {
+    let meta = object()
+        .key("count", integer().or_null())
+        .key("current_page", either([integer(), text()]).note("As it was sent."));
+    about
+        .query("page", integer())
+        .query("sort", text().note("A key, with a minus before it for the other way round."))
+        .query("include_contact_inboxes", flag())
+        .answers(object().key("meta", meta).key("payload", list_of(shown_schema())))
+}
+
+/// What creation and change take.
+fn written(about: About) -> About {
+    about
+        .bodies(&["name", "email", "phone_number", "identifier", "avatar_url"], &text().or_null())
+        .body("blocked", flag())
+        .bodies(&["additional_attributes", "custom_attributes"], &attributes())
+}
+
+/// The answer to [`create`].
+fn made_schema() -> Schema {
+    object().key("contact", json::contact::with_sessions_schema()).key(
+        "contact_inbox",
+        object()
+            .key("inbox", json::inbox::raw_schema().or_null())
+            .key("source_id", text().or_null()),
+    )
+}
+
+/// The answer to [`shown`].
+fn shown_schema() -> Schema {
+    either([json::contact::with_sessions_schema(), json::contact::schema()])
 }
 
 async fn list(call: Call, params: Params) -> Answer {

@@ -1,36 +1,113 @@
 //! What changes in a conversation: status, priority, assignee, labels, attributes, and who has seen it.
 
-use axum::{
-    Router,
-    routing::{get, post},
-};
 use serde_json::json;
-use tonic::service::Routes;
 
 use super::{
-    Answer, Path as _,
+    Answer,
     call::Call,
     clock, conversations,
+    door::Door,
     error::Failure,
     fields::Fields,
     json::{
         self,
         conversation::{PRIORITIES, STATUSES},
     },
+    openapi::{
+        about,
+        schema::{Schema, attributes, choice, flag, id, iso, list, names, object, text, unix, within},
+    },
     params::Params,
 };
 use crate::pb::{self, ConversationPriority};
 
-/// The routes of this file. The update shares its path with reading.
-pub fn routes() -> Router<Routes> {
+/// The routes of this file. The update stands with reading, whose path it shares.
+pub fn routes() -> Door {
     const CONVERSATION: &str = "/api/v1/accounts/{account_id}/conversations/{conversation_id}";
-    Router::new()
-        .path(&format!("{CONVERSATION}/toggle_status"), post(toggle_status))
-        .path(&format!("{CONVERSATION}/toggle_priority"), post(toggle_priority))
-        .path(&format!("{CONVERSATION}/toggle_typing_status"), post(toggle_typing_status))
-        .path(&format!("{CONVERSATION}/update_last_seen"), post(update_last_seen))
-        .path(&format!("{CONVERSATION}/custom_attributes"), post(set_custom_attributes))
-        .path(&format!("{CONVERSATION}/labels"), get(labels).post(set_labels))
+    let one = |path: &str| format!("{CONVERSATION}/{path}");
+    let of_labels = || within("payload", list(text()));
+    Door::new("Conversations")
+        .post(
+            &one("toggle_status"),
+            toggle_status,
+            about(
+                "toggleConversationStatus",
+                "Sets the status of a conversation",
+                "ConversationsService.UpdateConversationStatus",
+            )
+            .note("Without a status an open conversation is resolved and any other opened.")
+            .body("status", names(&STATUSES))
+            .body("snoozed_until", unix())
+            .answers(within("payload", toggled())),
+        )
+        .post(
+            &one("toggle_priority"),
+            toggle_priority,
+            about(
+                "toggleConversationPriority",
+                "Sets the priority of a conversation",
+                "ConversationsService.UpdateConversationPriority",
+            )
+            .body("priority", names(&PRIORITIES).or_null()),
+        )
+        .post(
+            &one("toggle_typing_status"),
+            toggle_typing_status,
+            about("toggleTyping", "Says that the caller is typing", "ConversationsService.SetTyping")
+                .body("typing_status", choice(&["on", "off"]))
+                .body("is_private", flag()),
+        )
+        .post(
+            &one("update_last_seen"),
+            update_last_seen,
+            about(
+                "markConversationSeen",
+                "Says that the caller has seen a conversation",
+                "ConversationsService.MarkConversationSeen",
+            )
+            .answers(json::conversation::schema()),
+        )
+        .post(
+            &one("custom_attributes"),
+            set_custom_attributes,
+            about(
+                "setConversationAttributes",
+                "Replaces the custom attributes of a conversation",
+                "ConversationsService.UpdateConversationAttributes",
+            )
+            .needs("custom_attributes", attributes())
+            .answers(within("custom_attributes", attributes())),
+        )
+        .get(
+            &one("labels"),
+            labels,
+            about(
+                "listConversationLabels",
+                "Lists the labels of a conversation",
+                "ConversationsService.GetConversation",
+            )
+            .answers(of_labels()),
+        )
+        .post(
+            &one("labels"),
+            set_labels,
+            about(
+                "setConversationLabels",
+                "Sets the labels of a conversation",
+                "ConversationsService.UpdateConversationLabels",
+            )
+            .body("labels", list(text()))
+            .answers(of_labels()),
+        )
+}
+
+/// The answer to [`toggle_status`].
+fn toggled() -> Schema {
+    object()
+        .key("success", flag())
+        .key("conversation_id", id())
+        .key("current_status", names(&STATUSES))
+        .key("snoozed_until", iso().or_null())
 }
 
 async fn toggle_status(call: Call, params: Params) -> Answer {

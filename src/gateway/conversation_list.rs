@@ -1,16 +1,19 @@
 //! Lists of conversations, and how many there are.
 
-use axum::{Router, routing::get};
 use serde_json::{Value as Json, json};
-use tonic::service::Routes;
 
 use super::{
-    Answer, Path as _,
+    Answer,
     call::Call,
     clock,
+    door::Door,
     error::Failure,
     fields::Fields,
     json::{self, conversation::STATUSES},
+    openapi::{
+        About, about,
+        schema::{choice, id, integer, list as list_of, object, text, within},
+    },
     params::Params,
 };
 use crate::pb::{self, AssigneeFilter};
@@ -22,13 +25,43 @@ const FARTHEST: i64 = 1_000_000;
 /// How many conversations `updated_within` shows: the most that the service hands out at once.
 const ONE_PAGE: i32 = 1000;
 
-/// The routes of this file. The list itself shares its path with the creation.
-pub fn routes() -> Router<Routes> {
-    Router::new().path("/api/v1/accounts/{account_id}/conversations/meta", get(counts))
+/// The routes of this file.
+pub fn routes() -> Door {
+    const CONVERSATIONS: &str = "/api/v1/accounts/{account_id}/conversations";
+    let meta = json::conversation::counts_schema;
+    let page = object().key("meta", meta()).key("payload", list_of(json::conversation::schema()));
+    let call = "ConversationsService.ListConversations";
+    Door::new("Conversations")
+        .get(
+            CONVERSATIONS,
+            list,
+            filtered(about("listConversations", "Lists conversations, 25 a page", call))
+                .query("page", integer())
+                .query("sort_by", text())
+                .query("updated_within", integer().note("Seconds; shows all that changed since then."))
+                .answers(within("data", page)),
+        )
+        .get(
+            &format!("{CONVERSATIONS}/meta"),
+            counts,
+            filtered(about("countConversations", "Counts conversations", call)).answers(within("meta", meta())),
+        )
 }
 
-/// `GET /conversations`.
-pub async fn list(call: Call, params: Params) -> Answer {
+/// What chooses conversations.
+fn filtered(about: About) -> About {
+    about
+        .query("status", text().note("open without it; all for every one."))
+        .query("assignee_type", choice(&["me", "unassigned", "assigned", "all"]))
+        .query("inbox_id", id())
+        .query("team_id", id())
+        .query("labels", list_of(text()))
+        .query("q", text())
+        .query("conversation_type", choice(&["mention", "participating", "unattended"]))
+        .query("source_id", text())
+}
+
+async fn list(call: Call, params: Params) -> Answer {
     let found = find(&call, &params, true).await?;
     let conversations: Vec<_> = found.conversations.iter().map(json::conversation::conversation).collect();
     Ok(json::ok(&json!({ "data": {
@@ -147,14 +180,14 @@ mod tests {
     use super::*;
     use crate::pb::ConversationStatus;
 
-    fn filtered(json: Json) -> Filter {
+    fn chosen(json: Json) -> Filter {
         let Json::Object(map) = json else { panic!("an object") };
         let params = Params { map, ..Default::default() };
         filter(&mut params.fields())
     }
 
     fn request(json: Json) -> pb::ListConversationsRequest {
-        match filtered(json) {
+        match chosen(json) {
             Filter::Some(request) => *request,
             _ => panic!("no request"),
         }
@@ -182,8 +215,8 @@ mod tests {
 
     #[test]
     fn what_nothing_is_of() {
-        assert!(matches!(filtered(json!({"status": "closed"})), Filter::Nothing));
-        assert!(matches!(filtered(json!({"conversation_type": "mention"})), Filter::Nothing));
-        assert!(matches!(filtered(json!({"team_id": "2"})), Filter::NoSuchTeam));
+        assert!(matches!(chosen(json!({"status": "closed"})), Filter::Nothing));
+        assert!(matches!(chosen(json!({"conversation_type": "mention"})), Filter::Nothing));
+        assert!(matches!(chosen(json!({"team_id": "2"})), Filter::NoSuchTeam));
     }
 }

@@ -1,27 +1,74 @@
 //! Conversations: making and reading them.
 
-use axum::{Router, http::Uri, response::Response, routing::get};
+use axum::{http::Uri, response::Response};
 use prost_types::{Struct, Value, value::Kind};
-use tonic::service::Routes;
 
 use super::{
-    Answer, Path as _,
+    Answer,
     call::Call,
-    clock, conversation_changes, conversation_list, draft,
+    clock, conversation_changes,
+    door::Door,
+    draft,
     fields::Fields,
     json::{self, conversation::STATUSES},
+    openapi::{
+        about,
+        schema::{attributes, flag, id, iso, names, object, text},
+    },
     params::Params,
     sentence::Complaint,
 };
 use crate::pb;
 
 /// The routes of this file.
-pub fn routes() -> Router<Routes> {
+pub fn routes() -> Door {
     const CONVERSATIONS: &str = "/api/v1/accounts/{account_id}/conversations";
-    let one = get(show).patch(conversation_changes::update).put(conversation_changes::update);
-    Router::new()
-        .path(CONVERSATIONS, get(conversation_list::list).post(create))
-        .path(&format!("{CONVERSATIONS}/{{conversation_id}}"), one)
+    const CONVERSATION: &str = "/api/v1/accounts/{account_id}/conversations/{conversation_id}";
+    let shape = json::conversation::schema;
+    Door::new("Conversations")
+        .post(
+            CONVERSATIONS,
+            create,
+            about(
+                "createConversation",
+                "Makes a conversation, with a first message if one is sent",
+                "ConversationsService.CreateConversation",
+            )
+            .note("By the contact's session (source_id), or by contact_id and inbox_id.")
+            .body("inbox_id", id())
+            .body("contact_id", id())
+            .body("source_id", text())
+            .body("status", names(&STATUSES))
+            .body("snoozed_until", iso())
+            .body("assignee_id", id())
+            .body("priority", names(&json::conversation::PRIORITIES))
+            .bodies(&["additional_attributes", "custom_attributes"], &attributes())
+            .body("hmac_verified", flag())
+            .body(
+                "message",
+                draft::keys()
+                    .into_iter()
+                    .fold(object(), |all, (key, shape)| all.optional(key, shape))
+                    .open(),
+            )
+            .answers(shape()),
+        )
+        .get(
+            CONVERSATION,
+            show,
+            about("showConversation", "Shows a conversation", "ConversationsService.GetConversation").answers(shape()),
+        )
+        .update(
+            CONVERSATION,
+            conversation_changes::update,
+            about(
+                "updateConversation",
+                "Changes the priority of a conversation",
+                "ConversationsService.UpdateConversationPriority",
+            )
+            .body("priority", names(&json::conversation::PRIORITIES).or_null())
+            .answers(shape()),
+        )
 }
 
 async fn create(call: Call, params: Params) -> Answer {

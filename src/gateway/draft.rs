@@ -3,7 +3,13 @@
 use prost_types::Struct;
 use serde_json::{Map, Value as Json, json};
 
-use super::{exact, fields::Fields, json::message::CONTENT_TYPES, sentence::Complaint};
+use super::{
+    exact,
+    fields::Fields,
+    json::message::CONTENT_TYPES,
+    openapi::schema::{Schema, anything, attributes, either, flag, id, names, text},
+    sentence::Complaint,
+};
 use crate::pb::{self, MessageType};
 
 /// The types that can be made from outside.
@@ -14,6 +20,26 @@ const KEPT: [&str; 3] = ["items", "in_reply_to", "automation_rule_id"];
 
 /// The keys of `template_params` that are texts.
 const TEMPLATE_TEXTS: [&str; 4] = ["name", "category", "language", "namespace"];
+
+/// What a message to make is described by: the parameters that [`read`] reads.
+pub fn keys() -> Vec<(&'static str, Schema)> {
+    vec![
+        ("content", text().or_null()),
+        ("message_type", names(&TYPES)),
+        ("content_type", names(&CONTENT_TYPES)),
+        (
+            "content_attributes",
+            either([attributes(), text()]).note("Kept are items, in_reply_to and automation_rule_id."),
+        ),
+        ("private", flag()),
+        ("source_id", text()),
+        ("unique_source_id", flag()),
+        ("echo_id", text()),
+        ("external_created_at", anything()),
+        ("template_params", attributes()),
+        ("campaign_id", id()),
+    ]
+}
 
 /// The message that the parameters describe. What is wrong with them is left in `fields`.
 pub fn read(fields: &mut Fields<'_>) -> pb::MessageDraft {

@@ -1,11 +1,21 @@
 //! Inboxes. Those with an API channel are the only kind.
 
-use axum::{Router, response::Response, routing::get};
+use axum::response::Response;
 use prost_types::FieldMask;
 use serde_json::{Map, Value as Json, json};
-use tonic::service::Routes;
 
-use super::{Answer, Path as _, attributes, call::Call, fields::Fields, json, params::Params};
+use super::{
+    Answer, attributes,
+    call::Call,
+    door::Door,
+    fields::Fields,
+    json,
+    openapi::{
+        About, Caller, about,
+        schema::{self, attributes as open_object, flag, list as list_of, names, object, only, text, within},
+    },
+    params::Params,
+};
 use crate::pb::{self, SenderNameType, inbox::Channel};
 
 const SENDER_NAME_TYPES: [(&str, SenderNameType); 2] = [
@@ -14,12 +24,92 @@ const SENDER_NAME_TYPES: [(&str, SenderNameType); 2] = [
 ];
 
 /// The routes of this file.
-pub fn routes() -> Router<Routes> {
+pub fn routes() -> Door {
     const INBOXES: &str = "/api/v1/accounts/{account_id}/inboxes";
-    Router::new().path(INBOXES, get(list).post(create)).path(
-        &format!("{INBOXES}/{{inbox_id}}"),
-        get(show).put(update).patch(update).delete(delete),
-    )
+    const INBOX: &str = "/api/v1/accounts/{account_id}/inboxes/{inbox_id}";
+    let shape = json::inbox::schema;
+    Door::new("Inboxes")
+        .get(
+            INBOXES,
+            list,
+            about(
+                "listInboxes",
+                "Lists the inboxes that the caller may see",
+                "InboxesService.ListInboxes",
+            )
+            .answers(within("payload", list_of(shape()))),
+        )
+        .post(
+            INBOXES,
+            create,
+            settings(about(
+                "createInbox",
+                "Makes an inbox with an API channel",
+                "InboxesService.CreateInbox",
+            ))
+            .caller(Caller::Administrator)
+            .needs("channel", channel().key("type", only("api")).open())
+            .answers(shape()),
+        )
+        .get(
+            INBOX,
+            show,
+            about("showInbox", "Shows an inbox", "InboxesService.GetInbox").answers(shape()),
+        )
+        .update(
+            INBOX,
+            update,
+            settings(about("updateInbox", "Changes an inbox", "InboxesService.UpdateInbox"))
+                .note("What is not sent stays. Of working_hours the days stay that are not sent.")
+                .caller(Caller::Administrator)
+                .body("channel", channel())
+                .body("working_hours", list_of(json::inbox::day_schema().open()))
+                .answers(shape()),
+        )
+        .delete(
+            INBOX,
+            delete,
+            about(
+                "deleteInbox",
+                "Deletes an inbox with its conversations",
+                "InboxesService.DeleteInbox",
+            )
+            .caller(Caller::Administrator)
+            .answers(object().key("message", text())),
+        )
+}
+
+/// The settings that creation and change have in common.
+fn settings(about: About) -> About {
+    about
+        .bodies(
+            &["name", "greeting_message", "out_of_office_message", "business_name"],
+            &text().or_null(),
+        )
+        .bodies(
+            &[
+                "greeting_enabled",
+                "working_hours_enabled",
+                "enable_email_collect",
+                "csat_survey_enabled",
+                "enable_auto_assignment",
+                "allow_messages_after_resolved",
+                "lock_to_single_conversation",
+            ],
+            &flag(),
+        )
+        .body("timezone", text().note("A name of the IANA time zone database."))
+        .body("portal_id", schema::id().or_null())
+        .body("sender_name_type", names(&SENDER_NAME_TYPES))
+        .body("csat_config", open_object())
+}
+
+fn channel() -> schema::Schema {
+    object()
+        .optional("webhook_url", text().or_null())
+        .optional("hmac_mandatory", flag())
+        .optional("additional_attributes", open_object())
+        .open()
 }
 
 async fn list(call: Call, params: Params) -> Answer {

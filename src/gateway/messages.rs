@@ -1,26 +1,63 @@
 //! Messages of a conversation.
 
-use axum::{Router, response::Response, routing::get};
-use tonic::service::Routes;
+use axum::{http::StatusCode, response::Response};
 
 use super::{
-    Answer, Path as _,
+    Answer,
     call::Call,
+    door::Door,
     draft,
     error::Failure,
     fields::Fields,
     json::{self, message::STATUSES},
+    openapi::{
+        about,
+        schema::{flag, integer, names, text},
+    },
     params::Params,
 };
 use crate::pb;
 
 /// The routes of this file.
-pub fn routes() -> Router<Routes> {
+pub fn routes() -> Door {
     const MESSAGES: &str = "/api/v1/accounts/{account_id}/conversations/{conversation_id}/messages";
-    Router::new().path(MESSAGES, get(list).post(create)).path(
-        &format!("{MESSAGES}/{{message_id}}"),
-        axum::routing::put(update).patch(update).delete(delete),
-    )
+    const MESSAGE: &str = "/api/v1/accounts/{account_id}/conversations/{conversation_id}/messages/{message_id}";
+    let shape = json::message::schema;
+    let made = about("createMessage", "Writes a message", "MessagesService.CreateMessage").answers(shape());
+    Door::new("Messages")
+        .get(
+            MESSAGES,
+            list,
+            about("listMessages", "Lists messages, oldest first", "MessagesService.ListMessages")
+                .note("The newest 20; with before the 20 before it, with after the 100 after it, with both up to 1000 between them.")
+                .query("before", integer())
+                .query("after", integer())
+                .query("filter_internal_messages", flag())
+                .answers(json::conversation::messages_schema()),
+        )
+        .post(
+            MESSAGES,
+            create,
+            draft::keys().into_iter().fold(made, |about, (key, shape)| about.body(key, shape)),
+        )
+        .update(
+            MESSAGE,
+            update,
+            about(
+                "updateMessage",
+                "Sets the delivery status of a message",
+                "MessagesService.UpdateMessage",
+            )
+            .body("status", names(&STATUSES))
+            .body("external_error", text())
+            .refuses(StatusCode::FORBIDDEN, "The inbox has no API channel.")
+            .answers(shape()),
+        )
+        .delete(
+            MESSAGE,
+            delete,
+            about("deleteMessage", "Takes a message back", "MessagesService.DeleteMessage").answers(shape()),
+        )
 }
 
 async fn list(call: Call, params: Params) -> Answer {

@@ -11,6 +11,7 @@ mod contacts;
 mod conversation_changes;
 mod conversation_list;
 mod conversations;
+mod door;
 mod draft;
 mod error;
 mod exact;
@@ -19,18 +20,14 @@ mod inboxes;
 mod json;
 mod messages;
 mod nested;
+mod openapi;
 mod params;
 mod profile;
 mod sentence;
 #[cfg(test)]
 mod tests;
 
-use axum::{
-    Router,
-    extract::DefaultBodyLimit,
-    response::Response,
-    routing::{MethodRouter, any},
-};
+use axum::{Router, response::Response};
 use tonic::service::Routes;
 
 use error::Failure;
@@ -48,54 +45,26 @@ pub struct Config {
 /// What a handler answers.
 type Answer = Result<Response, Failure>;
 
-/// Paths below which the product has more than this version: without them, `active` would be taken for a contact's id.
-const NOT_HERE: [&str; 6] = [
-    "contacts/active",
-    "contacts/filter",
-    "contacts/import",
-    "contacts/export",
-    "conversations/search",
-    "conversations/filter",
+/// Paths where the product has more than this version: without them, `active` would be taken for a contact's id.
+const ABSENT: [&str; 6] = [
+    "/api/v1/accounts/{account_id}/contacts/active",
+    "/api/v1/accounts/{account_id}/contacts/filter",
+    "/api/v1/accounts/{account_id}/contacts/import",
+    "/api/v1/accounts/{account_id}/contacts/export",
+    "/api/v1/accounts/{account_id}/conversations/search",
+    "/api/v1/accounts/{account_id}/conversations/filter",
 ];
 
-/// The door over services: `routes` with their layers, as the gRPC listener serves them too.
+/// The door over services: `services` with their layers, as the gRPC listener serves them too.
 #[allow(clippy::needless_pass_by_value)] // the settings are the door's own from here on
-pub fn router(routes: Routes, config: Config) -> Router {
-    let mut door = Router::new()
-        .merge(profile::routes())
+pub fn router(services: Routes, config: Config) -> Router {
+    profile::routes()
         .merge(inboxes::routes())
         .merge(contacts::routes())
         .merge(contact_relations::routes())
         .merge(conversations::routes())
         .merge(conversation_list::routes())
         .merge(conversation_changes::routes())
-        .merge(messages::routes());
-    for path in NOT_HERE {
-        door = door.path(&format!("/api/v1/accounts/{{account_id}}/{path}"), any(unknown_route));
-    }
-    door.fallback(unknown_route)
-        .method_not_allowed_fallback(unknown_route)
-        .layer(DefaultBodyLimit::max(config.max_body_bytes))
-        .with_state(routes.prepare())
-}
-
-async fn unknown_route() -> Failure {
-    Failure::unknown_route()
-}
-
-/// Routes that tolerate the suffix `.json`.
-trait Path {
-    /// Adds a path with and without the suffix; an id at its end loses the suffix when it is read.
-    #[must_use]
-    fn path(self, path: &str, methods: MethodRouter<Routes>) -> Self;
-}
-
-impl Path for Router<Routes> {
-    fn path(self, path: &str, methods: MethodRouter<Routes>) -> Self {
-        if path.ends_with('}') {
-            self.route(path, methods)
-        } else {
-            self.route(path, methods.clone()).route(&format!("{path}.json"), methods)
-        }
-    }
+        .merge(messages::routes())
+        .open(services, &config, &ABSENT)
 }

@@ -1,14 +1,23 @@
 //! The caller's own user.
 
-use axum::{Router, routing::get};
-use tonic::service::Routes;
-
-use super::{Answer, Path as _, call::Call, json};
+use super::{
+    Answer,
+    call::Call,
+    door::Door,
+    json,
+    openapi::{Caller, about},
+};
 use crate::pb;
 
 /// The routes of this file.
-pub fn routes() -> Router<Routes> {
-    Router::new().path("/api/v1/profile", get(show))
+pub fn routes() -> Door {
+    Door::new("Profile").get(
+        "/api/v1/profile",
+        show,
+        about("showProfile", "Shows the caller's own user", "AccountsService.GetProfile")
+            .caller(Caller::User)
+            .answers(json::agent::profile_schema()),
+    )
 }
 
 async fn show(call: Call) -> Answer {

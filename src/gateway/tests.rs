@@ -200,3 +200,56 @@ async fn large_answers_come_through() {
     assert_eq!(status, StatusCode::OK);
     assert_eq!(list["payload"][0]["id"], 7);
 }
+
+/// The description as the door shows it.
+async fn description() -> Json {
+    let (status, document) = send(Method::GET, "/openapi.json", "").await;
+    assert_eq!(status, StatusCode::OK);
+    document
+}
+
+#[tokio::test]
+async fn every_operation_has_an_id_of_its_own() {
+    let document = description().await;
+    let paths = document["paths"].as_object().unwrap();
+    let operations: Vec<_> = paths.values().flat_map(|path| path.as_object().unwrap().values()).collect();
+    let ids: std::collections::BTreeSet<_> = operations.iter().map(|one| one["operationId"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), operations.len(), "{ids:?}");
+    assert_eq!(
+        paths["/api/v1/accounts/{account_id}/inboxes/{inbox_id}"]["put"]["operationId"],
+        "updateInboxByPut"
+    );
+}
+
+/// A description that points nowhere would be one of anything.
+#[tokio::test]
+async fn every_reference_leads_to_a_component() {
+    fn references<'a>(json: &'a Json, found: &mut Vec<&'a str>) {
+        match json {
+            Json::Object(map) => {
+                found.extend(map.get("$ref").and_then(Json::as_str));
+                map.values().for_each(|inner| references(inner, found));
+            }
+            Json::Array(items) => items.iter().for_each(|inner| references(inner, found)),
+            _ => {}
+        }
+    }
+    let document = description().await;
+    let mut found = Vec::new();
+    references(&document, &mut found);
+    assert!(found.contains(&"#/components/schemas/Conversation"));
+    for reference in found {
+        let target = document.pointer(reference.trim_start_matches('#'));
+        assert!(target.is_some_and(Json::is_object), "{reference}");
+    }
+}
+
+#[tokio::test]
+async fn the_page_runs_nothing_from_elsewhere() {
+    let request = Request::get("/docs").body(Body::empty()).unwrap();
+    let response = door(Routes::default()).oneshot(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    let policy = response.headers()["content-security-policy"].to_str().unwrap();
+    assert!(policy.starts_with("default-src 'none'; script-src 'self'"), "{policy}");
+    assert_eq!(response.headers()["content-type"], "text/html; charset=utf-8");
+}

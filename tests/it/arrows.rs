@@ -79,6 +79,21 @@ fn the_ground_names_no_room() {
 }
 
 #[test]
+fn routes_are_registered_at_the_door_alone() {
+    for source in sources().iter().filter(|source| room(source) == "gateway") {
+        let text = code(source);
+        let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let is_door = source.ends_with("gateway/door.rs");
+        assert_eq!(
+            text.contains(".route(") || text.contains("Router::new"),
+            is_door,
+            "{}: routes are registered with their description, by `Door`",
+            source.display()
+        );
+    }
+}
+
+#[test]
 fn rooms_are_found_in_every_spelling() {
     let text =
         "use crate::{\n    chat::{Writer, caller},\n    error::Result,\n    events,\n};\nlet x = crate::db::connect();\nuse crate::pb;";

@@ -3,7 +3,10 @@
 use serde_json::{Value as Json, json};
 
 use crate::{
-    gateway::attributes::object,
+    gateway::{
+        attributes::object,
+        openapi::schema::{self, Schema, attributes, choice, flag, id, integer, iso, list, null, only, text},
+    },
     pb::{self, Availability, Role},
 };
 
@@ -14,6 +17,14 @@ pub fn role(role: Role) -> Json {
         Role::Agent => json!("agent"),
         Role::Administrator => json!("administrator"),
     }
+}
+
+fn role_schema() -> Schema {
+    choice(&["administrator", "agent"])
+}
+
+fn availability_schema() -> Schema {
+    choice(&["online", "busy", "offline"])
 }
 
 /// What a user shows.
@@ -44,6 +55,19 @@ pub fn agent(agent: &pb::Agent) -> Json {
     json
 }
 
+/// The shape of [`agent`].
+pub fn schema() -> Schema {
+    schema::object()
+        .key("id", id())
+        .key("account_id", id())
+        .key("availability_status", availability_schema())
+        .keys(&["auto_offline", "confirmed"], &flag())
+        .keys(&["email", "provider", "available_name", "name", "thumbnail"], &text())
+        .key("role", role_schema().or_null())
+        .optional("custom_attributes", attributes())
+        .named("Agent")
+}
+
 /// Adds `custom_attributes` unless there are none.
 pub fn with_custom_attributes(json: &mut Json, attributes: Option<&prost_types::Struct>) {
     if let (Json::Object(map), Some(attributes)) = (json, attributes.filter(|attributes| !attributes.fields.is_empty())) {
@@ -62,6 +86,16 @@ pub fn user_event(agent: &pb::Agent) -> Json {
         "availability_status": availability(agent.availability_status()),
         "thumbnail": agent.avatar_url,
     })
+}
+
+/// The shape of [`user_event`].
+pub fn user_event_schema() -> Schema {
+    schema::object()
+        .key("id", id())
+        .keys(&["name", "available_name", "avatar_url", "thumbnail"], &text())
+        .key("type", only("user"))
+        .key("availability_status", availability_schema())
+        .named("UserEvent")
 }
 
 /// The profile of a user; `token` is what the caller showed, since only its hash is kept.
@@ -91,6 +125,44 @@ pub fn profile(profile: &pb::GetProfileResponse, token: &str) -> Json {
     });
     with_custom_attributes(&mut json, user.custom_attributes.as_ref());
     json
+}
+
+/// The shape of [`profile`].
+pub fn profile_schema() -> Schema {
+    let membership = schema::object()
+        .key("id", id())
+        .key("name", text())
+        .key("status", choice(&["active", "suspended"]))
+        .key("active_at", iso().or_null())
+        .key("role", role_schema().or_null())
+        .key("permissions", list(role_schema().or_null()))
+        .keys(&["availability", "availability_status"], &availability_schema())
+        .key("auto_offline", flag())
+        .named("Membership");
+    schema::object()
+        .keys(
+            &[
+                "access_token",
+                "available_name",
+                "avatar_url",
+                "email",
+                "name",
+                "provider",
+                "pubsub_token",
+                "uid",
+            ],
+            &text(),
+        )
+        .keys(&["account_id", "inviter_id"], &integer().or_null())
+        .keys(&["display_name", "message_signature"], &text().or_null())
+        .key("confirmed", flag())
+        .key("id", id())
+        .key("role", role_schema().or_null())
+        .key("ui_settings", attributes())
+        .key("type", null())
+        .key("accounts", list(membership))
+        .optional("custom_attributes", attributes())
+        .named("Profile")
 }
 
 fn membership(membership: &pb::Membership) -> Json {

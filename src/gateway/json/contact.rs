@@ -4,7 +4,11 @@ use serde_json::{Value as Json, json};
 
 use super::inbox;
 use crate::{
-    gateway::{attributes::object, clock::unix},
+    gateway::{
+        attributes::object,
+        clock::unix,
+        openapi::schema::{self, Schema, attributes, choice, flag, id, list, only, text},
+    },
     pb,
 };
 
@@ -30,11 +34,34 @@ pub fn contact(contact: &pb::Contact) -> Json {
     json
 }
 
+/// The shape of [`contact`].
+pub fn schema() -> Schema {
+    schema::object()
+        .keys(&["additional_attributes", "custom_attributes"], &attributes())
+        .key("availability_status", choice(&["online", "offline"]))
+        .keys(&["email", "phone_number", "identifier"], &text().or_null())
+        .key("id", id())
+        .keys(&["name", "thumbnail"], &text())
+        .key("blocked", flag())
+        .key("created_at", schema::unix())
+        .optional("last_activity_at", schema::unix())
+        .named("Contact")
+}
+
 /// A contact with its sessions.
 pub fn with_sessions(contact: &pb::Contact) -> Json {
     let mut json = self::contact(contact);
     json["contact_inboxes"] = contact.contact_inboxes.iter().map(session).collect();
     json
+}
+
+/// The shape of [`with_sessions`].
+pub fn with_sessions_schema() -> Schema {
+    let session = schema::object()
+        .key("source_id", text())
+        .key("inbox", inbox::of_session_schema().or_null())
+        .named("ContactSession");
+    schema().key("contact_inboxes", list(session)).named("ContactWithSessions")
 }
 
 /// A session as a contact lists it.
@@ -45,6 +72,14 @@ fn session(session: &pb::ContactInbox) -> Json {
 /// A session by itself.
 pub fn lone_session(session: &pb::ContactInbox) -> Json {
     json!({ "source_id": session.source_id, "inbox": session.inbox.as_ref().map(inbox::slim) })
+}
+
+/// The shape of [`lone_session`].
+pub fn lone_session_schema() -> Schema {
+    schema::object()
+        .key("source_id", text())
+        .key("inbox", inbox::slim_schema().or_null())
+        .named("LoneContactSession")
 }
 
 /// A contact in event form, as a message's sender.
@@ -61,6 +96,18 @@ pub fn contact_event(contact: &pb::Contact) -> Json {
         "blocked": contact.blocked,
         "type": "contact",
     })
+}
+
+/// The shape of [`contact_event`].
+pub fn contact_event_schema() -> Schema {
+    schema::object()
+        .keys(&["additional_attributes", "custom_attributes"], &attributes())
+        .keys(&["email", "identifier", "phone_number"], &text().or_null())
+        .key("id", id())
+        .keys(&["name", "thumbnail"], &text())
+        .key("blocked", flag())
+        .key("type", only("contact"))
+        .named("ContactEvent")
 }
 
 #[cfg(test)]

@@ -3,14 +3,15 @@
 use serde_json::{Value as Json, json};
 
 use super::{
-    agent::{agent, user_event},
-    contact::{contact, contact_event},
-    message::{message, message_event},
+    agent::{self, agent, user_event},
+    contact::{self, contact, contact_event},
+    message::{self, message, message_event},
 };
 use crate::{
     gateway::{
         attributes::object,
         clock::{fractional, iso, unix},
+        openapi::schema::{self, Schema, attributes, flag, id, integer, list, names, null, number, text},
     },
     pb::{self, ConversationPriority, ConversationStatus},
 };
@@ -91,6 +92,44 @@ pub fn conversation(conversation: &pb::Conversation) -> Json {
     })
 }
 
+/// The shape of [`conversation`].
+pub fn schema() -> Schema {
+    let meta = schema::object()
+        .key("sender", contact::schema())
+        .key("channel", text())
+        .key("hmac_verified", flag().or_null())
+        .optional("assignee", agent::schema());
+    schema::object()
+        .key("meta", meta)
+        .keys(&["id", "account_id", "inbox_id"], &id())
+        .key("messages", list(message::event_schema()))
+        .key("uuid", text())
+        .keys(&["additional_attributes", "custom_attributes"], &attributes())
+        .keys(
+            &[
+                "agent_last_seen_at",
+                "assignee_last_seen_at",
+                "contact_last_seen_at",
+                "created_at",
+                "timestamp",
+                "first_reply_created_at",
+                "last_activity_at",
+                "waiting_since",
+            ],
+            &schema::unix(),
+        )
+        .keys(&["can_reply", "muted"], &flag())
+        .key("labels", list(text()))
+        .key("snoozed_until", schema::iso().or_null())
+        .key("status", names(&STATUSES))
+        .key("updated_at", number())
+        .key("unread_count", integer())
+        .key("last_non_activity_message", message::event_schema().or_null())
+        .key("priority", names(&PRIORITIES).or_null())
+        .key("sla_policy_id", null())
+        .named("Conversation")
+}
+
 /// How many conversations there are.
 pub fn counts(counts: Option<&pb::ConversationCounts>) -> Json {
     let counts = counts.copied().unwrap_or_default();
@@ -100,6 +139,13 @@ pub fn counts(counts: Option<&pb::ConversationCounts>) -> Json {
         "unassigned_count": counts.unassigned,
         "all_count": counts.all,
     })
+}
+
+/// The shape of [`counts`].
+pub fn counts_schema() -> Schema {
+    schema::object()
+        .keys(&["mine_count", "assigned_count", "unassigned_count", "all_count"], &integer())
+        .named("ConversationCounts")
 }
 
 /// A list of messages with what it says of their conversation.
@@ -116,6 +162,20 @@ pub fn messages(list: &pb::ListMessagesResponse) -> Json {
         meta["assignee"] = user_event(assignee);
     }
     json!({ "meta": meta, "payload": list.messages.iter().map(message).collect::<Vec<_>>() })
+}
+
+/// The shape of [`messages`].
+pub fn messages_schema() -> Schema {
+    let meta = schema::object()
+        .key("labels", list(text()))
+        .key("additional_attributes", attributes())
+        .key("contact", contact::contact_event_schema().or_null())
+        .keys(&["agent_last_seen_at", "assignee_last_seen_at"], &schema::iso().or_null())
+        .optional("assignee", agent::user_event_schema());
+    schema::object()
+        .key("meta", meta)
+        .key("payload", list(message::schema()))
+        .named("MessageList")
 }
 
 #[cfg(test)]

@@ -3,11 +3,45 @@
 use serde_json::{Value as Json, json};
 
 use crate::{
-    gateway::{attributes::object, clock::iso},
+    gateway::{
+        attributes::object,
+        clock::iso,
+        openapi::schema::{self, Schema, attributes, choice, flag, id, integer, list, null, only, text},
+    },
     pb::{self, SenderNameType, inbox::Channel},
 };
 
 const CHANNEL_TYPE: &str = "Channel::Api";
+
+/// Keys of an inbox that only other channels fill.
+const OF_OTHER_CHANNELS: [&str; 12] = [
+    "allowed_domains",
+    "widget_color",
+    "website_url",
+    "welcome_title",
+    "welcome_tagline",
+    "web_widget_script",
+    "website_token",
+    "selected_feature_flags",
+    "reply_time",
+    "messaging_service_sid",
+    "phone_number",
+    "provider",
+];
+
+/// Keys of a session's inbox that only a website fills.
+const OF_THE_WIDGET: [&str; 6] = [
+    "website_url",
+    "widget_color",
+    "website_token",
+    "web_widget_script",
+    "welcome_title",
+    "welcome_tagline",
+];
+
+fn sender_name_type_schema() -> Schema {
+    choice(&["friendly", "professional"])
+}
 
 fn channel(inbox: &pb::Inbox) -> pb::ApiChannel {
     match &inbox.channel {
@@ -53,26 +87,53 @@ pub fn inbox(inbox: &pb::Inbox) -> Json {
         "inbox_identifier": channel.identifier,
         "additional_attributes": object(channel.additional_attributes.as_ref()),
     });
-    for of_other_channels in [
-        "allowed_domains",
-        "widget_color",
-        "website_url",
-        "welcome_title",
-        "welcome_tagline",
-        "web_widget_script",
-        "website_token",
-        "selected_feature_flags",
-        "reply_time",
-        "messaging_service_sid",
-        "phone_number",
-        "provider",
-    ] {
-        json[of_other_channels] = Json::Null;
+    for key in OF_OTHER_CHANNELS {
+        json[key] = Json::Null;
     }
     if let Some(token) = &channel.hmac_token {
         json["hmac_token"] = json!(token);
     }
     json
+}
+
+/// The shape of [`inbox`].
+pub fn schema() -> Schema {
+    schema::object()
+        .keys(&["id", "channel_id"], &id())
+        .keys(&["avatar_url", "name", "timezone", "inbox_identifier"], &text())
+        .key("channel_type", only(CHANNEL_TYPE))
+        .keys(
+            &[
+                "greeting_enabled",
+                "working_hours_enabled",
+                "enable_email_collect",
+                "csat_survey_enabled",
+                "enable_auto_assignment",
+                "allow_messages_after_resolved",
+                "lock_to_single_conversation",
+                "hmac_mandatory",
+            ],
+            &flag(),
+        )
+        .keys(
+            &["greeting_message", "out_of_office_message", "business_name", "webhook_url"],
+            &text().or_null(),
+        )
+        .keys(&["csat_config", "auto_assignment_config", "additional_attributes"], &attributes())
+        .key("working_hours", list(day_schema().named("WorkingHours")))
+        .key("callback_webhook_url", null())
+        .key("sender_name_type", sender_name_type_schema())
+        .keys(&OF_OTHER_CHANNELS, &null())
+        .optional("hmac_token", text().note("For those who may know it."))
+        .named("Inbox")
+}
+
+/// The shape of one day.
+pub fn day_schema() -> Schema {
+    schema::object()
+        .key("day_of_week", integer().note("0 is Sunday."))
+        .keys(&["closed_all_day", "open_all_day"], &flag())
+        .keys(&["open_hour", "open_minutes", "close_hour", "close_minutes"], &integer().or_null())
 }
 
 /// Seven days, Sunday first; a day that is not told is as in a new inbox.
@@ -124,23 +185,35 @@ pub fn slim(inbox: &pb::InboxSummary) -> Json {
     })
 }
 
+/// The shape of [`slim`].
+pub fn slim_schema() -> Schema {
+    schema::object()
+        .keys(&["id", "channel_id"], &id())
+        .keys(&["avatar_url", "name"], &text())
+        .key("channel_type", only(CHANNEL_TYPE))
+        .key("provider", null())
+        .named("SlimInbox")
+}
+
 /// The inbox of a contact's session: the product's slim keys and the thirteen of its help article together.
 pub fn of_session(inbox: &pb::InboxSummary) -> Json {
     let mut json = slim(inbox);
-    for of_the_widget in [
-        "website_url",
-        "widget_color",
-        "website_token",
-        "web_widget_script",
-        "welcome_title",
-        "welcome_tagline",
-    ] {
-        json[of_the_widget] = Json::Null;
+    for key in OF_THE_WIDGET {
+        json[key] = Json::Null;
     }
     json["enable_auto_assignment"] = json!(inbox.enable_auto_assignment);
     json["greeting_enabled"] = json!(inbox.greeting_enabled);
     json["greeting_message"] = json!(inbox.greeting_message);
     json
+}
+
+/// The shape of [`of_session`].
+pub fn of_session_schema() -> Schema {
+    slim_schema()
+        .keys(&OF_THE_WIDGET, &null())
+        .keys(&["enable_auto_assignment", "greeting_enabled"], &flag())
+        .key("greeting_message", text().or_null())
+        .named("SessionInbox")
 }
 
 /// The record itself, as the creation of a contact shows it.
@@ -170,6 +243,33 @@ pub fn raw(inbox: &pb::Inbox) -> Json {
         "business_name": inbox.business_name,
         "csat_config": object(inbox.csat_config.as_ref()),
     })
+}
+
+/// The shape of [`raw`].
+pub fn raw_schema() -> Schema {
+    schema::object()
+        .keys(&["id", "channel_id", "account_id"], &id())
+        .keys(&["name", "timezone"], &text())
+        .keys(&["created_at", "updated_at"], &schema::iso().or_null())
+        .key("channel_type", only(CHANNEL_TYPE))
+        .keys(
+            &[
+                "enable_auto_assignment",
+                "greeting_enabled",
+                "working_hours_enabled",
+                "enable_email_collect",
+                "csat_survey_enabled",
+                "allow_messages_after_resolved",
+                "lock_to_single_conversation",
+            ],
+            &flag(),
+        )
+        .keys(&["greeting_message", "out_of_office_message", "business_name"], &text().or_null())
+        .key("email_address", null())
+        .keys(&["auto_assignment_config", "csat_config"], &attributes())
+        .key("portal_id", id().or_null())
+        .key("sender_name_type", sender_name_type_schema())
+        .named("InboxRecord")
 }
 
 #[cfg(test)]

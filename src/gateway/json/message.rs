@@ -2,11 +2,12 @@
 
 use serde_json::{Value as Json, json};
 
-use super::contact::contact_event;
+use super::contact::{contact_event, contact_event_schema};
 use crate::{
     gateway::{
         attributes::object,
         clock::{iso, unix},
+        openapi::schema::{self, Schema, attributes, choice, either, flag, id, integer, list, names, only, text},
     },
     pb::{self, AttachmentType, ContentType, MessageStatus, MessageType, SenderType},
 };
@@ -87,6 +88,50 @@ fn common(message: &pb::Message, contact: Option<&pb::Contact>) -> Json {
 /// A message as its own endpoints show it.
 pub fn message(message: &pb::Message) -> Json {
     common(message, None)
+}
+
+/// The shape of [`message`].
+pub fn schema() -> Schema {
+    schema::object()
+        .keys(&["id", "inbox_id", "conversation_id"], &id())
+        .keys(&["content", "source_id"], &text().or_null())
+        .key("message_type", integer().note("0 incoming, 1 outgoing, 2 activity, 3 template."))
+        .key("content_type", names(&CONTENT_TYPES))
+        .key("status", names(&STATUSES))
+        .key("content_attributes", attributes())
+        .key("created_at", schema::unix())
+        .key("private", flag())
+        .optional("echo_id", text())
+        .optional("sender", sender_schema())
+        .optional("attachments", list(attachment_schema()))
+        .named("Message")
+}
+
+/// The shape of [`message_event`].
+pub fn event_schema() -> Schema {
+    let conversation = schema::object()
+        .key("assignee_id", id().or_null())
+        .key("unread_count", integer())
+        .key("last_activity_at", schema::unix())
+        .key("contact_inbox", schema::object().key("source_id", text().or_null()));
+    schema()
+        .key("account_id", id())
+        .key("updated_at", schema::iso().or_null())
+        .key("sender_type", choice(&["Contact", "User", "AgentBot"]).or_null())
+        .key("sender_id", id().or_null())
+        .keys(&["external_source_ids", "additional_attributes", "sentiment"], &attributes())
+        .key("processed_message_content", text().or_null())
+        .key("conversation", conversation)
+        .named("MessageEvent")
+}
+
+fn sender_schema() -> Schema {
+    let bot = schema::object()
+        .key("id", id())
+        .keys(&["name", "avatar_url"], &text())
+        .key("type", only("agent_bot"))
+        .named("AgentBotEvent");
+    either([contact_event_schema(), super::agent::user_event_schema(), bot])
 }
 
 /// A message as its conversation shows it.
@@ -183,6 +228,31 @@ fn attachment(attachment: &pb::Attachment, account_id: i64) -> Json {
     json["file_type"] = json!(name);
     json["account_id"] = json!(account_id);
     json
+}
+
+fn attachment_schema() -> Schema {
+    let common = |kinds: &[&str]| {
+        schema::object()
+            .keys(&["id", "message_id", "account_id"], &id())
+            .key("file_type", choice(kinds))
+    };
+    let of_file = |kinds: &[&str]| {
+        common(kinds)
+            .keys(&["extension", "data_url", "thumb_url"], &text().or_null())
+            .keys(&["file_size", "width", "height"], &integer().or_null())
+    };
+    either([
+        of_file(&["image", "video", "file", "share", "story_mention", "ig_reel"]),
+        of_file(&["audio"]).key("transcribed_text", text()),
+        common(&["location"])
+            .keys(&["coordinates_lat", "coordinates_long"], &schema::number())
+            .keys(&["fallback_title", "data_url"], &text().or_null()),
+        common(&["fallback"]).keys(&["fallback_title", "data_url"], &text().or_null()),
+        common(&["contact"])
+            .key("fallback_title", text().or_null())
+            .key("meta", attributes()),
+    ])
+    .named("Attachment")
 }
 
 fn file(attachment: &pb::Attachment) -> Json {

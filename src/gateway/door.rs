@@ -1,0 +1,122 @@
+//! The table of routes: each is registered together with its description, so none is served that is not described.
+//!
+//! Here the paths get their `.json` twin, and PUT and PATCH become the same. What a description says lives in `openapi`.
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    handler::Handler,
+    http::Method,
+    routing::{MethodFilter, MethodRouter, any, on},
+};
+use bytes::Bytes;
+use tonic::service::Routes;
+
+use super::{
+    error::Failure,
+    openapi::{self, About},
+};
+
+const UPDATES: &[Method] = &[Method::PATCH, Method::PUT];
+
+/// One route, described.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// The path in axum's spelling, which is `OpenAPI`'s too.
+    pub path: String,
+    /// What it is called with.
+    pub methods: &'static [Method],
+    /// The heading it stands under.
+    pub tag: &'static str,
+    /// What is told of it.
+    pub about: About,
+    methods_router: MethodRouter<Routes>,
+}
+
+/// Routes under one heading, or all of them.
+#[derive(Debug)]
+pub struct Door {
+    tag: &'static str,
+    routes: Vec<Route>,
+}
+
+impl Door {
+    /// No routes yet; those that are added stand under the heading `tag`.
+    pub fn new(tag: &'static str) -> Self {
+        Self { tag, routes: Vec::new() }
+    }
+
+    /// A route that reads.
+    #[must_use]
+    pub fn get<H: Handler<T, Routes>, T: 'static>(self, path: &str, handler: H, about: About) -> Self {
+        self.add(path, &[Method::GET], on(MethodFilter::GET, handler), about)
+    }
+
+    /// A route that makes or does something.
+    #[must_use]
+    pub fn post<H: Handler<T, Routes>, T: 'static>(self, path: &str, handler: H, about: About) -> Self {
+        self.add(path, &[Method::POST], on(MethodFilter::POST, handler), about)
+    }
+
+    /// A route that changes something: by PATCH and by PUT, which are the same.
+    #[must_use]
+    pub fn update<H: Handler<T, Routes>, T: 'static>(self, path: &str, handler: H, about: About) -> Self {
+        let filter = MethodFilter::PATCH.or(MethodFilter::PUT);
+        self.add(path, UPDATES, on(filter, handler), about)
+    }
+
+    /// A route that deletes.
+    #[must_use]
+    pub fn delete<H: Handler<T, Routes>, T: 'static>(self, path: &str, handler: H, about: About) -> Self {
+        self.add(path, &[Method::DELETE], on(MethodFilter::DELETE, handler), about)
+    }
+
+    fn add(mut self, path: &str, methods: &'static [Method], methods_router: MethodRouter<Routes>, about: About) -> Self {
+        self.routes.push(Route {
+            path: path.to_owned(),
+            methods,
+            tag: self.tag,
+            about,
+            methods_router,
+        });
+        self
+    }
+
+    /// These routes and the others'.
+    #[must_use]
+    pub fn merge(mut self, other: Self) -> Self {
+        self.routes.extend(other.routes);
+        self
+    }
+
+    /// The door with its description, over services. What lies at `absent` is no route, though a route with an id in its place is.
+    pub fn open(self, services: Routes, config: &super::Config, absent: &[&str]) -> Router {
+        let document = openapi::Document::default();
+        let all = self.merge(openapi::routes(&document));
+        let described = openapi::document(&all.routes, &config.base_url);
+        // Nobody has set it before: it was made three lines above.
+        let _ = document.set(Bytes::from(described.to_string()));
+        let mut router = Router::new();
+        for route in all.routes {
+            // An id at the end loses the suffix when it is read.
+            if !route.path.ends_with('}') && route.path.contains("/api/v1/") {
+                router = router.route(&format!("{}.json", route.path), route.methods_router.clone());
+            }
+            router = router.route(&route.path, route.methods_router);
+        }
+        for path in absent {
+            router = router
+                .route(path, any(unknown_route))
+                .route(&format!("{path}.json"), any(unknown_route));
+        }
+        router
+            .fallback(unknown_route)
+            .method_not_allowed_fallback(unknown_route)
+            .layer(DefaultBodyLimit::max(config.max_body_bytes))
+            .with_state(services.prepare())
+    }
+}
+
+async fn unknown_route() -> Failure {
+    Failure::unknown_route()
+}

@@ -1,0 +1,76 @@
+//! The description of what the door serves: how routes are described, the document made of it, and a page to read it.
+
+mod about;
+mod document;
+pub mod schema;
+
+use std::sync::{Arc, OnceLock};
+
+use axum::{
+    http::{
+        HeaderName, HeaderValue,
+        header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
+    },
+    response::{IntoResponse as _, Response},
+};
+use bytes::Bytes;
+
+pub use about::{About, Caller, about};
+pub use document::document;
+
+use super::door::Door;
+use schema::attributes;
+
+/// Nothing comes from elsewhere, and nothing is run that is not a file of ours.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+                      frame-ancestors 'none'";
+
+const PAGE: &str = include_str!("page.html");
+const SCRIPT: &str = include_str!("page.js");
+const STYLE: &str = include_str!("page.css");
+
+/// The document, once all routes are known.
+pub type Document = Arc<OnceLock<Bytes>>;
+
+/// Routes that show the description, itself among what is described.
+pub fn routes(document: &Document) -> Door {
+    let document = Arc::clone(document);
+    let shown = move || {
+        let bytes = document.get().cloned().unwrap_or_default();
+        async move { served("application/json; charset=utf-8", bytes) }
+    };
+    let page = |kind: &'static str, text: &'static str| move || async move { served(kind, Bytes::from_static(text.as_bytes())) };
+    let file = |id, summary, kind| about(id, summary, "").caller(Caller::Anyone).answers_bytes(kind);
+    Door::new("Description")
+        .get(
+            "/openapi.json",
+            shown,
+            about("showDescription", "Describes this API as OpenAPI 3.1", "")
+                .caller(Caller::Anyone)
+                .answers(attributes()),
+        )
+        .get(
+            "/docs",
+            page("text/html; charset=utf-8", PAGE),
+            file("showPage", "A page to read the description", "text/html"),
+        )
+        .get(
+            "/docs/page.js",
+            page("text/javascript; charset=utf-8", SCRIPT),
+            file("showPageScript", "The page's script", "text/javascript"),
+        )
+        .get(
+            "/docs/page.css",
+            page("text/css; charset=utf-8", STYLE),
+            file("showPageStyle", "The page's style", "text/css"),
+        )
+}
+
+fn served(kind: &'static str, bytes: Bytes) -> Response {
+    let headers: [(HeaderName, HeaderValue); 3] = [
+        (CONTENT_TYPE, HeaderValue::from_static(kind)),
+        (CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
+        (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    ];
+    (headers, bytes).into_response()
+}
