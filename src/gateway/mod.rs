@@ -23,6 +23,7 @@ mod nested;
 mod openapi;
 mod params;
 mod profile;
+mod search;
 mod sentence;
 #[cfg(test)]
 mod tests;
@@ -46,12 +47,11 @@ pub struct Config {
 type Answer = Result<Response, Failure>;
 
 /// Paths where the product has more than this version: without them, `active` would be taken for a contact's id.
-const ABSENT: [&str; 6] = [
+const ABSENT: [&str; 5] = [
     "/api/v1/accounts/{account_id}/contacts/active",
     "/api/v1/accounts/{account_id}/contacts/filter",
     "/api/v1/accounts/{account_id}/contacts/import",
     "/api/v1/accounts/{account_id}/contacts/export",
-    "/api/v1/accounts/{account_id}/conversations/search",
     "/api/v1/accounts/{account_id}/conversations/filter",
 ];
 
@@ -66,5 +66,6 @@ pub fn router(services: Routes, config: Config) -> Router {
         .merge(conversation_list::routes())
         .merge(conversation_changes::routes())
         .merge(messages::routes())
+        .merge(search::routes())
         .open(services, &config, &ABSENT)
 }

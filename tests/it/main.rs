@@ -7,6 +7,7 @@ mod support;
 
 mod arrows;
 mod article;
+mod automatic_texts;
 mod connections;
 mod contact_changes;
 mod contacts;
@@ -21,6 +22,7 @@ mod paging;
 mod program;
 mod python;
 mod replicas;
+mod search;
 mod sending;
 mod stream;
 mod tenancy;

@@ -27,6 +27,28 @@ impl Http {
     }
 }
 
+/// Reads and plain refusals.
+impl Http {
+    /// Gets a path of account 1: the status and the body.
+    pub async fn ask(&self, path: &str) -> (u16, Value) {
+        let request = self.client.get(format!("{}{path}", self.base));
+        told(request.header("api_access_token", &self.token)).await
+    }
+
+    /// Posts JSON to a path of account 1: the status and the body.
+    pub async fn try_post(&self, path: &str, body: &Value) -> (u16, Value) {
+        let request = self.client.post(format!("{}{path}", self.base)).json(body);
+        told(request.header("api_access_token", &self.token)).await
+    }
+}
+
+async fn told(request: reqwest::RequestBuilder) -> (u16, Value) {
+    let response = request.send().await.expect("the door answers");
+    let status = response.status().as_u16();
+    let body = response.text().await.expect("the body arrives");
+    (status, serde_json::from_str(&body).unwrap_or(Value::String(body)))
+}
+
 /// A plain HTTP client.
 pub fn client() -> reqwest::Client {
     // An error says that another test was first.
