@@ -59,6 +59,7 @@ keyed! {
     DeleteMessageRequest,
     MarkConversationSeenRequest,
     MergeContactsRequest,
+    RetryMessageRequest,
     SendMessagesRequest,
     SetInboxMembersRequest,
     UpdateAccountRequest,

@@ -5,15 +5,20 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Api, answered, caller, change, drafts, fields::Fields, page, required, send};
+use super::{
+    Api, answered, caller, change, drafts,
+    fields::{Fields, SHORT},
+    page, required, send,
+};
 use crate::{
     chat::joined,
     chat::{
         messages::{Created, MessagePatch, MessageQuery},
         page::{Key, SortValue},
+        search::MessageSearch,
     },
     error::{Result, Rule},
-    id::{AccountId, ConversationId, MessageId},
+    id::{AccountId, ContactId, ConversationId, InboxId, MessageId},
     pb::{self, messages_service_server::MessagesService},
 };
 
@@ -134,6 +139,53 @@ impl MessagesService for Api {
         answered(self.chat.delete_message(call, conversation, id).await?, deleted)
     }
 
+    async fn retry_message(&self, request: Request<pb::RetryMessageRequest>) -> Result<Response<pb::RetryMessageResponse>, Status> {
+        let asked = request.get_ref();
+        let account = AccountId(asked.account_id);
+        caller(&request)?.write_access(account)?;
+        let mut fields = Fields::default();
+        let call = change(&mut fields, &request, account, retried)?;
+        fields.done()?;
+        let (conversation, id) = (ConversationId(asked.conversation_id), MessageId(asked.message_id));
+        answered(self.chat.retry_message(call, conversation, id).await?, retried)
+    }
+
+    async fn search_messages(&self, request: Request<pb::SearchMessagesRequest>) -> Result<Response<pb::SearchMessagesResponse>, Status> {
+        let caller = caller(&request)?;
+        let asked = request.into_inner();
+        let account = AccountId(asked.account_id);
+        caller.access(account)?;
+        let same = pb::SearchMessagesRequest {
+            page_size: 0,
+            page_token: String::new(),
+            skip: 0,
+            ..asked.clone()
+        };
+        let mut fields = Fields::default();
+        fields.required("text", &asked.text, SHORT);
+        let page = page::read(&mut fields, &same, (asked.page_size, 20), &asked.page_token, asked.skip);
+        let types = asked.types.iter();
+        let search = MessageSearch {
+            text: asked.text.clone(),
+            inboxes: asked.inbox_ids.iter().copied().map(InboxId).collect(),
+            conversations: asked.conversation_ids.iter().copied().map(ConversationId).collect(),
+            contact: asked.contact_id.map(ContactId),
+            types: types
+                .filter_map(|kind| fields.kind::<pb::MessageType>("types", *kind))
+                .filter_map(pb::MessageType::to_row)
+                .collect(),
+            since: fields.time("created_since", asked.created_since.as_ref()),
+            before: fields.time("created_before", asked.created_before.as_ref()),
+        };
+        fields.done()?;
+        let found = self.chat.search_messages(&caller, account, &search, &page).await?;
+        Ok(Response::new(pb::SearchMessagesResponse {
+            messages: found.messages.iter().map(pb::Message::from).collect(),
+            next_page_token: page::write(&same, found.next.as_ref()),
+            complete: found.complete,
+        }))
+    }
+
     async fn batch_create_messages(
         &self,
         request: Request<pb::BatchCreateMessagesRequest>,
@@ -188,6 +240,13 @@ fn batch(messages: &Created, cursor: Bytes) -> pb::BatchCreateMessagesResponse {
 
 fn updated(message: &joined::Message, cursor: Bytes) -> pb::UpdateMessageResponse {
     pb::UpdateMessageResponse {
+        message: Some(message.into()),
+        cursor,
+    }
+}
+
+fn retried(message: &joined::Message, cursor: Bytes) -> pb::RetryMessageResponse {
+    pb::RetryMessageResponse {
         message: Some(message.into()),
         cursor,
     }

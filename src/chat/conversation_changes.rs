@@ -8,9 +8,11 @@ use crate::{
     chat::{
         Chat,
         attributes::{attribute_changes, set_labels},
+        automatic,
         call::{Answer, Call},
         caller::Access,
         conversations::{check_member, save, summary_of},
+        messages,
         rules::{self, add_activity, changed_with},
         writer::Write,
     },
@@ -71,7 +73,12 @@ impl Chat {
                         ConversationPatch::Attributes(custom, additional) => {
                             update_attributes(write, &mut conversation, custom, additional);
                         }
-                        ConversationPatch::Seen { by_contact } => seen(write, &mut conversation, by_contact),
+                        ConversationPatch::Seen { by_contact } => {
+                            seen(write, &mut conversation, by_contact);
+                            if by_contact {
+                                messages::mark_read(write, &mut conversation).await?;
+                            }
+                        }
                     }
                     if !write.ledger.drafts().is_empty() {
                         save(write, &mut conversation).await?;
@@ -105,6 +112,9 @@ async fn update_status(
             Snoozed => format!("Conversation was snoozed by {name}"),
         };
         add_activity(&mut write.ledger, conversation, line);
+    }
+    if changed && status == Resolved {
+        automatic::survey(write, conversation).await?;
     }
     // Chatwoot's rule: an agent who opens a conversation takes it; an administrator does not.
     match write.caller.user_id() {

@@ -1,8 +1,8 @@
 //! Lists of conversations: filtered, sorted, counted.
 
 use sea_orm::{
-    ColumnTrait, Condition, EntityTrait, ExprTrait, FromQueryResult, QueryFilter, QuerySelect, Select,
-    sea_query::{Alias, Expr, Func, Query, SelectStatement, SimpleExpr},
+    ColumnTrait, Condition, DbBackend, EntityTrait, ExprTrait, FromQueryResult, QueryFilter, QuerySelect, Select,
+    sea_query::{Alias, Expr, Func, LikeExpr, Query, SelectStatement, SimpleExpr},
 };
 
 use crate::{
@@ -10,6 +10,7 @@ use crate::{
         Chat,
         caller::{Access, Caller},
         page::{self, Coarse, Page, PageRequest, Sort},
+        search,
     },
     db::{
         entity::{
@@ -127,7 +128,7 @@ fn of_account(select: &mut SelectStatement, account: SimpleExpr, id: AccountId) 
 }
 
 impl ConversationQuery {
-    fn select(&self, account: AccountId, access: &Access) -> Select<conversation::Entity> {
+    fn select(&self, backend: DbBackend, account: AccountId, access: &Access) -> Select<conversation::Entity> {
         use conversation::Column;
         let mut query = conversation::Entity::find().filter(Column::AccountId.eq(account));
         if let Some(only) = &access.inboxes {
@@ -172,10 +173,15 @@ impl ConversationQuery {
             let mut holding = Query::select();
             holding.column(message::Column::ConversationId).from(message::Entity);
             of_account(&mut holding, Expr::col(message::Column::AccountId), account);
-            let pattern = format!("%{}%", text.to_lowercase());
             holding
                 .and_where(Expr::col(message::Column::MessageType).is_in([MessageType::Incoming as i16, MessageType::Outgoing as i16]))
-                .and_where(Expr::expr(Func::lower(Expr::col(message::Column::Content))).like(pattern));
+                .and_where(search::holding(backend, account, text));
+            // SQLite's index finds texts as a whole, and its `lower` knows ASCII only.
+            if backend == DbBackend::Postgres || text.chars().count() < 3 {
+                let escaped = text.to_lowercase().replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+                let pattern = LikeExpr::new(format!("%{escaped}%")).escape('\\');
+                holding.and_where(Expr::expr(Func::lower(Expr::col(message::Column::Content))).like(pattern));
+            }
             query = query.filter(Column::Id.in_subquery(holding));
         }
         query
@@ -208,7 +214,10 @@ impl Chat {
     ) -> Result<(Page<ConversationSummary>, Option<Counts>)> {
         let access = caller.access(account)?;
         let db = self.db.read();
-        let all = query.select(account, access);
+        if query.text.is_some() {
+            search::index::catch_up(&self.db, account).await?;
+        }
+        let all = query.select(self.db.backend(), account, access);
         let counts = if query.count {
             Some(self.counts(&all, caller.user_id()).await?)
         } else {

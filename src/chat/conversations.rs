@@ -251,6 +251,8 @@ async fn insert(write: &mut Write, session: &contact_inbox::Model, new: &NewConv
         last_message_id: None,
         last_non_activity_message_id: None,
         last_public_message_id: None,
+        last_reply_at: None,
+        last_template_at: None,
         created_at: at,
         updated_at: at,
         version: write.ledger.next_seq(),

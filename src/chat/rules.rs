@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::{Value as Json, json};
 
 use crate::{
-    chat::{caller::Caller, writer::Ledger},
+    chat::{automatic, caller::Caller, liquid, writer::Ledger},
     db::{
         entity::{
             kind::{ContentType, ConversationStatus, MessageStatus, MessageType, SenderType},
@@ -44,6 +44,23 @@ pub struct NewMessage {
     pub additional_attributes: Json,
 }
 
+impl NewMessage {
+    /// A public text without anything else.
+    pub fn text(message_type: MessageType, content: String) -> Self {
+        Self {
+            message_type,
+            content: Some(content),
+            content_type: ContentType::Text,
+            content_attributes: json!({}),
+            private: false,
+            source_id: None,
+            unique_source_id: false,
+            echo_id: None,
+            additional_attributes: json!({}),
+        }
+    }
+}
+
 /// The text of the line left when a contact's message reopens a conversation of an API inbox.
 const REOPENED: &str = "System reopened the conversation due to a new incoming message.";
 
@@ -63,23 +80,20 @@ pub fn add_message(ledger: &mut Ledger, conversation: &mut Conversation, caller:
     if reopened {
         add_activity(ledger, conversation, REOPENED.to_owned());
     }
+    if message.row.message_type == MessageType::Incoming && !message.row.private {
+        automatic::answer(ledger, conversation);
+    }
     message
 }
 
 /// Adds a line about a change.
 pub fn add_activity(ledger: &mut Ledger, conversation: &mut Conversation, content: String) {
-    let line = NewMessage {
-        message_type: MessageType::Activity,
-        content: Some(content),
-        content_type: ContentType::Text,
-        content_attributes: json!({}),
-        private: false,
-        source_id: None,
-        unique_source_id: false,
-        echo_id: None,
-        additional_attributes: json!({}),
-    };
-    store(ledger, conversation, line, None);
+    store(ledger, conversation, NewMessage::text(MessageType::Activity, content), None);
+}
+
+/// Adds an automatic text.
+pub fn add_template(ledger: &mut Ledger, conversation: &mut Conversation, text: NewMessage) {
+    store(ledger, conversation, text, None);
 }
 
 /// Sets a status and notes it; whether it changed. The line about it is the caller's to add.
@@ -128,7 +142,13 @@ fn reopen(ledger: &mut Ledger, conversation: &mut Conversation) -> bool {
     asleep && !conversation.contact.row.blocked && set_status(ledger, conversation, ConversationStatus::Open, None) && line
 }
 
-fn store(ledger: &mut Ledger, conversation: &mut Conversation, new: NewMessage, sender: Option<Sender>) -> Arc<Message> {
+fn store(ledger: &mut Ledger, conversation: &mut Conversation, mut new: NewMessage, sender: Option<Sender>) -> Arc<Message> {
+    if matches!(new.message_type, MessageType::Outgoing | MessageType::Template)
+        && let Some(text) = new.content.as_deref()
+        && let Some(filled) = liquid::render(text, conversation, sender.as_ref())
+    {
+        new.content = Some(filled);
+    }
     let id = ledger.take_message_id();
     let version = ledger.next_seq();
     let at = ledger.at;
@@ -144,6 +164,11 @@ fn store(ledger: &mut Ledger, conversation: &mut Conversation, new: NewMessage, 
     if new.message_type == MessageType::Incoming {
         row.unread_count += 1;
         row.last_incoming_at = Some(at);
+    }
+    match new.message_type {
+        MessageType::Outgoing if !new.private => row.last_reply_at = Some(at),
+        MessageType::Template => row.last_template_at = Some(at),
+        _ => {}
     }
     let public = !new.private && new.message_type != MessageType::Activity;
     if public {

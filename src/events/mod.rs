@@ -13,6 +13,7 @@ pub mod follow;
 pub mod hub;
 pub mod kind;
 pub mod log;
+pub mod payload;
 mod snapshot;
 pub mod subscription;
 mod tail;

@@ -49,7 +49,7 @@ pub fn routes() -> Door {
 }
 
 /// What chooses conversations.
-fn filtered(about: About) -> About {
+pub(super) fn filtered(about: About) -> About {
     about
         .query("status", text().note("open without it; all for every one."))
         .query("assignee_type", choice(&["me", "unassigned", "assigned", "all"]))
@@ -77,7 +77,8 @@ async fn counts(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json!({ "meta": json::conversation::counts(found.counts.as_ref()) })))
 }
 
-async fn find(call: &Call, params: &Params, with_rows: bool) -> Result<(pb::ListConversationsResponse, Window), Failure> {
+/// A page of the conversations that the parameters choose.
+pub(super) async fn find(call: &Call, params: &Params, with_rows: bool) -> Result<(pb::ListConversationsResponse, Window), Failure> {
     let mut fields = params.fields();
     let filter = filter(&mut fields);
     let account_id = fields.account();

@@ -142,6 +142,17 @@ impl Failure {
         self.status == StatusCode::NOT_FOUND
     }
 
+    /// What became of a retry: an unknown message is no 404 in the product.
+    pub fn of_retry(status: &Status, id: i64) -> Self {
+        let details = status.get_error_details();
+        let kind = details.error_info().and_then(|info| info.metadata.get("kind"));
+        if reason(&details) == "NOT_FOUND" && kind.is_some_and(|kind| kind == "message") {
+            let text = format!("Couldn't find Message with 'id'={id}");
+            return Self::error(StatusCode::UNPROCESSABLE_ENTITY, &text);
+        }
+        Self::from(status.clone())
+    }
+
     fn of(status: &Status, invalid: fn(&[Complaint]) -> Self) -> Self {
         let details = status.get_error_details();
         let unauthorized = |text| Self::error(StatusCode::UNAUTHORIZED, text);

@@ -58,6 +58,13 @@ pub fn routes() -> Door {
             .refuses(StatusCode::FORBIDDEN, "The inbox has no API channel.")
             .answers(shape()),
         )
+        .post(
+            &format!("{MESSAGE}/retry"),
+            retry,
+            about("retryMessage", "Sends a failed message again", "MessagesService.RetryMessage")
+                .refuses(StatusCode::UNPROCESSABLE_ENTITY, "There is no such message.")
+                .answers(shape()),
+        )
         .delete(
             MESSAGE,
             delete,
@@ -150,4 +157,19 @@ async fn delete(call: Call, params: Params) -> Answer {
     };
     let deleted = call.messages().delete_message(call.request(request)).await?.into_inner();
     Ok(answer(deleted.message))
+}
+
+/// An unknown message is 422 here, as in the product; an unknown conversation is 404.
+async fn retry(call: Call, params: Params) -> Answer {
+    let fields = params.fields();
+    let request = pb::RetryMessageRequest {
+        account_id: fields.account(),
+        request_id: call.request_id(),
+        conversation_id: fields.path_id("conversation_id"),
+        message_id: fields.path_id("message_id"),
+    };
+    let id = request.message_id;
+    let sent = call.messages().retry_message(call.request(request)).await;
+    let sent = sent.map_err(|status| Failure::of_retry(&status, id))?.into_inner();
+    Ok(answer(sent.message))
 }

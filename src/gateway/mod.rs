@@ -25,6 +25,7 @@ mod openapi;
 mod paging;
 mod params;
 mod profile;
+mod search;
 mod sentence;
 #[cfg(test)]
 mod tests;
@@ -48,11 +49,10 @@ pub struct Config {
 type Answer = Result<Response, Failure>;
 
 /// Paths where the product has more than this version: without them, `active` would be taken for a contact's id.
-const ABSENT: [&str; 4] = [
+const ABSENT: [&str; 3] = [
     "/api/v1/accounts/{account_id}/contacts/active",
     "/api/v1/accounts/{account_id}/contacts/import",
     "/api/v1/accounts/{account_id}/contacts/export",
-    "/api/v1/accounts/{account_id}/conversations/search",
 ];
 
 /// The door over services: `services` with their layers, as the gRPC listener serves them too.
@@ -67,5 +67,6 @@ pub fn router(services: Routes, config: Config) -> Router {
         .merge(conversation_list::routes())
         .merge(conversation_changes::routes())
         .merge(messages::routes())
+        .merge(search::routes())
         .open(services, &config, &ABSENT)
 }

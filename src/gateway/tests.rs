@@ -145,6 +145,14 @@ impl MessagesService for Echo {
         }))
     }
 
+    async fn retry_message(&self, _: tonic::Request<pb::RetryMessageRequest>) -> Answered<pb::RetryMessageResponse> {
+        Err(Status::internal("not asked for"))
+    }
+
+    async fn search_messages(&self, _: tonic::Request<pb::SearchMessagesRequest>) -> Answered<pb::SearchMessagesResponse> {
+        Err(Status::internal("not asked for"))
+    }
+
     async fn update_message(&self, _: tonic::Request<pb::UpdateMessageRequest>) -> Answered<pb::UpdateMessageResponse> {
         Err(Status::internal("not asked for"))
     }

@@ -105,6 +105,7 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
         Duration::from_secs(config.idempotency.keep_hours * 3600),
         behind.clone(),
     ));
+    back.spawn(upkeep::search(db.clone(), behind.clone()));
     back.spawn(upkeep::check(db.clone(), ready.clone(), behind.clone()));
     upkeep::instruments(&hub);
 

@@ -8,13 +8,21 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{admin::Readiness, chat::forget_keys, db::Database, events::hub::Hub};
+use crate::{
+    admin::Readiness,
+    chat::{forget_keys, search::index},
+    db::Database,
+    events::hub::Hub,
+};
 
 /// How often readiness is looked at.
 const CHECK: Duration = Duration::from_secs(2);
 
 /// How often old keys are forgotten.
 const FORGET: Duration = Duration::from_mins(10);
+
+/// How often the index of messages is brought up to date, beside what searches do for themselves.
+const INDEX: Duration = Duration::from_secs(5);
 
 /// Follows other replicas until told to stop.
 pub async fn follow(following: impl Future<Output = ()>) -> anyhow::Result<()> {
@@ -30,6 +38,18 @@ pub async fn keys(db: Database, keep: Duration, stop: CancellationToken) -> anyh
             Ok(0) => {}
             Ok(count) => tracing::debug!(count, "old request ids forgotten"),
             Err(error) => tracing::warn!(%error, "old request ids could not be forgotten; trying again later"),
+        }
+    }
+    Ok(())
+}
+
+/// Keeps the index of messages behind the log, until `stop`.
+pub async fn search(db: Database, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut ticks = ticks(INDEX);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        // Each batch is a transaction: one that is broken off is undone.
+        if let Some(Err(error)) = stop.run_until_cancelled(index::follow(&db)).await {
+            tracing::warn!(%error, "the index of messages could not go on; trying again later");
         }
     }
     Ok(())

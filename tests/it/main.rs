@@ -7,6 +7,7 @@ mod support;
 
 mod arrows;
 mod article;
+mod automatic_texts;
 mod connections;
 mod contact_changes;
 mod contact_json;
@@ -28,6 +29,7 @@ mod paging;
 mod program;
 mod python;
 mod replicas;
+mod search;
 mod sending;
 mod statements;
 mod stream;

@@ -43,6 +43,10 @@ pub struct Model {
     pub last_message_id: Option<MessageId>,
     pub last_non_activity_message_id: Option<MessageId>,
     pub last_public_message_id: Option<MessageId>,
+    /// The newest public outgoing message.
+    pub last_reply_at: Option<Micros>,
+    /// The newest automatic text.
+    pub last_template_at: Option<Micros>,
     pub created_at: Micros,
     pub updated_at: Micros,
     pub version: Seq,

@@ -49,7 +49,8 @@ pub fn name<T: PartialEq>(names: &'static [(&'static str, T)], value: &T) -> &'s
         .map_or("", |(name, _)| name)
 }
 
-fn number(kind: MessageType) -> i32 {
+/// The type as the contract counts it.
+pub(super) fn number(kind: MessageType) -> i32 {
     match kind {
         MessageType::Incoming | MessageType::Unspecified => 0,
         MessageType::Outgoing => 1,
@@ -125,7 +126,8 @@ pub fn event_schema() -> Schema {
         .named("MessageEvent")
 }
 
-fn sender_schema() -> Schema {
+/// The shape of [`sender`].
+pub(super) fn sender_schema() -> Schema {
     let bot = schema::object()
         .key("id", id())
         .keys(&["name", "avatar_url"], &text())
@@ -161,7 +163,7 @@ pub fn message_event(message: &pb::Message, conversation: &pb::Conversation) -> 
 }
 
 /// Who wrote a message; `contact` is the conversation's, where it is known.
-fn sender(sender: &pb::Sender, contact: Option<&pb::Contact>) -> Json {
+pub(super) fn sender(sender: &pb::Sender, contact: Option<&pb::Contact>) -> Json {
     match sender.r#type() {
         SenderType::Contact | SenderType::Unspecified => {
             let known = sender.contact.as_ref().or(contact.filter(|contact| contact.id == sender.id));

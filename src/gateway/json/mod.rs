@@ -5,6 +5,7 @@ pub mod contact;
 pub mod conversation;
 pub mod inbox;
 pub mod message;
+pub mod search;
 
 use axum::{
     body::Body,

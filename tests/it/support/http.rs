@@ -100,6 +100,21 @@ impl Http {
     }
 }
 
+/// Reads and plain refusals.
+impl Http {
+    /// Gets a path of account 1: the status and the body.
+    pub async fn ask(&self, path: &str) -> (u16, Value) {
+        let answer = self.send("GET", &format!("/api/v1/accounts/1{path}"), None).await;
+        (answer.status, answer.body)
+    }
+
+    /// Posts JSON to a path of account 1: the status and the body.
+    pub async fn try_post(&self, path: &str, body: &Value) -> (u16, Value) {
+        let answer = self.send("POST", &format!("/api/v1/accounts/1{path}"), Some(body)).await;
+        (answer.status, answer.body)
+    }
+}
+
 /// A plain HTTP client.
 pub fn client() -> reqwest::Client {
     // An error says that another test was first.

@@ -262,6 +262,8 @@ fn bind_conversations<'q>(query: Bound<'q>, plans: &[&'q Plan]) -> Bound<'q> {
     let query = column(query, &rows, |row| number(row.last_message_id));
     let query = column(query, &rows, |row| number(row.last_non_activity_message_id));
     let query = column(query, &rows, |row| number(row.last_public_message_id));
+    let query = column(query, &rows, |row| time(row.last_reply_at));
+    let query = column(query, &rows, |row| time(row.last_template_at));
     let query = column(query, &rows, |row| row.updated_at.0);
     column(query, &rows, |row| row.version.0)
 }

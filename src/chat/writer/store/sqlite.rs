@@ -210,6 +210,7 @@ fn conversations(plans: &[&Plan]) -> Result<String> {
             .put(number(row.last_message_id))?;
         out.put(number(row.last_non_activity_message_id))?
             .put(number(row.last_public_message_id))?;
+        out.put(time(row.last_reply_at))?.put(time(row.last_template_at))?;
         out.put(row.updated_at.0)?.put(row.version.0)?;
         Ok(())
     })

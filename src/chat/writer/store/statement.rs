@@ -71,6 +71,8 @@ pub const CONVERSATIONS: &[Column] = &[
     ("last_message_id", "bigint"),
     ("last_non_activity_message_id", "bigint"),
     ("last_public_message_id", "bigint"),
+    ("last_reply_at", "bigint"),
+    ("last_template_at", "bigint"),
     ("updated_at", "bigint"),
     ("version", "bigint"),
 ];

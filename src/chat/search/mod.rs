@@ -1,0 +1,193 @@
+//! Finding messages by a piece of their text, the newest first.
+//!
+//! The index finds texts of three characters and more, and what it finds is held against the text again. Shorter ones are looked for in
+//! the newest messages, one after another.
+
+use sea_orm::{
+    ColumnTrait, DbBackend, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect, Select,
+    sea_query::{Expr, Query, SimpleExpr},
+};
+
+use crate::{
+    chat::{
+        Chat,
+        caller::{Access, Caller},
+        page::{Key, PageRequest, SortValue},
+    },
+    db::{
+        entity::{conversation, kind::MessageType, message},
+        joined::Message,
+        load,
+    },
+    error::Result,
+    id::{AccountId, ContactId, ConversationId, InboxId},
+    time::Micros,
+};
+
+pub mod index;
+mod pieces;
+
+/// Rows that are looked at together.
+const LOOK: u64 = 1000;
+/// How often a search looks; what is beyond is found by the next page.
+const LOOKS: usize = 20;
+
+/// Which messages; what is empty lets all through.
+#[derive(Clone, Debug, Default)]
+pub struct MessageSearch {
+    /// The piece of text.
+    pub text: String,
+    /// In these inboxes.
+    pub inboxes: Vec<InboxId>,
+    /// In these conversations.
+    pub conversations: Vec<ConversationId>,
+    /// Of this contact's conversations.
+    pub contact: Option<ContactId>,
+    /// Of these types.
+    pub types: Vec<MessageType>,
+    /// Created then or later.
+    pub since: Option<Micros>,
+    /// Created earlier.
+    pub before: Option<Micros>,
+}
+
+/// A page of what was found.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The messages, the newest first.
+    pub messages: Vec<Message>,
+    /// Where the page ended, if there may be more.
+    pub next: Option<Key>,
+    /// Whether all messages were looked at.
+    pub complete: bool,
+}
+
+impl MessageSearch {
+    fn select(&self, backend: DbBackend, account: AccountId, access: &Access) -> Select<message::Entity> {
+        use message::Column;
+        let mut query = message::Entity::find().filter(Column::AccountId.eq(account));
+        if let Some(only) = &access.inboxes {
+            query = query.filter(Column::InboxId.is_in(only.iter().map(|id| id.0)));
+        }
+        if !self.inboxes.is_empty() {
+            query = query.filter(Column::InboxId.is_in(self.inboxes.iter().map(|id| id.0)));
+        }
+        if !self.conversations.is_empty() {
+            query = query.filter(Column::ConversationId.is_in(self.conversations.iter().map(|id| id.0)));
+        }
+        if let Some(contact) = self.contact {
+            let mut theirs = Query::select();
+            theirs
+                .column(conversation::Column::Id)
+                .from(conversation::Entity)
+                .and_where(Expr::col(conversation::Column::AccountId).eq(account.0))
+                .and_where(Expr::col(conversation::Column::ContactId).eq(contact.0));
+            query = query.filter(Column::ConversationId.in_subquery(theirs));
+        }
+        if !self.types.is_empty() {
+            query = query.filter(Column::MessageType.is_in(self.types.iter().copied()));
+        }
+        if let Some(since) = self.since {
+            query = query.filter(Column::CreatedAt.gte(since));
+        }
+        if let Some(before) = self.before {
+            query = query.filter(Column::CreatedAt.lt(before));
+        }
+        let folded = pieces::fold(&self.text);
+        if pieces::indexed(&folded) {
+            query = query.filter(found(backend, account, &folded));
+        }
+        query
+    }
+}
+
+/// The messages that the index finds for a folded text.
+fn found(backend: DbBackend, account: AccountId, folded: &str) -> SimpleExpr {
+    if backend == DbBackend::Postgres {
+        return Expr::cust_with_values(
+            "\"messages\".\"id\" IN (SELECT message_id FROM message_search WHERE account_id = $1 AND pieces @> $2::text::bigint[])",
+            [sea_orm::Value::from(account.0), index::array(account, folded).into()],
+        );
+    }
+    let phrase = format!("\"{}\"", folded.replace('"', "\"\""));
+    Expr::cust_with_values(
+        "\"messages\".\"id\" IN (SELECT rowid & 1099511627775 FROM message_search WHERE message_search MATCH ? \
+         AND rowid BETWEEN ? AND ?)",
+        [
+            sea_orm::Value::from(phrase),
+            (account.0 << 40).into(),
+            ((account.0 << 40) | 0xFF_FFFF_FFFF).into(),
+        ],
+    )
+}
+
+/// Messages that hold a text, for a condition on their conversations: by the index, or the newest ones if the text is too short for it.
+/// What the index of PostgreSQL finds is to be held against the text again.
+pub(super) fn holding(backend: DbBackend, account: AccountId, text: &str) -> SimpleExpr {
+    let folded = pieces::fold(text);
+    if pieces::indexed(&folded) {
+        return found(backend, account, &folded);
+    }
+    let newest = LOOK * LOOKS as u64;
+    // The numbers are ours: they need no placeholders.
+    Expr::cust(format!(
+        "\"messages\".\"id\" > (SELECT last_message_id - {newest} FROM account_logs WHERE account_id = {account})"
+    ))
+}
+
+impl Chat {
+    /// A page of the messages that hold a text.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::NotMember`].
+    pub async fn search_messages(&self, caller: &Caller, account: AccountId, search: &MessageSearch, page: &PageRequest) -> Result<Found> {
+        let access = caller.access(account)?;
+        let folded = pieces::fold(&search.text);
+        let mut complete = pieces::indexed(&folded) && index::catch_up(&self.db, account).await?;
+        let db = self.db.read();
+        let (mut last, mut skip) = (page.after.as_ref().map_or(i64::MAX, |key| key.id), page.skip);
+        let mut rows: Vec<message::Model> = Vec::new();
+        let mut more = true;
+        'looks: for _ in 0..LOOKS {
+            let look = search
+                .select(self.db.backend(), account, access)
+                .filter(message::Column::Id.lt(last))
+                .order_by_desc(message::Column::Id)
+                .limit(LOOK)
+                .all(db)
+                .await?;
+            let ended = (look.len() as u64) < LOOK;
+            for row in look {
+                let holds = row
+                    .content
+                    .as_deref()
+                    .is_some_and(|content| pieces::fold(content).contains(&folded));
+                if holds && skip == 0 && rows.len() as u64 == page.size {
+                    break 'looks;
+                }
+                last = row.id.0;
+                match (holds, skip) {
+                    (true, 0) => rows.push(row),
+                    (true, _) => skip -= 1,
+                    _ => {}
+                }
+            }
+            if ended {
+                more = false;
+                break;
+            }
+        }
+        if !pieces::indexed(&folded) && !more {
+            complete = true;
+        }
+        let next = more.then_some(Key {
+            value: SortValue::Null,
+            id: last,
+        });
+        Ok(Found {
+            messages: load::with_senders(db, account, rows).await?,
+            next,
+            complete,
+        })
+    }
+}

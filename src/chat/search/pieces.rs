@@ -1,0 +1,45 @@
+//! Texts as a search sees them: without case, and in pieces of three characters. Pure.
+
+/// Characters of a piece; a shorter text has none.
+pub const PIECE: usize = 3;
+
+/// The text without case. Character by character, so that a part of a text folds as it does within the text.
+pub fn fold(text: &str) -> String {
+    text.chars().flat_map(char::to_lowercase).collect()
+}
+
+/// The pieces of a folded text as numbers, each once: 21 bits a character.
+pub fn pieces(folded: &str) -> Vec<i64> {
+    let letters: Vec<i64> = folded.chars().map(|letter| i64::from(u32::from(letter))).collect();
+    let mut pieces: Vec<i64> = letters
+        .windows(PIECE)
+        .map(|piece| piece.iter().fold(0, |sum, letter| sum << 21 | letter))
+        .collect();
+    pieces.sort_unstable();
+    pieces.dedup();
+    pieces
+}
+
+/// Whether a text is long enough for the index.
+pub fn indexed(folded: &str) -> bool {
+    folded.chars().count() >= PIECE
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_part_has_no_piece_that_the_whole_lacks(before in any::<String>(), part in any::<String>(), after in any::<String>()) {
+            let whole = fold(&format!("{before}{part}{after}"));
+            let part = fold(&part);
+            prop_assert!(whole.contains(&part));
+            let whole = pieces(&whole);
+            prop_assert!(pieces(&part).iter().all(|piece| whole.binary_search(piece).is_ok()));
+            prop_assert_eq!(pieces(&part).is_empty(), !indexed(&part));
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! Finding messages and conversations by a piece of text.
+
+use std::collections::BTreeSet;
+
+use parley::pb::{
+    DeleteContactRequest, DeleteMessageRequest, ListConversationsRequest, MessageType, Role, SearchMessagesRequest, SearchMessagesResponse,
+};
+use serde_json::json;
+
+use crate::support::{
+    app::TestApp,
+    clients::Clients,
+    database::Backend,
+    fault::assert_bad_fields,
+    office, on_both,
+    scene::{Scene, note},
+};
+
+on_both!(
+    a_piece_of_text_is_found,
+    pages_show_each_message_once,
+    filters_narrow_and_inboxes_are_kept_apart,
+    what_is_gone_is_not_found,
+    the_json_door_finds_conversations_and_messages,
+    an_index_that_is_behind_catches_up
+);
+
+fn search(text: &str) -> SearchMessagesRequest {
+    SearchMessagesRequest {
+        account_id: 1,
+        text: text.to_owned(),
+        ..SearchMessagesRequest::default()
+    }
+}
+
+async fn found(clients: &Clients, request: SearchMessagesRequest) -> SearchMessagesResponse {
+    let answer = clients
+        .messages
+        .clone()
+        .search_messages(request)
+        .await
+        .expect("the search is answered");
+    answer.into_inner()
+}
+
+async fn texts(clients: &Clients, request: SearchMessagesRequest) -> Vec<String> {
+    let found = found(clients, request).await.messages.into_iter();
+    found.filter_map(|message| message.content).collect()
+}
+
+async fn a_piece_of_text_is_found(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let scene = app.scene();
+    let conversation = scene.talk().await;
+    for text in ["The parcel is LATE", "50% \"off\"_today", "Äpfel und ÖL", "платёж ОПЛАТА", "ab"] {
+        scene.hear(conversation, text).await;
+    }
+    for (text, wanted) in [
+        ("arce", "The parcel is LATE"),
+        ("late", "The parcel is LATE"),
+        ("0% \"o", "50% \"off\"_today"),
+        ("\"_t", "50% \"off\"_today"),
+        ("äPFEL", "Äpfel und ÖL"),
+        ("öl", "Äpfel und ÖL"),
+        ("оплата", "платёж ОПЛАТА"),
+        ("AB", "ab"),
+    ] {
+        let answer = found(&scene.clients, search(text)).await;
+        let found: Vec<_> = answer.messages.iter().filter_map(|message| message.content.as_deref()).collect();
+        assert_eq!((found, answer.complete), (vec![wanted], true), "{text}");
+    }
+    for text in ["parcels", "50%off", "a_b", "elt"] {
+        assert!(texts(&scene.clients, search(text)).await.is_empty(), "{text}");
+    }
+    let refused = scene.clients.messages.clone().search_messages(search("")).await;
+    assert_bad_fields(refused, &["text: REQUIRED"]);
+}
+
+async fn pages_show_each_message_once(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let scene = app.scene();
+    let conversation = scene.talk().await;
+    let mut wanted = BTreeSet::new();
+    for number in 0..7 {
+        wanted.insert(scene.hear(conversation, &format!("needle {number}")).await.id);
+        scene.hear(conversation, "hay").await;
+    }
+    for text in ["needle", "ne"] {
+        let mut request = SearchMessagesRequest {
+            page_size: 3,
+            ..search(text)
+        };
+        let mut seen = Vec::new();
+        loop {
+            let page = found(&scene.clients, request.clone()).await;
+            seen.extend(page.messages.iter().map(|message| message.id));
+            request.page_token = page.next_page_token;
+            if request.page_token.is_empty() {
+                break;
+            }
+        }
+        assert!(seen.is_sorted_by(|a, b| a > b), "the newest first: {seen:?}");
+        assert_eq!(seen.into_iter().collect::<BTreeSet<_>>(), wanted);
+    }
+    let skipped = SearchMessagesRequest {
+        skip: 5,
+        ..search("needle")
+    };
+    assert_eq!(texts(&scene.clients, skipped).await, ["needle 1", "needle 0"]);
+}
+
+async fn filters_narrow_and_inboxes_are_kept_apart(backend: Backend) {
+    let app = TestApp::builder(backend).platform().start().await;
+    let scene = app.scene();
+    let other = office::inbox(&scene.clients, 1, "Second").await;
+    let there = Scene::new(scene.clients.clone(), 1, other);
+    let (here, away) = (scene.talk().await, there.talk().await);
+    scene.hear(here, "needle here").await;
+    scene.sent(here, note("needle noted")).await;
+    there.hear(away, "needle away").await;
+    let in_inbox = SearchMessagesRequest {
+        inbox_ids: vec![other],
+        ..search("needle")
+    };
+    assert_eq!(texts(&scene.clients, in_inbox).await, ["needle away"]);
+    let in_conversation = SearchMessagesRequest {
+        conversation_ids: vec![here],
+        ..search("needle")
+    };
+    assert_eq!(texts(&scene.clients, in_conversation).await, ["needle noted", "needle here"]);
+    let incoming = SearchMessagesRequest {
+        types: vec![MessageType::Incoming.into()],
+        ..search("needle")
+    };
+    assert_eq!(texts(&scene.clients, incoming).await, ["needle away", "needle here"]);
+
+    let agent = office::worker(&app, 1, Role::Agent, "Mina").await;
+    office::set_members(&scene.clients, 1, other, &[agent.user]).await;
+    assert_eq!(texts(&agent.clients, search("needle")).await, ["needle away"]);
+
+    let strangers = office::other_account(&app, "Other").await;
+    let theirs = strangers.talk().await;
+    strangers.hear(theirs, "needle elsewhere").await;
+    let request = SearchMessagesRequest {
+        account_id: strangers.account,
+        ..search("needle")
+    };
+    assert_eq!(texts(&strangers.clients, request).await, ["needle elsewhere"]);
+    assert_eq!(texts(&scene.clients, search("elsewhere")).await, Vec::<String>::new());
+}
+
+async fn what_is_gone_is_not_found(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let scene = app.scene();
+    let person = scene.person("Asha Rao").await;
+    let conversation = scene.conversation(&person).await.id;
+    let taken_back = scene.hear(conversation, "needle taken back").await;
+    scene.hear(conversation, "needle kept").await;
+    assert_eq!(texts(&scene.clients, search("needle")).await.len(), 2);
+    let delete = DeleteMessageRequest {
+        account_id: 1,
+        conversation_id: conversation,
+        message_id: taken_back.id,
+        ..DeleteMessageRequest::default()
+    };
+    scene
+        .clients
+        .messages
+        .clone()
+        .delete_message(delete)
+        .await
+        .expect("it is taken back");
+    assert_eq!(texts(&scene.clients, search("needle")).await, ["needle kept"]);
+    assert_eq!(texts(&scene.clients, search("was deleted")).await, ["This message was deleted"]);
+    let request = DeleteContactRequest {
+        account_id: 1,
+        contact_id: person.contact,
+        ..DeleteContactRequest::default()
+    };
+    scene
+        .clients
+        .contacts
+        .clone()
+        .delete_contact(request)
+        .await
+        .expect("the contact goes");
+    assert!(texts(&scene.clients, search("needle")).await.is_empty());
+}
+
+async fn the_json_door_finds_conversations_and_messages(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let scene = app.scene();
+    let (one, two) = (scene.talk().await, scene.talk().await);
+    let said = scene.hear(one, "refund please").await;
+    scene.sent(one, note("Refund it")).await;
+    scene.hear(two, "hello").await;
+    let http = app.http();
+    let (status, body) = http.ask("/conversations/search?q=REFUND").await;
+    assert_eq!(status, 200, "{body}");
+    assert_eq!(body["meta"], json!({"mine_count": 0, "unassigned_count": 1, "all_count": 1}));
+    assert_eq!(body["payload"].as_array().map(Vec::len), Some(1));
+    let found = &body["payload"][0];
+    assert_eq!((&found["id"], &found["contact"]["name"]), (&json!(one), &json!("Asha Rao")));
+    assert_eq!(found["inbox"]["channel_type"], "Channel::Api");
+    assert_eq!(
+        found["messages"][0],
+        json!({"content": "refund please", "id": said.id, "sender_name": "Asha Rao", "message_type": 0,
+            "created_at": said.created_at.expect("always set").seconds})
+    );
+    assert_eq!(found["messages"].as_array().map(Vec::len), Some(2));
+
+    let (status, body) = http.ask("/search?q=refund").await;
+    assert_eq!(status, 200, "{body}");
+    let lengths = ["contacts", "conversations", "messages"].map(|key| body["payload"][key].as_array().map(Vec::len));
+    assert_eq!(lengths, [Some(0), Some(1), Some(2)]);
+    let (_, body) = http.ask("/search/messages?q=refund&page=2").await;
+    assert_eq!(body, json!({"payload": {"messages": []}}));
+    let (_, body) = http.ask("/search/conversations?q=hello").await;
+    assert_eq!(body["payload"]["conversations"][0]["id"], two);
+    let (_, body) = http.ask("/search/messages").await;
+    assert_eq!(body, json!({"payload": {"messages": []}}));
+
+    for (text, wanted) in [("refund", vec![one]), ("he", vec![two]), ("100%", vec![]), ("re_und", vec![])] {
+        let request = ListConversationsRequest {
+            account_id: 1,
+            text: text.to_owned(),
+            ..ListConversationsRequest::default()
+        };
+        let list = scene
+            .clients
+            .conversations
+            .clone()
+            .list_conversations(request)
+            .await
+            .expect("a list");
+        let ids: Vec<_> = list.into_inner().conversations.iter().map(|conversation| conversation.id).collect();
+        assert_eq!(ids, wanted, "{text}");
+    }
+}
+
+/// A batch of the index takes 500 messages: this needs several, and a crash in between changes nothing.
+async fn an_index_that_is_behind_catches_up(backend: Backend) {
+    let mut app = TestApp::builder(backend)
+        .env("PARLEY_LIMITS_MESSAGES_PER_CONVERSATION_PER_MINUTE", "0")
+        .start()
+        .await;
+    let conversation = app.scene().talk().await;
+    for round in 0..3 {
+        let scene = app.scene();
+        let batch = |first: i64| parley::pb::BatchCreateMessagesRequest {
+            account_id: 1,
+            messages: (first..first + 400)
+                .map(|number| parley::pb::BatchMessage {
+                    conversation_id: conversation,
+                    message: Some(crate::support::scene::incoming(&format!("needle <{number}>"))),
+                })
+                .collect(),
+            ..parley::pb::BatchCreateMessagesRequest::default()
+        };
+        let mut client = scene.clients.messages.clone();
+        client.batch_create_messages(batch(round * 400)).await.expect("they are taken");
+        app.crash_and_restart().await;
+    }
+    let scene = app.scene();
+    for number in [0, 399, 400, 777, 1199] {
+        let text = format!("<{number}>");
+        assert_eq!(texts(&scene.clients, search(&text)).await, [format!("needle {text}")]);
+    }
+    let all = SearchMessagesRequest {
+        page_size: 1000,
+        ..search("needle")
+    };
+    assert_eq!(found(&scene.clients, all).await.messages.len(), 1000);
+}
