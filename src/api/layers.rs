@@ -83,7 +83,7 @@ where
         let deadline = deadline(request.headers()).map_or(self.gate.deadline, |asked| asked.min(self.gate.deadline));
         let span = span(&request);
         let call = async move {
-            let identity = match authenticate(&tokens, request.headers()).await {
+            let identity = match authenticate(&tokens, request.uri(), request.headers()).await {
                 Ok(identity) => identity,
                 Err(error) => return Ok(refuse(error.into())),
             };
@@ -126,9 +126,10 @@ impl opentelemetry::propagation::Extractor for Headers<'_> {
     }
 }
 
-async fn authenticate(tokens: &Tokens, headers: &HeaderMap) -> Result<Identity, Error> {
+async fn authenticate(tokens: &Tokens, uri: &http::Uri, headers: &HeaderMap) -> Result<Identity, Error> {
     let secret = secret(headers).ok_or(Error::TokenMissing)?;
     let caller = tokens.authenticate(secret).await?;
+    caller.may_call(uri.path().rsplit('/').next().unwrap_or_default())?;
     Ok(Identity {
         caller,
         secret: secret.into(),

@@ -25,6 +25,7 @@ use fields::Fields;
 use keyed::Keyed;
 
 mod accounts;
+mod agent_bots;
 mod contacts;
 mod conversations;
 mod drafts;
@@ -76,6 +77,7 @@ pub fn routes(chat: &Chat, config: &Config, drain: &CancellationToken) -> Routes
         .add_service(pb::messages_service_server::MessagesServiceServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(pb::inboxes_service_server::InboxesServiceServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(pb::accounts_service_server::AccountsServiceServer::new(api.clone()).max_decoding_message_size(max))
+        .add_service(pb::agent_bots_service_server::AgentBotsServiceServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(pb::frames::events_service_server::EventsServiceServer::new(api).max_decoding_message_size(max))
         .into_axum_router()
         // Trace, deadline and auth, in this order: a refused call is traced too, and looking up a token takes of its time.

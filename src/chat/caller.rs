@@ -4,6 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use crate::{
     db::entity::{
+        agent_bot,
         kind::{AccountStatus, Role},
         user,
     },
@@ -25,6 +26,8 @@ pub enum Principal {
     },
     /// The operator.
     Platform,
+    /// A bot.
+    AgentBot(Arc<agent_bot::Model>),
 }
 
 /// What a caller may do in one account.
@@ -55,6 +58,20 @@ const ROLE: &str = "only an administrator may do this";
 const READ_ONLY: &str = "the token may only read";
 const INBOX: &str = "the caller is no member of this inbox";
 const PLATFORM: &str = "only a platform token may do this";
+const OPERATOR: &str = "a platform token sees nothing inside of accounts";
+const BOT: &str = "a bot may not make this call";
+
+/// What bots may call, as Chatwoot has it.
+const BOT_CALLS: [&str; 8] = [
+    "CreateConversation",
+    "UpdateConversation",
+    "UpdateConversationStatus",
+    "UpdateConversationPriority",
+    "UpdateConversationAttributes",
+    "UpdateConversationAssignee",
+    "UpdateConversationTeam",
+    "CreateMessage",
+];
 
 impl Caller {
     /// What the caller may do in an account.
@@ -62,10 +79,29 @@ impl Caller {
     /// # Errors
     /// [`Error::NotMember`] also when there is no such account, so that nobody learns which exist; [`Error::Suspended`].
     pub fn access(&self, account: AccountId) -> Result<&Access> {
-        let access = self.accounts.get(&account).ok_or(Error::NotMember(account))?;
+        let access = self.accounts.get(&account).ok_or_else(|| self.stranger(account))?;
         match access.status {
             AccountStatus::Active => Ok(access),
             AccountStatus::Suspended => Err(Error::Suspended(account)),
+        }
+    }
+
+    fn stranger(&self, account: AccountId) -> Error {
+        match self.principal {
+            Principal::AgentBot(_) => Error::NotConnected(account),
+            Principal::Platform => Error::WrongToken(OPERATOR),
+            Principal::User(_) | Principal::Service { .. } => Error::NotMember(account),
+        }
+    }
+
+    /// Whether this kind of caller may make a call at all, by the call's name: a bot makes few.
+    ///
+    /// # Errors
+    /// [`Error::WrongToken`].
+    pub fn may_call(&self, name: &str) -> Result<()> {
+        match self.principal {
+            Principal::AgentBot(_) if !BOT_CALLS.contains(&name) => Err(Error::WrongToken(BOT)),
+            _ => Ok(()),
         }
     }
 
@@ -137,6 +173,14 @@ impl Caller {
         self.user().map(|user| user.id)
     }
 
+    /// The bot, if the caller is one.
+    pub fn agent_bot(&self) -> Option<&Arc<agent_bot::Model>> {
+        match &self.principal {
+            Principal::AgentBot(bot) => Some(bot),
+            _ => None,
+        }
+    }
+
     /// The caller as events and activity lines name it.
     pub fn actor(&self) -> Actor {
         match &self.principal {
@@ -149,6 +193,11 @@ impl Caller {
                 kind: ActorType::Service,
                 id: self.token.0,
                 name: name.clone(),
+            },
+            Principal::AgentBot(bot) => Actor {
+                kind: ActorType::AgentBot,
+                id: bot.id.0,
+                name: bot.name.clone(),
             },
             Principal::Platform => Actor {
                 kind: ActorType::Platform,

@@ -75,9 +75,23 @@ impl Chat {
     /// # Errors
     /// [`Error::NotFound`] for a conversation; [`Error::Denied`] without access to its inbox; [`Error::Flood`];
     /// [`Error::Taken`] for a source id that must be unique; [`Error::Busy`].
-    pub async fn create_messages(&self, call: Call<Created>, items: Vec<(ConversationId, NewMessage)>) -> Result<Answer<Created>> {
+    pub async fn create_messages(&self, call: Call<Created>, mut items: Vec<(ConversationId, NewMessage)>) -> Result<Answer<Created>> {
         call.caller.write_access(call.account)?;
+        self.find_speakers(call.account, items.iter_mut().map(|(_, new)| new)).await?;
         self.writer.messages(call, items).await
+    }
+
+    /// Looks up the bots in whose names messages shall be sent; most have none, and nothing is read for them.
+    pub(super) async fn find_speakers(&self, account: AccountId, messages: impl Iterator<Item = &mut NewMessage>) -> Result<()> {
+        let named: Vec<&mut NewMessage> = messages.filter(|new| new.agent_bot_id.is_some()).collect();
+        if named.is_empty() {
+            return Ok(());
+        }
+        let bots = load::agent_bots(self.db.read(), account, named.iter().filter_map(|new| new.agent_bot_id)).await?;
+        for new in named {
+            new.agent_bot = new.agent_bot_id.and_then(|id| bots.get(&id)).cloned();
+        }
+        Ok(())
     }
 
     /// One message.

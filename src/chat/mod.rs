@@ -13,6 +13,7 @@ use crate::{
 pub use crate::db::{entity::kind, joined};
 
 pub mod accounts;
+pub mod agent_bots;
 pub mod attributes;
 pub mod bootstrap;
 pub mod call;

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::db::entity::{account, api_channel, attachment, contact, contact_inbox, conversation, inbox, membership, message, user};
+use crate::db::entity::{
+    account, agent_bot, api_channel, attachment, contact, contact_inbox, conversation, inbox, membership, message, user,
+};
 
 /// A user as seen inside one account.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,6 +58,8 @@ pub enum Sender {
     Contact(Arc<Contact>),
     /// A user.
     User(Arc<user::Model>),
+    /// A bot.
+    AgentBot(Arc<agent_bot::Model>),
 }
 
 /// A message with its sender and attachments.

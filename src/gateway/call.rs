@@ -15,9 +15,9 @@ use uuid::Uuid;
 
 use super::error::Failure;
 use crate::pb::{
-    self, accounts_service_client::AccountsServiceClient, contacts_service_client::ContactsServiceClient,
-    conversations_service_client::ConversationsServiceClient, inboxes_service_client::InboxesServiceClient,
-    messages_service_client::MessagesServiceClient,
+    self, accounts_service_client::AccountsServiceClient, agent_bots_service_client::AgentBotsServiceClient,
+    contacts_service_client::ContactsServiceClient, conversations_service_client::ConversationsServiceClient,
+    inboxes_service_client::InboxesServiceClient, messages_service_client::MessagesServiceClient,
 };
 
 /// The token's header and metadata key. As a header, `-` and `_` are the same.
@@ -62,6 +62,8 @@ impl Call {
     clients! {
         /// A client of the accounts.
         accounts: AccountsServiceClient,
+        /// A client of the agent bots.
+        agent_bots: AgentBotsServiceClient,
         /// A client of the inboxes.
         inboxes: InboxesServiceClient,
         /// A client of the contacts.

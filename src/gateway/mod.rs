@@ -3,6 +3,7 @@
 //! JSON becomes a Protobuf request, the generated client carries it through the same layers as a call from outside, and the answer becomes
 //! JSON. So who may do what, what is valid, and what is stored are decided elsewhere; here it is only spelled.
 
+mod agent_bots;
 mod attributes;
 mod call;
 mod clock;
@@ -64,6 +65,7 @@ pub fn router(routes: Routes, config: Config) -> Router {
     let mut door = Router::new()
         .merge(profile::routes())
         .merge(inboxes::routes())
+        .merge(agent_bots::routes())
         .merge(contacts::routes())
         .merge(contact_relations::routes())
         .merge(conversations::routes())

@@ -5,6 +5,7 @@
 
 mod support;
 
+mod agent_bots;
 mod arrows;
 mod article;
 mod connections;

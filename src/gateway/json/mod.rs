@@ -1,6 +1,7 @@
 //! The JSON API's words: a file per noun, each exactly with the keys of the contract.
 
 pub mod agent;
+pub mod agent_bot;
 pub mod contact;
 pub mod conversation;
 pub mod inbox;

@@ -1,6 +1,7 @@
 //! How rows become words of the wire, a file per noun.
 
 mod account;
+mod agent_bot;
 mod contact;
 mod conversation;
 mod inbox;
