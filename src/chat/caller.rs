@@ -4,14 +4,14 @@ use std::{collections::HashMap, sync::Arc};
 
 use crate::{
     db::entity::{
-        agent_bot,
+        agent_bot, conversation,
         kind::{AccountStatus, Role},
         user,
     },
     error::{Error, Result},
     events::draft::Actor,
     events::kind::ActorType,
-    id::{AccountId, InboxId, TokenId, UserId},
+    id::{AccountId, ContactId, ContactInboxId, InboxId, TokenId, UserId},
 };
 
 /// Whom a token speaks for.
@@ -28,6 +28,13 @@ pub enum Principal {
     Platform,
     /// A bot.
     AgentBot(Arc<agent_bot::Model>),
+    /// A contact, by a session of its own.
+    Contact {
+        /// The contact; 0 before there is a session.
+        id: ContactId,
+        /// Its name.
+        name: String,
+    },
 }
 
 /// What a caller may do in one account.
@@ -39,6 +46,19 @@ pub struct Access {
     pub inboxes: Option<Vec<InboxId>>,
     /// Whether the account may be used.
     pub status: AccountStatus,
+    /// Which conversations a contact's session reaches; none for all other callers, who go by inboxes.
+    pub reach: Option<Reach>,
+}
+
+/// Which conversations a contact's session reaches.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reach {
+    /// Those of this session.
+    pub session: ContactInboxId,
+    /// And, once it is verified, those of this contact in all inboxes.
+    pub contact: ContactId,
+    /// Whether a signature has proved who the contact is.
+    pub verified: bool,
 }
 
 /// A caller whose token was good a moment ago.
@@ -90,7 +110,7 @@ impl Caller {
         match self.principal {
             Principal::AgentBot(_) => Error::NotConnected(account),
             Principal::Platform => Error::WrongToken(OPERATOR),
-            Principal::User(_) | Principal::Service { .. } => Error::NotMember(account),
+            Principal::User(_) | Principal::Service { .. } | Principal::Contact { .. } => Error::NotMember(account),
         }
     }
 
@@ -199,6 +219,11 @@ impl Caller {
                 id: bot.id.0,
                 name: bot.name.clone(),
             },
+            Principal::Contact { id, name } => Actor {
+                kind: ActorType::Contact,
+                id: id.0,
+                name: name.clone(),
+            },
             Principal::Platform => Actor {
                 kind: ActorType::Platform,
                 id: 0,
@@ -215,6 +240,19 @@ impl Access {
     /// [`Error::Denied`] when the caller does not work in it.
     pub fn inbox(&self, inbox: InboxId) -> Result<()> {
         if self.sees(inbox) { Ok(()) } else { Err(Error::Denied(INBOX)) }
+    }
+
+    /// Asks for a conversation: by its inbox, or, for a contact, by its session.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] when the caller does not work in its inbox; [`Error::NotFound`] for somebody else's.
+    pub fn conversation(&self, row: &conversation::Model) -> Result<()> {
+        match &self.reach {
+            None => self.inbox(row.inbox_id),
+            Some(reach) if reach.session == row.contact_inbox_id => Ok(()),
+            Some(reach) if reach.verified && reach.contact == row.contact_id => Ok(()),
+            Some(_) => Err(Error::not_found("conversation", row.id)),
+        }
     }
 
     /// Whether the caller works in an inbox.

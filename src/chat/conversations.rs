@@ -142,7 +142,7 @@ impl Chat {
         let db = self.db.read();
         let account = load::account(db, account).await?;
         let summary = load::summary(db, &account, id).await?;
-        access.inbox(summary.conversation.row.inbox_id)?;
+        access.conversation(&summary.conversation.row)?;
         Ok(summary)
     }
 
@@ -154,7 +154,7 @@ impl Chat {
         let access = caller.write_access(account)?;
         let db = self.db.read();
         let conversation = load::conversation(db, &load::account(db, account).await?, id).await?;
-        access.inbox(conversation.row.inbox_id)?;
+        access.conversation(&conversation.row)?;
         let contact = &conversation.contact.row;
         let actor = if new.by_contact {
             Actor {

@@ -100,6 +100,10 @@ impl Chat {
     /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox.
     pub async fn message(&self, caller: &Caller, account: AccountId, conversation: ConversationId, id: MessageId) -> Result<Message> {
         let access = caller.access(account)?;
+        if access.reach.is_some() {
+            // A contact's reach is seen in the conversation only.
+            self.conversation(caller, account, conversation).await?;
+        }
         let row = find(self.db.read(), account, conversation, id).await?;
         access.inbox(row.inbox_id)?;
         let mut messages = load::with_senders(self.db.read(), account, vec![row]).await?;
@@ -201,7 +205,7 @@ impl Chat {
         .await
     }
 
-    async fn change(
+    pub(super) async fn change(
         &self,
         call: Call<Message>,
         conversation: ConversationId,
@@ -232,7 +236,7 @@ async fn changed(
 ) -> Result<Message> {
     let account = Arc::clone(write.account());
     let mut conversation: Conversation = load::conversation(&write.txn, &account, conversation).await?;
-    access.inbox(conversation.row.inbox_id)?;
+    access.conversation(&conversation.row)?;
     let before = find(&write.txn, account.id, conversation.row.id, id).await?;
     let mut row = before.clone();
     patch(&mut row);

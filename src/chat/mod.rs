@@ -18,6 +18,7 @@ pub mod attributes;
 pub mod bootstrap;
 pub mod call;
 pub mod caller;
+pub mod client;
 pub mod contact_list;
 pub mod contact_merge;
 pub mod contact_search;

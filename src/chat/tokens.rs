@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     chat::{
         caller::{Access, Caller, Principal},
+        client::Guest,
         page::{self, Page, PageRequest, Sort},
     },
     db::{
@@ -31,6 +32,8 @@ use crate::{
 pub struct Tokens {
     db: Database,
     cache: Cache<[u8; 32], Arc<Caller>>,
+    /// Contacts' sessions, by the inbox's public name and their own: they are let in as tokens are.
+    pub(super) guests: Cache<(String, String), Arc<Guest>>,
 }
 
 /// A token to make.
@@ -65,6 +68,7 @@ impl Tokens {
         Self {
             db,
             cache: Cache::builder().max_capacity(capacity).time_to_live(life).build(),
+            guests: Cache::builder().max_capacity(capacity).time_to_live(life).build(),
         }
     }
 
@@ -120,6 +124,7 @@ impl Tokens {
     /// Forgets what was looked up: memberships or users changed here.
     pub fn forget(&self) {
         self.cache.invalidate_all();
+        self.guests.invalidate_all();
     }
 
     /// Makes a token and returns its secret, which is kept nowhere.
@@ -259,6 +264,7 @@ async fn service_access(db: &impl ConnectionTrait, token: &token::Model) -> Resu
             role: Role::Administrator,
             inboxes,
             status: account.status,
+            reach: None,
         },
     )]
     .into())
@@ -273,6 +279,7 @@ async fn bot_access(db: &impl ConnectionTrait, id: AgentBotId) -> Result<HashMap
         role: Role::Agent,
         inboxes: None,
         status: row.status,
+        reach: None,
     };
     Ok(accounts.into_iter().map(|row| (row.id, access(row))).collect())
 }
@@ -299,6 +306,7 @@ async fn user_access(db: &impl ConnectionTrait, id: UserId) -> Result<HashMap<Ac
                 role: row.role,
                 inboxes,
                 status: *status.get(&row.account_id)?,
+                reach: None,
             },
         ))
     };

@@ -42,6 +42,17 @@ pub struct Session {
     pub inbox: Arc<Inbox>,
 }
 
+/// A session with its contact: what a contact's own program is told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Client {
+    /// Its inbox.
+    pub inbox: Arc<Inbox>,
+    /// The session.
+    pub row: contact_inbox::Model,
+    /// Its contact.
+    pub contact: Arc<Contact>,
+}
+
 /// A contact with its sessions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ContactSessions {

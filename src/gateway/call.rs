@@ -16,8 +16,9 @@ use uuid::Uuid;
 use super::error::Failure;
 use crate::pb::{
     self, accounts_service_client::AccountsServiceClient, agent_bots_service_client::AgentBotsServiceClient,
-    contacts_service_client::ContactsServiceClient, conversations_service_client::ConversationsServiceClient,
-    inboxes_service_client::InboxesServiceClient, messages_service_client::MessagesServiceClient,
+    client_service_client::ClientServiceClient, contacts_service_client::ContactsServiceClient,
+    conversations_service_client::ConversationsServiceClient, inboxes_service_client::InboxesServiceClient,
+    messages_service_client::MessagesServiceClient,
 };
 
 /// The token's header and metadata key. As a header, `-` and `_` are the same.
@@ -66,6 +67,8 @@ impl Call {
         agent_bots: AgentBotsServiceClient,
         /// A client of the inboxes.
         inboxes: InboxesServiceClient,
+        /// A client of what contacts themselves may do.
+        client: ClientServiceClient,
         /// A client of the contacts.
         contacts: ContactsServiceClient,
         /// A client of the conversations.

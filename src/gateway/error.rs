@@ -142,6 +142,14 @@ impl Failure {
         self.status == StatusCode::NOT_FOUND
     }
 
+    /// What a refused call of the client side is answered: a thing that is not there looks like a route that is not.
+    pub fn of_client(status: &Status) -> Self {
+        if reason(&status.get_error_details()) == "NOT_FOUND" {
+            return Self::unknown_route();
+        }
+        Self::of(status, Self::record)
+    }
+
     fn of(status: &Status, invalid: fn(&[Complaint]) -> Self) -> Self {
         let details = status.get_error_details();
         let unauthorized = |text| Self::error(StatusCode::UNAUTHORIZED, text);

@@ -6,6 +6,8 @@
 mod agent_bots;
 mod attributes;
 mod call;
+mod client;
+mod client_conversations;
 mod clock;
 mod contact_relations;
 mod contacts;
@@ -61,6 +63,7 @@ pub fn router(routes: Routes, config: Config) -> Router {
         .merge(profile::routes())
         .merge(inboxes::routes())
         .merge(agent_bots::routes())
+        .merge(client::routes())
         .merge(contacts::routes())
         .merge(contact_relations::routes())
         .merge(filters::routes())

@@ -8,6 +8,7 @@ mod support;
 mod agent_bots;
 mod arrows;
 mod article;
+mod client_side;
 mod connections;
 mod contact_changes;
 mod contact_json;

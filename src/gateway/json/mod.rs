@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod agent_bot;
+pub mod client;
 pub mod contact;
 pub mod conversation;
 pub mod inbox;

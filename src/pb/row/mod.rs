@@ -2,10 +2,12 @@
 
 mod account;
 mod agent_bot;
+mod client;
 mod contact;
 mod conversation;
 mod inbox;
 mod message;
 
+pub use client::{client_conversation, client_message};
 pub use inbox::{Reveal, inbox_of};
 pub use message::lean;

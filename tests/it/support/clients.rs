@@ -2,9 +2,9 @@
 
 use parley::pb::{
     accounts_service_client::AccountsServiceClient, agent_bots_service_client::AgentBotsServiceClient,
-    contacts_service_client::ContactsServiceClient, conversations_service_client::ConversationsServiceClient,
-    events_service_client::EventsServiceClient, inboxes_service_client::InboxesServiceClient,
-    messages_service_client::MessagesServiceClient,
+    client_service_client::ClientServiceClient, contacts_service_client::ContactsServiceClient,
+    conversations_service_client::ConversationsServiceClient, events_service_client::EventsServiceClient,
+    inboxes_service_client::InboxesServiceClient, messages_service_client::MessagesServiceClient,
 };
 use tonic::{
     Request, Status,
@@ -37,6 +37,8 @@ pub struct Clients {
     pub accounts: AccountsServiceClient<Service>,
     /// Agent bots.
     pub agent_bots: AgentBotsServiceClient<Service>,
+    /// What contacts themselves may do.
+    pub client: ClientServiceClient<Service>,
     /// Inboxes.
     pub inboxes: InboxesServiceClient<Service>,
     /// Contacts.
@@ -60,6 +62,7 @@ impl Clients {
         Self {
             accounts: AccountsServiceClient::new(service.clone()),
             agent_bots: AgentBotsServiceClient::new(service.clone()),
+            client: ClientServiceClient::new(service.clone()),
             inboxes: InboxesServiceClient::new(service.clone()),
             contacts: ContactsServiceClient::new(service.clone()),
             conversations: ConversationsServiceClient::new(service.clone()),
