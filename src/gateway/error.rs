@@ -150,6 +150,30 @@ impl Failure {
         Self::of(status, Self::record)
     }
 
+    /// What a refused call of the platform side is answered: tokens that are not the operator's are as good as none.
+    pub fn of_platform(status: &Status) -> Self {
+        match reason(&status.get_error_details()) {
+            "TOKEN_MISSING" | "TOKEN_INVALID" | "NOT_ALLOWED" | "NOT_A_MEMBER" | "WRONG_TOKEN_KIND" | "BOT_NOT_CONNECTED" => {
+                Self::error(StatusCode::UNAUTHORIZED, "Invalid access_token")
+            }
+            "NOT_FOUND" => Self::unknown_route(),
+            _ => Self::of(status, Self::record),
+        }
+    }
+
+    /// The thing that has what must be unique.
+    pub fn existing_id(status: &Status) -> Option<i64> {
+        metadata(&status.get_error_details(), "existing_id")?.parse().ok()
+    }
+
+    /// What kind of thing is not there.
+    pub fn missing_kind(status: &Status) -> Option<String> {
+        let details = status.get_error_details();
+        metadata(&details, "kind")
+            .filter(|_| reason(&details) == "NOT_FOUND")
+            .map(str::to_owned)
+    }
+
     fn of(status: &Status, invalid: fn(&[Complaint]) -> Self) -> Self {
         let details = status.get_error_details();
         let unauthorized = |text| Self::error(StatusCode::UNAUTHORIZED, text);

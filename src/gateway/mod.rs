@@ -25,6 +25,8 @@ mod messages;
 mod nested;
 mod paging;
 mod params;
+mod platform;
+mod platform_bots;
 mod profile;
 mod sentence;
 #[cfg(test)]
@@ -64,6 +66,7 @@ pub fn router(routes: Routes, config: Config) -> Router {
         .merge(inboxes::routes())
         .merge(agent_bots::routes())
         .merge(client::routes())
+        .merge(platform::routes())
         .merge(contacts::routes())
         .merge(contact_relations::routes())
         .merge(filters::routes())

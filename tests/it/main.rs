@@ -23,6 +23,7 @@ mod idempotency_batches;
 mod inboxes;
 mod messages;
 mod paging;
+mod platform_side;
 mod program;
 mod python;
 mod replicas;
