@@ -101,6 +101,15 @@ pub enum Error {
     /// Ask someone who may.
     #[error("{0}")]
     Denied(&'static str),
+    /// Use another kind of token: this one is good for a few other calls.
+    #[error("{0}")]
+    WrongToken(&'static str),
+    /// Connect the bot to an inbox of the account.
+    #[error("the bot is connected to no inbox of account {0}")]
+    NotConnected(AccountId),
+    /// Sign the identifier by the channel's key.
+    #[error("{0}")]
+    Unsigned(&'static str),
     /// Ask the operator: the account is closed.
     #[error("account {0} is suspended")]
     Suspended(AccountId),

@@ -29,6 +29,8 @@ ids! {
     UserId,
     /// A token, across accounts.
     TokenId,
+    /// An agent bot, across accounts.
+    AgentBotId,
     /// An inbox.
     InboxId,
     /// The channel of an inbox.

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     chat::{
-        accounts::{AccountPatch, NewUser, UserPatch},
+        accounts::{AccountPatch, NewUser, Profile, UserPatch},
         members::MembershipPatch,
     },
     error::{Result, Rule},
@@ -49,15 +49,9 @@ fn locale(fields: &mut Fields, field: &str, locale: &str) {
 impl AccountsService for Api {
     async fn get_profile(&self, request: Request<pb::GetProfileRequest>) -> Result<Response<pb::GetProfileResponse>, Status> {
         let profile = self.chat.profile(&*caller(&request)?).await?;
-        let memberships = profile.memberships.iter();
         Ok(Response::new(pb::GetProfileResponse {
             user: Some((&profile.user).into()),
-            memberships: memberships
-                .map(|(row, account)| pb::Membership {
-                    account: Some(account.into()),
-                    ..row.into()
-                })
-                .collect(),
+            memberships: memberships(&profile),
             pubsub_token: profile.user.pubsub_token,
         }))
     }
@@ -162,9 +156,10 @@ impl AccountsService for Api {
     }
 
     async fn get_user(&self, request: Request<pb::GetUserRequest>) -> Result<Response<pb::GetUserResponse>, Status> {
-        let user = self.chat.user(&*caller(&request)?, UserId(request.get_ref().user_id)).await?;
+        let found = self.chat.user(&*caller(&request)?, UserId(request.get_ref().user_id)).await?;
         Ok(Response::new(pb::GetUserResponse {
-            user: Some((&user).into()),
+            user: Some((&found.user).into()),
+            memberships: memberships(&found),
         }))
     }
 
@@ -259,6 +254,14 @@ impl AccountsService for Api {
     async fn revoke_token(&self, request: Request<pb::RevokeTokenRequest>) -> Result<Response<pb::RevokeTokenResponse>, Status> {
         self.token_revoked(request).await
     }
+}
+
+fn memberships(profile: &Profile) -> Vec<pb::Membership> {
+    let with = |(row, account): &(_, _)| pb::Membership {
+        account: Some(pb::Account::from(account)),
+        ..pb::Membership::from(row)
+    };
+    profile.memberships.iter().map(with).collect()
 }
 
 fn membership(fields: &mut Fields, role: i32, availability: i32, auto_offline: Option<bool>) -> MembershipPatch {

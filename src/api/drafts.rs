@@ -8,6 +8,7 @@ use crate::{
     chat::kind::{ContentType, MessageType},
     chat::rules::NewMessage,
     error::Rule,
+    id::AgentBotId,
     pb,
 };
 
@@ -45,6 +46,8 @@ pub fn read(fields: &mut Fields, draft: pb::MessageDraft) -> NewMessage {
         unique_source_id: draft.unique_source_id,
         echo_id: draft.echo_id,
         additional_attributes: Json::Object(template(fields, draft.additional_attributes.as_ref())),
+        agent_bot_id: draft.agent_bot_id.map(AgentBotId),
+        agent_bot: None,
     }
 }
 

@@ -25,6 +25,8 @@ use fields::Fields;
 use keyed::Keyed;
 
 mod accounts;
+mod agent_bots;
+mod client;
 mod contact_lists;
 mod contacts;
 mod conversations;
@@ -78,6 +80,8 @@ pub fn routes(chat: &Chat, config: &Config, drain: &CancellationToken) -> Routes
         .add_service(pb::messages_service_server::MessagesServiceServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(pb::inboxes_service_server::InboxesServiceServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(pb::accounts_service_server::AccountsServiceServer::new(api.clone()).max_decoding_message_size(max))
+        .add_service(pb::client_service_server::ClientServiceServer::new(api.clone()).max_decoding_message_size(max))
+        .add_service(pb::agent_bots_service_server::AgentBotsServiceServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(pb::frames::events_service_server::EventsServiceServer::new(api).max_decoding_message_size(max))
         .into_axum_router()
         // Trace, deadline and auth, in this order: a refused call is traced too, and looking up a token takes of its time.
@@ -122,17 +126,29 @@ fn change<R: Keyed, T: 'static, M: Message + 'static>(
     account: AccountId,
     respond: fn(&T, Bytes) -> M,
 ) -> Result<Call<T>> {
+    let caller = caller(request)?;
+    Ok(change_as(fields, request, caller, account, respond))
+}
+
+/// As [`change`], for a caller whom the call itself names.
+fn change_as<R: Keyed, T: 'static, M: Message + 'static>(
+    fields: &mut Fields,
+    request: &Request<R>,
+    caller: Arc<Caller>,
+    account: AccountId,
+    respond: fn(&T, Bytes) -> M,
+) -> Call<T> {
     let key = fields.request_id(request.get_ref().request_id()).map(|request_id| Key {
         request_id,
         fingerprint: request.get_ref().fingerprint(),
         encode: Box::new(move |value, cursor| respond(value, encode(cursor)).encode_to_vec()),
     });
-    Ok(Call {
-        caller: caller(request)?,
+    Call {
+        caller,
         account,
         key,
         traceparent: traceparent(request),
-    })
+    }
 }
 
 fn encode(cursor: Option<Cursor>) -> Bytes {

@@ -126,6 +126,9 @@ fn refusal(error: Error) -> Refusal {
         Error::TokenInvalid => Refusal::new(Code::Unauthenticated, Reason::TokenInvalid),
         Error::NotMember(account) => Refusal::new(Code::PermissionDenied, Reason::NotAMember).with("account_id", account),
         Error::Denied(_) => Refusal::new(Code::PermissionDenied, Reason::NotAllowed),
+        Error::WrongToken(_) => Refusal::new(Code::PermissionDenied, Reason::WrongTokenKind),
+        Error::NotConnected(account) => Refusal::new(Code::PermissionDenied, Reason::BotNotConnected).with("account_id", account),
+        Error::Unsigned(_) => Refusal::new(Code::Unauthenticated, Reason::IdentifierUnsigned),
         Error::Suspended(account) => Refusal::new(Code::PermissionDenied, Reason::AccountSuspended).with("account_id", account),
         Error::KeyReused(id) => Refusal::new(Code::AlreadyExists, Reason::IdempotencyKeyReused).with("request_id", id),
         Error::Cursor {

@@ -11,7 +11,7 @@ use crate::{
     chat::kind::TokenKind,
     chat::tokens::NewToken,
     error::{Result, Rule},
-    id::{AccountId, InboxId, TokenId, UserId},
+    id::{AccountId, AgentBotId, InboxId, TokenId, UserId},
     pb,
     time::Micros,
 };
@@ -35,7 +35,7 @@ impl Api {
         fields.count("inbox_ids", asked.inbox_ids.len(), 1000);
         let kind = fields.kind::<pb::TokenKind>("kind", asked.kind).and_then(pb::TokenKind::to_row);
         let kind = kind.unwrap_or_else(|| {
-            fields.refuse("kind", Rule::Required, "must be user, service or platform");
+            fields.refuse("kind", Rule::Required, "must be user, service, platform or agent bot");
             TokenKind::User
         });
         let must = |fields: &mut Fields, field: &str, given: bool, wanted: bool| {
@@ -46,6 +46,12 @@ impl Api {
             }
         };
         must(&mut fields, "user_id", asked.user_id.is_some(), kind == TokenKind::User);
+        must(
+            &mut fields,
+            "agent_bot_id",
+            asked.agent_bot_id.is_some(),
+            kind == TokenKind::AgentBot,
+        );
         if kind != TokenKind::User {
             must(&mut fields, "account_id", asked.account_id.is_some(), kind == TokenKind::Service);
         }
@@ -62,6 +68,7 @@ impl Api {
             name: asked.name,
             account: asked.account_id.map(AccountId),
             user: asked.user_id.map(UserId),
+            agent_bot: asked.agent_bot_id.map(AgentBotId),
             read_only: asked.read_only,
             inboxes: asked.inbox_ids.into_iter().map(InboxId).collect(),
             expires_at,

@@ -115,19 +115,22 @@ impl Chat {
     /// [`Error::Denied`] for callers who are no users.
     pub async fn profile(&self, caller: &Caller) -> Result<Profile> {
         let id = caller.user_id().ok_or(Error::Denied("only a user has a profile"))?;
+        let user = user::Entity::find_by_id(id).one(self.db.read()).await?.ok_or(Error::TokenInvalid)?;
+        let memberships = self.memberships(id).await?;
+        Ok(Profile { user, memberships })
+    }
+
+    /// The memberships of a user with their accounts, the one active in last first.
+    async fn memberships(&self, id: UserId) -> Result<Vec<(membership::Model, account::Model)>> {
         let db = self.db.read();
-        let user = user::Entity::find_by_id(id).one(db).await?.ok_or(Error::TokenInvalid)?;
         let mut rows = membership::Entity::find().filter(membership::Column::UserId.eq(id)).all(db).await?;
         // Chatwoot's order: a membership that was never active sorts before all others.
         rows.sort_by_key(|row| (row.active_at.map(|at| std::cmp::Reverse(at.0)), row.account_id));
         let ids = rows.iter().map(|row| row.account_id.0);
         let accounts = account::Entity::find().filter(account::Column::Id.is_in(ids)).all(db).await?;
         let accounts: HashMap<AccountId, account::Model> = accounts.into_iter().map(|row| (row.id, row)).collect();
-        let memberships = rows
-            .into_iter()
-            .filter_map(|row| Some((accounts.get(&row.account_id)?.clone(), row)).map(|(a, m)| (m, a)))
-            .collect();
-        Ok(Profile { user, memberships })
+        let with = |row: membership::Model| Some((accounts.get(&row.account_id)?.clone(), row));
+        Ok(rows.into_iter().filter_map(with).map(|(account, row)| (row, account)).collect())
     }
 
     /// Makes an account with its log.
@@ -267,18 +270,20 @@ impl Chat {
         }
     }
 
-    /// One user.
+    /// One user with its memberships.
     ///
     /// # Errors
     /// [`Error::NotFound`] also for users that the caller may not see.
-    pub async fn user(&self, caller: &Caller, id: UserId) -> Result<user::Model> {
+    pub async fn user(&self, caller: &Caller, id: UserId) -> Result<Profile> {
         if caller.user_id() != Some(id) && !caller.is_platform() {
             return Err(Error::not_found("user", id));
         }
-        user::Entity::find_by_id(id)
+        let user = user::Entity::find_by_id(id)
             .one(self.db.read())
             .await?
-            .ok_or_else(|| Error::not_found("user", id))
+            .ok_or_else(|| Error::not_found("user", id))?;
+        let memberships = self.memberships(id).await?;
+        Ok(Profile { user, memberships })
     }
 
     /// Changes a user.

@@ -108,6 +108,7 @@ pub async fn run(db: &Database, config: &Config) -> Result<Option<Bootstrapped>>
         name: "bootstrap".to_owned(),
         account: None,
         user: Some(user.id),
+        agent_bot: None,
         read_only: false,
         inboxes: Vec::new(),
         expires_at: None,

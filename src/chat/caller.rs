@@ -4,13 +4,14 @@ use std::{collections::HashMap, sync::Arc};
 
 use crate::{
     db::entity::{
+        agent_bot, conversation,
         kind::{AccountStatus, Role},
         user,
     },
     error::{Error, Result},
     events::draft::Actor,
     events::kind::ActorType,
-    id::{AccountId, InboxId, TokenId, UserId},
+    id::{AccountId, ContactId, ContactInboxId, InboxId, TokenId, UserId},
 };
 
 /// Whom a token speaks for.
@@ -25,6 +26,15 @@ pub enum Principal {
     },
     /// The operator.
     Platform,
+    /// A bot.
+    AgentBot(Arc<agent_bot::Model>),
+    /// A contact, by a session of its own.
+    Contact {
+        /// The contact; 0 before there is a session.
+        id: ContactId,
+        /// Its name.
+        name: String,
+    },
 }
 
 /// What a caller may do in one account.
@@ -36,6 +46,19 @@ pub struct Access {
     pub inboxes: Option<Vec<InboxId>>,
     /// Whether the account may be used.
     pub status: AccountStatus,
+    /// Which conversations a contact's session reaches; none for all other callers, who go by inboxes.
+    pub reach: Option<Reach>,
+}
+
+/// Which conversations a contact's session reaches.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reach {
+    /// Those of this session.
+    pub session: ContactInboxId,
+    /// And, once it is verified, those of this contact in all inboxes.
+    pub contact: ContactId,
+    /// Whether a signature has proved who the contact is.
+    pub verified: bool,
 }
 
 /// A caller whose token was good a moment ago.
@@ -55,6 +78,20 @@ const ROLE: &str = "only an administrator may do this";
 const READ_ONLY: &str = "the token may only read";
 const INBOX: &str = "the caller is no member of this inbox";
 const PLATFORM: &str = "only a platform token may do this";
+const OPERATOR: &str = "a platform token sees nothing inside of accounts";
+const BOT: &str = "a bot may not make this call";
+
+/// What bots may call, as Chatwoot has it.
+const BOT_CALLS: [&str; 8] = [
+    "CreateConversation",
+    "UpdateConversation",
+    "UpdateConversationStatus",
+    "UpdateConversationPriority",
+    "UpdateConversationAttributes",
+    "UpdateConversationAssignee",
+    "UpdateConversationTeam",
+    "CreateMessage",
+];
 
 impl Caller {
     /// What the caller may do in an account.
@@ -62,10 +99,29 @@ impl Caller {
     /// # Errors
     /// [`Error::NotMember`] also when there is no such account, so that nobody learns which exist; [`Error::Suspended`].
     pub fn access(&self, account: AccountId) -> Result<&Access> {
-        let access = self.accounts.get(&account).ok_or(Error::NotMember(account))?;
+        let access = self.accounts.get(&account).ok_or_else(|| self.stranger(account))?;
         match access.status {
             AccountStatus::Active => Ok(access),
             AccountStatus::Suspended => Err(Error::Suspended(account)),
+        }
+    }
+
+    fn stranger(&self, account: AccountId) -> Error {
+        match self.principal {
+            Principal::AgentBot(_) => Error::NotConnected(account),
+            Principal::Platform => Error::WrongToken(OPERATOR),
+            Principal::User(_) | Principal::Service { .. } | Principal::Contact { .. } => Error::NotMember(account),
+        }
+    }
+
+    /// Whether this kind of caller may make a call at all, by the call's name: a bot makes few.
+    ///
+    /// # Errors
+    /// [`Error::WrongToken`].
+    pub fn may_call(&self, name: &str) -> Result<()> {
+        match self.principal {
+            Principal::AgentBot(_) if !BOT_CALLS.contains(&name) => Err(Error::WrongToken(BOT)),
+            _ => Ok(()),
         }
     }
 
@@ -137,6 +193,14 @@ impl Caller {
         self.user().map(|user| user.id)
     }
 
+    /// The bot, if the caller is one.
+    pub fn agent_bot(&self) -> Option<&Arc<agent_bot::Model>> {
+        match &self.principal {
+            Principal::AgentBot(bot) => Some(bot),
+            _ => None,
+        }
+    }
+
     /// The caller as events and activity lines name it.
     pub fn actor(&self) -> Actor {
         match &self.principal {
@@ -148,6 +212,16 @@ impl Caller {
             Principal::Service { name } => Actor {
                 kind: ActorType::Service,
                 id: self.token.0,
+                name: name.clone(),
+            },
+            Principal::AgentBot(bot) => Actor {
+                kind: ActorType::AgentBot,
+                id: bot.id.0,
+                name: bot.name.clone(),
+            },
+            Principal::Contact { id, name } => Actor {
+                kind: ActorType::Contact,
+                id: id.0,
                 name: name.clone(),
             },
             Principal::Platform => Actor {
@@ -166,6 +240,19 @@ impl Access {
     /// [`Error::Denied`] when the caller does not work in it.
     pub fn inbox(&self, inbox: InboxId) -> Result<()> {
         if self.sees(inbox) { Ok(()) } else { Err(Error::Denied(INBOX)) }
+    }
+
+    /// Asks for a conversation: by its inbox, or, for a contact, by its session.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] when the caller does not work in its inbox; [`Error::NotFound`] for somebody else's.
+    pub fn conversation(&self, row: &conversation::Model) -> Result<()> {
+        match &self.reach {
+            None => self.inbox(row.inbox_id),
+            Some(reach) if reach.session == row.contact_inbox_id => Ok(()),
+            Some(reach) if reach.verified && reach.contact == row.contact_id => Ok(()),
+            Some(_) => Err(Error::not_found("conversation", row.id)),
+        }
     }
 
     /// Whether the caller works in an inbox.

@@ -64,7 +64,7 @@ impl Chat {
                 Box::pin(async move {
                     let account = Arc::clone(write.account());
                     let mut conversation = load::conversation(&write.txn, &account, id).await?;
-                    access.inbox(conversation.row.inbox_id)?;
+                    access.conversation(&conversation.row)?;
                     match patch {
                         ConversationPatch::Status(status, until) => update_status(write, &mut conversation, &access, status, until).await?,
                         ConversationPatch::Priority(priority) => update_priority(write, &mut conversation, priority),
@@ -106,6 +106,7 @@ async fn update_status(
     let name = write.caller.actor().name;
     if changed {
         let line = match status {
+            Resolved if access.reach.is_some() => format!("Conversation was resolved by {name}"),
             Resolved => format!("Conversation was marked resolved by {name}"),
             Open => format!("Conversation was reopened by {name}"),
             Pending => format!("Conversation was marked as pending by {name}"),
@@ -225,7 +226,7 @@ fn update_attributes(
     }
 }
 
-fn seen(write: &mut Write, conversation: &mut Conversation, by_contact: bool) {
+pub(super) fn seen(write: &mut Write, conversation: &mut Conversation, by_contact: bool) {
     let at = Some(write.ledger.at);
     let row = &mut conversation.row;
     let mut changes = Vec::new();

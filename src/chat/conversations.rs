@@ -12,7 +12,7 @@ use crate::{
         Chat,
         call::{Answer, Call},
         caller::{Access, Caller},
-        rules::{NewMessage, add_message},
+        rules::{NewMessage, add_message, first_status},
         sessions::{session, session_added},
         writer::Write,
     },
@@ -93,8 +93,13 @@ impl Chat {
     ///
     /// # Errors
     /// [`Error::NotFound`] for the inbox, the contact or the session; [`Error::Denied`] without access to the inbox.
-    pub async fn create_conversation(&self, call: Call<CreatedConversation>, new: NewConversation) -> Result<Answer<CreatedConversation>> {
+    pub async fn create_conversation(
+        &self,
+        call: Call<CreatedConversation>,
+        mut new: NewConversation,
+    ) -> Result<Answer<CreatedConversation>> {
         let access = call.caller.write_access(call.account)?.clone();
+        self.find_speakers(call.account, new.message.iter_mut()).await?;
         self.writer
             .write(call, move |write| -> BoxFuture<'_, Result<CreatedConversation>> {
                 Box::pin(async move {
@@ -137,7 +142,7 @@ impl Chat {
         let db = self.db.read();
         let account = load::account(db, account).await?;
         let summary = load::summary(db, &account, id).await?;
-        access.inbox(summary.conversation.row.inbox_id)?;
+        access.conversation(&summary.conversation.row)?;
         Ok(summary)
     }
 
@@ -149,7 +154,7 @@ impl Chat {
         let access = caller.write_access(account)?;
         let db = self.db.read();
         let conversation = load::conversation(db, &load::account(db, account).await?, id).await?;
-        access.inbox(conversation.row.inbox_id)?;
+        access.conversation(&conversation.row)?;
         let contact = &conversation.contact.row;
         let actor = if new.by_contact {
             Actor {
@@ -220,8 +225,11 @@ async fn insert(write: &mut Write, session: &contact_inbox::Model, new: &NewConv
         check_member(write, assignee).await?;
     }
     // Chatwoot's rule: a blocked contact's conversation is done before it began.
+    let inbox = load::inbox(&write.txn, account.id, session.inbox_id).await?;
     let status = if contact.row.blocked {
         ConversationStatus::Resolved
+    } else if inbox.row.agent_bot_active {
+        first_status(&inbox)
     } else {
         new.status
     };

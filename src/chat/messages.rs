@@ -78,9 +78,23 @@ impl Chat {
     /// # Errors
     /// [`Error::NotFound`] for a conversation; [`Error::Denied`] without access to its inbox; [`Error::Flood`];
     /// [`Error::Taken`] for a source id that must be unique; [`Error::Busy`].
-    pub async fn create_messages(&self, call: Call<Created>, items: Vec<(ConversationId, NewMessage)>) -> Result<Answer<Created>> {
+    pub async fn create_messages(&self, call: Call<Created>, mut items: Vec<(ConversationId, NewMessage)>) -> Result<Answer<Created>> {
         call.caller.write_access(call.account)?;
+        self.find_speakers(call.account, items.iter_mut().map(|(_, new)| new)).await?;
         self.writer.messages(call, items).await
+    }
+
+    /// Looks up the bots in whose names messages shall be sent; most have none, and nothing is read for them.
+    pub(super) async fn find_speakers(&self, account: AccountId, messages: impl Iterator<Item = &mut NewMessage>) -> Result<()> {
+        let named: Vec<&mut NewMessage> = messages.filter(|new| new.agent_bot_id.is_some()).collect();
+        if named.is_empty() {
+            return Ok(());
+        }
+        let bots = load::agent_bots(self.db.read(), account, named.iter().filter_map(|new| new.agent_bot_id)).await?;
+        for new in named {
+            new.agent_bot = new.agent_bot_id.and_then(|id| bots.get(&id)).cloned();
+        }
+        Ok(())
     }
 
     /// One message.
@@ -89,6 +103,10 @@ impl Chat {
     /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox.
     pub async fn message(&self, caller: &Caller, account: AccountId, conversation: ConversationId, id: MessageId) -> Result<Message> {
         let access = caller.access(account)?;
+        if access.reach.is_some() {
+            // A contact's reach is seen in the conversation only.
+            self.conversation(caller, account, conversation).await?;
+        }
         let row = find(self.db.read(), account, conversation, id).await?;
         access.inbox(row.inbox_id)?;
         let mut messages = load::with_senders(self.db.read(), account, vec![row]).await?;
@@ -202,7 +220,7 @@ impl Chat {
         .await
     }
 
-    async fn change(
+    pub(super) async fn change(
         &self,
         call: Call<Message>,
         conversation: ConversationId,
@@ -286,7 +304,7 @@ async fn changed(
 ) -> Result<Message> {
     let account = Arc::clone(write.account());
     let mut conversation: Conversation = load::conversation(&write.txn, &account, conversation).await?;
-    access.inbox(conversation.row.inbox_id)?;
+    access.conversation(&conversation.row)?;
     let before = find(&write.txn, account.id, conversation.row.id, id).await?;
     let mut row = before.clone();
     patch(&mut row);

@@ -13,11 +13,13 @@ use crate::{
 pub use crate::db::{entity::kind, joined};
 
 pub mod accounts;
+pub mod agent_bots;
 pub mod attributes;
 pub mod automatic;
 pub mod bootstrap;
 pub mod call;
 pub mod caller;
+pub mod client;
 pub mod contact_list;
 pub mod contact_merge;
 pub mod contact_search;

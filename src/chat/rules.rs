@@ -11,13 +11,15 @@ use crate::{
     chat::{automatic, caller::Caller, liquid, writer::Ledger},
     db::{
         entity::{
+            agent_bot,
             kind::{ContentType, ConversationStatus, MessageStatus, MessageType, SenderType},
             message,
         },
-        joined::{Conversation, Message, Sender},
+        joined::{Conversation, Inbox, Message, Sender},
     },
     events::draft::{Change, Draft, Subject},
     events::kind::EventKind,
+    id::AgentBotId,
     time::Micros,
 };
 
@@ -42,6 +44,10 @@ pub struct NewMessage {
     pub echo_id: Option<String>,
     /// Attributes that programs set; an object.
     pub additional_attributes: Json,
+    /// The bot in whose name an outgoing one shall be sent.
+    pub agent_bot_id: Option<AgentBotId>,
+    /// That bot, once it was looked up.
+    pub agent_bot: Option<Arc<agent_bot::Model>>,
 }
 
 impl NewMessage {
@@ -57,6 +63,8 @@ impl NewMessage {
             unique_source_id: false,
             echo_id: None,
             additional_attributes: json!({}),
+            agent_bot_id: None,
+            agent_bot: None,
         }
     }
 }
@@ -65,16 +73,16 @@ impl NewMessage {
 const REOPENED: &str = "System reopened the conversation due to a new incoming message.";
 
 /// Adds a message and what follows from it.
-pub fn add_message(ledger: &mut Ledger, conversation: &mut Conversation, caller: &Caller, new: NewMessage) -> Arc<Message> {
+pub fn add_message(ledger: &mut Ledger, conversation: &mut Conversation, caller: &Caller, mut new: NewMessage) -> Arc<Message> {
     let reopened = new.message_type == MessageType::Incoming && reopen(ledger, conversation);
     let sender = match new.message_type {
-        MessageType::Outgoing => caller.user().cloned().map(Sender::User),
+        MessageType::Outgoing => speaker(caller, new.agent_bot.take()),
         _ => Some(Sender::Contact(Arc::clone(&conversation.contact))),
     };
     let message = store(ledger, conversation, new, sender);
     match message.row.message_type {
         MessageType::Incoming => received(ledger, conversation),
-        MessageType::Outgoing if !message.row.private && caller.user().is_some() => replied(ledger, conversation),
+        MessageType::Outgoing if !message.row.private && matches!(message.sender, Some(Sender::User(_))) => replied(ledger, conversation),
         _ => {}
     }
     if reopened {
@@ -84,6 +92,21 @@ pub fn add_message(ledger: &mut Ledger, conversation: &mut Conversation, caller:
         automatic::answer(ledger, conversation);
     }
     message
+}
+
+/// Who speaks to the contact: the bot in whose name the caller sends, or the caller.
+fn speaker(caller: &Caller, in_name_of: Option<Arc<agent_bot::Model>>) -> Option<Sender> {
+    let bot = in_name_of.or_else(|| caller.agent_bot().cloned());
+    bot.map(Sender::AgentBot).or_else(|| caller.user().cloned().map(Sender::User))
+}
+
+/// Where a conversation of this inbox begins, and where it goes on after it was resolved: with the bot, if one answers.
+pub fn first_status(inbox: &Inbox) -> ConversationStatus {
+    if inbox.row.agent_bot_active {
+        ConversationStatus::Pending
+    } else {
+        ConversationStatus::Open
+    }
 }
 
 /// Adds a line about a change.
@@ -135,11 +158,17 @@ pub fn changed_with(ledger: &mut Ledger, conversation: &mut Conversation, kind: 
     });
 }
 
-/// A contact who writes is heard again, unless blocked. Pending ones stay with their bot.
+/// A contact who writes is heard again, unless blocked: by the bot, if one answers and the conversation was resolved. Pending ones
+/// stay with their bot.
 fn reopen(ledger: &mut Ledger, conversation: &mut Conversation) -> bool {
     let asleep = matches!(conversation.row.status, ConversationStatus::Resolved | ConversationStatus::Snoozed);
     let line = conversation.row.status == ConversationStatus::Resolved;
-    asleep && !conversation.contact.row.blocked && set_status(ledger, conversation, ConversationStatus::Open, None) && line
+    let status = if line {
+        first_status(&conversation.inbox)
+    } else {
+        ConversationStatus::Open
+    };
+    asleep && !conversation.contact.row.blocked && set_status(ledger, conversation, status, None) && line
 }
 
 fn store(ledger: &mut Ledger, conversation: &mut Conversation, mut new: NewMessage, sender: Option<Sender>) -> Arc<Message> {
@@ -177,6 +206,7 @@ fn store(ledger: &mut Ledger, conversation: &mut Conversation, mut new: NewMessa
     let (sender_type, sender_id) = match &sender {
         Some(Sender::Contact(contact)) => (Some(SenderType::Contact), Some(contact.row.id.0)),
         Some(Sender::User(user)) => (Some(SenderType::User), Some(user.id.0)),
+        Some(Sender::AgentBot(bot)) => (Some(SenderType::AgentBot), Some(bot.id.0)),
         None => (None, None),
     };
     let row = message::Model {

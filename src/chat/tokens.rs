@@ -10,19 +10,20 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     chat::{
         caller::{Access, Caller, Principal},
+        client::Guest,
         page::{self, Page, PageRequest, Sort},
     },
     db::{
         Database,
         entity::{
-            account, inbox_member,
+            account, agent_bot, inbox, inbox_member,
             kind::{Role, TokenKind},
             membership, token, user,
         },
         load,
     },
     error::{Error, Result, Rule},
-    id::{AccountId, InboxId, TokenId, UserId, secret},
+    id::{AccountId, AgentBotId, InboxId, TokenId, UserId, secret},
     time::Micros,
 };
 
@@ -31,6 +32,8 @@ use crate::{
 pub struct Tokens {
     db: Database,
     cache: Cache<[u8; 32], Arc<Caller>>,
+    /// Contacts' sessions, by the inbox's public name and their own: they are let in as tokens are.
+    pub(super) guests: Cache<(String, String), Arc<Guest>>,
 }
 
 /// A token to make.
@@ -44,6 +47,8 @@ pub struct NewToken {
     pub account: Option<AccountId>,
     /// The user it speaks for.
     pub user: Option<UserId>,
+    /// The bot it speaks for.
+    pub agent_bot: Option<AgentBotId>,
     /// Whether it may only read.
     pub read_only: bool,
     /// The inboxes it is limited to; empty: no such limit.
@@ -63,6 +68,7 @@ impl Tokens {
         Self {
             db,
             cache: Cache::builder().max_capacity(capacity).time_to_live(life).build(),
+            guests: Cache::builder().max_capacity(capacity).time_to_live(life).build(),
         }
     }
 
@@ -100,6 +106,11 @@ impl Tokens {
                 let user = user::Entity::find_by_id(id).one(db).await?.ok_or(Error::TokenInvalid)?;
                 (Principal::User(Arc::new(user)), user_access(db, id).await?)
             }
+            TokenKind::AgentBot => {
+                let id = token.agent_bot_id.ok_or(Error::TokenInvalid)?;
+                let bot = agent_bot::Entity::find_by_id(id).one(db).await?.ok_or(Error::TokenInvalid)?;
+                (Principal::AgentBot(Arc::new(bot)), bot_access(db, id).await?)
+            }
         };
         accounts.retain(|account, _| token.account_id.is_none_or(|only| only == *account));
         Ok(Arc::new(Caller {
@@ -113,6 +124,7 @@ impl Tokens {
     /// Forgets what was looked up: memberships or users changed here.
     pub fn forget(&self) {
         self.cache.invalidate_all();
+        self.guests.invalidate_all();
     }
 
     /// Makes a token and returns its secret, which is kept nowhere.
@@ -123,6 +135,7 @@ impl Tokens {
         match (new.kind, new.account) {
             (TokenKind::Service, Some(account)) => caller.administer_or_platform(account)?,
             (TokenKind::User, _) if new.user.is_some() && new.user == caller.user_id() && !caller.read_only => {}
+            (TokenKind::AgentBot, _) => self.keeper(caller, &new).await?,
             _ => caller.platform()?,
         }
         let db = self.db.write();
@@ -143,6 +156,17 @@ impl Tokens {
         let secret = secret();
         let row = insert(db, new, &secret).await?;
         Ok((row, secret))
+    }
+
+    /// Asks for somebody who keeps the bot that a token shall speak for.
+    async fn keeper(&self, caller: &Caller, new: &NewToken) -> Result<()> {
+        let id = new.agent_bot.unwrap_or_default();
+        let unknown = || Error::invalid("agent_bot_id", Rule::Unknown, "must be a bot that the caller may change");
+        let bot = agent_bot::Entity::find_by_id(id).one(self.db.write()).await?.ok_or_else(unknown)?;
+        match bot.account_id {
+            Some(account) => caller.administer_or_platform(account).map_err(|_| unknown()),
+            None => caller.platform(),
+        }
     }
 
     /// Lists tokens, newest first.
@@ -210,6 +234,7 @@ pub async fn insert(db: &impl ConnectionTrait, new: NewToken, secret: &str) -> R
         name: Set(new.name),
         hash: Set(hash(secret).to_vec()),
         user_id: Set(new.user),
+        agent_bot_id: Set(new.agent_bot),
         account_id: Set(new.account),
         read_only: Set(new.read_only),
         inbox_ids: Set(json!(new.inboxes.iter().map(|inbox| inbox.0).collect::<Vec<_>>())),
@@ -239,9 +264,24 @@ async fn service_access(db: &impl ConnectionTrait, token: &token::Model) -> Resu
             role: Role::Administrator,
             inboxes,
             status: account.status,
+            reach: None,
         },
     )]
     .into())
+}
+
+/// A bot reaches all of every account that has it in an inbox.
+async fn bot_access(db: &impl ConnectionTrait, id: AgentBotId) -> Result<HashMap<AccountId, Access>> {
+    let inboxes = inbox::Entity::find().filter(inbox::Column::AgentBotId.eq(id)).all(db).await?;
+    let ids = inboxes.iter().map(|row| row.account_id.0);
+    let accounts = account::Entity::find().filter(account::Column::Id.is_in(ids)).all(db).await?;
+    let access = |row: account::Model| Access {
+        role: Role::Agent,
+        inboxes: None,
+        status: row.status,
+        reach: None,
+    };
+    Ok(accounts.into_iter().map(|row| (row.id, access(row))).collect())
 }
 
 async fn user_access(db: &impl ConnectionTrait, id: UserId) -> Result<HashMap<AccountId, Access>> {
@@ -266,6 +306,7 @@ async fn user_access(db: &impl ConnectionTrait, id: UserId) -> Result<HashMap<Ac
                 role: row.role,
                 inboxes,
                 status: *status.get(&row.account_id)?,
+                reach: None,
             },
         ))
     };

@@ -49,6 +49,9 @@ struct Create {
     /// The user it speaks for; required for a user token
     #[arg(long, required_if_eq("kind", "user"))]
     user: Option<i64>,
+    /// The bot it speaks for; required for an agent bot's token
+    #[arg(long, required_if_eq("kind", "agent-bot"))]
+    agent_bot: Option<i64>,
     /// It may only read
     #[arg(long)]
     read_only: bool,
@@ -65,6 +68,7 @@ enum Kind {
     User,
     Service,
     Platform,
+    AgentBot,
 }
 
 pub(super) async fn run(args: Args) -> Exit {
@@ -95,6 +99,7 @@ async fn create(mut client: AccountsServiceClient<Channel>, credential: &Credent
         Kind::User => pb::TokenKind::User,
         Kind::Service => pb::TokenKind::Service,
         Kind::Platform => pb::TokenKind::Platform,
+        Kind::AgentBot => pb::TokenKind::AgentBot,
     };
     let request = pb::CreateTokenRequest {
         account_id: options.account,
@@ -102,6 +107,7 @@ async fn create(mut client: AccountsServiceClient<Channel>, credential: &Credent
         kind: kind.into(),
         name: options.name,
         user_id: options.user,
+        agent_bot_id: options.agent_bot,
         read_only: options.read_only,
         inbox_ids: options.inboxes,
         expires_at: options.expires.map(|time| prost_types::Timestamp {
@@ -154,6 +160,7 @@ fn line(token: &pb::Token) -> String {
         pb::TokenKind::User => "user",
         pb::TokenKind::Service => "service",
         pb::TokenKind::Platform => "platform",
+        pb::TokenKind::AgentBot => "agent bot",
         pb::TokenKind::Unspecified => "unknown",
     };
     let mut parts = vec![format!("{:>6}  {kind:<8}", token.id)];

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::db::entity::{account, api_channel, attachment, contact, contact_inbox, conversation, inbox, membership, message, user};
+use crate::db::entity::{
+    account, agent_bot, api_channel, attachment, contact, contact_inbox, conversation, inbox, membership, message, user,
+};
 
 /// A user as seen inside one account.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +42,17 @@ pub struct Session {
     pub inbox: Arc<Inbox>,
 }
 
+/// A session with its contact: what a contact's own program is told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Client {
+    /// Its inbox.
+    pub inbox: Arc<Inbox>,
+    /// The session.
+    pub row: contact_inbox::Model,
+    /// Its contact.
+    pub contact: Arc<Contact>,
+}
+
 /// A contact with its sessions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ContactSessions {
@@ -56,6 +69,8 @@ pub enum Sender {
     Contact(Arc<Contact>),
     /// A user.
     User(Arc<user::Model>),
+    /// A bot.
+    AgentBot(Arc<agent_bot::Model>),
 }
 
 /// A message with its sender and attachments.

@@ -6,19 +6,19 @@ use std::{
     sync::Arc,
 };
 
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder};
+use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder};
 
 use crate::{
     db::{
         entity::{
-            account, api_channel, attachment, contact, contact_inbox, conversation, inbox,
+            account, agent_bot, api_channel, attachment, contact, contact_inbox, conversation, inbox,
             kind::{SenderType, SubjectKind},
             labeling, membership, message, user,
         },
         joined::{Agent, Contact, ContactSessions, Conversation, ConversationSummary, Inbox, Message, Sender, Session},
     },
     error::{Error, Result},
-    id::{AccountId, ContactId, ConversationId, InboxId, MessageId, UserId},
+    id::{AccountId, AgentBotId, ContactId, ConversationId, InboxId, MessageId, UserId},
 };
 
 fn unique<T: Eq + Hash>(ids: impl Iterator<Item = T>) -> Vec<T> {
@@ -48,6 +48,41 @@ pub async fn users(db: &impl ConnectionTrait, ids: impl Iterator<Item = UserId>)
         .all(db)
         .await?;
     Ok(rows.into_iter().map(|row| (row.id, Arc::new(row))).collect())
+}
+
+/// Bots that an account may use, its own and the installation's, by id.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn agent_bots(
+    db: &impl ConnectionTrait,
+    account: AccountId,
+    ids: impl Iterator<Item = AgentBotId>,
+) -> Result<HashMap<AgentBotId, Arc<agent_bot::Model>>> {
+    let ids = unique(ids);
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let usable = Condition::any()
+        .add(agent_bot::Column::AccountId.is_null())
+        .add(agent_bot::Column::AccountId.eq(account));
+    let rows = agent_bot::Entity::find()
+        .filter(agent_bot::Column::Id.is_in(ids.into_iter().map(i64::from)))
+        .filter(usable)
+        .all(db)
+        .await?;
+    Ok(rows.into_iter().map(|row| (row.id, Arc::new(row))).collect())
+}
+
+/// One bot that an account may use.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub async fn agent_bot(db: &impl ConnectionTrait, account: AccountId, id: AgentBotId) -> Result<Arc<agent_bot::Model>> {
+    agent_bots(db, account, [id].into_iter())
+        .await?
+        .remove(&id)
+        .ok_or_else(|| Error::not_found("agent_bot", id))
 }
 
 /// Members of an account by user.
@@ -253,6 +288,7 @@ pub async fn with_senders(db: &impl ConnectionTrait, account: AccountId, rows: V
     };
     let users = users(db, senders(SenderType::User).map(UserId)).await?;
     let contacts = contacts(db, account, senders(SenderType::Contact).map(ContactId)).await?;
+    let bots = agent_bots(db, account, senders(SenderType::AgentBot).map(AgentBotId)).await?;
     let attached = attachment::Entity::find()
         .filter(attachment::Column::AccountId.eq(account))
         .filter(attachment::Column::MessageId.is_in(rows.iter().map(|row| row.id.0)))
@@ -267,6 +303,7 @@ pub async fn with_senders(db: &impl ConnectionTrait, account: AccountId, rows: V
         let sender = match (row.sender_type, row.sender_id) {
             (Some(SenderType::Contact), Some(id)) => contacts.get(&ContactId(id)).cloned().map(Sender::Contact),
             (Some(SenderType::User), Some(id)) => users.get(&UserId(id)).cloned().map(Sender::User),
+            (Some(SenderType::AgentBot), Some(id)) => bots.get(&AgentBotId(id)).cloned().map(Sender::AgentBot),
             _ => None,
         };
         Message {

@@ -6,7 +6,7 @@ use prost::Message as _;
 use serde_json::Value as Json;
 
 use crate::{
-    db::{entity::account, entity::kind::MessageType, joined},
+    db::{entity::account, entity::agent_bot, entity::kind::MessageType, joined},
     events::entry::Entry,
     id::{ContactId, ConversationId, Epoch, InboxId, Seq},
     pb::{
@@ -77,6 +77,8 @@ pub enum Subject {
     Account,
     /// A member of the account.
     Agent(joined::Agent),
+    /// A bot.
+    AgentBot(Arc<agent_bot::Model>),
 }
 
 /// An event that has no place yet.
@@ -182,6 +184,7 @@ impl Draft {
             }),
             Subject::Account => Resource::Account(account.into()),
             Subject::Agent(agent) => Resource::Agent(agent.into()),
+            Subject::AgentBot(bot) => Resource::AgentBot(bot.as_ref().into()),
         }
     }
 
@@ -205,7 +208,7 @@ impl Draft {
                 inbox: Some(inbox.row.id),
                 ..Keys::default()
             },
-            Subject::Account | Subject::Agent(_) => Keys::default(),
+            Subject::Account | Subject::Agent(_) | Subject::AgentBot(_) => Keys::default(),
         }
     }
 }

@@ -15,7 +15,8 @@ use uuid::Uuid;
 
 use super::error::Failure;
 use crate::pb::{
-    self, accounts_service_client::AccountsServiceClient, contacts_service_client::ContactsServiceClient,
+    self, accounts_service_client::AccountsServiceClient, agent_bots_service_client::AgentBotsServiceClient,
+    client_service_client::ClientServiceClient, contacts_service_client::ContactsServiceClient,
     conversations_service_client::ConversationsServiceClient, inboxes_service_client::InboxesServiceClient,
     messages_service_client::MessagesServiceClient,
 };
@@ -62,8 +63,12 @@ impl Call {
     clients! {
         /// A client of the accounts.
         accounts: AccountsServiceClient,
+        /// A client of the agent bots.
+        agent_bots: AgentBotsServiceClient,
         /// A client of the inboxes.
         inboxes: InboxesServiceClient,
+        /// A client of what contacts themselves may do.
+        client: ClientServiceClient,
         /// A client of the contacts.
         contacts: ContactsServiceClient,
         /// A client of the conversations.

@@ -11,6 +11,7 @@ use axum::{
 };
 use bytes::Bytes;
 use tonic::service::Routes;
+use tower_http::cors::{Any, CorsLayer};
 
 use super::{
     error::Failure,
@@ -98,11 +99,19 @@ impl Door {
         let _ = document.set(Bytes::from(described.to_string()));
         let mut router = Router::new();
         for route in all.routes {
+            // Pages of anybody may speak to the client side.
+            let methods = if route.path.starts_with("/public/") {
+                route
+                    .methods_router
+                    .layer(CorsLayer::new().allow_origin(Any).allow_methods(Any).allow_headers(Any))
+            } else {
+                route.methods_router
+            };
             // An id at the end loses the suffix when it is read.
             if !route.path.ends_with('}') && route.path.contains("/api/v1/") {
-                router = router.route(&format!("{}.json", route.path), route.methods_router.clone());
+                router = router.route(&format!("{}.json", route.path), methods.clone());
             }
-            router = router.route(&route.path, route.methods_router);
+            router = router.route(&route.path, methods);
         }
         for path in absent {
             router = router

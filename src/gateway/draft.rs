@@ -58,7 +58,14 @@ pub fn read(fields: &mut Fields<'_>) -> pb::MessageDraft {
         unique_source_id: fields.flag("unique_source_id").unwrap_or(false),
         echo_id: fields.text("echo_id"),
         additional_attributes: additional_attributes(fields),
+        agent_bot_id: speaker(fields),
     }
+}
+
+/// The bot in whose name it is sent; other kinds of senders are not taken.
+fn speaker(fields: &mut Fields<'_>) -> Option<i64> {
+    let bot = fields.text("sender_type").is_some_and(|kind| kind == "AgentBot");
+    fields.id("sender_id").filter(|_| bot)
 }
 
 /// An object, or a text that holds one, as forms send it; a text that holds none counts as `{}`.

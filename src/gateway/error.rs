@@ -153,6 +153,38 @@ impl Failure {
         Self::from(status.clone())
     }
 
+    /// What a refused call of the client side is answered: a thing that is not there looks like a route that is not.
+    pub fn of_client(status: &Status) -> Self {
+        if reason(&status.get_error_details()) == "NOT_FOUND" {
+            return Self::unknown_route();
+        }
+        Self::of(status, Self::record)
+    }
+
+    /// What a refused call of the platform side is answered: tokens that are not the operator's are as good as none.
+    pub fn of_platform(status: &Status) -> Self {
+        match reason(&status.get_error_details()) {
+            "TOKEN_MISSING" | "TOKEN_INVALID" | "NOT_ALLOWED" | "NOT_A_MEMBER" | "WRONG_TOKEN_KIND" | "BOT_NOT_CONNECTED" => {
+                Self::error(StatusCode::UNAUTHORIZED, "Invalid access_token")
+            }
+            "NOT_FOUND" => Self::unknown_route(),
+            _ => Self::of(status, Self::record),
+        }
+    }
+
+    /// The thing that has what must be unique.
+    pub fn existing_id(status: &Status) -> Option<i64> {
+        metadata(&status.get_error_details(), "existing_id")?.parse().ok()
+    }
+
+    /// What kind of thing is not there.
+    pub fn missing_kind(status: &Status) -> Option<String> {
+        let details = status.get_error_details();
+        metadata(&details, "kind")
+            .filter(|_| reason(&details) == "NOT_FOUND")
+            .map(str::to_owned)
+    }
+
     fn of(status: &Status, invalid: fn(&[Complaint]) -> Self) -> Self {
         let details = status.get_error_details();
         let unauthorized = |text| Self::error(StatusCode::UNAUTHORIZED, text);
@@ -163,6 +195,9 @@ impl Failure {
             ),
             "TOKEN_INVALID" => unauthorized("Invalid Access Token"),
             "NOT_A_MEMBER" => unauthorized("You are not authorized to access this account"),
+            "WRONG_TOKEN_KIND" => unauthorized("Access to this endpoint is not authorized for bots"),
+            "BOT_NOT_CONNECTED" => unauthorized("Bot is not authorized to access this account"),
+            "IDENTIFIER_UNSIGNED" => Self::fault(StatusCode::UNAUTHORIZED),
             "NOT_ALLOWED" => unauthorized("You are not authorized to do this action"),
             "ACCOUNT_SUSPENDED" => unauthorized("Account is suspended"),
             "NOT_FOUND" => Self::not_found(),

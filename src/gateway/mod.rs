@@ -3,8 +3,11 @@
 //! JSON becomes a Protobuf request, the generated client carries it through the same layers as a call from outside, and the answer becomes
 //! JSON. So who may do what, what is valid, and what is stored are decided elsewhere; here it is only spelled.
 
+mod agent_bots;
 mod attributes;
 mod call;
+mod client;
+mod client_conversations;
 mod clock;
 mod contact_relations;
 mod contacts;
@@ -24,6 +27,8 @@ mod nested;
 mod openapi;
 mod paging;
 mod params;
+mod platform;
+mod platform_bots;
 mod profile;
 mod search;
 mod sentence;
@@ -60,6 +65,9 @@ const ABSENT: [&str; 3] = [
 pub fn router(services: Routes, config: Config) -> Router {
     profile::routes()
         .merge(inboxes::routes())
+        .merge(agent_bots::routes())
+        .merge(client::routes())
+        .merge(platform::routes())
         .merge(contacts::routes())
         .merge(contact_relations::routes())
         .merge(filters::routes())

@@ -24,7 +24,7 @@ macro_rules! matching {
 
 matching! {
     AccountStatus = AccountStatus { Active = Active, Suspended = Suspended }
-    TokenKind = TokenKind { User = User, Service = Service, Platform = Platform }
+    TokenKind = TokenKind { User = User, Service = Service, Platform = Platform, AgentBot = AgentBot }
     Role = Role { Agent = Agent, Administrator = Administrator }
     Availability = Availability { Online = Online, Offline = Offline, Busy = Busy }
     SenderNameType = SenderNameType { Friendly = Friendly, Professional = Professional }

@@ -5,9 +5,11 @@
 
 mod support;
 
+mod agent_bots;
 mod arrows;
 mod article;
 mod automatic_texts;
+mod client_side;
 mod connections;
 mod contact_changes;
 mod contact_json;
@@ -26,6 +28,7 @@ mod idempotency_batches;
 mod inboxes;
 mod messages;
 mod paging;
+mod platform_side;
 mod program;
 mod python;
 mod replicas;

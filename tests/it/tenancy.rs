@@ -385,5 +385,5 @@ async fn only_the_platform_makes_accounts(backend: Backend) {
         conversation_id: 1,
     };
     let peeking = app.platform().conversations.get_conversation(request).await;
-    assert_refused(peeking, Code::PermissionDenied, "NOT_A_MEMBER");
+    assert_refused(peeking, Code::PermissionDenied, "WRONG_TOKEN_KIND");
 }

@@ -106,7 +106,7 @@ impl Cache {
                 // Its conversations go with it: they are at hand only together.
                 Subject::Contact(contact) => drop(self.contacts.pop(&(account, contact.row.id))),
                 Subject::ContactSessions(contact) => drop(self.contacts.pop(&(account, contact.contact.row.id))),
-                Subject::Inbox(_) | Subject::Account | Subject::Agent(_) => return self.forget(account),
+                Subject::Inbox(_) | Subject::Account | Subject::Agent(_) | Subject::AgentBot(_) => return self.forget(account),
             }
         }
     }

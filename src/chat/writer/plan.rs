@@ -121,7 +121,7 @@ impl Plan {
             if let Some(contact) = contacts.get(&contact_id).or_else(|| self.contacts.get(&contact_id)) {
                 known.conversation.contact = Arc::clone(contact);
             }
-            access.inbox(known.conversation.row.inbox_id)?;
+            access.conversation(&known.conversation.row)?;
             known.flood.check(ledger.at, config.messages_per_minute)?;
             let mut new = new.clone();
             reply_to(&mut new, *id, &scene.replied);

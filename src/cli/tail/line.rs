@@ -74,6 +74,7 @@ fn about(event: &Event) -> String {
         Some(Resource::Inbox(resource)) => named("inbox", resource.inbox.as_ref().map(|it| (it.id, it.name.as_str()))),
         Some(Resource::Account(account)) => named("account", Some((account.id, account.name.as_str()))),
         Some(Resource::Agent(agent)) => named("agent", Some((agent.id, agent.name.as_str()))),
+        Some(Resource::AgentBot(bot)) => named("agent bot", Some((bot.id, bot.name.as_str()))),
         Some(Resource::Tombstone(_)) => "(erased)".to_owned(),
         None => String::new(),
     }

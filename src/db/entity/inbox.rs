@@ -4,7 +4,7 @@ use sea_orm::entity::prelude::*;
 
 use crate::{
     db::entity::kind::{ChannelType, SenderNameType},
-    id::{AccountId, ChannelId, InboxId, Seq},
+    id::{AccountId, AgentBotId, ChannelId, InboxId, Seq},
     time::Micros,
 };
 
@@ -41,6 +41,9 @@ pub struct Model {
     pub sender_name_type: SenderNameType,
     pub business_name: Option<String>,
     pub portal_id: Option<i64>,
+    pub agent_bot_id: Option<AgentBotId>,
+    /// Whether the bot answers; false without one.
+    pub agent_bot_active: bool,
     pub created_at: Micros,
     pub updated_at: Micros,
     pub version: Seq,

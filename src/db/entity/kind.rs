@@ -23,7 +23,7 @@ kinds! {
     /// Whether an account may be used.
     AccountStatus { Active = 0 "active", Suspended = 1 "suspended" }
     /// Whom a token speaks for.
-    TokenKind { User = 0 "user", Service = 1 "service", Platform = 2 "platform" }
+    TokenKind { User = 0 "user", Service = 1 "service", Platform = 2 "platform", AgentBot = 3 "agent_bot" }
     /// What a user may do in an account.
     Role { Agent = 0 "agent", Administrator = 1 "administrator" }
     /// Whether a user can be reached.

@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod account_log;
+pub mod agent_bot;
 pub mod api_channel;
 pub mod attachment;
 pub mod contact;

@@ -4,7 +4,7 @@ use sea_orm::entity::prelude::*;
 
 use crate::{
     db::entity::kind::TokenKind,
-    id::{AccountId, TokenId, UserId},
+    id::{AccountId, AgentBotId, TokenId, UserId},
     time::Micros,
 };
 
@@ -20,6 +20,7 @@ pub struct Model {
     /// SHA-256 of the secret; unique.
     pub hash: Vec<u8>,
     pub user_id: Option<UserId>,
+    pub agent_bot_id: Option<AgentBotId>,
     pub account_id: Option<AccountId>,
     pub read_only: bool,
     /// Array of inbox ids; empty: no such limit.

@@ -14,6 +14,7 @@ mod m20261123_000006_activity_hour;
 mod m20261123_000012_automatic_texts;
 mod m20261123_000013_message_search;
 mod m20261123_000014_lists;
+mod m20261123_000016_agent_bots;
 
 /// Runs the migrations in this order.
 #[derive(Debug)]
@@ -32,6 +33,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000014_lists::Migration),
             Box::new(m20261123_000012_automatic_texts::Migration),
             Box::new(m20261123_000013_message_search::Migration),
+            Box::new(m20261123_000016_agent_bots::Migration),
         ]
     }
 }

@@ -1,10 +1,13 @@
 //! The JSON API's words: a file per noun, each exactly with the keys of the contract.
 
 pub mod agent;
+pub mod agent_bot;
+pub mod client;
 pub mod contact;
 pub mod conversation;
 pub mod inbox;
 pub mod message;
+pub mod platform;
 pub mod search;
 
 use axum::{

@@ -106,6 +106,7 @@ impl From<&token::Model> for pb::Token {
             kind: pb::TokenKind::from(row.kind).into(),
             name: row.name.clone(),
             user_id: row.user_id.map(i64::from),
+            agent_bot_id: row.agent_bot_id.map(i64::from),
             account_id: row.account_id.map(i64::from),
             read_only: row.read_only,
             inbox_ids: inboxes.iter().filter_map(serde_json::Value::as_i64).collect(),

@@ -46,6 +46,8 @@ pub fn inbox_of(inbox: &joined::Inbox, reveal: Reveal) -> pb::Inbox {
         sender_name_type: pb::SenderNameType::from(row.sender_name_type).into(),
         business_name: row.business_name.clone(),
         portal_id: row.portal_id,
+        agent_bot_id: row.agent_bot_id.map(i64::from),
+        agent_bot_active: row.agent_bot_active,
         channel: Some(inbox::Channel::ApiChannel(pb::ApiChannel {
             id: channel.id.0,
             identifier: (reveal != Reveal::Nothing).then(|| channel.identifier.clone()),

@@ -55,6 +55,13 @@ impl From<&joined::Sender> for pb::Sender {
                 avatar_url: user.avatar_url.clone(),
                 contact: None,
             },
+            joined::Sender::AgentBot(bot) => Self {
+                r#type: pb::SenderType::AgentBot.into(),
+                id: bot.id.0,
+                name: bot.name.clone(),
+                avatar_url: bot.avatar_url.clone(),
+                ..Self::default()
+            },
         }
     }
 }

@@ -1,10 +1,13 @@
 //! How rows become words of the wire, a file per noun.
 
 mod account;
+mod agent_bot;
+mod client;
 mod contact;
 mod conversation;
 mod inbox;
 mod message;
 
+pub use client::{client_conversation, client_message};
 pub use inbox::{Reveal, inbox_of};
 pub use message::lean;

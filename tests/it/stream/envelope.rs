@@ -53,6 +53,7 @@ fn assert_envelope(event: &Event) {
         Resource::Inbox(_) => vec!["inbox"],
         Resource::Account(_) => vec!["account"],
         Resource::Agent(_) => vec!["agent"],
+        Resource::AgentBot(_) => vec!["agent_bot"],
         Resource::Tombstone(_) => vec![],
     };
     assert!(expected.contains(&family), "the resource is that of the kind {told}");

@@ -14,7 +14,7 @@ use super::{
 pub const ADMINISTRATOR: &str = "administrator-of-the-tests-1";
 
 /// The platform token of those that ask for one.
-const PLATFORM: &str = "the-operator-of-the-tests-1";
+pub const PLATFORM: &str = "the-operator-of-the-tests-1";
 
 /// A server process, or several, on one database.
 #[derive(Debug)]

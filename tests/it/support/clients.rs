@@ -1,7 +1,8 @@
 //! The generated clients, with a token on every call.
 
 use parley::pb::{
-    accounts_service_client::AccountsServiceClient, contacts_service_client::ContactsServiceClient,
+    accounts_service_client::AccountsServiceClient, agent_bots_service_client::AgentBotsServiceClient,
+    client_service_client::ClientServiceClient, contacts_service_client::ContactsServiceClient,
     conversations_service_client::ConversationsServiceClient, events_service_client::EventsServiceClient,
     inboxes_service_client::InboxesServiceClient, messages_service_client::MessagesServiceClient,
 };
@@ -34,6 +35,10 @@ pub struct Clients {
     pub service: Service,
     /// Accounts, users, memberships, tokens.
     pub accounts: AccountsServiceClient<Service>,
+    /// Agent bots.
+    pub agent_bots: AgentBotsServiceClient<Service>,
+    /// What contacts themselves may do.
+    pub client: ClientServiceClient<Service>,
     /// Inboxes.
     pub inboxes: InboxesServiceClient<Service>,
     /// Contacts.
@@ -56,6 +61,8 @@ impl Clients {
         let service = InterceptedService::new(channel, token);
         Self {
             accounts: AccountsServiceClient::new(service.clone()),
+            agent_bots: AgentBotsServiceClient::new(service.clone()),
+            client: ClientServiceClient::new(service.clone()),
             inboxes: InboxesServiceClient::new(service.clone()),
             contacts: ContactsServiceClient::new(service.clone()),
             conversations: ConversationsServiceClient::new(service.clone()),

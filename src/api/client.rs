@@ -1,0 +1,334 @@
+//! `ClientService`: the calls of contacts' sessions. Nothing here knows a token.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tonic::{Request, Response, Status};
+
+use super::{
+    Api, answered, change_as,
+    fields::{Fields, SHORT},
+    keyed::Keyed,
+    page, required, traceparent,
+};
+use crate::{
+    chat::{
+        call::Call,
+        client::{Guest, Signature, sessions::ClientFields},
+        conversations::CreatedConversation,
+        joined::{Client, Conversation, ConversationSummary, Message},
+        messages::Created,
+        page::{Key, SortValue},
+    },
+    error::Result,
+    id::{AccountId, ConversationId, MessageId},
+    pb::{self, client_service_server::ClientService},
+};
+
+/// Characters in a message.
+const CONTENT: usize = 150_000;
+
+/// Characters in a picture's URL.
+const URL: usize = 2048;
+
+impl Api {
+    async fn guest(&self, session: Option<&pb::ClientSession>) -> Result<Arc<Guest>> {
+        let session = required("session", session)?;
+        self.chat.client(&session.inbox_identifier, &session.source_id).await
+    }
+
+    /// A conversation that was changed, with the messages that its contact may see. They are read after the change and are no part of
+    /// what is kept for a repetition.
+    async fn shown(&self, account: AccountId, conversation: &mut Option<pb::ClientConversation>) -> Result<()> {
+        if let Some(conversation) = conversation {
+            let messages = self.chat.client_messages_of(account, ConversationId(conversation.id)).await?;
+            conversation.messages = messages.iter().map(pb::client_message).collect();
+        }
+        Ok(())
+    }
+}
+
+fn call<R: Keyed, T: 'static, M: prost::Message + 'static>(
+    fields: &mut Fields,
+    request: &Request<R>,
+    guest: &Guest,
+    respond: fn(&T, Bytes) -> M,
+) -> Call<T> {
+    change_as(fields, request, Arc::clone(&guest.caller), guest.account(), respond)
+}
+
+fn signature(fields: &mut Fields, signature: Option<pb::ClientSignature>) -> Signature {
+    let signature = signature.unwrap_or_default();
+    fields.within("signature", |fields| {
+        fields.text("identifier", &signature.identifier, SHORT);
+        fields.text("identifier_hash", &signature.identifier_hash, SHORT);
+    });
+    Signature {
+        identifier: signature.identifier,
+        hash: signature.identifier_hash,
+    }
+}
+
+macro_rules! said {
+    ($fields:ident, $asked:ident) => {{
+        if let Some(url) = &$asked.avatar_url {
+            $fields.url("avatar_url", url, URL);
+        }
+        ClientFields {
+            email: $fields.email("email", $asked.email),
+            name: $fields.optional("name", $asked.name, SHORT),
+            phone_number: $fields.phone_number("phone_number", $asked.phone_number),
+            avatar_url: $asked.avatar_url.filter(|url| !url.is_empty()),
+            custom_attributes: $fields.attributes("custom_attributes", $asked.custom_attributes.as_ref()),
+        }
+    }};
+}
+
+#[tonic::async_trait]
+impl ClientService for Api {
+    async fn get_client_inbox(&self, request: Request<pb::GetClientInboxRequest>) -> Result<Response<pb::GetClientInboxResponse>, Status> {
+        let door = self.chat.client_door(&request.get_ref().inbox_identifier).await?;
+        Ok(Response::new(pb::GetClientInboxResponse {
+            inbox: Some(door.inbox.as_ref().into()),
+        }))
+    }
+
+    async fn create_client_session(
+        &self,
+        request: Request<pb::CreateClientSessionRequest>,
+    ) -> Result<Response<pb::CreateClientSessionResponse>, Status> {
+        let door = self.chat.client_door(&request.get_ref().inbox_identifier).await?;
+        let respond = |client: &Client, cursor: Bytes| pb::CreateClientSessionResponse {
+            session: Some(client.into()),
+            cursor,
+        };
+        let mut fields = Fields::default();
+        let account = door.inbox.row.account_id;
+        let call = change_as(&mut fields, &request, Arc::clone(&door.caller), account, respond);
+        let asked = request.into_inner();
+        let signature = signature(&mut fields, asked.signature);
+        let source_id = fields.optional("source_id", asked.source_id, SHORT);
+        let new = said!(fields, asked);
+        fields.done()?;
+        answered(
+            self.chat.create_client_session(call, door, source_id, signature, new).await?,
+            respond,
+        )
+    }
+
+    async fn get_client_session(
+        &self,
+        request: Request<pb::GetClientSessionRequest>,
+    ) -> Result<Response<pb::GetClientSessionResponse>, Status> {
+        let guest = self.guest(request.get_ref().session.as_ref()).await?;
+        let traceparent = traceparent(&request);
+        let mut fields = Fields::default();
+        let signature = signature(&mut fields, request.into_inner().signature);
+        fields.done()?;
+        let client = self.chat.client_session(&guest, &signature, traceparent).await?;
+        Ok(Response::new(pb::GetClientSessionResponse {
+            session: Some((&client).into()),
+        }))
+    }
+
+    async fn update_client_session(
+        &self,
+        request: Request<pb::UpdateClientSessionRequest>,
+    ) -> Result<Response<pb::UpdateClientSessionResponse>, Status> {
+        let guest = self.guest(request.get_ref().session.as_ref()).await?;
+        let respond = |client: &Client, cursor: Bytes| pb::UpdateClientSessionResponse {
+            session: Some(client.into()),
+            cursor,
+        };
+        let mut fields = Fields::default();
+        let call = call(&mut fields, &request, &guest, respond);
+        let asked = request.into_inner();
+        let signature = signature(&mut fields, asked.signature);
+        let said = said!(fields, asked);
+        fields.done()?;
+        answered(self.chat.update_client_session(call, &guest, signature, said).await?, respond)
+    }
+
+    async fn list_client_conversations(
+        &self,
+        request: Request<pb::ListClientConversationsRequest>,
+    ) -> Result<Response<pb::ListClientConversationsResponse>, Status> {
+        let asked = request.get_ref();
+        let guest = self.guest(asked.session.as_ref()).await?;
+        let same = pb::ListClientConversationsRequest {
+            page_size: 0,
+            page_token: String::new(),
+            ..asked.clone()
+        };
+        let mut fields = Fields::default();
+        let page = page::read(&mut fields, &same, (asked.page_size, 25), &asked.page_token, 0);
+        fields.done()?;
+        let found = self.chat.client_conversations(&guest, &page).await?;
+        let shown = found
+            .items
+            .iter()
+            .map(|(conversation, messages)| pb::client_conversation(conversation, messages));
+        Ok(Response::new(pb::ListClientConversationsResponse {
+            conversations: shown.collect(),
+            next_page_token: page::write(&same, found.next.as_ref()),
+        }))
+    }
+
+    async fn create_client_conversation(
+        &self,
+        request: Request<pb::CreateClientConversationRequest>,
+    ) -> Result<Response<pb::CreateClientConversationResponse>, Status> {
+        let guest = self.guest(request.get_ref().session.as_ref()).await?;
+        let respond = |made: &CreatedConversation, cursor: Bytes| pb::CreateClientConversationResponse {
+            conversation: Some(bare(&made.conversation.conversation)),
+            cursor,
+        };
+        let mut fields = Fields::default();
+        let call = call(&mut fields, &request, &guest, respond);
+        let asked = request.into_inner();
+        let custom_attributes = fields.limited_attributes("custom_attributes", asked.custom_attributes.as_ref());
+        fields.done()?;
+        let made = self.chat.create_client_conversation(call, &guest, custom_attributes).await?;
+        let mut response = answered(made, respond)?;
+        self.shown(guest.account(), &mut response.get_mut().conversation).await?;
+        Ok(response)
+    }
+
+    async fn get_client_conversation(
+        &self,
+        request: Request<pb::GetClientConversationRequest>,
+    ) -> Result<Response<pb::GetClientConversationResponse>, Status> {
+        let asked = request.get_ref();
+        let guest = self.guest(asked.session.as_ref()).await?;
+        let (conversation, messages) = self.chat.client_conversation(&guest, ConversationId(asked.conversation_id)).await?;
+        Ok(Response::new(pb::GetClientConversationResponse {
+            conversation: Some(pb::client_conversation(&conversation, &messages)),
+        }))
+    }
+
+    async fn resolve_client_conversation(
+        &self,
+        request: Request<pb::ResolveClientConversationRequest>,
+    ) -> Result<Response<pb::ResolveClientConversationResponse>, Status> {
+        let guest = self.guest(request.get_ref().session.as_ref()).await?;
+        let respond = |summary: &ConversationSummary, cursor: Bytes| pb::ResolveClientConversationResponse {
+            conversation: Some(bare(&summary.conversation)),
+            cursor,
+        };
+        let mut fields = Fields::default();
+        let call = call(&mut fields, &request, &guest, respond);
+        fields.done()?;
+        let id = ConversationId(request.get_ref().conversation_id);
+        let mut response = answered(self.chat.resolve_client_conversation(call, id).await?, respond)?;
+        self.shown(guest.account(), &mut response.get_mut().conversation).await?;
+        Ok(response)
+    }
+
+    async fn set_client_typing(
+        &self,
+        request: Request<pb::SetClientTypingRequest>,
+    ) -> Result<Response<pb::SetClientTypingResponse>, Status> {
+        let asked = request.get_ref();
+        let guest = self.guest(asked.session.as_ref()).await?;
+        let id = ConversationId(asked.conversation_id);
+        let head = self.chat.set_client_typing(&guest, id, asked.typing).await?;
+        Ok(Response::new(pb::SetClientTypingResponse { cursor: head.encode() }))
+    }
+
+    async fn mark_client_conversation_seen(
+        &self,
+        request: Request<pb::MarkClientConversationSeenRequest>,
+    ) -> Result<Response<pb::MarkClientConversationSeenResponse>, Status> {
+        let guest = self.guest(request.get_ref().session.as_ref()).await?;
+        let respond = |(): &(), cursor: Bytes| pb::MarkClientConversationSeenResponse { cursor };
+        let mut fields = Fields::default();
+        let call = call(&mut fields, &request, &guest, respond);
+        fields.done()?;
+        let id = ConversationId(request.get_ref().conversation_id);
+        answered(self.chat.client_looked(call, id).await?, respond)
+    }
+
+    async fn list_client_messages(
+        &self,
+        request: Request<pb::ListClientMessagesRequest>,
+    ) -> Result<Response<pb::ListClientMessagesResponse>, Status> {
+        let asked = request.get_ref();
+        let guest = self.guest(asked.session.as_ref()).await?;
+        let same = pb::ListClientMessagesRequest {
+            page_size: 0,
+            page_token: String::new(),
+            ..asked.clone()
+        };
+        let mut fields = Fields::default();
+        let page = page::read(&mut fields, &same, (asked.page_size, 20), &asked.page_token, 0);
+        fields.done()?;
+        let before = page.after.map(|key| key.id).or(asked.before).map(MessageId);
+        let id = ConversationId(asked.conversation_id);
+        let found = self.chat.client_messages(&guest, id, before, page.size).await?;
+        let next = found.messages.first().filter(|_| found.more).map(|message| Key {
+            value: SortValue::Null,
+            id: message.row.id.0,
+        });
+        Ok(Response::new(pb::ListClientMessagesResponse {
+            messages: found.messages.iter().map(pb::client_message).collect(),
+            next_page_token: page::write(&same, next.as_ref()),
+        }))
+    }
+
+    async fn create_client_message(
+        &self,
+        request: Request<pb::CreateClientMessageRequest>,
+    ) -> Result<Response<pb::CreateClientMessageResponse>, Status> {
+        let guest = self.guest(request.get_ref().session.as_ref()).await?;
+        let respond = |created: &Created, cursor: Bytes| pb::CreateClientMessageResponse {
+            message: created.first().map(|message| pb::client_message(message)),
+            cursor,
+        };
+        let mut fields = Fields::default();
+        let call = call(&mut fields, &request, &guest, respond);
+        let asked = request.into_inner();
+        let id = ConversationId(asked.conversation_id);
+        if let Some(content) = &asked.content {
+            fields.text("content", content, CONTENT);
+        }
+        if let Some(echo_id) = &asked.echo_id {
+            fields.text("echo_id", echo_id, SHORT);
+        }
+        fields.done()?;
+        answered(
+            self.chat.create_client_message(call, id, asked.content, asked.echo_id).await?,
+            respond,
+        )
+    }
+
+    async fn update_client_message(
+        &self,
+        request: Request<pb::UpdateClientMessageRequest>,
+    ) -> Result<Response<pb::UpdateClientMessageResponse>, Status> {
+        let guest = self.guest(request.get_ref().session.as_ref()).await?;
+        let respond = |message: &Message, cursor: Bytes| pb::UpdateClientMessageResponse {
+            message: Some(pb::client_message(message)),
+            cursor,
+        };
+        let mut fields = Fields::default();
+        let call = call(&mut fields, &request, &guest, respond);
+        let asked = request.into_inner();
+        let within = prost_types::Struct {
+            fields: asked
+                .submitted_values
+                .map(|value| ("submitted_values".to_owned(), value))
+                .into_iter()
+                .collect(),
+        };
+        let mut object = fields.attributes("submitted_values", Some(&within));
+        fields.done()?;
+        let submitted = object.remove("submitted_values").unwrap_or_default();
+        let (conversation, id) = (ConversationId(asked.conversation_id), MessageId(asked.message_id));
+        answered(self.chat.update_client_message(call, conversation, id, submitted).await?, respond)
+    }
+}
+
+/// Without messages.
+fn bare(conversation: &Conversation) -> pb::ClientConversation {
+    pb::client_conversation(conversation, &[])
+}

@@ -1,0 +1,257 @@
+//! The conversations and messages of the client side.
+
+use axum::response::Response;
+use serde_json::{Map, Value as Json, json};
+
+use super::{
+    Answer,
+    call::Call,
+    client::{CONTACTS, refused, session, told},
+    door::Door,
+    fields::Fields,
+    json,
+    openapi::schema::{anything, attributes, choice, integer, list as list_of, text},
+    params::Params,
+    sentence::Complaint,
+};
+use crate::pb;
+
+/// Conversations in one answer: the contract knows no pages of them.
+const CONVERSATIONS: usize = 1000;
+
+/// The routes of this file.
+pub fn routes() -> Door {
+    let all = format!("{CONTACTS}/{{contact_identifier}}/conversations");
+    let one = format!("{all}/{{conversation_id}}");
+    let (talk, said) = (json::client::conversation_schema, json::client::message_schema);
+    Door::new("Client side")
+        .get(
+            &all,
+            list,
+            told(
+                "listClientConversations",
+                "Lists the conversations of a session, at most 1,000",
+                "ClientService.ListClientConversations",
+            )
+            .answers(list_of(talk())),
+        )
+        .post(
+            &all,
+            create,
+            told(
+                "createClientConversation",
+                "Begins a conversation, or finds the one of an inbox that keeps to one",
+                "ClientService.CreateClientConversation",
+            )
+            .body("custom_attributes", attributes())
+            .answers(talk()),
+        )
+        .get(
+            &one,
+            show,
+            told(
+                "showClientConversation",
+                "Shows a conversation with its newest 1,000 messages",
+                "ClientService.GetClientConversation",
+            )
+            .answers(talk()),
+        )
+        .post(
+            &format!("{one}/toggle_status"),
+            resolve,
+            told(
+                "resolveClientConversation",
+                "Resolves a conversation; it never opens one",
+                "ClientService.ResolveClientConversation",
+            )
+            .answers(talk()),
+        )
+        .post(
+            &format!("{one}/toggle_typing"),
+            toggle_typing,
+            told("toggleClientTyping", "Says that the contact types", "ClientService.SetClientTyping")
+                .body("typing_status", choice(&["on", "off"]))
+                .reads(),
+        )
+        .post(
+            &format!("{one}/update_last_seen"),
+            look,
+            told(
+                "markClientConversationSeen",
+                "Says that the contact has looked: what was sent is read",
+                "ClientService.MarkClientConversationSeen",
+            ),
+        )
+        .get(
+            &format!("{one}/messages"),
+            messages,
+            told(
+                "listClientMessages",
+                "Lists 20 messages, oldest first",
+                "ClientService.ListClientMessages",
+            )
+            .query("before", integer())
+            .answers(list_of(said())),
+        )
+        .post(
+            &format!("{one}/messages"),
+            write,
+            told("createClientMessage", "Writes as the contact", "ClientService.CreateClientMessage")
+                .bodies(&["content", "echo_id"], &text().or_null())
+                .answers(said()),
+        )
+        .update(
+            &format!("{one}/messages/{{message_id}}"),
+            submit,
+            told(
+                "updateClientMessage",
+                "Answers an interactive message or a survey",
+                "ClientService.UpdateClientMessage",
+            )
+            .body("submitted_values", anything())
+            .answers(said()),
+        )
+}
+
+fn answer(conversation: Option<pb::ClientConversation>) -> Response {
+    json::ok(&json::client::conversation(&conversation.unwrap_or_default()))
+}
+
+fn said(message: Option<pb::Message>) -> Response {
+    json::ok(&json::client::message(&message.unwrap_or_default()))
+}
+
+fn conversation(fields: &Fields<'_>) -> i64 {
+    fields.path_id("conversation_id")
+}
+
+async fn list(call: Call, params: Params) -> Answer {
+    let mut request = pb::ListClientConversationsRequest {
+        session: Some(session(&mut params.fields())),
+        page_size: 100,
+        ..Default::default()
+    };
+    let mut found = Vec::new();
+    loop {
+        let page = call.client().list_client_conversations(call.request(request.clone())).await;
+        let page = page.map_err(refused)?.into_inner();
+        found.extend(page.conversations.iter().map(json::client::conversation));
+        if page.next_page_token.is_empty() || found.len() >= CONVERSATIONS {
+            return Ok(json::ok(&json!(found)));
+        }
+        request.page_token = page.next_page_token;
+    }
+}
+
+async fn create(call: Call, params: Params) -> Answer {
+    let mut fields = params.fields();
+    let request = pb::CreateClientConversationRequest {
+        session: Some(session(&mut fields)),
+        request_id: call.request_id(),
+        custom_attributes: fields.object("custom_attributes"),
+    };
+    fields.verdict()?;
+    let made = call.client().create_client_conversation(call.request(request)).await;
+    Ok(answer(made.map_err(refused)?.into_inner().conversation))
+}
+
+async fn show(call: Call, params: Params) -> Answer {
+    let mut fields = params.fields();
+    let request = pb::GetClientConversationRequest {
+        session: Some(session(&mut fields)),
+        conversation_id: conversation(&fields),
+    };
+    let found = call.client().get_client_conversation(call.request(request)).await;
+    Ok(answer(found.map_err(refused)?.into_inner().conversation))
+}
+
+/// Despite the name of its path it never opens.
+async fn resolve(call: Call, params: Params) -> Answer {
+    let mut fields = params.fields();
+    let request = pb::ResolveClientConversationRequest {
+        session: Some(session(&mut fields)),
+        request_id: call.request_id(),
+        conversation_id: conversation(&fields),
+    };
+    let resolved = call.client().resolve_client_conversation(call.request(request)).await;
+    Ok(answer(resolved.map_err(refused)?.into_inner().conversation))
+}
+
+async fn toggle_typing(call: Call, params: Params) -> Answer {
+    let mut fields = params.fields();
+    let typing = match fields.raw("typing_status").and_then(Json::as_str) {
+        Some("on") => true,
+        Some("off") => false,
+        // Anything else changes nothing.
+        _ => return Ok(json::empty()),
+    };
+    let request = pb::SetClientTypingRequest {
+        session: Some(session(&mut fields)),
+        request_id: String::new(),
+        conversation_id: conversation(&fields),
+        typing,
+    };
+    call.client().set_client_typing(call.request(request)).await.map_err(refused)?;
+    Ok(json::empty())
+}
+
+async fn look(call: Call, params: Params) -> Answer {
+    let mut fields = params.fields();
+    let request = pb::MarkClientConversationSeenRequest {
+        session: Some(session(&mut fields)),
+        request_id: call.request_id(),
+        conversation_id: conversation(&fields),
+    };
+    let looked = call.client().mark_client_conversation_seen(call.request(request)).await;
+    looked.map_err(refused)?;
+    Ok(json::empty())
+}
+
+async fn messages(call: Call, params: Params) -> Answer {
+    let mut fields = params.fields();
+    let request = pb::ListClientMessagesRequest {
+        session: Some(session(&mut fields)),
+        conversation_id: conversation(&fields),
+        // What is no number counts as 0, as it does in the product.
+        before: fields.filled("before").then(|| fields.integer("before").unwrap_or(0)),
+        ..Default::default()
+    };
+    let found = call.client().list_client_messages(call.request(request)).await;
+    let found = found.map_err(refused)?.into_inner();
+    Ok(json::ok(&found.messages.iter().map(json::client::message).collect()))
+}
+
+async fn write(call: Call, params: Params) -> Answer {
+    let mut fields = params.fields();
+    if fields.filled("attachments") {
+        fields.complain(Complaint::new("attachments", "are not supported by this version"));
+    }
+    let request = pb::CreateClientMessageRequest {
+        session: Some(session(&mut fields)),
+        request_id: call.request_id(),
+        conversation_id: conversation(&fields),
+        content: fields.text("content"),
+        echo_id: fields.text("echo_id"),
+    };
+    fields.verdict()?;
+    let made = call.client().create_client_message(call.request(request)).await;
+    Ok(said(made.map_err(refused)?.into_inner().message))
+}
+
+async fn submit(call: Call, params: Params) -> Answer {
+    const KEY: &str = "submitted_values";
+    let mut fields = params.fields();
+    let given = Map::from_iter([(KEY.to_owned(), fields.raw(KEY).cloned().unwrap_or_default())]);
+    let inexact = fields.rounded_inside(KEY);
+    let submitted = fields.exact_attributes(KEY, &given, inexact);
+    let request = pb::UpdateClientMessageRequest {
+        session: Some(session(&mut fields)),
+        request_id: call.request_id(),
+        conversation_id: conversation(&fields),
+        message_id: fields.path_id("message_id"),
+        submitted_values: submitted.and_then(|mut submitted| submitted.fields.remove(KEY)),
+    };
+    fields.verdict()?;
+    let changed = call.client().update_client_message(call.request(request)).await;
+    Ok(said(changed.map_err(refused)?.into_inner().message))
+}

@@ -1,0 +1,266 @@
+//! Agent bots: what they are, what they may call, and what an inbox does that has one.
+
+use parley::pb::{
+    AgentBot, ConversationStatus, CreateAgentBotRequest, CreateTokenRequest, DeleteAgentBotRequest, EventKind, GetAgentBotRequest,
+    GetConversationRequest, GetInboxAgentBotRequest, ListAgentBotsRequest, MessageDraft, SenderType, SetInboxAgentBotRequest, TokenKind,
+    UpdateAgentBotRequest, UpdateConversationStatusRequest,
+};
+use prost_types::FieldMask;
+use tonic::Code;
+
+use crate::support::{
+    app::TestApp,
+    clients::Clients,
+    database::Backend,
+    fault::{assert_bad_fields, assert_refused},
+    office::other_account,
+    on_both,
+    reader::whole_log,
+    scene::outgoing,
+};
+
+on_both!(
+    a_bot_is_kept_by_its_account,
+    a_bot_of_the_installation_is_the_operators,
+    a_bot_makes_a_few_calls_only,
+    an_inbox_with_a_bot_begins_pending,
+    a_message_may_be_sent_in_a_bots_name,
+    a_deleted_bot_leaves_its_inboxes
+);
+
+async fn bot(clients: &Clients, account_id: Option<i64>, name: &str) -> AgentBot {
+    let request = CreateAgentBotRequest {
+        account_id,
+        name: name.to_owned(),
+        ..CreateAgentBotRequest::default()
+    };
+    let answer = clients.agent_bots.clone().create_agent_bot(request).await.expect("the bot is made");
+    answer.into_inner().agent_bot.expect("always set")
+}
+
+async fn connect(clients: &Clients, inbox_id: i64, agent_bot_id: Option<i64>) {
+    let request = SetInboxAgentBotRequest {
+        account_id: 1,
+        inbox_id,
+        agent_bot_id,
+        ..SetInboxAgentBotRequest::default()
+    };
+    clients
+        .agent_bots
+        .clone()
+        .set_inbox_agent_bot(request)
+        .await
+        .expect("the bot is set");
+}
+
+async fn token(clients: &Clients, bot: i64) -> String {
+    let request = CreateTokenRequest {
+        kind: TokenKind::AgentBot.into(),
+        agent_bot_id: Some(bot),
+        ..CreateTokenRequest::default()
+    };
+    let answer = clients.accounts.clone().create_token(request).await.expect("the token is made");
+    answer.into_inner().secret
+}
+
+async fn a_bot_is_kept_by_its_account(backend: Backend) {
+    let app = TestApp::builder(backend).platform().start().await;
+    let clients = app.clients();
+    let mut bots = clients.agent_bots.clone();
+    let made = bot(&clients, Some(1), "Order bot").await;
+    assert_eq!((made.account_id, made.name.as_str()), (Some(1), "Order bot"));
+    let request = UpdateAgentBotRequest {
+        account_id: Some(1),
+        agent_bot: Some(AgentBot {
+            id: made.id,
+            name: "Helper".to_owned(),
+            ..AgentBot::default()
+        }),
+        update_mask: Some(FieldMask {
+            paths: vec!["name".to_owned()],
+        }),
+        ..UpdateAgentBotRequest::default()
+    };
+    let changed = bots.update_agent_bot(request).await.expect("it changes").into_inner();
+    assert_eq!(changed.agent_bot.expect("always set").name, "Helper");
+    let bad = CreateAgentBotRequest {
+        account_id: Some(1),
+        outgoing_url: "nowhere".to_owned(),
+        ..CreateAgentBotRequest::default()
+    };
+    let bad = bots.create_agent_bot(bad).await;
+    assert_bad_fields(bad, &["name: REQUIRED", "outgoing_url: INVALID"]);
+    let theirs = other_account(&app, "Theirs").await;
+    let foreign = GetAgentBotRequest {
+        account_id: Some(theirs.account),
+        agent_bot_id: made.id,
+    };
+    let foreign = theirs.clients.agent_bots.clone().get_agent_bot(foreign).await;
+    assert_refused(foreign, Code::NotFound, "NOT_FOUND");
+    let kinds: Vec<EventKind> = whole_log(&clients, 1)
+        .await
+        .iter()
+        .map(|event| event.event.as_ref().expect("always set").kind())
+        .collect();
+    assert_eq!(kinds, [EventKind::AgentBotCreated, EventKind::AgentBotUpdated]);
+}
+
+async fn a_bot_of_the_installation_is_the_operators(backend: Backend) {
+    let app = TestApp::builder(backend).platform().start().await;
+    let clients = app.clients();
+    let made = bot(&app.platform(), None, "For all").await;
+    let request = ListAgentBotsRequest {
+        account_id: Some(1),
+        ..ListAgentBotsRequest::default()
+    };
+    let listed = clients
+        .agent_bots
+        .clone()
+        .list_agent_bots(request)
+        .await
+        .expect("listed")
+        .into_inner();
+    assert_eq!(listed.agent_bots, std::slice::from_ref(&made));
+    let request = DeleteAgentBotRequest {
+        account_id: Some(1),
+        agent_bot_id: made.id,
+        ..DeleteAgentBotRequest::default()
+    };
+    let refused = clients.agent_bots.clone().delete_agent_bot(request.clone()).await;
+    assert_refused(refused, Code::PermissionDenied, "NOT_ALLOWED");
+    connect(&clients, 1, Some(made.id)).await;
+    let request = DeleteAgentBotRequest {
+        account_id: None,
+        ..request
+    };
+    app.platform().agent_bots.delete_agent_bot(request).await.expect("the operator may");
+    let request = GetInboxAgentBotRequest {
+        account_id: 1,
+        inbox_id: 1,
+    };
+    let left = clients
+        .agent_bots
+        .clone()
+        .get_inbox_agent_bot(request)
+        .await
+        .expect("it is read")
+        .into_inner();
+    assert_eq!(left.agent_bot, None);
+}
+
+async fn a_bot_makes_a_few_calls_only(backend: Backend) {
+    let app = TestApp::builder(backend).env("PARLEY_AUTH_CACHE_SECONDS", "0").start().await;
+    let scene = app.scene();
+    let made = bot(&scene.clients, Some(1), "Helper").await;
+    let conversation = scene.talk().await;
+    let machine = scene.through(app.clients_with(&token(&scene.clients, made.id).await));
+    let outside = machine.send(conversation, outgoing("hello")).await;
+    assert_refused(outside, Code::PermissionDenied, "BOT_NOT_CONNECTED");
+    connect(&scene.clients, 1, Some(made.id)).await;
+    let said = machine.say(conversation, "hello").await;
+    let sender = said.sender.expect("the bot");
+    assert_eq!(
+        (sender.r#type(), sender.id, sender.name.as_str()),
+        (SenderType::AgentBot, made.id, "Helper")
+    );
+    let read = GetConversationRequest {
+        account_id: 1,
+        conversation_id: conversation,
+    };
+    let refused = machine.clients.conversations.clone().get_conversation(read).await;
+    assert_refused(refused, Code::PermissionDenied, "WRONG_TOKEN_KIND");
+    let seen = scene
+        .clients
+        .conversations
+        .clone()
+        .get_conversation(read)
+        .await
+        .expect("it is read");
+    let seen = seen.into_inner().conversation.expect("always set");
+    assert!(
+        seen.waiting_since.is_some() && seen.first_reply_created_at.is_none(),
+        "a bot's answer is no reply"
+    );
+}
+
+async fn an_inbox_with_a_bot_begins_pending(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let scene = app.scene();
+    let made = bot(&scene.clients, Some(1), "Helper").await;
+    connect(&scene.clients, 1, Some(made.id)).await;
+    let person = scene.person("Asha Rao").await;
+    let conversation = scene.conversation(&person).await;
+    assert_eq!(conversation.status(), ConversationStatus::Pending);
+    let resolve = UpdateConversationStatusRequest {
+        account_id: 1,
+        conversation_id: conversation.id,
+        status: ConversationStatus::Resolved.into(),
+        ..UpdateConversationStatusRequest::default()
+    };
+    let status = async || {
+        let request = GetConversationRequest {
+            account_id: 1,
+            conversation_id: conversation.id,
+        };
+        let answer = scene
+            .clients
+            .conversations
+            .clone()
+            .get_conversation(request)
+            .await
+            .expect("it is read");
+        answer.into_inner().conversation.expect("always set").status()
+    };
+    let mut conversations = scene.clients.conversations.clone();
+    conversations
+        .update_conversation_status(resolve.clone())
+        .await
+        .expect("it is resolved");
+    scene.hear(conversation.id, "one more thing").await;
+    assert_eq!(status().await, ConversationStatus::Pending);
+    connect(&scene.clients, 1, None).await;
+    conversations.update_conversation_status(resolve).await.expect("it is resolved");
+    scene.hear(conversation.id, "and another").await;
+    assert_eq!(status().await, ConversationStatus::Open);
+}
+
+async fn a_message_may_be_sent_in_a_bots_name(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let scene = app.scene();
+    let made = bot(&scene.clients, Some(1), "Helper").await;
+    let conversation = scene.talk().await;
+    let draft = |id| MessageDraft {
+        agent_bot_id: Some(id),
+        ..outgoing("in whose name?")
+    };
+    let (said, _) = scene.sent(conversation, draft(made.id)).await;
+    assert_eq!(said.sender.expect("the bot").r#type(), SenderType::AgentBot);
+    let (said, _) = scene.sent(conversation, draft(made.id + 1)).await;
+    assert_eq!(said.sender.expect("the caller").r#type(), SenderType::User);
+}
+
+async fn a_deleted_bot_leaves_its_inboxes(backend: Backend) {
+    let app = TestApp::builder(backend).env("PARLEY_AUTH_CACHE_SECONDS", "0").start().await;
+    let scene = app.scene();
+    let made = bot(&scene.clients, Some(1), "Helper").await;
+    connect(&scene.clients, 1, Some(made.id)).await;
+    let conversation = scene.talk().await;
+    let machine = scene.through(app.clients_with(&token(&scene.clients, made.id).await));
+    machine.say(conversation, "hello").await;
+    let request = DeleteAgentBotRequest {
+        account_id: Some(1),
+        agent_bot_id: made.id,
+        ..DeleteAgentBotRequest::default()
+    };
+    scene
+        .clients
+        .agent_bots
+        .clone()
+        .delete_agent_bot(request)
+        .await
+        .expect("it is deleted");
+    let refused = machine.send(conversation, outgoing("still here?")).await;
+    assert_refused(refused, Code::Unauthenticated, "TOKEN_INVALID");
+    let person = scene.person("Ravi").await;
+    assert_eq!(scene.conversation(&person).await.status(), ConversationStatus::Open);
+}

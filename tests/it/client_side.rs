@@ -1,0 +1,518 @@
+//! The client side: what contacts' own programs do through their sessions, over gRPC and as JSON.
+
+use std::collections::HashSet;
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use parley::pb::{
+    ActorType, ApiChannel, ClientContact, ClientSession, ClientSignature, CreateClientConversationRequest, CreateClientMessageRequest,
+    CreateClientSessionRequest, CreateContactRequest, GetClientConversationRequest, GetClientSessionRequest, GetInboxRequest, Inbox,
+    ListClientMessagesRequest, ListMessagesRequest, MarkClientConversationSeenRequest, MessageStatus, SenderType,
+    UpdateClientSessionRequest, UpdateInboxRequest, inbox::Channel,
+};
+use serde_json::{Value, json};
+use sha2::Sha256;
+use tonic::{Code, Status};
+
+use crate::support::{
+    app::TestApp,
+    chain::{assert_dense, assert_whole_writes},
+    clients::Clients,
+    database::Backend,
+    fault::{assert_bad_fields, assert_refused},
+    http::client,
+    office::inbox,
+    on_both,
+    reader::whole_log,
+    scene::note,
+};
+
+on_both!(
+    a_session_is_found_or_made,
+    a_signature_binds_a_session_to_its_contact,
+    a_session_reaches_its_own_conversations_only,
+    looking_marks_messages_as_read,
+    the_one_who_has_the_address_takes_the_other_in,
+    many_at_once_make_one_session_and_one_contact,
+    the_json_of_the_client_side
+);
+
+async fn channel(clients: &Clients, inbox_id: i64) -> ApiChannel {
+    let request = GetInboxRequest { account_id: 1, inbox_id };
+    let found = clients.inboxes.clone().get_inbox(request).await.expect("it is there").into_inner();
+    let Some(Channel::ApiChannel(channel)) = found.inbox.expect("always set").channel else {
+        panic!("an API channel");
+    };
+    channel
+}
+
+async fn identifier(clients: &Clients, inbox_id: i64) -> String {
+    channel(clients, inbox_id).await.identifier.expect("administrators see it")
+}
+
+fn signed(key: &str, identifier: &str) -> ClientSignature {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).expect("any length is a key");
+    mac.update(identifier.as_bytes());
+    ClientSignature {
+        identifier: identifier.to_owned(),
+        identifier_hash: hex::encode(mac.finalize().into_bytes()),
+    }
+}
+
+fn stranger(app: &TestApp) -> Clients {
+    Clients::new(&app.server.doors.grpc, None)
+}
+
+fn named(inbox: &str, source_id: &str) -> CreateClientSessionRequest {
+    CreateClientSessionRequest {
+        inbox_identifier: inbox.to_owned(),
+        source_id: Some(source_id.to_owned()),
+        ..CreateClientSessionRequest::default()
+    }
+}
+
+async fn session(clients: &Clients, request: CreateClientSessionRequest) -> ClientContact {
+    let answer = clients
+        .client
+        .clone()
+        .create_client_session(request)
+        .await
+        .expect("the session is made");
+    answer.into_inner().session.expect("always set")
+}
+
+fn at(inbox: &str, source_id: &str) -> ClientSession {
+    ClientSession {
+        inbox_identifier: inbox.to_owned(),
+        source_id: source_id.to_owned(),
+    }
+}
+
+async fn talk(clients: &Clients, session: &ClientSession) -> i64 {
+    let request = CreateClientConversationRequest {
+        session: Some(session.clone()),
+        ..CreateClientConversationRequest::default()
+    };
+    let answer = clients
+        .client
+        .clone()
+        .create_client_conversation(request)
+        .await
+        .expect("it is made");
+    answer.into_inner().conversation.expect("always set").id
+}
+
+async fn write(clients: &Clients, session: &ClientSession, conversation_id: i64, text: &str) -> Result<i64, Status> {
+    let request = CreateClientMessageRequest {
+        session: Some(session.clone()),
+        conversation_id,
+        content: Some(text.to_owned()),
+        ..CreateClientMessageRequest::default()
+    };
+    let answer = clients.client.clone().create_client_message(request).await?;
+    let message = answer.into_inner().message.expect("always set");
+    assert_eq!(message.sender.expect("the contact").r#type(), SenderType::Contact);
+    Ok(message.id)
+}
+
+async fn a_session_is_found_or_made(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let door = identifier(&app.clients(), 1).await;
+    let clients = stranger(&app);
+    let first = session(&clients, named(&door, "one")).await;
+    let made = first.contact.clone().expect("always set");
+    assert_eq!(made.name.split('-').count(), 3, "a made-up name: {}", made.name);
+    let again = CreateClientSessionRequest {
+        name: Some("Asha".to_owned()),
+        ..named(&door, "one")
+    };
+    assert_eq!(session(&clients, again).await, first, "what is found stays as it is");
+    let by_email = CreateClientSessionRequest {
+        email: Some("Asha@Example.com".to_owned()),
+        source_id: None,
+        ..named(&door, "")
+    };
+    let (one, two) = (session(&clients, by_email.clone()).await, session(&clients, by_email).await);
+    assert_ne!(one.source_id, two.source_id);
+    let (one, two) = (one.contact.expect("always set"), two.contact.expect("always set"));
+    assert_eq!((one.id, one.name), (two.id, two.name), "the contact that has the address");
+    assert_eq!(one.email.as_deref(), Some("asha@example.com"));
+    let bad = CreateClientSessionRequest {
+        phone_number: Some("12".to_owned()),
+        ..named(&door, "three")
+    };
+    assert_bad_fields(clients.client.clone().create_client_session(bad).await, &["phone_number: INVALID"]);
+    let nowhere = clients.client.clone().create_client_session(named("nowhere", "one")).await;
+    assert_refused(nowhere, Code::NotFound, "NOT_FOUND");
+    let unknown = GetClientSessionRequest {
+        session: Some(at(&door, "unknown")),
+        signature: None,
+    };
+    assert_refused(
+        clients.client.clone().get_client_session(unknown).await,
+        Code::NotFound,
+        "NOT_FOUND",
+    );
+    let log = whole_log(&app.clients(), 1).await;
+    assert_dense(&log, 1);
+    assert_whole_writes(&log);
+    let actor = log[0]
+        .event
+        .as_ref()
+        .and_then(|event| event.actor.as_ref())
+        .expect("somebody did it");
+    assert_eq!(actor.r#type(), ActorType::Contact);
+}
+
+async fn a_signature_binds_a_session_to_its_contact(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let channel = channel(&app.clients(), 1).await;
+    let (door, key) = (
+        channel.identifier.clone().expect("shown"),
+        channel.hmac_token.clone().expect("shown"),
+    );
+    let request = UpdateInboxRequest {
+        account_id: 1,
+        inbox: Some(Inbox {
+            id: 1,
+            channel: Some(Channel::ApiChannel(ApiChannel {
+                hmac_mandatory: true,
+                ..ApiChannel::default()
+            })),
+            ..Inbox::default()
+        }),
+        update_mask: Some(prost_types::FieldMask {
+            paths: vec!["api_channel.hmac_mandatory".to_owned()],
+        }),
+        ..UpdateInboxRequest::default()
+    };
+    app.clients().inboxes.update_inbox(request).await.expect("it changes");
+    let clients = stranger(&app);
+    let mut calls = clients.client.clone();
+    let unsigned = calls.create_client_session(named(&door, "asha")).await;
+    assert_refused(unsigned, Code::Unauthenticated, "IDENTIFIER_UNSIGNED");
+    let asha = CreateClientSessionRequest {
+        signature: Some(signed(&key, "asha-7")),
+        ..named(&door, "asha")
+    };
+    let made = session(&clients, asha).await;
+    assert!(!made.hmac_verified, "a fresh session is not verified by its creation");
+    assert_eq!(made.contact.expect("always set").identifier.as_deref(), Some("asha-7"));
+    let show = |signature| GetClientSessionRequest {
+        session: Some(at(&door, "asha")),
+        signature,
+    };
+    for wrong in [None, Some(signed("another key", "asha-7")), Some(signed(&key, "ravi-8"))] {
+        assert_refused(
+            calls.get_client_session(show(wrong)).await,
+            Code::Unauthenticated,
+            "IDENTIFIER_UNSIGNED",
+        );
+    }
+    let shown = calls
+        .get_client_session(show(Some(signed(&key, "asha-7"))))
+        .await
+        .expect("it is hers");
+    assert!(shown.into_inner().session.expect("always set").hmac_verified);
+    // Conversations ask for no signature.
+    talk(&clients, &at(&door, "asha")).await;
+}
+
+async fn a_session_reaches_its_own_conversations_only(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let office = app.clients();
+    let (first, second) = (
+        identifier(&office, 1).await,
+        identifier(&office, inbox(&office, 1, "Other").await).await,
+    );
+    let key = channel(&office, 1).await.hmac_token.expect("shown");
+    let clients = stranger(&app);
+    for (door, source) in [(&first, "here"), (&second, "there")] {
+        let request = CreateClientSessionRequest {
+            signature: Some(ClientSignature {
+                identifier: "asha-7".to_owned(),
+                identifier_hash: String::new(),
+            }),
+            ..named(door, source)
+        };
+        session(&clients, request).await;
+    }
+    session(&clients, named(&first, "somebody else")).await;
+    let (here, there, other) = (at(&first, "here"), at(&second, "there"), at(&first, "somebody else"));
+    let conversation = talk(&clients, &there).await;
+    let mut calls = clients.client.clone();
+    for session in [&here, &other] {
+        let request = GetClientConversationRequest {
+            session: Some(session.clone()),
+            conversation_id: conversation,
+        };
+        assert_refused(calls.get_client_conversation(request).await, Code::NotFound, "NOT_FOUND");
+        let said = write(&clients, session, conversation, "not mine").await;
+        assert_refused(said, Code::NotFound, "NOT_FOUND");
+    }
+    write(&clients, &there, conversation, "mine").await.expect("it is taken");
+    let verify = GetClientSessionRequest {
+        session: Some(here.clone()),
+        signature: Some(signed(&key, "asha-7")),
+    };
+    calls.get_client_session(verify).await.expect("it is hers");
+    write(&clients, &here, conversation, "mine too")
+        .await
+        .expect("a verified session reaches all of the contact's");
+    // What is among agents is not shown.
+    let scene = app.scene();
+    scene.sent(conversation, note("between us")).await;
+    let request = ListClientMessagesRequest {
+        session: Some(there),
+        conversation_id: conversation,
+        ..ListClientMessagesRequest::default()
+    };
+    let listed = calls.list_client_messages(request).await.expect("listed").into_inner().messages;
+    let texts: Vec<&str> = listed.iter().filter_map(|message| message.content.as_deref()).collect();
+    assert_eq!(texts, ["mine", "mine too"]);
+}
+
+async fn looking_marks_messages_as_read(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let door = identifier(&app.clients(), 1).await;
+    let clients = stranger(&app);
+    session(&clients, named(&door, "one")).await;
+    let me = at(&door, "one");
+    let conversation = talk(&clients, &me).await;
+    write(&clients, &me, conversation, "hello?").await.expect("it is taken");
+    let scene = app.scene();
+    scene.say(conversation, "hello").await;
+    scene.say(conversation, "how are you").await;
+    let request = MarkClientConversationSeenRequest {
+        session: Some(me),
+        conversation_id: conversation,
+        ..MarkClientConversationSeenRequest::default()
+    };
+    clients
+        .client
+        .clone()
+        .mark_client_conversation_seen(request)
+        .await
+        .expect("it is noted");
+    let request = ListMessagesRequest {
+        account_id: 1,
+        conversation_id: conversation,
+        ..ListMessagesRequest::default()
+    };
+    let listed = scene
+        .clients
+        .messages
+        .clone()
+        .list_messages(request)
+        .await
+        .expect("listed")
+        .into_inner();
+    let statuses: Vec<MessageStatus> = listed.messages.iter().map(parley::pb::Message::status).collect();
+    assert_eq!(statuses, [MessageStatus::Sent, MessageStatus::Read, MessageStatus::Read]);
+    assert!(listed.conversation.expect("always set").contact_last_seen_at.is_some());
+    // Nothing at hand is older than what is stored.
+    scene.say(conversation, "and now?").await;
+    let log = whole_log(&scene.clients, 1).await;
+    assert_dense(&log, 1);
+    assert_whole_writes(&log);
+}
+
+async fn the_one_who_has_the_address_takes_the_other_in(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let office = app.clients();
+    let door = identifier(&office, 1).await;
+    let known = CreateContactRequest {
+        account_id: 1,
+        name: "Asha Rao".to_owned(),
+        email: Some("asha@example.com".to_owned()),
+        ..CreateContactRequest::default()
+    };
+    let known = office.contacts.clone().create_contact(known).await.expect("made").into_inner();
+    let known = known.contact.expect("always set").id;
+    let clients = stranger(&app);
+    let fresh = session(&clients, named(&door, "one")).await.contact.expect("always set").id;
+    assert_ne!(fresh, known);
+    let me = at(&door, "one");
+    let conversation = talk(&clients, &me).await;
+    write(&clients, &me, conversation, "hello?").await.expect("it is taken");
+    let request = UpdateClientSessionRequest {
+        session: Some(me.clone()),
+        email: Some("asha@example.com".to_owned()),
+        name: Some(" ".to_owned()),
+        ..UpdateClientSessionRequest::default()
+    };
+    let changed = clients
+        .client
+        .clone()
+        .update_client_session(request)
+        .await
+        .expect("it changes")
+        .into_inner();
+    let contact = changed.session.expect("always set").contact.expect("always set");
+    assert_eq!((contact.id, contact.name.as_str()), (known, "Asha Rao"));
+    write(&clients, &me, conversation, "still me")
+        .await
+        .expect("the session moved along");
+    let log = whole_log(&office, 1).await;
+    assert_dense(&log, 1);
+    assert_whole_writes(&log);
+}
+
+async fn many_at_once_make_one_session_and_one_contact(backend: Backend) {
+    let replicas = usize::from(backend == Backend::Postgres);
+    let app = TestApp::builder(backend).replicas(replicas).start().await;
+    let door = identifier(&app.clients(), 1).await;
+    let mut doors = vec![stranger(&app)];
+    doors.extend(app.replicas.iter().map(|server| Clients::new(&server.doors.grpc, None)));
+    let same_source = race(&doors, named(&door, "one")).await;
+    let sources: HashSet<&str> = same_source.iter().map(|one| one.pubsub_token.as_str()).collect();
+    assert_eq!(sources.len(), 1, "one session");
+    let by_email = CreateClientSessionRequest {
+        email: Some("asha@example.com".to_owned()),
+        source_id: None,
+        ..named(&door, "")
+    };
+    let same_address = race(&doors, by_email).await;
+    let sources: HashSet<&str> = same_address.iter().map(|one| one.source_id.as_str()).collect();
+    let contacts: HashSet<i64> = same_address.iter().filter_map(|one| Some(one.contact.as_ref()?.id)).collect();
+    assert_eq!((sources.len(), contacts.len()), (64, 1), "64 sessions of one contact");
+    let log = whole_log(&app.clients(), 1).await;
+    assert_dense(&log, 1);
+    assert_whole_writes(&log);
+}
+
+async fn race(doors: &[Clients], request: CreateClientSessionRequest) -> Vec<ClientContact> {
+    let calls = (0..64).map(|nth| session(&doors[nth % doors.len()], request.clone()));
+    futures_util::future::join_all(calls).await
+}
+
+async fn ask(app: &TestApp, method: reqwest::Method, path: &str, body: Option<Value>) -> (u16, Value) {
+    let url = format!("http://{}/public/api/v1/inboxes/{path}", app.server.doors.http);
+    let mut request = client().request(method, url).header("origin", "https://shop.example");
+    if let Some(body) = body {
+        request = request.json(&body);
+    }
+    let response = request.send().await.expect("the door answers");
+    assert_eq!(response.headers()["access-control-allow-origin"], "*");
+    let status = response.status().as_u16();
+    let text = response.text().await.expect("the body arrives");
+    (status, serde_json::from_str(&text).unwrap_or(Value::Null))
+}
+
+fn keys(object: &Value) -> Vec<&str> {
+    let mut keys: Vec<&str> = object.as_object().expect("an object").keys().map(String::as_str).collect();
+    keys.sort_unstable();
+    keys
+}
+
+async fn the_json_of_the_client_side(backend: Backend) {
+    use reqwest::Method;
+    let app = TestApp::start(backend).await;
+    let door = identifier(&app.clients(), 1).await;
+    let (status, inbox) = ask(&app, Method::GET, &door, None).await;
+    assert_eq!((status, inbox["working_hours"].as_array().map(Vec::len)), (200, Some(7)));
+    let (status, missing) = ask(&app, Method::GET, "nowhere", None).await;
+    assert_eq!((status, missing), (404, json!({"status": 404, "error": "Not Found"})));
+    let made = json!({"source_id": "one", "name": "Asha Rao", "email": "Asha@example.com", "custom_attributes": {"a": {"b": 1}}});
+    let (status, made) = ask(&app, Method::POST, &format!("{door}/contacts"), Some(made)).await;
+    assert_eq!(status, 200);
+    assert_eq!(keys(&made), ["email", "id", "name", "phone_number", "pubsub_token", "source_id"]);
+    let me = format!("{door}/contacts/one");
+    assert_eq!(ask(&app, Method::GET, &me, None).await, (200, made.clone()));
+    let (status, wrong) = ask(&app, Method::GET, &format!("{me}?identifier=x&identifier_hash=00"), None).await;
+    assert_eq!((status, wrong), (401, json!({"status": 401, "error": "Unauthorized"})));
+    let (status, record) = ask(
+        &app,
+        Method::PATCH,
+        &me,
+        Some(json!({"name": "", "custom_attributes": {"a": {"c": 2}}})),
+    )
+    .await;
+    assert_eq!(
+        (status, &record["name"], &record["custom_attributes"]),
+        (200, &json!("Asha Rao"), &json!({"a": {"b": 1, "c": 2}}))
+    );
+    assert_eq!(
+        (&record["contact_type"], &record["last_activity_at"]),
+        (&json!("lead"), &Value::Null)
+    );
+    let (status, bad) = ask(&app, Method::PATCH, &me, Some(json!({"email": "nobody"}))).await;
+    assert_eq!(
+        (status, bad),
+        (422, json!({"message": "Email Invalid email", "attributes": ["email"]}))
+    );
+
+    let all = format!("{me}/conversations");
+    assert_eq!(ask(&app, Method::GET, &all, None).await, (200, json!([])));
+    let (status, conversation) = ask(&app, Method::POST, &all, Some(json!({"status": "resolved"}))).await;
+    assert_eq!(
+        (status, &conversation["status"], &conversation["messages"]),
+        (200, &json!("open"), &json!([]))
+    );
+    assert_eq!(conversation["contact_last_seen_at"], 0);
+    let one = format!("{all}/{}", conversation["id"]);
+    let messages = format!("{one}/messages");
+    let said = json!({"content": "Where is my order?", "echo_id": "e", "message_type": "outgoing", "private": true});
+    let (status, said) = ask(&app, Method::POST, &messages, Some(said)).await;
+    assert_eq!(
+        (status, &said["message_type"], &said["sender"]["type"]),
+        (200, &json!(0), &json!("contact"))
+    );
+    assert_eq!(
+        keys(&said),
+        [
+            "content",
+            "content_attributes",
+            "content_type",
+            "conversation_id",
+            "created_at",
+            "id",
+            "message_type",
+            "sender"
+        ]
+    );
+    assert_eq!(
+        ask(&app, Method::POST, &messages, Some(json!({}))).await.0,
+        200,
+        "an empty message is taken"
+    );
+    let values = json!({"submitted_values": [{"name": "n", "title": "t", "value": "v"}]});
+    let (status, submitted) = ask(&app, Method::PATCH, &format!("{messages}/{}", said["id"]), Some(values.clone())).await;
+    assert_eq!((status, &submitted["content_attributes"]), (200, &values));
+    assert_eq!(ask(&app, Method::PATCH, &format!("{messages}/999"), Some(values)).await.0, 404);
+    let (_, listed) = ask(&app, Method::GET, &messages, None).await;
+    assert_eq!(listed.as_array().map(Vec::len), Some(2));
+    for (path, body) in [
+        ("toggle_typing?typing_status=on", None),
+        ("toggle_typing", Some(json!({"typing_status": "?"}))),
+        ("update_last_seen", None),
+    ] {
+        assert_eq!(ask(&app, Method::POST, &format!("{one}/{path}"), body).await, (200, Value::Null));
+    }
+    for _ in 0..2 {
+        let (status, resolved) = ask(&app, Method::POST, &format!("{one}/toggle_status"), None).await;
+        assert_eq!((status, &resolved["status"]), (200, &json!("resolved")));
+        assert_eq!(resolved["messages"].as_array().map(Vec::len), Some(2));
+    }
+    assert_eq!(ask(&app, Method::GET, &format!("{all}/999"), None).await.0, 404);
+    let (_, listed) = ask(&app, Method::GET, &all, None).await;
+    assert_eq!(listed[0]["messages"].as_array().map(Vec::len), Some(2));
+    assert!(listed[0]["contact_last_seen_at"].as_i64() > Some(0));
+    let lines: Vec<String> = app
+        .scene()
+        .clients
+        .messages
+        .clone()
+        .list_messages(ListMessagesRequest {
+            account_id: 1,
+            conversation_id: 1,
+            ..ListMessagesRequest::default()
+        })
+        .await
+        .expect("listed")
+        .into_inner()
+        .messages
+        .into_iter()
+        .filter_map(|message| message.content)
+        .collect();
+    assert!(lines.contains(&"Conversation was resolved by Asha Rao".to_owned()), "{lines:?}");
+}

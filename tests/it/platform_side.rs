@@ -1,0 +1,165 @@
+//! The platform side as JSON, and what bots are answered by the JSON door.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{
+    app::{ADMINISTRATOR, PLATFORM, TestApp},
+    database::Backend,
+    http::client,
+    on_both,
+};
+
+on_both!(
+    only_the_operator_comes_in,
+    accounts_users_and_members,
+    bots_come_with_a_token_and_speak
+);
+
+async fn ask(app: &TestApp, token: &str, method: Method, path: &str, body: Value) -> (u16, Value) {
+    let url = format!("http://{}{path}", app.server.doors.http);
+    let mut request = client().request(method, url).header("api_access_token", token);
+    if !body.is_null() {
+        request = request.json(&body);
+    }
+    let response = request.send().await.expect("the door answers");
+    let status = response.status().as_u16();
+    let text = response.text().await.expect("the body arrives");
+    (status, serde_json::from_str(&text).unwrap_or(Value::Null))
+}
+
+async fn operate(app: &TestApp, method: Method, path: &str, body: Value) -> (u16, Value) {
+    ask(app, PLATFORM, method, &format!("/platform/api/v1{path}"), body).await
+}
+
+async fn only_the_operator_comes_in(backend: Backend) {
+    let app = TestApp::builder(backend).platform().start().await;
+    for token in ["", "nobody's", ADMINISTRATOR] {
+        for path in ["/accounts/1", "/users/1", "/agent_bots", "/accounts/1/account_users"] {
+            let refused = ask(&app, token, Method::GET, &format!("/platform/api/v1{path}"), Value::Null).await;
+            assert_eq!(refused, (401, json!({"error": "Invalid access_token"})), "{token} {path}");
+        }
+    }
+    let missing = operate(&app, Method::GET, "/accounts/99", Value::Null).await;
+    assert_eq!(missing, (404, json!({"status": 404, "error": "Not Found"})));
+    let inside = ask(&app, PLATFORM, Method::GET, "/api/v1/accounts/1/inboxes", Value::Null).await;
+    assert_eq!(
+        inside,
+        (401, json!({"error": "Access to this endpoint is not authorized for bots"}))
+    );
+}
+
+async fn accounts_users_and_members(backend: Backend) {
+    let app = TestApp::builder(backend).platform().start().await;
+    let (status, account) = operate(&app, Method::POST, "/accounts", json!({"name": "Acme", "locale": "pt"})).await;
+    assert_eq!(
+        (status, &account["name"], &account["status"]),
+        (200, &json!("Acme"), &json!("active"))
+    );
+    let one = format!("/accounts/{}", account["id"]);
+    let (status, account) = operate(&app, Method::PATCH, &one, json!({"name": "Acme Ltd"})).await;
+    assert_eq!(
+        (status, &account["name"], &account["locale"]),
+        (200, &json!("Acme Ltd"), &json!("pt"))
+    );
+    let (status, bad) = operate(&app, Method::POST, "/accounts", json!({})).await;
+    assert_eq!(
+        (status, bad),
+        (422, json!({"message": "Name can't be blank", "attributes": ["name"]}))
+    );
+
+    let ravi = json!({"name": "Ravi K", "email": "Ravi@acme.example", "password": "Secret#1", "custom_attributes": {"a": 1}});
+    let (status, made) = operate(&app, Method::POST, "/users", ravi.clone()).await;
+    assert_eq!(
+        (status, &made["email"], &made["custom_attributes"]),
+        (200, &json!("ravi@acme.example"), &json!({"a": 1}))
+    );
+    let token = made["access_token"].as_str().expect("shown once").to_owned();
+    let (status, again) = operate(&app, Method::POST, "/users", ravi).await;
+    assert_eq!((status, &again["id"], &again["access_token"]), (200, &made["id"], &Value::Null));
+    let weak = json!({"name": "R", "email": "r@acme.example", "password": "secret1"});
+    assert_eq!(operate(&app, Method::POST, "/users", weak).await.0, 422);
+    let user = format!("/users/{}", made["id"]);
+    let (_, changed) = operate(
+        &app,
+        Method::PATCH,
+        &user,
+        json!({"display_name": "Ravi", "custom_attributes": {"b": 2}}),
+    )
+    .await;
+    assert_eq!(
+        (&changed["available_name"], &changed["custom_attributes"]),
+        (&json!("Ravi"), &json!({"a": 1, "b": 2}))
+    );
+
+    let members = format!("{one}/account_users");
+    for role in ["agent", "administrator"] {
+        let (status, member) = operate(&app, Method::POST, &members, json!({"user_id": made["id"], "role": role})).await;
+        assert_eq!((status, &member["role"], &member["user_id"]), (200, &json!(role), &made["id"]));
+    }
+    let (_, shown) = operate(&app, Method::GET, &user, Value::Null).await;
+    assert_eq!(
+        (&shown["role"], &shown["accounts"][0]["name"]),
+        (&json!("administrator"), &json!("Acme Ltd"))
+    );
+    let (status, _) = ask(&app, &token, Method::GET, &format!("/api/v1{one}/inboxes"), Value::Null).await;
+    assert_eq!(status, 200, "the token is the user's own");
+    for _ in 0..2 {
+        let gone = operate(&app, Method::DELETE, &members, json!({"user_id": made["id"]})).await;
+        assert_eq!(gone, (200, Value::Null));
+    }
+    let (status, minted) = operate(&app, Method::POST, &format!("{user}/token"), Value::Null).await;
+    assert_eq!((status, &minted["user"]["id"]), (200, &made["id"]));
+    assert_eq!(minted["access_token"].as_str().map(str::len), Some(24));
+}
+
+async fn bots_come_with_a_token_and_speak(backend: Backend) {
+    let app = TestApp::builder(backend)
+        .platform()
+        .env("PARLEY_AUTH_CACHE_SECONDS", "0")
+        .start()
+        .await;
+    let body = json!({"name": "Order bot", "outgoing_url": "https://bot.example/hook"});
+    let (status, bot) = operate(&app, Method::POST, "/agent_bots", body).await;
+    assert_eq!(
+        (status, &bot["outgoing_url"], &bot["account_id"]),
+        (200, &json!("https://bot.example/hook"), &Value::Null)
+    );
+    let token = bot["access_token"].as_str().expect("shown once").to_owned();
+    let conversation = app.scene().talk().await;
+    let messages = format!("/api/v1/accounts/1/conversations/{conversation}/messages");
+    let say = async || ask(&app, &token, Method::POST, &messages, json!({"content": "hello"})).await;
+    assert_eq!(say().await, (401, json!({"error": "Bot is not authorized to access this account"})));
+    let inbox = "/api/v1/accounts/1/inboxes/1";
+    let set = ask(
+        &app,
+        ADMINISTRATOR,
+        Method::POST,
+        &format!("{inbox}/set_agent_bot"),
+        json!({"agent_bot": bot["id"]}),
+    )
+    .await;
+    assert_eq!(set, (200, Value::Null));
+    let (_, read) = ask(&app, ADMINISTRATOR, Method::GET, &format!("{inbox}/agent_bot"), Value::Null).await;
+    assert_eq!(read["agent_bot"]["name"], "Order bot");
+    let (status, said) = say().await;
+    let sender = json!({"id": bot["id"], "name": "Order bot", "avatar_url": "", "type": "agent_bot"});
+    assert_eq!((status, &said["sender"]), (200, &sender));
+    for path in [messages.as_str(), "/api/v1/profile", "/api/v1/accounts/1/contacts"] {
+        let refused = ask(&app, &token, Method::GET, path, Value::Null).await;
+        assert_eq!(
+            refused,
+            (401, json!({"error": "Access to this endpoint is not authorized for bots"})),
+            "{path}"
+        );
+    }
+    let one = format!("/agent_bots/{}", bot["id"]);
+    let (_, changed) = operate(&app, Method::PATCH, &one, json!({"description": "Answers"})).await;
+    assert_eq!(
+        (&changed["description"], &changed["access_token"]),
+        (&json!("Answers"), &Value::Null)
+    );
+    assert_eq!(operate(&app, Method::DELETE, &one, Value::Null).await, (200, Value::Null));
+    assert_eq!(operate(&app, Method::GET, &one, Value::Null).await.0, 404);
+    assert_eq!(say().await.0, 401);
+}
