@@ -9,6 +9,7 @@
 
 mod create_message;
 mod fanout;
+mod lists;
 mod memory;
 mod seat;
 mod send_messages;
@@ -62,6 +63,8 @@ enum Group {
     Latency,
     /// Resident memory
     Memory,
+    /// Lists, filters and searches of a big account; by itself, and not in rounds
+    Lists,
 }
 
 #[tokio::main]
@@ -71,6 +74,12 @@ async fn main() {
         return;
     }
     let options = Options::parse();
+    if options.only.contains(&Group::Lists) {
+        lists::run().await;
+    }
+    if options.only.iter().all(|group| *group == Group::Lists) {
+        return;
+    }
     let mut yard = Yard::open();
     let mut table = Table::default();
     for number in 1..=options.rounds {
@@ -86,6 +95,7 @@ async fn main() {
                     fanout::latency_round(&mut yard, &options, &mut table).await;
                 }
                 Group::Memory => memory::round(&mut yard, number, &mut table).await,
+                Group::Lists => {}
             }
         }
     }

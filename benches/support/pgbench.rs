@@ -74,7 +74,8 @@ impl Cluster {
         String::from_utf8(output.stdout).expect("pgbench writes text")
     }
 
-    fn psql(&self, database: &str, statement: &str) {
+    /// Runs a statement.
+    pub fn psql(&self, database: &str, statement: &str) {
         let output = self
             .program("psql")
             .args(["-d", database, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", statement])

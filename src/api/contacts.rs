@@ -1,5 +1,7 @@
 //! `ContactsService`.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde_json::{Map, Value as Json};
 use tonic::{Request, Response, Status};
@@ -7,18 +9,17 @@ use tonic::{Request, Response, Status};
 use super::{
     Api,
     accounts::mask,
-    answered, caller, change,
+    answered, caller, change, contact_lists,
     fields::{Fields, SHORT},
     page, required,
 };
 use crate::{
-    chat::joined::{ContactSessions, Session},
+    chat::joined::{ContactSessions, Inbox, Session},
     chat::{
         attributes::AttributesPatch,
-        contact_list::{ContactOrder, ContactQuery},
         contacts::{ContactPatch, CreatedContact, NewContact},
     },
-    error::{Result, Rule},
+    error::Result,
     id::{AccountId, ContactId, InboxId},
     pb::{self, contacts_service_server::ContactsService},
 };
@@ -64,66 +65,15 @@ impl ContactsService for Api {
     }
 
     async fn list_contacts(&self, request: Request<pb::ListContactsRequest>) -> Result<Response<pb::ListContactsResponse>, Status> {
-        let caller = caller(&request)?;
-        let asked = request.into_inner();
-        caller.access(AccountId(asked.account_id))?;
-        let same = pb::ListContactsRequest {
-            page_size: 0,
-            page_token: String::new(),
-            skip: 0,
-            with_total_size: false,
-            ..asked.clone()
-        };
-        let mut fields = Fields::default();
-        let page = page::read(&mut fields, &same, (asked.page_size, 15), &asked.page_token, asked.skip);
-        let (order, descending) = order(&mut fields, &asked.order_by);
-        fields.count("labels", asked.labels.len(), 100);
-        fields.done()?;
-        let query = ContactQuery {
-            labels: asked.labels,
-            text: None,
-            order,
-            descending,
-            count: asked.with_total_size,
-        };
-        let (found, total) = self.chat.contacts(&caller, AccountId(asked.account_id), &query, &page).await?;
-        Ok(Response::new(pb::ListContactsResponse {
-            contacts: found.items.iter().map(pb::Contact::from).collect(),
-            next_page_token: page::write(&same, found.next.as_ref()),
-            total_size: total.and_then(|total| i64::try_from(total).ok()),
-        }))
+        Ok(contact_lists::list(&self.chat, &*caller(&request)?, request.into_inner()).await?)
     }
 
     async fn search_contacts(&self, request: Request<pb::SearchContactsRequest>) -> Result<Response<pb::SearchContactsResponse>, Status> {
-        let caller = caller(&request)?;
-        let asked = request.into_inner();
-        caller.access(AccountId(asked.account_id))?;
-        let same = pb::SearchContactsRequest {
-            page_size: 0,
-            page_token: String::new(),
-            skip: 0,
-            with_total_size: false,
-            ..asked.clone()
-        };
-        let mut fields = Fields::default();
-        let page = page::read(&mut fields, &same, (asked.page_size, 15), &asked.page_token, asked.skip);
-        let (order, descending) = order(&mut fields, &asked.order_by);
-        fields.required("query", &asked.query, SHORT);
-        fields.done()?;
-        let text = Some(asked.query.trim().to_owned());
-        let query = ContactQuery {
-            labels: Vec::new(),
-            text,
-            order,
-            descending,
-            count: asked.with_total_size,
-        };
-        let (found, total) = self.chat.contacts(&caller, AccountId(asked.account_id), &query, &page).await?;
-        Ok(Response::new(pb::SearchContactsResponse {
-            contacts: found.items.iter().map(pb::Contact::from).collect(),
-            next_page_token: page::write(&same, found.next.as_ref()),
-            total_size: total.and_then(|total| i64::try_from(total).ok()),
-        }))
+        Ok(contact_lists::search(&self.chat, &*caller(&request)?, request.into_inner()).await?)
+    }
+
+    async fn filter_contacts(&self, request: Request<pb::FilterContactsRequest>) -> Result<Response<pb::FilterContactsResponse>, Status> {
+        Ok(contact_lists::filter(&self.chat, &*caller(&request)?, request.into_inner()).await?)
     }
 
     async fn update_contact(&self, request: Request<pb::UpdateContactRequest>) -> Result<Response<pb::UpdateContactResponse>, Status> {
@@ -191,6 +141,74 @@ impl ContactsService for Api {
             next_page_token: page::write(&same, found.next.as_ref()),
         }))
     }
+
+    async fn list_contactable_inboxes(
+        &self,
+        request: Request<pb::ListContactableInboxesRequest>,
+    ) -> Result<Response<pb::ListContactableInboxesResponse>, Status> {
+        let asked = request.get_ref();
+        let account = AccountId(asked.account_id);
+        let caller = caller(&request)?;
+        caller.access(account)?;
+        let same = pb::ListContactableInboxesRequest {
+            page_size: 0,
+            page_token: String::new(),
+            ..asked.clone()
+        };
+        let mut fields = Fields::default();
+        let page = page::read(&mut fields, &same, (asked.page_size, 100), &asked.page_token, 0);
+        fields.done()?;
+        let found = self
+            .chat
+            .contactable_inboxes(&caller, account, ContactId(asked.contact_id), &page)
+            .await?;
+        let shown = |(inbox, source_id): (Arc<Inbox>, String)| pb::ContactableInbox {
+            inbox: Some(inbox.as_ref().into()),
+            source_id,
+        };
+        Ok(Response::new(pb::ListContactableInboxesResponse {
+            next_page_token: page::write(&same, found.next.as_ref()),
+            contactable_inboxes: found.items.into_iter().map(shown).collect(),
+        }))
+    }
+
+    async fn get_contact_by_session(
+        &self,
+        request: Request<pb::GetContactBySessionRequest>,
+    ) -> Result<Response<pb::GetContactBySessionResponse>, Status> {
+        let asked = request.get_ref();
+        let account = AccountId(asked.account_id);
+        let caller = caller(&request)?;
+        caller.access(account)?;
+        let mut fields = Fields::default();
+        fields.required("source_id", &asked.source_id, SHORT);
+        fields.done()?;
+        let contact = self
+            .chat
+            .contact_by_session(&caller, account, InboxId(asked.inbox_id), &asked.source_id)
+            .await?;
+        Ok(Response::new(pb::GetContactBySessionResponse {
+            contact: Some((&contact).into()),
+        }))
+    }
+
+    async fn merge_contacts(&self, request: Request<pb::MergeContactsRequest>) -> Result<Response<pb::MergeContactsResponse>, Status> {
+        let account = AccountId(request.get_ref().account_id);
+        caller(&request)?.write_access(account)?;
+        let mut fields = Fields::default();
+        let call = change(&mut fields, &request, account, merged)?;
+        let asked = request.into_inner();
+        fields.done()?;
+        let (base, mergee) = (ContactId(asked.base_contact_id), ContactId(asked.mergee_contact_id));
+        answered(self.chat.merge_contacts(call, base, mergee).await?, merged)
+    }
+}
+
+fn merged(contact: &ContactSessions, cursor: Bytes) -> pb::MergeContactsResponse {
+    pb::MergeContactsResponse {
+        contact: Some(contact.into()),
+        cursor,
+    }
 }
 
 fn created(made: &CreatedContact, cursor: Bytes) -> pb::CreateContactResponse {
@@ -217,21 +235,6 @@ fn session(session: &Session, cursor: Bytes) -> pb::CreateContactSessionResponse
         contact_inbox: Some(session.into()),
         cursor,
     }
-}
-
-/// The order of a list, and whether it descends.
-fn order(fields: &mut Fields, order_by: &str) -> (ContactOrder, bool) {
-    let (name, descending) = order_by.strip_prefix('-').map_or((order_by, false), |name| (name, true));
-    let order = ContactOrder::of(name);
-    if order.is_none() {
-        let names = "name, email, phone_number, last_activity_at, created_at, company, city or country";
-        fields.refuse(
-            "order_by",
-            Rule::Unknown,
-            format!("must be {names}, with \"-\" in front for descending"),
-        );
-    }
-    (order.unwrap_or(ContactOrder::Id), descending)
 }
 
 fn patch(fields: &mut Fields, contact: &pb::Contact, paths: Vec<String>) -> ContactPatch {

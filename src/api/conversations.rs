@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status};
 use super::{
     Api, answered, caller, change, drafts,
     fields::{Fields, SHORT},
-    page,
+    filters, page,
 };
 use crate::{
     chat::joined::ConversationSummary,
@@ -122,6 +122,36 @@ impl ConversationsService for Api {
         fields.done()?;
         let (found, counts) = self.chat.conversations(&caller, account, &query, &page).await?;
         Ok(Response::new(pb::ListConversationsResponse {
+            conversations: found.items.iter().map(pb::Conversation::from).collect(),
+            next_page_token: page::write(&same, found.next.as_ref()),
+            counts: counts.map(counted),
+        }))
+    }
+
+    async fn filter_conversations(
+        &self,
+        request: Request<pb::FilterConversationsRequest>,
+    ) -> Result<Response<pb::FilterConversationsResponse>, Status> {
+        let caller = caller(&request)?;
+        let asked = request.into_inner();
+        let account = AccountId(asked.account_id);
+        caller.access(account)?;
+        let same = pb::FilterConversationsRequest {
+            page_size: 0,
+            page_token: String::new(),
+            skip: 0,
+            with_counts: false,
+            ..asked.clone()
+        };
+        let mut fields = Fields::default();
+        let given = filters::read(&mut fields, asked.filter);
+        let page = page::read(&mut fields, &same, (asked.page_size, 25), &asked.page_token, asked.skip);
+        fields.done()?;
+        let (found, counts) = self
+            .chat
+            .filter_conversations(&caller, account, &given, asked.with_counts, &page)
+            .await?;
+        Ok(Response::new(pb::FilterConversationsResponse {
             conversations: found.items.iter().map(pb::Conversation::from).collect(),
             next_page_token: page::write(&same, found.next.as_ref()),
             counts: counts.map(counted),

@@ -60,6 +60,7 @@ keyed! {
     DeleteMembershipRequest,
     DeleteMessageRequest,
     MarkConversationSeenRequest,
+    MergeContactsRequest,
     SendMessagesRequest,
     SetInboxAgentBotRequest,
     SetInboxMembersRequest,

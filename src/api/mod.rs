@@ -26,11 +26,13 @@ use keyed::Keyed;
 
 mod accounts;
 mod agent_bots;
+mod contact_lists;
 mod contacts;
 mod conversations;
 mod drafts;
 mod events;
 mod fields;
+mod filters;
 mod inboxes;
 mod keyed;
 mod layers;

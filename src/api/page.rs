@@ -60,7 +60,14 @@ fn encode(key: &Key, fingerprint: u32) -> String {
     let mut bytes = Vec::with_capacity(32);
     bytes.put_u32(fingerprint);
     bytes.put_i64(key.id);
-    match &key.value {
+    put(&mut bytes, &key.value);
+    let sum = crc32fast::hash(&bytes);
+    bytes.put_u32(sum);
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+fn put(bytes: &mut Vec<u8>, value: &SortValue) {
+    match value {
         SortValue::Null => bytes.put_u8(0),
         SortValue::Int(value) => {
             bytes.put_u8(1);
@@ -68,12 +75,37 @@ fn encode(key: &Key, fingerprint: u32) -> String {
         }
         SortValue::Text(text) => {
             bytes.put_u8(2);
+            bytes.put_u32(u32::try_from(text.len()).unwrap_or(u32::MAX));
             bytes.put_slice(text.as_bytes());
         }
+        SortValue::Many(values) => {
+            bytes.put_u8(3);
+            bytes.put_u8(u8::try_from(values.len()).unwrap_or(u8::MAX));
+            for value in values {
+                put(bytes, value);
+            }
+        }
     }
-    let sum = crc32fast::hash(&bytes);
-    bytes.put_u32(sum);
-    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+fn get(body: &mut &[u8]) -> Option<SortValue> {
+    Some(match body.try_get_u8().ok()? {
+        0 => SortValue::Null,
+        1 => SortValue::Int(body.try_get_i64().ok()?),
+        2 => {
+            let length = usize::try_from(body.try_get_u32().ok()?).ok()?;
+            let (text, rest) = body.split_at_checked(length)?;
+            *body = rest;
+            SortValue::Text(String::from_utf8(text.to_vec()).ok()?)
+        }
+        3 => {
+            let count = body.try_get_u8().ok()?;
+            // Flat: a list within a list was never written.
+            let part = |_| get(body).filter(|value| !matches!(value, SortValue::Many(_)));
+            SortValue::Many((0..count).map(part).collect::<Option<_>>()?)
+        }
+        _ => return None,
+    })
 }
 
 fn decode(token: &str, fingerprint: u32) -> Option<Key> {
@@ -83,12 +115,10 @@ fn decode(token: &str, fingerprint: u32) -> Option<Key> {
         return None;
     }
     let id = body.get_i64();
-    let value = match body.get_u8() {
-        0 => SortValue::Null,
-        1 => SortValue::Int(body.try_get_i64().ok()?),
-        2 => SortValue::Text(String::from_utf8(body.to_vec()).ok()?),
-        _ => return None,
-    };
+    let value = get(&mut body)?;
+    if !body.is_empty() {
+        return None;
+    }
     Some(Key { value, id })
 }
 
@@ -100,8 +130,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_token_brings_back_its_key_for_its_request_only(id: i64, text in ".{0,20}", int: i64, kind in 0..3_u8, print: u32) {
-            let value = match kind { 0 => SortValue::Null, 1 => SortValue::Int(int), _ => SortValue::Text(text) };
+        fn a_token_brings_back_its_key_for_its_request_only(id: i64, text in ".{0,20}", int: i64, kind in 0..4_u8, print: u32) {
+            let value = match kind {
+                0 => SortValue::Null,
+                1 => SortValue::Int(int),
+                2 => SortValue::Text(text),
+                _ => SortValue::Many(vec![SortValue::Text(text), SortValue::Null, SortValue::Int(int)]),
+            };
             let key = Key { value, id };
             let token = encode(&key, print);
             prop_assert_eq!(decode(&token, print), Some(key));

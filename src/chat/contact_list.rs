@@ -2,14 +2,15 @@
 
 use sea_orm::{
     ColumnTrait, Condition, DbBackend, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter, Select,
-    sea_query::{Expr, Func, Query, SimpleExpr},
+    sea_query::{Alias, Expr, Func, Query, SimpleExpr},
 };
 
 use crate::{
     chat::{
         Chat,
         caller::Caller,
-        page::{self, Page, PageRequest, Sort},
+        contact_search,
+        page::{self, Coarse, Page, PageRequest, Sort},
     },
     db::{
         entity::{contact, kind::SubjectKind, labeling},
@@ -62,13 +63,17 @@ impl ContactOrder {
             Self::PhoneNumber => (Some(column(Column::PhoneNumber)), true, true),
             Self::LastActivityAt => (Some(column(Column::LastActivityAt)), false, true),
             Self::CreatedAt => (Some(column(Column::CreatedAt)), false, false),
-            Self::Company => (Some(attribute("company_name")), true, true),
-            Self::City => (Some(attribute("city")), true, true),
-            Self::Country => (Some(attribute("country")), true, true),
+            Self::Company => (Some(beginning("company_name")), true, true),
+            Self::City => (Some(beginning("city")), true, true),
+            Self::Country => (Some(beginning("country")), true, true),
         };
         Sort {
             by,
-            coarse: None,
+            // Each message of the contact moves the time: the index holds the day.
+            coarse: (self == Self::LastActivityAt).then(|| Coarse {
+                by: Expr::col((contact::Entity, Alias::new("activity_day"))),
+                divisor: 86_400_000_000,
+            }),
             text,
             nullable,
             descending,
@@ -76,9 +81,9 @@ impl ContactOrder {
     }
 }
 
-/// An additional attribute as text; both databases spell it so.
-fn attribute(key: &'static str) -> SimpleExpr {
-    Expr::cust(format!("\"contacts\".\"additional_attributes\" ->> '{key}'"))
+/// The beginning of an additional attribute as text, as the indexes spell it: they hold no long values.
+fn beginning(key: &'static str) -> SimpleExpr {
+    Expr::cust(format!("substr(\"contacts\".\"additional_attributes\" ->> '{key}', 1, 255)"))
 }
 
 /// Which contacts.
@@ -88,23 +93,34 @@ pub struct ContactQuery {
     pub labels: Vec<String>,
     /// Only those that hold this text; trimmed, not empty.
     pub text: Option<String>,
-    /// The order.
-    pub order: ContactOrder,
-    /// From the highest to the lowest.
-    pub descending: bool,
+    /// Only those that this lets through.
+    pub filter: Condition,
+    /// The orders, each with whether it goes from the highest to the lowest. Not empty.
+    pub orders: Vec<(ContactOrder, bool)>,
     /// Whether to count all.
     pub count: bool,
 }
 
 impl ContactQuery {
-    /// Only contacts who can be named: those with an address, a number or an id elsewhere. Chatwoot calls them resolved.
+    /// All of them, by id.
+    pub fn all() -> Self {
+        Self {
+            labels: Vec::new(),
+            text: None,
+            filter: Condition::all(),
+            orders: vec![(ContactOrder::Id, false)],
+            count: false,
+        }
+    }
+
+    /// Only contacts who can be named: those with an address, a number or an id elsewhere. Chatwoot calls them resolved. Blank ones are
+    /// stored as none, and the indexes have the same condition.
     fn select(&self, account: AccountId, backend: DbBackend) -> Select<contact::Entity> {
         use contact::Column;
-        let present = |column: Column| Condition::all().add(column.is_not_null()).add(column.ne(""));
         let named = Condition::any()
-            .add(present(Column::Email))
-            .add(present(Column::PhoneNumber))
-            .add(present(Column::Identifier));
+            .add(Column::Email.is_not_null())
+            .add(Column::PhoneNumber.is_not_null())
+            .add(Column::Identifier.is_not_null());
         let mut query = contact::Entity::find().filter(Column::AccountId.eq(account)).filter(named);
         if !self.labels.is_empty() {
             let mut labelled = Query::select();
@@ -117,38 +133,10 @@ impl ContactQuery {
             query = query.filter(Column::Id.in_subquery(labelled));
         }
         if let Some(text) = &self.text {
-            let folded = format!("%{}%", text.to_lowercase());
-            let holds = |expr: SimpleExpr| Expr::expr(Func::lower(expr)).like(folded.clone());
-            let column = |column: Column| Expr::col((contact::Entity, column));
-            query = query.filter(
-                Condition::any()
-                    .add(holds(column(Column::Name)))
-                    .add(holds(column(Column::Email)))
-                    .add(holds(column(Column::PhoneNumber)))
-                    .add(holds(attribute("company_name")))
-                    .add(identifier_holds(text, backend)),
-            );
+            query = query.filter(contact_search::holds(text, backend));
         }
-        query
+        query.filter(self.filter.clone())
     }
-}
-
-/// Letter case counts in identifiers, and SQLite's LIKE knows none: there GLOB stands for it, with its own wildcards.
-fn identifier_holds(text: &str, backend: DbBackend) -> SimpleExpr {
-    let column = Expr::col((contact::Entity, contact::Column::Identifier));
-    if backend != DbBackend::Sqlite {
-        return column.like(format!("%{text}%"));
-    }
-    let pattern: String = text
-        .chars()
-        .map(|char| match char {
-            '%' => "*".to_owned(),
-            '_' => "?".to_owned(),
-            '*' | '?' | '[' => format!("[{char}]"),
-            other => other.to_string(),
-        })
-        .collect();
-    Expr::cust_with_exprs("? GLOB ?", [column, Expr::value(format!("*{pattern}*"))])
 }
 
 impl Chat {
@@ -170,15 +158,9 @@ impl Chat {
         } else {
             None
         };
-        let sort = query.order.sort(query.descending);
-        let ids = page::ids(
-            db,
-            query.select(account, db.get_database_backend()),
-            contact::Column::Id,
-            &sort,
-            page,
-        )
-        .await?;
+        let sorts: Vec<_> = query.orders.iter().map(|(order, descending)| order.sort(*descending)).collect();
+        let select = query.select(account, db.get_database_backend());
+        let ids = page::ids_by(db, select, contact::Column::Id, &sorts, page).await?;
         let rows = contact::Entity::find()
             .filter(contact::Column::Id.is_in(ids.items.iter().copied()))
             .all(db)

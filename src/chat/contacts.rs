@@ -270,7 +270,8 @@ impl Chat {
     }
 }
 
-fn changes(before: &Contact, after: &Contact) -> Vec<Change> {
+/// What changed in a contact, field by field.
+pub(super) fn changes(before: &Contact, after: &Contact) -> Vec<Change> {
     let (old, new) = (&before.row, &after.row);
     let mut changes: Vec<Change> = [
         Change::new("name", old.name.clone(), new.name.clone()),

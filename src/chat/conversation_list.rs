@@ -47,7 +47,7 @@ impl ConversationOrder {
         })
     }
 
-    fn sort(self, descending: bool) -> Sort {
+    pub(super) fn sort(self, descending: bool) -> Sort {
         use conversation::Column;
         let (column, nullable) = match self {
             Self::LastActivityAt => (Column::LastActivityAt, false),
@@ -232,7 +232,7 @@ impl Chat {
         ))
     }
 
-    async fn counts(&self, query: &Select<conversation::Entity>, user: Option<UserId>) -> Result<Counts> {
+    pub(super) async fn counts(&self, query: &Select<conversation::Entity>, user: Option<UserId>) -> Result<Counts> {
         let assignee = || Expr::col((conversation::Entity, conversation::Column::AssigneeId));
         let mine = Expr::case(assignee().eq(user.map_or(0, i64::from)), 1);
         let counts = query

@@ -1,7 +1,8 @@
 //! Pages of lists: by keyset, so that the thousandth page costs what the first one does.
 
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, EntityTrait, ExprTrait, Order, QueryFilter, QueryOrder, QuerySelect, Select,
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, ExprTrait, Order, QueryFilter, QueryOrder, QueryResult, QuerySelect, QueryTrait,
+    Select,
     sea_query::{Expr, NullOrdering, SimpleExpr},
 };
 
@@ -16,6 +17,26 @@ pub enum SortValue {
     Int(i64),
     /// A text.
     Text(String),
+    /// One for each of several sort keys.
+    Many(Vec<SortValue>),
+}
+
+impl SortValue {
+    fn parts(&self) -> &[Self] {
+        match self {
+            Self::Many(parts) => parts,
+            single => std::slice::from_ref(single),
+        }
+    }
+
+    /// As it is compared with; none: null.
+    fn expr(&self) -> Option<SimpleExpr> {
+        match self {
+            Self::Int(value) => Some(Expr::value(*value)),
+            Self::Text(value) => Some(Expr::value(value.clone())),
+            Self::Null | Self::Many(_) => None,
+        }
+    }
 }
 
 /// Where a page ended.
@@ -91,33 +112,108 @@ impl Sort {
         }
     }
 
-    /// What comes after a key, in this order.
-    fn after(&self, id: &SimpleExpr, key: &Key) -> Condition {
-        let next_id = self.beyond(id, Expr::value(key.id));
-        let Some(by) = &self.by else { return Condition::all().add(next_id) };
-        let value = match &key.value {
-            SortValue::Null => return Condition::all().add(by.clone().is_null()).add(next_id),
-            SortValue::Int(value) => Expr::value(*value),
-            SortValue::Text(value) => Expr::value(value.clone()),
+    /// Everything after a value and a little more, in a form that an index answers; without it each page would walk over all before it.
+    fn about_after(&self, value: &SortValue) -> Option<SimpleExpr> {
+        let (by, bound) = match (&self.coarse, value) {
+            (Some(coarse), SortValue::Int(value)) => (&coarse.by, Expr::value(value.div_euclid(coarse.divisor))),
+            _ => (self.by.as_ref()?, value.expr()?),
         };
-        Condition::any()
-            .add(self.beyond(by, value.clone()))
-            .add(Condition::all().add(by.clone().eq(value)).add(next_id))
-            .add_option(self.nullable.then(|| by.clone().is_null()))
-    }
-
-    /// The same, as the index knows it: everything after a key, and a little more.
-    fn about_after(&self, key: &Key) -> Option<SimpleExpr> {
-        let (coarse, SortValue::Int(value)) = (self.coarse.as_ref()?, &key.value) else {
-            return None;
-        };
-        let bound = Expr::value(value / coarse.divisor);
         Some(if self.descending {
-            coarse.by.clone().lte(bound)
+            by.clone().lte(bound)
         } else {
-            coarse.by.clone().gte(bound)
+            by.clone().gte(bound)
         })
     }
+
+    fn order(&self) -> Order {
+        if self.descending { Order::Desc } else { Order::Asc }
+    }
+}
+
+/// A query with the id, and in which order the ids of equal rows come.
+struct Listed<'a, E: EntityTrait> {
+    query: Select<E>,
+    id: SimpleExpr,
+    sorts: &'a [Sort],
+    descending: bool,
+}
+
+impl<E: EntityTrait> Listed<'_, E> {
+    /// What comes after a key, in this order.
+    fn after(&self, key: &Key) -> Condition {
+        let (mut any, mut same) = (Condition::any(), Condition::all());
+        for (sort, value) in self.sorts.iter().zip(key.value.parts()) {
+            let Some(by) = &sort.by else { continue };
+            if let Some(value) = value.expr() {
+                let mut beyond = Condition::any().add(sort.beyond(by, value.clone()));
+                if sort.nullable {
+                    beyond = beyond.add(by.clone().is_null());
+                }
+                any = any.add(same.clone().add(beyond));
+                same = same.add(by.clone().eq(value));
+            } else {
+                same = same.add(by.clone().is_null());
+            }
+        }
+        let id = self.id.clone();
+        let next = if self.descending { id.lt(key.id) } else { id.gt(key.id) };
+        any.add(same.add(next))
+    }
+
+    /// The keys of the rows after one, beginning with the first that is not left out.
+    async fn keys(&self, db: &impl ConnectionTrait, after: Option<&Key>, skip: u64, limit: u64) -> Result<Vec<Key>> {
+        let mut query = self.query.clone().select_only().expr_as(self.id.clone(), "id");
+        for (nth, sort) in self.sorts.iter().enumerate() {
+            if let Some(coarse) = &sort.coarse {
+                query = query.order_by(coarse.by.clone(), sort.order());
+            }
+            if let Some(by) = &sort.by {
+                query = query.expr_as(by.clone(), format!("sort_value_{nth}"));
+                query = if sort.nullable {
+                    query.order_by_with_nulls(by.clone(), sort.order(), NullOrdering::Last)
+                } else {
+                    query.order_by(by.clone(), sort.order())
+                };
+            }
+        }
+        query = query.order_by(self.id.clone(), if self.descending { Order::Desc } else { Order::Asc });
+        if let Some(key) = after {
+            query = query.filter(self.after(key));
+            if let [sort] = self.sorts
+                && !sort.nullable
+                && let Some(bound) = sort.about_after(&key.value)
+            {
+                query = query.filter(bound);
+            }
+        }
+        let rows = db.query_all(query.offset(skip).limit(limit).as_query()).await?;
+        rows.iter().map(|row| read(row, self.sorts)).collect()
+    }
+}
+
+fn read(row: &QueryResult, sorts: &[Sort]) -> Result<Key> {
+    let mut values = Vec::with_capacity(sorts.len());
+    for (nth, sort) in sorts.iter().enumerate() {
+        // The id stands first.
+        let value = match (&sort.by, sort.text) {
+            (None, _) => None,
+            (Some(_), true) => row.try_get_by::<Option<String>, _>(nth + 1)?.map(SortValue::Text),
+            (Some(_), false) => row.try_get_by::<Option<i64>, _>(nth + 1)?.map(SortValue::Int),
+        };
+        values.push(value.unwrap_or(SortValue::Null));
+    }
+    let value = match values.pop() {
+        Some(single) if values.is_empty() => single,
+        Some(last) => {
+            values.push(last);
+            SortValue::Many(values)
+        }
+        None => SortValue::Null,
+    };
+    Ok(Key {
+        value,
+        id: row.try_get_by(0)?,
+    })
 }
 
 /// The ids of a page of a query, with one more row looked at to know whether there are more.
@@ -131,29 +227,31 @@ pub async fn ids<E: EntityTrait>(
     sort: &Sort,
     page: &PageRequest,
 ) -> Result<Page<i64>> {
-    let id_of: SimpleExpr = id.into_expr();
-    let order = if sort.descending { Order::Desc } else { Order::Asc };
-    let mut query = query.select_only().expr_as(id_of.clone(), "id");
-    if let Some(coarse) = &sort.coarse {
-        query = query.order_by(coarse.by.clone(), order.clone());
-    }
-    if let Some(by) = &sort.by {
-        query = query.expr_as(by.clone(), "sort_value");
-        query = if sort.nullable {
-            query.order_by_with_nulls(by.clone(), order.clone(), NullOrdering::Last)
-        } else {
-            query.order_by(by.clone(), order.clone())
-        };
-    }
-    query = query.order_by(id_of.clone(), order);
-    if let Some(key) = &page.after {
-        query = query.filter(sort.after(&id_of, key));
-        if let Some(bound) = sort.about_after(key) {
-            query = query.filter(bound);
-        }
-    }
-    let query = query.offset(page.skip).limit(page.size + 1);
-    let mut keys = read(db, query, sort).await?;
+    ids_by(db, query, id, std::slice::from_ref(sort), page).await
+}
+
+/// As [`ids`], sorted by several values, the first of which says in which order ids decide. Only one value is read from an index.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn ids_by<E: EntityTrait>(
+    db: &impl ConnectionTrait,
+    query: Select<E>,
+    id: E::Column,
+    sorts: &[Sort],
+    page: &PageRequest,
+) -> Result<Page<i64>> {
+    let listed = Listed {
+        query,
+        id: id.into_expr(),
+        sorts,
+        descending: sorts.first().is_some_and(|sort| sort.descending),
+    };
+    let limit = page.size + 1;
+    let mut keys = match sorts {
+        [sort] if sort.nullable => valued_first(db, &listed, sort, page, limit).await?,
+        _ => listed.keys(db, page.after.as_ref(), page.skip, limit).await?,
+    };
     let more = keys.len() as u64 > page.size;
     keys.truncate(usize::try_from(page.size).unwrap_or(usize::MAX));
     let next = if more { keys.last().cloned() } else { None };
@@ -163,32 +261,59 @@ pub async fn ids<E: EntityTrait>(
     })
 }
 
-async fn read<E: EntityTrait>(db: &impl ConnectionTrait, query: Select<E>, sort: &Sort) -> Result<Vec<Key>> {
-    Ok(if sort.by.is_none() {
-        let rows: Vec<i64> = query.into_tuple().all(db).await?;
-        rows.into_iter()
-            .map(|id| Key {
-                value: SortValue::Null,
-                id,
-            })
-            .collect()
-    } else if sort.text {
-        let rows: Vec<(i64, Option<String>)> = query.into_tuple().all(db).await?;
-        rows.into_iter()
-            .map(|(id, value)| Key {
-                value: value.map_or(SortValue::Null, SortValue::Text),
-                id,
-            })
-            .collect()
-    } else {
-        let rows: Vec<(i64, Option<i64>)> = query.into_tuple().all(db).await?;
-        rows.into_iter()
-            .map(|(id, value)| Key {
-                value: value.map_or(SortValue::Null, SortValue::Int),
-                id,
-            })
-            .collect()
-    })
+/// Rows with a value and rows without one are two lists, each of which an index holds in order. No index holds both with the missing
+/// ones last in both directions.
+async fn valued_first<E: EntityTrait>(
+    db: &impl ConnectionTrait,
+    listed: &Listed<'_, E>,
+    sort: &Sort,
+    page: &PageRequest,
+    limit: u64,
+) -> Result<Vec<Key>> {
+    let Some(by) = &sort.by else { return Ok(Vec::new()) };
+    let value = sort.coarse.as_ref().map_or(by, |coarse| &coarse.by);
+    let after_valued = page.after.as_ref().filter(|key| key.value != SortValue::Null);
+    let (mut keys, mut skip) = (Vec::new(), page.skip);
+    if page.after.is_none() || after_valued.is_some() {
+        let valued = Sort {
+            nullable: false,
+            ..sort.clone()
+        };
+        let valued = Listed {
+            query: listed.query.clone().filter(value.clone().is_not_null()),
+            id: listed.id.clone(),
+            sorts: &[valued],
+            descending: listed.descending,
+        };
+        keys = valued.keys(db, after_valued, page.skip, limit).await?;
+        if keys.len() as u64 == limit {
+            return Ok(keys);
+        }
+        skip = if keys.is_empty() && skip > 0 {
+            let mut before = valued.query.clone();
+            if let Some(key) = after_valued {
+                before = before.filter(valued.after(key));
+            }
+            let before = before
+                .select_only()
+                .expr_as(Expr::val(1).count(), "count")
+                .into_tuple::<i64>()
+                .one(db)
+                .await?;
+            skip.saturating_sub(before.and_then(|count| u64::try_from(count).ok()).unwrap_or_default())
+        } else {
+            0
+        };
+    }
+    let missing = Listed {
+        query: listed.query.clone().filter(value.clone().is_null()),
+        id: listed.id.clone(),
+        sorts: &[Sort::by_id(listed.descending)],
+        descending: listed.descending,
+    };
+    let after_missing = page.after.as_ref().filter(|key| key.value == SortValue::Null);
+    keys.extend(missing.keys(db, after_missing, skip, limit - keys.len() as u64).await?);
+    Ok(keys)
 }
 
 /// Puts rows that were read by id back into the order of the ids.

@@ -1,6 +1,6 @@
 //! The sessions of contacts in inboxes: finding or making them, and listing them.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, Set};
 use serde_json::Value as Json;
@@ -15,8 +15,8 @@ use crate::{
         writer::Write,
     },
     db::{
-        entity::contact_inbox,
-        joined::{Contact, ContactSessions, Session},
+        entity::{contact_inbox, inbox},
+        joined::{Contact, ContactSessions, Inbox, Session},
         load,
     },
     error::{Error, Result, Rule, Violation},
@@ -131,6 +131,71 @@ impl Chat {
                 })
             })
             .await
+    }
+
+    /// The contact of a session, with its sessions.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn contact_by_session(
+        &self,
+        caller: &Caller,
+        account: AccountId,
+        inbox: InboxId,
+        source_id: &str,
+    ) -> Result<ContactSessions> {
+        caller.access(account)?;
+        let db = self.db.read();
+        let session = contact_inbox::Entity::find()
+            .filter(contact_inbox::Column::AccountId.eq(account))
+            .filter(contact_inbox::Column::InboxId.eq(inbox))
+            .filter(contact_inbox::Column::SourceId.eq(source_id))
+            .one(db)
+            .await?
+            .ok_or_else(|| Error::not_found("contact_inbox", source_id))?;
+        let contact = load::contact(db, account, session.contact_id).await?;
+        with_sessions(db, account, Arc::unwrap_or_clone(contact)).await
+    }
+
+    /// The caller's inboxes through which a contact can be reached, each with the name of its newest session there, or else one that a
+    /// session could get. Every inbox has an API channel, and those reach anybody.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn contactable_inboxes(
+        &self,
+        caller: &Caller,
+        account: AccountId,
+        contact: ContactId,
+        page: &PageRequest,
+    ) -> Result<Page<(Arc<Inbox>, String)>> {
+        let access = caller.access(account)?;
+        let db = self.db.read();
+        load::contact(db, account, contact).await?;
+        let mut query = inbox::Entity::find().filter(inbox::Column::AccountId.eq(account));
+        if let Some(only) = &access.inboxes {
+            query = query.filter(inbox::Column::Id.is_in(only.iter().map(|id| id.0)));
+        }
+        let ids = page::ids(db, query, inbox::Column::Id, &Sort::by_id(false), page).await?;
+        let mut inboxes = load::inboxes(db, account, ids.items.iter().copied().map(InboxId)).await?;
+        let sessions = contact_inbox::Entity::find()
+            .filter(contact_inbox::Column::AccountId.eq(account))
+            .filter(contact_inbox::Column::ContactId.eq(contact))
+            .filter(contact_inbox::Column::InboxId.is_in(ids.items.iter().copied()))
+            .order_by_asc(contact_inbox::Column::Id)
+            .all(db)
+            .await?;
+        // The newest of an inbox comes last and stays.
+        let mut named: HashMap<InboxId, String> = sessions.into_iter().map(|row| (row.inbox_id, row.source_id)).collect();
+        let items = ids.items.iter().filter_map(|id| {
+            let inbox = inboxes.remove(&InboxId(*id))?;
+            let source_id = named.remove(&inbox.row.id).unwrap_or_else(|| Uuid::new_v4().to_string());
+            Some((inbox, source_id))
+        });
+        Ok(Page {
+            items: items.collect(),
+            next: ids.next,
+        })
     }
 
     /// The sessions of a contact, oldest first.

@@ -7,7 +7,7 @@ use axum::{
 use serde_json::json;
 use tonic::service::Routes;
 
-use super::{Answer, Path as _, call::Call, contacts, json, params::Params};
+use super::{Answer, Path as _, call::Call, contacts, error::Failure, json, params::Params};
 use crate::pb;
 
 /// How many conversations of a contact are shown.
@@ -15,9 +15,13 @@ const CONVERSATIONS: i32 = 20;
 
 /// The routes of this file.
 pub fn routes() -> Router<Routes> {
+    const ACCOUNT: &str = "/api/v1/accounts/{account_id}";
     const CONTACT: &str = "/api/v1/accounts/{account_id}/contacts/{contact_id}";
     Router::new()
         .path(&format!("{CONTACT}/contact_inboxes"), post(create_session))
+        .path(&format!("{CONTACT}/contactable_inboxes"), get(contactable_inboxes))
+        .path(&format!("{ACCOUNT}/contact_inboxes/filter"), post(find_by_session))
+        .path(&format!("{ACCOUNT}/actions/contact_merge"), post(merge))
         .path(&format!("{CONTACT}/labels"), get(labels).post(set_labels))
         .path(&format!("{CONTACT}/conversations"), get(conversations))
 }
@@ -36,6 +40,68 @@ async fn create_session(call: Call, params: Params) -> Answer {
     call.admit(request.account_id, fields.verdict()).await?;
     let made = call.contacts().create_contact_session(call.request(request)).await?.into_inner();
     Ok(json::ok(&json::contact::lone_session(&made.contact_inbox.unwrap_or_default())))
+}
+
+async fn contactable_inboxes(call: Call, params: Params) -> Answer {
+    let fields = params.fields();
+    let mut request = pb::ListContactableInboxesRequest {
+        account_id: fields.account(),
+        contact_id: fields.path_id("contact_id"),
+        page_size: 1000,
+        page_token: String::new(),
+    };
+    let mut payload = Vec::new();
+    loop {
+        let list = call
+            .contacts()
+            .list_contactable_inboxes(call.request(request.clone()))
+            .await?
+            .into_inner();
+        payload.extend(list.contactable_inboxes.iter().map(json::contact::contactable));
+        request.page_token = list.next_page_token;
+        if request.page_token.is_empty() {
+            return Ok(json::ok(&json!({ "payload": payload })));
+        }
+    }
+}
+
+/// The one refusal without a body: no such session.
+async fn find_by_session(call: Call, params: Params) -> Answer {
+    let mut fields = params.fields();
+    let request = pb::GetContactBySessionRequest {
+        account_id: fields.account(),
+        inbox_id: fields.path_id("inbox_id"),
+        source_id: fields.text("source_id").unwrap_or_default(),
+    };
+    call.admit(request.account_id, fields.verdict()).await?;
+    if request.source_id.trim().is_empty() {
+        call.enter(request.account_id).await?;
+        return Err(Failure::nothing());
+    }
+    let found = call
+        .contacts()
+        .get_contact_by_session(call.request(request))
+        .await
+        .map_err(|status| {
+            let failure = Failure::from(status);
+            if failure.is_not_found() { Failure::nothing() } else { failure }
+        })?;
+    Ok(json::ok(&json::contact::with_sessions(
+        &found.into_inner().contact.unwrap_or_default(),
+    )))
+}
+
+async fn merge(call: Call, params: Params) -> Answer {
+    let fields = params.fields();
+    let request = pb::MergeContactsRequest {
+        account_id: fields.account(),
+        request_id: call.request_id(),
+        // What is not named is not found.
+        base_contact_id: fields.path_id("base_contact_id"),
+        mergee_contact_id: fields.path_id("mergee_contact_id"),
+    };
+    let merged = call.contacts().merge_contacts(call.request(request)).await?.into_inner();
+    Ok(json::ok(&json::contact::contact(&merged.contact.unwrap_or_default())))
 }
 
 async fn labels(call: Call, params: Params) -> Answer {

@@ -8,13 +8,11 @@ use prost_types::{FieldMask, Struct};
 use serde_json::{Value as Json, json};
 use tonic::service::Routes;
 
-use super::{Answer, Path as _, call::Call, fields::Fields, json, params::Params};
+use super::{Answer, Path as _, call::Call, fields::Fields, json, paging::Window, params::Params};
 use crate::pb;
 
 /// How many contacts a page has.
-const PAGE: i64 = 15;
-/// The most that the service leaves out before a page.
-const FARTHEST: i64 = 1_000_000;
+pub const PAGE: i32 = 15;
 
 /// Orders that a list knows.
 const ORDERS: [&str; 8] = [
@@ -46,65 +44,70 @@ pub fn routes() -> Router<Routes> {
 
 async fn list(call: Call, params: Params) -> Answer {
     let mut fields = params.fields();
-    let mut request = pb::ListContactsRequest {
+    let window = Window::read(&mut fields, PAGE);
+    let request = pb::ListContactsRequest {
         account_id: fields.account(),
+        page_size: window.size,
+        page_token: window.token.clone(),
+        skip: window.skip,
         order_by: order(&mut fields),
         labels: fields.texts("labels").unwrap_or_default(),
-        with_total_size: true,
-        ..Default::default()
+        with_total_size: window.counts(),
     };
     call.admit(request.account_id, fields.verdict()).await?;
-    let rows;
-    (request.skip, request.page_size, rows) = window(&fields);
     let mut list = call.contacts().list_contacts(call.request(request)).await?.into_inner();
-    list.contacts.truncate(rows);
-    Ok(page(&fields, list.total_size, &list.contacts))
+    list.contacts.truncate(window.rows);
+    Ok(page(&fields, &window, list.total_size, &list.contacts, &list.next_page_token))
 }
 
 async fn search(call: Call, params: Params) -> Answer {
     let mut fields = params.fields();
     let account_id = fields.account();
     let query = fields.text("q").unwrap_or_default().trim().to_owned();
+    let window = Window::read(&mut fields, PAGE);
+    let order_by = order(&mut fields);
+    call.admit(account_id, fields.verdict()).await?;
     if query.is_empty() {
         call.enter(account_id).await?;
-        return Ok(json::ok(&json!({ "meta": { "count": null, "current_page": 1 }, "payload": [] })));
+        let mut meta = json!({ "count": null, "current_page": 1 });
+        window.tell(&mut meta, "");
+        return Ok(json::ok(&json!({ "meta": meta, "payload": [] })));
     }
-    let mut request = pb::SearchContactsRequest {
+    let request = pb::SearchContactsRequest {
         account_id,
         query,
-        order_by: order(&mut fields),
-        with_total_size: true,
-        ..Default::default()
+        page_size: window.size,
+        page_token: window.token.clone(),
+        skip: window.skip,
+        order_by,
+        with_total_size: window.counts(),
     };
-    call.admit(account_id, fields.verdict()).await?;
-    let rows;
-    (request.skip, request.page_size, rows) = window(&fields);
     let mut list = call.contacts().search_contacts(call.request(request)).await?.into_inner();
-    list.contacts.truncate(rows);
-    Ok(page(&fields, list.total_size, &list.contacts))
+    list.contacts.truncate(window.rows);
+    Ok(page(&fields, &window, list.total_size, &list.contacts, &list.next_page_token))
 }
 
-/// The first order of the list sent that is known; there is no second one.
-fn order(fields: &mut Fields<'_>) -> String {
+/// The orders of the list sent that are known, each once.
+pub fn order(fields: &mut Fields<'_>) -> String {
     let sort = fields.text("sort").unwrap_or_default();
-    let known = |order: &&str| ORDERS.contains(&order.strip_prefix('-').unwrap_or(order));
-    sort.split(',').map(str::trim).find(known).unwrap_or_default().to_owned()
-}
-
-/// How many to leave out, how many to ask for, and how many of them to show: none of a page beyond what can be left out.
-fn window(fields: &Fields<'_>) -> (i32, i32, usize) {
-    let skip = (fields.page() - 1).saturating_mul(PAGE);
-    match i32::try_from(skip) {
-        Ok(skip) if i64::from(skip) <= FARTHEST => (skip, 15, 15),
-        _ => (0, 1, 0),
+    let name = |order: &str| order.strip_prefix('-').unwrap_or(order).to_owned();
+    let mut orders: Vec<&str> = Vec::new();
+    for order in sort.split(',').map(str::trim) {
+        if ORDERS.contains(&name(order).as_str()) && !orders.iter().any(|known| name(known) == name(order)) {
+            orders.push(order);
+        }
     }
+    orders.join(",")
 }
 
-fn page(fields: &Fields<'_>, count: Option<i64>, contacts: &[pb::Contact]) -> axum::response::Response {
+/// A list of contacts. What was not counted is null.
+pub fn page(fields: &Fields<'_>, window: &Window, count: Option<i64>, contacts: &[pb::Contact], next: &str) -> axum::response::Response {
     // The page is told as it was sent: a text from a query, a number from a JSON body.
     let current = fields.raw("page").filter(|page| !page.is_null()).cloned().unwrap_or(json!(1));
     let contacts: Vec<_> = contacts.iter().map(|contact| shown(fields, contact)).collect();
-    json::ok(&json!({ "meta": { "count": count.unwrap_or_default(), "current_page": current }, "payload": contacts }))
+    let mut meta = json!({ "count": count, "current_page": current });
+    window.tell(&mut meta, next);
+    json::ok(&json!({ "meta": meta, "payload": contacts }))
 }
 
 /// With its sessions, unless they were declined.
@@ -282,13 +285,14 @@ mod tests {
     }
 
     #[test]
-    fn orders_and_pages() {
-        let params = params(json!({ "sort": "shoe_size,-last_activity_at,name", "page": "3" }));
-        let mut fields = params.fields();
-        assert_eq!(order(&mut fields), "-last_activity_at");
-        assert_eq!(window(&fields), (30, 15, 15));
-        let far = super::tests::params(json!({ "page": i64::MAX }));
-        assert_eq!(window(&far.fields()), (0, 1, 0));
+    fn orders_that_are_known_count_once_each() {
+        let order_of = |sort: &str| order(&mut params(json!({ "sort": sort })).fields());
+        assert_eq!(
+            order_of("shoe_size,-last_activity_at, name,last_activity_at"),
+            "-last_activity_at,name"
+        );
+        assert_eq!(order_of("-"), "");
+        assert_eq!(order_of(""), "");
     }
 
     #[test]

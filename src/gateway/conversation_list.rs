@@ -11,14 +11,13 @@ use super::{
     error::Failure,
     fields::Fields,
     json::{self, conversation::STATUSES},
+    paging::Window,
     params::Params,
 };
 use crate::pb::{self, AssigneeFilter};
 
 /// How many conversations a page has.
-const PAGE: i64 = 25;
-/// The most that the service leaves out before a page.
-const FARTHEST: i64 = 1_000_000;
+pub const PAGE: i32 = 25;
 /// How many conversations `updated_within` shows: the most that the service hands out at once.
 const ONE_PAGE: i32 = 1000;
 
@@ -29,51 +28,54 @@ pub fn routes() -> Router<Routes> {
 
 /// `GET /conversations`.
 pub async fn list(call: Call, params: Params) -> Answer {
-    let found = find(&call, &params, true).await?;
+    let (found, window) = find(&call, &params, true).await?;
     let conversations: Vec<_> = found.conversations.iter().map(json::conversation::conversation).collect();
+    let mut meta = json::conversation::counts(found.counts.as_ref());
+    window.tell(&mut meta, &found.next_page_token);
     Ok(json::ok(&json!({ "data": {
-        "meta": json::conversation::counts(found.counts.as_ref()),
+        "meta": meta,
         "payload": conversations,
     } })))
 }
 
 async fn counts(call: Call, params: Params) -> Answer {
-    let found = find(&call, &params, false).await?;
+    let (found, _) = find(&call, &params, false).await?;
     Ok(json::ok(&json!({ "meta": json::conversation::counts(found.counts.as_ref()) })))
 }
 
-async fn find(call: &Call, params: &Params, with_rows: bool) -> Result<pb::ListConversationsResponse, Failure> {
+async fn find(call: &Call, params: &Params, with_rows: bool) -> Result<(pb::ListConversationsResponse, Window), Failure> {
     let mut fields = params.fields();
     let filter = filter(&mut fields);
     let account_id = fields.account();
+    let mut window = Window::read(&mut fields, PAGE);
     call.admit(account_id, fields.verdict()).await?;
     let mut request = match filter {
         Filter::Some(request) => request,
         Filter::Nothing => {
             call.enter(account_id).await?;
-            return Ok(pb::ListConversationsResponse::default());
+            let none = pb::ListConversationsResponse {
+                counts: Some(pb::ConversationCounts::default()),
+                ..Default::default()
+            };
+            return Ok((none, window));
         }
         Filter::NoSuchTeam => {
             call.enter(account_id).await?;
             return Err(Failure::not_found());
         }
     };
-    let mut rows = usize::MAX;
+    (request.skip, request.page_size) = (window.skip, window.size);
+    request.page_token.clone_from(&window.token);
+    request.with_counts = window.counts() || !with_rows;
     if !with_rows {
-        (request.page_size, rows) = (1, 0);
-    } else if request.updated_since.is_some() {
-        request.page_size = ONE_PAGE;
-    } else {
-        let skip = (fields.page() - 1).saturating_mul(PAGE);
-        match i32::try_from(skip) {
-            Ok(skip) if i64::from(skip) <= FARTHEST => (request.skip, request.page_size) = (skip, 25),
-            // Nothing is that far; the counts are told all the same.
-            _ => (request.page_size, rows) = (1, 0),
-        }
+        (request.skip, request.page_size, window.rows) = (0, 1, 0);
+        request.page_token.clear();
+    } else if request.updated_since.is_some() && !fields.filled("per_page") {
+        (request.skip, request.page_size, window.rows) = (0, ONE_PAGE, usize::MAX);
     }
     let mut found = call.conversations().list_conversations(call.request(*request)).await?.into_inner();
-    found.conversations.truncate(rows);
-    Ok(found)
+    found.conversations.truncate(window.rows);
+    Ok((found, window))
 }
 
 /// Which conversations are asked for.

@@ -17,17 +17,18 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 use super::{json::respond, sentence::Complaint};
 
 /// What a refused request is answered.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Failure {
     status: StatusCode,
     body: Body,
     retry_after: Option<u64>,
 }
 
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 enum Body {
     Json(Json),
     Text(&'static str),
+    Empty,
 }
 
 impl Failure {
@@ -110,6 +111,35 @@ impl Failure {
             return Self::error(StatusCode::FORBIDDEN, "Message status update is only allowed for API inboxes");
         }
         Self::of(status, Self::record)
+    }
+
+    /// 422 for conditions that are joined by something else, or by nothing.
+    pub fn bad_query_operator() -> Self {
+        Self::error(StatusCode::UNPROCESSABLE_ENTITY, "Query operator must be either \"AND\" or \"OR\".")
+    }
+
+    /// What a refused filter is answered: its first fault, in the service's own sentence.
+    pub fn of_filter(status: &Status) -> Self {
+        let details = status.get_error_details();
+        let faults = details.bad_request().map(|bad| bad.field_violations.as_slice()).unwrap_or_default();
+        match faults.first() {
+            Some(fault) if fault.field.starts_with("filter.") => Self::error(StatusCode::UNPROCESSABLE_ENTITY, &fault.description),
+            _ => Self::of(status, Self::record),
+        }
+    }
+
+    /// 404 without a body.
+    pub fn nothing() -> Self {
+        Self {
+            status: StatusCode::NOT_FOUND,
+            body: Body::Empty,
+            retry_after: None,
+        }
+    }
+
+    /// Whether a thing is not there.
+    pub fn is_not_found(&self) -> bool {
+        self.status == StatusCode::NOT_FOUND
     }
 
     fn of(status: &Status, invalid: fn(&[Complaint]) -> Self) -> Self {
@@ -196,6 +226,7 @@ impl IntoResponse for Failure {
         let mut response = match self.body {
             Body::Json(json) => respond(self.status, &json),
             Body::Text(text) => (self.status, [(CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response(),
+            Body::Empty => self.status.into_response(),
         };
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
@@ -260,6 +291,7 @@ mod tests {
         match failure.body {
             Body::Json(json) => (failure.status.as_u16(), json),
             Body::Text(text) => (failure.status.as_u16(), json!(text)),
+            Body::Empty => (failure.status.as_u16(), Json::Null),
         }
     }
 

@@ -10,6 +10,7 @@ use super::{
     error::Failure,
     fields::Fields,
     json::{self, message::STATUSES},
+    paging::Window,
     params::Params,
 };
 use crate::pb;
@@ -24,7 +25,8 @@ pub fn routes() -> Router<Routes> {
 }
 
 async fn list(call: Call, params: Params) -> Answer {
-    let fields = params.fields();
+    let mut fields = params.fields();
+    let window = Window::read(&mut fields, 0);
     // What is no number counts as 0, as it does in the product.
     let bound = |key| fields.filled(key).then(|| fields.integer(key).unwrap_or(0));
     let request = pb::ListMessagesRequest {
@@ -33,10 +35,14 @@ async fn list(call: Call, params: Params) -> Answer {
         before: bound("before"),
         after: bound("after"),
         public_only: fields.filled("filter_internal_messages"),
-        ..Default::default()
+        page_size: window.size,
+        page_token: window.token.clone(),
     };
+    call.admit(request.account_id, fields.verdict()).await?;
     let list = call.messages().list_messages(call.request(request)).await?.into_inner();
-    Ok(json::ok(&json::conversation::messages(&list)))
+    let mut messages = json::conversation::messages(&list);
+    window.tell(&mut messages["meta"], &list.next_page_token);
+    Ok(json::ok(&messages))
 }
 
 async fn create(call: Call, params: Params) -> Answer {

@@ -16,10 +16,12 @@ mod draft;
 mod error;
 mod exact;
 mod fields;
+mod filters;
 mod inboxes;
 mod json;
 mod messages;
 mod nested;
+mod paging;
 mod params;
 mod profile;
 mod sentence;
@@ -50,14 +52,7 @@ pub struct Config {
 type Answer = Result<Response, Failure>;
 
 /// Paths below which the product has more than this version: without them, `active` would be taken for a contact's id.
-const NOT_HERE: [&str; 6] = [
-    "contacts/active",
-    "contacts/filter",
-    "contacts/import",
-    "contacts/export",
-    "conversations/search",
-    "conversations/filter",
-];
+const NOT_HERE: [&str; 4] = ["contacts/active", "contacts/import", "contacts/export", "conversations/search"];
 
 /// The door over services: `routes` with their layers, as the gRPC listener serves them too.
 #[allow(clippy::needless_pass_by_value)] // the settings are the door's own from here on
@@ -68,6 +63,7 @@ pub fn router(routes: Routes, config: Config) -> Router {
         .merge(agent_bots::routes())
         .merge(contacts::routes())
         .merge(contact_relations::routes())
+        .merge(filters::routes())
         .merge(conversations::routes())
         .merge(conversation_list::routes())
         .merge(conversation_changes::routes())

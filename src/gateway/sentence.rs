@@ -60,6 +60,7 @@ impl Complaint {
             return Self::new(key, &format!("{key} must be greater than 0"));
         }
         match attribute {
+            "page_token" => Self::new("cursor", "is none of this list with these parameters"),
             "channel" | "api_channel" => Self::new("channel", "must exist"),
             "custom_attributes" | "additional_attributes" if !inside.is_empty() => Self::new(attribute, &entry(violation, inside, limit)),
             _ => Self::new(attribute, &text(violation, attribute, limit)),

@@ -78,7 +78,11 @@ pub fn object(structure: &Struct) -> Result<Map<String, Json>, String> {
         .collect()
 }
 
-fn json_of(value: &Value) -> Result<Json, String> {
+/// A value of the wire for the database.
+///
+/// # Errors
+/// The path of the first number that JSON cannot hold; empty: the value itself.
+pub fn json_of(value: &Value) -> Result<Json, String> {
     Ok(match &value.kind {
         None | Some(Kind::NullValue(_)) => Json::Null,
         Some(Kind::BoolValue(bool)) => Json::Bool(*bool),

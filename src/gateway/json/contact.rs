@@ -47,6 +47,11 @@ pub fn lone_session(session: &pb::ContactInbox) -> Json {
     json!({ "source_id": session.source_id, "inbox": session.inbox.as_ref().map(inbox::slim) })
 }
 
+/// An inbox through which a contact can be reached.
+pub fn contactable(inbox: &pb::ContactableInbox) -> Json {
+    json!({ "source_id": inbox.source_id, "inbox": inbox.inbox.as_ref().map(inbox::slim) })
+}
+
 /// A contact in event form, as a message's sender.
 pub fn contact_event(contact: &pb::Contact) -> Json {
     json!({

@@ -93,12 +93,17 @@ pub fn conversation(conversation: &pb::Conversation) -> Json {
 
 /// How many conversations there are.
 pub fn counts(counts: Option<&pb::ConversationCounts>) -> Json {
-    let counts = counts.copied().unwrap_or_default();
+    let mut json = counts_without_assigned(counts);
+    json["assigned_count"] = json!(counts.map(|counts| counts.assigned));
+    json
+}
+
+/// As [`counts`], as filters and searches tell it. What was not counted is null.
+pub fn counts_without_assigned(counts: Option<&pb::ConversationCounts>) -> Json {
     json!({
-        "mine_count": counts.mine,
-        "assigned_count": counts.assigned,
-        "unassigned_count": counts.unassigned,
-        "all_count": counts.all,
+        "mine_count": counts.map(|counts| counts.mine),
+        "unassigned_count": counts.map(|counts| counts.unassigned),
+        "all_count": counts.map(|counts| counts.all),
     })
 }
 

@@ -1,0 +1,292 @@
+//! The calls that are timed.
+
+use parley::pb::{
+    self, FilterJoiner,
+    FilterOperator::{self, Contains, EqualTo, IsGreaterThan},
+    contacts_service_client::ContactsServiceClient,
+    conversations_service_client::ConversationsServiceClient,
+    messages_service_client::MessagesServiceClient,
+};
+use prost_types::{Value, value::Kind};
+use tonic::transport::Channel;
+
+use crate::support::server::authorized;
+
+/// What every call here is.
+const GOOD: &str = "the request is good";
+
+/// Clients of one service.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    contacts: ContactsServiceClient<Channel>,
+    conversations: ConversationsServiceClient<Channel>,
+    messages: MessagesServiceClient<Channel>,
+}
+
+impl Clients {
+    pub fn over(channel: Channel) -> Self {
+        Self {
+            contacts: ContactsServiceClient::new(channel.clone()),
+            conversations: ConversationsServiceClient::new(channel.clone()),
+            messages: MessagesServiceClient::new(channel),
+        }
+    }
+}
+
+/// A call with the name that the table tells.
+#[derive(Debug)]
+pub struct Ask {
+    pub name: String,
+    request: Request,
+}
+
+#[derive(Debug)]
+enum Request {
+    Contacts(pb::ListContactsRequest),
+    Search(pb::SearchContactsRequest),
+    FilterContacts(pb::FilterContactsRequest),
+    Conversations(pb::ListConversationsRequest),
+    FilterConversations(pb::FilterConversationsRequest),
+    Messages(pb::ListMessagesRequest),
+}
+
+impl Ask {
+    /// Makes the call; how many rows it was answered with.
+    pub async fn call(&self, clients: &Clients) -> usize {
+        let clients = clients.clone();
+        let (mut contacts, mut conversations, mut messages) = (clients.contacts, clients.conversations, clients.messages);
+        match &self.request {
+            Request::Contacts(request) => {
+                let answer = contacts.list_contacts(authorized(request.clone())).await;
+                answer.expect(GOOD).into_inner().contacts.len()
+            }
+            Request::Search(request) => {
+                let answer = contacts.search_contacts(authorized(request.clone())).await;
+                answer.expect(GOOD).into_inner().contacts.len()
+            }
+            Request::FilterContacts(request) => {
+                let answer = contacts.filter_contacts(authorized(request.clone())).await;
+                answer.expect(GOOD).into_inner().contacts.len()
+            }
+            Request::Conversations(request) => {
+                let answer = conversations.list_conversations(authorized(request.clone())).await;
+                answer.expect(GOOD).into_inner().conversations.len()
+            }
+            Request::FilterConversations(request) => {
+                let answer = conversations.filter_conversations(authorized(request.clone())).await;
+                answer.expect(GOOD).into_inner().conversations.len()
+            }
+            Request::Messages(request) => {
+                let answer = messages.list_messages(authorized(request.clone())).await;
+                answer.expect(GOOD).into_inner().messages.len()
+            }
+        }
+    }
+}
+
+fn text(text: &str) -> Value {
+    Value {
+        kind: Some(Kind::StringValue(text.to_owned())),
+    }
+}
+
+fn filter(conditions: &[(&str, FilterOperator, &str)]) -> pb::Filter {
+    let last = conditions.len() - 1;
+    let conditions = conditions
+        .iter()
+        .enumerate()
+        .map(|(nth, (key, operator, value))| pb::FilterCondition {
+            attribute_key: (*key).to_owned(),
+            operator: (*operator).into(),
+            values: vec![text(value)],
+            joiner: if nth == last {
+                FilterJoiner::Unspecified
+            } else {
+                FilterJoiner::And
+            }
+            .into(),
+        });
+    pb::Filter {
+        conditions: conditions.collect(),
+    }
+}
+
+fn ask(name: impl Into<String>, request: Request) -> Ask {
+    Ask {
+        name: name.into(),
+        request,
+    }
+}
+
+/// Everything that is asked of an account of so many contacts.
+pub async fn all(clients: &Clients, contacts: i64) -> Vec<Ask> {
+    let mut asks = of_contacts();
+    for order in ["name", "-last_activity_at"] {
+        asks.push(far(clients, contacts, order).await);
+    }
+    asks.extend(searches());
+    asks.extend(of_conversations(contacts));
+    asks
+}
+
+fn list_of_contacts(order: &str) -> pb::ListContactsRequest {
+    pb::ListContactsRequest {
+        account_id: 1,
+        order_by: order.to_owned(),
+        ..Default::default()
+    }
+}
+
+fn of_contacts() -> Vec<Ask> {
+    let mut asks = vec![ask("contacts, by id", Request::Contacts(list_of_contacts("")))];
+    let orders = [
+        "name",
+        "-name",
+        "email",
+        "phone_number",
+        "-last_activity_at",
+        "-created_at",
+        "company",
+        "-city",
+        "country",
+        "city,-name",
+    ];
+    for order in orders {
+        asks.push(ask(format!("contacts, by {order}"), Request::Contacts(list_of_contacts(order))));
+    }
+    let labelled = pb::ListContactsRequest {
+        labels: vec!["vip".to_owned()],
+        ..list_of_contacts("name")
+    };
+    asks.push(ask("contacts, of a label that 1 % have, by name", Request::Contacts(labelled)));
+    let counted = pb::ListContactsRequest {
+        with_total_size: true,
+        ..list_of_contacts("")
+    };
+    asks.push(ask("contacts, counted", Request::Contacts(counted)));
+    asks
+}
+
+/// A page in the middle, by its token.
+async fn far(clients: &Clients, contacts: i64, order: &str) -> Ask {
+    let mut request = pb::ListContactsRequest {
+        page_size: 1000,
+        ..list_of_contacts(order)
+    };
+    for _ in 0..contacts / 2000 {
+        let page = clients.contacts.clone().list_contacts(authorized(request.clone())).await;
+        request.page_token = page.expect("the request is good").into_inner().next_page_token;
+    }
+    request.page_size = 0;
+    ask(
+        format!("contacts, by {order}, the middle page by its token"),
+        Request::Contacts(request),
+    )
+}
+
+fn searches() -> Vec<Ask> {
+    let search = |query: &str, with_total_size| {
+        Request::Search(pb::SearchContactsRequest {
+            account_id: 1,
+            query: query.to_owned(),
+            with_total_size,
+            ..Default::default()
+        })
+    };
+    let filtered = |conditions: &[(&str, FilterOperator, &str)]| {
+        Request::FilterContacts(pb::FilterContactsRequest {
+            account_id: 1,
+            filter: Some(filter(conditions)),
+            ..Default::default()
+        })
+    };
+    vec![
+        ask("search of contacts, one finds", search("person4711@", false)),
+        ask("search of contacts, one finds, counted", search("person4711@", true)),
+        ask("search of contacts, nobody", search("no such person", false)),
+        ask("search of contacts, many find (\"Ana\")", search("Ana", false)),
+        ask("search of contacts, two characters", search("zz", false)),
+        ask(
+            "filter of contacts, e-mail",
+            filtered(&[("email", EqualTo, "person4711@example11.org")]),
+        ),
+        ask(
+            "filter of contacts, piece of a name",
+            filtered(&[("name", Contains, "zarathustra")]),
+        ),
+        ask("filter of contacts, identifier", filtered(&[("identifier", EqualTo, "crm-4713")])),
+        ask(
+            "filter of contacts, label and day",
+            filtered(&[("labels", EqualTo, "vip"), ("created_at", IsGreaterThan, "2020-01-01")]),
+        ),
+    ]
+}
+
+fn of_conversations(contacts: i64) -> Vec<Ask> {
+    let list = pb::ListConversationsRequest {
+        account_id: 1,
+        ..Default::default()
+    };
+    let open = pb::ListConversationsRequest {
+        statuses: vec![pb::ConversationStatus::Open.into()],
+        ..list.clone()
+    };
+    let ordered = |order: &str| pb::ListConversationsRequest {
+        order_by: order.to_owned(),
+        ..list.clone()
+    };
+    let filtered = |conditions: &[(&str, FilterOperator, &str)]| {
+        Request::FilterConversations(pb::FilterConversationsRequest {
+            account_id: 1,
+            filter: Some(filter(conditions)),
+            ..Default::default()
+        })
+    };
+    let messages = pb::ListMessagesRequest {
+        account_id: 1,
+        conversation_id: contacts / 2,
+        ..Default::default()
+    };
+    let mine = pb::ListConversationsRequest {
+        assignee: pb::AssigneeFilter::Me.into(),
+        ..list.clone()
+    };
+    let labelled = pb::ListConversationsRequest {
+        labels: vec!["vip".to_owned()],
+        ..list.clone()
+    };
+    let of_contact = pb::ListConversationsRequest {
+        contact_id: Some(contacts / 2),
+        ..list.clone()
+    };
+    let of_session = pb::ListConversationsRequest {
+        source_id: "source-4711".to_owned(),
+        ..list.clone()
+    };
+    let counted = pb::ListConversationsRequest {
+        with_counts: true,
+        ..open.clone()
+    };
+    vec![
+        ask("conversations, all", Request::Conversations(list.clone())),
+        ask("conversations, open (6 %)", Request::Conversations(open)),
+        ask("conversations, the caller's (5 %)", Request::Conversations(mine)),
+        ask("conversations, of a label that 1 % have", Request::Conversations(labelled)),
+        ask("conversations, of a contact", Request::Conversations(of_contact)),
+        ask("conversations, of a session", Request::Conversations(of_session)),
+        ask("conversations, by created_at", Request::Conversations(ordered("created_at"))),
+        ask("conversations, by -priority", Request::Conversations(ordered("-priority"))),
+        ask("conversations, by waiting_since", Request::Conversations(ordered("waiting_since"))),
+        ask("conversations, open, counted", Request::Conversations(counted)),
+        ask(
+            "filter of conversations, snoozed (1 %)",
+            filtered(&[("status", EqualTo, "snoozed")]),
+        ),
+        ask("filter of conversations, number", filtered(&[("display_id", EqualTo, "4711")])),
+        ask(
+            "filter of conversations, open and assigned",
+            filtered(&[("status", EqualTo, "open"), ("assignee_id", EqualTo, "1")]),
+        ),
+        ask("messages of a conversation", Request::Messages(messages)),
+    ]
+}

@@ -1,0 +1,127 @@
+//! Lists, filters and searches of one big account, and of one a tenth of its size: what should not grow with the table has a ratio near 1.
+//!
+//! The accounts are made by bulk inserts (`generate`); the calls go through the gRPC door one after another. On PostgreSQL each call's
+//! plans are taken from `auto_explain` after the timing, which also counts its statements.
+
+mod asks;
+mod generate;
+mod plans;
+
+use std::{path::Path, time::Instant};
+
+use parley::pb::{self, inboxes_service_client::InboxesServiceClient};
+
+use crate::support::{
+    cluster::{Cluster, Durability},
+    gauge::median,
+    server::{Server, authorized},
+};
+use asks::{Ask, Clients};
+
+/// How often each call is timed, after one that is not.
+const TIMES: usize = 9;
+
+/// Contacts in the big account; as many conversations, and ten times as many messages.
+const CONTACTS: i64 = 100_000;
+
+/// A filled service and the calls that are asked of it.
+struct Place {
+    // Ends before what it stands on.
+    _server: Server,
+    clients: Clients,
+    asks: Vec<Ask>,
+}
+
+impl Place {
+    async fn open(server: Server, fill: impl AsyncFnOnce(i64), contacts: i64) -> Self {
+        let channel = server.connect().await;
+        let inbox = pb::Inbox {
+            name: "Filled".to_owned(),
+            channel: Some(pb::inbox::Channel::ApiChannel(pb::ApiChannel::default())),
+            ..Default::default()
+        };
+        let request = pb::CreateInboxRequest {
+            account_id: 1,
+            inbox: Some(inbox),
+            ..Default::default()
+        };
+        let made = InboxesServiceClient::new(channel.clone()).create_inbox(authorized(request)).await;
+        let inbox = made
+            .expect("the administrator makes inboxes")
+            .into_inner()
+            .inbox
+            .expect("always set")
+            .id;
+        let begun = Instant::now();
+        fill(inbox).await;
+        eprintln!("  {contacts} contacts made in {:.1} s", begun.elapsed().as_secs_f64());
+        let clients = Clients::over(channel);
+        let asks = asks::all(&clients, contacts).await;
+        Self {
+            _server: server,
+            clients,
+            asks,
+        }
+    }
+
+    /// Median milliseconds of each call.
+    async fn times(&self) -> Vec<f64> {
+        let mut medians = Vec::with_capacity(self.asks.len());
+        for ask in &self.asks {
+            ask.call(&self.clients).await;
+            let mut millis = Vec::with_capacity(TIMES);
+            for _ in 0..TIMES {
+                let begun = Instant::now();
+                ask.call(&self.clients).await;
+                millis.push(begun.elapsed().as_secs_f64() * 1000.0);
+            }
+            medians.push(median(&millis));
+        }
+        medians
+    }
+}
+
+/// Times everything at a tenth and at full size, on both databases, and prints tables in Markdown and the plans.
+pub async fn run() {
+    let cluster = Cluster::start(Durability::None);
+    plans::load(&cluster);
+    let files = tempfile::tempdir().expect("a temporary directory");
+    let mut columns = Vec::new();
+    let mut names = Vec::new();
+    for contacts in [CONTACTS / 10, CONTACTS] {
+        eprintln!("PostgreSQL, {contacts} contacts");
+        let database = format!("lists_{contacts}");
+        cluster.create(&database);
+        let url = cluster.url(&database);
+        let fill = async |inbox| generate::postgres(&url, inbox, contacts).await;
+        let place = Place::open(Server::start(&url), fill, contacts).await;
+        columns.push(place.times().await);
+        names = place.asks.iter().map(|ask| ask.name.clone()).collect();
+        if contacts == CONTACTS {
+            plans::print(&cluster, &place.asks, &place.clients).await;
+        }
+    }
+    for contacts in [CONTACTS / 10, CONTACTS] {
+        eprintln!("SQLite, {contacts} contacts");
+        columns.push(on_sqlite(files.path(), contacts).await);
+    }
+    println!("\n| | PostgreSQL, 1/10 | full | ratio | SQLite, 1/10 | full | ratio |\n|---|---|---|---|---|---|---|");
+    for (nth, name) in names.iter().enumerate() {
+        let at = |column: usize| columns[column][nth];
+        println!(
+            "| {name} | {:.2} ms | {:.2} ms | {:.1} | {:.2} ms | {:.2} ms | {:.1} |",
+            at(0),
+            at(1),
+            at(1) / at(0),
+            at(2),
+            at(3),
+            at(3) / at(2)
+        );
+    }
+}
+
+async fn on_sqlite(directory: &Path, contacts: i64) -> Vec<f64> {
+    let url = format!("sqlite://{}?mode=rwc", directory.join(format!("lists_{contacts}.db")).display());
+    let fill = async |inbox| generate::sqlite(&url, inbox, contacts).await;
+    Place::open(Server::start(&url), fill, contacts).await.times().await
+}

@@ -1,0 +1,215 @@
+//! Two contacts become one: what hung on the one hangs on the other, in one transaction.
+
+use std::sync::Arc;
+
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect,
+    sea_query::{CaseStatement, Expr, ExprTrait as _, Query},
+};
+use serde_json::Value as Json;
+
+use crate::{
+    chat::{
+        Chat,
+        attributes::set_labels,
+        call::{Answer, Call},
+        contacts::changes,
+        sessions::with_sessions,
+        writer::Write,
+    },
+    db::{
+        entity::{
+            contact, contact_inbox, conversation,
+            kind::{SenderType, SubjectKind},
+            message,
+        },
+        joined::{Contact, ContactSessions},
+        load,
+    },
+    error::{Error, Result},
+    events::{
+        draft::{Change, Draft, Subject},
+        kind::EventKind,
+    },
+    id::{AccountId, ContactId, ConversationId, Seq},
+};
+
+/// How many conversations one statement moves: each is bound with its number and version, and databases limit what is bound.
+const AT_ONCE: usize = 1000;
+
+impl Chat {
+    /// Lets a contact take in another one.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn merge_contacts(&self, call: Call<ContactSessions>, base: ContactId, mergee: ContactId) -> Result<Answer<ContactSessions>> {
+        call.caller.write_access(call.account)?;
+        self.writer
+            .write(call, move |write| Box::pin(async move { merge(write, base, mergee).await }))
+            .await
+    }
+}
+
+/// Lets `base` take in `mergee`, as part of a write. The same contact twice: nothing happens.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub(super) async fn merge(write: &mut Write, base: ContactId, mergee: ContactId) -> Result<ContactSessions> {
+    let account = write.account().id;
+    let mut found = load::contacts(&write.txn, account, [base, mergee].into_iter()).await?;
+    let mut take = |id: ContactId| found.remove(&id).ok_or_else(|| Error::not_found("contact", id));
+    let kept = Arc::unwrap_or_clone(take(base)?);
+    if base == mergee {
+        return with_sessions(&write.txn, account, kept).await;
+    }
+    let gone = take(mergee)?;
+    let merged_at = write.ledger.next_seq();
+    let moved = move_all(write, base, mergee, merged_at).await?;
+    set_labels(&write.txn, account, SubjectKind::Contact, mergee.0, &[]).await?;
+    // Before the base takes over what must be unique.
+    contact::Entity::delete_by_id(mergee).exec(&write.txn).await?;
+
+    let mut contact = kept.clone();
+    take_over(&mut contact, &gone);
+    contact.row.version = merged_at;
+    contact.row.updated_at = write.ledger.at;
+    contact.row = contact.row.into_active_model().reset_all().update(&write.txn).await?;
+    let mut told = changes(&kept, &contact);
+    told.extend(Change::new("merged_contact_id", Json::Null, mergee.0));
+    let contact = with_sessions(&write.txn, account, contact).await?;
+    write.ledger.emit(Draft {
+        kind: EventKind::ContactMerged,
+        subject: Subject::ContactSessions(contact.clone()),
+        changes: told,
+    });
+    tell_moved(write, base, mergee, &moved).await?;
+    write.ledger.emit(Draft::new(EventKind::ContactDeleted, Subject::Contact(gone)));
+    Ok(contact)
+}
+
+/// What the base has not, it gets.
+fn take_over(base: &mut Contact, gone: &Contact) {
+    let (to, from) = (&mut base.row, &gone.row);
+    if to.name.trim().is_empty() {
+        to.name.clone_from(&from.name);
+    }
+    for (to, from) in [
+        (&mut to.email, &from.email),
+        (&mut to.phone_number, &from.phone_number),
+        (&mut to.identifier, &from.identifier),
+    ] {
+        if to.as_ref().is_none_or(|text| text.trim().is_empty()) {
+            to.clone_from(from);
+        }
+    }
+    deep_merge(&mut to.additional_attributes, &from.additional_attributes);
+    deep_merge(&mut to.custom_attributes, &from.custom_attributes);
+}
+
+/// Adds what `to` lacks, at every depth; what it has wins.
+fn deep_merge(to: &mut Json, from: &Json) {
+    let (Json::Object(to), Json::Object(from)) = (to, from) else {
+        return;
+    };
+    for (key, value) in from {
+        match to.get_mut(key) {
+            Some(inner) => deep_merge(inner, value),
+            None => drop(to.insert(key.clone(), value.clone())),
+        }
+    }
+}
+
+/// Moves messages, sessions and conversations; which conversations those were, in order.
+async fn move_all(write: &Write, base: ContactId, mergee: ContactId, merged_at: Seq) -> Result<Vec<ConversationId>> {
+    let (account, txn) = (write.account().id, &write.txn);
+    let moved: Vec<ConversationId> = conversation::Entity::find()
+        .select_only()
+        .column(conversation::Column::Id)
+        .filter(conversation::Column::AccountId.eq(account))
+        .filter(conversation::Column::ContactId.eq(mergee))
+        .order_by_asc(conversation::Column::Id)
+        .into_tuple()
+        .all(txn)
+        .await?;
+    move_messages(txn, account, base, mergee).await?;
+    contact_inbox::Entity::update_many()
+        .col_expr(contact_inbox::Column::ContactId, Expr::value(base.0))
+        .col_expr(contact_inbox::Column::UpdatedAt, Expr::value(write.ledger.at.0))
+        .filter(contact_inbox::Column::AccountId.eq(account))
+        .filter(contact_inbox::Column::ContactId.eq(mergee))
+        .exec(txn)
+        .await?;
+    // Each conversation's version is the place of its event, which come one after another behind the merge's own.
+    let mut version = merged_at;
+    for some in moved.chunks(AT_ONCE) {
+        let mut versions = CaseStatement::new();
+        for id in some {
+            version = version.next();
+            versions = versions.case(Expr::col(conversation::Column::Id).eq(id.0), Expr::value(version.0));
+        }
+        conversation::Entity::update_many()
+            .col_expr(conversation::Column::ContactId, Expr::value(base.0))
+            .col_expr(conversation::Column::UpdatedAt, Expr::value(write.ledger.at.0))
+            .col_expr(conversation::Column::Version, versions.into())
+            .filter(conversation::Column::AccountId.eq(account))
+            .filter(conversation::Column::Id.is_in(some.iter().map(|id| id.0)))
+            .exec(txn)
+            .await?;
+    }
+    Ok(moved)
+}
+
+/// A contact writes in its own conversations, so the messages are found through them.
+async fn move_messages(txn: &impl ConnectionTrait, account: AccountId, base: ContactId, mergee: ContactId) -> Result<()> {
+    let mut theirs = Query::select();
+    theirs
+        .column(conversation::Column::Id)
+        .from(conversation::Entity)
+        .and_where(Expr::col(conversation::Column::AccountId).eq(account.0))
+        .and_where(Expr::col(conversation::Column::ContactId).eq(mergee.0));
+    message::Entity::update_many()
+        .col_expr(message::Column::SenderId, Expr::value(base.0))
+        .filter(message::Column::AccountId.eq(account))
+        .filter(message::Column::ConversationId.in_subquery(theirs))
+        .filter(message::Column::SenderType.eq(SenderType::Contact))
+        .filter(message::Column::SenderId.eq(mergee.0))
+        .exec(txn)
+        .await?;
+    Ok(())
+}
+
+async fn tell_moved(write: &mut Write, base: ContactId, mergee: ContactId, moved: &[ConversationId]) -> Result<()> {
+    let account = Arc::clone(write.account());
+    for some in moved.chunks(AT_ONCE) {
+        let mut conversations = load::conversations(&write.txn, &account, some).await?;
+        conversations.sort_by_key(|conversation| conversation.row.id);
+        for conversation in conversations {
+            write.ledger.emit(Draft {
+                kind: EventKind::ConversationContactChanged,
+                subject: Subject::Conversation(conversation),
+                changes: Change::new("contact_id", mergee.0, base.0).into_iter().collect(),
+            });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn attributes_merge_at_every_depth_and_the_base_wins() {
+        let mut base = json!({"plan": "gold", "address": {"city": "Porto"}, "tags": [1], "none": null});
+        deep_merge(
+            &mut base,
+            &json!({"plan": "basic", "address": {"city": "Lyon", "zip": "1"}, "tags": [2], "none": 3, "new": {"a": 1}}),
+        );
+        assert_eq!(
+            base,
+            json!({"plan": "gold", "address": {"city": "Porto", "zip": "1"}, "tags": [1], "none": null, "new": {"a": 1}})
+        );
+    }
+}

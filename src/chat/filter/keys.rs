@@ -1,0 +1,107 @@
+//! The standard attributes that can be filtered by, and the operators that each allows, in the order in which refusals tell them.
+
+use super::{
+    Model,
+    Operator::{
+        self, Contains, DaysBefore, DoesNotContain, EqualTo, IsGreaterThan, IsLessThan, IsNotPresent, IsPresent, NotEqualTo, StartsWith,
+    },
+};
+
+/// What an attribute is, and where it stands.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// The status of a conversation.
+    Status,
+    /// The priority of a conversation.
+    Priority,
+    /// An id, in this column.
+    Id(&'static str),
+    /// An id that nothing has here.
+    Never,
+    /// The number of a conversation.
+    Number,
+    /// The labels.
+    Labels,
+    /// A text in this column, whatever its letter case.
+    Text(&'static str),
+    /// The address of a contact.
+    Email,
+    /// The phone number of a contact.
+    Phone,
+    /// An additional attribute; whether letter case counts.
+    Additional(&'static str, bool),
+    /// A time, in this column.
+    Time(&'static str),
+    /// Whether a contact is blocked.
+    Blocked,
+}
+
+/// A standard attribute.
+#[derive(Clone, Copy, Debug)]
+pub struct Standard {
+    /// Its key.
+    pub key: &'static str,
+    /// What it is.
+    pub kind: Kind,
+    /// How it may be compared.
+    pub operators: &'static [Operator],
+}
+
+const EQUALITY: &[Operator] = &[EqualTo, NotEqualTo];
+const PIECES: &[Operator] = &[EqualTo, NotEqualTo, Contains, DoesNotContain];
+const PRESENCE: &[Operator] = &[EqualTo, NotEqualTo, IsPresent, IsNotPresent];
+const TIMES: &[Operator] = &[IsGreaterThan, IsLessThan, DaysBefore];
+const NUMBERS: &[Operator] = &[EqualTo, NotEqualTo, Contains, DoesNotContain, StartsWith];
+
+const fn standard(key: &'static str, kind: Kind, operators: &'static [Operator]) -> Standard {
+    Standard { key, kind, operators }
+}
+
+const CONVERSATION: [Standard; 15] = [
+    standard("status", Kind::Status, EQUALITY),
+    standard("assignee_id", Kind::Id("assignee_id"), PRESENCE),
+    standard("inbox_id", Kind::Id("inbox_id"), PRESENCE),
+    standard("team_id", Kind::Never, PRESENCE),
+    standard("priority", Kind::Priority, EQUALITY),
+    standard("display_id", Kind::Number, PIECES),
+    standard("campaign_id", Kind::Never, PRESENCE),
+    standard("labels", Kind::Labels, PRESENCE),
+    standard("browser_language", Kind::Additional("browser_language", true), EQUALITY),
+    standard("conversation_language", Kind::Additional("conversation_language", true), EQUALITY),
+    standard("country_code", Kind::Additional("country_code", true), EQUALITY),
+    standard("referer", Kind::Additional("referer", true), PIECES),
+    standard("created_at", Kind::Time("created_at"), TIMES),
+    standard("last_activity_at", Kind::Time("last_activity_at"), TIMES),
+    standard("mail_subject", Kind::Additional("mail_subject", true), PIECES),
+];
+
+const CONTACT: [Standard; 11] = [
+    standard("name", Kind::Text("name"), PIECES),
+    standard("phone_number", Kind::Phone, NUMBERS),
+    standard("email", Kind::Email, PIECES),
+    standard("identifier", Kind::Text("identifier"), EQUALITY),
+    standard("country_code", Kind::Additional("country_code", false), EQUALITY),
+    standard("city", Kind::Additional("city", false), PIECES),
+    standard("company", Kind::Additional("company", false), PIECES),
+    standard("labels", Kind::Labels, PRESENCE),
+    standard("created_at", Kind::Time("created_at"), TIMES),
+    standard("last_activity_at", Kind::Time("last_activity_at"), TIMES),
+    standard("blocked", Kind::Blocked, EQUALITY),
+];
+
+fn all(model: Model) -> &'static [Standard] {
+    match model {
+        Model::Contact => &CONTACT,
+        Model::Conversation => &CONVERSATION,
+    }
+}
+
+/// The standard attribute with this key.
+pub fn find(model: Model, key: &str) -> Option<&'static Standard> {
+    all(model).iter().find(|standard| standard.key == key)
+}
+
+/// The keys of all standard attributes.
+pub fn names(model: Model) -> Vec<&'static str> {
+    all(model).iter().map(|standard| standard.key).collect()
+}

@@ -1,0 +1,127 @@
+//! Pages of lists: by number, as the product has them, and by an opaque cursor, for those with much data. The same everywhere.
+
+use serde_json::{Value as Json, json};
+
+use super::{fields::Fields, sentence::Complaint};
+
+/// The most that a page asked for by `per_page` may hold.
+const MOST: i64 = 100;
+/// The most that the service leaves out before a page.
+const FARTHEST: i64 = 1_000_000;
+
+/// Which rows of a list are asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// How many to leave out.
+    pub skip: i32,
+    /// How many to ask for.
+    pub size: i32,
+    /// Where to go on; empty: from the start.
+    pub token: String,
+    /// How many of those asked for are shown: none of a page beyond what can be left out.
+    pub rows: usize,
+    /// Whether the answer tells how to go on.
+    told: bool,
+}
+
+impl Window {
+    /// What `page`, `cursor` and `per_page` ask for; `usual` is the size of a page without `per_page`, 0 what the service takes. With `cursor`, which may be empty,
+    /// there are no page numbers.
+    pub fn read(fields: &mut Fields<'_>, usual: i32) -> Self {
+        let by_cursor = fields.given("cursor") && fields.raw("cursor") != Some(&Json::Null);
+        let told = by_cursor || fields.filled("per_page");
+        let mut size = usual;
+        if fields.filled("per_page") {
+            match fields.integer("per_page").filter(|size| (1..=MOST).contains(size)) {
+                Some(asked) => size = i32::try_from(asked).unwrap_or(usual),
+                None => fields.complain(Complaint::new("per_page", &format!("must be between 1 and {MOST}"))),
+            }
+        }
+        let token = fields.text("cursor").unwrap_or_default();
+        let skip = if by_cursor {
+            0
+        } else {
+            (fields.page() - 1).saturating_mul(size.into())
+        };
+        match i32::try_from(skip) {
+            Ok(skip) if i64::from(skip) <= FARTHEST => Self {
+                skip,
+                size,
+                token,
+                // 0 is the service's own size.
+                rows: usize::try_from(size).ok().filter(|rows| *rows > 0).unwrap_or(usize::MAX),
+                told,
+            },
+            _ => Self {
+                skip: 0,
+                size: 1,
+                token,
+                rows: 0,
+                told,
+            },
+        }
+    }
+
+    /// Whether everything is to be counted: not again on each further page of a cursor.
+    pub fn counts(&self) -> bool {
+        self.token.is_empty()
+    }
+
+    /// Adds to `meta` whether there are more and where they begin, to those who asked for it.
+    pub fn tell(&self, meta: &mut Json, next_page_token: &str) {
+        if self.told {
+            let next = Some(next_page_token).filter(|token| !token.is_empty() && self.rows > 0);
+            meta["has_more"] = json!(next.is_some());
+            meta["next_cursor"] = json!(next);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::params::Params;
+
+    fn window(json: Json) -> Result<Window, String> {
+        let Json::Object(map) = json else { panic!("an object") };
+        let params = Params { map, ..Default::default() };
+        let mut fields = params.fields();
+        let window = Window::read(&mut fields, 15);
+        fields.verdict().map(|()| window).map_err(|failure| format!("{failure:?}"))
+    }
+
+    #[test]
+    fn pages_are_those_of_the_product_unless_asked_otherwise() {
+        let shown = |json| {
+            window(json)
+                .map(|window| (window.skip, window.size, window.rows, window.told))
+                .unwrap()
+        };
+        assert_eq!(shown(json!({})), (0, 15, 15, false));
+        assert_eq!(shown(json!({"page": "3"})), (30, 15, 15, false));
+        assert_eq!(shown(json!({"page": i64::MAX})), (0, 1, 0, false));
+        assert_eq!(shown(json!({"page": 2, "per_page": "100"})), (100, 100, 100, true));
+        assert_eq!(shown(json!({"page": 2, "cursor": ""})), (0, 15, 15, true));
+        for bad in [json!(0), json!(101), json!("x"), json!([1])] {
+            assert!(
+                window(json!({"per_page": bad}))
+                    .unwrap_err()
+                    .contains("Per page must be between 1 and 100"),
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_those_who_ask_are_told() {
+        let tell = |json, next| {
+            let mut meta = json!({});
+            window(json).unwrap().tell(&mut meta, next);
+            meta
+        };
+        assert_eq!(tell(json!({}), "abc"), json!({}));
+        assert_eq!(tell(json!({"cursor": ""}), "abc"), json!({"has_more": true, "next_cursor": "abc"}));
+        assert_eq!(tell(json!({"per_page": 5}), ""), json!({"has_more": false, "next_cursor": null}));
+        assert!(!window(json!({"cursor": "abc"})).unwrap().counts());
+    }
+}

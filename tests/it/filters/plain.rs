@@ -1,0 +1,134 @@
+//! A plain reading of the rules of filters, for the attributes that the tests use.
+
+use std::collections::BTreeMap;
+
+use parley::pb::{
+    Contact, Conversation,
+    FilterOperator::{
+        self, Contains, DaysBefore, DoesNotContain, EqualTo, IsGreaterThan, IsLessThan, IsNotPresent, IsPresent, NotEqualTo, StartsWith,
+    },
+};
+use prost_types::value::Kind;
+use serde_json::{Value as Json, json};
+
+/// A condition of the tests: its key, operator and values, and whether OR follows.
+pub type Case = (&'static str, FilterOperator, Vec<Json>, bool);
+
+/// A row as its filters see it: texts, numbers, booleans; labels as a list; what is missing is not there.
+pub type Row = BTreeMap<&'static str, Json>;
+
+fn text(value: &Json) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// A plain reading of the rules, for attributes that the tests use. `first`: equality looks at the first value alone.
+fn holds(row: &Row, (key, operator, values, _): &Case, first: bool) -> bool {
+    let compared = if first && !values.is_empty() {
+        &values[..1]
+    } else {
+        values.as_slice()
+    };
+    let cased = matches!(*key, "browser_language" | "referer");
+    let fold = |value: &Json| if cased { text(value) } else { text(value).to_lowercase() };
+    let pieces = |stored: &Json| {
+        let stored = text(stored).to_lowercase();
+        values
+            .iter()
+            .any(|value| stored.contains(text(value).trim().to_lowercase().as_str()))
+    };
+    let Some(stored) = row.get(key) else {
+        // Labels are a list, and an empty one has none of them.
+        return *operator == IsNotPresent || (*key == "labels" && *operator == NotEqualTo);
+    };
+    let equal = || match (*key, stored) {
+        ("labels", Json::Array(labels)) => compared
+            .iter()
+            .any(|value| labels.contains(&if first { json!(fold(value)) } else { value.clone() })),
+        ("phone_number", _) => text(stored) == format!("+{}", text(&compared[0]).replace('+', "")),
+        ("status", _) => compared.iter().any(|value| value == "all" || value == stored),
+        _ => compared.iter().any(|value| fold(value) == fold(stored)),
+    };
+    let day = || text(stored);
+    match operator {
+        EqualTo | StartsWith => equal(),
+        NotEqualTo => !equal(),
+        Contains => pieces(stored),
+        DoesNotContain => !pieces(stored),
+        IsPresent => true,
+        IsGreaterThan => day() > text(&values[0]),
+        IsLessThan => day() < text(&values[0]),
+        IsNotPresent | DaysBefore | FilterOperator::Unspecified => false,
+    }
+}
+
+/// AND binds tighter.
+pub fn matches(row: &Row, cases: &[Case], first: bool) -> bool {
+    let (mut any, mut all) = (false, true);
+    for case in cases {
+        all &= holds(row, case, first);
+        if case.3 {
+            any |= all;
+            all = true;
+        }
+    }
+    // What follows the last OR, or all of it without one.
+    let open = cases.last().is_some_and(|last| !last.3);
+    any || (open && all)
+}
+
+/// A contact.
+pub fn contact_row(contact: &Contact) -> Row {
+    let mut row = Row::from([
+        ("name", json!(contact.name)),
+        ("blocked", json!(contact.blocked)),
+        // Today, as far as these tests look.
+        ("created_at", json!("2500-01-01")),
+    ]);
+    for (key, stored) in [
+        ("email", &contact.email),
+        ("phone_number", &contact.phone_number),
+        ("identifier", &contact.identifier),
+    ] {
+        row.extend(stored.as_ref().map(|stored| (key, json!(stored))));
+    }
+    for key in ["city", "company", "country_code"] {
+        let stored = contact.additional_attributes.as_ref().and_then(|all| all.fields.get(key));
+        if let Some(Kind::StringValue(stored)) = stored.and_then(|value| value.kind.as_ref()) {
+            row.insert(key, json!(stored));
+        }
+    }
+    if !contact.labels.is_empty() {
+        row.insert("labels", json!(contact.labels));
+    }
+    row
+}
+
+/// A conversation.
+pub fn conversation_row(conversation: &Conversation) -> Row {
+    let mut row = Row::from([
+        (
+            "status",
+            json!(["", "open", "resolved", "pending", "snoozed"][usize::try_from(conversation.status).expect("an enum")]),
+        ),
+        ("inbox_id", json!(conversation.inbox_id)),
+        ("display_id", json!(conversation.id)),
+        ("created_at", json!("2500-01-01")),
+    ]);
+    if conversation.priority != 0 {
+        row.insert(
+            "priority",
+            json!(["", "low", "medium", "high", "urgent"][usize::try_from(conversation.priority).expect("an enum")]),
+        );
+    }
+    row.extend(conversation.assignee.as_ref().map(|agent| ("assignee_id", json!(agent.id))));
+    for key in ["browser_language", "referer"] {
+        let stored = conversation.additional_attributes.as_ref().and_then(|all| all.fields.get(key));
+        if let Some(Kind::StringValue(stored)) = stored.and_then(|value| value.kind.as_ref()) {
+            row.insert(key, json!(stored));
+        }
+    }
+    if !conversation.labels.is_empty() {
+        row.insert("labels", json!(conversation.labels));
+    }
+    row
+}
