@@ -44,6 +44,7 @@ macro_rules! keyed {
 }
 
 keyed! {
+    AddParticipantsRequest,
     BatchCreateMessagesRequest,
     CreateAccountRequest,
     CreateAgentBotRequest,
@@ -56,14 +57,20 @@ keyed! {
     CreateUserRequest,
     DeleteAgentBotRequest,
     DeleteContactRequest,
+    DeleteConversationRequest,
     DeleteInboxRequest,
     DeleteMembershipRequest,
     DeleteMessageRequest,
     MarkConversationSeenRequest,
+    MarkConversationUnreadRequest,
     MergeContactsRequest,
+    MuteConversationRequest,
+    RemoveParticipantsRequest,
     SendMessagesRequest,
     SetInboxAgentBotRequest,
     SetInboxMembersRequest,
+    SetParticipantsRequest,
+    UnmuteConversationRequest,
     UpdateAccountRequest,
     UpdateAgentBotRequest,
     UpdateContactRequest,

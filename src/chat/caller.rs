@@ -28,6 +28,8 @@ pub enum Principal {
     Platform,
     /// A bot.
     AgentBot(Arc<agent_bot::Model>),
+    /// Parley itself, which no token speaks for.
+    Parley,
 }
 
 /// What a caller may do in one account.
@@ -74,6 +76,21 @@ const BOT_CALLS: [&str; 8] = [
 ];
 
 impl Caller {
+    /// Parley itself, for what it does by its own rules. It may enter no account: its verbs ask for no access.
+    pub fn parley() -> Self {
+        Self {
+            token: TokenId(0),
+            principal: Principal::Parley,
+            read_only: false,
+            accounts: HashMap::new(),
+        }
+    }
+
+    /// Whether it is Parley itself: its events have no actor.
+    pub fn is_parley(&self) -> bool {
+        matches!(self.principal, Principal::Parley)
+    }
+
     /// What the caller may do in an account.
     ///
     /// # Errors
@@ -90,7 +107,7 @@ impl Caller {
         match self.principal {
             Principal::AgentBot(_) => Error::NotConnected(account),
             Principal::Platform => Error::WrongToken(OPERATOR),
-            Principal::User(_) | Principal::Service { .. } => Error::NotMember(account),
+            Principal::User(_) | Principal::Service { .. } | Principal::Parley => Error::NotMember(account),
         }
     }
 
@@ -198,6 +215,11 @@ impl Caller {
                 kind: ActorType::AgentBot,
                 id: bot.id.0,
                 name: bot.name.clone(),
+            },
+            Principal::Parley => Actor {
+                kind: ActorType::Unspecified,
+                id: 0,
+                name: "Parley".to_owned(),
             },
             Principal::Platform => Actor {
                 kind: ActorType::Platform,

@@ -6,7 +6,7 @@ use axum::{
 };
 use prost_types::{FieldMask, Struct};
 use serde_json::{Value as Json, json};
-use tonic::service::Routes;
+use tonic::{Code, service::Routes};
 
 use super::{Answer, Path as _, call::Call, fields::Fields, json, paging::Window, params::Params};
 use crate::pb;
@@ -32,6 +32,7 @@ pub fn routes() -> Router<Routes> {
     Router::new()
         .path(CONTACTS, get(list).post(create))
         .path(&format!("{CONTACTS}/search"), get(search))
+        .path(&format!("{CONTACTS}/active"), get(active))
         .path(
             &format!("{CONTACTS}/{{contact_id}}"),
             get(show).put(update).patch(update).delete(delete),
@@ -43,6 +44,15 @@ pub fn routes() -> Router<Routes> {
 }
 
 async fn list(call: Call, params: Params) -> Answer {
+    listed(&call, &params, false).await
+}
+
+/// Contacts that are online.
+async fn active(call: Call, params: Params) -> Answer {
+    listed(&call, &params, true).await
+}
+
+async fn listed(call: &Call, params: &Params, online_only: bool) -> Answer {
     let mut fields = params.fields();
     let window = Window::read(&mut fields, PAGE);
     let request = pb::ListContactsRequest {
@@ -53,6 +63,7 @@ async fn list(call: Call, params: Params) -> Answer {
         order_by: order(&mut fields),
         labels: fields.texts("labels").unwrap_or_default(),
         with_total_size: window.counts(),
+        online_only,
     };
     call.admit(request.account_id, fields.verdict()).await?;
     let mut list = call.contacts().list_contacts(call.request(request)).await?.into_inner();
@@ -257,8 +268,17 @@ async fn delete(call: Call, params: Params) -> Answer {
         request_id: call.request_id(),
         contact_id: fields.path_id("contact_id"),
     };
-    call.contacts().delete_contact(call.request(request)).await?;
-    Ok(json::empty())
+    let contact = pb::GetContactRequest {
+        account_id: request.account_id,
+        contact_id: request.contact_id,
+    };
+    match call.contacts().delete_contact(call.request(request)).await {
+        Err(status) if status.code() == Code::FailedPrecondition => {
+            let contact = call.contacts().get_contact(call.request(contact)).await?.into_inner().contact;
+            Err(super::error::Failure::online(&contact.unwrap_or_default().name))
+        }
+        other => other.map(|_| json::empty()).map_err(super::error::Failure::from),
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use tonic::service::Routes;
 use super::{
     Answer, Path as _,
     call::Call,
-    clock, conversation_changes, conversation_list, draft,
+    clock, conversation_changes, conversation_list, conversation_marks, draft,
     fields::Fields,
     json::{self, conversation::STATUSES},
     params::Params,
@@ -18,7 +18,10 @@ use crate::pb;
 /// The routes of this file.
 pub fn routes() -> Router<Routes> {
     const CONVERSATIONS: &str = "/api/v1/accounts/{account_id}/conversations";
-    let one = get(show).patch(conversation_changes::update).put(conversation_changes::update);
+    let one = get(show)
+        .patch(conversation_changes::update)
+        .put(conversation_changes::update)
+        .delete(conversation_marks::delete);
     Router::new()
         .path(CONVERSATIONS, get(conversation_list::list).post(create))
         .path(&format!("{CONVERSATIONS}/{{conversation_id}}"), one)

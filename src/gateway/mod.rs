@@ -11,6 +11,7 @@ mod contact_relations;
 mod contacts;
 mod conversation_changes;
 mod conversation_list;
+mod conversation_marks;
 mod conversations;
 mod draft;
 mod error;
@@ -25,6 +26,7 @@ mod paging;
 mod params;
 mod profile;
 mod sentence;
+mod teamwork;
 #[cfg(test)]
 mod tests;
 
@@ -52,7 +54,7 @@ pub struct Config {
 type Answer = Result<Response, Failure>;
 
 /// Paths below which the product has more than this version: without them, `active` would be taken for a contact's id.
-const NOT_HERE: [&str; 4] = ["contacts/active", "contacts/import", "contacts/export", "conversations/search"];
+const NOT_HERE: [&str; 3] = ["contacts/import", "contacts/export", "conversations/search"];
 
 /// The door over services: `routes` with their layers, as the gRPC listener serves them too.
 #[allow(clippy::needless_pass_by_value)] // the settings are the door's own from here on
@@ -67,6 +69,8 @@ pub fn router(routes: Routes, config: Config) -> Router {
         .merge(conversations::routes())
         .merge(conversation_list::routes())
         .merge(conversation_changes::routes())
+        .merge(conversation_marks::routes())
+        .merge(teamwork::routes())
         .merge(messages::routes());
     for path in NOT_HERE {
         door = door.path(&format!("/api/v1/accounts/{{account_id}}/{path}"), any(unknown_route));

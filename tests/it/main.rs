@@ -27,4 +27,6 @@ mod python;
 mod replicas;
 mod sending;
 mod stream;
+mod teamwork;
+mod teamwork_json;
 mod tenancy;

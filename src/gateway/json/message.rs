@@ -185,6 +185,20 @@ fn attachment(attachment: &pb::Attachment, account_id: i64) -> Json {
     json
 }
 
+/// An attachment as the list of a conversation's attachments has it, which names no id.
+pub fn listed_attachment(listed: &pb::ConversationAttachment) -> Json {
+    let row = listed.attachment.clone().unwrap_or_default();
+    let message = listed.message.clone().unwrap_or_default();
+    let mut json = file(&row);
+    json["message_id"] = json!(row.message_id);
+    json["file_type"] = attachment(&row, message.account_id)["file_type"].take();
+    json["created_at"] = json!(unix(message.created_at.as_ref()));
+    if let Some(who) = &message.sender {
+        json["sender"] = sender(who, None);
+    }
+    json
+}
+
 fn file(attachment: &pb::Attachment) -> Json {
     json!({
         "extension": attachment.extension,
