@@ -52,7 +52,7 @@ async fn what_is_no_route_is_404() {
     for (method, path) in [
         (Method::GET, "/"),
         (Method::GET, "/api/v1/accounts/1/nothing"),
-        (Method::POST, "/api/v1/accounts/1/contacts/filter.json"),
+        (Method::POST, "/api/v1/accounts/1/contacts/import.json"),
         (Method::DELETE, "/api/v1/profile"),
         (Method::GET, "/api/v1/accounts/1/conversations/2/messages/3"),
     ] {
