@@ -15,8 +15,9 @@ use crate::{
     chat::{
         call::Call,
         client::{Guest, Signature, sessions::ClientFields},
+        conversation_status::StatusSet,
         conversations::CreatedConversation,
-        joined::{Client, Conversation, ConversationSummary, Message},
+        joined::{Client, Conversation, Message},
         messages::Created,
         page::{Key, SortValue},
     },
@@ -211,8 +212,8 @@ impl ClientService for Api {
         request: Request<pb::ResolveClientConversationRequest>,
     ) -> Result<Response<pb::ResolveClientConversationResponse>, Status> {
         let guest = self.guest(request.get_ref().session.as_ref()).await?;
-        let respond = |summary: &ConversationSummary, cursor: Bytes| pb::ResolveClientConversationResponse {
-            conversation: Some(bare(&summary.conversation)),
+        let respond = |set: &StatusSet, cursor: Bytes| pb::ResolveClientConversationResponse {
+            conversation: Some(bare(&set.conversation.conversation)),
             cursor,
         };
         let mut fields = Fields::default();

@@ -40,6 +40,7 @@ pub(super) async fn list(chat: &Chat, caller: &Caller, asked: pb::ListContactsRe
     fields.done()?;
     let query = ContactQuery {
         labels: asked.labels,
+        online: asked.online_only,
         orders,
         count: asked.with_total_size,
         ..ContactQuery::all()

@@ -11,11 +11,12 @@ use super::{
     filters, page,
 };
 use crate::{
-    chat::joined::ConversationSummary,
+    chat::joined::{ConversationSummary, Message},
     chat::kind::ConversationStatus,
     chat::{
         conversation_changes::ConversationPatch,
         conversation_list::{Assigned, ConversationOrder, ConversationQuery, Counts},
+        conversation_status::StatusSet,
         conversations::{CreatedConversation, NewConversation},
     },
     error::{Result, Rule},
@@ -162,10 +163,21 @@ impl ConversationsService for Api {
         &self,
         request: Request<pb::UpdateConversationStatusRequest>,
     ) -> Result<Response<pb::UpdateConversationStatusResponse>, Status> {
-        patched!(self, request, UpdateConversationStatusResponse, |fields, asked| {
-            let until = fields.time("snoozed_until", asked.snoozed_until.as_ref());
-            ConversationPatch::Status(status(&mut fields, asked.status), until)
-        })
+        let asked = request.get_ref();
+        let account = AccountId(asked.account_id);
+        caller(&request)?.write_access(account)?;
+        let respond = |set: &StatusSet, cursor: Bytes| pb::UpdateConversationStatusResponse {
+            conversation: Some((&set.conversation).into()),
+            cursor,
+            handed_off: set.handed_off,
+        };
+        let mut fields = Fields::default();
+        let call = change(&mut fields, &request, account, respond)?;
+        let until = fields.time("snoozed_until", asked.snoozed_until.as_ref());
+        let status = status(&mut fields, asked.status);
+        fields.done()?;
+        let id = ConversationId(asked.conversation_id);
+        answered(self.chat.update_conversation_status(call, id, status, until).await?, respond)
     }
 
     async fn update_conversation_priority(
@@ -225,6 +237,77 @@ impl ConversationsService for Api {
         })
     }
 
+    async fn mark_conversation_unread(
+        &self,
+        request: Request<pb::MarkConversationUnreadRequest>,
+    ) -> Result<Response<pb::MarkConversationUnreadResponse>, Status> {
+        patched!(self, request, MarkConversationUnreadResponse, |fields, asked| {
+            fields.id("conversation_id", asked.conversation_id);
+            ConversationPatch::Unread
+        })
+    }
+
+    async fn mute_conversation(
+        &self,
+        request: Request<pb::MuteConversationRequest>,
+    ) -> Result<Response<pb::MuteConversationResponse>, Status> {
+        patched!(self, request, MuteConversationResponse, |fields, asked| {
+            fields.id("conversation_id", asked.conversation_id);
+            ConversationPatch::Muted(true)
+        })
+    }
+
+    async fn unmute_conversation(
+        &self,
+        request: Request<pb::UnmuteConversationRequest>,
+    ) -> Result<Response<pb::UnmuteConversationResponse>, Status> {
+        patched!(self, request, UnmuteConversationResponse, |fields, asked| {
+            fields.id("conversation_id", asked.conversation_id);
+            ConversationPatch::Muted(false)
+        })
+    }
+
+    async fn delete_conversation(
+        &self,
+        request: Request<pb::DeleteConversationRequest>,
+    ) -> Result<Response<pb::DeleteConversationResponse>, Status> {
+        let asked = request.get_ref();
+        let account = AccountId(asked.account_id);
+        caller(&request)?.write_access(account)?;
+        let respond = |(): &(), cursor: Bytes| pb::DeleteConversationResponse { cursor };
+        let mut fields = Fields::default();
+        let call = change(&mut fields, &request, account, respond)?;
+        fields.done()?;
+        let id = ConversationId(asked.conversation_id);
+        answered(self.chat.delete_conversation(call, id).await?, respond)
+    }
+
+    async fn list_conversation_attachments(
+        &self,
+        request: Request<pb::ListConversationAttachmentsRequest>,
+    ) -> Result<Response<pb::ListConversationAttachmentsResponse>, Status> {
+        let asked = request.get_ref();
+        let account = AccountId(asked.account_id);
+        let caller = caller(&request)?;
+        caller.access(account)?;
+        let same = pb::ListConversationAttachmentsRequest {
+            page_size: 0,
+            page_token: String::new(),
+            skip: 0,
+            ..*asked
+        };
+        let mut fields = Fields::default();
+        let page = page::read(&mut fields, &same, (asked.page_size, 100), &asked.page_token, asked.skip);
+        fields.done()?;
+        let id = ConversationId(asked.conversation_id);
+        let (found, total) = self.chat.conversation_attachments(&caller, account, id, &page).await?;
+        Ok(Response::new(pb::ListConversationAttachmentsResponse {
+            attachments: found.items.iter().map(attached).collect(),
+            next_page_token: page::write(&same, found.next.as_ref()),
+            total_size: total,
+        }))
+    }
+
     async fn set_typing(&self, request: Request<pb::SetTypingRequest>) -> Result<Response<pb::SetTypingResponse>, Status> {
         let asked = request.get_ref();
         let (account, id) = (AccountId(asked.account_id), ConversationId(asked.conversation_id));
@@ -235,6 +318,15 @@ impl ConversationsService for Api {
         };
         let head = self.chat.set_typing(&*caller(&request)?, account, id, typing).await?;
         Ok(Response::new(pb::SetTypingResponse { cursor: head.encode() }))
+    }
+}
+
+/// A message that holds only the attachment in question, taken apart.
+fn attached(message: &Message) -> pb::ConversationAttachment {
+    let mut message = pb::Message::from(message);
+    pb::ConversationAttachment {
+        attachment: message.attachments.pop(),
+        message: Some(message),
     }
 }
 
@@ -299,6 +391,8 @@ fn query(fields: &mut Fields, asked: pb::ListConversationsRequest, caller: Optio
         contact: asked.contact_id.map(ContactId),
         source_id: Some(asked.source_id).filter(|source_id| !source_id.is_empty()),
         assigned,
+        participant: asked.participating.then_some(caller),
+        mentioned: asked.mentioned.then_some(caller),
         labels: asked.labels,
         text: Some(asked.text).filter(|text| !text.trim().is_empty()),
         unattended: asked.unattended,

@@ -39,6 +39,8 @@ mod keyed;
 mod layers;
 mod messages;
 mod page;
+mod participants;
+mod presence;
 mod send;
 mod status;
 mod tokens;
@@ -82,6 +84,8 @@ pub fn routes(chat: &Chat, config: &Config, drain: &CancellationToken) -> Routes
         .add_service(pb::accounts_service_server::AccountsServiceServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(pb::client_service_server::ClientServiceServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(pb::agent_bots_service_server::AgentBotsServiceServer::new(api.clone()).max_decoding_message_size(max))
+        .add_service(pb::participants_service_server::ParticipantsServiceServer::new(api.clone()).max_decoding_message_size(max))
+        .add_service(pb::presence_service_server::PresenceServiceServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(pb::frames::events_service_server::EventsServiceServer::new(api).max_decoding_message_size(max))
         .into_axum_router()
         // Trace, deadline and auth, in this order: a refused call is traced too, and looking up a token takes of its time.

@@ -35,6 +35,8 @@ pub enum Principal {
         /// Its name.
         name: String,
     },
+    /// Parley itself, which no token speaks for.
+    Parley,
 }
 
 /// What a caller may do in one account.
@@ -94,6 +96,21 @@ const BOT_CALLS: [&str; 8] = [
 ];
 
 impl Caller {
+    /// Parley itself, for what it does by its own rules. It may enter no account: its verbs ask for no access.
+    pub fn parley() -> Self {
+        Self {
+            token: TokenId(0),
+            principal: Principal::Parley,
+            read_only: false,
+            accounts: HashMap::new(),
+        }
+    }
+
+    /// Whether it is Parley itself: its events have no actor.
+    pub fn is_parley(&self) -> bool {
+        matches!(self.principal, Principal::Parley)
+    }
+
     /// What the caller may do in an account.
     ///
     /// # Errors
@@ -110,7 +127,7 @@ impl Caller {
         match self.principal {
             Principal::AgentBot(_) => Error::NotConnected(account),
             Principal::Platform => Error::WrongToken(OPERATOR),
-            Principal::User(_) | Principal::Service { .. } | Principal::Contact { .. } => Error::NotMember(account),
+            Principal::User(_) | Principal::Service { .. } | Principal::Contact { .. } | Principal::Parley => Error::NotMember(account),
         }
     }
 
@@ -223,6 +240,11 @@ impl Caller {
                 kind: ActorType::Contact,
                 id: id.0,
                 name: name.clone(),
+            },
+            Principal::Parley => Actor {
+                kind: ActorType::Unspecified,
+                id: 0,
+                name: "Parley".to_owned(),
             },
             Principal::Platform => Actor {
                 kind: ActorType::Platform,

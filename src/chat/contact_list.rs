@@ -2,7 +2,7 @@
 
 use sea_orm::{
     ColumnTrait, Condition, DbBackend, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter, Select,
-    sea_query::{Alias, Expr, Func, Query, SimpleExpr},
+    sea_query::{Alias, Expr, Func, Query, SelectStatement, SimpleExpr},
 };
 
 use crate::{
@@ -13,12 +13,17 @@ use crate::{
         page::{self, Coarse, Page, PageRequest, Sort},
     },
     db::{
-        entity::{contact, kind::SubjectKind, labeling},
+        entity::{
+            contact,
+            kind::{PresenceKind, SubjectKind},
+            labeling, presence,
+        },
         joined::ContactSessions,
-        load,
+        load, present,
     },
     error::Result,
     id::AccountId,
+    time::Micros,
 };
 
 /// What a list of contacts is sorted by.
@@ -93,6 +98,8 @@ pub struct ContactQuery {
     pub labels: Vec<String>,
     /// Only those that hold this text; trimmed, not empty.
     pub text: Option<String>,
+    /// Those who are there now, in place of those who can be named.
+    pub online: bool,
     /// Only those that this lets through.
     pub filter: Condition,
     /// The orders, each with whether it goes from the highest to the lowest. Not empty.
@@ -101,12 +108,25 @@ pub struct ContactQuery {
     pub count: bool,
 }
 
+/// The contacts of an account that are there now.
+fn there(account: AccountId) -> SelectStatement {
+    use presence::Column;
+    Query::select()
+        .column(Column::Id)
+        .from(presence::Entity)
+        .and_where(Expr::col(Column::AccountId).eq(account.0))
+        .and_where(Expr::col(Column::Kind).eq(PresenceKind::Contact as i16))
+        .and_where(Expr::col(Column::SeenAt).gt(Micros::now().minus(present::WINDOW).0))
+        .take()
+}
+
 impl ContactQuery {
     /// All of them, by id.
     pub fn all() -> Self {
         Self {
             labels: Vec::new(),
             text: None,
+            online: false,
             filter: Condition::all(),
             orders: vec![(ContactOrder::Id, false)],
             count: false,
@@ -121,7 +141,12 @@ impl ContactQuery {
             .add(Column::Email.is_not_null())
             .add(Column::PhoneNumber.is_not_null())
             .add(Column::Identifier.is_not_null());
-        let mut query = contact::Entity::find().filter(Column::AccountId.eq(account)).filter(named);
+        let which = if self.online {
+            Condition::all().add(Column::Id.in_subquery(there(account)))
+        } else {
+            named
+        };
+        let mut query = contact::Entity::find().filter(Column::AccountId.eq(account)).filter(which);
         if !self.labels.is_empty() {
             let mut labelled = Query::select();
             labelled

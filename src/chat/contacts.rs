@@ -173,7 +173,16 @@ impl Chat {
                     if let Some((inbox, source_id)) = new.session {
                         made = Some(session(write, row.id, inbox, source_id, false).await?.0);
                     }
-                    let contact = with_sessions(&write.txn, account, Contact { row, labels: Vec::new() }).await?;
+                    let contact = with_sessions(
+                        &write.txn,
+                        account,
+                        Contact {
+                            row,
+                            labels: Vec::new(),
+                            seen_at: None,
+                        },
+                    )
+                    .await?;
                     let session = made.and_then(|made| contact.sessions.iter().find(|session| session.row.id == made.id).cloned());
                     write
                         .ledger
@@ -245,7 +254,7 @@ impl Chat {
     /// Deletes a contact with everything that hangs on it.
     ///
     /// # Errors
-    /// [`Error::Denied`] for agents; [`Error::NotFound`].
+    /// [`Error::Denied`] for agents; [`Error::NotFound`]; [`Error::Precondition`] while it is online.
     pub async fn delete_contact(&self, call: Call<()>, id: ContactId) -> Result<Answer<()>> {
         call.caller.administer(call.account)?;
         self.writer
@@ -253,6 +262,9 @@ impl Chat {
                 Box::pin(async move {
                     let account = write.account().id;
                     let contact = load::contact(&write.txn, account, id).await?;
+                    if contact.online(write.ledger.at) {
+                        return Err(Error::Precondition("the contact is online, please try again later"));
+                    }
                     let mut conversations = Query::select();
                     conversations
                         .column(conversation::Column::Id)

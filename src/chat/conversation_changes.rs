@@ -8,30 +8,26 @@ use crate::{
     chat::{
         Chat,
         attributes::{attribute_changes, set_labels},
-        automatic,
         call::{Answer, Call},
-        caller::Access,
+        conversation_marks as marks,
         conversations::{check_member, save, summary_of},
         messages,
-        rules::{self, add_activity, changed_with},
+        rules::{add_activity, changed_with},
         writer::Write,
     },
     db::{
-        entity::kind::{ConversationStatus, Priority, Role, SubjectKind},
+        entity::kind::{Priority, SubjectKind},
         joined::{Conversation, ConversationSummary},
         load,
     },
     error::Result,
     events::{draft::Change, kind::EventKind},
     id::{ConversationId, UserId},
-    time::Micros,
 };
 
 /// What to change in a conversation.
 #[derive(Clone, Debug)]
 pub enum ConversationPatch {
-    /// The status; none toggles it. With when a snoozed one opens again.
-    Status(Option<ConversationStatus>, Option<Micros>),
     /// The priority.
     Priority(Option<Priority>),
     /// The assignee.
@@ -45,6 +41,10 @@ pub enum ConversationPatch {
         /// The contact looked.
         by_contact: bool,
     },
+    /// Nobody looked since before the newest incoming message.
+    Unread,
+    /// The contact is blocked, or no longer.
+    Muted(bool),
 }
 
 impl Chat {
@@ -66,7 +66,6 @@ impl Chat {
                     let mut conversation = load::conversation(&write.txn, &account, id).await?;
                     access.conversation(&conversation.row)?;
                     match patch {
-                        ConversationPatch::Status(status, until) => update_status(write, &mut conversation, &access, status, until).await?,
                         ConversationPatch::Priority(priority) => update_priority(write, &mut conversation, priority),
                         ConversationPatch::Assignee(assignee) => assign(write, &mut conversation, assignee).await?,
                         ConversationPatch::Labels(labels) => update_labels(write, &mut conversation, labels).await?,
@@ -74,11 +73,13 @@ impl Chat {
                             update_attributes(write, &mut conversation, custom, additional);
                         }
                         ConversationPatch::Seen { by_contact } => {
-                            seen(write, &mut conversation, by_contact);
+                            marks::seen(write, &mut conversation, by_contact);
                             if by_contact {
                                 messages::mark_read(write, &mut conversation).await?;
                             }
                         }
+                        ConversationPatch::Unread => marks::unread(write, &mut conversation).await?,
+                        ConversationPatch::Muted(muted) => marks::mute(write, &mut conversation, muted).await?,
                     }
                     if !write.ledger.drafts().is_empty() {
                         save(write, &mut conversation).await?;
@@ -89,38 +90,6 @@ impl Chat {
                 })
             })
             .await
-    }
-}
-
-async fn update_status(
-    write: &mut Write,
-    conversation: &mut Conversation,
-    access: &Access,
-    status: Option<ConversationStatus>,
-    until: Option<Micros>,
-) -> Result<()> {
-    use ConversationStatus::{Open, Pending, Resolved, Snoozed};
-    let toggled = if conversation.row.status == Open { Resolved } else { Open };
-    let status = status.unwrap_or(toggled);
-    let changed = rules::set_status(&mut write.ledger, conversation, status, until);
-    let name = write.caller.actor().name;
-    if changed {
-        let line = match status {
-            Resolved if access.reach.is_some() => format!("Conversation was resolved by {name}"),
-            Resolved => format!("Conversation was marked resolved by {name}"),
-            Open => format!("Conversation was reopened by {name}"),
-            Pending => format!("Conversation was marked as pending by {name}"),
-            Snoozed => format!("Conversation was snoozed by {name}"),
-        };
-        add_activity(&mut write.ledger, conversation, line);
-    }
-    if changed && status == Resolved {
-        automatic::survey(write, conversation).await?;
-    }
-    // Chatwoot's rule: an agent who opens a conversation takes it; an administrator does not.
-    match write.caller.user_id() {
-        Some(user) if status == Open && access.role == Role::Agent => assign(write, conversation, Some(user)).await,
-        _ => Ok(()),
     }
 }
 
@@ -140,7 +109,11 @@ fn update_priority(write: &mut Write, conversation: &mut Conversation, priority:
     add_activity(&mut write.ledger, conversation, line);
 }
 
-async fn assign(write: &mut Write, conversation: &mut Conversation, assignee: Option<UserId>) -> Result<()> {
+/// Assigns a member of the account, or nobody.
+///
+/// # Errors
+/// [`Error::Invalid`] for a user who is no member.
+pub(super) async fn assign(write: &mut Write, conversation: &mut Conversation, assignee: Option<UserId>) -> Result<()> {
     let before = conversation.row.assignee_id;
     let Some(change) = Change::new("assignee_id", before.map(i64::from), assignee.map(i64::from)) else {
         return Ok(());
@@ -224,23 +197,4 @@ fn update_attributes(
     if !changes.is_empty() {
         changed_with(&mut write.ledger, conversation, EventKind::ConversationUpdated, changes);
     }
-}
-
-pub(super) fn seen(write: &mut Write, conversation: &mut Conversation, by_contact: bool) {
-    let at = Some(write.ledger.at);
-    let row = &mut conversation.row;
-    let mut changes = Vec::new();
-    if by_contact {
-        changes.extend(Change::time("contact_last_seen_at", row.contact_last_seen_at, at));
-        row.contact_last_seen_at = at;
-    } else {
-        changes.extend(Change::time("agent_last_seen_at", row.agent_last_seen_at, at));
-        row.agent_last_seen_at = at;
-        row.unread_count = 0;
-        if row.assignee_id.is_some() && row.assignee_id == write.caller.user_id() {
-            changes.extend(Change::time("assignee_last_seen_at", row.assignee_last_seen_at, at));
-            row.assignee_last_seen_at = at;
-        }
-    }
-    changed_with(&mut write.ledger, conversation, EventKind::ConversationRead, changes);
 }

@@ -14,7 +14,7 @@ use crate::{
     },
     db::{
         entity::{
-            contact_inbox, conversation,
+            contact_inbox, conversation, conversation_participant,
             kind::{ConversationStatus, MessageType, SubjectKind},
             labeling, message,
         },
@@ -102,6 +102,10 @@ pub struct ConversationQuery {
     pub text: Option<String>,
     /// That wait for a first or a further reply.
     pub unattended: bool,
+    /// In which this user takes part, if one is given; without a user none.
+    pub participant: Option<Option<UserId>>,
+    /// In which a note mentions this user, if one is given; without a user none.
+    pub mentioned: Option<Option<UserId>>,
     /// Changed since.
     pub updated_since: Option<Micros>,
     /// The order.
@@ -127,6 +131,27 @@ fn of_account(select: &mut SelectStatement, account: SimpleExpr, id: AccountId) 
     select.and_where(account.eq(id.0));
 }
 
+fn taking_part(account: AccountId, user: Option<UserId>) -> SelectStatement {
+    use conversation_participant::Column;
+    let mut select = Query::select();
+    select.column(Column::ConversationId).from(conversation_participant::Entity);
+    of_account(&mut select, Expr::col(Column::AccountId), account);
+    select.and_where(Expr::col(Column::UserId).eq(user.map_or(0, i64::from)));
+    select
+}
+
+/// Mentions stand in the text of private notes, as Chatwoot's editor writes them; an index holds the notes that have any.
+fn mentioning(account: AccountId, user: Option<UserId>) -> SelectStatement {
+    let mut select = Query::select();
+    select.column(message::Column::ConversationId).from(message::Entity);
+    of_account(&mut select, Expr::col(message::Column::AccountId), account);
+    let pattern = format!("%mention://user/{}/%", user.map_or(0, i64::from));
+    select
+        .and_where(Expr::cust("private AND content LIKE '%mention://user/%'"))
+        .and_where(Expr::col(message::Column::Content).like(pattern));
+    select
+}
+
 impl ConversationQuery {
     fn select(&self, backend: DbBackend, account: AccountId, access: &Access) -> Select<conversation::Entity> {
         use conversation::Column;
@@ -149,6 +174,12 @@ impl ConversationQuery {
                     .add(Column::FirstReplyCreatedAt.is_null())
                     .add(Column::WaitingSince.is_not_null()),
             );
+        }
+        if let Some(user) = self.participant {
+            query = query.filter(Column::Id.in_subquery(taking_part(account, user)));
+        }
+        if let Some(user) = self.mentioned {
+            query = query.filter(Column::Id.in_subquery(mentioning(account, user)));
         }
         if let Some(since) = self.updated_since {
             query = query.filter(Column::UpdatedAt.gte(since));

@@ -14,6 +14,7 @@ use crate::{
         caller::{Access, Caller},
         rules::{NewMessage, add_message, first_status},
         sessions::{session, session_added},
+        turns,
         writer::Write,
     },
     db::{
@@ -116,7 +117,7 @@ impl Chat {
                     };
                     let mut conversation = match locked {
                         Some(id) => load::conversation(&write.txn, &account, id).await?,
-                        None => insert(write, &session, &new).await?,
+                        None => begin(write, &session, &new).await?,
                     };
                     let mut message = None;
                     if let Some(first) = new.message {
@@ -216,6 +217,16 @@ async fn newest(write: &Write, session: &contact_inbox::Model) -> Result<Option<
         .one(&write.txn)
         .await?;
     Ok(row.map(|row| row.id))
+}
+
+/// A new conversation, given to somebody who is there if its inbox says so.
+async fn begin(write: &mut Write, session: &contact_inbox::Model, new: &NewConversation) -> Result<Conversation> {
+    let mut conversation = insert(write, session, new).await?;
+    turns::assign_automatically(write, &mut conversation).await?;
+    if conversation.row.assignee_id != new.assignee {
+        save(write, &mut conversation).await?;
+    }
+    Ok(conversation)
 }
 
 async fn insert(write: &mut Write, session: &contact_inbox::Model, new: &NewConversation) -> Result<Conversation> {

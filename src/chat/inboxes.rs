@@ -17,7 +17,7 @@ use crate::{
     },
     db::{
         entity::{
-            api_channel, attachment, contact_inbox, conversation, inbox,
+            api_channel, attachment, contact_inbox, conversation, conversation_participant, inbox,
             kind::{ChannelType, SenderNameType, SubjectKind},
             labeling, message,
         },
@@ -386,6 +386,11 @@ pub async fn delete_conversations(db: &impl ConnectionTrait, account: AccountId,
         .filter(labeling::Column::AccountId.eq(account))
         .filter(labeling::Column::SubjectKind.eq(SubjectKind::Conversation))
         .filter(labeling::Column::SubjectId.in_subquery(ids.clone()))
+        .exec(db)
+        .await?;
+    conversation_participant::Entity::delete_many()
+        .filter(conversation_participant::Column::AccountId.eq(account))
+        .filter(conversation_participant::Column::ConversationId.in_subquery(ids.clone()))
         .exec(db)
         .await?;
     conversation::Entity::delete_many()

@@ -217,7 +217,11 @@ impl Chat {
         self.agents_among(account, members, page).await
     }
 
-    async fn agents_among(
+    /// A page of these users as members of the account, by name.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub(super) async fn agents_among(
         &self,
         account: AccountId,
         users: sea_orm::sea_query::SelectStatement,

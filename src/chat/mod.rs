@@ -24,8 +24,11 @@ pub mod contact_list;
 pub mod contact_merge;
 pub mod contact_search;
 pub mod contacts;
+pub mod conversation_attachments;
 pub mod conversation_changes;
 pub mod conversation_list;
+pub mod conversation_marks;
+pub mod conversation_status;
 pub mod conversations;
 pub mod filter;
 pub mod filtered;
@@ -34,10 +37,14 @@ pub mod liquid;
 pub mod members;
 pub mod messages;
 pub mod page;
+pub mod participants;
+pub mod presence;
 pub mod rules;
 pub mod search;
 pub mod sessions;
 pub mod tokens;
+pub mod turns;
+pub mod waking;
 pub mod writer;
 
 /// The verbs. Cheap to clone.

@@ -2,8 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::db::entity::{
-    account, agent_bot, api_channel, attachment, contact, contact_inbox, conversation, inbox, membership, message, user,
+use crate::{
+    db::{
+        entity::{
+            account, agent_bot, api_channel, attachment, contact, contact_inbox, conversation, inbox, kind::Availability, membership,
+            message, user,
+        },
+        present::present,
+    },
+    time::Micros,
 };
 
 /// A user as seen inside one account.
@@ -13,6 +20,19 @@ pub struct Agent {
     pub user: Arc<user::Model>,
     /// What the person is in the account.
     pub membership: membership::Model,
+    /// When the person was last there, as far as that was known when this was read.
+    pub seen_at: Option<Micros>,
+}
+
+impl Agent {
+    /// What others see: those who go offline with their connection do so a moment after they were last there.
+    pub fn availability(&self, now: Micros) -> Availability {
+        if self.membership.auto_offline && !present(self.seen_at, now) {
+            Availability::Offline
+        } else {
+            self.membership.availability
+        }
+    }
 }
 
 /// An inbox with its channel.
@@ -31,6 +51,15 @@ pub struct Contact {
     pub row: contact::Model,
     /// Names of the labels, in the order given.
     pub labels: Vec<String>,
+    /// When the person was last there, as far as that was known when this was read.
+    pub seen_at: Option<Micros>,
+}
+
+impl Contact {
+    /// Whether the person is there.
+    pub fn online(&self, now: Micros) -> bool {
+        present(self.seen_at, now)
+    }
 }
 
 /// A session with its inbox.

@@ -12,10 +12,11 @@ use crate::{
     db::{
         entity::{
             account, agent_bot, api_channel, attachment, contact, contact_inbox, conversation, inbox,
-            kind::{SenderType, SubjectKind},
+            kind::{PresenceKind, SenderType, SubjectKind},
             labeling, membership, message, user,
         },
         joined::{Agent, Contact, ContactSessions, Conversation, ConversationSummary, Inbox, Message, Sender, Session},
+        present,
     },
     error::{Error, Result},
     id::{AccountId, AgentBotId, ContactId, ConversationId, InboxId, MessageId, UserId},
@@ -104,9 +105,11 @@ pub async fn agents(
         .all(db)
         .await?;
     let users = users(db, memberships.iter().map(|row| row.user_id)).await?;
+    let seen = present::seen(db, account, PresenceKind::User, users.keys().map(|id| id.0)).await?;
     let agent = |membership: membership::Model| {
         let user = Arc::clone(users.get(&membership.user_id)?);
-        Some((membership.user_id, Arc::new(Agent { user, membership })))
+        let seen_at = seen.get(&membership.user_id.0).copied();
+        Some((membership.user_id, Arc::new(Agent { user, membership, seen_at })))
     };
     Ok(memberships.into_iter().filter_map(agent).collect())
 }
@@ -191,10 +194,12 @@ async fn labels(
 /// When the database cannot be read.
 pub async fn with_labels(db: &impl ConnectionTrait, account: AccountId, rows: Vec<contact::Model>) -> Result<Vec<Contact>> {
     let mut labels = labels(db, account, SubjectKind::Contact, rows.iter().map(|row| row.id.0)).await?;
+    let seen = present::seen(db, account, PresenceKind::Contact, rows.iter().map(|row| row.id.0)).await?;
     Ok(rows
         .into_iter()
         .map(|row| Contact {
             labels: labels.remove(&row.id.0).unwrap_or_default(),
+            seen_at: seen.get(&row.id.0).copied(),
             row,
         })
         .collect())

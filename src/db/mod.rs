@@ -5,5 +5,6 @@ pub mod entity;
 pub mod joined;
 pub mod load;
 pub mod migration;
+pub mod present;
 
 pub use connect::{Config, Database, IDLE, OpenError};

@@ -18,7 +18,7 @@ use crate::pb::{
     self, accounts_service_client::AccountsServiceClient, agent_bots_service_client::AgentBotsServiceClient,
     client_service_client::ClientServiceClient, contacts_service_client::ContactsServiceClient,
     conversations_service_client::ConversationsServiceClient, inboxes_service_client::InboxesServiceClient,
-    messages_service_client::MessagesServiceClient,
+    messages_service_client::MessagesServiceClient, participants_service_client::ParticipantsServiceClient,
 };
 
 /// The token's header and metadata key. As a header, `-` and `_` are the same.
@@ -73,6 +73,8 @@ impl Call {
         contacts: ContactsServiceClient,
         /// A client of the conversations.
         conversations: ConversationsServiceClient,
+        /// A client of the participants.
+        participants: ParticipantsServiceClient,
         /// A client of the messages.
         messages: MessagesServiceClient,
     }

@@ -2,6 +2,7 @@
 
 use prost_types::{FieldMask, Struct};
 use serde_json::{Value as Json, json};
+use tonic::Code;
 
 use super::{
     Answer,
@@ -63,6 +64,15 @@ pub fn routes() -> Door {
             ))
             .note("In name, e-mail address, phone number and identifier. Without q nothing is found.")
             .query("q", text()),
+        )
+        .get(
+            &format!("{CONTACTS}/active"),
+            active,
+            paged(about(
+                "listActiveContacts",
+                "Lists contacts that are online",
+                "ContactsService.ListContacts",
+            )),
         )
         .get(
             CONTACT,
@@ -139,6 +149,15 @@ fn shown_schema() -> Schema {
 }
 
 async fn list(call: Call, params: Params) -> Answer {
+    listed(&call, &params, false).await
+}
+
+/// Contacts that are online.
+async fn active(call: Call, params: Params) -> Answer {
+    listed(&call, &params, true).await
+}
+
+async fn listed(call: &Call, params: &Params, online_only: bool) -> Answer {
     let mut fields = params.fields();
     let window = Window::read(&mut fields, PAGE);
     let request = pb::ListContactsRequest {
@@ -149,6 +168,7 @@ async fn list(call: Call, params: Params) -> Answer {
         order_by: order(&mut fields),
         labels: fields.texts("labels").unwrap_or_default(),
         with_total_size: window.counts(),
+        online_only,
     };
     call.admit(request.account_id, fields.verdict()).await?;
     let mut list = call.contacts().list_contacts(call.request(request)).await?.into_inner();
@@ -353,8 +373,17 @@ async fn delete(call: Call, params: Params) -> Answer {
         request_id: call.request_id(),
         contact_id: fields.path_id("contact_id"),
     };
-    call.contacts().delete_contact(call.request(request)).await?;
-    Ok(json::empty())
+    let contact = pb::GetContactRequest {
+        account_id: request.account_id,
+        contact_id: request.contact_id,
+    };
+    match call.contacts().delete_contact(call.request(request)).await {
+        Err(status) if status.code() == Code::FailedPrecondition => {
+            let contact = call.contacts().get_contact(call.request(contact)).await?.into_inner().contact;
+            Err(super::error::Failure::online(&contact.unwrap_or_default().name))
+        }
+        other => other.map(|_| json::empty()).map_err(super::error::Failure::from),
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What changes in a conversation: status, priority, assignee, labels, attributes, and who has seen it.
 
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::{
     Answer,
@@ -125,9 +125,9 @@ async fn toggle_status(call: Call, params: Params) -> Answer {
         .update_conversation_status(call.request(request))
         .await?
         .into_inner();
-    let conversation = changed.conversation.unwrap_or_default();
+    let conversation = changed.conversation.clone().unwrap_or_default();
     Ok(json::ok(&json!({ "payload": {
-        "success": true,
+        "success": if changed.handed_off { Json::Null } else { json!(true) },
         "conversation_id": conversation.id,
         "current_status": json::conversation::status(&conversation),
         "snoozed_until": clock::iso(conversation.snoozed_until.as_ref()),

@@ -129,9 +129,6 @@ fn filter(fields: &mut Fields<'_>) -> Filter {
     }
     let text = fields.text("q").unwrap_or_default().trim().to_owned();
     let kind = fields.text("conversation_type").unwrap_or_default();
-    if matches!(kind.as_str(), "mention" | "participating") {
-        return Filter::Nothing;
-    }
     // A search is in all statuses.
     let name = fields
         .text("status")
@@ -160,6 +157,8 @@ fn filter(fields: &mut Fields<'_>) -> Filter {
         labels: fields.texts("labels").unwrap_or_default(),
         text,
         unattended: kind == "unattended",
+        participating: kind == "participating",
+        mentioned: kind == "mention",
         updated_since: fields.integer("updated_within").filter(|seconds| *seconds > 0).map(clock::ago),
         with_counts: true,
         ..Default::default()
@@ -220,7 +219,8 @@ mod tests {
     #[test]
     fn what_nothing_is_of() {
         assert!(matches!(chosen(json!({"status": "closed"})), Filter::Nothing));
-        assert!(matches!(chosen(json!({"conversation_type": "mention"})), Filter::Nothing));
+        assert!(request(json!({"conversation_type": "mention"})).mentioned);
+        assert!(request(json!({"conversation_type": "participating"})).participating);
         assert!(matches!(chosen(json!({"team_id": "2"})), Filter::NoSuchTeam));
     }
 }

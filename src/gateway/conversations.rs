@@ -6,13 +6,13 @@ use prost_types::{Struct, Value, value::Kind};
 use super::{
     Answer,
     call::Call,
-    clock, conversation_changes,
+    clock, conversation_changes, conversation_marks,
     door::Door,
     draft,
     fields::Fields,
     json::{self, conversation::STATUSES},
     openapi::{
-        about,
+        Caller, about,
         schema::{attributes, flag, id, iso, names, object, text},
     },
     params::Params,
@@ -68,6 +68,16 @@ pub fn routes() -> Door {
             )
             .body("priority", names(&json::conversation::PRIORITIES).or_null())
             .answers(shape()),
+        )
+        .delete(
+            CONVERSATION,
+            conversation_marks::delete,
+            about(
+                "deleteConversation",
+                "Deletes a conversation with its messages",
+                "ConversationsService.DeleteConversation",
+            )
+            .caller(Caller::Administrator),
         )
 }
 

@@ -113,6 +113,14 @@ impl Failure {
         Self::of(status, Self::record)
     }
 
+    /// 422 for a contact that cannot be deleted while it is there, the name with its first letter large.
+    pub fn online(name: &str) -> Self {
+        let mut letters = name.chars();
+        let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
+        let text = format!("{first}{} is Online, please try again later", letters.as_str().to_lowercase());
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, json!({ "message": text }))
+    }
+
     /// 422 for conditions that are joined by something else, or by nothing.
     pub fn bad_query_operator() -> Self {
         Self::error(StatusCode::UNPROCESSABLE_ENTITY, "Query operator must be either \"AND\" or \"OR\".")

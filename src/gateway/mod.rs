@@ -13,6 +13,7 @@ mod contact_relations;
 mod contacts;
 mod conversation_changes;
 mod conversation_list;
+mod conversation_marks;
 mod conversations;
 mod door;
 mod draft;
@@ -32,6 +33,7 @@ mod platform_bots;
 mod profile;
 mod search;
 mod sentence;
+mod teamwork;
 #[cfg(test)]
 mod tests;
 
@@ -53,9 +55,8 @@ pub struct Config {
 /// What a handler answers.
 type Answer = Result<Response, Failure>;
 
-/// Paths where the product has more than this version: without them, `active` would be taken for a contact's id.
-const ABSENT: [&str; 3] = [
-    "/api/v1/accounts/{account_id}/contacts/active",
+/// Paths where the product has more than this version: without them, `import` would be taken for a contact's id.
+const ABSENT: [&str; 2] = [
     "/api/v1/accounts/{account_id}/contacts/import",
     "/api/v1/accounts/{account_id}/contacts/export",
 ];
@@ -74,6 +75,8 @@ pub fn router(services: Routes, config: Config) -> Router {
         .merge(conversations::routes())
         .merge(conversation_list::routes())
         .merge(conversation_changes::routes())
+        .merge(conversation_marks::routes())
+        .merge(teamwork::routes())
         .merge(messages::routes())
         .merge(search::routes())
         .open(services, &config, &ABSENT)

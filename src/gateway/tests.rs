@@ -52,7 +52,6 @@ async fn what_is_no_route_is_404() {
     for (method, path) in [
         (Method::GET, "/"),
         (Method::GET, "/api/v1/accounts/1/nothing"),
-        (Method::GET, "/api/v1/accounts/1/contacts/active"),
         (Method::POST, "/api/v1/accounts/1/contacts/import.json"),
         (Method::DELETE, "/api/v1/profile"),
         (Method::GET, "/api/v1/accounts/1/conversations/2/messages/3"),

@@ -97,6 +97,8 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     let mut doors = JoinSet::new();
     doors.spawn(listeners::grpc(grpc, routes, config.grpc.clone(), streams.clone()));
     doors.spawn(listeners::http(http, gateway, streams.clone()));
+    // It writes, so it has to end before the writer does.
+    doors.spawn(upkeep::wake(chat.clone(), streams.clone()));
     let mut back = JoinSet::new();
     back.spawn(listeners::http(operators, admin::router(registry, readiness), behind.clone()));
     back.spawn(upkeep::follow(follow::run(Arc::clone(&hub), db.clone(), behind.clone())));

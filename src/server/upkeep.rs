@@ -10,13 +10,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin::Readiness,
-    chat::{forget_keys, search::index},
+    chat::{Chat, forget_keys, presence::forget_absent, search::index},
     db::Database,
     events::hub::Hub,
 };
 
 /// How often readiness is looked at.
 const CHECK: Duration = Duration::from_secs(2);
+
+/// How often snoozed conversations are looked at.
+const WAKE: Duration = Duration::from_secs(2);
 
 /// How often old keys are forgotten.
 const FORGET: Duration = Duration::from_mins(10);
@@ -38,6 +41,22 @@ pub async fn keys(db: Database, keep: Duration, stop: CancellationToken) -> anyh
             Ok(0) => {}
             Ok(count) => tracing::debug!(count, "old request ids forgotten"),
             Err(error) => tracing::warn!(%error, "old request ids could not be forgotten; trying again later"),
+        }
+        if let Err(error) = forget_absent(&db).await {
+            tracing::warn!(%error, "who is no longer there could not be forgotten; trying again later");
+        }
+    }
+    Ok(())
+}
+
+/// Opens snoozed conversations when their time has come, until `stop`.
+pub async fn wake(chat: Chat, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut ticks = ticks(WAKE);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        match chat.wake_snoozed().await {
+            Ok(0) => {}
+            Ok(count) => tracing::debug!(count, "snoozed conversations opened"),
+            Err(error) => tracing::warn!(%error, "snoozed conversations could not be opened; trying again later"),
         }
     }
     Ok(())

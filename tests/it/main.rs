@@ -36,4 +36,6 @@ mod search;
 mod sending;
 mod statements;
 mod stream;
+mod teamwork;
+mod teamwork_json;
 mod tenancy;

@@ -11,7 +11,7 @@ use crate::{
     chat::{
         Chat,
         call::Call,
-        conversation_changes::ConversationPatch,
+        conversation_status::StatusSet,
         conversations::{CreatedConversation, NewConversation, NewTyping},
         page::{self, Page, PageRequest, Sort},
     },
@@ -21,7 +21,7 @@ use crate::{
             kind::{ConversationStatus, MessageType},
             message,
         },
-        joined::{Conversation, ConversationSummary, Message},
+        joined::{Conversation, Message},
         load,
     },
     error::Result,
@@ -158,13 +158,9 @@ impl Chat {
     ///
     /// # Errors
     /// [`crate::error::Error::NotFound`] also out of the session's reach.
-    pub async fn resolve_client_conversation(
-        &self,
-        call: Call<ConversationSummary>,
-        id: ConversationId,
-    ) -> Result<Answer<ConversationSummary>> {
-        let patch = ConversationPatch::Status(Some(ConversationStatus::Resolved), None);
-        self.update_conversation(call, id, patch).await
+    pub async fn resolve_client_conversation(&self, call: Call<StatusSet>, id: ConversationId) -> Result<Answer<StatusSet>> {
+        self.update_conversation_status(call, id, Some(ConversationStatus::Resolved), None)
+            .await
     }
 
     /// Tells subscribers that the contact types, or stops. Returns the head of the log.

@@ -13,7 +13,7 @@ use crate::{
     chat::{
         Chat,
         call::{Answer, Call},
-        conversation_changes::seen,
+        conversation_marks::seen,
         conversations::save,
         messages::{Created, MessagePage, MessageQuery},
         rules::NewMessage,

@@ -1,6 +1,6 @@
 //! Batches of new messages: planned from what is at hand, stored in one statement, answered together.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use super::{
     Messages,
@@ -11,6 +11,7 @@ use super::{
     plan::{Plan, Scene, reply_id},
 };
 use crate::{
+    chat::{call::Call, caller::Caller, turns},
     db::entity::{account_log, message},
     db::load,
     error::{Error, Result, Rule},
@@ -26,6 +27,7 @@ impl Lane {
         while !waiting.is_empty() {
             waiting = self.round(waiting).await;
         }
+        self.hand_out().await;
     }
 
     /// One round; what is returned must come after what was stored in it.
@@ -178,7 +180,28 @@ impl Lane {
             self.cache.put_conversation(known);
         }
         self.events.hub.committed(account, std::mem::take(&mut plan.entries));
+        self.opened.extend(plan.opened.drain(..).map(|id| (account, id)));
         answer(plan);
+    }
+
+    /// Looks for agents for the conversations that the batch opened, after its callers have their answers.
+    async fn hand_out(&mut self) {
+        let mut opened = std::mem::take(&mut self.opened);
+        opened.sort_unstable();
+        opened.dedup();
+        for group in opened.chunk_by(|one, next| one.0 == next.0) {
+            let ids = group.iter().map(|(_, id)| *id).collect();
+            let call = Call {
+                caller: Arc::new(Caller::parley()),
+                account: group[0].0,
+                key: None,
+                traceparent: String::new(),
+            };
+            let done = self.verb(call, |write| Box::pin(turns::assign_opened(write, ids))).await;
+            if let Err(error) = done {
+                tracing::warn!(account = %group[0].0, %error, "conversations that were opened stay without an agent");
+            }
+        }
     }
 
     /// What the calls need, from what is at hand and, for the rest, from the database.

@@ -3,7 +3,11 @@
 use tokio::sync::mpsc;
 
 use super::{Config, Job, Messages, cache::Cache, store::Store};
-use crate::{db::Database, events::Events};
+use crate::{
+    db::Database,
+    events::Events,
+    id::{AccountId, ConversationId},
+};
 
 /// A lane and what it keeps at hand.
 pub struct Lane {
@@ -12,6 +16,8 @@ pub struct Lane {
     pub(super) events: Events,
     pub(super) cache: Cache,
     pub(super) store: Store,
+    /// Conversations that the batch in hand opened for want of an agent.
+    pub(super) opened: Vec<(AccountId, ConversationId)>,
 }
 
 impl Lane {
@@ -25,6 +31,7 @@ impl Lane {
             events,
             cache,
             store,
+            opened: Vec::new(),
         }
     }
 

@@ -52,7 +52,7 @@ impl Ledger {
             counters,
             drafts: Vec::new(),
             messages: Vec::new(),
-            actor: Some(caller.actor()),
+            actor: (!caller.is_parley()).then(|| caller.actor()),
             traceparent: traceparent.to_owned(),
         }
     }

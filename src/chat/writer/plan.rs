@@ -17,9 +17,10 @@ use crate::{
     chat::{
         call::Answer,
         rules::{self, NewMessage},
+        turns,
     },
     db::{
-        entity::{account_log, contact, idempotency_key, message},
+        entity::{account_log, contact, idempotency_key, kind::ConversationStatus, message},
         joined::{Contact, Message},
     },
     error::{Error, Result, Rule, Violation},
@@ -65,6 +66,8 @@ pub struct Plan {
     pub conversations: HashMap<ConversationId, Known>,
     /// The contacts after it.
     pub contacts: HashMap<ContactId, Arc<Contact>>,
+    /// Conversations that were opened for want of an agent.
+    pub opened: Vec<ConversationId>,
     /// The answers to keep.
     pub keys: Vec<idempotency_key::Model>,
     /// The calls with their answers.
@@ -110,6 +113,7 @@ impl Plan {
         );
         let mut touched: HashMap<ConversationId, Known> = HashMap::new();
         let mut contacts: HashMap<ContactId, Arc<Contact>> = HashMap::new();
+        let mut opened = Vec::new();
         let mut claimed: Vec<((InboxId, String), MessageId)> = Vec::new();
         let mut messages = Vec::with_capacity(call.items.len());
         for (nth, (id, new)) in call.items.iter().enumerate() {
@@ -137,11 +141,15 @@ impl Plan {
                 }
             }
             let before = known.conversation.row.message_count;
+            let slept = known.conversation.row.status != ConversationStatus::Open;
             let message = rules::add_message(&mut ledger, &mut known.conversation, &asked.caller, new);
             known.flood.add(
                 ledger.at,
                 u32::try_from(known.conversation.row.message_count - before).unwrap_or(u32::MAX),
             );
+            if slept && turns::wanted(&known.conversation) {
+                opened.push(*id);
+            }
             claimed.extend(unique.map(|unique| (unique, message.row.id)));
             contacts.insert(contact_id, Arc::clone(&known.conversation.contact));
             touched.insert(*id, known);
@@ -154,6 +162,7 @@ impl Plan {
         }
         scene.counted.counters = entered.counters;
         scene.taken.extend(claimed);
+        self.opened.extend(opened);
         self.messages.extend(entered.messages);
         self.entries.extend(entered.entries);
         self.conversations.extend(touched);

@@ -55,6 +55,8 @@ kinds! {
         Fallback = 5 "fallback", Share = 6 "share", StoryMention = 7 "story_mention", Contact = 8 "contact",
         IgReel = 9 "ig_reel",
     }
+    /// Who can be there.
+    PresenceKind { User = 0 "user", Contact = 1 "contact" }
     /// What a label stands on.
     SubjectKind { Conversation = 0 "conversation", Contact = 1 "contact" }
 }

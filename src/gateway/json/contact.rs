@@ -17,7 +17,7 @@ pub fn contact(contact: &pb::Contact) -> Json {
     let mut json = json!({
         "additional_attributes": object(contact.additional_attributes.as_ref()),
         // No door that knows a contact's presence is open.
-        "availability_status": "offline",
+        "availability_status": if contact.is_online { "online" } else { "offline" },
         "email": contact.email,
         "id": contact.id,
         "name": contact.name,

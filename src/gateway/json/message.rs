@@ -257,6 +257,32 @@ fn attachment_schema() -> Schema {
     .named("Attachment")
 }
 
+/// The shape of [`listed_attachment`].
+pub fn listed_attachment_schema() -> Schema {
+    schema::object()
+        .key("message_id", id())
+        .key("file_type", text())
+        .keys(&["extension", "data_url", "thumb_url"], &text().or_null())
+        .keys(&["file_size", "width", "height"], &integer().or_null())
+        .key("created_at", schema::unix())
+        .optional("sender", sender_schema())
+        .named("ListedAttachment")
+}
+
+/// An attachment as the list of a conversation's attachments has it, which names no id.
+pub fn listed_attachment(listed: &pb::ConversationAttachment) -> Json {
+    let row = listed.attachment.clone().unwrap_or_default();
+    let message = listed.message.clone().unwrap_or_default();
+    let mut json = file(&row);
+    json["message_id"] = json!(row.message_id);
+    json["file_type"] = attachment(&row, message.account_id)["file_type"].take();
+    json["created_at"] = json!(unix(message.created_at.as_ref()));
+    if let Some(who) = &message.sender {
+        json["sender"] = sender(who, None);
+    }
+    json
+}
+
 fn file(attachment: &pb::Attachment) -> Json {
     json!({
         "extension": attachment.extension,

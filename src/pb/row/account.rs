@@ -2,13 +2,14 @@
 
 use crate::{
     db::{
-        entity::{account, kind, membership, token, user},
+        entity::{account, membership, token, user},
         joined,
     },
     pb::{
         self,
         value::{maybe_timestamp, structure, timestamp},
     },
+    time::Micros,
 };
 
 impl From<&account::Model> for pb::Account {
@@ -76,12 +77,6 @@ pub(super) fn available_name(user: &user::Model) -> String {
 impl From<&joined::Agent> for pb::Agent {
     fn from(agent: &joined::Agent) -> Self {
         let (user, membership) = (&agent.user, &agent.membership);
-        // Nobody is connected by WebSocket yet, so those who go offline with their connection are offline.
-        let seen = if membership.auto_offline {
-            kind::Availability::Offline
-        } else {
-            membership.availability
-        };
         Self {
             id: user.id.0,
             account_id: membership.account_id.0,
@@ -91,7 +86,7 @@ impl From<&joined::Agent> for pb::Agent {
             avatar_url: user.avatar_url.clone(),
             role: pb::Role::from(membership.role).into(),
             availability: pb::Availability::from(membership.availability).into(),
-            availability_status: pb::Availability::from(seen).into(),
+            availability_status: pb::Availability::from(agent.availability(Micros::now())).into(),
             auto_offline: membership.auto_offline,
             custom_attributes: structure(&user.custom_attributes),
         }

@@ -6,6 +6,7 @@ use crate::{
         self,
         value::{maybe_timestamp, structure, timestamp},
     },
+    time::Micros,
 };
 
 impl From<&joined::Contact> for pb::Contact {
@@ -28,6 +29,7 @@ impl From<&joined::Contact> for pb::Contact {
             labels: contact.labels.clone(),
             contact_inboxes: Vec::new(),
             version: row.version.to_wire(),
+            is_online: contact.online(Micros::now()),
         }
     }
 }

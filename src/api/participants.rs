@@ -1,0 +1,104 @@
+//! `ParticipantsService`.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tonic::{Request, Response, Status};
+
+use super::{Api, answered, caller, change, fields::Fields, page};
+use crate::{
+    chat::{
+        joined::Agent,
+        participants::{Participants, ParticipantsPatch},
+    },
+    error::{Result, Rule},
+    id::{AccountId, ConversationId, UserId},
+    pb::{self, participants_service_server::ParticipantsService},
+};
+
+/// The most users that one call names.
+const MOST: usize = 1000;
+
+/// A call that changes who takes part.
+macro_rules! changed {
+    ($self:ident, $request:ident, $respond:expr, $patch:expr) => {{
+        let asked = $request.get_ref();
+        let account = AccountId(asked.account_id);
+        caller(&$request)?.write_access(account)?;
+        let mut fields = Fields::default();
+        let call = change(&mut fields, &$request, account, $respond)?;
+        let users = users(&mut fields, &asked.user_ids);
+        fields.done()?;
+        let id = ConversationId(asked.conversation_id);
+        answered($self.chat.change_participants(call, id, $patch(users)).await?, $respond)
+    }};
+}
+
+#[tonic::async_trait]
+impl ParticipantsService for Api {
+    async fn list_participants(
+        &self,
+        request: Request<pb::ListParticipantsRequest>,
+    ) -> Result<Response<pb::ListParticipantsResponse>, Status> {
+        let asked = request.get_ref();
+        let account = AccountId(asked.account_id);
+        let caller = caller(&request)?;
+        caller.access(account)?;
+        let same = pb::ListParticipantsRequest {
+            page_size: 0,
+            page_token: String::new(),
+            ..asked.clone()
+        };
+        let mut fields = Fields::default();
+        let page = page::read(&mut fields, &same, (asked.page_size, 1000), &asked.page_token, 0);
+        fields.done()?;
+        let id = ConversationId(asked.conversation_id);
+        let found = self.chat.participants(&caller, account, id, &page).await?;
+        Ok(Response::new(pb::ListParticipantsResponse {
+            participants: found.items.iter().map(pb::Agent::from).collect(),
+            next_page_token: page::write(&same, found.next.as_ref()),
+        }))
+    }
+
+    async fn add_participants(
+        &self,
+        request: Request<pb::AddParticipantsRequest>,
+    ) -> Result<Response<pb::AddParticipantsResponse>, Status> {
+        let respond = |after: &Participants, cursor: Bytes| pb::AddParticipantsResponse {
+            added: agents(&after.added),
+            cursor,
+        };
+        changed!(self, request, respond, ParticipantsPatch::Add)
+    }
+
+    async fn remove_participants(
+        &self,
+        request: Request<pb::RemoveParticipantsRequest>,
+    ) -> Result<Response<pb::RemoveParticipantsResponse>, Status> {
+        let respond = |_: &Participants, cursor: Bytes| pb::RemoveParticipantsResponse { cursor };
+        changed!(self, request, respond, ParticipantsPatch::Remove)
+    }
+
+    async fn set_participants(
+        &self,
+        request: Request<pb::SetParticipantsRequest>,
+    ) -> Result<Response<pb::SetParticipantsResponse>, Status> {
+        let respond = |after: &Participants, cursor: Bytes| pb::SetParticipantsResponse {
+            participants: agents(&after.all),
+            cursor,
+        };
+        changed!(self, request, respond, ParticipantsPatch::Set)
+    }
+}
+
+fn agents(agents: &[Arc<Agent>]) -> Vec<pb::Agent> {
+    agents.iter().map(|agent| pb::Agent::from(agent.as_ref())).collect()
+}
+
+fn users(fields: &mut Fields, ids: &[i64]) -> Vec<UserId> {
+    fields.count("user_ids", ids.len(), MOST);
+    if ids.iter().any(|id| *id <= 0) {
+        fields.refuse("user_ids", Rule::Invalid, "must be ids, which are above 0");
+    }
+    ids.iter().copied().map(UserId).collect()
+}

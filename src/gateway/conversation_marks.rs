@@ -1,0 +1,137 @@
+//! Marks on a conversation: muted, unread. Its attachments, and its end.
+
+use serde_json::json;
+
+use super::{
+    Answer,
+    call::Call,
+    conversations,
+    door::Door,
+    json,
+    openapi::{
+        about,
+        schema::{integer, list, object},
+    },
+    paging::{self, Window},
+    params::Params,
+};
+use crate::pb;
+
+/// How many attachments a page has.
+const ATTACHMENTS: i32 = 100;
+
+/// The routes of this file. The deletion shares its path with reading.
+pub fn routes() -> Door {
+    const CONVERSATION: &str = "/api/v1/accounts/{account_id}/conversations/{conversation_id}";
+    Door::new("Conversations")
+        .post(
+            &format!("{CONVERSATION}/mute"),
+            mute,
+            about(
+                "muteConversation",
+                "Blocks the contact, and resolves the conversation",
+                "ConversationsService.MuteConversation",
+            ),
+        )
+        .post(
+            &format!("{CONVERSATION}/unmute"),
+            unmute,
+            about(
+                "unmuteConversation",
+                "Blocks the contact no more",
+                "ConversationsService.UnmuteConversation",
+            ),
+        )
+        .post(
+            &format!("{CONVERSATION}/unread"),
+            unread,
+            about(
+                "markConversationUnread",
+                "Says that the newest incoming message was not seen",
+                "ConversationsService.MarkConversationUnread",
+            )
+            .answers(json::conversation::schema()),
+        )
+        .get(
+            &format!("{CONVERSATION}/attachments"),
+            attachments,
+            paging::taken(about(
+                "listConversationAttachments",
+                "Lists what is attached to messages, newest first, 100 a page",
+                "ConversationsService.ListConversationAttachments",
+            ))
+            .answers(
+                object()
+                    .key("meta", paging::told(object().key("total_count", integer())))
+                    .key("payload", list(json::message::listed_attachment_schema())),
+            ),
+        )
+}
+
+async fn mute(call: Call, params: Params) -> Answer {
+    let fields = params.fields();
+    let request = pb::MuteConversationRequest {
+        account_id: fields.account(),
+        request_id: call.request_id(),
+        conversation_id: fields.path_id("conversation_id"),
+    };
+    call.conversations().mute_conversation(call.request(request)).await?;
+    Ok(json::empty())
+}
+
+async fn unmute(call: Call, params: Params) -> Answer {
+    let fields = params.fields();
+    let request = pb::UnmuteConversationRequest {
+        account_id: fields.account(),
+        request_id: call.request_id(),
+        conversation_id: fields.path_id("conversation_id"),
+    };
+    call.conversations().unmute_conversation(call.request(request)).await?;
+    Ok(json::empty())
+}
+
+async fn unread(call: Call, params: Params) -> Answer {
+    let fields = params.fields();
+    let request = pb::MarkConversationUnreadRequest {
+        account_id: fields.account(),
+        request_id: call.request_id(),
+        conversation_id: fields.path_id("conversation_id"),
+    };
+    let marked = call.conversations().mark_conversation_unread(call.request(request)).await?;
+    Ok(conversations::answer(marked.into_inner().conversation))
+}
+
+async fn attachments(call: Call, params: Params) -> Answer {
+    let mut fields = params.fields();
+    let window = Window::read(&mut fields, ATTACHMENTS);
+    let request = pb::ListConversationAttachmentsRequest {
+        account_id: fields.account(),
+        conversation_id: fields.path_id("conversation_id"),
+        page_size: window.size,
+        page_token: window.token.clone(),
+        skip: window.skip,
+    };
+    call.admit(request.account_id, fields.verdict()).await?;
+    let found = call
+        .conversations()
+        .list_conversation_attachments(call.request(request))
+        .await?
+        .into_inner();
+    let shown = found.attachments.iter().take(window.rows);
+    let payload: Vec<_> = shown.map(json::message::listed_attachment).collect();
+    let mut meta = json!({ "total_count": found.total_size });
+    window.tell(&mut meta, &found.next_page_token);
+    Ok(json::ok(&json!({ "meta": meta, "payload": payload })))
+}
+
+/// `DELETE /conversations/{id}`.
+pub async fn delete(call: Call, params: Params) -> Answer {
+    let fields = params.fields();
+    let request = pb::DeleteConversationRequest {
+        account_id: fields.account(),
+        request_id: call.request_id(),
+        conversation_id: fields.path_id("conversation_id"),
+    };
+    call.conversations().delete_conversation(call.request(request)).await?;
+    Ok(json::empty())
+}
