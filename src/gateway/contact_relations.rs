@@ -83,6 +83,7 @@ pub fn routes() -> Door {
             .needs("inbox_id", id())
             .needs("source_id", text())
             .reads()
+            .finds_nothing()
             .answers(json::contact::with_sessions_schema()),
         )
         .post(

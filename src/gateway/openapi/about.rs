@@ -72,6 +72,7 @@ pub struct About {
     pub(super) refusals: Vec<(StatusCode, &'static str)>,
     pub(super) rpc: &'static str,
     pub(super) reads: bool,
+    pub(super) finds_nothing: bool,
 }
 
 /// Begins a description: the operation's id (camelCase, unique), a sentence, and the call behind it (`Service.Method`, empty if none).
@@ -89,6 +90,7 @@ pub fn about(operation: &'static str, summary: &'static str, rpc: &'static str) 
         refusals: Vec::new(),
         rpc,
         reads: false,
+        finds_nothing: false,
     }
 }
 
@@ -192,6 +194,13 @@ impl About {
     #[must_use]
     pub fn reads(mut self) -> Self {
         self.reads = true;
+        self
+    }
+
+    /// What it does not find it answers with 404 and no body.
+    #[must_use]
+    pub fn finds_nothing(mut self) -> Self {
+        self.finds_nothing = true;
         self
     }
 }

@@ -201,6 +201,8 @@ fn responses(about: &About, components: &mut Map<String, Json>) -> Json {
             "No token, an unknown one, or one that may not do this.",
             schema::either([error(), credentials_error()]),
         ));
+    }
+    if !about.rpc.is_empty() {
         common.push(("409", "The Idempotency-Key was used for another request.", error()));
     }
     for (status, when, schema) in common {
@@ -216,8 +218,17 @@ fn responses(about: &About, components: &mut Map<String, Json>) -> Json {
         json!({ "description": "Too many at once.", "headers": retry_after, "content": { "text/plain": { "schema": later } } }),
     );
     for (status, when) in &about.refusals {
-        let schema = if *status == StatusCode::NOT_MODIFIED { anything() } else { error() };
+        let schema = if *status == StatusCode::NOT_MODIFIED {
+            anything()
+        } else {
+            schema::either([error(), fault()])
+        };
         responses.insert(status.as_str().to_owned(), as_json(when, &schema, components));
+    }
+    if about.finds_nothing
+        && let Some(missing) = responses.get_mut("404")
+    {
+        missing["x-parley-may-be-empty"] = json!(true);
     }
     Json::Object(responses)
 }

@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 use super::Exchanges;
 use crate::support::{app::TestApp, database::Backend, on_both};
 
-const ACCOUNT: &str = "/api/v1/accounts/1";
+pub(super) const ACCOUNT: &str = "/api/v1/accounts/1";
 
 on_both!(
     callers,
@@ -17,14 +17,14 @@ on_both!(
     messages
 );
 
-async fn begin(backend: Backend) -> (TestApp, Exchanges) {
+pub(super) async fn begin(backend: Backend) -> (TestApp, Exchanges) {
     let app = TestApp::start(backend).await;
     let exchanges = Exchanges::new(app.http());
     (app, exchanges)
 }
 
 /// A contact with a session in the first inbox, and a conversation of it.
-async fn a_conversation(golden: &Exchanges) -> String {
+pub(super) async fn a_conversation(golden: &Exchanges) -> String {
     let contact = golden
         .http
         .post("/contacts", &json!({"name": "Asha Rao", "inbox_id": 1, "source_id": "asha"}))

@@ -6,6 +6,8 @@
 mod application;
 mod complete;
 mod contract;
+mod outside;
+mod sharing;
 
 use serde_json::{Map, Value as Json, json};
 
