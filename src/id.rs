@@ -35,6 +35,16 @@ ids! {
     InboxId,
     /// The channel of an inbox.
     ChannelId,
+    /// A team.
+    TeamId,
+    /// A label of an account's list.
+    LabelId,
+    /// A definition of a custom attribute.
+    DefinitionId,
+    /// A canned response.
+    CannedResponseId,
+    /// A note about a contact.
+    NoteId,
     /// A contact.
     ContactId,
     /// A contact's session in an inbox.

@@ -227,6 +227,18 @@ impl AccountsService for Api {
         answered(self.chat.delete_membership(call, UserId(asked.user_id)).await?, respond)
     }
 
+    async fn create_agent(&self, request: Request<pb::CreateAgentRequest>) -> Result<Response<pb::CreateAgentResponse>, Status> {
+        self.agent_created(request).await
+    }
+
+    async fn create_agents(&self, request: Request<pb::CreateAgentsRequest>) -> Result<Response<pb::CreateAgentsResponse>, Status> {
+        self.agents_created(request).await
+    }
+
+    async fn update_agent(&self, request: Request<pb::UpdateAgentRequest>) -> Result<Response<pb::UpdateAgentResponse>, Status> {
+        self.agent_updated(request).await
+    }
+
     async fn list_members(&self, request: Request<pb::ListMembersRequest>) -> Result<Response<pb::ListMembersResponse>, Status> {
         let asked = request.get_ref();
         let same = pb::ListMembersRequest {
@@ -264,7 +276,8 @@ fn memberships(profile: &Profile) -> Vec<pb::Membership> {
     profile.memberships.iter().map(with).collect()
 }
 
-fn membership(fields: &mut Fields, role: i32, availability: i32, auto_offline: Option<bool>) -> MembershipPatch {
+/// What a request says of a membership; what it does not say is none.
+pub(super) fn membership(fields: &mut Fields, role: i32, availability: i32, auto_offline: Option<bool>) -> MembershipPatch {
     MembershipPatch {
         role: fields.kind::<pb::Role>("role", role).and_then(pb::Role::to_row),
         availability: fields

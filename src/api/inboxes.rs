@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use prost::Message;
 use prost_types::Struct;
 use serde_json::{Map, Value as Json, json};
 use tonic::{Request, Response, Status};
@@ -12,12 +13,13 @@ use super::{
     accounts::mask,
     answered, caller, change,
     fields::{Fields, SHORT},
+    keyed::Keyed,
     page, required,
 };
 use crate::{
     chat::joined::{Agent, Inbox},
     chat::kind::{Role, SenderNameType},
-    chat::{caller::Access, inboxes::NewInbox},
+    chat::{call::Call, caller::Access, inboxes::NewInbox, members::Edit},
     error::{Result, Rule},
     id::{AccountId, InboxId, UserId},
     pb::{self, inboxes_service_server::InboxesService},
@@ -177,19 +179,82 @@ impl InboxesService for Api {
         request: Request<pb::SetInboxMembersRequest>,
     ) -> Result<Response<pb::SetInboxMembersResponse>, Status> {
         let asked = request.get_ref();
-        let account = AccountId(asked.account_id);
-        caller(&request)?.administer(account)?;
         let respond = |members: &Vec<Agent>, cursor: Bytes| pb::SetInboxMembersResponse {
             members: members.iter().map(pb::Agent::from).collect(),
             cursor,
         };
-        let mut fields = Fields::default();
-        let call = change(&mut fields, &request, account, respond)?;
-        fields.count("user_ids", asked.user_ids.len(), 1000);
-        fields.done()?;
-        let users = asked.user_ids.iter().copied().map(UserId).collect();
-        answered(self.chat.set_inbox_members(call, InboxId(asked.inbox_id), users).await?, respond)
+        let (call, users) = members(&request, asked.account_id, &asked.user_ids, respond)?;
+        let edited = self.chat.edit_inbox_members(call, InboxId(asked.inbox_id), Edit::Set, users);
+        answered(edited.await?, respond)
     }
+
+    async fn add_inbox_members(
+        &self,
+        request: Request<pb::AddInboxMembersRequest>,
+    ) -> Result<Response<pb::AddInboxMembersResponse>, Status> {
+        let asked = request.get_ref();
+        let respond = |members: &Vec<Agent>, cursor: Bytes| pb::AddInboxMembersResponse {
+            members: members.iter().map(pb::Agent::from).collect(),
+            cursor,
+        };
+        let (call, users) = members(&request, asked.account_id, &asked.user_ids, respond)?;
+        let edited = self.chat.edit_inbox_members(call, InboxId(asked.inbox_id), Edit::Add, users);
+        answered(edited.await?, respond)
+    }
+
+    async fn remove_inbox_members(
+        &self,
+        request: Request<pb::RemoveInboxMembersRequest>,
+    ) -> Result<Response<pb::RemoveInboxMembersResponse>, Status> {
+        let asked = request.get_ref();
+        let respond = |members: &Vec<Agent>, cursor: Bytes| pb::RemoveInboxMembersResponse {
+            members: members.iter().map(pb::Agent::from).collect(),
+            cursor,
+        };
+        let (call, users) = members(&request, asked.account_id, &asked.user_ids, respond)?;
+        let edited = self.chat.edit_inbox_members(call, InboxId(asked.inbox_id), Edit::Remove, users);
+        answered(edited.await?, respond)
+    }
+
+    async fn list_assignable_agents(
+        &self,
+        request: Request<pb::ListAssignableAgentsRequest>,
+    ) -> Result<Response<pb::ListAssignableAgentsResponse>, Status> {
+        let asked = request.get_ref();
+        let same = pb::ListAssignableAgentsRequest {
+            page_size: 0,
+            page_token: String::new(),
+            ..asked.clone()
+        };
+        let (caller, account) = (caller(&request)?, AccountId(asked.account_id));
+        caller.access(account)?;
+        let mut fields = Fields::default();
+        fields.count("inbox_ids", asked.inbox_ids.len(), 100);
+        let page = page::read(&mut fields, &same, (asked.page_size, 1000), &asked.page_token, 0);
+        fields.done()?;
+        let inboxes = asked.inbox_ids.iter().copied().map(InboxId).collect();
+        let found = self.chat.assignable_agents(&caller, account, &inboxes, &page).await?;
+        Ok(Response::new(pb::ListAssignableAgentsResponse {
+            agents: found.items.iter().map(pb::Agent::from).collect(),
+            next_page_token: page::write(&same, found.next.as_ref()),
+        }))
+    }
+}
+
+/// A change of members, and whom it names.
+fn members<R: Keyed, M: Message + 'static>(
+    request: &Request<R>,
+    account: i64,
+    user_ids: &[i64],
+    respond: fn(&Vec<Agent>, Bytes) -> M,
+) -> Result<(Call<Vec<Agent>>, Vec<UserId>)> {
+    let account = AccountId(account);
+    caller(request)?.write_access(account)?;
+    let mut fields = Fields::default();
+    let call = change(&mut fields, request, account, respond)?;
+    fields.count("user_ids", user_ids.len(), 1000);
+    fields.done()?;
+    Ok((call, user_ids.iter().copied().map(UserId).collect()))
 }
 
 fn whole(inbox: &Inbox) -> pb::Inbox {

@@ -26,16 +26,21 @@ use keyed::Keyed;
 
 mod accounts;
 mod agent_bots;
+mod agents;
+mod canned_responses;
 mod client;
 mod contact_lists;
+mod contact_notes;
 mod contacts;
 mod conversations;
+mod custom_attribute_definitions;
 mod drafts;
 mod events;
 mod fields;
 mod filters;
 mod inboxes;
 mod keyed;
+mod labels;
 mod layers;
 mod messages;
 mod page;
@@ -43,6 +48,7 @@ mod participants;
 mod presence;
 mod send;
 mod status;
+mod teams;
 mod tokens;
 
 pub use layers::Gate;
@@ -86,6 +92,14 @@ pub fn routes(chat: &Chat, config: &Config, drain: &CancellationToken) -> Routes
         .add_service(pb::agent_bots_service_server::AgentBotsServiceServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(pb::participants_service_server::ParticipantsServiceServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(pb::presence_service_server::PresenceServiceServer::new(api.clone()).max_decoding_message_size(max))
+        .add_service(pb::labels_service_server::LabelsServiceServer::new(api.clone()).max_decoding_message_size(max))
+        .add_service(
+            pb::custom_attribute_definitions_service_server::CustomAttributeDefinitionsServiceServer::new(api.clone())
+                .max_decoding_message_size(max),
+        )
+        .add_service(pb::canned_responses_service_server::CannedResponsesServiceServer::new(api.clone()).max_decoding_message_size(max))
+        .add_service(pb::contact_notes_service_server::ContactNotesServiceServer::new(api.clone()).max_decoding_message_size(max))
+        .add_service(pb::teams_service_server::TeamsServiceServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(pb::frames::events_service_server::EventsServiceServer::new(api).max_decoding_message_size(max))
         .into_axum_router()
         // Trace, deadline and auth, in this order: a refused call is traced too, and looking up a token takes of its time.

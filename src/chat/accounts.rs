@@ -294,11 +294,7 @@ impl Chat {
         if call.caller.user_id() != Some(id) || call.caller.read_only {
             call.caller.platform().map_err(|_| Error::not_found("user", id))?;
         }
-        let rows = membership::Entity::find()
-            .filter(membership::Column::UserId.eq(id))
-            .all(self.db.read())
-            .await?;
-        let accounts: Vec<AccountId> = rows.into_iter().map(|row| row.account_id).collect();
+        let accounts = self.accounts_of(id).await?;
         let (caller, traceparent) = (Arc::clone(&call.caller), call.traceparent.clone());
         let answer = once(&self.db, call, move |txn| {
             Box::pin(async move {
@@ -323,33 +319,40 @@ impl Chat {
         })
         .await;
         self.tokens.forget();
-        for account in accounts {
-            let call = Call {
-                caller: Arc::clone(&caller),
-                account,
-                key: None,
-                traceparent: traceparent.clone(),
-            };
-            self.announce_user(call, id).await?;
-        }
+        self.announce_user(&caller, &traceparent, accounts, id).await?;
         answer
     }
 
-    /// Tells an account that a member's user changed: its log moves, and with it what was kept of the user.
-    async fn announce_user(&self, call: Call<()>, id: UserId) -> Result<()> {
-        self.writer
-            .write(call, move |write| {
+    /// The accounts that a user is a member of.
+    pub(super) async fn accounts_of(&self, id: UserId) -> Result<Vec<AccountId>> {
+        let rows = membership::Entity::find()
+            .filter(membership::Column::UserId.eq(id))
+            .all(self.db.read())
+            .await?;
+        Ok(rows.into_iter().map(|row| row.account_id).collect())
+    }
+
+    /// Tells accounts that a member's user changed: their logs move, and with them what was kept of the user.
+    pub(super) async fn announce_user(&self, caller: &Arc<Caller>, traceparent: &str, accounts: Vec<AccountId>, id: UserId) -> Result<()> {
+        for account in accounts {
+            let call: Call<()> = Call {
+                caller: Arc::clone(caller),
+                account,
+                key: None,
+                traceparent: traceparent.to_owned(),
+            };
+            let told = self.writer.write(call, move |write| {
                 Box::pin(async move {
                     let agents = load::agents(&write.txn, write.account().id, [id].into_iter()).await?;
                     if let Some(agent) = agents.get(&id) {
-                        write
-                            .ledger
-                            .emit(Draft::new(EventKind::AgentUpdated, Subject::Agent(agent.as_ref().clone())));
+                        let subject = Subject::Agent(agent.as_ref().clone());
+                        write.ledger.emit(Draft::new(EventKind::AgentUpdated, subject));
                     }
                     Ok(())
                 })
-            })
-            .await
-            .map(drop)
+            });
+            told.await?;
+        }
+        Ok(())
     }
 }

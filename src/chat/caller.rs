@@ -256,6 +256,18 @@ impl Caller {
 }
 
 impl Access {
+    /// Asks for an administrator's role, for what only administrators read.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] for agents.
+    pub fn administrator(&self) -> Result<()> {
+        if self.role == Role::Administrator && self.inboxes.is_none() {
+            Ok(())
+        } else {
+            Err(Error::Denied(ROLE))
+        }
+    }
+
     /// Asks for an inbox.
     ///
     /// # Errors

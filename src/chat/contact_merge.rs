@@ -13,6 +13,7 @@ use crate::{
         Chat,
         attributes::set_labels,
         call::{Answer, Call},
+        contact_notes,
         contacts::changes,
         sessions::with_sessions,
         writer::Write,
@@ -132,6 +133,7 @@ async fn move_all(write: &Write, base: ContactId, mergee: ContactId, merged_at: 
         .all(txn)
         .await?;
     move_messages(txn, account, base, mergee).await?;
+    contact_notes::hand_over(txn, account, mergee, base).await?;
     contact_inbox::Entity::update_many()
         .col_expr(contact_inbox::Column::ContactId, Expr::value(base.0))
         .col_expr(contact_inbox::Column::UpdatedAt, Expr::value(write.ledger.at.0))

@@ -1,5 +1,7 @@
 //! Contacts and conversations that a filter lets through.
 
+use std::collections::HashSet;
+
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 
 use crate::{
@@ -8,11 +10,14 @@ use crate::{
         caller::Caller,
         contact_list::ContactQuery,
         conversation_list::{ConversationOrder, Counts},
-        filter::{self, Context, Definition, Given, Model},
+        filter::{self, Context, Definition, Display, Given, Model},
         page::{self, Page, PageRequest},
     },
     db::{
-        entity::conversation,
+        entity::{
+            conversation, custom_attribute_definition,
+            kind::{AttributeDisplay, AttributeModel},
+        },
         joined::{ContactSessions, ConversationSummary},
     },
     error::{Error, Result},
@@ -35,7 +40,7 @@ impl Chat {
         page: &PageRequest,
     ) -> Result<(Page<ContactSessions>, Option<u64>)> {
         caller.access(account)?;
-        let filter = self.filter(account, Model::Contact, given)?;
+        let filter = self.filter(account, Model::Contact, given).await?;
         self.contacts(caller, account, &ContactQuery { filter, ..query }, page).await
     }
 
@@ -53,7 +58,7 @@ impl Chat {
         page: &PageRequest,
     ) -> Result<(Page<ConversationSummary>, Option<Counts>)> {
         let access = caller.access(account)?;
-        let filter = self.filter(account, Model::Conversation, given)?;
+        let filter = self.filter(account, Model::Conversation, given).await?;
         let mut query = conversation::Entity::find()
             .filter(conversation::Column::AccountId.eq(account))
             .filter(filter);
@@ -71,15 +76,39 @@ impl Chat {
         Ok((self.conversation_page(account, ids).await?, counts))
     }
 
-    fn filter(&self, account: AccountId, model: Model, given: &[Given]) -> Result<sea_orm::Condition> {
+    async fn filter(&self, account: AccountId, model: Model, given: &[Given]) -> Result<sea_orm::Condition> {
         let context = Context {
             model,
             account,
             backend: self.db.read().get_database_backend(),
             now: Micros::now(),
         };
-        // Nobody can define custom attributes yet.
-        let definitions: [Definition; 0] = [];
+        let definitions = self.defined(account, model, given).await?;
         filter::read(&context, given, &definitions).map_err(Error::Invalid)
+    }
+
+    /// The definitions that the conditions name.
+    async fn defined(&self, account: AccountId, model: Model, given: &[Given]) -> Result<Vec<Definition>> {
+        let of = match model {
+            Model::Conversation => AttributeModel::Conversation,
+            Model::Contact => AttributeModel::Contact,
+        };
+        let keys: HashSet<&str> = given.iter().map(|condition| condition.key.as_str()).collect();
+        let rows = custom_attribute_definition::Entity::find()
+            .filter(custom_attribute_definition::Column::AccountId.eq(account))
+            .filter(custom_attribute_definition::Column::Model.eq(of))
+            .filter(custom_attribute_definition::Column::Key.is_in(keys))
+            .all(self.db.read())
+            .await?;
+        let read = |row: custom_attribute_definition::Model| Definition {
+            key: row.key,
+            display: match row.display_type {
+                AttributeDisplay::Text | AttributeDisplay::Link | AttributeDisplay::List => Display::Text,
+                AttributeDisplay::Number | AttributeDisplay::Currency | AttributeDisplay::Percent => Display::Number,
+                AttributeDisplay::Date => Display::Date,
+                AttributeDisplay::Checkbox => Display::Checkbox,
+            },
+        };
+        Ok(rows.into_iter().map(read).collect())
     }
 }

@@ -1,9 +1,9 @@
-//! Memberships: who works in an account, and in which of its inboxes.
+//! Memberships: who works in an account. Who works in an inbox is in `inbox_members`.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, ExprTrait, IntoActiveModel, QueryFilter, Set,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, ExprTrait, IntoActiveModel, QueryFilter,
     sea_query::{Expr, Func, Query},
 };
 
@@ -18,7 +18,7 @@ use crate::{
         entity::{
             conversation, inbox_member,
             kind::{Availability, Role},
-            membership, user,
+            membership, team_member, user,
         },
         joined::Agent,
         load,
@@ -26,7 +26,7 @@ use crate::{
     error::{Error, Result, Rule, Violation},
     events::draft::{Change, Draft, Subject},
     events::kind::EventKind,
-    id::{AccountId, InboxId, UserId},
+    id::{AccountId, UserId},
 };
 
 /// A membership to make or change; what is none stays, or takes its default.
@@ -40,7 +40,11 @@ pub struct MembershipPatch {
     pub auto_offline: Option<bool>,
 }
 
-async fn agent(db: &impl ConnectionTrait, account: AccountId, user: UserId) -> Result<Agent> {
+/// A member of the account.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub(super) async fn agent(db: &impl ConnectionTrait, account: AccountId, user: UserId) -> Result<Agent> {
     let mut agents = load::agents(db, account, [user].into_iter()).await?;
     agents
         .remove(&user)
@@ -58,7 +62,42 @@ fn by_name() -> Sort {
     }
 }
 
+/// How a set of members changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Edit {
+    /// Those given come in.
+    Add,
+    /// Those given leave.
+    Remove,
+    /// Those given are all there are.
+    Set,
+}
+
+impl Edit {
+    /// Who belongs to it after the change.
+    pub(super) fn apply(self, before: &HashSet<UserId>, users: &[UserId]) -> HashSet<UserId> {
+        let users = users.iter().copied();
+        match self {
+            Self::Add => before.iter().copied().chain(users).collect(),
+            Self::Remove => {
+                let gone: HashSet<UserId> = users.collect();
+                before.difference(&gone).copied().collect()
+            }
+            Self::Set => users.collect(),
+        }
+    }
+}
+
 impl Chat {
+    /// Asks for a member before the role is looked at. Platform tokens stand above accounts, and are judged by the verb alone.
+    pub(super) async fn known_member(&self, caller: &Caller, account: AccountId, id: UserId) -> Result<()> {
+        if !caller.is_platform() {
+            caller.access(account)?;
+            agent(self.db.read(), account, id).await?;
+        }
+        Ok(())
+    }
+
     /// Makes a user a member.
     ///
     /// # Errors
@@ -149,11 +188,12 @@ impl Chat {
         answer
     }
 
-    /// Ends a membership, and with it the user's inboxes and assignments in the account.
+    /// Ends a membership, and with it the user's inboxes, teams and assignments in the account.
     ///
     /// # Errors
-    /// [`Error::Denied`]; [`Error::NotFound`].
+    /// [`Error::NotFound`]; [`Error::Denied`].
     pub async fn delete_membership(&self, call: Call<()>, id: UserId) -> Result<Answer<()>> {
+        self.known_member(&call.caller, call.account, id).await?;
         call.caller.administer_or_platform(call.account)?;
         let answer = self
             .writer
@@ -165,6 +205,11 @@ impl Chat {
                     inbox_member::Entity::delete_many()
                         .filter(inbox_member::Column::AccountId.eq(account))
                         .filter(inbox_member::Column::UserId.eq(id))
+                        .exec(&write.txn)
+                        .await?;
+                    team_member::Entity::delete_many()
+                        .filter(team_member::Column::AccountId.eq(account))
+                        .filter(team_member::Column::UserId.eq(id))
                         .exec(&write.txn)
                         .await?;
                     let version = write.ledger.next_seq();
@@ -200,23 +245,6 @@ impl Chat {
         self.agents_among(account, members, page).await
     }
 
-    /// The members of an inbox, by name.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`]; [`Error::Denied`] for agents who are none of them.
-    pub async fn inbox_members(&self, caller: &Caller, account: AccountId, inbox: InboxId, page: &PageRequest) -> Result<Page<Agent>> {
-        let access = caller.access(account)?;
-        load::inbox(self.db.read(), account, inbox).await?;
-        access.inbox(inbox)?;
-        let mut members = Query::select();
-        members
-            .column(inbox_member::Column::UserId)
-            .from(inbox_member::Entity)
-            .and_where(Expr::col(inbox_member::Column::AccountId).eq(account.0))
-            .and_where(Expr::col(inbox_member::Column::InboxId).eq(inbox.0));
-        self.agents_among(account, members, page).await
-    }
-
     /// A page of these users as members of the account, by name.
     ///
     /// # Errors
@@ -236,55 +264,5 @@ impl Chat {
             items: page::in_order(&ids.items, agents, |agent: &Agent| agent.user.id.0),
             next: ids.next,
         })
-    }
-
-    /// Makes the members of an inbox exactly these, each once.
-    ///
-    /// # Errors
-    /// [`Error::Denied`]; [`Error::NotFound`]; [`Error::Invalid`] for users who are no members of the account.
-    pub async fn set_inbox_members(&self, call: Call<Vec<Agent>>, inbox: InboxId, users: Vec<UserId>) -> Result<Answer<Vec<Agent>>> {
-        call.caller.administer(call.account)?;
-        let answer = self
-            .writer
-            .write(call, move |write| {
-                Box::pin(async move {
-                    let account = write.account().id;
-                    let row = load::inbox(&write.txn, account, inbox).await?;
-                    let agents = load::agents(&write.txn, account, users.iter().copied()).await?;
-                    if !users.iter().all(|user| agents.contains_key(user)) {
-                        return Err(Error::invalid("user_ids", Rule::Unknown, "must be members of the account"));
-                    }
-                    inbox_member::Entity::delete_many()
-                        .filter(inbox_member::Column::AccountId.eq(account))
-                        .filter(inbox_member::Column::InboxId.eq(inbox))
-                        .exec(&write.txn)
-                        .await?;
-                    let at = write.ledger.at;
-                    let member = |user: &UserId| inbox_member::ActiveModel {
-                        account_id: Set(account),
-                        inbox_id: Set(inbox),
-                        user_id: Set(*user),
-                        created_at: Set(at),
-                    };
-                    if !agents.is_empty() {
-                        inbox_member::Entity::insert_many(agents.keys().map(member))
-                            .exec_without_returning(&write.txn)
-                            .await?;
-                    }
-                    let mut members: Vec<Agent> = agents.into_values().map(Arc::unwrap_or_clone).collect();
-                    members.sort_by_key(|agent| (agent.user.name.to_lowercase(), agent.user.id));
-                    let after: Vec<i64> = members.iter().map(|agent| agent.user.id.0).collect();
-                    let changes = Change::new("member_ids", serde_json::Value::Null, after).into_iter().collect();
-                    write.ledger.emit(Draft {
-                        kind: EventKind::InboxUpdated,
-                        subject: Subject::Inbox(row),
-                        changes,
-                    });
-                    Ok(members)
-                })
-            })
-            .await;
-        self.tokens.forget();
-        answer
     }
 }

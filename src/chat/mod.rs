@@ -12,16 +12,24 @@ use crate::{
 // What the verbs take and answer with: the doors need no other word from the database's room.
 pub use crate::db::{entity::kind, joined};
 
+/// Rows that the verbs answer with as they are.
+pub mod record {
+    pub use crate::db::entity::{canned_response, custom_attribute_definition, label};
+}
+
 pub mod accounts;
 pub mod agent_bots;
+pub mod agents;
 pub mod attributes;
 pub mod automatic;
 pub mod bootstrap;
 pub mod call;
 pub mod caller;
+pub mod canned_responses;
 pub mod client;
 pub mod contact_list;
 pub mod contact_merge;
+pub mod contact_notes;
 pub mod contact_search;
 pub mod contacts;
 pub mod conversation_attachments;
@@ -30,18 +38,24 @@ pub mod conversation_list;
 pub mod conversation_marks;
 pub mod conversation_status;
 pub mod conversations;
+pub mod custom_attribute_definitions;
 pub mod filter;
 pub mod filtered;
+pub mod inbox_members;
 pub mod inboxes;
+pub mod labels;
 pub mod liquid;
 pub mod members;
 pub mod messages;
 pub mod page;
 pub mod participants;
 pub mod presence;
+mod records;
 pub mod rules;
 pub mod search;
 pub mod sessions;
+pub mod team_members;
+pub mod teams;
 pub mod tokens;
 pub mod turns;
 pub mod waking;

@@ -5,13 +5,22 @@ use std::sync::Arc;
 use crate::{
     db::{
         entity::{
-            account, agent_bot, api_channel, attachment, contact, contact_inbox, conversation, inbox, kind::Availability, membership,
-            message, user,
+            account, agent_bot, api_channel, attachment, contact, contact_inbox, contact_note, conversation, inbox, kind::Availability,
+            membership, message, user,
         },
         present::present,
     },
     time::Micros,
 };
+
+/// A note about a contact with who wrote it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Note {
+    /// The note.
+    pub row: contact_note::Model,
+    /// Who wrote it last; none: no user did, or one that is no member any more.
+    pub author: Option<Arc<Agent>>,
+}
 
 /// A user as seen inside one account.
 #[derive(Clone, Debug, PartialEq)]

@@ -6,7 +6,10 @@ use prost::Message as _;
 use serde_json::Value as Json;
 
 use crate::{
-    db::{entity::account, entity::agent_bot, entity::kind::MessageType, joined},
+    db::{
+        entity::{account, agent_bot, canned_response, custom_attribute_definition, kind::MessageType, label, team},
+        joined,
+    },
     events::entry::Entry,
     id::{ContactId, ConversationId, Epoch, InboxId, Seq},
     pb::{
@@ -79,6 +82,16 @@ pub enum Subject {
     Agent(joined::Agent),
     /// A bot.
     AgentBot(Arc<agent_bot::Model>),
+    /// A team.
+    Team(team::Model),
+    /// A label of the account's list.
+    Label(label::Model),
+    /// A definition of a custom attribute.
+    Definition(custom_attribute_definition::Model),
+    /// A canned response.
+    CannedResponse(canned_response::Model),
+    /// A note about a contact.
+    Note(joined::Note),
 }
 
 /// An event that has no place yet.
@@ -185,6 +198,11 @@ impl Draft {
             Subject::Account => Resource::Account(account.into()),
             Subject::Agent(agent) => Resource::Agent(agent.into()),
             Subject::AgentBot(bot) => Resource::AgentBot(bot.as_ref().into()),
+            Subject::Team(team) => Resource::Team(team.into()),
+            Subject::Label(label) => Resource::Label(label.into()),
+            Subject::Definition(definition) => Resource::CustomAttributeDefinition(definition.into()),
+            Subject::CannedResponse(response) => Resource::CannedResponse(response.into()),
+            Subject::Note(note) => Resource::ContactNote(note.into()),
         }
     }
 
@@ -208,7 +226,17 @@ impl Draft {
                 inbox: Some(inbox.row.id),
                 ..Keys::default()
             },
-            Subject::Account | Subject::Agent(_) | Subject::AgentBot(_) => Keys::default(),
+            Subject::Note(note) => Keys {
+                contact: Some(note.row.contact_id),
+                ..Keys::default()
+            },
+            Subject::Account
+            | Subject::Agent(_)
+            | Subject::AgentBot(_)
+            | Subject::Team(_)
+            | Subject::Label(_)
+            | Subject::Definition(_)
+            | Subject::CannedResponse(_) => Keys::default(),
         }
     }
 }

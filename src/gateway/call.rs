@@ -16,9 +16,12 @@ use uuid::Uuid;
 use super::error::Failure;
 use crate::pb::{
     self, accounts_service_client::AccountsServiceClient, agent_bots_service_client::AgentBotsServiceClient,
-    client_service_client::ClientServiceClient, contacts_service_client::ContactsServiceClient,
-    conversations_service_client::ConversationsServiceClient, inboxes_service_client::InboxesServiceClient,
-    messages_service_client::MessagesServiceClient, participants_service_client::ParticipantsServiceClient,
+    canned_responses_service_client::CannedResponsesServiceClient, client_service_client::ClientServiceClient,
+    contact_notes_service_client::ContactNotesServiceClient, contacts_service_client::ContactsServiceClient,
+    conversations_service_client::ConversationsServiceClient,
+    custom_attribute_definitions_service_client::CustomAttributeDefinitionsServiceClient, inboxes_service_client::InboxesServiceClient,
+    labels_service_client::LabelsServiceClient, messages_service_client::MessagesServiceClient,
+    participants_service_client::ParticipantsServiceClient, teams_service_client::TeamsServiceClient,
 };
 
 /// The token's header and metadata key. As a header, `-` and `_` are the same.
@@ -77,6 +80,16 @@ impl Call {
         participants: ParticipantsServiceClient,
         /// A client of the messages.
         messages: MessagesServiceClient,
+        /// A client of the labels.
+        labels: LabelsServiceClient,
+        /// A client of what custom attributes mean.
+        definitions: CustomAttributeDefinitionsServiceClient,
+        /// A client of the canned responses.
+        canned_responses: CannedResponsesServiceClient,
+        /// A client of the notes about contacts.
+        contact_notes: ContactNotesServiceClient,
+        /// A client of the teams.
+        teams: TeamsServiceClient,
     }
 
     /// The token that the caller showed; an empty one is none.
@@ -118,12 +131,11 @@ impl Call {
     ///
     /// # Errors
     /// The service's refusal of the caller, or else the verdict's.
-    pub async fn admit(&self, account_id: i64, verdict: Result<(), Failure>) -> Result<(), Failure> {
-        let Err(failure) = verdict else {
-            return Ok(());
-        };
-        self.enter(account_id).await?;
-        Err(failure)
+    pub async fn admit<T>(&self, account_id: i64, verdict: Result<T, Failure>) -> Result<T, Failure> {
+        if verdict.is_err() {
+            self.enter(account_id).await?;
+        }
+        verdict
     }
 
     /// Asks the service whether the caller may enter the account, for answers that need no service.

@@ -145,6 +145,11 @@ impl Failure {
         }
     }
 
+    /// Whether the request itself is wrong.
+    pub fn is_invalid(&self) -> bool {
+        self.status == StatusCode::UNPROCESSABLE_ENTITY
+    }
+
     /// Whether a thing is not there.
     pub fn is_not_found(&self) -> bool {
         self.status == StatusCode::NOT_FOUND

@@ -30,6 +30,16 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Reads an object that lies at `key` among the parameters.
+    pub fn of(params: &'a Params, key: &str, map: &'a Map<String, Json>) -> Self {
+        Self {
+            map,
+            params,
+            prefix: format!("{key}."),
+            complaints: Vec::new(),
+        }
+    }
+
     /// Reads the object in `key`, if one with anything in it is there. Something else than an object is wrong.
     pub fn inside(&mut self, key: &str) -> Option<Fields<'a>> {
         if !self.filled(key) {
@@ -152,6 +162,34 @@ impl<'a> Fields<'a> {
     /// The id of something in the path.
     pub fn path_id(&self, key: &str) -> i64 {
         self.id(key).unwrap_or(NOBODY)
+    }
+
+    /// Ids: a list, or a single one; what is no id is one that nothing has. None if absent or null.
+    pub fn ids(&self, key: &str) -> Option<Vec<i64>> {
+        let items = match self.map.get(key)? {
+            Json::Null => return None,
+            Json::Array(items) => items.as_slice(),
+            single => std::slice::from_ref(single),
+        };
+        let id = |item: &Json| match item {
+            Json::Number(number) => number.as_i64(),
+            Json::String(text) => text.trim().parse().ok(),
+            _ => None,
+        };
+        Some(items.iter().map(|item| id(item).filter(|id| *id > 0).unwrap_or(NOBODY)).collect())
+    }
+
+    /// The users that a change of members names.
+    ///
+    /// # Errors
+    /// 422 if nobody says whom.
+    pub fn users(&self) -> Result<Vec<i64>, Failure> {
+        self.ids("user_ids").ok_or_else(|| Failure::missing("user_ids"))
+    }
+
+    /// Which of these keys were sent, null included.
+    pub fn sent(&self, keys: &[&str]) -> Vec<String> {
+        keys.iter().filter(|key| self.given(key)).map(|key| (*key).to_owned()).collect()
     }
 
     /// The account of the path.

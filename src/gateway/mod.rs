@@ -4,25 +4,31 @@
 //! JSON. So who may do what, what is valid, and what is stored are decided elsewhere; here it is only spelled.
 
 mod agent_bots;
+mod agents;
 mod attributes;
 mod call;
+mod canned_responses;
 mod client;
 mod client_conversations;
 mod clock;
+mod contact_notes;
 mod contact_relations;
 mod contacts;
 mod conversation_changes;
 mod conversation_list;
 mod conversation_marks;
 mod conversations;
+mod custom_attribute_definitions;
 mod door;
 mod draft;
 mod error;
 mod exact;
 mod fields;
 mod filters;
+mod inbox_members;
 mod inboxes;
 mod json;
+mod labels;
 mod messages;
 mod nested;
 mod openapi;
@@ -33,6 +39,7 @@ mod platform_bots;
 mod profile;
 mod search;
 mod sentence;
+mod teams;
 mod teamwork;
 #[cfg(test)]
 mod tests;
@@ -79,5 +86,12 @@ pub fn router(services: Routes, config: Config) -> Router {
         .merge(teamwork::routes())
         .merge(messages::routes())
         .merge(search::routes())
+        .merge(teams::routes())
+        .merge(agents::routes())
+        .merge(inbox_members::routes())
+        .merge(labels::routes())
+        .merge(custom_attribute_definitions::routes())
+        .merge(canned_responses::routes())
+        .merge(contact_notes::routes())
         .open(services, &config, &ABSENT)
 }

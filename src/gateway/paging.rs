@@ -1,8 +1,10 @@
 //! Pages of lists: by number, as the product has them, and by an opaque cursor, for those with much data. The same everywhere.
 
 use serde_json::{Value as Json, json};
+use tonic::Status;
 
 use super::{
+    error::Failure,
     fields::Fields,
     openapi::{
         About,
@@ -98,6 +100,23 @@ pub fn taken(about: About) -> About {
 /// What [`Window::tell`] adds.
 pub fn told(meta: Schema) -> Schema {
     meta.optional("has_more", flag()).optional("next_cursor", text().or_null())
+}
+
+/// All pages of what the contract lists whole.
+///
+/// # Errors
+/// The service's refusal.
+pub async fn all<T, F>(mut page: impl FnMut(String) -> F) -> Result<Vec<T>, Failure>
+where
+    F: Future<Output = Result<(Vec<T>, String), Status>>,
+{
+    let (mut items, mut next) = page(String::new()).await?;
+    while !next.is_empty() {
+        let (more, after) = page(next).await?;
+        items.extend(more);
+        next = after;
+    }
+    Ok(items)
 }
 
 #[cfg(test)]

@@ -22,12 +22,26 @@ pub struct Params {
     pub(super) inexact: BTreeSet<String>,
     /// Names of the fields that carried files.
     pub(super) files: BTreeSet<String>,
+    /// Whether the body was a form, which leaves no root key out.
+    pub(super) form: bool,
 }
 
 impl Params {
     /// A reader of the parameters that gathers what is wrong with them.
     pub fn fields(&self) -> Fields<'_> {
         Fields::new(self)
+    }
+
+    /// A reader of what lies under a root key. In JSON the key may be left out, if any of the attributes it would hold is there.
+    ///
+    /// # Errors
+    /// 422 that names the key.
+    pub fn root(&self, key: &str, attributes: &[&str]) -> Result<Fields<'_>, Failure> {
+        match self.map.get(key) {
+            Some(Json::Object(map)) if !map.is_empty() => Ok(Fields::of(self, key, map)),
+            None if !self.form && attributes.iter().any(|name| self.map.contains_key(*name)) => Ok(Fields::new(self)),
+            _ => Err(Failure::missing(key)),
+        }
     }
 
     fn form(&mut self, encoded: &[u8]) -> Result<(), Failure> {
@@ -111,7 +125,10 @@ impl<S: Send + Sync> FromRequest<S> for Params {
         let kind = content_type(&parts);
         let request = Request::from_parts(parts, body);
 
-        let mut params = Params::default();
+        let mut params = Params {
+            form: kind == "multipart/form-data" || kind == "application/x-www-form-urlencoded",
+            ..Params::default()
+        };
         if kind == "multipart/form-data" {
             params.multipart(request).await?;
         } else {

@@ -52,6 +52,13 @@ impl Complaint {
 
     /// What the service found; `limit` is the number that goes with the rule.
     pub fn of(violation: &FieldViolation, limit: Option<&str>) -> Self {
+        if let Some(field) = violation.field.strip_prefix("custom_attribute_definition.") {
+            let attribute = format!(
+                "attribute_{}",
+                field.split('[').next().unwrap_or(field).replace("type", "display_type")
+            );
+            return Self::new(&attribute, &text(violation, &attribute, limit));
+        }
         let field = own_name(&violation.field);
         let (attribute, inside) = field.split_once('.').unwrap_or((field, ""));
         let attribute = attribute.split('[').next().unwrap_or(attribute);
@@ -61,6 +68,8 @@ impl Complaint {
         }
         match attribute {
             "page_token" => Self::new("cursor", "is none of this list with these parameters"),
+            // Which of them is meant, the contract does not say.
+            "user_ids" if violation.reason == "UNKNOWN" => Self::new("user", "must exist"),
             "channel" | "api_channel" => Self::new("channel", "must exist"),
             "custom_attributes" | "additional_attributes" if !inside.is_empty() => Self::new(attribute, &entry(violation, inside, limit)),
             _ => Self::new(attribute, &text(violation, attribute, limit)),
@@ -71,7 +80,17 @@ impl Complaint {
 /// The name of a field without the messages it lies in.
 fn own_name(field: &str) -> &str {
     let mut name = field;
-    for outer in ["contact", "conversation", "inbox", "message", "api_channel"] {
+    for outer in [
+        "contact",
+        "conversation",
+        "inbox",
+        "message",
+        "api_channel",
+        "team",
+        "label",
+        "canned_response",
+        "contact_note",
+    ] {
         if let Some(inner) = name.strip_prefix(outer).and_then(|rest| rest.strip_prefix('.')) {
             name = inner;
         }
@@ -94,6 +113,8 @@ fn text(violation: &FieldViolation, attribute: &str, limit: Option<&str>) -> Str
         ("TAKEN", ..) => "has already been taken".to_owned(),
         // The texts about items are the service's own: they name the keys.
         (_, "content_attributes", _) => violation.description.clone(),
+        ("REQUIRED", ..) if violation.field.starts_with("team.") || violation.field.starts_with("label.") => "must not be blank".to_owned(),
+        ("INVALID", "title", _) => "is invalid".to_owned(),
         ("REQUIRED", ..) => "can't be blank".to_owned(),
         ("TOO_LONG", _, Some(limit)) => format!("is too long (maximum is {limit} characters)"),
         ("INVALID", "email", _) => "Invalid email".to_owned(),

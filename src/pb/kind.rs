@@ -36,6 +36,11 @@ matching! {
         InputSelect = InputSelect, Cards = Cards, Form = Form, Article = Article, IncomingEmail = IncomingEmail,
         InputCsat = InputCsat, Integrations = Integrations, Sticker = Sticker, VoiceCall = VoiceCall,
     }
+    AttributeModel = CustomAttributeModel { Conversation = Conversation, Contact = Contact }
+    AttributeDisplay = CustomAttributeType {
+        Text = Text, Number = Number, Currency = Currency, Percent = Percent, Link = Link, Date = Date, List = List,
+        Checkbox = Checkbox,
+    }
     MessageStatus = MessageStatus { Sent = Sent, Delivered = Delivered, Read = Read, Failed = Failed }
     SenderType = SenderType { Contact = Contact, User = User, AgentBot = AgentBot }
     AttachmentType = AttachmentType {

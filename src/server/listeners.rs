@@ -62,13 +62,22 @@ pub async fn grpc(listener: TcpListener, routes: Routes, config: config::Grpc, s
 }
 
 /// The services by their full names, as health names them.
-const SERVICES: [&str; 6] = [
+const SERVICES: [&str; 15] = [
     "parley.v1.AccountsService",
+    "parley.v1.AgentBotsService",
+    "parley.v1.CannedResponsesService",
+    "parley.v1.ClientService",
+    "parley.v1.ContactNotesService",
     "parley.v1.ContactsService",
     "parley.v1.ConversationsService",
+    "parley.v1.CustomAttributeDefinitionsService",
     "parley.v1.EventsService",
     "parley.v1.InboxesService",
+    "parley.v1.LabelsService",
     "parley.v1.MessagesService",
+    "parley.v1.ParticipantsService",
+    "parley.v1.PresenceService",
+    "parley.v1.TeamsService",
 ];
 
 /// Serves HTTP until `stop`, then lets requests in flight finish.

@@ -106,7 +106,12 @@ impl Cache {
                 // Its conversations go with it: they are at hand only together.
                 Subject::Contact(contact) => drop(self.contacts.pop(&(account, contact.row.id))),
                 Subject::ContactSessions(contact) => drop(self.contacts.pop(&(account, contact.contact.row.id))),
-                Subject::Inbox(_) | Subject::Account | Subject::Agent(_) | Subject::AgentBot(_) => return self.forget(account),
+                // Nothing of it is at hand.
+                Subject::Team(_) | Subject::Definition(_) | Subject::CannedResponse(_) | Subject::Note(_) => {}
+                // A label's new name stands on any number of them.
+                Subject::Label(_) | Subject::Inbox(_) | Subject::Account | Subject::Agent(_) | Subject::AgentBot(_) => {
+                    return self.forget(account);
+                }
             }
         }
     }

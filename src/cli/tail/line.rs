@@ -75,6 +75,12 @@ fn about(event: &Event) -> String {
         Some(Resource::Account(account)) => named("account", Some((account.id, account.name.as_str()))),
         Some(Resource::Agent(agent)) => named("agent", Some((agent.id, agent.name.as_str()))),
         Some(Resource::AgentBot(bot)) => named("agent bot", Some((bot.id, bot.name.as_str()))),
+        Some(Resource::Team(team)) => named("team", Some((team.id, team.name.as_str()))),
+        Some(Resource::Label(label)) => named("label", Some((label.id, label.title.as_str()))),
+        Some(Resource::CustomAttributeDefinition(it)) => named("custom attribute", Some((it.id, it.key.as_str()))),
+        Some(Resource::CannedResponse(response)) => named("canned response", Some((response.id, response.short_code.as_str()))),
+        // What it says stays between members.
+        Some(Resource::ContactNote(note)) => named("note", Some((note.id, ""))),
         Some(Resource::Tombstone(_)) => "(erased)".to_owned(),
         None => String::new(),
     }

@@ -57,6 +57,13 @@ kinds! {
     }
     /// Who can be there.
     PresenceKind { User = 0 "user", Contact = 1 "contact" }
+    /// Whose custom attributes.
+    AttributeModel { Conversation = 0 "conversation_attribute", Contact = 1 "contact_attribute" }
+    /// What values of a custom attribute are.
+    AttributeDisplay {
+        Text = 0 "text", Number = 1 "number", Currency = 2 "currency", Percent = 3 "percent", Link = 4 "link",
+        Date = 5 "date", List = 6 "list", Checkbox = 7 "checkbox",
+    }
     /// What a label stands on.
     SubjectKind { Conversation = 0 "conversation", Contact = 1 "contact" }
 }

@@ -2,7 +2,10 @@
 
 use sea_orm::entity::prelude::*;
 
-use crate::{id::AccountId, time::Micros};
+use crate::{
+    id::{AccountId, LabelId},
+    time::Micros,
+};
 
 /// A row of `labels`.
 #[sea_orm::model]
@@ -10,7 +13,7 @@ use crate::{id::AccountId, time::Micros};
 #[sea_orm(table_name = "labels")]
 pub struct Model {
     #[sea_orm(primary_key)]
-    pub id: i64,
+    pub id: LabelId,
     pub account_id: AccountId,
     /// Lower case; unique in the account.
     pub title: String,

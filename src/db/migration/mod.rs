@@ -11,6 +11,8 @@ mod m20261123_000003_contacts;
 mod m20261123_000004_conversations;
 mod m20261123_000005_log;
 mod m20261123_000006_activity_hour;
+mod m20261123_000007_teams;
+mod m20261123_000008_records;
 mod m20261123_000010_teamwork;
 mod m20261123_000012_automatic_texts;
 mod m20261123_000013_message_search;
@@ -31,6 +33,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000004_conversations::Migration),
             Box::new(m20261123_000005_log::Migration),
             Box::new(m20261123_000006_activity_hour::Migration),
+            Box::new(m20261123_000007_teams::Migration),
+            Box::new(m20261123_000008_records::Migration),
             Box::new(m20261123_000010_teamwork::Migration),
             Box::new(m20261123_000012_automatic_texts::Migration),
             Box::new(m20261123_000013_message_search::Migration),

@@ -8,7 +8,9 @@ pub mod conversation;
 pub mod inbox;
 pub mod message;
 pub mod platform;
+pub mod record;
 pub mod search;
+pub mod team;
 
 use axum::{
     body::Body,
@@ -30,6 +32,13 @@ pub fn respond(status: StatusCode, body: &Json) -> Response {
 /// 200 with a body.
 pub fn ok(body: &Json) -> Response {
     respond(StatusCode::OK, body)
+}
+
+/// 204.
+pub fn nothing() -> Response {
+    let mut response = empty();
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
 }
 
 /// 200 with a body of no bytes.

@@ -7,6 +7,8 @@ mod contact;
 mod conversation;
 mod inbox;
 mod message;
+mod records;
+mod team;
 
 pub use client::{client_conversation, client_message};
 pub use inbox::{Reveal, inbox_of};

@@ -7,6 +7,7 @@ mod application;
 mod complete;
 mod contract;
 mod outside;
+mod records;
 mod sharing;
 
 use serde_json::{Map, Value as Json, json};

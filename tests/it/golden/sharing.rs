@@ -11,7 +11,7 @@ use crate::support::{database::Backend, on_both};
 on_both!(shared_conversations, found, filtered_and_merged, bots_of_inboxes);
 
 /// Each of these succeeds, and is refused to a caller without a token.
-async fn each(golden: &mut Exchanges, exchanges: &[(&str, String, Json)]) {
+pub(super) async fn each(golden: &mut Exchanges, exchanges: &[(&str, String, Json)]) {
     let nobody = golden.http.with_token("");
     for (method, path, body) in exchanges {
         golden.exchange(method, path, body.clone()).await;

@@ -54,6 +54,11 @@ fn assert_envelope(event: &Event) {
         Resource::Account(_) => vec!["account"],
         Resource::Agent(_) => vec!["agent"],
         Resource::AgentBot(_) => vec!["agent_bot"],
+        Resource::Team(_) => vec!["team"],
+        Resource::Label(_) => vec!["label"],
+        Resource::CustomAttributeDefinition(_) => vec!["custom_attribute_definition"],
+        Resource::CannedResponse(_) => vec!["canned_response"],
+        Resource::ContactNote(_) => vec!["contact_note"],
         Resource::Tombstone(_) => vec![],
     };
     assert!(expected.contains(&family), "the resource is that of the kind {told}");

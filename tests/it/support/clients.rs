@@ -4,7 +4,7 @@ use parley::pb::{
     accounts_service_client::AccountsServiceClient, agent_bots_service_client::AgentBotsServiceClient,
     client_service_client::ClientServiceClient, contacts_service_client::ContactsServiceClient,
     conversations_service_client::ConversationsServiceClient, events_service_client::EventsServiceClient,
-    inboxes_service_client::InboxesServiceClient, messages_service_client::MessagesServiceClient,
+    inboxes_service_client::InboxesServiceClient, messages_service_client::MessagesServiceClient, teams_service_client::TeamsServiceClient,
 };
 use tonic::{
     Request, Status,
@@ -47,6 +47,8 @@ pub struct Clients {
     pub conversations: ConversationsServiceClient<Service>,
     /// Messages.
     pub messages: MessagesServiceClient<Service>,
+    /// Teams.
+    pub teams: TeamsServiceClient<Service>,
     /// The stream.
     pub events: EventsServiceClient<Service>,
 }
@@ -67,6 +69,7 @@ impl Clients {
             contacts: ContactsServiceClient::new(service.clone()),
             conversations: ConversationsServiceClient::new(service.clone()),
             messages: MessagesServiceClient::new(service.clone()),
+            teams: TeamsServiceClient::new(service.clone()),
             events: EventsServiceClient::new(service.clone()),
             service,
         }

@@ -1,0 +1,133 @@
+//! `ContactNotesService`.
+
+use bytes::Bytes;
+use tonic::{Request, Response, Status};
+
+use super::{Api, accounts::mask, answered, caller, change, fields::Fields, page, required};
+use crate::{
+    chat::joined::Note,
+    error::Result,
+    id::{AccountId, ContactId, NoteId},
+    pb::{self, contact_notes_service_server::ContactNotesService},
+};
+
+/// Characters in a note.
+const TEXT: usize = 20_000;
+
+#[tonic::async_trait]
+impl ContactNotesService for Api {
+    async fn create_contact_note(
+        &self,
+        request: Request<pb::CreateContactNoteRequest>,
+    ) -> Result<Response<pb::CreateContactNoteResponse>, Status> {
+        let account = AccountId(request.get_ref().account_id);
+        caller(&request)?.write_access(account)?;
+        let respond = |row: &Note, cursor: Bytes| pb::CreateContactNoteResponse {
+            contact_note: Some(row.into()),
+            cursor,
+        };
+        let mut fields = Fields::default();
+        let call = change(&mut fields, &request, account, respond)?;
+        let asked = request.into_inner();
+        let contact_note = required("contact_note", asked.contact_note)?;
+        fields.within("contact_note", |fields| fields.required("content", &contact_note.content, TEXT));
+        fields.done()?;
+        let made = self
+            .chat
+            .create_contact_note(call, ContactId(asked.contact_id), contact_note.content);
+        answered(made.await?, respond)
+    }
+
+    async fn get_contact_note(&self, request: Request<pb::GetContactNoteRequest>) -> Result<Response<pb::GetContactNoteResponse>, Status> {
+        let asked = request.get_ref();
+        let (account, id) = (AccountId(asked.account_id), NoteId(asked.contact_note_id));
+        let row = self
+            .chat
+            .contact_note(&*caller(&request)?, account, ContactId(asked.contact_id), id)
+            .await?;
+        Ok(Response::new(pb::GetContactNoteResponse {
+            contact_note: Some((&row).into()),
+        }))
+    }
+
+    async fn list_contact_notes(
+        &self,
+        request: Request<pb::ListContactNotesRequest>,
+    ) -> Result<Response<pb::ListContactNotesResponse>, Status> {
+        let asked = request.get_ref();
+        let same = pb::ListContactNotesRequest {
+            page_size: 0,
+            page_token: String::new(),
+            ..asked.clone()
+        };
+        let (caller, account) = (caller(&request)?, AccountId(asked.account_id));
+        caller.access(account)?;
+        let mut fields = Fields::default();
+        let page = page::read(&mut fields, &same, (asked.page_size, 1000), &asked.page_token, 0);
+        fields.done()?;
+        let found = self
+            .chat
+            .contact_notes(&caller, account, ContactId(asked.contact_id), &page)
+            .await?;
+        Ok(Response::new(pb::ListContactNotesResponse {
+            contact_notes: found.items.iter().map(pb::ContactNote::from).collect(),
+            next_page_token: page::write(&same, found.next.as_ref()),
+        }))
+    }
+
+    async fn update_contact_note(
+        &self,
+        request: Request<pb::UpdateContactNoteRequest>,
+    ) -> Result<Response<pb::UpdateContactNoteResponse>, Status> {
+        let account = AccountId(request.get_ref().account_id);
+        caller(&request)?.write_access(account)?;
+        let respond = |row: &Note, cursor: Bytes| pb::UpdateContactNoteResponse {
+            contact_note: Some(row.into()),
+            cursor,
+        };
+        let mut fields = Fields::default();
+        let call = change(&mut fields, &request, account, respond)?;
+        let asked = request.into_inner();
+        let contact_note = required("contact_note", asked.contact_note)?;
+        let paths = mask(&mut fields, asked.update_mask);
+        let patch = fields.within("contact_note", |fields| patch(fields, &contact_note, &paths));
+        fields.done()?;
+        answered(
+            self.chat
+                .update_contact_note(call, ContactId(asked.contact_id), NoteId(contact_note.id), patch)
+                .await?,
+            respond,
+        )
+    }
+
+    async fn delete_contact_note(
+        &self,
+        request: Request<pb::DeleteContactNoteRequest>,
+    ) -> Result<Response<pb::DeleteContactNoteResponse>, Status> {
+        let asked = request.get_ref();
+        caller(&request)?.write_access(AccountId(asked.account_id))?;
+        let respond = |(): &(), cursor: Bytes| pb::DeleteContactNoteResponse { cursor };
+        let mut fields = Fields::default();
+        let call = change(&mut fields, &request, AccountId(asked.account_id), respond)?;
+        fields.done()?;
+        answered(
+            self.chat
+                .delete_contact_note(call, ContactId(asked.contact_id), NoteId(asked.contact_note_id))
+                .await?,
+            respond,
+        )
+    }
+}
+
+fn patch(fields: &mut Fields, note: &pb::ContactNote, paths: &[String]) -> Option<String> {
+    let mut content = None;
+    for path in paths {
+        if path == "content" {
+            fields.required(path, &note.content, TEXT);
+            content = Some(note.content.clone());
+        } else {
+            fields.unknown_path(path);
+        }
+    }
+    content
+}

@@ -1,0 +1,24 @@
+//! Who belongs to a team.
+
+use sea_orm::entity::prelude::*;
+
+use crate::{
+    id::{AccountId, TeamId, UserId},
+    time::Micros,
+};
+
+/// A row of `team_members`.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "team_members")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub account_id: AccountId,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub team_id: TeamId,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub user_id: UserId,
+    pub created_at: Micros,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

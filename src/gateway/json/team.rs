@@ -1,0 +1,30 @@
+//! Teams.
+
+use serde_json::{Value as Json, json};
+
+use crate::{
+    gateway::openapi::schema::{self, Schema, flag, id, text},
+    pb,
+};
+
+/// A team as the caller sees it.
+pub fn team(team: &pb::Team) -> Json {
+    json!({
+        "id": team.id,
+        "name": team.name,
+        "description": team.description,
+        "allow_auto_assign": team.allow_auto_assign(),
+        "account_id": team.account_id,
+        "is_member": team.is_member,
+    })
+}
+
+/// The shape of [`team`].
+pub fn schema() -> Schema {
+    schema::object()
+        .keys(&["id", "account_id"], &id())
+        .key("name", text())
+        .key("description", text().or_null())
+        .keys(&["allow_auto_assign", "is_member"], &flag())
+        .named("Team")
+}

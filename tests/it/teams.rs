@@ -1,0 +1,315 @@
+//! Teams, agents and inbox members: who may change them, and what each change leaves on the stream.
+
+use parley::pb::{
+    AddInboxMembersRequest, AddTeamMembersRequest, CreateAgentRequest, CreateAgentsRequest, CreateMembershipRequest, CreateTeamRequest,
+    DeleteMembershipRequest, DeleteTeamRequest, EventKind, GetTeamRequest, ListAssignableAgentsRequest, ListTeamMembersRequest,
+    RemoveInboxMembersRequest, Role, SetTeamMembersRequest, Team, UpdateAgentRequest, UpdateTeamRequest,
+};
+use prost_types::FieldMask;
+use tonic::Code;
+
+use crate::support::{
+    app::TestApp,
+    clients::Clients,
+    database::Backend,
+    fault::assert_refused,
+    office::{other_account, worker},
+    on_both,
+    reader::{event, whole_log},
+};
+
+on_both!(
+    a_team_lives_and_dies_on_the_stream,
+    members_come_and_go,
+    agents_are_found_or_made,
+    a_new_name_shows_in_every_account,
+    conversations_can_be_assigned_to_these
+);
+
+async fn team(clients: &Clients, name: &str) -> Team {
+    let request = CreateTeamRequest {
+        account_id: 1,
+        team: Some(Team {
+            name: name.to_owned(),
+            ..Team::default()
+        }),
+        ..CreateTeamRequest::default()
+    };
+    let answer = clients.teams.clone().create_team(request).await.expect("the team is made");
+    answer.into_inner().team.expect("always set")
+}
+
+async fn agent(clients: &Clients, email: &str) -> i64 {
+    let request = CreateAgentRequest {
+        account_id: 1,
+        email: email.to_owned(),
+        name: "Mina Okafor".to_owned(),
+        ..CreateAgentRequest::default()
+    };
+    let answer = clients.accounts.clone().create_agent(request).await.expect("the agent is made");
+    answer.into_inner().agent.expect("always set").id
+}
+
+/// The kinds of these among an account's events, in order.
+async fn kinds(clients: &Clients, of: &[EventKind]) -> Vec<EventKind> {
+    let log = whole_log(clients, 1).await;
+    log.iter()
+        .map(|delivery| event(delivery).kind())
+        .filter(|kind| of.contains(kind))
+        .collect()
+}
+
+async fn a_team_lives_and_dies_on_the_stream(backend: Backend) {
+    let app = TestApp::builder(backend).platform().start().await;
+    let clients = app.clients();
+    let made = team(&clients, "Billing").await;
+    assert_eq!(
+        (made.name.as_str(), made.allow_auto_assign, made.is_member),
+        ("billing", Some(true), false)
+    );
+    let request = UpdateTeamRequest {
+        account_id: 1,
+        team: Some(Team {
+            id: made.id,
+            name: "Sales".to_owned(),
+            ..Team::default()
+        }),
+        update_mask: Some(FieldMask {
+            paths: vec!["name".to_owned()],
+        }),
+        ..UpdateTeamRequest::default()
+    };
+    let changed = clients
+        .teams
+        .clone()
+        .update_team(request.clone())
+        .await
+        .expect("the call succeeds")
+        .into_inner();
+    assert_eq!(changed.team.as_ref().map(|team| team.name.as_str()), Some("sales"));
+    // The same again changes nothing, and leaves no event.
+    let same = clients
+        .teams
+        .clone()
+        .update_team(request)
+        .await
+        .expect("the call succeeds")
+        .into_inner();
+    assert_eq!(same.cursor, changed.cursor);
+    let agents = worker(&app, 1, Role::Agent, "Ola").await.clients;
+    let delete = DeleteTeamRequest {
+        account_id: 1,
+        team_id: made.id,
+        ..DeleteTeamRequest::default()
+    };
+    let refused = agents.teams.clone().delete_team(delete.clone()).await;
+    assert_refused(refused, Code::PermissionDenied, "NOT_ALLOWED");
+    clients.teams.clone().delete_team(delete).await.expect("the call succeeds");
+    let read = GetTeamRequest {
+        account_id: 1,
+        team_id: made.id,
+    };
+    let gone = clients.teams.clone().get_team(read).await;
+    assert_refused(gone, Code::NotFound, "NOT_FOUND");
+    let of = [EventKind::TeamCreated, EventKind::TeamUpdated, EventKind::TeamDeleted];
+    assert_eq!(kinds(&clients, &of).await, of);
+}
+
+async fn members_come_and_go(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let clients = app.clients();
+    let (made, mina) = (team(&clients, "billing").await, agent(&clients, "mina@okafor.example").await);
+    let add = AddTeamMembersRequest {
+        account_id: 1,
+        team_id: made.id,
+        user_ids: vec![1, mina, mina],
+        ..AddTeamMembersRequest::default()
+    };
+    let added = clients
+        .teams
+        .clone()
+        .add_team_members(add.clone())
+        .await
+        .expect("the call succeeds")
+        .into_inner();
+    assert_eq!(added.added.len(), 2);
+    assert!(
+        clients
+            .teams
+            .clone()
+            .add_team_members(add)
+            .await
+            .expect("the call succeeds")
+            .into_inner()
+            .added
+            .is_empty()
+    );
+    let set = SetTeamMembersRequest {
+        account_id: 1,
+        team_id: made.id,
+        user_ids: vec![mina],
+        ..SetTeamMembersRequest::default()
+    };
+    let set = clients
+        .teams
+        .clone()
+        .set_team_members(set)
+        .await
+        .expect("the call succeeds")
+        .into_inner();
+    assert_eq!(set.members.iter().map(|agent| agent.id).collect::<Vec<_>>(), [mina]);
+    let stranger = AddTeamMembersRequest {
+        account_id: 1,
+        team_id: made.id,
+        user_ids: vec![99],
+        ..AddTeamMembersRequest::default()
+    };
+    let refused = clients.teams.clone().add_team_members(stranger).await;
+    assert_refused(refused, Code::InvalidArgument, "INVALID_FIELD");
+    // Who leaves the account leaves its teams.
+    let leave = DeleteMembershipRequest {
+        account_id: 1,
+        user_id: mina,
+        ..DeleteMembershipRequest::default()
+    };
+    clients.accounts.clone().delete_membership(leave).await.expect("the call succeeds");
+    let list = ListTeamMembersRequest {
+        account_id: 1,
+        team_id: made.id,
+        ..ListTeamMembersRequest::default()
+    };
+    let left = clients
+        .teams
+        .clone()
+        .list_team_members(list)
+        .await
+        .expect("the call succeeds")
+        .into_inner();
+    assert!(left.members.is_empty());
+    assert_eq!(kinds(&clients, &[EventKind::TeamUpdated]).await.len(), 2);
+}
+
+async fn agents_are_found_or_made(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let clients = app.clients();
+    let mina = agent(&clients, "Mina@Okafor.example").await;
+    let again = CreateAgentRequest {
+        account_id: 1,
+        email: "mina@okafor.example".to_owned(),
+        name: "Another".to_owned(),
+        ..CreateAgentRequest::default()
+    };
+    let refused = clients.accounts.clone().create_agent(again).await;
+    assert_refused(refused, Code::AlreadyExists, "ALREADY_TAKEN");
+    let many = CreateAgentsRequest {
+        account_id: 1,
+        emails: vec![
+            "pia@okafor.example".to_owned(),
+            "mina@okafor.example".to_owned(),
+            "PIA@okafor.example".to_owned(),
+        ],
+        ..CreateAgentsRequest::default()
+    };
+    let made = clients
+        .accounts
+        .clone()
+        .create_agents(many)
+        .await
+        .expect("the call succeeds")
+        .into_inner()
+        .agents;
+    assert_eq!(made.iter().map(|agent| agent.name.as_str()).collect::<Vec<_>>(), ["pia"]);
+    assert_ne!(made[0].id, mina);
+    assert_eq!(kinds(&clients, &[EventKind::AgentAdded]).await.len(), 2);
+}
+
+async fn a_new_name_shows_in_every_account(backend: Backend) {
+    let app = TestApp::builder(backend).platform().start().await;
+    let clients = app.clients();
+    let mina = agent(&clients, "mina@okafor.example").await;
+    let other = other_account(&app, "Other").await;
+    let join = CreateMembershipRequest {
+        account_id: other.account,
+        user_id: mina,
+        role: Role::Agent.into(),
+        ..CreateMembershipRequest::default()
+    };
+    app.platform()
+        .accounts
+        .clone()
+        .create_membership(join)
+        .await
+        .expect("the call succeeds");
+    let rename = UpdateAgentRequest {
+        account_id: other.account,
+        user_id: mina,
+        name: Some("Mina O.".to_owned()),
+        ..UpdateAgentRequest::default()
+    };
+    let administrator = other.clients.clone();
+    let renamed = administrator
+        .accounts
+        .clone()
+        .update_agent(rename)
+        .await
+        .expect("the call succeeds")
+        .into_inner();
+    assert_eq!(renamed.agent.map(|agent| agent.name).as_deref(), Some("Mina O."));
+    assert_eq!(kinds(&clients, &[EventKind::AgentUpdated]).await.len(), 1);
+}
+
+async fn conversations_can_be_assigned_to_these(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let clients = app.clients();
+    let mina = agent(&clients, "mina@okafor.example").await;
+    let list = ListAssignableAgentsRequest {
+        account_id: 1,
+        inbox_ids: vec![1],
+        ..ListAssignableAgentsRequest::default()
+    };
+    let mut inboxes = clients.inboxes.clone();
+    let ids = |agents: Vec<parley::pb::Agent>| agents.into_iter().map(|agent| agent.id).collect::<Vec<_>>();
+    let before = ids(inboxes
+        .list_assignable_agents(list.clone())
+        .await
+        .expect("the call succeeds")
+        .into_inner()
+        .agents);
+    assert!(before.contains(&1) && !before.contains(&mina), "{before:?}");
+    let add = AddInboxMembersRequest {
+        account_id: 1,
+        inbox_id: 1,
+        user_ids: vec![mina],
+        ..AddInboxMembersRequest::default()
+    };
+    let members = ids(inboxes
+        .add_inbox_members(add.clone())
+        .await
+        .expect("the call succeeds")
+        .into_inner()
+        .members);
+    assert!(members.contains(&mina));
+    let cursor = inboxes.add_inbox_members(add).await.expect("the call succeeds").into_inner().cursor;
+    let after = ids(inboxes
+        .list_assignable_agents(list.clone())
+        .await
+        .expect("the call succeeds")
+        .into_inner()
+        .agents);
+    assert!(after.contains(&mina), "{after:?}");
+    let remove = RemoveInboxMembersRequest {
+        account_id: 1,
+        inbox_id: 1,
+        user_ids: vec![mina],
+        ..RemoveInboxMembersRequest::default()
+    };
+    let removed = inboxes.remove_inbox_members(remove).await.expect("the call succeeds").into_inner();
+    assert!(!ids(removed.members).contains(&mina));
+    assert_ne!(removed.cursor, cursor);
+    let missing = ListAssignableAgentsRequest {
+        inbox_ids: vec![1, 99],
+        ..list
+    };
+    let refused = inboxes.list_assignable_agents(missing).await;
+    assert_refused(refused, Code::NotFound, "NOT_FOUND");
+}
