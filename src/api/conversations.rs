@@ -6,7 +6,9 @@ use bytes::Bytes;
 use tonic::{Request, Response, Status};
 
 use super::{
-    Api, answered, caller, change, drafts,
+    Api, answered, caller, change,
+    conversation_lists::{counted, own_team, query},
+    drafts,
     fields::{Fields, SHORT},
     filters, page,
 };
@@ -15,12 +17,11 @@ use crate::{
     chat::kind::ConversationStatus,
     chat::{
         conversation_changes::ConversationPatch,
-        conversation_list::{Assigned, ConversationOrder, ConversationQuery, Counts},
         conversation_status::StatusSet,
         conversations::{CreatedConversation, NewConversation},
     },
     error::{Result, Rule},
-    id::{AccountId, ContactId, ConversationId, InboxId, UserId},
+    id::{AccountId, ContactId, ConversationId, InboxId, TeamId, UserId},
     pb::{self, conversations_service_server::ConversationsService},
 };
 
@@ -38,13 +39,10 @@ macro_rules! patched {
         let call = change(&mut $fields, &$request, account, respond)?;
         let patch = $patch;
         $fields.done()?;
-        answered(
-            $self
-                .chat
-                .update_conversation(call, ConversationId($asked.conversation_id), patch)
-                .await?,
-            respond,
-        )
+        let updated = $self.chat.update_conversation(call, ConversationId($asked.conversation_id), patch);
+        let mut answer = answered(updated.await?, respond)?;
+        own_team(&*caller(&$request)?, account, answer.get_mut().conversation.iter_mut());
+        Ok(answer)
     }};
 }
 
@@ -64,6 +62,7 @@ impl ConversationsService for Api {
         caller(&request)?.write_access(account)?;
         let mut fields = Fields::default();
         let call = change(&mut fields, &request, account, created)?;
+        let caller = caller(&request)?;
         let asked = request.into_inner();
         let source_id = fields.optional("source_id", asked.source_id, SHORT);
         if source_id.is_none() && (asked.inbox_id.is_none() || asked.contact_id.is_none()) {
@@ -76,6 +75,7 @@ impl ConversationsService for Api {
             status: status(&mut fields, asked.status).unwrap_or(ConversationStatus::Open),
             snoozed_until: fields.time("snoozed_until", asked.snoozed_until.as_ref()),
             assignee: asked.assignee_id.map(UserId),
+            team: asked.team_id.map(TeamId),
             priority: fields
                 .kind::<pb::ConversationPriority>("priority", asked.priority)
                 .and_then(pb::ConversationPriority::to_row),
@@ -87,7 +87,9 @@ impl ConversationsService for Api {
                 .map(|draft| fields.within("message", |fields| drafts::read(fields, draft))),
         };
         fields.done()?;
-        answered(self.chat.create_conversation(call, new).await?, created)
+        let mut answer = answered(self.chat.create_conversation(call, new).await?, created)?;
+        own_team(&caller, account, answer.get_mut().conversation.iter_mut());
+        Ok(answer)
     }
 
     async fn get_conversation(
@@ -96,9 +98,12 @@ impl ConversationsService for Api {
     ) -> Result<Response<pb::GetConversationResponse>, Status> {
         let asked = request.get_ref();
         let (account, id) = (AccountId(asked.account_id), ConversationId(asked.conversation_id));
-        let summary = self.chat.conversation(&*caller(&request)?, account, id).await?;
+        let caller = caller(&request)?;
+        let summary = self.chat.conversation(&caller, account, id).await?;
+        let mut conversation = pb::Conversation::from(&summary);
+        own_team(&caller, account, [&mut conversation]);
         Ok(Response::new(pb::GetConversationResponse {
-            conversation: Some((&summary).into()),
+            conversation: Some(conversation),
         }))
     }
 
@@ -122,8 +127,10 @@ impl ConversationsService for Api {
         let query = query(&mut fields, asked, caller.user_id());
         fields.done()?;
         let (found, counts) = self.chat.conversations(&caller, account, &query, &page).await?;
+        let mut conversations: Vec<_> = found.items.iter().map(pb::Conversation::from).collect();
+        own_team(&caller, account, &mut conversations);
         Ok(Response::new(pb::ListConversationsResponse {
-            conversations: found.items.iter().map(pb::Conversation::from).collect(),
+            conversations,
             next_page_token: page::write(&same, found.next.as_ref()),
             counts: counts.map(counted),
         }))
@@ -152,8 +159,10 @@ impl ConversationsService for Api {
             .chat
             .filter_conversations(&caller, account, &given, asked.with_counts, &page)
             .await?;
+        let mut conversations: Vec<_> = found.items.iter().map(pb::Conversation::from).collect();
+        own_team(&caller, account, &mut conversations);
         Ok(Response::new(pb::FilterConversationsResponse {
-            conversations: found.items.iter().map(pb::Conversation::from).collect(),
+            conversations,
             next_page_token: page::write(&same, found.next.as_ref()),
             counts: counts.map(counted),
         }))
@@ -177,7 +186,9 @@ impl ConversationsService for Api {
         let status = status(&mut fields, asked.status);
         fields.done()?;
         let id = ConversationId(asked.conversation_id);
-        answered(self.chat.update_conversation_status(call, id, status, until).await?, respond)
+        let mut answer = answered(self.chat.update_conversation_status(call, id, status, until).await?, respond)?;
+        own_team(&*caller(&request)?, account, answer.get_mut().conversation.iter_mut());
+        Ok(answer)
     }
 
     async fn update_conversation_priority(
@@ -196,6 +207,15 @@ impl ConversationsService for Api {
     ) -> Result<Response<pb::UpdateConversationAssigneeResponse>, Status> {
         patched!(self, request, UpdateConversationAssigneeResponse, |fields, asked| {
             ConversationPatch::Assignee(asked.assignee_id.map(|user| UserId(fields.id("assignee_id", user))))
+        })
+    }
+
+    async fn update_conversation_team(
+        &self,
+        request: Request<pb::UpdateConversationTeamRequest>,
+    ) -> Result<Response<pb::UpdateConversationTeamResponse>, Status> {
+        patched!(self, request, UpdateConversationTeamResponse, |fields, asked| {
+            ConversationPatch::Team(asked.team_id.map(|team| TeamId(fields.id("team_id", team))))
         })
     }
 
@@ -335,70 +355,5 @@ fn created(made: &CreatedConversation, cursor: Bytes) -> pb::CreateConversationR
         conversation: Some((&made.conversation).into()),
         message: made.message.as_ref().map(Arc::as_ref).map(pb::Message::from),
         cursor,
-    }
-}
-
-fn counted(counts: Counts) -> pb::ConversationCounts {
-    pb::ConversationCounts {
-        mine: counts.mine,
-        assigned: counts.all - counts.unassigned,
-        unassigned: counts.unassigned,
-        all: counts.all,
-    }
-}
-
-fn query(fields: &mut Fields, asked: pb::ListConversationsRequest, caller: Option<UserId>) -> ConversationQuery {
-    let (name, descending) = asked
-        .order_by
-        .strip_prefix('-')
-        .map_or((asked.order_by.as_str(), asked.order_by.is_empty()), |name| (name, true));
-    let order = ConversationOrder::of(name);
-    if order.is_none() {
-        let names = "last_activity_at, created_at, priority or waiting_since";
-        fields.refuse(
-            "order_by",
-            Rule::Unknown,
-            format!("must be {names}, with \"-\" in front for descending"),
-        );
-    }
-    let mut statuses = Vec::new();
-    for number in &asked.statuses {
-        match pb::ConversationStatus::try_from(*number)
-            .ok()
-            .and_then(pb::ConversationStatus::to_row)
-        {
-            Some(known) => statuses.push(known),
-            None => fields.refuse(
-                "statuses",
-                Rule::Unknown,
-                format!("must be statuses that the contract names, which {number} is not"),
-            ),
-        }
-    }
-    fields.count("inbox_ids", asked.inbox_ids.len(), 1000);
-    fields.count("labels", asked.labels.len(), 100);
-    fields.text("source_id", &asked.source_id, SHORT);
-    fields.text("text", &asked.text, SHORT);
-    let assigned = match fields.kind::<pb::AssigneeFilter>("assignee", asked.assignee) {
-        None | Some(pb::AssigneeFilter::Unspecified) => None,
-        Some(pb::AssigneeFilter::Me) => Some(Assigned::To(caller)),
-        Some(pb::AssigneeFilter::Assigned) => Some(Assigned::Somebody),
-        Some(pb::AssigneeFilter::Unassigned) => Some(Assigned::Nobody),
-    };
-    ConversationQuery {
-        statuses,
-        inboxes: asked.inbox_ids.into_iter().map(InboxId).collect(),
-        contact: asked.contact_id.map(ContactId),
-        source_id: Some(asked.source_id).filter(|source_id| !source_id.is_empty()),
-        assigned,
-        participant: asked.participating.then_some(caller),
-        mentioned: asked.mentioned.then_some(caller),
-        labels: asked.labels,
-        text: Some(asked.text).filter(|text| !text.trim().is_empty()),
-        unattended: asked.unattended,
-        updated_since: fields.time("updated_since", asked.updated_since.as_ref()),
-        order: order.unwrap_or(ConversationOrder::LastActivityAt),
-        descending,
-        count: asked.with_counts,
     }
 }

@@ -107,6 +107,7 @@ keyed! {
     UpdateConversationLabelsRequest,
     UpdateConversationPriorityRequest,
     UpdateConversationStatusRequest,
+    UpdateConversationTeamRequest,
     UpdateCustomAttributeDefinitionRequest,
     UpdateInboxRequest,
     UpdateLabelRequest,

@@ -32,6 +32,7 @@ mod client;
 mod contact_lists;
 mod contact_notes;
 mod contacts;
+mod conversation_lists;
 mod conversations;
 mod custom_attribute_definitions;
 mod drafts;

@@ -11,7 +11,7 @@ use crate::{
     error::{Error, Result},
     events::draft::Actor,
     events::kind::ActorType,
-    id::{AccountId, ContactId, ContactInboxId, InboxId, TokenId, UserId},
+    id::{AccountId, ContactId, ContactInboxId, InboxId, TeamId, TokenId, UserId},
 };
 
 /// Whom a token speaks for.
@@ -48,6 +48,8 @@ pub struct Access {
     pub inboxes: Option<Vec<InboxId>>,
     /// Whether the account may be used.
     pub status: AccountStatus,
+    /// To which teams it belongs.
+    pub teams: Vec<TeamId>,
     /// Which conversations a contact's session reaches; none for all other callers, who go by inboxes.
     pub reach: Option<Reach>,
 }

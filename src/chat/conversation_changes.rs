@@ -13,6 +13,7 @@ use crate::{
         conversations::{check_member, save, summary_of},
         messages,
         rules::{add_activity, changed_with},
+        team_members, teams, turns,
         writer::Write,
     },
     db::{
@@ -22,7 +23,7 @@ use crate::{
     },
     error::Result,
     events::{draft::Change, kind::EventKind},
-    id::{ConversationId, UserId},
+    id::{ConversationId, TeamId, UserId},
 };
 
 /// What to change in a conversation.
@@ -32,6 +33,8 @@ pub enum ConversationPatch {
     Priority(Option<Priority>),
     /// The assignee.
     Assignee(Option<UserId>),
+    /// The team.
+    Team(Option<TeamId>),
     /// All labels.
     Labels(Vec<String>),
     /// All custom attributes, all additional ones, or both.
@@ -68,6 +71,7 @@ impl Chat {
                     match patch {
                         ConversationPatch::Priority(priority) => update_priority(write, &mut conversation, priority),
                         ConversationPatch::Assignee(assignee) => assign(write, &mut conversation, assignee).await?,
+                        ConversationPatch::Team(team) => hand_to_team(write, &mut conversation, team).await?,
                         ConversationPatch::Labels(labels) => update_labels(write, &mut conversation, labels).await?,
                         ConversationPatch::Attributes(custom, additional) => {
                             update_attributes(write, &mut conversation, custom, additional);
@@ -135,6 +139,55 @@ pub(super) async fn assign(write: &mut Write, conversation: &mut Conversation, a
         Some(agent) if write.caller.user_id() == Some(agent.user.id) => format!("{name} self-assigned this conversation"),
         Some(agent) => format!("Assigned to {} by {name}", agent.user.name),
         None => format!("Conversation unassigned by {name}"),
+    };
+    add_activity(&mut write.ledger, conversation, line);
+    Ok(())
+}
+
+/// Gives a conversation to a team, or to none. Chatwoot's rule: an assignee outside of the team leaves, and if nobody has it then, the
+/// next of the team who is there gets it.
+async fn hand_to_team(write: &mut Write, conversation: &mut Conversation, team: Option<TeamId>) -> Result<()> {
+    let before = (conversation.row.team_id, conversation.row.assignee_id);
+    let Some(change) = Change::new("team_id", before.0.map(i64::from), team.map(i64::from)) else {
+        return Ok(());
+    };
+    let left = conversation.team.take();
+    conversation.row.team_id = team;
+    if let Some(id) = team {
+        let team = teams::known(write, id).await?;
+        let members = team_members::members(&write.txn, team.account_id, id).await?;
+        if before.1.is_some_and(|user| !members.contains(&user)) {
+            (conversation.row.assignee_id, conversation.assignee) = (None, None);
+        }
+        if conversation.row.assignee_id.is_none() {
+            let inbox = conversation.row.inbox_id;
+            let able = turns::of_team(write, &team, turns::members(write, inbox).await?).await?;
+            conversation.assignee = turns::next(write, inbox, able).await?;
+            conversation.row.assignee_id = conversation.assignee.as_ref().map(|agent| agent.user.id);
+        }
+        conversation.team = Some(Arc::new(team));
+    }
+    let after = conversation.row.assignee_id;
+    let assigned = Change::new("assignee_id", before.1.map(i64::from), after.map(i64::from));
+    let changes = [Some(change.clone()), assigned.clone()].into_iter().flatten().collect();
+    changed_with(&mut write.ledger, conversation, EventKind::ConversationUpdated, changes);
+    changed_with(&mut write.ledger, conversation, EventKind::TeamChanged, vec![change]);
+    let newly = conversation
+        .assignee
+        .as_ref()
+        .filter(|_| assigned.is_some())
+        .map(|agent| agent.user.name.clone());
+    if let Some(change) = assigned {
+        changed_with(&mut write.ledger, conversation, EventKind::AssigneeChanged, vec![change]);
+    }
+    let name = write.caller.actor().name;
+    let line = match (&conversation.team, newly) {
+        (Some(team), Some(agent)) => format!("Assigned to {agent} via {} by {name}", team.name),
+        (Some(team), None) => format!("Assigned to {} by {name}", team.name),
+        (None, _) => format!(
+            "Unassigned from {} by {name}",
+            left.map_or_else(String::new, |team| team.name.clone())
+        ),
     };
     add_activity(&mut write.ledger, conversation, line);
     Ok(())

@@ -10,7 +10,7 @@ use crate::{
         Chat,
         caller::{Access, Caller},
         page::{self, Coarse, Page, PageRequest, Sort},
-        search,
+        search, teams,
     },
     db::{
         entity::{
@@ -22,7 +22,7 @@ use crate::{
         load,
     },
     error::Result,
-    id::{AccountId, ContactId, InboxId, UserId},
+    id::{AccountId, ContactId, InboxId, TeamId, UserId},
     time::Micros,
 };
 
@@ -92,6 +92,8 @@ pub struct ConversationQuery {
     pub inboxes: Vec<InboxId>,
     /// This contact's.
     pub contact: Option<ContactId>,
+    /// This team's.
+    pub team: Option<TeamId>,
     /// Of sessions with this name.
     pub source_id: Option<String>,
     /// Whose.
@@ -164,6 +166,9 @@ impl ConversationQuery {
         }
         if !self.inboxes.is_empty() {
             query = query.filter(Column::InboxId.is_in(self.inboxes.iter().map(|id| id.0)));
+        }
+        if let Some(team) = self.team {
+            query = query.filter(conversation::Column::TeamId.eq(team));
         }
         if let Some(contact) = self.contact {
             query = query.filter(Column::ContactId.eq(contact));
@@ -245,6 +250,9 @@ impl Chat {
     ) -> Result<(Page<ConversationSummary>, Option<Counts>)> {
         let access = caller.access(account)?;
         let db = self.db.read();
+        if let Some(team) = query.team {
+            teams::find(db, account, team).await?;
+        }
         if query.text.is_some() {
             search::index::catch_up(&self.db, account).await?;
         }

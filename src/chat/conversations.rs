@@ -14,7 +14,7 @@ use crate::{
         caller::{Access, Caller},
         rules::{NewMessage, add_message, first_status},
         sessions::{session, session_added},
-        turns,
+        team_members, teams, turns,
         writer::Write,
     },
     db::{
@@ -32,7 +32,7 @@ use crate::{
         ephemeral::Typing,
         kind::{ActorType, EventKind},
     },
-    id::{AccountId, ContactId, ConversationId, InboxId, UserId},
+    id::{AccountId, ContactId, ConversationId, InboxId, TeamId, UserId},
     time::Micros,
 };
 
@@ -51,6 +51,8 @@ pub struct NewConversation {
     pub snoozed_until: Option<Micros>,
     /// The user to assign.
     pub assignee: Option<UserId>,
+    /// The team that works on it; an assignee outside of it is left out.
+    pub team: Option<TeamId>,
     /// How urgent it is.
     pub priority: Option<Priority>,
     /// Attributes that programs set.
@@ -222,8 +224,9 @@ async fn newest(write: &Write, session: &contact_inbox::Model) -> Result<Option<
 /// A new conversation, given to somebody who is there if its inbox says so.
 async fn begin(write: &mut Write, session: &contact_inbox::Model, new: &NewConversation) -> Result<Conversation> {
     let mut conversation = insert(write, session, new).await?;
+    let begun = conversation.row.assignee_id;
     turns::assign_automatically(write, &mut conversation).await?;
-    if conversation.row.assignee_id != new.assignee {
+    if conversation.row.assignee_id != begun {
         save(write, &mut conversation).await?;
     }
     Ok(conversation)
@@ -235,6 +238,13 @@ async fn insert(write: &mut Write, session: &contact_inbox::Model, new: &NewConv
     if let Some(assignee) = new.assignee {
         check_member(write, assignee).await?;
     }
+    if let Some(team) = new.team {
+        teams::known(write, team).await?;
+    }
+    let assignee = match (new.assignee, new.team) {
+        (Some(user), Some(team)) if !team_members::members(&write.txn, account.id, team).await?.contains(&user) => None,
+        (assignee, _) => assignee,
+    };
     // Chatwoot's rule: a blocked contact's conversation is done before it began.
     let inbox = load::inbox(&write.txn, account.id, session.inbox_id).await?;
     let status = if contact.row.blocked {
@@ -254,7 +264,8 @@ async fn insert(write: &mut Write, session: &contact_inbox::Model, new: &NewConv
         contact_inbox_id: session.id,
         status,
         priority: new.priority,
-        assignee_id: new.assignee,
+        assignee_id: assignee,
+        team_id: new.team,
         snoozed_until: new.snoozed_until.filter(|_| status == ConversationStatus::Snoozed),
         additional_attributes: Json::Object(new.additional_attributes.clone()),
         custom_attributes: Json::Object(new.custom_attributes.clone()),

@@ -21,7 +21,11 @@ use crate::{
     id::{AccountId, TeamId, UserId},
 };
 
-async fn members(db: &impl ConnectionTrait, account: AccountId, id: TeamId) -> Result<HashSet<UserId>> {
+/// Who belongs to a team.
+///
+/// # Errors
+/// When the database cannot be read.
+pub(super) async fn members(db: &impl ConnectionTrait, account: AccountId, id: TeamId) -> Result<HashSet<UserId>> {
     let users: Vec<UserId> = team_member::Entity::find()
         .select_only()
         .column(team_member::Column::UserId)
@@ -89,7 +93,8 @@ impl Chat {
         users: Vec<UserId>,
     ) -> Result<Answer<Vec<Agent>>> {
         self.may_change_team(&call.caller, call.account, id).await?;
-        self.writer
+        let answer = self
+            .writer
             .write(call, move |write| {
                 Box::pin(async move {
                     let account = write.account().id;
@@ -118,6 +123,8 @@ impl Chat {
                     Ok(shown)
                 })
             })
-            .await
+            .await;
+        self.tokens.forget();
+        answer
     }
 }

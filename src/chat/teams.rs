@@ -14,8 +14,9 @@ use crate::{
         call::{Answer, Call},
         caller::Caller,
         page::{self, Page, PageRequest, Sort},
+        writer::Write,
     },
-    db::entity::{team, team_member},
+    db::entity::{conversation, team, team_member},
     error::{Error, Result, Rule, Violation},
     events::draft::{Change, Draft, Subject},
     events::kind::EventKind,
@@ -63,6 +64,17 @@ pub(super) async fn find(db: &impl ConnectionTrait, account: AccountId, id: Team
         .one(db)
         .await?;
     row.ok_or_else(|| Error::not_found("team", id))
+}
+
+/// A team that a request names for a conversation.
+///
+/// # Errors
+/// [`Error::Invalid`] without such a team.
+pub(super) async fn known(write: &Write, id: TeamId) -> Result<team::Model> {
+    match find(&write.txn, write.account().id, id).await {
+        Err(Error::NotFound { .. }) => Err(Error::invalid("team_id", Rule::Unknown, "must be a team of the account")),
+        found => found,
+    }
 }
 
 /// Which of the account's teams a user belongs to; none for callers who are no users.
@@ -214,7 +226,7 @@ impl Chat {
             .await
     }
 
-    /// Deletes a team; its members stay in the account.
+    /// Deletes a team; its members stay in the account, and its conversations without a team.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Denied`].
@@ -224,6 +236,14 @@ impl Chat {
             .write(call, move |write| {
                 Box::pin(async move {
                     let row = find(&write.txn, write.account().id, id).await?;
+                    // The team's own event tells it for all: lanes forget the account's rows by it.
+                    conversation::Entity::update_many()
+                        .col_expr(conversation::Column::TeamId, Expr::value(Option::<i64>::None))
+                        .col_expr(conversation::Column::Version, Expr::value(write.ledger.next_seq().0))
+                        .filter(conversation::Column::AccountId.eq(write.account().id))
+                        .filter(conversation::Column::TeamId.eq(id))
+                        .exec(&write.txn)
+                        .await?;
                     // Who belongs to it goes with it, by the tables' own rule.
                     row.clone().delete(&write.txn).await?;
                     write.ledger.emit(Draft::new(EventKind::TeamDeleted, Subject::Team(row)));

@@ -18,12 +18,12 @@ use crate::{
         entity::{
             account, agent_bot, inbox, inbox_member,
             kind::{Role, TokenKind},
-            membership, token, user,
+            membership, team_member, token, user,
         },
         load,
     },
     error::{Error, Result, Rule},
-    id::{AccountId, AgentBotId, InboxId, TokenId, UserId, secret},
+    id::{AccountId, AgentBotId, InboxId, TeamId, TokenId, UserId, secret},
     time::Micros,
 };
 
@@ -263,6 +263,7 @@ async fn service_access(db: &impl ConnectionTrait, token: &token::Model) -> Resu
         Access {
             role: Role::Administrator,
             inboxes,
+            teams: Vec::new(),
             status: account.status,
             reach: None,
         },
@@ -278,6 +279,7 @@ async fn bot_access(db: &impl ConnectionTrait, id: AgentBotId) -> Result<HashMap
     let access = |row: account::Model| Access {
         role: Role::Agent,
         inboxes: None,
+        teams: Vec::new(),
         status: row.status,
         reach: None,
     };
@@ -297,6 +299,14 @@ async fn user_access(db: &impl ConnectionTrait, id: UserId) -> Result<HashMap<Ac
     for member in members {
         inboxes.entry(member.account_id).or_default().push(member.inbox_id);
     }
+    let members = team_member::Entity::find()
+        .filter(team_member::Column::UserId.eq(id))
+        .all(db)
+        .await?;
+    let mut teams: HashMap<AccountId, Vec<TeamId>> = HashMap::new();
+    for member in members {
+        teams.entry(member.account_id).or_default().push(member.team_id);
+    }
     let access = |row: membership::Model| {
         let mine = inboxes.remove(&row.account_id).unwrap_or_default();
         let inboxes = (row.role == Role::Agent).then_some(mine);
@@ -305,6 +315,7 @@ async fn user_access(db: &impl ConnectionTrait, id: UserId) -> Result<HashMap<Ac
             Access {
                 role: row.role,
                 inboxes,
+                teams: teams.remove(&row.account_id).unwrap_or_default(),
                 status: *status.get(&row.account_id)?,
                 reach: None,
             },

@@ -7,11 +7,12 @@ use futures_util::future::BoxFuture;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect, Set, sea_query::OnConflict};
 
 use crate::{
-    chat::{conversations::save, rules::changed_with, writer::Write},
+    chat::{conversations::save, rules::changed_with, team_members, writer::Write},
     db::{
         entity::{
             assignment_turn, inbox_member,
             kind::{Availability, ConversationStatus},
+            team,
         },
         joined::{Agent, Conversation},
         load,
@@ -40,11 +41,28 @@ pub(super) async fn assign_automatically(write: &mut Write, conversation: &mut C
     if row.assignee_id.is_some_and(|assignee| members.contains(&assignee)) {
         return Ok(());
     }
-    let inbox = row.inbox_id;
-    if let Some(agent) = next(write, inbox, members).await? {
+    let (inbox, team) = (row.inbox_id, conversation.team.clone());
+    let able = match team {
+        Some(team) => of_team(write, &team, members).await?,
+        None => members,
+    };
+    if let Some(agent) = next(write, inbox, able).await? {
         give(write, conversation, agent);
     }
     Ok(())
+}
+
+/// Those who also belong to a team; nobody, if it wants no conversations by itself.
+///
+/// # Errors
+/// When the database fails.
+pub(super) async fn of_team(write: &Write, team: &team::Model, mut users: Vec<UserId>) -> Result<Vec<UserId>> {
+    if !team.allow_auto_assign {
+        return Ok(Vec::new());
+    }
+    let team = team_members::members(&write.txn, write.account().id, team.id).await?;
+    users.retain(|user| team.contains(user));
+    Ok(users)
 }
 
 /// Gives a conversation to somebody, and tells so. Nobody did it by hand, so it leaves no line.

@@ -6,7 +6,7 @@ use crate::{
     db::{
         entity::{
             account, agent_bot, api_channel, attachment, contact, contact_inbox, contact_note, conversation, inbox, kind::Availability,
-            membership, message, user,
+            membership, message, team, user,
         },
         present::present,
     },
@@ -139,6 +139,8 @@ pub struct Conversation {
     pub session: Arc<contact_inbox::Model>,
     /// The user it is assigned to, while a member of the account.
     pub assignee: Option<Arc<Agent>>,
+    /// The team that works on it.
+    pub team: Option<Arc<team::Model>>,
     /// Names of the labels, in the order given.
     pub labels: Arc<Vec<String>>,
     /// The newest message that is neither private nor an activity line.

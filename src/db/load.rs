@@ -13,13 +13,13 @@ use crate::{
         entity::{
             account, agent_bot, api_channel, attachment, contact, contact_inbox, conversation, inbox,
             kind::{PresenceKind, SenderType, SubjectKind},
-            labeling, membership, message, user,
+            labeling, membership, message, team, user,
         },
         joined::{Agent, Contact, ContactSessions, Conversation, ConversationSummary, Inbox, Message, Sender, Session},
         present,
     },
     error::{Error, Result},
-    id::{AccountId, AgentBotId, ContactId, ConversationId, InboxId, MessageId, UserId},
+    id::{AccountId, AgentBotId, ContactId, ConversationId, InboxId, MessageId, TeamId, UserId},
 };
 
 fn unique<T: Eq + Hash>(ids: impl Iterator<Item = T>) -> Vec<T> {
@@ -112,6 +112,24 @@ pub async fn agents(
         Some((membership.user_id, Arc::new(Agent { user, membership, seen_at })))
     };
     Ok(memberships.into_iter().filter_map(agent).collect())
+}
+
+/// Teams by id.
+async fn teams(
+    db: &impl ConnectionTrait,
+    account: AccountId,
+    ids: impl Iterator<Item = TeamId>,
+) -> Result<HashMap<TeamId, Arc<team::Model>>> {
+    let ids = unique(ids);
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows = team::Entity::find()
+        .filter(team::Column::AccountId.eq(account))
+        .filter(team::Column::Id.is_in(ids.into_iter().map(i64::from)))
+        .all(db)
+        .await?;
+    Ok(rows.into_iter().map(|row| (row.id, Arc::new(row))).collect())
 }
 
 /// Inboxes by id.
@@ -356,10 +374,11 @@ async fn around(
         .filter(contact_inbox::Column::Id.is_in(unique(rows.iter().map(|row| row.contact_inbox_id.0))))
         .all(db);
     // Side by side: none of them needs another.
-    let (inboxes, contacts, assignees, mut labels, sessions) = tokio::try_join!(
+    let (inboxes, contacts, assignees, teams, mut labels, sessions) = tokio::try_join!(
         inboxes(db, id, rows.iter().map(|row| row.inbox_id)),
         contacts(db, id, rows.iter().map(|row| row.contact_id)),
         agents(db, id, rows.iter().filter_map(|row| row.assignee_id)),
+        teams(db, id, rows.iter().filter_map(|row| row.team_id)),
         labels(db, id, SubjectKind::Conversation, rows.iter().map(|row| row.id.0)),
         async { sessions.await.map_err(Error::from) },
     )?;
@@ -371,6 +390,7 @@ async fn around(
             contact: Arc::clone(contacts.get(&row.contact_id)?),
             session: Arc::clone(sessions.get(&row.contact_inbox_id)?),
             assignee: row.assignee_id.and_then(|id| assignees.get(&id)).cloned(),
+            team: row.team_id.and_then(|id| teams.get(&id)).cloned(),
             labels: Arc::new(labels.remove(&row.id.0).unwrap_or_default()),
             last_public: row.last_public_message_id.and_then(|id| messages.get(&id)).cloned().map(Arc::new),
             row,

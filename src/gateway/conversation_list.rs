@@ -94,10 +94,6 @@ pub(super) async fn find(call: &Call, params: &Params, with_rows: bool) -> Resul
             };
             return Ok((none, window));
         }
-        Filter::NoSuchTeam => {
-            call.enter(account_id).await?;
-            return Err(Failure::not_found());
-        }
     };
     (request.skip, request.page_size) = (window.skip, window.size);
     request.page_token.clone_from(&window.token);
@@ -119,14 +115,9 @@ enum Filter {
     Some(Box<pb::ListConversationsRequest>),
     /// Those of a kind that nothing is of.
     Nothing,
-    /// Those of a team; there are no teams.
-    NoSuchTeam,
 }
 
 fn filter(fields: &mut Fields<'_>) -> Filter {
-    if fields.filled("team_id") {
-        return Filter::NoSuchTeam;
-    }
     let text = fields.text("q").unwrap_or_default().trim().to_owned();
     let kind = fields.text("conversation_type").unwrap_or_default();
     // A search is in all statuses.
@@ -148,6 +139,7 @@ fn filter(fields: &mut Fields<'_>) -> Filter {
         _ => AssigneeFilter::Unspecified,
     };
     Filter::Some(Box::new(pb::ListConversationsRequest {
+        team_id: fields.id("team_id"),
         account_id: fields.account(),
         order_by: order(fields.raw("sort_by")).to_owned(),
         statuses,
@@ -192,7 +184,7 @@ mod tests {
     fn request(json: Json) -> pb::ListConversationsRequest {
         match chosen(json) {
             Filter::Some(request) => *request,
-            _ => panic!("no request"),
+            Filter::Nothing => panic!("no request"),
         }
     }
 
@@ -221,6 +213,6 @@ mod tests {
         assert!(matches!(chosen(json!({"status": "closed"})), Filter::Nothing));
         assert!(request(json!({"conversation_type": "mention"})).mentioned);
         assert!(request(json!({"conversation_type": "participating"})).participating);
-        assert!(matches!(chosen(json!({"team_id": "2"})), Filter::NoSuchTeam));
+        assert_eq!(request(json!({"team_id": "2"})).team_id, Some(2));
     }
 }

@@ -16,7 +16,6 @@ use super::{
         schema::{attributes, flag, id, iso, names, object, text},
     },
     params::Params,
-    sentence::Complaint,
 };
 use crate::pb;
 
@@ -40,7 +39,7 @@ pub fn routes() -> Door {
             .body("source_id", text())
             .body("status", names(&STATUSES))
             .body("snoozed_until", iso())
-            .body("assignee_id", id())
+            .bodies(&["assignee_id", "team_id"], &id())
             .body("priority", names(&json::conversation::PRIORITIES))
             .bodies(&["additional_attributes", "custom_attributes"], &attributes())
             .body("hmac_verified", flag())
@@ -88,9 +87,6 @@ async fn create(call: Call, params: Params) -> Answer {
         fields.join(inner);
         draft
     });
-    if fields.id("team_id").is_some() {
-        fields.complain(Complaint::new("team_id", "must exist"));
-    }
     let request = pb::CreateConversationRequest {
         account_id: fields.account(),
         request_id: call.request_id(),
@@ -100,6 +96,7 @@ async fn create(call: Call, params: Params) -> Answer {
         status: fields.choice("status", &STATUSES).unwrap_or_default().into(),
         snoozed_until: fields.time("snoozed_until", clock::from_iso),
         assignee_id: fields.id("assignee_id"),
+        team_id: fields.id("team_id"),
         priority: fields
             .choice("priority", &json::conversation::PRIORITIES)
             .unwrap_or_default()

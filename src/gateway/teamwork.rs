@@ -14,7 +14,7 @@ use super::{
     json::{self, agent::agent},
     openapi::{
         about,
-        schema::{id, list},
+        schema::{either, id, list, null},
     },
     params::Params,
     sentence::Complaint,
@@ -32,11 +32,13 @@ pub fn routes() -> Door {
             assign,
             about(
                 "assignConversation",
-                "Assigns a conversation to an agent, or to nobody",
+                "Assigns a conversation to an agent or a team, or to nobody",
                 "ConversationsService.UpdateConversationAssignee",
             )
+            .note("With assignee_id, even null, only that is looked at; a team goes by UpdateConversationTeam.")
             .body("assignee_id", id().or_null())
-            .answers(json::agent::schema().or_null()),
+            .body("team_id", id().or_null())
+            .answers(either([json::agent::schema(), json::team::raw_schema(), null()])),
         )
         .get(
             PARTICIPANTS,
@@ -83,8 +85,32 @@ async fn assign(call: Call, params: Params) -> Answer {
     if fields.given("assignee_id") {
         return assign_user(&call, &fields).await;
     }
+    if fields.given("team_id") {
+        return assign_team(&call, &fields).await;
+    }
     conversations::read(&call, &fields).await?;
     Ok(json::ok(&Json::Null))
+}
+
+/// What is no team of the account is none.
+async fn assign_team(call: &Call, fields: &Fields<'_>) -> Answer {
+    let request = pb::UpdateConversationTeamRequest {
+        account_id: fields.account(),
+        request_id: call.request_id(),
+        conversation_id: fields.path_id("conversation_id"),
+        team_id: fields.id("team_id"),
+    };
+    let none = pb::UpdateConversationTeamRequest {
+        team_id: None,
+        ..request.clone()
+    };
+    let mut client = call.conversations();
+    let given = match client.update_conversation_team(call.request(request)).await {
+        Err(status) if refuses(&status, "team_id") => client.update_conversation_team(call.request(none)).await?,
+        other => other?,
+    };
+    let conversation = given.into_inner().conversation.unwrap_or_default();
+    Ok(json::ok(&conversation.team.as_ref().map_or(Json::Null, json::team::raw)))
 }
 
 /// Whoever is no member of the account is nobody: then nobody is assigned.

@@ -2,8 +2,9 @@
 
 use parley::pb::{
     AddInboxMembersRequest, AddTeamMembersRequest, CreateAgentRequest, CreateAgentsRequest, CreateMembershipRequest, CreateTeamRequest,
-    DeleteMembershipRequest, DeleteTeamRequest, EventKind, GetTeamRequest, ListAssignableAgentsRequest, ListTeamMembersRequest,
-    RemoveInboxMembersRequest, Role, SetTeamMembersRequest, Team, UpdateAgentRequest, UpdateTeamRequest,
+    DeleteMembershipRequest, DeleteTeamRequest, EventKind, GetTeamRequest, ListAssignableAgentsRequest, ListConversationsRequest,
+    ListTeamMembersRequest, RemoveInboxMembersRequest, Role, SetTeamMembersRequest, Team, UpdateAgentRequest,
+    UpdateConversationAssigneeRequest, UpdateConversationTeamRequest, UpdateTeamRequest,
 };
 use prost_types::FieldMask;
 use tonic::Code;
@@ -13,9 +14,10 @@ use crate::support::{
     clients::Clients,
     database::Backend,
     fault::assert_refused,
-    office::{other_account, worker},
+    office::{other_account, set_members, worker},
     on_both,
     reader::{event, whole_log},
+    told::Told,
 };
 
 on_both!(
@@ -23,7 +25,8 @@ on_both!(
     members_come_and_go,
     agents_are_found_or_made,
     a_new_name_shows_in_every_account,
-    conversations_can_be_assigned_to_these
+    conversations_can_be_assigned_to_these,
+    a_team_works_on_a_conversation
 );
 
 async fn team(clients: &Clients, name: &str) -> Team {
@@ -312,4 +315,103 @@ async fn conversations_can_be_assigned_to_these(backend: Backend) {
     };
     let refused = inboxes.list_assignable_agents(missing).await;
     assert_refused(refused, Code::NotFound, "NOT_FOUND");
+}
+
+async fn a_team_works_on_a_conversation(backend: Backend) {
+    let app = TestApp::builder(backend).platform().start().await;
+    let (clients, scene) = (app.clients(), app.scene());
+    let conversation = scene.talk().await;
+    let (made, mina) = (team(&clients, "billing").await, worker(&app, 1, Role::Agent, "Mina").await);
+    let mut conversations = clients.conversations.clone();
+    let assign = UpdateConversationAssigneeRequest {
+        account_id: 1,
+        conversation_id: conversation,
+        assignee_id: Some(1),
+        ..UpdateConversationAssigneeRequest::default()
+    };
+    conversations.update_conversation_assignee(assign).await.expect("the call succeeds");
+    set_members(&clients, 1, 1, &[mina.user]).await;
+    let add = AddTeamMembersRequest {
+        account_id: 1,
+        team_id: made.id,
+        user_ids: vec![mina.user],
+        ..AddTeamMembersRequest::default()
+    };
+    clients.teams.clone().add_team_members(add).await.expect("the call succeeds");
+    let there = UpdateAgentRequest {
+        account_id: 1,
+        user_id: mina.user,
+        auto_offline: Some(false),
+        ..UpdateAgentRequest::default()
+    };
+    clients.accounts.clone().update_agent(there).await.expect("the call succeeds");
+    // The assignee is not in the team and leaves; the one of the team who is there gets it.
+    let hand = UpdateConversationTeamRequest {
+        account_id: 1,
+        conversation_id: conversation,
+        team_id: Some(made.id),
+        ..UpdateConversationTeamRequest::default()
+    };
+    let handed = conversations
+        .update_conversation_team(hand.clone())
+        .await
+        .expect("the call succeeds")
+        .into_inner();
+    let seen = handed.conversation.expect("always set");
+    assert_eq!(seen.assignee.map(|agent| agent.id), Some(mina.user));
+    assert_eq!(seen.team.map(|team| (team.id, team.is_member)), Some((made.id, false)));
+    let list = ListConversationsRequest {
+        account_id: 1,
+        team_id: Some(made.id),
+        ..ListConversationsRequest::default()
+    };
+    let found = mina
+        .clients
+        .conversations
+        .clone()
+        .list_conversations(list.clone())
+        .await
+        .expect("the call succeeds");
+    let found = found.into_inner().conversations;
+    assert_eq!(found.iter().map(|one| one.id).collect::<Vec<_>>(), [conversation]);
+    assert_eq!(found[0].team.as_ref().map(|team| team.is_member), Some(true));
+    let unknown = ListConversationsRequest { team_id: Some(99), ..list };
+    assert_refused(conversations.list_conversations(unknown).await, Code::NotFound, "NOT_FOUND");
+    let stranger = UpdateConversationTeamRequest { team_id: Some(99), ..hand };
+    assert_refused(
+        conversations.update_conversation_team(stranger).await,
+        Code::InvalidArgument,
+        "INVALID_FIELD",
+    );
+    let log = whole_log(&clients, 1).await;
+    let told = log
+        .iter()
+        .map(event)
+        .rfind(|event| event.kind() == EventKind::TeamChanged)
+        .expect("it is told");
+    assert!(told.changes.iter().any(|change| change.field == "team_id"), "{told:?}");
+    let line = log
+        .iter()
+        .map(event)
+        .filter_map(|event| event.message()?.message.clone()?.content)
+        .next_back();
+    assert!(
+        line.as_deref()
+            .is_some_and(|line| line.starts_with("Assigned to Mina via billing by ")),
+        "{line:?}"
+    );
+    // With the team its conversations lose it; what comes next shows it so, also from what a lane had at hand.
+    scene.hear(conversation, "hello").await;
+    let delete = DeleteTeamRequest {
+        account_id: 1,
+        team_id: made.id,
+        ..DeleteTeamRequest::default()
+    };
+    clients.teams.clone().delete_team(delete).await.expect("the call succeeds");
+    scene.hear(conversation, "again").await;
+    let log = whole_log(&clients, 1).await;
+    let newest = log.iter().map(event).filter_map(Told::message).next_back().expect("a message");
+    let told = newest.conversation.as_ref().expect("its conversation");
+    assert!(told.team.is_none(), "{told:?}");
+    assert_eq!(told.assignee.as_ref().map(|agent| agent.id), Some(mina.user));
 }

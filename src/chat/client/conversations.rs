@@ -145,6 +145,7 @@ impl Chat {
             status: ConversationStatus::Open,
             snoozed_until: None,
             assignee: None,
+            team: None,
             priority: None,
             additional_attributes: Map::new(),
             custom_attributes,

@@ -89,6 +89,7 @@ fn caller(account: &account::Model, contact: Option<&contact::Model>, reach: Opt
     let access = Access {
         role: Role::Agent,
         inboxes: None,
+        teams: Vec::new(),
         status: account.status,
         // Without a session nothing is in reach.
         reach: Some(reach.unwrap_or_default()),

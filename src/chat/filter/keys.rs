@@ -61,7 +61,7 @@ const CONVERSATION: [Standard; 15] = [
     standard("status", Kind::Status, EQUALITY),
     standard("assignee_id", Kind::Id("assignee_id"), PRESENCE),
     standard("inbox_id", Kind::Id("inbox_id"), PRESENCE),
-    standard("team_id", Kind::Never, PRESENCE),
+    standard("team_id", Kind::Id("team_id"), PRESENCE),
     standard("priority", Kind::Priority, EQUALITY),
     standard("display_id", Kind::Number, PIECES),
     standard("campaign_id", Kind::Never, PRESENCE),

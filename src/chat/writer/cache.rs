@@ -107,9 +107,9 @@ impl Cache {
                 Subject::Contact(contact) => drop(self.contacts.pop(&(account, contact.row.id))),
                 Subject::ContactSessions(contact) => drop(self.contacts.pop(&(account, contact.contact.row.id))),
                 // Nothing of it is at hand.
-                Subject::Team(_) | Subject::Definition(_) | Subject::CannedResponse(_) | Subject::Note(_) => {}
-                // A label's new name stands on any number of them.
-                Subject::Label(_) | Subject::Inbox(_) | Subject::Account | Subject::Agent(_) | Subject::AgentBot(_) => {
+                Subject::Definition(_) | Subject::CannedResponse(_) | Subject::Note(_) => {}
+                // Any number of them have it.
+                Subject::Team(_) | Subject::Label(_) | Subject::Inbox(_) | Subject::Account | Subject::Agent(_) | Subject::AgentBot(_) => {
                     return self.forget(account);
                 }
             }

@@ -4,7 +4,7 @@ use sea_orm::entity::prelude::*;
 
 use crate::{
     db::entity::kind::{ConversationStatus, Priority},
-    id::{AccountId, ContactId, ContactInboxId, ConversationId, InboxId, MessageId, Seq, UserId},
+    id::{AccountId, ContactId, ContactInboxId, ConversationId, InboxId, MessageId, Seq, TeamId, UserId},
     time::Micros,
 };
 
@@ -24,6 +24,7 @@ pub struct Model {
     pub status: ConversationStatus,
     pub priority: Option<Priority>,
     pub assignee_id: Option<UserId>,
+    pub team_id: Option<TeamId>,
     pub snoozed_until: Option<Micros>,
     #[sea_orm(column_type = "JsonBinary")]
     pub additional_attributes: Json,

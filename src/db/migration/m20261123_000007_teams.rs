@@ -1,8 +1,8 @@
-//! Teams and who belongs to them.
+//! Teams, who belongs to them, and which conversations they work on.
 
 use sea_orm_migration::prelude::*;
 
-use super::{belongs, flag, id, index, int, maybe_text, table, text, unique};
+use super::{belongs, flag, id, index, int, maybe_int, maybe_text, table, text, unique};
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;
@@ -32,6 +32,12 @@ impl MigrationTrait for Migration {
         members.foreign_key(&mut belongs("team_members", "user_id", "users"));
         manager.create_table(members).await?;
         manager.create_index(index("team_members", &["account_id", "user_id"])).await?;
+        let mut conversations = Table::alter().table(Alias::new("conversations")).take();
+        manager
+            .alter_table(conversations.add_column(maybe_int("team_id")).to_owned())
+            .await?;
+        let by_team = index("conversations", &["account_id", "team_id", "activity_hour"]);
+        manager.create_index(by_team).await?;
         Ok(())
     }
 }

@@ -6,6 +6,7 @@ use super::{
     agent::{self, agent, user_event},
     contact::{self, contact, contact_event},
     message::{self, message, message_event},
+    team::{self, team},
 };
 use crate::{
     gateway::{
@@ -63,6 +64,9 @@ pub fn conversation(conversation: &pb::Conversation) -> Json {
     if let Some(assignee) = &conversation.assignee {
         meta["assignee"] = agent(assignee);
     }
+    if let Some(of) = &conversation.team {
+        meta["team"] = team(of);
+    }
     json!({
         "meta": meta,
         "id": conversation.id,
@@ -99,7 +103,8 @@ pub fn schema() -> Schema {
         .key("sender", contact::schema())
         .key("channel", text())
         .key("hmac_verified", flag().or_null())
-        .optional("assignee", agent::schema());
+        .optional("assignee", agent::schema())
+        .optional("team", team::schema());
     schema::object()
         .key("meta", meta)
         .keys(&["id", "account_id", "inbox_id"], &id())

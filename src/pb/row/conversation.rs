@@ -45,6 +45,7 @@ impl From<&joined::Conversation> for pb::Conversation {
             last_non_activity_message: None,
             last_public_message: conversation.last_public.as_deref().map(message::lean),
             version: row.version.to_wire(),
+            team: conversation.team.as_deref().map(pb::Team::from),
         }
     }
 }

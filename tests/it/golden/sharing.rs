@@ -24,11 +24,19 @@ async fn shared_conversations(backend: Backend) {
     let one = a_conversation(&golden).await;
     let at = |path: &str| format!("{one}/{path}");
     let message = golden.http.send("POST", &at("messages"), Some(&json!({"content": "Hello"}))).await;
+    let team = golden
+        .http
+        .post("/teams", &json!({"name": "billing", "allow_auto_assign": false}))
+        .await;
     let retry = at(&format!("messages/{}/retry", message.body["id"]));
     each(
         &mut golden,
         &[
             ("POST", at("assignments"), json!({"assignee_id": 1})),
+            ("POST", at("assignments"), json!({"team_id": team["id"]})),
+            ("GET", one.clone(), Json::Null),
+            ("GET", format!("{ACCOUNT}/conversations?team_id={}", team["id"]), Json::Null),
+            ("POST", at("assignments"), json!({"team_id": 99})),
             ("POST", at("assignments"), json!({"assignee_id": null})),
             ("POST", at("participants"), json!({"user_ids": [1]})),
             ("GET", at("participants"), Json::Null),
