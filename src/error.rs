@@ -186,13 +186,23 @@ impl Error {
 /// What a lost connection, a server that stops or starts, or a lock that was lost may be answered with: try again.
 const TRY_AGAIN: [&str; 7] = ["57P01", "57P02", "57P03", "40001", "40P01", "53300", "25006"];
 
+/// PostgreSQL's refusal of a text with the one character that it cannot hold. `SQLite` takes it.
+const NO_CHARACTER: &str = "22021";
+
+fn code(error: &sqlx::Error) -> Option<String> {
+    error.as_database_error()?.code().map(std::borrow::Cow::into_owned)
+}
+
 impl From<DbErr> for Error {
     fn from(error: DbErr) -> Self {
-        let away = match &error {
-            DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => true,
-            DbErr::Exec(RuntimeErr::SqlxError(source)) | DbErr::Query(RuntimeErr::SqlxError(source)) => is_away(source),
-            _ => false,
+        let source = match &error {
+            DbErr::Exec(RuntimeErr::SqlxError(source)) | DbErr::Query(RuntimeErr::SqlxError(source)) => Some(source),
+            _ => None,
         };
+        if source.is_some_and(|source| code(source).as_deref() == Some(NO_CHARACTER)) {
+            return Self::invalid("", Rule::Invalid, "no text can hold the character U+0000");
+        }
+        let away = matches!(error, DbErr::ConnectionAcquire(_) | DbErr::Conn(_)) || source.is_some_and(|source| is_away(source));
         if away {
             tracing::warn!(%error, "the database was away; the caller may try again");
             return Self::Unavailable {

@@ -128,6 +128,7 @@ impl InboxesService for Api {
         let asked = request.into_inner();
         let inbox = required("inbox", asked.inbox)?;
         let id = InboxId(inbox.id);
+        self.chat.may_change_inbox(&call.caller, account, id).await?;
         let paths = mask(&mut fields, asked.update_mask);
         for path in paths.iter().filter(|path| !FIELDS.contains(&path.as_str())) {
             fields.unknown_path(path);

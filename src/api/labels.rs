@@ -85,6 +85,7 @@ impl LabelsService for Api {
         let call = change(&mut fields, &request, account, respond)?;
         let asked = request.into_inner();
         let label = required("label", asked.label)?;
+        self.chat.may_change_label(&call.caller, account, LabelId(label.id)).await?;
         let paths = mask(&mut fields, asked.update_mask);
         let patch = fields.within("label", |fields| patch(fields, &label, &paths));
         fields.done()?;

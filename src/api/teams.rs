@@ -100,6 +100,7 @@ impl TeamsService for Api {
         let call = change(&mut fields, &request, account, respond)?;
         let asked = request.into_inner();
         let team = required("team", asked.team)?;
+        self.chat.may_change_team(&call.caller, account, TeamId(team.id)).await?;
         let mut patch = TeamPatch::default();
         for path in mask(&mut fields, asked.update_mask) {
             fields.within("team", |fields| match path.as_str() {

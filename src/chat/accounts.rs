@@ -114,6 +114,9 @@ impl Chat {
     /// # Errors
     /// [`Error::Denied`] for callers who are no users.
     pub async fn profile(&self, caller: &Caller) -> Result<Profile> {
+        if caller.is_platform() {
+            return Err(Error::WrongToken("a platform token is nobody's, so it has no profile"));
+        }
         let id = caller.user_id().ok_or(Error::Denied("only a user has a profile"))?;
         let user = user::Entity::find_by_id(id).one(self.db.read()).await?.ok_or(Error::TokenInvalid)?;
         let memberships = self.memberships(id).await?;

@@ -280,6 +280,16 @@ impl Chat {
         })
     }
 
+    /// Asks for an inbox, and then for the role that changes it: who may not learns first that it is there.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Denied`].
+    pub async fn may_change_inbox(&self, caller: &Caller, account: AccountId, id: InboxId) -> Result<()> {
+        caller.access(account)?;
+        load::inbox(self.db.read(), account, id).await?;
+        caller.administer(account).map(drop)
+    }
+
     /// Changes an inbox.
     ///
     /// # Errors
@@ -290,9 +300,7 @@ impl Chat {
         id: InboxId,
         patch: impl FnOnce(&mut NewInbox) + Send + 'static,
     ) -> Result<Answer<Arc<Inbox>>> {
-        call.caller.access(call.account)?;
-        load::inbox(self.db.read(), call.account, id).await?;
-        call.caller.administer(call.account)?;
+        self.may_change_inbox(&call.caller, call.account, id).await?;
         self.writer
             .write(call, move |write| {
                 Box::pin(async move {

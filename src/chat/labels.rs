@@ -149,6 +149,15 @@ impl Chat {
         Ok(row)
     }
 
+    /// Asks for a label, and then for the role that changes it.
+    ///
+    /// # Errors
+    /// As [`Chat::label`].
+    pub async fn may_change_label(&self, caller: &Caller, account: AccountId, id: LabelId) -> Result<()> {
+        self.label(caller, account, id).await?;
+        caller.administer(account).map(drop)
+    }
+
     /// The labels of an account, by title.
     ///
     /// # Errors
@@ -165,8 +174,7 @@ impl Chat {
     /// # Errors
     /// As [`Chat::label`], and [`Error::Taken`](crate::error::Error::Taken) for a title that another label has.
     pub async fn update_label(&self, call: Call<label::Model>, id: LabelId, patch: LabelPatch) -> Result<Answer<label::Model>> {
-        self.label(&call.caller, call.account, id).await?;
-        call.caller.administer(call.account)?;
+        self.may_change_label(&call.caller, call.account, id).await?;
         self.writer
             .write(call, move |write| {
                 Box::pin(async move {
@@ -210,8 +218,7 @@ impl Chat {
     /// # Errors
     /// As [`Chat::label`].
     pub async fn delete_label(&self, call: Call<()>, id: LabelId) -> Result<Answer<()>> {
-        self.label(&call.caller, call.account, id).await?;
-        call.caller.administer(call.account)?;
+        self.may_change_label(&call.caller, call.account, id).await?;
         self.writer
             .write(call, move |write| {
                 Box::pin(async move {

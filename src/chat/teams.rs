@@ -253,8 +253,11 @@ impl Chat {
             .await
     }
 
-    /// The team is looked up before the role is.
-    pub(super) async fn may_change_team(&self, caller: &Caller, account: AccountId, id: TeamId) -> Result<()> {
+    /// Asks for a team, and then for the role that changes it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Denied`].
+    pub async fn may_change_team(&self, caller: &Caller, account: AccountId, id: TeamId) -> Result<()> {
         caller.access(account)?;
         find(self.db.read(), account, id).await?;
         caller.administer(account).map(drop)

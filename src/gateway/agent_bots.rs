@@ -84,6 +84,8 @@ async fn set(call: Call, params: Params) -> Answer {
 }
 
 async fn list(call: Call, params: Params) -> Answer {
+    // The call behind it is the operator's too, this side of the door is not.
+    call.enter(params.fields().account()).await?;
     let mut request = pb::ListAgentBotsRequest {
         account_id: Some(params.fields().account()),
         page_size: 1000,

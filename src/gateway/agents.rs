@@ -87,6 +87,8 @@ pub fn routes() -> Door {
 
 async fn list(call: Call, params: Params) -> Answer {
     let account_id = params.fields().account();
+    // The calls behind this and the deletion are the operator's too, this side of the door is not.
+    call.enter(account_id).await?;
     let agents = paging::all(|page_token| {
         let request = pb::ListMembersRequest {
             account_id,
@@ -168,6 +170,7 @@ async fn delete(call: Call, params: Params) -> Answer {
         request_id: call.request_id(),
         user_id: fields.path_id("agent_id"),
     };
+    call.enter(request.account_id).await?;
     call.accounts().delete_membership(call.request(request)).await?;
     Ok(json::empty())
 }

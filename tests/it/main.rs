@@ -21,6 +21,7 @@ mod contacts;
 mod contract;
 mod conversation_changes;
 mod conversations;
+mod door;
 mod filters;
 mod golden;
 mod idempotency;
