@@ -9,6 +9,7 @@
 
 mod create_message;
 mod fanout;
+mod gateway;
 mod lists;
 mod memory;
 mod seat;
@@ -43,7 +44,7 @@ struct Options {
     #[arg(long, default_value_t = 1000)]
     conversations: usize,
     /// Only these
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Group::Create, Group::Send, Group::Fanout, Group::Latency, Group::Memory])]
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Group::Create, Group::Send, Group::Fanout, Group::Latency, Group::Gateway, Group::Memory])]
     only: Vec<Group>,
     /// What cargo gives every benchmark
     #[arg(long, hide = true)]
@@ -61,6 +62,8 @@ enum Group {
     Fanout,
     /// `CreateMessage` one at a time, and the way from reply to event
     Latency,
+    /// The JSON door beside the gRPC door
+    Gateway,
     /// Resident memory
     Memory,
     /// Lists, filters and searches of a big account; by itself, and not in rounds
@@ -94,6 +97,7 @@ async fn main() {
                     create_message::latency_round(&mut yard, &options, &mut table).await;
                     fanout::latency_round(&mut yard, &options, &mut table).await;
                 }
+                Group::Gateway => gateway::round(&mut yard, &options, &mut table).await,
                 Group::Memory => memory::round(&mut yard, number, &mut table).await,
                 Group::Lists => {}
             }

@@ -23,6 +23,7 @@ const PLATFORM_TOKEN: &str = "bench-platform-operator-token-01";
 pub struct Server {
     process: Child,
     address: String,
+    http: String,
 }
 
 impl Server {
@@ -44,27 +45,45 @@ impl Server {
             .spawn()
             .expect("the server starts");
         let lines = BufReader::new(process.stderr.take().expect("it was asked for")).lines();
-        let (found, address) = mpsc::channel();
+        let (found, doors) = mpsc::channel();
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 let entry: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
-                if entry["message"] == "listening" && entry["door"] == "grpc" {
+                if entry["message"] == "listening" {
+                    let text = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
                     // Fails only when nobody waits any more.
-                    let _ = found.send(entry["address"].as_str().unwrap_or_default().to_owned());
+                    let _ = found.send((text("door"), text("address")));
                 } else if entry["level"] != "INFO" {
                     eprintln!("  server: {line}");
                 }
             }
         });
-        let address = address
-            .recv_timeout(Duration::from_mins(1))
-            .expect("the server listens within a minute");
-        Self { process, address }
+        let (mut grpc, mut http) = (String::new(), String::new());
+        while grpc.is_empty() || http.is_empty() {
+            let listens = doors
+                .recv_timeout(Duration::from_mins(1))
+                .expect("the server listens within a minute");
+            match listens {
+                (door, address) if door == "grpc" => grpc = address,
+                (door, address) if door == "http" => http = address,
+                _ => {}
+            }
+        }
+        Self {
+            process,
+            address: grpc,
+            http,
+        }
     }
 
     /// The process id.
     pub fn pid(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Where the JSON door is, as `http://host:port`.
+    pub fn http(&self) -> String {
+        format!("http://{}", self.http)
     }
 
     /// A new connection.
@@ -103,6 +122,16 @@ pub async fn connections(address: &str, count: usize) -> Vec<Channel> {
 /// A request with the administrator's token.
 pub fn authorized<T>(message: T) -> Request<T> {
     with_token(message, TOKEN)
+}
+
+/// The JSON door's clients show the administrator's token on every request.
+pub fn json_client() -> reqwest::Client {
+    // The process-wide provider is needed to make a client, also one that speaks plain HTTP.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut headers = reqwest::header::HeaderMap::new();
+    headers.insert("api-access-token", reqwest::header::HeaderValue::from_static(TOKEN));
+    let client = reqwest::Client::builder().default_headers(headers).build();
+    client.expect("a client without TLS can be made")
 }
 
 /// A request with the operator's token.
