@@ -3,12 +3,17 @@
 use serde_json::{Value as Json, json};
 
 use super::Exchanges;
-use crate::support::{app::TestApp, database::Backend, on_both};
+use crate::support::{
+    app::{PLATFORM, TestApp},
+    database::Backend,
+    on_both,
+};
 
 pub(super) const ACCOUNT: &str = "/api/v1/accounts/1";
 
 on_both!(
     callers,
+    refusals,
     inboxes,
     contacts,
     contact_relations,
@@ -46,6 +51,43 @@ async fn callers(backend: Backend) {
     golden.exchange("GET", "/api/v1/accounts/2/inboxes", Json::Null).await;
     golden.exchange("GET", "/api/v1/nothing", Json::Null).await;
     golden.end("callers");
+}
+
+/// Those that any route may answer with.
+async fn refusals(backend: Backend) {
+    let app = TestApp::builder(backend)
+        .platform()
+        .env("PARLEY_LIMITS_MESSAGES_PER_CONVERSATION_PER_MINUTE", "1")
+        .start()
+        .await;
+    let mut golden = Exchanges::new(app.http());
+    let contacts = format!("{ACCOUNT}/contacts");
+    let plain = ("x-plain", "1");
+    golden.exchange_raw("POST", &contacts, plain, "{\"name\":".to_owned()).await;
+    let long = json!({"name": "x".repeat(5_000_000)}).to_string();
+    golden.exchange_raw("POST", &contacts, plain, long).await;
+    let key = ("idempotency-key", "order-7");
+    for name in ["Asha", "Asha", "Ben"] {
+        golden.exchange_raw("POST", &contacts, key, json!({"name": name}).to_string()).await;
+    }
+    let one = a_conversation_of(&golden, 1).await;
+    for text in ["one", "two"] {
+        golden.exchange("POST", &format!("{one}/messages"), json!({"content": text})).await;
+    }
+    let operator = golden.http.with_token(PLATFORM);
+    let suspend = json!({"status": "suspended"});
+    operator.send("PATCH", "/platform/api/v1/accounts/1", Some(&suspend)).await;
+    golden.exchange("GET", &contacts, Json::Null).await;
+    golden.end("refusals");
+}
+
+/// A conversation of a contact in the first inbox.
+async fn a_conversation_of(golden: &Exchanges, contact: i64) -> String {
+    let made = golden
+        .http
+        .post("/conversations", &json!({"contact_id": contact, "inbox_id": 1}))
+        .await;
+    format!("{ACCOUNT}/conversations/{}", made["id"])
 }
 
 async fn inboxes(backend: Backend) {

@@ -12,7 +12,7 @@ mod sharing;
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::support::http::Http;
+use crate::support::http::{Http, HttpAnswer};
 
 /// Exchanges of one test, in their order.
 #[derive(Debug)]
@@ -39,17 +39,32 @@ impl Exchanges {
     /// As [`Self::exchange`], in the name of another.
     pub async fn exchange_by(&mut self, http: &Http, method: &str, path: &str, body: Json) -> Json {
         let answer = http.send(method, path, Some(&body).filter(|body| !body.is_null())).await;
+        self.note(method, path, &body, answer)
+    }
+
+    /// As [`Self::exchange`], with a header of its own, and the body as it is written.
+    pub async fn exchange_raw(&mut self, method: &str, path: &str, (header, value): (&str, &str), body: String) -> Json {
+        let http = self.http.clone();
+        // What is long tells nothing by its length.
+        let sent = if body.len() > 1000 { json!("[long]") } else { json!(body) };
+        let request = http.request(method, path).header("content-type", "application/json");
+        let answer = http.answer(request.header(header, value).body(body)).await;
+        self.note(method, path, &sent, answer)
+    }
+
+    fn note(&mut self, method: &str, path: &str, body: &Json, answer: HttpAnswer) -> Json {
         let mut written = json!({
             "request": format!("{method} {}", masked_path(path)),
             "status": answer.status,
             "body": masked("", &answer.body),
         });
         if !body.is_null() {
-            written["sent"] = masked("", &body);
+            written["sent"] = masked("", body);
         }
         for name in ["content-type", "retry-after", "location"] {
             if let Some(value) = answer.headers.get(name).and_then(|value| value.to_str().ok()) {
-                written[name] = json!(value);
+                // The rest of a minute.
+                written[name] = if name == "retry-after" { json!("[seconds]") } else { json!(value) };
             }
         }
         self.exchanges.push(written);
