@@ -25,6 +25,8 @@ TEXTS = {
     "grpc.addr": ADDRESS,
     "http.addr": ADDRESS,
     "admin.addr": ADDRESS,
+    "http.base_url": {"type": "string", "pattern": "^(https?://.+)?$"},
+    "files.url": {"type": "string", "pattern": "^(file:|s3://).+$"},
     "bootstrap.inbox_identifier": {"type": "string", "pattern": "^[A-Za-z0-9_-]{0,255}$"},
     "log.format": {"type": "string", "enum": ["text", "json"]},
     "log.filter": {"type": "string", "minLength": 1},

@@ -20,6 +20,8 @@ pub struct Config {
     pub grpc: Grpc,
     /// The listener of the JSON API.
     pub http: Http,
+    /// Where files lie.
+    pub files: Files,
     /// The listener for operators.
     pub admin: Admin,
     /// Group commit.
@@ -79,6 +81,18 @@ pub struct Grpc {
 pub struct Http {
     pub addr: String,
     pub max_body_bytes: usize,
+    /// Empty: the address listened on.
+    pub base_url: String,
+}
+
+/// Where files lie.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Files {
+    /// `file:` or `s3:`.
+    pub url: String,
+    pub max_bytes: u64,
+    pub max_per_message: usize,
+    pub link_minutes: u64,
 }
 
 /// The listener for operators.

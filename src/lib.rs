@@ -19,5 +19,6 @@ pub mod gateway;
 pub mod id;
 pub mod pb;
 pub mod server;
+pub mod storage;
 pub mod telemetry;
 pub mod time;

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::{
     Api, answered, change_as,
     fields::{Fields, SHORT},
+    files,
     keyed::Keyed,
     page, required, traceparent,
 };
@@ -297,9 +298,23 @@ impl ClientService for Api {
         }
         fields.done()?;
         answered(
-            self.chat.create_client_message(call, id, asked.content, asked.echo_id).await?,
+            self.chat
+                .create_client_message(call, id, asked.content, asked.echo_id, asked.upload_ids)
+                .await?,
             respond,
         )
+    }
+
+    async fn upload_client_file(
+        &self,
+        request: Request<Streaming<pb::UploadClientFileRequest>>,
+    ) -> Result<Response<pb::UploadClientFileResponse>, Status> {
+        let mut requests = request.into_inner();
+        let first = files::first(&mut requests).await?;
+        let guest = self.guest(first.session.as_ref()).await?;
+        guest.caller.write_access(guest.account())?;
+        let file = self.receive(guest.account(), first, requests).await?;
+        Ok(Response::new(pb::UploadClientFileResponse { file: Some(file) }))
     }
 
     async fn update_client_message(

@@ -1,11 +1,12 @@
 //! Messages to make, as requests carry them: fields, and what the content types ask of their items.
 
 use prost_types::{ListValue, Struct, Value, value::Kind};
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Value as Json, json};
 
 use super::fields::{Fields, SHORT};
 use crate::{
-    chat::kind::{ContentType, MessageType},
+    chat::files::claims::{NewAttachment, Plain},
+    chat::kind::{AttachmentType, ContentType, MessageType},
     chat::rules::NewMessage,
     error::Rule,
     id::AgentBotId,
@@ -14,6 +15,9 @@ use crate::{
 
 /// Characters in a message, as Chatwoot has it.
 const CONTENT: usize = 150_000;
+
+/// Characters in a URL, as Chatwoot has it.
+const URL: usize = 2048;
 
 /// The keys of `content_attributes` that a creation keeps, as Chatwoot has it.
 const KEPT: [&str; 4] = ["items", "in_reply_to", "automation_rule_id", "external_created_at"];
@@ -48,7 +52,64 @@ pub fn read(fields: &mut Fields, draft: pb::MessageDraft) -> NewMessage {
         additional_attributes: Json::Object(template(fields, draft.additional_attributes.as_ref())),
         agent_bot_id: draft.agent_bot_id.map(AgentBotId),
         agent_bot: None,
+        wanted: attachments(fields, draft.attachments),
+        uploads: Vec::new(),
+        attachments: Vec::new(),
     }
+}
+
+fn attachments(fields: &mut Fields, drafts: Vec<pb::AttachmentDraft>) -> Vec<NewAttachment> {
+    let read =
+        |(nth, draft): (usize, pb::AttachmentDraft)| fields.within(&format!("attachments[{nth}]"), |fields| attachment(fields, draft));
+    drafts.into_iter().enumerate().filter_map(read).collect()
+}
+
+fn attachment(fields: &mut Fields, draft: pb::AttachmentDraft) -> Option<NewAttachment> {
+    use pb::attachment_draft::Kind;
+    let Some(kind) = draft.kind else {
+        fields.refuse("kind", Rule::Required, "must be given");
+        return None;
+    };
+    let plain = match kind {
+        Kind::UploadId(name) => return Some(NewAttachment::Upload(name)),
+        Kind::Location(place) => fields.within("location", |fields| {
+            fields.degrees("latitude", place.latitude, 90);
+            fields.degrees("longitude", place.longitude, 180);
+            Plain {
+                kind: AttachmentType::Location,
+                title: fields.optional("title", Some(place.title), SHORT),
+                url: url(fields, place.url),
+                place: Some((place.latitude, place.longitude)),
+                meta: json!({}),
+            }
+        }),
+        Kind::Contact(card) => fields.within("contact", |fields| {
+            fields.required("title", &card.title, SHORT);
+            Plain {
+                kind: AttachmentType::Contact,
+                title: Some(card.title),
+                url: String::new(),
+                place: None,
+                meta: Json::Object(fields.attributes("meta", card.meta.as_ref())),
+            }
+        }),
+        Kind::Fallback(link) => fields.within("fallback", |fields| {
+            fields.required("title", &link.title, SHORT);
+            Plain {
+                kind: AttachmentType::Fallback,
+                title: Some(link.title),
+                url: url(fields, link.url),
+                place: None,
+                meta: json!({}),
+            }
+        }),
+    };
+    Some(NewAttachment::Plain(Box::new(plain)))
+}
+
+fn url(fields: &mut Fields, url: String) -> String {
+    fields.url("url", &url, URL);
+    url
 }
 
 /// A template needs its name.

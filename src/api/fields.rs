@@ -123,6 +123,14 @@ impl Fields {
         }
     }
 
+    /// Degrees, at most so many on either side of 0.
+    pub fn degrees(&mut self, field: &str, degrees: f64, most: i64) {
+        #[allow(clippy::cast_precision_loss)] // 90 and 180
+        if degrees.is_nan() || degrees.abs() > most as f64 {
+            self.refuse(field, Rule::OutOfRange(most), format!("must be -{most} to {most}"));
+        }
+    }
+
     /// Free attributes; absent: an empty object.
     pub fn attributes(&mut self, field: &str, attributes: Option<&Struct>) -> Map<String, Json> {
         let Some(attributes) = attributes else { return Map::new() };

@@ -3,7 +3,7 @@
 use prost::Message;
 use sha2::{Digest as _, Sha256};
 
-use crate::pb;
+use crate::{chat::files::signed::content_of, pb};
 
 /// A request with a `request_id`.
 pub trait Keyed: Message + Clone {
@@ -16,9 +16,18 @@ pub trait Keyed: Message + Clone {
     /// The request without its id.
     fn without_id(self) -> Self;
 
-    /// Tells requests apart: the same call with the same fields, whatever its id looks like.
+    /// The names of the uploads in it.
+    fn upload_ids(&mut self) -> Vec<&mut String> {
+        Vec::new()
+    }
+
+    /// Tells requests apart: the same call with the same fields, whatever its id looks like. A file is what was in it, because who repeats
+    /// a request may upload again.
     fn fingerprint(&self) -> [u8; 32] {
-        let rest = self.clone().without_id();
+        let mut rest = self.clone().without_id();
+        for id in rest.upload_ids() {
+            *id = content_of(id);
+        }
         Sha256::new()
             .chain_update(Self::NAME)
             .chain_update(rest.encode_to_vec())
@@ -27,8 +36,15 @@ pub trait Keyed: Message + Clone {
     }
 }
 
+fn named(draft: &mut pb::MessageDraft) -> impl Iterator<Item = &mut String> {
+    draft.attachments.iter_mut().filter_map(|attachment| match &mut attachment.kind {
+        Some(pb::attachment_draft::Kind::UploadId(id)) => Some(id),
+        _ => None,
+    })
+}
+
 macro_rules! keyed {
-    ($($request:ident),+ $(,)?) => {$(
+    ($($request:ident $(=> |$this:ident| $uploads:expr)?),+ $(,)?) => {$(
         impl Keyed for pb::$request {
             const NAME: &'static str = stringify!($request);
 
@@ -39,6 +55,11 @@ macro_rules! keyed {
             fn without_id(self) -> Self {
                 Self { request_id: String::new(), ..self }
             }
+
+            $(fn upload_ids(&mut self) -> Vec<&mut String> {
+                let $this = self;
+                $uploads.collect()
+            })?
         }
     )+};
 }
@@ -47,24 +68,24 @@ keyed! {
     AddInboxMembersRequest,
     AddParticipantsRequest,
     AddTeamMembersRequest,
-    BatchCreateMessagesRequest,
+    BatchCreateMessagesRequest => |batch| batch.messages.iter_mut().filter_map(|item| item.message.as_mut()).flat_map(named),
     CreateAccountRequest,
     CreateAgentBotRequest,
     CreateAgentRequest,
     CreateAgentsRequest,
     CreateCannedResponseRequest,
     CreateClientConversationRequest,
-    CreateClientMessageRequest,
+    CreateClientMessageRequest => |request| request.upload_ids.iter_mut(),
     CreateClientSessionRequest,
     CreateContactNoteRequest,
     CreateContactRequest,
     CreateContactSessionRequest,
-    CreateConversationRequest,
+    CreateConversationRequest => |request| request.message.iter_mut().flat_map(named),
     CreateCustomAttributeDefinitionRequest,
     CreateInboxRequest,
     CreateLabelRequest,
     CreateMembershipRequest,
-    CreateMessageRequest,
+    CreateMessageRequest => |request| request.message.iter_mut().flat_map(named),
     CreateTeamRequest,
     CreateUserRequest,
     DeleteAgentBotRequest,
@@ -88,7 +109,7 @@ keyed! {
     RemoveTeamMembersRequest,
     ResolveClientConversationRequest,
     RetryMessageRequest,
-    SendMessagesRequest,
+    SendMessagesRequest => |request| request.message.iter_mut().flat_map(named),
     SetInboxAgentBotRequest,
     SetInboxMembersRequest,
     SetParticipantsRequest,

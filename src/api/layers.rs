@@ -29,10 +29,21 @@ pub struct Identity {
 }
 
 /// Streams, which have no deadline of the server's own.
-const STREAMS: [&str; 3] = ["/Subscribe", "/Consume", "/SendMessages"];
+const STREAMS: [&str; 6] = [
+    "/Subscribe",
+    "/Consume",
+    "/SendMessages",
+    "/UploadFile",
+    "/UploadClientFile",
+    "/DownloadFile",
+];
 
-/// The service whose calls carry no token: each names its session.
-const CLIENTS: &str = "/parley.v1.ClientService/";
+/// Calls that carry no token: each names its session, or a link that was signed.
+const WITHOUT_TOKEN: [&str; 3] = [
+    "/parley.v1.ClientService/",
+    "/parley.v1.FilesService/GetFileLink",
+    "/parley.v1.FilesService/DownloadFile",
+];
 
 /// Traces a call, bounds its time, and lets it in if its token is good.
 #[derive(Clone, Debug)]
@@ -86,7 +97,7 @@ where
         let deadline = deadline(request.headers()).map_or(self.gate.deadline, |asked| asked.min(self.gate.deadline));
         let span = span(&request);
         let call = async move {
-            if !request.uri().path().starts_with(CLIENTS) {
+            if !WITHOUT_TOKEN.iter().any(|calls| request.uri().path().starts_with(calls)) {
                 match authenticate(&tokens, request.uri(), request.headers()).await {
                     Ok(identity) => drop(request.extensions_mut().insert(identity)),
                     Err(error) => return Ok(refuse(error.into())),

@@ -38,6 +38,7 @@ mod custom_attribute_definitions;
 mod drafts;
 mod events;
 mod fields;
+mod files;
 mod filters;
 mod inboxes;
 mod keyed;
@@ -100,6 +101,7 @@ pub fn routes(chat: &Chat, config: &Config, drain: &CancellationToken) -> Routes
         )
         .add_service(pb::canned_responses_service_server::CannedResponsesServiceServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(pb::contact_notes_service_server::ContactNotesServiceServer::new(api.clone()).max_decoding_message_size(max))
+        .add_service(pb::files_service_server::FilesServiceServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(pb::teams_service_server::TeamsServiceServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(pb::frames::events_service_server::EventsServiceServer::new(api).max_decoding_message_size(max))
         .into_axum_router()

@@ -12,6 +12,7 @@ use crate::{
         Chat,
         call::{Answer, Call},
         caller::{Access, Caller},
+        files::claims,
         rules::{NewMessage, add_message, first_status},
         sessions::{session, session_added},
         team_members, teams, turns,
@@ -103,6 +104,7 @@ impl Chat {
     ) -> Result<Answer<CreatedConversation>> {
         let access = call.caller.write_access(call.account)?.clone();
         self.find_speakers(call.account, new.message.iter_mut()).await?;
+        self.find_uploads(call.account, new.message.iter_mut().collect()).await?;
         self.writer
             .write(call, move |write| -> BoxFuture<'_, Result<CreatedConversation>> {
                 Box::pin(async move {
@@ -122,7 +124,9 @@ impl Chat {
                         None => begin(write, &session, &new).await?,
                     };
                     let mut message = None;
-                    if let Some(first) = new.message {
+                    if let Some(mut first) = new.message {
+                        let mut uploads = claims::uploads(&write.txn, account.id, first.uploads.clone()).await?;
+                        claims::take(&mut uploads, &mut first, (0, 1))?;
                         let caller = Arc::clone(&write.caller);
                         let made = add_message(&mut write.ledger, &mut conversation, &caller, first);
                         save(write, &mut conversation).await?;

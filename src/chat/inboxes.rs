@@ -13,6 +13,7 @@ use crate::{
         Chat,
         call::{Answer, Call},
         caller::Caller,
+        files::claims,
         page::{self, Page, PageRequest, Sort},
     },
     db::{
@@ -380,11 +381,10 @@ pub async fn delete_conversations(db: &impl ConnectionTrait, account: AccountId,
         .from(message::Entity)
         .and_where(Expr::col(message::Column::AccountId).eq(account.0))
         .and_where(Expr::col(message::Column::ConversationId).in_subquery(ids.clone()));
-    attachment::Entity::delete_many()
-        .filter(attachment::Column::AccountId.eq(account))
-        .filter(attachment::Column::MessageId.in_subquery(messages))
-        .exec(db)
-        .await?;
+    let hanging = attachment::Column::AccountId
+        .eq(account)
+        .and(attachment::Column::MessageId.in_subquery(messages));
+    claims::release(db, hanging).await?;
     message::Entity::delete_many()
         .filter(message::Column::AccountId.eq(account))
         .filter(message::Column::ConversationId.in_subquery(ids.clone()))

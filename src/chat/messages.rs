@@ -13,6 +13,7 @@ use crate::{
         Chat,
         call::{Answer, Call},
         caller::{Access, Caller},
+        files::claims,
         rules::NewMessage,
         writer::Write,
     },
@@ -81,6 +82,8 @@ impl Chat {
     pub async fn create_messages(&self, call: Call<Created>, mut items: Vec<(ConversationId, NewMessage)>) -> Result<Answer<Created>> {
         call.caller.write_access(call.account)?;
         self.find_speakers(call.account, items.iter_mut().map(|(_, new)| new)).await?;
+        self.find_uploads(call.account, items.iter_mut().map(|(_, new)| new).collect())
+            .await?;
         self.writer.messages(call, items).await
     }
 
@@ -326,11 +329,10 @@ async fn changed(
     row.updated_at = write.ledger.at;
     row.version = write.ledger.next_seq();
     if row.content_attributes == json!({"deleted": true}) {
-        attachment::Entity::delete_many()
-            .filter(attachment::Column::AccountId.eq(account.id))
-            .filter(attachment::Column::MessageId.eq(id))
-            .exec(&write.txn)
-            .await?;
+        let hanging = attachment::Column::AccountId
+            .eq(account.id)
+            .and(attachment::Column::MessageId.eq(id));
+        claims::release(&write.txn, hanging).await?;
     }
     let row = row.into_active_model().reset_all().update(&write.txn).await?;
     let mut messages = load::with_senders(&write.txn, account.id, vec![row]).await?;

@@ -39,6 +39,7 @@ pub mod conversation_marks;
 pub mod conversation_status;
 pub mod conversations;
 pub mod custom_attribute_definitions;
+pub mod files;
 pub mod filter;
 pub mod filtered;
 pub mod inbox_members;
@@ -72,16 +73,19 @@ pub struct Chat {
     pub(crate) writer: writer::Writer,
     /// Who tokens speak for.
     pub tokens: tokens::Tokens,
+    /// Where files lie.
+    pub files: files::Files,
 }
 
 impl Chat {
     /// The verbs over a database, its events, and a writer that runs.
-    pub fn new(db: Database, events: Events, writer: writer::Writer, tokens: tokens::Tokens) -> Self {
+    pub fn new(db: Database, events: Events, writer: writer::Writer, tokens: tokens::Tokens, files: files::Files) -> Self {
         Self {
             db,
             events,
             writer,
             tokens,
+            files,
         }
     }
 }

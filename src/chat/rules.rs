@@ -8,11 +8,11 @@ use std::sync::Arc;
 use serde_json::{Value as Json, json};
 
 use crate::{
-    chat::{automatic, caller::Caller, liquid, writer::Ledger},
+    chat::{automatic, caller::Caller, files::claims::NewAttachment, liquid, writer::Ledger},
     db::{
         entity::{
-            agent_bot,
-            kind::{ContentType, ConversationStatus, MessageStatus, MessageType, SenderType},
+            agent_bot, attachment,
+            kind::{AttachmentState, ContentType, ConversationStatus, MessageStatus, MessageType, SenderType},
             message,
         },
         joined::{Conversation, Inbox, Message, Sender},
@@ -48,6 +48,12 @@ pub struct NewMessage {
     pub agent_bot_id: Option<AgentBotId>,
     /// That bot, once it was looked up.
     pub agent_bot: Option<Arc<agent_bot::Model>>,
+    /// What shall hang on it.
+    pub wanted: Vec<NewAttachment>,
+    /// Its rows, once they were found.
+    pub uploads: Vec<i64>,
+    /// Those rows, once nobody else can take them.
+    pub attachments: Vec<attachment::Model>,
 }
 
 impl NewMessage {
@@ -65,6 +71,9 @@ impl NewMessage {
             additional_attributes: json!({}),
             agent_bot_id: None,
             agent_bot: None,
+            wanted: Vec::new(),
+            uploads: Vec::new(),
+            attachments: Vec::new(),
         }
     }
 }
@@ -231,10 +240,14 @@ fn store(ledger: &mut Ledger, conversation: &mut Conversation, mut new: NewMessa
         version,
     };
     ledger.message(row.clone());
+    for attachment in &mut new.attachments {
+        (attachment.state, attachment.message_id) = (AttachmentState::InUse, id);
+        ledger.claim((attachment.id, id));
+    }
     let message = Arc::new(Message {
         row,
         sender,
-        attachments: Vec::new(),
+        attachments: new.attachments,
         echo_id: new.echo_id,
     });
     // In the event of a public message, that message itself is the newest one.

@@ -16,6 +16,16 @@ pub fn check(key: &str, value: &Value) -> Result<(), String> {
             "must be `sqlite://FILE?mode=rwc` or `postgres://USER:PASSWORD@HOST:PORT/DATABASE`",
         ),
         ("grpc.addr" | "http.addr" | "admin.addr", Value::String(addr)) => address(addr),
+        ("http.base_url", Value::String(url)) => ensure(
+            url.is_empty() || url.starts_with("http://") || url.starts_with("https://"),
+            "must be an address such as https://chat.example.org, or empty",
+        ),
+        ("files.url", Value::String(url)) => ensure(
+            url.strip_prefix("file:")
+                .or_else(|| url.strip_prefix("s3://"))
+                .is_some_and(|rest| !rest.is_empty()),
+            "must be `file:FOLDER` or `s3://BUCKET/PREFIX`",
+        ),
         ("bootstrap.token" | "bootstrap.platform_token", Value::String(token)) => ensure(
             token.is_empty() || ((24..=255).contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_graphic())),
             "must be 24 to 255 visible ASCII characters, or empty",
@@ -52,6 +62,9 @@ fn range(key: &str) -> Option<(i64, i64)> {
         "database.max_connections" => (1, 1000),
         "database.connect_timeout_seconds" => (1, 300),
         "grpc.max_message_bytes" | "http.max_body_bytes" | "writer.batch_bytes" => (KIB, 256 * MIB),
+        "files.max_bytes" => (KIB, 5120 * MIB),
+        "files.max_per_message" => (1, 100),
+        "files.link_minutes" => (1, 1440),
         "grpc.default_deadline_seconds" => (1, 3600),
         "grpc.keepalive_interval_seconds" => (1, 7200),
         "grpc.keepalive_timeout_seconds" => (1, 600),

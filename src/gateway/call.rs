@@ -19,9 +19,10 @@ use crate::pb::{
     canned_responses_service_client::CannedResponsesServiceClient, client_service_client::ClientServiceClient,
     contact_notes_service_client::ContactNotesServiceClient, contacts_service_client::ContactsServiceClient,
     conversations_service_client::ConversationsServiceClient,
-    custom_attribute_definitions_service_client::CustomAttributeDefinitionsServiceClient, inboxes_service_client::InboxesServiceClient,
-    labels_service_client::LabelsServiceClient, messages_service_client::MessagesServiceClient,
-    participants_service_client::ParticipantsServiceClient, teams_service_client::TeamsServiceClient,
+    custom_attribute_definitions_service_client::CustomAttributeDefinitionsServiceClient, files_service_client::FilesServiceClient,
+    inboxes_service_client::InboxesServiceClient, labels_service_client::LabelsServiceClient,
+    messages_service_client::MessagesServiceClient, participants_service_client::ParticipantsServiceClient,
+    teams_service_client::TeamsServiceClient,
 };
 
 /// The token's header and metadata key. As a header, `-` and `_` are the same.
@@ -88,6 +89,8 @@ impl Call {
         canned_responses: CannedResponsesServiceClient,
         /// A client of the notes about contacts.
         contact_notes: ContactNotesServiceClient,
+        /// A client of the files.
+        files: FilesServiceClient,
         /// A client of the teams.
         teams: TeamsServiceClient,
     }

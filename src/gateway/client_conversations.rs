@@ -8,11 +8,12 @@ use super::{
     call::Call,
     client::{CONTACTS, refused, session, told},
     door::Door,
+    draft::upload_ids,
     fields::Fields,
     json,
-    openapi::schema::{anything, attributes, choice, integer, list as list_of, text},
+    openapi::schema::{anything, attributes, choice, files, integer, list as list_of, text},
     params::Params,
-    sentence::Complaint,
+    uploads::WithFiles,
 };
 use crate::pb;
 
@@ -98,6 +99,7 @@ pub fn routes() -> Door {
             write,
             told("createClientMessage", "Writes as the contact", "ClientService.CreateClientMessage")
                 .bodies(&["content", "echo_id"], &text().or_null())
+                .body("attachments", files())
                 .answers(said()),
         )
         .update(
@@ -221,17 +223,15 @@ async fn messages(call: Call, params: Params) -> Answer {
     Ok(json::ok(&found.messages.iter().map(json::client::message).collect()))
 }
 
-async fn write(call: Call, params: Params) -> Answer {
+async fn write(call: Call, WithFiles(params): WithFiles) -> Answer {
     let mut fields = params.fields();
-    if fields.filled("attachments") {
-        fields.complain(Complaint::new("attachments", "are not supported by this version"));
-    }
     let request = pb::CreateClientMessageRequest {
         session: Some(session(&mut fields)),
         request_id: call.request_id(),
         conversation_id: conversation(&fields),
         content: fields.text("content"),
         echo_id: fields.text("echo_id"),
+        upload_ids: upload_ids(&mut fields),
     };
     fields.verdict()?;
     let made = call.client().create_client_message(call.request(request)).await;

@@ -16,6 +16,7 @@ use super::{
         schema::{attributes, flag, id, iso, names, object, text},
     },
     params::Params,
+    uploads::WithFiles,
 };
 use crate::pb;
 
@@ -80,7 +81,7 @@ pub fn routes() -> Door {
         )
 }
 
-async fn create(call: Call, params: Params) -> Answer {
+async fn create(call: Call, WithFiles(params): WithFiles) -> Answer {
     let mut fields = params.fields();
     let message = fields.inside("message").map(|mut inner| {
         let draft = draft::read(&mut inner);

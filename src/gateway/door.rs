@@ -3,7 +3,7 @@
 //! Here the paths get their `.json` twin, and PUT and PATCH become the same. What a description says lives in `openapi`.
 
 use axum::{
-    Router,
+    Extension, Router,
     extract::DefaultBodyLimit,
     handler::Handler,
     http::Method,
@@ -16,6 +16,7 @@ use tower_http::cors::{Any, CorsLayer};
 use super::{
     error::Failure,
     openapi::{self, About},
+    uploads::TextLimit,
 };
 
 const UPDATES: &[Method] = &[Method::PATCH, Method::PUT];
@@ -122,6 +123,7 @@ impl Door {
             .fallback(unknown_route)
             .method_not_allowed_fallback(unknown_route)
             .layer(DefaultBodyLimit::max(config.max_body_bytes))
+            .layer(Extension(TextLimit(config.max_body_bytes)))
             .with_state(services.prepare())
     }
 }

@@ -7,7 +7,7 @@ use super::{
     exact,
     fields::Fields,
     json::message::CONTENT_TYPES,
-    openapi::schema::{Schema, anything, attributes, either, flag, id, names, text},
+    openapi::schema::{Schema, anything, attributes, either, files, flag, id, names, text},
     sentence::Complaint,
 };
 use crate::pb::{self, MessageType};
@@ -38,14 +38,12 @@ pub fn keys() -> Vec<(&'static str, Schema)> {
         ("external_created_at", anything()),
         ("template_params", attributes()),
         ("campaign_id", id()),
+        ("attachments", files()),
     ]
 }
 
 /// The message that the parameters describe. What is wrong with them is left in `fields`.
 pub fn read(fields: &mut Fields<'_>) -> pb::MessageDraft {
-    if fields.filled("attachments") {
-        fields.complain(Complaint::new("attachments", "are not supported by this version"));
-    }
     let kind = fields.choice("message_type", &TYPES).unwrap_or_default();
     let content_type = fields.choice("content_type", &CONTENT_TYPES).unwrap_or_default();
     pb::MessageDraft {
@@ -59,7 +57,22 @@ pub fn read(fields: &mut Fields<'_>) -> pb::MessageDraft {
         echo_id: fields.text("echo_id"),
         additional_attributes: additional_attributes(fields),
         agent_bot_id: speaker(fields),
+        attachments: attachments(fields),
     }
+}
+
+/// Files that came with the request, and signed names of files that came before.
+fn attachments(fields: &mut Fields<'_>) -> Vec<pb::AttachmentDraft> {
+    let draft = |upload_id| pb::AttachmentDraft {
+        kind: Some(pb::attachment_draft::Kind::UploadId(upload_id)),
+    };
+    upload_ids(fields).into_iter().map(draft).collect()
+}
+
+/// The names of the files to attach; blank ones are none.
+pub fn upload_ids(fields: &mut Fields<'_>) -> Vec<String> {
+    let names = fields.texts("attachments").unwrap_or_default();
+    names.into_iter().filter(|name| !name.trim().is_empty()).collect()
 }
 
 /// The bot in whose name it is sent; other kinds of senders are not taken.
@@ -215,15 +228,18 @@ mod tests {
     }
 
     #[test]
-    fn unknown_names_and_attachments_are_refused() {
+    fn attachments_are_named() {
+        let made = draft(r#"{"attachments": ["signed", "", null]}"#).unwrap();
+        assert_eq!(made.attachments.len(), 1);
+        assert!(draft(r#"{"attachments": [{"a": 1}]}"#).is_err());
+    }
+
+    #[test]
+    fn unknown_names_are_refused() {
         for (text, sentence) in [
             (r#"{"message_type": "activity"}"#, "'activity' is not a valid message_type"),
             (r#"{"message_type": 1}"#, "'1' is not a valid message_type"),
             (r#"{"content_type": "foo"}"#, "'foo' is not a valid content_type"),
-            (
-                r#"{"attachments": ["signed"]}"#,
-                "Validation failed: Attachments are not supported by this version",
-            ),
         ] {
             assert_eq!(
                 draft(text).unwrap_err(),

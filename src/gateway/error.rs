@@ -69,12 +69,9 @@ impl Failure {
         )
     }
 
-    /// 422 for a file, as none can be stored.
+    /// 422 for a file where none is taken.
     pub fn no_files(field: &str) -> Self {
-        Self::error(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            &format!("{field}: files are not supported by this version"),
-        )
+        Self::error(StatusCode::UNPROCESSABLE_ENTITY, &format!("{field}: no file is taken here"))
     }
 
     /// Shape B.

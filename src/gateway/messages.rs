@@ -16,6 +16,7 @@ use super::{
     },
     paging::{self, Window},
     params::Params,
+    uploads::WithFiles,
 };
 use crate::pb;
 
@@ -93,7 +94,7 @@ async fn list(call: Call, params: Params) -> Answer {
     Ok(json::ok(&messages))
 }
 
-async fn create(call: Call, params: Params) -> Answer {
+async fn create(call: Call, WithFiles(params): WithFiles) -> Answer {
     let mut fields = params.fields();
     let request = pb::CreateMessageRequest {
         account_id: fields.account(),

@@ -24,6 +24,7 @@ mod draft;
 mod error;
 mod exact;
 mod fields;
+mod files;
 mod filters;
 mod inbox_members;
 mod inboxes;
@@ -43,6 +44,7 @@ mod teams;
 mod teamwork;
 #[cfg(test)]
 mod tests;
+mod uploads;
 
 use axum::{Router, response::Response};
 use tonic::service::Routes;
@@ -52,8 +54,7 @@ use error::Failure;
 /// The settings of the door.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where clients reach this door, such as `https://chat.example.org`. Empty: nowhere in particular. Unused while nothing that
-    /// is handed out lies here.
+    /// Where clients reach this door, such as `https://chat.example.org`. Empty: nowhere in particular.
     pub base_url: String,
     /// The largest body that is read, in bytes; a larger one is refused with 413.
     pub max_body_bytes: usize,
@@ -86,6 +87,7 @@ pub fn router(services: Routes, config: Config) -> Router {
         .merge(teamwork::routes())
         .merge(messages::routes())
         .merge(search::routes())
+        .merge(files::routes())
         .merge(teams::routes())
         .merge(agents::routes())
         .merge(inbox_members::routes())

@@ -1,6 +1,6 @@
 //! What a request says, wherever it says it: path, body and query make one namespace.
 //!
-//! Files are named but not kept: there is no place for them yet.
+//! Files are named but not kept here: the routes that take files read their parameters by `uploads`.
 
 use std::collections::BTreeSet;
 
@@ -51,7 +51,11 @@ impl Params {
         Ok(())
     }
 
-    fn put(&mut self, name: &str, value: String) -> Result<(), Failure> {
+    /// Puts a text where its name says.
+    ///
+    /// # Errors
+    /// 400 for a name that contradicts another.
+    pub(super) fn put(&mut self, name: &str, value: String) -> Result<(), Failure> {
         nested::put(&mut self.map, name, Json::String(value)).map_err(|_| Failure::fault(StatusCode::BAD_REQUEST))
     }
 
@@ -103,6 +107,42 @@ impl Params {
     }
 }
 
+/// What a request says outside of its body.
+pub(super) struct Surroundings {
+    path: RawPathParams,
+    query: Params,
+}
+
+impl Surroundings {
+    /// Reads the path and the query.
+    ///
+    /// # Errors
+    /// 400 for a query that contradicts itself.
+    pub(super) async fn read<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let path = RawPathParams::from_request_parts(parts, state)
+            .await
+            .map_err(|_| Failure::unknown_route())?;
+        let mut query = Params::default();
+        query.form(parts.uri.query().unwrap_or_default().as_bytes())?;
+        Ok(Self { path, query })
+    }
+
+    /// A part of the path.
+    pub(super) fn of_path(&self, name: &str) -> Option<&str> {
+        let mut parts = self.path.iter();
+        parts.find(|(key, _)| *key == name).map(|(_, value)| value)
+    }
+
+    /// Joins what the body said with it.
+    pub(super) fn complete(self, mut params: Params) -> Params {
+        params.beneath(self.query);
+        for (name, value) in &self.path {
+            params.above(name, value.strip_suffix(".json").unwrap_or(value));
+        }
+        params
+    }
+}
+
 fn content_type(parts: &Parts) -> String {
     let whole = parts
         .headers
@@ -117,11 +157,7 @@ impl<S: Send + Sync> FromRequest<S> for Params {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
         let (mut parts, body) = request.into_parts();
-        let path = RawPathParams::from_request_parts(&mut parts, state)
-            .await
-            .map_err(|_| Failure::unknown_route())?;
-        let mut query = Params::default();
-        query.form(parts.uri.query().unwrap_or_default().as_bytes())?;
+        let around = Surroundings::read(&mut parts, state).await?;
         let kind = content_type(&parts);
         let request = Request::from_parts(parts, body);
 
@@ -143,11 +179,7 @@ impl<S: Send + Sync> FromRequest<S> for Params {
                 _ => {}
             }
         }
-        params.beneath(query);
-        for (name, value) in &path {
-            params.above(name, value.strip_suffix(".json").unwrap_or(value));
-        }
-        Ok(params)
+        Ok(around.complete(params))
     }
 }
 

@@ -111,8 +111,9 @@ fn entry(violation: &FieldViolation, key: &str, limit: Option<&str>) -> String {
 fn text(violation: &FieldViolation, attribute: &str, limit: Option<&str>) -> String {
     match (violation.reason.as_str(), attribute, limit) {
         ("TAKEN", ..) => "has already been taken".to_owned(),
+        ("TOO_MANY", "attachments", _) => "exceeded maximum allowed".to_owned(),
         // The texts about items are the service's own: they name the keys.
-        (_, "content_attributes", _) => violation.description.clone(),
+        (_, "content_attributes" | "attachments", _) => violation.description.clone(),
         ("REQUIRED", ..) if violation.field.starts_with("team.") || violation.field.starts_with("label.") => "must not be blank".to_owned(),
         ("INVALID", "title", _) => "is invalid".to_owned(),
         ("REQUIRED", ..) => "can't be blank".to_owned(),

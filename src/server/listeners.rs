@@ -62,7 +62,7 @@ pub async fn grpc(listener: TcpListener, routes: Routes, config: config::Grpc, s
 }
 
 /// The services by their full names, as health names them.
-const SERVICES: [&str; 15] = [
+const SERVICES: [&str; 16] = [
     "parley.v1.AccountsService",
     "parley.v1.AgentBotsService",
     "parley.v1.CannedResponsesService",
@@ -78,6 +78,7 @@ const SERVICES: [&str; 15] = [
     "parley.v1.ParticipantsService",
     "parley.v1.PresenceService",
     "parley.v1.TeamsService",
+    "parley.v1.FilesService",
 ];
 
 /// Serves HTTP until `stop`, then lets requests in flight finish.

@@ -13,6 +13,7 @@ use crate::{
     chat::{
         Chat,
         bootstrap::{self, Bootstrapped},
+        files::Files,
         tokens::Tokens,
         writer::Writer,
     },
@@ -20,6 +21,7 @@ use crate::{
     db::Database,
     events::{Events, follow, hub::Hub, log::Log},
     gateway,
+    storage::Storage,
 };
 
 mod coalesce;
@@ -80,7 +82,14 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     let (writer, lanes) = Writer::start(&rooms::writer(&config), &db, &events);
     let life = Duration::from_secs(config.auth.cache_seconds);
     let tokens = Tokens::new(db.clone(), life, config.auth.cached_tokens);
-    let chat = Chat::new(db.clone(), events, writer, tokens);
+    let http = listeners::bind("http", &config.http.addr).await?;
+    let http_at = http.local_addr()?;
+    let storage = Storage::new(&rooms::storage(&config)).context("files.url")?;
+    if let Err(error) = storage.open() {
+        tracing::warn!(%error, "files cannot be stored; uploads are refused until they can");
+    }
+    let files = Files::open(db.clone(), storage, rooms::files(&config, http_at)).await?;
+    let chat = Chat::new(db.clone(), events, writer, tokens, files.clone());
 
     // Streams end first, then listeners, then what they need.
     let streams = CancellationToken::new();
@@ -90,9 +99,8 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     let (ready, readiness) = watch::channel(Readiness::waiting_for(&["database", "serving"]));
 
     let grpc = listeners::bind("grpc", &config.grpc.addr).await?;
-    let http = listeners::bind("http", &config.http.addr).await?;
     let operators = listeners::bind("admin", &config.admin.addr).await?;
-    let (grpc_at, http_at, admin_at) = (grpc.local_addr()?, http.local_addr()?, operators.local_addr()?);
+    let (grpc_at, admin_at) = (grpc.local_addr()?, operators.local_addr()?);
 
     let mut doors = JoinSet::new();
     doors.spawn(listeners::grpc(grpc, routes, config.grpc.clone(), streams.clone()));
@@ -107,6 +115,7 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
         Duration::from_secs(config.idempotency.keep_hours * 3600),
         behind.clone(),
     ));
+    back.spawn(upkeep::files(files, behind.clone()));
     back.spawn(upkeep::search(db.clone(), behind.clone()));
     back.spawn(upkeep::check(db.clone(), ready.clone(), behind.clone()));
     upkeep::instruments(&hub);

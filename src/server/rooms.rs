@@ -1,8 +1,8 @@
 //! Each room is handed its own part of the configuration.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
-use crate::{api, chat, config::Config, db, events, gateway};
+use crate::{api, chat, config::Config, db, events, gateway, storage};
 
 /// The database's.
 pub fn database(config: &Config) -> db::Config {
@@ -52,6 +52,29 @@ pub fn bootstrap(config: &Config) -> chat::bootstrap::Config {
     }
 }
 
+/// The store's.
+pub fn storage(config: &Config) -> storage::Config {
+    storage::Config {
+        url: config.files.url.clone(),
+    }
+}
+
+/// The files'. Where no address is set, links begin with the one that is listened on.
+pub fn files(config: &Config, http: SocketAddr) -> chat::files::Config {
+    let files = &config.files;
+    let base_url = if config.http.base_url.is_empty() {
+        format!("http://{http}")
+    } else {
+        config.http.base_url.clone()
+    };
+    chat::files::Config {
+        max_bytes: files.max_bytes,
+        max_per_message: files.max_per_message,
+        link_life: Duration::from_secs(files.link_minutes * 60),
+        base_url,
+    }
+}
+
 /// Our door's.
 pub fn api(config: &Config) -> api::Config {
     api::Config {
@@ -65,7 +88,7 @@ pub fn api(config: &Config) -> api::Config {
 /// The foreign door's.
 pub fn gateway(config: &Config) -> gateway::Config {
     gateway::Config {
-        base_url: String::new(),
+        base_url: config.http.base_url.clone(),
         max_body_bytes: config.http.max_body_bytes,
     }
 }

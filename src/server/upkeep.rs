@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin::Readiness,
-    chat::{Chat, forget_keys, presence::forget_absent, search::index},
+    chat::{Chat, files::Files, forget_keys, presence::forget_absent, search::index},
     db::Database,
     events::hub::Hub,
 };
@@ -23,6 +23,9 @@ const WAKE: Duration = Duration::from_secs(2);
 
 /// How often old keys are forgotten.
 const FORGET: Duration = Duration::from_mins(10);
+
+/// How often files that nobody needs are removed.
+const SWEEP: Duration = Duration::from_secs(10);
 
 /// How often the index of messages is brought up to date, beside what searches do for themselves.
 const INDEX: Duration = Duration::from_secs(5);
@@ -57,6 +60,19 @@ pub async fn wake(chat: Chat, stop: CancellationToken) -> anyhow::Result<()> {
             Ok(0) => {}
             Ok(count) => tracing::debug!(count, "snoozed conversations opened"),
             Err(error) => tracing::warn!(%error, "snoozed conversations could not be opened; trying again later"),
+        }
+    }
+    Ok(())
+}
+
+/// Removes files that nobody needs, until `stop`.
+pub async fn files(files: Files, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut ticks = ticks(SWEEP);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        match stop.run_until_cancelled(files.sweep()).await {
+            Some(Ok(0)) | None => {}
+            Some(Ok(count)) => tracing::debug!(count, "files removed"),
+            Some(Err(error)) => tracing::warn!(%error, "files could not be removed; trying again later"),
         }
     }
     Ok(())

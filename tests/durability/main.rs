@@ -54,7 +54,7 @@ async fn nothing_acknowledged_is_lost_on_sqlite() {
 async fn nothing_acknowledged_is_lost_on_postgres() {
     let _alone = ALONE.lock().await;
     let (seed, mut choices) = choices();
-    let evidence = killed_on_postgres(&mut choices).await;
+    let evidence = Box::pin(killed_on_postgres(&mut choices)).await;
     assert_none(&evidence, "PostgreSQL, server killed, database crashed", seed);
 }
 

@@ -15,13 +15,17 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("db", &[]),
     ("pb", &["db"]),
     ("events", &["pb", "db"]),
-    ("chat", &["events", "db"]),
+    ("chat", &["events", "db", "storage"]),
     ("api", &["chat", "events", "pb"]),
     ("gateway", &["pb"]),
+    ("storage", &[]),
     ("admin", &[]),
-    ("server", &["admin", "api", "chat", "events", "gateway", "pb", "db"]),
+    ("server", &["admin", "api", "chat", "events", "gateway", "pb", "db", "storage"]),
     // `migrate` and `token` work on the database itself, without a server.
-    ("cli", &["admin", "server", "api", "chat", "events", "gateway", "pb", "db"]),
+    (
+        "cli",
+        &["admin", "server", "api", "chat", "events", "gateway", "pb", "db", "storage"],
+    ),
     ("main", &["cli", "server", "api", "chat", "events", "gateway", "pb", "db"]),
 ];
 

@@ -17,7 +17,14 @@ const READS: [&str; 9] = [
 ];
 
 /// Calls that change something and yet are made otherwise, with the reason.
-const OTHERWISE: &[(&str, &str)] = &[("SendMessages", "a stream: each of its results has a cursor")];
+const OTHERWISE: &[(&str, &str)] = &[
+    ("SendMessages", "a stream: each of its results has a cursor"),
+    (
+        "UploadFile",
+        "tells nobody anything: an upload that is made twice is taken once, and the other is removed",
+    ),
+    ("UploadClientFile", "as UploadFile"),
+];
 
 fn calls() -> Vec<MethodDescriptor> {
     let pool = DescriptorPool::decode(pb::DESCRIPTORS).expect("the program carries its own description");

@@ -22,6 +22,7 @@ mod contract;
 mod conversation_changes;
 mod conversations;
 mod door;
+mod files;
 mod filters;
 mod golden;
 mod idempotency;

@@ -6,7 +6,7 @@ use sea_orm::{
     ColumnTrait, EntityTrait, ExprTrait as _, QueryFilter, QueryOrder, QuerySelect,
     sea_query::{CaseStatement, Expr},
 };
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
 use super::Guest;
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
         call::{Answer, Call},
         conversation_marks::seen,
         conversations::save,
+        files::claims::NewAttachment,
         messages::{Created, MessagePage, MessageQuery},
         rules::NewMessage,
         writer::Write,
@@ -68,19 +69,13 @@ impl Chat {
         id: ConversationId,
         content: Option<String>,
         echo_id: Option<String>,
+        uploads: Vec<String>,
     ) -> Result<Answer<Created>> {
         let new = NewMessage {
-            message_type: MessageType::Incoming,
             content,
-            content_type: ContentType::Text,
-            content_attributes: json!({}),
-            private: false,
-            source_id: None,
-            unique_source_id: false,
             echo_id,
-            additional_attributes: json!({}),
-            agent_bot_id: None,
-            agent_bot: None,
+            wanted: uploads.into_iter().map(NewAttachment::Upload).collect(),
+            ..NewMessage::text(MessageType::Incoming, String::new())
         };
         self.create_messages(call, vec![(id, new)]).await
     }

@@ -11,7 +11,7 @@ use super::{
     plan::{Plan, Scene, reply_id},
 };
 use crate::{
-    chat::{call::Call, caller::Caller, turns},
+    chat::{call::Call, caller::Caller, files::claims, turns},
     db::entity::{account_log, message},
     db::load,
     error::{Error, Result, Rule},
@@ -43,7 +43,9 @@ impl Lane {
         let mut later = Vec::new();
         let mut plans = Vec::new();
         for (account, group) in groups {
-            if self.cache.account(account).is_some_and(|counted| counted.contended) {
+            // An upload is taken only where nobody else can take it.
+            let taking = group.iter().flat_map(|call| &call.items).any(|(_, new)| !new.uploads.is_empty());
+            if taking || self.cache.account(account).is_some_and(|counted| counted.contended) {
                 later.extend(self.locked(account, group).await);
                 continue;
             }
@@ -260,12 +262,15 @@ async fn look(db: &impl ConnectionTrait, counted: Counted, calls: &[Messages], m
         .filter(|(_, new)| new.unique_source_id)
         .filter_map(|(_, new)| new.source_id.clone());
     let taken = source_ids(db, account, uniques.collect()).await?;
+    let named = items().flat_map(|(_, new)| new.uploads.iter().copied());
+    let uploads = claims::uploads(db, account, named.collect()).await?;
     Ok(Scene {
         counted,
         known,
         kept,
         replied,
         taken,
+        uploads,
     })
 }
 

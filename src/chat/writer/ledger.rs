@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    chat::caller::Caller,
+    chat::{caller::Caller, files::claims::Claim},
     db::{
         entity::{account, account_log, message},
         joined::Message,
@@ -28,6 +28,7 @@ pub struct Ledger {
     counters: account_log::Model,
     drafts: Vec<Draft>,
     messages: Vec<message::Model>,
+    claims: Vec<Claim>,
     actor: Option<Actor>,
     traceparent: String,
 }
@@ -39,6 +40,8 @@ pub struct Entered {
     pub counters: account_log::Model,
     /// Its messages.
     pub messages: Vec<message::Model>,
+    /// The attachments of its messages.
+    pub claims: Vec<Claim>,
     /// Its events, at their places.
     pub entries: Vec<Entry>,
 }
@@ -52,6 +55,7 @@ impl Ledger {
             counters,
             drafts: Vec::new(),
             messages: Vec::new(),
+            claims: Vec::new(),
             actor: (!caller.is_parley()).then(|| caller.actor()),
             traceparent: traceparent.to_owned(),
         }
@@ -78,6 +82,11 @@ impl Ledger {
     /// Notes a message to store.
     pub fn message(&mut self, row: message::Model) {
         self.messages.push(row);
+    }
+
+    /// Notes an attachment that a message takes.
+    pub fn claim(&mut self, claim: Claim) {
+        self.claims.push(claim);
     }
 
     /// Notes an event.
@@ -125,6 +134,7 @@ impl Ledger {
         Entered {
             counters,
             messages: self.messages,
+            claims: self.claims,
             entries,
         }
     }

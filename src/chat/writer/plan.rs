@@ -16,6 +16,7 @@ use super::{
 use crate::{
     chat::{
         call::Answer,
+        files::claims::{self, Claim, Uploads},
         rules::{self, NewMessage},
         turns,
     },
@@ -41,6 +42,8 @@ pub struct Scene {
     pub replied: HashMap<MessageId, (ConversationId, Option<String>)>,
     /// The unique source ids of the calls that are taken.
     pub taken: HashMap<(InboxId, String), MessageId>,
+    /// The uploads that the calls name.
+    pub uploads: Uploads,
 }
 
 /// A call with its answer, which is given once the plan is stored.
@@ -60,6 +63,8 @@ pub struct Plan {
     pub counters: Option<account_log::Model>,
     /// The messages.
     pub messages: Vec<message::Model>,
+    /// The attachments of the messages. Calls with any are planned under the lock only.
+    pub claims: Vec<Claim>,
     /// The events.
     pub entries: Vec<Entry>,
     /// The conversations after it.
@@ -128,6 +133,7 @@ impl Plan {
             access.conversation(&known.conversation.row)?;
             known.flood.check(ledger.at, config.messages_per_minute)?;
             let mut new = new.clone();
+            claims::take(&mut scene.uploads, &mut new, (nth, call.items.len()))?;
             reply_to(&mut new, *id, &scene.replied);
             let unique = new
                 .source_id
@@ -164,6 +170,7 @@ impl Plan {
         scene.taken.extend(claimed);
         self.opened.extend(opened);
         self.messages.extend(entered.messages);
+        self.claims.extend(entered.claims);
         self.entries.extend(entered.entries);
         self.conversations.extend(touched);
         self.contacts.extend(contacts);

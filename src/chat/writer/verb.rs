@@ -10,6 +10,7 @@ use crate::{
     chat::{
         call::{Answer, Call},
         caller::Caller,
+        files::claims,
     },
     db::{
         Database,
@@ -115,6 +116,7 @@ impl Lane {
             let rows = entered.messages.into_iter().map(IntoActiveModel::into_active_model);
             message::Entity::insert_many(rows).exec_without_returning(&txn).await?;
         }
+        claims::store(&txn, &entered.claims).await?;
         log::append(&txn, &entered.counters, &entered.entries).await?;
         if let Some(key) = &call.key {
             keys::keep(&txn, vec![keys::row(call.account, key, &value, Some(cursor), at)]).await?;

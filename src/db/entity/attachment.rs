@@ -1,9 +1,9 @@
-//! What is attached to messages.
+//! What is attached to messages, and uploads that wait for a message to take them.
 
 use sea_orm::entity::prelude::*;
 
 use crate::{
-    db::entity::kind::AttachmentType,
+    db::entity::kind::{AttachmentState, AttachmentType},
     id::{AccountId, MessageId},
     time::Micros,
 };
@@ -16,6 +16,7 @@ pub struct Model {
     #[sea_orm(primary_key)]
     pub id: i64,
     pub account_id: AccountId,
+    /// 0: no message has it.
     pub message_id: MessageId,
     pub file_type: AttachmentType,
     pub extension: Option<String>,
@@ -30,6 +31,13 @@ pub struct Model {
     #[sea_orm(column_type = "JsonBinary")]
     pub meta: Json,
     pub created_at: Micros,
+    pub state: AttachmentState,
+    /// The name of its bytes in the store. None: it has no file there.
+    pub object: Option<String>,
+    pub file_name: String,
+    pub content_type: String,
+    /// The size of the small picture, which lies beside the object. None: there is none.
+    pub thumb_size: Option<i64>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

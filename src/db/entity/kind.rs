@@ -64,6 +64,8 @@ kinds! {
         Text = 0 "text", Number = 1 "number", Currency = 2 "currency", Percent = 3 "percent", Link = 4 "link",
         Date = 5 "date", List = 6 "list", Checkbox = 7 "checkbox",
     }
+    /// Whether an upload waits for a message, is in use, or waits to be removed.
+    AttachmentState { Uploaded = 0 "uploaded", InUse = 1 "in_use", Removed = 2 "removed" }
     /// What a label stands on.
     SubjectKind { Conversation = 0 "conversation", Contact = 1 "contact" }
 }

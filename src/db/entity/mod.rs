@@ -23,6 +23,7 @@ pub mod labeling;
 pub mod membership;
 pub mod message;
 pub mod presence;
+pub mod secret;
 pub mod team;
 pub mod team_member;
 pub mod token;

@@ -17,6 +17,7 @@ mod m20261123_000010_teamwork;
 mod m20261123_000012_automatic_texts;
 mod m20261123_000013_message_search;
 mod m20261123_000014_lists;
+mod m20261123_000015_files;
 mod m20261123_000016_agent_bots;
 
 /// Runs the migrations in this order.
@@ -39,6 +40,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000012_automatic_texts::Migration),
             Box::new(m20261123_000013_message_search::Migration),
             Box::new(m20261123_000014_lists::Migration),
+            Box::new(m20261123_000015_files::Migration),
             Box::new(m20261123_000016_agent_bots::Migration),
         ]
     }

@@ -1,8 +1,5 @@
 //! What is told of a route: who may call it, what it takes, what it answers.
 
-// A vocabulary: not every word of it is in use at every time.
-#![allow(dead_code)]
-
 use axum::http::StatusCode;
 
 use super::schema::Schema;

@@ -3,9 +3,6 @@
 //! An object is closed: what it does not name it must not have. A schema with a name is a component of the description, and wherever it
 //! is used it is a reference to it.
 
-// A vocabulary: not every word of it is in use at every time.
-#![allow(dead_code)]
-
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json, json};
@@ -62,9 +59,9 @@ pub fn iso() -> Schema {
     plain(json!({ "type": "string", "format": "date-time" }))
 }
 
-/// The bytes of a file.
-pub fn file() -> Schema {
-    plain(json!({ "type": "string", "contentMediaType": "application/octet-stream" }))
+/// Files of a form, or the signed names of files that were uploaded before.
+pub fn files() -> Schema {
+    list(text()).note("In a form: files, or names of uploads. In JSON: names of uploads.")
 }
 
 /// Null and nothing else.

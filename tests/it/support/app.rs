@@ -140,6 +140,11 @@ impl TestApp {
         Scene::new(self.clients(), 1, 1)
     }
 
+    /// Where the servers run: what they keep in files lies there.
+    pub fn home(&self) -> &std::path::Path {
+        self.home.path()
+    }
+
     /// The JSON API, with the administrator's token.
     pub fn http(&self) -> Http {
         Http::new(&self.server.doors.http, ADMINISTRATOR)

@@ -8,7 +8,9 @@ use std::{
     },
 };
 
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection, postgres::PgConnectOptions};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection, SqliteConnection, postgres::PgConnectOptions,
+};
 
 use super::cluster::{Cluster, Durability};
 
@@ -99,6 +101,19 @@ impl Database {
         match self {
             Self::Sqlite(_) => format!("sqlite://{}?mode=rwc", self.file().display()),
             Self::Postgres { url, .. } => url.clone(),
+        }
+    }
+
+    /// Runs one statement, while servers may have it open.
+    pub async fn run(&self, statement: &str) {
+        match self {
+            Self::Postgres { url, .. } => execute(url, statement).await,
+            Self::Sqlite(_) => {
+                let mut connection = SqliteConnection::connect(&self.url()).await.expect("the file is there");
+                let done = connection.execute(AssertSqlSafe(statement.to_owned())).await;
+                done.unwrap_or_else(|error| panic!("{statement}: {error}"));
+                connection.close().await.expect("the connection closes");
+            }
         }
     }
 

@@ -114,6 +114,11 @@ impl Server {
         kill_process(Pid::from_child(&self.child), Signal::TERM).expect("the server runs");
     }
 
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends it without warning (SIGKILL).
     pub fn kill(&mut self) {
         self.child.kill().expect("the server is our child");

@@ -16,6 +16,7 @@ use super::{
     statement::{self, Shape},
 };
 use crate::{
+    chat::files::claims,
     db::{
         Database, IDLE,
         entity::{account_log, contact, conversation, idempotency_key, message},
@@ -106,6 +107,15 @@ impl Connection {
         let stored = async {
             if run(connection, &[plan], false).await?.is_empty() {
                 return Err(Error::Internal("the counters moved under their lock".to_owned()));
+            }
+            if !plan.claims.is_empty() {
+                // Numbers of ours, and nothing else.
+                let text = sqlx::AssertSqlSafe(claims::text(&plan.claims));
+                sqlx::query(text)
+                    .persistent(false)
+                    .execute(&mut *connection)
+                    .await
+                    .map_err(broken)?;
             }
             sqlx::query("COMMIT").execute(&mut *connection).await.map_err(broken)?;
             Ok(())

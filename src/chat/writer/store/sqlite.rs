@@ -12,6 +12,7 @@ use super::{
     statement::{CONTACTS, CONVERSATIONS, COUNTERS, Column, EVENTS, KEYS, MESSAGES},
 };
 use crate::{
+    chat::files::claims,
     db::Database,
     error::{Error, Result},
     time::Micros,
@@ -38,6 +39,9 @@ pub async fn store(db: &Database, plans: &[&Plan]) -> Result<()> {
     let txn = db.begin().await?;
     txn.execute_raw(Statement::from_sql_and_values(DbBackend::Sqlite, sql, values))
         .await?;
+    for plan in plans {
+        claims::store(&txn, &plan.claims).await?;
+    }
     txn.commit().await?;
     Ok(())
 }

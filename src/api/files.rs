@@ -1,0 +1,157 @@
+//! `FilesService`, and the uploads of `ClientService`.
+
+use std::{pin::Pin, time::Duration};
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _, stream};
+use prost_types::Timestamp;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{
+    Api, caller,
+    fields::{Fields, SHORT},
+    required,
+};
+use crate::{
+    chat::files::{Said, Uploaded},
+    error::{Error, Result, Rule},
+    id::AccountId,
+    pb::{self, files_service_server::FilesService},
+};
+
+/// Pieces of an upload come at least this often.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One piece of any upload.
+pub enum Piece {
+    /// What is said before the content.
+    Header(pb::FileHeader),
+    /// Some content.
+    Chunk(Bytes),
+}
+
+/// A request that is a piece of an upload.
+pub trait Carries {
+    /// What it carries.
+    fn piece(self) -> Option<Piece>;
+}
+
+macro_rules! carries {
+    ($request:ident, $part:path) => {
+        impl Carries for pb::$request {
+            fn piece(self) -> Option<Piece> {
+                use $part as Part;
+                Some(match self.part? {
+                    Part::Header(header) => Piece::Header(header),
+                    Part::Chunk(chunk) => Piece::Chunk(chunk),
+                })
+            }
+        }
+    };
+}
+
+carries!(UploadFileRequest, pb::upload_file_request::Part);
+carries!(UploadClientFileRequest, pb::upload_client_file_request::Part);
+
+/// The first piece of an upload.
+///
+/// # Errors
+/// [`Error::Invalid`] when there is none; what broke the stream.
+pub async fn first<R>(requests: &mut Streaming<R>) -> Result<R, Status> {
+    let first = tokio::time::timeout(PATIENCE, requests.message()).await;
+    let first = first.map_err(|_| Error::invalid("header", Rule::Required, "must come within 30 seconds"))??;
+    Ok(required("header", first)?)
+}
+
+impl Api {
+    /// Stores an upload whose first piece is at hand.
+    ///
+    /// # Errors
+    /// What is wrong with the header or the file; [`Error::Unavailable`].
+    pub(super) async fn receive<R: Carries + Send + 'static>(&self, account: AccountId, first: R, rest: Streaming<R>) -> Result<pb::File> {
+        let Some(Piece::Header(header)) = first.piece() else {
+            return Err(Error::invalid("header", Rule::Required, "must be the first piece"));
+        };
+        let mut fields = Fields::default();
+        fields.within("header", |fields| {
+            fields.text("file_name", &header.file_name, SHORT);
+            fields.text("content_type", &header.content_type, SHORT);
+        });
+        fields.done()?;
+        let chunks = rest.map(|piece| match piece.map(Carries::piece) {
+            Ok(Some(Piece::Chunk(chunk))) => Ok(chunk),
+            Ok(_) => Err(Error::invalid("chunk", Rule::Required, "must be in every piece after the first")),
+            Err(_) => Err(Error::Unavailable {
+                reason: "the upload broke off",
+                retry_after: Duration::from_secs(1),
+            }),
+        });
+        let said = Said {
+            name: header.file_name,
+            content_type: header.content_type,
+        };
+        Ok(file(self.chat.files.upload(account, said, chunks).await?))
+    }
+}
+
+fn file(uploaded: Uploaded) -> pb::File {
+    let row = uploaded.row;
+    pb::File {
+        upload_id: uploaded.upload_id,
+        name: row.file_name,
+        content_type: row.content_type,
+        r#type: pb::AttachmentType::from(row.file_type).into(),
+        size: row.file_size.unwrap_or_default(),
+        width: row.width,
+        height: row.height,
+    }
+}
+
+#[tonic::async_trait]
+impl FilesService for Api {
+    async fn upload_file(&self, request: Request<Streaming<pb::UploadFileRequest>>) -> Result<Response<pb::UploadFileResponse>, Status> {
+        let caller = caller(&request)?;
+        let mut requests = request.into_inner();
+        let first = first(&mut requests).await?;
+        let account = AccountId(first.account_id);
+        caller.write_access(account)?;
+        let file = self.receive(account, first, requests).await?;
+        Ok(Response::new(pb::UploadFileResponse { file: Some(file) }))
+    }
+
+    async fn get_file_link(&self, request: Request<pb::GetFileLinkRequest>) -> Result<Response<pb::GetFileLinkResponse>, Status> {
+        let (link, until) = self.chat.files.link(&request.get_ref().link).await?;
+        let expires_at = Timestamp {
+            seconds: until.seconds(),
+            nanos: 0,
+        };
+        Ok(Response::new(pb::GetFileLinkResponse {
+            link,
+            expires_at: Some(expires_at),
+        }))
+    }
+
+    type DownloadFileStream = Pin<Box<dyn Stream<Item = Result<pb::DownloadFileResponse, Status>> + Send>>;
+
+    async fn download_file(&self, request: Request<pb::DownloadFileRequest>) -> Result<Response<Self::DownloadFileStream>, Status> {
+        use pb::download_file_response::Part;
+        let asked = request.into_inner();
+        let mut fields = Fields::default();
+        for (field, number) in [("offset", asked.offset), ("limit", asked.limit)] {
+            if number < 0 {
+                fields.refuse(field, Rule::OutOfRange(0), "must be 0 or more");
+            }
+        }
+        fields.done()?;
+        let (offset, limit) = (asked.offset.unsigned_abs(), asked.limit.unsigned_abs());
+        let opened = self.chat.files.read(&asked.link, offset, limit).await?;
+        let info = pb::FileInfo {
+            name: opened.name,
+            content_type: opened.content_type,
+            size: i64::try_from(opened.size).unwrap_or(i64::MAX),
+        };
+        let part = |part| Ok(pb::DownloadFileResponse { part: Some(part) });
+        let chunks = opened.chunks.map(move |chunk| part(Part::Chunk(chunk?)));
+        Ok(Response::new(Box::pin(stream::iter([part(Part::Info(info))]).chain(chunks))))
+    }
+}

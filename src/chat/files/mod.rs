@@ -1,0 +1,339 @@
+//! Files: uploads that wait to be taken, links that name them, reading them, and removing what nobody needs.
+//!
+//! A file is a row of `attachments` from its first byte on, so that whatever breaks, its bytes in the store are known. Until
+//! something takes it, it belongs to nobody but its account.
+
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt as _};
+use sea_orm::{ActiveModelTrait, ColumnTrait, Condition, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, Set};
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    db::{
+        Database,
+        entity::{
+            attachment,
+            kind::{AttachmentState, AttachmentType},
+        },
+    },
+    error::{Error, Result, Rule},
+    id::{AccountId, MessageId},
+    storage::{Chunks, Storage},
+    time::Micros,
+};
+
+pub mod claims;
+pub mod media;
+mod picture;
+pub mod signed;
+
+use signed::{Name, Signer};
+
+/// How long an upload waits to be taken before it is removed.
+pub const KEPT: Duration = Duration::from_hours(24);
+
+/// How long it can be taken: it must not be removed while it is.
+pub const TAKEN: Duration = Duration::from_hours(23);
+
+/// Pieces of an upload come at least this often.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Files that are removed in one go.
+const REMOVED: u64 = 100;
+
+/// The settings of files.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Bytes of a file at most.
+    pub max_bytes: u64,
+    /// Files of a message at most.
+    pub max_per_message: usize,
+    /// How long an expiring link is good.
+    pub link_life: Duration,
+    /// Where links begin, such as `https://chat.example.org`. Empty: they have no host.
+    pub base_url: String,
+}
+
+/// The verbs of files. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Files {
+    db: Database,
+    storage: Storage,
+    signer: Signer,
+    config: Config,
+}
+
+/// What its sender says of a file.
+#[derive(Clone, Debug)]
+pub struct Said {
+    /// The name, with whatever is in it.
+    pub name: String,
+    /// The media type.
+    pub content_type: String,
+}
+
+/// A file that was uploaded.
+#[derive(Clone, Debug)]
+pub struct Uploaded {
+    /// The signed name by which it is taken.
+    pub upload_id: String,
+    /// Its row.
+    pub row: attachment::Model,
+}
+
+/// A file that is being read.
+#[allow(missing_debug_implementations)] // a stream has nothing to show
+pub struct Opened {
+    /// Its name.
+    pub name: String,
+    /// Its media type.
+    pub content_type: String,
+    /// The bytes of the whole.
+    pub size: u64,
+    /// Those that were asked for.
+    pub chunks: Chunks,
+}
+
+impl Files {
+    /// Files of a database in a store.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn open(db: Database, storage: Storage, config: Config) -> Result<Self> {
+        let signer = Signer::open(&db).await?;
+        Ok(Self {
+            db,
+            storage,
+            signer,
+            config,
+        })
+    }
+
+    /// Stores a file. Whether the caller may is decided before.
+    ///
+    /// Dropped before it is done, it leaves a row that is removed a day later.
+    ///
+    /// # Errors
+    /// What `chunks` fails with; [`Error::Invalid`] for a file that is too large or comes too slowly; [`Error::Unavailable`].
+    pub async fn upload(
+        &self,
+        account: AccountId,
+        said: Said,
+        chunks: impl Stream<Item = Result<bytes::Bytes>> + Send,
+    ) -> Result<Uploaded> {
+        let row = self.begin(account, &said.name).await?;
+        match self.receive(&row, &said, chunks).await {
+            Ok((row, hash)) => {
+                let row = row.into_active_model().reset_all().update(self.db.write()).await?;
+                let upload_id = self.signer.sign(Name::Upload { id: row.id, hash });
+                Ok(Uploaded { upload_id, row })
+            }
+            Err(error) => {
+                // What cannot be marked now is found later by its age.
+                if let Err(failed) = claims::release(self.db.write(), attachment::Column::Id.eq(row.id)).await {
+                    tracing::debug!(error = %failed, "the row of a broken upload stays until it is old");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn begin(&self, account: AccountId, name: &str) -> Result<attachment::Model> {
+        let name = media::safe_name(name);
+        let row = attachment::ActiveModel {
+            account_id: Set(account),
+            message_id: Set(MessageId(0)),
+            file_type: Set(AttachmentType::File),
+            extension: Set(media::extension(&name)),
+            data_url: Set(String::new()),
+            thumb_url: Set(String::new()),
+            meta: Set(serde_json::json!({})),
+            created_at: Set(Micros::now()),
+            state: Set(AttachmentState::Uploaded),
+            object: Set(Some(format!("{account}/{}", uuid::Uuid::new_v4()))),
+            file_name: Set(name),
+            content_type: Set(media::UNKNOWN.to_owned()),
+            ..Default::default()
+        };
+        Ok(row.insert(self.db.write()).await?)
+    }
+
+    async fn receive(
+        &self,
+        row: &attachment::Model,
+        said: &Said,
+        chunks: impl Stream<Item = Result<bytes::Bytes>> + Send,
+    ) -> Result<(attachment::Model, [u8; 16])> {
+        let object = row.object.clone().unwrap_or_default();
+        let mut upload = self.storage.create(&object).await?;
+        let (mut size, mut head) = (0_u64, Vec::new());
+        let mut hash = Sha256::new_with_prefix(&row.file_name);
+        let mut chunks = std::pin::pin!(chunks);
+        while let Some(chunk) = tokio::time::timeout(PATIENCE, chunks.next()).await.map_err(|_| slow())? {
+            let chunk = chunk?;
+            size += chunk.len() as u64;
+            if size > self.config.max_bytes {
+                return Err(self.too_large());
+            }
+            if head.len() < media::HEAD {
+                head.extend_from_slice(&chunk[..chunk.len().min(media::HEAD - head.len())]);
+            }
+            hash.update(&chunk);
+            upload.write(chunk).await?;
+        }
+        upload.finish().await?;
+        let content_type = media::sniff(&head, &said.content_type);
+        let mut row = attachment::Model {
+            file_type: media::attachment_type(&content_type),
+            file_size: Some(i64::try_from(size).unwrap_or(i64::MAX)),
+            data_url: self.url(row.id, false, &row.file_name),
+            content_type,
+            ..row.clone()
+        };
+        if row.file_type == AttachmentType::Image {
+            self.look(&mut row, &object, size).await?;
+        }
+        let mut first = [0; 16];
+        first.copy_from_slice(&hash.finalize()[..16]);
+        Ok((row, first))
+    }
+
+    /// Notes the size of a picture and puts a small one beside it. A picture that is small enough is its own.
+    async fn look(&self, row: &mut attachment::Model, object: &str, size: u64) -> Result<()> {
+        row.thumb_url.clone_from(&row.data_url);
+        if size > picture::LARGEST {
+            return Ok(());
+        }
+        let seen = picture::look(async {
+            let mut chunks = self.storage.read(object, 0..size).await?;
+            let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+            while let Some(chunk) = chunks.next().await {
+                bytes.extend_from_slice(&chunk?);
+            }
+            Ok::<_, Error>(bytes)
+        });
+        let Some(seen) = seen.await? else { return Ok(()) };
+        (row.width, row.height) = (Some(seen.width), Some(seen.height));
+        if let Some(small) = seen.small {
+            row.thumb_size = i64::try_from(small.len()).ok();
+            row.thumb_url = self.url(row.id, true, &row.file_name);
+            self.storage.put(&small_of(object), small).await?;
+        }
+        Ok(())
+    }
+
+    fn too_large(&self) -> Error {
+        let most = self.config.max_bytes;
+        let bound = i64::try_from(most).unwrap_or(i64::MAX);
+        Error::invalid("file", Rule::OutOfRange(bound), format!("must have at most {most} bytes"))
+    }
+
+    fn url(&self, id: i64, small: bool, name: &str) -> String {
+        self.address("files", &self.signer.sign(Name::File { id, small }), name)
+    }
+
+    fn address(&self, place: &str, signed: &str, name: &str) -> String {
+        let name = percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC);
+        format!("{}/{place}/{signed}/{name}", self.config.base_url.trim_end_matches('/'))
+    }
+
+    /// The upload that a signed name stands for. None: it was not signed here.
+    pub fn upload_of(&self, upload_id: &str) -> Option<i64> {
+        match self.signer.read_name(upload_id)? {
+            Name::Upload { id, .. } => Some(id),
+            _ => None,
+        }
+    }
+
+    /// The file that one of our own URLs names. None: it is none of ours.
+    pub fn file_of(&self, url: &str) -> Option<i64> {
+        self.signer.read_link(url).map(|(id, _)| id)
+    }
+
+    /// How many files a message takes.
+    pub fn max_per_message(&self) -> usize {
+        self.config.max_per_message
+    }
+
+    /// A link to the same file that is good for some minutes, and until when.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for a link that is none, or not any more.
+    pub async fn link(&self, link: &str) -> Result<(String, Micros)> {
+        let (row, small) = self.find(link).await?;
+        let life = i64::try_from(self.config.link_life.as_secs()).unwrap_or(i64::MAX);
+        let until = Micros::now().seconds() + life;
+        let signed = self.signer.sign(Name::Link { id: row.id, small, until });
+        Ok((self.address("files/blobs", &signed, &row.file_name), Micros(until * 1_000_000)))
+    }
+
+    /// Opens a file for reading, from `offset` on; `limit` bytes at most, 0: all of them.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for a link that is none, or not any more; [`Error::Unavailable`].
+    pub async fn read(&self, link: &str, offset: u64, limit: u64) -> Result<Opened> {
+        let (row, small) = self.find(link).await?;
+        let object = row.object.unwrap_or_default();
+        let (object, size, content_type) = match (small, row.thumb_size) {
+            (true, Some(size)) => (small_of(&object), size, "image/png".to_owned()),
+            _ => (object, row.file_size.unwrap_or_default(), row.content_type),
+        };
+        let size = size.unsigned_abs();
+        let end = if limit == 0 { size } else { size.min(offset.saturating_add(limit)) };
+        let chunks = self.storage.read(&object, offset.min(end)..end).await?;
+        Ok(Opened {
+            name: row.file_name,
+            content_type,
+            size,
+            chunks,
+        })
+    }
+
+    async fn find(&self, link: &str) -> Result<(attachment::Model, bool)> {
+        let lost = || Error::not_found("file", "of this link");
+        let (id, small) = self.signer.read_link(link).ok_or_else(lost)?;
+        let row = attachment::Entity::find_by_id(id).one(self.db.read()).await?;
+        let row = row.filter(|row| row.state != AttachmentState::Removed && row.object.is_some());
+        Ok((row.ok_or_else(lost)?, small))
+    }
+
+    /// Removes what waits to be removed, and uploads that nobody took within a day; how many.
+    ///
+    /// # Errors
+    /// When the database or the store fails.
+    pub async fn sweep(&self) -> Result<usize> {
+        use attachment::Column;
+        let old = Micros::now().minus(KEPT);
+        let forgotten = Condition::all()
+            .add(Column::State.eq(AttachmentState::Uploaded))
+            .add(Column::CreatedAt.lt(old));
+        let rows = attachment::Entity::find()
+            .filter(Condition::any().add(Column::State.eq(AttachmentState::Removed)).add(forgotten))
+            .order_by_asc(Column::Id)
+            .limit(REMOVED)
+            .all(self.db.write())
+            .await?;
+        for row in &rows {
+            let Some(object) = &row.object else { continue };
+            self.storage.remove(object).await?;
+            if row.thumb_size.is_some() {
+                self.storage.remove(&small_of(object)).await?;
+            }
+        }
+        // The rows last: as long as one is there, its bytes are found again.
+        attachment::Entity::delete_many()
+            .filter(Column::Id.is_in(rows.iter().map(|row| row.id)))
+            .exec(self.db.write())
+            .await?;
+        Ok(rows.len())
+    }
+}
+
+fn small_of(object: &str) -> String {
+    format!("{object}-small")
+}
+
+fn slow() -> Error {
+    Error::invalid("file", Rule::Invalid, "must come in pieces that are less than 30 seconds apart")
+}

@@ -1,0 +1,188 @@
+//! Forms with files: each file goes to the service as it comes, and stands among the parameters by the name that the service gave it.
+//! Texts are bounded as every body is; files are bounded by the service, and so may be larger.
+
+use axum::{
+    Extension,
+    extract::{FromRef, FromRequest, FromRequestParts as _, Request},
+    http::StatusCode,
+};
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use multer::{Field, Multipart};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, service::Routes};
+
+use super::{
+    call::Call,
+    error::Failure,
+    params::{Params, Surroundings},
+};
+use crate::pb;
+
+/// Files in one form, at most: the service's own bound is lower, but it only counts what a message is given.
+const FILES: usize = 100;
+
+/// Pieces of a file that wait for the service.
+const WAITING: usize = 2;
+
+/// Bytes of texts in a form, at most; an extension of every request.
+#[derive(Clone, Copy, Debug)]
+pub struct TextLimit(pub usize);
+
+/// The parameters of a request whose body may hold files.
+#[derive(Debug)]
+pub struct WithFiles(pub Params);
+
+impl<S: Send + Sync> FromRequest<S> for WithFiles
+where
+    Routes: FromRef<S>,
+{
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        let (mut parts, body) = request.into_parts();
+        let content_type = parts.headers.get("content-type").and_then(|value| value.to_str().ok());
+        let Some(boundary) = content_type.and_then(|kind| multer::parse_boundary(kind).ok()) else {
+            return Params::from_request(Request::from_parts(parts, body), state).await.map(Self);
+        };
+        let Ok(call) = Call::from_request_parts(&mut parts, state).await;
+        let limit = Extension::<TextLimit>::from_request_parts(&mut parts, state).await;
+        let limit = limit.map_or(usize::MAX, |Extension(TextLimit(bytes))| bytes);
+        let around = Surroundings::read(&mut parts, state).await?;
+        let mut form = Form {
+            owner: Owner::of(&around),
+            call,
+            params: Params {
+                form: true,
+                ..Params::default()
+            },
+            texts_left: limit,
+            files_left: FILES,
+        };
+        let mut fields = Multipart::new(body.into_data_stream(), boundary);
+        while let Some(field) = fields.next_field().await.map_err(|error| unreadable(&error))? {
+            form.take(field).await?;
+        }
+        Ok(Self(around.complete(form.params)))
+    }
+}
+
+/// Whose files they are.
+#[derive(Clone, Debug)]
+enum Owner {
+    /// An account's, as the path names it.
+    Account(i64),
+    /// A contact's, by its session.
+    Client(pb::ClientSession),
+}
+
+impl Owner {
+    fn of(around: &Surroundings) -> Self {
+        if let Some(inbox_identifier) = around.of_path("inbox_identifier") {
+            return Self::Client(pb::ClientSession {
+                inbox_identifier: inbox_identifier.to_owned(),
+                source_id: around.of_path("contact_identifier").unwrap_or_default().to_owned(),
+            });
+        }
+        Self::Account(around.of_path("account_id").and_then(|id| id.parse().ok()).unwrap_or_default())
+    }
+}
+
+struct Form {
+    owner: Owner,
+    call: Call,
+    params: Params,
+    texts_left: usize,
+    files_left: usize,
+}
+
+impl Form {
+    async fn take(&mut self, mut field: Field<'_>) -> Result<(), Failure> {
+        let name = field.name().unwrap_or_default().to_owned();
+        // A file field left empty carries an empty name.
+        if field.file_name().is_some_and(|file| !file.is_empty()) {
+            let too_many = || Failure::fault(StatusCode::PAYLOAD_TOO_LARGE);
+            self.files_left = self.files_left.checked_sub(1).ok_or_else(too_many)?;
+            let file = self.upload(field).await?;
+            return self.params.put(&name, file.upload_id);
+        }
+        let mut text = Vec::new();
+        while let Some(chunk) = field.chunk().await.map_err(|error| unreadable(&error))? {
+            let too_long = || Failure::fault(StatusCode::PAYLOAD_TOO_LARGE);
+            self.texts_left = self.texts_left.checked_sub(chunk.len()).ok_or_else(too_long)?;
+            text.extend_from_slice(&chunk);
+        }
+        let text = String::from_utf8(text).map_err(|_| Failure::fault(StatusCode::BAD_REQUEST))?;
+        self.params.put(&name, text)
+    }
+
+    /// Hands the file on while it comes. If the client breaks off, so does the upload.
+    async fn upload(&self, field: Field<'_>) -> Result<pb::File, Failure> {
+        let header = pb::FileHeader {
+            file_name: field.file_name().unwrap_or_default().to_owned(),
+            content_type: field.content_type().map(ToString::to_string).unwrap_or_default(),
+        };
+        let (sender, chunks) = mpsc::channel(WAITING);
+        let pour = pour(field, sender);
+        let chunks = ReceiverStream::new(chunks);
+        let (poured, stored) = match self.owner.clone() {
+            Owner::Account(account_id) => {
+                use pb::upload_file_request::Part;
+                let piece = move |part| pb::UploadFileRequest {
+                    account_id,
+                    part: Some(part),
+                };
+                let pieces = stream::iter([piece(Part::Header(header))]).chain(chunks.map(move |chunk| piece(Part::Chunk(chunk))));
+                let mut files = self.call.files();
+                let (poured, stored) = tokio::join!(pour, files.upload_file(self.call.request(pieces)));
+                (
+                    poured,
+                    stored.map_err(|status| refused(&status)).map(|stored| stored.into_inner().file),
+                )
+            }
+            Owner::Client(session) => {
+                use pb::upload_client_file_request::Part;
+                let piece = move |part| pb::UploadClientFileRequest {
+                    session: Some(session.clone()),
+                    part: Some(part),
+                };
+                let chunks = chunks.map({
+                    let piece = piece.clone();
+                    move |chunk| piece(Part::Chunk(chunk))
+                });
+                let pieces = stream::iter([piece(Part::Header(header))]).chain(chunks);
+                let mut client = self.call.client();
+                let (poured, stored) = tokio::join!(pour, client.upload_client_file(self.call.request(pieces)));
+                let refused = |status: Status| Failure::of_client(&status);
+                (poured, stored.map_err(refused).map(|stored| stored.into_inner().file))
+            }
+        };
+        // A refusal says more than that nobody read on.
+        let file = stored?;
+        poured?;
+        Ok(file.unwrap_or_default())
+    }
+}
+
+fn refused(status: &Status) -> Failure {
+    Failure::of_message(status)
+}
+
+/// Passes on the pieces of a file until nobody takes them any more.
+///
+/// A form that breaks off in the middle of a file ends the pieces too, and so would store half of it; but then the whole request fails,
+/// and what was stored is an upload that nobody takes.
+async fn pour(mut field: Field<'_>, sender: mpsc::Sender<Bytes>) -> Result<(), Failure> {
+    while let Some(chunk) = field.chunk().await.map_err(|error| unreadable(&error))? {
+        if sender.send(chunk).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn unreadable(error: &multer::Error) -> Failure {
+    tracing::debug!(%error, "a form could not be read");
+    Failure::fault(StatusCode::BAD_REQUEST)
+}
