@@ -36,7 +36,7 @@ impl ContactsService for Api {
         let call = change(&mut fields, &request, account, created)?;
         let asked = request.into_inner();
         fields.text("name", &asked.name, SHORT);
-        fields.url("avatar_url", &asked.avatar_url, URL);
+        fields.picture("avatar_url", &asked.avatar_url, URL);
         let source_id = fields.optional("source_id", asked.source_id, SHORT);
         let new = NewContact {
             name: asked.name,
@@ -252,7 +252,7 @@ fn patch(fields: &mut Fields, contact: &pb::Contact, paths: Vec<String>) -> Cont
             "identifier" => patch.identifier = Some(fields.optional("identifier", contact.identifier.clone(), SHORT)),
             "blocked" => patch.blocked = Some(contact.blocked),
             "avatar_url" => {
-                fields.url("avatar_url", &contact.avatar_url, URL);
+                fields.picture("avatar_url", &contact.avatar_url, URL);
                 patch.avatar_url = Some(contact.avatar_url.clone());
             }
             "labels" => patch.labels = Some(fields.labels("labels", &contact.labels)),

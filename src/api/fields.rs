@@ -123,6 +123,16 @@ impl Fields {
         }
     }
 
+    /// The URL of a picture, or the name of an upload, which is looked at later; empty: none.
+    pub fn picture(&mut self, field: &str, picture: &str, limit: usize) {
+        let name = picture.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+        if name {
+            self.text(field, picture, limit);
+        } else {
+            self.url(field, picture, limit);
+        }
+    }
+
     /// Degrees, at most so many on either side of 0.
     pub fn degrees(&mut self, field: &str, degrees: f64, most: i64) {
         #[allow(clippy::cast_precision_loss)] // 90 and 180

@@ -282,7 +282,7 @@ fn put(fields: &mut Fields, new: &mut NewInbox, inbox: &pb::Inbox, path: &str) {
             new.name.clone_from(&inbox.name);
         }
         "avatar_url" => {
-            fields.url(path, &inbox.avatar_url, URL);
+            fields.picture(path, &inbox.avatar_url, URL);
             new.avatar_url.clone_from(&inbox.avatar_url);
         }
         "greeting_enabled" => new.greeting_enabled = inbox.greeting_enabled,

@@ -14,6 +14,7 @@ use crate::{
         attributes::{AttributesPatch, attribute_changes, set_labels},
         call::{Answer, Call},
         caller::Caller,
+        files::avatars,
         inboxes::delete_conversations,
         sessions::{session, with_sessions},
         writer::Write,
@@ -142,10 +143,13 @@ impl Chat {
     /// [`Error::Taken`], naming every field that another contact has; [`Error::NotFound`] for the inbox.
     pub async fn create_contact(&self, call: Call<CreatedContact>, new: NewContact) -> Result<Answer<CreatedContact>> {
         call.caller.write_access(call.account)?;
+        let files = self.files.clone();
         self.writer
             .write(call, move |write| {
                 Box::pin(async move {
                     let account = write.account().id;
+                    let mut avatar_url = new.avatar_url;
+                    avatars::replace(&files, write, "avatar_url", "", &mut avatar_url).await?;
                     if let Some((inbox, _)) = &new.session {
                         load::inbox(&write.txn, account, *inbox).await?;
                     }
@@ -159,7 +163,7 @@ impl Chat {
                         blocked: new.blocked,
                         additional_attributes: Json::Object(new.additional_attributes),
                         custom_attributes: Json::Object(new.custom_attributes),
-                        avatar_url: new.avatar_url,
+                        avatar_url,
                         last_activity_at: None,
                         created_at: write.ledger.at,
                         updated_at: write.ledger.at,
@@ -210,6 +214,7 @@ impl Chat {
     /// [`Error::Taken`]; [`Error::NotFound`].
     pub async fn update_contact(&self, call: Call<ContactSessions>, id: ContactId, patch: ContactPatch) -> Result<Answer<ContactSessions>> {
         call.caller.write_access(call.account)?;
+        let files = self.files.clone();
         self.writer
             .write(call, move |write| {
                 Box::pin(async move {
@@ -222,7 +227,10 @@ impl Chat {
                     row.phone_number = patch.phone_number.unwrap_or_else(|| row.phone_number.clone());
                     row.identifier = patch.identifier.unwrap_or_else(|| row.identifier.clone());
                     row.blocked = patch.blocked.unwrap_or(row.blocked);
-                    row.avatar_url = patch.avatar_url.unwrap_or_else(|| row.avatar_url.clone());
+                    if let Some(mut avatar_url) = patch.avatar_url {
+                        avatars::replace(&files, write, "contact.avatar_url", &row.avatar_url, &mut avatar_url).await?;
+                        row.avatar_url = avatar_url;
+                    }
                     patch.additional_attributes.apply(&mut row.additional_attributes);
                     patch.custom_attributes.apply(&mut row.custom_attributes);
                     contact.labels = patch.labels.unwrap_or(contact.labels);
@@ -257,6 +265,7 @@ impl Chat {
     /// [`Error::Denied`] for agents; [`Error::NotFound`]; [`Error::Precondition`] while it is online.
     pub async fn delete_contact(&self, call: Call<()>, id: ContactId) -> Result<Answer<()>> {
         call.caller.administer(call.account)?;
+        let files = self.files.clone();
         self.writer
             .write(call, move |write| {
                 Box::pin(async move {
@@ -272,6 +281,7 @@ impl Chat {
                         .and_where(Expr::col(conversation::Column::AccountId).eq(account.0))
                         .and_where(Expr::col(conversation::Column::ContactId).eq(id.0));
                     delete_conversations(&write.txn, account, conversations).await?;
+                    avatars::let_go(&files, write, &contact.row.avatar_url).await?;
                     set_labels(&write.txn, account, SubjectKind::Contact, id.0, &[]).await?;
                     contact::Entity::delete_by_id(id).exec(&write.txn).await?;
                     write.ledger.emit(Draft::new(EventKind::ContactDeleted, Subject::Contact(contact)));

@@ -13,7 +13,7 @@ use crate::{
         Chat,
         call::{Answer, Call},
         caller::Caller,
-        files::claims,
+        files::{avatars, claims},
         page::{self, Page, PageRequest, Sort},
     },
     db::{
@@ -225,9 +225,11 @@ impl Chat {
     /// [`crate::error::Error::Denied`].
     pub async fn create_inbox(&self, call: Call<Arc<Inbox>>, new: NewInbox) -> Result<Answer<Arc<Inbox>>> {
         call.caller.administer(call.account)?;
+        let (files, mut new) = (self.files.clone(), new);
         self.writer
             .write(call, move |write| {
                 Box::pin(async move {
+                    avatars::replace(&files, write, "inbox.avatar_url", "", &mut new.avatar_url).await?;
                     let (version, at) = (write.ledger.next_seq(), write.ledger.at);
                     let inbox = Arc::new(insert(&write.txn, write.account().id, new, secret(), version, at).await?);
                     write
@@ -302,6 +304,7 @@ impl Chat {
         patch: impl FnOnce(&mut NewInbox) + Send + 'static,
     ) -> Result<Answer<Arc<Inbox>>> {
         self.may_change_inbox(&call.caller, call.account, id).await?;
+        let files = self.files.clone();
         self.writer
             .write(call, move |write| {
                 Box::pin(async move {
@@ -309,6 +312,7 @@ impl Chat {
                     let before = NewInbox::of(&inbox);
                     let mut after = before.clone();
                     patch(&mut after);
+                    avatars::replace(&files, write, "inbox.avatar_url", &before.avatar_url, &mut after.avatar_url).await?;
                     let pairs = before.fields().into_iter().zip(after.fields());
                     let changes: Vec<Change> = pairs
                         .filter_map(|((field, before), (_, after))| Change::new(field, before, after))
@@ -343,11 +347,13 @@ impl Chat {
         call.caller.access(call.account)?;
         load::inbox(self.db.read(), call.account, id).await?;
         call.caller.administer(call.account)?;
+        let files = self.files.clone();
         self.writer
             .write(call, move |write| {
                 Box::pin(async move {
                     let account = write.account().id;
                     let inbox = load::inbox(&write.txn, account, id).await?;
+                    avatars::let_go(&files, write, &inbox.row.avatar_url).await?;
                     let mut conversations = Query::select();
                     conversations
                         .column(conversation::Column::Id)

@@ -12,10 +12,11 @@ use super::{
     json,
     openapi::{
         About, Caller, about,
-        schema::{Schema, anything, attributes, either, flag, id, integer, list as list_of, object, text, within},
+        schema::{Schema, anything, attributes, avatar, either, flag, id, integer, list as list_of, object, text, within},
     },
     paging::{self, Window},
     params::Params,
+    uploads::WithFiles,
 };
 use crate::pb;
 
@@ -129,6 +130,7 @@ pub fn paged(about: About) -> About {
 fn written(about: About) -> About {
     about
         .bodies(&["name", "email", "phone_number", "identifier", "avatar_url"], &text().or_null())
+        .body("avatar", avatar())
         .body("blocked", flag())
         .bodies(&["additional_attributes", "custom_attributes"], &attributes())
 }
@@ -235,7 +237,7 @@ fn shown(fields: &Fields<'_>, contact: &pb::Contact) -> Json {
     }
 }
 
-async fn create(call: Call, params: Params) -> Answer {
+async fn create(call: Call, WithFiles(params): WithFiles) -> Answer {
     let mut fields = params.fields();
     let request = pb::CreateContactRequest {
         account_id: fields.account(),
@@ -247,7 +249,7 @@ async fn create(call: Call, params: Params) -> Answer {
         blocked: fields.flag("blocked").unwrap_or(false),
         additional_attributes: fields.object("additional_attributes"),
         custom_attributes: fields.object("custom_attributes"),
-        avatar_url: fields.text("avatar_url").unwrap_or_default(),
+        avatar_url: fields.picture().unwrap_or_default(),
         inbox_id: fields.id("inbox_id"),
         source_id: fields.text("source_id"),
     };
@@ -297,7 +299,7 @@ pub async fn change(call: &Call, account_id: i64, contact: pb::Contact, mask: Ve
     Ok(changed.contact.unwrap_or_default())
 }
 
-async fn update(call: Call, params: Params) -> Answer {
+async fn update(call: Call, WithFiles(params): WithFiles) -> Answer {
     let mut fields = params.fields();
     let account_id = fields.account();
     let (contact, mask) = patch(&mut fields);
@@ -332,7 +334,7 @@ fn patch(fields: &mut Fields<'_>) -> (pb::Contact, Vec<String>) {
         contact.blocked = blocked;
         mask.push("blocked".to_owned());
     }
-    if let Some(avatar_url) = fields.text("avatar_url") {
+    if let Some(avatar_url) = fields.picture() {
         contact.avatar_url = avatar_url;
         mask.push("avatar_url".to_owned());
     }

@@ -133,6 +133,12 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// A picture: a file of the form by its name, or else a URL. None if neither was sent.
+    pub fn picture(&mut self) -> Option<String> {
+        let file = self.text("avatar").filter(|name| !name.trim().is_empty());
+        file.or_else(|| self.text("avatar_url"))
+    }
+
     /// A switch: `false`, `0`, `f` and `off` are false, what is blank is as good as absent, anything else is true.
     pub fn flag(&self, key: &str) -> Option<bool> {
         match self.map.get(key)? {

@@ -12,9 +12,10 @@ use super::{
     json,
     openapi::{
         About, Caller, about,
-        schema::{self, attributes as open_object, flag, list as list_of, names, object, only, text, within},
+        schema::{self, attributes as open_object, avatar, flag, list as list_of, names, object, only, text, within},
     },
     params::Params,
+    uploads::WithFiles,
 };
 use crate::pb::{self, SenderNameType, inbox::Channel};
 
@@ -82,6 +83,7 @@ pub fn routes() -> Door {
 /// The settings that creation and change have in common.
 fn settings(about: About) -> About {
     about
+        .body("avatar", avatar())
         .bodies(
             &["name", "greeting_message", "out_of_office_message", "business_name"],
             &text().or_null(),
@@ -144,7 +146,7 @@ fn answer(inbox: Option<pb::Inbox>) -> Response {
     json::ok(&json::inbox::inbox(&inbox.unwrap_or_default()))
 }
 
-async fn create(call: Call, mut params: Params) -> Answer {
+async fn create(call: Call, WithFiles(mut params): WithFiles) -> Answer {
     null_texts(&mut params);
     let mut fields = params.fields();
     let account_id = fields.account();
@@ -179,7 +181,7 @@ fn is_api(params: &Params) -> bool {
         .is_some_and(|kind| kind == "api")
 }
 
-async fn update(call: Call, mut params: Params) -> Answer {
+async fn update(call: Call, WithFiles(mut params): WithFiles) -> Answer {
     null_texts(&mut params);
     let mut fields = params.fields();
     let (account_id, inbox_id) = (fields.account(), fields.path_id("inbox_id"));
@@ -253,6 +255,7 @@ impl Patch {
             ("out_of_office_message", |inbox, it| inbox.out_of_office_message = it),
             ("business_name", |inbox, it| inbox.business_name = it),
         ];
+        self.take("avatar_url", fields.picture(), |inbox, it| inbox.avatar_url = it);
         for (key, put) in texts {
             let text = fields.text(key);
             self.take(key, fields.given(key).then_some(text), put);

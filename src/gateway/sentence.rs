@@ -67,6 +67,9 @@ impl Complaint {
             return Self::new(key, &format!("{key} must be greater than 0"));
         }
         match attribute {
+            "avatar_url" if violation.reason == "OUT_OF_RANGE" => Self::new("avatar", "is too big"),
+            "avatar_url" if violation.description.starts_with("must be a JPEG") => Self::new("avatar", "filetype not supported"),
+            "avatar_url" if violation.reason == "UNKNOWN" => Self::new("avatar", &violation.description),
             "page_token" => Self::new("cursor", "is none of this list with these parameters"),
             // Which of them is meant, the contract does not say.
             "user_ids" if violation.reason == "UNKNOWN" => Self::new("user", "must exist"),

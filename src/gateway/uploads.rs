@@ -23,6 +23,9 @@ use crate::pb;
 /// Files in one form, at most: the service's own bound is lower, but it only counts what a message is given.
 const FILES: usize = 100;
 
+/// The fields that take files.
+const TAKEN: [&str; 3] = ["attachments", "message[attachments]", "avatar"];
+
 /// Pieces of a file that wait for the service.
 const WAITING: usize = 2;
 
@@ -102,6 +105,12 @@ impl Form {
         let name = field.name().unwrap_or_default().to_owned();
         // A file field left empty carries an empty name.
         if field.file_name().is_some_and(|file| !file.is_empty()) {
+            if !TAKEN.contains(&name.strip_suffix("[]").unwrap_or(&name)) {
+                // Told as every file is that nobody takes.
+                while field.chunk().await.map_err(|error| unreadable(&error))?.is_some() {}
+                self.params.files.insert(name.split('[').next().unwrap_or_default().to_owned());
+                return Ok(());
+            }
             let too_many = || Failure::fault(StatusCode::PAYLOAD_TOO_LARGE);
             self.files_left = self.files_left.checked_sub(1).ok_or_else(too_many)?;
             let file = self.upload(field).await?;

@@ -35,7 +35,8 @@ on_both!(
     what_breaks_off_leaves_nothing,
     links_end_and_cannot_be_made_up,
     what_goes_takes_its_files_along,
-    contacts_send_files
+    contacts_send_files,
+    pictures_of_contacts_and_inboxes
 );
 
 fn png(width: u32, height: u32) -> Vec<u8> {
@@ -614,4 +615,62 @@ async fn contacts_send_files(backend: Backend) {
         clients.client.clone().create_client_message(request).await,
         &["message.attachments[0]: UNKNOWN"],
     );
+}
+
+async fn pictures_of_contacts_and_inboxes(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let contacts = "/api/v1/accounts/1/contacts";
+    let form = |kind: &str, content: Vec<u8>| {
+        let part = part("me.png", kind, content);
+        multipart::Form::new().text("name", "Asha").part("avatar", part)
+    };
+    let made = post_form(&app, contacts, form("image/png", png(500, 500)), "asha-1").await;
+    assert_eq!(made.status, 200, "{}", made.body);
+    let contact = &made.body["payload"]["contact"];
+    let shown = fetch(&app, &path(&contact["thumbnail"]), None)
+        .await
+        .bytes()
+        .await
+        .expect("they arrive");
+    assert_eq!(image::load_from_memory(&shown).expect("a picture").width(), 250);
+    let again = post_form(&app, contacts, form("image/png", png(500, 500)), "asha-1").await;
+    assert_eq!(again.body, made.body);
+
+    let refused = post_form(&app, contacts, form("text/plain", b"no picture".to_vec()), "").await;
+    assert_eq!(
+        (refused.status, &refused.body["message"]),
+        (422, &json!("Avatar filetype not supported"))
+    );
+    let strange = multipart::Form::new().part("name", part("a.txt", "text/plain", vec![b'a']));
+    assert_eq!(post_form(&app, contacts, strange, "").await.status, 422);
+
+    // Another contact cannot have the same file, and so cannot take it away.
+    let other = json!({"name": "Ravi", "avatar_url": contact["thumbnail"]});
+    let stolen = app.http().try_post("/contacts", &other).await;
+    assert_eq!(stolen.0, 422, "{}", stolen.1);
+    let one = format!("{contacts}/{}", contact["id"]);
+    let kept = app
+        .http()
+        .send("PUT", &one, Some(&json!({"avatar_url": contact["thumbnail"], "name": "Asha Rao"})))
+        .await;
+    assert_eq!(kept.body["payload"]["thumbnail"], contact["thumbnail"]);
+    // The picture that was uploaded for nobody is small: it is its own thumbnail, and the old one goes.
+    let next = app.http().request("PUT", &one).multipart(form("image/png", png(50, 50)));
+    let next = app.http().answer(next).await;
+    assert_ne!(next.body["payload"]["thumbnail"], contact["thumbnail"]);
+    let gone = app.http().with_token("").send("GET", &path(&contact["thumbnail"]), None).await;
+    assert_eq!(gone.status, 404);
+
+    let inbox = app.http().request("PATCH", "/api/v1/accounts/1/inboxes/1");
+    let inbox = app.http().answer(inbox.multipart(form("image/png", png(50, 50)))).await;
+    assert_eq!(inbox.status, 200, "{}", inbox.body);
+    let shown = fetch(&app, &path(&inbox.body["avatar_url"]), None).await;
+    assert_eq!(shown.bytes().await.expect("they arrive"), png(50, 50));
+    assert_eq!(app.http().send("DELETE", &one, None).await.status, 200);
+    let gone = app
+        .http()
+        .with_token("")
+        .send("GET", &path(&next.body["payload"]["thumbnail"]), None)
+        .await;
+    assert_eq!(gone.status, 404);
 }

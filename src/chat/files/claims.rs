@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Set, Statement,
-    sea_query::{Expr, SimpleExpr},
+    sea_query::{Expr, IntoCondition},
 };
 use serde_json::Value as Json;
 
@@ -143,15 +143,18 @@ pub async fn uploads(db: &impl ConnectionTrait, account: AccountId, ids: Vec<i64
     Ok(rows.into_iter().map(|row| (row.id, row)).collect())
 }
 
+/// Whether an upload is there to be taken.
+pub fn is_free(row: &attachment::Model) -> bool {
+    row.state == AttachmentState::Uploaded && row.created_at > Micros::now().minus(TAKEN)
+}
+
 /// Takes out the uploads that a message names, the `nth` of `count`.
 ///
 /// # Errors
 /// [`Error::Invalid`] for one that is not there to be taken.
 pub fn take(uploads: &mut Uploads, new: &mut NewMessage, (nth, count): (usize, usize)) -> Result<()> {
-    let oldest = Micros::now().minus(TAKEN);
     for (at, id) in std::mem::take(&mut new.uploads).into_iter().enumerate() {
-        let free = |row: &attachment::Model| row.state == AttachmentState::Uploaded && row.created_at > oldest;
-        match uploads.remove(&id).filter(free) {
+        match uploads.remove(&id).filter(is_free) {
             Some(row) => new.attachments.push(row),
             None => return Err(Error::Invalid(vec![unknown(nth, count, at)])),
         }
@@ -187,11 +190,11 @@ pub async fn store(db: &impl ConnectionTrait, claims: &[Claim]) -> Result<()> {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn release(db: &impl ConnectionTrait, which: SimpleExpr) -> Result<()> {
+pub async fn release(db: &impl ConnectionTrait, which: impl IntoCondition) -> Result<()> {
     attachment::Entity::update_many()
         .col_expr(attachment::Column::State, Expr::value(AttachmentState::Removed))
         .col_expr(attachment::Column::MessageId, Expr::value(MessageId(0)))
-        .filter(which)
+        .filter(which.into_condition())
         .filter(attachment::Column::State.ne(AttachmentState::Removed))
         .exec(db)
         .await?;

@@ -23,6 +23,7 @@ use crate::{
     time::Micros,
 };
 
+pub mod avatars;
 pub mod claims;
 pub mod media;
 mod picture;

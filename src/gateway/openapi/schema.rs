@@ -64,6 +64,13 @@ pub fn files() -> Schema {
     list(text()).note("In a form: files, or names of uploads. In JSON: names of uploads.")
 }
 
+/// A picture of a form, or the signed name of one that was uploaded before.
+pub fn avatar() -> Schema {
+    text()
+        .or_null()
+        .note("In a form: a JPEG, PNG or GIF file of at most 15 MB, or the name of an upload. In JSON: the name of an upload.")
+}
+
 /// Null and nothing else.
 pub fn null() -> Schema {
     plain(json!({ "type": "null" }))
