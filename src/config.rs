@@ -22,6 +22,8 @@ pub struct Config {
     pub http: Http,
     /// Where files lie.
     pub files: Files,
+    /// Where mails go.
+    pub mail: Mail,
     /// The listener for operators.
     pub admin: Admin,
     /// Group commit.
@@ -93,6 +95,23 @@ pub struct Files {
     pub max_bytes: u64,
     pub max_per_message: usize,
     pub link_minutes: u64,
+}
+
+/// Where mails go.
+#[derive(Clone, Deserialize)]
+pub struct Mail {
+    /// May hold a password, which `Debug` does not show. Empty: nowhere.
+    pub url: String,
+    pub from: String,
+}
+
+impl fmt::Debug for Mail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mail")
+            .field("url", &without_password(&self.url))
+            .field("from", &self.from)
+            .finish()
+    }
 }
 
 /// The listener for operators.

@@ -17,6 +17,7 @@ pub mod error;
 pub mod events;
 pub mod gateway;
 pub mod id;
+pub mod mail;
 pub mod pb;
 pub mod server;
 pub mod storage;

@@ -119,6 +119,13 @@ impl AccountsService for Api {
                     locale(&mut fields, "account.locale", &account.locale);
                     patch.locale = Some(account.locale.clone());
                 }
+                "status" if account.status() == pb::AccountStatus::Deleted => {
+                    fields.refuse(
+                        "account.status",
+                        Rule::Invalid,
+                        "must be active or suspended; DeleteAccount deletes",
+                    );
+                }
                 "status" => {
                     patch.status = fields
                         .kind::<pb::AccountStatus>("account.status", account.status)
@@ -129,6 +136,26 @@ impl AccountsService for Api {
         }
         fields.done()?;
         answered(self.chat.update_account(call, patch).await?, respond)
+    }
+
+    async fn delete_account(&self, request: Request<pb::DeleteAccountRequest>) -> Result<Response<pb::DeleteAccountResponse>, Status> {
+        caller(&request)?.platform()?;
+        let respond = |(): &(), cursor| pb::DeleteAccountResponse { cursor };
+        let mut fields = Fields::default();
+        let account = AccountId(request.get_ref().account_id);
+        let call = change(&mut fields, &request, account, respond)?;
+        fields.done()?;
+        answered(self.chat.delete_account(call).await?, respond)
+    }
+
+    async fn delete_user(&self, request: Request<pb::DeleteUserRequest>) -> Result<Response<pb::DeleteUserResponse>, Status> {
+        caller(&request)?.platform()?;
+        let respond = |(): &(), cursor| pb::DeleteUserResponse { cursor };
+        let mut fields = Fields::default();
+        let id = UserId(request.get_ref().user_id);
+        let call = change(&mut fields, &request, NO_ACCOUNT, respond)?;
+        fields.done()?;
+        answered(self.chat.delete_user(call, id).await?, respond)
     }
 
     async fn create_user(&self, request: Request<pb::CreateUserRequest>) -> Result<Response<pb::CreateUserResponse>, Status> {

@@ -302,6 +302,20 @@ impl ConversationsService for Api {
         answered(self.chat.delete_conversation(call, id).await?, respond)
     }
 
+    async fn send_transcript(&self, request: Request<pb::SendTranscriptRequest>) -> Result<Response<pb::SendTranscriptResponse>, Status> {
+        let asked = request.get_ref();
+        let account = AccountId(asked.account_id);
+        caller(&request)?.write_access(account)?;
+        let respond = |(): &(), cursor: Bytes| pb::SendTranscriptResponse { cursor };
+        let mut fields = Fields::default();
+        let call = change(&mut fields, &request, account, respond)?;
+        fields.required("email", &asked.email, SHORT);
+        let email = fields.email("email", Some(asked.email.clone())).unwrap_or_default();
+        fields.done()?;
+        let id = ConversationId(asked.conversation_id);
+        answered(self.chat.send_transcript(call, id, email).await?, respond)
+    }
+
     async fn list_conversation_attachments(
         &self,
         request: Request<pb::ListConversationAttachmentsRequest>,

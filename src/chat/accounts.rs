@@ -184,7 +184,7 @@ impl Chat {
     /// # Errors
     /// When the database cannot be read.
     pub async fn accounts(&self, caller: &Caller, page: &PageRequest) -> Result<Page<account::Model>> {
-        let mut query = account::Entity::find();
+        let mut query = account::Entity::find().filter(account::Column::Status.ne(AccountStatus::Deleted));
         if !caller.is_platform() {
             query = query.filter(account::Column::Id.is_in(caller.accounts.keys().map(|id| id.0)));
         }

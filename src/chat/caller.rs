@@ -122,6 +122,7 @@ impl Caller {
         match access.status {
             AccountStatus::Active => Ok(access),
             AccountStatus::Suspended => Err(Error::Suspended(account)),
+            AccountStatus::Deleted => Err(self.stranger(account)),
         }
     }
 

@@ -59,12 +59,7 @@ fn drops(conversation: &Conversation, sender: Option<&Sender>) -> Map<String, Js
     let agent = match sender {
         Some(Sender::User(user)) => {
             let mut agent = person(&user.name);
-            let shown = user
-                .display_name
-                .as_deref()
-                .filter(|name| !name.trim().is_empty())
-                .unwrap_or(&user.name);
-            agent.insert("available_name".to_owned(), json!(shown));
+            agent.insert("available_name".to_owned(), json!(user.available_name()));
             agent.insert("email".to_owned(), json!(user.email));
             agent.insert("id".to_owned(), json!(user.id.0));
             agent

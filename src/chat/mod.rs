@@ -52,12 +52,14 @@ pub mod page;
 pub mod participants;
 pub mod presence;
 mod records;
+pub mod removal;
 pub mod rules;
 pub mod search;
 pub mod sessions;
 pub mod team_members;
 pub mod teams;
 pub mod tokens;
+pub mod transcripts;
 pub mod turns;
 pub mod waking;
 pub mod writer;
@@ -75,17 +77,20 @@ pub struct Chat {
     pub tokens: tokens::Tokens,
     /// Where files lie.
     pub files: files::Files,
+    /// Whether mails are sent.
+    mails: bool,
 }
 
 impl Chat {
     /// The verbs over a database, its events, and a writer that runs.
-    pub fn new(db: Database, events: Events, writer: writer::Writer, tokens: tokens::Tokens, files: files::Files) -> Self {
+    pub fn new(db: Database, events: Events, writer: writer::Writer, tokens: tokens::Tokens, files: files::Files, mails: bool) -> Self {
         Self {
             db,
             events,
             writer,
             tokens,
             files,
+            mails,
         }
     }
 }

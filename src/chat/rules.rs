@@ -8,7 +8,13 @@ use std::sync::Arc;
 use serde_json::{Value as Json, json};
 
 use crate::{
-    chat::{automatic, caller::Caller, files::claims::NewAttachment, liquid, writer::Ledger},
+    chat::{
+        automatic,
+        caller::Caller,
+        files::claims::{Claim, NewAttachment},
+        liquid,
+        writer::Ledger,
+    },
     db::{
         entity::{
             agent_bot, attachment,
@@ -240,9 +246,13 @@ fn store(ledger: &mut Ledger, conversation: &mut Conversation, mut new: NewMessa
         version,
     };
     ledger.message(row.clone());
-    for attachment in &mut new.attachments {
+    for (position, attachment) in new.attachments.iter_mut().enumerate() {
         (attachment.state, attachment.message_id) = (AttachmentState::InUse, id);
-        ledger.claim((attachment.id, id));
+        ledger.claim(Claim {
+            id: attachment.id,
+            message: id,
+            position,
+        });
     }
     let message = Arc::new(Message {
         row,

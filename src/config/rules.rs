@@ -20,6 +20,11 @@ pub fn check(key: &str, value: &Value) -> Result<(), String> {
             url.is_empty() || url.starts_with("http://") || url.starts_with("https://"),
             "must be an address such as https://chat.example.org, or empty",
         ),
+        ("mail.url", Value::String(url)) => ensure(
+            url.is_empty() || url.starts_with("smtp://") || url.starts_with("smtps://"),
+            "must be `smtp://USER:PASSWORD@HOST:587?tls=required` or `smtps://USER:PASSWORD@HOST`, or empty",
+        ),
+        ("mail.from", Value::String(from)) => ensure(from.contains('@'), "must be an address such as `Parley <no-reply@example.org>`"),
         ("files.url", Value::String(url)) => ensure(
             url.strip_prefix("file:")
                 .or_else(|| url.strip_prefix("s3://"))
@@ -101,5 +106,5 @@ fn address(addr: &str) -> Result<(), String> {
 
 /// Whether the value must not be shown.
 pub fn is_secret(key: &str) -> bool {
-    matches!(key, "database.url" | "bootstrap.token" | "bootstrap.platform_token")
+    matches!(key, "database.url" | "mail.url" | "bootstrap.token" | "bootstrap.platform_token")
 }

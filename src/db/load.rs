@@ -12,7 +12,7 @@ use crate::{
     db::{
         entity::{
             account, agent_bot, api_channel, attachment, contact, contact_inbox, conversation, inbox,
-            kind::{PresenceKind, SenderType, SubjectKind},
+            kind::{AccountStatus, PresenceKind, SenderType, SubjectKind},
             labeling, membership, message, team, user,
         },
         joined::{Agent, Contact, ContactSessions, Conversation, ConversationSummary, Inbox, Message, Sender, Session},
@@ -32,7 +32,10 @@ fn unique<T: Eq + Hash>(ids: impl Iterator<Item = T>) -> Vec<T> {
 /// [`Error::NotFound`].
 pub async fn account(db: &impl ConnectionTrait, id: AccountId) -> Result<Arc<account::Model>> {
     let row = account::Entity::find_by_id(id).one(db).await?;
-    row.map(Arc::new).ok_or_else(|| Error::not_found("account", id))
+    // What is being removed is not there any more.
+    row.filter(|row| row.status != AccountStatus::Deleted)
+        .map(Arc::new)
+        .ok_or_else(|| Error::not_found("account", id))
 }
 
 /// Users by id.
@@ -315,6 +318,7 @@ pub async fn with_senders(db: &impl ConnectionTrait, account: AccountId, rows: V
     let attached = attachment::Entity::find()
         .filter(attachment::Column::AccountId.eq(account))
         .filter(attachment::Column::MessageId.is_in(rows.iter().map(|row| row.id.0)))
+        .order_by_asc(attachment::Column::Position)
         .order_by_asc(attachment::Column::Id)
         .all(db)
         .await?;

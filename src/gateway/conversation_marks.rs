@@ -1,5 +1,6 @@
 //! Marks on a conversation: muted, unread. Its attachments, and its end.
 
+use axum::http::StatusCode;
 use serde_json::json;
 
 use super::{
@@ -7,10 +8,11 @@ use super::{
     call::Call,
     conversations,
     door::Door,
+    error::Failure,
     json,
     openapi::{
         about,
-        schema::{integer, list, object},
+        schema::{integer, list, object, text},
     },
     paging::{self, Window},
     params::Params,
@@ -51,6 +53,16 @@ pub fn routes() -> Door {
                 "ConversationsService.MarkConversationUnread",
             )
             .answers(json::conversation::schema()),
+        )
+        .post(
+            &format!("{CONVERSATION}/transcript"),
+            transcript,
+            about(
+                "sendTranscript",
+                "Sends what was said to an address by mail",
+                "ConversationsService.SendTranscript",
+            )
+            .needs("email", text()),
         )
         .get(
             &format!("{CONVERSATION}/attachments"),
@@ -122,6 +134,22 @@ async fn attachments(call: Call, params: Params) -> Answer {
     let mut meta = json!({ "total_count": found.total_size });
     window.tell(&mut meta, &found.next_page_token);
     Ok(json::ok(&json!({ "meta": meta, "payload": payload })))
+}
+
+async fn transcript(call: Call, params: Params) -> Answer {
+    let mut fields = params.fields();
+    let request = pb::SendTranscriptRequest {
+        account_id: fields.account(),
+        request_id: call.request_id(),
+        conversation_id: fields.path_id("conversation_id"),
+        email: fields.text("email").unwrap_or_default(),
+    };
+    let missing = Failure::error(StatusCode::UNPROCESSABLE_ENTITY, "email param missing");
+    let given = if request.email.trim().is_empty() { Err(missing) } else { Ok(()) };
+    call.admit(request.account_id, given).await?;
+    call.admit(request.account_id, fields.verdict()).await?;
+    call.conversations().send_transcript(call.request(request)).await?;
+    Ok(json::empty())
 }
 
 /// `DELETE /conversations/{id}`.

@@ -51,6 +51,15 @@ pub fn routes() -> Door {
             update_account,
             settings(told("updatePlatformAccount", "Changes an account", "AccountsService.UpdateAccount")).answers(shape()),
         )
+        .delete(
+            &account,
+            delete_account,
+            told(
+                "deletePlatformAccount",
+                "Deletes an account: it is nobody's at once, and emptied soon",
+                "AccountsService.DeleteAccount",
+            ),
+        )
         .get(
             &members,
             list_members,
@@ -93,6 +102,15 @@ pub fn routes() -> Door {
             &user,
             update_user,
             profile(told("updatePlatformUser", "Changes a user", "AccountsService.UpdateUser")).answers(person()),
+        )
+        .delete(
+            &user,
+            delete_user,
+            told(
+                "deletePlatformUser",
+                "Deletes a user; what it wrote stays",
+                "AccountsService.DeleteUser",
+            ),
         )
         .post(
             &format!("{user}/token"),
@@ -201,6 +219,26 @@ async fn show_account(call: Call, params: Params) -> Answer {
 async fn update_account(call: Call, params: Params) -> Answer {
     operator(&call).await?;
     change_account(&call, &params, params.fields().account()).await
+}
+
+async fn delete_account(call: Call, params: Params) -> Answer {
+    operator(&call).await?;
+    let request = pb::DeleteAccountRequest {
+        account_id: params.fields().account(),
+        request_id: call.request_id(),
+    };
+    call.accounts().delete_account(call.request(request)).await.map_err(refused)?;
+    Ok(json::empty())
+}
+
+async fn delete_user(call: Call, params: Params) -> Answer {
+    operator(&call).await?;
+    let request = pb::DeleteUserRequest {
+        request_id: call.request_id(),
+        user_id: params.fields().path_id("user_id"),
+    };
+    call.accounts().delete_user(call.request(request)).await.map_err(refused)?;
+    Ok(json::empty())
 }
 
 async fn change_account(call: &Call, params: &Params, id: i64) -> Answer {

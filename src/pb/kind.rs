@@ -23,7 +23,7 @@ macro_rules! matching {
 }
 
 matching! {
-    AccountStatus = AccountStatus { Active = Active, Suspended = Suspended }
+    AccountStatus = AccountStatus { Active = Active, Suspended = Suspended, Deleted = Deleted }
     TokenKind = TokenKind { User = User, Service = Service, Platform = Platform, AgentBot = AgentBot }
     Role = Role { Agent = Agent, Administrator = Administrator }
     Availability = Availability { Online = Online, Offline = Offline, Busy = Busy }

@@ -21,6 +21,7 @@ use crate::{
     db::Database,
     events::{Events, follow, hub::Hub, log::Log},
     gateway,
+    mail::Mailer,
     storage::Storage,
 };
 
@@ -89,7 +90,8 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
         tracing::warn!(%error, "files cannot be stored; uploads are refused until they can");
     }
     let files = Files::open(db.clone(), storage, rooms::files(&config, http_at)).await?;
-    let chat = Chat::new(db.clone(), events, writer, tokens, files.clone());
+    let mailer = Mailer::new(&rooms::mail(&config))?;
+    let chat = Chat::new(db.clone(), events, writer, tokens, files.clone(), mailer.is_some());
 
     // Streams end first, then listeners, then what they need.
     let streams = CancellationToken::new();
@@ -116,6 +118,10 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
         behind.clone(),
     ));
     back.spawn(upkeep::files(files, behind.clone()));
+    back.spawn(upkeep::deleted(db.clone(), behind.clone()));
+    if let Some(mailer) = mailer {
+        back.spawn(upkeep::mails(db.clone(), mailer, behind.clone()));
+    }
     back.spawn(upkeep::search(db.clone(), behind.clone()));
     back.spawn(upkeep::check(db.clone(), ready.clone(), behind.clone()));
     upkeep::instruments(&hub);

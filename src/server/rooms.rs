@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use crate::{api, chat, config::Config, db, events, gateway, storage};
+use crate::{api, chat, config::Config, db, events, gateway, mail, storage};
 
 /// The database's.
 pub fn database(config: &Config) -> db::Config {
@@ -72,6 +72,14 @@ pub fn files(config: &Config, http: SocketAddr) -> chat::files::Config {
         max_per_message: files.max_per_message,
         link_life: Duration::from_secs(files.link_minutes * 60),
         base_url,
+    }
+}
+
+/// The mailer's.
+pub fn mail(config: &Config) -> mail::Config {
+    mail::Config {
+        url: config.mail.url.clone(),
+        from: config.mail.from.clone(),
     }
 }
 

@@ -10,9 +10,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin::Readiness,
-    chat::{Chat, files::Files, forget_keys, presence::forget_absent, search::index},
+    chat::{Chat, files::Files, forget_keys, presence::forget_absent, removal::empty_deleted, search::index, transcripts::send_waiting},
     db::Database,
     events::hub::Hub,
+    mail::Mailer,
 };
 
 /// How often readiness is looked at.
@@ -23,6 +24,13 @@ const WAKE: Duration = Duration::from_secs(2);
 
 /// How often old keys are forgotten.
 const FORGET: Duration = Duration::from_mins(10);
+
+/// How often deleted accounts are looked for, and how many statements go to them then.
+const EMPTY: Duration = Duration::from_secs(5);
+const STATEMENTS: usize = 100;
+
+/// How often mails that wait are looked for.
+const SEND: Duration = Duration::from_secs(2);
 
 /// How often files that nobody needs are removed.
 const SWEEP: Duration = Duration::from_secs(10);
@@ -73,6 +81,32 @@ pub async fn files(files: Files, stop: CancellationToken) -> anyhow::Result<()> 
             Some(Ok(0)) | None => {}
             Some(Ok(count)) => tracing::debug!(count, "files removed"),
             Some(Err(error)) => tracing::warn!(%error, "files could not be removed; trying again later"),
+        }
+    }
+    Ok(())
+}
+
+/// Empties deleted accounts, until `stop`.
+pub async fn deleted(db: Database, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut ticks = ticks(EMPTY);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        match stop.run_until_cancelled(empty_deleted(&db, STATEMENTS)).await {
+            Some(Ok(0)) | None => {}
+            Some(Ok(rows)) => tracing::debug!(rows, "rows of a deleted account removed"),
+            Some(Err(error)) => tracing::warn!(%error, "a deleted account could not be emptied; trying again later"),
+        }
+    }
+    Ok(())
+}
+
+/// Sends mails that wait, until `stop`.
+pub async fn mails(db: Database, mailer: Mailer, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut ticks = ticks(SEND);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        match send_waiting(&db, &mailer).await {
+            Ok(0) => {}
+            Ok(count) => tracing::debug!(count, "mails sent"),
+            Err(error) => tracing::warn!(%error, "mails could not be sent; trying again later"),
         }
     }
     Ok(())

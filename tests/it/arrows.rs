@@ -15,16 +15,20 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("db", &[]),
     ("pb", &["db"]),
     ("events", &["pb", "db"]),
-    ("chat", &["events", "db", "storage"]),
+    ("chat", &["events", "db", "storage", "mail"]),
     ("api", &["chat", "events", "pb"]),
     ("gateway", &["pb"]),
     ("storage", &[]),
+    ("mail", &[]),
     ("admin", &[]),
-    ("server", &["admin", "api", "chat", "events", "gateway", "pb", "db", "storage"]),
+    (
+        "server",
+        &["admin", "api", "chat", "events", "gateway", "pb", "db", "storage", "mail"],
+    ),
     // `migrate` and `token` work on the database itself, without a server.
     (
         "cli",
-        &["admin", "server", "api", "chat", "events", "gateway", "pb", "db", "storage"],
+        &["admin", "server", "api", "chat", "events", "gateway", "pb", "db", "storage", "mail"],
     ),
     ("main", &["cli", "server", "api", "chat", "events", "gateway", "pb", "db"]),
 ];

@@ -156,6 +156,9 @@ async fn a_file_goes_in_and_out_by_grpc(backend: Backend) {
         [(AttachmentType::File, "txt".to_owned()), (AttachmentType::Image, "png".to_owned())]
     );
     assert!(message.attachments.iter().all(|it| it.message_id == message.id));
+    let (_, listed) = app.http().ask(&format!("/conversations/{talk}/messages")).await;
+    let names = listed["payload"][0]["attachments"].as_array().expect("a list").iter();
+    assert_eq!(names.map(|it| it["extension"].clone()).collect::<Vec<_>>(), ["txt", "png"]);
     let told = whole_log(&clients, 1).await;
     let told = told.iter().find_map(|delivery| match &event(delivery).resource {
         Some(Resource::Message(told)) => told.message.clone().filter(|told| told.id == message.id),

@@ -46,7 +46,11 @@ pub async fn replace(files: &Files, write: &mut Write, field: &str, before: &str
                 format!("must have at most {LARGEST} bytes"),
             ));
         }
-        write.ledger.claim((id, MessageId(0)));
+        write.ledger.claim(claims::Claim {
+            id,
+            message: MessageId(0),
+            position: 0,
+        });
         *after = row.thumb_url;
     } else if files.file_of(after).is_some() {
         return Err(Error::invalid(

@@ -1,6 +1,6 @@
 //! Taking uploads: what hangs on a message, and what becomes of it when the message goes.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt::Write as _};
 
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Set, Statement,
@@ -47,8 +47,16 @@ pub struct Plain {
 /// Uploads by their ids, as they stand.
 pub type Uploads = HashMap<i64, attachment::Model>;
 
-/// An attachment and the message that takes it.
-pub type Claim = (i64, MessageId);
+/// An attachment that is taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim {
+    /// The attachment.
+    pub id: i64,
+    /// The message that takes it; 0: something else does.
+    pub message: MessageId,
+    /// Its place among those of the message.
+    pub position: usize,
+}
 
 impl Chat {
     /// Gives whatever shall hang on the messages its row, so that its id is known when they are planned. Nothing is done for messages
@@ -164,13 +172,16 @@ pub fn take(uploads: &mut Uploads, new: &mut NewMessage, (nth, count): (usize, u
 
 /// The statement that stores claims. Both databases understand it, and it holds nothing but numbers of ours.
 pub fn text(claims: &[Claim]) -> String {
-    let cases: Vec<String> = claims.iter().map(|(id, message)| format!("WHEN {id} THEN {message}")).collect();
-    let ids: Vec<String> = claims.iter().map(|(id, _)| id.to_string()).collect();
+    let (mut messages, mut positions, mut ids) = (String::new(), String::new(), String::new());
+    for Claim { id, message, position } in claims {
+        // Writing to a string cannot fail.
+        let _ = write!(messages, " WHEN {id} THEN {message}");
+        let _ = write!(positions, " WHEN {id} THEN {position}");
+        let _ = write!(ids, "{}{id}", if ids.is_empty() { "" } else { ", " });
+    }
     format!(
-        "UPDATE attachments SET state = {}, message_id = CASE id {} END WHERE id IN ({})",
+        "UPDATE attachments SET state = {}, message_id = CASE id{messages} END, position = CASE id{positions} END WHERE id IN ({ids})",
         AttachmentState::InUse as i16,
-        cases.join(" "),
-        ids.join(", ")
     )
 }
 
@@ -207,9 +218,15 @@ mod tests {
 
     #[test]
     fn claims_are_one_statement() {
+        let claim = |id, position| Claim {
+            id,
+            message: MessageId(9),
+            position,
+        };
         assert_eq!(
-            text(&[(4, MessageId(9)), (5, MessageId(9))]),
-            "UPDATE attachments SET state = 1, message_id = CASE id WHEN 4 THEN 9 WHEN 5 THEN 9 END WHERE id IN (4, 5)"
+            text(&[claim(5, 0), claim(4, 1)]),
+            "UPDATE attachments SET state = 1, message_id = CASE id WHEN 5 THEN 9 WHEN 4 THEN 9 END, \
+             position = CASE id WHEN 5 THEN 0 WHEN 4 THEN 1 END WHERE id IN (5, 4)"
         );
     }
 }

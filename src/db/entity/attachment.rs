@@ -38,6 +38,8 @@ pub struct Model {
     pub content_type: String,
     /// The size of the small picture, which lies beside the object. None: there is none.
     pub thumb_size: Option<i64>,
+    /// Its place among those of its message, from 0.
+    pub position: i64,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

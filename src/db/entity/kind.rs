@@ -21,7 +21,7 @@ macro_rules! kinds {
 
 kinds! {
     /// Whether an account may be used.
-    AccountStatus { Active = 0 "active", Suspended = 1 "suspended" }
+    AccountStatus { Active = 0 "active", Suspended = 1 "suspended", Deleted = 2 "deleted" }
     /// Whom a token speaks for.
     TokenKind { User = 0 "user", Service = 1 "service", Platform = 2 "platform", AgentBot = 3 "agent_bot" }
     /// What a user may do in an account.

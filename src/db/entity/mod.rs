@@ -20,6 +20,7 @@ pub mod inbox_member;
 pub mod kind;
 pub mod label;
 pub mod labeling;
+pub mod mail;
 pub mod membership;
 pub mod message;
 pub mod presence;

@@ -22,6 +22,7 @@ impl MigrationTrait for Migration {
             "file_name text NOT NULL DEFAULT ''",
             "content_type text NOT NULL DEFAULT ''",
             "thumb_size bigint",
+            "position bigint NOT NULL DEFAULT 0",
         ] {
             connection
                 .execute_unprepared(&format!("ALTER TABLE attachments ADD COLUMN {column}"))

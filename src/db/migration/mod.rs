@@ -19,6 +19,7 @@ mod m20261123_000013_message_search;
 mod m20261123_000014_lists;
 mod m20261123_000015_files;
 mod m20261123_000016_agent_bots;
+mod m20261123_000017_mails;
 
 /// Runs the migrations in this order.
 #[derive(Debug)]
@@ -42,6 +43,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000014_lists::Migration),
             Box::new(m20261123_000015_files::Migration),
             Box::new(m20261123_000016_agent_bots::Migration),
+            Box::new(m20261123_000017_mails::Migration),
         ]
     }
 }

@@ -168,7 +168,7 @@ pub fn profile_schema() -> Schema {
 fn membership(membership: &pb::Membership) -> Json {
     let account = membership.account.clone().unwrap_or_default();
     let status = match account.status() {
-        pb::AccountStatus::Suspended => "suspended",
+        pb::AccountStatus::Suspended | pb::AccountStatus::Deleted => "suspended",
         pb::AccountStatus::Active | pb::AccountStatus::Unspecified => "active",
     };
     // Nobody is connected to a door that knows presence, so who goes offline by itself is offline.

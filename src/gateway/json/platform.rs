@@ -15,7 +15,7 @@ use crate::{
 /// An account.
 pub fn account(account: &pb::Account) -> Json {
     let status = match account.status() {
-        pb::AccountStatus::Suspended => "suspended",
+        pb::AccountStatus::Suspended | pb::AccountStatus::Deleted => "suspended",
         pb::AccountStatus::Active | pb::AccountStatus::Unspecified => "active",
     };
     json!({

@@ -66,14 +66,6 @@ impl From<&membership::Model> for pb::Membership {
     }
 }
 
-/// The name shown to contacts: Chatwoot's `available_name`.
-pub(super) fn available_name(user: &user::Model) -> String {
-    match &user.display_name {
-        Some(name) if !name.trim().is_empty() => name.clone(),
-        _ => user.name.clone(),
-    }
-}
-
 impl From<&joined::Agent> for pb::Agent {
     fn from(agent: &joined::Agent) -> Self {
         let (user, membership) = (&agent.user, &agent.membership);
@@ -81,7 +73,7 @@ impl From<&joined::Agent> for pb::Agent {
             id: user.id.0,
             account_id: membership.account_id.0,
             name: user.name.clone(),
-            available_name: available_name(user),
+            available_name: user.available_name().to_owned(),
             email: user.email.clone(),
             avatar_url: user.avatar_url.clone(),
             role: pb::Role::from(membership.role).into(),

@@ -4,7 +4,6 @@ use crate::{
     db::{entity::attachment, joined},
     pb::{
         self,
-        row::account::available_name,
         value::{structure, timestamp},
     },
 };
@@ -50,7 +49,7 @@ impl From<&joined::Sender> for pb::Sender {
                 r#type: pb::SenderType::User.into(),
                 id: user.id.0,
                 name: user.name.clone(),
-                available_name: Some(available_name(user)),
+                available_name: Some(user.available_name().to_owned()),
                 email: Some(user.email.clone()),
                 avatar_url: user.avatar_url.clone(),
                 contact: None,

@@ -23,7 +23,8 @@ on_both!(
 );
 
 pub(super) async fn begin(backend: Backend) -> (TestApp, Exchanges) {
-    let app = TestApp::start(backend).await;
+    // Mails are taken on; that nobody takes them off is not seen here.
+    let app = TestApp::builder(backend).env("PARLEY_MAIL_URL", "smtp://127.0.0.1:9").start().await;
     let exchanges = Exchanges::new(app.http());
     (app, exchanges)
 }
@@ -232,6 +233,7 @@ async fn conversation_changes(backend: Backend) {
         ("update_last_seen", json!({})),
         ("custom_attributes", json!({"custom_attributes": {"order": "A-17"}})),
         ("labels", json!({"labels": ["refund"]})),
+        ("transcript", json!({"email": "asha@example.org"})),
     ] {
         golden.exchange("POST", &format!("{one}/{name}"), body.clone()).await;
         golden.exchange("POST", &format!("{missing}/{name}"), body).await;

@@ -94,6 +94,8 @@ async fn platform_side(backend: Backend) {
         ("PATCH", "agent_bots/1", json!({"description": "Answers at once"})),
         ("DELETE", "agent_bots/1/avatar", Json::Null),
         ("DELETE", "agent_bots/1", Json::Null),
+        ("DELETE", "users/2", Json::Null),
+        ("DELETE", "accounts/2", Json::Null),
     ];
     for (method, path, body) in steps {
         let path = format!("/platform/api/v1/{path}");

@@ -1,0 +1,35 @@
+//! Mails that wait to be sent, and those of the last hour, which are counted.
+
+use sea_orm_migration::prelude::*;
+
+use super::{belongs, id, index, int, maybe_int, table, text};
+
+#[derive(DeriveMigrationName)]
+pub struct Migration;
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    // SQLite too: a migration that stops halfway leaves nothing behind.
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let columns = vec![
+            id(),
+            int("account_id"),
+            text("recipient"),
+            text("subject"),
+            text("body"),
+            int("created_at"),
+            int("next_try_at"),
+            int("tries"),
+            maybe_int("sent_at"),
+        ];
+        let mut mails = table("mails", &[], columns);
+        mails.foreign_key(&mut belongs("mails", "account_id", "accounts"));
+        manager.create_table(mails).await?;
+        manager.create_index(index("mails", &["account_id", "created_at"])).await?;
+        manager.create_index(index("mails", &["next_try_at"])).await
+    }
+}

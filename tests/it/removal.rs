@@ -1,0 +1,161 @@
+//! The end of accounts and users: nobody finds them any more at once, and their rows and files go soon after.
+
+use std::collections::BTreeSet;
+
+use parley::pb::{
+    AttachmentDraft, DeleteAccountRequest, DeleteUserRequest, GetAccountRequest, GetUserRequest, ListAccountsRequest, ListMembersRequest,
+    MessageDraft, Role, SubscribeRequest, UploadFileRequest, attachment_draft::Kind, files_service_client::FilesServiceClient,
+    upload_file_request::Part,
+};
+use sqlx::{Connection as _, Row as _, SqliteConnection};
+use tonic::Code;
+
+use crate::support::{
+    app::TestApp,
+    database::{Backend, Database},
+    fault::assert_refused,
+    office::{other_account, worker},
+    on_both,
+    reader::whole_log,
+};
+
+on_both!(a_deleted_account_is_gone, a_deleted_user_leaves_what_it_wrote);
+
+async fn rows(database: &Database, sql: &str) -> i64 {
+    let sql = sqlx::AssertSqlSafe(sql.to_owned());
+    match database {
+        Database::Sqlite(_) => {
+            let mut connection = SqliteConnection::connect(&database.url()).await.expect("the file is there");
+            sqlx::query(sql).fetch_one(&mut connection).await.expect("it can be read").get(0)
+        }
+        Database::Postgres { url, .. } => {
+            let mut connection = sqlx::PgConnection::connect(url).await.expect("it is there");
+            sqlx::query(sql).fetch_one(&mut connection).await.expect("it can be read").get(0)
+        }
+    }
+}
+
+async fn a_deleted_account_is_gone(backend: Backend) {
+    let app = TestApp::builder(backend).platform().start().await;
+    let other = other_account(&app, "Acme").await;
+    let account_id = other.account;
+    let talk = other.talk().await;
+    for _ in 0..30 {
+        other.hear(talk, "hello").await;
+    }
+    let pieces = vec![
+        UploadFileRequest {
+            account_id,
+            part: Some(Part::Header(parley::pb::FileHeader::default())),
+        },
+        UploadFileRequest {
+            account_id,
+            part: Some(Part::Chunk(vec![1, 2, 3].into())),
+        },
+    ];
+    let stored = FilesServiceClient::new(other.clients.service.clone())
+        .upload_file(tokio_stream::iter(pieces))
+        .await
+        .expect("it is stored")
+        .into_inner();
+    let draft = MessageDraft {
+        attachments: vec![AttachmentDraft {
+            kind: Some(Kind::UploadId(stored.file.expect("always set").upload_id)),
+        }],
+        ..MessageDraft::default()
+    };
+    other.send(talk, draft).await.expect("it is sent");
+    let mine = app.scene();
+    let kept = mine.talk().await;
+    mine.hear(kept, "mine").await;
+
+    let request = DeleteAccountRequest {
+        account_id,
+        ..DeleteAccountRequest::default()
+    };
+    let refused = app.clients().accounts.clone().delete_account(request.clone()).await;
+    assert_refused(refused, Code::PermissionDenied, "NOT_ALLOWED");
+    let operator = app.platform();
+    operator
+        .accounts
+        .clone()
+        .delete_account(request.clone())
+        .await
+        .expect("it is deleted");
+
+    let again = operator.accounts.clone().delete_account(request).await;
+    assert_refused(again, Code::NotFound, "NOT_FOUND");
+    let found = operator.accounts.clone().get_account(GetAccountRequest { account_id }).await;
+    assert_refused(found, Code::NotFound, "NOT_FOUND");
+    let list = operator.accounts.clone().list_accounts(ListAccountsRequest::default()).await;
+    let list = list.expect("it answers").into_inner().accounts;
+    assert_eq!(list.iter().map(|account| account.id).collect::<Vec<_>>(), [1]);
+    assert!(other.send(talk, MessageDraft::default()).await.is_err());
+    let request = SubscribeRequest {
+        account_id,
+        ..SubscribeRequest::default()
+    };
+    assert!(other.clients.events.clone().subscribe(request).await.is_err());
+
+    // Everything of it goes, and nothing else.
+    let of_it = |table: &str| format!("SELECT count(*) FROM {table} WHERE account_id = {account_id}");
+    for _ in 0..300 {
+        if rows(&app.database, &format!("SELECT count(*) FROM accounts WHERE id = {account_id}")).await == 0 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    assert_eq!(
+        rows(&app.database, &format!("SELECT count(*) FROM accounts WHERE id = {account_id}")).await,
+        0
+    );
+    for table in parley::chat::removal::TABLES.into_iter().chain(["attachments"]) {
+        assert_eq!(rows(&app.database, &of_it(table)).await, 0, "{table}");
+    }
+    assert!(!whole_log(&app.clients(), 1).await.is_empty());
+    assert_eq!(std::fs::read_dir(app.home().join("files")).map_or(0, Iterator::count), 0);
+}
+
+async fn a_deleted_user_leaves_what_it_wrote(backend: Backend) {
+    let app = TestApp::builder(backend).platform().start().await;
+    let agent = worker(&app, 1, Role::Administrator, "Mina").await;
+    let scene = app.scene();
+    let talk = scene.talk().await;
+    let said = scene.through(agent.clients.clone()).say(talk, "on its way").await;
+    let request = DeleteUserRequest {
+        user_id: agent.user,
+        ..DeleteUserRequest::default()
+    };
+    let refused = app.clients().accounts.clone().delete_user(request.clone()).await;
+    assert_refused(refused, Code::PermissionDenied, "NOT_ALLOWED");
+    let operator = app.platform();
+    operator.accounts.clone().delete_user(request.clone()).await.expect("it is deleted");
+    let again = operator.accounts.clone().delete_user(request).await;
+    assert_refused(again, Code::NotFound, "NOT_FOUND");
+    let found = operator.accounts.clone().get_user(GetUserRequest { user_id: agent.user }).await;
+    assert_refused(found, Code::NotFound, "NOT_FOUND");
+    let request = ListMembersRequest {
+        account_id: 1,
+        ..ListMembersRequest::default()
+    };
+    let members = operator.accounts.clone().list_members(request).await;
+    let members = members.expect("it answers").into_inner();
+    assert!(members.agents.iter().all(|member| member.id != agent.user));
+    assert!(scene.through(agent.clients).send(talk, MessageDraft::default()).await.is_err());
+    let (_, shown) = app.http().ask(&format!("/conversations/{talk}/messages")).await;
+    let shown = &shown["payload"][0];
+    assert_eq!((&shown["id"], &shown["content"]), (&said.id.into(), &"on its way".into()));
+    assert_eq!(shown.get("sender"), None);
+}
+
+#[tokio::test]
+async fn no_table_is_forgotten() {
+    let app = TestApp::start(Backend::Sqlite).await;
+    let mut connection = SqliteConnection::connect(&app.database.url()).await.expect("the file is there");
+    let sql = "SELECT m.name FROM sqlite_master m JOIN pragma_table_info(m.name) c ON c.name = 'account_id' WHERE m.type = 'table'";
+    let found = sqlx::query(sql).fetch_all(&mut connection).await.expect("it can be read");
+    let found: BTreeSet<String> = found.iter().map(|row| row.get(0)).collect();
+    let mut known: BTreeSet<String> = parley::chat::removal::TABLES.iter().map(ToString::to_string).collect();
+    known.insert("attachments".to_owned());
+    assert_eq!(found, known);
+}
