@@ -20,6 +20,7 @@ REFERENCES = {
     "PARLEY_DATABASE_URL": "postgres://ana:hunter2@database/parley",
     "PARLEY_BOOTSTRAP_TOKEN": program.TOKEN,
     "PARLEY_BOOTSTRAP_PLATFORM_TOKEN": program.TOKEN,
+    "PARLEY_MAIL_URL": "smtp://ana:hunter2@mail:587?tls=required",
     "PARLEY_AUTH_CACHE_SECONDS": "7",
     "PARLEY_TOKEN": program.TOKEN,
 }

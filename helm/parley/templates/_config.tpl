@@ -48,6 +48,19 @@
 {{- end }}
 {{- end }}
 
+{{/* What the server reads besides. */}}
+{{- define "parley.mailEnv" -}}
+{{- with .Values.mail }}
+{{- if .existingSecret -}}
+- name: PARLEY_MAIL_URL
+  valueFrom:
+    secretKeyRef:
+      name: {{ .existingSecret }}
+      key: {{ .existingSecretKey }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* What the server reads besides, while the database is empty. */}}
 {{- define "parley.bootstrapEnv" -}}
 {{- with .Values.bootstrap }}
