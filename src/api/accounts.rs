@@ -11,6 +11,7 @@ use super::{
 use crate::{
     chat::{
         accounts::{AccountPatch, NewUser, Profile, UserPatch},
+        kind::AccountStatus,
         members::MembershipPatch,
     },
     error::{Result, Rule},
@@ -31,6 +32,9 @@ pub(super) fn mask(fields: &mut Fields, mask: Option<prost_types::FieldMask>) ->
     paths.dedup();
     paths
 }
+
+/// Characters in a domain, as Chatwoot has it.
+const DOMAIN: usize = 100;
 
 fn locale(fields: &mut Fields, field: &str, locale: &str) {
     let tag = locale
@@ -63,16 +67,28 @@ impl AccountsService for Api {
         fields.required("name", &asked.name, SHORT);
         let language = if asked.locale.is_empty() { "en" } else { &asked.locale };
         locale(&mut fields, "locale", language);
+        let mut new = AccountPatch {
+            name: Some(asked.name.clone()),
+            locale: Some(language.to_owned()),
+            status: status(&mut fields, "status", asked.status),
+            domain: Some(domain(&mut fields, "domain", asked.domain.clone())),
+            support_email: Some(fields.email("support_email", asked.support_email.clone())),
+            ..AccountPatch::default()
+        };
+        for (field, given, patch) in [
+            ("features", &asked.features, &mut new.features),
+            ("limits", &asked.limits, &mut new.limits),
+            ("custom_attributes", &asked.custom_attributes, &mut new.custom_attributes),
+        ] {
+            patch.replace = Some(fields.attributes(field, given.as_ref()));
+        }
         let respond = |row: &_, cursor| pb::CreateAccountResponse {
             account: Some(pb::Account::from(row)),
             cursor,
         };
         let call = change(&mut fields, &request, NO_ACCOUNT, respond)?;
         fields.done()?;
-        answered(
-            self.chat.create_account(call, asked.name.clone(), language.to_owned()).await?,
-            respond,
-        )
+        answered(self.chat.create_account(call, new).await?, respond)
     }
 
     async fn get_account(&self, request: Request<pb::GetAccountRequest>) -> Result<Response<pb::GetAccountResponse>, Status> {
@@ -119,19 +135,12 @@ impl AccountsService for Api {
                     locale(&mut fields, "account.locale", &account.locale);
                     patch.locale = Some(account.locale.clone());
                 }
-                "status" if account.status() == pb::AccountStatus::Deleted => {
-                    fields.refuse(
-                        "account.status",
-                        Rule::Invalid,
-                        "must be active or suspended; DeleteAccount deletes",
-                    );
+                "status" => patch.status = status(&mut fields, "account.status", account.status),
+                "domain" => patch.domain = Some(domain(&mut fields, "account.domain", account.domain.clone())),
+                "support_email" => {
+                    patch.support_email = Some(fields.email("account.support_email", account.support_email.clone()));
                 }
-                "status" => {
-                    patch.status = fields
-                        .kind::<pb::AccountStatus>("account.status", account.status)
-                        .and_then(pb::AccountStatus::to_row);
-                }
-                other => fields.unknown_path(other),
+                other => object(&mut fields, &mut patch, &account, other),
             }
         }
         fields.done()?;
@@ -292,6 +301,34 @@ impl AccountsService for Api {
 
     async fn revoke_token(&self, request: Request<pb::RevokeTokenRequest>) -> Result<Response<pb::RevokeTokenResponse>, Status> {
         self.token_revoked(request).await
+    }
+}
+
+fn status(fields: &mut Fields, field: &str, number: i32) -> Option<AccountStatus> {
+    let status = fields.kind::<pb::AccountStatus>(field, number);
+    if status == Some(pb::AccountStatus::Deleted) {
+        fields.refuse(field, Rule::Invalid, "must be active or suspended; DeleteAccount deletes");
+    }
+    status.and_then(pb::AccountStatus::to_row)
+}
+
+fn domain(fields: &mut Fields, field: &str, domain: Option<String>) -> Option<String> {
+    fields.optional(field, domain, DOMAIN)
+}
+
+/// One of the objects of an account, or a key of one.
+fn object(fields: &mut Fields, whole: &mut AccountPatch, account: &pb::Account, path: &str) {
+    let (name, key) = path.split_once('.').map_or((path, None), |(name, key)| (name, Some(key)));
+    let (given, part) = match name {
+        "features" => (&account.features, &mut whole.features),
+        "limits" => (&account.limits, &mut whole.limits),
+        "custom_attributes" => (&account.custom_attributes, &mut whole.custom_attributes),
+        _ => return fields.unknown_path(path),
+    };
+    let given = fields.attributes(&format!("account.{name}"), given.as_ref());
+    match key {
+        Some(key) => part.keys.push((key.to_owned(), given.get(key).cloned())),
+        None => part.replace = Some(given),
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter, Set, SqlErr};
+use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, NotSet, QueryFilter, Set, SqlErr};
 use serde_json::{Value as Json, json};
 
 use crate::{
     chat::{
         Chat,
+        attributes::{AttributesPatch, attribute_changes},
         call::{Answer, Call},
         caller::Caller,
         page::{self, Page, PageRequest, Sort},
@@ -43,8 +44,73 @@ pub struct AccountPatch {
     pub name: Option<String>,
     /// The language.
     pub locale: Option<String>,
-    /// Whether it may be used; the operator's alone.
+    /// Whether it may be used; the operator's alone, as what follows the addresses.
     pub status: Option<AccountStatus>,
+    /// The domain of its mails.
+    pub domain: Option<Option<String>>,
+    /// Where its people ask for help.
+    pub support_email: Option<Option<String>>,
+    /// The features that are on.
+    pub features: AttributesPatch,
+    /// What the operator notes as limits.
+    pub limits: AttributesPatch,
+    /// What else the operator notes.
+    pub custom_attributes: AttributesPatch,
+}
+
+impl AccountPatch {
+    fn is_the_operators(&self) -> bool {
+        let objects = [&self.features, &self.limits, &self.custom_attributes];
+        self.status.is_some() || objects.iter().any(|patch| patch.replace.is_some() || !patch.keys.is_empty())
+    }
+
+    fn apply(self, row: &mut account::Model) -> Vec<Change> {
+        let before = row.clone();
+        row.name = self.name.unwrap_or_else(|| row.name.clone());
+        row.locale = self.locale.unwrap_or_else(|| row.locale.clone());
+        row.status = self.status.unwrap_or(row.status);
+        row.domain = self.domain.unwrap_or_else(|| row.domain.clone());
+        row.support_email = self.support_email.unwrap_or_else(|| row.support_email.clone());
+        self.features.apply(&mut row.features);
+        if let Json::Object(features) = &mut row.features {
+            features.retain(|_, on| *on == Json::Bool(true));
+        }
+        self.limits.apply(&mut row.limits);
+        self.custom_attributes.apply(&mut row.custom_attributes);
+        let plain = [
+            Change::new("name", before.name, row.name.clone()),
+            Change::new("locale", before.locale, row.locale.clone()),
+            Change::new("status", before.status.name(), row.status.name()),
+            Change::new("domain", before.domain, row.domain.clone()),
+            Change::new("support_email", before.support_email, row.support_email.clone()),
+        ];
+        let objects = [
+            ("features", before.features, &row.features),
+            ("limits", before.limits, &row.limits),
+            ("custom_attributes", before.custom_attributes, &row.custom_attributes),
+        ];
+        let inside = objects
+            .iter()
+            .flat_map(|(field, before, after)| attribute_changes(field, before, after));
+        plain.into_iter().flatten().chain(inside).collect()
+    }
+}
+
+/// An account without a name, which is in use.
+pub(super) fn blank(now: Micros) -> account::Model {
+    account::Model {
+        id: AccountId(0),
+        name: String::new(),
+        locale: "en".to_owned(),
+        status: AccountStatus::Active,
+        created_at: now,
+        updated_at: now,
+        domain: None,
+        support_email: None,
+        features: json!({}),
+        limits: json!({}),
+        custom_attributes: json!({}),
+    }
 }
 
 /// What to change in a user; what is none stays.
@@ -140,20 +206,16 @@ impl Chat {
     ///
     /// # Errors
     /// [`Error::Denied`] for anybody but the operator.
-    pub async fn create_account(&self, call: Call<account::Model>, name: String, locale: String) -> Result<Answer<account::Model>> {
+    pub async fn create_account(&self, call: Call<account::Model>, new: AccountPatch) -> Result<Answer<account::Model>> {
         call.caller.platform()?;
         let (caller, traceparent) = (Arc::clone(&call.caller), call.traceparent.clone());
         once(&self.db, call, move |txn| {
             Box::pin(async move {
                 let now = Micros::now();
-                let row = account::ActiveModel {
-                    name: Set(name),
-                    locale: Set(locale),
-                    status: Set(AccountStatus::Active),
-                    created_at: Set(now),
-                    updated_at: Set(now),
-                    ..Default::default()
-                };
+                let mut row = blank(now);
+                new.apply(&mut row);
+                let mut row = row.into_active_model().reset_all();
+                row.id = NotSet;
                 let row = row.insert(txn).await?;
                 let counters = first_counters(row.id);
                 account_log::ActiveModel::from(counters.clone()).reset_all().insert(txn).await?;
@@ -205,7 +267,7 @@ impl Chat {
     /// [`Error::Denied`].
     pub async fn update_account(&self, call: Call<account::Model>, patch: AccountPatch) -> Result<Answer<account::Model>> {
         call.caller.administer_or_platform(call.account)?;
-        if patch.status.is_some() {
+        if patch.is_the_operators() {
             call.caller.platform()?;
         }
         let answer = self
@@ -213,18 +275,7 @@ impl Chat {
             .write(call, move |write| {
                 Box::pin(async move {
                     let mut row = write.account().as_ref().clone();
-                    let before = row.clone();
-                    row.name = patch.name.unwrap_or(row.name);
-                    row.locale = patch.locale.unwrap_or(row.locale);
-                    row.status = patch.status.unwrap_or(row.status);
-                    let changes: Vec<Change> = [
-                        Change::new("name", before.name, row.name.clone()),
-                        Change::new("locale", before.locale, row.locale.clone()),
-                        Change::new("status", before.status.name(), row.status.name()),
-                    ]
-                    .into_iter()
-                    .flatten()
-                    .collect();
+                    let changes = patch.apply(&mut row);
                     if changes.is_empty() {
                         return Ok(row);
                     }

@@ -1,6 +1,6 @@
 //! The first account, user, inbox and token of an empty database.
 
-use sea_orm::{ActiveModelTrait, ConnectionTrait, DbBackend, EntityTrait, PaginatorTrait, Set, Statement};
+use sea_orm::{ActiveModelTrait, ConnectionTrait, DbBackend, EntityTrait, IntoActiveModel, NotSet, PaginatorTrait, Set, Statement};
 
 use crate::{
     chat::{
@@ -12,7 +12,7 @@ use crate::{
         Database,
         entity::{
             account, account_log,
-            kind::{AccountStatus, Availability, Role, TokenKind},
+            kind::{Availability, Role, TokenKind},
             membership,
         },
     },
@@ -71,12 +71,9 @@ pub async fn run(db: &Database, config: &Config) -> Result<Option<Bootstrapped>>
     };
     let now = Micros::now();
     let account = account::ActiveModel {
+        id: NotSet,
         name: Set("Parley".to_owned()),
-        locale: Set("en".to_owned()),
-        status: Set(AccountStatus::Active),
-        created_at: Set(now),
-        updated_at: Set(now),
-        ..Default::default()
+        ..accounts::blank(now).into_active_model().reset_all()
     };
     let account = account.insert(&txn).await?;
     account_log::ActiveModel::from(first_counters(account.id))

@@ -1,6 +1,6 @@
 //! The platform side: accounts, users and memberships for the operator of an installation.
 
-use prost_types::FieldMask;
+use prost_types::{FieldMask, Struct, value::Kind};
 use serde_json::json;
 use tonic::{Code, Status};
 
@@ -134,6 +134,8 @@ fn settings(about: About) -> About {
     about
         .bodies(&["name", "locale"], &text())
         .body("status", choice(&["active", "suspended"]))
+        .bodies(&["domain", "support_email"], &text().or_null())
+        .bodies(&["features", "limits", "custom_attributes"], &attributes())
 }
 
 fn profile(about: About) -> About {
@@ -169,6 +171,12 @@ async fn create_account(call: Call, params: Params) -> Answer {
         request_id: call.request_id(),
         name: fields.text("name").unwrap_or_default(),
         locale: fields.text("locale").unwrap_or_default(),
+        status: fields.choice("status", &STATUSES).unwrap_or_default().into(),
+        domain: fields.text("domain"),
+        support_email: fields.text("support_email"),
+        features: features(&mut fields),
+        limits: fields.object("limits"),
+        custom_attributes: fields.object("custom_attributes"),
     };
     fields.verdict()?;
     let made = call
@@ -177,11 +185,7 @@ async fn create_account(call: Call, params: Params) -> Answer {
         .await
         .map_err(refused)?
         .into_inner();
-    let account = made.account.unwrap_or_default();
-    if fields.filled("status") {
-        return change_account(&call, &params, account.id).await;
-    }
-    Ok(json::ok(&json::platform::account(&account)))
+    Ok(json::ok(&json::platform::account(&made.account.unwrap_or_default())))
 }
 
 async fn list_accounts(call: Call) -> Answer {
@@ -241,8 +245,23 @@ async fn delete_user(call: Call, params: Params) -> Answer {
     Ok(json::empty())
 }
 
+const STATUSES: [(&str, pb::AccountStatus); 2] = [("active", pb::AccountStatus::Active), ("suspended", pb::AccountStatus::Suspended)];
+
+/// Features by name; a blank value turns one off, anything else on.
+fn features(fields: &mut Fields<'_>) -> Option<Struct> {
+    let mut features = fields.object("features")?;
+    for value in features.fields.values_mut() {
+        let off = match &value.kind {
+            None | Some(Kind::NullValue(_) | Kind::BoolValue(false)) => true,
+            Some(Kind::StringValue(text)) => matches!(text.trim().to_ascii_lowercase().as_str(), "" | "false" | "0" | "f" | "off"),
+            Some(_) => false,
+        };
+        value.kind = Some(Kind::BoolValue(!off));
+    }
+    Some(features)
+}
+
 async fn change_account(call: &Call, params: &Params, id: i64) -> Answer {
-    const STATUSES: [(&str, pb::AccountStatus); 2] = [("active", pb::AccountStatus::Active), ("suspended", pb::AccountStatus::Suspended)];
     let mut fields = params.fields();
     let status = fields.choice("status", &STATUSES).unwrap_or_default();
     let account = pb::Account {
@@ -250,10 +269,22 @@ async fn change_account(call: &Call, params: &Params, id: i64) -> Answer {
         name: fields.text("name").unwrap_or_default(),
         locale: fields.text("locale").unwrap_or_default(),
         status: status.into(),
+        domain: fields.text("domain"),
+        support_email: fields.text("support_email"),
+        features: features(&mut fields),
+        limits: fields.object("limits"),
+        custom_attributes: fields.object("custom_attributes"),
         ..Default::default()
     };
     fields.verdict()?;
-    let paths: Vec<String> = given(&fields, &["name", "locale", "status"]);
+    let mut paths: Vec<String> = given(&fields, &["name", "locale", "status"]);
+    paths.extend(fields.sent(&["domain", "support_email"]));
+    for (name, object) in [("limits", &account.limits), ("custom_attributes", &account.custom_attributes)] {
+        paths.extend(object.is_some().then(|| name.to_owned()));
+    }
+    // What is not named stays as it is.
+    let named = account.features.iter().flat_map(|features| features.fields.keys());
+    paths.extend(named.map(|name| format!("features.{name}")));
     let changed = if paths.is_empty() {
         let request = pb::GetAccountRequest { account_id: id };
         call.accounts()
@@ -264,7 +295,7 @@ async fn change_account(call: &Call, params: &Params, id: i64) -> Answer {
             .account
     } else {
         let request = pb::UpdateAccountRequest {
-            request_id: String::new(),
+            request_id: call.request_id(),
             account: Some(account),
             update_mask: Some(FieldMask { paths }),
         };
@@ -349,7 +380,7 @@ async fn create_user(call: Call, params: Params) -> Answer {
                 custom_attributes: Some(attributes),
                 ..made
             };
-            put_user(&call, changed, vec!["custom_attributes".to_owned()]).await?
+            put_user(&call, String::new(), changed, vec!["custom_attributes".to_owned()]).await?
         }
         None => made,
     };
@@ -387,9 +418,9 @@ async fn show_user(call: Call, params: Params) -> Answer {
     user(&call, &found, None).await
 }
 
-async fn put_user(call: &Call, user: pb::User, paths: Vec<String>) -> Result<pb::User, Failure> {
+async fn put_user(call: &Call, request_id: String, user: pb::User, paths: Vec<String>) -> Result<pb::User, Failure> {
     let request = pb::UpdateUserRequest {
-        request_id: String::new(),
+        request_id,
         user: Some(user),
         update_mask: Some(FieldMask { paths }),
     };
@@ -418,7 +449,7 @@ async fn update_user(call: Call, params: Params) -> Answer {
     }
     fields.verdict()?;
     if !paths.is_empty() {
-        changed = put_user(&call, changed, paths).await?;
+        changed = put_user(&call, call.request_id(), changed, paths).await?;
     }
     user(&call, &changed, None).await
 }

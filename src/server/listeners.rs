@@ -11,7 +11,7 @@ use tonic::{
     transport::{Server, server::TcpIncoming},
 };
 
-use super::coalesce::Coalesced;
+use super::{coalesce::Coalesced, linger::Lingering};
 use crate::{config, pb};
 
 /// Binds a door.
@@ -86,12 +86,7 @@ const SERVICES: [&str; 16] = [
 /// # Errors
 /// When the listener fails.
 pub async fn http(listener: TcpListener, router: axum::Router, stop: CancellationToken) -> anyhow::Result<()> {
-    use axum::serve::ListenerExt as _;
-    let listener = listener.tap_io(|stream| {
-        // Without it, small answers wait for each other; a connection that fails here fails on its first read too.
-        let _ = stream.set_nodelay(true);
-    });
-    axum::serve(listener, router)
+    axum::serve(Lingering(listener), router)
         .with_graceful_shutdown(stop.cancelled_owned())
         .await
         .context("the HTTP listener")

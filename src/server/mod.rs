@@ -26,6 +26,7 @@ use crate::{
 };
 
 mod coalesce;
+mod linger;
 mod listeners;
 mod rooms;
 mod upkeep;

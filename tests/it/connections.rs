@@ -27,3 +27,19 @@ async fn writes_after_a_pause_do_not_meet_connections_that_ended() {
     let other = scene.talk().await;
     assert_ne!(other, conversation, "a verb after the connections ended");
 }
+
+/// The answer to a body that is refused before all of it came is not lost in a reset of the connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_too_large_is_told() {
+    let app = TestApp::start(Backend::Sqlite).await;
+    let http = app.http();
+    let body = "x".repeat(24 * 1024 * 1024);
+    for _ in 0..20 {
+        let request = http
+            .request("POST", "/api/v1/accounts/1/contacts")
+            .header("content-type", "application/json")
+            .body(body.clone());
+        let answer = http.answer(request).await;
+        assert_eq!((answer.status, answer.body["error"].as_str()), (413, Some("Payload Too Large")));
+    }
+}

@@ -62,6 +62,28 @@ async fn accounts_users_and_members(backend: Backend) {
         (status, &account["name"], &account["locale"]),
         (200, &json!("Acme Ltd"), &json!("pt"))
     );
+    let details = json!({
+        "domain": "acme.example", "support_email": "Help@acme.example", "features": {"inbox_management": true, "help_center": "true", "x": false},
+        "limits": {"agents": 5}, "custom_attributes": {"plan": "gold"},
+    });
+    let (status, account) = operate(&app, Method::PATCH, &one, details).await;
+    assert_eq!(status, 200, "{account}");
+    let features = json!({"features": {"inbox_management": false, "reports": 1}, "domain": null});
+    let (_, account) = operate(&app, Method::PATCH, &one, features).await;
+    assert_eq!(account["features"], json!({"help_center": true, "reports": true}));
+    assert_eq!(
+        (&account["domain"], &account["support_email"]),
+        (&Value::Null, &json!("help@acme.example"))
+    );
+    assert_eq!(
+        (&account["limits"], &account["custom_attributes"]),
+        (&json!({"agents": 5}), &json!({"plan": "gold"}))
+    );
+    let (status, bad) = operate(&app, Method::POST, "/accounts", json!({"name": "A", "domain": "d".repeat(101)})).await;
+    assert_eq!((status, &bad["attributes"]), (422, &json!(["domain"])));
+    let suspended = json!({"name": "Closed", "status": "suspended", "features": {"a": true}});
+    let (_, closed) = operate(&app, Method::POST, "/accounts", suspended).await;
+    assert_eq!((&closed["status"], &closed["features"]), (&json!("suspended"), &json!({"a": true})));
     let (status, bad) = operate(&app, Method::POST, "/accounts", json!({})).await;
     assert_eq!(
         (status, bad),

@@ -16,6 +16,15 @@ pub struct Model {
     pub status: AccountStatus,
     pub created_at: Micros,
     pub updated_at: Micros,
+    pub domain: Option<String>,
+    pub support_email: Option<String>,
+    /// The features that are on, each true.
+    #[sea_orm(column_type = "JsonBinary")]
+    pub features: Json,
+    #[sea_orm(column_type = "JsonBinary")]
+    pub limits: Json,
+    #[sea_orm(column_type = "JsonBinary")]
+    pub custom_attributes: Json,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

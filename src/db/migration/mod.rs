@@ -20,6 +20,7 @@ mod m20261123_000014_lists;
 mod m20261123_000015_files;
 mod m20261123_000016_agent_bots;
 mod m20261123_000017_mails;
+mod m20261123_000018_account_details;
 
 /// Runs the migrations in this order.
 #[derive(Debug)]
@@ -44,6 +45,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000015_files::Migration),
             Box::new(m20261123_000016_agent_bots::Migration),
             Box::new(m20261123_000017_mails::Migration),
+            Box::new(m20261123_000018_account_details::Migration),
         ]
     }
 }

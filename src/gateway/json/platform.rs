@@ -22,11 +22,11 @@ pub fn account(account: &pb::Account) -> Json {
         "id": account.id,
         "name": account.name,
         "locale": account.locale,
-        "domain": null,
-        "support_email": null,
-        "features": {},
-        "custom_attributes": {},
-        "limits": {},
+        "domain": account.domain,
+        "support_email": account.support_email,
+        "features": object(account.features.as_ref()),
+        "custom_attributes": object(account.custom_attributes.as_ref()),
+        "limits": object(account.limits.as_ref()),
         "status": status,
     })
 }

@@ -21,6 +21,11 @@ impl From<&account::Model> for pb::Account {
             status: pb::AccountStatus::from(row.status).into(),
             created_at: Some(timestamp(row.created_at)),
             updated_at: Some(timestamp(row.updated_at)),
+            domain: row.domain.clone(),
+            support_email: row.support_email.clone(),
+            features: structure(&row.features),
+            limits: structure(&row.limits),
+            custom_attributes: structure(&row.custom_attributes),
         }
     }
 }

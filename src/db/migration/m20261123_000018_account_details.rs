@@ -1,0 +1,31 @@
+//! What an operator notes of an account.
+
+use sea_orm_migration::prelude::*;
+
+use super::{json, maybe_text};
+
+#[derive(DeriveMigrationName)]
+pub struct Migration;
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    // SQLite too: a migration that stops halfway leaves nothing behind.
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let object = |name| json(name).default("{}").to_owned();
+        for column in [
+            maybe_text("domain"),
+            maybe_text("support_email"),
+            object("features"),
+            object("limits"),
+            object("custom_attributes"),
+        ] {
+            let mut change = Table::alter().table(Alias::new("accounts")).take();
+            manager.alter_table(change.add_column(column).to_owned()).await?;
+        }
+        Ok(())
+    }
+}
