@@ -1,18 +1,32 @@
 //! Connections that wait for their client to finish before they are gone.
 //!
 //! A request that is refused before all of it came (413, 400) leaves bytes unread, and closing such a connection makes the system
-//! reset it: the client may then lose the answer that is on its way. So what still comes is read and dropped for a while.
+//! reset it: the client may then lose the answer that is on its way. So what still comes is read and dropped for a while. And the answer
+//! says that the connection ends: a client that keeps it would lose its next request.
 
 use std::{
     future::Future as _,
     io,
     net::SocketAddr,
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use axum::serve::Listener;
+use axum::{
+    body::{Body, HttpBody},
+    extract::Request,
+    http::{HeaderValue, Version, header::CONNECTION},
+    middleware::Next,
+    response::Response,
+    serve::Listener,
+};
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -24,6 +38,53 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Bytes that are read and dropped at most.
 const DROPPED: usize = 64 * 1024 * 1024;
+
+/// A body that notes when all of it was read.
+struct Watched {
+    body: Body,
+    read: Arc<AtomicBool>,
+}
+
+impl HttpBody for Watched {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if frame.is_none() || self.body.is_end_stream() {
+            self.read.store(true, Ordering::Release);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Says `Connection: close` with an answer that leaves something of its request unread.
+pub async fn tell(request: Request, next: Next) -> Response {
+    // HTTP/2 ends the stream, and not the connection.
+    if request.version() >= Version::HTTP_2 || request.body().is_end_stream() {
+        return next.run(request).await;
+    }
+    let read = Arc::new(AtomicBool::new(false));
+    let watched = |body| {
+        Body::new(Watched {
+            body,
+            read: Arc::clone(&read),
+        })
+    };
+    let mut response = next.run(request.map(watched)).await;
+    if !read.load(Ordering::Acquire) {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
 
 /// A listener whose connections linger.
 #[derive(Debug)]

@@ -11,7 +11,10 @@ use tonic::{
     transport::{Server, server::TcpIncoming},
 };
 
-use super::{coalesce::Coalesced, linger::Lingering};
+use super::{
+    coalesce::Coalesced,
+    linger::{self, Lingering},
+};
 use crate::{config, pb};
 
 /// Binds a door.
@@ -86,6 +89,7 @@ const SERVICES: [&str; 16] = [
 /// # Errors
 /// When the listener fails.
 pub async fn http(listener: TcpListener, router: axum::Router, stop: CancellationToken) -> anyhow::Result<()> {
+    let router = router.layer(axum::middleware::from_fn(linger::tell));
     axum::serve(Lingering(listener), router)
         .with_graceful_shutdown(stop.cancelled_owned())
         .await

@@ -28,18 +28,23 @@ async fn writes_after_a_pause_do_not_meet_connections_that_ended() {
     assert_ne!(other, conversation, "a verb after the connections ended");
 }
 
-/// The answer to a body that is refused before all of it came is not lost in a reset of the connection.
+/// The answer to a body that is refused before all of it came is not lost in a reset of the connection, and neither is the request after
+/// it: the client is told that the connection ends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_too_large_is_told() {
     let app = TestApp::start(Backend::Sqlite).await;
     let http = app.http();
-    let body = "x".repeat(24 * 1024 * 1024);
-    for _ in 0..20 {
-        let request = http
-            .request("POST", "/api/v1/accounts/1/contacts")
-            .header("content-type", "application/json")
-            .body(body.clone());
-        let answer = http.answer(request).await;
-        assert_eq!((answer.status, answer.body["error"].as_str()), (413, Some("Payload Too Large")));
+    let contacts = "/api/v1/accounts/1/contacts";
+    for (size, times) in [(24, 10), (5, 60)] {
+        let body = "x".repeat(size * 1024 * 1024);
+        for _ in 0..times {
+            let request = http.request("POST", contacts).header("content-type", "application/json");
+            let answer = http.answer(request.body(body.clone())).await;
+            assert_eq!((answer.status, answer.body["error"].as_str()), (413, Some("Payload Too Large")));
+            assert_eq!(answer.headers["connection"], "close");
+            let next = http.send("GET", contacts, None).await;
+            assert_eq!(next.status, 200);
+            assert!(!next.headers.contains_key("connection"));
+        }
     }
 }

@@ -228,7 +228,8 @@ fn responses(about: &About, components: &mut Map<String, Json>) -> Json {
     if about.finds_nothing
         && let Some(missing) = responses.get_mut("404")
     {
-        missing["x-parley-may-be-empty"] = json!(true);
+        // Nothing is said of its body: there may be none.
+        *missing = json!({ "description": missing["description"], "x-parley-may-be-empty": true });
     }
     Json::Object(responses)
 }

@@ -81,6 +81,11 @@ impl Description {
             assert!(empty, "a body is described; {what}");
             return;
         };
+        if response["x-parley-may-be-empty"] == json!(true) {
+            let fault: Json = serde_json::from_str(body).expect("a fault is JSON");
+            assert!(fault["error"].is_string(), "{what}");
+            return;
+        }
         let kind = content_type.split(';').next().unwrap_or_default();
         let media = &response["content"][kind];
         assert!(media.is_object(), "the content type is not described; {what}");
