@@ -28,6 +28,7 @@ mod golden;
 mod idempotency;
 mod idempotency_batches;
 mod inboxes;
+mod message_refusals;
 mod messages;
 mod paging;
 mod platform_side;
