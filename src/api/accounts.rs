@@ -373,13 +373,19 @@ fn user_patch(fields: &mut Fields, user: &pb::User, paths: Option<prost_types::F
                     patch.avatar_url = Some(user.avatar_url.clone());
                 }
                 "custom_attributes" => {
-                    patch.custom_attributes = Some(fields.attributes("custom_attributes", user.custom_attributes.as_ref()).into());
+                    patch.custom_attributes.replace = Some(fields.attributes("custom_attributes", user.custom_attributes.as_ref()));
                 }
                 "ui_settings" => patch.ui_settings = Some(fields.attributes("ui_settings", user.ui_settings.as_ref()).into()),
                 "message_signature" => {
                     patch.message_signature = Some(fields.optional("message_signature", user.message_signature.clone(), 20_000));
                 }
-                other => fields.unknown_path(other),
+                other => match other.strip_prefix("custom_attributes.") {
+                    Some(key) => {
+                        let given = fields.attributes("custom_attributes", user.custom_attributes.as_ref());
+                        patch.custom_attributes.keys.push((key.to_owned(), given.get(key).cloned()));
+                    }
+                    None => fields.unknown_path(other),
+                },
             }
         }
         patch

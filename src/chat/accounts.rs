@@ -124,8 +124,8 @@ pub struct UserPatch {
     pub email: Option<String>,
     /// The picture.
     pub avatar_url: Option<String>,
-    /// Free attributes; an object.
-    pub custom_attributes: Option<Json>,
+    /// Free attributes.
+    pub custom_attributes: AttributesPatch,
     /// Settings of a front end; an object.
     pub ui_settings: Option<Json>,
     /// The text under e-mails.
@@ -356,12 +356,14 @@ impl Chat {
                     .one(txn)
                     .await?
                     .ok_or_else(|| Error::not_found("user", id))?;
+                let mut custom_attributes = row.custom_attributes;
+                patch.custom_attributes.apply(&mut custom_attributes);
                 let row = user::Model {
                     name: patch.name.unwrap_or(row.name),
                     display_name: patch.display_name.unwrap_or(row.display_name),
                     email: patch.email.unwrap_or(row.email),
                     avatar_url: patch.avatar_url.unwrap_or(row.avatar_url),
-                    custom_attributes: patch.custom_attributes.unwrap_or(row.custom_attributes),
+                    custom_attributes,
                     ui_settings: patch.ui_settings.unwrap_or(row.ui_settings),
                     message_signature: patch.message_signature.unwrap_or(row.message_signature),
                     updated_at: Micros::now(),

@@ -12,7 +12,7 @@ use crate::{
         call::{Answer, Call},
         caller::Caller,
         page::{self, Page, PageRequest, Sort},
-        writer::{Write, once},
+        writer::{Write, once, repeated},
     },
     db::{
         entity::{agent_bot, inbox, token},
@@ -176,7 +176,10 @@ impl Chat {
         id: AgentBotId,
         patch: AgentBotPatch,
     ) -> Result<Answer<AgentBot>> {
-        let bot = self.owned(&call.caller, account, id).await?;
+        let bot = match self.owned(&call.caller, account, id).await {
+            Err(gone @ Error::NotFound { .. }) => return repeated(&self.db, &call).await?.ok_or(gone),
+            found => found?,
+        };
         let answer = if let Some(account) = bot.account_id {
             call.account = account;
             self.writer
@@ -215,7 +218,10 @@ impl Chat {
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Denied`].
     pub async fn delete_agent_bot(&self, mut call: Call<()>, account: Option<AccountId>, id: AgentBotId) -> Result<Answer<()>> {
-        let bot = self.owned(&call.caller, account, id).await?;
+        let bot = match self.owned(&call.caller, account, id).await {
+            Err(gone @ Error::NotFound { .. }) => return repeated(&self.db, &call).await?.ok_or(gone),
+            found => found?,
+        };
         let answer = if let Some(account) = bot.account_id {
             call.account = account;
             self.writer
@@ -294,9 +300,7 @@ impl Chat {
         id: InboxId,
         bot: Option<(AgentBotId, bool)>,
     ) -> Result<Answer<Arc<Inbox>>> {
-        call.caller.access(call.account)?;
-        load::inbox(self.db.read(), call.account, id).await?;
-        call.caller.administer(call.account)?;
+        self.may_change_inbox(&call.caller, call.account, id).await?;
         let answer = self
             .writer
             .write(call, move |write| {

@@ -145,7 +145,7 @@ impl Chat {
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Denied`].
     pub async fn update_agent(&self, call: Call<Agent>, id: UserId, name: Option<String>, patch: MembershipPatch) -> Result<Answer<Agent>> {
-        self.known_member(&call.caller, call.account, id).await?;
+        self.may_change_member(&call.caller, call.account, id).await?;
         call.caller.administer(call.account)?;
         let (caller, account, traceparent) = (Arc::clone(&call.caller), call.account, call.traceparent.clone());
         let renamed = name.is_some();

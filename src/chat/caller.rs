@@ -171,6 +171,19 @@ impl Caller {
         }
     }
 
+    /// As [`Caller::administer`], for a change of something that every member may see: who may not change it is told first if `look` does not
+    /// find it. An administrator learns that from the write, which a request that comes again does not reach.
+    ///
+    /// # Errors
+    /// What `look` returns; [`Error::Denied`] for agents.
+    pub async fn administer_seen<T>(&self, account: AccountId, look: impl Future<Output = Result<T>>) -> Result<()> {
+        self.access(account)?;
+        match self.administer(account) {
+            Ok(_) => Ok(()),
+            Err(denied) => look.await.and(Err(denied)),
+        }
+    }
+
     /// As [`Caller::administer`], and platform tokens, which stand above accounts.
     ///
     /// # Errors
@@ -180,6 +193,17 @@ impl Caller {
             self.platform()
         } else {
             self.administer(account).map(drop)
+        }
+    }
+
+    /// Asks for somebody who may keep a place in the account's log: administrators, and services, each for what it sees.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] for agents, and for a token that may only read.
+    pub fn consume(&self, account: AccountId) -> Result<()> {
+        match self.write_access(account)?.role {
+            Role::Administrator => Ok(()),
+            Role::Agent => Err(Error::Denied(ROLE)),
         }
     }
 

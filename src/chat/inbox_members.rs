@@ -94,9 +94,7 @@ impl Chat {
         edit: Edit,
         users: Vec<UserId>,
     ) -> Result<Answer<Vec<Agent>>> {
-        call.caller.access(call.account)?;
-        load::inbox(self.db.read(), call.account, inbox).await?;
-        call.caller.administer(call.account)?;
+        self.may_change_inbox(&call.caller, call.account, inbox).await?;
         let answer = self
             .writer
             .write(call, move |write| {

@@ -288,9 +288,7 @@ impl Chat {
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Denied`].
     pub async fn may_change_inbox(&self, caller: &Caller, account: AccountId, id: InboxId) -> Result<()> {
-        caller.access(account)?;
-        load::inbox(self.db.read(), account, id).await?;
-        caller.administer(account).map(drop)
+        caller.administer_seen(account, load::inbox(self.db.read(), account, id)).await
     }
 
     /// Changes an inbox.
@@ -344,9 +342,7 @@ impl Chat {
     /// # Errors
     /// [`crate::error::Error::NotFound`]; [`crate::error::Error::Denied`].
     pub async fn delete_inbox(&self, call: Call<()>, id: InboxId) -> Result<Answer<()>> {
-        call.caller.access(call.account)?;
-        load::inbox(self.db.read(), call.account, id).await?;
-        call.caller.administer(call.account)?;
+        self.may_change_inbox(&call.caller, call.account, id).await?;
         let files = self.files.clone();
         self.writer
             .write(call, move |write| {

@@ -154,8 +154,7 @@ impl Chat {
     /// # Errors
     /// As [`Chat::label`].
     pub async fn may_change_label(&self, caller: &Caller, account: AccountId, id: LabelId) -> Result<()> {
-        self.label(caller, account, id).await?;
-        caller.administer(account).map(drop)
+        caller.administer_seen(account, self.label(caller, account, id)).await
     }
 
     /// The labels of an account, by title.

@@ -90,12 +90,11 @@ impl Edit {
 
 impl Chat {
     /// Asks for a member before the role is looked at. Platform tokens stand above accounts, and are judged by the verb alone.
-    pub(super) async fn known_member(&self, caller: &Caller, account: AccountId, id: UserId) -> Result<()> {
-        if !caller.is_platform() {
-            caller.access(account)?;
-            agent(self.db.read(), account, id).await?;
+    pub(super) async fn may_change_member(&self, caller: &Caller, account: AccountId, id: UserId) -> Result<()> {
+        if caller.is_platform() {
+            return caller.platform();
         }
-        Ok(())
+        caller.administer_seen(account, agent(self.db.read(), account, id)).await
     }
 
     /// Makes a user a member.
@@ -193,8 +192,7 @@ impl Chat {
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Denied`].
     pub async fn delete_membership(&self, call: Call<()>, id: UserId) -> Result<Answer<()>> {
-        self.known_member(&call.caller, call.account, id).await?;
-        call.caller.administer_or_platform(call.account)?;
+        self.may_change_member(&call.caller, call.account, id).await?;
         let answer = self
             .writer
             .write(call, move |write| {

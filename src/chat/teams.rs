@@ -258,9 +258,7 @@ impl Chat {
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Denied`].
     pub async fn may_change_team(&self, caller: &Caller, account: AccountId, id: TeamId) -> Result<()> {
-        caller.access(account)?;
-        find(self.db.read(), account, id).await?;
-        caller.administer(account).map(drop)
+        caller.administer_seen(account, find(self.db.read(), account, id)).await
     }
 }
 

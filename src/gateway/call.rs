@@ -29,8 +29,12 @@ use crate::pb::{
 const TOKEN: &str = "api_access_token";
 /// Makes a write repeatable; any text.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-/// W3C trace context, passed on as it is.
-const TRACE: [HeaderName; 2] = [HeaderName::from_static("traceparent"), HeaderName::from_static("tracestate")];
+/// Passed on as they are: W3C trace context, and the position that a read waits for.
+const PASSED_ON: [HeaderName; 3] = [
+    HeaderName::from_static("traceparent"),
+    HeaderName::from_static("tracestate"),
+    HeaderName::from_static("parley-min-cursor"),
+];
 
 /// One request of one caller. The state of the router is the services with their layers, prepared.
 #[derive(Debug)]
@@ -113,6 +117,15 @@ impl Call {
         Uuid::try_parse_ascii(key).unwrap_or_else(|_| derived(key)).to_string()
     }
 
+    /// The request id of one more write that the same request leads to. Empty without the header.
+    pub fn request_id_of(&self, part: &str) -> String {
+        let whole = self.request_id();
+        if whole.is_empty() {
+            return whole;
+        }
+        derived(format!("{whole} {part}").as_bytes()).to_string()
+    }
+
     /// A request to a service in the caller's name.
     pub fn request<T>(&self, message: T) -> tonic::Request<T> {
         let mut request = tonic::Request::new(message);
@@ -120,7 +133,7 @@ impl Call {
         if let Some(token) = self.token().and_then(metadata_value) {
             metadata.insert(TOKEN, token);
         }
-        for name in TRACE {
+        for name in PASSED_ON {
             if let Some(value) = self.headers.get(&name).and_then(metadata_value)
                 && let Ok(key) = tonic::metadata::MetadataKey::from_bytes(name.as_str().as_bytes())
             {

@@ -3,6 +3,7 @@
 use prost_types::{FieldMask, Struct, value::Kind};
 use serde_json::json;
 use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
 
 use super::{
     Answer,
@@ -380,7 +381,13 @@ async fn create_user(call: Call, params: Params) -> Answer {
                 custom_attributes: Some(attributes),
                 ..made
             };
-            put_user(&call, String::new(), changed, vec!["custom_attributes".to_owned()]).await?
+            put_user(
+                &call,
+                call.request_id_of("custom_attributes"),
+                changed,
+                vec!["custom_attributes".to_owned()],
+            )
+            .await?
         }
         None => made,
     };
@@ -432,8 +439,13 @@ async fn update_user(call: Call, params: Params) -> Answer {
     operator(&call).await?;
     let mut fields = params.fields();
     check_password(&mut fields);
-    let mut changed = read_user(&call, &params).await?;
-    let paths = given(&fields, &["name", "email", "display_name", "custom_attributes"]);
+    let found = read_user(&call, &params).await?;
+    let mut paths = given(&fields, &["name", "email", "display_name"]);
+    // Only what was sent, so that the same request is the same whatever it finds.
+    let mut changed = pb::User {
+        id: found.id,
+        ..Default::default()
+    };
     if fields.filled("name") {
         changed.name = fields.text("name").unwrap_or_default();
     }
@@ -445,12 +457,15 @@ async fn update_user(call: Call, params: Params) -> Answer {
     }
     if let Some(added) = fields.object("custom_attributes") {
         // Merged at the top level.
-        changed.custom_attributes.get_or_insert_default().fields.extend(added.fields);
+        paths.extend(added.fields.keys().map(|key| format!("custom_attributes.{key}")));
+        changed.custom_attributes = Some(added);
     }
     fields.verdict()?;
-    if !paths.is_empty() {
-        changed = put_user(&call, call.request_id(), changed, paths).await?;
-    }
+    let changed = if paths.is_empty() {
+        found
+    } else {
+        put_user(&call, call.request_id(), changed, paths).await?
+    };
     user(&call, &changed, None).await
 }
 
@@ -501,15 +516,17 @@ async fn set_member(call: Call, params: Params) -> Answer {
         account_id,
         user_id,
         role: role.into(),
+        request_id: call.request_id(),
         ..Default::default()
     };
     let agent = match call.accounts().create_membership(call.request(request)).await {
         Ok(made) => made.into_inner().agent,
-        Err(status) if status.code() == Code::AlreadyExists => {
+        Err(status) if is_taken(&status) => {
             let request = pb::UpdateMembershipRequest {
                 account_id,
                 user_id,
                 role: role.into(),
+                request_id: call.request_id_of("role"),
                 ..Default::default()
             };
             let changed = call.accounts().update_membership(call.request(request)).await;
@@ -520,13 +537,19 @@ async fn set_member(call: Call, params: Params) -> Answer {
     Ok(json::ok(&json::platform::member(&agent.unwrap_or_default())))
 }
 
+/// Whether it is there already; a key that another request used has the same code.
+fn is_taken(status: &Status) -> bool {
+    let reason = status.get_details_error_info().map(|info| info.reason);
+    reason.as_deref() == Some("ALREADY_TAKEN")
+}
+
 async fn remove_member(call: Call, params: Params) -> Answer {
     operator(&call).await?;
     let fields = params.fields();
     let request = pb::DeleteMembershipRequest {
         account_id: fields.account(),
         user_id: fields.path_id("user_id"),
-        ..Default::default()
+        request_id: call.request_id(),
     };
     match call.accounts().delete_membership(call.request(request)).await {
         // Who is no member need not be removed.

@@ -138,8 +138,17 @@ async fn put(call: &Call, bot: pb::AgentBot, paths: Vec<String>) -> Answer {
     Ok(json::ok(&json::platform::agent_bot(&bot, None)))
 }
 
+/// The bot with nothing but what is to be changed, so that the same request is the same whatever it finds.
+fn blank(found: &pb::AgentBot) -> pb::AgentBot {
+    pb::AgentBot {
+        id: found.id,
+        ..Default::default()
+    }
+}
+
 async fn update(call: Call, params: Params) -> Answer {
-    let mut bot = read(&call, &params).await?;
+    let found = read(&call, &params).await?;
+    let mut bot = blank(&found);
     let mut fields = params.fields();
     let paths = given(&fields, &["name", "description", "outgoing_url", "avatar_url"]);
     for path in &paths {
@@ -153,14 +162,13 @@ async fn update(call: Call, params: Params) -> Answer {
     }
     fields.verdict()?;
     if paths.is_empty() {
-        return Ok(json::ok(&json::platform::agent_bot(&bot, None)));
+        return Ok(json::ok(&json::platform::agent_bot(&found, None)));
     }
     put(&call, bot, paths).await
 }
 
 async fn remove_avatar(call: Call, params: Params) -> Answer {
-    let mut bot = read(&call, &params).await?;
-    bot.avatar_url.clear();
+    let bot = blank(&read(&call, &params).await?);
     put(&call, bot, vec!["avatar_url".to_owned()]).await
 }
 

@@ -102,6 +102,7 @@ async fn assign_team(call: &Call, fields: &Fields<'_>) -> Answer {
     };
     let none = pb::UpdateConversationTeamRequest {
         team_id: None,
+        request_id: call.request_id_of("nobody"),
         ..request.clone()
     };
     let mut client = call.conversations();
@@ -123,6 +124,7 @@ async fn assign_user(call: &Call, fields: &Fields<'_>) -> Answer {
     };
     let nobody = pb::UpdateConversationAssigneeRequest {
         assignee_id: None,
+        request_id: call.request_id_of("nobody"),
         ..request.clone()
     };
     let mut client = call.conversations();

@@ -6,7 +6,7 @@ use crate::support::{app::TestApp, database::Backend, on_both};
 
 on_both!(every_row_of_the_table);
 
-fn with(content_type: &str, items: Value) -> Value {
+fn with(content_type: &str, items: &Value) -> Value {
     json!({"content": "a", "content_type": content_type, "content_attributes": {"items": items}})
 }
 
@@ -16,24 +16,24 @@ async fn every_row_of_the_table(backend: Backend) {
     let talk = app.scene().talk().await;
     let path = format!("/conversations/{talk}/messages");
     let needed = "Validation failed: Content attributes At least one item is required.";
-    let card = |key: &str, action: Value| with("cards", json!([{"title": "Kettle", key: [action]}]));
+    let card = |key: &str, action: Value| with("cards", &json!([{"title": "Kettle", key: [action]}]));
     let rows = [
         (
             json!({"content": "x".repeat(150_001)}),
             "Validation failed: Content is too long (maximum is 150000 characters)",
         ),
-        (with("input_select", json!([])), needed),
+        (with("input_select", &json!([])), needed),
         (json!({"content_type": "article"}), needed),
         (
-            with("form", json!(["a"])),
+            with("form", &json!(["a"])),
             "Validation failed: Content attributes Items should be a hash.",
         ),
         (
-            with("input_select", json!([{"title": "S", "value": "s", "foo": 1}])),
+            with("input_select", &json!([{"title": "S", "value": "s", "foo": 1}])),
             "Validation failed: Content attributes contains invalid keys for items : [:foo]",
         ),
         (
-            with("cards", json!([{"title": "Kettle"}])),
+            with("cards", &json!([{"title": "Kettle"}])),
             "Validation failed: Content attributes contains items missing actions",
         ),
         (
@@ -65,7 +65,7 @@ async fn every_row_of_the_table(backend: Backend) {
             json!([{"title": "How", "description": "to", "link": "https://shop.example.org"}]),
         ),
     ] {
-        let (status, body) = http.try_post(&path, &with(content_type, items.clone())).await;
+        let (status, body) = http.try_post(&path, &with(content_type, &items)).await;
         assert_eq!((status, &body["content_attributes"]["items"]), (200, &items));
     }
 }

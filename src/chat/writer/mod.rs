@@ -34,7 +34,7 @@ mod store;
 mod verb;
 
 pub use ledger::Ledger;
-pub use verb::{Write, once};
+pub use verb::{Write, once, repeated};
 
 /// How much the writer may hold.
 #[derive(Clone, Debug)]

@@ -143,6 +143,16 @@ fn conflict(error: Error) -> Error {
     }
 }
 
+/// The answer that was kept when this very request was made before, for verbs that must find something before they can write.
+///
+/// # Errors
+/// [`Error::KeyReused`]; when the database cannot be read.
+pub async fn repeated<T>(db: &Database, call: &Call<T>) -> Result<Option<Answer<T>>> {
+    let Some(key) = &call.key else { return Ok(None) };
+    let kept = keys::kept(db.read(), call.account, [key.request_id].into_iter()).await?;
+    kept.into_values().next().map(|kept| keys::repeat(key, kept)).transpose()
+}
+
 /// Runs a write that stands in no existing account's log, once per key.
 ///
 /// # Errors

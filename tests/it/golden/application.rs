@@ -25,7 +25,7 @@ on_both!(
 pub(super) async fn begin(backend: Backend) -> (TestApp, Exchanges) {
     // Mails are taken on; that nobody takes them off is not seen here.
     let app = TestApp::builder(backend).env("PARLEY_MAIL_URL", "smtp://127.0.0.1:9").start().await;
-    let exchanges = Exchanges::new(app.http());
+    let exchanges = Exchanges::new(&app, app.http());
     (app, exchanges)
 }
 
@@ -61,7 +61,7 @@ async fn refusals(backend: Backend) {
         .env("PARLEY_LIMITS_MESSAGES_PER_CONVERSATION_PER_MINUTE", "1")
         .start()
         .await;
-    let mut golden = Exchanges::new(app.http());
+    let mut golden = Exchanges::new(&app, app.http());
     let contacts = format!("{ACCOUNT}/contacts");
     let plain = ("x-plain", "1");
     golden.exchange_raw("POST", &contacts, plain, "{\"name\":".to_owned()).await;

@@ -12,21 +12,30 @@ mod sharing;
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::support::http::{Http, HttpAnswer};
+use crate::support::{
+    app::TestApp,
+    database::Database,
+    http::{Http, HttpAnswer},
+};
+
+/// What the key of an exchange need not cover: reads by POST, what is true for a moment, and tokens, whose secrets are kept nowhere.
+const UNKEYED: [&str; 4] = ["/filter", "/toggle_typing_status", "/toggle_typing", "/token"];
 
 /// Exchanges of one test, in their order.
 #[derive(Debug)]
 pub struct Exchanges {
     http: Http,
-    exchanges: Vec<Json>,
+    database: String,
+    written: Vec<Json>,
 }
 
 impl Exchanges {
-    /// None so far.
-    pub fn new(http: Http) -> Self {
+    /// None so far, of a client of this server.
+    pub fn new(app: &TestApp, http: Http) -> Self {
         Self {
             http,
-            exchanges: Vec::new(),
+            database: app.database.url(),
+            written: Vec::new(),
         }
     }
 
@@ -38,8 +47,43 @@ impl Exchanges {
 
     /// As [`Self::exchange`], in the name of another.
     pub async fn exchange_by(&mut self, http: &Http, method: &str, path: &str, body: Json) -> Json {
-        let answer = http.send(method, path, Some(&body).filter(|body| !body.is_null())).await;
+        let answer = if method == "GET" || UNKEYED.iter().any(|end| path.ends_with(end)) {
+            http.send(method, path, Some(&body).filter(|body| !body.is_null())).await
+        } else {
+            self.twice(http, method, path, &body).await
+        };
         self.note(method, path, &body, answer)
+    }
+
+    /// Sends what changes something under an `Idempotency-Key`, and if it succeeded, once more: the answer is the same, it was kept in the
+    /// database, and nothing happens again.
+    async fn twice(&self, http: &Http, method: &str, path: &str, body: &Json) -> HttpAnswer {
+        let key = uuid::Uuid::new_v4().to_string();
+        let send = || {
+            let request = http.request(method, path).header("idempotency-key", &key);
+            http.answer(if body.is_null() { request } else { request.json(body) })
+        };
+        let kept = "SELECT CAST(count(*) AS bigint) FROM idempotency_keys";
+        let heads = "SELECT CAST(coalesce(sum(head_seq), 0) AS bigint) FROM account_logs";
+        let before = Database::number(&self.database, kept).await;
+        let first = send().await;
+        if first.status < 400 {
+            let after = [
+                Database::number(&self.database, kept).await,
+                Database::number(&self.database, heads).await,
+            ];
+            assert!(after[0] > before, "{method} {path} keeps no answer to its Idempotency-Key");
+            let second = send().await;
+            // A secret that is shown once is kept nowhere, so the repetition shows another one.
+            let told = |answer: &HttpAnswer| (answer.status, without(&answer.body, "access_token"));
+            assert_eq!(told(&second), told(&first), "{method} {path}, repeated");
+            let later = [
+                Database::number(&self.database, kept).await,
+                Database::number(&self.database, heads).await,
+            ];
+            assert_eq!(later, after, "{method} {path}, repeated, happened again");
+        }
+        first
     }
 
     /// As [`Self::exchange`], with a header of its own, and the body as it is written.
@@ -67,7 +111,7 @@ impl Exchanges {
                 written[name] = if name == "retry-after" { json!("[seconds]") } else { json!(value) };
             }
         }
-        self.exchanges.push(written);
+        self.written.push(written);
         answer.body
     }
 
@@ -77,7 +121,7 @@ impl Exchanges {
         settings.set_prepend_module_to_snapshot(false);
         settings.set_snapshot_path("snapshots");
         settings.set_omit_expression(true);
-        settings.bind(|| insta::assert_json_snapshot!(name, self.exchanges));
+        settings.bind(|| insta::assert_json_snapshot!(name, self.written));
     }
 }
 
@@ -97,6 +141,17 @@ fn masked(key: &str, json: &Json) -> Json {
         Json::String(_) if RANDOM.contains(&key) => json!("[random]"),
         Json::String(text) if is_uuid(text) => json!("[uuid]"),
         Json::String(text) if is_time(text) => json!("[time]"),
+        other => other.clone(),
+    }
+}
+
+/// The value without what stands under `key`.
+fn without(json: &Json, key: &str) -> Json {
+    match json {
+        Json::Object(map) => {
+            let kept = map.iter().filter(|(name, _)| *name != key);
+            Json::Object(kept.map(|(name, value)| (name.clone(), without(value, key))).collect())
+        }
         other => other.clone(),
     }
 }

@@ -16,7 +16,7 @@ async fn client_side(backend: Backend) {
         .env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", "the-first-inbox")
         .start()
         .await;
-    let mut golden = Exchanges::new(app.http().with_token(""));
+    let mut golden = Exchanges::new(&app, app.http().with_token(""));
     let (inbox, nowhere) = ("/public/api/v1/inboxes/the-first-inbox", "/public/api/v1/inboxes/no-such-inbox");
     let body = json!({"source_id": "asha", "name": "Asha Rao", "email": "asha@rao.example", "custom_attributes": {"plan": "gold"}});
     let steps = [
@@ -70,7 +70,7 @@ async fn client_side(backend: Backend) {
 async fn platform_side(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let user = app.http();
-    let mut golden = Exchanges::new(user.with_token(PLATFORM));
+    let mut golden = Exchanges::new(&app, user.with_token(PLATFORM));
     let body = json!({"name": "Ravi K", "email": "ravi@acme.example", "password": "Secret-1!", "display_name": "Ravi"});
     let steps = [
         ("POST", "accounts", json!({"name": "Acme"})),

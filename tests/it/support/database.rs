@@ -117,6 +117,18 @@ impl Database {
         }
     }
 
+    /// The number that a query gives, while servers may have it open.
+    pub async fn number(url: &str, query: &'static str) -> i64 {
+        let number = if url.starts_with("sqlite") {
+            let mut connection = SqliteConnection::connect(url).await.expect("the file is there");
+            sqlx::query_scalar(query).fetch_one(&mut connection).await
+        } else {
+            let mut connection = PgConnection::connect(url).await.expect("the server is there");
+            sqlx::query_scalar(query).fetch_one(&mut connection).await
+        };
+        number.unwrap_or_else(|error| panic!("{query}: {error}"))
+    }
+
     /// The file of a SQLite database.
     pub fn file(&self) -> PathBuf {
         match self {
