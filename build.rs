@@ -6,6 +6,9 @@ use prost::Message as _;
 /// What encodes and decodes messages, on both ends.
 const CODEC: &str = "crate::pb::codec::SmallCodec";
 
+/// What sends frames as they are.
+const FRAMES: &str = "crate::pb::frame::FrameCodec";
+
 fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     let mut compiler = protox::Compiler::new(["proto"])?;
@@ -35,7 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A second server for `EventsService` whose `Subscribe` sends frames: events are stored as the bytes that are sent, and
+/// A second server for `EventsService` whose streams send frames: events are stored as the bytes that are sent, and
 /// the prost codec of the generated server could only encode them again.
 fn subscribe_by_frames() {
     use tonic_build::manual::{Builder, Method, Service};
@@ -51,18 +54,12 @@ fn subscribe_by_frames() {
         .name("EventsService")
         .package("parley.v1")
         .method(
-            method(
-                "subscribe",
-                "Subscribe",
-                "SubscribeRequest",
-                "crate::pb::frame::Frame",
-                "crate::pb::frame::FrameCodec",
-            )
-            .server_streaming()
-            .build(),
+            method("subscribe", "Subscribe", "SubscribeRequest", "crate::pb::frame::Frame", FRAMES)
+                .server_streaming()
+                .build(),
         )
         .method(
-            method("consume", "Consume", "ConsumeRequest", "crate::pb::ConsumeResponse", CODEC)
+            method("consume", "Consume", "ConsumeRequest", "crate::pb::frame::Frame", FRAMES)
                 .client_streaming()
                 .server_streaming()
                 .build(),

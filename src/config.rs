@@ -144,6 +144,10 @@ pub struct Events {
     pub poll_interval_milliseconds: u64,
     pub default_heartbeat_seconds: u64,
     pub stall_timeout_seconds: u64,
+    pub keep_days: u64,
+    pub keep_days_for_consumers: u64,
+    pub keep_events: i64,
+    pub trim_interval_seconds: u64,
     pub max_streams: usize,
 }
 

@@ -54,6 +54,17 @@ impl Violation {
     }
 }
 
+/// Why a session of a durable consumer cannot open or go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConsumerFault {
+    /// A newer session has its shard.
+    TakenOver,
+    /// The consumer was made with another filter.
+    OtherFilter,
+    /// The consumer has this many shards, and sessions that are alive.
+    OtherShards(i64),
+}
+
 /// How a cursor and the log disagree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CursorFault {
@@ -132,6 +143,13 @@ pub enum Error {
         /// The identity of the log's history.
         epoch: Epoch,
     },
+    /// Leave the shard to the newer session, or ask as the consumer was made.
+    #[error("{}", match .0 {
+        ConsumerFault::TakenOver => "a newer session has taken over this shard",
+        ConsumerFault::OtherFilter => "the consumer was made with another filter; leave it out, or delete the consumer first",
+        ConsumerFault::OtherShards(_) => "the consumer is split otherwise, and sessions of it are alive; let them end first",
+    })]
+    Consumer(ConsumerFault),
     /// Use a cursor of this account.
     #[error("the cursor belongs to another account")]
     CursorForeign,

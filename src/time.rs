@@ -21,6 +21,12 @@ impl Micros {
         Self(self.0.saturating_sub(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
     }
 
+    /// The point `duration` later.
+    #[must_use]
+    pub fn plus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
+    }
+
     /// Whole seconds, rounded down.
     pub fn seconds(self) -> i64 {
         self.0.div_euclid(1_000_000)

@@ -1,23 +1,22 @@
 //! `EventsService`.
 
-use std::{pin::Pin, time::Duration};
+use std::time::Duration;
 
-use futures_util::{Stream, stream};
+use futures_util::stream;
 use prost_types::Duration as WireDuration;
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
     Api,
+    consume::{self, Frames},
     fields::Fields,
     identity,
-    layers::Identity,
-    status::{rotated, stalled},
+    status::stalled,
+    streams::Watch,
 };
 use crate::{
-    chat::{caller::Access, tokens::Tokens},
-    error::{Error, Result, Rule},
+    chat::caller::Access,
+    error::{Result, Rule},
     events::{
         cursor::Cursor,
         filter::Filter,
@@ -30,20 +29,17 @@ use crate::{
 /// Entries in a list of a filter.
 const LIST: usize = 1000;
 
-type Frames = Pin<Box<dyn Stream<Item = Result<Frame, Status>> + Send>>;
-
 #[tonic::async_trait]
 impl EventsService for Api {
     type SubscribeStream = Frames;
 
     async fn subscribe(&self, request: Request<pb::SubscribeRequest>) -> Result<Response<Frames>, Status> {
-        let identity = identity(&request)?;
+        let account = AccountId(request.get_ref().account_id);
+        let watch = Watch::over(self, &request, account)?;
         let asked = request.into_inner();
-        let account = AccountId(asked.account_id);
-        let access = identity.caller.access(account)?.clone();
         let mut fields = Fields::default();
         let start = start(&mut fields, asked.start.as_ref())?;
-        let filter = filter(&mut fields, asked.filter.unwrap_or_default(), &access);
+        let filter = filter(&mut fields, asked.filter.unwrap_or_default(), watch.access());
         let heartbeat = heartbeat(&mut fields, asked.heartbeat.as_ref());
         fields.done()?;
         let subscription = self
@@ -52,20 +48,9 @@ impl EventsService for Api {
             .hub
             .subscribe(account, start, filter, heartbeat, asked.ephemeral)
             .await?;
-        let lease = Lease {
-            tokens: self.chat.tokens.clone(),
-            identity,
-            account,
-            access,
-            every: self.config.recheck,
-            due: Instant::now() + self.config.recheck,
-        };
         let following = Following {
             subscription,
-            lease,
-            drain: self.drain.clone(),
-            stall_timeout: self.config.stall_timeout,
-            handed_out: None,
+            watch,
             ended: false,
         };
         Ok(Response::new(Box::pin(stream::unfold(following, |mut following| async move {
@@ -74,11 +59,10 @@ impl EventsService for Api {
         }))))
     }
 
-    type ConsumeStream = Pin<Box<dyn Stream<Item = Result<pb::ConsumeResponse, Status>> + Send>>;
+    type ConsumeStream = Frames;
 
-    async fn consume(&self, request: Request<Streaming<pb::ConsumeRequest>>) -> Result<Response<Self::ConsumeStream>, Status> {
-        drop(request);
-        Err(Error::Unimplemented("this version serves no durable consumers; use Subscribe and keep its cursor").into())
+    async fn consume(&self, request: Request<Streaming<pb::ConsumeRequest>>) -> Result<Response<Frames>, Status> {
+        Ok(Response::new(consume::open(self, request).await?))
     }
 
     async fn get_log_info(&self, request: Request<pb::GetLogInfoRequest>) -> Result<Response<pb::GetLogInfoResponse>, Status> {
@@ -90,12 +74,12 @@ impl EventsService for Api {
             earliest_seq: reach.earliest.to_wire(),
             head_seq: reach.head.to_wire(),
             head_cursor: reach.cursor(reach.head).encode(),
-            retention: None,
+            retention: WireDuration::try_from(self.config.retention).ok(),
         }))
     }
 }
 
-fn start(fields: &mut Fields, start: Option<&subscribe_request::Start>) -> Result<Start> {
+pub(super) fn start(fields: &mut Fields, start: Option<&subscribe_request::Start>) -> Result<Start> {
     use subscribe_request::Start as Asked;
     Ok(match start {
         None | Some(Asked::Latest(())) => Start::Latest,
@@ -106,7 +90,7 @@ fn start(fields: &mut Fields, start: Option<&subscribe_request::Start>) -> Resul
     })
 }
 
-fn filter(fields: &mut Fields, asked: pb::EventFilter, access: &Access) -> Filter {
+pub(super) fn filter(fields: &mut Fields, asked: pb::EventFilter, access: &Access) -> Filter {
     fields.within("filter", |fields| {
         fields.count("kinds", asked.kinds.len(), 100);
         for (field, list) in [
@@ -146,11 +130,12 @@ fn filter(fields: &mut Fields, asked: pb::EventFilter, access: &Access) -> Filte
             message_types,
             private: asked.private,
             scope: access.inboxes.clone(),
+            shard: None,
         }
     })
 }
 
-fn heartbeat(fields: &mut Fields, asked: Option<&WireDuration>) -> Option<Duration> {
+pub(super) fn heartbeat(fields: &mut Fields, asked: Option<&WireDuration>) -> Option<Duration> {
     let asked = asked?;
     let heartbeat = Duration::try_from(*asked)
         .ok()
@@ -165,37 +150,10 @@ fn heartbeat(fields: &mut Fields, asked: Option<&WireDuration>) -> Option<Durati
     heartbeat
 }
 
-/// Asks now and then whether the token is still good, and good for as much as when the stream was opened.
-struct Lease {
-    tokens: Tokens,
-    identity: Identity,
-    account: AccountId,
-    access: Access,
-    every: Duration,
-    due: Instant,
-}
-
-impl Lease {
-    /// Whether what the caller may see is the same as before.
-    async fn renew(&mut self) -> Result<bool> {
-        self.due = Instant::now() + self.every;
-        match self.tokens.authenticate(&self.identity.secret).await {
-            Ok(caller) => Ok(caller.access(self.account)?.inboxes == self.access.inboxes),
-            // The database may be away for a while; the stream says so itself when it needs it.
-            Err(Error::Unavailable { .. } | Error::Database(_)) => Ok(true),
-            Err(error) => Err(error),
-        }
-    }
-}
-
 /// A subscription on its way to a client, until one of the ends that the contract names.
 struct Following {
     subscription: Subscription,
-    lease: Lease,
-    drain: CancellationToken,
-    stall_timeout: Duration,
-    /// When the last frame was handed to the connection: it asks for the next one when there is room.
-    handed_out: Option<Instant>,
+    watch: Watch,
     ended: bool,
 }
 
@@ -204,42 +162,27 @@ impl Following {
         if self.ended {
             return None;
         }
-        if self.handed_out.is_some_and(|at| at.elapsed() > self.stall_timeout) {
+        if self.watch.has_stalled() {
             return Some(self.end(stalled()));
         }
-        loop {
-            if self.drain.is_cancelled() {
-                return Some(self.rotate());
+        tokio::select! {
+            biased;
+            end = self.watch.ended() => {
+                let status = end.status(self.subscription.resume_at());
+                Some(self.end(status))
             }
-            tokio::select! {
-                biased;
-                () = self.drain.cancelled() => return Some(self.rotate()),
-                () = tokio::time::sleep_until(self.lease.due) => match Box::pin(self.lease.renew()).await {
-                    Ok(true) => {}
-                    // The filter of what it may see is fixed for the life of a stream: the next one has the new one.
-                    Ok(false) => return Some(self.rotate()),
-                    Err(error) => return Some(self.end(error.into())),
-                },
-                next = self.subscription.next() => return Some(match next {
-                    Ok(frame) => {
-                        self.handed_out = Some(Instant::now());
-                        Ok(frame)
-                    }
-                    Err(error) => self.end(error.into()),
-                }),
-            }
+            next = self.subscription.next() => Some(match next {
+                Ok(frame) => {
+                    self.watch.hand_out();
+                    Ok(frame)
+                }
+                Err(error) => self.end(error.into()),
+            }),
         }
     }
 
     fn end(&mut self, status: Status) -> Result<Frame, Status> {
         self.ended = true;
         Err(status)
-    }
-
-    fn rotate(&mut self) -> Result<Frame, Status> {
-        // Spread over a second, so that a thousand clients do not come back at once.
-        let retry_after = Duration::from_millis(rand::random_range(50..1000));
-        let status = rotated(self.subscription.resume_at(), retry_after);
-        self.end(status)
     }
 }

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, Request, Response};
 use tonic::{Status, body::Body};
@@ -17,6 +18,7 @@ use super::status::late;
 use crate::{
     chat::{caller::Caller, tokens::Tokens},
     error::Error,
+    events::{cursor::Cursor, hub::Hub},
 };
 
 /// Who calls, in the request's extensions.
@@ -45,17 +47,21 @@ const WITHOUT_TOKEN: [&str; 3] = [
     "/parley.v1.FilesService/DownloadFile",
 ];
 
+/// The position that a read waits for, as gRPC spells bytes, and as a text for whoever has no such thing. Both are base64.
+const MIN_CURSOR: [&str; 2] = ["parley-min-cursor-bin", "parley-min-cursor"];
+
 /// Traces a call, bounds its time, and lets it in if its token is good.
 #[derive(Clone, Debug)]
 pub struct Gate {
     tokens: Tokens,
+    hub: Arc<Hub>,
     deadline: Duration,
 }
 
 impl Gate {
     /// A gate; `deadline` bounds unary calls that do not ask for less.
-    pub fn new(tokens: Tokens, deadline: Duration) -> Self {
-        Self { tokens, deadline }
+    pub fn new(tokens: Tokens, hub: Arc<Hub>, deadline: Duration) -> Self {
+        Self { tokens, hub, deadline }
     }
 }
 
@@ -92,13 +98,13 @@ where
         // The clone that was asked whether it is ready is the one to call.
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
-        let tokens = self.gate.tokens.clone();
+        let gate = self.gate.clone();
         let stream = STREAMS.iter().any(|name| request.uri().path().ends_with(name));
         let deadline = deadline(request.headers()).map_or(self.gate.deadline, |asked| asked.min(self.gate.deadline));
         let span = span(&request);
         let call = async move {
             if !WITHOUT_TOKEN.iter().any(|calls| request.uri().path().starts_with(calls)) {
-                match authenticate(&tokens, request.uri(), request.headers()).await {
+                match authenticate(&gate.tokens, request.uri(), request.headers()).await {
                     Ok(identity) => drop(request.extensions_mut().insert(identity)),
                     Err(error) => return Ok(refuse(error.into())),
                 }
@@ -106,12 +112,39 @@ where
             if stream {
                 return inner.call(request).await;
             }
-            match tokio::time::timeout(deadline, inner.call(request)).await {
+            let answer = async {
+                if let Err(error) = gate.reached(request.headers(), request.extensions().get::<Identity>()).await {
+                    return Ok(refuse(error.into()));
+                }
+                inner.call(request).await
+            };
+            match tokio::time::timeout(deadline, answer).await {
                 Ok(response) => response,
                 Err(_) => Ok(refuse(late())),
             }
         };
         Box::pin(call.instrument(span))
+    }
+}
+
+impl Gate {
+    /// Waits until the log has reached the position that the call names, if it names one. Only its own deadline ends the wait.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`]; [`Error::NotMember`] for a position of an account that is not the caller's; [`Error::Cursor`] of another epoch.
+    async fn reached(&self, headers: &HeaderMap, identity: Option<&Identity>) -> Result<(), Error> {
+        let Some((name, text)) = MIN_CURSOR.iter().find_map(|name| Some((*name, headers.get(*name)?))) else {
+            return Ok(());
+        };
+        let text = text.to_str().unwrap_or_default().trim_end_matches('=');
+        let text = text.replace('-', "+").replace('_', "/");
+        let cursor = Cursor::decode(name, &STANDARD_NO_PAD.decode(text).unwrap_or_default())?;
+        // Who shows no token names a session instead, and the position says nothing about that one.
+        if let Some(identity) = identity {
+            identity.caller.access(cursor.account)?;
+            self.hub.reached(cursor).await?;
+        }
+        Ok(())
     }
 }
 

@@ -29,6 +29,8 @@ mod agent_bots;
 mod agents;
 mod canned_responses;
 mod client;
+mod consume;
+mod consumers;
 mod contact_lists;
 mod contact_notes;
 mod contacts;
@@ -50,6 +52,7 @@ mod participants;
 mod presence;
 mod send;
 mod status;
+mod streams;
 mod teams;
 mod tokens;
 
@@ -64,6 +67,8 @@ pub struct Config {
     pub max_message_bytes: usize,
     /// How often an open stream asks whether its token is still good.
     pub recheck: Duration,
+    /// How long events are kept.
+    pub retention: Duration,
     /// How long a reader may take nothing while there is something to take.
     pub stall_timeout: Duration,
 }
@@ -102,11 +107,12 @@ pub fn routes(chat: &Chat, config: &Config, drain: &CancellationToken) -> Routes
         .add_service(pb::canned_responses_service_server::CannedResponsesServiceServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(pb::contact_notes_service_server::ContactNotesServiceServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(pb::files_service_server::FilesServiceServer::new(api.clone()).max_decoding_message_size(max))
+        .add_service(pb::consumers_service_server::ConsumersServiceServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(pb::teams_service_server::TeamsServiceServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(pb::frames::events_service_server::EventsServiceServer::new(api).max_decoding_message_size(max))
         .into_axum_router()
         // Trace, deadline and auth, in this order: a refused call is traced too, and looking up a token takes of its time.
-        .layer(Gate::new(chat.tokens.clone(), config.deadline));
+        .layer(Gate::new(chat.tokens.clone(), Arc::clone(&chat.events.hub), config.deadline));
     Routes::from(router).prepare()
 }
 

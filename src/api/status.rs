@@ -6,7 +6,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
 use crate::{
-    error::{CursorFault, Error, Rule, Violation},
+    error::{ConsumerFault, CursorFault, Error, Rule, Violation},
     events::cursor::Cursor,
     pb::ErrorReason,
 };
@@ -147,6 +147,13 @@ fn refusal(error: Error) -> Refusal {
                 .with("head_seq", head)
                 .with("epoch", format!("{epoch:x}"))
         }
+        Error::Consumer(fault) => match fault {
+            ConsumerFault::TakenOver => Refusal::new(Code::Aborted, Reason::ConsumerTakenOver),
+            ConsumerFault::OtherFilter => Refusal::new(Code::FailedPrecondition, Reason::ConsumerDiffers).with("field", "filter"),
+            ConsumerFault::OtherShards(count) => Refusal::new(Code::FailedPrecondition, Reason::ConsumerDiffers)
+                .with("field", "shard_count")
+                .with("shard_count", count),
+        },
         Error::CursorForeign => Refusal::new(Code::PermissionDenied, Reason::CursorOfAnotherAccount),
         Error::Flood { limit, retry_after } => Refusal::new(Code::ResourceExhausted, Reason::RateLimited)
             .with("limit", format!("{limit} messages a minute in one conversation"))

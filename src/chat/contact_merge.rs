@@ -30,6 +30,7 @@ use crate::{
     error::{Error, Result},
     events::{
         draft::{Change, Draft, Subject},
+        erasure,
         kind::EventKind,
     },
     id::{AccountId, ContactId, ConversationId, Seq},
@@ -69,6 +70,7 @@ pub(super) async fn merge(write: &mut Write, base: ContactId, mergee: ContactId)
     set_labels(&write.txn, account, SubjectKind::Contact, mergee.0, &[]).await?;
     // Before the base takes over what must be unique.
     contact::Entity::delete_by_id(mergee).exec(&write.txn).await?;
+    erasure::merged(&write.txn, account, mergee, base).await?;
 
     let mut contact = kept.clone();
     take_over(&mut contact, &gone);

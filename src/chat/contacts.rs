@@ -27,6 +27,7 @@ use crate::{
     error::{Error, Result, Rule, Violation},
     events::{
         draft::{Change, Draft, Subject},
+        erasure,
         kind::EventKind,
     },
     id::{AccountId, ContactId, InboxId},
@@ -284,6 +285,7 @@ impl Chat {
                     avatars::let_go(&files, write, &contact.row.avatar_url).await?;
                     set_labels(&write.txn, account, SubjectKind::Contact, id.0, &[]).await?;
                     contact::Entity::delete_by_id(id).exec(&write.txn).await?;
+                    erasure::erase(&write.txn, account, id, write.ledger.next_seq(), write.ledger.at).await?;
                     write.ledger.emit(Draft::new(EventKind::ContactDeleted, Subject::Contact(contact)));
                     Ok(())
                 })

@@ -27,6 +27,7 @@ pub mod call;
 pub mod caller;
 pub mod canned_responses;
 pub mod client;
+pub mod consumers;
 pub mod contact_list;
 pub mod contact_merge;
 pub mod contact_notes;

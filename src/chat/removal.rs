@@ -28,8 +28,12 @@ use crate::{
 
 /// What belongs to an account, what hangs on something before what it hangs on. Rows of the indexes go with what they are about, and
 /// attachments when their files are removed.
-pub const TABLES: [&str; 25] = [
+pub const TABLES: [&str; 29] = [
+    "consumer_shards",
+    "consumers",
     "events",
+    "erasures",
+    "contact_merges",
     "idempotency_keys",
     "messages",
     "labelings",

@@ -37,6 +37,8 @@ enum Command {
     Serve(Settings),
     /// Bring the database up to this version, and end
     Migrate(Settings),
+    /// Say that the database was restored from a backup, with no service running: every cursor given out before is refused from then on
+    Restored(Settings),
     /// Make, list and revoke tokens of a running service
     Token(token::Args),
     /// Ask whether a service is ready: exit code 0 or 1
@@ -116,6 +118,7 @@ pub fn main() -> ExitCode {
             match cli.command.unwrap_or(Command::Serve(cli.settings)) {
                 Command::Serve(settings) => ended(serve::serve(settings).await),
                 Command::Migrate(settings) => ended(serve::migrate(settings).await),
+                Command::Restored(settings) => ended(serve::restored(settings).await),
                 Command::Token(args) => token::run(args).await,
                 Command::Healthcheck(args) => healthcheck::run(args).await,
                 Command::Tail(args) => tail::run(args).await,

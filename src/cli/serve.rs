@@ -39,6 +39,17 @@ pub(super) async fn migrate(settings: Settings) -> anyhow::Result<()> {
     ended
 }
 
+/// Gives every log another epoch, and says how many there were.
+pub(super) async fn restored(settings: Settings) -> anyhow::Result<()> {
+    let config = settings.load()?;
+    let telemetry = Telemetry::start(&config.log, &config.trace)?;
+    let ended = server::restored(&config).await.map(|logs| {
+        println!("{logs} logs have another epoch: cursors from before are refused with EPOCH_CHANGED.");
+    });
+    telemetry.shutdown().await;
+    ended
+}
+
 /// The first signal drains; who sends a second one does not want to wait.
 async fn cancel_on_signal(shutdown: CancellationToken, mut terminate: Signal, mut interrupt: Signal) {
     tokio::select! {

@@ -1,12 +1,39 @@
 //! Which events a subscriber wants, and which it may have: in memory and in SQL, saying the same.
 
-use sea_orm::{ColumnTrait, Condition};
+use sea_orm::{
+    ColumnTrait, Condition, ExprTrait,
+    sea_query::{Expr, Func},
+};
 
 use crate::{
     db::entity::{event, kind::MessageType},
     events::entry::Entry,
     id::{ContactId, ConversationId, InboxId},
 };
+
+/// One of several shares of a log: by conversation, else by contact, so that the events of each stay together; what is about neither
+/// belongs to the first share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shard {
+    /// Which one, from 0.
+    pub index: i64,
+    /// Of how many, 1 at least.
+    pub count: i64,
+}
+
+impl Shard {
+    fn holds(self, entry: &Entry) -> bool {
+        let by_contact = || entry.contact.map(|id| id.0);
+        let number = entry.conversation.map(|id| id.0).or_else(by_contact).unwrap_or_default();
+        number.rem_euclid(self.count) == self.index
+    }
+
+    fn condition(self) -> Condition {
+        let columns = [event::Column::ConversationId, event::Column::ContactId].map(Expr::col);
+        let number = Func::coalesce(columns.into_iter().chain([Expr::val(0)]));
+        Condition::all().add(Expr::expr(number).modulo(self.count).eq(self.index))
+    }
+}
 
 /// AND between the fields, OR inside one; an empty field lets everything through. An event without a value for a field
 /// that is not empty does not match.
@@ -26,6 +53,8 @@ pub struct Filter {
     pub private: Option<bool>,
     /// The inboxes that the subscriber may see, if not all. Events about no inbox are seen by everybody.
     pub scope: Option<Vec<InboxId>>,
+    /// A share of them only.
+    pub shard: Option<Shard>,
 }
 
 impl Filter {
@@ -46,6 +75,7 @@ impl Filter {
                 .scope
                 .as_ref()
                 .is_none_or(|scope| entry.inbox.is_none_or(|inbox| scope.contains(&inbox)))
+            && self.shard.is_none_or(|shard| shard.holds(entry))
     }
 
     /// The same as a condition on `events`.
@@ -70,6 +100,7 @@ impl Filter {
                     .add(Column::InboxId.is_null())
                     .add(Column::InboxId.is_in(scope.iter().map(|id| id.0)))
             }))
+            .add_option(self.shard.map(Shard::condition))
     }
 }
 
@@ -125,8 +156,9 @@ mod tests {
             some(),
             prop::option::of(some()),
             prop::option::of(any::<bool>()),
+            prop::option::of((0..3_i64, 1..3_i64)),
         )
-            .prop_map(|(kinds, inboxes, conversations, scope, private)| Filter {
+            .prop_map(|(kinds, inboxes, conversations, scope, private, shard)| Filter {
                 kinds,
                 inboxes: inboxes.into_iter().map(InboxId).collect(),
                 contacts: conversations.iter().copied().map(ContactId).collect(),
@@ -134,6 +166,10 @@ mod tests {
                 message_types: private.map(|_| MessageType::Incoming).into_iter().collect(),
                 private,
                 scope: scope.map(|scope| scope.into_iter().map(InboxId).collect()),
+                shard: shard.map(|(index, more)| Shard {
+                    index,
+                    count: index + more,
+                }),
             })
     }
 

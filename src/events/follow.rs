@@ -112,12 +112,20 @@ async fn poll(hub: &Hub) {
 }
 
 async fn look(hub: &Hub) {
-    let followed = hub.followed();
-    if followed.is_empty() {
+    // Noted before the database is asked: a head that is below this one then went back.
+    let seen = hub.heads();
+    if seen.is_empty() {
         return;
     }
+    let followed: Vec<AccountId> = seen.keys().copied().collect();
     match hub.log.reaches(&followed).await {
-        Ok(reaches) => reaches.iter().for_each(|reach| hub.saw(reach.account, reach.head)),
+        Ok(reaches) => {
+            for reach in &reaches {
+                if let Err(error) = hub.compare(reach, seen.get(&reach.account).copied()).await {
+                    tracing::warn!(account = %reach.account, %error, "the log's epoch could not be changed; trying again");
+                }
+            }
+        }
         Err(error) => tracing::warn!(%error, "the heads of the logs could not be read; trying again"),
     }
 }

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError, Weak,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -12,9 +12,11 @@ use std::{
 use tokio::sync::{Notify, broadcast, watch};
 
 use crate::{
-    error::{Error, Result},
+    error::{CursorFault, Error, Result},
     events::{
         Config,
+        consumer::Seat,
+        cursor::Cursor,
         entry::Entry,
         ephemeral::Typing,
         filter::Filter,
@@ -28,6 +30,9 @@ use crate::{
 /// Ephemeral events that a slow subscriber may lag behind before it loses some, as the contract allows.
 const EPHEMERAL_BACKLOG: usize = 64;
 
+/// The kind of the event that a contact's erasure ends with.
+const CONTACT_DELETED: i16 = pb::EventKind::ContactDeleted as i16;
+
 /// The tails and bells of the accounts that somebody follows.
 #[derive(Debug)]
 pub struct Hub {
@@ -38,6 +43,8 @@ pub struct Hub {
     /// Heads of followed accounts that are ahead of their tails.
     behind: Mutex<HashMap<AccountId, Seq>>,
     pub(super) fell_behind: Notify,
+    /// The newest session of each seat of a durable consumer, where one is open here.
+    pub(super) sessions: Mutex<HashMap<Seat, watch::Sender<i64>>>,
     /// Heads that other replicas should hear of.
     pub(super) unsaid: Mutex<HashMap<AccountId, Seq>>,
     pub(super) committed: Notify,
@@ -51,6 +58,8 @@ pub struct Feed {
     pub(super) head: watch::Sender<Seq>,
     pub(super) tail: Mutex<Tail>,
     pub(super) ephemeral: broadcast::Sender<Arc<pb::EphemeralEvent>>,
+    /// Another history has taken the place of the one with this epoch.
+    replaced: AtomicBool,
 }
 
 /// Counts an open stream for as long as it lives.
@@ -73,6 +82,7 @@ impl Hub {
             streams: AtomicUsize::new(0),
             behind: Mutex::default(),
             fell_behind: Notify::new(),
+            sessions: Mutex::default(),
             unsaid: Mutex::default(),
             committed: Notify::new(),
         }
@@ -122,6 +132,7 @@ impl Hub {
                     head: watch::Sender::new(reach.head),
                     tail: Mutex::new(Tail::new(self.config.tail_events, self.config.tail_bytes)),
                     ephemeral: broadcast::Sender::new(EPHEMERAL_BACKLOG),
+                    replaced: AtomicBool::new(false),
                 });
                 feeds.insert(account, Arc::downgrade(&feed));
                 feed
@@ -131,6 +142,32 @@ impl Hub {
         let reach = self.log.reach(account).await?;
         self.saw(account, reach.head);
         Ok((feed, reach))
+    }
+
+    /// Waits until the account's log has reached a position. Cancel safe; waits for good if it never does.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] without such an account; [`Error::Cursor`] of another epoch.
+    pub async fn reached(&self, cursor: Cursor) -> Result<()> {
+        loop {
+            let (feed, reach) = self.follow(cursor.account).await?;
+            match reach.check(cursor) {
+                Ok(_)
+                | Err(Error::Cursor {
+                    fault: CursorFault::Expired,
+                    ..
+                }) => return Ok(()),
+                Err(Error::Cursor {
+                    fault: CursorFault::Ahead, ..
+                }) => {}
+                Err(error) => return Err(error),
+            }
+            let mut bell = feed.head.subscribe();
+            while *bell.borrow_and_update() < cursor.seq && !feed.is_replaced() {
+                // The feed holds the other end.
+                let _ = bell.changed().await;
+            }
+        }
     }
 
     /// Hands over what this process committed for one account, in the order of the commits.
@@ -169,13 +206,35 @@ impl Hub {
         lock(&self.feeds).get(&account).and_then(Weak::upgrade)
     }
 
-    /// The accounts that somebody follows.
-    pub(super) fn followed(&self) -> Vec<AccountId> {
-        lock(&self.feeds)
-            .iter()
-            .filter(|(_, feed)| feed.strong_count() > 0)
-            .map(|(account, _)| *account)
+    /// The accounts that somebody follows, with the epoch and the head that their readers know.
+    pub(super) fn heads(&self) -> HashMap<AccountId, (Epoch, Seq)> {
+        let feeds = lock(&self.feeds);
+        let known = feeds.iter().filter_map(|(account, feed)| Some((*account, feed.upgrade()?)));
+        known
+            .filter(|(_, feed)| !feed.is_replaced())
+            .map(|(account, feed)| (account, (feed.epoch, *feed.head.borrow())))
             .collect()
+    }
+
+    /// Compares what the database says with what readers knew before it was asked. Where history went back or was replaced, they are told;
+    /// the first replica to see a head that went back changes the epoch, so that nobody goes on as if nothing had happened.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(super) async fn compare(&self, reach: &Reach, seen: Option<(Epoch, Seq)>) -> Result<()> {
+        let Some((epoch, head)) = seen else { return Ok(()) };
+        let went_back = reach.epoch == epoch && reach.head < head;
+        if went_back && self.log.replace_if_below(reach.account, epoch, head).await? {
+            tracing::error!(account = %reach.account, head = %reach.head, seen = %head, "the log lost its end; its epoch was changed");
+        }
+        if went_back || reach.epoch != epoch {
+            if let Some(feed) = self.feed(reach.account).filter(|feed| feed.epoch == epoch) {
+                feed.replace();
+            }
+        } else {
+            self.saw(reach.account, reach.head);
+        }
+        Ok(())
     }
 
     fn fall_behind(&self, account: AccountId, head: Seq) {
@@ -218,11 +277,27 @@ impl Hub {
 }
 
 impl Feed {
+    /// Whether the history that it follows was replaced: every reader has to be told.
+    pub(super) fn is_replaced(&self) -> bool {
+        self.replaced.load(Ordering::Relaxed)
+    }
+
+    /// Ends it: its readers wake and are told.
+    fn replace(&self) {
+        self.replaced.store(true, Ordering::Relaxed);
+        self.head.send_modify(|_| {});
+    }
+
     /// Appends what joins on; whether the tail now ends with the last of them. What it has already is skipped.
     fn push(&self, mut entries: Vec<Entry>) -> bool {
         let mut tail = lock(&self.tail);
         let position = tail.last().unwrap_or_else(|| *self.head.borrow());
         entries.retain(|entry| entry.seq > position);
+        if entries.iter().any(|entry| entry.kind == CONTACT_DELETED) {
+            // What it held of the contact is read from the log from now on, which covers it.
+            tail.clear();
+            return true;
+        }
         match entries.first() {
             None => true,
             Some(first) if first.seq == position.next() => {

@@ -7,6 +7,7 @@
 
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, DbBackend, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set, Statement,
+    sea_query::Expr,
 };
 
 use crate::{
@@ -15,7 +16,7 @@ use crate::{
         entity::{account_log, event},
     },
     error::{CursorFault, Error, Result},
-    events::{cursor::Cursor, entry::Entry, filter::Filter},
+    events::{cursor::Cursor, entry::Entry, erasure::covered, filter::Filter},
     id::{AccountId, ConversationId, Epoch, MessageId, Seq},
     time::Micros,
 };
@@ -122,6 +123,34 @@ impl Log {
         Ok(rows.iter().map(Reach::from).collect())
     }
 
+    /// Gives the log of an account another epoch, if its head is below one that was seen: history went back, so what was told after that is
+    /// not true any more. Says whether it did.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn replace_if_below(&self, account: AccountId, epoch: Epoch, seen: Seq) -> Result<bool> {
+        let replaced = account_log::Entity::update_many()
+            .col_expr(account_log::Column::Epoch, Expr::value(Epoch::random().0))
+            .filter(account_log::Column::AccountId.eq(account))
+            .filter(account_log::Column::Epoch.eq(epoch))
+            .filter(account_log::Column::HeadSeq.lt(seen))
+            .exec(self.db.write())
+            .await?;
+        Ok(replaced.rows_affected > 0)
+    }
+
+    /// Gives all logs another epoch, as after a restore, and says how many there are.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn replace_all(&self) -> Result<u64> {
+        let replaced = account_log::Entity::update_many()
+            .col_expr(account_log::Column::Epoch, Expr::value(Epoch::random().0))
+            .exec(self.db.write())
+            .await?;
+        Ok(replaced.rows_affected)
+    }
+
     /// The first events that match after a seq and at or below another, at most `limit`, in order.
     ///
     /// # Errors
@@ -136,7 +165,7 @@ impl Log {
             .limit(limit)
             .all(self.db.read())
             .await?;
-        Ok(rows.into_iter().map(Entry::from).collect())
+        Ok(covered(self.db.read(), account, rows).await?)
     }
 
     /// The last event at or below a seq that matches; 0 if none is kept.

@@ -4,16 +4,19 @@
 
 use std::{sync::Arc, time::Duration};
 
+pub mod consumer;
 pub mod cursor;
 pub mod draft;
 pub mod entry;
 pub mod ephemeral;
+pub mod erasure;
 pub mod filter;
 pub mod follow;
 pub mod hub;
 pub mod kind;
 pub mod log;
 pub mod payload;
+pub mod retention;
 mod snapshot;
 pub mod subscription;
 mod tail;

@@ -15,7 +15,7 @@ use crate::{
         hub::{Feed, Hub, Place, lock},
         log::Reach,
         snapshot::Snapshot,
-        tail::{self, Batch},
+        tail::{self, Batch, Room},
     },
     id::{AccountId, Seq},
     pb::{self, delivery::encoded, frame::Frame},
@@ -37,6 +37,21 @@ pub enum Start {
     Snapshot,
 }
 
+/// How much may still be handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Credit {
+    /// Events.
+    pub events: u64,
+    /// Bytes; none: as many as the events have. The last event may go beyond.
+    pub bytes: Option<u64>,
+}
+
+impl Credit {
+    fn is_spent(self) -> bool {
+        self.events == 0 || self.bytes == Some(0)
+    }
+}
+
 /// One subscriber's way through one log. It holds a position, and between two reads nothing else: at most one frame,
 /// which is bounded, is in its hands.
 #[derive(Debug)]
@@ -53,6 +68,8 @@ pub struct Subscription {
     snapshot: Option<Snapshot>,
     heartbeat: Duration,
     bookmark_at: Instant,
+    /// None: as much as the reader takes.
+    credit: Option<Credit>,
     _place: Place,
 }
 
@@ -71,6 +88,19 @@ impl Hub {
         ephemeral: bool,
     ) -> Result<Subscription> {
         let place = self.place()?;
+        self.open(place, account, start, filter, heartbeat, ephemeral).await
+    }
+
+    /// As [`Self::subscribe`], in a place that was taken.
+    pub(super) async fn open(
+        self: &Arc<Self>,
+        place: Place,
+        account: AccountId,
+        start: Start,
+        filter: Filter,
+        heartbeat: Option<Duration>,
+        ephemeral: bool,
+    ) -> Result<Subscription> {
         let (feed, reach) = self.follow(account).await?;
         let position = self.resolve(&reach, start).await?;
         Ok(Subscription {
@@ -84,11 +114,16 @@ impl Hub {
             snapshot: (start == Start::Snapshot).then(|| Snapshot::new(position)),
             heartbeat: heartbeat.unwrap_or(self.config.default_heartbeat),
             bookmark_at: Instant::now(),
+            credit: None,
             _place: place,
         })
     }
 
-    async fn resolve(&self, reach: &Reach, start: Start) -> Result<Seq> {
+    /// The seq after which a start begins.
+    ///
+    /// # Errors
+    /// As [`Reach::check`]; when the database cannot be read.
+    pub async fn resolve(&self, reach: &Reach, start: Start) -> Result<Seq> {
         match start {
             Start::Earliest => Ok(Seq(reach.earliest.0 - 1)),
             Start::Latest | Start::Snapshot => Ok(reach.head),
@@ -113,11 +148,15 @@ impl Subscription {
         }
         loop {
             let head = *self.bell.borrow_and_update();
-            if self.position < head {
+            if self.feed.is_replaced() {
+                Box::pin(self.hub.log.reach(self.feed.account)).await?.check(self.cursor())?;
+            }
+            if self.position < head && !self.credit.is_some_and(Credit::is_spent) {
                 // Boxed, as everything that asks the database: an idle subscriber should not carry the room for it.
                 let batch = Box::pin(self.read(head)).await?;
                 self.position = batch.position;
                 self.prev = Some(batch.prev);
+                self.spend(&batch);
                 if !batch.frame.is_empty() {
                     return Ok(batch.frame);
                 }
@@ -137,8 +176,38 @@ impl Subscription {
         self.snapshot.is_none().then(|| self.cursor())
     }
 
+    /// From now on no more is handed out than `credit`, and what is granted later.
+    pub fn limit(&mut self, credit: Credit) {
+        self.credit = Some(credit);
+    }
+
+    /// Adds to the credit of a limited subscription.
+    pub fn grant(&mut self, more: Credit) {
+        if let Some(credit) = &mut self.credit {
+            credit.events = credit.events.saturating_add(more.events);
+            credit.bytes = credit.bytes.map(|bytes| bytes.saturating_add(more.bytes.unwrap_or_default()));
+        }
+    }
+
+    fn spend(&mut self, batch: &Batch) {
+        if let Some(credit) = &mut self.credit {
+            credit.events = credit.events.saturating_sub(batch.events as u64);
+            credit.bytes = credit.bytes.map(|bytes| bytes.saturating_sub(batch.frame.len() as u64));
+        }
+    }
+
+    /// How much the next frame may hold.
+    fn room(&self) -> Room {
+        let most = self.hub.config.frame_bytes;
+        let bytes = self.credit.and_then(|credit| credit.bytes).map(usize::try_from);
+        Room {
+            bytes: bytes.map_or(most, |bytes| bytes.unwrap_or(most).min(most)),
+            events: self.credit.map(|credit| usize::try_from(credit.events).unwrap_or(usize::MAX)),
+        }
+    }
+
     /// The position: everything matching at or below it has been handed out.
-    fn cursor(&self) -> Cursor {
+    pub(super) fn cursor(&self) -> Cursor {
         Cursor {
             account: self.feed.account,
             epoch: self.feed.epoch,
@@ -238,21 +307,20 @@ impl Subscription {
             None => hub.log.last_match(feed.account, self.position, &self.filter).await?,
         };
         let place = (self.position, prev);
-        let frame_bytes = hub.config.frame_bytes;
-        if let Some(batch) = lock(&feed.tail).read(feed.epoch, &self.filter, place, frame_bytes) {
+        let room = self.room();
+        if let Some(batch) = lock(&feed.tail).read(feed.epoch, &self.filter, place, room) {
             return Ok(batch);
         }
-        let limit = hub.config.page_events;
+        let limit = room
+            .events
+            .map_or(hub.config.page_events, |most| hub.config.page_events.min(most as u64));
         let page = hub.log.page(feed.account, self.position, head, &self.filter, limit).await?;
-        if page
-            .first()
-            .is_none_or(|first| self.filter.is_open() && first.seq != self.position.next())
-        {
-            // Trimmed under our feet, or nothing matches: the log says which.
+        if page.first().is_none_or(|first| first.seq != self.position.next()) {
+            // Trimmed under our feet, or nothing matches there: the log, which says so before it trims, knows which.
             hub.log.reach(feed.account).await?.check(self.cursor())?;
         }
         let whole = (page.len() as u64) < limit;
-        let mut batch = tail::select(page.iter(), feed.epoch, &self.filter, place, frame_bytes);
+        let mut batch = tail::select(page.iter(), feed.epoch, &self.filter, place, room);
         if whole && page.last().is_none_or(|last| last.seq == batch.position) {
             batch.position = head;
         }

@@ -55,6 +55,15 @@ fn put(out: &mut BytesMut, epoch: Epoch, entry: &Entry, prev: Seq) {
     put_delivery(out, prev.to_wire(), &cursor, &entry.payload);
 }
 
+/// How much fits into one frame.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    /// Bytes after which it is full; one event may be larger.
+    pub bytes: usize,
+    /// Events at most; none: as many as there are.
+    pub events: Option<usize>,
+}
+
 /// What a read of the log gave a subscriber.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
@@ -64,6 +73,8 @@ pub(super) struct Batch {
     pub position: Seq,
     /// The last event that matched; what it was before, if none did.
     pub prev: Seq,
+    /// How many events are in the frame.
+    pub events: usize,
 }
 
 /// Puts the matching ones of consecutive entries into a frame, until it is full. `prev` is the last match before them.
@@ -72,21 +83,23 @@ pub(super) fn select<'a>(
     epoch: Epoch,
     filter: &Filter,
     (position, prev): (Seq, Seq),
-    frame_bytes: usize,
+    room: Room,
 ) -> Batch {
     let mut batch = Batch {
         frame: Frame::default(),
         position,
         prev,
+        events: 0,
     };
     let mut out = BytesMut::new();
     for entry in entries {
-        if out.len() >= frame_bytes {
+        if out.len() >= room.bytes || room.events.is_some_and(|most| batch.events >= most) {
             break;
         }
         if filter.matches(entry) {
             put(&mut out, epoch, entry, batch.prev);
             batch.prev = entry.seq;
+            batch.events += 1;
         }
         batch.position = entry.seq;
     }
@@ -120,6 +133,12 @@ impl Tail {
         self.runs.back().map(Run::last)
     }
 
+    /// Lets go of everything.
+    pub fn clear(&mut self) {
+        self.runs.clear();
+        (self.events, self.bytes) = (0, 0);
+    }
+
     /// Appends a run that joins on; the oldest runs make room.
     pub fn push(&mut self, run: Run) {
         self.events += run.entries.len();
@@ -134,18 +153,18 @@ impl Tail {
     }
 
     /// What follows a position, if the position is in the tail.
-    pub fn read(&self, epoch: Epoch, filter: &Filter, (position, prev): (Seq, Seq), frame_bytes: usize) -> Option<Batch> {
+    pub fn read(&self, epoch: Epoch, filter: &Filter, (position, prev): (Seq, Seq), room: Room) -> Option<Batch> {
         let from = position.next();
         if self.runs.front()?.first() > from || self.last()? < from {
             return None;
         }
         let start = self.runs.partition_point(|run| run.last() < from);
         let runs = self.runs.range(start..);
-        if filter.is_open() {
-            return Some(whole(runs, position, frame_bytes));
+        if filter.is_open() && room.events.is_none() {
+            return Some(whole(runs, position, room.bytes));
         }
         let entries = runs.flat_map(|run| &run.entries).filter(|entry| entry.seq >= from);
-        Some(select(entries, epoch, filter, (position, prev), frame_bytes))
+        Some(select(entries, epoch, filter, (position, prev), room))
     }
 }
 
@@ -155,6 +174,7 @@ fn whole<'a>(runs: impl Iterator<Item = &'a Run>, position: Seq, frame_bytes: us
         frame: Frame::default(),
         position,
         prev: position,
+        events: 0,
     };
     for run in runs {
         if batch.frame.len() >= frame_bytes {
@@ -164,6 +184,7 @@ fn whole<'a>(runs: impl Iterator<Item = &'a Run>, position: Seq, frame_bytes: us
         let skip = usize::try_from(batch.position.0 + 1 - run.first().0).unwrap_or_default();
         let start = skip.checked_sub(1).and_then(|last| run.ends.get(last)).copied().unwrap_or_default();
         batch.frame.push(run.deliveries.slice(start..));
+        batch.events += run.entries.len() - skip;
         batch.position = run.last();
     }
     batch.prev = batch.position;
@@ -201,13 +222,15 @@ mod tests {
     }
 
     /// Reads to the end as a subscriber does, and decodes what it got.
-    fn read_all(tail: &Tail, filter: &Filter, from: i64, frame_bytes: usize) -> Option<Vec<(u64, u64)>> {
+    fn read_all(tail: &Tail, filter: &Filter, from: i64, room: Room) -> Option<Vec<(u64, u64)>> {
         let (mut position, mut prev, mut seen) = (Seq(from), Seq(from), Vec::new());
         while Some(position) != tail.last() {
-            let batch = tail.read(Epoch(1), filter, (position, prev), frame_bytes)?;
+            let batch = tail.read(Epoch(1), filter, (position, prev), room)?;
             assert!(batch.position > position, "a read makes progress");
             (position, prev) = (batch.position, batch.prev);
             let decoded = pb::SubscribeResponse::decode(batch.frame.concat()).unwrap();
+            assert_eq!(decoded.events.len(), batch.events);
+            assert!(room.events.is_none_or(|most| batch.events <= most));
             seen.extend(decoded.events.into_iter().map(|event| (event.prev_seq, event.event.unwrap().seq)));
         }
         Some(seen)
@@ -216,8 +239,10 @@ mod tests {
     proptest! {
         #[test]
         fn every_reader_gets_every_match_once_and_chained(
-            sizes in prop::collection::vec(1..6_i64, 1..8), from in 0..40_i64, kind in 0..4_i16, frame_bytes in 1..400_usize,
+            sizes in prop::collection::vec(1..6_i64, 1..8), from in 0..40_i64, kind in 0..4_i16, bytes in 1..400_usize,
+            events in prop::option::of(1..5_usize),
         ) {
+            let room = Room { bytes, events };
             let mut tail = Tail::new(1000, 1_000_000);
             let mut next = 1;
             for size in sizes {
@@ -226,7 +251,7 @@ mod tests {
             }
             let from = from.min(next - 1);
             let filter = Filter { kinds: Some(kind).filter(|kind| *kind > 0).into_iter().collect(), ..Filter::default() };
-            let seen = read_all(&tail, &filter, from, frame_bytes).unwrap();
+            let seen = read_all(&tail, &filter, from, room).unwrap();
             let wanted: Vec<u64> = (from + 1..next).filter(|seq| kind == 0 || seq % 3 + 1 == i64::from(kind)).map(i64::cast_unsigned).collect();
             prop_assert_eq!(seen.iter().map(|(_, seq)| *seq).collect::<Vec<_>>(), wanted);
             let mut prev = from.cast_unsigned();
@@ -243,7 +268,8 @@ mod tests {
         for first in [1, 6, 11] {
             tail.push(run(first, 5));
         }
-        assert_eq!(read_all(&tail, &Filter::default(), 4, 1000), None);
-        assert_eq!(read_all(&tail, &Filter::default(), 5, 1000).unwrap().len(), 10);
+        let room = Room { bytes: 1000, events: None };
+        assert_eq!(read_all(&tail, &Filter::default(), 4, room), None);
+        assert_eq!(read_all(&tail, &Filter::default(), 5, room).unwrap().len(), 10);
     }
 }

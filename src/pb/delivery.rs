@@ -3,7 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 
-use crate::pb::EventKind;
+use crate::pb::{EventKind, frame::Frame};
 
 impl EventKind {
     /// The name, such as `message.created`: `as_str_name` spells the enum's constant instead.
@@ -75,6 +75,14 @@ pub fn put_delivery(out: &mut BytesMut, prev_seq: u64, cursor: &[u8], event: &[u
     }
 }
 
+/// A `ConsumeResponse` around a `SubscribeResponse` that is encoded already.
+pub fn consumed(delivery: Frame) -> Frame {
+    let mut prefix = BytesMut::with_capacity(8);
+    encode_key(2, WireType::LengthDelimited, &mut prefix);
+    encode_varint(delivery.len() as u64, &mut prefix);
+    delivery.after(prefix.freeze())
+}
+
 /// A whole `SubscribeResponse` that holds anything but events.
 pub fn encoded(response: &crate::pb::SubscribeResponse) -> Bytes {
     use prost::Message as _;
@@ -109,6 +117,21 @@ mod tests {
             };
             assert_eq!(out.as_ref(), whole.encode_to_vec());
         }
+    }
+
+    #[test]
+    fn a_delivery_to_a_consumer_decodes_as_one_encoded_whole() {
+        let delivery = pb::SubscribeResponse {
+            bookmark: Some(pb::Bookmark {
+                seq: 300,
+                ..pb::Bookmark::default()
+            }),
+            ..pb::SubscribeResponse::default()
+        };
+        let mut frame = Frame::default();
+        frame.push(encoded(&delivery));
+        let whole = pb::ConsumeResponse::decode(consumed(frame).concat()).unwrap();
+        assert_eq!(whole.response, Some(pb::consume_response::Response::Delivery(delivery)));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Response messages of `Subscribe` that are put together from bytes encoded before.
+//! Response messages of `Subscribe` and `Consume` that are put together from bytes encoded before.
 
 use bytes::{BufMut, Bytes};
 use tonic::{
@@ -8,7 +8,7 @@ use tonic::{
 
 use super::codec::{WholeDecoder, YIELD};
 
-/// An encoded `SubscribeResponse`, in pieces. Protobuf joins fields by concatenation, so pieces that are whole
+/// An encoded `SubscribeResponse` or `ConsumeResponse`, in pieces. Protobuf joins fields by concatenation, so pieces that are whole
 /// fields may be put one after another. Never empty: h2 closes a connection after a hundred empty frames.
 #[derive(Debug, Default)]
 pub struct Frame {
@@ -16,11 +16,18 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// Appends whole encoded fields of `SubscribeResponse`.
+    /// Appends whole encoded fields.
     pub fn push(&mut self, piece: Bytes) {
         if !piece.is_empty() {
             self.pieces.push(piece);
         }
+    }
+
+    /// The same pieces after another one.
+    #[must_use]
+    pub fn after(mut self, first: Bytes) -> Self {
+        self.pieces.insert(0, first);
+        self
     }
 
     /// The size in bytes.

@@ -66,6 +66,18 @@ pub async fn migrate(config: &Config) -> anyhow::Result<()> {
     db.close().await.context("closing the database")
 }
 
+/// Says that the database was restored from a backup: gives every log another epoch, and says how many there are.
+///
+/// # Errors
+/// [`crate::db::OpenError`]; when the database cannot be written.
+pub async fn restored(config: &Config) -> anyhow::Result<u64> {
+    let db = Database::open(&rooms::database(config)).await?;
+    db.migrate().await?;
+    let logs = Log::new(db.clone()).replace_all().await?;
+    db.close().await.context("closing the database")?;
+    Ok(logs)
+}
+
 /// Starts a server. It serves when this returns.
 ///
 /// # Errors
@@ -78,7 +90,7 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     let log = Log::new(db.clone());
     let hub = Arc::new(Hub::new(rooms::events(&config), log.clone()));
     let events = Events {
-        log,
+        log: log.clone(),
         hub: Arc::clone(&hub),
     };
     let (writer, lanes) = Writer::start(&rooms::writer(&config), &db, &events);
@@ -116,6 +128,12 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     back.spawn(upkeep::keys(
         db.clone(),
         Duration::from_secs(config.idempotency.keep_hours * 3600),
+        behind.clone(),
+    ));
+    back.spawn(upkeep::trim(
+        log.clone(),
+        rooms::keep(&config),
+        Duration::from_secs(config.events.trim_interval_seconds),
         behind.clone(),
     ));
     back.spawn(upkeep::files(files, behind.clone()));

@@ -28,6 +28,17 @@ pub fn events(config: &Config) -> events::Config {
     }
 }
 
+/// What is kept of the log.
+pub fn keep(config: &Config) -> events::retention::Keep {
+    let events = &config.events;
+    let days = |days: u64| Duration::from_secs(days * 24 * 3600);
+    events::retention::Keep {
+        age: days(events.keep_days),
+        held: days(events.keep_days_for_consumers.max(events.keep_days)),
+        events: Some(events.keep_events),
+    }
+}
+
 /// The writer's.
 pub fn writer(config: &Config) -> chat::writer::Config {
     let writer = &config.writer;
@@ -90,6 +101,7 @@ pub fn api(config: &Config) -> api::Config {
         max_message_bytes: config.grpc.max_message_bytes,
         recheck: Duration::from_secs(config.auth.cache_seconds.max(1)),
         stall_timeout: Duration::from_secs(config.events.stall_timeout_seconds),
+        retention: keep(config).age,
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
     admin::Readiness,
     chat::{Chat, files::Files, forget_keys, presence::forget_absent, removal::empty_deleted, search::index, transcripts::send_waiting},
     db::Database,
-    events::hub::Hub,
+    events::{hub::Hub, log::Log, retention::Keep},
     mail::Mailer,
 };
 
@@ -28,6 +28,9 @@ const FORGET: Duration = Duration::from_mins(10);
 /// How often deleted accounts are looked for, and how many statements go to them then.
 const EMPTY: Duration = Duration::from_secs(5);
 const STATEMENTS: usize = 100;
+
+/// How many old events are removed at once.
+const ROWS: u64 = 200_000;
 
 /// How often mails that wait are looked for.
 const SEND: Duration = Duration::from_secs(2);
@@ -94,6 +97,30 @@ pub async fn deleted(db: Database, stop: CancellationToken) -> anyhow::Result<()
             Some(Ok(0)) | None => {}
             Some(Ok(rows)) => tracing::debug!(rows, "rows of a deleted account removed"),
             Some(Err(error)) => tracing::warn!(%error, "a deleted account could not be emptied; trying again later"),
+        }
+    }
+    Ok(())
+}
+
+/// Removes what is kept no longer of the logs, and what erased contacts left in them, until `stop`.
+pub async fn trim(log: Log, keep: Keep, every: Duration, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut ticks = ticks(every);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        match stop.run_until_cancelled(log.trim(&keep, ROWS)).await {
+            Some(Ok(0)) | None => {}
+            Some(Ok(rows)) => tracing::info!(rows, "old events removed"),
+            Some(Err(error)) => tracing::warn!(%error, "old events could not be removed; trying again later"),
+        }
+        // Each step is small, so that whoever stops waits for one at most.
+        while !stop.is_cancelled() {
+            match log.rewrite_erased().await {
+                Ok(0) => break,
+                Ok(rows) => tracing::debug!(rows, "what an erased contact left was rewritten"),
+                Err(error) => {
+                    tracing::warn!(%error, "what an erased contact left could not be rewritten; trying again later");
+                    break;
+                }
+            }
         }
     }
     Ok(())

@@ -47,7 +47,7 @@ static ALONE: Mutex<()> = Mutex::const_new(());
 async fn nothing_acknowledged_is_lost_on_sqlite() {
     let _alone = ALONE.lock().await;
     let (seed, mut choices) = choices();
-    assert_none(&killed_on_sqlite(&mut choices).await, "SQLite, server killed", seed);
+    assert_none(&Box::pin(killed_on_sqlite(&mut choices)).await, "SQLite, server killed", seed);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -62,7 +62,7 @@ async fn nothing_acknowledged_is_lost_on_postgres() {
 async fn two_replicas_keep_one_order() {
     let _alone = ALONE.lock().await;
     let (seed, mut choices) = choices();
-    assert_none(&replicas(&mut choices, false).await, "two replicas", seed);
+    assert_none(&Box::pin(replicas(&mut choices, false)).await, "two replicas", seed);
 }
 
 /// The same traffic and the same validator, which must see that the lock of the counter row is gone.
@@ -70,7 +70,7 @@ async fn two_replicas_keep_one_order() {
 async fn without_the_counters_lock_events_are_missed() {
     let _alone = ALONE.lock().await;
     let (seed, mut choices) = choices();
-    let evidence = replicas(&mut choices, true).await;
+    let evidence = Box::pin(replicas(&mut choices, true)).await;
     evidence.report("two replicas, counter_lock off", seed);
     let problems = evidence.problems();
     let missed = problems

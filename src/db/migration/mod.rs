@@ -21,6 +21,7 @@ mod m20261123_000015_files;
 mod m20261123_000016_agent_bots;
 mod m20261123_000017_mails;
 mod m20261123_000018_account_details;
+mod m20261123_000019_consumers;
 
 /// Runs the migrations in this order.
 #[derive(Debug)]
@@ -46,6 +47,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000016_agent_bots::Migration),
             Box::new(m20261123_000017_mails::Migration),
             Box::new(m20261123_000018_account_details::Migration),
+            Box::new(m20261123_000019_consumers::Migration),
         ]
     }
 }

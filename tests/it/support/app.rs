@@ -130,6 +130,15 @@ impl TestApp {
         Clients::new(&self.replicas[index].doors.grpc, Some(ADMINISTRATOR))
     }
 
+    /// Clients of another replica where there is one, else of the first server.
+    pub fn clients_elsewhere(&self) -> Clients {
+        if self.replicas.is_empty() {
+            self.clients()
+        } else {
+            self.clients_of_replica(0)
+        }
+    }
+
     /// Clients that show the platform token. The test must have asked for one.
     pub fn platform(&self) -> Clients {
         self.clients_with(PLATFORM)

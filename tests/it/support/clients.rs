@@ -2,9 +2,10 @@
 
 use parley::pb::{
     accounts_service_client::AccountsServiceClient, agent_bots_service_client::AgentBotsServiceClient,
-    client_service_client::ClientServiceClient, contacts_service_client::ContactsServiceClient,
-    conversations_service_client::ConversationsServiceClient, events_service_client::EventsServiceClient,
-    inboxes_service_client::InboxesServiceClient, messages_service_client::MessagesServiceClient, teams_service_client::TeamsServiceClient,
+    client_service_client::ClientServiceClient, consumers_service_client::ConsumersServiceClient,
+    contacts_service_client::ContactsServiceClient, conversations_service_client::ConversationsServiceClient,
+    events_service_client::EventsServiceClient, inboxes_service_client::InboxesServiceClient,
+    messages_service_client::MessagesServiceClient, teams_service_client::TeamsServiceClient,
 };
 use tonic::{
     Request, Status,
@@ -39,6 +40,8 @@ pub struct Clients {
     pub agent_bots: AgentBotsServiceClient<Service>,
     /// What contacts themselves may do.
     pub client: ClientServiceClient<Service>,
+    /// Durable consumers.
+    pub consumers: ConsumersServiceClient<Service>,
     /// Inboxes.
     pub inboxes: InboxesServiceClient<Service>,
     /// Contacts.
@@ -65,6 +68,7 @@ impl Clients {
             accounts: AccountsServiceClient::new(service.clone()),
             agent_bots: AgentBotsServiceClient::new(service.clone()),
             client: ClientServiceClient::new(service.clone()),
+            consumers: ConsumersServiceClient::new(service.clone()),
             inboxes: InboxesServiceClient::new(service.clone()),
             contacts: ContactsServiceClient::new(service.clone()),
             conversations: ConversationsServiceClient::new(service.clone()),

@@ -8,6 +8,7 @@ pub mod clients;
 #[path = "../../support/cluster.rs"]
 #[allow(dead_code)] // the kill test crashes its cluster, the benchmarks run its programs
 pub mod cluster;
+pub mod consumer;
 pub mod database;
 pub mod description;
 pub mod fault;

@@ -1,0 +1,129 @@
+//! `ConsumersService`.
+
+use bytes::Bytes;
+use prost::Message as _;
+use tonic::{Request, Response, Status};
+
+use super::{Api, answered, caller, change, events::start, fields::Fields, page};
+use crate::{
+    chat::{
+        consumers::Standing,
+        page::{Key, SortValue},
+    },
+    error::{Error, Result, Rule},
+    events::{consumer, cursor::Cursor, log::Reach},
+    id::AccountId,
+    pb::{self, consumers_service_server::ConsumersService, reset_consumer_request, subscribe_request::Start, value::timestamp},
+    time::Micros,
+};
+
+#[tonic::async_trait]
+impl ConsumersService for Api {
+    async fn get_consumer(&self, request: Request<pb::GetConsumerRequest>) -> Result<Response<pb::GetConsumerResponse>, Status> {
+        let asked = request.get_ref();
+        let found = self
+            .chat
+            .consumer(&*caller(&request)?, AccountId(asked.account_id), &asked.name)
+            .await?;
+        Ok(Response::new(pb::GetConsumerResponse {
+            consumer: Some(spell(&found)),
+        }))
+    }
+
+    async fn list_consumers(&self, request: Request<pb::ListConsumersRequest>) -> Result<Response<pb::ListConsumersResponse>, Status> {
+        let asked = request.get_ref();
+        let same = pb::ListConsumersRequest {
+            page_size: 0,
+            page_token: String::new(),
+            ..asked.clone()
+        };
+        let mut fields = Fields::default();
+        let page = page::read(&mut fields, &same, (asked.page_size, 100), &asked.page_token, 0);
+        fields.done()?;
+        let after = match page.after.as_ref().map(|key| &key.value) {
+            Some(SortValue::Text(name)) => name.as_str(),
+            _ => "",
+        };
+        let (caller, account) = (caller(&request)?, AccountId(asked.account_id));
+        let mut found = self.chat.consumers(&caller, account, after, page.size + 1).await?;
+        let size = usize::try_from(page.size).unwrap_or(usize::MAX);
+        let more = found.len() > size;
+        found.truncate(size);
+        let next = found.last().filter(|_| more).map(|last| Key {
+            value: SortValue::Text(last.consumer.row.name.clone()),
+            id: 0,
+        });
+        Ok(Response::new(pb::ListConsumersResponse {
+            consumers: found.iter().map(spell).collect(),
+            next_page_token: page::write(&same, next.as_ref()),
+        }))
+    }
+
+    async fn reset_consumer(&self, request: Request<pb::ResetConsumerRequest>) -> Result<Response<pb::ResetConsumerResponse>, Status> {
+        let account = AccountId(request.get_ref().account_id);
+        caller(&request)?.administer(account)?;
+        let respond = |standing: &Standing, cursor: Bytes| pb::ResetConsumerResponse {
+            consumer: Some(spell(standing)),
+            cursor,
+        };
+        let mut fields = Fields::default();
+        let call = change(&mut fields, &request, account, respond)?;
+        let asked = request.into_inner();
+        let begin = match asked.start {
+            None => return Err(Error::invalid("start", Rule::Required, "must be given").into()),
+            Some(reset_consumer_request::Start::Earliest(())) => Start::Earliest(()),
+            Some(reset_consumer_request::Start::Latest(())) => Start::Latest(()),
+            Some(reset_consumer_request::Start::After(cursor)) => Start::After(cursor),
+            Some(reset_consumer_request::Start::At(time)) => Start::At(time),
+        };
+        let begin = start(&mut fields, Some(&begin))?;
+        fields.done()?;
+        answered(self.chat.reset_consumer(call, asked.name, begin).await?, respond)
+    }
+
+    async fn delete_consumer(&self, request: Request<pb::DeleteConsumerRequest>) -> Result<Response<pb::DeleteConsumerResponse>, Status> {
+        let asked = request.get_ref();
+        let respond = |(): &(), cursor: Bytes| pb::DeleteConsumerResponse { cursor };
+        let mut fields = Fields::default();
+        let call = change(&mut fields, &request, AccountId(asked.account_id), respond)?;
+        fields.done()?;
+        let name = asked.name.clone();
+        answered(self.chat.delete_consumer(call, name).await?, respond)
+    }
+}
+
+fn spell(standing: &Standing) -> pb::Consumer {
+    let Standing { consumer, reach } = standing;
+    let now = Micros::now();
+    let least = Cursor {
+        epoch: consumer.epoch(),
+        ..reach.cursor(consumer.least())
+    };
+    pb::Consumer {
+        account_id: reach.account.0,
+        name: consumer.row.name.clone(),
+        filter: Some(pb::EventFilter::decode(consumer.row.filter.as_slice()).unwrap_or_default()),
+        shard_count: u32::try_from(consumer.row.shard_count).unwrap_or(1),
+        created_at: Some(timestamp(consumer.row.created_at)),
+        shards: consumer.shards.iter().map(|shard| spell_shard(shard, reach, now)).collect(),
+        head_seq: reach.head.to_wire(),
+        lag: consumer::lag(reach, consumer.least()),
+        resumable: reach.check(least).is_ok(),
+    }
+}
+
+fn spell_shard(shard: &consumer::Shard, reach: &Reach, now: Micros) -> pb::ConsumerShard {
+    let cursor = Cursor {
+        epoch: shard.epoch,
+        ..reach.cursor(shard.seq)
+    };
+    pb::ConsumerShard {
+        shard: u32::try_from(shard.shard).unwrap_or_default(),
+        cursor: cursor.encode(),
+        seq: shard.seq.to_wire(),
+        lag: consumer::lag(reach, shard.seq),
+        fence: shard.fence.cast_unsigned(),
+        connected: shard.leased_until > now,
+        committed_at: Some(timestamp(shard.committed_at)),
+    }
+}

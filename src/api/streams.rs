@@ -1,0 +1,117 @@
+//! What open streams have in common: a token that must stay good, and an end that says where to go on.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Status};
+
+use super::{Api, identity, layers::Identity, status::rotated};
+use crate::{
+    chat::{caller::Access, tokens::Tokens},
+    error::{Error, Result},
+    events::cursor::Cursor,
+    id::AccountId,
+};
+
+/// Why a stream has to end though its reader did nothing wrong.
+#[derive(Debug)]
+pub enum End {
+    /// Its client shall resume elsewhere.
+    Rotated,
+    /// The token is not good any more.
+    Refused(Error),
+}
+
+/// Watches over an open stream: the drain, the token, and whether the reader takes anything.
+#[derive(Debug)]
+pub struct Watch {
+    tokens: Tokens,
+    identity: Identity,
+    account: AccountId,
+    access: Access,
+    every: Duration,
+    due: Instant,
+    drain: CancellationToken,
+    stall_timeout: Duration,
+    /// When the last frame was handed to the connection: it asks for the next one when there is room.
+    handed_out: Option<Instant>,
+}
+
+impl Watch {
+    /// Watches over a stream of an account that the caller may read.
+    ///
+    /// # Errors
+    /// As [`crate::chat::caller::Caller::access`].
+    pub fn over<R>(api: &Api, request: &Request<R>, account: AccountId) -> Result<Self> {
+        let identity = identity(request)?;
+        let access = identity.caller.access(account)?.clone();
+        Ok(Self {
+            tokens: api.chat.tokens.clone(),
+            identity,
+            account,
+            access,
+            every: api.config.recheck,
+            due: Instant::now() + api.config.recheck,
+            drain: api.drain.clone(),
+            stall_timeout: api.config.stall_timeout,
+            handed_out: None,
+        })
+    }
+
+    /// What the caller may see.
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// Notes that a frame goes to the connection.
+    pub fn hand_out(&mut self) {
+        self.handed_out = Some(Instant::now());
+    }
+
+    /// Whether the reader took nothing for too long; asked before a stream goes on.
+    pub fn has_stalled(&self) -> bool {
+        self.handed_out.is_some_and(|at| at.elapsed() > self.stall_timeout)
+    }
+
+    /// Waits until the stream has to end. Cancel safe.
+    pub async fn ended(&mut self) -> End {
+        loop {
+            if self.drain.is_cancelled() {
+                return End::Rotated;
+            }
+            tokio::select! {
+                biased;
+                () = self.drain.cancelled() => return End::Rotated,
+                () = sleep_until(self.due) => match Box::pin(self.renew()).await {
+                    Ok(true) => {}
+                    // The filter of what it may see is fixed for the life of a stream: the next one has the new one.
+                    Ok(false) => return End::Rotated,
+                    Err(error) => return End::Refused(error),
+                },
+            }
+        }
+    }
+
+    /// Whether what the caller may see is the same as before.
+    async fn renew(&mut self) -> Result<bool> {
+        self.due = Instant::now() + self.every;
+        match self.tokens.authenticate(&self.identity.secret).await {
+            Ok(caller) => Ok(caller.access(self.account)?.inboxes == self.access.inboxes),
+            // The database may be away for a while; the stream says so itself when it needs it.
+            Err(Error::Unavailable { .. } | Error::Database(_)) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl End {
+    /// The status that the stream ends with; `resume_at` is where its client goes on.
+    pub fn status(self, resume_at: Option<Cursor>) -> Status {
+        match self {
+            // Spread over a second, so that a thousand clients do not come back at once.
+            Self::Rotated => rotated(resume_at, Duration::from_millis(rand::random_range(50..1000))),
+            Self::Refused(error) => error.into(),
+        }
+    }
+}

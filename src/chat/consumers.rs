@@ -1,0 +1,83 @@
+//! Looking after durable consumers: who they are, how far they are, and where they go on.
+
+use crate::{
+    chat::{
+        Chat,
+        call::{Answer, Call},
+        caller::Caller,
+    },
+    error::Result,
+    events::{
+        consumer::{self, Consumer},
+        log::Reach,
+        subscription::Start,
+    },
+    id::AccountId,
+};
+
+/// A consumer beside the log that it reads.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// The consumer.
+    pub consumer: Consumer,
+    /// How far the log reaches.
+    pub reach: Reach,
+}
+
+impl Chat {
+    /// One consumer.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::NotMember`]; [`crate::error::Error::NotFound`].
+    pub async fn consumer(&self, caller: &Caller, account: AccountId, name: &str) -> Result<Standing> {
+        caller.access(account)?;
+        let consumer = consumer::one(self.db.read(), account, name).await?;
+        let reach = self.events.log.reach(account).await?;
+        Ok(Standing { consumer, reach })
+    }
+
+    /// The consumers of an account after a name, by name.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::NotMember`].
+    pub async fn consumers(&self, caller: &Caller, account: AccountId, after: &str, limit: u64) -> Result<Vec<Standing>> {
+        caller.access(account)?;
+        let found = consumer::list(self.db.read(), account, after, limit).await?;
+        let reach = self.events.log.reach(account).await?;
+        Ok(found.into_iter().map(|consumer| Standing { consumer, reach }).collect())
+    }
+
+    /// Lets a consumer go on somewhere else.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Denied`] for agents; [`crate::error::Error::NotFound`]; [`crate::error::Error::Cursor`].
+    pub async fn reset_consumer(&self, call: Call<Standing>, name: String, start: Start) -> Result<Answer<Standing>> {
+        call.caller.administer(call.account)?;
+        let reach = self.events.log.reach(call.account).await?;
+        let seq = self.events.hub.resolve(&reach, start).await?;
+        self.writer
+            .write(call, move |write| {
+                Box::pin(async move {
+                    let consumer = consumer::reset(&write.txn, reach.account, &name, reach.cursor(seq)).await?;
+                    Ok(Standing { consumer, reach })
+                })
+            })
+            .await
+    }
+
+    /// Deletes a consumer.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Denied`] for agents; [`crate::error::Error::NotFound`].
+    pub async fn delete_consumer(&self, call: Call<()>, name: String) -> Result<Answer<()>> {
+        call.caller.administer(call.account)?;
+        self.writer
+            .write(call, move |write| {
+                Box::pin(async move {
+                    let account = write.account().id;
+                    consumer::delete(&write.txn, account, &name).await
+                })
+            })
+            .await
+    }
+}

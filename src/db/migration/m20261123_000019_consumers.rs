@@ -1,0 +1,62 @@
+//! Durable consumers and how far they are; contacts whose data was erased from the log.
+
+use sea_orm_migration::prelude::*;
+
+use super::{bytes, flag, index, int, table, text};
+
+#[derive(DeriveMigrationName)]
+pub struct Migration;
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    // SQLite too: a migration that stops halfway leaves nothing behind.
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let consumers = vec![
+            int("account_id"),
+            text("name"),
+            bytes("filter"),
+            int("shard_count"),
+            int("start_epoch"),
+            int("start_seq"),
+            int("fence"),
+            int("created_at"),
+        ];
+        manager.create_table(table("consumers", &["account_id", "name"], consumers)).await?;
+        let shards = vec![
+            int("account_id"),
+            text("name"),
+            int("shard"),
+            int("epoch"),
+            int("seq"),
+            int("fence"),
+            int("leased_until"),
+            int("committed_at"),
+        ];
+        manager
+            .create_table(table("consumer_shards", &["account_id", "name", "shard"], shards))
+            .await?;
+        // Which contacts a contact took in: their events are erased with its own.
+        let merges = vec![int("account_id"), int("contact_id"), int("into_id")];
+        manager
+            .create_table(table("contact_merges", &["account_id", "contact_id"], merges))
+            .await?;
+        manager.create_index(index("contact_merges", &["account_id", "into_id"])).await?;
+        // Events of the contact at or below `seq` are tombstones; the log's rows are at or below `rewritten_seq`.
+        let erasures = vec![
+            int("account_id"),
+            int("contact_id"),
+            int("seq"),
+            int("erased_at"),
+            int("rewritten_seq"),
+            flag("rewritten"),
+        ];
+        manager
+            .create_table(table("erasures", &["account_id", "contact_id"], erasures))
+            .await?;
+        manager.create_index(index("erasures", &["rewritten"])).await
+    }
+}

@@ -1,0 +1,82 @@
+//! Statement 19: when history goes back, everybody is told.
+
+use parley::pb::subscribe_request::Start;
+use tonic::Code;
+
+use crate::support::{
+    app::TestApp,
+    consumer::{Session, plenty},
+    database::Backend,
+    fault::fault,
+    in_time, on_both,
+    reader::{Reader, everything, log_info},
+};
+
+on_both!(
+    statement_19_a_head_that_goes_back_is_noticed,
+    statement_19_a_restore_is_told_by_a_command
+);
+
+async fn statement_19_a_head_that_goes_back_is_noticed(backend: Backend) {
+    if backend == Backend::Sqlite {
+        // One process has the file alone, so nothing goes back under it; the command below is for it.
+        return;
+    }
+    let app = TestApp::builder(backend)
+        .env("PARLEY_EVENTS_POLL_INTERVAL_MILLISECONDS", "50")
+        .start()
+        .await;
+    let scene = app.scene();
+    let talk = scene.talk().await;
+    for index in 0..5 {
+        scene.hear(talk, &format!("message {index}")).await;
+    }
+    let before = log_info(&app.clients(), 1).await;
+    let mut reader = Reader::open(&app.clients(), everything(1, Start::Earliest(()))).await;
+    reader.until(before.head_seq).await;
+    let mut session = Session::open(&app.clients(), plenty(1, "worker")).await;
+    session.until(before.head_seq).await;
+
+    // What a failover to a replica that lagged behind does.
+    let lost = before.head_seq - 4;
+    app.database
+        .run(&format!(
+            "UPDATE account_logs SET head_seq = {lost} WHERE account_id = 1; DELETE FROM events WHERE account_id = 1 AND seq > {lost}"
+        ))
+        .await;
+    for status in [reader.until_the_end().await.1, session.end().await] {
+        let told = fault(&status);
+        assert_eq!((told.code, told.reason.as_str()), (Code::OutOfRange, "EPOCH_CHANGED"), "{status:?}");
+        assert_eq!(told.metadata["head_seq"], lost.to_string());
+        assert_ne!(told.metadata["epoch"], before.epoch);
+    }
+    let status = Reader::refusal(&app.clients(), everything(1, Start::After(before.head_cursor))).await;
+    assert_eq!(fault(&status).reason, "EPOCH_CHANGED");
+    let status = Session::try_open(&app.clients(), plenty(1, "worker"))
+        .await
+        .expect_err("its place is of the old history");
+    assert_eq!(fault(&status).reason, "EPOCH_CHANGED");
+    assert_ne!(log_info(&app.clients(), 1).await.epoch, before.epoch);
+}
+
+async fn statement_19_a_restore_is_told_by_a_command(backend: Backend) {
+    let mut app = TestApp::start(backend).await;
+    app.scene().talk().await;
+    let before = log_info(&app.clients(), 1).await;
+    app.server.terminate();
+    app.server.wait().await;
+    let url = app.database.url();
+    let command = tokio::task::spawn_blocking(move || {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_parley"));
+        command.args(["restored", "--database-url", &url]).output()
+    });
+    let output = in_time("the command", command).await.expect("it ends").expect("the program starts");
+    assert!(output.status.success(), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).starts_with("1 logs "), "{output:?}");
+    app.start_again().await;
+    let status = Reader::refusal(&app.clients(), everything(1, Start::After(before.head_cursor))).await;
+    assert_eq!(fault(&status).reason, "EPOCH_CHANGED");
+    let after = log_info(&app.clients(), 1).await;
+    assert_eq!(after.head_seq, before.head_seq);
+    assert_ne!(after.epoch, before.epoch);
+}

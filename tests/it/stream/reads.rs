@@ -1,0 +1,135 @@
+//! Statement 18: a read that names a position waits for it.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
+use bytes::Bytes;
+use parley::pb::{GetConversationRequest, GetLogInfoRequest, ListMessagesRequest};
+use tonic::{Code, Request, metadata::MetadataValue};
+
+use crate::support::{app::TestApp, clients::Clients, database::Backend, fault::fault, on_both, reader::log_info, scene::incoming};
+
+on_both!(
+    statement_18_a_read_waits_for_a_position,
+    statement_18_a_read_does_not_wait_for_what_never_comes
+);
+
+fn after<T>(cursor: &Bytes, request: T) -> Request<T> {
+    let mut request = Request::new(request);
+    request
+        .metadata_mut()
+        .insert_bin("parley-min-cursor-bin", MetadataValue::from_bytes(cursor));
+    request
+}
+
+fn conversation(id: i64) -> GetConversationRequest {
+    GetConversationRequest {
+        account_id: 1,
+        conversation_id: id,
+    }
+}
+
+/// The cursor of the head, some events further.
+fn ahead(clients: &Clients, head: &Bytes, by: u64) -> Bytes {
+    let _ = clients;
+    parley::events::cursor::Cursor::decode("head", head)
+        .map(|cursor| parley::events::cursor::Cursor {
+            seq: parley::id::Seq(cursor.seq.0 + by.cast_signed()),
+            ..cursor
+        })
+        .expect("the head is a cursor")
+        .encode()
+}
+
+async fn statement_18_a_read_waits_for_a_position(backend: Backend) {
+    let replicas = usize::from(backend == Backend::Postgres);
+    let app = TestApp::builder(backend).replicas(replicas).start().await;
+    let scene = app.scene();
+    let talk = scene.talk().await;
+    let elsewhere = app.clients_elsewhere();
+    for index in 0..20 {
+        let (message, cursor) = scene.sent(talk, incoming(&format!("message {index}"))).await;
+        let request = ListMessagesRequest {
+            account_id: 1,
+            conversation_id: talk,
+            page_size: 1,
+            ..ListMessagesRequest::default()
+        };
+        let answer = elsewhere.messages.clone().list_messages(after(&cursor, request)).await;
+        let newest = &answer.expect("it is read").into_inner().messages[0];
+        assert_eq!(newest.id, message.id, "the read sees what was written");
+    }
+    // It waits for what is not there yet.
+    let head = log_info(&elsewhere, 1).await;
+    let awaited = ahead(&elsewhere, &head.head_cursor, 1);
+    let waiting = {
+        let (elsewhere, awaited) = (elsewhere.clone(), awaited.clone());
+        tokio::spawn(async move {
+            let request = after(&awaited, GetLogInfoRequest { account_id: 1 });
+            elsewhere.events.clone().get_log_info(request).await
+        })
+    };
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    assert!(!waiting.is_finished(), "nothing was written yet");
+    scene.hear(talk, "what it waits for").await;
+    let info = waiting.await.expect("it ends").expect("it is answered").into_inner();
+    assert!(info.head_seq > head.head_seq);
+
+    // By HTTP as a text.
+    let text = STANDARD_NO_PAD.encode(&info.head_cursor);
+    let http = app.http();
+    let request = http
+        .request("GET", "/api/v1/accounts/1/conversations")
+        .header("parley-min-cursor", text);
+    assert_eq!(http.answer(request).await.status, 200);
+    let request = http
+        .request("GET", "/api/v1/accounts/1/conversations")
+        .header("parley-min-cursor", "nonsense");
+    assert_eq!(http.answer(request).await.status, 422);
+}
+
+async fn statement_18_a_read_does_not_wait_for_what_never_comes(backend: Backend) {
+    let app = TestApp::builder(backend).platform().start().await;
+    let talk = app.scene().talk().await;
+    let clients = app.clients();
+    let head = log_info(&clients, 1).await.head_cursor;
+    let mut request = after(&ahead(&clients, &head, 1), conversation(talk));
+    request.set_timeout(std::time::Duration::from_millis(300));
+    let status = clients
+        .conversations
+        .clone()
+        .get_conversation(request)
+        .await
+        .expect_err("it never comes");
+    // The client's own timer may be first.
+    assert!(matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled), "{status:?}");
+
+    let status = clients
+        .conversations
+        .clone()
+        .get_conversation(after(&Bytes::from_static(b"cursor"), conversation(talk)))
+        .await
+        .expect_err("this is no cursor");
+    assert_eq!(
+        fault(&status).fields.into_iter().collect::<Vec<_>>(),
+        ["parley-min-cursor-bin: INVALID"]
+    );
+
+    let request = parley::pb::CreateAccountRequest {
+        name: "Other".to_owned(),
+        ..Default::default()
+    };
+    let other = app
+        .platform()
+        .accounts
+        .clone()
+        .create_account(request)
+        .await
+        .expect("it is made")
+        .into_inner();
+    let status = clients
+        .conversations
+        .clone()
+        .get_conversation(after(&other.cursor, conversation(talk)))
+        .await
+        .expect_err("another account's position");
+    assert_eq!(fault(&status).code, Code::PermissionDenied);
+}
