@@ -10,7 +10,10 @@
 pub mod admin;
 pub mod api;
 pub mod chat;
+#[cfg(feature = "client")]
 pub mod cli;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod config;
 pub mod db;
 pub mod error;

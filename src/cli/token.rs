@@ -6,8 +6,9 @@ use tonic::transport::Channel;
 
 use super::{
     Exit, complain,
-    connect::{Credential, Target},
+    connect::Target,
 };
+use crate::client::Server;
 use crate::pb::{self, accounts_service_client::AccountsServiceClient};
 
 #[derive(Debug, clap::Args)]
@@ -72,18 +73,18 @@ enum Kind {
 }
 
 pub(super) async fn run(args: Args) -> Exit {
-    let (channel, credential) = match args.target.open() {
+    let server = match args.target.open() {
         Ok(opened) => opened,
         Err(sentence) => {
             complain(&sentence);
             return Exit::Usage;
         }
     };
-    let client = AccountsServiceClient::new(channel);
+    let client = AccountsServiceClient::new(server.channel());
     let done = match args.verb {
-        Verb::Create(options) => create(client, &credential, options).await,
-        Verb::List { account } => list(client, &credential, account).await,
-        Verb::Revoke { id } => revoke(client, &credential, id).await,
+        Verb::Create(options) => create(client, &server, options).await,
+        Verb::List { account } => list(client, &server, account).await,
+        Verb::Revoke { id } => revoke(client, &server, id).await,
     };
     match done {
         Ok(()) => Exit::Ok,
@@ -94,7 +95,7 @@ pub(super) async fn run(args: Args) -> Exit {
     }
 }
 
-async fn create(mut client: AccountsServiceClient<Channel>, credential: &Credential, options: Create) -> Result<(), tonic::Status> {
+async fn create(mut client: AccountsServiceClient<Channel>, server: &Server, options: Create) -> Result<(), tonic::Status> {
     let kind = match options.kind {
         Kind::User => pb::TokenKind::User,
         Kind::Service => pb::TokenKind::Service,
@@ -115,7 +116,7 @@ async fn create(mut client: AccountsServiceClient<Channel>, credential: &Credent
             nanos: 0,
         }),
     };
-    let answer = client.create_token(credential.request(request)).await?.into_inner();
+    let answer = client.create_token(server.request(request)).await?.into_inner();
     let id = answer.token.map_or(0, |token| token.id);
     // Only the secret on standard output, so that a script can take it.
     eprintln!("token {id}; its secret is shown this once:");
@@ -123,7 +124,7 @@ async fn create(mut client: AccountsServiceClient<Channel>, credential: &Credent
     Ok(())
 }
 
-async fn list(mut client: AccountsServiceClient<Channel>, credential: &Credential, account: Option<i64>) -> Result<(), tonic::Status> {
+async fn list(mut client: AccountsServiceClient<Channel>, server: &Server, account: Option<i64>) -> Result<(), tonic::Status> {
     let mut page_token = String::new();
     loop {
         let request = pb::ListTokensRequest {
@@ -131,7 +132,7 @@ async fn list(mut client: AccountsServiceClient<Channel>, credential: &Credentia
             page_size: 0,
             page_token,
         };
-        let answer = client.list_tokens(credential.request(request)).await?.into_inner();
+        let answer = client.list_tokens(server.request(request)).await?.into_inner();
         for token in &answer.tokens {
             println!("{}", line(token));
         }
@@ -142,12 +143,12 @@ async fn list(mut client: AccountsServiceClient<Channel>, credential: &Credentia
     }
 }
 
-async fn revoke(mut client: AccountsServiceClient<Channel>, credential: &Credential, id: i64) -> Result<(), tonic::Status> {
+async fn revoke(mut client: AccountsServiceClient<Channel>, server: &Server, id: i64) -> Result<(), tonic::Status> {
     let request = pb::RevokeTokenRequest {
         request_id: String::new(),
         token_id: id,
     };
-    let answer = client.revoke_token(credential.request(request)).await?.into_inner();
+    let answer = client.revoke_token(server.request(request)).await?.into_inner();
     if let Some(token) = &answer.token {
         println!("{}", line(token));
     }

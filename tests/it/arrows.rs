@@ -18,6 +18,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("chat", &["events", "db", "storage", "mail"]),
     ("api", &["chat", "events", "pb"]),
     ("gateway", &["pb"]),
+    ("client", &["pb"]),
     ("storage", &[]),
     ("mail", &[]),
     ("admin", &[]),
@@ -28,7 +29,9 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     // `migrate` and `token` work on the database itself, without a server.
     (
         "cli",
-        &["admin", "server", "api", "chat", "events", "gateway", "pb", "db", "storage", "mail"],
+        &[
+            "admin", "server", "api", "chat", "events", "gateway", "client", "pb", "db", "storage", "mail",
+        ],
     ),
     ("main", &["cli", "server", "api", "chat", "events", "gateway", "pb", "db"]),
 ];
@@ -43,6 +46,7 @@ const LEAVES_ALONE: &[(&str, &[&str], &str)] = &[
         &["sea_orm", "sqlx"],
         "a call is put into the words of `chat`, which alone knows rows and rules",
     ),
+    ("client", &["sea_orm", "sqlx", "axum"], "whoever follows the stream needs no server"),
     ("gateway", &["sea_orm", "sqlx"], "the JSON door is a client of the gRPC one"),
     ("chat", &["tonic", "prost"], "rules must be callable without a transport"),
     ("events", &["tonic"], "the log must be readable without a transport"),

@@ -10,6 +10,7 @@ mod arrows;
 mod article;
 mod automatic_texts;
 mod client_side;
+mod conformance;
 mod connections;
 mod contact_changes;
 mod contact_json;

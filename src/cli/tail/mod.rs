@@ -6,15 +6,13 @@ use chrono::{DateTime, Local, Utc};
 use prost_types::Timestamp;
 
 use super::{Exit, complain, connect::Target};
+use crate::client::{Step, Subscriber};
 use crate::pb::{EventDelivery, EventFilter, EventKind, subscribe_request::Start};
 
-pub mod follow;
 pub mod json;
 pub mod line;
 #[cfg(test)]
 pub(crate) mod samples;
-
-use follow::{Follower, Step};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -41,8 +39,8 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> Exit {
-    let (channel, credential) = match args.target.open() {
-        Ok(opened) => opened,
+    let server = match args.target.open() {
+        Ok(server) => server,
         Err(sentence) => {
             complain(&sentence);
             return Exit::Usage;
@@ -54,11 +52,11 @@ pub(super) async fn run(args: Args) -> Exit {
         conversation_ids: args.conversations,
         ..EventFilter::default()
     };
-    let mut follower = Follower::new(channel, credential, args.account, Some(args.from), filter);
+    let mut subscriber = Subscriber::new(server, args.account, Some(args.from), filter);
     let coloured = coloured();
     let mut resuming = false;
     loop {
-        match follower.next().await {
+        match subscriber.next().await {
             Ok(Step::Response(response)) => {
                 if std::mem::take(&mut resuming) {
                     eprintln!("parley: following again");

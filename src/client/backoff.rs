@@ -1,0 +1,61 @@
+//! Pauses before trying again: longer each time, never the same for two clients, and never shorter than the server asks.
+
+use std::time::Duration;
+
+use tonic::Status;
+use tonic_types::StatusExt as _;
+
+/// The first pause before a new connection; each further one is twice as long.
+const FIRST: Duration = Duration::from_millis(200);
+
+/// The longest pause: an outage is noticed to be over within this time.
+const LONGEST: Duration = Duration::from_secs(10);
+
+#[derive(Debug)]
+pub(super) struct Backoff {
+    next: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { next: FIRST }
+    }
+}
+
+impl Backoff {
+    /// Something came: the next break is the first again.
+    pub fn reset(&mut self) {
+        self.next = FIRST;
+    }
+
+    /// How long to pause after this status.
+    pub fn pause(&mut self, status: &Status) -> Duration {
+        let asked = status.get_details_retry_info().and_then(|info| info.retry_delay).unwrap_or_default();
+        let pause = self.next.mul_f64(rand::random_range(0.5..1.0)).max(asked);
+        self.next = (self.next * 2).min(LONGEST);
+        pause
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Code;
+    use tonic_types::ErrorDetails;
+
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_bound_and_are_never_shorter_than_asked() {
+        let mut backoff = Backoff::default();
+        let broken = Status::unavailable("gone");
+        for nominal in [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0] {
+            let pause = backoff.pause(&broken).as_secs_f64();
+            assert!((nominal / 2.0..=nominal).contains(&pause), "{pause} of {nominal}");
+        }
+        backoff.reset();
+        assert!(backoff.pause(&broken) <= FIRST);
+        let details = ErrorDetails::with_retry_info(Some(Duration::from_secs(30)));
+        let busy = Status::with_error_details(Code::ResourceExhausted, "busy", details);
+        assert_eq!(backoff.pause(&busy), Duration::from_secs(30));
+    }
+}
