@@ -17,7 +17,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let scenario = SCENARIOS.iter().find(|scenario| scenario.name == name).ok_or("no such scenario")?;
     let address = words.next().unwrap_or_else(|| "127.0.0.1:50061".to_owned());
     let listener = tokio::net::TcpListener::bind(&address).await?;
-    println!("{name} at http://{address}: events 1 to 10 of account 1; a client has to end with {:?}", scenario.expect);
+    println!(
+        "{name} at http://{address}: events 1 to 10 of account 1; a client has to end with {:?}",
+        scenario.expect
+    );
     let seen = Arc::new(Mutex::default());
     tokio::select! {
         served = serve(*scenario, listener, Arc::clone(&seen)) => drop(served?),

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{Config, ConfigError, FlagValue, Sources};
 
 mod connect;
+mod consumers;
 pub mod exit;
 mod healthcheck;
 mod serve;
@@ -41,6 +42,8 @@ enum Command {
     Restored(Settings),
     /// Make, list and revoke tokens of a running service
     Token(token::Args),
+    /// List, reset and delete durable consumers of a running service
+    Consumers(consumers::Args),
     /// Ask whether a service is ready: exit code 0 or 1
     Healthcheck(healthcheck::Args),
     /// Follow the events of an account
@@ -120,6 +123,7 @@ pub fn main() -> ExitCode {
                 Command::Migrate(settings) => ended(serve::migrate(settings).await),
                 Command::Restored(settings) => ended(serve::restored(settings).await),
                 Command::Token(args) => token::run(args).await,
+                Command::Consumers(args) => consumers::run(args).await,
                 Command::Healthcheck(args) => healthcheck::run(args).await,
                 Command::Tail(args) => tail::run(args).await,
             }

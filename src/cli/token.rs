@@ -4,10 +4,7 @@ use chrono::{DateTime, Utc};
 use clap::{Subcommand, ValueEnum};
 use tonic::transport::Channel;
 
-use super::{
-    Exit, complain,
-    connect::Target,
-};
+use super::{Exit, complain, connect::Target};
 use crate::client::Server;
 use crate::pb::{self, accounts_service_client::AccountsServiceClient};
 

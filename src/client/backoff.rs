@@ -30,7 +30,10 @@ impl Backoff {
 
     /// How long to pause after this status.
     pub fn pause(&mut self, status: &Status) -> Duration {
-        let asked = status.get_details_retry_info().and_then(|info| info.retry_delay).unwrap_or_default();
+        let asked = status
+            .get_details_retry_info()
+            .and_then(|info| info.retry_delay)
+            .unwrap_or_default();
         let pause = self.next.mul_f64(rand::random_range(0.5..1.0)).max(asked);
         self.next = (self.next * 2).min(LONGEST);
         pause

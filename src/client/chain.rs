@@ -73,7 +73,10 @@ mod tests {
         };
         SubscribeResponse {
             events: links.iter().map(delivery).collect(),
-            bookmark: bookmark.map(|seq| Bookmark { seq, ..Bookmark::default() }),
+            bookmark: bookmark.map(|seq| Bookmark {
+                seq,
+                ..Bookmark::default()
+            }),
             ..SubscribeResponse::default()
         }
     }

@@ -142,7 +142,10 @@ impl Consumer {
                     bytes: 0,
                 };
                 // Whoever does not take it has gone, which the next receive says.
-                let _ = session.said.try_send(say(consume_request::Request::Credit(credit))).map(|()| session.taken = 0);
+                let _ = session
+                    .said
+                    .try_send(say(consume_request::Request::Credit(credit)))
+                    .map(|()| session.taken = 0);
             }
         }
         Ok(Step::Response(response))
@@ -246,9 +249,8 @@ async fn open(mut events: EventsServiceClient<Channel>, server: &Server, open: C
     // There is room: nothing was said yet.
     let _ = said.try_send(say(consume_request::Request::Open(open)));
     let mut stream = events.consume(server.request(ReceiverStream::new(saying))).await?.into_inner();
-    let opened = match stream.message().await?.and_then(|message| message.response) {
-        Some(Response::Opened(opened)) => opened,
-        _ => return Err(Status::unavailable("the session ended before it was open")),
+    let Some(Response::Opened(opened)) = stream.message().await?.and_then(|message| message.response) else {
+        return Err(Status::unavailable("the session ended before it was open"));
     };
     let mut chain = Chain::default();
     chain.stream_opened();

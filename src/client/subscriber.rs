@@ -13,7 +13,8 @@ use super::{
     error::{may_resume, refusal},
 };
 use crate::pb::{
-    EventFilter, GetLogInfoRequest, SubscribeRequest, SubscribeResponse, events_service_client::EventsServiceClient, subscribe_request::Start,
+    EventFilter, GetLogInfoRequest, SubscribeRequest, SubscribeResponse, events_service_client::EventsServiceClient,
+    subscribe_request::Start,
 };
 
 /// The trailer in which a server that ends a stream says how far it had sent.

@@ -19,8 +19,8 @@ use crate::pb::{
     canned_responses_service_client::CannedResponsesServiceClient, client_service_client::ClientServiceClient,
     contact_notes_service_client::ContactNotesServiceClient, contacts_service_client::ContactsServiceClient,
     conversations_service_client::ConversationsServiceClient,
-    custom_attribute_definitions_service_client::CustomAttributeDefinitionsServiceClient, files_service_client::FilesServiceClient,
-    inboxes_service_client::InboxesServiceClient, labels_service_client::LabelsServiceClient,
+    custom_attribute_definitions_service_client::CustomAttributeDefinitionsServiceClient, events_service_client::EventsServiceClient,
+    files_service_client::FilesServiceClient, inboxes_service_client::InboxesServiceClient, labels_service_client::LabelsServiceClient,
     messages_service_client::MessagesServiceClient, participants_service_client::ParticipantsServiceClient,
     teams_service_client::TeamsServiceClient,
 };
@@ -73,6 +73,8 @@ impl Call {
         accounts: AccountsServiceClient,
         /// A client of the agent bots.
         agent_bots: AgentBotsServiceClient,
+        /// A client of the stream of events.
+        events: EventsServiceClient,
         /// A client of the inboxes.
         inboxes: InboxesServiceClient,
         /// A client of what contacts themselves may do.

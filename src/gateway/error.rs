@@ -51,6 +51,23 @@ impl Failure {
         Self::new(status, json!({ "status": status.as_u16(), "error": reason }))
     }
 
+    /// 410 for a place in the log that is gone for good, with how far the log reaches.
+    pub fn gone(reason: &str, status: &Status) -> Self {
+        let details = status.get_error_details();
+        let told = |key: &str| metadata(&details, key).unwrap_or_default();
+        let number = |key: &str| told(key).parse::<u64>().unwrap_or_default();
+        Self::new(
+            StatusCode::GONE,
+            json!({
+                "error": status.message(),
+                "reason": reason,
+                "earliest_seq": number("earliest_seq"),
+                "head_seq": number("head_seq"),
+                "epoch": told("epoch"),
+            }),
+        )
+    }
+
     /// 404 for what is no route.
     pub fn unknown_route() -> Self {
         Self::fault(StatusCode::NOT_FOUND)

@@ -22,6 +22,7 @@ mod custom_attribute_definitions;
 mod door;
 mod draft;
 mod error;
+mod events;
 mod exact;
 mod fields;
 mod files;
@@ -87,6 +88,7 @@ pub fn router(services: Routes, config: Config) -> Router {
         .merge(teamwork::routes())
         .merge(messages::routes())
         .merge(search::routes())
+        .merge(events::routes())
         .merge(files::routes())
         .merge(teams::routes())
         .merge(agents::routes())

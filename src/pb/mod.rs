@@ -18,8 +18,11 @@ pub mod frames {
 pub mod codec;
 pub mod delivery;
 pub mod frame;
+pub mod json;
 pub mod kind;
 mod row;
+#[cfg(test)]
+pub(crate) mod samples;
 pub mod value;
 
 pub use row::{Reveal, client_conversation, client_message, inbox_of, lean};

@@ -26,6 +26,7 @@ use crate::{
 };
 
 mod coalesce;
+mod instruments;
 mod linger;
 mod listeners;
 mod rooms;
@@ -143,7 +144,8 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     }
     back.spawn(upkeep::search(db.clone(), behind.clone()));
     back.spawn(upkeep::check(db.clone(), ready.clone(), behind.clone()));
-    upkeep::instruments(&hub);
+    instruments::streams(&hub);
+    back.spawn(instruments::logs(log.clone(), behind.clone()));
 
     for (door, address) in [("grpc", grpc_at), ("http", http_at), ("admin", admin_at)] {
         tracing::info!(door, %address, "listening");

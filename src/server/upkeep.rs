@@ -1,6 +1,6 @@
 //! What goes on behind the doors: following other replicas, forgetting old keys, looking after the database.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, time::Duration};
 
 use tokio::{
     sync::watch,
@@ -12,7 +12,7 @@ use crate::{
     admin::Readiness,
     chat::{Chat, files::Files, forget_keys, presence::forget_absent, removal::empty_deleted, search::index, transcripts::send_waiting},
     db::Database,
-    events::{hub::Hub, log::Log, retention::Keep},
+    events::{log::Log, retention::Keep},
     mail::Mailer,
 };
 
@@ -165,18 +165,8 @@ pub async fn check(db: Database, ready: watch::Sender<Readiness>, stop: Cancella
     Ok(())
 }
 
-fn ticks(period: Duration) -> Interval {
+pub(super) fn ticks(period: Duration) -> Interval {
     let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
-}
-
-/// The figures of the hub.
-pub fn instruments(hub: &Arc<Hub>) {
-    let hub = Arc::clone(hub);
-    opentelemetry::global::meter("parley")
-        .u64_observable_gauge("parley_streams_open")
-        .with_description("Event streams that are open")
-        .with_callback(move |gauge| gauge.observe(hub.streams() as u64, &[]))
-        .build();
 }

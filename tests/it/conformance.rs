@@ -39,7 +39,11 @@ async fn start(scenario: Scenario) -> (Server, Arc<Mutex<Seen>>) {
 }
 
 fn seqs(response: &SubscribeResponse) -> impl Iterator<Item = u64> {
-    response.events.iter().filter_map(|delivery| delivery.event.as_ref()).map(|event| event.seq)
+    response
+        .events
+        .iter()
+        .filter_map(|delivery| delivery.event.as_ref())
+        .map(|event| event.seq)
 }
 
 async fn subscribe(server: Server) -> Ended {
@@ -56,10 +60,7 @@ async fn subscribe(server: Server) -> Ended {
             }
             Ok(Step::Resuming { .. }) => {}
             Err(error) => {
-                return Ended {
-                    given,
-                    error: Some(error),
-                };
+                return Ended { given, error: Some(error) };
             }
         }
     }
@@ -103,10 +104,7 @@ async fn consume(server: Server) -> Ended {
             Err(error) => Some(error),
         };
         if let Some(error) = error {
-            return Ended {
-                given,
-                error: Some(error),
-            };
+            return Ended { given, error: Some(error) };
         }
     }
 }

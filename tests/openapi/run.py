@@ -17,8 +17,8 @@ from pathlib import Path
 ADMINISTRATOR = "administrator-of-the-tests-1"
 OPERATOR = "the-operator-of-the-tests-1"
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
-# By these a caller ends its own membership, its user, or its account.
-ENDS = ["deleteAgent", "updateAgent", "removeAccountUser", "setAccountUser", "deletePlatformUser", "deletePlatformAccount", "updatePlatformAccount"]
+# By these a caller ends its own membership, its user, or its account; and the stream of events ends only with its reader.
+ENDS = ["followEvents", "deleteAgent", "updateAgent", "removeAccountUser", "setAccountUser", "deletePlatformUser", "deletePlatformAccount", "updatePlatformAccount"]
 
 
 def start(program: str, home: str) -> tuple[subprocess.Popen, str]:

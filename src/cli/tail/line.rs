@@ -136,7 +136,7 @@ mod tests {
     use chrono::{FixedOffset, Utc};
 
     use super::*;
-    use crate::cli::tail::samples;
+    use crate::pb::samples;
 
     #[test]
     fn a_message_shows_conversation_sender_and_text() {

@@ -7,12 +7,9 @@ use prost_types::Timestamp;
 
 use super::{Exit, complain, connect::Target};
 use crate::client::{Step, Subscriber};
-use crate::pb::{EventDelivery, EventFilter, EventKind, subscribe_request::Start};
+use crate::pb::{self, EventDelivery, EventFilter, EventKind, subscribe_request::Start};
 
-pub mod json;
 pub mod line;
-#[cfg(test)]
-pub(crate) mod samples;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -82,7 +79,7 @@ fn show(events: &[EventDelivery], as_json: bool, coloured: bool) -> io::Result<(
     let mut out = io::stdout().lock();
     for delivery in events {
         if as_json {
-            writeln!(out, "{}", json::delivery(delivery))?;
+            writeln!(out, "{}", pb::json::delivery(delivery))?;
         } else {
             writeln!(out, "{}", line::delivery(delivery, &Local, coloured))?;
         }

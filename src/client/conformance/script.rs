@@ -79,9 +79,21 @@ pub const SCENARIOS: &[Scenario] = &[
     scenario("repeats-after-a-break", &[&[Send(3), Cut], &[Event(3, 2), Finish]], Expect::Alarm),
     scenario("bookmark-too-far", &[&[Send(3), Bookmark(8), Send(1), Finish]], Expect::Alarm),
     scenario("bookmark-goes-back", &[&[Send(3), Bookmark(2), Finish]], Expect::Alarm),
-    scenario("expired", &[&[Send(3), Cut], &[End("CURSOR_EXPIRED")]], Expect::Lost("CURSOR_EXPIRED")),
-    scenario("ahead-of-log", &[&[End("CURSOR_AHEAD_OF_LOG")]], Expect::Lost("CURSOR_AHEAD_OF_LOG")),
-    scenario("history-replaced", &[&[Send(3), End("EPOCH_CHANGED")]], Expect::Lost("EPOCH_CHANGED")),
+    scenario(
+        "expired",
+        &[&[Send(3), Cut], &[End("CURSOR_EXPIRED")]],
+        Expect::Lost("CURSOR_EXPIRED"),
+    ),
+    scenario(
+        "ahead-of-log",
+        &[&[End("CURSOR_AHEAD_OF_LOG")]],
+        Expect::Lost("CURSOR_AHEAD_OF_LOG"),
+    ),
+    scenario(
+        "history-replaced",
+        &[&[Send(3), End("EPOCH_CHANGED")]],
+        Expect::Lost("EPOCH_CHANGED"),
+    ),
     scenario("token-revoked", &[&[Send(3), End("TOKEN_INVALID")]], Expect::Refused),
     Scenario {
         consumers_only: true,

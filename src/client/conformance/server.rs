@@ -61,7 +61,9 @@ fn cursor(seq: u64) -> Bytes {
 }
 
 fn position(cursor: &[u8]) -> Result<u64, Status> {
-    let bytes: [u8; 8] = cursor.try_into().map_err(|_| Status::invalid_argument("this is not a cursor of mine"))?;
+    let bytes: [u8; 8] = cursor
+        .try_into()
+        .map_err(|_| Status::invalid_argument("this is not a cursor of mine"))?;
     Ok(u64::from_be_bytes(bytes))
 }
 

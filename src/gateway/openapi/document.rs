@@ -145,6 +145,12 @@ fn error() -> Schema {
         .key("error", text())
         .optional("reason", text().note("The kind of a refusal that programs act on."))
         .optional("existing_id", integer().note("What already has the value that was to be unique."))
+        .optional(
+            "earliest_seq",
+            integer().note("The oldest event that is kept, where a cursor cannot be continued."),
+        )
+        .optional("head_seq", integer().note("The newest event, there."))
+        .optional("epoch", text().note("The identity of the log's history, there."))
         .named("Error")
 }
 

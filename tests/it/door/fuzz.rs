@@ -184,6 +184,10 @@ async fn whatever_comes_is_answered_as_described(backend: Backend) {
         scene.hear(conversation, "hello").await;
         for (method, template) in &operations {
             let operation = &document["paths"][template][method.to_ascii_lowercase()];
+            // It ends only with its reader.
+            if operation["operationId"] == "followEvents" {
+                continue;
+            }
             let by: &Http = if operation["x-parley-caller"] == "platform" {
                 &operator
             } else {

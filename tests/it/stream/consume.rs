@@ -7,13 +7,14 @@ use parley::pb::{
 use tonic::Code;
 
 use crate::support::{
-    app::TestApp,
+    app::{ADMINISTRATOR, TestApp},
     chain::{assert_dense, assert_filtered},
     clients::Clients,
     consumer::{Session, Told, credit, plenty},
     database::Backend,
     fault::fault,
-    on_both,
+    http::client,
+    in_time, on_both,
     reader::{event, log_info, whole_log},
 };
 
@@ -24,7 +25,8 @@ on_both!(
     statement_13_a_newer_session_takes_over,
     statement_14_credit_bounds_what_is_in_flight,
     consumers_are_looked_after,
-    who_may_consume
+    who_may_consume,
+    the_lag_is_visible
 );
 
 pub(super) async fn consumer(clients: &Clients, name: &str) -> pb::Consumer {
@@ -317,6 +319,61 @@ async fn consumers_are_looked_after(backend: Backend) {
         .await
         .expect_err("it is gone");
     assert_eq!(fault(&status).code, Code::NotFound);
+}
+
+async fn the_lag_is_visible(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let talk = app.scene().talk().await;
+    app.scene().hear(talk, "hello").await;
+    let clients = app.clients();
+    let mut session = Session::open(&clients, plenty(1, "mailer")).await;
+    let head = log_info(&clients, 1).await.head_seq;
+    let events = session.until(head).await;
+    session.commit(&events[1].cursor).await.expect("it is stored");
+
+    let target = ["--server", &format!("http://{}", app.server.doors.grpc), "--token", ADMINISTRATOR].map(str::to_owned);
+    let listed = tokio::task::spawn_blocking(move || {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_parley"));
+        command.arg("consumers").args(target).arg("list").output()
+    });
+    let output = listed.await.expect("it ends").expect("the program starts");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let line = text
+        .lines()
+        .find(|line| line.starts_with("mailer"))
+        .unwrap_or_else(|| panic!("{output:?}"));
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let (head, lag) = (head.to_string(), (head - 2).to_string());
+    assert_eq!(words, ["mailer", "0/1", "2", &head, &lag, "connected"]);
+
+    let admin = format!("http://{}/metrics", app.server.doors.admin);
+    let is_told = |metrics: &str| {
+        let lines = metrics.lines().filter(|line| line.starts_with("parley_consumer_lag_events{"));
+        let mut lines = lines.filter(|line| {
+            ["account=\"1\"", "consumer=\"mailer\"", "shard=\"0\""]
+                .iter()
+                .all(|label| line.contains(label))
+        });
+        lines.any(|line| line.ends_with(&format!(" {lag}")))
+    };
+    in_time("the metric", async {
+        loop {
+            let metrics = client()
+                .get(&admin)
+                .send()
+                .await
+                .expect("it is served")
+                .text()
+                .await
+                .expect("it is text");
+            if is_told(&metrics) {
+                assert!(metrics.contains("parley_log_events") && metrics.contains("parley_log_oldest_seconds"));
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+    })
+    .await;
 }
 
 async fn who_may_consume(backend: Backend) {

@@ -14,6 +14,7 @@ mod reads;
 mod replicas;
 mod resume;
 mod retention;
+mod server_sent;
 mod slow;
 mod snapshot;
 mod snapshot_parts;

@@ -12,17 +12,30 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::pb::{self, EventDelivery};
 
-static EVENT: LazyLock<Option<MessageDescriptor>> =
-    LazyLock::new(|| DescriptorPool::decode(pb::DESCRIPTORS).ok()?.get_message_by_name("parley.v1.Event"));
+static POOL: LazyLock<Option<DescriptorPool>> = LazyLock::new(|| DescriptorPool::decode(pb::DESCRIPTORS).ok());
+static EVENT: LazyLock<Option<MessageDescriptor>> = LazyLock::new(|| POOL.as_ref()?.get_message_by_name("parley.v1.Event"));
 
-/// The delivery as one object: `cursor` and `prev_seq` beside the fields of the event; the resource under `resource`.
+/// Any message of the contract, by its full name.
+pub fn message(name: &str, message: &impl prost::Message) -> Json {
+    let descriptor = POOL.as_ref().and_then(|pool| pool.get_message_by_name(name));
+    let decoded = descriptor.and_then(|descriptor| DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice()).ok());
+    decoded.as_ref().map_or(Json::Null, of_message)
+}
+
+/// The delivery as one object: `cursor` in hexadecimal beside what [`event`] has.
 pub fn delivery(delivery: &EventDelivery) -> Json {
+    let mut object = event(delivery);
+    object["cursor"] = json!(hex::encode(&delivery.cursor));
+    object
+}
+
+/// The delivery's event as one object: `prev_seq` beside its fields; the resource under `resource`.
+pub fn event(delivery: &EventDelivery) -> Json {
     let bytes = delivery.event.as_ref().map(prost::Message::encode_to_vec).unwrap_or_default();
     let decoded = EVENT
         .clone()
         .and_then(|descriptor| DynamicMessage::decode(descriptor, bytes.as_slice()).ok());
     let mut object = Map::new();
-    object.insert("cursor".to_owned(), json!(hex::encode(&delivery.cursor)));
     object.insert("prev_seq".to_owned(), json!(delivery.prev_seq));
     for (field, value) in decoded.iter().flat_map(DynamicMessage::fields) {
         let name = match (field.name(), field.containing_oneof()) {
@@ -114,7 +127,7 @@ fn name_of(key: &MapKey) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::tail::samples;
+    use crate::pb::samples;
 
     #[test]
     fn a_message_with_its_resource() {
