@@ -70,6 +70,8 @@ pub struct Consumer {
     open: ConsumeOpen,
     options: Options,
     session: Option<Session>,
+    /// How the session broke while a commit was waited for: the next step tells it, because events come again then.
+    broken: Option<Status>,
     backoff: Backoff,
     resume_at: Option<Instant>,
 }
@@ -108,6 +110,7 @@ impl Consumer {
             },
             options,
             session: None,
+            broken: None,
             backoff: Backoff::default(),
             resume_at: None,
         }
@@ -127,6 +130,9 @@ impl Consumer {
         if let Some(at) = self.resume_at {
             sleep_until(at).await;
             self.resume_at = None;
+        }
+        if let Some(status) = self.broken.take() {
+            return self.lost(&status).await;
         }
         let response = match self.receive().await {
             Ok(response) => response,
@@ -160,6 +166,7 @@ impl Consumer {
         let Some(session) = &mut self.session else { return Ok(None) };
         let commit = say(consume_request::Request::Commit(ConsumeCommit { cursor }));
         if session.said.send(commit).await.is_err() {
+            // Why it ended is what the next step is told.
             return Ok(None);
         }
         loop {
@@ -170,16 +177,22 @@ impl Consumer {
                     _ => {}
                 },
                 Ok(Err(status)) if !may_resume(&status) => {
-                    self.session = None;
-                    return Err(refusal(&status));
+                    let error = refusal(&status);
+                    self.broke(status);
+                    return Err(error);
                 }
-                // It broke, or fell silent: the next call opens another session.
-                Ok(Ok(None) | Err(_)) | Err(_) => {
-                    self.session = None;
-                    return Ok(None);
-                }
+                // It broke, or fell silent: the next step says so, and opens another session.
+                Ok(Ok(None)) => return Ok(self.broke(Status::unavailable("the session ended"))),
+                Ok(Err(status)) => return Ok(self.broke(status)),
+                Err(_) => return Ok(self.broke(Status::unavailable("the server has fallen silent"))),
             }
         }
+    }
+
+    fn broke(&mut self, status: Status) -> Option<Bytes> {
+        self.session = None;
+        self.broken = Some(status);
+        None
     }
 
     async fn receive(&mut self) -> Result<SubscribeResponse, Status> {

@@ -10,8 +10,11 @@
 mod support;
 
 mod fault;
+mod proxy;
+mod replicated;
 mod traffic;
 mod validate;
+mod workers;
 
 use std::time::Duration;
 
@@ -32,7 +35,7 @@ use crate::{
 /// How long the traffic of one test lasts.
 fn duration() -> Duration {
     let seconds = std::env::var("PARLEY_DURABILITY_SECONDS").ok().and_then(|text| text.parse().ok());
-    Duration::from_secs(seconds.unwrap_or(80u64) / 4)
+    Duration::from_secs(seconds.unwrap_or(100u64) / 5)
 }
 
 fn seed() -> u64 {
@@ -63,6 +66,15 @@ async fn two_replicas_keep_one_order() {
     let _alone = ALONE.lock().await;
     let (seed, mut choices) = choices();
     assert_none(&Box::pin(replicas(&mut choices, false)).await, "two replicas", seed);
+}
+
+/// Every kind of fault, one after another, between three replicas, their database, writers, subscribers and durable consumers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_fault_in_sequence_loses_nothing() {
+    let _alone = ALONE.lock().await;
+    let (seed, mut choices) = choices();
+    let evidence = Box::pin(replicated::under_faults(&mut choices, duration())).await;
+    assert_none(&evidence, "three replicas, every fault", seed);
 }
 
 /// The same traffic and the same validator, which must see that the lock of the counter row is gone.

@@ -132,6 +132,24 @@ impl Cluster {
         self.process.wait().expect("the cluster is our child");
     }
 
+    /// Lets all of its processes stand still (SIGSTOP), or go on.
+    pub fn stand_still(&self, still: bool) {
+        let signal = if still { Signal::STOP } else { Signal::CONT };
+        let postmaster = Pid::from_child(&self.process);
+        let children = fs::read_dir("/proc").expect("there are processes").filter_map(|entry| {
+            let entry = entry.ok()?;
+            let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
+            let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+            // After the name, which may hold anything: the state, then the parent.
+            let parent: i32 = stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok()?;
+            (parent == postmaster.as_raw_nonzero().get()).then(|| Pid::from_raw(pid))?
+        });
+        for process in children.collect::<Vec<_>>().into_iter().chain([postmaster]) {
+            // One that ended meanwhile is as still as can be.
+            let _ = kill_process(process, signal);
+        }
+    }
+
     /// Starts it again on the same port, which recovers what was committed.
     pub fn start_again(&mut self) {
         self.process = launch(&self.programs, &self.home, self.owner, self.port, self.durability);

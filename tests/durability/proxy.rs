@@ -1,0 +1,119 @@
+//! A TCP proxy between any two: it passes bytes on, stands still, slows down, or cuts every connection.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::watch,
+    time::sleep,
+};
+
+/// What the line does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// Passes bytes on.
+    Open,
+    /// Takes and passes nothing; nobody is told.
+    Stalled,
+    /// A few kilobytes a second.
+    Slow,
+}
+
+#[derive(Debug)]
+struct Shared {
+    target: watch::Sender<String>,
+    line: watch::Sender<Line>,
+    /// Rises with every cut: connections of an older number end.
+    cuts: watch::Sender<u64>,
+}
+
+/// A proxy, until it is dropped.
+#[derive(Debug)]
+pub struct Proxy {
+    /// Where it listens, for good.
+    pub address: String,
+    shared: Arc<Shared>,
+    accepting: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.accepting.abort();
+        self.cut();
+    }
+}
+
+impl Proxy {
+    /// A proxy in front of `target` (`host:port`).
+    pub async fn before(target: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let address = listener.local_addr().expect("it is bound").to_string();
+        let shared = Arc::new(Shared {
+            target: watch::Sender::new(target.to_owned()),
+            line: watch::Sender::new(Line::Open),
+            cuts: watch::Sender::new(0),
+        });
+        let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
+        Self {
+            address,
+            shared,
+            accepting,
+        }
+    }
+
+    /// New connections go there; those that are open end.
+    pub fn lead_to(&self, target: &str) {
+        self.shared.target.send_replace(target.to_owned());
+        self.cut();
+    }
+
+    /// Ends all connections.
+    pub fn cut(&self) {
+        self.shared.cuts.send_modify(|cuts| *cuts += 1);
+    }
+
+    /// Lets the line do this from now on.
+    pub fn set(&self, line: Line) {
+        self.shared.line.send_replace(line);
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    while let Ok((near, _)) = listener.accept().await {
+        let shared = Arc::clone(&shared);
+        tokio::spawn(async move {
+            let mut cuts = shared.cuts.subscribe();
+            cuts.borrow_and_update();
+            let target = shared.target.borrow().clone();
+            let Ok(far) = TcpStream::connect(&target).await else { return };
+            let _ = (near.set_nodelay(true), far.set_nodelay(true));
+            let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
+            tokio::select! {
+                () = pass(near_in, far_out, shared.line.subscribe()) => {}
+                () = pass(far_in, near_out, shared.line.subscribe()) => {}
+                _ = cuts.changed() => {}
+            }
+        });
+    }
+}
+
+async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut line: watch::Receiver<Line>) {
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        let open = line.wait_for(|line| *line != Line::Stalled).await.map(|line| *line);
+        let Ok(now) = open else { return };
+        let most = if now == Line::Slow { 256 } else { buffer.len() };
+        let Ok(count @ 1..) = from.read(&mut buffer[..most]).await else { return };
+        // What was on its way when the line stopped waits with it.
+        if line.wait_for(|line| *line != Line::Stalled).await.is_err() || to.write_all(&buffer[..count]).await.is_err() {
+            return;
+        }
+        if now == Line::Slow {
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+}

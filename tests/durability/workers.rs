@@ -1,0 +1,192 @@
+//! Durable consumers under faults: two workers for each shard, of which one works and one stands by, and now and then one dies.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use parley::{
+    client::{Consumer, Error, OnTakeover, Options, Server, Step},
+    pb::{ConsumeOpen, consume_open::Start},
+};
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+use tokio::{sync::watch, task::JoinHandle, time::Instant};
+
+use crate::{
+    support::{app::ADMINISTRATOR, reader::event},
+    validate::{Evidence, Problem},
+};
+
+/// How many share the work.
+const SHARDS: u32 = 2;
+
+/// What all workers did.
+#[derive(Debug, Default)]
+pub struct Work {
+    /// By seq: how often it was worked on, and by which shards.
+    done: BTreeMap<u64, (usize, BTreeSet<u32>)>,
+    /// By shard: how far it has come.
+    reached: BTreeMap<u32, u64>,
+    problems: Vec<Problem>,
+    /// How many sessions were lost, and how many workers died.
+    breaks: usize,
+    deaths: usize,
+}
+
+/// Running workers.
+#[derive(Debug)]
+pub struct Workers {
+    work: Arc<Mutex<Work>>,
+    end: watch::Sender<Option<u64>>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Workers {
+    /// Starts two workers a shard, spread over these servers.
+    pub fn start(addresses: &[String], choices: &mut StdRng) -> Self {
+        let work = Arc::new(Mutex::new(Work::default()));
+        let end = watch::Sender::new(None);
+        let mut tasks = Vec::new();
+        for index in 0..2 * SHARDS {
+            let worker = Worker {
+                shard: index % SHARDS,
+                servers: addresses.to_vec(),
+                choices: StdRng::seed_from_u64(choices.random()),
+                work: Arc::clone(&work),
+                end: end.subscribe(),
+            };
+            tasks.push(tokio::spawn(worker.run()));
+        }
+        Self { work, end, tasks }
+    }
+
+    /// Waits until every shard has come to the head, and adds what did not hold to the evidence.
+    pub async fn finish(self, evidence: &mut Evidence, patience: Duration) -> String {
+        let head = evidence.head;
+        self.end.send_replace(Some(head));
+        let until = Instant::now() + patience;
+        let whole = |work: &Work| (0..SHARDS).all(|shard| work.reached.get(&shard).is_some_and(|at| *at >= head));
+        while Instant::now() < until && !whole(&self.work.lock().expect("nobody panics")) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        for task in self.tasks {
+            task.abort();
+        }
+        let work = std::mem::take(&mut *self.work.lock().expect("nobody panics"));
+        evidence.refused.extend(work.problems.clone());
+        for seen in &evidence.log.seen {
+            match work.done.get(&seen.seq) {
+                None => evidence.refused.push(Problem::Missed(format!("no worker was given {}", seen.seq))),
+                Some((_, shards)) if shards.len() > 1 => {
+                    evidence.refused.push(Problem::Twice(format!("{} was given to shards {shards:?}", seen.seq)));
+                }
+                Some(_) => {}
+            }
+        }
+        let repeated = work.done.values().map(|(times, _)| times - 1).sum::<usize>();
+        format!(
+            "{SHARDS} shards: {} events worked on, {repeated} of them again after {} breaks and {} deaths",
+            work.done.len(),
+            work.breaks,
+            work.deaths
+        )
+    }
+}
+
+struct Worker {
+    shard: u32,
+    servers: Vec<String>,
+    choices: StdRng,
+    work: Arc<Mutex<Work>>,
+    end: watch::Receiver<Option<u64>>,
+}
+
+impl Worker {
+    async fn run(mut self) {
+        static TURN: AtomicU64 = AtomicU64::new(0);
+        loop {
+            let turn = usize::try_from(TURN.fetch_add(1, Ordering::Relaxed)).expect("a few");
+            let server = format!("http://{}", self.servers[turn % self.servers.len()]);
+            let server = Server::connect(&server, ADMINISTRATOR).expect("an address");
+            // It dies after so many events, in the middle of whatever it does.
+            let life = self.choices.random_range(200..3000);
+            self.live(server, life).await;
+            let mut work = self.work.lock().expect("nobody panics");
+            work.deaths += 1;
+        }
+    }
+
+    async fn live(&mut self, server: Server, life: usize) {
+        let open = ConsumeOpen {
+            account_id: 1,
+            consumer: "workers".to_owned(),
+            start: Some(Start::Earliest(())),
+            shard: self.shard,
+            shard_count: SHARDS,
+            ..ConsumeOpen::default()
+        };
+        let options = Options {
+            window: 200,
+            on_takeover: OnTakeover::StandBy,
+            heartbeat: Duration::from_secs(1),
+        };
+        let mut consumer = Consumer::new(server, open, options);
+        let (mut given, mut last) = (0, 0);
+        loop {
+            match consumer.next().await {
+                Ok(Step::Response(response)) => {
+                    let mut cursor = response.bookmark.as_ref().map(|bookmark| bookmark.cursor.clone());
+                    for delivery in &response.events {
+                        let seq = event(delivery).seq;
+                        let mut work = self.work.lock().expect("nobody panics");
+                        if seq <= last {
+                            work.problems.push(Problem::Order(format!("shard {}: {seq} after {last}", self.shard)));
+                        }
+                        last = seq;
+                        let done = work.done.entry(seq).or_default();
+                        done.0 += 1;
+                        done.1.insert(self.shard);
+                        given += 1;
+                    }
+                    cursor = cursor.or_else(|| response.events.last().map(|delivery| delivery.cursor.clone()));
+                    let at = response.bookmark.as_ref().map_or(last, |bookmark| bookmark.seq.max(last));
+                    if given > life && self.end.borrow().is_none() {
+                        return;
+                    }
+                    if let Some(cursor) = cursor {
+                        match consumer.commit(cursor).await {
+                            Ok(Some(_)) => {
+                                let mut work = self.work.lock().expect("nobody panics");
+                                let reached = work.reached.entry(self.shard).or_default();
+                                *reached = at.max(*reached);
+                            }
+                            Ok(None) => {}
+                            // Somebody else works now; the next step says the same and stands by.
+                            Err(Error::TakenOver) => {}
+                            Err(error) => self.complain(&error),
+                        }
+                    }
+                }
+                Ok(Step::Resuming { .. }) => {
+                    // What was not committed comes again.
+                    last = 0;
+                    self.work.lock().expect("nobody panics").breaks += 1;
+                }
+                Err(error) => {
+                    self.complain(&error);
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn complain(&self, error: &Error) {
+        let problem = Problem::Refused(format!("a worker of shard {}: {error}", self.shard));
+        self.work.lock().expect("nobody panics").problems.push(problem);
+    }
+}
