@@ -18,6 +18,7 @@ pub mod config;
 pub mod db;
 pub mod error;
 pub mod events;
+pub mod fault;
 pub mod gateway;
 pub mod id;
 pub mod mail;

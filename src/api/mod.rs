@@ -17,6 +17,7 @@ use crate::{
     },
     error::{Error, Result, Rule},
     events::cursor::Cursor,
+    fault::{self, Protection},
     id::AccountId,
     pb,
 };
@@ -165,11 +166,14 @@ fn change_as<R: Keyed, T: 'static, M: Message + 'static>(
     account: AccountId,
     respond: fn(&T, Bytes) -> M,
 ) -> Call<T> {
-    let key = fields.request_id(request.get_ref().request_id()).map(|request_id| Key {
-        request_id,
-        fingerprint: request.get_ref().fingerprint(),
-        encode: Box::new(move |value, cursor| respond(value, encode(cursor)).encode_to_vec()),
-    });
+    let request_id = fields.request_id(request.get_ref().request_id());
+    let key = request_id
+        .filter(|_| fault::is_on(Protection::IdempotencyKey))
+        .map(|request_id| Key {
+            request_id,
+            fingerprint: request.get_ref().fingerprint(),
+            encode: Box::new(move |value, cursor| respond(value, encode(cursor)).encode_to_vec()),
+        });
     Call {
         caller,
         account,

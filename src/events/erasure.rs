@@ -19,6 +19,7 @@ use crate::{
     },
     error::Result,
     events::{entry::Entry, log::Log},
+    fault::{self, Protection},
     id::{AccountId, ContactId, Seq},
     pb::{self, value::timestamp},
     time::Micros,
@@ -99,7 +100,7 @@ pub(super) async fn covered(db: &impl ConnectionTrait, account: AccountId, rows:
     }
     let cover = |mut row: event::Model| {
         let erasure = row.contact_id.and_then(|contact| erased.get(&contact));
-        if let Some(erasure) = erasure.filter(|erasure| row.seq <= erasure.seq) {
+        if let Some(erasure) = erasure.filter(|erasure| row.seq <= erasure.seq && fault::is_on(Protection::Erasure)) {
             row.payload = tombstone(&row, erasure.erased_at);
         }
         Entry::from(row)

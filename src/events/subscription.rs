@@ -17,6 +17,7 @@ use crate::{
         snapshot::Snapshot,
         tail::{self, Batch, Room},
     },
+    fault::{self, Protection},
     id::{AccountId, Seq},
     pb::{self, delivery::encoded, frame::Frame},
     time::Micros,
@@ -151,7 +152,7 @@ impl Subscription {
             if self.feed.is_replaced() {
                 Box::pin(self.hub.log.reach(self.feed.account)).await?.check(self.cursor())?;
             }
-            if self.position < head && !self.credit.is_some_and(Credit::is_spent) {
+            if self.position < head && self.may_hand_out() {
                 // Boxed, as everything that asks the database: an idle subscriber should not carry the room for it.
                 let batch = Box::pin(self.read(head)).await?;
                 self.position = batch.position;
@@ -189,6 +190,10 @@ impl Subscription {
         }
     }
 
+    fn may_hand_out(&self) -> bool {
+        !self.credit.is_some_and(Credit::is_spent) || !fault::is_on(Protection::Credit)
+    }
+
     fn spend(&mut self, batch: &Batch) {
         if let Some(credit) = &mut self.credit {
             credit.events = credit.events.saturating_sub(batch.events as u64);
@@ -202,7 +207,10 @@ impl Subscription {
         let bytes = self.credit.and_then(|credit| credit.bytes).map(usize::try_from);
         Room {
             bytes: bytes.map_or(most, |bytes| bytes.unwrap_or(most).min(most)),
-            events: self.credit.map(|credit| usize::try_from(credit.events).unwrap_or(usize::MAX)),
+            events: self
+                .credit
+                .filter(|_| fault::is_on(Protection::Credit))
+                .map(|credit| usize::try_from(credit.events).unwrap_or(usize::MAX)),
         }
     }
 
@@ -315,7 +323,7 @@ impl Subscription {
             .events
             .map_or(hub.config.page_events, |most| hub.config.page_events.min(most as u64));
         let page = hub.log.page(feed.account, self.position, head, &self.filter, limit).await?;
-        if page.first().is_none_or(|first| first.seq != self.position.next()) {
+        if page.first().is_none_or(|first| first.seq != self.position.next()) && fault::is_on(Protection::GapCheck) {
             // Trimmed under our feet, or nothing matches there: the log, which says so before it trims, knows which.
             hub.log.reach(feed.account).await?.check(self.cursor())?;
         }

@@ -84,6 +84,8 @@ pub async fn restored(config: &Config) -> anyhow::Result<u64> {
 /// # Errors
 /// [`crate::db::OpenError`]; when an address cannot be bound.
 pub async fn start(config: Config, registry: Registry, shutdown: CancellationToken) -> anyhow::Result<Running> {
+    #[cfg(feature = "faults")]
+    crate::fault::turn_off(&config.fault.switch);
     let db = Database::open(&rooms::database(&config)).await?;
     db.migrate().await?;
     let made = bootstrap::run(&db, &rooms::bootstrap(&config)).await?;

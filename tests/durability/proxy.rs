@@ -107,7 +107,9 @@ async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut line: watch::
         let open = line.wait_for(|line| *line != Line::Stalled).await.map(|line| *line);
         let Ok(now) = open else { return };
         let most = if now == Line::Slow { 256 } else { buffer.len() };
-        let Ok(count @ 1..) = from.read(&mut buffer[..most]).await else { return };
+        let Ok(count @ 1..) = from.read(&mut buffer[..most]).await else {
+            return;
+        };
         // What was on its way when the line stopped waits with it.
         if line.wait_for(|line| *line != Line::Stalled).await.is_err() || to.write_all(&buffer[..count]).await.is_err() {
             return;

@@ -54,7 +54,9 @@ impl Replica {
 
 /// Runs traffic for about this time under a sequence of faults, and hands over what everybody saw.
 pub async fn under_faults(choices: &mut StdRng, time: Duration) -> Evidence {
-    let cluster = tokio::task::spawn_blocking(|| Cluster::start(Durability::Full)).await.expect("it starts");
+    let cluster = tokio::task::spawn_blocking(|| Cluster::start(Durability::Full))
+        .await
+        .expect("it starts");
     execute(&cluster.url("postgres"), "CREATE DATABASE parley").await;
     let mut replicas = Vec::new();
     for _ in 0..SERVERS {

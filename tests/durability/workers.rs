@@ -82,7 +82,9 @@ impl Workers {
             match work.done.get(&seen.seq) {
                 None => evidence.refused.push(Problem::Missed(format!("no worker was given {}", seen.seq))),
                 Some((_, shards)) if shards.len() > 1 => {
-                    evidence.refused.push(Problem::Twice(format!("{} was given to shards {shards:?}", seen.seq)));
+                    evidence
+                        .refused
+                        .push(Problem::Twice(format!("{} was given to shards {shards:?}", seen.seq)));
                 }
                 Some(_) => {}
             }
@@ -144,7 +146,8 @@ impl Worker {
                         let seq = event(delivery).seq;
                         let mut work = self.work.lock().expect("nobody panics");
                         if seq <= last {
-                            work.problems.push(Problem::Order(format!("shard {}: {seq} after {last}", self.shard)));
+                            work.problems
+                                .push(Problem::Order(format!("shard {}: {seq} after {last}", self.shard)));
                         }
                         last = seq;
                         let done = work.done.entry(seq).or_default();

@@ -10,6 +10,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("telemetry", &[]),
     ("error", &[]),
+    ("fault", &[]),
     ("id", &[]),
     ("time", &[]),
     ("db", &[]),
@@ -37,7 +38,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 ];
 
 /// What everybody may name.
-const GROUND: &[&str] = &["config", "telemetry", "error", "id", "time"];
+const GROUND: &[&str] = &["config", "telemetry", "error", "fault", "id", "time"];
 
 /// Crates that a room leaves alone, with the reason.
 const LEAVES_ALONE: &[(&str, &[&str], &str)] = &[

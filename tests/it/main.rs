@@ -34,6 +34,7 @@ mod messages;
 mod paging;
 mod platform_side;
 mod program;
+mod protections;
 mod python;
 mod records;
 mod removal;

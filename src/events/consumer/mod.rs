@@ -20,6 +20,7 @@ use crate::{
     },
     error::{ConsumerFault, Error, Result},
     events::{cursor::Cursor, log::Reach},
+    fault::{self, Protection},
     id::{AccountId, Epoch, Seq},
     time::Micros,
 };
@@ -342,7 +343,8 @@ pub(super) async fn renew(db: &impl ConnectionTrait, seat: &Seat, fence: i64, un
 }
 
 fn held(seat: &Seat, fence: i64) -> Condition {
+    let newest = fault::is_on(Protection::Fencing).then(|| Column::Fence.eq(fence));
     of_consumer(seat.account, &seat.consumer)
         .add(Column::Shard.eq(seat.shard))
-        .add(Column::Fence.eq(fence))
+        .add_option(newest)
 }

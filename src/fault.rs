@@ -1,0 +1,54 @@
+//! Protections that a test may turn off, one at a time, to show that it goes red without them. Without the feature `faults`, which no release
+//! has, all of them are always on.
+
+#[cfg(feature = "faults")]
+static SWITCH: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+
+/// One protection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protection {
+    /// What an older session of a durable consumer commits is not taken.
+    Fencing,
+    /// A page that does not begin with the very next event makes a reader ask how far the log reaches.
+    GapCheck,
+    /// A cursor of another history is refused.
+    EpochCheck,
+    /// A request that comes again under its id is answered with the first answer.
+    IdempotencyKey,
+    /// A session is sent no more than it has credit for.
+    Credit,
+    /// What an erased contact left is covered.
+    Erasure,
+}
+
+#[cfg(feature = "faults")]
+impl Protection {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Fencing => "fencing",
+            Self::GapCheck => "gap_check",
+            Self::EpochCheck => "epoch_check",
+            Self::IdempotencyKey => "idempotency_key",
+            Self::Credit => "credit",
+            Self::Erasure => "erasure",
+        }
+    }
+}
+
+/// Turns a protection off for the life of the process.
+#[cfg(feature = "faults")]
+pub fn turn_off(name: &str) {
+    let _ = SWITCH.set(name.to_owned());
+}
+
+/// Whether a protection is on.
+#[cfg(feature = "faults")]
+pub fn is_on(protection: Protection) -> bool {
+    SWITCH.get().is_none_or(|off| off != protection.name())
+}
+
+/// Whether a protection is on.
+#[cfg(not(feature = "faults"))]
+pub fn is_on(_: Protection) -> bool {
+    true
+}
