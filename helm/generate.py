@@ -102,7 +102,7 @@ def values_rows(text: str) -> list[tuple[str, str, str]]:
 
 def secrets() -> set[str]:
     """The keys that the program never shows. They come from Secrets alone, so they are neither in values nor in the ConfigMap."""
-    found = re.search(r"fn is_secret.*?matches!\(key, (.*?)\)", RULES.read_text(), re.DOTALL)
+    found = re.search(r"fn is_secret.*?matches!\(\s*key,\s*(.*?)\)", RULES.read_text(), re.DOTALL)
     return set(re.findall(r'"([\w.]+)"', found[1]))
 
 

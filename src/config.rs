@@ -24,6 +24,8 @@ pub struct Config {
     pub files: Files,
     /// Where mails go.
     pub mail: Mail,
+    /// Where commits are relayed.
+    pub nats: Nats,
     /// The listener for operators.
     pub admin: Admin,
     /// Group commit.
@@ -149,6 +151,19 @@ pub struct Events {
     pub keep_events: i64,
     pub trim_interval_seconds: u64,
     pub max_streams: usize,
+}
+
+/// Where commits are relayed.
+#[derive(Clone, Deserialize)]
+pub struct Nats {
+    /// May hold a password, which `Debug` does not show. Empty: nowhere.
+    pub url: String,
+}
+
+impl fmt::Debug for Nats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Nats").field("url", &without_password(&self.url)).finish()
+    }
 }
 
 /// What callers may do how often.

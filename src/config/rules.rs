@@ -20,6 +20,10 @@ pub fn check(key: &str, value: &Value) -> Result<(), String> {
             url.is_empty() || url.starts_with("http://") || url.starts_with("https://"),
             "must be an address such as https://chat.example.org, or empty",
         ),
+        ("nats.url", Value::String(url)) => ensure(
+            url.is_empty() || url.split(',').all(|one| one.starts_with("nats://") || one.starts_with("tls://")),
+            "must be empty, or an address such as nats://127.0.0.1:4222",
+        ),
         ("mail.url", Value::String(url)) => ensure(
             url.is_empty() || url.starts_with("smtp://") || url.starts_with("smtps://"),
             "must be `smtp://USER:PASSWORD@HOST:587?tls=required` or `smtps://USER:PASSWORD@HOST`, or empty",
@@ -108,5 +112,8 @@ fn address(addr: &str) -> Result<(), String> {
 
 /// Whether the value must not be shown.
 pub fn is_secret(key: &str) -> bool {
-    matches!(key, "database.url" | "mail.url" | "bootstrap.token" | "bootstrap.platform_token")
+    matches!(
+        key,
+        "database.url" | "mail.url" | "nats.url" | "bootstrap.token" | "bootstrap.platform_token"
+    )
 }

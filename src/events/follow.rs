@@ -1,6 +1,14 @@
 //! Learning of other replicas' commits, and telling them of ours: hints by LISTEN/NOTIFY, the truth by a slow poll.
 
-use std::{collections::HashMap, fmt::Write as _, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    fmt::Write as _,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
+use prost::Message as _;
 
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use sqlx::postgres::PgListener;
@@ -11,10 +19,14 @@ use crate::{
     db::Database,
     events::hub::{Hub, lock},
     id::{AccountId, Seq},
+    pb,
 };
 
 /// The channel of hints: `account:seq` pairs, separated by commas.
 const CHANNEL: &str = "parley_log";
+
+/// The channel of what is true for a moment: who says it, and an encoded `EphemeralEvent` in base64.
+const MOMENTS: &str = "parley_moment";
 
 /// Pairs in one hint: PostgreSQL takes 8,000 bytes, a pair has at most 40.
 const PAIRS: usize = 150;
@@ -52,7 +64,18 @@ async fn fill(hub: &Hub) {
 async fn tell(hub: &Hub, db: &Database) {
     loop {
         hub.committed.notified().await;
+        let whispers = std::mem::take(&mut *lock(&hub.whispers));
+        for event in whispers {
+            let said = format!("{} {}", own_name(), STANDARD_NO_PAD.encode(event.encode_to_vec()));
+            let statement = Statement::from_sql_and_values(DbBackend::Postgres, "SELECT pg_notify($1, $2)", [MOMENTS.into(), said.into()]);
+            if let Err(error) = db.write().execute_raw(statement).await {
+                tracing::debug!(%error, "what is true for a moment was not told to other replicas");
+            }
+        }
         let heads: Vec<_> = std::mem::take(&mut *lock(&hub.unsaid)).into_iter().collect();
+        if hub.is_relayed() {
+            continue;
+        }
         for heads in heads.chunks(PAIRS) {
             let statement = Statement::from_sql_and_values(
                 DbBackend::Postgres,
@@ -72,6 +95,7 @@ async fn forget(hub: &Hub) {
     loop {
         hub.committed.notified().await;
         lock(&hub.unsaid).clear();
+        lock(&hub.whispers).clear();
     }
 }
 
@@ -87,9 +111,14 @@ async fn listen(hub: &Hub, db: &Database) {
 
 async fn hear(hub: &Hub, db: &Database) -> Result<(), sqlx::Error> {
     let mut listener = PgListener::connect_with(db.write().get_postgres_connection_pool()).await?;
-    listener.listen(CHANNEL).await?;
+    listener.listen_all([CHANNEL, MOMENTS]).await?;
     loop {
         match listener.try_recv().await? {
+            Some(notification) if notification.channel() == MOMENTS => {
+                if let Some(event) = moment(notification.payload()) {
+                    hub.overheard(Arc::new(event));
+                }
+            }
             Some(notification) => {
                 for (account, head) in heads(notification.payload()) {
                     hub.saw(account, head);
@@ -130,6 +159,18 @@ async fn look(hub: &Hub) {
     }
 }
 
+/// Tells this process from others, whose moments it has not told itself.
+fn own_name() -> &'static str {
+    static NAME: LazyLock<String> = LazyLock::new(|| format!("{:016x}", rand::random::<u64>()));
+    &NAME
+}
+
+/// Somebody else's moment.
+fn moment(said: &str) -> Option<pb::EphemeralEvent> {
+    let (_, event) = said.split_once(' ').filter(|(name, _)| *name != own_name())?;
+    pb::EphemeralEvent::decode(STANDARD_NO_PAD.decode(event).ok()?.as_slice()).ok()
+}
+
 fn hint(heads: &[(AccountId, Seq)]) -> String {
     heads.iter().fold(String::new(), |mut text, (account, head)| {
         let comma = if text.is_empty() { "" } else { "," };
@@ -158,5 +199,17 @@ mod tests {
         assert_eq!(heads("1:42,7:9"), said.into());
         assert_eq!(heads("x,1:,:2,3:4:5,7:9"), [(AccountId(7), Seq(9))].into());
         assert!(heads("").is_empty());
+    }
+
+    #[test]
+    fn a_moment_of_another_is_heard_and_an_own_one_is_not() {
+        let event = pb::EphemeralEvent {
+            account_id: 7,
+            ..pb::EphemeralEvent::default()
+        };
+        let encoded = STANDARD_NO_PAD.encode(event.encode_to_vec());
+        assert_eq!(moment(&format!("0123456789abcdef {encoded}")), Some(event));
+        assert_eq!(moment(&format!("{} {encoded}", own_name())), None);
+        assert_eq!(moment("nonsense"), None);
     }
 }

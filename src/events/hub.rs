@@ -1,7 +1,7 @@
 //! The hub: for each followed account a tail and a bell. It rings; it never pushes into anybody's queue.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -21,6 +21,7 @@ use crate::{
         ephemeral::Typing,
         filter::Filter,
         log::{Log, Reach},
+        relay::Relay,
         tail::{Run, Tail},
     },
     id::{AccountId, Epoch, Seq},
@@ -38,6 +39,7 @@ const CONTACT_DELETED: i16 = pb::EventKind::ContactDeleted as i16;
 pub struct Hub {
     pub(super) config: Config,
     pub(super) log: Log,
+    relay: Option<Relay>,
     feeds: Mutex<HashMap<AccountId, Weak<Feed>>>,
     streams: AtomicUsize,
     /// Heads of followed accounts that are ahead of their tails.
@@ -48,6 +50,8 @@ pub struct Hub {
     /// Heads that other replicas should hear of.
     pub(super) unsaid: Mutex<HashMap<AccountId, Seq>>,
     pub(super) committed: Notify,
+    /// What other replicas should hear of and nobody keeps.
+    pub(super) whispers: Mutex<VecDeque<Arc<pb::EphemeralEvent>>>,
 }
 
 /// What is known of one followed account.
@@ -74,10 +78,11 @@ impl Drop for Place {
 
 impl Hub {
     /// A hub over a log. Nothing is followed until somebody subscribes.
-    pub fn new(config: Config, log: Log) -> Self {
+    pub fn new(config: Config, log: Log, relay: Option<Relay>) -> Self {
         Self {
             config,
             log,
+            relay,
             feeds: Mutex::default(),
             streams: AtomicUsize::new(0),
             behind: Mutex::default(),
@@ -85,6 +90,7 @@ impl Hub {
             sessions: Mutex::default(),
             unsaid: Mutex::default(),
             committed: Notify::new(),
+            whispers: Mutex::default(),
         }
     }
 
@@ -135,6 +141,9 @@ impl Hub {
                     replaced: AtomicBool::new(false),
                 });
                 feeds.insert(account, Arc::downgrade(&feed));
+                if let Some(relay) = &self.relay {
+                    relay.followed.notify_one();
+                }
                 feed
             })
         };
@@ -171,10 +180,13 @@ impl Hub {
     }
 
     /// Hands over what this process committed for one account, in the order of the commits.
-    pub fn committed(&self, account: AccountId, entries: Vec<Entry>) {
+    pub fn committed(&self, account: AccountId, epoch: Epoch, entries: Vec<Entry>) {
         let Some(last) = entries.last().map(|entry| entry.seq) else {
             return;
         };
+        if let Some(relay) = &self.relay {
+            relay.committed(epoch, entries.clone());
+        }
         lock(&self.unsaid).insert(account, last);
         self.committed.notify_one();
         let Some(feed) = self.feed(account) else { return };
@@ -183,6 +195,26 @@ impl Hub {
         } else {
             self.fall_behind(account, last);
         }
+    }
+
+    /// Hands over what another replica committed, in order, as it was relayed; what does not join on is read from the log.
+    pub(super) fn relayed(&self, account: AccountId, epoch: Epoch, entries: Vec<Entry>) {
+        let Some(last) = entries.last().map(|entry| entry.seq) else {
+            return;
+        };
+        let Some(feed) = self.feed(account).filter(|feed| feed.epoch == epoch) else {
+            return;
+        };
+        if feed.push(entries) {
+            feed.ring(last);
+        } else {
+            self.fall_behind(account, last);
+        }
+    }
+
+    /// Whether other replicas hear of commits otherwise than by the database's signals.
+    pub(super) fn is_relayed(&self) -> bool {
+        self.relay.as_ref().is_some_and(Relay::is_up)
     }
 
     /// Notes a head that was learnt from elsewhere.
@@ -194,11 +226,24 @@ impl Hub {
         }
     }
 
-    /// Tells the account's subscribers of something that is true for a moment.
+    /// Tells the account's subscribers of something that is true for a moment, here and at other replicas.
     pub fn whisper(&self, typing: &Typing) {
-        if let Some(feed) = self.feed(typing.account) {
+        let event = Arc::new(pb::EphemeralEvent::from(typing));
+        self.overheard(Arc::clone(&event));
+        let mut whispers = lock(&self.whispers);
+        // Lossy by contract: the oldest make room.
+        if whispers.len() >= EPHEMERAL_BACKLOG {
+            whispers.pop_front();
+        }
+        whispers.push_back(event);
+        self.committed.notify_one();
+    }
+
+    /// Tells those who listen here.
+    pub(super) fn overheard(&self, event: Arc<pb::EphemeralEvent>) {
+        if let Some(feed) = self.feed(AccountId(event.account_id)) {
             // An error means that nobody listens.
-            let _ = feed.ephemeral.send(Arc::new(typing.into()));
+            let _ = feed.ephemeral.send(event);
         }
     }
 

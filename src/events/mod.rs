@@ -17,6 +17,7 @@ pub mod hub;
 pub mod kind;
 pub mod log;
 pub mod payload;
+pub mod relay;
 pub mod retention;
 mod snapshot;
 pub mod subscription;

@@ -19,7 +19,12 @@ use crate::{
     },
     config::Config,
     db::Database,
-    events::{Events, follow, hub::Hub, log::Log},
+    events::{
+        Events, follow,
+        hub::Hub,
+        log::Log,
+        relay::{self, Relay},
+    },
     gateway,
     mail::Mailer,
     storage::Storage,
@@ -91,7 +96,14 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     let made = bootstrap::run(&db, &rooms::bootstrap(&config)).await?;
 
     let log = Log::new(db.clone());
-    let hub = Arc::new(Hub::new(rooms::events(&config), log.clone()));
+    let (relay, relaying) = match config.nats.url.as_str() {
+        "" => (None, None),
+        url => Relay::connect(url)
+            .await
+            .map(|(relay, relaying)| (Some(relay), Some(relaying)))
+            .context("nats.url")?,
+    };
+    let hub = Arc::new(Hub::new(rooms::events(&config), log.clone(), relay));
     let events = Events {
         log: log.clone(),
         hub: Arc::clone(&hub),
@@ -128,6 +140,9 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     let mut back = JoinSet::new();
     back.spawn(listeners::http(operators, admin::router(registry, readiness), behind.clone()));
     back.spawn(upkeep::follow(follow::run(Arc::clone(&hub), db.clone(), behind.clone())));
+    if let Some(relaying) = relaying {
+        back.spawn(upkeep::follow(relay::run(Arc::clone(&hub), relaying, behind.clone())));
+    }
     back.spawn(upkeep::keys(
         db.clone(),
         Duration::from_secs(config.idempotency.keep_hours * 3600),

@@ -48,12 +48,14 @@ pub enum Fault {
     Slow(usize),
     /// The line between a server and the database stands still: the server is alone.
     Partition(usize),
+    /// NATS dies (SIGKILL) and comes back after a while.
+    NatsKill,
     /// All connections of a server to the database are cut.
     CutDatabase(usize),
 }
 
 /// How many kinds there are.
-const KINDS: usize = 10;
+const KINDS: usize = 11;
 
 impl Fault {
     fn of(kind: usize, server: usize) -> Self {
@@ -67,6 +69,7 @@ impl Fault {
             6 => Self::Stall(server),
             7 => Self::Slow(server),
             8 => Self::Partition(server),
+            9 => Self::NatsKill,
             _ => Self::CutDatabase(server),
         }
     }

@@ -1,4 +1,4 @@
-//! Three replicas on one PostgreSQL, a proxy on every line, and one fault after another.
+//! Three replicas on one PostgreSQL and one NATS, a proxy on every line, and one fault after another.
 
 use std::{io::Write as _, time::Duration};
 
@@ -11,6 +11,7 @@ use crate::{
         app::TestApp,
         cluster::{Cluster, Durability},
         database::{Backend, Database, execute},
+        nats::Nats,
     },
     traffic::{Load, Traffic},
     validate::Evidence,
@@ -31,7 +32,7 @@ struct Replica {
 }
 
 impl Replica {
-    async fn start(cluster: &Cluster) -> Self {
+    async fn start(cluster: &Cluster, nats: &Nats) -> Self {
         let url = cluster.url("parley");
         let (head, rest) = url.split_once('@').expect("a user");
         let (place, name) = rest.split_once('/').expect("a database");
@@ -39,6 +40,7 @@ impl Replica {
         let through = Database::at(format!("{head}@{}/{name}", database.address));
         let app = TestApp::builder(Backend::Postgres)
             .database(through)
+            .env("PARLEY_NATS_URL", &nats.url())
             .env("PARLEY_DATABASE_CONNECT_TIMEOUT_SECONDS", "5")
             .start()
             .await;
@@ -58,20 +60,21 @@ pub async fn under_faults(choices: &mut StdRng, time: Duration) -> Evidence {
         .await
         .expect("it starts");
     execute(&cluster.url("postgres"), "CREATE DATABASE parley").await;
+    let mut nats = Nats::start().await;
     let mut replicas = Vec::new();
     for _ in 0..SERVERS {
-        replicas.push(Replica::start(&cluster).await);
+        replicas.push(Replica::start(&cluster, &nats).await);
     }
     let addresses: Vec<String> = replicas.iter().map(|replica| replica.clients.address.clone()).collect();
     let traffic = Traffic::start(addresses.clone(), Load::full()).await;
     let workers = Workers::start(&addresses, choices);
-    let count = usize::try_from(time.as_secs() / 2).expect("a few").max(10);
+    let count = usize::try_from(time.as_secs() / 2).expect("a few").max(11);
     let sequence = Fault::sequence(choices, SERVERS, count);
     say(&format!("{sequence:?}"));
     let mut cluster = Some(cluster);
     for fault in sequence {
         let lasts = Duration::from_millis(choices.random_range(300..2500));
-        strike(fault, lasts, &mut replicas, &mut cluster).await;
+        strike(fault, lasts, &mut replicas, &mut cluster, &mut nats).await;
         tokio::time::sleep(Duration::from_millis(choices.random_range(200..1200))).await;
     }
     let mut evidence = traffic.finish(true).await;
@@ -85,7 +88,7 @@ fn say(text: &str) {
     let _ = std::io::stderr().write_all(format!("durability:   {text}\n").as_bytes());
 }
 
-async fn strike(fault: Fault, lasts: Duration, replicas: &mut [Replica], cluster: &mut Option<Cluster>) {
+async fn strike(fault: Fault, lasts: Duration, replicas: &mut [Replica], cluster: &mut Option<Cluster>, nats: &mut Nats) {
     match fault {
         Fault::Kill(server) => {
             replicas[server].app.server.kill();
@@ -116,6 +119,11 @@ async fn strike(fault: Fault, lasts: Duration, replicas: &mut [Replica], cluster
         Fault::Stall(server) => during(&replicas[server].clients, Line::Stalled, lasts).await,
         Fault::Slow(server) => during(&replicas[server].clients, Line::Slow, lasts).await,
         Fault::Partition(server) => during(&replicas[server].database, Line::Stalled, lasts).await,
+        Fault::NatsKill => {
+            nats.kill();
+            tokio::time::sleep(lasts).await;
+            nats.start_again().await;
+        }
         Fault::CutDatabase(server) => replicas[server].database.cut(),
     }
 }

@@ -167,9 +167,8 @@ impl Worker {
                                 let reached = work.reached.entry(self.shard).or_default();
                                 *reached = at.max(*reached);
                             }
-                            Ok(None) => {}
-                            // Somebody else works now; the next step says the same and stands by.
-                            Err(Error::TakenOver) => {}
+                            // It broke, or somebody else works now; the next step says which.
+                            Ok(None) | Err(Error::TakenOver) => {}
                             Err(error) => self.complain(&error),
                         }
                     }

@@ -21,6 +21,7 @@ REFERENCES = {
     "PARLEY_BOOTSTRAP_TOKEN": program.TOKEN,
     "PARLEY_BOOTSTRAP_PLATFORM_TOKEN": program.TOKEN,
     "PARLEY_MAIL_URL": "smtp://ana:hunter2@mail:587?tls=required",
+    "PARLEY_NATS_URL": "nats://ana:hunter2@nats:4222",
     "PARLEY_AUTH_CACHE_SECONDS": "7",
     "PARLEY_TOKEN": program.TOKEN,
 }

@@ -31,6 +31,7 @@ mod idempotency_batches;
 mod inboxes;
 mod message_refusals;
 mod messages;
+mod nats;
 mod paging;
 mod platform_side;
 mod program;

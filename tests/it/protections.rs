@@ -24,7 +24,10 @@ async fn both(backend: Backend, protection: &str, replicas: usize) -> [(bool, Te
             .replicas(replicas)
             .env("PARLEY_FAULT_SWITCH", switch)
             // What is erased is rewritten later than this test lasts, unless it is about trimming.
-            .env("PARLEY_EVENTS_TRIM_INTERVAL_SECONDS", if protection == "gap_check" { "1" } else { "3600" })
+            .env(
+                "PARLEY_EVENTS_TRIM_INTERVAL_SECONDS",
+                if protection == "gap_check" { "1" } else { "3600" },
+            )
             .start()
     };
     [(true, start("").await), (false, start(protection).await)]

@@ -48,8 +48,8 @@
 {{- $_ := set $ports $port $table -}}
 {{- end -}}
 {{- range $v.extraEnv -}}
-{{- if and (has .name (list "PARLEY_DATABASE_URL" "PARLEY_BOOTSTRAP_TOKEN" "PARLEY_BOOTSTRAP_PLATFORM_TOKEN" "PARLEY_MAIL_URL")) -}}
-{{- $wrong = append $wrong (printf "extraEnv has %s, which is a secret: use database.existingSecret, bootstrap.existingSecret and mail.existingSecret." .name) -}}
+{{- if and (has .name (list "PARLEY_DATABASE_URL" "PARLEY_BOOTSTRAP_TOKEN" "PARLEY_BOOTSTRAP_PLATFORM_TOKEN" "PARLEY_MAIL_URL" "PARLEY_NATS_URL")) -}}
+{{- $wrong = append $wrong (printf "extraEnv has %s, which is a secret: use database.existingSecret, bootstrap.existingSecret, mail.existingSecret and nats.existingSecret." .name) -}}
 {{- end -}}
 {{- if has .name (list "PARLEY_CONFIG" "PARLEY_GRPC_ADDR" "PARLEY_HTTP_ADDR" "PARLEY_ADMIN_ADDR" "PARLEY_SHUTDOWN_GRACE_SECONDS") -}}
 {{- $wrong = append $wrong (printf "extraEnv has %s, which the chart must know: use config." .name) -}}

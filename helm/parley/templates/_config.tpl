@@ -61,6 +61,19 @@
 {{- end }}
 {{- end }}
 
+{{/* What the server reads besides, for its replicas. */}}
+{{- define "parley.natsEnv" -}}
+{{- with .Values.nats }}
+{{- if .existingSecret -}}
+- name: PARLEY_NATS_URL
+  valueFrom:
+    secretKeyRef:
+      name: {{ .existingSecret }}
+      key: {{ .existingSecretKey }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* What the server reads besides, while the database is empty. */}}
 {{- define "parley.bootstrapEnv" -}}
 {{- with .Values.bootstrap }}

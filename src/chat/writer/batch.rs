@@ -175,13 +175,13 @@ impl Lane {
 
     /// What is stored is kept at hand, told to the hub, and answered.
     fn settle(&mut self, mut plan: Plan, counted: Counted) {
-        let account = counted.account.id;
+        let (account, epoch) = (counted.account.id, counted.counters.epoch);
         self.cache.put_account(counted);
         let conversations = std::mem::take(&mut plan.conversations);
         for known in Plan::into_known(conversations, &plan.contacts) {
             self.cache.put_conversation(known);
         }
-        self.events.hub.committed(account, std::mem::take(&mut plan.entries));
+        self.events.hub.committed(account, epoch, std::mem::take(&mut plan.entries));
         self.opened.extend(plan.opened.drain(..).map(|id| (account, id)));
         answer(plan);
     }

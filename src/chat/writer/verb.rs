@@ -66,11 +66,12 @@ impl Lane {
                 // Rows at hand are current only if nobody wrote between our last look and this verb, also when it left no event.
                 let first = committed.entries.first().map(|entry| Seq(entry.seq.0 - 1));
                 let began = first.unwrap_or(committed.counters.head_seq);
+                let epoch = committed.counters.epoch;
                 match self.cache.account(account) {
                     Some(counted) if counted.counters.head_seq == began => counted.counters = committed.counters,
                     _ => self.cache.forget(account),
                 }
-                self.events.hub.committed(account, committed.entries);
+                self.events.hub.committed(account, epoch, committed.entries);
                 Ok(committed.answer)
             }
             Err(error) => {

@@ -1,11 +1,10 @@
 //! The stream's contract: a validator for each numbered statement, with its number in its name.
-//!
-//! 21 is in `conversation_changes`, beside what types.
 
 mod consume;
 mod consume_shards;
 mod ends;
 mod envelope;
+mod ephemeral;
 mod epoch;
 mod erasure;
 mod filters;

@@ -1,0 +1,81 @@
+//! A NATS server with JetStream of a test's own, from Debian's package.
+
+use std::{
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use super::in_time;
+
+/// A server, until it is dropped.
+#[derive(Debug)]
+pub struct Nats {
+    home: tempfile::TempDir,
+    port: u16,
+    process: Child,
+}
+
+impl Nats {
+    /// Starts a server.
+    pub async fn start() -> Self {
+        let home = tempfile::tempdir().expect("a temporary directory");
+        let port = std::net::TcpListener::bind("127.0.0.1:0")
+            .and_then(|listener| listener.local_addr())
+            .expect("a port is free")
+            .port();
+        let process = launch(&home, port);
+        let nats = Self { home, port, process };
+        nats.until_ready().await;
+        nats
+    }
+
+    /// Where it is.
+    pub fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// Ends it without warning (SIGKILL).
+    pub fn kill(&mut self) {
+        self.process.kill().expect("the server is our child");
+        self.process.wait().expect("the server is our child");
+    }
+
+    /// Starts it again at the same place.
+    pub async fn start_again(&mut self) {
+        self.process = launch(&self.home, self.port);
+        self.until_ready().await;
+    }
+
+    async fn until_ready(&self) {
+        in_time("NATS", async {
+            while tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+    }
+}
+
+fn launch(home: &tempfile::TempDir, port: u16) -> Child {
+    // Debian has it in a directory that not every user's path names.
+    let known = ["/usr/sbin/nats-server", "/usr/bin/nats-server"];
+    let program = known
+        .iter()
+        .find(|path| std::path::Path::new(path).exists())
+        .unwrap_or(&"nats-server");
+    Command::new(program)
+        .args(["-js", "-sd"])
+        .arg(home.path())
+        .args(["-a", "127.0.0.1", "-p", &port.to_string()])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("nats-server is installed: ./test sees to it")
+}
+
+impl Drop for Nats {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
