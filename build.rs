@@ -26,12 +26,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut bare = set.clone();
     bare.file.iter_mut().for_each(|file| file.source_code_info = None);
     std::fs::write(out.join("parley_descriptor.bin"), bare.encode_to_vec())?;
+    let mut config = tonic_prost_build::Config::new();
+    // Messages know their names, so that any answer can be asked for its cursor.
+    config.enable_type_names();
     tonic_prost_build::configure()
         // Cursors and the like are slices of the frame they came in, not copies.
         .bytes(".parley.v1")
         .extern_path(".google.rpc.Status", "::tonic_types::Status")
         .codec_path(CODEC)
-        .compile_fds(set)?;
+        .compile_fds_with_config(set, config)?;
     subscribe_by_frames();
     // `compile_fds` prints nothing of the kind.
     println!("cargo:rerun-if-changed=proto");

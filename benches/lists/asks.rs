@@ -48,6 +48,7 @@ enum Request {
     Conversations(pb::ListConversationsRequest),
     FilterConversations(pb::FilterConversationsRequest),
     Messages(pb::ListMessagesRequest),
+    SearchMessages(pb::SearchMessagesRequest),
 }
 
 impl Ask {
@@ -75,6 +76,10 @@ impl Ask {
             Request::FilterConversations(request) => {
                 let answer = conversations.filter_conversations(authorized(request.clone())).await;
                 answer.expect(GOOD).into_inner().conversations.len()
+            }
+            Request::SearchMessages(request) => {
+                let answer = messages.search_messages(authorized(request.clone())).await;
+                answer.expect(GOOD).into_inner().messages.len()
             }
             Request::Messages(request) => {
                 let answer = messages.list_messages(authorized(request.clone())).await;
@@ -126,7 +131,47 @@ pub async fn all(clients: &Clients, contacts: i64) -> Vec<Ask> {
     }
     asks.extend(searches());
     asks.extend(of_conversations(contacts));
+    asks.extend(of_messages(contacts));
     asks
+}
+
+fn of_messages(contacts: i64) -> Vec<Ask> {
+    let search = |text: &str, contact_id| {
+        Request::SearchMessages(pb::SearchMessagesRequest {
+            account_id: 1,
+            text: text.to_owned(),
+            contact_id,
+            ..Default::default()
+        })
+    };
+    vec![
+        ask(
+            "search of messages, one in a thousand (\"zarathustra\")",
+            search("zarathustra", None),
+        ),
+        ask("search of messages, all find (\"replacement\")", search("replacement", None)),
+        ask("search of messages, nobody", search("no such words", None)),
+        ask("search of messages, of a contact", search("replacement", Some(contacts / 2))),
+        ask("search of messages, two characters", search("zz", None)),
+    ]
+}
+
+/// Waits until the index of messages has taken in what was made beside it.
+pub async fn until_indexed(clients: &Clients, contacts: i64) {
+    let oldest = pb::SearchMessagesRequest {
+        account_id: 1,
+        text: "replacement".to_owned(),
+        contact_id: Some(contacts),
+        ..Default::default()
+    };
+    loop {
+        let answer = clients.messages.clone().search_messages(authorized(oldest.clone())).await;
+        let whole = answer.is_ok_and(|answer| answer.into_inner().messages.len() == 10);
+        if whole {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    }
 }
 
 fn list_of_contacts(order: &str) -> pb::ListContactsRequest {

@@ -56,6 +56,9 @@ impl Place {
         fill(inbox).await;
         eprintln!("  {contacts} contacts made in {:.1} s", begun.elapsed().as_secs_f64());
         let clients = Clients::over(channel);
+        let begun = Instant::now();
+        asks::until_indexed(&clients, contacts).await;
+        eprintln!("  their messages indexed in {:.1} s", begun.elapsed().as_secs_f64());
         let asks = asks::all(&clients, contacts).await;
         Self {
             _server: server,

@@ -5,9 +5,9 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use prost::Message;
+use prost::{Message, Name};
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status, service::Routes};
+use tonic::{Request, Response, Status, metadata::MetadataValue, service::Routes};
 
 use crate::{
     chat::{
@@ -19,7 +19,7 @@ use crate::{
     events::cursor::Cursor,
     fault::{self, Protection},
     id::AccountId,
-    pb,
+    pb::{self, description::cursor_of},
 };
 
 use fields::Fields;
@@ -186,18 +186,29 @@ fn encode(cursor: Option<Cursor>) -> Bytes {
     cursor.map(Cursor::encode).unwrap_or_default()
 }
 
-/// The answer of a call that changed something.
+/// The answer of a call that changed something. Its position is told in the metadata too, where whoever passes answers on finds it.
 ///
 /// # Errors
 /// Internal, if a kept answer cannot be read.
-fn answered<T, M: Message + Default>(answer: Answer<T>, respond: fn(&T, Bytes) -> M) -> Result<Response<M>, Status> {
-    match answer {
-        Answer::Fresh(value, cursor) => Ok(Response::new(respond(&value, encode(cursor)))),
+fn answered<T, M: Message + Name + Default>(answer: Answer<T>, respond: fn(&T, Bytes) -> M) -> Result<Response<M>, Status> {
+    let (message, cursor) = match answer {
+        Answer::Fresh(value, cursor) => {
+            let cursor = encode(cursor);
+            (respond(&value, cursor.clone()), cursor)
+        }
         Answer::Repeated(bytes) => {
             let message = M::decode(bytes.as_slice()).map_err(|error| Error::Internal(format!("a kept answer: {error}")))?;
-            Ok(Response::new(message))
+            let cursor = cursor_of(&message);
+            (message, cursor)
         }
+    };
+    let mut response = Response::new(message);
+    if !cursor.is_empty() {
+        response
+            .metadata_mut()
+            .insert_bin("parley-cursor-bin", MetadataValue::from_bytes(&cursor));
     }
+    Ok(response)
 }
 
 /// A message that must be in the request.

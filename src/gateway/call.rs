@@ -13,7 +13,10 @@ use tonic::{
 };
 use uuid::Uuid;
 
-use super::error::Failure;
+use super::{
+    error::Failure,
+    position::{Noting, Position},
+};
 use crate::pb::{
     self, accounts_service_client::AccountsServiceClient, agent_bots_service_client::AgentBotsServiceClient,
     canned_responses_service_client::CannedResponsesServiceClient, client_service_client::ClientServiceClient,
@@ -41,6 +44,7 @@ const PASSED_ON: [HeaderName; 3] = [
 pub struct Call {
     routes: Routes,
     headers: HeaderMap,
+    position: Position,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Call
@@ -53,6 +57,7 @@ where
         Ok(Self {
             routes: Routes::from_ref(state),
             headers: parts.headers.clone(),
+            position: parts.extensions.get().cloned().unwrap_or_default(),
         })
     }
 }
@@ -60,9 +65,13 @@ where
 macro_rules! clients {
     ($($(#[$doc:meta])* $name:ident: $client:ident),+ $(,)?) => {$(
         $(#[$doc])*
-        pub fn $name(&self) -> $client<Routes> {
+        pub fn $name(&self) -> $client<Noting> {
             // The answer comes from this very process: its size is bounded where it is made.
-            $client::new(self.routes.clone()).max_decoding_message_size(usize::MAX)
+            let services = Noting {
+                routes: self.routes.clone(),
+                position: self.position.clone(),
+            };
+            $client::new(services).max_decoding_message_size(usize::MAX)
         }
     )+};
 }
@@ -189,6 +198,7 @@ mod tests {
     fn call(headers: &[(&'static str, &'static str)]) -> Call {
         Call {
             routes: Routes::default(),
+            position: Position::default(),
             headers: headers
                 .iter()
                 .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))

@@ -16,6 +16,7 @@ use tower_http::cors::{Any, CorsLayer};
 use super::{
     error::Failure,
     openapi::{self, About},
+    position,
     uploads::TextLimit,
 };
 
@@ -124,6 +125,7 @@ impl Door {
             .method_not_allowed_fallback(unknown_route)
             .layer(DefaultBodyLimit::max(config.max_body_bytes))
             .layer(Extension(TextLimit(config.max_body_bytes)))
+            .layer(axum::middleware::from_fn(position::say))
             .with_state(services.prepare())
     }
 }

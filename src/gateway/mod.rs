@@ -38,6 +38,7 @@ mod paging;
 mod params;
 mod platform;
 mod platform_bots;
+mod position;
 mod profile;
 mod search;
 mod sentence;

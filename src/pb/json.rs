@@ -5,14 +5,11 @@
 
 use std::sync::LazyLock;
 
-use prost_reflect::{
-    DescriptorPool, DynamicMessage, EnumDescriptor, FieldDescriptor, Kind, MapKey, MessageDescriptor, ReflectMessage as _, Value,
-};
+use prost_reflect::{DynamicMessage, EnumDescriptor, FieldDescriptor, Kind, MapKey, MessageDescriptor, ReflectMessage as _, Value};
 use serde_json::{Map, Value as Json, json};
 
-use crate::pb::{self, EventDelivery};
+use crate::pb::{EventDelivery, description::POOL};
 
-static POOL: LazyLock<Option<DescriptorPool>> = LazyLock::new(|| DescriptorPool::decode(pb::DESCRIPTORS).ok());
 static EVENT: LazyLock<Option<MessageDescriptor>> = LazyLock::new(|| POOL.as_ref()?.get_message_by_name("parley.v1.Event"));
 
 /// Any message of the contract, by its full name.

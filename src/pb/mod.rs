@@ -17,6 +17,7 @@ pub mod frames {
 
 pub mod codec;
 pub mod delivery;
+pub mod description;
 pub mod frame;
 pub mod json;
 pub mod kind;

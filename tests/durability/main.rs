@@ -10,6 +10,7 @@
 mod support;
 
 mod fault;
+mod herd;
 mod proxy;
 mod replicated;
 mod traffic;
@@ -75,6 +76,18 @@ async fn every_fault_in_sequence_loses_nothing() {
     let (seed, mut choices) = choices();
     let evidence = Box::pin(replicated::under_faults(&mut choices, duration())).await;
     assert_none(&evidence, "three replicas, every fault", seed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_clients_come_back_at_once() {
+    let _alone = ALONE.lock().await;
+    Box::pin(herd::comes_back(Backend::Postgres)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_that_stop_cost_little() {
+    let _alone = ALONE.lock().await;
+    Box::pin(herd::stops_reading(Backend::Sqlite)).await;
 }
 
 /// The same traffic and the same validator, which must see that the lock of the counter row is gone.

@@ -73,9 +73,26 @@ async fn statement_18_a_read_waits_for_a_position(backend: Backend) {
     let info = waiting.await.expect("it ends").expect("it is answered").into_inner();
     assert!(info.head_seq > head.head_seq);
 
-    // By HTTP as a text.
-    let text = STANDARD_NO_PAD.encode(&info.head_cursor);
+    // By HTTP as a text: the answer of a write says what a read sends back, also when the write is repeated.
     let http = app.http();
+    let mut said = Vec::new();
+    for _ in 0..2 {
+        let request = http
+            .request("POST", "/api/v1/accounts/1/labels")
+            .header("idempotency-key", "label-1");
+        let answer = http.answer(request.json(&serde_json::json!({"title": "vip"}))).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        said.push(
+            answer.headers["parley-cursor"]
+                .to_str()
+                .expect("it is base64")
+                .trim_end_matches('=')
+                .to_owned(),
+        );
+    }
+    let head = log_info(&app.clients(), 1).await.head_cursor;
+    assert_eq!(said, [STANDARD_NO_PAD.encode(&head), STANDARD_NO_PAD.encode(&head)]);
+    let text = said.swap_remove(0);
     let request = http
         .request("GET", "/api/v1/accounts/1/conversations")
         .header("parley-min-cursor", text);

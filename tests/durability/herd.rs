@@ -1,0 +1,189 @@
+//! A thousand clients at once: they come back when the server died, and those that stop reading cost little.
+
+use std::{
+    fs,
+    io::Write as _,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use parley::{
+    client::{Server, Step, Subscriber},
+    pb::{BatchCreateMessagesRequest, BatchMessage, EventFilter, subscribe_request::Start},
+};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::sync::watch;
+
+use crate::{
+    proxy::Proxy,
+    support::{
+        app::{ADMINISTRATOR, TestApp},
+        clients::Clients,
+        database::Backend,
+        in_time,
+        reader::{Reader, everything, log_info},
+        scene::{Scene, outgoing},
+    },
+};
+
+/// Clients.
+pub const HERD: usize = 1000;
+
+/// Readers that stop.
+const STALLED: usize = 100;
+
+/// What one of them may hold in the server: a frame of 256 kB in its hands, one that is encoded for the connection, and what HTTP/2 and
+/// the kernel buffer for it.
+const EACH: u64 = 2_000_000;
+
+fn say(text: &str) {
+    // Not by `println!`, which the test program keeps to itself while tests hold.
+    let _ = std::io::stderr().write_all(format!("durability: {text}\n").as_bytes());
+}
+
+/// Bytes that a process holds.
+fn resident(process: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("the server runs");
+    let line = status.lines().find(|line| line.starts_with("VmRSS")).expect("Linux tells it");
+    let kilobytes: u64 = line
+        .split_whitespace()
+        .nth(1)
+        .and_then(|number| number.parse().ok())
+        .expect("a number");
+    kilobytes * 1024
+}
+
+/// As many open files as this process and its children may have at all: a thousand connections are more than the usual limit.
+fn raise_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    setrlimit(Resource::Nofile, raised).expect("up to the hard limit everybody may go");
+}
+
+async fn batch(scene: &Scene, conversation: i64, count: usize, text: &str) {
+    let request = BatchCreateMessagesRequest {
+        account_id: 1,
+        messages: (0..count)
+            .map(|_| BatchMessage {
+                conversation_id: conversation,
+                message: Some(outgoing(text)),
+            })
+            .collect(),
+        ..BatchCreateMessagesRequest::default()
+    };
+    let call = scene.clients.messages.clone();
+    call.clone().batch_create_messages(request).await.expect("writers wait for nobody");
+}
+
+/// Every client of the herd follows from the start; the server dies and comes back twice; each has seen everything once.
+pub async fn comes_back(backend: Backend) {
+    raise_limit();
+    let mut app = TestApp::start(backend).await;
+    let proxy = Proxy::before(&app.server.doors.grpc).await;
+    let scene = app.scene();
+    let talk = scene.talk().await;
+    let seen = Arc::new(AtomicU64::new(0));
+    let (breaks, broken) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (end, ended) = watch::channel(None::<u64>);
+    let mut tasks = Vec::new();
+    for _ in 0..HERD {
+        // A connection each.
+        let server = Server::connect(&format!("http://{}", proxy.address), ADMINISTRATOR).expect("an address");
+        let mut subscriber =
+            Subscriber::new(server, 1, Some(Start::Earliest(())), EventFilter::default()).heartbeat(Duration::from_secs(2));
+        let (seen, breaks, broken, ended) = (Arc::clone(&seen), Arc::clone(&breaks), Arc::clone(&broken), ended.clone());
+        tasks.push(tokio::spawn(async move {
+            let mut at = 0;
+            loop {
+                match subscriber.next().await {
+                    Ok(Step::Response(response)) => {
+                        for delivery in response.events {
+                            let seq = delivery.event.map_or(0, |event| event.seq);
+                            broken.fetch_add(usize::from(seq != at + 1), Ordering::Relaxed);
+                            at = seq;
+                            seen.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
+                    Ok(Step::Resuming { .. }) => drop(breaks.fetch_add(1, Ordering::Relaxed)),
+                    Err(error) => panic!("a client of the herd ended: {error}"),
+                }
+                if ended.borrow().is_some_and(|head| at >= head) {
+                    return;
+                }
+            }
+        }));
+    }
+    for death in 0..3 {
+        let scene = scene.through(Clients::new(&app.server.doors.grpc, Some(ADMINISTRATOR)));
+        for _ in 0..5 {
+            batch(&scene, talk, 5, "hello").await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        if death < 2 {
+            let all = log_info(&scene.clients, 1).await.head_seq * HERD as u64;
+            in_time("the herd", async {
+                while seen.load(Ordering::Relaxed) < all {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            })
+            .await;
+            app.server.kill();
+            app.start_again().await;
+            proxy.lead_to(&app.server.doors.grpc);
+        }
+    }
+    let head = log_info(&app.clients(), 1).await.head_seq;
+    let begun = Instant::now();
+    end.send_replace(Some(head));
+    for client in tasks {
+        in_time("a client of the herd", client).await.expect("it ends well");
+    }
+    let (seen, breaks, broken) = (
+        seen.load(Ordering::Relaxed),
+        breaks.load(Ordering::Relaxed),
+        broken.load(Ordering::Relaxed),
+    );
+    say(&format!(
+        "{HERD} clients came back {breaks} times after two deaths, saw {seen} events, {broken} out of order; the last had all {:.1} s after the \
+         last write; the server holds {} MB",
+        begun.elapsed().as_secs_f64(),
+        resident(app.server.id()) / 1_000_000
+    ));
+    assert_eq!((seen, broken), (head * HERD as u64, 0));
+    assert!(breaks >= 2 * HERD, "each was broken twice");
+}
+
+/// Readers that take nothing while much is written: what the server holds for them is bounded, and nobody else notices.
+pub async fn stops_reading(backend: Backend) {
+    let app = TestApp::builder(backend).env("PARLEY_EVENTS_TAIL_BYTES", "1048576").start().await;
+    let scene = app.scene();
+    let talk = scene.talk().await;
+    batch(&scene, talk, 100, "warm").await;
+    let start = log_info(&app.clients(), 1).await.head_cursor;
+    let mut stalled = Vec::new();
+    for _ in 0..STALLED {
+        stalled.push(Reader::open(&app.clients(), everything(1, Start::After(start.clone()))).await);
+    }
+    let before = resident(app.server.id());
+    let text = "x".repeat(4000);
+    let mut quick = Reader::open(&app.clients(), everything(1, Start::After(start))).await;
+    for _ in 0..100 {
+        batch(&scene, talk, 100, &text).await;
+    }
+    let head = log_info(&app.clients(), 1).await.head_seq;
+    in_time("a reader that reads", quick.until(head)).await;
+    let kept = resident(app.server.id()).saturating_sub(before);
+    say(&format!(
+        "{STALLED} readers that stopped: 10,000 messages of 4 kB were written, and the server holds {} MB more, {} kB a reader",
+        kept / 1_000_000,
+        kept / 1000 / STALLED as u64
+    ));
+    assert!(kept < EACH * STALLED as u64 + 50_000_000, "{kept} bytes");
+    drop(stalled);
+}
