@@ -14,6 +14,7 @@ mod lists;
 mod memory;
 mod seat;
 mod send_messages;
+mod stream;
 mod support;
 mod yard;
 
@@ -68,6 +69,8 @@ enum Group {
     Memory,
     /// Lists, filters and searches of a big account; by itself, and not in rounds
     Lists,
+    /// Catching up, and the way to a subscriber at another replica; by itself too
+    Stream,
 }
 
 #[tokio::main]
@@ -80,7 +83,10 @@ async fn main() {
     if options.only.contains(&Group::Lists) {
         lists::run().await;
     }
-    if options.only.iter().all(|group| *group == Group::Lists) {
+    if options.only.contains(&Group::Stream) {
+        stream::run(&options).await;
+    }
+    if options.only.iter().all(|group| matches!(group, Group::Lists | Group::Stream)) {
         return;
     }
     let mut yard = Yard::open();
@@ -99,7 +105,7 @@ async fn main() {
                 }
                 Group::Gateway => gateway::round(&mut yard, &options, &mut table).await,
                 Group::Memory => memory::round(&mut yard, number, &mut table).await,
-                Group::Lists => {}
+                Group::Lists | Group::Stream => {}
             }
         }
     }

@@ -5,6 +5,7 @@ pub mod bare;
 #[allow(dead_code)] // the benchmarks crash no cluster, and want one with default durability
 pub mod cluster;
 pub mod gauge;
+pub mod nats;
 pub mod pgbench;
 pub mod server;
 pub mod sql;

@@ -29,6 +29,11 @@ pub struct Server {
 impl Server {
     /// Starts the release binary on an empty database, with default settings but for the limit on one conversation.
     pub fn start(database_url: &str) -> Self {
+        Self::start_with(database_url, &[])
+    }
+
+    /// As [`Self::start`], with more settings.
+    pub fn start_with(database_url: &str, settings: &[(&str, &str)]) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_parley"))
             .arg("serve")
             .env("PARLEY_DATABASE_URL", database_url)
@@ -39,6 +44,7 @@ impl Server {
             .env("PARLEY_BOOTSTRAP_PLATFORM_TOKEN", PLATFORM_TOKEN)
             .env("PARLEY_LIMITS_MESSAGES_PER_CONVERSATION_PER_MINUTE", "0")
             .env("PARLEY_LOG_FORMAT", "json")
+            .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
