@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use axum::{
     Json, Router,
     extract::State,
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
 };
 use prometheus::{Encoder as _, Registry, TextEncoder};
 use serde_json::json;
 use tokio::sync::watch;
+
+use crate::telemetry::exemplars::open_metrics;
 
 /// What must hold for this process to take calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,9 +28,15 @@ impl Readiness {
         Self { checks: checks.collect() }
     }
 
-    /// Notes how a check came out; the error says in a few words what is wrong, without secrets.
-    pub fn set(&mut self, check: &'static str, outcome: Result<(), String>) {
-        self.checks.insert(check, outcome);
+    /// Notes how a check came out, and says whether that is news; the error says in a few words what is wrong, without secrets.
+    pub fn set(&mut self, check: &'static str, outcome: Result<(), String>) -> bool {
+        let before = self.checks.insert(check, outcome);
+        self.checks.get(check) != before.as_ref()
+    }
+
+    /// The checks by name, and whether each passes.
+    pub fn checks(&self) -> impl Iterator<Item = (&'static str, bool)> + '_ {
+        self.checks.iter().map(|(name, outcome)| (*name, outcome.is_ok()))
     }
 
     /// Whether every check passed; never without any check.
@@ -64,11 +72,21 @@ async fn readyz(State(doors): State<Doors>) -> Response {
     (status, Json(json!({ "ready": ready, "checks": checks }))).into_response()
 }
 
-async fn metrics(State(doors): State<Doors>) -> Response {
+/// The type of `OpenMetrics`, which Prometheus asks for first.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Prometheus' text, or `OpenMetrics` with exemplars for whoever takes it.
+async fn metrics(State(doors): State<Doors>, headers: HeaderMap) -> Response {
     let encoder = TextEncoder::new();
-    let mut text = Vec::new();
-    match encoder.encode(&doors.registry.gather(), &mut text) {
-        Ok(()) => ([(header::CONTENT_TYPE, encoder.format_type().to_owned())], text).into_response(),
+    let accepts = headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    match encoder.encode_to_string(&doors.registry.gather()) {
+        Ok(text) if accepts.contains("application/openmetrics-text") => {
+            ([(header::CONTENT_TYPE, OPEN_METRICS)], open_metrics(&text)).into_response()
+        }
+        Ok(text) => ([(header::CONTENT_TYPE, encoder.format_type().to_owned())], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }
@@ -94,13 +112,13 @@ mod tests {
         let (sender, receiver) = watch::channel(Readiness::waiting_for(&["database", "listeners"]));
         let router = router(Registry::new(), receiver);
         assert_eq!(ask(&router, "/livez").await, (StatusCode::OK, "ok".to_owned()));
-        sender.send_modify(|readiness| readiness.set("database", Ok(())));
+        sender.send_if_modified(|readiness| readiness.set("database", Ok(())));
         let expected = r#"{"checks":{"database":"ok","listeners":"not checked yet"},"ready":false}"#;
         assert_eq!(
             ask(&router, "/readyz").await,
             (StatusCode::SERVICE_UNAVAILABLE, expected.to_owned())
         );
-        sender.send_modify(|readiness| readiness.set("listeners", Ok(())));
+        sender.send_if_modified(|readiness| readiness.set("listeners", Ok(())));
         assert_eq!(ask(&router, "/readyz").await.0, StatusCode::OK);
     }
 

@@ -28,6 +28,8 @@ pub struct Config {
     pub nats: Nats,
     /// The listener for operators.
     pub admin: Admin,
+    /// Transport security.
+    pub tls: Tls,
     /// Group commit.
     pub writer: Writer,
     /// The log in memory, and its subscribers.
@@ -58,6 +60,7 @@ pub struct Database {
     pub url: String,
     pub max_connections: u32,
     pub connect_timeout_seconds: u64,
+    pub migrate: bool,
 }
 
 impl fmt::Debug for Database {
@@ -66,6 +69,7 @@ impl fmt::Debug for Database {
             .field("url", &without_password(&self.url))
             .field("max_connections", &self.max_connections)
             .field("connect_timeout_seconds", &self.connect_timeout_seconds)
+            .field("migrate", &self.migrate)
             .finish()
     }
 }
@@ -78,6 +82,8 @@ pub struct Grpc {
     pub default_deadline_seconds: u64,
     pub keepalive_interval_seconds: u64,
     pub keepalive_timeout_seconds: u64,
+    /// 0: for ever.
+    pub max_connection_age_seconds: u64,
 }
 
 /// The listener of the JSON API.
@@ -116,6 +122,18 @@ impl fmt::Debug for Mail {
     }
 }
 
+/// Transport security. The files hold PEM.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Tls {
+    /// Empty: no TLS.
+    pub cert_file: String,
+    pub key_file: String,
+    /// Empty: clients show no certificate.
+    pub client_ca_file: String,
+    /// Of `grpc`, `http` and `admin`, with commas.
+    pub listeners: String,
+}
+
 /// The listener for operators.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Admin {
@@ -151,6 +169,8 @@ pub struct Events {
     pub keep_events: i64,
     pub trim_interval_seconds: u64,
     pub max_streams: usize,
+    /// 0: for ever.
+    pub max_stream_age_seconds: u64,
 }
 
 /// Where commits are relayed.
@@ -171,6 +191,16 @@ impl fmt::Debug for Nats {
 pub struct Limits {
     /// 0: no limit.
     pub messages_per_conversation_per_minute: u32,
+    /// 0: no limit.
+    pub calls_per_second_per_token: u32,
+    /// 0: as many as a second has.
+    pub burst_per_token: u32,
+    /// 0: no limit.
+    pub concurrent_calls: i64,
+    /// 0: no limit.
+    pub streams_per_token: usize,
+    /// Of each listener.
+    pub connections: usize,
 }
 
 /// What is remembered of tokens.

@@ -161,6 +161,17 @@ pub enum Error {
         /// When there is room again.
         retry_after: Duration,
     },
+    /// Ask less often.
+    #[error("this token makes more than {limit} calls a second")]
+    TooFast {
+        /// How many a second are taken on average.
+        limit: u32,
+        /// When there is room again.
+        retry_after: Duration,
+    },
+    /// Close some of the token's streams.
+    #[error("this token has {0} streams open, and may have no more")]
+    TooManyStreams(usize),
     /// Try again: too much is waiting.
     #[error("too much is waiting")]
     Busy {
@@ -220,6 +231,13 @@ impl From<DbErr> for Error {
         if source.is_some_and(|source| code(source).as_deref() == Some(NO_CHARACTER)) {
             return Self::invalid("", Rule::Invalid, "no text can hold the character U+0000");
         }
+        if source.is_some_and(|source| has_no_room(source)) {
+            tracing::error!(%error, "the database has no room left");
+            return Self::Unavailable {
+                reason: "the database has no room left",
+                retry_after: Duration::from_secs(5),
+            };
+        }
         let away = matches!(error, DbErr::ConnectionAcquire(_) | DbErr::Conn(_)) || source.is_some_and(|source| is_away(source));
         if away {
             tracing::warn!(%error, "the database was away; the caller may try again");
@@ -230,6 +248,11 @@ impl From<DbErr> for Error {
         }
         Self::Database(Arc::new(error))
     }
+}
+
+/// A full disk: PostgreSQL's `disk_full`, `SQLite`'s `SQLITE_FULL`, and `SQLITE_IOERR_WRITE` where the system refuses a file to grow.
+fn has_no_room(error: &sqlx::Error) -> bool {
+    code(error).is_some_and(|code| matches!(code.as_str(), "53100" | "13" | "778"))
 }
 
 fn is_away(error: &sqlx::Error) -> bool {

@@ -86,6 +86,11 @@ impl std::fmt::LowerHex for Epoch {
     }
 }
 
+/// 64 hexadecimal digits, 256 random bits: the form of what a login link carries.
+pub fn long_secret() -> String {
+    hex::encode(rand::random::<[u8; 32]>())
+}
+
 /// 24 characters of the base-58 alphabet, about 140 random bits: the form of every credential and public identifier.
 pub fn secret() -> String {
     use rand::Rng as _;

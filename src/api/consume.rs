@@ -10,7 +10,7 @@ use super::{
     Api,
     events::{filter, heartbeat, start},
     fields::Fields,
-    required,
+    meter, required,
     status::stalled,
     streams::{End, Watch},
 };
@@ -243,6 +243,7 @@ impl Consuming {
 
     async fn end(&mut self, status: Status) -> Result<Frame, Status> {
         self.ended = true;
+        meter::ended("consume", &status);
         self.session.leave().await;
         Err(status)
     }

@@ -10,7 +10,7 @@ use super::{
     Api,
     consume::{self, Frames},
     fields::Fields,
-    identity,
+    identity, meter,
     status::stalled,
     streams::Watch,
 };
@@ -183,6 +183,7 @@ impl Following {
 
     fn end(&mut self, status: Status) -> Result<Frame, Status> {
         self.ended = true;
+        meter::ended("subscribe", &status);
         Err(status)
     }
 }

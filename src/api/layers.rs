@@ -1,24 +1,26 @@
 //! What every call passes before its service: trace, deadline, auth.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, OnceLock},
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, Request, Response};
-use tonic::{Status, body::Body};
+use tonic::{Code, Status, body::Body};
 use tower::{Layer, Service};
 use tracing::Instrument as _;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-use super::status::late;
+use super::{audit::Asked, limits::Limits, meter, status::late};
 use crate::{
     chat::{caller::Caller, tokens::Tokens},
     error::Error,
     events::{cursor::Cursor, hub::Hub},
+    id::AccountId,
+    telemetry::names::RPC_RESPONSE_STATUS_CODE,
 };
 
 /// Who calls, in the request's extensions.
@@ -28,40 +30,51 @@ pub struct Identity {
     pub caller: Arc<Caller>,
     /// The secret it showed: an open stream asks now and then whether it is still good.
     pub secret: Arc<str>,
+    /// The account that the call is about, once that is known.
+    pub account: Arc<OnceLock<AccountId>>,
 }
 
 /// Streams, which have no deadline of the server's own.
-const STREAMS: [&str; 6] = [
+const STREAMS: [&str; 7] = [
     "/Subscribe",
     "/Consume",
     "/SendMessages",
+    "/SubscribePubsub",
     "/UploadFile",
     "/UploadClientFile",
     "/DownloadFile",
 ];
 
-/// Calls that carry no token: each names its session, or a link that was signed.
-const WITHOUT_TOKEN: [&str; 3] = [
+/// Calls that carry no token: each names its session, or a link that was signed or is good once.
+const WITHOUT_TOKEN: [&str; 5] = [
     "/parley.v1.ClientService/",
     "/parley.v1.FilesService/GetFileLink",
     "/parley.v1.FilesService/DownloadFile",
+    "/parley.v1.LoginsService/RedeemLogin",
+    "/parley.v1.PubsubService/",
 ];
 
 /// The position that a read waits for, as gRPC spells bytes, and as a text for whoever has no such thing. Both are base64.
 const MIN_CURSOR: [&str; 2] = ["parley-min-cursor-bin", "parley-min-cursor"];
 
-/// Traces a call, bounds its time, and lets it in if its token is good.
+/// Traces and measures a call, bounds its time and number, and lets it in if its token is good.
 #[derive(Clone, Debug)]
 pub struct Gate {
     tokens: Tokens,
     hub: Arc<Hub>,
     deadline: Duration,
+    limits: Arc<Limits>,
 }
 
 impl Gate {
     /// A gate; `deadline` bounds unary calls that do not ask for less.
-    pub fn new(tokens: Tokens, hub: Arc<Hub>, deadline: Duration) -> Self {
-        Self { tokens, hub, deadline }
+    pub fn new(tokens: Tokens, hub: Arc<Hub>, deadline: Duration, limits: Arc<Limits>) -> Self {
+        Self {
+            tokens,
+            hub,
+            deadline,
+            limits,
+        }
     }
 }
 
@@ -80,54 +93,137 @@ pub struct Gated<S> {
     gate: Gate,
 }
 
+type Answer = Response<axum::body::Body>;
+
 impl<S> Service<Request<axum::body::Body>> for Gated<S>
 where
-    S: Service<Request<axum::body::Body>, Response = Response<axum::body::Body>> + Clone + Send + 'static,
+    S: Service<Request<axum::body::Body>, Response = Answer> + Clone + Send + 'static,
     S::Future: Send,
     S::Error: Send,
 {
-    type Response = Response<axum::body::Body>;
+    type Response = Answer;
     type Error = S::Error;
-    type Future = BoxFuture<'static, Result<Self::Response, S::Error>>;
+    type Future = BoxFuture<'static, Result<Answer, S::Error>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<axum::body::Body>) -> Self::Future {
+    fn call(&mut self, request: Request<axum::body::Body>) -> Self::Future {
         // The clone that was asked whether it is ready is the one to call.
         let clone = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, clone);
+        let inner = std::mem::replace(&mut self.inner, clone);
         let gate = self.gate.clone();
+        let method = request.uri().path().trim_start_matches('/').to_owned();
         let stream = STREAMS.iter().any(|name| request.uri().path().ends_with(name));
-        let deadline = deadline(request.headers()).map_or(self.gate.deadline, |asked| asked.min(self.gate.deadline));
-        let span = span(&request);
+        let span = span(&request, &method);
+        let said = span.clone();
         let call = async move {
-            if !WITHOUT_TOKEN.iter().any(|calls| request.uri().path().starts_with(calls)) {
-                match authenticate(&gate.tokens, request.uri(), request.headers()).await {
-                    Ok(identity) => drop(request.extensions_mut().insert(identity)),
-                    Err(error) => return Ok(refuse(error.into())),
+            let begun = Instant::now();
+            let (answer, asked) = if stream {
+                gate.pass(inner, request, stream).await
+            } else {
+                match gate.limits.enter() {
+                    // Counted until it is answered, or until its caller goes.
+                    Ok(_in_work) => gate.pass(inner, request, stream).await,
+                    Err(error) => (Ok(refuse(error.into())), None),
                 }
-            }
-            if stream {
-                return inner.call(request).await;
-            }
-            let answer = async {
-                if let Err(error) = gate.reached(request.headers(), request.extensions().get::<Identity>()).await {
-                    return Ok(refuse(error.into()));
-                }
-                inner.call(request).await
             };
-            match tokio::time::timeout(deadline, answer).await {
-                Ok(response) => response,
-                Err(_) => Ok(refuse(late())),
+            if let Ok(answer) = &answer {
+                let code = code(answer);
+                said.record(RPC_RESPONSE_STATUS_CODE, meter::code_name(code));
+                if let Some(asked) = asked {
+                    asked.audit(code);
+                }
+                let took = begun.elapsed();
+                tracing::debug!(code = meter::code_name(code), ?took, "answered");
+                if !stream {
+                    meter::answered(&method, code, took);
+                }
             }
+            answer
         };
         Box::pin(call.instrument(span))
     }
 }
 
+/// The code of an answer; that of a stream is not known when it begins.
+fn code(answer: &Answer) -> Code {
+    let header = answer.headers().get("grpc-status");
+    header.map_or(Code::Ok, |value| Code::from_bytes(value.as_bytes()))
+}
+
 impl Gate {
+    /// Who calls, if anybody has to be known.
+    async fn identify(&self, uri: &http::Uri, headers: &HeaderMap) -> Result<Option<Identity>, Error> {
+        if WITHOUT_TOKEN.iter().any(|calls| uri.path().starts_with(calls)) {
+            return Ok(None);
+        }
+        let identity = authenticate(&self.tokens, uri, headers).await?;
+        Ok(Some(identity))
+    }
+
+    /// The answer, and what is to be told of the call.
+    async fn pass<S>(&self, inner: S, request: Request<axum::body::Body>, stream: bool) -> (Result<Answer, S::Error>, Option<Asked>)
+    where
+        S: Service<Request<axum::body::Body>, Response = Answer>,
+    {
+        let method = request.uri().path().trim_start_matches('/').to_owned();
+        match self.identify(request.uri(), request.headers()).await {
+            Ok(identity) => {
+                let asked = Asked::of(&method, identity.as_ref());
+                (self.known(inner, request, identity, stream).await, asked)
+            }
+            Err(error) => (Ok(refuse(error.into())), Asked::of(&method, None)),
+        }
+    }
+
+    /// The answer to somebody who is known, or need not be.
+    async fn known<S>(
+        &self,
+        mut inner: S,
+        mut request: Request<axum::body::Body>,
+        identity: Option<Identity>,
+        stream: bool,
+    ) -> Result<Answer, S::Error>
+    where
+        S: Service<Request<axum::body::Body>, Response = Answer>,
+    {
+        let left = match identity
+            .as_ref()
+            .map(|identity| self.limits.call(identity.caller.token))
+            .transpose()
+        {
+            Ok(left) => left.flatten(),
+            Err(refused) => {
+                let (error, left) = *refused;
+                let mut answer = refuse(error.into());
+                left.tell(answer.headers_mut());
+                return Ok(answer);
+            }
+        };
+        if let Some(identity) = &identity {
+            request.extensions_mut().insert(identity.clone());
+        }
+        if stream {
+            return inner.call(request).await;
+        }
+        let deadline = deadline(request.headers()).map_or(self.deadline, |asked| asked.min(self.deadline));
+        let answer = async {
+            if let Err(error) = self.reached(request.headers(), identity.as_ref()).await {
+                return Ok(refuse(error.into()));
+            }
+            inner.call(request).await
+        };
+        let mut answer = tokio::time::timeout(deadline, answer)
+            .await
+            .unwrap_or_else(|_| Ok(refuse(late())))?;
+        if let Some(left) = left {
+            left.tell(answer.headers_mut());
+        }
+        Ok(answer)
+    }
+
     /// Waits until the log has reached the position that the call names, if it names one. Only its own deadline ends the wait.
     ///
     /// # Errors
@@ -152,8 +248,15 @@ fn refuse(status: Status) -> Response<axum::body::Body> {
     status.into_http::<Body>().map(axum::body::Body::new)
 }
 
-fn span(request: &Request<axum::body::Body>) -> tracing::Span {
-    let span = tracing::info_span!("call", otel.kind = "server", rpc.method = request.uri().path());
+fn span(request: &Request<axum::body::Body>, method: &str) -> tracing::Span {
+    let span = tracing::info_span!(
+        "call",
+        otel.kind = "server",
+        otel.name = method,
+        rpc.system.name = "grpc",
+        rpc.method = method,
+        rpc.response.status_code = tracing::field::Empty,
+    );
     if request.headers().contains_key("traceparent") {
         let parent = opentelemetry::global::get_text_map_propagator(|propagator| propagator.extract(&Headers(request.headers())));
         // Before the span is entered; afterwards it would be too late.
@@ -181,6 +284,7 @@ async fn authenticate(tokens: &Tokens, uri: &http::Uri, headers: &HeaderMap) -> 
     Ok(Identity {
         caller,
         secret: secret.into(),
+        account: Arc::default(),
     })
 }
 

@@ -28,6 +28,7 @@ use keyed::Keyed;
 mod accounts;
 mod agent_bots;
 mod agents;
+mod audit;
 mod canned_responses;
 mod client;
 mod consume;
@@ -47,10 +48,14 @@ mod inboxes;
 mod keyed;
 mod labels;
 mod layers;
+mod limits;
+mod logins;
 mod messages;
+mod meter;
 mod page;
 mod participants;
 mod presence;
+mod pubsub;
 mod send;
 mod status;
 mod streams;
@@ -58,6 +63,7 @@ mod teams;
 mod tokens;
 
 pub use layers::Gate;
+pub use limits::Config as Limiting;
 
 /// What both doors limit.
 #[derive(Clone, Debug)]
@@ -68,6 +74,12 @@ pub struct Config {
     pub max_message_bytes: usize,
     /// How often an open stream asks whether its token is still good.
     pub recheck: Duration,
+    /// How much may be asked for at once.
+    pub limits: Limiting,
+    /// Where browsers reach the front end: login links begin with it.
+    pub base_url: String,
+    /// After how long a stream shall be resumed, perhaps elsewhere; none: never.
+    pub stream_age: Option<Duration>,
     /// How long events are kept.
     pub retention: Duration,
     /// How long a reader may take nothing while there is something to take.
@@ -79,15 +91,18 @@ pub struct Config {
 pub struct Api {
     chat: Chat,
     config: Config,
+    limits: Arc<limits::Limits>,
     /// Cancelled when streams shall end so that their clients resume elsewhere.
     drain: CancellationToken,
 }
 
 /// All services with their layers: what the gRPC listener serves, and what the gateway calls.
 pub fn routes(chat: &Chat, config: &Config, drain: &CancellationToken) -> Routes {
+    let limits = Arc::new(limits::Limits::new(config.limits));
     let api = Api {
         chat: chat.clone(),
         config: config.clone(),
+        limits: Arc::clone(&limits),
         drain: drain.clone(),
     };
     let max = config.max_message_bytes;
@@ -109,11 +124,18 @@ pub fn routes(chat: &Chat, config: &Config, drain: &CancellationToken) -> Routes
         .add_service(pb::contact_notes_service_server::ContactNotesServiceServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(pb::files_service_server::FilesServiceServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(pb::consumers_service_server::ConsumersServiceServer::new(api.clone()).max_decoding_message_size(max))
+        .add_service(pb::logins_service_server::LoginsServiceServer::new(api.clone()).max_decoding_message_size(max))
+        .add_service(pb::pubsub_service_server::PubsubServiceServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(pb::teams_service_server::TeamsServiceServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(pb::frames::events_service_server::EventsServiceServer::new(api).max_decoding_message_size(max))
         .into_axum_router()
         // Trace, deadline and auth, in this order: a refused call is traced too, and looking up a token takes of its time.
-        .layer(Gate::new(chat.tokens.clone(), Arc::clone(&chat.events.hub), config.deadline));
+        .layer(Gate::new(
+            chat.tokens.clone(),
+            Arc::clone(&chat.events.hub),
+            config.deadline,
+            limits,
+        ));
     Routes::from(router).prepare()
 }
 
@@ -154,7 +176,9 @@ fn change<R: Keyed, T: 'static, M: Message + 'static>(
     account: AccountId,
     respond: fn(&T, Bytes) -> M,
 ) -> Result<Call<T>> {
-    let caller = caller(request)?;
+    let identity = identity(request)?;
+    identity.concerns(account);
+    let caller = identity.caller;
     Ok(change_as(fields, request, caller, account, respond))
 }
 

@@ -5,6 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
+use super::meter;
 use crate::{
     error::{ConsumerFault, CursorFault, Error, Rule, Violation},
     events::cursor::Cursor,
@@ -77,6 +78,12 @@ impl Refusal {
 
     fn retry(mut self, after: Duration) -> Self {
         self.details.set_retry_info(Some(after));
+        self
+    }
+
+    /// Notes that a limit refused.
+    fn counted(self, reason: &'static str) -> Self {
+        meter::rejected(reason);
         self
     }
 
@@ -157,8 +164,21 @@ fn refusal(error: Error) -> Refusal {
         Error::CursorForeign => Refusal::new(Code::PermissionDenied, Reason::CursorOfAnotherAccount),
         Error::Flood { limit, retry_after } => Refusal::new(Code::ResourceExhausted, Reason::RateLimited)
             .with("limit", format!("{limit} messages a minute in one conversation"))
-            .retry(retry_after),
-        Error::Busy { retry_after } => Refusal::new(Code::ResourceExhausted, Reason::Busy).retry(retry_after),
+            .retry(retry_after)
+            .counted("flood"),
+        Error::TooFast { limit, retry_after } => Refusal::new(Code::ResourceExhausted, Reason::RateLimited)
+            .with("scope", "token")
+            .with("limit", format!("{limit} calls a second"))
+            .retry(retry_after)
+            .counted("rate"),
+        Error::TooManyStreams(limit) => Refusal::new(Code::ResourceExhausted, Reason::RateLimited)
+            .with("scope", "token")
+            .with("limit", format!("{limit} streams"))
+            .retry(Duration::from_secs(1))
+            .counted("streams"),
+        Error::Busy { retry_after } => Refusal::new(Code::ResourceExhausted, Reason::Busy)
+            .retry(retry_after)
+            .counted("busy"),
         Error::Unavailable { retry_after, .. } => Refusal::new(Code::Unavailable, Reason::Unavailable).retry(retry_after),
         Error::Precondition(_) => Refusal::new(Code::FailedPrecondition, Reason::FailedPrecondition),
         Error::Unimplemented(_) => Refusal::new(Code::Unimplemented, Reason::Unimplemented),

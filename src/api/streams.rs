@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
 
-use super::{Api, identity, layers::Identity, status::rotated};
+use super::{Api, identity, layers::Identity, limits::Stream, status::rotated};
 use crate::{
     chat::{caller::Access, tokens::Tokens},
     error::{Error, Result},
@@ -33,7 +33,10 @@ pub struct Watch {
     every: Duration,
     due: Instant,
     drain: CancellationToken,
+    /// When it is old.
+    rotates_at: Option<Instant>,
     stall_timeout: Duration,
+    _place: Stream,
     /// When the last frame was handed to the connection: it asks for the next one when there is room.
     handed_out: Option<Instant>,
 }
@@ -46,6 +49,7 @@ impl Watch {
     pub fn over<R>(api: &Api, request: &Request<R>, account: AccountId) -> Result<Self> {
         let identity = identity(request)?;
         let access = identity.caller.access(account)?.clone();
+        let token = identity.caller.token;
         Ok(Self {
             tokens: api.chat.tokens.clone(),
             identity,
@@ -54,7 +58,13 @@ impl Watch {
             every: api.config.recheck,
             due: Instant::now() + api.config.recheck,
             drain: api.drain.clone(),
+            // Give or take a tenth: streams that began together do not end together.
+            rotates_at: api
+                .config
+                .stream_age
+                .map(|age| Instant::now() + age.mul_f64(rand::random_range(0.9..1.1))),
             stall_timeout: api.config.stall_timeout,
+            _place: api.limits.stream(token)?,
             handed_out: None,
         })
     }
@@ -77,20 +87,29 @@ impl Watch {
     /// Waits until the stream has to end. Cancel safe.
     pub async fn ended(&mut self) -> End {
         loop {
-            if self.drain.is_cancelled() {
+            if self.drain.is_cancelled() || self.is_old() {
                 return End::Rotated;
             }
+            let look = self.rotates_at.map_or(self.due, |at| at.min(self.due));
             tokio::select! {
                 biased;
                 () = self.drain.cancelled() => return End::Rotated,
-                () = sleep_until(self.due) => match Box::pin(self.renew()).await {
-                    Ok(true) => {}
-                    // The filter of what it may see is fixed for the life of a stream: the next one has the new one.
-                    Ok(false) => return End::Rotated,
-                    Err(error) => return End::Refused(error),
-                },
+                () = sleep_until(look) => {}
+            }
+            if Instant::now() < self.due {
+                continue;
+            }
+            match Box::pin(self.renew()).await {
+                Ok(true) => {}
+                // The filter of what it may see is fixed for the life of a stream: the next one has the new one.
+                Ok(false) => return End::Rotated,
+                Err(error) => return End::Refused(error),
             }
         }
+    }
+
+    fn is_old(&self) -> bool {
+        self.rotates_at.is_some_and(|at| Instant::now() >= at)
     }
 
     /// Whether what the caller may see is the same as before.

@@ -5,7 +5,7 @@ use tonic::{Request, Response, Status};
 use super::{
     Api, caller,
     fields::{Fields, SHORT},
-    page,
+    identity, page,
 };
 use crate::{
     chat::kind::TokenKind,
@@ -21,8 +21,12 @@ impl Api {
         &self,
         request: Request<pb::CreateTokenRequest>,
     ) -> Result<Response<pb::CreateTokenResponse>, Status> {
-        let caller = caller(&request)?;
+        let identity = identity(&request)?;
         let asked = request.into_inner();
+        if let Some(account) = asked.account_id {
+            identity.concerns(AccountId(account));
+        }
+        let caller = identity.caller;
         let mut fields = Fields::default();
         if !asked.request_id.is_empty() {
             fields.refuse(

@@ -97,6 +97,20 @@ const BOT_CALLS: [&str; 8] = [
     "CreateMessage",
 ];
 
+/// As lines of the log name it: without names of people.
+impl std::fmt::Display for Caller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.principal {
+            Principal::User(user) => write!(f, "user {}", user.id),
+            Principal::Service { name } => write!(f, "service {name}"),
+            Principal::Platform => f.write_str("operator"),
+            Principal::AgentBot(bot) => write!(f, "agent bot {}", bot.id),
+            Principal::Contact { id, .. } => write!(f, "contact {id}"),
+            Principal::Parley => f.write_str("parley"),
+        }
+    }
+}
+
 impl Caller {
     /// Parley itself, for what it does by its own rules. It may enter no account: its verbs ask for no access.
     pub fn parley() -> Self {

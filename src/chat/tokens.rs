@@ -57,7 +57,8 @@ pub struct NewToken {
     pub expires_at: Option<Micros>,
 }
 
-fn hash(secret: &str) -> [u8; 32] {
+/// What is stored of a secret.
+pub(super) fn hash(secret: &str) -> [u8; 32] {
     Sha256::digest(secret.as_bytes()).into()
 }
 
@@ -117,6 +118,20 @@ impl Tokens {
             token: token.id,
             principal,
             read_only: token.read_only,
+            accounts,
+        }))
+    }
+
+    /// A user as a caller, without a token of its own.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(super) async fn user(&self, row: user::Model) -> Result<Arc<Caller>> {
+        let accounts = user_access(self.db.read(), row.id).await?;
+        Ok(Arc::new(Caller {
+            token: TokenId(0),
+            principal: Principal::User(Arc::new(row)),
+            read_only: true,
             accounts,
         }))
     }

@@ -20,6 +20,8 @@ pub enum Exit {
     Internal = 70,
     /// `EX_CANTCREAT`: another parley has the database.
     DatabaseLocked = 73,
+    /// `EX_TEMPFAIL`: the database is older than this program, which is not to change it.
+    DatabaseBehind = 75,
     /// `EX_PROTOCOL`: the database is newer than this program.
     DatabaseNewer = 76,
     /// `EX_CONFIG`: a setting is unknown or bad.
@@ -46,6 +48,7 @@ pub fn explain(error: &anyhow::Error) -> (Exit, String) {
         OpenError::Url => Exit::Config,
         OpenError::Unreachable(_) => Exit::DatabaseUnreachable,
         OpenError::Locked(_) => Exit::DatabaseLocked,
+        OpenError::Behind(_) => Exit::DatabaseBehind,
         OpenError::Newer(_) => Exit::DatabaseNewer,
         OpenError::Migration(_) => Exit::Internal,
     };

@@ -9,7 +9,8 @@ use tokio::{
 use tonic::transport::Endpoint;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
-use super::{Exit, Settings, complain};
+use super::{Exit, Settings, complain, connect::TrustArgs};
+use crate::client::Trust;
 
 /// How long a check may take: half of the ten seconds that orchestrators commonly allow.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -24,6 +25,11 @@ pub(super) struct Args {
     /// Ask gRPC health on the gRPC port, not /readyz on the admin port
     #[arg(long)]
     grpc: bool,
+    /// Ask over TLS
+    #[arg(long, requires = "grpc")]
+    tls: bool,
+    #[command(flatten)]
+    trust: TrustArgs,
     #[command(flatten)]
     settings: Settings,
 }
@@ -37,7 +43,14 @@ pub(super) async fn run(args: Args) -> Exit {
             return Exit::Config;
         }
     };
-    let check = async { if args.grpc { serving(&addr).await } else { ready(&addr).await } };
+    let check = async {
+        if args.grpc {
+            let trust = args.trust.read().map_err(anyhow::Error::msg)?;
+            serving(&addr, args.tls, &trust).await
+        } else {
+            ready(&addr).await
+        }
+    };
     match tokio::time::timeout(PATIENCE, check).await {
         Ok(Ok(())) => Exit::Ok,
         Ok(Err(error)) => {
@@ -76,8 +89,12 @@ async fn ready(addr: &str) -> anyhow::Result<()> {
     }
 }
 
-async fn serving(addr: &str) -> anyhow::Result<()> {
-    let channel = Endpoint::from_shared(format!("http://{addr}"))?.connect().await?;
+async fn serving(addr: &str, tls: bool, trust: &Trust) -> anyhow::Result<()> {
+    let scheme = if tls { "https" } else { "http" };
+    let endpoint = trust
+        .apply(Endpoint::from_shared(format!("{scheme}://{addr}"))?)
+        .map_err(anyhow::Error::msg)?;
+    let channel = endpoint.connect().await?;
     let mut client = HealthClient::new(channel);
     let answer = client.check(HealthCheckRequest::default()).await?.into_inner();
     anyhow::ensure!(answer.status() == ServingStatus::Serving, "not serving");
@@ -104,7 +121,7 @@ mod tests {
         tokio::spawn(axum::serve(listener, router).into_future());
         let error = ready(&addr).await.unwrap_err().to_string();
         assert!(error.starts_with("not ready, HTTP 503: ") && error.contains("database"), "{error}");
-        sender.send_modify(|readiness| readiness.set("database", Ok(())));
+        sender.send_if_modified(|readiness| readiness.set("database", Ok(())));
         ready(&addr).await.unwrap();
     }
 }

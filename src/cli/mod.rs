@@ -9,6 +9,7 @@ use crate::config::{Config, ConfigError, FlagValue, Sources};
 
 mod connect;
 mod consumers;
+mod doctor;
 pub mod exit;
 mod healthcheck;
 mod serve;
@@ -30,7 +31,7 @@ struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 69 database unreachable, 70 fault inside, \
-    73 database in use by another parley, 76 database newer than this program, 78 bad configuration";
+    73 database in use by another parley, 75 database older than this program, 76 database newer than this program, 78 bad configuration";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -46,6 +47,8 @@ enum Command {
     Consumers(consumers::Args),
     /// Ask whether a service is ready: exit code 0 or 1
     Healthcheck(healthcheck::Args),
+    /// Look for what is wrong with a configuration and an environment, and say so: exit code 0 or 1
+    Doctor(Settings),
     /// Follow the events of an account
     Tail(tail::Args),
 }
@@ -125,6 +128,7 @@ pub fn main() -> ExitCode {
                 Command::Token(args) => token::run(args).await,
                 Command::Consumers(args) => consumers::run(args).await,
                 Command::Healthcheck(args) => healthcheck::run(args).await,
+                Command::Doctor(settings) => doctor::run(settings).await,
                 Command::Tail(args) => tail::run(args).await,
             }
         })

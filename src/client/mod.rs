@@ -14,8 +14,10 @@ mod consumer;
 mod error;
 mod server;
 mod subscriber;
+mod trace;
 
 pub use consumer::{Consumer, OnTakeover, Options};
 pub use error::{Error, Lost, LostReason};
-pub use server::Server;
+pub use server::{Server, Trust};
 pub use subscriber::{Step, Subscriber};
+pub use trace::processing;

@@ -15,7 +15,14 @@ const PREFIX: &str = "PARLEY_";
 /// Names the configuration file.
 pub const FILE_VARIABLE: &str = "PARLEY_CONFIG";
 /// What the client commands read; no setting of the server.
-pub const CLIENT_VARIABLES: [&str; 2] = ["PARLEY_SERVER", "PARLEY_TOKEN"];
+pub const CLIENT_VARIABLES: [&str; 6] = [
+    "PARLEY_SERVER",
+    "PARLEY_TOKEN",
+    "PARLEY_CA_FILE",
+    "PARLEY_SERVER_NAME",
+    "PARLEY_CLIENT_CERT_FILE",
+    "PARLEY_CLIENT_KEY_FILE",
+];
 
 /// The joined table, with every value of the type of its default and within its limits.
 ///

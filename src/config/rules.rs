@@ -43,6 +43,12 @@ pub fn check(key: &str, value: &Value) -> Result<(), String> {
             identifier.len() <= 255 && identifier.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)),
             "must be at most 255 letters, digits, - and _, or empty for a random one",
         ),
+        ("database.migrate", Value::Boolean(_)) => Ok(()),
+        ("tls.cert_file" | "tls.key_file" | "tls.client_ca_file", Value::String(_)) => Ok(()),
+        ("tls.listeners", Value::String(listeners)) => ensure(
+            listeners.split(',').all(|one| matches!(one.trim(), "grpc" | "http" | "admin")),
+            "must be some of grpc, http and admin, with commas",
+        ),
         ("log.format", Value::String(format)) => ensure(matches!(format.as_str(), "text" | "json"), "must be `text` or `json`"),
         ("log.filter", Value::String(filter)) => ensure(
             !filter.is_empty() && EnvFilter::try_new(filter).is_ok(),
@@ -78,7 +84,7 @@ fn range(key: &str) -> Option<(i64, i64)> {
         "grpc.keepalive_interval_seconds" => (1, 7200),
         "grpc.keepalive_timeout_seconds" => (1, 600),
         "writer.lanes" => (1, 64),
-        "writer.queue_messages" | "events.tail_events" | "events.max_streams" => (1, 1_000_000),
+        "writer.queue_messages" | "events.tail_events" | "events.max_streams" | "limits.connections" => (1, 1_000_000),
         "writer.batch_messages" | "events.page_events" => (1, 10_000),
         "writer.cached_conversations" | "auth.cached_tokens" => (1, 10_000_000),
         "events.tail_bytes" => (KIB, 1024 * MIB),
@@ -88,7 +94,12 @@ fn range(key: &str) -> Option<(i64, i64)> {
         "events.stall_timeout_seconds" => (1, 86_400),
         "events.keep_days" | "events.keep_days_for_consumers" => (1, 3650),
         "events.keep_events" => (1000, 1_000_000_000_000),
-        "limits.messages_per_conversation_per_minute" => (0, 1_000_000),
+        "limits.messages_per_conversation_per_minute"
+        | "limits.calls_per_second_per_token"
+        | "limits.burst_per_token"
+        | "limits.concurrent_calls"
+        | "limits.streams_per_token" => (0, 1_000_000),
+        "grpc.max_connection_age_seconds" | "events.max_stream_age_seconds" => (0, 604_800),
         "auth.cache_seconds" | "shutdown.grace_seconds" => (0, 3600),
         "idempotency.keep_hours" => (1, 720),
         _ => return None,

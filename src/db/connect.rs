@@ -42,6 +42,9 @@ pub enum OpenError {
     /// A newer Parley has migrated it.
     #[error("the database is newer than this parley (it knows the migration {0}): run the newer version")]
     Newer(String),
+    /// It lacks migrations, and this server is not to run them.
+    #[error("the database is {0} migrations behind this parley: run `parley migrate`, or set database.migrate")]
+    Behind(usize),
     /// A migration failed; nothing of it was kept.
     #[error("migrating the database failed: {0}")]
     Migration(#[source] DbErr),
@@ -60,6 +63,16 @@ pub struct Database {
 /// A connection that was not used for so long is tried before it is: a proxy or a restart may have ended it, and whoever writes
 /// after a quiet night should not be told to try again.
 pub const IDLE: Duration = Duration::from_secs(1);
+
+/// After how long PostgreSQL gives up a session whose replica stands still or was cut off from it: what it has locked would hold up the
+/// others. No write here waits between two statements for longer than a few milliseconds.
+const GONE: [(&str, &str); 5] = [
+    ("idle_in_transaction_session_timeout", "10s"),
+    ("tcp_keepalives_idle", "10s"),
+    ("tcp_keepalives_interval", "5s"),
+    ("tcp_keepalives_count", "2"),
+    ("tcp_user_timeout", "20s"),
+];
 
 /// The number that replicas lock in PostgreSQL while they migrate; any constant that nothing else uses.
 const MIGRATION_LOCK: i64 = 0x7061_726c_6579;
@@ -85,7 +98,7 @@ impl Database {
         let pooled = config.max_connections.saturating_sub(config.alone);
         let writers = (pooled / 2).max(2);
         let mut write = options(config, writers);
-        write.map_sqlx_postgres_opts(|postgres| postgres.options([("plan_cache_mode", "force_generic_plan")]));
+        write.map_sqlx_postgres_opts(|postgres| postgres.options(GONE).options([("plan_cache_mode", "force_generic_plan")]));
         write.test_before_acquire_if_idle_for(IDLE);
         let write = sea_orm::Database::connect(write).await.map_err(OpenError::Unreachable)?;
         let mut read = options(config, pooled.saturating_sub(writers).max(1));
@@ -93,6 +106,7 @@ impl Database {
         // each would cost a writer a round trip a batch, so those are tried after a pause; a writer who is told to try again has
         // a request id for that.
         read.test_before_acquire(true);
+        read.map_sqlx_postgres_opts(|postgres| postgres.options(GONE));
         let read = sea_orm::Database::connect(read).await.map_err(OpenError::Unreachable)?;
         Ok(Self {
             write,
@@ -156,6 +170,19 @@ impl Database {
         unlocked.map(drop).map_err(unreachable)
     }
 
+    /// Makes sure that the tables are those of this version, and changes nothing.
+    ///
+    /// # Errors
+    /// [`OpenError::Behind`]; [`OpenError::Newer`]; [`OpenError::Unreachable`].
+    pub async fn is_migrated(&self) -> Result<(), OpenError> {
+        let seen = self.examine().await.map_err(OpenError::Unreachable)?;
+        match (seen.newer, seen.behind) {
+            (Some(name), _) => Err(OpenError::Newer(name)),
+            (None, 0) => Ok(()),
+            (None, count) => Err(OpenError::Behind(count)),
+        }
+    }
+
     async fn migrate_alone(&self) -> Result<(), OpenError> {
         let known: Vec<String> = Migrator::migrations().iter().map(|migration| migration.name().to_owned()).collect();
         Migrator::install(&self.write).await.map_err(OpenError::Migration)?;
@@ -194,6 +221,23 @@ impl Database {
         connected
             .unwrap_or(Err(sqlx::Error::PoolTimedOut))
             .map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(error.into())))
+    }
+
+    /// The pools by name: connections in use, and idle ones.
+    pub fn connections(&self) -> [(&'static str, u64, u64); 2] {
+        let count = |pool: &DatabaseConnection| {
+            let (size, idle) = if self.backend() == DbBackend::Postgres {
+                let pool = pool.get_postgres_connection_pool();
+                (pool.size(), pool.num_idle())
+            } else {
+                let pool = pool.get_sqlite_connection_pool();
+                (pool.size(), pool.num_idle())
+            };
+            let (size, idle) = (u64::from(size), idle as u64);
+            (size.saturating_sub(idle), idle)
+        };
+        let ((write_used, write_idle), (read_used, read_idle)) = (count(&self.write), count(&self.read));
+        [("write", write_used, write_idle), ("read", read_used, read_idle)]
     }
 
     /// Begins a transaction that writes. Whoever begins it commits it; dropped, it is rolled back.

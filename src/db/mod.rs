@@ -2,6 +2,7 @@
 
 pub mod connect;
 pub mod entity;
+mod examine;
 pub mod joined;
 pub mod load;
 pub mod migration;

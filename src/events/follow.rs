@@ -109,6 +109,28 @@ async fn listen(hub: &Hub, db: &Database) {
     }
 }
 
+/// Says something by one connection and hears it by another, as replicas do. Waits for good if nothing is passed on.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn hears(db: &Database) -> Result<(), sqlx::Error> {
+    const CHANNEL: &str = "parley_test";
+    let mut listener = PgListener::connect_with(db.write().get_postgres_connection_pool()).await?;
+    listener.listen(CHANNEL).await?;
+    let said = rand::random::<u64>().to_string();
+    let statement = Statement::from_sql_and_values(
+        DbBackend::Postgres,
+        "SELECT pg_notify($1, $2)",
+        [CHANNEL.into(), said.clone().into()],
+    );
+    db.write()
+        .execute_raw(statement)
+        .await
+        .map_err(|error| sqlx::Error::Protocol(error.to_string()))?;
+    while listener.recv().await?.payload() != said {}
+    Ok(())
+}
+
 async fn hear(hub: &Hub, db: &Database) -> Result<(), sqlx::Error> {
     let mut listener = PgListener::connect_with(db.write().get_postgres_connection_pool()).await?;
     listener.listen_all([CHANNEL, MOMENTS]).await?;

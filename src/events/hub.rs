@@ -20,7 +20,7 @@ use crate::{
         entry::Entry,
         ephemeral::Typing,
         filter::Filter,
-        log::{Log, Reach},
+        log::{Log, Most, Reach},
         relay::Relay,
         tail::{Run, Tail},
     },
@@ -41,7 +41,8 @@ pub struct Hub {
     pub(super) log: Log,
     relay: Option<Relay>,
     feeds: Mutex<HashMap<AccountId, Weak<Feed>>>,
-    streams: AtomicUsize,
+    /// Open streams, by [`Kind`].
+    streams: [AtomicUsize; 2],
     /// Heads of followed accounts that are ahead of their tails.
     behind: Mutex<HashMap<AccountId, Seq>>,
     pub(super) fell_behind: Notify,
@@ -68,11 +69,20 @@ pub struct Feed {
 
 /// Counts an open stream for as long as it lives.
 #[derive(Debug)]
-pub struct Place(Arc<Hub>);
+pub struct Place(Arc<Hub>, Kind);
+
+/// Which kind of stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A subscription whose client keeps its place.
+    Subscribe,
+    /// A session of a durable consumer.
+    Consume,
+}
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.streams.fetch_sub(1, Ordering::Relaxed);
+        self.0.streams[self.1 as usize].fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -84,7 +94,7 @@ impl Hub {
             log,
             relay,
             feeds: Mutex::default(),
-            streams: AtomicUsize::new(0),
+            streams: Default::default(),
             behind: Mutex::default(),
             fell_behind: Notify::new(),
             sessions: Mutex::default(),
@@ -94,23 +104,31 @@ impl Hub {
         }
     }
 
-    /// How many streams are open.
-    pub fn streams(&self) -> usize {
-        self.streams.load(Ordering::Relaxed)
+    /// Bytes of events that one stream holds at most, beside what its connection buffers: what was read of the log and the frame that is made
+    /// of it, each up to the size of a frame. An event that is larger than a frame goes alone.
+    pub fn most_bytes_of_a_stream(&self) -> usize {
+        2 * self.config.frame_bytes
+    }
+
+    /// How many streams of a kind are open.
+    pub fn streams(&self, kind: Kind) -> usize {
+        self.streams[kind as usize].load(Ordering::Relaxed)
     }
 
     /// Takes a place for a stream.
     ///
     /// # Errors
     /// [`Error::Busy`] when all are taken.
-    pub(super) fn place(self: &Arc<Self>) -> Result<Place> {
-        if self.streams.fetch_add(1, Ordering::Relaxed) < self.config.max_streams {
-            return Ok(Place(Arc::clone(self)));
+    pub(super) fn place(self: &Arc<Self>, kind: Kind) -> Result<Place> {
+        self.streams[kind as usize].fetch_add(1, Ordering::Relaxed);
+        let place = Place(Arc::clone(self), kind);
+        let open = self.streams(Kind::Subscribe) + self.streams(Kind::Consume);
+        if open > self.config.max_streams {
+            return Err(Error::Busy {
+                retry_after: Duration::from_secs(1),
+            });
         }
-        self.streams.fetch_sub(1, Ordering::Relaxed);
-        Err(Error::Busy {
-            retry_after: Duration::from_secs(1),
-        })
+        Ok(place)
     }
 
     /// Follows an account until the feed is dropped.
@@ -304,10 +322,12 @@ impl Hub {
             if position >= head {
                 break;
             }
-            let page = self
-                .log
-                .page(account, position, head, &Filter::default(), self.config.page_events)
-                .await?;
+            // The tail keeps no more bytes than that.
+            let most = Most {
+                events: self.config.page_events,
+                bytes: self.config.tail_bytes,
+            };
+            let page = self.log.page(account, position, head, &Filter::default(), most).await?.entries;
             let Some(last) = page.last().map(|entry| entry.seq) else { break };
             if feed.push(page) {
                 feed.ring(last);

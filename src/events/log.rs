@@ -6,8 +6,9 @@
 //! commit, in another order.)
 
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, DbBackend, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Set, Statement,
-    sea_query::Expr,
+    ColumnTrait, Condition, ConnectionTrait, DbBackend, DbErr, EntityTrait, ExprTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect,
+    QueryTrait, Set, Statement,
+    sea_query::{Asterisk, Expr, Order, Query},
 };
 
 use crate::{
@@ -26,6 +27,24 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Log {
     db: Database,
+}
+
+/// How much one page holds at most.
+#[derive(Clone, Copy, Debug)]
+pub struct Most {
+    /// Events.
+    pub events: u64,
+    /// Bytes of their payloads.
+    pub bytes: usize,
+}
+
+/// A part of a log.
+#[derive(Debug)]
+pub struct Page {
+    /// What matches, in order.
+    pub entries: Vec<Entry>,
+    /// Nothing else matches there.
+    pub whole: bool,
 }
 
 /// How far a log reaches.
@@ -152,21 +171,37 @@ impl Log {
         Ok(replaced.rows_affected)
     }
 
-    /// The first events that match after a seq and at or below another, at most `limit`, in order.
+    /// The first events that match after a seq and at or below another, in order, up to so many and so many bytes; one more than fits comes
+    /// where the bytes end, so that a page is never empty for that. The database adds the bytes up: what is not handed over is never here.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn page(&self, account: AccountId, after: Seq, to: Seq, filter: &Filter, limit: u64) -> Result<Vec<Entry>> {
+    pub async fn page(&self, account: AccountId, after: Seq, to: Seq, filter: &Filter, most: Most) -> Result<Page> {
+        let so_far = Expr::cust("SUM(octet_length(payload)) OVER (ORDER BY seq ROWS UNBOUNDED PRECEDING)");
         let rows = event::Entity::find()
+            .expr_as(so_far, "so_far")
             .filter(event::Column::AccountId.eq(account))
             .filter(event::Column::Seq.gt(after))
             .filter(event::Column::Seq.lte(to))
             .filter(filter.condition())
             .order_by_asc(event::Column::Seq)
-            .limit(limit)
-            .all(self.db.read())
-            .await?;
-        Ok(covered(self.db.read(), account, rows).await?)
+            .limit(most.events)
+            .into_query();
+        let bytes = i64::try_from(most.bytes).unwrap_or(i64::MAX);
+        let fitting = Query::select()
+            .column(Asterisk)
+            .from_subquery(rows, "page")
+            .and_where(Expr::cust("so_far - octet_length(payload)").lt(bytes))
+            .order_by("seq", Order::Asc)
+            .take();
+        let statement = self.db.backend().build(&fitting);
+        let rows = event::Model::find_by_statement(statement).all(self.db.read()).await?;
+        let taken: usize = rows.iter().map(|row| row.payload.len()).sum();
+        let whole = (rows.len() as u64) < most.events && taken < most.bytes;
+        Ok(Page {
+            entries: covered(self.db.read(), account, rows).await?,
+            whole,
+        })
     }
 
     /// The last event at or below a seq that matches; 0 if none is kept.

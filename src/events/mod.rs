@@ -16,6 +16,7 @@ pub mod follow;
 pub mod hub;
 pub mod kind;
 pub mod log;
+mod meter;
 pub mod payload;
 pub mod relay;
 pub mod retention;

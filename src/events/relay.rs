@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use anyhow::Context as _;
 use async_nats::{
     Client, Subscriber,
     connection::State,
@@ -175,6 +176,16 @@ impl Relay {
             followed,
         };
         Ok((relay, relaying))
+    }
+
+    /// Connects and asks JetStream for its state.
+    ///
+    /// # Errors
+    /// When NATS cannot be reached, or has no JetStream.
+    pub async fn reaches(url: &str) -> anyhow::Result<()> {
+        let client = async_nats::ConnectOptions::new().name("parley doctor").connect(url).await?;
+        jetstream::new(client).query_account().await.context("it has no JetStream")?;
+        Ok(())
     }
 
     /// Whether other replicas hear of commits this way now.

@@ -12,8 +12,9 @@ use crate::{
     events::{
         cursor::Cursor,
         filter::Filter,
-        hub::{Feed, Hub, Place, lock},
-        log::Reach,
+        hub::{Feed, Hub, Kind, Place, lock},
+        log::{Most, Page, Reach},
+        meter,
         snapshot::Snapshot,
         tail::{self, Batch, Room},
     },
@@ -88,7 +89,7 @@ impl Hub {
         heartbeat: Option<Duration>,
         ephemeral: bool,
     ) -> Result<Subscription> {
-        let place = self.place()?;
+        let place = self.place(Kind::Subscribe)?;
         self.open(place, account, start, filter, heartbeat, ephemeral).await
     }
 
@@ -317,21 +318,25 @@ impl Subscription {
         let place = (self.position, prev);
         let room = self.room();
         if let Some(batch) = lock(&feed.tail).read(feed.epoch, &self.filter, place, room) {
+            meter::live(batch.events, batch.at);
             return Ok(batch);
         }
-        let limit = room
-            .events
-            .map_or(hub.config.page_events, |most| hub.config.page_events.min(most as u64));
-        let page = hub.log.page(feed.account, self.position, head, &self.filter, limit).await?;
+        let most = Most {
+            events: room
+                .events
+                .map_or(hub.config.page_events, |most| hub.config.page_events.min(most as u64)),
+            bytes: room.bytes,
+        };
+        let Page { entries: page, whole } = hub.log.page(feed.account, self.position, head, &self.filter, most).await?;
         if page.first().is_none_or(|first| first.seq != self.position.next()) && fault::is_on(Protection::GapCheck) {
             // Trimmed under our feet, or nothing matches there: the log, which says so before it trims, knows which.
             hub.log.reach(feed.account).await?.check(self.cursor())?;
         }
-        let whole = (page.len() as u64) < limit;
         let mut batch = tail::select(page.iter(), feed.epoch, &self.filter, place, room);
         if whole && page.last().is_none_or(|last| last.seq == batch.position) {
             batch.position = head;
         }
+        meter::caught_up(batch.events);
         Ok(batch)
     }
 }

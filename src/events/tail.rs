@@ -8,6 +8,7 @@ use crate::{
     events::{cursor::Cursor, entry::Entry, filter::Filter},
     id::{Epoch, Seq},
     pb::{delivery::put_delivery, frame::Frame},
+    time::Micros,
 };
 
 /// Events that came together, with their deliveries to unfiltered subscribers encoded one after another.
@@ -75,6 +76,8 @@ pub(super) struct Batch {
     pub prev: Seq,
     /// How many events are in the frame.
     pub events: usize,
+    /// When the last of them was committed.
+    pub at: Option<Micros>,
 }
 
 /// Puts the matching ones of consecutive entries into a frame, until it is full. `prev` is the last match before them.
@@ -90,6 +93,7 @@ pub(super) fn select<'a>(
         position,
         prev,
         events: 0,
+        at: None,
     };
     let mut out = BytesMut::new();
     for entry in entries {
@@ -100,6 +104,7 @@ pub(super) fn select<'a>(
             put(&mut out, epoch, entry, batch.prev);
             batch.prev = entry.seq;
             batch.events += 1;
+            batch.at = Some(entry.occurred_at);
         }
         batch.position = entry.seq;
     }
@@ -175,6 +180,7 @@ fn whole<'a>(runs: impl Iterator<Item = &'a Run>, position: Seq, frame_bytes: us
         position,
         prev: position,
         events: 0,
+        at: None,
     };
     for run in runs {
         if batch.frame.len() >= frame_bytes {
@@ -186,6 +192,7 @@ fn whole<'a>(runs: impl Iterator<Item = &'a Run>, position: Seq, frame_bytes: us
         batch.frame.push(run.deliveries.slice(start..));
         batch.events += run.entries.len() - skip;
         batch.position = run.last();
+        batch.at = run.entries.last().map(|entry| entry.occurred_at);
     }
     batch.prev = batch.position;
     batch
@@ -197,7 +204,7 @@ mod tests {
     use prost::Message as _;
 
     use super::*;
-    use crate::{id::AccountId, pb, time::Micros};
+    use crate::{id::AccountId, pb};
 
     fn run(first: i64, count: i64) -> Run {
         let entry = |seq: i64| Entry {

@@ -24,7 +24,8 @@ use crate::pb::{
     conversations_service_client::ConversationsServiceClient,
     custom_attribute_definitions_service_client::CustomAttributeDefinitionsServiceClient, events_service_client::EventsServiceClient,
     files_service_client::FilesServiceClient, inboxes_service_client::InboxesServiceClient, labels_service_client::LabelsServiceClient,
-    messages_service_client::MessagesServiceClient, participants_service_client::ParticipantsServiceClient,
+    logins_service_client::LoginsServiceClient, messages_service_client::MessagesServiceClient,
+    participants_service_client::ParticipantsServiceClient, pubsub_service_client::PubsubServiceClient,
     teams_service_client::TeamsServiceClient,
 };
 
@@ -96,6 +97,8 @@ impl Call {
         participants: ParticipantsServiceClient,
         /// A client of the messages.
         messages: MessagesServiceClient,
+        /// A client of the login links.
+        logins: LoginsServiceClient,
         /// A client of the labels.
         labels: LabelsServiceClient,
         /// A client of what custom attributes mean.
@@ -104,6 +107,8 @@ impl Call {
         canned_responses: CannedResponsesServiceClient,
         /// A client of the notes about contacts.
         contact_notes: ContactNotesServiceClient,
+        /// A client of what pubsub tokens may hear.
+        pubsub: PubsubServiceClient,
         /// A client of the files.
         files: FilesServiceClient,
         /// A client of the teams.

@@ -14,6 +14,7 @@ use tonic::service::Routes;
 use tower_http::cors::{Any, CorsLayer};
 
 use super::{
+    cable,
     error::Failure,
     openapi::{self, About},
     position,
@@ -121,6 +122,9 @@ impl Door {
                 .route(&format!("{path}.json"), any(unknown_route));
         }
         router
+            // A protocol of its own, which a description of JSON routes has no words for.
+            .route("/cable", any(cable::open))
+            .layer(Extension(cable::Drain(config.drain.clone())))
             .fallback(unknown_route)
             .method_not_allowed_fallback(unknown_route)
             .layer(DefaultBodyLimit::max(config.max_body_bytes))

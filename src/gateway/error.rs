@@ -237,13 +237,9 @@ impl Failure {
                     "reason": "IDEMPOTENCY_KEY_REUSED",
                 }),
             ),
+            "RATE_LIMITED" if details.error_info().is_some_and(|info| info.metadata.contains_key("scope")) => Self::later(&details),
             "RATE_LIMITED" => invalid(&[Complaint::whole("Too many messages")]).retry(&details),
-            "BUSY" => Self {
-                status: StatusCode::TOO_MANY_REQUESTS,
-                body: Body::Text("Retry later"),
-                retry_after: None,
-            }
-            .retry(&details),
+            "BUSY" => Self::later(&details),
             "UNAVAILABLE" | "STREAM_ROTATED" => Self::fault(StatusCode::SERVICE_UNAVAILABLE).retry(&details),
             "FAILED_PRECONDITION" => Self::error(StatusCode::UNPROCESSABLE_ENTITY, status.message()),
             _ => Self::of_code(status.code()),
@@ -275,6 +271,16 @@ impl Failure {
             body.insert("existing_id".to_owned(), json!(id));
         }
         failure
+    }
+
+    /// 429, as Chatwoot says it.
+    fn later(details: &ErrorDetails) -> Self {
+        let failure = Self {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            body: Body::Text("Retry later"),
+            retry_after: None,
+        };
+        failure.retry(details)
     }
 
     /// Says when to come again: in whole seconds, one at least.

@@ -6,6 +6,7 @@
 mod agent_bots;
 mod agents;
 mod attributes;
+mod cable;
 mod call;
 mod canned_responses;
 mod client;
@@ -38,6 +39,7 @@ mod paging;
 mod params;
 mod platform;
 mod platform_bots;
+mod platform_users;
 mod position;
 mod profile;
 mod search;
@@ -49,6 +51,7 @@ mod tests;
 mod uploads;
 
 use axum::{Router, response::Response};
+use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use error::Failure;
@@ -58,6 +61,8 @@ use error::Failure;
 pub struct Config {
     /// Where clients reach this door, such as `https://chat.example.org`. Empty: nowhere in particular.
     pub base_url: String,
+    /// Cancelled when connections that stay open shall end.
+    pub drain: CancellationToken,
     /// The largest body that is read, in bytes; a larger one is refused with 413.
     pub max_body_bytes: usize,
 }

@@ -1,8 +1,8 @@
-//! The platform side: accounts, users and memberships for the operator of an installation.
+//! The platform side: accounts and memberships for the operator of an installation.
 
 use prost_types::{FieldMask, Struct, value::Kind};
 use serde_json::json;
-use tonic::{Code, Status};
+use tonic::Status;
 use tonic_types::StatusExt as _;
 
 use super::{
@@ -14,23 +14,22 @@ use super::{
     json,
     openapi::{
         About, Caller, about,
-        schema::{attributes, choice, id, integer, list, object, text},
+        schema::{attributes, choice, id, list, text},
     },
     params::Params,
-    platform_bots,
-    sentence::Complaint,
+    platform_bots, platform_users,
 };
 use crate::pb;
 
 /// Where the platform side lies.
 pub(super) const PLATFORM: &str = "/platform/api/v1";
 
-/// The routes of this file and of `platform_bots`.
+/// The routes of this file, of `platform_users` and of `platform_bots`.
 pub fn routes() -> Door {
-    let (accounts, users) = (format!("{PLATFORM}/accounts"), format!("{PLATFORM}/users"));
-    let (account, user) = (format!("{accounts}/{{account_id}}"), format!("{users}/{{user_id}}"));
+    let accounts = format!("{PLATFORM}/accounts");
+    let account = format!("{accounts}/{{account_id}}");
     let members = format!("{account}/account_users");
-    let (shape, person) = (json::platform::account_schema, json::platform::user_schema);
+    let shape = json::platform::account_schema;
     Door::new("Platform side")
         .post(
             &accounts,
@@ -84,45 +83,7 @@ pub fn routes() -> Door {
             remove_member,
             told("removeAccountUser", "Ends a membership", "AccountsService.DeleteMembership").needs("user_id", id()),
         )
-        .post(
-            &users,
-            create_user,
-            profile(told(
-                "createPlatformUser",
-                "Makes a user, or finds the one of this e-mail",
-                "AccountsService.CreateUser",
-            ))
-            .answers(person()),
-        )
-        .get(
-            &user,
-            show_user,
-            told("showPlatformUser", "Shows a user", "AccountsService.GetUser").answers(person()),
-        )
-        .update(
-            &user,
-            update_user,
-            profile(told("updatePlatformUser", "Changes a user", "AccountsService.UpdateUser")).answers(person()),
-        )
-        .delete(
-            &user,
-            delete_user,
-            told(
-                "deletePlatformUser",
-                "Deletes a user; what it wrote stays",
-                "AccountsService.DeleteUser",
-            ),
-        )
-        .post(
-            &format!("{user}/token"),
-            make_token,
-            told("createPlatformUserToken", "Makes a token for a user", "AccountsService.CreateToken").answers(
-                object()
-                    .key("access_token", text())
-                    .key("expiry", integer().or_null())
-                    .key("user", attributes()),
-            ),
-        )
+        .merge(platform_users::routes())
         .merge(platform_bots::routes())
 }
 
@@ -137,13 +98,6 @@ fn settings(about: About) -> About {
         .body("status", choice(&["active", "suspended"]))
         .bodies(&["domain", "support_email"], &text().or_null())
         .bodies(&["features", "limits", "custom_attributes"], &attributes())
-}
-
-fn profile(about: About) -> About {
-    about
-        .bodies(&["name", "email", "password"], &text())
-        .body("display_name", text().or_null())
-        .body("custom_attributes", attributes())
 }
 
 /// What a refused call of the platform side is answered.
@@ -236,16 +190,6 @@ async fn delete_account(call: Call, params: Params) -> Answer {
     Ok(json::empty())
 }
 
-async fn delete_user(call: Call, params: Params) -> Answer {
-    operator(&call).await?;
-    let request = pb::DeleteUserRequest {
-        request_id: call.request_id(),
-        user_id: params.fields().path_id("user_id"),
-    };
-    call.accounts().delete_user(call.request(request)).await.map_err(refused)?;
-    Ok(json::empty())
-}
-
 const STATUSES: [(&str, pb::AccountStatus); 2] = [("active", pb::AccountStatus::Active), ("suspended", pb::AccountStatus::Suspended)];
 
 /// Features by name; a blank value turns one off, anything else on.
@@ -317,173 +261,6 @@ pub(super) fn given(fields: &Fields<'_>, names: &[&str]) -> Vec<String> {
         .filter(|name| fields.filled(name))
         .map(|&name| name.to_owned())
         .collect()
-}
-
-/// The whole record of a user; `secret` is its token, if one was made now.
-async fn user(call: &Call, user: &pb::User, secret: Option<&str>) -> Answer {
-    Ok(json::ok(&json::platform::user(
-        user,
-        &call_memberships(call, user.id).await?,
-        secret,
-    )))
-}
-
-async fn call_memberships(call: &Call, user_id: i64) -> Result<Vec<pb::Membership>, Failure> {
-    let request = pb::GetUserRequest { user_id };
-    let found = call.accounts().get_user(call.request(request)).await.map_err(refused)?.into_inner();
-    Ok(found.memberships)
-}
-
-/// Chatwoot's rule; Parley has no log-in, so the password is kept nowhere.
-fn check_password(fields: &mut Fields<'_>) {
-    let Some(password) = fields.text("password") else { return };
-    let length = password.chars().count();
-    if !(6..=128).contains(&length) {
-        fields.complain(Complaint::new("password", "must have between 6 and 128 characters"));
-    }
-    for (what, found) in [
-        ("1 uppercase character (A-Z)", password.chars().any(char::is_uppercase)),
-        ("1 lowercase character (a-z)", password.chars().any(char::is_lowercase)),
-        ("1 number (0-9)", password.chars().any(|letter| letter.is_ascii_digit())),
-        ("1 special character", password.chars().any(|letter| !letter.is_alphanumeric())),
-    ] {
-        if !found {
-            fields.complain(Complaint::new("password", &format!("must contain at least {what}")));
-        }
-    }
-}
-
-async fn create_user(call: Call, params: Params) -> Answer {
-    operator(&call).await?;
-    let mut fields = params.fields();
-    check_password(&mut fields);
-    let request = pb::CreateUserRequest {
-        request_id: call.request_id(),
-        name: fields.text("name").unwrap_or_default(),
-        email: fields.text("email").unwrap_or_default(),
-        display_name: fields.text("display_name"),
-    };
-    let custom_attributes = fields.object("custom_attributes");
-    fields.verdict()?;
-    let made = match call.accounts().create_user(call.request(request)).await {
-        Ok(made) => made.into_inner().user.unwrap_or_default(),
-        Err(status) => {
-            // Who has the address is answered as it stands.
-            let existing = Failure::existing_id(&status).filter(|_| status.code() == Code::AlreadyExists);
-            let user_id = existing.ok_or_else(|| refused(status))?;
-            let found = call.accounts().get_user(call.request(pb::GetUserRequest { user_id })).await;
-            return user(&call, &found.map_err(refused)?.into_inner().user.unwrap_or_default(), None).await;
-        }
-    };
-    let made = match custom_attributes {
-        Some(attributes) => {
-            let changed = pb::User {
-                custom_attributes: Some(attributes),
-                ..made
-            };
-            put_user(
-                &call,
-                call.request_id_of("custom_attributes"),
-                changed,
-                vec!["custom_attributes".to_owned()],
-            )
-            .await?
-        }
-        None => made,
-    };
-    let secret = mint(&call, made.id).await?;
-    user(&call, &made, Some(&secret)).await
-}
-
-async fn mint(call: &Call, user_id: i64) -> Result<String, Failure> {
-    let request = pb::CreateTokenRequest {
-        kind: pb::TokenKind::User.into(),
-        name: "platform".to_owned(),
-        user_id: Some(user_id),
-        ..Default::default()
-    };
-    Ok(call
-        .accounts()
-        .create_token(call.request(request))
-        .await
-        .map_err(refused)?
-        .into_inner()
-        .secret)
-}
-
-async fn read_user(call: &Call, params: &Params) -> Result<pb::User, Failure> {
-    let request = pb::GetUserRequest {
-        user_id: params.fields().path_id("user_id"),
-    };
-    let found = call.accounts().get_user(call.request(request)).await.map_err(refused)?;
-    Ok(found.into_inner().user.unwrap_or_default())
-}
-
-async fn show_user(call: Call, params: Params) -> Answer {
-    operator(&call).await?;
-    let found = read_user(&call, &params).await?;
-    user(&call, &found, None).await
-}
-
-async fn put_user(call: &Call, request_id: String, user: pb::User, paths: Vec<String>) -> Result<pb::User, Failure> {
-    let request = pb::UpdateUserRequest {
-        request_id,
-        user: Some(user),
-        update_mask: Some(FieldMask { paths }),
-    };
-    let changed = call.accounts().update_user(call.request(request)).await.map_err(refused)?;
-    Ok(changed.into_inner().user.unwrap_or_default())
-}
-
-async fn update_user(call: Call, params: Params) -> Answer {
-    operator(&call).await?;
-    let mut fields = params.fields();
-    check_password(&mut fields);
-    let found = read_user(&call, &params).await?;
-    let mut paths = given(&fields, &["name", "email", "display_name"]);
-    // Only what was sent, so that the same request is the same whatever it finds.
-    let mut changed = pb::User {
-        id: found.id,
-        ..Default::default()
-    };
-    if fields.filled("name") {
-        changed.name = fields.text("name").unwrap_or_default();
-    }
-    if fields.filled("email") {
-        changed.email = fields.text("email").unwrap_or_default();
-    }
-    if fields.filled("display_name") {
-        changed.display_name = fields.text("display_name");
-    }
-    if let Some(added) = fields.object("custom_attributes") {
-        // Merged at the top level.
-        paths.extend(added.fields.keys().map(|key| format!("custom_attributes.{key}")));
-        changed.custom_attributes = Some(added);
-    }
-    fields.verdict()?;
-    let changed = if paths.is_empty() {
-        found
-    } else {
-        put_user(&call, call.request_id(), changed, paths).await?
-    };
-    user(&call, &changed, None).await
-}
-
-async fn make_token(call: Call, params: Params) -> Answer {
-    operator(&call).await?;
-    let found = read_user(&call, &params).await?;
-    let secret = mint(&call, found.id).await?;
-    Ok(json::ok(&json!({
-        "access_token": secret,
-        "expiry": null,
-        "user": {
-            "id": found.id,
-            "name": found.name,
-            "display_name": found.display_name,
-            "email": found.email,
-            "pubsub_token": null,
-        },
-    })))
 }
 
 async fn list_members(call: Call, params: Params) -> Answer {

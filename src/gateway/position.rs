@@ -1,4 +1,5 @@
-//! The position of a write in the account's log, as a header of the answer: a read that sends it back waits until the log has come that far.
+//! What the services tell beside their answers, as headers: the position of a write in the account's log (a read that sends it back waits until
+//! the log has come that far), and what the token has left of its calls.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -7,41 +8,58 @@ use std::{
 
 use axum::{
     extract::Request,
-    http::{HeaderName, HeaderValue},
+    http::{HeaderMap, HeaderName},
     middleware::Next,
     response::Response,
 };
 use tonic::{body::Body, service::Routes};
 use tower::Service;
 
-/// What the services tell, in base64.
-const TOLD: HeaderName = HeaderName::from_static("parley-cursor-bin");
+/// What the services tell, and what the answer says of it. The cursor is in base64 already.
+const TOLD: [(HeaderName, HeaderName); 4] = [
+    (
+        HeaderName::from_static("parley-cursor-bin"),
+        HeaderName::from_static("parley-cursor"),
+    ),
+    (
+        HeaderName::from_static("ratelimit-limit"),
+        HeaderName::from_static("ratelimit-limit"),
+    ),
+    (
+        HeaderName::from_static("ratelimit-remaining"),
+        HeaderName::from_static("ratelimit-remaining"),
+    ),
+    (
+        HeaderName::from_static("ratelimit-reset"),
+        HeaderName::from_static("ratelimit-reset"),
+    ),
+];
 
-/// What the answer says.
-const SAID: HeaderName = HeaderName::from_static("parley-cursor");
-
-/// The newest position that the services told while one request was answered.
+/// The newest that the services told while one request was answered.
 #[derive(Clone, Debug, Default)]
-pub struct Position(Arc<Mutex<Option<HeaderValue>>>);
+pub struct Position(Arc<Mutex<HeaderMap>>);
 
 impl Position {
-    fn note(&self, told: &HeaderValue) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(told.clone());
+    fn note(&self, headers: &HeaderMap) {
+        for (told, said) in &TOLD {
+            if let Some(value) = headers.get(told) {
+                let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                noted.insert(said, value.clone());
+            }
+        }
     }
 
-    fn take(&self) -> Option<HeaderValue> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    fn take(&self) -> HeaderMap {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// Adds the header to answers of requests that wrote something.
+/// Adds the headers to the answer.
 pub async fn say(mut request: Request, next: Next) -> Response {
     let position = Position::default();
     request.extensions_mut().insert(position.clone());
     let mut response = next.run(request).await;
-    if let Some(told) = position.take() {
-        response.headers_mut().insert(SAID, told);
-    }
+    response.headers_mut().extend(position.take());
     response
 }
 
@@ -66,9 +84,7 @@ impl Service<http::Request<Body>> for Noting {
         let position = self.position.clone();
         Box::pin(async move {
             let response = answer.await?;
-            if let Some(told) = response.headers().get(&TOLD) {
-                position.note(told);
-            }
+            position.note(response.headers());
             Ok(response)
         })
     }

@@ -21,6 +21,7 @@ use crate::pb::{
 fn door(routes: Routes) -> Router {
     let config = Config {
         base_url: String::new(),
+        drain: tokio_util::sync::CancellationToken::new(),
         max_body_bytes: 1000,
     };
     router(routes, config)

@@ -52,6 +52,18 @@ impl Mailer {
         }))
     }
 
+    /// Connects to the server and says who we are, as before a mail, and leaves again.
+    ///
+    /// # Errors
+    /// A sentence, when the server cannot be reached or does not let us in.
+    pub async fn greet(&self) -> Result<(), String> {
+        match self.transport.test_connection().await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err("it does not answer as a server of mails does".to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
     /// Hands a mail to the server.
     ///
     /// # Errors

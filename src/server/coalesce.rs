@@ -12,33 +12,31 @@ use std::{
     task::{Context, Poll},
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
-use tonic::transport::server::{Connected, TcpConnectInfo};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tonic::transport::server::Connected;
 
-/// A TCP connection that writes one buffer at a time, after what is ready has put in its share.
+use super::incoming::Connection;
+
+/// A connection that writes one buffer at a time, after what is ready has put in its share.
 #[derive(Debug)]
 pub struct Coalesced {
-    stream: TcpStream,
+    stream: Connection,
     /// Others had their turn since the last flush.
     waited: bool,
 }
 
 impl Coalesced {
     /// Wraps a connection.
-    pub fn new(stream: TcpStream) -> Self {
+    pub fn new(stream: Connection) -> Self {
         Self { stream, waited: false }
     }
 }
 
 impl Connected for Coalesced {
-    type ConnectInfo = TcpConnectInfo;
+    // Nobody asks where a call came from: proxies stand in between.
+    type ConnectInfo = ();
 
-    fn connect_info(&self) -> TcpConnectInfo {
-        self.stream.connect_info()
-    }
+    fn connect_info(&self) {}
 }
 
 impl AsyncRead for Coalesced {

@@ -6,21 +6,42 @@ use std::{
 };
 
 use opentelemetry::KeyValue;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::upkeep::ticks;
-use crate::events::{figures::Figures, hub::Hub, log::Log};
+use crate::{
+    admin::Readiness,
+    db::Database,
+    events::{
+        figures::Figures,
+        hub::{Hub, Kind},
+        log::Log,
+    },
+    telemetry::names::{self, meter},
+};
 
 /// How often the database is asked for figures.
 const LOOK: Duration = Duration::from_secs(10);
 
 /// The figures of the hub.
 pub fn streams(hub: &Arc<Hub>) {
+    let most = hub.most_bytes_of_a_stream() as u64;
+    meter()
+        .u64_observable_gauge(names::STREAM_MEMORY_LIMIT)
+        .with_unit("By")
+        .with_description("Bytes of events that one stream holds at most, beside what its connection buffers")
+        .with_callback(move |gauge| gauge.observe(most, &[]))
+        .build();
     let hub = Arc::clone(hub);
-    opentelemetry::global::meter("parley")
-        .u64_observable_gauge("parley_streams_open")
+    meter()
+        .u64_observable_gauge(names::STREAMS_OPEN)
         .with_description("Event streams that are open")
-        .with_callback(move |gauge| gauge.observe(hub.streams() as u64, &[]))
+        .with_callback(move |gauge| {
+            for (kind, name) in [(Kind::Subscribe, "subscribe"), (Kind::Consume, "consume")] {
+                gauge.observe(hub.streams(kind) as u64, &[KeyValue::new(names::KIND, name)]);
+            }
+        })
         .build();
 }
 
@@ -39,26 +60,27 @@ pub async fn logs(log: Log, stop: CancellationToken) -> anyhow::Result<()> {
 }
 
 fn tell(known: &Arc<Mutex<Figures>>) {
-    let meter = opentelemetry::global::meter("parley");
+    let meter = meter();
     let read = |of: fn(&Figures) -> u64| {
         let known = Arc::clone(known);
         move || of(&known.lock().unwrap_or_else(PoisonError::into_inner))
     };
     let events = read(|figures| figures.events);
     meter
-        .u64_observable_gauge("parley_log_events")
+        .u64_observable_gauge(names::LOG_EVENTS)
         .with_description("Events that are kept, of all accounts")
         .with_callback(move |gauge| gauge.observe(events(), &[]))
         .build();
     let oldest = read(|figures| figures.oldest_seconds);
     meter
-        .u64_observable_gauge("parley_log_oldest_seconds")
+        .u64_observable_gauge(names::LOG_OLDEST)
+        .with_unit("s")
         .with_description("The age of the oldest event that is kept")
         .with_callback(move |gauge| gauge.observe(oldest(), &[]))
         .build();
     let lags = Arc::clone(known);
     meter
-        .u64_observable_gauge("parley_consumer_lag_events")
+        .u64_observable_gauge(names::CONSUMER_LAG)
         .with_description("Events between a durable consumer's position and the head of its log; the 1,000 shards that lag most")
         .with_callback(move |gauge| {
             let figures = lags.lock().unwrap_or_else(PoisonError::into_inner);
@@ -69,6 +91,39 @@ fn tell(known: &Arc<Mutex<Figures>>) {
                     KeyValue::new("shard", lag.shard),
                 ];
                 gauge.observe(lag.lag.try_into().unwrap_or_default(), &labels);
+            }
+        })
+        .build();
+}
+
+/// Whether the process is ready, check by check.
+pub fn readiness(readiness: watch::Receiver<Readiness>) {
+    meter()
+        .u64_observable_gauge(names::READY)
+        .with_description("Whether a check of readiness passes")
+        .with_callback(move |gauge| {
+            for (check, passes) in readiness.borrow().checks() {
+                gauge.observe(u64::from(passes), &[KeyValue::new(names::CHECK, check)]);
+            }
+        })
+        .build();
+}
+
+/// The connections to the database.
+pub fn connections(db: &Database) {
+    let db = db.clone();
+    meter()
+        .u64_observable_gauge(names::DB_CLIENT_CONNECTION_COUNT)
+        .with_description("Connections to the database")
+        .with_callback(move |gauge| {
+            for (pool, used, idle) in db.connections() {
+                for (state, count) in [("used", used), ("idle", idle)] {
+                    let labels = [
+                        KeyValue::new(names::DB_CLIENT_CONNECTION_POOL_NAME, pool),
+                        KeyValue::new(names::DB_CLIENT_CONNECTION_STATE, state),
+                    ];
+                    gauge.observe(count, &labels);
+                }
             }
         })
         .build();

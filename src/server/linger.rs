@@ -29,9 +29,10 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream},
     time::{Sleep, sleep},
 };
+
+use super::incoming::{Connection, Incoming};
 
 /// How long a client may take to notice.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -88,17 +89,18 @@ pub async fn tell(request: Request, next: Next) -> Response {
 
 /// A listener whose connections linger.
 #[derive(Debug)]
-pub struct Lingering(pub TcpListener);
+pub struct Lingering(pub Incoming);
 
 impl Listener for Lingering {
-    type Io = Connection;
+    type Io = Patient;
     type Addr = SocketAddr;
 
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
-        let (stream, address) = Listener::accept(&mut self.0).await;
-        // Without it, small answers wait for each other; a connection that fails here fails on its first read too.
-        let _ = stream.set_nodelay(true);
-        let connection = Connection {
+    async fn accept(&mut self) -> (Patient, SocketAddr) {
+        let Some((stream, address)) = self.0.next().await else {
+            // Nobody accepts any more; the server ends by its own signal.
+            return std::future::pending().await;
+        };
+        let connection = Patient {
             stream,
             ending: None,
             left: DROPPED,
@@ -107,26 +109,26 @@ impl Listener for Lingering {
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+        Ok(self.0.address())
     }
 }
 
-/// A TCP connection that lingers.
+/// A connection that lingers.
 #[derive(Debug)]
-pub struct Connection {
-    stream: TcpStream,
+pub struct Patient {
+    stream: Connection,
     /// Runs once our side has said its last.
     ending: Option<Pin<Box<Sleep>>>,
     left: usize,
 }
 
-impl AsyncRead for Connection {
+impl AsyncRead for Patient {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 }
 
-impl AsyncWrite for Connection {
+impl AsyncWrite for Patient {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }

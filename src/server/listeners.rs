@@ -1,21 +1,20 @@
 //! The listeners: gRPC with gRPC-Web, health and reflection; HTTP.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use anyhow::Context as _;
-use tokio::net::TcpListener;
-use tokio_stream::StreamExt as _;
+use futures_util::stream;
+use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
-use tonic::{
-    service::Routes,
-    transport::{Server, server::TcpIncoming},
-};
+use tonic::{service::Routes, transport::Server};
+use tonic_health::{ServingStatus, server::HealthReporter};
 
 use super::{
     coalesce::Coalesced,
+    incoming::Incoming,
     linger::{self, Lingering},
 };
-use crate::{config, pb};
+use crate::{admin::Readiness, config, pb};
 
 /// Binds a door.
 ///
@@ -31,13 +30,17 @@ pub async fn bind(door: &'static str, address: &str) -> anyhow::Result<TcpListen
 ///
 /// # Errors
 /// When the listener fails.
-pub async fn grpc(listener: TcpListener, routes: Routes, config: config::Grpc, stop: CancellationToken) -> anyhow::Result<()> {
+pub async fn grpc(
+    incoming: Incoming,
+    routes: Routes,
+    config: config::Grpc,
+    ready: watch::Receiver<Readiness>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let (health, health_service) = tonic_health::server::health_reporter();
-    // The whole server, and each service by its name.
-    health.set_service_status("", tonic_health::ServingStatus::Serving).await;
-    for name in SERVICES {
-        health.set_service_status(name, tonic_health::ServingStatus::Serving).await;
-    }
+    health.set_service_status(LIVENESS, ServingStatus::Serving).await;
+    let is_ready = ready.borrow().is_ready();
+    say(&health, is_ready).await;
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(pb::DESCRIPTORS)
@@ -49,23 +52,58 @@ pub async fn grpc(listener: TcpListener, routes: Routes, config: config::Grpc, s
         .into_axum_router()
         .reset_fallback();
     let all = routes.into_axum_router().merge(tokenless);
-    let incoming = TcpIncoming::from(listener)
-        .with_nodelay(Some(true))
-        .map(|accepted| accepted.map(Coalesced::new));
-    Server::builder()
+    let connections = stream::unfold(incoming, |mut incoming| async move {
+        let (connection, _) = incoming.next().await?;
+        Some((Ok::<_, io::Error>(Coalesced::new(connection)), incoming))
+    });
+    let mut server = Server::builder().http2_max_header_list_size(Some(HEADER_BYTES));
+    if config.max_connection_age_seconds > 0 {
+        server = server.max_connection_age(Duration::from_secs(config.max_connection_age_seconds));
+    }
+    let telling = tokio::spawn(tell_health(health, ready, stop.clone()));
+    let outcome = server
         // gRPC-Web comes over HTTP/1.1 too.
         .accept_http1(true)
         .layer(tonic_web::GrpcWebLayer::new())
         .http2_keepalive_interval(Some(Duration::from_secs(config.keepalive_interval_seconds)))
         .http2_keepalive_timeout(Some(Duration::from_secs(config.keepalive_timeout_seconds)))
         .add_routes(Routes::from(all).prepare())
-        .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
-        .await
-        .context("the gRPC listener")
+        .serve_with_incoming_shutdown(connections, stop.cancelled_owned())
+        .await;
+    telling.await.context("health")?;
+    outcome.context("the gRPC listener")
 }
 
+/// Keeps what health says up to date: each service is ready or not, as `/readyz` has it, and so is the server as a whole; whether it lives is
+/// [`LIVENESS`], which asks nobody. Ends when `stop` does: from then on nothing is served.
+async fn tell_health(health: HealthReporter, mut ready: watch::Receiver<Readiness>, stop: CancellationToken) {
+    loop {
+        let is_ready = ready.borrow_and_update().is_ready();
+        say(&health, is_ready).await;
+        match stop.run_until_cancelled(ready.changed()).await {
+            Some(Ok(())) => {}
+            _ => break,
+        }
+    }
+    say(&health, false).await;
+    health.set_service_status(LIVENESS, ServingStatus::NotServing).await;
+}
+
+async fn say(health: &HealthReporter, ready: bool) {
+    let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
+    for name in SERVICES.into_iter().chain([""]) {
+        health.set_service_status(name, status).await;
+    }
+}
+
+/// What health is asked for to learn whether the process lives.
+const LIVENESS: &str = "liveness";
+
+/// Bytes of the headers of one call.
+const HEADER_BYTES: u32 = 32 * 1024;
+
 /// The services by their full names, as health names them.
-const SERVICES: [&str; 16] = [
+const SERVICES: [&str; 19] = [
     "parley.v1.AccountsService",
     "parley.v1.AgentBotsService",
     "parley.v1.CannedResponsesService",
@@ -82,15 +120,18 @@ const SERVICES: [&str; 16] = [
     "parley.v1.PresenceService",
     "parley.v1.TeamsService",
     "parley.v1.FilesService",
+    "parley.v1.ConsumersService",
+    "parley.v1.LoginsService",
+    "parley.v1.PubsubService",
 ];
 
 /// Serves HTTP until `stop`, then lets requests in flight finish.
 ///
 /// # Errors
 /// When the listener fails.
-pub async fn http(listener: TcpListener, router: axum::Router, stop: CancellationToken) -> anyhow::Result<()> {
+pub async fn http(incoming: Incoming, router: axum::Router, stop: CancellationToken) -> anyhow::Result<()> {
     let router = router.layer(axum::middleware::from_fn(linger::tell));
-    axum::serve(Lingering(listener), router)
+    axum::serve(Lingering(incoming), router)
         .with_graceful_shutdown(stop.cancelled_owned())
         .await
         .context("the HTTP listener")

@@ -31,11 +31,17 @@ use crate::{
 };
 
 mod coalesce;
+pub mod doctor;
+mod incoming;
 mod instruments;
 mod linger;
 mod listeners;
 mod rooms;
+mod tls;
 mod upkeep;
+
+use incoming::Incoming;
+use tls::Tls;
 
 /// A server that runs.
 #[derive(Debug)]
@@ -92,7 +98,11 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     #[cfg(feature = "faults")]
     crate::fault::turn_off(&config.fault.switch);
     let db = Database::open(&rooms::database(&config)).await?;
-    db.migrate().await?;
+    if config.database.migrate {
+        db.migrate().await?;
+    } else {
+        db.is_migrated().await?;
+    }
     let made = bootstrap::run(&db, &rooms::bootstrap(&config)).await?;
 
     let log = Log::new(db.clone());
@@ -124,21 +134,46 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     // Streams end first, then listeners, then what they need.
     let streams = CancellationToken::new();
     let behind = CancellationToken::new();
-    let routes = api::routes(&chat, &rooms::api(&config), &streams);
-    let gateway = gateway::router(routes.clone(), rooms::gateway(&config));
+    let routes = api::routes(&chat, &rooms::api(&config, http_at), &streams);
+    let gateway = gateway::router(routes.clone(), rooms::gateway(&config, streams.clone()));
     let (ready, readiness) = watch::channel(Readiness::waiting_for(&["database", "serving"]));
 
     let grpc = listeners::bind("grpc", &config.grpc.addr).await?;
     let operators = listeners::bind("admin", &config.admin.addr).await?;
     let (grpc_at, admin_at) = (grpc.local_addr()?, operators.local_addr()?);
 
+    // The database was just migrated, and connections wait in the listeners from here on.
+    ready.send_modify(|ready| {
+        ready.set("database", Ok(()));
+        ready.set("serving", Ok(()));
+    });
+    let tls = Tls::open(&config.tls)?;
+    let incoming = |door: &str, listener| {
+        let tls = tls
+            .clone()
+            .filter(|_| config.tls.listeners.split(',').any(|named| named.trim() == door));
+        Incoming::over(listener, config.limits.connections, tls)
+    };
     let mut doors = JoinSet::new();
-    doors.spawn(listeners::grpc(grpc, routes, config.grpc.clone(), streams.clone()));
-    doors.spawn(listeners::http(http, gateway, streams.clone()));
+    doors.spawn(listeners::grpc(
+        incoming("grpc", grpc)?,
+        routes,
+        config.grpc.clone(),
+        readiness.clone(),
+        streams.clone(),
+    ));
+    doors.spawn(listeners::http(incoming("http", http)?, gateway, streams.clone()));
     // It writes, so it has to end before the writer does.
     doors.spawn(upkeep::wake(chat.clone(), streams.clone()));
     let mut back = JoinSet::new();
-    back.spawn(listeners::http(operators, admin::router(registry, readiness), behind.clone()));
+    back.spawn(listeners::http(
+        incoming("admin", operators)?,
+        admin::router(registry, readiness.clone()),
+        behind.clone(),
+    ));
+    if let Some(tls) = &tls {
+        back.spawn(tls.clone().follow(behind.clone()));
+    }
     back.spawn(upkeep::follow(follow::run(Arc::clone(&hub), db.clone(), behind.clone())));
     if let Some(relaying) = relaying {
         back.spawn(upkeep::follow(relay::run(Arc::clone(&hub), relaying, behind.clone())));
@@ -162,13 +197,13 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     back.spawn(upkeep::search(db.clone(), behind.clone()));
     back.spawn(upkeep::check(db.clone(), ready.clone(), behind.clone()));
     instruments::streams(&hub);
+    instruments::connections(&db);
+    instruments::readiness(readiness.clone());
     back.spawn(instruments::logs(log.clone(), behind.clone()));
 
     for (door, address) in [("grpc", grpc_at), ("http", http_at), ("admin", admin_at)] {
         tracing::info!(door, %address, "listening");
     }
-    ready.send_modify(|ready| ready.set("serving", Ok(())));
-
     let drain = Drain {
         shutdown,
         ready,
@@ -211,7 +246,8 @@ impl Drain {
             () = self.shutdown.cancelled() => Ok(()),
             Some(ended) = self.doors.join_next() => ended.context("a listener's task").flatten(),
         };
-        self.ready.send_modify(|ready| ready.set("serving", Err("draining".to_owned())));
+        self.ready
+            .send_if_modified(|ready| ready.set("serving", Err("draining".to_owned())));
         let grace = self.grace;
         let drained = tokio::time::timeout(grace, self.drain()).await;
         failed?;

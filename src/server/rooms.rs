@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use tokio_util::sync::CancellationToken;
+
 use crate::{api, chat, config::Config, db, events, gateway, mail, storage};
 
 /// The database's.
@@ -70,19 +72,23 @@ pub fn storage(config: &Config) -> storage::Config {
     }
 }
 
-/// The files'. Where no address is set, links begin with the one that is listened on.
-pub fn files(config: &Config, http: SocketAddr) -> chat::files::Config {
-    let files = &config.files;
-    let base_url = if config.http.base_url.is_empty() {
+/// What links begin with. Where no address is set, the one that is listened on.
+fn base_url(config: &Config, http: SocketAddr) -> String {
+    if config.http.base_url.is_empty() {
         format!("http://{http}")
     } else {
-        config.http.base_url.clone()
-    };
+        config.http.base_url.trim_end_matches('/').to_owned()
+    }
+}
+
+/// The files'.
+pub fn files(config: &Config, http: SocketAddr) -> chat::files::Config {
+    let files = &config.files;
     chat::files::Config {
         max_bytes: files.max_bytes,
         max_per_message: files.max_per_message,
         link_life: Duration::from_secs(files.link_minutes * 60),
-        base_url,
+        base_url: base_url(config, http),
     }
 }
 
@@ -95,8 +101,18 @@ pub fn mail(config: &Config) -> mail::Config {
 }
 
 /// Our door's.
-pub fn api(config: &Config) -> api::Config {
+pub fn api(config: &Config, http: SocketAddr) -> api::Config {
+    let limits = &config.limits;
+    let age = config.events.max_stream_age_seconds;
     api::Config {
+        base_url: base_url(config, http),
+        limits: api::Limiting {
+            calls_per_second: limits.calls_per_second_per_token,
+            burst: limits.burst_per_token,
+            calls: limits.concurrent_calls,
+            streams: limits.streams_per_token,
+        },
+        stream_age: (age > 0).then(|| Duration::from_secs(age)),
         deadline: Duration::from_secs(config.grpc.default_deadline_seconds),
         max_message_bytes: config.grpc.max_message_bytes,
         recheck: Duration::from_secs(config.auth.cache_seconds.max(1)),
@@ -106,8 +122,9 @@ pub fn api(config: &Config) -> api::Config {
 }
 
 /// The foreign door's.
-pub fn gateway(config: &Config) -> gateway::Config {
+pub fn gateway(config: &Config, drain: CancellationToken) -> gateway::Config {
     gateway::Config {
+        drain,
         base_url: config.http.base_url.clone(),
         max_body_bytes: config.http.max_body_bytes,
     }

@@ -154,6 +154,20 @@ impl Storage {
         Ok(found.into_stream().map_err(failed).boxed())
     }
 
+    /// Writes an object, reads it back and removes it.
+    ///
+    /// # Errors
+    /// What the store says of the step that failed.
+    pub async fn try_out(&self) -> anyhow::Result<()> {
+        let (store, path) = (self.open()?, self.path(&format!("doctor/{}", rand::random::<u64>())));
+        let said = Bytes::from_static(b"written to see whether files can be stored");
+        store.put(&path, said.clone().into()).await?;
+        let heard = store.get(&path).await?.bytes().await?;
+        store.delete(&path).await?;
+        anyhow::ensure!(heard == said, "what was written is not what is read");
+        Ok(())
+    }
+
     /// Removes an object. One that is not there is removed already.
     ///
     /// # Errors

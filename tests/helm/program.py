@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import select
 import signal
 import subprocess
 import tempfile
@@ -82,6 +83,31 @@ class Program:
             except grpc.RpcError as error:
                 return error.code().name
         return {b"\x08\x01": "SERVING", b"\x08\x02": "NOT_SERVING"}.get(answer, repr(answer))
+
+    def busy(self) -> None:
+        """Has something happen, and somebody watch: figures of what never happened are not exported."""
+        environment = {"PARLEY_SERVER": f"http://{self.addresses['grpc']}", "PARLEY_TOKEN": TOKEN}
+        arguments = [BINARY, "tail", "--account", "1", "--from", "latest"]
+        watching = subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        try:
+            contact = self.post("contacts", {"name": "Ana", "inbox_id": 1})["payload"]["contact"]["id"]
+            conversation = self.post("conversations", {"inbox_id": 1, "contact_id": contact})["id"]
+            seen = False
+            while not seen:
+                self.post(f"conversations/{conversation}/messages", {"content": "hello"})
+                seen = bool(select.select([watching.stdout], [], [], 0.05)[0])
+        finally:
+            watching.terminate()
+            watching.wait(PATIENCE_SECONDS)
+            watching.stdout.close()
+
+    def post(self, path: str, body: dict) -> dict:
+        """What the JSON door answers to a body for a path of account 1."""
+        url = f"http://{self.addresses['http']}/api/v1/accounts/1/{path}"
+        headers = {"api_access_token": TOKEN, "content-type": "application/json"}
+        request = urllib.request.Request(url, json.dumps(body).encode(), headers)
+        with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
+            return json.load(answer)
 
     def exported(self) -> dict[str, set[str]]:
         """What /metrics has: the label names of each metric."""

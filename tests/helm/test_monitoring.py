@@ -15,6 +15,8 @@ RUNBOOKS = chart.ROOT / "docs" / "runbooks"
 SECTIONS = ["## What it means", "## Who notices", "## What to look at", "## What to do"]
 # Prometheus itself notes `up` of every target, and these labels of what it finds in Kubernetes.
 OF_PROMETHEUS = {"up": set()}
+# Told as soon as there is a durable consumer, as tests/it/stream/consume.rs shows.
+OF_CONSUMERS = {"parley_consumer_lag_events": {"account", "consumer", "shard"}}
 TARGET_LABELS = {"job", "namespace", "pod", "instance", "service", "endpoint", "container"}
 
 
@@ -51,7 +53,8 @@ class Metrics(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         with program.Program(chart.configuration(MONITORING)) as running:
-            cls.exported = running.exported() | OF_PROMETHEUS
+            running.busy()
+            cls.exported = running.exported() | OF_PROMETHEUS | OF_CONSUMERS
 
     def check(self, expression):
         metrics, labels = asked(expression)
@@ -103,7 +106,7 @@ class Runbooks(unittest.TestCase):
         self.assertEqual(alerts(MONITORING).keys() - rules.keys(), {"ParleyStreamsUneven"})
         for name, rule in rules.items():
             self.assertEqual(rule["annotations"]["runbook_url"], f"https://runbooks.example.com/parley/{name}.md")
-            self.assertIn('{job="chat"}', rule["expr"])
+            self.assertIn('job="chat"}', rule["expr"])
         self.assertIn("0.8 * 1000000", rules["ParleyStreamsNearLimit"]["expr"])
 
 

@@ -33,7 +33,7 @@ class Configuration(unittest.TestCase):
     def test_every_variable_and_key_is_known(self):
         defaults = tomllib.loads((chart.ROOT / "src" / "config.default.toml").read_text())
         known = {f"PARLEY_{table}_{key}".upper() for table, keys in defaults.items() for key in keys}
-        known |= {"PARLEY_CONFIG", "PARLEY_SERVER", "PARLEY_TOKEN"}
+        known |= {"PARLEY_CONFIG", "PARLEY_SERVER", "PARLEY_TOKEN", "PARLEY_CA_FILE", "PARLEY_CLIENT_CERT_FILE", "PARLEY_CLIENT_KEY_FILE"}
         for path in chart.values_files("values"):
             with self.subTest(values=path.stem):
                 for table, keys in tomllib.loads(chart.configuration(path)).items():
@@ -84,13 +84,14 @@ class Running(unittest.TestCase):
 
     def test_probes_ask_for_what_is_there(self):
         container = chart.one(POSTGRES, "Deployment")["spec"]["template"]["spec"]["containers"][0]
-        for probe in ["startupProbe", "livenessProbe"]:
+        for probe in ["startupProbe", "livenessProbe", "readinessProbe"]:
             self.assertEqual(self.program.health(container[probe]["grpc"].get("service", "")), "SERVING", probe)
         self.assertEqual(self.program.health("parley.v1.NoSuchService"), "NOT_FOUND")
-        ready = container["readinessProbe"]["httpGet"]
-        self.assertEqual(ready["port"], "admin")
-        status, text = self.program.get(ready["path"])
-        self.assertEqual((status, "database" in text), (200, True))
+        secured = chart.one(chart.HERE / "values" / "tls.yaml", "Deployment")["spec"]["template"]["spec"]["containers"][0]
+        for probe in ["startupProbe", "livenessProbe", "readinessProbe"]:
+            asked = secured[probe]["httpGet"]
+            self.assertEqual((asked["port"], self.program.get(asked["path"])[0]), ("admin", 200), probe)
+        self.assertIn("database", self.program.get(secured["readinessProbe"]["httpGet"]["path"])[1])
 
     def test_the_test_pod_makes_a_call_and_opens_a_stream(self):
         spec = chart.one(POSTGRES, "Pod", "-test")["spec"]
@@ -127,8 +128,8 @@ class Running(unittest.TestCase):
         self.assertEqual(program.Program(chart.configuration(POSTGRES)).stop(), 0)
 
     def open_streams(self):
-        found = re.search(r"^parley_streams_open(?:\{.*\})? (\d+)$", self.program.get("/metrics")[1], re.MULTILINE)
-        return int(found[1])
+        found = re.findall(r"^parley_streams_open(?:\{.*\})? (\d+)$", self.program.get("/metrics")[1], re.MULTILINE)
+        return sum(int(one) for one in found)
 
     def command(self, spec, container):
         """The arguments and the environment of a container, with the service's address replaced by the running program's."""

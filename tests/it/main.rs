@@ -3,12 +3,16 @@
 // A test that cannot go on says why and ends.
 #![allow(clippy::expect_used)]
 
+#[path = "../durability/proxy.rs"]
+mod proxy;
 mod support;
 
 mod agent_bots;
 mod arrows;
 mod article;
 mod automatic_texts;
+mod backup;
+mod cable;
 mod client_side;
 mod conformance;
 mod connections;
@@ -25,13 +29,16 @@ mod conversations;
 mod door;
 mod files;
 mod filters;
+mod frozen;
 mod golden;
 mod idempotency;
 mod idempotency_batches;
 mod inboxes;
+mod limits;
 mod message_refusals;
 mod messages;
 mod nats;
+mod outage;
 mod paging;
 mod platform_side;
 mod program;
@@ -40,6 +47,7 @@ mod python;
 mod records;
 mod removal;
 mod replicas;
+mod roles;
 mod search;
 mod sending;
 mod statements;
@@ -47,5 +55,7 @@ mod stream;
 mod teams;
 mod teamwork;
 mod teamwork_json;
+mod telemetry;
 mod tenancy;
 mod transcripts;
+mod transport;

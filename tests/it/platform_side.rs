@@ -1,11 +1,12 @@
 //! The platform side as JSON, and what bots are answered by the JSON door.
 
+use parley::pb::{RedeemLoginRequest, logins_service_client::LoginsServiceClient};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{
     app::{ADMINISTRATOR, PLATFORM, TestApp},
-    database::Backend,
+    database::{Backend, Database},
     http::client,
     on_both,
 };
@@ -13,7 +14,8 @@ use crate::support::{
 on_both!(
     only_the_operator_comes_in,
     accounts_users_and_members,
-    bots_come_with_a_token_and_speak
+    bots_come_with_a_token_and_speak,
+    a_login_link_is_good_once
 );
 
 async fn ask(app: &TestApp, token: &str, method: Method, path: &str, body: Value) -> (u16, Value) {
@@ -133,6 +135,60 @@ async fn accounts_users_and_members(backend: Backend) {
     let (status, minted) = operate(&app, Method::POST, &format!("{user}/token"), Value::Null).await;
     assert_eq!((status, &minted["user"]["id"]), (200, &made["id"]));
     assert_eq!(minted["access_token"].as_str().map(str::len), Some(24));
+}
+
+async fn a_login_link_is_good_once(backend: Backend) {
+    let app = TestApp::builder(backend).platform().start().await;
+    let link = async |id: i64| {
+        let (status, made) = operate(&app, Method::GET, &format!("/users/{id}/login"), Value::Null).await;
+        assert_eq!(status, 200, "{made}");
+        let url = made["url"].as_str().expect("an address").to_owned();
+        let begin = format!("http://{}/app/login?email=", app.server.doors.http);
+        assert!(url.starts_with(&begin), "{url}");
+        let (_, secret) = url.split_once("&sso_auth_token=").expect("it carries a secret");
+        assert!(
+            secret.len() == 64 && secret.bytes().all(|byte| byte.is_ascii_hexdigit()),
+            "{secret}"
+        );
+        secret.to_owned()
+    };
+    let body = json!({"name": "Ravi", "email": "a+b@acme.example", "password": "Secret#1"});
+    let (_, ravi) = operate(&app, Method::POST, "/users", body).await;
+    let ravi = ravi["id"].as_i64().expect("an id");
+    assert_eq!(operate(&app, Method::GET, "/users/99/login", Value::Null).await.0, 404);
+
+    let redeem = async |email: &str, secret: &str| {
+        let mut logins = LoginsServiceClient::new(app.clients_elsewhere().service);
+        let request = RedeemLoginRequest {
+            email: email.to_owned(),
+            secret: secret.to_owned(),
+            ..RedeemLoginRequest::default()
+        };
+        logins.redeem_login(request).await.map(tonic::Response::into_inner)
+    };
+    let (first, second) = (link(ravi).await, link(ravi).await);
+    assert_ne!(first, second);
+    for (email, secret) in [("other@acme.example", &first), ("a+b@acme.example", &"0".repeat(64))] {
+        let refused = redeem(email, secret).await.expect_err("not this user's link");
+        assert_eq!(refused.code(), tonic::Code::Unauthenticated);
+    }
+    let many = futures_util::future::join_all((0..16).map(|_| redeem("A+B@acme.example", &first))).await;
+    let mut won = many.into_iter().filter_map(Result::ok);
+    let entered = won.next().expect("one is let in");
+    assert!(won.next().is_none(), "a link was good twice");
+    let life = entered.token.expect("a token").expires_at.expect("it ends").seconds - chrono::Utc::now().timestamp();
+    assert!((86_000..=86_400).contains(&life), "{life}");
+    let (status, profile) = ask(&app, &entered.secret, Method::GET, "/api/v1/profile", Value::Null).await;
+    assert_eq!((status, &profile["email"]), (200, &json!("a+b@acme.example")));
+
+    app.database.run("UPDATE logins SET expires_at = 1").await;
+    let late = redeem("a+b@acme.example", &second).await.expect_err("too late");
+    assert_eq!(late.code(), tonic::Code::Unauthenticated);
+    link(ravi).await;
+    let left = "SELECT CAST(count(*) AS bigint) FROM logins";
+    assert_eq!(Database::number(&app.database.url(), left).await, 1, "old links are forgotten");
+    assert_eq!(operate(&app, Method::DELETE, &format!("/users/{ravi}"), Value::Null).await.0, 200);
+    assert_eq!(Database::number(&app.database.url(), left).await, 0, "links go with their user");
 }
 
 async fn bots_come_with_a_token_and_speak(backend: Backend) {

@@ -13,7 +13,7 @@ use tonic_reflection::pb::v1::{
 
 use crate::support::{
     app::{ADMINISTRATOR, TestApp},
-    database::Backend,
+    database::{Backend, Database},
     http::client,
     in_time, on_both,
     server::{Ended, program, run_to_end},
@@ -194,4 +194,91 @@ async fn the_admin_door_answers(backend: Backend) {
     assert_eq!(metrics.status(), 200);
     let metrics = metrics.text().await.expect("the body arrives");
     assert!(metrics.contains("# TYPE"), "{metrics}");
+}
+
+#[tokio::test]
+async fn the_doctor_tells_what_is_wrong_in_plain_words() {
+    let home = tempfile::tempdir().expect("a folder");
+    let doctor = async |settings: &[(&str, &str)]| {
+        let mut command = program();
+        command.arg("doctor").current_dir(home.path());
+        for door in ["GRPC", "HTTP", "ADMIN"] {
+            command.env(format!("PARLEY_{door}_ADDR"), "127.0.0.1:0");
+        }
+        command.envs(settings.iter().copied());
+        run_to_end(command).await
+    };
+    let well = doctor(&[]).await;
+    assert_eq!(well.code, Some(0), "{}", well.output);
+    for line in [
+        "ok    database    SQLite",
+        "ok    files       file:files takes files",
+        "Parley can work here.",
+    ] {
+        assert!(well.output.contains(line), "{line} is not in\n{}", well.output);
+    }
+    let ill = doctor(&[
+        ("PARLEY_DATABASE_URL", "postgres://ana:hunter2@127.0.0.1:1/parley"),
+        ("PARLEY_DATABASE_CONNECT_TIMEOUT_SECONDS", "1"),
+        ("PARLEY_FILES_URL", "file:/proc/nowhere"),
+        ("PARLEY_TLS_CERT_FILE", "missing.crt"),
+        ("PARLEY_NATS_URL", "nats://127.0.0.1:1"),
+        ("PARLEY_MAIL_URL", "smtp://127.0.0.1:1"),
+    ])
+    .await;
+    assert_eq!(ill.code, Some(1), "{}", ill.output);
+    for about in ["database", "files", "tls", "nats", "mail"] {
+        assert!(
+            ill.output.contains(&format!("WRONG {about:<12}")),
+            "{about} is not among\n{}",
+            ill.output
+        );
+    }
+    assert!(
+        ill.output.contains("5 things keep Parley from working") && !ill.output.contains("hunter2"),
+        "{}",
+        ill.output
+    );
+}
+
+#[tokio::test]
+async fn the_doctor_knows_postgresql() {
+    let database = Database::create(Backend::Postgres).await;
+    let mut command = program();
+    command
+        .arg("doctor")
+        .env("PARLEY_DATABASE_URL", database.url())
+        .env("PARLEY_FILES_URL", "file:/tmp");
+    for door in ["GRPC", "HTTP", "ADMIN"] {
+        command.env(format!("PARLEY_{door}_ADDR"), "127.0.0.1:0");
+    }
+    let seen = run_to_end(command).await;
+    for line in [
+        "database    PostgreSQL",
+        "migrations behind, which the next start runs",
+        "signals     what one connection says another one hears",
+    ] {
+        assert!(seen.output.contains(line), "{line} is not in\n{}", seen.output);
+    }
+}
+
+/// Where tables are somebody else's to change, a server that finds them behind says so and changes nothing.
+#[tokio::test]
+async fn a_server_that_may_not_migrate_does_not() {
+    let database = Database::create(Backend::Postgres).await;
+    let url = database.url();
+    let settings = [("PARLEY_DATABASE_URL", url.as_str()), ("PARLEY_DATABASE_MIGRATE", "false")];
+    let ended = run(&settings).await;
+    assert_plain(&ended, 75, &["migrations behind", "parley migrate"]);
+    let tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'";
+    assert_eq!(Database::number(&url, tables).await, 0);
+    let mut migrate = program();
+    migrate.arg("migrate").env("PARLEY_DATABASE_URL", &url);
+    assert_eq!(run_to_end(migrate).await.code, Some(0));
+    let app = TestApp::builder(Backend::Postgres)
+        .database(database)
+        .env("PARLEY_DATABASE_MIGRATE", "false")
+        .start()
+        .await;
+    app.scene().talk().await;
 }

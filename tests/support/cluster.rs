@@ -72,6 +72,12 @@ impl Owner {
     }
 }
 
+/// One of PostgreSQL's client programs, to be given an address.
+#[allow(dead_code)] // for tests of behaviour alone
+pub fn client_program(name: &str) -> Command {
+    Command::new(programs().join(name))
+}
+
 impl Cluster {
     /// Makes and starts a cluster.
     pub fn start(durability: Durability) -> Self {

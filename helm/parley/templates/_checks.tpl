@@ -55,6 +55,12 @@
 {{- $wrong = append $wrong (printf "extraEnv has %s, which the chart must know: use config." .name) -}}
 {{- end -}}
 {{- end -}}
+{{- if and $v.tls.clientCertificates (not $v.tls.existingSecret) -}}
+{{- $wrong = append $wrong "tls.clientCertificates is true, but tls.existingSecret is empty: name the Secret with tls.crt, tls.key and ca.crt." -}}
+{{- end -}}
+{{- if and $v.tls.existingSecret (hasKey $v.config "tls") (contains "admin" (dig "tls" "listeners" "" $v.config)) -}}
+{{- $wrong = append $wrong "config.tls.listeners has admin, which probes ask without TLS: leave it out." -}}
+{{- end -}}
 {{- range $name, $ingress := $v.ingress -}}
 {{- if and $ingress.enabled (not $ingress.hosts) -}}
 {{- $wrong = append $wrong (printf "ingress.%s.enabled is true, but ingress.%s.hosts is empty: name at least one host." $name $name) -}}

@@ -48,6 +48,14 @@
 {{- end }}
 {{- end }}
 
+{{/* Where somebody else migrates, or did. */}}
+{{- define "parley.migrateEnv" -}}
+{{- if ne .Values.migrations.mode "initContainer" -}}
+- name: PARLEY_DATABASE_MIGRATE
+  value: "false"
+{{- end }}
+{{- end }}
+
 {{/* What the server reads besides. */}}
 {{- define "parley.mailEnv" -}}
 {{- with .Values.mail }}
@@ -70,6 +78,20 @@
     secretKeyRef:
       name: {{ .existingSecret }}
       key: {{ .existingSecretKey }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Where the server's certificates are. */}}
+{{- define "parley.tlsEnv" -}}
+{{- if .Values.tls.existingSecret -}}
+- name: PARLEY_TLS_CERT_FILE
+  value: /etc/parley-tls/tls.crt
+- name: PARLEY_TLS_KEY_FILE
+  value: /etc/parley-tls/tls.key
+{{- if .Values.tls.clientCertificates }}
+- name: PARLEY_TLS_CLIENT_CA_FILE
+  value: /etc/parley-tls/ca.crt
 {{- end }}
 {{- end }}
 {{- end }}

@@ -1,10 +1,10 @@
 //! Finding messages by a piece of their text, the newest first.
 //!
-//! The index finds texts of three characters and more, and what it finds is held against the text again. Shorter ones are looked for in
-//! the newest messages, one after another.
+//! The newest messages are looked at one after another: a text that many have is found there, and the index would have to name them all.
+//! What is still missing is found by the index, for texts of three characters and more, and held against the text again.
 
 use sea_orm::{
-    ColumnTrait, DbBackend, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect, Select,
+    ColumnTrait, DbBackend, EntityTrait, ExprTrait, Order, QueryFilter, QueryOrder, QuerySelect, Select,
     sea_query::{Expr, Query, SimpleExpr},
 };
 
@@ -31,6 +31,8 @@ mod pieces;
 const LOOK: u64 = 1000;
 /// How often a search looks; what is beyond is found by the next page.
 const LOOKS: usize = 20;
+/// How many of its looks go without the index.
+const PLAIN: usize = 2;
 
 /// Which messages; what is empty lets all through.
 #[derive(Clone, Debug, Default)]
@@ -63,7 +65,12 @@ pub struct Found {
 }
 
 impl MessageSearch {
-    fn select(&self, backend: DbBackend, account: AccountId, access: &Access) -> Select<message::Entity> {
+    /// Whether it is about so few conversations that their messages are read faster than the index names all that hold the text.
+    fn is_narrow(&self) -> bool {
+        self.contact.is_some() || !self.conversations.is_empty()
+    }
+
+    fn select(&self, account: AccountId, access: &Access) -> Select<message::Entity> {
         use message::Column;
         let mut query = message::Entity::find().filter(Column::AccountId.eq(account));
         if let Some(only) = &access.inboxes {
@@ -92,10 +99,6 @@ impl MessageSearch {
         }
         if let Some(before) = self.before {
             query = query.filter(Column::CreatedAt.lt(before));
-        }
-        let folded = pieces::fold(&self.text);
-        if pieces::indexed(&folded) {
-            query = query.filter(found(backend, account, &folded));
         }
         query
     }
@@ -143,19 +146,29 @@ impl Chat {
     pub async fn search_messages(&self, caller: &Caller, account: AccountId, search: &MessageSearch, page: &PageRequest) -> Result<Found> {
         let access = caller.access(account)?;
         let folded = pieces::fold(&search.text);
-        let mut complete = pieces::indexed(&folded) && index::catch_up(&self.db, account).await?;
+        let by_index = pieces::indexed(&folded) && !search.is_narrow();
+        let mut complete = if by_index {
+            index::catch_up(&self.db, account).await?
+        } else {
+            // What is narrow is looked through to its end, page by page.
+            search.is_narrow()
+        };
         let db = self.db.read();
         let (mut last, mut skip) = (page.after.as_ref().map_or(i64::MAX, |key| key.id), page.skip);
         let mut rows: Vec<message::Model> = Vec::new();
         let mut more = true;
-        'looks: for _ in 0..LOOKS {
-            let look = search
-                .select(self.db.backend(), account, access)
-                .filter(message::Column::Id.lt(last))
-                .order_by_desc(message::Column::Id)
-                .limit(LOOK)
-                .all(db)
-                .await?;
+        'looks: for number in 0..LOOKS {
+            let mut query = search.select(account, access).filter(message::Column::Id.lt(last));
+            if number >= PLAIN && by_index {
+                query = query.filter(found(self.db.backend(), account, &folded));
+            }
+            query = if search.is_narrow() {
+                // The sign keeps planners from walking all messages in this order: those of the conversations are few.
+                query.order_by(Expr::cust("+\"messages\".\"id\""), Order::Desc)
+            } else {
+                query.order_by_desc(message::Column::Id)
+            };
+            let look = query.limit(LOOK).all(db).await?;
             let ended = (look.len() as u64) < LOOK;
             for row in look {
                 let holds = row
@@ -177,7 +190,7 @@ impl Chat {
                 break;
             }
         }
-        if !pieces::indexed(&folded) && !more {
+        if !by_index && !more {
             complete = true;
         }
         let next = more.then_some(Key {

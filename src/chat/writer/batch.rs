@@ -8,6 +8,7 @@ use super::{
     flood::Flood,
     keys,
     lane::Lane,
+    meter,
     plan::{Plan, Scene, reply_id},
 };
 use crate::{
@@ -89,6 +90,7 @@ impl Lane {
         if full.is_empty() {
             return;
         }
+        meter::batch(full.iter().map(|(plan, _)| plan.messages.len()).sum());
         let stored = self.store.on_condition(full.iter().map(|(plan, _)| plan)).await;
         for (plan, counted) in full {
             let account = counted.account.id;

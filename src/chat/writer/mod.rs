@@ -29,6 +29,7 @@ mod flood;
 mod keys;
 mod lane;
 mod ledger;
+mod meter;
 mod plan;
 mod store;
 mod verb;
@@ -115,7 +116,9 @@ impl Writer {
             tasks.spawn(lane::Lane::new(config.clone(), db.clone(), events.clone(), lanes).run(receiver));
             sender
         });
-        (Self { lanes: senders.collect() }, tasks)
+        let lanes: Arc<[_]> = senders.collect();
+        meter::queues(&lanes);
+        (Self { lanes }, tasks)
     }
 
     /// Stores new messages, all or none.

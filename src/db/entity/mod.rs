@@ -24,6 +24,7 @@ pub mod inbox_member;
 pub mod kind;
 pub mod label;
 pub mod labeling;
+pub mod login;
 pub mod mail;
 pub mod membership;
 pub mod message;

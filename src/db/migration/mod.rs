@@ -22,6 +22,7 @@ mod m20261123_000016_agent_bots;
 mod m20261123_000017_mails;
 mod m20261123_000018_account_details;
 mod m20261123_000019_consumers;
+mod m20261123_000020_logins;
 
 /// Runs the migrations in this order.
 #[derive(Debug)]
@@ -48,6 +49,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000017_mails::Migration),
             Box::new(m20261123_000018_account_details::Migration),
             Box::new(m20261123_000019_consumers::Migration),
+            Box::new(m20261123_000020_logins::Migration),
         ]
     }
 }

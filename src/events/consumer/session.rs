@@ -13,7 +13,7 @@ use crate::{
     events::{
         cursor::Cursor,
         filter::{Filter, Shard},
-        hub::{Hub, lock},
+        hub::{Hub, Kind, lock},
         subscription::{Credit, Start, Subscription},
     },
     id::Seq,
@@ -56,7 +56,7 @@ impl Hub {
         credit: Credit,
     ) -> Result<Session> {
         let seat = opening.seat.clone();
-        let place = self.place()?;
+        let place = self.place(Kind::Consume)?;
         let reach = self.log.reach(seat.account).await?;
         let start = self.resolve(&reach, start).await.map(|seq| reach.cursor(seq));
         let txn = self.log.database().begin().await?;

@@ -8,6 +8,7 @@ pub mod conversation;
 pub mod inbox;
 pub mod message;
 pub mod platform;
+pub mod push;
 pub mod record;
 pub mod search;
 pub mod team;

@@ -139,6 +139,7 @@ fn masked(key: &str, json: &Json) -> Json {
         Json::Array(items) => items.iter().map(|item| masked(key, item)).collect(),
         Json::Number(number) if number.as_f64().is_some_and(|number| number > 1.6e9) => json!("[time]"),
         Json::String(_) if RANDOM.contains(&key) => json!("[random]"),
+        Json::String(text) if key == "url" && text.contains("sso_auth_token") => json!("[login link]"),
         Json::String(text) if is_uuid(text) => json!("[uuid]"),
         Json::String(text) if is_time(text) => json!("[time]"),
         other => other.clone(),

@@ -81,6 +81,7 @@ async fn platform_side(backend: Backend) {
         ("GET", "users/2", Json::Null),
         ("PATCH", "users/2", json!({"display_name": "R. K."})),
         ("POST", "users/2/token", Json::Null),
+        ("GET", "users/2/login", Json::Null),
         ("POST", "accounts/2/account_users", json!({"user_id": 2, "role": "agent"})),
         ("GET", "accounts/2/account_users", Json::Null),
         ("DELETE", "accounts/2/account_users", json!({"user_id": 2})),

@@ -7,11 +7,11 @@ use crate::support::{
     chain::{assert_dense, assert_whole_writes},
     database::Backend,
     on_both,
-    reader::{Reader, everything, log_info},
+    reader::{Reader, everything, filtered, log_info},
     scene::outgoing,
 };
 
-on_both!(statement_15_slow_reader);
+on_both!(statement_15_slow_reader, statement_14_pages_end_where_their_bytes_do);
 
 /// More than windows, buffers and the in-memory tail hold together.
 const MESSAGES: usize = 5_000;
@@ -64,4 +64,33 @@ async fn statement_15_slow_reader(backend: Backend) {
     // Back at the live end it hears what comes next.
     scene.say(conversation, "hello again").await;
     assert_dense(&slow.take(1).await, head + 1);
+}
+
+/// Small and big messages in turn: whoever catches up is given pages of so many bytes, and none is left out where one ends.
+async fn statement_14_pages_end_where_their_bytes_do(backend: Backend) {
+    let app = TestApp::builder(backend)
+        .env("PARLEY_EVENTS_TAIL_BYTES", "65536")
+        .env("PARLEY_EVENTS_FRAME_BYTES", "65536")
+        .start()
+        .await;
+    let (scene, clients) = (app.scene(), app.clients());
+    let conversation = scene.talk().await;
+    for size in [10, 60_000, 140_000, 20, 65_536, 1_000] {
+        for _ in 0..8 {
+            scene.say(conversation, &"x".repeat(size)).await;
+        }
+    }
+    let head = log_info(&clients, 1).await.head_seq;
+    let mut late = Reader::open(&clients, everything(1, Start::Earliest(()))).await;
+    let seen = late.until(head).await;
+    assert_dense(&seen, 1);
+    assert_eq!(seen.len() as u64, head);
+    assert_whole_writes(&seen);
+    // The same behind a filter, by which most of a page's rows fall out.
+    let created = parley::pb::EventFilter {
+        kinds: vec![parley::pb::EventKind::MessageCreated.into()],
+        ..Default::default()
+    };
+    let mut late = Reader::open(&clients, filtered(1, Start::Earliest(()), created)).await;
+    assert_eq!(late.until(head).await.len(), 48);
 }

@@ -1,13 +1,13 @@
 //! A server with a database of its own: the first line of most tests.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, process::Command};
 
 use super::{
     clients::Clients,
     database::{Backend, Database},
     http::Http,
     scene::Scene,
-    server::Server,
+    server::{Server, program},
 };
 
 /// The administrator's token of every test server.
@@ -36,10 +36,18 @@ pub struct Builder {
     database: Option<Database>,
     replicas: usize,
     platform: bool,
+    program: Command,
     environment: BTreeMap<String, String>,
 }
 
 impl Builder {
+    /// Starts the first server by this command.
+    #[allow(dead_code)] // for tests of behaviour alone
+    pub fn program(mut self, program: Command) -> Self {
+        self.program = program;
+        self
+    }
+
     /// Sets a variable of the server's environment.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.insert(name.to_owned(), value.to_owned());
@@ -72,7 +80,10 @@ impl Builder {
             None => Database::create(self.backend).await,
         };
         let mut environment = self.environment;
-        environment.insert("PARLEY_DATABASE_URL".to_owned(), database.url());
+        // A test may lead a server to its database by a way of its own.
+        environment
+            .entry("PARLEY_DATABASE_URL".to_owned())
+            .or_insert_with(|| database.url());
         environment
             .entry("PARLEY_BOOTSTRAP_TOKEN".to_owned())
             .or_insert_with(|| ADMINISTRATOR.to_owned());
@@ -83,7 +94,7 @@ impl Builder {
         if self.platform {
             environment.insert("PARLEY_BOOTSTRAP_PLATFORM_TOKEN".to_owned(), PLATFORM.to_owned());
         }
-        let server = Server::start(home.path(), &environment).await;
+        let server = Server::start_by(self.program, home.path(), &environment).await;
         let mut replicas = Vec::new();
         for _ in 0..self.replicas {
             replicas.push(Server::start(home.path(), &environment).await);
@@ -106,6 +117,7 @@ impl TestApp {
             database: None,
             replicas: 0,
             platform: false,
+            program: program(),
             environment: BTreeMap::new(),
         }
     }

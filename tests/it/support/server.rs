@@ -49,7 +49,21 @@ impl Log {
 
 /// The program under test, with nothing of the caller's environment that could configure it.
 pub fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_parley"));
+    cleaned(Command::new(env!("CARGO_BIN_EXE_parley")))
+}
+
+/// The program started by a shell, after a command that limits it, such as `ulimit -n 64`.
+#[allow(dead_code)] // for tests of behaviour alone
+pub fn limited(by: &str) -> Command {
+    let mut shell = Command::new("sh");
+    shell
+        .arg("-c")
+        .arg(format!("{by}; exec \"$0\" \"$@\""))
+        .arg(env!("CARGO_BIN_EXE_parley"));
+    cleaned(shell)
+}
+
+fn cleaned(mut command: Command) -> Command {
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
         if name.starts_with("PARLEY_") || name.starts_with("OTEL_") {
@@ -62,7 +76,12 @@ pub fn program() -> Command {
 impl Server {
     /// Starts a server in `home` and waits until its three doors are open.
     pub async fn start(home: &Path, environment: &BTreeMap<String, String>) -> Self {
-        let mut child = program()
+        Self::start_by(program(), home, environment).await
+    }
+
+    /// As [`Self::start`], by a command of the test's own.
+    pub async fn start_by(mut program: Command, home: &Path, environment: &BTreeMap<String, String>) -> Self {
+        let mut child = program
             .arg("serve")
             .current_dir(home)
             .env("PARLEY_GRPC_ADDR", "127.0.0.1:0")

@@ -1,0 +1,139 @@
+//! What is measured of calls and streams.
+
+use std::{
+    sync::LazyLock,
+    sync::atomic::{AtomicI64, Ordering},
+    time::Duration,
+};
+
+use opentelemetry::{
+    KeyValue,
+    metrics::{Counter, Histogram},
+};
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+use crate::{
+    pb::description::method_named,
+    telemetry::{
+        exemplars,
+        names::{self, meter},
+    },
+};
+
+/// Seconds, as the conventions for RPC advise.
+const SECONDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+
+/// Why limits refuse: all are told from the start, so that a rate is known when the first one comes.
+const REJECTED: [&str; 4] = ["busy", "rate", "streams", "flood"];
+
+struct Instruments {
+    durations: Histogram<f64>,
+    rejected: Counter<u64>,
+    ended: Counter<u64>,
+}
+
+static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
+    let meter = meter();
+    meter
+        .i64_observable_gauge(names::CALLS_ACTIVE)
+        .with_description("Calls in work, streams aside")
+        .with_callback(|gauge| gauge.observe(ACTIVE.load(Ordering::Relaxed), &[]))
+        .build();
+    let rejected = meter
+        .u64_counter(names::CALLS_REJECTED)
+        .with_description("Calls that were refused because of a limit")
+        .build();
+    for reason in REJECTED {
+        rejected.add(0, &[KeyValue::new(names::REASON, reason)]);
+    }
+    let ended = meter
+        .u64_counter(names::STREAMS_ENDED)
+        .with_description("Streams that ended by something that the contract names")
+        .build();
+    for kind in ["subscribe", "consume"] {
+        ended.add(
+            0,
+            &[KeyValue::new(names::KIND, kind), KeyValue::new(names::REASON, "STREAM_ROTATED")],
+        );
+    }
+    Instruments {
+        durations: meter
+            .f64_histogram(names::RPC_SERVER_CALL_DURATION)
+            .with_unit("s")
+            .with_description("How long calls took, streams aside")
+            .with_boundaries(SECONDS.to_vec())
+            .build(),
+        rejected,
+        ended,
+    }
+});
+
+static ACTIVE: AtomicI64 = AtomicI64::new(0);
+
+/// A call that is in work for as long as this lives.
+#[derive(Debug)]
+pub struct InWork(());
+
+impl InWork {
+    /// Counts one more; how many there are now.
+    pub fn begin() -> (Self, i64) {
+        (Self(()), ACTIVE.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+}
+
+impl Drop for InWork {
+    fn drop(&mut self) {
+        ACTIVE.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Notes a call that was answered: `method` is its path without the first slash.
+pub fn answered(method: &str, code: Code, took: Duration) {
+    // Anybody may make paths up: what the contract does not name counts together.
+    let method = method_named(method).unwrap_or("_OTHER");
+    let labels = [
+        KeyValue::new(names::RPC_SYSTEM_NAME, "grpc"),
+        KeyValue::new(names::RPC_METHOD, method),
+        KeyValue::new(names::RPC_RESPONSE_STATUS_CODE, code_name(code)),
+    ];
+    INSTRUMENTS.durations.record(took.as_secs_f64(), &labels);
+    exemplars::note("rpc_server_call_duration_seconds", &labels, &SECONDS, took.as_secs_f64());
+}
+
+/// Notes a call that a limit refused.
+pub fn rejected(reason: &'static str) {
+    INSTRUMENTS.rejected.add(1, &[KeyValue::new(names::REASON, reason)]);
+}
+
+/// Notes how a stream ended.
+pub fn ended(kind: &'static str, status: &Status) {
+    let reason = status
+        .get_details_error_info()
+        .map_or_else(|| code_name(status.code()).to_owned(), |info| info.reason);
+    let labels = [KeyValue::new(names::KIND, kind), KeyValue::new(names::REASON, reason)];
+    INSTRUMENTS.ended.add(1, &labels);
+}
+
+/// A code as the conventions spell it.
+pub fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}

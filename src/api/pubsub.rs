@@ -1,0 +1,196 @@
+//! `PubsubService`.
+
+use std::{pin::Pin, time::Duration};
+
+use futures_util::{Stream, stream};
+use prost::Message as _;
+use tokio::time::{Instant, sleep_until};
+use tonic::{Request, Response, Status};
+
+use super::{Api, fields::Fields, meter, required, status::rotated};
+use crate::{
+    chat::pubsub::Ear,
+    error::{Error, Result},
+    events::{
+        filter::Filter,
+        subscription::{Start, Subscription},
+    },
+    id::{AccountId, ContactInboxId, ConversationId, UserId},
+    pb::{self, MessageType, event::Resource, pubsub_service_server::PubsubService},
+};
+
+/// What contacts' sessions are told of.
+const OF_SESSIONS: [pb::EventKind; 5] = [
+    pb::EventKind::MessageCreated,
+    pb::EventKind::MessageUpdated,
+    pb::EventKind::ConversationCreated,
+    pb::EventKind::ConversationUpdated,
+    pb::EventKind::ConversationStatusChanged,
+];
+
+impl Api {
+    async fn ear(&self, key: &pb::PubsubKey) -> Result<Ear> {
+        let (account, user) = (key.account_id.map(AccountId), key.user_id.map(UserId));
+        self.chat.ear(&key.pubsub_token, account, user).await
+    }
+}
+
+#[tonic::async_trait]
+impl PubsubService for Api {
+    type SubscribePubsubStream = Pin<Box<dyn Stream<Item = Result<pb::SubscribePubsubResponse, Status>> + Send>>;
+
+    async fn subscribe_pubsub(
+        &self,
+        request: Request<pb::SubscribePubsubRequest>,
+    ) -> Result<Response<Self::SubscribePubsubStream>, Status> {
+        let key = required("key", request.into_inner().key)?;
+        let ear = self.ear(&key).await?;
+        let of_sessions = OF_SESSIONS.iter().filter_map(|kind| i16::try_from(*kind as i32).ok());
+        let filter = Filter {
+            kinds: ear.contact().map(|_| of_sessions.collect()).unwrap_or_default(),
+            contacts: ear.contact().into_iter().collect(),
+            scope: ear.caller.access(ear.account)?.inboxes.clone(),
+            ..Filter::default()
+        };
+        let hub = &self.chat.events.hub;
+        let subscription = hub.subscribe(ear.account, Start::Latest, filter, None, true).await?;
+        let hearing = Hearing {
+            due: Instant::now() + self.config.recheck,
+            api: self.clone(),
+            subscription,
+            key,
+            ear,
+            ended: false,
+        };
+        Ok(Response::new(Box::pin(stream::unfold(hearing, |mut hearing| async move {
+            let item = hearing.next().await?;
+            Some((item, hearing))
+        }))))
+    }
+
+    async fn report_pubsub_presence(
+        &self,
+        request: Request<pb::ReportPubsubPresenceRequest>,
+    ) -> Result<Response<pb::ReportPubsubPresenceResponse>, Status> {
+        let asked = request.into_inner();
+        let mut fields = Fields::default();
+        fields.request_id(&asked.request_id);
+        fields.done()?;
+        let ear = self.ear(&required("key", asked.key)?).await?;
+        let present = self.chat.report_ear(&ear).await?;
+        let online = "online".to_owned();
+        Ok(Response::new(pb::ReportPubsubPresenceResponse {
+            cursor: present.head.encode(),
+            account_id: ear.account.0,
+            users: present
+                .users
+                .into_iter()
+                .map(|(user, as_what)| (user.0, as_what.name().to_owned()))
+                .collect(),
+            contacts: present.contacts.into_iter().map(|contact| (contact.0, online.clone())).collect(),
+        }))
+    }
+}
+
+/// A subscription on its way to the holder of a pubsub token.
+struct Hearing {
+    api: Api,
+    subscription: Subscription,
+    key: pb::PubsubKey,
+    ear: Ear,
+    /// When the token is looked up again.
+    due: Instant,
+    ended: bool,
+}
+
+impl Hearing {
+    async fn next(&mut self) -> Option<Result<pb::SubscribePubsubResponse, Status>> {
+        if self.ended {
+            return None;
+        }
+        loop {
+            let drain = self.api.drain.clone();
+            tokio::select! {
+                biased;
+                () = drain.cancelled() => {
+                    let after = Duration::from_millis(rand::random_range(50..1000));
+                    return Some(Err(self.end(rotated(self.subscription.resume_at(), after))));
+                }
+                () = sleep_until(self.due) => {
+                    self.due = Instant::now() + self.api.config.recheck;
+                    match self.api.ear(&self.key).await {
+                        Ok(ear) if scope(&ear) == scope(&self.ear) => self.ear = ear,
+                        // What it may hear is fixed for the life of a stream: the next one has the new one.
+                        Ok(_) => return Some(Err(self.end(rotated(self.subscription.resume_at(), Duration::ZERO)))),
+                        Err(Error::Unavailable { .. } | Error::Database(_)) => {}
+                        Err(error) => return Some(Err(self.end(error.into()))),
+                    }
+                }
+                next = self.subscription.next() => match next {
+                    Ok(frame) => {
+                        let told = pb::SubscribeResponse::decode(frame.concat()).unwrap_or_default();
+                        let mut response = pb::SubscribePubsubResponse {
+                            events: told.events,
+                            ephemeral: told.ephemeral,
+                            bookmark: told.bookmark,
+                        };
+                        self.keep_own(&mut response);
+                        self.keep_moments(&mut response).await;
+                        if response != pb::SubscribePubsubResponse::default() {
+                            return Some(Ok(response));
+                        }
+                    }
+                    Err(error) => return Some(Err(self.end(error.into()))),
+                },
+            }
+        }
+    }
+
+    /// Takes out what a contact's session is not told: of other sessions, private notes, and lines of activity.
+    fn keep_own(&self, response: &mut pb::SubscribePubsubResponse) {
+        let Some(contact) = self.ear.contact() else { return };
+        response.events.retain(|delivery| {
+            let resource = delivery.event.as_ref().and_then(|event| event.resource.as_ref());
+            let conversation = match resource {
+                Some(Resource::Message(told)) => {
+                    let message = told.message.as_ref();
+                    let shown = message.is_some_and(|message| !message.private && message.r#type() != MessageType::Activity);
+                    told.conversation.as_ref().filter(|_| shown)
+                }
+                Some(Resource::Conversation(told)) => told.conversation.as_ref(),
+                _ => None,
+            };
+            let session = conversation.and_then(|conversation| conversation.contact_inbox.as_ref());
+            session.is_some_and(|session| session.contact_id == contact.0 && self.ear.hears(ContactInboxId(session.id)))
+        });
+    }
+
+    /// Takes out who types elsewhere, who types a note, and the listener's own typing.
+    async fn keep_moments(&self, response: &mut pb::SubscribePubsubResponse) {
+        let own = match (self.ear.contact(), self.key.user_id) {
+            (Some(contact), _) => (pb::ActorType::Contact, contact.0),
+            (None, user) => (pb::ActorType::User, user.unwrap_or_default()),
+        };
+        let mut kept = Vec::new();
+        for event in std::mem::take(&mut response.ephemeral) {
+            let by_self = event.actor.as_ref().is_some_and(|actor| (actor.r#type(), actor.id) == own);
+            let hidden = self.ear.contact().is_some() && event.is_private;
+            let conversation = ConversationId(event.conversation_id.unwrap_or_default());
+            // What cannot be looked up is not told: it is lossy by contract.
+            if !by_self && !hidden && self.api.chat.ear_reaches(&self.ear, conversation).await.unwrap_or_default() {
+                kept.push(event);
+            }
+        }
+        response.ephemeral = kept;
+    }
+
+    fn end(&mut self, status: Status) -> Status {
+        self.ended = true;
+        meter::ended("subscribe", &status);
+        status
+    }
+}
+
+fn scope(ear: &Ear) -> Option<&Vec<crate::id::InboxId>> {
+    ear.caller.access(ear.account).ok().and_then(|access| access.inboxes.as_ref())
+}

@@ -1,0 +1,150 @@
+//! Pubsub tokens: what their holders may hear, and who is there.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+
+use crate::{
+    chat::{Chat, caller::Caller, client::Guest},
+    db::{
+        entity::{
+            contact_inbox, conversation,
+            kind::{Availability, PresenceKind},
+            membership, presence, user,
+        },
+        load, present,
+    },
+    error::{Error, Result},
+    events::cursor::Cursor,
+    id::{AccountId, ContactId, ContactInboxId, ConversationId, UserId},
+    time::Micros,
+};
+
+/// Entries of a list of who is there, at most.
+const LISTED: u64 = 1000;
+
+/// Whoever shows a pubsub token that is good.
+#[derive(Clone, Debug)]
+pub struct Ear {
+    /// The user or the contact as a caller.
+    pub caller: Arc<Caller>,
+    /// The account that it hears.
+    pub account: AccountId,
+    guest: Option<Arc<Guest>>,
+}
+
+/// Who is there.
+#[derive(Clone, Debug)]
+pub struct Present {
+    /// The head of the log.
+    pub head: Cursor,
+    /// Members by id.
+    pub users: BTreeMap<UserId, Availability>,
+    /// Contacts, for users only.
+    pub contacts: Vec<ContactId>,
+}
+
+impl Ear {
+    /// The contact, if a session listens.
+    pub fn contact(&self) -> Option<ContactId> {
+        self.guest.as_ref().map(|guest| guest.client.row.contact_id)
+    }
+
+    /// Whether what happens in a conversation of this session is its business.
+    pub fn hears(&self, session: ContactInboxId) -> bool {
+        self.guest
+            .as_ref()
+            .is_none_or(|guest| guest.client.row.hmac_verified || guest.client.row.id == session)
+    }
+}
+
+impl Chat {
+    /// Who shows a pubsub token: a user, where `user` names one, else a contact's session.
+    ///
+    /// # Errors
+    /// [`Error::TokenInvalid`] when it is unknown or another user's; [`Error::NotMember`]; [`Error::Suspended`].
+    pub async fn ear(&self, token: &str, account: Option<AccountId>, user: Option<UserId>) -> Result<Ear> {
+        let db = self.db.read();
+        let Some(user) = user else {
+            let row = contact_inbox::Entity::find()
+                .filter(contact_inbox::Column::PubsubToken.eq(token))
+                .one(db)
+                .await?
+                .ok_or(Error::TokenInvalid)?;
+            let inbox = load::inbox(db, row.account_id, row.inbox_id).await?;
+            let guest = self.client(&inbox.channel.identifier, &row.source_id).await?;
+            return Ok(Ear {
+                caller: Arc::clone(&guest.caller),
+                account: row.account_id,
+                guest: Some(guest),
+            });
+        };
+        let row = user::Entity::find_by_id(user)
+            .filter(user::Column::PubsubToken.eq(token))
+            .one(db)
+            .await?
+            .ok_or(Error::TokenInvalid)?;
+        let account = account.ok_or(Error::TokenInvalid)?;
+        let caller = self.tokens.user(row).await?;
+        caller.access(account)?;
+        Ok(Ear {
+            caller,
+            account,
+            guest: None,
+        })
+    }
+
+    /// Whether a conversation is an ear's business.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn ear_reaches(&self, ear: &Ear, id: ConversationId) -> Result<bool> {
+        let Some(contact) = ear.contact() else { return Ok(true) };
+        let row = conversation::Entity::find_by_id((ear.account, id)).one(self.db.read()).await?;
+        Ok(row.is_some_and(|row| row.contact_id == contact && ear.hears(row.contact_inbox_id)))
+    }
+
+    /// Notes that an ear's owner is there, and tells who else is.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn report_ear(&self, ear: &Ear) -> Result<Present> {
+        let account = ear.account;
+        match (ear.contact(), ear.caller.user_id()) {
+            (Some(contact), _) => self.note_presence(account, PresenceKind::Contact, contact.0).await?,
+            (None, Some(user)) => self.note_presence(account, PresenceKind::User, user.0).await?,
+            (None, None) => {}
+        }
+        let now = Micros::now();
+        let seen = presence::Entity::find()
+            .filter(presence::Column::AccountId.eq(account))
+            .filter(presence::Column::SeenAt.gt(now.minus(present::WINDOW)))
+            .order_by_desc(presence::Column::SeenAt)
+            .limit(LISTED)
+            .all(self.db.read())
+            .await?;
+        let members = membership::Entity::find()
+            .filter(membership::Column::AccountId.eq(account))
+            .order_by_asc(membership::Column::UserId)
+            .limit(LISTED)
+            .all(self.db.read())
+            .await?;
+        let is_there = |user: UserId| seen.iter().any(|row| row.kind == PresenceKind::User && row.id == user.0);
+        let users = members
+            .into_iter()
+            .filter(|member| !member.auto_offline || is_there(member.user_id))
+            .map(|member| (member.user_id, member.availability))
+            .collect();
+        let contacts = seen
+            .iter()
+            .filter(|row| row.kind == PresenceKind::Contact && ear.guest.is_none())
+            .map(|row| ContactId(row.id))
+            .collect();
+        let reach = self.events.log.reach(account).await?;
+        Ok(Present {
+            head: reach.cursor(reach.head),
+            users,
+            contacts,
+        })
+    }
+}

@@ -1,0 +1,18 @@
+//! Login links that were not used yet; of their secrets only the SHA-256.
+
+use sea_orm::entity::prelude::*;
+
+use crate::{id::UserId, time::Micros};
+
+/// A row of `logins`. Whoever deletes it has used the link.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "logins")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub hash: Vec<u8>,
+    pub user_id: UserId,
+    pub expires_at: Micros,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,108 @@
+//! What a database says of itself, for whoever has to find out what is wrong with it.
+
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
+use sea_orm_migration::MigratorTrait as _;
+
+use super::{Database, migration::Migrator};
+use crate::time::Micros;
+
+/// What a database says of itself.
+#[derive(Clone, Debug)]
+pub struct Examination {
+    /// Such as `PostgreSQL 15.8` or `SQLite 3.46.0`.
+    pub version: String,
+    /// The major number of PostgreSQL; none of SQLite.
+    pub postgres_major: Option<i64>,
+    /// A standby, or a database that was set to be read only.
+    pub read_only: bool,
+    /// Whether tables may be made; a server that finds the database behind has to.
+    pub may_create: bool,
+    /// Connections that it takes from all its clients; none of SQLite.
+    pub max_connections: Option<i64>,
+    /// By how many microseconds its clock is ahead of this machine's.
+    pub clock_ahead: i64,
+    /// Migrations of this program that it has not seen.
+    pub behind: usize,
+    /// A migration that it has seen and this program does not know.
+    pub newer: Option<String>,
+}
+
+impl Database {
+    /// Asks the database about itself. Changes nothing.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn examine(&self) -> Result<Examination, DbErr> {
+        let known: Vec<String> = Migrator::migrations().iter().map(|migration| migration.name().to_owned()).collect();
+        let tables = self
+            .text("SELECT CAST(count(*) AS text) FROM %tables% WHERE %name% = 'seaql_migrations'")
+            .await?;
+        let seen: Vec<String> = if tables == "0" {
+            Vec::new()
+        } else {
+            let rows = self.query("SELECT version FROM seaql_migrations").await?;
+            rows.iter().map(|row| row.try_get_by_index(0)).collect::<Result<_, _>>()?
+        };
+        let (behind, newer) = (
+            known.iter().filter(|name| !seen.contains(name)).count(),
+            seen.iter().find(|name| !known.contains(name)).cloned(),
+        );
+        if self.backend() == DbBackend::Sqlite {
+            return Ok(Examination {
+                version: format!("SQLite {}", self.text("SELECT sqlite_version()").await?),
+                postgres_major: None,
+                read_only: self.text("SELECT CAST(query_only AS text) FROM pragma_query_only").await? != "0",
+                may_create: true,
+                max_connections: None,
+                clock_ahead: 0,
+                behind,
+                newer,
+            });
+        }
+        let before = Micros::now();
+        let clock = self
+            .number("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)")
+            .await?;
+        let after = Micros::now();
+        let version = self.number("SELECT CAST(current_setting('server_version_num') AS bigint)").await?;
+        Ok(Examination {
+            version: format!("PostgreSQL {}", self.text("SELECT current_setting('server_version')").await?),
+            postgres_major: Some(version / 10_000),
+            read_only: self
+                .text("SELECT CAST(pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on' AS text)")
+                .await?
+                == "true",
+            may_create: self
+                .text("SELECT CAST(has_schema_privilege(current_user, current_schema(), 'CREATE') AS text)")
+                .await?
+                == "true",
+            max_connections: Some(self.number("SELECT CAST(current_setting('max_connections') AS bigint)").await?),
+            clock_ahead: clock - before.0.midpoint(after.0),
+            behind,
+            newer,
+        })
+    }
+
+    async fn query(&self, sql: &str) -> Result<Vec<sea_orm::QueryResult>, DbErr> {
+        let (tables, name) = match self.backend() {
+            DbBackend::Sqlite => ("sqlite_master", "name"),
+            _ => ("pg_catalog.pg_tables", "tablename"),
+        };
+        let sql = sql.replace("%tables%", tables).replace("%name%", name);
+        self.write().query_all_raw(Statement::from_string(self.backend(), sql)).await
+    }
+
+    async fn text(&self, sql: &str) -> Result<String, DbErr> {
+        let rows = self.query(sql).await?;
+        rows.first()
+            .ok_or_else(|| DbErr::RecordNotFound(sql.to_owned()))?
+            .try_get_by_index(0)
+    }
+
+    async fn number(&self, sql: &str) -> Result<i64, DbErr> {
+        let rows = self.query(sql).await?;
+        rows.first()
+            .ok_or_else(|| DbErr::RecordNotFound(sql.to_owned()))?
+            .try_get_by_index(0)
+    }
+}

@@ -1,0 +1,281 @@
+//! What would keep a server with this configuration in this environment from working, found before it is started, or while it does not.
+
+use std::{path::PathBuf, time::Duration};
+
+use tokio::net::{TcpListener, TcpStream};
+
+use super::{rooms, tls::Tls};
+use crate::{
+    config::Config,
+    db::{Database, OpenError},
+    events::{follow, relay::Relay},
+    mail::Mailer,
+    storage::Storage,
+};
+
+/// How a check came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing is wrong.
+    Good,
+    /// It works, and will not always.
+    Doubtful,
+    /// It does not work.
+    Bad,
+}
+
+/// What a check found.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// What was looked at.
+    pub about: &'static str,
+    /// How it came out.
+    pub verdict: Verdict,
+    /// What was found, and what to do, in plain words and without secrets.
+    pub says: String,
+}
+
+fn good(about: &'static str, says: impl Into<String>) -> Finding {
+    Finding {
+        about,
+        verdict: Verdict::Good,
+        says: says.into(),
+    }
+}
+
+fn doubtful(about: &'static str, says: impl Into<String>) -> Finding {
+    Finding {
+        verdict: Verdict::Doubtful,
+        ..good(about, says)
+    }
+}
+
+fn bad(about: &'static str, says: impl Into<String>) -> Finding {
+    Finding {
+        verdict: Verdict::Bad,
+        ..good(about, says)
+    }
+}
+
+/// How long anybody else may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The oldest PostgreSQL that the tests run on is 15; older ones lack nothing that is known to be needed down to this one.
+const OLDEST_POSTGRES: i64 = 13;
+
+/// By how much clocks may differ before times look odd to people.
+const CLOCKS: i64 = 1_000_000;
+
+/// Looks at everything that the configuration names. It changes nothing that stays: a file is stored and removed again, and a signal sent.
+pub async fn examine(config: &Config) -> Vec<Finding> {
+    let mut found = vec![files_open(config)];
+    for (door, address) in [
+        ("grpc", &config.grpc.addr),
+        ("http", &config.http.addr),
+        ("admin", &config.admin.addr),
+    ] {
+        found.push(listener(door, address).await);
+    }
+    found.push(match Tls::open(&config.tls) {
+        Ok(None) => doubtful(
+            "tls",
+            "off: tokens and messages pass in plain text unless something in front of Parley ends TLS",
+        ),
+        Ok(Some(_)) => good(
+            "tls",
+            format!(
+                "the certificate and its key belong together; {} speak TLS alone",
+                config.tls.listeners
+            ),
+        ),
+        Err(error) => bad("tls", format!("{error:#}")),
+    });
+    database(config, &mut found).await;
+    found.push(nats(config).await);
+    found.push(storage(config).await);
+    found.push(mail(config).await);
+    found.push(collector(config).await);
+    if config.http.base_url.is_empty() {
+        let says = "http.base_url is empty: links to files begin with the address listened on, which only this machine may reach";
+        found.push(doubtful("links", says));
+    }
+    found
+}
+
+/// Each connection is one, and so is each of the database's.
+fn files_open(config: &Config) -> Finding {
+    let wanted = 2 * config.limits.connections as u64 + u64::from(config.database.max_connections) + 100;
+    match rustix::process::getrlimit(rustix::process::Resource::Nofile).current {
+        Some(limit) if limit < wanted => doubtful(
+            "open files",
+            format!(
+                "this process may have {limit} open, and limits.connections = {} for each of two listeners may need {wanted}: raise the limit \
+                 (ulimit -n, LimitNOFILE) or lower the setting",
+                config.limits.connections
+            ),
+        ),
+        limit => good(
+            "open files",
+            limit.map_or_else(|| "no limit".to_owned(), |limit| format!("up to {limit}")),
+        ),
+    }
+}
+
+async fn listener(door: &'static str, address: &str) -> Finding {
+    match TcpListener::bind(address).await {
+        Ok(_) => good(door, format!("{address} is free")),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => doubtful(
+            door,
+            format!("{address} is taken: by a Parley that runs already, or by something else"),
+        ),
+        Err(error) => bad(door, format!("{address} cannot be bound: {error}")),
+    }
+}
+
+async fn database(config: &Config, found: &mut Vec<Finding>) {
+    const ABOUT: &str = "database";
+    let db = match Database::open(&rooms::database(config)).await {
+        Ok(db) => db,
+        Err(error @ OpenError::Locked(_)) => return found.push(doubtful(ABOUT, error.to_string())),
+        Err(error) => {
+            return found.push(bad(
+                ABOUT,
+                format!("{error}: is it up, do the name, the password and the port in database.url fit?"),
+            ));
+        }
+    };
+    match db.examine().await {
+        Err(error) => found.push(bad(ABOUT, format!("it does not answer: {error}"))),
+        Ok(seen) => {
+            found.push(good(ABOUT, format!("{} answers", seen.version)));
+            if seen.postgres_major.is_some_and(|major| major < OLDEST_POSTGRES) {
+                found.push(bad(ABOUT, format!("it is older than PostgreSQL {OLDEST_POSTGRES}")));
+            }
+            if seen.read_only {
+                found.push(bad(ABOUT, "it is read only: is database.url the primary's, and not a standby's?"));
+            }
+            match (&seen.newer, seen.behind) {
+                (Some(name), _) => found.push(bad(ABOUT, format!("it is newer than this program (it knows the migration {name}): run the newer version"))),
+                (None, 0) => found.push(good(ABOUT, "its tables are those of this version")),
+                (None, count) if !seen.may_create => found.push(bad(
+                    ABOUT,
+                    format!("it is {count} migrations behind, and its user may not make tables: grant CREATE, or run `parley migrate` as its owner"),
+                )),
+                (None, count) => found.push(good(ABOUT, format!("it is {count} migrations behind, which the next start runs"))),
+            }
+            if let Some(most) = seen.max_connections
+                && i64::from(config.database.max_connections) * 2 > most
+            {
+                let says = format!(
+                    "it takes {most} connections, and each replica may hold {} (database.max_connections): two replicas do not fit",
+                    config.database.max_connections
+                );
+                found.push(doubtful(ABOUT, says));
+            }
+            if seen.clock_ahead.abs() > CLOCKS {
+                let says = format!(
+                    "its clock is {} ms ahead of this machine's: correct one of them",
+                    seen.clock_ahead / 1000
+                );
+                found.push(doubtful("clock", says));
+            }
+            if seen.postgres_major.is_some() {
+                found.push(match tokio::time::timeout(PATIENCE, follow::hears(&db)).await {
+                    Ok(Ok(())) => good("signals", "what one connection says another one hears"),
+                    Ok(Err(error)) => bad("signals", format!("LISTEN and NOTIFY do not work: {error}")),
+                    Err(_) => doubtful(
+                        "signals",
+                        "nothing was heard of what was said: a pooler between Parley and PostgreSQL that shares connections does not pass signals on. \
+                         Replicas would look every events.poll_interval_milliseconds instead",
+                    ),
+                });
+            }
+        }
+    }
+    // What could not be closed is gone anyway.
+    let _ = db.close().await;
+    if let Some(file) = config
+        .database
+        .url
+        .strip_prefix("sqlite://")
+        .map(|rest| rest.split('?').next().unwrap_or_default())
+    {
+        found.push(disk(file));
+    }
+}
+
+/// Whether a file has room to grow.
+fn disk(file: &str) -> Finding {
+    const LEAST: u64 = 1 << 30;
+    let folder = PathBuf::from(file).parent().map_or_else(PathBuf::new, PathBuf::from);
+    let folder = if folder.as_os_str().is_empty() {
+        PathBuf::from(".")
+    } else {
+        folder
+    };
+    match rustix::fs::statvfs(&folder) {
+        Err(error) => bad("disk", format!("{}: {error}", folder.display())),
+        Ok(disk) => {
+            let free = disk.f_bavail * disk.f_frsize;
+            let says = format!("{} MiB are free in {}", free >> 20, folder.display());
+            if free < LEAST { doubtful("disk", says) } else { good("disk", says) }
+        }
+    }
+}
+
+async fn nats(config: &Config) -> Finding {
+    if config.nats.url.is_empty() {
+        return good("nats", "not used: replicas hear of each other by the database's signals");
+    }
+    match tokio::time::timeout(PATIENCE, Relay::reaches(&config.nats.url)).await {
+        Ok(Ok(())) => good("nats", "it answers, and has JetStream"),
+        Ok(Err(error)) => bad("nats", format!("{error:#}; until it answers the database's signals serve")),
+        Err(_) => bad(
+            "nats",
+            "it does not answer within 5 seconds; until it does the database's signals serve",
+        ),
+    }
+}
+
+async fn storage(config: &Config) -> Finding {
+    let tried = async {
+        let storage = Storage::new(&rooms::storage(config))?;
+        storage.open()?;
+        storage.try_out().await?;
+        anyhow::Ok(())
+    };
+    match tokio::time::timeout(PATIENCE * 4, tried).await {
+        Ok(Ok(())) => good("files", format!("{} takes files and gives them back", config.files.url)),
+        Ok(Err(error)) => bad(
+            "files",
+            format!("{} cannot be used, so uploads are refused: {error:#}", config.files.url),
+        ),
+        Err(_) => bad("files", format!("{} does not answer, so uploads are refused", config.files.url)),
+    }
+}
+
+async fn mail(config: &Config) -> Finding {
+    match Mailer::new(&rooms::mail(config)) {
+        Ok(None) => good("mail", "not used: who asks for a transcript is told so"),
+        Err(error) => bad("mail", format!("{error:#}")),
+        Ok(Some(mailer)) => match tokio::time::timeout(PATIENCE, mailer.greet()).await {
+            Ok(Ok(())) => good("mail", "the server of mails lets us in"),
+            Ok(Err(error)) => bad("mail", format!("the server of mails turns us away: {error}")),
+            Err(_) => bad("mail", "the server of mails does not answer within 5 seconds"),
+        },
+    }
+}
+
+async fn collector(config: &Config) -> Finding {
+    let endpoint = &config.trace.otlp_endpoint;
+    let Ok(uri) = endpoint.parse::<http::Uri>() else {
+        return good("telemetry", "nothing is sent to a collector");
+    };
+    let port = uri.port_u16().unwrap_or(4317);
+    let address = (uri.host().unwrap_or_default().to_owned(), port);
+    match tokio::time::timeout(PATIENCE, TcpStream::connect(address)).await {
+        Ok(Ok(_)) => good("telemetry", format!("{endpoint} takes connections")),
+        Ok(Err(error)) => doubtful("telemetry", format!("{endpoint} cannot be reached, and traces are lost: {error}")),
+        Err(_) => doubtful("telemetry", format!("{endpoint} does not answer, and traces are lost")),
+    }
+}

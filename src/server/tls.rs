@@ -1,0 +1,139 @@
+//! TLS for the listeners: certificates that are read anew when their files change.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use rustls::{
+    RootCertStore, ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    server::WebPkiClientVerifier,
+};
+use sha2::{Digest as _, Sha256};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use super::upkeep::ticks;
+use crate::config;
+
+/// How often the files are looked at. Kubernetes renews mounted Secrets within about a minute.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// The certificate of the moment, for all listeners that want TLS.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    files: Arc<Files>,
+    current: Arc<RwLock<Arc<ServerConfig>>>,
+}
+
+#[derive(Debug)]
+struct Files {
+    certificate: PathBuf,
+    key: PathBuf,
+    /// Who signs clients' certificates; none: clients show none.
+    client_ca: Option<PathBuf>,
+}
+
+impl Tls {
+    /// Reads the files; none without a certificate in the configuration.
+    ///
+    /// # Errors
+    /// When a file cannot be read or used; the error names the setting.
+    pub fn open(config: &config::Tls) -> anyhow::Result<Option<Self>> {
+        if config.cert_file.is_empty() {
+            return Ok(None);
+        }
+        let files = Files {
+            certificate: config.cert_file.clone().into(),
+            key: config.key_file.clone().into(),
+            client_ca: Some(&config.client_ca_file).filter(|file| !file.is_empty()).map(PathBuf::from),
+        };
+        let current = Arc::new(RwLock::new(Arc::new(files.load()?)));
+        Ok(Some(Self {
+            files: Arc::new(files),
+            current,
+        }))
+    }
+
+    /// What shakes hands with the next connection.
+    pub fn acceptor(&self) -> TlsAcceptor {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        TlsAcceptor::from(Arc::clone(&current))
+    }
+
+    /// Reads the files again whenever they change, until `stop`. What cannot be used is told, and the certificate before it stays.
+    pub async fn follow(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let mut known = self.files.digest();
+        let mut ticks = ticks(LOOK);
+        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+            let files = Arc::clone(&self.files);
+            let (digest, loaded) = tokio::task::spawn_blocking(move || (files.digest(), files.load())).await?;
+            if digest == known {
+                continue;
+            }
+            match loaded {
+                Ok(config) => {
+                    *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+                    known = digest;
+                    tracing::info!(file = %self.files.certificate.display(), "the certificate was renewed");
+                }
+                // Certificate and key change one after the other.
+                Err(error) => tracing::warn!(
+                    error = format!("{error:#}"),
+                    "the new certificate cannot be used; the old one stays"
+                ),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Files {
+    /// What is in the files, to see a change whatever their times say.
+    fn digest(&self) -> Option<[u8; 32]> {
+        let mut digest = Sha256::new();
+        for file in [Some(&self.certificate), Some(&self.key), self.client_ca.as_ref()]
+            .into_iter()
+            .flatten()
+        {
+            digest.update(fs::read(file).ok()?);
+        }
+        Some(digest.finalize().into())
+    }
+
+    fn load(&self) -> anyhow::Result<ServerConfig> {
+        let chain = certificates(&self.certificate).with_context(|| format!("tls.cert_file = {}", self.certificate.display()))?;
+        let key = PrivateKeyDer::from_pem_file(&self.key).with_context(|| format!("tls.key_file = {}", self.key.display()))?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
+        let builder = match &self.client_ca {
+            None => builder.with_no_client_auth(),
+            Some(file) => {
+                let named = || format!("tls.client_ca_file = {}", file.display());
+                let mut roots = RootCertStore::empty();
+                for certificate in certificates(file).with_context(named)? {
+                    roots.add(certificate).with_context(named)?;
+                }
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+                builder.with_client_cert_verifier(verifier.build().with_context(named)?)
+            }
+        };
+        let mut config = builder
+            .with_single_cert(chain, key)
+            .context("tls.cert_file and tls.key_file do not belong together")?;
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(config)
+    }
+}
+
+fn certificates(file: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    let found: Vec<_> = CertificateDer::pem_file_iter(file)?.collect::<Result<_, _>>()?;
+    if found.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "holds no certificate").into());
+    }
+    Ok(found)
+}

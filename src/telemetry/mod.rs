@@ -1,0 +1,118 @@
+//! Logs, traces and metrics of the whole process. What is measured is decided in the rooms; here it is only carried out.
+//!
+//! Logs go to standard error. Rooms make their instruments with [`names::meter`], by the names that stand there.
+
+use std::io::IsTerminal as _;
+
+use anyhow::Context as _;
+use opentelemetry::{InstrumentationScope, global, trace::TracerProvider as _};
+use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
+use opentelemetry_sdk::metrics::SdkMeterProvider;
+use prometheus::Registry;
+use tracing_subscriber::{EnvFilter, Layer as _, fmt::format, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+use crate::config::{Log, LogFormat, Trace};
+
+pub mod exemplars;
+mod export;
+mod lines;
+pub mod names;
+
+use export::Exports;
+use lines::Traced;
+
+/// What observes the process; one a process.
+#[derive(Debug)]
+pub struct Telemetry {
+    /// What `/metrics` shows.
+    pub registry: Registry,
+    meters: SdkMeterProvider,
+    exports: Exports,
+}
+
+impl Telemetry {
+    /// Installs the global subscriber, propagator and meter provider. Must be called inside a tokio runtime, once.
+    ///
+    /// # Errors
+    /// When something of the kind is installed already, or an exporter cannot be built.
+    pub fn start(log: &Log, trace: &Trace) -> anyhow::Result<Self> {
+        global::set_text_map_propagator(export::propagator());
+        let resource = export::resource();
+        let registry = Registry::new();
+        let exports = export::exports(trace, &resource)?;
+        let meters = export::meters(trace, &registry, resource)?;
+        global::set_meter_provider(meters.clone());
+        let spans = exports.tracers.as_ref().map(|provider| {
+            let scope = InstrumentationScope::builder("parley")
+                .with_version(env!("CARGO_PKG_VERSION"))
+                .with_schema_url(names::SCHEMA_URL)
+                .build();
+            // Where a span stands in the source, on which thread it ran and how long it waited costs more than the rest of it.
+            tracing_opentelemetry::layer()
+                .with_location(false)
+                .with_threads(false)
+                .with_tracked_inactivity(false)
+                .with_tracer(provider.tracer_with_scope(scope))
+        });
+        let records = exports.loggers.as_ref().map(OpenTelemetryTracingBridge::new);
+        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        let lines = match log.format {
+            LogFormat::Text => lines
+                .with_ansi(colours())
+                .event_format(Traced(format().with_ansi(colours())))
+                .boxed(),
+            LogFormat::Json => lines
+                .json()
+                .event_format(Traced(format().json().flatten_event(true).with_span_list(false)))
+                .boxed(),
+        };
+        // One filter for all layers: with a filter per layer, log lines vanish (tokio-rs/tracing#2519).
+        let exporting = exports.tracers.is_some() || exports.loggers.is_some();
+        tracing_subscriber::registry()
+            .with(filter(&log.filter, exporting)?)
+            .with(spans)
+            .with(records)
+            .with(lines)
+            .try_init()?;
+        Ok(Self { registry, meters, exports })
+    }
+
+    /// Sends what is still kept and stops. Not cancel safe: what was not sent yet is lost.
+    pub async fn shutdown(self) {
+        // All wait for threads of their own.
+        let flushed = tokio::task::spawn_blocking(move || {
+            let traces = self.exports.tracers.map_or(Ok(()), |provider| provider.shutdown());
+            let logs = self.exports.loggers.map_or(Ok(()), |provider| provider.shutdown());
+            traces.and(logs).and(self.meters.shutdown())
+        });
+        match flushed.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the last traces, logs or metrics were not sent"),
+            Err(error) => tracing::warn!(%error, "flushing telemetry was interrupted"),
+        }
+    }
+}
+
+/// The filter of logs and spans. The exporter is a gRPC client itself: without the last directives it would export its own exports.
+fn filter(directives: &str, exporting: bool) -> anyhow::Result<EnvFilter> {
+    let mut filter = EnvFilter::try_new(directives).context("log.filter")?;
+    if exporting {
+        for own in [
+            "hyper=off",
+            "h2=off",
+            "tonic=off",
+            "tower=off",
+            "opentelemetry=off",
+            "opentelemetry_sdk=off",
+            "opentelemetry_otlp=off",
+        ] {
+            filter = filter.add_directive(own.parse()?);
+        }
+    }
+    Ok(filter)
+}
+
+/// Whether log lines are coloured: for a terminal, unless <https://no-color.org> says no.
+fn colours() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}

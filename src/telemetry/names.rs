@@ -1,0 +1,66 @@
+//! Names of what is measured and traced, in one place. Those of OpenTelemetry's conventions come from its own crate, whose version of them is
+//! [`SCHEMA_URL`]; the rest begin with `parley`. Prometheus sees dots as underscores, and the unit at the end.
+
+use std::sync::LazyLock;
+
+use opentelemetry::{InstrumentationScope, global, metrics::Meter};
+
+pub use opentelemetry_semantic_conventions::{
+    SCHEMA_URL,
+    attribute::{
+        DB_CLIENT_CONNECTION_POOL_NAME, DB_CLIENT_CONNECTION_STATE, ERROR_TYPE, RPC_METHOD, RPC_RESPONSE_STATUS_CODE, RPC_SYSTEM_NAME,
+    },
+    metric::{DB_CLIENT_CONNECTION_COUNT, RPC_SERVER_CALL_DURATION},
+};
+
+/// Streams that are open, by [`KIND`].
+pub const STREAMS_OPEN: &str = "parley.streams.open";
+/// Bytes of events that one stream holds at most, beside what its connection buffers.
+pub const STREAM_MEMORY_LIMIT: &str = "parley.stream.memory.limit";
+/// Streams that ended by something that the contract names, by [`REASON`].
+pub const STREAMS_ENDED: &str = "parley.streams.ended";
+/// Events that were handed to subscribers, by [`SOURCE`].
+pub const EVENTS_DELIVERED: &str = "parley.events.delivered";
+/// From the commit of an event to its way to a subscriber that is not catching up.
+pub const DELIVERY_LAG: &str = "parley.delivery.lag";
+/// Events that are kept, of all accounts.
+pub const LOG_EVENTS: &str = "parley.log.events";
+/// The age of the oldest event that is kept.
+pub const LOG_OLDEST: &str = "parley.log.oldest";
+/// Events between a durable consumer's position and the head of its log.
+pub const CONSUMER_LAG: &str = "parley.consumer.lag_events";
+/// Messages in one transaction of the writer.
+pub const BATCH_MESSAGES: &str = "parley.writer.batch.messages";
+/// Writes that wait in a lane.
+pub const QUEUE_DEPTH: &str = "parley.writer.queue.depth";
+/// Calls that were refused because of a limit, by [`REASON`].
+pub const CALLS_REJECTED: &str = "parley.calls.rejected";
+/// Calls in work, streams aside.
+pub const CALLS_ACTIVE: &str = "parley.calls.active";
+
+/// Whether a check of readiness passes, 1 or 0, by [`CHECK`].
+pub const READY: &str = "parley.ready";
+
+/// The check: `database` or `serving`.
+pub const CHECK: &str = "parley.check";
+/// Which kind of stream: `subscribe` or `consume`.
+pub const KIND: &str = "parley.stream.kind";
+/// Where events came from: `memory`, or `database` while a reader catches up.
+pub const SOURCE: &str = "parley.source";
+/// The reason, as errors spell it.
+pub const REASON: &str = "parley.reason";
+/// The lane of the writer.
+pub const LANE: &str = "parley.lane";
+
+static METER: LazyLock<Meter> = LazyLock::new(|| {
+    let scope = InstrumentationScope::builder("parley")
+        .with_version(env!("CARGO_PKG_VERSION"))
+        .with_schema_url(SCHEMA_URL)
+        .build();
+    global::meter_with_scope(scope)
+});
+
+/// What rooms make their instruments with. It must be asked for only once telemetry has started: what it makes before measures nothing.
+pub fn meter() -> &'static Meter {
+    &METER
+}

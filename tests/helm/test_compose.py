@@ -1,0 +1,65 @@
+"""docker-compose.yaml, as far as it can be checked without an engine: its services, what it mounts, and the program with its variables."""
+
+import re
+import tomllib
+import unittest
+
+import yaml
+
+import chart
+import program
+
+COMPOSE = yaml.safe_load((chart.ROOT / "docker-compose.yaml").read_text())
+PARLEYS = [service for name, service in COMPOSE["services"].items() if name.startswith("parley-")]
+
+
+class Compose(unittest.TestCase):
+    def test_everything_a_laptop_needs_is_there(self):
+        self.assertEqual(
+            set(COMPOSE["services"]), {"parley-1", "parley-2", "postgres", "nats", "collector", "prometheus", "grafana"}
+        )
+
+    def test_images_have_versions(self):
+        for name, service in COMPOSE["services"].items():
+            with self.subTest(service=name):
+                self.assertTrue("build" in service or re.fullmatch(r"[\w./-]+:v?\d+\.\d+[\w.-]*", service["image"]), service.get("image"))
+
+    def test_what_is_mounted_is_there(self):
+        for name, service in COMPOSE["services"].items():
+            for volume in service.get("volumes", []):
+                source = volume.split(":")[0]
+                with self.subTest(service=name, source=source):
+                    if source.startswith("."):
+                        self.assertTrue((chart.ROOT / source).exists())
+                    else:
+                        self.assertIn(source, COMPOSE["volumes"])
+
+    def test_only_this_machine_is_let_in(self):
+        for service in COMPOSE["services"].values():
+            for port in service.get("ports", []):
+                self.assertTrue(port.startswith("127.0.0.1:"), port)
+
+    def test_no_two_services_share_a_port(self):
+        ports = [port.rsplit(":", 1)[0] for service in COMPOSE["services"].values() for port in service.get("ports", [])]
+        self.assertEqual(len(ports), len(set(ports)))
+
+    def test_the_program_takes_the_settings(self):
+        defaults = tomllib.loads((chart.ROOT / "src" / "config.default.toml").read_text())
+        known = {f"PARLEY_{table}_{key}".upper() for table, keys in defaults.items() for key in keys}
+        for service in PARLEYS:
+            variables = service["environment"]
+            ours = {name for name in variables if name.startswith("PARLEY_")}
+            self.assertLessEqual(ours, known)
+            nowhere = {"PARLEY_ADMIN_ADDR": "127.0.0.1:1"}
+            ended = program.run(["healthcheck"], {name: variables[name] for name in ours} | nowhere)
+            # 78 if a setting were bad.
+            self.assertEqual((ended.returncode, "127.0.0.1:1" in ended.stderr), (1, True), ended.stderr)
+
+    def test_prometheus_asks_every_replica(self):
+        asked = yaml.safe_load((chart.ROOT / "docker" / "prometheus.yaml").read_text())
+        targets = {target for job in asked["scrape_configs"] for group in job["static_configs"] for target in group["targets"]}
+        self.assertEqual(targets, {f"{name}:9464" for name in COMPOSE["services"] if name.startswith("parley-")})
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,89 @@
+//! A replica that stands still, or that the network has cut off, in the middle of a write: what it has locked must not hold up the others.
+
+use std::time::Duration;
+
+use parley::pb::{Contact, UpdateContactRequest};
+use prost_types::FieldMask;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::{
+    app::TestApp,
+    database::{Backend, Database},
+    in_time,
+    reader::whole_log,
+    scene::{Scene, outgoing},
+};
+
+/// Sessions that have begun a write and do nothing.
+const WAITING: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'";
+
+fn signal(process: u32, signal: Signal) {
+    let process = i32::try_from(process).ok().and_then(Pid::from_raw).expect("a process has a number");
+    kill_process(process, signal).expect("the process runs");
+}
+
+/// Changes a contact again and again, each time in a transaction with several statements.
+async fn rename(scene: Scene, contact: i64) {
+    for number in 0.. {
+        let request = UpdateContactRequest {
+            account_id: 1,
+            contact: Some(Contact {
+                id: contact,
+                name: format!("Name {number}"),
+                ..Contact::default()
+            }),
+            update_mask: Some(FieldMask {
+                paths: vec!["name".to_owned()],
+            }),
+            ..UpdateContactRequest::default()
+        };
+        // Whoever stands still answers nothing.
+        let _ = scene.clients.contacts.clone().update_contact(request).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_stands_still_in_a_write_holds_nobody_up() {
+    let app = TestApp::builder(Backend::Postgres).replicas(1).start().await;
+    let (scene, url) = (app.scene(), app.database.url());
+    let conversation = scene.talk().await;
+    let busy = scene.through(app.clients_of_replica(0));
+    let mut renaming = Vec::new();
+    for index in 0..4 {
+        let person = scene.person(&format!("Person {index}")).await;
+        renaming.push(tokio::spawn(rename(busy.clone(), person.contact)));
+    }
+    let replica = app.replicas[0].id();
+    in_time("a replica that stands still inside of a write", async {
+        loop {
+            signal(replica, Signal::STOP);
+            // What it had sent is done by now.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            if Database::number(&url, WAITING).await > 0 {
+                return;
+            }
+            signal(replica, Signal::CONT);
+            tokio::time::sleep(Duration::from_millis(3)).await;
+        }
+    })
+    .await;
+
+    let mut refusals = 0;
+    in_time("a write of another replica", async {
+        while scene.send(conversation, outgoing("hello")).await.is_err() {
+            refusals += 1;
+        }
+    })
+    .await;
+
+    signal(replica, Signal::CONT);
+    in_time("a write of the replica, which goes on", async {
+        while busy.send(conversation, outgoing("hello again")).await.is_err() {}
+    })
+    .await;
+    renaming.iter().for_each(tokio::task::JoinHandle::abort);
+    let log = whole_log(&app.clients(), 1).await;
+    crate::support::chain::assert_dense(&log, 1);
+    crate::support::chain::assert_whole_writes(&log);
+    assert!(refusals < 10, "{refusals} refusals");
+}

@@ -1,0 +1,162 @@
+//! What one token, and all together, may ask for at once, at both doors.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use parley::pb::{ListLabelsRequest, SubscribeRequest, labels_service_client::LabelsServiceClient, subscribe_request::Start};
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+use crate::support::{
+    app::TestApp,
+    clients::Clients,
+    database::{Backend, Database},
+    on_both,
+    scene::outgoing,
+};
+
+on_both!(a_token_has_a_rate, streams_of_a_token_are_counted);
+
+fn reason(status: &Status) -> String {
+    status.get_details_error_info().expect("an ErrorInfo").reason
+}
+
+async fn labels(clients: &Clients) -> Result<tonic::Response<parley::pb::ListLabelsResponse>, Status> {
+    let request = ListLabelsRequest {
+        account_id: 1,
+        ..ListLabelsRequest::default()
+    };
+    LabelsServiceClient::new(clients.service.clone()).list_labels(request).await
+}
+
+async fn a_token_has_a_rate(backend: Backend) {
+    let app = TestApp::builder(backend)
+        .platform()
+        .env("PARLEY_LIMITS_CALLS_PER_SECOND_PER_TOKEN", "1")
+        .env("PARLEY_LIMITS_BURST_PER_TOKEN", "5")
+        .start()
+        .await;
+    let clients = app.clients();
+    for left in (0..5).rev() {
+        let answer = labels(&clients).await.expect("within the burst");
+        let told = |name: &str| answer.metadata().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        assert_eq!(told("ratelimit-limit").as_deref(), Some("5"));
+        assert_eq!(told("ratelimit-remaining"), Some(left.to_string()));
+        assert!(told("ratelimit-reset").is_some());
+    }
+    let refused = labels(&clients).await.expect_err("the burst is over");
+    assert_eq!(
+        (refused.code(), reason(&refused)),
+        (Code::ResourceExhausted, "RATE_LIMITED".to_owned())
+    );
+    let wait = refused
+        .get_details_retry_info()
+        .and_then(|info| info.retry_delay)
+        .expect("says when");
+    assert!(wait <= Duration::from_secs(1), "{wait:?}");
+    assert_eq!(
+        refused
+            .metadata()
+            .get("ratelimit-remaining")
+            .map(tonic::metadata::MetadataValue::as_bytes),
+        Some(&b"0"[..])
+    );
+
+    // The JSON door says the same in its own words.
+    let answer = app.http().send("GET", "/api/v1/accounts/1/labels", None).await;
+    assert_eq!((answer.status, answer.body.as_str()), (429, Some("Retry later")));
+    assert_eq!(answer.headers["retry-after"], "1");
+    assert_eq!(answer.headers["ratelimit-limit"], "5");
+
+    let other = app.platform();
+    let request = parley::pb::ListAccountsRequest::default();
+    other
+        .accounts
+        .clone()
+        .list_accounts(request)
+        .await
+        .expect("another token has a rate of its own");
+    tokio::time::sleep(wait).await;
+    labels(&clients).await.expect("there is room again");
+}
+
+async fn streams_of_a_token_are_counted(backend: Backend) {
+    let app = TestApp::builder(backend).env("PARLEY_LIMITS_STREAMS_PER_TOKEN", "2").start().await;
+    let request = || SubscribeRequest {
+        account_id: 1,
+        start: Some(Start::Latest(())),
+        ..SubscribeRequest::default()
+    };
+    let clients = app.clients();
+    let open = || async { clients.events.clone().subscribe(request()).await };
+    let (mut first, _second) = (open().await.expect("one").into_inner(), open().await.expect("two").into_inner());
+    let refused = open().await.expect_err("a third");
+    assert_eq!(
+        (refused.code(), reason(&refused)),
+        (Code::ResourceExhausted, "RATE_LIMITED".to_owned())
+    );
+    assert!(refused.get_details_retry_info().is_some());
+    first.message().await.expect("the first goes on").expect("with a bookmark");
+    drop(first);
+    for _ in 0..100 {
+        if open().await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("a place that was left was not given again");
+}
+
+/// One call at a time is let in; of many at once the rest are refused at once, and told when to come again. Nothing of theirs is stored.
+#[tokio::test]
+async fn what_is_too_much_is_refused_before_anything_is_done() {
+    let app = TestApp::builder(Backend::Sqlite)
+        .env("PARLEY_LIMITS_CONCURRENT_CALLS", "2")
+        .start()
+        .await;
+    let scene = app.scene();
+    let conversation = scene.talk().await;
+    let said = join_all((0..200).map(|number| {
+        let scene = &scene;
+        async move { scene.send(conversation, outgoing(&format!("message {number}"))).await }
+    }))
+    .await;
+    let stored = said.iter().filter(|answer| answer.is_ok()).count();
+    let refused: Vec<&Status> = said.iter().filter_map(|answer| answer.as_ref().err()).collect();
+    assert!(stored > 0 && !refused.is_empty(), "{stored} stored, {} refused", refused.len());
+    for status in refused {
+        assert_eq!((status.code(), reason(status)), (Code::ResourceExhausted, "BUSY".to_owned()));
+        let wait = status
+            .get_details_retry_info()
+            .and_then(|info| info.retry_delay)
+            .expect("says when");
+        assert!((100..500).contains(&wait.as_millis()), "{wait:?}");
+    }
+    let count = "SELECT CAST(count(*) AS bigint) FROM messages WHERE message_type = 1";
+    let kept = Database::number(&app.database.url(), count).await;
+    assert_eq!(usize::try_from(kept), Ok(stored));
+}
+
+/// A stream is not cut: it ends with its cursor, and goes on after it.
+#[tokio::test]
+async fn an_old_stream_is_rotated() {
+    let app = TestApp::builder(Backend::Sqlite)
+        .env("PARLEY_EVENTS_MAX_STREAM_AGE_SECONDS", "1")
+        .start()
+        .await;
+    let request = SubscribeRequest {
+        account_id: 1,
+        start: Some(Start::Earliest(())),
+        ..SubscribeRequest::default()
+    };
+    let mut stream = app.clients().events.subscribe(request).await.expect("a stream").into_inner();
+    let end = loop {
+        match stream.message().await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("a stream ends with a status"),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!((end.code(), reason(&end)), (Code::Unavailable, "STREAM_ROTATED".to_owned()));
+    assert!(end.metadata().get_bin("parley-cursor-bin").is_some(), "{end:?}");
+}

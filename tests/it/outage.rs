@@ -1,0 +1,236 @@
+//! What a server does while what it needs is away: the database, room on the disk, file descriptors. It says so, loses nothing that it
+//! acknowledged, keeps streams open, and comes back by itself.
+
+use std::time::Duration;
+
+use parley::pb::{SubscribeRequest, event::Resource, subscribe_request::Start};
+use tokio::net::TcpStream;
+use tonic::{Code, Request};
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+use tonic_types::StatusExt as _;
+
+use crate::{
+    proxy::{Line, Proxy},
+    support::{
+        app::{ADMINISTRATOR, TestApp},
+        database::{Backend, Database},
+        http::client,
+        in_time,
+        reader::whole_log,
+        scene::{Scene, outgoing},
+        server::limited,
+    },
+};
+
+async fn ready(app: &TestApp) -> u16 {
+    let url = format!("http://{}/readyz", app.server.doors.admin);
+    client().get(url).send().await.expect("the admin door answers").status().as_u16()
+}
+
+/// Waits until `/readyz` answers so.
+async fn until(app: &TestApp, status: u16) {
+    in_time("readiness", async {
+        while ready(app).await != status {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await;
+}
+
+async fn health(app: &TestApp, service: &str) -> ServingStatus {
+    let request = HealthCheckRequest {
+        service: service.to_owned(),
+    };
+    let answer = HealthClient::new(app.clients().service)
+        .check(request)
+        .await
+        .expect("health answers");
+    answer.into_inner().status()
+}
+
+/// A server whose way to PostgreSQL leads through a proxy.
+async fn behind_a_proxy() -> (TestApp, Proxy, String) {
+    let database = Database::create(Backend::Postgres).await;
+    let url = database.url();
+    let (credentials, rest) = url.split_once('@').expect("a name before the host");
+    let (address, name) = rest.split_once('/').expect("a database after the host");
+    let address = address.to_owned();
+    let proxy = Proxy::before(&address).await;
+    let through = format!("{credentials}@{}/{name}", proxy.address);
+    let app = TestApp::builder(Backend::Postgres)
+        .database(database)
+        .env("PARLEY_DATABASE_CONNECT_TIMEOUT_SECONDS", "1")
+        .env("PARLEY_DATABASE_URL", &through)
+        .start()
+        .await;
+    (app, proxy, address)
+}
+
+#[tokio::test]
+async fn without_its_database_a_server_says_so_and_waits() {
+    let (app, proxy, address) = behind_a_proxy().await;
+    let scene = app.scene();
+    let conversation = scene.talk().await;
+    let request = SubscribeRequest {
+        account_id: 1,
+        start: Some(Start::Latest(())),
+        heartbeat: Some(prost_types::Duration { seconds: 1, nanos: 0 }),
+        ..SubscribeRequest::default()
+    };
+    let mut stream = scene
+        .clients
+        .events
+        .clone()
+        .subscribe(request)
+        .await
+        .expect("a stream")
+        .into_inner();
+    until(&app, 200).await;
+
+    proxy.lead_to("127.0.0.1:1");
+    proxy.cut();
+    let refused = scene
+        .send(conversation, outgoing("into the void"))
+        .await
+        .expect_err("there is no database");
+    assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
+    let wait = refused.get_details_retry_info().and_then(|info| info.retry_delay);
+    assert!(wait.is_some_and(|wait| !wait.is_zero()), "{refused:?}");
+    let url = format!(
+        "http://{}/api/v1/accounts/1/conversations/{conversation}/messages",
+        app.server.doors.http
+    );
+    let post = client().post(url).header("api_access_token", ADMINISTRATOR);
+    let answer = post
+        .json(&serde_json::json!({"content": "hello"}))
+        .send()
+        .await
+        .expect("the door answers");
+    assert_eq!(
+        (answer.status().as_u16(), answer.headers()["retry-after"].as_bytes()),
+        (503, &b"1"[..])
+    );
+    let body: serde_json::Value = answer.json().await.expect("JSON");
+    assert_eq!(body, serde_json::json!({"status": 503, "error": "Service Unavailable"}));
+
+    // A single miss is no outage; three are.
+    until(&app, 503).await;
+    assert_eq!(health(&app, "").await, ServingStatus::NotServing);
+    assert_eq!(health(&app, "parley.v1.EventsService").await, ServingStatus::NotServing);
+    assert_eq!(health(&app, "liveness").await, ServingStatus::Serving);
+    let live = client()
+        .get(format!("http://{}/livez", app.server.doors.admin))
+        .send()
+        .await
+        .expect("it lives");
+    assert_eq!(live.status(), 200);
+    for _ in 0..2 {
+        let heard = in_time("a heartbeat", stream.message()).await.expect("the stream stays open");
+        assert!(heard.expect("it has no end").bookmark.is_some());
+    }
+
+    proxy.lead_to(&address);
+    until(&app, 200).await;
+    assert_eq!(health(&app, "parley.v1.EventsService").await, ServingStatus::Serving);
+    let said = scene.say(conversation, "and back").await;
+    in_time("the event", async {
+        loop {
+            let heard = stream.message().await.expect("the stream goes on").expect("it has no end");
+            let told = heard.events.iter().filter_map(|delivery| delivery.event.as_ref());
+            if told
+                .filter_map(|event| event.resource.as_ref())
+                .any(|resource| matches!(resource, Resource::Message(told) if told.message.as_ref().is_some_and(|message| message.id == said.id)))
+            {
+                return;
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_database_that_stands_still_holds_nobody_beyond_the_deadline() {
+    let (app, proxy, _) = behind_a_proxy().await;
+    let scene = app.scene();
+    let conversation = scene.talk().await;
+    proxy.set(Line::Stalled);
+    let mut request = Request::new(scene.request(conversation, outgoing("slow")));
+    request.set_timeout(Duration::from_secs(1));
+    let late = in_time("the deadline", scene.clients.messages.clone().create_message(request))
+        .await
+        .expect_err("nothing can be stored");
+    assert!(matches!(late.code(), Code::DeadlineExceeded | Code::Cancelled), "{late:?}");
+    until(&app, 503).await;
+    proxy.set(Line::Open);
+    until(&app, 200).await;
+    // Whether it was stored is not known: the same request_id tells.
+    in_time("a message", async {
+        while scene.send(conversation, outgoing("again")).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await;
+}
+
+/// A file that may not grow stands for a full disk: the system refuses both in the middle of a write.
+#[tokio::test]
+async fn a_full_disk_takes_nothing_and_loses_nothing() {
+    let home = tempfile::tempdir().expect("a folder");
+    let url = format!("sqlite://{}/parley.db?mode=rwc", home.path().display());
+    // Ignored by the shell, the signal of a file that is too large is ignored by the server, and the write fails.
+    let limited = limited("trap '' XFSZ; ulimit -f 12000");
+    let app = TestApp::builder(Backend::Sqlite)
+        .database(Database::at(url.clone()))
+        .program(limited)
+        .start()
+        .await;
+    let scene = app.scene();
+    let conversation = scene.talk().await;
+    let (mut stored, text) = (0, "x".repeat(20_000));
+    let refused = loop {
+        match scene.send(conversation, outgoing(&text)).await {
+            Ok(_) => stored += 1,
+            Err(status) => break status,
+        }
+        assert!(stored < 10_000, "the file grew without end");
+    };
+    assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
+    assert!(refused.get_details_retry_info().is_some(), "{refused:?}");
+    let info = scene.clients.conversations.clone();
+    let read = parley::pb::GetConversationRequest {
+        account_id: 1,
+        conversation_id: conversation,
+    };
+    info.clone().get_conversation(read).await.expect("what is there can be read");
+    drop(app);
+
+    let app = TestApp::builder(Backend::Sqlite).database(Database::at(url.clone())).start().await;
+    let count = "SELECT CAST(count(*) AS bigint) FROM messages WHERE message_type = 1";
+    assert_eq!(Database::number(&url, count).await, stored);
+    app.scene().say(conversation, "there is room again").await;
+    // And every event is there, each after the one before.
+    let log = whole_log(&app.clients(), 1).await;
+    assert!(i64::try_from(log.len()).is_ok_and(|events| events > stored));
+}
+
+/// Without descriptors nobody new comes in; who is there is served, and when some are free again so is everybody.
+#[tokio::test]
+async fn without_free_descriptors_a_server_waits_for_some() {
+    let app = TestApp::builder(Backend::Sqlite).program(limited("ulimit -n 64")).start().await;
+    let scene = app.scene();
+    let conversation = scene.talk().await;
+    let mut crowd = Vec::new();
+    for _ in 0..100 {
+        crowd.push(TcpStream::connect(&app.server.doors.http).await.expect("the system takes it"));
+    }
+    in_time("a line of the log", async {
+        while !app.server.log().contains("no connection can be accepted") {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    scene.say(conversation, "who is there is served").await;
+    drop(crowd);
+    let newcomer = Scene::new(app.clients(), 1, 1);
+    newcomer.say(conversation, "and so is who comes now").await;
+}

@@ -1,0 +1,169 @@
+//! TLS at the doors: with a certificate of the server's, with clients' own, and with one that changes while it runs.
+
+use std::{fs, path::Path, time::Duration};
+
+use parley::pb::{GetProfileRequest, accounts_service_client::AccountsServiceClient};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use tonic::{
+    Request, Status,
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
+};
+
+use crate::support::{
+    app::{ADMINISTRATOR, TestApp},
+    database::Backend,
+    server::run_to_end,
+};
+
+/// Somebody who signs.
+struct Authority {
+    pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key");
+        let pem = params.self_signed(&key).expect("a certificate").pem();
+        Self {
+            pem,
+            issuer: Issuer::new(params, key),
+        }
+    }
+
+    /// A certificate for a name, and its key.
+    fn sign(&self, name: &str) -> (String, String) {
+        let key = KeyPair::generate().expect("a key");
+        let params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
+        (certificate.pem(), key.serialize_pem())
+    }
+}
+
+fn write(folder: &Path, (certificate, key): &(String, String)) {
+    fs::write(folder.join("tls.crt"), certificate).expect("written");
+    fs::write(folder.join("tls.key"), key).expect("written");
+}
+
+async fn secured(folder: &Path, client_ca: bool) -> TestApp {
+    let path = |name: &str| folder.join(name).display().to_string();
+    let mut app = TestApp::builder(Backend::Sqlite)
+        .env("PARLEY_TLS_CERT_FILE", &path("tls.crt"))
+        .env("PARLEY_TLS_KEY_FILE", &path("tls.key"))
+        .env("PARLEY_TLS_LISTENERS", "grpc,http,admin");
+    if client_ca {
+        app = app.env("PARLEY_TLS_CLIENT_CA_FILE", &path("ca.crt"));
+    }
+    app.start().await
+}
+
+fn trusting(authority: &Authority) -> ClientTlsConfig {
+    ClientTlsConfig::new()
+        .ca_certificate(Certificate::from_pem(&authority.pem))
+        .domain_name("parley.test")
+}
+
+async fn channel(app: &TestApp, tls: ClientTlsConfig) -> Result<Channel, tonic::transport::Error> {
+    let address = format!("https://{}", app.server.doors.grpc);
+    Endpoint::from_shared(address).expect("an address").tls_config(tls)?.connect().await
+}
+
+async fn profile(channel: Channel) -> Result<(), Status> {
+    let mut request = Request::new(GetProfileRequest {});
+    request
+        .metadata_mut()
+        .insert("api_access_token", ADMINISTRATOR.parse().expect("ASCII"));
+    AccountsServiceClient::new(channel).get_profile(request).await.map(drop)
+}
+
+fn browser(authority: &Authority, identity: Option<&(String, String)>) -> reqwest::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let root = reqwest::Certificate::from_pem(authority.pem.as_bytes()).expect("a certificate");
+    let mut client = reqwest::Client::builder().no_proxy().tls_certs_only([root]);
+    if let Some((certificate, key)) = identity {
+        let pem = format!("{certificate}{key}");
+        client = client.identity(reqwest::Identity::from_pem(pem.as_bytes()).expect("an identity"));
+    }
+    client.build().expect("a client")
+}
+
+/// By name, as the certificate has it, at the listener's address.
+fn at(client: &reqwest::Client, address: &str, path: &str) -> reqwest::RequestBuilder {
+    client.get(format!("https://{address}{path}"))
+}
+
+#[tokio::test]
+async fn every_door_speaks_tls_and_nothing_else() {
+    let (folder, authority) = (tempfile::tempdir().expect("a folder"), Authority::new());
+    write(folder.path(), &authority.sign("parley.test"));
+    let app = secured(folder.path(), false).await;
+    let over = channel(&app, trusting(&authority)).await.expect("TLS comes about");
+    profile(over).await.expect("a call over it");
+    let plain = app.clients().accounts.get_profile(GetProfileRequest {}).await;
+    plain.expect_err("nothing is served without TLS");
+    let strangers = channel(&app, trusting(&Authority::new())).await;
+    strangers.expect_err("who trusts another authority does not connect");
+
+    write(folder.path(), &authority.sign("127.0.0.1"));
+    let client = browser(&authority, None);
+    // The files are looked at every few seconds; connections that are open stay as they are.
+    for _ in 0..100 {
+        if let Ok(answer) = at(&client, &app.server.doors.http, "/api/v1/profile")
+            .header("api_access_token", ADMINISTRATOR)
+            .send()
+            .await
+        {
+            assert_eq!(answer.status(), 200);
+            let health = at(&client, &app.server.doors.admin, "/readyz").send().await.expect("TLS too");
+            assert_eq!(health.status(), 200);
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    panic!("the certificate was not renewed:\n{}", app.server.log());
+}
+
+#[tokio::test]
+async fn clients_show_a_certificate_where_one_is_asked_for() {
+    let (folder, authority) = (tempfile::tempdir().expect("a folder"), Authority::new());
+    write(folder.path(), &authority.sign("parley.test"));
+    fs::write(folder.path().join("ca.crt"), &authority.pem).expect("written");
+    let app = secured(folder.path(), true).await;
+    let shown = |(certificate, key): &(String, String)| trusting(&authority).identity(Identity::from_pem(certificate, key));
+    let known = channel(&app, shown(&authority.sign("client")))
+        .await
+        .expect("a client that was signed");
+    profile(known).await.expect("a call");
+    for turned_away in [trusting(&authority), shown(&Authority::new().sign("client"))] {
+        let called = match channel(&app, turned_away).await {
+            Ok(channel) => profile(channel).await.map_err(drop),
+            Err(_) => Err(()),
+        };
+        called.expect_err("without a certificate that was signed nobody comes in");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_cannot_be_used_is_named() {
+    let (folder, authority) = (tempfile::tempdir().expect("a folder"), Authority::new());
+    let ((certificate, _), (_, key)) = (authority.sign("a"), authority.sign("b"));
+    write(folder.path(), &(certificate, key));
+    let mut command = crate::support::server::program();
+    command
+        .arg("serve")
+        .current_dir(folder.path())
+        .env("PARLEY_GRPC_ADDR", "127.0.0.1:0")
+        .env("PARLEY_HTTP_ADDR", "127.0.0.1:0")
+        .env("PARLEY_ADMIN_ADDR", "127.0.0.1:0")
+        .env("PARLEY_TLS_CERT_FILE", "tls.crt")
+        .env("PARLEY_TLS_KEY_FILE", "tls.key");
+    let ended = run_to_end(command).await;
+    assert_ne!(ended.code, Some(0));
+    assert!(
+        ended.output.contains("tls.cert_file and tls.key_file do not belong together"),
+        "{}",
+        ended.output
+    );
+}
