@@ -52,10 +52,12 @@ pub enum Fault {
     NatsKill,
     /// All connections of a server to the database are cut.
     CutDatabase(usize),
+    /// What was written becomes old, up to where readers are: it is trimmed under them.
+    Age,
 }
 
 /// How many kinds there are.
-const KINDS: usize = 11;
+const KINDS: usize = 12;
 
 impl Fault {
     fn of(kind: usize, server: usize) -> Self {
@@ -70,7 +72,8 @@ impl Fault {
             7 => Self::Slow(server),
             8 => Self::Partition(server),
             9 => Self::NatsKill,
-            _ => Self::CutDatabase(server),
+            10 => Self::CutDatabase(server),
+            _ => Self::Age,
         }
     }
 

@@ -9,12 +9,16 @@
 #[allow(dead_code, unused_imports, unused_macros)] // the other test program uses the rest
 mod support;
 
+mod archive;
 mod fault;
 mod herd;
+mod history;
+mod partition;
 mod proxy;
 mod replicated;
+mod statements;
 mod traffic;
-mod validate;
+mod upgrade;
 mod workers;
 
 use std::time::Duration;
@@ -24,13 +28,13 @@ use tokio::sync::Mutex;
 
 use crate::{
     fault::Faults,
+    history::History,
     support::{
-        app::TestApp,
+        app::{Builder, TestApp},
         cluster::{Cluster, Durability},
         database::{Backend, Database, execute},
     },
     traffic::{Load, Traffic},
-    validate::{Evidence, Problem},
 };
 
 /// How long the traffic of one test lasts.
@@ -58,8 +62,8 @@ async fn nothing_acknowledged_is_lost_on_sqlite() {
 async fn nothing_acknowledged_is_lost_on_postgres() {
     let _alone = ALONE.lock().await;
     let (seed, mut choices) = choices();
-    let evidence = Box::pin(killed_on_postgres(&mut choices)).await;
-    assert_none(&evidence, "PostgreSQL, server killed, database crashed", seed);
+    let history = Box::pin(killed_on_postgres(&mut choices)).await;
+    assert_none(&history, "PostgreSQL, server killed, database crashed", seed);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -69,13 +73,39 @@ async fn two_replicas_keep_one_order() {
     assert_none(&Box::pin(replicas(&mut choices, false)).await, "two replicas", seed);
 }
 
+/// The release before and this one side by side, through a rolling restart under load.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the release before: ./test upgrade REVISION"]
+async fn an_upgrade_loses_nothing() {
+    let _alone = ALONE.lock().await;
+    let previous = std::env::var("TEST_PREVIOUS_BINARY").expect("TEST_PREVIOUS_BINARY names the program of the release before");
+    let (seed, mut choices) = choices();
+    assert_none(
+        &Box::pin(upgrade::rolling(&previous, &mut choices)).await,
+        "from the release before to this one",
+        seed,
+    );
+}
+
 /// Every kind of fault, one after another, between three replicas, their database, writers, subscribers and durable consumers.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_fault_in_sequence_loses_nothing() {
     let _alone = ALONE.lock().await;
     let (seed, mut choices) = choices();
-    let evidence = Box::pin(replicated::under_faults(&mut choices, duration())).await;
-    assert_none(&evidence, "three replicas, every fault", seed);
+    let history = Box::pin(replicated::under_faults(&mut choices, duration())).await;
+    assert_none(&history, "three replicas, every fault", seed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_loses_nothing() {
+    let _alone = ALONE.lock().await;
+    let inside = tokio::task::spawn_blocking(|| partition::runs_inside("a_partition_loses_nothing"));
+    if inside.await.expect("no panic") {
+        return;
+    }
+    let (seed, mut choices) = choices();
+    let history = Box::pin(partition::pulled(&mut choices, duration())).await;
+    assert_none(&history, "three replicas, cables pulled", seed);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -95,13 +125,11 @@ async fn readers_that_stop_cost_little() {
 async fn without_the_counters_lock_events_are_missed() {
     let _alone = ALONE.lock().await;
     let (seed, mut choices) = choices();
-    let evidence = Box::pin(replicas(&mut choices, true)).await;
-    evidence.report("two replicas, counter_lock off", seed);
-    let problems = evidence.problems();
-    let missed = problems
-        .iter()
-        .filter(|problem| matches!(problem, Problem::Hole(_) | Problem::Missed(_)));
-    assert!(missed.count() > 0, "the validator must find holes or missed events, seed {seed}");
+    let history = Box::pin(replicas(&mut choices, true)).await;
+    let problems = history.problems();
+    history.report("two replicas, counter_lock off", seed, &problems);
+    let missed = problems.iter().filter(|problem| matches!(problem.statement, 1 | 2 | 6));
+    assert!(missed.count() > 0, "holes or missed events must be found, seed {seed}");
 }
 
 fn choices() -> (u64, StdRng) {
@@ -109,9 +137,9 @@ fn choices() -> (u64, StdRng) {
     (seed, StdRng::seed_from_u64(seed))
 }
 
-fn assert_none(evidence: &Evidence, name: &str, seed: u64) {
-    evidence.report(name, seed);
-    let problems = evidence.problems();
+fn assert_none(history: &History, name: &str, seed: u64) {
+    let problems = history.problems();
+    history.report(name, seed, &problems);
     assert!(
         problems.is_empty(),
         "{name}: {} problems with PARLEY_DURABILITY_SEED={seed}, see above",
@@ -119,27 +147,34 @@ fn assert_none(evidence: &Evidence, name: &str, seed: u64) {
     );
 }
 
-async fn killed_on_sqlite(choices: &mut StdRng) -> Evidence {
-    let mut app = TestApp::start(Backend::Sqlite).await;
-    let traffic = Traffic::start(vec![app.server.doors.grpc.clone()], Load::full()).await;
+/// A server whose upkeep is at work all the time.
+fn served(backend: Backend) -> Builder {
+    TestApp::builder(backend).env("PARLEY_EVENTS_TRIM_INTERVAL_SECONDS", "1").platform()
+}
+
+async fn killed_on_sqlite(choices: &mut StdRng) -> History {
+    let mut app = served(Backend::Sqlite).start().await;
+    let url = app.database.url();
+    let traffic = Traffic::start(vec![app.server.doors.clone()], url, Load::full(), choices).await;
     let faults = Faults::spread(choices, duration(), 4);
     for pause in faults.pauses {
         tokio::time::sleep(pause).await;
         app.server.kill();
         app.start_again().await;
-        traffic.moved(0, &app.server.doors.grpc);
+        traffic.moved(0, &app.server.doors);
     }
     traffic.finish(true).await
 }
 
-async fn killed_on_postgres(choices: &mut StdRng) -> Evidence {
+async fn killed_on_postgres(choices: &mut StdRng) -> History {
     let mut cluster = tokio::task::spawn_blocking(|| Cluster::start(Durability::Full))
         .await
         .expect("it starts");
     execute(&cluster.url("postgres"), "CREATE DATABASE parley").await;
     let database = Database::at(cluster.url("parley"));
-    let mut app = TestApp::builder(Backend::Postgres).database(database).start().await;
-    let traffic = Traffic::start(vec![app.server.doors.grpc.clone()], Load::full()).await;
+    let url = database.url();
+    let mut app = served(Backend::Postgres).database(database).start().await;
+    let traffic = Traffic::start(vec![app.server.doors.clone()], url, Load::full(), choices).await;
     let faults = Faults::spread(choices, duration(), 4);
     for (index, pause) in faults.pauses.into_iter().enumerate() {
         tokio::time::sleep(pause).await;
@@ -154,22 +189,22 @@ async fn killed_on_postgres(choices: &mut StdRng) -> Evidence {
         } else {
             app.server.kill();
             app.start_again().await;
-            traffic.moved(0, &app.server.doors.grpc);
+            traffic.moved(0, &app.server.doors);
         }
     }
-    let evidence = traffic.finish(true).await;
+    let history = traffic.finish(true).await;
     drop(app);
-    evidence
+    history
 }
 
-async fn replicas(choices: &mut StdRng, unprotected: bool) -> Evidence {
-    let mut builder = TestApp::builder(Backend::Postgres).replicas(1);
+async fn replicas(choices: &mut StdRng, unprotected: bool) -> History {
+    let mut builder = served(Backend::Postgres).replicas(1);
     if unprotected {
         builder = builder.env("PARLEY_FAULT_SWITCH", "counter_lock");
     }
     let app = builder.start().await;
-    let addresses = vec![app.server.doors.grpc.clone(), app.replicas[0].doors.grpc.clone()];
-    let traffic = Traffic::start(addresses, Load::full()).await;
+    let doors = vec![app.server.doors.clone(), app.replicas[0].doors.clone()];
+    let traffic = Traffic::start(doors, app.database.url(), Load::full(), choices).await;
     tokio::time::sleep(duration().mul_f64(choices.random_range(0.4..0.6))).await;
     traffic.finish(!unprotected).await
 }

@@ -50,7 +50,12 @@ impl Drop for Proxy {
 impl Proxy {
     /// A proxy in front of `target` (`host:port`).
     pub async fn before(target: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        Self::at("127.0.0.1:0", target).await
+    }
+
+    /// The same at an address of this machine.
+    pub async fn at(own: &str, target: &str) -> Self {
+        let listener = TcpListener::bind(own).await.expect("a port is free");
         let address = listener.local_addr().expect("it is bound").to_string();
         let shared = Arc::new(Shared {
             target: watch::Sender::new(target.to_owned()),

@@ -6,28 +6,27 @@ use rand::{Rng as _, rngs::StdRng};
 
 use crate::{
     fault::{Fault, stand_still},
+    history::History,
     proxy::{Line, Proxy},
     support::{
         app::TestApp,
         cluster::{Cluster, Durability},
         database::{Backend, Database, execute},
         nats::Nats,
+        server::Doors,
     },
-    traffic::{Load, Traffic},
-    validate::Evidence,
+    traffic::{Load, REST, Traffic},
     workers::Workers,
 };
 
 /// Replicas.
 const SERVERS: usize = 3;
 
-/// How long all may take to come to rest.
-const REST: Duration = Duration::from_secs(90);
-
 /// A replica with the lines that lead to it and from it.
 struct Replica {
     app: TestApp,
     clients: Proxy,
+    http: Proxy,
     database: Proxy,
 }
 
@@ -42,20 +41,44 @@ impl Replica {
             .database(through)
             .env("PARLEY_NATS_URL", &nats.url())
             .env("PARLEY_DATABASE_CONNECT_TIMEOUT_SECONDS", "5")
+            .env("PARLEY_EVENTS_TRIM_INTERVAL_SECONDS", "1")
+            .platform()
             .start()
             .await;
         let clients = Proxy::before(&app.server.doors.grpc).await;
-        Self { app, clients, database }
+        let http = Proxy::before(&app.server.doors.http).await;
+        Self {
+            app,
+            clients,
+            http,
+            database,
+        }
+    }
+
+    /// Where clients find it, for good.
+    fn doors(&self) -> Doors {
+        Doors {
+            grpc: self.clients.address.clone(),
+            http: self.http.address.clone(),
+            ..Doors::default()
+        }
+    }
+
+    /// What its lines to clients do.
+    fn set(&self, line: Line) {
+        self.clients.set(line);
+        self.http.set(line);
     }
 
     async fn again(&mut self) {
         self.app.start_again().await;
         self.clients.lead_to(&self.app.server.doors.grpc);
+        self.http.lead_to(&self.app.server.doors.http);
     }
 }
 
 /// Runs traffic for about this time under a sequence of faults, and hands over what everybody saw.
-pub async fn under_faults(choices: &mut StdRng, time: Duration) -> Evidence {
+pub async fn under_faults(choices: &mut StdRng, time: Duration) -> History {
     let cluster = tokio::task::spawn_blocking(|| Cluster::start(Durability::Full))
         .await
         .expect("it starts");
@@ -65,8 +88,10 @@ pub async fn under_faults(choices: &mut StdRng, time: Duration) -> Evidence {
     for _ in 0..SERVERS {
         replicas.push(Replica::start(&cluster, &nats).await);
     }
-    let addresses: Vec<String> = replicas.iter().map(|replica| replica.clients.address.clone()).collect();
-    let traffic = Traffic::start(addresses.clone(), Load::full()).await;
+    let doors: Vec<Doors> = replicas.iter().map(Replica::doors).collect();
+    let addresses: Vec<String> = doors.iter().map(|doors| doors.grpc.clone()).collect();
+    let url = cluster.url("parley");
+    let traffic = Traffic::start(doors, url, Load::full(), choices).await;
     let workers = Workers::start(&addresses, choices);
     let count = usize::try_from(time.as_secs() / 2).expect("a few").max(11);
     let sequence = Fault::sequence(choices, SERVERS, count);
@@ -74,13 +99,35 @@ pub async fn under_faults(choices: &mut StdRng, time: Duration) -> Evidence {
     let mut cluster = Some(cluster);
     for fault in sequence {
         let lasts = Duration::from_millis(choices.random_range(300..2500));
-        strike(fault, lasts, &mut replicas, &mut cluster, &mut nats).await;
+        if fault == Fault::Age {
+            let cluster = cluster.as_ref().expect("it runs");
+            age(
+                &cluster.url("parley"),
+                traffic.copied().saturating_sub(choices.random_range(0..500)),
+            )
+            .await;
+        } else {
+            strike(fault, lasts, &mut replicas, &mut cluster, &mut nats).await;
+        }
         tokio::time::sleep(Duration::from_millis(choices.random_range(200..1200))).await;
     }
-    let mut evidence = traffic.finish(true).await;
-    say(&workers.finish(&mut evidence, REST).await);
+    let mut history = traffic.finish(true).await;
+    say(&workers.finish(&mut history, REST).await);
     drop(replicas);
-    evidence
+    history
+}
+
+/// Makes events of the busy account older than what is kept, so that they are trimmed under those who read them.
+async fn age(url: &str, seq: u64) {
+    const EIGHT_DAYS: i64 = 8 * 86_400_000_000;
+    let recent = "SELECT max(occurred_at) - 86400000000 FROM events WHERE account_id = 1";
+    execute(
+        url,
+        &format!(
+            "UPDATE events SET occurred_at = occurred_at - {EIGHT_DAYS} WHERE account_id = 1 AND seq <= {seq} AND occurred_at > ({recent})"
+        ),
+    )
+    .await;
 }
 
 fn say(text: &str) {
@@ -115,10 +162,18 @@ async fn strike(fault: Fault, lasts: Duration, replicas: &mut [Replica], cluster
             tokio::time::sleep(lasts).await;
             still(false);
         }
-        Fault::Cut(server) => replicas[server].clients.cut(),
-        Fault::Stall(server) => during(&replicas[server].clients, Line::Stalled, lasts).await,
-        Fault::Slow(server) => during(&replicas[server].clients, Line::Slow, lasts).await,
-        Fault::Partition(server) => during(&replicas[server].database, Line::Stalled, lasts).await,
+        Fault::Cut(server) => {
+            replicas[server].clients.cut();
+            replicas[server].http.cut();
+        }
+        Fault::Stall(server) => during(&replicas[server], Line::Stalled, lasts).await,
+        Fault::Slow(server) => during(&replicas[server], Line::Slow, lasts).await,
+        Fault::Partition(server) => {
+            replicas[server].database.set(Line::Stalled);
+            tokio::time::sleep(lasts).await;
+            replicas[server].database.set(Line::Open);
+        }
+        Fault::Age => unreachable!("it needs the traffic"),
         Fault::NatsKill => {
             nats.kill();
             tokio::time::sleep(lasts).await;
@@ -128,8 +183,8 @@ async fn strike(fault: Fault, lasts: Duration, replicas: &mut [Replica], cluster
     }
 }
 
-async fn during(proxy: &Proxy, line: Line, time: Duration) {
-    proxy.set(line);
+async fn during(replica: &Replica, line: Line, time: Duration) {
+    replica.set(line);
     tokio::time::sleep(time).await;
-    proxy.set(Line::Open);
+    replica.set(Line::Open);
 }

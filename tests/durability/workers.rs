@@ -1,7 +1,7 @@
 //! Durable consumers under faults: two workers for each shard, of which one works and one stands by, and now and then one dies.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -17,8 +17,9 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
 
 use crate::{
+    archive::fingerprint,
+    history::{History, Problem, Session, Work as Did},
     support::{app::ADMINISTRATOR, reader::event},
-    validate::{Evidence, Problem},
 };
 
 /// How many share the work.
@@ -27,14 +28,36 @@ const SHARDS: u32 = 2;
 /// What all workers did.
 #[derive(Debug, Default)]
 pub struct Work {
-    /// By seq: how often it was worked on, and by which shards.
-    done: BTreeMap<u64, (usize, BTreeSet<u32>)>,
+    /// By seq: how often it was worked on.
+    done: BTreeMap<u64, usize>,
     /// By shard: how far it has come.
     reached: BTreeMap<u32, u64>,
+    sessions: Vec<Session>,
     problems: Vec<Problem>,
     /// How many sessions were lost, and how many workers died.
     breaks: usize,
     deaths: usize,
+}
+
+impl Work {
+    /// What a session did so far; the client keeps its own credit.
+    fn session(&mut self, shard: u32, consumer: &Consumer) -> &mut Session {
+        let fence = consumer.fence().unwrap_or_default();
+        let known = self
+            .sessions
+            .iter()
+            .rposition(|session| (session.shard, session.fence) == (shard, fence));
+        let index = known.unwrap_or_else(|| {
+            self.sessions.push(Session {
+                consumer: "workers",
+                shard,
+                fence,
+                steps: vec![Did::Granted(u64::MAX)],
+            });
+            self.sessions.len() - 1
+        });
+        &mut self.sessions[index]
+    }
 }
 
 /// Running workers.
@@ -64,9 +87,9 @@ impl Workers {
         Self { work, end, tasks }
     }
 
-    /// Waits until every shard has come to the head, and adds what did not hold to the evidence.
-    pub async fn finish(self, evidence: &mut Evidence, patience: Duration) -> String {
-        let head = evidence.head;
+    /// Waits until every shard has come to the head, and adds what they did to the history.
+    pub async fn finish(self, history: &mut History, patience: Duration) -> String {
+        let head = history.archives.get(&1).map_or(0, |archive| archive.head);
         self.end.send_replace(Some(head));
         let until = Instant::now() + patience;
         let whole = |work: &Work| (0..SHARDS).all(|shard| work.reached.get(&shard).is_some_and(|at| *at >= head));
@@ -77,19 +100,10 @@ impl Workers {
             task.abort();
         }
         let work = std::mem::take(&mut *self.work.lock().expect("nobody panics"));
-        evidence.refused.extend(work.problems.clone());
-        for seen in &evidence.log.seen {
-            match work.done.get(&seen.seq) {
-                None => evidence.refused.push(Problem::Missed(format!("no worker was given {}", seen.seq))),
-                Some((_, shards)) if shards.len() > 1 => {
-                    evidence
-                        .refused
-                        .push(Problem::Twice(format!("{} was given to shards {shards:?}", seen.seq)));
-                }
-                Some(_) => {}
-            }
-        }
-        let repeated = work.done.values().map(|(times, _)| times - 1).sum::<usize>();
+        history.found.extend(work.problems);
+        history.sessions.extend(work.sessions);
+        history.worked = true;
+        let repeated = work.done.values().map(|times| times - 1).sum::<usize>();
         format!(
             "{SHARDS} shards: {} events worked on, {repeated} of them again after {} breaks and {} deaths",
             work.done.len(),
@@ -137,22 +151,19 @@ impl Worker {
             heartbeat: Duration::from_secs(1),
         };
         let mut consumer = Consumer::new(server, open, options);
-        let (mut given, mut last) = (0, 0);
+        let mut given = 0;
         loop {
             match consumer.next().await {
                 Ok(Step::Response(response)) => {
                     let mut cursor = response.bookmark.as_ref().map(|bookmark| bookmark.cursor.clone());
+                    let mut last = 0;
                     for delivery in &response.events {
-                        let seq = event(delivery).seq;
+                        let event = event(delivery);
+                        last = event.seq;
+                        let did = Did::Given(event.seq, event.event_id.clone(), fingerprint(event));
                         let mut work = self.work.lock().expect("nobody panics");
-                        if seq <= last {
-                            work.problems
-                                .push(Problem::Order(format!("shard {}: {seq} after {last}", self.shard)));
-                        }
-                        last = seq;
-                        let done = work.done.entry(seq).or_default();
-                        done.0 += 1;
-                        done.1.insert(self.shard);
+                        work.session(self.shard, &consumer).steps.push(did);
+                        *work.done.entry(event.seq).or_default() += 1;
                         given += 1;
                     }
                     cursor = cursor.or_else(|| response.events.last().map(|delivery| delivery.cursor.clone()));
@@ -162,8 +173,9 @@ impl Worker {
                     }
                     if let Some(cursor) = cursor {
                         match consumer.commit(cursor).await {
-                            Ok(Some(_)) => {
+                            Ok(Some(stored)) => {
                                 let mut work = self.work.lock().expect("nobody panics");
+                                work.session(self.shard, &consumer).steps.push(Did::Committed(stored));
                                 let reached = work.reached.entry(self.shard).or_default();
                                 *reached = at.max(*reached);
                             }
@@ -174,8 +186,6 @@ impl Worker {
                     }
                 }
                 Ok(Step::Resuming { .. }) => {
-                    // What was not committed comes again.
-                    last = 0;
                     self.work.lock().expect("nobody panics").breaks += 1;
                 }
                 Err(error) => {
@@ -188,7 +198,10 @@ impl Worker {
     }
 
     fn complain(&self, error: &Error) {
-        let problem = Problem::Refused(format!("a worker of shard {}: {error}", self.shard));
+        let problem = Problem {
+            statement: 13,
+            text: format!("a worker of shard {}: {error}", self.shard),
+        };
         self.work.lock().expect("nobody panics").problems.push(problem);
     }
 }

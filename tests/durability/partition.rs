@@ -1,0 +1,180 @@
+//! Replicas on hosts of their own, as far as the network goes: each in a network namespace, with a cable to PostgreSQL, NATS and all clients
+//! that can be pulled at either end. Packets vanish then, and nobody is told.
+//!
+//! Everything happens inside of a namespace that the test makes for itself: nothing of it can be reached from outside.
+
+use std::{io::Write as _, process::Command, time::Duration};
+
+use rand::{Rng as _, rngs::StdRng};
+
+use crate::{
+    history::History,
+    proxy::Proxy,
+    support::{
+        app::TestApp,
+        cluster::{Cluster, Durability},
+        database::{Backend, Database, execute},
+        nats::Nats,
+        server::{Doors, program},
+    },
+    traffic::{Load, Traffic},
+};
+
+/// Set inside of the test's own namespace.
+const INSIDE: &str = "PARLEY_TEST_NAMESPACE";
+
+/// Replicas.
+const SERVERS: usize = 3;
+
+/// Runs a test of this program once more, in a network namespace of its own. False: this is that run.
+pub fn runs_inside(test: &str) -> bool {
+    if std::env::var_os(INSIDE).is_some() {
+        return false;
+    }
+    let itself = std::env::current_exe().expect("this program has a file");
+    let ran = Command::new("unshare")
+        .args(["--net", "sh", "-c", "ip link set lo up && exec \"$0\" \"$@\""])
+        .arg(itself)
+        .args(["--exact", test, "--nocapture"])
+        .env(INSIDE, "1")
+        .status();
+    match ran {
+        Ok(status) => assert!(
+            status.success(),
+            "{test} in its namespace: {status}; namespaces need root and the package iproute2"
+        ),
+        Err(error) => panic!("unshare: {error}: install util-linux"),
+    }
+    true
+}
+
+/// Runs one of iproute2's commands.
+fn ip(arguments: &str) {
+    let done = Command::new("ip").args(arguments.split(' ')).output().expect("iproute2 is there");
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "ip {arguments}: {said}");
+}
+
+/// A host with a cable.
+struct Host {
+    name: String,
+    index: usize,
+}
+
+impl Host {
+    fn new(index: usize) -> Self {
+        let name = format!("parley-{}-{index}", std::process::id());
+        ip(&format!("netns add {name}"));
+        let host = Self { name, index };
+        let (name, near) = (&host.name, host.near());
+        ip(&format!("link add {near} type veth peer name eth0 netns {name}"));
+        ip(&format!("addr add 10.77.{index}.1/24 dev {near}"));
+        ip(&format!("link set {near} up"));
+        ip(&format!("-n {name} link set lo up"));
+        ip(&format!("-n {name} addr add 10.77.{index}.2/24 dev eth0"));
+        ip(&format!("-n {name} link set eth0 up"));
+        host
+    }
+
+    fn near(&self) -> String {
+        format!("host{}", self.index)
+    }
+
+    /// Pulls the cable, or plugs it in again: at the host's end, or at everybody else's.
+    fn cable(&self, own_end: bool, plugged: bool) {
+        let state = if plugged { "up" } else { "down" };
+        if own_end {
+            ip(&format!("-n {} link set eth0 {state}", self.name));
+        } else {
+            ip(&format!("link set {} {state}", self.near()));
+        }
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["netns", "del", &self.name]).status();
+    }
+}
+
+/// A replica on its host, with the ways it has to the others.
+struct Replica {
+    app: TestApp,
+    _database: Proxy,
+    _nats: Proxy,
+    host: Host,
+}
+
+impl Replica {
+    async fn start(index: usize, cluster: &Cluster, nats: &Nats) -> Self {
+        let host = Host::new(index);
+        let url = cluster.url("parley");
+        let (head, rest) = url.split_once('@').expect("a user");
+        let (place, name) = rest.split_once('/').expect("a database");
+        let own = format!("10.77.{index}.1:0");
+        let database = Proxy::at(&own, place).await;
+        let events = Proxy::at(&own, nats.url().trim_start_matches("nats://")).await;
+        let inside = program();
+        let mut by = Command::new("ip");
+        by.args(["netns", "exec", &host.name]).arg(inside.get_program());
+        for (name, value) in inside.get_envs() {
+            match value {
+                Some(value) => by.env(name, value),
+                None => by.env_remove(name),
+            };
+        }
+        let door = format!("10.77.{index}.2:0");
+        let app = TestApp::builder(Backend::Postgres)
+            .program(by)
+            .database(Database::at(format!("{head}@{}/{name}", database.address)))
+            .env("PARLEY_NATS_URL", &format!("nats://{}", events.address))
+            .env("PARLEY_GRPC_ADDR", &door)
+            .env("PARLEY_HTTP_ADDR", &door)
+            .env("PARLEY_ADMIN_ADDR", &door)
+            .env("PARLEY_DATABASE_CONNECT_TIMEOUT_SECONDS", "5")
+            .env("PARLEY_EVENTS_TRIM_INTERVAL_SECONDS", "1")
+            .platform()
+            .start()
+            .await;
+        Self {
+            app,
+            _database: database,
+            _nats: events,
+            host,
+        }
+    }
+}
+
+/// Runs traffic while cables are pulled, one at a time, and hands over what everybody saw.
+pub async fn pulled(choices: &mut StdRng, time: Duration) -> History {
+    let cluster = tokio::task::spawn_blocking(|| Cluster::start(Durability::Full))
+        .await
+        .expect("it starts");
+    execute(&cluster.url("postgres"), "CREATE DATABASE parley").await;
+    let nats = Nats::start().await;
+    let mut replicas = Vec::new();
+    for index in 0..SERVERS {
+        replicas.push(Replica::start(index, &cluster, &nats).await);
+    }
+    let doors: Vec<Doors> = replicas.iter().map(|replica| replica.app.server.doors.clone()).collect();
+    let traffic = Traffic::start(doors, cluster.url("parley"), Load::full(), choices).await;
+    let mut left = time.as_secs_f64();
+    // One is longer than anybody waits for a peer that says nothing.
+    let mut lasts = 13.0;
+    while left > 0.0 {
+        let (replica, own_end) = (choices.random_range(0..SERVERS), choices.random_bool(0.5));
+        let end = if own_end { "its own end" } else { "the others' end" };
+        let line = format!("durability:   replica {replica} is cut off for {lasts:.1} s at {end}\n");
+        // Not by `println!`, which the test program keeps to itself while tests hold.
+        let _ = std::io::stderr().write_all(line.as_bytes());
+        replicas[replica].host.cable(own_end, false);
+        tokio::time::sleep(Duration::from_secs_f64(lasts)).await;
+        replicas[replica].host.cable(own_end, true);
+        left -= lasts;
+        lasts = choices.random_range(0.5..4.0);
+        tokio::time::sleep(Duration::from_secs_f64(choices.random_range(0.5..2.0))).await;
+    }
+    let history = traffic.finish(true).await;
+    drop(replicas);
+    history
+}

@@ -1,0 +1,76 @@
+//! Calls that are repeated until they are answered, and calls that must be refused.
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use parley::pb::subscribe_request::Start;
+use prost::encoding::encode_varint;
+use tonic::{Code, Response, Status};
+
+use super::{AGAIN, GIVE_UP, Post};
+use crate::{
+    history::Ending,
+    support::{
+        clients::Clients,
+        reader::{Reader, everything, log_info},
+    },
+};
+
+/// Whether a call must be repeated: nobody knows what became of it, or it was told to come again.
+pub fn repeat(status: &Status) -> bool {
+    let broken = status.code() == Code::Unknown || status.code() == Code::Internal && status.details().is_empty();
+    let again = matches!(
+        status.code(),
+        Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded | Code::ResourceExhausted | Code::Aborted
+    );
+    broken || again
+}
+
+/// Makes a call again and again until it is answered for good; what is refused is noted.
+pub async fn insist<T, F>(post: &Post, what: &str, call: impl Fn(Clients) -> F) -> Option<T>
+where
+    F: Future<Output = Result<Response<T>, Status>>,
+{
+    loop {
+        match tokio::time::timeout(GIVE_UP, call(post.clients())).await {
+            Ok(Ok(answer)) => return Some(answer.into_inner()),
+            Ok(Err(status)) if !repeat(&status) => {
+                post.note(|history| history.refused.push(format!("{}: {what}: {status:?}", post.name)));
+                return None;
+            }
+            Ok(Err(_)) | Err(_) => tokio::time::sleep(AGAIN).await,
+        }
+    }
+}
+
+/// A cursor of the only form there is.
+fn cursor(account: i64, epoch: &str, seq: u64) -> Bytes {
+    let mut out = BytesMut::new();
+    out.put_u8(1);
+    encode_varint(account.cast_unsigned(), &mut out);
+    encode_varint(u64::from_str_radix(epoch, 16).expect("hexadecimal digits"), &mut out);
+    encode_varint(seq, &mut out);
+    let sum = crc32fast::hash(&out);
+    out.put_u32(sum);
+    out.freeze()
+}
+
+/// How cursors are refused that cannot be continued.
+pub async fn impossible(clients: &Clients, accounts: &[i64]) -> Vec<(&'static str, Code, String)> {
+    let info = log_info(clients, 1).await;
+    let mut wrong = vec![
+        ("what is no cursor", Bytes::from_static(b"no cursor")),
+        ("a cursor ahead of the log", cursor(1, &info.epoch, info.head_seq + 1000)),
+    ];
+    if let Some(other) = accounts.get(1) {
+        wrong.push(("a cursor of another account", log_info(clients, *other).await.head_cursor));
+    }
+    let mut refusals = Vec::new();
+    for (what, cursor) in wrong {
+        let status = Reader::refusal(clients, everything(1, Start::After(cursor))).await;
+        let reason = match Ending::of(&status) {
+            Ending::Status { reason, .. } => reason,
+            _ => String::new(),
+        };
+        refusals.push((what, status.code(), reason));
+    }
+    refusals
+}

@@ -1,0 +1,320 @@
+//! Everybody at once: writers through both doors that repeat what was not answered, and readers of every kind that resume, while servers
+//! come and go.
+
+mod asking;
+mod careful;
+mod json;
+mod program;
+mod reader;
+mod server_sent;
+mod verbs;
+mod visitor;
+mod writer;
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use parley::pb::{EventFilter, EventKind};
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+use tokio::{sync::watch, task::JoinHandle};
+
+use crate::{
+    archive::{self, Archivist},
+    history::{Acknowledged, Begin, Door, History, Section},
+    support::{
+        app::{ADMINISTRATOR, PLATFORM},
+        clients::Clients,
+        reader::log_info,
+        scene::Scene,
+        server::Doors,
+    },
+};
+
+/// How long an answer may take before the call is repeated.
+const GIVE_UP: Duration = Duration::from_secs(20);
+/// How long everybody waits before they try again.
+const AGAIN: Duration = Duration::from_millis(50);
+/// How long everything may take to come to rest after the last fault.
+pub const REST: Duration = Duration::from_secs(90);
+/// How long a subscriber without protection is waited for: it may never arrive.
+const UNPROTECTED_REST: Duration = Duration::from_secs(8);
+
+/// How much is going on at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// Conversations of the busy account that are spoken in.
+    pub conversations: usize,
+    /// Writers of the busy account that send one message and wait for the answer.
+    pub callers: usize,
+    /// Writers of the busy account with a stream.
+    pub streams: usize,
+    /// Messages of a stream that wait for an answer.
+    pub window: usize,
+    /// Writers of each account through the JSON door.
+    pub json: usize,
+    /// Accounts with little to do, beside the busy one.
+    pub quiet: usize,
+    /// Readers of each account that come and go, with another filter, start and speed each time.
+    pub visitors: usize,
+}
+
+impl Load {
+    /// As much as keeps two processors busy.
+    pub fn full() -> Self {
+        Self {
+            conversations: 5,
+            callers: 8,
+            streams: 2,
+            window: 64,
+            json: 2,
+            quiet: 2,
+            visitors: 2,
+        }
+    }
+}
+
+/// Where the logs end, once nobody writes any more, and until when readers may read on.
+type End = Option<(BTreeMap<i64, u64>, Instant)>;
+
+/// What one writer did, in its order.
+type Writing = Vec<Acknowledged>;
+
+/// Where everybody notes what happened.
+pub type Records = Arc<Mutex<History>>;
+
+/// What each of them knows.
+#[derive(Clone, Debug)]
+struct Post {
+    /// Who it is.
+    name: String,
+    account: i64,
+    inbox: i64,
+    conversations: Arc<Vec<i64>>,
+    servers: Vec<watch::Receiver<Doors>>,
+    /// Which of the servers it speaks with.
+    own: usize,
+    stop: Arc<AtomicBool>,
+    end: watch::Receiver<End>,
+    records: Records,
+    seed: u64,
+}
+
+impl Post {
+    fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    fn doors(&self) -> Doors {
+        self.servers[self.own].borrow().clone()
+    }
+
+    fn clients(&self) -> Clients {
+        Clients::new(&self.doors().grpc, Some(ADMINISTRATOR))
+    }
+
+    /// Clients of another server, where there is one.
+    fn clients_elsewhere(&self) -> Clients {
+        let other = self.servers[(self.own + 1) % self.servers.len()].borrow().clone();
+        Clients::new(&other.grpc, Some(ADMINISTRATOR))
+    }
+
+    fn scene(&self) -> Scene {
+        Scene::new(self.clients(), self.account, self.inbox)
+    }
+
+    fn note(&self, what: impl FnOnce(&mut History)) {
+        what(&mut self.records.lock().expect("nobody panics with it"));
+    }
+
+    /// Where the log of its account ends and until when it may be read, once that is known.
+    fn due(&self) -> Option<(u64, Instant)> {
+        let end = self.end.borrow();
+        let (heads, until) = end.as_ref()?;
+        Some((heads.get(&self.account).copied().unwrap_or_default(), *until))
+    }
+
+    fn choices(&self) -> StdRng {
+        StdRng::seed_from_u64(self.seed)
+    }
+}
+
+/// Running writers and readers.
+#[derive(Debug)]
+pub struct Traffic {
+    servers: Vec<watch::Sender<Doors>>,
+    accounts: Vec<i64>,
+    stop: Arc<AtomicBool>,
+    writers: Vec<JoinHandle<Writing>>,
+    readers: Vec<JoinHandle<()>>,
+    end: watch::Sender<End>,
+    records: Records,
+    archivist: Archivist,
+    posts: Vec<Post>,
+}
+
+impl Traffic {
+    /// Starts writers and readers, spread over these servers; `database` is where the truth is read, and must not be broken.
+    pub async fn start(servers: Vec<Doors>, database: String, load: Load, choices: &mut StdRng) -> Self {
+        let archivist = Archivist::start(database.clone());
+        let mut scenes = vec![Scene::new(Clients::new(&servers[0].grpc, Some(ADMINISTRATOR)), 1, 1)];
+        for _ in 0..load.quiet {
+            scenes.push(quiet_account(&servers[0]).await);
+        }
+        let records = Records::default();
+        let secrets = archive::secrets(&database).await;
+        records.lock().expect("nobody panics with it").secrets = secrets;
+        let servers: Vec<watch::Sender<Doors>> = servers.into_iter().map(|doors| watch::channel(doors).0).collect();
+        let mut traffic = Self {
+            servers,
+            accounts: scenes.iter().map(|scene| scene.account).collect(),
+            stop: Arc::default(),
+            writers: Vec::new(),
+            readers: Vec::new(),
+            end: watch::channel(None).0,
+            records,
+            archivist,
+            posts: Vec::new(),
+        };
+        for scene in &scenes {
+            let count = if scene.account == 1 { load.conversations } else { 2 };
+            let mut conversations = Vec::new();
+            for _ in 0..count {
+                conversations.push(scene.talk().await);
+            }
+            traffic.populate(scene, &Arc::new(conversations), load, choices);
+        }
+        traffic
+    }
+
+    fn populate(&mut self, scene: &Scene, conversations: &Arc<Vec<i64>>, load: Load, choices: &mut StdRng) {
+        let mut next = 0;
+        let mut post = |name: &str| {
+            next += 1;
+            Post {
+                name: name.to_owned(),
+                account: scene.account,
+                inbox: scene.inbox,
+                conversations: Arc::clone(conversations),
+                servers: self.servers.iter().map(watch::Sender::subscribe).collect(),
+                own: next % self.servers.len(),
+                stop: Arc::clone(&self.stop),
+                end: self.end.subscribe(),
+                records: Arc::clone(&self.records),
+                seed: choices.random(),
+            }
+        };
+        let busy = scene.account == 1;
+        for index in 0..if busy { load.callers } else { 1 } {
+            self.writers.push(tokio::spawn(writer::call(post(&format!("writer {index}")))));
+        }
+        for index in 0..if busy { load.streams } else { 0 } {
+            self.writers.push(tokio::spawn(writer::stream(
+                post(&format!("writer by stream {index}")),
+                load.window,
+            )));
+        }
+        for index in 0..load.json {
+            self.writers
+                .push(tokio::spawn(json::write(post(&format!("writer by JSON {index}")))));
+        }
+        self.writers.push(tokio::spawn(verbs::work(post("writer of all verbs"))));
+        let messages = EventFilter {
+            kinds: vec![EventKind::MessageCreated.into()],
+            ..EventFilter::default()
+        };
+        for (name, filter) in [
+            ("a reader of everything", EventFilter::default()),
+            ("a reader of messages", messages),
+        ] {
+            self.readers.push(tokio::spawn(reader::to_the_end(post(name), filter)));
+        }
+        for index in 0..load.visitors {
+            self.readers
+                .push(tokio::spawn(visitor::come_and_go(post(&format!("visitor {index}")))));
+        }
+        if busy {
+            self.readers.push(tokio::spawn(careful::take(post("a careful consumer"))));
+        } else {
+            self.readers
+                .push(tokio::spawn(server_sent::read(post("a reader by Server-Sent Events"))));
+            self.readers.push(tokio::spawn(program::follow(post("parley tail"))));
+        }
+        self.posts.push(post("a reader afterwards"));
+    }
+
+    /// Tells everybody that a server has other addresses now.
+    pub fn moved(&self, server: usize, doors: &Doors) {
+        self.servers[server].send_replace(doors.clone());
+    }
+
+    /// How far the copy of the busy account's log has come: what is older may be trimmed.
+    pub fn copied(&self) -> u64 {
+        self.archivist.reached.borrow().get(&1).copied().unwrap_or_default()
+    }
+
+    /// Lets the writers finish what they began and the readers read to the end, and hands over what all of them saw.
+    pub async fn finish(self, protected: bool) -> History {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut writers = Vec::new();
+        for writer in self.writers {
+            writers.push(resting(REST, "a writer", writer).await);
+        }
+        let clients = Clients::new(&self.servers[0].borrow().grpc, Some(ADMINISTRATOR));
+        let mut heads = BTreeMap::new();
+        for account in &self.accounts {
+            let info = log_info(&clients, *account).await;
+            heads.insert(*account, info.head_seq);
+        }
+        let patience = if protected { REST } else { UNPROTECTED_REST };
+        self.end.send_replace(Some((heads.clone(), Instant::now() + patience)));
+        for reader in self.readers {
+            resting(2 * patience, "a reader", reader).await;
+        }
+        self.end.send_replace(Some((heads, Instant::now() + patience)));
+        for post in &self.posts {
+            let mut late = Section::new(&post.name, post.account, Door::Grpc, EventFilter::default(), Begin::Earliest);
+            late.late = true;
+            reader::keep(post, late).await;
+        }
+        let mut history = std::mem::take(&mut *self.records.lock().expect("nobody panics with it"));
+        history.refusals = asking::impossible(&clients, &self.accounts).await;
+        history.writers.extend(writers);
+        history.archives = self.archivist.finish(&history.erased).await;
+        history.place_cursors();
+        history
+    }
+}
+
+/// Another account, with an inbox, whose administrator is that of the first one.
+async fn quiet_account(doors: &Doors) -> Scene {
+    use parley::pb::{CreateAccountRequest, CreateMembershipRequest, Role};
+    let mut platform = Clients::new(&doors.grpc, Some(PLATFORM)).accounts;
+    let request = CreateAccountRequest {
+        name: "Quiet".to_owned(),
+        ..CreateAccountRequest::default()
+    };
+    let made = platform.create_account(request).await.expect("the account is made").into_inner();
+    let account = made.account.expect("always set").id;
+    let request = CreateMembershipRequest {
+        account_id: account,
+        user_id: 1,
+        role: Role::Administrator.into(),
+        ..CreateMembershipRequest::default()
+    };
+    platform.create_membership(request).await.expect("the user becomes a member");
+    let clients = Clients::new(&doors.grpc, Some(ADMINISTRATOR));
+    let inbox = crate::support::office::inbox(&clients, account, "Quiet").await;
+    Scene::new(clients, account, inbox)
+}
+
+async fn resting<T>(patience: Duration, what: &str, task: JoinHandle<T>) -> T {
+    let output = tokio::time::timeout(patience, task).await;
+    let output = output.unwrap_or_else(|_| panic!("{what} has not come to rest after {patience:?}"));
+    output.expect("no panic")
+}
