@@ -83,8 +83,8 @@ pub async fn latency_round(yard: &mut Yard, options: &Options, table: &mut Table
     table.compare(mark, median(&millis), naive);
 }
 
-/// Messages per second.
-async fn create(world: &World, seconds: u64) -> f64 {
+/// Messages per second, with 64 calls in flight.
+pub async fn create(world: &World, seconds: u64) -> f64 {
     let mut tasks = JoinSet::new();
     let begun = Instant::now();
     let end = begun + Duration::from_secs(seconds);

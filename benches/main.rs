@@ -4,7 +4,7 @@
 //! SQLite file; the clients are this process and share the machine with it. Each round measures a baseline and the figure beside
 //! it, right after one another; what counts is the median of the rounds' ratios.
 
-#![allow(clippy::cast_precision_loss)] // figures are printed with three digits
+#![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)] // figures are printed with three digits
 #![allow(clippy::expect_used)] // a benchmark that cannot go on has no figure to print: it stops and says why
 
 mod create_message;
@@ -12,10 +12,12 @@ mod fanout;
 mod gateway;
 mod lists;
 mod memory;
+mod overload;
 mod seat;
 mod send_messages;
 mod stream;
 mod support;
+mod telemetry;
 mod yard;
 
 use clap::{Parser, ValueEnum};
@@ -71,6 +73,16 @@ enum Group {
     Lists,
     /// Catching up, and the way to a subscriber at another replica; by itself too
     Stream,
+    /// Four times as many calls as can be answered; by itself too
+    Overload,
+    /// What telemetry costs; by itself too
+    Telemetry,
+}
+
+impl Group {
+    fn is_by_itself(self) -> bool {
+        matches!(self, Self::Lists | Self::Stream | Self::Overload | Self::Telemetry)
+    }
 }
 
 #[tokio::main]
@@ -86,7 +98,13 @@ async fn main() {
     if options.only.contains(&Group::Stream) {
         stream::run(&options).await;
     }
-    if options.only.iter().all(|group| matches!(group, Group::Lists | Group::Stream)) {
+    if options.only.contains(&Group::Overload) {
+        overload::run(&options).await;
+    }
+    if options.only.contains(&Group::Telemetry) {
+        telemetry::run(&options).await;
+    }
+    if options.only.iter().all(|group| group.is_by_itself()) {
         return;
     }
     let mut yard = Yard::open();
@@ -105,7 +123,7 @@ async fn main() {
                 }
                 Group::Gateway => gateway::round(&mut yard, &options, &mut table).await,
                 Group::Memory => memory::round(&mut yard, number, &mut table).await,
-                Group::Lists | Group::Stream => {}
+                Group::Lists | Group::Stream | Group::Overload | Group::Telemetry => {}
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use parley::pb::{self, events_service_client::EventsServiceClient};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tonic::Streaming;
 
 use crate::{
@@ -14,18 +15,24 @@ use crate::{
     yard::Yard,
 };
 
-/// Subscribers that are counted.
-const SUBSCRIBERS: usize = 1000;
+/// Subscribers that are counted, few and many.
+const FEW: usize = 1000;
+const MANY: usize = 10_000;
 /// How long memory is given to settle: three of the heartbeats asked for.
 const SETTLE: Duration = Duration::from_secs(3);
 
 /// One round: two fresh servers on empty SQLite files, as they start without any setting.
 pub async fn round(yard: &mut Yard, number: usize, table: &mut Table) {
-    for (connections, name, mark, goal) in [
-        (SUBSCRIBERS, "idle subscriber on its own connection", 36.0, 29.0),
-        (SUBSCRIBERS / 100, "idle subscriber, one stream of 100", 16.0, 10.0),
+    raise_limit();
+    for (subscribers, connections, name, mark, goal) in [
+        (FEW, FEW, "idle subscriber on its own connection", 36.0, 29.0),
+        (FEW, FEW / 100, "idle subscriber, one stream of 100", 16.0, 10.0),
+        (MANY, MANY, "idle subscriber on its own connection, of 10,000", 36.0, 29.0),
+        (MANY, MANY / 100, "idle subscriber, one stream of 100, of 10,000", 16.0, 10.0),
     ] {
-        let server = Server::start(&yard.sqlite_url(&format!("memory-{number}-{connections}.db")));
+        let url = yard.sqlite_url(&format!("memory-{number}-{subscribers}-{connections}.db"));
+        // All of them show one token here.
+        let server = Server::start_with(&url, &[("PARLEY_LIMITS_STREAMS_PER_TOKEN", "0")]);
         tokio::time::sleep(SETTLE).await;
         let idle = resident_kb(server.pid());
         let row = Yardstick {
@@ -35,18 +42,18 @@ pub async fn round(yard: &mut Yard, number: usize, table: &mut Table) {
             mark: 30.0,
             goal: 18.0,
         };
-        if connections == SUBSCRIBERS {
+        if connections == FEW {
             table.absolute(row, idle / 1024.0);
         }
-        let mut streams = Vec::with_capacity(SUBSCRIBERS);
+        let mut streams = Vec::with_capacity(subscribers);
         for channel in server.connections(connections).await {
-            for _ in 0..SUBSCRIBERS / connections {
+            for _ in 0..subscribers / connections {
                 streams.push(subscribe(EventsServiceClient::new(channel.clone())).await);
             }
         }
         let readers: Vec<_> = streams.into_iter().map(|stream| tokio::spawn(drain(stream))).collect();
         tokio::time::sleep(SETTLE).await;
-        let each = (resident_kb(server.pid()) - idle) / SUBSCRIBERS as f64;
+        let each = (resident_kb(server.pid()) - idle) / subscribers as f64;
         table.absolute(
             Yardstick {
                 name,
@@ -62,6 +69,16 @@ pub async fn round(yard: &mut Yard, number: usize, table: &mut Table) {
             reader.abort();
         }
     }
+}
+
+/// As many open files as this process and its children may have at all: ten thousand connections are more than the usual limit.
+fn raise_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    setrlimit(Resource::Nofile, raised).expect("up to the hard limit everybody may go");
 }
 
 async fn subscribe(mut client: EventsServiceClient<tonic::transport::Channel>) -> Streaming<pb::SubscribeResponse> {

@@ -1,0 +1,104 @@
+//! The stream by itself: how fast a late reader catches up, beside a plain COPY of the same rows, and how long an event takes from its commit
+//! to a subscriber at another replica, by PostgreSQL's signals and by NATS, beside what those two take alone.
+
+mod way;
+
+use std::{process::Stdio, time::Instant};
+
+use parley::pb::{
+    self, events_service_client::EventsServiceClient, messages_service_client::MessagesServiceClient, subscribe_request::Start,
+};
+
+use crate::{
+    Options,
+    support::{
+        cluster::{Cluster, Durability},
+        gauge::median,
+        server::{Server, authorized},
+        world::{World, draft},
+    },
+};
+
+/// Messages that a late reader has missed; each leaves about two events.
+const MISSED: usize = 40_000;
+
+/// Messages in one call.
+const BATCH: usize = 500;
+
+/// Measures and prints a table in Markdown.
+pub async fn run(options: &Options) {
+    let cluster = Cluster::start(Durability::Full);
+    cluster.create("stream");
+    let url = cluster.url("stream");
+    let world = World::make(Server::start(&url), 50).await;
+    fill(&world).await;
+    println!("\n| what | measured | beside it | ratio |\n|---|---|---|---|");
+    catch_up(&cluster, &world, options.rounds).await;
+    println!("\n| from a commit to a subscriber | written | p50 | p99 |\n|---|---|---|---|");
+    way::run(&url, &world).await;
+}
+
+async fn fill(world: &World) {
+    let mut client = MessagesServiceClient::new(world.server.connect().await);
+    for _ in 0..MISSED / BATCH {
+        let messages = (0..BATCH).map(|_| pb::BatchMessage {
+            conversation_id: world.places.any_of_first(),
+            message: Some(draft()),
+        });
+        let request = pb::BatchCreateMessagesRequest {
+            account_id: 1,
+            messages: messages.collect(),
+            ..Default::default()
+        };
+        client
+            .batch_create_messages(authorized(request))
+            .await
+            .expect("the messages are good");
+    }
+}
+
+async fn catch_up(cluster: &Cluster, world: &World, rounds: usize) {
+    let mut client = EventsServiceClient::new(world.server.connect().await);
+    let info = client.get_log_info(authorized(pb::GetLogInfoRequest { account_id: 1 })).await;
+    let head = info.expect("the account is there").into_inner().head_seq;
+    let (mut measured, mut beside, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        let begun = Instant::now();
+        let copied = cluster
+            .program("psql")
+            .args([
+                "-d",
+                "stream",
+                "-X",
+                "-q",
+                "-c",
+                "COPY (SELECT * FROM events WHERE account_id = 1 ORDER BY seq) TO STDOUT",
+            ])
+            .stdout(Stdio::null())
+            .status();
+        assert!(copied.expect("psql runs").success());
+        let copy = head as f64 / begun.elapsed().as_secs_f64();
+        let begun = Instant::now();
+        let request = pb::SubscribeRequest {
+            account_id: 1,
+            start: Some(Start::Earliest(())),
+            ..Default::default()
+        };
+        let mut stream = client.subscribe(authorized(request)).await.expect("it opens").into_inner();
+        let mut seen = 0;
+        while seen < head {
+            let response = stream.message().await.expect("it goes on").expect("it does not end");
+            seen += response.events.len() as u64;
+        }
+        let own = head as f64 / begun.elapsed().as_secs_f64();
+        measured.push(own);
+        beside.push(copy);
+        ratios.push(own / copy);
+    }
+    println!(
+        "| a late reader, {head} events, beside COPY of their rows | {:.0}/s | {:.0}/s | {:.2} |",
+        median(&measured),
+        median(&beside),
+        median(&ratios)
+    );
+}

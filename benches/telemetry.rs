@@ -1,0 +1,117 @@
+//! What telemetry costs: messages a second with traces (one in ten), metrics and logs going to a collector, beside a server that sends nothing.
+
+use std::time::Instant;
+
+use opentelemetry_proto::tonic::collector::{
+    logs::v1::{
+        ExportLogsServiceRequest, ExportLogsServiceResponse,
+        logs_service_server::{LogsService, LogsServiceServer},
+    },
+    metrics::v1::{
+        ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+        metrics_service_server::{MetricsService, MetricsServiceServer},
+    },
+    trace::v1::{
+        ExportTraceServiceRequest, ExportTraceServiceResponse,
+        trace_service_server::{TraceService, TraceServiceServer},
+    },
+};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Request, Response, Status};
+
+use crate::{
+    Options,
+    create_message::create,
+    support::{
+        cluster::{Cluster, Durability},
+        gauge::{cpu_seconds, median},
+        server::Server,
+        world::World,
+    },
+};
+
+/// Takes what comes and forgets it.
+#[derive(Clone, Debug)]
+struct Collector;
+
+#[tonic::async_trait]
+impl TraceService for Collector {
+    async fn export(&self, _: Request<ExportTraceServiceRequest>) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        Ok(Response::new(ExportTraceServiceResponse::default()))
+    }
+}
+
+#[tonic::async_trait]
+impl MetricsService for Collector {
+    async fn export(&self, _: Request<ExportMetricsServiceRequest>) -> Result<Response<ExportMetricsServiceResponse>, Status> {
+        Ok(Response::new(ExportMetricsServiceResponse::default()))
+    }
+}
+
+#[tonic::async_trait]
+impl LogsService for Collector {
+    async fn export(&self, _: Request<ExportLogsServiceRequest>) -> Result<Response<ExportLogsServiceResponse>, Status> {
+        Ok(Response::new(ExportLogsServiceResponse::default()))
+    }
+}
+
+/// Measures in turn and prints the ratios.
+pub async fn run(options: &Options) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    let endpoint = format!("http://{}", listener.local_addr().expect("it is bound"));
+    let collector = tonic::transport::Server::builder()
+        .add_service(TraceServiceServer::new(Collector))
+        .add_service(MetricsServiceServer::new(Collector))
+        .add_service(LogsServiceServer::new(Collector))
+        .serve_with_incoming(TcpListenerStream::new(listener));
+    let collector = tokio::spawn(collector);
+    let cluster = Cluster::start(Durability::Full);
+    cluster.create("quiet");
+    cluster.create("telling");
+    let quiet = World::make(Server::start(&cluster.url("quiet")), 50).await;
+    let settings = [
+        ("PARLEY_TRACE_OTLP_ENDPOINT", endpoint.as_str()),
+        ("PARLEY_TRACE_SAMPLE_RATIO", "0.1"),
+    ];
+    let telling = World::make(Server::start_with(&cluster.url("telling"), &settings), 50).await;
+    println!(
+        "\n| round | telling everything, one trace in ten | telling nothing | ratio | processor time of a message, ratio |\n|---|---|---|---|---|"
+    );
+    let (mut ratios, mut costs) = (Vec::new(), Vec::new());
+    for round in 1..=options.rounds {
+        // In turn, and the other way round every other time.
+        let (with, without) = if round % 2 == 0 {
+            let with = measured(&telling, options.seconds).await;
+            (with, measured(&quiet, options.seconds).await)
+        } else {
+            let without = measured(&quiet, options.seconds).await;
+            (measured(&telling, options.seconds).await, without)
+        };
+        ratios.push(with.0 / without.0);
+        costs.push(with.1 / without.1);
+        println!(
+            "| {round} | {:.0}/s, {:.0} µs | {:.0}/s, {:.0} µs | {:.2} | {:.2} |",
+            with.0,
+            with.1,
+            without.0,
+            without.1,
+            with.0 / without.0,
+            with.1 / without.1
+        );
+    }
+    println!(
+        "\nmedians: throughput {:.2} (goal: at least 0.95), processor time of a message {:.2}",
+        median(&ratios),
+        median(&costs)
+    );
+    collector.abort();
+}
+
+/// Messages a second, and the server's processor time of one in microseconds: the latter is not moved by the disk, nor by what else the
+/// machine does.
+async fn measured(world: &World, seconds: u64) -> (f64, f64) {
+    let (begun, before) = (Instant::now(), cpu_seconds(world.server.pid()));
+    let rate = create(world, seconds).await;
+    let used = cpu_seconds(world.server.pid()) - before;
+    (rate, used * 1e6 / (rate * begun.elapsed().as_secs_f64()))
+}
