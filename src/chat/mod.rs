@@ -98,12 +98,11 @@ impl Chat {
     }
 }
 
-/// Forgets the answers to requests that are older than `keep`, and says how many.
+/// Forgets the answers to requests from before `before`, and says how many.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn forget_keys(db: &Database, keep: std::time::Duration) -> Result<u64> {
-    let before = Micros::now().minus(keep);
+pub async fn forget_keys(db: &Database, before: Micros) -> Result<u64> {
     let gone = idempotency_key::Entity::delete_many()
         .filter(idempotency_key::Column::CreatedAt.lt(before))
         .exec(db.write())

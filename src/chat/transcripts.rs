@@ -83,7 +83,8 @@ impl Chat {
                         subject: Set(format!("[#{id}] Conversation transcript")),
                         body: Set(body),
                         created_at: Set(now),
-                        next_try_at: Set(now),
+                        // At once, whatever the clocks of other replicas show.
+                        next_try_at: Set(Micros::default()),
                         tries: Set(0),
                         ..Default::default()
                     };
@@ -121,11 +122,12 @@ fn write(conversation: &ConversationSummary, messages: &[Message]) -> String {
 }
 
 /// Sends what waits; how many were sent. A mail that fails is tried again after a while that doubles, for a day; one that is refused for
-/// good is given up. A process that ends in between may have sent one that is then sent again.
+/// good is given up. A process that ends in between may have sent one that is then sent again. `reached` is the time that every clock has
+/// reached.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn send_waiting(db: &Database, mailer: &Mailer) -> Result<usize> {
+pub async fn send_waiting(db: &Database, mailer: &Mailer, reached: Micros) -> Result<usize> {
     let mut sent = 0;
     for row in take_turn(db).await? {
         let done = mailer.send(&row.recipient, &row.subject, row.body.clone()).await;
@@ -140,7 +142,7 @@ pub async fn send_waiting(db: &Database, mailer: &Mailer) -> Result<usize> {
                 mail.sent_at = Set(Some(now));
                 mail.body = Set(String::new());
             }
-            Err(Error::Unavailable { .. }) if row.created_at > now.minus(TRIED) => {
+            Err(Error::Unavailable { .. }) if row.created_at > reached.minus(TRIED) => {
                 mail.tries = Set(row.tries + 1);
                 let wait = 30_u64 << row.tries.clamp(0, 7);
                 mail.next_try_at = Set(Micros(now.0 + i64::try_from(wait * 1_000_000).unwrap_or(i64::MAX)));
@@ -153,7 +155,7 @@ pub async fn send_waiting(db: &Database, mailer: &Mailer) -> Result<usize> {
         }
         mail.update(db.write()).await?;
     }
-    forget(db).await?;
+    forget(db, reached).await?;
     Ok(sent)
 }
 
@@ -185,10 +187,10 @@ async fn take_turn(db: &Database) -> Result<Vec<mail::Model>> {
 }
 
 /// Forgets mails that nobody counts any more.
-async fn forget(db: &Database) -> Result<()> {
+async fn forget(db: &Database, reached: Micros) -> Result<()> {
     mail::Entity::delete_many()
         .filter(mail::Column::SentAt.is_not_null())
-        .filter(mail::Column::CreatedAt.lt(Micros::now().minus(HOUR)))
+        .filter(mail::Column::CreatedAt.lt(reached.minus(HOUR)))
         .exec(db.write())
         .await?;
     Ok(())

@@ -60,9 +60,7 @@ impl Database {
             });
         }
         let before = Micros::now();
-        let clock = self
-            .number("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)")
-            .await?;
+        let clock = self.clock().await?.unwrap_or(before);
         let after = Micros::now();
         let version = self.number("SELECT CAST(current_setting('server_version_num') AS bigint)").await?;
         Ok(Examination {
@@ -77,10 +75,22 @@ impl Database {
                 .await?
                 == "true",
             max_connections: Some(self.number("SELECT CAST(current_setting('max_connections') AS bigint)").await?),
-            clock_ahead: clock - before.0.midpoint(after.0),
+            clock_ahead: clock.0 - before.0.midpoint(after.0),
             behind,
             newer,
         })
+    }
+
+    /// What the database's own clock shows. SQLite has none but this machine's.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn clock(&self) -> Result<Option<Micros>, DbErr> {
+        if self.backend() == DbBackend::Sqlite {
+            return Ok(None);
+        }
+        let shown = self.number("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)");
+        Ok(Some(Micros(shown.await?)))
     }
 
     async fn query(&self, sql: &str) -> Result<Vec<sea_orm::QueryResult>, DbErr> {

@@ -69,12 +69,12 @@ impl Beginning {
 }
 
 impl Log {
-    /// Removes what is kept no longer, and says how many rows it removed; at most `most` or a little more.
+    /// Removes what is kept no longer at `now`, and says how many rows it removed; at most `most` or a little more.
     ///
     /// # Errors
     /// When the database fails; what was removed stays so.
-    pub async fn trim(&self, keep: &Keep, most: u64) -> Result<u64> {
-        let (mut after, mut removed, now) = (AccountId(0), 0, Micros::now());
+    pub async fn trim(&self, keep: &Keep, now: Micros, most: u64) -> Result<u64> {
+        let (mut after, mut removed) = (AccountId(0), 0);
         loop {
             let page = self.beginnings(after).await?;
             for beginning in &page {

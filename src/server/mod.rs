@@ -30,6 +30,7 @@ use crate::{
     storage::Storage,
 };
 
+mod clock;
 mod coalesce;
 pub mod doctor;
 mod incoming;
@@ -178,21 +179,24 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     if let Some(relaying) = relaying {
         back.spawn(upkeep::follow(relay::run(Arc::clone(&hub), relaying, behind.clone())));
     }
+    let clock = Arc::new(clock::Clock::new(db.clone()));
     back.spawn(upkeep::keys(
         db.clone(),
+        Arc::clone(&clock),
         Duration::from_secs(config.idempotency.keep_hours * 3600),
         behind.clone(),
     ));
     back.spawn(upkeep::trim(
         log.clone(),
+        Arc::clone(&clock),
         rooms::keep(&config),
         Duration::from_secs(config.events.trim_interval_seconds),
         behind.clone(),
     ));
-    back.spawn(upkeep::files(files, behind.clone()));
+    back.spawn(upkeep::files(files, Arc::clone(&clock), behind.clone()));
     back.spawn(upkeep::deleted(db.clone(), behind.clone()));
     if let Some(mailer) = mailer {
-        back.spawn(upkeep::mails(db.clone(), mailer, behind.clone()));
+        back.spawn(upkeep::mails(db.clone(), mailer, clock, behind.clone()));
     }
     back.spawn(upkeep::search(db.clone(), behind.clone()));
     back.spawn(upkeep::check(db.clone(), ready.clone(), behind.clone()));

@@ -1,6 +1,6 @@
 //! What goes on behind the doors: following other replicas, forgetting old keys, looking after the database.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use tokio::{
     sync::watch,
@@ -8,6 +8,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use super::clock::Clock;
 use crate::{
     admin::Readiness,
     chat::{Chat, files::Files, forget_keys, presence::forget_absent, removal::empty_deleted, search::index, transcripts::send_waiting},
@@ -48,10 +49,11 @@ pub async fn follow(following: impl Future<Output = ()>) -> anyhow::Result<()> {
 }
 
 /// Forgets the answers to requests that are older than `keep`, until `stop`.
-pub async fn keys(db: Database, keep: Duration, stop: CancellationToken) -> anyhow::Result<()> {
+pub async fn keys(db: Database, clock: Arc<Clock>, keep: Duration, stop: CancellationToken) -> anyhow::Result<()> {
     let mut ticks = ticks(FORGET);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        match forget_keys(&db, keep).await {
+        let forgotten = async { forget_keys(&db, clock.now().await?.minus(keep)).await };
+        match forgotten.await {
             Ok(0) => {}
             Ok(count) => tracing::debug!(count, "old request ids forgotten"),
             Err(error) => tracing::warn!(%error, "old request ids could not be forgotten; trying again later"),
@@ -77,10 +79,11 @@ pub async fn wake(chat: Chat, stop: CancellationToken) -> anyhow::Result<()> {
 }
 
 /// Removes files that nobody needs, until `stop`.
-pub async fn files(files: Files, stop: CancellationToken) -> anyhow::Result<()> {
+pub async fn files(files: Files, clock: Arc<Clock>, stop: CancellationToken) -> anyhow::Result<()> {
     let mut ticks = ticks(SWEEP);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        match stop.run_until_cancelled(files.sweep()).await {
+        let swept = async { files.sweep(clock.now().await?).await };
+        match stop.run_until_cancelled(swept).await {
             Some(Ok(0)) | None => {}
             Some(Ok(count)) => tracing::debug!(count, "files removed"),
             Some(Err(error)) => tracing::warn!(%error, "files could not be removed; trying again later"),
@@ -103,10 +106,11 @@ pub async fn deleted(db: Database, stop: CancellationToken) -> anyhow::Result<()
 }
 
 /// Removes what is kept no longer of the logs, and what erased contacts left in them, until `stop`.
-pub async fn trim(log: Log, keep: Keep, every: Duration, stop: CancellationToken) -> anyhow::Result<()> {
+pub async fn trim(log: Log, clock: Arc<Clock>, keep: Keep, every: Duration, stop: CancellationToken) -> anyhow::Result<()> {
     let mut ticks = ticks(every);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        match stop.run_until_cancelled(log.trim(&keep, ROWS)).await {
+        let trimmed = async { log.trim(&keep, clock.now().await?, ROWS).await };
+        match stop.run_until_cancelled(trimmed).await {
             Some(Ok(0)) | None => {}
             Some(Ok(rows)) => tracing::info!(rows, "old events removed"),
             Some(Err(error)) => tracing::warn!(%error, "old events could not be removed; trying again later"),
@@ -127,10 +131,11 @@ pub async fn trim(log: Log, keep: Keep, every: Duration, stop: CancellationToken
 }
 
 /// Sends mails that wait, until `stop`.
-pub async fn mails(db: Database, mailer: Mailer, stop: CancellationToken) -> anyhow::Result<()> {
+pub async fn mails(db: Database, mailer: Mailer, clock: Arc<Clock>, stop: CancellationToken) -> anyhow::Result<()> {
     let mut ticks = ticks(SEND);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        match send_waiting(&db, &mailer).await {
+        let sent = async { send_waiting(&db, &mailer, clock.now().await?).await };
+        match sent.await {
             Ok(0) => {}
             Ok(count) => tracing::debug!(count, "mails sent"),
             Err(error) => tracing::warn!(%error, "mails could not be sent; trying again later"),

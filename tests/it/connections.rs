@@ -10,7 +10,7 @@ use crate::support::{
 
 /// A proxy that forgets idle connections, a database that was restarted at night: the first writes after it are taken.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn writes_after_a_pause_do_not_meet_connections_that_ended() {
+async fn writes_after_a_pause_do_not_meet_connections_that_ended_on_postgres() {
     let app = TestApp::start(Backend::Postgres).await;
     let scene = app.scene();
     let conversation = scene.talk().await;

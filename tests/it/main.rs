@@ -14,6 +14,7 @@ mod automatic_texts;
 mod backup;
 mod cable;
 mod client_side;
+mod clock;
 mod conformance;
 mod connections;
 mod contact_changes;

@@ -1,9 +1,9 @@
-//! What a server does while what it needs is away: the database, room on the disk, file descriptors. It says so, loses nothing that it
+//! What a server does while what it needs is away: the database, names, room on the disk, file descriptors. It says so, loses nothing that it
 //! acknowledged, keeps streams open, and comes back by itself.
 
 use std::time::Duration;
 
-use parley::pb::{SubscribeRequest, event::Resource, subscribe_request::Start};
+use parley::pb::{EventDelivery, SubscribeRequest, event::Resource, subscribe_request::Start};
 use tokio::net::TcpStream;
 use tonic::{Code, Request};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
@@ -16,9 +16,9 @@ use crate::{
         database::{Backend, Database},
         http::client,
         in_time,
-        reader::whole_log,
+        reader::{Reader, event, everything, log_info, whole_log},
         scene::{Scene, outgoing},
-        server::limited,
+        server::{in_a_namespace, limited},
     },
 };
 
@@ -67,7 +67,7 @@ async fn behind_a_proxy() -> (TestApp, Proxy, String) {
 }
 
 #[tokio::test]
-async fn without_its_database_a_server_says_so_and_waits() {
+async fn without_its_database_a_server_says_so_and_waits_on_postgres() {
     let (app, proxy, address) = behind_a_proxy().await;
     let scene = app.scene();
     let conversation = scene.talk().await;
@@ -136,11 +136,7 @@ async fn without_its_database_a_server_says_so_and_waits() {
     in_time("the event", async {
         loop {
             let heard = stream.message().await.expect("the stream goes on").expect("it has no end");
-            let told = heard.events.iter().filter_map(|delivery| delivery.event.as_ref());
-            if told
-                .filter_map(|event| event.resource.as_ref())
-                .any(|resource| matches!(resource, Resource::Message(told) if told.message.as_ref().is_some_and(|message| message.id == said.id)))
-            {
+            if heard.events.iter().any(|delivery| message_of(delivery) == Some(said.id)) {
                 return;
             }
         }
@@ -149,7 +145,7 @@ async fn without_its_database_a_server_says_so_and_waits() {
 }
 
 #[tokio::test]
-async fn a_database_that_stands_still_holds_nobody_beyond_the_deadline() {
+async fn a_database_that_stands_still_holds_nobody_up_on_postgres() {
     let (app, proxy, _) = behind_a_proxy().await;
     let scene = app.scene();
     let conversation = scene.talk().await;
@@ -170,6 +166,67 @@ async fn a_database_that_stands_still_holds_nobody_beyond_the_deadline() {
         }
     })
     .await;
+}
+
+/// The server sees hosts and name servers of its own, in a mount namespace, and knows its database by a name.
+#[tokio::test]
+async fn without_names_what_is_connected_goes_on_on_postgres() {
+    let database = Database::create(Backend::Postgres).await;
+    let url = database.url();
+    let (credentials, rest) = url.split_once('@').expect("a name before the host");
+    let (address, name) = rest.split_once('/').expect("a database after the host");
+    let proxy = Proxy::before(address).await;
+    let port = proxy.address.rsplit(':').next().expect("a port").to_owned();
+    let home = tempfile::tempdir().expect("a folder");
+    let (hosts, servers) = (home.path().join("hosts"), home.path().join("resolv.conf"));
+    let known = "127.0.0.1 database.parley.test\n";
+    std::fs::write(&hosts, known).expect("it can be written");
+    // Nothing answers there: 192.0.2.0/24 is for documents.
+    std::fs::write(&servers, "nameserver 192.0.2.1\noptions timeout:1 attempts:1\n").expect("it can be written");
+    let (hosts_at, servers_at) = (hosts.display(), servers.display());
+    let app = TestApp::builder(Backend::Postgres)
+        .env("PARLEY_DATABASE_CONNECT_TIMEOUT_SECONDS", "2")
+        .env("PARLEY_DATABASE_URL", &format!("{credentials}@database.parley.test:{port}/{name}"))
+        .program(in_a_namespace(&format!(
+            "mount --bind {hosts_at} /etc/hosts; mount --bind {servers_at} /etc/resolv.conf"
+        )))
+        .database(database)
+        .start()
+        .await;
+    let scene = app.scene();
+    let conversation = scene.talk().await;
+    let mut stream = Reader::open(&app.clients(), everything(1, Start::Latest(()))).await;
+
+    // The writer has a connection of its own from the first message on.
+    let said = scene.say(conversation, "hello").await;
+    assert_eq!(message_of(&stream.next().await), Some(said.id));
+    let head = log_info(&app.clients(), 1).await.head_seq;
+    stream.until(head).await;
+
+    std::fs::write(&hosts, "").expect("it can be written");
+    let said = scene.say(conversation, "what is connected stays so").await;
+    assert_eq!(message_of(&stream.next().await), Some(said.id));
+
+    // New connections need the name.
+    proxy.cut();
+    until(&app, 503).await;
+    let refused = in_time("an answer", scene.send(conversation, outgoing("into the void")));
+    let refused = refused.await.expect_err("there is no way to the database");
+    assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
+    assert!(refused.get_details_retry_info().is_some(), "{refused:?}");
+
+    std::fs::write(&hosts, known).expect("it can be written");
+    until(&app, 200).await;
+    let said = scene.say(conversation, "and back").await;
+    in_time("the event", async { while message_of(&stream.next().await) != Some(said.id) {} }).await;
+}
+
+/// The message whose making a delivery tells.
+fn message_of(delivery: &EventDelivery) -> Option<i64> {
+    match event(delivery).resource.as_ref()? {
+        Resource::Message(told) => Some(told.message.as_ref()?.id),
+        _ => None,
+    }
 }
 
 /// A file that may not grow stands for a full disk: the system refuses both in the middle of a write.

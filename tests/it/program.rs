@@ -242,7 +242,7 @@ async fn the_doctor_tells_what_is_wrong_in_plain_words() {
 }
 
 #[tokio::test]
-async fn the_doctor_knows_postgresql() {
+async fn the_doctor_knows_its_database_on_postgres() {
     let database = Database::create(Backend::Postgres).await;
     let mut command = program();
     command
@@ -264,7 +264,7 @@ async fn the_doctor_knows_postgresql() {
 
 /// Where tables are somebody else's to change, a server that finds them behind says so and changes nothing.
 #[tokio::test]
-async fn a_server_that_may_not_migrate_does_not() {
+async fn a_server_that_may_not_migrate_does_not_on_postgres() {
     let database = Database::create(Backend::Postgres).await;
     let url = database.url();
     let settings = [("PARLEY_DATABASE_URL", url.as_str()), ("PARLEY_DATABASE_MIGRATE", "false")];

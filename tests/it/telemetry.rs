@@ -287,13 +287,19 @@ async fn administering_leaves_a_line() {
         .create_token(request)
         .await
         .expect_err("a service may not");
-    let lines: Vec<Json> = app
-        .server
-        .log()
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Json>(line).ok())
-        .filter(|line| line["target"] == "parley::audit")
-        .collect();
+    let audited = || -> Vec<Json> {
+        let log = app.server.log();
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Json>(line).ok());
+        lines.filter(|line| line["target"] == "parley::audit").collect()
+    };
+    // The answer may be here before the line has come through the pipe.
+    in_time("two lines", async {
+        while audited().len() < 2 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let lines = audited();
     let told: Vec<_> = lines
         .iter()
         .map(|line| (&line["call"], &line["who"], &line["account"], &line["code"]))

@@ -303,9 +303,9 @@ impl Files {
     ///
     /// # Errors
     /// When the database or the store fails.
-    pub async fn sweep(&self) -> Result<usize> {
+    pub async fn sweep(&self, now: Micros) -> Result<usize> {
         use attachment::Column;
-        let old = Micros::now().minus(KEPT);
+        let old = now.minus(KEPT);
         let forgotten = Condition::all()
             .add(Column::State.eq(AttachmentState::Uploaded))
             .add(Column::CreatedAt.lt(old));

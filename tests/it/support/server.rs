@@ -55,7 +55,18 @@ pub fn program() -> Command {
 /// The program started by a shell, after a command that limits it, such as `ulimit -n 64`.
 #[allow(dead_code)] // for tests of behaviour alone
 pub fn limited(by: &str) -> Command {
-    let mut shell = Command::new("sh");
+    after(Command::new("sh"), by)
+}
+
+/// The program started after a command, such as `mount`, in a mount namespace of its own.
+#[allow(dead_code)] // for tests of behaviour alone
+pub fn in_a_namespace(first: &str) -> Command {
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--mount", "sh", "-e"]);
+    after(unshare, first)
+}
+
+fn after(mut shell: Command, by: &str) -> Command {
     shell
         .arg("-c")
         .arg(format!("{by}; exec \"$0\" \"$@\""))
