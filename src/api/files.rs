@@ -3,7 +3,7 @@
 use std::{pin::Pin, time::Duration};
 
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt as _, stream};
+use futures_util::{Stream, StreamExt as _, future, stream};
 use prost_types::Timestamp;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -86,6 +86,8 @@ impl Api {
                 retry_after: Duration::from_secs(1),
             }),
         });
+        // tonic tells a call that was cancelled as one that has ended. Waiting once more lets it be dropped before it counts as whole.
+        let chunks = chunks.chain(stream::once(tokio::task::yield_now()).filter_map(|()| future::ready(None)));
         let said = Said {
             name: header.file_name,
             content_type: header.content_type,

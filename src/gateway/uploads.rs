@@ -7,7 +7,7 @@ use axum::{
     http::StatusCode,
 };
 use bytes::Bytes;
-use futures_util::{StreamExt as _, stream};
+use futures_util::{StreamExt as _, TryFutureExt as _, stream};
 use multer::{Field, Multipart};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -135,7 +135,7 @@ impl Form {
         let (sender, chunks) = mpsc::channel(WAITING);
         let pour = pour(field, sender);
         let chunks = ReceiverStream::new(chunks);
-        let (poured, stored) = match self.owner.clone() {
+        let stored = match self.owner.clone() {
             Owner::Account(account_id) => {
                 use pb::upload_file_request::Part;
                 let piece = move |part| pb::UploadFileRequest {
@@ -144,11 +144,9 @@ impl Form {
                 };
                 let pieces = stream::iter([piece(Part::Header(header))]).chain(chunks.map(move |chunk| piece(Part::Chunk(chunk))));
                 let mut files = self.call.files();
-                let (poured, stored) = tokio::join!(pour, files.upload_file(self.call.request(pieces)));
-                (
-                    poured,
-                    stored.map_err(|status| refused(&status)).map(|stored| stored.into_inner().file),
-                )
+                let storing = files.upload_file(self.call.request(pieces)).map_err(|status| refused(&status));
+                // A form that breaks off ends the pieces too: the call must not be asked again, or it would store half a file.
+                tokio::try_join!(biased; pour, storing)?.1.into_inner().file
             }
             Owner::Client(session) => {
                 use pb::upload_client_file_request::Part;
@@ -162,15 +160,12 @@ impl Form {
                 });
                 let pieces = stream::iter([piece(Part::Header(header))]).chain(chunks);
                 let mut client = self.call.client();
-                let (poured, stored) = tokio::join!(pour, client.upload_client_file(self.call.request(pieces)));
-                let refused = |status: Status| Failure::of_client(&status);
-                (poured, stored.map_err(refused).map(|stored| stored.into_inner().file))
+                let storing = client.upload_client_file(self.call.request(pieces));
+                let storing = storing.map_err(|status| Failure::of_client(&status));
+                tokio::try_join!(biased; pour, storing)?.1.into_inner().file
             }
         };
-        // A refusal says more than that nobody read on.
-        let file = stored?;
-        poured?;
-        Ok(file.unwrap_or_default())
+        Ok(stored.unwrap_or_default())
     }
 }
 
@@ -178,10 +173,7 @@ fn refused(status: &Status) -> Failure {
     Failure::of_message(status)
 }
 
-/// Passes on the pieces of a file until nobody takes them any more.
-///
-/// A form that breaks off in the middle of a file ends the pieces too, and so would store half of it; but then the whole request fails,
-/// and what was stored is an upload that nobody takes.
+/// Passes on the pieces of a file until nobody takes them any more: why, the call says.
 async fn pour(mut field: Field<'_>, sender: mpsc::Sender<Bytes>) -> Result<(), Failure> {
     while let Some(chunk) = field.chunk().await.map_err(|error| unreadable(&error))? {
         if sender.send(chunk).await.is_err() {

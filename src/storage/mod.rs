@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
 use object_store::{
-    GetOptions, ObjectStore, ObjectStoreExt as _, WriteMultipart, aws::AmazonS3Builder, local::LocalFileSystem, path::Path,
+    GetOptions, ObjectStore, ObjectStoreExt as _, RetryConfig, WriteMultipart, aws::AmazonS3Builder, local::LocalFileSystem, path::Path,
 };
 
 use crate::error::{Error, Result};
@@ -20,6 +20,10 @@ const PIECE: usize = 5 * 1024 * 1024;
 
 /// Pieces of one object under way at once: with the size of a piece it bounds what an upload holds in memory.
 const UNDER_WAY: usize = 2;
+
+/// How often, and for how long, what the store refuses is tried again while the caller waits.
+const RETRIES: usize = 3;
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where files lie.
 #[derive(Clone, Debug)]
@@ -97,7 +101,11 @@ impl Storage {
             }
             Place::Bucket { name, .. } => {
                 let endpoint = std::env::var("AWS_ENDPOINT_URL").unwrap_or_default();
-                let builder = AmazonS3Builder::from_env().with_bucket_name(name);
+                let builder = AmazonS3Builder::from_env().with_bucket_name(name).with_retry(RetryConfig {
+                    max_retries: RETRIES,
+                    retry_timeout: PATIENCE,
+                    ..RetryConfig::default()
+                });
                 Arc::new(builder.with_allow_http(endpoint.starts_with("http://")).build()?)
             }
         };
@@ -118,15 +126,18 @@ impl Storage {
         }
     }
 
-    /// Begins to write an object.
+    /// Begins to write an object. Dropped, it leaves nothing in the store.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the store cannot be used.
     pub async fn create(&self, name: &str) -> Result<Upload> {
-        let upload = self.opened()?.put_multipart(&self.path(name)).await.map_err(failed)?;
-        Ok(Upload {
-            parts: Some(WriteMultipart::new_with_chunk_size(upload, PIECE)),
+        let (store, path) = (Arc::clone(self.opened()?), self.path(name));
+        to_its_end(async move {
+            let upload = store.put_multipart(&path).await?;
+            let parts = Some(WriteMultipart::new_with_chunk_size(upload, PIECE));
+            Ok(Upload { parts })
         })
+        .await
     }
 
     /// Writes an object that is at hand.
@@ -192,15 +203,26 @@ impl Upload {
         Ok(())
     }
 
-    /// Makes it an object. When this returns, the object is there, on disk.
+    /// Makes it an object. When this returns, the object is there, on disk; when it is dropped, it becomes one or is cleared away.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the store failed; then there is no object.
     pub async fn finish(mut self) -> Result<()> {
         if let Some(parts) = self.parts.take() {
-            parts.finish().await.map_err(failed)?;
+            to_its_end(parts.finish()).await?;
         }
         Ok(())
+    }
+}
+
+/// Does what the store would remember half of if it were broken off, whether or not the caller still waits.
+async fn to_its_end<T: Send + 'static>(work: impl Future<Output = object_store::Result<T>> + Send + 'static) -> Result<T> {
+    match tokio::spawn(work).await {
+        Ok(done) => done.map_err(failed),
+        Err(error) => {
+            tracing::warn!(%error, "the store of files failed");
+            Err(unusable())
+        }
     }
 }
 

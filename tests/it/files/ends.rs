@@ -1,0 +1,134 @@
+//! What files cost while they pass, and what is left when they go or never came whole.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use parley::pb::{DeleteMessageRequest, files_service_client::FilesServiceClient};
+use reqwest::multipart;
+use serde_json::json;
+use tonic::Code;
+
+use super::{download, fetch, part, path, peak, pieces, place::Place, png, post_form, try_upload, upload, with_uploads};
+use crate::support::{
+    app::TestApp,
+    database::Backend,
+    fault::{assert_bad_fields, assert_refused},
+    on_both,
+};
+
+on_both!(
+    a_large_file_stays_out_of_memory,
+    what_breaks_off_leaves_nothing,
+    what_goes_takes_its_files_along
+);
+
+async fn a_large_file_stays_out_of_memory(backend: Backend) {
+    let app = TestApp::builder(backend).env("PARLEY_FILES_MAX_BYTES", "400000000").start().await;
+    stays_out_of_memory(&app).await;
+}
+
+pub async fn stays_out_of_memory(app: &TestApp) {
+    const SIZE: usize = 300 * 1024 * 1024;
+    let talk = app.scene().talk().await;
+    let messages = format!("/api/v1/accounts/1/conversations/{talk}/messages");
+    let small = multipart::Form::new().part("attachments[]", part("a.bin", "application/x-a", vec![0]));
+    assert_eq!(post_form(app, &messages, small, "").await.status, 200);
+    let before = peak(app);
+    let chunk = Bytes::from(vec![7_u8; 1024 * 1024]);
+    let chunks = tokio_stream::iter((0..SIZE / chunk.len()).map(move |_| Ok::<_, std::io::Error>(chunk.clone())));
+    let large = multipart::Part::stream(reqwest::Body::wrap_stream(chunks)).file_name("large.bin");
+    let answer = post_form(app, &messages, multipart::Form::new().part("attachments[]", large), "").await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(answer.body["attachments"][0]["file_size"], SIZE);
+    let mut shown = fetch(app, &path(&answer.body["attachments"][0]["data_url"]), None).await;
+    let mut size = 0;
+    while let Some(chunk) = shown.chunk().await.expect("they arrive") {
+        size += chunk.len();
+    }
+    assert_eq!(size, SIZE);
+    let grown = peak(app) - before;
+    println!("a file of {} kB made the server grow by {grown} kB at most", SIZE / 1024);
+    // A few pieces of 5 MiB on their way, and what the allocator keeps of them.
+    assert!(grown < 80 * 1024, "grew by {grown} kB");
+}
+
+async fn what_breaks_off_leaves_nothing(backend: Backend) {
+    let app = TestApp::builder(backend).env("PARLEY_FILES_MAX_BYTES", "10000000").start().await;
+    let place = Place::folder(&app);
+    leaves_nothing(&app, &place).await;
+}
+
+/// With files of 10 MB at most.
+pub async fn leaves_nothing(app: &TestApp, place: &Place) {
+    let clients = app.clients();
+    let refused = try_upload(&clients, 1, "a.bin", "", &vec![1; 10_000_001]).await;
+    assert_bad_fields(refused, &["file: OUT_OF_RANGE"]);
+    // The sender hangs up in the middle.
+    let (sender, chunks) = tokio::sync::mpsc::channel(4);
+    let stream = tokio_stream::wrappers::ReceiverStream::new(chunks);
+    let mut files = FilesServiceClient::new(clients.service.clone());
+    let call = tokio::spawn(async move { files.upload_file(stream).await });
+    for piece in pieces(1, "b.bin", "", &vec![2; 6_000_000]) {
+        sender.send(piece).await.expect("the server takes it");
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    call.abort();
+    place.empties().await;
+    let talk = app.scene().talk().await;
+    let messages = format!("/api/v1/accounts/1/conversations/{talk}/messages");
+    let broken = "--x\r\nContent-Disposition: form-data; name=\"attachments[]\"; filename=\"a.txt\"\r\n\r\nhalf a fi";
+    let request = app
+        .http()
+        .request("POST", &messages)
+        .header("content-type", "multipart/form-data; boundary=x")
+        .body(broken);
+    assert_eq!(app.http().answer(request).await.status, 400);
+    assert_eq!(
+        app.http().ask(&format!("/conversations/{talk}/messages")).await.1["payload"],
+        json!([])
+    );
+    place.empties().await;
+}
+
+async fn what_goes_takes_its_files_along(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let place = Place::folder(&app);
+    takes_its_files_along(&app, &place).await;
+}
+
+pub async fn takes_its_files_along(app: &TestApp, place: &Place) {
+    let clients = app.clients();
+    let scene = app.scene();
+    let talk = scene.talk().await;
+    let file = upload(&clients, "a.png", &png(600, 600)).await;
+    let (message, _) = scene.sent(talk, with_uploads(&[&file.upload_id])).await;
+    assert_eq!(place.objects().await, 2);
+    let request = DeleteMessageRequest {
+        account_id: 1,
+        conversation_id: talk,
+        message_id: message.id,
+        ..DeleteMessageRequest::default()
+    };
+    let deleted = clients
+        .messages
+        .clone()
+        .delete_message(request)
+        .await
+        .expect("it is deleted")
+        .into_inner();
+    assert_eq!(deleted.message.expect("always set").attachments, []);
+    let lost = download(&clients, &message.attachments[0].data_url, 0, 0).await;
+    assert_refused(lost, Code::NotFound, "NOT_FOUND");
+    place.empties().await;
+
+    let waiting = upload(&clients, "b.txt", b"b").await;
+    // A day goes by.
+    app.database
+        .run("UPDATE attachments SET created_at = created_at - 86401000000")
+        .await;
+    assert_bad_fields(
+        scene.send(talk, with_uploads(&[&waiting.upload_id])).await,
+        &["message.attachments[0]: UNKNOWN"],
+    );
+    place.empties().await;
+}
