@@ -5,7 +5,6 @@ use std::{collections::HashMap, sync::Arc};
 use super::{
     Messages,
     cache::{Counted, Known},
-    flood::Flood,
     keys,
     lane::Lane,
     meter,
@@ -17,9 +16,8 @@ use crate::{
     db::load,
     error::{Error, Result, Rule},
     id::{AccountId, ConversationId, InboxId, MessageId},
-    time::Micros,
 };
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QuerySelect, Statement};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect};
 
 impl Lane {
     /// Stores the messages of these calls and answers each.
@@ -98,7 +96,6 @@ impl Lane {
                 Ok(stored) if stored.contains(&account) => self.settle(plan, counted),
                 // Another replica wrote in between: look again, under the lock.
                 Ok(_) => {
-                    self.cache.forget(account);
                     later.extend(self.locked(account, calls(plan)).await);
                 }
                 // Which call broke it is found by trying each; what the connection broke is not tried again here.
@@ -140,26 +137,21 @@ impl Lane {
         group: Vec<Messages>,
         later: &mut Vec<Messages>,
     ) -> Result<(), (Vec<Messages>, Error)> {
-        let known_head = self.cache.account(account).map(|counted| counted.counters.head_seq);
-        self.cache.forget(account);
         let counters = match self.store.lock(account).await {
             Ok(counters) => counters,
             Err(error) => return Err((group, error)),
         };
         // Who holds the lock may read beside it: nobody else writes to the account meanwhile. By a connection that reads: those
         // that write may all be waiting for this lock or another, and then none would come back.
-        let db = self.db.read();
+        let db = self.db.clone();
         let looked = async {
-            let counted = Counted {
-                account: load::account(db, account).await?,
-                contended: known_head != Some(counters.head_seq),
-                counters,
-            };
-            look(db, counted, &group, HashMap::new()).await
+            let counted = self.catch_up(db.read(), account, counters).await?;
+            self.look(db.read(), counted, &group).await
         };
         let scene = match looked.await {
             Ok(scene) => scene,
             Err(error) => {
+                self.cache.forget(account);
                 self.store.release().await;
                 return Err((group, error));
             }
@@ -169,6 +161,7 @@ impl Lane {
         if plan.is_empty() {
             self.store.release().await;
         } else if let Err(error) = self.store.commit(&plan).await {
+            self.cache.forget(account);
             return Err((calls(plan), error));
         }
         self.settle(plan, counted);
@@ -210,7 +203,8 @@ impl Lane {
 
     /// What the calls need, from what is at hand and, for the rest, from the database.
     async fn scene(&mut self, account: AccountId, calls: &[Messages]) -> Result<Scene> {
-        let db = self.db.write();
+        let db = self.db.clone();
+        let db = db.write();
         let known = self.cache.account(account).map(|counted| counted.clone());
         let counted = if let Some(counted) = known {
             counted
@@ -225,55 +219,47 @@ impl Lane {
             self.cache.put_account(counted.clone());
             counted
         };
-        let ids = calls.iter().flat_map(|call| &call.items).map(|(id, _)| *id);
-        let known = ids.filter_map(|id| Some((id, self.cache.conversation(account, id)?))).collect();
-        look(db, counted, calls, known).await
+        self.look(db, counted, calls).await
     }
-}
 
-/// Reads what is not known yet: a fixed number of statements, most of them only if a call needs them.
-async fn look(db: &impl ConnectionTrait, counted: Counted, calls: &[Messages], mut known: HashMap<ConversationId, Known>) -> Result<Scene> {
-    let account = counted.account.id;
-    let items = || calls.iter().flat_map(|call| &call.items);
-    let mut missing: Vec<ConversationId> = items().map(|(id, _)| *id).filter(|id| !known.contains_key(id)).collect();
-    missing.sort_unstable();
-    missing.dedup();
-    let conversations = load::conversations(db, &counted.account, &missing).await?;
-    let mut floods = floods(db, account, conversations.iter().map(|conversation| &conversation.row)).await?;
-    for conversation in conversations {
-        let id = conversation.row.id;
-        known.insert(
-            id,
-            Known {
-                conversation,
-                flood: floods.remove(&id).unwrap_or_default(),
-            },
-        );
+    /// Takes what is at hand and reads the rest: a fixed number of statements, most of them only if a call needs them.
+    async fn look(&mut self, db: &impl ConnectionTrait, counted: Counted, calls: &[Messages]) -> Result<Scene> {
+        let account = counted.account.id;
+        let items = || calls.iter().flat_map(|call| &call.items);
+        let ids = items().map(|(id, _)| *id);
+        let mut known: HashMap<ConversationId, Known> = ids.filter_map(|id| Some((id, self.cache.conversation(account, id)?))).collect();
+        let mut missing: Vec<ConversationId> = items().map(|(id, _)| *id).filter(|id| !known.contains_key(id)).collect();
+        missing.sort_unstable();
+        missing.dedup();
+        let conversations = load::conversations(db, &counted.account, &missing).await?;
+        for (conversation, flood) in self.floods(db, conversations).await? {
+            known.insert(conversation.row.id, Known { conversation, flood });
+        }
+        let kept = keys::kept(
+            db,
+            account,
+            calls.iter().filter_map(|call| Some(call.call.key.as_ref()?.request_id)),
+        )
+        .await?;
+        let named = items()
+            .filter_map(|(_, new)| reply_id(new.content_attributes.get("in_reply_to")?))
+            .map(|id| id.0);
+        let replied = replied(db, account, named.collect()).await?;
+        let uniques = items()
+            .filter(|(_, new)| new.unique_source_id)
+            .filter_map(|(_, new)| new.source_id.clone());
+        let taken = source_ids(db, account, uniques.collect()).await?;
+        let named = items().flat_map(|(_, new)| new.uploads.iter().copied());
+        let uploads = claims::uploads(db, account, named.collect()).await?;
+        Ok(Scene {
+            counted,
+            known,
+            kept,
+            replied,
+            taken,
+            uploads,
+        })
     }
-    let kept = keys::kept(
-        db,
-        account,
-        calls.iter().filter_map(|call| Some(call.call.key.as_ref()?.request_id)),
-    )
-    .await?;
-    let named = items()
-        .filter_map(|(_, new)| reply_id(new.content_attributes.get("in_reply_to")?))
-        .map(|id| id.0);
-    let replied = replied(db, account, named.collect()).await?;
-    let uniques = items()
-        .filter(|(_, new)| new.unique_source_id)
-        .filter_map(|(_, new)| new.source_id.clone());
-    let taken = source_ids(db, account, uniques.collect()).await?;
-    let named = items().flat_map(|(_, new)| new.uploads.iter().copied());
-    let uploads = claims::uploads(db, account, named.collect()).await?;
-    Ok(Scene {
-        counted,
-        known,
-        kept,
-        replied,
-        taken,
-        uploads,
-    })
 }
 
 async fn replied(
@@ -311,47 +297,6 @@ async fn source_ids(db: &impl ConnectionTrait, account: AccountId, ids: Vec<Stri
         .all(db)
         .await?;
     Ok(rows.into_iter().map(|(inbox, source, id)| ((inbox, source), id)).collect())
-}
-
-#[derive(FromQueryResult)]
-struct Recent {
-    id: i64,
-    count: i64,
-}
-
-/// How many messages the conversations had within the last minute; only those that were active are asked.
-async fn floods<'a>(
-    db: &impl ConnectionTrait,
-    account: AccountId,
-    rows: impl Iterator<Item = &'a crate::db::entity::conversation::Model>,
-) -> Result<HashMap<ConversationId, Flood>> {
-    let since = Micros::now().minus(std::time::Duration::from_mins(1));
-    let active: HashMap<i64, Micros> = rows
-        .filter(|row| row.last_activity_at > since && row.message_count > 1)
-        .map(|row| (row.id.0, row.last_activity_at))
-        .collect();
-    if active.is_empty() {
-        return Ok(HashMap::new());
-    }
-    // The ids are numbers of ours: they need no placeholders.
-    let ids = active.keys().map(ToString::to_string).collect::<Vec<_>>().join(",");
-    let sql = format!(
-        "SELECT c.id AS id, (SELECT count(*) FROM (SELECT m.created_at FROM messages m WHERE m.account_id = c.account_id \
-         AND m.conversation_id = c.id ORDER BY m.id DESC LIMIT 1000) AS newest WHERE newest.created_at > {}) AS count \
-         FROM conversations c WHERE c.account_id = {account} AND c.id IN ({ids})",
-        since.0
-    );
-    let recent = Recent::find_by_statement(Statement::from_string(db.get_database_backend(), sql))
-        .all(db)
-        .await?;
-    let flood = |row: Recent| {
-        let count = u32::try_from(row.count).unwrap_or(u32::MAX);
-        (
-            ConversationId(row.id),
-            Flood::of(count, active.get(&row.id).copied().unwrap_or_default()),
-        )
-    };
-    Ok(recent.into_iter().map(flood).collect())
 }
 
 /// Gives each call its answer; a caller who has gone does not get it.

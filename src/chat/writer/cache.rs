@@ -4,18 +4,19 @@
 //! a batch that stores its messages *on condition of the head* needs no locks and no reads before. Users stand outside of
 //! accounts; a user that changes moves the head of each of its accounts (`agent.updated`) for this very reason.
 
-use std::{num::NonZeroUsize, sync::Arc};
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use lru::LruCache;
 
 use super::flood::Flood;
 use crate::{
     db::{
-        entity::{account, account_log},
+        entity::{account, account_log, conversation},
         joined::{Contact, Conversation},
     },
     events::draft::{Draft, Subject},
     id::{AccountId, ContactId, ConversationId},
+    time::Micros,
 };
 
 /// Accounts whose counters a lane keeps. Checked when it is compiled.
@@ -47,7 +48,21 @@ pub struct Cache {
     accounts: LruCache<AccountId, Counted>,
     conversations: LruCache<(AccountId, ConversationId), Known>,
     contacts: LruCache<(AccountId, ContactId), Arc<Contact>>,
+    /// What was known of conversations that others changed meanwhile.
+    floods: LruCache<(AccountId, ConversationId), Flooded>,
 }
+
+/// How busy a conversation was when its row was current last.
+#[derive(Debug)]
+struct Flooded {
+    flood: Flood,
+    messages: i64,
+    at: Micros,
+}
+
+/// For this long what was known of a conversation's last minute serves, with what came since counted by the number in its row: an error of
+/// as much at most.
+const MOMENT: Duration = Duration::from_secs(2);
 
 impl Cache {
     /// Room for this many conversations.
@@ -57,6 +72,7 @@ impl Cache {
             accounts: LruCache::new(ACCOUNTS),
             conversations: LruCache::new(room),
             contacts: LruCache::new(room),
+            floods: LruCache::new(room),
         }
     }
 
@@ -114,6 +130,45 @@ impl Cache {
                 }
             }
         }
+    }
+
+    /// Forgets what others changed: the conversation and the contact of each of their events. None has neither, so that any number of rows
+    /// may have changed: then everything is forgotten.
+    pub fn forget_seen(&mut self, account: AccountId, seen: &[(Option<ConversationId>, Option<ContactId>)]) {
+        let Some(at) = self.accounts.peek(&account).map(|counted| counted.counters.last_occurred_at) else {
+            return self.forget(account);
+        };
+        for (conversation, contact) in seen {
+            if conversation.is_none() && contact.is_none() {
+                return self.forget(account);
+            }
+            if let Some(id) = conversation
+                && let Some(known) = self.conversations.pop(&(account, *id))
+            {
+                let flooded = Flooded {
+                    flood: known.flood,
+                    messages: known.conversation.row.message_count,
+                    at,
+                };
+                self.floods.put((account, *id), flooded);
+            }
+            if let Some(id) = contact {
+                self.contacts.pop(&(account, *id));
+            }
+        }
+    }
+
+    /// The last minute of a conversation whose row was read anew; none if too little is known of it.
+    pub fn flood(&mut self, row: &conversation::Model) -> Option<Flood> {
+        let Flooded { mut flood, messages, at } = self.floods.pop(&(row.account_id, row.id))?;
+        if at < row.last_activity_at.minus(MOMENT) {
+            return None;
+        }
+        flood.add(
+            row.last_activity_at,
+            u32::try_from(row.message_count - messages).unwrap_or_default(),
+        );
+        Some(flood)
     }
 
     /// Forgets everything about an account.

@@ -2,10 +2,18 @@
 //!
 //! Chatwoot refuses a message when its conversation has 200 from the last 60 seconds, of any type.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Duration,
+};
 
+use sea_orm::{ConnectionTrait, FromQueryResult, Statement};
+
+use super::lane::Lane;
 use crate::{
+    db::{entity::conversation, joined::Conversation},
     error::{Error, Result},
+    id::ConversationId,
     time::Micros,
 };
 
@@ -57,6 +65,72 @@ impl Flood {
             self.0.pop_front();
         }
     }
+}
+
+impl Lane {
+    /// Each conversation with its messages of the last minute: by what the lane knew a moment ago where it did, else counted.
+    pub(super) async fn floods(
+        &mut self,
+        db: &impl ConnectionTrait,
+        conversations: Vec<Conversation>,
+    ) -> Result<Vec<(Conversation, Flood)>> {
+        let limit = self.config.messages_per_minute;
+        if limit == 0 {
+            return Ok(conversations.into_iter().map(|each| (each, Flood::default())).collect());
+        }
+        let since = Micros::now().minus(Duration::from_secs(WINDOW_SECONDS.unsigned_abs()));
+        let (mut floods, mut unknown) = (HashMap::new(), Vec::new());
+        for conversation in &conversations {
+            let row = &conversation.row;
+            match self.cache.flood(row) {
+                Some(flood) => drop(floods.insert(row.id, flood)),
+                None if row.last_activity_at > since && row.message_count > 1 => unknown.push(row),
+                None => {}
+            }
+        }
+        for (id, count, last) in count(db, &unknown, since, limit).await? {
+            floods.insert(id, Flood::of(count, last));
+        }
+        let with = |each: Conversation| {
+            let flood = floods.remove(&each.row.id).unwrap_or_default();
+            (each, flood)
+        };
+        Ok(conversations.into_iter().map(with).collect())
+    }
+}
+
+#[derive(FromQueryResult)]
+struct Recent {
+    id: ConversationId,
+    count: i64,
+}
+
+/// How many messages conversations of one account had since then, up to a limit, and when the newest of them was.
+async fn count(
+    db: &impl ConnectionTrait,
+    rows: &[&conversation::Model],
+    since: Micros,
+    limit: u32,
+) -> Result<Vec<(ConversationId, u32, Micros)>> {
+    let Some(first) = rows.first() else { return Ok(Vec::new()) };
+    // Numbers of ours need no placeholders.
+    let ids: Vec<_> = rows.iter().map(|row| row.id.to_string()).collect();
+    let sql = format!(
+        "SELECT c.id AS id, (SELECT count(*) FROM (SELECT m.created_at FROM messages m WHERE m.account_id = c.account_id \
+         AND m.conversation_id = c.id ORDER BY m.id DESC LIMIT {limit}) AS newest WHERE newest.created_at > {}) AS count \
+         FROM conversations c WHERE c.account_id = {} AND c.id IN ({})",
+        since.0,
+        first.account_id,
+        ids.join(",")
+    );
+    let statement = Statement::from_string(db.get_database_backend(), sql);
+    let recent = Recent::find_by_statement(statement).all(db).await?;
+    let lasts: HashMap<_, _> = rows.iter().map(|row| (row.id, row.last_activity_at)).collect();
+    let counted = |row: Recent| {
+        let count = u32::try_from(row.count).unwrap_or(u32::MAX);
+        (row.id, count, lasts.get(&row.id).copied().unwrap_or_default())
+    };
+    Ok(recent.into_iter().map(counted).collect())
 }
 
 #[cfg(test)]

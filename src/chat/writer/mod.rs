@@ -25,6 +25,7 @@ use crate::{
 
 mod batch;
 mod cache;
+mod catch_up;
 mod flood;
 mod keys;
 mod lane;

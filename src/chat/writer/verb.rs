@@ -63,13 +63,15 @@ impl Lane {
         match self.attempt(call, verb).await {
             Ok(committed) => {
                 self.cache.forget_changed(account, &committed.drafts);
-                // Rows at hand are current only if nobody wrote between our last look and this verb, also when it left no event.
+                // Rows at hand are current only if nobody wrote between our last look and this verb, also when it left no event; else the
+                // next batch reads in the log what they wrote, and this verb too.
                 let first = committed.entries.first().map(|entry| Seq(entry.seq.0 - 1));
                 let began = first.unwrap_or(committed.counters.head_seq);
                 let epoch = committed.counters.epoch;
                 match self.cache.account(account) {
                     Some(counted) if counted.counters.head_seq == began => counted.counters = committed.counters,
-                    _ => self.cache.forget(account),
+                    Some(counted) => counted.contended = true,
+                    None => {}
                 }
                 self.events.hub.committed(account, epoch, committed.entries);
                 Ok(committed.answer)
