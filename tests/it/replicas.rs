@@ -105,6 +105,29 @@ async fn round(here: &Scene, there: &Scene, elsewhere: Elsewhere, idle: Idle) {
     );
 }
 
+/// Each counts what the other took, whether it reads that in the log or in the messages.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_share_the_limit_of_a_conversation_on_postgres() {
+    let app = TestApp::builder(Backend::Postgres)
+        .env("PARLEY_LIMITS_MESSAGES_PER_CONVERSATION_PER_MINUTE", "30")
+        .replicas(1)
+        .start()
+        .await;
+    let here = app.scene();
+    let there = here.through(app.clients_of_replica(0));
+    let conversation = here.talk().await;
+    let mut taken = 0;
+    for number in 0..50 {
+        for scene in [&here, &there] {
+            match scene.send(conversation, incoming(&format!("message {number}"))).await {
+                Ok(_) => taken += 1,
+                Err(status) => assert_eq!(status.code(), tonic::Code::ResourceExhausted, "{status:?}"),
+            }
+        }
+    }
+    assert_eq!(taken, 30);
+}
+
 /// No event shows a conversation older than the one before did, and its messages are numbered without a hole.
 fn assert_versions_rise(log: &[EventDelivery]) {
     let mut seen: HashMap<i64, (u64, u64)> = HashMap::new();

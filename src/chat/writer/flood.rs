@@ -84,7 +84,7 @@ impl Lane {
             let row = &conversation.row;
             match self.cache.flood(row) {
                 Some(flood) => drop(floods.insert(row.id, flood)),
-                None if row.last_activity_at > since && row.message_count > 1 => unknown.push(row),
+                None if row.last_activity_at > since && row.message_count > 0 => unknown.push(row),
                 None => {}
             }
         }
