@@ -25,7 +25,7 @@ on_both!(
 );
 
 async fn a_file_goes_in_and_out_by_grpc(backend: Backend) {
-    goes_in_and_out(&TestApp::start(backend).await).await;
+    Box::pin(goes_in_and_out(&TestApp::start(backend).await)).await;
 }
 
 pub async fn goes_in_and_out(app: &TestApp) {

@@ -55,7 +55,7 @@ pub async fn stays_out_of_memory(app: &TestApp) {
 async fn what_breaks_off_leaves_nothing(backend: Backend) {
     let app = TestApp::builder(backend).env("PARLEY_FILES_MAX_BYTES", "10000000").start().await;
     let place = Place::folder(&app);
-    leaves_nothing(&app, &place).await;
+    Box::pin(leaves_nothing(&app, &place)).await;
 }
 
 /// With files of 10 MB at most.
@@ -93,7 +93,7 @@ pub async fn leaves_nothing(app: &TestApp, place: &Place) {
 async fn what_goes_takes_its_files_along(backend: Backend) {
     let app = TestApp::start(backend).await;
     let place = Place::folder(&app);
-    takes_its_files_along(&app, &place).await;
+    Box::pin(takes_its_files_along(&app, &place)).await;
 }
 
 pub async fn takes_its_files_along(app: &TestApp, place: &Place) {

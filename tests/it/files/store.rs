@@ -94,7 +94,7 @@ impl Store {
 async fn in_a_store_files_go_in_and_out() {
     let store = Store::anywhere().await;
     let app = store.server("400000000").await;
-    calls::goes_in_and_out(&app).await;
+    Box::pin(calls::goes_in_and_out(&app)).await;
     // A picture, its small one, and a text.
     assert_eq!(store.place().objects().await, 3);
     ends::stays_out_of_memory(&app).await;
@@ -105,8 +105,8 @@ async fn in_a_store_files_go_in_and_out() {
 async fn in_a_store_nothing_is_left() {
     let store = Store::anywhere().await;
     let app = store.server("10000000").await;
-    ends::leaves_nothing(&app, &store.place()).await;
-    ends::takes_its_files_along(&app, &store.place()).await;
+    Box::pin(ends::leaves_nothing(&app, &store.place())).await;
+    Box::pin(ends::takes_its_files_along(&app, &store.place())).await;
 }
 
 #[tokio::test]
