@@ -12,7 +12,7 @@ mod visitor;
 mod writer;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -151,6 +151,7 @@ pub struct Traffic {
     accounts: Vec<i64>,
     stop: Arc<AtomicBool>,
     writers: Vec<JoinHandle<Writing>>,
+    desks: Vec<JoinHandle<Writing>>,
     readers: Vec<JoinHandle<()>>,
     end: watch::Sender<End>,
     records: Records,
@@ -175,6 +176,7 @@ impl Traffic {
             accounts: scenes.iter().map(|scene| scene.account).collect(),
             stop: Arc::default(),
             writers: Vec::new(),
+            desks: Vec::new(),
             readers: Vec::new(),
             end: watch::channel(None).0,
             records,
@@ -223,7 +225,7 @@ impl Traffic {
             self.writers
                 .push(tokio::spawn(json::write(post(&format!("writer by JSON {index}")))));
         }
-        self.writers.push(tokio::spawn(verbs::work(post("writer of all verbs"))));
+        self.desks.push(tokio::spawn(verbs::work(post("writer of all verbs"))));
         let messages = EventFilter {
             kinds: vec![EventKind::MessageCreated.into()],
             ..EventFilter::default()
@@ -265,6 +267,10 @@ impl Traffic {
         for writer in self.writers {
             writers.push(resting(REST, "a writer", writer).await);
         }
+        let mut idle = writers.iter().filter(|told| told.is_empty()).count();
+        for desk in self.desks {
+            writers.push(resting(REST, "a writer of all verbs", desk).await);
+        }
         let clients = Clients::new(&self.servers[0].borrow().grpc, Some(ADMINISTRATOR));
         let mut heads = BTreeMap::new();
         for account in &self.accounts {
@@ -285,6 +291,10 @@ impl Traffic {
         let mut history = std::mem::take(&mut *self.records.lock().expect("nobody panics with it"));
         history.refusals = asking::impossible(&clients, &self.accounts).await;
         history.writers.extend(writers);
+        // These make contacts and conversations before their first message, for which there may be no time.
+        let done: BTreeSet<i64> = history.done.iter().map(|done| done.account).collect();
+        idle += self.accounts.iter().filter(|account| !done.contains(account)).count();
+        history.idle = idle;
         history.archives = self.archivist.finish(&history.erased).await;
         history.place_cursors();
         history
