@@ -212,8 +212,9 @@ impl Error {
     }
 }
 
-/// What a lost connection, a server that stops or starts, or a lock that was lost may be answered with: try again.
-const TRY_AGAIN: [&str; 7] = ["57P01", "57P02", "57P03", "40001", "40P01", "53300", "25006"];
+/// What a lost connection, a server that stops or starts, a transaction that stood still for too long, or a lock that was lost may be
+/// answered with: try again.
+const TRY_AGAIN: [&str; 8] = ["57P01", "57P02", "57P03", "25P03", "40001", "40P01", "53300", "25006"];
 
 /// PostgreSQL's refusal of a text with the one character that it cannot hold. `SQLite` takes it.
 const NO_CHARACTER: &str = "22021";

@@ -5,6 +5,7 @@ use std::time::Duration;
 use parley::pb::{Contact, UpdateContactRequest};
 use prost_types::FieldMask;
 use rustix::process::{Pid, Signal, kill_process};
+use sqlx::{Connection as _, PgConnection};
 
 use crate::support::{
     app::TestApp,
@@ -40,6 +41,65 @@ async fn rename(scene: Scene, contact: i64) {
         // Whoever stands still answers nothing.
         let _ = scene.clients.contacts.clone().update_contact(request).await;
     }
+}
+
+/// Ends the session that holds the lock of an account.
+const END: &str = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() \
+                   AND state = 'idle in transaction' AND query LIKE '%FOR UPDATE'";
+
+/// Sessions that hold the lock of an account and do nothing.
+const HOLDING: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction' \
+                       AND query LIKE '%FOR UPDATE'";
+
+/// What was planned under a lock is not stored without it, and the caller is told to try again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_lost_the_lock_stores_nothing_on_postgres() {
+    let app = TestApp::builder(Backend::Postgres).replicas(1).start().await;
+    let (here, url) = (app.scene(), app.database.url());
+    let there = here.through(app.clients_of_replica(0));
+    let conversation = here.talk().await;
+    here.send(conversation, outgoing("at hand here")).await.expect("sent");
+    there.send(conversation, outgoing("at hand there")).await.expect("sent");
+    for ended in [true, false] {
+        // Here what is at hand is old, so this takes the lock and reads the conversation with its inbox, for which it must wait.
+        let mut keeper = PgConnection::connect(&url).await.expect("the database is there");
+        for sql in ["BEGIN", "LOCK TABLE inboxes IN ACCESS EXCLUSIVE MODE"] {
+            sqlx::query(sql).execute(&mut keeper).await.expect("it is locked");
+        }
+        let waiting = {
+            let here = here.clone();
+            tokio::spawn(async move { here.send(conversation, outgoing("planned under the lock")).await })
+        };
+        in_time("a session that holds the lock", async {
+            while Database::number(&url, HOLDING).await == 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+        // Long enough to be tried before it is used again.
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        if ended {
+            assert_eq!(Database::number(&url, END).await, 1);
+        }
+        in_time("the end of the session", async {
+            while Database::number(&url, HOLDING).await > 0 {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        })
+        .await;
+        there
+            .send(conversation, outgoing("stored meanwhile"))
+            .await
+            .expect("nobody holds the lock");
+        sqlx::query("ROLLBACK").execute(&mut keeper).await.expect("it is unlocked");
+        let refused = waiting.await.expect("no panic").expect_err("the lock was lost");
+        assert_eq!(refused.code(), tonic::Code::Unavailable, "{refused:?}");
+        here.send(conversation, outgoing("again")).await.expect("all is well");
+        there.send(conversation, outgoing("again")).await.expect("all is well");
+    }
+    let log = whole_log(&app.clients(), 1).await;
+    crate::support::chain::assert_dense(&log, 1);
+    crate::support::chain::assert_whole_writes(&log);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -65,6 +65,15 @@ impl Connection {
         Ok(self.open.insert(open))
     }
 
+    /// The connection that holds the lock. Another one would store the plan without it, statement by statement.
+    fn held(&mut self) -> Result<&mut PgConnection> {
+        self.used_at = Instant::now();
+        self.open.as_mut().ok_or(Error::Unavailable {
+            reason: "the connection that held the account's lock is gone",
+            retry_after: Duration::from_secs(1),
+        })
+    }
+
     /// Stores the plans of those accounts whose head is where the plan expects it, and returns which they are.
     ///
     /// # Errors
@@ -103,7 +112,7 @@ impl Connection {
     /// # Errors
     /// As [`Connection::store`].
     pub async fn commit(&mut self, plan: &Plan) -> Result<()> {
-        let connection = self.get().await?;
+        let connection = self.held()?;
         let stored = async {
             if run(connection, &[plan], false).await?.is_empty() {
                 return Err(Error::Internal("the counters moved under their lock".to_owned()));
