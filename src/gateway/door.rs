@@ -99,7 +99,7 @@ impl Door {
         let all = self.merge(openapi::routes(&document));
         let described = openapi::document(&all.routes, &config.base_url);
         // Nobody has set it before: it was made three lines above.
-        let _ = document.set(Bytes::from(described.to_string()));
+        let _ = document.set(Bytes::from(described));
         let mut router = Router::new();
         for route in all.routes {
             // Pages of anybody may speak to the client side.

@@ -3,7 +3,7 @@
 //! An object is closed: what it does not name it must not have. A schema with a name is a component of the description, and wherever it
 //! is used it is a reference to it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::{Map, Value as Json, json};
 
@@ -14,7 +14,8 @@ const COMPONENTS: &str = "#/components/schemas/";
 #[derive(Clone, Debug, PartialEq)]
 pub struct Schema {
     json: Json,
-    named: BTreeMap<&'static str, Json>,
+    /// Shared, for many shapes refer to the same few.
+    named: BTreeMap<&'static str, Arc<Json>>,
 }
 
 fn plain(json: Json) -> Schema {
@@ -196,7 +197,7 @@ impl Schema {
     /// Makes a component of it.
     #[must_use]
     pub fn named(mut self, name: &'static str) -> Self {
-        self.named.insert(name, self.json);
+        self.named.insert(name, Arc::new(self.json));
         self.json = json!({ "$ref": format!("{COMPONENTS}{name}") });
         self
     }
@@ -209,7 +210,7 @@ impl Schema {
             .and_then(Json::as_str)
             .and_then(|path| path.strip_prefix(COMPONENTS));
         if let Some(definition) = target.and_then(|name| self.named.get(name)) {
-            self.json = definition.clone();
+            self.json = Json::clone(definition);
         }
         self
     }
@@ -217,8 +218,8 @@ impl Schema {
     /// The schema, once its components are among `components`.
     pub fn put(&self, components: &mut Map<String, Json>) -> Json {
         for (name, definition) in &self.named {
-            let known = components.entry(*name).or_insert_with(|| definition.clone());
-            debug_assert_eq!(known, definition, "two shapes are named {name}");
+            let known = components.entry(*name).or_insert_with(|| Json::clone(definition));
+            debug_assert_eq!(known, &**definition, "two shapes are named {name}");
         }
         self.json.clone()
     }
