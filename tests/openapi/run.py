@@ -50,13 +50,14 @@ def start(program: str, home: str) -> tuple[subprocess.Popen, str]:
     raise SystemExit(f"the program did not start:\n{log.read_text()}")
 
 
-def run(root: str, token: str, seconds: int, seed: str, selection: list[str]) -> int:
+def run(root: str, home: str, token: str, seconds: int, seed: str, selection: list[str]) -> int:
     excluded = [part for name in ENDS for part in ("--exclude-operation-id", name)]
     command = [Path(sys.executable).parent / "st", "run", f"{root}/openapi.json", "--header", f"api_access_token: {token}"]
     command += ["--phases", "fuzzing", "--max-examples", "20", "--checks", CHECKS, "--max-time", str(seconds), "--seed", seed]
     command += ["--suppress-health-check", "all", "--warnings", "off", "--no-color", *excluded, *selection]
     print("schemathesis, seed", seed, "with", "the operator's token" if token == OPERATOR else "an administrator's token", flush=True)
-    return subprocess.run(command, check=False).returncode
+    # What it caches between runs goes where it runs.
+    return subprocess.run(command, check=False, cwd=home).returncode
 
 
 def main() -> int:
@@ -66,8 +67,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as home:
         server, root = start(program, home)
         try:
-            failed = run(root, ADMINISTRATOR, seconds, seed, ["--exclude-path-regex", "^/platform/"])
-            failed = run(root, OPERATOR, seconds // 2, seed, ["--include-path-regex", "^/platform/"]) or failed
+            failed = run(root, home, ADMINISTRATOR, seconds, seed, ["--exclude-path-regex", "^/platform/"])
+            failed = run(root, home, OPERATOR, seconds // 2, seed, ["--include-path-regex", "^/platform/"]) or failed
         finally:
             server.terminate()
             ended = server.wait(60)
