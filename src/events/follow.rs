@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     db::Database,
-    events::hub::{Hub, lock},
+    events::{feed::lock, hub::Hub},
     id::{AccountId, Seq},
     pb,
 };

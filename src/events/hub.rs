@@ -3,13 +3,13 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::{
-        Arc, Mutex, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        Arc, Mutex, Weak,
+        atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use tokio::sync::{Notify, broadcast, watch};
+use tokio::sync::{Notify, watch};
 
 use crate::{
     error::{CursorFault, Error, Result},
@@ -19,20 +19,14 @@ use crate::{
         cursor::Cursor,
         entry::Entry,
         ephemeral::Typing,
+        feed::{EPHEMERAL_BACKLOG, Feed, lock},
         filter::Filter,
         log::{Log, Most, Reach},
         relay::Relay,
-        tail::{Run, Tail},
     },
     id::{AccountId, Epoch, Seq},
     pb,
 };
-
-/// Ephemeral events that a slow subscriber may lag behind before it loses some, as the contract allows.
-const EPHEMERAL_BACKLOG: usize = 64;
-
-/// The kind of the event that a contact's erasure ends with.
-const CONTACT_DELETED: i16 = pb::EventKind::ContactDeleted as i16;
 
 /// The tails and bells of the accounts that somebody follows.
 #[derive(Debug)]
@@ -53,18 +47,6 @@ pub struct Hub {
     pub(super) committed: Notify,
     /// What other replicas should hear of and nobody keeps.
     pub(super) whispers: Mutex<VecDeque<Arc<pb::EphemeralEvent>>>,
-}
-
-/// What is known of one followed account.
-#[derive(Debug)]
-pub struct Feed {
-    pub(super) account: AccountId,
-    pub(super) epoch: Epoch,
-    pub(super) head: watch::Sender<Seq>,
-    pub(super) tail: Mutex<Tail>,
-    pub(super) ephemeral: broadcast::Sender<Arc<pb::EphemeralEvent>>,
-    /// Another history has taken the place of the one with this epoch.
-    replaced: AtomicBool,
 }
 
 /// Counts an open stream for as long as it lives.
@@ -150,14 +132,7 @@ impl Hub {
             feeds.retain(|_, feed| feed.strong_count() > 0);
             let known = feeds.get(&account).and_then(Weak::upgrade).filter(|feed| feed.epoch == reach.epoch);
             known.unwrap_or_else(|| {
-                let feed = Arc::new(Feed {
-                    account,
-                    epoch: reach.epoch,
-                    head: watch::Sender::new(reach.head),
-                    tail: Mutex::new(Tail::new(self.config.tail_events, self.config.tail_bytes)),
-                    ephemeral: broadcast::Sender::new(EPHEMERAL_BACKLOG),
-                    replaced: AtomicBool::new(false),
-                });
+                let feed = Arc::new(Feed::new(&reach, &self.config));
                 feeds.insert(account, Arc::downgrade(&feed));
                 if let Some(relay) = &self.relay {
                     relay.followed.notify_one();
@@ -208,9 +183,7 @@ impl Hub {
         lock(&self.unsaid).insert(account, last);
         self.committed.notify_one();
         let Some(feed) = self.feed(account) else { return };
-        if feed.push(entries) {
-            feed.ring(last);
-        } else {
+        if !feed.push(entries) {
             self.fall_behind(account, last);
         }
     }
@@ -223,9 +196,7 @@ impl Hub {
         let Some(feed) = self.feed(account).filter(|feed| feed.epoch == epoch) else {
             return;
         };
-        if feed.push(entries) {
-            feed.ring(last);
-        } else {
+        if !feed.push(entries) {
             self.fall_behind(account, last);
         }
     }
@@ -318,7 +289,7 @@ impl Hub {
     /// When the database cannot be read; what was read until then is in the tail.
     pub(super) async fn catch_up(&self, account: AccountId, head: Seq) -> Result<()> {
         while let Some(feed) = self.feed(account) {
-            let position = lock(&feed.tail).last().unwrap_or_else(|| *feed.head.borrow());
+            let position = feed.position();
             if position >= head {
                 break;
             }
@@ -328,62 +299,18 @@ impl Hub {
                 bytes: self.config.tail_bytes,
             };
             let page = self.log.page(account, position, head, &Filter::default(), most).await?.entries;
-            let Some(last) = page.last().map(|entry| entry.seq) else { break };
-            if feed.push(page) {
-                feed.ring(last);
-            } else if *feed.head.borrow() <= position {
-                // The page did not join on: the log was trimmed meanwhile. Subscribers read the database and see.
-                feed.ring(head);
-                break;
+            if page.is_empty() {
+                // Trimmed, or history went back meanwhile, which the next look at the heads tells.
+                let reach = self.log.reach(account).await?;
+                if position.next() >= reach.earliest {
+                    break;
+                }
+                feed.skip_to(reach.head.min(head));
+            } else if !feed.push(page) {
+                // It does not join on: the log was trimmed meanwhile. Readers that are still before it ask the log and are told.
+                feed.skip_to(head);
             }
         }
         Ok(())
     }
-}
-
-impl Feed {
-    /// Whether the history that it follows was replaced: every reader has to be told.
-    pub(super) fn is_replaced(&self) -> bool {
-        self.replaced.load(Ordering::Relaxed)
-    }
-
-    /// Ends it: its readers wake and are told.
-    fn replace(&self) {
-        self.replaced.store(true, Ordering::Relaxed);
-        self.head.send_modify(|_| {});
-    }
-
-    /// Appends what joins on; whether the tail now ends with the last of them. What it has already is skipped.
-    fn push(&self, mut entries: Vec<Entry>) -> bool {
-        let mut tail = lock(&self.tail);
-        let position = tail.last().unwrap_or_else(|| *self.head.borrow());
-        entries.retain(|entry| entry.seq > position);
-        if entries.iter().any(|entry| entry.kind == CONTACT_DELETED) {
-            // What it held of the contact is read from the log from now on, which covers it.
-            tail.clear();
-            return true;
-        }
-        match entries.first() {
-            None => true,
-            Some(first) if first.seq == position.next() => {
-                tail.push(Run::new(self.epoch, entries));
-                true
-            }
-            Some(_) => false,
-        }
-    }
-
-    /// Rings the bell, unless this head is old news.
-    fn ring(&self, head: Seq) {
-        self.head.send_if_modified(|known| {
-            let news = *known < head;
-            *known = head.max(*known);
-            news
-        });
-    }
-}
-
-/// No code panics while it holds one of these locks, so a poisoned one guards whole data.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

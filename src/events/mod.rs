@@ -10,6 +10,7 @@ pub mod draft;
 pub mod entry;
 pub mod ephemeral;
 pub mod erasure;
+mod feed;
 pub mod figures;
 pub mod filter;
 pub mod follow;

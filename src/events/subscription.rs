@@ -11,8 +11,9 @@ use crate::{
     error::Result,
     events::{
         cursor::Cursor,
+        feed::{Feed, lock},
         filter::Filter,
-        hub::{Feed, Hub, Kind, Place, lock},
+        hub::{Hub, Kind, Place},
         log::{Most, Page, Reach},
         meter,
         snapshot::Snapshot,
@@ -298,7 +299,8 @@ impl Subscription {
         let bookmark = pb::Bookmark {
             cursor: self.cursor().encode(),
             seq: self.position.to_wire(),
-            head_seq: head.to_wire(),
+            // The tail may be ahead of the bell.
+            head_seq: head.max(self.position).to_wire(),
         };
         let mut frame = Frame::default();
         frame.push(encoded(&pb::SubscribeResponse {

@@ -5,11 +5,14 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 
 use crate::{
-    events::{cursor::Cursor, entry::Entry, filter::Filter},
+    events::{Config, cursor::Cursor, entry::Entry, filter::Filter},
     id::{Epoch, Seq},
     pb::{delivery::put_delivery, frame::Frame},
     time::Micros,
 };
+
+/// Bytes around a payload in a delivery, at most: tags, lengths, `prev_seq` and the cursor.
+const ENVELOPE: usize = 64;
 
 /// Events that came together, with their deliveries to unfiltered subscribers encoded one after another.
 #[derive(Debug)]
@@ -23,7 +26,7 @@ pub(super) struct Run {
 impl Run {
     /// The entries, which follow each other without a hole.
     pub fn new(epoch: Epoch, entries: Vec<Entry>) -> Self {
-        let mut out = BytesMut::with_capacity(entries.iter().map(|entry| entry.payload.len() + 48).sum());
+        let mut out = BytesMut::with_capacity(entries.iter().map(|entry| entry.payload.len() + ENVELOPE).sum());
         let mut ends = Vec::with_capacity(entries.len());
         for entry in &entries {
             put(&mut out, epoch, entry, Seq(entry.seq.0 - 1));
@@ -120,16 +123,18 @@ pub(super) struct Tail {
     bytes: usize,
     max_events: usize,
     max_bytes: usize,
+    run_bytes: usize,
 }
 
 impl Tail {
-    pub fn new(max_events: usize, max_bytes: usize) -> Self {
+    pub fn new(config: &Config) -> Self {
         Self {
             runs: VecDeque::new(),
             events: 0,
             bytes: 0,
-            max_events,
-            max_bytes,
+            max_events: config.tail_events,
+            max_bytes: config.tail_bytes,
+            run_bytes: config.frame_bytes,
         }
     }
 
@@ -144,8 +149,25 @@ impl Tail {
         (self.events, self.bytes) = (0, 0);
     }
 
-    /// Appends a run that joins on; the oldest runs make room.
-    pub fn push(&mut self, run: Run) {
+    /// Appends entries that join on; the oldest runs make room.
+    pub fn append(&mut self, epoch: Epoch, entries: Vec<Entry>) {
+        let (mut run, mut bytes) = (Vec::new(), 0);
+        for entry in entries {
+            let size = entry.payload.len() + ENVELOPE;
+            // A run goes out whole, so it must fit into a frame.
+            if bytes + size > self.run_bytes && !run.is_empty() {
+                self.push(Run::new(epoch, std::mem::take(&mut run)));
+                bytes = 0;
+            }
+            bytes += size;
+            run.push(entry);
+        }
+        if !run.is_empty() {
+            self.push(Run::new(epoch, run));
+        }
+    }
+
+    fn push(&mut self, run: Run) {
         self.events += run.entries.len();
         self.bytes += run.deliveries.len();
         self.runs.push_back(run);
@@ -173,7 +195,7 @@ impl Tail {
     }
 }
 
-/// Everything after a position: the bytes of whole runs, shared by all who read them.
+/// Everything after a position: the bytes of whole runs, as many as fit, shared by all who read them.
 fn whole<'a>(runs: impl Iterator<Item = &'a Run>, position: Seq, frame_bytes: usize) -> Batch {
     let mut batch = Batch {
         frame: Frame::default(),
@@ -183,13 +205,14 @@ fn whole<'a>(runs: impl Iterator<Item = &'a Run>, position: Seq, frame_bytes: us
         at: None,
     };
     for run in runs {
-        if batch.frame.len() >= frame_bytes {
-            break;
-        }
         // The reader may stand inside the first run.
         let skip = usize::try_from(batch.position.0 + 1 - run.first().0).unwrap_or_default();
         let start = skip.checked_sub(1).and_then(|last| run.ends.get(last)).copied().unwrap_or_default();
-        batch.frame.push(run.deliveries.slice(start..));
+        let deliveries = run.deliveries.slice(start..);
+        if !batch.frame.is_empty() && batch.frame.len() + deliveries.len() > frame_bytes {
+            break;
+        }
+        batch.frame.push(deliveries);
         batch.events += run.entries.len() - skip;
         batch.position = run.last();
         batch.at = run.entries.last().map(|entry| entry.occurred_at);
@@ -200,13 +223,28 @@ fn whole<'a>(runs: impl Iterator<Item = &'a Run>, position: Seq, frame_bytes: us
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
     use prost::Message as _;
 
     use super::*;
     use crate::{id::AccountId, pb};
 
-    fn run(first: i64, count: i64) -> Run {
+    /// A tail with this much room, whose runs go out whole in frames of so many bytes.
+    fn tail(max_events: usize, frame_bytes: usize) -> Tail {
+        Tail::new(&Config {
+            tail_events: max_events,
+            tail_bytes: 1_000_000,
+            frame_bytes,
+            page_events: 100,
+            poll_interval: Duration::from_secs(1),
+            default_heartbeat: Duration::from_secs(1),
+            max_streams: 1,
+        })
+    }
+
+    fn entries(first: i64, count: i64) -> Vec<Entry> {
         let entry = |seq: i64| Entry {
             account: AccountId(1),
             seq: Seq(seq),
@@ -225,8 +263,11 @@ mod tests {
             .encode_to_vec()
             .into(),
         };
-        Run::new(Epoch(1), (first..first + count).map(entry).collect())
+        (first..first + count).map(entry).collect()
     }
+
+    /// More than the delivery of such an event takes.
+    const LARGEST: usize = 64;
 
     /// Reads to the end as a subscriber does, and decodes what it got.
     fn read_all(tail: &Tail, filter: &Filter, from: i64, room: Room) -> Option<Vec<(u64, u64)>> {
@@ -238,6 +279,7 @@ mod tests {
             let decoded = pb::SubscribeResponse::decode(batch.frame.concat()).unwrap();
             assert_eq!(decoded.events.len(), batch.events);
             assert!(room.events.is_none_or(|most| batch.events <= most));
+            assert!(batch.events == 1 || batch.frame.len() < room.bytes + LARGEST, "a frame is bounded");
             seen.extend(decoded.events.into_iter().map(|event| (event.prev_seq, event.event.unwrap().seq)));
         }
         Some(seen)
@@ -246,14 +288,14 @@ mod tests {
     proptest! {
         #[test]
         fn every_reader_gets_every_match_once_and_chained(
-            sizes in prop::collection::vec(1..6_i64, 1..8), from in 0..40_i64, kind in 0..4_i16, bytes in 1..400_usize,
+            sizes in prop::collection::vec(1..40_i64, 1..8), from in 0..200_i64, kind in 0..4_i16, bytes in 1..400_usize,
             events in prop::option::of(1..5_usize),
         ) {
             let room = Room { bytes, events };
-            let mut tail = Tail::new(1000, 1_000_000);
+            let mut tail = tail(1000, bytes);
             let mut next = 1;
             for size in sizes {
-                tail.push(run(next, size));
+                tail.append(Epoch(1), entries(next, size));
                 next += size;
             }
             let from = from.min(next - 1);
@@ -271,9 +313,9 @@ mod tests {
 
     #[test]
     fn what_left_the_ring_is_not_read_from_it() {
-        let mut tail = Tail::new(10, 1_000_000);
+        let mut tail = tail(10, 1000);
         for first in [1, 6, 11] {
-            tail.push(run(first, 5));
+            tail.append(Epoch(1), entries(first, 5));
         }
         let room = Room { bytes: 1000, events: None };
         assert_eq!(read_all(&tail, &Filter::default(), 4, room), None);

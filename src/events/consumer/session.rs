@@ -12,8 +12,9 @@ use crate::{
     error::{ConsumerFault, CursorFault, Error, Result, Rule},
     events::{
         cursor::Cursor,
+        feed::lock,
         filter::{Filter, Shard},
-        hub::{Hub, Kind, lock},
+        hub::{Hub, Kind},
         subscription::{Credit, Start, Subscription},
     },
     id::Seq,
