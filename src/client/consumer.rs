@@ -15,6 +15,7 @@ use super::{
     backoff::Backoff,
     chain::Chain,
     error::{may_resume, refusal},
+    subscriber::silent,
 };
 use crate::pb::{
     ConsumeCommit, ConsumeCredit, ConsumeOpen, ConsumeRequest, ConsumeResponse, GetConsumerRequest, SubscribeResponse, consume_request,
@@ -184,7 +185,7 @@ impl Consumer {
                 // It broke, or fell silent: the next step says so, and opens another session.
                 Ok(Ok(None)) => return Ok(self.broke(Status::unavailable("the session ended"))),
                 Ok(Err(status)) => return Ok(self.broke(status)),
-                Err(_) => return Ok(self.broke(Status::unavailable("the server has fallen silent"))),
+                Err(_) => return Ok(self.broke(silent())),
             }
         }
     }
@@ -202,7 +203,7 @@ impl Consumer {
             none => {
                 let opening = open(self.events.clone(), &self.server, self.open.clone());
                 let opened = timeout(silence, opening).await;
-                none.insert(opened.unwrap_or_else(|_| Err(Status::unavailable("the server has fallen silent")))?)
+                none.insert(opened.unwrap_or_else(|_| Err(silent()))?)
             }
         };
         if let Some(early) = session.early.pop_front() {
@@ -211,7 +212,7 @@ impl Consumer {
         loop {
             let message = match timeout(silence, session.stream.message()).await {
                 Ok(message) => message?.ok_or_else(|| Status::unavailable("the session ended"))?,
-                Err(_) => return Err(Status::unavailable("the server has fallen silent")),
+                Err(_) => return Err(silent()),
             };
             if let Some(Response::Delivery(delivery)) = message.response {
                 return Ok(delivery);
@@ -244,7 +245,8 @@ impl Consumer {
                 account_id: self.open.account_id,
                 name: self.open.consumer.clone(),
             };
-            let found = match self.consumers.get_consumer(self.server.request(asked)).await {
+            let found = timeout(self.options.heartbeat * 3, self.consumers.get_consumer(self.server.request(asked))).await;
+            let found = match found.unwrap_or_else(|_| Err(silent())) {
                 Ok(found) => found.into_inner().consumer.unwrap_or_default(),
                 Err(status) if may_resume(&status) => continue,
                 Err(status) => return Err(refusal(&status)),

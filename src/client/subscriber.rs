@@ -118,27 +118,33 @@ impl Subscriber {
     }
 
     async fn receive(&mut self) -> Result<SubscribeResponse, Status> {
+        let silence = self.heartbeat * 3;
         if self.stream.is_none() {
-            if matches!(self.request.start, None | Some(Start::Latest(()))) {
-                // A head that is known before the stream opens: what happens until then is not passed over after a lost start.
-                let whose = GetLogInfoRequest {
-                    account_id: self.request.account_id,
-                };
-                let info = self.client.get_log_info(self.server.request(whose)).await?.into_inner();
-                self.request.start = Some(Start::After(info.head_cursor));
-            }
-            let request = self.server.request(self.request.clone());
-            self.stream = Some(self.client.subscribe(request).await?.into_inner());
-            self.chain.stream_opened();
+            timeout(silence, self.open()).await.unwrap_or_else(|_| Err(silent()))?;
         }
         let Some(stream) = &mut self.stream else {
             return Err(Status::unavailable("the stream ended"));
         };
         // A wait that is dropped half-way loses nothing: the stream keeps what has arrived.
-        match timeout(self.heartbeat * 3, stream.message()).await {
+        match timeout(silence, stream.message()).await {
             Ok(next) => next?.ok_or_else(|| Status::unavailable("the stream ended")),
-            Err(_) => Err(Status::unavailable("the server has fallen silent")),
+            Err(_) => Err(silent()),
         }
+    }
+
+    async fn open(&mut self) -> Result<(), Status> {
+        if matches!(self.request.start, None | Some(Start::Latest(()))) {
+            // A head that is known before the stream opens: what happens until then is not passed over after a lost start.
+            let whose = GetLogInfoRequest {
+                account_id: self.request.account_id,
+            };
+            let info = self.client.get_log_info(self.server.request(whose)).await?.into_inner();
+            self.request.start = Some(Start::After(info.head_cursor));
+        }
+        let request = self.server.request(self.request.clone());
+        self.stream = Some(self.client.subscribe(request).await?.into_inner());
+        self.chain.stream_opened();
+        Ok(())
     }
 
     fn lost(&mut self, status: &Status) -> Result<Step, Error> {
@@ -156,6 +162,11 @@ impl Subscriber {
         let why = status.message().to_owned();
         Ok(Step::Resuming { why, pause })
     }
+}
+
+/// A server that neither answers nor breaks off.
+pub(super) fn silent() -> Status {
+    Status::unavailable("the server has fallen silent")
 }
 
 /// The position after a response.

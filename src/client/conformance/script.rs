@@ -17,6 +17,8 @@ pub enum Act {
     Cut,
     /// Says nothing any more, and keeps the stream open.
     Silence,
+    /// As the first: takes the call, and does not even open the stream.
+    NoAnswer,
     /// Ends the stream by the contract, with this reason.
     End(&'static str),
 }
@@ -58,7 +60,7 @@ const fn scenario(name: &'static str, streams: &'static [&'static [Act]], expect
     }
 }
 
-use Act::{Bookmark, Cut, End, Event, Finish, Send, Silence, UnknownKind};
+use Act::{Bookmark, Cut, End, Event, Finish, NoAnswer, Send, Silence, UnknownKind};
 
 /// All of them.
 pub const SCENARIOS: &[Scenario] = &[
@@ -69,6 +71,7 @@ pub const SCENARIOS: &[Scenario] = &[
     scenario("busy", &[&[End("BUSY")], &[Send(1), Cut]], Expect::Everything),
     scenario("falls-silent", &[&[Send(3), Silence]], Expect::Everything),
     scenario("silent-from-the-start", &[&[Silence]], Expect::Everything),
+    scenario("never-answers", &[&[NoAnswer], &[Send(3), Cut], &[NoAnswer]], Expect::Everything),
     scenario("bookmark-then-cut", &[&[Send(3), Bookmark(3), Cut]], Expect::Everything),
     scenario("unknown-kind", &[&[Send(2), UnknownKind, Finish]], Expect::Everything),
     scenario("skips", &[&[Send(3), Event(5, 4), Finish]], Expect::Alarm),

@@ -122,13 +122,16 @@ impl Misbehaving {
     }
 
     /// Plays the next stream's part from a position on.
-    fn play(&self, from: u64) -> mpsc::Receiver<Result<SubscribeResponse, Status>> {
+    async fn play(&self, from: u64) -> mpsc::Receiver<Result<SubscribeResponse, Status>> {
         let nth = {
             let mut seen = self.seen();
             seen.streams.push(from);
             seen.streams.len() - 1
         };
         let acts = self.scenario.streams.get(nth).copied().unwrap_or(&[Act::Finish]);
+        if acts.first() == Some(&Act::NoAnswer) {
+            std::future::pending::<()>().await;
+        }
         let (sender, receiver) = mpsc::channel(1);
         tokio::spawn(async move {
             // An error says that the client left.
@@ -171,7 +174,7 @@ async fn perform(
             Act::Bookmark(seq) => sender.send(Ok(bookmark(seq))).await?,
             // What hyper makes of a connection that broke: a code, and no word of ours.
             Act::Cut => return sender.send(Err(Status::unknown("h2 protocol error: connection reset"))).await,
-            Act::Silence => std::future::pending::<()>().await,
+            Act::Silence | Act::NoAnswer => std::future::pending::<()>().await,
             Act::End(reason) => return sender.send(Err(end(reason))).await,
         }
     }
@@ -188,7 +191,7 @@ impl EventsService for Misbehaving {
             Some(Start::After(after)) => position(&after)?,
             Some(Start::Earliest(()) | Start::At(_) | Start::Snapshot(())) => 0,
         };
-        Ok(Response::new(Box::pin(ReceiverStream::new(self.play(from)))))
+        Ok(Response::new(Box::pin(ReceiverStream::new(self.play(from).await))))
     }
 
     type ConsumeStream = Answers<pb::ConsumeResponse>;
@@ -197,7 +200,7 @@ impl EventsService for Misbehaving {
         let mut inbound = request.into_inner();
         inbound.message().await?;
         let from = self.seen().committed;
-        let mut outbound = self.play(from);
+        let mut outbound = self.play(from).await;
         let (sender, receiver) = mpsc::channel(1);
         let this = self.clone();
         tokio::spawn(async move {
