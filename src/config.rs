@@ -60,6 +60,7 @@ pub struct Database {
     pub url: String,
     pub max_connections: u32,
     pub connect_timeout_seconds: u64,
+    pub write_timeout_seconds: u64,
     pub migrate: bool,
 }
 
@@ -69,6 +70,7 @@ impl fmt::Debug for Database {
             .field("url", &without_password(&self.url))
             .field("max_connections", &self.max_connections)
             .field("connect_timeout_seconds", &self.connect_timeout_seconds)
+            .field("write_timeout_seconds", &self.write_timeout_seconds)
             .field("migrate", &self.migrate)
             .finish()
     }

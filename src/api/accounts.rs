@@ -10,9 +10,10 @@ use super::{
 };
 use crate::{
     chat::{
-        accounts::{AccountPatch, NewUser, Profile, UserPatch},
+        accounts::AccountPatch,
         kind::AccountStatus,
         members::MembershipPatch,
+        users::{NewUser, Profile, UserPatch},
     },
     error::{Result, Rule},
     id::{AccountId, UserId},
@@ -177,6 +178,7 @@ impl AccountsService for Api {
             fields.refuse("email", Rule::Required, "must be given");
         }
         let display_name = fields.optional("display_name", asked.display_name.clone(), SHORT);
+        let custom_attributes = fields.attributes("custom_attributes", asked.custom_attributes.as_ref());
         let respond = |row: &_, cursor| pb::CreateUserResponse {
             user: Some(pb::User::from(row)),
             cursor,
@@ -187,6 +189,7 @@ impl AccountsService for Api {
             name: asked.name.clone(),
             email: email.unwrap_or_default(),
             display_name,
+            custom_attributes: custom_attributes.into(),
         };
         answered(self.chat.create_user(call, new).await?, respond)
     }

@@ -171,17 +171,12 @@ impl Consuming {
                 self.watch.hand_out();
                 return Some(Ok(frame));
             }
-            let inbound = &mut self.inbound;
-            let said = async {
-                match inbound {
-                    Some(inbound) => inbound.message().await,
-                    None => std::future::pending().await,
-                }
-            };
+            // Whoever says no more commits no more.
+            let inbound = self.inbound.as_mut()?;
             let event = tokio::select! {
                 biased;
                 end = self.watch.ended() => Event::Ended(end),
-                said = said => Event::Said(said),
+                said = inbound.message() => Event::Said(said),
                 next = self.session.next() => Event::Next(next),
             };
             match event {
@@ -189,7 +184,6 @@ impl Consuming {
                     let status = end.status(Some(self.session.position()));
                     return Some(self.end(status).await);
                 }
-                // Whoever says no more commits no more.
                 Event::Said(Ok(None)) => return None,
                 Event::Said(Ok(Some(first))) => {
                     if let Err(error) = self.hear(first).await {

@@ -161,7 +161,8 @@ impl Hearing {
                 _ => None,
             };
             let session = conversation.and_then(|conversation| conversation.contact_inbox.as_ref());
-            session.is_some_and(|session| session.contact_id == contact.0 && self.ear.hears(ContactInboxId(session.id)))
+            session
+                .is_some_and(|session| session.contact_id == contact.0 && self.ear.hears(ContactInboxId(session.id), session.hmac_verified))
         });
     }
 

@@ -1,6 +1,12 @@
 //! Agents as administrators make them: by e-mail address, with a user of their own if there is none yet.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, Set, sea_query::OnConflict};
 use serde_json::json;
@@ -148,13 +154,22 @@ impl Chat {
         self.may_change_member(&call.caller, call.account, id).await?;
         call.caller.administer(call.account)?;
         let (caller, account, traceparent) = (Arc::clone(&call.caller), call.account, call.traceparent.clone());
-        let renamed = name.is_some();
+        let renamed = Arc::new(AtomicBool::new(false));
+        let noted = Arc::clone(&renamed);
         let answer = self
             .writer
-            .write(call, move |write| Box::pin(async move { change(write, id, name, patch).await }))
+            .write(call, move |write| {
+                Box::pin(async move {
+                    let before = user::Entity::find_by_id(id).one(&write.txn).await?;
+                    let agent = change(write, id, name, patch).await?;
+                    noted.store(before.is_some_and(|before| before.name != agent.user.name), Ordering::Relaxed);
+                    Ok(agent)
+                })
+            })
             .await;
         self.tokens.forget();
-        if renamed && answer.is_ok() {
+        // What came again, or changed no name, was told before.
+        if renamed.load(Ordering::Relaxed) && matches!(answer, Ok(Answer::Fresh(..))) {
             let mut accounts: Vec<AccountId> = self.accounts_of(id).await?;
             accounts.retain(|other| *other != account);
             self.announce_user(&caller, &traceparent, accounts, id).await?;

@@ -1,12 +1,14 @@
 //! The first account, user, inbox and token of an empty database.
 
 use sea_orm::{ActiveModelTrait, ConnectionTrait, DbBackend, EntityTrait, IntoActiveModel, NotSet, PaginatorTrait, Set, Statement};
+use serde_json::json;
 
 use crate::{
     chat::{
-        accounts::{self, NewUser},
+        accounts,
         inboxes::{self, NewInbox},
         tokens::{self, NewToken},
+        users::{self, NewUser},
     },
     db::{
         Database,
@@ -84,8 +86,9 @@ pub async fn run(db: &Database, config: &Config) -> Result<Option<Bootstrapped>>
         name: "Administrator".to_owned(),
         email: "administrator@parley.localhost".to_owned(),
         display_name: None,
+        custom_attributes: json!({}),
     };
-    let user = accounts::insert_user(&txn, user).await?;
+    let user = users::insert_user(&txn, user).await?;
     let membership = membership::Model {
         account_id: account.id,
         user_id: user.id,

@@ -316,6 +316,7 @@ mod tests {
             max_connections: 1,
             alone: 0,
             connect_timeout: Duration::from_secs(5),
+            write_timeout: Duration::from_secs(5),
         };
         let db = Database::open(&config).await.unwrap();
         db.migrate().await.unwrap();

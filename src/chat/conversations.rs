@@ -12,7 +12,6 @@ use crate::{
         Chat,
         call::{Answer, Call},
         caller::{Access, Caller},
-        files::claims,
         rules::{NewMessage, add_message, first_status},
         sessions::{session, session_added},
         team_members, teams, turns,
@@ -125,10 +124,13 @@ impl Chat {
                     };
                     let mut message = None;
                     if let Some(mut first) = new.message {
-                        let mut uploads = claims::uploads(&write.txn, account.id, first.uploads.clone()).await?;
-                        claims::take(&mut uploads, &mut first, (0, 1))?;
+                        write.admit(&conversation, &mut first).await?;
                         let caller = Arc::clone(&write.caller);
+                        let slept = conversation.row.status != ConversationStatus::Open;
                         let made = add_message(&mut write.ledger, &mut conversation, &caller, first);
+                        if slept && turns::wanted(&conversation) {
+                            turns::assign_automatically(write, &mut conversation).await?;
+                        }
                         save(write, &mut conversation).await?;
                         save_contact(write, &conversation).await?;
                         message = Some(made);

@@ -64,6 +64,7 @@ pub mod teams;
 pub mod tokens;
 pub mod transcripts;
 pub mod turns;
+pub mod users;
 pub mod waking;
 pub mod writer;
 

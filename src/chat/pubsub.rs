@@ -50,11 +50,12 @@ impl Ear {
         self.guest.as_ref().map(|guest| guest.client.row.contact_id)
     }
 
-    /// Whether what happens in a conversation of this session is its business.
-    pub fn hears(&self, session: ContactInboxId) -> bool {
+    /// Whether what happens in a conversation of a session is its business: of its own, and where both are verified, of another one of the
+    /// same contact.
+    pub fn hears(&self, session: ContactInboxId, verified: bool) -> bool {
         self.guest
             .as_ref()
-            .is_none_or(|guest| guest.client.row.hmac_verified || guest.client.row.id == session)
+            .is_none_or(|guest| guest.client.row.id == session || verified && guest.client.row.hmac_verified)
     }
 }
 
@@ -100,8 +101,17 @@ impl Chat {
     /// When the database fails.
     pub async fn ear_reaches(&self, ear: &Ear, id: ConversationId) -> Result<bool> {
         let Some(contact) = ear.contact() else { return Ok(true) };
-        let row = conversation::Entity::find_by_id((ear.account, id)).one(self.db.read()).await?;
-        Ok(row.is_some_and(|row| row.contact_id == contact && ear.hears(row.contact_inbox_id)))
+        let db = self.db.read();
+        let row = conversation::Entity::find_by_id((ear.account, id)).one(db).await?;
+        let Some(row) = row.filter(|row| row.contact_id == contact) else {
+            return Ok(false);
+        };
+        if ear.hears(row.contact_inbox_id, false) || !ear.hears(row.contact_inbox_id, true) {
+            return Ok(ear.hears(row.contact_inbox_id, false));
+        }
+        // Another session of the contact, which counts if it is verified too.
+        let session = contact_inbox::Entity::find_by_id(row.contact_inbox_id).one(db).await?;
+        Ok(session.is_some_and(|session| session.hmac_verified))
     }
 
     /// Notes that an ear's owner is there, and tells who else is.

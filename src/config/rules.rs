@@ -76,6 +76,7 @@ fn range(key: &str) -> Option<(i64, i64)> {
     Some(match key {
         "database.max_connections" => (1, 1000),
         "database.connect_timeout_seconds" => (1, 300),
+        "database.write_timeout_seconds" => (1, 600),
         "grpc.max_message_bytes" | "http.max_body_bytes" | "writer.batch_bytes" => (KIB, 256 * MIB),
         "files.max_bytes" => (KIB, 5120 * MIB),
         "files.max_per_message" => (1, 100),
@@ -88,7 +89,7 @@ fn range(key: &str) -> Option<(i64, i64)> {
         "writer.batch_messages" | "events.page_events" => (1, 10_000),
         "writer.cached_conversations" | "auth.cached_tokens" => (1, 10_000_000),
         "events.tail_bytes" => (KIB, 1024 * MIB),
-        "events.frame_bytes" => (KIB, 4 * MIB),
+        "events.frame_bytes" => (KIB, 2 * MIB),
         "events.poll_interval_milliseconds" => (10, 60_000),
         "events.default_heartbeat_seconds" => (1, 60),
         "events.stall_timeout_seconds" => (1, 86_400),

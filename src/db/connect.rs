@@ -12,7 +12,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqliteSynchronous},
 };
 
-use crate::db::migration::Migrator;
+use crate::{db::migration::Migrator, error::Error};
 
 /// Where the database is and how much of it to use.
 #[derive(Clone, Debug)]
@@ -25,6 +25,8 @@ pub struct Config {
     pub alone: u32,
     /// How long to wait for a connection.
     pub connect_timeout: Duration,
+    /// How long to wait for what PostgreSQL is to do for one write.
+    pub write_timeout: Duration,
 }
 
 /// Why the database could not be opened. Each is a plain sentence with an exit code of its own.
@@ -56,6 +58,7 @@ pub struct Database {
     write: DatabaseConnection,
     read: DatabaseConnection,
     connect_timeout: Duration,
+    write_timeout: Option<Duration>,
     /// The lock beside a SQLite file: it goes with the handle, and the handle with the last clone of this.
     _lock: Option<Arc<std::fs::File>>,
 }
@@ -112,6 +115,7 @@ impl Database {
             write,
             read,
             connect_timeout: config.connect_timeout,
+            write_timeout: Some(config.write_timeout),
             _lock: None,
         })
     }
@@ -140,6 +144,7 @@ impl Database {
             write,
             read,
             connect_timeout: config.connect_timeout,
+            write_timeout: None,
             _lock: lock,
         })
     }
@@ -251,6 +256,19 @@ impl Database {
             ..Default::default()
         };
         self.write.begin_with_options(options).await
+    }
+
+    /// What a write asks of PostgreSQL, given up after `write_timeout`: a host that died without a word never answers, and whoever waited for
+    /// it would wait for good. A file is waited for as long as it takes. What was given up may still have been done.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when it took too long; what was asked returns.
+    pub async fn in_time<T>(&self, asked: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let Some(most) = self.write_timeout else { return asked.await };
+        tokio::time::timeout(most, asked).await.unwrap_or(Err(Error::Unavailable {
+            reason: "the database did not answer in time",
+            retry_after: Duration::from_secs(1),
+        }))
     }
 
     /// Asks the database for an answer.

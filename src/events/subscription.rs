@@ -65,6 +65,8 @@ pub struct Subscription {
     ephemeral: Option<broadcast::Receiver<Arc<pb::EphemeralEvent>>>,
     filter: Filter,
     position: Seq,
+    /// Events before this time are not wanted; none once one at or after it was found.
+    not_before: Option<Micros>,
     /// The last match at or below the position; looked up when it is first needed.
     prev: Option<Seq>,
     /// The present state, while it is being told.
@@ -114,6 +116,10 @@ impl Hub {
             prev: filter.is_open().then_some(position),
             filter,
             position,
+            not_before: match start {
+                Start::At(time) if position == reach.head => Some(time),
+                _ => None,
+            },
             snapshot: (start == Start::Snapshot).then(|| Snapshot::new(position)),
             heartbeat: heartbeat.unwrap_or(self.config.default_heartbeat),
             bookmark_at: Instant::now(),
@@ -154,6 +160,9 @@ impl Subscription {
             if self.feed.is_replaced() {
                 Box::pin(self.hub.log.reach(self.feed.account)).await?.check(self.cursor())?;
             }
+            if self.position < head && self.not_before.is_some() {
+                Box::pin(self.pass_over(head)).await?;
+            }
             if self.position < head && self.may_hand_out() {
                 // Boxed, as everything that asks the database: an idle subscriber should not carry the room for it.
                 let batch = Box::pin(self.read(head)).await?;
@@ -172,6 +181,22 @@ impl Subscription {
                 return Ok(frame);
             }
         }
+    }
+
+    /// Passes over what was committed since the stream opened and is still before the time it starts at: a write takes its time before it
+    /// waits for its turn.
+    async fn pass_over(&mut self, head: Seq) -> Result<()> {
+        let Some(time) = self.not_before else { return Ok(()) };
+        let reach = Reach {
+            head,
+            ..self.hub.log.reach(self.feed.account).await?
+        };
+        self.position = self.position.max(self.hub.log.before(&reach, time).await?);
+        self.prev = self.filter.is_open().then_some(self.position);
+        if self.position < head {
+            self.not_before = None;
+        }
+        Ok(())
     }
 
     /// The position from which the stream can be resumed; none while a snapshot is being told, which cannot.

@@ -138,8 +138,8 @@ async fn create_user(call: Call, params: Params) -> Answer {
         name: fields.text("name").unwrap_or_default(),
         email: fields.text("email").unwrap_or_default(),
         display_name: fields.text("display_name"),
+        custom_attributes: fields.object("custom_attributes"),
     };
-    let custom_attributes = fields.object("custom_attributes");
     fields.verdict()?;
     let made = match call.accounts().create_user(call.request(request)).await {
         Ok(made) => made.into_inner().user.unwrap_or_default(),
@@ -150,22 +150,6 @@ async fn create_user(call: Call, params: Params) -> Answer {
             let found = call.accounts().get_user(call.request(pb::GetUserRequest { user_id })).await;
             return user(&call, &found.map_err(refused)?.into_inner().user.unwrap_or_default(), None).await;
         }
-    };
-    let made = match custom_attributes {
-        Some(attributes) => {
-            let changed = pb::User {
-                custom_attributes: Some(attributes),
-                ..made
-            };
-            put_user(
-                &call,
-                call.request_id_of("custom_attributes"),
-                changed,
-                vec!["custom_attributes".to_owned()],
-            )
-            .await?
-        }
-        None => made,
     };
     let secret = mint(&call, made.id).await?;
     user(&call, &made, Some(&secret)).await

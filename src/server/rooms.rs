@@ -13,6 +13,7 @@ pub fn database(config: &Config) -> db::Config {
         max_connections: config.database.max_connections,
         alone: u32::try_from(config.writer.lanes).unwrap_or(u32::MAX),
         connect_timeout: Duration::from_secs(config.database.connect_timeout_seconds),
+        write_timeout: Duration::from_secs(config.database.write_timeout_seconds),
     }
 }
 

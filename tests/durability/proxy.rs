@@ -29,6 +29,8 @@ struct Shared {
     line: watch::Sender<Line>,
     /// Rises with every cut: connections of an older number end.
     cuts: watch::Sender<u64>,
+    /// Rises whenever the open connections are left alone for good.
+    abandoned: watch::Sender<u64>,
 }
 
 /// A proxy, until it is dropped.
@@ -61,6 +63,7 @@ impl Proxy {
             target: watch::Sender::new(target.to_owned()),
             line: watch::Sender::new(Line::Open),
             cuts: watch::Sender::new(0),
+            abandoned: watch::Sender::new(0),
         });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
         Self {
@@ -81,6 +84,12 @@ impl Proxy {
         self.shared.cuts.send_modify(|cuts| *cuts += 1);
     }
 
+    /// Passes nothing on any more by the connections that are open, and tells nobody, as a host that lost its power. New ones are served.
+    #[allow(dead_code)] // for tests of behaviour alone
+    pub fn abandon(&self) {
+        self.shared.abandoned.send_modify(|times| *times += 1);
+    }
+
     /// Lets the line do this from now on.
     pub fn set(&self, line: Line) {
         self.shared.line.send_replace(line);
@@ -93,28 +102,33 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         tokio::spawn(async move {
             let mut cuts = shared.cuts.subscribe();
             cuts.borrow_and_update();
+            let mut abandoned = shared.abandoned.subscribe();
+            abandoned.borrow_and_update();
             let target = shared.target.borrow().clone();
             let Ok(far) = TcpStream::connect(&target).await else { return };
             let _ = (near.set_nodelay(true), far.set_nodelay(true));
             let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
             tokio::select! {
-                () = pass(near_in, far_out, shared.line.subscribe()) => {}
-                () = pass(far_in, near_out, shared.line.subscribe()) => {}
+                () = pass(near_in, far_out, shared.line.subscribe(), abandoned.clone()) => {}
+                () = pass(far_in, near_out, shared.line.subscribe(), abandoned) => {}
                 _ = cuts.changed() => {}
             }
         });
     }
 }
 
-async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut line: watch::Receiver<Line>) {
+async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut line: watch::Receiver<Line>, mut abandoned: watch::Receiver<u64>) {
     let mut buffer = vec![0; 16 * 1024];
     loop {
         let open = line.wait_for(|line| *line != Line::Stalled).await.map(|line| *line);
         let Ok(now) = open else { return };
         let most = if now == Line::Slow { 256 } else { buffer.len() };
-        let Ok(count @ 1..) = from.read(&mut buffer[..most]).await else {
-            return;
+        let read = tokio::select! {
+            read = from.read(&mut buffer[..most]) => read,
+            // Held, so that neither end is told.
+            _ = abandoned.changed() => std::future::pending().await,
         };
+        let Ok(count @ 1..) = read else { return };
         // What was on its way when the line stopped waits with it.
         if line.wait_for(|line| *line != Line::Stalled).await.is_err() || to.write_all(&buffer[..count]).await.is_err() {
             return;

@@ -49,7 +49,7 @@ async fn health(app: &TestApp, service: &str) -> ServingStatus {
 }
 
 /// A server whose way to PostgreSQL leads through a proxy.
-async fn behind_a_proxy() -> (TestApp, Proxy, String) {
+pub async fn behind_a_proxy() -> (TestApp, Proxy, String) {
     let database = Database::create(Backend::Postgres).await;
     let url = database.url();
     let (credentials, rest) = url.split_once('@').expect("a name before the host");
@@ -60,6 +60,7 @@ async fn behind_a_proxy() -> (TestApp, Proxy, String) {
     let app = TestApp::builder(Backend::Postgres)
         .database(database)
         .env("PARLEY_DATABASE_CONNECT_TIMEOUT_SECONDS", "1")
+        .env("PARLEY_DATABASE_WRITE_TIMEOUT_SECONDS", "3")
         .env("PARLEY_DATABASE_URL", &through)
         .start()
         .await;

@@ -48,7 +48,8 @@ impl Lane {
                 later.extend(self.locked(account, group).await);
                 continue;
             }
-            match self.scene(account, &group).await {
+            let db = self.db.clone();
+            match db.in_time(self.scene(account, &group)).await {
                 Ok(scene) => plans.push(self.plan(scene, group, &mut later).await),
                 Err(error) => refuse(group, &error),
             }
@@ -148,7 +149,7 @@ impl Lane {
             let counted = self.catch_up(db.read(), account, counters).await?;
             self.look(db.read(), counted, &group).await
         };
-        let scene = match looked.await {
+        let scene = match db.in_time(looked).await {
             Ok(scene) => scene,
             Err(error) => {
                 self.cache.forget(account);
@@ -262,7 +263,11 @@ impl Lane {
     }
 }
 
-async fn replied(
+/// The messages that are replied to: their conversation and source id.
+///
+/// # Errors
+/// When the database cannot be read.
+pub(super) async fn replied(
     db: &impl ConnectionTrait,
     account: AccountId,
     ids: Vec<i64>,
@@ -284,7 +289,15 @@ async fn replied(
         .collect())
 }
 
-async fn source_ids(db: &impl ConnectionTrait, account: AccountId, ids: Vec<String>) -> Result<HashMap<(InboxId, String), MessageId>> {
+/// Whose these unique source ids are.
+///
+/// # Errors
+/// When the database cannot be read.
+pub(super) async fn source_ids(
+    db: &impl ConnectionTrait,
+    account: AccountId,
+    ids: Vec<String>,
+) -> Result<HashMap<(InboxId, String), MessageId>> {
     if ids.is_empty() {
         return Ok(HashMap::new());
     }

@@ -78,17 +78,16 @@ impl Lane {
         if limit == 0 {
             return Ok(conversations.into_iter().map(|each| (each, Flood::default())).collect());
         }
-        let since = Micros::now().minus(Duration::from_secs(WINDOW_SECONDS.unsigned_abs()));
+        let now = Micros::now();
         let (mut floods, mut unknown) = (HashMap::new(), Vec::new());
         for conversation in &conversations {
             let row = &conversation.row;
             match self.cache.flood(row) {
                 Some(flood) => drop(floods.insert(row.id, flood)),
-                None if row.last_activity_at > since && row.message_count > 0 => unknown.push(row),
-                None => {}
+                None => unknown.push(row),
             }
         }
-        for (id, count, last) in count(db, &unknown, since, limit).await? {
+        for (id, count, last) in recent(db, &unknown, now, limit).await? {
             floods.insert(id, Flood::of(count, last));
         }
         let with = |each: Conversation| {
@@ -105,14 +104,23 @@ struct Recent {
     count: i64,
 }
 
-/// How many messages conversations of one account had since then, up to a limit, and when the newest of them was.
-async fn count(
+/// How many messages conversations of one account had within a minute before, up to a limit, and when the newest of them was; nothing of
+/// those that were quiet, and of none without a limit.
+///
+/// # Errors
+/// When the database cannot be read.
+pub(super) async fn recent(
     db: &impl ConnectionTrait,
     rows: &[&conversation::Model],
-    since: Micros,
+    now: Micros,
     limit: u32,
 ) -> Result<Vec<(ConversationId, u32, Micros)>> {
-    let Some(first) = rows.first() else { return Ok(Vec::new()) };
+    let since = now.minus(Duration::from_secs(WINDOW_SECONDS.unsigned_abs()));
+    let busy = |row: &&&conversation::Model| row.last_activity_at > since && row.message_count > 0;
+    let rows: Vec<_> = rows.iter().filter(busy).collect();
+    let Some(first) = rows.first().filter(|_| limit > 0) else {
+        return Ok(Vec::new());
+    };
     // Numbers of ours need no placeholders.
     let ids: Vec<_> = rows.iter().map(|row| row.id.to_string()).collect();
     let sql = format!(

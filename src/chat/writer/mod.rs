@@ -23,6 +23,7 @@ use crate::{
     id::{AccountId, ConversationId},
 };
 
+mod admit;
 mod batch;
 mod cache;
 mod catch_up;

@@ -205,7 +205,7 @@ impl Plan {
 
 /// A reply to a message of the same conversation names that message's source id too; one to any other message becomes
 /// null, as Chatwoot has it.
-fn reply_to(new: &mut NewMessage, conversation: ConversationId, replied: &HashMap<MessageId, (ConversationId, Option<String>)>) {
+pub fn reply_to(new: &mut NewMessage, conversation: ConversationId, replied: &HashMap<MessageId, (ConversationId, Option<String>)>) {
     let Json::Object(attributes) = &mut new.content_attributes else {
         return;
     };
@@ -226,7 +226,8 @@ pub fn reply_id(value: &Json) -> Option<MessageId> {
     value.as_i64().or_else(|| value.as_str()?.parse().ok()).map(MessageId)
 }
 
-fn source_id_taken(nth: usize, count: usize, existing: MessageId) -> Error {
+/// What a source id that must be unique and is not is refused with.
+pub fn source_id_taken(nth: usize, count: usize, existing: MessageId) -> Error {
     let field = if count == 1 {
         "message.source_id".to_owned()
     } else {

@@ -32,6 +32,8 @@ pub struct Write {
     pub ledger: Ledger,
     /// Who asks.
     pub caller: Arc<Caller>,
+    /// Messages that a conversation takes within a minute; 0: any number.
+    pub(super) messages_per_minute: u32,
 }
 
 impl Write {
@@ -60,7 +62,7 @@ impl Lane {
         F: for<'w> FnOnce(&'w mut Write) -> BoxFuture<'w, Result<T>> + Send,
     {
         let account = call.account;
-        match self.attempt(call, verb).await {
+        match self.db.in_time(Box::pin(self.attempt(call, verb))).await {
             Ok(committed) => {
                 self.cache.forget_changed(account, &committed.drafts);
                 // Rows at hand are current only if nobody wrote between our last look and this verb, also when it left no event; else the
@@ -110,6 +112,7 @@ impl Lane {
             txn,
             ledger,
             caller: call.caller,
+            messages_per_minute: self.config.messages_per_minute,
         };
         let value = verb(&mut write).await.map_err(conflict)?;
         let Write { txn, ledger, .. } = write;
@@ -164,6 +167,24 @@ pub async fn once<T, F>(db: &Database, call: Call<T>, write: F) -> Result<Answer
 where
     F: for<'t> FnOnce(&'t DatabaseTransaction) -> BoxFuture<'t, Result<(T, Option<Cursor>)>> + Send,
 {
+    let call = Call {
+        account: AccountId(0),
+        ..call
+    };
+    let done = write_once(db, &call, write).await;
+    // Two at once: unique indexes let one through, and the other is answered as it was.
+    if done.is_err()
+        && let Some(answer) = repeated(db, &call).await?
+    {
+        return Ok(answer);
+    }
+    done
+}
+
+async fn write_once<T, F>(db: &Database, call: &Call<T>, write: F) -> Result<Answer<T>>
+where
+    F: for<'t> FnOnce(&'t DatabaseTransaction) -> BoxFuture<'t, Result<(T, Option<Cursor>)>> + Send,
+{
     let txn = db.begin().await?;
     if let Some(key) = &call.key
         && let Some(kept) = keys::kept(&txn, AccountId(0), [key.request_id].into_iter())
@@ -174,7 +195,6 @@ where
     }
     let (value, cursor) = write(&txn).await?;
     if let Some(key) = &call.key {
-        // Two at once: the unique index lets one through, the other is refused as a whole and may be repeated.
         keys::keep(&txn, vec![keys::row(AccountId(0), key, &value, cursor, Micros::now())]).await?;
     }
     txn.commit().await?;

@@ -8,6 +8,7 @@ mod ephemeral;
 mod epoch;
 mod erasure;
 mod filters;
+mod frames;
 mod order;
 mod reads;
 mod replicas;

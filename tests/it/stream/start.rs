@@ -18,7 +18,8 @@ on_both!(
     statement_08_bookmarks_come_through_a_filter_that_lets_nothing_through,
     statement_08_the_heartbeat_has_bounds,
     statement_10_start_anywhere,
-    statement_10_start_at_a_time
+    statement_10_start_at_a_time,
+    statement_10_start_at_a_time_to_come
 );
 
 fn every_second(request: SubscribeRequest) -> SubscribeRequest {
@@ -185,4 +186,26 @@ async fn statement_10_start_at_a_time(backend: Backend) {
     let (events, bookmark) = later.until_bookmark().await;
     assert!(events.is_empty(), "nothing happened in an hour yet: {events:?}");
     assert_eq!(bookmark.seq, log.len() as u64);
+}
+
+async fn statement_10_start_at_a_time_to_come(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let scene = app.scene();
+    let conversation = scene.talk().await;
+    let time = chrono::Utc::now() + chrono::Duration::seconds(2);
+    let at = Timestamp {
+        seconds: time.timestamp(),
+        nanos: i32::try_from(time.timestamp_subsec_nanos()).expect("below a second"),
+    };
+    let mut reader = Reader::open(&app.clients(), every_second(everything(1, Start::At(at)))).await;
+    scene.hear(conversation, "too early").await;
+    let (given, bookmark) = reader.until_bookmark().await;
+    assert_eq!(given, [], "nothing before the time: {bookmark:?}");
+    tokio::time::sleep((time - chrono::Utc::now()).to_std().unwrap_or_default()).await;
+    let message = scene.hear(conversation, "in time").await;
+    let first = reader.next().await;
+    let wanted = whole_log(&app.clients(), 1).await.into_iter().find(|delivery| {
+        matches!(&event(delivery).resource, Some(parley::pb::event::Resource::Message(told)) if told.message.as_ref().is_some_and(|told| told.id == message.id))
+    });
+    assert_eq!(Some(event(&first)), wanted.as_ref().map(event));
 }

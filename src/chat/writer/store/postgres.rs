@@ -9,7 +9,7 @@ use sqlx::{
     query::Query,
     types::Json,
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::{
     super::plan::Plan,
@@ -79,7 +79,8 @@ impl Connection {
     /// # Errors
     /// When the database fails or a constraint is broken; then nothing is stored, unless the connection broke.
     pub async fn store(&mut self, plans: &[&Plan], unlocked: bool) -> Result<HashSet<AccountId>> {
-        let claimed = run(self.get().await?, plans, unlocked).await;
+        let db = self.db.clone();
+        let claimed = db.in_time(async { run(self.get().await?, plans, unlocked).await }).await;
         // What broke the connection is noticed here; what a constraint refused leaves it whole.
         claimed.inspect_err(|error| {
             if matches!(error, Error::Unavailable { .. }) {
@@ -93,14 +94,15 @@ impl Connection {
     /// # Errors
     /// When the database fails.
     pub async fn lock(&mut self, account: AccountId) -> Result<Option<account_log::Model>> {
+        let db = self.db.clone();
         let connection = self.get().await?;
         let locked = async {
-            sqlx::query("BEGIN").execute(&mut *connection).await?;
+            sqlx::query("BEGIN").execute(&mut *connection).await.map_err(broken)?;
             let sql = "SELECT * FROM account_logs WHERE account_id = $1 FOR UPDATE";
-            let row = sqlx::query(sql).bind(account.0).fetch_optional(&mut *connection).await?;
-            row.as_ref().map(counters).transpose()
+            let row = sqlx::query(sql).bind(account.0).fetch_optional(&mut *connection).await;
+            row.and_then(|row| row.as_ref().map(counters).transpose()).map_err(broken)
         };
-        let locked = locked.await.map_err(broken);
+        let locked = db.in_time(locked).await;
         if !matches!(locked, Ok(Some(_))) {
             self.release().await;
         }
@@ -112,6 +114,7 @@ impl Connection {
     /// # Errors
     /// As [`Connection::store`].
     pub async fn commit(&mut self, plan: &Plan) -> Result<()> {
+        let db = self.db.clone();
         let connection = self.held()?;
         let stored = async {
             if run(connection, &[plan], false).await?.is_empty() {
@@ -129,17 +132,17 @@ impl Connection {
             sqlx::query("COMMIT").execute(&mut *connection).await.map_err(broken)?;
             Ok(())
         };
-        let stored = stored.await;
+        let stored = db.in_time(stored).await;
         if stored.is_err() {
             self.release().await;
         }
         stored
     }
 
-    /// Ends the lock; nothing is stored.
+    /// Ends the lock; nothing is stored. With a connection that does not say so at once it ends when PostgreSQL notices.
     pub async fn release(&mut self) {
         if let Some(mut open) = self.open.take()
-            && sqlx::query("ROLLBACK").execute(&mut open).await.is_ok()
+            && matches!(timeout(AT_ONCE, sqlx::query("ROLLBACK").execute(&mut open)).await, Ok(Ok(_)))
         {
             self.open = Some(open);
         }
@@ -148,16 +151,19 @@ impl Connection {
     /// Says goodbye to PostgreSQL, if there is a connection.
     pub async fn close(&mut self) {
         if let Some(open) = self.open.take()
-            && let Err(error) = open.close().await
+            && let Ok(Err(error)) = timeout(AT_ONCE, open.close()).await
         {
             tracing::debug!(%error, "a connection could not be closed");
         }
     }
 }
 
-/// Whether the other end is still there. One that is silent for a second is given up.
+/// Within this PostgreSQL answers what needs no work; a connection that is silent for longer is given up.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
+/// Whether the other end is still there.
 async fn answers(open: &mut PgConnection) -> bool {
-    matches!(tokio::time::timeout(Duration::from_secs(1), open.ping()).await, Ok(Ok(())))
+    matches!(timeout(AT_ONCE, open.ping()).await, Ok(Ok(())))
 }
 
 fn broken(error: sqlx::Error) -> Error {

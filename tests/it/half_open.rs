@@ -1,0 +1,62 @@
+//! Connections to PostgreSQL whose other end went away without a word: nobody is told, and nothing ever comes. Who writes gives them up.
+
+use std::time::Duration;
+
+use parley::pb::{Contact, UpdateContactRequest};
+use prost_types::FieldMask;
+use tonic::{Code, Status};
+
+use crate::{
+    outage::behind_a_proxy,
+    support::{in_time, scene::outgoing},
+};
+
+/// Asks until it is done; whatever is said before is that one should try again.
+async fn until_done<T, F: Future<Output = Result<T, Status>>>(what: &str, ask: impl Fn() -> F) {
+    in_time(what, async {
+        while let Err(status) = ask().await {
+            assert!(
+                matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded),
+                "{what}: {status:?}"
+            );
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lanes_give_up_connections_that_nobody_answers_on_postgres() {
+    let (app, proxy, _) = behind_a_proxy().await;
+    let scene = app.scene();
+    let conversation = scene.talk().await;
+    let contact = scene.person("Asha").await.contact;
+    let rename = || async {
+        let request = UpdateContactRequest {
+            account_id: 1,
+            contact: Some(Contact {
+                id: contact,
+                name: uuid::Uuid::new_v4().to_string(),
+                ..Contact::default()
+            }),
+            update_mask: Some(FieldMask {
+                paths: vec!["name".to_owned()],
+            }),
+            ..UpdateContactRequest::default()
+        };
+        scene.clients.contacts.clone().update_contact(request).await
+    };
+    for round in 0..2 {
+        // All connections were used a moment ago, so that nobody tries them first.
+        scene.say(conversation, "before").await;
+        rename().await.expect("changed");
+        proxy.abandon();
+        if round == 0 {
+            until_done("a message", || scene.send(conversation, outgoing("after"))).await;
+            until_done("a change", rename).await;
+        } else {
+            until_done("a change", rename).await;
+            until_done("a message", || scene.send(conversation, outgoing("after"))).await;
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Statements 13 to 15: what is handed out is bounded, and a session ends with what its client says last.
+
+use parley::pb::{
+    ConsumeCommit, ConsumeOpen, ConsumeRequest, MessageDraft, consume_request, consume_response::Response, subscribe_request::Start,
+};
+use prost::Message as _;
+
+use crate::support::{
+    app::TestApp,
+    consumer::plenty,
+    database::Backend,
+    in_time, on_both,
+    reader::{everything, whole_log},
+    scene::incoming,
+};
+
+on_both!(
+    statement_14_a_live_reader_is_sent_no_more_than_a_frame_holds,
+    statement_13_a_session_ends_when_its_client_says_no_more
+);
+
+/// The size of a frame when nothing is set.
+const FRAME: usize = 262_144;
+
+async fn statement_14_a_live_reader_is_sent_no_more_than_a_frame_holds(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let scene = app.scene();
+    let conversation = scene.talk().await;
+    let mut clients = app.clients();
+    let stream = clients.events.subscribe(everything(1, Start::Latest(()))).await;
+    let mut stream = stream.expect("the stream opens").into_inner();
+    let mut writers = tokio::task::JoinSet::new();
+    for _ in 0..40 {
+        let scene = scene.clone();
+        let draft = MessageDraft {
+            content: Some("x".repeat(120_000)),
+            ..incoming("")
+        };
+        // Together they are more than one response may hold.
+        writers.spawn(async move { scene.send(conversation, draft).await.expect("taken") });
+    }
+    writers.join_all().await;
+    let mut messages = 0;
+    while messages < 40 {
+        let response = in_time("a response", stream.message())
+            .await
+            .expect("no response is too large")
+            .expect("it goes on");
+        let most = FRAME + 1024;
+        assert!(
+            response.events.len() == 1 || response.encoded_len() <= most,
+            "{} events, {} bytes",
+            response.events.len(),
+            response.encoded_len()
+        );
+        let kinds = response
+            .events
+            .iter()
+            .filter_map(|delivery| delivery.event.as_ref())
+            .map(|event| event.kind_name.as_str());
+        messages += kinds.filter(|kind| *kind == "message.created").count();
+    }
+}
+
+async fn statement_13_a_session_ends_when_its_client_says_no_more(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    app.scene().talk().await;
+    let log = whole_log(&app.clients(), 1).await;
+    let cursor = log[0].cursor.clone();
+    let say = |request| ConsumeRequest { request: Some(request) };
+    let open = ConsumeOpen {
+        start: Some(parley::pb::consume_open::Start::After(cursor.clone())),
+        ..plenty(1, "says-it-all")
+    };
+    let said = [
+        say(consume_request::Request::Open(open)),
+        say(consume_request::Request::Commit(ConsumeCommit { cursor: cursor.clone() })),
+    ];
+    let stream = app.clients().events.consume(tokio_stream::iter(said)).await;
+    let mut stream = stream.expect("it opens").into_inner();
+    let mut committed = None;
+    while let Some(told) = in_time("the end of the session", stream.message()).await.expect("no error") {
+        if let Some(Response::Committed(told)) = told.response {
+            committed = Some(told.cursor);
+        }
+    }
+    assert_eq!(committed, Some(cursor));
+}
