@@ -12,6 +12,7 @@ use crate::{
         call::{Answer, Call},
         contact_merge::merge,
         contacts::changes,
+        files::Files,
         sessions::{session, session_added, with_sessions},
         writer::Write,
     },
@@ -131,6 +132,7 @@ impl Chat {
         said: ClientFields,
     ) -> Result<Answer<Client>> {
         let (inbox, source_id) = (Arc::clone(&guest.client.inbox), guest.client.row.source_id.clone());
+        let files = self.files.clone();
         let answer = self
             .writer
             .write(call, move |write| {
@@ -140,7 +142,7 @@ impl Chat {
                     let row = row.ok_or_else(|| Error::not_found("contact_inbox", &source_id))?;
                     let contact = load::contact(&write.txn, account, row.contact_id).await?;
                     let proved = signature.check(&inbox.channel, Some(&contact.row))?;
-                    let (id, said) = merged(write, contact.row.id, said).await?;
+                    let (id, said) = merged(&files, write, contact.row.id, said).await?;
                     change(write, id, &row, said, proved).await?;
                     let row = find_session(&write.txn, &inbox, &source_id).await?;
                     Ok(Client {
@@ -211,12 +213,12 @@ async fn insert(write: &Write, identifier: Option<String>, new: ClientFields) ->
 
 /// Lets whoever has the address or the number take the contact in. The surviving contact, and what is still to be said of it: a number
 /// of somebody with another address stays there.
-async fn merged(write: &mut Write, mut id: ContactId, mut said: ClientFields) -> Result<(ContactId, ClientFields)> {
+async fn merged(files: &Files, write: &mut Write, mut id: ContactId, mut said: ClientFields) -> Result<(ContactId, ClientFields)> {
     use contact::Column;
     if let Some(email) = &said.email {
         let rows = holders(write, &[(Column::Email, Some(email))]).await?;
         if let Some(other) = rows.iter().find(|row| row.id != id) {
-            merge(write, other.id, id).await?;
+            merge(files, write, other.id, id).await?;
             id = other.id;
         }
     }
@@ -227,7 +229,7 @@ async fn merged(write: &mut Write, mut id: ContactId, mut said: ClientFields) ->
             if elsewhere {
                 said.phone_number = None;
             } else {
-                merge(write, other.id, id).await?;
+                merge(files, write, other.id, id).await?;
                 id = other.id;
             }
         }
