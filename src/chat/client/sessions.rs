@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sea_orm::{ActiveModelTrait, ColumnTrait, Condition, EntityTrait, IntoActiveModel, QueryFilter};
 use serde_json::{Map, Value as Json, json};
 
-use super::{Door, Guest, Signature, names, session as find_session};
+use super::{Door, Guest, Signature, names, read, session as find_session};
 use crate::{
     chat::{
         Chat,
@@ -98,14 +98,16 @@ impl Chat {
             .await
     }
 
-    /// A session as it stands. A proof that holds marks it as verified.
+    /// A session as it stands now, whatever was kept of it. A proof that holds marks it as verified.
     ///
     /// # Errors
-    /// [`Error::Unsigned`].
+    /// [`Error::Unsigned`]; [`Error::NotFound`] if it has gone.
     pub async fn client_session(&self, guest: &Guest, signature: &Signature, traceparent: String) -> Result<Client> {
-        let proved = signature.check(&guest.client.inbox.channel, Some(&guest.client.contact.row))?;
-        if !proved || guest.client.row.hmac_verified {
-            return Ok(guest.client.clone());
+        let known = &guest.client;
+        let now = read(self.db.read(), &known.inbox.channel.identifier, &known.row.source_id).await?;
+        let proved = signature.check(&now.inbox.channel, Some(&now.contact.row))?;
+        if !proved || now.row.hmac_verified {
+            return Ok(now);
         }
         let call = Call {
             caller: Arc::clone(&guest.caller),
