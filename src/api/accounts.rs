@@ -54,9 +54,15 @@ fn locale(fields: &mut Fields, field: &str, locale: &str) {
 impl AccountsService for Api {
     async fn get_profile(&self, request: Request<pb::GetProfileRequest>) -> Result<Response<pb::GetProfileResponse>, Status> {
         let profile = self.chat.profile(&*caller(&request)?).await?;
+        let rows: Vec<_> = profile.memberships.iter().map(|(row, _)| row).collect();
+        let shown = self.chat.shown_availability(&rows).await?;
+        let mut memberships = memberships(&profile);
+        for (membership, shown) in memberships.iter_mut().zip(shown) {
+            membership.set_availability_status(shown.into());
+        }
         Ok(Response::new(pb::GetProfileResponse {
             user: Some((&profile.user).into()),
-            memberships: memberships(&profile),
+            memberships,
             pubsub_token: profile.user.pubsub_token,
         }))
     }

@@ -15,6 +15,7 @@ use crate::{
         call::{Answer, Call},
         contact_notes,
         contacts::changes,
+        files::{Files, avatars},
         sessions::with_sessions,
         writer::Write,
     },
@@ -46,8 +47,9 @@ impl Chat {
     /// [`Error::NotFound`].
     pub async fn merge_contacts(&self, call: Call<ContactSessions>, base: ContactId, mergee: ContactId) -> Result<Answer<ContactSessions>> {
         call.caller.write_access(call.account)?;
+        let files = self.files.clone();
         self.writer
-            .write(call, move |write| Box::pin(async move { merge(write, base, mergee).await }))
+            .write(call, move |write| Box::pin(async move { merge(&files, write, base, mergee).await }))
             .await
     }
 }
@@ -56,7 +58,7 @@ impl Chat {
 ///
 /// # Errors
 /// [`Error::NotFound`].
-pub(super) async fn merge(write: &mut Write, base: ContactId, mergee: ContactId) -> Result<ContactSessions> {
+pub(super) async fn merge(files: &Files, write: &mut Write, base: ContactId, mergee: ContactId) -> Result<ContactSessions> {
     let account = write.account().id;
     let mut found = load::contacts(&write.txn, account, [base, mergee].into_iter()).await?;
     let mut take = |id: ContactId| found.remove(&id).ok_or_else(|| Error::not_found("contact", id));
@@ -67,6 +69,7 @@ pub(super) async fn merge(write: &mut Write, base: ContactId, mergee: ContactId)
     let gone = take(mergee)?;
     let merged_at = write.ledger.next_seq();
     let moved = move_all(write, base, mergee, merged_at).await?;
+    avatars::let_go(files, write, &gone.row.avatar_url).await?;
     set_labels(&write.txn, account, SubjectKind::Contact, mergee.0, &[]).await?;
     // Before the base takes over what must be unique.
     contact::Entity::delete_by_id(mergee).exec(&write.txn).await?;

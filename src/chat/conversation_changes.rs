@@ -9,9 +9,9 @@ use crate::{
         Chat,
         attributes::{attribute_changes, set_labels},
         call::{Answer, Call},
+        client::messages::mark_read,
         conversation_marks as marks,
         conversations::{check_member, save, summary_of},
-        messages,
         rules::{add_activity, changed_with},
         team_members, teams, turns,
         writer::Write,
@@ -79,7 +79,7 @@ impl Chat {
                         ConversationPatch::Seen { by_contact } => {
                             marks::seen(write, &mut conversation, by_contact);
                             if by_contact {
-                                messages::mark_read(write, &mut conversation).await?;
+                                mark_read(write, &mut conversation).await?;
                             }
                         }
                         ConversationPatch::Unread => marks::unread(write, &mut conversation).await?,

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, ExprTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect,
-    sea_query::{CaseStatement, Expr},
 };
 use serde_json::{Map, Value as Json, json};
 
@@ -243,59 +242,6 @@ async fn find(db: &impl ConnectionTrait, account: AccountId, conversation: Conve
     let row = message::Entity::find_by_id((account, id)).one(db).await?;
     row.filter(|row| row.conversation_id == conversation)
         .ok_or_else(|| Error::not_found("message", id))
-}
-
-/// The most messages that one look of the contact marks as read, the newest first: the rest were seen before anybody kept count.
-const READ_AT_ONCE: u64 = 500;
-
-/// The contact has looked: what was said to it counts as read.
-///
-/// # Errors
-/// When the database fails.
-pub(super) async fn mark_read(write: &mut Write, conversation: &mut Conversation) -> Result<()> {
-    use message::Column;
-    let account = write.account().id;
-    let rows = message::Entity::find()
-        .filter(Column::AccountId.eq(account))
-        .filter(Column::ConversationId.eq(conversation.row.id))
-        .filter(Column::MessageType.is_in([MessageType::Outgoing, MessageType::Template]))
-        .filter(Column::Private.eq(false))
-        .filter(Column::Status.is_in([MessageStatus::Sent, MessageStatus::Delivered]))
-        .order_by_desc(Column::Id)
-        .limit(READ_AT_ONCE)
-        .all(&write.txn)
-        .await?;
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let mut messages = load::with_senders(&write.txn, account, rows).await?;
-    messages.reverse();
-    let mut versions = CaseStatement::new();
-    for message in &mut messages {
-        let before = message.row.status;
-        message.row.status = MessageStatus::Read;
-        message.row.updated_at = write.ledger.at;
-        message.row.version = write.ledger.next_seq();
-        versions = versions.case(Expr::col(Column::Id).eq(message.row.id.0), message.row.version.0);
-        if conversation.row.last_public_message_id == Some(message.row.id) {
-            conversation.last_public = None;
-        }
-        let changes = Change::new("status", before.name(), message.row.status.name());
-        write.ledger.emit(Draft {
-            kind: EventKind::MessageUpdated,
-            subject: Subject::Message(Arc::new(message.clone()), conversation.clone()),
-            changes: changes.into_iter().collect(),
-        });
-    }
-    message::Entity::update_many()
-        .col_expr(Column::Status, Expr::value(MessageStatus::Read as i16))
-        .col_expr(Column::UpdatedAt, Expr::value(write.ledger.at.0))
-        .col_expr(Column::Version, versions.into())
-        .filter(Column::AccountId.eq(account))
-        .filter(Column::Id.is_in(messages.iter().map(|message| message.row.id.0)))
-        .exec(&write.txn)
-        .await?;
-    Ok(())
 }
 
 async fn changed(

@@ -2,23 +2,32 @@
 
 use std::time::Duration;
 
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Set, sea_query::OnConflict};
+use sea_orm::{
+    ColumnTrait, EntityTrait, QueryFilter, Set,
+    sea_query::{Expr, OnConflict},
+};
 
 use crate::{
     chat::{Chat, caller::Caller},
     db::{
         Database,
-        entity::{kind::PresenceKind, presence},
+        entity::{
+            kind::{Availability, PresenceKind},
+            membership, presence,
+        },
+        joined::shown,
         load, present,
     },
     error::{Error, Result, Rule},
     events::cursor::Cursor,
-    id::{AccountId, ContactId},
+    id::{AccountId, ContactId, UserId},
     time::Micros,
 };
 
 /// A sign of life this fresh needs no new one.
 const FRESH: Duration = Duration::from_secs(5);
+/// How exactly memberships tell when their user was last active.
+const ACTIVE: Duration = Duration::from_mins(10);
 
 impl Chat {
     /// Notes that the caller is there, or a contact for whom the caller speaks. Returns the head of the log.
@@ -68,7 +77,46 @@ impl Chat {
             )
             .exec_without_returning(self.db.write())
             .await?;
+        match kind {
+            PresenceKind::User => self.note_activity(account, UserId(id), now).await,
+            PresenceKind::Contact => Ok(()),
+        }
+    }
+
+    /// Notes that a user was active in an account, unless that was noted within [`ACTIVE`].
+    async fn note_activity(&self, account: AccountId, user: UserId, now: Micros) -> Result<()> {
+        use membership::Column;
+        let known = membership::Entity::find_by_id((account, user)).one(self.db.read()).await?;
+        let stale = |row: membership::Model| row.active_at.is_none_or(|at| at < now.minus(ACTIVE));
+        if known.is_some_and(stale) {
+            membership::Entity::update_many()
+                .col_expr(Column::ActiveAt, Expr::value(now.0))
+                .filter(Column::AccountId.eq(account))
+                .filter(Column::UserId.eq(user))
+                .exec(self.db.write())
+                .await?;
+        }
         Ok(())
+    }
+
+    /// What others see of a user in each account of these memberships, in their order.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn shown_availability(&self, memberships: &[&membership::Model]) -> Result<Vec<Availability>> {
+        use presence::Column;
+        let Some(first) = memberships.first() else {
+            return Ok(Vec::new());
+        };
+        let rows = presence::Entity::find()
+            .filter(Column::AccountId.is_in(memberships.iter().map(|row| row.account_id.0)))
+            .filter(Column::Kind.eq(PresenceKind::User))
+            .filter(Column::Id.eq(first.user_id.0))
+            .all(self.db.read())
+            .await?;
+        let now = Micros::now();
+        let seen = |row: &membership::Model| rows.iter().find(|seen| seen.account_id == row.account_id).map(|seen| seen.seen_at);
+        Ok(memberships.iter().map(|row| shown(row, seen(row), now)).collect())
     }
 }
 

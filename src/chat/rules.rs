@@ -97,7 +97,7 @@ pub fn add_message(ledger: &mut Ledger, conversation: &mut Conversation, caller:
     let message = store(ledger, conversation, new, sender);
     match message.row.message_type {
         MessageType::Incoming => received(ledger, conversation),
-        MessageType::Outgoing if !message.row.private && matches!(message.sender, Some(Sender::User(_))) => replied(ledger, conversation),
+        MessageType::Outgoing if is_reply(&message) => replied(ledger, conversation),
         _ => {}
     }
     if reopened {
@@ -107,6 +107,22 @@ pub fn add_message(ledger: &mut Ledger, conversation: &mut Conversation, caller:
         automatic::answer(ledger, conversation);
     }
     message
+}
+
+/// Whether a user has answered the contact: publicly, and neither by a rule nor by a campaign.
+fn is_reply(message: &Message) -> bool {
+    let row = &message.row;
+    let says = |attributes: &Json, key: &str| match attributes.get(key) {
+        None | Some(Json::Null | Json::Bool(false)) => false,
+        Some(Json::String(text)) => !text.trim().is_empty(),
+        Some(Json::Array(values)) => !values.is_empty(),
+        Some(Json::Object(keys)) => !keys.is_empty(),
+        Some(Json::Bool(true) | Json::Number(_)) => true,
+    };
+    !row.private
+        && matches!(message.sender, Some(Sender::User(_)))
+        && !says(&row.content_attributes, "automation_rule_id")
+        && !says(&row.additional_attributes, "campaign_id")
 }
 
 /// Who speaks to the contact: the bot in whose name the caller sends, or the caller.
@@ -174,7 +190,7 @@ pub fn changed_with(ledger: &mut Ledger, conversation: &mut Conversation, kind: 
 }
 
 /// A contact who writes is heard again, unless blocked: by the bot, if one answers and the conversation was resolved. Pending ones
-/// stay with their bot.
+/// stay with their bot. Whether a line tells of it: what goes to the bot is not open yet.
 fn reopen(ledger: &mut Ledger, conversation: &mut Conversation) -> bool {
     let asleep = matches!(conversation.row.status, ConversationStatus::Resolved | ConversationStatus::Snoozed);
     let line = conversation.row.status == ConversationStatus::Resolved;
@@ -183,7 +199,8 @@ fn reopen(ledger: &mut Ledger, conversation: &mut Conversation) -> bool {
     } else {
         ConversationStatus::Open
     };
-    asleep && !conversation.contact.row.blocked && set_status(ledger, conversation, status, None) && line
+    let woken = asleep && !conversation.contact.row.blocked && set_status(ledger, conversation, status, None);
+    woken && line && status == ConversationStatus::Open
 }
 
 fn store(ledger: &mut Ledger, conversation: &mut Conversation, mut new: NewMessage, sender: Option<Sender>) -> Arc<Message> {

@@ -36,11 +36,16 @@ pub struct Agent {
 impl Agent {
     /// What others see: those who go offline with their connection do so a moment after they were last there.
     pub fn availability(&self, now: Micros) -> Availability {
-        if self.membership.auto_offline && !present(self.seen_at, now) {
-            Availability::Offline
-        } else {
-            self.membership.availability
-        }
+        shown(&self.membership, self.seen_at, now)
+    }
+}
+
+/// As [`Agent::availability`], of whoever was last there at `seen_at`.
+pub fn shown(membership: &membership::Model, seen_at: Option<Micros>, now: Micros) -> Availability {
+    if membership.auto_offline && !present(seen_at, now) {
+        Availability::Offline
+    } else {
+        membership.availability
     }
 }
 

@@ -184,8 +184,17 @@ async fn toggle_typing(call: Call, params: Params) -> Answer {
     let typing = match fields.raw("typing_status").and_then(Json::as_str) {
         Some("on") => true,
         Some("off") => false,
-        // Anything else changes nothing.
-        _ => return Ok(json::empty()),
+        // Another word tells nobody anything, but the conversation must be there and the session's.
+        _ => {
+            let request = pb::ListClientMessagesRequest {
+                session: Some(session(&mut fields)),
+                conversation_id: conversation(&fields),
+                page_size: 1,
+                ..Default::default()
+            };
+            call.client().list_client_messages(call.request(request)).await.map_err(refused)?;
+            return Ok(json::empty());
+        }
     };
     let request = pb::SetClientTypingRequest {
         session: Some(session(&mut fields)),

@@ -15,7 +15,7 @@ use crate::support::{
     fault::{assert_bad_fields, assert_refused},
     office::other_account,
     on_both,
-    reader::whole_log,
+    reader::{event, whole_log},
     scene::outgoing,
 };
 
@@ -222,6 +222,12 @@ async fn an_inbox_with_a_bot_begins_pending(backend: Backend) {
     conversations.update_conversation_status(resolve).await.expect("it is resolved");
     scene.hear(conversation.id, "and another").await;
     assert_eq!(status().await, ConversationStatus::Open);
+    // A line tells of what was opened, not of what went back to the bot.
+    let lines = whole_log(&scene.clients, 1).await;
+    let reopened = lines
+        .iter()
+        .filter(|line| format!("{line:?}").contains("System reopened") && event(line).kind() == EventKind::MessageCreated);
+    assert_eq!(reopened.count(), 1);
 }
 
 async fn a_message_may_be_sent_in_a_bots_name(backend: Backend) {

@@ -24,6 +24,7 @@ on_both!(
     out_of_office_is_told_once_a_day,
     a_survey_follows_the_first_resolution,
     what_the_contact_saw_is_read,
+    rules_and_campaigns_reply_to_nobody,
     a_failed_message_is_sent_again
 );
 
@@ -204,13 +205,39 @@ async fn what_the_contact_saw_is_read(backend: Backend) {
     let seen = scene.clients.conversations.clone().mark_conversation_seen(request).await;
     seen.expect("the look is kept");
     let statuses: Vec<_> = messages(&scene, conversation).await.iter().map(Message::status).collect();
-    assert_eq!(statuses, [Sent, Read, Sent, Read]);
+    assert_eq!(statuses, [Sent, Read, Read, Read]);
     let log = whole_log(&scene.clients, 1).await;
     let told = log.iter().filter(|frame| event(frame).kind() == EventKind::MessageUpdated);
-    assert_eq!(told.count(), 2);
+    assert_eq!(told.count(), 3);
     // The lane's copy is not older than what was stored.
     let next = scene.say(conversation, "e").await;
     assert_eq!(next.number, 5);
+}
+
+async fn rules_and_campaigns_reply_to_nobody(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let scene = app.scene();
+    let conversation = scene.talk().await;
+    scene.hear(conversation, "is anybody there?").await;
+    let http = app.http();
+    let path = format!("/conversations/{conversation}/messages");
+    let waits = async || {
+        let (_, shown) = http.ask(&format!("/conversations/{conversation}")).await;
+        (shown["waiting_since"] != 0, shown["first_reply_created_at"] != 0)
+    };
+    for by_itself in [
+        json!({"content": "soon", "content_attributes": {"automation_rule_id": 7}}),
+        json!({"content": "now cheaper", "campaign_id": 3}),
+    ] {
+        http.post(&path, &by_itself).await;
+        assert_eq!(waits().await, (true, false), "{by_itself}");
+    }
+    http.post(
+        &path,
+        &json!({"content": "here I am", "content_attributes": {"automation_rule_id": null}}),
+    )
+    .await;
+    assert_eq!(waits().await, (false, true));
 }
 
 async fn a_failed_message_is_sent_again(backend: Backend) {

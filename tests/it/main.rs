@@ -13,6 +13,7 @@ mod article;
 mod automatic_texts;
 mod backup;
 mod cable;
+mod client_now;
 mod client_side;
 mod clock;
 mod conformance;

@@ -7,13 +7,13 @@ use crate::support::{
     app::{ADMINISTRATOR, TestApp},
     database::Backend,
     http::client,
-    office::{set_members, worker},
+    office::{other_account, set_members, worker},
     on_both,
     reader::{event, whole_log},
 };
 use parley::pb::{
-    CreateAgentBotRequest, CreateTokenRequest, EventKind, ReportPresenceRequest, Role, SetInboxAgentBotRequest, TokenKind,
-    presence_service_client::PresenceServiceClient,
+    CreateAgentBotRequest, CreateMembershipRequest, CreateTokenRequest, EventKind, ReportPresenceRequest, Role, SetInboxAgentBotRequest,
+    TokenKind, presence_service_client::PresenceServiceClient,
 };
 
 on_both!(
@@ -21,6 +21,7 @@ on_both!(
     participants_answer_agents,
     marks_answer_as_documented,
     snoozing_and_handing_off_are_told_apart,
+    a_profile_tells_who_is_there_and_where_last,
     who_is_online_is_listed_and_stays
 );
 
@@ -236,4 +237,38 @@ async fn who_is_online_is_listed_and_stays(backend: Backend) {
     assert_eq!(refused, (422, json!({"message": "Ana is Online, please try again later"})));
     let gone = send(&app, Method::DELETE, &format!("/contacts/{}", away.contact), None).await;
     assert_eq!(gone, (200, Json::Null));
+}
+
+async fn a_profile_tells_who_is_there_and_where_last(backend: Backend) {
+    let app = TestApp::builder(backend).platform().start().await;
+    let other = other_account(&app, "Another").await;
+    let request = CreateMembershipRequest {
+        account_id: other.account,
+        user_id: 1,
+        role: Role::Agent.into(),
+        ..CreateMembershipRequest::default()
+    };
+    app.platform().accounts.create_membership(request).await.expect("a member");
+    let profile = async || app.http().send("GET", "/api/v1/profile", None).await.body;
+    let before = profile().await;
+    assert_eq!(
+        (&before["account_id"], &before["accounts"][0]["availability_status"]),
+        (&json!(1), &json!("offline"))
+    );
+    let mut presence = PresenceServiceClient::new(app.clients().service.clone());
+    let report = ReportPresenceRequest {
+        account_id: 1,
+        ..ReportPresenceRequest::default()
+    };
+    presence.report_presence(report).await.expect("presence is noted");
+    // Where somebody never was comes first, as in the product.
+    let after = profile().await;
+    assert_eq!((&after["account_id"], &after["role"]), (&json!(other.account), &json!("agent")));
+    let told: Vec<_> = ["availability_status", "active_at"]
+        .map(|key| after["accounts"][1][key].clone())
+        .into();
+    assert_eq!(told[0], "online");
+    assert!(told[1].is_string(), "{after}");
+    let listed = app.http().ask("/agents").await.1;
+    assert_eq!(listed[0]["availability_status"], "online");
 }

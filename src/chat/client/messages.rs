@@ -41,7 +41,7 @@ use crate::{
 const SURVEY: Duration = Duration::from_hours(14 * 24);
 const LATE: &str = "You cannot update the CSAT survey after 14 days";
 
-/// Messages that one look marks as read, the newest.
+/// The most messages that one look of the contact marks as read, the newest first: the rest were seen before anybody kept count.
 const READ_AT_ONCE: u64 = 1000;
 
 impl Chat {
@@ -122,15 +122,19 @@ impl Chat {
                     access.conversation(&conversation.row)?;
                     seen(write, &mut conversation, true);
                     save(write, &mut conversation).await?;
-                    read_all(write, &conversation).await
+                    mark_read(write, &mut conversation).await
                 })
             })
             .await
     }
 }
 
-/// Marks what was sent or delivered to the contact as read, and tells of each message.
-async fn read_all(write: &mut Write, conversation: &Conversation) -> Result<()> {
+/// The contact has looked: what is not its own and was sent or delivered counts as read, notes and lines too, as Chatwoot has it. Tells of
+/// each message.
+///
+/// # Errors
+/// When the database fails.
+pub async fn mark_read(write: &mut Write, conversation: &mut Conversation) -> Result<()> {
     use message::Column;
     let account = write.account().id;
     let mut rows = message::Entity::find()
@@ -166,15 +170,20 @@ async fn read_all(write: &mut Write, conversation: &Conversation) -> Result<()> 
         .await?;
     let messages = load::with_senders(&write.txn, account, rows).await?;
     for (message, change) in messages.into_iter().zip(told) {
-        let mut conversation = conversation.clone();
-        if conversation.row.last_public_message_id == Some(message.row.id) {
+        let message = Arc::new(message);
+        let newest = conversation.row.last_public_message_id == Some(message.row.id);
+        if newest {
+            // In its own event it stands once.
             conversation.last_public = None;
         }
         write.ledger.emit(Draft {
             kind: EventKind::MessageUpdated,
-            subject: Subject::Message(Arc::new(message), conversation),
+            subject: Subject::Message(Arc::clone(&message), conversation.clone()),
             changes: change.into_iter().collect(),
         });
+        if newest {
+            conversation.last_public = Some(message);
+        }
     }
     Ok(())
 }

@@ -131,6 +131,15 @@ async fn session(db: &impl ConnectionTrait, inbox: &Inbox, source_id: &str) -> R
     Ok(row.one(db).await?)
 }
 
+/// A session with its inbox and its contact.
+async fn read(db: &impl ConnectionTrait, identifier: &str, source_id: &str) -> Result<Client> {
+    let inbox = inbox(db, identifier).await?;
+    let row = session(db, &inbox, source_id).await?;
+    let row = row.ok_or_else(|| Error::not_found("contact_inbox", source_id))?;
+    let contact = load::contact(db, row.account_id, row.contact_id).await?;
+    Ok(Client { inbox, row, contact })
+}
+
 impl Chat {
     /// The inbox at which a contact knocks.
     ///
@@ -145,36 +154,41 @@ impl Chat {
         Ok(Door { inbox, caller })
     }
 
-    /// Lets a session in, by the inbox's public name and its own. Looked up through a small cache with a bounded life.
+    /// Lets a session in, by the inbox's public name and its own. Looked up through a small cache with a bounded life; what a verified one
+    /// reaches goes by its contact, so that is asked for each time: contacts merge, on other replicas too.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Suspended`].
     pub async fn client(&self, identifier: &str, source_id: &str) -> Result<Arc<Guest>> {
-        let key = (identifier.to_owned(), source_id.to_owned());
-        let guest = self
-            .tokens
-            .guests
-            .try_get_with(key, async {
-                let db = self.db.read();
-                let inbox = inbox(db, identifier).await?;
-                let row = session(db, &inbox, source_id).await?;
-                let row = row.ok_or_else(|| Error::not_found("contact_inbox", source_id))?;
-                let contact = load::contact(db, row.account_id, row.contact_id).await?;
-                let account = load::account(db, row.account_id).await?;
-                let reach = Reach {
-                    session: row.id,
-                    contact: row.contact_id,
-                    verified: row.hmac_verified,
-                };
-                Ok(Arc::new(Guest {
-                    caller: caller(&account, Some(&contact.row), Some(reach)),
-                    client: Client { inbox, row, contact },
-                }))
-            })
-            .await
-            .map_err(|error: Arc<Error>| error.as_ref().clone())?;
+        let mut guest = self.kept(identifier, source_id).await?;
+        let row = &guest.client.row;
+        if row.hmac_verified {
+            let now = contact_inbox::Entity::find_by_id(row.id).one(self.db.read()).await?;
+            if now.is_none_or(|now| now.contact_id != row.contact_id) {
+                self.forget_guest(&guest).await;
+                guest = self.kept(identifier, source_id).await?;
+            }
+        }
         guest.caller.access(guest.account())?;
         Ok(guest)
+    }
+
+    async fn kept(&self, identifier: &str, source_id: &str) -> Result<Arc<Guest>> {
+        let key = (identifier.to_owned(), source_id.to_owned());
+        let look_up = async {
+            let db = self.db.read();
+            let client = read(db, identifier, source_id).await?;
+            let account = load::account(db, client.row.account_id).await?;
+            let reach = Reach {
+                session: client.row.id,
+                contact: client.row.contact_id,
+                verified: client.row.hmac_verified,
+            };
+            let caller = caller(&account, Some(&client.contact.row), Some(reach));
+            Ok(Arc::new(Guest { client, caller }))
+        };
+        let kept = self.tokens.guests.try_get_with(key, look_up).await;
+        kept.map_err(|error: Arc<Error>| error.as_ref().clone())
     }
 
     /// Forgets what was kept of a session that changed.

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use sea_orm::{ActiveModelTrait, ColumnTrait, Condition, EntityTrait, IntoActiveModel, QueryFilter};
 use serde_json::{Map, Value as Json, json};
 
-use super::{Door, Guest, Signature, names, session as find_session};
+use super::{Door, Guest, Signature, names, read, session as find_session};
 use crate::{
     chat::{
         Chat,
         call::{Answer, Call},
         contact_merge::merge,
         contacts::changes,
+        files::Files,
         sessions::{session, session_added, with_sessions},
         writer::Write,
     },
@@ -97,14 +98,16 @@ impl Chat {
             .await
     }
 
-    /// A session as it stands. A proof that holds marks it as verified.
+    /// A session as it stands now, whatever was kept of it. A proof that holds marks it as verified.
     ///
     /// # Errors
-    /// [`Error::Unsigned`].
+    /// [`Error::Unsigned`]; [`Error::NotFound`] if it has gone.
     pub async fn client_session(&self, guest: &Guest, signature: &Signature, traceparent: String) -> Result<Client> {
-        let proved = signature.check(&guest.client.inbox.channel, Some(&guest.client.contact.row))?;
-        if !proved || guest.client.row.hmac_verified {
-            return Ok(guest.client.clone());
+        let known = &guest.client;
+        let now = read(self.db.read(), &known.inbox.channel.identifier, &known.row.source_id).await?;
+        let proved = signature.check(&now.inbox.channel, Some(&now.contact.row))?;
+        if !proved || now.row.hmac_verified {
+            return Ok(now);
         }
         let call = Call {
             caller: Arc::clone(&guest.caller),
@@ -131,6 +134,7 @@ impl Chat {
         said: ClientFields,
     ) -> Result<Answer<Client>> {
         let (inbox, source_id) = (Arc::clone(&guest.client.inbox), guest.client.row.source_id.clone());
+        let files = self.files.clone();
         let answer = self
             .writer
             .write(call, move |write| {
@@ -140,7 +144,7 @@ impl Chat {
                     let row = row.ok_or_else(|| Error::not_found("contact_inbox", &source_id))?;
                     let contact = load::contact(&write.txn, account, row.contact_id).await?;
                     let proved = signature.check(&inbox.channel, Some(&contact.row))?;
-                    let (id, said) = merged(write, contact.row.id, said).await?;
+                    let (id, said) = merged(&files, write, contact.row.id, said).await?;
                     change(write, id, &row, said, proved).await?;
                     let row = find_session(&write.txn, &inbox, &source_id).await?;
                     Ok(Client {
@@ -211,12 +215,12 @@ async fn insert(write: &Write, identifier: Option<String>, new: ClientFields) ->
 
 /// Lets whoever has the address or the number take the contact in. The surviving contact, and what is still to be said of it: a number
 /// of somebody with another address stays there.
-async fn merged(write: &mut Write, mut id: ContactId, mut said: ClientFields) -> Result<(ContactId, ClientFields)> {
+async fn merged(files: &Files, write: &mut Write, mut id: ContactId, mut said: ClientFields) -> Result<(ContactId, ClientFields)> {
     use contact::Column;
     if let Some(email) = &said.email {
         let rows = holders(write, &[(Column::Email, Some(email))]).await?;
         if let Some(other) = rows.iter().find(|row| row.id != id) {
-            merge(write, other.id, id).await?;
+            merge(files, write, other.id, id).await?;
             id = other.id;
         }
     }
@@ -227,7 +231,7 @@ async fn merged(write: &mut Write, mut id: ContactId, mut said: ClientFields) ->
             if elsewhere {
                 said.phone_number = None;
             } else {
-                merge(write, other.id, id).await?;
+                merge(files, write, other.id, id).await?;
                 id = other.id;
             }
         }

@@ -171,12 +171,6 @@ fn membership(membership: &pb::Membership) -> Json {
         pb::AccountStatus::Suspended | pb::AccountStatus::Deleted => "suspended",
         pb::AccountStatus::Active | pb::AccountStatus::Unspecified => "active",
     };
-    // Nobody is connected to a door that knows presence, so who goes offline by itself is offline.
-    let shown = if membership.auto_offline {
-        Availability::Offline
-    } else {
-        membership.availability()
-    };
     json!({
         "id": membership.account_id,
         "name": account.name,
@@ -185,7 +179,7 @@ fn membership(membership: &pb::Membership) -> Json {
         "role": role(membership.role()),
         "permissions": [role(membership.role())],
         "availability": availability(membership.availability()),
-        "availability_status": availability(shown),
+        "availability_status": availability(membership.availability_status()),
         "auto_offline": membership.auto_offline,
     })
 }

@@ -16,7 +16,6 @@ use crate::{
 pub fn contact(contact: &pb::Contact) -> Json {
     let mut json = json!({
         "additional_attributes": object(contact.additional_attributes.as_ref()),
-        // No door that knows a contact's presence is open.
         "availability_status": if contact.is_online { "online" } else { "offline" },
         "email": contact.email,
         "id": contact.id,

@@ -180,7 +180,7 @@ pub(super) fn sender(sender: &pb::Sender, contact: Option<&pb::Contact>) -> Json
             "available_name": sender.available_name.as_ref().unwrap_or(&sender.name),
             "avatar_url": sender.avatar_url,
             "type": "user",
-            // A message does not say how its sender can be reached, and no door that knows presence is open.
+            // A message is told as it was written, and does not say who is there now.
             "availability_status": "offline",
             "thumbnail": sender.avatar_url,
         }),

@@ -67,6 +67,7 @@ impl From<&membership::Model> for pb::Membership {
             active_at: maybe_timestamp(row.active_at),
             inviter_id: row.inviter_id.map(i64::from),
             account: None,
+            availability_status: pb::Availability::Unspecified.into(),
         }
     }
 }

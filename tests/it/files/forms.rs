@@ -267,6 +267,13 @@ async fn pictures_of_contacts_and_inboxes(backend: Backend) {
     assert_eq!(inbox.status, 200, "{}", inbox.body);
     let shown = fetch(&app, &path(&inbox.body["avatar_url"]), None).await;
     assert_eq!(shown.bytes().await.expect("they arrive"), png(50, 50));
+    // Who is merged into another leaves no picture behind.
+    let merged = post_form(&app, contacts, form("image/png", png(60, 60)), "").await;
+    let merged = &merged.body["payload"]["contact"];
+    let merge = json!({"base_contact_id": contact["id"], "mergee_contact_id": merged["id"]});
+    app.http().post("/actions/contact_merge", &merge).await;
+    let gone = app.http().with_token("").send("GET", &path(&merged["thumbnail"]), None).await;
+    assert_eq!(gone.status, 404);
     assert_eq!(app.http().send("DELETE", &one, None).await.status, 200);
     let gone = app
         .http()

@@ -1,0 +1,97 @@
+//! What a contact's program is told is what stands, whoever changed it.
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde_json::{Value, json};
+use sha2::Sha256;
+
+use crate::support::{app::TestApp, database::Backend, on_both};
+
+on_both!(
+    what_the_office_changes_is_told_at_once,
+    a_verified_session_follows_its_contact,
+    a_word_that_is_none_needs_a_session
+);
+
+/// The public name and the key of an inbox.
+async fn door(app: &TestApp, inbox: i64) -> (String, String) {
+    let (_, inbox) = app.http().ask(&format!("/inboxes/{inbox}")).await;
+    let text = |key: &str| inbox[key].as_str().expect("administrators see it").to_owned();
+    (text("inbox_identifier"), text("hmac_token"))
+}
+
+async fn ask(app: &TestApp, method: &str, path: &str, body: Value) -> (u16, Value) {
+    let path = format!("/public/api/v1/inboxes/{path}");
+    let answer = app.http().with_token("").send(method, &path, Some(&body)).await;
+    (answer.status, answer.body)
+}
+
+async fn what_the_office_changes_is_told_at_once(backend: Backend) {
+    let app = TestApp::builder(backend).start().await;
+    let (door, _) = door(&app, 1).await;
+    let made = json!({"source_id": "one", "name": "Asha"});
+    let (_, made) = ask(&app, "POST", &format!("{door}/contacts"), made).await;
+    let me = format!("{door}/contacts/one");
+    assert_eq!(ask(&app, "GET", &me, Value::Null).await.1, made);
+    let path = format!("/api/v1/accounts/1/contacts/{}", made["id"]);
+    app.http().send("PATCH", &path, Some(&json!({"name": "Asha Rao"}))).await;
+    assert_eq!(ask(&app, "GET", &me, Value::Null).await.1["name"], "Asha Rao");
+    let base = app.http().post("/contacts", &json!({"name": "Base"})).await["payload"]["contact"]["id"].clone();
+    let merge = json!({"base_contact_id": base, "mergee_contact_id": made["id"]});
+    app.http().post("/actions/contact_merge", &merge).await;
+    let (_, shown) = ask(&app, "GET", &me, Value::Null).await;
+    assert_eq!((&shown["id"], &shown["name"]), (&base, &json!("Base")));
+    app.http()
+        .send("DELETE", &format!("/api/v1/accounts/1/contacts/{base}"), None)
+        .await;
+    assert_eq!(ask(&app, "GET", &me, Value::Null).await.0, 404);
+}
+
+async fn a_verified_session_follows_its_contact(backend: Backend) {
+    let app = TestApp::builder(backend).start().await;
+    let (door, key) = door(&app, 1).await;
+    let mut mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).expect("any length is a key");
+    mac.update(b"asha-7");
+    let proof = json!({"identifier": "asha-7", "identifier_hash": hex::encode(mac.finalize().into_bytes())});
+    let mut made = proof.clone();
+    made["source_id"] = json!("one");
+    let (_, made) = ask(&app, "POST", &format!("{door}/contacts"), made).await;
+    let me = format!("{door}/contacts/one");
+    assert_eq!(ask(&app, "PATCH", &me, proof.clone()).await.0, 200);
+    let all = format!("{me}/conversations");
+    assert_eq!(ask(&app, "GET", &all, Value::Null).await, (200, json!([])));
+    // Another contact, with a conversation of its own in a session of its own, takes this one in.
+    let base = app.http().post("/contacts", &json!({"name": "Base"})).await["payload"]["contact"]["id"].clone();
+    let theirs = json!({"inbox_id": 1, "contact_id": base});
+    let theirs = app.http().post("/conversations", &theirs).await["id"].clone();
+    let merge = json!({"base_contact_id": base, "mergee_contact_id": made["id"]});
+    app.http().post("/actions/contact_merge", &merge).await;
+    let (_, listed) = ask(&app, "GET", &all, Value::Null).await;
+    assert_eq!(listed[0]["id"], theirs, "{listed}");
+    assert_eq!(ask(&app, "GET", &format!("{all}/{theirs}"), Value::Null).await.0, 200);
+    // The base took over the identifier, so the proof holds on, until the office gives it another.
+    assert_eq!(ask(&app, "PATCH", &me, proof.clone()).await.0, 200);
+    let path = format!("/api/v1/accounts/1/contacts/{base}");
+    app.http().send("PATCH", &path, Some(&json!({"identifier": "asha-8"}))).await;
+    let query = format!(
+        "{me}?identifier=asha-7&identifier_hash={}",
+        proof["identifier_hash"].as_str().expect("a text")
+    );
+    assert_eq!(ask(&app, "GET", &query, Value::Null).await.0, 401);
+}
+
+async fn a_word_that_is_none_needs_a_session(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let (door, _) = door(&app, 1).await;
+    ask(&app, "POST", &format!("{door}/contacts"), json!({"source_id": "one"})).await;
+    let all = format!("{door}/contacts/one/conversations");
+    let (_, talk) = ask(&app, "POST", &all, json!({})).await;
+    let other = json!({"typing_status": "perhaps"});
+    let typing = |of: &str, id: &Value| format!("{door}/contacts/{of}/conversations/{id}/toggle_typing");
+    assert_eq!(
+        ask(&app, "POST", &typing("one", &talk["id"]), other.clone()).await,
+        (200, Value::Null)
+    );
+    for (of, id) in [("two", talk["id"].clone()), ("one", json!(99))] {
+        assert_eq!(ask(&app, "POST", &typing(of, &id), other.clone()).await.0, 404, "{of} {id}");
+    }
+}
