@@ -40,6 +40,7 @@ mod message_refusals;
 mod messages;
 mod nats;
 mod outage;
+mod overload;
 mod paging;
 mod platform_side;
 mod program;
