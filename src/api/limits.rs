@@ -7,7 +7,6 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
-    time::Duration,
 };
 
 use governor::{
@@ -92,19 +91,10 @@ impl Limits {
         }
     }
 
-    /// Lets a call in, before anything is done for it.
-    ///
-    /// # Errors
-    /// [`Error::Busy`] when as many are in work as may be.
-    pub fn enter(&self) -> Result<InWork> {
+    /// Lets a call in, before anything is done for it; none when as many are in work as may be.
+    pub fn enter(&self) -> Option<InWork> {
         let (call, active) = InWork::begin();
-        if self.config.calls > 0 && active > self.config.calls {
-            // Spread, so that those who are told do not come back together.
-            return Err(Error::Busy {
-                retry_after: Duration::from_millis(rand::random_range(100..500)),
-            });
-        }
-        Ok(call)
+        (self.config.calls == 0 || active <= self.config.calls).then_some(call)
     }
 
     /// Counts a call of a token; what it has left, where there is a limit.
@@ -179,6 +169,8 @@ impl Drop for Stream {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn limits(config: Config) -> Arc<Limits> {

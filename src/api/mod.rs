@@ -129,7 +129,7 @@ pub fn routes(chat: &Chat, config: &Config, drain: &CancellationToken) -> Routes
         .add_service(pb::teams_service_server::TeamsServiceServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(pb::frames::events_service_server::EventsServiceServer::new(api).max_decoding_message_size(max))
         .into_axum_router()
-        // Trace, deadline and auth, in this order: a refused call is traced too, and looking up a token takes of its time.
+        // Trace, auth and deadline, in this order: whom auth or a rate refuses is traced too. Only what is too much for all is not.
         .layer(Gate::new(
             chat.tokens.clone(),
             Arc::clone(&chat.events.hub),
