@@ -36,6 +36,7 @@ mod idempotency;
 mod idempotency_batches;
 mod inboxes;
 mod limits;
+mod listeners;
 mod message_refusals;
 mod messages;
 mod nats;
