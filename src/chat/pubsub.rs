@@ -50,6 +50,11 @@ impl Ear {
         self.guest.as_ref().map(|guest| guest.client.row.contact_id)
     }
 
+    /// The session, if one listens.
+    pub fn session(&self) -> Option<ContactInboxId> {
+        self.guest.as_ref().map(|guest| guest.client.row.id)
+    }
+
     /// Whether what happens in a conversation of this session is its business.
     pub fn hears(&self, session: ContactInboxId) -> bool {
         self.guest
