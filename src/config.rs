@@ -93,6 +93,9 @@ pub struct Grpc {
 pub struct Http {
     pub addr: String,
     pub max_body_bytes: usize,
+    pub idle_timeout_seconds: u64,
+    /// 0: for ever.
+    pub max_connection_age_seconds: u64,
     /// Empty: the address listened on.
     pub base_url: String,
 }

@@ -1,8 +1,6 @@
 //! `EventsService.Consume`: sessions of durable consumers.
 
-use std::pin::Pin;
-
-use futures_util::{FutureExt as _, Stream, stream};
+use futures_util::{FutureExt as _, stream};
 use prost::Message as _;
 use tonic::{Request, Status, Streaming};
 
@@ -11,7 +9,7 @@ use super::{
     events::{filter, heartbeat, start},
     fields::Fields,
     meter, required,
-    status::stalled,
+    stall::Watched,
     streams::{End, Watch},
 };
 use crate::{
@@ -35,7 +33,7 @@ const NAME: usize = 255;
 const TOGETHER: usize = 256;
 
 /// What a session sends.
-pub type Frames = Pin<Box<dyn Stream<Item = Result<Frame, Status>> + Send>>;
+pub type Frames = Watched<Frame>;
 
 /// Opens a session by the first thing that its client says.
 ///
@@ -96,13 +94,14 @@ pub async fn open(api: &Api, request: Request<Streaming<pb::ConsumeRequest>>) ->
         ready: Some(told(opened)),
         ended: false,
     };
-    Ok(Box::pin(stream::unfold(consuming, |mut consuming| async move {
+    let frames = stream::unfold(consuming, |mut consuming| async move {
         let item = consuming.next().await;
         if item.is_none() {
             consuming.session.leave().await;
         }
         Some((item?, consuming))
-    })))
+    });
+    Ok(api.stalls.watch("consume", frames))
 }
 
 fn begin(start: Option<consume_open::Start>) -> Option<Start> {
@@ -163,12 +162,8 @@ impl Consuming {
         if self.ended {
             return None;
         }
-        if self.watch.has_stalled() {
-            return Some(self.end(stalled()).await);
-        }
         loop {
             if let Some(frame) = self.ready.take() {
-                self.watch.hand_out();
                 return Some(Ok(frame));
             }
             // Whoever says no more commits no more.

@@ -11,7 +11,6 @@ use super::{
     consume::{self, Frames},
     fields::Fields,
     identity, meter,
-    status::stalled,
     streams::Watch,
 };
 use crate::{
@@ -53,10 +52,11 @@ impl EventsService for Api {
             watch,
             ended: false,
         };
-        Ok(Response::new(Box::pin(stream::unfold(following, |mut following| async move {
+        let frames = stream::unfold(following, |mut following| async move {
             let item = following.next().await?;
             Some((item, following))
-        }))))
+        });
+        Ok(Response::new(self.stalls.watch("subscribe", frames)))
     }
 
     type ConsumeStream = Frames;
@@ -162,9 +162,6 @@ impl Following {
         if self.ended {
             return None;
         }
-        if self.watch.has_stalled() {
-            return Some(self.end(stalled()));
-        }
         tokio::select! {
             biased;
             end = self.watch.ended() => {
@@ -172,10 +169,7 @@ impl Following {
                 Some(self.end(status))
             }
             next = self.subscription.next() => Some(match next {
-                Ok(frame) => {
-                    self.watch.hand_out();
-                    Ok(frame)
-                }
+                Ok(frame) => Ok(frame),
                 Err(error) => self.end(error.into()),
             }),
         }

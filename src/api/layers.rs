@@ -14,7 +14,12 @@ use tower::{Layer, Service};
 use tracing::Instrument as _;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-use super::{audit::Asked, limits::Limits, meter, status::late};
+use super::{
+    audit::Asked,
+    limits::Limits,
+    meter,
+    status::{busy, late},
+};
 use crate::{
     chat::{caller::Caller, tokens::Tokens},
     error::Error,
@@ -34,16 +39,11 @@ pub struct Identity {
     pub account: Arc<OnceLock<AccountId>>,
 }
 
-/// Streams, which have no deadline of the server's own.
-const STREAMS: [&str; 7] = [
-    "/Subscribe",
-    "/Consume",
-    "/SendMessages",
-    "/SubscribePubsub",
-    "/UploadFile",
-    "/UploadClientFile",
-    "/DownloadFile",
-];
+/// Streams: once open, they have no deadline of the server's own.
+const STREAMS: [&str; 5] = ["/Subscribe", "/Consume", "/SendMessages", "/SubscribePubsub", "/DownloadFile"];
+
+/// Streams that are answered after their last byte: their deadline is the client's.
+const UPLOADS: [&str; 2] = ["/UploadFile", "/UploadClientFile"];
 
 /// Calls that carry no token: each names its session, or a link that was signed or is good once.
 const WITHOUT_TOKEN: [&str; 5] = [
@@ -110,25 +110,27 @@ where
     }
 
     fn call(&mut self, request: Request<axum::body::Body>) -> Self::Future {
+        let path = request.uri().path();
+        let is_one = |names: &[&str]| names.iter().any(|name| path.ends_with(name));
+        let stream = is_one(&STREAMS) || is_one(&UPLOADS);
+        // Counted until it is answered, or until its caller goes.
+        let in_work = (!stream).then(|| self.gate.limits.enter());
+        if let Some(None) = in_work {
+            // Not even traced: the more there are, the less each may cost.
+            meter::answered(path.trim_start_matches('/'), Code::ResourceExhausted, Duration::ZERO);
+            return Box::pin(std::future::ready(Ok(busy().map(axum::body::Body::new))));
+        }
         // The clone that was asked whether it is ready is the one to call.
         let clone = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, clone);
         let gate = self.gate.clone();
-        let method = request.uri().path().trim_start_matches('/').to_owned();
-        let stream = STREAMS.iter().any(|name| request.uri().path().ends_with(name));
+        let method = path.trim_start_matches('/').to_owned();
         let span = span(&request, &method);
         let said = span.clone();
         let call = async move {
             let begun = Instant::now();
-            let (answer, asked) = if stream {
-                gate.pass(inner, request, stream).await
-            } else {
-                match gate.limits.enter() {
-                    // Counted until it is answered, or until its caller goes.
-                    Ok(_in_work) => gate.pass(inner, request, stream).await,
-                    Err(error) => (Ok(refuse(error.into())), None),
-                }
-            };
+            let (answer, asked) = gate.pass(inner, request, stream).await;
+            drop(in_work);
             if let Ok(answer) = &answer {
                 let code = code(answer);
                 said.record(RPC_RESPONSE_STATUS_CODE, meter::code_name(code));
@@ -205,9 +207,10 @@ impl Gate {
         if let Some(identity) = &identity {
             request.extensions_mut().insert(identity.clone());
         }
-        if stream {
+        if stream && UPLOADS.iter().any(|name| request.uri().path().ends_with(name)) {
             return inner.call(request).await;
         }
+        // Of a stream, the deadline of its opening.
         let deadline = deadline(request.headers()).map_or(self.deadline, |asked| asked.min(self.deadline));
         let answer = async {
             if let Err(error) = self.reached(request.headers(), identity.as_ref()).await {

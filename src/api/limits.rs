@@ -7,7 +7,6 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
-    time::Duration,
 };
 
 use governor::{
@@ -21,7 +20,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::meter::InWork;
 use crate::{
     error::{Error, Result},
-    id::TokenId,
+    id::{ContactInboxId, TokenId, UserId},
 };
 
 /// What the operator allows. 0 is no limit.
@@ -37,6 +36,17 @@ pub struct Config {
     pub streams: usize,
 }
 
+/// Who holds streams: whoever showed a token, or a pubsub token, of which users and contacts' sessions have one each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Holder {
+    /// An access token.
+    Token(TokenId),
+    /// A user's pubsub token.
+    User(UserId),
+    /// That of a contact's session.
+    Session(ContactInboxId),
+}
+
 type Rates = RateLimiter<TokenId, DashMapStateStore<TokenId>, DefaultClock, StateInformationMiddleware>;
 
 /// Keeps to the limits. Each replica counts for itself.
@@ -46,7 +56,7 @@ pub struct Limits {
     rates: Option<Rates>,
     /// Calls since tokens that rest were last forgotten.
     since: AtomicU32,
-    streams: Mutex<HashMap<TokenId, usize>>,
+    streams: Mutex<HashMap<Holder, usize>>,
 }
 
 /// After how many calls tokens that rest are forgotten.
@@ -92,19 +102,10 @@ impl Limits {
         }
     }
 
-    /// Lets a call in, before anything is done for it.
-    ///
-    /// # Errors
-    /// [`Error::Busy`] when as many are in work as may be.
-    pub fn enter(&self) -> Result<InWork> {
+    /// Lets a call in, before anything is done for it; none when as many are in work as may be.
+    pub fn enter(&self) -> Option<InWork> {
         let (call, active) = InWork::begin();
-        if self.config.calls > 0 && active > self.config.calls {
-            // Spread, so that those who are told do not come back together.
-            return Err(Error::Busy {
-                retry_after: Duration::from_millis(rand::random_range(100..500)),
-            });
-        }
-        Ok(call)
+        (self.config.calls == 0 || active <= self.config.calls).then_some(call)
     }
 
     /// Counts a call of a token; what it has left, where there is a limit.
@@ -140,20 +141,20 @@ impl Limits {
         }
     }
 
-    /// Takes a place for a stream of a token.
+    /// Takes a place for a stream.
     ///
     /// # Errors
     /// [`Error::TooManyStreams`].
-    pub fn stream(self: &Arc<Self>, token: TokenId) -> Result<Stream> {
+    pub fn stream(self: &Arc<Self>, holder: Holder) -> Result<Stream> {
         let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
-        let open = streams.entry(token).or_default();
+        let open = streams.entry(holder).or_default();
         if self.config.streams > 0 && *open >= self.config.streams {
             return Err(Error::TooManyStreams(self.config.streams));
         }
         *open += 1;
         Ok(Stream {
             limits: Arc::clone(self),
-            token,
+            holder,
         })
     }
 }
@@ -162,16 +163,16 @@ impl Limits {
 #[derive(Debug)]
 pub struct Stream {
     limits: Arc<Limits>,
-    token: TokenId,
+    holder: Holder,
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
         let mut streams = self.limits.streams.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(open) = streams.get_mut(&self.token) {
+        if let Some(open) = streams.get_mut(&self.holder) {
             *open -= 1;
             if *open == 0 {
-                streams.remove(&self.token);
+                streams.remove(&self.holder);
             }
         }
     }
@@ -179,6 +180,8 @@ impl Drop for Stream {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn limits(config: Config) -> Arc<Limits> {
@@ -214,7 +217,7 @@ mod tests {
     fn without_a_limit_nothing_is_counted() {
         let limits = limits(NONE);
         assert!((0..10_000).all(|_| limits.call(TokenId(1)).is_ok_and(|left| left.is_none())));
-        let open: Vec<_> = (0..1000).map(|_| limits.stream(TokenId(1)).unwrap()).collect();
+        let open: Vec<_> = (0..1000).map(|_| limits.stream(Holder::Token(TokenId(1))).unwrap()).collect();
         drop(open);
         assert!(limits.streams.lock().unwrap().is_empty());
     }
@@ -222,10 +225,13 @@ mod tests {
     #[test]
     fn streams_are_counted_while_they_live() {
         let limits = limits(Config { streams: 2, ..NONE });
-        let (first, _second) = (limits.stream(TokenId(1)).unwrap(), limits.stream(TokenId(1)).unwrap());
-        assert!(matches!(limits.stream(TokenId(1)), Err(Error::TooManyStreams(2))));
-        assert!(limits.stream(TokenId(2)).is_ok());
+        let (first, _second) = (
+            limits.stream(Holder::Token(TokenId(1))).unwrap(),
+            limits.stream(Holder::Token(TokenId(1))).unwrap(),
+        );
+        assert!(matches!(limits.stream(Holder::Token(TokenId(1))), Err(Error::TooManyStreams(2))));
+        assert!(limits.stream(Holder::Token(TokenId(2))).is_ok());
         drop(first);
-        assert!(limits.stream(TokenId(1)).is_ok());
+        assert!(limits.stream(Holder::Token(TokenId(1))).is_ok());
     }
 }

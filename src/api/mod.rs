@@ -57,6 +57,7 @@ mod participants;
 mod presence;
 mod pubsub;
 mod send;
+mod stall;
 mod status;
 mod streams;
 mod teams;
@@ -92,17 +93,20 @@ pub struct Api {
     chat: Chat,
     config: Config,
     limits: Arc<limits::Limits>,
+    stalls: Arc<stall::Stalls>,
     /// Cancelled when streams shall end so that their clients resume elsewhere.
     drain: CancellationToken,
 }
 
-/// All services with their layers: what the gRPC listener serves, and what the gateway calls.
+/// All services with their layers: what the gRPC listener serves, and what the gateway calls. Within a runtime: it watches over streams from
+/// here on.
 pub fn routes(chat: &Chat, config: &Config, drain: &CancellationToken) -> Routes {
     let limits = Arc::new(limits::Limits::new(config.limits));
     let api = Api {
         chat: chat.clone(),
         config: config.clone(),
         limits: Arc::clone(&limits),
+        stalls: stall::Stalls::start(config.stall_timeout, drain.clone()),
         drain: drain.clone(),
     };
     let max = config.max_message_bytes;
@@ -129,7 +133,7 @@ pub fn routes(chat: &Chat, config: &Config, drain: &CancellationToken) -> Routes
         .add_service(pb::teams_service_server::TeamsServiceServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(pb::frames::events_service_server::EventsServiceServer::new(api).max_decoding_message_size(max))
         .into_axum_router()
-        // Trace, deadline and auth, in this order: a refused call is traced too, and looking up a token takes of its time.
+        // Trace, auth and deadline, in this order: whom auth or a rate refuses is traced too. Only what is too much for all is not.
         .layer(Gate::new(
             chat.tokens.clone(),
             Arc::clone(&chat.events.hub),

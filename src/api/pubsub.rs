@@ -1,13 +1,21 @@
 //! `PubsubService`.
 
-use std::{pin::Pin, time::Duration};
+use std::time::Duration;
 
-use futures_util::{Stream, stream};
+use futures_util::stream;
 use prost::Message as _;
 use tokio::time::{Instant, sleep_until};
 use tonic::{Request, Response, Status};
 
-use super::{Api, fields::Fields, meter, required, status::rotated};
+use super::{
+    Api,
+    fields::Fields,
+    limits::{Holder, Stream as Place},
+    meter, required,
+    stall::Watched,
+    status::rotated,
+    streams::rotates_at,
+};
 use crate::{
     chat::pubsub::Ear,
     error::{Error, Result},
@@ -37,7 +45,7 @@ impl Api {
 
 #[tonic::async_trait]
 impl PubsubService for Api {
-    type SubscribePubsubStream = Pin<Box<dyn Stream<Item = Result<pb::SubscribePubsubResponse, Status>> + Send>>;
+    type SubscribePubsubStream = Watched<pb::SubscribePubsubResponse>;
 
     async fn subscribe_pubsub(
         &self,
@@ -45,6 +53,11 @@ impl PubsubService for Api {
     ) -> Result<Response<Self::SubscribePubsubStream>, Status> {
         let key = required("key", request.into_inner().key)?;
         let ear = self.ear(&key).await?;
+        let holder = match (ear.session(), key.user_id) {
+            (Some(session), _) => Holder::Session(session),
+            (None, user) => Holder::User(UserId(user.unwrap_or_default())),
+        };
+        let place = self.limits.stream(holder)?;
         let of_sessions = OF_SESSIONS.iter().filter_map(|kind| i16::try_from(*kind as i32).ok());
         let filter = Filter {
             kinds: ear.contact().map(|_| of_sessions.collect()).unwrap_or_default(),
@@ -56,16 +69,19 @@ impl PubsubService for Api {
         let subscription = hub.subscribe(ear.account, Start::Latest, filter, None, true).await?;
         let hearing = Hearing {
             due: Instant::now() + self.config.recheck,
+            rotates_at: rotates_at(self.config.stream_age),
+            _place: place,
             api: self.clone(),
             subscription,
             key,
             ear,
             ended: false,
         };
-        Ok(Response::new(Box::pin(stream::unfold(hearing, |mut hearing| async move {
+        let heard = stream::unfold(hearing, |mut hearing| async move {
             let item = hearing.next().await?;
             Some((item, hearing))
-        }))))
+        });
+        Ok(Response::new(self.stalls.watch("subscribe", heard)))
     }
 
     async fn report_pubsub_presence(
@@ -100,6 +116,9 @@ struct Hearing {
     ear: Ear,
     /// When the token is looked up again.
     due: Instant,
+    /// When it is old.
+    rotates_at: Option<Instant>,
+    _place: Place,
     ended: bool,
 }
 
@@ -110,13 +129,17 @@ impl Hearing {
         }
         loop {
             let drain = self.api.drain.clone();
+            let look = self.rotates_at.map_or(self.due, |at| at.min(self.due));
             tokio::select! {
                 biased;
-                () = drain.cancelled() => {
-                    let after = Duration::from_millis(rand::random_range(50..1000));
-                    return Some(Err(self.end(rotated(self.subscription.resume_at(), after))));
-                }
-                () = sleep_until(self.due) => {
+                () = drain.cancelled() => return Some(Err(self.rotate())),
+                () = sleep_until(look) => {
+                    if self.rotates_at.is_some_and(|at| Instant::now() >= at) {
+                        return Some(Err(self.rotate()));
+                    }
+                    if Instant::now() < self.due {
+                        continue;
+                    }
                     self.due = Instant::now() + self.api.config.recheck;
                     match self.api.ear(&self.key).await {
                         Ok(ear) if scope(&ear) == scope(&self.ear) => self.ear = ear,
@@ -183,6 +206,11 @@ impl Hearing {
             }
         }
         response.ephemeral = kept;
+    }
+
+    fn rotate(&mut self) -> Status {
+        let after = Duration::from_millis(rand::random_range(50..1000));
+        self.end(rotated(self.subscription.resume_at(), after))
     }
 
     fn end(&mut self, status: Status) -> Status {

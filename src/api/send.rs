@@ -4,9 +4,10 @@ use std::{collections::VecDeque, pin::Pin, sync::Arc};
 
 use futures_util::{FutureExt as _, Stream, StreamExt as _, future::BoxFuture, stream};
 use prost::Message as _;
+use tokio::time::{Instant, sleep_until};
 use tonic::{Status, Streaming};
 
-use super::{Api, drafts, encode, fields::Fields, keyed::Keyed as _, messages::created, required};
+use super::{Api, drafts, encode, fields::Fields, keyed::Keyed as _, messages::created, required, status::late};
 use crate::{
     chat::{
         call::{Answer, Call, Key},
@@ -33,13 +34,32 @@ struct Sending {
     caller: Arc<Caller>,
     requests: Streaming<pb::SendMessagesRequest>,
     /// The answers to come, in the order of their messages.
-    waiting: VecDeque<BoxFuture<'static, pb::SendResult>>,
+    waiting: VecDeque<Waiting>,
     next_index: u64,
     /// The sender has said its last, or what it said could not be read.
     end: Option<Result<(), Status>>,
 }
 
-/// Answers each message in its turn. What is ready travels together; nobody waits for more to come.
+/// An answer to come.
+struct Waiting {
+    index: u64,
+    /// Answers come in the order of their messages, so the first one's deadline is the first.
+    deadline: Instant,
+    answer: BoxFuture<'static, pb::SendResult>,
+}
+
+impl Waiting {
+    /// The answer when it is there, or when it is too late for it.
+    async fn take(&mut self) -> pb::SendResult {
+        tokio::select! {
+            biased;
+            result = &mut self.answer => result,
+            () = sleep_until(self.deadline) => refused(self.index, &late()),
+        }
+    }
+}
+
+/// Answers each message in its turn, within the deadline that a call of its own would have. What is ready travels together; nobody waits for more to come.
 pub fn answers(api: &Api, caller: Arc<Caller>, requests: Streaming<pb::SendMessagesRequest>) -> Answers {
     let sending = Sending {
         api: api.clone(),
@@ -74,7 +94,7 @@ impl Sending {
             let room = self.end.is_none() && self.waiting.len() < IN_FLIGHT;
             let first = async {
                 match self.waiting.front_mut() {
-                    Some(first) => first.await,
+                    Some(first) => first.take().await,
                     None => std::future::pending().await,
                 }
             };
@@ -97,10 +117,14 @@ impl Sending {
                 self.next_index += 1;
                 let mut answer = send(self.api.clone(), Arc::clone(&self.caller), index, request).boxed();
                 // The first poll puts the message into its lane, in the order of the stream.
-                match (&mut answer).now_or_never() {
-                    Some(result) => self.waiting.push_back(std::future::ready(result).boxed()),
-                    None => self.waiting.push_back(answer),
+                if let Some(result) = (&mut answer).now_or_never() {
+                    answer = std::future::ready(result).boxed();
                 }
+                self.waiting.push_back(Waiting {
+                    index,
+                    deadline: Instant::now() + self.api.config.deadline,
+                    answer,
+                });
             }
             Some(Err(status)) => self.end = Some(Err(status)),
             None => self.end = Some(Ok(())),
@@ -111,7 +135,7 @@ impl Sending {
         let mut results = vec![first];
         while results.len() < TOGETHER
             && let Some(next) = self.waiting.front_mut()
-            && let Some(result) = next.now_or_never()
+            && let Some(result) = next.take().now_or_never()
         {
             self.waiting.pop_front();
             results.push(result);
@@ -121,6 +145,10 @@ impl Sending {
 }
 
 async fn send(api: Api, caller: Arc<Caller>, index: u64, request: pb::SendMessagesRequest) -> pb::SendResult {
+    // Each counts as a call of its own would.
+    if let Err(limited) = api.limits.call(caller.token) {
+        return refused(index, &limited.0.into());
+    }
     match store(&api, caller, request).await {
         Ok(Answer::Fresh(messages, cursor)) => result(index, &created(&messages, encode(cursor))),
         Ok(Answer::Repeated(bytes)) => match pb::CreateMessageResponse::decode(bytes.as_slice()) {

@@ -1,6 +1,6 @@
 //! The one place that makes a `Status`.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::LazyLock, time::Duration};
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
@@ -207,6 +207,28 @@ pub fn rotated(cursor: Option<Cursor>, retry_after: Duration) -> Status {
 /// The end of a stream whose reader took nothing for too long.
 pub fn stalled() -> Status {
     Refusal::new(Code::DeadlineExceeded, ErrorReason::StreamStalled).status("the reader took nothing for too long".to_owned())
+}
+
+/// How many answers to choose from are kept for calls that come while too many are in work.
+const KEPT: u32 = 16;
+
+/// The answer to a call that comes while too many are in work, ready made: what is refused should cost little, and most when there is most of it.
+pub fn busy() -> http::Response<tonic::body::Body> {
+    // Spread, so that those who are told do not come back together.
+    static ANSWERS: LazyLock<Vec<http::HeaderMap>> = LazyLock::new(|| {
+        let refused = |index: u32| {
+            let retry_after = Duration::from_millis(100) + Duration::from_millis(25) * index;
+            let refusal = Refusal::new(Code::ResourceExhausted, ErrorReason::Busy).retry(retry_after);
+            let status = refusal.status(Error::Busy { retry_after }.to_string());
+            status.into_http::<tonic::body::Body>().into_parts().0.headers
+        };
+        (0..KEPT).map(refused).collect()
+    });
+    meter::rejected("busy");
+    let mut answer = http::Response::new(tonic::body::Body::empty());
+    let index = rand::random_range(0..ANSWERS.len());
+    answer.headers_mut().clone_from(&ANSWERS[index]);
+    answer
 }
 
 /// The end of a call whose deadline passed.

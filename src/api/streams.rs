@@ -6,7 +6,12 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
 
-use super::{Api, identity, layers::Identity, limits::Stream, status::rotated};
+use super::{
+    Api, identity,
+    layers::Identity,
+    limits::{Holder, Stream},
+    status::rotated,
+};
 use crate::{
     chat::{caller::Access, tokens::Tokens},
     error::{Error, Result},
@@ -23,7 +28,7 @@ pub enum End {
     Refused(Error),
 }
 
-/// Watches over an open stream: the drain, the token, and whether the reader takes anything.
+/// Watches over an open stream: the drain, its age, and the token.
 #[derive(Debug)]
 pub struct Watch {
     tokens: Tokens,
@@ -35,10 +40,7 @@ pub struct Watch {
     drain: CancellationToken,
     /// When it is old.
     rotates_at: Option<Instant>,
-    stall_timeout: Duration,
     _place: Stream,
-    /// When the last frame was handed to the connection: it asks for the next one when there is room.
-    handed_out: Option<Instant>,
 }
 
 impl Watch {
@@ -58,30 +60,14 @@ impl Watch {
             every: api.config.recheck,
             due: Instant::now() + api.config.recheck,
             drain: api.drain.clone(),
-            // Give or take a tenth: streams that began together do not end together.
-            rotates_at: api
-                .config
-                .stream_age
-                .map(|age| Instant::now() + age.mul_f64(rand::random_range(0.9..1.1))),
-            stall_timeout: api.config.stall_timeout,
-            _place: api.limits.stream(token)?,
-            handed_out: None,
+            rotates_at: rotates_at(api.config.stream_age),
+            _place: api.limits.stream(Holder::Token(token))?,
         })
     }
 
     /// What the caller may see.
     pub fn access(&self) -> &Access {
         &self.access
-    }
-
-    /// Notes that a frame goes to the connection.
-    pub fn hand_out(&mut self) {
-        self.handed_out = Some(Instant::now());
-    }
-
-    /// Whether the reader took nothing for too long; asked before a stream goes on.
-    pub fn has_stalled(&self) -> bool {
-        self.handed_out.is_some_and(|at| at.elapsed() > self.stall_timeout)
     }
 
     /// Waits until the stream has to end. Cancel safe.
@@ -122,6 +108,11 @@ impl Watch {
             Err(error) => Err(error),
         }
     }
+}
+
+/// When a stream that begins now is old, give or take a tenth: streams that began together do not end together.
+pub fn rotates_at(age: Option<Duration>) -> Option<Instant> {
+    age.map(|age| Instant::now() + age.mul_f64(rand::random_range(0.9..1.1)))
 }
 
 impl End {

@@ -50,6 +50,11 @@ impl Ear {
         self.guest.as_ref().map(|guest| guest.client.row.contact_id)
     }
 
+    /// The session, if one listens.
+    pub fn session(&self) -> Option<ContactInboxId> {
+        self.guest.as_ref().map(|guest| guest.client.row.id)
+    }
+
     /// Whether what happens in a conversation of a session is its business: of its own, and where both are verified, of another one of the
     /// same contact.
     pub fn hears(&self, session: ContactInboxId, verified: bool) -> bool {

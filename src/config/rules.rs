@@ -81,7 +81,7 @@ fn range(key: &str) -> Option<(i64, i64)> {
         "files.max_bytes" => (KIB, 5120 * MIB),
         "files.max_per_message" => (1, 100),
         "files.link_minutes" => (1, 1440),
-        "grpc.default_deadline_seconds" | "events.trim_interval_seconds" => (1, 3600),
+        "grpc.default_deadline_seconds" | "http.idle_timeout_seconds" | "events.trim_interval_seconds" => (1, 3600),
         "grpc.keepalive_interval_seconds" => (1, 7200),
         "grpc.keepalive_timeout_seconds" => (1, 600),
         "writer.lanes" => (1, 64),
@@ -100,7 +100,7 @@ fn range(key: &str) -> Option<(i64, i64)> {
         | "limits.burst_per_token"
         | "limits.concurrent_calls"
         | "limits.streams_per_token" => (0, 1_000_000),
-        "grpc.max_connection_age_seconds" | "events.max_stream_age_seconds" => (0, 604_800),
+        "grpc.max_connection_age_seconds" | "http.max_connection_age_seconds" | "events.max_stream_age_seconds" => (0, 604_800),
         "auth.cache_seconds" | "shutdown.grace_seconds" => (0, 3600),
         "idempotency.keep_hours" => (1, 720),
         _ => return None,

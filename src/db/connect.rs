@@ -8,7 +8,8 @@ use sea_orm::{
 };
 use sea_orm_migration::MigratorTrait;
 use sqlx::{
-    ConnectOptions as _,
+    ConnectOptions as _, Connection as _,
+    postgres::PgPoolOptions,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqliteSynchronous},
 };
 
@@ -77,6 +78,10 @@ const GONE: [(&str, &str); 5] = [
     ("tcp_user_timeout", "20s"),
 ];
 
+/// How long a connection that comes back to its pool may take to say that it is good. One whose other end died without a word says nothing:
+/// without this bound it would keep its place until the system gives it up, a quarter of an hour later.
+const BACK: Duration = Duration::from_secs(5);
+
 /// The number that replicas lock in PostgreSQL while they migrate; any constant that nothing else uses.
 const MIGRATION_LOCK: i64 = 0x7061_726c_6579;
 
@@ -103,6 +108,7 @@ impl Database {
         let mut write = options(config, writers);
         write.map_sqlx_postgres_opts(|postgres| postgres.options(GONE).options([("plan_cache_mode", "force_generic_plan")]));
         write.test_before_acquire_if_idle_for(IDLE);
+        write.map_sqlx_postgres_pool_opts(tried);
         let write = sea_orm::Database::connect(write).await.map_err(OpenError::Unreachable)?;
         let mut read = options(config, pooled.saturating_sub(writers).max(1));
         // After a restart of the database a reader should not be told so: connections are tried before they are used. Trying
@@ -110,6 +116,7 @@ impl Database {
         // a request id for that.
         read.test_before_acquire(true);
         read.map_sqlx_postgres_opts(|postgres| postgres.options(GONE));
+        read.map_sqlx_postgres_pool_opts(tried);
         let read = sea_orm::Database::connect(read).await.map_err(OpenError::Unreachable)?;
         Ok(Self {
             write,
@@ -290,6 +297,16 @@ impl Database {
         self.read.close().await?;
         self.write.close().await
     }
+}
+
+/// Tries what comes back to a pool, within [`BACK`]. sqlx does so too, and waits for the answer for as long as it takes.
+fn tried(pool: PgPoolOptions) -> PgPoolOptions {
+    pool.after_release(|connection, _| {
+        Box::pin(async move {
+            let answered = tokio::time::timeout(BACK, connection.ping()).await;
+            answered.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map(|()| true)
+        })
+    })
 }
 
 fn options(config: &Config, connections: u32) -> ConnectOptions {

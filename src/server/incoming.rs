@@ -1,11 +1,13 @@
-//! Connections as they come in: counted, with TLS or without, each handshake by itself.
+//! Connections as they come in: counted, with TLS or without, each handshake by itself. One whose other end says nothing to begin with, or
+//! takes nothing any more, ends: it would keep its place for ever.
 
 use std::{
+    future::Future as _,
     io,
     net::SocketAddr,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -13,12 +15,13 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    time::{Sleep, sleep},
 };
 use tokio_rustls::server::TlsStream;
 
 use super::tls::Tls;
 
-/// How long a handshake may take.
+/// How long a handshake may take, and then the choice between HTTP/1 and HTTP/2, which the first bytes make.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// Connections that wait to be taken by the server.
@@ -31,7 +34,60 @@ const REST: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Connection {
     stream: Stream,
+    /// None once it has begun.
+    opening: Option<Opening>,
+    /// Runs while nothing can be written.
+    stuck: Option<Pin<Box<Sleep>>>,
+    patience: Duration,
     _counted: OwnedSemaphorePermit,
+}
+
+/// What every connection of HTTP/2 begins with. Whoever serves both waits for as many bytes as tell the two apart, however long it takes.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// The beginning of a connection, until its version is known.
+#[derive(Debug)]
+struct Opening {
+    /// Bytes of [`PREFACE`] that came.
+    came: usize,
+    late: Pin<Box<Sleep>>,
+}
+
+impl Opening {
+    /// Takes in what came; whether the version is known now.
+    fn hear(&mut self, bytes: &[u8]) -> bool {
+        let rest = &PREFACE[self.came..];
+        self.came += bytes.len().min(rest.len());
+        self.came == PREFACE.len() || !rest.starts_with(bytes)
+    }
+}
+
+impl Connection {
+    fn new(stream: Stream, patience: Duration, counted: OwnedSemaphorePermit) -> Self {
+        let late = Box::pin(sleep(HANDSHAKE));
+        Self {
+            stream,
+            opening: Some(Opening { came: 0, late }),
+            stuck: None,
+            patience,
+            _counted: counted,
+        }
+    }
+
+    /// What was written, or an error once nothing could be for too long.
+    fn patiently<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stuck = None;
+            return written;
+        }
+        let patience = self.patience;
+        ready!(self.stuck.get_or_insert_with(|| Box::pin(sleep(patience))).as_mut().poll(cx));
+        Poll::Ready(Err(late("its other end takes nothing")))
+    }
+}
+
+fn late(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, what)
 }
 
 #[derive(Debug)]
@@ -44,33 +100,30 @@ enum Stream {
 #[derive(Debug)]
 pub struct Incoming {
     connections: mpsc::Receiver<(Connection, SocketAddr)>,
-    address: SocketAddr,
 }
 
 impl Incoming {
-    /// Accepts from a listener, at most `limit` connections at once; more wait in the system's queue. Ends with its listener's server.
-    ///
-    /// # Errors
-    /// When the listener has no address any more.
-    pub fn over(listener: TcpListener, limit: usize, tls: Option<Tls>) -> io::Result<Self> {
-        let address = listener.local_addr()?;
+    /// Accepts from a listener, at most `limit` connections at once; more wait in the system's queue. One that could not be written to for
+    /// `patience` ends. Ends with its listener's server.
+    pub fn over(listener: TcpListener, limit: usize, patience: Duration, tls: Option<Tls>) -> Self {
         let (sender, connections) = mpsc::channel(WAITING);
-        tokio::spawn(accept(listener, Arc::new(Semaphore::new(limit)), tls, sender));
-        Ok(Self { connections, address })
+        tokio::spawn(accept(listener, Arc::new(Semaphore::new(limit)), patience, tls, sender));
+        Self { connections }
     }
 
     /// The next connection; none once nobody accepts any more. Cancel safe.
     pub async fn next(&mut self) -> Option<(Connection, SocketAddr)> {
         self.connections.recv().await
     }
-
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
 }
 
-async fn accept(listener: TcpListener, room: Arc<Semaphore>, tls: Option<Tls>, sender: mpsc::Sender<(Connection, SocketAddr)>) {
+async fn accept(
+    listener: TcpListener,
+    room: Arc<Semaphore>,
+    patience: Duration,
+    tls: Option<Tls>,
+    sender: mpsc::Sender<(Connection, SocketAddr)>,
+) {
     loop {
         // The semaphore is never closed.
         let Ok(counted) = Arc::clone(&room).acquire_owned().await else {
@@ -99,8 +152,7 @@ async fn accept(listener: TcpListener, room: Arc<Semaphore>, tls: Option<Tls>, s
         let sender = sender.clone();
         match &tls {
             None => {
-                let stream = Stream::Plain(stream);
-                let connection = Connection { stream, _counted: counted };
+                let connection = Connection::new(Stream::Plain(stream), patience, counted);
                 if sender.send((connection, from)).await.is_err() {
                     return;
                 }
@@ -111,8 +163,7 @@ async fn accept(listener: TcpListener, room: Arc<Semaphore>, tls: Option<Tls>, s
                 tokio::spawn(async move {
                     match tokio::time::timeout(HANDSHAKE, handshake).await {
                         Ok(Ok(stream)) => {
-                            let stream = Stream::Tls(Box::new(stream));
-                            let connection = Connection { stream, _counted: counted };
+                            let connection = Connection::new(Stream::Tls(Box::new(stream)), patience, counted);
                             // An error: the server has stopped taking any.
                             let _ = sender.send((connection, from)).await;
                         }
@@ -127,26 +178,40 @@ async fn accept(listener: TcpListener, room: Arc<Semaphore>, tls: Option<Tls>, s
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
+        let this = &mut *self;
+        let before = buffer.filled().len();
+        let read = match &mut this.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
             Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        };
+        if let Some(opening) = &mut this.opening {
+            if read.is_pending() {
+                ready!(opening.late.as_mut().poll(cx));
+                return Poll::Ready(Err(late("its other end said nothing")));
+            }
+            if opening.hear(&buffer.filled()[before..]) {
+                this.opening = None;
+            }
         }
+        read
     }
 }
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.stream {
+        let written = match &mut self.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
             Stream::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
-        }
+        };
+        self.patiently(cx, written)
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffers: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        match &mut self.stream {
+        let written = match &mut self.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, buffers),
             Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, buffers),
-        }
+        };
+        self.patiently(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -157,16 +222,22 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
+        let flushed = match &mut self.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        };
+        // That there is nothing left to flush is no progress of a write that waits.
+        match flushed {
+            Poll::Ready(Ok(())) => flushed,
+            flushed => self.patiently(cx, flushed),
         }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
+        let shut = match &mut self.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
+        };
+        self.patiently(cx, shut)
     }
 }

@@ -7,7 +7,6 @@
 use std::{
     future::Future as _,
     io,
-    net::SocketAddr,
     pin::Pin,
     sync::{
         Arc,
@@ -19,11 +18,10 @@ use std::{
 
 use axum::{
     body::{Body, HttpBody},
-    extract::Request,
+    extract::{Request, State},
     http::{HeaderValue, Version, header::CONNECTION},
     middleware::Next,
     response::Response,
-    serve::Listener,
 };
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
@@ -32,7 +30,7 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-use super::incoming::{Connection, Incoming};
+use super::incoming::Connection;
 
 /// How long a client may take to notice.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -40,10 +38,13 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Bytes that are read and dropped at most.
 const DROPPED: usize = 64 * 1024 * 1024;
 
-/// A body that notes when all of it was read.
+/// A body that notes when all of it was read, and fails when nothing more of it comes for too long.
 struct Watched {
     body: Body,
     read: Arc<AtomicBool>,
+    patience: Duration,
+    /// Runs while somebody waits for more.
+    late: Option<Pin<Box<Sleep>>>,
 }
 
 impl HttpBody for Watched {
@@ -51,9 +52,16 @@ impl HttpBody for Watched {
     type Error = axum::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        if frame.is_none() || self.body.is_end_stream() {
-            self.read.store(true, Ordering::Release);
+        let this = &mut *self;
+        let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
+            let patience = this.patience;
+            ready!(this.late.get_or_insert_with(|| Box::pin(sleep(patience))).as_mut().poll(cx));
+            let late = io::Error::new(io::ErrorKind::TimedOut, "no more of the body came");
+            return Poll::Ready(Some(Err(axum::Error::new(late))));
+        };
+        this.late = None;
+        if frame.is_none() || this.body.is_end_stream() {
+            this.read.store(true, Ordering::Release);
         }
         Poll::Ready(frame)
     }
@@ -67,50 +75,27 @@ impl HttpBody for Watched {
     }
 }
 
-/// Says `Connection: close` with an answer that leaves something of its request unread.
-pub async fn tell(request: Request, next: Next) -> Response {
-    // HTTP/2 ends the stream, and not the connection.
-    if request.version() >= Version::HTTP_2 || request.body().is_end_stream() {
+/// Says `Connection: close` with an answer that leaves something of its request unread. A body that stands still for `patience` is given up.
+pub async fn tell(State(patience): State<Duration>, request: Request, next: Next) -> Response {
+    if request.body().is_end_stream() {
         return next.run(request).await;
     }
+    // HTTP/2 ends the stream, and not the connection.
+    let ends = request.version() < Version::HTTP_2;
     let read = Arc::new(AtomicBool::new(false));
     let watched = |body| {
         Body::new(Watched {
             body,
             read: Arc::clone(&read),
+            patience,
+            late: None,
         })
     };
     let mut response = next.run(request.map(watched)).await;
-    if !read.load(Ordering::Acquire) {
+    if ends && !read.load(Ordering::Acquire) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
-}
-
-/// A listener whose connections linger.
-#[derive(Debug)]
-pub struct Lingering(pub Incoming);
-
-impl Listener for Lingering {
-    type Io = Patient;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Patient, SocketAddr) {
-        let Some((stream, address)) = self.0.next().await else {
-            // Nobody accepts any more; the server ends by its own signal.
-            return std::future::pending().await;
-        };
-        let connection = Patient {
-            stream,
-            ending: None,
-            left: DROPPED,
-        };
-        (connection, address)
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.0.address())
-    }
 }
 
 /// A connection that lingers.
@@ -120,6 +105,17 @@ pub struct Patient {
     /// Runs once our side has said its last.
     ending: Option<Pin<Box<Sleep>>>,
     left: usize,
+}
+
+impl Patient {
+    /// Lets a connection linger.
+    pub fn new(stream: Connection) -> Self {
+        Self {
+            stream,
+            ending: None,
+            left: DROPPED,
+        }
+    }
 }
 
 impl AsyncRead for Patient {

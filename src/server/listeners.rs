@@ -1,18 +1,24 @@
 //! The listeners: gRPC with gRPC-Web, health and reflection; HTTP.
 
-use std::{io, time::Duration};
+use std::{io, pin::pin, time::Duration};
 
 use anyhow::Context as _;
 use futures_util::stream;
-use tokio::{net::TcpListener, sync::watch};
-use tokio_util::sync::CancellationToken;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto::Builder,
+    service::TowerToHyperService,
+};
+use tokio::{net::TcpListener, sync::watch, time::sleep};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{service::Routes, transport::Server};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use super::{
     coalesce::Coalesced,
     incoming::Incoming,
-    linger::{self, Lingering},
+    linger::{self, Patient},
+    rooms,
 };
 use crate::{admin::Readiness, config, pb};
 
@@ -26,7 +32,7 @@ pub async fn bind(door: &'static str, address: &str) -> anyhow::Result<TcpListen
         .with_context(|| format!("{door}.addr = {address:?} cannot be bound"))
 }
 
-/// Serves gRPC until `stop`, then lets calls in flight finish.
+/// Serves gRPC until `stop`, then lets calls in flight finish. No stream lives longer than `longest_stream`, if that is known.
 ///
 /// # Errors
 /// When the listener fails.
@@ -34,6 +40,7 @@ pub async fn grpc(
     incoming: Incoming,
     routes: Routes,
     config: config::Grpc,
+    longest_stream: Option<Duration>,
     ready: watch::Receiver<Readiness>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
@@ -57,8 +64,12 @@ pub async fn grpc(
         Some((Ok::<_, io::Error>(Coalesced::new(connection)), incoming))
     });
     let mut server = Server::builder().http2_max_header_list_size(Some(HEADER_BYTES));
-    if config.max_connection_age_seconds > 0 {
-        server = server.max_connection_age(Duration::from_secs(config.max_connection_age_seconds));
+    if let Some(age) = rooms::age(config.max_connection_age_seconds) {
+        server = server.max_connection_age(age);
+        // Streams go on, but none is older than they may be. One that is still there was left unread.
+        if let Some(longest) = longest_stream {
+            server = server.max_connection_age_grace(longest);
+        }
     }
     let telling = tokio::spawn(tell_health(health, ready, stop.clone()));
     let outcome = server
@@ -125,14 +136,66 @@ const SERVICES: [&str; 19] = [
     "parley.v1.PubsubService",
 ];
 
-/// Serves HTTP until `stop`, then lets requests in flight finish.
-///
-/// # Errors
-/// When the listener fails.
-pub async fn http(incoming: Incoming, router: axum::Router, stop: CancellationToken) -> anyhow::Result<()> {
-    let router = router.layer(axum::middleware::from_fn(linger::tell));
-    axum::serve(Lingering(incoming), router)
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .await
-        .context("the HTTP listener")
+/// How long the answer to a ping may take over HTTP/2.
+const PING: Duration = Duration::from_secs(20);
+
+/// Bytes that are read ahead over HTTP/1, and so the most that a head may have.
+const AHEAD_BYTES: usize = 64 * 1024;
+
+/// How connections of HTTP end.
+#[derive(Clone, Copy, Debug)]
+pub struct Ends {
+    /// How long a head may take, a connection rest, and a body stand still.
+    pub idle: Duration,
+    /// When a connection is asked to end; none: never.
+    pub age: Option<Duration>,
+}
+
+/// Serves HTTP until `stop`, then lets requests in flight finish. Cancel safe as far as what it serves is: connections go on by themselves.
+pub async fn http(mut incoming: Incoming, router: axum::Router, ends: Ends, stop: CancellationToken) -> anyhow::Result<()> {
+    let router = router.layer(axum::middleware::from_fn_with_state(ends.idle, linger::tell));
+    // axum's own server gives connections no timer, so half a head would keep its place for ever.
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(ends.idle)
+        .max_buf_size(AHEAD_BYTES);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(ends.idle)
+        .keep_alive_timeout(PING)
+        .max_header_list_size(HEADER_BYTES)
+        .enable_connect_protocol();
+    let open = TaskTracker::new();
+    while let Some(Some((connection, _))) = stop.run_until_cancelled(incoming.next()).await {
+        let (builder, router, stop) = (builder.clone(), router.clone(), stop.clone());
+        open.spawn(async move {
+            let io = TokioIo::new(Patient::new(connection));
+            let mut connection = pin!(builder.serve_connection_with_upgrades(io, TowerToHyperService::new(router)));
+            let old = async {
+                match ends.age {
+                    // Give or take a tenth: connections that began together do not end together.
+                    Some(age) => sleep(age.mul_f64(rand::random_range(0.9..1.1))).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let ended = tokio::select! {
+                ended = connection.as_mut() => ended,
+                () = async { tokio::select! { () = stop.cancelled() => {} () = old => {} } } => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = ended {
+                tracing::debug!(error, "a connection failed");
+            }
+        });
+    }
+    // Nobody is let in any more.
+    drop(incoming);
+    open.close();
+    open.wait().await;
+    Ok(())
 }

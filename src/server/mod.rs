@@ -153,23 +153,30 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
         let tls = tls
             .clone()
             .filter(|_| config.tls.listeners.split(',').any(|named| named.trim() == door));
-        Incoming::over(listener, config.limits.connections, tls)
+        Incoming::over(listener, config.limits.connections, rooms::stall_timeout(&config), tls)
     };
     let mut doors = JoinSet::new();
     doors.spawn(listeners::grpc(
-        incoming("grpc", grpc)?,
+        incoming("grpc", grpc),
         routes,
         config.grpc.clone(),
+        rooms::longest_stream(&config),
         readiness.clone(),
         streams.clone(),
     ));
-    doors.spawn(listeners::http(incoming("http", http)?, gateway, streams.clone()));
+    doors.spawn(listeners::http(
+        incoming("http", http),
+        gateway,
+        rooms::ends(&config),
+        streams.clone(),
+    ));
     // It writes, so it has to end before the writer does.
     doors.spawn(upkeep::wake(chat.clone(), streams.clone()));
     let mut back = JoinSet::new();
     back.spawn(listeners::http(
-        incoming("admin", operators)?,
+        incoming("admin", operators),
         admin::router(registry, readiness.clone()),
+        rooms::ends(&config),
         behind.clone(),
     ));
     if let Some(tls) = &tls {

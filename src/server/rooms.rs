@@ -4,6 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
+use super::listeners::Ends;
 use crate::{api, chat, config::Config, db, events, gateway, mail, storage};
 
 /// The database's.
@@ -101,10 +102,32 @@ pub fn mail(config: &Config) -> mail::Config {
     }
 }
 
+/// An age in seconds, of which 0 is none.
+pub fn age(seconds: u64) -> Option<Duration> {
+    (seconds > 0).then(|| Duration::from_secs(seconds))
+}
+
+/// How connections of HTTP end.
+pub fn ends(config: &Config) -> Ends {
+    Ends {
+        idle: Duration::from_secs(config.http.idle_timeout_seconds),
+        age: age(config.http.max_connection_age_seconds),
+    }
+}
+
+/// How long a reader, or a connection, may take nothing.
+pub fn stall_timeout(config: &Config) -> Duration {
+    Duration::from_secs(config.events.stall_timeout_seconds)
+}
+
+/// How long a stream lives at most, with a reader that takes nothing of its end; none: for ever.
+pub fn longest_stream(config: &Config) -> Option<Duration> {
+    age(config.events.max_stream_age_seconds).map(|age| age.mul_f64(1.1) + 2 * stall_timeout(config))
+}
+
 /// Our door's.
 pub fn api(config: &Config, http: SocketAddr) -> api::Config {
     let limits = &config.limits;
-    let age = config.events.max_stream_age_seconds;
     api::Config {
         base_url: base_url(config, http),
         limits: api::Limiting {
@@ -113,11 +136,11 @@ pub fn api(config: &Config, http: SocketAddr) -> api::Config {
             calls: limits.concurrent_calls,
             streams: limits.streams_per_token,
         },
-        stream_age: (age > 0).then(|| Duration::from_secs(age)),
+        stream_age: age(config.events.max_stream_age_seconds),
         deadline: Duration::from_secs(config.grpc.default_deadline_seconds),
         max_message_bytes: config.grpc.max_message_bytes,
         recheck: Duration::from_secs(config.auth.cache_seconds.max(1)),
-        stall_timeout: Duration::from_secs(config.events.stall_timeout_seconds),
+        stall_timeout: stall_timeout(config),
         retention: keep(config).age,
     }
 }

@@ -21,6 +21,8 @@ pub enum Line {
     Stalled,
     /// A few kilobytes a second.
     Slow,
+    /// Everything arrives so much later, each way.
+    Late(Duration),
 }
 
 #[derive(Debug)]
@@ -29,8 +31,8 @@ struct Shared {
     line: watch::Sender<Line>,
     /// Rises with every cut: connections of an older number end.
     cuts: watch::Sender<u64>,
-    /// Rises whenever the open connections are left alone for good.
-    abandoned: watch::Sender<u64>,
+    /// The same for connections that are left to themselves.
+    strands: watch::Sender<u64>,
 }
 
 /// A proxy, until it is dropped.
@@ -63,7 +65,7 @@ impl Proxy {
             target: watch::Sender::new(target.to_owned()),
             line: watch::Sender::new(Line::Open),
             cuts: watch::Sender::new(0),
-            abandoned: watch::Sender::new(0),
+            strands: watch::Sender::new(0),
         });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
         Self {
@@ -84,10 +86,11 @@ impl Proxy {
         self.shared.cuts.send_modify(|cuts| *cuts += 1);
     }
 
-    /// Passes nothing on any more by the connections that are open, and tells nobody, as a host that lost its power. New ones are served.
+    /// From now on nothing passes over the connections that are open, and neither end is told: as when a machine on the way dies. New ones are
+    /// served.
     #[allow(dead_code)] // for tests of behaviour alone
-    pub fn abandon(&self) {
-        self.shared.abandoned.send_modify(|times| *times += 1);
+    pub fn strand(&self) {
+        self.shared.strands.send_modify(|strands| *strands += 1);
     }
 
     /// Lets the line do this from now on.
@@ -102,33 +105,35 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         tokio::spawn(async move {
             let mut cuts = shared.cuts.subscribe();
             cuts.borrow_and_update();
-            let mut abandoned = shared.abandoned.subscribe();
-            abandoned.borrow_and_update();
             let target = shared.target.borrow().clone();
             let Ok(far) = TcpStream::connect(&target).await else { return };
             let _ = (near.set_nodelay(true), far.set_nodelay(true));
             let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
             tokio::select! {
-                () = pass(near_in, far_out, shared.line.subscribe(), abandoned.clone()) => {}
-                () = pass(far_in, near_out, shared.line.subscribe(), abandoned) => {}
+                () = pass(near_in, far_out, shared.line.subscribe(), shared.strands.subscribe()) => {}
+                () = pass(far_in, near_out, shared.line.subscribe(), shared.strands.subscribe()) => {}
                 _ = cuts.changed() => {}
             }
         });
     }
 }
 
-async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut line: watch::Receiver<Line>, mut abandoned: watch::Receiver<u64>) {
+async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut line: watch::Receiver<Line>, mut strands: watch::Receiver<u64>) {
     let mut buffer = vec![0; 16 * 1024];
     loop {
         let open = line.wait_for(|line| *line != Line::Stalled).await.map(|line| *line);
         let Ok(now) = open else { return };
         let most = if now == Line::Slow { 256 } else { buffer.len() };
         let read = tokio::select! {
+            biased;
+            // An error: the proxy has ended, and so has everything.
+            Ok(()) = strands.changed() => std::future::pending().await,
             read = from.read(&mut buffer[..most]) => read,
-            // Held, so that neither end is told.
-            _ = abandoned.changed() => std::future::pending().await,
         };
         let Ok(count @ 1..) = read else { return };
+        if let Line::Late(by) = now {
+            sleep(by).await;
+        }
         // What was on its way when the line stopped waits with it.
         if line.wait_for(|line| *line != Line::Stalled).await.is_err() || to.write_all(&buffer[..count]).await.is_err() {
             return;

@@ -6,10 +6,7 @@ use parley::pb::{Contact, UpdateContactRequest};
 use prost_types::FieldMask;
 use tonic::{Code, Status};
 
-use crate::{
-    outage::behind_a_proxy,
-    support::{in_time, scene::outgoing},
-};
+use crate::support::{in_time, link::behind_a_proxy, scene::outgoing};
 
 /// Asks until it is done; whatever is said before is that one should try again.
 async fn until_done<T, F: Future<Output = Result<T, Status>>>(what: &str, ask: impl Fn() -> F) {
@@ -27,7 +24,7 @@ async fn until_done<T, F: Future<Output = Result<T, Status>>>(what: &str, ask: i
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lanes_give_up_connections_that_nobody_answers_on_postgres() {
-    let (app, proxy, _) = behind_a_proxy().await;
+    let (app, proxy, _) = behind_a_proxy(&[("PARLEY_DATABASE_WRITE_TIMEOUT_SECONDS", "3")]).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
     let contact = scene.person("Asha").await.contact;
@@ -50,7 +47,7 @@ async fn lanes_give_up_connections_that_nobody_answers_on_postgres() {
         // All connections were used a moment ago, so that nobody tries them first.
         scene.say(conversation, "before").await;
         rename().await.expect("changed");
-        proxy.abandon();
+        proxy.strand();
         if round == 0 {
             until_done("a message", || scene.send(conversation, outgoing("after"))).await;
             until_done("a change", rename).await;

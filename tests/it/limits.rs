@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use parley::pb::{ListLabelsRequest, SubscribeRequest, labels_service_client::LabelsServiceClient, subscribe_request::Start};
+use parley::pb::{
+    GetProfileRequest, ListLabelsRequest, PubsubKey, SubscribePubsubRequest, SubscribeRequest, labels_service_client::LabelsServiceClient,
+    pubsub_service_client::PubsubServiceClient, subscribe_request::Start,
+};
+use serde_json::json;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
@@ -11,11 +15,15 @@ use crate::support::{
     app::TestApp,
     clients::Clients,
     database::{Backend, Database},
-    on_both,
+    in_time, on_both,
     scene::outgoing,
 };
 
-on_both!(a_token_has_a_rate, streams_of_a_token_are_counted);
+on_both!(
+    a_token_has_a_rate,
+    streams_of_a_token_are_counted,
+    streams_of_a_pubsub_token_are_counted
+);
 
 fn reason(status: &Status) -> String {
     status.get_details_error_info().expect("an ErrorInfo").reason
@@ -105,6 +113,61 @@ async fn streams_of_a_token_are_counted(backend: Backend) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     panic!("a place that was left was not given again");
+}
+
+/// A contact's session has a pubsub token, and so has each user: neither can take the places of all.
+async fn streams_of_a_pubsub_token_are_counted(backend: Backend) {
+    let app = TestApp::builder(backend)
+        .env("PARLEY_LIMITS_STREAMS_PER_TOKEN", "2")
+        .env("PARLEY_EVENTS_MAX_STREAM_AGE_SECONDS", "10")
+        .env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", "support")
+        .start()
+        .await;
+    let profile = app.clients().accounts.get_profile(GetProfileRequest {}).await;
+    let profile = profile.expect("a profile").into_inner();
+    let mut keys = vec![PubsubKey {
+        pubsub_token: profile.pubsub_token,
+        account_id: Some(1),
+        user_id: Some(profile.user.expect("always set").id),
+    }];
+    for _ in 0..2 {
+        let made = app
+            .http()
+            .send("POST", "/public/api/v1/inboxes/support/contacts", Some(&json!({})))
+            .await;
+        keys.push(PubsubKey {
+            pubsub_token: made.body["pubsub_token"].as_str().expect("a session").to_owned(),
+            ..PubsubKey::default()
+        });
+    }
+    let pubsub = PubsubServiceClient::new(app.clients().service);
+    let open = |key: &PubsubKey| {
+        let (mut pubsub, request) = (pubsub.clone(), SubscribePubsubRequest { key: Some(key.clone()) });
+        async move { pubsub.subscribe_pubsub(request).await }
+    };
+    let mut streams = Vec::new();
+    for key in &keys {
+        for _ in 0..2 {
+            streams.push(open(key).await.expect("within the limit").into_inner());
+        }
+        let refused = open(key).await.expect_err("a third");
+        assert_eq!(
+            (refused.code(), reason(&refused)),
+            (Code::ResourceExhausted, "RATE_LIMITED".to_owned())
+        );
+    }
+    // They grow old as all streams do.
+    for mut stream in streams {
+        let end = loop {
+            match in_time("the end", stream.message()).await {
+                Ok(Some(_)) => {}
+                Ok(None) => panic!("a stream ends with a status"),
+                Err(status) => break status,
+            }
+        };
+        assert_eq!((end.code(), reason(&end)), (Code::Unavailable, "STREAM_ROTATED".to_owned()));
+    }
+    open(&keys[0]).await.expect("there is room again");
 }
 
 /// One call at a time is let in; of many at once the rest are refused at once, and told when to come again. Nothing of theirs is stored.

@@ -1,9 +1,10 @@
 //! What a server does while what it needs is away: the database, names, room on the disk, file descriptors. It says so, loses nothing that it
 //! acknowledged, keeps streams open, and comes back by itself.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use parley::pb::{EventDelivery, SubscribeRequest, event::Resource, subscribe_request::Start};
+use futures_util::future::join_all;
+use parley::pb::{EventDelivery, ListContactsRequest, SubscribeRequest, event::Resource, subscribe_request::Start};
 use tokio::net::TcpStream;
 use tonic::{Code, Request};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
@@ -16,6 +17,7 @@ use crate::{
         database::{Backend, Database},
         http::client,
         in_time,
+        link::behind_a_proxy,
         reader::{Reader, event, everything, log_info, whole_log},
         scene::{Scene, outgoing},
         server::{in_a_namespace, limited},
@@ -48,28 +50,9 @@ async fn health(app: &TestApp, service: &str) -> ServingStatus {
     answer.into_inner().status()
 }
 
-/// A server whose way to PostgreSQL leads through a proxy.
-pub async fn behind_a_proxy() -> (TestApp, Proxy, String) {
-    let database = Database::create(Backend::Postgres).await;
-    let url = database.url();
-    let (credentials, rest) = url.split_once('@').expect("a name before the host");
-    let (address, name) = rest.split_once('/').expect("a database after the host");
-    let address = address.to_owned();
-    let proxy = Proxy::before(&address).await;
-    let through = format!("{credentials}@{}/{name}", proxy.address);
-    let app = TestApp::builder(Backend::Postgres)
-        .database(database)
-        .env("PARLEY_DATABASE_CONNECT_TIMEOUT_SECONDS", "1")
-        .env("PARLEY_DATABASE_WRITE_TIMEOUT_SECONDS", "3")
-        .env("PARLEY_DATABASE_URL", &through)
-        .start()
-        .await;
-    (app, proxy, address)
-}
-
 #[tokio::test]
 async fn without_its_database_a_server_says_so_and_waits_on_postgres() {
-    let (app, proxy, address) = behind_a_proxy().await;
+    let (app, proxy, address) = behind_a_proxy(&[]).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
     let request = SubscribeRequest {
@@ -90,6 +73,7 @@ async fn without_its_database_a_server_says_so_and_waits_on_postgres() {
 
     proxy.lead_to("127.0.0.1:1");
     proxy.cut();
+    let gone = Instant::now();
     let refused = scene
         .send(conversation, outgoing("into the void"))
         .await
@@ -125,10 +109,20 @@ async fn without_its_database_a_server_says_so_and_waits_on_postgres() {
         .await
         .expect("it lives");
     assert_eq!(live.status(), 200);
-    for _ in 0..2 {
+    // For as long as a database takes to be restarted, and longer than any timeout here.
+    let mut heartbeats = 0;
+    while gone.elapsed() < Duration::from_secs(30) {
         let heard = in_time("a heartbeat", stream.message()).await.expect("the stream stays open");
         assert!(heard.expect("it has no end").bookmark.is_some());
+        heartbeats += 1;
     }
+    assert!(heartbeats >= 15, "{heartbeats}: one a second was asked for");
+    assert_eq!(ready(&app).await, 503);
+    let refused = scene
+        .send(conversation, outgoing("still nobody"))
+        .await
+        .expect_err("there is no database");
+    assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
 
     proxy.lead_to(&address);
     until(&app, 200).await;
@@ -145,9 +139,92 @@ async fn without_its_database_a_server_says_so_and_waits_on_postgres() {
     .await;
 }
 
+/// Far away, and then by a thin line: everything takes longer, and nothing is refused for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_database_is_waited_for_on_postgres() {
+    let (app, proxy, _) = behind_a_proxy(&[("PARLEY_DATABASE_CONNECT_TIMEOUT_SECONDS", "10")]).await;
+    let scene = app.scene();
+    let mut stream = Reader::open(&app.clients(), everything(1, Start::Latest(()))).await;
+    let begun = Instant::now();
+    for line in [Line::Late(Duration::from_millis(50)), Line::Slow] {
+        proxy.set(line);
+        let talk = scene.talk().await;
+        for round in 0..4 {
+            let (text, http) = (format!("message {round}"), app.http());
+            let (path, body) = (
+                format!("/conversations/{talk}/messages"),
+                serde_json::json!({"content": "and by JSON"}),
+            );
+            let (said, answer) = tokio::join!(scene.say(talk, &text), http.post(&path, &body));
+            assert!(said.id > 0 && answer["id"].as_i64().is_some_and(|id| id > 0));
+            assert_eq!(ready(&app).await, 200, "slow is not away");
+        }
+        let mut request = Request::new(scene.request(talk, outgoing("in no time")));
+        request.set_timeout(Duration::from_millis(10));
+        let late = scene
+            .clients
+            .messages
+            .clone()
+            .create_message(request)
+            .await
+            .expect_err("it takes longer");
+        assert!(matches!(late.code(), Code::DeadlineExceeded | Code::Cancelled), "{late:?}");
+        let head = log_info(&app.clients(), 1).await.head_seq;
+        stream.until(head).await;
+    }
+    // Readiness is asked for every two seconds, and goes after three misses.
+    tokio::time::sleep(Duration::from_secs(8).saturating_sub(begun.elapsed())).await;
+    assert_eq!(ready(&app).await, 200);
+}
+
+/// Connections whose other end died without a word, while others can be made: a failover, a firewall that forgot. What waits for them is late,
+/// and soon nobody waits for them any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_died_without_a_word_are_replaced_on_postgres() {
+    // Three of them are for reading.
+    let settings = [
+        ("PARLEY_GRPC_DEFAULT_DEADLINE_SECONDS", "2"),
+        ("PARLEY_DATABASE_MAX_CONNECTIONS", "8"),
+    ];
+    let (app, proxy, _) = behind_a_proxy(&settings).await;
+    app.scene().talk().await;
+    let clients = app.clients();
+    let together = async || {
+        let request = ListContactsRequest {
+            account_id: 1,
+            ..ListContactsRequest::default()
+        };
+        join_all((0..8).map(|_| {
+            let (mut contacts, request) = (clients.contacts.clone(), request.clone());
+            async move { contacts.list_contacts(request).await }
+        }))
+        .await
+    };
+    assert!(together().await.iter().all(Result::is_ok));
+    for _ in 0..4 {
+        // A connection is tried before it is used. It dies while its answer is waited for: between the first answer and the second.
+        proxy.set(Line::Late(Duration::from_millis(40)));
+        let (answers, ()) = tokio::join!(together(), async {
+            tokio::time::sleep(Duration::from_millis(120)).await;
+            proxy.strand();
+            proxy.set(Line::Open);
+        });
+        for status in answers.into_iter().filter_map(Result::err) {
+            let codes = [Code::DeadlineExceeded, Code::Cancelled, Code::Unavailable];
+            assert!(codes.contains(&status.code()), "{status:?}");
+        }
+    }
+    in_time("good connections", async {
+        while !together().await.iter().all(Result::is_ok) {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_database_that_stands_still_holds_nobody_up_on_postgres() {
-    let (app, proxy, _) = behind_a_proxy().await;
+    let (app, proxy, _) = behind_a_proxy(&[]).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
     proxy.set(Line::Stalled);

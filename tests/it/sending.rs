@@ -5,20 +5,26 @@ use tokio_stream::StreamExt as _;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::support::{
-    app::TestApp,
-    chain::writes,
-    database::Backend,
-    fault::{assert_bad_fields, assert_refused, fault},
-    in_time, on_both,
-    reader::{log_info, whole_log},
-    scene::{Scene, incoming, note, outgoing},
+use crate::{
+    proxy::Line,
+    support::{
+        app::TestApp,
+        chain::writes,
+        database::Backend,
+        fault::{assert_bad_fields, assert_refused, fault},
+        in_time,
+        link::behind_a_proxy,
+        on_both,
+        reader::{log_info, whole_log},
+        scene::{Scene, incoming, note, outgoing},
+    },
 };
 
 on_both!(
     a_batch_is_all_or_none,
     a_stream_answers_in_order_and_outlives_a_bad_message,
-    a_flood_of_one_conversation_is_refused
+    a_flood_of_one_conversation_is_refused,
+    each_message_of_a_stream_counts_as_a_call
 );
 
 fn batch(messages: Vec<(i64, MessageDraft)>) -> BatchCreateMessagesRequest {
@@ -197,4 +203,66 @@ async fn a_flood_of_one_conversation_is_refused(backend: Backend) {
     );
     assert!(fault.retry, "it says when there is room again");
     assert_eq!(scene.hear(other, "elsewhere there is room").await.number, 1);
+}
+
+fn request(conversation: i64, text: &str) -> SendMessagesRequest {
+    SendMessagesRequest {
+        account_id: 1,
+        conversation_id: conversation,
+        message: Some(outgoing(text)),
+        ..SendMessagesRequest::default()
+    }
+}
+
+async fn each_message_of_a_stream_counts_as_a_call(backend: Backend) {
+    let app = TestApp::builder(backend)
+        .env("PARLEY_LIMITS_CALLS_PER_SECOND_PER_TOKEN", "1")
+        .env("PARLEY_LIMITS_BURST_PER_TOKEN", "8")
+        .start()
+        .await;
+    let scene = app.scene();
+    let conversation = scene.talk().await;
+    let results = send_all(&scene, (0..20).map(|index| request(conversation, &format!("{index}"))).collect()).await;
+    let stored = results.iter().filter(|result| result.error.is_none()).count();
+    // A contact, a conversation and the stream itself count too; a slow machine may earn a call or two meanwhile.
+    assert!((5..15).contains(&stored), "{stored} of 20");
+    for error in results.iter().filter_map(|result| result.error.as_ref()) {
+        assert_eq!(
+            (Code::from(error.code), reason_of(error).as_str()),
+            (Code::ResourceExhausted, "RATE_LIMITED")
+        );
+    }
+}
+
+/// A message whose answer does not come is answered for all that, and so is the next one.
+#[tokio::test]
+async fn each_message_of_a_stream_has_a_deadline_on_postgres() {
+    let (app, proxy, _) = behind_a_proxy(&[("PARLEY_GRPC_DEFAULT_DEADLINE_SECONDS", "2")]).await;
+    let scene = app.scene();
+    let conversation = scene.talk().await;
+    scene.say(conversation, "the lane has its connection").await;
+    let (say, said) = tokio::sync::mpsc::channel(4);
+    let said = tokio_stream::wrappers::ReceiverStream::new(said);
+    let answer = scene.clients.messages.clone().send_messages(said).await;
+    let mut answers = answer.expect("the stream opens").into_inner();
+    proxy.set(Line::Stalled);
+    for text in ["one", "two"] {
+        say.send(request(conversation, text)).await.expect("the stream is open");
+    }
+    let mut late = Vec::new();
+    while late.len() < 2 {
+        let answer = in_time("the deadline", answers.message()).await.expect("the stream goes on");
+        late.extend(answer.expect("it has no end").results);
+    }
+    for (index, result) in late.iter().enumerate() {
+        let error = result.error.as_ref().expect("nothing can be stored");
+        assert_eq!(
+            (result.index, Code::from(error.code), reason_of(error).as_str()),
+            (index as u64, Code::DeadlineExceeded, "DEADLINE_EXCEEDED")
+        );
+    }
+    proxy.set(Line::Open);
+    say.send(request(conversation, "three")).await.expect("the stream is open");
+    let answer = in_time("an answer", answers.message()).await.expect("the stream goes on");
+    assert_eq!(answer.expect("it has no end").results[0].error, None);
 }

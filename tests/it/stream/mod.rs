@@ -18,5 +18,6 @@ mod server_sent;
 mod slow;
 mod snapshot;
 mod snapshot_parts;
+mod stalled;
 mod start;
 mod writes;

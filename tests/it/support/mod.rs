@@ -13,6 +13,7 @@ pub mod database;
 pub mod description;
 pub mod fault;
 pub mod http;
+pub mod link;
 pub mod nats;
 pub mod office;
 pub mod raw;

@@ -1,0 +1,189 @@
+//! Streams whose readers take nothing: what they hold is given back, though nobody is there to hear of their end.
+//!
+//! A connection asks a stream for more when there is room for it. So between what was handed out last and the next question a stream can do
+//! nothing by itself, and one whose reader never makes room would keep its place, its position and its session for ever.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use futures_util::Stream;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use super::{meter, status::stalled};
+
+/// The longest time between two looks at all streams.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// What a stream is made of.
+type Source<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+enum State<T> {
+    /// On its way; since when its reader has to ask for more, if it has to.
+    Open(Source<T>, Option<Instant>),
+    /// Let go of; its reader was not told yet.
+    Stalled,
+    Ended,
+}
+
+struct Held<T> {
+    kind: &'static str,
+    state: Mutex<State<T>>,
+}
+
+impl<T> Held<T> {
+    fn state(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What can be let go of, whatever it carries.
+trait LetGo: Send + Sync {
+    /// Drops the source if its reader took nothing for so long.
+    fn let_go(&self, timeout: Duration);
+}
+
+impl<T> LetGo for Held<T> {
+    fn let_go(&self, timeout: Duration) {
+        let mut state = self.state();
+        let stands = matches!(&*state, State::Open(_, Some(since)) if since.elapsed() > timeout);
+        if !stands {
+            return;
+        }
+        let source = std::mem::replace(&mut *state, State::Stalled);
+        drop(state);
+        // Not under the lock: what ends with it may take its time.
+        drop(source);
+        meter::ended(self.kind, &stalled());
+        tracing::info!(kind = self.kind, "a stream was let go of: its reader took nothing for too long");
+    }
+}
+
+/// A stream that is watched.
+pub struct Watched<T>(Arc<Held<T>>);
+
+impl<T> Stream for Watched<T> {
+    type Item = Result<T, Status>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let mut state = self.0.state();
+        match &mut *state {
+            State::Open(source, since) => {
+                *since = None;
+                let next = ready!(source.as_mut().poll_next(cx));
+                match next {
+                    Some(_) => *since = Some(Instant::now()),
+                    None => *state = State::Ended,
+                }
+                Poll::Ready(next)
+            }
+            State::Stalled => {
+                *state = State::Ended;
+                Poll::Ready(Some(Err(stalled())))
+            }
+            State::Ended => Poll::Ready(None),
+        }
+    }
+}
+
+impl<T> std::fmt::Debug for Watched<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Watched").field(&self.0.kind).finish()
+    }
+}
+
+/// All streams that are watched.
+pub struct Stalls {
+    timeout: Duration,
+    open: Mutex<Vec<Weak<dyn LetGo>>>,
+}
+
+impl std::fmt::Debug for Stalls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stalls").field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}
+
+impl Stalls {
+    /// Watches until `stop`: a stream whose reader takes nothing for `timeout` is let go of, within a quarter more.
+    pub fn start(timeout: Duration, stop: CancellationToken) -> Arc<Self> {
+        let stalls = Arc::new(Self {
+            timeout,
+            open: Mutex::default(),
+        });
+        let watching = Arc::clone(&stalls);
+        tokio::spawn(async move {
+            let every = (timeout / 4).min(LOOK);
+            while stop.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {
+                watching.look();
+            }
+        });
+        stalls
+    }
+
+    /// Watches over a stream. `kind` is what the figures call it.
+    pub fn watch<T: Send + 'static>(
+        &self,
+        kind: &'static str,
+        source: impl Stream<Item = Result<T, Status>> + Send + 'static,
+    ) -> Watched<T> {
+        let held = Arc::new(Held {
+            kind,
+            state: Mutex::new(State::Open(Box::pin(source), None)),
+        });
+        let weak: Weak<Held<T>> = Arc::downgrade(&held);
+        self.open().push(weak);
+        Watched(held)
+    }
+
+    fn open(&self) -> MutexGuard<'_, Vec<Weak<dyn LetGo>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn look(&self) {
+        let mut streams = Vec::new();
+        self.open().retain(|stream| {
+            let stream = stream.upgrade();
+            let lives = stream.is_some();
+            streams.extend(stream);
+            lives
+        });
+        for stream in streams {
+            stream.let_go(self.timeout);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{StreamExt as _, stream};
+    use tonic::Code;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn only_a_stream_that_handed_something_out_can_stall() {
+        let stalls = Stalls::start(Duration::ZERO, CancellationToken::new());
+        let (place, source) = (Arc::new(()), stream::iter([Ok(1), Ok(2)]));
+        let kept = Arc::clone(&place);
+        let mut watched = stalls.watch(
+            "subscribe",
+            source.map(move |item| {
+                let _ = &kept;
+                item
+            }),
+        );
+        stalls.look();
+        assert_eq!(watched.next().await.map(|item| item.ok()), Some(Some(1)));
+        std::thread::sleep(Duration::from_millis(2));
+        stalls.look();
+        assert_eq!(Arc::strong_count(&place), 1, "what it held is given back before anybody asks");
+        let end = watched.next().await.map(|item| item.map_err(|status| status.code()));
+        assert_eq!(end, Some(Err(Code::DeadlineExceeded)));
+        assert!(watched.next().await.is_none());
+    }
+}

@@ -1,0 +1,266 @@
+//! What the listeners do with connections that are slow, silent, old, too many or too large: others are served all the while.
+
+use std::time::{Duration, Instant};
+
+use parley::{
+    events::cursor::Cursor,
+    pb::{ListLabelsRequest, labels_service_client::LabelsServiceClient, subscribe_request::Start},
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::{sleep, timeout},
+};
+use tonic::{Code, Request, metadata::MetadataValue};
+
+use crate::support::{
+    app::{ADMINISTRATOR, TestApp},
+    clients::Clients,
+    database::Backend,
+    in_time,
+    reader::{Reader, event, everything, log_info},
+    scene::outgoing,
+};
+
+/// Bytes on a connection, by hand.
+struct Raw(TcpStream);
+
+impl Raw {
+    async fn to(address: &str) -> Self {
+        Self(TcpStream::connect(address).await.expect("the system takes it"))
+    }
+
+    async fn say(&mut self, text: &[u8]) {
+        self.0.write_all(text).await.expect("the other end is there");
+    }
+
+    /// The head of an answer, and what came of its body with it.
+    async fn hear(&mut self) -> String {
+        let mut heard = vec![0; 16 * 1024];
+        let count = in_time("an answer", self.0.read(&mut heard)).await.expect("an answer");
+        String::from_utf8_lossy(&heard[..count]).into_owned()
+    }
+
+    /// How long it takes until the other end closes it.
+    async fn closed(&mut self) -> Duration {
+        let begun = Instant::now();
+        in_time("the end", async {
+            let mut heard = vec![0; 16 * 1024];
+            while !matches!(self.0.read(&mut heard).await, Ok(0) | Err(_)) {}
+        })
+        .await;
+        begun.elapsed()
+    }
+}
+
+fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nhost: parley.test\r\napi_access_token: {ADMINISTRATOR}\r\n\r\n")
+}
+
+fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+/// Half a head, half a body, and nothing at all, at as many places as there are: each is cut after its time, and then others are served.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn half_a_request_does_not_keep_its_place() {
+    let app = TestApp::builder(Backend::Sqlite)
+        .env("PARLEY_HTTP_IDLE_TIMEOUT_SECONDS", "1")
+        .env("PARLEY_LIMITS_CONNECTIONS", "3")
+        .start()
+        .await;
+    let http = &app.server.doors.http;
+    let (mut head, mut body, mut idle) = (Raw::to(http).await, Raw::to(http).await, Raw::to(http).await);
+    head.say(b"GET /api/v1/profile HTTP/1.1\r\nhost: parl").await;
+    let half =
+        "POST /api/v1/accounts/1/contacts HTTP/1.1\r\nhost: parley.test\r\ncontent-type: application/json\r\ncontent-length: 100\r\n";
+    body.say(format!("{half}api_access_token: {ADMINISTRATOR}\r\n\r\n{{\"name\"").as_bytes())
+        .await;
+    idle.say(get("/api/v1/profile").as_bytes()).await;
+    assert!(idle.hear().await.starts_with("HTTP/1.1 200"));
+    // All places are taken: it waits in the system's queue until one is free, which none would ever be.
+    let mut waiting = Raw::to(http).await;
+    waiting.say(get("/api/v1/profile").as_bytes()).await;
+    assert!(waiting.hear().await.starts_with("HTTP/1.1 200"));
+    for connection in [&mut head, &mut body, &mut idle] {
+        assert!(connection.closed().await < seconds(20));
+    }
+}
+
+/// The choice between HTTP/1 and HTTP/2 is made by the first bytes, and waits for them at both doors.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silence_does_not_keep_its_place() {
+    let app = TestApp::start(Backend::Sqlite).await;
+    let doors = [&app.server.doors.grpc, &app.server.doors.http, &app.server.doors.admin];
+    let mut silent = Vec::new();
+    for door in doors {
+        let (nothing, mut begun) = (Raw::to(door).await, Raw::to(door).await);
+        begun.say(b"PRI * HT").await;
+        silent.extend([nothing, begun]);
+    }
+    // The whole of it, and then nothing more: that is a connection at rest.
+    let mut resting = Raw::to(&app.server.doors.grpc).await;
+    resting.say(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
+    for connection in &mut silent {
+        assert!(connection.closed().await < seconds(30));
+    }
+    assert!(!resting.hear().await.is_empty());
+    assert!(timeout(seconds(1), resting.closed()).await.is_err(), "it stays");
+}
+
+/// Half a head at the gRPC door, which serves gRPC-Web over HTTP/1.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn half_a_head_does_not_keep_its_place_at_the_grpc_door() {
+    let app = TestApp::start(Backend::Sqlite).await;
+    let mut half = Raw::to(&app.server.doors.grpc).await;
+    half.say(b"POST /parley.v1.AccountsService/GetProfile HTTP/1.1\r\nhost: p").await;
+    assert!(half.closed().await < seconds(45));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_beyond_the_limit_wait() {
+    let app = TestApp::builder(Backend::Sqlite)
+        .env("PARLEY_LIMITS_CONNECTIONS", "2")
+        .start()
+        .await;
+    for door in [&app.server.doors.grpc, &app.server.doors.http] {
+        let ask = get("/nowhere");
+        let mut taken = Vec::new();
+        for _ in 0..2 {
+            let mut connection = Raw::to(door).await;
+            connection.say(ask.as_bytes()).await;
+            connection.hear().await;
+            taken.push(connection);
+        }
+        let mut third = Raw::to(door).await;
+        third.say(ask.as_bytes()).await;
+        let mut byte = [0];
+        assert!(
+            timeout(seconds(1), third.0.read(&mut byte)).await.is_err(),
+            "there is no place for it"
+        );
+        taken.pop();
+        third.hear().await;
+    }
+}
+
+/// Whoever does not answer a ping is gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_answers_no_ping_is_cut() {
+    let app = TestApp::builder(Backend::Sqlite)
+        .env("PARLEY_GRPC_KEEPALIVE_INTERVAL_SECONDS", "1")
+        .env("PARLEY_GRPC_KEEPALIVE_TIMEOUT_SECONDS", "1")
+        .start()
+        .await;
+    let clients = app.clients();
+    let mut alive = Reader::open(&clients, everything(1, Start::Latest(()))).await;
+    let mut dead = Raw::to(&app.server.doors.grpc).await;
+    dead.say(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
+    assert!(dead.closed().await < seconds(20));
+    let said = Clients::new(&app.server.doors.grpc, Some(ADMINISTRATOR));
+    crate::support::scene::Scene::new(said, 1, 1).talk().await;
+    assert_eq!(event(&alive.next().await).seq, 1, "who answers stays");
+}
+
+/// A connection that is old takes nothing new, and what goes on over it goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_connection_ends_and_its_streams_go_on() {
+    let app = TestApp::builder(Backend::Sqlite)
+        .env("PARLEY_HTTP_MAX_CONNECTION_AGE_SECONDS", "1")
+        .env("PARLEY_GRPC_MAX_CONNECTION_AGE_SECONDS", "1")
+        .start()
+        .await;
+    let http = &app.server.doors.http;
+    let (mut resting, mut following) = (Raw::to(http).await, Raw::to(http).await);
+    resting.say(get("/api/v1/profile").as_bytes()).await;
+    assert!(resting.hear().await.starts_with("HTTP/1.1 200"));
+    following
+        .say(get("/api/v1/accounts/1/events?start=latest&heartbeat=1").as_bytes())
+        .await;
+    assert!(following.hear().await.starts_with("HTTP/1.1 200"));
+    let mut stream = Reader::open(&app.clients(), everything(1, Start::Latest(()))).await;
+    assert!(resting.closed().await < seconds(20));
+    sleep(seconds(2)).await;
+    let talk = app.scene().talk().await;
+    assert_eq!(event(&stream.next().await).seq, 1, "the stream goes on");
+    in_time("the event", async { while !following.hear().await.contains("contact.created") {} }).await;
+    // And a client of one connection finds another by itself.
+    let scene = app.scene();
+    for _ in 0..3 {
+        scene.say(talk, "over which connection").await;
+        sleep(Duration::from_millis(700)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_too_large_is_refused_at_either_door() {
+    let app = TestApp::builder(Backend::Sqlite)
+        .env("PARLEY_GRPC_MAX_MESSAGE_BYTES", "4096")
+        .start()
+        .await;
+    let scene = app.scene();
+    let talk = scene.talk().await;
+    let refused = scene
+        .send(talk, outgoing(&"x".repeat(5000)))
+        .await
+        .expect_err("a message that is too large");
+    assert_eq!(refused.code(), Code::OutOfRange, "{refused:?}");
+    scene.say(talk, &"x".repeat(3000)).await;
+
+    let mut request = Request::new(scene.request(talk, outgoing("with a large head")));
+    let large: MetadataValue<_> = "x".repeat(40 * 1024).parse().expect("ASCII");
+    request.metadata_mut().insert("x-large", large);
+    scene
+        .clients
+        .messages
+        .clone()
+        .create_message(request)
+        .await
+        .expect_err("a head that is too large");
+    scene.say(talk, "the connection is as good as before").await;
+
+    let mut large = Raw::to(&app.server.doors.http).await;
+    let head = format!(
+        "GET /api/v1/profile HTTP/1.1\r\nhost: parley.test\r\nx-large: {}\r\n\r\n",
+        "x".repeat(100 * 1024)
+    );
+    // It may be refused before all of it was said.
+    let _ = large.0.write_all(head.as_bytes()).await;
+    assert!(large.hear().await.starts_with("HTTP/1.1 431"));
+}
+
+/// A client may ask for less than the server's deadline, and not for more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_call_takes_longer_than_it_may() {
+    let app = TestApp::builder(Backend::Sqlite)
+        .env("PARLEY_GRPC_DEFAULT_DEADLINE_SECONDS", "2")
+        .start()
+        .await;
+    app.scene().talk().await;
+    // A position that the log does not reach.
+    let mut ahead = Cursor::decode("after", &log_info(&app.clients(), 1).await.head_cursor).expect("a cursor");
+    ahead.seq = ahead.seq.next();
+    let wait = async |asked: Option<Duration>| {
+        let mut request = Request::new(ListLabelsRequest {
+            account_id: 1,
+            ..ListLabelsRequest::default()
+        });
+        request
+            .metadata_mut()
+            .insert_bin("parley-min-cursor-bin", MetadataValue::from_bytes(&ahead.encode()));
+        if let Some(asked) = asked {
+            request.set_timeout(asked);
+        }
+        let begun = Instant::now();
+        let mut labels = LabelsServiceClient::new(app.clients().service);
+        let late = in_time("the deadline", labels.list_labels(request))
+            .await
+            .expect_err("it is not reached");
+        assert!(matches!(late.code(), Code::DeadlineExceeded | Code::Cancelled), "{late:?}");
+        begun.elapsed()
+    };
+    let (none, long) = (wait(None).await, wait(Some(seconds(600))).await);
+    assert!(none >= seconds(2) && none < seconds(20), "{none:?}");
+    assert!(long >= seconds(2) && long < seconds(20), "{long:?}");
+    assert!(wait(Some(Duration::from_millis(200))).await < seconds(2));
+}

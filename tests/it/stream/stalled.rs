@@ -1,0 +1,150 @@
+//! Statement 15: a stream ends only without any progress, and then what it held is given back, though its reader is not there to be told.
+
+use std::time::Duration;
+
+use parley::pb::{
+    BatchCreateMessagesRequest, BatchMessage, SubscribeRequest, SubscribeResponse, events_service_client::EventsServiceClient,
+    subscribe_request::Start,
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpSocket,
+    time::sleep,
+};
+use tonic::{
+    Code, Request, Status, Streaming,
+    transport::{Channel, Endpoint},
+};
+
+use crate::support::{
+    app::{ADMINISTRATOR, TestApp},
+    database::Backend,
+    fault::fault,
+    in_time, on_both,
+    reader::everything,
+    scene::{Scene, outgoing},
+};
+
+on_both!(statement_15_stalled_reader, statement_15_stalled_server_sent_events);
+
+/// One stream for the token, and little patience.
+async fn impatient(backend: Backend) -> TestApp {
+    TestApp::builder(backend)
+        .env("PARLEY_EVENTS_STALL_TIMEOUT_SECONDS", "3")
+        .env("PARLEY_LIMITS_STREAMS_PER_TOKEN", "1")
+        .start()
+        .await
+}
+
+/// A connection over which a stream holds little that was not read.
+async fn narrow(app: &TestApp) -> Channel {
+    let address = format!("http://{}", app.server.doors.grpc);
+    let endpoint = Endpoint::from_shared(address)
+        .expect("an address")
+        .initial_stream_window_size(65_535);
+    endpoint.connect().await.expect("the server is there")
+}
+
+async fn subscribe(channel: &Channel) -> Result<Streaming<SubscribeResponse>, Status> {
+    let mut request: Request<SubscribeRequest> = Request::new(everything(1, Start::Latest(())));
+    request
+        .metadata_mut()
+        .insert("api_access_token", ADMINISTRATOR.parse().expect("ASCII"));
+    let answer = in_time("Subscribe", EventsServiceClient::new(channel.clone()).subscribe(request)).await;
+    answer.map(tonic::Response::into_inner)
+}
+
+/// Messages in one write.
+async fn say(scene: &Scene, conversation: i64, count: usize, size: usize) {
+    let message = BatchMessage {
+        conversation_id: conversation,
+        message: Some(outgoing(&"x".repeat(size))),
+    };
+    let request = BatchCreateMessagesRequest {
+        account_id: 1,
+        messages: vec![message; count],
+        ..BatchCreateMessagesRequest::default()
+    };
+    let said = in_time("messages", scene.clients.messages.clone().batch_create_messages(request)).await;
+    said.expect("writers do not wait for readers");
+}
+
+/// Waits until the token has room for another stream.
+async fn given_back(channel: &Channel) -> Streaming<SubscribeResponse> {
+    in_time("the place of the stream", async {
+        loop {
+            match subscribe(channel).await {
+                Ok(stream) => return stream,
+                Err(status) => assert_eq!(fault(&status).reason, "RATE_LIMITED"),
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await
+}
+
+async fn statement_15_stalled_reader(backend: Backend) {
+    let app = impatient(backend).await;
+    let scene = app.scene();
+    let conversation = scene.talk().await;
+    let channel = narrow(&app).await;
+    let mut stream = subscribe(&channel).await.expect("a stream");
+
+    // Whoever takes a little now and then goes on for as long as it likes.
+    for _ in 0..10 {
+        say(&scene, conversation, 4, 40_000).await;
+        sleep(Duration::from_millis(400)).await;
+        in_time("a frame", stream.message())
+            .await
+            .expect("it goes on")
+            .expect("it has no end");
+    }
+    say(&scene, conversation, 20, 40_000).await;
+    // Nobody reads, so nobody can be told; and other streams of the same connection are served.
+    let second = given_back(&channel).await;
+    let end = in_time("the end", async {
+        loop {
+            match stream.message().await {
+                Ok(Some(_)) => {}
+                Ok(None) => panic!("a stream ends with a status"),
+                Err(status) => return status,
+            }
+        }
+    })
+    .await;
+    let fault = fault(&end);
+    assert_eq!((fault.code, fault.reason.as_str()), (Code::DeadlineExceeded, "STREAM_STALLED"));
+    drop(second);
+}
+
+async fn statement_15_stalled_server_sent_events(backend: Backend) {
+    let app = impatient(backend).await;
+    let scene = app.scene();
+    let conversation = scene.talk().await;
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("a small one");
+    let address = app.server.doors.http.parse().expect("an address");
+    let mut reader = socket.connect(address).await.expect("the server is there");
+    let ask =
+        format!("GET /api/v1/accounts/1/events?start=latest HTTP/1.1\r\nhost: parley.test\r\napi_access_token: {ADMINISTRATOR}\r\n\r\n");
+    reader.write_all(ask.as_bytes()).await.expect("it is taken");
+    let mut heard = [0; 1024];
+    let count = in_time("an answer", reader.read(&mut heard)).await.expect("an answer");
+    assert!(heard[..count].starts_with(b"HTTP/1.1 200"));
+
+    // More than the system keeps for a connection.
+    for _ in 0..9 {
+        say(&scene, conversation, 10, 100_000).await;
+    }
+    given_back(&narrow(&app).await).await;
+    // Its connection ends too, with what the system had kept for it.
+    let mut rest = 0;
+    let mut heard = vec![0; 64 * 1024];
+    in_time("the end", async {
+        while let Ok(count @ 1..) = reader.read(&mut heard).await {
+            rest += count;
+        }
+    })
+    .await;
+    assert!(rest < 9_000_000, "it was cut in the middle: {rest}");
+}

@@ -1,0 +1,25 @@
+//! A server whose way to PostgreSQL leads through a proxy.
+
+use super::{
+    app::TestApp,
+    database::{Backend, Database},
+};
+use crate::proxy::Proxy;
+
+/// The server, the proxy, and where the database really is. `settings` are variables of the server's environment.
+pub async fn behind_a_proxy(settings: &[(&str, &str)]) -> (TestApp, Proxy, String) {
+    let database = Database::create(Backend::Postgres).await;
+    let url = database.url();
+    let (credentials, rest) = url.split_once('@').expect("a name before the host");
+    let (address, name) = rest.split_once('/').expect("a database after the host");
+    let proxy = Proxy::before(address).await;
+    let through = format!("{credentials}@{}/{name}", proxy.address);
+    let mut app = TestApp::builder(Backend::Postgres)
+        .database(database)
+        .env("PARLEY_DATABASE_CONNECT_TIMEOUT_SECONDS", "1")
+        .env("PARLEY_DATABASE_URL", &through);
+    for (name, value) in settings {
+        app = app.env(name, value);
+    }
+    (app.start().await, proxy, address.to_owned())
+}
