@@ -89,8 +89,16 @@ pub async fn open(call: Call, Extension(Drain(drain)): Extension<Drain>, upgrade
 struct Connection {
     call: std::sync::Arc<Call>,
     socket: WebSocket,
-    /// By identifier, byte for byte; each ends with its handle.
-    subscriptions: HashMap<String, (PubsubKey, AbortOnDropHandle<()>)>,
+    /// By identifier, byte for byte.
+    subscriptions: HashMap<String, Subscribed>,
+}
+
+/// A subscription; what is done for it ends with it.
+struct Subscribed {
+    key: PubsubKey,
+    _following: AbortOnDropHandle<()>,
+    /// The report that its owner is there, the last that was asked for.
+    reporting: Option<AbortOnDropHandle<()>>,
 }
 
 impl Connection {
@@ -146,10 +154,13 @@ impl Connection {
             "message" => {
                 let asked: Json = serde_json::from_str(&command.data).unwrap_or_default();
                 if asked["action"] == "update_presence"
-                    && let Some((key, _)) = self.subscriptions.get(&command.identifier)
+                    && let Some(subscribed) = self.subscriptions.get_mut(&command.identifier)
+                    // One at a time: a client that asks faster is told no more often.
+                    && subscribed.reporting.as_ref().is_none_or(AbortOnDropHandle::is_finished)
                 {
-                    let (call, key, out) = (self.call.clone(), key.clone(), out.clone());
-                    tokio::spawn(async move { presence(&call, &command.identifier, key, &out).await });
+                    let (call, key, out) = (self.call.clone(), subscribed.key.clone(), out.clone());
+                    let report = async move { presence(&call, &command.identifier, key, &out).await };
+                    subscribed.reporting = Some(AbortOnDropHandle::new(tokio::spawn(report)));
                 }
             }
             _ => {}
@@ -168,8 +179,12 @@ impl Connection {
         // A key that is none is refused by the service as any other.
         let key = key.unwrap_or_default();
         let following = follow(self.call.clone(), identifier.clone(), key.clone(), out.clone());
-        let handle = AbortOnDropHandle::new(tokio::spawn(following));
-        self.subscriptions.insert(identifier, (key, handle));
+        let subscribed = Subscribed {
+            key,
+            _following: AbortOnDropHandle::new(tokio::spawn(following)),
+            reporting: None,
+        };
+        self.subscriptions.insert(identifier, subscribed);
     }
 }
 
@@ -205,7 +220,7 @@ async fn tell(
 ) -> Result<(), ()> {
     while let Ok(Some(response)) = stream.message().await {
         let events = response.events.iter().filter_map(|delivery| delivery.event.as_ref());
-        let durable = events.flat_map(|event| frames(event, key.user_id.is_none()));
+        let durable = events.flat_map(|event| frames(event, key.user_id));
         for (event, data) in durable.chain(response.ephemeral.iter().map(typing)) {
             let frame = json!({ "identifier": identifier, "message": { "event": event, "data": data } });
             out.send(Out::Frame(frame)).await.map_err(drop)?;

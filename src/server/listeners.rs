@@ -3,6 +3,7 @@
 use std::{io, pin::pin, time::Duration};
 
 use anyhow::Context as _;
+use axum::http::{HeaderName, Method};
 use futures_util::stream;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -13,6 +14,7 @@ use tokio::{net::TcpListener, sync::watch, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{service::Routes, transport::Server};
 use tonic_health::{ServingStatus, server::HealthReporter};
+use tower_http::cors::{Any, CorsLayer};
 
 use super::{
     coalesce::Coalesced,
@@ -75,6 +77,7 @@ pub async fn grpc(
     let outcome = server
         // gRPC-Web comes over HTTP/1.1 too.
         .accept_http1(true)
+        .layer(web_pages())
         .layer(tonic_web::GrpcWebLayer::new())
         .http2_keepalive_interval(Some(Duration::from_secs(config.keepalive_interval_seconds)))
         .http2_keepalive_timeout(Some(Duration::from_secs(config.keepalive_timeout_seconds)))
@@ -83,6 +86,17 @@ pub async fn grpc(
         .await;
     telling.await.context("health")?;
     outcome.context("the gRPC listener")
+}
+
+/// Pages of anybody may call: whoever does shows a token, and nothing comes along by itself as cookies do.
+fn web_pages() -> CorsLayer {
+    let told = ["grpc-status", "grpc-message", "grpc-status-details-bin", "parley-cursor-bin"];
+    CorsLayer::new()
+        .allow_origin(Any)
+        .allow_methods([Method::POST])
+        .allow_headers(Any)
+        .expose_headers(told.map(HeaderName::from_static))
+        .max_age(PREFLIGHT)
 }
 
 /// Keeps what health says up to date: each service is ready or not, as `/readyz` has it, and so is the server as a whole; whether it lives is
@@ -109,6 +123,9 @@ async fn say(health: &HealthReporter, ready: bool) {
 
 /// What health is asked for to learn whether the process lives.
 const LIVENESS: &str = "liveness";
+
+/// For how long a browser need not ask again whether a page may call.
+const PREFLIGHT: Duration = Duration::from_hours(1);
 
 /// Bytes of the headers of one call.
 const HEADER_BYTES: u32 = 32 * 1024;

@@ -34,6 +34,7 @@ mod filters;
 mod first_messages;
 mod frozen;
 mod golden;
+mod grpc_web;
 mod half_open;
 mod idempotency;
 mod idempotency_batches;

@@ -16,11 +16,20 @@ use crate::{
     pb::{self, ActorType, EventKind, event::Resource, value::json_of},
 };
 
-/// The name and the data of each frame that tells an event; none for what the WebSocket does not tell. `contact`: whether a contact listens.
-pub fn frames(event: &pb::Event, contact: bool) -> Vec<(&'static str, Json)> {
+/// The name and the data of each frame that tells an event; none for what the WebSocket does not tell. `user`: who listens, if it is no
+/// contact.
+pub fn frames(event: &pb::Event, user: Option<i64>) -> Vec<(&'static str, Json)> {
+    let contact = user.is_none();
     let frame = |name, data| vec![(name, data)];
     match (event.kind(), &event.resource) {
-        (EventKind::MessageCreated, Some(Resource::Message(told))) => frame("message.created", message(event, told)),
+        (EventKind::MessageCreated, Some(Resource::Message(told))) => {
+            let mut frames = frame("message.created", message(event, told));
+            if user.is_some_and(|user| mentions(told, user)) {
+                let of = told.conversation.clone().unwrap_or_default();
+                frames.push(("conversation.mentioned", conversation(&of)));
+            }
+            frames
+        }
         (EventKind::MessageUpdated, Some(Resource::Message(told))) => {
             let mut data = message(event, told);
             data["previous_changes"] = previous(event);
@@ -64,6 +73,14 @@ pub fn frames(event: &pb::Event, contact: bool) -> Vec<(&'static str, Json)> {
         }
         _ => Vec::new(),
     }
+}
+
+/// Whether it is a note in which a user is mentioned, as front ends write it: `(mention://user/5/Ravi)`.
+fn mentions(told: &pb::MessageResource, user: i64) -> bool {
+    let mention = format!("mention://user/{user}/");
+    let note = told.message.as_ref().filter(|message| message.private);
+    note.and_then(|note| note.content.as_deref())
+        .is_some_and(|content| content.contains(&mention))
 }
 
 fn of_conversation(kind: EventKind, contact: bool) -> Option<&'static str> {

@@ -1,5 +1,7 @@
 //! The WebSocket at `/cable`, as front ends and mobile clients use it.
 
+mod events;
+
 use futures_util::{SinkExt as _, StreamExt as _};
 use parley::pb::{CreateMembershipRequest, CreateTokenRequest, CreateUserRequest, Role, TokenKind};
 use serde_json::{Value as Json, json};
