@@ -104,7 +104,7 @@ pub fn routes() -> Door {
 /// The answer to [`toggle_status`].
 fn toggled() -> Schema {
     object()
-        .key("success", flag())
+        .key("success", flag().or_null())
         .key("conversation_id", id())
         .key("current_status", names(&STATUSES))
         .key("snoozed_until", iso().or_null())

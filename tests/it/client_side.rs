@@ -19,7 +19,6 @@ use crate::support::{
     clients::Clients,
     database::Backend,
     fault::{assert_bad_fields, assert_refused},
-    http::client,
     office::inbox,
     on_both,
     reader::whole_log,
@@ -386,16 +385,14 @@ async fn race(doors: &[Clients], request: CreateClientSessionRequest) -> Vec<Cli
 }
 
 async fn ask(app: &TestApp, method: reqwest::Method, path: &str, body: Option<Value>) -> (u16, Value) {
-    let url = format!("http://{}/public/api/v1/inboxes/{path}", app.server.doors.http);
-    let mut request = client().request(method, url).header("origin", "https://shop.example");
+    let http = app.http().with_token("");
+    let mut request = http.request(method.as_str(), &format!("/public/api/v1/inboxes/{path}"));
     if let Some(body) = body {
         request = request.json(&body);
     }
-    let response = request.send().await.expect("the door answers");
-    assert_eq!(response.headers()["access-control-allow-origin"], "*");
-    let status = response.status().as_u16();
-    let text = response.text().await.expect("the body arrives");
-    (status, serde_json::from_str(&text).unwrap_or(Value::Null))
+    let answer = http.answer(request.header("origin", "https://shop.example")).await;
+    assert_eq!(answer.headers["access-control-allow-origin"], "*");
+    (answer.status, answer.body)
 }
 
 fn keys(object: &Value) -> Vec<&str> {

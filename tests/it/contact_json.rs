@@ -8,12 +8,7 @@ use proptest::{
 use reqwest::Method;
 use serde_json::{Value as Json, json};
 
-use crate::support::{
-    app::{ADMINISTRATOR, TestApp},
-    database::Backend,
-    http::client,
-    on_both,
-};
+use crate::support::{app::TestApp, database::Backend, http::Http, on_both};
 
 on_both!(
     filters_answer_as_documented,
@@ -24,35 +19,18 @@ on_both!(
     lists_sort_by_several_keys
 );
 
-struct Door {
-    client: reqwest::Client,
-    base: String,
-}
+struct Door(Http);
 
 impl Door {
     fn of(app: &TestApp) -> Self {
-        Self {
-            client: client(),
-            base: format!("http://{}/api/v1/accounts/1", app.server.doors.http),
-        }
+        Self(app.http())
     }
 
     /// Status and body; null for an empty one.
     async fn send(&self, method: Method, path: &str, body: &Json) -> (u16, Json) {
-        let request = self
-            .client
-            .request(method, format!("{}{path}", self.base))
-            .header("api_access_token", ADMINISTRATOR);
-        let request = if body.is_null() { request } else { request.json(body) };
-        let response = request.send().await.expect("the door answers");
-        let status = response.status().as_u16();
-        let text = response.text().await.expect("the body arrives");
-        let body = if text.is_empty() {
-            Json::Null
-        } else {
-            serde_json::from_str(&text).unwrap_or(json!(text))
-        };
-        (status, body)
+        let path = format!("/api/v1/accounts/1{path}");
+        let answer = self.0.send(method.as_str(), &path, Some(body).filter(|body| !body.is_null())).await;
+        (answer.status, answer.body)
     }
 
     async fn get(&self, path: &str) -> (u16, Json) {

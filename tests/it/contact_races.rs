@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use crate::support::{
     app::{ADMINISTRATOR, TestApp},
     database::Backend,
-    http::client,
+    http::Http,
     on_both,
 };
 
@@ -32,30 +32,22 @@ async fn app(backend: Backend) -> TestApp {
 async fn at_once(app: &TestApp, path: &str, body: impl Fn(usize) -> Json) -> Vec<(u16, Json)> {
     let mut doors = vec![app.server.doors.http.clone()];
     doors.extend(app.replicas.iter().map(|replica| replica.doors.http.clone()));
-    let (client, start) = (client(), Arc::new(tokio::sync::Barrier::new(CALLERS)));
+    let doors: Vec<Http> = doors.iter().map(|door| Http::new(door, ADMINISTRATOR)).collect();
+    let start = Arc::new(tokio::sync::Barrier::new(CALLERS));
     let mut callers = tokio::task::JoinSet::new();
     for nth in 0..CALLERS {
-        let url = format!("http://{}/api/v1/accounts/1{path}", doors[nth % doors.len()]);
-        let request = client.post(url).header("api_access_token", ADMINISTRATOR).json(&body(nth));
+        let (http, path, body) = (doors[nth % doors.len()].clone(), path.to_owned(), body(nth));
         let start = Arc::clone(&start);
         callers.spawn(async move {
             start.wait().await;
-            let response = request.send().await.expect("the door answers");
-            let status = response.status().as_u16();
-            (status, response.json().await.expect("JSON"))
+            http.try_post(&path, &body).await
         });
     }
     callers.join_all().await
 }
 
 async fn contacts(app: &TestApp) -> Json {
-    let url = format!("http://{}/api/v1/accounts/1/contacts/filter", app.server.doors.http);
-    let request = client()
-        .post(url)
-        .header("api_access_token", ADMINISTRATOR)
-        .json(&json!({"payload": []}));
-    let response = request.send().await.expect("the door answers");
-    response.json().await.expect("JSON")
+    app.http().post("/contacts/filter", &json!({"payload": []})).await
 }
 
 /// One made it; the others are told that it is taken, and by whom.

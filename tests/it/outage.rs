@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use parley::pb::{EventDelivery, ListContactsRequest, SubscribeRequest, event::Resource, subscribe_request::Start};
+use serde_json::json;
 use tokio::net::TcpStream;
 use tonic::{Code, Request};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
@@ -13,7 +14,7 @@ use tonic_types::StatusExt as _;
 use crate::{
     proxy::{Line, Proxy},
     support::{
-        app::{ADMINISTRATOR, TestApp},
+        app::TestApp,
         database::{Backend, Database},
         http::client,
         in_time,
@@ -81,22 +82,10 @@ async fn without_its_database_a_server_says_so_and_waits_on_postgres() {
     assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
     let wait = refused.get_details_retry_info().and_then(|info| info.retry_delay);
     assert!(wait.is_some_and(|wait| !wait.is_zero()), "{refused:?}");
-    let url = format!(
-        "http://{}/api/v1/accounts/1/conversations/{conversation}/messages",
-        app.server.doors.http
-    );
-    let post = client().post(url).header("api_access_token", ADMINISTRATOR);
-    let answer = post
-        .json(&serde_json::json!({"content": "hello"}))
-        .send()
-        .await
-        .expect("the door answers");
-    assert_eq!(
-        (answer.status().as_u16(), answer.headers()["retry-after"].as_bytes()),
-        (503, &b"1"[..])
-    );
-    let body: serde_json::Value = answer.json().await.expect("JSON");
-    assert_eq!(body, serde_json::json!({"status": 503, "error": "Service Unavailable"}));
+    let path = format!("/api/v1/accounts/1/conversations/{conversation}/messages");
+    let answer = app.http().send("POST", &path, Some(&json!({"content": "hello"}))).await;
+    assert_eq!((answer.status, answer.headers["retry-after"].as_bytes()), (503, &b"1"[..]));
+    assert_eq!(answer.body, json!({"status": 503, "error": "Service Unavailable"}));
 
     // A single miss is no outage; three are.
     until(&app, 503).await;

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use crate::support::{
     app::{ADMINISTRATOR, PLATFORM, TestApp},
     database::{Backend, Database},
-    http::client,
     on_both,
 };
 
@@ -19,15 +18,9 @@ on_both!(
 );
 
 async fn ask(app: &TestApp, token: &str, method: Method, path: &str, body: Value) -> (u16, Value) {
-    let url = format!("http://{}{path}", app.server.doors.http);
-    let mut request = client().request(method, url).header("api_access_token", token);
-    if !body.is_null() {
-        request = request.json(&body);
-    }
-    let response = request.send().await.expect("the door answers");
-    let status = response.status().as_u16();
-    let text = response.text().await.expect("the body arrives");
-    (status, serde_json::from_str(&text).unwrap_or(Value::Null))
+    let http = app.http().with_token(token);
+    let answer = http.send(method.as_str(), path, Some(&body).filter(|body| !body.is_null())).await;
+    (answer.status, answer.body)
 }
 
 async fn operate(app: &TestApp, method: Method, path: &str, body: Value) -> (u16, Value) {

@@ -4,9 +4,8 @@ use reqwest::Method;
 use serde_json::{Value as Json, json};
 
 use crate::support::{
-    app::{ADMINISTRATOR, TestApp},
+    app::TestApp,
     database::Backend,
-    http::client,
     office::{other_account, set_members, worker},
     on_both,
     reader::{event, whole_log},
@@ -27,20 +26,9 @@ on_both!(
 
 /// Status and body of one request; null for an empty body.
 async fn send(app: &TestApp, method: Method, path: &str, body: Option<Json>) -> (u16, Json) {
-    let url = format!("http://{}/api/v1/accounts/1{path}", app.server.doors.http);
-    let mut request = client().request(method, url).header("api_access_token", ADMINISTRATOR);
-    if let Some(body) = body {
-        request = request.json(&body);
-    }
-    let response = request.send().await.expect("the door answers");
-    let status = response.status().as_u16();
-    let text = response.text().await.expect("the body arrives");
-    let body = if text.is_empty() {
-        Json::Null
-    } else {
-        serde_json::from_str(&text).unwrap_or(json!(text))
-    };
-    (status, body)
+    let path = format!("/api/v1/accounts/1{path}");
+    let answer = app.http().send(method.as_str(), &path, body.as_ref()).await;
+    (answer.status, answer.body)
 }
 
 async fn post(app: &TestApp, path: &str, body: Json) -> (u16, Json) {
@@ -196,18 +184,11 @@ async fn snoozing_and_handing_off_are_told_apart(backend: Backend) {
         .expect("the token is made")
         .into_inner();
     let pending = app.scene().talk().await;
-    let url = format!(
-        "http://{}/api/v1/accounts/1/conversations/{pending}/toggle_status",
-        app.server.doors.http
-    );
-    let request = client()
-        .post(url)
-        .header("api_access_token", token.secret)
-        .json(&json!({"status": "open"}));
-    let answer = request.send().await.expect("the door answers");
-    let handed: Json = serde_json::from_str(&answer.text().await.expect("the body arrives")).expect("JSON");
+    let path = format!("/api/v1/accounts/1/conversations/{pending}/toggle_status");
+    let bot = app.http().with_token(&token.secret);
+    let handed = bot.send("POST", &path, Some(&json!({"status": "open"}))).await;
     assert_eq!(
-        handed,
+        handed.body,
         json!({"payload": {"success": null, "conversation_id": pending, "current_status": "open", "snoozed_until": null}})
     );
     let log = whole_log(&clients, 1).await;

@@ -184,7 +184,11 @@ fn error() -> Schema {
 fn record_error() -> Schema {
     object()
         .key("message", text().note("Every sentence, joined with commas."))
-        .key("attributes", list(text()).note("What is wrong, each once."))
+        .optional(
+            "attributes",
+            list(text())
+                .note("What is wrong, each once. Missing where nothing is, but the moment: a contact who is online is not deleted."),
+        )
         .optional("existing_id", integer().note("What already has the value that was to be unique."))
         .named("RecordError")
 }

@@ -3,7 +3,7 @@
 mod calls;
 mod ends;
 mod forms;
-mod place;
+pub mod place;
 mod store;
 
 use std::io::Cursor;

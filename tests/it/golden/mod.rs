@@ -2,13 +2,18 @@
 //!
 //! What differs from run to run (times, random identifiers, tokens) is masked by rule. `INSTA_UPDATE=always` writes the snapshots anew.
 //! The exchanges themselves stand in a file per side; `complete` sees to it that no route is without, `contract` that none is missing.
+//! `errors` has the refusals that need more than a wrong word. The contract's 403 (a message's status changed in an inbox that is none of an
+//! API) has no exchange: Parley's inboxes are all of an API, so it cannot arise.
 
 mod application;
 mod complete;
 mod contract;
+mod errors;
 mod outside;
 mod records;
 mod sharing;
+
+use std::fmt::Write as _;
 
 use serde_json::{Map, Value as Json, json};
 
@@ -96,6 +101,31 @@ impl Exchanges {
         self.note(method, path, &sent, answer)
     }
 
+    /// Posts a form in parts: name, file name (empty: no file), media type of the file and content of each.
+    pub async fn exchange_parts(&mut self, path: &str, parts: &[[&str; 4]]) -> Json {
+        const WRITTEN: &str = "a String takes everything";
+        let mut body = String::new();
+        for [name, file, kind, content] in parts {
+            write!(body, "--x\r\nContent-Disposition: form-data; name=\"{name}\"").expect(WRITTEN);
+            if !file.is_empty() {
+                write!(body, "; filename=\"{file}\"\r\nContent-Type: {kind}").expect(WRITTEN);
+            }
+            write!(body, "\r\n\r\n{content}\r\n").expect(WRITTEN);
+        }
+        body += "--x--\r\n";
+        let sent = if body.len() > 1000 {
+            json!("[long]")
+        } else {
+            json!(body.lines().collect::<Vec<_>>())
+        };
+        let request = self
+            .http
+            .request("POST", path)
+            .header("content-type", "multipart/form-data; boundary=x");
+        let answer = self.http.answer(request.body(body)).await;
+        self.note("POST", path, &sent, answer)
+    }
+
     fn note(&mut self, method: &str, path: &str, body: &Json, answer: HttpAnswer) -> Json {
         let mut written = json!({
             "request": format!("{method} {}", masked_path(path)),
@@ -103,7 +133,7 @@ impl Exchanges {
             "body": masked("", &answer.body),
         });
         if !body.is_null() {
-            written["sent"] = masked("", body);
+            written["sent"] = without_length(&masked("", body));
         }
         for name in ["content-type", "retry-after", "location"] {
             if let Some(value) = answer.headers.get(name).and_then(|value| value.to_str().ok()) {
@@ -140,8 +170,23 @@ fn masked(key: &str, json: &Json) -> Json {
         Json::Number(number) if number.as_f64().is_some_and(|number| number > 1.6e9) => json!("[time]"),
         Json::String(_) if RANDOM.contains(&key) => json!("[random]"),
         Json::String(text) if key == "url" && text.contains("sso_auth_token") => json!("[login link]"),
+        Json::String(text) if text.contains("/files/") => json!("[link]"),
         Json::String(text) if is_uuid(text) => json!("[uuid]"),
         Json::String(text) if is_time(text) => json!("[time]"),
+        other => other.clone(),
+    }
+}
+
+/// The value with texts whose length alone tells something shortened to that.
+fn without_length(json: &Json) -> Json {
+    match json {
+        Json::Object(map) => map
+            .iter()
+            .map(|(key, value)| (key.clone(), without_length(value)))
+            .collect::<Map<_, _>>()
+            .into(),
+        Json::Array(items) => items.iter().map(without_length).collect(),
+        Json::String(text) if text.len() > 1000 => json!(format!("[{} characters]", text.len())),
         other => other.clone(),
     }
 }

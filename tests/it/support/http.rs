@@ -1,7 +1,5 @@
 //! The JSON API as any HTTP client sees it. Every answer is held against the server's own description.
 
-use std::sync::Arc;
-
 use reqwest::{Method, header::HeaderMap};
 use serde_json::Value;
 use tokio::sync::OnceCell;
@@ -14,7 +12,6 @@ pub struct Http {
     client: reqwest::Client,
     root: String,
     token: String,
-    description: Arc<OnceCell<Description>>,
 }
 
 /// What a request was answered.
@@ -31,11 +28,15 @@ pub struct HttpAnswer {
 impl Http {
     /// A client of the door at `address` (`host:port`). Without a token if that is empty.
     pub fn new(address: &str, token: &str) -> Self {
+        Self::through(client(), format!("http://{address}"), token)
+    }
+
+    /// As [`Self::new`], by a client of the caller's and to the root of all paths, `https://host:port`.
+    pub fn through(client: reqwest::Client, root: String, token: &str) -> Self {
         Self {
-            client: client(),
-            root: format!("http://{address}"),
+            client,
+            root,
             token: token.to_owned(),
-            description: Arc::default(),
         }
     }
 
@@ -47,9 +48,11 @@ impl Http {
         }
     }
 
-    /// What the door says of itself.
-    pub async fn description(&self) -> &Description {
-        self.description.get_or_init(|| Description::read(&self.client, &self.root)).await
+    /// What the door says of itself: the same at every server of one program, whatever its settings, so one is asked and what was compiled
+    /// of it serves all tests.
+    pub async fn description(&self) -> &'static Description {
+        static TOLD: OnceCell<Description> = OnceCell::const_new();
+        TOLD.get_or_init(|| Description::read(&self.client, &self.root)).await
     }
 
     /// A request to a whole path such as `/api/v1/profile`, with the token; [`Self::answer`] sends it.
