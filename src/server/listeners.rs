@@ -3,6 +3,7 @@
 use std::{io, pin::pin, time::Duration};
 
 use anyhow::Context as _;
+use axum::{Extension, extract::ConnectInfo};
 use futures_util::stream;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -13,6 +14,7 @@ use tokio::{net::TcpListener, sync::watch, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{service::Routes, transport::Server};
 use tonic_health::{ServingStatus, server::HealthReporter};
+use tower::Layer as _;
 
 use super::{
     coalesce::Coalesced,
@@ -60,8 +62,8 @@ pub async fn grpc(
         .reset_fallback();
     let all = routes.into_axum_router().merge(tokenless);
     let connections = stream::unfold(incoming, |mut incoming| async move {
-        let (connection, _) = incoming.next().await?;
-        Some((Ok::<_, io::Error>(Coalesced::new(connection)), incoming))
+        let (connection, from) = incoming.next().await?;
+        Some((Ok::<_, io::Error>(Coalesced::new(connection, from)), incoming))
     });
     let mut server = Server::builder().http2_max_header_list_size(Some(HEADER_BYTES));
     if let Some(age) = rooms::age(config.max_connection_age_seconds) {
@@ -169,8 +171,10 @@ pub async fn http(mut incoming: Incoming, router: axum::Router, ends: Ends, stop
         .max_header_list_size(HEADER_BYTES)
         .enable_connect_protocol();
     let open = TaskTracker::new();
-    while let Some(Some((connection, _))) = stop.run_until_cancelled(incoming.next()).await {
-        let (builder, router, stop) = (builder.clone(), router.clone(), stop.clone());
+    while let Some(Some((connection, from))) = stop.run_until_cancelled(incoming.next()).await {
+        let (builder, stop) = (builder.clone(), stop.clone());
+        // Where it comes from, as axum spells it.
+        let router = Extension(ConnectInfo(from)).layer(router.clone());
         open.spawn(async move {
             let io = TokioIo::new(Patient::new(connection));
             let mut connection = pin!(builder.serve_connection_with_upgrades(io, TowerToHyperService::new(router)));
