@@ -18,6 +18,7 @@ use crate::{
         consumer::{Opening, SHARDS, Seat, Session},
         cursor::Cursor,
         filter::Filter,
+        hub::Kind,
         subscription::Credit,
     },
     id::AccountId,
@@ -101,7 +102,7 @@ pub async fn open(api: &Api, request: Request<Streaming<pb::ConsumeRequest>>) ->
         }
         Some((item?, consuming))
     });
-    Ok(api.stalls.watch("consume", frames))
+    Ok(api.stalls.watch(Kind::Consume, frames))
 }
 
 fn begin(start: Option<consume_open::Start>) -> Option<Start> {
@@ -232,7 +233,7 @@ impl Consuming {
 
     async fn end(&mut self, status: Status) -> Result<Frame, Status> {
         self.ended = true;
-        meter::ended("consume", &status);
+        meter::ended(Kind::Consume, &status);
         self.session.leave().await;
         Err(status)
     }

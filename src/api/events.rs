@@ -19,6 +19,7 @@ use crate::{
     events::{
         cursor::Cursor,
         filter::Filter,
+        hub::Kind,
         subscription::{Start, Subscription},
     },
     id::{AccountId, ContactId, ConversationId, InboxId},
@@ -28,11 +29,8 @@ use crate::{
 /// Entries in a list of a filter.
 const LIST: usize = 1000;
 
-#[tonic::async_trait]
-impl EventsService for Api {
-    type SubscribeStream = Frames;
-
-    async fn subscribe(&self, request: Request<pb::SubscribeRequest>) -> Result<Response<Frames>, Status> {
+impl Api {
+    async fn follow(&self, request: Request<pb::SubscribeRequest>) -> Result<Frames> {
         let account = AccountId(request.get_ref().account_id);
         let watch = Watch::over(self, &request, account)?;
         let asked = request.into_inner();
@@ -45,7 +43,7 @@ impl EventsService for Api {
             .chat
             .events
             .hub
-            .subscribe(account, start, filter, heartbeat, asked.ephemeral)
+            .subscribe(Kind::Subscribe, account, start, filter, heartbeat, asked.ephemeral)
             .await?;
         let following = Following {
             subscription,
@@ -56,13 +54,28 @@ impl EventsService for Api {
             let item = following.next().await?;
             Some((item, following))
         });
-        Ok(Response::new(self.stalls.watch("subscribe", frames)))
+        Ok(self.stalls.watch(Kind::Subscribe, frames))
+    }
+}
+
+#[tonic::async_trait]
+impl EventsService for Api {
+    type SubscribeStream = Frames;
+
+    async fn subscribe(&self, request: Request<pb::SubscribeRequest>) -> Result<Response<Frames>, Status> {
+        let opened = self.follow(request).await.map_err(Status::from);
+        opened
+            .map(Response::new)
+            .inspect_err(|refused| meter::ended(Kind::Subscribe, refused))
     }
 
     type ConsumeStream = Frames;
 
     async fn consume(&self, request: Request<Streaming<pb::ConsumeRequest>>) -> Result<Response<Frames>, Status> {
-        Ok(Response::new(consume::open(self, request).await?))
+        let opened = consume::open(self, request).await;
+        opened
+            .map(Response::new)
+            .inspect_err(|refused| meter::ended(Kind::Consume, refused))
     }
 
     async fn get_log_info(&self, request: Request<pb::GetLogInfoRequest>) -> Result<Response<pb::GetLogInfoResponse>, Status> {
@@ -177,7 +190,7 @@ impl Following {
 
     fn end(&mut self, status: Status) -> Result<Frame, Status> {
         self.ended = true;
-        meter::ended("subscribe", &status);
+        meter::ended(Kind::Subscribe, &status);
         Err(status)
     }
 }

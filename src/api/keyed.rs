@@ -16,6 +16,11 @@ pub trait Keyed: Message + Clone {
     /// The request without its id.
     fn without_id(self) -> Self;
 
+    /// The field that names the one thing that the request is about, and what it says, where whoever looks after the server wants to know.
+    fn resource(&self) -> Option<(&'static str, i64)> {
+        None
+    }
+
     /// The names of the uploads in it.
     fn upload_ids(&mut self) -> Vec<&mut String> {
         Vec::new()
@@ -44,7 +49,7 @@ fn named(draft: &mut pb::MessageDraft) -> impl Iterator<Item = &mut String> {
 }
 
 macro_rules! keyed {
-    ($($request:ident $(=> |$this:ident| $uploads:expr)?),+ $(,)?) => {$(
+    ($($request:ident $(@ $resource:ident $(of $whole:ident)?)? $(=> |$this:ident| $uploads:expr)?),+ $(,)?) => {$(
         impl Keyed for pb::$request {
             const NAME: &'static str = stringify!($request);
 
@@ -56,18 +61,26 @@ macro_rules! keyed {
                 Self { request_id: String::new(), ..self }
             }
 
+            $(fn resource(&self) -> Option<(&'static str, i64)> {
+                let part = Some(self);
+                $(let part = part.and_then(|part| part.$whole.as_ref());)?
+                part.map(|part| (keyed!(@name $resource $($whole)?), part.$resource))
+            })?
+
             $(fn upload_ids(&mut self) -> Vec<&mut String> {
                 let $this = self;
                 $uploads.collect()
             })?
         }
     )+};
+    (@name $resource:ident $whole:ident) => { concat!(stringify!($whole), ".", stringify!($resource)) };
+    (@name $resource:ident) => { stringify!($resource) };
 }
 
 keyed! {
-    AddInboxMembersRequest,
+    AddInboxMembersRequest @ inbox_id,
     AddParticipantsRequest,
-    AddTeamMembersRequest,
+    AddTeamMembersRequest @ team_id,
     BatchCreateMessagesRequest => |batch| batch.messages.iter_mut().filter_map(|item| item.message.as_mut()).flat_map(named),
     CreateAccountRequest,
     CreateAgentBotRequest,
@@ -84,45 +97,45 @@ keyed! {
     CreateCustomAttributeDefinitionRequest,
     CreateInboxRequest => |request| request.inbox.iter_mut().map(|inbox| &mut inbox.avatar_url),
     CreateLabelRequest,
-    CreateMembershipRequest,
+    CreateMembershipRequest @ user_id,
     CreateMessageRequest => |request| request.message.iter_mut().flat_map(named),
     CreateTeamRequest,
     CreateUserRequest,
     DeleteAccountRequest,
-    DeleteAgentBotRequest,
+    DeleteAgentBotRequest @ agent_bot_id,
     DeleteCannedResponseRequest,
     DeleteConsumerRequest,
     DeleteContactNoteRequest,
-    DeleteContactRequest,
-    DeleteConversationRequest,
+    DeleteContactRequest @ contact_id,
+    DeleteConversationRequest @ conversation_id,
     DeleteCustomAttributeDefinitionRequest,
-    DeleteInboxRequest,
-    DeleteLabelRequest,
-    DeleteMembershipRequest,
+    DeleteInboxRequest @ inbox_id,
+    DeleteLabelRequest @ label_id,
+    DeleteMembershipRequest @ user_id,
     DeleteMessageRequest,
-    DeleteTeamRequest,
-    DeleteUserRequest,
+    DeleteTeamRequest @ team_id,
+    DeleteUserRequest @ user_id,
     MarkClientConversationSeenRequest,
     MarkConversationSeenRequest,
     MarkConversationUnreadRequest,
-    MergeContactsRequest,
+    MergeContactsRequest @ base_contact_id,
     MuteConversationRequest,
-    RemoveInboxMembersRequest,
+    RemoveInboxMembersRequest @ inbox_id,
     RemoveParticipantsRequest,
-    RemoveTeamMembersRequest,
+    RemoveTeamMembersRequest @ team_id,
     ResetConsumerRequest,
     ResolveClientConversationRequest,
     RetryMessageRequest,
     SendTranscriptRequest,
     SendMessagesRequest => |request| request.message.iter_mut().flat_map(named),
-    SetInboxAgentBotRequest,
-    SetInboxMembersRequest,
+    SetInboxAgentBotRequest @ inbox_id,
+    SetInboxMembersRequest @ inbox_id,
     SetParticipantsRequest,
-    SetTeamMembersRequest,
+    SetTeamMembersRequest @ team_id,
     UnmuteConversationRequest,
     UpdateAccountRequest,
-    UpdateAgentBotRequest,
-    UpdateAgentRequest,
+    UpdateAgentBotRequest @ id of agent_bot,
+    UpdateAgentRequest @ user_id,
     UpdateCannedResponseRequest,
     UpdateClientMessageRequest,
     UpdateClientSessionRequest,
@@ -135,10 +148,10 @@ keyed! {
     UpdateConversationStatusRequest,
     UpdateConversationTeamRequest,
     UpdateCustomAttributeDefinitionRequest,
-    UpdateInboxRequest => |request| request.inbox.iter_mut().map(|inbox| &mut inbox.avatar_url),
-    UpdateLabelRequest,
-    UpdateMembershipRequest,
+    UpdateInboxRequest @ id of inbox => |request| request.inbox.iter_mut().map(|inbox| &mut inbox.avatar_url),
+    UpdateLabelRequest @ id of label,
+    UpdateMembershipRequest @ user_id,
     UpdateMessageRequest,
-    UpdateTeamRequest,
-    UpdateUserRequest,
+    UpdateTeamRequest @ id of team,
+    UpdateUserRequest @ id of user,
 }

@@ -3,29 +3,29 @@
 use std::{
     sync::{Arc, OnceLock},
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, Request, Response};
+use opentelemetry::trace::FutureExt as _;
 use tonic::{Code, Status, body::Body};
 use tower::{Layer, Service};
 use tracing::Instrument as _;
-use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use super::{
-    audit::Asked,
+    audit::{About, Asked},
     limits::Limits,
     meter,
+    outcome::Outcome,
     status::{busy, late},
+    trace,
 };
 use crate::{
     chat::{caller::Caller, tokens::Tokens},
     error::Error,
     events::{cursor::Cursor, hub::Hub},
-    id::AccountId,
-    telemetry::names::RPC_RESPONSE_STATUS_CODE,
 };
 
 /// Who calls, in the request's extensions.
@@ -35,8 +35,8 @@ pub struct Identity {
     pub caller: Arc<Caller>,
     /// The secret it showed: an open stream asks now and then whether it is still good.
     pub secret: Arc<str>,
-    /// The account that the call is about, once that is known.
-    pub account: Arc<OnceLock<AccountId>>,
+    /// What the call is about, once that is known.
+    pub about: Arc<OnceLock<About>>,
 }
 
 /// Streams: once open, they have no deadline of the server's own.
@@ -125,27 +125,18 @@ where
         let inner = std::mem::replace(&mut self.inner, clone);
         let gate = self.gate.clone();
         let method = path.trim_start_matches('/').to_owned();
-        let span = span(&request, &method);
-        let said = span.clone();
+        let (span, around) = trace::begin(request.headers(), &method);
+        // Whoever goes before the answer drops it, and then it tells of that.
+        let mut outcome = Outcome::begin(method, stream, span.clone());
         let call = async move {
-            let begun = Instant::now();
-            let (answer, asked) = gate.pass(inner, request, stream).await;
+            let answer = gate.pass(inner, request, stream, &mut outcome).await;
             drop(in_work);
             if let Ok(answer) = &answer {
-                let code = code(answer);
-                said.record(RPC_RESPONSE_STATUS_CODE, meter::code_name(code));
-                if let Some(asked) = asked {
-                    asked.audit(code);
-                }
-                let took = begun.elapsed();
-                tracing::debug!(code = meter::code_name(code), ?took, "answered");
-                if !stream {
-                    meter::answered(&method, code, took);
-                }
+                outcome.answered(code(answer));
             }
             answer
         };
-        Box::pin(call.instrument(span))
+        Box::pin(call.instrument(span).with_context(around))
     }
 }
 
@@ -165,18 +156,20 @@ impl Gate {
         Ok(Some(identity))
     }
 
-    /// The answer, and what is to be told of the call.
-    async fn pass<S>(&self, inner: S, request: Request<axum::body::Body>, stream: bool) -> (Result<Answer, S::Error>, Option<Asked>)
+    /// The answer; what is to be told of the call goes into `outcome`.
+    async fn pass<S>(&self, inner: S, request: Request<axum::body::Body>, stream: bool, outcome: &mut Outcome) -> Result<Answer, S::Error>
     where
         S: Service<Request<axum::body::Body>, Response = Answer>,
     {
-        let method = request.uri().path().trim_start_matches('/').to_owned();
         match self.identify(request.uri(), request.headers()).await {
             Ok(identity) => {
-                let asked = Asked::of(&method, identity.as_ref());
-                (self.known(inner, request, identity, stream).await, asked)
+                outcome.asks(Asked::of(&request, identity.as_ref()));
+                self.known(inner, request, identity, stream).await
             }
-            Err(error) => (Ok(refuse(error.into())), Asked::of(&method, None)),
+            Err(error) => {
+                outcome.asks(Asked::of(&request, None));
+                Ok(refuse(error.into()))
+            }
         }
     }
 
@@ -251,35 +244,6 @@ fn refuse(status: Status) -> Response<axum::body::Body> {
     status.into_http::<Body>().map(axum::body::Body::new)
 }
 
-fn span(request: &Request<axum::body::Body>, method: &str) -> tracing::Span {
-    let span = tracing::info_span!(
-        "call",
-        otel.kind = "server",
-        otel.name = method,
-        rpc.system.name = "grpc",
-        rpc.method = method,
-        rpc.response.status_code = tracing::field::Empty,
-    );
-    if request.headers().contains_key("traceparent") {
-        let parent = opentelemetry::global::get_text_map_propagator(|propagator| propagator.extract(&Headers(request.headers())));
-        // Before the span is entered; afterwards it would be too late.
-        let _ = span.set_parent(parent);
-    }
-    span
-}
-
-struct Headers<'a>(&'a HeaderMap);
-
-impl opentelemetry::propagation::Extractor for Headers<'_> {
-    fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key)?.to_str().ok()
-    }
-
-    fn keys(&self) -> Vec<&str> {
-        self.0.keys().map(http::HeaderName::as_str).collect()
-    }
-}
-
 async fn authenticate(tokens: &Tokens, uri: &http::Uri, headers: &HeaderMap) -> Result<Identity, Error> {
     let secret = secret(headers).ok_or(Error::TokenMissing)?;
     let caller = tokens.authenticate(secret).await?;
@@ -287,7 +251,7 @@ async fn authenticate(tokens: &Tokens, uri: &http::Uri, headers: &HeaderMap) -> 
     Ok(Identity {
         caller,
         secret: secret.into(),
-        account: Arc::default(),
+        about: Arc::default(),
     })
 }
 

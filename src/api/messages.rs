@@ -220,7 +220,7 @@ impl MessagesService for Api {
         &self,
         request: Request<Streaming<pb::SendMessagesRequest>>,
     ) -> Result<Response<Self::SendMessagesStream>, Status> {
-        Ok(Response::new(send::answers(self, caller(&request)?, request.into_inner())))
+        Ok(Response::new(send::answers(self, request)?))
     }
 }
 

@@ -14,18 +14,19 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use crate::{
+    events::hub::Kind,
     pb::description::method_named,
     telemetry::{
         exemplars,
-        names::{self, meter},
+        names::{self, CALL_SECONDS, meter},
     },
 };
 
-/// Seconds, as the conventions for RPC advise.
-const SECONDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
-
 /// Why limits refuse: all are told from the start, so that a rate is known when the first one comes.
 const REJECTED: [&str; 4] = ["busy", "rate", "streams", "flood"];
+
+/// Why streams are reset: these, too, are told from the start.
+const ENDS: [&str; 3] = ["STREAM_ROTATED", "CURSOR_EXPIRED", "EPOCH_CHANGED"];
 
 struct Instruments {
     durations: Histogram<f64>,
@@ -49,20 +50,19 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
     }
     let ended = meter
         .u64_counter(names::STREAMS_ENDED)
-        .with_description("Streams that ended by something that the contract names")
+        .with_description("Streams that ended, or were refused when they were opened, by the reason that their clients were told")
         .build();
-    for kind in ["subscribe", "consume"] {
-        ended.add(
-            0,
-            &[KeyValue::new(names::KIND, kind), KeyValue::new(names::REASON, "STREAM_ROTATED")],
-        );
+    for kind in Kind::ALL {
+        for reason in ENDS {
+            ended.add(0, &[KeyValue::new(names::KIND, kind.name()), KeyValue::new(names::REASON, reason)]);
+        }
     }
     Instruments {
         durations: meter
             .f64_histogram(names::RPC_SERVER_CALL_DURATION)
             .with_unit("s")
             .with_description("How long calls took, streams aside")
-            .with_boundaries(SECONDS.to_vec())
+            .with_boundaries(CALL_SECONDS.to_vec())
             .build(),
         rejected,
         ended,
@@ -92,13 +92,16 @@ impl Drop for InWork {
 pub fn answered(method: &str, code: Code, took: Duration) {
     // Anybody may make paths up: what the contract does not name counts together.
     let method = method_named(method).unwrap_or("_OTHER");
-    let labels = [
+    let mut labels = vec![
         KeyValue::new(names::RPC_SYSTEM_NAME, "grpc"),
         KeyValue::new(names::RPC_METHOD, method),
         KeyValue::new(names::RPC_RESPONSE_STATUS_CODE, code_name(code)),
     ];
+    if code != Code::Ok {
+        labels.push(KeyValue::new(names::ERROR_TYPE, code_name(code)));
+    }
     INSTRUMENTS.durations.record(took.as_secs_f64(), &labels);
-    exemplars::note("rpc_server_call_duration_seconds", &labels, &SECONDS, took.as_secs_f64());
+    exemplars::note("rpc_server_call_duration_seconds", &labels, &CALL_SECONDS, took.as_secs_f64());
 }
 
 /// Notes a call that a limit refused.
@@ -106,13 +109,21 @@ pub fn rejected(reason: &'static str) {
     INSTRUMENTS.rejected.add(1, &[KeyValue::new(names::REASON, reason)]);
 }
 
-/// Notes how a stream ended.
-pub fn ended(kind: &'static str, status: &Status) {
+/// Notes how a stream ended, or why it did not begin.
+pub fn ended(kind: Kind, status: &Status) {
     let reason = status
         .get_details_error_info()
         .map_or_else(|| code_name(status.code()).to_owned(), |info| info.reason);
-    let labels = [KeyValue::new(names::KIND, kind), KeyValue::new(names::REASON, reason)];
+    let labels = [KeyValue::new(names::KIND, kind.name()), KeyValue::new(names::REASON, reason)];
     INSTRUMENTS.ended.add(1, &labels);
+}
+
+/// Whether a code says that the server is at fault, and not its caller, by the conventions for gRPC.
+pub fn is_fault(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Unknown | Code::DeadlineExceeded | Code::Unimplemented | Code::Internal | Code::Unavailable | Code::DataLoss
+    )
 }
 
 /// A code as the conventions spell it.

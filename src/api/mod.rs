@@ -24,6 +24,7 @@ use crate::{
 
 use fields::Fields;
 use keyed::Keyed;
+use trace::traceparent;
 
 mod accounts;
 mod agent_bots;
@@ -52,6 +53,7 @@ mod limits;
 mod logins;
 mod messages;
 mod meter;
+mod outcome;
 mod page;
 mod participants;
 mod presence;
@@ -62,7 +64,9 @@ mod status;
 mod streams;
 mod teams;
 mod tokens;
+mod trace;
 
+pub use audit::is_told;
 pub use layers::Gate;
 pub use limits::Config as Limiting;
 
@@ -158,17 +162,6 @@ fn caller<R>(request: &Request<R>) -> Result<Arc<Caller>> {
     identity(request).map(|identity| identity.caller)
 }
 
-/// The W3C trace context of a request, if it is one.
-fn traceparent<R>(request: &Request<R>) -> String {
-    let text = request
-        .metadata()
-        .get("traceparent")
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    let context = text.len() == 55 && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
-    if context { text.to_owned() } else { String::new() }
-}
-
 /// A call that changes something. `respond` makes its answer, now and when the request comes again. A `request_id` that is no
 /// UUID is noted among the bad fields.
 ///
@@ -181,7 +174,7 @@ fn change<R: Keyed, T: 'static, M: Message + 'static>(
     respond: fn(&T, Bytes) -> M,
 ) -> Result<Call<T>> {
     let identity = identity(request)?;
-    identity.concerns(account);
+    identity.concerns(Some(account), request.get_ref().resource());
     let caller = identity.caller;
     Ok(change_as(fields, request, caller, account, respond))
 }

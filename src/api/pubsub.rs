@@ -21,11 +21,15 @@ use crate::{
     error::{Error, Result},
     events::{
         filter::Filter,
+        hub::Kind,
         subscription::{Start, Subscription},
     },
     id::{AccountId, ContactInboxId, ConversationId, UserId},
     pb::{self, MessageType, event::Resource, pubsub_service_server::PubsubService},
 };
+
+/// What a listener is told.
+type Heard = Watched<pb::SubscribePubsubResponse>;
 
 /// What contacts' sessions are told of.
 const OF_SESSIONS: [pb::EventKind; 5] = [
@@ -41,16 +45,8 @@ impl Api {
         let (account, user) = (key.account_id.map(AccountId), key.user_id.map(UserId));
         self.chat.ear(&key.pubsub_token, account, user).await
     }
-}
 
-#[tonic::async_trait]
-impl PubsubService for Api {
-    type SubscribePubsubStream = Watched<pb::SubscribePubsubResponse>;
-
-    async fn subscribe_pubsub(
-        &self,
-        request: Request<pb::SubscribePubsubRequest>,
-    ) -> Result<Response<Self::SubscribePubsubStream>, Status> {
+    async fn hear(&self, request: Request<pb::SubscribePubsubRequest>) -> Result<Heard> {
         let key = required("key", request.into_inner().key)?;
         let ear = self.ear(&key).await?;
         let holder = match (ear.session(), key.user_id) {
@@ -66,7 +62,7 @@ impl PubsubService for Api {
             ..Filter::default()
         };
         let hub = &self.chat.events.hub;
-        let subscription = hub.subscribe(ear.account, Start::Latest, filter, None, true).await?;
+        let subscription = hub.subscribe(Kind::Pubsub, ear.account, Start::Latest, filter, None, true).await?;
         let hearing = Hearing {
             due: Instant::now() + self.config.recheck,
             rotates_at: rotates_at(self.config.stream_age),
@@ -81,7 +77,20 @@ impl PubsubService for Api {
             let item = hearing.next().await?;
             Some((item, hearing))
         });
-        Ok(Response::new(self.stalls.watch("subscribe", heard)))
+        Ok(self.stalls.watch(Kind::Pubsub, heard))
+    }
+}
+
+#[tonic::async_trait]
+impl PubsubService for Api {
+    type SubscribePubsubStream = Heard;
+
+    async fn subscribe_pubsub(
+        &self,
+        request: Request<pb::SubscribePubsubRequest>,
+    ) -> Result<Response<Self::SubscribePubsubStream>, Status> {
+        let opened = self.hear(request).await.map_err(Status::from);
+        opened.map(Response::new).inspect_err(|refused| meter::ended(Kind::Pubsub, refused))
     }
 
     async fn report_pubsub_presence(
@@ -215,7 +224,7 @@ impl Hearing {
 
     fn end(&mut self, status: Status) -> Status {
         self.ended = true;
-        meter::ended("subscribe", &status);
+        meter::ended(Kind::Pubsub, &status);
         status
     }
 }

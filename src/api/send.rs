@@ -5,9 +5,11 @@ use std::{collections::VecDeque, pin::Pin, sync::Arc};
 use futures_util::{FutureExt as _, Stream, StreamExt as _, future::BoxFuture, stream};
 use prost::Message as _;
 use tokio::time::{Instant, sleep_until};
-use tonic::{Status, Streaming};
+use tonic::{Request, Status, Streaming};
 
-use super::{Api, drafts, encode, fields::Fields, keyed::Keyed as _, messages::created, required, status::late};
+use super::{
+    Api, caller, drafts, encode, fields::Fields, keyed::Keyed as _, messages::created, required, status::late, trace::traceparent,
+};
 use crate::{
     chat::{
         call::{Answer, Call, Key},
@@ -32,6 +34,8 @@ pub type Answers = Pin<Box<dyn Stream<Item = Result<pb::SendMessagesResponse, St
 struct Sending {
     api: Api,
     caller: Arc<Caller>,
+    /// The trace context of the stream: all its messages belong to it.
+    traceparent: String,
     requests: Streaming<pb::SendMessagesRequest>,
     /// The answers to come, in the order of their messages.
     waiting: VecDeque<Waiting>,
@@ -60,19 +64,23 @@ impl Waiting {
 }
 
 /// Answers each message in its turn, within the deadline that a call of its own would have. What is ready travels together; nobody waits for more to come.
-pub fn answers(api: &Api, caller: Arc<Caller>, requests: Streaming<pb::SendMessagesRequest>) -> Answers {
+///
+/// # Errors
+/// Internal, if the service is served without its layers.
+pub fn answers(api: &Api, request: Request<Streaming<pb::SendMessagesRequest>>) -> Result<Answers> {
     let sending = Sending {
         api: api.clone(),
-        caller,
-        requests,
+        caller: caller(&request)?,
+        traceparent: traceparent(&request),
+        requests: request.into_inner(),
         waiting: VecDeque::new(),
         next_index: 0,
         end: None,
     };
-    Box::pin(stream::unfold(sending, |mut sending| async move {
+    Ok(Box::pin(stream::unfold(sending, |mut sending| async move {
         let item = sending.next().await?;
         Some((item, sending))
-    }))
+    })))
 }
 
 impl Sending {
@@ -115,7 +123,8 @@ impl Sending {
             Some(Ok(request)) => {
                 let index = self.next_index;
                 self.next_index += 1;
-                let mut answer = send(self.api.clone(), Arc::clone(&self.caller), index, request).boxed();
+                let (caller, traceparent) = (Arc::clone(&self.caller), self.traceparent.clone());
+                let mut answer = send(self.api.clone(), caller, traceparent, index, request).boxed();
                 // The first poll puts the message into its lane, in the order of the stream.
                 if let Some(result) = (&mut answer).now_or_never() {
                     answer = std::future::ready(result).boxed();
@@ -144,12 +153,12 @@ impl Sending {
     }
 }
 
-async fn send(api: Api, caller: Arc<Caller>, index: u64, request: pb::SendMessagesRequest) -> pb::SendResult {
+async fn send(api: Api, caller: Arc<Caller>, traceparent: String, index: u64, request: pb::SendMessagesRequest) -> pb::SendResult {
     // Each counts as a call of its own would.
     if let Err(limited) = api.limits.call(caller.token) {
         return refused(index, &limited.0.into());
     }
-    match store(&api, caller, request).await {
+    match store(&api, caller, traceparent, request).await {
         Ok(Answer::Fresh(messages, cursor)) => result(index, &created(&messages, encode(cursor))),
         Ok(Answer::Repeated(bytes)) => match pb::CreateMessageResponse::decode(bytes.as_slice()) {
             Ok(kept) => result(index, &kept),
@@ -159,7 +168,7 @@ async fn send(api: Api, caller: Arc<Caller>, index: u64, request: pb::SendMessag
     }
 }
 
-async fn store(api: &Api, caller: Arc<Caller>, request: pb::SendMessagesRequest) -> Result<Answer<Created>> {
+async fn store(api: &Api, caller: Arc<Caller>, traceparent: String, request: pb::SendMessagesRequest) -> Result<Answer<Created>> {
     let account = AccountId(request.account_id);
     caller.write_access(account)?;
     let mut fields = Fields::default();
@@ -176,7 +185,7 @@ async fn store(api: &Api, caller: Arc<Caller>, request: pb::SendMessagesRequest)
         caller,
         account,
         key,
-        traceparent: String::new(),
+        traceparent,
     };
     api.chat.create_messages(call, vec![(conversation, new)]).await
 }

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::{meter, status::stalled};
+use crate::events::hub::Kind;
 
 /// The longest time between two looks at all streams.
 const LOOK: Duration = Duration::from_secs(10);
@@ -31,7 +32,7 @@ enum State<T> {
 }
 
 struct Held<T> {
-    kind: &'static str,
+    kind: Kind,
     state: Mutex<State<T>>,
 }
 
@@ -59,7 +60,10 @@ impl<T> LetGo for Held<T> {
         // Not under the lock: what ends with it may take its time.
         drop(source);
         meter::ended(self.kind, &stalled());
-        tracing::info!(kind = self.kind, "a stream was let go of: its reader took nothing for too long");
+        tracing::info!(
+            kind = self.kind.name(),
+            "a stream was let go of: its reader took nothing for too long"
+        );
     }
 }
 
@@ -126,11 +130,7 @@ impl Stalls {
     }
 
     /// Watches over a stream. `kind` is what the figures call it.
-    pub fn watch<T: Send + 'static>(
-        &self,
-        kind: &'static str,
-        source: impl Stream<Item = Result<T, Status>> + Send + 'static,
-    ) -> Watched<T> {
+    pub fn watch<T: Send + 'static>(&self, kind: Kind, source: impl Stream<Item = Result<T, Status>> + Send + 'static) -> Watched<T> {
         let held = Arc::new(Held {
             kind,
             state: Mutex::new(State::Open(Box::pin(source), None)),
@@ -171,7 +171,7 @@ mod tests {
         let (place, source) = (Arc::new(()), stream::iter([Ok(1), Ok(2)]));
         let kept = Arc::clone(&place);
         let mut watched = stalls.watch(
-            "subscribe",
+            Kind::Subscribe,
             source.map(move |item| {
                 let _ = &kept;
                 item

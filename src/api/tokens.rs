@@ -23,9 +23,9 @@ impl Api {
     ) -> Result<Response<pb::CreateTokenResponse>, Status> {
         let identity = identity(&request)?;
         let asked = request.into_inner();
-        if let Some(account) = asked.account_id {
-            identity.concerns(AccountId(account));
-        }
+        let user = asked.user_id.map(|id| ("user_id", id));
+        let resource = user.or_else(|| asked.agent_bot_id.map(|id| ("agent_bot_id", id)));
+        identity.concerns(asked.account_id.map(AccountId), resource);
         let caller = identity.caller;
         let mut fields = Fields::default();
         if !asked.request_id.is_empty() {
@@ -107,11 +107,10 @@ impl Api {
         &self,
         request: Request<pb::RevokeTokenRequest>,
     ) -> Result<Response<pb::RevokeTokenResponse>, Status> {
-        let token = self
-            .chat
-            .tokens
-            .revoke(&*caller(&request)?, TokenId(request.get_ref().token_id))
-            .await?;
+        let id = request.get_ref().token_id;
+        let identity = identity(&request)?;
+        identity.concerns(None, Some(("token_id", id)));
+        let token = self.chat.tokens.revoke(&identity.caller, TokenId(id)).await?;
         Ok(Response::new(pb::RevokeTokenResponse {
             token: Some((&token).into()),
             cursor: bytes::Bytes::new(),

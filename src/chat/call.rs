@@ -14,7 +14,7 @@ pub struct Call<T> {
     pub account: AccountId,
     /// How to recognise the request when it comes again.
     pub key: Option<Key<T>>,
-    /// The W3C trace context of the request; may be empty.
+    /// The W3C trace context that its events are stored with; may be empty.
     pub traceparent: String,
 }
 

@@ -1,29 +1,34 @@
 //! The way from whoever caused an event to whoever works on it, as one trace leads to another.
 
-use std::collections::HashMap;
-
-use opentelemetry::{propagation::TextMapPropagator as _, trace::TraceContextExt as _};
-use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-use crate::pb;
+use crate::{
+    pb,
+    telemetry::{
+        context,
+        names::{
+            MESSAGING_DESTINATION_NAME, MESSAGING_MESSAGE_ID, MESSAGING_OPERATION_NAME, MESSAGING_OPERATION_TYPE, MESSAGING_SYSTEM,
+            OTEL_KIND,
+        },
+    },
+};
 
 /// A span for working on an event, by the conventions for messaging, linked to the request that caused the event where that was traced. A
 /// link and not a parent: one request may cause many events, and work on them may come days later.
+///
+/// The link is there if the program's `tracing` subscriber has the layer of `tracing-opentelemetry`, in a version that fits this crate's.
 pub fn processing(event: &pb::Event) -> Span {
     let span = tracing::info_span!(
         "process",
-        otel.kind = "consumer",
-        messaging.system = "parley",
-        messaging.operation.r#type = "process",
-        messaging.destination.name = event.account_id,
-        messaging.message.id = event.seq,
+        { OTEL_KIND } = "consumer",
+        { MESSAGING_SYSTEM } = "parley",
+        { MESSAGING_OPERATION_NAME } = "process",
+        { MESSAGING_OPERATION_TYPE } = "process",
+        { MESSAGING_DESTINATION_NAME } = event.account_id.to_string(),
+        { MESSAGING_MESSAGE_ID } = event.event_id,
     );
-    let carrier = HashMap::from([("traceparent".to_owned(), event.traceparent.clone())]);
-    let cause = TraceContextPropagator::new().extract(&carrier);
-    let cause = cause.span().span_context().clone();
-    if cause.is_valid() {
+    if let Some(cause) = context::stored(&event.traceparent) {
         span.add_link(cause);
     }
     span

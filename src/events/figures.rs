@@ -1,6 +1,6 @@
 //! What operators see of the logs: how big they are, how old, and how far behind their consumers.
 
-use sea_orm::{ConnectionTrait, FromQueryResult, Statement};
+use sea_orm::{ConnectionTrait, DbBackend, FromQueryResult, Statement};
 
 use super::log::Log;
 use crate::{error::Result, time::Micros};
@@ -26,6 +26,8 @@ pub struct Lag {
 pub struct Figures {
     /// Events that are kept.
     pub events: u64,
+    /// Bytes that they take with their indexes; of the whole file where the database is one.
+    pub bytes: u64,
     /// The age of the oldest in seconds; 0 without one.
     pub oldest_seconds: u64,
     /// The shards that lag most.
@@ -39,7 +41,7 @@ struct Size {
 }
 
 impl Log {
-    /// The figures as they are now: two statements, which look at each log and each consumer once.
+    /// The figures as they are now: three statements, which look at each log and each consumer once.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -55,9 +57,16 @@ impl Log {
         let size = db.read().query_one_raw(read(size)).await?;
         let size = size.map(|row| Size::from_query_result(&row, "")).transpose()?;
         let lags = db.read().query_all_raw(read(&lags)).await?;
+        let bytes = match db.backend() {
+            DbBackend::Sqlite => "SELECT page_count * page_size AS bytes FROM pragma_page_count(), pragma_page_size()",
+            _ => "SELECT pg_total_relation_size('events') AS bytes",
+        };
+        let bytes = db.read().query_one_raw(read(bytes)).await?;
+        let bytes: Option<i64> = bytes.map(|row| row.try_get("", "bytes")).transpose()?;
         let oldest = size.as_ref().and_then(|size| size.oldest_at);
         Ok(Figures {
             events: size.and_then(|size| size.events).unwrap_or_default().try_into().unwrap_or_default(),
+            bytes: bytes.unwrap_or_default().try_into().unwrap_or_default(),
             oldest_seconds: oldest
                 .map_or(0, |at| Micros::now().seconds() - Micros(at).seconds())
                 .try_into()

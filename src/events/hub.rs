@@ -36,7 +36,7 @@ pub struct Hub {
     relay: Option<Relay>,
     feeds: Mutex<HashMap<AccountId, Weak<Feed>>>,
     /// Open streams, by [`Kind`].
-    streams: [AtomicUsize; 2],
+    streams: [AtomicUsize; Kind::ALL.len()],
     /// Heads of followed accounts that are ahead of their tails.
     behind: Mutex<HashMap<AccountId, Seq>>,
     pub(super) fell_behind: Notify,
@@ -60,6 +60,22 @@ pub enum Kind {
     Subscribe,
     /// A session of a durable consumer.
     Consume,
+    /// A subscription of a front end, from now on and without a place.
+    Pubsub,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Subscribe, Self::Consume, Self::Pubsub];
+
+    /// As figures name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Subscribe => "subscribe",
+            Self::Consume => "consume",
+            Self::Pubsub => "pubsub",
+        }
+    }
 }
 
 impl Drop for Place {
@@ -104,7 +120,7 @@ impl Hub {
     pub(super) fn place(self: &Arc<Self>, kind: Kind) -> Result<Place> {
         self.streams[kind as usize].fetch_add(1, Ordering::Relaxed);
         let place = Place(Arc::clone(self), kind);
-        let open = self.streams(Kind::Subscribe) + self.streams(Kind::Consume);
+        let open: usize = Kind::ALL.iter().map(|kind| self.streams(*kind)).sum();
         if open > self.config.max_streams {
             return Err(Error::Busy {
                 retry_after: Duration::from_secs(1),

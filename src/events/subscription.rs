@@ -86,13 +86,14 @@ impl Hub {
     /// [`crate::error::Error::NotFound`] without such an account.
     pub async fn subscribe(
         self: &Arc<Self>,
+        kind: Kind,
         account: AccountId,
         start: Start,
         filter: Filter,
         heartbeat: Option<Duration>,
         ephemeral: bool,
     ) -> Result<Subscription> {
-        let place = self.place(Kind::Subscribe)?;
+        let place = self.place(kind)?;
         self.open(place, account, start, filter, heartbeat, ephemeral).await
     }
 

@@ -1,9 +1,9 @@
 //! A caller of the JSON API as a caller of the gRPC services: what its headers say goes along as metadata.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, net::SocketAddr};
 
 use axum::{
-    extract::{FromRef, FromRequestParts},
+    extract::{ConnectInfo, FromRef, FromRequestParts},
     http::{HeaderMap, HeaderName, HeaderValue, request::Parts},
 };
 use sha2::{Digest as _, Sha256};
@@ -33,10 +33,11 @@ use crate::pb::{
 const TOKEN: &str = "api_access_token";
 /// Makes a write repeatable; any text.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-/// Passed on as they are: W3C trace context, and the position that a read waits for.
-const PASSED_ON: [HeaderName; 3] = [
+/// Passed on as they are: W3C trace context and baggage, and the position that a read waits for.
+const PASSED_ON: [HeaderName; 4] = [
     HeaderName::from_static("traceparent"),
     HeaderName::from_static("tracestate"),
+    HeaderName::from_static("baggage"),
     HeaderName::from_static("parley-min-cursor"),
 ];
 
@@ -45,6 +46,8 @@ const PASSED_ON: [HeaderName; 3] = [
 pub struct Call {
     routes: Routes,
     headers: HeaderMap,
+    /// Where it came from, where a listener said so.
+    from: Option<ConnectInfo<SocketAddr>>,
     position: Position,
 }
 
@@ -58,6 +61,7 @@ where
         Ok(Self {
             routes: Routes::from_ref(state),
             headers: parts.headers.clone(),
+            from: parts.extensions.get().copied(),
             position: parts.extensions.get().cloned().unwrap_or_default(),
         })
     }
@@ -145,6 +149,9 @@ impl Call {
     /// A request to a service in the caller's name.
     pub fn request<T>(&self, message: T) -> tonic::Request<T> {
         let mut request = tonic::Request::new(message);
+        if let Some(from) = self.from {
+            request.extensions_mut().insert(from);
+        }
         let metadata = request.metadata_mut();
         if let Some(token) = self.token().and_then(metadata_value) {
             metadata.insert(TOKEN, token);
@@ -204,6 +211,7 @@ mod tests {
         Call {
             routes: Routes::default(),
             position: Position::default(),
+            from: None,
             headers: headers
                 .iter()
                 .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
@@ -225,9 +233,12 @@ mod tests {
 
     #[test]
     fn traces_go_on() {
-        let request = call(&[("traceparent", "00-1-2-01"), ("x-other", "no")]).request(());
-        assert_eq!(request.metadata().get("traceparent").unwrap(), "00-1-2-01");
-        assert_eq!(request.metadata().len(), 1);
+        let sent = [("traceparent", "00-1-2-01"), ("tracestate", "a=1"), ("baggage", "b=2")];
+        let request = call(&[&sent[..], &[("x-other", "no")]].concat()).request(());
+        for (name, value) in sent {
+            assert_eq!(request.metadata().get(name).unwrap(), value);
+        }
+        assert_eq!(request.metadata().len(), sent.len());
     }
 
     #[test]

@@ -48,9 +48,15 @@ mod teams;
 mod teamwork;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod uploads;
 
-use axum::{Router, response::Response};
+use axum::{
+    Router,
+    extract::Request,
+    middleware::{self, Next},
+    response::Response,
+};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
@@ -65,6 +71,8 @@ pub struct Config {
     pub drain: CancellationToken,
     /// The largest body that is read, in bytes; a larger one is refused with 413.
     pub max_body_bytes: usize,
+    /// What its listener speaks: `http` or `https`.
+    pub scheme: &'static str,
 }
 
 /// What a handler answers.
@@ -104,4 +112,7 @@ pub fn router(services: Routes, config: Config) -> Router {
         .merge(canned_responses::routes())
         .merge(contact_notes::routes())
         .open(services, &config, &ABSENT)
+        .layer(middleware::from_fn(move |request: Request, next: Next| {
+            trace::watch(config.scheme, request, next)
+        }))
 }

@@ -8,10 +8,12 @@
 
 use std::{
     io,
+    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll},
 };
 
+use axum::extract::ConnectInfo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::transport::server::Connected;
 
@@ -21,22 +23,29 @@ use super::incoming::Connection;
 #[derive(Debug)]
 pub struct Coalesced {
     stream: Connection,
+    from: SocketAddr,
     /// Others had their turn since the last flush.
     waited: bool,
 }
 
 impl Coalesced {
-    /// Wraps a connection.
-    pub fn new(stream: Connection) -> Self {
-        Self { stream, waited: false }
+    /// Wraps a connection that came from an address.
+    pub fn new(stream: Connection, from: SocketAddr) -> Self {
+        Self {
+            stream,
+            from,
+            waited: false,
+        }
     }
 }
 
 impl Connected for Coalesced {
-    // Nobody asks where a call came from: proxies stand in between.
-    type ConnectInfo = ();
+    // As axum spells it, so that calls have it by both doors. Where proxies stand in between, it is the last one.
+    type ConnectInfo = ConnectInfo<SocketAddr>;
 
-    fn connect_info(&self) {}
+    fn connect_info(&self) -> ConnectInfo<SocketAddr> {
+        ConnectInfo(self.from)
+    }
 }
 
 impl AsyncRead for Coalesced {

@@ -11,6 +11,7 @@ use crate::{
     events::{follow, relay::Relay},
     mail::Mailer,
     storage::Storage,
+    telemetry,
 };
 
 /// How a check came out.
@@ -94,7 +95,7 @@ pub async fn examine(config: &Config) -> Vec<Finding> {
     found.push(nats(config).await);
     found.push(storage(config).await);
     found.push(mail(config).await);
-    found.push(collector(config).await);
+    found.extend(collectors(config).await);
     if config.http.base_url.is_empty() {
         let says = "http.base_url is empty: links to files begin with the address listened on, which only this machine may reach";
         found.push(doubtful("links", says));
@@ -266,16 +267,60 @@ async fn mail(config: &Config) -> Finding {
     }
 }
 
-async fn collector(config: &Config) -> Finding {
-    let endpoint = &config.trace.otlp_endpoint;
-    let Ok(uri) = endpoint.parse::<http::Uri>() else {
-        return good("telemetry", "nothing is sent to a collector");
-    };
-    let port = uri.port_u16().unwrap_or(4317);
-    let address = (uri.host().unwrap_or_default().to_owned(), port);
-    match tokio::time::timeout(PATIENCE, TcpStream::connect(address)).await {
-        Ok(Ok(_)) => good("telemetry", format!("{endpoint} takes connections")),
-        Ok(Err(error)) => doubtful("telemetry", format!("{endpoint} cannot be reached, and traces are lost: {error}")),
-        Err(_) => doubtful("telemetry", format!("{endpoint} does not answer, and traces are lost")),
+/// Where telemetry goes: by the configuration, or by OpenTelemetry's variables.
+async fn collectors(config: &Config) -> Vec<Finding> {
+    const ABOUT: &str = "telemetry";
+    let endpoints = telemetry::endpoints(&config.trace);
+    if endpoints.is_empty() {
+        return vec![good(ABOUT, "nothing is sent to a collector")];
+    }
+    let mut found = Vec::new();
+    for endpoint in endpoints {
+        let Some((host, port)) = host_and_port(&endpoint) else {
+            found.push(bad(
+                ABOUT,
+                format!("{endpoint} is no address: write http://host:4317 or https://host:4317"),
+            ));
+            continue;
+        };
+        found.push(match tokio::time::timeout(PATIENCE, TcpStream::connect((host, port))).await {
+            Ok(Ok(_)) => good(ABOUT, format!("{endpoint} takes connections at port {port}")),
+            Ok(Err(error)) => doubtful(
+                ABOUT,
+                format!("{endpoint} cannot be reached at port {port}, and what is sent there is lost: {error}"),
+            ),
+            Err(_) => doubtful(
+                ABOUT,
+                format!("{endpoint} does not answer at port {port}, and what is sent there is lost"),
+            ),
+        });
+    }
+    found
+}
+
+/// Where the exporters connect to: without a port, to that of the scheme and not to OTLP's own.
+fn host_and_port(endpoint: &str) -> Option<(String, u16)> {
+    let uri: http::Uri = endpoint.parse().ok()?;
+    let port = uri.port_u16().or(match uri.scheme_str()? {
+        "http" => Some(80),
+        "https" => Some(443),
+        _ => None,
+    })?;
+    Some((uri.host()?.trim_matches(['[', ']']).to_owned(), port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_has_the_port_that_exporters_connect_to() {
+        let read = |endpoint| host_and_port(endpoint).map(|(host, port)| format!("{host} {port}"));
+        assert_eq!(read("http://otel:4317").as_deref(), Some("otel 4317"));
+        assert_eq!(read("http://otel").as_deref(), Some("otel 80"));
+        assert_eq!(read("https://otel/").as_deref(), Some("otel 443"));
+        assert_eq!(read("http://[::1]:4317").as_deref(), Some("::1 4317"));
+        assert_eq!(read("unix:///tmp/otel"), None);
+        assert_eq!(read("http://"), None);
     }
 }

@@ -17,6 +17,7 @@ use crate::{
         figures::Figures,
         hub::{Hub, Kind},
         log::Log,
+        retention::Keep,
     },
     telemetry::names::{self, meter},
 };
@@ -38,8 +39,8 @@ pub fn streams(hub: &Arc<Hub>) {
         .u64_observable_gauge(names::STREAMS_OPEN)
         .with_description("Event streams that are open")
         .with_callback(move |gauge| {
-            for (kind, name) in [(Kind::Subscribe, "subscribe"), (Kind::Consume, "consume")] {
-                gauge.observe(hub.streams(kind) as u64, &[KeyValue::new(names::KIND, name)]);
+            for kind in Kind::ALL {
+                gauge.observe(hub.streams(kind) as u64, &[KeyValue::new(names::KIND, kind.name())]);
             }
         })
         .build();
@@ -71,6 +72,13 @@ fn tell(known: &Arc<Mutex<Figures>>) {
         .with_description("Events that are kept, of all accounts")
         .with_callback(move |gauge| gauge.observe(events(), &[]))
         .build();
+    let bytes = read(|figures| figures.bytes);
+    meter
+        .u64_observable_gauge(names::LOG_SIZE)
+        .with_unit("By")
+        .with_description("Bytes that the events take with their indexes; of the whole file where the database is one")
+        .with_callback(move |gauge| gauge.observe(bytes(), &[]))
+        .build();
     let oldest = read(|figures| figures.oldest_seconds);
     meter
         .u64_observable_gauge(names::LOG_OLDEST)
@@ -94,6 +102,34 @@ fn tell(known: &Arc<Mutex<Figures>>) {
             }
         })
         .build();
+}
+
+/// What the configuration says is kept of the logs, to be seen beside what there is.
+pub fn kept(keep: Keep) {
+    let meter = meter();
+    for (name, description, age) in [
+        (names::LOG_KEEP_AGE, "How long events are kept", keep.age),
+        (
+            names::LOG_KEEP_HELD,
+            "How long a durable consumer may hold events, from when they happened",
+            keep.held,
+        ),
+    ] {
+        meter
+            .u64_observable_gauge(name)
+            .with_unit("s")
+            .with_description(description)
+            .with_callback(move |gauge| gauge.observe(age.as_secs(), &[]))
+            .build();
+    }
+    if let Some(events) = keep.events {
+        let events = events.try_into().unwrap_or_default();
+        meter
+            .u64_observable_gauge(names::LOG_KEEP_EVENTS)
+            .with_description("Events of one account that are kept at most")
+            .with_callback(move |gauge| gauge.observe(events, &[]))
+            .build();
+    }
 }
 
 /// Whether the process is ready, check by check.

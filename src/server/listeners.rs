@@ -3,7 +3,11 @@
 use std::{io, pin::pin, time::Duration};
 
 use anyhow::Context as _;
-use axum::http::{HeaderName, Method};
+use axum::{
+    Extension,
+    extract::ConnectInfo,
+    http::{HeaderName, Method},
+};
 use futures_util::stream;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -14,7 +18,11 @@ use tokio::{net::TcpListener, sync::watch, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{service::Routes, transport::Server};
 use tonic_health::{ServingStatus, server::HealthReporter};
+<<<<<<< HEAD
 use tower_http::cors::{Any, CorsLayer};
+=======
+use tower::Layer as _;
+>>>>>>> h-telemetry
 
 use super::{
     coalesce::Coalesced,
@@ -62,8 +70,8 @@ pub async fn grpc(
         .reset_fallback();
     let all = routes.into_axum_router().merge(tokenless);
     let connections = stream::unfold(incoming, |mut incoming| async move {
-        let (connection, _) = incoming.next().await?;
-        Some((Ok::<_, io::Error>(Coalesced::new(connection)), incoming))
+        let (connection, from) = incoming.next().await?;
+        Some((Ok::<_, io::Error>(Coalesced::new(connection, from)), incoming))
     });
     let mut server = Server::builder().http2_max_header_list_size(Some(HEADER_BYTES));
     if let Some(age) = rooms::age(config.max_connection_age_seconds) {
@@ -186,8 +194,10 @@ pub async fn http(mut incoming: Incoming, router: axum::Router, ends: Ends, stop
         .max_header_list_size(HEADER_BYTES)
         .enable_connect_protocol();
     let open = TaskTracker::new();
-    while let Some(Some((connection, _))) = stop.run_until_cancelled(incoming.next()).await {
-        let (builder, router, stop) = (builder.clone(), router.clone(), stop.clone());
+    while let Some(Some((connection, from))) = stop.run_until_cancelled(incoming.next()).await {
+        let (builder, stop) = (builder.clone(), stop.clone());
+        // Where it comes from, as axum spells it.
+        let router = Extension(ConnectInfo(from)).layer(router.clone());
         open.spawn(async move {
             let io = TokioIo::new(Patient::new(connection));
             let mut connection = pin!(builder.serve_connection_with_upgrades(io, TowerToHyperService::new(router)));

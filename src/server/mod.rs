@@ -210,6 +210,7 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     instruments::streams(&hub);
     instruments::connections(&db);
     instruments::readiness(readiness.clone());
+    instruments::kept(rooms::keep(&config));
     back.spawn(instruments::logs(log.clone(), behind.clone()));
 
     for (door, address) in [("grpc", grpc_at), ("http", http_at), ("admin", admin_at)] {

@@ -147,9 +147,11 @@ pub fn api(config: &Config, http: SocketAddr) -> api::Config {
 
 /// The foreign door's.
 pub fn gateway(config: &Config, drain: CancellationToken) -> gateway::Config {
+    let is_secure = !config.tls.cert_file.is_empty() && config.tls.listeners.split(',').any(|named| named.trim() == "http");
     gateway::Config {
         drain,
         base_url: config.http.base_url.clone(),
         max_body_bytes: config.http.max_body_bytes,
+        scheme: if is_secure { "https" } else { "http" },
     }
 }

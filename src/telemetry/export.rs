@@ -5,7 +5,7 @@
 
 use anyhow::Context as _;
 use opentelemetry::{KeyValue, propagation::TextMapCompositePropagator};
-use opentelemetry_otlp::{LogExporter, MetricExporter, SpanExporter, WithExportConfig as _};
+use opentelemetry_otlp::{LogExporter, MetricExporter, SpanExporter, WithExportConfig, WithTonicConfig};
 use opentelemetry_sdk::{
     Resource,
     logs::SdkLoggerProvider,
@@ -13,6 +13,7 @@ use opentelemetry_sdk::{
     propagation::{BaggagePropagator, TraceContextPropagator},
     trace::{Sampler, SdkTracerProvider},
 };
+use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
 use super::names::SCHEMA_URL;
 use crate::config::Trace;
@@ -38,12 +39,68 @@ fn is_disabled() -> bool {
     variable("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"))
 }
 
-/// Whether a signal is exported, by the configuration or by the variables for all signals and for this one.
-fn is_wanted(trace: &Trace, signal: &str) -> bool {
+/// The signals, as the variables spell them.
+const SIGNALS: [&str; 3] = ["TRACES", "METRICS", "LOGS"];
+
+/// A variable of the exporters: the signal's own, or that of all signals.
+fn of_signal(signal: &str, name: &str) -> Option<(String, String)> {
+    [format!("OTEL_EXPORTER_OTLP_{signal}_{name}"), format!("OTEL_EXPORTER_OTLP_{name}")]
+        .into_iter()
+        .find_map(|variable_name| Some((variable(&variable_name)?, variable_name)))
+}
+
+/// Where a signal goes, if anywhere: where the configuration says, or the variables for this signal or for all. What has no scheme speaks TLS
+/// unless the variables say otherwise.
+fn endpoint(trace: &Trace, signal: &str) -> Option<String> {
     let none = variable(&format!("OTEL_{signal}_EXPORTER")).is_some_and(|exporter| exporter == "none");
-    let specific = variable(&format!("OTEL_EXPORTER_OTLP_{signal}_ENDPOINT"));
-    let somewhere = !trace.otlp_endpoint.is_empty() || specific.or_else(|| variable("OTEL_EXPORTER_OTLP_ENDPOINT")).is_some();
-    somewhere && !none && !is_disabled()
+    if none || is_disabled() {
+        return None;
+    }
+    let configured = Some(trace.otlp_endpoint.clone()).filter(|endpoint| !endpoint.is_empty());
+    let endpoint = configured.or_else(|| Some(of_signal(signal, "ENDPOINT")?.0))?;
+    if endpoint.contains("://") {
+        return Some(endpoint);
+    }
+    let insecure = of_signal(signal, "INSECURE").is_some_and(|(value, _)| value.eq_ignore_ascii_case("true"));
+    Some(format!("{}://{endpoint}", if insecure { "http" } else { "https" }))
+}
+
+/// Where anything goes, each place once.
+pub fn endpoints(trace: &Trace) -> Vec<String> {
+    let mut all: Vec<String> = SIGNALS.iter().filter_map(|signal| endpoint(trace, signal)).collect();
+    all.sort();
+    all.dedup();
+    all
+}
+
+/// Points an exporter at its endpoint, with TLS where the endpoint wants it: trusting what the variables name, or else what the machine trusts.
+///
+/// # Errors
+/// When a file of the variables cannot be read.
+fn towards<B: WithExportConfig + WithTonicConfig>(builder: B, endpoint: String, signal: &str) -> anyhow::Result<B> {
+    if let Some((protocol, name)) = of_signal(signal, "PROTOCOL").filter(|(protocol, _)| protocol != "grpc") {
+        tracing::warn!("{name}={protocol} is not spoken here: {signal} go to {endpoint} by grpc");
+    }
+    let is_secure = endpoint.starts_with("https://");
+    let builder = builder.with_endpoint(endpoint);
+    if !is_secure {
+        return Ok(builder);
+    }
+    let file = |name: &str| {
+        of_signal(signal, name)
+            .map(|(path, name)| std::fs::read(&path).with_context(|| format!("{name}={path} cannot be read")))
+            .transpose()
+    };
+    let tls = match file("CERTIFICATE")? {
+        Some(authority) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authority)),
+        None => ClientTlsConfig::new().with_enabled_roots(),
+    };
+    let tls = match (file("CLIENT_CERTIFICATE")?, file("CLIENT_KEY")?) {
+        (Some(certificate), Some(key)) => tls.identity(Identity::from_pem(certificate, key)),
+        (None, None) => tls,
+        _ => anyhow::bail!("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and OTEL_EXPORTER_OTLP_CLIENT_KEY belong together"),
+    };
+    Ok(builder.with_tls_config(tls))
 }
 
 /// Who speaks: `parley`, unless the standard variables say otherwise.
@@ -66,7 +123,8 @@ pub fn propagator() -> TextMapCompositePropagator {
         match name {
             "tracecontext" => all.push(Box::new(TraceContextPropagator::new())),
             "baggage" => all.push(Box::new(BaggagePropagator::new())),
-            _ => {}
+            "none" | "" => {}
+            other => tracing::warn!("OTEL_PROPAGATORS: {other} is not known here and passed over; tracecontext, baggage and none are"),
         }
     }
     TextMapCompositePropagator::new(all)
@@ -77,17 +135,16 @@ pub fn propagator() -> TextMapCompositePropagator {
 /// # Errors
 /// When an exporter cannot be built.
 pub fn exports(trace: &Trace, resource: &Resource) -> anyhow::Result<Exports> {
-    let tracers = is_wanted(trace, "TRACES").then(|| tracers(trace, resource)).transpose()?;
-    let loggers = is_wanted(trace, "LOGS").then(|| loggers(trace, resource)).transpose()?;
+    let tracers = endpoint(trace, "TRACES")
+        .map(|endpoint| tracers(trace, endpoint, resource))
+        .transpose()?;
+    let loggers = endpoint(trace, "LOGS").map(|endpoint| loggers(endpoint, resource)).transpose()?;
     Ok(Exports { tracers, loggers })
 }
 
-fn tracers(trace: &Trace, resource: &Resource) -> anyhow::Result<SdkTracerProvider> {
-    let mut exporter = SpanExporter::builder().with_tonic();
-    if !trace.otlp_endpoint.is_empty() {
-        exporter = exporter.with_endpoint(trace.otlp_endpoint.clone());
-    }
-    let exporter = exporter.build().context("trace.otlp_endpoint cannot be used for traces")?;
+fn tracers(trace: &Trace, endpoint: String, resource: &Resource) -> anyhow::Result<SdkTracerProvider> {
+    let exporter = towards(SpanExporter::builder().with_tonic(), endpoint, "TRACES")?;
+    let exporter = exporter.build().context("traces cannot be sent")?;
     let mut provider = SdkTracerProvider::builder()
         .with_batch_exporter(exporter)
         .with_resource(resource.clone());
@@ -99,12 +156,9 @@ fn tracers(trace: &Trace, resource: &Resource) -> anyhow::Result<SdkTracerProvid
     Ok(provider.build())
 }
 
-fn loggers(trace: &Trace, resource: &Resource) -> anyhow::Result<SdkLoggerProvider> {
-    let mut exporter = LogExporter::builder().with_tonic();
-    if !trace.otlp_endpoint.is_empty() {
-        exporter = exporter.with_endpoint(trace.otlp_endpoint.clone());
-    }
-    let exporter = exporter.build().context("trace.otlp_endpoint cannot be used for logs")?;
+fn loggers(endpoint: String, resource: &Resource) -> anyhow::Result<SdkLoggerProvider> {
+    let exporter = towards(LogExporter::builder().with_tonic(), endpoint, "LOGS")?;
+    let exporter = exporter.build().context("logs cannot be sent")?;
     Ok(SdkLoggerProvider::builder()
         .with_batch_exporter(exporter)
         .with_resource(resource.clone())
@@ -121,12 +175,9 @@ pub fn meters(trace: &Trace, registry: &prometheus::Registry, resource: Resource
         .scope_info_enabled(false)
         .build()?;
     let mut meters = SdkMeterProvider::builder().with_reader(reader).with_resource(resource);
-    if is_wanted(trace, "METRICS") {
-        let mut exporter = MetricExporter::builder().with_tonic();
-        if !trace.otlp_endpoint.is_empty() {
-            exporter = exporter.with_endpoint(trace.otlp_endpoint.clone());
-        }
-        meters = meters.with_periodic_exporter(exporter.build().context("trace.otlp_endpoint cannot be used for metrics")?);
+    if let Some(endpoint) = endpoint(trace, "METRICS") {
+        let exporter = towards(MetricExporter::builder().with_tonic(), endpoint, "METRICS")?;
+        meters = meters.with_periodic_exporter(exporter.build().context("metrics cannot be sent")?);
     }
     Ok(meters.build())
 }

@@ -16,7 +16,7 @@ use tracing_subscriber::{
 #[derive(Debug)]
 pub struct Traced<F>(pub F);
 
-/// The ids of the trace that this thread is in, if its spans are recorded.
+/// The ids of the trace that this thread is in: of our own span, or of the caller's where we make none.
 fn ids() -> Option<(String, String)> {
     let context = Context::current();
     let span = context.span().span_context().clone();

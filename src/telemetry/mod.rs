@@ -4,21 +4,25 @@
 
 use std::io::IsTerminal as _;
 
-use anyhow::Context as _;
 use opentelemetry::{InstrumentationScope, global, trace::TracerProvider as _};
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use prometheus::Registry;
-use tracing_subscriber::{EnvFilter, Layer as _, fmt::format, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use tracing::Subscriber;
+use tracing_subscriber::{Layer, fmt::format, layer::SubscriberExt as _, registry::LookupSpan, util::SubscriberInitExt as _};
 
 use crate::config::{Log, LogFormat, Trace};
 
+pub mod context;
 pub mod exemplars;
 mod export;
+mod filter;
 mod lines;
 pub mod names;
 
 use export::Exports;
+pub use export::endpoints;
+use filter::{Filter, Sent};
 use lines::Traced;
 
 /// What observes the process; one a process.
@@ -36,11 +40,17 @@ impl Telemetry {
     /// # Errors
     /// When something of the kind is installed already, or an exporter cannot be built.
     pub fn start(log: &Log, trace: &Trace) -> anyhow::Result<Self> {
-        global::set_text_map_propagator(export::propagator());
         let resource = export::resource();
         let registry = Registry::new();
-        let exports = export::exports(trace, &resource)?;
-        let meters = export::meters(trace, &registry, resource)?;
+        // What the SDK says of its variables while it is set up is logged as well.
+        let first = tracing_subscriber::registry()
+            .with(Filter::new(&log.filter, false, false)?)
+            .with(lines(log));
+        let (propagator, exports, meters) = tracing::subscriber::with_default(first, || {
+            let exports = export::exports(trace, &resource)?;
+            anyhow::Ok((export::propagator(), exports, export::meters(trace, &registry, resource)?))
+        })?;
+        global::set_text_map_propagator(propagator);
         global::set_meter_provider(meters.clone());
         let spans = exports.tracers.as_ref().map(|provider| {
             let scope = InstrumentationScope::builder("parley")
@@ -54,25 +64,13 @@ impl Telemetry {
                 .with_tracked_inactivity(false)
                 .with_tracer(provider.tracer_with_scope(scope))
         });
-        let records = exports.loggers.as_ref().map(OpenTelemetryTracingBridge::new);
-        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-        let lines = match log.format {
-            LogFormat::Text => lines
-                .with_ansi(colours())
-                .event_format(Traced(format().with_ansi(colours())))
-                .boxed(),
-            LogFormat::Json => lines
-                .json()
-                .event_format(Traced(format().json().flatten_event(true).with_span_list(false)))
-                .boxed(),
-        };
-        // One filter for all layers: with a filter per layer, log lines vanish (tokio-rs/tracing#2519).
-        let exporting = exports.tracers.is_some() || exports.loggers.is_some();
+        let records = exports.loggers.as_ref().map(OpenTelemetryTracingBridge::new).map(Sent);
+        let makes_spans = spans.is_some();
         tracing_subscriber::registry()
-            .with(filter(&log.filter, exporting)?)
+            .with(Filter::new(&log.filter, makes_spans || records.is_some(), makes_spans)?)
             .with(spans)
             .with(records)
-            .with(lines)
+            .with(lines(log))
             .try_init()?;
         Ok(Self { registry, meters, exports })
     }
@@ -93,23 +91,19 @@ impl Telemetry {
     }
 }
 
-/// The filter of logs and spans. The exporter is a gRPC client itself: without the last directives it would export its own exports.
-fn filter(directives: &str, exporting: bool) -> anyhow::Result<EnvFilter> {
-    let mut filter = EnvFilter::try_new(directives).context("log.filter")?;
-    if exporting {
-        for own in [
-            "hyper=off",
-            "h2=off",
-            "tonic=off",
-            "tower=off",
-            "opentelemetry=off",
-            "opentelemetry_sdk=off",
-            "opentelemetry_otlp=off",
-        ] {
-            filter = filter.add_directive(own.parse()?);
-        }
+/// Lines on standard error.
+fn lines<S: Subscriber + for<'a> LookupSpan<'a>>(log: &Log) -> Box<dyn Layer<S> + Send + Sync> {
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    match log.format {
+        LogFormat::Text => lines
+            .with_ansi(colours())
+            .event_format(Traced(format().with_ansi(colours())))
+            .boxed(),
+        LogFormat::Json => lines
+            .json()
+            .event_format(Traced(format().json().flatten_event(true).with_span_list(false)))
+            .boxed(),
     }
-    Ok(filter)
 }
 
 /// Whether log lines are coloured: for a terminal, unless <https://no-color.org> says no.

@@ -8,16 +8,31 @@ use opentelemetry::{InstrumentationScope, global, metrics::Meter};
 pub use opentelemetry_semantic_conventions::{
     SCHEMA_URL,
     attribute::{
-        DB_CLIENT_CONNECTION_POOL_NAME, DB_CLIENT_CONNECTION_STATE, ERROR_TYPE, RPC_METHOD, RPC_RESPONSE_STATUS_CODE, RPC_SYSTEM_NAME,
+        DB_CLIENT_CONNECTION_POOL_NAME, DB_CLIENT_CONNECTION_STATE, DB_OPERATION_BATCH_SIZE, DB_OPERATION_NAME, DB_SYSTEM_NAME, ERROR_TYPE,
+        HTTP_REQUEST_METHOD, HTTP_RESPONSE_STATUS_CODE, HTTP_ROUTE, MESSAGING_DESTINATION_NAME, MESSAGING_MESSAGE_ID,
+        MESSAGING_OPERATION_NAME, MESSAGING_OPERATION_TYPE, MESSAGING_SYSTEM, NETWORK_PROTOCOL_VERSION, RPC_METHOD,
+        RPC_RESPONSE_STATUS_CODE, RPC_SYSTEM_NAME, URL_SCHEME,
     },
-    metric::{DB_CLIENT_CONNECTION_COUNT, RPC_SERVER_CALL_DURATION},
+    metric::{DB_CLIENT_CONNECTION_COUNT, DB_CLIENT_OPERATION_DURATION, HTTP_SERVER_REQUEST_DURATION, RPC_SERVER_CALL_DURATION},
 };
+
+/// What the layer that makes spans takes as a span's name, in place of the one in the source.
+pub const OTEL_NAME: &str = "otel.name";
+/// As before, as its kind: `server`, `client` or `consumer`.
+pub const OTEL_KIND: &str = "otel.kind";
+/// As before, as its status: `ERROR` where the server is at fault.
+pub const OTEL_STATUS_CODE: &str = "otel.status_code";
+
+/// Seconds of calls and requests, as the conventions for RPC and HTTP advise.
+pub const CALL_SECONDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+/// Seconds of what a database does, as its conventions advise.
+pub const DB_SECONDS: [f64; 9] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
 
 /// Streams that are open, by [`KIND`].
 pub const STREAMS_OPEN: &str = "parley.streams.open";
 /// Bytes of events that one stream holds at most, beside what its connection buffers.
 pub const STREAM_MEMORY_LIMIT: &str = "parley.stream.memory.limit";
-/// Streams that ended by something that the contract names, by [`REASON`].
+/// Streams that ended, or were refused when they were opened, by [`KIND`] and [`REASON`].
 pub const STREAMS_ENDED: &str = "parley.streams.ended";
 /// Events that were handed to subscribers, by [`SOURCE`].
 pub const EVENTS_DELIVERED: &str = "parley.events.delivered";
@@ -25,6 +40,14 @@ pub const EVENTS_DELIVERED: &str = "parley.events.delivered";
 pub const DELIVERY_LAG: &str = "parley.delivery.lag";
 /// Events that are kept, of all accounts.
 pub const LOG_EVENTS: &str = "parley.log.events";
+/// Bytes that the events take with their indexes; of the whole file where the database is one.
+pub const LOG_SIZE: &str = "parley.log.size";
+/// How long events are kept, by the configuration.
+pub const LOG_KEEP_AGE: &str = "parley.log.keep.age";
+/// How long a durable consumer may hold events beyond that, by the configuration.
+pub const LOG_KEEP_HELD: &str = "parley.log.keep.held";
+/// Events of one account that are kept at most, by the configuration.
+pub const LOG_KEEP_EVENTS: &str = "parley.log.keep.events";
 /// The age of the oldest event that is kept.
 pub const LOG_OLDEST: &str = "parley.log.oldest";
 /// Events between a durable consumer's position and the head of its log.
@@ -43,7 +66,7 @@ pub const READY: &str = "parley.ready";
 
 /// The check: `database` or `serving`.
 pub const CHECK: &str = "parley.check";
-/// Which kind of stream: `subscribe` or `consume`.
+/// Which kind of stream: `subscribe`, `consume` or `pubsub`.
 pub const KIND: &str = "parley.stream.kind";
 /// Where events came from: `memory`, or `database` while a reader catches up.
 pub const SOURCE: &str = "parley.source";

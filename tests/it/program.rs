@@ -213,6 +213,7 @@ async fn the_doctor_tells_what_is_wrong_in_plain_words() {
     for line in [
         "ok    database    SQLite",
         "ok    files       file:files takes files",
+        "ok    telemetry   nothing is sent",
         "Parley can work here.",
     ] {
         assert!(well.output.contains(line), "{line} is not in\n{}", well.output);
@@ -224,9 +225,12 @@ async fn the_doctor_tells_what_is_wrong_in_plain_words() {
         ("PARLEY_TLS_CERT_FILE", "missing.crt"),
         ("PARLEY_NATS_URL", "nats://127.0.0.1:1"),
         ("PARLEY_MAIL_URL", "smtp://127.0.0.1:1"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1"),
     ])
     .await;
     assert_eq!(ill.code, Some(1), "{}", ill.output);
+    let collector = "http://127.0.0.1:1 cannot be reached at port 1";
+    assert!(ill.output.contains(collector), "{collector} is not in\n{}", ill.output);
     for about in ["database", "files", "tls", "nats", "mail"] {
         assert!(
             ill.output.contains(&format!("WRONG {about:<12}")),

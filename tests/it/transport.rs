@@ -3,7 +3,6 @@
 use std::{fs, path::Path, time::Duration};
 
 use parley::pb::{GetProfileRequest, accounts_service_client::AccountsServiceClient};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tonic::{
     Request, Status,
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
@@ -11,37 +10,11 @@ use tonic::{
 
 use crate::support::{
     app::{ADMINISTRATOR, TestApp},
+    authority::Authority,
     database::Backend,
     http::Http,
     server::run_to_end,
 };
-
-/// Somebody who signs.
-struct Authority {
-    pem: String,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().expect("a key");
-        let pem = params.self_signed(&key).expect("a certificate").pem();
-        Self {
-            pem,
-            issuer: Issuer::new(params, key),
-        }
-    }
-
-    /// A certificate for a name, and its key.
-    fn sign(&self, name: &str) -> (String, String) {
-        let key = KeyPair::generate().expect("a key");
-        let params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
-        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
-        (certificate.pem(), key.serialize_pem())
-    }
-}
 
 fn write(folder: &Path, (certificate, key): &(String, String)) {
     fs::write(folder.join("tls.crt"), certificate).expect("written");

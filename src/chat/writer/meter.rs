@@ -1,12 +1,36 @@
-//! What is measured of the lanes.
+//! What is measured and traced of the lanes.
 
-use std::sync::LazyLock;
+use std::{sync::LazyLock, time::Instant};
 
-use opentelemetry::{KeyValue, metrics::Histogram};
+use opentelemetry::{Context, KeyValue, metrics::Histogram, trace::TraceContextExt as _};
+use sea_orm::DbBackend;
 use tokio::sync::mpsc;
+use tracing::{Instrument as _, Span, field::Empty};
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use super::Job;
-use crate::telemetry::names::{self, meter};
+use crate::{
+    error::{Error, Result},
+    telemetry::{
+        context,
+        names::{
+            self, DB_OPERATION_BATCH_SIZE, DB_OPERATION_NAME, DB_SECONDS, DB_SYSTEM_NAME, ERROR_TYPE, OTEL_KIND, OTEL_NAME,
+            OTEL_STATUS_CODE, meter,
+        },
+    },
+};
+
+/// Calls of one batch that its span is linked to.
+const LINKS: usize = 32;
+
+static OPERATIONS: LazyLock<Histogram<f64>> = LazyLock::new(|| {
+    meter()
+        .f64_histogram(names::DB_CLIENT_OPERATION_DURATION)
+        .with_unit("s")
+        .with_description("How long the database took to store a batch of messages, or to do another write as a whole")
+        .with_boundaries(DB_SECONDS.to_vec())
+        .build()
+});
 
 static BATCHES: LazyLock<Histogram<u64>> = LazyLock::new(|| {
     meter()
@@ -19,6 +43,89 @@ static BATCHES: LazyLock<Histogram<u64>> = LazyLock::new(|| {
 /// Notes how many messages a lane stores together.
 pub fn batch(messages: usize) {
     BATCHES.record(messages as u64, &[]);
+}
+
+/// What the database is asked to do.
+#[derive(Clone, Copy, Debug)]
+pub enum Operation {
+    /// To store this many new messages at once.
+    Store(usize),
+    /// To do a verb, from its first statement to its commit.
+    Verb,
+}
+
+impl Operation {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Store(0 | 1) => "INSERT",
+            Self::Store(_) => "BATCH INSERT",
+            Self::Verb => "TRANSACTION",
+        }
+    }
+
+    /// A batch of one is none, by the conventions.
+    fn size(self) -> Option<u64> {
+        match self {
+            Self::Store(messages) if messages > 1 => Some(messages as u64),
+            _ => None,
+        }
+    }
+}
+
+/// Does `work` and measures it. Where one of the calls that it is done for is recorded, it has a span: child of the first of them, linked to
+/// the others. `causes` are their trace contexts.
+///
+/// Cancel safe as `work` is.
+///
+/// # Errors
+/// Those of `work`.
+pub async fn measured<'a, T>(
+    backend: DbBackend,
+    operation: Operation,
+    causes: impl Iterator<Item = &'a str>,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let system = if backend == DbBackend::Sqlite { "sqlite" } else { "postgresql" };
+    // The last digits say whether it is recorded.
+    let mut recorded = causes
+        .filter(|cause| cause.ends_with("-01"))
+        .take(LINKS)
+        .filter_map(context::stored);
+    let span = recorded.next().map_or_else(Span::none, |first| {
+        let span = tracing::info_span!(
+            "store",
+            { OTEL_KIND } = "client",
+            { OTEL_NAME } = operation.name(),
+            { DB_SYSTEM_NAME } = system,
+            { DB_OPERATION_NAME } = operation.name(),
+            { DB_OPERATION_BATCH_SIZE } = operation.size(),
+            { ERROR_TYPE } = Empty,
+            { OTEL_STATUS_CODE } = Empty,
+        );
+        // Without anybody who makes spans there is nothing to belong to.
+        let _ = span.set_parent(Context::new().with_remote_span_context(first));
+        recorded.for_each(|other| span.add_link(other));
+        span
+    });
+    let begun = Instant::now();
+    let done = work.instrument(span.clone()).await;
+    let mut labels = vec![
+        KeyValue::new(DB_SYSTEM_NAME, system),
+        KeyValue::new(DB_OPERATION_NAME, operation.name()),
+    ];
+    // What the rules refuse is no fault of the database.
+    let fault = match &done {
+        Err(Error::Unavailable { .. }) => Some("unavailable"),
+        Err(Error::Database(_)) => Some("refused"),
+        _ => None,
+    };
+    if let Some(fault) = fault {
+        span.record(ERROR_TYPE, fault);
+        span.record(OTEL_STATUS_CODE, "ERROR");
+        labels.push(KeyValue::new(ERROR_TYPE, fault));
+    }
+    OPERATIONS.record(begun.elapsed().as_secs_f64(), &labels);
+    done
 }
 
 /// Tells how many writes wait in each lane, for as long as there are lanes.

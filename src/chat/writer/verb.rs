@@ -5,7 +5,11 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use sea_orm::{DatabaseTransaction, EntityTrait, IntoActiveModel, SqlErr};
 
-use super::{Ledger, keys, lane::Lane};
+use super::{
+    Ledger, keys,
+    lane::Lane,
+    meter::{Operation, measured},
+};
 use crate::{
     chat::{
         call::{Answer, Call},
@@ -62,7 +66,9 @@ impl Lane {
         F: for<'w> FnOnce(&'w mut Write) -> BoxFuture<'w, Result<T>> + Send,
     {
         let account = call.account;
-        match self.db.in_time(Box::pin(self.attempt(call, verb))).await {
+        let cause = call.traceparent.clone();
+        let attempt = self.db.in_time(Box::pin(self.attempt(call, verb)));
+        match measured(self.db.backend(), Operation::Verb, [cause.as_str()].into_iter(), attempt).await {
             Ok(committed) => {
                 self.cache.forget_changed(account, &committed.drafts);
                 // Rows at hand are current only if nobody wrote between our last look and this verb, also when it left no event; else the

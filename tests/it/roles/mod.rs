@@ -116,6 +116,28 @@ fn rows() -> BTreeMap<&'static str, Class> {
         .collect()
 }
 
+/// What administrators and the operator alone may do leaves a line in the audit log, but for reading.
+#[test]
+fn what_administers_is_audited() {
+    for (call, class) in rows() {
+        let (service, name) = call.split_once('.').expect("a service and a call");
+        let reads = name.starts_with("Get") || name.starts_with("List") || call == "EventsService.Consume";
+        let administers = matches!(class, Class::Administers | Class::AdministersOrOperates | Class::Operates);
+        if administers && !reads {
+            assert!(
+                parley::api::is_told(&format!("parley.v1.{service}/{name}")),
+                "{call} leaves no line"
+            );
+        }
+        if reads {
+            assert!(
+                !parley::api::is_told(&format!("parley.v1.{service}/{name}")),
+                "{call} changes nothing"
+            );
+        }
+    }
+}
+
 #[test]
 fn every_call_has_a_row() {
     let calls: Vec<String> = ask::calls().iter().map(ask::name).collect();

@@ -3,6 +3,8 @@
 //! No behaviour is asserted here. Where a rule of the stream's contract is checked in more than one place, it stands in `chain`.
 
 pub mod app;
+#[allow(dead_code)] // for tests of behaviour alone
+pub mod authority;
 pub mod chain;
 pub mod clients;
 #[path = "../../support/cluster.rs"]

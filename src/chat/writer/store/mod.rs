@@ -6,7 +6,10 @@ use sea_orm::{DbBackend, EntityTrait};
 #[cfg(feature = "faults")]
 use sea_orm::{FromQueryResult as _, Statement};
 
-use super::plan::Plan;
+use super::{
+    meter::{Operation, measured},
+    plan::Plan,
+};
 use crate::{
     db::{Database, entity::account_log},
     error::{Error, Result},
@@ -40,16 +43,20 @@ impl Store {
     /// When the database fails or a constraint is broken; then nothing is stored, unless the connection broke.
     pub async fn on_condition<'a>(&mut self, plans: impl Iterator<Item = &'a Plan>) -> Result<HashSet<AccountId>> {
         let plans: Vec<&Plan> = plans.collect();
-        if self.db.backend() == DbBackend::Postgres {
-            return self.postgres.store(&plans, self.unlocked).await;
-        }
-        // One process writes to a SQLite file, and it wrote down every head it moved.
-        sqlite::store(&self.db, &plans).await?;
-        Ok(plans
-            .iter()
-            .filter_map(|plan| plan.counters.as_ref())
-            .map(|counters| counters.account_id)
-            .collect())
+        let backend = self.db.backend();
+        let work = async {
+            if backend == DbBackend::Postgres {
+                return self.postgres.store(&plans, self.unlocked).await;
+            }
+            // One process writes to a SQLite file, and it wrote down every head it moved.
+            sqlite::store(&self.db, &plans).await?;
+            Ok(plans
+                .iter()
+                .filter_map(|plan| plan.counters.as_ref())
+                .map(|counters| counters.account_id)
+                .collect())
+        };
+        measured(backend, size(&plans), causes(&plans), work).await
     }
 
     /// Locks the account's counters until [`Store::commit`] or [`Store::release`], and returns them. On SQLite there is
@@ -71,10 +78,14 @@ impl Store {
     /// # Errors
     /// As [`Store::on_condition`]; the lock is ended then, too.
     pub async fn commit(&mut self, plan: &Plan) -> Result<()> {
-        if self.db.backend() == DbBackend::Postgres {
-            return self.postgres.commit(plan).await;
-        }
-        sqlite::store(&self.db, &[plan]).await
+        let backend = self.db.backend();
+        let work = async {
+            if backend == DbBackend::Postgres {
+                return self.postgres.commit(plan).await;
+            }
+            sqlite::store(&self.db, &[plan]).await
+        };
+        measured(backend, size(&[plan]), causes(&[plan]), work).await
     }
 
     /// Ends the lock; nothing is stored.
@@ -102,4 +113,14 @@ impl Store {
         row.last_message_id.0 -= count;
         Ok(row)
     }
+}
+
+fn size(plans: &[&Plan]) -> Operation {
+    Operation::Store(plans.iter().map(|plan| plan.messages.len()).sum())
+}
+
+/// The trace contexts of the calls in these plans.
+fn causes<'a>(plans: &'a [&'a Plan]) -> impl Iterator<Item = &'a str> {
+    let calls = plans.iter().flat_map(|plan| &plan.planned);
+    calls.map(|planned| planned.call.call.traceparent.as_str())
 }

@@ -1,0 +1,133 @@
+//! What is logged, what makes spans, and what goes to a collector: each by a rule of its own.
+//!
+//! One filter stands before all layers: with a filter per layer, log lines vanish (tokio-rs/tracing#2519). So it is the one that tells spans
+//! from lines.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use tracing::{
+    Event, Level, Metadata, Subscriber,
+    level_filters::LevelFilter,
+    span::{Attributes, Id, Record},
+    subscriber::Interest,
+};
+use tracing_subscriber::{EnvFilter, Layer, layer::Context, registry::LookupSpan};
+
+/// How often the same complaint of the exporters is logged: with a collector that is away, every batch has one.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// Crates that carry what is exported. They would export what they do for it.
+const TRANSPORT: [&str; 4] = ["h2", "hyper", "tonic", "tower"];
+
+/// The exporters' crates: what goes wrong with them is logged, and never sent.
+const EXPORTERS: &str = "opentelemetry";
+
+/// The filter of lines, by `log.filter`, and of spans: Parley's own are made whatever is logged, if there is somebody to send them to.
+#[derive(Debug)]
+pub struct Filter {
+    lines: EnvFilter,
+    makes_spans: bool,
+    /// When each complaint was logged last; as many as the exporters have.
+    complaints: Mutex<HashMap<&'static str, Instant>>,
+}
+
+impl Filter {
+    /// A filter by `directives`.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn new(directives: &str, exports: bool, makes_spans: bool) -> anyhow::Result<Self> {
+        let mut lines = EnvFilter::try_new(directives).context("log.filter")?;
+        if exports {
+            let most = lines.max_level_hint().unwrap_or(LevelFilter::TRACE).min(LevelFilter::WARN);
+            for name in TRANSPORT {
+                lines = lines.add_directive(format!("{name}=off").parse()?);
+            }
+            lines = lines.add_directive(format!("{EXPORTERS}={most}").parse()?);
+        }
+        Ok(Self {
+            lines,
+            makes_spans,
+            complaints: Mutex::default(),
+        })
+    }
+
+    fn is_span_of_ours(&self, metadata: &Metadata<'_>) -> bool {
+        self.makes_spans && metadata.is_span() && *metadata.level() <= Level::INFO && metadata.target().starts_with("parley")
+    }
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Filter {
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        let interest = Layer::<S>::register_callsite(&self.lines, metadata);
+        if self.is_span_of_ours(metadata) {
+            Interest::always()
+        } else {
+            interest
+        }
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>, context: Context<'_, S>) -> bool {
+        self.is_span_of_ours(metadata) || self.lines.enabled(metadata, context)
+    }
+
+    fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
+        let metadata = event.metadata();
+        if !metadata.target().starts_with(EXPORTERS) {
+            return true;
+        }
+        let mut complaints = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let is_due = complaints.get(metadata.name()).is_none_or(|at| now.duration_since(*at) >= QUIET);
+        if is_due {
+            complaints.insert(metadata.name(), now);
+        }
+        is_due
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        let lines = Layer::<S>::max_level_hint(&self.lines);
+        if self.makes_spans {
+            lines.map(|most| most.max(LevelFilter::INFO))
+        } else {
+            lines
+        }
+    }
+
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        self.lines.on_new_span(attributes, id, context);
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        self.lines.on_record(id, values, context);
+    }
+
+    fn on_enter(&self, id: &Id, context: Context<'_, S>) {
+        self.lines.on_enter(id, context);
+    }
+
+    fn on_exit(&self, id: &Id, context: Context<'_, S>) {
+        self.lines.on_exit(id, context);
+    }
+
+    fn on_close(&self, id: Id, context: Context<'_, S>) {
+        self.lines.on_close(id, context);
+    }
+}
+
+/// Lines on their way to a collector: all that are logged, but for those that sending them makes.
+#[derive(Debug)]
+pub struct Sent<L>(pub L);
+
+impl<S: Subscriber, L: Layer<S>> Layer<S> for Sent<L> {
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        if !event.metadata().target().starts_with(EXPORTERS) {
+            self.0.on_event(event, context);
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The audit log: who administered what.
+
+use std::time::Duration;
+
+use parley::pb::{CreateLabelRequest, CreateTokenRequest, DeleteLabelRequest, TokenKind, labels_service_client::LabelsServiceClient};
+use serde_json::{Value as Json, json};
+use sqlx::{Connection as _, PgConnection};
+
+use super::{lines, lines_in_time, metrics, value};
+use crate::support::{app::TestApp, database::Backend, in_time};
+
+fn is_audit(line: &Json) -> bool {
+    line["target"] == "parley::audit"
+}
+
+/// Every change of who may do what leaves a line that says who did it, and so does an attempt.
+#[tokio::test]
+async fn administering_leaves_a_line() {
+    let app = TestApp::builder(Backend::Sqlite).platform().start().await;
+    let mut request = CreateTokenRequest {
+        kind: TokenKind::Service.into(),
+        account_id: Some(1),
+        name: "reports".to_owned(),
+        read_only: true,
+        ..CreateTokenRequest::default()
+    };
+    let made = app
+        .clients()
+        .accounts
+        .create_token(request.clone())
+        .await
+        .expect("an administrator may")
+        .into_inner();
+    request.kind = TokenKind::Platform.into();
+    request.account_id = None;
+    app.clients_with(&made.secret)
+        .accounts
+        .create_token(request)
+        .await
+        .expect_err("a service may not");
+    let lines = lines_in_time(&app, 2, is_audit).await;
+    let told: Vec<_> = lines
+        .iter()
+        .map(|line| (&line["call"], &line["who"], &line["account"], &line["code"]))
+        .collect();
+    for line in &lines {
+        assert!(line["token"].is_i64(), "{line}");
+        assert!(line["peer"].as_str().is_some_and(|peer| peer.starts_with("127.0.0.1:")), "{line}");
+    }
+    let call = json!("parley.v1.AccountsService/CreateToken");
+    let (user, service) = (json!("user 1"), json!("service reports"));
+    assert_eq!(
+        told,
+        [
+            (&call, &user, &json!(1), &json!("OK")),
+            (&call, &service, &Json::Null, &json!("PERMISSION_DENIED")),
+        ]
+    );
+}
+
+/// By either door, a line says from where and about what.
+#[tokio::test]
+async fn a_line_says_from_where_and_about_what() {
+    let app = TestApp::builder(Backend::Sqlite).start().await;
+    let made = app.http().post("/labels", &json!({"title": "vip"})).await;
+    let id = made["id"].as_i64().unwrap_or_else(|| panic!("{made:?}"));
+    let request = DeleteLabelRequest {
+        account_id: 1,
+        label_id: id,
+        ..DeleteLabelRequest::default()
+    };
+    LabelsServiceClient::new(app.clients().service)
+        .delete_label(request)
+        .await
+        .expect("it is gone");
+    let told = lines_in_time(&app, 2, is_audit).await;
+    let about: Vec<_> = told.iter().map(|line| (&line["call"], &line["resource"])).collect();
+    assert_eq!(
+        about,
+        [
+            (&json!("parley.v1.LabelsService/CreateLabel"), &Json::Null),
+            (&json!("parley.v1.LabelsService/DeleteLabel"), &json!(format!("label_id={id}"))),
+        ]
+    );
+    for line in &told {
+        assert!(line["peer"].as_str().is_some_and(|peer| peer.starts_with("127.0.0.1:")), "{line}");
+        assert_eq!((&line["who"], &line["account"]), (&json!("user 1"), &json!(1)));
+    }
+}
+
+/// A caller that goes before the answer leaves a line too: what it asked for may be done all the same.
+#[tokio::test]
+async fn who_does_not_wait_is_told_as_well_on_postgres() {
+    const CALLS: usize = 3;
+    let app = TestApp::builder(Backend::Postgres).env("PARLEY_WRITER_LANES", "1").start().await;
+    let mut keeper = PgConnection::connect(&app.database.url()).await.expect("the database is there");
+    for sql in ["BEGIN", "SELECT 1 FROM account_logs FOR UPDATE"] {
+        sqlx::query(sql).execute(&mut keeper).await.expect("it is locked");
+    }
+    let create = |title: String| {
+        let mut labels = LabelsServiceClient::new(app.clients().service);
+        tokio::spawn(async move {
+            let request = CreateLabelRequest {
+                account_id: 1,
+                label: Some(parley::pb::Label {
+                    title,
+                    ..parley::pb::Label::default()
+                }),
+                ..CreateLabelRequest::default()
+            };
+            labels.create_label(request).await
+        })
+    };
+    let calls: Vec<_> = (0..CALLS).map(|index| create(format!("label{index}"))).collect();
+    // One is in work, the others wait in the lane's queue.
+    in_time("a queue", async {
+        while value(&metrics(&app).await, "parley_writer_queue_depth", &["parley_lane=\"0\""]) < 2.0 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    assert!(lines(&app, is_audit).is_empty(), "nobody has an answer yet");
+    calls.iter().for_each(tokio::task::JoinHandle::abort);
+    let told = lines_in_time(&app, CALLS, is_audit).await;
+    for line in &told {
+        assert_eq!(
+            (&line["code"], &line["who"], &line["account"]),
+            (&json!("CANCELLED"), &json!("user 1"), &json!(1))
+        );
+        assert!(
+            line["message"].as_str().is_some_and(|said| said.contains("may have been done")),
+            "{line}"
+        );
+    }
+    let cancelled = ["LabelsService/CreateLabel", "rpc_response_status_code=\"CANCELLED\""];
+    let count = value(&metrics(&app).await, "rpc_server_call_duration_seconds_count", &cancelled);
+    assert!((count - 3.0).abs() < f64::EPSILON, "{count}");
+    sqlx::query("ROLLBACK").execute(&mut keeper).await.expect("it is unlocked");
+    in_time("the labels", async {
+        while value(&metrics(&app).await, "parley_writer_queue_depth", &["parley_lane=\"0\""]) > 0.0 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+}

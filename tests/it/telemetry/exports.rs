@@ -1,0 +1,225 @@
+//! What a collector gets, and how it is reached.
+
+use std::time::Duration;
+
+use opentelemetry_proto::tonic::trace::v1::Span;
+use tonic::transport::{Certificate, Identity, ServerTlsConfig};
+
+use super::{
+    CONTENT, PARENT, TRACE,
+    collector::{Collector, text},
+    lines, lines_in_time, speak,
+};
+use crate::support::{
+    app::{ADMINISTRATOR, TestApp},
+    authority::Authority,
+    database::Backend,
+    http::client,
+    in_time,
+};
+
+/// One endpoint, by the standard variable alone, gets traces, metrics and logs.
+#[tokio::test]
+async fn a_collector_gets_traces_metrics_and_logs() {
+    let (collector, address) = Collector::start().await;
+    let mut app = TestApp::builder(Backend::Sqlite)
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", &address)
+        .env("OTEL_SERVICE_NAME", "parley-of-a-test")
+        .env("OTEL_METRIC_EXPORT_INTERVAL", "200")
+        .env("PARLEY_LOG_FILTER", "debug,sqlx=info,h2=info,sea_orm=info")
+        .start()
+        .await;
+    speak(&app).await;
+    // Prometheus, too, is told which trace took how long.
+    let request = client().get(format!("http://{}/metrics", app.server.doors.admin));
+    let answer = request
+        .header("accept", "application/openmetrics-text;version=1.0.0,text/plain;q=0.5")
+        .send()
+        .await
+        .expect("metrics");
+    assert!(
+        answer.headers()["content-type"]
+            .as_bytes()
+            .starts_with(b"application/openmetrics-text")
+    );
+    let metrics = answer.text().await.expect("text");
+    assert!(
+        metrics.ends_with("# EOF\n") && metrics.contains(&format!("# {{trace_id=\"{TRACE}\"")),
+        "{metrics}"
+    );
+    app.server.terminate();
+    app.server.wait().await;
+
+    let spans = collector.spans();
+    let ours: Vec<&Span> = spans.iter().filter(|span| hex::encode(&span.trace_id) == TRACE).collect();
+    let call = ours
+        .iter()
+        .find(|span| span.name == "parley.v1.MessagesService/CreateMessage")
+        .unwrap_or_else(|| {
+            panic!(
+                "no span of the call among {:?}",
+                spans.iter().map(|span| &span.name).collect::<Vec<_>>()
+            )
+        });
+    let request = ours
+        .iter()
+        .find(|span| span.span_id == call.parent_span_id)
+        .expect("the JSON door's span");
+    assert_eq!(hex::encode(&request.parent_span_id), PARENT);
+    let route = "/api/v1/accounts/{account_id}/conversations/{conversation_id}/messages";
+    assert_eq!(request.name, format!("POST {route}"));
+    assert_eq!(text(&request.attributes, "http.route").as_deref(), Some(route));
+    assert_eq!(text(&request.attributes, "http.request.method").as_deref(), Some("POST"));
+    assert_eq!(text(&call.attributes, "rpc.system.name").as_deref(), Some("grpc"));
+    assert_eq!(text(&call.attributes, "rpc.response.status_code").as_deref(), Some("OK"));
+    let (service, schema) = collector.look(|collected| {
+        let resource = &collected.traces[0].resource_spans[0];
+        let attributes = &resource.resource.as_ref().expect("a resource").attributes;
+        (text(attributes, "service.name"), resource.scope_spans[0].schema_url.clone())
+    });
+    assert_eq!(service.as_deref(), Some("parley-of-a-test"));
+    assert!(schema.starts_with("https://opentelemetry.io/schemas/"), "{schema}");
+
+    let metrics: Vec<String> = collector.look(|collected| {
+        let scopes = collected
+            .metrics
+            .iter()
+            .flat_map(|sent| &sent.resource_metrics)
+            .flat_map(|resource| &resource.scope_metrics);
+        scopes
+            .flat_map(|scope| scope.metrics.iter().map(|metric| metric.name.clone()))
+            .collect()
+    });
+    for name in [
+        "rpc.server.call.duration",
+        "http.server.request.duration",
+        "db.client.operation.duration",
+        "parley.writer.batch.messages",
+        "db.client.connection.count",
+        "parley.ready",
+    ] {
+        assert!(metrics.iter().any(|metric| metric == name), "{name} is not among {metrics:?}");
+    }
+    let logged = collector.look(|collected| format!("{:?}", collected.logs));
+    assert!(logged.contains("listening") && logged.contains("drained"), "{logged}");
+    for secret in [ADMINISTRATOR, CONTENT] {
+        assert!(!logged.contains(secret), "{secret} was sent to the collector");
+        let told = spans.iter().find(|span| format!("{span:?}").contains(secret));
+        assert!(told.is_none(), "{secret} was sent to the collector: {told:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_standard_switch_turns_everything_off() {
+    let (collector, address) = Collector::start().await;
+    let mut app = TestApp::builder(Backend::Sqlite)
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", &address)
+        .env("OTEL_METRIC_EXPORT_INTERVAL", "100")
+        .env("OTEL_SDK_DISABLED", "true")
+        .start()
+        .await;
+    speak(&app).await;
+    app.server.terminate();
+    app.server.wait().await;
+    let sent = collector.look(|collected| collected.traces.len() + collected.metrics.len() + collected.logs.len());
+    assert_eq!(sent, 0);
+}
+
+/// By TLS: with what the machine trusts, with an authority of the variable's, and with a certificate of one's own.
+#[tokio::test]
+async fn a_collector_is_reached_by_tls() {
+    let (folder, authority) = (tempfile::tempdir().expect("a folder"), Authority::new());
+    let file = |name: &str, pem: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, pem).expect("written");
+        path.display().to_string()
+    };
+    let (certificate, key) = authority.sign("localhost");
+    let server = ServerTlsConfig::new().identity(Identity::from_pem(certificate, key));
+    let strict = server.clone().client_ca_root(Certificate::from_pem(&authority.pem));
+    let ca = file("ca.crt", &authority.pem);
+    let stranger = file("stranger.crt", &Authority::new().pem);
+    let (certificate, key) = authority.sign("parley");
+    let (certificate, key) = (file("tls.crt", &certificate), file("tls.key", &key));
+    let named = ("OTEL_EXPORTER_OTLP_CERTIFICATE", ca.as_str());
+    let own = [
+        ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", certificate.as_str()),
+        ("OTEL_EXPORTER_OTLP_CLIENT_KEY", key.as_str()),
+    ];
+    // The first is where the machine's own authorities are looked for.
+    let cases = [
+        (server.clone(), vec![("SSL_CERT_FILE", ca.as_str())], true),
+        (server.clone(), vec![named], true),
+        (server, vec![("SSL_CERT_FILE", stranger.as_str())], false),
+        (strict.clone(), vec![named, own[0], own[1]], true),
+        (strict, vec![named], false),
+    ];
+    for (server, settings, arrives) in cases {
+        let (collector, address) = Collector::start_secured(server).await;
+        let mut app = TestApp::builder(Backend::Sqlite)
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("https://localhost:{}", address.port()))
+            .env("OTEL_EXPORTER_OTLP_TIMEOUT", "1000");
+        for (name, value) in &settings {
+            app = app.env(name, value);
+        }
+        let mut app = app.start().await;
+        app.server.terminate();
+        app.server.wait().await;
+        let logs = collector.look(|collected| collected.logs.len());
+        assert_eq!(logs > 0, arrives, "{settings:?}: {}", app.server.log());
+    }
+}
+
+/// What goes wrong with sending is logged, now and then, and not sent itself.
+#[tokio::test]
+async fn an_exporter_that_fails_says_so() {
+    let (collector, address) = Collector::start().await;
+    let app = TestApp::builder(Backend::Sqlite)
+        .env("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", &address)
+        .env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://127.0.0.1:1")
+        .env("OTEL_BSP_SCHEDULE_DELAY", "50")
+        .env("OTEL_BLRP_SCHEDULE_DELAY", "50")
+        .start()
+        .await;
+    let failures = |line: &serde_json::Value| line["target"] == "opentelemetry_sdk" && line["level"] == "ERROR";
+    for _ in 0..5 {
+        speak(&app).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let told = lines_in_time(&app, 1, failures).await;
+    assert!(told[0].to_string().contains("BatchSpanProcessor.ExportError"), "{told:?}");
+    // A request after it, whose lines reach the collector.
+    in_time("lines at the collector", async {
+        while !collector.look(|collected| format!("{:?}", collected.logs).contains("listening")) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let sent = collector.look(|collected| format!("{:?}", collected.logs));
+    assert!(!sent.contains("ExportError"), "{sent}");
+    assert_eq!(lines(&app, failures).len(), 1, "once in ten seconds");
+}
+
+/// What is logged has nothing to do with what is traced.
+#[tokio::test]
+async fn a_quiet_log_takes_no_span_away() {
+    let (collector, address) = Collector::start().await;
+    let mut app = TestApp::builder(Backend::Sqlite)
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", &address)
+        .env("PARLEY_LOG_FILTER", "warn,parley::server=info")
+        .start()
+        .await;
+    speak(&app).await;
+    app.server.terminate();
+    app.server.wait().await;
+    let spans = collector.spans();
+    let call = spans.iter().find(|span| span.name == "parley.v1.MessagesService/CreateMessage");
+    assert_eq!(call.map(|span| hex::encode(&span.trace_id)).as_deref(), Some(TRACE));
+    let own = |span: &&Span| {
+        !["parley.v1.", "POST /", "BATCH INSERT", "INSERT", "TRANSACTION"]
+            .iter()
+            .any(|known| span.name.starts_with(known))
+    };
+    assert_eq!(spans.iter().find(own), None, "and none of other crates is made");
+}

@@ -1,0 +1,43 @@
+//! What the log holds, and what it does not.
+
+use parley::pb::{CreateTokenRequest, TokenKind};
+
+use super::{CONTENT, TRACE, collector::Collector, speak};
+use crate::support::{
+    app::{ADMINISTRATOR, TestApp},
+    database::Backend,
+};
+
+/// Nothing that anybody said, and no token, stands in the log, however much of it is wanted; and lines of a recorded trace name it.
+#[tokio::test]
+async fn the_log_holds_no_message_and_no_token() {
+    let (_collector, address) = Collector::start().await;
+    let app = TestApp::builder(Backend::Sqlite)
+        .platform()
+        .env("PARLEY_TRACE_OTLP_ENDPOINT", &address)
+        .env("PARLEY_LOG_FILTER", "trace")
+        .start()
+        .await;
+    speak(&app).await;
+    let request = CreateTokenRequest {
+        kind: TokenKind::User.into(),
+        user_id: Some(1),
+        ..CreateTokenRequest::default()
+    };
+    let made = app.platform().accounts.create_token(request).await.expect("a token").into_inner();
+    app.clients_with(&made.secret)
+        .accounts
+        .get_profile(parley::pb::GetProfileRequest {})
+        .await
+        .expect("it is good");
+    let log = app.server.log();
+    assert!(log.len() > 5000, "only {} bytes were logged", log.len());
+    for secret in [ADMINISTRATOR, made.secret.as_str(), CONTENT] {
+        let line = log.lines().find(|line| line.contains(secret));
+        assert!(line.is_none(), "the log has {secret}: {line:?}");
+    }
+    assert!(
+        log.contains(&format!(r#""trace_id":"{TRACE}""#)),
+        "no line names the trace of the integrator"
+    );
+}

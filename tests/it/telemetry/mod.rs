@@ -1,0 +1,104 @@
+//! What is told of a server while it runs: to a collector by OTLP, to Prometheus, and in its log.
+
+mod audit;
+mod collector;
+mod exports;
+mod figures;
+mod log;
+mod traces;
+mod variables;
+
+use parley::{
+    client::{Server, Step, Subscriber},
+    pb::{Event, EventFilter, EventKind, event::Resource, subscribe_request::Start},
+};
+use serde_json::{Value as Json, json};
+
+use crate::support::{
+    app::{ADMINISTRATOR, TestApp},
+    http::client,
+    in_time,
+};
+
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+const PARENT: &str = "b7ad6b7169203331";
+/// What a message says that nobody but its readers may see.
+const CONTENT: &str = "my card is 4111 1111 1111 1111";
+
+/// The request of an integrator, with a trace of its own, through the JSON door.
+async fn speak(app: &TestApp) -> Json {
+    let conversation = app.scene().talk().await;
+    let url = format!(
+        "http://{}/api/v1/accounts/1/conversations/{conversation}/messages",
+        app.server.doors.http
+    );
+    let answer = client()
+        .post(url)
+        .header("api_access_token", ADMINISTRATOR)
+        .header("traceparent", format!("00-{TRACE}-{PARENT}-01"))
+        .json(&json!({"content": CONTENT}))
+        .send()
+        .await
+        .expect("the door answers");
+    assert_eq!(answer.status(), 200);
+    answer.json().await.expect("JSON")
+}
+
+/// The event of that request, as a consumer gets it.
+async fn told(app: &TestApp) -> Event {
+    let server = Server::connect(&format!("http://{}", app.server.doors.grpc), ADMINISTRATOR).expect("an address");
+    let filter = EventFilter {
+        kinds: vec![EventKind::MessageCreated.into()],
+        ..EventFilter::default()
+    };
+    let mut subscriber = Subscriber::new(server, 1, Some(Start::Earliest(())), filter);
+    in_time("the event", async {
+        loop {
+            let Ok(Step::Response(response)) = subscriber.next().await else {
+                panic!("the stream is lost")
+            };
+            let events = response.events.into_iter().filter_map(|delivery| delivery.event);
+            let said = |event: &Event| matches!(&event.resource, Some(Resource::Message(told)) if told.message.as_ref().is_some_and(|message| message.content() == CONTENT));
+            if let Some(event) = events.into_iter().find(said) {
+                return event;
+            }
+        }
+    })
+    .await
+}
+
+/// The lines of the log that a test asks for, as objects.
+fn lines(app: &TestApp, wanted: impl Fn(&Json) -> bool) -> Vec<Json> {
+    let log = app.server.log();
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Json>(line).ok());
+    lines.filter(wanted).collect()
+}
+
+/// As before, once there are so many: the answer may be here before the line has come through the pipe.
+async fn lines_in_time(app: &TestApp, count: usize, wanted: impl Fn(&Json) -> bool) -> Vec<Json> {
+    in_time("lines of the log", async {
+        loop {
+            let found = lines(app, &wanted);
+            if found.len() >= count {
+                return found;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    })
+    .await
+}
+
+/// What `/metrics` says.
+async fn metrics(app: &TestApp) -> String {
+    let request = client().get(format!("http://{}/metrics", app.server.doors.admin));
+    request.send().await.expect("metrics").text().await.expect("text")
+}
+
+/// The value of the first sample of that name with these labels, in what `/metrics` says.
+fn value(metrics: &str, name: &str, labels: &[&str]) -> f64 {
+    let line = metrics
+        .lines()
+        .find(|line| line.starts_with(name) && labels.iter().all(|label| line.contains(label)));
+    let line = line.unwrap_or_else(|| panic!("no {name} {labels:?} in\n{metrics}"));
+    line.rsplit(' ').next().and_then(|number| number.parse().ok()).expect("a number")
+}
