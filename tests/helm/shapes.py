@@ -1,7 +1,13 @@
-"""The shapes of objects that Kubernetes itself does not know, kept by hand after the types of their projects: the Prometheus Operator
-(monitoring.coreos.com/v1) and the Gateway API (gateway.networking.k8s.io/v1). Only the fields that the chart may set: any other is an error."""
+"""The shapes of objects that Kubernetes itself does not know, of the Prometheus Operator (monitoring.coreos.com/v1) and the Gateway API
+(gateway.networking.k8s.io/v1): the schemas of their projects (crds.mjs), and, by hand, the few fields that the chart sets of them."""
+
+import json
+import os
+import subprocess
 
 import jsonschema
+
+import chart
 
 NAME = {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "maxLength": 63}
 DURATION = {"type": "string", "pattern": "^(0|(([0-9]+)y)?(([0-9]+)w)?(([0-9]+)d)?(([0-9]+)h)?(([0-9]+)m)?(([0-9]+)s)?(([0-9]+)ms)?)$"}
@@ -25,10 +31,10 @@ def whole(kind: str, api: str, spec: dict) -> dict:
     )
 
 
-def route(kind: str) -> dict:
+def route(kind: str, rules: dict) -> dict:
     parent = closed({"name": NAME, "namespace": NAME, "sectionName": NAME, "port": {"type": "integer"}}, "name")
     backend = closed({"name": NAME, "port": {"type": "integer", "minimum": 1, "maximum": 65535}}, "name", "port")
-    rule = closed({"backendRefs": some(backend, 16)}, "backendRefs")
+    rule = closed({"backendRefs": some(backend, 16)} | rules, "backendRefs")
     spec = closed({"parentRefs": some(parent, 32), "hostnames": some(HOST, 16), "rules": some(rule, 16)}, "parentRefs", "rules")
     return whole(kind, "gateway.networking.k8s.io/v1", spec)
 
@@ -63,11 +69,23 @@ SHAPES = {
         MONITORING,
         closed({"groups": some(closed({"name": NAME, "rules": some(RULE, 100)}, "name", "rules"), 10)}, "groups"),
     ),
-    "GRPCRoute": route("GRPCRoute"),
-    "HTTPRoute": route("HTTPRoute"),
+    "GRPCRoute": route("GRPCRoute", {}),
+    "HTTPRoute": route("HTTPRoute", {"timeouts": closed({"request": DURATION, "backendRequest": DURATION})}),
 }
 
 
 def check(document: dict) -> None:
     """Raises jsonschema.ValidationError when the document has not its kind's shape."""
     jsonschema.validate(document, SHAPES[document["kind"]])
+
+
+def complaints(documents: list[dict]) -> list[list[str]]:
+    """What the projects' own schemas find wrong with each document."""
+    if not documents:
+        return []
+    modules = os.environ.get("PARLEY_TEST_NODE_MODULES", chart.ROOT / "target" / "tools" / "node_modules")
+    command = ["node", chart.HERE / "crds.mjs", modules]
+    ended = subprocess.run(command, input=json.dumps(documents), capture_output=True, text=True, check=False)
+    if ended.returncode != 0:
+        raise RuntimeError(ended.stderr)
+    return json.loads(ended.stdout)

@@ -48,9 +48,12 @@ class EveryValuesFile(unittest.TestCase):
 
     @each("values")
     def test_kubernetes_would_take_it(self, path):
+        own = [document for document in chart.documents(path) if document["kind"] in shapes.SHAPES]
+        for document, complaints in zip(own, shapes.complaints(own), strict=True):
+            self.assertEqual(complaints, [], document["kind"])
+            shapes.check(document)
         for document in chart.documents(path):
-            if document["kind"] in shapes.SHAPES:
-                shapes.check(document)
+            if document in own:
                 continue
             for version in VERSIONS:
                 kubernetes_validate.validate(document, version, strict=True)
@@ -119,12 +122,41 @@ class EveryValuesFile(unittest.TestCase):
         for document in chart.of_kind(path, "GRPCRoute", "HTTPRoute"):
             door = document["kind"].removesuffix("Route").lower()
             backend = {"name": service["metadata"]["name"], "port": numbers[door]}
-            self.assertEqual(document["spec"]["rules"], [{"backendRefs": [backend]}])
+            self.assertEqual([rule["backendRefs"] for rule in document["spec"]["rules"]], [[backend]])
         for document in chart.of_kind(path, "Ingress"):
             door = document["metadata"]["name"].rsplit("-", 1)[1]
             for rule in document["spec"]["rules"]:
                 backend = {"name": service["metadata"]["name"], "port": {"name": door}}
                 self.assertEqual([path["backend"]["service"] for path in rule["http"]["paths"]], [backend])
+
+    @each("values")
+    def test_probes_and_services_know_which_ports_speak_tls(self, path):
+        server = self.server(path)
+        variables = {variable["name"] for variable in server["env"]}
+        tls = tomllib.loads(chart.configuration(path)).get("tls", {})
+        has_certificate = "PARLEY_TLS_CERT_FILE" in variables or bool(tls.get("cert_file"))
+        listeners = tls.get("listeners", "grpc,http").split(",") if has_certificate else []
+        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+            # Kubelets speak gRPC without TLS only.
+            self.assertEqual("grpc" in server[probe], "grpc" not in listeners)
+            self.assertNotIn("admin", listeners)
+        for service in chart.of_kind(path, "Service"):
+            for port in service["spec"]["ports"]:
+                self.assertEqual(port["appProtocol"] == "https", port["name"] in listeners, port)
+        for kind, _, spec in chart.pods(path):
+            if kind == "Pod":
+                text = str(spec)
+                self.assertEqual("--tls" in text, "grpc" in listeners)
+                self.assertEqual("https://" in text, "grpc" in listeners and "PARLEY_SERVER" in text)
+
+    @each("values")
+    def test_what_may_go_out_reaches_what_the_server_uses(self, path):
+        secrets = {variable["name"] for variable in self.server(path)["env"]}
+        for document in chart.of_kind(path, "NetworkPolicy"):
+            if "Egress" in document["spec"]["policyTypes"]:
+                ports = [port["port"] for rule in document["spec"]["egress"] for port in rule["ports"]]
+                wanted = {"PARLEY_DATABASE_URL", "PARLEY_NATS_URL", "PARLEY_MAIL_URL"} & secrets
+                self.assertGreaterEqual(len(set(ports) - {53}), len(wanted))
 
     @each("values")
     def test_the_service_monitor_finds_one_service(self, path):
@@ -168,6 +200,13 @@ class EveryValuesFile(unittest.TestCase):
         for sentence in sentences:
             self.assertIn(sentence, str(refused.exception))
         self.assertNotIn("hunter2", str(refused.exception))
+
+    def test_fields_that_a_project_does_not_know_are_found(self):
+        route = chart.one(chart.HERE / "values" / "gateway.yaml", "HTTPRoute")
+        wrong = {**route, "spec": {**route["spec"], "parentRefs": [{"name": 3}], "rules": [{"timeout": {"request": "0s"}}]}}
+        complaints = shapes.complaints([wrong])[0]
+        self.assertTrue(any("/spec/parentRefs/0/name" in found for found in complaints), complaints)
+        self.assertIn("/spec/rules/0/timeout: no such field", complaints)
 
     def server(self, path):
         spec = chart.one(path, "Deployment")["spec"]["template"]["spec"]

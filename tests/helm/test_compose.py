@@ -16,7 +16,7 @@ PARLEYS = [service for name, service in COMPOSE["services"].items() if name.star
 class Compose(unittest.TestCase):
     def test_everything_a_laptop_needs_is_there(self):
         self.assertEqual(
-            set(COMPOSE["services"]), {"parley-1", "parley-2", "postgres", "nats", "collector", "prometheus", "grafana"}
+            set(COMPOSE["services"]), {"parley-1", "parley-2", "postgres", "nats", "collector", "tempo", "prometheus", "grafana"}
         )
 
     def test_images_have_versions(self):
@@ -59,6 +59,26 @@ class Compose(unittest.TestCase):
         asked = yaml.safe_load((chart.ROOT / "docker" / "prometheus.yaml").read_text())
         targets = {target for job in asked["scrape_configs"] for group in job["static_configs"] for target in group["targets"]}
         self.assertEqual(targets, {f"{name}:9464" for name in COMPOSE["services"] if name.startswith("parley-")})
+
+    def test_traces_lead_from_the_program_to_grafana(self):
+        services = COMPOSE["services"]
+        for service in PARLEYS:
+            self.assertEqual(service["environment"]["OTEL_EXPORTER_OTLP_ENDPOINT"], "http://collector:4317")
+        collector = self.file("collector")
+        exporters = [collector["exporters"][name] for name in collector["service"]["pipelines"]["traces"]["exporters"]]
+        tempo = self.file("tempo")
+        taken = tempo["distributor"]["receivers"]["otlp"]["protocols"]["grpc"]["endpoint"].rsplit(":", 1)[1]
+        self.assertIn(f"tempo:{taken}", [exporter.get("endpoint") for exporter in exporters])
+        for path in [tempo["storage"]["trace"]["wal"]["path"], tempo["storage"]["trace"]["local"]["path"]]:
+            self.assertTrue(any(path.startswith(place.split(":")[0]) for place in services["tempo"]["tmpfs"]), path)
+        sources = {source["type"]: source for source in self.file("grafana")["datasources"]}
+        self.assertEqual(sources["tempo"]["url"], f"http://tempo:{tempo['server']['http_listen_port']}")
+        self.assertIn("--enable-feature=exemplar-storage", services["prometheus"]["command"])
+        leads = sources["prometheus"]["jsonData"]["exemplarTraceIdDestinations"]
+        self.assertEqual(leads, [{"name": "trace_id", "datasourceUid": sources["tempo"]["uid"]}])
+
+    def file(self, name):
+        return yaml.safe_load((chart.ROOT / "docker" / f"{name}.yaml").read_text())
 
 
 if __name__ == "__main__":

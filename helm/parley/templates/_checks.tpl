@@ -51,15 +51,28 @@
 {{- if and (has .name (list "PARLEY_DATABASE_URL" "PARLEY_BOOTSTRAP_TOKEN" "PARLEY_BOOTSTRAP_PLATFORM_TOKEN" "PARLEY_MAIL_URL" "PARLEY_NATS_URL")) -}}
 {{- $wrong = append $wrong (printf "extraEnv has %s, which is a secret: use database.existingSecret, bootstrap.existingSecret, mail.existingSecret and nats.existingSecret." .name) -}}
 {{- end -}}
-{{- if has .name (list "PARLEY_CONFIG" "PARLEY_GRPC_ADDR" "PARLEY_HTTP_ADDR" "PARLEY_ADMIN_ADDR" "PARLEY_SHUTDOWN_GRACE_SECONDS") -}}
+{{- if or (hasPrefix "PARLEY_TLS_" .name) (has .name (list "PARLEY_CONFIG" "PARLEY_GRPC_ADDR" "PARLEY_HTTP_ADDR" "PARLEY_ADMIN_ADDR" "PARLEY_SHUTDOWN_GRACE_SECONDS")) -}}
 {{- $wrong = append $wrong (printf "extraEnv has %s, which the chart must know: use config." .name) -}}
 {{- end -}}
 {{- end -}}
 {{- if and $v.tls.clientCertificates (not $v.tls.existingSecret) -}}
 {{- $wrong = append $wrong "tls.clientCertificates is true, but tls.existingSecret is empty: name the Secret with tls.crt, tls.key and ca.crt." -}}
 {{- end -}}
-{{- if and $v.tls.existingSecret (hasKey $v.config "tls") (contains "admin" (dig "tls" "listeners" "" $v.config)) -}}
+{{- if include "parley.speaksTls" (list $ "admin") -}}
 {{- $wrong = append $wrong "config.tls.listeners has admin, which probes ask without TLS: leave it out." -}}
+{{- end -}}
+{{- $ownFiles := dig "tls" "cert_file" "" $v.config -}}
+{{- if and $v.tls.existingSecret $ownFiles -}}
+{{- $wrong = append $wrong "tls.existingSecret and config.tls.cert_file both say where the certificate is: leave one out." -}}
+{{- end -}}
+{{- if and $ownFiles $v.test.enabled (include "parley.speaksTls" (list $ "grpc")) -}}
+{{- $wrong = append $wrong "test.enabled is true, but the pod of helm test does not know who signed config.tls.cert_file: use tls.existingSecret, or set test.enabled: false." -}}
+{{- end -}}
+{{- range $listener := list "grpc" "http" -}}
+{{- $told := index $v.service (printf "%sAppProtocol" $listener) -}}
+{{- if and (include "parley.speaksTls" (list $ $listener)) (has $told (list "http" "kubernetes.io/h2c" "kubernetes.io/ws")) -}}
+{{- $wrong = append $wrong (printf "service.%sAppProtocol is %s, but the port speaks TLS alone: leave it empty." $listener $told) -}}
+{{- end -}}
 {{- end -}}
 {{- range $name, $ingress := $v.ingress -}}
 {{- if and $ingress.enabled (not $ingress.hosts) -}}

@@ -61,6 +61,21 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name ($root.Chart.Version | replace
 {{ regexFind "[0-9]+$" . }}
 {{- end }}
 
+{{/* Not empty if a listener speaks TLS alone: (list root listener). */}}
+{{- define "parley.speaksTls" -}}
+{{- $values := (index . 0).Values -}}
+{{- if or $values.tls.existingSecret (dig "tls" "cert_file" "" $values.config) -}}
+{{- if has (index . 1) (splitList "," (nospace (dig "tls" "listeners" "grpc,http" $values.config))) -}}true{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* What meshes and gateways are told of a port: (list root listener). */}}
+{{- define "parley.appProtocol" -}}
+{{- $set := index (index . 0).Values.service (printf "%sAppProtocol" (index . 1)) -}}
+{{- $plain := eq (index . 1) "grpc" | ternary "kubernetes.io/h2c" "http" -}}
+{{ $set | default (include "parley.speaksTls" . | empty | ternary $plain "https") }}
+{{- end }}
+
 {{- define "parley.claimName" -}}
 {{ .Values.persistence.existingClaim | default (printf "%s-data" (include "parley.fullname" .)) }}
 {{- end }}
