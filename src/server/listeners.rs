@@ -18,11 +18,8 @@ use tokio::{net::TcpListener, sync::watch, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{service::Routes, transport::Server};
 use tonic_health::{ServingStatus, server::HealthReporter};
-<<<<<<< HEAD
-use tower_http::cors::{Any, CorsLayer};
-=======
 use tower::Layer as _;
->>>>>>> h-telemetry
+use tower_http::cors::{Any, CorsLayer};
 
 use super::{
     coalesce::Coalesced,

@@ -22,6 +22,7 @@ pub enum Line {
     /// A few kilobytes a second.
     Slow,
     /// Everything arrives so much later, each way.
+    #[allow(dead_code)] // for tests of behaviour alone
     Late(Duration),
 }
 
