@@ -178,7 +178,7 @@ mod tests {
             }),
         );
         stalls.look();
-        assert_eq!(watched.next().await.map(|item| item.ok()), Some(Some(1)));
+        assert_eq!(watched.next().await.map(Result::ok), Some(Some(1)));
         std::thread::sleep(Duration::from_millis(2));
         stalls.look();
         assert_eq!(Arc::strong_count(&place), 1, "what it held is given back before anybody asks");

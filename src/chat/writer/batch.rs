@@ -49,7 +49,7 @@ impl Lane {
                 continue;
             }
             let db = self.db.clone();
-            match db.in_time(self.scene(account, &group)).await {
+            match db.in_time(Box::pin(self.scene(account, &group))).await {
                 Ok(scene) => plans.push(self.plan(scene, group, &mut later).await),
                 Err(error) => refuse(group, &error),
             }
@@ -149,7 +149,7 @@ impl Lane {
             let counted = self.catch_up(db.read(), account, counters).await?;
             self.look(db.read(), counted, &group).await
         };
-        let scene = match db.in_time(looked).await {
+        let scene = match db.in_time(Box::pin(looked)).await {
             Ok(scene) => scene,
             Err(error) => {
                 self.cache.forget(account);
