@@ -131,8 +131,33 @@ pub async fn all(clients: &Clients, contacts: i64) -> Vec<Ask> {
     }
     asks.extend(searches());
     asks.extend(of_conversations(contacts));
+    asks.extend(by_text());
     asks.extend(of_messages(contacts));
     asks
+}
+
+fn by_text() -> Vec<Ask> {
+    let found = |text: &str, with_counts| {
+        Request::Conversations(pb::ListConversationsRequest {
+            account_id: 1,
+            text: text.to_owned(),
+            with_counts,
+            ..Default::default()
+        })
+    };
+    let texts = [
+        ("one message in a thousand", "zarathustra"),
+        ("all messages", "replacement"),
+        ("no message", "no such words"),
+        ("two characters", "zz"),
+    ];
+    let of = |(what, text): (&str, &str)| {
+        [
+            ask(format!("conversations by text, {what}"), found(text, false)),
+            ask(format!("conversations by text, {what}, counted"), found(text, true)),
+        ]
+    };
+    texts.into_iter().flat_map(of).collect()
 }
 
 fn of_messages(contacts: i64) -> Vec<Ask> {

@@ -1,8 +1,8 @@
 //! Lists of conversations: filtered, sorted, counted.
 
 use sea_orm::{
-    ColumnTrait, Condition, DbBackend, EntityTrait, ExprTrait, FromQueryResult, QueryFilter, QuerySelect, Select,
-    sea_query::{Alias, Expr, Func, LikeExpr, Query, SelectStatement, SimpleExpr},
+    ColumnTrait, Condition, EntityTrait, ExprTrait, FromQueryResult, QueryFilter, QuerySelect, Select,
+    sea_query::{Alias, Expr, Func, Query, SelectStatement, SimpleExpr},
 };
 
 use crate::{
@@ -10,12 +10,13 @@ use crate::{
         Chat,
         caller::{Access, Caller},
         page::{self, Coarse, Page, PageRequest, Sort},
-        search, teams,
+        search::conversations,
+        teams,
     },
     db::{
         entity::{
             contact_inbox, conversation, conversation_participant,
-            kind::{ConversationStatus, MessageType, SubjectKind},
+            kind::{ConversationStatus, SubjectKind},
             labeling, message,
         },
         joined::ConversationSummary,
@@ -100,7 +101,7 @@ pub struct ConversationQuery {
     pub assigned: Option<Assigned>,
     /// With any of these labels.
     pub labels: Vec<String>,
-    /// With an incoming or outgoing message that holds this text.
+    /// With an incoming or outgoing message that holds this text, among those that one search looks at.
     pub text: Option<String>,
     /// That wait for a first or a further reply.
     pub unattended: bool,
@@ -155,7 +156,7 @@ fn mentioning(account: AccountId, user: Option<UserId>) -> SelectStatement {
 }
 
 impl ConversationQuery {
-    fn select(&self, backend: DbBackend, account: AccountId, access: &Access) -> Select<conversation::Entity> {
+    fn select(&self, account: AccountId, access: &Access) -> Select<conversation::Entity> {
         use conversation::Column;
         let mut query = conversation::Entity::find().filter(Column::AccountId.eq(account));
         if let Some(only) = &access.inboxes {
@@ -205,21 +206,6 @@ impl ConversationQuery {
                 .and_where(Expr::col(labeling::Column::Name).is_in(self.labels.clone()));
             query = query.filter(Column::Id.in_subquery(labelled));
         }
-        if let Some(text) = &self.text {
-            let mut holding = Query::select();
-            holding.column(message::Column::ConversationId).from(message::Entity);
-            of_account(&mut holding, Expr::col(message::Column::AccountId), account);
-            holding
-                .and_where(Expr::col(message::Column::MessageType).is_in([MessageType::Incoming as i16, MessageType::Outgoing as i16]))
-                .and_where(search::holding(backend, account, text));
-            // SQLite's index finds texts as a whole, and its `lower` knows ASCII only.
-            if backend == DbBackend::Postgres || text.chars().count() < 3 {
-                let escaped = text.to_lowercase().replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
-                let pattern = LikeExpr::new(format!("%{escaped}%")).escape('\\');
-                holding.and_where(Expr::expr(Func::lower(Expr::col(message::Column::Content))).like(pattern));
-            }
-            query = query.filter(Column::Id.in_subquery(holding));
-        }
         query
     }
 
@@ -253,16 +239,21 @@ impl Chat {
         if let Some(team) = query.team {
             teams::find(db, account, team).await?;
         }
-        if query.text.is_some() {
-            search::index::catch_up(&self.db, account).await?;
+        let mut all = query.select(account, access);
+        if let Some(text) = &query.text {
+            let found = self.conversations_holding(account, access, text).await?;
+            all = all.filter(conversations::among(self.db.backend(), &found));
         }
-        let all = query.select(self.db.backend(), account, access);
         let counts = if query.count {
             Some(self.counts(&all, caller.user_id()).await?)
         } else {
             None
         };
-        let sort = query.order.sort(query.descending);
+        let mut sort = query.order.sort(query.descending);
+        if query.contact.is_some() || query.source_id.is_some() || query.text.is_some() {
+            // Few are found, each by its key, and sorted. In the index's order SQLite, which knows no sizes, would walk over all for them.
+            sort.coarse = None;
+        }
         let ids = page::ids(db, query.narrow(all), conversation::Column::Id, &sort, page).await?;
         Ok((self.conversation_page(account, ids).await?, counts))
     }

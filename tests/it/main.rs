@@ -47,6 +47,7 @@ mod nats;
 mod outage;
 mod overload;
 mod paging;
+mod plans;
 mod platform_side;
 mod program;
 mod protections;

@@ -24,6 +24,7 @@ use crate::{
     time::Micros,
 };
 
+pub mod conversations;
 pub mod index;
 mod pieces;
 
@@ -122,20 +123,6 @@ fn found(backend: DbBackend, account: AccountId, folded: &str) -> SimpleExpr {
             ((account.0 << 40) | 0xFF_FFFF_FFFF).into(),
         ],
     )
-}
-
-/// Messages that hold a text, for a condition on their conversations: by the index, or the newest ones if the text is too short for it.
-/// What the index of PostgreSQL finds is to be held against the text again.
-pub(super) fn holding(backend: DbBackend, account: AccountId, text: &str) -> SimpleExpr {
-    let folded = pieces::fold(text);
-    if pieces::indexed(&folded) {
-        return found(backend, account, &folded);
-    }
-    let newest = LOOK * LOOKS as u64;
-    // The numbers are ours: they need no placeholders.
-    Expr::cust(format!(
-        "\"messages\".\"id\" > (SELECT last_message_id - {newest} FROM account_logs WHERE account_id = {account})"
-    ))
 }
 
 impl Chat {

@@ -1,0 +1,85 @@
+//! Finding conversations by a piece of their messages' texts.
+//!
+//! A list wants its conversations in an order of its own and counts them, so all hits are gathered before the first is shown. A common word is
+//! in more messages than that is worth: as many of the newest are looked at as by a search for messages, and no more.
+
+use sea_orm::{
+    ColumnTrait, DbBackend, QueryFilter, QueryOrder, QuerySelect,
+    sea_query::{Expr, SimpleExpr},
+};
+
+use super::{LOOK, LOOKS, MessageSearch, PLAIN, found, index, pieces};
+use crate::{
+    chat::{Chat, caller::Access},
+    db::entity::{kind::MessageType, message},
+    error::Result,
+    id::{AccountId, MessageId},
+};
+
+/// A text that so many of the newest messages hold is common: the index would name more than are looked at.
+const COMMON: usize = 20;
+
+/// The conversations with these ids.
+pub fn among(backend: DbBackend, ids: &[i64]) -> SimpleExpr {
+    // One value: databases limit how many are bound.
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    let (sql, ids) = if backend == DbBackend::Postgres {
+        (
+            "\"conversations\".\"id\" IN (SELECT unnest($1::text::bigint[]))",
+            format!("{{{}}}", ids.join(",")),
+        )
+    } else {
+        (
+            "\"conversations\".\"id\" IN (SELECT value FROM json_each(?))",
+            format!("[{}]", ids.join(",")),
+        )
+    };
+    Expr::cust_with_values(sql, [ids])
+}
+
+impl Chat {
+    /// The conversations of the newest incoming and outgoing messages that hold a text, each once.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub(in crate::chat) async fn conversations_holding(&self, account: AccountId, access: &Access, text: &str) -> Result<Vec<i64>> {
+        let folded = pieces::fold(text);
+        let by_index = pieces::indexed(&folded);
+        if by_index {
+            index::catch_up(&self.db, account).await?;
+        }
+        let search = MessageSearch {
+            types: vec![MessageType::Incoming, MessageType::Outgoing],
+            ..MessageSearch::default()
+        };
+        let (mut ids, mut last, mut common) = (Vec::new(), MessageId(i64::MAX), false);
+        for number in 0..LOOKS {
+            let mut query = search.select(account, access).filter(message::Column::Id.lt(last));
+            if number == PLAIN {
+                common = ids.len() >= COMMON;
+            }
+            if by_index && number >= PLAIN && !common {
+                query = query.filter(found(self.db.backend(), account, &folded));
+            }
+            let rows = query.order_by_desc(message::Column::Id).limit(LOOK).select_only().columns([
+                message::Column::Id,
+                message::Column::ConversationId,
+                message::Column::Content,
+            ]);
+            let rows: Vec<(MessageId, i64, Option<String>)> = rows.into_tuple().all(self.db.read()).await?;
+            let holds = |content: &str| pieces::fold(content).contains(&folded);
+            ids.extend(
+                rows.iter()
+                    .filter(|(_, _, content)| content.as_deref().is_some_and(holds))
+                    .map(|(_, conversation, _)| *conversation),
+            );
+            match rows.last() {
+                Some((id, ..)) if rows.len() as u64 == LOOK => last = *id,
+                _ => break,
+            }
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        Ok(ids)
+    }
+}

@@ -1,0 +1,235 @@
+//! The calls, each with the indexes that answer it.
+
+use parley::pb::{
+    AssigneeFilter, ConversationStatus, Filter, FilterCondition, FilterContactsRequest, FilterConversationsRequest, FilterOperator,
+    ListContactsRequest, ListConversationsRequest, ListMessagesRequest, SearchContactsRequest, SearchMessagesRequest,
+};
+use prost_types::{Value, value::Kind};
+
+use super::spans::Spans;
+use crate::support::clients::Clients;
+
+/// A call, and which index each database answers it by.
+pub struct Ask {
+    pub name: String,
+    request: Request,
+    pub on_sqlite: &'static str,
+    pub on_postgres: &'static str,
+    /// The index finds few, which may be sorted.
+    pub sorts_few: bool,
+}
+
+enum Request {
+    Contacts(ListContactsRequest),
+    SearchContacts(SearchContactsRequest),
+    FilterContacts(FilterContactsRequest),
+    Conversations(ListConversationsRequest),
+    FilterConversations(FilterConversationsRequest),
+    Messages(ListMessagesRequest),
+    SearchMessages(SearchMessagesRequest),
+}
+
+impl Ask {
+    /// Makes the call under this trace; how many rows it was answered with.
+    pub async fn call(&self, clients: &Clients, number: u128) -> usize {
+        const GOOD: &str = "the request is good";
+        let clients = clients.clone();
+        let (mut contacts, mut conversations, mut messages) = (clients.contacts, clients.conversations, clients.messages);
+        match &self.request {
+            Request::Contacts(request) => {
+                let answer = contacts.list_contacts(Spans::traced(number, request.clone())).await;
+                answer.expect(GOOD).into_inner().contacts.len()
+            }
+            Request::SearchContacts(request) => {
+                let answer = contacts.search_contacts(Spans::traced(number, request.clone())).await;
+                answer.expect(GOOD).into_inner().contacts.len()
+            }
+            Request::FilterContacts(request) => {
+                let answer = contacts.filter_contacts(Spans::traced(number, request.clone())).await;
+                answer.expect(GOOD).into_inner().contacts.len()
+            }
+            Request::Conversations(request) => {
+                let answer = conversations.list_conversations(Spans::traced(number, request.clone())).await;
+                answer.expect(GOOD).into_inner().conversations.len()
+            }
+            Request::FilterConversations(request) => {
+                let answer = conversations.filter_conversations(Spans::traced(number, request.clone())).await;
+                answer.expect(GOOD).into_inner().conversations.len()
+            }
+            Request::Messages(request) => {
+                let answer = messages.list_messages(Spans::traced(number, request.clone())).await;
+                answer.expect(GOOD).into_inner().messages.len()
+            }
+            Request::SearchMessages(request) => {
+                let answer = messages.search_messages(Spans::traced(number, request.clone())).await;
+                answer.expect(GOOD).into_inner().messages.len()
+            }
+        }
+    }
+}
+
+fn equal(key: &str, value: &str) -> Filter {
+    let value = Value {
+        kind: Some(Kind::StringValue(value.to_owned())),
+    };
+    Filter {
+        conditions: vec![FilterCondition {
+            attribute_key: key.to_owned(),
+            operator: FilterOperator::EqualTo.into(),
+            values: vec![value],
+            ..FilterCondition::default()
+        }],
+    }
+}
+
+/// What is asked of an account of so many contacts.
+pub fn asks(contacts: i64) -> Vec<Ask> {
+    let mut asks = of_contacts();
+    asks.extend(of_conversations(contacts));
+    asks.extend(of_messages(contacts));
+    asks
+}
+
+fn ask(name: &str, request: Request, on_sqlite: &'static str, on_postgres: &'static str) -> Ask {
+    Ask {
+        name: name.to_owned(),
+        request,
+        on_sqlite,
+        on_postgres,
+        sorts_few: false,
+    }
+}
+
+fn of_few(ask: Ask) -> Ask {
+    Ask { sorts_few: true, ..ask }
+}
+
+fn of_contacts() -> Vec<Ask> {
+    let listed = |order: &str, index| {
+        let request = ListContactsRequest {
+            account_id: 1,
+            order_by: order.to_owned(),
+            ..ListContactsRequest::default()
+        };
+        ask(&format!("contacts by {order:?}"), Request::Contacts(request), index, index)
+    };
+    let filtered = |key: &str, value: &str, index| {
+        let request = FilterContactsRequest {
+            account_id: 1,
+            filter: Some(equal(key, value)),
+            ..FilterContactsRequest::default()
+        };
+        of_few(ask(
+            &format!("contacts filtered by {key}"),
+            Request::FilterContacts(request),
+            index,
+            index,
+        ))
+    };
+    let found = SearchContactsRequest {
+        account_id: 1,
+        query: "zarathustra".to_owned(),
+        ..SearchContactsRequest::default()
+    };
+    vec![
+        listed("", "contacts_named"),
+        listed("name", "contacts_by_name"),
+        listed("-name", "contacts_by_name"),
+        listed("-last_activity_at", "contacts_by_activity_day"),
+        listed("-created_at", "contacts_by_created_at"),
+        listed("company", "contacts_by_company"),
+        of_few(ask(
+            "search of contacts",
+            Request::SearchContacts(found),
+            "contact_search VIRTUAL TABLE",
+            "",
+        )),
+        filtered("email", "person4@example4.org", "contacts_account_id_email"),
+        filtered("identifier", "crm-5", "contacts_by_identifier"),
+    ]
+}
+
+fn of_conversations(contacts: i64) -> Vec<Ask> {
+    let all = ListConversationsRequest {
+        account_id: 1,
+        ..ListConversationsRequest::default()
+    };
+    let listed = |name, request, index| ask(name, Request::Conversations(request), index, index);
+    let open = ListConversationsRequest {
+        statuses: vec![ConversationStatus::Open.into()],
+        ..all.clone()
+    };
+    let mine = ListConversationsRequest {
+        assignee: AssigneeFilter::Me.into(),
+        ..all.clone()
+    };
+    let of_inbox = ListConversationsRequest {
+        inbox_ids: vec![1],
+        ..all.clone()
+    };
+    let of_contact = ListConversationsRequest {
+        contact_id: Some(contacts / 2),
+        ..all.clone()
+    };
+    let filter = FilterConversationsRequest {
+        account_id: 1,
+        filter: Some(equal("status", "snoozed")),
+        ..FilterConversationsRequest::default()
+    };
+    let found = ListConversationsRequest {
+        text: "zarathustra".to_owned(),
+        ..all.clone()
+    };
+    vec![
+        listed("all conversations", all, "conversations_account_id_activity_hour"),
+        listed("open conversations", open, "conversations_by_status"),
+        listed("the caller's conversations", mine, "conversations_by_assignee"),
+        listed("conversations of an inbox", of_inbox, "conversations_by_inbox"),
+        of_few(listed(
+            "conversations of a contact",
+            of_contact,
+            "conversations_account_id_contact_id",
+        )),
+        ask(
+            "conversations filtered by status",
+            Request::FilterConversations(filter),
+            "conversations_by_status",
+            "conversations_by_status",
+        ),
+        of_few(ask(
+            "conversations by a text",
+            Request::Conversations(found),
+            "message_search VIRTUAL TABLE",
+            "message_search_pieces",
+        )),
+    ]
+}
+
+fn of_messages(contacts: i64) -> Vec<Ask> {
+    let listed = ListMessagesRequest {
+        account_id: 1,
+        conversation_id: contacts / 2,
+        ..ListMessagesRequest::default()
+    };
+    // Beyond the newest, which are looked at one after another.
+    let found = SearchMessagesRequest {
+        account_id: 1,
+        text: "zarathustra".to_owned(),
+        page_size: 1000,
+        ..SearchMessagesRequest::default()
+    };
+    vec![
+        ask(
+            "messages of a conversation",
+            Request::Messages(listed),
+            "messages_account_id_conversation_id",
+            "messages_account_id_conversation_id",
+        ),
+        of_few(ask(
+            "search of messages",
+            Request::SearchMessages(found),
+            "message_search VIRTUAL TABLE",
+            "message_search_pieces",
+        )),
+    ]
+}

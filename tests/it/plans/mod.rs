@@ -1,0 +1,149 @@
+//! Lists, filters and searches are answered by indexes: the statements of each call, as its trace tells them, are explained by the database
+//! over tables that know their sizes. None reads one of the big tables from end to end or sorts it, so none takes time that grows with it.
+//! What is known to grow stands in `docs/benchmarks.md` and not here.
+
+mod asks;
+#[path = "../../../benches/lists/generate.rs"]
+mod generate;
+mod spans;
+
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _, SqliteConnection};
+
+use crate::support::{
+    app::TestApp,
+    database::{Backend, Database},
+    in_time, on_both,
+};
+use asks::{Ask, asks};
+use spans::Spans;
+
+on_both!(indexes_answer_the_lists);
+
+/// Contacts, with a conversation each: enough that no planner would rather read them all.
+const CONTACTS: i64 = 3000;
+
+/// Tables that grow without bound.
+const BIG: [&str; 4] = ["contacts", "contact_inboxes", "conversations", "messages"];
+
+async fn indexes_answer_the_lists(backend: Backend) {
+    let (spans, address) = Spans::start().await;
+    let app = TestApp::builder(backend)
+        .env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &address)
+        .env("OTEL_BSP_SCHEDULE_DELAY", "100")
+        // The default leaves out the spans of statements.
+        .env("PARLEY_LOG_FILTER", "info")
+        .start()
+        .await;
+    let url = app.database.url();
+    match backend {
+        Backend::Sqlite => generate::sqlite(&url, 1, CONTACTS).await,
+        Backend::Postgres => generate::postgres(&url, 1, CONTACTS).await,
+    }
+    in_time("the index of messages", async {
+        let behind = "SELECT COUNT(*) FROM account_logs l JOIN search_positions p ON p.account_id = l.account_id AND p.message_id = l.last_message_id";
+        while Database::number(&url, behind).await == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    })
+    .await;
+    let mut wrong = Vec::new();
+    for (number, ask) in (1..).zip(asks(CONTACTS)) {
+        // PostgreSQL rather looks at so few contacts one by one than into trigrams; its plan at size stands in `docs/benchmarks.md`.
+        if backend == Backend::Postgres && ask.on_postgres.is_empty() {
+            continue;
+        }
+        let rows = ask.call(&app.clients(), number).await;
+        let statements = spans.statements(number).await;
+        let plans = explained(&url, &statements).await;
+        let complaints = judged(&ask, backend, rows, &plans);
+        if !complaints.is_empty() {
+            wrong.push(format!("{}: {}\n{}", ask.name, complaints.join("; "), plans.join("\n")));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+/// What is wrong with the plans of a call.
+fn judged(ask: &Ask, backend: Backend, rows: usize, plans: &[String]) -> Vec<String> {
+    let mut complaints = Vec::new();
+    if rows == 0 {
+        complaints.push("nothing is found".to_owned());
+    }
+    let index = match backend {
+        Backend::Sqlite => ask.on_sqlite,
+        Backend::Postgres => ask.on_postgres,
+    };
+    let Some(list) = plans.iter().find(|plan| plan.contains(index)) else {
+        complaints.push(format!("{index} is not used"));
+        return complaints;
+    };
+    for line in list.lines().map(str::trim) {
+        let sorts = line.contains("USE TEMP B-TREE FOR ORDER BY") || line.trim_start_matches("->").trim_start().starts_with("Sort  (");
+        if sorts && !ask.sorts_few {
+            complaints.push(format!("sorts all: {line}"));
+        }
+    }
+    let lines = plans.iter().flat_map(|plan| plan.lines());
+    for line in lines.map(|line| line.trim().trim_start_matches("->").trim_start()) {
+        let whole = line
+            .strip_prefix("Seq Scan on ")
+            .or_else(|| line.strip_prefix("SCAN "))
+            .unwrap_or_default();
+        let name = whole.split([' ', '(']).next().unwrap_or_default();
+        if BIG.contains(&name) {
+            complaints.push(format!("reads all of {name}: {line}"));
+        }
+    }
+    complaints
+}
+
+/// Each statement and its plan.
+async fn explained(url: &str, statements: &[String]) -> Vec<String> {
+    let mut plans = Vec::new();
+    for statement in statements.iter().filter(|statement| statement.starts_with("SELECT")) {
+        let lines = if url.starts_with("sqlite") {
+            on_sqlite(url, statement).await
+        } else {
+            on_postgres(url, statement).await
+        };
+        plans.push(format!("{statement}\n    {}", lines.join("\n    ")));
+    }
+    plans
+}
+
+async fn on_sqlite(url: &str, statement: &str) -> Vec<String> {
+    let mut connection = SqliteConnection::connect(url).await.expect("the file is there");
+    let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
+    let rows = sqlx::raw_sql(explain).fetch_all(&mut connection).await;
+    let rows = rows.unwrap_or_else(|error| panic!("{statement}: {error}"));
+    rows.iter().map(|row| row.get::<String, _>("detail")).collect()
+}
+
+/// The plan for whatever values come, but for the size of the page, which says that few rows are wanted.
+async fn on_postgres(url: &str, statement: &str) -> Vec<String> {
+    let mut connection = PgConnection::connect(url).await.expect("the server is there");
+    let statement = paged(statement);
+    let count = (1..).take_while(|nth| statement.contains(&format!("${nth}"))).count();
+    let nulls = if count == 0 {
+        String::new()
+    } else {
+        format!("({})", vec!["NULL"; count].join(", "))
+    };
+    let explain = format!("SET plan_cache_mode = force_generic_plan; PREPARE list AS {statement}; EXPLAIN EXECUTE list{nulls}");
+    let rows = sqlx::raw_sql(AssertSqlSafe(explain)).fetch_all(&mut connection).await;
+    let rows = rows.unwrap_or_else(|error| panic!("{statement}: {error}"));
+    rows.iter().map(|row| row.get::<String, _>(0)).collect()
+}
+
+/// With a page's size in place of the last parameters.
+fn paged(statement: &str) -> String {
+    let mut words: Vec<&str> = Vec::new();
+    for word in statement.split(' ') {
+        words.push(match words.last() {
+            Some(&"LIMIT") if word.starts_with('$') => "26",
+            Some(&"OFFSET") if word.starts_with('$') => "0",
+            _ => word,
+        });
+    }
+    words.join(" ")
+}
