@@ -60,3 +60,4 @@ mod telemetry;
 mod tenancy;
 mod transcripts;
 mod transport;
+mod upgrade;
