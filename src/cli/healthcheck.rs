@@ -3,14 +3,14 @@
 use std::{net::SocketAddr, time::Duration};
 
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
 };
 use tonic::transport::Endpoint;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
-use super::{Exit, Settings, complain, connect::TrustArgs};
-use crate::client::Trust;
+use super::{Exit, Settings, complain, connect::TrustArgs, probe};
+use crate::{client::Trust, config};
 
 /// How long a check may take: half of the ten seconds that orchestrators commonly allow.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -25,8 +25,8 @@ pub(super) struct Args {
     /// Ask gRPC health on the gRPC port, not /readyz on the admin port
     #[arg(long)]
     grpc: bool,
-    /// Ask over TLS
-    #[arg(long, requires = "grpc")]
+    /// Ask over TLS; without --addr the configuration says whether to. On the admin port the certificate is verified with --ca-file alone
+    #[arg(long)]
     tls: bool,
     #[command(flatten)]
     trust: TrustArgs,
@@ -35,20 +35,30 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> Exit {
-    let addr = match (args.addr, args.settings.load()) {
-        (Some(addr), _) => addr,
-        (None, Ok(config)) => reachable(if args.grpc { config.grpc.addr } else { config.admin.addr }),
+    let (addr, tls) = match (args.addr, args.settings.load()) {
+        (Some(addr), _) => (addr, args.tls),
+        (None, Ok(config)) => {
+            let (listener, addr) = if args.grpc {
+                ("grpc", config.grpc.addr)
+            } else {
+                ("admin", config.admin.addr)
+            };
+            (reachable(addr), args.tls || speaks_tls(&config.tls, listener))
+        }
         (None, Err(error)) => {
             complain(&error.to_string());
             return Exit::Config;
         }
     };
     let check = async {
+        let trust = args.trust.read().map_err(anyhow::Error::msg)?;
         if args.grpc {
-            let trust = args.trust.read().map_err(anyhow::Error::msg)?;
-            serving(&addr, args.tls, &trust).await
+            serving(&addr, tls, &trust).await
+        } else if tls {
+            let stream = TcpStream::connect(&addr).await?;
+            ready(probe::secured(stream, &addr, &trust).await?, &addr).await
         } else {
-            ready(&addr).await
+            ready(TcpStream::connect(&addr).await?, &addr).await
         }
     };
     match tokio::time::timeout(PATIENCE, check).await {
@@ -73,9 +83,13 @@ fn reachable(addr: String) -> String {
     }
 }
 
+/// Whether a listener was told to speak TLS.
+fn speaks_tls(config: &config::Tls, listener: &str) -> bool {
+    !config.cert_file.is_empty() && config.listeners.split(',').any(|name| name.trim() == listener)
+}
+
 /// One GET by hand: an HTTP client would be the largest part of this command.
-async fn ready(addr: &str) -> anyhow::Result<()> {
-    let mut stream = TcpStream::connect(addr).await?;
+async fn ready(mut stream: impl AsyncRead + AsyncWrite + Unpin, addr: &str) -> anyhow::Result<()> {
     let request = format!("GET /readyz HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
@@ -119,9 +133,10 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap().to_string();
         tokio::spawn(axum::serve(listener, router).into_future());
-        let error = ready(&addr).await.unwrap_err().to_string();
+        let ask = async || ready(TcpStream::connect(&addr).await.unwrap(), &addr).await;
+        let error = ask().await.unwrap_err().to_string();
         assert!(error.starts_with("not ready, HTTP 503: ") && error.contains("database"), "{error}");
         sender.send_if_modified(|readiness| readiness.set("database", Ok(())));
-        ready(&addr).await.unwrap();
+        ask().await.unwrap();
     }
 }

@@ -12,6 +12,7 @@ mod consumers;
 mod doctor;
 pub mod exit;
 mod healthcheck;
+mod probe;
 mod serve;
 pub mod tail;
 mod token;
@@ -31,7 +32,7 @@ struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 69 database unreachable, 70 fault inside, \
-    73 database in use by another parley, 75 database older than this program, 76 database newer than this program, 78 bad configuration";
+    73 database in use by another parley, 75 database older than this program, 76 database newer than this program works on, 78 bad configuration";
 
 #[derive(Debug, Subcommand)]
 enum Command {

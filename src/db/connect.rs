@@ -6,14 +6,13 @@ use sea_orm::{
     ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, RuntimeErr, SqliteTransactionMode,
     Statement, TransactionOptions, TransactionTrait,
 };
-use sea_orm_migration::MigratorTrait;
 use sqlx::{
     ConnectOptions as _, Connection as _,
     postgres::PgPoolOptions,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqliteSynchronous},
 };
 
-use crate::{db::migration::Migrator, error::Error};
+use crate::error::Error;
 
 /// Where the database is and how much of it to use.
 #[derive(Clone, Debug)]
@@ -42,8 +41,8 @@ pub enum OpenError {
     /// Another process has the SQLite file.
     #[error("another parley is using the SQLite file {0}: stop it, or use PostgreSQL for several processes")]
     Locked(String),
-    /// A newer Parley has migrated it.
-    #[error("the database is newer than this parley (it knows the migration {0}): run the newer version")]
+    /// A newer Parley has migrated it, to tables that this one does not work on.
+    #[error("the database is newer than this parley (it has seen the migration {0}): run the newer version")]
     Newer(String),
     /// It lacks migrations, and this server is not to run them.
     #[error("the database is {0} migrations behind this parley: run `parley migrate`, or set database.migrate")]
@@ -81,9 +80,6 @@ const GONE: [(&str, &str); 5] = [
 /// How long a connection that comes back to its pool may take to say that it is good. One whose other end died without a word says nothing:
 /// without this bound it would keep its place until the system gives it up, a quarter of an hour later.
 const BACK: Duration = Duration::from_secs(5);
-
-/// The number that replicas lock in PostgreSQL while they migrate; any constant that nothing else uses.
-const MIGRATION_LOCK: i64 = 0x7061_726c_6579;
 
 impl Database {
     /// Opens the database. A SQLite file is locked for this process alone.
@@ -154,55 +150,6 @@ impl Database {
             write_timeout: None,
             _lock: lock,
         })
-    }
-
-    /// Brings the tables up to this version, alone among all replicas.
-    ///
-    /// # Errors
-    /// [`OpenError::Newer`] and nothing was touched; [`OpenError::Migration`]; [`OpenError::Unreachable`].
-    pub async fn migrate(&self) -> Result<(), OpenError> {
-        if self.backend() == DbBackend::Sqlite {
-            return self.migrate_alone().await;
-        }
-        // An advisory lock belongs to its connection, so it needs one of its own.
-        let pool = self.write.get_postgres_connection_pool();
-        let unreachable = |error: sqlx::Error| OpenError::Unreachable(DbErr::Custom(error.to_string()));
-        let mut connection = pool.acquire().await.map_err(unreachable)?;
-        sqlx::query("SELECT pg_advisory_lock($1)")
-            .bind(MIGRATION_LOCK)
-            .execute(&mut *connection)
-            .await
-            .map_err(unreachable)?;
-        let migrated = self.migrate_alone().await;
-        let unlocked = sqlx::query("SELECT pg_advisory_unlock($1)")
-            .bind(MIGRATION_LOCK)
-            .execute(&mut *connection)
-            .await;
-        migrated?;
-        unlocked.map(drop).map_err(unreachable)
-    }
-
-    /// Makes sure that the tables are those of this version, and changes nothing.
-    ///
-    /// # Errors
-    /// [`OpenError::Behind`]; [`OpenError::Newer`]; [`OpenError::Unreachable`].
-    pub async fn is_migrated(&self) -> Result<(), OpenError> {
-        let seen = self.examine().await.map_err(OpenError::Unreachable)?;
-        match (seen.newer, seen.behind) {
-            (Some(name), _) => Err(OpenError::Newer(name)),
-            (None, 0) => Ok(()),
-            (None, count) => Err(OpenError::Behind(count)),
-        }
-    }
-
-    async fn migrate_alone(&self) -> Result<(), OpenError> {
-        let known: Vec<String> = Migrator::migrations().iter().map(|migration| migration.name().to_owned()).collect();
-        Migrator::install(&self.write).await.map_err(OpenError::Migration)?;
-        let applied = Migrator::get_migration_models(&self.write).await.map_err(OpenError::Migration)?;
-        if let Some(newer) = applied.into_iter().find(|row| !known.contains(&row.version)) {
-            return Err(OpenError::Newer(newer.version));
-        }
-        Migrator::up(&self.write, None).await.map_err(OpenError::Migration)
     }
 
     /// Which database it is.

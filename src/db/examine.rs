@@ -1,9 +1,8 @@
 //! What a database says of itself, for whoever has to find out what is wrong with it.
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
-use sea_orm_migration::MigratorTrait as _;
 
-use super::{Database, migration::Migrator};
+use super::{Database, migrate::Standing};
 use crate::time::Micros;
 
 /// What a database says of itself.
@@ -21,10 +20,8 @@ pub struct Examination {
     pub max_connections: Option<i64>,
     /// By how many microseconds its clock is ahead of this machine's.
     pub clock_ahead: i64,
-    /// Migrations of this program that it has not seen.
-    pub behind: usize,
-    /// A migration that it has seen and this program does not know.
-    pub newer: Option<String>,
+    /// How its tables and this program go together.
+    pub standing: Standing,
 }
 
 impl Database {
@@ -33,20 +30,7 @@ impl Database {
     /// # Errors
     /// When it does not answer.
     pub async fn examine(&self) -> Result<Examination, DbErr> {
-        let known: Vec<String> = Migrator::migrations().iter().map(|migration| migration.name().to_owned()).collect();
-        let tables = self
-            .text("SELECT CAST(count(*) AS text) FROM %tables% WHERE %name% = 'seaql_migrations'")
-            .await?;
-        let seen: Vec<String> = if tables == "0" {
-            Vec::new()
-        } else {
-            let rows = self.query("SELECT version FROM seaql_migrations").await?;
-            rows.iter().map(|row| row.try_get_by_index(0)).collect::<Result<_, _>>()?
-        };
-        let (behind, newer) = (
-            known.iter().filter(|name| !seen.contains(name)).count(),
-            seen.iter().find(|name| !known.contains(name)).cloned(),
-        );
+        let standing = self.standing().await?;
         if self.backend() == DbBackend::Sqlite {
             return Ok(Examination {
                 version: format!("SQLite {}", self.text("SELECT sqlite_version()").await?),
@@ -55,8 +39,7 @@ impl Database {
                 may_create: true,
                 max_connections: None,
                 clock_ahead: 0,
-                behind,
-                newer,
+                standing,
             });
         }
         let before = Micros::now();
@@ -76,8 +59,7 @@ impl Database {
                 == "true",
             max_connections: Some(self.number("SELECT CAST(current_setting('max_connections') AS bigint)").await?),
             clock_ahead: clock.0 - before.0.midpoint(after.0),
-            behind,
-            newer,
+            standing,
         })
     }
 
@@ -94,11 +76,6 @@ impl Database {
     }
 
     async fn query(&self, sql: &str) -> Result<Vec<sea_orm::QueryResult>, DbErr> {
-        let (tables, name) = match self.backend() {
-            DbBackend::Sqlite => ("sqlite_master", "name"),
-            _ => ("pg_catalog.pg_tables", "tablename"),
-        };
-        let sql = sql.replace("%tables%", tables).replace("%name%", name);
         self.write().query_all_raw(Statement::from_string(self.backend(), sql)).await
     }
 

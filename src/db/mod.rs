@@ -5,7 +5,9 @@ pub mod entity;
 mod examine;
 pub mod joined;
 pub mod load;
+mod migrate;
 pub mod migration;
 pub mod present;
 
 pub use connect::{Config, Database, IDLE, OpenError};
+pub use migrate::Standing;

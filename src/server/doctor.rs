@@ -7,7 +7,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::{rooms, tls::Tls};
 use crate::{
     config::Config,
-    db::{Database, OpenError},
+    db::{Database, OpenError, Standing},
     events::{follow, relay::Relay},
     mail::Mailer,
     storage::Storage,
@@ -155,14 +155,18 @@ async fn database(config: &Config, found: &mut Vec<Finding>) {
             if seen.read_only {
                 found.push(bad(ABOUT, "it is read only: is database.url the primary's, and not a standby's?"));
             }
-            match (&seen.newer, seen.behind) {
-                (Some(name), _) => found.push(bad(ABOUT, format!("it is newer than this program (it knows the migration {name}): run the newer version"))),
-                (None, 0) => found.push(good(ABOUT, "its tables are those of this version")),
-                (None, count) if !seen.may_create => found.push(bad(
+            match &seen.standing {
+                Standing::Same => found.push(good(ABOUT, "its tables are those of this version")),
+                Standing::Newer(name) => found.push(doubtful(
+                    ABOUT,
+                    format!("it is newer than this program (it has seen the migration {name}), which works on it, as during an upgrade"),
+                )),
+                Standing::TooNew(name) => found.push(bad(ABOUT, format!("it is newer than this program (it has seen the migration {name}): run the newer version"))),
+                Standing::Behind(count) if !seen.may_create => found.push(bad(
                     ABOUT,
                     format!("it is {count} migrations behind, and its user may not make tables: grant CREATE, or run `parley migrate` as its owner"),
                 )),
-                (None, count) => found.push(good(ABOUT, format!("it is {count} migrations behind, which the next start runs"))),
+                Standing::Behind(count) => found.push(good(ABOUT, format!("it is {count} migrations behind, which the next start runs"))),
             }
             if let Some(most) = seen.max_connections
                 && i64::from(config.database.max_connections) * 2 > most

@@ -67,4 +67,5 @@ mod telemetry;
 mod tenancy;
 mod transcripts;
 mod transport;
+mod upgrade;
 mod users;

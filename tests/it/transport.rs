@@ -13,7 +13,7 @@ use crate::support::{
     authority::Authority,
     database::Backend,
     http::Http,
-    server::run_to_end,
+    server::{Ended, program, run_to_end},
 };
 
 fn write(folder: &Path, (certificate, key): &(String, String)) {
@@ -121,7 +121,7 @@ async fn a_certificate_that_cannot_be_used_is_named() {
     let (folder, authority) = (tempfile::tempdir().expect("a folder"), Authority::new());
     let ((certificate, _), (_, key)) = (authority.sign("a"), authority.sign("b"));
     write(folder.path(), &(certificate, key));
-    let mut command = crate::support::server::program();
+    let mut command = program();
     command
         .arg("serve")
         .current_dir(folder.path())
@@ -137,4 +137,40 @@ async fn a_certificate_that_cannot_be_used_is_named() {
         "{}",
         ended.output
     );
+}
+
+/// `parley healthcheck` with the settings of the server.
+async fn check(app: &TestApp, folder: &Path, options: &[&str]) -> Ended {
+    let mut command = program();
+    command
+        .arg("healthcheck")
+        .args(options)
+        .env("PARLEY_TLS_CERT_FILE", folder.join("tls.crt"))
+        .env("PARLEY_TLS_KEY_FILE", folder.join("tls.key"))
+        .env("PARLEY_TLS_LISTENERS", "grpc,http,admin")
+        .env("PARLEY_ADMIN_ADDR", &app.server.doors.admin)
+        .env("PARLEY_GRPC_ADDR", &app.server.doors.grpc);
+    run_to_end(command).await
+}
+
+#[tokio::test]
+async fn the_health_check_of_a_container_follows_the_configuration() {
+    let (folder, authority) = (tempfile::tempdir().expect("a folder"), Authority::new());
+    write(folder.path(), &authority.sign("parley.test"));
+    let ca = folder.path().join("ca.crt").display().to_string();
+    fs::write(&ca, &authority.pem).expect("written");
+    let app = secured(folder.path(), false).await;
+    // As HEALTHCHECK runs it: without options, at an address that the certificate does not name.
+    let plain = check(&app, folder.path(), &[]).await;
+    assert_eq!(plain.code, Some(0), "{}", plain.output);
+    let verified = check(&app, folder.path(), &["--ca-file", &ca, "--server-name", "parley.test"]).await;
+    assert_eq!(verified.code, Some(0), "{}", verified.output);
+    let other = check(&app, folder.path(), &["--ca-file", &ca, "--server-name", "other.test"]).await;
+    assert_eq!(other.code, Some(1), "a certificate for another name: {}", other.output);
+    let grpc = check(&app, folder.path(), &["--grpc", "--ca-file", &ca, "--server-name", "parley.test"]).await;
+    assert_eq!(grpc.code, Some(0), "{}", grpc.output);
+    let asked = check(&app, folder.path(), &["--addr", &app.server.doors.admin, "--tls"]).await;
+    assert_eq!(asked.code, Some(0), "{}", asked.output);
+    let without = check(&app, folder.path(), &["--addr", &app.server.doors.admin]).await;
+    assert_eq!(without.code, Some(1), "{}", without.output);
 }

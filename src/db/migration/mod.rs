@@ -1,5 +1,8 @@
 //! The migrations, one a file, the same on SQLite and PostgreSQL. Never change one that was released: add another.
 //!
+//! A migration only adds, because older programs go on while a newer one migrates, and may have to come back: new columns may be
+//! null or have a default. What takes something away is for a release in which no program that needs it is left, and raises [`FLOOR`].
+//!
 //! Hot tables (messages, events) have no foreign keys: the writer makes their rows, in one transaction with what they
 //! point at, and a check per row would cost a quarter of its speed.
 
@@ -23,6 +26,11 @@ mod m20261123_000017_mails;
 mod m20261123_000018_account_details;
 mod m20261123_000019_consumers;
 mod m20261123_000020_logins;
+mod m20261123_000021_schema_floor;
+
+/// The oldest program that works on the tables of this one, told by the newest migration that it knows. The database keeps it, and a
+/// program that is older refuses to start there.
+pub const FLOOR: &str = "m20261123_000019_consumers";
 
 /// Runs the migrations in this order.
 #[derive(Debug)]
@@ -50,6 +58,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000018_account_details::Migration),
             Box::new(m20261123_000019_consumers::Migration),
             Box::new(m20261123_000020_logins::Migration),
+            Box::new(m20261123_000021_schema_floor::Migration),
         ]
     }
 }

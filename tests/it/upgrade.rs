@@ -1,0 +1,91 @@
+//! Programs and databases of different versions: who starts where, and that migrations only add.
+
+use std::{fs, path::Path, process::Command};
+
+use parley::db::migration::FLOOR;
+
+use crate::support::{
+    app::TestApp,
+    database::{Backend, Database},
+    on_both,
+    server::{Ended, program, run_to_end},
+};
+
+on_both!(an_older_program_starts_where_it_works);
+
+/// A migration that no program of today knows.
+const FUTURE: &str = "m20991231_000001_future";
+
+async fn run(arguments: &[&str], url: &str, migrate: bool) -> Ended {
+    let home = tempfile::tempdir().expect("a folder");
+    let mut command: Command = program();
+    command
+        .args(arguments)
+        .current_dir(home.path())
+        .env("PARLEY_DATABASE_URL", url)
+        .env("PARLEY_DATABASE_MIGRATE", migrate.to_string());
+    for door in ["PARLEY_GRPC_ADDR", "PARLEY_HTTP_ADDR", "PARLEY_ADMIN_ADDR"] {
+        command.env(door, "127.0.0.1:0");
+    }
+    run_to_end(command).await
+}
+
+async fn an_older_program_starts_where_it_works(backend: Backend) {
+    let mut app = TestApp::start(backend).await;
+    let url = app.database.url();
+    let kept = match backend {
+        Backend::Sqlite => "SELECT count(*) FROM schema_floor WHERE migration LIKE 'm%'",
+        Backend::Postgres => "SELECT CAST(count(*) AS bigint) FROM schema_floor WHERE migration LIKE 'm%'",
+    };
+    assert_eq!(Database::number(&url, kept).await, 1, "the database names the oldest program");
+
+    // A newer program was here, and what it added disturbs nobody.
+    let newer = format!("INSERT INTO seaql_migrations (version, applied_at) VALUES ('{FUTURE}', 0)");
+    app.database.run(&newer).await;
+    app.server.terminate();
+    app.server.wait().await;
+    let migrated = run(&["migrate"], &url, true).await;
+    assert_eq!(migrated.code, Some(0), "{}", migrated.output);
+    app.start_again().await;
+    let log = app.server.log();
+    assert!(log.contains("newer than this parley") && log.contains(FUTURE), "{log}");
+    app.scene().talk().await;
+    app.server.terminate();
+    app.server.wait().await;
+
+    // It takes something away that this program needs, or says nothing of what it does.
+    for word in [
+        format!("UPDATE schema_floor SET migration = '{FUTURE}'"),
+        "DELETE FROM schema_floor".to_owned(),
+    ] {
+        app.database.run(&word).await;
+        for (arguments, migrate) in [("migrate", true), ("serve", true), ("serve", false)] {
+            let refused = run(&[arguments], &url, migrate).await;
+            assert_eq!(refused.code, Some(76), "{word}: {arguments}: {}", refused.output);
+            assert!(refused.output.contains(FUTURE), "{}", refused.output);
+        }
+    }
+}
+
+/// Older programs go on while a newer one migrates, down to the one that `FLOOR` names.
+#[test]
+fn migrations_only_add_above_the_floor() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/db/migration");
+    let mut seen = 0;
+    for entry in fs::read_dir(folder).expect("the migrations") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        if name == "mod" || name.as_str() <= FLOOR {
+            continue;
+        }
+        seen += 1;
+        let text = fs::read_to_string(&path).expect("readable").to_lowercase();
+        for word in ["drop_", "drop ", "rename", "modify_column", "alter column", "delete", "truncate"] {
+            assert!(
+                !text.contains(word),
+                "{name} has {word:?}: older programs may need what it takes; raise FLOOR, or leave it"
+            );
+        }
+    }
+    assert!(seen > 0, "no migration is above {FLOOR}");
+}
