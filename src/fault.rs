@@ -19,6 +19,8 @@ pub enum Protection {
     Credit,
     /// What an erased contact left is covered.
     Erasure,
+    /// What a stream holds in its hands, a page of the log and the tail are bounded.
+    Buffers,
 }
 
 #[cfg(feature = "faults")]
@@ -31,6 +33,7 @@ impl Protection {
             Self::IdempotencyKey => "idempotency_key",
             Self::Credit => "credit",
             Self::Erasure => "erasure",
+            Self::Buffers => "buffers",
         }
     }
 }

@@ -7,7 +7,7 @@ use sea_orm::{
     Statement, TransactionOptions, TransactionTrait,
 };
 use sqlx::{
-    ConnectOptions as _, Connection as _,
+    ConnectOptions as _, Connection as _, SqliteConnection,
     postgres::PgPoolOptions,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqliteSynchronous},
 };
@@ -133,9 +133,11 @@ impl Database {
         } else {
             Some(Arc::new(lock_beside(parsed.get_filename()).await?))
         };
-        let write = sea_orm::Database::connect(sqlite_options(config, 1))
-            .await
-            .map_err(OpenError::Unreachable)?;
+        let mut write = sqlite_options(config, 1);
+        if !in_memory {
+            write.map_sqlx_sqlite_pool_opts(|pool| pool.after_release(|connection, _| Box::pin(is_whole(connection))));
+        }
+        let write = sea_orm::Database::connect(write).await.map_err(OpenError::Unreachable)?;
         let read = if in_memory {
             write.clone()
         } else {
@@ -284,6 +286,18 @@ fn sqlite_options(config: &Config, connections: u32) -> ConnectOptions {
             .busy_timeout(Duration::from_secs(5))
     });
     options
+}
+
+/// Whether no transaction is open on a connection that comes back. One that is not whole is closed, and what is open there rolled back.
+///
+/// When the disk is full SQLite rolls back by itself; sqlx cannot roll back again, and counts the transaction as open. The next one would be a
+/// savepoint inside of it, and what one of those took might never be committed.
+async fn is_whole(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    if connection.is_in_transaction() {
+        // The answer comes after the rollback that dropping a transaction has asked for.
+        connection.ping().await?;
+    }
+    Ok(!connection.is_in_transaction())
 }
 
 /// Takes the lock on `<file>.lock`, which holds while the handle lives.

@@ -329,21 +329,31 @@ fn hear(hub: &Hub, messages: Vec<async_nats::Message>) {
             runs.entry((entry.account, epoch)).or_default().push(entry);
         }
     }
-    for ((account, epoch), mut entries) in runs {
-        entries.sort_by_key(|entry| entry.seq);
-        hub.relayed(account, epoch, entries);
+    for ((account, epoch), entries) in runs {
+        for run in without_holes(entries) {
+            hub.relayed(account, epoch, run);
+        }
     }
+}
+
+/// Entries that follow each other, in order, a run for each hole more: one that was never published is missing among others that were.
+fn without_holes(mut entries: Vec<Entry>) -> Vec<Vec<Entry>> {
+    entries.sort_by_key(|entry| entry.seq);
+    entries.dedup_by_key(|entry| entry.seq);
+    entries
+        .chunk_by(|one, next| one.seq.next() == next.seq)
+        .map(<[Entry]>::to_vec)
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn an_event_comes_out_as_it_went_in() {
-        let entry = Entry {
+    fn entry(seq: i64) -> Entry {
+        Entry {
             account: AccountId(7),
-            seq: Seq(42),
+            seq: Seq(seq),
             transaction_id: Seq(41),
             kind: 1,
             inbox: Some(InboxId(3)),
@@ -353,7 +363,20 @@ mod tests {
             private: Some(false),
             occurred_at: Micros(5),
             payload: Bytes::from_static(b"event"),
-        };
+        }
+    }
+
+    #[test]
+    fn what_is_missing_among_others_ends_a_run() {
+        let heard = [8, 3, 4, 4, 7, 1].map(entry);
+        let runs = without_holes(heard.into());
+        let runs: Vec<Vec<i64>> = runs.iter().map(|run| run.iter().map(|entry| entry.seq.0).collect()).collect();
+        assert_eq!(runs, [vec![1], vec![3, 4], vec![7, 8]]);
+    }
+
+    #[test]
+    fn an_event_comes_out_as_it_went_in() {
+        let entry = entry(42);
         let relayed = Relayed::of(Epoch(0xbad), &entry);
         assert_eq!(relayed.id(), "00000bad-7-42");
         let again = Relayed::decode(relayed.encode_to_vec().as_slice()).unwrap();

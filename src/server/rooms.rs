@@ -5,7 +5,16 @@ use std::{net::SocketAddr, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 use super::listeners::Ends;
-use crate::{api, chat, config::Config, db, events, gateway, mail, storage};
+use crate::{
+    api, chat,
+    config::Config,
+    db, events,
+    fault::{self, Protection},
+    gateway, mail, storage,
+};
+
+/// More than there is: what tests try that show what bounds are for.
+const UNBOUNDED: usize = 1 << 40;
 
 /// The database's.
 pub fn database(config: &Config) -> db::Config {
@@ -21,11 +30,12 @@ pub fn database(config: &Config) -> db::Config {
 /// The events'.
 pub fn events(config: &Config) -> events::Config {
     let events = &config.events;
+    let bound = |most: usize| if fault::is_on(Protection::Buffers) { most } else { UNBOUNDED };
     events::Config {
-        tail_events: events.tail_events,
-        tail_bytes: events.tail_bytes,
-        frame_bytes: events.frame_bytes,
-        page_events: events.page_events as u64,
+        tail_events: bound(events.tail_events),
+        tail_bytes: bound(events.tail_bytes),
+        frame_bytes: bound(events.frame_bytes),
+        page_events: bound(events.page_events) as u64,
         poll_interval: Duration::from_millis(events.poll_interval_milliseconds),
         default_heartbeat: Duration::from_secs(events.default_heartbeat_seconds),
         max_streams: events.max_streams,

@@ -8,10 +8,16 @@ use std::{
 use parley::pb::{Event, EventFilter, event::Resource};
 use prost::Message as _;
 use sqlx::{Connection as _, PgConnection, SqliteConnection};
-use tokio::{sync::watch, task::JoinHandle, time::sleep};
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
 
 /// How often the log is looked at.
 const LOOK: Duration = Duration::from_millis(50);
+/// How long what was erased may take to be rewritten.
+const REWRITING: Duration = Duration::from_secs(90);
 /// Rows that are read at once.
 const ROWS: usize = 5000;
 
@@ -329,12 +335,13 @@ impl Archivist {
 
     /// The logs and the rows as they are in the end, once everybody else is done.
     ///
-    /// What was erased is rewritten at leisure: rows that still name somebody are waited for, not for long.
+    /// What was erased is rewritten at leisure: rows that still name somebody are waited for, for a while.
     pub async fn finish(self, erased: &[(i64, i64, String)]) -> BTreeMap<i64, Archive> {
         let url = self.url.clone();
         self.end.send_replace(true);
         let mut archives = self.task.await.expect("no panic");
-        for _ in 0..60 {
+        let until = Instant::now() + REWRITING;
+        while Instant::now() < until {
             let named = erased.iter().any(|(account, _, name)| {
                 let archive = archives.get(account);
                 archive.is_some_and(|archive| archive.rows.values().any(|row| names(&row.payload, name)))

@@ -1,17 +1,13 @@
 //! What was recorded: what each client sent, was answered and received, and beside it the log as the database held it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    fmt::Write as _,
-    io::Write as _,
-};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
 use parley::pb::EventFilter;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::{archive::Archive, statements};
+use crate::{archive::Archive, statements, traffic::cursor};
 
 /// A message that the server said it had stored.
 #[derive(Clone, Debug)]
@@ -65,6 +61,8 @@ pub enum Door {
     ServerSent,
     /// `parley tail`, a process of its own.
     Program,
+    /// gRPC-Web over HTTP/1.1.
+    Web,
 }
 
 /// Where a reader began.
@@ -76,8 +74,9 @@ pub enum Begin {
     Latest { head: u64 },
     /// After this event.
     After(u64),
-    /// With the first event at or after this time, in microseconds.
-    At(i64),
+    /// With the first event at or after this time, in microseconds; the head as it was before the stream was opened. What was being committed then
+    /// may come though it says an earlier time.
+    At { micros: i64, head: u64 },
     /// With the present state.
     Snapshot,
 }
@@ -233,6 +232,19 @@ impl Section {
     }
 }
 
+/// What a front end at `/cable` heard, over all its connections. It has no cursor.
+#[derive(Clone, Debug, Default)]
+pub struct Heard {
+    /// The account.
+    pub account: i64,
+    /// Connections.
+    pub connections: usize,
+    /// Ids of messages that were new, in the order in which they came.
+    pub messages: Vec<i64>,
+    /// What all events said.
+    pub said: BTreeSet<String>,
+}
+
 /// A session of a durable consumer of account 1.
 #[derive(Clone, Debug, Default)]
 pub struct Session {
@@ -283,6 +295,8 @@ pub struct History {
     pub read_backs: Vec<ReadBack>,
     /// What readers saw.
     pub sections: Vec<Section>,
+    /// What front ends heard.
+    pub heard: Vec<Heard>,
     /// What durable consumers did.
     pub sessions: Vec<Session>,
     /// What was found where it was recorded: sessions of workers check their own order.
@@ -313,6 +327,25 @@ impl History {
         }
     }
 
+    /// Notes where the cursor of every event stands, whether anybody was given it or not. A cursor is made of the account, the epoch and the
+    /// place.
+    pub fn place_whole_logs(&mut self) {
+        for (account, archive) in &self.archives {
+            let Some(epoch) = self
+                .epochs
+                .get(account)
+                .filter(|epochs| epochs.len() == 1)
+                .and_then(BTreeSet::first)
+            else {
+                continue;
+            };
+            for seq in archive.events.keys() {
+                let cursor = cursor(*account, epoch, *seq);
+                self.places.entry((*account, cursor.to_vec())).or_insert(*seq);
+            }
+        }
+    }
+
     /// Every promise that does not hold.
     pub fn problems(&self) -> Vec<Problem> {
         let mut problems = self.found.clone();
@@ -330,48 +363,5 @@ impl History {
             });
         }
         problems
-    }
-
-    /// Prints lines of counts, also when the test holds, and what problems there are.
-    pub fn report(&self, name: &str, seed: u64, problems: &[Problem]) {
-        let acknowledged: usize = self.writers.iter().map(Vec::len).sum();
-        let events: usize = self.archives.values().map(|archive| archive.events.len()).sum();
-        let steps = || self.sections.iter().flat_map(|section| &section.steps);
-        let delivered = self.sections.iter().map(|section| section.events().count()).sum::<usize>();
-        let broken = steps().filter(|step| matches!(step, Step::Ended(_))).count();
-        let expired = steps()
-            .filter(|step| matches!(step, Step::Ended(ending) if ending.is_lost()))
-            .count();
-        let trimmed: u64 = self.archives.values().map(|archive| archive.earliest.saturating_sub(1)).sum();
-        let sessions = self.sessions.iter().filter(|session| !session.steps.is_empty()).count();
-        let holes = problems.iter().filter(|problem| problem.statement == 2).count();
-        let mut text = format!(
-            "durability: {name}, seed {seed}: {acknowledged} messages and {} other changes acknowledged, {events} events in {} accounts, {trimmed} \
-             trimmed; {delivered} events delivered to {} readings over {broken} breaks and {sessions} sessions of durable consumers, {expired} told of what is gone, {holes} holes; {} reads of \
-             what was just written; {} contacts erased; {} problems\n",
-            self.done.len(),
-            self.archives.len(),
-            self.sections.len(),
-            self.read_backs.len(),
-            self.erased.len(),
-            problems.len()
-        );
-        let mut kinds: BTreeMap<u8, usize> = BTreeMap::new();
-        for problem in problems {
-            *kinds.entry(problem.statement).or_default() += 1;
-        }
-        let mut shown: BTreeMap<u8, usize> = BTreeMap::new();
-        for problem in problems {
-            let shown = shown.entry(problem.statement).or_default();
-            *shown += 1;
-            if *shown <= 3 {
-                let _ = writeln!(text, "durability:   statement {}: {}", problem.statement, problem.text);
-            }
-        }
-        if !kinds.is_empty() {
-            let _ = writeln!(text, "durability:   by statement: {kinds:?}");
-        }
-        // Not by `println!`, which the test program keeps to itself while tests hold.
-        let _ = std::io::stderr().write_all(text.as_bytes());
     }
 }

@@ -10,14 +10,19 @@
 mod support;
 
 mod archive;
+mod edge;
 mod fault;
+mod full;
 mod herd;
 mod history;
+mod namespace;
 mod partition;
 mod proxy;
 mod replicated;
+mod report;
 mod statements;
 mod traffic;
+mod unprotected;
 mod upgrade;
 mod workers;
 
@@ -29,6 +34,7 @@ use tokio::sync::Mutex;
 use crate::{
     fault::Faults,
     history::History,
+    replicated::Plan,
     support::{
         app::{Builder, TestApp},
         cluster::{Cluster, Durability},
@@ -37,10 +43,13 @@ use crate::{
     traffic::{Load, Traffic},
 };
 
+/// How long the traffic of one test lasts, where nobody says otherwise.
+const IN_CI: Duration = Duration::from_secs(20);
+
 /// How long the traffic of one test lasts.
 fn duration() -> Duration {
-    let seconds = std::env::var("PARLEY_DURABILITY_SECONDS").ok().and_then(|text| text.parse().ok());
-    Duration::from_secs(seconds.unwrap_or(100u64) / 5)
+    let seconds: Option<u64> = std::env::var("PARLEY_DURABILITY_SECONDS").ok().and_then(|text| text.parse().ok());
+    seconds.map_or(IN_CI, |seconds| Duration::from_secs(seconds / 5))
 }
 
 fn seed() -> u64 {
@@ -55,7 +64,7 @@ static ALONE: Mutex<()> = Mutex::const_new(());
 async fn nothing_acknowledged_is_lost_on_sqlite() {
     let _alone = ALONE.lock().await;
     let (seed, mut choices) = choices();
-    assert_none(&Box::pin(killed_on_sqlite(&mut choices)).await, "SQLite, server killed", seed);
+    assert_none(&Box::pin(killed_on_sqlite(&mut choices, None)).await, "SQLite, server killed", seed);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -70,7 +79,7 @@ async fn nothing_acknowledged_is_lost_on_postgres() {
 async fn two_replicas_keep_one_order() {
     let _alone = ALONE.lock().await;
     let (seed, mut choices) = choices();
-    assert_none(&Box::pin(replicas(&mut choices, false)).await, "two replicas", seed);
+    assert_none(&Box::pin(replicas(&mut choices, None)).await, "two replicas", seed);
 }
 
 /// The release before and this one side by side, through a rolling restart under load.
@@ -87,19 +96,28 @@ async fn an_upgrade_loses_nothing() {
     );
 }
 
+/// Three replicas are drained and replaced one after another, as a deployment does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rolling_restart_loses_nothing() {
+    let _alone = ALONE.lock().await;
+    let (seed, mut choices) = choices();
+    let history = Box::pin(upgrade::rolling(env!("CARGO_BIN_EXE_parley"), &mut choices)).await;
+    assert_none(&history, "three replicas, rolling restart", seed);
+}
+
 /// Every kind of fault, one after another, between three replicas, their database, writers, subscribers and durable consumers.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_fault_in_sequence_loses_nothing() {
     let _alone = ALONE.lock().await;
     let (seed, mut choices) = choices();
-    let history = Box::pin(replicated::under_faults(&mut choices, duration())).await;
+    let history = Box::pin(replicated::under_faults(&mut choices, Plan::lasting(duration()))).await;
     assert_none(&history, "three replicas, every fault", seed);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_partition_loses_nothing() {
     let _alone = ALONE.lock().await;
-    let inside = tokio::task::spawn_blocking(|| partition::runs_inside("a_partition_loses_nothing"));
+    let inside = tokio::task::spawn_blocking(|| namespace::runs_inside("a_partition_loses_nothing", "--net"));
     if inside.await.expect("no panic") {
         return;
     }
@@ -117,23 +135,35 @@ async fn a_thousand_clients_come_back_at_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readers_that_stop_cost_little() {
     let _alone = ALONE.lock().await;
-    Box::pin(herd::stops_reading(Backend::Sqlite)).await;
+    Box::pin(herd::stops_reading(Backend::Sqlite, None)).await;
 }
 
-/// The same traffic and the same validator, which must see that the lock of the counter row is gone.
+/// So few events are kept that readers, and a replica that stands still, are overtaken by what trims.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_counters_lock_events_are_missed() {
+async fn readers_at_the_edge_of_what_is_kept_are_told() {
     let _alone = ALONE.lock().await;
     let (seed, mut choices) = choices();
-    let history = Box::pin(replicas(&mut choices, true)).await;
-    let problems = history.problems();
-    history.report("two replicas, counter_lock off", seed, &problems);
-    let missed = problems.iter().filter(|problem| matches!(problem.statement, 1 | 2 | 6));
-    assert!(missed.count() > 0, "holes or missed events must be found, seed {seed}");
+    let history = Box::pin(edge::overtaken(&mut choices, duration())).await;
+    assert_none(&history, "two replicas, few events kept", seed);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_loses_nothing() {
+    let _alone = ALONE.lock().await;
+    let inside = tokio::task::spawn_blocking(|| namespace::runs_inside("a_full_disk_loses_nothing", "--mount"));
+    if inside.await.expect("no panic") {
+        return;
+    }
+    let (seed, mut choices) = choices();
+    let history = Box::pin(full::filled(&mut choices, duration() / 2)).await;
+    assert_none(&history, "SQLite, disk full", seed);
+}
+
+/// The seed of a run, which is told before anything can go wrong, and its choices.
 fn choices() -> (u64, StdRng) {
     let seed = seed();
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    report::say(&format!("{test}: PARLEY_DURABILITY_SEED={seed}"));
     (seed, StdRng::seed_from_u64(seed))
 }
 
@@ -147,13 +177,17 @@ fn assert_none(history: &History, name: &str, seed: u64) {
     );
 }
 
-/// A server whose upkeep is at work all the time.
-fn served(backend: Backend) -> Builder {
-    TestApp::builder(backend).env("PARLEY_EVENTS_TRIM_INTERVAL_SECONDS", "1").platform()
+/// A server whose upkeep is at work all the time, without a protection perhaps.
+fn served(backend: Backend, without: Option<&str>) -> Builder {
+    let builder = TestApp::builder(backend).env("PARLEY_EVENTS_TRIM_INTERVAL_SECONDS", "1").platform();
+    match without {
+        Some(switch) => builder.env("PARLEY_FAULT_SWITCH", switch),
+        None => builder,
+    }
 }
 
-async fn killed_on_sqlite(choices: &mut StdRng) -> History {
-    let mut app = served(Backend::Sqlite).start().await;
+async fn killed_on_sqlite(choices: &mut StdRng, without: Option<&str>) -> History {
+    let mut app = served(Backend::Sqlite, without).start().await;
     let url = app.database.url();
     let traffic = Traffic::start(vec![app.server.doors.clone()], url, Load::full(), choices).await;
     let faults = Faults::spread(choices, duration(), 4);
@@ -163,7 +197,7 @@ async fn killed_on_sqlite(choices: &mut StdRng) -> History {
         app.start_again().await;
         traffic.moved(0, &app.server.doors);
     }
-    traffic.finish(true).await
+    traffic.finish(without.is_none()).await
 }
 
 async fn killed_on_postgres(choices: &mut StdRng) -> History {
@@ -173,7 +207,7 @@ async fn killed_on_postgres(choices: &mut StdRng) -> History {
     execute(&cluster.url("postgres"), "CREATE DATABASE parley").await;
     let database = Database::at(cluster.url("parley"));
     let url = database.url();
-    let mut app = served(Backend::Postgres).database(database).start().await;
+    let mut app = served(Backend::Postgres, None).database(database).start().await;
     let traffic = Traffic::start(vec![app.server.doors.clone()], url, Load::full(), choices).await;
     let faults = Faults::spread(choices, duration(), 4);
     for (index, pause) in faults.pauses.into_iter().enumerate() {
@@ -197,14 +231,10 @@ async fn killed_on_postgres(choices: &mut StdRng) -> History {
     history
 }
 
-async fn replicas(choices: &mut StdRng, unprotected: bool) -> History {
-    let mut builder = served(Backend::Postgres).replicas(1);
-    if unprotected {
-        builder = builder.env("PARLEY_FAULT_SWITCH", "counter_lock");
-    }
-    let app = builder.start().await;
+async fn replicas(choices: &mut StdRng, without: Option<&str>) -> History {
+    let app = served(Backend::Postgres, without).replicas(1).start().await;
     let doors = vec![app.server.doors.clone(), app.replicas[0].doors.clone()];
     let traffic = Traffic::start(doors, app.database.url(), Load::full(), choices).await;
     tokio::time::sleep(duration().mul_f64(choices.random_range(0.4..0.6))).await;
-    traffic.finish(!unprotected).await
+    traffic.finish(without.is_none()).await
 }

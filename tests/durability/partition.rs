@@ -3,13 +3,14 @@
 //!
 //! Everything happens inside of a namespace that the test makes for itself: nothing of it can be reached from outside.
 
-use std::{io::Write as _, process::Command, time::Duration};
+use std::{process::Command, time::Duration};
 
 use rand::{Rng as _, rngs::StdRng};
 
 use crate::{
     history::History,
     proxy::Proxy,
+    report::say,
     support::{
         app::TestApp,
         cluster::{Cluster, Durability},
@@ -20,33 +21,8 @@ use crate::{
     traffic::{Load, Traffic},
 };
 
-/// Set inside of the test's own namespace.
-const INSIDE: &str = "PARLEY_TEST_NAMESPACE";
-
 /// Replicas.
 const SERVERS: usize = 3;
-
-/// Runs a test of this program once more, in a network namespace of its own. False: this is that run.
-pub fn runs_inside(test: &str) -> bool {
-    if std::env::var_os(INSIDE).is_some() {
-        return false;
-    }
-    let itself = std::env::current_exe().expect("this program has a file");
-    let ran = Command::new("unshare")
-        .args(["--net", "sh", "-c", "ip link set lo up && exec \"$0\" \"$@\""])
-        .arg(itself)
-        .args(["--exact", test, "--nocapture"])
-        .env(INSIDE, "1")
-        .status();
-    match ran {
-        Ok(status) => assert!(
-            status.success(),
-            "{test} in its namespace: {status}; namespaces need root and the package iproute2"
-        ),
-        Err(error) => panic!("unshare: {error}: install util-linux"),
-    }
-    true
-}
 
 /// Runs one of iproute2's commands.
 fn ip(arguments: &str) {
@@ -131,7 +107,7 @@ impl Replica {
             .env("PARLEY_GRPC_ADDR", &door)
             .env("PARLEY_HTTP_ADDR", &door)
             .env("PARLEY_ADMIN_ADDR", &door)
-            .env("PARLEY_DATABASE_CONNECT_TIMEOUT_SECONDS", "5")
+            .env("PARLEY_DATABASE_CONNECT_TIMEOUT_SECONDS", "20")
             .env("PARLEY_EVENTS_TRIM_INTERVAL_SECONDS", "1")
             .platform()
             .start()
@@ -147,6 +123,7 @@ impl Replica {
 
 /// Runs traffic while cables are pulled, one at a time, and hands over what everybody saw.
 pub async fn pulled(choices: &mut StdRng, time: Duration) -> History {
+    ip("link set lo up");
     let cluster = tokio::task::spawn_blocking(|| Cluster::start(Durability::Full))
         .await
         .expect("it starts");
@@ -158,15 +135,15 @@ pub async fn pulled(choices: &mut StdRng, time: Duration) -> History {
     }
     let doors: Vec<Doors> = replicas.iter().map(|replica| replica.app.server.doors.clone()).collect();
     let traffic = Traffic::start(doors, cluster.url("parley"), Load::full(), choices).await;
+    // Everybody says something first.
+    tokio::time::sleep(Duration::from_secs_f64(choices.random_range(1.0..2.0))).await;
     let mut left = time.as_secs_f64();
     // One is longer than anybody waits for a peer that says nothing.
     let mut lasts = 13.0;
     while left > 0.0 {
         let (replica, own_end) = (choices.random_range(0..SERVERS), choices.random_bool(0.5));
         let end = if own_end { "its own end" } else { "the others' end" };
-        let line = format!("durability:   replica {replica} is cut off for {lasts:.1} s at {end}\n");
-        // Not by `println!`, which the test program keeps to itself while tests hold.
-        let _ = std::io::stderr().write_all(line.as_bytes());
+        say(&format!("  replica {replica} is cut off for {lasts:.1} s at {end}"));
         replicas[replica].host.cable(own_end, false);
         tokio::time::sleep(Duration::from_secs_f64(lasts)).await;
         replicas[replica].host.cable(own_end, true);

@@ -1,13 +1,15 @@
 //! Three replicas on one PostgreSQL and one NATS, a proxy on every line, and one fault after another.
 
-use std::{io::Write as _, time::Duration};
+use std::time::Duration;
 
 use rand::{Rng as _, rngs::StdRng};
+use rustix::process::Signal;
 
 use crate::{
-    fault::{Fault, stand_still},
+    fault::{self, Fault, Kind, stand_still},
     history::History,
     proxy::{Line, Proxy},
+    report::say,
     support::{
         app::TestApp,
         cluster::{Cluster, Durability},
@@ -15,8 +17,9 @@ use crate::{
         nats::Nats,
         server::Doors,
     },
-    traffic::{Load, REST, Traffic},
+    traffic::{Load, REST, Traffic, UNPROTECTED_REST},
     workers::Workers,
+    {IN_CI, served},
 };
 
 /// Replicas.
@@ -28,21 +31,22 @@ struct Replica {
     clients: Proxy,
     http: Proxy,
     database: Proxy,
+    nats: Proxy,
 }
 
 impl Replica {
-    async fn start(cluster: &Cluster, nats: &Nats) -> Self {
+    async fn start(cluster: &Cluster, nats: &Nats, without: Option<&str>) -> Self {
         let url = cluster.url("parley");
         let (head, rest) = url.split_once('@').expect("a user");
         let (place, name) = rest.split_once('/').expect("a database");
         let database = Proxy::before(place).await;
         let through = Database::at(format!("{head}@{}/{name}", database.address));
-        let app = TestApp::builder(Backend::Postgres)
+        let nats = Proxy::before(nats.url().trim_start_matches("nats://")).await;
+        let app = served(Backend::Postgres, without)
             .database(through)
-            .env("PARLEY_NATS_URL", &nats.url())
-            .env("PARLEY_DATABASE_CONNECT_TIMEOUT_SECONDS", "5")
-            .env("PARLEY_EVENTS_TRIM_INTERVAL_SECONDS", "1")
-            .platform()
+            .env("PARLEY_NATS_URL", &format!("nats://{}", nats.address))
+            // It bounds a start as well, which takes long on a busy machine.
+            .env("PARLEY_DATABASE_CONNECT_TIMEOUT_SECONDS", "20")
             .start()
             .await;
         let clients = Proxy::before(&app.server.doors.grpc).await;
@@ -52,6 +56,7 @@ impl Replica {
             clients,
             http,
             database,
+            nats,
         }
     }
 
@@ -64,12 +69,6 @@ impl Replica {
         }
     }
 
-    /// What its lines to clients do.
-    fn set(&self, line: Line) {
-        self.clients.set(line);
-        self.http.set(line);
-    }
-
     async fn again(&mut self) {
         self.app.start_again().await;
         self.clients.lead_to(&self.app.server.doors.grpc);
@@ -77,43 +76,77 @@ impl Replica {
     }
 }
 
-/// Runs traffic for about this time under a sequence of faults, and hands over what everybody saw.
-pub async fn under_faults(choices: &mut StdRng, time: Duration) -> History {
+/// What breaks, how often, and what does not protect.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// This many faults.
+    pub count: usize,
+    /// One kind alone. None: every kind, each once before any comes again.
+    pub named: Option<Kind>,
+    /// How long one lasts, in milliseconds.
+    pub lasts: (u64, u64),
+    /// A protection that is off.
+    pub without: Option<&'static str>,
+}
+
+impl Plan {
+    /// For about this time.
+    pub fn lasting(time: Duration) -> Self {
+        let count = usize::try_from(time.as_secs() / 2).expect("a few");
+        // Who has more time than CI sees every kind.
+        let least = if time > IN_CI { Kind::ALL.len() } else { 1 };
+        Self {
+            count: count.max(least),
+            named: fault::named(),
+            lasts: (300, 2500),
+            without: None,
+        }
+    }
+}
+
+/// Runs traffic under a sequence of faults, and hands over what everybody saw.
+pub async fn under_faults(choices: &mut StdRng, plan: Plan) -> History {
     let cluster = tokio::task::spawn_blocking(|| Cluster::start(Durability::Full))
         .await
         .expect("it starts");
     execute(&cluster.url("postgres"), "CREATE DATABASE parley").await;
-    let mut nats = Nats::start().await;
+    let nats = Nats::start().await;
     let mut replicas = Vec::new();
     for _ in 0..SERVERS {
-        replicas.push(Replica::start(&cluster, &nats).await);
+        replicas.push(Replica::start(&cluster, &nats, plan.without).await);
     }
     let doors: Vec<Doors> = replicas.iter().map(Replica::doors).collect();
     let addresses: Vec<String> = doors.iter().map(|doors| doors.grpc.clone()).collect();
     let url = cluster.url("parley");
     let traffic = Traffic::start(doors, url, Load::full(), choices).await;
     let workers = Workers::start(&addresses, choices);
-    let count = usize::try_from(time.as_secs() / 2).expect("a few").max(11);
-    let sequence = Fault::sequence(choices, SERVERS, count);
-    say(&format!("{sequence:?}"));
-    let mut cluster = Some(cluster);
-    for fault in sequence {
-        let lasts = Duration::from_millis(choices.random_range(300..2500));
-        if fault == Fault::Age {
-            let cluster = cluster.as_ref().expect("it runs");
-            age(
-                &cluster.url("parley"),
-                traffic.copied().saturating_sub(choices.random_range(0..500)),
-            )
-            .await;
+    let mut site = Site {
+        replicas,
+        cluster: Some(cluster),
+        nats,
+    };
+    let sequence = Fault::sequence(choices, SERVERS, plan.count, plan.named);
+    let (mut played, mut left) = (Vec::new(), Vec::new());
+    for kind in Kind::ALL {
+        let times = sequence.iter().filter(|fault| fault.kind == *kind).count();
+        if times > 0 {
+            played.push(format!("{} {times}", kind.name()));
         } else {
-            strike(fault, lasts, &mut replicas, &mut cluster, &mut nats).await;
+            left.push(kind.name());
         }
+    }
+    say(&format!("  faults: {}; none of {}", played.join(", "), left.join(", ")));
+    for fault in sequence {
+        let lasts = Duration::from_millis(choices.random_range(plan.lasts.0..plan.lasts.1));
+        let kept = choices.random_range(0..500);
+        site.strike(fault, lasts, &traffic, kept).await;
         tokio::time::sleep(Duration::from_millis(choices.random_range(200..1200))).await;
     }
-    let mut history = traffic.finish(true).await;
-    say(&workers.finish(&mut history, REST).await);
-    drop(replicas);
+    let protected = plan.without.is_none();
+    let mut history = traffic.finish(protected).await;
+    let patience = if protected { REST } else { UNPROTECTED_REST };
+    say(&format!("  {}", workers.finish(&mut history, patience).await));
+    drop(site);
     history
 }
 
@@ -130,61 +163,89 @@ async fn age(url: &str, seq: u64) {
     .await;
 }
 
-fn say(text: &str) {
-    // Not by `println!`, which the test program keeps to itself while tests hold.
-    let _ = std::io::stderr().write_all(format!("durability:   {text}\n").as_bytes());
+/// Everything that can break.
+struct Site {
+    replicas: Vec<Replica>,
+    cluster: Option<Cluster>,
+    nats: Nats,
 }
 
-async fn strike(fault: Fault, lasts: Duration, replicas: &mut [Replica], cluster: &mut Option<Cluster>, nats: &mut Nats) {
-    match fault {
-        Fault::Kill(server) => {
-            replicas[server].app.server.kill();
-            replicas[server].again().await;
+impl Site {
+    /// Breaks something and mends it. Of what becomes old, so many events are kept that everybody has.
+    async fn strike(&mut self, fault: Fault, lasts: Duration, traffic: &Traffic, kept: u64) {
+        let replica = &mut self.replicas[fault.server];
+        match fault.kind {
+            Kind::Kill => {
+                replica.app.server.kill();
+                replica.again().await;
+            }
+            Kind::Stop => stand_still(&replica.app.server, lasts).await,
+            Kind::Restart => {
+                replica.app.server.terminate();
+                replica.app.server.wait().await;
+                replica.again().await;
+            }
+            Kind::DatabaseCrash => self.database_dies(Cluster::crash).await,
+            Kind::DatabaseKill => self.database_dies(Cluster::kill).await,
+            Kind::DatabaseStop => {
+                let still = |still| self.cluster.as_ref().expect("it runs").stand_still(still);
+                still(true);
+                tokio::time::sleep(lasts).await;
+                still(false);
+            }
+            Kind::Cut => {
+                replica.clients.cut();
+                replica.http.cut();
+            }
+            Kind::Stall => during(&[&replica.clients, &replica.http], Line::Stalled, lasts).await,
+            Kind::Slow => during(&[&replica.clients, &replica.http], Line::Slow, lasts).await,
+            Kind::CutDatabase => replica.database.cut(),
+            Kind::StallDatabase => during(&[&replica.database], Line::Stalled, lasts).await,
+            Kind::SlowDatabase => during(&[&replica.database], Line::Slow, lasts).await,
+            Kind::NatsKill => {
+                self.nats.kill();
+                tokio::time::sleep(lasts).await;
+                self.nats.start_again().await;
+            }
+            Kind::NatsStop => {
+                fault::signal(self.nats.id(), true);
+                tokio::time::sleep(lasts).await;
+                fault::signal(self.nats.id(), false);
+            }
+            Kind::CutNats => replica.nats.cut(),
+            Kind::StallNats => during(&[&replica.nats], Line::Stalled, lasts).await,
+            Kind::SlowNats => during(&[&replica.nats], Line::Slow, lasts).await,
+            Kind::SubscriberKill => traffic.subscribers.signal(Signal::KILL),
+            Kind::SubscriberStop => {
+                traffic.subscribers.signal(Signal::STOP);
+                tokio::time::sleep(lasts).await;
+                traffic.subscribers.signal(Signal::CONT);
+            }
+            Kind::Age => {
+                let cluster = self.cluster.as_ref().expect("it runs");
+                age(&cluster.url("parley"), traffic.copied().saturating_sub(kept)).await;
+            }
         }
-        Fault::Stop(server) => stand_still(&replicas[server].app.server, lasts).await,
-        Fault::Restart(server) => {
-            replicas[server].app.server.terminate();
-            replicas[server].app.server.wait().await;
-            replicas[server].again().await;
-        }
-        Fault::DatabaseCrash => {
-            let mut broken = cluster.take().expect("it runs");
-            let again = tokio::task::spawn_blocking(move || {
-                broken.crash();
-                broken.start_again();
-                broken
-            });
-            *cluster = Some(again.await.expect("it starts again"));
-        }
-        Fault::DatabaseStop => {
-            let still = |still| cluster.as_ref().expect("it runs").stand_still(still);
-            still(true);
-            tokio::time::sleep(lasts).await;
-            still(false);
-        }
-        Fault::Cut(server) => {
-            replicas[server].clients.cut();
-            replicas[server].http.cut();
-        }
-        Fault::Stall(server) => during(&replicas[server], Line::Stalled, lasts).await,
-        Fault::Slow(server) => during(&replicas[server], Line::Slow, lasts).await,
-        Fault::Partition(server) => {
-            replicas[server].database.set(Line::Stalled);
-            tokio::time::sleep(lasts).await;
-            replicas[server].database.set(Line::Open);
-        }
-        Fault::Age => unreachable!("it needs the traffic"),
-        Fault::NatsKill => {
-            nats.kill();
-            tokio::time::sleep(lasts).await;
-            nats.start_again().await;
-        }
-        Fault::CutDatabase(server) => replicas[server].database.cut(),
+    }
+
+    async fn database_dies(&mut self, how: fn(&mut Cluster)) {
+        let mut broken = self.cluster.take().expect("it runs");
+        let again = tokio::task::spawn_blocking(move || {
+            how(&mut broken);
+            broken.start_again();
+            broken
+        });
+        self.cluster = Some(again.await.expect("it starts again"));
     }
 }
 
-async fn during(replica: &Replica, line: Line, time: Duration) {
-    replica.set(line);
+/// Lets lines do this for a while.
+async fn during(lines: &[&Proxy], what: Line, time: Duration) {
+    for line in lines {
+        line.set(what);
+    }
     tokio::time::sleep(time).await;
-    replica.set(Line::Open);
+    for line in lines {
+        line.set(Line::Open);
+    }
 }

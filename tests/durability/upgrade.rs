@@ -2,7 +2,7 @@
 //!
 //! The program of the release before is named by `TEST_PREVIOUS_BINARY`; `./test upgrade REVISION` builds it and comes here.
 
-use std::{process::Command, time::Duration};
+use std::time::Duration;
 
 use rand::rngs::StdRng;
 
@@ -13,7 +13,7 @@ use crate::{
         app::TestApp,
         cluster::{Cluster, Durability},
         database::{Backend, Database, execute},
-        server::Doors,
+        server::{Doors, program_at},
     },
     traffic::{Load, Traffic},
 };
@@ -34,7 +34,7 @@ pub async fn rolling(previous: &str, choices: &mut StdRng) -> History {
     for _ in 0..SERVERS {
         let app = TestApp::builder(Backend::Postgres)
             .database(Database::at(cluster.url("parley")))
-            .program(Command::new(previous))
+            .program(program_at(previous))
             .env("PARLEY_EVENTS_TRIM_INTERVAL_SECONDS", "1")
             .platform()
             .start()

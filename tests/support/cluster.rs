@@ -138,22 +138,42 @@ impl Cluster {
         self.process.wait().expect("the cluster is our child");
     }
 
+    /// Ends all of its processes without warning (SIGKILL).
+    pub fn kill(&mut self) {
+        self.stand_still(true);
+        let children = self.children();
+        for process in children.iter().copied().chain([Pid::from_child(&self.process)]) {
+            let _ = kill_process(process, Signal::KILL);
+        }
+        self.process.wait().expect("the cluster is our child");
+        // Another cluster may not start while one of them still has the memory that they shared.
+        let begun = Instant::now();
+        while children.iter().any(|child| stat(*child).is_some_and(|(state, _)| state != "Z")) {
+            assert!(begun.elapsed() < PATIENCE, "PostgreSQL does not die");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Lets all of its processes stand still (SIGSTOP), or go on.
     pub fn stand_still(&self, still: bool) {
         let signal = if still { Signal::STOP } else { Signal::CONT };
-        let postmaster = Pid::from_child(&self.process);
-        let children = fs::read_dir("/proc").expect("there are processes").filter_map(|entry| {
-            let entry = entry.ok()?;
-            let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
-            let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
-            // After the name, which may hold anything: the state, then the parent.
-            let parent: i32 = stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok()?;
-            (parent == postmaster.as_raw_nonzero().get()).then(|| Pid::from_raw(pid))?
-        });
-        for process in children.collect::<Vec<_>>().into_iter().chain([postmaster]) {
+        // The first one first: standing still, it has no more children.
+        let _ = kill_process(Pid::from_child(&self.process), signal);
+        for process in self.children() {
             // One that ended meanwhile is as still as can be.
             let _ = kill_process(process, signal);
         }
+    }
+
+    fn children(&self) -> Vec<Pid> {
+        let postmaster = Pid::from_child(&self.process).as_raw_nonzero().get();
+        let processes = fs::read_dir("/proc").expect("there are processes").filter_map(|entry| {
+            let pid: i32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+            Pid::from_raw(pid)
+        });
+        processes
+            .filter(|process| stat(*process).is_some_and(|(_, parent)| parent == postmaster))
+            .collect()
     }
 
     /// Starts it again on the same port, which recovers what was committed.
@@ -185,6 +205,14 @@ impl Drop for Cluster {
             let _ = self.process.wait();
         }
     }
+}
+
+/// A process's state and its parent.
+fn stat(process: Pid) -> Option<(String, i32)> {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero())).ok()?;
+    // After the name, which may hold anything.
+    let mut rest = stat.rsplit(')').next()?.split_whitespace();
+    Some((rest.next()?.to_owned(), rest.next()?.parse().ok()?))
 }
 
 /// The newest server programs on this machine.
@@ -247,7 +275,10 @@ fn guard(home: &Path) -> Child {
         .expect("sh runs")
 }
 
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("it is bound").port()
+/// A free port below those that the system gives to whoever connects: while a server is down one of these would soon be a client's, or a
+/// client that tries again and again would be connected with itself.
+pub fn free_port() -> u16 {
+    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let mut tries = (0..1000).map(|_| rand::random_range(12_000..32_000));
+    tries.find(free).expect("a port is free")
 }

@@ -102,7 +102,7 @@ fn sections() -> Vec<Section> {
             vec![delivered(3, 0), delivered(5, 3), delivered(6, 5), Step::Bookmark(8)],
         ),
         section(&all, Begin::After(4), run(5)),
-        section(&all, Begin::At(3500), run(4)),
+        section(&all, Begin::At { micros: 3500, head: 4 }, run(4)),
         latest,
         snapshot,
         late,
@@ -317,10 +317,10 @@ const DOCTORED: &[(u8, &str, Doctor)] = &[
         drop(history.sections[5].steps.remove(0));
     }),
     (10, "a reader at a time begins too early", |history| {
-        history.sections[3].begin = Begin::At(4500);
+        history.sections[3].begin = Begin::At { micros: 4500, head: 6 };
     }),
     (10, "a reader at a time begins too late", |history| {
-        history.sections[3].begin = Begin::At(2500);
+        history.sections[3].begin = Begin::At { micros: 2500, head: 4 };
     }),
     (10, "a reader of what comes next gets what was", |history| {
         history.sections[4].begin = Begin::Latest { head: 6 }

@@ -64,7 +64,10 @@ pub fn statement_22_erasure(history: &History) -> Complaints {
     for (account, contact, name) in &history.erased {
         for (seq, row) in &history.archive(*account).rows {
             if names(&row.payload, name) {
-                complaints.push(format!("account {account}: the row of {seq} names contact {contact}"));
+                let (kind, about) = (&row.kind_name, row.contact);
+                complaints.push(format!(
+                    "account {account}: the row of {seq}, {kind} of contact {about:?}, names contact {contact}"
+                ));
             }
         }
     }

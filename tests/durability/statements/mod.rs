@@ -66,9 +66,10 @@ impl History {
         let floor = (section.floor > 0).then_some(section.floor);
         match section.begin {
             Begin::After(seq) => Some(seq + 1),
-            Begin::At(time) => {
-                let first = archive.events.values().find(|event| event.occurred_at >= time);
-                Some(first.map_or(archive.head + 1, |event| event.seq))
+            Begin::At { micros, head } => {
+                let first = archive.events.values().find(|event| event.occurred_at >= micros);
+                let first = first.map_or(archive.head + 1, |event| event.seq);
+                Some(given.filter(|given| (head + 1..first).contains(given)).unwrap_or(first))
             }
             Begin::Snapshot => {
                 let complete = section.complete.as_ref()?;
@@ -85,7 +86,7 @@ impl History {
     }
 
     /// What a section had to be given, up to where it came.
-    fn due<'a>(&'a self, section: &'a Section) -> Vec<&'a Logged> {
+    pub fn due<'a>(&'a self, section: &'a Section) -> Vec<&'a Logged> {
         let (Some(first), position) = (self.first_due(section), section.position()) else {
             return Vec::new();
         };

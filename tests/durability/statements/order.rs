@@ -24,6 +24,14 @@ pub fn statement_01_ordered(history: &History) -> Complaints {
             ));
         }
     }
+    for heard in &history.heard {
+        for pair in heard.messages.windows(2).filter(|pair| pair[0] >= pair[1]) {
+            complaints.push(format!(
+                "/cable of account {}: message {} after {}",
+                heard.account, pair[1], pair[0]
+            ));
+        }
+    }
     let places = texts(history);
     for told in &history.writers {
         let mut before: BTreeMap<i64, u64> = BTreeMap::new();

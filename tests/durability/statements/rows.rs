@@ -17,6 +17,17 @@ pub fn statement_05_no_phantom_no_orphan(history: &History) -> Complaints {
         things(*account, archive, "conversation", &archive.conversations, &mut complaints);
     }
     acknowledged(history, &mut complaints);
+    for heard in &history.heard {
+        let archive = history.archive(heard.account);
+        let there: BTreeSet<i64> = created(archive, "message.created")
+            .filter_map(|event| event.resource.map(|(_, id)| id))
+            .collect();
+        // What was erased says no id in the log.
+        let erased = created(archive, "message.created").any(|event| event.tombstone);
+        for message in heard.messages.iter().filter(|message| !erased && !there.contains(message)) {
+            complaints.push(format!("/cable of account {}: message {message} is nowhere", heard.account));
+        }
+    }
     complaints
 }
 
@@ -185,6 +196,12 @@ pub fn statement_20_one_envelope(history: &History) -> Complaints {
                     event.kind_name, event.seq
                 ));
             }
+        }
+    }
+    for heard in &history.heard {
+        let leaked = |said: &&String| history.secrets.iter().any(|secret| said.contains(secret));
+        if let Some(said) = heard.said.iter().find(leaked) {
+            complaints.push(format!("/cable of account {}: a credential in {said}", heard.account));
         }
     }
     for section in &history.sections {

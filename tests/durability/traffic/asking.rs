@@ -1,17 +1,14 @@
 //! Calls that are repeated until they are answered, and calls that must be refused.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use parley::pb::subscribe_request::Start;
+use parley::pb::{GetLogInfoRequest, GetLogInfoResponse, subscribe_request::Start};
 use prost::encoding::encode_varint;
 use tonic::{Code, Response, Status};
 
 use super::{AGAIN, GIVE_UP, Post};
 use crate::{
     history::Ending,
-    support::{
-        clients::Clients,
-        reader::{Reader, everything, log_info},
-    },
+    support::{clients::Clients, reader::everything},
 };
 
 /// Whether a call must be repeated: nobody knows what became of it, or it was told to come again.
@@ -42,7 +39,7 @@ where
 }
 
 /// A cursor of the only form there is.
-fn cursor(account: i64, epoch: &str, seq: u64) -> Bytes {
+pub fn cursor(account: i64, epoch: &str, seq: u64) -> Bytes {
     let mut out = BytesMut::new();
     out.put_u8(1);
     encode_varint(account.cast_unsigned(), &mut out);
@@ -53,19 +50,43 @@ fn cursor(account: i64, epoch: &str, seq: u64) -> Bytes {
     out.freeze()
 }
 
+/// How far the log of an account reaches. A line that was broken a moment ago may need a while.
+pub async fn log_info(post: &Post, account: i64) -> GetLogInfoResponse {
+    let request = GetLogInfoRequest { account_id: account };
+    let answer = insist(post, "get_log_info", |clients| async move {
+        clients.events.clone().get_log_info(request).await
+    });
+    answer.await.expect("everybody may ask")
+}
+
+/// How a cursor is refused. Code OK: it was not.
+async fn refusal(post: &Post, cursor: &Bytes) -> Status {
+    loop {
+        let request = everything(1, Start::After(cursor.clone()));
+        let clients = post.clients();
+        let mut events = clients.events.clone();
+        let answer = tokio::time::timeout(GIVE_UP, async { events.subscribe(request).await?.into_inner().message().await });
+        match answer.await {
+            Ok(Err(status)) if !repeat(&status) => return status,
+            Ok(Ok(given)) => return Status::new(Code::Ok, format!("{given:?}")),
+            Ok(Err(_)) | Err(_) => tokio::time::sleep(AGAIN).await,
+        }
+    }
+}
+
 /// How cursors are refused that cannot be continued.
-pub async fn impossible(clients: &Clients, accounts: &[i64]) -> Vec<(&'static str, Code, String)> {
-    let info = log_info(clients, 1).await;
+pub async fn impossible(post: &Post, accounts: &[i64]) -> Vec<(&'static str, Code, String)> {
+    let info = log_info(post, 1).await;
     let mut wrong = vec![
         ("what is no cursor", Bytes::from_static(b"no cursor")),
         ("a cursor ahead of the log", cursor(1, &info.epoch, info.head_seq + 1000)),
     ];
     if let Some(other) = accounts.get(1) {
-        wrong.push(("a cursor of another account", log_info(clients, *other).await.head_cursor));
+        wrong.push(("a cursor of another account", log_info(post, *other).await.head_cursor));
     }
     let mut refusals = Vec::new();
     for (what, cursor) in wrong {
-        let status = Reader::refusal(clients, everything(1, Start::After(cursor))).await;
+        let status = refusal(post, &cursor).await;
         let reason = match Ending::of(&status) {
             Ending::Status { reason, .. } => reason,
             _ => String::new(),

@@ -1,6 +1,6 @@
 //! Writers through the JSON door, each request under an `Idempotency-Key` until it is answered.
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -15,7 +15,8 @@ use crate::{
 pub async fn write(post: Post) -> Writing {
     let (client, mut acknowledged) = (client(), Vec::new());
     for number in 0.. {
-        if post.stopped() {
+        // Each writes once at least: its first answer may take as long as the traffic lasts.
+        if post.stopped() && number > 0 {
             break;
         }
         let text = format!("{} message {number}", post.name);
@@ -30,12 +31,12 @@ pub async fn write(post: Post) -> Writing {
                 .header("idempotency-key", &key)
                 .json(&json!({ "content": text, "message_type": "incoming" }));
             match answer(request).await {
-                Some(Ok((id, cursor))) => {
+                Some(Ok(Answer { body, cursor })) => {
                     break Some(Acknowledged {
                         account: post.account,
                         text,
                         conversation,
-                        message: id,
+                        message: body["id"].as_i64().expect("a message has an id"),
                         number: None,
                         cursor,
                         in_order: true,
@@ -53,8 +54,16 @@ pub async fn write(post: Post) -> Writing {
     acknowledged
 }
 
-/// Id and cursor; a refusal; or nothing that could be relied on.
-async fn answer(request: reqwest::RequestBuilder) -> Option<Result<(i64, Option<Bytes>), String>> {
+/// What was answered.
+pub struct Answer {
+    /// The body; null if it was empty.
+    pub body: Value,
+    /// Where the write stands.
+    pub cursor: Option<Bytes>,
+}
+
+/// An answer; a refusal; or nothing that could be relied on.
+pub async fn answer(request: reqwest::RequestBuilder) -> Option<Result<Answer, String>> {
     let response = request.send().await.ok()?;
     let status = response.status().as_u16();
     if matches!(status, 408 | 429 | 502 | 503 | 504) {
@@ -63,11 +72,14 @@ async fn answer(request: reqwest::RequestBuilder) -> Option<Result<(i64, Option<
     let cursor = response
         .headers()
         .get("parley-cursor")
-        .and_then(|text| URL_SAFE_NO_PAD.decode(text.as_bytes()).ok());
-    let body = response.text().await.ok()?;
-    let id = serde_json::from_str::<Value>(&body).ok().and_then(|body| body["id"].as_i64());
-    Some(match id {
-        Some(id) if status == 200 => Ok((id, cursor.map(Bytes::from))),
-        _ => Err(format!("{status}: {body}")),
+        .map(|text| STANDARD_NO_PAD.decode(text.as_bytes()).expect("it is base64"));
+    let text = response.text().await.ok()?;
+    Some(if status == 200 {
+        Ok(Answer {
+            body: serde_json::from_str(&text).unwrap_or_default(),
+            cursor: cursor.map(Bytes::from),
+        })
+    } else {
+        Err(format!("{status}: {text}"))
     })
 }

@@ -2,14 +2,19 @@
 //! come and go.
 
 mod asking;
+mod cable;
 mod careful;
 mod json;
+mod json_desk;
 mod program;
 mod reader;
 mod server_sent;
 mod verbs;
 mod visitor;
+mod web;
 mod writer;
+
+pub use asking::cursor;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,11 +31,11 @@ use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
     archive::{self, Archivist},
+    fault::Processes,
     history::{Acknowledged, Begin, Door, History, Section},
     support::{
         app::{ADMINISTRATOR, PLATFORM},
         clients::Clients,
-        reader::log_info,
         scene::Scene,
         server::Doors,
     },
@@ -43,7 +48,7 @@ const AGAIN: Duration = Duration::from_millis(50);
 /// How long everything may take to come to rest after the last fault.
 pub const REST: Duration = Duration::from_secs(90);
 /// How long a subscriber without protection is waited for: it may never arrive.
-const UNPROTECTED_REST: Duration = Duration::from_secs(8);
+pub const UNPROTECTED_REST: Duration = Duration::from_secs(8);
 
 /// How much is going on at once.
 #[derive(Clone, Copy, Debug)]
@@ -102,6 +107,7 @@ struct Post {
     stop: Arc<AtomicBool>,
     end: watch::Receiver<End>,
     records: Records,
+    subscribers: Processes,
     seed: u64,
 }
 
@@ -152,11 +158,14 @@ pub struct Traffic {
     stop: Arc<AtomicBool>,
     writers: Vec<JoinHandle<Writing>>,
     desks: Vec<JoinHandle<Writing>>,
+    json_desks: Vec<JoinHandle<Writing>>,
     readers: Vec<JoinHandle<()>>,
     end: watch::Sender<End>,
     records: Records,
     archivist: Archivist,
     posts: Vec<Post>,
+    /// Subscribers that are processes.
+    pub subscribers: Processes,
 }
 
 impl Traffic {
@@ -177,11 +186,13 @@ impl Traffic {
             stop: Arc::default(),
             writers: Vec::new(),
             desks: Vec::new(),
+            json_desks: Vec::new(),
             readers: Vec::new(),
             end: watch::channel(None).0,
             records,
             archivist,
             posts: Vec::new(),
+            subscribers: Processes::default(),
         };
         for scene in &scenes {
             let count = if scene.account == 1 { load.conversations } else { 2 };
@@ -208,6 +219,7 @@ impl Traffic {
                 stop: Arc::clone(&self.stop),
                 end: self.end.subscribe(),
                 records: Arc::clone(&self.records),
+                subscribers: self.subscribers.clone(),
                 seed: choices.random(),
             }
         };
@@ -225,7 +237,13 @@ impl Traffic {
             self.writers
                 .push(tokio::spawn(json::write(post(&format!("writer by JSON {index}")))));
         }
-        self.desks.push(tokio::spawn(verbs::work(post("writer of all verbs"))));
+        let mut desk = post("writer of all verbs by JSON");
+        desk.own = (self.desks.len() + 1) % self.servers.len();
+        self.json_desks.push(tokio::spawn(json_desk::work(desk)));
+        let mut desk = post("writer of all verbs");
+        // Each at another server.
+        desk.own = self.desks.len() % self.servers.len();
+        self.desks.push(tokio::spawn(verbs::work(desk)));
         let messages = EventFilter {
             kinds: vec![EventKind::MessageCreated.into()],
             ..EventFilter::default()
@@ -236,6 +254,7 @@ impl Traffic {
         ] {
             self.readers.push(tokio::spawn(reader::to_the_end(post(name), filter)));
         }
+        self.readers.push(tokio::spawn(cable::listen(post("a front end"))));
         for index in 0..load.visitors {
             self.readers
                 .push(tokio::spawn(visitor::come_and_go(post(&format!("visitor {index}")))));
@@ -246,6 +265,7 @@ impl Traffic {
             self.readers
                 .push(tokio::spawn(server_sent::read(post("a reader by Server-Sent Events"))));
             self.readers.push(tokio::spawn(program::follow(post("parley tail"))));
+            self.readers.push(tokio::spawn(web::read(post("a reader by gRPC-Web"))));
         }
         self.posts.push(post("a reader afterwards"));
     }
@@ -268,14 +288,13 @@ impl Traffic {
             writers.push(resting(REST, "a writer", writer).await);
         }
         let mut idle = writers.iter().filter(|told| told.is_empty()).count();
-        for desk in self.desks {
+        for desk in self.desks.into_iter().chain(self.json_desks) {
             writers.push(resting(REST, "a writer of all verbs", desk).await);
         }
-        let clients = Clients::new(&self.servers[0].borrow().grpc, Some(ADMINISTRATOR));
         let mut heads = BTreeMap::new();
-        for account in &self.accounts {
-            let info = log_info(&clients, *account).await;
-            heads.insert(*account, info.head_seq);
+        for post in &self.posts {
+            let info = asking::log_info(post, post.account).await;
+            heads.insert(post.account, info.head_seq);
         }
         let patience = if protected { REST } else { UNPROTECTED_REST };
         self.end.send_replace(Some((heads.clone(), Instant::now() + patience)));
@@ -289,7 +308,7 @@ impl Traffic {
             reader::keep(post, late).await;
         }
         let mut history = std::mem::take(&mut *self.records.lock().expect("nobody panics with it"));
-        history.refusals = asking::impossible(&clients, &self.accounts).await;
+        history.refusals = asking::impossible(&self.posts[0], &self.accounts).await;
         history.writers.extend(writers);
         // These make contacts and conversations before their first message, for which there may be no time.
         let done: BTreeSet<i64> = history.done.iter().map(|done| done.account).collect();

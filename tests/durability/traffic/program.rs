@@ -34,6 +34,7 @@ pub async fn follow(post: Post) {
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
         let mut child = command.spawn().expect("the program starts");
+        post.subscribers.add(child.id());
         let written = BufReader::new(child.stdout.take().expect("it is piped")).lines();
         let (sender, lines) = mpsc::channel(1000);
         std::thread::spawn(move || {
@@ -46,6 +47,7 @@ pub async fn follow(post: Post) {
         let lifetime = Duration::from_millis(choices.random_range(500..4000));
         let whole = read(&post, lines, &mut section, lifetime).await;
         child.kill().expect("it is our child");
+        post.subscribers.remove(child.id());
         child.wait().expect("it is our child");
         let late = post.due().is_some_and(|(_, until)| Instant::now() >= until);
         if whole || late {

@@ -57,7 +57,7 @@ pub async fn read(post: &Post, mut section: Section, mut cursor: Option<Bytes>, 
         let start = match (&cursor, &section.begin) {
             (Some(cursor), _) => Start::After(cursor.clone()),
             (None, Begin::Latest { .. }) => Start::Latest(()),
-            (None, Begin::At(micros)) => Start::At(prost_types::Timestamp {
+            (None, Begin::At { micros, .. }) => Start::At(prost_types::Timestamp {
                 seconds: micros.div_euclid(1_000_000),
                 nanos: i32::try_from(micros.rem_euclid(1_000_000) * 1000).expect("less than a second"),
             }),
@@ -157,7 +157,8 @@ async fn floor(post: &Post, clients: &Clients, section: &mut Section) {
     });
 }
 
-fn take(section: &mut Section, cursor: &mut Option<Bytes>, response: &SubscribeResponse) {
+/// Notes what a response holds.
+pub fn take(section: &mut Section, cursor: &mut Option<Bytes>, response: &SubscribeResponse) {
     for upsert in &response.upserts {
         let about = match &upsert.resource {
             Some(upsert::Resource::Inbox(it)) => ("inbox", it.id),

@@ -116,25 +116,29 @@ fn filter(post: &Post, choices: &mut StdRng) -> EventFilter {
     filter
 }
 
+/// Where the log ends now.
+async fn head(post: &Post) -> Option<u64> {
+    let request = GetLogInfoRequest { account_id: post.account };
+    let mut events = post.clients().events;
+    let info = tokio::time::timeout(GIVE_UP, events.get_log_info(request)).await.ok()?.ok()?;
+    Some(info.into_inner().head_seq)
+}
+
 /// Where it begins, and by which cursor. None: nobody says now where the log ends.
 async fn begin(post: &Post, known: &[(u64, Bytes)], choices: &mut StdRng) -> Option<(Begin, Option<Bytes>)> {
     let kind = choices.random_range(0..5);
     Some(match kind {
         0 => {
-            let request = GetLogInfoRequest { account_id: post.account };
-            let mut events = post.clients().events;
-            let info = tokio::time::timeout(GIVE_UP, events.get_log_info(request)).await.ok()?.ok()?;
-            let head = info.into_inner().head_seq;
+            let head = head(post).await?;
             (Begin::Latest { head }, None)
         }
         // What made the busy account's events older in their rows made their times unlike what they say.
         1 if post.account != 1 => {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later");
             let back = Duration::from_millis(choices.random_range(0..4000));
-            (
-                Begin::At(i64::try_from(now.saturating_sub(back).as_micros()).expect("not that late")),
-                None,
-            )
+            let micros = i64::try_from(now.saturating_sub(back).as_micros()).expect("not that late");
+            let head = head(post).await?;
+            (Begin::At { micros, head }, None)
         }
         2 if post.account != 1 => (Begin::Snapshot, None),
         3 | 4 if !known.is_empty() => {

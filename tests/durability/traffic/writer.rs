@@ -30,7 +30,8 @@ pub async fn call(post: Post) -> Writing {
     let mut acknowledged = Vec::new();
     let scene = post.scene();
     for number in 0.. {
-        if post.stopped() {
+        // Each writes once at least: its first answer may take as long as the traffic lasts.
+        if post.stopped() && number > 0 {
             break;
         }
         let (text, request) = compose(&post, &scene, number);
@@ -65,7 +66,8 @@ pub async fn stream(post: Post, window: usize) -> Writing {
     let mut acknowledged = Vec::new();
     let mut open: VecDeque<Open> = VecDeque::new();
     let mut number = 0;
-    while !post.stopped() || !open.is_empty() {
+    // Each writes once at least: its first stream may take as long to open as the traffic lasts.
+    while !post.stopped() || !open.is_empty() || number == 0 {
         let mut scene = post.scene();
         let (sender, receiver) = mpsc::channel(window);
         // Whatever was not answered goes first, in its order and under its own request_id.
@@ -81,7 +83,7 @@ pub async fn stream(post: Post, window: usize) -> Writing {
         let mut answers = answers.into_inner();
         let mut sender = Some(sender);
         loop {
-            while open.len() < window && !post.stopped() {
+            while open.len() < window && (!post.stopped() || number == 0) {
                 let (text, request) = compose(&post, &scene, number);
                 number += 1;
                 let request = SendMessagesRequest {
@@ -110,6 +112,9 @@ pub async fn stream(post: Post, window: usize) -> Writing {
             if !settle(&post, answer.results, &mut open, &mut acknowledged) {
                 break;
             }
+        }
+        if !open.is_empty() {
+            tokio::time::sleep(AGAIN).await;
         }
     }
     acknowledged

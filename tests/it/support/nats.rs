@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::in_time;
+use super::{cluster::free_port, in_time};
 
 /// A server, until it is dropped.
 #[derive(Debug)]
@@ -19,10 +19,7 @@ impl Nats {
     /// Starts a server.
     pub async fn start() -> Self {
         let home = tempfile::tempdir().expect("a temporary directory");
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .and_then(|listener| listener.local_addr())
-            .expect("a port is free")
-            .port();
+        let port = free_port();
         let process = launch(&home, port);
         let nats = Self { home, port, process };
         nats.until_ready().await;
@@ -32,6 +29,12 @@ impl Nats {
     /// Where it is.
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// Its process.
+    #[allow(dead_code)] // for the kill test
+    pub fn id(&self) -> u32 {
+        self.process.id()
     }
 
     /// Ends it without warning (SIGKILL).

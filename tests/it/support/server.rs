@@ -52,6 +52,12 @@ pub fn program() -> Command {
     cleaned(Command::new(env!("CARGO_BIN_EXE_parley")))
 }
 
+/// Another program of ours, such as an older one.
+#[allow(dead_code)] // for the kill test
+pub fn program_at(path: &str) -> Command {
+    cleaned(Command::new(path))
+}
+
 /// The program started by a shell, after a command that limits it, such as `ulimit -n 64`.
 #[allow(dead_code)] // for tests of behaviour alone
 pub fn limited(by: &str) -> Command {
@@ -173,6 +179,10 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // Where a test judges only after its servers are gone: a directory for their logs.
+        if let Some(logs) = std::env::var_os("TEST_SERVER_LOGS") {
+            let _ = std::fs::write(Path::new(&logs).join(format!("{}.log", self.child.id())), self.log.text());
+        }
         if std::thread::panicking() {
             let address = &self.doors.grpc;
             eprintln!("--- log of the server at {address}\n{}\n--- end of the log", self.log.text());

@@ -1,0 +1,119 @@
+//! A disk that is full under traffic: the file of SQLite lies on a small one, which shrinks to what is on it, and grows again.
+
+use std::{
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use rand::{Rng as _, rngs::StdRng};
+use tonic::Code;
+
+use crate::{
+    history::History,
+    report::say,
+    served,
+    support::{
+        database::{Backend, Database},
+        scene::outgoing,
+    },
+    traffic::{Load, Traffic},
+};
+
+/// How long writes may go on that find room in what the database had taken before.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A disk in memory, seen by this program and its children alone.
+struct Disk(tempfile::TempDir);
+
+impl Disk {
+    fn new() -> Self {
+        let disk = Self(tempfile::tempdir().expect("a folder"));
+        disk.mount("size=8g");
+        disk
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn mount(&self, options: &str) {
+        assert!(self.tried(options), "mount -o {options}: it needs root");
+    }
+
+    fn tried(&self, options: &str) -> bool {
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", options, "parley"]).arg(self.path());
+        mount.output().expect("mount is there").status.success()
+    }
+
+    /// Takes away all room that is left.
+    fn fill(&self) {
+        // What is written between looking and shrinking makes it too small, which the system refuses.
+        while !self.tried(&format!("remount,size={}k", self.used())) {}
+    }
+
+    /// Gives it back.
+    fn empty(&self) {
+        self.mount("remount,size=8g");
+    }
+
+    /// Kilobytes.
+    fn used(&self) -> u64 {
+        let df = Command::new("df")
+            .args(["-k", "--output=used"])
+            .arg(self.path())
+            .output()
+            .expect("df is there");
+        let text = String::from_utf8_lossy(&df.stdout).into_owned();
+        let line = text.lines().nth(1).expect("a line for one disk");
+        line.trim().parse().expect("a number")
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").args(["--lazy"]).arg(self.path()).status();
+    }
+}
+
+/// Runs traffic while the disk is full again and again, once with the death of the server, and hands over what everybody saw.
+pub async fn filled(choices: &mut StdRng, time: Duration) -> History {
+    let disk = Disk::new();
+    let database = Database::at(format!("sqlite://{}/parley.db?mode=rwc", disk.path().display()));
+    let url = database.url();
+    let mut app = served(Backend::Sqlite, None).database(database).start().await;
+    let traffic = Traffic::start(vec![app.server.doors.clone()], url, Load::full(), choices).await;
+    let talk = app.scene().talk().await;
+    let until = Instant::now() + time;
+    let mut times = 0;
+    while Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(choices.random_range(500..2000))).await;
+        disk.fill();
+        let begun = Instant::now();
+        loop {
+            match app.scene().send(talk, outgoing(&"x".repeat(20_000))).await {
+                Ok(_) => assert!(begun.elapsed() < PATIENCE, "the disk is full and everything is taken"),
+                Err(status) => {
+                    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+                    break;
+                }
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(choices.random_range(200..2000))).await;
+        let dies = times == 1;
+        if dies {
+            app.server.kill();
+        }
+        disk.empty();
+        if dies {
+            app.start_again().await;
+            traffic.moved(0, &app.server.doors);
+        }
+        times += 1;
+    }
+    let history = traffic.finish(true).await;
+    say(&format!("  the disk was full {times} times"));
+    drop(app);
+    history
+}

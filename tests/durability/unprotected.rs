@@ -1,0 +1,101 @@
+//! The same traffic and the same validators without one protection at a time: they must see it.
+//!
+//! `tests/it/protections.rs` shows each in a scenario of its own, in seconds; here it has to show by itself among everything else.
+
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+
+use crate::{
+    ALONE, choices, duration,
+    fault::Kind,
+    herd,
+    history::History,
+    killed_on_sqlite, replicas,
+    replicated::{self, Plan},
+    report::say,
+    support::database::Backend,
+};
+
+/// How often a run is tried: what goes wrong has to happen at the wrong moment, which it need not do in the first seconds.
+const TRIES: usize = 5;
+
+/// Runs until a complaint about one of these statements is made.
+async fn goes_red(switch: &'static str, statements: &[u8], run: impl AsyncFn(&mut StdRng) -> History) {
+    let _alone = ALONE.lock().await;
+    let (seed, mut choices) = choices();
+    for again in 1..=TRIES {
+        let history = Box::pin(run(&mut choices)).await;
+        let problems = history.problems();
+        history.report(&format!("{switch} off"), seed, &problems);
+        if problems.iter().any(|problem| statements.contains(&problem.statement)) {
+            say(&format!("  red without {switch} after {again} runs, as it must be"));
+            return;
+        }
+    }
+    panic!("without {switch} something about one of the statements {statements:?} must be found, seed {seed}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_counters_lock_events_are_missed() {
+    goes_red("counter_lock", &[1, 2, 6], async |choices| {
+        replicas(choices, Some("counter_lock")).await
+    })
+    .await;
+}
+
+/// A server dies while writers repeat what was not answered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "shown in seconds by tests/it/protections.rs: ./test durability --minutes N"]
+async fn without_the_idempotency_key_messages_stand_twice() {
+    goes_red("idempotency_key", &[3, 5], async |choices| {
+        killed_on_sqlite(choices, Some("idempotency_key")).await
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "shown in seconds by tests/it/protections.rs: ./test durability --minutes N"]
+async fn without_credit_sessions_are_flooded() {
+    goes_red("credit", &[14], async |choices| replicas(choices, Some("credit")).await).await;
+}
+
+/// Servers stand still for so long that the sessions of their workers are taken over, and then go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "shown in seconds by tests/it/protections.rs: ./test durability --minutes N"]
+async fn without_fencing_places_of_consumers_go_back() {
+    let plan = Plan {
+        count: 5,
+        named: Some(Kind::Stop),
+        lasts: (4000, 8000),
+        without: Some("fencing"),
+    };
+    goes_red("fencing", &[12, 13, 17], async |choices| {
+        replicated::under_faults(choices, plan).await
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes a gigabyte of memory: ./test durability --minutes N"]
+async fn without_bounded_buffers_readers_that_stop_cost_much() {
+    let _alone = ALONE.lock().await;
+    Box::pin(herd::stops_reading(Backend::Sqlite, Some("buffers"))).await;
+}
+
+/// Each kind of fault alone, one after another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes some minutes: ./test durability --minutes N"]
+async fn each_fault_on_its_own_loses_nothing() {
+    let _alone = ALONE.lock().await;
+    let (seed, mut choices) = choices();
+    let kinds = u32::try_from(Kind::ALL.len()).expect("a few");
+    for kind in Kind::ALL {
+        let plan = Plan {
+            named: Some(*kind),
+            ..Plan::lasting((duration() * 5 / kinds).max(Duration::from_secs(6)))
+        };
+        let history = Box::pin(replicated::under_faults(&mut choices, plan)).await;
+        crate::assert_none(&history, &format!("three replicas, {} alone", kind.name()), seed);
+    }
+}
