@@ -9,7 +9,6 @@ use parley::{
     client::{Error, Server, Step, Subscriber, processing},
     pb::{Event, EventFilter, subscribe_request::Start},
 };
-use tracing::Instrument as _;
 use tracing_subscriber::{filter::LevelFilter, filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 #[tokio::main]
@@ -28,8 +27,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             Ok(Step::Response(response)) => {
                 for delivery in response.events {
                     let event = delivery.event.unwrap_or_default();
-                    let span = processing(&event);
-                    work(event).instrument(span).await;
+                    // Work that waits takes its span along by `tracing::Instrument`.
+                    processing(&event).in_scope(|| work(&event));
                 }
                 // Store subscriber.cursor() together with what you did.
             }
@@ -44,7 +43,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
 }
 
-async fn work(event: Event) {
+fn work(event: &Event) {
     println!("{} {}", event.seq, event.kind_name);
 }
 

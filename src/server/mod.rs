@@ -18,7 +18,7 @@ use crate::{
         writer::Writer,
     },
     config::Config,
-    db::Database,
+    db::{Database, OpenError},
     events::{
         Events, follow,
         hub::Hub,
@@ -71,7 +71,7 @@ impl Running {
 /// Brings the database up to this version, and ends.
 ///
 /// # Errors
-/// [`crate::db::OpenError`].
+/// [`OpenError`].
 pub async fn migrate(config: &Config) -> anyhow::Result<()> {
     let db = Database::open(&rooms::database(config)).await?;
     db.migrate().await?;
@@ -82,7 +82,7 @@ pub async fn migrate(config: &Config) -> anyhow::Result<()> {
 /// Says that the database was restored from a backup: gives every log another epoch, and says how many there are.
 ///
 /// # Errors
-/// [`crate::db::OpenError`]; when the database cannot be written.
+/// [`OpenError`]; when the database cannot be written.
 pub async fn restored(config: &Config) -> anyhow::Result<u64> {
     let db = Database::open(&rooms::database(config)).await?;
     db.migrate().await?;
@@ -91,19 +91,25 @@ pub async fn restored(config: &Config) -> anyhow::Result<u64> {
     Ok(logs)
 }
 
-/// Starts a server. It serves when this returns.
-///
-/// # Errors
-/// [`crate::db::OpenError`]; when an address cannot be bound.
-pub async fn start(config: Config, registry: Registry, shutdown: CancellationToken) -> anyhow::Result<Running> {
-    #[cfg(feature = "faults")]
-    crate::fault::turn_off(&config.fault.switch);
-    let db = Database::open(&rooms::database(&config)).await?;
+/// Opens the database, with the tables of this version.
+async fn open(config: &Config) -> Result<Database, OpenError> {
+    let db = Database::open(&rooms::database(config)).await?;
     if config.database.migrate {
         db.migrate().await?;
     } else {
         db.is_migrated().await?;
     }
+    Ok(db)
+}
+
+/// Starts a server. It serves when this returns.
+///
+/// # Errors
+/// [`OpenError`]; when an address cannot be bound.
+pub async fn start(config: Config, registry: Registry, shutdown: CancellationToken) -> anyhow::Result<Running> {
+    #[cfg(feature = "faults")]
+    crate::fault::turn_off(&config.fault.switch);
+    let db = open(&config).await?;
     let made = bootstrap::run(&db, &rooms::bootstrap(&config)).await?;
 
     let log = Log::new(db.clone());

@@ -80,7 +80,7 @@ impl Connection {
     /// When the database fails or a constraint is broken; then nothing is stored, unless the connection broke.
     pub async fn store(&mut self, plans: &[&Plan], unlocked: bool) -> Result<HashSet<AccountId>> {
         let db = self.db.clone();
-        let claimed = db.in_time(async { run(self.get().await?, plans, unlocked).await }).await;
+        let claimed = db.in_time(Box::pin(async { run(self.get().await?, plans, unlocked).await })).await;
         // What broke the connection is noticed here; what a constraint refused leaves it whole.
         claimed.inspect_err(|error| {
             if matches!(error, Error::Unavailable { .. }) {
@@ -102,7 +102,7 @@ impl Connection {
             let row = sqlx::query(sql).bind(account.0).fetch_optional(&mut *connection).await;
             row.and_then(|row| row.as_ref().map(counters).transpose()).map_err(broken)
         };
-        let locked = db.in_time(locked).await;
+        let locked = db.in_time(Box::pin(locked)).await;
         if !matches!(locked, Ok(Some(_))) {
             self.release().await;
         }
@@ -132,7 +132,7 @@ impl Connection {
             sqlx::query("COMMIT").execute(&mut *connection).await.map_err(broken)?;
             Ok(())
         };
-        let stored = db.in_time(stored).await;
+        let stored = db.in_time(Box::pin(stored)).await;
         if stored.is_err() {
             self.release().await;
         }
