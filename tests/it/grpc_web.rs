@@ -111,8 +111,7 @@ async fn a_page_subscribes_and_resumes(backend: Backend) {
         let line = trailers
             .lines()
             .find_map(|line| line.split_once(':').filter(|(key, _)| *key == name));
-        line.map(|(_, value)| value.trim().to_owned())
-            .unwrap_or_else(|| panic!("{name} in {trailers:?}"))
+        line.map_or_else(|| panic!("{name} in {trailers:?}"), |(_, value)| value.trim().to_owned())
     };
     assert_eq!(trailer("grpc-status"), "14", "UNAVAILABLE: {trailers:?}");
     let told = trailer("parley-cursor-bin");
