@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Calls that may be in work.
-const LIMIT: usize = 16;
+const LIMIT: u32 = 16;
 /// Each way to the database. A transaction of four messages takes two such ways, so it answers about a hundred a second.
 const LATE: Duration = Duration::from_millis(20);
 const TIMES: f64 = 4.0;
@@ -63,7 +63,7 @@ impl Doors {
 
     async fn call(&self, number: u64) -> Outcome {
         let begun = Instant::now();
-        let answered = if number % 4 == 0 {
+        let answered = if number.is_multiple_of(4) {
             self.by_json().await
         } else {
             self.by_grpc().await
@@ -103,11 +103,11 @@ impl Doors {
 /// Messages a second when each of as many callers as may be in work waits for its answer.
 async fn capacity(doors: &Arc<Doors>) -> f64 {
     let (begun, long) = (Instant::now(), Duration::from_secs(3));
-    let callers: JoinSet<usize> = (0..LIMIT as u64)
+    let callers: JoinSet<u32> = (0..u64::from(LIMIT))
         .map(|number| {
             let doors = Arc::clone(doors);
             async move {
-                let mut answered = 0;
+                let mut answered = 0_u32;
                 while begun.elapsed() < long {
                     // Right after too much, a caller may still be told to come again.
                     match doors.call(number).await {
@@ -119,8 +119,8 @@ async fn capacity(doors: &Arc<Doors>) -> f64 {
             }
         })
         .collect();
-    let answered: usize = callers.join_all().await.into_iter().sum();
-    answered as f64 / begun.elapsed().as_secs_f64()
+    let answered: u32 = callers.join_all().await.into_iter().sum();
+    f64::from(answered) / begun.elapsed().as_secs_f64()
 }
 
 /// What was seen while too much was asked for.
@@ -139,12 +139,12 @@ async fn flood(app: &TestApp, doors: &Arc<Doors>, per_second: f64, long: Duratio
     let mut calls = JoinSet::new();
     let mut ticks = interval(Duration::from_millis(5));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    let (begun, mut asked, mut peak) = (Instant::now(), 0_u64, 0.0_f64);
+    let (begun, mut asked, mut peak) = (Instant::now(), 0_u32, 0.0_f64);
     while begun.elapsed() < long {
         ticks.tick().await;
-        while (asked as f64) < begun.elapsed().as_secs_f64() * per_second {
+        while f64::from(asked) < begun.elapsed().as_secs_f64() * per_second {
             asked += 1;
-            let (doors, number) = (Arc::clone(doors), asked);
+            let (doors, number) = (Arc::clone(doors), u64::from(asked));
             calls.spawn(async move { doors.call(number).await });
         }
         peak = peak.max(resident(app));
@@ -161,7 +161,7 @@ async fn flood(app: &TestApp, doors: &Arc<Doors>, per_second: f64, long: Duratio
         .collect();
     times.sort();
     Seen {
-        goodput: times.len() as f64 / took,
+        goodput: f64::from(u32::try_from(times.len()).expect("thousands")) / took,
         refused: outcomes.len() - times.len(),
         p99: times[(times.len() - 1) * 99 / 100],
         peak,
@@ -176,7 +176,7 @@ fn resident(app: &TestApp) -> f64 {
     kilobytes.expect("a process has memory") / 1024.0
 }
 
-async fn server(limit: usize) -> (TestApp, Proxy, Arc<Doors>) {
+async fn server(limit: u32) -> (TestApp, Proxy, Arc<Doors>) {
     let settings = [
         ("PARLEY_LIMITS_CONCURRENT_CALLS", limit.to_string()),
         ("PARLEY_WRITER_LANES", "1".to_owned()),
@@ -191,7 +191,7 @@ async fn server(limit: usize) -> (TestApp, Proxy, Arc<Doors>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn four_times_too_much_does_no_harm_on_postgres() {
-    let (app, _proxy, doors) = server(LIMIT).await;
+    let (app, _proxy, doors) = Box::pin(server(LIMIT)).await;
     let capacity_before = capacity(&doors).await;
     let held = resident(&app);
     let seen = flood(&app, &doors, capacity_before * TIMES, Duration::from_secs(5)).await;
@@ -201,7 +201,7 @@ async fn four_times_too_much_does_no_harm_on_postgres() {
     assert!(seen.goodput >= 0.8 * capacity_before, "{told}");
     assert!(seen.refused > 0, "{told}");
     // Whoever is let in finds at most LIMIT - 1 others before it.
-    let bound = Duration::from_secs_f64(LIMIT as f64 / capacity_before);
+    let bound = Duration::from_secs_f64(f64::from(LIMIT) / capacity_before);
     assert!(seen.p99 <= 4 * bound, "within four times {bound:?}: {told}");
     assert!(seen.peak <= held + 32.0, "{told}");
     assert!(capacity_after >= 0.8 * capacity_before, "{told}");
@@ -210,11 +210,11 @@ async fn four_times_too_much_does_no_harm_on_postgres() {
 /// Why there is a limit: without it, everybody waits for all who came before, however long that is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_the_limit_all_wait_for_all_on_postgres() {
-    let (app, _proxy, doors) = server(0).await;
+    let (app, _proxy, doors) = Box::pin(server(0)).await;
     let capacity = capacity(&doors).await;
     let long = Duration::from_secs(2);
     let seen = flood(&app, &doors, capacity * TIMES, long).await;
-    let bound = Duration::from_secs_f64(LIMIT as f64 / capacity);
+    let bound = Duration::from_secs_f64(f64::from(LIMIT) / capacity);
     assert!(
         seen.refused == 0 && seen.p99 > 4 * bound && seen.p99 > long,
         "{capacity:.0} a second, {seen:?}"

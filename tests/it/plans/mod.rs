@@ -123,7 +123,7 @@ async fn on_sqlite(url: &str, statement: &str) -> Vec<String> {
 async fn on_postgres(url: &str, statement: &str) -> Vec<String> {
     let mut connection = PgConnection::connect(url).await.expect("the server is there");
     let statement = paged(statement);
-    let count = (1..).take_while(|nth| statement.contains(&format!("${nth}"))).count();
+    let count = (1..=u16::MAX).take_while(|nth| statement.contains(&format!("${nth}"))).count();
     let nulls = if count == 0 {
         String::new()
     } else {
