@@ -74,7 +74,7 @@ impl Feed {
         } else {
             match entries.first() {
                 None => {}
-                Some(first) if first.seq == position.next() => tail.append(self.epoch, entries),
+                Some(first) if first.seq == position.next() && is_dense(first.seq, last, entries.len()) => tail.append(self.epoch, entries),
                 Some(_) => return false,
             }
         }
@@ -104,6 +104,11 @@ impl Feed {
             news
         });
     }
+}
+
+/// Whether so many entries from one to another have no hole among them.
+fn is_dense(first: Seq, last: Seq, count: usize) -> bool {
+    usize::try_from(last.0 - first.0 + 1) == Ok(count)
 }
 
 /// No code panics while it holds one of these locks, so a poisoned one guards whole data.
@@ -165,6 +170,7 @@ mod tests {
         assert_eq!((feed.position(), *feed.head.borrow()), (Seq(6), Seq(6)));
         assert!(feed.push(entries(5..=7, 1)), "what is there already is skipped");
         assert!(!feed.push(entries(9..=9, 1)));
+        assert!(!feed.push(entries([8, 10].into_iter(), 1)), "a hole inside");
         assert_eq!((feed.position(), *feed.head.borrow()), (Seq(7), Seq(7)));
     }
 
