@@ -233,9 +233,6 @@ impl ConversationsService for Api {
         request: Request<pb::UpdateConversationAttributesRequest>,
     ) -> Result<Response<pb::UpdateConversationAttributesResponse>, Status> {
         patched!(self, request, UpdateConversationAttributesResponse, |fields, asked| {
-            if asked.custom_attributes.is_none() && asked.additional_attributes.is_none() {
-                fields.refuse("custom_attributes", Rule::Required, "must be given, or additional_attributes");
-            }
             let custom = asked.custom_attributes.as_ref();
             let additional = asked.additional_attributes.as_ref();
             ConversationPatch::Attributes(
