@@ -67,6 +67,15 @@ impl AccountsService for Api {
         }))
     }
 
+    async fn get_access(&self, request: Request<pb::GetAccessRequest>) -> Result<Response<pb::GetAccessResponse>, Status> {
+        let (caller, asked) = (caller(&request)?, request.get_ref());
+        caller.may_call(&asked.method)?;
+        let access = caller.access(AccountId(asked.account_id))?;
+        Ok(Response::new(pb::GetAccessResponse {
+            role: pb::Role::from(access.role).into(),
+        }))
+    }
+
     async fn create_account(&self, request: Request<pb::CreateAccountRequest>) -> Result<Response<pb::CreateAccountResponse>, Status> {
         caller(&request)?.platform()?;
         let asked = request.get_ref();

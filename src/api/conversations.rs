@@ -126,13 +126,14 @@ impl ConversationsService for Api {
         let page = page::read(&mut fields, &same, (asked.page_size, 25), &asked.page_token, asked.skip);
         let query = query(&mut fields, asked, caller.user_id());
         fields.done()?;
-        let (found, counts) = self.chat.conversations(&caller, account, &query, &page).await?;
-        let mut conversations: Vec<_> = found.items.iter().map(pb::Conversation::from).collect();
+        let found = self.chat.conversations(&caller, account, &query, &page).await?;
+        let mut conversations: Vec<_> = found.page.items.iter().map(pb::Conversation::from).collect();
         own_team(&caller, account, &mut conversations);
         Ok(Response::new(pb::ListConversationsResponse {
             conversations,
-            next_page_token: page::write(&same, found.next.as_ref()),
-            counts: counts.map(counted),
+            next_page_token: page::write(&same, found.page.next.as_ref()),
+            counts: found.counts.map(counted),
+            complete: found.complete,
         }))
     }
 
@@ -233,9 +234,6 @@ impl ConversationsService for Api {
         request: Request<pb::UpdateConversationAttributesRequest>,
     ) -> Result<Response<pb::UpdateConversationAttributesResponse>, Status> {
         patched!(self, request, UpdateConversationAttributesResponse, |fields, asked| {
-            if asked.custom_attributes.is_none() && asked.additional_attributes.is_none() {
-                fields.refuse("custom_attributes", Rule::Required, "must be given, or additional_attributes");
-            }
             let custom = asked.custom_attributes.as_ref();
             let additional = asked.additional_attributes.as_ref();
             ConversationPatch::Attributes(

@@ -85,10 +85,10 @@ const PLATFORM: &str = "only a platform token may do this";
 const OPERATOR: &str = "a platform token sees nothing inside of accounts";
 const BOT: &str = "a bot may not make this call";
 
-/// What bots may call, as Chatwoot has it.
+/// What bots may call, as Chatwoot has it, and what tells them whether they may.
 const BOT_CALLS: [&str; 8] = [
+    "GetAccess",
     "CreateConversation",
-    "UpdateConversation",
     "UpdateConversationStatus",
     "UpdateConversationPriority",
     "UpdateConversationAttributes",

@@ -119,6 +119,17 @@ pub struct ConversationQuery {
     pub count: bool,
 }
 
+/// A page of a list.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// The conversations.
+    pub page: Page<ConversationSummary>,
+    /// How many there are, if that was asked.
+    pub counts: Option<Counts>,
+    /// Whether all messages were looked at for the text, if there is one.
+    pub complete: bool,
+}
+
 /// How many match all filters but that of the assignee.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromQueryResult)]
 pub struct Counts {
@@ -233,16 +244,17 @@ impl Chat {
         account: AccountId,
         query: &ConversationQuery,
         page: &PageRequest,
-    ) -> Result<(Page<ConversationSummary>, Option<Counts>)> {
+    ) -> Result<Listed> {
         let access = caller.access(account)?;
         let db = self.db.read();
         if let Some(team) = query.team {
             teams::find(db, account, team).await?;
         }
-        let mut all = query.select(account, access);
+        let (mut all, mut complete) = (query.select(account, access), true);
         if let Some(text) = &query.text {
             let found = self.conversations_holding(account, access, text).await?;
-            all = all.filter(conversations::among(self.db.backend(), &found));
+            all = all.filter(conversations::among(self.db.backend(), &found.ids));
+            complete = found.complete;
         }
         let counts = if query.count {
             Some(self.counts(&all, caller.user_id()).await?)
@@ -255,7 +267,11 @@ impl Chat {
             sort.coarse = None;
         }
         let ids = page::ids(db, query.narrow(all), conversation::Column::Id, &sort, page).await?;
-        Ok((self.conversation_page(account, ids).await?, counts))
+        Ok(Listed {
+            page: self.conversation_page(account, ids).await?,
+            counts,
+            complete,
+        })
     }
 
     /// Conversations of a page of ids, in their order.

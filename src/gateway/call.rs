@@ -49,6 +49,17 @@ pub struct Call {
     /// Where it came from, where a listener said so.
     from: Option<ConnectInfo<SocketAddr>>,
     position: Position,
+    behind: Behind,
+}
+
+/// The call of the contract that a route stands for, as it is described: `Service.Method`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Behind(pub &'static str);
+
+impl Behind {
+    fn method(self) -> &'static str {
+        self.0.rsplit('.').next().unwrap_or_default()
+    }
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Call
@@ -63,6 +74,7 @@ where
             headers: parts.headers.clone(),
             from: parts.extensions.get().copied(),
             position: parts.extensions.get().cloned().unwrap_or_default(),
+            behind: parts.extensions.get().copied().unwrap_or_default(),
         })
     }
 }
@@ -177,17 +189,16 @@ impl Call {
         verdict
     }
 
-    /// Asks the service whether the caller may enter the account, for answers that need no service.
+    /// Asks the service whether the caller may enter the account and use this route, for answers that need no other call.
     ///
     /// # Errors
     /// The service's refusal.
     pub async fn enter(&self, account_id: i64) -> Result<(), Failure> {
-        let request = pb::ListInboxesRequest {
+        let request = pb::GetAccessRequest {
             account_id,
-            page_size: 1,
-            ..Default::default()
+            method: self.behind.method().to_owned(),
         };
-        self.inboxes().list_inboxes(self.request(request)).await?;
+        self.accounts().get_access(self.request(request)).await?;
         Ok(())
     }
 }
@@ -212,6 +223,7 @@ mod tests {
             routes: Routes::default(),
             position: Position::default(),
             from: None,
+            behind: Behind::default(),
             headers: headers
                 .iter()
                 .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))

@@ -138,10 +138,26 @@ async fn toggle_status(call: Call, params: Params) -> Answer {
 pub async fn update(call: Call, params: Params) -> Answer {
     let mut fields = params.fields();
     if !fields.given("priority") {
-        return conversations::read(&call, &fields).await;
+        return Ok(conversations::answer(unchanged(&call, &fields).await?));
     }
     let conversation = set_priority(&call, &mut fields).await?;
     Ok(conversations::answer(conversation))
+}
+
+/// The conversation of the path by a change that changes nothing: bots may change what they may not read.
+///
+/// # Errors
+/// The service's refusal.
+pub async fn unchanged(call: &Call, fields: &Fields<'_>) -> Result<Option<pb::Conversation>, Failure> {
+    let request = pb::UpdateConversationAttributesRequest {
+        account_id: fields.account(),
+        request_id: call.request_id(),
+        conversation_id: fields.path_id("conversation_id"),
+        custom_attributes: None,
+        additional_attributes: None,
+    };
+    let same = call.conversations().update_conversation_attributes(call.request(request)).await?;
+    Ok(same.into_inner().conversation)
 }
 
 async fn toggle_priority(call: Call, params: Params) -> Answer {

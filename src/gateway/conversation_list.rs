@@ -29,7 +29,7 @@ pub fn routes() -> Door {
     const CONVERSATIONS: &str = "/api/v1/accounts/{account_id}/conversations";
     let meta = json::conversation::counts_schema;
     let page = object()
-        .key("meta", paging::told(meta()))
+        .key("meta", paging::told_found(meta()))
         .key("payload", list_of(json::conversation::schema()));
     let call = "ConversationsService.ListConversations";
     Door::new("Conversations")
@@ -65,7 +65,11 @@ async fn list(call: Call, params: Params) -> Answer {
     let (found, window) = find(&call, &params, true).await?;
     let conversations: Vec<_> = found.conversations.iter().map(json::conversation::conversation).collect();
     let mut meta = json::conversation::counts(found.counts.as_ref());
-    window.tell(&mut meta, &found.next_page_token);
+    if params.fields().filled("q") {
+        window.tell_found(&mut meta, &found.next_page_token, found.complete);
+    } else {
+        window.tell(&mut meta, &found.next_page_token);
+    }
     Ok(json::ok(&json!({ "data": {
         "meta": meta,
         "payload": conversations,
@@ -90,6 +94,7 @@ pub(super) async fn find(call: &Call, params: &Params, with_rows: bool) -> Resul
             call.enter(account_id).await?;
             let none = pb::ListConversationsResponse {
                 counts: Some(pb::ConversationCounts::default()),
+                complete: true,
                 ..Default::default()
             };
             return Ok((none, window));

@@ -15,6 +15,7 @@ use tower_http::cors::{Any, CorsLayer};
 
 use super::{
     cable,
+    call::Behind,
     error::Failure,
     openapi::{self, About},
     position,
@@ -102,13 +103,12 @@ impl Door {
         let _ = document.set(Bytes::from(described));
         let mut router = Router::new();
         for route in all.routes {
+            let methods = route.methods_router.route_layer(Extension(Behind(route.about.rpc())));
             // Pages of anybody may speak to the client side.
             let methods = if route.path.starts_with("/public/") {
-                route
-                    .methods_router
-                    .layer(CorsLayer::new().allow_origin(Any).allow_methods(Any).allow_headers(Any))
+                methods.layer(CorsLayer::new().allow_origin(Any).allow_methods(Any).allow_headers(Any))
             } else {
-                route.methods_router
+                methods
             };
             // An id at the end loses the suffix when it is read.
             if !route.path.ends_with('}') && route.path.contains("/api/v1/") {

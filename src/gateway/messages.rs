@@ -30,7 +30,7 @@ pub fn routes() -> Door {
         .get(
             MESSAGES,
             list,
-            paging::taken(about(
+            paging::taken_unnumbered(about(
                 "listMessages",
                 "Lists messages, oldest first",
                 "MessagesService.ListMessages",
@@ -75,7 +75,7 @@ pub fn routes() -> Door {
 
 async fn list(call: Call, params: Params) -> Answer {
     let mut fields = params.fields();
-    let window = Window::read(&mut fields, 0);
+    let window = Window::unnumbered(&mut fields, 0);
     // What is no number counts as 0, as it does in the product.
     let bound = |key| fields.filled(key).then(|| fields.integer(key).unwrap_or(0));
     let request = pb::ListMessagesRequest {

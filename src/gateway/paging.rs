@@ -34,11 +34,15 @@ pub struct Window {
 }
 
 impl Window {
-    /// What `page`, `cursor` and `per_page` ask for; `usual` is the size of a page without `per_page`, 0 what the service takes. With `cursor`, which may be empty,
-    /// there are no page numbers.
+    /// What `page`, `cursor` and `per_page` ask for; `usual` is the size of a page without `per_page`, 0 what the service takes. With
+    /// `cursor`, which may be empty, there are no page numbers.
     pub fn read(fields: &mut Fields<'_>, usual: i32) -> Self {
-        let by_cursor = fields.given("cursor") && fields.raw("cursor") != Some(&Json::Null);
-        let told = by_cursor || fields.filled("per_page");
+        let window = Self::unnumbered(fields, usual);
+        if by_cursor(fields) { window } else { window.at(fields.page()) }
+    }
+
+    /// As [`Self::read`], of a list whose pages have no numbers.
+    pub fn unnumbered(fields: &mut Fields<'_>, usual: i32) -> Self {
         let mut size = usual;
         if fields.filled("per_page") {
             match fields.integer("per_page").filter(|size| (1..=MOST).contains(size)) {
@@ -46,28 +50,34 @@ impl Window {
                 None => fields.complain(Complaint::new("per_page", &format!("must be between 1 and {MOST}"))),
             }
         }
-        let token = fields.text("cursor").unwrap_or_default();
-        let skip = if by_cursor {
-            0
-        } else {
-            (fields.page() - 1).saturating_mul(size.into())
-        };
-        match i32::try_from(skip) {
-            Ok(skip) if i64::from(skip) <= FARTHEST => Self {
-                skip,
-                size,
-                token,
-                // 0 is the service's own size.
-                rows: usize::try_from(size).ok().filter(|rows| *rows > 0).unwrap_or(usize::MAX),
-                told,
-            },
-            _ => Self {
-                skip: 0,
-                size: 1,
-                token,
-                rows: 0,
-                told,
-            },
+        Self {
+            told: by_cursor(fields) || fields.filled("per_page"),
+            token: fields.text("cursor").unwrap_or_default(),
+            ..Self::first(size)
+        }
+    }
+
+    /// As [`Self::read`], of a list whose pages have nothing but numbers.
+    pub fn numbered(fields: &Fields<'_>, usual: i32) -> Self {
+        Self::first(usual).at(fields.page())
+    }
+
+    fn first(size: i32) -> Self {
+        Self {
+            skip: 0,
+            size,
+            token: String::new(),
+            // 0 is the service's own size.
+            rows: usize::try_from(size).ok().filter(|rows| *rows > 0).unwrap_or(usize::MAX),
+            told: false,
+        }
+    }
+
+    fn at(self, page: i64) -> Self {
+        let skip = i32::try_from((page - 1).saturating_mul(self.size.into()));
+        match skip.ok().filter(|skip| i64::from(*skip) <= FARTHEST) {
+            Some(skip) => Self { skip, ..self },
+            None => Self { size: 1, rows: 0, ..self },
         }
     }
 
@@ -84,17 +94,46 @@ impl Window {
             meta["next_cursor"] = json!(next);
         }
     }
+
+    /// As [`Self::tell`], of a search in messages, which may not have come to its end.
+    pub fn tell_found(&self, meta: &mut Json, next_page_token: &str, complete: bool) {
+        self.tell(meta, next_page_token);
+        if self.told {
+            meta["complete"] = json!(complete);
+        }
+    }
+
+    /// Whether the answer has a `meta` for this alone.
+    pub fn is_told(&self) -> bool {
+        self.told
+    }
+}
+
+fn by_cursor(fields: &Fields<'_>) -> bool {
+    fields.given("cursor") && fields.raw("cursor") != Some(&Json::Null)
 }
 
 /// The parameters that [`Window::read`] reads.
 pub fn taken(about: About) -> About {
+    taken_unnumbered(about.query("page", integer().note("From 1.")))
+}
+
+/// The parameters that [`Window::unnumbered`] reads.
+pub fn taken_unnumbered(about: About) -> About {
     about
-        .query("page", integer().note("From 1."))
         .query("per_page", integer().note("1 to 100. The answer then tells how to go on."))
         .query(
             "cursor",
             text().note("next_cursor of the page before; empty for the first one. Costs the same on every page."),
         )
+}
+
+/// What [`Window::tell_found`] adds.
+pub fn told_found(meta: Schema) -> Schema {
+    told(meta).optional(
+        "complete",
+        flag().note("Whether all messages were looked at: not beyond the bound of a search, nor while the index is far behind."),
+    )
 }
 
 /// What [`Window::tell`] adds.

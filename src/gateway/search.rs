@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use axum::response::Response;
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Value as Json, json};
 
 use super::{
     Answer,
@@ -17,7 +17,7 @@ use super::{
         about,
         schema::{Schema, integer, list as list_of, object, text, within},
     },
-    paging,
+    paging::{self, Window},
     params::Params,
 };
 use crate::pb::{self, MessageType};
@@ -26,8 +26,8 @@ use crate::pb::{self, MessageType};
 const SECTION: i32 = 15;
 /// The most messages that are shown with the conversations of a page.
 const LINES: i32 = 1000;
-/// The most that the service leaves out before a page.
-const FARTHEST: i64 = 1_000_000;
+/// Searches for the messages that are shown with a page; each looks at up to 20,000.
+const ROUNDS: usize = 10;
 
 /// The routes of this file.
 pub fn routes() -> Door {
@@ -43,7 +43,9 @@ pub fn routes() -> Door {
         ("conversations", json::search::conversation_schema()),
         ("messages", json::search::message_schema()),
     );
-    let asked = |id, summary, rpc| about(id, summary, rpc).query("q", text()).query("page", integer());
+    let asked = |id, summary, rpc| paging::taken(about(id, summary, rpc).query("q", text()));
+    let told = |section| found(&[section]).optional("meta", paging::told(object()));
+    let told_found = |section| found(&[section]).optional("meta", paging::told_found(object()));
     Door::new("Search")
         .get(
             "/api/v1/accounts/{account_id}/conversations/search",
@@ -55,23 +57,22 @@ pub fn routes() -> Door {
             )))
             .answers(
                 object()
-                    .key("meta", paging::told(json::search::counts_schema()))
+                    .key("meta", paging::told_found(json::conversation::counts_without_assigned_schema()))
                     .key("payload", list_of(json::search::conversation_schema())),
             ),
         )
         .get(
             SEARCH,
             everything,
-            asked("search", "Finds contacts, conversations and messages, 15 of each a page", "").answers(found(&[
-                contacts.clone(),
-                conversations.clone(),
-                messages.clone(),
-            ])),
+            about("search", "Finds contacts, conversations and messages, 15 of each a page", "")
+                .query("q", text())
+                .query("page", integer())
+                .answers(found(&[contacts.clone(), conversations.clone(), messages.clone()])),
         )
         .get(
             &format!("{SEARCH}/contacts"),
             contacts_alone,
-            asked("searchForContacts", "Finds contacts, 15 a page", "ContactsService.SearchContacts").answers(found(&[contacts])),
+            asked("searchForContacts", "Finds contacts, 15 a page", "ContactsService.SearchContacts").answers(told(contacts)),
         )
         .get(
             &format!("{SEARCH}/conversations"),
@@ -81,19 +82,19 @@ pub fn routes() -> Door {
                 "Finds conversations by the text of their messages, 15 a page",
                 "ConversationsService.ListConversations",
             )
-            .answers(found(&[conversations])),
+            .answers(told_found(conversations)),
         )
         .get(
             &format!("{SEARCH}/messages"),
             messages_alone,
-            asked("searchForMessages", "Finds messages, 15 a page", "MessagesService.SearchMessages").answers(found(&[messages])),
+            asked("searchForMessages", "Finds messages, 15 a page", "MessagesService.SearchMessages").answers(told_found(messages)),
         )
 }
 
 async fn conversations_of_messages(call: Call, params: Params) -> Answer {
     let (found, window) = conversation_list::find(&call, &params, true).await?;
-    let mut meta = json::search::counts(found.counts.as_ref());
-    window.tell(&mut meta, &found.next_page_token);
+    let mut meta = json::conversation::counts_without_assigned(found.counts.as_ref());
+    window.tell_found(&mut meta, &found.next_page_token, found.complete);
     let wanted = params.fields().text("q").unwrap_or_default().trim().to_owned();
     Ok(json::ok(&json!({
         "meta": meta,
@@ -106,21 +107,7 @@ async fn with_lines(call: &Call, conversations: &[pb::Conversation], text: &str)
     let Some(account_id) = conversations.first().map(|conversation| conversation.account_id) else {
         return Ok(Vec::new());
     };
-    let mut lines: HashMap<i64, Vec<pb::Message>> = HashMap::new();
-    if !text.is_empty() {
-        let request = pb::SearchMessagesRequest {
-            account_id,
-            text: text.to_owned(),
-            page_size: LINES,
-            conversation_ids: conversations.iter().map(|conversation| conversation.id).collect(),
-            types: vec![MessageType::Incoming.into(), MessageType::Outgoing.into()],
-            ..Default::default()
-        };
-        let found = call.messages().search_messages(call.request(request)).await?.into_inner();
-        for message in found.messages {
-            lines.entry(message.conversation_id).or_default().push(message);
-        }
-    }
+    let lines = lines(call, account_id, conversations, text).await?;
     let request = pb::ListInboxesRequest {
         account_id,
         page_size: 1000,
@@ -135,101 +122,166 @@ async fn with_lines(call: &Call, conversations: &[pb::Conversation], text: &str)
     Ok(conversations.iter().map(show).collect())
 }
 
-/// What is searched for; none if there is nothing to search for.
+/// The messages of conversations that hold the text, by conversation, the newest first: further pages while one is without any, up to a bound.
+async fn lines(
+    call: &Call,
+    account_id: i64,
+    conversations: &[pb::Conversation],
+    text: &str,
+) -> Result<HashMap<i64, Vec<pb::Message>>, Failure> {
+    let mut lines: HashMap<i64, Vec<pb::Message>> = HashMap::new();
+    let mut request = pb::SearchMessagesRequest {
+        account_id,
+        text: text.to_owned(),
+        page_size: LINES,
+        conversation_ids: conversations.iter().map(|conversation| conversation.id).collect(),
+        types: vec![MessageType::Incoming.into(), MessageType::Outgoing.into()],
+        ..Default::default()
+    };
+    if text.is_empty() {
+        return Ok(lines);
+    }
+    for _ in 0..ROUNDS {
+        let found = call.messages().search_messages(call.request(request.clone())).await?.into_inner();
+        for message in found.messages {
+            lines.entry(message.conversation_id).or_default().push(message);
+        }
+        let none_is_without = request.conversation_ids.iter().all(|id| lines.contains_key(id));
+        if found.next_page_token.is_empty() || none_is_without {
+            break;
+        }
+        request.page_token = found.next_page_token;
+    }
+    Ok(lines)
+}
+
+/// What is searched for.
 struct Asked {
     account_id: i64,
+    /// Empty: nothing is searched for.
     text: String,
-    skip: i32,
+    window: Window,
 }
 
-async fn asked(call: &Call, fields: &mut Fields<'_>) -> Result<Option<Asked>, Failure> {
+/// What a section shows, and what is told of it.
+#[derive(Default)]
+struct Found {
+    rows: Vec<Json>,
+    next: String,
+    /// For what rests on messages.
+    complete: Option<bool>,
+}
+
+async fn asked(call: &Call, params: &Params, window: fn(&mut Fields<'_>, i32) -> Window) -> Result<Asked, Failure> {
+    let mut fields = params.fields();
     let account_id = fields.account();
-    let text = fields.text("q").unwrap_or_default().trim().to_owned();
+    let mut text = fields.text("q").unwrap_or_default().trim().to_owned();
+    let window = window(&mut fields, SECTION);
     call.admit(account_id, fields.verdict()).await?;
-    let skip = (fields.page() - 1).saturating_mul(i64::from(SECTION));
-    let skip = i32::try_from(skip).ok().filter(|skip| i64::from(*skip) <= FARTHEST);
-    match skip {
-        Some(skip) if !text.is_empty() => Ok(Some(Asked { account_id, text, skip })),
-        _ => {
-            call.enter(account_id).await?;
-            Ok(None)
-        }
+    if window.rows == 0 {
+        text.clear();
     }
+    if text.is_empty() {
+        call.enter(account_id).await?;
+    }
+    Ok(Asked { account_id, text, window })
 }
 
-async fn contacts(call: &Call, asked: &Asked) -> Result<Json, Failure> {
+async fn contacts(call: &Call, asked: &Asked) -> Result<Found, Failure> {
+    if asked.text.is_empty() {
+        return Ok(Found::default());
+    }
     let request = pb::SearchContactsRequest {
         account_id: asked.account_id,
         query: asked.text.clone(),
-        page_size: SECTION,
-        skip: asked.skip,
+        page_size: asked.window.size,
+        page_token: asked.window.token.clone(),
+        skip: asked.window.skip,
         ..Default::default()
     };
     let found = call.contacts().search_contacts(call.request(request)).await?.into_inner();
-    Ok(found.contacts.iter().map(json::search::contact).collect())
+    Ok(Found {
+        rows: found.contacts.iter().map(json::search::contact).collect(),
+        next: found.next_page_token,
+        complete: None,
+    })
 }
 
-async fn conversations(call: &Call, asked: &Asked) -> Result<Json, Failure> {
+async fn conversations(call: &Call, asked: &Asked) -> Result<Found, Failure> {
+    if asked.text.is_empty() {
+        return Ok(Found::default());
+    }
     let request = pb::ListConversationsRequest {
         account_id: asked.account_id,
         text: asked.text.clone(),
         order_by: "-created_at".to_owned(),
-        page_size: SECTION,
-        skip: asked.skip,
+        page_size: asked.window.size,
+        page_token: asked.window.token.clone(),
+        skip: asked.window.skip,
         ..Default::default()
     };
     let found = call.conversations().list_conversations(call.request(request)).await?.into_inner();
-    Ok(with_lines(call, &found.conversations, &asked.text).await?.into())
+    Ok(Found {
+        rows: with_lines(call, &found.conversations, &asked.text).await?,
+        next: found.next_page_token,
+        complete: Some(found.complete),
+    })
 }
 
-async fn messages(call: &Call, asked: &Asked) -> Result<Json, Failure> {
+async fn messages(call: &Call, asked: &Asked) -> Result<Found, Failure> {
+    if asked.text.is_empty() {
+        return Ok(Found::default());
+    }
     let request = pb::SearchMessagesRequest {
         account_id: asked.account_id,
         text: asked.text.clone(),
-        page_size: SECTION,
-        skip: asked.skip,
+        page_size: asked.window.size,
+        page_token: asked.window.token.clone(),
+        skip: asked.window.skip,
         ..Default::default()
     };
     let found = call.messages().search_messages(call.request(request)).await?.into_inner();
-    Ok(found.messages.iter().map(json::search::message).collect())
+    Ok(Found {
+        rows: found.messages.iter().map(json::search::message).collect(),
+        next: found.next_page_token,
+        complete: Some(found.complete),
+    })
 }
 
-fn answer(sections: impl IntoIterator<Item = (&'static str, Json)>) -> Response {
-    let payload: Map<String, Json> = sections.into_iter().map(|(key, found)| (key.to_owned(), found)).collect();
-    json::ok(&json!({ "payload": payload }))
+/// One section, with how to go on for those who asked for that.
+fn answer(section: &str, found: Found, window: &Window) -> Response {
+    let mut whole = json!({ "payload": { section: found.rows } });
+    if window.is_told() {
+        let mut meta = json!({});
+        match found.complete {
+            Some(complete) => window.tell_found(&mut meta, &found.next, complete),
+            None => window.tell(&mut meta, &found.next),
+        }
+        whole["meta"] = meta;
+    }
+    json::ok(&whole)
 }
 
 async fn everything(call: Call, params: Params) -> Answer {
-    let asked = asked(&call, &mut params.fields()).await?;
-    let (mut people, mut talks, mut texts) = (json!([]), json!([]), json!([]));
-    if let Some(asked) = asked {
-        people = contacts(&call, &asked).await?;
-        talks = conversations(&call, &asked).await?;
-        texts = messages(&call, &asked).await?;
-    }
-    Ok(answer([("contacts", people), ("conversations", talks), ("messages", texts)]))
+    let asked = asked(&call, &params, |fields, usual| Window::numbered(fields, usual)).await?;
+    Ok(json::ok(&json!({ "payload": {
+        "contacts": contacts(&call, &asked).await?.rows,
+        "conversations": conversations(&call, &asked).await?.rows,
+        "messages": messages(&call, &asked).await?.rows,
+    } })))
 }
 
 async fn contacts_alone(call: Call, params: Params) -> Answer {
-    let found = match asked(&call, &mut params.fields()).await? {
-        Some(asked) => contacts(&call, &asked).await?,
-        None => json!([]),
-    };
-    Ok(answer([("contacts", found)]))
+    let asked = asked(&call, &params, Window::read).await?;
+    Ok(answer("contacts", contacts(&call, &asked).await?, &asked.window))
 }
 
 async fn conversations_alone(call: Call, params: Params) -> Answer {
-    let found = match asked(&call, &mut params.fields()).await? {
-        Some(asked) => conversations(&call, &asked).await?,
-        None => json!([]),
-    };
-    Ok(answer([("conversations", found)]))
+    let asked = asked(&call, &params, Window::read).await?;
+    Ok(answer("conversations", conversations(&call, &asked).await?, &asked.window))
 }
 
 async fn messages_alone(call: Call, params: Params) -> Answer {
-    let found = match asked(&call, &mut params.fields()).await? {
-        Some(asked) => messages(&call, &asked).await?,
-        None => json!([]),
-    };
-    Ok(answer([("messages", found)]))
+    let asked = asked(&call, &params, Window::read).await?;
+    Ok(answer("messages", messages(&call, &asked).await?, &asked.window))
 }

@@ -7,7 +7,7 @@ use tonic_types::StatusExt as _;
 use super::{
     Answer,
     call::Call,
-    conversations,
+    conversation_changes,
     door::Door,
     error::Failure,
     fields::Fields,
@@ -88,7 +88,7 @@ async fn assign(call: Call, params: Params) -> Answer {
     if fields.given("team_id") {
         return assign_team(&call, &fields).await;
     }
-    conversations::read(&call, &fields).await?;
+    conversation_changes::unchanged(&call, &fields).await?;
     Ok(json::ok(&Json::Null))
 }
 

@@ -6,6 +6,7 @@ use parley::pb::{
     UpdateAgentBotRequest, UpdateConversationStatusRequest,
 };
 use prost_types::FieldMask;
+use serde_json::json;
 use tonic::Code;
 
 use crate::support::{
@@ -23,6 +24,7 @@ on_both!(
     a_bot_is_kept_by_its_account,
     a_bot_of_the_installation_is_the_operators,
     a_bot_makes_a_few_calls_only,
+    a_bot_is_told_what_is_wrong,
     an_inbox_with_a_bot_begins_pending,
     a_message_may_be_sent_in_a_bots_name,
     a_deleted_bot_leaves_its_inboxes
@@ -181,6 +183,64 @@ async fn a_bot_makes_a_few_calls_only(backend: Backend) {
         seen.waiting_since.is_some() && seen.first_reply_created_at.is_none(),
         "a bot's answer is no reply"
     );
+}
+
+/// The JSON door refuses some requests itself; whoever may call a route is told why.
+async fn a_bot_is_told_what_is_wrong(backend: Backend) {
+    let app = TestApp::builder(backend).env("PARLEY_AUTH_CACHE_SECONDS", "0").start().await;
+    let scene = app.scene();
+    let made = bot(&scene.clients, Some(1), "Helper").await;
+    let conversation = scene.talk().await;
+    let http = app.http().with_token(&token(&scene.clients, made.id).await);
+    let one = format!("/conversations/{conversation}");
+    let error = |text: &str| (401, json!({ "error": text }));
+    let bad = json!({"status": "closed"});
+    assert_eq!(
+        http.try_post(&format!("{one}/toggle_status"), &bad).await,
+        error("Bot is not authorized to access this account")
+    );
+    connect(&scene.clients, 1, Some(made.id)).await;
+    for (path, body, status, told) in [
+        (format!("{one}/toggle_status"), bad, 422, "is not a valid status"),
+        (
+            format!("{one}/toggle_priority"),
+            json!({"priority": "none"}),
+            422,
+            "is not a valid priority",
+        ),
+        (format!("{one}/custom_attributes"), json!({}), 422, "custom_attributes"),
+        (
+            format!("{one}/messages"),
+            json!({"content_type": "foo"}),
+            422,
+            "'foo' is not a valid content_type",
+        ),
+        (format!("{one}/assignments"), json!({}), 200, "null"),
+        (
+            "/conversations/99/assignments".to_owned(),
+            json!({}),
+            404,
+            "Resource could not be found",
+        ),
+        (
+            "/conversations".to_owned(),
+            json!({"status": "closed"}),
+            422,
+            "is not a valid status",
+        ),
+    ] {
+        let answer = http.try_post(&path, &body).await;
+        assert!(answer.0 == status && answer.1.to_string().contains(told), "{path}: {answer:?}");
+    }
+    let path = format!("/api/v1/accounts/1{one}");
+    let same = http.send("PATCH", &path, Some(&json!({}))).await;
+    assert_eq!((same.status, &same.body["id"]), (200, &json!(conversation)), "{}", same.body);
+    // What is not for bots stays closed to them, well asked or not.
+    let closed = error("Access to this endpoint is not authorized for bots");
+    assert_eq!(http.ask(&one).await, closed);
+    for path in ["/labels".to_owned(), format!("{one}/labels"), format!("{one}/participants")] {
+        assert_eq!(http.try_post(&path, &json!({"labels": 1})).await, closed, "{path}");
+    }
 }
 
 async fn an_inbox_with_a_bot_begins_pending(backend: Backend) {

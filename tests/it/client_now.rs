@@ -9,7 +9,8 @@ use crate::support::{app::TestApp, database::Backend, on_both};
 on_both!(
     what_the_office_changes_is_told_at_once,
     a_verified_session_follows_its_contact,
-    a_word_that_is_none_needs_a_session
+    a_word_that_is_none_needs_a_session,
+    a_key_makes_the_clients_writes_repeatable
 );
 
 /// The public name and the key of an inbox.
@@ -93,5 +94,32 @@ async fn a_word_that_is_none_needs_a_session(backend: Backend) {
     );
     for (of, id) in [("two", talk["id"].clone()), ("one", json!(99))] {
         assert_eq!(ask(&app, "POST", &typing(of, &id), other.clone()).await.0, 404, "{of} {id}");
+    }
+}
+
+async fn a_key_makes_the_clients_writes_repeatable(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let (door, _) = door(&app, 1).await;
+    ask(&app, "POST", &format!("{door}/contacts"), json!({"source_id": "one"})).await;
+    let all = format!("{door}/contacts/one/conversations");
+    let (_, talk) = ask(&app, "POST", &all, json!({})).await;
+    let messages = format!("/public/api/v1/inboxes/{all}/{}/messages", talk["id"]);
+    let http = app.http().with_token("");
+    let said = async || {
+        let request = http.request("POST", &messages).header("idempotency-key", "order-7");
+        http.answer(request.json(&json!({"content": "once"}))).await.body
+    };
+    assert_eq!(said().await, said().await);
+    let (_, listed) = ask(&app, "GET", &format!("{all}/{}/messages", talk["id"]), Value::Null).await;
+    assert_eq!(listed.as_array().map(Vec::len), Some(1));
+    let document = http.description().await.document().clone();
+    for (path, method, described) in [("/messages", "post", true), ("/messages", "get", false), ("", "post", true)] {
+        let path = format!(
+            "/public/api/v1/inboxes/{{inbox_identifier}}/contacts/{{contact_identifier}}/conversations{}{path}",
+            if path.is_empty() { "" } else { "/{conversation_id}" }
+        );
+        let parameters = document["paths"][&path][method]["parameters"].as_array().expect("it is described");
+        let key = parameters.iter().any(|parameter| parameter["name"] == "Idempotency-Key");
+        assert_eq!(key, described, "{method} {path}");
     }
 }

@@ -22,7 +22,8 @@ on_both!(
     filters_narrow_and_inboxes_are_kept_apart,
     what_is_gone_is_not_found,
     the_json_door_finds_conversations_and_messages,
-    an_index_that_is_behind_catches_up
+    an_index_that_is_behind_catches_up,
+    a_search_tells_what_it_left_out
 );
 
 fn search(text: &str) -> SearchMessagesRequest {
@@ -209,10 +210,43 @@ async fn the_json_door_finds_conversations_and_messages(backend: Backend) {
     );
     assert_eq!(found["messages"].as_array().map(Vec::len), Some(2));
 
+    scene.hear(two, "my refund, too").await;
+    let first = http.ask("/conversations/search?q=refund&per_page=1").await.1;
+    assert_eq!(first["meta"]["all_count"], 2);
+    let next = first["meta"]["next_cursor"].as_str().expect("there is another");
+    let second = http
+        .ask(&format!("/conversations/search?q=refund&per_page=1&cursor={next}"))
+        .await
+        .1;
+    assert_eq!(
+        second["meta"],
+        json!({"mine_count": null, "unassigned_count": null, "all_count": null, "has_more": false, "next_cursor": null, "complete": true})
+    );
+    http.post("/contacts", &json!({"name": "Refund Desk", "email": "desk@example.org"}))
+        .await;
+    for (section, wanted) in [("messages", 3), ("conversations", 2), ("contacts", 1)] {
+        let (mut seen, mut cursor) = (0, String::new());
+        loop {
+            let path = format!("/search/{section}?q=refund&per_page=1&cursor={cursor}");
+            let (status, body) = http.ask(&path).await;
+            assert_eq!(status, 200, "{body}");
+            seen += body["payload"][section].as_array().map_or(0, Vec::len);
+            assert_eq!(body["meta"].get("complete").is_some(), section != "contacts", "{body}");
+            match body["meta"]["next_cursor"].as_str() {
+                Some(next) => cursor = next.to_owned(),
+                None => break,
+            }
+        }
+        assert_eq!(seen, wanted, "{section}");
+    }
+    // Lists of messages have no page numbers.
+    let (_, listed) = http.ask(&format!("/conversations/{one}/messages?page=9999999&per_page=2")).await;
+    assert_eq!(listed["payload"].as_array().map(Vec::len), Some(2));
+
     let (status, body) = http.ask("/search?q=refund").await;
     assert_eq!(status, 200, "{body}");
     let lengths = ["contacts", "conversations", "messages"].map(|key| body["payload"][key].as_array().map(Vec::len));
-    assert_eq!(lengths, [Some(0), Some(1), Some(2)]);
+    assert_eq!(lengths, [Some(1), Some(2), Some(3)]);
     let (_, body) = http.ask("/search/messages?q=refund&page=2").await;
     assert_eq!(body, json!({"payload": {"messages": []}}));
     let (_, body) = http.ask("/search/conversations?q=hello").await;
@@ -220,7 +254,7 @@ async fn the_json_door_finds_conversations_and_messages(backend: Backend) {
     let (_, body) = http.ask("/search/messages").await;
     assert_eq!(body, json!({"payload": {"messages": []}}));
 
-    for (text, wanted) in [("refund", vec![one]), ("he", vec![two]), ("100%", vec![]), ("re_und", vec![])] {
+    for (text, wanted) in [("refund", vec![two, one]), ("he", vec![two]), ("100%", vec![]), ("re_und", vec![])] {
         let request = ListConversationsRequest {
             account_id: 1,
             text: text.to_owned(),
@@ -271,4 +305,43 @@ async fn an_index_that_is_behind_catches_up(backend: Backend) {
         ..search("needle")
     };
     assert_eq!(found(&scene.clients, all).await.messages.len(), 1000);
+}
+
+/// What is not looked at to its end says so.
+async fn a_search_tells_what_it_left_out(backend: Backend) {
+    let mut app = TestApp::builder(backend)
+        .env("PARLEY_LIMITS_MESSAGES_PER_CONVERSATION_PER_MINUTE", "0")
+        .start()
+        .await;
+    let (buried, fresh) = (app.scene().talk().await, app.scene().talk().await);
+    app.scene().hear(buried, "needle").await;
+    let complete = async |app: &TestApp, text: &str| {
+        let (status, body) = app.http().ask(&format!("/conversations/search?q={text}&cursor=")).await;
+        assert_eq!(status, 200, "{body}");
+        (body["meta"]["complete"].clone(), body["payload"].clone())
+    };
+    assert_eq!(complete(&app, "ne").await.0, true);
+    let batch = |_| parley::pb::BatchMessage {
+        conversation_id: fresh,
+        message: Some(crate::support::scene::incoming("hay")),
+    };
+    let request = parley::pb::BatchCreateMessagesRequest {
+        account_id: 1,
+        messages: (0..500).map(batch).collect(),
+        ..parley::pb::BatchCreateMessagesRequest::default()
+    };
+    let mut client = app.clients().messages;
+    for _ in 0..41 {
+        client.batch_create_messages(request.clone()).await.expect("they are taken");
+    }
+    // Two characters stand for the newest messages alone, three for all of them.
+    assert_eq!(complete(&app, "ne").await, (json!(false), json!([])));
+    app.restart().await;
+    let mut told = complete(&app, "needle").await;
+    for _ in 0..3 {
+        if told.0 == false {
+            told = complete(&app, "needle").await;
+        }
+    }
+    assert_eq!((told.0, &told.1[0]["messages"][0]["content"]), (json!(true), &json!("needle")));
 }

@@ -19,6 +19,15 @@ use crate::{
 /// A text that so many of the newest messages hold is common: the index would name more than are looked at.
 const COMMON: usize = 20;
 
+/// Conversations that were found.
+#[derive(Clone, Debug)]
+pub struct Holding {
+    /// Each once, by number.
+    pub ids: Vec<i64>,
+    /// Whether all messages were looked at.
+    pub complete: bool,
+}
+
 /// The conversations with these ids.
 pub fn among(backend: DbBackend, ids: &[i64]) -> SimpleExpr {
     // One value: databases limit how many are bound.
@@ -42,23 +51,22 @@ impl Chat {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub(in crate::chat) async fn conversations_holding(&self, account: AccountId, access: &Access, text: &str) -> Result<Vec<i64>> {
+    pub(in crate::chat) async fn conversations_holding(&self, account: AccountId, access: &Access, text: &str) -> Result<Holding> {
         let folded = pieces::fold(text);
         let by_index = pieces::indexed(&folded);
-        if by_index {
-            index::catch_up(&self.db, account).await?;
-        }
+        let caught_up = by_index && index::catch_up(&self.db, account).await?;
         let search = MessageSearch {
             types: vec![MessageType::Incoming, MessageType::Outgoing],
             ..MessageSearch::default()
         };
-        let (mut ids, mut last, mut common) = (Vec::new(), MessageId(i64::MAX), false);
+        let (mut ids, mut last, mut common, mut complete) = (Vec::new(), MessageId(i64::MAX), false, false);
         for number in 0..LOOKS {
             let mut query = search.select(account, access).filter(message::Column::Id.lt(last));
             if number == PLAIN {
                 common = ids.len() >= COMMON;
             }
-            if by_index && number >= PLAIN && !common {
+            let asks_index = by_index && number >= PLAIN && !common;
+            if asks_index {
                 query = query.filter(found(self.db.backend(), account, &folded));
             }
             let rows = query.order_by_desc(message::Column::Id).limit(LOOK).select_only().columns([
@@ -75,11 +83,15 @@ impl Chat {
             );
             match rows.last() {
                 Some((id, ..)) if rows.len() as u64 == LOOK => last = *id,
-                _ => break,
+                _ => {
+                    // What the index has not taken in yet it does not name.
+                    complete = caught_up || !asks_index;
+                    break;
+                }
             }
         }
         ids.sort_unstable();
         ids.dedup();
-        Ok(ids)
+        Ok(Holding { ids, complete })
     }
 }

@@ -11,19 +11,6 @@ use crate::{
     pb,
 };
 
-/// How many conversations match, in all, the caller's and nobody's.
-pub fn counts(counts: Option<&pb::ConversationCounts>) -> Json {
-    let counts = counts.copied().unwrap_or_default();
-    json!({ "mine_count": counts.mine, "unassigned_count": counts.unassigned, "all_count": counts.all })
-}
-
-/// The shape of [`counts`].
-pub fn counts_schema() -> Schema {
-    object()
-        .keys(&["mine_count", "unassigned_count", "all_count"], &integer())
-        .named("FoundCounts")
-}
-
 /// A conversation with those of its messages that match.
 pub fn conversation<'m>(
     conversation: &pb::Conversation,

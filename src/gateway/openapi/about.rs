@@ -92,6 +92,11 @@ pub fn about(operation: &'static str, summary: &'static str, rpc: &'static str) 
 }
 
 impl About {
+    /// The call of the contract behind it: `Service.Method`, or nothing.
+    pub fn rpc(&self) -> &'static str {
+        self.rpc
+    }
+
     /// Says more than the summary.
     #[must_use]
     pub fn note(mut self, text: &'static str) -> Self {

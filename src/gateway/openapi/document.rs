@@ -128,7 +128,7 @@ fn parameters(route: &Route, writes: bool, components: &mut Map<String, Json>) -
         };
         parameters.push(json!({ "name": name, "in": "query", "required": required, "schema": schema }));
     }
-    if writes && route.about.caller != Caller::Anyone {
+    if writes && !route.about.rpc.is_empty() {
         parameters.push(json!({
             "name": "Idempotency-Key", "in": "header", "required": false, "schema": { "type": "string" },
             "description": "Makes the request repeatable for a day: the same key and the same request have one effect and one answer.",
