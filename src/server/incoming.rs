@@ -223,14 +223,11 @@ impl AsyncWrite for Connection {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            // There is never anything left: a write that waits made no progress by that.
+            Stream::Plain(stream) => return Pin::new(stream).poll_flush(cx),
             Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
         };
-        // That there is nothing left to flush is no progress of a write that waits.
-        match flushed {
-            Poll::Ready(Ok(())) => flushed,
-            flushed => self.patiently(cx, flushed),
-        }
+        self.patiently(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

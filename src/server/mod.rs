@@ -179,12 +179,9 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     // It writes, so it has to end before the writer does.
     doors.spawn(upkeep::wake(chat.clone(), streams.clone()));
     let mut back = JoinSet::new();
-    back.spawn(listeners::http(
-        incoming("admin", operators),
-        admin::router(registry, readiness.clone()),
-        rooms::ends(&config),
-        behind.clone(),
-    ));
+    let admin = admin::router(registry, readiness.clone());
+    let operating = listeners::http(incoming("admin", operators), admin, rooms::ends(&config), behind.clone());
+    back.spawn(operating);
     if let Some(tls) = &tls {
         back.spawn(tls.clone().follow(behind.clone()));
     }

@@ -33,6 +33,7 @@ mod files;
 mod filters;
 mod first_messages;
 mod frozen;
+mod full_disk;
 mod golden;
 mod grpc_web;
 mod half_open;

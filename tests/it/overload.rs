@@ -26,7 +26,7 @@ use crate::{
 
 /// Calls that may be in work.
 const LIMIT: u32 = 16;
-/// Each way to the database. A transaction of four messages takes two such ways, so it answers about a hundred a second.
+/// Each way to the database. A transaction of four messages goes there and back a few times, so some tens of messages a second are answered.
 const LATE: Duration = Duration::from_millis(20);
 const TIMES: f64 = 4.0;
 

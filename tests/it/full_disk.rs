@@ -1,0 +1,122 @@
+//! PostgreSQL without room on its disk.
+
+use std::{
+    os::unix::fs::{MetadataExt as _, chown},
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+use parley::pb::GetConversationRequest;
+use rand::{Rng as _, distr::Alphanumeric};
+use tonic::Code;
+use tonic_types::StatusExt as _;
+
+use crate::support::{
+    app::TestApp,
+    cluster::{Cluster, Durability},
+    database::{Backend, Database, execute},
+    in_time,
+    reader::whole_log,
+    scene::outgoing,
+};
+
+/// A small file system. It is gone once the pipe to its keeper breaks: also when this program is killed.
+struct Small {
+    home: tempfile::TempDir,
+    keeper: Child,
+}
+
+impl Small {
+    /// Needs root.
+    fn of_megabytes(size: u32) -> Self {
+        let home = tempfile::tempdir().expect("a folder");
+        let script = r#"trap '' INT TERM HUP; mount -t tmpfs -o "size=$1m" parley "$0"; echo mounted; cat >/dev/null; umount -l "$0""#;
+        let mut keeper = Command::new("sh")
+            .args(["-ec", script])
+            .arg(home.path())
+            .arg(size.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("sh runs");
+        let mut said = [0; 8];
+        let told = keeper.stdout.as_mut().expect("it is piped");
+        std::io::Read::read_exact(told, &mut said).expect("root may mount");
+        Self { home, keeper }
+    }
+
+    fn path(&self) -> &Path {
+        self.home.path()
+    }
+
+    fn grow(&self, megabytes: u32) {
+        let grown = Command::new("mount")
+            .args(["-o", &format!("remount,size={megabytes}m")])
+            .arg(self.path())
+            .status();
+        assert!(grown.expect("mount runs").success());
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        drop(self.keeper.stdin.take());
+        let _ = self.keeper.wait();
+    }
+}
+
+/// Writes are refused until there is room again, reads go on, and nothing that was acknowledged is missing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_takes_nothing_and_loses_nothing_on_postgres() {
+    let (small, cluster) = tokio::task::spawn_blocking(|| (Small::of_megabytes(28), Cluster::start(Durability::None)))
+        .await
+        .expect("both are there");
+    let owner = std::fs::metadata(cluster.directory()).expect("it is there");
+    chown(small.path(), Some(owner.uid()), Some(owner.gid())).expect("root may give it away");
+    let postgres = cluster.url("postgres");
+    execute(&postgres, &format!("CREATE TABLESPACE small LOCATION '{}'", small.path().display())).await;
+    execute(&postgres, "CREATE DATABASE small TABLESPACE small").await;
+    let url = cluster.url("small");
+    let app = TestApp::builder(Backend::Postgres)
+        .database(Database::at(url.clone()))
+        .start()
+        .await;
+    let scene = app.scene();
+    let conversation = scene.talk().await;
+    // Nothing that could be made smaller.
+    let text = || {
+        rand::rng()
+            .sample_iter(Alphanumeric)
+            .take(100_000)
+            .map(char::from)
+            .collect::<String>()
+    };
+    let mut stored = 0;
+    let refused = loop {
+        match scene.send(conversation, outgoing(&text())).await {
+            Ok(_) => stored += 1,
+            Err(status) => break status,
+        }
+        assert!(stored < 1000, "the disk has no end");
+    };
+    assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
+    assert!(refused.get_details_retry_info().is_some(), "{refused:?}");
+    let request = GetConversationRequest {
+        account_id: 1,
+        conversation_id: conversation,
+    };
+    let read = scene.clients.conversations.clone().get_conversation(request).await;
+    read.expect("what is there can be read");
+
+    small.grow(128);
+    in_time("room", async {
+        while scene.send(conversation, outgoing("there is room again")).await.is_err() {}
+    })
+    .await;
+    let count = "SELECT CAST(count(*) AS bigint) FROM messages WHERE message_type = 1";
+    assert_eq!(Database::number(&url, count).await, stored + 1);
+    let log = whole_log(&app.clients(), 1).await;
+    assert!(i64::try_from(log.len()).is_ok_and(|events| events > stored));
+    drop(app);
+    drop(cluster);
+}
