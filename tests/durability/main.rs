@@ -44,7 +44,7 @@ use crate::{
 };
 
 /// How long the traffic of one test lasts, where nobody says otherwise.
-const IN_CI: Duration = Duration::from_secs(20);
+const IN_CI: Duration = Duration::from_secs(14);
 
 /// How long the traffic of one test lasts.
 fn duration() -> Duration {
@@ -143,7 +143,7 @@ async fn readers_that_stop_cost_little() {
 async fn readers_at_the_edge_of_what_is_kept_are_told() {
     let _alone = ALONE.lock().await;
     let (seed, mut choices) = choices();
-    let history = Box::pin(edge::overtaken(&mut choices, duration())).await;
+    let history = Box::pin(edge::overtaken(&mut choices, duration() / 2)).await;
     assert_none(&history, "two replicas, few events kept", seed);
 }
 
