@@ -111,7 +111,9 @@ fn read(fields: &mut Fields<'_>, headers: &HeaderMap, account_id: i64) -> pb::Su
     });
     let at = fields.time("at", clock::from_iso).map(Start::At);
     let after = after.map(|text| {
-        let cursor = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).unwrap_or_default();
+        // The header `Parley-Cursor` has the other alphabet, and goes on here too.
+        let text = text.trim_end_matches('=').replace('+', "-").replace('/', "_");
+        let cursor = URL_SAFE_NO_PAD.decode(text).unwrap_or_default();
         if cursor.is_empty() {
             fields.complain(Complaint::new("after", "must be the id of an event of this stream"));
         }

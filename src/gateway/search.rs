@@ -249,7 +249,7 @@ async fn messages(call: &Call, asked: &Asked) -> Result<Found, Failure> {
 }
 
 /// One section, with how to go on for those who asked for that.
-fn answer(section: &str, found: Found, window: &Window) -> Response {
+fn answer(section: &str, found: &Found, window: &Window) -> Response {
     let mut whole = json!({ "payload": { section: found.rows } });
     if window.is_told() {
         let mut meta = json!({});
@@ -273,15 +273,15 @@ async fn everything(call: Call, params: Params) -> Answer {
 
 async fn contacts_alone(call: Call, params: Params) -> Answer {
     let asked = asked(&call, &params, Window::read).await?;
-    Ok(answer("contacts", contacts(&call, &asked).await?, &asked.window))
+    Ok(answer("contacts", &contacts(&call, &asked).await?, &asked.window))
 }
 
 async fn conversations_alone(call: Call, params: Params) -> Answer {
     let asked = asked(&call, &params, Window::read).await?;
-    Ok(answer("conversations", conversations(&call, &asked).await?, &asked.window))
+    Ok(answer("conversations", &conversations(&call, &asked).await?, &asked.window))
 }
 
 async fn messages_alone(call: Call, params: Params) -> Answer {
     let asked = asked(&call, &params, Window::read).await?;
-    Ok(answer("messages", messages(&call, &asked).await?, &asked.window))
+    Ok(answer("messages", &messages(&call, &asked).await?, &asked.window))
 }

@@ -233,7 +233,7 @@ async fn the_json_door_finds_conversations_and_messages(backend: Backend) {
             seen += body["payload"][section].as_array().map_or(0, Vec::len);
             assert_eq!(body["meta"].get("complete").is_some(), section != "contacts", "{body}");
             match body["meta"]["next_cursor"].as_str() {
-                Some(next) => cursor = next.to_owned(),
+                Some(next) => next.clone_into(&mut cursor),
                 None => break,
             }
         }

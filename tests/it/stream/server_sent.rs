@@ -1,6 +1,9 @@
 //! The same log by Server-Sent Events: same cursors, same order, same refusals.
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use parley::pb::subscribe_request::Start;
 use serde_json::Value as Json;
 
@@ -16,7 +19,8 @@ on_both!(
     events_come_as_server_sent_events,
     who_comes_back_goes_on_with_the_next_event,
     what_cannot_be_continued_is_gone,
-    a_drain_says_when_to_come_back
+    a_drain_says_when_to_come_back,
+    the_position_of_a_write_is_a_place_to_go_on_from
 );
 
 /// One event as a browser takes it.
@@ -229,4 +233,28 @@ async fn a_drain_says_when_to_come_back(backend: Backend) {
     }
     assert!(last.is_some_and(|last| last.retry.is_some()), "the end says when");
     assert!(app.server.wait().await.success());
+}
+
+async fn the_position_of_a_write_is_a_place_to_go_on_from(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let (scene, http) = (app.scene(), app.http());
+    let talk = scene.talk().await;
+    let request = http.request("POST", &format!("/api/v1/accounts/1/conversations/{talk}/messages"));
+    let answer = http.answer(request.json(&serde_json::json!({"content": "one"}))).await;
+    let cursor = answer.headers["parley-cursor"].to_str().expect("text").to_owned();
+    let head = log_info(&scene.clients, 1).await.head_seq;
+    let mut stream = Stream::open(&http, "", Some(&cursor)).await;
+    scene.hear(talk, "two").await;
+    let next = stream.until(head + 1).await;
+    assert_eq!(next.len(), 1, "with the very next event: {next:?}");
+    // The alphabet of the header is not that of ids; each goes on here.
+    let cursor = STANDARD.encode([0xfb, 0xff]);
+    let request = http.request("GET", "/api/v1/accounts/1/events").header("last-event-id", &cursor);
+    let refused = http.answer(request).await;
+    assert_eq!(refused.status, 422);
+    assert!(
+        !refused.body.to_string().contains("must be the id of an event"),
+        "it was read, and is no cursor: {}",
+        refused.body
+    );
 }
