@@ -129,7 +129,7 @@ fn write(conversation: &ConversationSummary, messages: &[Message]) -> String {
 /// When the database fails.
 pub async fn send_waiting(db: &Database, mailer: &Mailer, reached: Micros) -> Result<usize> {
     let mut sent = 0;
-    for row in take_turn(db).await? {
+    for row in db.in_time(take_turn(db)).await? {
         let done = mailer.send(&row.recipient, &row.subject, row.body.clone()).await;
         let now = Micros::now();
         let mut mail = mail::ActiveModel {
@@ -153,9 +153,9 @@ pub async fn send_waiting(db: &Database, mailer: &Mailer, reached: Micros) -> Re
                 mail.body = Set(String::new());
             }
         }
-        mail.update(db.write()).await?;
+        db.in_time(async { Ok(mail.update(db.write()).await?) }).await?;
     }
-    forget(db, reached).await?;
+    db.in_time(forget(db, reached)).await?;
     Ok(sent)
 }
 

@@ -25,7 +25,7 @@ impl Chat {
     /// When the database fails, or the writer is busy; those that were opened stay open.
     pub async fn wake_snoozed(&self) -> Result<usize> {
         use conversation::Column;
-        let mut due: Vec<(AccountId, ConversationId)> = conversation::Entity::find()
+        let due = conversation::Entity::find()
             .select_only()
             .columns([Column::AccountId, Column::Id])
             .filter(Column::SnoozedUntil.lte(Micros::now()))
@@ -33,8 +33,8 @@ impl Chat {
             .order_by_asc(Column::SnoozedUntil)
             .limit(BATCH)
             .into_tuple()
-            .all(self.db.read())
-            .await?;
+            .all(self.db.read());
+        let mut due: Vec<(AccountId, ConversationId)> = self.db.in_time(async { Ok(due.await?) }).await?;
         due.sort_unstable();
         for group in due.chunk_by(|one, next| one.0 == next.0) {
             let ids: Vec<ConversationId> = group.iter().map(|(_, id)| *id).collect();

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     db::Database,
+    error::Result,
     events::{feed::lock, hub::Hub},
     id::{AccountId, Seq},
     pb,
@@ -53,7 +54,8 @@ async fn fill(hub: &Hub) {
     loop {
         hub.fell_behind.notified().await;
         for (account, head) in hub.take_behind() {
-            if let Err(error) = hub.catch_up(account, head).await {
+            // Whatever waits here for good, nobody's events come any more.
+            if let Err(error) = hub.log.database().in_time(Box::pin(hub.catch_up(account, head))).await {
                 tracing::warn!(%account, %error, "the log could not be read; the next poll tries again");
             }
         }
@@ -68,7 +70,7 @@ async fn tell(hub: &Hub, db: &Database) {
         for event in whispers {
             let said = format!("{} {}", own_name(), STANDARD_NO_PAD.encode(event.encode_to_vec()));
             let statement = Statement::from_sql_and_values(DbBackend::Postgres, "SELECT pg_notify($1, $2)", [MOMENTS.into(), said.into()]);
-            if let Err(error) = db.write().execute_raw(statement).await {
+            if let Err(error) = say(db, statement).await {
                 tracing::debug!(%error, "what is true for a moment was not told to other replicas");
             }
         }
@@ -82,12 +84,16 @@ async fn tell(hub: &Hub, db: &Database) {
                 "SELECT pg_notify($1, $2)",
                 [CHANNEL.into(), hint(heads).into()],
             );
-            if let Err(error) = db.write().execute_raw(statement).await {
+            if let Err(error) = say(db, statement).await {
                 tracing::debug!(%error, "a hint was not sent; the other replicas will poll");
             }
         }
         sleep(PACE).await;
     }
+}
+
+async fn say(db: &Database, statement: Statement) -> Result<()> {
+    db.in_time(async { Ok(db.write().execute_raw(statement).await.map(drop)?) }).await
 }
 
 /// Without other replicas nobody needs to hear.
@@ -169,10 +175,12 @@ async fn look(hub: &Hub) {
         return;
     }
     let followed: Vec<AccountId> = seen.keys().copied().collect();
-    match hub.log.reaches(&followed).await {
+    let db = hub.log.database();
+    match db.in_time(hub.log.reaches(&followed)).await {
         Ok(reaches) => {
             for reach in &reaches {
-                if let Err(error) = hub.compare(reach, seen.get(&reach.account).copied()).await {
+                let known = seen.get(&reach.account).copied();
+                if let Err(error) = db.in_time(hub.compare(reach, known)).await {
                     tracing::warn!(account = %reach.account, %error, "the log's epoch could not be changed; trying again");
                 }
             }

@@ -121,6 +121,14 @@ impl Log {
         &self.db
     }
 
+    /// Waits for what is asked of the database behind the doors, as [`Database::in_long_time`].
+    ///
+    /// # Errors
+    /// What was asked returns; [`Error::Unavailable`] when it took too long.
+    pub async fn in_long_time<T>(&self, asked: impl Future<Output = Result<T>>) -> Result<T> {
+        self.db.in_long_time(asked).await
+    }
+
     /// How far the account's log reaches.
     ///
     /// # Errors

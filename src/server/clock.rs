@@ -35,7 +35,7 @@ impl Clock {
     /// # Errors
     /// When the database does not say its time.
     pub async fn now(&self) -> Result<Micros> {
-        let theirs = self.db.clock().await?;
+        let theirs = self.db.in_time(async { Ok(self.db.clock().await?) }).await?;
         let wall = Micros::now();
         let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
         let ours = own.look(wall, Instant::now());

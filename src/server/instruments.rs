@@ -52,7 +52,7 @@ pub async fn logs(log: Log, stop: CancellationToken) -> anyhow::Result<()> {
     tell(&known);
     let mut ticks = ticks(LOOK);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        match log.figures().await {
+        match log.in_long_time(log.figures()).await {
             Ok(figures) => *known.lock().unwrap_or_else(PoisonError::into_inner) = figures,
             Err(error) => tracing::debug!(%error, "the figures of the logs could not be read; trying again later"),
         }

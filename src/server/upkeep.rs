@@ -53,12 +53,12 @@ pub async fn keys(db: Database, clock: Arc<Clock>, keep: Duration, stop: Cancell
     let mut ticks = ticks(FORGET);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         let forgotten = async { forget_keys(&db, clock.now().await?.minus(keep)).await };
-        match forgotten.await {
+        match db.in_long_time(forgotten).await {
             Ok(0) => {}
             Ok(count) => tracing::debug!(count, "old request ids forgotten"),
             Err(error) => tracing::warn!(%error, "old request ids could not be forgotten; trying again later"),
         }
-        if let Err(error) = forget_absent(&db).await {
+        if let Err(error) = db.in_long_time(forget_absent(&db)).await {
             tracing::warn!(%error, "who is no longer there could not be forgotten; trying again later");
         }
     }
@@ -83,7 +83,7 @@ pub async fn files(files: Files, clock: Arc<Clock>, stop: CancellationToken) -> 
     let mut ticks = ticks(SWEEP);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         let swept = async { files.sweep(clock.now().await?).await };
-        match stop.run_until_cancelled(swept).await {
+        match stop.run_until_cancelled(Box::pin(swept)).await {
             Some(Ok(0)) | None => {}
             Some(Ok(count)) => tracing::debug!(count, "files removed"),
             Some(Err(error)) => tracing::warn!(%error, "files could not be removed; trying again later"),
@@ -96,7 +96,10 @@ pub async fn files(files: Files, clock: Arc<Clock>, stop: CancellationToken) -> 
 pub async fn deleted(db: Database, stop: CancellationToken) -> anyhow::Result<()> {
     let mut ticks = ticks(EMPTY);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        match stop.run_until_cancelled(empty_deleted(&db, STATEMENTS)).await {
+        match stop
+            .run_until_cancelled(db.in_long_time(Box::pin(empty_deleted(&db, STATEMENTS))))
+            .await
+        {
             Some(Ok(0)) | None => {}
             Some(Ok(rows)) => tracing::debug!(rows, "rows of a deleted account removed"),
             Some(Err(error)) => tracing::warn!(%error, "a deleted account could not be emptied; trying again later"),
@@ -110,14 +113,14 @@ pub async fn trim(log: Log, clock: Arc<Clock>, keep: Keep, every: Duration, stop
     let mut ticks = ticks(every);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         let trimmed = async { log.trim(&keep, clock.now().await?, ROWS).await };
-        match stop.run_until_cancelled(trimmed).await {
+        match stop.run_until_cancelled(log.in_long_time(Box::pin(trimmed))).await {
             Some(Ok(0)) | None => {}
             Some(Ok(rows)) => tracing::info!(rows, "old events removed"),
             Some(Err(error)) => tracing::warn!(%error, "old events could not be removed; trying again later"),
         }
         // Each step is small, so that whoever stops waits for one at most.
         while !stop.is_cancelled() {
-            match log.rewrite_erased().await {
+            match log.in_long_time(log.rewrite_erased()).await {
                 Ok(0) => break,
                 Ok(rows) => tracing::debug!(rows, "what an erased contact left was rewritten"),
                 Err(error) => {
@@ -149,7 +152,7 @@ pub async fn search(db: Database, stop: CancellationToken) -> anyhow::Result<()>
     let mut ticks = ticks(INDEX);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         // Each batch is a transaction: one that is broken off is undone.
-        if let Some(Err(error)) = stop.run_until_cancelled(index::follow(&db)).await {
+        if let Some(Err(error)) = stop.run_until_cancelled(db.in_long_time(index::follow(&db))).await {
             tracing::warn!(%error, "the index of messages could not go on; trying again later");
         }
     }

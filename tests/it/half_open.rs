@@ -24,7 +24,7 @@ async fn until_done<T, F: Future<Output = Result<T, Status>>>(what: &str, ask: i
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lanes_give_up_connections_that_nobody_answers_on_postgres() {
-    let (app, proxy, _) = behind_a_proxy(&[("PARLEY_DATABASE_WRITE_TIMEOUT_SECONDS", "3")]).await;
+    let (app, proxy, _) = behind_a_proxy(&[("PARLEY_DATABASE_WRITE_TIMEOUT_SECONDS", "2")]).await;
     let scene = app.scene();
     let conversation = scene.talk().await;
     let contact = scene.person("Asha").await.contact;

@@ -304,6 +304,10 @@ impl Files {
     /// # Errors
     /// When the database or the store fails.
     pub async fn sweep(&self, now: Micros) -> Result<usize> {
+        self.db.in_long_time(self.remove_unneeded(now)).await
+    }
+
+    async fn remove_unneeded(&self, now: Micros) -> Result<usize> {
         use attachment::Column;
         let old = now.minus(KEPT);
         let forgotten = Condition::all()
