@@ -9,7 +9,8 @@ use prost_types::{Value, value::Kind};
 use super::spans::Spans;
 use crate::support::clients::Clients;
 
-/// A call, and which index each database answers it by.
+/// A call, and which index each database answers it by. Where several serve as well, `|` stands between them: which one is taken depends on
+/// what the last look at the table saw.
 pub struct Ask {
     pub name: String,
     request: Request,
@@ -132,7 +133,10 @@ fn of_contacts() -> Vec<Ask> {
         ..SearchContactsRequest::default()
     };
     vec![
-        listed("", "contacts_named"),
+        Ask {
+            on_postgres: "contacts_named|contacts_pkey",
+            ..listed("", "contacts_named")
+        },
         listed("name", "contacts_by_name"),
         listed("-name", "contacts_by_name"),
         listed("-last_activity_at", "contacts_by_activity_day"),
@@ -184,7 +188,10 @@ fn of_conversations(contacts: i64) -> Vec<Ask> {
         listed("all conversations", all, "conversations_account_id_activity_hour"),
         listed("open conversations", open, "conversations_by_status"),
         listed("the caller's conversations", mine, "conversations_by_assignee"),
-        listed("conversations of an inbox", of_inbox, "conversations_by_inbox"),
+        Ask {
+            on_postgres: "conversations_by_inbox|conversations_account_id_activity_hour",
+            ..listed("conversations of an inbox", of_inbox, "conversations_by_inbox")
+        },
         of_few(listed(
             "conversations of a contact",
             of_contact,

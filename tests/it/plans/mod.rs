@@ -73,7 +73,7 @@ fn judged(ask: &Ask, backend: Backend, rows: usize, plans: &[String]) -> Vec<Str
         Backend::Sqlite => ask.on_sqlite,
         Backend::Postgres => ask.on_postgres,
     };
-    let Some(list) = plans.iter().find(|plan| plan.contains(index)) else {
+    let Some(list) = plans.iter().find(|plan| index.split('|').any(|index| plan.contains(index))) else {
         complaints.push(format!("{index} is not used"));
         return complaints;
     };
