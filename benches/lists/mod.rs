@@ -57,7 +57,7 @@ impl Place {
         eprintln!("  {contacts} contacts made in {:.1} s", begun.elapsed().as_secs_f64());
         let clients = Clients::over(channel);
         let begun = Instant::now();
-        asks::until_indexed(&clients, contacts).await;
+        asks::until_indexed(&clients).await;
         eprintln!("  their messages indexed in {:.1} s", begun.elapsed().as_secs_f64());
         let asks = asks::all(&clients, contacts).await;
         Self {
