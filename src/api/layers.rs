@@ -12,7 +12,6 @@ use http::{HeaderMap, Request, Response};
 use opentelemetry::trace::FutureExt as _;
 use tonic::{Code, Status, body::Body};
 use tower::{Layer, Service};
-use tracing::Instrument as _;
 
 use super::{
     audit::{About, Asked},
@@ -117,17 +116,17 @@ where
         let in_work = (!stream).then(|| self.gate.limits.enter());
         if let Some(None) = in_work {
             // Not even traced: the more there are, the less each may cost.
-            meter::answered(path.trim_start_matches('/'), Code::ResourceExhausted, Duration::ZERO);
+            meter::answered(meter::known(path), Code::ResourceExhausted, Duration::ZERO);
             return Box::pin(std::future::ready(Ok(busy().map(axum::body::Body::new))));
         }
         // The clone that was asked whether it is ready is the one to call.
         let clone = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, clone);
         let gate = self.gate.clone();
-        let method = path.trim_start_matches('/').to_owned();
-        let (span, around) = trace::begin(request.headers(), &method);
+        let method = meter::known(path);
+        let around = trace::begin(request.headers(), method);
         // Whoever goes before the answer drops it, and then it tells of that.
-        let mut outcome = Outcome::begin(method, stream, span.clone());
+        let mut outcome = Outcome::begin(method, stream, around.clone());
         let call = async move {
             let answer = gate.pass(inner, request, stream, &mut outcome).await;
             drop(in_work);
@@ -136,7 +135,7 @@ where
             }
             answer
         };
-        Box::pin(call.instrument(span).with_context(around))
+        Box::pin(call.with_context(around))
     }
 }
 

@@ -88,10 +88,13 @@ impl Drop for InWork {
     }
 }
 
-/// Notes a call that was answered: `method` is its path without the first slash.
-pub fn answered(method: &str, code: Code, took: Duration) {
-    // Anybody may make paths up: what the contract does not name counts together.
-    let method = method_named(method).unwrap_or("_OTHER");
+/// The method of a path, as it is told everywhere. Anybody may make paths up: what the contract does not name counts together.
+pub fn known(path: &str) -> &'static str {
+    method_named(path.trim_start_matches('/')).unwrap_or("_OTHER")
+}
+
+/// Notes a call that was answered.
+pub fn answered(method: &'static str, code: Code, took: Duration) {
     let mut labels = vec![
         KeyValue::new(names::RPC_SYSTEM_NAME, "grpc"),
         KeyValue::new(names::RPC_METHOD, method),

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use opentelemetry::Context;
 use tonic::Code;
 
 use super::{audit::Asked, meter, trace};
@@ -9,22 +10,22 @@ use super::{audit::Asked, meter, trace};
 /// A call that will be told once it is answered, or given up.
 #[derive(Debug)]
 pub struct Outcome {
-    method: String,
+    method: &'static str,
     /// How long a stream stays open says nothing about the server.
     is_stream: bool,
-    span: tracing::Span,
+    around: Context,
     begun: Instant,
     asked: Option<Asked>,
     is_told: bool,
 }
 
 impl Outcome {
-    /// A call that begins now: `method` is its path without the first slash.
-    pub fn begin(method: String, is_stream: bool, span: tracing::Span) -> Self {
+    /// A call that begins now: `around` is the context of its span.
+    pub fn begin(method: &'static str, is_stream: bool, around: Context) -> Self {
         Self {
             method,
             is_stream,
-            span,
+            around,
             begun: Instant::now(),
             asked: None,
             is_told: false,
@@ -47,10 +48,10 @@ impl Outcome {
     }
 
     fn tell(&self, code: Code) -> Duration {
-        trace::end(&self.span, code);
+        trace::end(&self.around, code);
         let took = self.begun.elapsed();
         if !self.is_stream {
-            meter::answered(&self.method, code, took);
+            meter::answered(self.method, code, took);
         }
         took
     }

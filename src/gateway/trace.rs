@@ -4,19 +4,23 @@ use std::{sync::LazyLock, time::Instant};
 
 use axum::{
     extract::{MatchedPath, Request},
-    http::{Method, Version},
+    http::{Method, StatusCode, Version},
     middleware::Next,
     response::Response,
 };
-use opentelemetry::{KeyValue, metrics::Histogram, trace::FutureExt as _};
-use tracing::{Instrument as _, Span, field::Empty};
+use opentelemetry::{
+    Context, KeyValue,
+    metrics::Histogram,
+    trace::{FutureExt as _, SpanKind},
+};
 
 use crate::telemetry::{
     context, exemplars,
     names::{
         CALL_SECONDS, ERROR_TYPE, HTTP_REQUEST_METHOD, HTTP_RESPONSE_STATUS_CODE, HTTP_ROUTE, HTTP_SERVER_REQUEST_DURATION,
-        NETWORK_PROTOCOL_VERSION, OTEL_KIND, OTEL_NAME, OTEL_STATUS_CODE, URL_SCHEME, meter,
+        NETWORK_PROTOCOL_VERSION, URL_SCHEME, meter,
     },
+    span,
 };
 
 static DURATIONS: LazyLock<Histogram<f64>> = LazyLock::new(|| {
@@ -28,57 +32,98 @@ static DURATIONS: LazyLock<Histogram<f64>> = LazyLock::new(|| {
         .build()
 });
 
-/// Traces and measures a request until its answer begins. One whose client goes before is told by the call that it led to.
+/// What stands for a status where the client went before there was one.
+const GONE: &str = "cancelled";
+
+/// Traces and measures a request until its answer begins, or its client goes.
 pub async fn watch(scheme: &'static str, request: Request, next: Next) -> Response {
-    let begun = Instant::now();
-    let method = known(request.method());
-    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    let version = match request.version() {
-        Version::HTTP_2 => "2",
-        Version::HTTP_10 => "1.0",
-        _ => "1.1",
-    };
-    let span = begin(method, route.as_deref(), scheme, version);
-    let around = context::take_up(&span, request.headers());
-    let watched = async {
+    let watched = Watched::begin(scheme, &request);
+    let around = watched.around.clone();
+    async {
         let answer = next.run(request).await;
-        let status = answer.status();
-        let mut labels = vec![
-            KeyValue::new(HTTP_REQUEST_METHOD, method),
-            KeyValue::new(URL_SCHEME, scheme),
-            KeyValue::new(HTTP_RESPONSE_STATUS_CODE, i64::from(status.as_u16())),
-        ];
-        span.record(HTTP_RESPONSE_STATUS_CODE, status.as_u16());
-        if status.is_server_error() {
-            span.record(ERROR_TYPE, status.as_str());
-            span.record(OTEL_STATUS_CODE, "ERROR");
-            labels.push(KeyValue::new(ERROR_TYPE, status.as_str().to_owned()));
-        }
-        if let Some(route) = route {
-            labels.push(KeyValue::new(HTTP_ROUTE, route));
-        }
-        let took = begun.elapsed().as_secs_f64();
-        DURATIONS.record(took, &labels);
-        exemplars::note("http_server_request_duration_seconds", &labels, &CALL_SECONDS, took);
+        watched.answered(answer.status());
         answer
-    };
-    watched.instrument(span.clone()).with_context(around).await
+    }
+    .with_context(around)
+    .await
 }
 
-fn begin(method: &'static str, route: Option<&str>, scheme: &'static str, version: &'static str) -> Span {
-    let name = route.map_or_else(|| method.to_owned(), |route| format!("{method} {route}"));
-    tracing::info_span!(
-        "request",
-        { OTEL_KIND } = "server",
-        { OTEL_NAME } = name,
-        { HTTP_REQUEST_METHOD } = method,
-        { HTTP_ROUTE } = route,
-        { URL_SCHEME } = scheme,
-        { NETWORK_PROTOCOL_VERSION } = version,
-        { HTTP_RESPONSE_STATUS_CODE } = Empty,
-        { ERROR_TYPE } = Empty,
-        { OTEL_STATUS_CODE } = Empty,
-    )
+/// A request in work; dropped before it is answered, it tells that its client went.
+struct Watched {
+    method: &'static str,
+    scheme: &'static str,
+    route: Option<String>,
+    begun: Instant,
+    around: Context,
+    is_told: bool,
+}
+
+impl Watched {
+    fn begin(scheme: &'static str, request: &Request) -> Self {
+        let method = known(request.method());
+        let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+        let version = match request.version() {
+            Version::HTTP_2 => "2",
+            Version::HTTP_10 => "1.0",
+            _ => "1.1",
+        };
+        let described = || {
+            let name = route
+                .as_ref()
+                .map_or_else(|| method.to_owned(), |route| format!("{method} {route}"));
+            let mut attributes = vec![
+                KeyValue::new(HTTP_REQUEST_METHOD, method),
+                KeyValue::new(URL_SCHEME, scheme),
+                KeyValue::new(NETWORK_PROTOCOL_VERSION, version),
+            ];
+            attributes.extend(route.clone().map(|route| KeyValue::new(HTTP_ROUTE, route)));
+            (name.into(), attributes)
+        };
+        Self {
+            around: span::begin(&context::asked_for(request.headers()), SpanKind::Server, Vec::new(), described),
+            method,
+            scheme,
+            route,
+            begun: Instant::now(),
+            is_told: false,
+        }
+    }
+
+    fn answered(mut self, status: StatusCode) {
+        self.is_told = true;
+        self.tell(Some(status));
+    }
+
+    fn tell(&self, status: Option<StatusCode>) {
+        let mut outcome: Vec<KeyValue> = status
+            .iter()
+            .map(|status| KeyValue::new(HTTP_RESPONSE_STATUS_CODE, i64::from(status.as_u16())))
+            .collect();
+        let is_fault = status.is_some_and(|status| status.is_server_error());
+        match status {
+            Some(status) if is_fault => outcome.push(KeyValue::new(ERROR_TYPE, status.as_str().to_owned())),
+            Some(_) => {}
+            None => outcome.push(KeyValue::new(ERROR_TYPE, GONE)),
+        }
+        span::end(&self.around, is_fault, || outcome.clone());
+        let mut labels = vec![
+            KeyValue::new(HTTP_REQUEST_METHOD, self.method),
+            KeyValue::new(URL_SCHEME, self.scheme),
+        ];
+        labels.extend(outcome);
+        labels.extend(self.route.clone().map(|route| KeyValue::new(HTTP_ROUTE, route)));
+        let took = self.begun.elapsed().as_secs_f64();
+        DURATIONS.record(took, &labels);
+        exemplars::note("http_server_request_duration_seconds", &labels, &CALL_SECONDS, took);
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if !self.is_told {
+            self.tell(None);
+        }
+    }
 }
 
 /// Anybody may make methods up: those count together.

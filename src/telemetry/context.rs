@@ -8,7 +8,6 @@ use opentelemetry::{
     trace::{SpanContext, TraceContextExt as _},
 };
 use opentelemetry_sdk::propagation::TraceContextPropagator;
-use tracing_opentelemetry::{OpenTelemetrySpanExt as _, SetParentError};
 
 /// The header and the metadata key.
 pub const TRACEPARENT: &str = "traceparent";
@@ -16,21 +15,22 @@ pub const TRACEPARENT: &str = "traceparent";
 /// The context of the span that this thread is in, if it is Parley's own. Empty when traces are off.
 pub fn own() -> Option<String> {
     let context = Context::current();
-    let span = context.span().span_context().clone();
-    (span.is_valid() && !span.is_remote()).then(|| written(&span))
+    is_ours(&context).then(|| written(context.span().span_context()))
 }
 
-/// Makes a span that nobody has entered yet a child of the caller's, if headers name one; within a span of Parley's own it is that one's child
-/// already. The context that belongs around the work: the caller's where nobody makes spans, so that lines of the log name it.
-pub fn take_up(span: &tracing::Span, headers: &http::HeaderMap) -> Context {
-    if own().is_some() || !headers.contains_key(TRACEPARENT) {
-        return Context::current();
+fn is_ours(context: &Context) -> bool {
+    let span = context.span();
+    let span = span.span_context();
+    span.is_valid() && !span.is_remote()
+}
+
+/// What work that headers ask for belongs to: the span of Parley's own that this thread is in, or else the caller's, if they name one.
+pub fn asked_for(headers: &http::HeaderMap) -> Context {
+    let current = Context::current();
+    if is_ours(&current) || !headers.contains_key(TRACEPARENT) {
+        return current;
     }
-    let parent = opentelemetry::global::get_text_map_propagator(|propagator| propagator.extract(&Headers(headers)));
-    match span.set_parent(parent.clone()) {
-        Ok(()) | Err(SetParentError::AlreadyStarted) => Context::current(),
-        Err(SetParentError::LayerNotFound | SetParentError::SpanDisabled) => parent,
-    }
+    opentelemetry::global::get_text_map_propagator(|propagator| propagator.extract_with_context(&current, &Headers(headers)))
 }
 
 /// The span that a stored context names, as somebody else's; none if it names none.

@@ -1,7 +1,6 @@
-//! What is logged, what makes spans, and what goes to a collector: each by a rule of its own.
+//! What is logged, and what of it goes to a collector.
 //!
-//! One filter stands before all layers: with a filter per layer, log lines vanish (tokio-rs/tracing#2519). So it is the one that tells spans
-//! from lines.
+//! One filter stands before all layers: with a filter per layer, log lines vanish (tokio-rs/tracing#2519).
 
 use std::{
     collections::HashMap,
@@ -11,7 +10,7 @@ use std::{
 
 use anyhow::Context as _;
 use tracing::{
-    Event, Level, Metadata, Subscriber,
+    Event, Metadata, Subscriber,
     level_filters::LevelFilter,
     span::{Attributes, Id, Record},
     subscriber::Interest,
@@ -27,11 +26,10 @@ const TRANSPORT: [&str; 4] = ["h2", "hyper", "tonic", "tower"];
 /// The exporters' crates: what goes wrong with them is logged, and never sent.
 const EXPORTERS: &str = "opentelemetry";
 
-/// The filter of lines, by `log.filter`, and of spans: Parley's own are made whatever is logged, if there is somebody to send them to.
+/// The filter of lines, by `log.filter`.
 #[derive(Debug)]
 pub struct Filter {
     lines: EnvFilter,
-    makes_spans: bool,
     /// When each complaint was logged last; as many as the exporters have.
     complaints: Mutex<HashMap<&'static str, Instant>>,
 }
@@ -41,7 +39,7 @@ impl Filter {
     ///
     /// # Errors
     /// When they cannot be read.
-    pub fn new(directives: &str, exports: bool, makes_spans: bool) -> anyhow::Result<Self> {
+    pub fn new(directives: &str, exports: bool) -> anyhow::Result<Self> {
         let mut lines = EnvFilter::try_new(directives).context("log.filter")?;
         if exports {
             let most = lines.max_level_hint().unwrap_or(LevelFilter::TRACE).min(LevelFilter::WARN);
@@ -52,28 +50,18 @@ impl Filter {
         }
         Ok(Self {
             lines,
-            makes_spans,
             complaints: Mutex::default(),
         })
-    }
-
-    fn is_span_of_ours(&self, metadata: &Metadata<'_>) -> bool {
-        self.makes_spans && metadata.is_span() && *metadata.level() <= Level::INFO && metadata.target().starts_with("parley")
     }
 }
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Filter {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        let interest = Layer::<S>::register_callsite(&self.lines, metadata);
-        if self.is_span_of_ours(metadata) {
-            Interest::always()
-        } else {
-            interest
-        }
+        Layer::<S>::register_callsite(&self.lines, metadata)
     }
 
     fn enabled(&self, metadata: &Metadata<'_>, context: Context<'_, S>) -> bool {
-        self.is_span_of_ours(metadata) || self.lines.enabled(metadata, context)
+        self.lines.enabled(metadata, context)
     }
 
     fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
@@ -91,12 +79,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Filter {
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        let lines = Layer::<S>::max_level_hint(&self.lines);
-        if self.makes_spans {
-            lines.map(|most| most.max(LevelFilter::INFO))
-        } else {
-            lines
-        }
+        Layer::<S>::max_level_hint(&self.lines)
     }
 
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {

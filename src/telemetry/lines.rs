@@ -1,4 +1,4 @@
-//! Log lines with the ids of their trace, for people and for programs.
+//! Log lines with the call they belong to and the ids of its trace, for people and for programs.
 
 use std::fmt;
 
@@ -12,15 +12,27 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-/// A format of lines that adds `trace_id` and `span_id` where there is a trace.
+use super::names::RPC_METHOD;
+
+/// The method of the call that a context is around, as its lines name it.
+#[derive(Clone, Copy, Debug)]
+pub struct Method(pub &'static str);
+
+/// A format of lines that adds `rpc.method` within a call, and `trace_id` and `span_id` where there is a trace.
 #[derive(Debug)]
 pub struct Traced<F>(pub F);
 
-/// The ids of the trace that this thread is in: of our own span, or of the caller's where we make none.
-fn ids() -> Option<(String, String)> {
-    let context = Context::current();
-    let span = context.span().span_context().clone();
-    span.is_valid().then(|| (span.trace_id().to_string(), span.span_id().to_string()))
+/// What lines of this thread belong to: the ids are of our own span, or of the caller's where we make none.
+fn belonging() -> Vec<(&'static str, String)> {
+    Context::map_current(|context| {
+        let method = context.get::<Method>().map(|method| (RPC_METHOD, method.0.to_owned()));
+        let span = context.span();
+        let span = span.span_context();
+        let ids = span
+            .is_valid()
+            .then(|| [("trace_id", span.trace_id().to_string()), ("span_id", span.span_id().to_string())]);
+        method.into_iter().chain(ids.into_iter().flatten()).collect()
+    })
 }
 
 impl<S, N> FormatEvent<S, N> for Traced<Format<Full>>
@@ -29,12 +41,13 @@ where
     N: for<'a> FormatFields<'a> + 'static,
 {
     fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let Some((trace, span)) = ids() else {
-            return self.0.format_event(context, writer, event);
-        };
         let mut line = String::new();
         self.0.format_event(context, Writer::new(&mut line), event)?;
-        writeln!(writer, "{} trace_id={trace} span_id={span}", line.trim_end_matches('\n'))
+        write!(writer, "{}", line.trim_end_matches('\n'))?;
+        for (name, value) in belonging() {
+            write!(writer, " {name}={value}")?;
+        }
+        writeln!(writer)
     }
 }
 
@@ -44,13 +57,14 @@ where
     N: for<'a> FormatFields<'a> + 'static,
 {
     fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let Some((trace, span)) = ids() else {
-            return self.0.format_event(context, writer, event);
-        };
         let mut line = String::new();
         self.0.format_event(context, Writer::new(&mut line), event)?;
         // An object, whose end is put off.
         let open = line.trim_end().strip_suffix('}').ok_or(fmt::Error)?;
-        writeln!(writer, r#"{open},"trace_id":"{trace}","span_id":"{span}"}}"#)
+        write!(writer, "{open}")?;
+        for (name, value) in belonging() {
+            write!(writer, r#","{name}":"{value}""#)?;
+        }
+        writeln!(writer, "}}")
     }
 }

@@ -4,7 +4,7 @@
 
 use std::io::IsTerminal as _;
 
-use opentelemetry::{InstrumentationScope, global, trace::TracerProvider as _};
+use opentelemetry::global;
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use prometheus::Registry;
@@ -17,8 +17,9 @@ pub mod context;
 pub mod exemplars;
 mod export;
 mod filter;
-mod lines;
+pub mod lines;
 pub mod names;
+pub mod span;
 
 use export::Exports;
 pub use export::endpoints;
@@ -44,7 +45,7 @@ impl Telemetry {
         let registry = Registry::new();
         // What the SDK says of its variables while it is set up is logged as well.
         let first = tracing_subscriber::registry()
-            .with(Filter::new(&log.filter, false, false)?)
+            .with(Filter::new(&log.filter, false)?)
             .with(lines(log));
         let (propagator, exports, meters) = tracing::subscriber::with_default(first, || {
             let exports = export::exports(trace, &resource)?;
@@ -52,23 +53,13 @@ impl Telemetry {
         })?;
         global::set_text_map_propagator(propagator);
         global::set_meter_provider(meters.clone());
-        let spans = exports.tracers.as_ref().map(|provider| {
-            let scope = InstrumentationScope::builder("parley")
-                .with_version(env!("CARGO_PKG_VERSION"))
-                .with_schema_url(names::SCHEMA_URL)
-                .build();
-            // Where a span stands in the source, on which thread it ran and how long it waited costs more than the rest of it.
-            tracing_opentelemetry::layer()
-                .with_location(false)
-                .with_threads(false)
-                .with_tracked_inactivity(false)
-                .with_tracer(provider.tracer_with_scope(scope))
-        });
+        if let Some(provider) = &exports.tracers {
+            span::install(provider);
+        }
         let records = exports.loggers.as_ref().map(OpenTelemetryTracingBridge::new).map(Sent);
-        let makes_spans = spans.is_some();
+        let exports_any = exports.tracers.is_some() || records.is_some();
         tracing_subscriber::registry()
-            .with(Filter::new(&log.filter, makes_spans || records.is_some(), makes_spans)?)
-            .with(spans)
+            .with(Filter::new(&log.filter, exports_any)?)
             .with(records)
             .with(lines(log))
             .try_init()?;

@@ -16,12 +16,8 @@ pub use opentelemetry_semantic_conventions::{
     metric::{DB_CLIENT_CONNECTION_COUNT, DB_CLIENT_OPERATION_DURATION, HTTP_SERVER_REQUEST_DURATION, RPC_SERVER_CALL_DURATION},
 };
 
-/// What the layer that makes spans takes as a span's name, in place of the one in the source.
-pub const OTEL_NAME: &str = "otel.name";
-/// As before, as its kind: `server`, `client` or `consumer`.
+/// What the layer of `tracing-opentelemetry` takes as a span's kind: of a subscriber's work, `consumer`.
 pub const OTEL_KIND: &str = "otel.kind";
-/// As before, as its status: `ERROR` where the server is at fault.
-pub const OTEL_STATUS_CODE: &str = "otel.status_code";
 
 /// Seconds of calls and requests, as the conventions for RPC and HTTP advise.
 pub const CALL_SECONDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];

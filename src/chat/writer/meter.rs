@@ -2,21 +2,21 @@
 
 use std::{sync::LazyLock, time::Instant};
 
-use opentelemetry::{Context, KeyValue, metrics::Histogram, trace::TraceContextExt as _};
+use opentelemetry::{
+    Context, KeyValue,
+    metrics::Histogram,
+    trace::{FutureExt as _, Link, SpanKind, TraceContextExt as _},
+};
 use sea_orm::DbBackend;
 use tokio::sync::mpsc;
-use tracing::{Instrument as _, Span, field::Empty};
-use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use super::Job;
 use crate::{
     error::{Error, Result},
     telemetry::{
         context,
-        names::{
-            self, DB_OPERATION_BATCH_SIZE, DB_OPERATION_NAME, DB_SECONDS, DB_SYSTEM_NAME, ERROR_TYPE, OTEL_KIND, OTEL_NAME,
-            OTEL_STATUS_CODE, meter,
-        },
+        names::{self, DB_OPERATION_BATCH_SIZE, DB_OPERATION_NAME, DB_SECONDS, DB_SYSTEM_NAME, ERROR_TYPE, meter},
+        span,
     },
 };
 
@@ -64,9 +64,9 @@ impl Operation {
     }
 
     /// A batch of one is none, by the conventions.
-    fn size(self) -> Option<u64> {
+    fn size(self) -> Option<i64> {
         match self {
-            Self::Store(messages) if messages > 1 => Some(messages as u64),
+            Self::Store(messages) if messages > 1 => i64::try_from(messages).ok(),
             _ => None,
         }
     }
@@ -91,24 +91,20 @@ pub async fn measured<'a, T>(
         .filter(|cause| cause.ends_with("-01"))
         .take(LINKS)
         .filter_map(context::stored);
-    let span = recorded.next().map_or_else(Span::none, |first| {
-        let span = tracing::info_span!(
-            "store",
-            { OTEL_KIND } = "client",
-            { OTEL_NAME } = operation.name(),
-            { DB_SYSTEM_NAME } = system,
-            { DB_OPERATION_NAME } = operation.name(),
-            { DB_OPERATION_BATCH_SIZE } = operation.size(),
-            { ERROR_TYPE } = Empty,
-            { OTEL_STATUS_CODE } = Empty,
-        );
-        // Without anybody who makes spans there is nothing to belong to.
-        let _ = span.set_parent(Context::new().with_remote_span_context(first));
-        recorded.for_each(|other| span.add_link(other));
-        span
+    let around = recorded.next().map(|first| {
+        let parent = Context::new().with_remote_span_context(first);
+        let others = recorded.map(Link::with_context).collect();
+        span::begin(&parent, SpanKind::Client, others, || {
+            let mut attributes = vec![
+                KeyValue::new(DB_SYSTEM_NAME, system),
+                KeyValue::new(DB_OPERATION_NAME, operation.name()),
+            ];
+            attributes.extend(operation.size().map(|size| KeyValue::new(DB_OPERATION_BATCH_SIZE, size)));
+            (operation.name().into(), attributes)
+        })
     });
     let begun = Instant::now();
-    let done = work.instrument(span.clone()).await;
+    let done = work.with_context(around.clone().unwrap_or_else(Context::current)).await;
     let mut labels = vec![
         KeyValue::new(DB_SYSTEM_NAME, system),
         KeyValue::new(DB_OPERATION_NAME, operation.name()),
@@ -119,10 +115,11 @@ pub async fn measured<'a, T>(
         Err(Error::Database(_)) => Some("refused"),
         _ => None,
     };
-    if let Some(fault) = fault {
-        span.record(ERROR_TYPE, fault);
-        span.record(OTEL_STATUS_CODE, "ERROR");
-        labels.push(KeyValue::new(ERROR_TYPE, fault));
+    labels.extend(fault.map(|fault| KeyValue::new(ERROR_TYPE, fault)));
+    if let Some(around) = &around {
+        span::end(around, fault.is_some(), || {
+            fault.map(|fault| KeyValue::new(ERROR_TYPE, fault)).into_iter().collect()
+        });
     }
     OPERATIONS.record(begun.elapsed().as_secs_f64(), &labels);
     done

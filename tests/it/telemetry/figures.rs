@@ -2,14 +2,20 @@
 
 use std::time::Duration;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use parley::{
     events::cursor::Cursor,
     id::{AccountId, Epoch, Seq},
-    pb::{GetProfileRequest, SubscribeRequest, subscribe_request::Start},
+    pb::{GetLogInfoRequest, GetProfileRequest, SubscribeRequest, subscribe_request::Start},
 };
 
 use super::{metrics, speak, value};
-use crate::support::{app::TestApp, database::Backend, http::client, in_time, on_both};
+use crate::support::{
+    app::{ADMINISTRATOR, TestApp},
+    database::Backend,
+    http::client,
+    in_time, on_both,
+};
 
 on_both!(
     figures_tell_what_happened,
@@ -132,4 +138,38 @@ async fn calls_that_a_limit_refuses_are_counted() {
     let counted = |reason: &str| value(&metrics, "parley_calls_rejected_total", &[&format!("parley_reason=\"{reason}\"")]);
     assert!((counted("rate") - refused).abs() < f64::EPSILON);
     assert!(counted("busy").abs() < f64::EPSILON);
+}
+
+/// A request whose client does not wait for the answer is measured as well.
+#[tokio::test]
+async fn requests_whose_client_goes_are_counted() {
+    let app = TestApp::start(Backend::Sqlite).await;
+    let request = GetLogInfoRequest { account_id: 1 };
+    let head = app
+        .clients()
+        .events
+        .get_log_info(request)
+        .await
+        .expect("the head")
+        .into_inner()
+        .head_cursor;
+    let mut ahead = Cursor::decode("head", &head).expect("a cursor");
+    ahead.seq = ahead.seq.next();
+    let waits = client()
+        .get(format!("http://{}/api/v1/accounts/1/conversations", app.server.doors.http))
+        .header("api_access_token", ADMINISTRATOR)
+        .header("parley-min-cursor", STANDARD_NO_PAD.encode(ahead.encode()))
+        .timeout(Duration::from_millis(300));
+    assert!(waits.send().await.expect_err("what it waits for never comes").is_timeout());
+    in_time("it is counted", async {
+        let is_counted = |line: &str| {
+            line.starts_with("http_server_request_duration_seconds_count")
+                && line.contains("http_route=\"/api/v1/accounts/{account_id}/conversations\"")
+                && line.contains("error_type=\"cancelled\"")
+        };
+        while !metrics(&app).await.lines().any(is_counted) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
 }

@@ -156,6 +156,13 @@ async fn the_callers_trace_is_known_where_none_is_sent() {
     assert_eq!(told(&app).await.traceparent, format!("00-{TRACE}-{PARENT}-01"));
     let answered = lines_in_time(&app, 1, |line| line["message"] == "answered" && line["trace_id"] == TRACE).await;
     assert_eq!(answered[0]["span_id"], PARENT);
+    assert!(
+        answered[0]["rpc.method"]
+            .as_str()
+            .is_some_and(|method| method.starts_with("parley.v1.")),
+        "{}",
+        answered[0]
+    );
 }
 
 /// The span says when the server is at fault, and only then.
@@ -179,7 +186,7 @@ async fn a_fault_is_an_error_of_the_span() {
     let spans = collector.spans();
     let statuses: Vec<_> = spans
         .iter()
-        .filter(|span| span.name.starts_with("parley.v1.AccountsService/"))
+        .filter(|span| span.name.starts_with("parley.v1.AccountsService/") || span.name == "_OTHER")
         .map(|span| {
             let code = text(&span.attributes, "error.type").unwrap_or_default();
             (code, span.status.clone().unwrap_or_default().code())
