@@ -53,13 +53,20 @@ impl Telemetry {
         })?;
         global::set_text_map_propagator(propagator);
         global::set_meter_provider(meters.clone());
-        if let Some(provider) = &exports.tracers {
-            span::install(provider);
-        }
+        // Libraries make spans of `tracing`: sea-orm's of statements are children of our own, where `log.filter` lets them through. Where a
+        // span stands in the source, on which thread it ran and how long it waited costs more than the rest of it.
+        let spans = exports.tracers.as_ref().map(|provider| {
+            tracing_opentelemetry::layer()
+                .with_location(false)
+                .with_threads(false)
+                .with_tracked_inactivity(false)
+                .with_tracer(span::install(provider))
+        });
         let records = exports.loggers.as_ref().map(OpenTelemetryTracingBridge::new).map(Sent);
         let exports_any = exports.tracers.is_some() || records.is_some();
         tracing_subscriber::registry()
             .with(Filter::new(&log.filter, exports_any)?)
+            .with(spans)
             .with(records)
             .with(lines(log))
             .try_init()?;

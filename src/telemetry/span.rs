@@ -13,13 +13,13 @@ use super::names;
 
 static TRACER: OnceLock<SdkTracer> = OnceLock::new();
 
-/// Sends the process's spans to `provider` from here on; the first one stays.
-pub(super) fn install(provider: &SdkTracerProvider) {
+/// Sends the process's spans to `provider` from here on; the first one stays. By what they are made.
+pub(super) fn install(provider: &SdkTracerProvider) -> SdkTracer {
     let scope = InstrumentationScope::builder("parley")
         .with_version(env!("CARGO_PKG_VERSION"))
         .with_schema_url(names::SCHEMA_URL)
         .build();
-    let _ = TRACER.set(provider.tracer_with_scope(scope));
+    TRACER.get_or_init(|| provider.tracer_with_scope(scope)).clone()
 }
 
 /// Begins a span within `parent`, and gives the context that belongs around its work: `parent` itself where nobody takes spans. `described`
