@@ -1,7 +1,7 @@
 //! Lists of contacts: sorted, filtered by label, searched.
 
 use sea_orm::{
-    ColumnTrait, Condition, DbBackend, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter, Select,
+    ColumnTrait, Condition, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter, Select,
     sea_query::{Alias, Expr, Func, Query, SelectStatement, SimpleExpr},
 };
 
@@ -79,6 +79,7 @@ impl ContactOrder {
                 by: Expr::col((contact::Entity, Alias::new("activity_day"))),
                 divisor: 86_400_000_000,
             }),
+            aside: None,
             text,
             nullable,
             descending,
@@ -133,18 +134,13 @@ impl ContactQuery {
         }
     }
 
-    /// Only contacts who can be named: those with an address, a number or an id elsewhere. Chatwoot calls them resolved. Blank ones are
-    /// stored as none, and the indexes have the same condition.
-    fn select(&self, account: AccountId, backend: DbBackend) -> Select<contact::Entity> {
+    /// Only contacts who can be named, and those whom `holding` lets through.
+    fn select(&self, account: AccountId, holding: Option<Condition>) -> Select<contact::Entity> {
         use contact::Column;
-        let named = Condition::any()
-            .add(Column::Email.is_not_null())
-            .add(Column::PhoneNumber.is_not_null())
-            .add(Column::Identifier.is_not_null());
         let which = if self.online {
             Condition::all().add(Column::Id.in_subquery(there(account)))
         } else {
-            named
+            contact_search::named()
         };
         let mut query = contact::Entity::find().filter(Column::AccountId.eq(account)).filter(which);
         if !self.labels.is_empty() {
@@ -157,10 +153,7 @@ impl ContactQuery {
                 .and_where(Expr::col(labeling::Column::Name).is_in(self.labels.clone()));
             query = query.filter(Column::Id.in_subquery(labelled));
         }
-        if let Some(text) = &self.text {
-            query = query.filter(contact_search::holds(text, backend));
-        }
-        query.filter(self.filter.clone())
+        query.filter(self.filter.clone()).filter(Condition::all().add_option(holding))
     }
 }
 
@@ -178,13 +171,13 @@ impl Chat {
     ) -> Result<(Page<ContactSessions>, Option<u64>)> {
         caller.access(account)?;
         let db = self.db.read();
-        let total = if query.count {
-            Some(query.select(account, db.get_database_backend()).count(db).await?)
-        } else {
-            None
+        let holding = match &query.text {
+            Some(text) => Some(contact_search::holding(db, account, text).await?),
+            None => None,
         };
+        let select = query.select(account, holding);
+        let total = if query.count { Some(select.clone().count(db).await?) } else { None };
         let sorts: Vec<_> = query.orders.iter().map(|(order, descending)| order.sort(*descending)).collect();
-        let select = query.select(account, db.get_database_backend());
         let ids = page::ids_by(db, select, contact::Column::Id, &sorts, page).await?;
         let rows = contact::Entity::find()
             .filter(contact::Column::Id.is_in(ids.items.iter().copied()))

@@ -1,22 +1,117 @@
-//! Finding contacts by a piece of text: as a condition that the databases' trigram indexes answer.
+//! Finding contacts by a piece of text: as a condition that the databases' indexes answer, of three characters by their trigrams and of fewer
+//! by an index of our own. Names of two characters are the rule in Chinese.
 
 use sea_orm::{
-    ColumnTrait, DbBackend,
-    sea_query::{Condition, Expr, LikeExpr, SimpleExpr, extension::postgres::PgExpr as _},
+    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, ExprTrait, QueryFilter, QuerySelect,
+    sea_query::{Alias, Condition, Expr, LikeExpr, Query, SimpleExpr, extension::postgres::PgExpr as _},
 };
 
-use crate::db::entity::contact::{self, Column};
+use crate::{
+    db::entity::contact::{self, Column},
+    error::Result,
+    id::AccountId,
+};
 
 /// The shortest piece that trigrams know.
 const TRIGRAM: usize = 3;
 
-/// Contacts that hold a text in their name, e-mail, phone number or company, whatever its letter case, or in their identifier with it.
-/// `%` and `_` stand for anything and any character.
-pub fn holds(text: &str, backend: DbBackend) -> Condition {
-    match backend {
+/// What so many contacts hold is found sooner by going through the list than by the index and a sort.
+const COMMON: u64 = 1000;
+
+/// Contacts of an account that hold a text in their name, e-mail, phone number or company, whatever its letter case, or in their identifier
+/// with it. `%` and `_` stand for anything and any character.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn holding(db: &impl ConnectionTrait, account: AccountId, text: &str) -> Result<Condition> {
+    let backend = db.get_database_backend();
+    let literal = longest_literal(text);
+    if literal.chars().count() >= TRIGRAM && !(backend == DbBackend::Sqlite && literal != text) {
+        return Ok(match backend {
+            DbBackend::Sqlite => phrase(text),
+            _ => on_postgres(text),
+        });
+    }
+    let holds = match backend {
         DbBackend::Sqlite => on_sqlite(text),
         _ => on_postgres(text),
+    };
+    // Of a longer one beside wildcards any piece will do: each is in whoever holds the text.
+    let piece: String = literal.chars().take(TRIGRAM - 1).collect();
+    if piece.is_empty() {
+        return Ok(holds);
     }
+    let indexed = with_piece(backend, account, &piece);
+    let some = contact::Entity::find()
+        .select_only()
+        .column(Column::Id)
+        .filter(Column::AccountId.eq(account))
+        .filter(named())
+        .filter(indexed.clone())
+        .limit(COMMON);
+    let count = Query::select()
+        .expr_as(Expr::cust("COUNT(*)"), "count")
+        .from_subquery(sea_orm::QueryTrait::into_query(some), Alias::new("some"))
+        .take();
+    let found: i64 = match db.query_one(&count).await? {
+        Some(row) => row.try_get_by("count")?,
+        None => 0,
+    };
+    Ok(if u64::try_from(found).unwrap_or_default() < COMMON {
+        Condition::all().add(indexed).add(holds)
+    } else {
+        holds
+    })
+}
+
+/// Who can be named: with an address, a number or an id elsewhere. Chatwoot calls them resolved. Blank ones are stored as none, and the
+/// indexes have the same condition.
+pub fn named() -> Condition {
+    Condition::any()
+        .add(Column::Email.is_not_null())
+        .add(Column::PhoneNumber.is_not_null())
+        .add(Column::Identifier.is_not_null())
+}
+
+/// Those that hold one or two characters anywhere, whatever their letter case, as the index of pieces knows it.
+fn with_piece(backend: DbBackend, account: AccountId, piece: &str) -> SimpleExpr {
+    match backend {
+        DbBackend::Sqlite => {
+            // Each character is there with a mark on both sides, so that one or two of them are three.
+            let marked: Vec<String> = piece.chars().map(String::from).collect();
+            let marked = match marked.as_slice() {
+                [single] => format!("{MARK}{single}{MARK}"),
+                _ => marked.join(MARK),
+            };
+            let id = Expr::col((contact::Entity, Column::Id));
+            let phrase = format!("\"{}\"", marked.replace('"', "\"\""));
+            Expr::cust_with_exprs(
+                "? IN (SELECT rowid FROM contact_pieces WHERE contact_pieces MATCH ?)",
+                [id, Expr::value(phrase)],
+            )
+        }
+        // The index has the same words. A letter that is two in lower case finds by its first. What stands in brackets takes no values.
+        _ => Expr::cust_with_values(
+            "parley_pieces(\"contacts\".\"account_id\", ARRAY[\"contacts\".\"name\", \"contacts\".\"email\", \
+             \"contacts\".\"phone_number\", \"contacts\".\"identifier\", \"contacts\".\"additional_attributes\" ->> 'company_name']) \
+             @> array_append('{}', CAST($1 AS text) || ':' || substr(lower(CAST($2 AS text)), 1, 2))",
+            [account.0.to_string(), piece.to_owned()],
+        ),
+    }
+}
+
+/// What stands around characters in SQLite's index of pieces.
+const MARK: &str = "\u{1}";
+
+/// The longest part of a text without wildcards; the first of several.
+fn longest_literal(text: &str) -> &str {
+    let mut longest = "";
+    for part in text.split(['%', '_']) {
+        if part.chars().count() > longest.chars().count() {
+            longest = part;
+        }
+    }
+    longest
 }
 
 fn on_postgres(text: &str) -> Condition {
@@ -32,23 +127,24 @@ fn on_postgres(text: &str) -> Condition {
         .add(Column::Identifier.like(pattern.as_str()))
 }
 
-/// The table of texts finds the ids at once, however many contacts there are. It folds letters of any language where it looks for a
-/// phrase, and those of ASCII where it looks for a pattern.
+/// A pattern: it folds letters of ASCII.
 fn on_sqlite(text: &str) -> Condition {
-    let id = Expr::col((contact::Entity, Column::Id));
-    let glob = glob(text);
-    if text.contains(['%', '_']) || text.chars().count() < TRIGRAM {
-        let like = format!("%{text}%");
-        let mut values: Vec<SimpleExpr> = vec![id];
-        values.extend((0..4).map(|_| Expr::value(like.as_str())));
-        values.push(Expr::value(glob));
-        return Condition::all().add(Expr::cust_with_exprs(
-            "? IN (SELECT rowid FROM contact_search WHERE name LIKE ? UNION SELECT rowid FROM contact_search WHERE email LIKE ? \
-             UNION SELECT rowid FROM contact_search WHERE phone_number LIKE ? UNION SELECT rowid FROM contact_search WHERE company_name LIKE ? \
-             UNION SELECT rowid FROM contact_search WHERE identifier GLOB ?)",
-            values,
-        ));
+    let pattern = format!("%{text}%");
+    let column = |column: Column| Expr::col((contact::Entity, column));
+    let company = Expr::cust("(\"contacts\".\"additional_attributes\" ->> 'company_name')");
+    let mut any = Condition::any();
+    for expr in [column(Column::Name), column(Column::Email), column(Column::PhoneNumber), company] {
+        any = any.add(expr.like(pattern.as_str()));
     }
+    any.add(Expr::cust_with_exprs(
+        "? GLOB ?",
+        [column(Column::Identifier), Expr::value(glob(text))],
+    ))
+}
+
+/// The table of texts finds the ids at once, however many contacts there are. It folds letters of any language.
+fn phrase(text: &str) -> Condition {
+    let id = Expr::col((contact::Entity, Column::Id));
     let phrase = text.replace('"', "\"\"");
     Condition::all().add(Expr::cust_with_exprs(
         "? IN (SELECT rowid FROM contact_search WHERE contact_search MATCH ? \
@@ -57,7 +153,7 @@ fn on_sqlite(text: &str) -> Condition {
             id,
             Expr::value(format!("{{name email phone_number company_name}} : \"{phrase}\"")),
             Expr::value(format!("identifier : \"{phrase}\"")),
-            Expr::value(glob),
+            Expr::value(glob(text)),
         ],
     ))
 }
@@ -79,6 +175,14 @@ fn glob(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_is_looked_for_by_its_longest_part() {
+        assert_eq!(longest_literal("ab"), "ab");
+        assert_eq!(longest_literal("a%bc_d"), "bc");
+        assert_eq!(longest_literal("%_"), "");
+        assert_eq!(longest_literal("王_伟"), "王");
+    }
 
     #[test]
     fn wildcards_of_the_one_become_those_of_the_other() {

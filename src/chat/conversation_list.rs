@@ -1,7 +1,7 @@
 //! Lists of conversations: filtered, sorted, counted.
 
 use sea_orm::{
-    ColumnTrait, Condition, EntityTrait, ExprTrait, FromQueryResult, QueryFilter, QuerySelect, Select,
+    ColumnTrait, Condition, DbBackend, EntityTrait, ExprTrait, FromQueryResult, QueryFilter, QuerySelect, Select,
     sea_query::{Alias, Expr, Func, Query, SelectStatement, SimpleExpr},
 };
 
@@ -9,7 +9,7 @@ use crate::{
     chat::{
         Chat,
         caller::{Access, Caller},
-        page::{self, Coarse, Page, PageRequest, Sort},
+        page::{self, Aside, Coarse, Page, PageRequest, Sort},
         search::conversations,
         teams,
     },
@@ -49,7 +49,7 @@ impl ConversationOrder {
         })
     }
 
-    pub(super) fn sort(self, descending: bool) -> Sort {
+    pub(super) fn sort(self, descending: bool, backend: DbBackend) -> Sort {
         use conversation::Column;
         let (column, nullable) = match self {
             Self::LastActivityAt => (Column::LastActivityAt, false),
@@ -58,7 +58,7 @@ impl ConversationOrder {
             Self::WaitingSince => (Column::WaitingSince, true),
         };
         let column: SimpleExpr = Expr::col((conversation::Entity, column));
-        // The small integer of a priority is read as the 64-bit one of a key.
+        // The small integer of a priority is read as the 64-bit one of a key; its index has the same words.
         let by = if self == Self::Priority { column.cast_as("bigint") } else { column };
         Sort {
             by: Some(by),
@@ -66,10 +66,25 @@ impl ConversationOrder {
                 by: Expr::col((conversation::Entity, Alias::new("activity_hour"))),
                 divisor: 3_600_000_000,
             }),
+            aside: (self == Self::WaitingSince && backend != DbBackend::Sqlite).then(waits),
             text: false,
             nullable,
             descending,
         }
+    }
+}
+
+/// PostgreSQL keeps who waits in a table of its own: the time is set and cleared with every turn of a conversation.
+fn waits() -> Aside {
+    let wait = |column: &'static str| Expr::col((Alias::new("conversation_waits"), Alias::new(column)));
+    let of = |column: conversation::Column| Expr::col((conversation::Entity, column));
+    Aside {
+        table: "conversation_waits",
+        on: wait("account_id")
+            .eq(of(conversation::Column::AccountId))
+            .and(wait("conversation_id").eq(of(conversation::Column::Id))),
+        value: wait("since"),
+        id: wait("conversation_id"),
     }
 }
 
@@ -261,10 +276,10 @@ impl Chat {
         } else {
             None
         };
-        let mut sort = query.order.sort(query.descending);
+        let mut sort = query.order.sort(query.descending, self.db.backend());
         if query.contact.is_some() || query.source_id.is_some() || query.text.is_some() {
             // Few are found, each by its key, and sorted. In the index's order SQLite, which knows no sizes, would walk over all for them.
-            sort.coarse = None;
+            (sort.coarse, sort.aside) = (None, None);
         }
         let ids = page::ids(db, query.narrow(all), conversation::Column::Id, &sort, page).await?;
         Ok(Listed {
@@ -355,7 +370,7 @@ mod tests {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let found = runtime.block_on(async {
                 let db = database(&times).await;
-                let sort = ConversationOrder::LastActivityAt.sort(descending);
+                let sort = ConversationOrder::LastActivityAt.sort(descending, DbBackend::Sqlite);
                 let (mut found, mut after) = (Vec::new(), None);
                 loop {
                     let page = PageRequest { size, after, skip: 0 };

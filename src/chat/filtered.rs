@@ -71,7 +71,7 @@ impl Chat {
             None
         };
         let db = self.db.read();
-        let sort = ConversationOrder::LastActivityAt.sort(true);
+        let sort = ConversationOrder::LastActivityAt.sort(true, self.db.backend());
         let ids = page::ids(db, query, conversation::Column::Id, &sort, page).await?;
         Ok((self.conversation_page(account, ids).await?, counts))
     }

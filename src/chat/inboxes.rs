@@ -266,6 +266,7 @@ impl Chat {
         let sort = Sort {
             by: Some(by),
             coarse: None,
+            aside: None,
             text: true,
             nullable: false,
             descending: false,

@@ -56,6 +56,7 @@ fn by_name() -> Sort {
     Sort {
         by: Some(Func::lower(Expr::col((user::Entity, user::Column::Name))).into()),
         coarse: None,
+        aside: None,
         text: true,
         nullable: false,
         descending: false,

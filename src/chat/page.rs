@@ -3,7 +3,7 @@
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, EntityTrait, ExprTrait, Order, QueryFilter, QueryOrder, QueryResult, QuerySelect, QueryTrait,
     Select,
-    sea_query::{Expr, NullOrdering, SimpleExpr},
+    sea_query::{Alias, Expr, JoinType, NullOrdering, SimpleExpr},
 };
 
 use crate::error::Result;
@@ -22,6 +22,17 @@ pub enum SortValue {
 }
 
 impl SortValue {
+    fn of(mut parts: Vec<Self>) -> Self {
+        match parts.pop() {
+            Some(single) if parts.is_empty() => single,
+            Some(last) => {
+                parts.push(last);
+                Self::Many(parts)
+            }
+            None => Self::Null,
+        }
+    }
+
     fn parts(&self) -> &[Self] {
         match self {
             Self::Many(parts) => parts,
@@ -75,12 +86,28 @@ pub struct Sort {
     pub by: Option<SimpleExpr>,
     /// A coarser value in the same order, if that is what the index holds.
     pub coarse: Option<Coarse>,
+    /// Where else it stands, if that is what an index is on. Only of values that may be missing.
+    pub aside: Option<Aside>,
     /// Whether it is a text.
     pub text: bool,
     /// Whether it may be missing.
     pub nullable: bool,
     /// From the highest to the lowest.
     pub descending: bool,
+}
+
+/// Where the values stand once more, in a table with an index that holds them in order: one on the rows themselves would cost every write
+/// of them. It has rows for values alone.
+#[derive(Clone, Debug)]
+pub struct Aside {
+    /// The table.
+    pub table: &'static str,
+    /// Which of its rows is a row's.
+    pub on: SimpleExpr,
+    /// The value in it.
+    pub value: SimpleExpr,
+    /// The row's id in it.
+    pub id: SimpleExpr,
 }
 
 /// A value that sorts as another one does, only less finely.
@@ -98,9 +125,19 @@ impl Sort {
         Self {
             by: None,
             coarse: None,
+            aside: None,
             text: false,
             nullable: false,
             descending,
+        }
+    }
+
+    /// As it is among the rows that have a value.
+    fn valued(&self) -> Self {
+        Self {
+            by: self.aside.as_ref().map(|aside| aside.value.clone()).or_else(|| self.by.clone()),
+            nullable: false,
+            ..self.clone()
         }
     }
 
@@ -179,9 +216,9 @@ impl<E: EntityTrait> Listed<'_, E> {
         query = query.order_by(self.id.clone(), if self.descending { Order::Desc } else { Order::Asc });
         if let Some(key) = after {
             query = query.filter(self.after(key));
-            if let [sort] = self.sorts
+            if let ([sort, ..], [value, ..]) = (self.sorts, key.value.parts())
                 && !sort.nullable
-                && let Some(bound) = sort.about_after(&key.value)
+                && let Some(bound) = sort.about_after(value)
             {
                 query = query.filter(bound);
             }
@@ -202,16 +239,8 @@ fn read(row: &QueryResult, sorts: &[Sort]) -> Result<Key> {
         };
         values.push(value.unwrap_or(SortValue::Null));
     }
-    let value = match values.pop() {
-        Some(single) if values.is_empty() => single,
-        Some(last) => {
-            values.push(last);
-            SortValue::Many(values)
-        }
-        None => SortValue::Null,
-    };
     Ok(Key {
-        value,
+        value: SortValue::of(values),
         id: row.try_get_by(0)?,
     })
 }
@@ -230,7 +259,8 @@ pub async fn ids<E: EntityTrait>(
     ids_by(db, query, id, std::slice::from_ref(sort), page).await
 }
 
-/// As [`ids`], sorted by several values, the first of which says in which order ids decide. Only one value is read from an index.
+/// As [`ids`], sorted by several values, the first of which says in which order ids decide. The first is read from an index, and what is equal
+/// in it is sorted by the others.
 ///
 /// # Errors
 /// When the database cannot be read.
@@ -249,7 +279,7 @@ pub async fn ids_by<E: EntityTrait>(
     };
     let limit = page.size + 1;
     let mut keys = match sorts {
-        [sort] if sort.nullable => valued_first(db, &listed, sort, page, limit).await?,
+        [first, rest @ ..] if first.nullable => valued_first(db, &listed, first, rest, page, limit).await?,
         _ => listed.keys(db, page.after.as_ref(), page.skip, limit).await?,
     };
     let more = keys.len() as u64 > page.size;
@@ -261,28 +291,35 @@ pub async fn ids_by<E: EntityTrait>(
     })
 }
 
-/// Rows with a value and rows without one are two lists, each of which an index holds in order. No index holds both with the missing
+/// Rows with a first value and rows without one are two lists, each of which an index holds in order. No index holds both with the missing
 /// ones last in both directions.
 async fn valued_first<E: EntityTrait>(
     db: &impl ConnectionTrait,
     listed: &Listed<'_, E>,
-    sort: &Sort,
+    first: &Sort,
+    rest: &[Sort],
     page: &PageRequest,
     limit: u64,
 ) -> Result<Vec<Key>> {
-    let Some(by) = &sort.by else { return Ok(Vec::new()) };
-    let value = sort.coarse.as_ref().map_or(by, |coarse| &coarse.by);
-    let after_valued = page.after.as_ref().filter(|key| key.value != SortValue::Null);
+    let Some(by) = &first.by else { return Ok(Vec::new()) };
+    let value = first.coarse.as_ref().map_or(by, |coarse| &coarse.by);
+    let (after_valued, after_missing) = match &page.after {
+        Some(key) if key.value.parts().first() == Some(&SortValue::Null) => (None, Some(key)),
+        after => (after.as_ref(), None),
+    };
     let (mut keys, mut skip) = (Vec::new(), page.skip);
-    if page.after.is_none() || after_valued.is_some() {
-        let valued = Sort {
-            nullable: false,
-            ..sort.clone()
-        };
+    if after_missing.is_none() {
+        let mut query = listed.query.clone();
+        if let Some(aside) = &first.aside {
+            QueryTrait::query(&mut query).join(JoinType::InnerJoin, Alias::new(aside.table), aside.on.clone());
+        } else {
+            query = query.filter(value.clone().is_not_null());
+        }
+        let sorts: Vec<Sort> = std::iter::once(first.valued()).chain(rest.iter().cloned()).collect();
         let valued = Listed {
-            query: listed.query.clone().filter(value.clone().is_not_null()),
-            id: listed.id.clone(),
-            sorts: &[valued],
+            query,
+            id: first.aside.as_ref().map_or_else(|| listed.id.clone(), |aside| aside.id.clone()),
+            sorts: &sorts,
             descending: listed.descending,
         };
         keys = valued.keys(db, after_valued, page.skip, limit).await?;
@@ -305,14 +342,25 @@ async fn valued_first<E: EntityTrait>(
             0
         };
     }
+    let by_id = [Sort::by_id(listed.descending)];
     let missing = Listed {
         query: listed.query.clone().filter(value.clone().is_null()),
         id: listed.id.clone(),
-        sorts: &[Sort::by_id(listed.descending)],
+        sorts: if rest.is_empty() { &by_id } else { rest },
         descending: listed.descending,
     };
-    let after_missing = page.after.as_ref().filter(|key| key.value == SortValue::Null);
-    keys.extend(missing.keys(db, after_missing, skip, limit - keys.len() as u64).await?);
+    // In this list the missing value stands in no key.
+    let after = after_missing.map(|key| Key {
+        value: SortValue::of(key.value.parts()[1..].to_vec()),
+        id: key.id,
+    });
+    for key in missing.keys(db, after.as_ref(), skip, limit - keys.len() as u64).await? {
+        let parts = if rest.is_empty() { &[] } else { key.value.parts() };
+        keys.push(Key {
+            value: SortValue::of(std::iter::once(&SortValue::Null).chain(parts).cloned().collect()),
+            id: key.id,
+        });
+    }
     Ok(keys)
 }
 

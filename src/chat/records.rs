@@ -74,6 +74,7 @@ pub(super) fn by_text(text: impl Into<Expr>) -> Sort {
     Sort {
         by: Some(text.into()),
         coarse: None,
+        aside: None,
         text: true,
         nullable: false,
         descending: false,

@@ -26,7 +26,7 @@ use crate::{
     id::{AccountId, UserId},
 };
 
-/// What belongs to an account, what hangs on something before what it hangs on. Rows of the indexes go with what they are about, and
+/// What belongs to an account, what hangs on something before what it hangs on. Rows of the indexes and waits go with what they are about, and
 /// attachments when their files are removed.
 pub const TABLES: [&str; 29] = [
     "consumer_shards",

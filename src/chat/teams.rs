@@ -164,6 +164,7 @@ impl Chat {
         let sort = Sort {
             by: Some(Expr::col((team::Entity, team::Column::Name))),
             coarse: None,
+            aside: None,
             text: true,
             nullable: false,
             descending: false,

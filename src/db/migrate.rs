@@ -1,5 +1,7 @@
 //! Bringing tables up to this program, and which programs work on which tables.
 
+use std::time::Duration;
+
 use sea_orm::{ConnectionTrait as _, DbBackend, DbErr, Statement};
 use sea_orm_migration::{MigratorTrait as _, SchemaManager};
 
@@ -10,6 +12,9 @@ use super::{
 
 /// The number that replicas lock in PostgreSQL while they migrate; any constant that nothing else uses.
 const MIGRATION_LOCK: i64 = 0x7061_726c_6579;
+
+/// How often a replica that waits for another's migrations asks.
+const LOCK_RETRY: Duration = Duration::from_millis(100);
 
 /// Where the migrations that were run are listed; the library's.
 const SEEN: &str = "seaql_migrations";
@@ -43,11 +48,11 @@ impl Database {
         let pool = self.write().get_postgres_connection_pool();
         let unreachable = |error: sqlx::Error| OpenError::Unreachable(DbErr::Custom(error.to_string()));
         let mut connection = pool.acquire().await.map_err(unreachable)?;
-        sqlx::query("SELECT pg_advisory_lock($1)")
-            .bind(MIGRATION_LOCK)
-            .execute(&mut *connection)
-            .await
-            .map_err(unreachable)?;
+        // Asked for again and again: an index that is built beside writes waits for the statements of all others, also for one that waits.
+        let lock = || sqlx::query_scalar::<_, bool>("SELECT pg_try_advisory_lock($1)").bind(MIGRATION_LOCK);
+        while !lock().fetch_one(&mut *connection).await.map_err(unreachable)? {
+            tokio::time::sleep(LOCK_RETRY).await;
+        }
         let migrated = self.migrate_alone().await;
         let unlocked = sqlx::query("SELECT pg_advisory_unlock($1)")
             .bind(MIGRATION_LOCK)

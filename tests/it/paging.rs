@@ -1,19 +1,27 @@
 //! Lists come in pages: put together they are the whole, and nothing comes twice.
 
-use parley::pb::{ListContactsRequest, ListConversationsRequest, ListMembersRequest, ListMessagesRequest};
+use parley::pb::{
+    ConversationPriority, ListContactsRequest, ListConversationsRequest, ListMembersRequest, ListMessagesRequest,
+    UpdateConversationPriorityRequest,
+};
+use prost_types::value::Kind;
 use tonic::Code;
 
-use crate::support::{
-    app::TestApp,
-    database::Backend,
-    fault::{assert_refused, refused},
-    on_both,
-    scene::{Scene, incoming},
+use crate::{
+    contacts::attributes,
+    support::{
+        app::TestApp,
+        database::Backend,
+        fault::{assert_refused, refused},
+        on_both,
+        scene::{Scene, incoming},
+    },
 };
 
 on_both!(
     pages_of_contacts_are_the_whole,
     pages_of_conversations_are_the_whole,
+    pages_by_priority_and_wait_are_in_order,
     pages_of_messages_are_the_whole,
     a_page_token_goes_with_its_request
 );
@@ -45,6 +53,8 @@ async fn named_people(scene: &Scene, count: usize) -> Vec<i64> {
             // Many share a name, so that the order needs more than the name.
             name: format!("name {}", index % 3),
             email: Some(format!("person{index}@example.org")),
+            additional_attributes: (index % 5 > 0)
+                .then(|| attributes(&[("city", Kind::StringValue(["Graz", "Wels"][index % 2].to_owned()))])),
             ..parley::pb::CreateContactRequest::default()
         };
         let answer = scene
@@ -64,7 +74,19 @@ async fn pages_of_contacts_are_the_whole(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
     let ids = named_people(&scene, 23).await;
-    for order in ["", "name", "-name", "email", "-created_at", "city", "last_activity_at", "-company"] {
+    for order in [
+        "",
+        "name",
+        "-name",
+        "email",
+        "-created_at",
+        "city",
+        "-city",
+        "city,-name",
+        "-city,name,-email",
+        "last_activity_at",
+        "-company",
+    ] {
         let mut whole: Option<Vec<i64>> = None;
         for size in [1, 7, 23, 24, 1_000] {
             let read = pages(size, async |page_size, page_token| {
@@ -132,6 +154,67 @@ async fn pages_of_conversations_are_the_whole(backend: Backend) {
         .concat();
         read.sort_unstable();
         assert_eq!(read, (1..=11).collect::<Vec<i64>>(), "all of them, each once, by {order:?}");
+    }
+}
+
+/// Those that have a priority come first, and those that wait.
+async fn pages_by_priority_and_wait_are_in_order(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let scene = app.scene();
+    let person = scene.person("Asha").await;
+    for _ in 0..9 {
+        scene.conversation(&person).await;
+    }
+    for (conversation_id, priority) in [
+        (2, ConversationPriority::Low),
+        (3, ConversationPriority::Urgent),
+        (5, ConversationPriority::Low),
+        (8, ConversationPriority::High),
+    ] {
+        let request = UpdateConversationPriorityRequest {
+            account_id: 1,
+            conversation_id,
+            priority: priority.into(),
+            ..UpdateConversationPriorityRequest::default()
+        };
+        let changed = scene.clients.conversations.clone().update_conversation_priority(request).await;
+        changed.expect("it has one");
+    }
+    // Waiting from the beginning, until somebody replies; again from the next word on.
+    for conversation in [1, 4, 6, 7] {
+        scene.say(conversation, "an answer").await;
+    }
+    for conversation in [6, 1, 9] {
+        scene.hear(conversation, "still waiting").await;
+    }
+    let listed = async |order: &str, size| {
+        pages(size, async |page_size, page_token| {
+            let request = ListConversationsRequest {
+                account_id: 1,
+                page_size,
+                page_token,
+                order_by: order.to_owned(),
+                ..ListConversationsRequest::default()
+            };
+            let answer = scene.clients.conversations.clone().list_conversations(request).await;
+            let answer = answer.expect("listed").into_inner();
+            (
+                answer.conversations.iter().map(|conversation| conversation.id).collect(),
+                answer.next_page_token,
+            )
+        })
+        .await
+        .concat()
+    };
+    for (order, ids) in [
+        ("priority", [2, 5, 8, 3, 1, 4, 6, 7, 9]),
+        ("-priority", [3, 8, 5, 2, 9, 7, 6, 4, 1]),
+        ("waiting_since", [2, 3, 5, 8, 9, 6, 1, 4, 7]),
+        ("-waiting_since", [1, 6, 9, 8, 5, 3, 2, 7, 4]),
+    ] {
+        for size in [1, 4, 20] {
+            assert_eq!(listed(order, size).await, ids, "by {order} in pages of {size}");
+        }
     }
 }
 

@@ -127,9 +127,9 @@ fn of_contacts() -> Vec<Ask> {
             index,
         ))
     };
-    let found = SearchContactsRequest {
+    let found = |query: &str| SearchContactsRequest {
         account_id: 1,
-        query: "zarathustra".to_owned(),
+        query: query.to_owned(),
         ..SearchContactsRequest::default()
     };
     vec![
@@ -144,9 +144,21 @@ fn of_contacts() -> Vec<Ask> {
         listed("company", "contacts_by_company"),
         of_few(ask(
             "search of contacts",
-            Request::SearchContacts(found),
+            Request::SearchContacts(found("zarathustra")),
             "contact_search VIRTUAL TABLE",
             "",
+        )),
+        of_few(ask(
+            "search of contacts by two characters that few have",
+            Request::SearchContacts(found("zA")),
+            "contact_pieces VIRTUAL TABLE",
+            "contacts_pieces",
+        )),
+        of_few(ask(
+            "search of contacts by one character that few have",
+            Request::SearchContacts(found("z")),
+            "contact_pieces VIRTUAL TABLE",
+            "contacts_pieces",
         )),
         filtered("email", "person4@example4.org", "contacts_account_id_email"),
         filtered("identifier", "crm-5", "contacts_by_identifier"),
@@ -184,13 +196,22 @@ fn of_conversations(contacts: i64) -> Vec<Ask> {
         text: "zarathustra".to_owned(),
         ..all.clone()
     };
+    let by = |order: &str| ListConversationsRequest {
+        order_by: order.to_owned(),
+        ..all.clone()
+    };
     vec![
-        listed("all conversations", all, "conversations_account_id_activity_hour"),
+        listed("all conversations", all.clone(), "conversations_account_id_activity_hour"),
         listed("open conversations", open, "conversations_by_status"),
         listed("the caller's conversations", mine, "conversations_by_assignee"),
         Ask {
             on_postgres: "conversations_by_inbox|conversations_account_id_activity_hour",
             ..listed("conversations of an inbox", of_inbox, "conversations_by_inbox")
+        },
+        listed("conversations by priority", by("-priority"), "conversations_by_priority"),
+        Ask {
+            on_postgres: "conversation_waits_account_id_since_conversation_id",
+            ..listed("conversations by waiting", by("waiting_since"), "conversations_by_waiting_since")
         },
         of_few(listed(
             "conversations of a contact",

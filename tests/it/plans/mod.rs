@@ -137,12 +137,13 @@ async fn on_postgres(url: &str, statement: &str) -> Vec<String> {
 
 /// With a page's size in place of the last parameters.
 fn paged(statement: &str) -> String {
-    let mut words: Vec<&str> = Vec::new();
+    let mut words: Vec<String> = Vec::new();
     for word in statement.split(' ') {
-        words.push(match words.last() {
-            Some(&"LIMIT") if word.starts_with('$') => "26",
-            Some(&"OFFSET") if word.starts_with('$') => "0",
-            _ => word,
+        let behind = word.trim_start_matches(|char: char| char == '$' || char.is_ascii_digit());
+        words.push(match words.last().map(String::as_str) {
+            Some("LIMIT") if word.starts_with('$') => format!("26{behind}"),
+            Some("OFFSET") if word.starts_with('$') => format!("0{behind}"),
+            _ => word.to_owned(),
         });
     }
     words.join(" ")

@@ -1,0 +1,74 @@
+//! Conversations by priority and by how long they wait. A priority hardly ever changes, so an index is on it. A wait begins and ends with
+//! every turn: were it in an index, PostgreSQL would write into every index of the table then (no HOT update). There, triggers keep it in a
+//! narrow table of its own; SQLite writes into the indexes of what changes alone.
+
+use sea_orm::DbBackend;
+use sea_orm_migration::prelude::*;
+
+#[derive(DeriveMigrationName)]
+pub struct Migration;
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    // PostgreSQL builds an index beside writes only outside of one. What was done halfway is done again.
+    fn use_transaction(&self) -> Option<bool> {
+        Some(false)
+    }
+
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let connection = manager.get_connection();
+        let all = if manager.get_database_backend() == DbBackend::Sqlite {
+            SQLITE
+        } else {
+            POSTGRES
+        };
+        for sql in all {
+            connection.execute_unprepared(sql).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Queries spell the priority the same way.
+const SQLITE: &[&str] = &[
+    "CREATE INDEX IF NOT EXISTS conversations_by_priority ON conversations (account_id, CAST(priority AS bigint), id)
+        WHERE CAST(priority AS bigint) IS NOT NULL",
+    "CREATE INDEX IF NOT EXISTS conversations_by_waiting_since ON conversations (account_id, waiting_since, id)
+        WHERE waiting_since IS NOT NULL",
+];
+
+/// The table is filled after the triggers are there, so that they know of what changes meanwhile. Waits are locked until they stand in it:
+/// one that ended in between would stay.
+const POSTGRES: &[&str] = &[
+    "DROP INDEX CONCURRENTLY IF EXISTS conversations_by_priority",
+    "CREATE INDEX CONCURRENTLY conversations_by_priority ON conversations (account_id, CAST(priority AS bigint), id)
+        WHERE CAST(priority AS bigint) IS NOT NULL",
+    "CREATE TABLE IF NOT EXISTS conversation_waits (
+        account_id bigint NOT NULL, conversation_id bigint NOT NULL, since bigint NOT NULL, PRIMARY KEY (account_id, conversation_id)
+    )",
+    "CREATE INDEX IF NOT EXISTS conversation_waits_account_id_since_conversation_id
+        ON conversation_waits (account_id, since, conversation_id)",
+    TRIGGERS,
+    "INSERT INTO conversation_waits (account_id, conversation_id, since)
+        SELECT account_id, id, waiting_since FROM conversations WHERE waiting_since IS NOT NULL
+        FOR NO KEY UPDATE
+        ON CONFLICT (account_id, conversation_id) DO NOTHING",
+];
+
+const TRIGGERS: &str = "
+CREATE OR REPLACE FUNCTION parley_keep_wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF TG_OP = 'DELETE' OR new.waiting_since IS NULL THEN
+        DELETE FROM conversation_waits WHERE account_id = old.account_id AND conversation_id = old.id;
+    ELSE
+        INSERT INTO conversation_waits (account_id, conversation_id, since) VALUES (new.account_id, new.id, new.waiting_since)
+            ON CONFLICT (account_id, conversation_id) DO UPDATE SET since = excluded.since;
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE OR REPLACE TRIGGER conversation_waits_insert AFTER INSERT ON conversations FOR EACH ROW
+    WHEN (new.waiting_since IS NOT NULL) EXECUTE FUNCTION parley_keep_wait();
+CREATE OR REPLACE TRIGGER conversation_waits_update AFTER UPDATE OF waiting_since ON conversations FOR EACH ROW
+    WHEN (old.waiting_since IS DISTINCT FROM new.waiting_since) EXECUTE FUNCTION parley_keep_wait();
+CREATE OR REPLACE TRIGGER conversation_waits_delete AFTER DELETE ON conversations FOR EACH ROW
+    WHEN (old.waiting_since IS NOT NULL) EXECUTE FUNCTION parley_keep_wait();
+";
