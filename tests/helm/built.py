@@ -109,7 +109,7 @@ def build(cached: bool) -> str:
     """Builds the image, and gives the digest of its binary."""
     arguments = ["--build-arg", f"BUILD_IMAGE={BUILD}", "--build-arg", f"RUNTIME_IMAGE={RUNTIME}", "--build-arg", "REVISION=tested"]
     arguments += ["--layers"] if cached else ["--no-cache"]
-    began, context = time.monotonic(), last_stage(PROGRAM) if PROGRAM else ROOT
+    began, context = time.monotonic(), last_stage(PROGRAM) if PROGRAM else WORK / "sources"
     command = ["bud", "--isolation", "chroot", "--format", "docker", "--pull-never", *arguments, "--tag", IMAGE, "--file", context / "Dockerfile", context]
     with (WORK / "build.log").open("w") as log:
         try:
@@ -120,6 +120,17 @@ def build(cached: bool) -> str:
         digest = sha256((root / "usr/local/bin/parley").read_bytes()).hexdigest()
     say(f"built in {time.monotonic() - began:.0f} s, binary {digest[:16]}")
     return digest
+
+
+def sources() -> None:
+    """Puts aside what the Dockerfile copies: a file that changes meanwhile would make two builds differ."""
+    aside = WORK / "sources"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir()
+    for name in ["Dockerfile", "Cargo.toml", "Cargo.lock", "build.rs"]:
+        shutil.copy2(ROOT / name, aside)
+    for name in ["proto", "src", "docker"]:
+        shutil.copytree(ROOT / name, aside / name)
 
 
 def last_stage(program: Path) -> Path:
@@ -200,6 +211,7 @@ def main() -> None:
     else:
         builder_base()
     runtime_base()
+    sources()
     digest = build(cached=True)
     check()
     if QUICK:

@@ -74,6 +74,14 @@ class Metrics(unittest.TestCase):
             with self.subTest(expression=expression):
                 self.check(expression)
 
+    def test_the_dashboard_shows_all_that_is_exported(self):
+        shown = set().union(*(asked(expression)[0] for expression in panels()))
+        for name in self.exported:
+            # A histogram is shown by one of its parts.
+            parts_of_it = {name} | {name.rsplit("_", 1)[0] + suffix for suffix in ("_bucket", "_sum", "_count") if name.endswith(("_bucket", "_sum", "_count"))}
+            with self.subTest(metric=name):
+                self.assertTrue(parts_of_it & shown, "no panel shows it")
+
     def test_the_autoscaler_asks_for_what_is_exported(self):
         metrics = chart.one(chart.HERE / "values" / "autoscaling.yaml", "HorizontalPodAutoscaler")["spec"]["metrics"]
         names = {metric["pods"]["metric"]["name"] for metric in metrics if metric["type"] == "Pods"}
