@@ -274,7 +274,16 @@ fn searches() -> Vec<Ask> {
         ask("search of contacts, one finds, counted", search("person4711@", true)),
         ask("search of contacts, nobody", search("no such person", false)),
         ask("search of contacts, many find (\"Ana\")", search("Ana", false)),
-        ask("search of contacts, two characters", search("zz", false)),
+        ask(
+            "search of contacts, two characters that one in 500 has (\"za\")",
+            search("za", false),
+        ),
+        ask(
+            "search of contacts, two characters that one in 500 has, counted",
+            search("za", true),
+        ),
+        ask("search of contacts, two characters that many have (\"an\")", search("an", false)),
+        ask("search of contacts, two characters that nobody has", search("zz", false)),
         ask(
             "filter of contacts, e-mail",
             filtered(&[("email", EqualTo, "person4711@example11.org")]),

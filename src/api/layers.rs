@@ -10,6 +10,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, Request, Response};
 use opentelemetry::trace::FutureExt as _;
+use tokio::time::{Instant, timeout_at};
 use tonic::{Code, Status, body::Body};
 use tower::{Layer, Service};
 
@@ -41,8 +42,14 @@ pub struct Identity {
 /// Streams: once open, they have no deadline of the server's own.
 const STREAMS: [&str; 5] = ["/Subscribe", "/Consume", "/SendMessages", "/SubscribePubsub", "/DownloadFile"];
 
-/// Streams that are answered after their last byte: their deadline is the client's.
+/// Streams that are answered after their last byte.
 const UPLOADS: [&str; 2] = ["/UploadFile", "/UploadClientFile"];
+
+/// How long an upload may take: as long as the largest file takes over a slow line, and not for ever.
+const UPLOAD: Duration = Duration::from_hours(1);
+
+/// How much sooner than asked for a call ends, at most: tonic keeps the same deadline around ours, from a little earlier on, and says CANCELLED.
+const SOONER: Duration = Duration::from_millis(10);
 
 /// Calls that carry no token: each names its session, or a link that was signed or is good once.
 const WITHOUT_TOKEN: [&str; 5] = [
@@ -128,7 +135,7 @@ where
         // Whoever goes before the answer drops it, and then it tells of that.
         let mut outcome = Outcome::begin(method, stream, around.clone());
         let call = async move {
-            let answer = gate.pass(inner, request, stream, &mut outcome).await;
+            let answer = gate.pass(inner, request, &mut outcome).await;
             drop(in_work);
             if let Ok(answer) = &answer {
                 outcome.answered(code(answer));
@@ -156,18 +163,30 @@ impl Gate {
     }
 
     /// The answer; what is to be told of the call goes into `outcome`.
-    async fn pass<S>(&self, inner: S, request: Request<axum::body::Body>, stream: bool, outcome: &mut Outcome) -> Result<Answer, S::Error>
+    async fn pass<S>(&self, inner: S, request: Request<axum::body::Body>, outcome: &mut Outcome) -> Result<Answer, S::Error>
     where
         S: Service<Request<axum::body::Body>, Response = Answer>,
     {
-        match self.identify(request.uri(), request.headers()).await {
-            Ok(identity) => {
+        let path = request.uri().path();
+        let most = if UPLOADS.iter().any(|name| path.ends_with(name)) {
+            UPLOAD
+        } else {
+            self.deadline
+        };
+        // Of a stream that is answered at once, the deadline of its opening.
+        let ends = Instant::now() + bounded(request.headers(), most);
+        match timeout_at(ends, self.identify(request.uri(), request.headers())).await {
+            Ok(Ok(identity)) => {
                 outcome.asks(Asked::of(&request, identity.as_ref()));
-                self.known(inner, request, identity, stream).await
+                self.known(inner, request, identity, ends).await
             }
-            Err(error) => {
+            Ok(Err(error)) => {
                 outcome.asks(Asked::of(&request, None));
                 Ok(refuse(error.into()))
+            }
+            Err(_) => {
+                outcome.asks(Asked::of(&request, None));
+                Ok(refuse(late()))
             }
         }
     }
@@ -178,7 +197,7 @@ impl Gate {
         mut inner: S,
         mut request: Request<axum::body::Body>,
         identity: Option<Identity>,
-        stream: bool,
+        ends: Instant,
     ) -> Result<Answer, S::Error>
     where
         S: Service<Request<axum::body::Body>, Response = Answer>,
@@ -199,20 +218,13 @@ impl Gate {
         if let Some(identity) = &identity {
             request.extensions_mut().insert(identity.clone());
         }
-        if stream && UPLOADS.iter().any(|name| request.uri().path().ends_with(name)) {
-            return inner.call(request).await;
-        }
-        // Of a stream, the deadline of its opening.
-        let deadline = deadline(request.headers()).map_or(self.deadline, |asked| asked.min(self.deadline));
         let answer = async {
             if let Err(error) = self.reached(request.headers(), identity.as_ref()).await {
                 return Ok(refuse(error.into()));
             }
             inner.call(request).await
         };
-        let mut answer = tokio::time::timeout(deadline, answer)
-            .await
-            .unwrap_or_else(|_| Ok(refuse(late())))?;
+        let mut answer = timeout_at(ends, answer).await.unwrap_or_else(|_| Ok(refuse(late())))?;
         if let Some(left) = left {
             left.tell(answer.headers_mut());
         }
@@ -271,6 +283,11 @@ fn secret(headers: &HeaderMap) -> Option<&str> {
     text("api_access_token")
         .or_else(|| text("api-access-token"))
         .or_else(|| bearer().map(|(_, secret)| secret.trim()))
+}
+
+/// How long a call may take: as long as it asks for, at most so long.
+fn bounded(headers: &HeaderMap, most: Duration) -> Duration {
+    deadline(headers).map_or(most, |asked| asked.saturating_sub(SOONER.min(asked / 10)).min(most))
 }
 
 /// The call's own deadline, by gRPC's header: at most eight digits and a unit.

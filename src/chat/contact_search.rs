@@ -16,7 +16,7 @@ use crate::{
 const TRIGRAM: usize = 3;
 
 /// What so many contacts hold is found sooner by going through the list than by the index and a sort.
-const COMMON: u64 = 1000;
+const COMMON: u64 = 500;
 
 /// Contacts of an account that hold a text in their name, e-mail, phone number or company, whatever its letter case, or in their identifier
 /// with it. `%` and `_` stand for anything and any character.

@@ -313,7 +313,7 @@ impl Chat {
             .select_only()
             .expr_as(Func::count(Expr::expr(mine)), "mine")
             .expr_as(Func::count(Expr::expr(Expr::case(assignee().is_null(), 1))), "unassigned")
-            .expr_as(Func::count(Expr::val(1)), "all")
+            .expr_as(Expr::cust("COUNT(*)"), "all")
             .into_model::<Counts>()
             .one(self.db.read())
             .await?;

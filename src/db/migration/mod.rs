@@ -27,7 +27,7 @@ mod m20261123_000018_account_details;
 mod m20261123_000019_consumers;
 mod m20261123_000020_logins;
 mod m20261123_000021_schema_floor;
-mod m20261127_000022_conversation_waits;
+mod m20261127_000022_conversation_lists;
 mod m20261127_000023_contact_pieces;
 
 /// The oldest program that works on the tables of this one, told by the newest migration that it knows. The database keeps it, and a
@@ -61,7 +61,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000019_consumers::Migration),
             Box::new(m20261123_000020_logins::Migration),
             Box::new(m20261123_000021_schema_floor::Migration),
-            Box::new(m20261127_000022_conversation_waits::Migration),
+            Box::new(m20261127_000022_conversation_lists::Migration),
             Box::new(m20261127_000023_contact_pieces::Migration),
         ]
     }

@@ -3,17 +3,20 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use parley::pb::{DeleteMessageRequest, files_service_client::FilesServiceClient};
+use parley::pb::{DeleteMessageRequest, UploadFileRequest, files_service_client::FilesServiceClient};
+use prost::Message as _;
 use reqwest::multipart;
 use serde_json::json;
+use tokio_stream::StreamExt as _;
 use tonic::Code;
 
 use super::{download, fetch, part, path, peak, pieces, place::Place, png, post_form, try_upload, upload, with_uploads};
 use crate::support::{
-    app::TestApp,
+    app::{ADMINISTRATOR, TestApp},
     database::Backend,
     fault::{assert_bad_fields, assert_refused},
-    on_both,
+    http::client,
+    in_time, on_both,
 };
 
 on_both!(
@@ -86,6 +89,41 @@ pub async fn leaves_nothing(app: &TestApp, place: &Place) {
     assert_eq!(
         app.http().ask(&format!("/conversations/{talk}/messages")).await.1["payload"],
         json!([])
+    );
+    place.empties().await;
+}
+
+/// An upload that goes on and on ends at its deadline. By gRPC-Web, whose client here keeps none itself.
+#[tokio::test]
+async fn an_upload_ends_at_its_deadline() {
+    let app = TestApp::start(Backend::Sqlite).await;
+    let place = Place::folder(&app);
+    let frame = |piece: &UploadFileRequest| {
+        let mut frame = vec![0];
+        frame.extend(u32::try_from(piece.encoded_len()).expect("small").to_be_bytes());
+        frame.extend(piece.encode_to_vec());
+        Ok::<_, std::io::Error>(frame)
+    };
+    let begin: Vec<_> = pieces(1, "a.bin", "", &[1]).iter().map(frame).collect();
+    let more = pieces(1, "a.bin", "", &[1]).pop().expect("a chunk");
+    let trickle = futures_util::stream::unfold((), move |()| {
+        let next = frame(&more);
+        async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            Some((next, ()))
+        }
+    });
+    let request = client()
+        .post(format!("http://{}/parley.v1.FilesService/UploadFile", app.server.doors.grpc))
+        .header("content-type", "application/grpc-web+proto")
+        .header("api_access_token", ADMINISTRATOR)
+        .header("grpc-timeout", "500m")
+        .body(reqwest::Body::wrap_stream(tokio_stream::iter(begin).chain(trickle)));
+    let answer = in_time("the deadline", request.send()).await.expect("an answer");
+    assert_eq!(
+        answer.headers().get("grpc-status").map(reqwest::header::HeaderValue::as_bytes),
+        Some(&b"4"[..]),
+        "{answer:?}"
     );
     place.empties().await;
 }

@@ -142,6 +142,7 @@ fn of_contacts() -> Vec<Ask> {
         listed("-last_activity_at", "contacts_by_activity_day"),
         listed("-created_at", "contacts_by_created_at"),
         listed("company", "contacts_by_company"),
+        listed("city,-name", "contacts_by_city"),
         of_few(ask(
             "search of contacts",
             Request::SearchContacts(found("zarathustra")),
@@ -202,7 +203,12 @@ fn of_conversations(contacts: i64) -> Vec<Ask> {
     };
     vec![
         listed("all conversations", all.clone(), "conversations_account_id_activity_hour"),
-        listed("open conversations", open, "conversations_by_status"),
+        listed("open conversations", open.clone(), "conversations_by_status"),
+        of_few(listed(
+            "open conversations, counted",
+            ListConversationsRequest { with_counts: true, ..open },
+            "conversations_counted",
+        )),
         listed("the caller's conversations", mine, "conversations_by_assignee"),
         Ask {
             on_postgres: "conversations_by_inbox|conversations_account_id_activity_hour",

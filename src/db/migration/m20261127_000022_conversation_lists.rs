@@ -1,4 +1,4 @@
-//! Conversations by priority and by how long they wait. A priority hardly ever changes, so an index is on it. A wait begins and ends with
+//! Conversations by priority, by how long they wait, and what they are counted by: whose they are, among those with a status. A priority hardly ever changes, so an index is on it. A wait begins and ends with
 //! every turn: were it in an index, PostgreSQL would write into every index of the table then (no HOT update). There, triggers keep it in a
 //! narrow table of its own; SQLite writes into the indexes of what changes alone.
 
@@ -35,6 +35,7 @@ const SQLITE: &[&str] = &[
         WHERE CAST(priority AS bigint) IS NOT NULL",
     "CREATE INDEX IF NOT EXISTS conversations_by_waiting_since ON conversations (account_id, waiting_since, id)
         WHERE waiting_since IS NOT NULL",
+    "CREATE INDEX IF NOT EXISTS conversations_counted ON conversations (account_id, status, assignee_id, inbox_id)",
 ];
 
 /// The table is filled after the triggers are there, so that they know of what changes meanwhile. Waits are locked until they stand in it:
@@ -43,6 +44,8 @@ const POSTGRES: &[&str] = &[
     "DROP INDEX CONCURRENTLY IF EXISTS conversations_by_priority",
     "CREATE INDEX CONCURRENTLY conversations_by_priority ON conversations (account_id, CAST(priority AS bigint), id)
         WHERE CAST(priority AS bigint) IS NOT NULL",
+    "DROP INDEX CONCURRENTLY IF EXISTS conversations_counted",
+    "CREATE INDEX CONCURRENTLY conversations_counted ON conversations (account_id, status, assignee_id, inbox_id)",
     "CREATE TABLE IF NOT EXISTS conversation_waits (
         account_id bigint NOT NULL, conversation_id bigint NOT NULL, since bigint NOT NULL, PRIMARY KEY (account_id, conversation_id)
     )",

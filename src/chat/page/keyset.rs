@@ -1,4 +1,4 @@
-//! Pages of lists: by keyset, so that the thousandth page costs what the first one does.
+//! Reading a page's keys: in the order of indexes, from where the last page ended.
 
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, EntityTrait, ExprTrait, Order, QueryFilter, QueryOrder, QueryResult, QuerySelect, QueryTrait,
@@ -6,166 +6,8 @@ use sea_orm::{
     sea_query::{Alias, Expr, JoinType, NullOrdering, SimpleExpr},
 };
 
+use super::{Key, Page, PageRequest, Sort, SortValue};
 use crate::error::Result;
-
-/// The value that a list is sorted by, of the last row of a page.
-#[derive(Clone, Debug, PartialEq)]
-pub enum SortValue {
-    /// None: these come last.
-    Null,
-    /// A number or a time.
-    Int(i64),
-    /// A text.
-    Text(String),
-    /// One for each of several sort keys.
-    Many(Vec<SortValue>),
-}
-
-impl SortValue {
-    fn of(mut parts: Vec<Self>) -> Self {
-        match parts.pop() {
-            Some(single) if parts.is_empty() => single,
-            Some(last) => {
-                parts.push(last);
-                Self::Many(parts)
-            }
-            None => Self::Null,
-        }
-    }
-
-    fn parts(&self) -> &[Self] {
-        match self {
-            Self::Many(parts) => parts,
-            single => std::slice::from_ref(single),
-        }
-    }
-
-    /// As it is compared with; none: null.
-    fn expr(&self) -> Option<SimpleExpr> {
-        match self {
-            Self::Int(value) => Some(Expr::value(*value)),
-            Self::Text(value) => Some(Expr::value(value.clone())),
-            Self::Null | Self::Many(_) => None,
-        }
-    }
-}
-
-/// Where a page ended.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Key {
-    /// The value sorted by.
-    pub value: SortValue,
-    /// The id, which decides among equal values.
-    pub id: i64,
-}
-
-/// Which page.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PageRequest {
-    /// How many at most.
-    pub size: u64,
-    /// After which row.
-    pub after: Option<Key>,
-    /// How many to leave out.
-    pub skip: u64,
-}
-
-/// A page, and where the next one starts.
-#[derive(Clone, Debug)]
-pub struct Page<T> {
-    /// The rows.
-    pub items: Vec<T>,
-    /// Where this page ended, if there are more.
-    pub next: Option<Key>,
-}
-
-/// What a list is sorted by. Missing values come last in both directions.
-#[derive(Clone, Debug)]
-pub struct Sort {
-    /// The value; none: the id alone.
-    pub by: Option<SimpleExpr>,
-    /// A coarser value in the same order, if that is what the index holds.
-    pub coarse: Option<Coarse>,
-    /// Where else it stands, if that is what an index is on. Only of values that may be missing.
-    pub aside: Option<Aside>,
-    /// Whether it is a text.
-    pub text: bool,
-    /// Whether it may be missing.
-    pub nullable: bool,
-    /// From the highest to the lowest.
-    pub descending: bool,
-}
-
-/// Where the values stand once more, in a table with an index that holds them in order: one on the rows themselves would cost every write
-/// of them. It has rows for values alone.
-#[derive(Clone, Debug)]
-pub struct Aside {
-    /// The table.
-    pub table: &'static str,
-    /// Which of its rows is a row's.
-    pub on: SimpleExpr,
-    /// The value in it.
-    pub value: SimpleExpr,
-    /// The row's id in it.
-    pub id: SimpleExpr,
-}
-
-/// A value that sorts as another one does, only less finely.
-#[derive(Clone, Debug)]
-pub struct Coarse {
-    /// The value, in the row.
-    pub by: SimpleExpr,
-    /// How much of the finer one makes one of it.
-    pub divisor: i64,
-}
-
-impl Sort {
-    /// By id.
-    pub fn by_id(descending: bool) -> Self {
-        Self {
-            by: None,
-            coarse: None,
-            aside: None,
-            text: false,
-            nullable: false,
-            descending,
-        }
-    }
-
-    /// As it is among the rows that have a value.
-    fn valued(&self) -> Self {
-        Self {
-            by: self.aside.as_ref().map(|aside| aside.value.clone()).or_else(|| self.by.clone()),
-            nullable: false,
-            ..self.clone()
-        }
-    }
-
-    fn beyond(&self, by: &SimpleExpr, value: SimpleExpr) -> SimpleExpr {
-        if self.descending {
-            by.clone().lt(value)
-        } else {
-            by.clone().gt(value)
-        }
-    }
-
-    /// Everything after a value and a little more, in a form that an index answers; without it each page would walk over all before it.
-    fn about_after(&self, value: &SortValue) -> Option<SimpleExpr> {
-        let (by, bound) = match (&self.coarse, value) {
-            (Some(coarse), SortValue::Int(value)) => (&coarse.by, Expr::value(value.div_euclid(coarse.divisor))),
-            _ => (self.by.as_ref()?, value.expr()?),
-        };
-        Some(if self.descending {
-            by.clone().lte(bound)
-        } else {
-            by.clone().gte(bound)
-        })
-    }
-
-    fn order(&self) -> Order {
-        if self.descending { Order::Desc } else { Order::Asc }
-    }
-}
 
 /// A query with the id, and in which order the ids of equal rows come.
 struct Listed<'a, E: EntityTrait> {
@@ -214,17 +56,41 @@ impl<E: EntityTrait> Listed<'_, E> {
             }
         }
         query = query.order_by(self.id.clone(), if self.descending { Order::Desc } else { Order::Asc });
-        if let Some(key) = after {
-            query = query.filter(self.after(key));
-            if let ([sort, ..], [value, ..]) = (self.sorts, key.value.parts())
-                && !sort.nullable
-                && let Some(bound) = sort.about_after(value)
-            {
-                query = query.filter(bound);
-            }
-        }
+        let query = self.beginning_after(query, after);
         let rows = db.query_all(query.offset(skip).limit(limit).as_query()).await?;
         rows.iter().map(|row| read(row, self.sorts)).collect()
+    }
+}
+
+impl<E: EntityTrait> Listed<'_, E> {
+    fn beginning_after(&self, query: Select<E>, after: Option<&Key>) -> Select<E> {
+        let Some(key) = after else { return query };
+        let query = query.filter(self.after(key));
+        match (self.sorts, key.value.parts()) {
+            ([sort, ..], [value, ..]) if !sort.nullable => query.filter(Condition::all().add_option(sort.about_after(value))),
+            _ => query,
+        }
+    }
+
+    /// As it is with the rows alone that so many rows after a key can be among: those up to the first value of the last of them, which an
+    /// index finds. They are what the other values have to sort; left to itself, SQLite sorts all.
+    async fn narrowed(self, db: &impl ConnectionTrait, after: Option<&Key>, rows: u64) -> Result<Self> {
+        let first = match self.sorts {
+            [first, _, ..] if first.by.is_some() => first,
+            _ => return Ok(self),
+        };
+        let by_first = Listed {
+            query: self.beginning_after(self.query.clone(), after),
+            id: self.id.clone(),
+            sorts: std::slice::from_ref(first),
+            descending: self.descending,
+        };
+        let last = by_first.keys(db, None, rows.saturating_sub(1), 1).await?;
+        let up_to = last.first().and_then(|key| first.up_to(&key.value));
+        Ok(Self {
+            query: self.query.filter(Condition::all().add_option(up_to)),
+            ..self
+        })
     }
 }
 
@@ -280,7 +146,10 @@ pub async fn ids_by<E: EntityTrait>(
     let limit = page.size + 1;
     let mut keys = match sorts {
         [first, rest @ ..] if first.nullable => valued_first(db, &listed, first, rest, page, limit).await?,
-        _ => listed.keys(db, page.after.as_ref(), page.skip, limit).await?,
+        _ => {
+            let listed = listed.narrowed(db, page.after.as_ref(), page.skip + limit).await?;
+            listed.keys(db, page.after.as_ref(), page.skip, limit).await?
+        }
     };
     let more = keys.len() as u64 > page.size;
     keys.truncate(usize::try_from(page.size).unwrap_or(usize::MAX));
@@ -322,6 +191,7 @@ async fn valued_first<E: EntityTrait>(
             sorts: &sorts,
             descending: listed.descending,
         };
+        let valued = valued.narrowed(db, after_valued, page.skip + limit).await?;
         keys = valued.keys(db, after_valued, page.skip, limit).await?;
         if keys.len() as u64 == limit {
             return Ok(keys);
@@ -362,10 +232,4 @@ async fn valued_first<E: EntityTrait>(
         });
     }
     Ok(keys)
-}
-
-/// Puts rows that were read by id back into the order of the ids.
-pub fn in_order<T>(ids: &[i64], rows: Vec<T>, id: impl Fn(&T) -> i64) -> Vec<T> {
-    let mut rows: std::collections::HashMap<i64, T> = rows.into_iter().map(|row| (id(&row), row)).collect();
-    ids.iter().filter_map(|id| rows.remove(id)).collect()
 }
