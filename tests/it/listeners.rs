@@ -259,6 +259,13 @@ async fn no_call_takes_longer_than_it_may() {
         assert!(matches!(late.code(), Code::DeadlineExceeded | Code::Cancelled), "{late:?}");
         begun.elapsed()
     };
+    // As is a stream that does not begin.
+    let mut request = Request::new(everything(1, Start::Latest(())));
+    request
+        .metadata_mut()
+        .insert_bin("parley-min-cursor-bin", MetadataValue::from_bytes(&ahead.encode()));
+    let late = in_time("the deadline", app.clients().events.subscribe(request)).await.map(drop);
+    assert_eq!(late.expect_err("it is not reached").code(), Code::DeadlineExceeded);
     let (none, long) = (wait(None).await, wait(Some(seconds(600))).await);
     assert!(none >= seconds(2) && none < seconds(20), "{none:?}");
     assert!(long >= seconds(2) && long < seconds(20), "{long:?}");

@@ -67,6 +67,22 @@ async fn an_older_program_starts_where_it_works(backend: Backend) {
     }
 }
 
+/// Replicas that start together on an empty database, or one that stopped halfway: one migrates, the others wait for it, and for an index that
+/// is built beside writes nobody who waits is in the way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_starts_together_migrates_once_on_postgres() {
+    let database = Database::create(Backend::Postgres).await;
+    let url = database.url();
+    for round in ["empty", "stopped halfway"] {
+        let all = futures_util::future::join_all((0..4).map(|_| run(&["migrate"], &url, true))).await;
+        for ended in all {
+            assert_eq!(ended.code, Some(0), "{round}: {}", ended.output);
+        }
+        // As if the newest ones had not come to their ends.
+        database.run("DELETE FROM seaql_migrations WHERE version > 'm20261127'").await;
+    }
+}
+
 /// Older programs go on while a newer one migrates, down to the one that `FLOOR` names.
 #[test]
 fn migrations_only_add_above_the_floor() {
