@@ -10,13 +10,14 @@ use crate::{
         Chat,
         caller::Caller,
         contact_search,
+        labelled::labelled,
         page::{self, Coarse, Page, PageRequest, Sort},
     },
     db::{
         entity::{
             contact,
             kind::{PresenceKind, SubjectKind},
-            labeling, presence,
+            presence,
         },
         joined::ContactSessions,
         load, present,
@@ -134,26 +135,16 @@ impl ContactQuery {
         }
     }
 
-    /// Only contacts who can be named, and those whom `holding` lets through.
-    fn select(&self, account: AccountId, holding: Option<Condition>) -> Select<contact::Entity> {
+    /// Only contacts who can be named, and those whom `found` lets through.
+    fn select(&self, account: AccountId, found: Condition) -> Select<contact::Entity> {
         use contact::Column;
         let which = if self.online {
             Condition::all().add(Column::Id.in_subquery(there(account)))
         } else {
             contact_search::named()
         };
-        let mut query = contact::Entity::find().filter(Column::AccountId.eq(account)).filter(which);
-        if !self.labels.is_empty() {
-            let mut labelled = Query::select();
-            labelled
-                .column(labeling::Column::SubjectId)
-                .from(labeling::Entity)
-                .and_where(Expr::col(labeling::Column::AccountId).eq(account.0))
-                .and_where(Expr::col(labeling::Column::SubjectKind).eq(SubjectKind::Contact as i16))
-                .and_where(Expr::col(labeling::Column::Name).is_in(self.labels.clone()));
-            query = query.filter(Column::Id.in_subquery(labelled));
-        }
-        query.filter(self.filter.clone()).filter(Condition::all().add_option(holding))
+        let query = contact::Entity::find().filter(Column::AccountId.eq(account)).filter(which);
+        query.filter(self.filter.clone()).filter(found)
     }
 }
 
@@ -171,11 +162,15 @@ impl Chat {
     ) -> Result<(Page<ContactSessions>, Option<u64>)> {
         caller.access(account)?;
         let db = self.db.read();
-        let holding = match &query.text {
-            Some(text) => Some(contact_search::holding(db, account, text).await?),
-            None => None,
-        };
-        let select = query.select(account, holding);
+        let mut found = Condition::all();
+        if !query.labels.is_empty() {
+            let id = Expr::col((contact::Entity, contact::Column::Id));
+            found = found.add(labelled(db, account, SubjectKind::Contact, &query.labels, id).await?);
+        }
+        if let Some(text) = &query.text {
+            found = found.add(contact_search::holding(db, account, text).await?);
+        }
+        let select = query.select(account, found);
         let total = if query.count { Some(select.clone().count(db).await?) } else { None };
         let sorts: Vec<_> = query.orders.iter().map(|(order, descending)| order.sort(*descending)).collect();
         let ids = page::ids_by(db, select, contact::Column::Id, &sorts, page).await?;

@@ -9,6 +9,7 @@ use crate::{
     chat::{
         Chat,
         caller::{Access, Caller},
+        labelled::labelled,
         page::{self, Aside, Coarse, Page, PageRequest, Sort},
         search::conversations,
         teams,
@@ -17,7 +18,7 @@ use crate::{
         entity::{
             contact_inbox, conversation, conversation_participant,
             kind::{ConversationStatus, SubjectKind},
-            labeling, message,
+            message,
         },
         joined::ConversationSummary,
         load,
@@ -223,15 +224,6 @@ impl ConversationQuery {
             sessions.and_where(Expr::col(contact_inbox::Column::SourceId).eq(source_id.as_str()));
             query = query.filter(Column::ContactInboxId.in_subquery(sessions));
         }
-        if !self.labels.is_empty() {
-            let mut labelled = Query::select();
-            labelled.column(labeling::Column::SubjectId).from(labeling::Entity);
-            of_account(&mut labelled, Expr::col(labeling::Column::AccountId), account);
-            labelled
-                .and_where(Expr::col(labeling::Column::SubjectKind).eq(SubjectKind::Conversation as i16))
-                .and_where(Expr::col(labeling::Column::Name).is_in(self.labels.clone()));
-            query = query.filter(Column::Id.in_subquery(labelled));
-        }
         query
     }
 
@@ -266,6 +258,10 @@ impl Chat {
             teams::find(db, account, team).await?;
         }
         let (mut all, mut complete) = (query.select(account, access), true);
+        if !query.labels.is_empty() {
+            let id = Expr::col((conversation::Entity, conversation::Column::Id));
+            all = all.filter(labelled(db, account, SubjectKind::Conversation, &query.labels, id).await?);
+        }
         if let Some(text) = &query.text {
             let found = self.conversations_holding(account, access, text).await?;
             all = all.filter(conversations::among(self.db.backend(), &found.ids));

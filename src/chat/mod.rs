@@ -45,6 +45,7 @@ pub mod filter;
 pub mod filtered;
 pub mod inbox_members;
 pub mod inboxes;
+mod labelled;
 pub mod labels;
 pub mod liquid;
 pub mod logins;

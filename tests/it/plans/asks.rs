@@ -144,6 +144,17 @@ fn of_contacts() -> Vec<Ask> {
         listed("company", "contacts_by_company"),
         listed("city,-name", "contacts_by_city"),
         of_few(ask(
+            "contacts of a label by name",
+            Request::Contacts(ListContactsRequest {
+                account_id: 1,
+                order_by: "name".to_owned(),
+                labels: vec!["vip".to_owned()],
+                ..ListContactsRequest::default()
+            }),
+            "labelings_account_id_subject_kind_name",
+            "ANY (ARRAY (SELECT",
+        )),
+        of_few(ask(
             "search of contacts",
             Request::SearchContacts(found("zarathustra")),
             "contact_search VIRTUAL TABLE",
@@ -214,6 +225,17 @@ fn of_conversations(contacts: i64) -> Vec<Ask> {
             on_postgres: "conversations_by_inbox|conversations_account_id_activity_hour",
             ..listed("conversations of an inbox", of_inbox, "conversations_by_inbox")
         },
+        of_few(Ask {
+            on_postgres: "ANY (ARRAY (SELECT",
+            ..listed(
+                "conversations of a label",
+                ListConversationsRequest {
+                    labels: vec!["vip".to_owned()],
+                    ..all.clone()
+                },
+                "labelings_account_id_subject_kind_name",
+            )
+        }),
         listed("conversations by priority", by("-priority"), "conversations_by_priority"),
         Ask {
             on_postgres: "conversation_waits_account_id_since_conversation_id",
