@@ -1,19 +1,13 @@
 //! Agents as administrators make them: by e-mail address, with a user of their own if there is none yet.
 
-use std::{
-    collections::HashSet,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{collections::HashSet, sync::Arc};
 
 use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, Set, sea_query::OnConflict};
 use serde_json::json;
 
 use crate::{
     chat::{
-        Chat,
+        Chat, announcements,
         call::{Answer, Call},
         members::{MembershipPatch, agent},
         writer::Write,
@@ -29,7 +23,7 @@ use crate::{
     error::{Error, Result, Rule, Violation},
     events::draft::{Change, Draft, Subject},
     events::kind::EventKind,
-    id::{AccountId, UserId, secret},
+    id::{UserId, secret},
 };
 
 /// The users with these addresses, made under these names where there is none.
@@ -153,26 +147,11 @@ impl Chat {
     pub async fn update_agent(&self, call: Call<Agent>, id: UserId, name: Option<String>, patch: MembershipPatch) -> Result<Answer<Agent>> {
         self.may_change_member(&call.caller, call.account, id).await?;
         call.caller.administer(call.account)?;
-        let (caller, account, traceparent) = (Arc::clone(&call.caller), call.account, call.traceparent.clone());
-        let renamed = Arc::new(AtomicBool::new(false));
-        let noted = Arc::clone(&renamed);
-        let answer = self
-            .writer
-            .write(call, move |write| {
-                Box::pin(async move {
-                    let before = user::Entity::find_by_id(id).one(&write.txn).await?;
-                    let agent = change(write, id, name, patch).await?;
-                    noted.store(before.is_some_and(|before| before.name != agent.user.name), Ordering::Relaxed);
-                    Ok(agent)
-                })
-            })
-            .await;
+        let (caller, traceparent) = (Arc::clone(&call.caller), call.traceparent.clone());
+        let answer = self.writer.write(call, move |write| Box::pin(change(write, id, name, patch))).await;
         self.tokens.forget();
-        // What came again, or changed no name, was told before.
-        if renamed.load(Ordering::Relaxed) && matches!(answer, Ok(Answer::Fresh(..))) {
-            let mut accounts: Vec<AccountId> = self.accounts_of(id).await?;
-            accounts.retain(|other| *other != account);
-            self.announce_user(&caller, &traceparent, accounts, id).await?;
+        if answer.is_ok() {
+            self.announce_user(&caller, &traceparent, id).await;
         }
         answer
     }
@@ -212,6 +191,7 @@ async fn change(write: &mut Write, id: UserId, name: Option<String>, patch: Memb
             ..Default::default()
         };
         user::Entity::update(user).exec(&write.txn).await?;
+        announcements::note(&write.txn, id, Some(account), at).await?;
     }
     let agent = agent(&write.txn, account, id).await?;
     write.ledger.emit(Draft {

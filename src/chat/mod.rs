@@ -20,6 +20,7 @@ pub mod record {
 pub mod accounts;
 pub mod agent_bots;
 pub mod agents;
+mod announcements;
 pub mod attributes;
 pub mod automatic;
 pub mod bootstrap;

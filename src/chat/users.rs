@@ -1,33 +1,20 @@
 //! Users: they stand outside of accounts, which are told when one of their members changes.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{collections::HashMap, sync::Arc};
 
 use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter, Set, SqlErr};
 use serde_json::{Value as Json, json};
 
 use crate::{
     chat::{
-        Chat,
+        Chat, announcements,
         attributes::AttributesPatch,
         call::{Answer, Call},
         caller::Caller,
         writer::once,
     },
-    db::{
-        entity::{account, membership, user},
-        load,
-    },
+    db::entity::{account, membership, user},
     error::{Error, Result, Rule, Violation},
-    events::{
-        draft::{Draft, Subject},
-        kind::EventKind,
-    },
     id::{AccountId, UserId, secret},
     time::Micros,
 };
@@ -205,8 +192,6 @@ impl Chat {
             call.caller.platform().map_err(|_| Error::not_found("user", id))?;
         }
         let (caller, traceparent) = (Arc::clone(&call.caller), call.traceparent.clone());
-        let moved = Arc::new(AtomicBool::new(false));
-        let noted = Arc::clone(&moved);
         let answer = once(&self.db, call, move |txn| {
             Box::pin(async move {
                 let row = user::Entity::find_by_id(id)
@@ -218,21 +203,17 @@ impl Chat {
                 if row == before {
                     return Ok((row, None));
                 }
-                noted.store(true, Ordering::Relaxed);
-                let row = user::Model {
-                    updated_at: Micros::now(),
-                    ..row
-                };
+                let at = Micros::now();
+                let row = user::Model { updated_at: at, ..row };
                 let row = row.into_active_model().reset_all().update(txn).await.map_err(email_taken)?;
+                announcements::note(txn, id, None, at).await?;
                 Ok((row, None))
             })
         })
         .await;
         self.tokens.forget();
-        // What came again, or changed nothing, was told before.
-        if moved.load(Ordering::Relaxed) && matches!(answer, Ok(Answer::Fresh(..))) {
-            let accounts = self.accounts_of(id).await?;
-            self.announce_user(&caller, &traceparent, accounts, id).await?;
+        if answer.is_ok() {
+            self.announce_user(&caller, &traceparent, id).await;
         }
         answer
     }
@@ -244,29 +225,5 @@ impl Chat {
             .all(self.db.read())
             .await?;
         Ok(rows.into_iter().map(|row| row.account_id).collect())
-    }
-
-    /// Tells accounts that a member's user changed: their logs move, and with them what was kept of the user.
-    pub(super) async fn announce_user(&self, caller: &Arc<Caller>, traceparent: &str, accounts: Vec<AccountId>, id: UserId) -> Result<()> {
-        for account in accounts {
-            let call: Call<()> = Call {
-                caller: Arc::clone(caller),
-                account,
-                key: None,
-                traceparent: traceparent.to_owned(),
-            };
-            let told = self.writer.write(call, move |write| {
-                Box::pin(async move {
-                    let agents = load::agents(&write.txn, write.account().id, [id].into_iter()).await?;
-                    if let Some(agent) = agents.get(&id) {
-                        let subject = Subject::Agent(agent.as_ref().clone());
-                        write.ledger.emit(Draft::new(EventKind::AgentUpdated, subject));
-                    }
-                    Ok(())
-                })
-            });
-            told.await?;
-        }
-        Ok(())
     }
 }

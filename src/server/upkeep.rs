@@ -65,7 +65,7 @@ pub async fn keys(db: Database, clock: Arc<Clock>, keep: Duration, stop: Cancell
     Ok(())
 }
 
-/// Opens snoozed conversations when their time has come, until `stop`.
+/// Opens snoozed conversations when their time has come, and tells of users' changes that nobody told of, until `stop`.
 pub async fn wake(chat: Chat, stop: CancellationToken) -> anyhow::Result<()> {
     let mut ticks = ticks(WAKE);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
@@ -73,6 +73,11 @@ pub async fn wake(chat: Chat, stop: CancellationToken) -> anyhow::Result<()> {
             Ok(0) => {}
             Ok(count) => tracing::debug!(count, "snoozed conversations opened"),
             Err(error) => tracing::warn!(%error, "snoozed conversations could not be opened; trying again later"),
+        }
+        match chat.announce_late().await {
+            Ok(0) => {}
+            Ok(count) => tracing::debug!(count, "changes of users told late"),
+            Err(error) => tracing::warn!(%error, "changes of users could not be told; trying again later"),
         }
     }
     Ok(())

@@ -78,8 +78,10 @@ async fn who_starts_together_migrates_once_on_postgres() {
         for ended in all {
             assert_eq!(ended.code, Some(0), "{round}: {}", ended.output);
         }
-        // As if the newest ones had not come to their ends.
-        database.run("DELETE FROM seaql_migrations WHERE version > 'm20261127'").await;
+        // As if those that are no transaction had not come to their ends.
+        database
+            .run("DELETE FROM seaql_migrations WHERE version IN ('m20261127_000022_conversation_lists', 'm20261127_000023_contact_pieces')")
+            .await;
     }
 }
 

@@ -1,16 +1,20 @@
 //! Users stand outside of accounts: what changes one is told to its accounts once, also when it is asked for again or by many at once.
 
+use std::time::Duration;
+
 use parley::pb::{self, CreateUserRequest, EventKind, GetUserRequest, Role, UpdateUserRequest, User};
 use prost_types::{FieldMask, Struct, Value, value::Kind};
+use sqlx::{Connection as _, PgConnection};
 use tonic::Code;
 use uuid::Uuid;
 
 use crate::support::{
     app::{PLATFORM, TestApp},
     clients::Clients,
-    database::Backend,
+    database::{Backend, Database},
     fault::assert_refused,
     http::client,
+    in_time,
     office::worker,
     on_both,
     reader::{event, whole_log},
@@ -93,6 +97,49 @@ async fn a_change_is_told_once(backend: Backend) {
     assert_eq!(told(&app.clients()).await, 1, "neither what came again nor what changed nothing");
     accounts.update_user(change(Uuid::new_v4(), "Q.")).await.expect("changed");
     assert_eq!(told(&app.clients()).await, 2);
+}
+
+/// A change is made before accounts are told of it: whoever dies in between leaves a note, and the next one tells.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_is_told_over_a_crash_on_postgres() {
+    let mut app = TestApp::builder(Backend::Postgres).platform().start().await;
+    let agent = worker(&app, 1, Role::Agent, "Ravi").await;
+    let url = app.database.url();
+    let mut keeper = PgConnection::connect(&url).await.expect("the database is there");
+    for sql in ["BEGIN", "SELECT 1 FROM account_logs FOR UPDATE"] {
+        sqlx::query(sql).execute(&mut keeper).await.expect("nobody can write into the log");
+    }
+    let request = UpdateUserRequest {
+        user: Some(User {
+            id: agent.user,
+            display_name: Some("R.".to_owned()),
+            ..User::default()
+        }),
+        update_mask: Some(FieldMask {
+            paths: vec!["display_name".to_owned()],
+        }),
+        ..UpdateUserRequest::default()
+    };
+    let mut accounts = app.platform().accounts;
+    let call = tokio::spawn(async move { accounts.update_user(request).await });
+    let noted = "SELECT CAST(count(*) AS bigint) FROM announcements";
+    in_time("the note", async {
+        while Database::number(&url, noted).await == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    app.server.kill();
+    call.await.expect("no panic").expect_err("it was never answered");
+    drop(keeper);
+    app.start_again().await;
+    in_time("the event", async {
+        while told(&app.clients()).await == 0 {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    })
+    .await;
+    assert_eq!((told(&app.clients()).await, Database::number(&url, noted).await), (1, 0));
 }
 
 async fn a_user_comes_with_its_attributes_or_not_at_all(backend: Backend) {

@@ -3,6 +3,7 @@
 pub mod account;
 pub mod account_log;
 pub mod agent_bot;
+pub mod announcement;
 pub mod api_channel;
 pub mod assignment_turn;
 pub mod attachment;

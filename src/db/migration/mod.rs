@@ -29,6 +29,7 @@ mod m20261123_000020_logins;
 mod m20261123_000021_schema_floor;
 mod m20261127_000022_conversation_lists;
 mod m20261127_000023_contact_pieces;
+mod m20261127_000024_announcements;
 
 /// The oldest program that works on the tables of this one, told by the newest migration that it knows. The database keeps it, and a
 /// program that is older refuses to start there.
@@ -63,6 +64,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000021_schema_floor::Migration),
             Box::new(m20261127_000022_conversation_lists::Migration),
             Box::new(m20261127_000023_contact_pieces::Migration),
+            Box::new(m20261127_000024_announcements::Migration),
         ]
     }
 }

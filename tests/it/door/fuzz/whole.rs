@@ -15,21 +15,23 @@ use crate::support::{
 };
 
 /// What is wrong, and how to count it. Deleted accounts, which are being emptied, are left out by the accounts that stand behind `live`.
-const WRONG: [(&str, &str); 18] = [
+const WRONG: [(&str, &str); 19] = [
     (
         "logs with a hole, or without their end",
         "SELECT COUNT(*) FROM account_logs l WHERE account_id IN live AND head_seq <> (SELECT COUNT(*) FROM events e WHERE e.account_id = \
          l.account_id AND e.seq BETWEEN 1 AND l.head_seq) OR EXISTS (SELECT 1 FROM events e WHERE e.account_id = l.account_id AND e.seq > l.head_seq)",
     ),
     (
+        // Or that of a label, which tells for all that have it.
         "contacts whose last change has no event",
         "SELECT COUNT(*) FROM contacts r WHERE account_id IN live AND NOT EXISTS (SELECT 1 FROM events e WHERE e.account_id = r.account_id \
-         AND e.seq = r.version AND e.contact_id = r.id AND e.kind BETWEEN 12 AND 15)",
+         AND e.seq = r.version AND (e.contact_id = r.id AND e.kind BETWEEN 12 AND 15 OR e.kind IN (28, 29)))",
     ),
     (
+        // Or that of an agent, a team or a label that went, which tells for all that had it.
         "conversations whose last change has no event",
         "SELECT COUNT(*) FROM conversations r WHERE account_id IN live AND NOT EXISTS (SELECT 1 FROM events e WHERE e.account_id = r.account_id \
-         AND e.seq = r.version AND e.conversation_id = r.id)",
+         AND e.seq = r.version AND (e.conversation_id = r.id OR e.kind IN (23, 26, 28, 29)))",
     ),
     (
         "messages whose last change has no event",
@@ -110,6 +112,10 @@ const WRONG: [(&str, &str); 18] = [
         "SELECT COUNT(*) FROM attachments r WHERE account_id IN live AND state = 1 AND message_id = 0 \
          AND NOT EXISTS (SELECT 1 FROM contacts c WHERE c.account_id = r.account_id AND c.avatar_url = r.thumb_url AND c.avatar_url <> '') \
          AND NOT EXISTS (SELECT 1 FROM inboxes i WHERE i.account_id = r.account_id AND i.avatar_url = r.thumb_url AND i.avatar_url <> '')",
+    ),
+    (
+        "changes of users that nobody told of",
+        "SELECT COUNT(*) FROM announcements r WHERE account_id IN live",
     ),
     (
         "uploads that a message claims to have",

@@ -1,0 +1,25 @@
+//! Accounts that are still to be told of a change of a member's user.
+
+use sea_orm_migration::prelude::*;
+
+use super::{index, int, table};
+
+#[derive(DeriveMigrationName)]
+pub struct Migration;
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    // SQLite too: a migration that stops halfway leaves nothing behind.
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let columns = vec![int("account_id"), int("user_id"), int("changed_at")];
+        manager
+            .create_table(table("announcements", &["account_id", "user_id"], columns))
+            .await?;
+        manager.create_index(index("announcements", &["user_id"])).await?;
+        manager.create_index(index("announcements", &["changed_at"])).await
+    }
+}
