@@ -2,7 +2,7 @@
 //! by an index of our own. Names of two characters are the rule in Chinese.
 
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, ExprTrait, QueryFilter, QuerySelect,
+    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, ExprTrait, QueryFilter, QuerySelect, QueryTrait, Statement,
     sea_query::{Alias, Condition, Expr, LikeExpr, Query, SimpleExpr, extension::postgres::PgExpr as _},
 };
 
@@ -41,27 +41,40 @@ pub async fn holding(db: &impl ConnectionTrait, account: AccountId, text: &str) 
     if piece.is_empty() {
         return Ok(holds);
     }
-    let indexed = with_piece(backend, account, &piece);
-    let some = contact::Entity::find()
-        .select_only()
-        .column(Column::Id)
-        .filter(Column::AccountId.eq(account))
-        .filter(named())
-        .filter(indexed.clone())
-        .limit(COMMON);
-    let count = Query::select()
-        .expr_as(Expr::cust("COUNT(*)"), "count")
-        .from_subquery(sea_orm::QueryTrait::into_query(some), Alias::new("some"))
-        .take();
-    let found: i64 = match db.query_one(&count).await? {
-        Some(row) => row.try_get_by("count")?,
-        None => 0,
-    };
-    Ok(if u64::try_from(found).unwrap_or_default() < COMMON {
-        Condition::all().add(indexed).add(holds)
-    } else {
+    Ok(if is_common(db, account, &piece).await? {
         holds
+    } else {
+        Condition::all().add(with_piece(backend, account, &piece)).add(holds)
     })
+}
+
+/// Whether at least [`COMMON`] contacts hold a piece; no more are looked at.
+async fn is_common(db: &impl ConnectionTrait, account: AccountId, piece: &str) -> Result<bool> {
+    let backend = db.get_database_backend();
+    let row = if backend == DbBackend::Sqlite {
+        // In this order, or all that hold it would be collected first.
+        let sql = "SELECT COUNT(*) AS count FROM (SELECT 1 FROM contact_pieces CROSS JOIN contacts ON contacts.id = contact_pieces.rowid \
+             WHERE contact_pieces MATCH ? AND contacts.account_id = ? LIMIT ?)";
+        let values = [marked(piece).into(), account.0.into(), COMMON.into()];
+        db.query_one_raw(Statement::from_sql_and_values(backend, sql, values)).await?
+    } else {
+        let some = contact::Entity::find()
+            .select_only()
+            .column(Column::Id)
+            .filter(Column::AccountId.eq(account))
+            .filter(named())
+            .filter(with_piece(backend, account, piece))
+            .limit(COMMON);
+        let count = Query::select()
+            .expr_as(Expr::cust("COUNT(*)"), "count")
+            .from_subquery(QueryTrait::into_query(some), Alias::new("some"))
+            .take();
+        db.query_one(&count).await?
+    };
+    let found: Option<i64> = row.map(|row| row.try_get_by("count")).transpose()?;
+    Ok(found
+        .and_then(|found| u64::try_from(found).ok())
+        .is_some_and(|found| found >= COMMON))
 }
 
 /// Who can be named: with an address, a number or an id elsewhere. Chatwoot calls them resolved. Blank ones are stored as none, and the
@@ -77,17 +90,10 @@ pub fn named() -> Condition {
 fn with_piece(backend: DbBackend, account: AccountId, piece: &str) -> SimpleExpr {
     match backend {
         DbBackend::Sqlite => {
-            // Each character is there with a mark on both sides, so that one or two of them are three.
-            let marked: Vec<String> = piece.chars().map(String::from).collect();
-            let marked = match marked.as_slice() {
-                [single] => format!("{MARK}{single}{MARK}"),
-                _ => marked.join(MARK),
-            };
             let id = Expr::col((contact::Entity, Column::Id));
-            let phrase = format!("\"{}\"", marked.replace('"', "\"\""));
             Expr::cust_with_exprs(
                 "? IN (SELECT rowid FROM contact_pieces WHERE contact_pieces MATCH ?)",
-                [id, Expr::value(phrase)],
+                [id, Expr::value(marked(piece))],
             )
         }
         // The index has the same words. A letter that is two in lower case finds by its first. What stands in brackets takes no values.
@@ -102,6 +108,16 @@ fn with_piece(backend: DbBackend, account: AccountId, piece: &str) -> SimpleExpr
 
 /// What stands around characters in SQLite's index of pieces.
 const MARK: &str = "\u{1}";
+
+/// A piece as SQLite's index is asked for it: each character is there with a mark on both sides, so that one or two of them are three.
+fn marked(piece: &str) -> String {
+    let characters: Vec<String> = piece.chars().map(String::from).collect();
+    let marked = match characters.as_slice() {
+        [single] => format!("{MARK}{single}{MARK}"),
+        _ => characters.join(MARK),
+    };
+    format!("\"{}\"", marked.replace('"', "\"\""))
+}
 
 /// The longest part of a text without wildcards; the first of several.
 fn longest_literal(text: &str) -> &str {
@@ -182,6 +198,12 @@ mod tests {
         assert_eq!(longest_literal("a%bc_d"), "bc");
         assert_eq!(longest_literal("%_"), "");
         assert_eq!(longest_literal("王_伟"), "王");
+    }
+
+    #[test]
+    fn one_or_two_characters_are_three_with_their_marks() {
+        assert_eq!(marked("a"), "\"\u{1}a\u{1}\"");
+        assert_eq!(marked("王\""), "\"王\u{1}\"\"\"");
     }
 
     #[test]
