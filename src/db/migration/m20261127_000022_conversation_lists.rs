@@ -1,6 +1,7 @@
-//! Conversations by priority, by how long they wait, and what they are counted by: whose they are, among those with a status. A priority hardly ever changes, so an index is on it. A wait begins and ends with
-//! every turn: were it in an index, PostgreSQL would write into every index of the table then (no HOT update). There, triggers keep it in a
-//! narrow table of its own; SQLite writes into the indexes of what changes alone.
+//! Conversations by priority, by how long they wait, and what they are counted by: whose they are, among those with a status. A priority
+//! hardly ever changes, so an index is on it. A wait begins and ends with every turn: were it in an index, PostgreSQL would write into every
+//! index of the table then (no HOT update). There, triggers keep it in a narrow table of its own; SQLite writes into the indexes of what
+//! changes alone.
 
 use sea_orm::DbBackend;
 use sea_orm_migration::prelude::*;
