@@ -121,6 +121,27 @@ async fn pages_of_contacts_are_the_whole(backend: Backend) {
     }
 }
 
+/// All conversations in an order, read in pages of a size.
+async fn conversations(scene: &Scene, order: &str, size: i32) -> Vec<i64> {
+    pages(size, async |page_size, page_token| {
+        let request = ListConversationsRequest {
+            account_id: 1,
+            page_size,
+            page_token,
+            order_by: order.to_owned(),
+            ..ListConversationsRequest::default()
+        };
+        let answer = scene.clients.conversations.clone().list_conversations(request).await;
+        let answer = answer.expect("listed").into_inner();
+        (
+            answer.conversations.iter().map(|conversation| conversation.id).collect(),
+            answer.next_page_token,
+        )
+    })
+    .await
+    .concat()
+}
+
 async fn pages_of_conversations_are_the_whole(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
@@ -129,29 +150,7 @@ async fn pages_of_conversations_are_the_whole(backend: Backend) {
         scene.conversation(&person).await;
     }
     for order in ["", "created_at", "-created_at", "priority", "-waiting_since", "last_activity_at"] {
-        let mut read = pages(4, async |page_size, page_token| {
-            let request = ListConversationsRequest {
-                account_id: 1,
-                page_size,
-                page_token,
-                order_by: order.to_owned(),
-                ..ListConversationsRequest::default()
-            };
-            let answer = scene
-                .clients
-                .conversations
-                .clone()
-                .list_conversations(request)
-                .await
-                .expect("listed")
-                .into_inner();
-            (
-                answer.conversations.iter().map(|conversation| conversation.id).collect(),
-                answer.next_page_token,
-            )
-        })
-        .await
-        .concat();
+        let mut read = conversations(&scene, order, 4).await;
         read.sort_unstable();
         assert_eq!(read, (1..=11).collect::<Vec<i64>>(), "all of them, each once, by {order:?}");
     }
@@ -187,25 +186,6 @@ async fn pages_by_priority_and_wait_are_in_order(backend: Backend) {
     for conversation in [6, 1, 9] {
         scene.hear(conversation, "still waiting").await;
     }
-    let listed = async |order: &str, size| {
-        pages(size, async |page_size, page_token| {
-            let request = ListConversationsRequest {
-                account_id: 1,
-                page_size,
-                page_token,
-                order_by: order.to_owned(),
-                ..ListConversationsRequest::default()
-            };
-            let answer = scene.clients.conversations.clone().list_conversations(request).await;
-            let answer = answer.expect("listed").into_inner();
-            (
-                answer.conversations.iter().map(|conversation| conversation.id).collect(),
-                answer.next_page_token,
-            )
-        })
-        .await
-        .concat()
-    };
     for (order, ids) in [
         ("priority", [2, 5, 8, 3, 1, 4, 6, 7, 9]),
         ("-priority", [3, 8, 5, 2, 9, 7, 6, 4, 1]),
@@ -213,7 +193,7 @@ async fn pages_by_priority_and_wait_are_in_order(backend: Backend) {
         ("-waiting_since", [1, 6, 9, 8, 5, 3, 2, 7, 4]),
     ] {
         for size in [1, 4, 20] {
-            assert_eq!(listed(order, size).await, ids, "by {order} in pages of {size}");
+            assert_eq!(conversations(&scene, order, size).await, ids, "by {order} in pages of {size}");
         }
     }
 }
