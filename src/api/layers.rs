@@ -48,8 +48,19 @@ const UPLOADS: [&str; 2] = ["/UploadFile", "/UploadClientFile"];
 /// How long an upload may take: as long as the largest file takes over a slow line, and not for ever.
 const UPLOAD: Duration = Duration::from_hours(1);
 
-/// How much sooner than asked for a call ends, at most: tonic keeps the same deadline around ours, from a little earlier on, and says CANCELLED.
+/// How much sooner than asked for a call ends, at most: tonic keeps the same deadline around ours, and says CANCELLED. See [`arrive`].
 const SOONER: Duration = Duration::from_millis(10);
+
+/// When a call came in.
+#[derive(Clone, Copy, Debug)]
+struct Arrived(Instant);
+
+/// Notes when a call came in. Of a listener of tonic's, the outermost layer: tonic's own deadline counts from just after it, and a gate that
+/// counted from when it is polled first would lose against that on a busy machine.
+pub fn arrive<B>(mut request: Request<B>) -> Request<B> {
+    request.extensions_mut().insert(Arrived(Instant::now()));
+    request
+}
 
 /// Calls that carry no token: each names its session, or a link that was signed or is good once.
 const WITHOUT_TOKEN: [&str; 5] = [
@@ -174,7 +185,8 @@ impl Gate {
             self.deadline
         };
         // Of a stream that is answered at once, the deadline of its opening.
-        let ends = Instant::now() + bounded(request.headers(), most);
+        let began = request.extensions().get().map_or_else(Instant::now, |Arrived(at)| *at);
+        let ends = began + bounded(request.headers(), most);
         match timeout_at(ends, self.identify(request.uri(), request.headers())).await {
             Ok(Ok(identity)) => {
                 outcome.asks(Asked::of(&request, identity.as_ref()));

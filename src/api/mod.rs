@@ -67,7 +67,7 @@ mod tokens;
 mod trace;
 
 pub use audit::is_told;
-pub use layers::Gate;
+pub use layers::{Gate, arrive};
 pub use limits::Config as Limiting;
 
 /// What both doors limit.

@@ -18,7 +18,7 @@ use tokio::{net::TcpListener, sync::watch, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{service::Routes, transport::Server};
 use tonic_health::{ServingStatus, server::HealthReporter};
-use tower::Layer as _;
+use tower::{Layer as _, util::MapRequestLayer};
 use tower_http::cors::{Any, CorsLayer};
 
 use super::{
@@ -27,7 +27,7 @@ use super::{
     linger::{self, Patient},
     rooms,
 };
-use crate::{admin::Readiness, config, pb};
+use crate::{admin::Readiness, api::arrive, config, pb};
 
 /// Binds a door.
 ///
@@ -82,6 +82,7 @@ pub async fn grpc(
     let outcome = server
         // gRPC-Web comes over HTTP/1.1 too.
         .accept_http1(true)
+        .layer(MapRequestLayer::new(arrive))
         .layer(web_pages())
         .layer(tonic_web::GrpcWebLayer::new())
         .http2_keepalive_interval(Some(Duration::from_secs(config.keepalive_interval_seconds)))
