@@ -2,7 +2,7 @@
 
 use parley::pb::{
     self, FilterJoiner,
-    FilterOperator::{self, Contains, EqualTo, IsGreaterThan},
+    FilterOperator::{self, Contains, EqualTo, IsGreaterThan, IsLessThan},
     contacts_service_client::ContactsServiceClient,
     conversations_service_client::ConversationsServiceClient,
     messages_service_client::MessagesServiceClient,
@@ -297,6 +297,34 @@ fn searches() -> Vec<Ask> {
             "filter of contacts, label and day",
             filtered(&[("labels", EqualTo, "vip"), ("created_at", IsGreaterThan, "2020-01-01")]),
         ),
+        ask(
+            "filter of contacts, an attribute that 99 % have",
+            filtered(&[("plan", EqualTo, "basic")]),
+        ),
+        ask(
+            "filter of contacts, an attribute that 1 % have",
+            filtered(&[("plan", EqualTo, "gold")]),
+        ),
+        ask(
+            "filter of contacts, an attribute that nobody has",
+            filtered(&[("plan", EqualTo, "platinum")]),
+        ),
+        ask(
+            "filter of contacts, a number that 2 in 1,000 have",
+            filtered(&[("seats", IsLessThan, "100")]),
+        ),
+        ask(
+            "filter of contacts, country code (5 in 1,000)",
+            filtered(&[("country_code", EqualTo, "c7")]),
+        ),
+        ask(
+            "filter of contacts, blocked (2 in 1,000)",
+            filtered(&[("blocked", EqualTo, "true")]),
+        ),
+        ask(
+            "filter of contacts, last active before all others",
+            filtered(&[("last_activity_at", IsLessThan, "2025-01-05")]),
+        ),
     ]
 }
 
@@ -327,6 +355,10 @@ fn of_conversations(contacts: i64) -> Vec<Ask> {
     };
     let mine = pb::ListConversationsRequest {
         assignee: pb::AssigneeFilter::Me.into(),
+        ..list.clone()
+    };
+    let unattended = pb::ListConversationsRequest {
+        unattended: true,
         ..list.clone()
     };
     let labelled = pb::ListConversationsRequest {
@@ -365,6 +397,27 @@ fn of_conversations(contacts: i64) -> Vec<Ask> {
             "filter of conversations, open and assigned",
             filtered(&[("status", EqualTo, "open"), ("assignee_id", EqualTo, "1")]),
         ),
+        ask(
+            "filter of conversations, an attribute that 1 % have",
+            filtered(&[("plan", EqualTo, "gold")]),
+        ),
+        ask(
+            "filter of conversations, an attribute that none has",
+            filtered(&[("plan", EqualTo, "platinum")]),
+        ),
+        ask(
+            "filter of conversations, country code and a number",
+            filtered(&[("country_code", EqualTo, "C7"), ("seats", IsLessThan, "25000")]),
+        ),
+        ask(
+            "filter of conversations, urgent (2.5 %)",
+            filtered(&[("priority", EqualTo, "urgent")]),
+        ),
+        ask(
+            "filter of conversations, last active before all others",
+            filtered(&[("last_activity_at", IsLessThan, "2025-01-05")]),
+        ),
+        ask("conversations, unattended (1.5 %)", Request::Conversations(unattended)),
         ask("messages of a conversation", Request::Messages(messages)),
     ]
 }

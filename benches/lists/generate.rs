@@ -57,8 +57,12 @@ impl Dialect {
             ("city", format!("'City ' || ({})", roll(3, 200))),
             ("company_name", format!("'Company ' || ({})", roll(4, 5000))),
             ("country", format!("'Country ' || ({})", roll(5, 20))),
+            ("country_code", format!("'C' || ({})", roll(15, 200))),
         ]);
-        let custom = (self.json)(&[("plan", format!("CASE WHEN {} = 0 THEN 'gold' ELSE 'basic' END", roll(6, 50)))]);
+        let custom = (self.json)(&[
+            ("plan", format!("CASE WHEN {} = 0 THEN 'Gold' ELSE 'Basic' END", roll(6, 100))),
+            ("seats", roll(16, 50_000)),
+        ]);
         let active = format!("{NOW} - ({}) * {}", roll(7, 100_000), YEAR / 100_000);
         let begun = format!("{NOW} - {YEAR} - i * 1000000");
         let (yes, no) = (self.yes, self.no);
@@ -85,14 +89,15 @@ impl Dialect {
         let last = format!("{contacts} * {} + i", MESSAGES - 1);
         let conversation = format!(
             "INSERT INTO conversations (account_id, id, uuid, inbox_id, contact_id, contact_inbox_id, status, priority, assignee_id, \
-             additional_attributes, custom_attributes, waiting_since, last_activity_at, unread_count, message_count, last_message_id, \
+             additional_attributes, custom_attributes, waiting_since, first_reply_created_at, last_activity_at, unread_count, message_count, last_message_id, \
              last_non_activity_message_id, last_public_message_id, created_at, updated_at, version) \
              SELECT 1, i, {uuid}, {inbox}, i, i, {status}, CASE WHEN {} < 4 THEN {} END, CASE WHEN {} = 0 THEN 1 END, {attributes}, {custom}, \
-             CASE WHEN {} = 0 THEN {active} END, {active}, 0, {MESSAGES}, {last}, {last}, {last}, {begun}, {active}, 0 FROM n",
+             CASE WHEN {} = 0 THEN {active} END, CASE WHEN {} > 0 THEN {active} END, {active}, 0, {MESSAGES}, {last}, {last}, {last}, {begun}, {active}, 0 FROM n",
             roll(11, 40),
             roll(11, 4),
             roll(12, 20),
-            roll(13, 20),
+            roll(13, 100),
+            roll(17, 200),
         );
         let labelled = |kind: i64, name: &str, below: i64| {
             format!(
@@ -120,6 +125,11 @@ impl Dialect {
     }
 }
 
+/// What contacts and conversations have of their own: a text and a number.
+const DEFINITIONS: &str = "INSERT INTO custom_attribute_definitions (account_id, model, key, display_name, display_type, choices, created_at, \
+     updated_at) VALUES (1, 0, 'plan', 'Plan', 0, '[]', 0, 0), (1, 0, 'seats', 'Seats', 1, '[]', 0, 0), \
+     (1, 1, 'plan', 'Plan', 0, '[]', 0, 0), (1, 1, 'seats', 'Seats', 1, '[]', 0, 0)";
+
 /// So many contacts in account 1, on PostgreSQL.
 pub async fn postgres(url: &str, inbox: i64, contacts: i64) {
     let mut connection = PgConnection::connect(url).await.expect("the cluster accepts");
@@ -135,6 +145,7 @@ pub async fn postgres(url: &str, inbox: i64, contacts: i64) {
         .execute(AssertSqlSafe(counted(contacts)))
         .await
         .expect("the counters are there");
+    connection.execute(DEFINITIONS).await.expect("the rows are good");
     connection.execute("VACUUM ANALYZE").await.expect("it may");
 }
 
@@ -156,6 +167,7 @@ pub async fn sqlite(url: &str, inbox: i64, contacts: i64) {
         .execute(AssertSqlSafe(counted(contacts)))
         .await
         .expect("the counters are there");
+    connection.execute(DEFINITIONS).await.expect("the rows are good");
     connection.execute("ANALYZE").await.expect("it may");
 }
 

@@ -4,7 +4,8 @@ use super::fields::{Fields, SHORT};
 use crate::{
     chat::{
         caller::Caller,
-        conversation_list::{Assigned, ConversationOrder, ConversationQuery, Counts},
+        conversation_list::{Assigned, ConversationQuery, Counts},
+        conversation_order::ConversationOrder,
     },
     error::Rule,
     id::{AccountId, ContactId, InboxId, TeamId, UserId},

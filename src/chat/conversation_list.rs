@@ -2,15 +2,17 @@
 
 use sea_orm::{
     ColumnTrait, Condition, DbBackend, EntityTrait, ExprTrait, FromQueryResult, QueryFilter, QuerySelect, Select,
-    sea_query::{Alias, Expr, Func, Query, SelectStatement, SimpleExpr},
+    sea_query::{Alias, Expr, Func, Query, SelectStatement, SimpleExpr, UnionType},
 };
 
 use crate::{
     chat::{
         Chat,
         caller::{Access, Caller},
+        conversation_order::ConversationOrder,
+        few::{among, are_few},
         labelled::labelled,
-        page::{self, Aside, Coarse, Page, PageRequest, Sort},
+        page::{self, Page, PageRequest},
         search::conversations,
         teams,
     },
@@ -27,67 +29,6 @@ use crate::{
     id::{AccountId, ContactId, InboxId, TeamId, UserId},
     time::Micros,
 };
-
-/// What a list of conversations is sorted by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)] // the names say it
-pub enum ConversationOrder {
-    LastActivityAt,
-    CreatedAt,
-    Priority,
-    WaitingSince,
-}
-
-impl ConversationOrder {
-    /// The order of a name in a request.
-    pub fn of(name: &str) -> Option<Self> {
-        Some(match name {
-            "" | "last_activity_at" => Self::LastActivityAt,
-            "created_at" => Self::CreatedAt,
-            "priority" => Self::Priority,
-            "waiting_since" => Self::WaitingSince,
-            _ => return None,
-        })
-    }
-
-    pub(super) fn sort(self, descending: bool, backend: DbBackend) -> Sort {
-        use conversation::Column;
-        let (column, nullable) = match self {
-            Self::LastActivityAt => (Column::LastActivityAt, false),
-            Self::CreatedAt => (Column::CreatedAt, false),
-            Self::Priority => (Column::Priority, true),
-            Self::WaitingSince => (Column::WaitingSince, true),
-        };
-        let column: SimpleExpr = Expr::col((conversation::Entity, column));
-        // The small integer of a priority is read as the 64-bit one of a key; its index has the same words.
-        let by = if self == Self::Priority { column.cast_as("bigint") } else { column };
-        Sort {
-            by: Some(by),
-            coarse: (self == Self::LastActivityAt).then(|| Coarse {
-                by: Expr::col((conversation::Entity, Alias::new("activity_hour"))),
-                divisor: 3_600_000_000,
-            }),
-            aside: (self == Self::WaitingSince && backend != DbBackend::Sqlite).then(waits),
-            text: false,
-            nullable,
-            descending,
-        }
-    }
-}
-
-/// PostgreSQL keeps who waits in a table of its own: the time is set and cleared with every turn of a conversation.
-fn waits() -> Aside {
-    let wait = |column: &'static str| Expr::col((Alias::new("conversation_waits"), Alias::new(column)));
-    let of = |column: conversation::Column| Expr::col((conversation::Entity, column));
-    Aside {
-        table: "conversation_waits",
-        on: wait("account_id")
-            .eq(of(conversation::Column::AccountId))
-            .and(wait("conversation_id").eq(of(conversation::Column::Id))),
-        value: wait("since"),
-        id: wait("conversation_id"),
-    }
-}
 
 /// Whose conversations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,6 +123,25 @@ fn mentioning(account: AccountId, user: Option<UserId>) -> SelectStatement {
     select
 }
 
+/// Those that nobody answered yet, and those that wait.
+fn unattended(backend: DbBackend, account: AccountId) -> SelectStatement {
+    use conversation::Column;
+    let of = |column: Column| Expr::col((conversation::Entity, column));
+    let mut ids = Query::select();
+    ids.expr(of(Column::Id)).from(conversation::Entity);
+    of_account(&mut ids, of(Column::AccountId), account);
+    let waiting = if backend == DbBackend::Sqlite {
+        ids.clone().and_where(of(Column::WaitingSince).is_not_null()).take()
+    } else {
+        let mut waiting = Query::select();
+        waiting.column(Alias::new("conversation_id")).from(Alias::new("conversation_waits"));
+        of_account(&mut waiting, Expr::col(Column::AccountId), account);
+        waiting
+    };
+    ids.and_where(of(Column::FirstReplyCreatedAt).is_null());
+    ids.union(UnionType::All, waiting).take()
+}
+
 impl ConversationQuery {
     fn select(&self, account: AccountId, access: &Access) -> Select<conversation::Entity> {
         use conversation::Column;
@@ -267,14 +227,23 @@ impl Chat {
             all = all.filter(conversations::among(self.db.backend(), &found.ids));
             complete = found.complete;
         }
+        // Few are found, each by its key, and sorted. In the index's order SQLite, which knows no sizes, would walk over all for them.
+        let mut few = query.contact.is_some() || query.source_id.is_some() || query.text.is_some();
+        if query.unattended {
+            let those = [unattended(self.db.backend(), account)];
+            if are_few(db, &those).await?.contains(&true) {
+                let id = Expr::col((conversation::Entity, conversation::Column::Id));
+                all = all.filter(among(self.db.backend(), id, &those));
+                few = true;
+            }
+        }
         let counts = if query.count {
             Some(self.counts(&all, caller.user_id()).await?)
         } else {
             None
         };
         let mut sort = query.order.sort(query.descending, self.db.backend());
-        if query.contact.is_some() || query.source_id.is_some() || query.text.is_some() {
-            // Few are found, each by its key, and sorted. In the index's order SQLite, which knows no sizes, would walk over all for them.
+        if few {
             (sort.coarse, sort.aside) = (None, None);
         }
         let ids = page::ids(db, query.narrow(all), conversation::Column::Id, &sort, page).await?;

@@ -2,20 +2,25 @@
 
 use std::collections::HashSet;
 
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
+use sea_orm::{
+    ColumnTrait, Condition, EntityTrait, QueryFilter,
+    sea_query::{Expr, SelectStatement},
+};
 
 use crate::{
     chat::{
         Chat,
         caller::Caller,
         contact_list::ContactQuery,
-        conversation_list::{ConversationOrder, Counts},
+        conversation_list::Counts,
+        conversation_order::ConversationOrder,
+        few::{among, are_few},
         filter::{self, Context, Definition, Display, Given, Model},
         page::{self, Page, PageRequest},
     },
     db::{
         entity::{
-            conversation, custom_attribute_definition,
+            contact, conversation, custom_attribute_definition,
             kind::{AttributeDisplay, AttributeModel},
         },
         joined::{ContactSessions, ConversationSummary},
@@ -24,6 +29,9 @@ use crate::{
     id::AccountId,
     time::Micros,
 };
+
+/// A filter that can be looked up in more ways than this is not.
+const MOST_LOOKUPS: usize = 16;
 
 impl Chat {
     /// A page of the contacts that a filter lets through, with their sessions, and how many there are, if asked. Only contacts that can
@@ -40,7 +48,7 @@ impl Chat {
         page: &PageRequest,
     ) -> Result<(Page<ContactSessions>, Option<u64>)> {
         caller.access(account)?;
-        let filter = self.filter(account, Model::Contact, given).await?;
+        let (filter, _) = self.filter(account, Model::Contact, given).await?;
         self.contacts(caller, account, &ContactQuery { filter, ..query }, page).await
     }
 
@@ -58,7 +66,7 @@ impl Chat {
         page: &PageRequest,
     ) -> Result<(Page<ConversationSummary>, Option<Counts>)> {
         let access = caller.access(account)?;
-        let filter = self.filter(account, Model::Conversation, given).await?;
+        let (filter, few) = self.filter(account, Model::Conversation, given).await?;
         let mut query = conversation::Entity::find()
             .filter(conversation::Column::AccountId.eq(account))
             .filter(filter);
@@ -71,20 +79,46 @@ impl Chat {
             None
         };
         let db = self.db.read();
-        let sort = ConversationOrder::LastActivityAt.sort(true, self.db.backend());
+        let mut sort = ConversationOrder::LastActivityAt.sort(true, self.db.backend());
+        if few {
+            // They are sorted. In the index's order SQLite would walk over all for them.
+            sort.coarse = None;
+        }
         let ids = page::ids(db, query, conversation::Column::Id, &sort, page).await?;
         Ok((self.conversation_page(account, ids).await?, counts))
     }
 
-    async fn filter(&self, account: AccountId, model: Model, given: &[Given]) -> Result<sea_orm::Condition> {
+    /// What a filter lets through, and whether that is looked up because it is among few.
+    async fn filter(&self, account: AccountId, model: Model, given: &[Given]) -> Result<(Condition, bool)> {
+        let db = self.db.read();
         let context = Context {
             model,
             account,
-            backend: self.db.read().get_database_backend(),
+            backend: db.get_database_backend(),
             now: Micros::now(),
         };
         let definitions = self.defined(account, model, given).await?;
-        filter::read(&context, given, &definitions).map_err(Error::Invalid)
+        let filter = filter::read(&context, given, &definitions).map_err(Error::Invalid)?;
+        // Each alternative has to be among few, by any of its conditions.
+        let all = filter.lookups.concat();
+        if all.len() > MOST_LOOKUPS || filter.lookups.iter().any(Vec::is_empty) {
+            return Ok((filter.condition, false));
+        }
+        let mut are_few = are_few(db, &all).await?.into_iter();
+        let mut few_of = |group: &Vec<SelectStatement>| {
+            let found = group.iter().zip(are_few.by_ref()).filter(|(_, are_few)| *are_few);
+            found.map(|(lookup, _)| lookup.clone()).last()
+        };
+        let looked_up: Vec<_> = filter.lookups.iter().map(&mut few_of).collect();
+        let Some(looked_up) = looked_up.into_iter().collect::<Option<Vec<_>>>() else {
+            return Ok((filter.condition, false));
+        };
+        let id = match model {
+            Model::Contact => Expr::col((contact::Entity, contact::Column::Id)),
+            Model::Conversation => Expr::col((conversation::Entity, conversation::Column::Id)),
+        };
+        let among = among(context.backend, id, &looked_up);
+        Ok((Condition::all().add(among).add(filter.condition), true))
     }
 
     /// The definitions that the conditions name.

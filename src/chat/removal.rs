@@ -26,8 +26,8 @@ use crate::{
     id::{AccountId, UserId},
 };
 
-/// What belongs to an account, what hangs on something before what it hangs on. Rows of the indexes and waits go with what they are about, and
-/// attachments when their files are removed.
+/// What belongs to an account, what hangs on something before what it hangs on. Rows of the indexes, waits and attributes go with what they are
+/// about, and attachments when their files are removed.
 pub const TABLES: [&str; 30] = [
     "announcements",
     "consumer_shards",

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use parley::pb::{
-    AttachmentDraft, DeleteAccountRequest, DeleteUserRequest, GetAccountRequest, GetUserRequest, ListAccountsRequest, ListMembersRequest,
-    MessageDraft, Role, SubscribeRequest, UploadFileRequest, attachment_draft::Kind, files_service_client::FilesServiceClient,
-    upload_file_request::Part,
+    AttachmentDraft, CreateContactRequest, DeleteAccountRequest, DeleteUserRequest, GetAccountRequest, GetUserRequest, ListAccountsRequest,
+    ListMembersRequest, MessageDraft, Role, SubscribeRequest, UploadFileRequest, attachment_draft::Kind,
+    files_service_client::FilesServiceClient, upload_file_request::Part,
 };
+use prost_types::Struct;
 use sqlx::{Connection as _, Row as _, SqliteConnection};
 use tonic::Code;
 
@@ -65,6 +66,13 @@ async fn a_deleted_account_is_gone(backend: Backend) {
         ..MessageDraft::default()
     };
     other.send(talk, draft).await.expect("it is sent");
+    let fields = [("city".to_owned(), "Porto".to_owned().into())].into();
+    let request = CreateContactRequest {
+        account_id,
+        additional_attributes: Some(Struct { fields }),
+        ..CreateContactRequest::default()
+    };
+    other.clients.contacts.clone().create_contact(request).await.expect("it is made");
     let mine = app.scene();
     let kept = mine.talk().await;
     mine.hear(kept, "mine").await;
@@ -109,7 +117,7 @@ async fn a_deleted_account_is_gone(backend: Backend) {
         rows(&app.database, &format!("SELECT count(*) FROM accounts WHERE id = {account_id}")).await,
         0
     );
-    for table in parley::chat::removal::TABLES.into_iter().chain(["attachments"]) {
+    for table in parley::chat::removal::TABLES.into_iter().chain(["attachments", "attribute_values"]) {
         assert_eq!(rows(&app.database, &of_it(table)).await, 0, "{table}");
     }
     assert!(!whole_log(&app.clients(), 1).await.is_empty());
@@ -156,6 +164,6 @@ async fn no_table_is_forgotten() {
     let found = sqlx::query(sql).fetch_all(&mut connection).await.expect("it can be read");
     let found: BTreeSet<String> = found.iter().map(|row| row.get(0)).collect();
     let mut known: BTreeSet<String> = parley::chat::removal::TABLES.iter().map(ToString::to_string).collect();
-    known.insert("attachments".to_owned());
+    known.extend(["attachments", "attribute_values"].map(str::to_owned));
     assert_eq!(found, known);
 }

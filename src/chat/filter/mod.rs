@@ -1,14 +1,19 @@
 //! Filters: conditions on attributes, read in the order in which Chatwoot finds fault with them, and written as one SQL condition.
 //!
 //! Pure: nothing is read here. What an attribute is stands in `keys`, what a value must be in `value`, how custom attributes are read
-//! out of their JSON in `custom`.
+//! out of their JSON in `custom`, and which index knows of it in `lookup`.
 
 mod custom;
 mod keys;
+mod lookup;
+mod operator;
 mod test;
 mod value;
 
-use sea_orm::{Condition, DbBackend, sea_query::SimpleExpr};
+use sea_orm::{
+    Condition, DbBackend,
+    sea_query::{SelectStatement, SimpleExpr},
+};
 use serde_json::Value as Json;
 
 use crate::{
@@ -16,6 +21,8 @@ use crate::{
     id::AccountId,
     time::Micros,
 };
+
+pub use operator::Operator;
 
 /// How many conditions a filter may have.
 pub const MOST_CONDITIONS: usize = 50;
@@ -34,44 +41,6 @@ pub enum Model {
     Contact,
     /// Conversations.
     Conversation,
-}
-
-/// How an attribute is compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)] // the names say it
-pub enum Operator {
-    EqualTo,
-    NotEqualTo,
-    Contains,
-    DoesNotContain,
-    IsPresent,
-    IsNotPresent,
-    IsGreaterThan,
-    IsLessThan,
-    DaysBefore,
-    StartsWith,
-}
-
-impl Operator {
-    /// The name that refusals tell.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::EqualTo => "equal_to",
-            Self::NotEqualTo => "not_equal_to",
-            Self::Contains => "contains",
-            Self::DoesNotContain => "does_not_contain",
-            Self::IsPresent => "is_present",
-            Self::IsNotPresent => "is_not_present",
-            Self::IsGreaterThan => "is_greater_than",
-            Self::IsLessThan => "is_less_than",
-            Self::DaysBefore => "days_before",
-            Self::StartsWith => "starts_with",
-        }
-    }
-
-    fn needs_values(self) -> bool {
-        !matches!(self, Self::IsPresent | Self::IsNotPresent)
-    }
 }
 
 /// How a condition is joined with the next one.
@@ -131,6 +100,15 @@ pub struct Context {
     pub now: Micros,
 }
 
+/// A filter as it was read.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    /// What it lets through.
+    pub condition: Condition,
+    /// For each of the alternatives that OR joins, queries of ids that all it lets through are among: each is answered by an index.
+    pub lookups: Vec<Vec<SelectStatement>>,
+}
+
 /// A condition of one attribute, or the sentence that says what is wrong with its values.
 type Tested = Result<SimpleExpr, ()>;
 
@@ -138,7 +116,7 @@ type Tested = Result<SimpleExpr, ()>;
 ///
 /// # Errors
 /// A violation for everything that is wrong, each with the sentence that clients of the JSON API know.
-pub fn read(context: &Context, given: &[Given], definitions: &[Definition]) -> Result<Condition, Vec<Violation>> {
+pub fn read(context: &Context, given: &[Given], definitions: &[Definition]) -> Result<Filter, Vec<Violation>> {
     let mut violations = Vec::new();
     if given.len() > MOST_CONDITIONS {
         let description = format!("must have at most {MOST_CONDITIONS} conditions");
@@ -161,9 +139,13 @@ pub fn read(context: &Context, given: &[Given], definitions: &[Definition]) -> R
     }
     let mut any = Condition::any();
     let mut all = Condition::all();
+    let (mut lookups, mut group) = (Vec::new(), Vec::new());
     for (nth, condition) in given.iter().enumerate() {
         match one(context, condition, definitions) {
-            Ok(expr) => all = all.add(expr),
+            Ok((expr, lookup)) => {
+                all = all.add(expr);
+                group.extend(lookup);
+            }
             Err((field, rule, description)) => {
                 violations.push(Violation::new(format!("filter.conditions[{nth}].{field}"), rule, description));
             }
@@ -171,17 +153,23 @@ pub fn read(context: &Context, given: &[Given], definitions: &[Definition]) -> R
         // AND binds tighter: what is joined by it stands together.
         if condition.joiner == Some(Joiner::Or) {
             any = any.add(std::mem::replace(&mut all, Condition::all()));
+            lookups.push(std::mem::take(&mut group));
         }
     }
     if !violations.is_empty() {
         violations.truncate(MOST_FAULTS);
         return Err(violations);
     }
-    Ok(if given.is_empty() { Condition::all() } else { any.add(all) })
+    lookups.push(group);
+    let condition = if given.is_empty() { Condition::all() } else { any.add(all) };
+    Ok(Filter { condition, lookups })
 }
 
+/// A condition, and what it may be looked up by.
+type Read = (SimpleExpr, Option<SelectStatement>);
+
 /// The operator, the values, the key: in this order.
-fn one(context: &Context, condition: &Given, definitions: &[Definition]) -> Result<SimpleExpr, (&'static str, Rule, String)> {
+fn one(context: &Context, condition: &Given, definitions: &[Definition]) -> Result<Read, (&'static str, Rule, String)> {
     let end = condition
         .key
         .char_indices()
@@ -210,9 +198,12 @@ fn one(context: &Context, condition: &Given, definitions: &[Definition]) -> Resu
         values: &condition.values,
     };
     let tested = if let Some(standard) = standard {
-        given.standard(standard.kind)
+        given.standard(standard.kind).map(|expr| {
+            let lookup = given.among_standard(standard.kind, &expr);
+            (expr, lookup)
+        })
     } else if let Some(definition) = definitions.iter().find(|definition| definition.key == condition.key) {
-        given.custom(definition)
+        given.custom(definition).map(|expr| (expr, given.among_custom(definition)))
     } else {
         let known = keys::names(context.model).join(",");
         let sentence =
@@ -226,7 +217,9 @@ fn one(context: &Context, condition: &Given, definitions: &[Definition]) -> Resu
 mod tests {
     use std::time::Duration;
 
-    use sea_orm::{ConnectionTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, QueryTrait as _};
+    use sea_orm::{
+        ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, QueryTrait as _,
+    };
     use serde_json::json;
 
     use super::*;
@@ -283,16 +276,17 @@ mod tests {
         }
     }
 
+    /// Those whom a filter lets through; among whom it looks them up, all of them are.
     async fn found(db: &Database, given: Given) -> Vec<i64> {
         let filter = read(&context(DbBackend::Sqlite), &[given], &definitions()).expect("nothing is wrong with it");
         let query = contact::Entity::find().select_only().column(contact::Column::Id);
-        query
-            .filter(filter)
-            .order_by_asc(contact::Column::Id)
-            .into_tuple()
-            .all(db.read())
-            .await
-            .unwrap()
+        let query = query.filter(filter.condition).order_by_asc(contact::Column::Id);
+        let found: Vec<i64> = query.clone().into_tuple().all(db.read()).await.unwrap();
+        for lookup in filter.lookups.concat() {
+            let among = query.clone().filter(contact::Column::Id.in_subquery(lookup));
+            assert_eq!(among.into_tuple::<i64>().all(db.read()).await.unwrap(), found);
+        }
+        found
     }
 
     /// Whatever is stored, no comparison fails.
@@ -367,7 +361,7 @@ mod tests {
             }
             all.push(given("name", Operator::Contains, json!("it's")));
             let filter = read(&context(backend), &all, &definitions()).expect("nothing is wrong with it");
-            let statement = contact::Entity::find().filter(filter).build(backend);
+            let statement = contact::Entity::find().filter(filter.condition).build(backend);
             assert!(
                 !statement.sql.contains("it's") && !statement.sql.contains("a\"b"),
                 "{}",
@@ -384,7 +378,10 @@ mod tests {
         };
         let all = [named("a", Some(Joiner::Or)), named("b", Some(Joiner::And)), named("c", None)];
         let filter = read(&context(DbBackend::Postgres), &all, &[]).expect("nothing is wrong with it");
-        let sql = contact::Entity::find().filter(filter).build(DbBackend::Postgres).to_string();
+        let sql = contact::Entity::find()
+            .filter(filter.condition)
+            .build(DbBackend::Postgres)
+            .to_string();
         let (_, condition) = sql.split_once("WHERE").expect("a condition");
         assert_eq!(
             condition.replace("\"contacts\".", "").trim(),

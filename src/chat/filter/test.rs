@@ -36,7 +36,7 @@ const STATUSES: [ConversationStatus; 4] = [
 ];
 const PRIORITIES: [Priority; 4] = [Priority::Low, Priority::Medium, Priority::High, Priority::Urgent];
 
-fn lower(expr: SimpleExpr) -> SimpleExpr {
+pub(super) fn lower(expr: SimpleExpr) -> SimpleExpr {
     Func::lower(expr).into()
 }
 
@@ -45,15 +45,7 @@ impl Given<'_> {
     pub fn standard(&self, kind: Kind) -> Tested {
         match kind {
             Kind::Status => self.status(),
-            Kind::Priority => {
-                let priority = |name: &str| PRIORITIES.iter().find(|priority| priority.name() == name).map(|it| *it as i16);
-                let numbers = self
-                    .values
-                    .iter()
-                    .map(|value| priority(value.as_str()?))
-                    .collect::<Option<Vec<_>>>();
-                Ok(self.among(self.column("priority"), numbers.ok_or(())?))
-            }
+            Kind::Priority => Ok(self.among(self.column("priority"), self.priorities().ok_or(())?)),
             Kind::Id(column) => self.id(self.column(column)),
             Kind::Never => self.id(Expr::value(Option::<i64>::None).cast_as("bigint")),
             Kind::Number => self.number(),
@@ -62,7 +54,7 @@ impl Given<'_> {
             Kind::Email => self.email(),
             Kind::Phone => self.phone(),
             Kind::Additional(key, cased) => self.text(self.additional(key), cased),
-            Kind::Time(column) => self.time(&self.column(column)),
+            Kind::Time(column) => self.time(column),
             Kind::Blocked => {
                 let blocked = value::flag(&self.values[0]).ok_or(())?;
                 Ok(self.column("blocked").eq(blocked != self.negated()))
@@ -105,18 +97,18 @@ impl Given<'_> {
         })
     }
 
-    fn negated(&self) -> bool {
+    pub(super) fn negated(&self) -> bool {
         matches!(self.operator, Operator::NotEqualTo | Operator::DoesNotContain)
     }
 
-    fn table(&self) -> Alias {
+    pub(super) fn table(&self) -> Alias {
         Alias::new(match self.context.model {
             Model::Contact => "contacts",
             Model::Conversation => "conversations",
         })
     }
 
-    fn column(&self, column: &'static str) -> SimpleExpr {
+    pub(super) fn column(&self, column: &'static str) -> SimpleExpr {
         Expr::col((self.table(), Alias::new(column)))
     }
 
@@ -141,7 +133,7 @@ impl Given<'_> {
     }
 
     /// Of contacts the first value alone counts.
-    fn compared(&self) -> &[Json] {
+    pub(super) fn compared(&self) -> &[Json] {
         match self.context.model {
             Model::Contact => &self.values[..1],
             Model::Conversation => self.values,
@@ -199,20 +191,40 @@ impl Given<'_> {
         }
     }
 
+    /// The numbers of priorities.
+    pub(super) fn priorities(&self) -> Option<Vec<i16>> {
+        let number = |name: &str| PRIORITIES.iter().find(|priority| priority.name() == name).map(|it| *it as i16);
+        self.values.iter().map(|value| number(value.as_str()?)).collect()
+    }
+
+    /// The kind of thing that is filtered, as labels and attributes name it.
+    pub(super) fn subject(&self) -> SubjectKind {
+        match self.context.model {
+            Model::Contact => SubjectKind::Contact,
+            Model::Conversation => SubjectKind::Conversation,
+        }
+    }
+
+    /// The labels that are asked for, as they are stored.
+    pub(super) fn label_names(&self) -> Option<Vec<String>> {
+        let names = self.compared().iter().map(value::text);
+        let folded = |name: String| match self.context.model {
+            Model::Contact => name.to_lowercase(),
+            Model::Conversation => name,
+        };
+        names.map(|name| name.map(folded)).collect()
+    }
+
     fn labels(&self) -> Tested {
-        let contact = self.context.model == Model::Contact;
-        let kind = if contact { SubjectKind::Contact } else { SubjectKind::Conversation };
         let mut labelled = Query::select();
         labelled
             .expr(Expr::val(1))
             .from(labeling::Entity)
             .and_where(Expr::col((labeling::Entity, labeling::Column::AccountId)).eq(self.context.account.0))
-            .and_where(Expr::col((labeling::Entity, labeling::Column::SubjectKind)).eq(kind as i16))
+            .and_where(Expr::col((labeling::Entity, labeling::Column::SubjectKind)).eq(self.subject() as i16))
             .and_where(Expr::col((labeling::Entity, labeling::Column::SubjectId)).eq(self.column("id")));
         if self.operator.needs_values() {
-            let names = self.compared().iter().map(value::text).collect::<Option<Vec<_>>>().ok_or(())?;
-            let names = names.into_iter().map(|name| if contact { name.to_lowercase() } else { name });
-            labelled.and_where(Expr::col((labeling::Entity, labeling::Column::Name)).is_in(names));
+            labelled.and_where(Expr::col((labeling::Entity, labeling::Column::Name)).is_in(self.label_names().ok_or(())?));
         }
         let has = Expr::exists(labelled);
         Ok(match self.operator {
@@ -284,13 +296,31 @@ impl Given<'_> {
         joined.ok_or(())
     }
 
-    fn time(&self, column: &SimpleExpr) -> Tested {
-        let (first, column) = (&self.values[0], column.clone());
-        Ok(match self.operator {
-            Operator::IsGreaterThan => column.gte(ends(value::day(first).ok_or(())?).0),
-            Operator::IsLessThan => column.lt(begins(value::day(first).ok_or(())?).0),
-            _ => column.lt(begins(value::days_before(first, self.context.now).ok_or(())?).0),
+    /// Whether a time lies after or before a moment, and which.
+    fn moment(&self) -> Option<(bool, i64)> {
+        let first = self.values.first()?;
+        Some(match self.operator {
+            Operator::IsGreaterThan => (true, ends(value::day(first)?).0),
+            Operator::IsLessThan => (false, begins(value::day(first)?).0),
+            _ => (false, begins(value::days_before(first, self.context.now)?).0),
         })
+    }
+
+    fn time(&self, column: &'static str) -> Tested {
+        let ((is_after, moment), column) = (self.moment().ok_or(())?, self.column(column));
+        Ok(if is_after { column.gte(moment) } else { column.lt(moment) })
+    }
+
+    /// The same, or a little more, of what an index holds of a time: the hour or the day of an activity.
+    pub(super) fn about(&self, column: &'static str) -> Option<SimpleExpr> {
+        let (is_after, moment) = self.moment()?;
+        let (column, divisor) = match (column, self.context.model) {
+            ("last_activity_at", Model::Conversation) => ("activity_hour", 3_600_000_000),
+            ("last_activity_at", Model::Contact) => ("activity_day", 86_400_000_000),
+            (exact, _) => (exact, 1),
+        };
+        let (column, bound) = (self.column(column), moment.div_euclid(divisor));
+        Some(if is_after { column.gte(bound) } else { column.lte(bound) })
     }
 }
 

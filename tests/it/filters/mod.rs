@@ -1,5 +1,6 @@
 //! Filters find what a plain reading of their rules finds, and say what is wrong in the order that clients know.
 
+mod custom;
 mod plain;
 mod sample;
 
@@ -14,6 +15,7 @@ use serde_json::{Value as Json, json};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
+use custom::what_is_looked_up_is_what_a_walk_finds;
 use plain::{Case, contact_row, conversation_row, matches};
 use sample::{CONTACT_KEYS, CONVERSATION_KEYS, filters, sampled};
 
@@ -27,6 +29,7 @@ on_both!(
     conversations_are_those_of_a_plain_reading,
     the_first_fault_is_the_one_that_clients_know,
     filtered_lists_come_in_pages,
+    what_is_looked_up_is_what_a_walk_finds,
     values_are_never_statements
 );
 

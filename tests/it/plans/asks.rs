@@ -70,13 +70,17 @@ impl Ask {
 }
 
 fn equal(key: &str, value: &str) -> Filter {
+    compared(key, FilterOperator::EqualTo, value)
+}
+
+fn compared(key: &str, operator: FilterOperator, value: &str) -> Filter {
     let value = Value {
         kind: Some(Kind::StringValue(value.to_owned())),
     };
     Filter {
         conditions: vec![FilterCondition {
             attribute_key: key.to_owned(),
-            operator: FilterOperator::EqualTo.into(),
+            operator: operator.into(),
             values: vec![value],
             ..FilterCondition::default()
         }],
@@ -174,6 +178,19 @@ fn of_contacts() -> Vec<Ask> {
         )),
         filtered("email", "person4@example4.org", "contacts_account_id_email"),
         filtered("identifier", "crm-5", "contacts_by_identifier"),
+        filtered("plan", "gold", "attribute_values_by_value"),
+        filtered("country_code", "c7", "attribute_values_by_value"),
+        filtered("blocked", "true", "contacts_blocked"),
+        of_few(ask(
+            "contacts filtered by a number",
+            Request::FilterContacts(FilterContactsRequest {
+                account_id: 1,
+                filter: Some(compared("seats", FilterOperator::IsLessThan, "100")),
+                ..FilterContactsRequest::default()
+            }),
+            "attribute_values_by_number",
+            "attribute_values_by_number",
+        )),
     ]
 }
 
@@ -199,10 +216,22 @@ fn of_conversations(contacts: i64) -> Vec<Ask> {
         contact_id: Some(contacts / 2),
         ..all.clone()
     };
-    let filter = FilterConversationsRequest {
-        account_id: 1,
-        filter: Some(equal("status", "snoozed")),
-        ..FilterConversationsRequest::default()
+    let filtered = |key: &str, value: &str, index| {
+        let request = FilterConversationsRequest {
+            account_id: 1,
+            filter: Some(equal(key, value)),
+            ..FilterConversationsRequest::default()
+        };
+        ask(
+            &format!("conversations filtered by {key}"),
+            Request::FilterConversations(request),
+            index,
+            index,
+        )
+    };
+    let unattended = ListConversationsRequest {
+        unattended: true,
+        ..all.clone()
     };
     let found = ListConversationsRequest {
         text: "zarathustra".to_owned(),
@@ -246,12 +275,11 @@ fn of_conversations(contacts: i64) -> Vec<Ask> {
             of_contact,
             "conversations_account_id_contact_id",
         )),
-        ask(
-            "conversations filtered by status",
-            Request::FilterConversations(filter),
-            "conversations_by_status",
-            "conversations_by_status",
-        ),
+        filtered("status", "snoozed", "conversations_by_status"),
+        of_few(filtered("plan", "gold", "attribute_values_by_value")),
+        of_few(filtered("country_code", "C7", "attribute_values_by_value")),
+        of_few(filtered("priority", "urgent", "conversations_by_priority")),
+        of_few(listed("unattended conversations", unattended, "conversations_unanswered")),
         of_few(ask(
             "conversations by a text",
             Request::Conversations(found),

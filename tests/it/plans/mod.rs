@@ -27,7 +27,7 @@ const BIG: [&str; 4] = ["contacts", "contact_inboxes", "conversations", "message
 
 async fn indexes_answer_the_lists(backend: Backend) {
     let (spans, address) = Spans::start().await;
-    let app = TestApp::builder(backend)
+    let mut app = TestApp::builder(backend)
         .env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &address)
         .env("OTEL_BSP_SCHEDULE_DELAY", "100")
         // The default leaves out the spans of statements.
@@ -39,6 +39,7 @@ async fn indexes_answer_the_lists(backend: Backend) {
         Backend::Sqlite => generate::sqlite(&url, 1, CONTACTS).await,
         Backend::Postgres => generate::postgres(&url, 1, CONTACTS).await,
     }
+    attributes_stand_as_before(&mut app).await;
     in_time("the index of messages", async {
         let behind = "SELECT COUNT(*) FROM account_logs l JOIN search_positions p ON p.account_id = l.account_id AND p.message_id = l.last_message_id";
         while Database::number(&url, behind).await == 0 {
@@ -61,6 +62,22 @@ async fn indexes_answer_the_lists(backend: Backend) {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+/// What stands in contacts and conversations already is put into the table of attributes as what comes later is.
+async fn attributes_stand_as_before(app: &mut TestApp) {
+    let url = app.database.url();
+    let kept = "SELECT CAST(SUM(length(key) + length(value) + COALESCE(number, 0)) AS bigint) FROM attribute_values";
+    let before = Database::number(&url, kept).await;
+    app.server.terminate();
+    app.server.wait().await;
+    app.database.run("DROP TABLE attribute_values").await;
+    app.database
+        .run("DELETE FROM seaql_migrations WHERE version LIKE '%_attribute_values'")
+        .await;
+    app.start_again().await;
+    assert_eq!(Database::number(&url, kept).await, before);
+    assert!(before > 6 * CONTACTS, "three attributes of each");
 }
 
 /// What is wrong with the plans of a call.

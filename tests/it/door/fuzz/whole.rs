@@ -124,10 +124,35 @@ const WRONG: [(&str, &str); 19] = [
 ];
 
 /// What holds on PostgreSQL besides, by tables that are there alone.
-const WRONG_ON_POSTGRES: [(&str, &str); 1] = [(
-    "waits that their conversations do not tell of, or the other way round",
-    "SELECT COUNT(*) FROM conversations c FULL JOIN conversation_waits w ON w.account_id = c.account_id AND w.conversation_id = c.id \
-     WHERE c.waiting_since IS DISTINCT FROM w.since",
+const WRONG_ON_POSTGRES: [(&str, &str); 2] = [
+    (
+        "waits that their conversations do not tell of, or the other way round",
+        "SELECT COUNT(*) FROM conversations c FULL JOIN conversation_waits w ON w.account_id = c.account_id AND w.conversation_id = c.id \
+         WHERE c.waiting_since IS DISTINCT FROM w.since",
+    ),
+    (
+        "attributes that do not stand in their table as they are, or the other way round",
+        "WITH told AS (SELECT c.account_id, 1 AS kind, c.id, t.* FROM contacts c, LATERAL parley_attribute_values(custom_attributes, \
+         additional_attributes, '{country_code,city,company}') t UNION ALL SELECT c.account_id, 0, c.id, t.* FROM conversations c, LATERAL \
+         parley_attribute_values(custom_attributes, additional_attributes, \
+         '{browser_language,conversation_language,country_code,referer,mail_subject}') t), \
+         kept AS (SELECT account_id, subject_kind, subject_id, source, key, value, number FROM attribute_values) \
+         SELECT (SELECT COUNT(*) FROM (SELECT * FROM told EXCEPT SELECT * FROM kept) AS missing) \
+         + (SELECT COUNT(*) FROM (SELECT * FROM kept EXCEPT SELECT * FROM told) AS wrong)",
+    ),
+];
+
+/// What holds on SQLite besides, said with functions that it alone has.
+const WRONG_ON_SQLITE: [(&str, &str); 1] = [(
+    "attributes that do not stand in their table as they are, or the other way round",
+    "WITH told AS (SELECT c.account_id, 1 AS kind, c.id, j.key, j.type, j.value FROM contacts c, json_each(c.custom_attributes) j \
+     WHERE j.type <> 'null' UNION ALL SELECT c.account_id, 0, c.id, j.key, j.type, j.value FROM conversations c, \
+     json_each(c.custom_attributes) j WHERE j.type <> 'null') \
+     SELECT (SELECT COUNT(*) FROM told LEFT JOIN attribute_values a ON a.account_id = told.account_id AND a.subject_kind = told.kind \
+     AND a.subject_id = told.id AND a.source = 1 AND a.key = told.key WHERE length(told.key) <= 255 AND (a.key IS NULL \
+     OR told.type IN ('text', 'integer', 'real') AND a.value IS NOT substr(lower(CAST(told.value AS TEXT)), 1, 255))) \
+     + (SELECT COUNT(*) FROM attribute_values a WHERE source = 1 AND NOT EXISTS (SELECT 1 FROM told WHERE told.account_id = a.account_id \
+     AND told.kind = a.subject_kind AND told.id = a.subject_id AND told.key = a.key))",
 )];
 
 /// Nouns that the log makes and deletes, with the queries of those that are there.
@@ -160,7 +185,11 @@ async fn ids(url: &str, query: &str) -> Vec<i64> {
 pub async fn assert_whole(app: &TestApp, what: &str) -> i64 {
     let url = app.database.url();
     let mut wrong = Vec::new();
-    let more: &[_] = if url.starts_with("sqlite") { &[] } else { &WRONG_ON_POSTGRES };
+    let more: &[_] = if url.starts_with("sqlite") {
+        &WRONG_ON_SQLITE
+    } else {
+        &WRONG_ON_POSTGRES
+    };
     for (name, query) in WRONG.iter().chain(more) {
         let count = ids(&url, query).await[0];
         if count > 0 {

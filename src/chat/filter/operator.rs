@@ -1,0 +1,40 @@
+//! How an attribute is compared.
+
+/// How an attribute is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // the names say it
+pub enum Operator {
+    EqualTo,
+    NotEqualTo,
+    Contains,
+    DoesNotContain,
+    IsPresent,
+    IsNotPresent,
+    IsGreaterThan,
+    IsLessThan,
+    DaysBefore,
+    StartsWith,
+}
+
+impl Operator {
+    /// The name that refusals tell.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::EqualTo => "equal_to",
+            Self::NotEqualTo => "not_equal_to",
+            Self::Contains => "contains",
+            Self::DoesNotContain => "does_not_contain",
+            Self::IsPresent => "is_present",
+            Self::IsNotPresent => "is_not_present",
+            Self::IsGreaterThan => "is_greater_than",
+            Self::IsLessThan => "is_less_than",
+            Self::DaysBefore => "days_before",
+            Self::StartsWith => "starts_with",
+        }
+    }
+
+    /// Whether it says nothing without values.
+    pub(super) fn needs_values(self) -> bool {
+        !matches!(self, Self::IsPresent | Self::IsNotPresent)
+    }
+}

@@ -1,0 +1,193 @@
+//! What contacts and conversations are filtered by beside their columns: the attributes in their JSON, each as a row of a narrow table that
+//! triggers keep, so that whatever few have is found by its key, its value or its number. And who is blocked, and what nobody answered yet.
+
+use sea_orm::DbBackend;
+use sea_orm_migration::prelude::*;
+
+#[derive(DeriveMigrationName)]
+pub struct Migration;
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    // PostgreSQL builds an index beside writes only outside of one. What was done halfway is done again.
+    fn use_transaction(&self) -> Option<bool> {
+        Some(false)
+    }
+
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let connection = manager.get_connection();
+        let sqlite = manager.get_database_backend() == DbBackend::Sqlite;
+        let (double, bytewise) = if sqlite {
+            ("REAL", "")
+        } else {
+            ("double precision", "COLLATE \"C\"")
+        };
+        let table = format!(
+            "CREATE TABLE IF NOT EXISTS attribute_values (
+                account_id bigint NOT NULL, subject_kind smallint NOT NULL, subject_id bigint NOT NULL, source smallint NOT NULL,
+                key text NOT NULL, value text {bytewise}, number {double},
+                PRIMARY KEY (account_id, subject_kind, subject_id, source, key)
+            )"
+        );
+        connection.execute_unprepared(&table).await?;
+        for sql in INDEXES {
+            connection.execute_unprepared(sql).await?;
+        }
+        let rest = if sqlite { on_sqlite() } else { on_postgres() };
+        for sql in rest {
+            connection.execute_unprepared(&sql).await?;
+        }
+        Ok(())
+    }
+}
+
+const INDEXES: [&str; 2] = [
+    "CREATE INDEX IF NOT EXISTS attribute_values_by_value ON attribute_values (account_id, subject_kind, source, key, value, subject_id)",
+    "CREATE INDEX IF NOT EXISTS attribute_values_by_number ON attribute_values (account_id, subject_kind, source, key, number, subject_id)
+        WHERE number IS NOT NULL",
+];
+
+/// A table, its kind among subjects, and those of its additional attributes that filters know.
+const TABLES: [(&str, i16, &[&str]); 2] = [
+    ("contacts", 1, &["country_code", "city", "company"]),
+    (
+        "conversations",
+        0,
+        &[
+            "browser_language",
+            "conversation_language",
+            "country_code",
+            "referer",
+            "mail_subject",
+        ],
+    ),
+];
+
+/// Custom attributes have the source 1, additional ones 2. A long value is cut, so that the index takes it; a long key is left out.
+const FUNCTIONS: &str = "
+CREATE OR REPLACE FUNCTION parley_attribute_values(custom jsonb, additional jsonb, named text[])
+RETURNS TABLE (source smallint, key text, value text, number double precision) LANGUAGE sql STABLE AS $$
+    SELECT CAST(1 AS smallint), given.key,
+        CASE WHEN kind IN ('string', 'number', 'boolean') THEN substr(lower(word), 1, 255) END,
+        CASE kind WHEN 'number' THEN CAST(word AS double precision) WHEN 'string' THEN
+            CASE WHEN length(word) <= 31 AND word ~ '^-?[0-9]+([.][0-9]+)?$' THEN CAST(word AS double precision) END END
+    FROM jsonb_each(CASE jsonb_typeof(custom) WHEN 'object' THEN custom ELSE '{}' END) AS given,
+        LATERAL (SELECT jsonb_typeof(given.value) AS kind, given.value #>> '{}' AS word) AS told
+    WHERE kind <> 'null' AND length(given.key) <= 255
+    UNION ALL
+    SELECT CAST(2 AS smallint), name, substr(lower(additional ->> name), 1, 255), NULL
+    FROM unnest(named) AS name WHERE additional ->> name IS NOT NULL
+$$;
+CREATE OR REPLACE FUNCTION parley_keep_attributes() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF TG_OP <> 'INSERT' THEN
+        DELETE FROM attribute_values
+            WHERE account_id = old.account_id AND subject_kind = CAST(TG_ARGV[0] AS smallint) AND subject_id = old.id;
+    END IF;
+    IF TG_OP <> 'DELETE' THEN
+        INSERT INTO attribute_values (account_id, subject_kind, subject_id, source, key, value, number)
+            SELECT new.account_id, CAST(TG_ARGV[0] AS smallint), new.id, told.*
+            FROM parley_attribute_values(new.custom_attributes, new.additional_attributes, string_to_array(TG_ARGV[1], ',')) AS told;
+    END IF;
+    RETURN NULL;
+END $$;
+";
+
+fn on_postgres() -> Vec<String> {
+    let mut all = vec![FUNCTIONS.to_owned()];
+    for (table, kind, named) in TABLES {
+        let named = named.join(",");
+        let keep = format!("FOR EACH ROW WHEN (%) EXECUTE FUNCTION parley_keep_attributes({kind}, '{named}')");
+        let keep = |condition: &str| keep.replace('%', condition);
+        let has = |row: &str| format!("{row}.custom_attributes <> '{{}}' OR {row}.additional_attributes <> '{{}}'");
+        let changed = "old.custom_attributes IS DISTINCT FROM new.custom_attributes
+            OR old.additional_attributes IS DISTINCT FROM new.additional_attributes";
+        all.push(format!(
+            "CREATE OR REPLACE TRIGGER {table}_attributes_insert AFTER INSERT ON {table} {};
+            CREATE OR REPLACE TRIGGER {table}_attributes_update AFTER UPDATE OF custom_attributes, additional_attributes ON {table} {};
+            CREATE OR REPLACE TRIGGER {table}_attributes_delete AFTER DELETE ON {table} {}",
+            keep(&has("new")),
+            keep(changed),
+            keep(&has("old"))
+        ));
+        // The triggers know of what changes meanwhile. Some rows at a time are locked until theirs stand in the table, and no longer: messages
+        // wait for the rows of their conversations.
+        all.push(format!(
+            "DO $$ DECLARE done bigint[] := '{{0,0}}'; upto bigint[]; BEGIN LOOP
+                SELECT max(ARRAY[account_id, id]) INTO upto FROM (
+                    SELECT account_id, id FROM {table} WHERE (account_id, id) > (done[1], done[2]) ORDER BY account_id, id LIMIT 500
+                ) AS next;
+                EXIT WHEN upto IS NULL;
+                INSERT INTO attribute_values (account_id, subject_kind, subject_id, source, key, value, number)
+                    SELECT subject.account_id, {kind}, subject.id, told.* FROM (
+                        SELECT * FROM {table}
+                        WHERE (account_id, id) > (done[1], done[2]) AND (account_id, id) <= (upto[1], upto[2]) AND ({})
+                        FOR NO KEY UPDATE
+                    ) AS subject,
+                    LATERAL parley_attribute_values(custom_attributes, additional_attributes, string_to_array('{named}', ',')) AS told
+                    ON CONFLICT DO NOTHING;
+                COMMIT;
+                done := upto;
+            END LOOP; END $$",
+            has(table)
+        ));
+    }
+    all.extend(
+        [
+            // Else it would be thought empty until PostgreSQL looks by itself, and asked by the wrong index.
+            "ANALYZE attribute_values",
+            "DROP INDEX CONCURRENTLY IF EXISTS contacts_blocked",
+            "CREATE INDEX CONCURRENTLY contacts_blocked ON contacts (account_id, id) WHERE blocked",
+            "DROP INDEX CONCURRENTLY IF EXISTS conversations_unanswered",
+            "CREATE INDEX CONCURRENTLY conversations_unanswered ON conversations (account_id, id) WHERE first_reply_created_at IS NULL",
+        ]
+        .map(str::to_owned),
+    );
+    all
+}
+
+/// The rows of one subject, or of all of a table: `row` is `new.`, or the table's name and a dot.
+fn values(row: &str, kind: i16, named: &[&str], from: &str) -> String {
+    let each: Vec<String> = named.iter().map(|name| format!("SELECT '{name}' AS name")).collect();
+    format!(
+        "INSERT OR IGNORE INTO attribute_values (account_id, subject_kind, subject_id, source, key, value, number)
+        SELECT {row}account_id, {kind}, {row}id, 1, given.key,
+            CASE WHEN given.type IN ('true', 'false') THEN given.type
+                WHEN given.type IN ('text', 'integer', 'real') THEN substr(lower(CAST(given.value AS TEXT)), 1, 255) END,
+            CASE WHEN given.type IN ('integer', 'real') THEN CAST(given.value AS REAL)
+                WHEN given.type = 'text' AND length(given.value) <= 31 AND given.value NOT GLOB '*[^0-9.-]*' AND given.value NOT GLOB '*.*.*'
+                    AND substr(given.value, 2) NOT GLOB '*-*' AND given.value GLOB '*[0-9]'
+                    AND (given.value GLOB '[0-9]*' OR given.value GLOB '-[0-9]*') THEN CAST(given.value AS REAL) END
+        FROM {from} json_each({row}custom_attributes) AS given WHERE given.type <> 'null' AND length(given.key) <= 255
+        UNION ALL
+        SELECT {row}account_id, {kind}, {row}id, 2, known.name, substr(lower({row}additional_attributes ->> known.name), 1, 255), NULL
+        FROM {from} ({}) AS known WHERE {row}additional_attributes ->> known.name IS NOT NULL",
+        each.join(" UNION ALL ")
+    )
+}
+
+fn on_sqlite() -> Vec<String> {
+    let mut all = Vec::new();
+    for (table, kind, named) in TABLES {
+        let insert = values("new.", kind, named, "");
+        let delete =
+            format!("DELETE FROM attribute_values WHERE account_id = old.account_id AND subject_kind = {kind} AND subject_id = old.id");
+        let changed = "old.custom_attributes IS NOT new.custom_attributes OR old.additional_attributes IS NOT new.additional_attributes";
+        all.extend([
+            format!("CREATE TRIGGER IF NOT EXISTS {table}_attributes_insert AFTER INSERT ON {table} BEGIN {insert}; END"),
+            format!(
+                "CREATE TRIGGER IF NOT EXISTS {table}_attributes_update AFTER UPDATE OF custom_attributes, additional_attributes ON {table}
+                WHEN {changed} BEGIN {delete}; {insert}; END"
+            ),
+            format!("CREATE TRIGGER IF NOT EXISTS {table}_attributes_delete AFTER DELETE ON {table} BEGIN {delete}; END"),
+            values(&format!("{table}."), kind, named, &format!("{table},")),
+        ]);
+    }
+    all.extend(
+        [
+            "CREATE INDEX IF NOT EXISTS contacts_blocked ON contacts (account_id, id) WHERE blocked",
+            "CREATE INDEX IF NOT EXISTS conversations_unanswered ON conversations (account_id, id) WHERE first_reply_created_at IS NULL",
+        ]
+        .map(str::to_owned),
+    );
+    all
+}
