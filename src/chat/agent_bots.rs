@@ -9,6 +9,7 @@ use sea_orm::{
 use crate::{
     chat::{
         Chat,
+        announcements::{self, About},
         call::{Answer, Call},
         caller::Caller,
         page::{self, Page, PageRequest, Sort},
@@ -200,12 +201,18 @@ impl Chat {
         } else {
             let (caller, traceparent) = (Arc::clone(&call.caller), call.traceparent.clone());
             let answer = once(&self.db, call, move |txn| {
-                Box::pin(async move { Ok((changed(txn, id, patch, Micros::now()).await?.0, None)) })
+                Box::pin(async move {
+                    let at = Micros::now();
+                    let (bot, changes) = changed(txn, id, patch, at).await?;
+                    if !changes.is_empty() {
+                        announcements::note(txn, About::AgentBot(id), None, at).await?;
+                    }
+                    Ok((bot, None))
+                })
             })
             .await;
-            for account in self.connected(id).await? {
-                let call = tell(&caller, account, &traceparent);
-                self.announce(call, id, EventKind::AgentBotUpdated).await?;
+            if answer.is_ok() {
+                self.announce(&caller, &traceparent, About::AgentBot(id)).await;
             }
             answer
         };
@@ -236,8 +243,13 @@ impl Chat {
                 .await
         } else {
             for account in self.connected(id).await? {
-                let call = tell(&call.caller, account, &call.traceparent);
-                self.announce(call, id, EventKind::AgentBotDeleted).await?;
+                let call = Call {
+                    caller: Arc::clone(&call.caller),
+                    account,
+                    key: None,
+                    traceparent: call.traceparent.clone(),
+                };
+                self.remove_from(call, id).await?;
             }
             once(&self.db, call, move |txn| {
                 Box::pin(async move { Ok((remove(txn, id).await?, None)) })
@@ -260,16 +272,14 @@ impl Chat {
         Ok(accounts.into_iter().collect())
     }
 
-    /// Tells an account that a bot of the installation changed or goes: its log moves, and with it what was kept of the bot.
-    async fn announce(&self, call: Call<()>, id: AgentBotId, kind: EventKind) -> Result<()> {
+    /// Takes a bot of the installation out of an account's inboxes before it goes, and tells of that.
+    async fn remove_from(&self, call: Call<()>, id: AgentBotId) -> Result<()> {
         self.writer
             .write(call, move |write| {
                 Box::pin(async move {
                     let bot = load::agent_bot(&write.txn, write.account().id, id).await?;
-                    if kind == EventKind::AgentBotDeleted {
-                        disconnect(write, id).await?;
-                    }
-                    write.ledger.emit(Draft::new(kind, Subject::AgentBot(bot)));
+                    disconnect(write, id).await?;
+                    write.ledger.emit(Draft::new(EventKind::AgentBotDeleted, Subject::AgentBot(bot)));
                     Ok(())
                 })
             })
@@ -323,15 +333,6 @@ fn look(caller: &Caller, account: Option<AccountId>) -> Result<()> {
         Some(account) if !caller.is_platform() => caller.access(account).map(drop),
         Some(_) => Ok(()),
         None => caller.platform(),
-    }
-}
-
-fn tell(caller: &Arc<Caller>, account: AccountId, traceparent: &str) -> Call<()> {
-    Call {
-        caller: Arc::clone(caller),
-        account,
-        key: None,
-        traceparent: traceparent.to_owned(),
     }
 }
 

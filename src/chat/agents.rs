@@ -7,7 +7,8 @@ use serde_json::json;
 
 use crate::{
     chat::{
-        Chat, announcements,
+        Chat,
+        announcements::{self, About},
         call::{Answer, Call},
         members::{MembershipPatch, agent},
         writer::Write,
@@ -151,7 +152,7 @@ impl Chat {
         let answer = self.writer.write(call, move |write| Box::pin(change(write, id, name, patch))).await;
         self.tokens.forget();
         if answer.is_ok() {
-            self.announce_user(&caller, &traceparent, id).await;
+            self.announce(&caller, &traceparent, About::User(id)).await;
         }
         answer
     }
@@ -191,7 +192,7 @@ async fn change(write: &mut Write, id: UserId, name: Option<String>, patch: Memb
             ..Default::default()
         };
         user::Entity::update(user).exec(&write.txn).await?;
-        announcements::note(&write.txn, id, Some(account), at).await?;
+        announcements::note(&write.txn, About::User(id), Some(account), at).await?;
     }
     let agent = agent(&write.txn, account, id).await?;
     write.ledger.emit(Draft {

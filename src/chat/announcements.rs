@@ -1,5 +1,6 @@
-//! Users stand outside of accounts. What changes of one is told to each account that it is a member of, in that account's log: who is still to
-//! be told is noted with the change, and goes with the event, so that no crash in between loses one.
+//! Users, and bots of the installation, stand outside of accounts. What changes of one is told to each account that it is a member of, or in an
+//! inbox of, in that account's log: who is still to be told is noted with the change, and goes with the event, so that no crash in between
+//! loses one.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,15 +12,15 @@ use sea_orm::{
 use crate::{
     chat::{Chat, call::Call, caller::Caller},
     db::{
-        entity::{announcement, membership},
+        entity::{announcement, inbox, kind::AnnouncedKind, membership},
         load,
     },
-    error::Result,
+    error::{Error, Result},
     events::{
         draft::{Draft, Subject},
         kind::EventKind,
     },
-    id::{AccountId, UserId},
+    id::{AccountId, AgentBotId, UserId},
     time::Micros,
 };
 
@@ -29,46 +30,78 @@ const LATE: Duration = Duration::from_secs(10);
 /// How many are told at once.
 const BATCH: u64 = 200;
 
-/// Notes that the accounts of a user, but for one that was told already, are to be told of a change. To be called in its transaction.
+/// What changed.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum About {
+    /// A user.
+    User(UserId),
+    /// A bot of the installation.
+    AgentBot(AgentBotId),
+}
+
+impl About {
+    fn stored(self) -> (AnnouncedKind, i64) {
+        match self {
+            Self::User(id) => (AnnouncedKind::User, id.0),
+            Self::AgentBot(id) => (AnnouncedKind::AgentBot, id.0),
+        }
+    }
+
+    fn read(row: &announcement::Model) -> Self {
+        match row.subject_kind {
+            AnnouncedKind::User => Self::User(UserId(row.subject_id)),
+            AnnouncedKind::AgentBot => Self::AgentBot(AgentBotId(row.subject_id)),
+        }
+    }
+}
+
+/// Notes that the accounts of a user or a bot, but for one that was told already, are to be told of a change. To be called in its transaction.
 ///
 /// # Errors
 /// When the database fails.
-pub(super) async fn note(db: &impl ConnectionTrait, user: UserId, told: Option<AccountId>, at: Micros) -> Result<()> {
+pub(super) async fn note(db: &impl ConnectionTrait, about: About, told: Option<AccountId>, at: Micros) -> Result<()> {
     use announcement::Column;
-    let mut members = Query::select();
-    members
-        .column(membership::Column::AccountId)
-        .column(membership::Column::UserId)
-        .expr(Expr::value(at.0))
-        .from(membership::Entity)
-        .and_where(Expr::col(membership::Column::UserId).eq(i64::from(user)));
+    let (kind, id) = about.stored();
+    let mut accounts = Query::select();
+    match about {
+        About::User(_) => accounts
+            .column(membership::Column::AccountId)
+            .from(membership::Entity)
+            .and_where(Expr::col(membership::Column::UserId).eq(id)),
+        About::AgentBot(_) => accounts
+            .distinct()
+            .column(inbox::Column::AccountId)
+            .from(inbox::Entity)
+            .and_where(Expr::col(inbox::Column::AgentBotId).eq(id)),
+    };
     if let Some(told) = told {
-        members.and_where(Expr::col(membership::Column::AccountId).ne(told.0));
+        accounts.and_where(Expr::col(Column::AccountId).ne(told.0));
     }
+    accounts
+        .expr(Expr::value(kind as i16))
+        .expr(Expr::value(id))
+        .expr(Expr::value(at.0));
     // One that waits already is taken hold of: whoever is about to tell of it tells of this change too, or leaves it.
+    let key = [Column::AccountId, Column::SubjectKind, Column::SubjectId];
     let mut insert = Query::insert();
     insert
         .into_table(announcement::Entity)
-        .columns([Column::AccountId, Column::UserId, Column::ChangedAt])
-        .on_conflict(
-            OnConflict::columns([Column::AccountId, Column::UserId])
-                .update_column(Column::ChangedAt)
-                .to_owned(),
-        );
-    insert
-        .select_from(members)
-        .map_err(|error| crate::error::Error::Internal(error.to_string()))?;
+        .columns([key[0], key[1], key[2], Column::ChangedAt])
+        .on_conflict(OnConflict::columns(key).update_column(Column::ChangedAt).to_owned());
+    insert.select_from(accounts).map_err(|error| Error::Internal(error.to_string()))?;
     db.execute(&insert).await?;
     Ok(())
 }
 
 impl Chat {
-    /// Tells the accounts that are still to be told of a user's change. Those that cannot be told now are told later, so this never fails.
-    pub(super) async fn announce_user(&self, caller: &Arc<Caller>, traceparent: &str, user: UserId) {
+    /// Tells the accounts that are still to be told of a change. Those that cannot be told now are told later, so this never fails.
+    pub(super) async fn announce(&self, caller: &Arc<Caller>, traceparent: &str, about: About) {
+        let (kind, id) = about.stored();
         let accounts = announcement::Entity::find()
             .select_only()
             .column(announcement::Column::AccountId)
-            .filter(announcement::Column::UserId.eq(user))
+            .filter(announcement::Column::SubjectKind.eq(kind))
+            .filter(announcement::Column::SubjectId.eq(id))
             .order_by_asc(announcement::Column::AccountId)
             .into_tuple::<AccountId>()
             .all(self.db.read())
@@ -76,10 +109,10 @@ impl Chat {
         match accounts {
             Ok(accounts) => {
                 for account in accounts {
-                    self.announce_to(caller, traceparent, account, user).await;
+                    self.announce_to(caller, traceparent, account, about).await;
                 }
             }
-            Err(error) => tracing::warn!(%user, %error, "a change of a user is told later"),
+            Err(error) => tracing::warn!(?about, %error, "a change is told later"),
         }
     }
 
@@ -96,12 +129,12 @@ impl Chat {
         let waiting = self.db.in_time(async { Ok(waiting.await?) }).await?;
         let parley = Arc::new(Caller::parley());
         for row in &waiting {
-            self.announce_to(&parley, "", row.account_id, row.user_id).await;
+            self.announce_to(&parley, "", row.account_id, About::read(row)).await;
         }
         Ok(waiting.len())
     }
 
-    async fn announce_to(&self, caller: &Arc<Caller>, traceparent: &str, account: AccountId, user: UserId) {
+    async fn announce_to(&self, caller: &Arc<Caller>, traceparent: &str, account: AccountId, about: About) {
         let call: Call<()> = Call {
             caller: Arc::clone(caller),
             account,
@@ -110,23 +143,35 @@ impl Chat {
         };
         let told = self.writer.write(call, move |write| {
             Box::pin(async move {
-                // Before the user is read: what changes it meanwhile waits for this, and notes itself anew.
-                let noted = announcement::Entity::delete_by_id((write.account().id, user))
+                let (kind, id) = about.stored();
+                // Before what changed is read: what changes it meanwhile waits for this, and notes itself anew.
+                let noted = announcement::Entity::delete_by_id((write.account().id, kind, id))
                     .exec(&write.txn)
                     .await?;
                 if noted.rows_affected == 0 {
                     return Ok(());
                 }
-                let agents = load::agents(&write.txn, write.account().id, [user].into_iter()).await?;
-                if let Some(agent) = agents.get(&user) {
-                    let subject = Subject::Agent(agent.as_ref().clone());
-                    write.ledger.emit(Draft::new(EventKind::AgentUpdated, subject));
+                let draft = match about {
+                    About::User(user) => {
+                        let agents = load::agents(&write.txn, write.account().id, [user].into_iter()).await?;
+                        let agent = agents.get(&user).map(|agent| Subject::Agent(agent.as_ref().clone()));
+                        agent.map(|agent| Draft::new(EventKind::AgentUpdated, agent))
+                    }
+                    About::AgentBot(bot) => {
+                        let mut bots = load::agent_bots(&write.txn, write.account().id, [bot].into_iter()).await?;
+                        let bot = bots.remove(&bot).map(Subject::AgentBot);
+                        bot.map(|bot| Draft::new(EventKind::AgentBotUpdated, bot))
+                    }
+                };
+                // Whoever is gone by now has told of that.
+                if let Some(draft) = draft {
+                    write.ledger.emit(draft);
                 }
                 Ok(())
             })
         });
         if let Err(error) = told.await {
-            tracing::warn!(%account, %user, %error, "a change of a user is told later");
+            tracing::warn!(%account, ?about, %error, "a change is told later");
         }
     }
 }

@@ -7,7 +7,8 @@ use serde_json::{Value as Json, json};
 
 use crate::{
     chat::{
-        Chat, announcements,
+        Chat,
+        announcements::{self, About},
         attributes::AttributesPatch,
         call::{Answer, Call},
         caller::Caller,
@@ -206,14 +207,14 @@ impl Chat {
                 let at = Micros::now();
                 let row = user::Model { updated_at: at, ..row };
                 let row = row.into_active_model().reset_all().update(txn).await.map_err(email_taken)?;
-                announcements::note(txn, id, None, at).await?;
+                announcements::note(txn, About::User(id), None, at).await?;
                 Ok((row, None))
             })
         })
         .await;
         self.tokens.forget();
         if answer.is_ok() {
-            self.announce_user(&caller, &traceparent, id).await;
+            self.announce(&caller, &traceparent, About::User(id)).await;
         }
         answer
     }

@@ -65,7 +65,7 @@ pub async fn keys(db: Database, clock: Arc<Clock>, keep: Duration, stop: Cancell
     Ok(())
 }
 
-/// Opens snoozed conversations when their time has come, and tells of users' changes that nobody told of, until `stop`.
+/// Opens snoozed conversations when their time has come, and tells of changes of users and bots that nobody told of, until `stop`.
 pub async fn wake(chat: Chat, stop: CancellationToken) -> anyhow::Result<()> {
     let mut ticks = ticks(WAKE);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
@@ -76,8 +76,8 @@ pub async fn wake(chat: Chat, stop: CancellationToken) -> anyhow::Result<()> {
         }
         match chat.announce_late().await {
             Ok(0) => {}
-            Ok(count) => tracing::debug!(count, "changes of users told late"),
-            Err(error) => tracing::warn!(%error, "changes of users could not be told; trying again later"),
+            Ok(count) => tracing::debug!(count, "changes of users or bots told late"),
+            Err(error) => tracing::warn!(%error, "changes of users or bots could not be told; trying again later"),
         }
     }
     Ok(())

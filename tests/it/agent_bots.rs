@@ -30,7 +30,8 @@ on_both!(
     a_deleted_bot_leaves_its_inboxes
 );
 
-async fn bot(clients: &Clients, account_id: Option<i64>, name: &str) -> AgentBot {
+/// Makes a bot.
+pub async fn bot(clients: &Clients, account_id: Option<i64>, name: &str) -> AgentBot {
     let request = CreateAgentBotRequest {
         account_id,
         name: name.to_owned(),
@@ -40,7 +41,8 @@ async fn bot(clients: &Clients, account_id: Option<i64>, name: &str) -> AgentBot
     answer.into_inner().agent_bot.expect("always set")
 }
 
-async fn connect(clients: &Clients, inbox_id: i64, agent_bot_id: Option<i64>) {
+/// Gives an inbox a bot.
+pub async fn connect(clients: &Clients, inbox_id: i64, agent_bot_id: Option<i64>) {
     let request = SetInboxAgentBotRequest {
         account_id: 1,
         inbox_id,

@@ -8,6 +8,7 @@ mod proxy;
 mod support;
 
 mod agent_bots;
+mod announcements;
 mod arrows;
 mod article;
 mod automatic_texts;

@@ -1,11 +1,8 @@
-//! Accounts that are still to be told of a change of a member's user.
+//! Accounts that are still to be told of a change of a member's user, or of a bot of the installation that is in an inbox of theirs.
 
 use sea_orm::entity::prelude::*;
 
-use crate::{
-    id::{AccountId, UserId},
-    time::Micros,
-};
+use crate::{db::entity::kind::AnnouncedKind, id::AccountId, time::Micros};
 
 /// A row of `announcements`.
 #[sea_orm::model]
@@ -15,7 +12,9 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub account_id: AccountId,
     #[sea_orm(primary_key, auto_increment = false)]
-    pub user_id: UserId,
+    pub subject_kind: AnnouncedKind,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub subject_id: i64,
     pub changed_at: Micros,
 }
 

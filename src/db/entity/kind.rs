@@ -66,6 +66,8 @@ kinds! {
     }
     /// Whether an upload waits for a message, is in use, or waits to be removed.
     AttachmentState { Uploaded = 0 "uploaded", InUse = 1 "in_use", Removed = 2 "removed" }
+    /// What stands outside of accounts and is told to them.
+    AnnouncedKind { User = 0 "user", AgentBot = 1 "agent_bot" }
     /// What a label stands on.
     SubjectKind { Conversation = 0 "conversation", Contact = 1 "contact" }
 }

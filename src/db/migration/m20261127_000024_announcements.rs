@@ -1,8 +1,8 @@
-//! Accounts that are still to be told of a change of a member's user.
+//! Accounts that are still to be told of a change of a member's user, or of a bot of the installation.
 
 use sea_orm_migration::prelude::*;
 
-use super::{index, int, table};
+use super::{index, int, kind, table};
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;
@@ -15,11 +15,13 @@ impl MigrationTrait for Migration {
     }
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let columns = vec![int("account_id"), int("user_id"), int("changed_at")];
+        let columns = vec![int("account_id"), kind("subject_kind"), int("subject_id"), int("changed_at")];
         manager
-            .create_table(table("announcements", &["account_id", "user_id"], columns))
+            .create_table(table("announcements", &["account_id", "subject_kind", "subject_id"], columns))
             .await?;
-        manager.create_index(index("announcements", &["user_id"])).await?;
+        manager
+            .create_index(index("announcements", &["subject_kind", "subject_id"]))
+            .await?;
         manager.create_index(index("announcements", &["changed_at"])).await
     }
 }

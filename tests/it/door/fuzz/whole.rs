@@ -114,7 +114,7 @@ const WRONG: [(&str, &str); 19] = [
          AND NOT EXISTS (SELECT 1 FROM inboxes i WHERE i.account_id = r.account_id AND i.avatar_url = r.thumb_url AND i.avatar_url <> '')",
     ),
     (
-        "changes of users that nobody told of",
+        "changes of users or bots that nobody told of",
         "SELECT COUNT(*) FROM announcements r WHERE account_id IN live",
     ),
     (
