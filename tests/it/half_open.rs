@@ -1,12 +1,14 @@
-//! Connections to PostgreSQL whose other end went away without a word: nobody is told, and nothing ever comes. Who writes gives them up.
+//! Connections to PostgreSQL whose other end went away without a word: nobody is told, and nothing ever comes. Who writes gives
+//! them up, and so does what goes on behind the doors.
 
 use std::time::Duration;
 
-use parley::pb::{Contact, UpdateContactRequest};
-use prost_types::FieldMask;
+use parley::pb::{Contact, ConversationStatus, UpdateContactRequest, UpdateConversationStatusRequest};
+use prost_types::{FieldMask, Timestamp};
+use sqlx::{Connection as _, PgConnection};
 use tonic::{Code, Status};
 
-use crate::support::{in_time, link::behind_a_proxy, scene::outgoing};
+use crate::support::{database::Database, in_time, link::behind_a_proxy, scene::outgoing};
 
 /// Asks until it is done; whatever is said before is that one should try again.
 async fn until_done<T, F: Future<Output = Result<T, Status>>>(what: &str, ask: impl Fn() -> F) {
@@ -56,4 +58,43 @@ async fn lanes_give_up_connections_that_nobody_answers_on_postgres() {
             until_done("a message", || scene.send(conversation, outgoing("after"))).await;
         }
     }
+}
+
+/// What is idle is tried before it is used; so the connection goes while an answer is waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn upkeep_gives_up_connections_that_nobody_answers_on_postgres() {
+    let (app, proxy, _) = behind_a_proxy(&[("PARLEY_DATABASE_WRITE_TIMEOUT_SECONDS", "5")]).await;
+    let scene = app.scene();
+    let soon = std::time::SystemTime::now() + Duration::from_secs(1);
+    let request = UpdateConversationStatusRequest {
+        account_id: 1,
+        conversation_id: scene.talk().await,
+        status: ConversationStatus::Snoozed.into(),
+        snoozed_until: Some(Timestamp::from(soon)),
+        ..UpdateConversationStatusRequest::default()
+    };
+    let mut conversations = scene.clients.conversations.clone();
+    conversations.update_conversation_status(request).await.expect("it is snoozed");
+    let url = app.database.url();
+    let mut keeper = PgConnection::connect(&url).await.expect("the database is there");
+    for sql in ["BEGIN", "LOCK TABLE conversations"] {
+        sqlx::query(sql).execute(&mut keeper).await.expect("nobody can read it");
+    }
+    let waiting = "SELECT CAST(count(*) AS bigint) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' \
+         AND query LIKE '%snoozed_until%'";
+    in_time("upkeep looks", async {
+        while Database::number(&url, waiting).await == 0 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    proxy.strand();
+    keeper.close().await.expect("it lets go");
+    let asleep = "SELECT CAST(count(*) AS bigint) FROM conversations WHERE snoozed_until IS NOT NULL";
+    in_time("the conversation wakes", async {
+        while Database::number(&url, asleep).await > 0 {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    })
+    .await;
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use parley::pb::{EventDelivery, ListContactsRequest, SubscribeRequest, event::Resource, subscribe_request::Start};
+use rustix::process::{Pid, Resource as Limit, Rlimit, prlimit};
 use serde_json::json;
 use tokio::net::TcpStream;
 use tonic::{Code, Request};
@@ -302,7 +303,7 @@ async fn a_full_disk_takes_nothing_and_loses_nothing() {
     let home = tempfile::tempdir().expect("a folder");
     let url = format!("sqlite://{}/parley.db?mode=rwc", home.path().display());
     // Ignored by the shell, the signal of a file that is too large is ignored by the server, and the write fails.
-    let limited = limited("trap '' XFSZ; ulimit -f 12000");
+    let limited = limited("trap '' XFSZ; ulimit -S -f 12000");
     let app = TestApp::builder(Backend::Sqlite)
         .database(Database::at(url.clone()))
         .program(limited)
@@ -326,6 +327,20 @@ async fn a_full_disk_takes_nothing_and_loses_nothing() {
         conversation_id: conversation,
     };
     info.clone().get_conversation(read).await.expect("what is there can be read");
+    // Room again, in the middle of it: what is taken from here on stays too, though this server dies.
+    for _ in 0..3 {
+        scene.send(conversation, outgoing(&text)).await.expect_err("still full");
+    }
+    let unlimited = Rlimit {
+        current: None,
+        maximum: None,
+    };
+    let pid = Pid::from_raw(app.server.id().cast_signed());
+    prlimit(pid, Limit::Fsize, unlimited).expect("a soft limit may be raised");
+    for _ in 0..20 {
+        scene.say(conversation, "there is room again").await;
+        stored += 1;
+    }
     drop(app);
 
     let app = TestApp::builder(Backend::Sqlite).database(Database::at(url.clone())).start().await;
