@@ -14,6 +14,7 @@ mod article;
 mod automatic_texts;
 mod backup;
 mod cable;
+mod client_json;
 mod client_now;
 mod client_side;
 mod clock;

@@ -1,7 +1,7 @@
 //! By what a condition's rows are looked up where they are few: ids, at least of all that the condition lets through, out of an index. The
 //! condition itself still decides.
 
-use sea_orm::sea_query::{Alias, Expr, ExprTrait as _, Func, Query, SelectStatement, SimpleExpr};
+use sea_orm::sea_query::{Alias, Expr, ExprTrait as _, Func, Query, SelectStatement, SimpleExpr, UnionType};
 
 use super::{
     Definition, Display, Model,
@@ -17,6 +17,8 @@ use crate::{chat::contact_search::named, db::entity::labeling};
 enum Source {
     Custom = 1,
     Additional = 2,
+    /// There are more custom ones than that table holds of one subject.
+    More = 3,
 }
 
 /// The longest key, and as much of a value, as that table holds.
@@ -55,7 +57,7 @@ impl Given<'_> {
         let all = self.values_of(Source::Custom, key);
         let first = self.values.first();
         let bound = match (definition.display, self.operator) {
-            (_, IsPresent | Contains) => return Some(all),
+            (_, IsPresent | Contains) => return Some(self.or_more(all)),
             (Display::Text, _) => self.beside(value, beginning(&value::text(first?)?)),
             (Display::Checkbox, _) => value.eq(value::flag(first?)?.to_string()),
             (Display::Number, _) => {
@@ -72,7 +74,12 @@ impl Given<'_> {
                 value.clone().gte(day).and(value.lt(end))
             }
         };
-        Some(all.clone().and_where(bound).take())
+        Some(self.or_more(all.clone().and_where(bound).take()))
+    }
+
+    /// Or whatever has more attributes than are known there.
+    fn or_more(&self, mut found: SelectStatement) -> SelectStatement {
+        found.union(UnionType::All, self.values_of(Source::More, "")).take()
     }
 
     /// What the operator says of a value, or a little more where the value may have been cut.

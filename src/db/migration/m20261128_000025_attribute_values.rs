@@ -63,7 +63,8 @@ const TABLES: [(&str, i16, &[&str]); 2] = [
     ),
 ];
 
-/// Custom attributes have the source 1, additional ones 2. A long value is cut, so that the index takes it; a long key is left out.
+/// Custom attributes have the source 1, additional ones 2. A long value is cut, so that the index takes it; a long key is left out. Of whoever has
+/// more than a hundred custom ones the first hundred stand here, so that no write makes rows without end, and a row of the source 3 says so.
 const FUNCTIONS: &str = "
 CREATE OR REPLACE FUNCTION parley_attribute_values(custom jsonb, additional jsonb, named text[])
 RETURNS TABLE (source smallint, key text, value text, number double precision) LANGUAGE sql STABLE AS $$
@@ -71,12 +72,15 @@ RETURNS TABLE (source smallint, key text, value text, number double precision) L
         CASE WHEN kind IN ('string', 'number', 'boolean') THEN substr(lower(word), 1, 255) END,
         CASE kind WHEN 'number' THEN CAST(word AS double precision) WHEN 'string' THEN
             CASE WHEN length(word) <= 31 AND word ~ '^-?[0-9]+([.][0-9]+)?$' THEN CAST(word AS double precision) END END
-    FROM jsonb_each(CASE jsonb_typeof(custom) WHEN 'object' THEN custom ELSE '{}' END) AS given,
+    FROM (SELECT * FROM jsonb_each(CASE jsonb_typeof(custom) WHEN 'object' THEN custom ELSE '{}' END) LIMIT 100) AS given,
         LATERAL (SELECT jsonb_typeof(given.value) AS kind, given.value #>> '{}' AS word) AS told
     WHERE kind <> 'null' AND length(given.key) <= 255
     UNION ALL
     SELECT CAST(2 AS smallint), name, substr(lower(additional ->> name), 1, 255), NULL
     FROM unnest(named) AS name WHERE additional ->> name IS NOT NULL
+    UNION ALL
+    SELECT CAST(3 AS smallint), '', NULL, NULL
+    WHERE EXISTS (SELECT FROM jsonb_each(CASE jsonb_typeof(custom) WHEN 'object' THEN custom ELSE '{}' END) OFFSET 100)
 $$;
 CREATE OR REPLACE FUNCTION parley_keep_attributes() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     IF TG_OP <> 'INSERT' THEN
@@ -145,9 +149,28 @@ fn on_postgres() -> Vec<String> {
     all
 }
 
-/// The rows of one subject, or of all of a table: `row` is `new.`, or the table's name and a dot.
-fn values(row: &str, kind: i16, named: &[&str], from: &str) -> String {
+/// The rows of what a trigger is about, or, without one, of all of a table.
+fn values(table: &str, kind: i16, named: &[&str], is_trigger: bool) -> String {
     let each: Vec<String> = named.iter().map(|name| format!("SELECT '{name}' AS name")).collect();
+    let each = each.join(" UNION ALL ");
+    let (row, from, subject, apart) = if is_trigger {
+        ("new.", String::new(), "", "")
+    } else {
+        (
+            "given.",
+            format!("{table} AS given,"),
+            "subject.account_id, subject.id,",
+            "PARTITION BY subject.account_id, subject.id",
+        )
+    };
+    let (subjects, custom) = if is_trigger {
+        (String::new(), "new.custom_attributes")
+    } else {
+        (format!("{table} AS subject,"), "subject.custom_attributes")
+    };
+    let given = format!(
+        "(SELECT {subject} one.key, one.type, one.value, row_number() OVER ({apart}) AS nth FROM {subjects} json_each({custom}) AS one) AS given"
+    );
     format!(
         "INSERT OR IGNORE INTO attribute_values (account_id, subject_kind, subject_id, source, key, value, number)
         SELECT {row}account_id, {kind}, {row}id, 1, given.key,
@@ -157,18 +180,19 @@ fn values(row: &str, kind: i16, named: &[&str], from: &str) -> String {
                 WHEN given.type = 'text' AND length(given.value) <= 31 AND given.value NOT GLOB '*[^0-9.-]*' AND given.value NOT GLOB '*.*.*'
                     AND substr(given.value, 2) NOT GLOB '*-*' AND given.value GLOB '*[0-9]'
                     AND (given.value GLOB '[0-9]*' OR given.value GLOB '-[0-9]*') THEN CAST(given.value AS REAL) END
-        FROM {from} json_each({row}custom_attributes) AS given WHERE given.type <> 'null' AND length(given.key) <= 255
+        FROM {given} WHERE given.nth <= 100 AND given.type <> 'null' AND length(given.key) <= 255
         UNION ALL
         SELECT {row}account_id, {kind}, {row}id, 2, known.name, substr(lower({row}additional_attributes ->> known.name), 1, 255), NULL
-        FROM {from} ({}) AS known WHERE {row}additional_attributes ->> known.name IS NOT NULL",
-        each.join(" UNION ALL ")
+        FROM {from} ({each}) AS known WHERE {row}additional_attributes ->> known.name IS NOT NULL
+        UNION ALL
+        SELECT {row}account_id, {kind}, {row}id, 3, '', NULL, NULL FROM {given} WHERE given.nth = 101"
     )
 }
 
 fn on_sqlite() -> Vec<String> {
     let mut all = Vec::new();
     for (table, kind, named) in TABLES {
-        let insert = values("new.", kind, named, "");
+        let insert = values(table, kind, named, true);
         let delete =
             format!("DELETE FROM attribute_values WHERE account_id = old.account_id AND subject_kind = {kind} AND subject_id = old.id");
         let changed = "old.custom_attributes IS NOT new.custom_attributes OR old.additional_attributes IS NOT new.additional_attributes";
@@ -179,7 +203,7 @@ fn on_sqlite() -> Vec<String> {
                 WHEN {changed} BEGIN {delete}; {insert}; END"
             ),
             format!("CREATE TRIGGER IF NOT EXISTS {table}_attributes_delete AFTER DELETE ON {table} BEGIN {delete}; END"),
-            values(&format!("{table}."), kind, named, &format!("{table},")),
+            values(table, kind, named, false),
         ]);
     }
     all.extend(

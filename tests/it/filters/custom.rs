@@ -6,6 +6,9 @@ use crate::support::{app::TestApp, database::Backend};
 
 /// What is stored under `plan`, `seats`, `since` and `happy`: of the kind that was defined, and of others.
 fn stored() -> Vec<Json> {
+    // One with more than an index takes, the last of which is asked for.
+    let mut many: Json = (0..150).map(|nth| (format!("a{nth:03}"), json!(nth))).collect();
+    many["plan"] = json!("silver");
     vec![
         json!({"plan": "Gold", "seats": 7, "since": "2024-03-01", "happy": true}),
         json!({"plan": "basic", "seats": "12.5", "since": "2024-05-31T10:00:00.000Z", "happy": false}),
@@ -17,6 +20,7 @@ fn stored() -> Vec<Json> {
         json!({"plan": 7, "seats": 1.5e9, "since": "2024-13-45", "happy": {}}),
         json!({"plan": "gold plus", "since": "2024-03-011"}),
         json!({"plan": "ĞOLD".repeat(80), "seats": -0.5}),
+        many,
         json!({"plan": format!("{}x", "ğold".repeat(80)), "a key that goes on and on ".repeat(11): 1}),
     ]
 }
@@ -27,6 +31,7 @@ fn asked() -> Vec<(&'static str, Json)> {
         ("plan", json!("GOLD")),
         ("plan", json!("c")),
         ("plan", json!("")),
+        ("plan", json!("Silver")),
         ("plan", json!(7)),
         ("plan", json!("ğold".repeat(80))),
         ("seats", json!("7")),

@@ -1,56 +1,14 @@
 //! The one map from refusals to status codes and bodies of the JSON API.
-//!
-//! Lack of permission is 401 and bad input 422 there; the shapes are A `{"error"}`, B `{"message","attributes"}`, C `{"errors"}` and
-//! D `{"status","error"}`. Message creation has shape A for all that is wrong with the message.
 
-use axum::{
-    http::{
-        HeaderValue, StatusCode,
-        header::{CONTENT_TYPE, RETRY_AFTER},
-    },
-    response::{IntoResponse, Response},
-};
+use axum::http::StatusCode;
 use serde_json::{Value as Json, json};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use super::{json::respond, sentence::Complaint};
-
-/// What a refused request is answered.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Failure {
-    status: StatusCode,
-    body: Body,
-    retry_after: Option<u64>,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-enum Body {
-    Json(Json),
-    Text(&'static str),
-    Empty,
-}
+use super::{Body, Failure};
+use crate::gateway::sentence::Complaint;
 
 impl Failure {
-    fn new(status: StatusCode, body: Json) -> Self {
-        Self {
-            status,
-            body: Body::Json(body),
-            retry_after: None,
-        }
-    }
-
-    /// Shape A.
-    pub fn error(status: StatusCode, text: &str) -> Self {
-        Self::new(status, json!({ "error": text }))
-    }
-
-    /// Shape D.
-    pub fn fault(status: StatusCode) -> Self {
-        let reason = status.canonical_reason().unwrap_or_default();
-        Self::new(status, json!({ "status": status.as_u16(), "error": reason }))
-    }
-
     /// 410 for a place in the log that is gone for good, with how far the log reaches.
     pub fn gone(reason: &str, status: &Status) -> Self {
         let details = status.get_error_details();
@@ -68,52 +26,6 @@ impl Failure {
         )
     }
 
-    /// 404 for what is no route.
-    pub fn unknown_route() -> Self {
-        Self::fault(StatusCode::NOT_FOUND)
-    }
-
-    /// 404 for a thing that is not there.
-    pub fn not_found() -> Self {
-        Self::error(StatusCode::NOT_FOUND, "Resource could not be found")
-    }
-
-    /// 422 for a parameter that must be there.
-    pub fn missing(key: &str) -> Self {
-        Self::error(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            &format!("param is missing or the value is empty: {key}"),
-        )
-    }
-
-    /// 422 for a file where none is taken.
-    pub fn no_files(field: &str) -> Self {
-        Self::error(StatusCode::UNPROCESSABLE_ENTITY, &format!("{field}: no file is taken here"))
-    }
-
-    /// Shape B.
-    pub fn record(complaints: &[Complaint]) -> Self {
-        let mut attributes: Vec<&str> = Vec::new();
-        for complaint in complaints {
-            if !attributes.contains(&complaint.attribute.as_str()) {
-                attributes.push(&complaint.attribute);
-            }
-        }
-        Self::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            json!({ "message": joined(complaints), "attributes": attributes }),
-        )
-    }
-
-    /// Shape A, as message creation has it.
-    pub fn message(complaints: &[Complaint]) -> Self {
-        let text = match complaints.iter().find(|complaint| complaint.alone) {
-            Some(complaint) => complaint.sentence.clone(),
-            None => format!("Validation failed: {}", joined(complaints)),
-        };
-        Self::error(StatusCode::UNPROCESSABLE_ENTITY, &text)
-    }
-
     /// What a refused message creation is answered.
     pub fn of_message(status: &Status) -> Self {
         Self::of(status, Self::message)
@@ -127,19 +39,6 @@ impl Failure {
         Self::of(status, Self::record)
     }
 
-    /// 422 for a contact that cannot be deleted while it is there, the name with its first letter large.
-    pub fn online(name: &str) -> Self {
-        let mut letters = name.chars();
-        let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
-        let text = format!("{first}{} is Online, please try again later", letters.as_str().to_lowercase());
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, json!({ "message": text }))
-    }
-
-    /// 422 for conditions that are joined by something else, or by nothing.
-    pub fn bad_query_operator() -> Self {
-        Self::error(StatusCode::UNPROCESSABLE_ENTITY, "Query operator must be either \"AND\" or \"OR\".")
-    }
-
     /// What a refused filter is answered: its first fault, in the service's own sentence.
     pub fn of_filter(status: &Status) -> Self {
         let details = status.get_error_details();
@@ -148,25 +47,6 @@ impl Failure {
             Some(fault) if fault.field.starts_with("filter.") => Self::error(StatusCode::UNPROCESSABLE_ENTITY, &fault.description),
             _ => Self::of(status, Self::record),
         }
-    }
-
-    /// 404 without a body.
-    pub fn nothing() -> Self {
-        Self {
-            status: StatusCode::NOT_FOUND,
-            body: Body::Empty,
-            retry_after: None,
-        }
-    }
-
-    /// Whether the request itself is wrong.
-    pub fn is_invalid(&self) -> bool {
-        self.status == StatusCode::UNPROCESSABLE_ENTITY
-    }
-
-    /// Whether a thing is not there.
-    pub fn is_not_found(&self) -> bool {
-        self.status == StatusCode::NOT_FOUND
     }
 
     /// What became of a retry: an unknown message is no 404 in the product.
@@ -297,34 +177,12 @@ impl From<Status> for Failure {
     }
 }
 
-impl IntoResponse for Failure {
-    fn into_response(self) -> Response {
-        let mut response = match self.body {
-            Body::Json(json) => respond(self.status, &json),
-            Body::Text(text) => (self.status, [(CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response(),
-            Body::Empty => self.status.into_response(),
-        };
-        if let Some(seconds) = self.retry_after {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        response
-    }
-}
-
 fn reason(details: &ErrorDetails) -> &str {
     details.error_info().map_or("", |info| info.reason.as_str())
 }
 
 fn metadata<'a>(details: &'a ErrorDetails, key: &str) -> Option<&'a str> {
     details.error_info()?.metadata.get(key).map(String::as_str)
-}
-
-fn joined(complaints: &[Complaint]) -> String {
-    complaints
-        .iter()
-        .map(|complaint| complaint.sentence.as_str())
-        .collect::<Vec<_>>()
-        .join(", ")
 }
 
 fn complaints(details: &ErrorDetails, status: &Status) -> Vec<Complaint> {
@@ -342,6 +200,10 @@ fn complaints(details: &ErrorDetails, status: &Status) -> Vec<Complaint> {
 mod tests {
     use std::{collections::HashMap, time::Duration};
 
+    use axum::{
+        http::header::{CONTENT_TYPE, RETRY_AFTER},
+        response::IntoResponse as _,
+    };
     use tonic_types::FieldViolation;
 
     use super::*;
