@@ -1,39 +1,24 @@
-//! Contacts: making, reading, finding, changing and deleting them.
+//! Contacts: making, reading, changing and deleting them.
 
 use prost_types::{FieldMask, Struct};
-use serde_json::{Value as Json, json};
+use serde_json::json;
 use tonic::Code;
 
 use super::{
     Answer,
     call::Call,
+    contact_list::{shown, shown_schema},
     door::Door,
     fields::Fields,
     json,
     openapi::{
         About, Caller, about,
-        schema::{Schema, anything, attributes, avatar, either, flag, id, integer, list as list_of, object, text, within},
+        schema::{Schema, attributes, avatar, flag, id, list as list_of, object, text, within},
     },
-    paging::{self, Window},
     params::Params,
     uploads::WithFiles,
 };
 use crate::pb;
-
-/// How many contacts a page has.
-pub const PAGE: i32 = 15;
-
-/// Orders that a list knows.
-const ORDERS: [&str; 8] = [
-    "name",
-    "email",
-    "phone_number",
-    "last_activity_at",
-    "created_at",
-    "company",
-    "city",
-    "country",
-];
 
 /// The routes of this file.
 pub fn routes() -> Door {
@@ -41,11 +26,6 @@ pub fn routes() -> Door {
     const CONTACT: &str = "/api/v1/accounts/{account_id}/contacts/{contact_id}";
     let one = || within("payload", json::contact::with_sessions_schema());
     Door::new("Contacts")
-        .get(
-            CONTACTS,
-            list,
-            paged(about("listContacts", "Lists contacts, 15 a page", "ContactsService.ListContacts")).query("labels", list_of(text())),
-        )
         .post(
             CONTACTS,
             create,
@@ -54,26 +34,6 @@ pub fn routes() -> Door {
                 .body("inbox_id", id())
                 .body("source_id", text())
                 .answers(within("payload", made_schema())),
-        )
-        .get(
-            &format!("{CONTACTS}/search"),
-            search,
-            paged(about(
-                "searchContacts",
-                "Finds contacts by a text",
-                "ContactsService.SearchContacts",
-            ))
-            .note("In name, e-mail address, phone number and identifier. Without q nothing is found.")
-            .query("q", text()),
-        )
-        .get(
-            &format!("{CONTACTS}/active"),
-            active,
-            paged(about(
-                "listActiveContacts",
-                "Lists contacts that are online",
-                "ContactsService.ListContacts",
-            )),
         )
         .get(
             CONTACT,
@@ -112,20 +72,6 @@ pub fn routes() -> Door {
         )
 }
 
-/// What a page of contacts takes and answers.
-pub fn paged(about: About) -> About {
-    let meta = object()
-        .key("count", integer().or_null())
-        .key("current_page", anything().note("As it was sent."));
-    paging::taken(about)
-        .query(
-            "sort",
-            text().note("Keys joined by commas, each with a minus before it for the other way round."),
-        )
-        .query("include_contact_inboxes", flag())
-        .answers(object().key("meta", paging::told(meta)).key("payload", list_of(shown_schema())))
-}
-
 /// What creation and change take.
 fn written(about: About) -> About {
     about
@@ -143,98 +89,6 @@ fn made_schema() -> Schema {
             .key("inbox", json::inbox::raw_schema().or_null())
             .key("source_id", text().or_null()),
     )
-}
-
-/// The answer to [`shown`].
-fn shown_schema() -> Schema {
-    either([json::contact::with_sessions_schema(), json::contact::schema()])
-}
-
-async fn list(call: Call, params: Params) -> Answer {
-    listed(&call, &params, false).await
-}
-
-/// Contacts that are online.
-async fn active(call: Call, params: Params) -> Answer {
-    listed(&call, &params, true).await
-}
-
-async fn listed(call: &Call, params: &Params, online_only: bool) -> Answer {
-    let mut fields = params.fields();
-    let window = Window::read(&mut fields, PAGE);
-    let request = pb::ListContactsRequest {
-        account_id: fields.account(),
-        page_size: window.size,
-        page_token: window.token.clone(),
-        skip: window.skip,
-        order_by: order(&mut fields),
-        labels: fields.texts("labels").unwrap_or_default(),
-        with_total_size: window.counts(),
-        online_only,
-    };
-    call.admit(request.account_id, fields.verdict()).await?;
-    let mut list = call.contacts().list_contacts(call.request(request)).await?.into_inner();
-    list.contacts.truncate(window.rows);
-    Ok(page(&fields, &window, list.total_size, &list.contacts, &list.next_page_token))
-}
-
-async fn search(call: Call, params: Params) -> Answer {
-    let mut fields = params.fields();
-    let account_id = fields.account();
-    let query = fields.text("q").unwrap_or_default().trim().to_owned();
-    let window = Window::read(&mut fields, PAGE);
-    let order_by = order(&mut fields);
-    call.admit(account_id, fields.verdict()).await?;
-    if query.is_empty() {
-        call.enter(account_id).await?;
-        let mut meta = json!({ "count": null, "current_page": 1 });
-        window.tell(&mut meta, "");
-        return Ok(json::ok(&json!({ "meta": meta, "payload": [] })));
-    }
-    let request = pb::SearchContactsRequest {
-        account_id,
-        query,
-        page_size: window.size,
-        page_token: window.token.clone(),
-        skip: window.skip,
-        order_by,
-        with_total_size: window.counts(),
-    };
-    let mut list = call.contacts().search_contacts(call.request(request)).await?.into_inner();
-    list.contacts.truncate(window.rows);
-    Ok(page(&fields, &window, list.total_size, &list.contacts, &list.next_page_token))
-}
-
-/// The orders of the list sent that are known, each once.
-pub fn order(fields: &mut Fields<'_>) -> String {
-    let sort = fields.text("sort").unwrap_or_default();
-    let name = |order: &str| order.strip_prefix('-').unwrap_or(order).to_owned();
-    let mut orders: Vec<&str> = Vec::new();
-    for order in sort.split(',').map(str::trim) {
-        if ORDERS.contains(&name(order).as_str()) && !orders.iter().any(|known| name(known) == name(order)) {
-            orders.push(order);
-        }
-    }
-    orders.join(",")
-}
-
-/// A list of contacts. What was not counted is null.
-pub fn page(fields: &Fields<'_>, window: &Window, count: Option<i64>, contacts: &[pb::Contact], next: &str) -> axum::response::Response {
-    // The page is told as it was sent: a text from a query, a number from a JSON body.
-    let current = fields.raw("page").filter(|page| !page.is_null()).cloned().unwrap_or(json!(1));
-    let contacts: Vec<_> = contacts.iter().map(|contact| shown(fields, contact)).collect();
-    let mut meta = json!({ "count": count, "current_page": current });
-    window.tell(&mut meta, next);
-    json::ok(&json!({ "meta": meta, "payload": contacts }))
-}
-
-/// With its sessions, unless they were declined.
-fn shown(fields: &Fields<'_>, contact: &pb::Contact) -> Json {
-    match fields.raw("include_contact_inboxes") {
-        None | Some(Json::Null | Json::Bool(true)) => json::contact::with_sessions(contact),
-        Some(Json::String(text)) if text == "true" => json::contact::with_sessions(contact),
-        Some(_) => json::contact::contact(contact),
-    }
 }
 
 async fn create(call: Call, WithFiles(params): WithFiles) -> Answer {
@@ -390,6 +244,8 @@ async fn delete(call: Call, params: Params) -> Answer {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value as Json;
+
     use super::*;
 
     fn params(json: Json) -> Params {
@@ -409,17 +265,6 @@ mod tests {
             ["email", "identifier", "blocked", "custom_attributes.a.b", "custom_attributes.plan"]
         );
         assert_eq!((contact.id, contact.email, contact.identifier), (41, Some(String::new()), None));
-    }
-
-    #[test]
-    fn orders_that_are_known_count_once_each() {
-        let order_of = |sort: &str| order(&mut params(json!({ "sort": sort })).fields());
-        assert_eq!(
-            order_of("shoe_size,-last_activity_at, name,last_activity_at"),
-            "-last_activity_at,name"
-        );
-        assert_eq!(order_of("-"), "");
-        assert_eq!(order_of(""), "");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::{
     Answer,
     attributes::to_value,
     call::Call,
-    contacts,
+    contact_list,
     door::Door,
     error::Failure,
     fields::Fields,
@@ -47,7 +47,7 @@ pub fn routes() -> Door {
         .post(
             &format!("{ACCOUNT}/contacts/filter"),
             filter_contacts,
-            contacts::paged(about(
+            contact_list::paged(about(
                 "filterContacts",
                 "Lists contacts that conditions let through, 15 a page",
                 "ContactsService.FilterContacts",
@@ -83,8 +83,8 @@ fn condition() -> Schema {
 async fn filter_contacts(call: Call, params: Params) -> Answer {
     let mut fields = params.fields();
     let account_id = fields.account();
-    let window = Window::read(&mut fields, contacts::PAGE);
-    let order_by = contacts::order(&mut fields);
+    let window = Window::read(&mut fields, contact_list::PAGE);
+    let order_by = contact_list::order(&mut fields);
     call.admit(account_id, fields.verdict()).await?;
     let filter = read(&fields);
     call.admit(account_id, filter.as_ref().map(drop).map_err(Clone::clone)).await?;
@@ -100,7 +100,7 @@ async fn filter_contacts(call: Call, params: Params) -> Answer {
     let found = call.contacts().filter_contacts(call.request(request)).await;
     let mut found = found.map_err(|status| Failure::of_filter(&status))?.into_inner();
     found.contacts.truncate(window.rows);
-    Ok(contacts::page(
+    Ok(contact_list::page(
         &fields,
         &window,
         found.total_size,

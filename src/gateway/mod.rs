@@ -12,6 +12,7 @@ mod canned_responses;
 mod client;
 mod client_conversations;
 mod clock;
+mod contact_list;
 mod contact_notes;
 mod contact_relations;
 mod contacts;
@@ -92,6 +93,7 @@ pub fn router(services: Routes, config: Config) -> Router {
         .merge(agent_bots::routes())
         .merge(client::routes())
         .merge(platform::routes())
+        .merge(contact_list::routes())
         .merge(contacts::routes())
         .merge(contact_relations::routes())
         .merge(filters::routes())
