@@ -30,7 +30,7 @@ use crate::{
     time::Micros,
 };
 
-/// A filter that can be looked up in more ways than this is not.
+/// In so many ways, at most, it is looked whether few are looked for.
 const MOST_LOOKUPS: usize = 16;
 
 impl Chat {
@@ -100,17 +100,18 @@ impl Chat {
         let definitions = self.defined(account, model, given).await?;
         let filter = filter::read(&context, given, &definitions).map_err(Error::Invalid)?;
         // Each alternative has to be among few, by any of its conditions.
-        let all = filter.lookups.concat();
-        if all.len() > MOST_LOOKUPS || filter.lookups.iter().any(Vec::is_empty) {
+        let most = MOST_LOOKUPS / filter.lookups.len().max(1);
+        let lookups: Vec<_> = filter.lookups.iter().map(|group| &group[..group.len().min(most)]).collect();
+        if lookups.iter().any(|group| group.is_empty()) {
             return Ok((filter.condition, false));
         }
+        let all = lookups.concat();
         let mut are_few = are_few(db, &all).await?.into_iter();
-        let mut few_of = |group: &Vec<SelectStatement>| {
+        let mut few_of = |group: &[SelectStatement]| {
             let found = group.iter().zip(are_few.by_ref()).filter(|(_, are_few)| *are_few);
             found.map(|(lookup, _)| lookup.clone()).last()
         };
-        let looked_up: Vec<_> = filter.lookups.iter().map(&mut few_of).collect();
-        let Some(looked_up) = looked_up.into_iter().collect::<Option<Vec<_>>>() else {
+        let Some(looked_up) = lookups.into_iter().map(&mut few_of).collect::<Option<Vec<_>>>() else {
             return Ok((filter.condition, false));
         };
         let id = match model {
