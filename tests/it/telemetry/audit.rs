@@ -7,7 +7,11 @@ use serde_json::{Value as Json, json};
 use sqlx::{Connection as _, PgConnection};
 
 use super::{lines, lines_in_time, metrics, value};
-use crate::support::{app::TestApp, database::Backend, in_time};
+use crate::support::{
+    app::TestApp,
+    database::{Backend, Database},
+    in_time,
+};
 
 fn is_audit(line: &Json) -> bool {
     line["target"] == "parley::audit"
@@ -111,8 +115,16 @@ async fn who_does_not_wait_is_told_as_well_on_postgres() {
             labels.create_label(request).await
         })
     };
-    let calls: Vec<_> = (0..CALLS).map(|index| create(format!("label{index}"))).collect();
-    // One is in work, the others wait in the lane's queue.
+    // One is in work, and only then come the others, which wait in the lane's queue: together the lane would take them.
+    let mut calls = vec![create("label0".to_owned())];
+    let at_work = "SELECT CAST(count(*) AS bigint) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    in_time("one at work", async {
+        while Database::number(&app.database.url(), at_work).await == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    calls.extend((1..CALLS).map(|index| create(format!("label{index}"))));
     in_time("a queue", async {
         while value(&metrics(&app).await, "parley_writer_queue_depth", &["parley_lane=\"0\""]) < 2.0 {
             tokio::time::sleep(Duration::from_millis(50)).await;
