@@ -11,7 +11,7 @@ use crate::error::Result;
 /// So many are not few.
 const FEW: u64 = 2000;
 
-/// Of each query of ids, whether it finds few; no more are looked at, by one statement. At once, because each takes room in it: not hundreds.
+/// Of each query of ids, whether it finds few; no more are looked at. All are parts of one statement, so they should not be hundreds.
 ///
 /// # Errors
 /// When the database cannot be read.

@@ -23,7 +23,7 @@ pub async fn labelled(
     labels: &[String],
     id: SimpleExpr,
 ) -> Result<SimpleExpr> {
-    let those = those(account, kind, labels);
+    let those = those(account, kind, Some(labels));
     let backend = db.get_database_backend();
     if backend == DbBackend::Sqlite || !are_few(db, std::slice::from_ref(&those)).await?.contains(&true) {
         return Ok(id.in_subquery(those));
@@ -31,13 +31,17 @@ pub async fn labelled(
     Ok(among(backend, id, &[those]))
 }
 
-fn those(account: AccountId, kind: SubjectKind, labels: &[String]) -> SelectStatement {
+/// The ids of those that have one of the labels; without labels, any.
+pub(super) fn those(account: AccountId, kind: SubjectKind, labels: Option<&[String]>) -> SelectStatement {
     use labeling::Column;
-    Query::select()
+    let mut those = Query::select();
+    those
         .column(Column::SubjectId)
         .from(labeling::Entity)
         .and_where(Expr::col(Column::AccountId).eq(account.0))
-        .and_where(Expr::col(Column::SubjectKind).eq(kind as i16))
-        .and_where(Expr::col(Column::Name).is_in(labels.iter().map(String::as_str)))
-        .take()
+        .and_where(Expr::col(Column::SubjectKind).eq(kind as i16));
+    if let Some(labels) = labels {
+        those.and_where(Expr::col(Column::Name).is_in(labels.iter().map(String::as_str)));
+    }
+    those
 }

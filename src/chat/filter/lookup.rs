@@ -10,7 +10,7 @@ use super::{
     test::{Given, lower},
     value,
 };
-use crate::{chat::contact_search::named, db::entity::labeling};
+use crate::chat::{contact_search::named, labelled::those};
 
 /// Where an attribute stands, in `attribute_values`.
 #[derive(Clone, Copy)]
@@ -35,7 +35,7 @@ impl Given<'_> {
                 let indexed = self.column("priority").cast_as("bigint");
                 return Some(self.subjects(indexed.is_in(self.priorities()?.into_iter().map(i64::from))));
             }
-            // Of those who are not there is no index.
+            // Who is blocked has an index, who is not has none.
             Kind::Blocked => {
                 let is_asked = value::flag(self.values.first()?)? == (self.operator == EqualTo);
                 return is_asked.then(|| self.subjects(self.column("blocked")));
@@ -117,21 +117,12 @@ impl Given<'_> {
     }
 
     fn labelled(&self) -> Option<SelectStatement> {
-        use labeling::Column;
-        let mut all = Query::select()
-            .column(Column::SubjectId)
-            .from(labeling::Entity)
-            .and_where(Expr::col(Column::AccountId).eq(self.context.account.0))
-            .and_where(Expr::col(Column::SubjectKind).eq(self.subject() as i16))
-            .take();
-        match self.operator {
-            IsPresent => {}
-            EqualTo => {
-                all.and_where(Expr::col(Column::Name).is_in(self.label_names()?));
-            }
+        let labels = match self.operator {
+            IsPresent => None,
+            EqualTo => Some(self.label_names()?),
             _ => return None,
-        }
-        Some(all)
+        };
+        Some(those(self.context.account, self.subject(), labels.as_deref()))
     }
 
     /// The ids of contacts or conversations themselves.
