@@ -39,6 +39,7 @@ mod full_disk;
 mod golden;
 mod grpc_web;
 mod half_open;
+mod hostile;
 mod idempotency;
 mod idempotency_batches;
 mod inboxes;

@@ -1,0 +1,1 @@
+//! Answers, events and pages stay within what a default client accepts.

@@ -1,0 +1,1 @@
+//! Secrets, logs, files and erased data.

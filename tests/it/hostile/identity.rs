@@ -1,0 +1,1 @@
+//! Visitors and sessions: what an unproved identity reaches, reads and changes.

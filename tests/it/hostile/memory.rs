@@ -1,0 +1,1 @@
+//! Memory that one request or connection can take, before anybody is authenticated.

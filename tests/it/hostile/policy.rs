@@ -1,0 +1,1 @@
+//! Method policy, idempotency keys by caller and stored audit events.

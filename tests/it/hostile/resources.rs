@@ -1,0 +1,1 @@
+//! Rates, quotas, streams and descriptors that one stranger can use.

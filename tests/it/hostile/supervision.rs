@@ -1,0 +1,1 @@
+//! Every task has an owner that notices its end.

@@ -1,0 +1,1 @@
+//! Scopes of tokens, users of other tenants, and secrets in replies.
