@@ -21,6 +21,10 @@ pub enum Protection {
     Erasure,
     /// What a stream holds in its hands, a page of the log and the tail are bounded.
     Buffers,
+    /// The deletion of a contact takes the copies of its data in other tables along.
+    ErasedCopies,
+    /// A page token is refused when its values are not of the types that its list is sorted by.
+    TypedPageTokens,
 }
 
 #[cfg(feature = "faults")]
@@ -34,6 +38,8 @@ impl Protection {
             Self::Credit => "credit",
             Self::Erasure => "erasure",
             Self::Buffers => "buffers",
+            Self::ErasedCopies => "erased_copies",
+            Self::TypedPageTokens => "typed_page_tokens",
         }
     }
 }

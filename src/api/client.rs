@@ -20,7 +20,7 @@ use crate::{
         conversations::CreatedConversation,
         joined::{Client, Conversation, Message},
         messages::Created,
-        page::{Key, SortValue},
+        page::{Key, Sort, SortValue},
     },
     error::Result,
     id::{AccountId, ConversationId, MessageId},
@@ -264,6 +264,7 @@ impl ClientService for Api {
         let mut fields = Fields::default();
         let page = page::read(&mut fields, &same, (asked.page_size, 20), &asked.page_token, 0);
         fields.done()?;
+        page.check_key(&[Sort::by_id(true)])?;
         let before = page.after.map(|key| key.id).or(asked.before).map(MessageId);
         let id = ConversationId(asked.conversation_id);
         let found = self.chat.client_messages(&guest, id, before, page.size).await?;

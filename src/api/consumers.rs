@@ -8,7 +8,7 @@ use super::{Api, answered, caller, change, events::start, fields::Fields, page};
 use crate::{
     chat::{
         consumers::Standing,
-        page::{Key, SortValue},
+        page::{Key, Sort, SortValue},
     },
     error::{Error, Result, Rule},
     events::{consumer, cursor::Cursor, log::Reach},
@@ -40,6 +40,7 @@ impl ConsumersService for Api {
         let mut fields = Fields::default();
         let page = page::read(&mut fields, &same, (asked.page_size, 100), &asked.page_token, 0);
         fields.done()?;
+        page.check_key(&[Sort::by_text_column("name")])?;
         let after = match page.after.as_ref().map(|key| &key.value) {
             Some(SortValue::Text(name)) => name.as_str(),
             _ => "",

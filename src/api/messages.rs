@@ -14,7 +14,7 @@ use crate::{
     chat::joined,
     chat::{
         messages::{Created, MessagePatch, MessageQuery},
-        page::{Key, SortValue},
+        page::{Key, Sort, SortValue},
         search::MessageSearch,
     },
     error::{Result, Rule},
@@ -71,11 +71,12 @@ impl MessagesService for Api {
         let mut fields = Fields::default();
         let page = page::read(&mut fields, &same, (asked.page_size, default), &asked.page_token, 0);
         fields.done()?;
+        page.check_key(&[Sort::by_id(false)])?;
         let (mut before, mut after) = (asked.before.map(MessageId), asked.after.map(MessageId));
         // A page that goes forward goes on after the last message, one that goes back before the first.
         if let Some(key) = page.after {
             if asked.after.is_some() {
-                after = Some(MessageId(key.id + i64::from(before.is_some())));
+                after = Some(MessageId(key.id.saturating_add(i64::from(before.is_some()))));
             } else {
                 before = Some(MessageId(key.id));
             }

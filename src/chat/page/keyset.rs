@@ -114,7 +114,7 @@ fn read(row: &QueryResult, sorts: &[Sort]) -> Result<Key> {
 /// The ids of a page of a query, with one more row looked at to know whether there are more.
 ///
 /// # Errors
-/// When the database cannot be read.
+/// [`Error::Invalid`](crate::error::Error::Invalid) when the key is of another list; when the database cannot be read.
 pub async fn ids<E: EntityTrait>(
     db: &impl ConnectionTrait,
     query: Select<E>,
@@ -129,7 +129,7 @@ pub async fn ids<E: EntityTrait>(
 /// in it is sorted by the others.
 ///
 /// # Errors
-/// When the database cannot be read.
+/// As [`ids`].
 pub async fn ids_by<E: EntityTrait>(
     db: &impl ConnectionTrait,
     query: Select<E>,
@@ -137,6 +137,7 @@ pub async fn ids_by<E: EntityTrait>(
     sorts: &[Sort],
     page: &PageRequest,
 ) -> Result<Page<i64>> {
+    page.check_key(sorts)?;
     let listed = Listed {
         query,
         id: id.into_expr(),

@@ -5,6 +5,11 @@ use sea_orm::{
     sea_query::{Expr, SimpleExpr},
 };
 
+use crate::{
+    error::{Error, Result, Rule},
+    fault::{self, Protection},
+};
+
 mod keyset;
 
 pub use keyset::{ids, ids_by};
@@ -71,6 +76,30 @@ pub struct PageRequest {
     pub skip: u64,
 }
 
+impl PageRequest {
+    /// Checks that the key came from a list with these sort keys: one value each, of its type, or null where a row may lack it.
+    ///
+    /// A page token carries a checksum, not a signature, so a caller can write any key. The database would compare a text with a number:
+    /// `PostgreSQL` refuses that, and the NUL character in any text, while `SQLite` answers with a page of something else.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for `page_token`.
+    pub fn check_key(&self, sorts: &[Sort]) -> Result<()> {
+        let fits = |key: &Key| {
+            let parts = key.value.parts();
+            parts.len() == sorts.len() && sorts.iter().zip(parts).all(|(sort, value)| sort.takes(value))
+        };
+        if self.after.as_ref().is_none_or(fits) || !fault::is_on(Protection::TypedPageTokens) {
+            return Ok(());
+        }
+        Err(Error::invalid(
+            "page_token",
+            Rule::Invalid,
+            "must be the next_page_token of the same call, unchanged",
+        ))
+    }
+}
+
 /// A page, and where the next one starts.
 #[derive(Clone, Debug)]
 pub struct Page<T> {
@@ -133,6 +162,25 @@ impl Sort {
         }
     }
 
+    /// By a column that holds texts and is never null, ascending.
+    pub fn by_text_column(column: &'static str) -> Self {
+        Self {
+            by: Some(Expr::col(column)),
+            text: true,
+            ..Self::by_id(false)
+        }
+    }
+
+    /// Whether a row of a list in this order can have the value.
+    fn takes(&self, value: &SortValue) -> bool {
+        match value {
+            SortValue::Null => self.by.is_none() || self.nullable,
+            SortValue::Int(_) => self.by.is_some() && !self.text,
+            SortValue::Text(text) => self.by.is_some() && self.text && !text.contains('\0'),
+            SortValue::Many(_) => false,
+        }
+    }
+
     /// As it is among the rows that have a value.
     fn valued(&self) -> Self {
         Self {
@@ -178,4 +226,47 @@ impl Sort {
 pub fn in_order<T>(ids: &[i64], rows: Vec<T>, id: impl Fn(&T) -> i64) -> Vec<T> {
     let mut rows: std::collections::HashMap<i64, T> = rows.into_iter().map(|row| (id(&row), row)).collect();
     ids.iter().filter_map(|id| rows.remove(id)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn value() -> impl Strategy<Value = SortValue> {
+        let one = prop_oneof![
+            Just(SortValue::Null),
+            any::<i64>().prop_map(SortValue::Int),
+            any::<String>().prop_map(SortValue::Text),
+        ];
+        prop_oneof![
+            4 => one.clone(),
+            1 => proptest::collection::vec(one, 0..4).prop_map(SortValue::Many),
+        ]
+    }
+
+    fn sort() -> impl Strategy<Value = Sort> {
+        any::<(bool, bool, bool)>().prop_map(|(by, text, nullable)| Sort {
+            by: by.then(|| Expr::value(1)),
+            text: by && text,
+            nullable: by && nullable,
+            ..Sort::by_id(false)
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_key_is_taken_only_with_values_of_the_types_of_its_list(value in value(), sorts in proptest::collection::vec(sort(), 1..4), id: i64) {
+            let parts = value.parts().to_vec();
+            let page = PageRequest { size: 1, after: Some(Key { value, id }), skip: 0 };
+            let typed = parts.len() == sorts.len() && sorts.iter().zip(&parts).all(|(sort, part)| match part {
+                SortValue::Null => sort.by.is_none() || sort.nullable,
+                SortValue::Int(_) => sort.by.is_some() && !sort.text,
+                SortValue::Text(text) => sort.text && !text.contains('\0'),
+                SortValue::Many(_) => false,
+            });
+            prop_assert_eq!(page.check_key(&sorts).is_ok(), typed);
+        }
+    }
 }

@@ -12,7 +12,7 @@ use crate::{
     chat::{
         Chat,
         caller::{Access, Caller},
-        page::{Key, PageRequest, SortValue},
+        page::{Key, PageRequest, Sort, SortValue},
     },
     db::{
         entity::{conversation, kind::MessageType, message},
@@ -132,6 +132,7 @@ impl Chat {
     /// [`crate::error::Error::NotMember`].
     pub async fn search_messages(&self, caller: &Caller, account: AccountId, search: &MessageSearch, page: &PageRequest) -> Result<Found> {
         let access = caller.access(account)?;
+        page.check_key(&[Sort::by_id(true)])?;
         let folded = pieces::fold(&search.text);
         let by_index = pieces::indexed(&folded) && !search.is_narrow();
         let mut complete = if by_index {

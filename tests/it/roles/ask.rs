@@ -26,9 +26,14 @@ pub fn name(call: &MethodDescriptor) -> String {
 
 /// Makes a call: what it was refused with, if it was.
 pub async fn ask(clients: &Clients, call: &MethodDescriptor) -> Result<(), Status> {
+    send(clients, call, &filled(&call.input(), 0)).await
+}
+
+/// Makes a call with a request: what it was refused with, if it was.
+pub async fn send(clients: &Clients, call: &MethodDescriptor, request: &DynamicMessage) -> Result<(), Status> {
     let path = format!("/{}/{}", call.parent_service().full_name(), call.name());
     let path = PathAndQuery::try_from(path).expect("a path");
-    let request = filled(&call.input(), 0).encode_to_vec();
+    let request = request.encode_to_vec();
     let mut grpc = Grpc::new(clients.service.clone());
     in_time("the service", grpc.ready()).await.expect("the server is there");
     // One message, then the end; whatever kind of call it is, it looks the same on the wire.
@@ -48,7 +53,8 @@ pub async fn ask(clients: &Clients, call: &MethodDescriptor) -> Result<(), Statu
     Ok(())
 }
 
-fn filled(message: &MessageDescriptor, depth: usize) -> DynamicMessage {
+/// A message with a value in each field that a call may need, `depth` messages deep already.
+pub fn filled(message: &MessageDescriptor, depth: usize) -> DynamicMessage {
     let mut made = DynamicMessage::new(message.clone());
     for field in message.fields() {
         // Of alternatives, the first.

@@ -1,6 +1,6 @@
 //! Who may call what: every call of the contract has a row, and is made by those who may not make it.
 
-mod ask;
+pub mod ask;
 
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
 
