@@ -1,6 +1,8 @@
 //! The first account, user, inbox and token of an empty database.
 
-use sea_orm::{ActiveModelTrait, ConnectionTrait, DbBackend, EntityTrait, IntoActiveModel, NotSet, PaginatorTrait, Set, Statement};
+use std::path::{Path, PathBuf};
+
+use sea_orm::{ActiveModelTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, IntoActiveModel, NotSet, PaginatorTrait, Set, Statement};
 use serde_json::json;
 
 use crate::{
@@ -18,7 +20,7 @@ use crate::{
             membership,
         },
     },
-    error::Result,
+    error::Error,
     events::log::first_counters,
     id::secret,
     time::Micros,
@@ -33,15 +35,53 @@ pub struct Config {
     pub inbox_identifier: String,
     /// A platform token; empty: none.
     pub platform_token: String,
+    /// Where a random token is written, because standard output is no place for it. None: the caller shows it.
+    pub token_file: Option<PathBuf>,
 }
 
-/// What was made, to be shown once.
+/// How the operator gets the administrator's token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdministratorToken {
+    /// The operator configured it and has it already. It must not be printed.
+    Given,
+    /// A random one, to be shown once.
+    Generated(String),
+    /// A random one, in this file, which only its owner may read.
+    Stored(PathBuf),
+}
+
+/// What was made.
 #[derive(Clone, Debug)]
 pub struct Bootstrapped {
-    /// The administrator's token.
-    pub token: String,
+    /// Where the administrator's token is.
+    pub token: AdministratorToken,
     /// The first inbox's identifier.
     pub inbox_identifier: String,
+}
+
+/// Why an empty database was not filled. Nothing of it was kept.
+#[derive(Debug, thiserror::Error)]
+pub enum BootstrapError {
+    /// The random token could not be stored where the operator would find it.
+    #[error(
+        "the database is empty, and the first administrator's token cannot be written to {}: {source}. \
+         Set bootstrap.token (PARLEY_BOOTSTRAP_TOKEN or PARLEY_BOOTSTRAP_TOKEN_FILE)", path.display()
+    )]
+    TokenFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The database failed.
+    #[error(transparent)]
+    Write(#[from] Error),
+}
+
+impl From<DbErr> for BootstrapError {
+    fn from(error: DbErr) -> Self {
+        Self::Write(error.into())
+    }
 }
 
 /// The number that replicas lock in PostgreSQL while they fill an empty database; any constant that nothing else uses.
@@ -54,8 +94,8 @@ fn or_random(text: &str) -> String {
 /// Fills an empty database, alone among all replicas; none if it is not empty. All or nothing.
 ///
 /// # Errors
-/// When the database fails.
-pub async fn run(db: &Database, config: &Config) -> Result<Option<Bootstrapped>> {
+/// [`BootstrapError`].
+pub async fn run(db: &Database, config: &Config) -> Result<Option<Bootstrapped>, BootstrapError> {
     let txn = db.begin().await?;
     if db.backend() == DbBackend::Postgres {
         txn.execute_raw(Statement::from_string(
@@ -67,10 +107,8 @@ pub async fn run(db: &Database, config: &Config) -> Result<Option<Bootstrapped>>
     if account::Entity::find().count(&txn).await? > 0 {
         return Ok(None);
     }
-    let made = Bootstrapped {
-        token: or_random(&config.token),
-        inbox_identifier: or_random(&config.inbox_identifier),
-    };
+    let secret = or_random(&config.token);
+    let inbox_identifier = or_random(&config.inbox_identifier);
     let now = Micros::now();
     let account = account::ActiveModel {
         id: NotSet,
@@ -102,7 +140,7 @@ pub async fn run(db: &Database, config: &Config) -> Result<Option<Bootstrapped>>
     };
     membership::ActiveModel::from(membership).reset_all().insert(&txn).await?;
     let new = NewInbox::named("API");
-    inboxes::insert(&txn, account.id, new, made.inbox_identifier.clone(), crate::id::Seq(0), now).await?;
+    inboxes::insert(&txn, account.id, new, inbox_identifier.clone(), crate::id::Seq(0), now).await?;
     let token = NewToken {
         kind: TokenKind::User,
         name: "bootstrap".to_owned(),
@@ -113,7 +151,7 @@ pub async fn run(db: &Database, config: &Config) -> Result<Option<Bootstrapped>>
         inboxes: Vec::new(),
         expires_at: None,
     };
-    tokens::insert(&txn, token.clone(), &made.token).await?;
+    tokens::insert(&txn, token.clone(), &secret).await?;
     if !config.platform_token.is_empty() {
         let platform = NewToken {
             kind: TokenKind::Platform,
@@ -122,6 +160,34 @@ pub async fn run(db: &Database, config: &Config) -> Result<Option<Bootstrapped>>
         };
         tokens::insert(&txn, platform, &config.platform_token).await?;
     }
+    let token = match &config.token_file {
+        _ if !config.token.is_empty() => AdministratorToken::Given,
+        None => AdministratorToken::Generated(secret),
+        // Before the commit: after it, a token that is stored nowhere would lock the operator out of the database.
+        Some(path) => {
+            let written = store_token(path, &secret).await;
+            written.map_err(|source| BootstrapError::TokenFile {
+                path: path.clone(),
+                source,
+            })?;
+            AdministratorToken::Stored(path.clone())
+        }
+    };
     txn.commit().await?;
-    Ok(Some(made))
+    Ok(Some(Bootstrapped { token, inbox_identifier }))
+}
+
+/// Writes the token into a new file that only its owner may read. A file that is there is of a start that did not come to its commit.
+async fn store_token(path: &Path, secret: &str) -> std::io::Result<()> {
+    use tokio::io::AsyncWriteExt as _;
+
+    if let Err(error) = tokio::fs::remove_file(path).await
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        return Err(error);
+    }
+    let mut options = tokio::fs::OpenOptions::new();
+    let mut file = options.create_new(true).write(true).mode(0o600).open(path).await?;
+    file.write_all(format!("{secret}\n").as_bytes()).await?;
+    file.sync_all().await
 }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::{config::ConfigError, db::OpenError};
+use crate::{chat::bootstrap::BootstrapError, config::ConfigError, db::OpenError};
 
 /// The exit codes. The numbers above 63 are those of `sysexits.h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +39,9 @@ impl From<Exit> for ExitCode {
 /// The code and the sentence for an error that ends the server or a migration.
 pub fn explain(error: &anyhow::Error) -> (Exit, String) {
     if let Some(error) = error.downcast_ref::<ConfigError>() {
+        return (Exit::Config, error.to_string());
+    }
+    if let Some(error @ BootstrapError::TokenFile { .. }) = error.downcast_ref() {
         return (Exit::Config, error.to_string());
     }
     let Some(error) = error.downcast_ref::<OpenError>() else {

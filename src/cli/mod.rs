@@ -12,6 +12,7 @@ mod consumers;
 mod doctor;
 pub mod exit;
 mod healthcheck;
+mod initial_token;
 mod probe;
 mod serve;
 pub mod tail;
@@ -42,6 +43,8 @@ enum Command {
     Migrate(Settings),
     /// Say that the database was restored from a backup, with no service running: every cursor given out before is refused from then on
     Restored(Settings),
+    /// Print the administrator's token that the first start of a server generated and stored, and remove the file that holds it
+    InitialToken(Settings),
     /// Make, list and revoke tokens of a running service
     Token(token::Args),
     /// List, reset and delete durable consumers of a running service
@@ -116,6 +119,9 @@ impl Settings {
 /// Reads the command line, does what it says, and tells how that went.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    // What any command creates (the database, its journal, locks, uploads under way, cursors) is its owner's alone, whatever the shell
+    // or the container runtime left as umask.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(Exit::Internal, &format!("the runtime does not start: {error}")),
@@ -126,6 +132,7 @@ pub fn main() -> ExitCode {
                 Command::Serve(settings) => ended(serve::serve(settings).await),
                 Command::Migrate(settings) => ended(serve::migrate(settings).await),
                 Command::Restored(settings) => ended(serve::restored(settings).await),
+                Command::InitialToken(settings) => initial_token::run(settings).await,
                 Command::Token(args) => token::run(args).await,
                 Command::Consumers(args) => consumers::run(args).await,
                 Command::Healthcheck(args) => healthcheck::run(args).await,

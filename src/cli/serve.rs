@@ -1,11 +1,18 @@
 //! `parley serve` and `parley migrate`: configuration, telemetry, signals around the server.
 
+use std::io::IsTerminal as _;
+
 use prometheus::Registry;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{Exit, Settings};
-use crate::{config::Config, server, telemetry::Telemetry};
+use crate::{
+    chat::bootstrap::AdministratorToken,
+    config::{Config, LogFormat},
+    server,
+    telemetry::Telemetry,
+};
 
 pub(super) async fn serve(settings: Settings) -> anyhow::Result<()> {
     let config = settings.load()?;
@@ -21,12 +28,27 @@ pub(super) async fn serve(settings: Settings) -> anyhow::Result<()> {
     ended
 }
 
-/// Runs a server until it has drained; prints what it made of an empty database.
+/// Runs a server until it has drained; says what it made of an empty database.
 async fn run(config: Config, registry: Registry, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let for_people = config.log.format == LogFormat::Text || std::io::stdout().is_terminal();
     let running = server::start(config, registry, shutdown).await?;
     if let Some(made) = &running.made {
-        let (grpc, http) = (running.grpc.to_string(), running.http.to_string());
-        println!("{}", super::welcome(&grpc, &http, &made.token, &made.inbox_identifier));
+        let inbox_identifier = made.inbox_identifier.as_str();
+        match &made.token {
+            AdministratorToken::Stored(file) => tracing::info!(
+                inbox_identifier,
+                token_file = %file.display(),
+                "filled the empty database; `parley initial-token` prints the administrator's token and removes its file"
+            ),
+            token if for_people => {
+                let (grpc, http) = (running.grpc.to_string(), running.http.to_string());
+                println!("{}", super::welcome(&grpc, &http, token, inbox_identifier));
+            }
+            _ => tracing::info!(
+                inbox_identifier,
+                "filled the empty database; the administrator's token is the configured one"
+            ),
+        }
     }
     running.ended().await
 }

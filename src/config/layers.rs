@@ -11,6 +11,8 @@ const DEFAULTS: &str = include_str!("../config.default.toml");
 #[cfg(feature = "faults")]
 const FAULT_DEFAULTS: &str = "[fault]\nswitch = \"\"\n";
 const PREFIX: &str = "PARLEY_";
+/// Added to a variable's name, it makes the variable name a file that holds the value.
+const FILE_SUFFIX: &str = "_FILE";
 
 /// Names the configuration file.
 pub const FILE_VARIABLE: &str = "PARLEY_CONFIG";
@@ -44,6 +46,10 @@ pub fn join(sources: &Sources) -> Result<Table, ConfigError> {
     }
     for (name, value) in &sources.environment {
         layers.variable(name, value);
+        if let Some((plain, _)) = layers.names_a_file(name).filter(|(plain, _)| variable(plain).is_some()) {
+            let problem = format!("environment: both {plain} and {name} are set: keep one");
+            layers.problems.push(problem);
+        }
     }
     for flag in &sources.flags {
         layers.text(&flag.key, &flag.value, &format!("flag {}", flag.flag));
@@ -130,6 +136,7 @@ impl Layers {
         }
         match self.variables.get(name).cloned() {
             Some(key) => self.text(&key, value, &format!("environment variable {name}")),
+            None if self.names_a_file(name).is_some() => self.variable_file(name, value),
             None if is_service_link(name, value) => {}
             None => {
                 let near = nearest(
@@ -142,6 +149,25 @@ impl Layers {
                 );
                 self.problems.push(format!("environment: unknown variable {name}{near}"));
             }
+        }
+    }
+
+    /// The variable whose value is in a file, if `name` is that variable with `_FILE`. `PARLEY_TLS_CERT_FILE` is a key of its own.
+    fn names_a_file<'n>(&self, name: &'n str) -> Option<(&'n str, &String)> {
+        let plain = name.strip_suffix(FILE_SUFFIX)?;
+        self.variables.get(plain).map(|key| (plain, key))
+    }
+
+    /// Sets a key from the file that a variable names: a secret in the environment shows in `/proc`, in crash reports and in every
+    /// child process. White space at the end is not part of the value.
+    fn variable_file(&mut self, name: &str, path: &str) {
+        let Some(key) = self.names_a_file(name).map(|(_, key)| key.clone()) else {
+            return;
+        };
+        let source = format!("file {path} (named by {name})");
+        match std::fs::read_to_string(path) {
+            Ok(text) => self.text(&key, text.trim_end(), &source),
+            Err(error) => self.problems.push(format!("{source}: cannot be read: {error}")),
         }
     }
 

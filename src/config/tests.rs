@@ -194,6 +194,38 @@ fn secrets_are_neither_in_errors_nor_in_debug_output() {
     }
 }
 
+#[test]
+fn a_variable_with_file_names_a_file_that_holds_the_value() {
+    let (token, lanes) = (file("a-token-in-a-file-of-its-own\n"), file("7\n"));
+    let of = |file: &tempfile::NamedTempFile| file.path().to_str().unwrap().to_owned();
+    let config = Config::load(&sources(&[
+        ("PARLEY_BOOTSTRAP_TOKEN_FILE", &of(&token)),
+        ("PARLEY_WRITER_LANES_FILE", &of(&lanes)),
+        ("PARLEY_TLS_CERT_FILE", "a key of its own"),
+    ]))
+    .unwrap();
+    assert_eq!(config.bootstrap.token, "a-token-in-a-file-of-its-own");
+    assert_eq!((config.writer.lanes, config.tls.cert_file.as_str()), (7, "a key of its own"));
+    assert!(
+        problems(&sources(&[("PARLEY_NATS_URL_FILE", "/nowhere")]))
+            .starts_with("file /nowhere (named by PARLEY_NATS_URL_FILE): cannot be read")
+    );
+    let short = file("hunter2");
+    let problem = problems(&sources(&[("PARLEY_BOOTSTRAP_TOKEN_FILE", &of(&short))]));
+    assert!(
+        problem.contains("`bootstrap.token` must be 24 to 255") && !problem.contains("hunter2"),
+        "{problem}"
+    );
+    let problem = problems(&sources(&[
+        ("PARLEY_BOOTSTRAP_TOKEN", "a-token-in-the-environment-1"),
+        ("PARLEY_BOOTSTRAP_TOKEN_FILE", &of(&token)),
+    ]));
+    assert_eq!(
+        problem,
+        "environment: both PARLEY_BOOTSTRAP_TOKEN and PARLEY_BOOTSTRAP_TOKEN_FILE are set: keep one"
+    );
+}
+
 #[cfg(feature = "faults")]
 #[test]
 fn the_fault_switch_has_a_short_variable() {

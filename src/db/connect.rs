@@ -1,6 +1,6 @@
 //! Reaching the database: pools, the options that make an acknowledged write durable, the locks of start-up.
 
-use std::{str::FromStr as _, sync::Arc, time::Duration};
+use std::{os::unix::fs::OpenOptionsExt as _, path::PathBuf, str::FromStr as _, sync::Arc, time::Duration};
 
 use sea_orm::{
     ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, RuntimeErr, SqliteTransactionMode,
@@ -131,7 +131,11 @@ impl Database {
         let lock = if in_memory {
             None
         } else {
-            Some(Arc::new(lock_beside(parsed.get_filename()).await?))
+            let lock = lock_beside(parsed.get_filename()).await?;
+            if config.url.contains("mode=rwc") {
+                create_private(parsed.get_filename()).await?;
+            }
+            Some(Arc::new(lock))
         };
         let mut write = sqlite_options(config, 1);
         if !in_memory {
@@ -312,6 +316,31 @@ async fn is_whole(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error
     Ok(!connection.is_in_transaction())
 }
 
+/// The file that a `sqlite:` URL names; none for a database in memory or on a server.
+pub fn sqlite_file(url: &str) -> Option<PathBuf> {
+    let rest = url.strip_prefix("sqlite:")?;
+    let rest = rest.strip_prefix("//").unwrap_or(rest);
+    let (file, options) = rest.split_once('?').unwrap_or((rest, ""));
+    let in_memory = file == ":memory:" || options.contains("mode=memory");
+    (!file.is_empty() && !in_memory).then(|| file.into())
+}
+
+/// The mode of every file that holds data: its owner reads and writes it.
+const PRIVATE: u32 = 0o600;
+
+/// Makes the database file if it is missing. `SQLite` would create it with the mode that the umask leaves, and gives its journal files
+/// the mode of the database file; an existing file keeps the mode that the operator gave it (`parley doctor` reports a wide one).
+async fn create_private(file: &std::path::Path) -> Result<(), OpenError> {
+    let made = tokio::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(PRIVATE)
+        .open(file)
+        .await;
+    made.map(drop)
+        .map_err(|error| OpenError::Unreachable(DbErr::Custom(format!("{}: {error}", file.display()))))
+}
+
 /// Takes the lock on `<file>.lock`, which holds while the handle lives.
 async fn lock_beside(file: &std::path::Path) -> Result<std::fs::File, OpenError> {
     let shown = file.display().to_string();
@@ -323,6 +352,7 @@ async fn lock_beside(file: &std::path::Path) -> Result<std::fs::File, OpenError>
             .create(true)
             .truncate(false)
             .write(true)
+            .mode(PRIVATE)
             .open(&path)
             .map_err(io)?;
         match file.try_lock() {

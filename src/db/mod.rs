@@ -9,5 +9,5 @@ mod migrate;
 pub mod migration;
 pub mod present;
 
-pub use connect::{Config, Database, IDLE, OpenError};
+pub use connect::{Config, Database, IDLE, OpenError, sqlite_file};
 pub use migrate::Standing;

@@ -14,6 +14,8 @@ use crate::{
     telemetry,
 };
 
+mod modes;
+
 /// How a check came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -95,6 +97,7 @@ pub async fn examine(config: &Config) -> Vec<Finding> {
     found.push(nats(config).await);
     found.push(storage(config).await);
     found.push(mail(config).await);
+    found.extend(modes::modes(config));
     found.extend(collectors(config).await);
     if config.http.base_url.is_empty() {
         let says = "http.base_url is empty: links to files begin with the address listened on, which only this machine may reach";

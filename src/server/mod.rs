@@ -41,6 +41,8 @@ mod rooms;
 mod tls;
 mod upkeep;
 
+pub use rooms::token_file;
+
 use incoming::Incoming;
 use tls::Tls;
 

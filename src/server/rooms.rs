@@ -1,13 +1,13 @@
 //! Each room is handed its own part of the configuration.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{io::IsTerminal as _, net::SocketAddr, path::PathBuf, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
 use super::listeners::Ends;
 use crate::{
     api, chat,
-    config::Config,
+    config::{Config, LogFormat},
     db, events,
     fault::{self, Protection},
     gateway, mail, storage,
@@ -74,7 +74,18 @@ pub fn bootstrap(config: &Config) -> chat::bootstrap::Config {
         token: config.bootstrap.token.clone(),
         inbox_identifier: config.bootstrap.inbox_identifier.clone(),
         platform_token: config.bootstrap.platform_token.clone(),
+        // JSON logs are collected and kept: a secret must not be among them, nor text that is no JSON.
+        token_file: (config.log.format == LogFormat::Json && !std::io::stdout().is_terminal()).then(|| token_file(config)),
     }
+}
+
+/// Where a generated administrator's token is written: beside the `SQLite` file, else in the working directory.
+pub fn token_file(config: &Config) -> PathBuf {
+    let mut file = db::sqlite_file(&config.database.url)
+        .unwrap_or_else(|| "parley".into())
+        .into_os_string();
+    file.push(".token");
+    file.into()
 }
 
 /// The store's.

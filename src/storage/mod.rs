@@ -2,6 +2,7 @@
 
 use std::{
     ops::Range,
+    os::unix::fs::DirBuilderExt as _,
     path::PathBuf,
     sync::{Arc, OnceLock},
     time::Duration,
@@ -91,7 +92,8 @@ impl Storage {
         }
         let store: Arc<dyn ObjectStore> = match &self.place {
             Place::Folder(folder) => {
-                std::fs::create_dir_all(folder)?;
+                // Only its owner enters: what lies in it needs no mode of its own.
+                std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
                 // A file is in its place only once it is whole, and its folder goes when the last one in it does.
                 Arc::new(
                     LocalFileSystem::new_with_prefix(folder)?

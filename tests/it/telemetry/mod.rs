@@ -1,7 +1,7 @@
 //! What is told of a server while it runs: to a collector by OTLP, to Prometheus, and in its log.
 
 mod audit;
-mod collector;
+pub mod collector;
 mod exports;
 mod figures;
 mod log;

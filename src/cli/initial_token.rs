@@ -1,0 +1,28 @@
+//! `parley initial-token`: the token that a server generated for an empty database and stored in a file, because its log is JSON.
+
+use super::{Exit, Settings, complain};
+use crate::server::token_file;
+
+/// Prints the token on standard output, and then removes its file.
+pub(super) async fn run(settings: Settings) -> Exit {
+    let config = match settings.load() {
+        Ok(config) => config,
+        Err(error) => {
+            complain(&error.to_string());
+            return Exit::Config;
+        }
+    };
+    let file = token_file(&config);
+    let taken = async {
+        let secret = tokio::fs::read_to_string(&file).await?;
+        println!("{}", secret.trim_end());
+        tokio::fs::remove_file(&file).await
+    };
+    match taken.await {
+        Ok(()) => Exit::Ok,
+        Err(error) => {
+            complain(&format!("{}: {error}", file.display()));
+            Exit::Failure
+        }
+    }
+}
