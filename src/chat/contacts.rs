@@ -14,6 +14,7 @@ use crate::{
         attributes::{AttributesPatch, attribute_changes, set_labels},
         call::{Answer, Call},
         caller::Caller,
+        erasure::erase_copies,
         files::avatars,
         inboxes::delete_conversations,
         sessions::{session, with_sessions},
@@ -281,6 +282,7 @@ impl Chat {
                         .from(conversation::Entity)
                         .and_where(Expr::col(conversation::Column::AccountId).eq(account.0))
                         .and_where(Expr::col(conversation::Column::ContactId).eq(id.0));
+                    erase_copies(&write.txn, account, id).await?;
                     delete_conversations(&write.txn, account, conversations).await?;
                     avatars::let_go(&files, write, &contact.row.avatar_url).await?;
                     set_labels(&write.txn, account, SubjectKind::Contact, id.0, &[]).await?;

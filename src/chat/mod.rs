@@ -42,6 +42,7 @@ pub mod conversation_order;
 pub mod conversation_status;
 pub mod conversations;
 pub mod custom_attribute_definitions;
+mod erasure;
 mod few;
 pub mod files;
 pub mod filter;

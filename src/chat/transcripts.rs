@@ -5,8 +5,8 @@ use std::{fmt::Write as _, time::Duration};
 
 use chrono::DateTime;
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Set,
-    sea_query::{Expr, ExprTrait as _},
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Set,
+    sea_query::{Expr, ExprTrait as _, Func, Query, SelectStatement},
 };
 
 use crate::{
@@ -19,6 +19,7 @@ use crate::{
         Database,
         entity::{kind::MessageType, mail},
         joined::{ConversationSummary, Message, Sender},
+        load,
     },
     error::{Error, Result},
     id::{AccountId, ConversationId},
@@ -66,6 +67,11 @@ impl Chat {
             .write(call, move |transaction| {
                 Box::pin(async move {
                     let account: AccountId = transaction.account().id;
+                    // The text was read before. Under the lock of the account it is certain that the contact was not erased since.
+                    let mut there = load::conversations(&transaction.txn, transaction.account(), &[id]).await?;
+                    if there.pop().is_none() {
+                        return Err(Error::not_found("conversation", id));
+                    }
                     let now = Micros::now();
                     let recent = mail::Entity::find()
                         .filter(mail::Column::AccountId.eq(account))
@@ -80,7 +86,7 @@ impl Chat {
                     let mail = mail::ActiveModel {
                         account_id: Set(account),
                         recipient: Set(email),
-                        subject: Set(format!("[#{id}] Conversation transcript")),
+                        subject: Set(subject(id)),
                         body: Set(body),
                         created_at: Set(now),
                         // At once, whatever the clocks of other replicas show.
@@ -94,6 +100,35 @@ impl Chat {
             })
             .await
     }
+}
+
+/// The subject of a mail about a conversation. [`redact`] finds mails by it.
+fn subject(id: ConversationId) -> String {
+    format!("[#{id}] Conversation transcript")
+}
+
+/// Takes address and text out of the mails about these conversations, also of those that were sent within the hour. The rows stay: they
+/// count against the rate. A mail that is being sent at this moment may still arrive.
+///
+/// # Errors
+/// When the database fails.
+pub(super) async fn redact(txn: &impl ConnectionTrait, account: AccountId, conversations: SelectStatement) -> Result<()> {
+    let mut subjects = Query::select();
+    subjects
+        .expr(Expr::cust("'[#' || about.id || '] Conversation transcript'"))
+        .from_subquery(conversations, "about");
+    mail::Entity::update_many()
+        .col_expr(mail::Column::Recipient, Expr::value(""))
+        .col_expr(mail::Column::Body, Expr::value(""))
+        .col_expr(
+            mail::Column::SentAt,
+            Func::coalesce([Expr::col(mail::Column::SentAt), Expr::value(Micros::now())]).into(),
+        )
+        .filter(mail::Column::AccountId.eq(account))
+        .filter(mail::Column::Subject.in_subquery(subjects))
+        .exec(txn)
+        .await?;
+    Ok(())
 }
 
 fn write(conversation: &ConversationSummary, messages: &[Message]) -> String {

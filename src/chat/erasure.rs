@@ -1,0 +1,38 @@
+//! Erasing a contact: the copies that other tables hold of what it was and said, in the transaction of its deletion.
+//!
+//! Its own rows go by the verb (`contacts`), its events by `events::erasure`, and bytes in the store by the sweep of `files`. Here go the
+//! mails that were written about its conversations.
+
+use sea_orm::{
+    ConnectionTrait, ExprTrait as _,
+    sea_query::{Expr, Query, SelectStatement},
+};
+
+use crate::{
+    chat::transcripts,
+    db::entity::conversation,
+    error::Result,
+    fault::{self, Protection},
+    id::{AccountId, ContactId},
+};
+
+/// Erases the copies. Call it while the contact's conversations are still there: mails are found by them.
+///
+/// # Errors
+/// When the database fails.
+pub(super) async fn erase_copies(txn: &impl ConnectionTrait, account: AccountId, contact: ContactId) -> Result<()> {
+    if !fault::is_on(Protection::ErasedCopies) {
+        return Ok(());
+    }
+    transcripts::redact(txn, account, conversations(account, contact)).await
+}
+
+/// The ids of a contact's conversations.
+fn conversations(account: AccountId, contact: ContactId) -> SelectStatement {
+    let mut ids = Query::select();
+    ids.column(conversation::Column::Id)
+        .from(conversation::Entity)
+        .and_where(Expr::col(conversation::Column::AccountId).eq(account.0))
+        .and_where(Expr::col(conversation::Column::ContactId).eq(contact.0));
+    ids
+}
