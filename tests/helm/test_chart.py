@@ -83,6 +83,38 @@ class EveryValuesFile(unittest.TestCase):
         self.assertNotIn("postgres://", "".join(text for name, text in chart.rendered(path).items()))
 
     @each("values")
+    def test_secrets_of_the_server_are_files(self, path):
+        for kind, _, spec in chart.pods(path):
+            if kind == "Pod":
+                continue
+            volumes = {volume["name"]: volume for volume in spec.get("volumes", [])}
+            for container in chart.containers(spec):
+                for variable in container.get("env", []):
+                    self.assertNotIn("secretKeyRef", variable.get("valueFrom", {}), variable["name"])
+                for mount in container.get("volumeMounts", []):
+                    if mount["name"].startswith("secret-"):
+                        self.assertTrue(mount["readOnly"])
+                        self.assertEqual(volumes[mount["name"]]["secret"]["defaultMode"], 0o440)
+
+    @each("values")
+    def test_the_admin_port_is_open_to_named_callers_only(self, path):
+        for document in chart.of_kind(path, "NetworkPolicy"):
+            for rule in document["spec"]["ingress"]:
+                # A rule without `from` lets everybody in.
+                self.assertTrue(rule["from"], rule)
+                if "admin" in {port["port"] for port in rule["ports"]}:
+                    self.assertNotIn({"podSelector": {}}, rule["from"])
+                    self.assertNotIn({"namespaceSelector": {}}, rule["from"])
+
+    def test_the_default_has_a_network_policy_and_a_closed_admin_port(self):
+        for name in ["postgres", "sqlite"]:
+            policy = chart.one(chart.HERE / "values" / f"{name}.yaml", "NetworkPolicy")["spec"]
+            self.assertEqual(policy["policyTypes"], ["Ingress"])
+            ports = [{port["port"] for port in rule["ports"]} for rule in policy["ingress"]]
+            self.assertEqual(ports, [{"grpc", "http"}])
+            self.assertEqual(policy["ingress"][0]["from"], [{"podSelector": {}}])
+
+    @each("values")
     def test_every_container_is_restricted(self, path):
         for _, _, spec in chart.pods(path):
             self.assertFalse(spec["automountServiceAccountToken"])
@@ -155,7 +187,7 @@ class EveryValuesFile(unittest.TestCase):
         for document in chart.of_kind(path, "NetworkPolicy"):
             if "Egress" in document["spec"]["policyTypes"]:
                 ports = [port["port"] for rule in document["spec"]["egress"] for port in rule["ports"]]
-                wanted = {"PARLEY_DATABASE_URL", "PARLEY_NATS_URL", "PARLEY_MAIL_URL"} & secrets
+                wanted = {"PARLEY_DATABASE_URL_FILE", "PARLEY_NATS_URL_FILE", "PARLEY_MAIL_URL_FILE"} & secrets
                 self.assertGreaterEqual(len(set(ports) - {53}), len(wanted))
 
     @each("values")

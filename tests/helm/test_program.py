@@ -33,6 +33,7 @@ class Configuration(unittest.TestCase):
     def test_every_variable_and_key_is_known(self):
         defaults = tomllib.loads((chart.ROOT / "src" / "config.default.toml").read_text())
         known = {f"PARLEY_{table}_{key}".upper() for table, keys in defaults.items() for key in keys}
+        known |= {f"PARLEY_{key}_FILE".replace(".", "_").upper() for key in generate.secrets()}
         known |= {"PARLEY_CONFIG", "PARLEY_SERVER", "PARLEY_TOKEN", "PARLEY_CA_FILE", "PARLEY_CLIENT_CERT_FILE", "PARLEY_CLIENT_KEY_FILE"}
         for path in chart.values_files("values"):
             with self.subTest(values=path.stem):
@@ -48,7 +49,9 @@ class Configuration(unittest.TestCase):
         full = tomllib.loads(chart.configuration(chart.HERE / "values" / "config.yaml"))
         said = {f"{table}.{key}" for table, keys in full.items() for key in keys}
         variables = chart.one(POSTGRES, "Deployment")["spec"]["template"]["spec"]["containers"][0]["env"]
-        hidden = {variable["name"] for variable in variables if "secretKeyRef" in variable.get("valueFrom", {})}
+        mounted = chart.one(POSTGRES, "Deployment")["spec"]["template"]["spec"]["containers"][0]["volumeMounts"]
+        folders = {mount["mountPath"] for mount in mounted if mount["name"].startswith("secret-")}
+        hidden = {v["name"].removesuffix("_FILE") for v in variables if v.get("value", "").rpartition("/")[0] in folders}
         self.assertEqual(hidden, {f"PARLEY_{key}".replace(".", "_").upper() for key in keys - said})
         self.assertEqual(hidden, {f"PARLEY_{key}".replace(".", "_").upper() for key in generate.secrets()})
 
@@ -70,7 +73,13 @@ class Configuration(unittest.TestCase):
         file.flush()
         environment = {}
         for variable in spec["containers"][0].get("env", []):
-            environment[variable["name"]] = variable.get("value", REFERENCES.get(variable["name"]))
+            name, secret = variable["name"], REFERENCES.get(variable["name"].removesuffix("_FILE"))
+            environment[name] = variable.get("value", secret)
+            if name.endswith("_FILE") and secret:
+                mounted = self.enterContext(tempfile.NamedTemporaryFile("w"))
+                mounted.write(f"{secret}\n")
+                mounted.flush()
+                environment[name] = mounted.name
         if environment.get("PARLEY_CONFIG"):
             environment["PARLEY_CONFIG"] = file.name
         ended = program.run(["healthcheck"], environment | {"PARLEY_ADMIN_ADDR": NOWHERE} | (more or {}))

@@ -85,8 +85,20 @@
 {{- $wrong = append $wrong (printf "%s.enabled is true, but %s.parentRefs is empty: name the gateway." $name $name) -}}
 {{- end -}}
 {{- end -}}
-{{- if and $v.networkPolicy.enabled $v.serviceMonitor.enabled (not $v.networkPolicy.monitoring) -}}
-{{- $wrong = append $wrong "serviceMonitor.enabled is true, but networkPolicy.monitoring is empty, so Prometheus could not ask: say where Prometheus is." -}}
+{{- $policy := $v.networkPolicy -}}
+{{- if and $policy.enabled $v.serviceMonitor.enabled (not (or $policy.monitoring $policy.monitoringNamespaces)) -}}
+{{- $wrong = append $wrong "serviceMonitor.enabled is true, but networkPolicy.monitoringNamespaces is empty, so Prometheus could not ask: name the namespace of Prometheus." -}}
+{{- end -}}
+{{- $outside := list -}}
+{{- range $name, $ingress := $v.ingress -}}
+{{- if $ingress.enabled -}}{{- $outside = append $outside (printf "ingress.%s.enabled is true" $name) -}}{{- end -}}
+{{- end -}}
+{{- range $name := list "grpcRoute" "httpRoute" -}}
+{{- if (index $v $name).enabled -}}{{- $outside = append $outside (printf "%s.enabled is true" $name) -}}{{- end -}}
+{{- end -}}
+{{- if ne $v.service.type "ClusterIP" -}}{{- $outside = append $outside (printf "service.type is %s" $v.service.type) -}}{{- end -}}
+{{- if and $policy.enabled $outside (not (or $policy.clients $policy.ingressNamespaces)) -}}
+{{- $wrong = append $wrong (printf "%s, but networkPolicy.ingressNamespaces and networkPolicy.clients are empty, so nobody outside of the namespace could call: name the namespace of the controller or gateway, or the addresses of callers." (join ", " $outside)) -}}
 {{- end -}}
 {{- if $wrong -}}
 {{- fail (printf "\n%s\n" (join "\n" $wrong)) -}}

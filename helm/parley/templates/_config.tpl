@@ -25,14 +25,65 @@
 {{- end }}
 {{- end }}
 
-{{/* The variable of the database's Secret. */}}
+{{/* Where Secrets are mounted: a folder for each, a file for each key. Files, because the environment of a process is readable in /proc. */}}
+{{- define "parley.secretsPath" -}}
+/etc/parley-secrets
+{{- end }}
+
+{{/* The file with the database's URL. */}}
 {{- define "parley.databaseEnv" -}}
 {{- if eq .Values.database.engine "postgres" -}}
-- name: PARLEY_DATABASE_URL
-  valueFrom:
-    secretKeyRef:
-      name: {{ .Values.database.existingSecret }}
-      key: {{ .Values.database.existingSecretKey }}
+- name: PARLEY_DATABASE_URL_FILE
+  value: {{ include "parley.secretsPath" . }}/database/{{ .Values.database.existingSecretKey }}
+{{- end }}
+{{- end }}
+
+{{/* The volume of a Secret, with the given keys: `(list NAME SECRET KEYS)`. */}}
+{{- define "parley.secretVolume" -}}
+- name: secret-{{ index . 0 }}
+  secret:
+    secretName: {{ index . 1 }}
+    # The pod's group reads it (podSecurityContext.fsGroup).
+    defaultMode: 0440
+    items:
+      {{- range index . 2 }}
+      - {key: {{ . | quote }}, path: {{ . | quote }}}
+      {{- end }}
+{{- end }}
+
+{{/* The volume of the Secret that migrations need too. */}}
+{{- define "parley.databaseVolume" -}}
+{{- if eq .Values.database.engine "postgres" -}}
+{{ include "parley.secretVolume" (list "database" .Values.database.existingSecret (list .Values.database.existingSecretKey)) }}
+{{- end }}
+{{- end }}
+
+{{/* The volumes of the other Secrets. */}}
+{{- define "parley.secretVolumes" -}}
+{{- range $name := list "mail" "nats" }}
+{{- with index $.Values $name }}
+{{- if .existingSecret }}
+{{ include "parley.secretVolume" (list $name .existingSecret (list .existingSecretKey)) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- with .Values.bootstrap }}
+{{- if .existingSecret }}
+{{ include "parley.secretVolume" (list "bootstrap" .existingSecret (compact (list .tokenKey .platformTokenKey))) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Their mounts: `(list CONTEXT NAMES)`. */}}
+{{- define "parley.secretMounts" -}}
+{{- $context := index . 0 -}}
+{{- range $name := index . 1 }}
+{{- $sqlite := and (eq $name "database") (eq $context.Values.database.engine "sqlite") }}
+{{- if and (index $context.Values $name).existingSecret (not $sqlite) }}
+- name: secret-{{ $name }}
+  mountPath: {{ include "parley.secretsPath" $context }}/{{ $name }}
+  readOnly: true
+{{- end }}
 {{- end }}
 {{- end }}
 
@@ -60,11 +111,8 @@
 {{- define "parley.mailEnv" -}}
 {{- with .Values.mail }}
 {{- if .existingSecret -}}
-- name: PARLEY_MAIL_URL
-  valueFrom:
-    secretKeyRef:
-      name: {{ .existingSecret }}
-      key: {{ .existingSecretKey }}
+- name: PARLEY_MAIL_URL_FILE
+  value: {{ include "parley.secretsPath" $ }}/mail/{{ .existingSecretKey }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -73,11 +121,8 @@
 {{- define "parley.natsEnv" -}}
 {{- with .Values.nats }}
 {{- if .existingSecret -}}
-- name: PARLEY_NATS_URL
-  valueFrom:
-    secretKeyRef:
-      name: {{ .existingSecret }}
-      key: {{ .existingSecretKey }}
+- name: PARLEY_NATS_URL_FILE
+  value: {{ include "parley.secretsPath" $ }}/nats/{{ .existingSecretKey }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -100,17 +145,12 @@
 {{- define "parley.bootstrapEnv" -}}
 {{- with .Values.bootstrap }}
 {{- if .existingSecret -}}
-- name: PARLEY_BOOTSTRAP_TOKEN
-  valueFrom:
-    secretKeyRef:
-      name: {{ .existingSecret }}
-      key: {{ .tokenKey }}
-- name: PARLEY_BOOTSTRAP_PLATFORM_TOKEN
-  valueFrom:
-    secretKeyRef:
-      name: {{ .existingSecret }}
-      key: {{ .platformTokenKey }}
-      optional: true
+- name: PARLEY_BOOTSTRAP_TOKEN_FILE
+  value: {{ include "parley.secretsPath" $ }}/bootstrap/{{ .tokenKey }}
+{{- with .platformTokenKey }}
+- name: PARLEY_BOOTSTRAP_PLATFORM_TOKEN_FILE
+  value: {{ include "parley.secretsPath" $ }}/bootstrap/{{ . }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end }}

@@ -84,3 +84,12 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name ($root.Chart.Version | replace
 {{- define "parley.endSeconds" -}}
 {{ add (int64 .Values.preStopSleepSeconds) (int64 .Values.config.shutdown.grace_seconds) 10 }}
 {{- end }}
+
+{{/* Namespaces by name, as `from` of a rule of a NetworkPolicy. */}}
+{{- define "parley.namespaces" -}}
+{{- range . }}
+- namespaceSelector:
+    matchLabels:
+      kubernetes.io/metadata.name: {{ . }}
+{{- end }}
+{{- end }}

@@ -37,6 +37,9 @@ securityContext:
 - name: config
   mountPath: /etc/parley
   readOnly: true
+{{- with include "parley.secretMounts" (list . (list "database")) | trim }}
+{{ . }}
+{{- end }}
 {{- if eq .Values.database.engine "sqlite" }}
 - name: data
   mountPath: /data
