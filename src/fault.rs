@@ -25,6 +25,16 @@ pub enum Protection {
     ErasedCopies,
     /// A page token is refused when its values are not of the types that its list is sorted by.
     TypedPageTokens,
+    /// A contact's session is shown what the client API shows: an unverified one what it submitted.
+    VisitorView,
+    /// A session joins, moves and changes contacts only as far as its proof goes.
+    IdentityProof,
+    /// Only who sees the whole account may vouch for an identity.
+    Vouching,
+    /// Sessions in inboxes that a caller does not see are left out.
+    SessionScope,
+    /// A service that is limited to inboxes sees only contacts with a session there.
+    ContactScope,
 }
 
 #[cfg(feature = "faults")]
@@ -40,6 +50,11 @@ impl Protection {
             Self::Buffers => "buffers",
             Self::ErasedCopies => "erased_copies",
             Self::TypedPageTokens => "typed_page_tokens",
+            Self::VisitorView => "visitor_view",
+            Self::IdentityProof => "identity_proof",
+            Self::Vouching => "vouching",
+            Self::SessionScope => "session_scope",
+            Self::ContactScope => "contact_scope",
         }
     }
 }

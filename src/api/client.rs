@@ -23,7 +23,7 @@ use crate::{
         page::{Key, Sort, SortValue},
     },
     error::Result,
-    id::{AccountId, ConversationId, MessageId},
+    id::{ConversationId, MessageId},
     pb::{self, client_service_server::ClientService},
 };
 
@@ -41,10 +41,12 @@ impl Api {
 
     /// A conversation that was changed, with the messages that its contact may see. They are read after the change and are no part of
     /// what is kept for a repetition.
-    async fn shown(&self, account: AccountId, conversation: &mut Option<pb::ClientConversation>) -> Result<()> {
+    async fn shown(&self, guest: &Guest, conversation: &mut Option<pb::ClientConversation>) -> Result<()> {
         if let Some(conversation) = conversation {
-            let messages = self.chat.client_messages_of(account, ConversationId(conversation.id)).await?;
-            conversation.messages = messages.iter().map(pb::client_message).collect();
+            let id = ConversationId(conversation.id);
+            let messages = self.chat.client_messages_of(guest.account(), id).await?;
+            let session = &guest.client.row;
+            conversation.messages = messages.iter().map(|message| pb::client_message(message, session)).collect();
         }
         Ok(())
     }
@@ -54,7 +56,7 @@ fn call<R: Keyed, T: 'static, M: prost::Message + 'static>(
     fields: &mut Fields,
     request: &Request<R>,
     guest: &Guest,
-    respond: fn(&T, Bytes) -> M,
+    respond: impl Fn(&T, Bytes) -> M + Send + Sync + 'static,
 ) -> Call<T> {
     change_as(fields, request, Arc::clone(&guest.caller), guest.account(), respond)
 }
@@ -143,7 +145,7 @@ impl ClientService for Api {
             cursor,
         };
         let mut fields = Fields::default();
-        let call = call(&mut fields, &request, &guest, respond);
+        let call = call(&mut fields, &request, &guest, respond.clone());
         let asked = request.into_inner();
         let signature = signature(&mut fields, asked.signature);
         let said = said!(fields, asked);
@@ -169,7 +171,7 @@ impl ClientService for Api {
         let shown = found
             .items
             .iter()
-            .map(|(conversation, messages)| pb::client_conversation(conversation, messages));
+            .map(|(conversation, messages)| pb::client_conversation(conversation, messages, &guest.client.row));
         Ok(Response::new(pb::ListClientConversationsResponse {
             conversations: shown.collect(),
             next_page_token: page::write(&same, found.next.as_ref()),
@@ -181,18 +183,19 @@ impl ClientService for Api {
         request: Request<pb::CreateClientConversationRequest>,
     ) -> Result<Response<pb::CreateClientConversationResponse>, Status> {
         let guest = self.guest(request.get_ref().session.as_ref()).await?;
-        let respond = |made: &CreatedConversation, cursor: Bytes| pb::CreateClientConversationResponse {
-            conversation: Some(bare(&made.conversation.conversation)),
+        let session = Arc::clone(&guest);
+        let respond = move |made: &CreatedConversation, cursor: Bytes| pb::CreateClientConversationResponse {
+            conversation: Some(bare(&made.conversation.conversation, &session)),
             cursor,
         };
         let mut fields = Fields::default();
-        let call = call(&mut fields, &request, &guest, respond);
+        let call = call(&mut fields, &request, &guest, respond.clone());
         let asked = request.into_inner();
         let custom_attributes = fields.limited_attributes("custom_attributes", asked.custom_attributes.as_ref());
         fields.done()?;
         let made = self.chat.create_client_conversation(call, &guest, custom_attributes).await?;
         let mut response = answered(made, respond)?;
-        self.shown(guest.account(), &mut response.get_mut().conversation).await?;
+        self.shown(&guest, &mut response.get_mut().conversation).await?;
         Ok(response)
     }
 
@@ -204,7 +207,7 @@ impl ClientService for Api {
         let guest = self.guest(asked.session.as_ref()).await?;
         let (conversation, messages) = self.chat.client_conversation(&guest, ConversationId(asked.conversation_id)).await?;
         Ok(Response::new(pb::GetClientConversationResponse {
-            conversation: Some(pb::client_conversation(&conversation, &messages)),
+            conversation: Some(pb::client_conversation(&conversation, &messages, &guest.client.row)),
         }))
     }
 
@@ -213,16 +216,17 @@ impl ClientService for Api {
         request: Request<pb::ResolveClientConversationRequest>,
     ) -> Result<Response<pb::ResolveClientConversationResponse>, Status> {
         let guest = self.guest(request.get_ref().session.as_ref()).await?;
-        let respond = |set: &StatusSet, cursor: Bytes| pb::ResolveClientConversationResponse {
-            conversation: Some(bare(&set.conversation.conversation)),
+        let session = Arc::clone(&guest);
+        let respond = move |set: &StatusSet, cursor: Bytes| pb::ResolveClientConversationResponse {
+            conversation: Some(bare(&set.conversation.conversation, &session)),
             cursor,
         };
         let mut fields = Fields::default();
-        let call = call(&mut fields, &request, &guest, respond);
+        let call = call(&mut fields, &request, &guest, respond.clone());
         fields.done()?;
         let id = ConversationId(request.get_ref().conversation_id);
         let mut response = answered(self.chat.resolve_client_conversation(call, id).await?, respond)?;
-        self.shown(guest.account(), &mut response.get_mut().conversation).await?;
+        self.shown(&guest, &mut response.get_mut().conversation).await?;
         Ok(response)
     }
 
@@ -244,7 +248,7 @@ impl ClientService for Api {
         let guest = self.guest(request.get_ref().session.as_ref()).await?;
         let respond = |(): &(), cursor: Bytes| pb::MarkClientConversationSeenResponse { cursor };
         let mut fields = Fields::default();
-        let call = call(&mut fields, &request, &guest, respond);
+        let call = call(&mut fields, &request, &guest, respond.clone());
         fields.done()?;
         let id = ConversationId(request.get_ref().conversation_id);
         answered(self.chat.client_looked(call, id).await?, respond)
@@ -272,8 +276,9 @@ impl ClientService for Api {
             value: SortValue::Null,
             id: message.row.id.0,
         });
+        let shown = found.messages.iter().map(|message| pb::client_message(message, &guest.client.row));
         Ok(Response::new(pb::ListClientMessagesResponse {
-            messages: found.messages.iter().map(pb::client_message).collect(),
+            messages: shown.collect(),
             next_page_token: page::write(&same, next.as_ref()),
         }))
     }
@@ -283,12 +288,13 @@ impl ClientService for Api {
         request: Request<pb::CreateClientMessageRequest>,
     ) -> Result<Response<pb::CreateClientMessageResponse>, Status> {
         let guest = self.guest(request.get_ref().session.as_ref()).await?;
-        let respond = |created: &Created, cursor: Bytes| pb::CreateClientMessageResponse {
-            message: created.first().map(|message| pb::client_message(message)),
+        let session = Arc::clone(&guest);
+        let respond = move |created: &Created, cursor: Bytes| pb::CreateClientMessageResponse {
+            message: created.first().map(|message| pb::client_message(message, &session.client.row)),
             cursor,
         };
         let mut fields = Fields::default();
-        let call = call(&mut fields, &request, &guest, respond);
+        let call = call(&mut fields, &request, &guest, respond.clone());
         let asked = request.into_inner();
         let id = ConversationId(asked.conversation_id);
         if let Some(content) = &asked.content {
@@ -323,12 +329,13 @@ impl ClientService for Api {
         request: Request<pb::UpdateClientMessageRequest>,
     ) -> Result<Response<pb::UpdateClientMessageResponse>, Status> {
         let guest = self.guest(request.get_ref().session.as_ref()).await?;
-        let respond = |message: &Message, cursor: Bytes| pb::UpdateClientMessageResponse {
-            message: Some(pb::client_message(message)),
+        let session = Arc::clone(&guest);
+        let respond = move |message: &Message, cursor: Bytes| pb::UpdateClientMessageResponse {
+            message: Some(pb::client_message(message, &session.client.row)),
             cursor,
         };
         let mut fields = Fields::default();
-        let call = call(&mut fields, &request, &guest, respond);
+        let call = call(&mut fields, &request, &guest, respond.clone());
         let asked = request.into_inner();
         let within = prost_types::Struct {
             fields: asked
@@ -346,6 +353,6 @@ impl ClientService for Api {
 }
 
 /// Without messages.
-fn bare(conversation: &Conversation) -> pb::ClientConversation {
-    pb::client_conversation(conversation, &[])
+fn bare(conversation: &Conversation, guest: &Guest) -> pb::ClientConversation {
+    pb::client_conversation(conversation, &[], &guest.client.row)
 }

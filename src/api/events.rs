@@ -143,6 +143,7 @@ pub(super) fn filter(fields: &mut Fields, asked: pb::EventFilter, access: &Acces
             message_types,
             private: asked.private,
             scope: access.inboxes.clone(),
+            own_contacts: access.contact_inboxes().is_some(),
             shard: None,
         }
     })

@@ -32,7 +32,7 @@ const TEXT: usize = 10_000;
 const URL: usize = 2048;
 
 /// The fields of an inbox that can be set, the channel's under their full path.
-const FIELDS: [&str; 21] = [
+const FIELDS: [&str; 22] = [
     "name",
     "avatar_url",
     "greeting_enabled",
@@ -52,6 +52,7 @@ const FIELDS: [&str; 21] = [
     "business_name",
     "portal_id",
     "api_channel.hmac_mandatory",
+    "api_channel.attach_unverified_sessions",
     "api_channel.webhook_url",
     "api_channel.additional_attributes",
 ];
@@ -307,6 +308,7 @@ fn put(fields: &mut Fields, new: &mut NewInbox, inbox: &pb::Inbox, path: &str) {
         "business_name" => new.business_name = text(fields, path, inbox.business_name.as_ref(), SHORT),
         "portal_id" => new.portal_id = inbox.portal_id,
         "api_channel.hmac_mandatory" => new.hmac_mandatory = channel.hmac_mandatory,
+        "api_channel.attach_unverified_sessions" => new.attach_unverified_sessions = channel.attach_unverified_sessions.unwrap_or(true),
         "api_channel.webhook_url" => new.webhook_url = text(fields, path, channel.webhook_url.as_ref(), URL),
         "api_channel.additional_attributes" => {
             new.channel_attributes = object(fields, path, channel.additional_attributes.as_ref());

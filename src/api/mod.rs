@@ -185,7 +185,7 @@ fn change_as<R: Keyed, T: 'static, M: Message + 'static>(
     request: &Request<R>,
     caller: Arc<Caller>,
     account: AccountId,
-    respond: fn(&T, Bytes) -> M,
+    respond: impl Fn(&T, Bytes) -> M + Send + Sync + 'static,
 ) -> Call<T> {
     let request_id = fields.request_id(request.get_ref().request_id());
     let key = request_id
@@ -211,7 +211,7 @@ fn encode(cursor: Option<Cursor>) -> Bytes {
 ///
 /// # Errors
 /// Internal, if a kept answer cannot be read.
-fn answered<T, M: Message + Name + Default>(answer: Answer<T>, respond: fn(&T, Bytes) -> M) -> Result<Response<M>, Status> {
+fn answered<T, M: Message + Name + Default>(answer: Answer<T>, respond: impl Fn(&T, Bytes) -> M) -> Result<Response<M>, Status> {
     let (message, cursor) = match answer {
         Answer::Fresh(value, cursor) => {
             let cursor = encode(cursor);

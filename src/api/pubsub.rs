@@ -151,7 +151,7 @@ impl Hearing {
                     }
                     self.due = Instant::now() + self.api.config.recheck;
                     match self.api.ear(&self.key).await {
-                        Ok(ear) if scope(&ear) == scope(&self.ear) => self.ear = ear,
+                        Ok(ear) if scope(&ear) == scope(&self.ear) && ear.contact() == self.ear.contact() => self.ear = ear,
                         // What it may hear is fixed for the life of a stream: the next one has the new one.
                         Ok(_) => return Some(Err(self.end(rotated(self.subscription.resume_at(), Duration::ZERO)))),
                         Err(Error::Unavailable { .. } | Error::Database(_)) => {}
@@ -167,6 +167,7 @@ impl Hearing {
                             bookmark: told.bookmark,
                         };
                         self.keep_own(&mut response);
+                        self.show(&mut response);
                         self.keep_moments(&mut response).await;
                         if response != pb::SubscribePubsubResponse::default() {
                             return Some(Ok(response));
@@ -196,6 +197,18 @@ impl Hearing {
             session
                 .is_some_and(|session| session.contact_id == contact.0 && self.ear.hears(ContactInboxId(session.id), session.hmac_verified))
         });
+    }
+
+    /// Shows a contact's session what the client API shows it.
+    fn show(&self, response: &mut pb::SubscribePubsubResponse) {
+        let Some(session) = self.ear.session_row() else { return };
+        let visitor = pb::Visitor(session);
+        response.events.retain_mut(|delivery| {
+            delivery.event = delivery.event.take().and_then(|event| visitor.event(event));
+            delivery.event.is_some()
+        });
+        let ephemeral = std::mem::take(&mut response.ephemeral);
+        response.ephemeral = ephemeral.into_iter().map(|event| visitor.ephemeral(event)).collect();
     }
 
     /// Takes out who types elsewhere, who types a note, and the listener's own typing.

@@ -11,6 +11,7 @@ use crate::{
     error::{Error, Result},
     events::draft::Actor,
     events::kind::ActorType,
+    fault::{self, Protection},
     id::{AccountId, ContactId, ContactInboxId, InboxId, TeamId, TokenId, UserId},
 };
 
@@ -50,8 +51,21 @@ pub struct Access {
     pub status: AccountStatus,
     /// To which teams it belongs.
     pub teams: Vec<TeamId>,
+    /// Which contacts it sees.
+    pub contacts: ContactScope,
     /// Which conversations a contact's session reaches; none for all other callers, who go by inboxes.
     pub reach: Option<Reach>,
+}
+
+/// Which contacts a caller sees. Agents see all of them, as in Chatwoot, whatever their inboxes are; a service that is limited to inboxes
+/// is somebody else's program, and sees only those that it can have something to do with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ContactScope {
+    /// All of the account.
+    #[default]
+    Account,
+    /// Those with a session in one of the caller's inboxes; all of the account for a caller who is not limited to inboxes.
+    Inboxes,
 }
 
 /// Which conversations a contact's session reaches.
@@ -81,6 +95,7 @@ pub struct Caller {
 const ROLE: &str = "only an administrator may do this";
 const READ_ONLY: &str = "the token may only read";
 const INBOX: &str = "the caller is no member of this inbox";
+const VOUCH: &str = "only a caller who sees every inbox may mark a session as verified";
 const PLATFORM: &str = "only a platform token may do this";
 const OPERATOR: &str = "a platform token sees nothing inside of accounts";
 const BOT: &str = "a bot may not make this call";
@@ -182,6 +197,20 @@ impl Caller {
             Ok(access)
         } else {
             Err(Error::Denied(ROLE))
+        }
+    }
+
+    /// As [`Caller::write_access`], for callers who may mark a session as verified: those who may read everything that it reaches then,
+    /// which are administrators and services without a list of inboxes.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] for agents, bots and limited services, and for a token that may only read.
+    pub fn vouch(&self, account: AccountId) -> Result<()> {
+        let access = self.write_access(account)?;
+        if access.administrator().is_ok() || !fault::is_on(Protection::Vouching) {
+            Ok(())
+        } else {
+            Err(Error::Denied(VOUCH))
         }
     }
 
@@ -327,6 +356,14 @@ impl Access {
             Some(reach) if reach.session == row.contact_inbox_id => Ok(()),
             Some(reach) if reach.verified && reach.contact == row.contact_id => Ok(()),
             Some(_) => Err(Error::not_found("conversation", row.id)),
+        }
+    }
+
+    /// The inboxes of which a contact must have a session to be seen; absent: all contacts are seen.
+    pub fn contact_inboxes(&self) -> Option<&[InboxId]> {
+        match self.contacts {
+            ContactScope::Account => None,
+            ContactScope::Inboxes => self.inboxes.as_deref().filter(|_| fault::is_on(Protection::ContactScope)),
         }
     }
 

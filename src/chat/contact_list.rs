@@ -9,7 +9,7 @@ use crate::{
     chat::{
         Chat,
         caller::Caller,
-        contact_search,
+        contact_scope, contact_search,
         labelled::labelled,
         page::{self, Coarse, Page, PageRequest, Sort},
     },
@@ -149,7 +149,7 @@ impl ContactQuery {
 }
 
 impl Chat {
-    /// A page of contacts with their sessions, and how many there are, if asked.
+    /// A page of the contacts that the caller sees, with their sessions in its inboxes, and how many there are, if asked.
     ///
     /// # Errors
     /// [`crate::error::Error::NotMember`].
@@ -160,9 +160,9 @@ impl Chat {
         query: &ContactQuery,
         page: &PageRequest,
     ) -> Result<(Page<ContactSessions>, Option<u64>)> {
-        caller.access(account)?;
+        let access = caller.access(account)?;
         let db = self.db.read();
-        let mut found = Condition::all();
+        let mut found = contact_scope::seen(access, account);
         if !query.labels.is_empty() {
             let id = Expr::col((contact::Entity, contact::Column::Id));
             found = found.add(labelled(db, account, SubjectKind::Contact, &query.labels, id).await?);
@@ -180,7 +180,8 @@ impl Chat {
             .await?;
         let rows = page::in_order(&ids.items, rows, |row| row.id.0);
         let contacts = load::with_labels(db, account, rows).await?;
-        let items = load::with_sessions(db, account, contacts).await?;
+        let contacts = load::with_sessions(db, account, contacts).await?;
+        let items = contacts.into_iter().map(|contact| contact_scope::shown(contact, access)).collect();
         Ok((Page { items, next: ids.next }, total))
     }
 }

@@ -27,6 +27,7 @@ use crate::{
         },
         joined::{Contact, ContactSessions},
         load,
+        submitted::Submitted,
     },
     error::{Error, Result},
     events::{
@@ -34,6 +35,7 @@ use crate::{
         erasure,
         kind::EventKind,
     },
+    fault::{self, Protection},
     id::{AccountId, ContactId, ConversationId, Seq},
 };
 
@@ -44,21 +46,33 @@ impl Chat {
     /// Lets a contact take in another one.
     ///
     /// # Errors
+    /// [`Error::Denied`] for callers who do not see the whole account: verified sessions of the one reach what the other left;
     /// [`Error::NotFound`].
     pub async fn merge_contacts(&self, call: Call<ContactSessions>, base: ContactId, mergee: ContactId) -> Result<Answer<ContactSessions>> {
-        call.caller.write_access(call.account)?;
+        call.caller.administer(call.account)?;
         let files = self.files.clone();
         self.writer
-            .write(call, move |write| Box::pin(async move { merge(&files, write, base, mergee).await }))
+            .write(call, move |write| {
+                Box::pin(async move { merge(&files, write, base, mergee, None).await })
+            })
             .await
     }
 }
 
-/// Lets `base` take in `mergee`, as part of a write. The same contact twice: nothing happens.
+/// Lets `base` take in `mergee`, as part of a write. The same contact twice: nothing happens. `unproved` is what an unverified session of
+/// `mergee`, which asks for the merge, has submitted: that is not carried over.
+///
+/// A session stays verified only if the identifier that it proved is that of the contact that remains.
 ///
 /// # Errors
 /// [`Error::NotFound`].
-pub(super) async fn merge(files: &Files, write: &mut Write, base: ContactId, mergee: ContactId) -> Result<ContactSessions> {
+pub(super) async fn merge(
+    files: &Files,
+    write: &mut Write,
+    base: ContactId,
+    mergee: ContactId,
+    unproved: Option<&Submitted>,
+) -> Result<ContactSessions> {
     let account = write.account().id;
     let mut found = load::contacts(&write.txn, account, [base, mergee].into_iter()).await?;
     let mut take = |id: ContactId| found.remove(&id).ok_or_else(|| Error::not_found("contact", id));
@@ -68,6 +82,7 @@ pub(super) async fn merge(files: &Files, write: &mut Write, base: ContactId, mer
     }
     let gone = take(mergee)?;
     let merged_at = write.ledger.next_seq();
+    end_proofs(write, &kept.row, &gone.row).await?;
     let moved = move_all(write, base, mergee, merged_at).await?;
     avatars::let_go(files, write, &gone.row.avatar_url).await?;
     set_labels(&write.txn, account, SubjectKind::Contact, mergee.0, &[]).await?;
@@ -76,7 +91,11 @@ pub(super) async fn merge(files: &Files, write: &mut Write, base: ContactId, mer
     erasure::merged(&write.txn, account, mergee, base).await?;
 
     let mut contact = kept.clone();
-    take_over(&mut contact, &gone);
+    let mut left = Contact::clone(&gone);
+    if let Some(submitted) = unproved {
+        forget_submitted(&mut left.row, submitted);
+    }
+    take_over(&mut contact, &left);
     contact.row.version = merged_at;
     contact.row.updated_at = write.ledger.at;
     contact.row = contact.row.into_active_model().reset_all().update(&write.txn).await?;
@@ -91,6 +110,52 @@ pub(super) async fn merge(files: &Files, write: &mut Write, base: ContactId, mer
     tell_moved(write, base, mergee, &moved).await?;
     write.ledger.emit(Draft::new(EventKind::ContactDeleted, Subject::Contact(gone)));
     Ok(contact)
+}
+
+/// Marks sessions as not verified whose proof names another identifier than that of the contact that remains.
+async fn end_proofs(write: &Write, base: &contact::Model, mergee: &contact::Model) -> Result<()> {
+    use contact_inbox::Column;
+    if !fault::is_on(Protection::IdentityProof) {
+        return Ok(());
+    }
+    let blank = |identifier: &Option<String>| identifier.as_ref().is_none_or(|text| text.trim().is_empty());
+    let remains = if blank(&base.identifier) {
+        &mergee.identifier
+    } else {
+        &base.identifier
+    };
+    let mut ended = Vec::new();
+    if blank(remains) || &mergee.identifier != remains {
+        ended.push(mergee.id.0);
+    }
+    if &base.identifier != remains {
+        ended.push(base.id.0);
+    }
+    if ended.is_empty() {
+        return Ok(());
+    }
+    contact_inbox::Entity::update_many()
+        .col_expr(Column::HmacVerified, Expr::value(false))
+        .col_expr(Column::UpdatedAt, Expr::value(write.ledger.at.0))
+        .filter(Column::AccountId.eq(base.account_id))
+        .filter(Column::ContactId.is_in(ended))
+        .filter(Column::HmacVerified.eq(true))
+        .exec(&write.txn)
+        .await?;
+    Ok(())
+}
+
+/// Takes out of a contact what a session has submitted without proof.
+fn forget_submitted(row: &mut contact::Model, submitted: &Submitted) {
+    if Some(&row.name) == submitted.name.as_ref() {
+        row.name.clear();
+    }
+    if Some(&row.avatar_url) == submitted.avatar_url.as_ref() {
+        row.avatar_url.clear();
+    }
+    if let Json::Object(attributes) = &mut row.custom_attributes {
+        attributes.retain(|key, value| submitted.custom_attributes.get(key) != Some(value));
+    }
 }
 
 /// What the base has not, it gets.
@@ -144,6 +209,12 @@ async fn move_all(write: &Write, base: ContactId, mergee: ContactId, merged_at: 
         .col_expr(contact_inbox::Column::UpdatedAt, Expr::value(write.ledger.at.0))
         .filter(contact_inbox::Column::AccountId.eq(account))
         .filter(contact_inbox::Column::ContactId.eq(mergee))
+        .exec(txn)
+        .await?;
+    contact_inbox::Entity::update_many()
+        .col_expr(contact_inbox::Column::PossibleDuplicateId, Expr::value(base.0))
+        .filter(contact_inbox::Column::AccountId.eq(account))
+        .filter(contact_inbox::Column::PossibleDuplicateId.eq(mergee))
         .exec(txn)
         .await?;
     // Each conversation's version is the place of its event, which come one after another behind the merge's own.

@@ -10,7 +10,8 @@ use crate::{
     chat::{
         Chat,
         call::{Answer, Call},
-        caller::Caller,
+        caller::{Access, Caller},
+        contact_scope,
         page::{Page, PageRequest, Sort},
         records,
     },
@@ -29,7 +30,8 @@ use crate::{
 };
 
 /// A note of a contact; another contact's is not there.
-async fn of_contact(db: &impl ConnectionTrait, account: AccountId, contact: ContactId, id: NoteId) -> Result<Model> {
+async fn of_contact(db: &impl ConnectionTrait, access: &Access, account: AccountId, contact: ContactId, id: NoteId) -> Result<Model> {
+    contact_scope::check(db, access, account, contact).await?;
     let row = records::one::<Entity>(db, account, id.0, "note").await?;
     if row.contact_id == contact {
         Ok(row)
@@ -38,7 +40,8 @@ async fn of_contact(db: &impl ConnectionTrait, account: AccountId, contact: Cont
     }
 }
 
-async fn check_contact(db: &impl ConnectionTrait, account: AccountId, id: ContactId) -> Result<()> {
+async fn check_contact(db: &impl ConnectionTrait, access: &Access, account: AccountId, id: ContactId) -> Result<()> {
+    contact_scope::check(db, access, account, id).await?;
     records::one::<contact::Entity>(db, account, id.0, "contact").await.map(drop)
 }
 
@@ -77,12 +80,12 @@ impl Chat {
     /// # Errors
     /// [`Error::NotFound`] for the contact.
     pub async fn create_contact_note(&self, call: Call<Note>, contact: ContactId, content: String) -> Result<Answer<Note>> {
-        call.caller.write_access(call.account)?;
+        let access = call.caller.write_access(call.account)?.clone();
         self.writer
             .write(call, move |write| {
                 Box::pin(async move {
                     let (account, at) = (write.account().id, write.ledger.at);
-                    check_contact(&write.txn, account, contact).await?;
+                    check_contact(&write.txn, &access, account, contact).await?;
                     let row = contact_note::ActiveModel {
                         account_id: Set(account),
                         contact_id: Set(contact),
@@ -108,8 +111,8 @@ impl Chat {
     /// # Errors
     /// [`Error::NotFound`].
     pub async fn contact_note(&self, caller: &Caller, account: AccountId, contact: ContactId, id: NoteId) -> Result<Note> {
-        caller.access(account)?;
-        let row = of_contact(self.db.read(), account, contact, id).await?;
+        let access = caller.access(account)?;
+        let row = of_contact(self.db.read(), access, account, contact, id).await?;
         sign(self.db.read(), row).await
     }
 
@@ -118,9 +121,9 @@ impl Chat {
     /// # Errors
     /// [`Error::NotFound`] for the contact.
     pub async fn contact_notes(&self, caller: &Caller, account: AccountId, contact: ContactId, page: &PageRequest) -> Result<Page<Note>> {
-        caller.access(account)?;
+        let access = caller.access(account)?;
         let db = self.db.read();
-        check_contact(db, account, contact).await?;
+        check_contact(db, access, account, contact).await?;
         let query = records::of_account::<Entity>(account).filter(Column::ContactId.eq(contact));
         let key = (Column::Id, (|row| row.id.0) as records::IdOf<Entity>);
         let found = records::rows(db, query, key, &Sort::by_id(true), page).await?;
@@ -141,11 +144,11 @@ impl Chat {
         id: NoteId,
         content: Option<String>,
     ) -> Result<Answer<Note>> {
-        call.caller.write_access(call.account)?;
+        let access = call.caller.write_access(call.account)?.clone();
         self.writer
             .write(call, move |write| {
                 Box::pin(async move {
-                    let before = of_contact(&write.txn, write.account().id, contact, id).await?;
+                    let before = of_contact(&write.txn, &access, write.account().id, contact, id).await?;
                     let mut row = before.clone();
                     row.content = content.unwrap_or(row.content);
                     row.user_id = write.caller.user_id().or(row.user_id);
@@ -178,11 +181,11 @@ impl Chat {
     /// # Errors
     /// [`Error::NotFound`].
     pub async fn delete_contact_note(&self, call: Call<()>, contact: ContactId, id: NoteId) -> Result<Answer<()>> {
-        call.caller.write_access(call.account)?;
+        let access = call.caller.write_access(call.account)?.clone();
         self.writer
             .write(call, move |write| {
                 Box::pin(async move {
-                    let row = of_contact(&write.txn, write.account().id, contact, id).await?;
+                    let row = of_contact(&write.txn, &access, write.account().id, contact, id).await?;
                     let note = sign(&write.txn, row.clone()).await?;
                     row.delete(&write.txn).await?;
                     write.ledger.emit(Draft::new(EventKind::ContactNoteDeleted, Subject::Note(note)));

@@ -13,15 +13,16 @@ use crate::{
         Chat,
         attributes::{AttributesPatch, attribute_changes, set_labels},
         call::{Answer, Call},
-        caller::Caller,
+        caller::{Access, Caller},
+        contact_scope,
         erasure::erase_copies,
         files::avatars,
         inboxes::delete_conversations,
-        sessions::{session, with_sessions},
+        sessions::{NewSession, session, with_sessions},
         writer::Write,
     },
     db::{
-        entity::{contact, conversation, kind::SubjectKind},
+        entity::{contact, contact_inbox, conversation, kind::SubjectKind},
         joined::{Contact, ContactSessions, Session},
         load,
     },
@@ -31,8 +32,11 @@ use crate::{
         erasure,
         kind::EventKind,
     },
+    fault::{self, Protection},
     id::{AccountId, ContactId, InboxId},
 };
+
+const IDENTIFIER: &str = "only a caller who sees every inbox of a contact may change its identifier";
 
 /// A contact to make.
 #[derive(Clone, Debug)]
@@ -91,7 +95,7 @@ pub struct CreatedContact {
 
 /// The values that must be unique in the account; under the lock nobody can take one in between, and the unique indexes
 /// have the last word.
-async fn check_unique(write: &Write, row: &contact::Model, except: Option<ContactId>) -> Result<()> {
+async fn check_unique(write: &Write, access: &Access, row: &contact::Model, except: Option<ContactId>) -> Result<()> {
     use contact::Column;
     let unique = [
         (Column::Email, "email", &row.email),
@@ -123,8 +127,13 @@ async fn check_unique(write: &Write, row: &contact::Model, except: Option<Contac
             value.is_some() && theirs == value
         };
         if let Some(other) = taken.iter().find(has) {
-            existing = existing.or(Some(other.id.0));
-            violations.push(Violation::new(field, Rule::Taken, format!("is that of contact {}", other.id)));
+            // Whose it is would be told of a contact that the caller may not see.
+            if access.contact_inboxes().is_some() {
+                violations.push(Violation::new(field, Rule::Taken, "is that of another contact"));
+            } else {
+                existing = existing.or(Some(other.id.0));
+                violations.push(Violation::new(field, Rule::Taken, format!("is that of contact {}", other.id)));
+            }
         }
     }
     if violations.is_empty() {
@@ -138,13 +147,39 @@ async fn check_unique(write: &Write, row: &contact::Model, except: Option<Contac
     }
 }
 
+/// Marks the sessions of a contact as not verified; the change to report, if any was verified.
+async fn end_proofs(write: &Write, contact: ContactId) -> Result<Option<Change>> {
+    use contact_inbox::Column;
+    let ended = contact_inbox::Entity::update_many()
+        .col_expr(Column::HmacVerified, Expr::value(false))
+        .col_expr(Column::UpdatedAt, Expr::value(write.ledger.at.0))
+        .filter(Column::AccountId.eq(write.account().id))
+        .filter(Column::ContactId.eq(contact))
+        .filter(Column::HmacVerified.eq(true))
+        .exec(&write.txn)
+        .await?;
+    let any = ended.rows_affected > 0;
+    Ok(Change::new("contact_inboxes.hmac_verified", true, false).filter(|_| any))
+}
+
 impl Chat {
     /// Makes a contact, and a session when one is asked for.
     ///
     /// # Errors
-    /// [`Error::Taken`], naming every field that another contact has; [`Error::NotFound`] for the inbox.
+    /// [`Error::Taken`], naming every field that another contact has; [`Error::NotFound`] for the inbox; [`Error::Denied`] without access to
+    /// it; [`Error::Invalid`] without an inbox, for a service that is limited to inboxes: it could not see the contact.
     pub async fn create_contact(&self, call: Call<CreatedContact>, new: NewContact) -> Result<Answer<CreatedContact>> {
-        call.caller.write_access(call.account)?;
+        let access = call.caller.write_access(call.account)?.clone();
+        if let Some((inbox, _)) = &new.session {
+            load::inbox(self.db.read(), call.account, *inbox).await?;
+            access.inbox(*inbox)?;
+        } else if access.contact_inboxes().is_some() {
+            return Err(Error::invalid(
+                "inbox_id",
+                Rule::Required,
+                "must be given: the token is limited to inboxes, and sees contacts with a session there",
+            ));
+        }
         let files = self.files.clone();
         self.writer
             .write(call, move |write| {
@@ -171,13 +206,19 @@ impl Chat {
                         updated_at: write.ledger.at,
                         version: write.ledger.next_seq(),
                     };
-                    check_unique(write, &row, None).await?;
+                    check_unique(write, &access, &row, None).await?;
                     let mut row = row.into_active_model().reset_all();
                     row.id = sea_orm::NotSet;
                     let row = row.insert(&write.txn).await?;
                     let mut made = None;
                     if let Some((inbox, source_id)) = new.session {
-                        made = Some(session(write, row.id, inbox, source_id, false).await?.0);
+                        let new = NewSession {
+                            contact: row.id,
+                            inbox,
+                            source_id,
+                            ..NewSession::default()
+                        };
+                        made = Some(session(write, new).await?.0);
                     }
                     let contact = with_sessions(
                         &write.txn,
@@ -193,34 +234,41 @@ impl Chat {
                     write
                         .ledger
                         .emit(Draft::new(EventKind::ContactCreated, Subject::ContactSessions(contact.clone())));
-                    Ok(CreatedContact { contact, session })
+                    Ok(CreatedContact {
+                        contact: contact_scope::shown(contact, &access),
+                        session,
+                    })
                 })
             })
             .await
     }
 
-    /// One contact with its sessions.
+    /// One contact with its sessions in the caller's inboxes.
     ///
     /// # Errors
-    /// [`Error::NotFound`].
+    /// [`Error::NotFound`] also for a contact that the caller does not see.
     pub async fn contact(&self, caller: &Caller, account: AccountId, id: ContactId) -> Result<ContactSessions> {
-        caller.access(account)?;
+        let access = caller.access(account)?;
         let db = self.db.read();
+        contact_scope::check(db, access, account, id).await?;
         let contact = load::contact(db, account, id).await?;
-        with_sessions(db, account, Arc::unwrap_or_clone(contact)).await
+        let contact = with_sessions(db, account, Arc::unwrap_or_clone(contact)).await?;
+        Ok(contact_scope::shown(contact, access))
     }
 
-    /// Changes a contact.
+    /// Changes a contact. Another identifier ends the proofs of its sessions: they were of the one before.
     ///
     /// # Errors
-    /// [`Error::Taken`]; [`Error::NotFound`].
+    /// [`Error::Taken`]; [`Error::NotFound`] also for a contact that the caller does not see; [`Error::Denied`] for the identifier of a
+    /// contact with a session in an inbox that the caller does not see.
     pub async fn update_contact(&self, call: Call<ContactSessions>, id: ContactId, patch: ContactPatch) -> Result<Answer<ContactSessions>> {
-        call.caller.write_access(call.account)?;
+        let access = call.caller.write_access(call.account)?.clone();
         let files = self.files.clone();
         self.writer
             .write(call, move |write| {
                 Box::pin(async move {
                     let account = write.account().id;
+                    contact_scope::check(&write.txn, &access, account, id).await?;
                     let mut contact = Arc::unwrap_or_clone(load::contact(&write.txn, account, id).await?);
                     let before = contact.clone();
                     let row = &mut contact.row;
@@ -236,9 +284,16 @@ impl Chat {
                     patch.additional_attributes.apply(&mut row.additional_attributes);
                     patch.custom_attributes.apply(&mut row.custom_attributes);
                     contact.labels = patch.labels.unwrap_or(contact.labels);
-                    let changes = changes(&before, &contact);
+                    let mut changes = changes(&before, &contact);
+                    if before.row.identifier != contact.row.identifier {
+                        // Whoever can prove the new identifier reads the contact's conversations in all inboxes.
+                        if fault::is_on(Protection::Vouching) && contact_scope::reaches_beyond(&write.txn, &access, account, id).await? {
+                            return Err(Error::Denied(IDENTIFIER));
+                        }
+                        changes.extend(end_proofs(write, id).await?);
+                    }
                     if !changes.is_empty() {
-                        check_unique(write, &contact.row, Some(id)).await?;
+                        check_unique(write, &access, &contact.row, Some(id)).await?;
                         contact.row.version = write.ledger.next_seq();
                         contact.row.updated_at = write.ledger.at;
                         contact.row = contact.row.into_active_model().reset_all().update(&write.txn).await?;
@@ -255,7 +310,7 @@ impl Chat {
                             changes,
                         });
                     }
-                    Ok(contact)
+                    Ok(contact_scope::shown(contact, &access))
                 })
             })
             .await

@@ -12,8 +12,9 @@ use crate::{
         Chat,
         call::{Answer, Call},
         caller::{Access, Caller},
+        contact_scope,
         rules::{NewMessage, add_message, first_status},
-        sessions::{session, session_added},
+        sessions::{NewSession, session, session_added},
         team_members, teams, turns,
         writer::Write,
     },
@@ -95,13 +96,17 @@ impl Chat {
     /// Makes a conversation, with a first message if one is given.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for the inbox, the contact or the session; [`Error::Denied`] without access to the inbox.
+    /// [`Error::NotFound`] for the inbox, the contact or the session; [`Error::Denied`] without access to the inbox, and for
+    /// `hmac_verified` of a caller who may not vouch.
     pub async fn create_conversation(
         &self,
         call: Call<CreatedConversation>,
         mut new: NewConversation,
     ) -> Result<Answer<CreatedConversation>> {
         let access = call.caller.write_access(call.account)?.clone();
+        if new.hmac_verified {
+            call.caller.vouch(call.account)?;
+        }
         self.find_speakers(call.account, new.message.iter_mut()).await?;
         self.find_uploads(call.account, new.message.iter_mut().collect()).await?;
         self.writer
@@ -110,7 +115,7 @@ impl Chat {
                     let account = Arc::clone(write.account());
                     let (session, made) = find_session(write, &access, &new).await?;
                     if made {
-                        session_added(write, session.contact_id, &session.source_id).await?;
+                        session_added(write, &session).await?;
                     }
                     let inbox = load::inbox(&write.txn, account.id, session.inbox_id).await?;
                     let locked = if inbox.row.lock_to_single_conversation {
@@ -196,10 +201,18 @@ async fn find_session(write: &Write, access: &Access, new: &NewConversation) -> 
         access.inbox(inbox)?;
     }
     if let Some(contact) = new.contact {
+        contact_scope::check(&write.txn, access, account, contact).await?;
         load::contact(&write.txn, account, contact).await?;
     }
     if let (Some(inbox), Some(contact)) = (new.inbox, new.contact) {
-        return session(write, contact, inbox, new.source_id.clone(), new.hmac_verified).await;
+        let new = NewSession {
+            contact,
+            inbox,
+            source_id: new.source_id.clone(),
+            hmac_verified: new.hmac_verified,
+            ..NewSession::default()
+        };
+        return session(write, new).await;
     }
     let source_id = new.source_id.clone().unwrap_or_default();
     let mut query = contact_inbox::Entity::find()

@@ -56,6 +56,7 @@ pub struct NewInbox {
     pub business_name: Option<String>,
     pub portal_id: Option<i64>,
     pub hmac_mandatory: bool,
+    pub attach_unverified_sessions: bool,
     pub webhook_url: Option<String>,
     pub channel_attributes: Json,
 }
@@ -83,6 +84,7 @@ impl NewInbox {
             business_name: None,
             portal_id: None,
             hmac_mandatory: false,
+            attach_unverified_sessions: true,
             webhook_url: None,
             channel_attributes: json!({}),
         }
@@ -111,13 +113,14 @@ impl NewInbox {
             business_name: row.business_name,
             portal_id: row.portal_id,
             hmac_mandatory: channel.hmac_mandatory,
+            attach_unverified_sessions: channel.attach_unverified_sessions,
             webhook_url: channel.webhook_url,
             channel_attributes: channel.additional_attributes,
         }
     }
 
     /// The fields by their names, as changes tell them.
-    fn fields(&self) -> [(&'static str, Json); 21] {
+    fn fields(&self) -> [(&'static str, Json); 22] {
         [
             ("name", json!(self.name)),
             ("avatar_url", json!(self.avatar_url)),
@@ -138,6 +141,7 @@ impl NewInbox {
             ("business_name", json!(self.business_name)),
             ("portal_id", json!(self.portal_id)),
             ("api_channel.hmac_mandatory", json!(self.hmac_mandatory)),
+            ("api_channel.attach_unverified_sessions", json!(self.attach_unverified_sessions)),
             ("api_channel.webhook_url", json!(self.webhook_url)),
             ("api_channel.additional_attributes", self.channel_attributes.clone()),
         ]
@@ -165,6 +169,7 @@ impl NewInbox {
         inbox.updated_at = Set(at);
         inbox.version = Set(version);
         channel.hmac_mandatory = Set(self.hmac_mandatory);
+        channel.attach_unverified_sessions = Set(self.attach_unverified_sessions);
         channel.webhook_url = Set(self.webhook_url);
         channel.additional_attributes = Set(self.channel_attributes);
         channel.updated_at = Set(at);

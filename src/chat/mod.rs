@@ -32,6 +32,7 @@ pub mod consumers;
 pub mod contact_list;
 pub mod contact_merge;
 pub mod contact_notes;
+mod contact_scope;
 pub mod contact_search;
 pub mod contacts;
 pub mod conversation_attachments;

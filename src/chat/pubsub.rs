@@ -55,6 +55,11 @@ impl Ear {
         self.guest.as_ref().map(|guest| guest.client.row.id)
     }
 
+    /// The session as it was when the token was last looked at.
+    pub fn session_row(&self) -> Option<&contact_inbox::Model> {
+        self.guest.as_ref().map(|guest| &guest.client.row)
+    }
+
     /// Whether what happens in a conversation of a session is its business: of its own, and where both are verified, of another one of the
     /// same contact.
     pub fn hears(&self, session: ContactInboxId, verified: bool) -> bool {

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     chat::{
-        caller::{Access, Caller, Principal},
+        caller::{Access, Caller, ContactScope, Principal},
         client::Guest,
         page::{self, Page, PageRequest, Sort},
     },
@@ -280,6 +280,7 @@ async fn service_access(db: &impl ConnectionTrait, token: &token::Model) -> Resu
             inboxes,
             teams: Vec::new(),
             status: account.status,
+            contacts: ContactScope::Inboxes,
             reach: None,
         },
     )]
@@ -296,6 +297,7 @@ async fn bot_access(db: &impl ConnectionTrait, id: AgentBotId) -> Result<HashMap
         inboxes: None,
         teams: Vec::new(),
         status: row.status,
+        contacts: ContactScope::Account,
         reach: None,
     };
     Ok(accounts.into_iter().map(|row| (row.id, access(row))).collect())
@@ -332,6 +334,7 @@ async fn user_access(db: &impl ConnectionTrait, id: UserId) -> Result<HashMap<Ac
                 inboxes,
                 teams: teams.remove(&row.account_id).unwrap_or_default(),
                 status: *status.get(&row.account_id)?,
+                contacts: ContactScope::Account,
                 reach: None,
             },
         ))

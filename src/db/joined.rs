@@ -10,6 +10,7 @@ use crate::{
         },
         present::present,
     },
+    id::InboxId,
     time::Micros,
 };
 
@@ -103,6 +104,13 @@ pub struct ContactSessions {
     pub contact: Contact,
     /// Its sessions, oldest first.
     pub sessions: Vec<Session>,
+}
+
+impl ContactSessions {
+    /// Leaves out the sessions in other inboxes.
+    pub fn keep_sessions_of(&mut self, inboxes: &[InboxId]) {
+        self.sessions.retain(|session| inboxes.contains(&session.row.inbox_id));
+    }
 }
 
 /// Who wrote a message.

@@ -8,6 +8,7 @@ pub mod load;
 mod migrate;
 pub mod migration;
 pub mod present;
+pub mod submitted;
 
 pub use connect::{Config, Database, IDLE, OpenError, sqlite_file};
 pub use migrate::Standing;

@@ -53,6 +53,9 @@ pub struct Filter {
     pub private: Option<bool>,
     /// The inboxes that the subscriber may see, if not all. Events about no inbox are seen by everybody.
     pub scope: Option<Vec<InboxId>>,
+    /// Of contacts without a session in `scope` the subscriber is told only that something happened. It does not select events: `narrow`
+    /// removes what it may not have from those that match.
+    pub own_contacts: bool,
     /// A share of them only.
     pub shard: Option<Shard>,
 }
@@ -165,6 +168,7 @@ mod tests {
                 conversations: conversations.into_iter().map(ConversationId).collect(),
                 message_types: private.map(|_| MessageType::Incoming).into_iter().collect(),
                 private,
+                own_contacts: scope.is_some(),
                 scope: scope.map(|scope| scope.into_iter().map(InboxId).collect()),
                 shard: shard.map(|(index, more)| Shard {
                     index,

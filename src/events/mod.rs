@@ -18,6 +18,7 @@ pub mod hub;
 pub mod kind;
 pub mod log;
 mod meter;
+mod narrow;
 pub mod payload;
 pub mod relay;
 pub mod retention;

@@ -8,17 +8,17 @@ use std::sync::Arc;
 use prost::Message as _;
 use sea_orm::{
     ColumnTrait, Condition, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect,
-    sea_query::{Expr, Query},
+    sea_query::{Expr, Query, SimpleExpr},
 };
 
 use crate::{
     db::{
         Database,
-        entity::{account, contact, conversation, inbox, message},
+        entity::{account, contact, contact_inbox, conversation, inbox, message},
         load,
     },
     error::Result,
-    events::filter::Filter,
+    events::{filter::Filter, narrow::keep_seen_sessions},
     id::{AccountId, Seq},
     pb::{self, upsert::Resource},
 };
@@ -149,19 +149,32 @@ async fn inboxes(db: &Database, account: AccountId, filter: &Filter, after: i64)
     Ok(Page { upserts, last })
 }
 
+/// The contacts with a session in an inbox that the subscriber sees, for one who sees no others.
+fn own_contacts(account: AccountId, filter: &Filter) -> Option<SimpleExpr> {
+    let scope = filter.scope.as_ref().filter(|_| filter.own_contacts)?;
+    let mut sessions = Query::select();
+    sessions
+        .column(contact_inbox::Column::ContactId)
+        .from(contact_inbox::Entity)
+        .and_where(Expr::col(contact_inbox::Column::AccountId).eq(account.0))
+        .and_where(Expr::col(contact_inbox::Column::InboxId).is_in(scope.iter().map(|id| id.0)));
+    Some(contact::Column::Id.in_subquery(sessions))
+}
+
 async fn contacts(db: &Database, account: AccountId, filter: &Filter, after: i64) -> Result<Page> {
     let named = (!filter.contacts.is_empty()).then(|| contact::Column::Id.is_in(filter.contacts.iter().map(|id| id.0)));
     let rows = contact::Entity::find()
         .filter(contact::Column::AccountId.eq(account))
         .filter(contact::Column::Id.gt(after))
-        .filter(Condition::all().add_option(named))
+        .filter(Condition::all().add_option(named).add_option(own_contacts(account, filter)))
         .order_by_asc(contact::Column::Id)
         .limit(PAGE)
         .all(db.read())
         .await?;
     let last = rows.last().map(|row| row.id.0);
     let rows = load::with_labels(db.read(), account, rows).await?;
-    let rows = load::with_sessions(db.read(), account, rows).await?;
+    let mut rows = load::with_sessions(db.read(), account, rows).await?;
+    keep_seen_sessions(&mut rows, filter);
     let upserts = rows
         .iter()
         .map(|row| (row.contact.row.id.0, upsert(row.contact.row.version, Resource::Contact(row.into()))))

@@ -16,6 +16,7 @@ use crate::{
         hub::{Hub, Kind, Place},
         log::{Most, Page, Reach},
         meter,
+        narrow::narrow,
         snapshot::Snapshot,
         tail::{self, Batch, Room},
     },
@@ -166,7 +167,11 @@ impl Subscription {
             }
             if self.position < head && self.may_hand_out() {
                 // Boxed, as everything that asks the database: an idle subscriber should not carry the room for it.
-                let batch = Box::pin(self.read(head)).await?;
+                let mut batch = Box::pin(self.read(head)).await?;
+                if batch.contacts && self.filter.scope.is_some() {
+                    let db = self.hub.log.database().read();
+                    batch.frame = Box::pin(narrow(db, self.feed.account, &self.filter, &batch.frame)).await?;
+                }
                 self.position = batch.position;
                 self.prev = Some(batch.prev);
                 self.spend(&batch);

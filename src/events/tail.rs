@@ -79,6 +79,8 @@ pub(super) struct Batch {
     pub prev: Seq,
     /// How many events are in the frame.
     pub events: usize,
+    /// Whether some of them are about a contact and no inbox.
+    pub contacts: bool,
     /// When the last of them was committed.
     pub at: Option<Micros>,
 }
@@ -96,6 +98,7 @@ pub(super) fn select<'a>(
         position,
         prev,
         events: 0,
+        contacts: false,
         at: None,
     };
     let mut out = BytesMut::new();
@@ -107,6 +110,7 @@ pub(super) fn select<'a>(
             put(&mut out, epoch, entry, batch.prev);
             batch.prev = entry.seq;
             batch.events += 1;
+            batch.contacts |= entry.contact.is_some() && entry.inbox.is_none();
             batch.at = Some(entry.occurred_at);
         }
         batch.position = entry.seq;
@@ -202,6 +206,7 @@ fn whole<'a>(runs: impl Iterator<Item = &'a Run>, position: Seq, frame_bytes: us
         position,
         prev: position,
         events: 0,
+        contacts: false,
         at: None,
     };
     for run in runs {

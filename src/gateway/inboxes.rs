@@ -110,6 +110,7 @@ fn channel() -> schema::Schema {
     object()
         .optional("webhook_url", text().or_null())
         .optional("hmac_mandatory", flag())
+        .optional("attach_unverified_sessions", flag())
         .optional("additional_attributes", open_object())
         .open()
 }
@@ -296,6 +297,10 @@ impl Patch {
         if let Some(mandatory) = fields.flag("hmac_mandatory") {
             channel.hmac_mandatory = mandatory;
             self.mask.push("api_channel.hmac_mandatory".to_owned());
+        }
+        if let Some(attach) = fields.flag("attach_unverified_sessions") {
+            channel.attach_unverified_sessions = Some(attach);
+            self.mask.push("api_channel.attach_unverified_sessions".to_owned());
         }
         if let Some(attributes) = fields.object("additional_attributes") {
             channel.additional_attributes = Some(attributes);

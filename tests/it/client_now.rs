@@ -28,14 +28,27 @@ async fn ask(app: &TestApp, method: &str, path: &str, body: Value) -> (u16, Valu
 
 async fn what_the_office_changes_is_told_at_once(backend: Backend) {
     let app = TestApp::builder(backend).start().await;
-    let (door, _) = door(&app, 1).await;
-    let made = json!({"source_id": "one", "name": "Asha"});
+    let (door, key) = door(&app, 1).await;
+    let made = json!({"source_id": "one", "name": "Asha", "identifier": "asha-7"});
     let (_, made) = ask(&app, "POST", &format!("{door}/contacts"), made).await;
     let me = format!("{door}/contacts/one");
     assert_eq!(ask(&app, "GET", &me, Value::Null).await.1, made);
     let path = format!("/api/v1/accounts/1/contacts/{}", made["id"]);
     app.http().send("PATCH", &path, Some(&json!({"name": "Asha Rao"}))).await;
-    assert_eq!(ask(&app, "GET", &me, Value::Null).await.1["name"], "Asha Rao");
+    assert_eq!(
+        ask(&app, "GET", &me, Value::Null).await.1["name"],
+        "Asha",
+        "an unverified session is shown its own word"
+    );
+    let mut mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).expect("any length is a key");
+    mac.update(b"asha-7");
+    let proof = format!(
+        "{me}?identifier=asha-7&identifier_hash={}",
+        hex::encode(mac.finalize().into_bytes())
+    );
+    assert_eq!(ask(&app, "GET", &proof, Value::Null).await.1["name"], "Asha Rao");
+    app.http().send("PATCH", &path, Some(&json!({"name": "Asha R."}))).await;
+    assert_eq!(ask(&app, "GET", &me, Value::Null).await.1["name"], "Asha R.");
     let base = app.http().post("/contacts", &json!({"name": "Base"})).await["payload"]["contact"]["id"].clone();
     let merge = json!({"base_contact_id": base, "mergee_contact_id": made["id"]});
     app.http().post("/actions/contact_merge", &merge).await;

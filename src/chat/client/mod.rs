@@ -10,7 +10,7 @@ use sha2::Sha256;
 use crate::{
     chat::{
         Chat,
-        caller::{Access, Caller, Principal, Reach},
+        caller::{Access, Caller, ContactScope, Principal, Reach},
     },
     db::{
         entity::{account, api_channel, contact, contact_inbox, inbox, kind::Role},
@@ -22,6 +22,7 @@ use crate::{
 };
 
 pub mod conversations;
+mod identity;
 pub mod messages;
 mod names;
 pub mod sessions;
@@ -91,6 +92,7 @@ fn caller(account: &account::Model, contact: Option<&contact::Model>, reach: Opt
         inboxes: None,
         teams: Vec::new(),
         status: account.status,
+        contacts: ContactScope::Account,
         // Without a session nothing is in reach.
         reach: Some(reach.unwrap_or_default()),
     };
@@ -155,7 +157,7 @@ impl Chat {
     }
 
     /// Lets a session in, by the inbox's public name and its own. Looked up through a small cache with a bounded life; what a verified one
-    /// reaches goes by its contact, so that is asked for each time: contacts merge, on other replicas too.
+    /// reaches goes by its contact, so that is read each time: contacts merge, and proofs end, on other replicas too.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Suspended`].
@@ -164,7 +166,7 @@ impl Chat {
         let row = &guest.client.row;
         if row.hmac_verified {
             let now = contact_inbox::Entity::find_by_id(row.id).one(self.db.read()).await?;
-            if now.is_none_or(|now| now.contact_id != row.contact_id) {
+            if now.is_none_or(|now| now.contact_id != row.contact_id || !now.hmac_verified) {
                 self.forget_guest(&guest).await;
                 guest = self.kept(identifier, source_id).await?;
             }
@@ -220,6 +222,7 @@ mod tests {
             identifier: "i".to_owned(),
             hmac_token: "key".to_owned(),
             hmac_mandatory,
+            attach_unverified_sessions: true,
             webhook_url: None,
             additional_attributes: json!({}),
             created_at: Micros(0),

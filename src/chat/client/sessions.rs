@@ -2,30 +2,34 @@
 
 use std::sync::Arc;
 
-use sea_orm::{ActiveModelTrait, ColumnTrait, Condition, EntityTrait, IntoActiveModel, QueryFilter};
+use sea_orm::{ActiveModelTrait, IntoActiveModel, Set, Unchanged};
 use serde_json::{Map, Value as Json, json};
 
-use super::{Door, Guest, Signature, names, read, session as find_session};
+use super::{
+    Door, Guest, Signature,
+    identity::{self, Settled},
+    names, read, session as find_session,
+};
 use crate::{
     chat::{
         Chat,
         call::{Answer, Call},
-        contact_merge::merge,
         contacts::changes,
-        files::Files,
-        sessions::{session, session_added, with_sessions},
+        sessions::{NewSession, possible_duplicate, session, session_added, with_sessions},
         writer::Write,
     },
     db::{
         entity::{contact, contact_inbox},
         joined::{Client, Contact},
         load,
+        submitted::{Relation, Submitted},
     },
     error::{Error, Result},
     events::{
         draft::{Change, Draft, Subject},
         kind::EventKind,
     },
+    fault::{self, Protection},
     id::ContactId,
 };
 
@@ -45,7 +49,8 @@ pub struct ClientFields {
 }
 
 impl Chat {
-    /// Finds or makes a session, and its contact. What was found stays as it is.
+    /// Finds or makes a session, and its contact. What was found stays as it is. The values of a new contact that another one has are left
+    /// out of it.
     ///
     /// # Errors
     /// [`Error::Unsigned`].
@@ -73,23 +78,44 @@ impl Chat {
                         signature.check(&inbox.channel, Some(&contact.row))?;
                         return Ok(Client { inbox, row, contact });
                     }
-                    signature.check(&inbox.channel, None)?;
+                    let proved = signature.check(&inbox.channel, None)?;
                     let identifier = Some(signature.identifier).filter(|identifier| !identifier.trim().is_empty());
-                    let found = found(write, identifier.as_deref(), &new).await?;
-                    let made = found.is_none();
-                    let contact = match found {
-                        Some(id) => id,
-                        None => insert(write, identifier, new).await?,
+                    let found = identity::find(write, &inbox.channel, identifier.as_deref(), proved, &new).await?;
+                    let mut submitted = Submitted {
+                        relation: if found.contact.is_some() {
+                            Relation::Matched
+                        } else {
+                            Relation::Created
+                        },
+                        // Made up for a contact that was found too: its absence would tell that there is one.
+                        name: Some(names::made_up()),
+                        ..Submitted::default()
                     };
-                    let row = session(write, contact, inbox.row.id, source_id, false).await?.0;
+                    identity::submit(&mut submitted, identifier.as_deref(), &new);
+                    let contact = match found.contact {
+                        Some(id) => id,
+                        None => insert(write, &submitted, found.taken).await?,
+                    };
+                    let made = found.contact.is_none();
+                    let new = NewSession {
+                        contact,
+                        inbox: inbox.row.id,
+                        source_id,
+                        hmac_verified: false,
+                        submitted: Some(submitted),
+                        possible_duplicate: found.possible_duplicate,
+                    };
+                    let row = session(write, new).await?.0;
                     if made {
                         let contact = load::contact(&write.txn, account, contact).await?;
                         let contact = with_sessions(&write.txn, account, Arc::unwrap_or_clone(contact)).await?;
-                        write
-                            .ledger
-                            .emit(Draft::new(EventKind::ContactCreated, Subject::ContactSessions(contact)));
+                        write.ledger.emit(Draft {
+                            kind: EventKind::ContactCreated,
+                            subject: Subject::ContactSessions(contact),
+                            changes: possible_duplicate(None, found.possible_duplicate).into_iter().collect(),
+                        });
                     } else {
-                        session_added(write, contact, &row.source_id).await?;
+                        session_added(write, &row).await?;
                     }
                     let contact = load::contact(&write.txn, account, contact).await?;
                     Ok(Client { inbox, row, contact })
@@ -122,7 +148,8 @@ impl Chat {
         }
     }
 
-    /// Changes the contact of a session. If another contact has the address or the number, that one takes this one in.
+    /// Changes the contact of a session, as far as the session may. If another contact has the address or the number, see
+    /// [`identity::settle`].
     ///
     /// # Errors
     /// [`Error::Unsigned`]; [`Error::NotFound`].
@@ -144,8 +171,13 @@ impl Chat {
                     let row = row.ok_or_else(|| Error::not_found("contact_inbox", &source_id))?;
                     let contact = load::contact(&write.txn, account, row.contact_id).await?;
                     let proved = signature.check(&inbox.channel, Some(&contact.row))?;
-                    let (id, said) = merged(&files, write, contact.row.id, said).await?;
-                    change(write, id, &row, said, proved).await?;
+                    let identifier = Some(signature.identifier).filter(|identifier| !identifier.trim().is_empty());
+                    let mut submitted = row.submitted.clone().unwrap_or_default();
+                    identity::submit(&mut submitted, identifier.as_deref(), &said);
+                    let verified = proved || row.hmac_verified;
+                    let settled = identity::settle(&files, write, &inbox.channel, (&row, &contact.row), verified, said).await?;
+                    let id = settled.contact;
+                    change(write, &row, proved, submitted, settled).await?;
                     let row = find_session(&write.txn, &inbox, &source_id).await?;
                     Ok(Client {
                         inbox,
@@ -160,49 +192,20 @@ impl Chat {
     }
 }
 
-/// Contacts with one of these values, in the order in which they count.
-async fn holders(write: &Write, values: &[(contact::Column, Option<&str>)]) -> Result<Vec<contact::Model>> {
-    let mut any = Condition::any();
-    for (column, value) in values {
-        any = any.add_option(value.map(|value| column.eq(value)));
-    }
-    if any.is_empty() {
-        return Ok(Vec::new());
-    }
-    let rows = contact::Entity::find()
-        .filter(contact::Column::AccountId.eq(write.account().id))
-        .filter(any);
-    Ok(rows.all(&write.txn).await?)
-}
-
-/// The contact that a new session is of: by identifier, then e-mail, then phone number.
-async fn found(write: &Write, identifier: Option<&str>, new: &ClientFields) -> Result<Option<ContactId>> {
-    use contact::Column;
-    let (email, phone) = (new.email.as_deref(), new.phone_number.as_deref());
-    let values = [
-        (Column::Identifier, identifier),
-        (Column::Email, email),
-        (Column::PhoneNumber, phone),
-    ];
-    let rows = holders(write, &values).await?;
-    let by = |has: &dyn Fn(&contact::Model) -> bool| rows.iter().find(|row| has(row)).map(|row| row.id);
-    Ok(by(&|row| identifier.is_some() && row.identifier.as_deref() == identifier)
-        .or_else(|| by(&|row| email.is_some() && row.email.as_deref() == email))
-        .or_else(|| by(&|row| phone.is_some() && row.phone_number.as_deref() == phone)))
-}
-
-async fn insert(write: &Write, identifier: Option<String>, new: ClientFields) -> Result<ContactId> {
+/// Makes the contact of a new session, without the values (identifier, e-mail, phone number) that are taken.
+async fn insert(write: &Write, submitted: &Submitted, taken: [bool; 3]) -> Result<ContactId> {
+    let free = |value: &Option<String>, taken: bool| value.clone().filter(|_| !taken);
     let row = contact::Model {
         id: ContactId(0),
         account_id: write.account().id,
-        name: new.name.unwrap_or_else(names::made_up),
-        email: new.email,
-        phone_number: new.phone_number,
-        identifier,
+        name: submitted.name.clone().unwrap_or_default(),
+        identifier: free(&submitted.identifier, taken[0]),
+        email: free(&submitted.email, taken[1]),
+        phone_number: free(&submitted.phone_number, taken[2]),
         blocked: false,
         additional_attributes: json!({}),
-        custom_attributes: Json::Object(new.custom_attributes),
-        avatar_url: new.avatar_url.unwrap_or_default(),
+        custom_attributes: Json::Object(submitted.custom_attributes.clone()),
+        avatar_url: submitted.avatar_url.clone().unwrap_or_default(),
         last_activity_at: None,
         created_at: write.ledger.at,
         updated_at: write.ledger.at,
@@ -213,55 +216,43 @@ async fn insert(write: &Write, identifier: Option<String>, new: ClientFields) ->
     Ok(row.insert(&write.txn).await?.id)
 }
 
-/// Lets whoever has the address or the number take the contact in. The surviving contact, and what is still to be said of it: a number
-/// of somebody with another address stays there.
-async fn merged(files: &Files, write: &mut Write, mut id: ContactId, mut said: ClientFields) -> Result<(ContactId, ClientFields)> {
-    use contact::Column;
-    if let Some(email) = &said.email {
-        let rows = holders(write, &[(Column::Email, Some(email))]).await?;
-        if let Some(other) = rows.iter().find(|row| row.id != id) {
-            merge(files, write, other.id, id).await?;
-            id = other.id;
-        }
-    }
-    if let Some(phone) = &said.phone_number {
-        let rows = holders(write, &[(Column::PhoneNumber, Some(phone))]).await?;
-        if let Some(other) = rows.iter().find(|row| row.id != id) {
-            let elsewhere = said.email.is_some() && other.email.is_some() && other.email != said.email;
-            if elsewhere {
-                said.phone_number = None;
-            } else {
-                merge(files, write, other.id, id).await?;
-                id = other.id;
-            }
-        }
-    }
-    Ok((id, said))
-}
-
-async fn change(write: &mut Write, id: ContactId, session: &contact_inbox::Model, said: ClientFields, proved: bool) -> Result<()> {
+/// Stores what a session has submitted, and of its contact what it may change.
+async fn change(write: &mut Write, session: &contact_inbox::Model, proved: bool, mut submitted: Submitted, settled: Settled) -> Result<()> {
     let account = write.account().id;
-    let mut contact: Contact = Arc::unwrap_or_clone(load::contact(&write.txn, account, id).await?);
+    let mut contact: Contact = Arc::unwrap_or_clone(load::contact(&write.txn, account, settled.contact).await?);
     let before = contact.clone();
-    let row = &mut contact.row;
-    row.name = said.name.unwrap_or_else(|| row.name.clone());
-    row.email = said.email.or_else(|| row.email.clone());
-    row.phone_number = said.phone_number.or_else(|| row.phone_number.clone());
-    if let Some(url) = said.avatar_url.filter(|_| row.avatar_url.is_empty()) {
-        row.avatar_url = url;
+    if settled.merged {
+        submitted.relation = Relation::Matched;
     }
-    deep_merge(&mut row.custom_attributes, Json::Object(said.custom_attributes));
+    let known = Submitted {
+        relation: submitted.relation,
+        ..session.submitted.clone().unwrap_or_default()
+    };
+    if proved || session.hmac_verified || !fault::is_on(Protection::IdentityProof) {
+        identity::apply_proved(&mut contact.row, settled.fields);
+    } else {
+        identity::apply_unproved(&mut contact.row, &known, settled.fields);
+    }
     let mut told = changes(&before, &contact);
-    if proved && !session.hmac_verified {
-        contact_inbox::ActiveModel {
-            id: sea_orm::Unchanged(session.id),
-            hmac_verified: sea_orm::Set(true),
-            updated_at: sea_orm::Set(write.ledger.at),
-            ..Default::default()
+    let duplicate = settled.possible_duplicate.or(session.possible_duplicate_id);
+    told.extend(Change::new("contact_inboxes.hmac_verified", false, proved).filter(|_| !session.hmac_verified));
+    told.extend(possible_duplicate(session.possible_duplicate_id, duplicate));
+    let mut row = contact_inbox::ActiveModel {
+        id: Unchanged(session.id),
+        ..Default::default()
+    };
+    if session.submitted.as_ref() != Some(&submitted) {
+        row.submitted = Set(Some(submitted));
+    }
+    if !told.is_empty() {
+        row.updated_at = Set(write.ledger.at);
+        row.possible_duplicate_id = Set(duplicate);
+        if proved {
+            row.hmac_verified = Set(true);
         }
-        .update(&write.txn)
-        .await?;
-        told.extend(Change::new("contact_inboxes.hmac_verified", false, true));
+    }
+    if row.is_changed() {
+        row.update(&write.txn).await?;
     }
     if told.is_empty() {
         return Ok(());
@@ -276,28 +267,4 @@ async fn change(write: &mut Write, id: ContactId, session: &contact_inbox::Model
         changes: told,
     });
     Ok(())
-}
-
-/// Puts `from` over `to`, at every depth.
-fn deep_merge(to: &mut Json, from: Json) {
-    match (to, from) {
-        (Json::Object(to), Json::Object(from)) => {
-            for (key, value) in from {
-                deep_merge(to.entry(key).or_insert(Json::Null), value);
-            }
-        }
-        (to, from) => *to = from,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_said_goes_over_what_is_known() {
-        let mut known = json!({"plan": "basic", "address": {"city": "Porto", "zip": "1"}});
-        deep_merge(&mut known, json!({"plan": "gold", "address": {"zip": "2"}, "new": [1]}));
-        assert_eq!(known, json!({"plan": "gold", "address": {"city": "Porto", "zip": "2"}, "new": [1]}));
-    }
 }

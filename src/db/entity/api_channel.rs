@@ -19,6 +19,8 @@ pub struct Model {
     pub identifier: String,
     pub hmac_token: String,
     pub hmac_mandatory: bool,
+    /// Whether an unverified session is attached to the contact that its address, number or identifier matches.
+    pub attach_unverified_sessions: bool,
     pub webhook_url: Option<String>,
     #[sea_orm(column_type = "JsonBinary")]
     pub additional_attributes: Json,

@@ -3,6 +3,7 @@
 use sea_orm::entity::prelude::*;
 
 use crate::{
+    db::submitted::Submitted,
     id::{AccountId, ContactId, ContactInboxId, InboxId},
     time::Micros,
 };
@@ -20,6 +21,11 @@ pub struct Model {
     /// Unique in the inbox.
     pub source_id: String,
     pub hmac_verified: bool,
+    /// What the session itself has submitted. Absent: nothing yet, or a session from before this was stored.
+    #[sea_orm(column_type = "JsonBinary", nullable)]
+    pub submitted: Option<Submitted>,
+    /// Another contact that has an address, a number or an identifier which the session submitted.
+    pub possible_duplicate_id: Option<ContactId>,
     pub pubsub_token: String,
     pub created_at: Micros,
     pub updated_at: Micros,

@@ -59,13 +59,24 @@ pub fn with_sessions_schema() -> Schema {
     let session = schema::object()
         .key("source_id", text())
         .key("inbox", inbox::of_session_schema().or_null())
+        .key("hmac_verified", flag())
+        .key(
+            "possible_duplicate_contact_id",
+            id().or_null()
+                .note("Another contact with an address, number or identifier that the session submitted."),
+        )
         .named("ContactSession");
     schema().key("contact_inboxes", list(session)).named("ContactWithSessions")
 }
 
 /// A session as a contact lists it.
 fn session(session: &pb::ContactInbox) -> Json {
-    json!({ "source_id": session.source_id, "inbox": session.inbox.as_ref().map(inbox::of_session) })
+    json!({
+        "source_id": session.source_id,
+        "inbox": session.inbox.as_ref().map(inbox::of_session),
+        "hmac_verified": session.hmac_verified,
+        "possible_duplicate_contact_id": session.possible_duplicate_contact_id,
+    })
 }
 
 /// A session by itself.
@@ -158,7 +169,7 @@ mod tests {
                     "website_url": null, "widget_color": null, "website_token": null, "enable_auto_assignment": true,
                     "web_widget_script": null, "welcome_title": null, "welcome_tagline": null, "greeting_enabled": false,
                     "greeting_message": null,
-                }}],
+                }, "hmac_verified": false, "possible_duplicate_contact_id": null}],
             })
         );
     }

@@ -83,6 +83,7 @@ pub fn inbox(inbox: &pb::Inbox) -> Json {
         "sender_name_type": sender_name_type(inbox),
         "business_name": inbox.business_name,
         "hmac_mandatory": channel.hmac_mandatory,
+        "attach_unverified_sessions": channel.attach_unverified_sessions.unwrap_or(true),
         "webhook_url": channel.webhook_url,
         "inbox_identifier": channel.identifier,
         "additional_attributes": object(channel.additional_attributes.as_ref()),
@@ -112,6 +113,7 @@ pub fn schema() -> Schema {
                 "allow_messages_after_resolved",
                 "lock_to_single_conversation",
                 "hmac_mandatory",
+                "attach_unverified_sessions",
             ],
             &flag(),
         )
@@ -317,6 +319,7 @@ mod tests {
             "widget_color",
             "website_url",
             "hmac_mandatory",
+            "attach_unverified_sessions",
             "welcome_title",
             "welcome_tagline",
             "web_widget_script",

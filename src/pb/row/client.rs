@@ -1,11 +1,8 @@
-//! What contacts see of inboxes, sessions, conversations and messages: nothing that is among agents.
+//! What contacts see of inboxes, sessions, conversations and messages; of the records behind them what `visitor` lets through.
 
 use crate::{
-    db::joined,
-    pb::{
-        self, Reveal, inbox_of,
-        value::{maybe_timestamp, structure},
-    },
+    db::{entity::contact_inbox, joined},
+    pb::{self, Reveal, Visitor, inbox_of},
 };
 
 impl From<&joined::Inbox> for pb::ClientInbox {
@@ -24,51 +21,37 @@ impl From<&joined::Inbox> for pb::ClientInbox {
     }
 }
 
-/// Labels are the agents'.
-fn own(contact: &joined::Contact) -> pb::Contact {
-    pb::Contact {
-        labels: Vec::new(),
-        ..contact.into()
-    }
-}
-
 impl From<&joined::Client> for pb::ClientContact {
     fn from(client: &joined::Client) -> Self {
         Self {
             source_id: client.row.source_id.clone(),
             pubsub_token: client.row.pubsub_token.clone(),
             hmac_verified: client.row.hmac_verified,
-            contact: Some(own(&client.contact)),
+            contact: Some(Visitor(&client.row).contact(client.contact.as_ref().into())),
         }
     }
 }
 
-/// A conversation with the messages that its contact may see.
-pub fn client_conversation(conversation: &joined::Conversation, messages: &[joined::Message]) -> pb::ClientConversation {
-    let row = &conversation.row;
+/// A conversation, with messages that its contact may see, as a session is shown it.
+pub fn client_conversation(
+    conversation: &joined::Conversation,
+    messages: &[joined::Message],
+    session: &contact_inbox::Model,
+) -> pb::ClientConversation {
+    let shown = Visitor(session).conversation(conversation.into());
     pb::ClientConversation {
-        id: row.id.0,
-        uuid: row.uuid.to_string(),
-        inbox_id: row.inbox_id.0,
-        status: pb::ConversationStatus::from(row.status).into(),
-        contact_last_seen_at: maybe_timestamp(row.contact_last_seen_at),
-        agent_last_seen_at: maybe_timestamp(row.agent_last_seen_at),
-        contact: Some(own(&conversation.contact)),
-        messages: messages.iter().map(client_message).collect(),
+        id: shown.id,
+        uuid: shown.uuid,
+        inbox_id: shown.inbox_id,
+        status: shown.status,
+        contact_last_seen_at: shown.contact_last_seen_at,
+        agent_last_seen_at: shown.agent_last_seen_at,
+        contact: shown.contact,
+        messages: messages.iter().map(|message| client_message(message, session)).collect(),
     }
 }
 
-/// A message without what is the agents' own: their addresses, and what programs noted.
-pub fn client_message(message: &joined::Message) -> pb::Message {
-    let mut shown = pb::Message {
-        additional_attributes: structure(&serde_json::json!({})),
-        ..message.into()
-    };
-    if let Some(sender) = &mut shown.sender {
-        sender.email = None;
-        if let Some(contact) = &mut sender.contact {
-            contact.labels.clear();
-        }
-    }
-    shown
+/// A message as a session is shown it.
+pub fn client_message(message: &joined::Message, session: &contact_inbox::Model) -> pb::Message {
+    Visitor(session).message(message.into())
 }

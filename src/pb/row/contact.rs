@@ -55,6 +55,7 @@ impl From<&contact_inbox::Model> for pb::ContactInbox {
             created_at: Some(timestamp(row.created_at)),
             updated_at: Some(timestamp(row.updated_at)),
             inbox: None,
+            possible_duplicate_contact_id: row.possible_duplicate_id.filter(|id| *id != row.contact_id).map(|id| id.0),
         }
     }
 }

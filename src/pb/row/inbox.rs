@@ -53,6 +53,7 @@ pub fn inbox_of(inbox: &joined::Inbox, reveal: Reveal) -> pb::Inbox {
             identifier: (reveal != Reveal::Nothing).then(|| channel.identifier.clone()),
             hmac_token: (reveal == Reveal::Everything).then(|| channel.hmac_token.clone()),
             hmac_mandatory: channel.hmac_mandatory,
+            attach_unverified_sessions: Some(channel.attach_unverified_sessions),
             webhook_url: channel.webhook_url.clone(),
             additional_attributes: structure(&channel.additional_attributes),
         })),

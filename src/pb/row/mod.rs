@@ -9,7 +9,9 @@ mod inbox;
 mod message;
 mod records;
 mod team;
+mod visitor;
 
 pub use client::{client_conversation, client_message};
 pub use inbox::{Reveal, inbox_of};
 pub use message::lean;
+pub use visitor::Visitor;

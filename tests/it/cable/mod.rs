@@ -25,13 +25,13 @@ on_both!(
 );
 
 /// A connection.
-struct Cable {
+pub struct Cable {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
 }
 
 impl Cable {
     /// Connects to the JSON door of the server that clients elsewhere use.
-    async fn open(app: &TestApp) -> Self {
+    pub async fn open(app: &TestApp) -> Self {
         let doors = app.replicas.first().map_or(&app.server.doors, |replica| &replica.doors);
         let mut request = format!("ws://{}/cable", doors.http).into_client_request().expect("an address");
         let protocol = "actioncable-v1-json, actioncable-unsupported".parse().expect("a header");
@@ -72,7 +72,7 @@ impl Cable {
     }
 
     /// Subscribes, and takes the confirmation and the first news of who is there.
-    async fn subscribe(&mut self, identifier: &Json) -> Json {
+    pub async fn subscribe(&mut self, identifier: &Json) -> Json {
         self.say("subscribe", identifier, None).await;
         let confirmed = self.told().await;
         assert_eq!(
@@ -85,7 +85,7 @@ impl Cable {
     }
 
     /// The next event: its name and its data.
-    async fn event(&mut self) -> (String, Json) {
+    pub async fn event(&mut self) -> (String, Json) {
         let frame = self.told().await;
         let message = &frame["message"];
         (
@@ -95,7 +95,7 @@ impl Cable {
     }
 
     /// The next event of this name; others are passed over.
-    async fn until(&mut self, name: &str) -> Json {
+    pub async fn until(&mut self, name: &str) -> Json {
         // Pings come for ever.
         in_time(name, async {
             loop {

@@ -1,0 +1,94 @@
+//! Which contacts, and which of their sessions, a caller sees: the one place that decides it.
+
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, ExprTrait as _, QueryFilter, QuerySelect,
+    sea_query::{Expr, Query},
+};
+
+use crate::{
+    chat::caller::Access,
+    db::{
+        entity::{contact, contact_inbox},
+        joined::ContactSessions,
+    },
+    error::{Error, Result},
+    fault::{self, Protection},
+    id::{AccountId, ContactId, InboxId},
+};
+
+/// The contacts that a caller sees, as a condition on `contacts`.
+pub(super) fn seen(access: &Access, account: AccountId) -> Condition {
+    let session = access.contact_inboxes().map(|inboxes| {
+        let mut sessions = Query::select();
+        sessions
+            .expr(Expr::val(1))
+            .from(contact_inbox::Entity)
+            .and_where(Expr::col((contact_inbox::Entity, contact_inbox::Column::AccountId)).eq(account.0))
+            .and_where(Expr::col((contact_inbox::Entity, contact_inbox::Column::ContactId)).equals((contact::Entity, contact::Column::Id)))
+            .and_where(Expr::col((contact_inbox::Entity, contact_inbox::Column::InboxId)).is_in(inboxes.iter().map(|id| id.0)));
+        Expr::exists(sessions)
+    });
+    Condition::all().add_option(session)
+}
+
+/// Requires that the caller sees a contact. Says nothing of whether there is one if the caller sees all.
+///
+/// # Errors
+/// [`Error::NotFound`] for a contact without a session in the caller's inboxes.
+pub(super) async fn check(db: &impl ConnectionTrait, access: &Access, account: AccountId, contact: ContactId) -> Result<()> {
+    let Some(inboxes) = access.contact_inboxes() else { return Ok(()) };
+    match session_in(
+        db,
+        account,
+        contact,
+        contact_inbox::Column::InboxId.is_in(inboxes.iter().map(|id| id.0)),
+    )
+    .await?
+    {
+        true => Ok(()),
+        false => Err(Error::not_found("contact", contact)),
+    }
+}
+
+/// Whether a contact has a session in an inbox that the caller does not see.
+pub(super) async fn reaches_beyond(db: &impl ConnectionTrait, access: &Access, account: AccountId, contact: ContactId) -> Result<bool> {
+    let Some(inboxes) = &access.inboxes else { return Ok(false) };
+    session_in(
+        db,
+        account,
+        contact,
+        contact_inbox::Column::InboxId.is_not_in(inboxes.iter().map(|id| id.0)),
+    )
+    .await
+}
+
+async fn session_in(
+    db: &impl ConnectionTrait,
+    account: AccountId,
+    contact: ContactId,
+    which: sea_orm::sea_query::SimpleExpr,
+) -> Result<bool> {
+    let found: Option<i64> = contact_inbox::Entity::find()
+        .select_only()
+        .column(contact_inbox::Column::Id)
+        .filter(contact_inbox::Column::AccountId.eq(account))
+        .filter(contact_inbox::Column::ContactId.eq(contact))
+        .filter(which)
+        .into_tuple()
+        .one(db)
+        .await?;
+    Ok(found.is_some())
+}
+
+/// The inboxes whose sessions are shown to the caller; absent: all. The name of a session is a credential of the client API.
+pub(super) fn session_inboxes(access: &Access) -> Option<&[InboxId]> {
+    access.inboxes.as_deref().filter(|_| fault::is_on(Protection::SessionScope))
+}
+
+/// A contact without the sessions that the caller does not see.
+pub(super) fn shown(mut contact: ContactSessions, access: &Access) -> ContactSessions {
+    if let Some(inboxes) = session_inboxes(access) {
+        contact.keep_sessions_of(inboxes);
+    }
+    contact
+}

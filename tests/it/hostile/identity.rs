@@ -1,1 +1,0 @@
-//! Visitors and sessions: what an unproved identity reaches, reads and changes.

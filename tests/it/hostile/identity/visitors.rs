@@ -1,0 +1,335 @@
+//! S-09 and S-10: what a visitor gains by an address, a number or a signature of its own.
+
+use parley::pb::{EventKind, Inbox, PubsubKey, SubscribePubsubRequest, event::Resource, pubsub_service_client::PubsubServiceClient};
+use serde_json::{Value as Json, json};
+
+use super::{Public, begin, contact, shown, start};
+use crate::support::{app::TestApp, database::Backend, in_time, office::inbox, on_both};
+
+on_both!(
+    a_proof_of_one_identity_reaches_no_other_contact,
+    an_unverified_session_learns_and_changes_nothing,
+    a_session_keeps_its_own_contact_up_to_date,
+    an_anonymous_contact_joins_the_one_with_the_address,
+    an_inbox_may_attach_no_unverified_session,
+    a_proof_ends_with_its_identifier
+);
+
+async fn require_signatures(app: &TestApp) {
+    let change = json!({"channel": {"hmac_mandatory": true}});
+    let answer = app.http().send("PATCH", "/api/v1/accounts/1/inboxes/1", Some(&change)).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+}
+
+/// Mallory has a session and a valid signature of its own identifier, and names the victim's address: what it reaches then.
+async fn steal(app: &TestApp, victim: &Json, stolen: &Json) -> Stolen {
+    let second = inbox(&app.clients(), 1, "Second").await;
+    require_signatures(app).await;
+    let public = Public::of(app, 1).await;
+    let victim = contact(app, second, victim.clone()).await;
+    let theirs = begin(app, second, victim).await;
+    let session = public.create("m1", public.signed("mallory", json!({}))).await;
+    public.update("m1", public.signed("mallory", json!({}))).await;
+    let own = public.talk("m1").await;
+    let record = public.update("m1", public.signed("mallory", stolen.clone())).await;
+    let heard = first_heard(app, &session, &[theirs, own]).await;
+    Stolen {
+        victim,
+        record,
+        listed: public.listed("m1").await == [own],
+        reach: public.reach("m1", theirs).await,
+        heard: heard == own,
+    }
+}
+
+struct Stolen {
+    victim: i64,
+    record: Json,
+    /// Whether only its own conversation is listed.
+    listed: bool,
+    reach: (u16, u16),
+    /// Whether only its own conversation is heard.
+    heard: bool,
+}
+
+/// The conversation of the first message that a session hears, when members write into these one after another.
+async fn first_heard(app: &TestApp, session: &Json, conversations: &[i64]) -> i64 {
+    let clients = crate::support::clients::Clients::new(&app.server.doors.grpc, None);
+    let request = SubscribePubsubRequest {
+        key: Some(PubsubKey {
+            pubsub_token: session["pubsub_token"].as_str().unwrap_or_default().to_owned(),
+            ..PubsubKey::default()
+        }),
+    };
+    let mut pubsub = PubsubServiceClient::new(clients.service);
+    let mut stream = pubsub.subscribe_pubsub(request).await.expect("it opens").into_inner();
+    for conversation in conversations {
+        app.scene().say(*conversation, "from an agent").await;
+    }
+    loop {
+        let response = in_time("an event", stream.message()).await.expect("no refusal").expect("no end");
+        for event in response.events.into_iter().filter_map(|delivery| delivery.event) {
+            if let (EventKind::MessageCreated, Some(Resource::Message(about))) = (event.kind(), event.resource) {
+                return about.message.expect("always set").conversation_id;
+            }
+        }
+    }
+}
+
+async fn a_proof_of_one_identity_reaches_no_other_contact(backend: Backend) {
+    // With an identifier of its own, and without any: a signature proves no address.
+    for (victim, stolen) in [
+        (
+            json!({"name": "Victim", "identifier": "victim-1", "email": "victim@bank.org"}),
+            json!({"email": "victim@bank.org"}),
+        ),
+        (
+            json!({"name": "Victim", "phone_number": "+351912345678"}),
+            json!({"phone_number": "+351912345678"}),
+        ),
+    ] {
+        let app = start(backend, "").await;
+        let stolen = steal(&app, &victim, &stolen).await;
+        assert_ne!(stolen.record["id"], stolen.victim, "{}", stolen.record);
+        assert_ne!(stolen.record["name"], "Victim");
+        assert_eq!(stolen.reach, (404, 404));
+        assert!(stolen.listed && stolen.heard);
+        let mallory = shown(&app, stolen.record["id"].as_i64().expect("a number")).await;
+        assert_eq!(
+            mallory["contact_inboxes"][0]["possible_duplicate_contact_id"], stolen.victim,
+            "{mallory}"
+        );
+        assert_eq!((&mallory["email"], &mallory["phone_number"]), (&Json::Null, &Json::Null));
+        assert_eq!(shown(&app, stolen.victim).await["name"], "Victim");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_protection_a_proof_reaches_another_contact() {
+    let app = start(Backend::Sqlite, "identity_proof").await;
+    let victim = json!({"name": "Victim", "identifier": "victim-1", "email": "victim@bank.org"});
+    let stolen = steal(&app, &victim, &json!({"email": "victim@bank.org"})).await;
+    assert_eq!((stolen.record["id"].as_i64(), stolen.reach), (Some(stolen.victim), (200, 200)));
+    assert!(!stolen.listed);
+}
+
+/// A stranger names Alice's address, and then Bob's with a name of its own. What it was answered, and the two contacts afterwards.
+async fn pretend(app: &TestApp) -> (Json, Json, Json, Json) {
+    let public = Public::of(app, 1).await;
+    let alice = json!({
+        "name": "Alice", "email": "alice@x.org", "phone_number": "+351912345678", "identifier": "a-1",
+        "custom_attributes": {"plan": "gold"}, "additional_attributes": {"company_name": "Secret Ltd"},
+    });
+    let alice = contact(app, 1, alice).await;
+    let bob = contact(app, 1, json!({"name": "Bob", "email": "bob@x.org", "identifier": "b-1"})).await;
+    let theirs = begin(app, 1, alice).await;
+    let made = public.create("s", json!({"email": "alice@x.org"})).await;
+    assert_eq!(made["id"], alice, "agents see one person");
+    let said =
+        json!({"email": "bob@x.org", "name": "pwned", "phone_number": "+351999999999", "custom_attributes": {"plan": "none", "vip": true}});
+    let changed = public.update("s", said).await;
+    assert_eq!(public.listed("s").await, Vec::<i64>::new());
+    assert_eq!(public.reach("s", theirs).await, (404, 404));
+    let talk = public.talk("s").await;
+    assert_eq!(public.reach("s", talk).await, (200, 200));
+    (made, changed, shown(app, alice).await, shown(app, bob).await)
+}
+
+async fn an_unverified_session_learns_and_changes_nothing(backend: Backend) {
+    let app = start(backend, "").await;
+    let (made, changed, alice, bob) = pretend(&app).await;
+    for known in ["Alice", "+351912345678", "a-1", "gold", "Secret Ltd", "Bob", "b-1"] {
+        assert!(
+            !made.to_string().contains(known) && !changed.to_string().contains(known),
+            "{known}: {made} {changed}"
+        );
+    }
+    assert_eq!(made["email"], "alice@x.org", "its own word");
+    assert_eq!((&changed["name"], &changed["email"]), (&json!("pwned"), &json!("bob@x.org")));
+    assert_eq!((&alice["name"], &alice["email"]), (&json!("Alice"), &json!("alice@x.org")));
+    assert_eq!(alice["phone_number"], "+351912345678");
+    assert_eq!(alice["custom_attributes"], json!({"plan": "gold"}));
+    assert_eq!((&bob["name"], &bob["email"]), (&json!("Bob"), &json!("bob@x.org")));
+    let session = alice["contact_inboxes"]
+        .as_array()
+        .expect("a list")
+        .last()
+        .cloned()
+        .expect("a session");
+    assert_eq!(
+        (
+            &session["source_id"],
+            &session["hmac_verified"],
+            &session["possible_duplicate_contact_id"]
+        ),
+        (&json!("s"), &json!(false), &bob["id"])
+    );
+    // Neither the conversation nor the messages hold the stored record.
+    let public = Public::of(&app, 1).await;
+    let listed = public.ask(reqwest::Method::GET, "/s/conversations", None).await.body.to_string();
+    for known in ["Alice", "+351912345678", "a-1", "gold", "Secret Ltd"] {
+        assert!(!listed.contains(known), "{known}: {listed}");
+    }
+    // A contact that only members gave a name is no more known than one that is new.
+    let new = public.create("n", json!({"email": "new@x.org"})).await;
+    let keys = |json: &Json| {
+        json.as_object()
+            .expect("an object")
+            .iter()
+            .map(|(key, value)| (key.clone(), value.is_null()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(keys(&new), keys(&made));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_protection_a_stranger_is_shown_the_stored_contact() {
+    let app = start(Backend::Sqlite, "visitor_view").await;
+    let (made, ..) = pretend(&app).await;
+    assert_eq!((&made["name"], &made["phone_number"]), (&json!("Alice"), &json!("+351912345678")));
+}
+
+async fn a_session_keeps_its_own_contact_up_to_date(backend: Backend) {
+    let app = start(backend, "").await;
+    let public = Public::of(&app, 1).await;
+    let made = public.create("s", json!({"email": "asha@x.org"})).await;
+    let id = made["id"].as_i64().expect("a number");
+    public
+        .update("s", json!({"name": "Asha", "custom_attributes": {"plan": "basic"}}))
+        .await;
+    public
+        .update(
+            "s",
+            json!({"name": "Asha Rao", "email": "rao@x.org", "custom_attributes": {"plan": "gold"}}),
+        )
+        .await;
+    let stored = shown(&app, id).await;
+    assert_eq!((&stored["name"], &stored["email"]), (&json!("Asha Rao"), &json!("rao@x.org")));
+    assert_eq!(stored["custom_attributes"], json!({"plan": "gold"}));
+    // What members set stays, and is not shown.
+    let path = format!("/api/v1/accounts/1/contacts/{id}");
+    let change = json!({"name": "Asha (fraud?)", "custom_attributes": {"plan": "closed"}});
+    app.http().send("PATCH", &path, Some(&change)).await;
+    let record = public
+        .update("s", json!({"name": "A. Rao", "custom_attributes": {"plan": "gold", "size": "L"}}))
+        .await;
+    assert_eq!(
+        (&record["name"], &record["custom_attributes"]),
+        (&json!("A. Rao"), &json!({"plan": "gold", "size": "L"}))
+    );
+    let stored = shown(&app, id).await;
+    assert_eq!(stored["name"], "Asha (fraud?)");
+    assert_eq!(stored["custom_attributes"], json!({"plan": "closed", "size": "L"}));
+    // A verified session shows and changes the contact as it is stored.
+    public.create("v", public.signed("v-1", json!({"name": "Vera"}))).await;
+    public.update("v", public.signed("v-1", json!({}))).await;
+    let id = public.prove("v", "v-1").await.body["id"].clone();
+    let path = format!("/api/v1/accounts/1/contacts/{id}");
+    app.http().send("PATCH", &path, Some(&json!({"name": "Vera Cruz"}))).await;
+    assert_eq!(public.prove("v", "v-1").await.body["name"], "Vera Cruz");
+    assert_eq!(public.update("v", json!({"name": "V. Cruz"})).await["name"], "V. Cruz");
+}
+
+async fn an_anonymous_contact_joins_the_one_with_the_address(backend: Backend) {
+    let app = start(backend, "").await;
+    let public = Public::of(&app, 1).await;
+    let alice = contact(&app, 1, json!({"name": "Alice", "email": "alice@x.org"})).await;
+    public
+        .create("s", json!({"name": "stranger", "custom_attributes": {"vip": true}}))
+        .await;
+    let talk = public.talk("s").await;
+    let record = public.update("s", json!({"email": "alice@x.org"})).await;
+    assert_eq!((&record["id"], &record["name"]), (&json!(alice), &json!("stranger")));
+    assert_eq!(public.listed("s").await, [talk]);
+    let stored = shown(&app, alice).await;
+    assert_eq!(
+        (&stored["name"], &stored["custom_attributes"]),
+        (&json!("Alice"), &json!({})),
+        "nothing came along"
+    );
+    // From now on it can be told apart, so no address moves it.
+    let bob = contact(&app, 1, json!({"name": "Bob", "email": "bob@x.org"})).await;
+    assert_eq!(public.update("s", json!({"email": "bob@x.org"})).await["id"], alice);
+    let sessions = shown(&app, alice).await["contact_inboxes"].clone();
+    assert_eq!(
+        sessions.as_array().expect("a list").last().expect("a session")["possible_duplicate_contact_id"],
+        bob
+    );
+    // Members decide.
+    app.http()
+        .post(
+            "/actions/contact_merge",
+            &json!({"base_contact_id": alice, "mergee_contact_id": bob}),
+        )
+        .await;
+    let sessions = shown(&app, alice).await["contact_inboxes"].clone();
+    assert!(
+        sessions
+            .as_array()
+            .expect("a list")
+            .iter()
+            .all(|session| session["possible_duplicate_contact_id"].is_null()),
+        "{sessions}"
+    );
+}
+
+async fn an_inbox_may_attach_no_unverified_session(backend: Backend) {
+    let app = start(backend, "").await;
+    let public = Public::of(&app, 1).await;
+    let change = json!({"channel": {"attach_unverified_sessions": false}});
+    let changed = app.http().send("PATCH", "/api/v1/accounts/1/inboxes/1", Some(&change)).await;
+    assert_eq!(changed.body["attach_unverified_sessions"], false, "{}", changed.body);
+    let alice = contact(&app, 1, json!({"name": "Alice", "email": "alice@x.org", "identifier": "a-1"})).await;
+    let made = public.create("s", json!({"email": "alice@x.org", "name": "stranger"})).await;
+    assert_ne!(made["id"], alice);
+    let stored = shown(&app, made["id"].as_i64().expect("a number")).await;
+    assert_eq!((&stored["name"], &stored["email"]), (&json!("stranger"), &Json::Null));
+    assert_eq!(stored["contact_inboxes"][0]["possible_duplicate_contact_id"], alice);
+    let made = public.create("bare", json!({})).await;
+    assert_eq!(public.update("bare", json!({"email": "alice@x.org"})).await["id"], made["id"]);
+    // A proof is no matter of attaching.
+    let proved = public.create("p", public.signed("a-1", json!({}))).await;
+    assert_eq!(proved["id"], alice);
+    let mut inboxes = app.clients().inboxes;
+    let read = inboxes.get_inbox(parley::pb::GetInboxRequest {
+        account_id: 1,
+        inbox_id: 1,
+    });
+    let Inbox { channel, .. } = read.await.expect("it is there").into_inner().inbox.expect("always set");
+    let Some(parley::pb::inbox::Channel::ApiChannel(channel)) = channel else {
+        panic!("an API channel")
+    };
+    assert_eq!(channel.attach_unverified_sessions, Some(false));
+}
+
+async fn a_proof_ends_with_its_identifier(backend: Backend) {
+    let app = start(backend, "").await;
+    let second = inbox(&app.clients(), 1, "Second").await;
+    let public = Public::of(&app, 1).await;
+    let made = public.create("s", public.signed("s-1", json!({}))).await;
+    public.prove("s", "s-1").await;
+    let id = made["id"].as_i64().expect("a number");
+    let elsewhere = begin(&app, second, id).await;
+    assert_eq!(public.reach("s", elsewhere).await, (200, 200));
+    let path = format!("/api/v1/accounts/1/contacts/{id}");
+    app.http().send("PATCH", &path, Some(&json!({"identifier": "s-2"}))).await;
+    assert_eq!(public.reach("s", elsewhere).await, (404, 404));
+    assert_eq!(public.prove("s", "s-1").await.status, 401);
+    public.prove("s", "s-2").await;
+    assert_eq!(public.reach("s", elsewhere).await, (200, 200));
+    // A merge by members keeps a proof of the identifier that remains, and ends that of the other one.
+    let other = public.create("o", public.signed("o-1", json!({}))).await["id"].clone();
+    public.prove("o", "o-1").await;
+    let mine = public.talk("o").await;
+    app.http()
+        .post(
+            "/actions/contact_merge",
+            &json!({"base_contact_id": id, "mergee_contact_id": other}),
+        )
+        .await;
+    assert_eq!(public.reach("s", elsewhere).await, (200, 200));
+    assert_eq!(
+        (public.reach("o", elsewhere).await, public.reach("o", mine).await),
+        ((404, 404), (200, 200))
+    );
+}
