@@ -17,9 +17,11 @@ mod herd;
 mod history;
 mod namespace;
 mod partition;
+mod populated;
 mod proxy;
 mod replicated;
 mod report;
+mod siege;
 mod statements;
 mod traffic;
 mod unprotected;
@@ -94,6 +96,25 @@ async fn an_upgrade_loses_nothing() {
         "from the release before to this one",
         seed,
     );
+}
+
+/// What the release before stored, beyond the limits of this one too, is migrated and served.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the release before: ./test upgrade REVISION"]
+async fn an_upgrade_serves_what_was_stored_before() {
+    let _alone = ALONE.lock().await;
+    let previous = std::env::var("TEST_PREVIOUS_BINARY").expect("TEST_PREVIOUS_BINARY names the program of the release before");
+    for backend in [Backend::Sqlite, Backend::Postgres] {
+        Box::pin(populated::is_served(&previous, backend)).await;
+    }
+}
+
+/// Every attack of a caller without credentials, in turn and together, while ordinary clients are served.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "attacks a server for as long as PARLEY_SIEGE_SECONDS says: ./test nightly"]
+async fn a_siege_is_withstood() {
+    let _alone = ALONE.lock().await;
+    Box::pin(siege::withstand()).await;
 }
 
 /// Three replicas are drained and replaced one after another, as a deployment does.

@@ -64,6 +64,14 @@ pub fn limited(by: &str) -> Command {
     after(Command::new("sh"), by)
 }
 
+/// As [`limited`], another program of ours.
+#[allow(dead_code)] // for the siege
+pub fn limited_at(path: &str, by: &str) -> Command {
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(format!("{by}; exec \"$0\" \"$@\"")).arg(path);
+    cleaned(shell)
+}
+
 /// The program started after a command, such as `mount`, in a mount namespace of its own.
 #[allow(dead_code)] // for tests of behaviour alone
 pub fn in_a_namespace(first: &str) -> Command {

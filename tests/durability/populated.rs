@@ -1,0 +1,263 @@
+//! A database that the release before filled, with data that this version would refuse to store, migrated and served by this version.
+
+use bytes::Bytes;
+use parley::pb::{
+    self, AttachmentDraft, CreateTokenRequest, FileHeader, GetConsumerRequest, TokenKind, UploadFileRequest,
+    accounts_service_client::AccountsServiceClient, attachment_draft, files_service_client::FilesServiceClient, subscribe_request::Start,
+    upload_file_request::Part,
+};
+use serde_json::{Value as Json, json};
+
+use crate::support::{
+    app::TestApp,
+    clients::Clients,
+    consumer::{Session, plenty},
+    database::Backend,
+    http::Http,
+    reader::{Reader, event, everything, log_info},
+    scene::outgoing,
+    server::program_at,
+};
+
+/// The identifier of the public inbox.
+const INBOX: &str = "inbox-a";
+
+/// A name of a session, and a key of a request.
+const VISITOR: &str = "visitor-of-the-release-before";
+const KEY: &str = "4f6c1c39-3df5-4a0e-8a3c-1f1f6f1f9b11";
+
+/// More than a map of attributes may hold now.
+const LARGE: usize = 200 << 10;
+
+/// What was stored, and how it is asked for.
+struct Stored {
+    contact: i64,
+    conversation: i64,
+    service_token: String,
+    reply: Json,
+    cursor: Bytes,
+    events: u64,
+    committed: u64,
+    upload: String,
+}
+
+/// Has the previous program fill a database, and this one serve it.
+pub async fn is_served(previous: &str, backend: Backend) {
+    let mut app = TestApp::builder(backend)
+        .program(program_at(previous))
+        .platform()
+        .env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", INBOX)
+        .start()
+        .await;
+    let stored = fill(&app).await;
+    app.server.terminate();
+    assert!(app.server.wait().await.success());
+    app.start_again().await;
+    check(&app, &stored).await;
+}
+
+/// An object in objects.
+fn nested(depth: usize) -> Json {
+    (0..depth).fold(json!("end"), |inner, _| json!({ "a": inner }))
+}
+
+async fn request(http: &Http, key: Option<&str>, method: &str, path: &str, body: &Json) -> (u16, Json) {
+    // Not by `Http::send`, which holds answers against the description of this version.
+    let mut request = http.request(method, path).json(body);
+    if let Some(key) = key {
+        request = request.header("idempotency-key", key);
+    }
+    let answer = request.send().await.expect("the server answers");
+    let status = answer.status().as_u16();
+    let text = answer.text().await.expect("the body arrives");
+    (status, serde_json::from_str(&text).unwrap_or(Json::String(text)))
+}
+
+async fn done(http: &Http, method: &str, path: &str, body: &Json) -> Json {
+    let (status, answer) = request(http, None, method, path, body).await;
+    assert_eq!(status, 200, "{method} {path}: {answer}");
+    answer
+}
+
+async fn fill(app: &TestApp) -> Stored {
+    let http = app.http();
+    let account = "/api/v1/accounts/1";
+    let large = "x".repeat(LARGE);
+    let made = done(
+        &http,
+        "POST",
+        &format!("{account}/contacts"),
+        &json!({
+            "inbox_id": 1, "name": "Large", "email": "large@example.org", "identifier": "large-1", "source_id": VISITOR,
+            "custom_attributes": {"large": large, "deep": nested(20)},
+            "additional_attributes": {"company_name": "A company"},
+        }),
+    )
+    .await;
+    let contact = made["payload"]["contact"]["id"].as_i64().expect("an id");
+    let keys: serde_json::Map<String, Json> = (0..400).map(|nth| (format!("key_{nth}"), json!(nth))).collect();
+    done(
+        &http,
+        "PATCH",
+        &format!("{account}/contacts/{contact}"),
+        &json!({"custom_attributes": keys}),
+    )
+    .await;
+    let talk = json!({
+        "inbox_id": 1, "contact_id": contact, "source_id": VISITOR,
+        "custom_attributes": {"large": "y".repeat(LARGE)}, "message": {"content": "hello"},
+    });
+    let talk = done(&http, "POST", &format!("{account}/conversations"), &talk).await;
+    let conversation = talk["id"].as_i64().expect("a number");
+    for nth in 0..30 {
+        let message = json!({"content": format!("{nth} {}", "字".repeat(40_000)), "message_type": "incoming"});
+        done(&http, "POST", &format!("{account}/conversations/{conversation}/messages"), &message).await;
+    }
+    let body = json!({"name": "Repeated", "email": "repeated@example.org"});
+    let (status, reply) = request(&http, Some(KEY), "POST", &format!("{account}/contacts"), &body).await;
+    assert_eq!(status, 200, "{reply}");
+    let service = CreateTokenRequest {
+        account_id: Some(1),
+        kind: TokenKind::Service.into(),
+        name: "importer".to_owned(),
+        inbox_ids: vec![1],
+        ..CreateTokenRequest::default()
+    };
+    let service = app.clients().accounts.create_token(service).await.expect("made").into_inner();
+    let upload = upload(app).await;
+
+    // A consumer that has not committed everything, and a cursor in the middle.
+    let mut session = Session::open(&app.clients(), plenty(1, "crm")).await;
+    let (first, second) = (session.next().await, session.next().await);
+    session.commit(&second.cursor).await.expect("it is committed");
+    assert!(event(&first).seq < event(&second).seq);
+    Stored {
+        contact,
+        conversation,
+        service_token: service.secret,
+        reply,
+        cursor: second.cursor.clone(),
+        events: log_info(&app.clients(), 1).await.head_seq,
+        committed: event(&second).seq,
+        upload,
+    }
+}
+
+/// Uploads a file that nothing has taken yet; its name.
+async fn upload(app: &TestApp) -> String {
+    let header = FileHeader {
+        file_name: "a.txt".to_owned(),
+        content_type: String::new(),
+    };
+    let parts = [Part::Header(header), Part::Chunk(Bytes::from_static(b"a file"))].map(|part| UploadFileRequest {
+        account_id: 1,
+        part: Some(part),
+    });
+    let mut files = FilesServiceClient::new(app.clients().service);
+    let answer = files
+        .upload_file(tokio_stream::iter(parts))
+        .await
+        .expect("it is stored")
+        .into_inner();
+    answer.file.expect("always set").upload_id
+}
+
+async fn check(app: &TestApp, stored: &Stored) {
+    let http = app.http();
+    let account = "/api/v1/accounts/1";
+    // What is larger than it may be now is read, by both APIs, alone and in lists.
+    for path in [
+        format!("{account}/contacts/{}", stored.contact),
+        format!("{account}/contacts?page=1"),
+        format!("{account}/contacts/search?q=large"),
+        format!("{account}/conversations/{}", stored.conversation),
+        format!("{account}/conversations?status=all"),
+        format!("{account}/conversations/{}/messages", stored.conversation),
+        format!("/public/api/v1/inboxes/{INBOX}/contacts/{VISITOR}"),
+        format!("/public/api/v1/inboxes/{INBOX}/contacts/{VISITOR}/conversations"),
+    ] {
+        done(&http, "GET", &path, &Json::Null).await;
+    }
+    let clients = app.clients();
+    let contact = pb::GetContactRequest {
+        account_id: 1,
+        contact_id: stored.contact,
+    };
+    let contact = clients
+        .contacts
+        .clone()
+        .get_contact(contact)
+        .await
+        .expect("it is received")
+        .into_inner();
+    assert_eq!(contact.contact.expect("always set").name, "Large");
+    // A write that does not touch what is too large leaves it alone; one that shrinks it is taken.
+    done(
+        &http,
+        "PATCH",
+        &format!("{account}/contacts/{}", stored.contact),
+        &json!({"name": "Still large"}),
+    )
+    .await;
+    let message = json!({"content": "and on it goes", "message_type": "incoming"});
+    done(
+        &http,
+        "POST",
+        &format!("{account}/conversations/{}/messages", stored.conversation),
+        &message,
+    )
+    .await;
+
+    // Tokens, a session, a stored reply, an upload.
+    let limited = Clients::new(&app.server.doors.grpc, Some(&stored.service_token));
+    let conversation = pb::GetConversationRequest {
+        account_id: 1,
+        conversation_id: stored.conversation,
+    };
+    limited
+        .conversations
+        .clone()
+        .get_conversation(conversation)
+        .await
+        .expect("the token is good");
+    AccountsServiceClient::new(app.platform().service)
+        .list_accounts(pb::ListAccountsRequest::default())
+        .await
+        .expect("the platform token is good");
+    let path = format!(
+        "/public/api/v1/inboxes/{INBOX}/contacts/{VISITOR}/conversations/{}/messages",
+        stored.conversation
+    );
+    done(&http.with_token(""), "POST", &path, &json!({"content": "the session is good"})).await;
+    let body = json!({"name": "Repeated", "email": "repeated@example.org"});
+    let (status, repeated) = request(&http, Some(KEY), "POST", &format!("{account}/contacts"), &body).await;
+    assert_eq!((status, &repeated), (200, &stored.reply), "the stored reply is replayed");
+    let mut with_file = outgoing("with a file");
+    with_file.attachments.push(AttachmentDraft {
+        kind: Some(attachment_draft::Kind::UploadId(stored.upload.clone())),
+    });
+    app.scene().sent(stored.conversation, with_file).await;
+
+    // The cursor and the consumer go on where they were, through events of the release before.
+    let mut reader = Reader::open(&clients, everything(1, Start::After(stored.cursor.clone()))).await;
+    let read = reader.until(stored.events).await;
+    assert_eq!(read.len() as u64, stored.events - stored.committed, "every event is received");
+    let consumer = GetConsumerRequest {
+        account_id: 1,
+        name: "crm".to_owned(),
+    };
+    let consumer = clients
+        .consumers
+        .clone()
+        .get_consumer(consumer)
+        .await
+        .expect("it is there")
+        .into_inner();
+    assert_eq!(consumer.consumer.expect("always set").shards[0].seq, stored.committed);
+    let mut session = Session::open(&clients, plenty(1, "crm")).await;
+    assert_eq!(
+        event(&session.next().await).seq,
+        stored.committed + 1,
+        "the consumer goes on after its position"
+    );
+}
