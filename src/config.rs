@@ -206,6 +206,9 @@ pub struct Limits {
     pub streams_per_token: usize,
     /// Of each listener.
     pub connections: usize,
+    /// 0: a quarter of what the process may take.
+    pub request_memory_bytes: usize,
+    pub body_timeout_seconds: u64,
 }
 
 /// What is remembered of tokens.

@@ -35,6 +35,24 @@ pub enum Protection {
     SessionScope,
     /// A service that is limited to inboxes sees only contacts with a session there.
     ContactScope,
+    /// What a request builds from its text is bounded: values, objects, keys, reported paths.
+    RequestTree,
+    /// The preamble and the part headers of a multipart form are bounded.
+    MultipartAhead,
+    /// The caller is checked before a body that takes room is read.
+    EarlyCheck,
+    /// A connection at `/cable` holds a bounded number of subscriptions, pending ones included.
+    CableSubscriptions,
+    /// A connection at `/cable` that sends too many frames is closed.
+    CableFrames,
+    /// The bodies of all requests in flight share a budget of memory.
+    RequestMemory,
+    /// What a request builds is counted before it is decoded.
+    WireBudget,
+    /// Statuses stay below what clients take of metadata.
+    StatusSize,
+    /// A body must come within its time.
+    BodyTime,
 }
 
 #[cfg(feature = "faults")]
@@ -55,6 +73,15 @@ impl Protection {
             Self::Vouching => "vouching",
             Self::SessionScope => "session_scope",
             Self::ContactScope => "contact_scope",
+            Self::RequestTree => "request_tree",
+            Self::MultipartAhead => "multipart_ahead",
+            Self::EarlyCheck => "early_check",
+            Self::CableSubscriptions => "cable_subscriptions",
+            Self::CableFrames => "cable_frames",
+            Self::RequestMemory => "request_memory",
+            Self::WireBudget => "wire_budget",
+            Self::StatusSize => "status_size",
+            Self::BodyTime => "body_time",
         }
     }
 }

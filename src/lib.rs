@@ -23,6 +23,7 @@ pub mod gateway;
 pub mod id;
 pub mod mail;
 pub mod pb;
+pub mod request_memory;
 pub mod server;
 pub mod storage;
 pub mod telemetry;

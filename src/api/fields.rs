@@ -13,6 +13,9 @@ use crate::{
 /// Characters in a short text, unless the contract says otherwise.
 pub const SHORT: usize = 255;
 
+/// Violations that are collected; an answer has room for fewer.
+const VIOLATIONS: usize = 200;
+
 /// Collects what is wrong with a request's fields.
 #[derive(Debug, Default)]
 pub struct Fields {
@@ -21,16 +24,20 @@ pub struct Fields {
 }
 
 impl Fields {
-    /// Notes a violation.
+    /// Notes a violation, as long as there are not too many.
     pub fn refuse(&mut self, field: &str, rule: Rule, description: impl Into<String>) {
-        self.violations
-            .push(Violation::new(format!("{}{field}", self.prefix), rule, description));
+        if self.violations.len() < VIOLATIONS {
+            self.violations
+                .push(Violation::new(format!("{}{field}", self.prefix), rule, description));
+        }
     }
 
     /// Notes a path of an update mask that cannot be changed; the mask belongs to the request as a whole.
     pub fn unknown_path(&mut self, path: &str) {
         let description = format!("must name fields that can be changed, which {path} is not");
-        self.violations.push(Violation::new("update_mask", Rule::Unknown, description));
+        if self.violations.len() < VIOLATIONS {
+            self.violations.push(Violation::new("update_mask", Rule::Unknown, description));
+        }
     }
 
     /// Checks the fields of a message inside the request.

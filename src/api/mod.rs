@@ -69,6 +69,7 @@ mod trace;
 pub use audit::is_told;
 pub use layers::{Gate, arrive};
 pub use limits::Config as Limiting;
+pub use status::{no_memory, slow_message};
 
 /// What both doors limit.
 #[derive(Clone, Debug)]

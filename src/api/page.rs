@@ -14,6 +14,9 @@ use crate::{
 const MAX_SIZE: i32 = 1000;
 const MAX_SKIP: i32 = 1_000_000;
 
+/// Bytes of a token: a few sort values, generously.
+const TOKEN_BYTES: usize = 64 * 1024;
+
 /// Identifies a request by everything but its page.
 fn fingerprint(request: &impl Message) -> u32 {
     crc32fast::hash(&request.encode_to_vec())
@@ -88,7 +91,8 @@ fn put(bytes: &mut Vec<u8>, value: &SortValue) {
     }
 }
 
-fn get(body: &mut &[u8]) -> Option<SortValue> {
+/// Reads a value. A list within a list was never written, and is not read: a forged token must not decide how deep this recurses.
+fn get(body: &mut &[u8], is_in_list: bool) -> Option<SortValue> {
     Some(match body.try_get_u8().ok()? {
         0 => SortValue::Null,
         1 => SortValue::Int(body.try_get_i64().ok()?),
@@ -98,24 +102,25 @@ fn get(body: &mut &[u8]) -> Option<SortValue> {
             *body = rest;
             SortValue::Text(String::from_utf8(text.to_vec()).ok()?)
         }
-        3 => {
+        3 if !is_in_list => {
             let count = body.try_get_u8().ok()?;
-            // Flat: a list within a list was never written.
-            let part = |_| get(body).filter(|value| !matches!(value, SortValue::Many(_)));
-            SortValue::Many((0..count).map(part).collect::<Option<_>>()?)
+            SortValue::Many((0..count).map(|_| get(body, true)).collect::<Option<_>>()?)
         }
         _ => return None,
     })
 }
 
 fn decode(token: &str, fingerprint: u32) -> Option<Key> {
+    if token.len() > TOKEN_BYTES {
+        return None;
+    }
     let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
     let (mut body, sum) = bytes.split_at_checked(bytes.len().checked_sub(4)?)?;
     if crc32fast::hash(body).to_be_bytes() != sum || body.len() < 13 || body.get_u32() != fingerprint {
         return None;
     }
     let id = body.get_i64();
-    let value = get(&mut body)?;
+    let value = get(&mut body, false)?;
     if !body.is_empty() {
         return None;
     }
@@ -141,6 +146,18 @@ mod tests {
             let token = encode(&key, print);
             prop_assert_eq!(decode(&token, print), Some(key));
             prop_assert_eq!(decode(&token, print ^ 1), None);
+        }
+
+        /// Anybody can compute the checksum of a token.
+        #[test]
+        fn forged_tokens_do_not_recurse(lists in 1_usize..100_000, print: u32) {
+            let mut bytes = print.to_be_bytes().to_vec();
+            bytes.put_i64(1);
+            bytes.extend_from_slice(&[3, 1].repeat(lists));
+            bytes.put_u8(0);
+            let sum = crc32fast::hash(&bytes);
+            bytes.put_u32(sum);
+            prop_assert_eq!(decode(&URL_SAFE_NO_PAD.encode(bytes), print).is_some(), lists == 1);
         }
 
         #[test]

@@ -9,6 +9,7 @@ use super::meter;
 use crate::{
     error::{ConsumerFault, CursorFault, Error, Rule, Violation},
     events::cursor::Cursor,
+    fault::{self, Protection},
     pb::ErrorReason,
 };
 
@@ -37,11 +38,37 @@ fn limit(rule: Rule) -> Option<String> {
     }
 }
 
+/// Bytes of a message, and of each value in the details, that may repeat what a caller sent. Longer ones are cut.
+const MESSAGE_BYTES: usize = 1024;
+const VALUE_BYTES: usize = 256;
+
+/// Bytes of message and details as they travel. gRPC clients take 8 KiB of metadata by default, of which the rest (other headers, and 32
+/// bytes of each header that HTTP/2 counts besides) needs less than 1 KiB.
+const STATUS_BYTES: usize = 7 * 1024;
+
+/// A text that is at most so long, in bytes.
+fn cut(mut text: String, bytes: usize) -> String {
+    if text.len() > bytes && fault::is_on(Protection::StatusSize) {
+        text.truncate(text.floor_char_boundary(bytes));
+        text.push('…');
+    }
+    text
+}
+
+/// Bytes of a status as it travels: the message percent-encoded, the details in base64.
+fn travelling_bytes(status: &Status) -> usize {
+    let plain = |byte: &u8| (b' '..=b'~').contains(byte) && *byte != b'%';
+    let message: usize = status.message().bytes().map(|byte| if plain(&byte) { 1 } else { 3 }).sum();
+    message + status.details().len().div_ceil(3) * 4
+}
+
 /// A status with exactly one `ErrorInfo`.
 struct Refusal {
     code: Code,
     reason: ErrorReason,
     metadata: HashMap<String, String>,
+    /// Named with their limits, as many as there is room for.
+    violations: Vec<Violation>,
     details: ErrorDetails,
 }
 
@@ -51,28 +78,18 @@ impl Refusal {
             code,
             reason,
             metadata: HashMap::new(),
+            violations: Vec::new(),
             details: ErrorDetails::new(),
         }
     }
 
     fn with(mut self, key: impl Into<String>, value: impl std::fmt::Display) -> Self {
-        self.metadata.insert(key.into(), value.to_string());
+        self.metadata.insert(key.into(), cut(value.to_string(), VALUE_BYTES));
         self
     }
 
-    fn fields(mut self, violations: &[Violation]) -> Self {
-        for violation in violations {
-            if let Some(limit) = limit(violation.rule) {
-                self = self.with(format!("limit.{}", violation.field), limit);
-            }
-        }
-        let field = |violation: &Violation| FieldViolation {
-            field: violation.field.clone(),
-            description: violation.description.clone(),
-            reason: rule_name(violation.rule).to_owned(),
-            localized_message: None,
-        };
-        self.details.set_bad_request(violations.iter().map(field).collect::<Vec<_>>());
+    fn fields(mut self, violations: Vec<Violation>) -> Self {
+        self.violations = violations;
         self
     }
 
@@ -88,15 +105,48 @@ impl Refusal {
     }
 
     fn resource(mut self, kind: &str, id: &str, message: &str) -> Self {
-        self.details.set_resource_info(kind, id, "", message);
+        self.details.set_resource_info(kind, cut(id.to_owned(), VALUE_BYTES), "", message);
         self
     }
 
-    fn status(mut self, message: String) -> Status {
-        let name = self.reason.as_str_name();
-        self.details
-            .set_error_info(name.strip_prefix("ERROR_REASON_").unwrap_or(name), DOMAIN, self.metadata);
-        Status::with_error_details(self.code, message, self.details)
+    /// The status, below [`STATUS_BYTES`]: with fewer of the violations, if there is no room for all.
+    fn status(self, message: String) -> Status {
+        let message = cut(message, MESSAGE_BYTES);
+        let mut named = self.violations.len();
+        loop {
+            let status = self.naming(named, message.clone());
+            if named == 0 || travelling_bytes(&status) <= STATUS_BYTES || !fault::is_on(Protection::StatusSize) {
+                return status;
+            }
+            named /= 2;
+        }
+    }
+
+    /// The status with the first of the violations.
+    fn naming(&self, count: usize, message: String) -> Status {
+        let (mut metadata, mut details) = (self.metadata.clone(), self.details.clone());
+        let name = |violation: &Violation| cut(violation.field.clone(), VALUE_BYTES);
+        let named = &self.violations[..count];
+        for violation in named {
+            if let Some(limit) = limit(violation.rule) {
+                metadata.insert(format!("limit.{}", name(violation)), limit);
+            }
+        }
+        if count < self.violations.len() {
+            metadata.insert("unnamed_violations".to_owned(), (self.violations.len() - count).to_string());
+        }
+        if !named.is_empty() {
+            let field = |violation: &Violation| FieldViolation {
+                field: name(violation),
+                description: cut(violation.description.clone(), VALUE_BYTES),
+                reason: rule_name(violation.rule).to_owned(),
+                localized_message: None,
+            };
+            details.set_bad_request(named.iter().map(field).collect::<Vec<_>>());
+        }
+        let reason = self.reason.as_str_name();
+        details.set_error_info(reason.strip_prefix("ERROR_REASON_").unwrap_or(reason), DOMAIN, metadata);
+        Status::with_error_details(self.code, message, details)
     }
 }
 
@@ -110,16 +160,17 @@ impl From<Error> for Status {
 fn refusal(error: Error) -> Refusal {
     use ErrorReason as Reason;
     match error {
-        Error::Invalid(violations) => Refusal::new(Code::InvalidArgument, Reason::InvalidField).fields(&violations),
+        Error::Invalid(violations) => Refusal::new(Code::InvalidArgument, Reason::InvalidField).fields(violations),
         Error::Taken {
             violations,
             kind,
             existing_id,
         } => {
-            let mut refusal = Refusal::new(Code::AlreadyExists, Reason::AlreadyTaken).fields(&violations);
+            let mut refusal = Refusal::new(Code::AlreadyExists, Reason::AlreadyTaken);
             if let Some(first) = violations.first() {
                 refusal = refusal.with("field", &first.field);
             }
+            refusal = refusal.fields(violations);
             match existing_id {
                 Some(id) => refusal.with("existing_id", id).resource(kind, &id.to_string(), "has this value"),
                 None => refusal,
@@ -231,6 +282,18 @@ pub fn busy() -> http::Response<tonic::body::Body> {
     answer
 }
 
+/// The refusal of a request for whose body there is no memory now.
+pub fn no_memory() -> Status {
+    let refusal = Refusal::new(Code::ResourceExhausted, ErrorReason::Busy).retry(Duration::from_secs(1));
+    refusal.status("the requests in flight take all the memory they may; try again".to_owned())
+}
+
+/// The end of a call whose message began and did not come to its end in time.
+pub fn slow_message() -> Status {
+    Refusal::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded)
+        .status("the message took too long to arrive; see limits.body_timeout_seconds".to_owned())
+}
+
 /// The end of a call whose deadline passed.
 pub fn late() -> Status {
     Refusal::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded)
@@ -262,6 +325,41 @@ mod tests {
             .map(|v| (v.field.as_str(), v.reason.as_str()))
             .collect();
         assert_eq!(fields, [("name", "TOO_LONG"), ("email", "INVALID")]);
+    }
+
+    /// S-04: whatever a caller sent, the status fits into the metadata that clients take.
+    #[test]
+    fn statuses_are_bounded() {
+        let long = "é".repeat(100_000);
+        let mut violations: Vec<_> = (0..5)
+            .map(|number| Violation::new(format!("a.{number}.{long}"), Rule::TooLong(number), long.clone()))
+            .collect();
+        violations.extend((0..5000).map(|number| Violation::new(format!("a.{number}"), Rule::Invalid, "must be better")));
+        for error in [
+            Error::not_found("inbox", &long),
+            Error::Internal(long.clone()),
+            Error::Taken {
+                violations: violations.clone(),
+                kind: "contact",
+                existing_id: Some(1),
+            },
+            Error::Invalid(violations),
+        ] {
+            let status = Status::from(error);
+            assert!(travelling_bytes(&status) <= STATUS_BYTES, "{}", travelling_bytes(&status));
+            assert!(!status.get_error_details().error_info().unwrap().reason.is_empty());
+        }
+        let few: Vec<_> = (0..20)
+            .map(|number| {
+                Violation::new(
+                    format!("messages[{number}].content"),
+                    Rule::TooLong(150_000),
+                    "must have at most 150000 characters",
+                )
+            })
+            .collect();
+        let status = Status::from(Error::Invalid(few));
+        assert_eq!(status.get_error_details().bad_request().unwrap().field_violations.len(), 20);
     }
 
     #[test]

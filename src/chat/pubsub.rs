@@ -23,6 +23,9 @@ use crate::{
 /// Entries of a list of who is there, at most.
 const LISTED: u64 = 1000;
 
+/// Bytes of a pubsub token, generously: they have 24.
+const TOKEN_BYTES: usize = 255;
+
 /// Whoever shows a pubsub token that is good.
 #[derive(Clone, Debug)]
 pub struct Ear {
@@ -75,6 +78,9 @@ impl Chat {
     /// # Errors
     /// [`Error::TokenInvalid`] when it is unknown or another user's; [`Error::NotMember`]; [`Error::Suspended`].
     pub async fn ear(&self, token: &str, account: Option<AccountId>, user: Option<UserId>) -> Result<Ear> {
+        if token.len() > TOKEN_BYTES {
+            return Err(Error::TokenInvalid);
+        }
         let db = self.db.read();
         let Some(user) = user else {
             let row = contact_inbox::Entity::find()

@@ -102,6 +102,8 @@ fn range(key: &str) -> Option<(i64, i64)> {
         "grpc.max_connection_age_seconds" | "http.max_connection_age_seconds" | "events.max_stream_age_seconds" => (0, 604_800),
         "auth.cache_seconds" | "shutdown.grace_seconds" => (0, 3600),
         "idempotency.keep_hours" => (1, 720),
+        "limits.request_memory_bytes" => (0, 1024 * 1024 * MIB),
+        "limits.body_timeout_seconds" => (1, 3600),
         _ => return None,
     })
 }

@@ -1,6 +1,12 @@
 //! The WebSocket at `/cable`: Action Cable's JSON protocol over the same log, for front ends and mobile clients as they are.
+//!
+//! Anybody may open a connection, so what one holds is bounded: subscriptions (those that wait for their answer included), the length of
+//! identifiers, frames a second, and bytes that wait for the client. What a connection sends goes through `outbox`.
 
-use std::{collections::HashMap, time::Duration};
+mod outbox;
+mod subscription;
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use axum::{
     Extension,
@@ -9,18 +15,13 @@ use axum::{
 };
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
-use tokio::{
-    sync::mpsc,
-    time::{MissedTickBehavior, interval, timeout},
-};
-use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
-use tonic::{Code, Streaming};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
 
-use super::{
-    call::Call,
-    json::push::{frames, typing},
-};
-use crate::pb::{self, PubsubKey};
+use super::call::Call;
+use crate::fault::{self, Protection};
+use outbox::{Outbox, Outgoing};
+use subscription::Subscription;
 
 /// The subprotocol that clients offer.
 const PROTOCOL: &str = "actioncable-v1-json";
@@ -28,17 +29,21 @@ const PROTOCOL: &str = "actioncable-v1-json";
 /// How often the server says that it is there; clients give up after two misses.
 const PING: Duration = Duration::from_secs(3);
 
-/// Bytes of a frame that is taken.
-const FRAME_BYTES: usize = 64 * 1024;
+/// Bytes of a frame that is taken: an identifier, escaped, and what goes with it.
+const FRAME_BYTES: usize = 16 * 1024;
 
-/// Subscriptions of one connection, at most.
+/// Bytes of an identifier. Those of Chatwoot's front end have about 150.
+const IDENTIFIER_BYTES: usize = 2048;
+
+/// Subscriptions of one connection, at most; those that wait for their answer count.
 const SUBSCRIPTIONS: usize = 16;
 
-/// Frames that wait for a client.
-const WAITING: usize = 64;
+/// Frames that a client may send at once, and then each second. Front ends send one for each subscription, and one every 20 seconds.
+const FRAMES_AT_ONCE: f64 = 120.0;
+const FRAMES_PER_SECOND: f64 = 10.0;
 
-/// How long a client may take for one.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// How long a client may take for one frame.
+const SEND_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Cancelled when connections shall end; an extension of every request.
 #[derive(Clone, Debug)]
@@ -54,22 +59,6 @@ struct Said {
     data: String,
 }
 
-/// What an identifier holds.
-#[derive(Debug, Deserialize)]
-struct Identifier {
-    channel: String,
-    pubsub_token: String,
-    account_id: Option<i64>,
-    user_id: Option<i64>,
-}
-
-/// What goes to the client.
-enum Out {
-    Frame(Json),
-    /// The connection ends; the client shall come back.
-    Leave,
-}
-
 /// Opens a connection. It needs no credential; each subscription brings one.
 pub async fn open(call: Call, Extension(Drain(drain)): Extension<Drain>, upgrade: WebSocketUpgrade) -> Response {
     upgrade
@@ -77,173 +66,163 @@ pub async fn open(call: Call, Extension(Drain(drain)): Extension<Drain>, upgrade
         .max_message_size(FRAME_BYTES)
         .max_frame_size(FRAME_BYTES)
         .on_upgrade(move |socket| async move {
+            let (outbox, mut outgoing) = outbox::open();
             let mut connection = Connection {
-                call: std::sync::Arc::new(call),
+                call: Arc::new(call),
                 socket,
                 subscriptions: HashMap::new(),
+                allowance: Allowance::new(),
+                outbox,
             };
-            connection.run(drain).await;
+            connection.run(drain, &mut outgoing).await;
         })
 }
 
 struct Connection {
-    call: std::sync::Arc<Call>,
+    call: Arc<Call>,
     socket: WebSocket,
-    /// By identifier, byte for byte.
-    subscriptions: HashMap<String, Subscribed>,
+    /// By identifier, byte for byte. At most [`SUBSCRIPTIONS`]; one that is rejected is removed before its client is told.
+    subscriptions: HashMap<String, Subscription>,
+    allowance: Allowance,
+    outbox: Outbox,
 }
 
-/// A subscription; what is done for it ends with it.
-struct Subscribed {
-    key: PubsubKey,
-    _following: AbortOnDropHandle<()>,
-    /// The report that its owner is there, the last that was asked for.
-    reporting: Option<AbortOnDropHandle<()>>,
+/// What follows from a frame of the client's.
+enum Next {
+    Continue,
+    Send(Json),
+    /// The client breaks the rules: it is told so, and the connection ends.
+    Refuse,
+}
+
+/// How a connection ends that the server ends.
+enum End {
+    /// The client shall come back.
+    Restart,
+    Refused,
 }
 
 impl Connection {
-    async fn run(&mut self, drain: CancellationToken) {
-        let (out, mut outgoing) = mpsc::channel(WAITING);
+    async fn run(&mut self, drain: CancellationToken, outgoing: &mut outbox::Receiver) {
         let mut pings = interval(PING);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        if !self.say(&json!({ "type": "welcome" })).await {
+        if !self.send(json!({ "type": "welcome" }).to_string()).await {
             return;
         }
-        loop {
-            let said = tokio::select! {
-                () = drain.cancelled() => break,
-                _ = pings.tick() => json!({ "type": "ping", "message": chrono::Utc::now().timestamp() }),
-                frame = outgoing.recv() => match frame {
-                    Some(Out::Frame(frame)) => frame,
-                    Some(Out::Leave) | None => break,
-                },
-                heard = self.socket.recv() => match heard {
-                    Some(Ok(Message::Text(text))) => {
-                        self.obey(text.as_str(), &out);
-                        continue;
+        let end = loop {
+            let frame = tokio::select! {
+                () = drain.cancelled() => break End::Restart,
+                _ = pings.tick() => json!({ "type": "ping", "message": chrono::Utc::now().timestamp() }).to_string(),
+                queued = outgoing.next() => match queued {
+                    Outgoing::Frame(frame) => frame,
+                    Outgoing::Rejected(identifier) => {
+                        self.subscriptions.remove(&identifier);
+                        subscription::frame(&identifier, "reject_subscription").to_string()
                     }
-                    Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Binary(_))) => continue,
-                    Some(Ok(Message::Close(_)) | Err(_)) | None => return,
+                    Outgoing::Leave => break End::Restart,
+                },
+                received = self.socket.recv() => {
+                    let next = match received {
+                        Some(Ok(_)) if !self.allowance.take() => Next::Refuse,
+                        Some(Ok(Message::Text(text))) => self.obey(text.as_str()),
+                        Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Binary(_))) => Next::Continue,
+                        Some(Ok(Message::Close(_)) | Err(_)) | None => return,
+                    };
+                    match next {
+                        Next::Continue => continue,
+                        Next::Send(frame) => frame.to_string(),
+                        Next::Refuse => break End::Refused,
+                    }
                 },
             };
-            if !self.say(&said).await {
+            if !self.send(frame).await {
                 return;
             }
-        }
-        let farewell = json!({ "type": "disconnect", "reason": "server_restart", "reconnect": true });
-        if self.say(&farewell).await {
+        };
+        // What was done for the subscriptions ends here, and not when the client takes its farewell.
+        self.subscriptions.clear();
+        let farewell = match end {
+            End::Restart => json!({ "type": "disconnect", "reason": "server_restart", "reconnect": true }),
+            End::Refused => json!({ "type": "disconnect", "reason": "invalid_request", "reconnect": false }),
+        };
+        if self.send(farewell.to_string()).await {
             // Whether it arrives is the client's business from here on.
             let _ = timeout(PING, self.socket.send(Message::Close(None))).await;
         }
     }
 
-    /// Sends a frame; whether the client took it.
-    async fn say(&mut self, frame: &Json) -> bool {
-        let sent = timeout(PATIENCE, self.socket.send(Message::text(frame.to_string()))).await;
+    /// Sends a frame; whether the client took it. Nothing is read meanwhile, so a client that takes nothing holds up only itself.
+    async fn send(&mut self, frame: String) -> bool {
+        let sent = timeout(SEND_TIMEOUT, self.socket.send(Message::text(frame))).await;
         matches!(sent, Ok(Ok(())))
     }
 
     /// What cannot be read is passed over, as Action Cable does.
-    fn obey(&mut self, text: &str, out: &mpsc::Sender<Out>) {
+    fn obey(&mut self, text: &str) -> Next {
         let Ok(command) = serde_json::from_str::<Said>(text) else {
-            return;
+            return Next::Continue;
         };
+        if command.identifier.len() > IDENTIFIER_BYTES {
+            return Next::Refuse;
+        }
         match command.verb.as_str() {
-            "subscribe" if !self.subscriptions.contains_key(&command.identifier) => self.subscribe(command.identifier, out),
+            "subscribe" if !self.subscriptions.contains_key(&command.identifier) => return self.subscribe(command.identifier),
             "unsubscribe" => drop(self.subscriptions.remove(&command.identifier)),
             "message" => {
                 let asked: Json = serde_json::from_str(&command.data).unwrap_or_default();
                 if asked["action"] == "update_presence"
-                    && let Some(subscribed) = self.subscriptions.get_mut(&command.identifier)
-                    // One at a time: a client that asks faster is told no more often.
-                    && subscribed.reporting.as_ref().is_none_or(AbortOnDropHandle::is_finished)
+                    && let Some(subscription) = self.subscriptions.get_mut(&command.identifier)
                 {
-                    let (call, key, out) = (self.call.clone(), subscribed.key.clone(), out.clone());
-                    let report = async move { presence(&call, &command.identifier, key, &out).await };
-                    subscribed.reporting = Some(AbortOnDropHandle::new(tokio::spawn(report)));
+                    subscription.report_presence(&self.call, command.identifier, &self.outbox);
                 }
             }
             _ => {}
         }
+        Next::Continue
     }
 
-    fn subscribe(&mut self, identifier: String, out: &mpsc::Sender<Out>) {
-        let key = serde_json::from_str::<Identifier>(&identifier)
-            .ok()
-            .filter(|asked| asked.channel == "RoomChannel" && self.subscriptions.len() < SUBSCRIPTIONS)
-            .map(|asked| PubsubKey {
-                pubsub_token: asked.pubsub_token,
-                account_id: asked.account_id,
-                user_id: asked.user_id,
-            });
-        // A key that is none is refused by the service as any other.
-        let key = key.unwrap_or_default();
-        let following = follow(self.call.clone(), identifier.clone(), key.clone(), out.clone());
-        let subscribed = Subscribed {
-            key,
-            _following: AbortOnDropHandle::new(tokio::spawn(following)),
-            reporting: None,
-        };
-        self.subscriptions.insert(identifier, subscribed);
-    }
-}
-
-/// Follows what a key may hear, until the subscription is dropped.
-async fn follow(call: std::sync::Arc<Call>, identifier: String, key: PubsubKey, out: mpsc::Sender<Out>) {
-    let request = pb::SubscribePubsubRequest { key: Some(key.clone()) };
-    let told = |kind: &str| Out::Frame(json!({ "identifier": identifier, "type": kind }));
-    let stream = match call.pubsub().subscribe_pubsub(call.request(request)).await {
-        Ok(stream) => stream.into_inner(),
-        Err(status) => {
-            let busy = matches!(status.code(), Code::Unavailable | Code::ResourceExhausted);
-            // An error says that the connection has gone.
-            let _ = out.send(if busy { Out::Leave } else { told("reject_subscription") }).await;
-            return;
-        }
-    };
-    if out.send(told("confirm_subscription")).await.is_err() {
-        return;
-    }
-    presence(&call, &identifier, key.clone(), &out).await;
-    if tell(stream, &identifier, &key, &out).await.is_ok() {
-        // The stream ended by itself: whoever comes back hears on.
-        let _ = out.send(Out::Leave).await;
-    }
-}
-
-/// Tells each event, until the stream ends; an error says that the connection has gone.
-async fn tell(
-    mut stream: Streaming<pb::SubscribePubsubResponse>,
-    identifier: &str,
-    key: &PubsubKey,
-    out: &mpsc::Sender<Out>,
-) -> Result<(), ()> {
-    while let Ok(Some(response)) = stream.message().await {
-        let events = response.events.iter().filter_map(|delivery| delivery.event.as_ref());
-        let durable = events.flat_map(|event| frames(event, key.user_id));
-        for (event, data) in durable.chain(response.ephemeral.iter().map(typing)) {
-            let frame = json!({ "identifier": identifier, "message": { "event": event, "data": data } });
-            out.send(Out::Frame(frame)).await.map_err(drop)?;
+    fn subscribe(&mut self, identifier: String) -> Next {
+        let has_room = self.subscriptions.len() < SUBSCRIPTIONS || !fault::is_on(Protection::CableSubscriptions);
+        match subscription::key(&identifier) {
+            Some(key) if has_room => {
+                let subscription = Subscription::open(&self.call, identifier.clone(), key, &self.outbox);
+                self.subscriptions.insert(identifier, subscription);
+                Next::Continue
+            }
+            _ => Next::Send(subscription::frame(&identifier, "reject_subscription")),
         }
     }
-    Ok(())
 }
 
-/// Notes that the key's owner is there, and tells it who else is.
-async fn presence(call: &Call, identifier: &str, key: PubsubKey, out: &mpsc::Sender<Out>) {
-    let of_user = key.user_id.is_some();
-    let request = pb::ReportPubsubPresenceRequest {
-        key: Some(key),
-        request_id: String::new(),
-    };
-    let Ok(present) = call.pubsub().report_pubsub_presence(call.request(request)).await else {
-        return;
-    };
-    let present = present.into_inner();
-    let mut data = json!({ "account_id": present.account_id, "users": present.users });
-    if of_user {
-        data["contacts"] = json!(present.contacts);
+/// Reads a frame as a connection does, for the fuzz targets.
+#[cfg(feature = "faults")]
+pub fn read_frame(text: &str) {
+    if let Ok(command) = serde_json::from_str::<Said>(text) {
+        let _ = subscription::key(&command.identifier);
+        let _ = serde_json::from_str::<Json>(&command.data);
     }
-    let frame = json!({ "identifier": identifier, "message": { "event": "presence.update", "data": data } });
-    let _ = out.send(Out::Frame(frame)).await;
+}
+
+/// How many frames a client may still send.
+struct Allowance {
+    left: f64,
+    at: Instant,
+}
+
+impl Allowance {
+    fn new() -> Self {
+        Self {
+            left: FRAMES_AT_ONCE,
+            at: Instant::now(),
+        }
+    }
+
+    /// Counts a frame; whether it may be taken.
+    fn take(&mut self) -> bool {
+        let now = Instant::now();
+        let earned = now.duration_since(self.at).as_secs_f64() * FRAMES_PER_SECOND;
+        self.at = now;
+        self.left = (self.left + earned).min(FRAMES_AT_ONCE) - 1.0;
+        self.left >= 0.0 || !fault::is_on(Protection::CableFrames)
+    }
 }

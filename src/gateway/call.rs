@@ -8,6 +8,7 @@ use axum::{
 };
 use sha2::{Digest as _, Sha256};
 use tonic::{
+    Status,
     metadata::{Ascii, MetadataValue},
     service::Routes,
 };
@@ -194,6 +195,14 @@ impl Call {
     /// # Errors
     /// The service's refusal.
     pub async fn enter(&self, account_id: i64) -> Result<(), Failure> {
+        Ok(self.access(account_id).await?)
+    }
+
+    /// As [`Self::enter`], with the refusal as the service spells it.
+    ///
+    /// # Errors
+    /// The service's refusal.
+    pub async fn access(&self, account_id: i64) -> Result<(), Status> {
         let request = pb::GetAccessRequest {
             account_id,
             method: self.behind.method().to_owned(),

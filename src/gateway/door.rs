@@ -16,10 +16,11 @@ use tower_http::cors::{Any, CorsLayer};
 use super::{
     cable,
     call::Behind,
+    early,
     error::Failure,
+    multipart::TextLimit,
     openapi::{self, About},
     position,
-    uploads::TextLimit,
 };
 
 const UPDATES: &[Method] = &[Method::PATCH, Method::PUT];
@@ -101,9 +102,14 @@ impl Door {
         let described = openapi::document(&all.routes, &config.base_url);
         // Nobody has set it before: it was made three lines above.
         let _ = document.set(Bytes::from(described));
+        let services = services.prepare();
         let mut router = Router::new();
         for route in all.routes {
-            let methods = route.methods_router.route_layer(Extension(Behind(route.about.rpc())));
+            let early = axum::middleware::from_fn_with_state((services.clone(), route.about.required_caller()), early::check);
+            let methods = route
+                .methods_router
+                .route_layer(early)
+                .route_layer(Extension(Behind(route.about.rpc())));
             // Pages of anybody may speak to the client side.
             let methods = if route.path.starts_with("/public/") {
                 methods.layer(CorsLayer::new().allow_origin(Any).allow_methods(Any).allow_headers(Any))
@@ -130,7 +136,7 @@ impl Door {
             .layer(DefaultBodyLimit::max(config.max_body_bytes))
             .layer(Extension(TextLimit(config.max_body_bytes)))
             .layer(axum::middleware::from_fn(position::say))
-            .with_state(services.prepare())
+            .with_state(services)
     }
 }
 

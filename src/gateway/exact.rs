@@ -2,29 +2,59 @@
 //!
 //! `serde_json` may be off in the last digit of a fraction, and refuses the whole text for one number that is too large. Attributes
 //! travel as doubles, so what a double cannot hold has to be told to the caller, with the field it stands in.
+//!
+//! Runs before anybody is authenticated, so memory is linear in the text: values, objects, depth, key length and the number of reported
+//! paths are limited while parsing.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use serde_json::{Map, Number, Value as Json};
+
+use super::tree_budget::{KEY_BYTES, TooLarge, TreeBudget, exceeds};
 
 /// How deep objects and lists may lie in one another, as in `serde_json`.
 const DEPTH: usize = 128;
 
-/// The text is no JSON.
+/// Bytes of one number. The exact decimal expansion of any double has fewer than 1,100 significant digits.
+const NUMBER_BYTES: usize = 2048;
+
+/// Inexact numbers that are reported. A text with more of them is refused: none of them may be rounded without a report.
+const INEXACT: usize = 16;
+
+/// Bytes of a reported path; a longer one is cut.
+const PATH_BYTES: usize = 256;
+
+/// Why a text was not read.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Malformed;
+pub enum Unreadable {
+    /// It is not JSON.
+    Malformed,
+    /// It is beyond a limit.
+    TooLarge(TooLarge),
+}
+
+use Unreadable::Malformed;
+
+impl From<TooLarge> for Unreadable {
+    fn from(limit: TooLarge) -> Self {
+        Self::TooLarge(limit)
+    }
+}
 
 /// Reads one JSON value, and names (dotted, list positions as numbers) the numbers in it that a double cannot hold exactly. Such a number
-/// stands in the value as an integer if 64 bits hold it, else as a fraction that is not to be used.
+/// stands in the value as an integer if 64 bits hold it, else as a fraction that is not to be used. Paths above 256 bytes are cut.
 ///
 /// # Errors
-/// [`Malformed`] if the text is no JSON or nested more than 128 deep.
-pub fn parse(text: &str) -> Result<(Json, BTreeSet<String>), Malformed> {
+/// [`Unreadable::Malformed`] if the text is not JSON or nested more than 128 deep; [`Unreadable::TooLarge`] beyond the limits of
+/// [`TreeBudget`], for a key or number that is too long, and for more than 16 inexact numbers.
+pub fn parse(text: &str) -> Result<(Json, BTreeSet<String>), Unreadable> {
     let mut reader = Reader {
         text,
         at: 0,
         path: Vec::new(),
         inexact: BTreeSet::new(),
+        found: 0,
+        budget: TreeBudget::default(),
     };
     let value = reader.value()?;
     reader.space();
@@ -35,11 +65,20 @@ pub fn parse(text: &str) -> Result<(Json, BTreeSet<String>), Malformed> {
     }
 }
 
+/// One step from a value into a value inside of it.
+enum Step {
+    Key(String),
+    Index(usize),
+}
+
 struct Reader<'a> {
     text: &'a str,
     at: usize,
-    path: Vec<String>,
+    path: Vec<Step>,
     inexact: BTreeSet<String>,
+    /// Inexact numbers so far: two may have the same path, if a key comes twice or after a path was cut.
+    found: usize,
+    budget: TreeBudget,
 }
 
 impl Reader<'_> {
@@ -60,7 +99,7 @@ impl Reader<'_> {
         there
     }
 
-    fn word(&mut self, word: &str, value: Json) -> Result<Json, Malformed> {
+    fn word(&mut self, word: &str, value: Json) -> Result<Json, Unreadable> {
         if self.text.as_bytes()[self.at..].starts_with(word.as_bytes()) {
             self.at += word.len();
             Ok(value)
@@ -69,7 +108,8 @@ impl Reader<'_> {
         }
     }
 
-    fn value(&mut self) -> Result<Json, Malformed> {
+    fn value(&mut self) -> Result<Json, Unreadable> {
+        self.budget.value()?;
         self.space();
         match self.peek().ok_or(Malformed)? {
             b'{' => self.object(),
@@ -83,7 +123,7 @@ impl Reader<'_> {
     }
 
     /// Reads a value that lies at `step` of the present one.
-    fn inner(&mut self, step: String) -> Result<Json, Malformed> {
+    fn inner(&mut self, step: Step) -> Result<Json, Unreadable> {
         if self.path.len() == DEPTH {
             return Err(Malformed);
         }
@@ -93,7 +133,7 @@ impl Reader<'_> {
         value
     }
 
-    fn object(&mut self) -> Result<Json, Malformed> {
+    fn object(&mut self) -> Result<Json, Unreadable> {
         self.at += 1;
         let mut map = Map::new();
         if self.eat(b'}') {
@@ -102,10 +142,16 @@ impl Reader<'_> {
         loop {
             self.space();
             let key = self.string()?;
+            if exceeds(key.len(), KEY_BYTES) {
+                return Err(TooLarge::KEY.into());
+            }
             if !self.eat(b':') {
                 return Err(Malformed);
             }
-            let value = self.inner(key.clone())?;
+            if map.is_empty() {
+                self.budget.object()?;
+            }
+            let value = self.inner(Step::Key(key.clone()))?;
             map.insert(key, value);
             if self.eat(b'}') {
                 return Ok(Json::Object(map));
@@ -116,14 +162,14 @@ impl Reader<'_> {
         }
     }
 
-    fn list(&mut self) -> Result<Json, Malformed> {
+    fn list(&mut self) -> Result<Json, Unreadable> {
         self.at += 1;
         let mut items = Vec::new();
         if self.eat(b']') {
             return Ok(Json::Array(items));
         }
         loop {
-            items.push(self.inner(items.len().to_string())?);
+            items.push(self.inner(Step::Index(items.len()))?);
             if self.eat(b']') {
                 return Ok(Json::Array(items));
             }
@@ -133,7 +179,7 @@ impl Reader<'_> {
         }
     }
 
-    fn string(&mut self) -> Result<String, Malformed> {
+    fn string(&mut self) -> Result<String, Unreadable> {
         let bytes = self.text.as_bytes();
         let start = self.at;
         if self.peek() != Some(b'"') {
@@ -151,13 +197,16 @@ impl Reader<'_> {
         serde_json::from_str(&self.text[start..self.at]).map_err(|_| Malformed)
     }
 
-    fn number(&mut self) -> Result<Json, Malformed> {
+    fn number(&mut self) -> Result<Json, Unreadable> {
         let rest = &self.text[self.at..];
         let length = rest
             .bytes()
             .position(|byte| !matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E'))
             .unwrap_or(rest.len());
         let literal = &rest[..length];
+        if exceeds(length, NUMBER_BYTES) {
+            return Err(TooLarge::NUMBER.into());
+        }
         if !well_formed(literal) {
             return Err(Malformed);
         }
@@ -165,13 +214,43 @@ impl Reader<'_> {
         let double: f64 = literal.parse().map_err(|_| Malformed)?;
         // Either the double is spelled the same, or it is this very integer, though a shorter spelling would do.
         if !double.is_finite() || (normal(literal) != normal(&format!("{double:e}")) && literal != format!("{double:.0}")) {
-            self.inexact.insert(self.path.join("."));
+            self.found += 1;
+            if exceeds(self.found, INEXACT) {
+                return Err(TooLarge::INEXACT.into());
+            }
+            let path = self.dotted_path();
+            self.inexact.insert(path);
         }
         let integer = literal.parse::<i64>().map(Number::from);
         Ok(Json::Number(match integer {
             Ok(integer) => integer,
             Err(_) => Number::from_f64(double).or_else(|| Number::from_f64(f64::MAX)).ok_or(Malformed)?,
         }))
+    }
+}
+
+impl Reader<'_> {
+    /// Where the reader is, cut at [`PATH_BYTES`].
+    fn dotted_path(&self) -> String {
+        let mut path = String::new();
+        for step in &self.path {
+            if !path.is_empty() {
+                path.push('.');
+            }
+            match step {
+                Step::Key(key) => path.push_str(key),
+                // Writing into a string cannot fail.
+                Step::Index(index) => {
+                    let _ = write!(path, "{index}");
+                }
+            }
+            if exceeds(path.len(), PATH_BYTES) {
+                path.truncate(path.floor_char_boundary(PATH_BYTES));
+                path.push('…');
+                break;
+            }
+        }
+        path
     }
 }
 
@@ -275,6 +354,29 @@ mod tests {
             inexact("[0.1234567890123456789, 1e-400, -1e999999999999999999999]"),
             ["0", "1", "2"]
         );
+    }
+
+    /// S-01: the product of key length and count of numbers.
+    #[test]
+    fn reports_few_inexact_numbers_and_cuts_their_paths() {
+        let key = "k".repeat(KEY_BYTES);
+        let paths = inexact(&format!("{{\"{key}\": {{\"{key}\": [1e999]}}}}"));
+        assert_eq!(paths, [format!("{}…", &key[..PATH_BYTES])]);
+        let many = |count: usize| format!("[{}]", vec!["1e999"; count].join(","));
+        assert_eq!(inexact(&many(INEXACT)).len(), INEXACT);
+        assert_eq!(parse(&many(INEXACT + 1)), Err(TooLarge::INEXACT.into()));
+    }
+
+    #[test]
+    fn limits_apply_while_parsing() {
+        assert_eq!(
+            parse(&format!("{{\"{}\": 1}}", "k".repeat(KEY_BYTES + 1))),
+            Err(TooLarge::KEY.into())
+        );
+        assert_eq!(parse(&"1".repeat(NUMBER_BYTES + 1)), Err(TooLarge::NUMBER.into()));
+        // The text ends in the middle: it is refused before that is noticed.
+        assert_eq!(parse(&format!("[{}", "0,".repeat(100_000))), Err(TooLarge::VALUES.into()));
+        assert_eq!(parse(&format!("[{}", "{\"\":0},".repeat(100_000))), Err(TooLarge::OBJECTS.into()));
     }
 
     #[test]

@@ -134,7 +134,7 @@ async fn filter_conversations(call: Call, params: Params) -> Answer {
 }
 
 /// The conditions. All query operators are looked at first; the rest is for the service to judge.
-fn read(fields: &Fields<'_>) -> Result<pb::Filter, Failure> {
+pub(super) fn read(fields: &Fields<'_>) -> Result<pb::Filter, Failure> {
     let Some(Json::Array(payload)) = fields.raw("payload") else {
         return Err(Failure::missing("payload"));
     };

@@ -6,6 +6,7 @@
 mod agent_bots;
 mod agents;
 mod attributes;
+mod body_memory;
 mod cable;
 mod call;
 mod canned_responses;
@@ -23,6 +24,7 @@ mod conversations;
 mod custom_attribute_definitions;
 mod door;
 mod draft;
+mod early;
 mod error;
 mod events;
 mod exact;
@@ -34,6 +36,7 @@ mod inboxes;
 mod json;
 mod labels;
 mod messages;
+mod multipart;
 mod nested;
 mod openapi;
 mod paging;
@@ -50,6 +53,7 @@ mod teamwork;
 #[cfg(test)]
 mod tests;
 mod trace;
+mod tree_budget;
 mod uploads;
 
 use axum::{
@@ -61,6 +65,7 @@ use axum::{
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
+use crate::request_memory::RequestMemory;
 use error::Failure;
 
 /// The settings of the door.
@@ -72,6 +77,8 @@ pub struct Config {
     pub drain: CancellationToken,
     /// The largest body that is read, in bytes; a larger one is refused with 413.
     pub max_body_bytes: usize,
+    /// The memory that the bodies of all requests share.
+    pub memory: RequestMemory,
     /// What its listener speaks: `http` or `https`.
     pub scheme: &'static str,
 }
@@ -114,6 +121,9 @@ pub fn router(services: Routes, config: Config) -> Router {
         .merge(canned_responses::routes())
         .merge(contact_notes::routes())
         .open(services, &config, &ABSENT)
+        .layer(middleware::from_fn(move |request: Request, next: Next| {
+            body_memory::charge(config.memory.clone(), config.max_body_bytes, request, next)
+        }))
         .layer(middleware::from_fn(move |request: Request, next: Next| {
             trace::watch(config.scheme, request, next)
         }))

@@ -2,11 +2,49 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::attributes::DEPTH;
+use super::{
+    attributes::DEPTH,
+    tree_budget::{TooLarge, TreeBudget, exceeds, take},
+};
 
-/// A name that contradicts another one (`a=1&a[b]=2`), or is nested too deeply.
+/// Fields of one form or query, as Rack limits them.
+const FIELDS: usize = 4096;
+
+/// Bytes of the name of a field.
+const NAME_BYTES: usize = 1024;
+
+/// Why a field was not put where its name says.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Contradiction;
+pub enum Unfit {
+    /// The name contradicts another one (`a=1&a[b]=2`), or is nested too deeply.
+    Contradiction,
+    /// The form is beyond a limit.
+    TooLarge(TooLarge),
+}
+
+use Unfit::Contradiction;
+
+impl From<TooLarge> for Unfit {
+    fn from(limit: TooLarge) -> Self {
+        Self::TooLarge(limit)
+    }
+}
+
+/// What one form may still build.
+#[derive(Debug)]
+pub struct FormBudget {
+    fields: usize,
+    tree: TreeBudget,
+}
+
+impl Default for FormBudget {
+    fn default() -> Self {
+        Self {
+            fields: FIELDS,
+            tree: TreeBudget::default(),
+        }
+    }
+}
 
 enum Step<'a> {
     /// `[key]`: into an object.
@@ -18,8 +56,12 @@ enum Step<'a> {
 /// Puts a value where its name says.
 ///
 /// # Errors
-/// [`Contradiction`].
-pub fn put(map: &mut Map<String, Json>, name: &str, value: Json) -> Result<(), Contradiction> {
+/// [`Unfit`]; the map may then hold a part of what the name says.
+pub fn put(budget: &mut FormBudget, map: &mut Map<String, Json>, name: &str, value: Json) -> Result<(), Unfit> {
+    budget.fields = take(budget.fields, TooLarge::FIELDS)?;
+    if exceeds(name.len(), NAME_BYTES) {
+        return Err(TooLarge::NAME.into());
+    }
     let Some((key, steps)) = split(name) else {
         // Brackets that do not match are part of the name.
         map.insert(name.to_owned(), value);
@@ -28,7 +70,7 @@ pub fn put(map: &mut Map<String, Json>, name: &str, value: Json) -> Result<(), C
     if steps.len() > DEPTH {
         return Err(Contradiction);
     }
-    descend(map.entry(key).or_insert(Json::Null), &steps, value)
+    descend(&mut budget.tree, map.entry(key).or_insert(Json::Null), &steps, value)
 }
 
 fn split(name: &str) -> Option<(&str, Vec<Step<'_>>)> {
@@ -47,7 +89,8 @@ fn split(name: &str) -> Option<(&str, Vec<Step<'_>>)> {
     Some((key, steps))
 }
 
-fn descend(slot: &mut Json, steps: &[Step<'_>], value: Json) -> Result<(), Contradiction> {
+fn descend(budget: &mut TreeBudget, slot: &mut Json, steps: &[Step<'_>], value: Json) -> Result<(), Unfit> {
+    budget.value()?;
     let Some((step, rest)) = steps.split_first() else {
         if slot.is_object() || slot.is_array() {
             return Err(Contradiction);
@@ -58,10 +101,11 @@ fn descend(slot: &mut Json, steps: &[Step<'_>], value: Json) -> Result<(), Contr
     match step {
         Step::Key(key) => {
             if slot.is_null() {
+                budget.object()?;
                 *slot = Json::Object(Map::new());
             }
             let map = slot.as_object_mut().ok_or(Contradiction)?;
-            descend(map.entry(*key).or_insert(Json::Null), rest, value)
+            descend(budget, map.entry(*key).or_insert(Json::Null), rest, value)
         }
         Step::Next => {
             if slot.is_null() {
@@ -77,7 +121,7 @@ fn descend(slot: &mut Json, steps: &[Step<'_>], value: Json) -> Result<(), Contr
                 items.push(Json::Null);
             }
             let last = items.last_mut().ok_or(Contradiction)?;
-            descend(last, rest, value)
+            descend(budget, last, rest, value)
         }
     }
 }
@@ -88,10 +132,10 @@ mod tests {
 
     use super::*;
 
-    fn read(query: &str) -> Result<Json, Contradiction> {
-        let mut map = Map::new();
+    fn read(query: &str) -> Result<Json, Unfit> {
+        let (mut map, mut budget) = (Map::new(), FormBudget::default());
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            put(&mut map, &name, Json::String(value.into_owned()))?;
+            put(&mut budget, &mut map, &name, Json::String(value.into_owned()))?;
         }
         Ok(Json::Object(map))
     }
@@ -114,5 +158,13 @@ mod tests {
         assert_eq!(read("a=1&a[b]=2"), Err(Contradiction));
         assert_eq!(read("a[]=1&a[b]=2"), Err(Contradiction));
         assert_eq!(read(&format!("a{}=1", "[b]".repeat(DEPTH + 1))), Err(Contradiction));
+    }
+
+    #[test]
+    fn limits_apply_while_reading() {
+        assert_eq!(read(&"a&".repeat(FIELDS + 1)), Err(TooLarge::FIELDS.into()));
+        assert_eq!(read(&format!("{}=1", "a".repeat(NAME_BYTES + 1))), Err(TooLarge::NAME.into()));
+        let deep = format!("a[]{}&", "[b]".repeat(DEPTH - 1));
+        assert_eq!(read(&deep.repeat(500)), Err(TooLarge::OBJECTS.into()));
     }
 }

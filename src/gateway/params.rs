@@ -5,14 +5,20 @@
 use std::collections::BTreeSet;
 
 use axum::{
-    extract::{FromRequest, FromRequestParts as _, Multipart, RawPathParams, Request},
-    http::{StatusCode, header::CONTENT_TYPE, request::Parts},
+    extract::{FromRequest, FromRequestParts as _, RawPathParams, Request},
+    http::{StatusCode, header::CONTENT_TYPE, request::Parts as Head},
     response::IntoResponse as _,
 };
 use bytes::Bytes;
 use serde_json::{Map, Value as Json};
 
-use super::{error::Failure, exact, fields::Fields, nested};
+use super::{
+    error::Failure,
+    exact,
+    fields::Fields,
+    multipart::{self, Parts, TextLimit},
+    nested::{self, FormBudget},
+};
 
 /// The parameters of one request; on a clash the path wins, then the body, then the query.
 #[derive(Debug, Default)]
@@ -24,9 +30,19 @@ pub struct Params {
     pub(super) files: BTreeSet<String>,
     /// Whether the body was a form, which leaves no root key out.
     pub(super) form: bool,
+    /// What its form may still build.
+    pub(super) budget: FormBudget,
 }
 
 impl Params {
+    /// The parameters of a form that is still to be read.
+    pub(super) fn of_form() -> Self {
+        Self {
+            form: true,
+            ..Self::default()
+        }
+    }
+
     /// A reader of the parameters that gathers what is wrong with them.
     pub fn fields(&self) -> Fields<'_> {
         Fields::new(self)
@@ -44,7 +60,7 @@ impl Params {
         }
     }
 
-    fn form(&mut self, encoded: &[u8]) -> Result<(), Failure> {
+    pub(super) fn form(&mut self, encoded: &[u8]) -> Result<(), Failure> {
         for (name, value) in form_urlencoded::parse(encoded) {
             self.put(&name, value.into_owned())?;
         }
@@ -54,18 +70,24 @@ impl Params {
     /// Puts a text where its name says.
     ///
     /// # Errors
-    /// 400 for a name that contradicts another.
+    /// 400 for a name that contradicts another, and for a form beyond a limit.
     pub(super) fn put(&mut self, name: &str, value: String) -> Result<(), Failure> {
-        nested::put(&mut self.map, name, Json::String(value)).map_err(|_| Failure::fault(StatusCode::BAD_REQUEST))
+        nested::put(&mut self.budget, &mut self.map, name, Json::String(value)).map_err(|unfit| match unfit {
+            nested::Unfit::Contradiction => Failure::fault(StatusCode::BAD_REQUEST),
+            nested::Unfit::TooLarge(limit) => Failure::beyond(limit),
+        })
     }
 
-    fn json(&mut self, body: &Bytes) -> Result<(), Failure> {
+    pub(super) fn json(&mut self, body: &Bytes) -> Result<(), Failure> {
         if body.iter().all(u8::is_ascii_whitespace) {
             return Ok(());
         }
         let malformed = || Failure::fault(StatusCode::BAD_REQUEST);
         let text = std::str::from_utf8(body).map_err(|_| malformed())?;
-        let (value, inexact) = exact::parse(text).map_err(|_| malformed())?;
+        let (value, inexact) = exact::parse(text).map_err(|unreadable| match unreadable {
+            exact::Unreadable::Malformed => malformed(),
+            exact::Unreadable::TooLarge(limit) => Failure::beyond(limit),
+        })?;
         // A body that is no object has no names, so nothing of it is a parameter.
         if let Json::Object(map) = value {
             self.map = map;
@@ -74,19 +96,15 @@ impl Params {
         Ok(())
     }
 
-    async fn multipart(&mut self, request: Request) -> Result<(), Failure> {
-        let mut parts = Multipart::from_request(request, &())
-            .await
-            .map_err(|rejection| Failure::fault(rejection.into_response().status()))?;
-        while let Some(mut part) = parts.next_field().await.map_err(|error| Failure::fault(error.status()))? {
-            let name = part.name().unwrap_or_default().to_owned();
-            // A file field left empty carries an empty name.
-            if part.file_name().is_some_and(|file| !file.is_empty()) {
-                while part.chunk().await.map_err(|error| Failure::fault(error.status()))?.is_some() {}
+    async fn multipart(&mut self, mut parts: Parts) -> Result<(), Failure> {
+        while let Some(mut part) = parts.next().await? {
+            let name = part.name();
+            if part.is_file() {
+                part.skip().await?;
                 let field = name.split('[').next().unwrap_or_default();
                 self.files.insert(field.to_owned());
             } else {
-                let value = part.text().await.map_err(|error| Failure::fault(error.status()))?;
+                let value = part.text().await?;
                 self.put(&name, value)?;
             }
         }
@@ -118,7 +136,7 @@ impl Surroundings {
     ///
     /// # Errors
     /// 400 for a query that contradicts itself.
-    pub(super) async fn read<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+    pub(super) async fn read<S: Send + Sync>(parts: &mut Head, state: &S) -> Result<Self, Failure> {
         let path = RawPathParams::from_request_parts(parts, state)
             .await
             .map_err(|_| Failure::unknown_route())?;
@@ -143,7 +161,7 @@ impl Surroundings {
     }
 }
 
-fn content_type(parts: &Parts) -> String {
+fn content_type(parts: &Head) -> String {
     let whole = parts
         .headers
         .get(CONTENT_TYPE)
@@ -159,6 +177,8 @@ impl<S: Send + Sync> FromRequest<S> for Params {
         let (mut parts, body) = request.into_parts();
         let around = Surroundings::read(&mut parts, state).await?;
         let kind = content_type(&parts);
+        let boundary = multipart::boundary(&parts.headers);
+        let limit = TextLimit::of(&parts);
         let request = Request::from_parts(parts, body);
 
         let mut params = Params {
@@ -166,7 +186,8 @@ impl<S: Send + Sync> FromRequest<S> for Params {
             ..Params::default()
         };
         if kind == "multipart/form-data" {
-            params.multipart(request).await?;
+            let boundary = boundary.ok_or_else(|| Failure::fault(StatusCode::BAD_REQUEST))?;
+            params.multipart(Parts::whole(request.into_body(), &boundary, limit)).await?;
         } else {
             let body = Bytes::from_request(request, state)
                 .await

@@ -2,6 +2,17 @@
 
 use tonic_types::FieldViolation;
 
+/// Characters of what a client sent that a sentence repeats.
+const ECHO: usize = 255;
+
+/// A text of the client's as a sentence repeats it, at most 255 characters.
+pub fn echo(text: &str) -> std::borrow::Cow<'_, str> {
+    match text.char_indices().nth(ECHO) {
+        Some((end, _)) => format!("{}…", &text[..end]).into(),
+        None => text.into(),
+    }
+}
+
 /// One thing that is wrong with a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Complaint {
@@ -36,7 +47,7 @@ impl Complaint {
     pub fn no_such_name(attribute: &str, name: &str) -> Self {
         Self {
             attribute: attribute.to_owned(),
-            sentence: format!("'{name}' is not a valid {attribute}"),
+            sentence: format!("'{}' is not a valid {attribute}", echo(name)),
             alone: true,
         }
     }

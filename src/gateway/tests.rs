@@ -23,6 +23,7 @@ fn door(routes: Routes) -> Router {
         base_url: String::new(),
         drain: tokio_util::sync::CancellationToken::new(),
         max_body_bytes: 1000,
+        memory: crate::request_memory::RequestMemory::unlimited(),
         scheme: "http",
     };
     router(routes, config)

@@ -2,13 +2,11 @@
 //! Texts are bounded as every body is; files are bounded by the service, and so may be larger.
 
 use axum::{
-    Extension,
     extract::{FromRef, FromRequest, FromRequestParts as _, Request},
     http::StatusCode,
 };
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryFutureExt as _, stream};
-use multer::{Field, Multipart};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, service::Routes};
@@ -16,6 +14,7 @@ use tonic::{Status, service::Routes};
 use super::{
     call::Call,
     error::Failure,
+    multipart::{self, Part, Parts, TextLimit},
     params::{Params, Surroundings},
 };
 use crate::pb;
@@ -29,10 +28,6 @@ const TAKEN: [&str; 3] = ["attachments", "message[attachments]", "avatar"];
 /// Pieces of a file that wait for the service.
 const WAITING: usize = 2;
 
-/// Bytes of texts in a form, at most; an extension of every request.
-#[derive(Clone, Copy, Debug)]
-pub struct TextLimit(pub usize);
-
 /// The parameters of a request whose body may hold files.
 #[derive(Debug)]
 pub struct WithFiles(pub Params);
@@ -45,27 +40,22 @@ where
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
         let (mut parts, body) = request.into_parts();
-        let content_type = parts.headers.get("content-type").and_then(|value| value.to_str().ok());
-        let Some(boundary) = content_type.and_then(|kind| multer::parse_boundary(kind).ok()) else {
+        let Some(boundary) = multipart::boundary(&parts.headers) else {
             return Params::from_request(Request::from_parts(parts, body), state).await.map(Self);
         };
         let Ok(call) = Call::from_request_parts(&mut parts, state).await;
-        let limit = Extension::<TextLimit>::from_request_parts(&mut parts, state).await;
-        let limit = limit.map_or(usize::MAX, |Extension(TextLimit(bytes))| bytes);
+        let limit = TextLimit::of(&parts);
+        let held = parts.extensions.get().cloned();
         let around = Surroundings::read(&mut parts, state).await?;
         let mut form = Form {
             owner: Owner::of(&around),
             call,
-            params: Params {
-                form: true,
-                ..Params::default()
-            },
-            texts_left: limit,
+            params: Params::of_form(),
             files_left: FILES,
         };
-        let mut fields = Multipart::new(body.into_data_stream(), boundary);
-        while let Some(field) = fields.next_field().await.map_err(|error| unreadable(&error))? {
-            form.take(field).await?;
+        let mut parts = Parts::with_files(body, &boundary, limit, held);
+        while let Some(part) = parts.next().await? {
+            form.take(part).await?;
         }
         Ok(Self(around.complete(form.params)))
     }
@@ -96,44 +86,36 @@ struct Form {
     owner: Owner,
     call: Call,
     params: Params,
-    texts_left: usize,
     files_left: usize,
 }
 
 impl Form {
-    async fn take(&mut self, mut field: Field<'_>) -> Result<(), Failure> {
-        let name = field.name().unwrap_or_default().to_owned();
-        // A file field left empty carries an empty name.
-        if field.file_name().is_some_and(|file| !file.is_empty()) {
-            if !TAKEN.contains(&name.strip_suffix("[]").unwrap_or(&name)) {
-                // Told as every file is that nobody takes.
-                while field.chunk().await.map_err(|error| unreadable(&error))?.is_some() {}
-                self.params.files.insert(name.split('[').next().unwrap_or_default().to_owned());
-                return Ok(());
-            }
-            let too_many = || Failure::fault(StatusCode::PAYLOAD_TOO_LARGE);
-            self.files_left = self.files_left.checked_sub(1).ok_or_else(too_many)?;
-            let file = self.upload(field).await?;
-            return self.params.put(&name, file.upload_id);
+    async fn take(&mut self, mut part: Part<'_>) -> Result<(), Failure> {
+        let name = part.name();
+        if !part.is_file() {
+            let text = part.text().await?;
+            return self.params.put(&name, text);
         }
-        let mut text = Vec::new();
-        while let Some(chunk) = field.chunk().await.map_err(|error| unreadable(&error))? {
-            let too_long = || Failure::fault(StatusCode::PAYLOAD_TOO_LARGE);
-            self.texts_left = self.texts_left.checked_sub(chunk.len()).ok_or_else(too_long)?;
-            text.extend_from_slice(&chunk);
+        if !TAKEN.contains(&name.strip_suffix("[]").unwrap_or(&name)) {
+            // Told as every file is that nobody takes.
+            part.skip().await?;
+            self.params.files.insert(name.split('[').next().unwrap_or_default().to_owned());
+            return Ok(());
         }
-        let text = String::from_utf8(text).map_err(|_| Failure::fault(StatusCode::BAD_REQUEST))?;
-        self.params.put(&name, text)
+        let too_many = || Failure::fault(StatusCode::PAYLOAD_TOO_LARGE);
+        self.files_left = self.files_left.checked_sub(1).ok_or_else(too_many)?;
+        let file = self.upload(part).await?;
+        self.params.put(&name, file.upload_id)
     }
 
     /// Hands the file on while it comes. If the client breaks off, so does the upload.
-    async fn upload(&self, field: Field<'_>) -> Result<pb::File, Failure> {
+    async fn upload(&self, part: Part<'_>) -> Result<pb::File, Failure> {
         let header = pb::FileHeader {
-            file_name: field.file_name().unwrap_or_default().to_owned(),
-            content_type: field.content_type().map(ToString::to_string).unwrap_or_default(),
+            file_name: part.file_name(),
+            content_type: part.content_type(),
         };
         let (sender, chunks) = mpsc::channel(WAITING);
-        let pour = pour(field, sender);
+        let pour = pour(part, sender);
         let chunks = ReceiverStream::new(chunks);
         let stored = match self.owner.clone() {
             Owner::Account(account_id) => {
@@ -174,16 +156,13 @@ fn refused(status: &Status) -> Failure {
 }
 
 /// Passes on the pieces of a file until nobody takes them any more: why, the call says.
-async fn pour(mut field: Field<'_>, sender: mpsc::Sender<Bytes>) -> Result<(), Failure> {
-    while let Some(chunk) = field.chunk().await.map_err(|error| unreadable(&error))? {
+async fn pour(mut part: Part<'_>, sender: mpsc::Sender<Bytes>) -> Result<(), Failure> {
+    while let Some(chunk) = part.chunk().await? {
+        let bytes = chunk.len();
         if sender.send(chunk).await.is_err() {
             break;
         }
+        part.release(bytes);
     }
     Ok(())
-}
-
-fn unreadable(error: &multer::Error) -> Failure {
-    tracing::debug!(%error, "a form could not be read");
-    Failure::fault(StatusCode::BAD_REQUEST)
 }

@@ -7,6 +7,8 @@ use tonic::{
 };
 use tonic_prost::ProstCodec;
 
+use super::wire_budget::{self, Excess};
+
 /// What a call's buffers hold before they grow. Most messages are smaller; tonic's own 8 KiB, twice a call, cost more to
 /// get than a message costs to encode, and an open stream holds them for its life.
 const BUFFER: usize = 1024;
@@ -27,7 +29,7 @@ impl<T, U> Default for SmallCodec<T, U> {
 impl<T, U> Codec for SmallCodec<T, U>
 where
     T: prost::Message + Send + 'static,
-    U: prost::Message + Default + Send + 'static,
+    U: prost::Message + prost::Name + Default + Send + 'static,
 {
     type Encode = T;
     type Decode = U;
@@ -43,11 +45,12 @@ where
     }
 }
 
-/// Decodes with prost, from the message as one piece: prost asks its buffer for every field, and a slice answers quickest.
+/// Decodes with prost, from the message as one piece: prost asks its buffer for every field, and a slice answers quickest. A request that
+/// would take many times its size in memory is refused before.
 #[derive(Debug)]
 pub struct WholeDecoder<U>(pub(super) std::marker::PhantomData<U>);
 
-impl<U: prost::Message + Default> Decoder for WholeDecoder<U> {
+impl<U: prost::Message + prost::Name + Default> Decoder for WholeDecoder<U> {
     type Item = U;
     type Error = Status;
 
@@ -57,6 +60,7 @@ impl<U: prost::Message + Default> Decoder for WholeDecoder<U> {
 
     fn decode(&mut self, source: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
         let message = source.copy_to_bytes(source.remaining());
+        wire_budget::check::<U>(&message).map_err(|Excess(limit)| Status::invalid_argument(limit))?;
         U::decode(message).map(Some).map_err(|error| Status::internal(error.to_string()))
     }
 }

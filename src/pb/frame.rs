@@ -56,7 +56,7 @@ impl<T, U> Default for FrameCodec<T, U> {
     }
 }
 
-impl<U: prost::Message + Default + Send + 'static> Codec for FrameCodec<Frame, U> {
+impl<U: prost::Message + prost::Name + Default + Send + 'static> Codec for FrameCodec<Frame, U> {
     type Encode = Frame;
     type Decode = U;
     type Encoder = FrameEncoder;

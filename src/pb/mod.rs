@@ -25,6 +25,7 @@ mod row;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod value;
+pub mod wire_budget;
 
 pub use row::{Reveal, Visitor, client_conversation, client_message, inbox_of, lean};
 

@@ -30,7 +30,7 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-use super::incoming::Connection;
+use super::{body_time::BodyTime, incoming::Connection};
 
 /// How long a client may take to notice.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -38,13 +38,12 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Bytes that are read and dropped at most.
 const DROPPED: usize = 64 * 1024 * 1024;
 
-/// A body that notes when all of it was read, and fails when nothing more of it comes for too long.
+/// A body that notes when all of it was read, and fails when nothing more of it comes for too long, or all of it takes too long.
 struct Watched {
     body: Body,
     read: Arc<AtomicBool>,
     patience: Duration,
-    /// Runs while somebody waits for more.
-    late: Option<Pin<Box<Sleep>>>,
+    time: BodyTime,
 }
 
 impl HttpBody for Watched {
@@ -54,12 +53,15 @@ impl HttpBody for Watched {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = &mut *self;
         let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
-            let patience = this.patience;
-            ready!(this.late.get_or_insert_with(|| Box::pin(sleep(patience))).as_mut().poll(cx));
-            let late = io::Error::new(io::ErrorKind::TimedOut, "no more of the body came");
+            ready!(this.time.poll_late(this.patience, cx));
+            let late = io::Error::new(io::ErrorKind::TimedOut, "the body did not come in time");
             return Poll::Ready(Some(Err(axum::Error::new(late))));
         };
-        this.late = None;
+        let bytes = frame
+            .as_ref()
+            .and_then(|frame| frame.as_ref().ok()?.data_ref())
+            .map_or(0, Bytes::len);
+        this.time.received(bytes);
         if frame.is_none() || this.body.is_end_stream() {
             this.read.store(true, Ordering::Release);
         }
@@ -75,8 +77,9 @@ impl HttpBody for Watched {
     }
 }
 
-/// Says `Connection: close` with an answer that leaves something of its request unread. A body that stands still for `patience` is given up.
-pub async fn tell(State(patience): State<Duration>, request: Request, next: Next) -> Response {
+/// Says `Connection: close` with an answer that leaves something of its request unread. A body that stands still for `patience` is given up,
+/// and so is one that takes longer than `total`, beside what its bytes earn.
+pub async fn tell(State((patience, total)): State<(Duration, Duration)>, request: Request, next: Next) -> Response {
     if request.body().is_end_stream() {
         return next.run(request).await;
     }
@@ -88,7 +91,7 @@ pub async fn tell(State(patience): State<Duration>, request: Request, next: Next
             body,
             read: Arc::clone(&read),
             patience,
-            late: None,
+            time: BodyTime::new(total),
         })
     };
     let mut response = next.run(request.map(watched)).await;

@@ -23,6 +23,7 @@ use tower_http::cors::{Any, CorsLayer};
 
 use super::{
     coalesce::Coalesced,
+    grpc_body::BodyLimits,
     incoming::Incoming,
     linger::{self, Patient},
     rooms,
@@ -47,6 +48,7 @@ pub async fn grpc(
     incoming: Incoming,
     routes: Routes,
     config: config::Grpc,
+    bodies: BodyLimits,
     longest_stream: Option<Duration>,
     ready: watch::Receiver<Readiness>,
     stop: CancellationToken,
@@ -85,6 +87,8 @@ pub async fn grpc(
         .layer(MapRequestLayer::new(arrive))
         .layer(web_pages())
         .layer(tonic_web::GrpcWebLayer::new())
+        // Within, where bodies of gRPC-Web are those of gRPC.
+        .layer(bodies)
         .http2_keepalive_interval(Some(Duration::from_secs(config.keepalive_interval_seconds)))
         .http2_keepalive_timeout(Some(Duration::from_secs(config.keepalive_timeout_seconds)))
         .add_routes(Routes::from(all).prepare())
@@ -170,13 +174,15 @@ const AHEAD_BYTES: usize = 64 * 1024;
 pub struct Ends {
     /// How long a head may take, a connection rest, and a body stand still.
     pub idle: Duration,
+    /// How long a body may take, beside what its bytes earn.
+    pub body: Duration,
     /// When a connection is asked to end; none: never.
     pub age: Option<Duration>,
 }
 
 /// Serves HTTP until `stop`, then lets requests in flight finish. Cancel safe as far as what it serves is: connections go on by themselves.
 pub async fn http(mut incoming: Incoming, router: axum::Router, ends: Ends, stop: CancellationToken) -> anyhow::Result<()> {
-    let router = router.layer(axum::middleware::from_fn_with_state(ends.idle, linger::tell));
+    let router = router.layer(axum::middleware::from_fn_with_state((ends.idle, ends.body), linger::tell));
     // axum's own server gives connections no timer, so half a head would keep its place for ever.
     let mut builder = Builder::new(TokioExecutor::new());
     builder

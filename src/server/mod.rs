@@ -30,13 +30,16 @@ use crate::{
     storage::Storage,
 };
 
+mod body_time;
 mod clock;
 mod coalesce;
 pub mod doctor;
+mod grpc_body;
 mod incoming;
 mod instruments;
 mod linger;
 mod listeners;
+mod memory_limit;
 mod rooms;
 mod tls;
 mod upkeep;
@@ -144,7 +147,8 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     let streams = CancellationToken::new();
     let behind = CancellationToken::new();
     let routes = api::routes(&chat, &rooms::api(&config, http_at), &streams);
-    let gateway = gateway::router(routes.clone(), rooms::gateway(&config, streams.clone()));
+    let memory = rooms::request_memory(&config);
+    let gateway = gateway::router(routes.clone(), rooms::gateway(&config, memory.clone(), streams.clone()));
     let (ready, readiness) = watch::channel(Readiness::waiting_for(&["database", "serving"]));
 
     let grpc = listeners::bind("grpc", &config.grpc.addr).await?;
@@ -168,6 +172,7 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
         incoming("grpc", grpc),
         routes,
         config.grpc.clone(),
+        rooms::body_limits(&config, memory),
         rooms::longest_stream(&config),
         readiness.clone(),
         streams.clone(),

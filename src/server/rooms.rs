@@ -4,13 +4,15 @@ use std::{io::IsTerminal as _, net::SocketAddr, path::PathBuf, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use super::listeners::Ends;
+use super::{grpc_body::BodyLimits, listeners::Ends, memory_limit};
 use crate::{
     api, chat,
     config::{Config, LogFormat},
     db, events,
     fault::{self, Protection},
-    gateway, mail, storage,
+    gateway, mail,
+    request_memory::RequestMemory,
+    storage,
 };
 
 /// More than there is: what tests try that show what bounds are for.
@@ -132,6 +134,7 @@ pub fn age(seconds: u64) -> Option<Duration> {
 pub fn ends(config: &Config) -> Ends {
     Ends {
         idle: Duration::from_secs(config.http.idle_timeout_seconds),
+        body: Duration::from_secs(config.limits.body_timeout_seconds),
         age: age(config.http.max_connection_age_seconds),
     }
 }
@@ -166,13 +169,32 @@ pub fn api(config: &Config, http: SocketAddr) -> api::Config {
     }
 }
 
-/// The foreign door's.
-pub fn gateway(config: &Config, drain: CancellationToken) -> gateway::Config {
+/// The memory that the bodies of all requests share: by default a quarter of what the process may take, or of 1 GiB where nothing says.
+pub fn request_memory(config: &Config) -> RequestMemory {
+    let bytes = match config.limits.request_memory_bytes {
+        0 => memory_limit::of_process().unwrap_or(1 << 30) / 4,
+        bytes => bytes,
+    };
+    RequestMemory::new(bytes, config.grpc.max_message_bytes.max(config.http.max_body_bytes))
+}
+
+/// What the bodies of gRPC calls may take.
+pub fn body_limits(config: &Config, memory: RequestMemory) -> BodyLimits {
+    BodyLimits {
+        memory,
+        timeout: Duration::from_secs(config.limits.body_timeout_seconds),
+        max_message_bytes: config.grpc.max_message_bytes,
+    }
+}
+
+/// The JSON API's.
+pub fn gateway(config: &Config, memory: RequestMemory, drain: CancellationToken) -> gateway::Config {
     let is_secure = !config.tls.cert_file.is_empty() && config.tls.listeners.split(',').any(|named| named.trim() == "http");
     gateway::Config {
         drain,
         base_url: config.http.base_url.clone(),
         max_body_bytes: config.http.max_body_bytes,
+        memory,
         scheme: if is_secure { "https" } else { "http" },
     }
 }

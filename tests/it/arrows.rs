@@ -11,6 +11,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     ("error", &[]),
     ("fault", &[]),
+    ("request_memory", &[]),
     ("id", &[]),
     ("time", &[]),
     ("db", &[]),
@@ -38,7 +39,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 ];
 
 /// What everybody may name.
-const GROUND: &[&str] = &["config", "telemetry", "error", "fault", "id", "time"];
+const GROUND: &[&str] = &["config", "telemetry", "error", "fault", "request_memory", "id", "time"];
 
 /// Crates that a room leaves alone, with the reason.
 const LEAVES_ALONE: &[(&str, &[&str], &str)] = &[

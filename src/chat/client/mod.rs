@@ -54,6 +54,9 @@ pub struct Signature {
     pub hash: String,
 }
 
+/// Bytes of the name of an inbox or a session: 255 characters. Nothing has a longer one, so it is not looked up.
+const NAME_BYTES: usize = 4 * 255;
+
 const WANTED: &str = "the inbox asks for an identifier and its hash";
 const WRONG: &str = "the hash does not sign this contact's identifier";
 
@@ -110,6 +113,9 @@ fn caller(account: &account::Model, contact: Option<&contact::Model>, reach: Opt
 /// The inbox with this public name.
 async fn inbox(db: &impl ConnectionTrait, identifier: &str) -> Result<Arc<Inbox>> {
     let missing = || Error::not_found("inbox", identifier);
+    if identifier.len() > NAME_BYTES {
+        return Err(missing());
+    }
     let channel = api_channel::Entity::find()
         .filter(api_channel::Column::Identifier.eq(identifier))
         .one(db)
@@ -176,6 +182,12 @@ impl Chat {
     }
 
     async fn kept(&self, identifier: &str, source_id: &str) -> Result<Arc<Guest>> {
+        // Before the cache too, whose keys they are.
+        for (kind, name) in [("inbox", identifier), ("contact_inbox", source_id)] {
+            if name.len() > NAME_BYTES {
+                return Err(Error::not_found(kind, name));
+            }
+        }
         let key = (identifier.to_owned(), source_id.to_owned());
         let look_up = async {
             let db = self.db.read();

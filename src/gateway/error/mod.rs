@@ -14,7 +14,14 @@ use axum::{
 };
 use serde_json::{Value as Json, json};
 
-use super::{json::respond, sentence::Complaint};
+use super::{
+    json::respond,
+    sentence::{Complaint, echo},
+    tree_budget::TooLarge,
+};
+
+/// Sentences of one answer.
+const SENTENCES: usize = 50;
 
 /// What a refused request is answered.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +58,20 @@ impl Failure {
         Self::new(status, json!({ "status": status.as_u16(), "error": reason }))
     }
 
+    /// 400 for a request that is beyond a limit of its reader: shape D with the limit as its text.
+    pub fn beyond(limit: TooLarge) -> Self {
+        let text = format!("the request {}", limit.0);
+        Self::new(StatusCode::BAD_REQUEST, json!({ "status": 400, "error": text }))
+    }
+
+    /// 503 for a request for whose body there is no memory now.
+    pub fn no_memory() -> Self {
+        Self {
+            retry_after: Some(1),
+            ..Self::fault(StatusCode::SERVICE_UNAVAILABLE)
+        }
+    }
+
     /// 404 for what is no route.
     pub fn unknown_route() -> Self {
         Self::fault(StatusCode::NOT_FOUND)
@@ -71,13 +92,13 @@ impl Failure {
 
     /// 422 for a file where none is taken.
     pub fn no_files(field: &str) -> Self {
-        Self::error(StatusCode::UNPROCESSABLE_ENTITY, &format!("{field}: no file is taken here"))
+        Self::error(StatusCode::UNPROCESSABLE_ENTITY, &format!("{}: no file is taken here", echo(field)))
     }
 
     /// Shape B.
     pub fn record(complaints: &[Complaint]) -> Self {
         let mut attributes: Vec<&str> = Vec::new();
-        for complaint in complaints {
+        for complaint in complaints.iter().take(SENTENCES) {
             if !attributes.contains(&complaint.attribute.as_str()) {
                 attributes.push(&complaint.attribute);
             }
@@ -144,10 +165,16 @@ impl IntoResponse for Failure {
     }
 }
 
+/// The first [`SENTENCES`] of them, and how many there are besides.
 fn joined(complaints: &[Complaint]) -> String {
-    complaints
+    let mut text = complaints
         .iter()
+        .take(SENTENCES)
         .map(|complaint| complaint.sentence.as_str())
         .collect::<Vec<_>>()
-        .join(", ")
+        .join(", ");
+    if complaints.len() > SENTENCES {
+        text.push_str(&format!(", and {} more", complaints.len() - SENTENCES));
+    }
+    text
 }

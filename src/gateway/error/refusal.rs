@@ -130,6 +130,8 @@ impl Failure {
     fn of_code(code: Code) -> Self {
         match code {
             Code::Unavailable => Self::fault(StatusCode::SERVICE_UNAVAILABLE).retry(&ErrorDetails::default()),
+            // The codec's bound on what a request builds.
+            Code::InvalidArgument => Self::fault(StatusCode::BAD_REQUEST),
             // The codec's bound on a message's size.
             Code::OutOfRange => Self::fault(StatusCode::PAYLOAD_TOO_LARGE),
             _ => Self::fault(StatusCode::INTERNAL_SERVER_ERROR),

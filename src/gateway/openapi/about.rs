@@ -97,6 +97,11 @@ impl About {
         self.rpc
     }
 
+    /// Who may call it.
+    pub fn required_caller(&self) -> Caller {
+        self.caller
+    }
+
     /// Says more than the summary.
     #[must_use]
     pub fn note(mut self, text: &'static str) -> Self {

@@ -1,0 +1,132 @@
+//! A subscription of a connection at `/cable`: a stream of `PubsubService`, as frames.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::{Value as Json, json};
+use tokio_util::task::AbortOnDropHandle;
+use tonic::{Code, Streaming};
+
+use super::outbox::{Gone, Outbox, Outgoing};
+use crate::{
+    gateway::{
+        call::Call,
+        json::push::{frames, typing},
+    },
+    pb::{self, PubsubKey},
+};
+
+/// What an identifier holds.
+#[derive(Debug, Deserialize)]
+struct Identifier {
+    channel: String,
+    pubsub_token: String,
+    account_id: Option<i64>,
+    user_id: Option<i64>,
+}
+
+/// The key that an identifier holds; none for a channel that there is not.
+pub fn key(identifier: &str) -> Option<PubsubKey> {
+    let asked: Identifier = serde_json::from_str(identifier).ok()?;
+    (asked.channel == "RoomChannel").then_some(PubsubKey {
+        pubsub_token: asked.pubsub_token,
+        account_id: asked.account_id,
+        user_id: asked.user_id,
+    })
+}
+
+/// A frame about the subscription itself.
+pub fn frame(identifier: &str, kind: &str) -> Json {
+    json!({ "identifier": identifier, "type": kind })
+}
+
+/// A subscription; what is done for it ends with it.
+pub struct Subscription {
+    key: PubsubKey,
+    _following: AbortOnDropHandle<()>,
+    /// The report that its owner is there, the last that was asked for.
+    reporting: Option<AbortOnDropHandle<()>>,
+}
+
+impl Subscription {
+    /// Subscribes, and tells the client how that came out.
+    pub fn open(call: &Arc<Call>, identifier: String, key: PubsubKey, outbox: &Outbox) -> Self {
+        let following = follow(Arc::clone(call), identifier, key.clone(), outbox.clone());
+        Self {
+            key,
+            _following: AbortOnDropHandle::new(tokio::spawn(following)),
+            reporting: None,
+        }
+    }
+
+    /// Notes that its owner is there. One report at a time: a client that asks faster is told no more often.
+    pub fn report_presence(&mut self, call: &Arc<Call>, identifier: String, outbox: &Outbox) {
+        if self.reporting.as_ref().is_none_or(AbortOnDropHandle::is_finished) {
+            let (call, key, outbox) = (Arc::clone(call), self.key.clone(), outbox.clone());
+            let report = async move {
+                // An error says that the connection has gone.
+                let _ = presence(&call, &identifier, key, &outbox).await;
+            };
+            self.reporting = Some(AbortOnDropHandle::new(tokio::spawn(report)));
+        }
+    }
+}
+
+/// Follows what a key may hear, until the subscription is dropped.
+async fn follow(call: Arc<Call>, identifier: String, key: PubsubKey, outbox: Outbox) {
+    let request = pb::SubscribePubsubRequest { key: Some(key.clone()) };
+    let stream = match call.pubsub().subscribe_pubsub(call.request(request)).await {
+        Ok(stream) => stream.into_inner(),
+        Err(status) => {
+            let is_busy = matches!(status.code(), Code::Unavailable | Code::ResourceExhausted);
+            let answer = if is_busy { Outgoing::Leave } else { Outgoing::Rejected(identifier) };
+            // An error says that the connection has gone.
+            let _ = outbox.put(answer).await;
+            return;
+        }
+    };
+    if tell(stream, &call, &identifier, &key, &outbox).await.is_ok() {
+        // The stream ended by itself: whoever comes back hears on.
+        let _ = outbox.put(Outgoing::Leave).await;
+    }
+}
+
+/// Tells each event, until the stream ends.
+async fn tell(
+    mut stream: Streaming<pb::SubscribePubsubResponse>,
+    call: &Call,
+    identifier: &str,
+    key: &PubsubKey,
+    outbox: &Outbox,
+) -> Result<(), Gone> {
+    outbox.frame(&frame(identifier, "confirm_subscription")).await?;
+    presence(call, identifier, key.clone(), outbox).await?;
+    while let Ok(Some(response)) = stream.message().await {
+        let events = response.events.iter().filter_map(|delivery| delivery.event.as_ref());
+        let durable = events.flat_map(|event| frames(event, key.user_id));
+        for (event, data) in durable.chain(response.ephemeral.iter().map(typing)) {
+            let frame = json!({ "identifier": identifier, "message": { "event": event, "data": data } });
+            outbox.frame(&frame).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Notes that the key's owner is there, and tells it who else is.
+async fn presence(call: &Call, identifier: &str, key: PubsubKey, outbox: &Outbox) -> Result<(), Gone> {
+    let is_user = key.user_id.is_some();
+    let request = pb::ReportPubsubPresenceRequest {
+        key: Some(key),
+        request_id: String::new(),
+    };
+    let Ok(present) = call.pubsub().report_pubsub_presence(call.request(request)).await else {
+        return Ok(());
+    };
+    let present = present.into_inner();
+    let mut data = json!({ "account_id": present.account_id, "users": present.users });
+    if is_user {
+        data["contacts"] = json!(present.contacts);
+    }
+    let frame = json!({ "identifier": identifier, "message": { "event": "presence.update", "data": data } });
+    outbox.frame(&frame).await
+}

@@ -1,0 +1,102 @@
+//! The time that a body, or one message of a stream, may take to arrive.
+//!
+//! A timer that starts again with each byte never ends a body of one byte a minute. So the time that is spent waiting for the client is
+//! summed up: it may be a fixed time, and a second more for each 8 KiB that came, which lets large uploads over slow lines through.
+
+use std::{
+    future::Future as _,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::fault::{self, Protection};
+
+/// Bytes for which a client earns another second.
+const BYTES_PER_SECOND: u64 = 8 * 1024;
+
+/// What is left of the time of one body.
+#[derive(Debug)]
+pub struct BodyTime {
+    allowed: Duration,
+    received: u64,
+    waited: Duration,
+    /// Since when the client is waited for, and until when it will be.
+    waiting: Option<(Instant, Pin<Box<Sleep>>)>,
+}
+
+impl BodyTime {
+    /// A body of which nothing came yet.
+    pub fn new(allowed: Duration) -> Self {
+        Self {
+            allowed,
+            received: 0,
+            waited: Duration::ZERO,
+            waiting: None,
+        }
+    }
+
+    /// Starts again, with another body.
+    pub fn restart(&mut self) {
+        *self = Self::new(self.allowed);
+    }
+
+    /// Bytes came.
+    pub fn received(&mut self, bytes: usize) {
+        self.received += bytes as u64;
+        if let Some((since, _)) = self.waiting.take() {
+            self.waited += since.elapsed();
+        }
+    }
+
+    /// The client is waited for; ready once that took too long, or as long as `pause` without a byte.
+    pub fn poll_late(&mut self, pause: Duration, cx: &mut Context<'_>) -> Poll<()> {
+        let earned = Duration::from_secs(self.received / BYTES_PER_SECOND);
+        let left = (self.allowed + earned).saturating_sub(self.waited);
+        let left = if fault::is_on(Protection::BodyTime) {
+            left.min(pause)
+        } else {
+            pause
+        };
+        let (_, late) = self.waiting.get_or_insert_with(|| {
+            let now = Instant::now();
+            (now, Box::pin(sleep_until(now + left)))
+        });
+        ready!(late.as_mut().poll(cx));
+        Poll::Ready(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    const ALLOWED: Duration = Duration::from_secs(60);
+    const PAUSE: Duration = Duration::from_secs(75);
+
+    /// How long the client may go on with `bytes` after each `gap`, at most a thousand times.
+    async fn endured(bytes: usize, gap: Duration) -> Option<Duration> {
+        let (mut time, began) = (BodyTime::new(ALLOWED), Instant::now());
+        for _ in 0..1000 {
+            tokio::select! {
+                () = poll_fn(|cx| time.poll_late(PAUSE, cx)) => return Some(began.elapsed()),
+                () = tokio::time::sleep(gap) => time.received(bytes),
+            }
+        }
+        None
+    }
+
+    /// S-30: progress of one byte does not start the time again.
+    #[tokio::test(start_paused = true)]
+    async fn bytes_buy_time_in_proportion() {
+        let second = Duration::from_secs(1);
+        assert_eq!(endured(1, 59 * second).await.map(|took| took.as_secs()), Some(60));
+        assert_eq!(endured(4096, second).await.map(|took| took.as_secs()), Some(120));
+        assert_eq!(endured(8192, second).await, None);
+        assert_eq!(endured(10_000_000, 80 * second).await.map(|took| took.as_secs()), Some(60));
+    }
+}

@@ -1,0 +1,85 @@
+//! S-01: JSON and forms whose trees or reports are many times their size.
+
+use reqwest::header::CONTENT_TYPE;
+
+use super::{BODY, CONTACTS, REQUEST, growth, server};
+use crate::support::{database::Backend, on_both};
+
+on_both!(
+    json_takes_memory_in_proportion_to_its_size,
+    forms_take_memory_in_proportion_to_their_size
+);
+
+const JSON: &str = "application/json";
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// Repeats `item` until the body is nearly as large as a body may be.
+fn filled(before: &str, item: &str, after: &str) -> String {
+    let count = (BODY - before.len() - after.len()) / item.len() - 1;
+    format!("{before}{}{after}", item.repeat(count))
+}
+
+async fn json_takes_memory_in_proportion_to_its_size(backend: Backend) {
+    let app = server(backend, "").await;
+    let http = app.http().with_token("");
+    let numbers = |key: usize, count: usize| format!("{{\"{}\":[{}]}}", "k".repeat(key), vec!["1e999"; count].join(","));
+    let keys: String = (0..300_000).map(|key| format!("\"{key:x}\":0,")).collect();
+    let bodies = [
+        // The two of the report.
+        numbers(20_000, 10_000),
+        numbers(1_000_000, 400_000),
+        numbers(500, 400_000),
+        filled("{\"a\":[", "0,", "0]}"),
+        filled("{\"a\":[", "{\"\":0},", "0]}"),
+        filled("{\"custom_attributes\":{\"a\":[", "[],", "0]}}"),
+        format!("{{\"custom_attributes\":{{{keys}\"z\":0}}}}"),
+        filled("", "{\"a\":", ""),
+        filled("", "[", ""),
+        filled("{\"a\":", "1", "}"),
+    ];
+    for path in ["/public/api/v1/inboxes/inbox-a/contacts", "/public/api/v1/inboxes/nobody/contacts"] {
+        for body in &bodies {
+            let request = http.request("POST", path).header(CONTENT_TYPE, JSON).body(body.clone());
+            let (grown, answer) = growth(&app.server, http.answer(request)).await;
+            let what = format!("{path} {} … ({} bytes)", &body[..20], body.len());
+            assert!(
+                matches!(answer.status, 400 | 404 | 422),
+                "{what}: {} {}",
+                answer.status,
+                answer.body
+            );
+            assert!(grown < REQUEST, "{what}: grew by {grown}");
+        }
+    }
+    assert_eq!(http.send("POST", CONTACTS, None).await.status, 200);
+}
+
+async fn forms_take_memory_in_proportion_to_their_size(backend: Backend) {
+    let app = server(backend, "").await;
+    let http = app.http().with_token("");
+    let deep = format!("a[]{}=&", "[b]".repeat(20));
+    for body in [
+        filled("", "a[]=&", ""),
+        filled("", &deep, ""),
+        filled("", "a", "=1"),
+        filled("a", "[]", "=1"),
+    ] {
+        let request = http.request("POST", CONTACTS).header(CONTENT_TYPE, FORM).body(body.clone());
+        let (grown, answer) = growth(&app.server, http.answer(request)).await;
+        assert_eq!(answer.status, 400, "{}: {}", &body[..20], answer.body);
+        assert!(grown < REQUEST, "{}: grew by {grown}", &body[..20]);
+    }
+    let query = format!("{CONTACTS}?{}", "a[]=&".repeat(5000));
+    assert_eq!(http.send("POST", &query, None).await.status, 400);
+}
+
+/// Shows that the tests above measure something: without the limits the smaller body of the report takes more than a request may.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_limits_a_small_body_takes_more_than_a_request_may() {
+    let app = server(Backend::Sqlite, "request_tree").await;
+    let http = app.http().with_token("");
+    let body = format!("{{\"{}\":[{}]}}", "k".repeat(20_000), vec!["1e999"; 10_000].join(","));
+    let request = http.request("POST", CONTACTS).header(CONTENT_TYPE, JSON).body(body);
+    let (grown, _) = growth(&app.server, http.answer(request)).await;
+    assert!(grown > REQUEST, "grew by {grown}");
+}

@@ -1,0 +1,161 @@
+//! S-03: what a connection at `/cable` keeps of what it is sent.
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use serde_json::{Value as Json, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, tungstenite::Message};
+
+use super::{growth, server};
+use crate::support::{app::TestApp, database::Backend, in_time, on_both};
+
+on_both!(
+    at_most_16_subscriptions_are_kept,
+    rejected_subscriptions_are_removed,
+    clients_that_flood_are_disconnected
+);
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// Frames of an attack.
+const FRAMES: usize = 100_000;
+
+/// What an attack may take: queues and buffers of one connection, and what its tasks need for a while.
+const CONNECTION: usize = 16 * 1024 * 1024;
+
+async fn open(app: &TestApp) -> Socket {
+    let url = format!("ws://{}/cable", app.server.doors.http);
+    tokio_tungstenite::connect_async(url).await.expect("a WebSocket").0
+}
+
+fn subscribe(identifier: &Json) -> Message {
+    Message::text(json!({"command": "subscribe", "identifier": identifier.to_string()}).to_string())
+}
+
+/// An identifier whose token nobody has, of about 1.5 kB.
+fn unknown(number: usize) -> Json {
+    json!({"channel": "RoomChannel", "pubsub_token": format!("nobody's {number}"), "p": "x".repeat(1400)})
+}
+
+/// The next frame that is no ping and no welcome; none at the end.
+async fn next(socket: &mut Socket) -> Option<Json> {
+    loop {
+        match in_time("a frame", socket.next()).await?.ok()? {
+            Message::Text(text) => {
+                let frame: Json = serde_json::from_str(text.as_str()).expect("JSON");
+                if frame["type"] != "ping" && frame["type"] != "welcome" {
+                    return Some(frame);
+                }
+            }
+            Message::Close(_) => return None,
+            _ => {}
+        }
+    }
+}
+
+async fn at_most_16_subscriptions_are_kept(backend: Backend) {
+    let app = server(backend, "").await;
+    let token = app.http().send("GET", "/api/v1/profile", None).await.body["pubsub_token"].clone();
+    let mut socket = open(&app).await;
+    // Each is another identifier of the same key.
+    let own = |number: usize| json!({"channel": "RoomChannel", "pubsub_token": token, "account_id": 1, "user_id": 1, "n": number});
+    for number in 0..20 {
+        socket.send(subscribe(&own(number))).await.expect("the server listens");
+    }
+    let (mut confirmed, mut rejected) = (0, 0);
+    while confirmed + rejected < 20 {
+        match next(&mut socket).await.expect("no end")["type"].as_str() {
+            Some("confirm_subscription") => confirmed += 1,
+            Some("reject_subscription") => rejected += 1,
+            _ => {}
+        }
+    }
+    assert_eq!((confirmed, rejected), (16, 4));
+}
+
+async fn rejected_subscriptions_are_removed(backend: Backend) {
+    let app = server(backend, "").await;
+    let mut socket = open(&app).await;
+    // More, one after another, than a connection may have at once: each makes room for the next.
+    for number in 0..40 {
+        socket.send(subscribe(&unknown(number))).await.expect("the server listens");
+        assert_eq!(next(&mut socket).await.expect("no end")["type"], "reject_subscription");
+    }
+    let token = app.http().send("GET", "/api/v1/profile", None).await.body["pubsub_token"].clone();
+    let own = json!({"channel": "RoomChannel", "pubsub_token": token, "account_id": 1, "user_id": 1});
+    socket.send(subscribe(&own)).await.expect("the server listens");
+    assert_eq!(next(&mut socket).await.expect("no end")["type"], "confirm_subscription");
+}
+
+async fn clients_that_flood_are_disconnected(backend: Backend) {
+    let app = server(backend, "").await;
+    for message in [
+        Message::text("x"),
+        Message::Ping(vec![0; 100].into()),
+        subscribe(&json!({"channel": "another"})),
+    ] {
+        let mut socket = open(&app).await;
+        let mut sent = 0;
+        while sent < 10_000 && socket.send(message.clone()).await.is_ok() {
+            sent += 1;
+        }
+        let mut last = Json::Null;
+        while let Some(frame) = next(&mut socket).await {
+            last = frame;
+        }
+        // The farewell may be lost in the reset that closing an unread connection makes.
+        assert!(
+            last["type"] == "disconnect" || last["type"] == "reject_subscription" || last.is_null(),
+            "{last}"
+        );
+    }
+    let mut socket = open(&app).await;
+    let long = json!({"channel": "RoomChannel", "pubsub_token": "t", "p": "x".repeat(3000)});
+    socket.send(subscribe(&long)).await.expect("the server listens");
+    let farewell = next(&mut socket).await.expect("a farewell");
+    assert_eq!(
+        (&farewell["type"], &farewell["reason"], &farewell["reconnect"]),
+        (&json!("disconnect"), &json!("invalid_request"), &json!(false))
+    );
+}
+
+/// Sends up to 100,000 frames, as many as the server takes, and lets the client read or not.
+async fn attack(app: &TestApp, frame: impl Fn(usize) -> Message, reads: bool, frames: usize) {
+    let (mut sink, mut stream) = open(app).await.split();
+    let reading = tokio::spawn(async move {
+        if !reads {
+            std::future::pending::<()>().await;
+        }
+        while let Some(Ok(_)) = stream.next().await {}
+    });
+    for number in 0..frames {
+        // A client that takes nothing is not read from either, once the buffers in between are full.
+        let sending = tokio::time::timeout(std::time::Duration::from_secs(2), sink.send(frame(number))).await;
+        if !matches!(sending, Ok(Ok(()))) {
+            break;
+        }
+    }
+    reading.abort();
+}
+
+/// Without the limit of frames a second, which would end each attack at once: what is kept is bounded by itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_connection_keeps_is_bounded() {
+    let app = server(Backend::Sqlite, "cable_frames").await;
+    let rejected = json!({"channel": "another", "p": "x".repeat(1400)});
+    for reads in [true, false] {
+        let same = subscribe(&rejected);
+        let (grown, ()) = growth(&app.server, attack(&app, |_| same.clone(), reads, FRAMES)).await;
+        assert!(grown < CONNECTION, "repeated, reads: {reads}: grew by {grown}");
+        let distinct = |number: usize| {
+            let mut identifier = rejected.clone();
+            identifier["n"] = json!(number);
+            subscribe(&identifier)
+        };
+        let (grown, ()) = growth(&app.server, attack(&app, distinct, reads, FRAMES)).await;
+        assert!(grown < CONNECTION, "distinct, reads: {reads}: grew by {grown}");
+        // Each asks the service, so fewer.
+        let asked = |number| subscribe(&unknown(number));
+        let (grown, ()) = growth(&app.server, attack(&app, asked, reads, FRAMES / 20)).await;
+        assert!(grown < CONNECTION, "rejected by the service, reads: {reads}: grew by {grown}");
+    }
+}

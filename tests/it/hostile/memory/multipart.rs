@@ -1,0 +1,171 @@
+//! S-02: preambles and part headers without an end; bodies of callers who are refused anyway.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+use super::{REQUEST, growth, server, visitor};
+use crate::support::{app::TestApp, database::Backend, in_time, on_both};
+
+on_both!(
+    unbounded_preambles_and_part_headers_are_refused,
+    bodies_of_refused_callers_are_not_read,
+    no_file_is_stored_for_a_conversation_that_does_not_exist
+);
+
+const HEADER: &str = "--x\r\nContent-Disposition: form-data; name=\"";
+
+/// Bytes that an attack sends at most.
+const FLOOD: usize = 64 * 1024 * 1024;
+
+/// The head of a form in parts that is sent in chunks.
+fn head(path: &str, token: &str) -> String {
+    let token = if token.is_empty() {
+        String::new()
+    } else {
+        format!("api_access_token: {token}\r\n")
+    };
+    format!(
+        "POST {path} HTTP/1.1\r\nhost: test\r\n{token}content-type: multipart/form-data; boundary=x\r\ntransfer-encoding: chunked\r\n\r\n"
+    )
+}
+
+fn chunk(bytes: &[u8]) -> Vec<u8> {
+    [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat()
+}
+
+/// Sends a head and then `filler` without an end, until an answer comes: the status, and the bytes that were taken.
+async fn flood(address: &str, head: &str, start: &str, filler: u8) -> (u16, usize) {
+    let mut stream = TcpStream::connect(address).await.expect("the server listens");
+    let (mut reader, mut writer) = stream.split();
+    let sent = AtomicUsize::new(0);
+    let sending = async {
+        writer.write_all(head.as_bytes()).await?;
+        if !start.is_empty() {
+            writer.write_all(&chunk(start.as_bytes())).await?;
+        }
+        let piece = chunk(&[filler; 16 * 1024]);
+        while sent.load(Ordering::Relaxed) < FLOOD {
+            writer.write_all(&piece).await?;
+            sent.fetch_add(piece.len(), Ordering::Relaxed);
+        }
+        std::io::Result::Ok(())
+    };
+    let mut answer = [0; 12];
+    let receiving = reader.read_exact(&mut answer);
+    tokio::pin!(sending, receiving);
+    let answered = in_time("an answer", async {
+        tokio::select! {
+            received = &mut receiving => received,
+            _ = &mut sending => receiving.await,
+        }
+    })
+    .await;
+    answered.expect("an answer before the connection ends");
+    let text = String::from_utf8_lossy(&answer);
+    (
+        text[9..].parse().unwrap_or_else(|_| panic!("no status: {text}")),
+        sent.load(Ordering::Relaxed),
+    )
+}
+
+async fn unbounded_preambles_and_part_headers_are_refused(backend: Backend) {
+    let app = server(backend, "").await;
+    let messages = visitor(&app).await;
+    for start in ["", HEADER] {
+        for filler in [b'a', b'-', b'\r'] {
+            let head = head(&messages, "");
+            let attack = flood(&app.server.doors.http, &head, start, filler);
+            let (grown, (status, sent)) = growth(&app.server, attack).await;
+            assert_eq!(status, 400, "{start:?} {filler}");
+            assert!(sent < FLOOD, "{start:?} {filler}: all of it was read");
+            assert!(grown < REQUEST / 4, "{start:?} {filler}: grew by {grown}");
+        }
+    }
+}
+
+/// Only the head and the beginning of a body are sent: an answer shows that the rest was not waited for.
+async fn bodies_of_refused_callers_are_not_read(backend: Backend) {
+    let app = server(backend, "").await;
+    let account = "/api/v1/accounts/1";
+    let (contacts, messages) = (format!("{account}/contacts"), format!("{account}/conversations/999/messages"));
+    for (path, token, status) in [
+        ("/public/api/v1/inboxes/nobody/contacts", "", 404),
+        ("/public/api/v1/inboxes/nobody/contacts/nobody/conversations/1/messages", "", 404),
+        ("/public/api/v1/inboxes/inbox-a/contacts/nobody/conversations/1/messages", "", 404),
+        (contacts.as_str(), "", 401),
+        (contacts.as_str(), "nobody's", 401),
+        ("/api/v1/profile", "", 404),
+        ("/api/v1/accounts/2/contacts", crate::support::app::ADMINISTRATOR, 401),
+        (messages.as_str(), crate::support::app::ADMINISTRATOR, 404),
+        ("/platform/api/v1/accounts", "nobody's", 401),
+    ] {
+        for kind in ["multipart/form-data; boundary=x", "application/json"] {
+            if kind == "application/json" && path.ends_with("999/messages") {
+                // What is not a form is small enough to be read first.
+                continue;
+            }
+            let head = head(path, token).replace("multipart/form-data; boundary=x", kind);
+            assert_eq!(answered(&app, &head).await, status, "{path} {token} {kind}");
+        }
+    }
+}
+
+/// The status that a head without its body is answered with.
+async fn answered(app: &TestApp, head: &str) -> u16 {
+    let mut stream = TcpStream::connect(&app.server.doors.http).await.expect("the server listens");
+    stream.write_all(head.as_bytes()).await.expect("the head is sent");
+    stream.write_all(&chunk(b"{\"a\": ")).await.expect("the beginning is sent");
+    let mut answer = [0; 12];
+    in_time("an answer without the body", stream.read_exact(&mut answer))
+        .await
+        .expect("an answer before the connection ends");
+    String::from_utf8_lossy(&answer[9..]).parse().expect("a status")
+}
+
+/// S-27: nothing is stored before the check that refuses it.
+async fn no_file_is_stored_for_a_conversation_that_does_not_exist(backend: Backend) {
+    let app = server(backend, "").await;
+    let messages = visitor(&app).await;
+    let elsewhere = messages.replace("/conversations/1/", "/conversations/999/");
+    assert_ne!(messages, elsewhere);
+    let visitors = app.http().with_token("");
+    for (http, path) in [
+        (&visitors, elsewhere.as_str()),
+        (&app.http(), "/api/v1/accounts/1/conversations/999/messages"),
+    ] {
+        let file = reqwest::multipart::Part::bytes(vec![0; 100_000]).file_name("a.bin");
+        let form = reqwest::multipart::Form::new().part("attachments[]", file);
+        assert_eq!(http.answer(http.request("POST", path).multipart(form)).await.status, 404);
+    }
+    assert_eq!(stored(&app.home().join("files")), 0, "files were stored");
+    let form = reqwest::multipart::Form::new().part("attachments[]", reqwest::multipart::Part::bytes(vec![0; 1000]).file_name("a.bin"));
+    assert_eq!(
+        visitors.answer(visitors.request("POST", &messages).multipart(form)).await.status,
+        200
+    );
+    assert!(stored(&app.home().join("files")) > 0, "the test looks where files lie");
+}
+
+/// Files in a folder and the folders in it.
+fn stored(folder: &std::path::Path) -> usize {
+    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
+    entries
+        .map(|entry| entry.expect("the folder can be read").path())
+        .map(|path| if path.is_dir() { stored(&path) } else { 1 })
+        .sum()
+}
+
+/// Shows that the tests above measure something.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_meter_a_part_header_takes_more_than_a_request_may() {
+    let app = server(Backend::Sqlite, "multipart_ahead").await;
+    let messages = visitor(&app).await;
+    let head = head(&messages, "");
+    let attack = flood(&app.server.doors.http, &head, HEADER, b'a');
+    let (grown, _) = growth(&app.server, tokio::time::timeout(std::time::Duration::from_secs(20), attack)).await;
+    assert!(grown > REQUEST / 4, "grew by {grown}");
+}

@@ -1,0 +1,87 @@
+//! S-30: bodies and heads that come a byte at a time.
+
+use std::time::Duration;
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+use super::CONTACTS;
+use crate::support::{app::TestApp, database::Backend, in_time};
+
+/// Bytes that come before a connection is given up on: with one each fifth of a second, far fewer than a pause between two allows.
+const BYTES: usize = 100;
+
+async fn server(without: &str) -> TestApp {
+    TestApp::builder(Backend::Sqlite)
+        .env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", "inbox-a")
+        .env("PARLEY_LIMITS_BODY_TIMEOUT_SECONDS", "1")
+        .env("PARLEY_FAULT_SWITCH", without)
+        .start()
+        .await
+}
+
+/// Sends `head`, and then one byte after another until the server answers or closes: what it answered, and after how many bytes. None if it
+/// takes all of [`BYTES`].
+async fn trickle(address: &str, head: &[u8], byte: &[u8]) -> Option<(String, usize)> {
+    let mut stream = TcpStream::connect(address).await.expect("the server listens");
+    stream.write_all(head).await.expect("the head is sent");
+    let (mut reader, mut writer) = stream.split();
+    let mut answer = vec![0; 4096];
+    for sent in 0..BYTES {
+        // An error says that the server closed it; so does the end of what can be read.
+        let _ = writer.write_all(byte).await;
+        let pause = Duration::from_millis(200);
+        if let Ok(read) = tokio::time::timeout(pause, reader.read(&mut answer)).await {
+            return Some((String::from_utf8_lossy(&answer[..read.unwrap_or(0)]).into_owned(), sent));
+        }
+    }
+    None
+}
+
+fn json() -> Vec<u8> {
+    format!("POST {CONTACTS} HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n").into_bytes()
+}
+
+/// A message of 1,000 bytes by gRPC-Web, which a socket can speak, up to its first byte.
+fn message() -> Vec<u8> {
+    let head = "POST /parley.v1.ClientService/GetClientInbox HTTP/1.1\r\nhost: test\r\ncontent-type: application/grpc-web+proto\r\n\
+                content-length: 1005\r\n\r\n";
+    [head.as_bytes(), &[0, 0, 0, 3, 0xe8]].concat()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_that_come_a_byte_at_a_time_are_given_up() {
+    let app = server("").await;
+    let (answer, _) = in_time("an end", trickle(&app.server.doors.http, &json(), b" "))
+        .await
+        .expect("an end");
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    let (answer, _) = in_time("an end", trickle(&app.server.doors.grpc, &message(), &[0]))
+        .await
+        .expect("an end");
+    assert!(answer.contains("grpc-status: 4"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_limit_they_go_on() {
+    let app = server("body_time").await;
+    let (http, grpc) = (app.server.doors.http.clone(), app.server.doors.grpc.clone());
+    let (head, message) = (json(), message());
+    let (body, message) = tokio::join!(trickle(&http, &head, b" "), trickle(&grpc, &message, &[0]));
+    assert_eq!((body, message), (None, None));
+}
+
+/// Of a head, the whole time is limited, and not the pause between two bytes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn heads_that_come_a_byte_at_a_time_are_given_up() {
+    let app = TestApp::builder(Backend::Sqlite)
+        .env("PARLEY_HTTP_IDLE_TIMEOUT_SECONDS", "1")
+        .start()
+        .await;
+    for address in [&app.server.doors.http, &app.server.doors.admin] {
+        let head = b"GET / HTTP/1.1\r\nx: ";
+        assert!(in_time("an end", trickle(address, head, b"x")).await.is_some(), "{address}");
+    }
+}
