@@ -45,6 +45,9 @@ mod events;
 mod fields;
 mod files;
 mod filters;
+#[cfg(feature = "faults")]
+#[doc(hidden)]
+pub mod fuzz;
 mod inboxes;
 mod keyed;
 mod labels;

@@ -31,6 +31,9 @@ mod exact;
 mod fields;
 mod files;
 mod filters;
+#[cfg(feature = "faults")]
+#[doc(hidden)]
+pub mod fuzz;
 mod inbox_members;
 mod inboxes;
 mod json;

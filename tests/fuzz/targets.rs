@@ -1,0 +1,122 @@
+//! The targets: what is read, and the words of its format.
+
+use parley::{api, gateway};
+use tokio::runtime::Runtime;
+
+/// A reader of what strangers send.
+pub struct Target {
+    /// Its name, and that of its corpus.
+    pub name: &'static str,
+    /// Reads an input.
+    pub run: fn(&Runtime, &[u8]),
+    /// Words that mutations put in.
+    pub words: &'static [&'static [u8]],
+}
+
+const JSON: &[&[u8]] = &[
+    b"{\"a\":",
+    b"}",
+    b"[",
+    b"]",
+    b",",
+    b":",
+    b"{\"\":0},",
+    b"[0],",
+    b"0,",
+    b"1e999,",
+    b"9007199254740993,",
+    b"\"\\u0000\"",
+    b"\"a\":",
+    b"null",
+    b"\\",
+];
+
+/// All targets.
+pub const TARGETS: &[Target] = &[
+    Target {
+        name: "json",
+        run: |_, input| gateway::fuzz::json(input),
+        words: JSON,
+    },
+    Target {
+        name: "forms",
+        run: |_, input| gateway::fuzz::form(input),
+        words: &[b"a[]=&", b"a[b]=1&", b"[", b"]", b"[b]", b"[]", b"&", b"=", b"%00", b"%5B%5D"],
+    },
+    Target {
+        name: "multipart",
+        run: |runtime, input| runtime.block_on(gateway::fuzz::multipart(input)),
+        words: &[
+            b"--x\r\n",
+            b"--x--\r\n",
+            b"\r\n",
+            b"\r\n\r\n",
+            b"Content-Disposition: form-data; name=\"a[]\"",
+            b"; filename=\"b\"",
+            b"Content-Type: text/plain\r\n",
+            b"--",
+        ],
+    },
+    Target {
+        name: "cable",
+        run: |_, input| gateway::fuzz::cable_frame(input),
+        words: &[
+            b"{\"command\":\"subscribe\",\"identifier\":\"",
+            b"\\\"",
+            b"\"}",
+            b"{",
+            b"[",
+            b"\"channel\":\"RoomChannel\"",
+            b"\"data\":",
+        ],
+    },
+    Target {
+        name: "filters",
+        run: |_, input| {
+            if let Some(filter) = gateway::fuzz::filter(input) {
+                api::fuzz::filter(&filter);
+            }
+            api::fuzz::filter(input);
+        },
+        words: &[
+            b"{\"payload\":[",
+            b"{\"attribute_key\":\"status\",\"filter_operator\":\"equal_to\",\"values\":[",
+            b"],\"query_operator\":\"AND\"},",
+            b"]}",
+            b"0,",
+            b"\"open\",",
+            b"{\"\":0},",
+        ],
+    },
+    Target {
+        name: "cursors",
+        run: |_, input| api::fuzz::cursor(input),
+        words: &[b"\x01", b"\xff", b"\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01"],
+    },
+    Target {
+        name: "page_tokens",
+        run: |_, input| api::fuzz::page_token(input),
+        words: &[
+            b"\0\0\0\0\0\0\0\0\0\0\0\0",
+            b"\x03\x01",
+            b"\x03\xff",
+            b"\x01\0\0\0\0\0\0\0\x01",
+            b"\x02\0\0\0\x01a",
+            b"\0",
+        ],
+    },
+    Target {
+        name: "attributes",
+        run: |_, input| api::fuzz::attributes(input),
+        // Field 9, `custom_attributes`; an entry; empty values; a list of values.
+        words: &[
+            b"\x4a\x06",
+            b"\x0a\x04\x0a\x01a\x12\0",
+            b"\x0a\0",
+            b"\x32\x02",
+            b"\x2a\x02",
+            b"\x1a\x01x",
+            b"\x11\0\0\0\0\0\0\xf0\x7f",
+        ],
+    },
+];
