@@ -53,6 +53,14 @@ pub enum Protection {
     StatusSize,
     /// A body must come within its time.
     BodyTime,
+    /// A token limited to inboxes may not open a consumer.
+    ConsumerScope,
+    /// A token that may only read changes nothing.
+    ReadOnly,
+    /// A token creates none that reaches further or lasts longer than itself.
+    TokenLimits,
+    /// A file link that expires is not exchanged for another.
+    LinkExpiry,
 }
 
 #[cfg(feature = "faults")]
@@ -82,6 +90,10 @@ impl Protection {
             Self::WireBudget => "wire_budget",
             Self::StatusSize => "status_size",
             Self::BodyTime => "body_time",
+            Self::ConsumerScope => "consumer_scope",
+            Self::ReadOnly => "read_only",
+            Self::TokenLimits => "token_limits",
+            Self::LinkExpiry => "link_expiry",
         }
     }
 }

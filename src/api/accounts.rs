@@ -63,7 +63,7 @@ impl AccountsService for Api {
         Ok(Response::new(pb::GetProfileResponse {
             user: Some((&profile.user).into()),
             memberships,
-            pubsub_token: profile.user.pubsub_token,
+            pubsub_token: profile.pubsub_token,
         }))
     }
 
@@ -80,7 +80,7 @@ impl AccountsService for Api {
         caller(&request)?.platform()?;
         let asked = request.get_ref();
         let mut fields = Fields::default();
-        fields.required("name", &asked.name, SHORT);
+        fields.required_name("name", &asked.name, SHORT);
         let language = if asked.locale.is_empty() { "en" } else { &asked.locale };
         locale(&mut fields, "locale", language);
         let mut new = AccountPatch {
@@ -144,7 +144,7 @@ impl AccountsService for Api {
         for path in mask(&mut fields, asked.update_mask.clone()) {
             match path.as_str() {
                 "name" => {
-                    fields.required("account.name", &account.name, SHORT);
+                    fields.required_name("account.name", &account.name, SHORT);
                     patch.name = Some(account.name.clone());
                 }
                 "locale" => {
@@ -187,7 +187,7 @@ impl AccountsService for Api {
         caller(&request)?.platform()?;
         let asked = request.get_ref();
         let mut fields = Fields::default();
-        fields.required("name", &asked.name, SHORT);
+        fields.required_name("name", &asked.name, SHORT);
         let email = fields.email("email", Some(asked.email.clone()));
         if email.is_none() {
             fields.refuse("email", Rule::Required, "must be given");
@@ -236,7 +236,7 @@ impl AccountsService for Api {
         request: Request<pb::CreateMembershipRequest>,
     ) -> Result<Response<pb::CreateMembershipResponse>, Status> {
         let asked = request.get_ref();
-        caller(&request)?.administer_or_platform(AccountId(asked.account_id))?;
+        caller(&request)?.platform()?;
         let mut fields = Fields::default();
         let user = UserId(fields.id("user_id", asked.user_id));
         let new = membership(&mut fields, asked.role, asked.availability, asked.auto_offline);
@@ -376,7 +376,7 @@ fn user_patch(fields: &mut Fields, user: &pb::User, paths: Option<prost_types::F
         for path in paths {
             match path.as_str() {
                 "name" => {
-                    fields.required("name", &user.name, SHORT);
+                    fields.required_name("name", &user.name, SHORT);
                     patch.name = Some(user.name.clone());
                 }
                 "display_name" => patch.display_name = Some(fields.optional("display_name", user.display_name.clone(), SHORT)),

@@ -47,7 +47,7 @@ impl AgentBotsService for Api {
         let mut fields = Fields::default();
         let call = change(&mut fields, &request, home(request.get_ref().account_id), respond)?;
         let asked = request.into_inner();
-        fields.required("name", &asked.name, SHORT);
+        fields.required_name("name", &asked.name, SHORT);
         fields.text("description", &asked.description, TEXT);
         fields.url("outgoing_url", &asked.outgoing_url, URL);
         fields.url("avatar_url", &asked.avatar_url, URL);
@@ -160,7 +160,7 @@ fn patch(fields: &mut Fields, bot: &pb::AgentBot, paths: Vec<String>) -> AgentBo
     for path in paths {
         match path.as_str() {
             "name" => {
-                fields.required("name", &bot.name, SHORT);
+                fields.required_name("name", &bot.name, SHORT);
                 patch.name = Some(bot.name.clone());
             }
             "description" => {

@@ -41,7 +41,7 @@ impl Api {
         let mut fields = Fields::default();
         let call = change(&mut fields, &request, AccountId(asked.account_id), respond)?;
         let email = address(&mut fields, "email", &asked.email);
-        fields.required("name", &asked.name, SHORT);
+        fields.required_name("name", &asked.name, SHORT);
         let new = membership(&mut fields, asked.role, asked.availability, asked.auto_offline);
         fields.done()?;
         answered(self.chat.create_agent(call, email, asked.name.clone(), new).await?, respond)
@@ -81,7 +81,7 @@ impl Api {
         let mut fields = Fields::default();
         let call = change(&mut fields, &request, AccountId(asked.account_id), respond)?;
         if let Some(name) = &asked.name {
-            fields.required("name", name, SHORT);
+            fields.required_name("name", name, SHORT);
         }
         let patch = membership(&mut fields, asked.role, asked.availability, asked.auto_offline);
         fields.done()?;

@@ -51,7 +51,7 @@ pub async fn open(api: &Api, request: Request<Streaming<pb::ConsumeRequest>>) ->
     super::caller(&request)?.consume(account)?;
     let watch = Watch::over(api, &request, account)?;
     let mut fields = Fields::default();
-    fields.required("open.consumer", &asked.consumer, NAME);
+    fields.required_name("open.consumer", &asked.consumer, NAME);
     let (shard_count, shard) = (asked.shard_count.max(1), asked.shard);
     if shard_count > SHARDS {
         fields.refuse("open.shard_count", Rule::OutOfRange(SHARDS.into()), "must be between 1 and 256");

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use crate::{
     error::{Error, Result, Rule, Violation},
     pb::value::{micros, object},
+    telemetry::escape::is_unsafe,
     time::Micros,
 };
 
@@ -79,6 +80,22 @@ impl Fields {
             self.refuse(field, Rule::Required, "must not be blank");
         }
         self.text(field, text, limit);
+    }
+
+    /// As [`Fields::text`], for a name that appears in logs and terminals: one line, which steers nothing.
+    pub fn name(&mut self, field: &str, name: &str, limit: usize) {
+        self.text(field, name, limit);
+        if name.chars().any(is_unsafe) {
+            self.refuse(field, Rule::Invalid, "must not contain control characters");
+        }
+    }
+
+    /// As [`Fields::name`], for a name that must not be blank.
+    pub fn required_name(&mut self, field: &str, name: &str, limit: usize) {
+        if name.trim().is_empty() {
+            self.refuse(field, Rule::Required, "must not be blank");
+        }
+        self.name(field, name, limit);
     }
 
     /// An optional text; a blank one counts as absent.
@@ -286,6 +303,17 @@ mod tests {
             fields.url("avatar_url", "example.org/a.png", 2048);
         });
         assert_eq!(bad, ["name", "message.content", "avatar_url"]);
+    }
+
+    #[test]
+    fn names_are_one_line_that_steers_nothing() {
+        let bad = |name: &str| broken(|fields| fields.name("name", name, SHORT));
+        for name in ["", "Ünïcode – „quoted“", "\u{1f469}\u{200d}\u{1f4bb} bot"] {
+            assert!(bad(name).is_empty(), "{name:?}");
+        }
+        for name in ["a\nb", "a\rb", "a\tb", "\u{1b}[2J", "\u{9b}2J", "\u{202e}b", "\u{2028}"] {
+            assert_eq!(bad(name), ["name"], "{name:?}");
+        }
     }
 
     proptest! {

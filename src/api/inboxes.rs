@@ -18,8 +18,8 @@ use super::{
 };
 use crate::{
     chat::joined::{Agent, Inbox},
-    chat::kind::{Role, SenderNameType},
-    chat::{call::Call, caller::Access, inboxes::NewInbox, members::Edit},
+    chat::kind::SenderNameType,
+    chat::{call::Call, caller::Caller, inboxes::NewInbox, members::Edit},
     error::{Result, Rule},
     id::{AccountId, InboxId, UserId},
     pb::{self, inboxes_service_server::InboxesService},
@@ -94,7 +94,7 @@ impl InboxesService for Api {
         let account = AccountId(asked.account_id);
         let inbox = self.chat.inbox(&caller, account, InboxId(asked.inbox_id)).await?;
         Ok(Response::new(pb::GetInboxResponse {
-            inbox: Some(pb::inbox_of(&inbox, reveal(caller.access(account)?))),
+            inbox: Some(pb::inbox_of(&inbox, reveal(&caller, account))),
         }))
     }
 
@@ -102,7 +102,7 @@ impl InboxesService for Api {
         let caller = caller(&request)?;
         let asked = request.get_ref();
         let account = AccountId(asked.account_id);
-        let reveal = reveal(caller.access(account)?);
+        let reveal = reveal(&caller, account);
         let same = pb::ListInboxesRequest {
             account_id: asked.account_id,
             ..pb::ListInboxesRequest::default()
@@ -263,8 +263,8 @@ fn whole(inbox: &Inbox) -> pb::Inbox {
     pb::inbox_of(inbox, pb::Reveal::Everything)
 }
 
-fn reveal(access: &Access) -> pb::Reveal {
-    if access.role == Role::Administrator && access.inboxes.is_none() {
+fn reveal(caller: &Caller, account: AccountId) -> pb::Reveal {
+    if caller.sees_secrets(account) {
         pb::Reveal::Everything
     } else {
         pb::Reveal::Identifier
@@ -279,7 +279,7 @@ fn put(fields: &mut Fields, new: &mut NewInbox, inbox: &pb::Inbox, path: &str) {
     };
     match path {
         "name" => {
-            fields.required(path, &inbox.name, SHORT);
+            fields.required_name(path, &inbox.name, SHORT);
             new.name.clone_from(&inbox.name);
         }
         "avatar_url" => {

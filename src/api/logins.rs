@@ -12,7 +12,8 @@ use crate::{
 /// Characters in the secret of a link.
 const SECRET: usize = 64;
 
-fn once_only(fields: &mut Fields, request_id: &str) {
+/// Refuses a request id: what the call returns is not stored.
+pub(super) fn once_only(fields: &mut Fields, request_id: &str) {
     if !request_id.is_empty() {
         fields.refuse(
             "request_id",

@@ -11,6 +11,7 @@ use super::{
     Api,
     fields::Fields,
     limits::{Holder, Stream as Place},
+    logins::once_only,
     meter, required,
     stall::Watched,
     status::rotated,
@@ -91,6 +92,21 @@ impl PubsubService for Api {
     ) -> Result<Response<Self::SubscribePubsubStream>, Status> {
         let opened = self.hear(request).await.map_err(Status::from);
         opened.map(Response::new).inspect_err(|refused| meter::ended(Kind::Pubsub, refused))
+    }
+
+    async fn rotate_pubsub_token(
+        &self,
+        request: Request<pb::RotatePubsubTokenRequest>,
+    ) -> Result<Response<pb::RotatePubsubTokenResponse>, Status> {
+        let asked = request.into_inner();
+        let mut fields = Fields::default();
+        once_only(&mut fields, &asked.request_id);
+        fields.done()?;
+        let ear = self.ear(&required("key", asked.key)?).await?;
+        Ok(Response::new(pb::RotatePubsubTokenResponse {
+            pubsub_token: self.chat.rotate_pubsub_token(&ear).await?,
+            cursor: bytes::Bytes::new(),
+        }))
     }
 
     async fn report_pubsub_presence(

@@ -53,7 +53,7 @@ impl TeamsService for Api {
         let call = change(&mut fields, &request, account, respond)?;
         let team = required("team", request.into_inner().team)?;
         let new = fields.within("team", |fields| {
-            fields.required("name", &team.name, SHORT);
+            fields.required_name("name", &team.name, SHORT);
             NewTeam {
                 name: team.name,
                 description: fields.optional("description", team.description, TEXT),
@@ -105,7 +105,7 @@ impl TeamsService for Api {
         for path in mask(&mut fields, asked.update_mask) {
             fields.within("team", |fields| match path.as_str() {
                 "name" => {
-                    fields.required("name", &team.name, SHORT);
+                    fields.required_name("name", &team.name, SHORT);
                     patch.name = Some(team.name.clone());
                 }
                 "description" => patch.description = Some(fields.optional("description", team.description.clone(), TEXT)),

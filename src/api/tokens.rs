@@ -27,6 +27,7 @@ impl Api {
         let resource = user.or_else(|| asked.agent_bot_id.map(|id| ("agent_bot_id", id)));
         identity.concerns(asked.account_id.map(AccountId), resource);
         let caller = identity.caller;
+        caller.may_write()?;
         let mut fields = Fields::default();
         if !asked.request_id.is_empty() {
             fields.refuse(
@@ -35,7 +36,7 @@ impl Api {
                 "must be empty: a secret is shown once, so this call cannot be repeated",
             );
         }
-        fields.text("name", &asked.name, SHORT);
+        fields.name("name", &asked.name, SHORT);
         fields.count("inbox_ids", asked.inbox_ids.len(), 1000);
         let kind = fields.kind::<pb::TokenKind>("kind", asked.kind).and_then(pb::TokenKind::to_row);
         let kind = kind.unwrap_or_else(|| {

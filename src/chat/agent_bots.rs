@@ -205,7 +205,7 @@ impl Chat {
                     let at = Micros::now();
                     let (bot, changes) = changed(txn, id, patch, at).await?;
                     if !changes.is_empty() {
-                        announcements::note(txn, About::AgentBot(id), None, at).await?;
+                        announcements::note(txn, About::AgentBot(id), at).await?;
                     }
                     Ok((bot, None))
                 })

@@ -1,6 +1,9 @@
 //! Agents as administrators make them: by e-mail address, with a user of their own if there is none yet.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, Set, sea_query::OnConflict};
 use serde_json::json;
@@ -8,7 +11,6 @@ use serde_json::json;
 use crate::{
     chat::{
         Chat,
-        announcements::{self, About},
         call::{Answer, Call},
         members::{MembershipPatch, agent},
         writer::Write,
@@ -54,19 +56,22 @@ async fn users(write: &Write, wanted: &[(String, String)]) -> Result<Vec<user::M
     Ok(rows)
 }
 
-/// Makes those of the users members who are none, and tells it.
-async fn join(write: &mut Write, users: &[user::Model], new: MembershipPatch) -> Result<Vec<Agent>> {
+/// Makes those of the users members who are none, under the names and addresses that the account gave, and notes each.
+///
+/// The memberships of a user that was there before and of one that was made just now are the same: the account learns nothing of the former.
+async fn join(write: &mut Write, users: &[user::Model], wanted: &[(String, String)], new: MembershipPatch) -> Result<Vec<Agent>> {
     let (account, at) = (write.account().id, write.ledger.at);
     let members = load::agents(&write.txn, account, users.iter().map(|user| user.id)).await?;
-    let strangers: Vec<UserId> = users.iter().map(|user| user.id).filter(|id| !members.contains_key(id)).collect();
+    let strangers: Vec<&user::Model> = users.iter().filter(|user| !members.contains_key(&user.id)).collect();
+    let names: HashMap<&str, &str> = wanted.iter().map(|(email, name)| (email.as_str(), name.as_str())).collect();
     if strangers.is_empty() {
         return Ok(Vec::new());
     }
     let inviter = write.caller.user_id();
-    let rows = strangers.iter().map(|id| {
+    let rows = strangers.iter().map(|user| {
         let row = membership::Model {
             account_id: account,
-            user_id: *id,
+            user_id: user.id,
             role: new.role.unwrap_or(Role::Agent),
             availability: new.availability.unwrap_or(Availability::Online),
             auto_offline: new.auto_offline.unwrap_or(true),
@@ -74,13 +79,15 @@ async fn join(write: &mut Write, users: &[user::Model], new: MembershipPatch) ->
             inviter_id: inviter,
             created_at: at,
             updated_at: at,
+            name: names.get(user.email.as_str()).map(|name| (*name).to_owned()),
+            email: Some(user.email.clone()),
         };
         row.into_active_model().reset_all()
     });
     membership::Entity::insert_many(rows).exec_without_returning(&write.txn).await?;
-    let mut agents = load::agents(&write.txn, account, strangers.iter().copied()).await?;
+    let mut agents = load::agents(&write.txn, account, strangers.iter().map(|user| user.id)).await?;
     let mut joined = Vec::with_capacity(strangers.len());
-    for agent in strangers.iter().filter_map(|id| agents.remove(id)) {
+    for agent in strangers.iter().filter_map(|user| agents.remove(&user.id)) {
         let agent = Arc::unwrap_or_clone(agent);
         write.ledger.emit(Draft::new(EventKind::AgentAdded, Subject::Agent(agent.clone())));
         joined.push(agent);
@@ -99,8 +106,9 @@ impl Chat {
             .writer
             .write(call, move |write| {
                 Box::pin(async move {
-                    let users = users(write, &[(email, name)]).await?;
-                    let joined = join(write, &users, new).await?.pop();
+                    let wanted = [(email, name)];
+                    let users = users(write, &wanted).await?;
+                    let joined = join(write, &users, &wanted, new).await?.pop();
                     joined.ok_or_else(|| Error::Taken {
                         violations: vec![Violation::new("user_id", Rule::Taken, "is a member already")],
                         kind: "member",
@@ -133,7 +141,7 @@ impl Chat {
                         return Ok(Vec::new());
                     }
                     let users = users(write, &wanted).await?;
-                    join(write, &users, MembershipPatch::default()).await
+                    join(write, &users, &wanted, MembershipPatch::default()).await
                 })
             })
             .await;
@@ -141,19 +149,15 @@ impl Chat {
         answer
     }
 
-    /// Changes a member and, with a name, its user in every account.
+    /// Changes a member. A name is that of the member in this account: the user and its other accounts keep theirs.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Denied`].
     pub async fn update_agent(&self, call: Call<Agent>, id: UserId, name: Option<String>, patch: MembershipPatch) -> Result<Answer<Agent>> {
         self.may_change_member(&call.caller, call.account, id).await?;
         call.caller.administer(call.account)?;
-        let (caller, traceparent) = (Arc::clone(&call.caller), call.traceparent.clone());
         let answer = self.writer.write(call, move |write| Box::pin(change(write, id, name, patch))).await;
         self.tokens.forget();
-        if answer.is_ok() {
-            self.announce(&caller, &traceparent, About::User(id)).await;
-        }
         answer
     }
 }
@@ -165,9 +169,12 @@ async fn change(write: &mut Write, id: UserId, name: Option<String>, patch: Memb
     row.role = patch.role.unwrap_or(row.role);
     row.availability = patch.availability.unwrap_or(row.availability);
     row.auto_offline = patch.auto_offline.unwrap_or(row.auto_offline);
-    let name = name.unwrap_or_else(|| before.user.name.clone());
+    let name = name.filter(|name| *name != before.user.name);
+    if name.is_some() {
+        row.name.clone_from(&name);
+    }
     let changes: Vec<Change> = [
-        Change::new("name", before.user.name.clone(), name.clone()),
+        Change::new("name", before.user.name.clone(), name.unwrap_or_else(|| before.user.name.clone())),
         Change::new("role", before.membership.role.name(), row.role.name()),
         Change::new("availability", before.membership.availability.name(), row.availability.name()),
         Change::new("auto_offline", before.membership.auto_offline, row.auto_offline),
@@ -183,16 +190,6 @@ async fn change(write: &mut Write, id: UserId, name: Option<String>, patch: Memb
         membership::Entity::update(row.into_active_model().reset_all())
             .exec(&write.txn)
             .await?;
-    }
-    if name != before.user.name {
-        let user = user::ActiveModel {
-            id: Set(id),
-            name: Set(name),
-            updated_at: Set(at),
-            ..Default::default()
-        };
-        user::Entity::update(user).exec(&write.txn).await?;
-        announcements::note(&write.txn, About::User(id), Some(account), at).await?;
     }
     let agent = agent(&write.txn, account, id).await?;
     write.ledger.emit(Draft {

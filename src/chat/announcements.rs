@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use sea_orm::{
     ColumnTrait, ConnectionTrait, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect,
-    sea_query::{Expr, OnConflict, Query},
+    sea_query::{Cond, Expr, OnConflict, Query},
 };
 
 use crate::{
@@ -55,11 +55,11 @@ impl About {
     }
 }
 
-/// Notes that the accounts of a user or a bot, but for one that was told already, are to be told of a change. To be called in its transaction.
+/// Notes that the accounts of a user or a bot are to be told of a change. To be called in its transaction.
 ///
 /// # Errors
 /// When the database fails.
-pub(super) async fn note(db: &impl ConnectionTrait, about: About, told: Option<AccountId>, at: Micros) -> Result<()> {
+pub(super) async fn note(db: &impl ConnectionTrait, about: About, at: Micros) -> Result<()> {
     use announcement::Column;
     let (kind, id) = about.stored();
     let mut accounts = Query::select();
@@ -67,16 +67,19 @@ pub(super) async fn note(db: &impl ConnectionTrait, about: About, told: Option<A
         About::User(_) => accounts
             .column(membership::Column::AccountId)
             .from(membership::Entity)
-            .and_where(Expr::col(membership::Column::UserId).eq(id)),
+            .and_where(Expr::col(membership::Column::UserId).eq(id))
+            // An account that has not seen the user yet must not learn from an event that there is one.
+            .cond_where(
+                Cond::any()
+                    .add(Expr::col(membership::Column::Email).is_null())
+                    .add(Expr::col(membership::Column::ActiveAt).is_not_null()),
+            ),
         About::AgentBot(_) => accounts
             .distinct()
             .column(inbox::Column::AccountId)
             .from(inbox::Entity)
             .and_where(Expr::col(inbox::Column::AgentBotId).eq(id)),
     };
-    if let Some(told) = told {
-        accounts.and_where(Expr::col(Column::AccountId).ne(told.0));
-    }
     accounts
         .expr(Expr::value(kind as i16))
         .expr(Expr::value(id))

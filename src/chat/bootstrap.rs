@@ -137,6 +137,8 @@ pub async fn run(db: &Database, config: &Config) -> Result<Option<Bootstrapped>,
         inviter_id: None,
         created_at: now,
         updated_at: now,
+        name: None,
+        email: None,
     };
     membership::ActiveModel::from(membership).reset_all().insert(&txn).await?;
     let new = NewInbox::named("API");

@@ -13,6 +13,7 @@ use crate::{
     events::kind::ActorType,
     fault::{self, Protection},
     id::{AccountId, ContactId, ContactInboxId, InboxId, TeamId, TokenId, UserId},
+    time::Micros,
 };
 
 /// Whom a token speaks for.
@@ -53,6 +54,8 @@ pub struct Access {
     pub teams: Vec<TeamId>,
     /// Which contacts it sees.
     pub contacts: ContactScope,
+    /// The user as the account sees it, if the caller is one.
+    pub person: Option<Arc<user::Model>>,
     /// Which conversations a contact's session reaches; none for all other callers, who go by inboxes.
     pub reach: Option<Reach>,
 }
@@ -90,6 +93,17 @@ pub struct Caller {
     pub read_only: bool,
     /// What it may do, by account.
     pub accounts: HashMap<AccountId, Access>,
+    /// The limits that every credential inherits which is made with this one.
+    pub limits: Limits,
+}
+
+/// The limits of a token, beside those of whom it speaks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// The one account it is good for; none: all of its owner's.
+    pub account: Option<AccountId>,
+    /// When it expires; none: never.
+    pub expires_at: Option<Micros>,
 }
 
 const ROLE: &str = "only an administrator may do this";
@@ -134,6 +148,19 @@ impl Caller {
             principal: Principal::Parley,
             read_only: false,
             accounts: HashMap::new(),
+            limits: Limits::default(),
+        }
+    }
+
+    /// Requires a token that may change something. Every call that changes something passes this, be it of an account or the caller's own.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] for a token that may only read.
+    pub fn may_write(&self) -> Result<()> {
+        if self.read_only && fault::is_on(Protection::ReadOnly) {
+            Err(Error::Denied(READ_ONLY))
+        } else {
+            Ok(())
         }
     }
 
@@ -180,11 +207,7 @@ impl Caller {
     /// [`Error::Denied`] for a token that may only read.
     pub fn write_access(&self, account: AccountId) -> Result<&Access> {
         let access = self.access(account)?;
-        if self.read_only {
-            Err(Error::Denied(READ_ONLY))
-        } else {
-            Ok(access)
-        }
+        self.may_write().map(|()| access)
     }
 
     /// As [`Caller::write_access`], for administrators.
@@ -239,14 +262,18 @@ impl Caller {
         }
     }
 
-    /// Asks for somebody who may keep a place in the account's log: administrators, and services, each for what it sees.
+    /// Requires a caller who may open or move any consumer of the account: an administrator, or a service without a list of inboxes. A
+    /// consumer's position covers the whole account, so a caller who sees less would commit events that it never received.
     ///
     /// # Errors
-    /// [`Error::Denied`] for agents, and for a token that may only read.
+    /// [`Error::Denied`] for agents, for services limited to inboxes, and for a token that may only read.
     pub fn consume(&self, account: AccountId) -> Result<()> {
-        match self.write_access(account)?.role {
-            Role::Administrator => Ok(()),
-            Role::Agent => Err(Error::Denied(ROLE)),
+        let access = self.write_access(account)?;
+        let narrow = access.inboxes.is_some() && fault::is_on(Protection::ConsumerScope);
+        if access.role == Role::Administrator && !narrow {
+            Ok(())
+        } else {
+            Err(Error::Denied(ROLE))
         }
     }
 
@@ -260,11 +287,17 @@ impl Caller {
     /// # Errors
     /// [`Error::Denied`] for everybody else.
     pub fn platform(&self) -> Result<()> {
-        match (self.is_platform(), self.read_only) {
-            (true, false) => Ok(()),
-            (true, true) => Err(Error::Denied(READ_ONLY)),
-            (false, _) => Err(Error::Denied(PLATFORM)),
+        if self.is_platform() {
+            self.may_write()
+        } else {
+            Err(Error::Denied(PLATFORM))
         }
+    }
+
+    /// Whether the caller may see the secrets of an account, such as the keys that sign contacts' identifiers: who has them can write as
+    /// anybody, so only administrators and services without a list of inboxes may, and no token that may only read.
+    pub fn sees_secrets(&self, account: AccountId) -> bool {
+        self.access(account).is_ok_and(|access| access.administrator().is_ok()) && self.may_write().is_ok()
     }
 
     /// The user, if the caller is one.
@@ -273,6 +306,12 @@ impl Caller {
             Principal::User(user) => Some(user),
             _ => None,
         }
+    }
+
+    /// The user as an account sees it, if the caller is one: what other members and contacts are shown.
+    pub fn person(&self, account: AccountId) -> Option<&Arc<user::Model>> {
+        let access = self.accounts.get(&account);
+        access.and_then(|access| access.person.as_ref()).or_else(|| self.user())
     }
 
     /// The user's id, if the caller is one.
@@ -288,13 +327,13 @@ impl Caller {
         }
     }
 
-    /// The caller as events and activity lines name it.
-    pub fn actor(&self) -> Actor {
+    /// The caller as events and activity lines of an account name it.
+    pub fn actor(&self, account: AccountId) -> Actor {
         match &self.principal {
             Principal::User(user) => Actor {
                 kind: ActorType::User,
                 id: user.id.0,
-                name: user.name.clone(),
+                name: self.person(account).unwrap_or(user).name.clone(),
             },
             Principal::Service { name } => Actor {
                 kind: ActorType::Service,

@@ -104,7 +104,7 @@ fn update_priority(write: &mut Write, conversation: &mut Conversation, priority:
     };
     conversation.row.priority = priority;
     changed_with(&mut write.ledger, conversation, EventKind::ConversationUpdated, vec![change]);
-    let name = write.caller.actor().name;
+    let name = write.caller.actor(write.account().id).name;
     let line = match (before, priority) {
         (_, None) => format!("{name} removed the priority"),
         (None, Some(after)) => format!("{name} set the priority to {}", after.name()),
@@ -134,7 +134,7 @@ pub(super) async fn assign(write: &mut Write, conversation: &mut Conversation, a
         vec![change.clone()],
     );
     changed_with(&mut write.ledger, conversation, EventKind::AssigneeChanged, vec![change]);
-    let name = write.caller.actor().name;
+    let name = write.caller.actor(write.account().id).name;
     let line = match &conversation.assignee {
         Some(agent) if write.caller.user_id() == Some(agent.user.id) => format!("{name} self-assigned this conversation"),
         Some(agent) => format!("Assigned to {} by {name}", agent.user.name),
@@ -180,7 +180,7 @@ async fn hand_to_team(write: &mut Write, conversation: &mut Conversation, team: 
     if let Some(change) = assigned {
         changed_with(&mut write.ledger, conversation, EventKind::AssigneeChanged, vec![change]);
     }
-    let name = write.caller.actor().name;
+    let name = write.caller.actor(write.account().id).name;
     let line = match (&conversation.team, newly) {
         (Some(team), Some(agent)) => format!("Assigned to {agent} via {} by {name}", team.name),
         (Some(team), None) => format!("Assigned to {} by {name}", team.name),
@@ -216,7 +216,7 @@ async fn update_labels(write: &mut Write, conversation: &mut Conversation, label
     let (added, removed) = (missing(&labels, &before), missing(&before, &labels));
     conversation.labels = Arc::new(labels);
     changed_with(&mut write.ledger, conversation, EventKind::ConversationUpdated, vec![change]);
-    let name = write.caller.actor().name;
+    let name = write.caller.actor(write.account().id).name;
     for (verb, labels) in [("added", added), ("removed", removed)] {
         if !labels.is_empty() {
             add_activity(&mut write.ledger, conversation, format!("{name} {verb} {labels}"));

@@ -137,7 +137,7 @@ pub(super) async fn mute(write: &mut Write, conversation: &mut Conversation, mut
         });
     }
     if resolved || change.is_some() {
-        let name = write.caller.actor().name;
+        let name = write.caller.actor(write.account().id).name;
         let word = if muted { "muted" } else { "unmuted" };
         add_activity(&mut write.ledger, conversation, format!("{name} has {word} the conversation"));
     }

@@ -104,7 +104,7 @@ pub(super) async fn set(
     use ConversationStatus::{Open, Pending, Resolved, Snoozed};
     let changed = rules::set_status(&mut write.ledger, conversation, status, until);
     if changed {
-        let actor = write.caller.actor();
+        let actor = write.caller.actor(write.account().id);
         let name = actor.name;
         let line = match status {
             Resolved if actor.kind == ActorType::Contact => format!("Conversation was resolved by {name}"),

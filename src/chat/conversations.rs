@@ -177,7 +177,7 @@ impl Chat {
                 name: contact.name.clone(),
             }
         } else {
-            caller.actor()
+            caller.actor(account)
         };
         let typing = Typing {
             account,

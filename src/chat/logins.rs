@@ -45,11 +45,15 @@ impl Chat {
         let now = Micros::now();
         let old = login::Entity::delete_many().filter(login::Column::ExpiresAt.lte(now));
         old.exec(db).await?;
-        let (secret, expires_at) = (long_secret(), now.plus(LINK_LIFE));
+        // Neither the link nor what it is redeemed for lasts longer than the token that makes it.
+        let end = caller.limits.expires_at;
+        let lifetime = now.plus(LINK_LIFE);
+        let (secret, expires_at) = (long_secret(), end.map_or(lifetime, |end| end.min(lifetime)));
         let new = login::ActiveModel {
             hash: Set(tokens::hash(&secret).to_vec()),
             user_id: Set(user),
             expires_at: Set(expires_at),
+            token_expires_at: Set(end),
         };
         login::Entity::insert(new).exec_without_returning(db).await?;
         Ok(NewLogin {
@@ -80,6 +84,7 @@ impl Chat {
             return Err(Error::TokenInvalid);
         }
         let secret = secret();
+        let lifetime = now.plus(TOKEN_LIFE);
         let new = NewToken {
             kind: TokenKind::User,
             name: "login".to_owned(),
@@ -88,7 +93,7 @@ impl Chat {
             agent_bot: None,
             read_only: false,
             inboxes: Vec::new(),
-            expires_at: Some(now.plus(TOKEN_LIFE)),
+            expires_at: Some(link.token_expires_at.map_or(lifetime, |end| end.min(lifetime))),
         };
         let row = tokens::insert(&txn, new, &secret).await?;
         txn.commit().await?;

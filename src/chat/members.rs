@@ -3,8 +3,8 @@
 use std::{collections::HashSet, sync::Arc};
 
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, ExprTrait, IntoActiveModel, QueryFilter,
-    sea_query::{Expr, Func, Query},
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, ExprTrait, IntoActiveModel, QueryFilter, QueryTrait,
+    sea_query::{Expr, Func, JoinType, OnConflict, Query},
 };
 
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
     },
     db::{
         entity::{
-            conversation, inbox_member,
+            conversation, former_member, inbox_member,
             kind::{Availability, Role},
             membership, team_member, user,
         },
@@ -52,15 +52,40 @@ pub(super) async fn agent(db: &impl ConnectionTrait, account: AccountId, user: U
         .ok_or_else(|| Error::not_found("member", user))
 }
 
+/// By the name that the account shows; by any other, the order of a list would tell of a name that it hides.
 fn by_name() -> Sort {
+    let shown = Func::coalesce([
+        Expr::col((membership::Entity, membership::Column::Name)),
+        Expr::col((user::Entity, user::Column::Name)),
+    ]);
     Sort {
-        by: Some(Func::lower(Expr::col((user::Entity, user::Column::Name))).into()),
+        by: Some(Func::lower(shown).into()),
         coarse: None,
         aside: None,
         text: true,
         nullable: false,
         descending: false,
     }
+}
+
+/// Keeps what the account calls a member who leaves: messages go on naming their senders.
+async fn remember(db: &impl ConnectionTrait, agent: &Agent) -> Result<()> {
+    use former_member::Column;
+    let row = former_member::Model {
+        account_id: agent.membership.account_id,
+        user_id: agent.user.id,
+        name: agent.user.name.clone(),
+        display_name: agent.user.display_name.clone(),
+        email: agent.user.email.clone(),
+    };
+    let again = OnConflict::columns([Column::AccountId, Column::UserId])
+        .update_columns([Column::Name, Column::DisplayName, Column::Email])
+        .to_owned();
+    former_member::Entity::insert(row.into_active_model().reset_all())
+        .on_conflict(again)
+        .exec_without_returning(db)
+        .await?;
+    Ok(())
 }
 
 /// How a set of members changes.
@@ -98,13 +123,12 @@ impl Chat {
         caller.administer_seen(account, agent(self.db.read(), account, id)).await
     }
 
-    /// Makes a user a member.
+    /// Makes a user a member. By id only the operator does: ids count up, so an account could read all users by them.
     ///
     /// # Errors
-    /// [`Error::Denied`]; [`Error::Taken`] for a member; [`Error::Invalid`] without such a user.
+    /// [`Error::Denied`] for everybody but the operator; [`Error::Taken`] for a member; [`Error::Invalid`] without such a user.
     pub async fn create_membership(&self, call: Call<Agent>, id: UserId, new: MembershipPatch) -> Result<Answer<Agent>> {
-        call.caller.administer_or_platform(call.account)?;
-        let inviter = call.caller.user_id();
+        call.caller.platform()?;
         let answer = self
             .writer
             .write(call, move |write| {
@@ -128,9 +152,11 @@ impl Chat {
                         availability: new.availability.unwrap_or(Availability::Online),
                         auto_offline: new.auto_offline.unwrap_or(true),
                         active_at: None,
-                        inviter_id: inviter,
+                        inviter_id: None,
                         created_at: write.ledger.at,
                         updated_at: write.ledger.at,
+                        name: None,
+                        email: None,
                     };
                     row.into_active_model().reset_all().insert(&write.txn).await?;
                     let agent = agent(&write.txn, account, id).await?;
@@ -201,6 +227,7 @@ impl Chat {
                     let account = write.account().id;
                     let agent = agent(&write.txn, account, id).await?;
                     membership::Entity::delete_by_id((account, id)).exec(&write.txn).await?;
+                    remember(&write.txn, &agent).await?;
                     inbox_member::Entity::delete_many()
                         .filter(inbox_member::Column::AccountId.eq(account))
                         .filter(inbox_member::Column::UserId.eq(id))
@@ -255,7 +282,11 @@ impl Chat {
         page: &PageRequest,
     ) -> Result<Page<Agent>> {
         let db = self.db.read();
-        let query = user::Entity::find().filter(user::Column::Id.in_subquery(users));
+        let mut query = user::Entity::find().filter(user::Column::Id.in_subquery(users));
+        let of_account = Expr::col((membership::Entity, membership::Column::UserId))
+            .equals((user::Entity, user::Column::Id))
+            .and(Expr::col((membership::Entity, membership::Column::AccountId)).eq(account.0));
+        QueryTrait::query(&mut query).join(JoinType::InnerJoin, membership::Entity, of_account);
         let ids = page::ids(db, query, user::Column::Id, &by_name(), page).await?;
         let agents = load::agents(db, account, ids.items.iter().copied().map(UserId)).await?;
         let agents = agents.into_values().map(Arc::unwrap_or_clone).collect();

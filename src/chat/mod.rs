@@ -64,6 +64,7 @@ mod records;
 pub mod removal;
 pub mod rules;
 pub mod search;
+mod secrets;
 pub mod sessions;
 pub mod team_members;
 pub mod teams;
@@ -89,6 +90,8 @@ pub struct Chat {
     pub files: files::Files,
     /// Whether mails are sent.
     mails: bool,
+    /// Signs users' pubsub tokens; read when it is needed first.
+    pubsub_key: std::sync::Arc<tokio::sync::OnceCell<[u8; 32]>>,
 }
 
 impl Chat {
@@ -101,6 +104,7 @@ impl Chat {
             tokens,
             files,
             mails,
+            pubsub_key: std::sync::Arc::default(),
         }
     }
 }

@@ -2,23 +2,28 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sea_orm::{ColumnTrait, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect, sea_query::Expr};
+use sha2::Sha256;
 
 use crate::{
-    chat::{Chat, caller::Caller, client::Guest},
+    chat::{Chat, caller::Caller, client::Guest, secrets},
     db::{
         entity::{
             contact_inbox, conversation,
             kind::{Availability, PresenceKind},
-            membership, presence, user,
+            membership, presence, token,
         },
         load, present,
     },
     error::{Error, Result},
     events::cursor::Cursor,
-    id::{AccountId, ContactId, ContactInboxId, ConversationId, UserId},
+    id::{AccountId, ContactId, ContactInboxId, ConversationId, TokenId, UserId, secret},
     time::Micros,
 };
+
+/// The key that signs users' pubsub tokens.
+const KEY: &str = "pubsub_tokens";
 
 /// Entries of a list of who is there, at most.
 const LISTED: u64 = 1000;
@@ -73,10 +78,78 @@ impl Ear {
 }
 
 impl Chat {
-    /// Who shows a pubsub token: a user, where `user` names one, else a contact's session.
+    /// The pubsub token that belongs to a user's token: it reaches as far as that token, and ends with it. Calling twice returns the same.
     ///
     /// # Errors
-    /// [`Error::TokenInvalid`] when it is unknown or another user's; [`Error::NotMember`]; [`Error::Suspended`].
+    /// [`Error::TokenInvalid`] when the token is gone.
+    pub(super) async fn pubsub_token(&self, caller: &Caller) -> Result<String> {
+        let row = token::Entity::find_by_id(caller.token).one(self.db.read()).await?;
+        self.pubsub_token_of(&row.ok_or(Error::TokenInvalid)?).await
+    }
+
+    async fn pubsub_token_of(&self, row: &token::Model) -> Result<String> {
+        let mac = self.pubsub_mac(row).await?.finalize().into_bytes();
+        Ok(format!("{}.{}", row.id, hex::encode(mac)))
+    }
+
+    /// Signs a token's id and how often its pubsub token was rotated.
+    async fn pubsub_mac(&self, row: &token::Model) -> Result<Hmac<Sha256>> {
+        let key = self.pubsub_key.get_or_try_init(|| secrets::key(&self.db, KEY)).await?;
+        let mac = Hmac::<Sha256>::new_from_slice(key);
+        let mut mac = mac.map_err(|error| Error::Internal(error.to_string()))?;
+        mac.update(&row.id.0.to_be_bytes());
+        mac.update(&row.pubsub_generation.to_be_bytes());
+        Ok(mac)
+    }
+
+    /// The user's token that a pubsub token belongs to.
+    async fn token_of(&self, pubsub_token: &str, user: UserId) -> Result<token::Model> {
+        let read = || {
+            let (id, mac) = pubsub_token.split_once('.')?;
+            Some((id.parse::<i64>().ok()?, hex::decode(mac).ok()?))
+        };
+        let (id, mac) = read().ok_or(Error::TokenInvalid)?;
+        let row = token::Entity::find_by_id(TokenId(id)).one(self.db.read()).await?;
+        let row = row.filter(|row| row.user_id == Some(user)).ok_or(Error::TokenInvalid)?;
+        // In constant time.
+        let verified = self.pubsub_mac(&row).await?.verify_slice(&mac);
+        verified.map(|()| row).map_err(|_| Error::TokenInvalid)
+    }
+
+    /// Replaces a pubsub token; the one that is shown is no longer good. Subscriptions that are open by it end when they look it up next, within
+    /// seconds.
+    ///
+    /// # Errors
+    /// As [`Chat::ear`]; [`Error::Denied`] for that of a token that may only read.
+    pub async fn rotate_pubsub_token(&self, ear: &Ear) -> Result<String> {
+        ear.caller.may_write()?;
+        let db = self.db.write();
+        if let Some(guest) = &ear.guest {
+            let fresh = secret();
+            contact_inbox::Entity::update_many()
+                .col_expr(contact_inbox::Column::PubsubToken, Expr::value(fresh.as_str()))
+                .filter(contact_inbox::Column::AccountId.eq(ear.account))
+                .filter(contact_inbox::Column::Id.eq(guest.client.row.id))
+                .exec(db)
+                .await?;
+            self.forget_guest(guest).await;
+            return Ok(fresh);
+        }
+        token::Entity::update_many()
+            .col_expr(token::Column::PubsubGeneration, Expr::col(token::Column::PubsubGeneration).add(1))
+            .filter(token::Column::Id.eq(ear.caller.token))
+            .exec(db)
+            .await?;
+        let row = token::Entity::find_by_id(ear.caller.token).one(db).await?;
+        self.pubsub_token_of(&row.ok_or(Error::TokenInvalid)?).await
+    }
+
+    /// Who shows a pubsub token: a user, where `user` names one, else a contact's session. A user hears what the token hears that the pubsub
+    /// token belongs to.
+    ///
+    /// # Errors
+    /// [`Error::TokenInvalid`] when it is unknown or another user's, or its token was revoked or has expired; [`Error::NotMember`];
+    /// [`Error::Suspended`].
     pub async fn ear(&self, token: &str, account: Option<AccountId>, user: Option<UserId>) -> Result<Ear> {
         if token.len() > TOKEN_BYTES {
             return Err(Error::TokenInvalid);
@@ -96,13 +169,9 @@ impl Chat {
                 guest: Some(guest),
             });
         };
-        let row = user::Entity::find_by_id(user)
-            .filter(user::Column::PubsubToken.eq(token))
-            .one(db)
-            .await?
-            .ok_or(Error::TokenInvalid)?;
+        let row = self.token_of(token, user).await?;
         let account = account.ok_or(Error::TokenInvalid)?;
-        let caller = self.tokens.user(row).await?;
+        let caller = self.tokens.caller(row).await?;
         caller.access(account)?;
         Ok(Ear {
             caller,
@@ -130,13 +199,13 @@ impl Chat {
         Ok(session.is_some_and(|session| session.hmac_verified))
     }
 
-    /// Notes that an ear's owner is there, and tells who else is.
+    /// Notes that an ear's owner is there, unless its token may only read, and tells who else is.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn report_ear(&self, ear: &Ear) -> Result<Present> {
         let account = ear.account;
-        match (ear.contact(), ear.caller.user_id()) {
+        match (ear.contact(), ear.caller.user_id().filter(|_| ear.caller.may_write().is_ok())) {
             (Some(contact), _) => self.note_presence(account, PresenceKind::Contact, contact.0).await?,
             (None, Some(user)) => self.note_presence(account, PresenceKind::User, user.0).await?,
             (None, None) => {}

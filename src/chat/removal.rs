@@ -28,7 +28,7 @@ use crate::{
 
 /// What belongs to an account, what hangs on something before what it hangs on. Rows of the indexes, waits and attributes go with what they are
 /// about, and attachments when their files are removed.
-pub const TABLES: [&str; 30] = [
+pub const TABLES: [&str; 31] = [
     "announcements",
     "consumer_shards",
     "consumers",
@@ -57,6 +57,7 @@ pub const TABLES: [&str; 30] = [
     "agent_bots",
     "tokens",
     "memberships",
+    "former_members",
     "search_positions",
     "account_logs",
 ];

@@ -25,7 +25,7 @@ use crate::{
     },
     events::draft::{Change, Draft, Subject},
     events::kind::EventKind,
-    id::AgentBotId,
+    id::{AccountId, AgentBotId},
     time::Micros,
 };
 
@@ -91,7 +91,7 @@ const REOPENED: &str = "System reopened the conversation due to a new incoming m
 pub fn add_message(ledger: &mut Ledger, conversation: &mut Conversation, caller: &Caller, mut new: NewMessage) -> Arc<Message> {
     let reopened = new.message_type == MessageType::Incoming && reopen(ledger, conversation);
     let sender = match new.message_type {
-        MessageType::Outgoing => speaker(caller, new.agent_bot.take()),
+        MessageType::Outgoing => speaker(caller, ledger.account.id, new.agent_bot.take()),
         _ => Some(Sender::Contact(Arc::clone(&conversation.contact))),
     };
     let message = store(ledger, conversation, new, sender);
@@ -126,9 +126,9 @@ fn is_reply(message: &Message) -> bool {
 }
 
 /// Who speaks to the contact: the bot in whose name the caller sends, or the caller.
-fn speaker(caller: &Caller, in_name_of: Option<Arc<agent_bot::Model>>) -> Option<Sender> {
+fn speaker(caller: &Caller, account: AccountId, in_name_of: Option<Arc<agent_bot::Model>>) -> Option<Sender> {
     let bot = in_name_of.or_else(|| caller.agent_bot().cloned());
-    bot.map(Sender::AgentBot).or_else(|| caller.user().cloned().map(Sender::User))
+    bot.map(Sender::AgentBot).or_else(|| caller.person(account).cloned().map(Sender::User))
 }
 
 /// Where a conversation of this inbox begins, and where it goes on after it was resolved: with the bot, if one answers.

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     chat::{
-        caller::{Access, Caller, ContactScope, Principal},
+        caller::{Access, Caller, ContactScope, Limits, Principal},
         client::Guest,
         page::{self, Page, PageRequest, Sort},
     },
@@ -23,9 +23,12 @@ use crate::{
         load,
     },
     error::{Error, Result, Rule},
+    fault::{self, Protection},
     id::{AccountId, AgentBotId, InboxId, TeamId, TokenId, UserId, secret},
     time::Micros,
 };
+
+const WIDER: &str = "a token may neither reach further nor last longer than the token that creates it";
 
 /// Looks tokens up through a small cache with a bounded life, and makes them.
 #[derive(Clone, Debug)]
@@ -57,6 +60,32 @@ pub struct NewToken {
     pub expires_at: Option<Micros>,
 }
 
+impl Limits {
+    /// Hands the limits on to a token: what it does not say it inherits.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] for one that says more.
+    fn bequeath(self, new: &mut NewToken) -> Result<()> {
+        if !fault::is_on(Protection::TokenLimits) {
+            return Ok(());
+        }
+        if let Some(only) = self.account {
+            match new.account {
+                Some(account) if account != only => return Err(Error::Denied(WIDER)),
+                _ => new.account = Some(only),
+            }
+        }
+        if let Some(end) = self.expires_at {
+            match new.expires_at {
+                Some(at) if at > end => return Err(Error::Denied(WIDER)),
+                Some(_) => {}
+                None => new.expires_at = Some(end),
+            }
+        }
+        Ok(())
+    }
+}
+
 /// What is stored of a secret.
 pub(super) fn hash(secret: &str) -> [u8; 32] {
     Sha256::digest(secret.as_bytes()).into()
@@ -80,7 +109,9 @@ impl Tokens {
     pub async fn authenticate(&self, secret: &str) -> Result<Arc<Caller>> {
         let hash = hash(secret);
         if let Some(caller) = self.cache.get(&hash).await {
-            return Ok(caller);
+            // The cache may hold a token longer than the token lasts.
+            let expired = caller.limits.expires_at.is_some_and(|at| at <= Micros::now());
+            return if expired { Err(Error::TokenInvalid) } else { Ok(caller) };
         }
         // Concurrent calls with one token look it up once.
         self.cache
@@ -90,12 +121,20 @@ impl Tokens {
     }
 
     async fn look_up(&self, hash: [u8; 32]) -> Result<Arc<Caller>> {
-        let db = self.db.read();
         let token = token::Entity::find()
             .filter(token::Column::Hash.eq(hash.to_vec()))
-            .one(db)
+            .one(self.db.read())
             .await?
             .ok_or(Error::TokenInvalid)?;
+        self.caller(token).await
+    }
+
+    /// The caller that a stored token speaks for, within the token's limits.
+    ///
+    /// # Errors
+    /// [`Error::TokenInvalid`] when it is expired or revoked, or whom it speaks for is gone.
+    pub(super) async fn caller(&self, token: token::Model) -> Result<Arc<Caller>> {
+        let db = self.db.read();
         if token.revoked_at.is_some() || token.expires_at.is_some_and(|at| at <= Micros::now()) {
             return Err(Error::TokenInvalid);
         }
@@ -105,7 +144,9 @@ impl Tokens {
             TokenKind::User => {
                 let id = token.user_id.ok_or(Error::TokenInvalid)?;
                 let user = user::Entity::find_by_id(id).one(db).await?.ok_or(Error::TokenInvalid)?;
-                (Principal::User(Arc::new(user)), user_access(db, id).await?)
+                let user = Arc::new(user);
+                let accounts = user_access(db, &user).await?;
+                (Principal::User(user), accounts)
             }
             TokenKind::AgentBot => {
                 let id = token.agent_bot_id.ok_or(Error::TokenInvalid)?;
@@ -119,20 +160,10 @@ impl Tokens {
             principal,
             read_only: token.read_only,
             accounts,
-        }))
-    }
-
-    /// A user as a caller, without a token of its own.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub(super) async fn user(&self, row: user::Model) -> Result<Arc<Caller>> {
-        let accounts = user_access(self.db.read(), row.id).await?;
-        Ok(Arc::new(Caller {
-            token: TokenId(0),
-            principal: Principal::User(Arc::new(row)),
-            read_only: true,
-            accounts,
+            limits: Limits {
+                account: token.account_id,
+                expires_at: token.expires_at,
+            },
         }))
     }
 
@@ -142,17 +173,21 @@ impl Tokens {
         self.guests.invalidate_all();
     }
 
-    /// Makes a token and returns its secret, which is kept nowhere.
+    /// Creates a token and returns its secret, which is stored nowhere. It inherits the account and the expiry of the caller's token; a request
+    /// may narrow them, and never widens them. Of a bot that belongs to an account it is limited to that account.
     ///
     /// # Errors
-    /// [`Error::Denied`]; [`Error::Invalid`] for users and inboxes that do not exist.
-    pub async fn create(&self, caller: &Caller, new: NewToken) -> Result<(token::Model, String)> {
+    /// [`Error::Denied`], also for a token that would reach further or last longer than the caller's; [`Error::Invalid`] for users and inboxes
+    /// that do not exist.
+    pub async fn create(&self, caller: &Caller, mut new: NewToken) -> Result<(token::Model, String)> {
+        caller.may_write()?;
         match (new.kind, new.account) {
             (TokenKind::Service, Some(account)) => caller.administer_or_platform(account)?,
-            (TokenKind::User, _) if new.user.is_some() && new.user == caller.user_id() && !caller.read_only => {}
-            (TokenKind::AgentBot, _) => self.keeper(caller, &new).await?,
+            (TokenKind::User, _) if new.user.is_some() && new.user == caller.user_id() => {}
+            (TokenKind::AgentBot, _) => new.account = self.keeper(caller, &new).await?,
             _ => caller.platform()?,
         }
+        caller.limits.bequeath(&mut new)?;
         let db = self.db.write();
         if let Some(account) = new.account {
             load::account(db, account)
@@ -173,18 +208,19 @@ impl Tokens {
         Ok((row, secret))
     }
 
-    /// Asks for somebody who keeps the bot that a token shall speak for.
-    async fn keeper(&self, caller: &Caller, new: &NewToken) -> Result<()> {
+    /// Requires a caller who may change the bot that a token shall speak for. Returns the account that the bot belongs to.
+    async fn keeper(&self, caller: &Caller, new: &NewToken) -> Result<Option<AccountId>> {
         let id = new.agent_bot.unwrap_or_default();
         let unknown = || Error::invalid("agent_bot_id", Rule::Unknown, "must be a bot that the caller may change");
         let bot = agent_bot::Entity::find_by_id(id).one(self.db.write()).await?.ok_or_else(unknown)?;
         match bot.account_id {
-            Some(account) => caller.administer_or_platform(account).map_err(|_| unknown()),
-            None => caller.platform(),
+            Some(account) => caller.administer_or_platform(account).map_err(|_| unknown())?,
+            None => caller.platform()?,
         }
+        Ok(bot.account_id)
     }
 
-    /// Lists tokens, newest first.
+    /// Lists tokens, newest first: of an account, or the caller's own, of which a token limited to an account sees those of that account.
     ///
     /// # Errors
     /// [`Error::Denied`].
@@ -195,6 +231,9 @@ impl Tokens {
             query = query.filter(token::Column::AccountId.eq(account));
         } else if let Some(user) = caller.user_id() {
             query = query.filter(token::Column::UserId.eq(user));
+            if let Some(only) = caller.limits.account {
+                query = query.filter(token::Column::AccountId.eq(only));
+            }
         } else {
             caller.platform()?;
         }
@@ -209,17 +248,20 @@ impl Tokens {
         })
     }
 
-    /// Revokes a token. Doing so twice is the same as once.
+    /// Revokes a token. Doing so twice is the same as once. A token limited to an account revokes only tokens with the same limit.
     ///
     /// # Errors
-    /// [`Error::NotFound`] also for a token that the caller may not revoke, so that nobody learns which exist.
+    /// [`Error::Denied`] for a token that may only read. [`Error::NotFound`] also for a token that the caller may not revoke, so that nobody
+    /// learns which exist.
     pub async fn revoke(&self, caller: &Caller, id: TokenId) -> Result<token::Model> {
+        caller.may_write()?;
         let db = self.db.write();
         let row = token::Entity::find_by_id(id)
             .one(db)
             .await?
             .ok_or_else(|| Error::not_found("token", id))?;
-        let own = row.user_id.is_some() && row.user_id == caller.user_id();
+        let within = caller.limits.account.is_none_or(|only| row.account_id == Some(only));
+        let own = row.user_id.is_some() && row.user_id == caller.user_id() && within;
         let administered = row.account_id.is_some_and(|account| caller.administer(account).is_ok());
         if !own && !administered && caller.platform().is_err() {
             return Err(Error::not_found("token", id));
@@ -279,6 +321,7 @@ async fn service_access(db: &impl ConnectionTrait, token: &token::Model) -> Resu
             role: Role::Administrator,
             inboxes,
             teams: Vec::new(),
+            person: None,
             status: account.status,
             contacts: ContactScope::Inboxes,
             reach: None,
@@ -296,6 +339,7 @@ async fn bot_access(db: &impl ConnectionTrait, id: AgentBotId) -> Result<HashMap
         role: Role::Agent,
         inboxes: None,
         teams: Vec::new(),
+        person: None,
         status: row.status,
         contacts: ContactScope::Account,
         reach: None,
@@ -303,7 +347,8 @@ async fn bot_access(db: &impl ConnectionTrait, id: AgentBotId) -> Result<HashMap
     Ok(accounts.into_iter().map(|row| (row.id, access(row))).collect())
 }
 
-async fn user_access(db: &impl ConnectionTrait, id: UserId) -> Result<HashMap<AccountId, Access>> {
+async fn user_access(db: &impl ConnectionTrait, user: &Arc<user::Model>) -> Result<HashMap<AccountId, Access>> {
+    let id = user.id;
     let memberships = membership::Entity::find().filter(membership::Column::UserId.eq(id)).all(db).await?;
     let ids = memberships.iter().map(|row| row.account_id.0);
     let accounts = account::Entity::find().filter(account::Column::Id.is_in(ids)).all(db).await?;
@@ -333,6 +378,7 @@ async fn user_access(db: &impl ConnectionTrait, id: UserId) -> Result<HashMap<Ac
                 role: row.role,
                 inboxes,
                 teams: teams.remove(&row.account_id).unwrap_or_default(),
+                person: Some(row.view_of(user)),
                 status: *status.get(&row.account_id)?,
                 contacts: ContactScope::Account,
                 reach: None,

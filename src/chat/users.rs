@@ -2,7 +2,9 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter, Set, SqlErr};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter, Set, SqlErr, sea_query::Expr,
+};
 use serde_json::{Value as Json, json};
 
 use crate::{
@@ -76,6 +78,8 @@ pub struct Profile {
     pub user: user::Model,
     /// The memberships with their accounts, the one active in last first.
     pub memberships: Vec<(membership::Model, account::Model)>,
+    /// The pubsub token of the token that reads this; empty where somebody else reads.
+    pub pubsub_token: String,
 }
 
 /// Stores a user.
@@ -111,6 +115,26 @@ fn email_taken(error: sea_orm::DbErr) -> Error {
     }
 }
 
+/// Lets memberships follow a user who is called otherwise now: those that it has been active in, so that an account that only wrote down an
+/// address does not learn whose it is.
+async fn follow_user(db: &impl ConnectionTrait, before: &user::Model, after: &user::Model) -> Result<()> {
+    use membership::Column;
+    let none = || Expr::value(Option::<String>::None);
+    let mut update = membership::Entity::update_many()
+        .filter(Column::UserId.eq(after.id))
+        .filter(Column::ActiveAt.is_not_null());
+    if before.name != after.name {
+        update = update.col_expr(Column::Name, none());
+    }
+    if before.email != after.email {
+        update = update.col_expr(Column::Email, none());
+    }
+    if before.name != after.name || before.email != after.email {
+        update.exec(db).await?;
+    }
+    Ok(())
+}
+
 impl Chat {
     /// The caller's own user and memberships.
     ///
@@ -123,7 +147,12 @@ impl Chat {
         let id = caller.user_id().ok_or(Error::Denied("only a user has a profile"))?;
         let user = user::Entity::find_by_id(id).one(self.db.read()).await?.ok_or(Error::TokenInvalid)?;
         let memberships = self.memberships(id).await?;
-        Ok(Profile { user, memberships })
+        let pubsub_token = self.pubsub_token(caller).await?;
+        Ok(Profile {
+            user,
+            memberships,
+            pubsub_token,
+        })
     }
 
     /// The memberships of a user with their accounts, the one active in last first.
@@ -181,16 +210,26 @@ impl Chat {
             .await?
             .ok_or_else(|| Error::not_found("user", id))?;
         let memberships = self.memberships(id).await?;
-        Ok(Profile { user, memberships })
+        Ok(Profile {
+            user,
+            memberships,
+            pubsub_token: String::new(),
+        })
     }
 
-    /// Changes a user.
+    /// Changes a user. A new name or address is also what accounts show that the user has been active in.
     ///
     /// # Errors
-    /// [`Error::NotFound`] also for users that the caller may not change; [`Error::Taken`].
+    /// [`Error::Denied`] for a token that may only read, and for a new address from anybody but the operator: a user could ask for one address
+    /// after the other and learn which have users, or take one that is not its own. [`Error::NotFound`] also for users that the caller may
+    /// not change; [`Error::Taken`].
     pub async fn update_user(&self, call: Call<user::Model>, id: UserId, patch: UserPatch) -> Result<Answer<user::Model>> {
-        if call.caller.user_id() != Some(id) || call.caller.read_only {
+        call.caller.may_write()?;
+        if call.caller.user_id() != Some(id) {
             call.caller.platform().map_err(|_| Error::not_found("user", id))?;
+        }
+        if patch.email.is_some() {
+            call.caller.platform()?;
         }
         let (caller, traceparent) = (Arc::clone(&call.caller), call.traceparent.clone());
         let answer = once(&self.db, call, move |txn| {
@@ -207,7 +246,8 @@ impl Chat {
                 let at = Micros::now();
                 let row = user::Model { updated_at: at, ..row };
                 let row = row.into_active_model().reset_all().update(txn).await.map_err(email_taken)?;
-                announcements::note(txn, About::User(id), None, at).await?;
+                follow_user(txn, &before, &row).await?;
+                announcements::note(txn, About::User(id), at).await?;
                 Ok((row, None))
             })
         })

@@ -8,6 +8,7 @@ use tonic::{Status, transport::Channel};
 use super::{Exit, complain, connect::Target};
 use crate::{
     client::Server,
+    telemetry::escape::escaped,
     pb::{self, consumers_service_client::ConsumersServiceClient, reset_consumer_request::Start},
 };
 
@@ -109,7 +110,8 @@ fn lines(consumer: &pb::Consumer) -> Vec<String> {
         let state = if consumer.resumable { state } else { "position lost: reset it" };
         format!(
             "{:<24} {shard:>7} {position:>12} {:>12} {lag:>10}  {state}",
-            consumer.name, consumer.head_seq
+            escaped(&consumer.name),
+            consumer.head_seq
         )
     };
     if consumer.shards.is_empty() {
@@ -138,7 +140,9 @@ async fn reset(
     let consumer = answer.consumer.unwrap_or_default();
     println!(
         "{} goes on {} events before the head, {}",
-        consumer.name, consumer.lag, consumer.head_seq
+        escaped(&consumer.name),
+        consumer.lag,
+        consumer.head_seq
     );
     Ok(())
 }
@@ -150,7 +154,7 @@ async fn delete(mut client: ConsumersServiceClient<Channel>, server: &Server, (a
         name: name.clone(),
     };
     client.delete_consumer(server.request(request)).await?;
-    println!("{name} is deleted");
+    println!("{} is deleted", escaped(&name));
     Ok(())
 }
 
@@ -187,6 +191,8 @@ mod tests {
                 ["mailer", "1/2", "90", "100", "10", "away"]
             ]
         );
+        consumer.name = "a\u{1b}[2J\nb".to_owned();
+        assert!(lines(&consumer)[0].starts_with(r"a\u{1b}[2J\nb "));
         consumer.resumable = false;
         assert!(lines(&consumer)[0].ends_with("position lost: reset it"));
     }

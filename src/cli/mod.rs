@@ -5,7 +5,10 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Config, ConfigError, FlagValue, Sources};
+use crate::{
+    config::{Config, ConfigError, FlagValue, Sources},
+    telemetry::escape::escaped,
+};
 
 mod connect;
 mod consumers;
@@ -45,6 +48,8 @@ enum Command {
     Restored(Settings),
     /// Print the administrator's token that the first start of a server generated and stored, and remove the file that holds it
     InitialToken(Settings),
+    /// Replace the key that signs file links, with no service running: links given out before are refused from then on
+    RotateLinkKey(Settings),
     /// Make, list and revoke tokens of a running service
     Token(token::Args),
     /// List, reset and delete durable consumers of a running service
@@ -133,6 +138,7 @@ pub fn main() -> ExitCode {
                 Command::Migrate(settings) => ended(serve::migrate(settings).await),
                 Command::Restored(settings) => ended(serve::restored(settings).await),
                 Command::InitialToken(settings) => initial_token::run(settings).await,
+                Command::RotateLinkKey(settings) => ended(serve::rotate_link_key(settings).await),
                 Command::Token(args) => token::run(args).await,
                 Command::Consumers(args) => consumers::run(args).await,
                 Command::Healthcheck(args) => healthcheck::run(args).await,
@@ -159,10 +165,10 @@ fn fail(exit: Exit, sentence: &str) -> ExitCode {
     exit.into()
 }
 
-/// Tells a person, on standard error, one line per problem.
+/// Tells a person, on standard error, one line per problem. The text may come from the server, and so from its callers.
 fn complain(sentence: &str) {
     for line in sentence.lines() {
-        eprintln!("parley: {line}");
+        eprintln!("parley: {}", escaped(line));
     }
 }
 

@@ -72,6 +72,17 @@ pub(super) async fn restored(settings: Settings) -> anyhow::Result<()> {
     ended
 }
 
+/// Replaces the key that signs file links.
+pub(super) async fn rotate_link_key(settings: Settings) -> anyhow::Result<()> {
+    let config = settings.load()?;
+    let telemetry = Telemetry::start(&config.log, &config.trace)?;
+    let ended = server::rotate_link_key(&config).await.map(|links| {
+        println!("{links} stored links were signed by a new key: links to files that were given out before are no longer good.");
+    });
+    telemetry.shutdown().await;
+    ended
+}
+
 /// The first signal drains; who sends a second one does not want to wait.
 async fn cancel_on_signal(shutdown: CancellationToken, mut terminate: Signal, mut interrupt: Signal) {
     tokio::select! {

@@ -6,6 +6,7 @@ use tonic::transport::Channel;
 
 use super::{Exit, complain, connect::Target};
 use crate::client::Server;
+use crate::telemetry::escape::escaped;
 use crate::pb::{self, accounts_service_client::AccountsServiceClient};
 
 #[derive(Debug, clap::Args)]
@@ -172,7 +173,7 @@ fn line(token: &pb::Token) -> String {
     parts.extend(token.expires_at.map(|time| format!("expires {time}")));
     parts.extend(token.revoked_at.map(|time| format!("revoked {time}")));
     if !token.name.is_empty() {
-        parts.push(format!("{:?}", token.name));
+        parts.push(format!("\"{}\"", escaped(&token.name)));
     }
     parts.join("  ")
 }
@@ -197,5 +198,14 @@ mod tests {
             line(&token),
             "     3  service   account 1  read-only  inboxes 4,5  revoked 1970-01-01T00:00:00Z  \"importer\""
         );
+    }
+
+    #[test]
+    fn a_name_cannot_steer_the_terminal() {
+        let token = pb::Token {
+            name: "a\n\u{1b}[2J\u{202e}b".to_owned(),
+            ..pb::Token::default()
+        };
+        assert!(line(&token).ends_with(r#""a\n\u{1b}[2J\u{202e}b""#), "{}", line(&token));
     }
 }

@@ -6,7 +6,7 @@ use axum::{
     body::Body,
     http::{
         HeaderMap, HeaderName, HeaderValue, StatusCode,
-        header::{ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE},
+        header::{ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE, REFERRER_POLICY},
     },
     response::Response,
 };
@@ -75,6 +75,7 @@ async fn lead(call: Call, params: Params) -> Answer {
     response
         .headers_mut()
         .insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+    keep_to_itself(&mut response);
     Ok(response)
 }
 
@@ -175,7 +176,14 @@ async fn show(call: Call, headers: HeaderMap, params: Params) -> Answer {
         HeaderName::from_static("content-security-policy"),
         "sandbox; default-src 'none'",
     )?;
+    keep_to_itself(&mut response);
     Ok(response)
+}
+
+/// The link is a credential: a page that the file leads to must not learn it from the `Referer` header.
+fn keep_to_itself(response: &mut Response) {
+    let policy = HeaderValue::from_static("no-referrer");
+    response.headers_mut().insert(REFERRER_POLICY, policy);
 }
 
 fn set(response: &mut Response, name: HeaderName, value: &str) -> Result<(), Failure> {

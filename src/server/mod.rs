@@ -13,7 +13,7 @@ use crate::{
     chat::{
         Chat,
         bootstrap::{self, Bootstrapped},
-        files::Files,
+        files::{Files, rotation},
         tokens::Tokens,
         writer::Writer,
     },
@@ -94,6 +94,18 @@ pub async fn restored(config: &Config) -> anyhow::Result<u64> {
     let logs = Log::new(db.clone()).replace_all().await?;
     db.close().await.context("closing the database")?;
     Ok(logs)
+}
+
+/// Replaces the key that signs file links, and returns how many stored links were signed anew.
+///
+/// # Errors
+/// [`OpenError`]; when the database cannot be written.
+pub async fn rotate_link_key(config: &Config) -> anyhow::Result<usize> {
+    let db = Database::open(&rooms::database(config)).await?;
+    db.migrate().await?;
+    let links = rotation::rotate(&db).await?;
+    db.close().await.context("closing the database")?;
+    Ok(links)
 }
 
 /// Opens the database, with the tables of this version.

@@ -14,6 +14,7 @@ use tracing_subscriber::{Layer, fmt::format, layer::SubscriberExt as _, registry
 use crate::config::{Log, LogFormat, Trace};
 
 pub mod context;
+pub mod escape;
 pub mod exemplars;
 mod export;
 mod filter;
@@ -21,6 +22,7 @@ pub mod lines;
 pub mod names;
 pub mod span;
 
+use escape::EscapedFields;
 use export::Exports;
 pub use export::endpoints;
 use filter::{Filter, Sent};
@@ -95,6 +97,7 @@ fn lines<S: Subscriber + for<'a> LookupSpan<'a>>(log: &Log) -> Box<dyn Layer<S> 
     match log.format {
         LogFormat::Text => lines
             .with_ansi(colours())
+            .fmt_fields(EscapedFields)
             .event_format(Traced(format().with_ansi(colours())))
             .boxed(),
         LogFormat::Json => lines

@@ -2,7 +2,7 @@
 
 use parley::pb::{
     AddInboxMembersRequest, AddTeamMembersRequest, CreateAgentRequest, CreateAgentsRequest, CreateMembershipRequest, CreateTeamRequest,
-    DeleteMembershipRequest, DeleteTeamRequest, EventKind, GetTeamRequest, ListAssignableAgentsRequest, ListConversationsRequest,
+    DeleteMembershipRequest, DeleteTeamRequest, EventKind, GetTeamRequest, ListAssignableAgentsRequest, ListConversationsRequest, ListMembersRequest,
     ListTeamMembersRequest, RemoveInboxMembersRequest, Role, SetTeamMembersRequest, Team, UpdateAgentRequest,
     UpdateConversationAssigneeRequest, UpdateConversationTeamRequest, UpdateTeamRequest,
 };
@@ -24,7 +24,7 @@ on_both!(
     a_team_lives_and_dies_on_the_stream,
     members_come_and_go,
     agents_are_found_or_made,
-    a_new_name_shows_in_every_account,
+    a_new_name_shows_in_its_account_alone,
     conversations_can_be_assigned_to_these,
     a_team_works_on_a_conversation
 );
@@ -226,7 +226,7 @@ async fn agents_are_found_or_made(backend: Backend) {
     assert_eq!(kinds(&clients, &[EventKind::AgentAdded]).await.len(), 2);
 }
 
-async fn a_new_name_shows_in_every_account(backend: Backend) {
+async fn a_new_name_shows_in_its_account_alone(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let clients = app.clients();
     let mina = agent(&clients, "mina@okafor.example").await;
@@ -258,7 +258,15 @@ async fn a_new_name_shows_in_every_account(backend: Backend) {
         .expect("the call succeeds")
         .into_inner();
     assert_eq!(renamed.agent.map(|agent| agent.name).as_deref(), Some("Mina O."));
-    assert_eq!(kinds(&clients, &[EventKind::AgentUpdated]).await.len(), 1);
+    assert_eq!(kinds(&clients, &[EventKind::AgentUpdated]).await.len(), 0);
+    let list = ListMembersRequest {
+        account_id: 1,
+        ..ListMembersRequest::default()
+    };
+    let members = clients.accounts.clone().list_members(list).await.expect("the call succeeds");
+    let members = members.into_inner().agents;
+    let here = members.iter().find(|agent| agent.id == mina).expect("a member");
+    assert_ne!(here.name, "Mina O.");
 }
 
 async fn conversations_can_be_assigned_to_these(backend: Backend) {

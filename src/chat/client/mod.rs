@@ -10,7 +10,7 @@ use sha2::Sha256;
 use crate::{
     chat::{
         Chat,
-        caller::{Access, Caller, ContactScope, Principal, Reach},
+        caller::{Access, Caller, ContactScope, Limits, Principal, Reach},
     },
     db::{
         entity::{account, api_channel, contact, contact_inbox, inbox, kind::Role},
@@ -94,6 +94,7 @@ fn caller(account: &account::Model, contact: Option<&contact::Model>, reach: Opt
         role: Role::Agent,
         inboxes: None,
         teams: Vec::new(),
+        person: None,
         status: account.status,
         contacts: ContactScope::Account,
         // Without a session nothing is in reach.
@@ -107,6 +108,7 @@ fn caller(account: &account::Model, contact: Option<&contact::Model>, reach: Opt
         },
         read_only: false,
         accounts: [(account.id, access)].into(),
+        limits: Limits::default(),
     })
 }
 
@@ -206,7 +208,7 @@ impl Chat {
     }
 
     /// Forgets what was kept of a session that changed.
-    async fn forget_guest(&self, guest: &Guest) {
+    pub(super) async fn forget_guest(&self, guest: &Guest) {
         let client = &guest.client;
         let key = (client.inbox.channel.identifier.clone(), client.row.source_id.clone());
         self.tokens.guests.invalidate(&key).await;

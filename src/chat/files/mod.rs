@@ -27,6 +27,7 @@ pub mod avatars;
 pub mod claims;
 pub mod media;
 mod picture;
+pub mod rotation;
 pub mod signed;
 
 use signed::{Name, Signer};
@@ -257,12 +258,13 @@ impl Files {
         self.config.max_per_message
     }
 
-    /// A link to the same file that is good for some minutes, and until when.
+    /// Exchanges the permanent link of a file for one that is good for some minutes. Returns it and until when. The permanent link is the
+    /// credential: it appears in the message alone, so whoever has it may read the message.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for a link that is none, or not any more.
+    /// [`Error::NotFound`] for a link that was not signed here, that expires, or whose file was removed.
     pub async fn link(&self, link: &str) -> Result<(String, Micros)> {
-        let (row, small) = self.find(link).await?;
+        let (row, small) = self.find(self.signer.read_permanent(link)).await?;
         let life = i64::try_from(self.config.link_life.as_secs()).unwrap_or(i64::MAX);
         let until = Micros::now().seconds() + life;
         let signed = self.signer.sign(Name::Link { id: row.id, small, until });
@@ -274,7 +276,7 @@ impl Files {
     /// # Errors
     /// [`Error::NotFound`] for a link that is none, or not any more; [`Error::Unavailable`].
     pub async fn read(&self, link: &str, offset: u64, limit: u64) -> Result<Opened> {
-        let (row, small) = self.find(link).await?;
+        let (row, small) = self.find(self.signer.read_link(link)).await?;
         let object = row.object.unwrap_or_default();
         let (object, size, content_type) = match (small, row.thumb_size) {
             (true, Some(size)) => (small_of(&object), size, "image/png".to_owned()),
@@ -291,9 +293,9 @@ impl Files {
         })
     }
 
-    async fn find(&self, link: &str) -> Result<(attachment::Model, bool)> {
+    async fn find(&self, named: Option<(i64, bool)>) -> Result<(attachment::Model, bool)> {
         let lost = || Error::not_found("file", "of this link");
-        let (id, small) = self.signer.read_link(link).ok_or_else(lost)?;
+        let (id, small) = named.ok_or_else(lost)?;
         let row = attachment::Entity::find_by_id(id).one(self.db.read()).await?;
         let row = row.filter(|row| row.state != AttachmentState::Removed && row.object.is_some());
         Ok((row.ok_or_else(lost)?, small))

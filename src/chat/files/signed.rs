@@ -2,17 +2,18 @@
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use sea_orm::{DatabaseConnection, EntityTrait, Set, sea_query::OnConflict};
 use sha2::Sha256;
 
 use crate::{
-    db::{Database, entity::secret},
-    error::{Error, Result},
+    chat::secrets,
+    db::Database,
+    error::Result,
+    fault::{self, Protection},
     time::Micros,
 };
 
 /// The row of the key that signs links.
-const KEY: &str = "file_links";
+pub(super) const KEY: &str = "file_links";
 
 /// Bytes of a signature: half of what the hash gives, which nobody guesses in 2^128 tries.
 const MAC: usize = 16;
@@ -63,23 +64,12 @@ impl Signer {
     /// # Errors
     /// When the database fails.
     pub async fn open(db: &Database) -> Result<Self> {
-        let fresh = secret::ActiveModel {
-            name: Set(KEY.to_owned()),
-            value: Set(rand::random::<[u8; 32]>().to_vec()),
-        };
-        let first = OnConflict::column(secret::Column::Name).do_nothing().to_owned();
-        secret::Entity::insert(fresh)
-            .on_conflict(first)
-            .exec_without_returning(db.write())
-            .await?;
-        Self::read(db.write()).await
+        Ok(Self::of(secrets::key(db, KEY).await?))
     }
 
-    async fn read(db: &DatabaseConnection) -> Result<Self> {
-        let row = secret::Entity::find_by_id(KEY).one(db).await?;
-        let key = row.and_then(|row| row.value.try_into().ok());
-        let key = key.ok_or_else(|| Error::Internal("the key of file links is not 32 bytes long".to_owned()))?;
-        Ok(Self { key })
+    /// One that signs with a key.
+    pub(super) fn of(key: [u8; 32]) -> Self {
+        Self { key }
     }
 
     fn mac(&self, bytes: &[u8]) -> Option<Hmac<Sha256>> {
@@ -144,6 +134,16 @@ impl Signer {
         }
     }
 
+    /// The file that a permanent link names, and whether its small picture is meant. None: nobody signed it, or it is a link that expires: one
+    /// that could be exchanged for another would never have to end.
+    pub fn read_permanent(&self, link: &str) -> Option<(i64, bool)> {
+        match self.read_name(signed_part(link))? {
+            Name::File { id, small } => Some((id, small)),
+            Name::Link { id, small, until } if !fault::is_on(Protection::LinkExpiry) && Micros::now().seconds() < until => Some((id, small)),
+            Name::Link { .. } | Name::Upload { .. } => None,
+        }
+    }
+
     /// The file that a link names, and whether its small picture is meant. None: nobody signed it, or its time is over.
     pub fn read_link(&self, link: &str) -> Option<(i64, bool)> {
         match self.read_name(signed_part(link))? {
@@ -155,7 +155,7 @@ impl Signer {
 }
 
 /// The signed part of a URL of a file, which is what follows `/files/` or `/files/blobs/`; a text without it is taken for the part itself.
-fn signed_part(link: &str) -> &str {
+pub(super) fn signed_part(link: &str) -> &str {
     let rest = link.split_once("/files/").map_or(link, |(_, rest)| rest);
     let rest = rest.strip_prefix("blobs/").unwrap_or(rest);
     rest.split(['/', '?', '#']).next().unwrap_or_default()
@@ -217,6 +217,8 @@ mod tests {
             Some((5, false))
         );
         assert_eq!(signer.read_link(&signer.sign(Name::Upload { id: 5, hash: [0; 16] })), None);
+        assert_eq!(signer.read_permanent(&file), Some((5, false)));
+        assert_eq!(signer.read_permanent(&link(now + 60)), None);
     }
 
     #[test]

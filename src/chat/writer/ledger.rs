@@ -49,6 +49,7 @@ pub struct Entered {
 impl Ledger {
     /// Opens the ledger of one write after the counters as they stand.
     pub fn open(account: Arc<account::Model>, counters: account_log::Model, caller: &Caller, traceparent: &str) -> Self {
+        let actor = (!caller.is_parley()).then(|| caller.actor(account.id));
         Self {
             account,
             at: Micros::now().max(counters.last_occurred_at),
@@ -56,7 +57,7 @@ impl Ledger {
             drafts: Vec::new(),
             messages: Vec::new(),
             claims: Vec::new(),
-            actor: (!caller.is_parley()).then(|| caller.actor()),
+            actor,
             traceparent: traceparent.to_owned(),
         }
     }

@@ -6,7 +6,10 @@ use anstyle::{AnsiColor, Style};
 use chrono::{DateTime, TimeZone};
 use prost_types::{Value, value::Kind as ValueKind};
 
-use crate::pb::{Event, EventDelivery, FieldChange, event::Resource};
+use crate::{
+    pb::{Event, EventDelivery, FieldChange, event::Resource},
+    telemetry::escape::is_unsafe,
+};
 
 /// How much of a message's text is shown, in characters.
 const EXCERPT: usize = 80;
@@ -127,7 +130,7 @@ fn excerpt(text: &str) -> String {
 /// Without control characters: what a stranger wrote must not steer the terminal.
 fn clean(text: &str) -> String {
     text.chars()
-        .map(|character| if character.is_control() { ' ' } else { character })
+        .map(|character| if is_unsafe(character) { ' ' } else { character })
         .collect()
 }
 

@@ -13,6 +13,8 @@ pub struct Model {
     pub hash: Vec<u8>,
     pub user_id: UserId,
     pub expires_at: Micros,
+    /// The latest expiry of the token that the link is redeemed for; none: that of any login.
+    pub token_expires_at: Option<Micros>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -19,6 +19,7 @@ pub mod conversation_participant;
 pub mod custom_attribute_definition;
 pub mod erasure;
 pub mod event;
+pub mod former_member;
 pub mod idempotency_key;
 pub mod inbox;
 pub mod inbox_member;

@@ -29,6 +29,8 @@ pub struct Model {
     pub expires_at: Option<Micros>,
     pub revoked_at: Option<Micros>,
     pub created_at: Micros,
+    /// Raised by each rotation of the token's pubsub token.
+    pub pubsub_generation: i64,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder};
 
-use super::{agent_bots, agents, contacts, inboxes, labels, teams, unique, users};
+use super::{agent_bots, agents, contacts, inboxes, labels, people, teams, unique};
 use crate::{
     db::{
         entity::{
@@ -31,7 +31,7 @@ pub async fn with_senders(db: &impl ConnectionTrait, account: AccountId, rows: V
             .filter(move |row| row.sender_type == Some(kind))
             .filter_map(|row| row.sender_id)
     };
-    let users = users(db, senders(SenderType::User).map(UserId)).await?;
+    let users = people(db, account, senders(SenderType::User).map(UserId)).await?;
     let contacts = contacts(db, account, senders(SenderType::Contact).map(ContactId)).await?;
     let bots = agent_bots(db, account, senders(SenderType::AgentBot).map(AgentBotId)).await?;
     let attached = attachment::Entity::find()

@@ -13,7 +13,7 @@ use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter,
 use crate::{
     db::{
         entity::{
-            account, agent_bot, api_channel, contact, contact_inbox, inbox,
+            account, agent_bot, api_channel, contact, contact_inbox, former_member, inbox,
             kind::{AccountStatus, PresenceKind, SubjectKind},
             labeling, membership, team, user,
         },
@@ -56,6 +56,45 @@ pub async fn users(db: &impl ConnectionTrait, ids: impl Iterator<Item = UserId>)
         .all(db)
         .await?;
     Ok(rows.into_iter().map(|row| (row.id, Arc::new(row))).collect())
+}
+
+/// Users as an account sees them, by id: members by what it calls them, members who left by what it called them.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn people(
+    db: &impl ConnectionTrait,
+    account: AccountId,
+    ids: impl Iterator<Item = UserId>,
+) -> Result<HashMap<UserId, Arc<user::Model>>> {
+    let mut users = users(db, ids).await?;
+    if users.is_empty() {
+        return Ok(users);
+    }
+    let memberships = membership::Entity::find()
+        .filter(membership::Column::AccountId.eq(account))
+        .filter(membership::Column::UserId.is_in(users.keys().map(|id| id.0)))
+        .all(db)
+        .await?;
+    if memberships.len() < users.len() {
+        let former = former_member::Entity::find()
+            .filter(former_member::Column::AccountId.eq(account))
+            .filter(former_member::Column::UserId.is_in(users.keys().map(|id| id.0)))
+            .all(db)
+            .await?;
+        for row in former {
+            if let Some(user) = users.get_mut(&row.user_id) {
+                *user = row.view_of(user);
+            }
+        }
+    }
+    // A member who left and came back is called by the membership of today.
+    for row in memberships {
+        if let Some(user) = users.get_mut(&row.user_id) {
+            *user = row.view_of(user);
+        }
+    }
+    Ok(users)
 }
 
 /// Bots that an account may use, its own and the installation's, by id.
@@ -114,7 +153,7 @@ pub async fn agents(
     let users = users(db, memberships.iter().map(|row| row.user_id)).await?;
     let seen = present::seen(db, account, PresenceKind::User, users.keys().map(|id| id.0)).await?;
     let agent = |membership: membership::Model| {
-        let user = Arc::clone(users.get(&membership.user_id)?);
+        let user = membership.view_of(users.get(&membership.user_id)?);
         let seen_at = seen.get(&membership.user_id.0).copied();
         Some((membership.user_id, Arc::new(Agent { user, membership, seen_at })))
     };

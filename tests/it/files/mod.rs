@@ -54,11 +54,11 @@ async fn try_upload(clients: &Clients, account: i64, name: &str, content_type: &
     Ok(answer.into_inner().file.expect("always set"))
 }
 
-async fn upload(clients: &Clients, name: &str, content: &[u8]) -> File {
+pub async fn upload(clients: &Clients, name: &str, content: &[u8]) -> File {
     try_upload(clients, 1, name, "", content).await.expect("the file is stored")
 }
 
-async fn download(clients: &Clients, link: &str, offset: i64, limit: i64) -> Result<(parley::pb::FileInfo, Vec<u8>), Status> {
+pub async fn download(clients: &Clients, link: &str, offset: i64, limit: i64) -> Result<(parley::pb::FileInfo, Vec<u8>), Status> {
     use download_file_response::Part;
     let request = DownloadFileRequest {
         link: link.to_owned(),
@@ -79,7 +79,7 @@ async fn download(clients: &Clients, link: &str, offset: i64, limit: i64) -> Res
     Ok((info.expect("comes first"), content))
 }
 
-fn with_uploads(ids: &[&str]) -> MessageDraft {
+pub fn with_uploads(ids: &[&str]) -> MessageDraft {
     let draft = |id: &&str| AttachmentDraft {
         kind: Some(Kind::UploadId((*id).to_owned())),
     };
@@ -91,7 +91,7 @@ fn with_uploads(ids: &[&str]) -> MessageDraft {
 }
 
 /// The path of an absolute link.
-fn path(link: &Value) -> String {
+pub fn path(link: &Value) -> String {
     let link = link.as_str().expect("a link is a text");
     format!("/files/{}", link.split_once("/files/").expect("a link of ours").1)
 }

@@ -24,13 +24,25 @@ pub fn name(call: &MethodDescriptor) -> String {
     format!("{}.{}", call.parent_service().name(), call.name())
 }
 
+/// Which number a field of a message gets; none: the usual one.
+pub type Numbers<'a> = &'a (dyn Fn(&MessageDescriptor, &str) -> Option<i64> + Sync);
+
 /// Makes a call: what it was refused with, if it was.
 pub async fn ask(clients: &Clients, call: &MethodDescriptor) -> Result<(), Status> {
     send(clients, call, &filled(&call.input(), 0)).await
 }
 
+/// Makes a call about certain ids, and returns the encoded answer: of a stream, the first one.
+pub async fn ask_about(clients: &Clients, call: &MethodDescriptor, numbers: Numbers<'_>) -> Result<Vec<u8>, Status> {
+    answer(clients, call, &filled_with(&call.input(), numbers, 0)).await
+}
+
 /// Makes a call with a request: what it was refused with, if it was.
 pub async fn send(clients: &Clients, call: &MethodDescriptor, request: &DynamicMessage) -> Result<(), Status> {
+    answer(clients, call, request).await.map(drop)
+}
+
+async fn answer(clients: &Clients, call: &MethodDescriptor, request: &DynamicMessage) -> Result<Vec<u8>, Status> {
     let path = format!("/{}/{}", call.parent_service().full_name(), call.name());
     let path = PathAndQuery::try_from(path).expect("a path");
     let request = request.encode_to_vec();
@@ -44,24 +56,29 @@ pub async fn send(clients: &Clients, call: &MethodDescriptor, request: &DynamicM
     };
     let answer: Option<Vec<u8>> = in_time("an answer", answered).await?;
     // A stream of writes tells of each by itself.
+    let answer = answer.unwrap_or_default();
     if call.name() == "SendMessages" {
-        let answer = pb::SendMessagesResponse::decode(answer.unwrap_or_default().as_slice()).expect("its answer");
+        let answer = pb::SendMessagesResponse::decode(answer.as_slice()).expect("its answer");
         if let Some(error) = answer.results.into_iter().find_map(|result| result.error) {
             return Err(Status::new(Code::from(error.code), error.message));
         }
     }
-    Ok(())
+    Ok(answer)
 }
 
 /// A message with a value in each field that a call may need, `depth` messages deep already.
 pub fn filled(message: &MessageDescriptor, depth: usize) -> DynamicMessage {
+    filled_with(message, &|_, _| None, depth)
+}
+
+fn filled_with(message: &MessageDescriptor, numbers: Numbers<'_>, depth: usize) -> DynamicMessage {
     let mut made = DynamicMessage::new(message.clone());
     for field in message.fields() {
         // Of alternatives, the first.
         let skipped = field
             .containing_oneof()
             .is_some_and(|oneof| oneof.fields().next() != Some(field.clone()));
-        if !skipped && let Some(value) = value(message, &field, depth) {
+        if !skipped && let Some(value) = value(message, &field, numbers, depth) {
             let value = if field.cardinality() == Cardinality::Repeated {
                 Value::List(vec![value])
             } else {
@@ -73,7 +90,7 @@ pub fn filled(message: &MessageDescriptor, depth: usize) -> DynamicMessage {
     made
 }
 
-fn value(of: &MessageDescriptor, field: &FieldDescriptor, depth: usize) -> Option<Value> {
+fn value(of: &MessageDescriptor, field: &FieldDescriptor, numbers: Numbers<'_>, depth: usize) -> Option<Value> {
     let name = field.name();
     if field.is_map() {
         return None;
@@ -82,8 +99,8 @@ fn value(of: &MessageDescriptor, field: &FieldDescriptor, depth: usize) -> Optio
         Kind::String => text(name).map(|text| Value::String(text.to_owned())),
         Kind::Int64 if name.ends_with("_id") || name.ends_with("_ids") || name == "id" => {
             // Two contacts are merged, and a bot and a user do not share a token.
-            let other = name == "mergee_contact_id";
-            Some(Value::I64(if other { 2 } else { 1 }))
+            let usual = if name == "mergee_contact_id" { 2 } else { 1 };
+            Some(Value::I64(numbers(of, name).unwrap_or(usual)))
         }
         Kind::Uint32 if name == "shard_count" => Some(Value::U32(1)),
         Kind::Enum(_) if field.cardinality() != Cardinality::Repeated && !name.contains("order") => Some(Value::EnumNumber(1)),
@@ -91,7 +108,7 @@ fn value(of: &MessageDescriptor, field: &FieldDescriptor, depth: usize) -> Optio
         Kind::Message(nested) if nested.full_name() == "google.protobuf.Struct" => Some(Value::Message(DynamicMessage::new(nested))),
         // Lists may be empty, but for that of a batch.
         Kind::Message(_) if field.cardinality() == Cardinality::Repeated && name != "messages" => None,
-        Kind::Message(nested) if nested.package_name() == "parley.v1" && depth < 3 => Some(Value::Message(filled(&nested, depth + 1))),
+        Kind::Message(nested) if nested.package_name() == "parley.v1" && depth < 3 => Some(Value::Message(filled_with(&nested, numbers, depth + 1))),
         _ => None,
     }
 }

@@ -1,0 +1,89 @@
+//! Durable consumers belong to callers who may see everything they deliver.
+
+use parley::pb::{DeleteConsumerRequest, GetConsumerRequest, ResetConsumerRequest, Role, reset_consumer_request::Start};
+use tonic::Code;
+
+use super::service_clients;
+use crate::support::{
+    app::TestApp,
+    clients::Clients,
+    consumer::{Session, plenty},
+    database::Backend,
+    fault::fault,
+    office::{inbox, worker},
+    on_both,
+    scene::Scene,
+};
+
+on_both!(statement_13_only_callers_who_see_everything_open_or_move_a_consumer, consumer_scope_protection);
+
+async fn position(app: &TestApp) -> u64 {
+    let request = GetConsumerRequest {
+        account_id: 1,
+        name: "crm-sync".to_owned(),
+    };
+    let answer = app.clients().consumers.clone().get_consumer(request).await.expect("it is there");
+    answer.into_inner().consumer.expect("always set").shards[0].seq
+}
+
+async fn reset(clients: &Clients) -> Result<(), tonic::Status> {
+    let request = ResetConsumerRequest {
+        account_id: 1,
+        name: "crm-sync".to_owned(),
+        start: Some(Start::Latest(())),
+        ..ResetConsumerRequest::default()
+    };
+    clients.consumers.clone().reset_consumer(request).await.map(drop)
+}
+
+async fn delete(clients: &Clients) -> Result<(), tonic::Status> {
+    let request = DeleteConsumerRequest {
+        account_id: 1,
+        name: "crm-sync".to_owned(),
+        ..DeleteConsumerRequest::default()
+    };
+    clients.consumers.clone().delete_consumer(request).await.map(drop)
+}
+
+async fn statement_13_only_callers_who_see_everything_open_or_move_a_consumer(backend: Backend) {
+    let app = TestApp::builder(backend).platform().start().await;
+    app.scene().talk().await;
+    let mut owner = Session::open(&app.clients(), plenty(1, "crm-sync")).await;
+    let first = owner.next().await;
+    owner.commit(&first.cursor).await.expect("the owner commits");
+    let before = position(&app).await;
+    let callers = [
+        ("a service limited to an inbox", service_clients(&app, false, vec![1]).await),
+        ("a service that may only read", service_clients(&app, true, vec![]).await),
+        ("an agent", worker(&app, 1, Role::Agent, "Agent").await.clients),
+        ("the operator", app.platform()),
+    ];
+    for (who, clients) in &callers {
+        for name in ["crm-sync", "of-its-own"] {
+            let status = Session::try_open(clients, plenty(1, name)).await.expect_err(who);
+            assert_eq!(fault(&status).code, Code::PermissionDenied, "{who} opens {name}: {status:?}");
+        }
+        for status in [reset(clients).await.expect_err(who), delete(clients).await.expect_err(who)] {
+            assert_eq!(fault(&status).code, Code::PermissionDenied, "{who}: {status:?}");
+        }
+    }
+    assert_eq!(position(&app).await, before);
+    // The session of the owner goes on: nobody has taken the shard over.
+    let next = owner.next().await;
+    owner.commit(&next.cursor).await.expect("the owner still holds the shard");
+    let whole = service_clients(&app, false, vec![]).await;
+    Session::open(&whole, plenty(1, "crm-sync")).await;
+    reset(&whole).await.expect("a service without a list of inboxes moves it");
+}
+
+/// With the protection off, events of an inbox that the token does not see are lost to the owner.
+async fn consumer_scope_protection(backend: Backend) {
+    for (switch, opens) in [("", false), ("consumer_scope", true)] {
+        let app = TestApp::builder(backend).env("PARLEY_FAULT_SWITCH", switch).start().await;
+        let other = inbox(&app.clients(), 1, "Other").await;
+        Scene::new(app.clients(), 1, other).talk().await;
+        drop(Session::open(&app.clients(), plenty(1, "crm-sync")).await);
+        let scoped = service_clients(&app, false, vec![1]).await;
+        assert_eq!(Session::try_open(&scoped, plenty(1, "crm-sync")).await.is_ok(), opens, "{switch}");
+    }
+}
