@@ -61,6 +61,12 @@ pub enum Protection {
     TokenLimits,
     /// A file link that expires is not exchanged for another.
     LinkExpiry,
+    /// Large values in the changes of an event are cut, and an event that is too large loses its changes or its resource.
+    EventBytes,
+    /// Pages and answers are cut by bytes, not only by rows.
+    PageBytes,
+    /// Attribute maps have limits.
+    AttributeLimits,
 }
 
 #[cfg(feature = "faults")]
@@ -94,6 +100,9 @@ impl Protection {
             Self::ReadOnly => "read_only",
             Self::TokenLimits => "token_limits",
             Self::LinkExpiry => "link_expiry",
+            Self::EventBytes => "event_bytes",
+            Self::PageBytes => "page_bytes",
+            Self::AttributeLimits => "attribute_limits",
         }
     }
 }

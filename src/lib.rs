@@ -2,13 +2,14 @@
 //!
 //! The rooms, from the top: [`cli`] is the program, [`server`] builds and drains everything. [`gateway`] is the foreign door,
 //! Chatwoot's JSON, and a client of [`api`], our own door. [`chat`] holds the verbs and their rules, [`events`] what happened,
-//! in order, [`pb`] the wire's words, [`db`] the rows. The ground below: [`config`], [`telemetry`], [`admin`], [`error`],
+//! in order, [`pb`] the wire's words, [`db`] the rows. The ground below: [`attribute_limits`], [`config`], [`telemetry`], [`admin`], [`error`],
 //! [`id`], [`time`]. Arrows point down only; a test checks it. `ARCHITECTURE.md` is the map.
 
 #![forbid(unsafe_code)]
 
 pub mod admin;
 pub mod api;
+pub mod attribute_limits;
 pub mod chat;
 #[cfg(feature = "client")]
 pub mod cli;

@@ -6,7 +6,7 @@ use tonic::{Request, Response, Status};
 use super::{
     Api, answered, caller, change,
     fields::{Fields, SHORT},
-    page, required,
+    fit, page, required,
 };
 use crate::{
     chat::{
@@ -124,10 +124,8 @@ impl AccountsService for Api {
         let page = page::read(&mut fields, &same, (asked.page_size, 100), &asked.page_token, 0);
         fields.done()?;
         let found = self.chat.accounts(&*caller(&request)?, &page).await?;
-        Ok(Response::new(pb::ListAccountsResponse {
-            accounts: found.items.iter().map(pb::Account::from).collect(),
-            next_page_token: page::write(&same, found.next.as_ref()),
-        }))
+        let (accounts, next_page_token) = page::fill(&same, &found, pb::Account::from);
+        Ok(Response::new(pb::ListAccountsResponse { accounts, next_page_token }))
     }
 
     async fn update_account(&self, request: Request<pb::UpdateAccountRequest>) -> Result<Response<pb::UpdateAccountResponse>, Status> {
@@ -303,10 +301,8 @@ impl AccountsService for Api {
         let page = page::read(&mut fields, &same, (asked.page_size, 1000), &asked.page_token, 0);
         fields.done()?;
         let found = self.chat.members(&*caller(&request)?, AccountId(asked.account_id), &page).await?;
-        Ok(Response::new(pb::ListMembersResponse {
-            agents: found.items.iter().map(pb::Agent::from).collect(),
-            next_page_token: page::write(&same, found.next.as_ref()),
-        }))
+        let (agents, next_page_token) = page::fill(&same, &found, pb::Agent::from);
+        Ok(Response::new(pb::ListMembersResponse { agents, next_page_token }))
     }
 
     async fn create_token(&self, request: Request<pb::CreateTokenRequest>) -> Result<Response<pb::CreateTokenResponse>, Status> {
@@ -343,7 +339,7 @@ fn object(fields: &mut Fields, whole: &mut AccountPatch, account: &pb::Account, 
         "custom_attributes" => (&account.custom_attributes, &mut whole.custom_attributes),
         _ => return fields.unknown_path(path),
     };
-    let given = fields.attributes(&format!("account.{name}"), given.as_ref());
+    let given = fields.attribute_update(&format!("account.{name}"), given.as_ref());
     match key {
         Some(key) => part.keys.push((key.to_owned(), given.get(key).cloned())),
         None => part.replace = Some(given),
@@ -355,7 +351,7 @@ fn memberships(profile: &Profile) -> Vec<pb::Membership> {
         account: Some(pb::Account::from(account)),
         ..pb::Membership::from(row)
     };
-    profile.memberships.iter().map(with).collect()
+    fit::memberships(profile.memberships.iter().map(with))
 }
 
 /// What a request says of a membership; what it does not say is none.
@@ -391,15 +387,15 @@ fn user_patch(fields: &mut Fields, user: &pb::User, paths: Option<prost_types::F
                     patch.avatar_url = Some(user.avatar_url.clone());
                 }
                 "custom_attributes" => {
-                    patch.custom_attributes.replace = Some(fields.attributes("custom_attributes", user.custom_attributes.as_ref()));
+                    patch.custom_attributes.replace = Some(fields.attribute_update("custom_attributes", user.custom_attributes.as_ref()));
                 }
-                "ui_settings" => patch.ui_settings = Some(fields.attributes("ui_settings", user.ui_settings.as_ref()).into()),
+                "ui_settings" => patch.ui_settings = Some(fields.attribute_update("ui_settings", user.ui_settings.as_ref()).into()),
                 "message_signature" => {
                     patch.message_signature = Some(fields.optional("message_signature", user.message_signature.clone(), 20_000));
                 }
                 other => match other.strip_prefix("custom_attributes.") {
                     Some(key) => {
-                        let given = fields.attributes("custom_attributes", user.custom_attributes.as_ref());
+                        let given = fields.attribute_update("custom_attributes", user.custom_attributes.as_ref());
                         patch.custom_attributes.keys.push((key.to_owned(), given.get(key).cloned()));
                     }
                     None => fields.unknown_path(other),

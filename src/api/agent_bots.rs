@@ -85,9 +85,10 @@ impl AgentBotsService for Api {
         fields.done()?;
         let account = asked.account_id.map(AccountId);
         let found = self.chat.agent_bots(&*caller(&request)?, account, &page).await?;
+        let (agent_bots, next_page_token) = page::fill(&same, &found, pb::AgentBot::from);
         Ok(Response::new(pb::ListAgentBotsResponse {
-            agent_bots: found.items.iter().map(pb::AgentBot::from).collect(),
-            next_page_token: page::write(&same, found.next.as_ref()),
+            agent_bots,
+            next_page_token,
         }))
     }
 

@@ -8,6 +8,7 @@ use super::{
     accounts::membership,
     answered, caller, change,
     fields::{Fields, SHORT},
+    fit,
 };
 use crate::{
     chat::joined::Agent,
@@ -54,7 +55,7 @@ impl Api {
         let asked = request.get_ref();
         caller(&request)?.administer(AccountId(asked.account_id))?;
         let respond = |agents: &Vec<Agent>, cursor: Bytes| pb::CreateAgentsResponse {
-            agents: agents.iter().map(pb::Agent::from).collect(),
+            agents: fit::agents(agents.iter().map(pb::Agent::from)),
             cursor,
         };
         let mut fields = Fields::default();

@@ -75,9 +75,10 @@ impl CannedResponsesService for Api {
         fields.text("query", &asked.query, SHORT);
         fields.done()?;
         let found = self.chat.canned_responses(&caller, account, &asked.query, &page).await?;
+        let (canned_responses, next_page_token) = page::fill(&same, &found, pb::CannedResponse::from);
         Ok(Response::new(pb::ListCannedResponsesResponse {
-            canned_responses: found.items.iter().map(pb::CannedResponse::from).collect(),
-            next_page_token: page::write(&same, found.next.as_ref()),
+            canned_responses,
+            next_page_token,
         }))
     }
 

@@ -10,17 +10,21 @@ use super::{
     fields::{Fields, SHORT},
     files,
     keyed::Keyed,
-    page, required, traceparent,
+    messages, page, required, traceparent,
 };
 use crate::{
     chat::{
         call::Call,
-        client::{Guest, Signature, sessions::ClientFields},
+        client::{
+            Guest, Signature,
+            conversations::{Newest, Seen},
+            sessions::ClientFields,
+        },
         conversation_status::StatusSet,
         conversations::CreatedConversation,
         joined::{Client, Conversation, Message},
         messages::Created,
-        page::{Key, Sort, SortValue},
+        page::Sort,
     },
     error::Result,
     id::{ConversationId, MessageId},
@@ -43,10 +47,8 @@ impl Api {
     /// what is kept for a repetition.
     async fn shown(&self, guest: &Guest, conversation: &mut Option<pb::ClientConversation>) -> Result<()> {
         if let Some(conversation) = conversation {
-            let id = ConversationId(conversation.id);
-            let messages = self.chat.client_messages_of(guest.account(), id).await?;
-            let session = &guest.client.row;
-            conversation.messages = messages.iter().map(|message| pb::client_message(message, session)).collect();
+            let newest = self.chat.client_messages_of(guest.account(), ConversationId(conversation.id)).await?;
+            put_messages(conversation, &newest, guest);
         }
         Ok(())
     }
@@ -74,7 +76,7 @@ fn signature(fields: &mut Fields, signature: Option<pb::ClientSignature>) -> Sig
 }
 
 macro_rules! said {
-    ($fields:ident, $asked:ident) => {{
+    ($fields:ident, $asked:ident, $attributes:ident) => {{
         if let Some(url) = &$asked.avatar_url {
             $fields.url("avatar_url", url, URL);
         }
@@ -83,7 +85,7 @@ macro_rules! said {
             name: $fields.optional("name", $asked.name, SHORT),
             phone_number: $fields.phone_number("phone_number", $asked.phone_number),
             avatar_url: $asked.avatar_url.filter(|url| !url.is_empty()),
-            custom_attributes: $fields.attributes("custom_attributes", $asked.custom_attributes.as_ref()),
+            custom_attributes: $fields.$attributes("custom_attributes", $asked.custom_attributes.as_ref()),
         }
     }};
 }
@@ -112,7 +114,7 @@ impl ClientService for Api {
         let asked = request.into_inner();
         let signature = signature(&mut fields, asked.signature);
         let source_id = fields.optional("source_id", asked.source_id, SHORT);
-        let new = said!(fields, asked);
+        let new = said!(fields, asked, attributes);
         fields.done()?;
         answered(
             self.chat.create_client_session(call, door, source_id, signature, new).await?,
@@ -148,7 +150,7 @@ impl ClientService for Api {
         let call = call(&mut fields, &request, &guest, respond.clone());
         let asked = request.into_inner();
         let signature = signature(&mut fields, asked.signature);
-        let said = said!(fields, asked);
+        let said = said!(fields, asked, attribute_update);
         fields.done()?;
         answered(self.chat.update_client_session(call, &guest, signature, said).await?, respond)
     }
@@ -162,19 +164,17 @@ impl ClientService for Api {
         let same = pb::ListClientConversationsRequest {
             page_size: 0,
             page_token: String::new(),
+            without_messages: false,
             ..asked.clone()
         };
         let mut fields = Fields::default();
         let page = page::read(&mut fields, &same, (asked.page_size, 25), &asked.page_token, 0);
         fields.done()?;
-        let found = self.chat.client_conversations(&guest, &page).await?;
-        let shown = found
-            .items
-            .iter()
-            .map(|(conversation, messages)| pb::client_conversation(conversation, messages, &guest.client.row));
+        let found = self.chat.client_conversations(&guest, !asked.without_messages, &page).await?;
+        let (conversations, next_page_token) = page::fill(&same, &found, |found| seen(found, &guest));
         Ok(Response::new(pb::ListClientConversationsResponse {
-            conversations: shown.collect(),
-            next_page_token: page::write(&same, found.next.as_ref()),
+            conversations,
+            next_page_token,
         }))
     }
 
@@ -191,7 +191,7 @@ impl ClientService for Api {
         let mut fields = Fields::default();
         let call = call(&mut fields, &request, &guest, respond.clone());
         let asked = request.into_inner();
-        let custom_attributes = fields.limited_attributes("custom_attributes", asked.custom_attributes.as_ref());
+        let custom_attributes = fields.conversation_attributes("custom_attributes", asked.custom_attributes.as_ref());
         fields.done()?;
         let made = self.chat.create_client_conversation(call, &guest, custom_attributes).await?;
         let mut response = answered(made, respond)?;
@@ -205,9 +205,9 @@ impl ClientService for Api {
     ) -> Result<Response<pb::GetClientConversationResponse>, Status> {
         let asked = request.get_ref();
         let guest = self.guest(asked.session.as_ref()).await?;
-        let (conversation, messages) = self.chat.client_conversation(&guest, ConversationId(asked.conversation_id)).await?;
+        let found = self.chat.client_conversation(&guest, ConversationId(asked.conversation_id)).await?;
         Ok(Response::new(pb::GetClientConversationResponse {
-            conversation: Some(pb::client_conversation(&conversation, &messages, &guest.client.row)),
+            conversation: Some(seen(&found, &guest)),
         }))
     }
 
@@ -272,13 +272,10 @@ impl ClientService for Api {
         let before = page.after.map(|key| key.id).or(asked.before).map(MessageId);
         let id = ConversationId(asked.conversation_id);
         let found = self.chat.client_messages(&guest, id, before, page.size).await?;
-        let next = found.messages.first().filter(|_| found.more).map(|message| Key {
-            value: SortValue::Null,
-            id: message.row.id.0,
-        });
-        let shown = found.messages.iter().map(|message| pb::client_message(message, &guest.client.row));
+        let session = &guest.client.row;
+        let (messages, next) = messages::shown(&found, false, |message| pb::client_message(message, session));
         Ok(Response::new(pb::ListClientMessagesResponse {
-            messages: shown.collect(),
+            messages,
             next_page_token: page::write(&same, next.as_ref()),
         }))
     }
@@ -344,12 +341,29 @@ impl ClientService for Api {
                 .into_iter()
                 .collect(),
         };
-        let mut object = fields.attributes("submitted_values", Some(&within));
+        let mut object = fields.attribute_update("submitted_values", Some(&within));
         fields.done()?;
         let submitted = object.remove("submitted_values").unwrap_or_default();
         let (conversation, id) = (ConversationId(asked.conversation_id), MessageId(asked.message_id));
         answered(self.chat.update_client_message(call, conversation, id, submitted).await?, respond)
     }
+}
+
+/// The newest of a conversation's messages, as many as fit, oldest first.
+fn put_messages(conversation: &mut pb::ClientConversation, newest: &Newest, guest: &Guest) {
+    let shown = |message| pb::client_message(message, &guest.client.row);
+    let (mut messages, whole) = page::take(newest.messages.iter().rev(), shown);
+    messages.reverse();
+    conversation.messages = messages;
+    if newest.cut || !whole {
+        conversation.truncated_fields = vec!["messages".to_owned()];
+    }
+}
+
+fn seen(seen: &Seen, guest: &Guest) -> pb::ClientConversation {
+    let mut conversation = bare(&seen.conversation, guest);
+    put_messages(&mut conversation, &seen.newest, guest);
+    conversation
 }
 
 /// Without messages.

@@ -11,8 +11,6 @@ use crate::{
         Chat,
         caller::Caller,
         contact_list::{ContactOrder, ContactQuery},
-        joined::ContactSessions,
-        page::Page,
     },
     error::{Result, Rule},
     id::AccountId,
@@ -46,9 +44,10 @@ pub(super) async fn list(chat: &Chat, caller: &Caller, asked: pb::ListContactsRe
         ..ContactQuery::all()
     };
     let (found, total) = chat.contacts(caller, account, &query, &page).await?;
+    let (contacts, next_page_token) = page::fill(&same, &found, pb::Contact::from);
     Ok(Response::new(pb::ListContactsResponse {
-        contacts: shown(&found),
-        next_page_token: page::write(&same, found.next.as_ref()),
+        contacts,
+        next_page_token,
         total_size: total.and_then(|total| i64::try_from(total).ok()),
     }))
 }
@@ -76,9 +75,10 @@ pub(super) async fn search(chat: &Chat, caller: &Caller, asked: pb::SearchContac
         ..ContactQuery::all()
     };
     let (found, total) = chat.contacts(caller, account, &query, &page).await?;
+    let (contacts, next_page_token) = page::fill(&same, &found, pb::Contact::from);
     Ok(Response::new(pb::SearchContactsResponse {
-        contacts: shown(&found),
-        next_page_token: page::write(&same, found.next.as_ref()),
+        contacts,
+        next_page_token,
         total_size: total.and_then(|total| i64::try_from(total).ok()),
     }))
 }
@@ -105,15 +105,12 @@ pub(super) async fn filter(chat: &Chat, caller: &Caller, asked: pb::FilterContac
         ..ContactQuery::all()
     };
     let (found, total) = chat.filter_contacts(caller, account, &given, query, &page).await?;
+    let (contacts, next_page_token) = page::fill(&same, &found, pb::Contact::from);
     Ok(Response::new(pb::FilterContactsResponse {
-        contacts: shown(&found),
-        next_page_token: page::write(&same, found.next.as_ref()),
+        contacts,
+        next_page_token,
         total_size: total.and_then(|total| i64::try_from(total).ok()),
     }))
-}
-
-fn shown(found: &Page<ContactSessions>) -> Vec<pb::Contact> {
-    found.items.iter().map(pb::Contact::from).collect()
 }
 
 /// The orders of a list, each with whether it descends.

@@ -69,9 +69,10 @@ impl ContactNotesService for Api {
             .chat
             .contact_notes(&caller, account, ContactId(asked.contact_id), &page)
             .await?;
+        let (contact_notes, next_page_token) = page::fill(&same, &found, pb::ContactNote::from);
         Ok(Response::new(pb::ListContactNotesResponse {
-            contact_notes: found.items.iter().map(pb::ContactNote::from).collect(),
-            next_page_token: page::write(&same, found.next.as_ref()),
+            contact_notes,
+            next_page_token,
         }))
     }
 

@@ -136,9 +136,10 @@ impl ContactsService for Api {
             .chat
             .sessions(&*caller(&request)?, AccountId(asked.account_id), ContactId(asked.contact_id), &page)
             .await?;
+        let (contact_inboxes, next_page_token) = page::fill(&same, &found, pb::ContactInbox::from);
         Ok(Response::new(pb::ListContactSessionsResponse {
-            contact_inboxes: found.items.iter().map(pb::ContactInbox::from).collect(),
-            next_page_token: page::write(&same, found.next.as_ref()),
+            contact_inboxes,
+            next_page_token,
         }))
     }
 
@@ -162,13 +163,14 @@ impl ContactsService for Api {
             .chat
             .contactable_inboxes(&caller, account, ContactId(asked.contact_id), &page)
             .await?;
-        let shown = |(inbox, source_id): (Arc<Inbox>, String)| pb::ContactableInbox {
+        let shown = |(inbox, source_id): &(Arc<Inbox>, String)| pb::ContactableInbox {
             inbox: Some(inbox.as_ref().into()),
-            source_id,
+            source_id: source_id.clone(),
         };
+        let (contactable_inboxes, next_page_token) = page::fill(&same, &found, shown);
         Ok(Response::new(pb::ListContactableInboxesResponse {
-            next_page_token: page::write(&same, found.next.as_ref()),
-            contactable_inboxes: found.items.into_iter().map(shown).collect(),
+            contactable_inboxes,
+            next_page_token,
         }))
     }
 
@@ -239,8 +241,8 @@ fn session(session: &Session, cursor: Bytes) -> pb::CreateContactSessionResponse
 
 fn patch(fields: &mut Fields, contact: &pb::Contact, paths: Vec<String>) -> ContactPatch {
     let mut patch = ContactPatch::default();
-    let additional = fields.attributes("additional_attributes", contact.additional_attributes.as_ref());
-    let custom = fields.attributes("custom_attributes", contact.custom_attributes.as_ref());
+    let additional = fields.attribute_update("additional_attributes", contact.additional_attributes.as_ref());
+    let custom = fields.attribute_update("custom_attributes", contact.custom_attributes.as_ref());
     for path in paths {
         match path.as_str() {
             "name" => {

@@ -79,8 +79,8 @@ impl ConversationsService for Api {
             priority: fields
                 .kind::<pb::ConversationPriority>("priority", asked.priority)
                 .and_then(pb::ConversationPriority::to_row),
-            additional_attributes: fields.limited_attributes("additional_attributes", asked.additional_attributes.as_ref()),
-            custom_attributes: fields.limited_attributes("custom_attributes", asked.custom_attributes.as_ref()),
+            additional_attributes: fields.conversation_attributes("additional_attributes", asked.additional_attributes.as_ref()),
+            custom_attributes: fields.conversation_attributes("custom_attributes", asked.custom_attributes.as_ref()),
             hmac_verified: asked.hmac_verified,
             message: asked
                 .message
@@ -127,11 +127,11 @@ impl ConversationsService for Api {
         let query = query(&mut fields, asked, caller.user_id());
         fields.done()?;
         let found = self.chat.conversations(&caller, account, &query, &page).await?;
-        let mut conversations: Vec<_> = found.page.items.iter().map(pb::Conversation::from).collect();
+        let (mut conversations, next_page_token) = page::fill(&same, &found.page, pb::Conversation::from);
         own_team(&caller, account, &mut conversations);
         Ok(Response::new(pb::ListConversationsResponse {
             conversations,
-            next_page_token: page::write(&same, found.page.next.as_ref()),
+            next_page_token,
             counts: found.counts.map(counted),
             complete: found.complete,
         }))
@@ -160,11 +160,11 @@ impl ConversationsService for Api {
             .chat
             .filter_conversations(&caller, account, &given, asked.with_counts, &page)
             .await?;
-        let mut conversations: Vec<_> = found.items.iter().map(pb::Conversation::from).collect();
+        let (mut conversations, next_page_token) = page::fill(&same, &found, pb::Conversation::from);
         own_team(&caller, account, &mut conversations);
         Ok(Response::new(pb::FilterConversationsResponse {
             conversations,
-            next_page_token: page::write(&same, found.next.as_ref()),
+            next_page_token,
             counts: counts.map(counted),
         }))
     }
@@ -237,8 +237,8 @@ impl ConversationsService for Api {
             let custom = asked.custom_attributes.as_ref();
             let additional = asked.additional_attributes.as_ref();
             ConversationPatch::Attributes(
-                custom.map(|object| fields.limited_attributes("custom_attributes", Some(object))),
-                additional.map(|object| fields.limited_attributes("additional_attributes", Some(object))),
+                custom.map(|object| fields.conversation_attribute_update("custom_attributes", Some(object))),
+                additional.map(|object| fields.conversation_attribute_update("additional_attributes", Some(object))),
             )
         })
     }
@@ -333,9 +333,10 @@ impl ConversationsService for Api {
         fields.done()?;
         let id = ConversationId(asked.conversation_id);
         let (found, total) = self.chat.conversation_attachments(&caller, account, id, &page).await?;
+        let (attachments, next_page_token) = page::fill(&same, &found, attached);
         Ok(Response::new(pb::ListConversationAttachmentsResponse {
-            attachments: found.items.iter().map(attached).collect(),
-            next_page_token: page::write(&same, found.next.as_ref()),
+            attachments,
+            next_page_token,
             total_size: total,
         }))
     }

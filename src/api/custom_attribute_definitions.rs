@@ -86,9 +86,10 @@ impl CustomAttributeDefinitionsService for Api {
             .chat
             .definitions(&caller, account, model.and_then(pb::CustomAttributeModel::to_row), &page)
             .await?;
+        let (custom_attribute_definitions, next_page_token) = page::fill(&same, &found, pb::CustomAttributeDefinition::from);
         Ok(Response::new(pb::ListCustomAttributeDefinitionsResponse {
-            custom_attribute_definitions: found.items.iter().map(pb::CustomAttributeDefinition::from).collect(),
-            next_page_token: page::write(&same, found.next.as_ref()),
+            custom_attribute_definitions,
+            next_page_token,
         }))
     }
 

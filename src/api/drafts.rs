@@ -5,6 +5,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::fields::{Fields, SHORT};
 use crate::{
+    attribute_limits::{self, AttributeSize},
     chat::files::claims::{NewAttachment, Plain},
     chat::kind::{AttachmentType, ContentType, MessageType},
     chat::rules::NewMessage,
@@ -61,7 +62,17 @@ pub fn read(fields: &mut Fields, draft: pb::MessageDraft) -> NewMessage {
 fn attachments(fields: &mut Fields, drafts: Vec<pb::AttachmentDraft>) -> Vec<NewAttachment> {
     let read =
         |(nth, draft): (usize, pb::AttachmentDraft)| fields.within(&format!("attachments[{nth}]"), |fields| attachment(fields, draft));
-    drafts.into_iter().enumerate().filter_map(read).collect()
+    let attachments: Vec<NewAttachment> = drafts.into_iter().enumerate().filter_map(read).collect();
+    // One message carries them all, so together they get what one map may hold.
+    let meta = |attachment: &NewAttachment| match attachment {
+        NewAttachment::Plain(plain) => AttributeSize::of(&plain.meta).bytes(),
+        NewAttachment::Upload(_) => 0,
+    };
+    if attachments.iter().map(meta).sum::<usize>() > attribute_limits::BYTES {
+        let text = format!("must have at most {} bytes of meta encoded in total", attribute_limits::BYTES);
+        fields.refuse("attachments", Rule::TooLong(attribute_limits::BYTES), text);
+    }
+    attachments
 }
 
 fn attachment(fields: &mut Fields, draft: pb::AttachmentDraft) -> Option<NewAttachment> {

@@ -5,6 +5,7 @@ use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
 use crate::{
+    attribute_limits::{self, AttributeSize},
     error::{Error, Result, Rule, Violation},
     pb::value::{micros, object},
     telemetry::escape::is_unsafe,
@@ -165,13 +166,36 @@ impl Fields {
         }
     }
 
-    /// Free attributes; absent: an empty object.
+    /// An attribute map of something new, within [`crate::attribute_limits`]; absent: an empty object.
     pub fn attributes(&mut self, field: &str, attributes: Option<&Struct>) -> Map<String, Json> {
+        let object = self.attribute_update(field, attributes);
+        if !object.is_empty() {
+            let size = AttributeSize::of_map(&object);
+            // `attribute_update` has reported a map that is nested too deeply.
+            if size.levels <= attribute_limits::LEVELS
+                && let Some(violation) = attribute_limits::violation(field, size)
+            {
+                self.refuse(field, violation.rule, violation.description);
+            }
+        }
+        object
+    }
+
+    /// An attribute map, or a part of one, that changes a stored one. The nesting is checked here. Bytes and keys are checked by the verb
+    /// ([`attribute_limits::check_change`]): the limits hold for the result, and a map beyond them may shrink.
+    pub fn attribute_update(&mut self, field: &str, attributes: Option<&Struct>) -> Map<String, Json> {
         let Some(attributes) = attributes else { return Map::new() };
         match object(attributes) {
             Ok(object) => {
-                if holds_nul(&Json::Object(object.clone())) {
+                if object.iter().any(|(key, value)| key.contains('\0') || holds_nul(value)) {
                     self.refuse(field, Rule::Invalid, "must not contain the character NUL");
+                }
+                let nesting = AttributeSize {
+                    levels: AttributeSize::of_map(&object).levels,
+                    ..AttributeSize::default()
+                };
+                if let Some(violation) = attribute_limits::violation(field, nesting) {
+                    self.refuse(field, violation.rule, violation.description);
                 }
                 object
             }
@@ -182,10 +206,22 @@ impl Fields {
         }
     }
 
-    /// Attributes of a conversation, which Chatwoot limits by entry.
-    pub fn limited_attributes(&mut self, field: &str, attributes: Option<&Struct>) -> Map<String, Json> {
+    /// As [`Fields::attributes`], for a conversation, whose entries Chatwoot limits.
+    pub fn conversation_attributes(&mut self, field: &str, attributes: Option<&Struct>) -> Map<String, Json> {
         let object = self.attributes(field, attributes);
-        for (key, value) in &object {
+        self.conversation_entries(field, &object);
+        object
+    }
+
+    /// As [`Fields::attribute_update`], for a conversation, whose entries Chatwoot limits.
+    pub fn conversation_attribute_update(&mut self, field: &str, attributes: Option<&Struct>) -> Map<String, Json> {
+        let object = self.attribute_update(field, attributes);
+        self.conversation_entries(field, &object);
+        object
+    }
+
+    fn conversation_entries(&mut self, field: &str, object: &Map<String, Json>) {
+        for (key, value) in object {
             let path = format!("{field}.{key}");
             match value {
                 Json::String(text) if text.chars().count() > 1500 => {
@@ -197,7 +233,6 @@ impl Fields {
                 _ => {}
             }
         }
-        object
     }
 
     /// A point in time.

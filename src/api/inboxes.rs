@@ -13,6 +13,7 @@ use super::{
     accounts::mask,
     answered, caller, change,
     fields::{Fields, SHORT},
+    fit,
     keyed::Keyed,
     page, required,
 };
@@ -111,10 +112,8 @@ impl InboxesService for Api {
         let page = page::read(&mut fields, &same, (asked.page_size, 1000), &asked.page_token, 0);
         fields.done()?;
         let found = self.chat.inboxes(&caller, account, &page).await?;
-        Ok(Response::new(pb::ListInboxesResponse {
-            inboxes: found.items.iter().map(|inbox| pb::inbox_of(inbox, reveal)).collect(),
-            next_page_token: page::write(&same, found.next.as_ref()),
-        }))
+        let (inboxes, next_page_token) = page::fill(&same, &found, |inbox| pb::inbox_of(inbox, reveal));
+        Ok(Response::new(pb::ListInboxesResponse { inboxes, next_page_token }))
     }
 
     async fn update_inbox(&self, request: Request<pb::UpdateInboxRequest>) -> Result<Response<pb::UpdateInboxResponse>, Status> {
@@ -170,10 +169,8 @@ impl InboxesService for Api {
         fields.done()?;
         let (account, inbox) = (AccountId(asked.account_id), InboxId(asked.inbox_id));
         let found = self.chat.inbox_members(&*caller(&request)?, account, inbox, &page).await?;
-        Ok(Response::new(pb::ListInboxMembersResponse {
-            members: found.items.iter().map(pb::Agent::from).collect(),
-            next_page_token: page::write(&same, found.next.as_ref()),
-        }))
+        let (members, next_page_token) = page::fill(&same, &found, pb::Agent::from);
+        Ok(Response::new(pb::ListInboxMembersResponse { members, next_page_token }))
     }
 
     async fn set_inbox_members(
@@ -182,7 +179,7 @@ impl InboxesService for Api {
     ) -> Result<Response<pb::SetInboxMembersResponse>, Status> {
         let asked = request.get_ref();
         let respond = |members: &Vec<Agent>, cursor: Bytes| pb::SetInboxMembersResponse {
-            members: members.iter().map(pb::Agent::from).collect(),
+            members: fit::agents(members.iter().map(pb::Agent::from)),
             cursor,
         };
         let (call, users) = members(&request, asked.account_id, &asked.user_ids, respond)?;
@@ -196,7 +193,7 @@ impl InboxesService for Api {
     ) -> Result<Response<pb::AddInboxMembersResponse>, Status> {
         let asked = request.get_ref();
         let respond = |members: &Vec<Agent>, cursor: Bytes| pb::AddInboxMembersResponse {
-            members: members.iter().map(pb::Agent::from).collect(),
+            members: fit::agents(members.iter().map(pb::Agent::from)),
             cursor,
         };
         let (call, users) = members(&request, asked.account_id, &asked.user_ids, respond)?;
@@ -210,7 +207,7 @@ impl InboxesService for Api {
     ) -> Result<Response<pb::RemoveInboxMembersResponse>, Status> {
         let asked = request.get_ref();
         let respond = |members: &Vec<Agent>, cursor: Bytes| pb::RemoveInboxMembersResponse {
-            members: members.iter().map(pb::Agent::from).collect(),
+            members: fit::agents(members.iter().map(pb::Agent::from)),
             cursor,
         };
         let (call, users) = members(&request, asked.account_id, &asked.user_ids, respond)?;
@@ -236,10 +233,8 @@ impl InboxesService for Api {
         fields.done()?;
         let inboxes = asked.inbox_ids.iter().copied().map(InboxId).collect();
         let found = self.chat.assignable_agents(&caller, account, &inboxes, &page).await?;
-        Ok(Response::new(pb::ListAssignableAgentsResponse {
-            agents: found.items.iter().map(pb::Agent::from).collect(),
-            next_page_token: page::write(&same, found.next.as_ref()),
-        }))
+        let (agents, next_page_token) = page::fill(&same, &found, pb::Agent::from);
+        Ok(Response::new(pb::ListAssignableAgentsResponse { agents, next_page_token }))
     }
 }
 
@@ -325,7 +320,7 @@ fn text(fields: &mut Fields, path: &str, text: Option<&String>, limit: usize) ->
 }
 
 fn object(fields: &mut Fields, path: &str, object: Option<&Struct>) -> Json {
-    Json::Object(fields.attributes(path, object))
+    Json::Object(fields.attribute_update(path, object))
 }
 
 fn timezone(fields: &mut Fields, path: &str, name: &str) -> String {

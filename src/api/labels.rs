@@ -68,10 +68,8 @@ impl LabelsService for Api {
         let page = page::read(&mut fields, &same, (asked.page_size, 1000), &asked.page_token, 0);
         fields.done()?;
         let found = self.chat.labels(&caller, account, &page).await?;
-        Ok(Response::new(pb::ListLabelsResponse {
-            labels: found.items.iter().map(pb::Label::from).collect(),
-            next_page_token: page::write(&same, found.next.as_ref()),
-        }))
+        let (labels, next_page_token) = page::fill(&same, &found, pb::Label::from);
+        Ok(Response::new(pb::ListLabelsResponse { labels, next_page_token }))
     }
 
     async fn update_label(&self, request: Request<pb::UpdateLabelRequest>) -> Result<Response<pb::UpdateLabelResponse>, Status> {

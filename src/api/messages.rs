@@ -8,12 +8,12 @@ use tonic::{Request, Response, Status, Streaming};
 use super::{
     Api, answered, caller, change, drafts,
     fields::{Fields, SHORT},
-    page, required, send,
+    fit, page, required, send,
 };
 use crate::{
     chat::joined,
     chat::{
-        messages::{Created, MessagePatch, MessageQuery},
+        messages::{Created, MessagePage, MessagePatch, MessageQuery},
         page::{Key, Sort, SortValue},
         search::MessageSearch,
     },
@@ -24,6 +24,31 @@ use crate::{
 
 /// Messages in one batch.
 const BATCH: usize = 500;
+
+fn edge(message: &pb::Message) -> Key {
+    Key {
+        value: SortValue::Null,
+        id: message.id,
+    }
+}
+
+/// Messages of a page, oldest first, as many as fit, and where the next page starts. A page that goes back keeps the newest of them.
+pub(super) fn shown<'a>(
+    found: &'a MessagePage,
+    forward: bool,
+    to_wire: impl Fn(&'a joined::Message) -> pb::Message,
+) -> (Vec<pb::Message>, Option<Key>) {
+    let (messages, whole) = if forward {
+        page::take(&found.messages, to_wire)
+    } else {
+        let (mut messages, whole) = page::take(found.messages.iter().rev(), to_wire);
+        messages.reverse();
+        (messages, whole)
+    };
+    let last = if forward { messages.last() } else { messages.first() };
+    let next = last.filter(|_| found.more || !whole).map(edge);
+    (messages, next)
+}
 
 #[tonic::async_trait]
 impl MessagesService for Api {
@@ -91,17 +116,9 @@ impl MessagesService for Api {
             .chat
             .messages(&caller, account, ConversationId(asked.conversation_id), query)
             .await?;
-        let edge = if asked.after.is_some() {
-            found.messages.last()
-        } else {
-            found.messages.first()
-        };
-        let next = edge.filter(|_| found.more).map(|message| Key {
-            value: SortValue::Null,
-            id: message.row.id.0,
-        });
+        let (messages, next) = shown(&found, asked.after.is_some(), pb::Message::from);
         Ok(Response::new(pb::ListMessagesResponse {
-            messages: found.messages.iter().map(pb::Message::from).collect(),
+            messages,
             next_page_token: page::write(&same, next.as_ref()),
             conversation: Some((&found.conversation).into()),
         }))
@@ -124,7 +141,7 @@ impl MessagesService for Api {
             content_attributes: asked
                 .content_attributes
                 .as_ref()
-                .map(|object| fields.attributes("content_attributes", Some(object))),
+                .map(|object| fields.attribute_update("content_attributes", Some(object))),
         };
         fields.done()?;
         let (conversation, id) = (ConversationId(asked.conversation_id), MessageId(asked.message_id));
@@ -180,9 +197,11 @@ impl MessagesService for Api {
         };
         fields.done()?;
         let found = self.chat.search_messages(&caller, account, &search, &page).await?;
+        let (messages, whole) = page::take(&found.messages, pb::Message::from);
+        let next = if whole { found.next } else { messages.last().map(edge) };
         Ok(Response::new(pb::SearchMessagesResponse {
-            messages: found.messages.iter().map(pb::Message::from).collect(),
-            next_page_token: page::write(&same, found.next.as_ref()),
+            messages,
+            next_page_token: page::write(&same, next.as_ref()),
             complete: found.complete,
         }))
     }
@@ -234,7 +253,7 @@ pub(super) fn created(messages: &Created, cursor: Bytes) -> pb::CreateMessageRes
 
 fn batch(messages: &Created, cursor: Bytes) -> pb::BatchCreateMessagesResponse {
     pb::BatchCreateMessagesResponse {
-        messages: messages.iter().map(Arc::as_ref).map(pb::Message::from).collect(),
+        messages: fit::messages(messages.iter().map(Arc::as_ref).map(pb::Message::from)),
         cursor,
     }
 }

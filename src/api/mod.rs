@@ -45,6 +45,7 @@ mod events;
 mod fields;
 mod files;
 mod filters;
+mod fit;
 #[cfg(feature = "faults")]
 #[doc(hidden)]
 pub mod fuzz;

@@ -1,4 +1,4 @@
-//! Page tokens: opaque to clients, and good only for the request that they came from.
+//! Page tokens: opaque to clients, and good only for the request that they came from. And how many rows an answer has room for.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::{Buf, BufMut};
@@ -6,9 +6,14 @@ use prost::Message;
 
 use super::fields::Fields;
 use crate::{
-    chat::page::{Key, PageRequest, SortValue},
+    chat::page::{Key, Page, PageRequest, SortValue},
     error::Rule,
+    fault::{self, Protection},
 };
+
+/// Bytes of the rows of a page; a first row that is larger is alone in it. With the largest row, or with the conversation that a list of
+/// messages is of, an answer stays below the 4 MiB that gRPC clients accept by default.
+pub const PAGE_BYTES: usize = 1792 * 1024;
 
 /// The greatest page and the farthest skip.
 const MAX_SIZE: i32 = 1000;
@@ -52,6 +57,34 @@ pub fn read(fields: &mut Fields, same: &impl Message, (size, default): (i32, i32
         after,
         skip: u64::try_from(skip).unwrap_or_default(),
     }
+}
+
+/// Rows on the wire, as many of `rows` as fit into the bytes of a page, one at least; and whether that is all of them.
+pub fn take<T, M: Message>(rows: impl IntoIterator<Item = T>, mut to_wire: impl FnMut(T) -> M) -> (Vec<M>, bool) {
+    let (mut taken, mut bytes) = (Vec::new(), 0);
+    for row in rows {
+        let row = to_wire(row);
+        let length = row.encoded_len();
+        // The row's tag and length.
+        bytes += length + 6;
+        if bytes > PAGE_BYTES && !taken.is_empty() && fault::is_on(Protection::PageBytes) {
+            return (taken, false);
+        }
+        taken.push(row);
+    }
+    (taken, true)
+}
+
+/// The rows of a page on the wire, as many as fit, and the token of the next page.
+pub fn fill<'a, T, M: Message>(same: &impl Message, found: &'a Page<T>, to_wire: impl FnMut(&'a T) -> M) -> (Vec<M>, String) {
+    let (rows, whole) = take(&found.items, to_wire);
+    let next = if whole {
+        found.next.as_ref()
+    } else {
+        found.keys.get(rows.len().saturating_sub(1))
+    };
+    let token = write(same, next);
+    (rows, token)
 }
 
 /// Writes where the next page starts; empty: nowhere.
@@ -158,6 +191,21 @@ mod tests {
             let sum = crc32fast::hash(&bytes);
             bytes.put_u32(sum);
             prop_assert_eq!(decode(&URL_SAFE_NO_PAD.encode(bytes), print).is_some(), lists == 1);
+        }
+
+        #[test]
+        fn pages_are_cut_by_bytes_and_continued(lengths in prop::collection::vec(0..1_000_000_usize, 0..12), more: bool) {
+            let keys: Vec<Key> = (1..).take(lengths.len()).map(|id| Key { value: SortValue::Null, id }).collect();
+            let found = Page { next: keys.last().filter(|_| more).cloned(), items: lengths.clone(), keys };
+            let (rows, token) = fill(&0_i64, &found, |length| "x".repeat(*length));
+            prop_assert_eq!(rows.is_empty(), lengths.is_empty(), "a page with rows makes progress");
+            prop_assert!(rows.len() < 2 || rows.iter().map(String::len).sum::<usize>() <= PAGE_BYTES);
+            let whole = rows.len() == lengths.len();
+            let next = decode(&token, fingerprint(&0_i64)).map(|key| key.id);
+            let expected = (!whole || (more && !lengths.is_empty())).then(|| i64::try_from(rows.len()).unwrap());
+            prop_assert_eq!(next, expected, "nothing is skipped");
+            let room_for_next = rows.iter().map(String::len).sum::<usize>() + lengths.get(rows.len()).copied().unwrap_or_default();
+            prop_assert!(whole || room_for_next + 100 > PAGE_BYTES, "nothing is cut without need");
         }
 
         #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tonic::{Request, Response, Status};
 
-use super::{Api, answered, caller, change, fields::Fields, page};
+use super::{Api, answered, caller, change, fields::Fields, fit, page};
 use crate::{
     chat::{
         joined::Agent,
@@ -54,9 +54,10 @@ impl ParticipantsService for Api {
         fields.done()?;
         let id = ConversationId(asked.conversation_id);
         let found = self.chat.participants(&caller, account, id, &page).await?;
+        let (participants, next_page_token) = page::fill(&same, &found, pb::Agent::from);
         Ok(Response::new(pb::ListParticipantsResponse {
-            participants: found.items.iter().map(pb::Agent::from).collect(),
-            next_page_token: page::write(&same, found.next.as_ref()),
+            participants,
+            next_page_token,
         }))
     }
 
@@ -92,7 +93,7 @@ impl ParticipantsService for Api {
 }
 
 fn agents(agents: &[Arc<Agent>]) -> Vec<pb::Agent> {
-    agents.iter().map(|agent| pb::Agent::from(agent.as_ref())).collect()
+    fit::agents(agents.iter().map(|agent| pb::Agent::from(agent.as_ref())))
 }
 
 fn users(fields: &mut Fields, ids: &[i64]) -> Vec<UserId> {

@@ -176,7 +176,14 @@ impl Hearing {
                 }
                 next = self.subscription.next() => match next {
                     Ok(frame) => {
-                        let told = pb::SubscribeResponse::decode(frame.concat()).unwrap_or_default();
+                        let told = match pb::SubscribeResponse::decode(frame.concat()) {
+                            Ok(told) => told,
+                            Err(error) => {
+                                tracing::error!(account_id = self.ear.account.0, %error, "a frame of events cannot be decoded; the stream ends");
+                                let error = Error::Internal("an event of the log cannot be decoded".to_owned());
+                                return Some(Err(self.end(error.into())));
+                            }
+                        };
                         let mut response = pb::SubscribePubsubResponse {
                             events: told.events,
                             ephemeral: told.ephemeral,

@@ -8,7 +8,7 @@ use super::{
     accounts::mask,
     answered, caller, change,
     fields::{Fields, SHORT},
-    page, required,
+    fit, page, required,
 };
 use crate::{
     chat::{
@@ -32,7 +32,7 @@ fn seen(team: &TeamView) -> pb::Team {
 }
 
 fn agents(agents: &[Agent]) -> Vec<pb::Agent> {
-    agents.iter().map(pb::Agent::from).collect()
+    fit::agents(agents.iter().map(pb::Agent::from))
 }
 
 fn users(fields: &mut Fields, ids: &[i64]) -> Vec<UserId> {
@@ -83,10 +83,8 @@ impl TeamsService for Api {
         let page = page::read(&mut fields, &same, (asked.page_size, 1000), &asked.page_token, 0);
         fields.done()?;
         let found = self.chat.teams(&caller, AccountId(asked.account_id), &page).await?;
-        Ok(Response::new(pb::ListTeamsResponse {
-            teams: found.items.iter().map(seen).collect(),
-            next_page_token: page::write(&same, found.next.as_ref()),
-        }))
+        let (teams, next_page_token) = page::fill(&same, &found, seen);
+        Ok(Response::new(pb::ListTeamsResponse { teams, next_page_token }))
     }
 
     async fn update_team(&self, request: Request<pb::UpdateTeamRequest>) -> Result<Response<pb::UpdateTeamResponse>, Status> {
@@ -143,10 +141,8 @@ impl TeamsService for Api {
         fields.done()?;
         let (account, team) = (AccountId(asked.account_id), TeamId(asked.team_id));
         let found = self.chat.team_members(&caller, account, team, &page).await?;
-        Ok(Response::new(pb::ListTeamMembersResponse {
-            members: agents(&found.items),
-            next_page_token: page::write(&same, found.next.as_ref()),
-        }))
+        let (members, next_page_token) = page::fill(&same, &found, pb::Agent::from);
+        Ok(Response::new(pb::ListTeamMembersResponse { members, next_page_token }))
     }
 
     async fn add_team_members(&self, request: Request<pb::AddTeamMembersRequest>) -> Result<Response<pb::AddTeamMembersResponse>, Status> {

@@ -98,10 +98,8 @@ impl Api {
         let page = page::read(&mut fields, &same, (asked.page_size, 100), &asked.page_token, 0);
         fields.done()?;
         let found = self.chat.tokens.list(&caller, asked.account_id.map(AccountId), &page).await?;
-        Ok(Response::new(pb::ListTokensResponse {
-            tokens: found.items.iter().map(pb::Token::from).collect(),
-            next_page_token: page::write(&same, found.next.as_ref()),
-        }))
+        let (tokens, next_page_token) = page::fill(&same, &found, pb::Token::from);
+        Ok(Response::new(pb::ListTokensResponse { tokens, next_page_token }))
     }
 
     pub(super) async fn token_revoked(

@@ -6,6 +6,7 @@ use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, NotSe
 use serde_json::{Value as Json, json};
 
 use crate::{
+    attribute_limits::check_change,
     chat::{
         Chat,
         attributes::{AttributesPatch, attribute_changes},
@@ -53,7 +54,11 @@ impl AccountPatch {
         self.status.is_some() || objects.iter().any(|patch| patch.replace.is_some() || !patch.keys.is_empty())
     }
 
-    fn apply(self, row: &mut account::Model) -> Vec<Change> {
+    /// Changes the row, and returns what changed.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Invalid`] for an attribute map beyond [`crate::attribute_limits`].
+    fn apply(self, row: &mut account::Model) -> Result<Vec<Change>> {
         let before = row.clone();
         row.name = self.name.unwrap_or_else(|| row.name.clone());
         row.locale = self.locale.unwrap_or_else(|| row.locale.clone());
@@ -78,10 +83,13 @@ impl AccountPatch {
             ("limits", before.limits, &row.limits),
             ("custom_attributes", before.custom_attributes, &row.custom_attributes),
         ];
+        for (field, before, after) in &objects {
+            check_change(&format!("account.{field}"), before, after)?;
+        }
         let inside = objects
             .iter()
             .flat_map(|(field, before, after)| attribute_changes(field, before, after));
-        plain.into_iter().flatten().chain(inside).collect()
+        Ok(plain.into_iter().flatten().chain(inside).collect())
     }
 }
 
@@ -114,7 +122,7 @@ impl Chat {
             Box::pin(async move {
                 let now = Micros::now();
                 let mut row = blank(now);
-                new.apply(&mut row);
+                new.apply(&mut row)?;
                 let mut row = row.into_active_model().reset_all();
                 row.id = NotSet;
                 let row = row.insert(txn).await?;
@@ -152,14 +160,7 @@ impl Chat {
             query = query.filter(account::Column::Id.is_in(caller.accounts.keys().map(|id| id.0)));
         }
         let ids = page::ids(self.db.read(), query, account::Column::Id, &Sort::by_id(false), page).await?;
-        let rows = account::Entity::find()
-            .filter(account::Column::Id.is_in(ids.items.iter().copied()))
-            .all(self.db.read())
-            .await?;
-        Ok(Page {
-            items: page::in_order(&ids.items, rows, |row| row.id.0),
-            next: ids.next,
-        })
+        page::rows(self.db.read(), account::Entity::find(), account::Column::Id, |row| row.id.0, ids).await
     }
 
     /// Changes an account.
@@ -176,7 +177,7 @@ impl Chat {
             .write(call, move |write| {
                 Box::pin(async move {
                     let mut row = write.account().as_ref().clone();
-                    let changes = patch.apply(&mut row);
+                    let changes = patch.apply(&mut row)?;
                     if changes.is_empty() {
                         return Ok(row);
                     }

@@ -143,14 +143,14 @@ impl Chat {
             query = query.filter(usable);
         }
         let ids = page::ids(self.db.read(), query, agent_bot::Column::Id, &Sort::by_id(false), page).await?;
-        let rows = agent_bot::Entity::find()
-            .filter(agent_bot::Column::Id.is_in(ids.items.iter().copied()))
-            .all(self.db.read())
-            .await?;
-        Ok(Page {
-            items: page::in_order(&ids.items, rows, |row| row.id.0),
-            next: ids.next,
-        })
+        page::rows(
+            self.db.read(),
+            agent_bot::Entity::find(),
+            agent_bot::Column::Id,
+            |row| row.id.0,
+            ids,
+        )
+        .await
     }
 
     /// The bot to change: with an account only that account's own.

@@ -174,14 +174,14 @@ impl Chat {
         let total = if query.count { Some(select.clone().count(db).await?) } else { None };
         let sorts: Vec<_> = query.orders.iter().map(|(order, descending)| order.sort(*descending)).collect();
         let ids = page::ids_by(db, select, contact::Column::Id, &sorts, page).await?;
-        let rows = contact::Entity::find()
-            .filter(contact::Column::Id.is_in(ids.items.iter().copied()))
-            .all(db)
-            .await?;
-        let rows = page::in_order(&ids.items, rows, |row| row.id.0);
-        let contacts = load::with_labels(db, account, rows).await?;
+        let rows = page::rows(db, contact::Entity::find(), contact::Column::Id, |row| row.id.0, ids).await?;
+        let contacts = load::with_labels(db, account, rows.items).await?;
         let contacts = load::with_sessions(db, account, contacts).await?;
-        let items = contacts.into_iter().map(|contact| contact_scope::shown(contact, access)).collect();
-        Ok((Page { items, next: ids.next }, total))
+        let page = Page {
+            items: contacts.into_iter().map(|contact| contact_scope::shown(contact, access)).collect(),
+            keys: rows.keys,
+            next: rows.next,
+        };
+        Ok((page, total))
     }
 }

@@ -9,6 +9,7 @@ use sea_orm::{
 use serde_json::Value as Json;
 
 use crate::{
+    attribute_limits::fill_in,
     chat::{
         Chat,
         attributes::set_labels,
@@ -173,21 +174,10 @@ fn take_over(base: &mut Contact, gone: &Contact) {
             to.clone_from(from);
         }
     }
-    deep_merge(&mut to.additional_attributes, &from.additional_attributes);
-    deep_merge(&mut to.custom_attributes, &from.custom_attributes);
-}
-
-/// Adds what `to` lacks, at every depth; what it has wins.
-fn deep_merge(to: &mut Json, from: &Json) {
-    let (Json::Object(to), Json::Object(from)) = (to, from) else {
-        return;
-    };
-    for (key, value) in from {
-        match to.get_mut(key) {
-            Some(inner) => deep_merge(inner, value),
-            None => drop(to.insert(key.clone(), value.clone())),
-        }
-    }
+    // Refusing the merge would keep two contacts of one person apart, so entries of the merged contact that do not fit are left out. The
+    // `contact.deleted` event of this transaction still carries them.
+    fill_in(&mut to.additional_attributes, &from.additional_attributes);
+    fill_in(&mut to.custom_attributes, &from.custom_attributes);
 }
 
 /// Moves messages, sessions and conversations; which conversations those were, in order.
@@ -270,24 +260,4 @@ async fn tell_moved(write: &mut Write, base: ContactId, mergee: ContactId, moved
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn attributes_merge_at_every_depth_and_the_base_wins() {
-        let mut base = json!({"plan": "gold", "address": {"city": "Porto"}, "tags": [1], "none": null});
-        deep_merge(
-            &mut base,
-            &json!({"plan": "basic", "address": {"city": "Lyon", "zip": "1"}, "tags": [2], "none": 3, "new": {"a": 1}}),
-        );
-        assert_eq!(
-            base,
-            json!({"plan": "gold", "address": {"city": "Porto", "zip": "1"}, "tags": [1], "none": null, "new": {"a": 1}})
-        );
-    }
 }

@@ -127,8 +127,10 @@ impl Chat {
         let query = records::of_account::<Entity>(account).filter(Column::ContactId.eq(contact));
         let key = (Column::Id, (|row| row.id.0) as records::IdOf<Entity>);
         let found = records::rows(db, query, key, &Sort::by_id(true), page).await?;
+        let notes = signed(db, account, found.items).await?;
         Ok(Page {
-            items: signed(db, account, found.items).await?,
+            items: notes,
+            keys: found.keys,
             next: found.next,
         })
     }

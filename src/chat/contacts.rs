@@ -9,6 +9,7 @@ use sea_orm::{
 use serde_json::{Map, Value as Json};
 
 use crate::{
+    attribute_limits::check_change,
     chat::{
         Chat,
         attributes::{AttributesPatch, attribute_changes, set_labels},
@@ -283,6 +284,16 @@ impl Chat {
                     }
                     patch.additional_attributes.apply(&mut row.additional_attributes);
                     patch.custom_attributes.apply(&mut row.custom_attributes);
+                    for (field, before, after) in [
+                        (
+                            "contact.additional_attributes",
+                            &before.row.additional_attributes,
+                            &row.additional_attributes,
+                        ),
+                        ("contact.custom_attributes", &before.row.custom_attributes, &row.custom_attributes),
+                    ] {
+                        check_change(field, before, after)?;
+                    }
                     contact.labels = patch.labels.unwrap_or(contact.labels);
                     let mut changes = changes(&before, &contact);
                     if before.row.identifier != contact.row.identifier {

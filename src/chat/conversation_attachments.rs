@@ -17,6 +17,7 @@ use crate::{
         entity::{attachment, message},
         joined::Message,
         load,
+        octets::octets,
     },
     error::Result,
     id::{AccountId, ConversationId, MessageId},
@@ -50,12 +51,13 @@ impl Chat {
             .filter(Column::MessageId.in_subquery(messages));
         let total = i64::try_from(all.clone().count(db).await?).unwrap_or(i64::MAX);
         let ids = page::ids(db, all, Column::Id, &Sort::by_id(true), page).await?;
-        let rows = attachment::Entity::find()
-            .filter(Column::AccountId.eq(account))
-            .filter(Column::Id.is_in(ids.items.iter().copied()))
-            .all(db)
-            .await?;
-        let rows = page::in_order(&ids.items, rows, |row| row.id);
+        let message = format!(
+            "COALESCE((SELECT {} FROM messages WHERE messages.account_id = attachments.account_id AND messages.id = attachments.message_id), 0)",
+            octets::<message::Entity>(self.db.backend(), "messages")
+        );
+        let all = attachment::Entity::find().filter(Column::AccountId.eq(account));
+        let ids = page::fitting(db, all.clone(), Column::Id, Some(message), ids).await?;
+        let rows = all.filter(Column::Id.is_in(ids.items.iter().copied())).all(db).await?;
         let found = message::Entity::find()
             .filter(message::Column::AccountId.eq(account))
             .filter(message::Column::Id.is_in(rows.iter().map(|row| row.message_id.0)))
@@ -70,7 +72,8 @@ impl Chat {
                 ..message
             })
         };
-        let items = rows.into_iter().filter_map(with).collect();
-        Ok((Page { items, next: ids.next }, total))
+        let items: Vec<Message> = rows.into_iter().filter_map(with).collect();
+        let id = |message: &Message| message.attachments.first().map_or(0, |attachment| attachment.id);
+        Ok((ids.with(items, id), total))
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value as Json};
 
 use crate::{
+    attribute_limits::check_change,
     chat::{
         Chat,
         attributes::{attribute_changes, set_labels},
@@ -74,7 +75,7 @@ impl Chat {
                         ConversationPatch::Team(team) => hand_to_team(write, &mut conversation, team).await?,
                         ConversationPatch::Labels(labels) => update_labels(write, &mut conversation, labels).await?,
                         ConversationPatch::Attributes(custom, additional) => {
-                            update_attributes(write, &mut conversation, custom, additional);
+                            update_attributes(write, &mut conversation, custom, additional)?;
                         }
                         ConversationPatch::Seen { by_contact } => {
                             marks::seen(write, &mut conversation, by_contact);
@@ -230,7 +231,7 @@ fn update_attributes(
     conversation: &mut Conversation,
     custom: Option<Map<String, Json>>,
     additional: Option<Map<String, Json>>,
-) {
+) -> Result<()> {
     let before = (
         conversation.row.custom_attributes.clone(),
         conversation.row.additional_attributes.clone(),
@@ -241,6 +242,8 @@ fn update_attributes(
     if let Some(additional) = additional {
         conversation.row.additional_attributes = Json::Object(additional);
     }
+    check_change("custom_attributes", &before.0, &conversation.row.custom_attributes)?;
+    check_change("additional_attributes", &before.1, &conversation.row.additional_attributes)?;
     let mut changes = attribute_changes("custom_attributes", &before.0, &conversation.row.custom_attributes);
     changes.extend(attribute_changes(
         "additional_attributes",
@@ -250,4 +253,5 @@ fn update_attributes(
     if !changes.is_empty() {
         changed_with(&mut write.ledger, conversation, EventKind::ConversationUpdated, changes);
     }
+    Ok(())
 }

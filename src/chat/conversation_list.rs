@@ -24,6 +24,7 @@ use crate::{
         },
         joined::ConversationSummary,
         load,
+        octets::around_conversation,
     },
     error::Result,
     id::{AccountId, ContactId, InboxId, TeamId, UserId},
@@ -257,17 +258,22 @@ impl Chat {
     /// Conversations of a page of ids, in their order.
     pub(super) async fn conversation_page(&self, account: AccountId, ids: Page<i64>) -> Result<Page<ConversationSummary>> {
         let db = self.db.read();
-        let rows = conversation::Entity::find()
-            .filter(conversation::Column::AccountId.eq(account))
+        let all = conversation::Entity::find().filter(conversation::Column::AccountId.eq(account));
+        let ids = page::fitting(
+            db,
+            all.clone(),
+            conversation::Column::Id,
+            Some(around_conversation(self.db.backend())),
+            ids,
+        )
+        .await?;
+        let rows = all
             .filter(conversation::Column::Id.is_in(ids.items.iter().copied()))
             .all(db)
             .await?;
-        let rows = page::in_order(&ids.items, rows, |row| row.id.0);
         let row = load::account(db, account).await?;
-        Ok(Page {
-            items: load::summaries(db, &row, rows).await?,
-            next: ids.next,
-        })
+        let summaries = load::summaries(db, &row, rows).await?;
+        Ok(ids.with(summaries, |summary: &ConversationSummary| summary.conversation.row.id.0))
     }
 
     pub(super) async fn counts(&self, query: &Select<conversation::Entity>, user: Option<UserId>) -> Result<Counts> {

@@ -9,6 +9,7 @@ use sea_orm::{
 use serde_json::{Value as Json, json};
 
 use crate::{
+    attribute_limits::check_change,
     chat::{
         Chat,
         call::{Answer, Call},
@@ -24,6 +25,7 @@ use crate::{
         },
         joined::Inbox,
         load,
+        octets::octets,
     },
     error::Result,
     events::draft::{Change, Draft, Subject},
@@ -147,6 +149,29 @@ impl NewInbox {
         ]
     }
 
+    /// Checks the attribute maps; `before` is the stored inbox, or a fresh one.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Invalid`] beyond [`crate::attribute_limits`].
+    fn check_attributes(&self, before: &Self) -> Result<()> {
+        for (field, before, after) in [
+            ("inbox.csat_config", &before.csat_config, &self.csat_config),
+            (
+                "inbox.auto_assignment_config",
+                &before.auto_assignment_config,
+                &self.auto_assignment_config,
+            ),
+            (
+                "inbox.api_channel.additional_attributes",
+                &before.channel_attributes,
+                &self.channel_attributes,
+            ),
+        ] {
+            check_change(field, before, after)?;
+        }
+        Ok(())
+    }
+
     fn put(self, inbox: &mut inbox::ActiveModel, channel: &mut api_channel::ActiveModel, at: Micros, version: Seq) {
         inbox.name = Set(self.name);
         inbox.avatar_url = Set(self.avatar_url);
@@ -230,6 +255,7 @@ impl Chat {
     /// [`crate::error::Error::Denied`].
     pub async fn create_inbox(&self, call: Call<Arc<Inbox>>, new: NewInbox) -> Result<Answer<Arc<Inbox>>> {
         call.caller.administer(call.account)?;
+        new.check_attributes(&NewInbox::named(&new.name))?;
         let (files, mut new) = (self.files.clone(), new);
         self.writer
             .write(call, move |write| {
@@ -278,15 +304,18 @@ impl Chat {
         };
         let db = self.db.read();
         let ids = page::ids(db, query, inbox::Column::Id, &sort, page).await?;
+        let backend = db.get_database_backend();
+        let channel = format!(
+            "(SELECT {} FROM api_channels WHERE api_channels.id = inboxes.channel_id)",
+            octets::<api_channel::Entity>(backend, "api_channels")
+        );
+        let ids = page::fitting(db, inbox::Entity::find(), inbox::Column::Id, Some(channel), ids).await?;
         let rows = inbox::Entity::find()
             .filter(inbox::Column::Id.is_in(ids.items.iter().copied()))
             .all(db)
             .await?;
         let inboxes = load::with_channels(db, rows).await?;
-        Ok(Page {
-            items: page::in_order(&ids.items, inboxes, |inbox| inbox.row.id.0),
-            next: ids.next,
-        })
+        Ok(ids.with(inboxes, |inbox| inbox.row.id.0))
     }
 
     /// Asks for an inbox, and then for the role that changes it: who may not learns first that it is there.
@@ -316,6 +345,7 @@ impl Chat {
                     let before = NewInbox::of(&inbox);
                     let mut after = before.clone();
                     patch(&mut after);
+                    after.check_attributes(&before)?;
                     avatars::replace(&files, write, "inbox.avatar_url", &before.avatar_url, &mut after.avatar_url).await?;
                     let pairs = before.fields().into_iter().zip(after.fields());
                     let changes: Vec<Change> = pairs

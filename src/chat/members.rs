@@ -288,11 +288,9 @@ impl Chat {
             .and(Expr::col((membership::Entity, membership::Column::AccountId)).eq(account.0));
         QueryTrait::query(&mut query).join(JoinType::InnerJoin, membership::Entity, of_account);
         let ids = page::ids(db, query, user::Column::Id, &by_name(), page).await?;
+        let ids = page::fitting(db, user::Entity::find(), user::Column::Id, None, ids).await?;
         let agents = load::agents(db, account, ids.items.iter().copied().map(UserId)).await?;
         let agents = agents.into_values().map(Arc::unwrap_or_clone).collect();
-        Ok(Page {
-            items: page::in_order(&ids.items, agents, |agent: &Agent| agent.user.id.0),
-            next: ids.next,
-        })
+        Ok(ids.with(agents, |agent: &Agent| agent.user.id.0))
     }
 }

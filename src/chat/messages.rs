@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, ExprTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect,
-};
+use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, ExprTrait, IntoActiveModel, QueryFilter};
 use serde_json::{Map, Value as Json, json};
 
 use crate::{
+    attribute_limits::check_change,
     chat::{
         Chat,
         call::{Answer, Call},
@@ -148,14 +147,7 @@ impl Chat {
                 .filter(Column::MessageType.ne(MessageType::Activity));
         }
         let forward = query.after.is_some();
-        let select = if forward {
-            select.order_by_asc(Column::Id)
-        } else {
-            select.order_by_desc(Column::Id)
-        };
-        let mut rows = select.limit(query.size + 1).all(self.db.read()).await?;
-        let more = rows.len() as u64 > query.size;
-        rows.truncate(usize::try_from(query.size).unwrap_or(usize::MAX));
+        let (mut rows, more) = load::messages_within(self.db.read(), select, !forward, query.size).await?;
         if !forward {
             rows.reverse();
         }
@@ -244,6 +236,16 @@ async fn find(db: &impl ConnectionTrait, account: AccountId, conversation: Conve
         .ok_or_else(|| Error::not_found("message", id))
 }
 
+/// Content attributes without the text of a failed delivery. It has a limit of its own, so that a delivery can be reported as failed whatever
+/// else the attributes hold.
+fn without_error(attributes: &Json) -> Json {
+    let mut attributes = attributes.clone();
+    if let Json::Object(map) = &mut attributes {
+        map.remove("external_error");
+    }
+    attributes
+}
+
 async fn changed(
     write: &mut Write,
     access: &Access,
@@ -257,6 +259,10 @@ async fn changed(
     let before = find(&write.txn, account.id, conversation.row.id, id).await?;
     let mut row = before.clone();
     patch(&mut row);
+    if before.content_attributes != row.content_attributes {
+        let (stored, changed) = (&before.content_attributes, &row.content_attributes);
+        check_change("content_attributes", &without_error(stored), &without_error(changed))?;
+    }
     let changes: Vec<Change> = [
         Change::new("status", before.status.name(), row.status.name()),
         Change::new("content", before.content, row.content.clone()),

@@ -1,7 +1,7 @@
 //! What the lists that an account keeps have in common: one row by its number, a page of rows, and what must be unique.
 
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, EntityTrait, ExprTrait, QueryFilter, Select,
+    ConnectionTrait, EntityTrait, ExprTrait, QueryFilter, Select,
     sea_query::{Alias, Expr},
 };
 
@@ -40,11 +40,7 @@ pub(super) async fn rows<E: EntityTrait>(
     page: &PageRequest,
 ) -> Result<Page<E::Model>> {
     let ids = page::ids(db, query, column, sort, page).await?;
-    let rows = E::find().filter(column.is_in(ids.items.iter().copied())).all(db).await?;
-    Ok(Page {
-        items: page::in_order(&ids.items, rows, id),
-        next: ids.next,
-    })
+    page::rows(db, E::find(), column, id, ids).await
 }
 
 /// Refuses what another row of the account has. Under the lock of the account's log, so nobody takes it meanwhile.

@@ -217,6 +217,7 @@ impl Chat {
             query = query.filter(inbox::Column::Id.is_in(only.iter().map(|id| id.0)));
         }
         let ids = page::ids(db, query, inbox::Column::Id, &Sort::by_id(false), page).await?;
+        let ids = page::fitting(db, inbox::Entity::find(), inbox::Column::Id, None, ids).await?;
         let mut inboxes = load::inboxes(db, account, ids.items.iter().copied().map(InboxId)).await?;
         let sessions = contact_inbox::Entity::find()
             .filter(contact_inbox::Column::AccountId.eq(account))
@@ -227,15 +228,12 @@ impl Chat {
             .await?;
         // The newest of an inbox comes last and stays.
         let mut named: HashMap<InboxId, String> = sessions.into_iter().map(|row| (row.inbox_id, row.source_id)).collect();
-        let items = ids.items.iter().filter_map(|id| {
-            let inbox = inboxes.remove(&InboxId(*id))?;
+        let found = ids.items.iter().filter_map(|id| inboxes.remove(&InboxId(*id))).collect();
+        let found = ids.with(found, |inbox: &Arc<Inbox>| inbox.row.id.0);
+        Ok(found.map(|inbox| {
             let source_id = named.remove(&inbox.row.id).unwrap_or_else(|| Uuid::new_v4().to_string());
-            Some((inbox, source_id))
-        });
-        Ok(Page {
-            items: items.collect(),
-            next: ids.next,
-        })
+            (inbox, source_id)
+        }))
     }
 
     /// The sessions of a contact in the caller's inboxes, oldest first.
@@ -256,12 +254,9 @@ impl Chat {
         let ids = page::ids(db, query, contact_inbox::Column::Id, &Sort::by_id(false), page).await?;
         let rows = contact_inbox::Entity::find()
             .filter(contact_inbox::Column::Id.is_in(ids.items.iter().copied()))
-            .order_by_asc(contact_inbox::Column::Id)
             .all(db)
             .await?;
-        Ok(Page {
-            items: load::with_inboxes(db, account, rows).await?,
-            next: ids.next,
-        })
+        let sessions = load::with_inboxes(db, account, rows).await?;
+        Ok(ids.with(sessions, |session: &Session| session.row.id.0))
     }
 }

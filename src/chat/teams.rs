@@ -171,20 +171,14 @@ impl Chat {
         };
         let query = team::Entity::find().filter(team::Column::AccountId.eq(account));
         let ids = page::ids(db, query, team::Column::Id, &sort, page).await?;
-        let rows = team::Entity::find()
-            .filter(team::Column::AccountId.eq(account))
-            .filter(team::Column::Id.is_in(ids.items.iter().copied()))
-            .all(db)
-            .await?;
+        let rows = team::Entity::find().filter(team::Column::AccountId.eq(account));
+        let rows = page::rows(db, rows, team::Column::Id, |row| row.id.0, ids).await?;
         let own = teams_of(db, account, caller.user_id()).await?;
         let seen = |row: team::Model| TeamView {
             is_member: own.contains(&row.id),
             row,
         };
-        Ok(Page {
-            items: page::in_order(&ids.items, rows.into_iter().map(seen).collect(), |team: &TeamView| team.row.id.0),
-            next: ids.next,
-        })
+        Ok(rows.map(seen))
     }
 
     /// Changes a team.

@@ -238,14 +238,7 @@ impl Tokens {
             caller.platform()?;
         }
         let ids = page::ids(self.db.read(), query, token::Column::Id, &Sort::by_id(true), page).await?;
-        let rows = token::Entity::find()
-            .filter(token::Column::Id.is_in(ids.items.iter().copied()))
-            .all(self.db.read())
-            .await?;
-        Ok(Page {
-            items: page::in_order(&ids.items, rows, |row| row.id.0),
-            next: ids.next,
-        })
+        page::rows(self.db.read(), token::Entity::find(), token::Column::Id, |row| row.id.0, ids).await
     }
 
     /// Revokes a token. Doing so twice is the same as once. A token limited to an account revokes only tokens with the same limit.

@@ -8,6 +8,7 @@ use sea_orm::{
 use serde_json::{Value as Json, json};
 
 use crate::{
+    attribute_limits::check_change,
     chat::{
         Chat,
         announcements::{self, About},
@@ -55,10 +56,18 @@ pub struct UserPatch {
 }
 
 impl UserPatch {
-    fn apply(self, row: user::Model) -> user::Model {
-        let mut custom_attributes = row.custom_attributes;
+    /// The changed row.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for an attribute map beyond [`crate::attribute_limits`].
+    fn apply(self, row: user::Model) -> Result<user::Model> {
+        let mut custom_attributes = row.custom_attributes.clone();
         self.custom_attributes.apply(&mut custom_attributes);
-        user::Model {
+        check_change("user.custom_attributes", &row.custom_attributes, &custom_attributes)?;
+        if let Some(settings) = &self.ui_settings {
+            check_change("user.ui_settings", &row.ui_settings, settings)?;
+        }
+        Ok(user::Model {
             name: self.name.unwrap_or(row.name),
             display_name: self.display_name.unwrap_or(row.display_name),
             email: self.email.unwrap_or(row.email),
@@ -67,7 +76,7 @@ impl UserPatch {
             ui_settings: self.ui_settings.unwrap_or(row.ui_settings),
             message_signature: self.message_signature.unwrap_or(row.message_signature),
             ..row
-        }
+        })
     }
 }
 
@@ -239,7 +248,7 @@ impl Chat {
                     .await?
                     .ok_or_else(|| Error::not_found("user", id))?;
                 let before = row.clone();
-                let row = patch.apply(row);
+                let row = patch.apply(row)?;
                 if row == before {
                     return Ok((row, None));
                 }

@@ -104,6 +104,8 @@ pub struct ContactSessions {
     pub contact: Contact,
     /// Its sessions, oldest first.
     pub sessions: Vec<Session>,
+    /// Whether it has older sessions, which were not read.
+    pub more_sessions: bool,
 }
 
 impl ContactSessions {

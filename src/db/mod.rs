@@ -7,8 +7,11 @@ pub mod joined;
 pub mod load;
 mod migrate;
 pub mod migration;
+pub mod octets;
+mod oversized;
 pub mod present;
 pub mod submitted;
 
 pub use connect::{Config, Database, IDLE, OpenError, sqlite_file};
 pub use migrate::Standing;
+pub use oversized::Oversized;

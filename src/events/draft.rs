@@ -2,7 +2,6 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use prost::Message as _;
 use serde_json::Value as Json;
 
 use crate::{
@@ -10,12 +9,9 @@ use crate::{
         entity::{account, agent_bot, canned_response, custom_attribute_definition, kind::MessageType, label, team},
         joined,
     },
-    events::entry::Entry,
+    events::{bounds, entry::Entry},
     id::{ContactId, ConversationId, Epoch, InboxId, Seq},
-    pb::{
-        self, EventKind,
-        value::{timestamp, value_of},
-    },
+    pb::{self, EventKind, value::timestamp},
     time::Micros,
 };
 
@@ -130,10 +126,11 @@ impl Draft {
         }
     }
 
-    /// The event at its place, encoded once and for all.
+    /// The event at its place, encoded once: no larger than [`bounds::EVENT_BYTES`], whatever it is about.
     pub fn place(&self, envelope: &Envelope, seq: Seq, transaction_id: Seq, transaction_end: bool) -> Entry {
         let account = envelope.account.id;
-        let event = pb::Event {
+        let (changes, truncated_fields) = bounds::changes(&self.changes);
+        let mut event = pb::Event {
             event_id: format!("{:x}-{account}-{seq}", envelope.epoch),
             account_id: account.0,
             seq: seq.to_wire(),
@@ -148,8 +145,9 @@ impl Draft {
                 name: actor.name.clone(),
             }),
             traceparent: envelope.traceparent.clone(),
-            changes: self.changes.iter().map(change).collect(),
+            changes,
             resource: Some(self.resource(&envelope.account)),
+            truncated_fields,
         };
         let keys = self.keys();
         Entry {
@@ -164,7 +162,7 @@ impl Draft {
             message_type: keys.message_type,
             private: keys.private,
             occurred_at: envelope.at,
-            payload: event.encode_to_vec().into(),
+            payload: bounds::encode(&mut event).into(),
         }
     }
 
@@ -259,14 +257,6 @@ impl Keys {
             contact: Some(conversation.row.contact_id),
             ..Self::default()
         }
-    }
-}
-
-fn change(change: &Change) -> pb::FieldChange {
-    pb::FieldChange {
-        field: change.field.clone().into_owned(),
-        before: Some(value_of(&change.before)),
-        after: Some(value_of(&change.after)),
     }
 }
 

@@ -18,10 +18,10 @@ use crate::{
         entity::{contact_merge, erasure, event},
     },
     error::Result,
-    events::{entry::Entry, log::Log},
+    events::{bounds::received, entry::Entry, log::Log},
     fault::{self, Protection},
     id::{AccountId, ContactId, Seq},
-    pb::{self, value::timestamp},
+    pb::{self, prune, value::timestamp},
     time::Micros,
 };
 
@@ -99,6 +99,7 @@ pub(super) async fn covered(db: &impl ConnectionTrait, account: AccountId, rows:
         erased.extend(found.into_iter().map(|row| (row.contact_id, row)));
     }
     let cover = |mut row: event::Model| {
+        row.payload = received(std::mem::take(&mut row.payload));
         let erasure = row.contact_id.and_then(|contact| erased.get(&contact));
         if let Some(erasure) = erasure.filter(|erasure| row.seq <= erasure.seq && fault::is_on(Protection::Erasure)) {
             row.payload = tombstone(&row, erasure.erased_at);
@@ -111,7 +112,7 @@ pub(super) async fn covered(db: &impl ConnectionTrait, account: AccountId, rows:
 /// The event without personal data: who did it to whom, what changed, and the resource are gone.
 fn tombstone(row: &event::Model, erased_at: Micros) -> Vec<u8> {
     // Rows were encoded by us; of one that cannot be read nothing is kept but its place.
-    let event = pb::Event::decode(row.payload.as_slice()).unwrap_or_default();
+    let event = pb::Event::decode(prune::event(&row.payload).as_ref()).unwrap_or_default();
     let tombstone = pb::Tombstone {
         erased_at: Some(timestamp(erased_at)),
         contact_id: row.contact_id.map(i64::from),

@@ -4,6 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+mod bounds;
 pub mod consumer;
 pub mod cursor;
 pub mod draft;

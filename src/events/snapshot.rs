@@ -15,7 +15,7 @@ use crate::{
     db::{
         Database,
         entity::{account, contact, contact_inbox, conversation, inbox, message},
-        load,
+        load, octets,
     },
     error::Result,
     events::{filter::Filter, narrow::keep_seen_sessions},
@@ -23,7 +23,7 @@ use crate::{
     pb::{self, upsert::Resource},
 };
 
-/// Objects that one read returns.
+/// Objects that one read returns at most; fewer where they are large.
 const PAGE: u64 = 100;
 
 /// What a snapshot reads next.
@@ -109,11 +109,10 @@ impl Snapshot {
 fn fitting(mut upserts: Vec<(i64, pb::Upsert)>, frame_bytes: usize) -> (Vec<(i64, pb::Upsert)>, bool) {
     let mut bytes = 0;
     let fit = upserts.iter().take_while(|(_, upsert)| {
-        let room = bytes < frame_bytes;
         bytes += upsert.encoded_len();
-        room
+        bytes <= frame_bytes
     });
-    let fit = fit.count();
+    let fit = fit.count().max(1).min(upserts.len());
     let whole = fit == upserts.len();
     upserts.truncate(fit);
     (upserts, whole)
@@ -163,15 +162,25 @@ fn own_contacts(account: AccountId, filter: &Filter) -> Option<SimpleExpr> {
 
 async fn contacts(db: &Database, account: AccountId, filter: &Filter, after: i64) -> Result<Page> {
     let named = (!filter.contacts.is_empty()).then(|| contact::Column::Id.is_in(filter.contacts.iter().map(|id| id.0)));
-    let rows = contact::Entity::find()
+    let ids: Vec<i64> = contact::Entity::find()
+        .select_only()
+        .column(contact::Column::Id)
         .filter(contact::Column::AccountId.eq(account))
         .filter(contact::Column::Id.gt(after))
         .filter(Condition::all().add_option(named).add_option(own_contacts(account, filter)))
         .order_by_asc(contact::Column::Id)
         .limit(PAGE)
+        .into_tuple()
         .all(db.read())
         .await?;
-    let last = rows.last().map(|row| row.id.0);
+    let fit = octets::fitting(db.read(), contact::Entity::find(), contact::Column::Id, None, &ids).await?;
+    let rows = contact::Entity::find()
+        .filter(contact::Column::Id.is_in(ids[..fit].iter().copied()))
+        .order_by_asc(contact::Column::Id)
+        .all(db.read())
+        .await?;
+    // Rows may have been deleted meanwhile; the place moves on all the same.
+    let last = ids[..fit].last().copied();
     let rows = load::with_labels(db.read(), account, rows).await?;
     let mut rows = load::with_sessions(db.read(), account, rows).await?;
     keep_seen_sessions(&mut rows, filter);
@@ -186,16 +195,28 @@ async fn conversations(db: &Database, account: AccountId, filter: &Filter, after
     use conversation::Column;
     let contacts = (!filter.contacts.is_empty()).then(|| Column::ContactId.is_in(filter.contacts.iter().map(|id| id.0)));
     let named = (!filter.conversations.is_empty()).then(|| Column::Id.is_in(filter.conversations.iter().map(|id| id.0)));
-    let rows = conversation::Entity::find()
-        .filter(Column::AccountId.eq(account))
+    let all = conversation::Entity::find().filter(Column::AccountId.eq(account));
+    let ids: Vec<i64> = all
+        .clone()
+        .select_only()
+        .column(Column::Id)
         .filter(Column::Id.gt(after))
         .filter(of_inboxes(filter, Column::InboxId))
         .filter(Condition::all().add_option(contacts).add_option(named))
         .order_by_asc(Column::Id)
         .limit(PAGE)
+        .into_tuple()
         .all(db.read())
         .await?;
-    let last = rows.last().map(|row| row.id.0);
+    let around = octets::around_conversation(db.backend());
+    let fit = octets::fitting(db.read(), all.clone(), Column::Id, Some(around), &ids).await?;
+    let rows = all
+        .filter(Column::Id.is_in(ids[..fit].iter().copied()))
+        .order_by_asc(Column::Id)
+        .all(db.read())
+        .await?;
+    // Rows may have been deleted meanwhile; the place moves on all the same.
+    let last = ids[..fit].last().copied();
     let account: Arc<account::Model> = load::account(db.read(), account).await?;
     let rows = load::summaries(db.read(), &account, rows).await?;
     let upserts = rows
@@ -223,7 +244,7 @@ async fn messages(db: &Database, account: AccountId, filter: &Filter, after: i64
         Column::ConversationId.in_subquery(theirs)
     });
     let types = (!filter.message_types.is_empty()).then(|| Column::MessageType.is_in(filter.message_types.iter().copied()));
-    let rows = message::Entity::find()
+    let select = message::Entity::find()
         .filter(Column::AccountId.eq(account))
         .filter(Column::Id.gt(after))
         .filter(of_inboxes(filter, Column::InboxId))
@@ -233,11 +254,8 @@ async fn messages(db: &Database, account: AccountId, filter: &Filter, after: i64
                 .add_option(contacts)
                 .add_option(types)
                 .add_option(filter.private.map(|private| Column::Private.eq(private))),
-        )
-        .order_by_asc(Column::Id)
-        .limit(PAGE)
-        .all(db.read())
-        .await?;
+        );
+    let (rows, _) = load::messages_within(db.read(), select, false, PAGE).await?;
     let last = rows.last().map(|row| row.id.0);
     let rows = load::with_senders(db.read(), account, rows).await?;
     let upserts = rows

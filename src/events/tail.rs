@@ -107,6 +107,10 @@ pub(super) fn select<'a>(
             break;
         }
         if filter.matches(entry) {
+            // A frame larger than `room.bytes` holds a single event, so the largest event alone bounds what a client must accept.
+            if !out.is_empty() && out.len() + entry.payload.len() + ENVELOPE > room.bytes {
+                break;
+            }
             put(&mut out, epoch, entry, batch.prev);
             batch.prev = entry.seq;
             batch.events += 1;

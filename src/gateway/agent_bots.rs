@@ -14,6 +14,7 @@ use super::{
         schema::{attributes, id, list as list_of, object},
     },
     params::Params,
+    rows,
 };
 use crate::pb;
 
@@ -85,20 +86,26 @@ async fn set(call: Call, params: Params) -> Answer {
 
 async fn list(call: Call, params: Params) -> Answer {
     // The call behind it is the operator's too, this side of the door is not.
-    call.enter(params.fields().account()).await?;
-    let mut request = pb::ListAgentBotsRequest {
-        account_id: Some(params.fields().account()),
-        page_size: 1000,
-        ..Default::default()
-    };
-    let mut bots = Vec::new();
-    // The contract knows no pages of bots.
-    loop {
-        let page = call.agent_bots().list_agent_bots(call.request(request.clone())).await?.into_inner();
-        bots.extend(page.agent_bots.iter().map(json::agent_bot::agent_bot));
-        if page.next_page_token.is_empty() {
-            return Ok(json::ok(&json!(bots)));
-        }
-        request.page_token = page.next_page_token;
-    }
+    let account_id = params.fields().account();
+    call.enter(account_id).await?;
+    // The product knows no pages of bots.
+    rows::whole(
+        |rows| rows,
+        move |page_token| {
+            let request = pb::ListAgentBotsRequest {
+                account_id: Some(account_id),
+                page_size: 1000,
+                page_token,
+            };
+            let (mut client, request) = (call.agent_bots(), call.request(request));
+            async move {
+                let page = client.list_agent_bots(request).await?.into_inner();
+                Ok((
+                    page.agent_bots.iter().map(json::agent_bot::agent_bot).collect(),
+                    page.next_page_token,
+                ))
+            }
+        },
+    )
+    .await
 }

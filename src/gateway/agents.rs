@@ -1,7 +1,5 @@
 //! Agents: the users of an account.
 
-use serde_json::json;
-
 use super::{
     Answer,
     call::Call,
@@ -12,8 +10,8 @@ use super::{
         About, Caller, about,
         schema::{flag, list as list_of, names, text},
     },
-    paging,
     params::Params,
+    rows,
 };
 use crate::pb::{self, Availability, Role};
 
@@ -89,20 +87,22 @@ async fn list(call: Call, params: Params) -> Answer {
     let account_id = params.fields().account();
     // The calls behind this and the deletion are the operator's too, this side of the door is not.
     call.enter(account_id).await?;
-    let agents = paging::all(|page_token| {
-        let request = pb::ListMembersRequest {
-            account_id,
-            page_token,
-            ..Default::default()
-        };
-        let (mut client, request) = (call.accounts(), call.request(request));
-        async move {
-            let page = client.list_members(request).await?.into_inner();
-            Ok((page.agents, page.next_page_token))
-        }
-    });
-    let agents: Vec<_> = agents.await?.iter().map(json::agent::agent).collect();
-    Ok(json::ok(&json!(agents)))
+    rows::whole(
+        |rows| rows,
+        move |page_token| {
+            let request = pb::ListMembersRequest {
+                account_id,
+                page_token,
+                ..Default::default()
+            };
+            let (mut client, request) = (call.accounts(), call.request(request));
+            async move {
+                let page = client.list_members(request).await?.into_inner();
+                Ok((page.agents.iter().map(json::agent::agent).collect(), page.next_page_token))
+            }
+        },
+    )
+    .await
 }
 
 /// Role, availability and whether they go offline, as far as they are said.

@@ -1,7 +1,6 @@
 //! Texts that agents send often.
 
 use prost_types::FieldMask;
-use serde_json::json;
 
 use super::{
     Answer,
@@ -13,8 +12,8 @@ use super::{
         About, about,
         schema::{list as list_of, text},
     },
-    paging,
     params::Params,
+    rows,
 };
 use crate::pb;
 
@@ -76,21 +75,26 @@ async fn list(call: Call, params: Params) -> Answer {
     let account_id = outer.account();
     let query = outer.text("search").unwrap_or_default();
     call.admit(account_id, outer.verdict()).await?;
-    let rows = paging::all(|page_token| {
-        let request = pb::ListCannedResponsesRequest {
-            account_id,
-            query: query.clone(),
-            page_token,
-            ..Default::default()
-        };
-        let (mut client, request) = (call.canned_responses(), call.request(request));
-        async move {
-            let page = client.list_canned_responses(request).await?.into_inner();
-            Ok((page.canned_responses, page.next_page_token))
-        }
-    });
-    let rows: Vec<_> = rows.await?.iter().map(json::record::canned_response).collect();
-    Ok(json::ok(&json!(rows)))
+    rows::whole(
+        |rows| rows,
+        move |page_token| {
+            let request = pb::ListCannedResponsesRequest {
+                account_id,
+                query: query.clone(),
+                page_token,
+                ..Default::default()
+            };
+            let (mut client, request) = (call.canned_responses(), call.request(request));
+            async move {
+                let page = client.list_canned_responses(request).await?.into_inner();
+                Ok((
+                    page.canned_responses.iter().map(json::record::canned_response).collect(),
+                    page.next_page_token,
+                ))
+            }
+        },
+    )
+    .await
 }
 
 async fn create(call: Call, params: Params) -> Answer {

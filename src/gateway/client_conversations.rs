@@ -1,7 +1,13 @@
 //! The conversations and messages of the client side.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
 use axum::response::Response;
-use serde_json::{Map, Value as Json, json};
+use prost::Message as _;
+use serde_json::{Map, Value as Json};
 
 use super::{
     Answer,
@@ -13,12 +19,19 @@ use super::{
     json,
     openapi::schema::{anything, attributes, choice, files, integer, list as list_of, text},
     params::Params,
+    rows,
     uploads::WithFiles,
 };
 use crate::pb;
 
 /// Conversations in one answer: the contract knows no pages of them.
 const CONVERSATIONS: usize = 1000;
+
+/// Messages in one answer.
+const MESSAGES: usize = 20;
+
+/// Bytes of one answer after which conversations are listed without their messages.
+const MESSAGE_BYTES: usize = 8 * 1024 * 1024;
 
 /// The routes of this file.
 pub fn routes() -> Door {
@@ -128,21 +141,26 @@ fn conversation(fields: &Fields<'_>) -> i64 {
 }
 
 async fn list(call: Call, params: Params) -> Answer {
-    let mut request = pb::ListClientConversationsRequest {
-        session: Some(session(&mut params.fields())),
-        page_size: 100,
-        ..Default::default()
-    };
-    let mut found = Vec::new();
-    loop {
-        let page = call.client().list_client_conversations(call.request(request.clone())).await;
-        let page = page.map_err(refused)?.into_inner();
-        found.extend(page.conversations.iter().map(json::client::conversation));
-        if page.next_page_token.is_empty() || found.len() >= CONVERSATIONS {
-            return Ok(json::ok(&json!(found)));
+    let session = session(&mut params.fields());
+    let written = Arc::new(AtomicUsize::new(0));
+    let fetch = move |page_token, size: usize| {
+        let request = pb::ListClientConversationsRequest {
+            session: Some(session.clone()),
+            page_size: size.min(100).try_into().unwrap_or_default(),
+            page_token,
+            without_messages: written.load(Ordering::Relaxed) > MESSAGE_BYTES,
+        };
+        let (mut client, request) = (call.client(), call.request(request));
+        let written = Arc::clone(&written);
+        async move {
+            let page = client.list_client_conversations(request).await.map_err(refused)?.into_inner();
+            written.fetch_add(page.encoded_len(), Ordering::Relaxed);
+            let shown = page.conversations.iter().map(json::client::conversation);
+            Ok((shown.collect(), page.next_page_token))
         }
-        request.page_token = page.next_page_token;
-    }
+    };
+    let first = fetch(String::new(), CONVERSATIONS).await?;
+    Ok(rows::go_on(first, CONVERSATIONS, |rows| rows, fetch))
 }
 
 async fn create(call: Call, params: Params) -> Answer {
@@ -227,9 +245,20 @@ async fn messages(call: Call, params: Params) -> Answer {
         before: fields.filled("before").then(|| fields.integer("before").unwrap_or(0)),
         ..Default::default()
     };
-    let found = call.client().list_client_messages(call.request(request)).await;
-    let found = found.map_err(refused)?.into_inner();
-    Ok(json::ok(&found.messages.iter().map(json::client::message).collect()))
+    let fetch = move |page_token, size: usize| {
+        let request = pb::ListClientMessagesRequest {
+            page_token,
+            page_size: size.try_into().unwrap_or_default(),
+            ..request.clone()
+        };
+        let (mut client, request) = (call.client(), call.request(request));
+        async move {
+            let page = client.list_client_messages(request).await.map_err(refused)?.into_inner();
+            Ok((page.messages.iter().map(json::client::message).collect(), page.next_page_token))
+        }
+    };
+    let first = fetch(String::new(), MESSAGES).await?;
+    rows::backwards(first, MESSAGES, |rows| rows, fetch).await
 }
 
 async fn write(call: Call, WithFiles(params): WithFiles) -> Answer {

@@ -6,6 +6,7 @@ use super::{
     Answer,
     call::Call,
     door::Door,
+    error::Failure,
     fields::Fields,
     json,
     openapi::{
@@ -14,6 +15,7 @@ use super::{
     },
     paging::{self, Window},
     params::Params,
+    rows,
 };
 use crate::pb;
 
@@ -83,15 +85,15 @@ pub fn shown_schema() -> Schema {
 }
 
 async fn list(call: Call, params: Params) -> Answer {
-    listed(&call, &params, false).await
+    listed(call, &params, false).await
 }
 
 /// Contacts that are online.
 async fn active(call: Call, params: Params) -> Answer {
-    listed(&call, &params, true).await
+    listed(call, &params, true).await
 }
 
-async fn listed(call: &Call, params: &Params, online_only: bool) -> Answer {
+async fn listed(call: Call, params: &Params, online_only: bool) -> Answer {
     let mut fields = params.fields();
     let window = Window::read(&mut fields, PAGE);
     let request = pb::ListContactsRequest {
@@ -105,9 +107,22 @@ async fn listed(call: &Call, params: &Params, online_only: bool) -> Answer {
         online_only,
     };
     call.admit(request.account_id, fields.verdict()).await?;
-    let mut list = call.contacts().list_contacts(call.request(request)).await?.into_inner();
-    list.contacts.truncate(window.rows);
-    Ok(page(&fields, &window, list.total_size, &list.contacts, &list.next_page_token))
+    let list = call.contacts().list_contacts(call.request(request.clone())).await?.into_inner();
+    let first = (list.contacts, list.next_page_token);
+    Ok(page(&fields, &window, list.total_size, first, move |page_token, page_size| {
+        let request = pb::ListContactsRequest {
+            page_token,
+            page_size,
+            skip: 0,
+            with_total_size: false,
+            ..request.clone()
+        };
+        let (mut client, request) = (call.contacts(), call.request(request));
+        async move {
+            let page = client.list_contacts(request).await?.into_inner();
+            Ok((page.contacts, page.next_page_token))
+        }
+    }))
 }
 
 async fn search(call: Call, params: Params) -> Answer {
@@ -132,9 +147,22 @@ async fn search(call: Call, params: Params) -> Answer {
         order_by,
         with_total_size: window.counts(),
     };
-    let mut list = call.contacts().search_contacts(call.request(request)).await?.into_inner();
-    list.contacts.truncate(window.rows);
-    Ok(page(&fields, &window, list.total_size, &list.contacts, &list.next_page_token))
+    let list = call.contacts().search_contacts(call.request(request.clone())).await?.into_inner();
+    let first = (list.contacts, list.next_page_token);
+    Ok(page(&fields, &window, list.total_size, first, move |page_token, page_size| {
+        let request = pb::SearchContactsRequest {
+            page_token,
+            page_size,
+            skip: 0,
+            with_total_size: false,
+            ..request.clone()
+        };
+        let (mut client, request) = (call.contacts(), call.request(request));
+        async move {
+            let page = client.search_contacts(request).await?.into_inner();
+            Ok((page.contacts, page.next_page_token))
+        }
+    }))
 }
 
 /// The orders of the list sent that are known, each once.
@@ -150,23 +178,45 @@ pub fn order(fields: &mut Fields<'_>) -> String {
     orders.join(",")
 }
 
-/// A list of contacts. What was not counted is null.
-pub fn page(fields: &Fields<'_>, window: &Window, count: Option<i64>, contacts: &[pb::Contact], next: &str) -> axum::response::Response {
+/// A list of contacts, of which the first page and its token are there. What was not counted is null.
+pub fn page<R>(
+    fields: &Fields<'_>,
+    window: &Window,
+    count: Option<i64>,
+    (contacts, next): (Vec<pb::Contact>, String),
+    mut fetch: impl FnMut(String, i32) -> R + Send + 'static,
+) -> axum::response::Response
+where
+    R: Future<Output = Result<(Vec<pb::Contact>, String), Failure>> + Send + 'static,
+{
     // The page is told as it was sent: a text from a query, a number from a JSON body.
     let current = fields.raw("page").filter(|page| !page.is_null()).cloned().unwrap_or(json!(1));
-    let contacts: Vec<_> = contacts.iter().map(|contact| shown(fields, contact)).collect();
+    let shown = shape(fields);
+    let contacts: Vec<_> = contacts.iter().take(window.rows).map(shown).collect();
     let mut meta = json!({ "count": count, "current_page": current });
-    window.tell(&mut meta, next);
-    json::ok(&json!({ "meta": meta, "payload": contacts }))
+    window.tell(&mut meta, &next);
+    let frame = |rows| json!({ "meta": meta, "payload": rows });
+    rows::go_on((contacts, window.cut(next)), window.rows, frame, move |token, size| {
+        let page = fetch(token, size.try_into().unwrap_or(PAGE));
+        async move {
+            let (contacts, next) = page.await?;
+            Ok((contacts.iter().map(shown).collect(), next))
+        }
+    })
+}
+
+/// How contacts are shown: with their sessions, unless they were declined.
+fn shape(fields: &Fields<'_>) -> fn(&pb::Contact) -> Json {
+    match fields.raw("include_contact_inboxes") {
+        None | Some(Json::Null | Json::Bool(true)) => json::contact::with_sessions,
+        Some(Json::String(text)) if text == "true" => json::contact::with_sessions,
+        Some(_) => json::contact::contact,
+    }
 }
 
 /// With its sessions, unless they were declined.
 pub fn shown(fields: &Fields<'_>, contact: &pb::Contact) -> Json {
-    match fields.raw("include_contact_inboxes") {
-        None | Some(Json::Null | Json::Bool(true)) => json::contact::with_sessions(contact),
-        Some(Json::String(text)) if text == "true" => json::contact::with_sessions(contact),
-        Some(_) => json::contact::contact(contact),
-    }
+    shape(fields)(contact)
 }
 
 #[cfg(test)]

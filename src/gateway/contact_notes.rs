@@ -1,7 +1,6 @@
 //! What members note about contacts.
 
 use prost_types::FieldMask;
-use serde_json::json;
 
 use super::{
     Answer,
@@ -13,8 +12,8 @@ use super::{
         About, about,
         schema::{list as list_of, text},
     },
-    paging,
     params::Params,
+    rows,
 };
 use crate::pb;
 
@@ -68,21 +67,23 @@ pub fn routes() -> Door {
 async fn list(call: Call, params: Params) -> Answer {
     let outer = params.fields();
     let (account_id, contact_id) = (outer.account(), outer.path_id("contact_id"));
-    let rows = paging::all(|page_token| {
-        let request = pb::ListContactNotesRequest {
-            account_id,
-            contact_id,
-            page_token,
-            ..Default::default()
-        };
-        let (mut client, request) = (call.contact_notes(), call.request(request));
-        async move {
-            let page = client.list_contact_notes(request).await?.into_inner();
-            Ok((page.contact_notes, page.next_page_token))
-        }
-    });
-    let rows: Vec<_> = rows.await?.iter().map(json::record::note).collect();
-    Ok(json::ok(&json!(rows)))
+    rows::whole(
+        |rows| rows,
+        move |page_token| {
+            let request = pb::ListContactNotesRequest {
+                account_id,
+                contact_id,
+                page_token,
+                ..Default::default()
+            };
+            let (mut client, request) = (call.contact_notes(), call.request(request));
+            async move {
+                let page = client.list_contact_notes(request).await?.into_inner();
+                Ok((page.contact_notes.iter().map(json::record::note).collect(), page.next_page_token))
+            }
+        },
+    )
+    .await
 }
 
 async fn create(call: Call, params: Params) -> Answer {

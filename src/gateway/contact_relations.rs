@@ -14,6 +14,7 @@ use super::{
         schema::{flag, id, list, text, within},
     },
     params::Params,
+    rows,
 };
 use crate::pb;
 
@@ -114,25 +115,25 @@ async fn create_session(call: Call, params: Params) -> Answer {
 
 async fn contactable_inboxes(call: Call, params: Params) -> Answer {
     let fields = params.fields();
-    let mut request = pb::ListContactableInboxesRequest {
-        account_id: fields.account(),
-        contact_id: fields.path_id("contact_id"),
-        page_size: 1000,
-        page_token: String::new(),
-    };
-    let mut payload = Vec::new();
-    loop {
-        let list = call
-            .contacts()
-            .list_contactable_inboxes(call.request(request.clone()))
-            .await?
-            .into_inner();
-        payload.extend(list.contactable_inboxes.iter().map(json::contact::contactable));
-        request.page_token = list.next_page_token;
-        if request.page_token.is_empty() {
-            return Ok(json::ok(&json!({ "payload": payload })));
-        }
-    }
+    let (account_id, contact_id) = (fields.account(), fields.path_id("contact_id"));
+    rows::whole(
+        |rows| json!({ "payload": rows }),
+        move |page_token| {
+            let request = pb::ListContactableInboxesRequest {
+                account_id,
+                contact_id,
+                page_size: 1000,
+                page_token,
+            };
+            let (mut client, request) = (call.contacts(), call.request(request));
+            async move {
+                let page = client.list_contactable_inboxes(request).await?.into_inner();
+                let shown = page.contactable_inboxes.iter().map(json::contact::contactable);
+                Ok((shown.collect(), page.next_page_token))
+            }
+        },
+    )
+    .await
 }
 
 /// The one refusal without a body: no such session.

@@ -16,6 +16,7 @@ use super::{
     },
     paging::{self, Window},
     params::Params,
+    rows,
 };
 use crate::pb::{self, AssigneeFilter};
 
@@ -23,6 +24,7 @@ use crate::pb::{self, AssigneeFilter};
 pub const PAGE: i32 = 25;
 /// How many conversations `updated_within` shows: the most that the service hands out at once.
 const ONE_PAGE: i32 = 1000;
+const ROWS_OF_ONE_PAGE: usize = 1000;
 
 /// The routes of this file.
 pub fn routes() -> Door {
@@ -62,7 +64,7 @@ pub(super) fn filtered(about: About) -> About {
 }
 
 async fn list(call: Call, params: Params) -> Answer {
-    let (found, window) = find(&call, &params, true).await?;
+    let (found, window, request) = find(&call, &params, true).await?;
     let conversations: Vec<_> = found.conversations.iter().map(json::conversation::conversation).collect();
     let mut meta = json::conversation::counts(found.counts.as_ref());
     if params.fields().filled("q") {
@@ -70,19 +72,36 @@ async fn list(call: Call, params: Params) -> Answer {
     } else {
         window.tell(&mut meta, &found.next_page_token);
     }
-    Ok(json::ok(&json!({ "data": {
-        "meta": meta,
-        "payload": conversations,
-    } })))
+    let frame = |rows| json!({ "data": { "meta": meta, "payload": rows } });
+    let first = (conversations, window.cut(found.next_page_token));
+    Ok(rows::go_on(first, window.rows, frame, move |page_token, size| {
+        let request = pb::ListConversationsRequest {
+            page_token,
+            page_size: size.try_into().unwrap_or(ONE_PAGE),
+            skip: 0,
+            with_counts: false,
+            ..request.clone()
+        };
+        let (mut client, request) = (call.conversations(), call.request(request));
+        async move {
+            let page = client.list_conversations(request).await?.into_inner();
+            let shown = page.conversations.iter().map(json::conversation::conversation);
+            Ok((shown.collect(), page.next_page_token))
+        }
+    }))
 }
 
 async fn counts(call: Call, params: Params) -> Answer {
-    let (found, _) = find(&call, &params, false).await?;
+    let (found, ..) = find(&call, &params, false).await?;
     Ok(json::ok(&json!({ "meta": json::conversation::counts(found.counts.as_ref()) })))
 }
 
 /// A page of the conversations that the parameters choose.
-pub(super) async fn find(call: &Call, params: &Params, with_rows: bool) -> Result<(pb::ListConversationsResponse, Window), Failure> {
+pub(super) async fn find(
+    call: &Call,
+    params: &Params,
+    with_rows: bool,
+) -> Result<(pb::ListConversationsResponse, Window, pb::ListConversationsRequest), Failure> {
     let mut fields = params.fields();
     let filter = filter(&mut fields);
     let account_id = fields.account();
@@ -97,7 +116,7 @@ pub(super) async fn find(call: &Call, params: &Params, with_rows: bool) -> Resul
                 complete: true,
                 ..Default::default()
             };
-            return Ok((none, window));
+            return Ok((none, window, pb::ListConversationsRequest::default()));
         }
     };
     (request.skip, request.page_size) = (window.skip, window.size);
@@ -107,11 +126,15 @@ pub(super) async fn find(call: &Call, params: &Params, with_rows: bool) -> Resul
         (request.skip, request.page_size, window.rows) = (0, 1, 0);
         request.page_token.clear();
     } else if request.updated_since.is_some() && !fields.filled("per_page") {
-        (request.skip, request.page_size, window.rows) = (0, ONE_PAGE, usize::MAX);
+        (request.skip, request.page_size, window.rows) = (0, ONE_PAGE, ROWS_OF_ONE_PAGE);
     }
-    let mut found = call.conversations().list_conversations(call.request(*request)).await?.into_inner();
+    let mut found = call
+        .conversations()
+        .list_conversations(call.request((*request).clone()))
+        .await?
+        .into_inner();
     found.conversations.truncate(window.rows);
-    Ok((found, window))
+    Ok((found, window, *request))
 }
 
 /// Which conversations are asked for.

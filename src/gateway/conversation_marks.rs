@@ -16,6 +16,7 @@ use super::{
     },
     paging::{self, Window},
     params::Params,
+    rows,
 };
 use crate::pb;
 
@@ -126,14 +127,29 @@ async fn attachments(call: Call, params: Params) -> Answer {
     call.admit(request.account_id, fields.verdict()).await?;
     let found = call
         .conversations()
-        .list_conversation_attachments(call.request(request))
+        .list_conversation_attachments(call.request(request.clone()))
         .await?
         .into_inner();
     let shown = found.attachments.iter().take(window.rows);
     let payload: Vec<_> = shown.map(json::message::listed_attachment).collect();
     let mut meta = json!({ "total_count": found.total_size });
     window.tell(&mut meta, &found.next_page_token);
-    Ok(json::ok(&json!({ "meta": meta, "payload": payload })))
+    let frame = |rows| json!({ "meta": meta, "payload": rows });
+    let first = (payload, window.cut(found.next_page_token));
+    Ok(rows::go_on(first, window.rows, frame, move |page_token, size| {
+        let request = pb::ListConversationAttachmentsRequest {
+            page_token,
+            page_size: size.try_into().unwrap_or(ATTACHMENTS),
+            skip: 0,
+            ..request.clone()
+        };
+        let (mut client, request) = (call.conversations(), call.request(request));
+        async move {
+            let page = client.list_conversation_attachments(request).await?.into_inner();
+            let shown = page.attachments.iter().map(json::message::listed_attachment);
+            Ok((shown.collect(), page.next_page_token))
+        }
+    }))
 }
 
 async fn transcript(call: Call, params: Params) -> Answer {

@@ -1,7 +1,6 @@
 //! What the custom attributes of an account mean.
 
 use prost_types::FieldMask;
-use serde_json::json;
 
 use super::{
     Answer,
@@ -13,8 +12,8 @@ use super::{
         About, about,
         schema::{self, Schema, either, integer, list as list_of, text},
     },
-    paging,
     params::Params,
+    rows,
 };
 use crate::pb;
 
@@ -105,21 +104,26 @@ async fn list(call: Call, params: Params) -> Answer {
     let account_id = outer.account();
     let model = numbered(&mut outer, "attribute_model", &json::record::MODELS).map_or(0, i32::from);
     call.admit(account_id, outer.verdict()).await?;
-    let rows = paging::all(|page_token| {
-        let request = pb::ListCustomAttributeDefinitionsRequest {
-            account_id,
-            model,
-            page_token,
-            ..Default::default()
-        };
-        let (mut client, request) = (call.definitions(), call.request(request));
-        async move {
-            let page = client.list_custom_attribute_definitions(request).await?.into_inner();
-            Ok((page.custom_attribute_definitions, page.next_page_token))
-        }
-    });
-    let rows: Vec<_> = rows.await?.iter().map(json::record::definition).collect();
-    Ok(json::ok(&json!(rows)))
+    rows::whole(
+        |rows| rows,
+        move |page_token| {
+            let request = pb::ListCustomAttributeDefinitionsRequest {
+                account_id,
+                model,
+                page_token,
+                ..Default::default()
+            };
+            let (mut client, request) = (call.definitions(), call.request(request));
+            async move {
+                let page = client.list_custom_attribute_definitions(request).await?.into_inner();
+                Ok((
+                    page.custom_attribute_definitions.iter().map(json::record::definition).collect(),
+                    page.next_page_token,
+                ))
+            }
+        },
+    )
+    .await
 }
 
 async fn create(call: Call, params: Params) -> Answer {

@@ -17,6 +17,7 @@ use super::{
     },
     paging::{self, Window},
     params::Params,
+    rows,
 };
 use crate::pb::{self, FilterJoiner, FilterOperator};
 
@@ -97,15 +98,28 @@ async fn filter_contacts(call: Call, params: Params) -> Answer {
         order_by,
         with_total_size: window.counts(),
     };
-    let found = call.contacts().filter_contacts(call.request(request)).await;
-    let mut found = found.map_err(|status| Failure::of_filter(&status))?.into_inner();
-    found.contacts.truncate(window.rows);
+    let found = call.contacts().filter_contacts(call.request(request.clone())).await;
+    let found = found.map_err(|status| Failure::of_filter(&status))?.into_inner();
+    let first = (found.contacts, found.next_page_token);
     Ok(contact_list::page(
         &fields,
         &window,
         found.total_size,
-        &found.contacts,
-        &found.next_page_token,
+        first,
+        move |page_token, page_size| {
+            let request = pb::FilterContactsRequest {
+                page_token,
+                page_size,
+                skip: 0,
+                with_total_size: false,
+                ..request.clone()
+            };
+            let (mut client, request) = (call.contacts(), call.request(request));
+            async move {
+                let page = client.filter_contacts(request).await?.into_inner();
+                Ok((page.contacts, page.next_page_token))
+            }
+        },
     ))
 }
 
@@ -124,13 +138,29 @@ async fn filter_conversations(call: Call, params: Params) -> Answer {
         skip: window.skip,
         with_counts: window.counts(),
     };
-    let found = call.conversations().filter_conversations(call.request(request)).await;
+    let found = call.conversations().filter_conversations(call.request(request.clone())).await;
     let mut found = found.map_err(|status| Failure::of_filter(&status))?.into_inner();
     found.conversations.truncate(window.rows);
     let mut meta = json::conversation::counts_without_assigned(found.counts.as_ref());
     window.tell(&mut meta, &found.next_page_token);
     let conversations: Vec<_> = found.conversations.iter().map(json::conversation::conversation).collect();
-    Ok(json::ok(&json!({ "meta": meta, "payload": conversations })))
+    let first = (conversations, window.cut(found.next_page_token));
+    let frame = |rows| json!({ "meta": meta, "payload": rows });
+    Ok(rows::go_on(first, window.rows, frame, move |page_token, size| {
+        let request = pb::FilterConversationsRequest {
+            page_token,
+            page_size: size.try_into().unwrap_or_default(),
+            skip: 0,
+            with_counts: false,
+            ..request.clone()
+        };
+        let (mut client, request) = (call.conversations(), call.request(request));
+        async move {
+            let page = client.filter_conversations(request).await?.into_inner();
+            let shown = page.conversations.iter().map(json::conversation::conversation);
+            Ok((shown.collect(), page.next_page_token))
+        }
+    }))
 }
 
 /// The conditions. All query operators are looked at first; the rest is for the service to judge.

@@ -12,8 +12,8 @@ use super::{
         About, Caller, about,
         schema::{id, list as list_of, within},
     },
-    paging,
     params::Params,
+    rows,
 };
 use crate::pb;
 
@@ -83,20 +83,23 @@ fn shown(agents: &[pb::Agent]) -> axum::response::Response {
 async fn list(call: Call, params: Params) -> Answer {
     let fields = params.fields();
     let (account_id, inbox_id) = (fields.account(), fields.path_id("inbox_id"));
-    let members = paging::all(|page_token| {
-        let request = pb::ListInboxMembersRequest {
-            account_id,
-            inbox_id,
-            page_token,
-            ..Default::default()
-        };
-        let (mut client, request) = (call.inboxes(), call.request(request));
-        async move {
-            let page = client.list_inbox_members(request).await?.into_inner();
-            Ok((page.members, page.next_page_token))
-        }
-    });
-    Ok(shown(&members.await?))
+    rows::whole(
+        |rows| json!({ "payload": rows }),
+        move |page_token| {
+            let request = pb::ListInboxMembersRequest {
+                account_id,
+                inbox_id,
+                page_token,
+                ..Default::default()
+            };
+            let (mut client, request) = (call.inboxes(), call.request(request));
+            async move {
+                let page = client.list_inbox_members(request).await?.into_inner();
+                Ok((page.members.iter().map(json::agent::agent).collect(), page.next_page_token))
+            }
+        },
+    )
+    .await
 }
 
 /// The account, the inbox, the users: an inbox that is not named is one that is not found.
@@ -145,18 +148,21 @@ async fn remove(call: Call, params: Params) -> Answer {
 async fn assignable(call: Call, params: Params) -> Answer {
     let fields = params.fields();
     let (account_id, inbox_ids) = (fields.account(), fields.ids("inbox_ids").unwrap_or_default());
-    let agents = paging::all(|page_token| {
-        let request = pb::ListAssignableAgentsRequest {
-            account_id,
-            inbox_ids: inbox_ids.clone(),
-            page_token,
-            ..Default::default()
-        };
-        let (mut client, request) = (call.inboxes(), call.request(request));
-        async move {
-            let page = client.list_assignable_agents(request).await?.into_inner();
-            Ok((page.agents, page.next_page_token))
-        }
-    });
-    Ok(shown(&agents.await?))
+    rows::whole(
+        |rows| json!({ "payload": rows }),
+        move |page_token| {
+            let request = pb::ListAssignableAgentsRequest {
+                account_id,
+                inbox_ids: inbox_ids.clone(),
+                page_token,
+                ..Default::default()
+            };
+            let (mut client, request) = (call.inboxes(), call.request(request));
+            async move {
+                let page = client.list_assignable_agents(request).await?.into_inner();
+                Ok((page.agents.iter().map(json::agent::agent).collect(), page.next_page_token))
+            }
+        },
+    )
+    .await
 }

@@ -15,6 +15,7 @@ use super::{
         schema::{self, attributes as open_object, avatar, flag, list as list_of, names, object, only, text, within},
     },
     params::Params,
+    rows,
     uploads::WithFiles,
 };
 use crate::pb::{self, SenderNameType, inbox::Channel};
@@ -116,20 +117,24 @@ fn channel() -> schema::Schema {
 }
 
 async fn list(call: Call, params: Params) -> Answer {
-    let mut request = pb::ListInboxesRequest {
-        account_id: params.fields().account(),
-        ..Default::default()
-    };
-    let mut inboxes = Vec::new();
-    // The contract knows no pages of inboxes.
-    loop {
-        let page = call.inboxes().list_inboxes(call.request(request.clone())).await?.into_inner();
-        inboxes.extend(page.inboxes.iter().map(json::inbox::inbox));
-        if page.next_page_token.is_empty() {
-            return Ok(json::ok(&json!({ "payload": inboxes })));
-        }
-        request.page_token = page.next_page_token;
-    }
+    let account_id = params.fields().account();
+    // The product knows no pages of inboxes.
+    rows::whole(
+        |rows| json!({ "payload": rows }),
+        move |page_token| {
+            let request = pb::ListInboxesRequest {
+                account_id,
+                page_token,
+                ..Default::default()
+            };
+            let (mut client, request) = (call.inboxes(), call.request(request));
+            async move {
+                let page = client.list_inboxes(request).await?.into_inner();
+                Ok((page.inboxes.iter().map(json::inbox::inbox).collect(), page.next_page_token))
+            }
+        },
+    )
+    .await
 }
 
 async fn show(call: Call, params: Params) -> Answer {

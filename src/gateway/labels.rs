@@ -13,8 +13,8 @@ use super::{
         About, Caller, about,
         schema::{flag, list as list_of, text, within},
     },
-    paging,
     params::Params,
+    rows,
 };
 use crate::pb;
 
@@ -68,20 +68,22 @@ pub fn routes() -> Door {
 async fn list(call: Call, params: Params) -> Answer {
     let outer = params.fields();
     let account_id = outer.account();
-    let rows = paging::all(|page_token| {
-        let request = pb::ListLabelsRequest {
-            account_id,
-            page_token,
-            ..Default::default()
-        };
-        let (mut client, request) = (call.labels(), call.request(request));
-        async move {
-            let page = client.list_labels(request).await?.into_inner();
-            Ok((page.labels, page.next_page_token))
-        }
-    });
-    let rows: Vec<_> = rows.await?.iter().map(json::record::label).collect();
-    Ok(json::ok(&json!({ "payload": rows })))
+    rows::whole(
+        |rows| json!({ "payload": rows }),
+        move |page_token| {
+            let request = pb::ListLabelsRequest {
+                account_id,
+                page_token,
+                ..Default::default()
+            };
+            let (mut client, request) = (call.labels(), call.request(request));
+            async move {
+                let page = client.list_labels(request).await?.into_inner();
+                Ok((page.labels.iter().map(json::record::label).collect(), page.next_page_token))
+            }
+        },
+    )
+    .await
 }
 
 async fn create(call: Call, params: Params) -> Answer {

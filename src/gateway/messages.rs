@@ -1,6 +1,7 @@
 //! Messages of a conversation.
 
 use axum::{http::StatusCode, response::Response};
+use serde_json::Value as Json;
 
 use super::{
     Answer,
@@ -16,6 +17,7 @@ use super::{
     },
     paging::{self, Window},
     params::Params,
+    rows,
     uploads::WithFiles,
 };
 use crate::pb;
@@ -88,10 +90,42 @@ async fn list(call: Call, params: Params) -> Answer {
         page_token: window.token.clone(),
     };
     call.admit(request.account_id, fields.verdict()).await?;
-    let list = call.messages().list_messages(call.request(request)).await?.into_inner();
+    let list = call.messages().list_messages(call.request(request.clone())).await?.into_inner();
     let mut messages = json::conversation::messages(&list);
     window.tell(&mut messages["meta"], &list.next_page_token);
-    Ok(json::ok(&messages))
+    // The service's own sizes of a page.
+    let limit = match (request.page_size, request.after, request.before) {
+        (0, Some(_), Some(_)) => 1000,
+        (0, Some(_), None) => 100,
+        (0, None, _) => 20,
+        (size, ..) => size.try_into().unwrap_or(1),
+    };
+    let Json::Array(shown) = messages["payload"].take() else {
+        return Ok(json::ok(&messages));
+    };
+    let first = (shown, window.cut(list.next_page_token));
+    let forward = request.after.is_some();
+    let frame = move |rows| {
+        messages["payload"] = rows;
+        messages
+    };
+    let fetch = move |page_token, size: usize| {
+        let request = pb::ListMessagesRequest {
+            page_token,
+            page_size: size.try_into().unwrap_or(1),
+            ..request.clone()
+        };
+        let (mut client, request) = (call.messages(), call.request(request));
+        async move {
+            let page = client.list_messages(request).await?.into_inner();
+            Ok((page.messages.iter().map(json::message::message).collect(), page.next_page_token))
+        }
+    };
+    if forward {
+        Ok(rows::go_on(first, limit, frame, fetch))
+    } else {
+        rows::backwards(first, limit, frame, fetch).await
+    }
 }
 
 async fn create(call: Call, WithFiles(params): WithFiles) -> Answer {

@@ -49,6 +49,7 @@ mod platform_bots;
 mod platform_users;
 mod position;
 mod profile;
+mod rows;
 mod search;
 mod sentence;
 mod teams;

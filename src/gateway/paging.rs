@@ -1,10 +1,8 @@
 //! Pages of lists: by number, as the product has them, and by an opaque cursor, for those with much data. The same everywhere.
 
 use serde_json::{Value as Json, json};
-use tonic::Status;
 
 use super::{
-    error::Failure,
     fields::Fields,
     openapi::{
         About,
@@ -103,6 +101,25 @@ impl Window {
         }
     }
 
+    /// A further page of the same answer.
+    pub fn page(&self, token: String, size: usize) -> Self {
+        Self {
+            skip: 0,
+            size: size.try_into().unwrap_or(self.size),
+            token,
+            ..self.clone()
+        }
+    }
+
+    /// Where the answer itself goes on when the service cut the page by bytes. It does not for those who are told how to go on.
+    pub fn cut(&self, next_page_token: String) -> String {
+        if self.told || self.rows == 0 {
+            String::new()
+        } else {
+            next_page_token
+        }
+    }
+
     /// Whether the answer has a `meta` for this alone.
     pub fn is_told(&self) -> bool {
         self.told
@@ -139,23 +156,6 @@ pub fn told_found(meta: Schema) -> Schema {
 /// What [`Window::tell`] adds.
 pub fn told(meta: Schema) -> Schema {
     meta.optional("has_more", flag()).optional("next_cursor", text().or_null())
-}
-
-/// All pages of what the contract lists whole.
-///
-/// # Errors
-/// The service's refusal.
-pub async fn all<T, F>(mut page: impl FnMut(String) -> F) -> Result<Vec<T>, Failure>
-where
-    F: Future<Output = Result<(Vec<T>, String), Status>>,
-{
-    let (mut items, mut next) = page(String::new()).await?;
-    while !next.is_empty() {
-        let (more, after) = page(next).await?;
-        items.extend(more);
-        next = after;
-    }
-    Ok(items)
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! The platform side: accounts and memberships for the operator of an installation.
 
 use prost_types::{FieldMask, Struct, value::Kind};
-use serde_json::json;
 use tonic::Status;
 use tonic_types::StatusExt as _;
 
@@ -17,7 +16,7 @@ use super::{
         schema::{attributes, choice, id, list, text},
     },
     params::Params,
-    platform_bots, platform_users,
+    platform_bots, platform_users, rows,
 };
 use crate::pb;
 
@@ -145,20 +144,21 @@ async fn create_account(call: Call, params: Params) -> Answer {
 
 async fn list_accounts(call: Call) -> Answer {
     operator(&call).await?;
-    let mut request = pb::ListAccountsRequest {
-        page_size: 1000,
-        ..Default::default()
-    };
-    let mut accounts = Vec::new();
-    loop {
-        let page = call.accounts().list_accounts(call.request(request.clone())).await;
-        let page = page.map_err(refused)?.into_inner();
-        accounts.extend(page.accounts.iter().map(json::platform::account));
-        if page.next_page_token.is_empty() {
-            return Ok(json::ok(&json!(accounts)));
-        }
-        request.page_token = page.next_page_token;
-    }
+    rows::whole(
+        |rows| rows,
+        move |page_token| {
+            let request = pb::ListAccountsRequest {
+                page_size: 1000,
+                page_token,
+            };
+            let (mut client, request) = (call.accounts(), call.request(request));
+            async move {
+                let page = client.list_accounts(request).await.map_err(refused)?.into_inner();
+                Ok((page.accounts.iter().map(json::platform::account).collect(), page.next_page_token))
+            }
+        },
+    )
+    .await
 }
 
 async fn show_account(call: Call, params: Params) -> Answer {
@@ -265,20 +265,23 @@ pub(super) fn given(fields: &Fields<'_>, names: &[&str]) -> Vec<String> {
 
 async fn list_members(call: Call, params: Params) -> Answer {
     operator(&call).await?;
-    let mut request = pb::ListMembersRequest {
-        account_id: params.fields().account(),
-        ..Default::default()
-    };
-    let mut members = Vec::new();
-    loop {
-        let page = call.accounts().list_members(call.request(request.clone())).await;
-        let page = page.map_err(refused)?.into_inner();
-        members.extend(page.agents.iter().map(json::platform::member));
-        if page.next_page_token.is_empty() {
-            return Ok(json::ok(&json!(members)));
-        }
-        request.page_token = page.next_page_token;
-    }
+    let account_id = params.fields().account();
+    rows::whole(
+        |rows| rows,
+        move |page_token| {
+            let request = pb::ListMembersRequest {
+                account_id,
+                page_token,
+                ..Default::default()
+            };
+            let (mut client, request) = (call.accounts(), call.request(request));
+            async move {
+                let page = client.list_members(request).await.map_err(refused)?.into_inner();
+                Ok((page.agents.iter().map(json::platform::member).collect(), page.next_page_token))
+            }
+        },
+    )
+    .await
 }
 
 /// Makes a member, or gives one another role.

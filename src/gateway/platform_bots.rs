@@ -1,7 +1,6 @@
 //! The agent bots of the platform side.
 
 use prost_types::FieldMask;
-use serde_json::json;
 
 use super::{
     Answer,
@@ -15,6 +14,7 @@ use super::{
     },
     params::Params,
     platform::{PLATFORM, given, operator, refused, told},
+    rows,
 };
 use crate::pb;
 
@@ -68,20 +68,23 @@ fn settings(about: About) -> About {
 }
 
 async fn list(call: Call) -> Answer {
-    let mut request = pb::ListAgentBotsRequest {
-        page_size: 1000,
-        ..Default::default()
-    };
-    let mut bots = Vec::new();
-    loop {
-        let page = call.agent_bots().list_agent_bots(call.request(request.clone())).await;
-        let page = page.map_err(refused)?.into_inner();
-        bots.extend(page.agent_bots.iter().map(|bot| json::platform::agent_bot(bot, None)));
-        if page.next_page_token.is_empty() {
-            return Ok(json::ok(&json!(bots)));
-        }
-        request.page_token = page.next_page_token;
-    }
+    rows::whole(
+        |rows| rows,
+        move |page_token| {
+            let request = pb::ListAgentBotsRequest {
+                page_size: 1000,
+                page_token,
+                ..Default::default()
+            };
+            let (mut client, request) = (call.agent_bots(), call.request(request));
+            async move {
+                let page = client.list_agent_bots(request).await.map_err(refused)?.into_inner();
+                let shown = page.agent_bots.iter().map(|bot| json::platform::agent_bot(bot, None));
+                Ok((shown.collect(), page.next_page_token))
+            }
+        },
+    )
+    .await
 }
 
 async fn create(call: Call, params: Params) -> Answer {

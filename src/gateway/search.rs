@@ -1,8 +1,9 @@
 //! Finding things by a piece of text: messages, the conversations that hold them, and contacts.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use axum::response::Response;
+use prost::Message as _;
 use serde_json::{Value as Json, json};
 
 use super::{
@@ -19,6 +20,7 @@ use super::{
     },
     paging::{self, Window},
     params::Params,
+    rows,
 };
 use crate::pb::{self, MessageType};
 
@@ -28,6 +30,9 @@ const SECTION: i32 = 15;
 const LINES: i32 = 1000;
 /// Searches for the messages that are shown with a page; each looks at up to 20,000.
 const ROUNDS: usize = 10;
+
+/// Bytes of the messages that are shown with a page, give or take the last search.
+const LINE_BYTES: usize = 4 * 1024 * 1024;
 
 /// The routes of this file.
 pub fn routes() -> Door {
@@ -92,14 +97,32 @@ pub fn routes() -> Door {
 }
 
 async fn conversations_of_messages(call: Call, params: Params) -> Answer {
-    let (found, window) = conversation_list::find(&call, &params, true).await?;
+    let (found, window, request) = conversation_list::find(&call, &params, true).await?;
     let mut meta = json::conversation::counts_without_assigned(found.counts.as_ref());
     window.tell_found(&mut meta, &found.next_page_token, found.complete);
     let wanted = params.fields().text("q").unwrap_or_default().trim().to_owned();
-    Ok(json::ok(&json!({
-        "meta": meta,
-        "payload": with_lines(&call, &found.conversations, &wanted).await?,
-    })))
+    let shown = with_lines(&call, &found.conversations, &wanted).await?;
+    let frame = |rows| json!({ "meta": meta, "payload": rows });
+    let call = Arc::new(call);
+    Ok(rows::go_on(
+        (shown, window.cut(found.next_page_token)),
+        window.rows,
+        frame,
+        move |page_token, size| {
+            let request = pb::ListConversationsRequest {
+                page_token,
+                page_size: size.try_into().unwrap_or(SECTION),
+                skip: 0,
+                with_counts: false,
+                ..request.clone()
+            };
+            let (call, wanted) = (Arc::clone(&call), wanted.clone());
+            async move {
+                let page = call.conversations().list_conversations(call.request(request)).await?.into_inner();
+                Ok((with_lines(&call, &page.conversations, &wanted).await?, page.next_page_token))
+            }
+        },
+    ))
 }
 
 /// The conversations, each with its messages that hold the text.
@@ -108,12 +131,21 @@ async fn with_lines(call: &Call, conversations: &[pb::Conversation], text: &str)
         return Ok(Vec::new());
     };
     let lines = lines(call, account_id, conversations, text).await?;
-    let request = pb::ListInboxesRequest {
+    let mut request = pb::ListInboxesRequest {
         account_id,
         page_size: 1000,
         ..Default::default()
     };
-    let inboxes = call.inboxes().list_inboxes(call.request(request)).await?.into_inner().inboxes;
+    let mut inboxes = Vec::new();
+    loop {
+        let page = call.inboxes().list_inboxes(call.request(request.clone())).await?.into_inner();
+        let wanted = |inbox: &pb::Inbox| conversations.iter().any(|conversation| conversation.inbox_id == inbox.id);
+        inboxes.extend(page.inboxes.into_iter().filter(wanted));
+        if page.next_page_token.is_empty() {
+            break;
+        }
+        request.page_token = page.next_page_token;
+    }
     let show = |conversation: &pb::Conversation| {
         let inbox = inboxes.iter().find(|inbox| inbox.id == conversation.inbox_id);
         let lines = lines.get(&conversation.id).map(Vec::as_slice).unwrap_or_default();
@@ -141,13 +173,15 @@ async fn lines(
     if text.is_empty() {
         return Ok(lines);
     }
+    let mut bytes = 0;
     for _ in 0..ROUNDS {
         let found = call.messages().search_messages(call.request(request.clone())).await?.into_inner();
+        bytes += found.encoded_len();
         for message in found.messages {
             lines.entry(message.conversation_id).or_default().push(message);
         }
         let none_is_without = request.conversation_ids.iter().all(|id| lines.contains_key(id));
-        if found.next_page_token.is_empty() || none_is_without {
+        if found.next_page_token.is_empty() || none_is_without || bytes > LINE_BYTES {
             break;
         }
         request.page_token = found.next_page_token;
@@ -156,6 +190,7 @@ async fn lines(
 }
 
 /// What is searched for.
+#[derive(Clone)]
 struct Asked {
     account_id: i64,
     /// Empty: nothing is searched for.
@@ -249,8 +284,12 @@ async fn messages(call: &Call, asked: &Asked) -> Result<Found, Failure> {
 }
 
 /// One section, with how to go on for those who asked for that.
-fn answer(section: &str, found: &Found, window: &Window) -> Response {
-    let mut whole = json!({ "payload": { section: found.rows } });
+fn answer<R>(section: &'static str, found: Found, asked: Asked, mut fetch: impl FnMut(Asked) -> R + Send + 'static) -> Response
+where
+    R: Future<Output = Result<Found, Failure>> + Send + 'static,
+{
+    let window = asked.window.clone();
+    let mut whole = json!({ "payload": {} });
     if window.is_told() {
         let mut meta = json!({});
         match found.complete {
@@ -259,7 +298,20 @@ fn answer(section: &str, found: &Found, window: &Window) -> Response {
         }
         whole["meta"] = meta;
     }
-    json::ok(&whole)
+    let frame = move |rows| {
+        whole["payload"][section] = rows;
+        whole
+    };
+    rows::go_on((found.rows, window.cut(found.next)), window.rows, frame, move |token, size| {
+        let page = fetch(Asked {
+            window: asked.window.page(token, size),
+            ..asked.clone()
+        });
+        async move {
+            let found = page.await?;
+            Ok((found.rows, found.next))
+        }
+    })
 }
 
 async fn everything(call: Call, params: Params) -> Answer {
@@ -273,15 +325,30 @@ async fn everything(call: Call, params: Params) -> Answer {
 
 async fn contacts_alone(call: Call, params: Params) -> Answer {
     let asked = asked(&call, &params, Window::read).await?;
-    Ok(answer("contacts", &contacts(&call, &asked).await?, &asked.window))
+    let found = contacts(&call, &asked).await?;
+    let call = Arc::new(call);
+    Ok(answer("contacts", found, asked, move |asked| {
+        let call = Arc::clone(&call);
+        async move { contacts(&call, &asked).await }
+    }))
 }
 
 async fn conversations_alone(call: Call, params: Params) -> Answer {
     let asked = asked(&call, &params, Window::read).await?;
-    Ok(answer("conversations", &conversations(&call, &asked).await?, &asked.window))
+    let found = conversations(&call, &asked).await?;
+    let call = Arc::new(call);
+    Ok(answer("conversations", found, asked, move |asked| {
+        let call = Arc::clone(&call);
+        async move { conversations(&call, &asked).await }
+    }))
 }
 
 async fn messages_alone(call: Call, params: Params) -> Answer {
     let asked = asked(&call, &params, Window::read).await?;
-    Ok(answer("messages", &messages(&call, &asked).await?, &asked.window))
+    let found = messages(&call, &asked).await?;
+    let call = Arc::new(call);
+    Ok(answer("messages", found, asked, move |asked| {
+        let call = Arc::clone(&call);
+        async move { messages(&call, &asked).await }
+    }))
 }

@@ -16,8 +16,8 @@ use super::{
         About, Caller, about,
         schema::{flag, id, list as list_of, text},
     },
-    paging,
     params::Params,
+    rows,
 };
 use crate::pb;
 
@@ -111,23 +111,22 @@ pub fn routes() -> Door {
 
 async fn list(call: Call, params: Params) -> Answer {
     let account_id = params.fields().account();
-    let teams = paging::all(|page_token| {
-        let request = pb::ListTeamsRequest {
-            account_id,
-            page_token,
-            ..Default::default()
-        };
-        let (mut client, request) = (call.teams(), call.request(request));
-        async move {
-            client
-                .list_teams(request)
-                .await
-                .map(tonic::Response::into_inner)
-                .map(|page| (page.teams, page.next_page_token))
-        }
-    });
-    let teams: Vec<_> = teams.await?.iter().map(json::team::team).collect();
-    Ok(json::ok(&json!(teams)))
+    rows::whole(
+        |rows| rows,
+        move |page_token| {
+            let request = pb::ListTeamsRequest {
+                account_id,
+                page_token,
+                ..Default::default()
+            };
+            let (mut client, request) = (call.teams(), call.request(request));
+            async move {
+                let page = client.list_teams(request).await?.into_inner();
+                Ok((page.teams.iter().map(json::team::team).collect(), page.next_page_token))
+            }
+        },
+    )
+    .await
 }
 
 async fn create(call: Call, params: Params) -> Answer {
@@ -199,20 +198,23 @@ fn read(fields: &mut Fields<'_>) -> (pb::Team, Vec<String>) {
 async fn list_members(call: Call, params: Params) -> Answer {
     let fields = params.fields();
     let (account_id, team_id) = (fields.account(), fields.path_id("team_id"));
-    let members = paging::all(|page_token| {
-        let request = pb::ListTeamMembersRequest {
-            account_id,
-            team_id,
-            page_token,
-            ..Default::default()
-        };
-        let (mut client, request) = (call.teams(), call.request(request));
-        async move {
-            let page = client.list_team_members(request).await?.into_inner();
-            Ok((page.members, page.next_page_token))
-        }
-    });
-    Ok(shown(&members.await?))
+    rows::whole(
+        |rows| rows,
+        move |page_token| {
+            let request = pb::ListTeamMembersRequest {
+                account_id,
+                team_id,
+                page_token,
+                ..Default::default()
+            };
+            let (mut client, request) = (call.teams(), call.request(request));
+            async move {
+                let page = client.list_team_members(request).await?.into_inner();
+                Ok((page.members.iter().map(json::agent::agent).collect(), page.next_page_token))
+            }
+        },
+    )
+    .await
 }
 
 fn shown(agents: &[pb::Agent]) -> axum::response::Response {

@@ -17,6 +17,7 @@ use super::{
         schema::{either, id, list, null},
     },
     params::Params,
+    rows,
     sentence::Complaint,
 };
 use crate::pb;
@@ -146,25 +147,24 @@ fn refuses(status: &Status, field: &str) -> bool {
 
 async fn participants(call: Call, params: Params) -> Answer {
     let fields = params.fields();
-    let mut request = pb::ListParticipantsRequest {
-        account_id: fields.account(),
-        conversation_id: fields.path_id("conversation_id"),
-        page_size: 1000,
-        page_token: String::new(),
-    };
-    let mut all = Vec::new();
-    loop {
-        let page = call
-            .participants()
-            .list_participants(call.request(request.clone()))
-            .await?
-            .into_inner();
-        all.extend(page.participants.iter().map(agent));
-        if page.next_page_token.is_empty() {
-            return Ok(json::ok(&Json::Array(all)));
-        }
-        request.page_token = page.next_page_token;
-    }
+    let (account_id, conversation_id) = (fields.account(), fields.path_id("conversation_id"));
+    rows::whole(
+        |rows| rows,
+        move |page_token| {
+            let request = pb::ListParticipantsRequest {
+                account_id,
+                conversation_id,
+                page_size: 1000,
+                page_token,
+            };
+            let (mut client, request) = (call.participants(), call.request(request));
+            async move {
+                let page = client.list_participants(request).await?.into_inner();
+                Ok((page.participants.iter().map(agent).collect(), page.next_page_token))
+            }
+        },
+    )
+    .await
 }
 
 async fn add_participants(call: Call, params: Params) -> Answer {

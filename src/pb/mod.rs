@@ -21,6 +21,7 @@ pub mod description;
 pub mod frame;
 pub mod json;
 pub mod kind;
+pub mod prune;
 mod row;
 #[cfg(test)]
 pub(crate) mod samples;

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use prost_types::{ListValue, Struct, Timestamp, Value, value::Kind};
 use serde_json::{Map, Number, Value as Json};
 
-use crate::time::Micros;
+use crate::{
+    attribute_limits::{self, AttributeSize},
+    time::Micros,
+};
 
 /// The largest integer below which a double holds every one: 2^53.
 const EXACT: f64 = 9_007_199_254_740_992.0;
@@ -40,6 +43,60 @@ pub fn structure(json: &Json) -> Option<Struct> {
     match json {
         Json::Object(map) if !map.is_empty() => Some(Struct { fields: fields(map) }),
         _ => None,
+    }
+}
+
+/// Levels that are sent: one more than may be written, since the REST gateway once accepted 25.
+pub(super) const SENT_LEVELS: usize = attribute_limits::LEVELS + 1;
+
+/// Bytes of content attributes that are sent: `external_error` and what the server adds to a reply come on top of what may be written.
+pub(super) const SENT_CONTENT: usize = attribute_limits::BYTES + 96 * 1024;
+
+/// Whether a value that was stored before the limits is too large or too deep to be sent within a larger message.
+pub fn is_oversized(value: &Json) -> bool {
+    let size = AttributeSize::of(value);
+    size.wire > attribute_limits::BYTES || size.levels > SENT_LEVELS
+}
+
+/// Attribute maps of one resource on the way to the wire. Maps that were stored before the limits and exceed them are omitted, and their
+/// fields are named for `truncated_fields`.
+#[derive(Debug, Default)]
+pub struct AttributeMaps {
+    truncated: Vec<String>,
+}
+
+impl AttributeMaps {
+    /// A stored map as a `Struct`; an empty or an omitted one is absent.
+    pub fn structure(&mut self, field: &str, json: &Json) -> Option<Struct> {
+        self.within(field, json, attribute_limits::BYTES)
+    }
+
+    /// The content attributes of a message.
+    pub fn content(&mut self, field: &str, json: &Json) -> Option<Struct> {
+        self.within(field, json, SENT_CONTENT)
+    }
+
+    /// Names a field that was omitted or cut.
+    pub fn truncate(&mut self, field: &str) {
+        self.truncated.push(field.to_owned());
+    }
+
+    /// The fields that were omitted.
+    pub fn truncated(self) -> Vec<String> {
+        self.truncated
+    }
+
+    fn within(&mut self, field: &str, json: &Json, bytes: usize) -> Option<Struct> {
+        let Json::Object(map) = json else { return None };
+        if map.is_empty() {
+            return None;
+        }
+        let size = AttributeSize::of_map(map);
+        if size.wire > bytes || size.levels > SENT_LEVELS {
+            self.truncate(field);
+            return None;
+        }
+        Some(Struct { fields: fields(map) })
     }
 }
 

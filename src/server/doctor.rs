@@ -63,6 +63,9 @@ fn bad(about: &'static str, says: impl Into<String>) -> Finding {
 /// How long anybody else may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long rows beyond their limits are looked for.
+const SCAN: Duration = Duration::from_mins(1);
+
 /// The oldest PostgreSQL that the tests run on is 15; older ones lack nothing that is known to be needed down to this one.
 const OLDEST_POSTGRES: i64 = 13;
 
@@ -187,6 +190,9 @@ async fn database(config: &Config, found: &mut Vec<Finding>) {
                 );
                 found.push(doubtful("clock", says));
             }
+            if matches!(seen.standing, Standing::Same | Standing::Newer(_)) {
+                found.extend(oversized(&db).await);
+            }
             if seen.postgres_major.is_some() {
                 found.push(match tokio::time::timeout(PATIENCE, follow::hears(&db)).await {
                     Ok(Ok(())) => good("signals", "what one connection says another one hears"),
@@ -209,6 +215,35 @@ async fn database(config: &Config, found: &mut Vec<Finding>) {
         .map(|rest| rest.split('?').next().unwrap_or_default())
     {
         found.push(disk(file));
+    }
+}
+
+/// Rows that were stored before the limits of their fields.
+async fn oversized(db: &Database) -> Vec<Finding> {
+    const ABOUT: &str = "sizes";
+    match tokio::time::timeout(SCAN, db.oversized()).await {
+        Err(_) => vec![doubtful(
+            ABOUT,
+            "not all rows were looked at within 60 seconds, so some may be beyond the limits of their fields",
+        )],
+        Ok(Err(error)) => vec![doubtful(
+            ABOUT,
+            format!("rows beyond the limits of their fields could not be looked for: {error}"),
+        )],
+        Ok(Ok(found)) if found.is_empty() => vec![good(ABOUT, "no row is beyond the limits of its fields")],
+        Ok(Ok(found)) => found
+            .iter()
+            .map(|rows| {
+                let more = if rows.more { ", and maybe more" } else { "" };
+                let says = format!(
+                    "{}.{} is beyond its limits in {}{more}: it is sent without that field (truncated_fields) until it is made smaller",
+                    rows.table,
+                    rows.column,
+                    rows.rows.join(", ")
+                );
+                doubtful(ABOUT, says)
+            })
+            .collect(),
     }
 }
 

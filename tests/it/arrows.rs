@@ -7,6 +7,7 @@ use std::{
 
 /// Every room, with the rooms it may name besides the ground.
 const MAY_NAME: &[(&str, &[&str])] = &[
+    ("attribute_limits", &[]),
     ("config", &[]),
     ("telemetry", &[]),
     ("error", &[]),
@@ -39,7 +40,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 ];
 
 /// What everybody may name.
-const GROUND: &[&str] = &["config", "telemetry", "error", "fault", "request_memory", "id", "time"];
+const GROUND: &[&str] = &["attribute_limits", "config", "telemetry", "error", "fault", "request_memory", "id", "time"];
 
 /// Crates that a room leaves alone, with the reason.
 const LEAVES_ALONE: &[(&str, &[&str], &str)] = &[

@@ -23,9 +23,11 @@ use crate::{
         },
         joined::{Conversation, Message},
         load,
+        octets::{PAGE_BYTES, around_conversation, octets},
     },
     error::Result,
     events::cursor::Cursor,
+    fault::{self, Protection},
     id::{AccountId, ConversationId, MessageId},
 };
 
@@ -35,57 +37,105 @@ pub const MESSAGES: u64 = 1000;
 /// Messages shown with each conversation of a list.
 pub const MESSAGES_IN_LIST: u64 = 100;
 
-/// Conversations whose messages one statement finds: databases limit how many selects it may join.
-const AT_ONCE: usize = 100;
+/// Bytes of the messages shown with each conversation of a list; the newest may have more.
+const BYTES_IN_LIST: i64 = 256 * 1024;
 
-/// A conversation with the messages that its contact may see, oldest first.
-pub type Seen = (Conversation, Vec<Message>);
+/// Conversations whose messages one statement finds. With [`BYTES_IN_LIST`] it also bounds what is read before a page is cut.
+const AT_ONCE: usize = 25;
+
+/// The newest messages of a conversation that its contact may see.
+#[derive(Clone, Debug, Default)]
+pub struct Newest {
+    /// The messages, oldest first.
+    pub messages: Vec<Message>,
+    /// Whether older ones were left out because of their size.
+    pub cut: bool,
+}
+
+/// A conversation with the messages that its contact may see.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The conversation.
+    pub conversation: Conversation,
+    /// Its newest messages.
+    pub newest: Newest,
+}
+
+/// How many messages are shown with a conversation.
+#[derive(Clone, Copy)]
+struct Room {
+    messages: u64,
+    bytes: i64,
+}
 
 #[derive(FromQueryResult)]
 struct Found {
     id: MessageId,
+    conversation_id: ConversationId,
+    bytes: i64,
 }
 
-/// The newest public messages of each conversation, a bounded number of each.
+/// The newest public messages of each conversation, a bounded number of each, and of each no more bytes than it has room for, but for the
+/// newest message. Stops after the conversations with which the bytes of a page are reached, and says how many have been looked at.
 async fn newest(
     db: &impl ConnectionTrait,
     account: AccountId,
     ids: &[ConversationId],
-    each: u64,
-) -> Result<HashMap<ConversationId, Vec<Message>>> {
-    let mut found: HashMap<ConversationId, Vec<Message>> = HashMap::new();
+    room: Room,
+) -> Result<(HashMap<ConversationId, Newest>, usize)> {
+    let backend = db.get_database_backend();
+    let octets = octets::<message::Entity>(backend, "messages");
+    let (mut newest, mut bytes): (HashMap<ConversationId, Newest>, i64) = (HashMap::new(), 0);
+    let (mut looked_at, each) = (0, room.messages);
     for some in ids.chunks(AT_ONCE) {
+        if bytes >= PAGE_BYTES && fault::is_on(Protection::PageBytes) {
+            break;
+        }
+        looked_at += some.len();
         // The ids are numbers of ours: they need no placeholders.
         let one = |id: &ConversationId| {
             let activity = MessageType::Activity as i16;
             format!(
-                "SELECT id FROM (SELECT id FROM messages WHERE account_id = {account} AND conversation_id = {id} AND NOT private \
-                 AND message_type <> {activity} ORDER BY id DESC LIMIT {each}) AS c{id}"
+                "SELECT id, conversation_id, bytes FROM (SELECT id, conversation_id, CAST({octets} AS BIGINT) AS bytes FROM messages \
+                 WHERE account_id = {account} AND conversation_id = {id} AND NOT private AND message_type <> {activity} \
+                 ORDER BY id DESC LIMIT {each}) AS c{id}"
             )
         };
         let sql = some.iter().map(one).collect::<Vec<_>>().join(" UNION ALL ");
-        let ids = Found::find_by_statement(Statement::from_string(db.get_database_backend(), sql))
-            .all(db)
-            .await?;
+        let mut found = Found::find_by_statement(Statement::from_string(backend, sql)).all(db).await?;
+        found.sort_unstable_by_key(|found| std::cmp::Reverse(found.id));
+        let mut taken: HashMap<ConversationId, i64> = HashMap::new();
+        let mut shown = Vec::with_capacity(found.len());
+        for message in found {
+            let newest = newest.entry(message.conversation_id).or_default();
+            let of_conversation = taken.entry(message.conversation_id).or_default();
+            let first = *of_conversation == 0;
+            *of_conversation += message.bytes.max(1);
+            newest.cut |= !first && *of_conversation > room.bytes && fault::is_on(Protection::PageBytes);
+            if !newest.cut {
+                bytes += message.bytes;
+                shown.push(message.id.0);
+            }
+        }
         let rows = message::Entity::find()
             .filter(message::Column::AccountId.eq(account))
-            .filter(message::Column::Id.is_in(ids.into_iter().map(|found| found.id.0)))
+            .filter(message::Column::Id.is_in(shown))
             .order_by_asc(message::Column::Id)
             .all(db)
             .await?;
         for message in load::with_senders(db, account, rows).await? {
-            found.entry(message.row.conversation_id).or_default().push(message);
+            newest.entry(message.row.conversation_id).or_default().messages.push(message);
         }
     }
-    Ok(found)
+    Ok((newest, looked_at))
 }
 
 impl Chat {
-    /// The conversations of a session, or, once it is verified, of its contact, by number.
+    /// The conversations of a session, or, once it is verified, of its contact, by number, with or without their messages.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn client_conversations(&self, guest: &Guest, page: &PageRequest) -> Result<Page<Seen>> {
+    pub async fn client_conversations(&self, guest: &Guest, with_messages: bool, page: &PageRequest) -> Result<Page<Seen>> {
         use conversation::Column;
         let (db, row) = (self.db.read(), &guest.client.row);
         let everything = row.hmac_verified.then(|| Column::ContactId.eq(row.contact_id));
@@ -94,19 +144,26 @@ impl Chat {
             .filter(Column::AccountId.eq(row.account_id))
             .filter(reach);
         let ids = page::ids(db, query, Column::Id, &Sort::by_id(false), page).await?;
+        let all = conversation::Entity::find().filter(Column::AccountId.eq(row.account_id));
+        let mut ids = page::fitting(db, all, Column::Id, Some(around_conversation(self.db.backend())), ids).await?;
         let numbers: Vec<ConversationId> = ids.items.iter().copied().map(ConversationId).collect();
-        let account = load::account(db, row.account_id).await?;
-        let conversations = load::conversations(db, &account, &numbers).await?;
-        let conversations = page::in_order(&ids.items, conversations, |conversation| conversation.row.id.0);
-        let mut messages = newest(db, account.id, &numbers, MESSAGES_IN_LIST).await?;
-        let with = |conversation: Conversation| {
-            let messages = messages.remove(&conversation.row.id).unwrap_or_default();
-            (conversation, messages)
+        let room = Room {
+            messages: MESSAGES_IN_LIST,
+            bytes: BYTES_IN_LIST,
         };
-        Ok(Page {
-            items: conversations.into_iter().map(with).collect(),
-            next: ids.next,
-        })
+        let (mut found, looked_at) = if with_messages {
+            newest(db, row.account_id, &numbers, room).await?
+        } else {
+            (HashMap::new(), numbers.len())
+        };
+        ids.truncate(looked_at);
+        let account = load::account(db, row.account_id).await?;
+        let conversations = load::conversations(db, &account, &numbers[..ids.items.len()]).await?;
+        let conversations = ids.with(conversations, |conversation: &Conversation| conversation.row.id.0);
+        Ok(conversations.map(|conversation| Seen {
+            newest: found.remove(&conversation.row.id).unwrap_or_default(),
+            conversation,
+        }))
     }
 
     /// One conversation.
@@ -123,9 +180,8 @@ impl Chat {
     /// # Errors
     /// When the database cannot be read.
     async fn seen(&self, conversation: Conversation) -> Result<Seen> {
-        let id = conversation.row.id;
-        let mut messages = newest(self.db.read(), conversation.account.id, &[id], MESSAGES).await?;
-        Ok((conversation, messages.remove(&id).unwrap_or_default()))
+        let newest = self.client_messages_of(conversation.account.id, conversation.row.id).await?;
+        Ok(Seen { conversation, newest })
     }
 
     /// Makes a conversation of the session, or, in an inbox locked to a single one, finds the newest.
@@ -181,8 +237,12 @@ impl Chat {
     ///
     /// # Errors
     /// [`crate::error::Error::NotFound`] if the conversation has gone since.
-    pub async fn client_messages_of(&self, account: AccountId, id: ConversationId) -> Result<Vec<Message>> {
-        let mut messages = newest(self.db.read(), account, &[id], MESSAGES).await?;
-        Ok(messages.remove(&id).unwrap_or_default())
+    pub async fn client_messages_of(&self, account: AccountId, id: ConversationId) -> Result<Newest> {
+        let room = Room {
+            messages: MESSAGES,
+            bytes: PAGE_BYTES,
+        };
+        let (mut found, _) = newest(self.db.read(), account, &[id], room).await?;
+        Ok(found.remove(&id).unwrap_or_default())
     }
 }

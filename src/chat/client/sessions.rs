@@ -11,6 +11,7 @@ use super::{
     names, read, session as find_session,
 };
 use crate::{
+    attribute_limits::check_change,
     chat::{
         Chat,
         call::{Answer, Call},
@@ -233,6 +234,13 @@ async fn change(write: &mut Write, session: &contact_inbox::Model, proved: bool,
     } else {
         identity::apply_unproved(&mut contact.row, &known, settled.fields);
     }
+    check_change("custom_attributes", &before.row.custom_attributes, &contact.row.custom_attributes)?;
+    let stored = session.submitted.as_ref().map(|stored| stored.custom_attributes.clone());
+    check_change(
+        "custom_attributes",
+        &Json::Object(stored.unwrap_or_default()),
+        &Json::Object(submitted.custom_attributes.clone()),
+    )?;
     let mut told = changes(&before, &contact);
     let duplicate = settled.possible_duplicate.or(session.possible_duplicate_id);
     told.extend(Change::new("contact_inboxes.hmac_verified", false, proved).filter(|_| !session.hmac_verified));

@@ -156,7 +156,8 @@ pub async fn ids_by<E: EntityTrait>(
     keys.truncate(usize::try_from(page.size).unwrap_or(usize::MAX));
     let next = if more { keys.last().cloned() } else { None };
     Ok(Page {
-        items: keys.into_iter().map(|key| key.id).collect(),
+        items: keys.iter().map(|key| key.id).collect(),
+        keys,
         next,
     })
 }

@@ -11,8 +11,10 @@ use crate::{
 };
 
 mod keyset;
+mod weight;
 
 pub use keyset::{ids, ids_by};
+pub use weight::{fitting, rows};
 
 /// The value that a list is sorted by, of the last row of a page.
 #[derive(Clone, Debug, PartialEq)]
@@ -105,8 +107,49 @@ impl PageRequest {
 pub struct Page<T> {
     /// The rows.
     pub items: Vec<T>,
+    /// Where each row stands, so that the page can end after any of them.
+    pub keys: Vec<Key>,
     /// Where this page ended, if there are more.
     pub next: Option<Key>,
+}
+
+impl<T> Page<T> {
+    /// The same page with each row made into something else.
+    pub fn map<U>(self, make: impl FnMut(T) -> U) -> Page<U> {
+        Page {
+            items: self.items.into_iter().map(make).collect(),
+            keys: self.keys,
+            next: self.next,
+        }
+    }
+
+    /// Ends the page after so many rows; the next one starts with the rows that were dropped.
+    pub fn truncate(&mut self, count: usize) {
+        if count < self.items.len() {
+            self.items.truncate(count);
+            self.keys.truncate(count);
+            self.next = self.keys.last().cloned();
+        }
+    }
+}
+
+impl Page<i64> {
+    /// The rows of a page of ids, in their order. A row that was deleted meanwhile is left out.
+    pub fn with<T>(self, rows: Vec<T>, id: impl Fn(&T) -> i64) -> Page<T> {
+        let mut rows: std::collections::HashMap<i64, T> = rows.into_iter().map(|row| (id(&row), row)).collect();
+        let (mut items, mut keys) = (Vec::with_capacity(self.keys.len()), Vec::with_capacity(self.keys.len()));
+        for key in self.keys {
+            if let Some(row) = rows.remove(&key.id) {
+                items.push(row);
+                keys.push(key);
+            }
+        }
+        Page {
+            items,
+            keys,
+            next: self.next,
+        }
+    }
 }
 
 /// What a list is sorted by. Missing values come last in both directions.
@@ -220,12 +263,6 @@ impl Sort {
     fn order(&self) -> Order {
         if self.descending { Order::Desc } else { Order::Asc }
     }
-}
-
-/// Puts rows that were read by id back into the order of the ids.
-pub fn in_order<T>(ids: &[i64], rows: Vec<T>, id: impl Fn(&T) -> i64) -> Vec<T> {
-    let mut rows: std::collections::HashMap<i64, T> = rows.into_iter().map(|row| (id(&row), row)).collect();
-    ids.iter().filter_map(|id| rows.remove(id)).collect()
 }
 
 #[cfg(test)]

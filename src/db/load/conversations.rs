@@ -2,7 +2,10 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select,
+    sea_query::{Expr, Order},
+};
 
 use super::{agent_bots, agents, contacts, inboxes, labels, people, teams, unique};
 use crate::{
@@ -13,8 +16,10 @@ use crate::{
             message,
         },
         joined::{Conversation, ConversationSummary, Message, Sender},
+        octets::{PAGE_BYTES, octets},
     },
     error::{Error, Result},
+    fault::{self, Protection},
     id::{AccountId, AgentBotId, ContactId, ConversationId, MessageId, UserId},
 };
 
@@ -60,6 +65,44 @@ pub async fn with_senders(db: &impl ConnectionTrait, account: AccountId, rows: V
         }
     };
     Ok(rows.into_iter().map(with).collect())
+}
+
+/// The first messages of a query by id, up to so many rows and the bytes of a page, one at least; and whether there are more. The sizes are asked
+/// for first, so messages that are left out are not read.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn messages_within(
+    db: &impl ConnectionTrait,
+    select: Select<message::Entity>,
+    descending: bool,
+    rows: u64,
+) -> Result<(Vec<message::Model>, bool)> {
+    use message::Column;
+    let order = if descending { Order::Desc } else { Order::Asc };
+    let bytes = octets::<message::Entity>(db.get_database_backend(), "messages");
+    let sized: Vec<(i64, i64)> = select
+        .clone()
+        .select_only()
+        .column(Column::Id)
+        .expr_as(Expr::cust(format!("CAST({bytes} AS BIGINT)")), "bytes")
+        .order_by(Column::Id, order.clone())
+        .limit(rows + 1)
+        .into_tuple()
+        .all(db)
+        .await?;
+    let mut so_far = 0;
+    let fit = sized.iter().zip(0..rows).take_while(|((_, bytes), nth)| {
+        so_far += bytes;
+        *nth == 0 || so_far <= PAGE_BYTES || !fault::is_on(Protection::PageBytes)
+    });
+    let ids: Vec<i64> = fit.map(|((id, _), _)| *id).collect();
+    let more = ids.len() < sized.len();
+    if ids.is_empty() {
+        return Ok((Vec::new(), more));
+    }
+    let found = select.filter(Column::Id.is_in(ids)).order_by(Column::Id, order).all(db).await?;
+    Ok((found, more))
 }
 
 /// Messages by id.

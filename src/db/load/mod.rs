@@ -8,7 +8,10 @@ use std::{
     sync::Arc,
 };
 
-use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, ExprTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
+    sea_query::{Asterisk, Expr, Order, Query},
+};
 
 use crate::{
     db::{
@@ -24,7 +27,7 @@ use crate::{
     id::{AccountId, AgentBotId, ContactId, InboxId, TeamId, UserId},
 };
 
-pub use conversations::{conversation, conversations, summaries, summary, with_senders};
+pub use conversations::{conversation, conversations, messages_within, summaries, summary, with_senders};
 
 fn unique<T: Eq + Hash>(ids: impl Iterator<Item = T>) -> Vec<T> {
     ids.collect::<HashSet<_>>().into_iter().collect()
@@ -320,24 +323,43 @@ pub async fn with_inboxes(db: &impl ConnectionTrait, account: AccountId, rows: V
     Ok(rows.into_iter().filter_map(with).collect())
 }
 
-/// Contacts with their sessions, in the order given.
+/// Sessions that are read with their contact, the newest ones: anybody can open another session of a contact whose address is known.
+const SESSIONS_OF_A_CONTACT: i64 = 100;
+
+/// Contacts with their newest sessions, oldest first, in the order given.
 ///
 /// # Errors
 /// When the database cannot be read.
 pub async fn with_sessions(db: &impl ConnectionTrait, account: AccountId, contacts: Vec<Contact>) -> Result<Vec<ContactSessions>> {
-    let rows = contact_inbox::Entity::find()
+    let numbered = contact_inbox::Entity::find()
+        .expr_as(Expr::cust("ROW_NUMBER() OVER (PARTITION BY contact_id ORDER BY id DESC)"), "nth")
         .filter(contact_inbox::Column::AccountId.eq(account))
         .filter(contact_inbox::Column::ContactId.is_in(contacts.iter().map(|contact| contact.row.id.0)))
-        .order_by_asc(contact_inbox::Column::Id)
-        .all(db)
-        .await?;
+        .into_query();
+    let newest = Query::select()
+        .column(Asterisk)
+        .from_subquery(numbered, "numbered")
+        // One more than is kept tells that there are more.
+        .and_where(Expr::cust("nth").lte(SESSIONS_OF_A_CONTACT + 1))
+        .order_by("id", Order::Asc)
+        .take();
+    let statement = db.get_database_backend().build(&newest);
+    let rows = contact_inbox::Model::find_by_statement(statement).all(db).await?;
     let mut sessions: HashMap<ContactId, Vec<Session>> = HashMap::new();
     for session in with_inboxes(db, account, rows).await? {
         sessions.entry(session.row.contact_id).or_default().push(session);
     }
-    let with = |contact: Contact| ContactSessions {
-        sessions: sessions.remove(&contact.row.id).unwrap_or_default(),
-        contact,
+    let with = |contact: Contact| {
+        let mut sessions = sessions.remove(&contact.row.id).unwrap_or_default();
+        let more_sessions = i64::try_from(sessions.len()).is_ok_and(|count| count > SESSIONS_OF_A_CONTACT);
+        if more_sessions {
+            sessions.remove(0);
+        }
+        ContactSessions {
+            contact,
+            sessions,
+            more_sessions,
+        }
     };
     Ok(contacts.into_iter().map(with).collect())
 }

@@ -22,8 +22,14 @@ use serde_json::Value as Json;
 
 /// A JSON answer.
 pub fn respond(status: StatusCode, body: &Json) -> Response {
-    let mut response = Response::new(Body::from(body.to_string()));
+    let mut response = of(Body::from(body.to_string()));
     *response.status_mut() = status;
+    response
+}
+
+/// 200 with a body that is JSON.
+pub fn of(body: Body) -> Response {
+    let mut response = Response::new(body);
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));

@@ -7,13 +7,14 @@ use crate::{
     },
     pb::{
         self,
-        value::{maybe_timestamp, structure, timestamp},
+        value::{AttributeMaps, maybe_timestamp, timestamp},
     },
     time::Micros,
 };
 
 impl From<&account::Model> for pb::Account {
     fn from(row: &account::Model) -> Self {
+        let mut maps = AttributeMaps::default();
         Self {
             id: row.id.0,
             name: row.name.clone(),
@@ -23,9 +24,10 @@ impl From<&account::Model> for pb::Account {
             updated_at: Some(timestamp(row.updated_at)),
             domain: row.domain.clone(),
             support_email: row.support_email.clone(),
-            features: structure(&row.features),
-            limits: structure(&row.limits),
-            custom_attributes: structure(&row.custom_attributes),
+            features: maps.structure("features", &row.features),
+            limits: maps.structure("limits", &row.limits),
+            custom_attributes: maps.structure("custom_attributes", &row.custom_attributes),
+            truncated_fields: maps.truncated(),
         }
     }
 }
@@ -41,14 +43,16 @@ impl From<&account::Model> for pb::AccountSummary {
 
 impl From<&user::Model> for pb::User {
     fn from(row: &user::Model) -> Self {
+        let mut maps = AttributeMaps::default();
         Self {
             id: row.id.0,
             name: row.name.clone(),
             display_name: row.display_name.clone(),
             email: row.email.clone(),
             avatar_url: row.avatar_url.clone(),
-            custom_attributes: structure(&row.custom_attributes),
-            ui_settings: structure(&row.ui_settings),
+            custom_attributes: maps.structure("custom_attributes", &row.custom_attributes),
+            ui_settings: maps.structure("ui_settings", &row.ui_settings),
+            truncated_fields: maps.truncated(),
             message_signature: row.message_signature.clone(),
             created_at: Some(timestamp(row.created_at)),
             updated_at: Some(timestamp(row.updated_at)),
@@ -75,6 +79,7 @@ impl From<&membership::Model> for pb::Membership {
 impl From<&joined::Agent> for pb::Agent {
     fn from(agent: &joined::Agent) -> Self {
         let (user, membership) = (&agent.user, &agent.membership);
+        let mut maps = AttributeMaps::default();
         Self {
             id: user.id.0,
             account_id: membership.account_id.0,
@@ -86,7 +91,8 @@ impl From<&joined::Agent> for pb::Agent {
             availability: pb::Availability::from(membership.availability).into(),
             availability_status: pb::Availability::from(agent.availability(Micros::now())).into(),
             auto_offline: membership.auto_offline,
-            custom_attributes: structure(&user.custom_attributes),
+            custom_attributes: maps.structure("custom_attributes", &user.custom_attributes),
+            truncated_fields: maps.truncated(),
         }
     }
 }

@@ -48,6 +48,7 @@ pub fn client_conversation(
         agent_last_seen_at: shown.agent_last_seen_at,
         contact: shown.contact,
         messages: messages.iter().map(|message| client_message(message, session)).collect(),
+        truncated_fields: Vec::new(),
     }
 }
 

@@ -1,10 +1,12 @@
 //! Contacts and their sessions on the wire.
 
+use prost::Message as _;
+
 use crate::{
     db::{entity::contact_inbox, joined},
     pb::{
         self,
-        value::{maybe_timestamp, structure, timestamp},
+        value::{AttributeMaps, maybe_timestamp, timestamp},
     },
     time::Micros,
 };
@@ -12,6 +14,7 @@ use crate::{
 impl From<&joined::Contact> for pb::Contact {
     fn from(contact: &joined::Contact) -> Self {
         let row = &contact.row;
+        let mut maps = AttributeMaps::default();
         Self {
             id: row.id.0,
             account_id: row.account_id.0,
@@ -20,8 +23,9 @@ impl From<&joined::Contact> for pb::Contact {
             phone_number: row.phone_number.clone(),
             identifier: row.identifier.clone(),
             blocked: row.blocked,
-            additional_attributes: structure(&row.additional_attributes),
-            custom_attributes: structure(&row.custom_attributes),
+            additional_attributes: maps.structure("additional_attributes", &row.additional_attributes),
+            custom_attributes: maps.structure("custom_attributes", &row.custom_attributes),
+            truncated_fields: maps.truncated(),
             avatar_url: row.avatar_url.clone(),
             last_activity_at: maybe_timestamp(row.last_activity_at),
             created_at: Some(timestamp(row.created_at)),
@@ -34,12 +38,24 @@ impl From<&joined::Contact> for pb::Contact {
     }
 }
 
+/// Bytes of `contact_inboxes` in a contact. `ListContactSessions` has the rest, page by page.
+const SESSIONS: usize = 512 * 1024;
+
 impl From<&joined::ContactSessions> for pb::Contact {
     fn from(contact: &joined::ContactSessions) -> Self {
-        Self {
-            contact_inboxes: contact.sessions.iter().map(pb::ContactInbox::from).collect(),
-            ..Self::from(&contact.contact)
+        let mut whole = Self::from(&contact.contact);
+        let mut bytes = 0;
+        for session in contact.sessions.iter().map(pb::ContactInbox::from) {
+            bytes += session.encoded_len();
+            if bytes > SESSIONS {
+                break;
+            }
+            whole.contact_inboxes.push(session);
         }
+        if contact.more_sessions || whole.contact_inboxes.len() < contact.sessions.len() {
+            whole.truncated_fields.push("contact_inboxes".to_owned());
+        }
+        whole
     }
 }
 

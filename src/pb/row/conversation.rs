@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use prost::Message as _;
+
 use crate::{
     db::joined,
     pb::{
         self,
         row::message,
-        value::{maybe_timestamp, structure, timestamp},
+        value::{AttributeMaps, maybe_timestamp, timestamp},
     },
     time::Micros,
 };
@@ -16,6 +18,7 @@ use crate::{
 impl From<&joined::Conversation> for pb::Conversation {
     fn from(conversation: &joined::Conversation) -> Self {
         let row = &conversation.row;
+        let mut maps = AttributeMaps::default();
         Self {
             id: row.id.0,
             account_id: row.account_id.0,
@@ -28,8 +31,9 @@ impl From<&joined::Conversation> for pb::Conversation {
             contact_inbox: Some(conversation.session.as_ref().into()),
             assignee: conversation.assignee.as_deref().map(pb::Agent::from),
             labels: conversation.labels.to_vec(),
-            additional_attributes: structure(&row.additional_attributes),
-            custom_attributes: structure(&row.custom_attributes),
+            additional_attributes: maps.structure("additional_attributes", &row.additional_attributes),
+            custom_attributes: maps.structure("custom_attributes", &row.custom_attributes),
+            truncated_fields: maps.truncated(),
             can_reply: can_reply(conversation, Micros::now()),
             unread_count: u32::try_from(row.unread_count).unwrap_or_default(),
             agent_last_seen_at: maybe_timestamp(row.agent_last_seen_at),
@@ -50,6 +54,12 @@ impl From<&joined::Conversation> for pb::Conversation {
     }
 }
 
+/// Bytes of a conversation with its newest messages: half of what clients accept, so that a page of messages fits beside it.
+const BYTES: usize = 2 * 1024 * 1024;
+
+/// What is omitted from a larger one, in this order.
+const OMITTED: [&str; 3] = ["last_public_message", "last_non_activity_message", "last_message"];
+
 /// As replies and lists carry it.
 impl From<&joined::ConversationSummary> for pb::Conversation {
     fn from(summary: &joined::ConversationSummary) -> Self {
@@ -58,11 +68,26 @@ impl From<&joined::ConversationSummary> for pb::Conversation {
         if let Some(session) = &mut conversation.contact_inbox {
             session.inbox = Some(inbox);
         }
-        Self {
+        let mut whole = Self {
             last_message: summary.last.as_ref().map(pb::Message::from),
             last_non_activity_message: summary.last_non_activity.as_ref().map(pb::Message::from),
             ..conversation
+        };
+        // Three messages with the longest texts fit; together with the largest attributes, labels and attachments they may not.
+        for omit in OMITTED {
+            if whole.encoded_len() <= BYTES {
+                break;
+            }
+            let field = match omit {
+                "last_public_message" => &mut whole.last_public_message,
+                "last_non_activity_message" => &mut whole.last_non_activity_message,
+                _ => &mut whole.last_message,
+            };
+            if field.take().is_some() {
+                whole.truncated_fields.push(omit.to_owned());
+            }
         }
+        whole
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{
     db::joined,
     pb::{
         self, inbox,
-        value::{structure, timestamp},
+        value::{AttributeMaps, timestamp},
     },
 };
 
@@ -25,6 +25,7 @@ pub enum Reveal {
 pub fn inbox_of(inbox: &joined::Inbox, reveal: Reveal) -> pb::Inbox {
     let (row, channel) = (&inbox.row, &inbox.channel);
     let days = row.working_hours.as_array().map(Vec::as_slice).unwrap_or_default();
+    let (mut maps, mut of_channel) = (AttributeMaps::default(), AttributeMaps::default());
     pb::Inbox {
         id: row.id.0,
         account_id: row.account_id.0,
@@ -38,9 +39,9 @@ pub fn inbox_of(inbox: &joined::Inbox, reveal: Reveal) -> pb::Inbox {
         timezone: row.timezone.clone(),
         enable_email_collect: row.enable_email_collect,
         csat_survey_enabled: row.csat_survey_enabled,
-        csat_config: structure(&row.csat_config),
+        csat_config: maps.structure("csat_config", &row.csat_config),
         enable_auto_assignment: row.enable_auto_assignment,
-        auto_assignment_config: structure(&row.auto_assignment_config),
+        auto_assignment_config: maps.structure("auto_assignment_config", &row.auto_assignment_config),
         allow_messages_after_resolved: row.allow_messages_after_resolved,
         lock_to_single_conversation: row.lock_to_single_conversation,
         sender_name_type: pb::SenderNameType::from(row.sender_name_type).into(),
@@ -55,11 +56,13 @@ pub fn inbox_of(inbox: &joined::Inbox, reveal: Reveal) -> pb::Inbox {
             hmac_mandatory: channel.hmac_mandatory,
             attach_unverified_sessions: Some(channel.attach_unverified_sessions),
             webhook_url: channel.webhook_url.clone(),
-            additional_attributes: structure(&channel.additional_attributes),
+            additional_attributes: of_channel.structure("additional_attributes", &channel.additional_attributes),
+            truncated_fields: of_channel.truncated(),
         })),
         created_at: Some(timestamp(row.created_at)),
         updated_at: Some(timestamp(row.updated_at)),
         version: row.version.to_wire(),
+        truncated_fields: maps.truncated(),
     }
 }
 

@@ -4,13 +4,14 @@ use crate::{
     db::{entity::attachment, joined},
     pb::{
         self,
-        value::{structure, timestamp},
+        value::{AttributeMaps, timestamp},
     },
 };
 
 /// As events carry it: the sender without the contact, which stands in the conversation.
 pub fn lean(message: &joined::Message) -> pb::Message {
     let row = &message.row;
+    let mut maps = AttributeMaps::default();
     pb::Message {
         id: row.id.0,
         account_id: row.account_id.0,
@@ -20,14 +21,15 @@ pub fn lean(message: &joined::Message) -> pb::Message {
         r#type: pb::MessageType::from(row.message_type).into(),
         content: row.content.clone(),
         content_type: pb::ContentType::from(row.content_type).into(),
-        content_attributes: structure(&row.content_attributes),
+        content_attributes: maps.content("content_attributes", &row.content_attributes),
         status: pb::MessageStatus::from(row.status).into(),
         private: row.private,
         source_id: row.source_id.clone(),
         echo_id: message.echo_id.clone(),
         sender: message.sender.as_ref().map(pb::Sender::from),
         attachments: message.attachments.iter().map(pb::Attachment::from).collect(),
-        additional_attributes: structure(&row.additional_attributes),
+        additional_attributes: maps.structure("additional_attributes", &row.additional_attributes),
+        truncated_fields: maps.truncated(),
         created_at: Some(timestamp(row.created_at)),
         updated_at: Some(timestamp(row.updated_at)),
         version: row.version.to_wire(),
@@ -78,6 +80,7 @@ impl From<&joined::Message> for pb::Message {
 
 impl From<&attachment::Model> for pb::Attachment {
     fn from(row: &attachment::Model) -> Self {
+        let mut maps = AttributeMaps::default();
         Self {
             id: row.id,
             message_id: row.message_id.0,
@@ -91,7 +94,8 @@ impl From<&attachment::Model> for pb::Attachment {
             latitude: row.latitude,
             longitude: row.longitude,
             fallback_title: row.fallback_title.clone(),
-            meta: structure(&row.meta),
+            meta: maps.structure("meta", &row.meta),
+            truncated_fields: maps.truncated(),
         }
     }
 }

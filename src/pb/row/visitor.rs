@@ -14,9 +14,14 @@ use crate::{
     pb::{
         self, ActorType, SenderType,
         event::Resource,
-        value::{structure, timestamp},
+        value::{AttributeMaps, timestamp},
     },
 };
+
+/// Of the names of omitted fields those that a session is shown.
+fn only(truncated_fields: Vec<String>, shown: &[&str]) -> Vec<String> {
+    truncated_fields.into_iter().filter(|field| shown.contains(&field.as_str())).collect()
+}
 
 /// The session that something is shown to.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +51,7 @@ impl Visitor<'_> {
             created_at: contact.created_at,
             updated_at: contact.updated_at,
             version: contact.version,
+            truncated_fields: only(contact.truncated_fields, &["custom_attributes"]),
             ..pb::Contact::default()
         }
     }
@@ -54,6 +60,7 @@ impl Visitor<'_> {
     fn submitted(self, contact: &pb::Contact) -> pb::Contact {
         let session = self.0;
         let submitted = session.submitted.as_ref().map_or_else(Cow::default, Cow::Borrowed);
+        let mut maps = AttributeMaps::default();
         pb::Contact {
             id: contact.id,
             account_id: contact.account_id,
@@ -61,7 +68,8 @@ impl Visitor<'_> {
             email: submitted.email.clone(),
             phone_number: submitted.phone_number.clone(),
             identifier: submitted.identifier.clone(),
-            custom_attributes: structure(&Json::Object(submitted.custom_attributes.clone())),
+            custom_attributes: maps.structure("custom_attributes", &Json::Object(submitted.custom_attributes.clone())),
+            truncated_fields: maps.truncated(),
             avatar_url: submitted.avatar_url.clone().unwrap_or_default(),
             created_at: Some(timestamp(session.created_at)),
             updated_at: Some(timestamp(session.updated_at)),
@@ -94,6 +102,7 @@ impl Visitor<'_> {
             created_at: message.created_at,
             updated_at: message.updated_at,
             version: message.version,
+            truncated_fields: only(message.truncated_fields, &["content_attributes"]),
             ..pb::Message::default()
         }
     }

@@ -1,0 +1,315 @@
+//! Events that were stored before fields were limited, made such that clients receive them.
+//!
+//! An attribute map of 33 levels makes an event that prost cannot decode, and one of several megabytes an event that a client with default
+//! settings refuses. Such an event stays in the log until it is trimmed, so it is pruned whenever it is read: maps beyond the limits are
+//! omitted and named in `truncated_fields`. The walk is over the encoded bytes, by the contract's descriptors, because what is too deep cannot
+//! be decoded.
+
+use std::{borrow::Cow, collections::HashMap, sync::LazyLock};
+
+use prost::{
+    Message as _,
+    encoding::{WireType, encode_key, encode_varint},
+};
+use prost_types::{FileDescriptorSet, field_descriptor_proto::Type};
+
+use super::value::{SENT_CONTENT, SENT_LEVELS};
+use crate::attribute_limits::BYTES;
+
+/// The deepest message of the contract has fewer levels, attributes aside.
+const DEPTH: usize = 20;
+
+/// The fields of a message that are messages themselves, by number.
+#[derive(Default)]
+struct Schema {
+    fields: HashMap<u64, (String, String)>,
+    /// The number of `truncated_fields`.
+    truncated: Option<u32>,
+}
+
+static SCHEMAS: LazyLock<HashMap<String, Schema>> = LazyLock::new(|| {
+    // Compiled in with the program: it can be read, or no test passes.
+    let files = FileDescriptorSet::decode(super::DESCRIPTORS).unwrap_or_default();
+    let mut schemas = HashMap::new();
+    for file in &files.file {
+        for message in &file.message_type {
+            let mut schema = Schema::default();
+            for field in &message.field {
+                let number = u32::try_from(field.number()).unwrap_or_default();
+                if field.name() == "truncated_fields" {
+                    schema.truncated = Some(number);
+                }
+                if field.r#type() == Type::Message {
+                    let inner = field.type_name().trim_start_matches('.').to_owned();
+                    schema.fields.insert(number.into(), (field.name().to_owned(), inner));
+                }
+            }
+            schemas.insert(format!("{}.{}", file.package(), message.name()), schema);
+        }
+    }
+    schemas
+});
+
+/// One field of an encoded message.
+struct Field<'a> {
+    number: u64,
+    /// Key and value as they are.
+    whole: &'a [u8],
+    /// The content of a length-delimited field.
+    content: Option<&'a [u8]>,
+}
+
+fn varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut value = 0_u64;
+    for shift in (0..64).step_by(7) {
+        let (byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        value |= u64::from(byte & 0x7F) << shift;
+        if byte & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+/// The next field; none at the end, and where the bytes are no message.
+fn next<'a>(bytes: &mut &'a [u8]) -> Option<Field<'a>> {
+    let start = *bytes;
+    let key = varint(bytes)?;
+    let mut content = None;
+    let fixed = match key & 7 {
+        0 => {
+            varint(bytes)?;
+            0
+        }
+        1 => 8,
+        2 => {
+            let length = usize::try_from(varint(bytes)?).ok()?;
+            content = Some(bytes.get(..length)?);
+            length
+        }
+        5 => 4,
+        _ => return None,
+    };
+    *bytes = bytes.get(fixed..)?;
+    Some(Field {
+        number: key >> 3,
+        whole: &start[..start.len() - bytes.len()],
+        content,
+    })
+}
+
+/// Levels of nesting in a `Struct` or a `Value`, counted up to `left`.
+fn levels(mut bytes: &[u8], is_value: bool, left: usize) -> usize {
+    if left == 0 {
+        return 0;
+    }
+    let mut deepest = 0;
+    while let Some(field) = next(&mut bytes) {
+        let Some(content) = field.content else { continue };
+        let below = match (is_value, field.number) {
+            // A struct in a value, and a list in a value, whose items are values.
+            (true, 5) => levels(content, false, left),
+            (true, 6) => 1 + items(content, left - 1),
+            (false, 1) => 1 + entry(content, left - 1),
+            _ => 0,
+        };
+        deepest = deepest.max(below);
+    }
+    deepest.max(usize::from(!is_value))
+}
+
+fn items(mut list: &[u8], left: usize) -> usize {
+    let mut deepest = 0;
+    while let Some(field) = next(&mut list) {
+        deepest = deepest.max(field.content.map_or(0, |value| levels(value, true, left)));
+    }
+    deepest
+}
+
+fn entry(mut entry: &[u8], left: usize) -> usize {
+    let mut deepest = 0;
+    while let Some(field) = next(&mut entry) {
+        if field.number == 2 {
+            deepest = deepest.max(field.content.map_or(0, |value| levels(value, true, left)));
+        }
+    }
+    deepest
+}
+
+fn is_oversized(name: &str, of: &str, content: &[u8]) -> bool {
+    let most = if name == "content_attributes" { SENT_CONTENT } else { BYTES };
+    // A text that was cut to the limit has a tag and a length too.
+    content.len() > most + 8 || levels(content, of == "google.protobuf.Value", SENT_LEVELS + 1) > SENT_LEVELS
+}
+
+/// The message without the maps that are beyond the limits; borrowed if there are none.
+fn pruned<'a>(of: &str, bytes: &'a [u8], depth: usize) -> Cow<'a, [u8]> {
+    let Some(schema) = SCHEMAS.get(of).filter(|_| depth > 0) else {
+        return Cow::Borrowed(bytes);
+    };
+    let (mut rest, mut out, mut omitted) = (bytes, None::<Vec<u8>>, Vec::new());
+    let copied = |rest: &[u8]| bytes[..bytes.len() - rest.len()].to_vec();
+    loop {
+        let before = rest;
+        let Some(field) = next(&mut rest) else { break };
+        let inner = field.content.and_then(|content| {
+            schema
+                .fields
+                .get(&field.number)
+                .map(|(name, inner)| (name, inner.as_str(), content))
+        });
+        match inner {
+            Some((name, inner @ ("google.protobuf.Struct" | "google.protobuf.Value"), content)) => {
+                if is_oversized(name, inner, content) {
+                    out.get_or_insert_with(|| copied(before));
+                    omitted.push(name);
+                } else if let Some(out) = &mut out {
+                    out.extend_from_slice(field.whole);
+                }
+            }
+            Some((_, inner, content)) => match pruned(inner, content, depth - 1) {
+                Cow::Owned(smaller) => {
+                    let out = out.get_or_insert_with(|| copied(before));
+                    // The numbers come from the contract.
+                    encode_key(u32::try_from(field.number).unwrap_or_default(), WireType::LengthDelimited, out);
+                    encode_varint(smaller.len() as u64, out);
+                    out.extend_from_slice(&smaller);
+                }
+                Cow::Borrowed(_) => {
+                    if let Some(out) = &mut out {
+                        out.extend_from_slice(field.whole);
+                    }
+                }
+            },
+            None => {
+                if let Some(out) = &mut out {
+                    out.extend_from_slice(field.whole);
+                }
+            }
+        }
+    }
+    let Some(mut out) = out else { return Cow::Borrowed(bytes) };
+    if let Some(number) = schema.truncated {
+        for name in omitted {
+            encode_key(number, WireType::LengthDelimited, &mut out);
+            encode_varint(name.len() as u64, &mut out);
+            out.extend_from_slice(name.as_bytes());
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// An encoded `parley.v1.Event` without the attribute maps that are beyond the limits; borrowed if there are none.
+pub fn event(payload: &[u8]) -> Cow<'_, [u8]> {
+    pruned("parley.v1.Event", payload, DEPTH)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value as Json, json};
+
+    use super::*;
+    use crate::{
+        attribute_limits::{AttributeSize, LEVELS},
+        pb::{self, event::Resource, value::structure},
+    };
+
+    fn event_of(custom_attributes: &Json, content_attributes: &Json) -> pb::Event {
+        let contact = pb::Contact {
+            id: 7,
+            name: "Asha".to_owned(),
+            custom_attributes: structure(custom_attributes),
+            version: 9,
+            ..pb::Contact::default()
+        };
+        let message = pb::Message {
+            id: 3,
+            content: Some("hi".to_owned()),
+            content_attributes: structure(content_attributes),
+            number: 4,
+            ..pb::Message::default()
+        };
+        pb::Event {
+            event_id: "e".to_owned(),
+            seq: 5,
+            changes: vec![pb::FieldChange {
+                field: "custom_attributes.a".to_owned(),
+                before: Some(pb::value::value_of(custom_attributes)),
+                after: Some(pb::value::value_of(&json!(1))),
+                ..pb::FieldChange::default()
+            }],
+            resource: Some(Resource::Message(pb::MessageResource {
+                message: Some(message),
+                conversation: Some(pb::Conversation {
+                    contact: Some(contact),
+                    message_count: 1,
+                    ..pb::Conversation::default()
+                }),
+                ..pb::MessageResource::default()
+            })),
+            ..pb::Event::default()
+        }
+    }
+
+    fn nested(levels: usize) -> Json {
+        (1..levels).fold(json!({"a": 1}), |inner, _| json!({ "a": inner }))
+    }
+
+    #[test]
+    fn maps_that_are_too_deep_or_too_large_are_omitted_and_named() {
+        for map in [
+            nested(33),
+            nested(60),
+            json!({"a": "x".repeat(BYTES)}),
+            json!({"a": [[[nested(30)]]]}),
+        ] {
+            let payload = event_of(&map, &json!({"items": [1]})).encode_to_vec();
+            let read = pb::Event::decode(event(&payload).as_ref()).expect("it can be decoded");
+            assert_eq!((read.event_id.as_str(), read.seq), ("e", 5));
+            assert_eq!(read.changes[0].truncated_fields, ["before"]);
+            assert_eq!(read.changes[0].before, None);
+            let Some(Resource::Message(resource)) = read.resource else {
+                panic!("a message")
+            };
+            let message = resource.message.unwrap();
+            assert_eq!((message.content(), message.truncated_fields.len()), ("hi", 0));
+            let conversation = resource.conversation.unwrap();
+            assert_eq!(conversation.message_count, 1);
+            let contact = conversation.contact.unwrap();
+            assert_eq!((contact.id, contact.name.as_str(), contact.version), (7, "Asha", 9));
+            assert_eq!(
+                (contact.custom_attributes, contact.truncated_fields),
+                (None, vec!["custom_attributes".to_owned()])
+            );
+        }
+    }
+
+    #[test]
+    fn what_may_be_written_is_left_alone() {
+        for map in [
+            nested(LEVELS),
+            json!({"a": "x".repeat(60_000)}),
+            json!({"list": [[1], {"b": null}]}),
+        ] {
+            assert!(AttributeSize::of(&map).fits());
+            let payload = event_of(&map, &map).encode_to_vec();
+            assert!(matches!(event(&payload), Cow::Borrowed(_)));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = event(&bytes);
+        }
+
+        #[test]
+        fn levels_are_counted_as_when_writing(levels_of in 1..24_usize, list in any::<bool>()) {
+            let map = (1..levels_of).fold(json!({"a": 1}), |inner, _| if list { json!({"a": [inner]}) } else { json!({ "a": inner }) });
+            let wire = structure(&map).unwrap().encode_to_vec();
+            prop_assert_eq!(levels(&wire, false, 100), AttributeSize::of(&map).levels);
+        }
+    }
+}

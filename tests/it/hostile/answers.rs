@@ -1,1 +1,0 @@
-//! Answers, events and pages stay within what a default client accepts.

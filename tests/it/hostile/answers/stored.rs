@@ -1,0 +1,158 @@
+//! Rows that were stored before the limits: delivered without the oversized fields, kept by updates, and named by the doctor.
+
+use parley::pb::{Contact, GetContactRequest, ListContactsRequest, ListConversationsRequest, ListMessagesRequest, UpdateContactRequest};
+use prost_types::FieldMask;
+use serde_json::json;
+
+use super::{contact, nested};
+use crate::support::{
+    app::TestApp,
+    clients::Clients,
+    database::{Backend, Database},
+    on_both,
+    reader::whole_log,
+    scene::{incoming, outgoing},
+    server::{program, run_to_end},
+};
+
+on_both!(oversized_rows_are_delivered_truncated);
+
+async fn get(clients: &Clients, contact_id: i64) -> Contact {
+    let request = GetContactRequest { account_id: 1, contact_id };
+    let answer = clients.contacts.clone().get_contact(request).await.expect("it is read");
+    answer.into_inner().contact.expect("always set")
+}
+
+async fn update(clients: &Clients, contact: Contact, path: &str) -> Result<Contact, tonic::Status> {
+    let request = UpdateContactRequest {
+        account_id: 1,
+        contact: Some(contact),
+        update_mask: Some(FieldMask {
+            paths: vec![path.to_owned()],
+        }),
+        ..UpdateContactRequest::default()
+    };
+    let answer = clients.contacts.clone().update_contact(request).await?;
+    Ok(answer.into_inner().contact.expect("always set"))
+}
+
+async fn oversized_rows_are_delivered_truncated(backend: Backend) {
+    let mut app = TestApp::start(backend).await;
+    let scene = app.scene();
+    let person = scene.person("Asha").await;
+    let talk = scene.conversation(&person).await.id;
+    let (message, _) = scene.sent(talk, outgoing("hello")).await;
+    let fine = contact(&app.clients(), "fine", &json!({"plan": "gold"})).await.expect("made");
+    let cast = if backend == Backend::Postgres { "::jsonb" } else { "" };
+    let large = json!({"a": "x".repeat(200_000), "b": "y".repeat(5_000_000)});
+    for (table, column, id, map) in [
+        ("contacts", "custom_attributes", person.contact, &large),
+        ("contacts", "additional_attributes", person.contact, &nested(40)),
+        ("conversations", "custom_attributes", talk, &nested(33)),
+        ("messages", "content_attributes", message.id, &nested(33)),
+    ] {
+        let statement = format!("UPDATE {table} SET {column} = '{map}'{cast} WHERE id = {id}");
+        app.database.run(&statement).await;
+    }
+    // What the writer keeps in memory is from before.
+    app.restart().await;
+    let (clients, scene, http) = (app.clients(), app.scene(), app.http());
+    let shown = get(&clients, person.contact).await;
+    assert_eq!(shown.truncated_fields, ["additional_attributes", "custom_attributes"]);
+    assert_eq!((shown.custom_attributes, shown.additional_attributes), (None, None));
+    let list = ListContactsRequest {
+        account_id: 1,
+        ..ListContactsRequest::default()
+    };
+    let listed = clients
+        .contacts
+        .clone()
+        .list_contacts(list)
+        .await
+        .expect("listed")
+        .into_inner()
+        .contacts;
+    assert!(
+        listed
+            .iter()
+            .any(|contact| contact.id == fine.id && contact.truncated_fields.is_empty())
+    );
+    let list = ListConversationsRequest {
+        account_id: 1,
+        ..ListConversationsRequest::default()
+    };
+    let listed = clients
+        .conversations
+        .clone()
+        .list_conversations(list)
+        .await
+        .expect("listed")
+        .into_inner();
+    assert_eq!(listed.conversations[0].truncated_fields, ["custom_attributes"]);
+    let list = ListMessagesRequest {
+        account_id: 1,
+        conversation_id: talk,
+        ..ListMessagesRequest::default()
+    };
+    let listed = clients.messages.clone().list_messages(list).await.expect("listed").into_inner();
+    assert_eq!(listed.messages[0].truncated_fields, ["content_attributes"]);
+    for path in ["/conversations", "/contacts", &format!("/conversations/{talk}/messages")] {
+        assert_eq!(http.ask(path).await.0, 200, "{path}");
+    }
+    // The contact writes, and every event is received.
+    scene.sent(talk, incoming("hi")).await;
+    let named = Contact {
+        id: person.contact,
+        name: "Asha Rao".to_owned(),
+        ..Contact::default()
+    };
+    update(&clients, named, "name")
+        .await
+        .expect("an update of something else is accepted");
+    whole_log(&clients, 1).await;
+    let kept = "SELECT CAST(length(CAST(custom_attributes AS text)) AS BIGINT) FROM contacts WHERE name = 'Asha Rao'";
+    assert!(
+        Database::number(&app.database.url(), kept).await > 5_000_000,
+        "what was not set is kept"
+    );
+    doctor_names_them(&app, person.contact).await;
+    // A key that stays too large may be removed alone, and the rest is sent again once it fits.
+    let one = Contact {
+        id: person.contact,
+        ..Contact::default()
+    };
+    let shown = update(&clients, one.clone(), "custom_attributes.b").await.expect("it shrinks");
+    assert_eq!(shown.truncated_fields, ["additional_attributes", "custom_attributes"]);
+    let grown = Contact {
+        custom_attributes: Some(super::object(&json!({"c": "z".repeat(10)}))),
+        ..one.clone()
+    };
+    update(&clients, grown, "custom_attributes.c")
+        .await
+        .expect_err("it grows beyond the limit");
+    let shown = update(&clients, one, "custom_attributes.a").await.expect("it shrinks");
+    assert_eq!(shown.truncated_fields, ["additional_attributes"]);
+}
+
+async fn doctor_names_them(app: &TestApp, contact: i64) {
+    let mut command = program();
+    command
+        .arg("doctor")
+        .current_dir(app.home())
+        .env("PARLEY_DATABASE_URL", app.database.url());
+    for door in ["GRPC", "HTTP", "ADMIN"] {
+        command.env(format!("PARLEY_{door}_ADDR"), "127.0.0.1:0");
+    }
+    let told = run_to_end(command).await;
+    // A SQLite file that a server has open cannot be looked at.
+    if app.database.url().starts_with("postgres") {
+        for line in [
+            format!("contacts.custom_attributes is beyond its limits in {contact} of account 1"),
+            format!("contacts.additional_attributes is beyond its limits in {contact} of account 1"),
+            "conversations.custom_attributes is beyond its limits in".to_owned(),
+            "messages.content_attributes is beyond its limits in".to_owned(),
+        ] {
+            assert!(told.output.contains(&line), "{line} is not in\n{}", told.output);
+        }
+    }
+}
