@@ -6,7 +6,8 @@ use parley::pb::{
     CannedResponse, ContactNote, CreateCannedResponseRequest, CreateClientConversationRequest, CreateClientMessageRequest,
     CreateContactNoteRequest, CreateLabelRequest, GetClientConversationRequest, GetConversationRequest, Label, ListCannedResponsesRequest,
     ListClientConversationsRequest, ListClientMessagesRequest, ListContactNotesRequest, ListContactsRequest, ListConversationsRequest,
-    ListLabelsRequest, ListMessagesRequest, SearchMessagesRequest,
+    ListLabelsRequest, ListMessagesRequest, SearchMessagesRequest, canned_responses_service_client::CannedResponsesServiceClient,
+    contact_notes_service_client::ContactNotesServiceClient, labels_service_client::LabelsServiceClient,
 };
 use prost::Message as _;
 use serde_json::json;
@@ -93,6 +94,9 @@ async fn every_list_of_the_largest_rows_is_received(backend: Backend) {
         conversation_id: talks[0],
     };
     clients.conversations.clone().get_conversation(get).await.expect("one is received");
+    let labels = LabelsServiceClient::new(clients.service.clone());
+    let notes = ContactNotesServiceClient::new(clients.service.clone());
+    let canned = CannedResponsesServiceClient::new(clients.service.clone());
     // Contacts, notes, canned responses, labels: the texts of lists that the product lists whole.
     for nth in 0..40 {
         contact(&clients, &format!("c{nth}"), &large(65_000))
@@ -116,13 +120,13 @@ async fn every_list_of_the_largest_rows_is_received(backend: Backend) {
             }),
             ..CreateLabelRequest::default()
         };
-        clients.labels.clone().create_label(request).await.expect("within the limits");
+        labels.clone().create_label(request).await.expect("within the limits");
     }
     let list = ListLabelsRequest {
         account_id: 1,
         ..ListLabelsRequest::default()
     };
-    let (ids, count) = pages!(clients.labels, list_labels, list, labels);
+    let (ids, count) = pages!(labels, list_labels, list, labels);
     assert_eq!((ids.len(), count > 1), (30, true));
     for nth in 0..4 {
         let request = CreateContactNoteRequest {
@@ -134,12 +138,7 @@ async fn every_list_of_the_largest_rows_is_received(backend: Backend) {
             }),
             ..CreateContactNoteRequest::default()
         };
-        clients
-            .contact_notes
-            .clone()
-            .create_contact_note(request)
-            .await
-            .expect("within the limits");
+        notes.clone().create_contact_note(request).await.expect("within the limits");
         let request = CreateCannedResponseRequest {
             account_id: 1,
             canned_response: Some(CannedResponse {
@@ -149,33 +148,23 @@ async fn every_list_of_the_largest_rows_is_received(backend: Backend) {
             }),
             ..CreateCannedResponseRequest::default()
         };
-        clients
-            .canned_responses
-            .clone()
-            .create_canned_response(request)
-            .await
-            .expect("within the limits");
+        canned.clone().create_canned_response(request).await.expect("within the limits");
     }
     let list = ListContactNotesRequest {
         account_id: 1,
         contact_id: person.contact,
         ..ListContactNotesRequest::default()
     };
-    assert_eq!(pages!(clients.contact_notes, list_contact_notes, list, contact_notes).0.len(), 4);
+    assert_eq!(pages!(notes, list_contact_notes, list, contact_notes).0.len(), 4);
     let list = ListCannedResponsesRequest {
         account_id: 1,
         ..ListCannedResponsesRequest::default()
     };
-    assert_eq!(
-        pages!(clients.canned_responses, list_canned_responses, list, canned_responses)
-            .0
-            .len(),
-        4
-    );
+    assert_eq!(pages!(canned, list_canned_responses, list, canned_responses).0.len(), 4);
     // The JSON API has the product's row counts for all of them, in one answer.
     let http = app.http();
     let messages = format!("/conversations/{}/messages", talks[0]);
-    let notes = format!("/contacts/{}/notes", person.contact);
+    let notes_path = format!("/contacts/{}/notes", person.contact);
     for (path, pointer, rows) in [
         ("/conversations?status=all", "/data/payload", TALKS),
         (messages.as_str(), "/payload", TALKS + 2),
@@ -183,7 +172,7 @@ async fn every_list_of_the_largest_rows_is_received(backend: Backend) {
         ("/contacts", "/payload", 15),
         ("/contacts?page=3", "/payload", 11),
         ("/labels", "/payload", 30),
-        (notes.as_str(), "", 4),
+        (notes_path.as_str(), "", 4),
         ("/canned_responses", "", 4),
         (&format!("/search/messages?q={}", WIDE.repeat(4)), "/payload/messages", 15),
         ("/search/contacts?q=example", "/payload/contacts", 15),
