@@ -40,7 +40,7 @@ pub fn attributes(bytes: &[u8]) {
     };
     let mut fields = Fields::default();
     let _ = fields.attributes("custom_attributes", request.custom_attributes.as_ref());
-    let _ = fields.limited_attributes("additional_attributes", request.additional_attributes.as_ref());
+    let _ = fields.conversation_attributes("additional_attributes", request.additional_attributes.as_ref());
 }
 
 /// Reads a filter from the wire.
