@@ -67,6 +67,8 @@ pub enum Protection {
     PageBytes,
     /// Attribute maps have limits.
     AttributeLimits,
+    /// An idempotency key belongs to the caller that used it.
+    IdempotencyOwner,
 }
 
 #[cfg(feature = "faults")]
@@ -103,6 +105,7 @@ impl Protection {
             Self::EventBytes => "event_bytes",
             Self::PageBytes => "page_bytes",
             Self::AttributeLimits => "attribute_limits",
+            Self::IdempotencyOwner => "idempotency_owner",
         }
     }
 }

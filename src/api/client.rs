@@ -1,7 +1,8 @@
 //! `ClientService`: the calls of contacts' sessions. Nothing here knows a token.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
+use axum::extract::ConnectInfo;
 use bytes::Bytes;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -22,6 +23,7 @@ use crate::{
         },
         conversation_status::StatusSet,
         conversations::CreatedConversation,
+        idempotency::KeyOwner,
         joined::{Client, Conversation, Message},
         messages::Created,
         page::Sort,
@@ -110,7 +112,12 @@ impl ClientService for Api {
         };
         let mut fields = Fields::default();
         let account = door.inbox.row.account_id;
-        let call = change_as(&mut fields, &request, Arc::clone(&door.caller), account, respond);
+        let mut call = change_as(&mut fields, &request, Arc::clone(&door.caller), account, respond);
+        if let Some(key) = &mut call.key {
+            // Without a session there is only the address to tell callers apart.
+            let address = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|from| from.0.ip());
+            key.owner = KeyOwner::visitor(door.inbox.row.id, address);
+        }
         let asked = request.into_inner();
         let signature = signature(&mut fields, asked.signature);
         let source_id = fields.optional("source_id", asked.source_id, SHORT);

@@ -14,6 +14,7 @@ use crate::{
         Chat,
         call::{Answer, Call, Key},
         caller::Caller,
+        idempotency::KeyOwner,
     },
     error::{Error, Result, Rule},
     events::cursor::Cursor,
@@ -197,6 +198,7 @@ fn change_as<R: Keyed, T: 'static, M: Message + 'static>(
         .filter(|_| fault::is_on(Protection::IdempotencyKey))
         .map(|request_id| Key {
             request_id,
+            owner: KeyOwner::of(&caller, account),
             fingerprint: request.get_ref().fingerprint(),
             encode: Box::new(move |value, cursor| respond(value, encode(cursor)).encode_to_vec()),
         });

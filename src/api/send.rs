@@ -14,6 +14,7 @@ use crate::{
     chat::{
         call::{Answer, Call, Key},
         caller::Caller,
+        idempotency::KeyOwner,
         messages::Created,
     },
     error::Result,
@@ -174,6 +175,7 @@ async fn store(api: &Api, caller: Arc<Caller>, traceparent: String, request: pb:
     let mut fields = Fields::default();
     let key = fields.request_id(&request.request_id).map(|request_id| Key {
         request_id,
+        owner: KeyOwner::of(&caller, account),
         fingerprint: request.fingerprint(),
         encode: Box::new(|messages: &Created, cursor: Option<Cursor>| created(messages, encode(cursor)).encode_to_vec()),
     });

@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::{chat::caller::Caller, events::cursor::Cursor, id::AccountId};
+use crate::{
+    chat::{caller::Caller, idempotency::KeyOwner},
+    events::cursor::Cursor,
+    id::AccountId,
+};
 
 /// A call that changes something and answers with a `T`.
 pub struct Call<T> {
@@ -22,6 +26,8 @@ pub struct Call<T> {
 pub struct Key<T> {
     /// The request's own id.
     pub request_id: Uuid,
+    /// Whose it is: the same id of another caller is another key.
+    pub owner: KeyOwner,
     /// SHA-256 of the call's name and its request.
     pub fingerprint: [u8; 32],
     /// Encodes the answer as it is kept.

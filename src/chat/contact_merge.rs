@@ -18,7 +18,7 @@ use crate::{
         contacts::changes,
         files::{Files, avatars},
         sessions::with_sessions,
-        writer::Write,
+        writer::{Write, hand_over_replies},
     },
     db::{
         entity::{
@@ -194,6 +194,7 @@ async fn move_all(write: &Write, base: ContactId, mergee: ContactId, merged_at: 
         .await?;
     move_messages(txn, account, base, mergee).await?;
     contact_notes::hand_over(txn, account, mergee, base).await?;
+    hand_over_replies(txn, account, mergee, base).await?;
     contact_inbox::Entity::update_many()
         .col_expr(contact_inbox::Column::ContactId, Expr::value(base.0))
         .col_expr(contact_inbox::Column::UpdatedAt, Expr::value(write.ledger.at.0))

@@ -48,6 +48,7 @@ mod few;
 pub mod files;
 pub mod filter;
 pub mod filtered;
+pub mod idempotency;
 pub mod inbox_members;
 pub mod inboxes;
 mod labelled;

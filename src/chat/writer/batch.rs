@@ -236,12 +236,7 @@ impl Lane {
         for (conversation, flood) in self.floods(db, conversations).await? {
             known.insert(conversation.row.id, Known { conversation, flood });
         }
-        let kept = keys::kept(
-            db,
-            account,
-            calls.iter().filter_map(|call| Some(call.call.key.as_ref()?.request_id)),
-        )
-        .await?;
+        let kept = keys::kept(db, account, calls.iter().filter_map(|call| call.call.key.as_ref())).await?;
         let named = items()
             .filter_map(|(_, new)| reply_id(new.content_attributes.get("in_reply_to")?))
             .map(|id| id.0);

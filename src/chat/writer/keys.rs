@@ -1,26 +1,30 @@
 //! Answers kept for repeated requests, written in the transaction of the write.
 
-use std::collections::HashMap;
+use std::{any::Any, collections::HashMap};
 
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Set};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel as _, QueryFilter, sea_query::Expr};
 use uuid::Uuid;
 
 use crate::{
-    chat::call::{Answer, Key},
-    db::entity::idempotency_key,
+    chat::{
+        call::{Answer, Key},
+        contacts::CreatedContact,
+        conversation_status::StatusSet,
+        conversations::CreatedConversation,
+    },
+    db::{entity::idempotency_key, joined},
     error::{Error, Result},
-    events::cursor::Cursor,
-    id::AccountId,
+    events::{cursor::Cursor, entry::Entry},
+    id::{AccountId, ContactId},
     time::Micros,
 };
 
-/// The answers kept under these request ids.
-pub async fn kept(
-    db: &impl ConnectionTrait,
-    account: AccountId,
-    ids: impl Iterator<Item = Uuid>,
-) -> Result<HashMap<Uuid, idempotency_key::Model>> {
-    let ids: Vec<Uuid> = ids.collect();
+/// Stored replies by the id they are stored under.
+pub type Kept = HashMap<Uuid, idempotency_key::Model>;
+
+/// The replies stored under the request ids of these keys, whoever they belong to: [`find`] tells whether one is the caller's.
+pub async fn kept<'k, T: 'k>(db: &impl ConnectionTrait, account: AccountId, keys: impl Iterator<Item = &'k Key<T>>) -> Result<Kept> {
+    let ids: Vec<Uuid> = keys.flat_map(|key| [key.request_id, key.owner.owned(key.request_id)]).collect();
     if ids.is_empty() {
         return Ok(HashMap::new());
     }
@@ -32,41 +36,120 @@ pub async fn kept(
     Ok(rows.into_iter().map(|row| (row.request_id, row)).collect())
 }
 
+/// The caller's own stored reply, if there is one.
+///
+/// The first caller to use a request id is stored under the id itself, where programs that do not know of owners find its reply too while a
+/// rolling update lasts; every other caller under an id derived from owner and request id. A row without an owner is from such a program: it
+/// belongs to whoever repeats the very request, unless that is a visitor without a session, whose reply carries a credential.
+pub fn find<'k, T>(key: &Key<T>, kept: &'k Kept) -> Option<&'k idempotency_key::Model> {
+    let owned = || kept.get(&key.owner.owned(key.request_id));
+    let first = kept.get(&key.request_id).filter(|row| match row.owner {
+        Some(owner) => owner == key.owner.id,
+        None => !key.owner.is_anonymous && row.fingerprint == key.fingerprint,
+    });
+    first.or_else(owned)
+}
+
 /// The answer to a request that came before.
 ///
 /// # Errors
-/// [`Error::KeyReused`] when it was another request.
-pub fn repeat<T>(key: &Key<T>, kept: idempotency_key::Model) -> Result<Answer<T>> {
+/// [`Error::KeyReused`] when it was another request of the same caller.
+pub fn repeat<T>(key: &Key<T>, kept: &idempotency_key::Model) -> Result<Answer<T>> {
     if kept.fingerprint == key.fingerprint {
-        Ok(Answer::Repeated(kept.response))
+        Ok(Answer::Repeated(kept.response.clone()))
     } else {
         Err(Error::KeyReused(key.request_id))
     }
 }
 
-/// The row that keeps an answer.
-pub fn row<T>(account: AccountId, key: &Key<T>, value: &T, cursor: Option<Cursor>, at: Micros) -> idempotency_key::Model {
+/// The row that stores a reply. `kept` is what was found under the ids of the key.
+pub fn row<T>(account: AccountId, key: &Key<T>, kept: &Kept, reply: &Reply<T>) -> idempotency_key::Model {
+    let is_taken = kept.contains_key(&key.request_id);
     idempotency_key::Model {
         account_id: account,
-        request_id: key.request_id,
+        request_id: if is_taken {
+            key.owner.owned(key.request_id)
+        } else {
+            key.request_id
+        },
         fingerprint: key.fingerprint.to_vec(),
-        response: (key.encode)(value, cursor),
-        created_at: at,
+        response: (key.encode)(reply.value, reply.cursor),
+        created_at: reply.at,
+        owner: Some(key.owner.id),
+        contact_id: reply.contact,
     }
 }
 
-/// Keeps answers.
-pub async fn keep(db: &impl ConnectionTrait, rows: Vec<idempotency_key::Model>) -> Result<()> {
-    if rows.is_empty() {
-        return Ok(());
+/// A reply that is to be stored.
+pub struct Reply<'r, T> {
+    value: &'r T,
+    cursor: Option<Cursor>,
+    at: Micros,
+    contact: Option<ContactId>,
+}
+
+impl<'r, T> Reply<'r, T> {
+    /// What is answered, the position of its last event, when the write happened, and the [`contact`] that it is about.
+    pub fn new(value: &'r T, cursor: Option<Cursor>, at: Micros, contact: Option<ContactId>) -> Self {
+        Self {
+            value,
+            cursor,
+            at,
+            contact,
+        }
     }
-    let rows = rows.into_iter().map(|row| idempotency_key::ActiveModel {
-        account_id: Set(row.account_id),
-        request_id: Set(row.request_id),
-        fingerprint: Set(row.fingerprint),
-        response: Set(row.response),
-        created_at: Set(row.created_at),
-    });
-    idempotency_key::Entity::insert_many(rows).exec_without_returning(db).await?;
+}
+
+/// Stands for several contacts, or for one that cannot be told: an erasure of any contact of the account takes the reply along.
+pub const SEVERAL: ContactId = ContactId(0);
+
+/// The contact that a reply is about: by what is answered, or else by the events of the write. None: about no contact.
+pub fn contact<T: 'static>(value: &T, entries: &[Entry]) -> Option<ContactId> {
+    let mut contacts = entries.iter().filter_map(|entry| entry.contact);
+    answered_contact(value).or_else(|| match contacts.next() {
+        Some(first) => Some(if contacts.all(|next| next == first) { first } else { SEVERAL }),
+        // A message that did not change names its conversation alone.
+        None => (value as &dyn Any).is::<joined::Message>().then_some(SEVERAL),
+    })
+}
+
+fn answered_contact(value: &dyn Any) -> Option<ContactId> {
+    let row = |contact: &joined::Contact| contact.row.id;
+    let summary = |summary: &joined::ConversationSummary| summary.conversation.row.contact_id;
+    let found = [
+        value.downcast_ref().map(|client: &joined::Client| row(&client.contact)),
+        value
+            .downcast_ref()
+            .map(|sessions: &joined::ContactSessions| row(&sessions.contact)),
+        value.downcast_ref().map(|created: &CreatedContact| row(&created.contact.contact)),
+        value.downcast_ref().map(|session: &joined::Session| session.row.contact_id),
+        value.downcast_ref().map(|note: &joined::Note| note.row.contact_id),
+        value.downcast_ref().map(summary),
+        value
+            .downcast_ref()
+            .map(|created: &CreatedConversation| summary(&created.conversation)),
+        value.downcast_ref().map(|set: &StatusSet| summary(&set.conversation)),
+    ];
+    found.into_iter().flatten().next()
+}
+
+/// Lets stored replies about one contact be about another, into which it is merged: erasing that one shall reach them.
+///
+/// # Errors
+/// [`Error::Database`] when the rows cannot be written.
+pub async fn hand_over(db: &impl ConnectionTrait, account: AccountId, from: ContactId, to: ContactId) -> Result<()> {
+    idempotency_key::Entity::update_many()
+        .col_expr(idempotency_key::Column::ContactId, Expr::value(to.0))
+        .filter(idempotency_key::Column::AccountId.eq(account))
+        .filter(idempotency_key::Column::ContactId.eq(from))
+        .exec(db)
+        .await?;
+    Ok(())
+}
+
+/// Stores a reply.
+pub async fn keep(db: &impl ConnectionTrait, row: idempotency_key::Model) -> Result<()> {
+    let row = row.into_active_model();
+    idempotency_key::Entity::insert(row).exec_without_returning(db).await?;
     Ok(())
 }

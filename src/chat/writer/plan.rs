@@ -6,12 +6,11 @@ use std::{
 };
 
 use serde_json::{Value as Json, json};
-use uuid::Uuid;
 
 use super::{
     Config, Ledger, Messages,
     cache::{Counted, Known},
-    keys,
+    keys::{self, Kept, Reply},
 };
 use crate::{
     chat::{
@@ -36,8 +35,8 @@ pub struct Scene {
     pub counted: Counted,
     /// The conversations that the calls name, those that exist.
     pub known: HashMap<ConversationId, Known>,
-    /// Answers kept under the calls' keys.
-    pub kept: HashMap<Uuid, idempotency_key::Model>,
+    /// Replies stored under the calls' keys, whoever they belong to.
+    pub kept: Kept,
     /// The messages that the calls reply to: their conversation and source id.
     pub replied: HashMap<MessageId, (ConversationId, Option<String>)>,
     /// The unique source ids of the calls that are taken.
@@ -104,7 +103,7 @@ impl Plan {
     fn call(&mut self, config: &Config, scene: &mut Scene, call: &Messages) -> Result<Answer<Vec<Arc<Message>>>> {
         let asked = &call.call;
         if let Some(key) = &asked.key
-            && let Some(kept) = scene.kept.remove(&key.request_id)
+            && let Some(kept) = keys::find(key, &scene.kept)
         {
             return keys::repeat(key, kept);
         }
@@ -164,7 +163,9 @@ impl Plan {
         let (cursor, at) = (ledger.cursor(), ledger.at);
         let entered = ledger.close();
         if let Some(key) = &asked.key {
-            self.keys.push(keys::row(asked.account, key, &messages, Some(cursor), at));
+            let contact = keys::contact(&messages, &entered.entries);
+            let reply = Reply::new(&messages, Some(cursor), at, contact);
+            self.keys.push(keys::row(asked.account, key, &scene.kept, &reply));
         }
         scene.counted.counters = entered.counters;
         scene.taken.extend(claimed);

@@ -6,7 +6,8 @@ use futures_util::future::BoxFuture;
 use sea_orm::{DatabaseTransaction, EntityTrait, IntoActiveModel, SqlErr};
 
 use super::{
-    Ledger, keys,
+    Ledger,
+    keys::{self, Reply},
     lane::Lane,
     meter::{Operation, measured},
 };
@@ -62,7 +63,7 @@ impl Lane {
     /// What the verb returns, and then nothing is stored. When the commit itself fails, it may or may not be stored.
     pub(super) async fn verb<T, F>(&mut self, call: Call<T>, verb: F) -> Result<Answer<T>>
     where
-        T: Send,
+        T: Send + 'static,
         F: for<'w> FnOnce(&'w mut Write) -> BoxFuture<'w, Result<T>> + Send,
     {
         let account = call.account;
@@ -95,14 +96,14 @@ impl Lane {
 
     async fn attempt<T, F>(&self, call: Call<T>, verb: F) -> Result<Committed<T>>
     where
+        T: 'static,
         F: for<'w> FnOnce(&'w mut Write) -> BoxFuture<'w, Result<T>> + Send,
     {
         let txn = self.db.begin().await?;
         let counters = log::lock(&txn, call.account).await?;
+        let kept = keys::kept(&txn, call.account, call.key.iter()).await?;
         if let Some(key) = &call.key
-            && let Some(kept) = keys::kept(&txn, call.account, [key.request_id].into_iter())
-                .await?
-                .remove(&key.request_id)
+            && let Some(kept) = keys::find(key, &kept)
         {
             let answer = keys::repeat(key, kept)?;
             return Ok(Committed {
@@ -131,7 +132,9 @@ impl Lane {
         claims::store(&txn, &entered.claims).await?;
         log::append(&txn, &entered.counters, &entered.entries).await?;
         if let Some(key) = &call.key {
-            keys::keep(&txn, vec![keys::row(call.account, key, &value, Some(cursor), at)]).await?;
+            let contact = keys::contact(&value, &entered.entries);
+            let row = keys::row(call.account, key, &kept, &Reply::new(&value, Some(cursor), at, contact));
+            keys::keep(&txn, row).await?;
         }
         txn.commit().await?;
         Ok(Committed {
@@ -161,8 +164,8 @@ fn conflict(error: Error) -> Error {
 /// [`Error::KeyReused`]; when the database cannot be read.
 pub async fn repeated<T>(db: &Database, call: &Call<T>) -> Result<Option<Answer<T>>> {
     let Some(key) = &call.key else { return Ok(None) };
-    let kept = keys::kept(db.read(), call.account, [key.request_id].into_iter()).await?;
-    kept.into_values().next().map(|kept| keys::repeat(key, kept)).transpose()
+    let kept = keys::kept(db.read(), call.account, [key].into_iter()).await?;
+    keys::find(key, &kept).map(|kept| keys::repeat(key, kept)).transpose()
 }
 
 /// Runs a write that stands in no existing account's log, once per key.
@@ -192,16 +195,16 @@ where
     F: for<'t> FnOnce(&'t DatabaseTransaction) -> BoxFuture<'t, Result<(T, Option<Cursor>)>> + Send,
 {
     let txn = db.begin().await?;
+    let kept = keys::kept(&txn, AccountId(0), call.key.iter()).await?;
     if let Some(key) = &call.key
-        && let Some(kept) = keys::kept(&txn, AccountId(0), [key.request_id].into_iter())
-            .await?
-            .remove(&key.request_id)
+        && let Some(kept) = keys::find(key, &kept)
     {
         return keys::repeat(key, kept);
     }
     let (value, cursor) = write(&txn).await?;
     if let Some(key) = &call.key {
-        keys::keep(&txn, vec![keys::row(AccountId(0), key, &value, cursor, Micros::now())]).await?;
+        let row = keys::row(AccountId(0), key, &kept, &Reply::new(&value, cursor, Micros::now(), None));
+        keys::keep(&txn, row).await?;
     }
     txn.commit().await?;
     Ok(Answer::Fresh(value, cursor))

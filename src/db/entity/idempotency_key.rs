@@ -2,7 +2,10 @@
 
 use sea_orm::entity::prelude::*;
 
-use crate::{id::AccountId, time::Micros};
+use crate::{
+    id::{AccountId, ContactId},
+    time::Micros,
+};
 
 /// A row of `idempotency_keys`.
 #[sea_orm::model]
@@ -19,6 +22,10 @@ pub struct Model {
     /// The encoded answer.
     pub response: Vec<u8>,
     pub created_at: Micros,
+    /// A digest of whose the key is (`chat::idempotency`). None: stored by a program that does not know of owners.
+    pub owner: Option<Uuid>,
+    /// The contact that the reply is about, whose erasure takes the reply along; 0: several, or one that the writer could not tell.
+    pub contact_id: Option<ContactId>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -33,6 +33,7 @@ mod m20261127_000024_announcements;
 mod m20261128_000025_attribute_values;
 mod m20261129_000028_submitted_identity;
 mod m20261129_000031_member_names;
+mod m20261129_000029_idempotency_owner;
 
 /// The oldest program that works on the tables of this one, told by the newest migration that it knows. The database keeps it, and a
 /// program that is older refuses to start there.
@@ -71,6 +72,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000025_attribute_values::Migration),
             Box::new(m20261129_000028_submitted_identity::Migration),
             Box::new(m20261129_000031_member_names::Migration),
+            Box::new(m20261129_000029_idempotency_owner::Migration),
         ]
     }
 }

@@ -306,5 +306,7 @@ fn bind_keys<'q>(query: Bound<'q>, rows: &[&'q idempotency_key::Model]) -> Bound
     let query = column(query, rows, |row| row.request_id);
     let query = column(query, rows, |row| row.fingerprint.as_slice());
     let query = column(query, rows, |row| row.response.as_slice());
-    column(query, rows, |row| row.created_at.0)
+    let query = column(query, rows, |row| row.created_at.0);
+    let query = column(query, rows, |row| row.owner);
+    column(query, rows, |row| number(row.contact_id))
 }

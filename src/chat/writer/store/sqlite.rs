@@ -34,7 +34,8 @@ pub async fn store(db: &Database, plans: &[&Plan]) -> Result<()> {
     if contacts != EMPTY || keys != EMPTY {
         sql = &TEXTS[1];
         let bytes = Value::from(kept.0);
-        values.extend([contacts.into(), bytes.clone(), bytes.clone(), bytes, keys.into()]);
+        // The blob once for each column of bytes.
+        values.extend([contacts.into(), bytes.clone(), bytes.clone(), bytes.clone(), bytes, keys.into()]);
     }
     let txn = db.begin().await?;
     txn.execute_raw(Statement::from_sql_and_values(DbBackend::Sqlite, sql, values))
@@ -234,6 +235,8 @@ fn keys(plans: &[&Plan], blob: &mut Blob) -> Result<String> {
         out.put(blob.put(&row.fingerprint))?
             .put(blob.put(&row.response))?
             .put(row.created_at.0)?;
+        out.put(blob.put(&row.owner.unwrap_or_default().into_bytes()))?
+            .put(number(row.contact_id))?;
         Ok(())
     })
 }

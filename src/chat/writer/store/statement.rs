@@ -93,6 +93,8 @@ pub const KEYS: &[Column] = &[
     ("fingerprint", "bytea"),
     ("response", "bytea"),
     ("created_at", "bigint"),
+    ("owner", "uuid"),
+    ("contact_id", "bigint"),
 ];
 
 /// Which text: most batches change no contact and keep no answer, and every part costs time even when it is empty.
