@@ -2,6 +2,10 @@
 use std::{error::Error, path::PathBuf};
 
 use prost::Message as _;
+use prost_reflect::{DescriptorPool, DynamicMessage};
+
+#[path = "build/policy.rs"]
+mod policy;
 
 /// What encodes and decodes messages, on both ends.
 const CODEC: &str = "crate::pb::codec::SmallCodec";
@@ -22,10 +26,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let bytes = compiler.encode_file_descriptor_set();
     let set = tonic_prost_build::FileDescriptorSet::decode(bytes.as_slice())?;
-    // Reflection keeps these in memory: the comments, which are most of them, stay here.
-    let mut bare = set.clone();
-    bare.file.iter_mut().for_each(|file| file.source_code_info = None);
-    std::fs::write(out.join("parley_descriptor.bin"), bare.encode_to_vec())?;
+    std::fs::write(out.join("parley_descriptor.bin"), without_comments(&bytes)?)?;
+    let pool = DescriptorPool::decode(bytes.as_slice())?;
+    let table =
+        policy::table(&pool).map_err(|faults| format!("policies of methods (proto/parley/v1/options.proto):\n{}", faults.join("\n")))?;
+    std::fs::write(out.join("policy.rs"), table)?;
     let mut config = tonic_prost_build::Config::new();
     // Messages know their names, so that any answer can be asked for its cursor.
     config.enable_type_names();
@@ -38,7 +43,24 @@ fn main() -> Result<(), Box<dyn Error>> {
     subscribe_by_frames();
     // `compile_fds` prints nothing of the kind.
     println!("cargo:rerun-if-changed=proto");
+    println!("cargo:rerun-if-changed=build");
     Ok(())
+}
+
+/// The descriptors without their source info: reflection keeps them in memory, and comments are most of them. As a dynamic message, because the
+/// generated types would drop the methods' policies, which are extensions.
+fn without_comments(bytes: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
+    let name = "google.protobuf.FileDescriptorSet";
+    let descriptor = DescriptorPool::global().get_message_by_name(name).ok_or(name)?;
+    let mut set = DynamicMessage::decode(descriptor, bytes)?;
+    let files = set
+        .get_field_by_name_mut("file")
+        .and_then(|files| files.as_list_mut())
+        .ok_or(name)?;
+    for file in files.iter_mut().filter_map(|file| file.as_message_mut()) {
+        file.clear_field_by_name("source_code_info");
+    }
+    Ok(set.encode_to_vec())
 }
 
 /// A second server for `EventsService` whose streams send frames: events are stored as the bytes that are sent, and

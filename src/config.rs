@@ -40,6 +40,8 @@ pub struct Config {
     pub auth: Auth,
     /// What is remembered of `request_id`s.
     pub idempotency: Idempotency,
+    /// What is kept of audit events.
+    pub audit: Audit,
     /// What an empty database is filled with.
     pub bootstrap: Bootstrap,
     /// The drain.
@@ -223,6 +225,13 @@ pub struct Auth {
 #[derive(Debug, Clone, Deserialize)]
 pub struct Idempotency {
     pub keep_hours: u64,
+}
+
+/// What is kept of audit events.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Audit {
+    pub keep_days: u64,
+    pub keep_events: u64,
 }
 
 /// What an empty database is filled with.

@@ -6,7 +6,9 @@ use tonic::{Request, Response, Status};
 use super::{
     Api, answered, caller, change,
     fields::{Fields, SHORT},
-    fit, page, required,
+    fit, identity, page,
+    policy::admit,
+    required,
 };
 use crate::{
     chat::{
@@ -17,7 +19,7 @@ use crate::{
     },
     error::{Result, Rule},
     id::{AccountId, UserId},
-    pb::{self, accounts_service_server::AccountsService},
+    pb::{self, accounts_service_server::AccountsService, policy},
 };
 
 /// Calls outside of any account keep their answers here.
@@ -69,7 +71,7 @@ impl AccountsService for Api {
 
     async fn get_access(&self, request: Request<pb::GetAccessRequest>) -> Result<Response<pb::GetAccessResponse>, Status> {
         let (caller, asked) = (caller(&request)?, request.get_ref());
-        caller.may_call(&asked.method)?;
+        admit(policy::called(&asked.method), &caller)?;
         let access = caller.access(AccountId(asked.account_id))?;
         Ok(Response::new(pb::GetAccessResponse {
             role: pb::Role::from(access.role).into(),
@@ -162,10 +164,13 @@ impl AccountsService for Api {
     }
 
     async fn delete_account(&self, request: Request<pb::DeleteAccountRequest>) -> Result<Response<pb::DeleteAccountResponse>, Status> {
-        caller(&request)?.platform()?;
+        let identity = identity(&request)?;
+        identity.caller.platform()?;
         let respond = |(): &(), cursor| pb::DeleteAccountResponse { cursor };
         let mut fields = Fields::default();
         let account = AccountId(request.get_ref().account_id);
+        // Outside of accounts: audit events of the account go with it.
+        identity.concerns(None, Some(("account_id", account.0)));
         let call = change(&mut fields, &request, account, respond)?;
         fields.done()?;
         answered(self.chat.delete_account(call).await?, respond)

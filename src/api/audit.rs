@@ -1,4 +1,4 @@
-//! Who administered what: a line of the log for every call that changes who may do what, or takes something away for good.
+//! Who administered what: a line of the log and a stored event for every call of a method whose policy says that it is audited.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -7,38 +7,14 @@ use http::Request;
 use tonic::Code;
 
 use super::{layers::Identity, meter::code_name};
-use crate::id::AccountId;
+use crate::{
+    chat::audit::{AuditLog, NewAuditEvent},
+    id::AccountId,
+    pb::policy::Method,
+};
 
 /// The target of these lines, by which `log.filter` finds them.
 pub const TARGET: &str = "parley::audit";
-
-/// Services whose changes are told.
-const SERVICES: [&str; 7] = [
-    "parley.v1.AccountsService/",
-    "parley.v1.AgentBotsService/",
-    "parley.v1.ConsumersService/",
-    "parley.v1.InboxesService/",
-    "parley.v1.LabelsService/",
-    "parley.v1.LoginsService/",
-    "parley.v1.TeamsService/",
-];
-
-/// Calls of other services that are told.
-const CALLS: [&str; 3] = [
-    "parley.v1.ContactsService/DeleteContact",
-    "parley.v1.ContactsService/MergeContacts",
-    "parley.v1.ConversationsService/DeleteConversation",
-];
-
-/// What the names of calls begin with that change nothing.
-const READS: [&str; 2] = ["Get", "List"];
-
-/// Whether a call, `parley.v1.Service/Call`, leaves a line. A test holds this against the table of permissions.
-pub fn is_told(method: &str) -> bool {
-    let Some((_, call)) = method.split_once('/') else { return false };
-    let administers = SERVICES.iter().any(|service| method.starts_with(service)) && !READS.iter().any(|read| call.starts_with(read));
-    administers || CALLS.contains(&method)
-}
 
 /// What a call is about.
 #[derive(Clone, Copy, Debug)]
@@ -52,31 +28,35 @@ pub struct About {
 /// A call that will be told once it is answered.
 #[derive(Debug)]
 pub struct Asked {
-    call: String,
+    call: &'static str,
     identity: Option<Identity>,
     peer: Option<SocketAddr>,
+    log: AuditLog,
 }
 
 impl Asked {
-    /// A call, if it is one that is told.
-    pub fn of<B>(request: &Request<B>, identity: Option<&Identity>) -> Option<Self> {
-        let method = request.uri().path().trim_start_matches('/');
+    /// A call, if its method is audited.
+    pub fn of<B>(method: Option<&'static Method>, request: &Request<B>, identity: Option<&Identity>, log: &AuditLog) -> Option<Self> {
+        let method = method.filter(|method| method.audited)?;
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
-        is_told(method).then(|| Self {
-            call: method.to_owned(),
+        Some(Self {
+            call: method.path,
             identity: identity.cloned(),
             peer: peer.map(|from| from.0),
+            log: log.clone(),
         })
     }
 
     /// Tells how it was answered.
     pub fn audit(&self, code: Code) {
         self.line(code, "administered");
+        self.store(code);
     }
 
     /// Tells that its caller went before it was answered.
     pub fn gave_up(&self) {
         self.line(Code::Cancelled, "its caller went before the answer: it may have been done, or not");
+        self.store(Code::Cancelled);
     }
 
     fn line(&self, code: Code, said: &str) {
@@ -89,6 +69,30 @@ impl Asked {
         let peer = self.peer.map(tracing::field::display);
         tracing::info!(target: TARGET, call = %self.call, %who, token, peer, account, resource, code = code_name(code), "{said}");
     }
+
+    /// Stores the event. A refused call without a token is not stored: strangers could fill the table with them.
+    fn store(&self, code: Code) {
+        if self.identity.is_none() && code != Code::Ok {
+            return;
+        }
+        let caller = self.identity.as_ref().map(|identity| &identity.caller);
+        let about = self.identity.as_ref().and_then(|identity| identity.about.get());
+        // A call that was refused before its request was read is about the caller's account, where there is only one.
+        let only = || {
+            let accounts = &caller?.accounts;
+            accounts.keys().next().copied().filter(|_| accounts.len() == 1)
+        };
+        let account = about.map_or_else(only, |about| about.account);
+        self.log.record(NewAuditEvent {
+            account,
+            actor: caller.map(|caller| caller.actor(account.unwrap_or(AccountId(0)))),
+            token: caller.map(|caller| caller.token),
+            method: self.call,
+            resource: about.and_then(|about| about.resource),
+            peer: self.peer.map(|peer| peer.ip()),
+            code: code.into(),
+        });
+    }
 }
 
 impl Identity {
@@ -98,29 +102,5 @@ impl Identity {
         let account = account.filter(|account| account.0 != 0);
         // The first one counts: it is what the request names.
         let _ = Arc::as_ref(&self.about).set(About { account, resource });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn changes_of_who_may_do_what_are_told() {
-        for told in [
-            "AccountsService/CreateToken",
-            "InboxesService/SetInboxMembers",
-            "ContactsService/DeleteContact",
-        ] {
-            assert!(is_told(&format!("parley.v1.{told}")), "{told}");
-        }
-        for quiet in [
-            "AccountsService/ListTokens",
-            "MessagesService/CreateMessage",
-            "ContactsService/UpdateContact",
-            "",
-        ] {
-            assert!(!is_told(&format!("parley.v1.{quiet}")), "{quiet}");
-        }
     }
 }

@@ -72,7 +72,12 @@ macro_rules! keyed {
                 $uploads.collect()
             })?
         }
-    )+};
+    )+
+
+        /// The requests by their names, for the test that holds them against the policies of methods.
+        #[cfg(test)]
+        const REQUESTS: &[&str] = &[$(stringify!($request)),+];
+    };
     (@name $resource:ident $whole:ident) => { concat!(stringify!($whole), ".", stringify!($resource)) };
     (@name $resource:ident) => { stringify!($resource) };
 }
@@ -154,4 +159,23 @@ keyed! {
     UpdateMessageRequest,
     UpdateTeamRequest @ id of team,
     UpdateUserRequest @ id of user,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pb::policy::METHODS;
+
+    #[test]
+    fn idempotent_methods_have_keyed_requests() {
+        let mut declared: Vec<_> = METHODS
+            .iter()
+            .filter(|method| method.idempotent)
+            .map(|method| method.request)
+            .collect();
+        let mut keyed = REQUESTS.to_vec();
+        declared.sort_unstable();
+        keyed.sort_unstable();
+        assert_eq!(declared, keyed);
+    }
 }

@@ -19,13 +19,15 @@ use super::{
     limits::Limits,
     meter,
     outcome::Outcome,
+    policy::admit,
     status::{busy, late},
     trace,
 };
 use crate::{
-    chat::{caller::Caller, tokens::Tokens},
+    chat::{audit::AuditLog, caller::Caller, tokens::Tokens},
     error::Error,
     events::{cursor::Cursor, hub::Hub},
+    pb::policy::{self, Method},
 };
 
 /// Who calls, in the request's extensions.
@@ -38,12 +40,6 @@ pub struct Identity {
     /// What the call is about, once that is known.
     pub about: Arc<OnceLock<About>>,
 }
-
-/// Streams: once open, they have no deadline of the server's own.
-const STREAMS: [&str; 5] = ["/Subscribe", "/Consume", "/SendMessages", "/SubscribePubsub", "/DownloadFile"];
-
-/// Streams that are answered after their last byte.
-const UPLOADS: [&str; 2] = ["/UploadFile", "/UploadClientFile"];
 
 /// How long an upload may take: as long as the largest file takes over a slow line, and not for ever.
 const UPLOAD: Duration = Duration::from_hours(1);
@@ -62,15 +58,6 @@ pub fn arrive<B>(mut request: Request<B>) -> Request<B> {
     request
 }
 
-/// Calls that carry no token: each names its session, or a link that was signed or is good once.
-const WITHOUT_TOKEN: [&str; 5] = [
-    "/parley.v1.ClientService/",
-    "/parley.v1.FilesService/GetFileLink",
-    "/parley.v1.FilesService/DownloadFile",
-    "/parley.v1.LoginsService/RedeemLogin",
-    "/parley.v1.PubsubService/",
-];
-
 /// The position that a read waits for, as gRPC spells bytes, and as a text for whoever has no such thing. Both are base64.
 const MIN_CURSOR: [&str; 2] = ["parley-min-cursor-bin", "parley-min-cursor"];
 
@@ -81,16 +68,18 @@ pub struct Gate {
     hub: Arc<Hub>,
     deadline: Duration,
     limits: Arc<Limits>,
+    audit: AuditLog,
 }
 
 impl Gate {
     /// A gate; `deadline` bounds unary calls that do not ask for less.
-    pub fn new(tokens: Tokens, hub: Arc<Hub>, deadline: Duration, limits: Arc<Limits>) -> Self {
+    pub fn new(tokens: Tokens, hub: Arc<Hub>, deadline: Duration, limits: Arc<Limits>, audit: AuditLog) -> Self {
         Self {
             tokens,
             hub,
             deadline,
             limits,
+            audit,
         }
     }
 }
@@ -127,26 +116,25 @@ where
     }
 
     fn call(&mut self, request: Request<axum::body::Body>) -> Self::Future {
-        let path = request.uri().path();
-        let is_one = |names: &[&str]| names.iter().any(|name| path.ends_with(name));
-        let stream = is_one(&STREAMS) || is_one(&UPLOADS);
+        let method = policy::method(request.uri().path());
+        let stream = method.is_some_and(|method| method.is_stream() || method.is_upload());
+        let name = meter::known(method);
         // Counted until it is answered, or until its caller goes.
         let in_work = (!stream).then(|| self.gate.limits.enter());
         if let Some(None) = in_work {
             // Not even traced: the more there are, the less each may cost.
-            meter::answered(meter::known(path), Code::ResourceExhausted, Duration::ZERO);
+            meter::answered(name, Code::ResourceExhausted, Duration::ZERO);
             return Box::pin(std::future::ready(Ok(busy().map(axum::body::Body::new))));
         }
         // The clone that was asked whether it is ready is the one to call.
         let clone = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, clone);
         let gate = self.gate.clone();
-        let method = meter::known(path);
-        let around = trace::begin(request.headers(), method);
+        let around = trace::begin(request.headers(), name);
         // Whoever goes before the answer drops it, and then it tells of that.
-        let mut outcome = Outcome::begin(method, stream, around.clone());
+        let mut outcome = Outcome::begin(name, stream, around.clone());
         let call = async move {
-            let answer = gate.pass(inner, request, &mut outcome).await;
+            let answer = gate.pass(inner, method, request, &mut outcome).await;
             drop(in_work);
             if let Ok(answer) = &answer {
                 outcome.answered(code(answer));
@@ -164,22 +152,26 @@ fn code(answer: &Answer) -> Code {
 }
 
 impl Gate {
-    /// Who calls, if anybody has to be known.
-    async fn identify(&self, uri: &http::Uri, headers: &HeaderMap) -> Result<Option<Identity>, Error> {
-        if WITHOUT_TOKEN.iter().any(|calls| uri.path().starts_with(calls)) {
+    /// The caller, if the method asks for a token. A path that the contract does not name asks for one too.
+    async fn identify(&self, method: Option<&Method>, headers: &HeaderMap) -> Result<Option<Identity>, Error> {
+        if method.is_some_and(|method| !method.needs_token()) {
             return Ok(None);
         }
-        let identity = authenticate(&self.tokens, uri, headers).await?;
-        Ok(Some(identity))
+        authenticate(&self.tokens, headers).await.map(Some)
     }
 
     /// The answer; what is to be told of the call goes into `outcome`.
-    async fn pass<S>(&self, inner: S, request: Request<axum::body::Body>, outcome: &mut Outcome) -> Result<Answer, S::Error>
+    async fn pass<S>(
+        &self,
+        inner: S,
+        method: Option<&'static Method>,
+        request: Request<axum::body::Body>,
+        outcome: &mut Outcome,
+    ) -> Result<Answer, S::Error>
     where
         S: Service<Request<axum::body::Body>, Response = Answer>,
     {
-        let path = request.uri().path();
-        let most = if UPLOADS.iter().any(|name| path.ends_with(name)) {
+        let most = if method.is_some_and(Method::is_upload) {
             UPLOAD
         } else {
             self.deadline
@@ -187,17 +179,17 @@ impl Gate {
         // Of a stream that is answered at once, the deadline of its opening.
         let began = request.extensions().get().map_or_else(Instant::now, |Arrived(at)| *at);
         let ends = began + bounded(request.headers(), most);
-        match timeout_at(ends, self.identify(request.uri(), request.headers())).await {
+        match timeout_at(ends, self.identify(method, request.headers())).await {
             Ok(Ok(identity)) => {
-                outcome.asks(Asked::of(&request, identity.as_ref()));
-                self.known(inner, request, identity, ends).await
+                outcome.asks(Asked::of(method, &request, identity.as_ref(), &self.audit));
+                self.known(inner, method, request, identity, ends).await
             }
             Ok(Err(error)) => {
-                outcome.asks(Asked::of(&request, None));
+                outcome.asks(Asked::of(method, &request, None, &self.audit));
                 Ok(refuse(error.into()))
             }
             Err(_) => {
-                outcome.asks(Asked::of(&request, None));
+                outcome.asks(Asked::of(method, &request, None, &self.audit));
                 Ok(refuse(late()))
             }
         }
@@ -207,6 +199,7 @@ impl Gate {
     async fn known<S>(
         &self,
         mut inner: S,
+        method: Option<&'static Method>,
         mut request: Request<axum::body::Body>,
         identity: Option<Identity>,
         ends: Instant,
@@ -228,6 +221,9 @@ impl Gate {
             }
         };
         if let Some(identity) = &identity {
+            if let Err(error) = admit(method, &identity.caller) {
+                return Ok(refuse(error.into()));
+            }
             request.extensions_mut().insert(identity.clone());
         }
         let answer = async {
@@ -267,10 +263,9 @@ fn refuse(status: Status) -> Response<axum::body::Body> {
     status.into_http::<Body>().map(axum::body::Body::new)
 }
 
-async fn authenticate(tokens: &Tokens, uri: &http::Uri, headers: &HeaderMap) -> Result<Identity, Error> {
+async fn authenticate(tokens: &Tokens, headers: &HeaderMap) -> Result<Identity, Error> {
     let secret = secret(headers).ok_or(Error::TokenMissing)?;
     let caller = tokens.authenticate(secret).await?;
-    caller.may_call(uri.path().rsplit('/').next().unwrap_or_default())?;
     Ok(Identity {
         caller,
         secret: secret.into(),

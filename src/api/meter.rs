@@ -15,7 +15,7 @@ use tonic_types::StatusExt as _;
 
 use crate::{
     events::hub::Kind,
-    pb::description::method_named,
+    pb::policy::Method,
     telemetry::{
         exemplars,
         names::{self, CALL_SECONDS, meter},
@@ -88,9 +88,9 @@ impl Drop for InWork {
     }
 }
 
-/// The method of a path, as it is told everywhere. Anybody may make paths up: what the contract does not name counts together.
-pub fn known(path: &str) -> &'static str {
-    method_named(path.trim_start_matches('/')).unwrap_or("_OTHER")
+/// The name of a method in metrics and traces. Anybody can make paths up: those that the contract does not name are counted together.
+pub fn known(method: Option<&'static Method>) -> &'static str {
+    method.map_or("_OTHER", |method| method.path)
 }
 
 /// Notes a call that was answered.

@@ -31,6 +31,7 @@ mod accounts;
 mod agent_bots;
 mod agents;
 mod audit;
+mod audit_events;
 mod canned_responses;
 mod client;
 mod consume;
@@ -61,6 +62,7 @@ mod meter;
 mod outcome;
 mod page;
 mod participants;
+mod policy;
 mod presence;
 mod pubsub;
 mod send;
@@ -71,7 +73,6 @@ mod teams;
 mod tokens;
 mod trace;
 
-pub use audit::is_told;
 pub use layers::{Gate, arrive};
 pub use limits::Config as Limiting;
 pub use status::{no_memory, slow_message};
@@ -141,6 +142,7 @@ pub fn routes(chat: &Chat, config: &Config, drain: &CancellationToken) -> Routes
         .add_service(pb::logins_service_server::LoginsServiceServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(pb::pubsub_service_server::PubsubServiceServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(pb::teams_service_server::TeamsServiceServer::new(api.clone()).max_decoding_message_size(max))
+        .add_service(pb::audit_service_server::AuditServiceServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(pb::frames::events_service_server::EventsServiceServer::new(api).max_decoding_message_size(max))
         .into_axum_router()
         // Trace, auth and deadline, in this order: whom auth or a rate refuses is traced too. Only what is too much for all is not.
@@ -149,6 +151,7 @@ pub fn routes(chat: &Chat, config: &Config, drain: &CancellationToken) -> Routes
             Arc::clone(&chat.events.hub),
             config.deadline,
             limits,
+            chat.audit.clone(),
         ));
     Routes::from(router).prepare()
 }

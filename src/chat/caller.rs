@@ -107,24 +107,16 @@ pub struct Limits {
 }
 
 const ROLE: &str = "only an administrator may do this";
-const READ_ONLY: &str = "the token may only read";
+/// Why a read-only token is refused.
+pub const READ_ONLY: &str = "the token may only read";
 const INBOX: &str = "the caller is no member of this inbox";
 const VOUCH: &str = "only a caller who sees every inbox may mark a session as verified";
-const PLATFORM: &str = "only a platform token may do this";
-const OPERATOR: &str = "a platform token sees nothing inside of accounts";
-const BOT: &str = "a bot may not make this call";
-
-/// What bots may call, as Chatwoot has it, and what tells them whether they may.
-const BOT_CALLS: [&str; 8] = [
-    "GetAccess",
-    "CreateConversation",
-    "UpdateConversationStatus",
-    "UpdateConversationPriority",
-    "UpdateConversationAttributes",
-    "UpdateConversationAssignee",
-    "UpdateConversationTeam",
-    "CreateMessage",
-];
+/// Why everyone but the operator is refused.
+pub const PLATFORM: &str = "only a platform token may do this";
+/// Why the operator is refused.
+pub const OPERATOR: &str = "a platform token sees nothing inside of accounts";
+/// Why a bot is refused.
+pub const BOT: &str = "a bot may not make this call";
 
 /// As lines of the log name it: without names of people.
 impl std::fmt::Display for Caller {
@@ -187,17 +179,6 @@ impl Caller {
             Principal::AgentBot(_) => Error::NotConnected(account),
             Principal::Platform => Error::WrongToken(OPERATOR),
             Principal::User(_) | Principal::Service { .. } | Principal::Contact { .. } | Principal::Parley => Error::NotMember(account),
-        }
-    }
-
-    /// Whether this kind of caller may make a call at all, by the call's name: a bot makes few.
-    ///
-    /// # Errors
-    /// [`Error::WrongToken`].
-    pub fn may_call(&self, name: &str) -> Result<()> {
-        match self.principal {
-            Principal::AgentBot(_) if !BOT_CALLS.contains(&name) => Err(Error::WrongToken(BOT)),
-            _ => Ok(()),
         }
     }
 

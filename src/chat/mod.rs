@@ -22,6 +22,7 @@ pub mod agent_bots;
 pub mod agents;
 mod announcements;
 pub mod attributes;
+pub mod audit;
 pub mod automatic;
 pub mod bootstrap;
 pub mod call;
@@ -89,6 +90,8 @@ pub struct Chat {
     pub tokens: tokens::Tokens,
     /// Where files lie.
     pub files: files::Files,
+    /// Where audited calls hand in their events.
+    pub audit: audit::AuditLog,
     /// Whether mails are sent.
     mails: bool,
     /// Signs users' pubsub tokens; read when it is needed first.
@@ -97,13 +100,22 @@ pub struct Chat {
 
 impl Chat {
     /// The verbs over a database, its events, and a writer that runs.
-    pub fn new(db: Database, events: Events, writer: writer::Writer, tokens: tokens::Tokens, files: files::Files, mails: bool) -> Self {
+    pub fn new(
+        db: Database,
+        events: Events,
+        writer: writer::Writer,
+        tokens: tokens::Tokens,
+        files: files::Files,
+        audit: audit::AuditLog,
+        mails: bool,
+    ) -> Self {
         Self {
             db,
             events,
             writer,
             tokens,
             files,
+            audit,
             mails,
             pubsub_key: std::sync::Arc::default(),
         }

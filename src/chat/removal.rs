@@ -28,8 +28,9 @@ use crate::{
 
 /// What belongs to an account, what hangs on something before what it hangs on. Rows of the indexes, waits and attributes go with what they are
 /// about, and attachments when their files are removed.
-pub const TABLES: [&str; 31] = [
+pub const TABLES: [&str; 32] = [
     "announcements",
+    "audit_events",
     "consumer_shards",
     "consumers",
     "events",

@@ -104,6 +104,8 @@ fn range(key: &str) -> Option<(i64, i64)> {
         "idempotency.keep_hours" => (1, 720),
         "limits.request_memory_bytes" => (0, 1024 * 1024 * MIB),
         "limits.body_timeout_seconds" => (1, 3600),
+        "audit.keep_days" => (1, 3650),
+        "audit.keep_events" => (100, 100_000_000),
         _ => return None,
     })
 }

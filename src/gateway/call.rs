@@ -20,9 +20,9 @@ use super::{
 };
 use crate::pb::{
     self, accounts_service_client::AccountsServiceClient, agent_bots_service_client::AgentBotsServiceClient,
-    canned_responses_service_client::CannedResponsesServiceClient, client_service_client::ClientServiceClient,
-    contact_notes_service_client::ContactNotesServiceClient, contacts_service_client::ContactsServiceClient,
-    conversations_service_client::ConversationsServiceClient,
+    audit_service_client::AuditServiceClient, canned_responses_service_client::CannedResponsesServiceClient,
+    client_service_client::ClientServiceClient, contact_notes_service_client::ContactNotesServiceClient,
+    contacts_service_client::ContactsServiceClient, conversations_service_client::ConversationsServiceClient,
     custom_attribute_definitions_service_client::CustomAttributeDefinitionsServiceClient, events_service_client::EventsServiceClient,
     files_service_client::FilesServiceClient, inboxes_service_client::InboxesServiceClient, labels_service_client::LabelsServiceClient,
     logins_service_client::LoginsServiceClient, messages_service_client::MessagesServiceClient,
@@ -100,6 +100,8 @@ impl Call {
         accounts: AccountsServiceClient,
         /// A client of the agent bots.
         agent_bots: AgentBotsServiceClient,
+        /// A client of the audit events.
+        audit: AuditServiceClient,
         /// A client of the stream of events.
         events: EventsServiceClient,
         /// A client of the inboxes.

@@ -19,8 +19,15 @@ use super::{
     early,
     error::Failure,
     multipart::TextLimit,
-    openapi::{self, About},
+    openapi::{self, About, Caller, Endpoint},
     position,
+};
+
+/// Action Cable: anyone may open the WebSocket, and hears nothing before a subscription.
+const CABLE: Endpoint = Endpoint {
+    path: "/cable",
+    caller: Caller::Anyone,
+    credential: "a pubsub token in each subscription",
 };
 
 const UPDATES: &[Method] = &[Method::PATCH, Method::PUT];
@@ -99,7 +106,7 @@ impl Door {
     pub fn open(self, services: Routes, config: &super::Config, absent: &[&str]) -> Router {
         let document = openapi::Document::default();
         let all = self.merge(openapi::routes(&document));
-        let described = openapi::document(&all.routes, &config.base_url);
+        let described = openapi::document(&all.routes, &[CABLE], &config.base_url);
         // Nobody has set it before: it was made three lines above.
         let _ = document.set(Bytes::from(described));
         let services = services.prepare();
@@ -129,7 +136,7 @@ impl Door {
         }
         router
             // A protocol of its own, which a description of JSON routes has no words for.
-            .route("/cable", any(cable::open))
+            .route(CABLE.path, any(cable::open))
             .layer(Extension(cable::Drain(config.drain.clone())))
             .fallback(unknown_route)
             .method_not_allowed_fallback(unknown_route)

@@ -6,6 +6,7 @@
 mod agent_bots;
 mod agents;
 mod attributes;
+mod audit_logs;
 mod body_memory;
 mod cable;
 mod call;
@@ -121,6 +122,7 @@ pub fn router(services: Routes, config: Config) -> Router {
         .merge(agents::routes())
         .merge(inbox_members::routes())
         .merge(labels::routes())
+        .merge(audit_logs::routes())
         .merge(custom_attribute_definitions::routes())
         .merge(canned_responses::routes())
         .merge(contact_notes::routes())

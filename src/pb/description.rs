@@ -1,6 +1,6 @@
 //! The contract's own description, for what is done to any message by its fields' names.
 
-use std::{collections::HashSet, sync::LazyLock};
+use std::sync::LazyLock;
 
 use bytes::Bytes;
 use prost_reflect::{DescriptorPool, DynamicMessage};
@@ -16,38 +16,10 @@ pub fn cursor_of<M: prost::Message + prost::Name>(answer: &M) -> Bytes {
     cursor.unwrap_or_default()
 }
 
-/// The methods of the contract, `parley.v1.Service/Method`.
-static METHODS: LazyLock<HashSet<String>> = LazyLock::new(|| {
-    let services = POOL.iter().flat_map(DescriptorPool::services);
-    services
-        .flat_map(|service| {
-            let name = service.full_name().to_owned();
-            service
-                .methods()
-                .map(move |method| format!("{name}/{}", method.name()))
-                .collect::<Vec<_>>()
-        })
-        .collect()
-});
-
-/// A method by its path without the first slash, if the contract names it.
-pub fn method_named(path: &str) -> Option<&'static str> {
-    METHODS.get(path).map(String::as_str)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::pb;
-
-    #[test]
-    fn methods_are_known_by_their_paths() {
-        assert_eq!(
-            method_named("parley.v1.LabelsService/GetLabel"),
-            Some("parley.v1.LabelsService/GetLabel")
-        );
-        assert_eq!(method_named("parley.v1.LabelsService/Whatever"), None);
-    }
 
     #[test]
     fn an_answer_is_asked_for_its_cursor() {

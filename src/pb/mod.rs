@@ -21,6 +21,7 @@ pub mod description;
 pub mod frame;
 pub mod json;
 pub mod kind;
+pub mod policy;
 pub mod prune;
 mod row;
 #[cfg(test)]

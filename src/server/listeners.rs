@@ -126,7 +126,7 @@ async fn tell_health(health: HealthReporter, mut ready: watch::Receiver<Readines
 
 async fn say(health: &HealthReporter, ready: bool) {
     let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
-    for name in SERVICES.into_iter().chain([""]) {
+    for name in pb::policy::services().chain([""]) {
         health.set_service_status(name, status).await;
     }
 }
@@ -139,29 +139,6 @@ const PREFLIGHT: Duration = Duration::from_hours(1);
 
 /// Bytes of the headers of one call.
 const HEADER_BYTES: u32 = 32 * 1024;
-
-/// The services by their full names, as health names them.
-const SERVICES: [&str; 19] = [
-    "parley.v1.AccountsService",
-    "parley.v1.AgentBotsService",
-    "parley.v1.CannedResponsesService",
-    "parley.v1.ClientService",
-    "parley.v1.ContactNotesService",
-    "parley.v1.ContactsService",
-    "parley.v1.ConversationsService",
-    "parley.v1.CustomAttributeDefinitionsService",
-    "parley.v1.EventsService",
-    "parley.v1.InboxesService",
-    "parley.v1.LabelsService",
-    "parley.v1.MessagesService",
-    "parley.v1.ParticipantsService",
-    "parley.v1.PresenceService",
-    "parley.v1.TeamsService",
-    "parley.v1.FilesService",
-    "parley.v1.ConsumersService",
-    "parley.v1.LoginsService",
-    "parley.v1.PubsubService",
-];
 
 /// How long the answer to a ping may take over HTTP/2.
 const PING: Duration = Duration::from_secs(20);

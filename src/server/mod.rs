@@ -12,6 +12,7 @@ use crate::{
     api,
     chat::{
         Chat,
+        audit::AuditLog,
         bootstrap::{self, Bootstrapped},
         files::{Files, rotation},
         tokens::Tokens,
@@ -153,7 +154,8 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     }
     let files = Files::open(db.clone(), storage, rooms::files(&config, http_at)).await?;
     let mailer = Mailer::new(&rooms::mail(&config))?;
-    let chat = Chat::new(db.clone(), events, writer, tokens, files.clone(), mailer.is_some());
+    let (audit, audit_writer) = AuditLog::new(db.clone());
+    let chat = Chat::new(db.clone(), events, writer, tokens, files.clone(), audit, mailer.is_some());
 
     // Streams end first, then listeners, then what they need.
     let streams = CancellationToken::new();
@@ -213,6 +215,13 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
         db.clone(),
         Arc::clone(&clock),
         Duration::from_secs(config.idempotency.keep_hours * 3600),
+        behind.clone(),
+    ));
+    back.spawn(upkeep::follow(audit_writer.run(behind.clone())));
+    back.spawn(upkeep::trim_audit(
+        db.clone(),
+        Arc::clone(&clock),
+        rooms::keep_audit(&config),
         behind.clone(),
     ));
     back.spawn(upkeep::trim(

@@ -55,6 +55,14 @@ pub fn keep(config: &Config) -> events::retention::Keep {
     }
 }
 
+/// What is kept of the audit events.
+pub fn keep_audit(config: &Config) -> chat::audit::Keep {
+    chat::audit::Keep {
+        age: Duration::from_secs(config.audit.keep_days * 24 * 3600),
+        events: config.audit.keep_events,
+    }
+}
+
 /// The writer's.
 pub fn writer(config: &Config) -> chat::writer::Config {
     let writer = &config.writer;

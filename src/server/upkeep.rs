@@ -11,10 +11,13 @@ use tokio_util::sync::CancellationToken;
 use super::clock::Clock;
 use crate::{
     admin::Readiness,
-    chat::{Chat, files::Files, forget_keys, presence::forget_absent, removal::empty_deleted, search::index, transcripts::send_waiting},
+    chat::{
+        Chat, audit, files::Files, forget_keys, presence::forget_absent, removal::empty_deleted, search::index, transcripts::send_waiting,
+    },
     db::Database,
     events::{log::Log, retention::Keep},
     mail::Mailer,
+    time::Micros,
 };
 
 /// How often readiness is looked at.
@@ -25,6 +28,9 @@ const WAKE: Duration = Duration::from_secs(2);
 
 /// How often old keys are forgotten.
 const FORGET: Duration = Duration::from_mins(10);
+
+/// How often audit events that are kept no longer are removed.
+const TRIM_AUDIT: Duration = Duration::from_hours(1);
 
 /// How often deleted accounts are looked for, and how many statements go to them then.
 const EMPTY: Duration = Duration::from_secs(5);
@@ -60,6 +66,29 @@ pub async fn keys(db: Database, clock: Arc<Clock>, keep: Duration, stop: Cancell
         }
         if let Err(error) = db.in_long_time(forget_absent(&db)).await {
             tracing::warn!(%error, "who is no longer there could not be forgotten; trying again later");
+        }
+    }
+    Ok(())
+}
+
+/// Removes audit events that are too old or too many, until `stop`.
+pub async fn trim_audit(db: Database, clock: Arc<Clock>, keep: audit::Keep, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut ticks = ticks(TRIM_AUDIT);
+    // At the start every account is looked at: what is kept may be less than before.
+    let mut since = Micros(0);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        let trimmed = async {
+            let now = clock.now().await?;
+            audit::trim(&db, keep, now, since).await.map(|removed| (removed, now))
+        };
+        match stop.run_until_cancelled(db.in_long_time(Box::pin(trimmed))).await {
+            Some(Ok((removed, now))) => {
+                tracing::debug!(removed, "old audit events removed");
+                // Other replicas' clocks may be behind.
+                since = now.minus(TRIM_AUDIT);
+            }
+            Some(Err(error)) => tracing::warn!(%error, "failed to remove old audit events; retrying later"),
+            None => {}
         }
     }
     Ok(())

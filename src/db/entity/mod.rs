@@ -7,6 +7,7 @@ pub mod announcement;
 pub mod api_channel;
 pub mod assignment_turn;
 pub mod attachment;
+pub mod audit_event;
 pub mod canned_response;
 pub mod consumer;
 pub mod consumer_shard;

@@ -32,8 +32,9 @@ mod m20261127_000023_contact_pieces;
 mod m20261127_000024_announcements;
 mod m20261128_000025_attribute_values;
 mod m20261129_000028_submitted_identity;
-mod m20261129_000031_member_names;
 mod m20261129_000029_idempotency_owner;
+mod m20261129_000030_audit_events;
+mod m20261129_000031_member_names;
 
 /// The oldest program that works on the tables of this one, told by the newest migration that it knows. The database keeps it, and a
 /// program that is older refuses to start there.
@@ -73,6 +74,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000028_submitted_identity::Migration),
             Box::new(m20261129_000031_member_names::Migration),
             Box::new(m20261129_000029_idempotency_owner::Migration),
+            Box::new(m20261129_000030_audit_events::Migration),
         ]
     }
 }

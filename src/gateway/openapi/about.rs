@@ -32,6 +32,17 @@ impl Caller {
     }
 }
 
+/// An endpoint that OpenAPI cannot describe, because what follows its first request is a protocol of its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Endpoint {
+    /// The path.
+    pub path: &'static str,
+    /// Who may open it.
+    pub caller: Caller,
+    /// What is shown for it, and when.
+    pub credential: &'static str,
+}
+
 /// What a route answers when it does what it was asked to.
 #[derive(Clone, Debug)]
 pub(super) enum Success {

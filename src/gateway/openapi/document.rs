@@ -6,7 +6,7 @@ use axum::http::{Method, StatusCode};
 use serde_json::{Map, Value as Json, json};
 
 use super::{
-    about::{About, Caller, Parameter, Success},
+    about::{About, Caller, Endpoint, Parameter, Success},
     schema::{self, Schema, anything, choice, integer, list, object, text},
 };
 use crate::gateway::door::Route;
@@ -17,7 +17,7 @@ const TOKEN: &str = "api_access_token";
 /// The document that describes these routes, as JSON.
 ///
 /// Path by path: as values all of it would take twenty times the memory of its text, which a server would hold on to.
-pub fn document(routes: &[Route], base_url: &str) -> String {
+pub fn document(routes: &[Route], endpoints: &[Endpoint], base_url: &str) -> String {
     let mut components = Map::new();
     let mut tags: Vec<&str> = Vec::new();
     let mut by_path: BTreeMap<&str, Vec<&Route>> = BTreeMap::new();
@@ -52,6 +52,10 @@ pub fn document(routes: &[Route], base_url: &str) -> String {
         "securitySchemes": { "token": { "type": "apiKey", "in": "header", "name": TOKEN } },
     });
     let tags = json!(tags.iter().map(|tag| json!({ "name": tag })).collect::<Vec<_>>());
+    let endpoints: Vec<_> = endpoints
+        .iter()
+        .map(|endpoint| json!({ "path": endpoint.path, "caller": endpoint.caller.name(), "credential": endpoint.credential }))
+        .collect();
     let mut document = vec![
         entry("openapi", "\"3.1.0\""),
         entry("jsonSchemaDialect", "\"https://json-schema.org/draft/2020-12/schema\""),
@@ -59,6 +63,7 @@ pub fn document(routes: &[Route], base_url: &str) -> String {
         entry("tags", &tags.to_string()),
         entry("paths", &braced(&paths)),
         entry("components", &components.to_string()),
+        entry("x-parley-endpoints", &json!(endpoints).to_string()),
     ];
     if !base_url.is_empty() {
         document.push(entry("servers", &json!([{ "url": base_url }]).to_string()));

@@ -15,7 +15,7 @@ use axum::{
 };
 use bytes::Bytes;
 
-pub use about::{About, Caller, about};
+pub use about::{About, Caller, Endpoint, about};
 pub use document::document;
 
 use super::door::Door;

@@ -4,26 +4,18 @@ use parley::pb::{CreateAgentBotRequest, CreateTokenRequest, Role, SetInboxAgentB
 use serde_json::{Value as Json, json};
 
 use super::{body_schema, plain};
-use crate::support::{
-    app::{PLATFORM, TestApp},
-    database::Backend,
-    http::Http,
-    office::{other_account, worker},
-    on_both,
+use crate::{
+    roles::policy,
+    support::{
+        app::{PLATFORM, TestApp},
+        database::Backend,
+        http::Http,
+        office::{other_account, worker},
+        on_both,
+    },
 };
 
 on_both!(every_route_refuses_whom_it_must);
-
-/// What bots may call, as the contract lists it.
-const FOR_BOTS: [(&str, &str); 7] = [
-    ("POST", "/conversations"),
-    ("PATCH", "/conversations/{conversation_id}"),
-    ("POST", "/conversations/{conversation_id}/toggle_status"),
-    ("POST", "/conversations/{conversation_id}/toggle_priority"),
-    ("POST", "/conversations/{conversation_id}/custom_attributes"),
-    ("POST", "/conversations/{conversation_id}/messages"),
-    ("POST", "/conversations/{conversation_id}/assignments"),
-];
 
 /// The callers, each with a token of its kind.
 struct Callers {
@@ -143,10 +135,7 @@ async fn every_route_refuses_whom_it_must(backend: Backend) {
             .map(|part| if part.starts_with('{') { "1" } else { part })
             .collect::<Vec<_>>()
             .join("/");
-        let for_bots = FOR_BOTS.iter().any(|(known, rest)| {
-            (*known == method || (*known == "PATCH" && method == "PUT"))
-                && path.strip_prefix("/api/v1/accounts/{account_id}") == Some(*rest)
-        });
+        let for_bots = operation["x-parley-rpc"].as_str().is_some_and(|rpc| policy::named(rpc).bots);
         for (who, http, answer) in expected(&callers, caller, writes, for_bots) {
             let answered = http.send(&method, &url, body.as_ref()).await;
             asked += 1;

@@ -8,7 +8,16 @@ use super::{
 };
 use crate::support::{database::Backend, on_both};
 
-on_both!(agents, teams, inbox_members, labels, definitions, canned_responses, notes);
+on_both!(
+    agents,
+    teams,
+    inbox_members,
+    labels,
+    definitions,
+    canned_responses,
+    notes,
+    audit_logs
+);
 
 async fn agents(backend: Backend) {
     let (_app, mut golden) = begin(backend).await;
@@ -263,4 +272,15 @@ async fn notes(backend: Backend) {
     golden.exchange("DELETE", &one, Json::Null).await;
     golden.exchange("DELETE", &one, Json::Null).await;
     golden.end("contact_notes");
+}
+
+async fn audit_logs(backend: Backend) {
+    let (_app, mut golden) = begin(backend).await;
+    let made = golden.exchange("POST", &format!("{ACCOUNT}/labels"), json!({"title": "vip"})).await;
+    let missing = format!("{ACCOUNT}/labels/{}", made["id"].as_i64().expect("an id") + 99);
+    golden.exchange("DELETE", &missing, Json::Null).await;
+    golden.exchange("GET", &format!("{ACCOUNT}/audit_logs"), Json::Null).await;
+    golden.exchange("GET", &format!("{ACCOUNT}/audit_logs?page=2"), Json::Null).await;
+    golden.exchange("GET", "/api/v1/accounts/99/audit_logs", Json::Null).await;
+    golden.end("audit_logs");
 }

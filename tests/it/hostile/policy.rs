@@ -1,1 +1,168 @@
 //! Method policy, idempotency keys by caller and stored audit events.
+
+mod audit;
+#[path = "../../../build/policy.rs"]
+mod declarations;
+mod idempotency;
+
+use http::uri::PathAndQuery;
+use parley::pb::{self, CreateTokenRequest, MethodCaller, MethodEffect, RevokeTokenRequest, TokenKind};
+use prost::Message as _;
+use prost_reflect::{DescriptorPool, DynamicMessage, Value};
+use tonic::{Code, Request, client::Grpc};
+
+use crate::{
+    roles::policy,
+    support::{app::TestApp, clients::Clients, database::Backend},
+};
+
+/// The messages in a repeated field.
+fn each<'m>(message: &'m mut DynamicMessage, field: &'static str) -> impl Iterator<Item = &'m mut DynamicMessage> {
+    let list = message.get_field_by_name_mut(field).and_then(Value::as_list_mut);
+    list.into_iter().flatten().filter_map(Value::as_message_mut)
+}
+
+fn is_named(message: &DynamicMessage, name: &str) -> bool {
+    message.get_field_by_name("name").is_some_and(|value| value.as_str() == Some(name))
+}
+
+/// The descriptors with one method changed.
+fn with_method(path: &str, change: impl Fn(&mut DynamicMessage)) -> DescriptorPool {
+    let set = DescriptorPool::global()
+        .get_message_by_name("google.protobuf.FileDescriptorSet")
+        .expect("a well-known type");
+    let mut set = DynamicMessage::decode(set, pb::DESCRIPTORS).expect("the program carries its own description");
+    let (service, call) = path.split_once('.').expect("a service and a call");
+    let mut changed = 0;
+    for file in each(&mut set, "file") {
+        for service in each(file, "service").filter(|found| is_named(found, service)) {
+            for method in each(service, "method").filter(|found| is_named(found, call)) {
+                change(method);
+                changed += 1;
+            }
+        }
+    }
+    assert_eq!(changed, 1, "the contract has one {path}");
+    DescriptorPool::decode(set.encode_to_vec().as_slice()).expect("descriptors")
+}
+
+/// S-21: the build script's check, on the contract as it is and with one method that declares nothing.
+#[test]
+fn build_refuses_method_without_policy() {
+    let whole = DescriptorPool::decode(pb::DESCRIPTORS).expect("the program carries its own description");
+    declarations::table(&whole).expect("every method declares its policy");
+    let without = with_method("FilesService.GetFileLink", |method| method.clear_field_by_name("options"));
+    assert_eq!(
+        declarations::table(&without),
+        Err(vec!["parley.v1.FilesService.GetFileLink: declares no policy".to_owned()])
+    );
+}
+
+/// A policy that contradicts the method does not build either: this one is given the request of a method that writes.
+#[test]
+fn build_refuses_contradicting_policy() {
+    let changed = with_method("LabelsService.ListLabels", |method| {
+        method.set_field_by_name("input_type", Value::String(".parley.v1.CreateLabelRequest".to_owned()));
+    });
+    assert_eq!(
+        declarations::table(&changed),
+        Err(vec![
+            "parley.v1.LabelsService.ListLabels: a method with a request_id must write".to_owned()
+        ])
+    );
+}
+
+/// S-21: paths that begin or end like a method without a token are asked for one.
+#[tokio::test]
+async fn unknown_methods_need_a_token() {
+    let app = TestApp::start(Backend::Sqlite).await;
+    let nobody = Clients::new(&app.server.doors.grpc, None);
+    for path in [
+        "/parley.v1.FilesService/GetFileLinkStats",
+        "/parley.v1.ClientService/ListEverything",
+        "/parley.v1.PubsubService/",
+        "/parley.v1.Whatever/Subscribe",
+        "/x/UploadFile",
+    ] {
+        assert_eq!(call(&nobody, path).await, Code::Unauthenticated, "{path}");
+        assert_eq!(call(&app.clients(), path).await, Code::Unimplemented, "{path}");
+    }
+}
+
+/// The code that a call with an empty message is answered with.
+async fn call(clients: &Clients, path: &str) -> Code {
+    let mut grpc = Grpc::new(clients.service.clone());
+    grpc.ready().await.expect("the server is there");
+    let path = PathAndQuery::try_from(path.to_owned()).expect("a path");
+    let codec = tonic_prost::ProstCodec::<pb::GetAccessRequest, pb::GetAccessResponse>::default();
+    let answer = grpc.unary(Request::new(pb::GetAccessRequest::default()), path, codec).await;
+    answer.map_or_else(|status| status.code(), |_| Code::Ok)
+}
+
+/// S-18: a read-only token is refused by the policy of the method, whatever its handler looks at; without that protection it revokes a token.
+#[tokio::test]
+async fn read_only_token_revokes_nothing() {
+    for (switch, is_refused) in [("", true), ("method_policy", false)] {
+        let app = TestApp::builder(Backend::Sqlite)
+            .platform()
+            .env("PARLEY_FAULT_SWITCH", switch)
+            .start()
+            .await;
+        let of_user = |read_only| CreateTokenRequest {
+            kind: TokenKind::User.into(),
+            user_id: Some(1),
+            read_only,
+            ..CreateTokenRequest::default()
+        };
+        let mut platform = app.platform().accounts;
+        let reader = platform.create_token(of_user(true)).await.expect("a token").into_inner();
+        let other = platform.create_token(of_user(false)).await.expect("a token").into_inner();
+        let request = RevokeTokenRequest {
+            token_id: other.token.expect("always set").id,
+            ..RevokeTokenRequest::default()
+        };
+        let revoked = app.clients_with(&reader.secret).accounts.revoke_token(request).await;
+        let code = revoked.map_or_else(|status| status.code(), |_| Code::Ok);
+        assert_eq!(code == Code::PermissionDenied, is_refused, "{switch:?}: {code:?}");
+    }
+}
+
+/// What a JSON route says of its callers is what the method behind it declares, or less.
+#[tokio::test]
+async fn routes_agree_with_methods() {
+    use MethodCaller as Caller;
+    let app = TestApp::start(Backend::Sqlite).await;
+    let http = app.http();
+    let description = http.description().await;
+    let mut wrong = Vec::new();
+    let mut checked = 0;
+    for (verb, path) in description.operations() {
+        let operation = &description.document()["paths"][&path][verb.to_ascii_lowercase()];
+        let Some(rpc) = operation["x-parley-rpc"].as_str() else { continue };
+        let (method, caller) = (policy::named(rpc), operation["x-parley-caller"].as_str().expect("it is told"));
+        let admitted: &[Caller] = match caller {
+            "anyone" => &[Caller::CredentialHolder],
+            "user" => &[Caller::Owner],
+            "member" => &[Caller::Member, Caller::MemberOrOperator, Caller::InboxMember],
+            "administrator" => &[Caller::Administrator, Caller::AdministratorOrOperator],
+            // Routes of the operator are a part of what others may call.
+            "platform" => &[
+                Caller::Operator,
+                Caller::AdministratorOrOperator,
+                Caller::MemberOrOperator,
+                Caller::Owner,
+            ],
+            other => panic!("{path}: {other} is no caller"),
+        };
+        let writes = operation["x-parley-writes"] == true;
+        if !admitted.contains(&method.caller) || writes != (method.effect == MethodEffect::Write) {
+            wrong.push(format!(
+                "{verb} {path} ({caller}, writes: {writes}): {rpc} is for {:?}, {:?}",
+                method.caller, method.effect
+            ));
+        }
+        checked += 1;
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(checked > 100, "only {checked} routes have a method");
+}

@@ -1,0 +1,181 @@
+//! S-14: an idempotency key belongs to the caller that used it.
+
+use std::net::IpAddr;
+
+use parley::pb::{Contact, CreateContactRequest, CreateTokenRequest, TokenKind};
+use serde_json::{Value as Json, json};
+use uuid::Uuid;
+
+use crate::support::{
+    app::{ADMINISTRATOR, TestApp},
+    clients::Clients,
+    database::Backend,
+    http::Http,
+    on_both,
+};
+
+on_both!(
+    key_belongs_to_caller,
+    key_outlives_token,
+    visitors_share_no_key,
+    rows_without_owner_are_honoured
+);
+
+const CONTACTS: &str = "/public/api/v1/inboxes/inbox-a/contacts";
+
+async fn app(backend: Backend) -> TestApp {
+    let builder = TestApp::builder(backend).platform();
+    builder.env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", "inbox-a").start().await
+}
+
+/// A client of the JSON API that connects from an address of the loopback network.
+fn from(app: &TestApp, address: &str) -> Http {
+    let address: IpAddr = address.parse().expect("an address");
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .local_address(address)
+        .build()
+        .expect("a client");
+    Http::through(client, format!("http://{}", app.server.doors.http), "")
+}
+
+async fn keyed(http: &Http, path: &str, key: &str, body: &Json) -> (u16, Json) {
+    let request = http.request("POST", path).header("Idempotency-Key", key).json(body);
+    let answer = http.answer(request).await;
+    (answer.status, answer.body)
+}
+
+async fn token(app: &TestApp, request: CreateTokenRequest) -> Clients {
+    let made = app.platform().accounts.create_token(request).await.expect("a token").into_inner();
+    app.clients_with(&made.secret)
+}
+
+fn service(name: &str) -> CreateTokenRequest {
+    CreateTokenRequest {
+        kind: TokenKind::Service.into(),
+        account_id: Some(1),
+        name: name.to_owned(),
+        ..CreateTokenRequest::default()
+    }
+}
+
+fn contact(request_id: &str, name: &str) -> CreateContactRequest {
+    CreateContactRequest {
+        account_id: 1,
+        request_id: request_id.to_owned(),
+        name: name.to_owned(),
+        ..CreateContactRequest::default()
+    }
+}
+
+async fn create(clients: &Clients, request: CreateContactRequest) -> Contact {
+    let made = clients.contacts.clone().create_contact(request).await.expect("the contact is made");
+    made.into_inner().contact.expect("always set")
+}
+
+/// The case of the review, and the same among callers with tokens: a stranger's key blocks nobody, and replays nothing of anybody else.
+async fn key_belongs_to_caller(backend: Backend) {
+    let app = app(backend).await;
+    let http = app.http();
+    let (status, _) = keyed(&http.with_token(""), CONTACTS, "order-7", &json!({"name": "x"})).await;
+    assert_eq!(status, 200);
+    let path = "/api/v1/accounts/1/contacts";
+    let body = json!({"name": "integrator"});
+    let (status, made) = keyed(&http, path, "order-7", &body).await;
+    assert_eq!(status, 200, "{made}");
+    let (status, again) = keyed(&http, path, "order-7", &body).await;
+    assert_eq!((status, &again), (200, &made), "the caller's own repetition is recognised");
+    let (status, _) = keyed(&http, path, "order-7", &json!({"name": "another"})).await;
+    assert_eq!(status, 409, "the caller's own key is not used for two requests");
+
+    let id = Uuid::new_v4().to_string();
+    let (one, other) = (token(&app, service("one")).await, token(&app, service("other")).await);
+    let user = create(&app.clients(), contact(&id, "same")).await;
+    let first = create(&one, contact(&id, "same")).await;
+    let second = create(&other, contact(&id, "another body")).await;
+    let ids = [user.id, first.id, second.id];
+    assert!(ids[0] != ids[1] && ids[1] != ids[2] && ids[0] != ids[2], "{ids:?}");
+    for (clients, body, id_before) in [
+        (&app.clients(), "same", ids[0]),
+        (&one, "same", ids[1]),
+        (&other, "another body", ids[2]),
+    ] {
+        assert_eq!(create(clients, contact(&id, body)).await.id, id_before, "each repeats its own");
+    }
+}
+
+/// The key goes by the user or the service, so a rotated token repeats what the one before it began.
+async fn key_outlives_token(backend: Backend) {
+    let app = app(backend).await;
+    let of_user = CreateTokenRequest {
+        kind: TokenKind::User.into(),
+        user_id: Some(1),
+        ..CreateTokenRequest::default()
+    };
+    for request in [of_user, service("crm")] {
+        let id = Uuid::new_v4().to_string();
+        let (old, new) = (token(&app, request.clone()).await, token(&app, request).await);
+        let made = create(&old, contact(&id, "once")).await;
+        assert_eq!(create(&new, contact(&id, "once")).await.id, made.id);
+    }
+}
+
+/// The same key and body from another visitor makes another session: the reply holds the credential of the first one.
+async fn visitors_share_no_key(backend: Backend) {
+    let app = app(backend).await;
+    let (one, other) = (from(&app, "127.0.0.2"), from(&app, "127.0.0.3"));
+    let body = json!({"name": "x"});
+    let (status, first) = keyed(&one, CONTACTS, "order-7", &body).await;
+    assert_eq!(status, 200, "{first}");
+    let (_, again) = keyed(&one, CONTACTS, "order-7", &body).await;
+    assert_eq!(again["source_id"], first["source_id"], "the visitor's own repetition is recognised");
+    let (status, second) = keyed(&other, CONTACTS, "order-7", &body).await;
+    assert_eq!(status, 200, "{second}");
+    assert_ne!(second["source_id"], first["source_id"]);
+    assert_ne!(second["pubsub_token"], first["pubsub_token"]);
+
+    // Once there is a session, it owns its keys, from wherever it calls.
+    let session = |contact: &Json| format!("{CONTACTS}/{}/conversations", contact["source_id"].as_str().expect("a name"));
+    let (_, talk) = keyed(&one, &session(&first), "talk-1", &json!({})).await;
+    let (_, again) = keyed(&other, &session(&first), "talk-1", &json!({})).await;
+    assert_eq!(again["id"], talk["id"]);
+    let (status, different) = keyed(&one, &session(&second), "talk-1", &json!({})).await;
+    assert_eq!(status, 200, "{different}");
+    assert_ne!(different["id"], talk["id"]);
+}
+
+/// Programs of the release before store no owner: their rows are honoured for callers that are known, and never for visitors.
+async fn rows_without_owner_are_honoured(backend: Backend) {
+    let app = app(backend).await;
+    let id = Uuid::new_v4().to_string();
+    let visitor = app.http().with_token("");
+    let made = create(&app.clients(), contact(&id, "once")).await;
+    let (_, session) = keyed(&visitor, CONTACTS, "order-7", &json!({"name": "x"})).await;
+    app.database
+        .run("UPDATE idempotency_keys SET owner = NULL, contact_id = NULL")
+        .await;
+    let again = create(&app.clients_with(ADMINISTRATOR), contact(&id, "once")).await;
+    assert_eq!(again.id, made.id);
+    let (status, other) = keyed(&visitor, CONTACTS, "order-7", &json!({"name": "x"})).await;
+    assert_eq!(status, 200);
+    assert_ne!(other["source_id"], session["source_id"]);
+    // Another request under the key is the owner's first one: nobody can tell whose the row is.
+    let different = create(&app.clients(), contact(&id, "different")).await;
+    assert_ne!(different.id, made.id);
+}
+
+/// Without the protection, the case of the review is what happens: a stranger's key blocks the integrator.
+#[tokio::test]
+async fn without_owners_a_stranger_blocks_a_key() {
+    let builder = TestApp::builder(Backend::Sqlite).env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", "inbox-a");
+    let app = builder.env("PARLEY_FAULT_SWITCH", "idempotency_owner").start().await;
+    keyed(&app.http().with_token(""), CONTACTS, "order-7", &json!({"name": "x"})).await;
+    let (status, _) = keyed(
+        &app.http(),
+        "/api/v1/accounts/1/contacts",
+        "order-7",
+        &json!({"name": "integrator"}),
+    )
+    .await;
+    assert_eq!(status, 409);
+}
