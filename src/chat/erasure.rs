@@ -1,7 +1,7 @@
 //! Erasing a contact: the copies that other tables hold of what it was and said, in the transaction of its deletion.
 //!
 //! Its own rows go by the verb (`contacts`), its events by `events::erasure`, and bytes in the store by the sweep of `files`. Here go the
-//! mails that were written about its conversations.
+//! stored replies of idempotent requests, and the mails that were written about its conversations.
 
 use sea_orm::{
     ConnectionTrait, ExprTrait as _,
@@ -9,7 +9,7 @@ use sea_orm::{
 };
 
 use crate::{
-    chat::transcripts,
+    chat::{transcripts, writer::erase_replies},
     db::entity::conversation,
     error::Result,
     fault::{self, Protection},
@@ -24,7 +24,8 @@ pub(super) async fn erase_copies(txn: &impl ConnectionTrait, account: AccountId,
     if !fault::is_on(Protection::ErasedCopies) {
         return Ok(());
     }
-    transcripts::redact(txn, account, conversations(account, contact)).await
+    transcripts::redact(txn, account, conversations(account, contact)).await?;
+    erase_replies(txn, account, contact).await
 }
 
 /// The ids of a contact's conversations.

@@ -2,7 +2,7 @@
 
 use std::{any::Any, collections::HashMap};
 
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel as _, QueryFilter, sea_query::Expr};
+use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, IntoActiveModel as _, QueryFilter, sea_query::Expr};
 use uuid::Uuid;
 
 use crate::{
@@ -53,9 +53,11 @@ pub fn find<'k, T>(key: &Key<T>, kept: &'k Kept) -> Option<&'k idempotency_key::
 /// The answer to a request that came before.
 ///
 /// # Errors
-/// [`Error::KeyReused`] when it was another request of the same caller.
+/// [`Error::NotFound`] when the reply was erased with the contact it was about; [`Error::KeyReused`] when it was another request of the same caller.
 pub fn repeat<T>(key: &Key<T>, kept: &idempotency_key::Model) -> Result<Answer<T>> {
-    if kept.fingerprint == key.fingerprint {
+    if kept.fingerprint == key.fingerprint && kept.response == ERASED {
+        Err(Error::not_found("the reply to request_id", key.request_id))
+    } else if kept.fingerprint == key.fingerprint {
         Ok(Answer::Repeated(kept.response.clone()))
     } else {
         Err(Error::KeyReused(key.request_id))
@@ -131,6 +133,29 @@ fn answered_contact(value: &dyn Any) -> Option<ContactId> {
         value.downcast_ref().map(|set: &StatusSet| summary(&set.conversation)),
     ];
     found.into_iter().flatten().next()
+}
+
+/// Stands in the place of an erased reply. No message is encoded like this: 0 is no number of a field.
+const ERASED: &[u8] = &[0];
+
+/// Erases the stored replies about a contact, and keeps that the requests were made: a repetition is not executed again.
+///
+/// Rows without an owner come from the release before, which does not say whom a reply is about: all those of the account go along. There
+/// are such rows until `idempotency.keep_hours` after an upgrade.
+///
+/// # Errors
+/// [`Error::Database`] when the rows cannot be written.
+pub async fn erase(db: &impl ConnectionTrait, account: AccountId, contact: ContactId) -> Result<()> {
+    let about = Condition::any()
+        .add(idempotency_key::Column::ContactId.is_in([contact, SEVERAL]))
+        .add(idempotency_key::Column::Owner.is_null());
+    idempotency_key::Entity::update_many()
+        .col_expr(idempotency_key::Column::Response, Expr::value(ERASED.to_vec()))
+        .filter(idempotency_key::Column::AccountId.eq(account))
+        .filter(about)
+        .exec(db)
+        .await?;
+    Ok(())
 }
 
 /// Lets stored replies about one contact be about another, into which it is merged: erasing that one shall reach them.

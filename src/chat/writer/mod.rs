@@ -36,7 +36,7 @@ mod plan;
 mod store;
 mod verb;
 
-pub use keys::hand_over as hand_over_replies;
+pub use keys::{erase as erase_replies, hand_over as hand_over_replies};
 pub use ledger::Ledger;
 pub use verb::{Write, once, repeated};
 

@@ -43,9 +43,7 @@ async fn found(database: &Database, text: &str) -> BTreeSet<String> {
             .await
             .expect("the tables");
             for (table, column) in named {
-                let query = format!(
-                    "SELECT count(*) FROM \"{table}\" WHERE instr(CAST(\"{column}\" AS BLOB), CAST('{text}' AS BLOB)) > 0"
-                );
+                let query = format!("SELECT count(*) FROM \"{table}\" WHERE instr(CAST(\"{column}\" AS BLOB), CAST('{text}' AS BLOB)) > 0");
                 // What a virtual table has besides its columns cannot be read.
                 let count = sqlx::query_scalar::<_, i64>(AssertSqlSafe(query)).fetch_one(&mut connection).await;
                 if count.unwrap_or_default() > 0 {
@@ -127,7 +125,13 @@ async fn plant(app: &TestApp, word: &str, phone: Option<&str>) -> i64 {
     });
     let made = keyed(&http, "POST", &format!("{account}/contacts"), &contact).await;
     let id = made["payload"]["contact"]["id"].as_i64().expect("an id");
-    keyed(&http, "PATCH", &format!("{account}/contacts/{id}"), &json!({"name": mark(word, "renamed")})).await;
+    keyed(
+        &http,
+        "PATCH",
+        &format!("{account}/contacts/{id}"),
+        &json!({"name": mark(word, "renamed")}),
+    )
+    .await;
     let conversation = json!({
         "inbox_id": 1, "contact_id": id, "source_id": mark(word, "source"),
         "additional_attributes": {"referer": mark(word, "referer")},
@@ -137,7 +141,11 @@ async fn plant(app: &TestApp, word: &str, phone: Option<&str>) -> i64 {
     let talk = keyed(&http, "POST", &format!("{account}/conversations"), &conversation).await;
     let talk = talk["id"].as_i64().expect("a number");
     let messages = format!("{account}/conversations/{talk}/messages");
-    for (content, kind, private) in [("incoming", "incoming", false), ("outgoing", "outgoing", false), ("note", "outgoing", true)] {
+    for (content, kind, private) in [
+        ("incoming", "incoming", false),
+        ("outgoing", "outgoing", false),
+        ("note", "outgoing", true),
+    ] {
         let message = json!({
             "content": format!("a text {}", mark(word, content)), "message_type": kind, "private": private,
             "source_id": mark(word, &format!("message{content}")), "echo_id": mark(word, "echo"),
@@ -146,13 +154,21 @@ async fn plant(app: &TestApp, word: &str, phone: Option<&str>) -> i64 {
         keyed(&http, "POST", &messages, &message).await;
     }
     let part = reqwest::multipart::Part::bytes(mark(word, "filecontent").into_bytes()).file_name(format!("{}.txt", mark(word, "filename")));
-    let form = reqwest::multipart::Form::new().text("content", mark(word, "withfile")).part("attachments[]", part);
+    let form = reqwest::multipart::Form::new()
+        .text("content", mark(word, "withfile"))
+        .part("attachments[]", part);
     let sent = http.answer(http.request("POST", &messages).multipart(form)).await;
     assert_eq!(sent.status, 200, "{}", sent.body);
     // As a visitor, under request ids too: what such a session may do is told where it is tested.
     let visitor = http.with_token("");
     let session = format!("/public/api/v1/inboxes/inbox-a/contacts/{}", mark(word, "source"));
-    keyed(&visitor, "PATCH", &session, &json!({"custom_attributes": {"visitor": mark(word, "visitor")}})).await;
+    keyed(
+        &visitor,
+        "PATCH",
+        &session,
+        &json!({"custom_attributes": {"visitor": mark(word, "visitor")}}),
+    )
+    .await;
     let said = json!({"content": mark(word, "visitorsaid")});
     keyed(&visitor, "POST", &format!("{session}/conversations/{talk}/messages"), &said).await;
     let note = CreateContactNoteRequest {
@@ -172,7 +188,11 @@ async fn plant(app: &TestApp, word: &str, phone: Option<&str>) -> i64 {
         email: format!("{}@example.org", mark(word, "recipient")),
         ..SendTranscriptRequest::default()
     };
-    app.clients().conversations.send_transcript(transcript).await.expect("the mail waits");
+    app.clients()
+        .conversations
+        .send_transcript(transcript)
+        .await
+        .expect("the mail waits");
     // Brings the index up to date.
     app.http().send("GET", &format!("{account}/search/messages?q={word}"), None).await;
     id
@@ -273,7 +293,11 @@ async fn a_reply_about_an_erased_contact_is_not_replayed() {
     let http = app.http();
     let key = "0b8a7f0e-58a4-4d53-8b6e-3b4cf3e0a2b1";
     let body = json!({"name": "Erase Me", "email": "erase@example.org"});
-    let create = || http.request("POST", "/api/v1/accounts/1/contacts").header("idempotency-key", key).json(&body);
+    let create = || {
+        http.request("POST", "/api/v1/accounts/1/contacts")
+            .header("idempotency-key", key)
+            .json(&body)
+    };
     let made = http.answer(create()).await.body;
     let again = http.answer(create()).await.body;
     assert_eq!(made, again, "the reply is stored");

@@ -1,5 +1,6 @@
 //! Secrets, logs, files and erased data.
 
+mod erasure;
 mod modes;
 mod page_tokens;
 mod secrets;
