@@ -128,7 +128,7 @@ async fn check_unique(write: &Write, access: &Access, row: &contact::Model, exce
             value.is_some() && theirs == value
         };
         if let Some(other) = taken.iter().find(has) {
-            // Whose it is would be told of a contact that the caller may not see.
+            // The caller may not see the other contact, so its id is not revealed.
             if access.contact_inboxes().is_some() {
                 violations.push(Violation::new(field, Rule::Taken, "is that of another contact"));
             } else {
@@ -297,7 +297,7 @@ impl Chat {
                     contact.labels = patch.labels.unwrap_or(contact.labels);
                     let mut changes = changes(&before, &contact);
                     if before.row.identifier != contact.row.identifier {
-                        // Whoever can prove the new identifier reads the contact's conversations in all inboxes.
+                        // A session that proves the new identifier reads the contact's conversations in all inboxes.
                         if fault::is_on(Protection::Vouching) && contact_scope::reaches_beyond(&write.txn, &access, account, id).await? {
                             return Err(Error::Denied(IDENTIFIER));
                         }

@@ -118,7 +118,7 @@ pub(super) async fn session_added(write: &mut Write, session: &contact_inbox::Mo
     Ok(())
 }
 
-/// The change that tells members of another contact with the same address, number or identifier.
+/// The change that reports another contact with the same address, number or identifier.
 pub(super) fn possible_duplicate(before: Option<ContactId>, after: Option<ContactId>) -> Option<Change> {
     let id = |contact: Option<ContactId>| contact.map_or(Json::Null, |contact| contact.0.into());
     Change::new("contact_inboxes.possible_duplicate_contact_id", id(before), id(after))

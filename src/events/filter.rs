@@ -53,8 +53,8 @@ pub struct Filter {
     pub private: Option<bool>,
     /// The inboxes that the subscriber may see, if not all. Events about no inbox are seen by everybody.
     pub scope: Option<Vec<InboxId>>,
-    /// Of contacts without a session in `scope` the subscriber is told only that something happened. It does not select events: `narrow`
-    /// removes what it may not have from those that match.
+    /// The subscriber receives only the ids of contacts without a session in `scope`. This does not select events: `narrow` removes the rest
+    /// from those that match.
     pub own_contacts: bool,
     /// A share of them only.
     pub shard: Option<Shard>,

@@ -1,8 +1,8 @@
 //! Events about contacts for subscribers who are limited to inboxes.
 //!
 //! Stored events are shared by all subscribers and hold all sessions of a contact. The name of a session is a credential of the client API, so
-//! whoever does not see an inbox is not told the sessions there. A service that is limited to inboxes is told nothing but ids of contacts
-//! without a session in them. Only frames with such events are decoded and encoded again; all others go out as they were stored.
+//! a subscriber who does not see an inbox does not receive the sessions there. A service that is limited to inboxes receives only the ids of
+//! contacts without a session in them. Only frames with such events are decoded and encoded again; all others go out as they were stored.
 
 use std::collections::HashSet;
 
@@ -112,7 +112,7 @@ fn cover(event: &mut pb::Event) {
     }
 }
 
-/// Leaves out the sessions in other inboxes, also where they are told as changes.
+/// Leaves out the sessions in other inboxes, also where `changes` names them.
 fn leave_out_sessions(event: &mut pb::Event, scope: &[InboxId]) {
     let Some(Resource::Contact(about)) = &mut event.resource else {
         return;

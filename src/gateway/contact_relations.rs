@@ -10,7 +10,7 @@ use super::{
     error::Failure,
     json,
     openapi::{
-        about,
+        Caller, about,
         schema::{flag, id, list, text, within},
     },
     params::Params,
@@ -91,6 +91,7 @@ pub fn routes() -> Door {
             &format!("{ACCOUNT}/actions/contact_merge"),
             merge,
             about("mergeContacts", "Lets one contact take in another", "ContactsService.MergeContacts")
+                .caller(Caller::Administrator)
                 .needs("base_contact_id", id())
                 .needs("mergee_contact_id", id())
                 .answers(json::contact::schema()),

@@ -2,7 +2,7 @@
 //!
 //! Anybody may name an address, a number or an identifier. So a session without a proof joins the contact that has it, for agents to see one
 //! person, but learns nothing of that contact and changes nothing that it has not set itself. A signature proves one identifier, and no
-//! address: two contacts that both can be told apart are never merged on the word of a session. Members learn of the possible duplicate.
+//! address: two contacts that each have an address, a number or an identifier are never merged by a session. Members learn of the possible duplicate.
 
 use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter};
 use serde_json::{Map, Value as Json};

@@ -88,7 +88,7 @@ impl Chat {
                         } else {
                             Relation::Created
                         },
-                        // Made up for a contact that was found too: its absence would tell that there is one.
+                        // Also for a contact that was found: a missing name would reveal that it exists.
                         name: Some(names::made_up()),
                         ..Submitted::default()
                     };

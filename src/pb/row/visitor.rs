@@ -56,7 +56,7 @@ impl Visitor<'_> {
         }
     }
 
-    /// Times are those of the session: the contact's would tell that it was known before.
+    /// Times are those of the session: the contact's would reveal that it existed before.
     fn submitted(self, contact: &pb::Contact) -> pb::Contact {
         let session = self.0;
         let submitted = session.submitted.as_ref().map_or_else(Cow::default, Cow::Borrowed);

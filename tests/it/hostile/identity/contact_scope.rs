@@ -118,7 +118,7 @@ async fn a_limited_service_makes_contacts_in_its_inboxes(backend: Backend) {
     assert_eq!(taken.body["existing_id"], hidden, "{}", taken.body);
 }
 
-/// Everything that a stream and a snapshot tell a service of what happens to a contact.
+/// The contact events that a limited service receives about a contact of another inbox.
 async fn streamed(app: &TestApp) -> (i64, Vec<parley::pb::Event>) {
     let (hidden, _) = elsewhere(app).await;
     let path = format!("/api/v1/accounts/1/contacts/{hidden}");

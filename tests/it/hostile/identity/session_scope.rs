@@ -39,8 +39,8 @@ async fn add_session(app: &TestApp, contact_id: i64, inbox_id: i64, source_id: &
     app.clients().contacts.create_contact_session(request).await.expect("made");
 }
 
-/// Everything that a caller is told of a contact with sessions in two inboxes, as one text.
-async fn told(clients: &Clients, contact_id: i64) -> String {
+/// Everything that a caller receives about a contact with sessions in two inboxes, as one text.
+async fn all_received(clients: &Clients, contact_id: i64) -> String {
     let mut all = String::new();
     let mut contacts = clients.contacts.clone();
     let mut note = |answer: &dyn std::fmt::Debug| write!(all, "{answer:?}").expect("a String takes everything");
@@ -135,10 +135,10 @@ async fn sessions_of_other_inboxes_are_shown_nowhere(backend: Backend) {
     set_members(&app.clients(), 1, 1, &[agent.user]).await;
     let service = Service::limited(&app, &[1]).await;
     for clients in [&agent.clients, &service.clients] {
-        let told = told(clients, asha).await;
-        assert!(!told.contains(SECRET), "{told}");
+        let received = all_received(clients, asha).await;
+        assert!(!received.contains(SECRET), "{received}");
         // Six replies, its event, the two changes of the contact, and the snapshot.
-        assert!(told.matches(OWN).count() >= 9, "{told}");
+        assert!(received.matches(OWN).count() >= 9, "{received}");
         let foreign = GetContactBySessionRequest {
             account_id: 1,
             inbox_id: 2,
@@ -153,7 +153,7 @@ async fn sessions_of_other_inboxes_are_shown_nowhere(backend: Backend) {
         assert_eq!(refused.code(), tonic::Code::NotFound);
     }
     // The administrator sees all.
-    assert!(told(&app.clients(), asha).await.contains(SECRET));
+    assert!(all_received(&app.clients(), asha).await.contains(SECRET));
     // By REST, and over the WebSocket's stream of the agent.
     let shown = service.send(Method::GET, &format!("/contacts/{asha}"), None).await.body.to_string();
     assert!(shown.contains(OWN) && !shown.contains(SECRET), "{shown}");
@@ -166,5 +166,5 @@ async fn without_the_protection_a_limited_service_is_shown_all_sessions() {
     let app = start(Backend::Sqlite, "session_scope").await;
     let asha = with_two_sessions(&app).await;
     let service = Service::limited(&app, &[1]).await;
-    assert!(told(&service.clients, asha).await.contains(SECRET));
+    assert!(all_received(&service.clients, asha).await.contains(SECRET));
 }

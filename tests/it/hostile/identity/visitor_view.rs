@@ -38,14 +38,14 @@ const STORED: &str = "stored";
 /// The last message of a test.
 const END: &str = "the end";
 
-/// What a session was told, by transport and kind.
-struct Told {
+/// What a session received, by transport and kind.
+struct Received {
     /// The fields that are not empty.
     shapes: BTreeMap<String, BTreeSet<String>>,
     text: String,
 }
 
-impl Told {
+impl Received {
     fn note(&mut self, what: &str, json: &Json) {
         self.text += &json.to_string();
         // Whether an ephemeral event comes before the end is not promised.
@@ -91,10 +91,10 @@ async fn pubsub(app: &TestApp, token: &Json) -> Streaming<SubscribePubsubRespons
 }
 
 /// Members work on a conversation of the session, which listens over both transports and reads by both.
-async fn listen(app: &TestApp, verified: bool) -> Told {
+async fn listen(app: &TestApp, verified: bool) -> Received {
     let public = Public::of(app, 1).await;
     let made = public.create("me", public.signed("me-1", json!({"name": "Me"}))).await;
-    let mut told = Told {
+    let mut received = Received {
         shapes: BTreeMap::new(),
         text: String::new(),
     };
@@ -116,7 +116,7 @@ async fn listen(app: &TestApp, verified: bool) -> Told {
     loop {
         let response = in_time("an event", stream.message()).await.expect("no refusal").expect("no end");
         for event in response.ephemeral {
-            told.note(
+            received.note(
                 &format!("gRPC {}", event.kind_name),
                 &parley::pb::json::message("parley.v1.EphemeralEvent", &event),
             );
@@ -126,7 +126,7 @@ async fn listen(app: &TestApp, verified: bool) -> Told {
         for event in events {
             let json = parley::pb::json::message("parley.v1.Event", &event);
             over |= json.to_string().contains(END);
-            told.note(&format!("gRPC {}", event.kind_name), &json);
+            received.note(&format!("gRPC {}", event.kind_name), &json);
         }
         if over {
             break;
@@ -135,7 +135,7 @@ async fn listen(app: &TestApp, verified: bool) -> Told {
     loop {
         let (event, data) = cable.event().await;
         let over = data.to_string().contains(END);
-        told.note(&format!("/cable {event}"), &data);
+        received.note(&format!("/cable {event}"), &data);
         if over {
             break;
         }
@@ -147,7 +147,7 @@ async fn listen(app: &TestApp, verified: bool) -> Told {
         &format!("/me/conversations/{talk}/messages"),
     ] {
         let what = path.replace(&talk.to_string(), "N");
-        told.note(&format!("REST {what}"), &public.ask(Method::GET, path, None).await.body);
+        received.note(&format!("REST {what}"), &public.ask(Method::GET, path, None).await.body);
     }
     let clients = Clients::new(&app.server.doors.grpc, None);
     let request = GetClientConversationRequest {
@@ -165,8 +165,8 @@ async fn listen(app: &TestApp, verified: bool) -> Told {
         .expect("its own")
         .into_inner();
     let read = parley::pb::json::message("parley.v1.GetClientConversationResponse", &read);
-    told.note("gRPC GetClientConversation", &read);
-    told
+    received.note("gRPC GetClientConversation", &read);
+    received
 }
 
 /// What members and programs do to a conversation, with something planted wherever they can.
@@ -224,35 +224,35 @@ async fn work(app: &TestApp, session: &Json) -> i64 {
 }
 
 /// None of it belongs to the members.
-fn assert_own(told: &Told) {
+fn assert_own(received: &Received) {
     for hidden in [PLANT, "@example.org", "urgent", "limited", "traceparent"] {
-        assert!(!told.text.contains(hidden), "{hidden} is in {}", told.text);
+        assert!(!received.text.contains(hidden), "{hidden} is in {}", received.text);
     }
 }
 
 async fn visitors_are_shown_what_the_client_api_shows(backend: Backend) {
     let app = start(backend, "").await;
-    let told = listen(&app, false).await;
-    assert_own(&told);
+    let received = listen(&app, false).await;
+    assert_own(&received);
     for hidden in [STORED, "+351912345678"] {
-        assert!(!told.text.contains(hidden), "{hidden} is in {}", told.text);
+        assert!(!received.text.contains(hidden), "{hidden} is in {}", received.text);
     }
-    insta::assert_snapshot!("visitor_view_unverified", told.shapes());
+    insta::assert_snapshot!("visitor_view_unverified", received.shapes());
 }
 
 async fn a_verified_visitor_is_shown_no_more_of_the_members(backend: Backend) {
     let app = start(backend, "").await;
-    let told = listen(&app, true).await;
-    assert_own(&told);
-    assert!(told.text.contains(STORED), "its own contact");
-    insta::assert_snapshot!("visitor_view_verified", told.shapes());
+    let received = listen(&app, true).await;
+    assert_own(&received);
+    assert!(received.text.contains(STORED), "its own contact");
+    insta::assert_snapshot!("visitor_view_verified", received.shapes());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_the_protection_visitors_are_shown_labels_and_addresses() {
     let app = start(Backend::Sqlite, "visitor_view").await;
-    let told = listen(&app, false).await;
+    let received = listen(&app, false).await;
     for shown in [PLANT, "@example.org", "urgent", STORED] {
-        assert!(told.text.contains(shown), "{shown}");
+        assert!(received.text.contains(shown), "{shown}");
     }
 }

@@ -32,13 +32,13 @@ async fn steal(app: &TestApp, victim: &Json, stolen: &Json) -> Stolen {
     public.update("m1", public.signed("mallory", json!({}))).await;
     let own = public.talk("m1").await;
     let record = public.update("m1", public.signed("mallory", stolen.clone())).await;
-    let heard = first_heard(app, &session, &[theirs, own]).await;
+    let received = first_received(app, &session, &[theirs, own]).await;
     Stolen {
         victim,
         record,
         listed: public.listed("m1").await == [own],
         reach: public.reach("m1", theirs).await,
-        heard: heard == own,
+        isolated: received == own,
     }
 }
 
@@ -48,12 +48,12 @@ struct Stolen {
     /// Whether only its own conversation is listed.
     listed: bool,
     reach: (u16, u16),
-    /// Whether only its own conversation is heard.
-    heard: bool,
+    /// Whether only its own conversation is received.
+    isolated: bool,
 }
 
-/// The conversation of the first message that a session hears, when members write into these one after another.
-async fn first_heard(app: &TestApp, session: &Json, conversations: &[i64]) -> i64 {
+/// The conversation of the first message that a session receives, when members write into these one after another.
+async fn first_received(app: &TestApp, session: &Json, conversations: &[i64]) -> i64 {
     let clients = crate::support::clients::Clients::new(&app.server.doors.grpc, None);
     let request = SubscribePubsubRequest {
         key: Some(PubsubKey {
@@ -93,7 +93,7 @@ async fn a_proof_of_one_identity_reaches_no_other_contact(backend: Backend) {
         assert_ne!(stolen.record["id"], stolen.victim, "{}", stolen.record);
         assert_ne!(stolen.record["name"], "Victim");
         assert_eq!(stolen.reach, (404, 404));
-        assert!(stolen.listed && stolen.heard);
+        assert!(stolen.listed && stolen.isolated);
         let mallory = shown(&app, stolen.record["id"].as_i64().expect("a number")).await;
         assert_eq!(
             mallory["contact_inboxes"][0]["possible_duplicate_contact_id"], stolen.victim,
@@ -247,7 +247,7 @@ async fn an_anonymous_contact_joins_the_one_with_the_address(backend: Backend) {
         (&json!("Alice"), &json!({})),
         "nothing came along"
     );
-    // From now on it can be told apart, so no address moves it.
+    // Its contact has an address now, so no other address moves it.
     let bob = contact(&app, 1, json!({"name": "Bob", "email": "bob@x.org"})).await;
     assert_eq!(public.update("s", json!({"email": "bob@x.org"})).await["id"], alice);
     let sessions = shown(&app, alice).await["contact_inboxes"].clone();
