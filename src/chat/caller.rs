@@ -72,14 +72,12 @@ pub enum ContactScope {
 }
 
 /// Which conversations a contact's session reaches.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Reach {
     /// Those of this session.
     pub session: ContactInboxId,
-    /// And, once it is verified, those of this contact in all inboxes.
-    pub contact: ContactId,
-    /// Whether a signature has proved who the contact is.
-    pub verified: bool,
+    /// And, once it is verified, those of these sessions of its contact, in all inboxes.
+    pub others: Vec<ContactInboxId>,
 }
 
 /// A caller whose token was good a moment ago.
@@ -374,7 +372,7 @@ impl Access {
         match &self.reach {
             None => self.inbox(row.inbox_id),
             Some(reach) if reach.session == row.contact_inbox_id => Ok(()),
-            Some(reach) if reach.verified && reach.contact == row.contact_id => Ok(()),
+            Some(reach) if reach.others.contains(&row.contact_inbox_id) => Ok(()),
             Some(_) => Err(Error::not_found("conversation", row.id)),
         }
     }

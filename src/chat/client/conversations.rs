@@ -138,7 +138,9 @@ impl Chat {
     pub async fn client_conversations(&self, guest: &Guest, with_messages: bool, page: &PageRequest) -> Result<Page<Seen>> {
         use conversation::Column;
         let (db, row) = (self.db.read(), &guest.client.row);
-        let everything = row.hmac_verified.then(|| Column::ContactId.eq(row.contact_id));
+        let everything = row
+            .hmac_verified
+            .then(|| Column::ContactInboxId.is_in(guest.others().iter().map(|id| id.0)));
         let reach = Condition::any().add(Column::ContactInboxId.eq(row.id)).add_option(everything);
         let query = conversation::Entity::find()
             .filter(Column::AccountId.eq(row.account_id))

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, sea_query::Expr};
 use sha2::Sha256;
 
 use crate::{
@@ -18,7 +18,8 @@ use crate::{
         load,
     },
     error::{Error, Result},
-    id::{AccountId, ContactId, TokenId},
+    fault::{self, Protection},
+    id::{AccountId, ContactId, ContactInboxId, TokenId},
 };
 
 pub mod conversations;
@@ -56,6 +57,9 @@ pub struct Signature {
 
 /// Bytes of the name of an inbox or a session: 255 characters. Nothing has a longer one, so it is not looked up.
 const NAME_BYTES: usize = 4 * 255;
+
+/// Sessions of one contact that a verified one reaches, at most: the verified ones first, then the oldest.
+const OTHERS: u64 = 1000;
 
 const WANTED: &str = "the inbox asks for an identifier and its hash";
 const WRONG: &str = "the hash does not sign this contact's identifier";
@@ -150,6 +154,37 @@ async fn read(db: &impl ConnectionTrait, identifier: &str, source_id: &str) -> R
     Ok(Client { inbox, row, contact })
 }
 
+/// The sessions whose conversations a verified session reaches; absent if it is not verified any more, or of another contact now.
+///
+/// Those are the verified ones of its contact, those that members made, and those that named the contact's identifier. A session that was
+/// attached for an address or a number is somebody's who is not proved to be this contact: a signature proves an identifier, and anybody
+/// may have stored an address.
+async fn others(db: &impl ConnectionTrait, session: &contact_inbox::Model) -> Result<Option<Vec<ContactInboxId>>> {
+    use contact_inbox::Column;
+    let known = Condition::any()
+        .add(Column::HmacVerified.eq(true))
+        .add(Column::Submitted.is_null())
+        .add(Expr::cust("\"contact_inboxes\".\"submitted\" ->> 'relation' <> 'matched'"))
+        .add(Expr::cust(
+            "\"contact_inboxes\".\"submitted\" ->> 'identifier' = \
+             (SELECT identifier FROM contacts WHERE contacts.id = contact_inboxes.contact_id)",
+        ));
+    let rows: Vec<(ContactInboxId, bool)> = contact_inbox::Entity::find()
+        .select_only()
+        .columns([Column::Id, Column::HmacVerified])
+        .filter(Column::AccountId.eq(session.account_id))
+        .filter(Column::ContactId.eq(session.contact_id))
+        .filter(Condition::all().add_option(fault::is_on(Protection::IdentityProof).then_some(known)))
+        .order_by_desc(Column::HmacVerified)
+        .order_by_asc(Column::Id)
+        .limit(OTHERS)
+        .into_tuple()
+        .all(db)
+        .await?;
+    let verified = rows.contains(&(session.id, true));
+    Ok(verified.then(|| rows.into_iter().map(|(id, _)| id).collect()))
+}
+
 impl Chat {
     /// The inbox at which a contact knocks.
     ///
@@ -171,13 +206,16 @@ impl Chat {
     /// [`Error::NotFound`]; [`Error::Suspended`].
     pub async fn client(&self, identifier: &str, source_id: &str) -> Result<Arc<Guest>> {
         let mut guest = self.kept(identifier, source_id).await?;
-        let row = &guest.client.row;
-        if row.hmac_verified {
-            let now = contact_inbox::Entity::find_by_id(row.id).one(self.db.read()).await?;
-            if now.is_none_or(|now| now.contact_id != row.contact_id || !now.hmac_verified) {
-                self.forget_guest(&guest).await;
-                guest = self.kept(identifier, source_id).await?;
+        for _ in 0..2 {
+            if !guest.client.row.hmac_verified {
+                break;
             }
+            if let Some(others) = others(self.db.read(), &guest.client.row).await? {
+                guest = Arc::new(guest.reaching(others)?);
+                break;
+            }
+            self.forget_guest(&guest).await;
+            guest = self.kept(identifier, source_id).await?;
         }
         guest.caller.access(guest.account())?;
         Ok(guest)
@@ -197,8 +235,7 @@ impl Chat {
             let account = load::account(db, client.row.account_id).await?;
             let reach = Reach {
                 session: client.row.id,
-                contact: client.row.contact_id,
-                verified: client.row.hmac_verified,
+                others: Vec::new(),
             };
             let caller = caller(&account, Some(&client.contact.row), Some(reach));
             Ok(Arc::new(Guest { client, caller }))
@@ -216,6 +253,28 @@ impl Chat {
 }
 
 impl Guest {
+    /// The same session, which reaches the conversations of these sessions too.
+    fn reaching(&self, others: Vec<ContactInboxId>) -> Result<Self> {
+        let mut caller = Caller::clone(&self.caller);
+        let account = self.account();
+        let access = caller.accounts.get_mut(&account).ok_or(Error::NotMember(account))?;
+        access.reach = Some(Reach {
+            session: self.client.row.id,
+            others,
+        });
+        Ok(Self {
+            client: self.client.clone(),
+            caller: Arc::new(caller),
+        })
+    }
+
+    /// The sessions whose conversations it reaches beside its own.
+    pub fn others(&self) -> &[ContactInboxId] {
+        let access = self.caller.accounts.get(&self.account());
+        let reach = access.and_then(|access| access.reach.as_ref());
+        reach.map(|reach| reach.others.as_slice()).unwrap_or_default()
+    }
+
     /// The account.
     pub fn account(&self) -> AccountId {
         self.client.row.account_id

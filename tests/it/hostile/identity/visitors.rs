@@ -8,6 +8,7 @@ use crate::support::{app::TestApp, database::Backend, in_time, office::inbox, on
 
 on_both!(
     a_proof_of_one_identity_reaches_no_other_contact,
+    an_address_on_a_proved_contact_collects_no_conversations,
     an_unverified_session_learns_and_changes_nothing,
     a_session_keeps_its_own_contact_up_to_date,
     an_anonymous_contact_joins_the_one_with_the_address,
@@ -111,6 +112,36 @@ async fn without_the_protection_a_proof_reaches_another_contact() {
     let stolen = steal(&app, &victim, &json!({"email": "victim@bank.org"})).await;
     assert_eq!((stolen.record["id"].as_i64(), stolen.reach), (Some(stolen.victim), (200, 200)));
     assert!(!stolen.listed);
+}
+
+/// Mallory stores the victim's address on its own, verified contact before the victim comes. Whether the victim is attached there, and what
+/// Mallory reaches of the victim's conversation.
+async fn wait_for_the_victim(app: &TestApp) -> (bool, bool, (u16, u16)) {
+    let public = Public::of(app, 1).await;
+    public.create("m1", public.signed("mallory", json!({}))).await;
+    public.prove("m1", "mallory").await;
+    let mallory = public.update("m1", json!({"email": "victim@bank.org"})).await;
+    let victim = public.create("v", json!({"email": "victim@bank.org"})).await;
+    let theirs = public.talk("v").await;
+    let listed = public.listed("m1").await.contains(&theirs);
+    (victim["id"] == mallory["id"], listed, public.reach("m1", theirs).await)
+}
+
+async fn an_address_on_a_proved_contact_collects_no_conversations(backend: Backend) {
+    let app = start(backend, "").await;
+    assert_eq!(wait_for_the_victim(&app).await, (true, false, (404, 404)));
+    // A session that named the identifier which Mallory proved is Mallory's by its own word.
+    let public = Public::of(&app, 1).await;
+    public.create("m2", json!({"identifier": "mallory"})).await;
+    let second = public.talk("m2").await;
+    assert_eq!(public.reach("m1", second).await, (200, 200));
+    assert_eq!(public.listed("m1").await, [second]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_protection_an_address_collects_conversations() {
+    let app = start(Backend::Sqlite, "identity_proof").await;
+    assert_eq!(wait_for_the_victim(&app).await, (true, true, (200, 200)));
 }
 
 /// A stranger names Alice's address, and then Bob's with a name of its own. What it was answered, and the two contacts afterwards.
