@@ -160,8 +160,7 @@ async fn only_who_sees_everything_vouches_for_an_identity(backend: Backend) {
 }
 
 /// What a session that an inbox-limited service vouched for reaches of a conversation in another inbox, if it could be made.
-async fn vouched(app: &TestApp) -> (u16, Option<(u16, u16)>) {
-    let known = known(app).await;
+async fn vouched(app: &TestApp, known: &Known) -> (u16, Option<(u16, u16)>) {
     let body = json!({"inbox_id": 1, "source_id": "evil", "hmac_verified": true});
     let service = Service::limited(app, &[1]).await;
     let made = service
@@ -180,8 +179,8 @@ async fn vouched(app: &TestApp) -> (u16, Option<(u16, u16)>) {
 
 async fn a_session_of_a_limited_caller_reaches_no_further_than_its_maker(backend: Backend) {
     let app = start(backend, "").await;
-    assert_eq!(vouched(&app).await, (401, None));
     let known = known(&app).await;
+    assert_eq!(vouched(&app, &known).await, (401, None));
     let service = Service::limited(&app, &[1]).await;
     let body = json!({"inbox_id": 1, "source_id": "plain"});
     let made = service
@@ -206,5 +205,6 @@ async fn a_session_of_a_limited_caller_reaches_no_further_than_its_maker(backend
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_the_protection_a_limited_service_reads_other_inboxes() {
     let app = start(Backend::Sqlite, "vouching").await;
-    assert_eq!(vouched(&app).await, (200, Some((200, 200))));
+    let known = known(&app).await;
+    assert_eq!(vouched(&app, &known).await, (200, Some((200, 200))));
 }
