@@ -25,7 +25,7 @@ impl KeyOwner {
     pub fn of(caller: &Caller, account: AccountId) -> Self {
         let access = caller.accounts.get(&account);
         let session = access
-            .and_then(|access| access.reach)
+            .and_then(|access| access.reach.as_ref())
             .map_or(ContactInboxId(0), |reach| reach.session);
         match &caller.principal {
             Principal::User(user) => Self::named(&format!("user {}", user.id)),
