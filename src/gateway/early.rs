@@ -12,6 +12,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use tonic::{Code, Status, service::Routes};
+use tonic_types::StatusExt as _;
 
 use super::{call::Call, error::Failure, multipart, openapi::Caller};
 use crate::{
@@ -88,15 +89,24 @@ impl Resource {
     /// The token, and whether it opens the account if it must.
     async fn check_access(&self, call: &Call, of_account: bool) -> Result<(), Status> {
         let access = call.access(self.account.unwrap_or_default()).await;
-        refusal(access, |code| {
-            code == Code::PermissionDenied && of_account && self.account.is_some()
-        })
+        let of_account = of_account && self.account.is_some();
+        refusal(access, |status| status.code() == Code::PermissionDenied && of_account)
     }
 
     /// What a form is sent to.
     async fn check_exists(&self, call: &Call) -> Result<(), Status> {
         let account_id = self.account.unwrap_or_default();
-        let is_hidden = |code| matches!(code, Code::NotFound | Code::PermissionDenied);
+        // Bots may write to conversations that they may not read.
+        let may_not_ask = |status: &Status| {
+            status
+                .get_details_error_info()
+                .is_some_and(|info| info.reason == "WRONG_TOKEN_KIND")
+        };
+        let is_hidden = |status: &Status| match status.code() {
+            Code::NotFound => true,
+            Code::PermissionDenied => !may_not_ask(status),
+            _ => false,
+        };
         if let Some(conversation_id) = self.conversation {
             let request = pb::GetConversationRequest {
                 account_id,
@@ -120,7 +130,7 @@ impl Resource {
         let Some(inbox_identifier) = self.inbox_identifier else {
             return Ok(());
         };
-        let is_hidden = |code| code == Code::NotFound;
+        let is_hidden = |status: &Status| status.code() == Code::NotFound;
         let checked = match (self.source_id, self.conversation) {
             (None, _) => {
                 let request = pb::GetClientInboxRequest { inbox_identifier };
@@ -156,10 +166,10 @@ impl Resource {
 }
 
 /// A refusal that the handler's own call would meet too: of the caller, or for lack of room. Others are left to the handler.
-fn refusal<T>(answer: Result<T, Status>, is_final: impl Fn(Code) -> bool) -> Result<(), Status> {
+fn refusal<T>(answer: Result<T, Status>, is_final: impl Fn(&Status) -> bool) -> Result<(), Status> {
     match answer {
         Err(status)
-            if matches!(status.code(), Code::Unauthenticated | Code::ResourceExhausted | Code::Unavailable) || is_final(status.code()) =>
+            if is_final(&status) || matches!(status.code(), Code::Unauthenticated | Code::ResourceExhausted | Code::Unavailable) =>
         {
             Err(status)
         }
