@@ -38,8 +38,10 @@ fn limit(rule: Rule) -> Option<String> {
     }
 }
 
-/// Bytes of a message, and of each value in the details, that may repeat what a caller sent. Longer ones are cut.
-const MESSAGE_BYTES: usize = 1024;
+/// Bytes of a message, of a violation's description, and of each other value in the details: all may repeat what a caller sent. Longer
+/// ones are cut. One violation with all of them at their longest fits into [`STATUS_BYTES`].
+const MESSAGE_BYTES: usize = 768;
+const DESCRIPTION_BYTES: usize = 1024;
 const VALUE_BYTES: usize = 256;
 
 /// Bytes of message and details as they travel. gRPC clients take 8 KiB of metadata by default, of which the rest (other headers, and 32
@@ -138,7 +140,7 @@ impl Refusal {
         if !named.is_empty() {
             let field = |violation: &Violation| FieldViolation {
                 field: name(violation),
-                description: cut(violation.description.clone(), VALUE_BYTES),
+                description: cut(violation.description.clone(), DESCRIPTION_BYTES),
                 reason: rule_name(violation.rule).to_owned(),
                 localized_message: None,
             };

@@ -128,7 +128,8 @@ fn is_reply(message: &Message) -> bool {
 /// Who speaks to the contact: the bot in whose name the caller sends, or the caller.
 fn speaker(caller: &Caller, account: AccountId, in_name_of: Option<Arc<agent_bot::Model>>) -> Option<Sender> {
     let bot = in_name_of.or_else(|| caller.agent_bot().cloned());
-    bot.map(Sender::AgentBot).or_else(|| caller.person(account).cloned().map(Sender::User))
+    bot.map(Sender::AgentBot)
+        .or_else(|| caller.person(account).cloned().map(Sender::User))
 }
 
 /// Where a conversation of this inbox begins, and where it goes on after it was resolved: with the bot, if one answers.

@@ -8,8 +8,8 @@ use tonic::{Status, transport::Channel};
 use super::{Exit, complain, connect::Target};
 use crate::{
     client::Server,
-    telemetry::escape::escaped,
     pb::{self, consumers_service_client::ConsumersServiceClient, reset_consumer_request::Start},
+    telemetry::escape::escaped,
 };
 
 #[derive(Debug, clap::Args)]

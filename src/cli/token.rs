@@ -6,8 +6,8 @@ use tonic::transport::Channel;
 
 use super::{Exit, complain, connect::Target};
 use crate::client::Server;
-use crate::telemetry::escape::escaped;
 use crate::pb::{self, accounts_service_client::AccountsServiceClient};
+use crate::telemetry::escape::escaped;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

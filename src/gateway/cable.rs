@@ -39,8 +39,8 @@ const IDENTIFIER_BYTES: usize = 2048;
 const SUBSCRIPTIONS: usize = 16;
 
 /// Frames that a client may send at once, and then each second. Front ends send one for each subscription, and one every 20 seconds.
-const FRAMES_AT_ONCE: f64 = 120.0;
-const FRAMES_PER_SECOND: f64 = 10.0;
+const FRAMES_AT_ONCE: f64 = 240.0;
+const FRAMES_PER_SECOND: f64 = 20.0;
 
 /// How long a client may take for one frame.
 const SEND_TIMEOUT: Duration = Duration::from_mins(1);

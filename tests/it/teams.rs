@@ -2,8 +2,8 @@
 
 use parley::pb::{
     AddInboxMembersRequest, AddTeamMembersRequest, CreateAgentRequest, CreateAgentsRequest, CreateMembershipRequest, CreateTeamRequest,
-    DeleteMembershipRequest, DeleteTeamRequest, EventKind, GetTeamRequest, ListAssignableAgentsRequest, ListConversationsRequest, ListMembersRequest,
-    ListTeamMembersRequest, RemoveInboxMembersRequest, Role, SetTeamMembersRequest, Team, UpdateAgentRequest,
+    DeleteMembershipRequest, DeleteTeamRequest, EventKind, GetTeamRequest, ListAssignableAgentsRequest, ListConversationsRequest,
+    ListMembersRequest, ListTeamMembersRequest, RemoveInboxMembersRequest, Role, SetTeamMembersRequest, Team, UpdateAgentRequest,
     UpdateConversationAssigneeRequest, UpdateConversationTeamRequest, UpdateTeamRequest,
 };
 use prost_types::FieldMask;

@@ -139,7 +139,9 @@ impl Signer {
     pub fn read_permanent(&self, link: &str) -> Option<(i64, bool)> {
         match self.read_name(signed_part(link))? {
             Name::File { id, small } => Some((id, small)),
-            Name::Link { id, small, until } if !fault::is_on(Protection::LinkExpiry) && Micros::now().seconds() < until => Some((id, small)),
+            Name::Link { id, small, until } if !fault::is_on(Protection::LinkExpiry) && Micros::now().seconds() < until => {
+                Some((id, small))
+            }
             Name::Link { .. } | Name::Upload { .. } => None,
         }
     }

@@ -31,7 +31,13 @@ impl MigrationTrait for Migration {
             manager.alter_table(change.add_column(column).to_owned()).await?;
         }
         // How old messages name a member who has left: the user's own row is no longer the account's business.
-        let columns = vec![int("account_id"), int("user_id"), text("name"), maybe_text("display_name"), text("email")];
+        let columns = vec![
+            int("account_id"),
+            int("user_id"),
+            text("name"),
+            maybe_text("display_name"),
+            text("email"),
+        ];
         let mut former = table("former_members", &["account_id", "user_id"], columns);
         former.foreign_key(&mut belongs("former_members", "user_id", "users"));
         manager.create_table(former).await

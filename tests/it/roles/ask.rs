@@ -108,7 +108,9 @@ fn value(of: &MessageDescriptor, field: &FieldDescriptor, numbers: Numbers<'_>, 
         Kind::Message(nested) if nested.full_name() == "google.protobuf.Struct" => Some(Value::Message(DynamicMessage::new(nested))),
         // Lists may be empty, but for that of a batch.
         Kind::Message(_) if field.cardinality() == Cardinality::Repeated && name != "messages" => None,
-        Kind::Message(nested) if nested.package_name() == "parley.v1" && depth < 3 => Some(Value::Message(filled_with(&nested, numbers, depth + 1))),
+        Kind::Message(nested) if nested.package_name() == "parley.v1" && depth < 3 => {
+            Some(Value::Message(filled_with(&nested, numbers, depth + 1)))
+        }
         _ => None,
     }
 }

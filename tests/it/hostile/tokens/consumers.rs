@@ -15,7 +15,10 @@ use crate::support::{
     scene::Scene,
 };
 
-on_both!(statement_13_only_callers_who_see_everything_open_or_move_a_consumer, consumer_scope_protection);
+on_both!(
+    statement_13_only_callers_who_see_everything_open_or_move_a_consumer,
+    consumer_scope_protection
+);
 
 async fn position(app: &TestApp) -> u64 {
     let request = GetConsumerRequest {

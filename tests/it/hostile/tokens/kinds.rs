@@ -25,7 +25,13 @@ on_both!(
 /// Whether a call shows a token.
 fn needs_token(call: &MethodDescriptor) -> bool {
     let name = ask::name(call);
-    let by_itself = ["ClientService.", "PubsubService.", "LoginsService.RedeemLogin", "FilesService.GetFileLink", "FilesService.DownloadFile"];
+    let by_itself = [
+        "ClientService.",
+        "PubsubService.",
+        "LoginsService.RedeemLogin",
+        "FilesService.GetFileLink",
+        "FilesService.DownloadFile",
+    ];
     !by_itself.iter().any(|calls| name.starts_with(calls))
 }
 
@@ -90,5 +96,9 @@ async fn a_token_of_one_account_opens_nothing_of_another(backend: Backend) {
     assert!(open.is_empty(), "{open:#?}");
     // Without the limit the same user is let in.
     let whole = app.clients_with(&secret(&app.platform(), of_user(both)).await);
-    assert!(!not_refused(&whole, calls, &[Code::PermissionDenied, Code::NotFound]).await.is_empty());
+    assert!(
+        !not_refused(&whole, calls, &[Code::PermissionDenied, Code::NotFound])
+            .await
+            .is_empty()
+    );
 }

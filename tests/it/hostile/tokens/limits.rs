@@ -71,7 +71,11 @@ async fn a_token_creates_none_that_reaches_further(backend: Backend) {
         account_id: Some(other.account),
         ..service(false, vec![])
     };
-    let inherited = create(&clients, of_service.clone()).await.expect("administered").token.expect("always set");
+    let inherited = create(&clients, of_service.clone())
+        .await
+        .expect("administered")
+        .token
+        .expect("always set");
     assert_eq!(inherited.expires_at, Some(end));
     let narrower = CreateTokenRequest {
         account_id: Some(other.account),
@@ -155,7 +159,13 @@ async fn a_login_ends_with_the_token_that_made_its_link(backend: Backend) {
         secret: link.secret,
         ..RedeemLoginRequest::default()
     };
-    let token = logins.redeem_login(request).await.expect("logged in").into_inner().token.expect("always set");
+    let token = logins
+        .redeem_login(request)
+        .await
+        .expect("logged in")
+        .into_inner()
+        .token
+        .expect("always set");
     assert_eq!(token.expires_at.expect("a login ends").seconds, end.seconds);
 }
 
@@ -193,7 +203,15 @@ async fn an_administrator_creates_tokens_for_the_account_alone(backend: Backend)
         name: "Helper".to_owned(),
         ..CreateAgentBotRequest::default()
     };
-    let bot: AgentBot = app.clients().agent_bots.create_agent_bot(bot).await.expect("a bot").into_inner().agent_bot.expect("always set");
+    let bot: AgentBot = app
+        .clients()
+        .agent_bots
+        .create_agent_bot(bot)
+        .await
+        .expect("a bot")
+        .into_inner()
+        .agent_bot
+        .expect("always set");
     let request = CreateTokenRequest {
         kind: TokenKind::AgentBot.into(),
         agent_bot_id: Some(bot.id),
@@ -224,7 +242,14 @@ async fn accepted(app: &TestApp) -> Vec<String> {
         name: "Helper".to_owned(),
         ..CreateAgentBotRequest::default()
     };
-    let bot = app.clients().agent_bots.create_agent_bot(bot).await.expect("a bot").into_inner().agent_bot;
+    let bot = app
+        .clients()
+        .agent_bots
+        .create_agent_bot(bot)
+        .await
+        .expect("a bot")
+        .into_inner()
+        .agent_bot;
     let of_bot = CreateTokenRequest {
         kind: TokenKind::AgentBot.into(),
         agent_bot_id: bot.map(|bot| bot.id),
@@ -281,11 +306,19 @@ async fn a_token_that_may_only_read_changes_nothing(backend: Backend) {
 /// With a protection off, a limited token widens itself, and one that may only read revokes another.
 async fn limits_of_tokens_protection(backend: Backend) {
     for (switch, widens) in [("", false), ("token_limits", true)] {
-        let app = TestApp::builder(backend).platform().env("PARLEY_FAULT_SWITCH", switch).start().await;
+        let app = TestApp::builder(backend)
+            .platform()
+            .env("PARLEY_FAULT_SWITCH", switch)
+            .start()
+            .await;
         let (clients, ..) = limited(&app, 1, 1).await;
         let made = create(&clients, of_user(1)).await.expect("its own").token.expect("always set");
         assert_eq!(made.account_id.is_none() && made.expires_at.is_none(), widens, "{switch}");
     }
-    let app = TestApp::builder(backend).platform().env("PARLEY_FAULT_SWITCH", "read_only").start().await;
+    let app = TestApp::builder(backend)
+        .platform()
+        .env("PARLEY_FAULT_SWITCH", "read_only")
+        .start()
+        .await;
     assert!(!accepted(&app).await.is_empty());
 }

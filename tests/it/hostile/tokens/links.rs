@@ -67,8 +67,14 @@ async fn a_new_key_ends_links_and_keeps_files(backend: Backend) {
     app.server.terminate();
     app.server.wait().await;
     let mut rotate = program();
-    rotate.arg("rotate-link-key").env("PARLEY_DATABASE_URL", app.database.url()).current_dir(app.home());
-    let done = tokio::task::spawn_blocking(move || rotate.output()).await.expect("no panic").expect("the program runs");
+    rotate
+        .arg("rotate-link-key")
+        .env("PARLEY_DATABASE_URL", app.database.url())
+        .current_dir(app.home());
+    let done = tokio::task::spawn_blocking(move || rotate.output())
+        .await
+        .expect("no panic")
+        .expect("the program runs");
     assert!(done.status.success(), "{done:?}");
     app.start_again().await;
     for link in [&before, &expiring] {
@@ -80,7 +86,15 @@ async fn a_new_key_ends_links_and_keeps_files(backend: Backend) {
         conversation_id: talk,
         message_id: message.id,
     };
-    let message = app.clients().messages.get_message(get).await.expect("the message").into_inner().message.expect("always set");
+    let message = app
+        .clients()
+        .messages
+        .get_message(get)
+        .await
+        .expect("the message")
+        .into_inner()
+        .message
+        .expect("always set");
     let after = &message.attachments[0].data_url;
     assert_ne!(*after, before);
     let (_, content) = download(&app.clients(), after, 0, 0).await.expect("the new link is good");

@@ -33,7 +33,12 @@ async fn members(clients: &Clients, account_id: i64) -> Vec<Agent> {
         account_id,
         ..ListMembersRequest::default()
     };
-    let answer = clients.accounts.clone().list_members(request).await.expect("the members are listed");
+    let answer = clients
+        .accounts
+        .clone()
+        .list_members(request)
+        .await
+        .expect("the members are listed");
     answer.into_inner().agents
 }
 
@@ -50,7 +55,11 @@ pub async fn join(app: &TestApp, account_id: i64, user_id: i64, role: Role) {
         role: role.into(),
         ..CreateMembershipRequest::default()
     };
-    app.platform().accounts.create_membership(request).await.expect("the user becomes a member");
+    app.platform()
+        .accounts
+        .create_membership(request)
+        .await
+        .expect("the user becomes a member");
 }
 
 fn change_user(user: User, path: &str) -> UpdateUserRequest {
@@ -90,7 +99,10 @@ async fn adding_by_address_tells_nothing_about_the_user(backend: Backend) {
         ..agent.clone()
     };
     assert_eq!(like(&added), like(&fresh), "a known and an unknown address are answered the same");
-    assert_eq!((added.email.as_str(), added.available_name.as_str()), ("known@example.org", "Typed Name"));
+    assert_eq!(
+        (added.email.as_str(), added.available_name.as_str()),
+        ("known@example.org", "Typed Name")
+    );
     assert_eq!(member(&app.clients(), 1, known.id).await, added);
     // A change of what the account does not see leaves no event there.
     let renamed = User {
@@ -113,7 +125,10 @@ async fn adding_by_address_tells_nothing_about_the_user(backend: Backend) {
     }
     // The user's own account saw what the operator did, and nothing of what account 1 did.
     let log = whole_log(&other.clients, other.account).await;
-    let after = log.iter().filter(|delivery| event(delivery).seq > head).map(|delivery| event(delivery).kind());
+    let after = log
+        .iter()
+        .filter(|delivery| event(delivery).seq > head)
+        .map(|delivery| event(delivery).kind());
     assert_eq!(after.collect::<Vec<_>>(), [EventKind::AgentUpdated]);
     let now = member(&other.clients, other.account, known.id).await;
     assert_eq!(
@@ -162,7 +177,12 @@ async fn a_name_belongs_to_one_account(backend: Backend) {
         name: Some("RENAMED BY STRANGER".to_owned()),
         ..UpdateAgentRequest::default()
     };
-    let renamed = app.clients().accounts.update_agent(rename).await.expect("the account renames its member");
+    let renamed = app
+        .clients()
+        .accounts
+        .update_agent(rename)
+        .await
+        .expect("the account renames its member");
     assert_eq!(renamed.into_inner().agent.expect("always set").name, "RENAMED BY STRANGER");
     assert_eq!(member(&app.clients(), 1, known.id).await.name, "RENAMED BY STRANGER");
     assert_eq!(member(&other.clients, other.account, known.id).await, theirs);
@@ -183,10 +203,19 @@ async fn a_name_belongs_to_one_account(backend: Backend) {
         ..ListMessagesRequest::default()
     };
     let listed = app.clients().messages.list_messages(list).await.expect("listed").into_inner();
-    let names: Vec<_> = listed.messages.into_iter().filter_map(|message| message.sender).map(|sender| sender.name).collect();
+    let names: Vec<_> = listed
+        .messages
+        .into_iter()
+        .filter_map(|message| message.sender)
+        .map(|sender| sender.name)
+        .collect();
     assert_eq!(names, ["RENAMED BY STRANGER"]);
     let log = whole_log(&app.clients(), 1).await;
-    let created = log.iter().map(event).find(|event| event.kind() == EventKind::MessageCreated).expect("a message");
+    let created = log
+        .iter()
+        .map(event)
+        .find(|event| event.kind() == EventKind::MessageCreated)
+        .expect("a message");
     assert_eq!(created.actor.as_ref().expect("the user").name, "RENAMED BY STRANGER");
 }
 
@@ -201,10 +230,16 @@ async fn an_active_member_goes_by_its_own_name(backend: Backend) {
         ..User::default()
     };
     let mut accounts = user.accounts.clone();
-    accounts.update_user(change_user(named("First"), "name")).await.expect("its own name");
+    accounts
+        .update_user(change_user(named("First"), "name"))
+        .await
+        .expect("its own name");
     assert_eq!(member(&app.clients(), 1, added.id).await.name, "Typed Name");
     be_active(&user, 1).await;
-    accounts.update_user(change_user(named("Second"), "name")).await.expect("its own name");
+    accounts
+        .update_user(change_user(named("Second"), "name"))
+        .await
+        .expect("its own name");
     assert_eq!(member(&app.clients(), 1, added.id).await.name, "Second");
 }
 

@@ -28,7 +28,9 @@ async fn names_hold_no_control_characters(backend: Backend) {
             ..service(false, vec![])
         };
         assert_bad_fields(create(&app.clients(), token).await, &["name: INVALID"]);
-        let status = Session::try_open(&app.clients(), plenty(1, name)).await.expect_err("the name is refused");
+        let status = Session::try_open(&app.clients(), plenty(1, name))
+            .await
+            .expect_err("the name is refused");
         assert!(fault(&status).fields.contains("open.consumer: INVALID"), "{status:?}");
         let bot = CreateAgentBotRequest {
             account_id: Some(1),
@@ -75,7 +77,10 @@ async fn names_hold_no_control_characters(backend: Backend) {
 fn bad<T: std::fmt::Debug>(result: Result<T, Status>) {
     let status = result.expect_err("the name is refused");
     let fields = fault(&status).fields;
-    assert!(status.code() == Code::InvalidArgument && fields.iter().any(|field| field.ends_with("name: INVALID")), "{fields:?}");
+    assert!(
+        status.code() == Code::InvalidArgument && fields.iter().any(|field| field.ends_with("name: INVALID")),
+        "{fields:?}"
+    );
 }
 
 /// A name that was stored before names were checked.
@@ -83,8 +88,12 @@ async fn a_stored_name_begins_no_line_of_the_log(backend: Backend) {
     let app = TestApp::builder(backend).env("PARLEY_LOG_FORMAT", "text").start().await;
     let made = create(&app.clients(), service(false, vec![])).await.expect("a token");
     let id = made.token.expect("always set").id;
-    app.database.run(&format!("UPDATE tokens SET name = '{FORGED}' WHERE id = {id}")).await;
-    create(&app.clients_with(&made.secret), service(true, vec![])).await.expect("it administers");
+    app.database
+        .run(&format!("UPDATE tokens SET name = '{FORGED}' WHERE id = {id}"))
+        .await;
+    create(&app.clients_with(&made.secret), service(true, vec![]))
+        .await
+        .expect("it administers");
     let line = in_time("the line", async {
         loop {
             let log = app.server.log();

@@ -33,7 +33,10 @@ type Stream = Streaming<SubscribePubsubResponse>;
 async fn subscribe(app: &TestApp, key: &PubsubKey) -> Result<Stream, Status> {
     let clients = Clients::new(&app.server.doors.grpc, None);
     let request = SubscribePubsubRequest { key: Some(key.clone()) };
-    let mut stream = PubsubServiceClient::new(clients.service).subscribe_pubsub(request).await?.into_inner();
+    let mut stream = PubsubServiceClient::new(clients.service)
+        .subscribe_pubsub(request)
+        .await?
+        .into_inner();
     // A refusal may come as the first thing of the stream; an open one begins with a bookmark at the latest after a heartbeat.
     match tokio::time::timeout(std::time::Duration::from_millis(300), stream.message()).await {
         Ok(Err(status)) => Err(status),
@@ -113,7 +116,11 @@ async fn a_pubsub_token_has_the_limits_of_its_token(backend: Backend) {
 }
 
 async fn a_pubsub_token_ends_with_its_token(backend: Backend) {
-    let app = TestApp::builder(backend).platform().env("PARLEY_AUTH_CACHE_SECONDS", "1").start().await;
+    let app = TestApp::builder(backend)
+        .platform()
+        .env("PARLEY_AUTH_CACHE_SECONDS", "1")
+        .start()
+        .await;
     let user = worker(&app, 1, Role::Administrator, "Somebody").await;
     let made = create(&app.platform(), of_user(user.user)).await.expect("a token");
     let key = key(&app.clients_with(&made.secret), user.user, 1).await;
@@ -138,7 +145,11 @@ async fn a_pubsub_token_ends_with_its_token(backend: Backend) {
 }
 
 async fn a_pubsub_token_is_rotated(backend: Backend) {
-    let app = TestApp::builder(backend).platform().env("PARLEY_AUTH_CACHE_SECONDS", "1").start().await;
+    let app = TestApp::builder(backend)
+        .platform()
+        .env("PARLEY_AUTH_CACHE_SECONDS", "1")
+        .start()
+        .await;
     let user = worker(&app, 1, Role::Administrator, "Somebody").await;
     let another = app.clients_with(&secret(&app.platform(), of_user(user.user)).await);
     let (old, another) = (key(&user.clients, user.user, 1).await, key(&another, user.user, 1).await);
@@ -155,7 +166,10 @@ async fn a_pubsub_token_is_rotated(backend: Backend) {
 }
 
 async fn a_sessions_pubsub_token_is_rotated_and_ends_with_it(backend: Backend) {
-    let app = TestApp::builder(backend).env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", "inbox-a").start().await;
+    let app = TestApp::builder(backend)
+        .env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", "inbox-a")
+        .start()
+        .await;
     let person = app.scene().person("Asha Rao").await;
     let session = async || {
         let request = GetClientSessionRequest {
@@ -200,7 +214,9 @@ async fn a_pubsub_token_cannot_be_forged(backend: Backend) {
     let (whole, limited) = (key(&app.clients(), 1, 1).await, key(&limited, 1, 1).await);
     let (id, _) = whole.pubsub_token.split_once('.').expect("an id and a signature");
     let (_, signature) = limited.pubsub_token.split_once('.').expect("an id and a signature");
-    app.database.run("UPDATE users SET pubsub_token = 'stored-by-an-earlier-release' WHERE id = 1").await;
+    app.database
+        .run("UPDATE users SET pubsub_token = 'stored-by-an-earlier-release' WHERE id = 1")
+        .await;
     let stored = "SELECT CAST(count(*) AS bigint) FROM users WHERE pubsub_token = 'stored-by-an-earlier-release'";
     assert_eq!(Database::number(&app.database.url(), stored).await, 1);
     let forged = [

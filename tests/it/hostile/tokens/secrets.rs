@@ -1,8 +1,8 @@
 //! Secrets are shown to callers who may administer them, and never in events.
 
 use parley::pb::{
-    ApiChannel, ClientSession, GetClientSessionRequest, GetInboxRequest, Inbox, ListInboxesRequest, Role, UpdateInboxRequest, inbox::Channel,
-    subscribe_request::Start,
+    ApiChannel, ClientSession, GetClientSessionRequest, GetInboxRequest, Inbox, ListInboxesRequest, Role, UpdateInboxRequest,
+    inbox::Channel, subscribe_request::Start,
 };
 use prost::Message as _;
 use prost_types::FieldMask;
@@ -19,7 +19,10 @@ use crate::support::{
     reader::{everything, whole_log},
 };
 
-on_both!(secrets_are_shown_to_those_who_may_administer_them, events_and_snapshots_hold_no_secret);
+on_both!(
+    secrets_are_shown_to_those_who_may_administer_them,
+    events_and_snapshots_hold_no_secret
+);
 
 fn key(inbox: Option<Inbox>) -> Option<String> {
     match inbox.expect("always set").channel {
@@ -45,7 +48,11 @@ async fn shown(clients: &Clients) -> [Option<String>; 2] {
 
 async fn secrets_are_shown_to_those_who_may_administer_them(backend: Backend) {
     for switch in ["", "read_only"] {
-        let app = TestApp::builder(backend).platform().env("PARLEY_FAULT_SWITCH", switch).start().await;
+        let app = TestApp::builder(backend)
+            .platform()
+            .env("PARLEY_FAULT_SWITCH", switch)
+            .start()
+            .await;
         let agent = worker(&app, 1, Role::Agent, "Agent").await;
         set_members(&app.clients(), 1, 1, &[agent.user]).await;
         let only_reads = |mut request: parley::pb::CreateTokenRequest| {
@@ -70,7 +77,11 @@ async fn secrets_are_shown_to_those_who_may_administer_them(backend: Backend) {
             let listed = json.send("GET", "/api/v1/accounts/1/inboxes", None).await.body;
             let in_json = [&one["hmac_token"], &listed["payload"][0]["hmac_token"]].map(Json::is_string);
             if switch.is_empty() {
-                assert_eq!((shown.map(|key| key.is_some()), in_json), ([administers; 2], [administers; 2]), "{who}");
+                assert_eq!(
+                    (shown.map(|key| key.is_some()), in_json),
+                    ([administers; 2], [administers; 2]),
+                    "{who}"
+                );
             } else if shown[0].is_some() != administers {
                 unprotected += 1;
             }
@@ -80,7 +91,10 @@ async fn secrets_are_shown_to_those_who_may_administer_them(backend: Backend) {
 }
 
 async fn events_and_snapshots_hold_no_secret(backend: Backend) {
-    let app = TestApp::builder(backend).env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", "inbox-a").start().await;
+    let app = TestApp::builder(backend)
+        .env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", "inbox-a")
+        .start()
+        .await;
     let [hmac, _] = shown(&app.clients()).await;
     let hmac = hmac.expect("the administrator sees it");
     let rename = UpdateInboxRequest {
@@ -107,19 +121,35 @@ async fn events_and_snapshots_hold_no_secret(backend: Backend) {
         }),
         ..GetClientSessionRequest::default()
     };
-    let session = app.clients().client.get_client_session(session).await.expect("the session").into_inner().session;
+    let session = app
+        .clients()
+        .client
+        .get_client_session(session)
+        .await
+        .expect("the session")
+        .into_inner()
+        .session;
     let pubsub_token = session.expect("always set").pubsub_token;
     assert!(!pubsub_token.is_empty());
     let secrets = [hmac.as_str(), token.as_str(), pubsub_token.as_str()];
     let clean = |what: &str, bytes: &[u8]| {
         for secret in secrets {
-            assert!(!bytes.windows(secret.len()).any(|window| window == secret.as_bytes()), "{what} holds a secret");
+            assert!(
+                !bytes.windows(secret.len()).any(|window| window == secret.as_bytes()),
+                "{what} holds a secret"
+            );
         }
     };
     for delivery in whole_log(&app.clients(), 1).await {
         clean("an event", &delivery.encode_to_vec());
     }
-    let mut stream = app.clients().events.subscribe(everything(1, Start::Snapshot(()))).await.expect("the snapshot").into_inner();
+    let mut stream = app
+        .clients()
+        .events
+        .subscribe(everything(1, Start::Snapshot(())))
+        .await
+        .expect("the snapshot")
+        .into_inner();
     in_time("the snapshot", async {
         while let Some(response) = stream.message().await.expect("the snapshot goes on") {
             clean("a snapshot", &response.encode_to_vec());

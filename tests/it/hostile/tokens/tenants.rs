@@ -11,14 +11,7 @@ use prost_types::FieldMask;
 use super::{create, of_user, secret, service_clients, stranger};
 use crate::{
     roles::ask,
-    support::{
-        app::TestApp,
-        clients::Clients,
-        database::Backend,
-        office::other_account,
-        on_both,
-        reader::log_info,
-    },
+    support::{app::TestApp, clients::Clients, database::Backend, office::other_account, on_both, reader::log_info},
 };
 
 on_both!(nothing_of_another_tenant_is_read_or_changed_by_its_ids);
@@ -71,7 +64,12 @@ async fn state(clients: &Clients, account: i64, user: &Clients, bot: i64) -> Str
         accounts.list_members(members).await.expect("members").into_inner(),
         accounts.list_tokens(tokens).await.expect("tokens").into_inner(),
         bots.get_agent_bot(bot).await.expect("a bot").into_inner(),
-        user.accounts.clone().get_profile(GetProfileRequest {}).await.expect("its token is good").into_inner(),
+        user.accounts
+            .clone()
+            .get_profile(GetProfileRequest {})
+            .await
+            .expect("its token is good")
+            .into_inner(),
         log_info(clients, account).await.head_seq,
     )
 }
@@ -100,7 +98,15 @@ async fn nothing_of_another_tenant_is_read_or_changed_by_its_ids(backend: Backen
         name: "Planted Bot".to_owned(),
         ..CreateAgentBotRequest::default()
     };
-    let bot = theirs.agent_bots.clone().create_agent_bot(bot).await.expect("a bot").into_inner().agent_bot.expect("always set");
+    let bot = theirs
+        .agent_bots
+        .clone()
+        .create_agent_bot(bot)
+        .await
+        .expect("a bot")
+        .into_inner()
+        .agent_bot
+        .expect("always set");
     let token = CreateTokenRequest {
         kind: TokenKind::Service.into(),
         account_id: Some(other.account),
@@ -114,7 +120,10 @@ async fn nothing_of_another_tenant_is_read_or_changed_by_its_ids(backend: Backen
         token: token.id,
     };
     let before = state(&theirs, other.account, &theirs, bot.id).await;
-    let calls: Vec<_> = ask::calls().into_iter().filter(|call| foreign.is_named_in(&call.input(), 0)).collect();
+    let calls: Vec<_> = ask::calls()
+        .into_iter()
+        .filter(|call| foreign.is_named_in(&call.input(), 0))
+        .collect();
     assert!(calls.len() > 20, "only {} calls name a user, a bot or a token", calls.len());
     let callers = [
         ("the administrator", app.clients()),
@@ -129,7 +138,8 @@ async fn nothing_of_another_tenant_is_read_or_changed_by_its_ids(backend: Backen
                 Ok(bytes) => String::from_utf8_lossy(&bytes).to_lowercase(),
                 Err(status) => format!("{status:?}").to_lowercase(),
             };
-            text.contains("planted").then(|| format!("{who}: {} was answered {text}", ask::name(&call)))
+            text.contains("planted")
+                .then(|| format!("{who}: {} was answered {text}", ask::name(&call)))
         });
         leaks.extend(answers.buffer_unordered(8).filter_map(std::future::ready).collect::<Vec<_>>().await);
     }
