@@ -49,7 +49,10 @@ impl Api {
     /// what is kept for a repetition.
     async fn shown(&self, guest: &Guest, conversation: &mut Option<pb::ClientConversation>) -> Result<()> {
         if let Some(conversation) = conversation {
-            let newest = self.chat.client_messages_of(guest.account(), ConversationId(conversation.id)).await?;
+            let newest = self
+                .chat
+                .client_messages_of(guest.account(), ConversationId(conversation.id))
+                .await?;
             put_messages(conversation, &newest, guest);
         }
         Ok(())

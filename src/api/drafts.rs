@@ -63,14 +63,16 @@ fn attachments(fields: &mut Fields, drafts: Vec<pb::AttachmentDraft>) -> Vec<New
     let read =
         |(nth, draft): (usize, pb::AttachmentDraft)| fields.within(&format!("attachments[{nth}]"), |fields| attachment(fields, draft));
     let attachments: Vec<NewAttachment> = drafts.into_iter().enumerate().filter_map(read).collect();
-    // One message carries them all, so together they get what one map may hold.
+    // One message carries them all, so together they get what one map may hold. A single one that is too large has been refused.
     let meta = |attachment: &NewAttachment| match attachment {
         NewAttachment::Plain(plain) => AttributeSize::of(&plain.meta).bytes(),
         NewAttachment::Upload(_) => 0,
     };
-    if attachments.iter().map(meta).sum::<usize>() > attribute_limits::BYTES {
-        let text = format!("must have at most {} bytes of meta encoded in total", attribute_limits::BYTES);
-        fields.refuse("attachments", Rule::TooLong(attribute_limits::BYTES), text);
+    let sizes: Vec<usize> = attachments.iter().map(meta).collect();
+    let most = attribute_limits::BYTES;
+    if sizes.iter().all(|size| *size <= most) && sizes.iter().sum::<usize>() > most {
+        let text = format!("must have at most {most} bytes of meta encoded in total");
+        fields.refuse("attachments", Rule::TooLong(most), text);
     }
     attachments
 }

@@ -40,7 +40,16 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 ];
 
 /// What everybody may name.
-const GROUND: &[&str] = &["attribute_limits", "config", "telemetry", "error", "fault", "request_memory", "id", "time"];
+const GROUND: &[&str] = &[
+    "attribute_limits",
+    "config",
+    "telemetry",
+    "error",
+    "fault",
+    "request_memory",
+    "id",
+    "time",
+];
 
 /// Crates that a room leaves alone, with the reason.
 const LEAVES_ALONE: &[(&str, &[&str], &str)] = &[

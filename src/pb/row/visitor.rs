@@ -20,7 +20,10 @@ use crate::{
 
 /// Of the names of omitted fields those that a session is shown.
 fn only(truncated_fields: Vec<String>, shown: &[&str]) -> Vec<String> {
-    truncated_fields.into_iter().filter(|field| shown.contains(&field.as_str())).collect()
+    truncated_fields
+        .into_iter()
+        .filter(|field| shown.contains(&field.as_str()))
+        .collect()
 }
 
 /// The session that something is shown to.
