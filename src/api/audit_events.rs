@@ -34,9 +34,10 @@ impl AuditService for Api {
         self.chat.audit.flush().await;
         let account = asked.account_id.map(AccountId);
         let (found, total) = self.chat.audit_events(&caller, account, &page, asked.with_total_size).await?;
+        let (audit_events, next_page_token) = page::fill(&same, &found, |row| event(row.clone()));
         Ok(Response::new(pb::ListAuditEventsResponse {
-            audit_events: found.items.into_iter().map(event).collect(),
-            next_page_token: page::write(&same, found.next.as_ref()),
+            audit_events,
+            next_page_token,
             total_size: total.and_then(|total| i64::try_from(total).ok()),
         }))
     }

@@ -16,7 +16,7 @@ use crate::{
     chat::{
         Chat,
         caller::Caller,
-        page::{self, Page, PageRequest, Sort, in_order},
+        page::{self, Page, PageRequest, Sort},
     },
     db::{Database, entity::audit_event},
     error::Result,
@@ -229,12 +229,8 @@ impl Chat {
         }
         let total = if count { Some(query.clone().count(db).await?) } else { None };
         let ids = page::ids(db, query, audit_event::Column::Id, &Sort::by_id(true), page).await?;
-        let rows = audit_event::Entity::find()
-            .filter(audit_event::Column::Id.is_in(ids.items.iter().copied()))
-            .all(db)
-            .await?;
-        let items = in_order(&ids.items, rows, |row| row.id);
-        Ok((Page { items, next: ids.next }, total))
+        let page = page::rows(db, audit_event::Entity::find(), audit_event::Column::Id, |row| row.id, ids).await?;
+        Ok((page, total))
     }
 }
 
