@@ -43,9 +43,12 @@ pub fn attributes(bytes: &[u8]) {
     let _ = fields.conversation_attributes("additional_attributes", request.additional_attributes.as_ref());
 }
 
-/// Reads a filter from the wire.
+/// Reads a request with a filter from the wire.
 pub fn filter(bytes: &[u8]) {
-    if let Ok(filter) = pb::Filter::decode(bytes) {
-        let _ = filters::read(&mut Fields::default(), Some(filter));
+    if wire_budget::check::<pb::FilterContactsRequest>(bytes).is_err() {
+        return;
+    }
+    if let Ok(request) = pb::FilterContactsRequest::decode(bytes) {
+        let _ = filters::read(&mut Fields::default(), request.filter);
     }
 }

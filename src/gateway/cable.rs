@@ -197,6 +197,9 @@ impl Connection {
 /// Reads a frame as a connection does, for the fuzz targets.
 #[cfg(feature = "faults")]
 pub fn read_frame(text: &str) {
+    if text.len() > FRAME_BYTES {
+        return;
+    }
     if let Ok(command) = serde_json::from_str::<Said>(text) {
         let _ = subscription::key(&command.identifier);
         let _ = serde_json::from_str::<Json>(&command.data);

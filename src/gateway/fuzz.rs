@@ -10,6 +10,7 @@ use super::{
     multipart::{Parts, TextLimit},
     params::Params,
 };
+use crate::pb;
 
 /// Reads a body as JSON.
 pub fn json(body: &[u8]) {
@@ -25,7 +26,7 @@ pub fn form(body: &[u8]) {
 
 /// Reads a body as a form in parts with the boundary `x`. The first byte says how large the pieces are in which it comes.
 pub async fn multipart(body: &[u8]) {
-    let size = body.first().map_or(1, |byte| usize::from(*byte) * 64 + 1);
+    let size = body.first().map_or(1, |byte| usize::from(*byte) * 64 + 16);
     let pieces: Vec<_> = body
         .chunks(size)
         .map(|piece| Ok::<_, std::io::Error>(Bytes::copy_from_slice(piece)))
@@ -54,9 +55,13 @@ pub fn cable_frame(frame: &[u8]) {
     }
 }
 
-/// Reads a body as a filter; the filter as it goes to the service.
+/// Reads a body as a filter; the request as it goes to the service.
 pub fn filter(body: &[u8]) -> Option<Vec<u8>> {
     let mut params = Params::default();
     params.json(&Bytes::copy_from_slice(body)).ok()?;
-    filters::read(&params.fields()).ok().map(|filter| filter.encode_to_vec())
+    let request = pb::FilterContactsRequest {
+        filter: Some(filters::read(&params.fields()).ok()?),
+        ..Default::default()
+    };
+    Some(request.encode_to_vec())
 }
