@@ -67,8 +67,6 @@ pub enum Protection {
     PageBytes,
     /// Attribute maps have limits.
     AttributeLimits,
-    /// Read-only tokens are refused by the policy of the method, before any handler looks.
-    MethodPolicy,
     /// An idempotency key belongs to the caller that used it.
     IdempotencyOwner,
 }
@@ -107,7 +105,6 @@ impl Protection {
             Self::EventBytes => "event_bytes",
             Self::PageBytes => "page_bytes",
             Self::AttributeLimits => "attribute_limits",
-            Self::MethodPolicy => "method_policy",
             Self::IdempotencyOwner => "idempotency_owner",
         }
     }

@@ -26,8 +26,38 @@ pub fn admit(method: Option<&Method>, caller: &Caller) -> Result<()> {
         (MethodCaller::Operator, false) => return Err(Error::Denied(PLATFORM)),
         _ => {}
     }
-    if caller.read_only && !method.is_read() && fault::is_on(Protection::MethodPolicy) {
+    if caller.read_only && !method.is_read() && fault::is_on(Protection::ReadOnly) {
         return Err(Error::Denied(READ_ONLY));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::{chat::caller::Limits, id::TokenId, pb::policy};
+
+    fn caller(principal: Principal, read_only: bool) -> Caller {
+        Caller {
+            token: TokenId(1),
+            principal,
+            read_only,
+            accounts: HashMap::new(),
+            limits: Limits::default(),
+        }
+    }
+
+    #[test]
+    fn policy_decides_by_the_kind_of_token() {
+        let service = || Principal::Service { name: String::new() };
+        let refused = |path: &str, principal, read_only| admit(policy::method(path), &caller(principal, read_only)).is_err();
+        let (revoke, list) = ("parley.v1.AccountsService/RevokeToken", "parley.v1.LabelsService/ListLabels");
+        assert!(refused(revoke, service(), true) && !refused(revoke, service(), false));
+        assert!(!refused(list, service(), true));
+        assert!(refused("parley.v1.AccountsService/ListTokens", service(), true));
+        assert!(refused(list, Principal::Platform, false) && !refused(revoke, Principal::Platform, false));
+        assert!(refused("parley.v1.AccountsService/CreateAccount", service(), false));
+    }
 }

@@ -102,7 +102,7 @@ async fn call(clients: &Clients, path: &str) -> Code {
 /// S-18: a read-only token is refused by the policy of the method, whatever its handler looks at; without that protection it revokes a token.
 #[tokio::test]
 async fn read_only_token_revokes_nothing() {
-    for (switch, is_refused) in [("", true), ("method_policy", false)] {
+    for (switch, is_refused) in [("", true), ("read_only", false)] {
         let app = TestApp::builder(Backend::Sqlite)
             .platform()
             .env("PARLEY_FAULT_SWITCH", switch)
