@@ -236,7 +236,12 @@ pub async fn run_to_end(mut command: Command) -> Ended {
     }
 }
 
+/// The name and the address of a listener in the line that announces it, in either format of the log.
 fn door(line: &str) -> Option<(String, String)> {
+    if let Some((_, fields)) = line.split_once("listening door=\"") {
+        let (name, address) = fields.split_once("\" address=")?;
+        return Some((name.to_owned(), address.split_whitespace().next()?.to_owned()));
+    }
     let line: serde_json::Value = serde_json::from_str(line).ok()?;
     if line["message"] != "listening" {
         return None;
