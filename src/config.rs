@@ -84,6 +84,7 @@ pub struct Grpc {
     pub addr: String,
     pub max_message_bytes: usize,
     pub default_deadline_seconds: u64,
+    pub max_concurrent_streams: u32,
     pub keepalive_interval_seconds: u64,
     pub keepalive_timeout_seconds: u64,
     /// 0: for ever.
@@ -95,6 +96,7 @@ pub struct Grpc {
 pub struct Http {
     pub addr: String,
     pub max_body_bytes: usize,
+    pub max_concurrent_streams: u32,
     pub idle_timeout_seconds: u64,
     /// 0: for ever.
     pub max_connection_age_seconds: u64,
@@ -109,6 +111,13 @@ pub struct Files {
     pub url: String,
     pub max_bytes: u64,
     pub max_per_message: usize,
+    pub concurrent_uploads: usize,
+    /// 0: no limit.
+    pub unattached_bytes_per_session: u64,
+    /// 0: no limit.
+    pub unattached_session_bytes_per_account: u64,
+    /// 0: no limit.
+    pub unattached_bytes_per_account: u64,
     pub link_minutes: u64,
 }
 
@@ -211,6 +220,38 @@ pub struct Limits {
     /// 0: a quarter of what the process may take.
     pub request_memory_bytes: usize,
     pub body_timeout_seconds: u64,
+    /// 0: no limit.
+    pub anonymous_calls_per_minute_per_address: u32,
+    /// 0: no limit.
+    pub sessions_per_minute_per_address: u32,
+    /// 0: no limit.
+    pub sessions_per_minute_per_inbox: u32,
+    /// 0: no limit.
+    pub conversations_per_minute_per_address: u32,
+    /// 0: no limit.
+    pub conversations_per_minute_per_inbox: u32,
+    /// 0: no limit.
+    pub session_messages_per_minute_per_address: u32,
+    /// 0: no limit.
+    pub session_messages_per_minute_per_inbox: u32,
+    /// 0: no limit.
+    pub session_bytes_per_minute_per_address: u64,
+    /// 0: no limit.
+    pub session_bytes_per_minute_per_inbox: u64,
+    /// 0: no limit.
+    pub session_files_per_minute_per_address: u32,
+    /// 0: no limit.
+    pub session_files_per_minute_per_inbox: u32,
+    /// 0: no limit.
+    pub failed_authentications_per_minute_per_address: u32,
+    /// 0: no limit.
+    pub streams_per_address: usize,
+    /// 0: no limit.
+    pub downloads_per_address: usize,
+    /// 0: no limit.
+    pub uploads_per_address: usize,
+    /// Addresses and networks, with commas. Empty: none.
+    pub trusted_proxies: String,
 }
 
 /// What is remembered of tokens.

@@ -6,7 +6,10 @@ use std::{sync::Arc, time::Duration};
 
 use sea_orm::{DbErr, RuntimeErr};
 
-use crate::id::{AccountId, Epoch, Seq};
+use crate::{
+    id::{AccountId, Epoch, Seq},
+    rate_limit::Exceeded,
+};
 
 /// Shorthand for results of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -169,6 +172,9 @@ pub enum Error {
         /// When there is room again.
         retry_after: Duration,
     },
+    /// Ask less often, or show a token: a quota of callers without one is used up.
+    #[error("{0}")]
+    QuotaExceeded(Exceeded),
     /// Close some of the token's streams.
     #[error("this token has {0} streams open, and may have no more")]
     TooManyStreams(usize),
@@ -221,6 +227,12 @@ const NO_CHARACTER: &str = "22021";
 
 fn code(error: &sqlx::Error) -> Option<String> {
     error.as_database_error()?.code().map(std::borrow::Cow::into_owned)
+}
+
+impl From<Exceeded> for Error {
+    fn from(exceeded: Exceeded) -> Self {
+        Self::QuotaExceeded(exceeded)
+    }
 }
 
 impl From<DbErr> for Error {

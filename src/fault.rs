@@ -69,6 +69,8 @@ pub enum Protection {
     AttributeLimits,
     /// An idempotency key belongs to the caller that used it.
     IdempotencyOwner,
+    /// Callers without a token are limited per client address and per inbox.
+    AnonymousLimits,
 }
 
 #[cfg(feature = "faults")]
@@ -106,6 +108,7 @@ impl Protection {
             Self::PageBytes => "page_bytes",
             Self::AttributeLimits => "attribute_limits",
             Self::IdempotencyOwner => "idempotency_owner",
+            Self::AnonymousLimits => "anonymous_limits",
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The rooms, from the top: [`cli`] is the program, [`server`] builds and drains everything. [`gateway`] is the foreign door,
 //! Chatwoot's JSON, and a client of [`api`], our own door. [`chat`] holds the verbs and their rules, [`events`] what happened,
-//! in order, [`pb`] the wire's words, [`db`] the rows. The ground below: [`attribute_limits`], [`config`], [`telemetry`], [`admin`], [`error`],
+//! in order, [`pb`] the wire's words, [`db`] the rows. The ground below: [`attribute_limits`], [`client_address`], [`config`], [`telemetry`], [`admin`], [`error`],
 //! [`id`], [`time`]. Arrows point down only; a test checks it. `ARCHITECTURE.md` is the map.
 
 #![forbid(unsafe_code)]
@@ -15,6 +15,7 @@ pub mod chat;
 pub mod cli;
 #[cfg(feature = "client")]
 pub mod client;
+pub mod client_address;
 pub mod config;
 pub mod db;
 pub mod error;
@@ -24,6 +25,7 @@ pub mod gateway;
 pub mod id;
 pub mod mail;
 pub mod pb;
+pub mod rate_limit;
 pub mod request_memory;
 pub mod server;
 pub mod storage;

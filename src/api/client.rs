@@ -4,10 +4,13 @@ use std::{net::SocketAddr, sync::Arc};
 
 use axum::extract::ConnectInfo;
 use bytes::Bytes;
+use prost::Message as _;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    Api, answered, change_as,
+    Api,
+    anonymous::Payer,
+    answered, change_as,
     fields::{Fields, SHORT},
     files,
     keyed::Keyed,
@@ -31,6 +34,7 @@ use crate::{
     error::Result,
     id::{ConversationId, MessageId},
     pb::{self, client_service_server::ClientService},
+    rate_limit::{Activity, Resource},
 };
 
 /// Characters in a message.
@@ -43,6 +47,12 @@ impl Api {
     async fn guest(&self, session: Option<&pb::ClientSession>) -> Result<Arc<Guest>> {
         let session = required("session", session)?;
         self.chat.client(&session.inbox_identifier, &session.source_id).await
+    }
+
+    /// Charges what a session does, and the bytes of its request.
+    fn charge<R: prost::Message>(&self, request: &Request<R>, guest: &Guest, activity: Option<Activity>) -> Result<()> {
+        let inbox = (guest.account(), guest.client.inbox.row.id);
+        Payer::of(request).charge(&self.config.anonymous, inbox, activity, request.get_ref().encoded_len())
     }
 
     /// A conversation that was changed, with the messages that its contact may see. They are read after the change and are no part of
@@ -109,6 +119,9 @@ impl ClientService for Api {
         request: Request<pb::CreateClientSessionRequest>,
     ) -> Result<Response<pb::CreateClientSessionResponse>, Status> {
         let door = self.chat.client_door(&request.get_ref().inbox_identifier).await?;
+        let inbox = (door.inbox.row.account_id, door.inbox.row.id);
+        let bytes = request.get_ref().encoded_len();
+        Payer::of(&request).charge(&self.config.anonymous, inbox, Some(Activity::Session), bytes)?;
         let respond = |client: &Client, cursor: Bytes| pb::CreateClientSessionResponse {
             session: Some(client.into()),
             cursor,
@@ -152,6 +165,7 @@ impl ClientService for Api {
         request: Request<pb::UpdateClientSessionRequest>,
     ) -> Result<Response<pb::UpdateClientSessionResponse>, Status> {
         let guest = self.guest(request.get_ref().session.as_ref()).await?;
+        self.charge(&request, &guest, None)?;
         let respond = |client: &Client, cursor: Bytes| pb::UpdateClientSessionResponse {
             session: Some(client.into()),
             cursor,
@@ -193,6 +207,7 @@ impl ClientService for Api {
         request: Request<pb::CreateClientConversationRequest>,
     ) -> Result<Response<pb::CreateClientConversationResponse>, Status> {
         let guest = self.guest(request.get_ref().session.as_ref()).await?;
+        self.charge(&request, &guest, Some(Activity::Conversation))?;
         let session = Arc::clone(&guest);
         let respond = move |made: &CreatedConversation, cursor: Bytes| pb::CreateClientConversationResponse {
             conversation: Some(bare(&made.conversation.conversation, &session)),
@@ -295,6 +310,7 @@ impl ClientService for Api {
         request: Request<pb::CreateClientMessageRequest>,
     ) -> Result<Response<pb::CreateClientMessageResponse>, Status> {
         let guest = self.guest(request.get_ref().session.as_ref()).await?;
+        self.charge(&request, &guest, Some(Activity::Message))?;
         let session = Arc::clone(&guest);
         let respond = move |created: &Created, cursor: Bytes| pb::CreateClientMessageResponse {
             message: created.first().map(|message| pb::client_message(message, &session.client.row)),
@@ -323,11 +339,20 @@ impl ClientService for Api {
         &self,
         request: Request<Streaming<pb::UploadClientFileRequest>>,
     ) -> Result<Response<pb::UploadClientFileResponse>, Status> {
+        let payer = Payer::of(&request);
+        // An upload holds memory for as long as it lasts, so it is counted as a stream is.
+        let _permit = payer.open(&self.config.anonymous, Resource::Upload)?;
         let mut requests = request.into_inner();
         let first = files::first(&mut requests).await?;
         let guest = self.guest(first.session.as_ref()).await?;
         guest.caller.write_access(guest.account())?;
-        let file = self.receive(guest.account(), first, requests).await?;
+        let inbox = (guest.account(), guest.client.inbox.row.id);
+        let charge = |activity, bytes| payer.charge(&self.config.anonymous, inbox, activity, bytes);
+        charge(Some(Activity::File), 0)?;
+        let session = Some(guest.client.row.id);
+        let file = self
+            .receive(guest.account(), session, first, requests, |bytes| charge(None, bytes))
+            .await?;
         Ok(Response::new(pb::UploadClientFileResponse { file: Some(file) }))
     }
 
@@ -336,6 +361,7 @@ impl ClientService for Api {
         request: Request<pb::UpdateClientMessageRequest>,
     ) -> Result<Response<pb::UpdateClientMessageResponse>, Status> {
         let guest = self.guest(request.get_ref().session.as_ref()).await?;
+        self.charge(&request, &guest, Some(Activity::Message))?;
         let session = Arc::clone(&guest);
         let respond = move |message: &Message, cursor: Bytes| pb::UpdateClientMessageResponse {
             message: Some(pb::client_message(message, &session.client.row)),

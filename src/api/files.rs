@@ -1,22 +1,28 @@
 //! `FilesService`, and the uploads of `ClientService`.
 
-use std::{pin::Pin, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt as _, future, stream};
+use futures_util::{StreamExt as _, future, stream};
 use prost_types::Timestamp;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    Api, caller,
+    Api,
+    anonymous::Payer,
+    caller,
     fields::{Fields, SHORT},
+    limits::{Holder, Stream as StreamPermit},
     required,
+    stall::Watched,
 };
 use crate::{
     chat::files::{Said, Uploaded},
     error::{Error, Result, Rule},
-    id::AccountId,
+    events::hub::Kind,
+    id::{AccountId, ContactInboxId},
     pb::{self, files_service_server::FilesService},
+    rate_limit::{Permit, Resource},
 };
 
 /// Pieces of an upload come at least this often.
@@ -63,12 +69,38 @@ pub async fn first<R>(requests: &mut Streaming<R>) -> Result<R, Status> {
     Ok(required("header", first)?)
 }
 
+/// What counts an open download.
+enum DownloadPermit {
+    OfService { _permit: StreamPermit },
+    OfAddress { _permit: Permit },
+}
+
 impl Api {
-    /// Stores an upload whose first piece is at hand.
+    /// A download of a service is one of the streams of its token; that of anybody else is counted by address.
+    fn download_permit(&self, payer: &Payer) -> Result<DownloadPermit> {
+        Ok(match payer.service() {
+            Some(service) => DownloadPermit::OfService {
+                _permit: self.limits.stream(Holder::Token(service.token))?,
+            },
+            None => DownloadPermit::OfAddress {
+                _permit: payer.open(&self.config.anonymous, Resource::Download)?,
+            },
+        })
+    }
+
+    /// Stores an upload whose first piece is at hand, of a contact session or, without one, of a caller with a token. `charge` is asked
+    /// about the bytes of each piece.
     ///
     /// # Errors
     /// What is wrong with the header or the file; [`Error::Unavailable`].
-    pub(super) async fn receive<R: Carries + Send + 'static>(&self, account: AccountId, first: R, rest: Streaming<R>) -> Result<pb::File> {
+    pub(super) async fn receive<R: Carries + Send + 'static>(
+        &self,
+        account: AccountId,
+        session: Option<ContactInboxId>,
+        first: R,
+        rest: Streaming<R>,
+        charge: impl Fn(usize) -> Result<()> + Send,
+    ) -> Result<pb::File> {
         let Some(Piece::Header(header)) = first.piece() else {
             return Err(Error::invalid("header", Rule::Required, "must be the first piece"));
         };
@@ -78,8 +110,8 @@ impl Api {
             fields.text("content_type", &header.content_type, SHORT);
         });
         fields.done()?;
-        let chunks = rest.map(|piece| match piece.map(Carries::piece) {
-            Ok(Some(Piece::Chunk(chunk))) => Ok(chunk),
+        let chunks = rest.map(move |piece| match piece.map(Carries::piece) {
+            Ok(Some(Piece::Chunk(chunk))) => charge(chunk.len()).map(|()| chunk),
             Ok(_) => Err(Error::invalid("chunk", Rule::Required, "must be in every piece after the first")),
             Err(_) => Err(Error::Unavailable {
                 reason: "the upload broke off",
@@ -92,7 +124,7 @@ impl Api {
             name: header.file_name,
             content_type: header.content_type,
         };
-        Ok(file(self.chat.files.upload(account, said, chunks).await?))
+        Ok(file(self.chat.files.upload(account, session, said, chunks).await?))
     }
 }
 
@@ -117,7 +149,8 @@ impl FilesService for Api {
         let first = first(&mut requests).await?;
         let account = AccountId(first.account_id);
         caller.write_access(account)?;
-        let file = self.receive(account, first, requests).await?;
+        let _permit = self.limits.stream(Holder::Token(caller.token))?;
+        let file = self.receive(account, None, first, requests, |_| Ok(())).await?;
         Ok(Response::new(pb::UploadFileResponse { file: Some(file) }))
     }
 
@@ -133,10 +166,11 @@ impl FilesService for Api {
         }))
     }
 
-    type DownloadFileStream = Pin<Box<dyn Stream<Item = Result<pb::DownloadFileResponse, Status>> + Send>>;
+    type DownloadFileStream = Watched<pb::DownloadFileResponse>;
 
     async fn download_file(&self, request: Request<pb::DownloadFileRequest>) -> Result<Response<Self::DownloadFileStream>, Status> {
         use pb::download_file_response::Part;
+        let payer = Payer::of(&request);
         let asked = request.into_inner();
         let mut fields = Fields::default();
         for (field, number) in [("offset", asked.offset), ("limit", asked.limit)] {
@@ -145,6 +179,8 @@ impl FilesService for Api {
             }
         }
         fields.done()?;
+        // Counted before anything is looked up, and until its reader has all of it, hangs up, or takes nothing for too long.
+        let counted = (self.chat.events.hub.place(Kind::Download)?, self.download_permit(&payer)?);
         let (offset, limit) = (asked.offset.unsigned_abs(), asked.limit.unsigned_abs());
         let opened = self.chat.files.read(&asked.link, offset, limit).await?;
         let info = pb::FileInfo {
@@ -153,7 +189,11 @@ impl FilesService for Api {
             size: i64::try_from(opened.size).unwrap_or(i64::MAX),
         };
         let part = |part| Ok(pb::DownloadFileResponse { part: Some(part) });
-        let chunks = opened.chunks.map(move |chunk| part(Part::Chunk(chunk?)));
-        Ok(Response::new(Box::pin(stream::iter([part(Part::Info(info))]).chain(chunks))))
+        let chunks = opened.chunks.map(move |chunk| {
+            let _ = &counted;
+            part(Part::Chunk(chunk?))
+        });
+        let parts = stream::iter([part(Part::Info(info))]).chain(chunks);
+        Ok(Response::new(self.stalls.watch(Kind::Download, parts)))
     }
 }

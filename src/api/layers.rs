@@ -8,13 +8,14 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, Request, Response};
+use http::{Extensions, HeaderMap, Request, Response};
 use opentelemetry::trace::FutureExt as _;
 use tokio::time::{Instant, timeout_at};
 use tonic::{Code, Status, body::Body};
 use tower::{Layer, Service};
 
 use super::{
+    anonymous::{Authenticator, Payer, secret},
     audit::{About, Asked},
     limits::Limits,
     meter,
@@ -24,9 +25,10 @@ use super::{
     trace,
 };
 use crate::{
-    chat::{audit::AuditLog, caller::Caller, tokens::Tokens},
+    chat::{audit::AuditLog, caller::Caller},
     error::Error,
     events::{cursor::Cursor, hub::Hub},
+    id::TokenId,
     pb::policy::{self, Method},
 };
 
@@ -39,6 +41,31 @@ pub struct Identity {
     pub secret: Arc<str>,
     /// What the call is about, once that is known.
     pub about: Arc<OnceLock<About>>,
+}
+
+/// A call that may go on.
+enum Admitted {
+    /// By a caller whose token is good.
+    Known(Identity),
+    /// Of a method that needs no token.
+    Anonymous(Payer),
+}
+
+impl Admitted {
+    fn identity(&self) -> Option<&Identity> {
+        match self {
+            Self::Known(identity) => Some(identity),
+            Self::Anonymous(_) => None,
+        }
+    }
+
+    /// The token whose rate the call counts against.
+    fn token(&self) -> Option<TokenId> {
+        match self {
+            Self::Known(identity) => Some(identity.caller.token),
+            Self::Anonymous(payer) => payer.service().map(|service| service.token),
+        }
+    }
 }
 
 /// How long an upload may take: as long as the largest file takes over a slow line, and not for ever.
@@ -64,7 +91,7 @@ const MIN_CURSOR: [&str; 2] = ["parley-min-cursor-bin", "parley-min-cursor"];
 /// Traces and measures a call, bounds its time and number, and lets it in if its token is good.
 #[derive(Clone, Debug)]
 pub struct Gate {
-    tokens: Tokens,
+    authenticator: Authenticator,
     hub: Arc<Hub>,
     deadline: Duration,
     limits: Arc<Limits>,
@@ -73,9 +100,9 @@ pub struct Gate {
 
 impl Gate {
     /// A gate; `deadline` bounds unary calls that do not ask for less.
-    pub fn new(tokens: Tokens, hub: Arc<Hub>, deadline: Duration, limits: Arc<Limits>, audit: AuditLog) -> Self {
+    pub fn new(authenticator: Authenticator, hub: Arc<Hub>, deadline: Duration, limits: Arc<Limits>, audit: AuditLog) -> Self {
         Self {
-            tokens,
+            authenticator,
             hub,
             deadline,
             limits,
@@ -152,12 +179,18 @@ fn code(answer: &Answer) -> Code {
 }
 
 impl Gate {
-    /// The caller, if the method asks for a token. A path that the contract does not name asks for one too.
-    async fn identify(&self, method: Option<&Method>, headers: &HeaderMap) -> Result<Option<Identity>, Error> {
+    /// The caller, or, of a method that needs no token, who the call is charged to. A path that the contract does not name asks for a token.
+    async fn identify(&self, method: Option<&Method>, headers: &HeaderMap, extensions: &Extensions) -> Result<Admitted, Error> {
+        let secret = secret(headers);
         if method.is_some_and(|method| !method.needs_token()) {
-            return Ok(None);
+            return self.authenticator.payer(extensions, secret).await.map(Admitted::Anonymous);
         }
-        authenticate(&self.tokens, headers).await.map(Some)
+        let caller = self.authenticator.authenticate(extensions, secret).await?;
+        Ok(Admitted::Known(Identity {
+            caller,
+            secret: secret.unwrap_or_default().into(),
+            about: Arc::default(),
+        }))
     }
 
     /// The answer; what is to be told of the call goes into `outcome`.
@@ -179,13 +212,15 @@ impl Gate {
         // Of a stream that is answered at once, the deadline of its opening.
         let began = request.extensions().get().map_or_else(Instant::now, |Arrived(at)| *at);
         let ends = began + bounded(request.headers(), most);
-        match timeout_at(ends, self.identify(method, request.headers())).await {
-            Ok(Ok(identity)) => {
-                outcome.asks(Asked::of(method, &request, identity.as_ref(), &self.audit));
-                self.known(inner, method, request, identity, ends).await
+        match timeout_at(ends, self.identify(method, request.headers(), request.extensions())).await {
+            Ok(Ok(admitted)) => {
+                outcome.asks(Asked::of(method, &request, admitted.identity(), &self.audit));
+                self.known(inner, method, request, admitted, ends).await
             }
             Ok(Err(error)) => {
-                outcome.asks(Asked::of(method, &request, None, &self.audit));
+                // Anybody can make these calls: what they leave in the log, and among the audit events, is bounded.
+                let asked = Asked::of(method, &request, None, &self.audit);
+                outcome.asks(asked.filter(|_| self.authenticator.may_log()));
                 Ok(refuse(error.into()))
             }
             Err(_) => {
@@ -201,17 +236,13 @@ impl Gate {
         mut inner: S,
         method: Option<&'static Method>,
         mut request: Request<axum::body::Body>,
-        identity: Option<Identity>,
+        admitted: Admitted,
         ends: Instant,
     ) -> Result<Answer, S::Error>
     where
         S: Service<Request<axum::body::Body>, Response = Answer>,
     {
-        let left = match identity
-            .as_ref()
-            .map(|identity| self.limits.call(identity.caller.token))
-            .transpose()
-        {
+        let left = match admitted.token().map(|token| self.limits.call(token)).transpose() {
             Ok(left) => left.flatten(),
             Err(refused) => {
                 let (error, left) = *refused;
@@ -220,19 +251,30 @@ impl Gate {
                 return Ok(answer);
             }
         };
-        if let Some(identity) = &identity {
-            if let Err(error) = admit(method, &identity.caller) {
-                return Ok(refuse(error.into()));
+        match &admitted {
+            Admitted::Known(identity) => {
+                if let Err(error) = admit(method, &identity.caller) {
+                    return Ok(refuse(error.into()));
+                }
+                request.extensions_mut().insert(identity.clone());
             }
-            request.extensions_mut().insert(identity.clone());
+            Admitted::Anonymous(payer) => {
+                request.extensions_mut().insert(payer.clone());
+            }
         }
         let answer = async {
-            if let Err(error) = self.reached(request.headers(), identity.as_ref()).await {
+            if let Err(error) = self.reached(request.headers(), admitted.identity()).await {
                 return Ok(refuse(error.into()));
             }
             inner.call(request).await
         };
         let mut answer = timeout_at(ends, answer).await.unwrap_or_else(|_| Ok(refuse(late())))?;
+        if let Admitted::Anonymous(payer) = &admitted
+            && code(&answer) == Code::Unauthenticated
+            && let Err(error) = self.authenticator.failed(payer)
+        {
+            answer = refuse(error.into());
+        }
         if let Some(left) = left {
             left.tell(answer.headers_mut());
         }
@@ -261,35 +303,6 @@ impl Gate {
 
 fn refuse(status: Status) -> Response<axum::body::Body> {
     status.into_http::<Body>().map(axum::body::Body::new)
-}
-
-async fn authenticate(tokens: &Tokens, headers: &HeaderMap) -> Result<Identity, Error> {
-    let secret = secret(headers).ok_or(Error::TokenMissing)?;
-    let caller = tokens.authenticate(secret).await?;
-    Ok(Identity {
-        caller,
-        secret: secret.into(),
-        about: Arc::default(),
-    })
-}
-
-/// Chatwoot's header in both spellings, or a bearer token.
-fn secret(headers: &HeaderMap) -> Option<&str> {
-    let text = |name: &str| {
-        headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .map(str::trim)
-            .filter(|text| !text.is_empty())
-    };
-    let bearer = || {
-        text("authorization")
-            .and_then(|text| text.split_at_checked(7))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer "))
-    };
-    text("api_access_token")
-        .or_else(|| text("api-access-token"))
-        .or_else(|| bearer().map(|(_, secret)| secret.trim()))
 }
 
 /// How long a call may take: as long as it asks for, at most so long.
@@ -322,15 +335,6 @@ mod tests {
             .iter()
             .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
             .collect()
-    }
-
-    #[test]
-    fn a_token_is_found_in_each_spelling() {
-        assert_eq!(secret(&headers(&[("api_access_token", "a")])), Some("a"));
-        assert_eq!(secret(&headers(&[("api-access-token", "b")])), Some("b"));
-        assert_eq!(secret(&headers(&[("authorization", "bearer c")])), Some("c"));
-        assert_eq!(secret(&headers(&[("authorization", "Basic c")])), None);
-        assert_eq!(secret(&headers(&[("api_access_token", " ")])), None);
     }
 
     #[test]

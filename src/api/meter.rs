@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Why limits refuse: all are told from the start, so that a rate is known when the first one comes.
-const REJECTED: [&str; 5] = ["busy", "rate", "streams", "flood", "memory"];
+const REJECTED: [&str; 6] = ["busy", "rate", "streams", "flood", "memory", "quota"];
 
 /// Why streams are reset: these, too, are told from the start.
 const ENDS: [&str; 3] = ["STREAM_ROTATED", "CURSOR_EXPIRED", "EPOCH_CHANGED"];

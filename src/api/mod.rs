@@ -21,8 +21,10 @@ use crate::{
     fault::{self, Protection},
     id::AccountId,
     pb::{self, description::cursor_of},
+    rate_limit::AnonymousLimits,
 };
 
+use anonymous::Authenticator;
 use fields::Fields;
 use keyed::Keyed;
 use trace::traceparent;
@@ -30,6 +32,7 @@ use trace::traceparent;
 mod accounts;
 mod agent_bots;
 mod agents;
+mod anonymous;
 mod audit;
 mod audit_events;
 mod canned_responses;
@@ -73,6 +76,7 @@ mod teams;
 mod tokens;
 mod trace;
 
+pub use anonymous::charge;
 pub use layers::{Gate, arrive};
 pub use limits::Config as Limiting;
 pub use status::{no_memory, slow_message};
@@ -88,6 +92,8 @@ pub struct Config {
     pub recheck: Duration,
     /// How much may be asked for at once.
     pub limits: Limiting,
+    /// What callers without a token may use.
+    pub anonymous: Arc<AnonymousLimits>,
     /// Where browsers reach the front end: login links begin with it.
     pub base_url: String,
     /// After how long a stream shall be resumed, perhaps elsewhere; none: never.
@@ -147,7 +153,7 @@ pub fn routes(chat: &Chat, config: &Config, drain: &CancellationToken) -> Routes
         .into_axum_router()
         // Trace, auth and deadline, in this order: whom auth or a rate refuses is traced too. Only what is too much for all is not.
         .layer(Gate::new(
-            chat.tokens.clone(),
+            Authenticator::new(chat.tokens.clone(), Arc::clone(&config.anonymous)),
             Arc::clone(&chat.events.hub),
             config.deadline,
             limits,

@@ -9,6 +9,7 @@ use tonic::{Request, Response, Status};
 
 use super::{
     Api,
+    anonymous::Payer,
     fields::Fields,
     limits::{Holder, Stream as Place},
     logins::once_only,
@@ -26,7 +27,8 @@ use crate::{
         subscription::{Start, Subscription},
     },
     id::{AccountId, ContactInboxId, ConversationId, UserId},
-    pb::{self, MessageType, event::Resource, pubsub_service_server::PubsubService},
+    pb::{self, MessageType, event::Resource as Subject, pubsub_service_server::PubsubService},
+    rate_limit::{Permit, Resource},
 };
 
 /// What a listener is told.
@@ -48,6 +50,7 @@ impl Api {
     }
 
     async fn hear(&self, request: Request<pb::SubscribePubsubRequest>) -> Result<Heard> {
+        let by_address = Payer::of(&request).open(&self.config.anonymous, Resource::Stream)?;
         let key = required("key", request.into_inner().key)?;
         let ear = self.ear(&key).await?;
         let holder = match (ear.session(), key.user_id) {
@@ -67,7 +70,7 @@ impl Api {
         let hearing = Hearing {
             due: Instant::now() + self.config.recheck,
             rotates_at: rotates_at(self.config.stream_age),
-            _place: place,
+            _counted: (place, by_address),
             api: self.clone(),
             subscription,
             key,
@@ -143,7 +146,7 @@ struct Hearing {
     due: Instant,
     /// When it is old.
     rotates_at: Option<Instant>,
-    _place: Place,
+    _counted: (Place, Permit),
     ended: bool,
 }
 
@@ -208,12 +211,12 @@ impl Hearing {
         response.events.retain(|delivery| {
             let resource = delivery.event.as_ref().and_then(|event| event.resource.as_ref());
             let conversation = match resource {
-                Some(Resource::Message(told)) => {
+                Some(Subject::Message(told)) => {
                     let message = told.message.as_ref();
                     let shown = message.is_some_and(|message| !message.private && message.r#type() != MessageType::Activity);
                     told.conversation.as_ref().filter(|_| shown)
                 }
-                Some(Resource::Conversation(told)) => told.conversation.as_ref(),
+                Some(Subject::Conversation(told)) => told.conversation.as_ref(),
                 _ => None,
             };
             let session = conversation.and_then(|conversation| conversation.contact_inbox.as_ref());

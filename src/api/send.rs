@@ -1,14 +1,22 @@
 //! `SendMessages`: a stream of messages in, a stream of their answers out, in the same order.
 
-use std::{collections::VecDeque, pin::Pin, sync::Arc};
+use std::{collections::VecDeque, sync::Arc};
 
-use futures_util::{FutureExt as _, Stream, StreamExt as _, future::BoxFuture, stream};
+use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream};
 use prost::Message as _;
 use tokio::time::{Instant, sleep_until};
 use tonic::{Request, Status, Streaming};
 
 use super::{
-    Api, caller, drafts, encode, fields::Fields, keyed::Keyed as _, messages::created, required, status::late, trace::traceparent,
+    Api, caller, drafts, encode,
+    fields::Fields,
+    keyed::Keyed as _,
+    limits::{Holder, Stream as Permit},
+    messages::created,
+    required,
+    stall::Watched,
+    status::late,
+    trace::traceparent,
 };
 use crate::{
     chat::{
@@ -18,7 +26,10 @@ use crate::{
         messages::Created,
     },
     error::Result,
-    events::cursor::Cursor,
+    events::{
+        cursor::Cursor,
+        hub::{Kind, Place},
+    },
     id::{AccountId, ConversationId},
     pb,
 };
@@ -30,7 +41,7 @@ const IN_FLIGHT: usize = 512;
 const TOGETHER: usize = 256;
 
 /// The answers of a stream.
-pub type Answers = Pin<Box<dyn Stream<Item = Result<pb::SendMessagesResponse, Status>> + Send>>;
+pub type Answers = Watched<pb::SendMessagesResponse>;
 
 struct Sending {
     api: Api,
@@ -43,6 +54,7 @@ struct Sending {
     next_index: u64,
     /// The sender has said its last, or what it said could not be read.
     end: Option<Result<(), Status>>,
+    _counted: (Place, Permit),
 }
 
 /// An answer to come.
@@ -67,21 +79,26 @@ impl Waiting {
 /// Answers each message in its turn, within the deadline that a call of its own would have. What is ready travels together; nobody waits for more to come.
 ///
 /// # Errors
-/// Internal, if the service is served without its layers.
+/// [`crate::error::Error::TooManyStreams`] of the token; [`crate::error::Error::Busy`] when too many streams are open; internal, if the service is served without its
+/// layers.
 pub fn answers(api: &Api, request: Request<Streaming<pb::SendMessagesRequest>>) -> Result<Answers> {
+    let caller = caller(&request)?;
+    let permit = api.limits.stream(Holder::Token(caller.token))?;
     let sending = Sending {
+        _counted: (api.chat.events.hub.place(Kind::SendMessages)?, permit),
         api: api.clone(),
-        caller: caller(&request)?,
+        caller,
         traceparent: traceparent(&request),
         requests: request.into_inner(),
         waiting: VecDeque::new(),
         next_index: 0,
         end: None,
     };
-    Ok(Box::pin(stream::unfold(sending, |mut sending| async move {
+    let answers = stream::unfold(sending, |mut sending| async move {
         let item = sending.next().await?;
         Some((item, sending))
-    })))
+    });
+    Ok(api.stalls.watch(Kind::SendMessages, answers))
 }
 
 impl Sending {

@@ -133,7 +133,8 @@ impl Stalls {
     pub fn watch<T: Send + 'static>(&self, kind: Kind, source: impl Stream<Item = Result<T, Status>> + Send + 'static) -> Watched<T> {
         let held = Arc::new(Held {
             kind,
-            state: Mutex::new(State::Open(Box::pin(source), None)),
+            // A reader whose window never opens never asks for the first item either.
+            state: Mutex::new(State::Open(Box::pin(source), Some(Instant::now()))),
         });
         let weak: Weak<Held<T>> = Arc::downgrade(&held);
         self.open().push(weak);
@@ -166,8 +167,26 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn only_a_stream_that_handed_something_out_can_stall() {
+    async fn a_stream_that_waits_for_its_source_does_not_stall() {
         let stalls = Stalls::start(Duration::ZERO, CancellationToken::new());
+        let mut waiting = stalls.watch(Kind::Subscribe, stream::pending::<Result<u8, Status>>());
+        assert!(futures_util::poll!(waiting.next()).is_pending());
+        std::thread::sleep(Duration::from_millis(2));
+        stalls.look();
+        assert!(
+            futures_util::poll!(waiting.next()).is_pending(),
+            "its reader asked, and nothing was there"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_stream_stalls_before_its_first_item_and_after_each() {
+        let stalls = Stalls::start(Duration::from_millis(20), CancellationToken::new());
+        let mut unread = stalls.watch(Kind::Download, stream::iter([Ok(1)]));
+        std::thread::sleep(Duration::from_millis(25));
+        stalls.look();
+        let end = unread.next().await.map(|item| item.map_err(|status| status.code()));
+        assert_eq!(end, Some(Err(Code::DeadlineExceeded)), "nobody asked for its first item");
         let (place, source) = (Arc::new(()), stream::iter([Ok(1), Ok(2)]));
         let kept = Arc::clone(&place);
         let mut watched = stalls.watch(
@@ -179,7 +198,7 @@ mod tests {
         );
         stalls.look();
         assert_eq!(watched.next().await.map(Result::ok), Some(Some(1)));
-        std::thread::sleep(Duration::from_millis(2));
+        std::thread::sleep(Duration::from_millis(25));
         stalls.look();
         assert_eq!(Arc::strong_count(&place), 1, "what it held is given back before anybody asks");
         let end = watched.next().await.map(|item| item.map_err(|status| status.code()));

@@ -224,6 +224,11 @@ fn refusal(error: Error) -> Refusal {
             .with("limit", format!("{limit} calls a second"))
             .retry(retry_after)
             .counted("rate"),
+        Error::QuotaExceeded(exceeded) => Refusal::new(Code::ResourceExhausted, Reason::RateLimited)
+            .with("scope", exceeded.scope)
+            .with("limit", format!("{} {}", exceeded.limit, exceeded.quota))
+            .retry(exceeded.retry_after)
+            .counted("quota"),
         Error::TooManyStreams(limit) => Refusal::new(Code::ResourceExhausted, Reason::RateLimited)
             .with("scope", "token")
             .with("limit", format!("{limit} streams"))

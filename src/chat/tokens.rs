@@ -35,6 +35,8 @@ const WIDER: &str = "a token may neither reach further nor last longer than the 
 pub struct Tokens {
     db: Database,
     cache: Cache<[u8; 32], Arc<Caller>>,
+    /// Hashes that were good when they were looked up last.
+    good: Cache<[u8; 32], ()>,
     /// Contacts' sessions, by the inbox's public name and their own: they are let in as tokens are.
     pub(super) guests: Cache<(String, String), Arc<Guest>>,
 }
@@ -86,6 +88,9 @@ impl Limits {
     }
 }
 
+/// How long a token counts as known to be good, so that the failed authentications of others do not keep it out.
+const REMEMBERED: Duration = Duration::from_hours(1);
+
 /// What is stored of a secret.
 pub(super) fn hash(secret: &str) -> [u8; 32] {
     Sha256::digest(secret.as_bytes()).into()
@@ -98,6 +103,7 @@ impl Tokens {
         Self {
             db,
             cache: Cache::builder().max_capacity(capacity).time_to_live(life).build(),
+            good: Cache::builder().max_capacity(capacity).time_to_live(REMEMBERED).build(),
             guests: Cache::builder().max_capacity(capacity).time_to_live(life).build(),
         }
     }
@@ -120,13 +126,20 @@ impl Tokens {
             .map_err(|error| error.as_ref().clone())
     }
 
+    /// Whether a secret was good within the last hour.
+    pub async fn was_good(&self, secret: &str) -> bool {
+        self.good.get(&hash(secret)).await.is_some()
+    }
+
     async fn look_up(&self, hash: [u8; 32]) -> Result<Arc<Caller>> {
         let token = token::Entity::find()
             .filter(token::Column::Hash.eq(hash.to_vec()))
             .one(self.db.read())
             .await?
             .ok_or(Error::TokenInvalid)?;
-        self.caller(token).await
+        let caller = self.caller(token).await?;
+        self.good.insert(hash, ()).await;
+        Ok(caller)
     }
 
     /// The caller that a stored token speaks for, within the token's limits.

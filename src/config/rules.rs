@@ -5,6 +5,8 @@ use std::net::ToSocketAddrs as _;
 use toml::Value;
 use tracing_subscriber::EnvFilter;
 
+use crate::client_address::TrustedProxies;
+
 /// Checks the value of a known key, which already has the type of its default.
 ///
 /// # Errors
@@ -49,6 +51,10 @@ pub fn check(key: &str, value: &Value) -> Result<(), String> {
             listeners.split(',').all(|one| matches!(one.trim(), "grpc" | "http" | "admin")),
             "must be some of grpc, http and admin, with commas",
         ),
+        ("limits.trusted_proxies", Value::String(proxies)) => ensure(
+            TrustedProxies::parse(proxies).is_ok(),
+            "must be addresses and networks with commas, such as `10.0.0.0/8, 2001:db8::1`, or empty",
+        ),
         ("log.format", Value::String(format)) => ensure(matches!(format.as_str(), "text" | "json"), "must be `text` or `json`"),
         ("log.filter", Value::String(filter)) => ensure(
             !filter.is_empty() && EnvFilter::try_new(filter).is_ok(),
@@ -84,6 +90,7 @@ fn range(key: &str) -> Option<(i64, i64)> {
         "grpc.keepalive_interval_seconds" => (1, 7200),
         "database.write_timeout_seconds" | "grpc.keepalive_timeout_seconds" => (1, 600),
         "writer.lanes" => (1, 64),
+        "grpc.max_concurrent_streams" | "http.max_concurrent_streams" => (1, 1_000_000),
         "writer.queue_messages" | "events.tail_events" | "events.max_streams" | "limits.connections" => (1, 1_000_000),
         "writer.batch_messages" | "events.page_events" => (1, 10_000),
         "writer.cached_conversations" | "auth.cached_tokens" => (1, 10_000_000),
@@ -98,7 +105,26 @@ fn range(key: &str) -> Option<(i64, i64)> {
         | "limits.calls_per_second_per_token"
         | "limits.burst_per_token"
         | "limits.concurrent_calls"
-        | "limits.streams_per_token" => (0, 1_000_000),
+        | "limits.streams_per_token"
+        | "limits.streams_per_address"
+        | "limits.uploads_per_address"
+        | "limits.downloads_per_address" => (0, 1_000_000),
+        "files.concurrent_uploads" => (1, 10_000),
+        "files.unattached_bytes_per_session"
+        | "files.unattached_session_bytes_per_account"
+        | "files.unattached_bytes_per_account"
+        | "limits.session_bytes_per_minute_per_address"
+        | "limits.session_bytes_per_minute_per_inbox" => (0, 1024 * 1024 * MIB),
+        "limits.anonymous_calls_per_minute_per_address"
+        | "limits.sessions_per_minute_per_address"
+        | "limits.sessions_per_minute_per_inbox"
+        | "limits.conversations_per_minute_per_address"
+        | "limits.conversations_per_minute_per_inbox"
+        | "limits.session_messages_per_minute_per_address"
+        | "limits.session_messages_per_minute_per_inbox"
+        | "limits.session_files_per_minute_per_address"
+        | "limits.session_files_per_minute_per_inbox"
+        | "limits.failed_authentications_per_minute_per_address" => (0, 100_000_000),
         "grpc.max_connection_age_seconds" | "http.max_connection_age_seconds" | "events.max_stream_age_seconds" => (0, 604_800),
         "auth.cache_seconds" | "shutdown.grace_seconds" => (0, 3600),
         "idempotency.keep_hours" => (1, 720),

@@ -62,11 +62,15 @@ pub enum Kind {
     Consume,
     /// A subscription of a front end, from now on and without a place.
     Pubsub,
+    /// Messages in, their answers out.
+    SendMessages,
+    /// A file on its way to a reader.
+    Download,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Subscribe, Self::Consume, Self::Pubsub];
+    pub const ALL: [Self; 5] = [Self::Subscribe, Self::Consume, Self::Pubsub, Self::SendMessages, Self::Download];
 
     /// As figures name it.
     pub fn name(self) -> &'static str {
@@ -74,6 +78,8 @@ impl Kind {
             Self::Subscribe => "subscribe",
             Self::Consume => "consume",
             Self::Pubsub => "pubsub",
+            Self::SendMessages => "send_messages",
+            Self::Download => "download",
         }
     }
 }
@@ -117,7 +123,7 @@ impl Hub {
     ///
     /// # Errors
     /// [`Error::Busy`] when all are taken.
-    pub(super) fn place(self: &Arc<Self>, kind: Kind) -> Result<Place> {
+    pub fn place(self: &Arc<Self>, kind: Kind) -> Result<Place> {
         self.streams[kind as usize].fetch_add(1, Ordering::Relaxed);
         let place = Place(Arc::clone(self), kind);
         let open: usize = Kind::ALL.iter().map(|kind| self.streams(*kind)).sum();

@@ -18,8 +18,11 @@ use serde_json::{Value as Json, json};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::call::Call;
-use crate::fault::{self, Protection};
+use super::{call::Call, error::Failure};
+use crate::{
+    fault::{self, Protection},
+    rate_limit::{AnonymousLimits, Resource},
+};
 use outbox::{Outbox, Outgoing};
 use subscription::Subscription;
 
@@ -60,8 +63,16 @@ struct Said {
 }
 
 /// Opens a connection. It needs no credential; each subscription brings one.
-pub async fn open(call: Call, Extension(Drain(drain)): Extension<Drain>, upgrade: WebSocketUpgrade) -> Response {
-    upgrade
+pub async fn open(
+    call: Call,
+    Extension(Drain(drain)): Extension<Drain>,
+    Extension(limits): Extension<Arc<AnonymousLimits>>,
+    upgrade: WebSocketUpgrade,
+) -> Result<Response, Failure> {
+    let address = call.address();
+    limits.call(address)?;
+    let permit = limits.open(address, Resource::Stream)?;
+    Ok(upgrade
         .protocols([PROTOCOL])
         .max_message_size(FRAME_BYTES)
         .max_frame_size(FRAME_BYTES)
@@ -75,7 +86,8 @@ pub async fn open(call: Call, Extension(Drain(drain)): Extension<Drain>, upgrade
                 outbox,
             };
             connection.run(drain, &mut outgoing).await;
-        })
+            drop(permit);
+        }))
 }
 
 struct Connection {

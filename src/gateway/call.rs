@@ -18,16 +18,20 @@ use super::{
     error::Failure,
     position::{Noting, Position},
 };
-use crate::pb::{
-    self, accounts_service_client::AccountsServiceClient, agent_bots_service_client::AgentBotsServiceClient,
-    audit_service_client::AuditServiceClient, canned_responses_service_client::CannedResponsesServiceClient,
-    client_service_client::ClientServiceClient, contact_notes_service_client::ContactNotesServiceClient,
-    contacts_service_client::ContactsServiceClient, conversations_service_client::ConversationsServiceClient,
-    custom_attribute_definitions_service_client::CustomAttributeDefinitionsServiceClient, events_service_client::EventsServiceClient,
-    files_service_client::FilesServiceClient, inboxes_service_client::InboxesServiceClient, labels_service_client::LabelsServiceClient,
-    logins_service_client::LoginsServiceClient, messages_service_client::MessagesServiceClient,
-    participants_service_client::ParticipantsServiceClient, pubsub_service_client::PubsubServiceClient,
-    teams_service_client::TeamsServiceClient,
+use crate::{
+    client_address::ClientAddress,
+    pb::{
+        self, accounts_service_client::AccountsServiceClient, agent_bots_service_client::AgentBotsServiceClient,
+        audit_service_client::AuditServiceClient, canned_responses_service_client::CannedResponsesServiceClient,
+        client_service_client::ClientServiceClient, contact_notes_service_client::ContactNotesServiceClient,
+        contacts_service_client::ContactsServiceClient, conversations_service_client::ConversationsServiceClient,
+        custom_attribute_definitions_service_client::CustomAttributeDefinitionsServiceClient, events_service_client::EventsServiceClient,
+        files_service_client::FilesServiceClient, inboxes_service_client::InboxesServiceClient, labels_service_client::LabelsServiceClient,
+        logins_service_client::LoginsServiceClient, messages_service_client::MessagesServiceClient,
+        participants_service_client::ParticipantsServiceClient, pubsub_service_client::PubsubServiceClient,
+        teams_service_client::TeamsServiceClient,
+    },
+    rate_limit::Charged,
 };
 
 /// The token's header and metadata key. As a header, `-` and `_` are the same.
@@ -49,6 +53,10 @@ pub struct Call {
     headers: HeaderMap,
     /// Where it came from, where a listener said so.
     from: Option<ConnectInfo<SocketAddr>>,
+    /// What its rates are charged to, where a listener said so.
+    address: Option<ClientAddress>,
+    /// Whether it was charged for being a request.
+    charged: Option<Charged>,
     position: Position,
     behind: Behind,
 }
@@ -74,6 +82,8 @@ where
             routes: Routes::from_ref(state),
             headers: parts.headers.clone(),
             from: parts.extensions.get().copied(),
+            address: parts.extensions.get().copied(),
+            charged: parts.extensions.get().copied(),
             position: parts.extensions.get().cloned().unwrap_or_default(),
             behind: parts.extensions.get().copied().unwrap_or_default(),
         })
@@ -138,8 +148,13 @@ impl Call {
     pub fn token(&self) -> Option<&HeaderValue> {
         self.headers
             .iter()
-            .find(|(name, value)| name.as_str().replace('-', "_") == TOKEN && !value.is_empty())
+            .find(|(name, value)| is_token(name, value))
             .map(|(_, value)| value)
+    }
+
+    /// What its rates are charged to, where a listener said so.
+    pub fn address(&self) -> Option<ClientAddress> {
+        self.address
     }
 
     /// The caller's `Idempotency-Key` as a request id: a UUID is taken as it is, another text stands for one that follows from it. Empty
@@ -166,6 +181,12 @@ impl Call {
         let mut request = tonic::Request::new(message);
         if let Some(from) = self.from {
             request.extensions_mut().insert(from);
+        }
+        if let Some(address) = self.address {
+            request.extensions_mut().insert(address);
+        }
+        if let Some(charged) = self.charged {
+            request.extensions_mut().insert(charged);
         }
         let metadata = request.metadata_mut();
         if let Some(token) = self.token().and_then(metadata_value) {
@@ -214,6 +235,11 @@ impl Call {
     }
 }
 
+/// Whether a header shows a token; an empty one is none.
+pub fn is_token(name: &HeaderName, value: &HeaderValue) -> bool {
+    !value.is_empty() && name.as_str().len() == TOKEN.len() && name.as_str().replace('-', "_") == TOKEN
+}
+
 fn metadata_value(value: &HeaderValue) -> Option<MetadataValue<Ascii>> {
     MetadataValue::try_from(value.as_bytes()).ok()
 }
@@ -234,6 +260,8 @@ mod tests {
             routes: Routes::default(),
             position: Position::default(),
             from: None,
+            address: None,
+            charged: None,
             behind: Behind::default(),
             headers: headers
                 .iter()

@@ -2,6 +2,8 @@
 //!
 //! Here the paths get their `.json` twin, and PUT and PATCH become the same. What a description says lives in `openapi`.
 
+use std::sync::Arc;
+
 use axum::{
     Extension, Router,
     extract::DefaultBodyLimit,
@@ -14,7 +16,7 @@ use tonic::service::Routes;
 use tower_http::cors::{Any, CorsLayer};
 
 use super::{
-    cable,
+    admission, cable,
     call::Behind,
     early,
     error::Failure,
@@ -113,10 +115,12 @@ impl Door {
         let mut router = Router::new();
         for route in all.routes {
             let early = axum::middleware::from_fn_with_state((services.clone(), route.about.required_caller()), early::check);
+            let charge = axum::middleware::from_fn_with_state(Arc::clone(&config.anonymous), admission::charge);
             let methods = route
                 .methods_router
                 .route_layer(early)
-                .route_layer(Extension(Behind(route.about.rpc())));
+                .route_layer(Extension(Behind(route.about.rpc())))
+                .route_layer(charge);
             // Pages of anybody may speak to the client side.
             let methods = if route.path.starts_with("/public/") {
                 methods.layer(CorsLayer::new().allow_origin(Any).allow_methods(Any).allow_headers(Any))
@@ -138,6 +142,7 @@ impl Door {
             // A protocol of its own, which a description of JSON routes has no words for.
             .route(CABLE.path, any(cable::open))
             .layer(Extension(cable::Drain(config.drain.clone())))
+            .layer(Extension(Arc::clone(&config.anonymous)))
             .fallback(unknown_route)
             .method_not_allowed_fallback(unknown_route)
             .layer(DefaultBodyLimit::max(config.max_body_bytes))

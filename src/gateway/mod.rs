@@ -3,6 +3,7 @@
 //! JSON becomes a Protobuf request, the generated client carries it through the same layers as a call from outside, and the answer becomes
 //! JSON. So who may do what, what is valid, and what is stored are decided elsewhere; here it is only spelled.
 
+mod admission;
 mod agent_bots;
 mod agents;
 mod attributes;
@@ -61,6 +62,8 @@ mod trace;
 mod tree_budget;
 mod uploads;
 
+use std::sync::Arc;
+
 use axum::{
     Router,
     extract::Request,
@@ -73,9 +76,13 @@ use tonic::service::Routes;
 use crate::request_memory::RequestMemory;
 use error::Failure;
 
+use crate::rate_limit::AnonymousLimits;
+
 /// The settings of the door.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// What callers without a token may use.
+    pub anonymous: Arc<AnonymousLimits>,
     /// Where clients reach this door, such as `https://chat.example.org`. Empty: nowhere in particular.
     pub base_url: String,
     /// Cancelled when connections that stay open shall end.

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{rooms, tls::Tls};
+use super::{descriptors, rooms, tls::Tls};
 use crate::{
     config::Config,
     db::{Database, OpenError, Standing},
@@ -102,6 +102,7 @@ pub async fn examine(config: &Config) -> Vec<Finding> {
     found.push(mail(config).await);
     found.extend(modes::modes(config));
     found.extend(collectors(config).await);
+    found.push(proxies(config));
     if config.http.base_url.is_empty() {
         let says = "http.base_url is empty: links to files begin with the address listened on, which only this machine may reach";
         found.push(doubtful("links", says));
@@ -109,16 +110,30 @@ pub async fn examine(config: &Config) -> Vec<Finding> {
     found
 }
 
+/// Whether client addresses can be told apart behind a proxy.
+fn proxies(config: &Config) -> Finding {
+    const ABOUT: &str = "trusted proxies";
+    if !config.limits.trusted_proxies.is_empty() {
+        return good(ABOUT, format!("{} may say who the client is", config.limits.trusted_proxies));
+    }
+    doubtful(
+        ABOUT,
+        "limits.trusted_proxies is empty: behind a proxy or an ingress, anonymous requests that carry X-Forwarded-For are limited per inbox only, \
+         and those without are all charged to the proxy; name the proxy's addresses",
+    )
+}
+
 /// Each connection is one, and so is each of the database's.
 fn files_open(config: &Config) -> Finding {
-    let wanted = 2 * config.limits.connections as u64 + u64::from(config.database.max_connections) + 100;
-    match rustix::process::getrlimit(rustix::process::Resource::Nofile).current {
+    let wanted = 2 * config.limits.connections as u64 + descriptors::reserved(config) as u64;
+    match descriptors::raise() {
         Some(limit) if limit < wanted => doubtful(
             "open files",
             format!(
-                "this process may have {limit} open, and limits.connections = {} for each of two listeners may need {wanted}: raise the limit \
-                 (ulimit -n, LimitNOFILE) or lower the setting",
-                config.limits.connections
+                "this process may have {limit} open, and limits.connections = {} for each of two listeners may need {wanted}: each gets {} \
+                 connections; raise the limit (ulimit -n, LimitNOFILE) or lower the setting",
+                config.limits.connections,
+                descriptors::connections(config, Some(limit))
             ),
         ),
         limit => good(

@@ -1,6 +1,6 @@
 //! The listeners: gRPC with gRPC-Web, health and reflection; HTTP.
 
-use std::{io, pin::pin, time::Duration};
+use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use axum::{
@@ -28,7 +28,13 @@ use super::{
     linger::{self, Patient},
     rooms,
 };
-use crate::{admin::Readiness, api::arrive, config, pb};
+use crate::{
+    admin::Readiness,
+    api::{self, arrive},
+    client_address::TrustedProxies,
+    config, pb,
+    rate_limit::AnonymousLimits,
+};
 
 /// Binds a door.
 ///
@@ -50,6 +56,8 @@ pub async fn grpc(
     config: config::Grpc,
     bodies: BodyLimits,
     longest_stream: Option<Duration>,
+    trusted_proxies: TrustedProxies,
+    anonymous: Arc<AnonymousLimits>,
     ready: watch::Receiver<Readiness>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
@@ -66,13 +74,16 @@ pub async fn grpc(
         .add_service(reflection().build_v1().context("reflection")?)
         .add_service(reflection().build_v1alpha().context("reflection")?)
         .into_axum_router()
-        .reset_fallback();
+        .reset_fallback()
+        .layer(axum::middleware::from_fn_with_state(anonymous, api::charge));
     let all = routes.into_axum_router().merge(tokenless);
     let connections = stream::unfold(incoming, |mut incoming| async move {
         let (connection, from) = incoming.next().await?;
         Some((Ok::<_, io::Error>(Coalesced::new(connection, from)), incoming))
     });
-    let mut server = Server::builder().http2_max_header_list_size(Some(HEADER_BYTES));
+    let mut server = Server::builder()
+        .http2_max_header_list_size(Some(HEADER_BYTES))
+        .max_concurrent_streams(Some(config.max_concurrent_streams));
     if let Some(age) = rooms::age(config.max_connection_age_seconds) {
         server = server.max_connection_age(age);
         // Streams go on, but none is older than they may be. One that is still there was left unread.
@@ -84,7 +95,7 @@ pub async fn grpc(
     let outcome = server
         // gRPC-Web comes over HTTP/1.1 too.
         .accept_http1(true)
-        .layer(MapRequestLayer::new(arrive))
+        .layer(MapRequestLayer::new(move |request| resolve(&trusted_proxies, arrive(request))))
         .layer(web_pages())
         .layer(tonic_web::GrpcWebLayer::new())
         // Within, where bodies of gRPC-Web are those of gRPC.
@@ -147,7 +158,7 @@ const PING: Duration = Duration::from_secs(20);
 const AHEAD_BYTES: usize = 64 * 1024;
 
 /// How connections of HTTP end.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Ends {
     /// How long a head may take, a connection rest, and a body stand still.
     pub idle: Duration,
@@ -155,11 +166,27 @@ pub struct Ends {
     pub body: Duration,
     /// When a connection is asked to end; none: never.
     pub age: Option<Duration>,
+    /// The proxies whose forwarding headers are believed.
+    pub trusted_proxies: TrustedProxies,
+    /// Requests that an HTTP/2 connection may have open.
+    pub max_concurrent_streams: u32,
+}
+
+/// Stores the address that a request is charged to, where its connection is known.
+fn resolve<B>(proxies: &TrustedProxies, mut request: http::Request<B>) -> http::Request<B> {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    if let Some(ConnectInfo(peer)) = peer.copied() {
+        let address = proxies.resolve(peer, request.headers());
+        request.extensions_mut().insert(address);
+    }
+    request
 }
 
 /// Serves HTTP until `stop`, then lets requests in flight finish. Cancel safe as far as what it serves is: connections go on by themselves.
 pub async fn http(mut incoming: Incoming, router: axum::Router, ends: Ends, stop: CancellationToken) -> anyhow::Result<()> {
-    let router = router.layer(axum::middleware::from_fn_with_state((ends.idle, ends.body), linger::tell));
+    let router = router
+        .layer(axum::middleware::from_fn_with_state((ends.idle, ends.body), linger::tell))
+        .layer(MapRequestLayer::new(move |request| resolve(&ends.trusted_proxies, request)));
     // axum's own server gives connections no timer, so half a head would keep its place for ever.
     let mut builder = Builder::new(TokioExecutor::new());
     builder
@@ -173,6 +200,7 @@ pub async fn http(mut incoming: Incoming, router: axum::Router, ends: Ends, stop
         .keep_alive_interval(ends.idle)
         .keep_alive_timeout(PING)
         .max_header_list_size(HEADER_BYTES)
+        .max_concurrent_streams(ends.max_concurrent_streams)
         .enable_connect_protocol();
     let open = TaskTracker::new();
     while let Some(Some((connection, from))) = stop.run_until_cancelled(incoming.next()).await {

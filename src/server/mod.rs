@@ -28,12 +28,14 @@ use crate::{
     },
     gateway,
     mail::Mailer,
+    rate_limit::AnonymousLimits,
     storage::Storage,
 };
 
 mod body_time;
 mod clock;
 mod coalesce;
+mod descriptors;
 pub mod doctor;
 mod grpc_body;
 mod incoming;
@@ -127,6 +129,16 @@ async fn open(config: &Config) -> Result<Database, OpenError> {
 pub async fn start(config: Config, registry: Registry, shutdown: CancellationToken) -> anyhow::Result<Running> {
     #[cfg(feature = "faults")]
     crate::fault::turn_off(&config.fault.switch);
+    let descriptors = descriptors::raise();
+    let connections = descriptors::connections(&config, descriptors);
+    if connections < config.limits.connections {
+        tracing::warn!(
+            descriptors,
+            connections,
+            configured = config.limits.connections,
+            "fewer connections than limits.connections: each listener gets what the limit of open files leaves; raise it (ulimit -n, LimitNOFILE)"
+        );
+    }
     let db = open(&config).await?;
     let made = bootstrap::run(&db, &rooms::bootstrap(&config)).await?;
 
@@ -160,9 +172,13 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     // Streams end first, then listeners, then what they need.
     let streams = CancellationToken::new();
     let behind = CancellationToken::new();
-    let routes = api::routes(&chat, &rooms::api(&config, http_at), &streams);
+    let anonymous = AnonymousLimits::new(rooms::anonymous(&config));
+    let routes = api::routes(&chat, &rooms::api(&config, http_at, Arc::clone(&anonymous)), &streams);
     let memory = rooms::request_memory(&config);
-    let gateway = gateway::router(routes.clone(), rooms::gateway(&config, memory.clone(), streams.clone()));
+    let gateway = gateway::router(
+        routes.clone(),
+        rooms::gateway(&config, memory.clone(), streams.clone(), Arc::clone(&anonymous)),
+    );
     let (ready, readiness) = watch::channel(Readiness::waiting_for(&["database", "serving"]));
 
     let grpc = listeners::bind("grpc", &config.grpc.addr).await?;
@@ -179,7 +195,9 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
         let tls = tls
             .clone()
             .filter(|_| config.tls.listeners.split(',').any(|named| named.trim() == door));
-        Incoming::over(listener, config.limits.connections, rooms::stall_timeout(&config), tls)
+        // Operators get in whatever clients do.
+        let most = if door == "admin" { descriptors::ADMIN } else { connections };
+        Incoming::over(listener, most, rooms::stall_timeout(&config), tls)
     };
     let mut doors = JoinSet::new();
     doors.spawn(listeners::grpc(
@@ -188,6 +206,8 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
         config.grpc.clone(),
         rooms::body_limits(&config, memory),
         rooms::longest_stream(&config),
+        rooms::trusted_proxies(&config),
+        anonymous,
         readiness.clone(),
         streams.clone(),
     ));

@@ -1,16 +1,19 @@
 //! Each room is handed its own part of the configuration.
 
-use std::{io::IsTerminal as _, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{io::IsTerminal as _, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
 use super::{grpc_body::BodyLimits, listeners::Ends, memory_limit};
 use crate::{
-    api, chat,
+    api,
+    chat::{self, files::Unattached},
+    client_address::TrustedProxies,
     config::{Config, LogFormat},
     db, events,
     fault::{self, Protection},
     gateway, mail,
+    rate_limit::{self, AnonymousLimits},
     request_memory::RequestMemory,
     storage,
 };
@@ -120,6 +123,12 @@ pub fn files(config: &Config, http: SocketAddr) -> chat::files::Config {
     chat::files::Config {
         max_bytes: files.max_bytes,
         max_per_message: files.max_per_message,
+        concurrent_uploads: files.concurrent_uploads,
+        unattached: Unattached {
+            of_session: files.unattached_bytes_per_session,
+            of_sessions: files.unattached_session_bytes_per_account,
+            of_members: files.unattached_bytes_per_account,
+        },
         link_life: Duration::from_secs(files.link_minutes * 60),
         base_url: base_url(config, http),
     }
@@ -144,7 +153,40 @@ pub fn ends(config: &Config) -> Ends {
         idle: Duration::from_secs(config.http.idle_timeout_seconds),
         body: Duration::from_secs(config.limits.body_timeout_seconds),
         age: age(config.http.max_connection_age_seconds),
+        trusted_proxies: trusted_proxies(config),
+        max_concurrent_streams: config.http.max_concurrent_streams,
     }
+}
+
+/// What callers without a token may use.
+pub fn anonymous(config: &Config) -> rate_limit::Config {
+    let limits = &config.limits;
+    rate_limit::Config {
+        address: rate_limit::Rates {
+            sessions: limits.sessions_per_minute_per_address,
+            conversations: limits.conversations_per_minute_per_address,
+            messages: limits.session_messages_per_minute_per_address,
+            files: limits.session_files_per_minute_per_address,
+            bytes: limits.session_bytes_per_minute_per_address,
+        },
+        inbox: rate_limit::Rates {
+            sessions: limits.sessions_per_minute_per_inbox,
+            conversations: limits.conversations_per_minute_per_inbox,
+            messages: limits.session_messages_per_minute_per_inbox,
+            files: limits.session_files_per_minute_per_inbox,
+            bytes: limits.session_bytes_per_minute_per_inbox,
+        },
+        calls: limits.anonymous_calls_per_minute_per_address,
+        failed_authentications: limits.failed_authentications_per_minute_per_address,
+        streams: limits.streams_per_address,
+        downloads: limits.downloads_per_address,
+        uploads: limits.uploads_per_address,
+    }
+}
+
+/// The proxies whose forwarding headers are believed. The configuration was checked: an entry that cannot be read is none here.
+pub fn trusted_proxies(config: &Config) -> TrustedProxies {
+    TrustedProxies::parse(&config.limits.trusted_proxies).unwrap_or_default()
 }
 
 /// How long a reader, or a connection, may take nothing.
@@ -158,7 +200,7 @@ pub fn longest_stream(config: &Config) -> Option<Duration> {
 }
 
 /// Our door's.
-pub fn api(config: &Config, http: SocketAddr) -> api::Config {
+pub fn api(config: &Config, http: SocketAddr, anonymous: Arc<AnonymousLimits>) -> api::Config {
     let limits = &config.limits;
     api::Config {
         base_url: base_url(config, http),
@@ -168,6 +210,7 @@ pub fn api(config: &Config, http: SocketAddr) -> api::Config {
             calls: limits.concurrent_calls,
             streams: limits.streams_per_token,
         },
+        anonymous,
         stream_age: age(config.events.max_stream_age_seconds),
         deadline: Duration::from_secs(config.grpc.default_deadline_seconds),
         max_message_bytes: config.grpc.max_message_bytes,
@@ -196,9 +239,10 @@ pub fn body_limits(config: &Config, memory: RequestMemory) -> BodyLimits {
 }
 
 /// The JSON API's.
-pub fn gateway(config: &Config, memory: RequestMemory, drain: CancellationToken) -> gateway::Config {
+pub fn gateway(config: &Config, memory: RequestMemory, drain: CancellationToken, anonymous: Arc<AnonymousLimits>) -> gateway::Config {
     let is_secure = !config.tls.cert_file.is_empty() && config.tls.listeners.split(',').any(|named| named.trim() == "http");
     gateway::Config {
+        anonymous,
         drain,
         base_url: config.http.base_url.clone(),
         max_body_bytes: config.http.max_body_bytes,

@@ -9,18 +9,33 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
-use object_store::{
-    GetOptions, ObjectStore, ObjectStoreExt as _, RetryConfig, WriteMultipart, aws::AmazonS3Builder, local::LocalFileSystem, path::Path,
+use futures_util::{
+    Stream, StreamExt as _, TryStreamExt as _,
+    stream::{self, BoxStream},
 };
+use object_store::{
+    GetOptions, GetResult, ObjectStore, ObjectStoreExt as _, RetryConfig, WriteMultipart, aws::AmazonS3Builder, local::LocalFileSystem,
+    path::Path,
+};
+
+use tokio::sync::Semaphore;
 
 use crate::error::{Error, Result};
 
 /// The size of the pieces that go to the store; S3 takes none that are smaller.
 const PIECE: usize = 5 * 1024 * 1024;
 
+/// The size of the pieces that go to a folder.
+const PIECE_OF_FOLDER: usize = 256 * 1024;
+
 /// Pieces of one object under way at once: with the size of a piece it bounds what an upload holds in memory.
 const UNDER_WAY: usize = 2;
+
+/// Bytes of a file in a folder that are read at once, and so what a download holds in memory.
+const READ: u64 = 64 * 1024;
+
+/// Pieces that are read at once.
+const READS: usize = 32;
 
 /// How often, and for how long, what the store refuses is tried again while the caller waits.
 const RETRIES: usize = 3;
@@ -39,6 +54,8 @@ pub struct Storage {
     place: Place,
     /// Opened when it is first of use, so that a folder that is not there keeps nobody from working without files.
     store: Arc<OnceLock<Arc<dyn ObjectStore>>>,
+    /// Pieces of files that may be read at once: each has a file open for as long as that takes.
+    reads: Arc<Semaphore>,
 }
 
 #[derive(Clone, Debug)]
@@ -79,6 +96,7 @@ impl Storage {
         Ok(Self {
             place,
             store: Arc::default(),
+            reads: Arc::new(Semaphore::new(READS)),
         })
     }
 
@@ -134,9 +152,13 @@ impl Storage {
     /// [`Error::Unavailable`] when the store cannot be used.
     pub async fn create(&self, name: &str) -> Result<Upload> {
         let (store, path) = (Arc::clone(self.opened()?), self.path(name));
+        let piece = match self.place {
+            Place::Folder(_) => PIECE_OF_FOLDER,
+            Place::Bucket { .. } => PIECE,
+        };
         to_its_end(async move {
             let upload = store.put_multipart(&path).await?;
-            let parts = Some(WriteMultipart::new_with_chunk_size(upload, PIECE));
+            let parts = Some(WriteMultipart::new_with_chunk_size(upload, piece));
             Ok(Upload { parts })
         })
         .await
@@ -151,20 +173,48 @@ impl Storage {
         Ok(())
     }
 
-    /// The bytes of an object from `range.start`, up to `range.end`.
+    /// The bytes of an object from `range.start`, up to `range.end`. They are read as they are asked for; until then nothing is open.
     ///
     /// # Errors
-    /// [`Error::NotFound`] without such an object; [`Error::Unavailable`] when the store cannot be used.
+    /// [`Error::NotFound`] without such an object, which a bucket says with the first bytes; [`Error::Unavailable`] when the store cannot
+    /// be used.
     pub async fn read(&self, name: &str, range: Range<u64>) -> Result<Chunks> {
         if range.is_empty() {
-            return Ok(futures_util::stream::empty().boxed());
+            return Ok(stream::empty().boxed());
         }
-        let options = GetOptions {
-            range: Some(range.into()),
-            ..GetOptions::default()
-        };
-        let found = self.opened()?.get_opts(&self.path(name), options).await.map_err(failed)?;
-        Ok(found.into_stream().map_err(failed).boxed())
+        let (store, path) = (Arc::clone(self.opened()?), self.path(name));
+        match self.place {
+            Place::Folder(_) => {
+                store.head(&path).await.map_err(failed)?;
+                Ok(self.by_pieces(store, path, range).boxed())
+            }
+            Place::Bucket { .. } => {
+                let options = GetOptions {
+                    range: Some(range.into()),
+                    ..GetOptions::default()
+                };
+                let found = async move { store.get_opts(&path, options).await.map(GetResult::into_stream) };
+                Ok(stream::once(found).try_flatten().map_err(failed).boxed())
+            }
+        }
+    }
+
+    /// Opens the file for each piece and closes it again: a reader that takes its time, or nothing at all, holds no descriptor.
+    fn by_pieces(&self, store: Arc<dyn ObjectStore>, path: Path, range: Range<u64>) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
+        let reads = Arc::clone(&self.reads);
+        stream::try_unfold(range, move |left| {
+            let (store, path, reads) = (Arc::clone(&store), path.clone(), Arc::clone(&reads));
+            async move {
+                if left.is_empty() {
+                    return Ok(None);
+                }
+                let end = left.end.min(left.start.saturating_add(READ));
+                // The semaphore is never closed.
+                let _reading = reads.acquire().await;
+                let piece = store.get_range(&path, left.start..end).await.map_err(failed)?;
+                Ok(Some((piece, end..left.end)))
+            }
+        })
     }
 
     /// Writes an object, reads it back and removes it.

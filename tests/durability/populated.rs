@@ -232,7 +232,11 @@ async fn check(app: &TestApp, stored: &Stored) {
     let body = json!({"name": "Repeated", "email": "repeated@example.org"});
     let (status, repeated) = request(&http, Some(KEY), "POST", &format!("{account}/contacts"), &body).await;
     let id = |reply: &Json| reply["payload"]["contact"]["id"].as_i64();
-    assert_eq!((status, id(&repeated)), (200, id(&stored.reply)), "the stored reply is replayed: {repeated}");
+    assert_eq!(
+        (status, id(&repeated)),
+        (200, id(&stored.reply)),
+        "the stored reply is replayed: {repeated}"
+    );
     assert!(id(&repeated).is_some());
     let mut with_file = outgoing("with a file");
     with_file.attachments.push(AttachmentDraft {

@@ -9,6 +9,7 @@ use std::{
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("attribute_limits", &[]),
     ("config", &[]),
+    ("client_address", &[]),
     ("telemetry", &[]),
     ("error", &[]),
     ("fault", &[]),
@@ -17,6 +18,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("time", &[]),
     ("db", &[]),
     ("pb", &["db"]),
+    ("rate_limit", &[]),
     ("events", &["pb", "db"]),
     ("chat", &["events", "db", "storage", "mail"]),
     ("api", &["chat", "events", "pb"]),
@@ -42,12 +44,14 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 /// What everybody may name.
 const GROUND: &[&str] = &[
     "attribute_limits",
+    "client_address",
     "config",
     "telemetry",
     "error",
     "fault",
-    "request_memory",
     "id",
+    "rate_limit",
+    "request_memory",
     "time",
 ];
 

@@ -8,7 +8,7 @@ use sea_orm::{
 };
 use serde_json::Value as Json;
 
-use super::TAKEN;
+use super::unattached;
 use crate::{
     chat::{Chat, rules::NewMessage},
     db::entity::{
@@ -153,7 +153,7 @@ pub async fn uploads(db: &impl ConnectionTrait, account: AccountId, ids: Vec<i64
 
 /// Whether an upload is there to be taken.
 pub fn is_free(row: &attachment::Model) -> bool {
-    row.state == AttachmentState::Uploaded && row.created_at > Micros::now().minus(TAKEN)
+    row.state == AttachmentState::Uploaded && unattached::is_fresh(row)
 }
 
 /// Takes out the uploads that a message names, the `nth` of `count`.

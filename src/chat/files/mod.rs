@@ -3,11 +3,12 @@
 //! A file is a row of `attachments` from its first byte on, so that whatever breaks, its bytes in the store are known. Until
 //! something takes it, it belongs to nobody but its account.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::{Stream, StreamExt as _};
 use sea_orm::{ActiveModelTrait, ColumnTrait, Condition, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, Set};
 use sha2::{Digest as _, Sha256};
+use tokio::sync::Semaphore;
 
 use crate::{
     db::{
@@ -18,7 +19,7 @@ use crate::{
         },
     },
     error::{Error, Result, Rule},
-    id::{AccountId, MessageId},
+    id::{AccountId, ContactInboxId, MessageId},
     storage::{Chunks, Storage},
     time::Micros,
 };
@@ -29,14 +30,11 @@ pub mod media;
 mod picture;
 pub mod rotation;
 pub mod signed;
+mod unattached;
+
+pub use unattached::Unattached;
 
 use signed::{Name, Signer};
-
-/// How long an upload waits to be taken before it is removed.
-pub const KEPT: Duration = Duration::from_hours(24);
-
-/// How long it can be taken: it must not be removed while it is.
-pub const TAKEN: Duration = Duration::from_hours(23);
 
 /// Pieces of an upload come at least this often.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -51,6 +49,10 @@ pub struct Config {
     pub max_bytes: u64,
     /// Files of a message at most.
     pub max_per_message: usize,
+    /// Uploads under way at once.
+    pub concurrent_uploads: usize,
+    /// Bytes of files that nothing has taken.
+    pub unattached: Unattached,
     /// How long an expiring link is good.
     pub link_life: Duration,
     /// Where links begin, such as `https://chat.example.org`. Empty: they have no host.
@@ -63,6 +65,8 @@ pub struct Files {
     db: Database,
     storage: Storage,
     signer: Signer,
+    /// Room for further uploads.
+    uploads: Arc<Semaphore>,
     config: Config,
 }
 
@@ -108,24 +112,31 @@ impl Files {
             db,
             storage,
             signer,
+            uploads: Arc::new(Semaphore::new(config.concurrent_uploads)),
             config,
         })
     }
 
-    /// Stores a file. Whether the caller may is decided before.
+    /// Stores a file of a contact session, or, without one, of a member, a bot or a service. Whether the caller may is decided before.
     ///
-    /// Dropped before it is done, it leaves a row that is removed a day later.
+    /// Dropped before it is done, it leaves a row that is removed when its time is over.
     ///
     /// # Errors
-    /// What `chunks` fails with; [`Error::Invalid`] for a file that is too large or comes too slowly; [`Error::Unavailable`].
+    /// What `chunks` fails with; [`Error::Invalid`] for a file that is too large or comes too slowly; [`Error::QuotaExceeded`];
+    /// [`Error::Busy`] when too many uploads are under way; [`Error::Unavailable`].
     pub async fn upload(
         &self,
         account: AccountId,
+        session: Option<ContactInboxId>,
         said: Said,
         chunks: impl Stream<Item = Result<bytes::Bytes>> + Send,
     ) -> Result<Uploaded> {
-        let row = self.begin(account, &said.name).await?;
-        match self.receive(&row, &said, chunks).await {
+        let _under_way = self.uploads.try_acquire().map_err(|_| Error::Busy {
+            retry_after: Duration::from_secs(1),
+        })?;
+        let left = self.config.unattached.left(&self.db, account, session).await?;
+        let row = self.begin(account, session, &said.name).await?;
+        match self.receive(&row, &said, (left, session), chunks).await {
             Ok((row, hash)) => {
                 let row = row.into_active_model().reset_all().update(self.db.write()).await?;
                 let upload_id = self.signer.sign(Name::Upload { id: row.id, hash });
@@ -141,7 +152,7 @@ impl Files {
         }
     }
 
-    async fn begin(&self, account: AccountId, name: &str) -> Result<attachment::Model> {
+    async fn begin(&self, account: AccountId, session: Option<ContactInboxId>, name: &str) -> Result<attachment::Model> {
         let name = media::safe_name(name);
         let row = attachment::ActiveModel {
             account_id: Set(account),
@@ -156,6 +167,7 @@ impl Files {
             object: Set(Some(format!("{account}/{}", uuid::Uuid::new_v4()))),
             file_name: Set(name),
             content_type: Set(media::UNKNOWN.to_owned()),
+            contact_inbox_id: Set(session.map(|session| session.0)),
             ..Default::default()
         };
         Ok(row.insert(self.db.write()).await?)
@@ -165,6 +177,7 @@ impl Files {
         &self,
         row: &attachment::Model,
         said: &Said,
+        (left, session): (u64, Option<ContactInboxId>),
         chunks: impl Stream<Item = Result<bytes::Bytes>> + Send,
     ) -> Result<(attachment::Model, [u8; 16])> {
         let object = row.object.clone().unwrap_or_default();
@@ -177,6 +190,9 @@ impl Files {
             size += chunk.len() as u64;
             if size > self.config.max_bytes {
                 return Err(self.too_large());
+            }
+            if size > left {
+                return Err(self.config.unattached.exceeded(session).into());
             }
             if head.len() < media::HEAD {
                 head.extend_from_slice(&chunk[..chunk.len().min(media::HEAD - head.len())]);
@@ -301,7 +317,7 @@ impl Files {
         Ok((row.ok_or_else(lost)?, small))
     }
 
-    /// Removes what waits to be removed, and uploads that nobody took within a day; how many.
+    /// Removes what waits to be removed, and uploads that nothing took in their time; how many.
     ///
     /// # Errors
     /// When the database or the store fails.
@@ -311,12 +327,11 @@ impl Files {
 
     async fn remove_unneeded(&self, now: Micros) -> Result<usize> {
         use attachment::Column;
-        let old = now.minus(KEPT);
-        let forgotten = Condition::all()
-            .add(Column::State.eq(AttachmentState::Uploaded))
-            .add(Column::CreatedAt.lt(old));
+        let unneeded = Condition::any()
+            .add(Column::State.eq(AttachmentState::Removed))
+            .add(unattached::expired(now));
         let rows = attachment::Entity::find()
-            .filter(Condition::any().add(Column::State.eq(AttachmentState::Removed)).add(forgotten))
+            .filter(unneeded)
             .order_by_asc(Column::Id)
             .limit(REMOVED)
             .all(self.db.write())

@@ -40,6 +40,8 @@ pub struct Model {
     pub thumb_size: Option<i64>,
     /// Its place among those of its message, from 0.
     pub position: i64,
+    /// The contact session that uploaded it. None: a member, a bot or a service did, or a program that did not know this column yet.
+    pub contact_inbox_id: Option<i64>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -35,6 +35,7 @@ mod m20261129_000028_submitted_identity;
 mod m20261129_000029_idempotency_owner;
 mod m20261129_000030_audit_events;
 mod m20261129_000031_member_names;
+mod m20261129_000032_upload_owners;
 
 /// The oldest program that works on the tables of this one, told by the newest migration that it knows. The database keeps it, and a
 /// program that is older refuses to start there.
@@ -75,6 +76,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000031_member_names::Migration),
             Box::new(m20261129_000029_idempotency_owner::Migration),
             Box::new(m20261129_000030_audit_events::Migration),
+            Box::new(m20261129_000032_upload_owners::Migration),
         ]
     }
 }

@@ -1,5 +1,7 @@
 //! The one map from refusals to status codes and bodies of the JSON API.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use serde_json::{Value as Json, json};
 use tonic::{Code, Status};
@@ -165,12 +167,26 @@ impl Failure {
         failure.retry(details)
     }
 
+    /// 429 with a time to wait, for what the gateway itself refuses.
+    pub fn too_many(retry_after: Duration) -> Self {
+        Self {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            body: Body::Text("Retry later"),
+            retry_after: Some(whole_seconds(retry_after)),
+        }
+    }
+
     /// Says when to come again: in whole seconds, one at least.
     fn retry(mut self, details: &ErrorDetails) -> Self {
         let delay = details.retry_info().and_then(|info| info.retry_delay).unwrap_or_default();
-        self.retry_after = Some((delay.as_secs() + u64::from(delay.subsec_nanos() > 0)).max(1));
+        self.retry_after = Some(whole_seconds(delay));
         self
     }
+}
+
+/// Whole seconds, one at least.
+fn whole_seconds(delay: Duration) -> u64 {
+    (delay.as_secs() + u64::from(delay.subsec_nanos() > 0)).max(1)
 }
 
 impl From<Status> for Failure {
@@ -200,7 +216,7 @@ fn complaints(details: &ErrorDetails, status: &Status) -> Vec<Complaint> {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::HashMap, time::Duration};
+    use std::collections::HashMap;
 
     use axum::{
         http::header::{CONTENT_TYPE, RETRY_AFTER},

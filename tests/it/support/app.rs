@@ -16,6 +16,23 @@ pub const ADMINISTRATOR: &str = "administrator-of-the-tests-1";
 /// The platform token of those that ask for one.
 pub const PLATFORM: &str = "the-operator-of-the-tests-1";
 
+/// Limits that are off unless a test sets them.
+pub const WITHOUT_LIMIT: [&str; 13] = [
+    "MESSAGES_PER_CONVERSATION_PER_MINUTE",
+    "ANONYMOUS_CALLS_PER_MINUTE_PER_ADDRESS",
+    "SESSIONS_PER_MINUTE_PER_ADDRESS",
+    "SESSIONS_PER_MINUTE_PER_INBOX",
+    "CONVERSATIONS_PER_MINUTE_PER_ADDRESS",
+    "CONVERSATIONS_PER_MINUTE_PER_INBOX",
+    "SESSION_MESSAGES_PER_MINUTE_PER_ADDRESS",
+    "SESSION_MESSAGES_PER_MINUTE_PER_INBOX",
+    "SESSION_BYTES_PER_MINUTE_PER_ADDRESS",
+    "SESSION_BYTES_PER_MINUTE_PER_INBOX",
+    "SESSION_FILES_PER_MINUTE_PER_ADDRESS",
+    "SESSION_FILES_PER_MINUTE_PER_INBOX",
+    "FAILED_AUTHENTICATIONS_PER_MINUTE_PER_ADDRESS",
+];
+
 /// A server process, or several, on one database.
 #[derive(Debug)]
 pub struct TestApp {
@@ -87,10 +104,12 @@ impl Builder {
         environment
             .entry("PARLEY_BOOTSTRAP_TOKEN".to_owned())
             .or_insert_with(|| ADMINISTRATOR.to_owned());
-        // Whole test suites speak in one conversation; the limit has a test of its own.
-        environment
-            .entry("PARLEY_LIMITS_MESSAGES_PER_CONVERSATION_PER_MINUTE".to_owned())
-            .or_insert_with(|| "0".to_owned());
+        // Whole test suites speak in one conversation and from one address; the limits have tests of their own.
+        for limit in WITHOUT_LIMIT {
+            environment
+                .entry(format!("PARLEY_LIMITS_{limit}"))
+                .or_insert_with(|| "0".to_owned());
+        }
         if self.platform {
             environment.insert("PARLEY_BOOTSTRAP_PLATFORM_TOKEN".to_owned(), PLATFORM.to_owned());
         }

@@ -1,0 +1,224 @@
+//! Calls of callers without a token: whom they are charged to, and how failed authentication is bounded.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::Response,
+};
+use http::{Extensions, HeaderMap};
+use http_body_util::BodyExt as _;
+use tonic::{Status, body::Body};
+
+use crate::{
+    chat::{
+        caller::{Caller, Principal},
+        tokens::Tokens,
+    },
+    client_address::ClientAddress,
+    error::{Error, Result},
+    id::{AccountId, InboxId},
+    rate_limit::{Activity, AnonymousLimits, Charged, Permit, Resource},
+};
+
+/// Who a call without a token is charged to; an extension of such requests.
+#[derive(Clone, Debug, Default)]
+pub struct Payer {
+    address: Option<ClientAddress>,
+    /// The service whose token came along: an integrator that passes on what its visitors do.
+    service: Option<Arc<Caller>>,
+}
+
+impl Payer {
+    /// Who a request is charged to. Without an address, as in a test without a listener, only inboxes are charged.
+    pub fn of<T>(request: &tonic::Request<T>) -> Self {
+        request.extensions().get().cloned().unwrap_or_default()
+    }
+
+    /// The service that is charged in place of an address, if any.
+    pub fn service(&self) -> Option<&Arc<Caller>> {
+        self.service.as_ref()
+    }
+
+    /// Charges an activity, and the bytes that it takes, unless a service that may use the inbox pays by the rate of its token.
+    ///
+    /// # Errors
+    /// [`Error::QuotaExceeded`].
+    pub fn charge(
+        &self,
+        limits: &AnonymousLimits,
+        (account, inbox): (AccountId, InboxId),
+        activity: Option<Activity>,
+        bytes: usize,
+    ) -> Result<()> {
+        if self.is_service_of(account, inbox) {
+            return Ok(());
+        }
+        if let Some(activity) = activity {
+            limits.charge(self.address, inbox, activity)?;
+        }
+        Ok(limits.bytes(self.address, inbox, bytes)?)
+    }
+
+    fn is_service_of(&self, account: AccountId, inbox: InboxId) -> bool {
+        let access = self.service.as_ref().and_then(|service| service.access(account).ok());
+        access.is_some_and(|access| access.inboxes.as_ref().is_none_or(|inboxes| inboxes.contains(&inbox)))
+    }
+
+    /// Counts something open until the permit is dropped.
+    ///
+    /// # Errors
+    /// [`Error::QuotaExceeded`].
+    pub fn open(&self, limits: &Arc<AnonymousLimits>, resource: Resource) -> Result<Permit> {
+        Ok(limits.open(self.address, resource)?)
+    }
+}
+
+/// Authenticates, and charges what cannot be authenticated.
+#[derive(Clone, Debug)]
+pub struct Authenticator {
+    tokens: Tokens,
+    limits: Arc<AnonymousLimits>,
+}
+
+impl Authenticator {
+    /// Over these tokens, within these limits.
+    pub fn new(tokens: Tokens, limits: Arc<AnonymousLimits>) -> Self {
+        Self { tokens, limits }
+    }
+
+    /// The caller that a secret speaks for. After too many failures of an address only tokens that were good within the last hour are
+    /// looked up: a stranger must not lock out those who share its address.
+    ///
+    /// # Errors
+    /// [`Error::TokenMissing`]; [`Error::TokenInvalid`]; [`Error::QuotaExceeded`] after too many of them.
+    pub async fn authenticate(&self, extensions: &Extensions, secret: Option<&str>) -> Result<Arc<Caller>> {
+        let address = address(extensions);
+        if let Err(exceeded) = self.limits.may_authenticate(address) {
+            let was_good = match secret {
+                Some(secret) => self.tokens.was_good(secret).await,
+                None => false,
+            };
+            if !was_good {
+                return Err(exceeded.into());
+            }
+        }
+        let outcome = match secret {
+            Some(secret) => self.tokens.authenticate(secret).await,
+            None => Err(Error::TokenMissing),
+        };
+        match outcome {
+            Err(error @ (Error::TokenMissing | Error::TokenInvalid)) => {
+                self.limits.failed(address)?;
+                Err(error)
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Who a call without authentication is charged to. It is charged to its address here, unless the gateway has done so or a service
+    /// token came along.
+    ///
+    /// # Errors
+    /// [`Error::QuotaExceeded`].
+    pub async fn payer(&self, extensions: &Extensions, secret: Option<&str>) -> Result<Payer> {
+        let address = address(extensions);
+        let service = match secret {
+            None => None,
+            // These calls never needed a token, so a bad one refuses nothing. It is counted: otherwise each would be a lookup without limit.
+            Some(_) => match self.authenticate(extensions, secret).await {
+                Ok(caller) if matches!(caller.principal, Principal::Service { .. }) => Some(caller),
+                Ok(_) | Err(Error::TokenInvalid) => None,
+                Err(error) => return Err(error),
+            },
+        };
+        if service.is_none() && extensions.get::<Charged>().is_none() {
+            self.limits.call(address)?;
+        }
+        Ok(Payer { address, service })
+    }
+
+    /// Charges a call that was answered with UNAUTHENTICATED although it needed no token: a wrong pubsub token, login or signature.
+    ///
+    /// # Errors
+    /// [`Error::QuotaExceeded`] after too many of them.
+    pub fn failed(&self, payer: &Payer) -> Result<()> {
+        match payer.service {
+            Some(_) => Ok(()),
+            None => Ok(self.limits.failed(payer.address)?),
+        }
+    }
+
+    /// Whether a line about a failed authentication may be logged. Says how many were left out.
+    pub fn may_log(&self) -> bool {
+        let Some(left_out) = self.limits.may_log() else { return false };
+        if left_out > 0 {
+            tracing::warn!(left_out, "lines about failed authentication were left out");
+        }
+        true
+    }
+}
+
+fn address(extensions: &Extensions) -> Option<ClientAddress> {
+    extensions.get().copied()
+}
+
+/// The secret of a token: Chatwoot's header in both spellings, or a bearer token.
+pub fn secret(headers: &HeaderMap) -> Option<&str> {
+    let text = |name: &str| {
+        headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .map(str::trim)
+            .filter(|text| !text.is_empty())
+    };
+    let bearer = || {
+        text("authorization")
+            .and_then(|text| text.split_at_checked(7))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer "))
+    };
+    text("api_access_token")
+        .or_else(|| text("api-access-token"))
+        .or_else(|| bearer().map(|(_, secret)| secret.trim()))
+}
+
+/// Charges calls of services that nobody authenticates at, health and reflection, and counts them while they are open.
+pub async fn charge(State(limits): State<Arc<AnonymousLimits>>, request: Request, next: Next) -> Response {
+    let address = address(request.extensions());
+    let permit = limits.call(address).and_then(|()| limits.open(address, Resource::Stream));
+    match permit {
+        Ok(permit) => next.run(request).await.map(|body| {
+            // The permit lives as long as the body.
+            axum::body::Body::new(body.map_frame(move |frame| {
+                let _ = &permit;
+                frame
+            }))
+        }),
+        Err(exceeded) => {
+            let status = Status::from(Error::from(exceeded));
+            status.into_http::<Body>().map(axum::body::Body::new)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn a_token_is_found_in_each_spelling() {
+        assert_eq!(secret(&headers(&[("api_access_token", "a")])), Some("a"));
+        assert_eq!(secret(&headers(&[("api-access-token", "b")])), Some("b"));
+        assert_eq!(secret(&headers(&[("authorization", "bearer c")])), Some("c"));
+        assert_eq!(secret(&headers(&[("authorization", "Basic c")])), None);
+        assert_eq!(secret(&headers(&[("api_access_token", " ")])), None);
+    }
+}

@@ -1,0 +1,245 @@
+//! The address that an anonymous request is charged to.
+//!
+//! The listener resolves it once per request and stores it as a request extension; the gateway passes the extension on to the gRPC call
+//! that it makes in-process, so both APIs read the same value.
+
+use std::{
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use http::{HeaderMap, HeaderName};
+use ipnet::IpNet;
+
+/// The header that most proxies append the address of their client to.
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// The same by RFC 7239.
+const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
+
+/// Entries that are read from the right of a forwarding header. Chains of trusted proxies are short; the rest is the client's own text.
+const HOPS: usize = 16;
+
+/// Where a request came from, as far as rate limits are concerned. An IPv6 address stands for its /64, which is what one site or
+/// customer is usually given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ClientAddress {
+    /// The client, or the network that it shares with others.
+    Client(IpAddr),
+    /// A proxy that `limits.trusted_proxies` does not name: the request carries a forwarding header, but anybody can write one, so
+    /// neither the header nor the peer says who the client is. Only limits per inbox apply, and larger shared ones where there is no inbox.
+    UndeclaredProxy(IpAddr),
+}
+
+impl ClientAddress {
+    /// The client's address or network; `None` behind a proxy that nobody declared.
+    pub fn client(self) -> Option<IpAddr> {
+        match self {
+            Self::Client(address) => Some(address),
+            Self::UndeclaredProxy(_) => None,
+        }
+    }
+}
+
+impl std::fmt::Display for ClientAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Client(address) => write!(f, "{address}"),
+            Self::UndeclaredProxy(address) => write!(f, "undeclared proxy {address}"),
+        }
+    }
+}
+
+/// The proxies whose forwarding headers are believed. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct TrustedProxies {
+    networks: Arc<[IpNet]>,
+    /// Whether the warning about an undeclared proxy was logged.
+    warned: Arc<AtomicBool>,
+}
+
+impl TrustedProxies {
+    /// Reads addresses and networks separated by commas, such as `10.0.0.0/8, 2001:db8::1`. An empty text names none.
+    ///
+    /// # Errors
+    /// The entry that is neither an address nor a network.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+        let networks = entries.map(|entry| {
+            let network = entry.parse::<IpNet>().ok();
+            network
+                .or_else(|| entry.parse::<IpAddr>().ok().map(IpNet::from))
+                .ok_or_else(|| entry.to_owned())
+        });
+        Ok(Self {
+            networks: networks.collect::<Result<Vec<_>, _>>()?.into(),
+            warned: Arc::default(),
+        })
+    }
+
+    /// Whether no proxy is named.
+    pub fn is_empty(&self) -> bool {
+        self.networks.is_empty()
+    }
+
+    fn trusts(&self, address: IpAddr) -> bool {
+        self.networks.iter().any(|network| network.contains(&address))
+    }
+
+    /// The address that a request with these headers from this peer is charged to: the right-most entry that no trusted proxy
+    /// has, which is the first one that the client could not write itself.
+    pub fn resolve(&self, peer: SocketAddr, headers: &HeaderMap) -> ClientAddress {
+        let peer = peer.ip().to_canonical();
+        let is_forwarded = headers.contains_key(&X_FORWARDED_FOR) || headers.contains_key(&FORWARDED);
+        if !is_forwarded {
+            return ClientAddress::Client(grouped(peer));
+        }
+        if self.is_empty() {
+            if !self.warned.swap(true, Ordering::Relaxed) {
+                tracing::warn!(
+                    %peer,
+                    "a request came with X-Forwarded-For or Forwarded, but limits.trusted_proxies is empty: such requests are limited per \
+                     inbox only, not per client address"
+                );
+            }
+            return ClientAddress::UndeclaredProxy(grouped(peer));
+        }
+        if !self.trusts(peer) {
+            // Not a proxy of ours: the header is the client's own text.
+            return ClientAddress::Client(grouped(peer));
+        }
+        let by_x = self.right_most(peer, headers, &X_FORWARDED_FOR);
+        let by_rfc = self.right_most(peer, headers, &FORWARDED);
+        let client = match (by_x, by_rfc) {
+            // A proxy that sets one of the headers passes the other one on as the client wrote it. Where they disagree, charge the
+            // proxy itself: whoever sends such requests shares that one budget.
+            (Some(one), Some(other)) if one != other => peer,
+            (Some(one), _) | (None, Some(one)) => one,
+            (None, None) => peer,
+        };
+        ClientAddress::Client(grouped(client))
+    }
+
+    /// `None` without the header.
+    fn right_most(&self, peer: IpAddr, headers: &HeaderMap, name: &HeaderName) -> Option<IpAddr> {
+        let mut nearest = None;
+        let values = headers.get_all(name).into_iter().rev();
+        let entries = values.flat_map(|value| value.to_str().unwrap_or_default().rsplit(','));
+        for entry in entries.take(HOPS) {
+            let entry = if *name == FORWARDED { forwarded_for(entry) } else { Some(entry) };
+            // What cannot be read hides whatever is left of it; the hop that wrote it is known.
+            let Some(address) = entry.and_then(address) else {
+                return Some(nearest.unwrap_or(peer));
+            };
+            if !self.trusts(address) {
+                return Some(address);
+            }
+            nearest = Some(address);
+        }
+        nearest
+    }
+}
+
+/// IPv6 addresses by their /64.
+fn grouped(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+    }
+}
+
+/// The value of `for` in one element of a `Forwarded` header.
+fn forwarded_for(element: &str) -> Option<&str> {
+    element.split(';').find_map(|pair| {
+        let (name, value) = pair.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("for").then(|| value.trim().trim_matches('"'))
+    })
+}
+
+/// An address with or without a port, as proxies write it: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]:80`.
+fn address(text: &str) -> Option<IpAddr> {
+    let text = text.trim();
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    let address = bare.parse::<IpAddr>().ok();
+    let address = address.or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))?;
+    Some(address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, value.parse().unwrap());
+        }
+        headers
+    }
+
+    fn resolve(trusted: &str, peer: &str, pairs: &[(&'static str, &str)]) -> String {
+        let peer = SocketAddr::new(peer.parse().unwrap(), 1000);
+        let proxies = TrustedProxies::parse(trusted).unwrap();
+        proxies.resolve(peer, &headers(pairs)).to_string()
+    }
+
+    #[test]
+    fn uses_the_peer_without_a_proxy_and_groups_ipv6() {
+        assert_eq!(resolve("", "192.0.2.7", &[]), "192.0.2.7");
+        assert_eq!(resolve("", "::ffff:192.0.2.7", &[]), "192.0.2.7");
+        assert_eq!(resolve("", "2001:db8:1:2:3:4:5:6", &[]), "2001:db8:1:2::");
+        assert_eq!(
+            resolve("", "10.0.0.1", &[("x-forwarded-for", "192.0.2.7")]),
+            "undeclared proxy 10.0.0.1"
+        );
+    }
+
+    #[test]
+    fn takes_the_right_most_address_that_no_trusted_proxy_has() {
+        let from = |pairs: &[(&'static str, &str)]| resolve("10.0.0.0/8, 2001:db8::/32", "10.0.0.1", pairs);
+        assert_eq!(from(&[("x-forwarded-for", "192.0.2.7")]), "192.0.2.7");
+        assert_eq!(from(&[("x-forwarded-for", "1.1.1.1, 192.0.2.7:4711, 10.9.9.9")]), "192.0.2.7");
+        assert_eq!(
+            from(&[("x-forwarded-for", "1.1.1.1"), ("x-forwarded-for", "192.0.2.7")]),
+            "192.0.2.7"
+        );
+        assert_eq!(from(&[("x-forwarded-for", "1.1.1.1, unknown, 10.2.2.2")]), "10.2.2.2");
+        assert_eq!(from(&[("x-forwarded-for", "nonsense")]), "10.0.0.1");
+        assert_eq!(
+            from(&[("forwarded", "for=1.1.1.1, For=\"[2606:4700::7]:80\";proto=https")]),
+            "2606:4700::"
+        );
+        assert_eq!(from(&[("forwarded", "proto=https")]), "10.0.0.1");
+        // The proxy sets one header and passes on the other as the client wrote it.
+        assert_eq!(from(&[("forwarded", "for=1.1.1.1"), ("x-forwarded-for", "192.0.2.7")]), "10.0.0.1");
+    }
+
+    #[test]
+    fn ignores_headers_of_a_peer_that_is_not_trusted() {
+        assert_eq!(resolve("10.0.0.0/8", "192.0.2.9", &[("x-forwarded-for", "1.1.1.1")]), "192.0.2.9");
+    }
+
+    #[test]
+    fn names_the_entry_that_is_no_network() {
+        assert_eq!(TrustedProxies::parse("10.0.0.0/8, ten").unwrap_err(), "ten");
+        assert!(TrustedProxies::parse(" ").unwrap().is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn reads_any_header(x in "[ -~]{0,200}", rfc in "[ -~]{0,200}") {
+            // A client behind the proxy cannot be charged as an address that it wrote left of the proxy's own entry.
+            let x = format!("{x},192.0.2.7");
+            prop_assert_eq!(resolve("10.0.0.0/8", "10.0.0.1", &[("x-forwarded-for", &x)]), "192.0.2.7");
+            resolve("10.0.0.0/8", "10.0.0.1", &[("x-forwarded-for", &x), ("forwarded", &rfc)]);
+        }
+    }
+}

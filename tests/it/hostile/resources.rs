@@ -1,1 +1,0 @@
-//! Rates, quotas, streams and descriptors that one stranger can use.

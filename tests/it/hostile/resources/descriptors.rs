@@ -1,0 +1,40 @@
+//! S-29: descriptors for the admin listener are kept free, whatever clients connect.
+
+use tokio::{io::AsyncWriteExt as _, net::TcpStream};
+
+use crate::support::{app::TestApp, database::Backend, http::client, in_time, scene::outgoing, server::limited};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s29_admin_answers_while_clients_take_all_connections() {
+    let app = TestApp::builder(Backend::Sqlite).program(limited("ulimit -n 256")).start().await;
+    let scene = app.scene();
+    let talk = scene.talk().await;
+    scene.say(talk, "before").await;
+    let mut clients = Vec::new();
+    for number in 0..400 {
+        let address = if number % 2 == 0 {
+            &app.server.doors.grpc
+        } else {
+            &app.server.doors.http
+        };
+        let mut client = in_time("a connection", TcpStream::connect(address))
+            .await
+            .expect("the queue takes it");
+        // It counts as begun, so it is not cut for its silence while this test lasts.
+        client
+            .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+            .await
+            .expect("it is taken");
+        clients.push(client);
+    }
+    for path in ["livez", "readyz", "metrics"] {
+        let answer = in_time(path, client().get(format!("http://{}/{path}", app.server.doors.admin)).send()).await;
+        assert_eq!(answer.expect("an answer").status(), 200, "{path}");
+    }
+    // Who was connected before is served, and the database and the files have descriptors too.
+    scene.sent(talk, outgoing("beside them")).await;
+    let log = app.server.log();
+    assert!(!log.contains("Too many open files"), "{log}");
+    drop(clients);
+    scene.say(talk, "after").await;
+}

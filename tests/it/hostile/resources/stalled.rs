@@ -1,0 +1,225 @@
+//! S-29: what a reader that never opens its window can hold: counted, without open files, and given back after the stall timeout.
+
+use bytes::Bytes;
+use http::HeaderMap;
+use parley::pb::{
+    DownloadFileRequest, FileHeader, PubsubKey, SendMessagesRequest, SubscribePubsubRequest, SubscribeRequest, UploadFileRequest,
+    files_service_client::FilesServiceClient, subscribe_request::Start, upload_file_request::Part,
+};
+use tonic::{Code, Status};
+
+use super::{
+    INBOX, Visitor,
+    window::{Closed, Open, is_refused},
+};
+use crate::support::{
+    app::{ADMINISTRATOR, TestApp},
+    clients::Clients,
+    database::Backend,
+    fault::assert_refused,
+    in_time, on_both,
+    reader::everything,
+    scene::outgoing,
+};
+
+on_both!(s29_downloads_without_window, streams_without_window_are_given_back);
+
+/// A file of this size in a message: its lasting link.
+async fn file(app: &TestApp, size: usize) -> String {
+    use parley::pb::{AttachmentDraft, MessageDraft, attachment_draft::Kind};
+    let header = FileHeader {
+        file_name: "a.bin".to_owned(),
+        content_type: "application/octet-stream".to_owned(),
+    };
+    let chunks = vec![7_u8; size];
+    let chunks = chunks.chunks(1 << 20).map(|chunk| Part::Chunk(Bytes::copy_from_slice(chunk)));
+    let pieces: Vec<_> = std::iter::once(Part::Header(header))
+        .chain(chunks)
+        .map(|part| UploadFileRequest {
+            account_id: 1,
+            part: Some(part),
+        })
+        .collect();
+    let clients = app.clients();
+    let stored = FilesServiceClient::new(clients.service.clone())
+        .upload_file(tokio_stream::iter(pieces))
+        .await;
+    let upload_id = stored.expect("the file is stored").into_inner().file.expect("always set").upload_id;
+    let scene = app.scene();
+    let talk = scene.talk().await;
+    let draft = MessageDraft {
+        content: Some("see".to_owned()),
+        attachments: vec![AttachmentDraft {
+            kind: Some(Kind::UploadId(upload_id)),
+        }],
+        ..MessageDraft::default()
+    };
+    scene.sent(talk, draft).await.0.attachments[0].data_url.clone()
+}
+
+/// Descriptors of the server that are open on files below `files/`, and all of them.
+fn descriptors(app: &TestApp) -> (usize, usize) {
+    let open = std::fs::read_dir(format!("/proc/{}/fd", app.server.id())).expect("the server runs");
+    let targets: Vec<_> = open.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok()).collect();
+    let files = targets.iter().filter(|target| target.to_string_lossy().contains("/files/")).count();
+    (files, targets.len())
+}
+
+async fn download(app: &TestApp, link: &str) -> Result<usize, Status> {
+    let request = DownloadFileRequest {
+        link: link.to_owned(),
+        ..DownloadFileRequest::default()
+    };
+    let clients = Clients::new(&app.server.doors.grpc, None);
+    let mut parts = FilesServiceClient::new(clients.service).download_file(request).await?.into_inner();
+    let mut count = 0;
+    while parts.message().await?.is_some() {
+        count += 1;
+    }
+    Ok(count)
+}
+
+async fn s29_downloads_without_window(backend: Backend) {
+    let app = TestApp::builder(backend)
+        .env("PARLEY_EVENTS_STALL_TIMEOUT_SECONDS", "3")
+        .env("PARLEY_LIMITS_DOWNLOADS_PER_ADDRESS", "20")
+        .start()
+        .await;
+    let link = file(&app, 3_000_000).await;
+    let (_, before) = descriptors(&app);
+    let closed = Closed::to(&app.server.doors.grpc).await;
+    let request = DownloadFileRequest {
+        link: link.clone(),
+        ..DownloadFileRequest::default()
+    };
+    let mut open = Vec::new();
+    let mut refused = 0;
+    for _ in 0..1000 {
+        let head = closed.call("FilesService/DownloadFile", "", &request, true).await.head().await;
+        if is_refused(&head) {
+            refused += 1;
+        } else {
+            open.push(head);
+        }
+    }
+    assert_eq!((open.len(), refused), (20, 980));
+    let (files, all) = descriptors(&app);
+    assert_eq!(files, 0, "nothing is open while there is no window");
+    assert!(all < before + 40, "{before} descriptors before, {all} now");
+    let fault = assert_refused(download(&app, &link).await, Code::ResourceExhausted, "RATE_LIMITED");
+    assert_eq!(fault.metadata["limit"], "20 open downloads");
+    // Its connection is alive, and answers pings; what it held is given back all the same.
+    in_time("a permit", async {
+        while download(&app, &link).await.is_err() {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    })
+    .await;
+    assert!(!closed.has_ended());
+    drop(open);
+}
+
+/// Each kind of stream, with one permit for its caller: held by a reader without window, and given back.
+async fn streams_without_window_are_given_back(backend: Backend) {
+    let app = TestApp::builder(backend)
+        .env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", INBOX)
+        .env("PARLEY_EVENTS_STALL_TIMEOUT_SECONDS", "2")
+        .env("PARLEY_LIMITS_STREAMS_PER_TOKEN", "1")
+        .start()
+        .await;
+    let talk = app.scene().talk().await;
+    let (_, pubsub_token) = Visitor::at(&app, 1).session().await;
+    let (grpc, http) = (Closed::to(&app.server.doors.grpc).await, Closed::to(&app.server.doors.http).await);
+
+    let subscribe: SubscribeRequest = everything(1, Start::Earliest(()));
+    given_back("Subscribe", async || {
+        grpc.call("EventsService/Subscribe", ADMINISTRATOR, &subscribe, true).await
+    })
+    .await;
+
+    let key = PubsubKey {
+        pubsub_token,
+        ..PubsubKey::default()
+    };
+    let pubsub = SubscribePubsubRequest { key: Some(key) };
+    given_back("SubscribePubsub", async || {
+        grpc.call("PubsubService/SubscribePubsub", "", &pubsub, true).await
+    })
+    .await;
+
+    let message = SendMessagesRequest {
+        account_id: 1,
+        conversation_id: talk,
+        message: Some(outgoing("hi")),
+        ..SendMessagesRequest::default()
+    };
+    given_back("SendMessages", async || {
+        grpc.call("MessagesService/SendMessages", ADMINISTRATOR, &message, false).await
+    })
+    .await;
+
+    let mut headers = HeaderMap::new();
+    headers.insert("api_access_token", ADMINISTRATOR.parse().expect("a header"));
+    given_back("Server-Sent Events", async || {
+        http.send(
+            "GET",
+            "/api/v1/accounts/1/events?start=earliest",
+            headers.clone(),
+            Bytes::new(),
+            true,
+        )
+        .await
+    })
+    .await;
+    // The REST gateway's connections are watched equally: both go on.
+    assert!(!grpc.has_ended() && !http.has_ended());
+}
+
+/// Opens a stream, sees a second one refused, and waits until one is let in again while the first is still there.
+async fn given_back(what: &str, open: impl AsyncFn() -> Open) {
+    let refused = |head: &http::Response<h2::RecvStream>| is_refused(head) || head.status() == 429;
+    let first = open().await.head().await;
+    assert!(!refused(&first), "{what}: {:?}", first.headers());
+    assert!(refused(&open().await.head().await), "{what}: a second one");
+    let again = in_time(what, async {
+        loop {
+            let head = open().await.head().await;
+            if !refused(&head) {
+                return head;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+    })
+    .await;
+    drop((first, again));
+    // What was reset gives its permit back at once.
+    in_time(what, async {
+        while refused(&open().await.head().await) {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+}
+
+/// HTTP/2 announces how many streams a connection may have, on both listeners.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_announce_their_streams() {
+    let app = TestApp::builder(Backend::Sqlite)
+        .env("PARLEY_GRPC_MAX_CONCURRENT_STREAMS", "7")
+        .env("PARLEY_HTTP_MAX_CONCURRENT_STREAMS", "9")
+        .start()
+        .await;
+    for (address, announced) in [(&app.server.doors.grpc, 7), (&app.server.doors.http, 9)] {
+        let socket = tokio::net::TcpStream::connect(address).await.expect("the listener is there");
+        let (requests, connection) = h2::client::handshake(socket).await.expect("HTTP/2");
+        let connection = tokio::spawn(connection);
+        let mut requests: h2::client::SendRequest<Bytes> = requests;
+        // The settings came with the answer to a first request at the latest.
+        let request = http::Request::get(format!("http://{address}/nowhere")).body(()).expect("a request");
+        requests = requests.ready().await.expect("there is room");
+        let (answer, _) = requests.send_request(request, true).expect("it is sent");
+        in_time("an answer", answer).await.expect("an answer");
+        assert_eq!(requests.current_max_send_streams(), announced);
+        connection.abort();
+    }
+}
