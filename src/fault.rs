@@ -71,6 +71,8 @@ pub enum Protection {
     IdempotencyOwner,
     /// Callers without a token are limited per client address and per inbox.
     AnonymousLimits,
+    /// What a template may hold is limited before it is parsed.
+    TemplateLimits,
 }
 
 #[cfg(feature = "faults")]
@@ -109,8 +111,89 @@ impl Protection {
             Self::AttributeLimits => "attribute_limits",
             Self::IdempotencyOwner => "idempotency_owner",
             Self::AnonymousLimits => "anonymous_limits",
+            Self::TemplateLimits => "template_limits",
         }
     }
+}
+
+/// Names a task that shall panic, by a switch such as `panic:writer shard`.
+#[cfg(feature = "faults")]
+const PANIC: &str = "panic:";
+
+/// Whether the panic that a test asked for is due at this place; each place panics once.
+#[cfg(feature = "faults")]
+fn panics(place: &str) -> bool {
+    static DONE: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+    let named = SWITCH.get().and_then(|switch| switch.strip_prefix(PANIC));
+    named == Some(place) && !DONE.swap(true, std::sync::atomic::Ordering::Relaxed)
+}
+
+/// A task that panics once, a moment after it began, where a test asks for it.
+#[cfg(feature = "faults")]
+pub async fn fragile<T>(name: &str, task: impl Future<Output = T>) -> T {
+    if !panics(name) {
+        return task.await;
+    }
+    tokio::select! {
+        done = task => done,
+        () = tokio::time::sleep(std::time::Duration::from_millis(500)) => panic!("{name}: a test asked for this panic"),
+    }
+}
+
+/// A task as it is.
+#[cfg(not(feature = "faults"))]
+pub fn fragile<F: Future>(_: &str, task: F) -> F {
+    task
+}
+
+/// Panics once where a test asks for it.
+#[cfg(feature = "faults")]
+pub fn strike(place: &str) {
+    assert!(!panics(place), "{place}: a test asked for this panic");
+}
+
+/// Does nothing.
+#[cfg(not(feature = "faults"))]
+pub fn strike(_: &str) {}
+
+/// A task whose slices of work are measured: with the switch `measure`, each poll that takes more CPU than any before it on such a task is
+/// logged, by the time that the system accounts to the thread.
+#[cfg(feature = "faults")]
+pub async fn measured<T>(kind: &'static str, task: impl Future<Output = T>) -> T {
+    use std::sync::{Mutex, PoisonError};
+
+    static LONGEST: Mutex<std::collections::BTreeMap<&str, u64>> = Mutex::new(std::collections::BTreeMap::new());
+    if SWITCH.get().is_none_or(|switch| switch != "measure") {
+        return task.await;
+    }
+    let mut task = std::pin::pin!(task);
+    std::future::poll_fn(move |cx| {
+        let before = thread_cpu();
+        let polled = task.as_mut().poll(cx);
+        let micros = thread_cpu().saturating_sub(before) / 1000;
+        let mut longest = LONGEST.lock().unwrap_or_else(PoisonError::into_inner);
+        let longest = longest.entry(kind).or_default();
+        if micros > *longest {
+            *longest = micros;
+            tracing::info!(kind, micros, "longest slice of work so far");
+        }
+        polled
+    })
+    .await
+}
+
+/// Nanoseconds of CPU that this thread has used; 0 where the system does not say.
+#[cfg(feature = "faults")]
+fn thread_cpu() -> u64 {
+    let accounted = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let first = accounted.split(' ').next();
+    first.and_then(|nanos| nanos.parse().ok()).unwrap_or_default()
+}
+
+/// A task as it is.
+#[cfg(not(feature = "faults"))]
+pub fn measured<F: Future>(_: &'static str, task: F) -> F {
+    task
 }
 
 /// Turns a protection off for the life of the process.

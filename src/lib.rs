@@ -16,6 +16,7 @@ pub mod cli;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod client_address;
+pub mod compute;
 pub mod config;
 pub mod db;
 pub mod error;

@@ -49,6 +49,7 @@ impl ContactsService for Api {
             avatar_url: asked.avatar_url,
             session: asked.inbox_id.map(|inbox| (InboxId(inbox), source_id)),
         };
+        fields.indexed_attributes("additional_attributes", &new.additional_attributes);
         fields.done()?;
         answered(self.chat.create_contact(call, new).await?, created)
     }
@@ -242,6 +243,7 @@ fn session(session: &Session, cursor: Bytes) -> pb::CreateContactSessionResponse
 fn patch(fields: &mut Fields, contact: &pb::Contact, paths: Vec<String>) -> ContactPatch {
     let mut patch = ContactPatch::default();
     let additional = fields.attribute_update("additional_attributes", contact.additional_attributes.as_ref());
+    fields.indexed_attributes("additional_attributes", &additional);
     let custom = fields.attribute_update("custom_attributes", contact.custom_attributes.as_ref());
     for path in paths {
         match path.as_str() {

@@ -44,6 +44,7 @@ pub fn read(fields: &mut Fields, draft: pb::MessageDraft) -> NewMessage {
     NewMessage {
         message_type: message_type.unwrap_or(MessageType::Outgoing),
         content: draft.content,
+        rendered: false,
         content_type,
         content_attributes: Json::Object(content_attributes),
         private: draft.private,
@@ -54,9 +55,17 @@ pub fn read(fields: &mut Fields, draft: pb::MessageDraft) -> NewMessage {
         agent_bot_id: draft.agent_bot_id.map(AgentBotId),
         agent_bot: None,
         wanted: attachments(fields, draft.attachments),
-        uploads: Vec::new(),
+        hanging: Vec::new(),
         attachments: Vec::new(),
     }
+}
+
+/// Whether the text of a message to send is rendered before it is queued.
+pub fn is_template(request: &pb::SendMessagesRequest) -> bool {
+    let draft = request.message.as_ref();
+    let is_sent = |draft: &&pb::MessageDraft| draft.r#type() != pb::MessageType::Incoming;
+    let content = draft.filter(is_sent).and_then(|draft| draft.content.as_deref());
+    content.is_some_and(crate::chat::liquid::is_template)
 }
 
 fn attachments(fields: &mut Fields, drafts: Vec<pb::AttachmentDraft>) -> Vec<NewAttachment> {

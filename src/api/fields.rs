@@ -18,6 +18,9 @@ pub const SHORT: usize = 255;
 /// Violations that are collected; an answer has room for fewer.
 const VIOLATIONS: usize = 200;
 
+/// Additional attributes of contacts that feed an index.
+const INDEXED: [&str; 5] = ["company_name", "company", "city", "country", "country_code"];
+
 /// Collects what is wrong with a request's fields.
 #[derive(Debug, Default)]
 pub struct Fields {
@@ -202,6 +205,15 @@ impl Fields {
             Err(path) => {
                 self.refuse(&format!("{field}.{path}"), Rule::NotExact, "must be a finite number");
                 Map::new()
+            }
+        }
+    }
+
+    /// Checks additional attributes of a contact: those that contacts are searched, sorted and filtered by have the limit of a short text.
+    pub fn indexed_attributes(&mut self, field: &str, attributes: &Map<String, Json>) {
+        for key in INDEXED {
+            if let Some(Json::String(text)) = attributes.get(key) {
+                self.text(&format!("{field}.{key}"), text, SHORT);
             }
         }
     }

@@ -135,8 +135,10 @@ impl InboxesService for Api {
         }
         // Once to find what is wrong, and once over the inbox as it stands when it is its turn.
         let apply = move |fields: &mut Fields, new: &mut NewInbox| paths.iter().for_each(|path| put(fields, new, &inbox, path));
-        fields.within("inbox", |fields| apply(fields, &mut NewInbox::named("")));
+        let mut given = NewInbox::named("");
+        fields.within("inbox", |fields| apply(fields, &mut given));
         fields.done()?;
+        given.check_templates().await?;
         answered(
             self.chat
                 .update_inbox(call, id, move |new| apply(&mut Fields::default(), new))

@@ -115,17 +115,18 @@ pub struct Api {
     drain: CancellationToken,
 }
 
-/// All services with their layers: what the gRPC listener serves, and what the gateway calls. Within a runtime: it watches over streams from
-/// here on.
-pub fn routes(chat: &Chat, config: &Config, drain: &CancellationToken) -> Routes {
+/// All services with their layers: what the gRPC listener serves, and what the gateway calls. And the task that ends idle streams, until
+/// `drain`.
+pub fn routes(chat: &Chat, config: &Config, drain: &CancellationToken) -> (Routes, impl Future<Output = ()> + Send + 'static) {
     let limits = Arc::new(limits::Limits::new(config.limits));
     let api = Api {
         chat: chat.clone(),
         config: config.clone(),
         limits: Arc::clone(&limits),
-        stalls: stall::Stalls::start(config.stall_timeout, drain.clone()),
+        stalls: Arc::new(stall::Stalls::new(config.stall_timeout)),
         drain: drain.clone(),
     };
+    let watching = Arc::clone(&api.stalls).run(drain.clone());
     let max = config.max_message_bytes;
     let router = Routes::new(pb::contacts_service_server::ContactsServiceServer::new(api.clone()).max_decoding_message_size(max))
         .add_service(pb::conversations_service_server::ConversationsServiceServer::new(api.clone()).max_decoding_message_size(max))
@@ -159,7 +160,7 @@ pub fn routes(chat: &Chat, config: &Config, drain: &CancellationToken) -> Routes
             limits,
             chat.audit.clone(),
         ));
-    Routes::from(router).prepare()
+    (Routes::from(router).prepare(), watching)
 }
 
 /// Who calls.

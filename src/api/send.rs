@@ -62,6 +62,8 @@ struct Waiting {
     index: u64,
     /// Answers come in the order of their messages, so the first one's deadline is the first.
     deadline: Instant,
+    /// Its text is rendered before it is queued: until then nothing behind it may be queued.
+    is_template: bool,
     answer: BoxFuture<'static, pb::SendResult>,
 }
 
@@ -117,7 +119,8 @@ impl Sending {
                     None => {}
                 }
             }
-            let room = self.end.is_none() && self.waiting.len() < IN_FLIGHT;
+            let in_order = self.waiting.back().is_none_or(|last| !last.is_template);
+            let room = self.end.is_none() && self.waiting.len() < IN_FLIGHT && in_order;
             let first = async {
                 match self.waiting.front_mut() {
                     Some(first) => first.take().await,
@@ -142,6 +145,7 @@ impl Sending {
                 let index = self.next_index;
                 self.next_index += 1;
                 let (caller, traceparent) = (Arc::clone(&self.caller), self.traceparent.clone());
+                let is_template = drafts::is_template(&request);
                 let mut answer = send(self.api.clone(), caller, traceparent, index, request).boxed();
                 // The first poll puts the message into its lane, in the order of the stream.
                 if let Some(result) = (&mut answer).now_or_never() {
@@ -150,6 +154,7 @@ impl Sending {
                 self.waiting.push_back(Waiting {
                     index,
                     deadline: Instant::now() + self.api.config.deadline,
+                    is_template,
                     answer,
                 });
             }

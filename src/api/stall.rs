@@ -113,20 +113,20 @@ impl std::fmt::Debug for Stalls {
 }
 
 impl Stalls {
-    /// Watches until `stop`: a stream whose reader takes nothing for `timeout` is let go of, within a quarter more.
-    pub fn start(timeout: Duration, stop: CancellationToken) -> Arc<Self> {
-        let stalls = Arc::new(Self {
+    /// A stream whose reader takes nothing for `timeout` is let go of while [`Stalls::run`] runs.
+    pub fn new(timeout: Duration) -> Self {
+        Self {
             timeout,
             open: Mutex::default(),
-        });
-        let watching = Arc::clone(&stalls);
-        tokio::spawn(async move {
-            let every = (timeout / 4).min(LOOK);
-            while stop.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {
-                watching.look();
-            }
-        });
-        stalls
+        }
+    }
+
+    /// Watches the streams until `stop`. One is let go of within a quarter of the timeout more.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let every = (self.timeout / 4).min(LOOK);
+        while stop.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {
+            self.look();
+        }
     }
 
     /// Watches over a stream. `kind` is what the figures call it.
@@ -168,7 +168,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_stream_that_waits_for_its_source_does_not_stall() {
-        let stalls = Stalls::start(Duration::ZERO, CancellationToken::new());
+        let stalls = Stalls::new(Duration::ZERO);
         let mut waiting = stalls.watch(Kind::Subscribe, stream::pending::<Result<u8, Status>>());
         assert!(futures_util::poll!(waiting.next()).is_pending());
         std::thread::sleep(Duration::from_millis(2));
@@ -181,7 +181,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_stream_stalls_before_its_first_item_and_after_each() {
-        let stalls = Stalls::start(Duration::from_millis(20), CancellationToken::new());
+        let stalls = Stalls::new(Duration::from_millis(20));
         let mut unread = stalls.watch(Kind::Download, stream::iter([Ok(1)]));
         std::thread::sleep(Duration::from_millis(25));
         stalls.look();

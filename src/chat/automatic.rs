@@ -9,6 +9,7 @@ use serde_json::{Value as Json, json};
 
 use crate::{
     chat::{
+        liquid,
         rules::{self, NewMessage},
         writer::{Ledger, Write},
     },
@@ -29,6 +30,12 @@ const LATELY: std::time::Duration = std::time::Duration::from_mins(5);
 
 /// The question of a survey without words of its own, as Chatwoot asks it.
 const SURVEY: &str = "Please rate the conversation";
+
+/// Whether an incoming message may be answered with a template.
+pub fn has_template(inbox: &inbox::Model) -> bool {
+    let is_template = |on: bool, text: &Option<String>| on && text.as_deref().is_some_and(liquid::is_template);
+    is_template(inbox.greeting_enabled, &inbox.greeting_message) || is_template(inbox.working_hours_enabled, &inbox.out_of_office_message)
+}
 
 /// What an incoming message is answered with at once: that nobody is in, or else a greeting.
 pub fn answer(ledger: &mut Ledger, conversation: &mut Conversation) {
@@ -119,7 +126,13 @@ pub async fn survey(write: &mut Write, conversation: &mut Conversation) -> Resul
     };
     let attributes = json!({ "display_type": setting("display_type").unwrap_or("emoji") });
     let text = setting("message").unwrap_or(SURVEY).to_owned();
-    rules::add_template(&mut write.ledger, conversation, template(text, ContentType::InputCsat, attributes));
+    let survey = template(text, ContentType::InputCsat, attributes);
+    if survey.is_template() {
+        write
+            .render(|ledger| rules::add_template(ledger, &mut conversation.clone(), survey.clone()))
+            .await;
+    }
+    rules::add_template(&mut write.ledger, conversation, survey);
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use crate::{
         call::{Answer, Call},
         caller::{Access, Caller},
         contact_scope,
-        rules::{NewMessage, add_message, first_status},
+        rules::{NewMessage, add_message, first_status, needs_rendering},
         sessions::{NewSession, session, session_added},
         team_members, teams, turns,
         writer::Write,
@@ -108,7 +108,7 @@ impl Chat {
             call.caller.vouch(call.account)?;
         }
         self.find_speakers(call.account, new.message.iter_mut()).await?;
-        self.find_uploads(call.account, new.message.iter_mut().collect()).await?;
+        self.find_uploads(new.message.iter_mut().collect())?;
         self.writer
             .write(call, move |write| -> BoxFuture<'_, Result<CreatedConversation>> {
                 Box::pin(async move {
@@ -131,6 +131,12 @@ impl Chat {
                     if let Some(mut first) = new.message {
                         write.admit(&conversation, &mut first).await?;
                         let caller = Arc::clone(&write.caller);
+                        if needs_rendering(&conversation, &first) {
+                            // Its number is known only here, so it cannot be rendered before it is queued.
+                            write
+                                .render(|ledger| add_message(ledger, &mut conversation.clone(), &caller, first.clone()))
+                                .await;
+                        }
                         let slept = conversation.row.status != ConversationStatus::Open;
                         let made = add_message(&mut write.ledger, &mut conversation, &caller, first);
                         if slept && turns::wanted(&conversation) {

@@ -15,6 +15,7 @@ use crate::{
         call::{Answer, Call},
         caller::Caller,
         files::{avatars, claims},
+        liquid,
         page::{self, Page, PageRequest, Sort},
     },
     db::{
@@ -119,6 +120,17 @@ impl NewInbox {
             webhook_url: channel.webhook_url,
             channel_attributes: channel.additional_attributes,
         }
+    }
+
+    /// Checks the texts that are rendered when rules send them.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Invalid`] that names the first setting whose template cannot be rendered; [`crate::error::Error::Busy`].
+    pub async fn check_templates(&self) -> Result<()> {
+        let survey = self.csat_config.get("message").and_then(Json::as_str);
+        liquid::check("inbox.greeting_message", self.greeting_message.as_deref()).await?;
+        liquid::check("inbox.out_of_office_message", self.out_of_office_message.as_deref()).await?;
+        liquid::check("inbox.csat_config.message", survey).await
     }
 
     /// The fields by their names, as changes tell them.
@@ -256,6 +268,7 @@ impl Chat {
     pub async fn create_inbox(&self, call: Call<Arc<Inbox>>, new: NewInbox) -> Result<Answer<Arc<Inbox>>> {
         call.caller.administer(call.account)?;
         new.check_attributes(&NewInbox::named(&new.name))?;
+        new.check_templates().await?;
         let (files, mut new) = (self.files.clone(), new);
         self.writer
             .write(call, move |write| {

@@ -12,7 +12,8 @@ use crate::{
         call::{Answer, Call},
         caller::{Access, Caller},
         files::claims,
-        rules::NewMessage,
+        liquid,
+        rules::{NewMessage, speaker},
         writer::Write,
     },
     db::{
@@ -80,9 +81,41 @@ impl Chat {
     pub async fn create_messages(&self, call: Call<Created>, mut items: Vec<(ConversationId, NewMessage)>) -> Result<Answer<Created>> {
         call.caller.write_access(call.account)?;
         self.find_speakers(call.account, items.iter_mut().map(|(_, new)| new)).await?;
-        self.find_uploads(call.account, items.iter_mut().map(|(_, new)| new).collect())
-            .await?;
+        self.find_uploads(items.iter_mut().map(|(_, new)| new).collect())?;
+        if items.iter().any(|(_, new)| new.is_template()) {
+            self.render_templates(&call, &mut items).await?;
+        }
         self.writer.messages(call, items).await
+    }
+
+    /// Renders the templates among new messages, with what their conversations hold now. What cannot be rendered, or is refused by the writer
+    /// anyway, stays as it is.
+    async fn render_templates(&self, call: &Call<Created>, items: &mut [(ConversationId, NewMessage)]) -> Result<()> {
+        let access = call.caller.write_access(call.account)?;
+        let db = self.db.read();
+        let account = load::account(db, call.account).await?;
+        let mut ids: Vec<ConversationId> = items.iter().filter(|(_, new)| new.is_template()).map(|(id, _)| *id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let mut conversations = load::conversations(db, &account, &ids).await?;
+        conversations.retain(|conversation| access.conversation(&conversation.row).is_ok());
+        let (mut requests, mut templates) = (Vec::new(), Vec::new());
+        for (id, new) in items.iter_mut().filter(|(_, new)| new.is_template()) {
+            new.rendered = true;
+            if let Some(conversation) = conversations.iter().find(|conversation| conversation.row.id == *id) {
+                requests.push(liquid::Request {
+                    text: new.content.clone().unwrap_or_default(),
+                    conversation: conversation.clone(),
+                    sender: speaker(&call.caller, call.account, new.agent_bot.clone()),
+                });
+                templates.push(new);
+            }
+        }
+        let rendered = liquid::render(requests).await?;
+        for (new, text) in templates.into_iter().zip(rendered) {
+            new.content = text.or(new.content.take());
+        }
+        Ok(())
     }
 
     /// Looks up the bots in whose names messages shall be sent; most have none, and nothing is read for them.

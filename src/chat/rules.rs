@@ -11,13 +11,13 @@ use crate::{
     chat::{
         automatic,
         caller::Caller,
-        files::claims::{Claim, NewAttachment},
+        files::claims::{Attached, Claim, Hanging, NewAttachment},
         liquid,
         writer::Ledger,
     },
     db::{
         entity::{
-            agent_bot, attachment,
+            agent_bot,
             kind::{AttachmentState, ContentType, ConversationStatus, MessageStatus, MessageType, SenderType},
             message,
         },
@@ -36,6 +36,8 @@ pub struct NewMessage {
     pub message_type: MessageType,
     /// The text.
     pub content: Option<String>,
+    /// Whether the text is final: it was rendered, if it was a template.
+    pub rendered: bool,
     /// What the content is.
     pub content_type: ContentType,
     /// What belongs to the content type; an object.
@@ -56,10 +58,10 @@ pub struct NewMessage {
     pub agent_bot: Option<Arc<agent_bot::Model>>,
     /// What shall hang on it.
     pub wanted: Vec<NewAttachment>,
-    /// Its rows, once they were found.
-    pub uploads: Vec<i64>,
-    /// Those rows, once nobody else can take them.
-    pub attachments: Vec<attachment::Model>,
+    /// The same, once names were read.
+    pub hanging: Vec<Hanging>,
+    /// Its rows, once nobody else can take them.
+    pub attachments: Vec<Attached>,
 }
 
 impl NewMessage {
@@ -68,6 +70,7 @@ impl NewMessage {
         Self {
             message_type,
             content: Some(content),
+            rendered: false,
             content_type: ContentType::Text,
             content_attributes: json!({}),
             private: false,
@@ -78,9 +81,26 @@ impl NewMessage {
             agent_bot_id: None,
             agent_bot: None,
             wanted: Vec::new(),
-            uploads: Vec::new(),
+            hanging: Vec::new(),
             attachments: Vec::new(),
         }
+    }
+}
+
+impl NewMessage {
+    /// Whether its text is to be rendered: what is sent to the contact may be a template.
+    pub fn is_template(&self) -> bool {
+        !self.rendered
+            && matches!(self.message_type, MessageType::Outgoing | MessageType::Template)
+            && self.content.as_deref().is_some_and(liquid::is_template)
+    }
+}
+
+/// Whether a new message may need texts rendered for it: its own, or one that its inbox answers with.
+pub fn needs_rendering(conversation: &Conversation, new: &NewMessage) -> bool {
+    match new.message_type {
+        MessageType::Incoming => automatic::has_template(&conversation.inbox.row),
+        _ => new.is_template(),
     }
 }
 
@@ -126,7 +146,7 @@ fn is_reply(message: &Message) -> bool {
 }
 
 /// Who speaks to the contact: the bot in whose name the caller sends, or the caller.
-fn speaker(caller: &Caller, account: AccountId, in_name_of: Option<Arc<agent_bot::Model>>) -> Option<Sender> {
+pub fn speaker(caller: &Caller, account: AccountId, in_name_of: Option<Arc<agent_bot::Model>>) -> Option<Sender> {
     let bot = in_name_of.or_else(|| caller.agent_bot().cloned());
     bot.map(Sender::AgentBot)
         .or_else(|| caller.person(account).cloned().map(Sender::User))
@@ -205,11 +225,11 @@ fn reopen(ledger: &mut Ledger, conversation: &mut Conversation) -> bool {
 }
 
 fn store(ledger: &mut Ledger, conversation: &mut Conversation, mut new: NewMessage, sender: Option<Sender>) -> Arc<Message> {
-    if matches!(new.message_type, MessageType::Outgoing | MessageType::Template)
+    if new.is_template()
         && let Some(text) = new.content.as_deref()
-        && let Some(filled) = liquid::render(text, conversation, sender.as_ref())
+        && let Some(rendered) = ledger.rendered(text, conversation, sender.as_ref())
     {
-        new.content = Some(filled);
+        new.content = Some(rendered);
     }
     let id = ledger.take_message_id();
     let version = ledger.next_seq();
@@ -264,18 +284,32 @@ fn store(ledger: &mut Ledger, conversation: &mut Conversation, mut new: NewMessa
         version,
     };
     ledger.message(row.clone());
-    for (position, attachment) in new.attachments.iter_mut().enumerate() {
+    let mut attachments = Vec::with_capacity(new.attachments.len());
+    for (
+        position,
+        Attached {
+            row: mut attachment,
+            is_new,
+        },
+    ) in new.attachments.into_iter().enumerate()
+    {
         (attachment.state, attachment.message_id) = (AttachmentState::InUse, id);
-        ledger.claim(Claim {
-            id: attachment.id,
-            message: id,
-            position,
-        });
+        if is_new {
+            attachment.position = i64::try_from(position).unwrap_or_default();
+            ledger.attachment(attachment.clone());
+        } else {
+            ledger.claim(Claim {
+                id: attachment.id,
+                message: id,
+                position,
+            });
+        }
+        attachments.push(attachment);
     }
     let message = Arc::new(Message {
         row,
         sender,
-        attachments: new.attachments,
+        attachments,
         echo_id: new.echo_id,
     });
     // In the event of a public message, that message itself is the newest one.

@@ -13,11 +13,11 @@ use crate::{
     chat::{
         Chat,
         call::{Answer, Call},
-        messages::MessageQuery,
+        search::scan,
     },
     db::{
         Database,
-        entity::{kind::MessageType, mail},
+        entity::{kind::MessageType, mail, message},
         joined::{ConversationSummary, Message, Sender},
         load,
     },
@@ -27,8 +27,9 @@ use crate::{
     time::Micros,
 };
 
-/// Messages of a transcript, the newest.
+/// Messages of a transcript, the newest, and bytes of their texts.
 const MESSAGES: u64 = 1000;
+const BYTES: u64 = 4 * 1024 * 1024;
 
 /// Transcripts of an account within an hour, as Chatwoot has it.
 const HOURLY: u64 = 30;
@@ -52,17 +53,12 @@ impl Chat {
     pub async fn send_transcript(&self, call: Call<()>, id: ConversationId, email: String) -> Result<Answer<()>> {
         let account = call.account;
         call.caller.write_access(account)?;
-        let query = MessageQuery {
-            before: None,
-            after: None,
-            public_only: true,
-            size: MESSAGES,
-        };
-        let page = self.messages(&call.caller, account, id, query).await?;
+        let conversation = self.conversation(&call.caller, account, id).await?;
         if !self.mails {
             return Err(Error::Precondition("no mails are sent here: mail.url is not set"));
         }
-        let body = write(&page.conversation, &page.messages);
+        let messages = self.newest_messages(account, id).await?;
+        let body = write(&conversation, &messages);
         self.writer
             .write(call, move |transaction| {
                 Box::pin(async move {
@@ -99,6 +95,24 @@ impl Chat {
                 })
             })
             .await
+    }
+
+    /// The newest messages without private notes and activity lines, oldest first, as many as a transcript may hold.
+    async fn newest_messages(&self, account: AccountId, id: ConversationId) -> Result<Vec<Message>> {
+        let public = message::Entity::find()
+            .filter(message::Column::AccountId.eq(account))
+            .filter(message::Column::ConversationId.eq(id))
+            .filter(message::Column::Private.eq(false))
+            .filter(message::Column::MessageType.ne(MessageType::Activity))
+            .order_by_desc(message::Column::Id)
+            .limit(MESSAGES);
+        let db = self.db.read();
+        let sized = scan::sizes(public, db).await?;
+        let rows = scan::with_ids(account, scan::prefix(&sized, BYTES))
+            .order_by_asc(message::Column::Id)
+            .all(db)
+            .await?;
+        load::with_senders(db, account, rows).await
     }
 }
 

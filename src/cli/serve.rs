@@ -1,6 +1,6 @@
 //! `parley serve` and `parley migrate`: configuration, telemetry, signals around the server.
 
-use std::io::IsTerminal as _;
+use std::{convert::Infallible, io::IsTerminal as _};
 
 use prometheus::Registry;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -18,12 +18,11 @@ pub(super) async fn serve(settings: Settings) -> anyhow::Result<()> {
     let config = settings.load()?;
     let telemetry = Telemetry::start(&config.log, &config.trace)?;
     let shutdown = CancellationToken::new();
-    tokio::spawn(cancel_on_signal(
-        shutdown.clone(),
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::interrupt())?,
-    ));
-    let ended = run(config, telemetry.registry.clone(), shutdown).await;
+    let signals = cancel_on_signal(shutdown.clone(), signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let ended = tokio::select! {
+        ended = run(config, telemetry.registry.clone(), shutdown) => ended,
+        never = signals => match never {},
+    };
     telemetry.shutdown().await;
     ended
 }
@@ -83,8 +82,8 @@ pub(super) async fn rotate_link_key(settings: Settings) -> anyhow::Result<()> {
     ended
 }
 
-/// The first signal drains; who sends a second one does not want to wait.
-async fn cancel_on_signal(shutdown: CancellationToken, mut terminate: Signal, mut interrupt: Signal) {
+/// The first signal drains; the second one ends the process at once.
+async fn cancel_on_signal(shutdown: CancellationToken, mut terminate: Signal, mut interrupt: Signal) -> Infallible {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

@@ -2,7 +2,7 @@
 //! takes nothing any more, ends: it would keep its place for ever.
 
 use std::{
-    future::Future as _,
+    future::Future,
     io,
     net::SocketAddr,
     pin::Pin,
@@ -15,6 +15,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    task::JoinSet,
     time::{Sleep, sleep},
 };
 use tokio_rustls::server::TlsStream;
@@ -104,11 +105,16 @@ pub struct Incoming {
 
 impl Incoming {
     /// Accepts from a listener, at most `limit` connections at once; more wait in the system's queue. One that could not be written to for
-    /// `patience` ends. Ends with its listener's server.
-    pub fn over(listener: TcpListener, limit: usize, patience: Duration, tls: Option<Tls>) -> Self {
+    /// `patience` ends. The task that accepts them is the caller's to run; it ends with its listener's server.
+    pub fn over(
+        listener: TcpListener,
+        limit: usize,
+        patience: Duration,
+        tls: Option<Tls>,
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (sender, connections) = mpsc::channel(WAITING);
-        tokio::spawn(accept(listener, Arc::new(Semaphore::new(limit)), patience, tls, sender));
-        Self { connections }
+        let accepting = accept(listener, Arc::new(Semaphore::new(limit)), patience, tls, sender);
+        (Self { connections }, accepting)
     }
 
     /// The next connection; none once nobody accepts any more. Cancel safe.
@@ -124,7 +130,10 @@ async fn accept(
     tls: Option<Tls>,
     sender: mpsc::Sender<(Connection, SocketAddr)>,
 ) {
+    // Handshakes end with their listener. There are as many as there may be connections.
+    let mut handshakes = JoinSet::new();
     loop {
+        while handshakes.try_join_next().is_some() {}
         // The semaphore is never closed.
         let Ok(counted) = Arc::clone(&room).acquire_owned().await else {
             return;
@@ -159,8 +168,8 @@ async fn accept(
             }
             Some(tls) => {
                 let handshake = tls.acceptor().accept(stream);
-                // Each by itself: one that is slow holds nobody up. There are as many as there may be connections.
-                tokio::spawn(async move {
+                // Each by itself: one that is slow holds nobody up.
+                handshakes.spawn(async move {
                     match tokio::time::timeout(HANDSHAKE, handshake).await {
                         Ok(Ok(stream)) => {
                             let connection = Connection::new(Stream::Tls(Box::new(stream)), patience, counted);

@@ -18,7 +18,10 @@ use tokio::{net::TcpListener, sync::watch, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{service::Routes, transport::Server};
 use tonic_health::{ServingStatus, server::HealthReporter};
-use tower::{Layer as _, util::MapRequestLayer};
+use tower::{
+    Layer as _,
+    util::{MapFutureLayer, MapRequestLayer},
+};
 use tower_http::cors::{Any, CorsLayer};
 
 use super::{
@@ -32,7 +35,7 @@ use crate::{
     admin::Readiness,
     api::{self, arrive},
     client_address::TrustedProxies,
-    config, pb,
+    config, fault, pb,
     rate_limit::AnonymousLimits,
 };
 
@@ -91,10 +94,11 @@ pub async fn grpc(
             server = server.max_connection_age_grace(longest);
         }
     }
-    let telling = tokio::spawn(tell_health(health, ready, stop.clone()));
-    let outcome = server
+    let telling = tell_health(health, ready, stop.clone());
+    let serving = server
         // gRPC-Web comes over HTTP/1.1 too.
         .accept_http1(true)
+        .layer(MapFutureLayer::new(|call| fault::measured("gRPC call", call)))
         .layer(MapRequestLayer::new(move |request| resolve(&trusted_proxies, arrive(request))))
         .layer(web_pages())
         .layer(tonic_web::GrpcWebLayer::new())
@@ -103,9 +107,9 @@ pub async fn grpc(
         .http2_keepalive_interval(Some(Duration::from_secs(config.keepalive_interval_seconds)))
         .http2_keepalive_timeout(Some(Duration::from_secs(config.keepalive_timeout_seconds)))
         .add_routes(Routes::from(all).prepare())
-        .serve_with_incoming_shutdown(connections, stop.cancelled_owned())
-        .await;
-    telling.await.context("health")?;
+        .serve_with_incoming_shutdown(connections, stop.cancelled_owned());
+    // In one task: a failure of either is the listener's.
+    let (outcome, ()) = tokio::join!(serving, telling);
     outcome.context("the gRPC listener")
 }
 
@@ -207,7 +211,7 @@ pub async fn http(mut incoming: Incoming, router: axum::Router, ends: Ends, stop
         let (builder, stop) = (builder.clone(), stop.clone());
         // Where it comes from, as axum spells it.
         let router = Extension(ConnectInfo(from)).layer(router.clone());
-        open.spawn(async move {
+        open.spawn(fault::measured("HTTP connection", async move {
             let io = TokioIo::new(Patient::new(connection));
             let mut connection = pin!(builder.serve_connection_with_upgrades(io, TowerToHyperService::new(router)));
             let old = async {
@@ -227,7 +231,7 @@ pub async fn http(mut incoming: Incoming, router: axum::Router, ends: Ends, stop
             if let Err(error) = ended {
                 tracing::debug!(error, "a connection failed");
             }
-        });
+        }));
     }
     // Nobody is let in any more.
     drop(incoming);

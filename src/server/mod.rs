@@ -44,12 +44,14 @@ mod linger;
 mod listeners;
 mod memory_limit;
 mod rooms;
+mod supervise;
 mod tls;
 mod upkeep;
 
 pub use rooms::token_file;
 
 use incoming::Incoming;
+use supervise::Supervisor;
 use tls::Tls;
 
 /// A server that runs.
@@ -164,7 +166,7 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     if let Err(error) = storage.open() {
         tracing::warn!(%error, "files cannot be stored; uploads are refused until they can");
     }
-    let files = Files::open(db.clone(), storage, rooms::files(&config, http_at)).await?;
+    let files = Files::open(db.clone(), storage.clone(), rooms::files(&config, http_at)).await?;
     let mailer = Mailer::new(&rooms::mail(&config))?;
     let (audit, audit_writer) = AuditLog::new(db.clone());
     let chat = Chat::new(db.clone(), events, writer, tokens, files.clone(), audit, mailer.is_some());
@@ -173,7 +175,7 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     let streams = CancellationToken::new();
     let behind = CancellationToken::new();
     let anonymous = AnonymousLimits::new(rooms::anonymous(&config));
-    let routes = api::routes(&chat, &rooms::api(&config, http_at, Arc::clone(&anonymous)), &streams);
+    let (routes, watching_streams) = api::routes(&chat, &rooms::api(&config, http_at, Arc::clone(&anonymous)), &streams);
     let memory = rooms::request_memory(&config);
     let gateway = gateway::router(
         routes.clone(),
@@ -199,70 +201,62 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
         let most = if door == "admin" { descriptors::ADMIN } else { connections };
         Incoming::over(listener, most, rooms::stall_timeout(&config), tls)
     };
-    let mut doors = JoinSet::new();
-    doors.spawn(listeners::grpc(
-        incoming("grpc", grpc),
-        routes,
-        config.grpc.clone(),
-        rooms::body_limits(&config, memory),
-        rooms::longest_stream(&config),
-        rooms::trusted_proxies(&config),
-        anonymous,
-        readiness.clone(),
-        streams.clone(),
-    ));
-    doors.spawn(listeners::http(
-        incoming("http", http),
-        gateway,
-        rooms::ends(&config),
-        streams.clone(),
-    ));
+    let (grpc_incoming, grpc_accepting) = incoming("grpc", grpc);
+    let (http_incoming, http_accepting) = incoming("http", http);
+    let (admin_incoming, admin_accepting) = incoming("admin", operators);
+    let mut doors = Supervisor::default();
+    doors.spawn(
+        "gRPC listener",
+        listeners::grpc(
+            grpc_incoming,
+            routes,
+            config.grpc.clone(),
+            rooms::body_limits(&config, memory),
+            rooms::longest_stream(&config),
+            rooms::trusted_proxies(&config),
+            anonymous,
+            readiness.clone(),
+            streams.clone(),
+        ),
+    );
+    doors.spawn("gRPC accept loop", endless(grpc_accepting));
+    doors.spawn(
+        "HTTP listener",
+        listeners::http(http_incoming, gateway, rooms::ends(&config), streams.clone()),
+    );
+    doors.spawn("HTTP accept loop", endless(http_accepting));
+    doors.spawn("idle streams", endless(watching_streams));
     // It writes, so it has to end before the writer does.
-    doors.spawn(upkeep::wake(chat.clone(), streams.clone()));
-    let mut back = JoinSet::new();
+    let (waking, stop) = (chat.clone(), streams.clone());
+    doors.spawn_restarting("unsnooze", streams.clone(), move || upkeep::wake(waking.clone(), stop.clone()));
+    let mut back = Supervisor::default();
     let admin = admin::router(registry, readiness.clone());
-    let operating = listeners::http(incoming("admin", operators), admin, rooms::ends(&config), behind.clone());
-    back.spawn(operating);
+    let operating = listeners::http(admin_incoming, admin, rooms::ends(&config), behind.clone());
+    back.spawn("admin listener", operating);
+    back.spawn("admin accept loop", endless(admin_accepting));
     if let Some(tls) = &tls {
-        back.spawn(tls.clone().follow(behind.clone()));
+        back.spawn("TLS certificates", tls.clone().follow(behind.clone()));
     }
-    back.spawn(upkeep::follow(follow::run(Arc::clone(&hub), db.clone(), behind.clone())));
+    back.spawn("log follower", endless(follow::run(Arc::clone(&hub), db.clone(), behind.clone())));
     if let Some(relaying) = relaying {
-        back.spawn(upkeep::follow(relay::run(Arc::clone(&hub), relaying, behind.clone())));
+        back.spawn("relay", endless(relay::run(Arc::clone(&hub), relaying, behind.clone())));
     }
-    let clock = Arc::new(clock::Clock::new(db.clone()));
-    back.spawn(upkeep::keys(
-        db.clone(),
-        Arc::clone(&clock),
-        Duration::from_secs(config.idempotency.keep_hours * 3600),
-        behind.clone(),
-    ));
-    back.spawn(upkeep::follow(audit_writer.run(behind.clone())));
-    back.spawn(upkeep::trim_audit(
-        db.clone(),
-        Arc::clone(&clock),
-        rooms::keep_audit(&config),
-        behind.clone(),
-    ));
-    back.spawn(upkeep::trim(
-        log.clone(),
-        Arc::clone(&clock),
-        rooms::keep(&config),
-        Duration::from_secs(config.events.trim_interval_seconds),
-        behind.clone(),
-    ));
-    back.spawn(upkeep::files(files, Arc::clone(&clock), behind.clone()));
-    back.spawn(upkeep::deleted(db.clone(), behind.clone()));
-    if let Some(mailer) = mailer {
-        back.spawn(upkeep::mails(db.clone(), mailer, clock, behind.clone()));
-    }
-    back.spawn(upkeep::search(db.clone(), behind.clone()));
-    back.spawn(upkeep::check(db.clone(), ready.clone(), behind.clone()));
+    back.spawn("audit log", endless(audit_writer.run(behind.clone())));
+    back.spawn("readiness", upkeep::check(db.clone(), ready.clone(), behind.clone()));
+    back.spawn("metrics of logs", instruments::logs(log.clone(), behind.clone()));
+    let jobs = Jobs {
+        db: db.clone(),
+        log,
+        files,
+        mailer,
+        clock: Arc::new(clock::Clock::new(db.clone())),
+        stop: behind.clone(),
+    };
+    jobs.spawn(&mut back, &config);
     instruments::streams(&hub);
     instruments::connections(&db);
     instruments::readiness(readiness.clone());
     instruments::kept(rooms::keep(&config));
-    back.spawn(instruments::logs(log.clone(), behind.clone()));
 
     for (door, address) in [("grpc", grpc_at), ("http", http_at), ("admin", admin_at)] {
         tracing::info!(door, %address, "listening");
@@ -277,6 +271,7 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
         lanes,
         chat,
         db,
+        storage,
         grace: Duration::from_secs(config.shutdown.grace_seconds),
     };
     Ok(Running {
@@ -288,53 +283,133 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     })
 }
 
+/// A task that ends when it is asked to and cannot fail otherwise.
+async fn endless(task: impl Future<Output = ()>) -> anyhow::Result<()> {
+    task.await;
+    Ok(())
+}
+
+/// What background jobs work with. Each round of a job starts from the database, so one that panics is restarted.
+struct Jobs {
+    db: Database,
+    log: Log,
+    files: Files,
+    mailer: Option<Mailer>,
+    clock: Arc<clock::Clock>,
+    stop: CancellationToken,
+}
+
+impl Jobs {
+    fn spawn(self, back: &mut Supervisor, config: &Config) {
+        let Self {
+            db,
+            log,
+            files,
+            mailer,
+            clock,
+            stop,
+        } = self;
+        let keep_answers = Duration::from_secs(config.idempotency.keep_hours * 3600);
+        let (db_, clock_, stop_) = (db.clone(), Arc::clone(&clock), stop.clone());
+        back.spawn_restarting("idempotency keys", stop.clone(), move || {
+            upkeep::keys(db_.clone(), Arc::clone(&clock_), keep_answers, stop_.clone())
+        });
+        let keep_audit = rooms::keep_audit(config);
+        let (db_, clock_, stop_) = (db.clone(), Arc::clone(&clock), stop.clone());
+        back.spawn_restarting("audit trimming", stop.clone(), move || {
+            upkeep::trim_audit(db_.clone(), Arc::clone(&clock_), keep_audit, stop_.clone())
+        });
+        let (keep, every) = (rooms::keep(config), Duration::from_secs(config.events.trim_interval_seconds));
+        let (clock_, stop_) = (Arc::clone(&clock), stop.clone());
+        back.spawn_restarting("trimming", stop.clone(), move || {
+            upkeep::trim(log.clone(), Arc::clone(&clock_), keep.clone(), every, stop_.clone())
+        });
+        let (clock_, stop_) = (Arc::clone(&clock), stop.clone());
+        back.spawn_restarting("files", stop.clone(), move || {
+            upkeep::files(files.clone(), Arc::clone(&clock_), stop_.clone())
+        });
+        let (db_, stop_) = (db.clone(), stop.clone());
+        back.spawn_restarting("deleted accounts", stop.clone(), move || {
+            upkeep::deleted(db_.clone(), stop_.clone())
+        });
+        if let Some(mailer) = mailer {
+            let (db_, stop_) = (db.clone(), stop.clone());
+            back.spawn_restarting("mail", stop.clone(), move || {
+                upkeep::mails(db_.clone(), mailer.clone(), Arc::clone(&clock), stop_.clone())
+            });
+        }
+        let stop_ = stop.clone();
+        back.spawn_restarting("search index", stop, move || upkeep::search(db.clone(), stop_.clone()));
+    }
+}
+
 /// What has to end, in its order.
 struct Drain {
     shutdown: CancellationToken,
     ready: watch::Sender<Readiness>,
     streams: CancellationToken,
     behind: CancellationToken,
-    doors: JoinSet<anyhow::Result<()>>,
-    back: JoinSet<anyhow::Result<()>>,
+    doors: Supervisor,
+    back: Supervisor,
     lanes: JoinSet<()>,
     chat: Chat,
     db: Database,
+    storage: Storage,
     grace: Duration,
 }
 
 impl Drain {
-    /// Waits for the signal, or for a door that fails by itself, and drains.
+    /// Waits for the signal, or for a task that ends by itself, and drains.
+    ///
+    /// # Errors
+    /// When a task ended by itself, or the drain did not end within its grace period.
     async fn run(mut self) -> anyhow::Result<()> {
         let failed = tokio::select! {
-            () = self.shutdown.cancelled() => Ok(()),
-            Some(ended) = self.doors.join_next() => ended.context("a listener's task").flatten(),
+            () = self.shutdown.cancelled() => None,
+            error = self.doors.failed() => Some(error),
+            error = self.back.failed() => Some(error),
+            Some(ended) = self.lanes.join_next() => Some(shard_ended(ended)),
         };
-        self.ready
-            .send_if_modified(|ready| ready.set("serving", Err("draining".to_owned())));
+        let state = if failed.is_some() { "failed" } else { "draining" };
+        self.ready.send_if_modified(|ready| ready.set("serving", Err(state.to_owned())));
+        if let Some(error) = &failed {
+            tracing::error!(
+                error = format!("{error:#}"),
+                "a task that the server cannot do without has ended; exiting"
+            );
+        }
         let grace = self.grace;
         let drained = tokio::time::timeout(grace, self.drain()).await;
-        failed?;
+        if let Some(error) = failed {
+            return Err(error);
+        }
         drained.with_context(|| format!("the drain did not end within {} seconds (shutdown.grace_seconds)", grace.as_secs()))?
     }
 
-    /// Not ready, streams end with their cursor, calls in flight finish, the writer empties.
+    /// Not ready, streams end with their cursor, calls in flight finish, queued writes are flushed. One that fails keeps the others from nothing.
+    ///
+    /// # Errors
+    /// The first failure.
     async fn drain(mut self) -> anyhow::Result<()> {
         tracing::info!("draining: streams end, calls in flight finish");
         self.streams.cancel();
-        while let Some(ended) = self.doors.join_next().await {
-            ended.context("a listener's task")??;
-        }
+        let mut first = self.doors.drain().await;
         // The last clone of the writer goes with the verbs: its lanes store what is queued, and end.
         drop(self.chat);
         while let Some(ended) = self.lanes.join_next().await {
-            ended.context("a lane of the writer")?;
+            first = first.and(ended.context("a writer shard"));
         }
         self.behind.cancel();
-        while let Some(ended) = self.back.join_next().await {
-            ended.context("a task behind the doors")??;
-        }
-        self.db.close().await.context("closing the database")?;
+        first = first.and(self.back.drain().await);
+        self.storage.drain().await;
+        first = first.and(self.db.close().await.context("closing the database"));
         tracing::info!("drained");
-        Ok(())
+        first
     }
+}
+
+/// Why a writer shard ended while the server runs.
+fn shard_ended(ended: Result<(), tokio::task::JoinError>) -> anyhow::Error {
+    let reason = ended.err().map_or_else(|| anyhow::anyhow!("its queue was closed"), Into::into);
+    reason.context("a writer shard ended: its accounts cannot be written to")
 }

@@ -1,6 +1,6 @@
 //! What goes on behind the doors: following other replicas, forgetting old keys, looking after the database.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::watch,
@@ -47,12 +47,6 @@ const SWEEP: Duration = Duration::from_secs(10);
 
 /// How often the index of messages is brought up to date, beside what searches do for themselves.
 const INDEX: Duration = Duration::from_secs(5);
-
-/// Follows other replicas until told to stop.
-pub async fn follow(following: impl Future<Output = ()>) -> anyhow::Result<()> {
-    following.await;
-    Ok(())
-}
 
 /// Forgets the answers to requests that are older than `keep`, until `stop`.
 pub async fn keys(db: Database, clock: Arc<Clock>, keep: Duration, stop: CancellationToken) -> anyhow::Result<()> {

@@ -19,6 +19,7 @@ use object_store::{
 };
 
 use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
 
 use crate::error::{Error, Result};
 
@@ -56,6 +57,8 @@ pub struct Storage {
     store: Arc<OnceLock<Arc<dyn ObjectStore>>>,
     /// Pieces of files that may be read at once: each has a file open for as long as that takes.
     reads: Arc<Semaphore>,
+    /// Work that goes on though its caller is gone.
+    tasks: TaskTracker,
 }
 
 #[derive(Clone, Debug)]
@@ -72,6 +75,7 @@ pub type Chunks = BoxStream<'static, Result<Bytes>>;
 pub struct Upload {
     /// None once it is finished.
     parts: Option<WriteMultipart>,
+    tasks: TaskTracker,
 }
 
 impl Storage {
@@ -97,6 +101,7 @@ impl Storage {
             place,
             store: Arc::default(),
             reads: Arc::new(Semaphore::new(READS)),
+            tasks: TaskTracker::new(),
         })
     }
 
@@ -156,12 +161,19 @@ impl Storage {
             Place::Folder(_) => PIECE_OF_FOLDER,
             Place::Bucket { .. } => PIECE,
         };
-        to_its_end(async move {
+        let tasks = self.tasks.clone();
+        to_its_end(&self.tasks, async move {
             let upload = store.put_multipart(&path).await?;
             let parts = Some(WriteMultipart::new_with_chunk_size(upload, piece));
-            Ok(Upload { parts })
+            Ok(Upload { parts, tasks })
         })
         .await
+    }
+
+    /// Waits for work whose callers are gone: uploads that are finished or cleared away.
+    pub async fn drain(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
     }
 
     /// Writes an object that is at hand.
@@ -261,15 +273,18 @@ impl Upload {
     /// [`Error::Unavailable`] when the store failed; then there is no object.
     pub async fn finish(mut self) -> Result<()> {
         if let Some(parts) = self.parts.take() {
-            to_its_end(parts.finish()).await?;
+            to_its_end(&self.tasks, parts.finish()).await?;
         }
         Ok(())
     }
 }
 
 /// Does what the store would remember half of if it were broken off, whether or not the caller still waits.
-async fn to_its_end<T: Send + 'static>(work: impl Future<Output = object_store::Result<T>> + Send + 'static) -> Result<T> {
-    match tokio::spawn(work).await {
+async fn to_its_end<T: Send + 'static>(
+    tasks: &TaskTracker,
+    work: impl Future<Output = object_store::Result<T>> + Send + 'static,
+) -> Result<T> {
+    match tasks.spawn(work).await {
         Ok(done) => done.map_err(failed),
         Err(error) => {
             tracing::warn!(%error, "the store of files failed");
@@ -283,11 +298,12 @@ impl Drop for Upload {
         let Some(parts) = self.parts.take() else { return };
         // A caller who hangs up drops the call in the middle, where nothing can be waited for.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
+            let abort = async move {
                 if let Err(error) = parts.abort().await {
                     tracing::warn!(%error, "an upload that was broken off could not be cleared away");
                 }
-            });
+            };
+            self.tasks.spawn_on(abort, &runtime);
         }
     }
 }

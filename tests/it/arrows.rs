@@ -11,6 +11,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("client_address", &[]),
     ("telemetry", &[]),
+    ("compute", &[]),
     ("error", &[]),
     ("fault", &[]),
     ("request_memory", &[]),
@@ -45,6 +46,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 const GROUND: &[&str] = &[
     "attribute_limits",
     "client_address",
+    "compute",
     "config",
     "telemetry",
     "error",

@@ -1,12 +1,15 @@
 //! Taking uploads: what hangs on a message, and what becomes of it when the message goes.
 
-use std::{collections::HashMap, fmt::Write as _};
+use std::{
+    collections::{HashMap, VecDeque},
+    fmt::Write as _,
+};
 
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Set, Statement,
+    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, Statement,
     sea_query::{Expr, IntoCondition},
 };
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use super::unattached;
 use crate::{
@@ -58,36 +61,57 @@ pub struct Claim {
     pub position: usize,
 }
 
+/// What shall hang on a message, once its names were read.
+#[derive(Clone, Debug)]
+pub enum Hanging {
+    /// The row of an upload.
+    Upload(i64),
+    /// What has no row yet: it is stored with the message.
+    Plain(Box<Plain>),
+}
+
+/// An attachment of a message that is being made.
+#[derive(Clone, Debug)]
+pub struct Attached {
+    /// Its row.
+    pub row: attachment::Model,
+    /// Whether the row is stored with the message; else it is there, and the message takes it.
+    pub is_new: bool,
+}
+
+/// What messages can take: uploads as they stand, and ids for rows that are stored with the messages.
+#[derive(Clone, Debug, Default)]
+pub struct Available {
+    /// The uploads that are named.
+    pub uploads: Uploads,
+    /// Ids that nothing else gets.
+    pub ids: VecDeque<i64>,
+}
+
 impl Chat {
-    /// Gives whatever shall hang on the messages its row, so that its id is known when they are planned. Nothing is done for messages
-    /// without anything.
+    /// Reads the names of what shall hang on the messages. Nothing is stored: that is done with the messages, if they are.
     ///
     /// # Errors
     /// [`Error::Invalid`] for too many, and for names that nobody signed.
-    pub(in crate::chat) async fn find_uploads(&self, account: AccountId, messages: Vec<&mut NewMessage>) -> Result<()> {
+    pub(in crate::chat) fn find_uploads(&self, messages: Vec<&mut NewMessage>) -> Result<()> {
         if messages.iter().all(|new| new.wanted.is_empty()) {
             return Ok(());
         }
         let count = messages.len();
         let mut violations = Vec::new();
         let most = self.files.max_per_message();
-        for (nth, new) in messages.iter().enumerate() {
+        for (nth, new) in messages.into_iter().enumerate() {
             if new.wanted.len() > most {
                 let text = format!("must have at most {most} entries");
                 violations.push(Violation::new(field(nth, count, "attachments"), Rule::TooMany(most), text));
             }
-        }
-        for (nth, new) in messages.into_iter().enumerate() {
             for (at, wanted) in std::mem::take(&mut new.wanted).into_iter().enumerate() {
                 match wanted {
                     NewAttachment::Upload(name) => match self.files.upload_of(&name) {
-                        Some(id) => new.uploads.push(id),
+                        Some(id) => new.hanging.push(Hanging::Upload(id)),
                         None => violations.push(unknown(nth, count, at)),
                     },
-                    NewAttachment::Plain(plain) if violations.is_empty() => {
-                        new.uploads.push(row(account, *plain).insert(self.db.write()).await?.id);
-                    }
-                    NewAttachment::Plain(_) => {}
+                    NewAttachment::Plain(plain) => new.hanging.push(Hanging::Plain(plain)),
                 }
             }
         }
@@ -99,22 +123,44 @@ impl Chat {
     }
 }
 
-fn row(account: AccountId, plain: Plain) -> attachment::ActiveModel {
-    attachment::ActiveModel {
-        account_id: Set(account),
-        message_id: Set(MessageId(0)),
-        file_type: Set(plain.kind),
-        data_url: Set(plain.url),
-        thumb_url: Set(String::new()),
-        latitude: Set(plain.place.map(|place| place.0)),
-        longitude: Set(plain.place.map(|place| place.1)),
-        fallback_title: Set(plain.title),
-        meta: Set(plain.meta),
-        created_at: Set(Micros::now()),
-        state: Set(AttachmentState::Uploaded),
-        file_name: Set(String::new()),
-        content_type: Set(String::new()),
-        ..Default::default()
+impl NewMessage {
+    /// The uploads that it names.
+    pub fn uploads(&self) -> impl Iterator<Item = i64> + '_ {
+        self.hanging.iter().filter_map(|hanging| match hanging {
+            Hanging::Upload(id) => Some(*id),
+            Hanging::Plain(_) => None,
+        })
+    }
+
+    /// How many rows are stored with it.
+    pub fn new_rows(&self) -> usize {
+        self.hanging.len() - self.uploads().count()
+    }
+}
+
+fn row(account: AccountId, id: i64, plain: Plain) -> attachment::Model {
+    attachment::Model {
+        id,
+        account_id: account,
+        message_id: MessageId(0),
+        file_type: plain.kind,
+        extension: None,
+        data_url: plain.url,
+        thumb_url: String::new(),
+        file_size: None,
+        width: None,
+        height: None,
+        latitude: plain.place.map(|place| place.0),
+        longitude: plain.place.map(|place| place.1),
+        fallback_title: plain.title,
+        meta: plain.meta,
+        created_at: Micros::now(),
+        state: AttachmentState::Uploaded,
+        object: None,
+        file_name: String::new(),
+        content_type: String::new(),
+        thumb_size: None,
+        position: 0,
     }
 }
 
@@ -156,18 +202,133 @@ pub fn is_free(row: &attachment::Model) -> bool {
     row.state == AttachmentState::Uploaded && unattached::is_fresh(row)
 }
 
-/// Takes out the uploads that a message names, the `nth` of `count`.
+/// Reserves ids for new rows of attachments; what is reserved and not used stays a gap, as with any sequence.
 ///
 /// # Errors
-/// [`Error::Invalid`] for one that is not there to be taken.
-pub fn take(uploads: &mut Uploads, new: &mut NewMessage, (nth, count): (usize, usize)) -> Result<()> {
-    for (at, id) in std::mem::take(&mut new.uploads).into_iter().enumerate() {
-        match uploads.remove(&id).filter(is_free) {
-            Some(row) => new.attachments.push(row),
-            None => return Err(Error::Invalid(vec![unknown(nth, count, at)])),
-        }
+/// When the database fails.
+pub async fn reserve(db: &impl ConnectionTrait, count: usize) -> Result<VecDeque<i64>> {
+    if count == 0 {
+        return Ok(VecDeque::new());
+    }
+    let count = i64::try_from(count).unwrap_or(i64::MAX);
+    let backend = db.get_database_backend();
+    if backend == DbBackend::Postgres {
+        let sql = "SELECT nextval(pg_get_serial_sequence('attachments', 'id')) FROM generate_series(1, $1)";
+        let rows = db
+            .query_all_raw(Statement::from_sql_and_values(backend, sql, [count.into()]))
+            .await?;
+        return Ok(rows.iter().map(|row| row.try_get_by_index(0)).collect::<Result<_, _>>()?);
+    }
+    // The row is there once the table had one.
+    let begin = "INSERT INTO sqlite_sequence (name, seq) SELECT 'attachments', 0 \
+         WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'attachments')";
+    db.execute_raw(Statement::from_string(backend, begin)).await?;
+    let sql = "UPDATE sqlite_sequence SET seq = seq + ? WHERE name = 'attachments' RETURNING seq";
+    let row = db
+        .query_one_raw(Statement::from_sql_and_values(backend, sql, [count.into()]))
+        .await?;
+    let last: i64 = row
+        .ok_or_else(|| Error::Internal("attachments have no sequence".to_owned()))?
+        .try_get_by_index(0)?;
+    Ok((last - count + 1..=last).collect())
+}
+
+/// Takes out what shall hang on a message of an account, the `nth` of `count`.
+///
+/// # Errors
+/// [`Error::Invalid`] for an upload that is not there to be taken.
+pub fn take(available: &mut Available, new: &mut NewMessage, account: AccountId, (nth, count): (usize, usize)) -> Result<()> {
+    for (at, hanging) in std::mem::take(&mut new.hanging).into_iter().enumerate() {
+        let attached = match hanging {
+            Hanging::Upload(id) => {
+                let row = available.uploads.remove(&id).filter(is_free);
+                Attached {
+                    row: row.ok_or_else(|| Error::Invalid(vec![unknown(nth, count, at)]))?,
+                    is_new: false,
+                }
+            }
+            Hanging::Plain(plain) => {
+                let id = available.ids.pop_front();
+                let id = id.ok_or_else(|| Error::Internal("too few ids of attachments were reserved".to_owned()))?;
+                Attached {
+                    row: row(account, id, *plain),
+                    is_new: true,
+                }
+            }
+        };
+        new.attachments.push(attached);
     }
     Ok(())
+}
+
+/// The columns of a row that is stored with its message.
+const COLUMNS: [&str; 21] = [
+    "id",
+    "account_id",
+    "message_id",
+    "file_type",
+    "extension",
+    "data_url",
+    "thumb_url",
+    "file_size",
+    "width",
+    "height",
+    "latitude",
+    "longitude",
+    "fallback_title",
+    "meta",
+    "created_at",
+    "state",
+    "object",
+    "file_name",
+    "content_type",
+    "thumb_size",
+    "position",
+];
+
+/// The statement that stores rows given as one JSON array.
+pub fn insert_text(backend: DbBackend) -> String {
+    let columns = COLUMNS.join(", ");
+    if backend == DbBackend::Postgres {
+        return format!(
+            "INSERT INTO attachments ({columns}) SELECT {columns} FROM jsonb_populate_recordset(NULL::attachments, $1::text::jsonb)"
+        );
+    }
+    let values = COLUMNS.map(|column| {
+        let arrow = if column == "meta" { "->" } else { "->>" };
+        format!("value {arrow} '$.{column}'")
+    });
+    format!("INSERT INTO attachments ({columns}) SELECT {} FROM json_each(?)", values.join(", "))
+}
+
+/// Rows as the statement takes them.
+pub fn insert_rows(rows: &[attachment::Model]) -> String {
+    let row = |row: &attachment::Model| {
+        json!({
+            "id": row.id,
+            "account_id": row.account_id.0,
+            "message_id": row.message_id.0,
+            "file_type": row.file_type as i16,
+            "extension": row.extension,
+            "data_url": row.data_url,
+            "thumb_url": row.thumb_url,
+            "file_size": row.file_size,
+            "width": row.width,
+            "height": row.height,
+            "latitude": row.latitude,
+            "longitude": row.longitude,
+            "fallback_title": row.fallback_title,
+            "meta": row.meta,
+            "created_at": row.created_at.0,
+            "state": row.state as i16,
+            "object": row.object,
+            "file_name": row.file_name,
+            "content_type": row.content_type,
+            "thumb_size": row.thumb_size,
+            "position": row.position,
+        })
+    };
+    Json::Array(rows.iter().map(row).collect()).to_string()
 }
 
 /// The statement that stores claims. Both databases understand it, and it holds nothing but numbers of ours.
@@ -185,13 +346,18 @@ pub fn text(claims: &[Claim]) -> String {
     )
 }
 
-/// Stores claims, if there are any.
+/// Stores claims and new rows, if there are any: a statement each.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn store(db: &impl ConnectionTrait, claims: &[Claim]) -> Result<()> {
+pub async fn store(db: &impl ConnectionTrait, claims: &[Claim], rows: &[attachment::Model]) -> Result<()> {
+    let backend = db.get_database_backend();
     if !claims.is_empty() {
-        db.execute_raw(Statement::from_string(db.get_database_backend(), text(claims)))
+        db.execute_raw(Statement::from_string(backend, text(claims))).await?;
+    }
+    if !rows.is_empty() {
+        let values = [insert_rows(rows).into()];
+        db.execute_raw(Statement::from_sql_and_values(backend, insert_text(backend), values))
             .await?;
     }
     Ok(())

@@ -1,10 +1,12 @@
 //! Pictures: their size, and a small one beside each.
 
-use std::io::Cursor;
+use std::{io::Cursor, time::Duration};
 
 use bytes::Bytes;
 use image::{DynamicImage, ImageFormat, ImageReader, Limits};
 use tokio::sync::Semaphore;
+
+use crate::compute::ComputePool;
 
 /// The longer side of a small picture, as Chatwoot has it.
 const SIDE: u32 = 250;
@@ -17,6 +19,11 @@ const MEMORY: u64 = 128 * 1024 * 1024;
 
 /// Pictures that are decoded at once: with [`MEMORY`] it bounds what they take.
 static TURNS: Semaphore = Semaphore::const_new(2);
+
+/// Decodes pictures: as many at once as have a turn.
+static POOL: ComputePool = ComputePool::new("picture", 2, 2);
+/// How long decoding may take. It cannot be stopped, but is bounded by [`MEMORY`].
+const BUDGET: Duration = Duration::from_secs(30);
 
 /// What is seen of a picture.
 #[derive(Debug)]
@@ -34,9 +41,9 @@ pub async fn look<E>(read: impl Future<Output = Result<Vec<u8>, E>>) -> Result<O
     // It is never closed.
     let Ok(turn) = TURNS.acquire().await else { return Ok(None) };
     let bytes = read.await?;
-    let seen = tokio::task::spawn_blocking(move || see(&bytes)).await;
+    let seen = POOL.run(BUDGET, move |_| see(&bytes)).await;
     drop(turn);
-    // A decoder that panics has seen nothing.
+    // A decoder that panics, or takes too long, has seen nothing.
     Ok(seen.unwrap_or_default())
 }
 

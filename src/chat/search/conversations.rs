@@ -8,7 +8,7 @@ use sea_orm::{
     sea_query::{Expr, SimpleExpr},
 };
 
-use super::{LOOK, LOOKS, MessageSearch, PLAIN, found, index, pieces};
+use super::{LOOK, LOOKS, MessageSearch, PLAIN, found, index, pieces, scan};
 use crate::{
     chat::{Chat, caller::Access},
     db::entity::{kind::MessageType, message},
@@ -52,6 +52,7 @@ impl Chat {
     /// # Errors
     /// When the database cannot be read.
     pub(in crate::chat) async fn conversations_holding(&self, account: AccountId, access: &Access, text: &str) -> Result<Holding> {
+        let _turn = scan::turn().await?;
         let folded = pieces::fold(text);
         let by_index = pieces::indexed(&folded);
         let caught_up = by_index && index::catch_up(&self.db, account).await?;
@@ -60,34 +61,44 @@ impl Chat {
             ..MessageSearch::default()
         };
         let (mut ids, mut last, mut common, mut complete) = (Vec::new(), MessageId(i64::MAX), false, false);
-        for number in 0..LOOKS {
+        let mut scan = scan::Scan::new(&folded);
+        'looks: for number in 0..LOOKS {
             let mut query = search.select(account, access).filter(message::Column::Id.lt(last));
-            if number == PLAIN {
+            if number == PLAIN || scan.should_ask_index() {
                 common = ids.len() >= COMMON;
             }
-            let asks_index = by_index && number >= PLAIN && !common;
+            let asks_index = by_index && (number >= PLAIN || scan.should_ask_index()) && !common;
             if asks_index {
                 query = query.filter(found(self.db.backend(), account, &folded));
             }
-            let rows = query.order_by_desc(message::Column::Id).limit(LOOK).select_only().columns([
-                message::Column::Id,
-                message::Column::ConversationId,
-                message::Column::Content,
-            ]);
-            let rows: Vec<(MessageId, i64, Option<String>)> = rows.into_tuple().all(self.db.read()).await?;
-            let holds = |content: &str| pieces::fold(content).contains(&folded);
-            ids.extend(
-                rows.iter()
-                    .filter(|(_, _, content)| content.as_deref().is_some_and(holds))
-                    .map(|(_, conversation, _)| *conversation),
-            );
-            match rows.last() {
-                Some((id, ..)) if rows.len() as u64 == LOOK => last = *id,
-                _ => {
-                    // What the index has not taken in yet it does not name.
-                    complete = caught_up || !asks_index;
-                    break;
+            let look = scan::sizes(query.order_by_desc(message::Column::Id).limit(LOOK), self.db.read()).await?;
+            let ended = (look.len() as u64) < LOOK;
+            let mut left = look.as_slice();
+            while !left.is_empty() {
+                if scan.is_exhausted() {
+                    break 'looks;
                 }
+                if by_index && !asks_index && !common && scan.should_ask_index() {
+                    continue 'looks;
+                }
+                let slice = scan.next(left);
+                left = &left[slice.len()..];
+                let read = scan::with_ids(account, slice)
+                    .select_only()
+                    .columns([message::Column::ConversationId, message::Column::Content]);
+                let read: Vec<(i64, Option<String>)> = read.into_tuple().all(self.db.read()).await?;
+                let held = scan.holding(read, |(_, content)| content.as_deref()).await?;
+                ids.extend(
+                    held.into_iter()
+                        .filter(|(_, holds)| *holds)
+                        .map(|((conversation, _), _)| conversation),
+                );
+                last = slice.last().map_or(last, |(id, _)| MessageId(*id));
+            }
+            if ended {
+                // What the index has not taken in yet it does not name.
+                complete = caught_up || !asks_index;
+                break;
             }
         }
         ids.sort_unstable();

@@ -27,6 +27,9 @@ use crate::{
 pub mod conversations;
 pub mod index;
 mod pieces;
+pub(in crate::chat) mod scan;
+
+use scan::Scan;
 
 /// Rows that are looked at together.
 const LOOK: u64 = 1000;
@@ -129,10 +132,11 @@ impl Chat {
     /// A page of the messages that hold a text.
     ///
     /// # Errors
-    /// [`crate::error::Error::NotMember`].
+    /// [`crate::error::Error::NotMember`]; [`crate::error::Error::Busy`] when too many searches run.
     pub async fn search_messages(&self, caller: &Caller, account: AccountId, search: &MessageSearch, page: &PageRequest) -> Result<Found> {
         let access = caller.access(account)?;
         page.check_key(&[Sort::by_id(true)])?;
+        let _turn = scan::turn().await?;
         let folded = pieces::fold(&search.text);
         let by_index = pieces::indexed(&folded) && !search.is_narrow();
         let mut complete = if by_index {
@@ -145,9 +149,11 @@ impl Chat {
         let (mut last, mut skip) = (page.after.as_ref().map_or(i64::MAX, |key| key.id), page.skip);
         let mut rows: Vec<message::Model> = Vec::new();
         let mut more = true;
+        let mut scan = Scan::new(&folded);
         'looks: for number in 0..LOOKS {
             let mut query = search.select(account, access).filter(message::Column::Id.lt(last));
-            if number >= PLAIN && by_index {
+            let asks_index = by_index && (number >= PLAIN || scan.should_ask_index());
+            if asks_index {
                 query = query.filter(found(self.db.backend(), account, &folded));
             }
             query = if search.is_narrow() {
@@ -156,21 +162,29 @@ impl Chat {
             } else {
                 query.order_by_desc(message::Column::Id)
             };
-            let look = query.limit(LOOK).all(db).await?;
+            let look = scan::sizes(query.limit(LOOK), db).await?;
             let ended = (look.len() as u64) < LOOK;
-            for row in look {
-                let holds = row
-                    .content
-                    .as_deref()
-                    .is_some_and(|content| pieces::fold(content).contains(&folded));
-                if holds && skip == 0 && rows.len() as u64 == page.size {
+            let mut left = look.as_slice();
+            while !left.is_empty() {
+                if scan.is_exhausted() {
                     break 'looks;
                 }
-                last = row.id.0;
-                match (holds, skip) {
-                    (true, 0) => rows.push(row),
-                    (true, _) => skip -= 1,
-                    _ => {}
+                if by_index && !asks_index && scan.should_ask_index() {
+                    continue 'looks;
+                }
+                let slice = scan.next(left);
+                left = &left[slice.len()..];
+                let read = scan::with_ids(account, slice).order_by_desc(message::Column::Id).all(db).await?;
+                for (row, holds) in scan.holding(read, |row| row.content.as_deref()).await? {
+                    if holds && skip == 0 && rows.len() as u64 == page.size {
+                        break 'looks;
+                    }
+                    last = row.id.0;
+                    match (holds, skip) {
+                        (true, 0) => rows.push(row),
+                        (true, _) => skip -= 1,
+                        _ => {}
+                    }
                 }
             }
             if ended {

@@ -1,18 +1,36 @@
 //! A message that a verb adds: it is asked for what a batch asks of those in it.
 
 use super::{
+    Ledger,
     batch::{replied, source_ids},
     flood::{self, Flood},
     plan::{self, reply_id},
     verb::Write,
 };
+use std::sync::Arc;
+
 use crate::{
-    chat::{files::claims, rules::NewMessage},
+    chat::{
+        files::claims::{self, Available},
+        liquid,
+        rules::NewMessage,
+    },
     db::joined::Conversation,
     error::Result,
 };
 
 impl Write {
+    /// Renders the templates that `dry_run` asks a copy of the ledger for, on a compute pool: whoever then does the same to the ledger itself
+    /// finds them rendered.
+    pub async fn render<T>(&mut self, dry_run: impl FnOnce(&mut Ledger) -> T) {
+        let mut copy = self.ledger.clone();
+        dry_run(&mut copy);
+        let missing = copy.take_missing();
+        if !missing.is_empty() {
+            self.ledger.set_rendered(Arc::new(liquid::render_automatic(missing).await));
+        }
+    }
+
     /// Makes a message ready to be added to a conversation: takes its uploads, finds what it replies to, and checks what batches check.
     ///
     /// # Errors
@@ -24,8 +42,11 @@ impl Write {
         if let Some((_, count, last)) = recent.into_iter().next() {
             Flood::of(count, last).check(self.ledger.at, self.messages_per_minute)?;
         }
-        let mut uploads = claims::uploads(db, row.account_id, new.uploads.clone()).await?;
-        claims::take(&mut uploads, new, (0, 1))?;
+        let mut available = Available {
+            uploads: claims::uploads(db, row.account_id, new.uploads().collect()).await?,
+            ids: claims::reserve(db, new.new_rows()).await?,
+        };
+        claims::take(&mut available, new, row.account_id, (0, 1))?;
         let named = new.content_attributes.get("in_reply_to").and_then(reply_id);
         let found = replied(db, row.account_id, named.map(|id| id.0).into_iter().collect()).await?;
         plan::reply_to(new, row.id, &found);

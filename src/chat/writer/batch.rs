@@ -11,13 +11,18 @@ use super::{
     plan::{Plan, Scene, reply_id},
 };
 use crate::{
-    chat::{call::Call, caller::Caller, files::claims, turns},
+    chat::{
+        call::Call,
+        caller::Caller,
+        files::claims::{self, Available},
+        liquid, turns,
+    },
     db::entity::{account_log, message},
     db::load,
     error::{Error, Result, Rule},
     id::{AccountId, ConversationId, InboxId, MessageId},
 };
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QuerySelect};
 
 impl Lane {
     /// Stores the messages of these calls and answers each.
@@ -43,7 +48,7 @@ impl Lane {
         let mut plans = Vec::new();
         for (account, group) in groups {
             // An upload is taken only where nobody else can take it.
-            let taking = group.iter().flat_map(|call| &call.items).any(|(_, new)| !new.uploads.is_empty());
+            let taking = group.iter().flat_map(|call| &call.items).any(|(_, new)| !new.hanging.is_empty());
             if taking || self.cache.account(account).is_some_and(|counted| counted.contended) {
                 later.extend(self.locked(account, group).await);
                 continue;
@@ -58,13 +63,28 @@ impl Lane {
         later
     }
 
-    #[cfg_attr(not(feature = "faults"), allow(clippy::unused_async))]
     async fn plan(&mut self, scene: Scene, group: Vec<Messages>, later: &mut Vec<Messages>) -> (Plan, Counted) {
         #[cfg(feature = "faults")]
         let scene = self.without_lock(scene, &group).await;
-        let (mut plan, counted) = Plan::make(&self.config, scene, group);
+        let (mut plan, counted) = self.rendered_plan(scene, group).await;
         later.append(&mut plan.later);
         (plan, counted)
+    }
+
+    /// Plans calls, after the automatic texts that they lead to were rendered on a compute pool. A first plan, which is dropped, finds those:
+    /// which there are follows from the rules alone. Batches without templates are planned once.
+    async fn rendered_plan(&self, mut scene: Scene, group: Vec<Messages>) -> (Plan, Counted) {
+        if !scene.has_templates(&group) {
+            return Plan::make(&self.config, scene, group);
+        }
+        let (mut plan, counted) = Plan::make(&self.config, scene.clone(), group);
+        let missing = std::mem::take(&mut plan.missing);
+        if missing.is_empty() {
+            return (plan, counted);
+        }
+        let later = std::mem::take(&mut plan.later);
+        scene.texts = Arc::new(liquid::render_automatic(missing).await);
+        Plan::make(&self.config, scene, calls(plan).into_iter().chain(later).collect())
     }
 
     /// Takes seqs as a database sequence would: at once, and not with the commit. Many more than are needed, so that the
@@ -157,7 +177,7 @@ impl Lane {
                 return Err((group, error));
             }
         };
-        let (mut plan, counted) = Plan::make(&self.config, scene, group);
+        let (mut plan, counted) = self.rendered_plan(scene, group).await;
         later.append(&mut plan.later);
         if plan.is_empty() {
             self.store.release().await;
@@ -245,15 +265,26 @@ impl Lane {
             .filter(|(_, new)| new.unique_source_id)
             .filter_map(|(_, new)| new.source_id.clone());
         let taken = source_ids(db, account, uniques.collect()).await?;
-        let named = items().flat_map(|(_, new)| new.uploads.iter().copied());
+        let named = items().flat_map(|(_, new)| new.uploads());
         let uploads = claims::uploads(db, account, named.collect()).await?;
+        let fresh = calls.iter().filter(|call| {
+            let key = call.call.key.as_ref();
+            key.is_none_or(|key| keys::find(key, &kept).is_none())
+        });
+        let rows = fresh.flat_map(|call| &call.items).map(|(_, new)| new.new_rows()).sum();
+        let ids = if db.get_database_backend() == DbBackend::Postgres {
+            claims::reserve(db, rows).await?
+        } else {
+            claims::reserve(self.db.write(), rows).await?
+        };
         Ok(Scene {
             counted,
             known,
             kept,
             replied,
             taken,
-            uploads,
+            available: Available { uploads, ids },
+            texts: Arc::default(),
         })
     }
 }

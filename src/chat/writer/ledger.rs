@@ -3,10 +3,14 @@
 use std::sync::Arc;
 
 use crate::{
-    chat::{caller::Caller, files::claims::Claim},
+    chat::{
+        caller::Caller,
+        files::claims::Claim,
+        liquid::{Rendered, Request},
+    },
     db::{
-        entity::{account, account_log, message},
-        joined::Message,
+        entity::{account, account_log, attachment, message},
+        joined::{Conversation, Message, Sender},
     },
     events::{
         cursor::Cursor,
@@ -29,8 +33,18 @@ pub struct Ledger {
     drafts: Vec<Draft>,
     messages: Vec<message::Model>,
     claims: Vec<Claim>,
+    attachments: Vec<attachment::Model>,
+    texts: Texts,
     actor: Option<Actor>,
     traceparent: String,
+}
+
+/// Templates that a write uses: those that were rendered, and those that it found unrendered. A ledger renders nothing itself: whoever plans
+/// takes the missing ones, has them rendered on a compute pool and plans again.
+#[derive(Clone, Debug, Default)]
+struct Texts {
+    rendered: Arc<Rendered>,
+    missing: Vec<Request>,
 }
 
 /// A write that is ready to be stored.
@@ -40,8 +54,10 @@ pub struct Entered {
     pub counters: account_log::Model,
     /// Its messages.
     pub messages: Vec<message::Model>,
-    /// The attachments of its messages.
+    /// The uploads that its messages take.
     pub claims: Vec<Claim>,
+    /// The attachments that are stored with its messages.
+    pub attachments: Vec<attachment::Model>,
     /// Its events, at their places.
     pub entries: Vec<Entry>,
 }
@@ -57,6 +73,8 @@ impl Ledger {
             drafts: Vec::new(),
             messages: Vec::new(),
             claims: Vec::new(),
+            attachments: Vec::new(),
+            texts: Texts::default(),
             actor,
             traceparent: traceparent.to_owned(),
         }
@@ -88,6 +106,35 @@ impl Ledger {
     /// Notes an attachment that a message takes.
     pub fn claim(&mut self, claim: Claim) {
         self.claims.push(claim);
+    }
+
+    /// Notes an attachment to store.
+    pub fn attachment(&mut self, row: attachment::Model) {
+        self.attachments.push(row);
+    }
+
+    /// Hands over texts that were rendered for this write.
+    pub fn set_rendered(&mut self, rendered: Arc<Rendered>) {
+        self.texts.rendered = rendered;
+    }
+
+    /// A template rendered for a conversation; none if it cannot be rendered, or was not yet: then [`Ledger::take_missing`] names it.
+    pub fn rendered(&mut self, text: &str, conversation: &Conversation, sender: Option<&Sender>) -> Option<String> {
+        let key = (conversation.row.id, text.to_owned());
+        if let Some(rendered) = self.texts.rendered.get(&key) {
+            return rendered.clone();
+        }
+        self.texts.missing.push(Request {
+            text: key.1,
+            conversation: conversation.clone(),
+            sender: sender.cloned(),
+        });
+        None
+    }
+
+    /// The templates that were asked for and are not rendered.
+    pub fn take_missing(&mut self) -> Vec<Request> {
+        std::mem::take(&mut self.texts.missing)
     }
 
     /// Notes an event.
@@ -136,6 +183,7 @@ impl Ledger {
             counters,
             messages: self.messages,
             claims: self.claims,
+            attachments: self.attachments,
             entries,
         }
     }

@@ -20,6 +20,7 @@ use crate::{
     db::{Database, joined::Message},
     error::{Error, Result},
     events::Events,
+    fault,
     id::{AccountId, ConversationId},
 };
 
@@ -106,7 +107,7 @@ const RETRY: Duration = Duration::from_millis(200);
 
 impl Writer {
     /// Starts the lanes. They end when every clone of the writer is dropped and what was queued is done: await the set
-    /// to empty the writer.
+    /// to empty the writer. One that ends before has failed, and no account of its share can be written to: exit then.
     pub fn start(config: &Config, db: &Database, events: &Events) -> (Self, JoinSet<()>) {
         let lanes = if db.backend() == sea_orm::DbBackend::Sqlite {
             1
@@ -116,7 +117,8 @@ impl Writer {
         let mut tasks = JoinSet::new();
         let senders = (0..lanes).map(|_| {
             let (sender, receiver) = mpsc::channel(config.queue);
-            tasks.spawn(lane::Lane::new(config.clone(), db.clone(), events.clone(), lanes).run(receiver));
+            let shard = lane::Lane::new(config.clone(), db.clone(), events.clone(), lanes).run(receiver);
+            tasks.spawn(fault::measured("writer shard", fault::fragile("writer shard", shard)));
             sender
         });
         let lanes: Arc<[_]> = senders.collect();

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
 
@@ -11,25 +12,28 @@ use super::{
     Config, Ledger, Messages,
     cache::{Counted, Known},
     keys::{self, Kept, Reply},
+    verb::panicked,
 };
 use crate::{
     chat::{
         call::Answer,
-        files::claims::{self, Claim, Uploads},
+        files::claims::{self, Available, Claim},
+        liquid::{Rendered, Request},
         rules::{self, NewMessage},
         turns,
     },
     db::{
-        entity::{account_log, contact, idempotency_key, kind::ConversationStatus, message},
+        entity::{account_log, attachment, contact, idempotency_key, kind::ConversationStatus, message},
         joined::{Contact, Message},
     },
     error::{Error, Result, Rule, Violation},
     events::entry::Entry,
+    fault,
     id::{ContactId, ConversationId, InboxId, MessageId},
 };
 
 /// What a batch needs to know of one account before it can be planned.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Scene {
     /// The counters.
     pub counted: Counted,
@@ -41,8 +45,21 @@ pub struct Scene {
     pub replied: HashMap<MessageId, (ConversationId, Option<String>)>,
     /// The unique source ids of the calls that are taken.
     pub taken: HashMap<(InboxId, String), MessageId>,
-    /// The uploads that the calls name.
-    pub uploads: Uploads,
+    /// The uploads that the calls name, and ids for the attachments that are stored with their messages.
+    pub available: Available,
+    /// Texts that were rendered for the calls.
+    pub texts: Arc<Rendered>,
+}
+
+impl Scene {
+    /// Whether a call may need a template rendered; most batches have none.
+    pub fn has_templates(&self, calls: &[Messages]) -> bool {
+        let mut items = calls.iter().flat_map(|call| &call.items);
+        items.any(|(id, new)| {
+            let known = self.known.get(id);
+            known.is_some_and(|known| rules::needs_rendering(&known.conversation, new))
+        })
+    }
 }
 
 /// A call with its answer, which is given once the plan is stored.
@@ -62,8 +79,10 @@ pub struct Plan {
     pub counters: Option<account_log::Model>,
     /// The messages.
     pub messages: Vec<message::Model>,
-    /// The attachments of the messages. Calls with any are planned under the lock only.
+    /// The uploads that the messages take. Calls with any are planned under the lock only.
     pub claims: Vec<Claim>,
+    /// The attachments that are stored with the messages; under the lock only, too.
+    pub attachments: Vec<attachment::Model>,
     /// The events.
     pub entries: Vec<Entry>,
     /// The conversations after it.
@@ -78,6 +97,8 @@ pub struct Plan {
     pub planned: Vec<Planned>,
     /// Calls with a key that another call of the batch has: they come after it.
     pub later: Vec<Messages>,
+    /// Templates that the calls use and that are not rendered.
+    pub missing: Vec<Request>,
 }
 
 impl Plan {
@@ -93,7 +114,9 @@ impl Plan {
                 plan.later.push(call);
                 continue;
             }
-            let answer = plan.call(config, &mut scene, &call);
+            // A panic fails this call alone: until its ledger is closed it changes nothing of the plan, and then it cannot panic.
+            let answer = catch_unwind(AssertUnwindSafe(|| plan.call(config, &mut scene, &call)));
+            let answer = answer.unwrap_or_else(|panic| Err(panicked(&*panic)));
             plan.planned.push(Planned { call, answer });
         }
         plan.counters = Some(scene.counted.counters.clone());
@@ -108,6 +131,7 @@ impl Plan {
             return keys::repeat(key, kept);
         }
         let access = asked.caller.write_access(asked.account)?;
+        fault::strike("plan");
         let counted = &mut scene.counted;
         let mut ledger = Ledger::open(
             Arc::clone(&counted.account),
@@ -115,6 +139,7 @@ impl Plan {
             &asked.caller,
             &asked.traceparent,
         );
+        ledger.set_rendered(Arc::clone(&scene.texts));
         let mut touched: HashMap<ConversationId, Known> = HashMap::new();
         let mut contacts: HashMap<ContactId, Arc<Contact>> = HashMap::new();
         let mut opened = Vec::new();
@@ -132,7 +157,7 @@ impl Plan {
             access.conversation(&known.conversation.row)?;
             known.flood.check(ledger.at, config.messages_per_minute)?;
             let mut new = new.clone();
-            claims::take(&mut scene.uploads, &mut new, (nth, call.items.len()))?;
+            claims::take(&mut scene.available, &mut new, asked.account, (nth, call.items.len()))?;
             reply_to(&mut new, *id, &scene.replied);
             let unique = new
                 .source_id
@@ -148,6 +173,7 @@ impl Plan {
             let before = known.conversation.row.message_count;
             let slept = known.conversation.row.status != ConversationStatus::Open;
             let message = rules::add_message(&mut ledger, &mut known.conversation, &asked.caller, new);
+            self.missing.append(&mut ledger.take_missing());
             known.flood.add(
                 ledger.at,
                 u32::try_from(known.conversation.row.message_count - before).unwrap_or(u32::MAX),
@@ -172,6 +198,7 @@ impl Plan {
         self.opened.extend(opened);
         self.messages.extend(entered.messages);
         self.claims.extend(entered.claims);
+        self.attachments.extend(entered.attachments);
         self.entries.extend(entered.entries);
         self.conversations.extend(touched);
         self.contacts.extend(contacts);

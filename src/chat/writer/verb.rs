@@ -1,8 +1,8 @@
 //! The rarer verbs: one transaction each, under the lock of the account's counters.
 
-use std::sync::Arc;
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
-use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, future::BoxFuture};
 use sea_orm::{DatabaseTransaction, EntityTrait, IntoActiveModel, SqlErr};
 
 use super::{
@@ -24,6 +24,7 @@ use crate::{
     },
     error::{Error, Result},
     events::{cursor::Cursor, draft::Draft, entry::Entry, log},
+    fault,
     id::{AccountId, Seq},
     time::Micros,
 };
@@ -69,6 +70,10 @@ impl Lane {
         let account = call.account;
         let cause = call.traceparent.clone();
         let attempt = self.db.in_time(Box::pin(self.attempt(call, verb)));
+        // A panic fails this call alone. An attempt only reads the shard, and its transaction is rolled back when it is dropped; what
+        // the shard has cached of the account is dropped below.
+        let attempt = AssertUnwindSafe(attempt).catch_unwind();
+        let attempt = async move { attempt.await.unwrap_or_else(|panic| Err(panicked(&*panic))) };
         match measured(self.db.backend(), Operation::Verb, [cause.as_str()].into_iter(), attempt).await {
             Ok(committed) => {
                 self.cache.forget_changed(account, &committed.drafts);
@@ -86,7 +91,7 @@ impl Lane {
                 Ok(committed.answer)
             }
             Err(error) => {
-                if matches!(error, Error::Database(_) | Error::Unavailable { .. }) {
+                if matches!(error, Error::Database(_) | Error::Unavailable { .. } | Error::Internal(_)) {
                     self.cache.forget(account);
                 }
                 Err(error)
@@ -101,6 +106,7 @@ impl Lane {
     {
         let txn = self.db.begin().await?;
         let counters = log::lock(&txn, call.account).await?;
+        fault::strike("verb");
         let kept = keys::kept(&txn, call.account, call.key.iter()).await?;
         if let Some(key) = &call.key
             && let Some(kept) = keys::find(key, &kept)
@@ -129,7 +135,7 @@ impl Lane {
             let rows = entered.messages.into_iter().map(IntoActiveModel::into_active_model);
             message::Entity::insert_many(rows).exec_without_returning(&txn).await?;
         }
-        claims::store(&txn, &entered.claims).await?;
+        claims::store(&txn, &entered.claims, &entered.attachments).await?;
         log::append(&txn, &entered.counters, &entered.entries).await?;
         if let Some(key) = &call.key {
             let contact = keys::contact(&value, &entered.entries);
@@ -144,6 +150,13 @@ impl Lane {
             entries: entered.entries,
         })
     }
+}
+
+/// A call whose rules panicked.
+pub(super) fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    Error::Internal(format!("a write panicked: {}", text.unwrap_or("without a message")))
 }
 
 /// A unique index that the verb did not look at first: somebody wrote past the lock.

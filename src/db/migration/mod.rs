@@ -31,6 +31,7 @@ mod m20261127_000022_conversation_lists;
 mod m20261127_000023_contact_pieces;
 mod m20261127_000024_announcements;
 mod m20261128_000025_attribute_values;
+mod m20261129_000026_bounded_pieces;
 mod m20261129_000028_submitted_identity;
 mod m20261129_000029_idempotency_owner;
 mod m20261129_000030_audit_events;
@@ -72,6 +73,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261127_000023_contact_pieces::Migration),
             Box::new(m20261127_000024_announcements::Migration),
             Box::new(m20261128_000025_attribute_values::Migration),
+            Box::new(m20261129_000026_bounded_pieces::Migration),
             Box::new(m20261129_000028_submitted_identity::Migration),
             Box::new(m20261129_000031_member_names::Migration),
             Box::new(m20261129_000029_idempotency_owner::Migration),

@@ -1,1 +1,411 @@
 //! CPU that depends on a caller's text is bounded and stays off the writer and the runtime.
+//!
+//! Templates run on compute pools only: a debug build, which these tests run, ends a job with a panic where one is parsed elsewhere.
+
+use parley::pb::{
+    AttachmentDraft, Contact, CreateContactRequest, Inbox, LocationDraft, MessageDraft, SearchContactsRequest, SearchMessagesRequest,
+    SendMessagesRequest, UpdateContactRequest, UpdateInboxRequest, attachment_draft,
+};
+use prost_types::FieldMask;
+use serde_json::json;
+use tonic::Code;
+
+use crate::support::{
+    app::TestApp,
+    database::{Backend, Database},
+    fault::{assert_bad_fields, assert_refused},
+    on_both,
+    scene::{Scene, incoming, outgoing},
+};
+
+on_both!(
+    stores_nested_templates_unrendered,
+    renders_a_template_behind_long_white_space,
+    a_stream_stores_templates_in_order,
+    checks_templates_of_settings,
+    renders_automatic_texts_off_the_writer,
+    bounds_texts_that_feed_an_index,
+    indexes_accept_values_of_any_length,
+    search_reads_a_bounded_number_of_bytes,
+    refused_and_replayed_messages_leave_no_attachment_rows
+);
+
+/// S-05. In the library, each bracket is a level of the stack.
+fn nested() -> String {
+    let count = 3187;
+    format!("{{{{ {}a{} }}}}", "a[".repeat(count), "]".repeat(count))
+}
+
+async fn stores_nested_templates_unrendered(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let scene = app.scene();
+    let conversation = scene.talk().await;
+    let said = scene.say(conversation, &nested()).await;
+    assert_eq!(said.content.as_deref(), Some(nested().as_str()));
+    let path = format!("/conversations/{conversation}/messages");
+    let answer = app.http().post(&path, &json!({"content": nested()})).await;
+    assert_eq!(answer["content"], nested());
+    let first = json!({"inbox_id": 1, "contact_id": 1, "message": {"content": nested()}});
+    let made = app.http().post("/conversations", &first).await;
+    assert_eq!(made["messages"][0]["content"], nested());
+}
+
+/// What the limits are for: without them one message ends the process.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nested_templates_end_the_process_without_limits() {
+    let builder = TestApp::builder(Backend::Sqlite).env("PARLEY_FAULT_SWITCH", "template_limits");
+    let mut app = builder.start().await;
+    let scene = app.scene();
+    let conversation = scene.talk().await;
+    let sent = scene.send(conversation, outgoing(&nested())).await;
+    assert!(sent.is_err(), "{sent:?}");
+    assert!(!app.server.wait().await.success());
+}
+
+/// S-06. The library's grammar is quadratic in white space: this text took it minutes.
+async fn renders_a_template_behind_long_white_space(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let scene = app.scene();
+    let conversation = scene.talk().await;
+    let spaces = " ".repeat(149_000);
+    let said = scene.say(conversation, &format!("{spaces}{{{{contact.name}}}}")).await;
+    assert_eq!(said.content, Some(format!("{spaces}Asha Rao")));
+}
+
+/// A template is rendered before it is queued, and nothing behind it in the stream may overtake it.
+async fn a_stream_stores_templates_in_order(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let scene = app.scene();
+    let conversation = scene.talk().await;
+    let texts: Vec<String> = (0..20)
+        .map(|nth| {
+            if nth % 3 == 0 {
+                format!("{nth} {{{{contact.name}}}}")
+            } else {
+                nth.to_string()
+            }
+        })
+        .collect();
+    let requests: Vec<SendMessagesRequest> = texts
+        .iter()
+        .map(|text| SendMessagesRequest {
+            account_id: 1,
+            conversation_id: conversation,
+            message: Some(outgoing(text)),
+            ..SendMessagesRequest::default()
+        })
+        .collect();
+    let answers = scene.clients.messages.clone().send_messages(tokio_stream::iter(requests)).await;
+    let mut answers = answers.expect("the stream opens").into_inner();
+    let mut numbers = Vec::new();
+    while let Some(answer) = answers.message().await.expect("the stream goes on") {
+        numbers.extend(answer.results.iter().map(|result| result.number));
+    }
+    assert_eq!(numbers, (1..=20).collect::<Vec<_>>());
+    let (_, shown) = app.http().ask(&format!("/conversations/{conversation}/messages?after=0")).await;
+    let stored: Vec<String> = shown["payload"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|message| message["content"].as_str().map(str::to_owned))
+        .collect();
+    let wanted: Vec<String> = texts.iter().map(|text| text.replace("{{contact.name}}", "Asha Rao")).collect();
+    assert_eq!(stored, wanted);
+}
+
+async fn set(scene: &Scene, inbox: Inbox, paths: &[&str]) -> Result<(), tonic::Status> {
+    let request = UpdateInboxRequest {
+        account_id: 1,
+        inbox: Some(Inbox { id: scene.inbox, ..inbox }),
+        update_mask: Some(FieldMask {
+            paths: paths.iter().map(|path| (*path).to_owned()).collect(),
+        }),
+        ..UpdateInboxRequest::default()
+    };
+    scene.clients.inboxes.clone().update_inbox(request).await.map(drop)
+}
+
+async fn checks_templates_of_settings(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let scene = app.scene();
+    let greeting = |text: &str| Inbox {
+        greeting_message: Some(text.to_owned()),
+        ..Inbox::default()
+    };
+    for broken in [
+        nested().as_str(),
+        "Hello {{contact.name",
+        "{% if contact.name %}",
+        "{% include 'a' %}",
+    ] {
+        let refused = set(&scene, greeting(broken), &["greeting_message"]).await;
+        assert_bad_fields(refused, &["inbox.greeting_message: INVALID"]);
+    }
+    let out_of_office = Inbox {
+        out_of_office_message: Some("{{".to_owned()),
+        ..Inbox::default()
+    };
+    let refused = set(&scene, out_of_office, &["out_of_office_message"]).await;
+    assert_bad_fields(refused, &["inbox.out_of_office_message: INVALID"]);
+    let survey = Inbox {
+        csat_config: parley::pb::value::structure(&json!({"message": "{{"})),
+        ..Inbox::default()
+    };
+    let refused = set(&scene, survey, &["csat_config"]).await;
+    assert_bad_fields(refused, &["inbox.csat_config.message: INVALID"]);
+    let body = json!({"greeting_message": nested()});
+    let answer = app.http().send("PATCH", "/api/v1/accounts/1/inboxes/1", Some(&body)).await;
+    assert_eq!(answer.status, 422, "{}", answer.body);
+    let kept = set(
+        &scene,
+        greeting("Hello {{ contact.first_name | default: 'you' }}"),
+        &["greeting_message"],
+    )
+    .await;
+    kept.expect("a template that can be rendered is saved");
+}
+
+async fn renders_automatic_texts_off_the_writer(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let scene = app.scene();
+    let inbox = Inbox {
+        greeting_enabled: true,
+        greeting_message: Some("Hello {{contact.first_name}} of #{{conversation.display_id}}".to_owned()),
+        ..Inbox::default()
+    };
+    let saved = set(&scene, inbox, &["greeting_enabled", "greeting_message"]).await;
+    saved.expect("the greeting is saved");
+    let http = app.http();
+    let greeting = async |conversation: i64| {
+        let (_, shown) = http.ask(&format!("/conversations/{conversation}/messages")).await;
+        let messages = shown["payload"].as_array().cloned().unwrap_or_default();
+        let templates: Vec<_> = messages.iter().filter(|message| message["message_type"] == 3).cloned().collect();
+        assert_eq!(templates.len(), 1, "{shown}");
+        templates[0]["content"].clone()
+    };
+    let conversation = scene.talk().await;
+    scene.hear(conversation, "hi").await;
+    assert_eq!(greeting(conversation).await, format!("Hello Asha of #{conversation}"));
+    // In the write that opens the conversation.
+    let first = json!({"inbox_id": 1, "contact_id": 1, "message": {"content": "hi", "message_type": "incoming"}});
+    let made = http.post("/conversations", &first).await;
+    let opened = made["id"].as_i64().expect("a number");
+    assert_eq!(greeting(opened).await, format!("Hello Asha of #{opened}"));
+    // Saved before settings were checked.
+    app.database
+        .run(&format!("UPDATE inboxes SET greeting_message = '{}'", nested()))
+        .await;
+    let other = set(
+        &scene,
+        Inbox {
+            name: "Other".to_owned(),
+            ..Inbox::default()
+        },
+        &["name"],
+    )
+    .await;
+    other.expect("the writer reads the inbox anew");
+    let conversation = scene.talk().await;
+    scene.hear(conversation, "hi").await;
+    assert_eq!(greeting(conversation).await, nested());
+}
+
+/// S-07.
+async fn bounds_texts_that_feed_an_index(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let clients = app.clients();
+    let long = "x".repeat(256);
+    let company = |name: &str| parley::pb::value::structure(&json!({"company_name": name, "note": "x".repeat(10_000)}));
+    let request = |name: &str| CreateContactRequest {
+        account_id: 1,
+        email: Some("q@example.org".to_owned()),
+        additional_attributes: company(name),
+        ..CreateContactRequest::default()
+    };
+    let refused = clients.contacts.clone().create_contact(request(&long)).await;
+    assert_bad_fields(refused, &["additional_attributes.company_name: TOO_LONG"]);
+    let made = clients.contacts.clone().create_contact(request("Example & Sons")).await;
+    let contact = made
+        .expect("other attributes have no such limit")
+        .into_inner()
+        .contact
+        .expect("always set");
+    let update = UpdateContactRequest {
+        account_id: 1,
+        contact: Some(Contact {
+            id: contact.id,
+            additional_attributes: company(&long),
+            ..Contact::default()
+        }),
+        update_mask: Some(FieldMask {
+            paths: vec!["additional_attributes.company_name".to_owned()],
+        }),
+        ..UpdateContactRequest::default()
+    };
+    let refused = clients.contacts.clone().update_contact(update).await;
+    assert_bad_fields(refused, &["additional_attributes.company_name: TOO_LONG"]);
+    let body = json!({"email": "r@example.org", "additional_attributes": {"company_name": long}});
+    let (status, body) = app.http().try_post("/contacts", &body).await;
+    assert_eq!(status, 422, "{body}");
+}
+
+/// S-07, for values that were stored before texts had limits: whatever writes such a row again must not fail, or take forever.
+async fn indexes_accept_values_of_any_length(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let scene = app.scene();
+    let conversation = scene.talk().await;
+    let long = match backend {
+        // Not the same letter again and again: PostgreSQL would compress it before it is put into an index.
+        Backend::Postgres => "(SELECT string_agg(md5(CAST(n AS text)), '') FROM generate_series(1, 32768) AS n)",
+        Backend::Sqlite => "lower(hex(randomblob(524288)))",
+    };
+    let object = match backend {
+        Backend::Postgres => "jsonb_build_object",
+        Backend::Sqlite => "json_object",
+    };
+    let of = |keys: &[&str]| {
+        let pairs: Vec<String> = keys.iter().map(|key| format!("'{key}', {long}")).collect();
+        format!("{object}({})", pairs.join(", "))
+    };
+    let contact = of(&["company_name", "company", "city", "country", "country_code"]);
+    let about = of(&["referer", "mail_subject", "browser_language", "conversation_language"]);
+    let custom = format!("{object}('value', {long}, {long}, 'key')");
+    for statement in [
+        "UPDATE contacts SET email = 'q@example.org', name = 'Quentin'".to_owned(),
+        format!("UPDATE contacts SET additional_attributes = {contact}"),
+        format!("UPDATE contacts SET custom_attributes = {custom}"),
+        format!("UPDATE conversations SET additional_attributes = {about}, custom_attributes = {custom}"),
+    ] {
+        app.database.run(&statement).await;
+    }
+    // Three characters are found by trigrams, two by pieces, of which the long text has a bounded number.
+    for text in ["Quentin", "Qu", "uE"] {
+        let request = SearchContactsRequest {
+            account_id: 1,
+            query: text.to_owned(),
+            ..SearchContactsRequest::default()
+        };
+        let found = scene
+            .clients
+            .contacts
+            .clone()
+            .search_contacts(request)
+            .await
+            .expect("it is searched");
+        assert_eq!(found.into_inner().contacts.len(), 1, "{text}");
+    }
+    let _ = conversation;
+    if backend == Backend::Sqlite {
+        readable_by_older_sqlite(&app);
+    }
+}
+
+/// The tools of the system must be able to open the file: Debian 12 has SQLite 3.40.
+fn readable_by_older_sqlite(app: &TestApp) {
+    let ran = std::process::Command::new("sqlite3")
+        .arg(app.database.file())
+        .arg("SELECT count(*) FROM contacts; SELECT count(*) FROM contact_pieces WHERE contact_pieces MATCH '\"\u{1}q\u{1}\"'")
+        .output();
+    let Ok(ran) = ran else {
+        eprintln!("there is no sqlite3 here to open the file with");
+        return;
+    };
+    assert_eq!(
+        String::from_utf8_lossy(&ran.stdout),
+        "1\n1\n",
+        "{}",
+        String::from_utf8_lossy(&ran.stderr)
+    );
+}
+
+/// S-08. Two characters have no index, so the messages themselves are read: of each page at most so many bytes.
+async fn search_reads_a_bounded_number_of_bytes(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let scene = app.scene();
+    let conversation = scene.talk().await;
+    scene.hear(conversation, "the zq is here").await;
+    for _ in 0..3 {
+        let long = vec![incoming(&"x".repeat(149_000)); 22];
+        for draft in long {
+            scene.sent(conversation, draft).await;
+        }
+    }
+    let mut request = SearchMessagesRequest {
+        account_id: 1,
+        text: "zq".to_owned(),
+        page_size: 10,
+        ..SearchMessagesRequest::default()
+    };
+    let mut pages = 0;
+    loop {
+        pages += 1;
+        let found = scene.clients.messages.clone().search_messages(request.clone()).await;
+        let found = found.expect("it is searched").into_inner();
+        if let Some(message) = found.messages.first() {
+            assert_eq!(message.content.as_deref(), Some("the zq is here"));
+            break;
+        }
+        assert_ne!(found.next_page_token, "", "not everything was read");
+        request.page_token = found.next_page_token;
+    }
+    // 66 messages of 149,000 bytes are more than the 8 MiB of one page, and less than those of two.
+    assert_eq!(pages, 2);
+    // By the index it is found at once, however many bytes are in between.
+    let by_index = SearchMessagesRequest {
+        account_id: 1,
+        text: "the zq is".to_owned(),
+        ..SearchMessagesRequest::default()
+    };
+    let mut client = scene.clients.messages.clone();
+    let mut found = Vec::new();
+    for _ in 0..8 {
+        // A search waits for a bounded part of the index.
+        found = client
+            .search_messages(by_index.clone())
+            .await
+            .expect("it is searched")
+            .into_inner()
+            .messages;
+        if !found.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(found.len(), 1);
+    let texts = app.http().ask("/search/conversations?q=zq").await;
+    assert_eq!(texts.0, 200, "{}", texts.1);
+}
+
+/// S-39.
+async fn refused_and_replayed_messages_leave_no_attachment_rows(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let scene = app.scene();
+    let conversation = scene.talk().await;
+    let place = AttachmentDraft {
+        kind: Some(attachment_draft::Kind::Location(LocationDraft {
+            latitude: 48.2,
+            longitude: 16.4,
+            ..LocationDraft::default()
+        })),
+    };
+    let draft = MessageDraft {
+        attachments: vec![place.clone(), place],
+        ..outgoing("here")
+    };
+    let request = scene.request(conversation, draft.clone());
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        let answer = scene.clients.messages.clone().create_message(request.clone()).await;
+        let message = answer.expect("it is stored").into_inner().message.expect("always set");
+        ids.push(message.attachments.iter().map(|attachment| attachment.id).collect::<Vec<_>>());
+    }
+    assert!(
+        ids.iter().all(|these| *these == ids[0]) && ids[0].len() == 2 && ids[0][0] < ids[0][1],
+        "{ids:?}"
+    );
+    assert_refused(scene.send(999, draft.clone()).await, Code::NotFound, "NOT_FOUND");
+    let first = scene.sent(conversation, draft).await.0;
+    assert_eq!(first.attachments.len(), 2);
+    let stored = "SELECT count(*) FROM attachments WHERE state = 1 AND message_id <> 0 AND latitude > 48";
+    assert_eq!(Database::number(&app.database.url(), "SELECT count(*) FROM attachments").await, 4);
+    assert_eq!(Database::number(&app.database.url(), stored).await, 4);
+}

@@ -1,1 +1,111 @@
-//! Every task has an owner that notices its end.
+//! Every task has an owner that notices its end: the process exits with an error, or the task is restarted. A panic in a write fails that
+//! write alone.
+
+use futures_util::future::join_all;
+use tonic::Code;
+
+use crate::support::{
+    app::TestApp,
+    database::Backend,
+    fault::assert_refused,
+    in_time, on_both,
+    scene::{Scene, incoming, outgoing},
+};
+
+on_both!(a_dead_writer_shard_ends_the_process, a_panic_fails_one_write);
+
+async fn panicking(backend: Backend, place: &str) -> TestApp {
+    let builder = TestApp::builder(backend).env("PARLEY_FAULT_SWITCH", &format!("panic:{place}"));
+    builder.start().await
+}
+
+/// Waits for the end of the first server, which must be an error that names the task.
+async fn assert_exits(app: &mut TestApp, place: &str) {
+    let status = app.server.wait().await;
+    let log = app.server.log();
+    assert!(!status.success(), "{place}: {status}");
+    assert!(
+        log.contains("a task that the server cannot do without has ended") && log.contains(place),
+        "{place}: {log}"
+    );
+}
+
+async fn a_dead_writer_shard_ends_the_process(backend: Backend) {
+    let mut app = panicking(backend, "writer shard").await;
+    assert_exits(&mut app, "writer shard").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_of_a_task_ends_the_process() {
+    let places = [
+        "gRPC listener",
+        "gRPC accept loop",
+        "HTTP listener",
+        "HTTP accept loop",
+        "admin listener",
+        "admin accept loop",
+        "idle streams",
+        "log follower",
+        "readiness",
+        "metrics of logs",
+        "audit log",
+    ];
+    join_all(places.map(|place| async move {
+        let mut app = panicking(Backend::Sqlite, place).await;
+        assert_exits(&mut app, place).await;
+    }))
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn background_jobs_are_restarted_after_a_panic() {
+    let places = [
+        "unsnooze",
+        "idempotency keys",
+        "trimming",
+        "files",
+        "deleted accounts",
+        "search index",
+    ];
+    join_all(places.map(|place| async move {
+        let mut app = panicking(Backend::Sqlite, place).await;
+        in_time("the restart", async {
+            while !app.server.log().contains("a background job panicked; restarting it") {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+        assert!(app.server.log().contains(place), "{place}");
+        let scene = app.scene();
+        let conversation = scene.talk().await;
+        scene.say(conversation, "still here").await;
+        app.restart().await;
+    }))
+    .await;
+}
+
+async fn a_panic_fails_one_write(backend: Backend) {
+    let app = panicking(backend, "plan").await;
+    let scene = app.scene();
+    let conversation = scene.talk().await;
+    scene_survives(&scene, conversation).await;
+    let app = panicking(backend, "verb").await;
+    let request = parley::pb::CreateContactRequest {
+        account_id: 1,
+        name: "Asha".to_owned(),
+        ..Default::default()
+    };
+    let refused = app.clients().contacts.create_contact(request).await;
+    assert_refused(refused, Code::Internal, "INTERNAL");
+    // Its transaction was rolled back, and the shard goes on.
+    let person = app.scene().person("Asha Rao").await;
+    assert_eq!(person.contact, 1);
+    let conversation = app.scene().conversation(&person).await.id;
+    app.scene().say(conversation, "still here").await;
+}
+
+async fn scene_survives(scene: &Scene, conversation: i64) {
+    assert_refused(scene.send(conversation, incoming("one")).await, Code::Internal, "INTERNAL");
+    assert_eq!(scene.hear(conversation, "two").await.number, 1, "the failed message left nothing");
+    assert_eq!(scene.sent(conversation, outgoing("three")).await.0.number, 2);
+}

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use sea_orm::{DbErr, RuntimeErr};
+use sea_orm::{DbBackend, DbErr, RuntimeErr};
 use sqlx::{
     Connection as _, Encode, PgConnection, Postgres, Row as _, Type,
     postgres::{PgArguments, PgRow},
@@ -125,6 +125,14 @@ impl Connection {
                 let text = sqlx::AssertSqlSafe(claims::text(&plan.claims));
                 sqlx::query(text)
                     .persistent(false)
+                    .execute(&mut *connection)
+                    .await
+                    .map_err(broken)?;
+            }
+            if !plan.attachments.is_empty() {
+                let text = sqlx::AssertSqlSafe(claims::insert_text(DbBackend::Postgres));
+                sqlx::query(text)
+                    .bind(claims::insert_rows(&plan.attachments))
                     .execute(&mut *connection)
                     .await
                     .map_err(broken)?;

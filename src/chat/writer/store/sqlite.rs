@@ -41,7 +41,7 @@ pub async fn store(db: &Database, plans: &[&Plan]) -> Result<()> {
     txn.execute_raw(Statement::from_sql_and_values(DbBackend::Sqlite, sql, values))
         .await?;
     for plan in plans {
-        claims::store(&txn, &plan.claims).await?;
+        claims::store(&txn, &plan.claims, &plan.attachments).await?;
     }
     txn.commit().await?;
     Ok(())

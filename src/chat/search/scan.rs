@@ -1,0 +1,156 @@
+//! Reading texts within a budget: a search bounds the bytes that it reads, not only the rows, and compares them on a compute pool.
+
+use std::{sync::Arc, time::Duration};
+
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect, Select, sea_query::Expr};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::pieces::fold;
+use crate::{
+    compute::{ComputePool, Rejected},
+    db::entity::message,
+    error::{Error, Result},
+    id::AccountId,
+};
+
+/// Bytes of text that one search reads; what is beyond is found by the next page.
+const BYTES: u64 = 8 * 1024 * 1024;
+/// Bytes after which a search asks the index, if it has one to ask.
+const PLAIN_BYTES: u64 = 2 * 1024 * 1024;
+/// Bytes that are held at once, before the last text.
+const SLICE_BYTES: u64 = 1024 * 1024;
+
+/// Searches that run at once, and those that wait for one to end.
+static RUNNING: Semaphore = Semaphore::const_new(4);
+static ADMITTED: Semaphore = Semaphore::const_new(4 + 32);
+
+/// Compares texts.
+static POOL: ComputePool = ComputePool::new("search", 2, 64);
+/// How long one slice of texts may take, queue included.
+const SLICE_BUDGET: Duration = Duration::from_secs(10);
+
+/// A search that runs.
+#[derive(Debug)]
+pub struct Turn {
+    _running: SemaphorePermit<'static>,
+    _admitted: SemaphorePermit<'static>,
+}
+
+/// Waits until few enough searches run. Cancel safe.
+///
+/// # Errors
+/// [`Error::Busy`] when too many wait already.
+pub async fn turn() -> Result<Turn> {
+    let busy = || Error::Busy {
+        retry_after: Duration::from_secs(1),
+    };
+    let admitted = ADMITTED.try_acquire().map_err(|_| busy())?;
+    let running = RUNNING.acquire().await.map_err(|_| busy())?;
+    Ok(Turn {
+        _running: running,
+        _admitted: admitted,
+    })
+}
+
+/// A message and how many bytes its text has.
+pub type Sized = (i64, u64);
+
+/// The ids and sizes of the messages that a query finds, in its order. No text is read for it.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn sizes(query: Select<message::Entity>, db: &impl ConnectionTrait) -> Result<Vec<Sized>> {
+    let bytes = Expr::cust("CAST(coalesce(octet_length(\"messages\".\"content\"), 0) AS bigint)");
+    let rows: Vec<(i64, i64)> = query
+        .select_only()
+        .column(message::Column::Id)
+        .column_as(bytes, "bytes")
+        .into_tuple()
+        .all(db)
+        .await?;
+    Ok(rows.into_iter().map(|(id, bytes)| (id, bytes.unsigned_abs())).collect())
+}
+
+/// The first messages of a list that together have at most so many bytes; always one, if there is one.
+pub fn prefix(sized: &[Sized], most: u64) -> &[Sized] {
+    let mut sum = 0;
+    let fits = |(_, bytes): &&Sized| {
+        sum += bytes;
+        sum <= most
+    };
+    let count = sized.iter().take_while(fits).count();
+    &sized[..count.max(1).min(sized.len())]
+}
+
+/// The messages of an account with these ids, in no order.
+pub fn with_ids(account: AccountId, ids: &[Sized]) -> Select<message::Entity> {
+    message::Entity::find()
+        .filter(message::Column::AccountId.eq(account))
+        .filter(message::Column::Id.is_in(ids.iter().map(|(id, _)| *id)))
+}
+
+/// A search for a text, and how much of its budget is used.
+#[derive(Debug)]
+pub struct Scan {
+    folded: Arc<str>,
+    read: u64,
+}
+
+impl Scan {
+    /// A search for a folded text.
+    pub fn new(folded: &str) -> Self {
+        Self {
+            folded: folded.into(),
+            read: 0,
+        }
+    }
+
+    /// Whether it may read no more.
+    pub fn is_exhausted(&self) -> bool {
+        self.read >= BYTES
+    }
+
+    /// Whether it has read enough without an index.
+    pub fn should_ask_index(&self) -> bool {
+        self.read >= PLAIN_BYTES
+    }
+
+    /// The messages to read next, of those that are left to read; none when there are none.
+    pub fn next<'s>(&mut self, left: &'s [Sized]) -> &'s [Sized] {
+        let slice = prefix(left, SLICE_BYTES);
+        self.read += slice.iter().map(|(_, bytes)| bytes).sum::<u64>();
+        slice
+    }
+
+    /// Says of each row whether its text holds what is searched for. Cancel safe.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when the pool is overloaded.
+    pub async fn holding<R: Send + 'static>(&self, rows: Vec<R>, content: fn(&R) -> Option<&str>) -> Result<Vec<(R, bool)>> {
+        let folded = Arc::clone(&self.folded);
+        let compared = POOL.run(SLICE_BUDGET, move |cancel| {
+            let mut compared = Vec::with_capacity(rows.len());
+            for row in rows {
+                if cancel.is_cancelled() {
+                    return None;
+                }
+                let holds = content(&row).is_some_and(|content| fold(content).contains(&*folded));
+                compared.push((row, holds));
+            }
+            Some(compared)
+        });
+        Ok(compared.await?.ok_or(Rejected::Late("search"))?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_is_bounded_and_never_empty() {
+        assert_eq!(prefix(&[], 10), []);
+        assert_eq!(prefix(&[(3, 4), (2, 6), (1, 1)], 10), [(3, 4), (2, 6)]);
+        assert_eq!(prefix(&[(3, 40), (2, 6)], 10), [(3, 40)]);
+    }
+}

@@ -1,0 +1,139 @@
+//! Owners of long-lived tasks. A task that panics or ends before it is asked to is noticed at once: the server stops being ready, drains and
+//! exits with an error. Jobs whose every round starts from the database are restarted instead: a panic leaves nothing behind but a
+//! transaction that is rolled back.
+
+use std::{any::Any, future::Future, panic::AssertUnwindSafe, time::Duration};
+
+use anyhow::{Context as _, anyhow};
+use futures_util::FutureExt as _;
+use tokio::{task::JoinSet, time::sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::fault;
+
+/// How long a job rests after its first panic; twice as long after each further one, up to [`LONGEST`].
+const FIRST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_mins(1);
+
+/// A set of tasks that end together, when they are asked to.
+#[derive(Debug, Default)]
+pub struct Supervisor {
+    tasks: JoinSet<(&'static str, anyhow::Result<()>)>,
+}
+
+impl Supervisor {
+    /// Runs a task that must not end before it is asked to.
+    pub fn spawn(&mut self, name: &'static str, task: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
+        let task = AssertUnwindSafe(fault::measured(name, fault::fragile(name, task))).catch_unwind();
+        self.tasks.spawn(async move {
+            let ended = task.await.unwrap_or_else(|panic| Err(anyhow!("panicked: {}", message(&*panic))));
+            (name, ended)
+        });
+    }
+
+    /// Runs a job until `stop`, and again after a panic. Only for jobs that keep nothing between their rounds.
+    pub fn spawn_restarting<F>(&mut self, name: &'static str, stop: CancellationToken, job: impl Fn() -> F + Send + 'static)
+    where
+        F: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        let task = fault::measured(name, restarting(name, stop, job));
+        self.tasks.spawn(async move { (name, task.await) });
+    }
+
+    /// Waits until a task ends though nobody asked it to, and says which and why. Never returns without any task. Cancel safe.
+    pub async fn failed(&mut self) -> anyhow::Error {
+        match self.tasks.join_next().await {
+            Some(Ok((name, ended))) => {
+                let reason = ended.err().unwrap_or_else(|| anyhow!("it ended though nobody stopped it"));
+                reason.context(format!("the task \"{name}\" ended"))
+            }
+            Some(Err(error)) => anyhow!(error).context("a task ended"),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Waits for all tasks, which were asked to end.
+    ///
+    /// # Errors
+    /// The first failure, after all have ended.
+    pub async fn drain(mut self) -> anyhow::Result<()> {
+        let mut first = Ok(());
+        while let Some(ended) = self.tasks.join_next().await {
+            let ended = match ended {
+                Ok((name, ended)) => ended.with_context(|| format!("the task \"{name}\"")),
+                Err(error) => Err(anyhow!(error).context("a task")),
+            };
+            first = first.and(ended);
+        }
+        first
+    }
+}
+
+async fn restarting<F>(name: &'static str, stop: CancellationToken, job: impl Fn() -> F) -> anyhow::Result<()>
+where
+    F: Future<Output = anyhow::Result<()>>,
+{
+    let mut rest = FIRST;
+    loop {
+        let panic = match AssertUnwindSafe(fault::fragile(name, job())).catch_unwind().await {
+            Ok(ended) => return ended,
+            Err(panic) => message(&*panic),
+        };
+        tracing::error!(job = name, panic, "a background job panicked; restarting it");
+        if stop.run_until_cancelled(sleep(rest)).await.is_none() {
+            return Ok(());
+        }
+        rest = (rest * 2).min(LONGEST);
+    }
+}
+
+/// What a panic said.
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "without a message".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn names_the_task_that_ended_and_why() {
+        let mut tasks = Supervisor::default();
+        tasks.spawn("steady", std::future::pending());
+        tasks.spawn("broken", async { panic!("on {}", "purpose") });
+        assert_eq!(
+            format!("{:#}", tasks.failed().await),
+            "the task \"broken\" ended: panicked: on purpose"
+        );
+        tasks.spawn("idle", async { Ok(()) });
+        let said = format!("{:#}", tasks.failed().await);
+        assert_eq!(said, "the task \"idle\" ended: it ended though nobody stopped it");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn restarts_a_job_that_panics() {
+        let (stop, rounds) = (CancellationToken::new(), Arc::new(AtomicUsize::new(0)));
+        let mut tasks = Supervisor::default();
+        let (count, until) = (Arc::clone(&rounds), stop.clone());
+        tasks.spawn_restarting("job", stop.clone(), move || {
+            let (count, until) = (Arc::clone(&count), until.clone());
+            async move {
+                assert!(count.fetch_add(1, Ordering::Relaxed) >= 2, "on purpose");
+                until.cancelled().await;
+                Ok(())
+            }
+        });
+        while rounds.load(Ordering::Relaxed) < 3 {
+            sleep(FIRST).await;
+        }
+        stop.cancel();
+        tasks.drain().await.unwrap();
+    }
+}
