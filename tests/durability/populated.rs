@@ -103,9 +103,11 @@ async fn fill(app: &TestApp) -> Stored {
         &json!({"custom_attributes": keys}),
     )
     .await;
+    // A text of a conversation's attributes has 1,500 characters at most.
+    let texts: serde_json::Map<String, Json> = (0..100).map(|nth| (format!("key_{nth}"), json!("y".repeat(1400)))).collect();
     let talk = json!({
         "inbox_id": 1, "contact_id": contact, "source_id": VISITOR,
-        "custom_attributes": {"large": "y".repeat(LARGE)}, "message": {"content": "hello"},
+        "custom_attributes": texts, "message": {"content": "hello"},
     });
     let talk = done(&http, "POST", &format!("{account}/conversations"), &talk).await;
     let conversation = talk["id"].as_i64().expect("a number");

@@ -25,9 +25,10 @@ use tonic::{
 
 use crate::support::{app::TestApp, scene::outgoing};
 
-/// Clients, and calls of each within a second.
+/// Clients, and calls of each within a second. The debug build takes about ten times the processor for a call, so it gets a tenth of them.
 const CLIENTS: usize = 10;
 const EACH_PER_SECOND: u32 = 50;
+const EACH_PER_SECOND_OF_DEBUG: u32 = 5;
 
 /// Conversations of each client, so that none has more messages than a conversation may have.
 const CONVERSATIONS: usize = 20;
@@ -87,6 +88,7 @@ pub struct Crowd {
     clients: Vec<Arc<Client>>,
     tally: Mutex<Tally>,
     failed: AtomicU64,
+    per_second: u32,
 }
 
 /// What was counted.
@@ -129,8 +131,8 @@ impl Tally {
 }
 
 impl Crowd {
-    /// Makes the clients, their tokens and conversations.
-    pub async fn prepare(app: &TestApp) -> Self {
+    /// Makes the clients, their tokens and conversations. `full`: they call as often as a release build has to serve.
+    pub async fn prepare(app: &TestApp, full: bool) -> Self {
         let mut clients = Vec::new();
         for nth in 0..CLIENTS {
             let request = CreateTokenRequest {
@@ -174,6 +176,7 @@ impl Crowd {
                 first_failures: Vec::new(),
             }),
             failed: AtomicU64::new(0),
+            per_second: if full { EACH_PER_SECOND } else { EACH_PER_SECOND_OF_DEBUG },
         }
     }
 
@@ -203,7 +206,7 @@ impl Crowd {
     }
 
     async fn of_one(self: Arc<Self>, client: Arc<Client>, ended: CancellationToken) {
-        let mut ticks = tokio::time::interval(Duration::from_secs(1) / EACH_PER_SECOND);
+        let mut ticks = tokio::time::interval(Duration::from_secs(1) / self.per_second);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
         let mut calls = JoinSet::new();
         let mut number = 0;

@@ -4,7 +4,7 @@
 //! number, and ends by itself. The server has 512 MiB of memory.
 //!
 //! `PARLEY_SIEGE_BINARY` names the program, a release build where latency is to be judged; without it the debug build of the tests is
-//! besieged, and only its life, its answers and its events are judged. `PARLEY_SIEGE_SECONDS` says how long all of it lasts.
+//! besieged with a tenth of the good calls, and only its life, its answers and its events are judged. `PARLEY_SIEGE_SECONDS` says how long all of it lasts.
 
 mod attacks;
 mod clients;
@@ -100,7 +100,7 @@ pub async fn withstand() {
     let file = clients::prepare_file(&app).await;
     let ended = CancellationToken::new();
     let subscribers = subscribers::start(&app).await;
-    let crowd = Arc::new(clients::Crowd::prepare(&app).await);
+    let crowd = Arc::new(clients::Crowd::prepare(&app, released.is_some()).await);
     let calls = tokio::spawn(Arc::clone(&crowd).call_until(ended.clone()));
 
     let attacks = attacks::all();
