@@ -1,8 +1,7 @@
 //! `ClientService`: the calls of contacts' sessions. Nothing here knows a token.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
-use axum::extract::ConnectInfo;
 use bytes::Bytes;
 use prost::Message as _;
 use tonic::{Request, Response, Status, Streaming};
@@ -31,6 +30,7 @@ use crate::{
         messages::Created,
         page::Sort,
     },
+    client_address::ClientAddress,
     error::Result,
     id::{ConversationId, MessageId},
     pb::{self, client_service_server::ClientService},
@@ -131,7 +131,9 @@ impl ClientService for Api {
         let mut call = change_as(&mut fields, &request, Arc::clone(&door.caller), account, respond);
         if let Some(key) = &mut call.key {
             // Without a session there is only the address to tell callers apart.
-            let address = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|from| from.0.ip());
+            let address = request.extensions().get::<ClientAddress>().map(|from| match from {
+                ClientAddress::Client(address) | ClientAddress::UndeclaredProxy(address) => *address,
+            });
             key.owner = KeyOwner::visitor(door.inbox.row.id, address);
         }
         let asked = request.into_inner();
