@@ -438,7 +438,8 @@ mod tests {
 
     /// How many of `tries` are let through.
     fn passed(tries: u32, charge: impl Fn() -> Result<(), Exceeded>) -> u32 {
-        (0..tries).filter(|_| charge().is_ok()).count() as u32
+        let passed = (0..tries).filter(|_| charge().is_ok()).count();
+        u32::try_from(passed).unwrap()
     }
 
     #[test]
@@ -515,12 +516,12 @@ mod tests {
             ..Config::default()
         });
         let open = |resource| limits.open(Some(address(1)), resource);
-        let (first, _second) = (open(Resource::Stream).unwrap(), open(Resource::Stream).unwrap());
+        let (first, second) = (open(Resource::Stream).unwrap(), open(Resource::Stream).unwrap());
         assert!(open(Resource::Stream).is_err());
-        let _download = open(Resource::Download).unwrap();
+        let download = open(Resource::Download).unwrap();
         drop(first);
         assert!(open(Resource::Stream).is_ok());
-        drop((_second, _download));
+        drop((second, download));
         assert!(lock(&limits.open).is_empty());
     }
 

@@ -161,7 +161,7 @@ impl Stalls {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::{StreamExt as _, stream};
+    use futures_util::{FutureExt as _, StreamExt as _, stream};
     use tonic::Code;
 
     use super::*;
@@ -170,13 +170,10 @@ mod tests {
     async fn a_stream_that_waits_for_its_source_does_not_stall() {
         let stalls = Stalls::new(Duration::ZERO);
         let mut waiting = stalls.watch(Kind::Subscribe, stream::pending::<Result<u8, Status>>());
-        assert!(futures_util::poll!(waiting.next()).is_pending());
+        assert!(waiting.next().now_or_never().is_none());
         std::thread::sleep(Duration::from_millis(2));
         stalls.look();
-        assert!(
-            futures_util::poll!(waiting.next()).is_pending(),
-            "its reader asked, and nothing was there"
-        );
+        assert!(waiting.next().now_or_never().is_none(), "its reader asked, and nothing was there");
     }
 
     #[tokio::test]
@@ -196,7 +193,6 @@ mod tests {
                 item
             }),
         );
-        stalls.look();
         assert_eq!(watched.next().await.map(Result::ok), Some(Some(1)));
         std::thread::sleep(Duration::from_millis(25));
         stalls.look();

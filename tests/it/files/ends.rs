@@ -96,7 +96,10 @@ pub async fn leaves_nothing(app: &TestApp, place: &Place) {
 /// Uploads that go on and on end at their deadlines, so many at once that the server is late. By gRPC-Web, whose client here keeps none itself.
 #[tokio::test]
 async fn uploads_end_at_their_deadlines() {
-    let app = TestApp::start(Backend::Sqlite).await;
+    let app = TestApp::builder(Backend::Sqlite)
+        .env("PARLEY_FILES_CONCURRENT_UPLOADS", "200")
+        .start()
+        .await;
     let place = Place::folder(&app);
     let codes = futures_util::future::join_all((1..=100).map(|nth| endless(&app, 5 * nth))).await;
     let ended: Vec<_> = codes.iter().map(|code| code.to_str().expect("a number")).collect();
