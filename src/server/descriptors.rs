@@ -17,7 +17,7 @@ const READS: usize = 32;
 /// Files that `SQLite` has open for a connection: the database, its log, and the log's index.
 const OF_SQLITE: usize = 3;
 
-/// The fewest connections of a listener. With less room the process should not be started: `doctor` says so.
+/// The fewest connections that a listener has on average. With less room the process should not be started: `doctor` says so.
 const LEAST: usize = 8;
 
 /// How many descriptors this process may have open; `None` without a limit. Raises the soft limit to the hard one: the soft limit is for
@@ -43,11 +43,26 @@ pub fn reserved(config: &Config) -> usize {
     ALWAYS + ADMIN + READS + config.files.concurrent_uploads + database
 }
 
-/// Connections that each of the two public listeners may have.
-pub fn connections(config: &Config, limit: Option<u64>) -> usize {
-    let Some(limit) = limit else { return config.limits.connections };
-    let free = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(reserved(config));
-    config.limits.connections.min((free / 2).max(LEAST))
+/// Connections of the two public listeners.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connections {
+    /// Of one of them. Whatever clients one has, the other has room for some.
+    pub each: usize,
+    /// Of both together.
+    pub together: usize,
+}
+
+/// Connections that the two public listeners may have.
+pub fn connections(config: &Config, limit: Option<u64>) -> Connections {
+    let most = config.limits.connections;
+    let free = limit.map_or(usize::MAX, |limit| {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        limit.saturating_sub(reserved(config)).max(2 * LEAST)
+    });
+    Connections {
+        each: most.min(free - free / 8),
+        together: (2 * most).min(free),
+    }
 }
 
 #[cfg(test)]
@@ -58,13 +73,20 @@ mod tests {
     #[test]
     fn connections_leave_room_for_the_rest() {
         let config = Config::load(&Sources::default()).unwrap();
-        assert_eq!(connections(&config, None), config.limits.connections);
-        assert_eq!(connections(&config, Some(1 << 20)), config.limits.connections);
-        assert_eq!(connections(&config, Some(10)), LEAST);
+        let most = Connections {
+            each: config.limits.connections,
+            together: 2 * config.limits.connections,
+        };
+        assert_eq!(connections(&config, None), most);
+        assert_eq!(connections(&config, Some(1 << 20)), most);
+        assert_eq!(connections(&config, Some(10)).together, 2 * LEAST);
         for limit in [256_u64, 1024, 4096] {
-            let each = connections(&config, Some(limit));
-            assert!(each > LEAST, "{limit}: {each}");
-            assert!(2 * each + reserved(&config) <= usize::try_from(limit).unwrap(), "{limit}: {each}");
+            let Connections { each, together } = connections(&config, Some(limit));
+            assert!(each > LEAST && together - each >= LEAST, "{limit}: {each} of {together}");
+            assert!(
+                together + reserved(&config) <= usize::try_from(limit).unwrap(),
+                "{limit}: {together}"
+            );
         }
     }
 }

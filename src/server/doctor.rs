@@ -133,7 +133,7 @@ fn files_open(config: &Config) -> Finding {
                 "this process may have {limit} open, and limits.connections = {} for each of two listeners may need {wanted}: each gets {} \
                  connections; raise the limit (ulimit -n, LimitNOFILE) or lower the setting",
                 config.limits.connections,
-                descriptors::connections(config, Some(limit))
+                descriptors::connections(config, Some(limit)).each
             ),
         ),
         limit => good(

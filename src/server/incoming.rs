@@ -40,7 +40,34 @@ pub struct Connection {
     /// Runs while nothing can be written.
     stuck: Option<Pin<Box<Sleep>>>,
     patience: Duration,
-    _counted: OwnedSemaphorePermit,
+    _counted: Counted,
+}
+
+/// How many connections a listener may have, and how many it and others may have together.
+#[derive(Clone, Debug)]
+pub struct Room {
+    own: Arc<Semaphore>,
+    shared: Arc<Semaphore>,
+}
+
+/// What a connection takes of both.
+type Counted = (OwnedSemaphorePermit, OwnedSemaphorePermit);
+
+impl Room {
+    /// `own` connections of one listener, as far as `shared` has room.
+    pub fn new(own: usize, shared: Arc<Semaphore>) -> Self {
+        Self {
+            own: Arc::new(Semaphore::new(own)),
+            shared,
+        }
+    }
+
+    /// Waits until there is room for a connection. None never comes: the semaphores are never closed.
+    async fn take(&self) -> Option<Counted> {
+        let own = Arc::clone(&self.own).acquire_owned().await.ok()?;
+        let shared = Arc::clone(&self.shared).acquire_owned().await.ok()?;
+        Some((own, shared))
+    }
 }
 
 /// What every connection of HTTP/2 begins with. Whoever serves both waits for as many bytes as tell the two apart, however long it takes.
@@ -64,7 +91,7 @@ impl Opening {
 }
 
 impl Connection {
-    fn new(stream: Stream, patience: Duration, counted: OwnedSemaphorePermit) -> Self {
+    fn new(stream: Stream, patience: Duration, counted: Counted) -> Self {
         let late = Box::pin(sleep(HANDSHAKE));
         Self {
             stream,
@@ -104,16 +131,16 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// Accepts from a listener, at most `limit` connections at once; more wait in the system's queue. One that could not be written to for
+    /// Accepts from a listener as many connections at once as there is room for; more wait in the system's queue. One that could not be written to for
     /// `patience` ends. The task that accepts them is the caller's to run; it ends with its listener's server.
     pub fn over(
         listener: TcpListener,
-        limit: usize,
+        room: Room,
         patience: Duration,
         tls: Option<Tls>,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (sender, connections) = mpsc::channel(WAITING);
-        let accepting = accept(listener, Arc::new(Semaphore::new(limit)), patience, tls, sender);
+        let accepting = accept(listener, room, patience, tls, sender);
         (Self { connections }, accepting)
     }
 
@@ -123,21 +150,12 @@ impl Incoming {
     }
 }
 
-async fn accept(
-    listener: TcpListener,
-    room: Arc<Semaphore>,
-    patience: Duration,
-    tls: Option<Tls>,
-    sender: mpsc::Sender<(Connection, SocketAddr)>,
-) {
+async fn accept(listener: TcpListener, room: Room, patience: Duration, tls: Option<Tls>, sender: mpsc::Sender<(Connection, SocketAddr)>) {
     // Handshakes end with their listener. There are as many as there may be connections.
     let mut handshakes = JoinSet::new();
     loop {
         while handshakes.try_join_next().is_some() {}
-        // The semaphore is never closed.
-        let Ok(counted) = Arc::clone(&room).acquire_owned().await else {
-            return;
-        };
+        let Some(counted) = room.take().await else { return };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = sender.closed() => return,

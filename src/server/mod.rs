@@ -4,7 +4,10 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use prometheus::Registry;
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::{Semaphore, watch},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -50,7 +53,7 @@ mod upkeep;
 
 pub use rooms::token_file;
 
-use incoming::Incoming;
+use incoming::{Incoming, Room};
 use supervise::Supervisor;
 use tls::Tls;
 
@@ -133,10 +136,10 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     crate::fault::turn_off(&config.fault.switch);
     let descriptors = descriptors::raise();
     let connections = descriptors::connections(&config, descriptors);
-    if connections < config.limits.connections {
-        tracing::warn!(
+    if connections.each < config.limits.connections {
+        tracing::info!(
             descriptors,
-            connections,
+            connections = connections.each,
             configured = config.limits.connections,
             "fewer connections than limits.connections: each listener gets what the limit of open files leaves; raise it (ulimit -n, LimitNOFILE)"
         );
@@ -193,13 +196,18 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
         ready.set("serving", Ok(()));
     });
     let tls = Tls::open(&config.tls)?;
+    let shared = Arc::new(Semaphore::new(connections.together));
     let incoming = |door: &str, listener| {
         let tls = tls
             .clone()
             .filter(|_| config.tls.listeners.split(',').any(|named| named.trim() == door));
         // Operators get in whatever clients do.
-        let most = if door == "admin" { descriptors::ADMIN } else { connections };
-        Incoming::over(listener, most, rooms::stall_timeout(&config), tls)
+        let room = if door == "admin" {
+            Room::new(descriptors::ADMIN, Arc::new(Semaphore::new(descriptors::ADMIN)))
+        } else {
+            Room::new(connections.each, Arc::clone(&shared))
+        };
+        Incoming::over(listener, room, rooms::stall_timeout(&config), tls)
     };
     let (grpc_incoming, grpc_accepting) = incoming("grpc", grpc);
     let (http_incoming, http_accepting) = incoming("http", http);
