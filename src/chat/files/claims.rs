@@ -161,6 +161,7 @@ fn row(account: AccountId, id: i64, plain: Plain) -> attachment::Model {
         content_type: String::new(),
         thumb_size: None,
         position: 0,
+        contact_inbox_id: None,
     }
 }
 
