@@ -222,7 +222,7 @@ mod tests {
     #[tokio::test]
     async fn a_used_up_budget_ends_the_wait() {
         static POOL: ComputePool = ComputePool::new("test", 1, 1);
-        let late = POOL.run(Duration::ZERO, |_| ()).await;
+        let late = POOL.run(Duration::ZERO, |_| std::thread::sleep(Duration::from_millis(50))).await;
         assert_eq!(late, Err(Rejected::Late("test")));
     }
 }

@@ -172,9 +172,12 @@ impl Cutter<'_> {
 
     /// Takes everything up to the end of a `raw` block as it is.
     fn raw(&mut self) -> Result<(), Fault> {
-        let (start, end) = self.end_tag(&["endraw"]).map(|(_, start, end)| (start, end))?;
-        self.literal_until(start);
-        self.at = end;
+        let end = self.end_tag(&["endraw"])?;
+        self.literal_until(end.start);
+        if end.strips_before {
+            self.literal.truncate(self.literal.trim_end_matches(SPACE).len());
+        }
+        self.leave(&end);
         Ok(())
     }
 
@@ -182,15 +185,23 @@ impl Cutter<'_> {
     fn comment(&mut self) -> Result<(), Fault> {
         let mut open = 1_usize;
         while open > 0 {
-            let (name, _, end) = self.end_tag(&["comment", "endcomment"])?;
-            open = if name == "comment" { open + 1 } else { open - 1 };
-            self.at = end;
+            let end = self.end_tag(&["comment", "endcomment"])?;
+            open = if end.name == "comment" { open + 1 } else { open - 1 };
+            self.leave(&end);
         }
         Ok(())
     }
 
-    /// The next tag that consists of one of these names: which, where it starts and where it ends.
-    fn end_tag(&self, names: &[&'static str]) -> Result<(&'static str, usize, usize), Fault> {
+    /// Goes on behind a tag.
+    fn leave(&mut self, tag: &EndTag) {
+        self.at = tag.end;
+        if tag.strips_after {
+            self.skip_space();
+        }
+    }
+
+    /// The next tag that consists of one of these names.
+    fn end_tag(&self, names: &[&'static str]) -> Result<EndTag, Fault> {
         let mut from = self.at;
         while let Some(found) = self.text[from..].find("{%") {
             let start = from + found;
@@ -199,9 +210,15 @@ impl Cutter<'_> {
             for name in names {
                 let Some(after) = inner.strip_prefix(name) else { continue };
                 let after = after.trim_start_matches(SPACE);
-                let after = after.strip_prefix('-').unwrap_or(after);
-                if let Some(after) = after.strip_prefix("%}") {
-                    return Ok((name, start, self.text.len() - after.len()));
+                let unstripped = after.strip_prefix('-').unwrap_or(after);
+                if let Some(rest_of_text) = unstripped.strip_prefix("%}") {
+                    return Ok(EndTag {
+                        name,
+                        start,
+                        end: self.text.len() - rest_of_text.len(),
+                        strips_before: rest.starts_with('-'),
+                        strips_after: after.starts_with('-'),
+                    });
                 }
             }
             // White space that was skipped holds no tag: go on behind it, so that each byte is looked at a bounded number of times.
@@ -209,6 +226,15 @@ impl Cutter<'_> {
         }
         Err("must close every block")
     }
+}
+
+/// A tag that ends a block whose content is not looked at.
+struct EndTag {
+    name: &'static str,
+    start: usize,
+    end: usize,
+    strips_before: bool,
+    strips_after: bool,
 }
 
 /// A tag, without its braces.
@@ -291,7 +317,7 @@ mod tests {
             ("a {{ -5 }} {{b-c -}} d", "<a >{{ -5 }}< >{{ b-c }}<d>"),
             ("`{{a}}` {{a}} `", "<`{{a}}` >{{ a }}< `>"),
             ("{% if a %}b{% endif %}", "{% if a %}<b>{% endif %}"),
-            ("a{% raw %}{{b}} {% endif %}{%- endraw -%}c", "<a{{b}} {% endif %}c>"),
+            ("a{% raw %}{{b}} {% endif %} {%- endraw -%} c", "<a{{b}} {% endif %}c>"),
             ("a{%comment%}b{% comment %}c{% endcomment %}{{{% endcomment %}d", "<ad>"),
             ("{{a", "must close every tag"),
             ("{% raw %}a", "must close every block"),

@@ -83,7 +83,12 @@ impl Chat {
                 }
                 let slice = scan.next(left);
                 left = &left[slice.len()..];
-                let read = scan::with_ids(account, slice)
+                let rows_of = if asks_index {
+                    scan::with_ids(account, slice)
+                } else {
+                    scan::between(search.select(account, access), slice)
+                };
+                let read = rows_of
                     .select_only()
                     .columns([message::Column::ConversationId, message::Column::Content]);
                 let read: Vec<(i64, Option<String>)> = read.into_tuple().all(self.db.read()).await?;

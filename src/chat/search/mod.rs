@@ -174,7 +174,12 @@ impl Chat {
                 }
                 let slice = scan.next(left);
                 left = &left[slice.len()..];
-                let read = scan::with_ids(account, slice).order_by_desc(message::Column::Id).all(db).await?;
+                let rows_of = if asks_index || search.is_narrow() {
+                    scan::with_ids(account, slice)
+                } else {
+                    scan::between(search.select(account, access), slice)
+                };
+                let read = rows_of.order_by_desc(message::Column::Id).all(db).await?;
                 for (row, holds) in scan.holding(read, |row| row.content.as_deref()).await? {
                     if holds && skip == 0 && rows.len() as u64 == page.size {
                         break 'looks;

@@ -89,6 +89,15 @@ pub fn with_ids(account: AccountId, ids: &[Sized]) -> Select<message::Entity> {
         .filter(message::Column::Id.is_in(ids.iter().map(|(id, _)| *id)))
 }
 
+/// What a query finds from the first to the last of some messages that it listed, newest first: a range of the primary key, which planners
+/// read in its order. A list of a thousand ids might be answered by reading the whole table.
+pub fn between(query: Select<message::Entity>, listed: &[Sized]) -> Select<message::Entity> {
+    let (first, last) = (listed.first(), listed.last());
+    query
+        .filter(message::Column::Id.lte(first.map_or(0, |(id, _)| *id)))
+        .filter(message::Column::Id.gte(last.map_or(1, |(id, _)| *id)))
+}
+
 /// A search for a text, and how much of its budget is used.
 #[derive(Debug)]
 pub struct Scan {

@@ -75,9 +75,9 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000025_attribute_values::Migration),
             Box::new(m20261129_000026_bounded_pieces::Migration),
             Box::new(m20261129_000028_submitted_identity::Migration),
-            Box::new(m20261129_000031_member_names::Migration),
             Box::new(m20261129_000029_idempotency_owner::Migration),
             Box::new(m20261129_000030_audit_events::Migration),
+            Box::new(m20261129_000031_member_names::Migration),
             Box::new(m20261129_000032_upload_owners::Migration),
         ]
     }

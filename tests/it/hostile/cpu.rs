@@ -102,7 +102,7 @@ async fn a_stream_stores_templates_in_order(backend: Backend) {
         numbers.extend(answer.results.iter().map(|result| result.number));
     }
     assert_eq!(numbers, (1..=20).collect::<Vec<_>>());
-    let (_, shown) = app.http().ask(&format!("/conversations/{conversation}/messages?after=0")).await;
+    let (_, shown) = app.http().ask(&format!("/conversations/{conversation}/messages")).await;
     let stored: Vec<String> = shown["payload"]
         .as_array()
         .into_iter()
