@@ -134,7 +134,7 @@ impl Part<'_> {
         self.field.content_type().map(ToString::to_string).unwrap_or_default()
     }
 
-    /// The next piece of the content, at most 16 KiB and a little more; none at its end.
+    /// The next piece of the content, at most 48 KiB; none at its end.
     ///
     /// # Errors
     /// As [`Parts::next`].
@@ -290,7 +290,7 @@ mod tests {
         while let Some(mut part) = parts.next().await? {
             let mut content = Vec::new();
             while let Some(chunk) = part.chunk().await? {
-                assert!(chunk.len() <= 2 * AHEAD, "{}", chunk.len());
+                assert!(chunk.len() <= 3 * AHEAD, "{}", chunk.len());
                 content.extend_from_slice(&chunk);
             }
             found.push((part.name(), content));
