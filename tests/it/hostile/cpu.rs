@@ -243,7 +243,7 @@ async fn bounds_texts_that_feed_an_index(backend: Backend) {
         ..UpdateContactRequest::default()
     };
     let refused = clients.contacts.clone().update_contact(update).await;
-    assert_bad_fields(refused, &["additional_attributes.company_name: TOO_LONG"]);
+    assert_bad_fields(refused, &["contact.additional_attributes.company_name: TOO_LONG"]);
     let body = json!({"email": "r@example.org", "additional_attributes": {"company_name": long}});
     let (status, body) = app.http().try_post("/contacts", &body).await;
     assert_eq!(status, 422, "{body}");
