@@ -77,9 +77,8 @@ fn name(policy: &DynamicMessage, field: &str, prefix: &str) -> Result<String, St
         .ok_or_else(|| format!("no field {field}"))?;
     let kind = descriptor.kind();
     let values = kind.as_enum().ok_or_else(|| format!("{field} is not an enum"))?;
-    let number = match policy.get_field(&descriptor).into_owned() {
-        Value::EnumNumber(number) => number,
-        _ => return Err(format!("{field} is not an enum")),
+    let Value::EnumNumber(number) = policy.get_field(&descriptor).into_owned() else {
+        return Err(format!("{field} is not an enum"));
     };
     let value = values.get_value(number).ok_or_else(|| format!("{field} has no value {number}"))?;
     let name = value.name().strip_prefix(prefix).unwrap_or(value.name());

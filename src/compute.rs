@@ -200,7 +200,7 @@ mod tests {
     async fn refuses_jobs_beyond_the_queue_and_tells_abandoned_ones() {
         static POOL: ComputePool = ComputePool::new("test", 1, 1);
         let (started, starts) = mpsc::channel();
-        let (finished, finishes) = mpsc::channel();
+        let (finished, ends) = mpsc::channel();
         let first = tokio::spawn(POOL.run(LONG, move |cancel| {
             started.send(()).ok();
             while !cancel.is_cancelled() {
@@ -216,7 +216,7 @@ mod tests {
         assert_eq!(POOL.run(LONG, |_| 3).await, Err(Rejected::Full("test")));
         first.abort();
         assert_eq!(second.await.unwrap(), Ok(2), "the slot is free once the abandoned job has ended");
-        finishes.try_recv().unwrap();
+        ends.try_recv().unwrap();
     }
 
     #[tokio::test]

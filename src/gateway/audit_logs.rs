@@ -45,6 +45,8 @@ pub fn routes() -> Door {
 async fn list(call: Call, params: Params) -> Answer {
     let fields = params.fields();
     let window = Window::numbered(&fields, PAGE);
+    // The method behind this admits the operator too; routes inside of accounts do not.
+    call.enter(fields.account()).await?;
     let request = pb::ListAuditEventsRequest {
         account_id: Some(fields.account()),
         page_size: window.size,

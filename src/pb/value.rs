@@ -167,6 +167,30 @@ mod tests {
 
     use super::*;
 
+    fn json_value() -> impl Strategy<Value = Json> {
+        let leaf = prop_oneof![
+            Just(Json::Null),
+            any::<bool>().prop_map(Json::from),
+            any::<i32>().prop_map(Json::from),
+            "[a-zé😀]{0,200}".prop_map(Json::from),
+        ];
+        leaf.prop_recursive(5, 40, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Json::from),
+                prop::collection::btree_map("[a-zé]{0,140}", inner, 0..6).prop_map(|map| Json::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn attribute_sizes_are_those_of_the_encoded_struct(map in prop::collection::btree_map("[a-z]{0,8}", json_value(), 0..6)) {
+            let map = Json::Object(map.into_iter().collect());
+            let encoded = structure(&map).map_or(0, |wire| prost::Message::encoded_len(&wire));
+            prop_assert_eq!(attribute_limits::AttributeSize::of(&map).wire, encoded);
+        }
+    }
+
     #[test]
     fn whole_numbers_come_back_as_integers() {
         let json = json!({"n": 3, "x": 0.5, "big": 9_007_199_254_740_991_i64, "list": [1, {"deep": -2}], "none": null});

@@ -213,17 +213,23 @@ impl Storage {
 
     /// Opens the file for each piece and closes it again: a reader that takes its time, or nothing at all, holds no descriptor.
     fn by_pieces(&self, store: Arc<dyn ObjectStore>, path: Path, range: Range<u64>) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
-        let reads = Arc::clone(&self.reads);
+        let (reads, tasks) = (Arc::clone(&self.reads), self.tasks.clone());
         stream::try_unfold(range, move |left| {
-            let (store, path, reads) = (Arc::clone(&store), path.clone(), Arc::clone(&reads));
+            let (store, path, reads, tasks) = (Arc::clone(&store), path.clone(), Arc::clone(&reads), tasks.clone());
             async move {
                 if left.is_empty() {
                     return Ok(None);
                 }
                 let end = left.end.min(left.start.saturating_add(READ));
-                // The semaphore is never closed.
-                let _reading = reads.acquire().await;
-                let piece = store.get_range(&path, left.start..end).await.map_err(failed)?;
+                let start = left.start;
+                // In a task of its own: a connection without window stops polling this stream, and a read that had begun would keep its
+                // file open.
+                let piece = to_its_end(&tasks, async move {
+                    // The semaphore is never closed.
+                    let _reading = reads.acquire().await;
+                    store.get_range(&path, start..end).await
+                })
+                .await?;
                 Ok(Some((piece, end..left.end)))
             }
         })

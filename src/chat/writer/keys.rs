@@ -42,12 +42,12 @@ pub async fn kept<'k, T: 'k>(db: &impl ConnectionTrait, account: AccountId, keys
 /// rolling update lasts; every other caller under an id derived from owner and request id. A row without an owner is from such a program: it
 /// belongs to whoever repeats the very request, unless that is a visitor without a session, whose reply carries a credential.
 pub fn find<'k, T>(key: &Key<T>, kept: &'k Kept) -> Option<&'k idempotency_key::Model> {
-    let owned = || kept.get(&key.owner.owned(key.request_id));
+    let derived = || kept.get(&key.owner.owned(key.request_id));
     let first = kept.get(&key.request_id).filter(|row| match row.owner {
         Some(owner) => owner == key.owner.id,
         None => !key.owner.is_anonymous && row.fingerprint == key.fingerprint,
     });
-    first.or_else(owned)
+    first.or_else(derived)
 }
 
 /// The answer to a request that came before.

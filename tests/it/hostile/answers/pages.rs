@@ -133,7 +133,7 @@ async fn every_list_of_the_largest_rows_is_received(backend: Backend) {
             account_id: 1,
             contact_id: person.contact,
             contact_note: Some(ContactNote {
-                content: WIDE.repeat(150_000),
+                content: WIDE.repeat(20_000),
                 ..ContactNote::default()
             }),
             ..CreateContactNoteRequest::default()
@@ -143,7 +143,7 @@ async fn every_list_of_the_largest_rows_is_received(backend: Backend) {
             account_id: 1,
             canned_response: Some(CannedResponse {
                 short_code: format!("code-{nth}"),
-                content: WIDE.repeat(150_000),
+                content: WIDE.repeat(20_000),
                 ..CannedResponse::default()
             }),
             ..CreateCannedResponseRequest::default()
