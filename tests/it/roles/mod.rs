@@ -158,6 +158,7 @@ async fn other_inbox(app: &TestApp) -> i64 {
         account_id: 1,
         inbox: Some(Inbox {
             name: "Elsewhere".to_owned(),
+            channel: Some(parley::pb::inbox::Channel::ApiChannel(parley::pb::ApiChannel::default())),
             ..Inbox::default()
         }),
         ..CreateInboxRequest::default()
