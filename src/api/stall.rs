@@ -2,11 +2,14 @@
 //!
 //! A connection asks a stream for more when there is room for it. So between what was handed out last and the next question a stream can do
 //! nothing by itself, and one whose reader never makes room would keep its place, its position and its session for ever.
+//!
+//! Who encodes a stream asks for more until nothing is there, and only then hands on what it has. So a stream that was asked last and had
+//! nothing may still have a reader that takes nothing: after each item the reader is woken once, to see whether it asks again.
 
 use std::{
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
@@ -23,9 +26,19 @@ const LOOK: Duration = Duration::from_secs(10);
 /// What a stream is made of.
 type Source<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
+/// A stream on its way.
+struct Open<T> {
+    source: Source<T>,
+    /// Since when its reader has to ask for more, if it has to.
+    since: Option<Instant>,
+    /// Its reader got an item, and was not tried since.
+    untried: bool,
+    /// Wakes its reader, which asked while nothing was there.
+    reader: Option<Waker>,
+}
+
 enum State<T> {
-    /// On its way; since when its reader has to ask for more, if it has to.
-    Open(Source<T>, Option<Instant>),
+    Open(Open<T>),
     /// Let go of; its reader was not told yet.
     Stalled,
     Ended,
@@ -44,14 +57,34 @@ impl<T> Held<T> {
 
 /// What can be let go of, whatever it carries.
 trait LetGo: Send + Sync {
+    /// Wakes a reader that may not have taken what it got last: from now on it has to ask for more.
+    fn try_reader(&self);
+
     /// Drops the source if its reader took nothing for so long.
     fn let_go(&self, timeout: Duration);
 }
 
 impl<T> LetGo for Held<T> {
+    fn try_reader(&self) {
+        let mut state = self.state();
+        let State::Open(open) = &mut *state else { return };
+        // With a time it has to ask already.
+        if !open.untried || open.since.is_some() {
+            return;
+        }
+        open.untried = false;
+        open.since = Some(Instant::now());
+        let reader = open.reader.take();
+        drop(state);
+        // Not under the lock: it may ask at once.
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+
     fn let_go(&self, timeout: Duration) {
         let mut state = self.state();
-        let stands = matches!(&*state, State::Open(_, Some(since)) if since.elapsed() > timeout);
+        let stands = matches!(&*state, State::Open(Open { since: Some(since), .. }) if since.elapsed() > timeout);
         if !stands {
             return;
         }
@@ -76,14 +109,21 @@ impl<T> Stream for Watched<T> {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut state = self.0.state();
         match &mut *state {
-            State::Open(source, since) => {
-                *since = None;
-                let next = ready!(source.as_mut().poll_next(cx));
-                match next {
-                    Some(_) => *since = Some(Instant::now()),
-                    None => *state = State::Ended,
+            State::Open(open) => {
+                let next = open.source.as_mut().poll_next(cx);
+                match &next {
+                    Poll::Pending => {
+                        open.since = None;
+                        // A reader that was tried is woken by its source alone.
+                        open.reader = open.untried.then(|| cx.waker().clone());
+                    }
+                    Poll::Ready(Some(_)) => {
+                        open.since = Some(Instant::now());
+                        open.untried = true;
+                    }
+                    Poll::Ready(None) => *state = State::Ended,
                 }
-                Poll::Ready(next)
+                next
             }
             State::Stalled => {
                 *state = State::Ended;
@@ -121,7 +161,7 @@ impl Stalls {
         }
     }
 
-    /// Watches the streams until `stop`. One is let go of within a quarter of the timeout more.
+    /// Watches the streams until `stop`. One is let go of within half of the timeout more.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let every = (self.timeout / 4).min(LOOK);
         while stop.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {
@@ -134,7 +174,12 @@ impl Stalls {
         let held = Arc::new(Held {
             kind,
             // A reader whose window never opens never asks for the first item either.
-            state: Mutex::new(State::Open(Box::pin(source), Some(Instant::now()))),
+            state: Mutex::new(State::Open(Open {
+                source: Box::pin(source),
+                since: Some(Instant::now()),
+                untried: false,
+                reader: None,
+            })),
         });
         let weak: Weak<Held<T>> = Arc::downgrade(&held);
         self.open().push(weak);
@@ -155,12 +200,18 @@ impl Stalls {
         });
         for stream in streams {
             stream.let_go(self.timeout);
+            stream.try_reader();
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        task::Wake,
+    };
+
     use futures_util::{FutureExt as _, StreamExt as _, stream};
     use tonic::Code;
 
@@ -174,6 +225,51 @@ mod tests {
         std::thread::sleep(Duration::from_millis(2));
         stalls.look();
         assert!(waiting.next().now_or_never().is_none(), "its reader asked, and nothing was there");
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_keeps_an_item_to_itself_stalls_and_one_that_asks_again_does_not() {
+        let stalls = Stalls::new(Duration::from_millis(20));
+        let one = || stream::iter([Ok(1)]).chain(stream::pending::<Result<u8, Status>>());
+        let (mut kept, mut taken) = (stalls.watch(Kind::Subscribe, one()), stalls.watch(Kind::Subscribe, one()));
+        for reader in [&mut kept, &mut taken] {
+            assert_eq!(reader.next().await.map(Result::ok), Some(Some(1)));
+            // As who encodes it does, before it hands the item on.
+            assert!(reader.next().now_or_never().is_none());
+        }
+        stalls.look();
+        assert!(taken.next().now_or_never().is_none());
+        std::thread::sleep(Duration::from_millis(25));
+        stalls.look();
+        let end = kept.next().await.map(|item| item.map_err(|status| status.code()));
+        assert_eq!(end, Some(Err(Code::DeadlineExceeded)));
+        assert!(taken.next().now_or_never().is_none(), "it asked, and nothing was there");
+    }
+
+    #[test]
+    fn a_reader_is_woken_once_after_an_item() {
+        let stalls = Stalls::new(Duration::from_mins(1));
+        let one = stream::iter([Ok(1)]).chain(stream::pending::<Result<u8, Status>>());
+        let mut watched = stalls.watch(Kind::Subscribe, one);
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut cx = Context::from_waker(&waker);
+        assert!(watched.poll_next_unpin(&mut cx).is_ready());
+        for _ in 0..3 {
+            assert!(watched.poll_next_unpin(&mut cx).is_pending());
+            stalls.look();
+        }
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+    }
+
+    /// How often somebody was woken.
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     #[tokio::test]

@@ -58,7 +58,7 @@ pub fn program_at(path: &str) -> Command {
     cleaned(Command::new(path))
 }
 
-/// The program started by a shell, after a command that limits it, such as `ulimit -n 64`.
+/// The program started by a shell, after a command that limits it, such as `ulimit -n 256`.
 #[allow(dead_code)] // for tests of behaviour alone
 pub fn limited(by: &str) -> Command {
     after(Command::new("sh"), by)
