@@ -140,10 +140,9 @@ impl ComputePool {
             deadline: Instant::now() + budget,
         };
         let queued = self.enqueue()?;
-        let slot = match timeout_at(cancel.deadline, self.slots.acquire()).await {
-            Ok(Ok(slot)) => slot,
-            // The semaphore is never closed.
-            Ok(Err(_)) | Err(_) => return Err(Rejected::Late(self.name)),
+        // The semaphore is never closed.
+        let Ok(Ok(slot)) = timeout_at(cancel.deadline, self.slots.acquire()).await else {
+            return Err(Rejected::Late(self.name));
         };
         drop(queued);
         let _abandon = AbandonOnDrop(Arc::clone(&cancel.abandoned));

@@ -147,6 +147,9 @@ pub fn fragile<F: Future>(_: &str, task: F) -> F {
 }
 
 /// Panics once where a test asks for it.
+///
+/// # Panics
+/// Where a test asks for it.
 #[cfg(feature = "faults")]
 pub fn strike(place: &str) {
     assert!(!panics(place), "{place}: a test asked for this panic");

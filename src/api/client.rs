@@ -173,7 +173,7 @@ impl ClientService for Api {
             cursor,
         };
         let mut fields = Fields::default();
-        let call = call(&mut fields, &request, &guest, respond.clone());
+        let call = call(&mut fields, &request, &guest, respond);
         let asked = request.into_inner();
         let signature = signature(&mut fields, asked.signature);
         let said = said!(fields, asked, attribute_update);
@@ -216,7 +216,7 @@ impl ClientService for Api {
             cursor,
         };
         let mut fields = Fields::default();
-        let call = call(&mut fields, &request, &guest, respond.clone());
+        let call = call(&mut fields, &request, &guest, respond);
         let asked = request.into_inner();
         let custom_attributes = fields.conversation_attributes("custom_attributes", asked.custom_attributes.as_ref());
         fields.done()?;
@@ -249,7 +249,7 @@ impl ClientService for Api {
             cursor,
         };
         let mut fields = Fields::default();
-        let call = call(&mut fields, &request, &guest, respond.clone());
+        let call = call(&mut fields, &request, &guest, respond);
         fields.done()?;
         let id = ConversationId(request.get_ref().conversation_id);
         let mut response = answered(self.chat.resolve_client_conversation(call, id).await?, respond)?;
@@ -275,7 +275,7 @@ impl ClientService for Api {
         let guest = self.guest(request.get_ref().session.as_ref()).await?;
         let respond = |(): &(), cursor: Bytes| pb::MarkClientConversationSeenResponse { cursor };
         let mut fields = Fields::default();
-        let call = call(&mut fields, &request, &guest, respond.clone());
+        let call = call(&mut fields, &request, &guest, respond);
         fields.done()?;
         let id = ConversationId(request.get_ref().conversation_id);
         answered(self.chat.client_looked(call, id).await?, respond)
@@ -319,7 +319,7 @@ impl ClientService for Api {
             cursor,
         };
         let mut fields = Fields::default();
-        let call = call(&mut fields, &request, &guest, respond.clone());
+        let call = call(&mut fields, &request, &guest, respond);
         let asked = request.into_inner();
         let id = ConversationId(asked.conversation_id);
         if let Some(content) = &asked.content {
@@ -370,7 +370,7 @@ impl ClientService for Api {
             cursor,
         };
         let mut fields = Fields::default();
-        let call = call(&mut fields, &request, &guest, respond.clone());
+        let call = call(&mut fields, &request, &guest, respond);
         let asked = request.into_inner();
         let within = prost_types::Struct {
             fields: asked

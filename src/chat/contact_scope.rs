@@ -37,16 +37,11 @@ pub(super) fn seen(access: &Access, account: AccountId) -> Condition {
 /// [`Error::NotFound`] for a contact without a session in the caller's inboxes.
 pub(super) async fn check(db: &impl ConnectionTrait, access: &Access, account: AccountId, contact: ContactId) -> Result<()> {
     let Some(inboxes) = access.contact_inboxes() else { return Ok(()) };
-    match session_in(
-        db,
-        account,
-        contact,
-        contact_inbox::Column::InboxId.is_in(inboxes.iter().map(|id| id.0)),
-    )
-    .await?
-    {
-        true => Ok(()),
-        false => Err(Error::not_found("contact", contact)),
+    let theirs = contact_inbox::Column::InboxId.is_in(inboxes.iter().map(|id| id.0));
+    if session_in(db, account, contact, theirs).await? {
+        Ok(())
+    } else {
+        Err(Error::not_found("contact", contact))
     }
 }
 

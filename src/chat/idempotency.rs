@@ -35,7 +35,9 @@ impl KeyOwner {
             Principal::Service { name } => {
                 // The name alone would let a token for few inboxes read replies to one for all of them.
                 let mut inboxes = access.and_then(|access| access.inboxes.clone());
-                inboxes.iter_mut().for_each(|inboxes| inboxes.sort_unstable());
+                if let Some(inboxes) = &mut inboxes {
+                    inboxes.sort_unstable();
+                }
                 Self::named(&format!("service {inboxes:?} {name}"))
             }
             Principal::Contact { .. } if session == ContactInboxId(0) => Self::visitor(InboxId(0), None),
@@ -68,7 +70,9 @@ impl KeyOwner {
 
 fn digest(parts: &[&[u8]]) -> Uuid {
     let mut hash = Sha256::new();
-    parts.iter().for_each(|part| hash.update(part));
+    for part in parts {
+        hash.update(part);
+    }
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&hash.finalize()[..16]);
     uuid::Builder::from_custom_bytes(bytes).into_uuid()

@@ -134,7 +134,7 @@ pub fn main() -> ExitCode {
     runtime
         .block_on(async {
             match cli.command.unwrap_or(Command::Serve(cli.settings)) {
-                Command::Serve(settings) => ended(serve::serve(settings).await),
+                Command::Serve(settings) => ended(Box::pin(serve::serve(settings)).await),
                 Command::Migrate(settings) => ended(serve::migrate(settings).await),
                 Command::Restored(settings) => ended(serve::restored(settings).await),
                 Command::InitialToken(settings) => initial_token::run(settings).await,

@@ -86,20 +86,26 @@ fn range(key: &str) -> Option<(i64, i64)> {
         "files.max_bytes" => (KIB, 5120 * MIB),
         "files.max_per_message" => (1, 100),
         "files.link_minutes" => (1, 1440),
-        "grpc.default_deadline_seconds" | "http.idle_timeout_seconds" | "events.trim_interval_seconds" => (1, 3600),
+        "grpc.default_deadline_seconds" | "http.idle_timeout_seconds" | "events.trim_interval_seconds" | "limits.body_timeout_seconds" => {
+            (1, 3600)
+        }
         "grpc.keepalive_interval_seconds" => (1, 7200),
         "database.write_timeout_seconds" | "grpc.keepalive_timeout_seconds" => (1, 600),
         "writer.lanes" => (1, 64),
-        "grpc.max_concurrent_streams" | "http.max_concurrent_streams" => (1, 1_000_000),
-        "writer.queue_messages" | "events.tail_events" | "events.max_streams" | "limits.connections" => (1, 1_000_000),
-        "writer.batch_messages" | "events.page_events" => (1, 10_000),
+        "grpc.max_concurrent_streams"
+        | "http.max_concurrent_streams"
+        | "writer.queue_messages"
+        | "events.tail_events"
+        | "events.max_streams"
+        | "limits.connections" => (1, 1_000_000),
+        "writer.batch_messages" | "events.page_events" | "files.concurrent_uploads" => (1, 10_000),
         "writer.cached_conversations" | "auth.cached_tokens" => (1, 10_000_000),
         "events.tail_bytes" => (KIB, 1024 * MIB),
         "events.frame_bytes" => (KIB, 2 * MIB),
         "events.poll_interval_milliseconds" => (10, 60_000),
         "events.default_heartbeat_seconds" => (1, 60),
         "events.stall_timeout_seconds" => (1, 86_400),
-        "events.keep_days" | "events.keep_days_for_consumers" => (1, 3650),
+        "events.keep_days" | "events.keep_days_for_consumers" | "audit.keep_days" => (1, 3650),
         "events.keep_events" => (1000, 1_000_000_000_000),
         "limits.messages_per_conversation_per_minute"
         | "limits.calls_per_second_per_token"
@@ -109,12 +115,12 @@ fn range(key: &str) -> Option<(i64, i64)> {
         | "limits.streams_per_address"
         | "limits.uploads_per_address"
         | "limits.downloads_per_address" => (0, 1_000_000),
-        "files.concurrent_uploads" => (1, 10_000),
         "files.unattached_bytes_per_session"
         | "files.unattached_session_bytes_per_account"
         | "files.unattached_bytes_per_account"
         | "limits.session_bytes_per_minute_per_address"
-        | "limits.session_bytes_per_minute_per_inbox" => (0, 1024 * 1024 * MIB),
+        | "limits.session_bytes_per_minute_per_inbox"
+        | "limits.request_memory_bytes" => (0, 1024 * 1024 * MIB),
         "limits.anonymous_calls_per_minute_per_address"
         | "limits.sessions_per_minute_per_address"
         | "limits.sessions_per_minute_per_inbox"
@@ -128,9 +134,6 @@ fn range(key: &str) -> Option<(i64, i64)> {
         "grpc.max_connection_age_seconds" | "http.max_connection_age_seconds" | "events.max_stream_age_seconds" => (0, 604_800),
         "auth.cache_seconds" | "shutdown.grace_seconds" => (0, 3600),
         "idempotency.keep_hours" => (1, 720),
-        "limits.request_memory_bytes" => (0, 1024 * 1024 * MIB),
-        "limits.body_timeout_seconds" => (1, 3600),
-        "audit.keep_days" => (1, 3650),
         "audit.keep_events" => (100, 100_000_000),
         _ => return None,
     })

@@ -24,8 +24,13 @@ pub fn octets<E: EntityTrait>(backend: DbBackend, table: &str) -> String {
         // PostgreSQL counts the bytes of a text, and JSON has none before it is made one.
         let text = match column.def().get_column_type() {
             ColumnType::Json | ColumnType::JsonBinary if backend == DbBackend::Postgres => "::text",
-            ColumnType::Json | ColumnType::JsonBinary => "",
-            ColumnType::String(_) | ColumnType::Text | ColumnType::Char(_) | ColumnType::Blob | ColumnType::VarBinary(_) => "",
+            ColumnType::Json
+            | ColumnType::JsonBinary
+            | ColumnType::String(_)
+            | ColumnType::Text
+            | ColumnType::Char(_)
+            | ColumnType::Blob
+            | ColumnType::VarBinary(_) => "",
             _ => return None,
         };
         Some(format!("COALESCE(octet_length(\"{table}\".\"{name}\"{text}), 0)"))

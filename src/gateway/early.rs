@@ -141,23 +141,20 @@ impl Resource {
                     inbox_identifier,
                     source_id,
                 });
-                match conversation {
-                    Some(conversation_id) => {
-                        let request = pb::ListClientMessagesRequest {
-                            session,
-                            conversation_id,
-                            page_size: 1,
-                            ..Default::default()
-                        };
-                        refusal(call.client().list_client_messages(call.request(request)).await, is_hidden)
-                    }
-                    None => {
-                        let request = pb::GetClientSessionRequest {
-                            session,
-                            ..Default::default()
-                        };
-                        refusal(call.client().get_client_session(call.request(request)).await, is_hidden)
-                    }
+                if let Some(conversation_id) = conversation {
+                    let request = pb::ListClientMessagesRequest {
+                        session,
+                        conversation_id,
+                        page_size: 1,
+                        ..Default::default()
+                    };
+                    refusal(call.client().list_client_messages(call.request(request)).await, is_hidden)
+                } else {
+                    let request = pb::GetClientSessionRequest {
+                        session,
+                        ..Default::default()
+                    };
+                    refusal(call.client().get_client_session(call.request(request)).await, is_hidden)
                 }
             }
         };

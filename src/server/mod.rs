@@ -131,6 +131,8 @@ async fn open(config: &Config) -> Result<Database, OpenError> {
 ///
 /// # Errors
 /// [`OpenError`]; when an address cannot be bound.
+// One list of what is built, in the order in which it has to be built.
+#[allow(clippy::too_many_lines)]
 pub async fn start(config: Config, registry: Registry, shutdown: CancellationToken) -> anyhow::Result<Running> {
     #[cfg(feature = "faults")]
     crate::fault::turn_off(&config.fault.switch);
@@ -330,7 +332,7 @@ impl Jobs {
         let (keep, every) = (rooms::keep(config), Duration::from_secs(config.events.trim_interval_seconds));
         let (clock_, stop_) = (Arc::clone(&clock), stop.clone());
         back.spawn_restarting("trimming", stop.clone(), move || {
-            upkeep::trim(log.clone(), Arc::clone(&clock_), keep.clone(), every, stop_.clone())
+            upkeep::trim(log.clone(), Arc::clone(&clock_), keep, every, stop_.clone())
         });
         let (clock_, stop_) = (Arc::clone(&clock), stop.clone());
         back.spawn_restarting("files", stop.clone(), move || {

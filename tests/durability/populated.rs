@@ -44,7 +44,7 @@ struct Stored {
 /// Has the previous program fill a database, and this one serve it.
 pub async fn is_served(previous: &str, backend: Backend) {
     let mut app = TestApp::builder(backend)
-        .program(program_at(previous))
+        .previous(program_at(previous))
         .platform()
         .env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", INBOX)
         .start()

@@ -34,7 +34,7 @@ pub async fn rolling(previous: &str, choices: &mut StdRng) -> History {
     for _ in 0..SERVERS {
         let app = TestApp::builder(Backend::Postgres)
             .database(Database::at(cluster.url("parley")))
-            .program(program_at(previous))
+            .previous(program_at(previous))
             .env("PARLEY_EVENTS_TRIM_INTERVAL_SECONDS", "1")
             .platform()
             .start()

@@ -88,9 +88,9 @@ impl Cutter<'_> {
         while let Some(found) = self.text[self.at..].find(['`', '{']) {
             self.literal_until(self.at + found);
             let rest = &self.text[self.at..];
-            if rest.starts_with('`') {
+            if let Some(inside) = rest.strip_prefix('`') {
                 // Without a closing one there is none further on either: look once.
-                let end = if closes { rest[1..].find('`') } else { None };
+                let end = if closes { inside.find('`') } else { None };
                 closes = end.is_some();
                 self.literal_until(self.at + end.map_or(1, |end| end + 2));
             } else if rest.starts_with("{{") {
@@ -270,7 +270,6 @@ impl Tag {
             within(at, TAG_BYTES, "must close every tag within 1000 bytes")?;
             match (quote, letter) {
                 (Some(open), letter) if open == letter => quote = None,
-                (Some(_), _) => {}
                 (None, '\'' | '"') => quote = Some(letter),
                 (None, '[' | '(') => depth += 1,
                 (None, ']' | ')') => depth = depth.saturating_sub(1),
@@ -281,7 +280,7 @@ impl Tag {
                     }
                     continue;
                 }
-                (None, _) => {}
+                (Some(_) | None, _) => {}
             }
             within(depth, BRACKETS, "must nest brackets at most 8 levels deep")?;
             content.push(letter);

@@ -167,14 +167,14 @@ impl IntoResponse for Failure {
 
 /// The first [`SENTENCES`] of them, and how many there are besides.
 fn joined(complaints: &[Complaint]) -> String {
-    let mut text = complaints
+    let text = complaints
         .iter()
         .take(SENTENCES)
         .map(|complaint| complaint.sentence.as_str())
         .collect::<Vec<_>>()
         .join(", ");
-    if complaints.len() > SENTENCES {
-        text.push_str(&format!(", and {} more", complaints.len() - SENTENCES));
+    match complaints.len().saturating_sub(SENTENCES) {
+        0 => text,
+        more => format!("{text}, and {more} more"),
     }
-    text
 }

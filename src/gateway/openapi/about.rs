@@ -32,7 +32,7 @@ impl Caller {
     }
 }
 
-/// An endpoint that OpenAPI cannot describe, because what follows its first request is a protocol of its own.
+/// An endpoint that `OpenAPI` cannot describe, because what follows its first request is a protocol of its own.
 #[derive(Clone, Copy, Debug)]
 pub struct Endpoint {
     /// The path.

@@ -16,7 +16,7 @@ pub const ADMINISTRATOR: &str = "administrator-of-the-tests-1";
 /// The platform token of those that ask for one.
 pub const PLATFORM: &str = "the-operator-of-the-tests-1";
 
-/// Limits that are off unless a test sets them.
+/// Limits that are off unless a test sets them. The last release knows the first one only.
 pub const WITHOUT_LIMIT: [&str; 13] = [
     "MESSAGES_PER_CONVERSATION_PER_MINUTE",
     "ANONYMOUS_CALLS_PER_MINUTE_PER_ADDRESS",
@@ -54,6 +54,7 @@ pub struct Builder {
     replicas: usize,
     platform: bool,
     program: Command,
+    is_previous: bool,
     environment: BTreeMap<String, String>,
 }
 
@@ -63,6 +64,14 @@ impl Builder {
     pub fn program(mut self, program: Command) -> Self {
         self.program = program;
         self
+    }
+
+    /// Starts the first server by the program of the last release, which refuses settings that it does not know. After a restart it is this
+    /// release's program, with all settings.
+    #[allow(dead_code)] // for the tests of upgrades
+    pub fn previous(mut self, program: Command) -> Self {
+        self.is_previous = true;
+        self.program(program)
     }
 
     /// Sets a variable of the server's environment.
@@ -113,7 +122,13 @@ impl Builder {
         if self.platform {
             environment.insert("PARLEY_BOOTSTRAP_PLATFORM_TOKEN".to_owned(), PLATFORM.to_owned());
         }
-        let server = Server::start_by(self.program, home.path(), &environment).await;
+        let mut first = environment.clone();
+        if self.is_previous {
+            for limit in &WITHOUT_LIMIT[1..] {
+                first.remove(&format!("PARLEY_LIMITS_{limit}"));
+            }
+        }
+        let server = Server::start_by(self.program, home.path(), &first).await;
         let mut replicas = Vec::new();
         for _ in 0..self.replicas {
             replicas.push(Server::start(home.path(), &environment).await);
@@ -137,6 +152,7 @@ impl TestApp {
             replicas: 0,
             platform: false,
             program: program(),
+            is_previous: false,
             environment: BTreeMap::new(),
         }
     }
