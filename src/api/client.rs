@@ -216,7 +216,7 @@ impl ClientService for Api {
             cursor,
         };
         let mut fields = Fields::default();
-        let call = call(&mut fields, &request, &guest, respond);
+        let call = call(&mut fields, &request, &guest, respond.clone());
         let asked = request.into_inner();
         let custom_attributes = fields.conversation_attributes("custom_attributes", asked.custom_attributes.as_ref());
         fields.done()?;
@@ -249,7 +249,7 @@ impl ClientService for Api {
             cursor,
         };
         let mut fields = Fields::default();
-        let call = call(&mut fields, &request, &guest, respond);
+        let call = call(&mut fields, &request, &guest, respond.clone());
         fields.done()?;
         let id = ConversationId(request.get_ref().conversation_id);
         let mut response = answered(self.chat.resolve_client_conversation(call, id).await?, respond)?;
@@ -319,7 +319,7 @@ impl ClientService for Api {
             cursor,
         };
         let mut fields = Fields::default();
-        let call = call(&mut fields, &request, &guest, respond);
+        let call = call(&mut fields, &request, &guest, respond.clone());
         let asked = request.into_inner();
         let id = ConversationId(asked.conversation_id);
         if let Some(content) = &asked.content {
@@ -370,7 +370,7 @@ impl ClientService for Api {
             cursor,
         };
         let mut fields = Fields::default();
-        let call = call(&mut fields, &request, &guest, respond);
+        let call = call(&mut fields, &request, &guest, respond.clone());
         let asked = request.into_inner();
         let within = prost_types::Struct {
             fields: asked
