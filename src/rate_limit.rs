@@ -64,7 +64,7 @@ pub struct Config {
     pub calls: u32,
     /// Failed authentications of one address a minute.
     pub failed_authentications: u32,
-    /// Pubsub streams and WebSockets that one address may have open.
+    /// Pubsub streams and `WebSockets` that one address may have open.
     pub streams: usize,
     /// Downloads that one address may have open.
     pub downloads: usize,
@@ -362,6 +362,9 @@ impl ByAddress {
     }
 }
 
+/// A rate of each key, and how many may come at once.
+type Cells<K> = (NonZeroU32, RateLimiter<K, Recent<K>, DefaultClock>);
+
 /// A rate of each key: a minute's worth at once, then evenly.
 #[derive(Debug)]
 struct Limiter<K: Hash + Eq + Clone> {
@@ -369,7 +372,7 @@ struct Limiter<K: Hash + Eq + Clone> {
     quota: &'static str,
     limit: u64,
     /// None without a limit.
-    cells: Option<(NonZeroU32, RateLimiter<K, Recent<K>, DefaultClock>)>,
+    cells: Option<Cells<K>>,
 }
 
 impl<K: Hash + Eq + Clone> Limiter<K> {

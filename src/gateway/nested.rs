@@ -164,7 +164,8 @@ mod tests {
     fn limits_apply_while_reading() {
         assert_eq!(read(&"a&".repeat(FIELDS + 1)), Err(TooLarge::FIELDS.into()));
         assert_eq!(read(&format!("{}=1", "a".repeat(NAME_BYTES + 1))), Err(TooLarge::NAME.into()));
-        let deep: String = (0..500).map(|n| format!("a{n}{}&", "[b]".repeat(DEPTH - 1))).collect();
+        let deep: Vec<String> = (0..500).map(|n| format!("a{n}{}", "[b]".repeat(DEPTH - 1))).collect();
+        let deep = deep.join("&");
         assert_eq!(read(&deep), Err(TooLarge::OBJECTS.into()));
     }
 }

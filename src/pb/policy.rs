@@ -7,6 +7,8 @@ use super::{MethodCaller, MethodCredential, MethodEffect};
 
 /// A method of the contract with its policy.
 #[derive(Debug, PartialEq, Eq)]
+// Independent facts of a method, not states of one thing.
+#[allow(clippy::struct_excessive_bools)]
 pub struct Method {
     /// `parley.v1.Service/Call`: the path without its first slash.
     pub path: &'static str,

@@ -75,7 +75,7 @@ mod tests {
 
     use super::*;
 
-    const ALLOWED: Duration = Duration::from_secs(60);
+    const ALLOWED: Duration = Duration::from_mins(1);
     const PAUSE: Duration = Duration::from_secs(75);
 
     /// How long the client may go on with `bytes` after each `gap`, at most a thousand times.

@@ -53,6 +53,8 @@ pub async fn bind(door: &'static str, address: &str) -> anyhow::Result<TcpListen
 ///
 /// # Errors
 /// When the listener fails.
+// Each is a part of its own that the caller has built.
+#[allow(clippy::too_many_arguments)]
 pub async fn grpc(
     incoming: Incoming,
     routes: Routes,

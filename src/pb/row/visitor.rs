@@ -188,7 +188,7 @@ impl Visitor<'_> {
                     message: about.message.map(|message| self.message(message)),
                     conversation: about.conversation.map(|conversation| self.conversation(conversation)),
                     inbox: about.inbox.as_ref().map(inbox),
-                    account: about.account.map(account),
+                    account: about.account.as_ref().map(account),
                 }),
                 &["status", "content", "content_type", "content_attributes"],
             ),
@@ -196,7 +196,7 @@ impl Visitor<'_> {
                 Resource::Conversation(pb::ConversationResource {
                     conversation: about.conversation.map(|conversation| self.conversation(conversation)),
                     inbox: about.inbox.as_ref().map(inbox),
-                    account: about.account.map(account),
+                    account: about.account.as_ref().map(account),
                 }),
                 &["status"],
             ),
@@ -271,7 +271,7 @@ fn inbox(inbox: &pb::InboxSummary) -> pb::InboxSummary {
 }
 
 /// The account without its name.
-fn account(account: pb::AccountSummary) -> pb::AccountSummary {
+fn account(account: &pb::AccountSummary) -> pb::AccountSummary {
     pb::AccountSummary {
         id: account.id,
         ..pb::AccountSummary::default()
