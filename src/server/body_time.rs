@@ -95,9 +95,9 @@ mod tests {
     async fn bytes_buy_time_in_proportion() {
         let second = Duration::from_secs(1);
         assert_eq!(endured(1, 59 * second).await.map(|took| took.as_secs()), Some(60));
-        // In the last second the next bytes and the end of the time come at once.
+        // Earned time is rounded down to whole seconds, so it ends a little before the 120 seconds of the sum.
         let took = endured(4096, second).await.map(|took| took.as_secs());
-        assert!(matches!(took, Some(119 | 120)), "{took:?}");
+        assert!(matches!(took, Some(115..=120)), "{took:?}");
         assert_eq!(endured(8192, second).await, None);
         assert_eq!(endured(10_000_000, 80 * second).await.map(|took| took.as_secs()), Some(60));
     }
