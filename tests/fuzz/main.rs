@@ -33,7 +33,7 @@ const BASE: usize = 8 * 1024 * 1024;
 const POOL: usize = 256;
 
 /// How much longer than its time a target may take before it counts as hanging.
-const GRACE: Duration = Duration::from_secs(60);
+const GRACE: Duration = Duration::from_mins(1);
 
 fn main() -> ExitCode {
     let seconds = number("PARLEY_FUZZ_SECONDS").unwrap_or(1);

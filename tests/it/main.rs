@@ -2,6 +2,8 @@
 
 // A test that cannot go on says why and ends.
 #![allow(clippy::expect_used)]
+// A test makes its future once, and what a test starts is large.
+#![allow(clippy::large_futures)]
 
 #[path = "../durability/proxy.rs"]
 mod proxy;

@@ -30,10 +30,10 @@ on_both!(
     events_of_the_largest_fields_are_received
 );
 
-fn mask(path: &str) -> Option<FieldMask> {
-    Some(FieldMask {
+fn mask(path: &str) -> FieldMask {
+    FieldMask {
         paths: vec![path.to_owned()],
-    })
+    }
 }
 
 /// The fields that a refusal names.
@@ -52,13 +52,14 @@ async fn update_inbox(clients: &Clients, path: &str, inbox: Inbox) -> Result<(),
     let request = UpdateInboxRequest {
         account_id: 1,
         inbox: Some(Inbox { id: 1, ..inbox }),
-        update_mask: mask(path),
+        update_mask: Some(mask(path)),
         ..UpdateInboxRequest::default()
     };
     clients.inboxes.clone().update_inbox(request).await.map(drop)
 }
 
 /// Tries a map at every field that takes one, and says what came of it.
+#[allow(clippy::too_many_lines)] // one line of a list for each field
 async fn everywhere(app: &TestApp, map: &Json) -> Vec<(&'static str, Result<(), Status>)> {
     let (clients, operator, scene) = (app.clients(), app.platform(), app.scene());
     let (visitors, session) = visitor(app, "m").await;
@@ -90,7 +91,7 @@ async fn everywhere(app: &TestApp, map: &Json) -> Vec<(&'static str, Result<(), 
                 additional_attributes: wire().filter(|_| path == "additional_attributes"),
                 ..parley::pb::Contact::default()
             }),
-            update_mask: mask(path),
+            update_mask: Some(mask(path)),
             ..UpdateContactRequest::default()
         };
         tried.push(("UpdateContact", clients.contacts.clone().update_contact(request).await.map(drop)));
@@ -205,7 +206,7 @@ async fn everywhere(app: &TestApp, map: &Json) -> Vec<(&'static str, Result<(), 
             limits: wire(),
             ..Account::default()
         }),
-        update_mask: mask("custom_attributes"),
+        update_mask: Some(mask("custom_attributes")),
         ..UpdateAccountRequest::default()
     };
     tried.push(("UpdateAccount", operator.accounts.clone().update_account(request).await.map(drop)));
@@ -394,8 +395,8 @@ async fn a_merge_leaves_out_what_does_not_fit(backend: Backend) {
         mergee_contact_id: mergee.id,
         ..MergeContactsRequest::default()
     };
-    let merged = clients.contacts.clone().merge_contacts(request).await.expect("merged").into_inner();
-    let attributes = merged.contact.expect("always set").custom_attributes.expect("it has some");
+    let reply = clients.contacts.clone().merge_contacts(request).await.expect("merged").into_inner();
+    let attributes = reply.contact.expect("always set").custom_attributes.expect("it has some");
     let attributes = Json::Object(parley::pb::value::object(&attributes).expect("JSON"));
     assert_eq!(
         attributes,

@@ -48,6 +48,7 @@ macro_rules! pages {
     }};
 }
 
+#[allow(clippy::too_many_lines)] // every list in turn
 async fn every_list_of_the_largest_rows_is_received(backend: Backend) {
     const TALKS: usize = 5;
     let app = TestApp::start(backend).await;

@@ -238,7 +238,6 @@ async fn nothing_of_an_erased_contact_is_left_in_any_table_or_file(backend: Back
         base_contact_id: contact,
         mergee_contact_id: taken_in,
         request_id: uuid::Uuid::new_v4().to_string(),
-        ..MergeContactsRequest::default()
     };
     app.clients().contacts.merge_contacts(merge).await.expect("they are merged");
 

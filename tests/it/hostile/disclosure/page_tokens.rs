@@ -1,4 +1,4 @@
-//! Page tokens carry a checksum and no signature, so anybody can write one. Values of the wrong type are refused as INVALID_ARGUMENT on
+//! Page tokens carry a checksum and no signature, so anybody can write one. Values of the wrong type are refused as `INVALID_ARGUMENT` on
 //! both databases, by every list; so is every cursor that no server wrote.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};

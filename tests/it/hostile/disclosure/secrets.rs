@@ -294,8 +294,8 @@ async fn a_generated_token_is_stored_in_a_file_where_logs_are_json() {
     // The operator takes it, and the file is gone.
     let mut take = program();
     take.arg("initial-token").current_dir(started.home());
-    let taken = run_to_end(take).await;
-    assert_eq!((taken.code, taken.output.as_str()), (Some(0), token.as_str()));
+    let end = run_to_end(take).await;
+    assert_eq!((end.code, end.output.as_str()), (Some(0), token.as_str()));
     assert!(!file.exists());
     let address = lines.iter().find(|line| line["door"] == "grpc").expect("it listens")["address"].clone();
     let clients = Clients::new(address.as_str().expect("a text"), Some(token.trim_end()));

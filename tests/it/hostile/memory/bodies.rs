@@ -23,7 +23,8 @@ async fn json_takes_memory_in_proportion_to_its_size(backend: Backend) {
     let app = server(backend, "").await;
     let http = app.http().with_token("");
     let numbers = |key: usize, count: usize| format!("{{\"{}\":[{}]}}", "k".repeat(key), vec!["1e999"; count].join(","));
-    let keys: String = (0..300_000).map(|key| format!("\"{key:x}\":0,")).collect();
+    let keys: Vec<String> = (0..300_000).map(|key| format!("\"{key:x}\":0,")).collect();
+    let keys = keys.concat();
     let bodies = [
         // The two of the report.
         numbers(20_000, 10_000),

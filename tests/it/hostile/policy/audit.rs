@@ -156,7 +156,7 @@ async fn only_those_who_administer_list(app: &TestApp, reader: &Clients) {
         (
             newest.method.as_str(),
             newest.account_id,
-            newest.actor.as_ref().map(|actor| actor.r#type())
+            newest.actor.as_ref().map(parley::pb::Actor::r#type)
         ),
         ("parley.v1.AccountsService/CreateAccount", None, Some(ActorType::Platform))
     );
