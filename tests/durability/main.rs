@@ -4,6 +4,8 @@
 
 // A test that cannot go on says why and ends.
 #![allow(clippy::expect_used)]
+// A test makes its future once, and what a test starts is large.
+#![allow(clippy::large_futures)]
 
 #[path = "../it/support/mod.rs"]
 #[allow(dead_code, unused_imports, unused_macros)] // the other test program uses the rest

@@ -205,7 +205,7 @@ async fn nested_form_keys(attacker: Attacker) {
     let http = attacker.http();
     let mut body = String::new();
     for nth in 0..2000 {
-        body.push_str(&format!("a{}[b]={nth}&", "[a]".repeat(nth % 500)));
+        body.extend(["a", "[a]".repeat(nth % 500).as_str(), "[b]=", nth.to_string().as_str(), "&"]);
     }
     let body = Bytes::from(body);
     attacker
