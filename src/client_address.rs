@@ -115,7 +115,7 @@ impl TrustedProxies {
         let by_rfc = self.right_most(peer, headers, &FORWARDED);
         let client = match (by_x, by_rfc) {
             // A proxy that sets one of the headers passes the other one on as the client wrote it. Where they disagree, charge the
-            // proxy itself: whoever sends such requests shares that one budget.
+            // proxy itself: all senders of such requests share that one budget.
             (Some(one), Some(other)) if one != other => peer,
             (Some(one), _) | (None, Some(one)) => one,
             (None, None) => peer,

@@ -64,7 +64,7 @@ impl From<Rejected> for Error {
     }
 }
 
-/// Tells a job when its result is no longer needed: its caller is gone, or its budget is used up. A job with a loop checks it in each round.
+/// Signals to a job that its result is no longer needed: its caller is gone, or its budget is used up. A job with a loop checks it in each round.
 #[derive(Clone, Debug)]
 pub struct Cancel {
     abandoned: Arc<AtomicBool>,
@@ -125,7 +125,7 @@ impl ComputePool {
 
     /// Runs a job. `budget` bounds the time until the result, waiting included.
     ///
-    /// Cancel safe: a job that has not started is never started, and one that runs is told by its [`Cancel`]. It keeps its slot until it
+    /// Cancel safe: a job that has not started is never started, and one that runs is cancelled through its [`Cancel`]. It keeps its slot until it
     /// returns, so abandoned jobs still count against the pool.
     ///
     /// # Errors

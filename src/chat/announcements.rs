@@ -55,7 +55,7 @@ impl About {
     }
 }
 
-/// Notes that the accounts of a user or a bot are to be told of a change. To be called in its transaction.
+/// Records that the accounts of a user or a bot have to be notified of a change. Call it in the transaction of the change.
 ///
 /// # Errors
 /// When the database fails.

@@ -165,7 +165,7 @@ fn fail(exit: Exit, sentence: &str) -> ExitCode {
     exit.into()
 }
 
-/// Tells a person, on standard error, one line per problem. The text may come from the server, and so from its callers.
+/// Reports to a person, on standard error, one line per problem. The text may come from the server, and so from its callers.
 fn complain(sentence: &str) {
     for line in sentence.lines() {
         eprintln!("parley: {}", escaped(line));

@@ -93,7 +93,7 @@ pub async fn open(
 struct Connection {
     call: Arc<Call>,
     socket: WebSocket,
-    /// By identifier, byte for byte. At most [`SUBSCRIPTIONS`]; one that is rejected is removed before its client is told.
+    /// By identifier, byte for byte. At most [`SUBSCRIPTIONS`]; one that is rejected is removed before its client is notified.
     subscriptions: HashMap<String, Subscription>,
     allowance: Allowance,
     outbox: Outbox,
@@ -103,7 +103,7 @@ struct Connection {
 enum Next {
     Continue,
     Send(Json),
-    /// The client breaks the rules: it is told so, and the connection ends.
+    /// The client broke the protocol: it receives a disconnect frame, and the connection ends.
     Refuse,
 }
 

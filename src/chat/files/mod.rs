@@ -275,7 +275,7 @@ impl Files {
     }
 
     /// Exchanges the permanent link of a file for one that is good for some minutes. Returns it and until when. The permanent link is the
-    /// credential: it appears in the message alone, so whoever has it may read the message.
+    /// credential: it appears in the message alone, so its holder may read the message.
     ///
     /// # Errors
     /// [`Error::NotFound`] for a link that was not signed here, that expires, or whose file was removed.

@@ -202,7 +202,7 @@ fn drops(conversation: &Conversation, sender: Option<&Sender>, template: &str) -
     drops
 }
 
-/// A name in its parts, each with a capital letter, as Chatwoot tells it.
+/// A name in its parts, each with a capital letter, as Chatwoot writes it.
 fn person(name: &str) -> Map<String, Json> {
     let capital = |word: &str| {
         let mut letters = word.chars();

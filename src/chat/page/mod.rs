@@ -107,7 +107,7 @@ impl PageRequest {
 pub struct Page<T> {
     /// The rows.
     pub items: Vec<T>,
-    /// Where each row stands, so that the page can end after any of them.
+    /// The sort key of each row, so that the page can end after any of them.
     pub keys: Vec<Key>,
     /// Where this page ended, if there are more.
     pub next: Option<Key>,

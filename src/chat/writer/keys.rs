@@ -22,7 +22,7 @@ use crate::{
 /// Stored replies by the id they are stored under.
 pub type Kept = HashMap<Uuid, idempotency_key::Model>;
 
-/// The replies stored under the request ids of these keys, whoever they belong to: [`find`] tells whether one is the caller's.
+/// The replies stored under the request ids of these keys, of any owner: [`find`] decides whether one is the caller's.
 pub async fn kept<'k, T: 'k>(db: &impl ConnectionTrait, account: AccountId, keys: impl Iterator<Item = &'k Key<T>>) -> Result<Kept> {
     let ids: Vec<Uuid> = keys.flat_map(|key| [key.request_id, key.owner.owned(key.request_id)]).collect();
     if ids.is_empty() {
@@ -40,7 +40,7 @@ pub async fn kept<'k, T: 'k>(db: &impl ConnectionTrait, account: AccountId, keys
 ///
 /// The first caller to use a request id is stored under the id itself, where programs that do not know of owners find its reply too while a
 /// rolling update lasts; every other caller under an id derived from owner and request id. A row without an owner is from such a program: it
-/// belongs to whoever repeats the very request, unless that is a visitor without a session, whose reply carries a credential.
+/// belongs to the caller that repeats the same request, unless that is a visitor without a session, whose reply carries a credential.
 pub fn find<'k, T>(key: &Key<T>, kept: &'k Kept) -> Option<&'k idempotency_key::Model> {
     let derived = || kept.get(&key.owner.owned(key.request_id));
     let first = kept.get(&key.request_id).filter(|row| match row.owner {
@@ -102,7 +102,7 @@ impl<'r, T> Reply<'r, T> {
     }
 }
 
-/// Stands for several contacts, or for one that cannot be told: an erasure of any contact of the account takes the reply along.
+/// Stands for several contacts, or for an unknown one: an erasure of any contact of the account takes the reply along.
 pub const SEVERAL: ContactId = ContactId(0);
 
 /// The contact that a reply is about: by what is answered, or else by the events of the write. None: about no contact.

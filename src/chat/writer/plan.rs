@@ -39,7 +39,7 @@ pub struct Scene {
     pub counted: Counted,
     /// The conversations that the calls name, those that exist.
     pub known: HashMap<ConversationId, Known>,
-    /// Replies stored under the calls' keys, whoever they belong to.
+    /// Replies stored under the calls' keys, of any owner.
     pub kept: Kept,
     /// The messages that the calls reply to: their conversation and source id.
     pub replied: HashMap<MessageId, (ConversationId, Option<String>)>,

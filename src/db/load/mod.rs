@@ -339,7 +339,7 @@ pub async fn with_sessions(db: &impl ConnectionTrait, account: AccountId, contac
     let newest = Query::select()
         .column(Asterisk)
         .from_subquery(numbered, "numbered")
-        // One more than is kept tells that there are more.
+        // Read one more than is kept, to know whether there are more.
         .and_where(Expr::cust("nth").lte(SESSIONS_OF_A_CONTACT + 1))
         .order_by("id", Order::Asc)
         .take();

@@ -49,7 +49,7 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// Subscribes, and tells the client how that came out.
+    /// Subscribes, and reports the outcome to the client.
     pub fn open(call: &Arc<Call>, identifier: String, key: PubsubKey, outbox: &Outbox) -> Self {
         let following = follow(Arc::clone(call), identifier, key.clone(), outbox.clone());
         Self {
@@ -59,7 +59,7 @@ impl Subscription {
         }
     }
 
-    /// Notes that its owner is there. One report at a time: a client that asks faster is told no more often.
+    /// Notes that its owner is there. One report at a time: a client that asks faster gets no more reports.
     pub fn report_presence(&mut self, call: &Arc<Call>, identifier: String, outbox: &Outbox) {
         if self.reporting.as_ref().is_none_or(AbortOnDropHandle::is_finished) {
             let (call, key, outbox) = (Arc::clone(call), self.key.clone(), outbox.clone());
@@ -86,7 +86,7 @@ async fn follow(call: Arc<Call>, identifier: String, key: PubsubKey, outbox: Out
         }
     };
     if tell(stream, &call, &identifier, &key, &outbox).await.is_ok() {
-        // The stream ended by itself: whoever comes back hears on.
+        // The stream ended by itself: a client that reconnects resumes.
         let _ = outbox.put(Outgoing::Leave).await;
     }
 }
