@@ -9,12 +9,30 @@ from helm_python import chart as helm
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 CHART = ROOT / "helm" / "parley"
+EXAMPLES = ROOT / "helm" / "examples"
 RELEASE, NAMESPACE = "chat", "office"
 
 
+class StrictLoader(yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.SafeLoader):
+    """Refuses a key that is twice in a mapping, as Flux and kustomize do; YAML itself forbids it."""
+
+    def construct_mapping(self, node, deep=False):
+        keys = [key.value for key, _ in node.value]
+        twice = {key for key in keys if keys.count(key) > 1}
+        if twice:
+            raise yaml.constructor.ConstructorError(None, None, f"duplicate keys {sorted(twice)}", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def values_files(folder: str) -> list[Path]:
-    """The values files of `values` (that render) or `refused` (that must not)."""
-    return sorted((HERE / folder).glob("*.yaml"))
+    """The values files of `values` (that render; the examples are among them) or `refused` (that must not)."""
+    examples = EXAMPLES.glob("*.yaml") if folder == "values" else []
+    return sorted([*(HERE / folder).glob("*.yaml"), *examples])
+
+
+def snapshot_name(path: Path) -> str:
+    """The file of a values file's snapshot."""
+    return f"example-{path.name}" if path.parent == EXAMPLES else path.name
 
 
 def values(path: Path) -> dict:
@@ -26,24 +44,29 @@ def lint(path: Path) -> dict:
     return helm.lint(CHART, values(path), strict=True)
 
 
+def render(given: dict) -> dict[str, str]:
+    """Each template's text with these values, without empty ones."""
+    with helm.Chart.load(CHART) as chart:
+        texts = chart.render(given, name=RELEASE, namespace=NAMESPACE)
+    return {name.removeprefix("parley/templates/"): text.strip() for name, text in sorted(texts.items()) if text.strip()}
+
+
 @cache
 def rendered(path: Path) -> dict[str, str]:
     """Each template's text with the values of a file, without empty ones."""
-    with helm.Chart.load(CHART) as chart:
-        texts = chart.render(values(path), name=RELEASE, namespace=NAMESPACE)
-    return {name.removeprefix("parley/templates/"): text.strip() for name, text in sorted(texts.items()) if text.strip()}
+    return render(values(path))
+
+
+def objects(texts: dict[str, str]) -> list[dict]:
+    """The objects of rendered templates."""
+    found = [yaml.load_all(text, StrictLoader) for name, text in texts.items() if name.endswith(".yaml")]
+    return [document for documents in found for document in documents if document]
 
 
 @cache
 def documents(path: Path) -> list[dict]:
     """The objects of a values file. They are shared: only to be read."""
-    return [
-        document
-        for name, text in rendered(path).items()
-        if name.endswith(".yaml")
-        for document in yaml.safe_load_all(text)
-        if document
-    ]
+    return objects(rendered(path))
 
 
 def of_kind(path: Path, *kinds: str) -> list[dict]:
@@ -75,6 +98,11 @@ def pods(path: Path) -> list[tuple[str, dict, dict]]:
 
 def containers(spec: dict) -> list[dict]:
     return spec.get("initContainers", []) + spec["containers"]
+
+
+def own_containers(spec: dict) -> list[dict]:
+    """The containers of a pod that run Parley, without those of `extraContainers` and `extraInitContainers`."""
+    return [container for container in containers(spec) if "/parley" in container["image"]]
 
 
 def matches(selector: dict, labels: dict) -> bool:

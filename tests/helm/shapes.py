@@ -40,7 +40,8 @@ def route(kind: str, rules: dict) -> dict:
 
 
 MONITORING = "monitoring.coreos.com/v1"
-ENDPOINT = closed({"port": {"type": "string"}, "path": {"type": "string"}, "interval": DURATION, "scrapeTimeout": DURATION}, "port")
+RELABELINGS = some({"type": "object"}, 100)
+ENDPOINT = closed({"port": {"type": "string"}, "path": {"type": "string"}, "interval": DURATION, "scrapeTimeout": DURATION, "relabelings": RELABELINGS, "metricRelabelings": RELABELINGS}, "port")
 RULE = closed(
     {
         "alert": {"type": "string", "minLength": 1},

@@ -107,7 +107,8 @@ class Runbooks(unittest.TestCase):
                 self.assertEqual(lines[0], f"# {name}")
                 self.assertEqual([line for line in lines if line.startswith("## ")], SECTIONS)
                 self.assertIn(f"[{name}]({name}.md) | {rule['labels']['severity']} |", listed)
-                self.assertTrue((chart.ROOT / rule["annotations"]["runbook"]).exists())
+                # A path without a host would lead nowhere.
+                self.assertEqual(rule["annotations"].keys(), {"summary"})
 
     def test_values_choose_series_runbooks_and_alerts(self):
         rules = alerts(OWN)

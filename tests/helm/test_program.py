@@ -24,6 +24,7 @@ REFERENCES = {
     "PARLEY_NATS_URL": "nats://ana:hunter2@nats:4222",
     "PARLEY_AUTH_CACHE_SECONDS": "7",
     "PARLEY_TOKEN": program.TOKEN,
+    "SERVICE_INSTANCE_ID": "3f0c6e7a-6f0e-4b57-9a53-0a8f5a6f3c11",
 }
 # Nobody listens there.
 NOWHERE = "127.0.0.1:1"
@@ -34,14 +35,17 @@ class Configuration(unittest.TestCase):
         defaults = tomllib.loads((chart.ROOT / "src" / "config.default.toml").read_text())
         known = {f"PARLEY_{table}_{key}".upper() for table, keys in defaults.items() for key in keys}
         known |= {f"PARLEY_{key}_FILE".replace(".", "_").upper() for key in generate.secrets()}
-        known |= {"PARLEY_CONFIG", "PARLEY_SERVER", "PARLEY_TOKEN", "PARLEY_CA_FILE", "PARLEY_CLIENT_CERT_FILE", "PARLEY_CLIENT_KEY_FILE"}
+        known |= {"OTEL_RESOURCE_ATTRIBUTES", "SERVICE_INSTANCE_ID", "PARLEY_CONFIG", "PARLEY_SERVER", "PARLEY_TOKEN", "PARLEY_CA_FILE", "PARLEY_CLIENT_CERT_FILE", "PARLEY_CLIENT_KEY_FILE"}
         for path in chart.values_files("values"):
             with self.subTest(values=path.stem):
                 for table, keys in tomllib.loads(chart.configuration(path)).items():
                     self.assertLessEqual(keys.keys(), defaults[table].keys())
+                others = {variable["name"] for variable in chart.values(path).get("extraEnv", []) if not variable["name"].startswith("PARLEY_")}
                 for _, _, spec in chart.pods(path):
-                    for container in chart.containers(spec):
-                        self.assertLessEqual({variable["name"] for variable in container.get("env", [])}, known)
+                    for container in chart.own_containers(spec):
+                        names = [variable["name"] for variable in container.get("env", [])]
+                        self.assertLessEqual(set(names), known | others)
+                        self.assertEqual(len(names), len(set(names)), names)
 
     def test_one_values_file_has_every_key_and_none_has_a_secret(self):
         defaults = tomllib.loads((chart.ROOT / "src" / "config.default.toml").read_text())
@@ -60,6 +64,18 @@ class Configuration(unittest.TestCase):
             for kind, _, spec in chart.pods(path):
                 with self.subTest(values=path.stem, pod=kind):
                     self.assertEqual(self.verdict(path, spec), (1, True))
+
+    def test_each_replica_is_told_apart_by_the_uid_of_its_pod(self):
+        for path in chart.values_files("values"):
+            given = [variable["value"] for variable in chart.values(path).get("extraEnv", []) if variable["name"] == "OTEL_RESOURCE_ATTRIBUTES"]
+            container = next(one for one in chart.one(path, "Deployment")["spec"]["template"]["spec"]["containers"] if one["name"] == "parley")
+            names = [variable["name"] for variable in container["env"]]
+            variables = {variable["name"]: variable for variable in container["env"]}
+            with self.subTest(values=path.stem):
+                self.assertEqual(variables["OTEL_RESOURCE_ATTRIBUTES"]["value"], ",".join(["service.instance.id=$(SERVICE_INSTANCE_ID)", *given]))
+                self.assertEqual(variables["SERVICE_INSTANCE_ID"]["valueFrom"]["fieldRef"]["fieldPath"], "metadata.uid")
+                # Kubernetes puts in what stands before.
+                self.assertLess(names.index("SERVICE_INSTANCE_ID"), names.index("OTEL_RESOURCE_ATTRIBUTES"))
 
     def test_the_program_would_say_so_if_it_did_not(self):
         spec = chart.one(POSTGRES, "Deployment")["spec"]["template"]["spec"]

@@ -47,8 +47,67 @@
 {{- end -}}
 {{- $_ := set $ports $port $table -}}
 {{- end -}}
+{{- range $path, $map := dict "commonLabels" $v.commonLabels "podLabels" $v.podLabels "service.labels" $v.service.labels "serviceMonitor.labels" $v.serviceMonitor.labels "prometheusRule.labels" $v.prometheusRule.labels "dashboard.labels" $v.dashboard.labels -}}
+{{- range $key := list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" "app.kubernetes.io/managed-by" -}}
+{{- if hasKey ($map | default dict) $key -}}
+{{- $wrong = append $wrong (printf "%s has %s, by which selectors or Helm find the chart's objects: leave it out." $path $key) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if hasKey ($v.podAnnotations | default dict) "checksum/config" -}}
+{{- $wrong = append $wrong "podAnnotations has checksum/config, by which a changed configuration restarts the pods: leave it out." -}}
+{{- end -}}
+{{- if hasKey ($v.persistence.annotations | default dict) "helm.sh/resource-policy" -}}
+{{- $wrong = append $wrong "persistence.annotations has helm.sh/resource-policy: use persistence.retain." -}}
+{{- end -}}
+{{- $containers := list "parley" "migrate" -}}
+{{- range concat ($v.extraInitContainers | default list) ($v.extraContainers | default list) -}}
+{{- if has .name $containers -}}
+{{- $wrong = append $wrong (printf "extraInitContainers or extraContainers has a container %s, a name that another container of the pod has: choose another." .name) -}}
+{{- end -}}
+{{- $containers = append $containers .name -}}
+{{- end -}}
+{{- $volumes := list "config" "data" "tls" -}}
+{{- range $v.extraVolumes -}}
+{{- if or (has .name $volumes) (hasPrefix "secret-" .name) -}}
+{{- $wrong = append $wrong (printf "extraVolumes has a volume %s, a name that another volume of the pod has: choose another." .name) -}}
+{{- end -}}
+{{- $volumes = append $volumes .name -}}
+{{- end -}}
+{{- $mounts := list "/etc/parley" "/etc/parley-tls" "/data" -}}
+{{- range $v.extraVolumeMounts -}}
+{{- $path := trimSuffix "/" .mountPath -}}
+{{- if or (has $path $mounts) (hasPrefix "/etc/parley-secrets" $path) -}}
+{{- $wrong = append $wrong (printf "extraVolumeMounts has %s, where another volume is mounted: choose another path." $path) -}}
+{{- end -}}
+{{- $mounts = append $mounts $path -}}
+{{- end -}}
+{{- $service := $v.service -}}
+{{- if ne $service.type "LoadBalancer" -}}
+{{- range $key := list "loadBalancerClass" "loadBalancerIP" "loadBalancerSourceRanges" -}}
+{{- if index $service $key -}}
+{{- $wrong = append $wrong (printf "service.%s is set, but service.type is %s: it is for LoadBalancer." $key $service.type) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if eq $service.type "ClusterIP" -}}
+{{- if or $service.nodePorts.grpc $service.nodePorts.http -}}
+{{- $wrong = append $wrong "service.nodePorts is set, but service.type is ClusterIP: it is for NodePort and LoadBalancer." -}}
+{{- end -}}
+{{- if and $service.externalTrafficPolicy (not $service.externalIPs) -}}
+{{- $wrong = append $wrong "service.externalTrafficPolicy is set, but service.type is ClusterIP: it is for NodePort and LoadBalancer." -}}
+{{- end -}}
+{{- end -}}
+{{- $variables := list "SERVICE_INSTANCE_ID" -}}
 {{- range $v.extraEnv -}}
-{{- if and (has .name (list "PARLEY_DATABASE_URL" "PARLEY_BOOTSTRAP_TOKEN" "PARLEY_BOOTSTRAP_PLATFORM_TOKEN" "PARLEY_MAIL_URL" "PARLEY_NATS_URL")) -}}
+{{- if has .name $variables -}}
+{{- $wrong = append $wrong (printf "extraEnv has %s, which is set already: leave one out." .name) -}}
+{{- end -}}
+{{- $variables = append $variables .name -}}
+{{- if eq .name "PARLEY_DATABASE_MIGRATE" -}}
+{{- $wrong = append $wrong "extraEnv has PARLEY_DATABASE_MIGRATE: use migrations.mode." -}}
+{{- end -}}
+{{- if regexMatch "^PARLEY_(DATABASE_URL|BOOTSTRAP_TOKEN|BOOTSTRAP_PLATFORM_TOKEN|MAIL_URL|NATS_URL)(_FILE)?$" .name -}}
 {{- $wrong = append $wrong (printf "extraEnv has %s, which is a secret: use database.existingSecret, bootstrap.existingSecret, mail.existingSecret and nats.existingSecret." .name) -}}
 {{- end -}}
 {{- if or (hasPrefix "PARLEY_TLS_" .name) (has .name (list "PARLEY_CONFIG" "PARLEY_GRPC_ADDR" "PARLEY_HTTP_ADDR" "PARLEY_ADMIN_ADDR" "PARLEY_SHUTDOWN_GRACE_SECONDS")) -}}

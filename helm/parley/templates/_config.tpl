@@ -94,8 +94,35 @@
 {{- with include "parley.databaseEnv" . }}
 {{ . }}
 {{- end }}
-{{- with .Values.extraEnv }}
-{{ toYaml . }}
+{{- range .Values.extraEnv }}
+{{- if not (and (eq .name "OTEL_RESOURCE_ATTRIBUTES") .value) }}
+{{ toYaml (list .) }}
+{{- end }}
+{{- end }}
+{{- with include "parley.resourceEnv" . }}
+{{ . }}
+{{- end }}
+{{- end }}
+
+{{/* The resource attributes of traces, metrics and logs. `service.instance.id` is the pod's UID, unless `extraEnv` names it; the other
+attributes of `extraEnv` come after it. A variable from elsewhere (`valueFrom`) replaces all of it. */}}
+{{- define "parley.resourceEnv" -}}
+{{- $given := "" -}}
+{{- $elsewhere := false -}}
+{{- range .Values.extraEnv -}}
+{{- if eq .name "OTEL_RESOURCE_ATTRIBUTES" -}}
+{{- $given = .value | default "" -}}
+{{- $elsewhere = not .value -}}
+{{- end -}}
+{{- end -}}
+{{- if not $elsewhere -}}
+{{- $own := contains "service.instance.id=" $given | ternary "" "service.instance.id=$(SERVICE_INSTANCE_ID)" -}}
+- name: SERVICE_INSTANCE_ID
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.uid
+- name: OTEL_RESOURCE_ATTRIBUTES
+  value: {{ join "," (compact (list $own $given)) | quote }}
 {{- end }}
 {{- end }}
 

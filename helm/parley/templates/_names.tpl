@@ -23,19 +23,25 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: server
 {{- end }}
 
-{{/* Labels of an object: (list root component). */}}
+{{/* Maps of labels or annotations as one map, each key once: later maps override earlier ones. */}}
+{{- define "parley.merged" -}}
+{{- $merged := dict -}}
+{{- range $map := . -}}
+{{- range $key, $value := $map -}}
+{{- $_ := set $merged $key $value -}}
+{{- end -}}
+{{- end -}}
+{{- with $merged }}{{ toYaml . }}{{ end -}}
+{{- end }}
+
+{{/* Labels of an object: (list root component), and a map of more labels of this object. `parley.checks` refuses maps that would override a
+label that something selects by or that Helm looks at. */}}
 {{- define "parley.labels" -}}
 {{- $root := index . 0 -}}
-app.kubernetes.io/name: {{ include "parley.name" $root }}
-app.kubernetes.io/instance: {{ $root.Release.Name }}
-app.kubernetes.io/component: {{ index . 1 }}
-app.kubernetes.io/part-of: parley
-app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ $root.Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name ($root.Chart.Version | replace "+" "_") }}
-{{- with $root.Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+{{- $own := dict "app.kubernetes.io/part-of" "parley" "app.kubernetes.io/version" $root.Chart.AppVersion "helm.sh/chart" (printf "%s-%s" $root.Chart.Name ($root.Chart.Version | replace "+" "_")) -}}
+{{- $fixed := dict "app.kubernetes.io/name" (include "parley.name" $root) "app.kubernetes.io/instance" $root.Release.Name "app.kubernetes.io/component" (index . 1) "app.kubernetes.io/managed-by" $root.Release.Service -}}
+{{- $more := gt (len .) 2 | ternary (last .) dict -}}
+{{- include "parley.merged" (list $own $root.Values.commonLabels $more $fixed) -}}
 {{- end }}
 
 {{- define "parley.serviceAccountName" -}}
