@@ -30,7 +30,7 @@ def run(arguments: list[str], environment: dict[str, str]) -> subprocess.Complet
 class Program:
     """A server on a new SQLite file and free ports, configured by a TOML file as in a container. Use it with `with`."""
 
-    def __init__(self, toml: str):
+    def __init__(self, toml: str, settings: dict[str, str] | None = None):
         self.folder = tempfile.TemporaryDirectory()
         home = Path(self.folder.name)
         (home / "parley.toml").write_text(toml)
@@ -42,7 +42,7 @@ class Program:
             "PARLEY_ADMIN_ADDR": "127.0.0.1:0",
             "PARLEY_BOOTSTRAP_TOKEN": TOKEN,
             "PARLEY_LOG_FORMAT": "json",
-        }
+        } | (settings or {})
         self.log = (home / "log").open("w+")
         self.process = subprocess.Popen([BINARY, "serve"], env=self.environment, stdout=subprocess.DEVNULL, stderr=self.log)
         try:

@@ -1,6 +1,10 @@
-"""docker-compose.yaml, as far as it can be checked without an engine: its services, what it mounts, and the program with its variables."""
+"""docker-compose.yaml, as far as it can be checked without an engine: its services, what it mounts, and the program with its variables; and
+the commands of docs/compose.md, which are run against the program."""
 
+import json
 import re
+import shlex
+import subprocess
 import tomllib
 import unittest
 
@@ -10,6 +14,7 @@ import chart
 import program
 
 COMPOSE = yaml.safe_load((chart.ROOT / "docker-compose.yaml").read_text())
+PAGE = (chart.ROOT / "docs" / "compose.md").read_text()
 PARLEYS = [service for name, service in COMPOSE["services"].items() if name.startswith("parley-")]
 
 
@@ -77,8 +82,80 @@ class Compose(unittest.TestCase):
         leads = sources["prometheus"]["jsonData"]["exemplarTraceIdDestinations"]
         self.assertEqual(leads, [{"name": "trace_id", "datasourceUid": sources["tempo"]["uid"]}])
 
+    def test_replicas_are_told_apart(self):
+        for name, service in COMPOSE["services"].items():
+            if service in PARLEYS:
+                self.assertEqual(service["hostname"], name)
+                self.assertEqual(service["environment"]["OTEL_RESOURCE_ATTRIBUTES"], f"service.instance.id={name}")
+                self.assertEqual(service["image"], PARLEYS[0]["image"])
+
     def file(self, name):
         return yaml.safe_load((chart.ROOT / "docker" / f"{name}.yaml").read_text())
+
+
+class Page(unittest.TestCase):
+    """The indented commands of the page, in their order. One process stands for both replicas."""
+
+    @classmethod
+    def setUpClass(cls):
+        variables = PARLEYS[0]["environment"]
+        settings = {name: text for name, text in variables.items() if name.startswith("PARLEY_BOOTSTRAP_")}
+        cls.program = cls.enterClassContext(program.Program("", settings))
+        cls.commands = [line.strip() for line in PAGE.splitlines() if line.startswith("    ")]
+
+    def test_addresses_are_those_of_the_services(self):
+        published = {port.removeprefix("127.0.0.1:").split(":")[0] for service in COMPOSE["services"].values() for port in service.get("ports", [])}
+        self.assertEqual(set(re.findall(r"localhost:(\d+)", PAGE)), published)
+        for token in re.findall(r"an-administrator-[a-z-]+|the-operator-[a-z0-9-]+", PAGE):
+            self.assertIn(token, PARLEYS[0]["environment"].values())
+        for service in re.findall(r"docker compose (?:exec|stop|restart|logs --follow) ([\w-]+)", PAGE):
+            self.assertIn(service, COMPOSE["services"])
+
+    def test_the_file_names_the_same_command(self):
+        self.assertEqual(self.commands[0], "docker compose up --build --wait")
+        self.assertIn(f"#   {self.commands[0]}\n", (chart.ROOT / "docker-compose.yaml").read_text())
+        self.assertIn(f"`{self.commands[0]}`", (chart.ROOT / "README.md").read_text())
+
+    def test_the_commands_do_what_the_page_says(self):
+        answers = {}
+        for command in self.commands[1:]:
+            with self.subTest(command=command):
+                answers[command] = self.run_command(command)
+        texts = [message["content"] for answer in answers.values() if isinstance(answer, dict) for message in answer.get("payload", [])]
+        self.assertEqual(texts, ["Where is my order?"])
+        streams = [answer for answer in answers.values() if isinstance(answer, str) and "message.created" in answer]
+        self.assertEqual(len(streams), 2)
+
+    def run_command(self, command):
+        """What a command answers: JSON of a call, text of a stream or of the program. Streams are read up to the agent's answer."""
+        words = shlex.split(command)
+        if words[:3] == ["docker", "compose", "exec"]:
+            self.assertEqual(words[4], "/usr/local/bin/parley")
+            words = [program.BINARY, *words[5:]]
+        else:
+            self.assertEqual(words[0], "curl")
+            words = [re.sub(r"localhost:808[01]", self.program.addresses["http"], word) for word in [*words, "--fail-with-body"]]
+        environment = self.program.environment | {"PARLEY_SERVER": f"http://{self.program.addresses['grpc']}"}
+        if "tail" in words or "-sSN" in words:
+            return self.follow(words, environment, "It left today.")
+        # `doctor` looks for free ports of its own, which the running program has.
+        ended = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=program.PATIENCE_SECONDS, check=False)
+        self.assertEqual(ended.returncode, 0, ended.stdout + ended.stderr)
+        return ended.stdout if words[0] == program.BINARY else json.loads(ended.stdout)
+
+    def follow(self, words, environment, last):
+        following = subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, text=True)
+        try:
+            found = ""
+            for line in following.stdout:
+                found += line
+                if last in line:
+                    return found
+            self.fail(f"the stream ended before {last!r}: {found}")
+        finally:
+            following.kill()
+            following.wait(program.PATIENCE_SECONDS)
+            following.stdout.close()
 
 
 if __name__ == "__main__":
