@@ -44,10 +44,10 @@ def lint(path: Path) -> dict:
     return helm.lint(CHART, values(path), strict=True)
 
 
-def render(given: dict) -> dict[str, str]:
+def render(given: dict, release: str = RELEASE) -> dict[str, str]:
     """Each template's text with these values, without empty ones."""
     with helm.Chart.load(CHART) as chart:
-        texts = chart.render(given, name=RELEASE, namespace=NAMESPACE)
+        texts = chart.render(given, name=release, namespace=NAMESPACE)
     return {name.removeprefix("parley/templates/"): text.strip() for name, text in sorted(texts.items()) if text.strip()}
 
 

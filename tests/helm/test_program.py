@@ -1,12 +1,16 @@
 """What the chart says of the program, asked of the program: variables, the configuration file, probes, the drain, and the test pod."""
 
+import concurrent.futures
 import re
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import tomllib
 import unittest
+
+import grpc
 
 import chart
 import program
@@ -148,6 +152,40 @@ class Running(unittest.TestCase):
     def test_without_a_token_the_test_pod_asks_for_health(self):
         spec = chart.one(chart.HERE / "values" / "sqlite.yaml", "Pod", "-test")["spec"]
         self.assertEqual([container["name"] for container in chart.containers(spec)], ["health", "done"])
+
+    def test_a_collector_learns_which_pod_it_was(self):
+        received = []
+        arrived = threading.Event()
+
+        def take(request, _):
+            received.append(request)
+            arrived.set()
+            return b""
+
+        class Collector(grpc.GenericRpcHandler):
+            """Takes everything that OTLP exports."""
+
+            def service(self, details):
+                return grpc.unary_unary_rpc_method_handler(take) if details.method.endswith("/Export") else None
+
+        collector = grpc.server(concurrent.futures.ThreadPoolExecutor(2), handlers=[Collector()])
+        port = collector.add_insecure_port("127.0.0.1:0")
+        collector.start()
+        uid = REFERENCES["SERVICE_INSTANCE_ID"]
+        settings = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}",
+            "OTEL_METRIC_EXPORT_INTERVAL": "100",
+            "OTEL_RESOURCE_ATTRIBUTES": f"service.instance.id={uid}",
+        }
+        try:
+            with program.Program(chart.configuration(POSTGRES), settings):
+                self.assertTrue(arrived.wait(program.PATIENCE_SECONDS))
+        finally:
+            collector.stop(None).wait()
+        for request in received:
+            # A length before each text, as Protobuf has it.
+            for text in ("service.instance.id", uid):
+                self.assertIn(bytes([len(text)]) + text.encode(), request)
 
     def test_a_pod_that_is_ended_drains(self):
         self.assertEqual(program.Program(chart.configuration(POSTGRES)).stop(), 0)
