@@ -1,6 +1,10 @@
 //! Protections that a test may turn off, one at a time, to show that it goes red without them. Without the feature `faults`, which no release
 //! has, all of them are always on.
 
+mod slices;
+
+pub use slices::{measured, measured_bodies};
+
 #[cfg(feature = "faults")]
 static SWITCH: std::sync::OnceLock<String> = std::sync::OnceLock::new();
 
@@ -159,44 +163,10 @@ pub fn strike(place: &str) {
 #[cfg(not(feature = "faults"))]
 pub fn strike(_: &str) {}
 
-/// A task whose slices of work are measured: with the switch `measure`, each poll that takes more CPU than any before it on such a task is
-/// logged, by the time that the system accounts to the thread.
+/// Whether a test asked for the slices of work to be measured.
 #[cfg(feature = "faults")]
-pub async fn measured<T>(kind: &'static str, task: impl Future<Output = T>) -> T {
-    use std::sync::{Mutex, PoisonError};
-
-    static LONGEST: Mutex<std::collections::BTreeMap<&str, u64>> = Mutex::new(std::collections::BTreeMap::new());
-    if SWITCH.get().is_none_or(|switch| switch != "measure") {
-        return task.await;
-    }
-    let mut task = std::pin::pin!(task);
-    std::future::poll_fn(move |cx| {
-        let before = thread_cpu();
-        let polled = task.as_mut().poll(cx);
-        let micros = thread_cpu().saturating_sub(before) / 1000;
-        let mut longest = LONGEST.lock().unwrap_or_else(PoisonError::into_inner);
-        let longest = longest.entry(kind).or_default();
-        if micros > *longest {
-            *longest = micros;
-            tracing::info!(kind, micros, "longest slice of work so far");
-        }
-        polled
-    })
-    .await
-}
-
-/// Nanoseconds of CPU that this thread has used; 0 where the system does not say.
-#[cfg(feature = "faults")]
-fn thread_cpu() -> u64 {
-    let accounted = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    let first = accounted.split(' ').next();
-    first.and_then(|nanos| nanos.parse().ok()).unwrap_or_default()
-}
-
-/// A task as it is.
-#[cfg(not(feature = "faults"))]
-pub fn measured<F: Future>(_: &'static str, task: F) -> F {
-    task
+fn measures() -> bool {
+    SWITCH.get().is_some_and(|switch| switch == "measure")
 }
 
 /// Turns a protection off for the life of the process.

@@ -22,7 +22,10 @@ use tower::{
     Layer as _,
     util::{MapFutureLayer, MapRequestLayer},
 };
-use tower_http::cors::{Any, CorsLayer};
+use tower_http::{
+    cors::{Any, CorsLayer},
+    map_response_body::MapResponseBodyLayer,
+};
 
 use super::{
     coalesce::Coalesced,
@@ -101,6 +104,7 @@ pub async fn grpc(
         // gRPC-Web comes over HTTP/1.1 too.
         .accept_http1(true)
         .layer(MapFutureLayer::new(|call| fault::measured("gRPC call", call)))
+        .layer(MapResponseBodyLayer::new(fault::measured_bodies("gRPC response body")))
         .layer(MapRequestLayer::new(move |request| resolve(&trusted_proxies, arrive(request))))
         .layer(web_pages())
         .layer(tonic_web::GrpcWebLayer::new())
@@ -192,7 +196,9 @@ fn resolve<B>(proxies: &TrustedProxies, mut request: http::Request<B>) -> http::
 pub async fn http(mut incoming: Incoming, router: axum::Router, ends: Ends, stop: CancellationToken) -> anyhow::Result<()> {
     let router = router
         .layer(axum::middleware::from_fn_with_state((ends.idle, ends.body), linger::tell))
-        .layer(MapRequestLayer::new(move |request| resolve(&ends.trusted_proxies, request)));
+        .layer(MapRequestLayer::new(move |request| resolve(&ends.trusted_proxies, request)))
+        .layer(MapFutureLayer::new(|request| fault::measured("HTTP request", request)))
+        .layer(MapResponseBodyLayer::new(fault::measured_bodies("HTTP response body")));
     // axum's own server gives connections no timer, so half a head would keep its place for ever.
     let mut builder = Builder::new(TokioExecutor::new());
     builder

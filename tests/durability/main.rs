@@ -24,6 +24,7 @@ mod proxy;
 mod replicated;
 mod report;
 mod siege;
+mod slices;
 mod statements;
 mod traffic;
 mod unprotected;
@@ -117,6 +118,14 @@ async fn an_upgrade_serves_what_was_stored_before() {
 async fn a_siege_is_withstood() {
     let _alone = ALONE.lock().await;
     Box::pin(siege::withstand()).await;
+}
+
+/// The largest requests that are accepted keep neither a writer shard nor a runtime worker from others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a release build that measures itself: ./test nightly"]
+async fn slices_of_work_stay_short() {
+    let _alone = ALONE.lock().await;
+    Box::pin(slices::stay_short()).await;
 }
 
 /// Three replicas are drained and replaced one after another, as a deployment does.
