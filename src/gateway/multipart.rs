@@ -1,8 +1,9 @@
 //! A reader of `multipart/form-data` whose buffers are bounded.
 //!
 //! `multer` buffers whatever its stream gives until it finds a boundary or the end of a part's header, and searches the whole buffer again
-//! for each piece. So its stream is metered: between two results (a part, a piece of a part) it gets 16 KiB, and a preamble or part header
-//! that needs more ends the form. What is read ahead of a slow consumer is bounded by the same number.
+//! for each piece. So its stream is metered: it gets 16 KiB more only when the parser cannot give a result (a part, a piece of a part) from
+//! what it holds, once for each result; a preamble or part header that needs more ends the form. What the parser holds then belongs to that
+//! one result, and came with the 16 KiB before. So it never holds more than 32 KiB and the length of a boundary, however many parts a form has.
 
 use std::{
     fmt,
@@ -24,7 +25,7 @@ use futures_util::Stream;
 use super::{body_memory::Held, error::Failure, tree_budget::TooLarge};
 use crate::fault::{self, Protection};
 
-/// Bytes that may be buffered between two results.
+/// Bytes that the parser gets at a time.
 const AHEAD: usize = 16 * 1024;
 
 /// Characters of a boundary, by RFC 2046, section 5.1.1.
@@ -93,7 +94,7 @@ impl Parts {
     /// # Errors
     /// 400 for what is not a form, or is beyond the limit of a part's header; 413 beyond the limit of the whole form.
     pub async fn next(&mut self) -> Result<Option<Part<'_>>, Failure> {
-        self.meter.refill();
+        self.meter.begin_result();
         let field = self.multipart.next_field().await.map_err(|error| refused(&error))?;
         Ok(field.map(|field| Part {
             field,
@@ -134,13 +135,12 @@ impl Part<'_> {
         self.field.content_type().map(ToString::to_string).unwrap_or_default()
     }
 
-    /// The next piece of the content; none at its end. It has at most 48 KiB, and as much again for each part before: every result lets the
-    /// parser read 16 KiB ahead, whether or not it has used up what it read before.
+    /// The next piece of the content; none at its end. It has at most 32 KiB and the length of a boundary.
     ///
     /// # Errors
     /// As [`Parts::next`].
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
-        self.meter.refill();
+        self.meter.begin_result();
         self.field.chunk().await.map_err(|error| refused(&error))
     }
 
@@ -177,27 +177,66 @@ impl Part<'_> {
     }
 }
 
-/// What the stream may give until the next result.
+/// What the stream may give. The parser polls it before it looks at what it holds, so a poll alone does not say that it needs more.
 #[derive(Debug)]
 struct Meter {
+    /// Bytes that the parser may still get. Not reset with a result: the parser holds what it has not used up.
     left: AtomicUsize,
-    /// The stream was asked for more than that, and the reader has had its turn with what it got.
-    is_used_up: AtomicBool,
+    /// Since the last grant, or the last result, the parser was polled with all that it may hold.
+    has_had_turn: AtomicBool,
+    /// More was granted for the present result.
+    is_granted: AtomicBool,
 }
 
 impl Default for Meter {
     fn default() -> Self {
         Self {
             left: AtomicUsize::new(AHEAD),
-            is_used_up: AtomicBool::new(false),
+            has_had_turn: AtomicBool::new(false),
+            is_granted: AtomicBool::new(false),
         }
     }
 }
 
+/// What the stream does when the parser asks.
+enum Turn {
+    /// Gives at most so many bytes.
+    Give(usize),
+    /// Waits until the parser has looked at what it holds.
+    Wait,
+    /// Ends the form: the parser needs more for one result than it may have.
+    Refuse,
+}
+
 impl Meter {
-    fn refill(&self) {
+    /// The parser begins to look for its next result.
+    fn begin_result(&self) {
+        self.has_had_turn.store(false, Ordering::Relaxed);
+        self.is_granted.store(false, Ordering::Relaxed);
+    }
+
+    fn turn(&self) -> Turn {
+        let left = self.left.load(Ordering::Relaxed);
+        if left > 0 {
+            return Turn::Give(left);
+        }
+        if !fault::is_on(Protection::MultipartAhead) {
+            return Turn::Give(AHEAD);
+        }
+        if !self.has_had_turn.swap(true, Ordering::Relaxed) {
+            return Turn::Wait;
+        }
+        if self.is_granted.swap(true, Ordering::Relaxed) {
+            return Turn::Refuse;
+        }
+        self.has_had_turn.store(false, Ordering::Relaxed);
         self.left.store(AHEAD, Ordering::Relaxed);
-        self.is_used_up.store(false, Ordering::Relaxed);
+        Turn::Give(AHEAD)
+    }
+
+    fn given(&self, bytes: usize) {
+        let left = self.left.load(Ordering::Relaxed);
+        self.left.store(left.saturating_sub(bytes), Ordering::Relaxed);
     }
 }
 
@@ -214,16 +253,14 @@ impl Stream for Metered {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        let left = this.meter.left.load(Ordering::Relaxed);
-        if left == 0 && fault::is_on(Protection::MultipartAhead) {
-            // Once, the reader gets a turn with what it has: inside of a part's content that always gives a piece. Asking again without
-            // one means that it still searches.
-            if this.meter.is_used_up.swap(true, Ordering::Relaxed) {
-                return Poll::Ready(Some(Err(Refusal::Header)));
+        let most = match this.meter.turn() {
+            Turn::Give(most) => most,
+            Turn::Wait => {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
+            Turn::Refuse => return Poll::Ready(Some(Err(Refusal::Header))),
+        };
         while this.rest.is_empty() {
             match ready!(Pin::new(&mut this.body).poll_next(cx)) {
                 Some(Ok(chunk)) => this.rest = chunk,
@@ -235,8 +272,8 @@ impl Stream for Metered {
                 None => return Poll::Ready(Some(Err(Refusal::Size))),
             }
         }
-        let piece = this.rest.split_to(this.rest.len().min(if left == 0 { AHEAD } else { left }));
-        this.meter.left.store(left.saturating_sub(piece.len()), Ordering::Relaxed);
+        let piece = this.rest.split_to(this.rest.len().min(most));
+        this.meter.given(piece.len());
         Poll::Ready(Some(Ok(piece)))
     }
 }
@@ -275,28 +312,38 @@ fn refused(error: &multer::Error) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::stream;
+    use futures_util::{StreamExt as _, stream};
     use proptest::prelude::*;
 
     use super::*;
 
-    /// Names and contents of a form whose body comes in pieces of `size` bytes.
+    /// What the parser may hold at any time.
+    const HELD: usize = 2 * AHEAD + BOUNDARY + 4;
+
+    /// Names and contents of a form whose body comes in pieces of `size` bytes. Each piece is taken from the body only when it is needed.
     async fn read(body: &[u8], size: usize, limit: usize) -> Result<Vec<(String, Vec<u8>)>, Failure> {
-        let pieces: Vec<_> = body
-            .chunks(size)
-            .map(|piece| Ok::<_, std::io::Error>(Bytes::copy_from_slice(piece)))
-            .collect();
-        let mut parts = Parts::whole(Body::from_stream(stream::iter(pieces)), "x", TextLimit(limit));
-        let mut found = Vec::new();
-        let mut read_ahead = 3 * AHEAD;
+        let pieces: Vec<_> = body.chunks(size).map(Bytes::copy_from_slice).collect();
+        let taken = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&taken);
+        let pieces = stream::iter(pieces).map(move |piece| {
+            counted.fetch_add(piece.len(), Ordering::Relaxed);
+            Ok::<_, std::io::Error>(piece)
+        });
+        let mut parts = Parts::whole(Body::from_stream(pieces), "x", TextLimit(limit));
+        let (mut found, mut used) = (Vec::new(), 0);
         while let Some(mut part) = parts.next().await? {
+            used += format!("--x\r\nContent-Disposition: form-data; name=\"{}\"\r\n\r\n", part.name()).len();
             let mut content = Vec::new();
             while let Some(chunk) = part.chunk().await? {
-                assert!(chunk.len() <= read_ahead, "{}", chunk.len());
+                assert!(chunk.len() <= HELD, "{}", chunk.len());
+                used += chunk.len();
+                // One piece of the body may wait before the parser.
+                let held = taken.load(Ordering::Relaxed) - used;
+                assert!(held <= HELD + size, "{held} bytes are held after {} parts", found.len());
                 content.extend_from_slice(&chunk);
             }
+            used += 2;
             found.push((part.name(), content));
-            read_ahead += 3 * AHEAD;
         }
         Ok(found)
     }
@@ -321,6 +368,37 @@ mod tests {
             for size in [7, 1000, 200_000] {
                 let refused = read(body.as_bytes(), size, usize::MAX).await;
                 assert_eq!(refused, Err(Failure::beyond(TooLarge::PART_HEADER)), "{start:?} {size}");
+            }
+        }
+    }
+
+    /// Many small parts before a large one: what is held does not grow with the number of parts (`read` checks it).
+    #[tokio::test]
+    async fn many_parts_are_not_read_far_ahead() {
+        let large = vec![b'y'; 3_000_000];
+        let mut parts: Vec<(&str, &[u8])> = vec![("n", b"z"); 2000];
+        parts.push(("large", &large));
+        let body = form(&parts);
+        for size in [1000, 5000, 60_000] {
+            let found = read(&body, size, usize::MAX).await.unwrap();
+            assert_eq!((found.len(), found[2000].1.len()), (2001, large.len()), "{size}");
+        }
+    }
+
+    /// A header is taken however it lies in what was read, up to the bytes that the parser gets at a time; twice as many are refused.
+    #[tokio::test]
+    async fn long_headers_are_taken_wherever_they_begin() {
+        for before in [0, 1, 5000, AHEAD - 100, AHEAD, 3 * AHEAD / 2] {
+            let content = vec![b'y'; before];
+            let of_length = |length: usize| {
+                let name = "n".repeat(length - "--x\r\nContent-Disposition: form-data; name=\"\"\r\n\r\n".len());
+                form(&[("a", content.as_slice()), (&name, b"z"), ("b", b"z")])
+            };
+            for size in [700, AHEAD, 100_000] {
+                let found = read(&of_length(AHEAD), size, usize::MAX).await.unwrap();
+                assert_eq!(found.len(), 3, "{before} {size}");
+                let refused = read(&of_length(2 * AHEAD + 100), size, usize::MAX).await;
+                assert_eq!(refused, Err(Failure::beyond(TooLarge::PART_HEADER)), "{before} {size}");
             }
         }
     }

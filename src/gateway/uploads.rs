@@ -96,14 +96,15 @@ impl Form {
             let text = part.text().await?;
             return self.params.put(&name, text);
         }
+        // Files that nothing takes count too: each leaves its name, and all of them may come in one form.
+        let too_many = || Failure::fault(StatusCode::PAYLOAD_TOO_LARGE);
+        self.files_left = self.files_left.checked_sub(1).ok_or_else(too_many)?;
         if !TAKEN.contains(&name.strip_suffix("[]").unwrap_or(&name)) {
             // Told as every file is that nobody takes.
             part.skip().await?;
             self.params.files.insert(name.split('[').next().unwrap_or_default().to_owned());
             return Ok(());
         }
-        let too_many = || Failure::fault(StatusCode::PAYLOAD_TOO_LARGE);
-        self.files_left = self.files_left.checked_sub(1).ok_or_else(too_many)?;
         let file = self.upload(part).await?;
         self.params.put(&name, file.upload_id)
     }

@@ -13,7 +13,9 @@ use crate::support::{app::TestApp, database::Backend, in_time, on_both};
 on_both!(
     unbounded_preambles_and_part_headers_are_refused,
     bodies_of_refused_callers_are_not_read,
-    no_file_is_stored_for_a_conversation_that_does_not_exist
+    no_file_is_stored_for_a_conversation_that_does_not_exist,
+    many_parts_are_not_read_far_ahead,
+    files_that_nothing_takes_are_counted
 );
 
 const HEADER: &str = "--x\r\nContent-Disposition: form-data; name=\"";
@@ -84,6 +86,35 @@ async fn unbounded_preambles_and_part_headers_are_refused(backend: Backend) {
             assert!(sent < FLOOD, "{start:?} {filler}: all of it was read");
             assert!(grown < REQUEST / 4, "{start:?} {filler}: grew by {grown}");
         }
+    }
+}
+
+/// Each part that was parsed let the parser read further ahead: of the file behind them, as much as the client sent.
+async fn many_parts_are_not_read_far_ahead(backend: Backend) {
+    let app = server(backend, "").await;
+    let messages = visitor(&app).await;
+    let field = "--x\r\nContent-Disposition: form-data; name=\"content\"\r\n\r\na\r\n";
+    let file = "--x\r\nContent-Disposition: form-data; name=\"attachments[]\"; filename=\"a.bin\"\r\n\r\n";
+    let start = format!("{}{file}", field.repeat(3000));
+    let head = head(&messages, "");
+    let attack = flood(&app.server.doors.http, &head, &start, b'a');
+    let (grown, (status, sent)) = growth(&app.server, attack).await;
+    assert_eq!(status, 422, "the file is too large");
+    assert!(sent < FLOOD, "all of it was read");
+    assert!(grown < REQUEST / 4, "grew by {grown}");
+}
+
+async fn files_that_nothing_takes_are_counted(backend: Backend) {
+    let app = server(backend, "").await;
+    let messages = visitor(&app).await;
+    let visitors = app.http().with_token("");
+    for (files, status) in [(100, 422), (101, 413)] {
+        let form = (0..files).fold(reqwest::multipart::Form::new(), |form, number| {
+            let file = reqwest::multipart::Part::bytes(vec![0]).file_name("a.bin");
+            form.part(format!("nothing takes {number}"), file)
+        });
+        let answer = visitors.answer(visitors.request("POST", &messages).multipart(form)).await;
+        assert_eq!(answer.status, status, "{files} files: {}", answer.body);
     }
 }
 
