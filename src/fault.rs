@@ -77,6 +77,8 @@ pub enum Protection {
     AnonymousLimits,
     /// What a template may hold is limited before it is parsed.
     TemplateLimits,
+    /// Files of a form that its request did not take are discarded.
+    RefusedUploads,
 }
 
 #[cfg(feature = "faults")]
@@ -116,6 +118,7 @@ impl Protection {
             Self::IdempotencyOwner => "idempotency_owner",
             Self::AnonymousLimits => "anonymous_limits",
             Self::TemplateLimits => "template_limits",
+            Self::RefusedUploads => "refused_uploads",
         }
     }
 }

@@ -33,6 +33,7 @@ mod exact;
 mod fields;
 mod files;
 mod filters;
+mod form_files;
 #[cfg(feature = "faults")]
 #[doc(hidden)]
 pub mod fuzz;
@@ -73,6 +74,8 @@ use axum::{
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
+pub use form_files::DiscardUploads;
+
 use crate::request_memory::RequestMemory;
 use error::Failure;
 
@@ -83,6 +86,8 @@ use crate::rate_limit::AnonymousLimits;
 pub struct Config {
     /// What callers without a token may use.
     pub anonymous: Arc<AnonymousLimits>,
+    /// Discards uploads that the request of their form did not take.
+    pub discard_uploads: DiscardUploads,
     /// Where clients reach this door, such as `https://chat.example.org`. Empty: nowhere in particular.
     pub base_url: String,
     /// Cancelled when connections that stay open shall end.
@@ -134,6 +139,10 @@ pub fn router(services: Routes, config: Config) -> Router {
         .merge(canned_responses::routes())
         .merge(contact_notes::routes())
         .open(services, &config, &ABSENT)
+        .layer(middleware::from_fn({
+            let discard = config.discard_uploads.clone();
+            move |request: Request, next: Next| form_files::discard_unused(discard.clone(), request, next)
+        }))
         .layer(middleware::from_fn(move |request: Request, next: Next| {
             body_memory::charge(config.memory.clone(), config.max_body_bytes, request, next)
         }))

@@ -21,6 +21,7 @@ use crate::pb::{
 fn door(routes: Routes) -> Router {
     let config = Config {
         anonymous: crate::rate_limit::AnonymousLimits::new(crate::rate_limit::Config::default()),
+        discard_uploads: DiscardUploads::new(|_| Box::pin(async {})),
         base_url: String::new(),
         drain: tokio_util::sync::CancellationToken::new(),
         max_body_bytes: 1000,

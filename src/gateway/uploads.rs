@@ -14,6 +14,7 @@ use tonic::{Status, service::Routes};
 use super::{
     call::Call,
     error::Failure,
+    form_files::FormFiles,
     multipart::{self, Part, Parts, TextLimit},
     params::{Params, Surroundings},
 };
@@ -46,17 +47,20 @@ where
         let Ok(call) = Call::from_request_parts(&mut parts, state).await;
         let limit = TextLimit::of(&parts);
         let held = parts.extensions.get().cloned();
+        let files: FormFiles = parts.extensions.get().cloned().unwrap_or_default();
         let around = Surroundings::read(&mut parts, state).await?;
         let mut form = Form {
             owner: Owner::of(&around),
             call,
             params: Params::of_form(),
+            files: files.clone(),
             files_left: FILES,
         };
         let mut parts = Parts::with_files(body, &boundary, limit, held);
         while let Some(part) = parts.next().await? {
             form.take(part).await?;
         }
+        files.complete();
         Ok(Self(around.complete(form.params)))
     }
 }
@@ -86,6 +90,7 @@ struct Form {
     owner: Owner,
     call: Call,
     params: Params,
+    files: FormFiles,
     files_left: usize,
 }
 
@@ -106,6 +111,7 @@ impl Form {
             return Ok(());
         }
         let file = self.upload(part).await?;
+        self.files.add(&file.upload_id);
         self.params.put(&name, file.upload_id)
     }
 

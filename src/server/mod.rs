@@ -184,7 +184,7 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     let memory = rooms::request_memory(&config);
     let gateway = gateway::router(
         routes.clone(),
-        rooms::gateway(&config, memory.clone(), streams.clone(), Arc::clone(&anonymous)),
+        rooms::gateway(&config, memory.clone(), streams.clone(), Arc::clone(&anonymous), files.clone()),
     );
     let (ready, readiness) = watch::channel(Readiness::waiting_for(&["database", "serving"]));
 

@@ -239,14 +239,33 @@ pub fn body_limits(config: &Config, memory: RequestMemory) -> BodyLimits {
 }
 
 /// The JSON API's.
-pub fn gateway(config: &Config, memory: RequestMemory, drain: CancellationToken, anonymous: Arc<AnonymousLimits>) -> gateway::Config {
+pub fn gateway(
+    config: &Config,
+    memory: RequestMemory,
+    drain: CancellationToken,
+    anonymous: Arc<AnonymousLimits>,
+    files: chat::files::Files,
+) -> gateway::Config {
     let is_secure = !config.tls.cert_file.is_empty() && config.tls.listeners.split(',').any(|named| named.trim() == "http");
     gateway::Config {
         anonymous,
+        discard_uploads: discard_uploads(files),
         drain,
         base_url: config.http.base_url.clone(),
         max_body_bytes: config.http.max_body_bytes,
         memory,
         scheme: if is_secure { "https" } else { "http" },
     }
+}
+
+/// How the gateway discards files of forms that were refused.
+fn discard_uploads(files: chat::files::Files) -> gateway::DiscardUploads {
+    gateway::DiscardUploads::new(move |upload_ids| {
+        let files = files.clone();
+        Box::pin(async move {
+            if let Err(error) = files.discard(&upload_ids).await {
+                tracing::warn!(%error, "failed to remove the files of a refused form; they are removed later");
+            }
+        })
+    })
 }

@@ -336,19 +336,24 @@ impl Files {
             .limit(REMOVED)
             .all(self.db.write())
             .await?;
-        for row in &rows {
+        self.remove(&rows).await?;
+        Ok(rows.len())
+    }
+
+    /// Removes objects, and then their rows: as long as a row is there, its bytes are found again.
+    async fn remove(&self, rows: &[attachment::Model]) -> Result<()> {
+        for row in rows {
             let Some(object) = &row.object else { continue };
             self.storage.remove(object).await?;
             if row.thumb_size.is_some() {
                 self.storage.remove(&small_of(object)).await?;
             }
         }
-        // The rows last: as long as one is there, its bytes are found again.
         attachment::Entity::delete_many()
-            .filter(Column::Id.is_in(rows.iter().map(|row| row.id)))
+            .filter(attachment::Column::Id.is_in(rows.iter().map(|row| row.id)))
             .exec(self.db.write())
             .await?;
-        Ok(rows.len())
+        Ok(())
     }
 }
 

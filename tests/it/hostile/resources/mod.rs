@@ -4,6 +4,7 @@ mod descriptors;
 mod page;
 mod rates;
 mod stalled;
+mod uploads;
 mod window;
 
 use std::net::IpAddr;
