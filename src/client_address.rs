@@ -89,6 +89,12 @@ impl TrustedProxies {
         self.networks.iter().any(|network| network.contains(&address))
     }
 
+    /// The address that a connection of this peer is charged to; none for a trusted proxy, whose connections carry many clients.
+    pub fn peer(&self, peer: SocketAddr) -> Option<IpAddr> {
+        let peer = peer.ip().to_canonical();
+        (!self.trusts(peer)).then(|| grouped(peer))
+    }
+
     /// The address that a request with these headers from this peer is charged to: the right-most entry that no trusted proxy
     /// has, which is the first one that the client could not write itself.
     pub fn resolve(&self, peer: SocketAddr, headers: &HeaderMap) -> ClientAddress {

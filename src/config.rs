@@ -217,6 +217,8 @@ pub struct Limits {
     pub streams_per_token: usize,
     /// Of each listener.
     pub connections: usize,
+    /// Of both public listeners together. 0: no limit.
+    pub connections_per_address: usize,
     /// 0: a quarter of what the process may take.
     pub request_memory_bytes: usize,
     pub body_timeout_seconds: u64,

@@ -79,6 +79,8 @@ pub enum Protection {
     TemplateLimits,
     /// Files of a form that its request did not take are discarded.
     RefusedUploads,
+    /// A client address has a bounded number of connections.
+    ConnectionsPerAddress,
 }
 
 #[cfg(feature = "faults")]
@@ -119,6 +121,7 @@ impl Protection {
             Self::AnonymousLimits => "anonymous_limits",
             Self::TemplateLimits => "template_limits",
             Self::RefusedUploads => "refused_uploads",
+            Self::ConnectionsPerAddress => "connections_per_address",
         }
     }
 }

@@ -20,7 +20,10 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
-use super::tls::Tls;
+use super::{
+    per_address::{PerAddress, Permit},
+    tls::Tls,
+};
 
 /// How long a handshake may take, and then the choice between HTTP/1 and HTTP/2, which the first bytes make.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -43,27 +46,29 @@ pub struct Connection {
     _counted: Counted,
 }
 
-/// How many connections a listener may have, and how many it and others may have together.
+/// How many connections a listener may have, how many it and others may have together, and how many of those one client address.
 #[derive(Clone, Debug)]
 pub struct Room {
     own: Arc<Semaphore>,
     shared: Arc<Semaphore>,
+    per_address: Arc<PerAddress>,
 }
 
-/// What a connection takes of both.
-type Counted = (OwnedSemaphorePermit, OwnedSemaphorePermit);
+/// What a connection takes of all three.
+type Counted = (OwnedSemaphorePermit, OwnedSemaphorePermit, Permit);
 
 impl Room {
     /// `own` connections of one listener, as far as `shared` has room.
-    pub fn new(own: usize, shared: Arc<Semaphore>) -> Self {
+    pub fn new(own: usize, shared: Arc<Semaphore>, per_address: Arc<PerAddress>) -> Self {
         Self {
             own: Arc::new(Semaphore::new(own)),
             shared,
+            per_address,
         }
     }
 
     /// Waits until there is room for a connection. None never comes: the semaphores are never closed.
-    async fn take(&self) -> Option<Counted> {
+    async fn take(&self) -> Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)> {
         let own = Arc::clone(&self.own).acquire_owned().await.ok()?;
         let shared = Arc::clone(&self.shared).acquire_owned().await.ok()?;
         Some((own, shared))
@@ -155,7 +160,7 @@ async fn accept(listener: TcpListener, room: Room, patience: Duration, tls: Opti
     let mut handshakes = JoinSet::new();
     loop {
         while handshakes.try_join_next().is_some() {}
-        let Some(counted) = room.take().await else { return };
+        let Some((own, shared)) = room.take().await else { return };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = sender.closed() => return,
@@ -174,6 +179,9 @@ async fn accept(listener: TcpListener, room: Room, patience: Duration, tls: Opti
                 continue;
             }
         };
+        // Nothing was said yet, so nothing can be answered: it is closed.
+        let Some(permit) = room.per_address.admit(from) else { continue };
+        let counted = (own, shared, permit);
         // Without it, small answers wait for each other; a connection that fails here fails on its first read too.
         let _ = stream.set_nodelay(true);
         let sender = sender.clone();

@@ -14,7 +14,11 @@ use hyper_util::{
     server::conn::auto::Builder,
     service::TowerToHyperService,
 };
-use tokio::{net::TcpListener, sync::watch, time::sleep};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    sync::watch,
+    time::sleep,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{service::Routes, transport::Server};
 use tonic_health::{ServingStatus, server::HealthReporter};
@@ -47,9 +51,39 @@ use crate::{
 /// # Errors
 /// When the address cannot be bound; the error names the setting.
 pub async fn bind(door: &'static str, address: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
+    listen(address)
         .await
         .with_context(|| format!("{door}.addr = {address:?} cannot be bound"))
+}
+
+/// Connections that wait to be accepted. tokio's default, 128, overflows when some hundred clients reconnect at once, as they do after a
+/// restart; the system then drops their handshakes, and they try again after a second. Linux takes `net.core.somaxconn` (4096) at most.
+const BACKLOG: u32 = 1024;
+
+/// Listens at the first address of `host:port` that can be bound, as [`TcpListener::bind`] does.
+async fn listen(address: &str) -> io::Result<TcpListener> {
+    let mut last = io::Error::new(io::ErrorKind::InvalidInput, "the name has no address");
+    for address in tokio::net::lookup_host(address).await? {
+        match listen_at(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    // A server that starts again need not wait for its former connections. On Windows the option means something else.
+    if cfg!(unix) {
+        socket.set_reuseaddr(true)?;
+    }
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Serves gRPC until `stop`, then lets calls in flight finish. No stream lives longer than `longest_stream`, if that is known.

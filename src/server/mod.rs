@@ -21,6 +21,7 @@ use crate::{
         tokens::Tokens,
         writer::Writer,
     },
+    client_address::TrustedProxies,
     config::Config,
     db::{Database, OpenError},
     events::{
@@ -46,6 +47,7 @@ mod instruments;
 mod linger;
 mod listeners;
 mod memory_limit;
+mod per_address;
 mod rooms;
 mod supervise;
 mod tls;
@@ -54,6 +56,7 @@ mod upkeep;
 pub use rooms::token_file;
 
 use incoming::{Incoming, Room};
+use per_address::PerAddress;
 use supervise::Supervisor;
 use tls::Tls;
 
@@ -199,15 +202,17 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     });
     let tls = Tls::open(&config.tls)?;
     let shared = Arc::new(Semaphore::new(connections.together));
+    let per_address = PerAddress::new(config.limits.connections_per_address, rooms::trusted_proxies(&config));
     let incoming = |door: &str, listener| {
         let tls = tls
             .clone()
             .filter(|_| config.tls.listeners.split(',').any(|named| named.trim() == door));
         // Operators get in whatever clients do.
         let room = if door == "admin" {
-            Room::new(descriptors::ADMIN, Arc::new(Semaphore::new(descriptors::ADMIN)))
+            let unlimited = PerAddress::new(0, TrustedProxies::default());
+            Room::new(descriptors::ADMIN, Arc::new(Semaphore::new(descriptors::ADMIN)), unlimited)
         } else {
-            Room::new(connections.each, Arc::clone(&shared))
+            Room::new(connections.each, Arc::clone(&shared), Arc::clone(&per_address))
         };
         Incoming::over(listener, room, rooms::stall_timeout(&config), tls)
     };

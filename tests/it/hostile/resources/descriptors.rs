@@ -11,7 +11,7 @@ async fn s29_admin_answers_while_clients_take_all_connections() {
     let talk = scene.talk().await;
     scene.say(talk, "before").await;
     let mut clients = Vec::new();
-    // More than there are descriptors, and no listener gets more than its queue takes: 128, though nobody accepts any.
+    // More than there are descriptors; what is not accepted waits in the queues of the listeners.
     for number in 0..250 {
         let address = if number % 2 == 0 {
             &app.server.doors.grpc

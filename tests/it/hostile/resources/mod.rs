@@ -1,5 +1,6 @@
 //! Rates, quotas, streams and descriptors that one stranger can use.
 
+mod connections;
 mod descriptors;
 mod page;
 mod rates;

@@ -1,0 +1,132 @@
+//! Connections of each client address: one address cannot take the connections of the public listeners from all others.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use opentelemetry::{KeyValue, metrics::Counter};
+
+use crate::{
+    client_address::TrustedProxies,
+    fault::{self, Protection},
+    telemetry::names::{self, meter},
+};
+
+/// The least time between two log lines about refused connections.
+const LOG: Duration = Duration::from_mins(1);
+
+static REFUSED: LazyLock<Counter<u64>> = LazyLock::new(|| meter().u64_counter(names::CALLS_REJECTED).build());
+
+/// Counts the open connections of each address, those of both public listeners together.
+#[derive(Debug)]
+pub struct PerAddress {
+    /// 0: no limit.
+    most: usize,
+    proxies: TrustedProxies,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Addresses with an open connection: as many entries as there are connections at most.
+    open: HashMap<IpAddr, usize>,
+    logged: Option<Instant>,
+}
+
+impl PerAddress {
+    /// At most `most` connections of each address; 0: any number. Proxies speak for many clients, so those of `proxies` have no limit.
+    pub fn new(most: usize, proxies: TrustedProxies) -> Arc<Self> {
+        let is_on = fault::is_on(Protection::ConnectionsPerAddress);
+        Arc::new(Self {
+            most: if is_on { most } else { 0 },
+            proxies,
+            state: Mutex::default(),
+        })
+    }
+
+    /// Counts a connection until the permit is dropped. None: its address has as many as it may.
+    pub fn admit(self: &Arc<Self>, peer: SocketAddr) -> Option<Permit> {
+        let address = self.proxies.peer(peer).filter(|_| self.most > 0);
+        let Some(address) = address else {
+            return Some(Permit(None));
+        };
+        let mut state = self.state();
+        let count = state.open.entry(address).or_default();
+        if *count >= self.most {
+            let now = Instant::now();
+            let is_due = state.logged.is_none_or(|logged| now.duration_since(logged) >= LOG);
+            if is_due {
+                state.logged = Some(now);
+            }
+            drop(state);
+            REFUSED.add(1, &[KeyValue::new(names::REASON, "connections")]);
+            if is_due {
+                tracing::warn!(
+                    %address,
+                    most = self.most,
+                    "closed a connection: its address has limits.connections_per_address connections; a proxy belongs into limits.trusted_proxies"
+                );
+            }
+            return None;
+        }
+        *count += 1;
+        drop(state);
+        Some(Permit(Some((Arc::clone(self), address))))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An open connection, counted for as long as this lives; none where there is no limit.
+#[derive(Debug)]
+pub struct Permit(Option<(Arc<PerAddress>, IpAddr)>);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let Some((connections, address)) = self.0.take() else { return };
+        let mut state = connections.state();
+        if let Some(count) = state.open.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                state.open.remove(&address);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(address: &str, port: u16) -> SocketAddr {
+        SocketAddr::new(address.parse().unwrap(), port)
+    }
+
+    #[test]
+    fn each_address_has_its_connections() {
+        let connections = PerAddress::new(2, TrustedProxies::parse("10.0.0.0/8").unwrap());
+        let admit = |address, port| connections.admit(peer(address, port));
+        for (first, same, other) in [
+            ("192.0.2.1", "192.0.2.1", "192.0.2.2"),
+            ("2001:db8:1:2::1", "2001:db8:1:2:ffff::", "2001:db8:1:3::1"),
+            ("192.0.2.9", "::ffff:192.0.2.9", "::ffff:192.0.2.10"),
+        ] {
+            let held = (admit(first, 1).unwrap(), admit(same, 2).unwrap());
+            assert!(admit(first, 3).is_none() && admit(same, 3).is_none(), "{first}");
+            assert!(admit(other, 3).is_some(), "{other}");
+            drop(held.0);
+            assert!(admit(same, 4).is_some(), "{first}");
+        }
+        assert!(connections.state().open.is_empty());
+        let of_proxy: Vec<_> = (0..100).map(|port| admit("10.1.1.1", port)).collect();
+        assert!(of_proxy.iter().all(Option::is_some));
+        let unlimited = PerAddress::new(0, TrustedProxies::default());
+        let all: Vec<_> = (0..100).map(|port| unlimited.admit(peer("192.0.2.1", port))).collect();
+        assert!(all.iter().all(Option::is_some));
+    }
+}

@@ -1,0 +1,76 @@
+//! Connections of one client address: counted on both public listeners together, and closed beyond the limit.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpSocket, TcpStream},
+};
+
+use super::Visitor;
+use crate::support::{app::TestApp, database::Backend, http::client, in_time};
+
+/// Connections that the server allows.
+const MOST: usize = 5;
+
+/// Connects from 127.0.0.`last`, and asks for something: the connection, if it is answered.
+async fn connected(address: &str, last: u8) -> Option<TcpStream> {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket
+        .bind(SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0)))
+        .expect("an address of this machine");
+    let address = address.parse().expect("an address");
+    let mut stream = in_time("a connection", socket.connect(address)).await.expect("the queue takes it");
+    // An error says that it was closed meanwhile.
+    let _ = stream.write_all(b"GET /nowhere HTTP/1.1\r\nhost: test\r\n\r\n").await;
+    let mut head = [0; 9];
+    let read = in_time("an answer, or the end", stream.read_exact(&mut head)).await;
+    (read.is_ok() && head == *b"HTTP/1.1 ").then_some(stream)
+}
+
+/// How many of `tries` connections are answered, on the two listeners in turn; all of them are held.
+async fn held(app: &TestApp, last: u8, tries: usize) -> Vec<TcpStream> {
+    let mut open = Vec::new();
+    for number in 0..tries {
+        let listener = if number % 2 == 0 {
+            &app.server.doors.http
+        } else {
+            &app.server.doors.grpc
+        };
+        open.extend(connected(listener, last).await);
+    }
+    open
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_of_an_address_are_limited() {
+    for (switch, answered) in [("", MOST), ("connections_per_address", 3 * MOST)] {
+        let app = TestApp::builder(Backend::Sqlite)
+            .env("PARLEY_LIMITS_CONNECTIONS_PER_ADDRESS", &MOST.to_string())
+            .env("PARLEY_LIMITS_TRUSTED_PROXIES", "127.0.0.30")
+            .env("PARLEY_FAULT_SWITCH", switch)
+            .start()
+            .await;
+        let mut open = held(&app, 20, 3 * MOST).await;
+        assert_eq!(open.len(), answered, "{switch:?}");
+        if !switch.is_empty() {
+            continue;
+        }
+        // Others are served, operators and trusted proxies without a limit.
+        let other = Visitor::at(&app, 21).send("GET", "/openapi.json", None).await;
+        assert_eq!(other.status(), 200);
+        let admin = client().get(format!("http://{}/livez", app.server.doors.admin)).send().await;
+        assert_eq!(admin.expect("an answer").status(), 200);
+        assert_eq!(held(&app, 30, 3 * MOST).await.len(), 3 * MOST);
+        let log = app.server.log();
+        assert_eq!(log.matches("limits.connections_per_address").count(), 1, "one line a minute: {log}");
+        // One that ends makes room.
+        drop(open.pop());
+        in_time("room for a connection", async {
+            while connected(&app.server.doors.http, 20).await.is_none() {
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        })
+        .await;
+    }
+}
