@@ -81,6 +81,22 @@ pub enum Protection {
     RefusedUploads,
     /// A client address has a bounded number of connections.
     ConnectionsPerAddress,
+    /// Texts that feed an index are short.
+    IndexedTexts,
+    /// A search reads a bounded number of bytes.
+    SearchBytes,
+    /// An account sees of a member what it supplied itself.
+    MemberView,
+    /// A user's pubsub token must carry the signature of the token that it belongs to.
+    PubsubSignature,
+    /// Downloads are counted per caller.
+    DownloadPermits,
+    /// A stream whose reader takes nothing is closed.
+    StallTimeout,
+    /// Clients leave descriptors for the admin listener, the database and files.
+    DescriptorShares,
+    /// No value of a log line begins another line.
+    EscapedFields,
 }
 
 #[cfg(feature = "faults")]
@@ -122,6 +138,14 @@ impl Protection {
             Self::TemplateLimits => "template_limits",
             Self::RefusedUploads => "refused_uploads",
             Self::ConnectionsPerAddress => "connections_per_address",
+            Self::IndexedTexts => "indexed_texts",
+            Self::SearchBytes => "search_bytes",
+            Self::MemberView => "member_view",
+            Self::PubsubSignature => "pubsub_signature",
+            Self::DownloadPermits => "download_permits",
+            Self::StallTimeout => "stall_timeout",
+            Self::DescriptorShares => "descriptor_shares",
+            Self::EscapedFields => "escaped_fields",
         }
     }
 }

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use crate::{
     attribute_limits::{self, AttributeSize},
     error::{Error, Result, Rule, Violation},
+    fault::{self, Protection},
     pb::value::{micros, object},
     telemetry::escape::is_unsafe,
     time::Micros,
@@ -211,6 +212,9 @@ impl Fields {
 
     /// Checks additional attributes of a contact: those that contacts are searched, sorted and filtered by have the limit of a short text.
     pub fn indexed_attributes(&mut self, field: &str, attributes: &Map<String, Json>) {
+        if !fault::is_on(Protection::IndexedTexts) {
+            return;
+        }
         for key in INDEXED {
             if let Some(Json::String(text)) = attributes.get(key) {
                 self.text(&format!("{field}.{key}"), text, SHORT);

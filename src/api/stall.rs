@@ -18,7 +18,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::{meter, status::stalled};
-use crate::events::hub::Kind;
+use crate::{
+    events::hub::Kind,
+    fault::{self, Protection},
+};
 
 /// The longest time between two looks at all streams.
 const LOOK: Duration = Duration::from_secs(10);
@@ -85,7 +88,7 @@ impl<T> LetGo for Held<T> {
     fn let_go(&self, timeout: Duration) {
         let mut state = self.state();
         let stands = matches!(&*state, State::Open(Open { since: Some(since), .. }) if since.elapsed() > timeout);
-        if !stands {
+        if !stands || !fault::is_on(Protection::StallTimeout) {
             return;
         }
         let source = std::mem::replace(&mut *state, State::Stalled);

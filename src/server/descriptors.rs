@@ -3,7 +3,10 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::config::Config;
+use crate::{
+    config::Config,
+    fault::{self, Protection},
+};
 
 /// Connections of the admin listener.
 pub const ADMIN: usize = 16;
@@ -55,6 +58,7 @@ pub struct Connections {
 /// Connections that the two public listeners may have.
 pub fn connections(config: &Config, limit: Option<u64>) -> Connections {
     let most = config.limits.connections;
+    let limit = limit.filter(|_| fault::is_on(Protection::DescriptorShares));
     let free = limit.map_or(usize::MAX, |limit| {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         limit.saturating_sub(reserved(config)).max(2 * LEAST)

@@ -10,6 +10,8 @@ use tracing_subscriber::{
     },
 };
 
+use crate::fault::{self, Protection};
+
 /// Whether a character could end a line, steer a terminal, or reorder what surrounds it: control characters, line and paragraph separators, and
 /// the controls of bidirectional text.
 pub fn is_unsafe(character: char) -> bool {
@@ -47,6 +49,9 @@ impl<'writer> FormatFields<'writer> for EscapedFields {
     fn format_fields<R: RecordFields>(&self, mut writer: Writer<'writer>, fields: R) -> fmt::Result {
         let mut line = String::new();
         DefaultFields::new().format_fields(Writer::new(&mut line), fields)?;
+        if !fault::is_on(Protection::EscapedFields) {
+            return writer.write_str(&line);
+        }
         write(&mut writer, &line)
     }
 }

@@ -10,6 +10,7 @@ use crate::{
     compute::{ComputePool, Rejected},
     db::entity::message,
     error::{Error, Result},
+    fault::{self, Protection},
     id::AccountId,
 };
 
@@ -116,7 +117,7 @@ impl Scan {
 
     /// Whether it may read no more.
     pub fn is_exhausted(&self) -> bool {
-        self.read >= BYTES
+        self.read >= BYTES && fault::is_on(Protection::SearchBytes)
     }
 
     /// Whether it has read enough without an index.

@@ -9,6 +9,7 @@ use crate::{
         kind::{Availability, Role},
         user,
     },
+    fault::{self, Protection},
     id::{AccountId, UserId},
     time::Micros,
 };
@@ -42,7 +43,7 @@ impl Model {
     /// already had a user, and what that user or another account says of it, stays hidden until the user has been active in the account.
     /// The name and the address stay the account's own.
     pub fn view_of(&self, user: &Arc<user::Model>) -> Arc<user::Model> {
-        if self.name.is_none() && self.email.is_none() {
+        if (self.name.is_none() && self.email.is_none()) || !fault::is_on(Protection::MemberView) {
             return Arc::clone(user);
         }
         let mut view = user::Model::clone(user);

@@ -2,6 +2,8 @@
 //!
 //! Templates run on compute pools only: a debug build, which these tests run, ends a job with a panic where one is parsed elsewhere.
 
+mod unprotected;
+
 use parley::pb::{
     AttachmentDraft, Contact, CreateContactRequest, Inbox, LocationDraft, MessageDraft, SearchContactsRequest, SearchMessagesRequest,
     SendMessagesRequest, UpdateContactRequest, UpdateInboxRequest, attachment_draft,
@@ -322,6 +324,35 @@ fn readable_by_older_sqlite(app: &TestApp) {
 async fn search_reads_a_bounded_number_of_bytes(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();
+    // 66 messages of 149,000 bytes are more than the 8 MiB of one page, and less than those of two.
+    assert_eq!(pages_until_found(&scene).await, 2);
+    // By the index it is found at once, however many bytes are in between.
+    let by_index = SearchMessagesRequest {
+        account_id: 1,
+        text: "the zq is".to_owned(),
+        ..SearchMessagesRequest::default()
+    };
+    let mut client = scene.clients.messages.clone();
+    let mut found = Vec::new();
+    for _ in 0..8 {
+        // A search waits for a bounded part of the index.
+        found = client
+            .search_messages(by_index.clone())
+            .await
+            .expect("it is searched")
+            .into_inner()
+            .messages;
+        if !found.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(found.len(), 1);
+    let texts = app.http().ask("/search/conversations?q=zq").await;
+    assert_eq!(texts.0, 200, "{}", texts.1);
+}
+
+/// Writes a message and 66 long ones after it, and searches for the first by a text that no index has: the pages it takes.
+async fn pages_until_found(scene: &Scene) -> usize {
     let conversation = scene.talk().await;
     scene.hear(conversation, "the zq is here").await;
     for _ in 0..3 {
@@ -348,38 +379,11 @@ async fn search_reads_a_bounded_number_of_bytes(backend: Backend) {
         assert_ne!(found.next_page_token, "", "not everything was read");
         request.page_token = found.next_page_token;
     }
-    // 66 messages of 149,000 bytes are more than the 8 MiB of one page, and less than those of two.
-    assert_eq!(pages, 2);
-    // By the index it is found at once, however many bytes are in between.
-    let by_index = SearchMessagesRequest {
-        account_id: 1,
-        text: "the zq is".to_owned(),
-        ..SearchMessagesRequest::default()
-    };
-    let mut client = scene.clients.messages.clone();
-    let mut found = Vec::new();
-    for _ in 0..8 {
-        // A search waits for a bounded part of the index.
-        found = client
-            .search_messages(by_index.clone())
-            .await
-            .expect("it is searched")
-            .into_inner()
-            .messages;
-        if !found.is_empty() {
-            break;
-        }
-    }
-    assert_eq!(found.len(), 1);
-    let texts = app.http().ask("/search/conversations?q=zq").await;
-    assert_eq!(texts.0, 200, "{}", texts.1);
+    pages
 }
 
-/// S-39.
-async fn refused_and_replayed_messages_leave_no_attachment_rows(backend: Backend) {
-    let app = TestApp::start(backend).await;
-    let scene = app.scene();
-    let conversation = scene.talk().await;
+/// A message with two attachments that have no file.
+fn places() -> MessageDraft {
     let place = AttachmentDraft {
         kind: Some(attachment_draft::Kind::Location(LocationDraft {
             latitude: 48.2,
@@ -387,10 +391,18 @@ async fn refused_and_replayed_messages_leave_no_attachment_rows(backend: Backend
             ..LocationDraft::default()
         })),
     };
-    let draft = MessageDraft {
+    MessageDraft {
         attachments: vec![place.clone(), place],
         ..outgoing("here")
-    };
+    }
+}
+
+/// S-39.
+async fn refused_and_replayed_messages_leave_no_attachment_rows(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let scene = app.scene();
+    let conversation = scene.talk().await;
+    let draft = places();
     let request = scene.request(conversation, draft.clone());
     let mut ids = Vec::new();
     for _ in 0..3 {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use parley::pb::{
-    CannedResponse, ContactNote, CreateCannedResponseRequest, CreateClientConversationRequest, CreateClientMessageRequest,
+    CannedResponse, ClientSession, ContactNote, CreateCannedResponseRequest, CreateClientConversationRequest, CreateClientMessageRequest,
     CreateContactNoteRequest, CreateLabelRequest, GetClientConversationRequest, GetConversationRequest, Label, ListCannedResponsesRequest,
     ListClientConversationsRequest, ListClientMessagesRequest, ListContactNotesRequest, ListContactsRequest, ListConversationsRequest,
     ListLabelsRequest, ListMessagesRequest, SearchMessagesRequest, canned_responses_service_client::CannedResponsesServiceClient,
@@ -16,6 +16,7 @@ use tonic::Code;
 use super::{RECEIVED, WIDE, contact, large, visitor};
 use crate::support::{
     app::TestApp,
+    clients::Clients,
     database::Backend,
     on_both,
     scene::{incoming, outgoing},
@@ -24,7 +25,8 @@ use crate::support::{
 on_both!(
     every_list_of_the_largest_rows_is_received,
     without_the_cut_a_list_is_not_received,
-    a_visitors_conversation_list_is_bounded
+    a_visitors_conversation_list_is_bounded,
+    without_the_cut_a_visitors_list_is_not_received
 );
 
 /// Reads a list page by page with the default client, and checks each page: its ids, without one twice, in all.
@@ -215,11 +217,12 @@ async fn without_the_cut_a_list_is_not_received(backend: Backend) {
     assert_eq!(refused.code(), Code::OutOfRange, "{refused:?}");
 }
 
-async fn a_visitors_conversation_list_is_bounded(backend: Backend) {
-    const TALKS: usize = 3;
-    const EACH: usize = 8;
-    let app = TestApp::start(backend).await;
-    let (visitors, session) = visitor(&app, "m").await;
+const TALKS: usize = 3;
+const EACH: usize = 8;
+
+/// A visitor with several conversations of several of the largest messages.
+async fn talkative(app: &TestApp) -> (Clients, ClientSession, Vec<i64>) {
+    let (visitors, session) = visitor(app, "m").await;
     let mut talks = Vec::new();
     for _ in 0..TALKS {
         let request = CreateClientConversationRequest {
@@ -240,6 +243,23 @@ async fn a_visitors_conversation_list_is_bounded(backend: Backend) {
             visitors.client.clone().create_client_message(request).await.expect("written");
         }
     }
+    (visitors, session, talks)
+}
+
+async fn without_the_cut_a_visitors_list_is_not_received(backend: Backend) {
+    let app = TestApp::builder(backend).env("PARLEY_FAULT_SWITCH", "page_bytes").start().await;
+    let (visitors, session, _) = talkative(&app).await;
+    let list = ListClientConversationsRequest {
+        session: Some(session),
+        ..ListClientConversationsRequest::default()
+    };
+    let refused = visitors.client.clone().list_client_conversations(list).await;
+    assert_eq!(refused.expect_err("it is too large").code(), Code::OutOfRange);
+}
+
+async fn a_visitors_conversation_list_is_bounded(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let (visitors, session, talks) = talkative(&app).await;
     let list = ListClientConversationsRequest {
         session: Some(session.clone()),
         ..ListClientConversationsRequest::default()

@@ -52,10 +52,10 @@ async fn next(socket: &mut Socket) -> Option<Json> {
     }
 }
 
-async fn at_most_16_subscriptions_are_kept(backend: Backend) {
-    let app = server(backend, "").await;
+/// What becomes of 20 subscriptions of one connection: how many are confirmed and how many rejected.
+async fn subscribe_20(app: &TestApp) -> (usize, usize) {
     let token = app.http().send("GET", "/api/v1/profile", None).await.body["pubsub_token"].clone();
-    let mut socket = open(&app).await;
+    let mut socket = open(app).await;
     // Each is another identifier of the same key.
     let own = |number: usize| json!({"channel": "RoomChannel", "pubsub_token": token, "account_id": 1, "user_id": 1, "n": number});
     for number in 0..20 {
@@ -69,7 +69,14 @@ async fn at_most_16_subscriptions_are_kept(backend: Backend) {
             _ => {}
         }
     }
-    assert_eq!((confirmed, rejected), (16, 4));
+    (confirmed, rejected)
+}
+
+async fn at_most_16_subscriptions_are_kept(backend: Backend) {
+    let app = server(backend, "").await;
+    assert_eq!(subscribe_20(&app).await, (16, 4));
+    let app = server(backend, "cable_subscriptions").await;
+    assert_eq!(subscribe_20(&app).await, (20, 0), "without the limit");
 }
 
 async fn rejected_subscriptions_are_removed(backend: Backend) {

@@ -157,6 +157,20 @@ async fn answered(app: &TestApp, head: &str) -> u16 {
     String::from_utf8_lossy(&answer[9..]).parse().expect("a status")
 }
 
+/// Shows that the test above measures something: the body is waited for, until its time is up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_check_bodies_of_refused_callers_are_read() {
+    for (switch, status) in [("", 401), ("early_check", 400)] {
+        let app = TestApp::builder(Backend::Sqlite)
+            .env("PARLEY_LIMITS_BODY_TIMEOUT_SECONDS", "1")
+            .env("PARLEY_FAULT_SWITCH", switch)
+            .start()
+            .await;
+        let head = head("/api/v1/accounts/1/contacts", "nobody's").replace("multipart/form-data; boundary=x", "application/json");
+        assert_eq!(answered(&app, &head).await, status, "{switch}");
+    }
+}
+
 /// S-27: nothing is stored before the check that refuses it.
 async fn no_file_is_stored_for_a_conversation_that_does_not_exist(backend: Backend) {
     let app = server(backend, "").await;

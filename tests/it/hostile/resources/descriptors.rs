@@ -4,12 +4,8 @@ use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
 use crate::support::{app::TestApp, database::Backend, http::client, in_time, scene::outgoing, server::limited};
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s29_admin_answers_while_clients_take_all_connections() {
-    let app = TestApp::builder(Backend::Sqlite).program(limited("ulimit -n 256")).start().await;
-    let scene = app.scene();
-    let talk = scene.talk().await;
-    scene.say(talk, "before").await;
+/// Connections that begin and say nothing more: more than there are descriptors.
+async fn connect(app: &TestApp) -> Vec<TcpStream> {
     let mut clients = Vec::new();
     // More than there are descriptors; what is not accepted waits in the queues of the listeners.
     for number in 0..250 {
@@ -28,6 +24,16 @@ async fn s29_admin_answers_while_clients_take_all_connections() {
             .expect("it is taken");
         clients.push(client);
     }
+    clients
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s29_admin_answers_while_clients_take_all_connections() {
+    let app = TestApp::builder(Backend::Sqlite).program(limited("ulimit -n 256")).start().await;
+    let scene = app.scene();
+    let talk = scene.talk().await;
+    scene.say(talk, "before").await;
+    let clients = connect(&app).await;
     for path in ["livez", "readyz", "metrics"] {
         let answer = in_time(path, client().get(format!("http://{}/{path}", app.server.doors.admin)).send()).await;
         assert_eq!(answer.expect("an answer").status(), 200, "{path}");
@@ -38,4 +44,22 @@ async fn s29_admin_answers_while_clients_take_all_connections() {
     assert!(!log.contains("Too many open files"), "{log}");
     drop(clients);
     scene.say(talk, "after").await;
+}
+
+/// What the shares are for: without them clients take every descriptor.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_shares_clients_take_all_descriptors() {
+    let app = TestApp::builder(Backend::Sqlite)
+        .program(limited("ulimit -n 256"))
+        .env("PARLEY_FAULT_SWITCH", "descriptor_shares")
+        .start()
+        .await;
+    let clients = connect(&app).await;
+    in_time("the lack of descriptors", async {
+        while !app.server.log().contains("Too many open files") {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    drop(clients);
 }

@@ -22,7 +22,11 @@ use crate::support::{
     scene::outgoing,
 };
 
-on_both!(s29_downloads_without_window, streams_without_window_are_given_back);
+on_both!(
+    s29_downloads_without_window,
+    without_permits_downloads_are_unlimited,
+    streams_without_window_are_given_back
+);
 
 /// A file of this size in a message: its lasting link.
 async fn file(app: &TestApp, size: usize) -> String {
@@ -117,6 +121,54 @@ async fn s29_downloads_without_window(backend: Backend) {
     .await;
     assert!(!closed.has_ended());
     drop(open);
+}
+
+/// What the permits are for.
+async fn without_permits_downloads_are_unlimited(backend: Backend) {
+    for (switch, wanted) in [("", 5), ("download_permits", 30)] {
+        let app = TestApp::builder(backend)
+            .env("PARLEY_LIMITS_DOWNLOADS_PER_ADDRESS", "5")
+            .env("PARLEY_FAULT_SWITCH", switch)
+            .start()
+            .await;
+        let link = file(&app, 1_000_000).await;
+        let closed = Closed::to(&app.server.doors.grpc).await;
+        let request = DownloadFileRequest {
+            link,
+            ..DownloadFileRequest::default()
+        };
+        let mut open = Vec::new();
+        for _ in 0..30 {
+            let head = closed.call("FilesService/DownloadFile", "", &request, true).await.head().await;
+            open.extend(Some(head).filter(|head| !is_refused(head)));
+        }
+        assert_eq!(open.len(), wanted, "{switch}");
+    }
+}
+
+/// What the timeout is for: without it a reader that takes nothing keeps its permit.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_timeout_a_stream_keeps_its_permit() {
+    let app = TestApp::builder(Backend::Sqlite)
+        .env("PARLEY_EVENTS_STALL_TIMEOUT_SECONDS", "1")
+        .env("PARLEY_LIMITS_STREAMS_PER_TOKEN", "1")
+        .env("PARLEY_FAULT_SWITCH", "stall_timeout")
+        .start()
+        .await;
+    let closed = Closed::to(&app.server.doors.grpc).await;
+    let subscribe: SubscribeRequest = everything(1, Start::Earliest(()));
+    let open = async || {
+        let call = closed.call("EventsService/Subscribe", ADMINISTRATOR, &subscribe, true).await;
+        call.head().await
+    };
+    let first = open().await;
+    assert!(!is_refused(&first));
+    // Four times the timeout.
+    for _ in 0..20 {
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        assert!(is_refused(&open().await));
+    }
+    drop(first);
 }
 
 /// Each kind of stream, with one permit for its caller: held by a reader without window, and given back.

@@ -25,7 +25,8 @@ on_both!(
     a_name_belongs_to_one_account,
     an_active_member_goes_by_its_own_name,
     a_former_member_keeps_the_name_that_the_account_knew,
-    addresses_of_users_cannot_be_tried
+    addresses_of_users_cannot_be_tried,
+    without_the_view_an_account_reads_any_user
 );
 
 async fn members(clients: &Clients, account_id: i64) -> Vec<Agent> {
@@ -266,6 +267,21 @@ async fn a_former_member_keeps_the_name_that_the_account_knew(backend: Backend) 
     let sender = listed.messages.into_iter().find_map(|message| message.sender).expect("the user");
     assert_eq!((sender.name.as_str(), sender.email()), ("Typed Name", "known@example.org"));
     assert_eq!(sender.available_name(), "Typed Name");
+}
+
+/// What the view is for: without it an address is enough to read whose it is.
+async fn without_the_view_an_account_reads_any_user(backend: Backend) {
+    for (switch, name) in [("", "Typed Name"), ("member_view", "Planted Name")] {
+        let app = TestApp::builder(backend)
+            .platform()
+            .env("PARLEY_FAULT_SWITCH", switch)
+            .start()
+            .await;
+        let known = stranger(&app, "known@example.org").await;
+        let added = add_agent(&app, "known@example.org", "Typed Name").await;
+        assert_eq!((added.id, added.name.as_str()), (known.id, name), "{switch}");
+        assert_eq!(member(&app.clients(), 1, known.id).await.name, name, "{switch}");
+    }
 }
 
 /// A user could otherwise ask for one address after the other, and take one before its owner comes.

@@ -83,9 +83,13 @@ fn bad<T: std::fmt::Debug>(result: Result<T, Status>) {
     );
 }
 
-/// A name that was stored before names were checked.
-async fn a_stored_name_begins_no_line_of_the_log(backend: Backend) {
-    let app = TestApp::builder(backend).env("PARLEY_LOG_FORMAT", "text").start().await;
+/// The line of the log that holds the name of a token which was stored before names were checked.
+async fn line_of_forged_name(backend: Backend, switch: &str) -> String {
+    let app = TestApp::builder(backend)
+        .env("PARLEY_LOG_FORMAT", "text")
+        .env("PARLEY_FAULT_SWITCH", switch)
+        .start()
+        .await;
     let made = create(&app.clients(), service(false, vec![])).await.expect("a token");
     let id = made.token.expect("always set").id;
     app.database
@@ -94,7 +98,7 @@ async fn a_stored_name_begins_no_line_of_the_log(backend: Backend) {
     create(&app.clients_with(&made.secret), service(true, vec![]))
         .await
         .expect("it administers");
-    let line = in_time("the line", async {
+    in_time("the line", async {
         loop {
             let log = app.server.log();
             if let Some(line) = log.lines().find(|line| line.contains("call=forged")) {
@@ -103,7 +107,17 @@ async fn a_stored_name_begins_no_line_of_the_log(backend: Backend) {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
     })
-    .await;
+    .await
+}
+
+async fn a_stored_name_begins_no_line_of_the_log(backend: Backend) {
+    let line = line_of_forged_name(backend, "").await;
     assert!(line.contains("parley.v1.AccountsService/CreateToken"), "a line of its own: {line}");
     assert!(line.contains(r"service x\n2026"), "{line}");
+    // What the escapes are for: without them the rest of the name is a line of its own.
+    let forged = line_of_forged_name(backend, "escaped_fields").await;
+    assert!(
+        forged.starts_with("2026-11-29T00:00:00Z INFO parley::audit: administered"),
+        "{forged}"
+    );
 }

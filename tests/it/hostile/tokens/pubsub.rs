@@ -25,7 +25,8 @@ on_both!(
     a_pubsub_token_ends_with_its_token,
     a_pubsub_token_is_rotated,
     a_sessions_pubsub_token_is_rotated_and_ends_with_it,
-    a_pubsub_token_cannot_be_forged
+    a_pubsub_token_cannot_be_forged,
+    without_the_signature_any_id_is_a_pubsub_token
 );
 
 type Stream = Streaming<SubscribePubsubResponse>;
@@ -235,4 +236,15 @@ async fn a_pubsub_token_cannot_be_forged(backend: Backend) {
         assert_refused(subscribe(&app, &key).await, Code::Unauthenticated, "TOKEN_INVALID");
     }
     subscribe(&app, &whole).await.expect("the real one is good");
+}
+
+/// What the signature is for: without it, an id of a token is enough.
+async fn without_the_signature_any_id_is_a_pubsub_token(backend: Backend) {
+    for switch in ["", "pubsub_signature"] {
+        let app = TestApp::builder(backend).env("PARLEY_FAULT_SWITCH", switch).start().await;
+        let mut forged = key(&app.clients(), 1, 1).await;
+        let (id, _) = forged.pubsub_token.split_once('.').expect("an id and a signature");
+        forged.pubsub_token = format!("{id}.00");
+        assert_eq!(subscribe(&app, &forged).await.is_ok(), switch == "pubsub_signature", "{switch}");
+    }
 }

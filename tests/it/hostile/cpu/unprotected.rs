@@ -1,0 +1,117 @@
+//! What the bounds of indexes and searches are for, and what makes replays leave no rows: without each of them the promise breaks.
+
+use parley::pb::{CreateContactRequest, CreateMessageRequest};
+use serde_json::json;
+
+use super::{pages_until_found, places};
+use crate::support::{
+    app::TestApp,
+    database::{Backend, Database},
+    on_both,
+};
+
+on_both!(
+    without_the_limit_any_text_feeds_an_index,
+    an_index_entry_has_a_bounded_number_of_pieces,
+    without_the_budget_a_search_reads_everything,
+    without_idempotency_keys_replays_leave_attachment_rows
+);
+
+async fn start(backend: Backend, switch: &str) -> TestApp {
+    TestApp::builder(backend).env("PARLEY_FAULT_SWITCH", switch).start().await
+}
+
+async fn without_the_limit_any_text_feeds_an_index(backend: Backend) {
+    for (switch, is_taken) in [("", false), ("indexed_texts", true)] {
+        let app = start(backend, switch).await;
+        let request = CreateContactRequest {
+            account_id: 1,
+            additional_attributes: parley::pb::value::structure(&json!({"company_name": "x".repeat(256)})),
+            ..CreateContactRequest::default()
+        };
+        let made = app.clients().contacts.create_contact(request).await;
+        assert_eq!(made.is_ok(), is_taken, "{switch}: {made:?}");
+    }
+}
+
+/// Characters of a text that was stored before texts had limits; each is another one.
+const CHARACTERS: i64 = 5000;
+
+/// A bound of the pieces of one contact: each of the first 255 characters of a text makes at most five.
+const PIECES: i64 = 2000;
+
+/// The index has no switch: it is SQL of a released migration. So it is held against the SQL that it replaced, whose work and entries grew
+/// with the text.
+async fn an_index_entry_has_a_bounded_number_of_pieces(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    app.scene().person("Quentin").await;
+    let (now, before) = match backend {
+        Backend::Sqlite => sqlite_pieces(&app.database).await,
+        Backend::Postgres => postgres_pieces(&app.database).await,
+    };
+    assert!(now < PIECES, "{now}");
+    assert!(before >= 2 * CHARACTERS - 1, "{before}: the SQL before had no bound");
+}
+
+/// The pieces that the triggers make of a contact, and those that the triggers before made of it too.
+async fn sqlite_pieces(database: &Database) -> (i64, i64) {
+    const COUNT: &str = "SELECT count(*) FROM contact_terms";
+    let text = "(WITH RECURSIVE n(at) AS (SELECT 1 UNION ALL SELECT at + 1 FROM n WHERE at < 5000) \
+                SELECT group_concat(char(19968 + at), '') FROM n)";
+    for statement in [
+        "CREATE VIRTUAL TABLE contact_terms USING fts5vocab(contact_pieces, row)",
+        &format!("UPDATE contacts SET email = 'q@example.org', additional_attributes = json_object('company_name', {text})"),
+    ] {
+        database.run(statement).await;
+    }
+    let now = Database::number(&database.url(), COUNT).await;
+    let whole = "coalesce(name, '') || char(10) || coalesce(email, '') || char(10) || coalesce(phone_number, '') || char(10) \
+                 || coalesce(identifier, '') || char(10) || coalesce(additional_attributes ->> 'company_name', '')";
+    let before = format!(
+        "INSERT INTO contact_pieces (rowid, pieces) SELECT id + 1000, (SELECT char(1) || group_concat(substr(whole, key + 1, 1), char(1) \
+         ORDER BY key) || char(1) FROM (SELECT {whole} AS whole), \
+         json_each('[0' || replace(hex(zeroblob(length(whole) - 1)), '00', ',0') || ']')) FROM contacts"
+    );
+    database.run(&before).await;
+    (now, Database::number(&database.url(), COUNT).await)
+}
+
+/// The pieces that the function makes of a text, and those that the function before made of it.
+async fn postgres_pieces(database: &Database) -> (i64, i64) {
+    let before = "CREATE FUNCTION pieces_before(account bigint, texts text[]) RETURNS text[] LANGUAGE sql IMMUTABLE AS $$
+        SELECT coalesce(array_agg(DISTINCT account || ':' || substr(folded, at, size)), '{}')
+        FROM (SELECT lower(given) AS folded FROM unnest(texts) AS given) AS each, generate_series(1, 2) AS size,
+            LATERAL generate_series(1, length(folded) + 1 - size) AS at
+    $$";
+    database.run(before).await;
+    let url = database.url();
+    let now = "SELECT CAST(cardinality(parley_pieces(1, ARRAY[(SELECT string_agg(chr(19968 + n), '') FROM generate_series(1, 5000) AS n)])) \
+               AS bigint)";
+    let before = "SELECT CAST(cardinality(pieces_before(1, ARRAY[(SELECT string_agg(chr(19968 + n), '') FROM generate_series(1, 5000) AS n)])) \
+                  AS bigint)";
+    (Database::number(&url, now).await, Database::number(&url, before).await)
+}
+
+async fn without_the_budget_a_search_reads_everything(backend: Backend) {
+    let app = start(backend, "search_bytes").await;
+    assert_eq!(pages_until_found(&app.scene()).await, 1);
+}
+
+/// No line alone keeps rows of attachments from being left behind: they are part of the message's plan, which is made only after a replay was
+/// answered and is stored in one transaction. So this turns off what answers replays.
+async fn without_idempotency_keys_replays_leave_attachment_rows(backend: Backend) {
+    for (switch, rows) in [("", 2), ("idempotency_key", 6)] {
+        let app = start(backend, switch).await;
+        let scene = app.scene();
+        let request: CreateMessageRequest = scene.request(scene.talk().await, places());
+        for _ in 0..3 {
+            let answer = scene.clients.messages.clone().create_message(request.clone()).await;
+            answer.expect("it is stored");
+        }
+        assert_eq!(
+            Database::number(&app.database.url(), "SELECT count(*) FROM attachments").await,
+            rows,
+            "{switch}"
+        );
+    }
+}
