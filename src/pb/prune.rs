@@ -13,8 +13,8 @@ use prost::{
 };
 use prost_types::{FileDescriptorSet, field_descriptor_proto::Type};
 
-use super::value::{SENT_CONTENT, SENT_LEVELS};
-use crate::attribute_limits::BYTES;
+use super::value::{SENT_CONTENT, SENT_CONTENT_KEYS, SENT_LEVELS};
+use crate::attribute_limits::{BYTES, KEYS};
 
 /// The deepest message of the contract has fewer levels, attributes aside.
 const DEPTH: usize = 20;
@@ -99,48 +99,78 @@ fn next<'a>(bytes: &mut &'a [u8]) -> Option<Field<'a>> {
     })
 }
 
-/// Levels of nesting in a `Struct` or a `Value`, counted up to `left`.
-fn levels(mut bytes: &[u8], is_value: bool, left: usize) -> usize {
-    if left == 0 {
-        return 0;
-    }
-    let mut deepest = 0;
-    while let Some(field) = next(&mut bytes) {
-        let Some(content) = field.content else { continue };
-        let below = match (is_value, field.number) {
-            // A struct in a value, and a list in a value, whose items are values.
-            (true, 5) => levels(content, false, left),
-            (true, 6) => 1 + items(content, left - 1),
-            (false, 1) => 1 + entry(content, left - 1),
-            _ => 0,
-        };
-        deepest = deepest.max(below);
-    }
-    deepest.max(usize::from(!is_value))
+/// What a `Struct` or a `Value` holds.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Shape {
+    /// Levels of nesting.
+    levels: usize,
+    /// Keys at every depth.
+    keys: usize,
 }
 
-fn items(mut list: &[u8], left: usize) -> usize {
-    let mut deepest = 0;
-    while let Some(field) = next(&mut list) {
-        deepest = deepest.max(field.content.map_or(0, |value| levels(value, true, left)));
+impl Shape {
+    fn add(&mut self, inner: Self) {
+        self.levels = self.levels.max(inner.levels);
+        self.keys += inner.keys;
     }
-    deepest
-}
 
-fn entry(mut entry: &[u8], left: usize) -> usize {
-    let mut deepest = 0;
-    while let Some(field) = next(&mut entry) {
-        if field.number == 2 {
-            deepest = deepest.max(field.content.map_or(0, |value| levels(value, true, left)));
+    /// One level around it.
+    fn within(self) -> Self {
+        Self {
+            levels: 1 + self.levels,
+            ..self
         }
     }
-    deepest
+}
+
+/// The shape of a `Struct` or a `Value`, counted up to `left` levels.
+fn shape(mut bytes: &[u8], is_value: bool, left: usize) -> Shape {
+    let mut whole = Shape::default();
+    if left == 0 {
+        return whole;
+    }
+    whole.levels = usize::from(!is_value);
+    while let Some(field) = next(&mut bytes) {
+        let Some(content) = field.content else { continue };
+        match (is_value, field.number) {
+            // A struct in a value, and a list in a value, whose items are values.
+            (true, 5) => whole.add(shape(content, false, left)),
+            (true, 6) => whole.add(values(content, 1, left - 1).within()),
+            (false, 1) => {
+                whole.keys += 1;
+                whole.add(values(content, 2, left - 1).within());
+            }
+            _ => {}
+        }
+    }
+    whole
+}
+
+/// The values in a list (field 1), or in an entry of a struct (field 2).
+fn values(mut bytes: &[u8], number: u64, left: usize) -> Shape {
+    let mut whole = Shape::default();
+    while let Some(field) = next(&mut bytes) {
+        if let Some(value) = field.content.filter(|_| field.number == number) {
+            whole.add(shape(value, true, left));
+        }
+    }
+    whole
 }
 
 fn is_oversized(name: &str, of: &str, content: &[u8]) -> bool {
-    let most = if name == "content_attributes" { SENT_CONTENT } else { BYTES };
+    let is_value = of == "google.protobuf.Value";
+    let (bytes, keys) = match name {
+        "content_attributes" => (SENT_CONTENT, SENT_CONTENT_KEYS),
+        // The content attributes of a message change as a whole.
+        _ if is_value => (BYTES, SENT_CONTENT_KEYS),
+        _ => (BYTES, KEYS),
+    };
     // A text that was cut to the limit has a tag and a length too.
-    content.len() > most + 8 || levels(content, of == "google.protobuf.Value", SENT_LEVELS + 1) > SENT_LEVELS
+    if content.len() > bytes + 8 {
+        return true;
+    }
+    let shape = shape(content, is_value, SENT_LEVELS + 1);
+    shape.levels > SENT_LEVELS || shape.keys > keys
 }
 
 /// The message without the maps that are beyond the limits; borrowed if there are none.
@@ -257,6 +287,10 @@ mod tests {
         (1..levels).fold(json!({"a": 1}), |inner, _| json!({ "a": inner }))
     }
 
+    fn keys(count: usize) -> Json {
+        Json::Object((0..count).map(|nth| (format!("k{nth}"), Json::Null)).collect())
+    }
+
     #[test]
     fn maps_that_are_too_deep_or_too_large_are_omitted_and_named() {
         for map in [
@@ -264,6 +298,8 @@ mod tests {
             nested(60),
             json!({"a": "x".repeat(BYTES)}),
             json!({"a": [[[nested(30)]]]}),
+            keys(SENT_CONTENT_KEYS + 1),
+            json!({"a": [{"b": keys(SENT_CONTENT_KEYS)}]}),
         ] {
             let payload = event_of(&map, &json!({"items": [1]})).encode_to_vec();
             let read = pb::Event::decode(event(&payload).as_ref()).expect("it can be decoded");
@@ -292,6 +328,7 @@ mod tests {
             nested(LEVELS),
             json!({"a": "x".repeat(60_000)}),
             json!({"list": [[1], {"b": null}]}),
+            keys(KEYS),
         ] {
             assert!(AttributeSize::of(&map).fits());
             let payload = event_of(&map, &map).encode_to_vec();
@@ -309,7 +346,8 @@ mod tests {
         fn levels_are_counted_as_when_writing(levels_of in 1..24_usize, list in any::<bool>()) {
             let map = (1..levels_of).fold(json!({"a": 1}), |inner, _| if list { json!({"a": [inner]}) } else { json!({ "a": inner }) });
             let wire = structure(&map).unwrap().encode_to_vec();
-            prop_assert_eq!(levels(&wire, false, 100), AttributeSize::of(&map).levels);
+            let size = AttributeSize::of(&map);
+            prop_assert_eq!(shape(&wire, false, 100), Shape { levels: size.levels, keys: size.keys });
         }
     }
 }

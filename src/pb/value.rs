@@ -52,10 +52,17 @@ pub(super) const SENT_LEVELS: usize = attribute_limits::LEVELS + 1;
 /// Bytes of content attributes that are sent: `external_error` and what the server adds to a reply come on top of what may be written.
 pub(super) const SENT_CONTENT: usize = attribute_limits::BYTES + 96 * 1024;
 
-/// Whether a value that was stored before the limits is too large or too deep to be sent within a larger message.
+/// Keys of content attributes that are sent, for the same reason: the server adds `external_error` and `in_reply_to_external_id`.
+pub(super) const SENT_CONTENT_KEYS: usize = attribute_limits::KEYS + 8;
+
+/// Whether a value that was stored before the limits is too large, too deep or has too many keys to be sent within a larger message.
 pub fn is_oversized(value: &Json) -> bool {
-    let size = AttributeSize::of(value);
-    size.wire > attribute_limits::BYTES || size.levels > SENT_LEVELS
+    !is_sent(AttributeSize::of(value), attribute_limits::BYTES, SENT_CONTENT_KEYS)
+}
+
+/// Whether a map or value of this size is sent.
+fn is_sent(size: AttributeSize, bytes: usize, keys: usize) -> bool {
+    size.wire <= bytes && size.levels <= SENT_LEVELS && size.keys <= keys
 }
 
 /// Attribute maps of one resource on the way to the wire. Maps that were stored before the limits and exceed them are omitted, and their
@@ -68,12 +75,12 @@ pub struct AttributeMaps {
 impl AttributeMaps {
     /// A stored map as a `Struct`; an empty or an omitted one is absent.
     pub fn structure(&mut self, field: &str, json: &Json) -> Option<Struct> {
-        self.within(field, json, attribute_limits::BYTES)
+        self.within(field, json, attribute_limits::BYTES, attribute_limits::KEYS)
     }
 
     /// The content attributes of a message.
     pub fn content(&mut self, field: &str, json: &Json) -> Option<Struct> {
-        self.within(field, json, SENT_CONTENT)
+        self.within(field, json, SENT_CONTENT, SENT_CONTENT_KEYS)
     }
 
     /// Names a field that was omitted or cut.
@@ -86,13 +93,12 @@ impl AttributeMaps {
         self.truncated
     }
 
-    fn within(&mut self, field: &str, json: &Json, bytes: usize) -> Option<Struct> {
+    fn within(&mut self, field: &str, json: &Json, bytes: usize, keys: usize) -> Option<Struct> {
         let Json::Object(map) = json else { return None };
         if map.is_empty() {
             return None;
         }
-        let size = AttributeSize::of_map(map);
-        if size.wire > bytes || size.levels > SENT_LEVELS {
+        if !is_sent(AttributeSize::of_map(map), bytes, keys) {
             self.truncate(field);
             return None;
         }

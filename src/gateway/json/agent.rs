@@ -2,6 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
+use super::truncated;
 use crate::{
     gateway::{
         attributes::object,
@@ -51,13 +52,13 @@ pub fn agent(agent: &pb::Agent) -> Json {
         "role": role(agent.role()),
         "thumbnail": agent.avatar_url,
     });
-    with_custom_attributes(&mut json, agent.custom_attributes.as_ref());
+    with_custom_attributes(&mut json, agent.custom_attributes.as_ref(), &agent.truncated_fields);
     json
 }
 
 /// The shape of [`agent`].
 pub fn schema() -> Schema {
-    schema::object()
+    truncated::marked(schema::object())
         .key("id", id())
         .key("account_id", id())
         .key("availability_status", availability_schema())
@@ -68,16 +69,18 @@ pub fn schema() -> Schema {
         .named("Agent")
 }
 
-/// Adds `custom_attributes` unless there are none.
-pub fn with_custom_attributes(json: &mut Json, attributes: Option<&prost_types::Struct>) {
-    if let (Json::Object(map), Some(attributes)) = (json, attributes.filter(|attributes| !attributes.fields.is_empty())) {
-        map.insert("custom_attributes".to_owned(), object(Some(attributes)));
+/// Adds `custom_attributes` unless there are none, and names what is missing: where those are, they are there and empty.
+pub fn with_custom_attributes(json: &mut Json, attributes: Option<&prost_types::Struct>, missing: &[String]) {
+    let attributes = attributes.filter(|attributes| !attributes.fields.is_empty());
+    if attributes.is_some() || missing.iter().any(|field| field == "custom_attributes") {
+        json["custom_attributes"] = object(attributes);
     }
+    truncated::mark(json, missing);
 }
 
 /// A user in event form, as `meta.assignee` of a list of messages has it.
 pub fn user_event(agent: &pb::Agent) -> Json {
-    json!({
+    let mut json = json!({
         "id": agent.id,
         "name": agent.name,
         "available_name": agent.available_name,
@@ -85,12 +88,14 @@ pub fn user_event(agent: &pb::Agent) -> Json {
         "type": "user",
         "availability_status": availability(agent.availability_status()),
         "thumbnail": agent.avatar_url,
-    })
+    });
+    truncated::mark(&mut json, &agent.truncated_fields);
+    json
 }
 
 /// The shape of [`user_event`].
 pub fn user_event_schema() -> Schema {
-    schema::object()
+    truncated::marked(schema::object())
         .key("id", id())
         .keys(&["name", "available_name", "avatar_url", "thumbnail"], &text())
         .key("type", only("user"))
@@ -123,7 +128,7 @@ pub fn profile(profile: &pb::GetProfileResponse, token: &str) -> Json {
         "type": null,
         "accounts": profile.memberships.iter().map(membership).collect::<Vec<_>>(),
     });
-    with_custom_attributes(&mut json, user.custom_attributes.as_ref());
+    with_custom_attributes(&mut json, user.custom_attributes.as_ref(), &user.truncated_fields);
     json
 }
 
@@ -139,7 +144,7 @@ pub fn profile_schema() -> Schema {
         .keys(&["availability", "availability_status"], &availability_schema())
         .key("auto_offline", flag())
         .named("Membership");
-    schema::object()
+    truncated::marked(schema::object())
         .keys(
             &[
                 "access_token",

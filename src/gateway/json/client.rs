@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::{conversation::STATUSES, message};
+use super::{conversation::STATUSES, message, truncated};
 use crate::{
     gateway::{
         attributes::object,
@@ -83,7 +83,7 @@ pub fn session_schema() -> Schema {
 pub fn record(contact: &pb::Contact) -> Json {
     let additional = object(contact.additional_attributes.as_ref());
     let known = contact.email.is_some() || contact.phone_number.is_some();
-    json!({
+    let mut json = json!({
         "id": contact.id,
         "name": contact.name,
         "email": contact.email,
@@ -101,12 +101,14 @@ pub fn record(contact: &pb::Contact) -> Json {
         "middle_name": "",
         "last_name": "",
         "blocked": contact.blocked,
-    })
+    });
+    truncated::mark(&mut json, &contact.truncated_fields);
+    json
 }
 
 /// The shape of [`record`].
 pub fn record_schema() -> Schema {
-    schema::object()
+    truncated::marked(schema::object())
         .keys(&["id", "account_id"], &id())
         .keys(&["name", "middle_name", "last_name"], &text())
         .keys(&["email", "phone_number", "identifier"], &text().or_null())
@@ -121,7 +123,7 @@ pub fn record_schema() -> Schema {
 
 /// A conversation with its messages.
 pub fn conversation(conversation: &pb::ClientConversation) -> Json {
-    json!({
+    let mut json = json!({
         "id": conversation.id,
         "uuid": conversation.uuid,
         "inbox_id": conversation.inbox_id,
@@ -130,12 +132,14 @@ pub fn conversation(conversation: &pb::ClientConversation) -> Json {
         "agent_last_seen_at": unix(conversation.agent_last_seen_at.as_ref()),
         "messages": conversation.messages.iter().map(message).collect::<Vec<_>>(),
         "contact": record(&conversation.contact.clone().unwrap_or_default()),
-    })
+    });
+    truncated::mark(&mut json, &conversation.truncated_fields);
+    json
 }
 
 /// The shape of [`conversation`].
 pub fn conversation_schema() -> Schema {
-    schema::object()
+    truncated::marked(schema::object())
         .keys(&["id", "inbox_id"], &id())
         .key("uuid", text())
         .keys(&["contact_last_seen_at", "agent_last_seen_at"], &schema::unix())
@@ -162,6 +166,7 @@ pub fn message(message: &pb::Message) -> Json {
     if let Json::Object(map) = &mut json {
         map.retain(|key, _| SHOWN.contains(&key.as_str()));
     }
+    truncated::mark(&mut json, &message.truncated_fields);
     // How agents can be reached is not shown.
     if let Some(status) = json.get_mut("sender").and_then(|sender| sender.get_mut("availability_status")) {
         *status = Json::Null;
@@ -171,7 +176,7 @@ pub fn message(message: &pb::Message) -> Json {
 
 /// The shape of [`message()`].
 pub fn message_schema() -> Schema {
-    schema::object()
+    truncated::marked(schema::object())
         .key("id", id())
         .key("content", text().or_null())
         .key("message_type", integer().note("0 incoming, 1 outgoing, 3 template."))

@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::inbox;
+use super::{inbox, truncated};
 use crate::{
     gateway::{
         attributes::object,
@@ -30,12 +30,13 @@ pub fn contact(contact: &pb::Contact) -> Json {
     if let Some(at) = &contact.last_activity_at {
         json["last_activity_at"] = json!(at.seconds);
     }
+    truncated::mark(&mut json, &contact.truncated_fields);
     json
 }
 
 /// The shape of [`contact`].
 pub fn schema() -> Schema {
-    schema::object()
+    truncated::marked(schema::object())
         .keys(&["additional_attributes", "custom_attributes"], &attributes())
         .key("availability_status", choice(&["online", "offline"]))
         .keys(&["email", "phone_number", "identifier"], &text().or_null())
@@ -51,6 +52,7 @@ pub fn schema() -> Schema {
 pub fn with_sessions(contact: &pb::Contact) -> Json {
     let mut json = self::contact(contact);
     json["contact_inboxes"] = contact.contact_inboxes.iter().map(session).collect();
+    truncated::mark(&mut json, &contact.truncated_fields);
     json
 }
 
@@ -107,7 +109,7 @@ pub fn contactable_schema() -> Schema {
 
 /// A contact in event form, as a message's sender.
 pub fn contact_event(contact: &pb::Contact) -> Json {
-    json!({
+    let mut json = json!({
         "additional_attributes": object(contact.additional_attributes.as_ref()),
         "custom_attributes": object(contact.custom_attributes.as_ref()),
         "email": contact.email,
@@ -118,12 +120,14 @@ pub fn contact_event(contact: &pb::Contact) -> Json {
         "thumbnail": contact.avatar_url,
         "blocked": contact.blocked,
         "type": "contact",
-    })
+    });
+    truncated::mark(&mut json, &contact.truncated_fields);
+    json
 }
 
 /// The shape of [`contact_event`].
 pub fn contact_event_schema() -> Schema {
-    schema::object()
+    truncated::marked(schema::object())
         .keys(&["additional_attributes", "custom_attributes"], &attributes())
         .keys(&["email", "identifier", "phone_number"], &text().or_null())
         .key("id", id())

@@ -7,6 +7,7 @@ use super::{
     contact::{self, contact, contact_event},
     message::{self, message, message_event},
     team::{self, team},
+    truncated,
 };
 use crate::{
     gateway::{
@@ -67,7 +68,7 @@ pub fn conversation(conversation: &pb::Conversation) -> Json {
     if let Some(of) = &conversation.team {
         meta["team"] = team(of);
     }
-    json!({
+    let mut json = json!({
         "meta": meta,
         "id": conversation.id,
         "messages": conversation.last_message.as_ref().map(event).into_iter().collect::<Vec<_>>(),
@@ -94,7 +95,9 @@ pub fn conversation(conversation: &pb::Conversation) -> Json {
         "priority": priority,
         "waiting_since": unix(conversation.waiting_since.as_ref()),
         "sla_policy_id": null,
-    })
+    });
+    truncated::mark(&mut json, &conversation.truncated_fields);
+    json
 }
 
 /// The shape of [`conversation`].
@@ -105,7 +108,7 @@ pub fn schema() -> Schema {
         .key("hmac_verified", flag().or_null())
         .optional("assignee", agent::schema())
         .optional("team", team::schema());
-    schema::object()
+    truncated::marked(schema::object())
         .key("meta", meta)
         .keys(&["id", "account_id", "inbox_id"], &id())
         .key("messages", list(message::event_schema()))
@@ -175,12 +178,13 @@ pub fn messages(list: &pb::ListMessagesResponse) -> Json {
     if let Some(assignee) = &conversation.assignee {
         meta["assignee"] = user_event(assignee);
     }
+    truncated::mark(&mut meta, &conversation.truncated_fields);
     json!({ "meta": meta, "payload": list.messages.iter().map(message).collect::<Vec<_>>() })
 }
 
 /// The shape of [`messages`].
 pub fn messages_schema() -> Schema {
-    let meta = schema::object()
+    let meta = truncated::marked(schema::object())
         .key("labels", list(text()))
         .key("additional_attributes", attributes())
         .key("contact", contact::contact_event_schema().or_null())

@@ -2,6 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
+use super::truncated;
 use crate::{
     gateway::{
         attributes::object,
@@ -94,12 +95,13 @@ pub fn inbox(inbox: &pb::Inbox) -> Json {
     if let Some(token) = &channel.hmac_token {
         json["hmac_token"] = json!(token);
     }
+    truncated::mark(&mut json, &[&inbox.truncated_fields[..], &channel.truncated_fields[..]].concat());
     json
 }
 
 /// The shape of [`inbox`].
 pub fn schema() -> Schema {
-    schema::object()
+    truncated::marked(schema::object())
         .keys(&["id", "channel_id"], &id())
         .keys(&["avatar_url", "name", "timezone", "inbox_identifier"], &text())
         .key("channel_type", only(CHANNEL_TYPE))
@@ -220,7 +222,7 @@ pub fn of_session_schema() -> Schema {
 
 /// The record itself, as the creation of a contact shows it.
 pub fn raw(inbox: &pb::Inbox) -> Json {
-    json!({
+    let mut json = json!({
         "id": inbox.id,
         "channel_id": channel(inbox).id,
         "account_id": inbox.account_id,
@@ -244,12 +246,14 @@ pub fn raw(inbox: &pb::Inbox) -> Json {
         "sender_name_type": sender_name_type(inbox),
         "business_name": inbox.business_name,
         "csat_config": object(inbox.csat_config.as_ref()),
-    })
+    });
+    truncated::mark(&mut json, &inbox.truncated_fields);
+    json
 }
 
 /// The shape of [`raw`].
 pub fn raw_schema() -> Schema {
-    schema::object()
+    truncated::marked(schema::object())
         .keys(&["id", "channel_id", "account_id"], &id())
         .keys(&["name", "timezone"], &text())
         .keys(&["created_at", "updated_at"], &schema::iso().or_null())

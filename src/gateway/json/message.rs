@@ -2,7 +2,10 @@
 
 use serde_json::{Value as Json, json};
 
-use super::contact::{contact_event, contact_event_schema};
+use super::{
+    contact::{contact_event, contact_event_schema},
+    truncated,
+};
 use crate::{
     gateway::{
         attributes::object,
@@ -88,12 +91,14 @@ fn common(message: &pb::Message, contact: Option<&pb::Contact>) -> Json {
 
 /// A message as its own endpoints show it.
 pub fn message(message: &pb::Message) -> Json {
-    common(message, None)
+    let mut json = common(message, None);
+    truncated::mark(&mut json, &message.truncated_fields);
+    json
 }
 
 /// The shape of [`message`].
 pub fn schema() -> Schema {
-    schema::object()
+    truncated::marked(schema::object())
         .keys(&["id", "inbox_id", "conversation_id"], &id())
         .keys(&["content", "source_id"], &text().or_null())
         .key("message_type", integer().note("0 incoming, 1 outgoing, 2 activity, 3 template."))
@@ -159,6 +164,7 @@ pub fn message_event(message: &pb::Message, conversation: &pb::Conversation) -> 
         "last_activity_at": unix(conversation.last_activity_at.as_ref()),
         "contact_inbox": { "source_id": conversation.contact_inbox.as_ref().map(|session| &session.source_id) },
     });
+    truncated::mark(&mut json, &message.truncated_fields);
     json
 }
 
@@ -229,6 +235,7 @@ fn attachment(attachment: &pb::Attachment, account_id: i64) -> Json {
     json["message_id"] = json!(attachment.message_id);
     json["file_type"] = json!(name);
     json["account_id"] = json!(account_id);
+    truncated::mark(&mut json, &attachment.truncated_fields);
     json
 }
 
@@ -250,7 +257,7 @@ fn attachment_schema() -> Schema {
             .keys(&["coordinates_lat", "coordinates_long"], &schema::number())
             .keys(&["fallback_title", "data_url"], &text().or_null()),
         common(&["fallback"]).keys(&["fallback_title", "data_url"], &text().or_null()),
-        common(&["contact"])
+        truncated::marked(common(&["contact"]))
             .key("fallback_title", text().or_null())
             .key("meta", attributes()),
     ])

@@ -12,6 +12,7 @@ pub mod push;
 pub mod record;
 pub mod search;
 pub mod team;
+pub mod truncated;
 
 use axum::{
     body::Body,

@@ -2,7 +2,10 @@
 
 use serde_json::{Value as Json, json};
 
-use super::agent::{availability, role, with_custom_attributes};
+use super::{
+    agent::{availability, role, with_custom_attributes},
+    truncated,
+};
 use crate::{
     gateway::{
         attributes::object,
@@ -18,7 +21,7 @@ pub fn account(account: &pb::Account) -> Json {
         pb::AccountStatus::Suspended | pb::AccountStatus::Deleted => "suspended",
         pb::AccountStatus::Active | pb::AccountStatus::Unspecified => "active",
     };
-    json!({
+    let mut json = json!({
         "id": account.id,
         "name": account.name,
         "locale": account.locale,
@@ -28,12 +31,14 @@ pub fn account(account: &pb::Account) -> Json {
         "custom_attributes": object(account.custom_attributes.as_ref()),
         "limits": object(account.limits.as_ref()),
         "status": status,
-    })
+    });
+    truncated::mark(&mut json, &account.truncated_fields);
+    json
 }
 
 /// The shape of [`account`].
 pub fn account_schema() -> Schema {
-    schema::object()
+    truncated::marked(schema::object())
         .key("id", id())
         .keys(&["name", "locale"], &text())
         .keys(&["domain", "support_email"], &text().or_null())
@@ -72,7 +77,7 @@ pub fn user(user: &pb::User, memberships: &[pb::Membership], token: Option<&str>
         "uid": user.email,
         "accounts": memberships.iter().map(of).collect::<Vec<_>>(),
     });
-    with_custom_attributes(&mut json, user.custom_attributes.as_ref());
+    with_custom_attributes(&mut json, user.custom_attributes.as_ref(), &user.truncated_fields);
     json
 }
 
@@ -84,7 +89,7 @@ pub fn user_schema() -> Schema {
         .key("name", text().or_null())
         .key("active_at", schema::iso().or_null())
         .key("role", role.clone());
-    schema::object()
+    truncated::marked(schema::object())
         .key(
             "access_token",
             text().or_null().note("Shown where the user is made; null afterwards."),

@@ -7,6 +7,7 @@ use super::{
     contact::contact_event,
     conversation::{PRIORITIES, status, unread},
     message::message_event,
+    truncated,
 };
 use crate::{
     gateway::{
@@ -140,7 +141,7 @@ pub fn conversation(conversation: &pb::Conversation) -> Json {
     let seen = |at: Option<&prost_types::Timestamp>| at.map_or_else(|| json!(0), |at| unix(Some(at)).into());
     let priority = PRIORITIES.iter().find(|(_, priority)| *priority == conversation.priority());
     let last = conversation.last_public_message.as_ref();
-    json!({
+    let mut json = json!({
         "additional_attributes": object(conversation.additional_attributes.as_ref()),
         "can_reply": conversation.can_reply,
         "channel": "Channel::Api",
@@ -177,7 +178,9 @@ pub fn conversation(conversation: &pb::Conversation) -> Json {
         "created_at": unix(conversation.created_at.as_ref()),
         "updated_at": fractional(conversation.updated_at.as_ref()),
         "account_id": conversation.account_id,
-    })
+    });
+    truncated::mark(&mut json, &conversation.truncated_fields);
+    json
 }
 
 /// The frame of somebody who types. The conversation is named, and not told as a whole: what is true for a moment carries no state.

@@ -2,7 +2,10 @@
 
 use serde_json::{Value as Json, json};
 
-use super::message::{number, sender, sender_schema};
+use super::{
+    message::{number, sender, sender_schema},
+    truncated,
+};
 use crate::{
     gateway::{
         clock::unix,
@@ -49,7 +52,7 @@ pub fn conversation_schema() -> Schema {
         .key(
             "messages",
             list(
-                object()
+                truncated::marked(object())
                     .key("content", text().or_null())
                     .key("id", id())
                     .optional("sender_name", text())
@@ -75,6 +78,7 @@ fn line(message: &pb::Message) -> Json {
     if let Some(sender) = &message.sender {
         json["sender_name"] = json!(sender.name);
     }
+    truncated::mark(&mut json, &message.truncated_fields);
     json
 }
 
@@ -94,12 +98,13 @@ pub fn message(message: &pb::Message) -> Json {
     if let Some(by) = &message.sender {
         json["sender"] = sender(by, None);
     }
+    truncated::mark(&mut json, &message.truncated_fields);
     json
 }
 
 /// The shape of [`message`].
 pub fn message_schema() -> Schema {
-    object()
+    truncated::marked(object())
         .keys(&["id", "inbox_id", "conversation_id"], &id())
         .keys(&["content", "source_id"], &text().or_null())
         .key("message_type", integer())

@@ -9,6 +9,7 @@ use crate::support::{
     app::TestApp,
     clients::Clients,
     database::{Backend, Database},
+    http::Http,
     on_both,
     reader::whole_log,
     scene::{incoming, outgoing},
@@ -45,11 +46,17 @@ async fn oversized_rows_are_delivered_truncated(backend: Backend) {
     let fine = contact(&app.clients(), "fine", &json!({"plan": "gold"})).await.expect("made");
     let cast = if backend == Backend::Postgres { "::jsonb" } else { "" };
     let large = json!({"a": "x".repeat(200_000), "b": "y".repeat(5_000_000)});
+    // Few bytes, and more keys than a map may have.
+    let many: serde_json::Map<String, serde_json::Value> = (0..251).map(|nth| (format!("k{nth}"), json!(nth))).collect();
+    let many = serde_json::Value::Object(many);
     for (table, column, id, map) in [
         ("contacts", "custom_attributes", person.contact, &large),
         ("contacts", "additional_attributes", person.contact, &nested(40)),
         ("conversations", "custom_attributes", talk, &nested(33)),
         ("messages", "content_attributes", message.id, &nested(33)),
+        ("conversations", "additional_attributes", talk, &many),
+        ("inboxes", "csat_config", scene.inbox, &many),
+        ("users", "custom_attributes", 1, &many),
     ] {
         let statement = format!("UPDATE {table} SET {column} = '{map}'{cast} WHERE id = {id}");
         app.database.run(&statement).await;
@@ -88,7 +95,10 @@ async fn oversized_rows_are_delivered_truncated(backend: Backend) {
         .await
         .expect("listed")
         .into_inner();
-    assert_eq!(listed.conversations[0].truncated_fields, ["custom_attributes"]);
+    assert_eq!(
+        listed.conversations[0].truncated_fields,
+        ["additional_attributes", "custom_attributes"]
+    );
     let list = ListMessagesRequest {
         account_id: 1,
         conversation_id: talk,
@@ -96,9 +106,7 @@ async fn oversized_rows_are_delivered_truncated(backend: Backend) {
     };
     let listed = clients.messages.clone().list_messages(list).await.expect("listed").into_inner();
     assert_eq!(listed.messages[0].truncated_fields, ["content_attributes"]);
-    for path in ["/conversations", "/contacts", &format!("/conversations/{talk}/messages")] {
-        assert_eq!(http.ask(path).await.0, 200, "{path}");
-    }
+    json_names_them(&http, talk, person.contact).await;
     // The contact writes, and every event is received.
     scene.sent(talk, incoming("hi")).await;
     let named = Contact {
@@ -134,6 +142,34 @@ async fn oversized_rows_are_delivered_truncated(backend: Backend) {
     assert_eq!(shown.truncated_fields, ["additional_attributes"]);
 }
 
+/// The JSON API names what is missing in each object, and only there.
+async fn json_names_them(http: &Http, talk: i64, contact: i64) {
+    let messages = format!("/conversations/{talk}/messages");
+    let (of_contact, of_conversation) = (
+        json!(["additional_attributes", "custom_attributes"]),
+        json!(["additional_attributes", "custom_attributes"]),
+    );
+    for (path, pointer, wanted) in [
+        ("/conversations", "/data/payload/0", &of_conversation),
+        ("/conversations", "/data/payload/0/meta/sender", &of_contact),
+        ("/conversations", "/data/payload/0/messages/0", &json!(["content_attributes"])),
+        (&format!("/contacts/{contact}"), "/payload", &of_contact),
+        (&messages, "/meta", &json!(["additional_attributes"])),
+        (&messages, "/meta/contact", &of_contact),
+        (&messages, "/payload/0", &json!(["content_attributes"])),
+        ("/inboxes/1", "", &json!(["csat_config"])),
+        ("/agents", "/0", &json!(["custom_attributes"])),
+    ] {
+        let (status, body) = http.ask(path).await;
+        let named = body.pointer(pointer).and_then(|object| object.get("truncated_fields"));
+        assert_eq!((status, named), (200, Some(wanted)), "{path} {pointer}: {body}");
+    }
+    let (status, body) = http.ask("/contacts").await;
+    let named = body["payload"].as_array().into_iter().flatten();
+    let named = named.filter(|contact| contact.get("truncated_fields").is_some()).count();
+    assert_eq!((status, named), (200, 1), "{body}");
+}
+
 async fn doctor_names_them(app: &TestApp, contact: i64) {
     let mut command = program();
     command
@@ -151,6 +187,8 @@ async fn doctor_names_them(app: &TestApp, contact: i64) {
             format!("contacts.additional_attributes is beyond its limits in {contact} of account 1"),
             "conversations.custom_attributes is beyond its limits in".to_owned(),
             "messages.content_attributes is beyond its limits in".to_owned(),
+            "conversations.additional_attributes is beyond its limits in".to_owned(),
+            "inboxes.csat_config is beyond its limits in".to_owned(),
         ] {
             assert!(told.output.contains(&line), "{line} is not in\n{}", told.output);
         }
