@@ -1,5 +1,7 @@
 //! Audit logs, in the shape of Chatwoot's enterprise edition.
 
+use std::sync::Arc;
+
 use serde_json::{Value as Json, json};
 
 use super::{
@@ -7,13 +9,13 @@ use super::{
     call::Call,
     clock,
     door::Door,
-    json,
     openapi::{
         Caller, about,
         schema::{Schema, integer, list as list_of, object, text, unix},
     },
     paging::Window,
     params::Params,
+    rows,
 };
 use crate::pb;
 
@@ -54,15 +56,26 @@ async fn list(call: Call, params: Params) -> Answer {
         with_total_size: true,
         ..Default::default()
     };
-    let mut found = call.audit().list_audit_events(call.request(request)).await?.into_inner();
-    found.audit_events.truncate(window.rows);
-    let entries: Vec<_> = found.audit_events.iter().map(entry).collect();
-    Ok(json::ok(&json!({
-        "per_page": PAGE,
-        "total_entries": found.total_size.unwrap_or_default(),
-        "current_page": fields.page(),
-        "audit_logs": entries,
-    })))
+    let found = call.audit().list_audit_events(call.request(request.clone())).await?.into_inner();
+    let (total, page) = (found.total_size.unwrap_or_default(), fields.page());
+    let frame = |entries| json!({ "per_page": PAGE, "total_entries": total, "current_page": page, "audit_logs": entries });
+    let entries = found.audit_events.iter().map(entry).collect();
+    let first = (entries, window.cut(found.next_page_token));
+    let call = Arc::new(call);
+    Ok(rows::go_on(first, window.rows, frame, move |page_token, size| {
+        let request = pb::ListAuditEventsRequest {
+            page_token,
+            page_size: size.try_into().unwrap_or(PAGE),
+            skip: 0,
+            with_total_size: false,
+            ..request.clone()
+        };
+        let call = Arc::clone(&call);
+        async move {
+            let found = call.audit().list_audit_events(call.request(request)).await?.into_inner();
+            Ok((found.audit_events.iter().map(entry).collect(), found.next_page_token))
+        }
+    }))
 }
 
 /// What an entry is about, as Chatwoot names models: `LabelsService/DeleteLabel` is about a `Label`.

@@ -10,8 +10,11 @@ use axum::{
     body::{Body, Bytes},
     response::Response,
 };
-use futures_util::stream;
-use serde_json::Value as Json;
+use futures_util::{
+    StreamExt as _,
+    stream::{self, BoxStream},
+};
+use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
 use super::{Answer, error::Failure, json};
@@ -49,7 +52,7 @@ where
         return json::ok(&frame(Json::Array(rows)));
     }
     let left = limit - rows.len();
-    streamed(frame, Step::Rows(rows), Pages { token, left, fetch })
+    streamed(frame, rows, Pages { token, left, fetch })
 }
 
 /// A list whose pages go back from its end: the first page, which is there, has its last rows. At most `limit` rows, in their order.
@@ -82,7 +85,7 @@ where
         newest: Some(rows),
         fetch,
     };
-    Ok(streamed(frame, Step::Rows(Vec::new()), source))
+    Ok(streamed(frame, Vec::new(), source))
 }
 
 /// Where further rows come from.
@@ -135,10 +138,47 @@ where
     }
 }
 
-enum Step {
-    Rows(Vec<Json>),
-    Fetch,
-    End,
+/// A list that is one of several in an answer: what [`go_on`] takes.
+pub struct Section {
+    first: Vec<Json>,
+    further: Rows,
+    has_all: bool,
+}
+
+impl Section {
+    /// A list of at most `limit` rows, of which the first page is there.
+    pub fn new<R>((rows, token): Page, limit: usize, fetch: impl FnMut(String, usize) -> R + Send + 'static) -> Self
+    where
+        R: Future<Output = Result<Page, Failure>> + Send + 'static,
+    {
+        let first: Vec<Json> = rows.into_iter().take(limit).collect();
+        let left = limit - first.len();
+        Self {
+            has_all: token.is_empty() || left == 0,
+            first,
+            further: further(Pages { token, left, fetch }),
+        }
+    }
+}
+
+/// An answer with several lists, each as [`go_on`] writes one: `frame` puts their rows where they belong. They are written in the order in
+/// which they stand in the text of the answer, so a client that does not read holds one further page at most.
+pub fn sections<const N: usize>(sections: [Section; N], frame: impl FnOnce([Json; N]) -> Json) -> Response {
+    if sections.iter().all(|section| section.has_all) {
+        return json::ok(&frame(sections.map(|section| Json::Array(section.first))));
+    }
+    written(sections.map(|section| (section.first, section.further)), frame)
+}
+
+/// Pages of rows, each fetched when it is asked for.
+type Rows = BoxStream<'static, Result<Vec<Json>, Failure>>;
+
+fn further(source: impl Source) -> Rows {
+    let pages = stream::unfold(source, |mut source| async move {
+        let page = source.next().await.transpose()?;
+        Some((page, source))
+    });
+    Box::pin(pages)
 }
 
 /// The text of a row list: its rows with commas between them, behind one if other rows came before.
@@ -153,52 +193,49 @@ fn text(rows: &[Json], follows: &mut bool) -> String {
     text
 }
 
-fn streamed(frame: impl FnOnce(Json) -> Json, first: Step, source: impl Source) -> Response {
-    // Rows are written in place of a text that nobody can know.
-    let mark = Uuid::new_v4().to_string();
-    let framed = frame(Json::Array(vec![Json::String(mark.clone())])).to_string();
-    let (before, after) = framed.split_once(&format!("\"{mark}\"")).unwrap_or((framed.as_str(), ""));
-    let (before, after) = (before.to_owned(), after.to_owned());
-    let body = stream::unfold(
-        (Some(before), first, source, false),
-        move |(before, step, mut source, mut follows)| {
-            let after = after.clone();
-            async move {
-                let mut chunk = before.unwrap_or_default();
-                let next = match step {
-                    Step::Rows(rows) => {
-                        chunk.push_str(&text(&rows, &mut follows));
-                        Step::Fetch
-                    }
-                    Step::Fetch => match source.next().await {
-                        Ok(Some(rows)) => {
-                            chunk.push_str(&text(&rows, &mut follows));
-                            Step::Fetch
-                        }
-                        Ok(None) => {
-                            chunk.push_str(&after);
-                            Step::End
-                        }
-                        Err(failure) => {
-                            tracing::warn!(?failure, "a list broke off after its answer had begun");
-                            let broken = io::Error::other("the list broke off");
-                            return Some((Err(broken), (None, Step::End, source, follows)));
-                        }
-                    },
-                    Step::End => return None,
-                };
-                Some((Ok::<_, io::Error>(Bytes::from(chunk)), (None, next, source, follows)))
-            }
-        },
-    );
-    json::of(Body::from_stream(body))
+fn written<const N: usize>(lists: [(Vec<Json>, Rows); N], frame: impl FnOnce([Json; N]) -> Json) -> Response {
+    // Rows are written in place of texts that nobody can know.
+    let marks: [String; N] = std::array::from_fn(|_| Uuid::new_v4().to_string());
+    let framed = frame(marks.each_ref().map(|mark| json!([mark]))).to_string();
+    let mut places: Vec<_> = marks
+        .iter()
+        .zip(lists)
+        .filter_map(|(mark, list)| Some((framed.find(mark.as_str())?, list)))
+        .collect();
+    places.sort_by_key(|(at, _)| *at);
+    // Each mark stands between quotes.
+    let length = marks.first().map_or(0, String::len) + 1;
+    let mut end = 0;
+    let mut parts = Vec::with_capacity(N);
+    for (at, list) in places {
+        parts.push((framed[end..at - 1].to_owned(), list));
+        end = at + length;
+    }
+    let after = framed[end..].to_owned();
+    let chunks = stream::iter(parts).flat_map(|(before, (first, further))| {
+        let mut follows = false;
+        let first = before + &text(&first, &mut follows);
+        let further = further.map(move |page| page.map(|rows| text(&rows, &mut follows)));
+        stream::iter([Ok(first)]).chain(further)
+    });
+    let chunks = chunks.chain(stream::iter([Ok(after)])).map(|chunk| match chunk {
+        Ok(text) => Ok(Bytes::from(text)),
+        Err(failure) => {
+            tracing::warn!(?failure, "a list broke off after its answer had begun");
+            Err(io::Error::other("the list broke off"))
+        }
+    });
+    json::of(Body::from_stream(chunks))
+}
+
+fn streamed(frame: impl FnOnce(Json) -> Json, first: Vec<Json>, source: impl Source) -> Response {
+    written([(first, further(source))], |[rows]| frame(rows))
 }
 
 #[cfg(test)]
 mod tests {
     use axum::http::StatusCode;
     use proptest::prelude::*;
-    use serde_json::json;
 
     use super::*;
 
@@ -246,6 +283,22 @@ mod tests {
             });
             let expected: Vec<Json> = (count.saturating_sub(limit)..count).map(|row| json!({ "row": row })).collect();
             prop_assert_eq!(back, frame(Json::Array(expected)));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn sections_have_their_rows_each(counts in prop::array::uniform3(0..30_usize), size in 1..12_usize, limit in 1..20_usize) {
+            // The lists stand in another order in the text than they are given.
+            let frame = |[a, b, c]: [Json; 3]| json!({ "b": a, "c": { "n": b }, "a": c });
+            let sections = counts.map(|count| {
+                Section::new(page("", size, count), limit, move |token, left| {
+                    std::future::ready(Ok(page(&token, size.min(left), count)))
+                })
+            });
+            let written = run(async { read(super::sections(sections, frame)).await.unwrap() });
+            let expected = counts.map(|count| (0..count.min(limit)).map(|row| json!({ "row": row })).collect::<Json>());
+            prop_assert_eq!(written, frame(expected));
         }
     }
 

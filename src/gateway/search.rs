@@ -284,11 +284,11 @@ async fn messages(call: &Call, asked: &Asked) -> Result<Found, Failure> {
 }
 
 /// One section, with how to go on for those who asked for that.
-fn answer<R>(section: &'static str, found: Found, asked: Asked, mut fetch: impl FnMut(Asked) -> R + Send + 'static) -> Response
+fn answer<R>(section: &'static str, found: Found, asked: Asked, fetch: impl FnMut(Asked) -> R + Send + 'static) -> Response
 where
     R: Future<Output = Result<Found, Failure>> + Send + 'static,
 {
-    let window = asked.window.clone();
+    let window = &asked.window;
     let mut whole = json!({ "payload": {} });
     if window.is_told() {
         let mut meta = json!({});
@@ -302,7 +302,17 @@ where
         whole["payload"][section] = rows;
         whole
     };
-    rows::go_on((found.rows, window.cut(found.next)), window.rows, frame, move |token, size| {
+    rows::sections([self::section(found, &asked, fetch)], |[rows]| frame(rows))
+}
+
+/// The rows of a section, which goes on where the service cut its page by bytes.
+fn section<R>(found: Found, asked: &Asked, mut fetch: impl FnMut(Asked) -> R + Send + 'static) -> rows::Section
+where
+    R: Future<Output = Result<Found, Failure>> + Send + 'static,
+{
+    let asked = asked.clone();
+    let first = (found.rows, asked.window.cut(found.next));
+    rows::Section::new(first, asked.window.rows, move |token, size| {
         let page = fetch(Asked {
             window: asked.window.page(token, size),
             ..asked.clone()
@@ -316,11 +326,29 @@ where
 
 async fn everything(call: Call, params: Params) -> Answer {
     let asked = asked(&call, &params, |fields, usual| Window::numbered(fields, usual)).await?;
-    Ok(json::ok(&json!({ "payload": {
-        "contacts": contacts(&call, &asked).await?.rows,
-        "conversations": conversations(&call, &asked).await?.rows,
-        "messages": messages(&call, &asked).await?.rows,
-    } })))
+    let people = contacts(&call, &asked).await?;
+    let talks = conversations(&call, &asked).await?;
+    let texts = messages(&call, &asked).await?;
+    let call = Arc::new(call);
+    let [for_people, for_talks, for_texts] = [Arc::clone(&call), Arc::clone(&call), call];
+    let sections = [
+        section(people, &asked, move |asked| {
+            let call = Arc::clone(&for_people);
+            async move { contacts(&call, &asked).await }
+        }),
+        section(talks, &asked, move |asked| {
+            let call = Arc::clone(&for_talks);
+            async move { conversations(&call, &asked).await }
+        }),
+        section(texts, &asked, move |asked| {
+            let call = Arc::clone(&for_texts);
+            async move { messages(&call, &asked).await }
+        }),
+    ];
+    Ok(rows::sections(
+        sections,
+        |[contacts, conversations, messages]| json!({ "payload": { "contacts": contacts, "conversations": conversations, "messages": messages } }),
+    ))
 }
 
 async fn contacts_alone(call: Call, params: Params) -> Answer {

@@ -184,6 +184,19 @@ async fn every_list_of_the_largest_rows_is_received(backend: Backend) {
         let found = body.pointer(pointer).and_then(|rows| rows.as_array()).map(Vec::len);
         assert_eq!((status, found), (200, Some(rows)), "{path}");
     }
+    // Each section of the search over everything too.
+    for (text, section, rows) in [
+        (WIDE.repeat(4), "messages", 15),
+        (WIDE.repeat(4), "conversations", TALKS),
+        ("example".to_owned(), "contacts", 15),
+    ] {
+        let (status, body) = http.ask(&format!("/search?q={text}")).await;
+        assert_eq!(
+            (status, body["payload"][section].as_array().map(Vec::len)),
+            (200, Some(rows)),
+            "{section}"
+        );
+    }
     let (_, body) = http.ask(&messages).await;
     let ids: Vec<i64> = body["payload"]
         .as_array()
