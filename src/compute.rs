@@ -112,6 +112,13 @@ impl Drop for OnWorker {
     }
 }
 
+/// Runs a job on the current thread as a worker would, for the fuzz targets.
+#[cfg(feature = "faults")]
+pub fn as_worker<T>(job: impl FnOnce() -> T) -> T {
+    let _worker = OnWorker::enter();
+    job()
+}
+
 impl ComputePool {
     /// A pool that runs `slots` jobs at once and lets `queue` more wait.
     pub const fn new(name: &'static str, slots: usize, queue: usize) -> Self {

@@ -1,6 +1,6 @@
 //! The targets: what is read, and the words of its format.
 
-use parley::{api, gateway};
+use parley::{api, chat, gateway};
 use tokio::runtime::Runtime;
 
 /// A reader of what strangers send.
@@ -117,6 +117,29 @@ pub const TARGETS: &[Target] = &[
             b"\x2a\x02",
             b"\x1a\x01x",
             b"\x11\0\0\0\0\0\0\xf0\x7f",
+        ],
+    },
+    Target {
+        name: "templates",
+        run: |_, input| chat::liquid::fuzz::template(input),
+        words: &[
+            b"{{contact.name}}",
+            b"{{ contact.custom_attribute.long | upcase | truncate: 5 }}",
+            b"{% if contact.email %}",
+            b"{% elsif contact.name == 'a' %}",
+            b"{% endif %}",
+            b"{% case contact.name %}{% when 'a' %}",
+            b"{% raw %}",
+            b"{% endraw %}",
+            b"{{-",
+            b"-}}",
+            b"a[",
+            b"]",
+            b" | default: ",
+            b"'",
+            b"`",
+            b"                                ",
+            b"9999999999",
         ],
     },
 ];

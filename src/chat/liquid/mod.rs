@@ -26,6 +26,8 @@ use crate::{
     id::ConversationId,
 };
 
+#[cfg(feature = "faults")]
+pub mod fuzz;
 mod segments;
 
 use segments::{Fault, literal_name};
