@@ -381,7 +381,7 @@ impl Config {
 }
 
 /// The URL with `***` in place of a password, in the authority or in a `password=` parameter.
-fn without_password(url: &str) -> String {
+pub fn without_password(url: &str) -> String {
     let mut shown = url.to_owned();
     if let Some(start) = shown.find("://").map(|at| at + 3) {
         // The last @ before the path ends the credentials: a password may hold an @ itself.

@@ -212,7 +212,7 @@ impl Layers {
                     table.insert(key.to_owned(), value);
                 }
             }
-            Err(right) if rules::is_secret(key) => self.problems.push(format!("{source}: `{key}` {right} (value not shown)")),
+            Err(right) if !rules::is_shown(key) => self.problems.push(format!("{source}: `{key}` {right} (value not shown)")),
             Err(right) => self.problems.push(format!("{source}: `{key}` {right}, not {value}")),
         }
     }

@@ -31,12 +31,17 @@ pub fn check(key: &str, value: &Value) -> Result<(), String> {
             "must be `smtp://USER:PASSWORD@HOST:587?tls=required` or `smtps://USER:PASSWORD@HOST`, or empty",
         ),
         ("mail.from", Value::String(from)) => ensure(from.contains('@'), "must be an address such as `Parley <no-reply@example.org>`"),
-        ("files.url", Value::String(url)) => ensure(
-            url.strip_prefix("file:")
-                .or_else(|| url.strip_prefix("s3://"))
-                .is_some_and(|rest| !rest.is_empty()),
-            "must be `file:FOLDER` or `s3://BUCKET/PREFIX`",
-        ),
+        ("files.url", Value::String(url)) => {
+            // A bucket's name holds neither `@` nor `:`: this is where people write a key and its secret, which answers and logs would repeat.
+            let bucket = url
+                .strip_prefix("s3://")
+                .filter(|rest| !rest.is_empty() && !rest.contains(['@', ':', '?']));
+            let folder = url.strip_prefix("file:").filter(|rest| !rest.is_empty());
+            ensure(
+                bucket.or(folder).is_some(),
+                "must be `file:FOLDER` or `s3://BUCKET/PREFIX`, without a key: that comes from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+            )
+        }
         ("bootstrap.token" | "bootstrap.platform_token", Value::String(token)) => ensure(
             token.is_empty() || ((24..=255).contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_graphic())),
             "must be 24 to 255 visible ASCII characters, or empty",
@@ -155,10 +160,15 @@ fn address(addr: &str) -> Result<(), String> {
     ensure(found, "must be `host:port` with a host that can be looked up")
 }
 
-/// Whether the value must not be shown.
+/// Whether the value is a secret, which belongs into a file.
 pub fn is_secret(key: &str) -> bool {
     matches!(
         key,
         "database.url" | "mail.url" | "nats.url" | "bootstrap.token" | "bootstrap.platform_token"
     )
+}
+
+/// Whether a bad value may be shown. People write a key and its secret into these addresses too, though they are no place for them.
+pub fn is_shown(key: &str) -> bool {
+    !is_secret(key) && !matches!(key, "files.url" | "trace.otlp_endpoint")
 }

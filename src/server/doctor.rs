@@ -6,7 +6,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::{descriptors, rooms, tls::Tls};
 use crate::{
-    config::Config,
+    config::{Config, without_password},
     db::{Database, OpenError, Standing},
     events::{follow, relay::Relay},
     mail::Mailer,
@@ -333,22 +333,23 @@ async fn collectors(config: &Config) -> Vec<Finding> {
     }
     let mut found = Vec::new();
     for endpoint in endpoints {
+        let shown = without_password(&endpoint);
         let Some((host, port)) = host_and_port(&endpoint) else {
             found.push(bad(
                 ABOUT,
-                format!("{endpoint} is no address: write http://host:4317 or https://host:4317"),
+                format!("{shown} is no address: write http://host:4317 or https://host:4317"),
             ));
             continue;
         };
         found.push(match tokio::time::timeout(PATIENCE, TcpStream::connect((host, port))).await {
-            Ok(Ok(_)) => good(ABOUT, format!("{endpoint} takes connections at port {port}")),
+            Ok(Ok(_)) => good(ABOUT, format!("{shown} takes connections at port {port}")),
             Ok(Err(error)) => doubtful(
                 ABOUT,
-                format!("{endpoint} cannot be reached at port {port}, and what is sent there is lost: {error}"),
+                format!("{shown} cannot be reached at port {port}, and what is sent there is lost: {error}"),
             ),
             Err(_) => doubtful(
                 ABOUT,
-                format!("{endpoint} does not answer at port {port}, and what is sent there is lost"),
+                format!("{shown} does not answer at port {port}, and what is sent there is lost"),
             ),
         });
     }

@@ -16,7 +16,7 @@ use opentelemetry_sdk::{
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
 use super::names::SCHEMA_URL;
-use crate::config::Trace;
+use crate::config::{Trace, without_password};
 
 /// What is exported, each or none.
 #[derive(Debug, Default)]
@@ -79,7 +79,8 @@ pub fn endpoints(trace: &Trace) -> Vec<String> {
 /// When a file of the variables cannot be read.
 fn towards<B: WithExportConfig + WithTonicConfig>(builder: B, endpoint: String, signal: &str) -> anyhow::Result<B> {
     if let Some((protocol, name)) = of_signal(signal, "PROTOCOL").filter(|(protocol, _)| protocol != "grpc") {
-        tracing::warn!("{name}={protocol} is not spoken here: {signal} go to {endpoint} by grpc");
+        let shown = without_password(&endpoint);
+        tracing::warn!("{name}={protocol} is not spoken here: {signal} go to {shown} by grpc");
     }
     let is_secure = endpoint.starts_with("https://");
     let builder = builder.with_endpoint(endpoint);

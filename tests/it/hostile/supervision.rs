@@ -5,18 +5,24 @@ use futures_util::future::join_all;
 use tonic::Code;
 
 use crate::support::{
-    app::TestApp,
+    app::{Builder, TestApp},
+    authority::Authority,
     database::Backend,
     fault::assert_refused,
-    in_time, on_both,
+    in_time,
+    nats::Nats,
+    on_both,
     scene::{Scene, incoming, outgoing},
 };
 
 on_both!(a_dead_writer_shard_ends_the_process, a_panic_fails_one_write);
 
 async fn panicking(backend: Backend, place: &str) -> TestApp {
-    let builder = TestApp::builder(backend).env("PARLEY_FAULT_SWITCH", &format!("panic:{place}"));
-    builder.start().await
+    start(TestApp::builder(backend), place).await
+}
+
+async fn start(builder: Builder, place: &str) -> TestApp {
+    builder.env("PARLEY_FAULT_SWITCH", &format!("panic:{place}")).start().await
 }
 
 /// Waits for the end of the first server, which must be an error that names the task.
@@ -58,17 +64,46 @@ async fn the_end_of_a_task_ends_the_process() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_of_the_relay_ends_the_process() {
+    let nats = Nats::start().await;
+    let builder = TestApp::builder(Backend::Postgres).env("PARLEY_NATS_URL", &nats.url());
+    let mut app = start(builder, "relay").await;
+    assert_exits(&mut app, "relay").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_of_what_follows_the_certificate_ends_the_process() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (certificate, key) = Authority::new().sign("parley.test");
+    let mut builder = TestApp::builder(Backend::Sqlite).env("PARLEY_TLS_LISTENERS", "grpc");
+    for (variable, name, pem) in [
+        ("PARLEY_TLS_CERT_FILE", "tls.crt", certificate),
+        ("PARLEY_TLS_KEY_FILE", "tls.key", key),
+    ] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, pem).expect("the folder is ours");
+        builder = builder.env(variable, &path.display().to_string());
+    }
+    let mut app = start(builder, "TLS certificates").await;
+    assert_exits(&mut app, "TLS certificates").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn background_jobs_are_restarted_after_a_panic() {
     let places = [
         "unsnooze",
         "idempotency keys",
+        "audit trimming",
         "trimming",
         "files",
         "deleted accounts",
         "search index",
+        "mail",
     ];
     join_all(places.map(|place| async move {
-        let mut app = panicking(Backend::Sqlite, place).await;
+        // Nothing listens there: no mail is sent.
+        let builder = TestApp::builder(Backend::Sqlite).env("PARLEY_MAIL_URL", "smtp://127.0.0.1:1");
+        let mut app = start(builder, place).await;
         in_time("the restart", async {
             while !app.server.log().contains("a background job panicked; restarting it") {
                 tokio::time::sleep(std::time::Duration::from_millis(20)).await;

@@ -3,4 +3,5 @@
 mod erasure;
 mod modes;
 mod page_tokens;
+mod passwords;
 mod secrets;

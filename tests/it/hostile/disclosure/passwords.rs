@@ -1,0 +1,150 @@
+//! Passwords in addresses: of the database, NATS, the store of files, the mail server and the collector. None is in what the program prints,
+//! logs or says of itself, whether the address is good, bad, or nobody answers there.
+
+use std::path::Path;
+
+use futures_util::future::join_all;
+
+use crate::support::{
+    app::TestApp,
+    database::Backend,
+    in_time,
+    nats::Nats,
+    scene::incoming,
+    server::{program, run_to_end},
+};
+
+/// A password, and how it is written in a URL.
+const PASSWORD: &str = "pass/word@of the+address";
+const ENCODED: &str = "pass%2Fword%40of%20the%2Baddress";
+/// One that needs no encoding, which is easier to repeat by mistake.
+const PLAIN: &str = "plain-password-of-the-address";
+
+#[track_caller]
+fn assert_hidden(place: &str, text: &str) {
+    for secret in [PASSWORD, ENCODED, PLAIN] {
+        assert!(!text.contains(secret), "a password is shown by {place}:\n{text}");
+    }
+}
+
+/// The variable of an address, and addresses at which nobody answers, or that are none.
+const ADDRESSES: &[(&str, &[&str])] = &[
+    (
+        "PARLEY_DATABASE_URL",
+        &[
+            "postgres://ana:{}@127.0.0.1:1/parley",
+            "postgres://127.0.0.1:1/parley?user=ana&password={}",
+            "postgres://ana:{}@nowhere.invalid/parley",
+            "postgres://ana:{}@127.0.0.1:port/parley",
+            "postgres://ana:{}@[::1/parley",
+            "mysql://ana:{}@127.0.0.1/parley",
+        ],
+    ),
+    (
+        "PARLEY_NATS_URL",
+        &[
+            "nats://ana:{}@127.0.0.1:1",
+            "nats://{}@127.0.0.1:1",
+            "nats://ana:{}@nowhere.invalid",
+            "nats://ana:{}@127.0.0.1:port",
+            "nats://ana:{}@[::1",
+            "ftp://ana:{}@127.0.0.1",
+        ],
+    ),
+    (
+        "PARLEY_FILES_URL",
+        &[
+            "s3://AKIA:{}@files/prefix",
+            "s3://files/prefix?secret={}",
+            "ftp://ana:{}@127.0.0.1/files",
+            "{}",
+        ],
+    ),
+    (
+        "PARLEY_MAIL_URL",
+        &[
+            "smtp://ana:{}@127.0.0.1:1",
+            "smtps://ana:{}@nowhere.invalid",
+            "smtp://ana:{}@127.0.0.1:port",
+            "smtp://ana:{}@127.0.0.1?tls=never",
+            "smtp://ana:{}@[::1",
+            "ftp://ana:{}@127.0.0.1",
+        ],
+    ),
+    (
+        "PARLEY_TRACE_OTLP_ENDPOINT",
+        &[
+            "http://ana:{}@127.0.0.1:1",
+            "https://ana:{}@nowhere.invalid",
+            "ftp://ana:{}@127.0.0.1",
+        ],
+    ),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_password_of_an_address_is_shown_by_the_doctor_or_a_start() {
+    join_all(ADDRESSES.iter().map(|(variable, addresses)| async move {
+        let home = tempfile::tempdir().expect("a folder");
+        let encoded = addresses.first().map(|address| address.replace("{}", ENCODED));
+        for address in addresses.iter().map(|address| address.replace("{}", PLAIN)).chain(encoded) {
+            for command in ["doctor", "serve"] {
+                assert_hidden(
+                    &format!("{command} with {variable}"),
+                    &run(command, home.path(), variable, &address).await,
+                );
+            }
+        }
+    }))
+    .await;
+}
+
+/// What a command prints that ends by itself: the listeners of a server that could start cannot be opened.
+async fn run(command: &str, home: &Path, variable: &str, address: &str) -> String {
+    let (filter, listen) = if command == "serve" {
+        ("trace", "192.0.2.1:1")
+    } else {
+        ("info", "127.0.0.1:0")
+    };
+    let mut run = program();
+    run.arg(command)
+        .current_dir(home)
+        .env("PARLEY_LOG_FILTER", filter)
+        .env("PARLEY_DATABASE_CONNECT_TIMEOUT_SECONDS", "1")
+        .env(variable, address);
+    for listener in ["GRPC", "HTTP", "ADMIN"] {
+        run.env(format!("PARLEY_{listener}_ADDR"), listen);
+    }
+    let ended = run_to_end(run).await;
+    assert_ne!(ended.output, "", "{variable} {command}");
+    ended.output
+}
+
+/// As above for what a running server logs about addresses that it goes on trying.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_password_of_an_address_is_logged_while_it_is_tried() {
+    let mut nats = Nats::start().await;
+    let with_password = nats.url().replace("nats://", &format!("nats://ana:{PLAIN}@"));
+    let mut app = TestApp::builder(Backend::Postgres)
+        .env("PARLEY_LOG_FILTER", "trace,h2=info,hyper=info,tower=info")
+        .env("PARLEY_NATS_URL", &with_password)
+        .env("PARLEY_MAIL_URL", &format!("smtp://ana:{ENCODED}@127.0.0.1:1"))
+        .start()
+        .await;
+    let scene = app.scene();
+    let talk = scene.talk().await;
+    scene.sent(talk, incoming("hello")).await;
+    let transcript = format!("/conversations/{talk}/transcript");
+    let body = serde_json::json!({"email": "ana@example.org"});
+    let (status, answer) = app.http().try_post(&transcript, &body).await;
+    assert_eq!(status, 200, "{answer}");
+    nats.kill();
+    in_time("the mail", async {
+        while !app.server.log().contains("a mail could not be sent now") {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    app.server.terminate();
+    assert!(app.server.wait().await.success());
+    assert_hidden("the log", &app.server.log());
+}
