@@ -70,11 +70,8 @@ impl Asked {
         tracing::info!(target: TARGET, call = %self.call, %who, token, peer, account, resource, code = code_name(code), "{said}");
     }
 
-    /// Stores the event. A refused call without a token is not stored: strangers could fill the table with them.
+    /// Stores the event. Of refused calls without a token a bounded number is stored: strangers could fill the table with them.
     fn store(&self, code: Code) {
-        if self.identity.is_none() && code != Code::Ok {
-            return;
-        }
         let caller = self.identity.as_ref().map(|identity| &identity.caller);
         let about = self.identity.as_ref().and_then(|identity| identity.about.get());
         // A call that was refused before its request was read is about the caller's account, where there is only one.
@@ -83,7 +80,7 @@ impl Asked {
             accounts.keys().next().copied().filter(|_| accounts.len() == 1)
         };
         let account = about.map_or_else(only, |about| about.account);
-        self.log.record(NewAuditEvent {
+        let event = NewAuditEvent {
             account,
             actor: caller.map(|caller| caller.actor(account.unwrap_or(AccountId(0)))),
             token: caller.map(|caller| caller.token),
@@ -91,7 +88,12 @@ impl Asked {
             resource: about.and_then(|about| about.resource),
             peer: self.peer.map(|peer| peer.ip()),
             code: code.into(),
-        });
+        };
+        if self.identity.is_none() && code != Code::Ok {
+            self.log.record_stranger(event);
+        } else {
+            self.log.record(event);
+        }
     }
 }
 

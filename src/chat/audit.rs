@@ -1,10 +1,18 @@
 //! Audit events: stored beside the calls that they are about, listed, and removed when they are too old or too many.
 //!
 //! A call hands its event to a bounded queue and does not wait: it may have ended because its caller disconnected. One task stores what is
-//! queued, many events with one statement. An event that cannot be stored is logged as an error; its line in the audit log stays either way.
+//! queued, many events with one statement. An event that cannot be stored is counted and logged as an error; its line in the audit log stays
+//! either way. `docs/decisions/0007` says what a crash may lose.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::IpAddr,
+    num::NonZeroU32,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use opentelemetry::{KeyValue, metrics::Counter};
 use sea_orm::{
     ActiveValue::NotSet, ColumnTrait, EntityTrait, ExprTrait as _, IntoActiveModel as _, PaginatorTrait, QueryFilter, QueryOrder,
     QuerySelect,
@@ -22,6 +30,7 @@ use crate::{
     error::Result,
     events::draft::Actor,
     id::{AccountId, TokenId},
+    telemetry::names::{self, meter},
     time::Micros,
 };
 
@@ -39,6 +48,37 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// Rows that one statement removes.
 const REMOVED_AT_ONCE: u64 = 5_000;
+
+/// Refused calls without a token that are stored: one a second on average, and so many at once. They fill at most as much of the table as the
+/// refused calls of one account may.
+const STRANGERS_AT_ONCE: NonZeroU32 = NonZeroU32::MIN.saturating_add(59);
+
+/// Why an event was not stored.
+#[derive(Clone, Copy, Debug)]
+enum Lost {
+    QueueFull,
+    Stopping,
+    Database,
+    Rate,
+}
+
+impl Lost {
+    const ALL: [Self; 4] = [Self::QueueFull, Self::Stopping, Self::Database, Self::Rate];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::Stopping => "stopping",
+            Self::Database => "database",
+            Self::Rate => "rate",
+        }
+    }
+
+    fn count(self, events: usize) {
+        static LOST: LazyLock<Counter<u64>> = LazyLock::new(|| meter().u64_counter(names::AUDIT_LOST).build());
+        LOST.add(events as u64, &[KeyValue::new(names::REASON, self.name())]);
+    }
+}
 
 /// An audited call, as it was answered.
 #[derive(Clone, Debug)]
@@ -93,6 +133,7 @@ enum Job {
 #[derive(Clone, Debug)]
 pub struct AuditLog {
     queue: mpsc::Sender<Job>,
+    strangers: Arc<DefaultDirectRateLimiter>,
 }
 
 /// What stores the events that are handed in; run it until the server stops.
@@ -106,7 +147,26 @@ impl AuditLog {
     /// A log, and what has to run for it.
     pub fn new(db: Database) -> (Self, AuditWriter) {
         let (sender, queue) = mpsc::channel(QUEUE);
-        (Self { queue: sender }, AuditWriter { db, queue })
+        for reason in Lost::ALL {
+            // Shown from the start.
+            reason.count(0);
+        }
+        let strangers = Quota::per_second(NonZeroU32::MIN).allow_burst(STRANGERS_AT_ONCE);
+        let log = Self {
+            queue: sender,
+            strangers: Arc::new(RateLimiter::direct(strangers)),
+        };
+        (log, AuditWriter { db, queue })
+    }
+
+    /// As [`Self::record`], for a refused call without a token. Anybody can make such calls, so a bounded number is stored; the others are
+    /// counted as lost.
+    pub fn record_stranger(&self, event: NewAuditEvent) {
+        if self.strangers.check().is_ok() {
+            self.record(event);
+        } else {
+            Lost::Rate.count(1);
+        }
     }
 
     /// Queues an event to be stored. Never waits: if the queue is full, the event is logged as lost.
@@ -114,11 +174,11 @@ impl AuditLog {
         let row = event.row(Micros::now());
         if let Err(refused) = self.queue.try_send(Job::Store(Box::new(row))) {
             let (reason, job) = match refused {
-                mpsc::error::TrySendError::Full(job) => ("the queue is full", job),
-                mpsc::error::TrySendError::Closed(job) => ("the server is stopping", job),
+                mpsc::error::TrySendError::Full(job) => (Lost::QueueFull, job),
+                mpsc::error::TrySendError::Closed(job) => (Lost::Stopping, job),
             };
             if let Job::Store(row) = job {
-                lost(&[*row], reason);
+                lost(&[*row], reason, reason.name());
             }
         }
     }
@@ -169,7 +229,7 @@ impl AuditWriter {
                     tokio::time::sleep(RETRY).await;
                 }
                 Err(error) => {
-                    lost(&rows, &error.to_string());
+                    lost(&rows, Lost::Database, &error.to_string());
                     break;
                 }
             }
@@ -190,7 +250,8 @@ async fn insert(db: &Database, rows: &[AuditRow]) -> Result<()> {
     Ok(())
 }
 
-fn lost(rows: &[AuditRow], reason: &str) {
+fn lost(rows: &[AuditRow], lost: Lost, reason: &str) {
+    lost.count(rows.len());
     for row in rows {
         tracing::error!(
             method = row.method,

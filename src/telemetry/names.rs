@@ -54,6 +54,8 @@ pub const BATCH_MESSAGES: &str = "parley.writer.batch.messages";
 pub const QUEUE_DEPTH: &str = "parley.writer.queue.depth";
 /// Calls that were refused because of a limit, by [`REASON`].
 pub const CALLS_REJECTED: &str = "parley.calls.rejected";
+/// Audit events that were not stored, by [`REASON`]: their lines in the audit log are all there is.
+pub const AUDIT_LOST: &str = "parley.audit.lost";
 /// Calls in work, streams aside.
 pub const CALLS_ACTIVE: &str = "parley.calls.active";
 

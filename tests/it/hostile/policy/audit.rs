@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use parley::pb::{
     ActorType, AuditEvent, CreateAccountRequest, CreateLabelRequest, CreateTokenRequest, DeleteLabelRequest, Label, ListAuditEventsRequest,
     Role, TokenKind, audit_service_client::AuditServiceClient, labels_service_client::LabelsServiceClient,
@@ -14,12 +15,17 @@ use crate::support::{
     clients::Clients,
     database::{Backend, Database},
     fault::assert_refused,
+    http::client,
     in_time,
     office::{other_account, worker},
     on_both,
 };
 
-on_both!(audited_calls_are_stored, audit_events_are_bounded);
+on_both!(
+    audited_calls_are_stored,
+    audit_events_are_bounded,
+    refused_calls_of_strangers_are_stored_up_to_a_bound
+);
 
 async fn list(clients: &Clients, account_id: Option<i64>) -> Vec<AuditEvent> {
     let request = ListAuditEventsRequest {
@@ -218,4 +224,52 @@ async fn event_that_cannot_be_stored_is_logged() {
         app.server.log().contains("administered"),
         "the line of the audit log is there as ever"
     );
+}
+
+/// Anybody can make them, so they are stored outside of accounts, a bounded number; what is left out is counted.
+async fn refused_calls_of_strangers_are_stored_up_to_a_bound(backend: Backend) {
+    const STORED: &str = "SELECT CAST(count(*) AS bigint) FROM audit_events WHERE account_id = 0 AND refused AND actor_type = 0";
+    const CALLS: usize = 300;
+    let app = TestApp::builder(backend).platform().start().await;
+    let stranger = Clients::new(&app.server.doors.grpc, None);
+    let calls = futures_util::stream::iter(0..CALLS).map(|_| {
+        let request = CreateLabelRequest {
+            account_id: 1,
+            ..CreateLabelRequest::default()
+        };
+        let mut labels = LabelsServiceClient::new(stranger.service.clone());
+        async move { labels.create_label(request).await.expect_err("without a token").code() }
+    });
+    let codes: Vec<Code> = calls.buffer_unordered(16).collect().await;
+    assert!(codes.iter().all(|code| *code == Code::Unauthenticated), "{codes:?}");
+    let metrics = format!("http://{}/metrics", app.server.doors.admin);
+    let stored = in_time("some are stored, and some are counted", async {
+        loop {
+            let text = client().get(&metrics).send().await.expect("metrics").text().await.expect("text");
+            let lost = text
+                .lines()
+                .find(|line| line.starts_with("parley_audit_lost_total") && line.contains("parley_reason=\"rate\""));
+            let lost: f64 = lost
+                .and_then(|line| line.rsplit(' ').next())
+                .and_then(|number| number.parse().ok())
+                .expect("it is told from the start");
+            let stored = Database::number(&app.database.url(), STORED).await;
+            if stored >= 60 && lost >= 1.0 {
+                break stored;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    assert!(stored < 200, "{stored}");
+    let events = list(&app.platform(), Some(0)).await;
+    let refused = events.iter().filter(|event| event.code == i32::from(Code::Unauthenticated));
+    assert!(refused.clone().count() >= 25, "the operator lists them: {events:?}");
+    assert!(
+        refused
+            .clone()
+            .all(|event| event.actor.is_none() && event.peer_address == "127.0.0.1")
+    );
+    // Nothing of it is among the events of the account.
+    assert!(list(&app.clients(), Some(1)).await.iter().all(|event| event.code == 0));
 }
