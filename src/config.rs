@@ -213,6 +213,7 @@ pub struct Limits {
     pub burst_per_token: u32,
     /// 0: no limit.
     pub concurrent_calls: i64,
+    pub concurrent_searches: usize,
     /// 0: no limit.
     pub streams_per_token: usize,
     /// Of each listener.

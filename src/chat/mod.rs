@@ -77,6 +77,15 @@ pub mod users;
 pub mod waking;
 pub mod writer;
 
+/// How the verbs work.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// Whether mails are sent.
+    pub mails: bool,
+    /// Searches that run at once; eight times as many may wait.
+    pub concurrent_searches: usize,
+}
+
 /// The verbs. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Chat {
@@ -94,6 +103,8 @@ pub struct Chat {
     pub audit: audit::AuditLog,
     /// Whether mails are sent.
     mails: bool,
+    /// How many searches run at once.
+    searches: search::scan::SearchLimit,
     /// Signs users' pubsub tokens; read when it is needed first.
     pubsub_key: std::sync::Arc<tokio::sync::OnceCell<[u8; 32]>>,
 }
@@ -107,7 +118,7 @@ impl Chat {
         tokens: tokens::Tokens,
         files: files::Files,
         audit: audit::AuditLog,
-        mails: bool,
+        config: Config,
     ) -> Self {
         Self {
             db,
@@ -116,7 +127,8 @@ impl Chat {
             tokens,
             files,
             audit,
-            mails,
+            mails: config.mails,
+            searches: search::scan::SearchLimit::new(config.concurrent_searches),
             pubsub_key: std::sync::Arc::default(),
         }
     }

@@ -139,6 +139,7 @@ fn range(key: &str) -> Option<(i64, i64)> {
         | "limits.failed_authentications_per_minute_per_address" => (0, 100_000_000),
         "grpc.max_connection_age_seconds" | "http.max_connection_age_seconds" | "events.max_stream_age_seconds" => (0, 604_800),
         "auth.cache_seconds" | "shutdown.grace_seconds" => (0, 3600),
+        "limits.concurrent_searches" => (1, 1000),
         "idempotency.keep_hours" => (1, 720),
         "audit.keep_events" => (100, 100_000_000),
         _ => return None,

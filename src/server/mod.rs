@@ -177,7 +177,15 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     let files = Files::open(db.clone(), storage.clone(), rooms::files(&config, http_at)).await?;
     let mailer = Mailer::new(&rooms::mail(&config))?;
     let (audit, audit_writer) = AuditLog::new(db.clone());
-    let chat = Chat::new(db.clone(), events, writer, tokens, files.clone(), audit, mailer.is_some());
+    let chat = Chat::new(
+        db.clone(),
+        events,
+        writer,
+        tokens,
+        files.clone(),
+        audit,
+        rooms::chat(&config, mailer.is_some()),
+    );
 
     // Streams end first, then listeners, then what they need.
     let streams = CancellationToken::new();

@@ -81,6 +81,14 @@ pub fn writer(config: &Config) -> chat::writer::Config {
     }
 }
 
+/// The verbs'.
+pub fn chat(config: &Config, mails: bool) -> chat::Config {
+    chat::Config {
+        mails,
+        concurrent_searches: config.limits.concurrent_searches,
+    }
+}
+
 /// The bootstrap's.
 pub fn bootstrap(config: &Config) -> chat::bootstrap::Config {
     chat::bootstrap::Config {

@@ -52,7 +52,7 @@ impl Chat {
     /// # Errors
     /// When the database cannot be read.
     pub(in crate::chat) async fn conversations_holding(&self, account: AccountId, access: &Access, text: &str) -> Result<Holding> {
-        let _turn = scan::turn().await?;
+        let _permit = self.searches.permit().await?;
         let folded = pieces::fold(text);
         let by_index = pieces::indexed(&folded);
         let caught_up = by_index && index::catch_up(&self.db, account).await?;

@@ -136,7 +136,7 @@ impl Chat {
     pub async fn search_messages(&self, caller: &Caller, account: AccountId, search: &MessageSearch, page: &PageRequest) -> Result<Found> {
         let access = caller.access(account)?;
         page.check_key(&[Sort::by_id(true)])?;
-        let _turn = scan::turn().await?;
+        let _permit = self.searches.permit().await?;
         let folded = pieces::fold(&search.text);
         let by_index = pieces::indexed(&folded) && !search.is_narrow();
         let mut complete = if by_index {

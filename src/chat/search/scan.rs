@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect, Select, sea_query::Expr};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::pieces::fold;
 use crate::{
@@ -21,9 +21,8 @@ const PLAIN_BYTES: u64 = 2 * 1024 * 1024;
 /// Bytes that are held at once, before the last text.
 const SLICE_BYTES: u64 = 1024 * 1024;
 
-/// Searches that run at once, and those that wait for one to end.
-static RUNNING: Semaphore = Semaphore::const_new(4);
-static ADMITTED: Semaphore = Semaphore::const_new(4 + 32);
+/// Searches that may wait for each one that may run.
+const WAITING: usize = 8;
 
 /// Compares texts.
 static POOL: ComputePool = ComputePool::new("search", 2, 64);
@@ -32,25 +31,42 @@ const SLICE_BUDGET: Duration = Duration::from_secs(10);
 
 /// A search that runs.
 #[derive(Debug)]
-pub struct Turn {
-    _running: SemaphorePermit<'static>,
-    _admitted: SemaphorePermit<'static>,
+pub struct SearchPermit {
+    _running: OwnedSemaphorePermit,
+    _admitted: OwnedSemaphorePermit,
 }
 
-/// Waits until few enough searches run. Cancel safe.
-///
-/// # Errors
-/// [`Error::Busy`] when too many wait already.
-pub async fn turn() -> Result<Turn> {
-    let busy = || Error::Busy {
-        retry_after: Duration::from_secs(1),
-    };
-    let admitted = ADMITTED.try_acquire().map_err(|_| busy())?;
-    let running = RUNNING.acquire().await.map_err(|_| busy())?;
-    Ok(Turn {
-        _running: running,
-        _admitted: admitted,
-    })
+/// Limits how many searches run at once, and how many wait for one to end. Cheap to clone; clones share the limit.
+#[derive(Clone, Debug)]
+pub struct SearchLimit {
+    running: Arc<Semaphore>,
+    admitted: Arc<Semaphore>,
+}
+
+impl SearchLimit {
+    /// Lets `concurrent` searches run at once.
+    pub fn new(concurrent: usize) -> Self {
+        Self {
+            running: Arc::new(Semaphore::new(concurrent)),
+            admitted: Arc::new(Semaphore::new(concurrent * (1 + WAITING))),
+        }
+    }
+
+    /// Waits until few enough searches run. Cancel safe.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when too many wait already.
+    pub async fn permit(&self) -> Result<SearchPermit> {
+        let busy = || Error::Busy {
+            retry_after: Duration::from_secs(1),
+        };
+        let admitted = Arc::clone(&self.admitted).try_acquire_owned().map_err(|_| busy())?;
+        let running = Arc::clone(&self.running).acquire_owned().await.map_err(|_| busy())?;
+        Ok(SearchPermit {
+            _running: running,
+            _admitted: admitted,
+        })
+    }
 }
 
 /// A message and how many bytes its text has.

@@ -1,19 +1,23 @@
 //! What the bounds of indexes and searches are for, and what makes replays leave no rows: without each of them the promise breaks.
 
-use parley::pb::{CreateContactRequest, CreateMessageRequest};
+use futures_util::future::join_all;
+use parley::pb::{CreateContactRequest, CreateMessageRequest, SearchMessagesRequest};
 use serde_json::json;
 
 use super::{pages_until_found, places};
 use crate::support::{
     app::TestApp,
     database::{Backend, Database},
+    fault::fault,
     on_both,
+    scene::incoming,
 };
 
 on_both!(
     without_the_limit_any_text_feeds_an_index,
     an_index_entry_has_a_bounded_number_of_pieces,
     without_the_budget_a_search_reads_everything,
+    searches_beyond_the_limit_are_refused,
     without_idempotency_keys_replays_leave_attachment_rows
 );
 
@@ -99,6 +103,42 @@ async fn without_the_budget_a_search_reads_everything(backend: Backend) {
 
 /// No line alone keeps rows of attachments from being left behind: they are part of the message's plan, which is made only after a replay was
 /// answered and is stored in one transaction. So this turns off what answers replays.
+async fn searches_beyond_the_limit_are_refused(backend: Backend) {
+    const SEARCHES: usize = 40;
+    for (concurrent, waits) in [("1", 8), ("40", SEARCHES)] {
+        let app = TestApp::builder(backend)
+            .env("PARLEY_LIMITS_CONCURRENT_SEARCHES", concurrent)
+            .start()
+            .await;
+        let scene = app.scene();
+        let talk = scene.talk().await;
+        for _ in 0..4 {
+            scene.sent(talk, incoming(&"x".repeat(149_000))).await;
+        }
+        let request = SearchMessagesRequest {
+            account_id: 1,
+            text: "zq".to_owned(),
+            ..SearchMessagesRequest::default()
+        };
+        let searches = (0..SEARCHES).map(|_| {
+            let (mut messages, request) = (scene.clients.messages.clone(), request.clone());
+            async move { messages.search_messages(request).await }
+        });
+        let (mut found, mut refused) = (0, 0);
+        for answer in join_all(searches).await {
+            match answer {
+                Ok(_) => found += 1,
+                Err(status) => {
+                    assert_eq!(fault(&status).reason, "BUSY");
+                    refused += 1;
+                }
+            }
+        }
+        assert!(found > waits.min(SEARCHES - 1), "{found}");
+        assert_eq!(refused == 0, concurrent == "40", "{refused} of {SEARCHES}");
+    }
+}
+
 async fn without_idempotency_keys_replays_leave_attachment_rows(backend: Backend) {
     for (switch, rows) in [("", 2), ("idempotency_key", 6)] {
         let app = start(backend, switch).await;
