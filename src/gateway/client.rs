@@ -59,6 +59,17 @@ pub fn routes() -> Door {
             )))
             .answers(json::client::record_schema()),
         )
+        .post(
+            &format!("{one}/rotate_pubsub_token"),
+            rotate,
+            signed(told(
+                "rotateClientPubsubToken",
+                "Replaces the pubsub token of a session",
+                "PubsubService.RotatePubsubToken",
+            ))
+            .note("Subscriptions by the old one end within seconds. A call cannot be repeated under its Idempotency-Key.")
+            .answers(json::client::session_schema()),
+        )
         .merge(client_conversations::routes())
 }
 
@@ -148,6 +159,27 @@ async fn show(call: Call, params: Params) -> Answer {
         .map_err(refused)?
         .into_inner();
     Ok(json::ok(&json::client::session(&found.session.unwrap_or_default())))
+}
+
+async fn rotate(call: Call, params: Params) -> Answer {
+    let mut fields = params.fields();
+    let request = pb::GetClientSessionRequest {
+        session: Some(session(&mut fields)),
+        signature: signature(&mut fields),
+    };
+    fields.verdict()?;
+    let found = call.client().get_client_session(call.request(request)).await;
+    let mut session = found.map_err(refused)?.into_inner().session.unwrap_or_default();
+    let request = pb::RotatePubsubTokenRequest {
+        key: Some(pb::PubsubKey {
+            pubsub_token: std::mem::take(&mut session.pubsub_token),
+            ..Default::default()
+        }),
+        request_id: call.request_id(),
+    };
+    let rotated = call.pubsub().rotate_pubsub_token(call.request(request)).await.map_err(refused)?;
+    session.pubsub_token = rotated.into_inner().pubsub_token;
+    Ok(json::ok(&json::client::session(&session)))
 }
 
 async fn update(call: Call, params: Params) -> Answer {

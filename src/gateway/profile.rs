@@ -11,21 +11,52 @@ use crate::pb;
 
 /// The routes of this file.
 pub fn routes() -> Door {
-    Door::new("Profile").get(
-        "/api/v1/profile",
-        show,
-        about("showProfile", "Shows the caller's own user", "AccountsService.GetProfile")
-            .caller(Caller::User)
+    let mine = |operation, summary, rpc| about(operation, summary, rpc).caller(Caller::User);
+    Door::new("Profile")
+        .get(
+            "/api/v1/profile",
+            show,
+            mine("showProfile", "Shows the caller's own user", "AccountsService.GetProfile").answers(json::agent::profile_schema()),
+        )
+        .post(
+            "/api/v1/profile/rotate_pubsub_token",
+            rotate,
+            mine(
+                "rotatePubsubToken",
+                "Replaces the pubsub token of the caller's token",
+                "PubsubService.RotatePubsubToken",
+            )
+            .note("The profile shows the new one. Subscriptions by the old one end within seconds. A call cannot be repeated under its Idempotency-Key.")
             .answers(json::agent::profile_schema()),
-    )
+        )
+}
+
+async fn profile(call: &Call) -> Result<pb::GetProfileResponse, tonic::Status> {
+    let found = call.accounts().get_profile(call.request(pb::GetProfileRequest {})).await?;
+    Ok(found.into_inner())
+}
+
+fn shown(call: &Call, profile: &pb::GetProfileResponse) -> Answer {
+    let token = call.token().and_then(|token| token.to_str().ok()).unwrap_or_default();
+    Ok(json::ok(&json::agent::profile(profile, token)))
 }
 
 async fn show(call: Call) -> Answer {
-    let profile = call
-        .accounts()
-        .get_profile(call.request(pb::GetProfileRequest {}))
-        .await?
-        .into_inner();
-    let token = call.token().and_then(|token| token.to_str().ok()).unwrap_or_default();
-    Ok(json::ok(&json::agent::profile(&profile, token)))
+    let profile = profile(&call).await?;
+    shown(&call, &profile)
+}
+
+async fn rotate(call: Call) -> Answer {
+    let mut profile = profile(&call).await?;
+    let request = pb::RotatePubsubTokenRequest {
+        key: Some(pb::PubsubKey {
+            pubsub_token: std::mem::take(&mut profile.pubsub_token),
+            account_id: profile.memberships.first().map(|membership| membership.account_id),
+            user_id: profile.user.as_ref().map(|user| user.id),
+        }),
+        request_id: call.request_id(),
+    };
+    let rotated = call.pubsub().rotate_pubsub_token(call.request(request)).await?;
+    profile.pubsub_token = rotated.into_inner().pubsub_token;
+    shown(&call, &profile)
 }

@@ -51,6 +51,9 @@ async fn callers(backend: Backend) {
     golden.exchange_by(&stranger, "GET", "/api/v1/profile", Json::Null).await;
     golden.exchange("GET", "/api/v1/accounts/2/inboxes", Json::Null).await;
     golden.exchange("GET", "/api/v1/nothing", Json::Null).await;
+    let rotate = "/api/v1/profile/rotate_pubsub_token";
+    golden.exchange("POST", rotate, Json::Null).await;
+    golden.exchange_by(&nobody, "POST", rotate, Json::Null).await;
     golden.end("callers");
 }
 

@@ -49,6 +49,7 @@ async fn client_side(backend: Backend) {
         ),
         ("POST", "/contacts/asha/conversations/1/update_last_seen", Json::Null),
         ("POST", "/contacts/asha/conversations/1/toggle_status", Json::Null),
+        ("POST", "/contacts/asha/rotate_pubsub_token", Json::Null),
     ];
     for (method, path, body) in steps {
         golden.exchange(method, &format!("{inbox}{path}"), body.clone()).await;

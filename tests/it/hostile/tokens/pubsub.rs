@@ -7,6 +7,7 @@ use parley::pb::{
     ReportPubsubPresenceRequest, RevokeTokenRequest, Role, RotatePubsubTokenRequest, SubscribePubsubRequest, SubscribePubsubResponse,
     pubsub_service_client::PubsubServiceClient,
 };
+use serde_json::Value as Json;
 use tonic::{Code, Status, Streaming};
 
 use super::{create, from_now, of_user, secret};
@@ -26,7 +27,8 @@ on_both!(
     a_pubsub_token_is_rotated,
     a_sessions_pubsub_token_is_rotated_and_ends_with_it,
     a_pubsub_token_cannot_be_forged,
-    without_the_signature_any_id_is_a_pubsub_token
+    without_the_signature_any_id_is_a_pubsub_token,
+    pubsub_tokens_are_rotated_by_json
 );
 
 type Stream = Streaming<SubscribePubsubResponse>;
@@ -246,5 +248,34 @@ async fn without_the_signature_any_id_is_a_pubsub_token(backend: Backend) {
         let (id, _) = forged.pubsub_token.split_once('.').expect("an id and a signature");
         forged.pubsub_token = format!("{id}.00");
         assert_eq!(subscribe(&app, &forged).await.is_ok(), switch == "pubsub_signature", "{switch}");
+    }
+}
+
+async fn pubsub_tokens_are_rotated_by_json(backend: Backend) {
+    let app = TestApp::builder(backend)
+        .env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", "inbox-a")
+        .start()
+        .await;
+    let sessions = "/public/api/v1/inboxes/inbox-a/contacts";
+    let visitor = app.http().with_token("");
+    let made = visitor.send("POST", sessions, None).await.body;
+    let session = format!("{sessions}/{}", made["source_id"].as_str().expect("a text"));
+    for (http, path, user, account) in [
+        (app.http(), "/api/v1/profile".to_owned(), Some(1), Some(1)),
+        (visitor, session, None, None),
+    ] {
+        let key = |body: &Json| PubsubKey {
+            pubsub_token: body["pubsub_token"].as_str().expect("a text").to_owned(),
+            account_id: account,
+            user_id: user,
+        };
+        let old = key(&http.send("GET", &path, None).await.body);
+        let rotated = http.send("POST", &format!("{path}/rotate_pubsub_token"), None).await;
+        assert_eq!(rotated.status, 200, "{}", rotated.body);
+        let new = key(&rotated.body);
+        assert_ne!(new, old);
+        assert_eq!(key(&http.send("GET", &path, None).await.body), new);
+        assert_refused(subscribe(&app, &old).await, Code::Unauthenticated, "TOKEN_INVALID");
+        subscribe(&app, &new).await.expect("the new one is good");
     }
 }
