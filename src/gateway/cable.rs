@@ -58,8 +58,19 @@ struct Said {
     #[serde(rename = "command")]
     verb: String,
     identifier: String,
+    /// A JSON object, as a text or as it is; absent or null without an action.
     #[serde(default)]
-    data: String,
+    data: Json,
+}
+
+impl Said {
+    fn action(&self) -> Option<String> {
+        let read = |data: &Json| data["action"].as_str().map(str::to_owned);
+        match &self.data {
+            Json::String(text) => read(&serde_json::from_str(text).ok()?),
+            data => read(data),
+        }
+    }
 }
 
 /// Opens a connection. It needs no credential; each subscription brings one.
@@ -181,8 +192,7 @@ impl Connection {
             "subscribe" if !self.subscriptions.contains_key(&command.identifier) => return self.subscribe(command.identifier),
             "unsubscribe" => drop(self.subscriptions.remove(&command.identifier)),
             "message" => {
-                let asked: Json = serde_json::from_str(&command.data).unwrap_or_default();
-                if asked["action"] == "update_presence"
+                if command.action().as_deref() == Some("update_presence")
                     && let Some(subscription) = self.subscriptions.get_mut(&command.identifier)
                 {
                     subscription.report_presence(&self.call, command.identifier, &self.outbox);
@@ -214,7 +224,7 @@ pub fn read_frame(text: &str) {
     }
     if let Ok(command) = serde_json::from_str::<Said>(text) {
         let _ = subscription::key(&command.identifier);
-        let _ = serde_json::from_str::<Json>(&command.data);
+        let _ = command.action();
     }
 }
 

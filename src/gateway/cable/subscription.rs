@@ -16,22 +16,55 @@ use crate::{
     pb::{self, PubsubKey},
 };
 
-/// What an identifier holds.
+/// What an identifier holds, in the forms that JavaScript clients send. Other keys are passed over.
 #[derive(Debug, Deserialize)]
 struct Identifier {
     channel: String,
     pubsub_token: String,
-    account_id: Option<i64>,
-    user_id: Option<i64>,
+    #[serde(default)]
+    account_id: Json,
+    #[serde(default)]
+    user_id: Json,
 }
 
-/// The key that an identifier holds; none for a channel that there is not.
+/// What an identifier says of an id.
+#[derive(Debug, PartialEq, Eq)]
+enum GivenId {
+    /// Absent, null, false, or a text of spaces only, as Rails' `blank?` has it.
+    Blank,
+    Id(i64),
+    /// A value that names no record.
+    Unknown,
+}
+
+fn given_id(value: &Json) -> GivenId {
+    match value {
+        Json::Null | Json::Bool(false) => GivenId::Blank,
+        Json::Number(number) => number.as_i64().map_or(GivenId::Unknown, GivenId::Id),
+        Json::String(text) if text.trim().is_empty() => GivenId::Blank,
+        Json::String(text) => text.trim().parse().map_or(GivenId::Unknown, GivenId::Id),
+        Json::Array(values) if values.is_empty() => GivenId::Blank,
+        Json::Object(keys) if keys.is_empty() => GivenId::Blank,
+        Json::Bool(true) | Json::Array(_) | Json::Object(_) => GivenId::Unknown,
+    }
+}
+
+/// The key that an identifier holds; absent for an unknown channel, and for ids that name no record. Without a user the token is that of a
+/// contact's session, whose account is known, so an account in the identifier is ignored.
 pub fn key(identifier: &str) -> Option<PubsubKey> {
     let asked: Identifier = serde_json::from_str(identifier).ok()?;
-    (asked.channel == "RoomChannel").then_some(PubsubKey {
+    if asked.channel != "RoomChannel" {
+        return None;
+    }
+    let (account_id, user_id) = match (given_id(&asked.account_id), given_id(&asked.user_id)) {
+        (_, GivenId::Blank) => (None, None),
+        (GivenId::Id(account), GivenId::Id(user)) => (Some(account), Some(user)),
+        _ => return None,
+    };
+    Some(PubsubKey {
         pubsub_token: asked.pubsub_token,
-        account_id: asked.account_id,
-        user_id: asked.user_id,
+        account_id,
+        user_id,
     })
 }
 
@@ -129,4 +162,57 @@ async fn presence(call: &Call, identifier: &str, key: PubsubKey, outbox: &Outbox
     }
     let frame = json!({ "identifier": identifier, "message": { "event": "presence.update", "data": data } });
     outbox.frame(&frame).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_read_in_every_form_that_clients_send() {
+        for (text, expected) in [
+            ("1", GivenId::Id(1)),
+            ("\"1\"", GivenId::Id(1)),
+            ("\" 12 \"", GivenId::Id(12)),
+            ("null", GivenId::Blank),
+            ("\"\"", GivenId::Blank),
+            ("\"  \"", GivenId::Blank),
+            ("false", GivenId::Blank),
+            ("[]", GivenId::Blank),
+            ("{}", GivenId::Blank),
+            ("\"one\"", GivenId::Unknown),
+            ("1.5", GivenId::Unknown),
+            ("18446744073709551615", GivenId::Unknown),
+            ("\"99999999999999999999\"", GivenId::Unknown),
+            ("true", GivenId::Unknown),
+            ("[1]", GivenId::Unknown),
+        ] {
+            assert_eq!(given_id(&serde_json::from_str(text).unwrap()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_blank_user_makes_it_the_key_of_a_session() {
+        for (identifier, expected) in [
+            (json!({"channel": "RoomChannel", "pubsub_token": "t"}), Some((None, None))),
+            (
+                json!({"channel": "RoomChannel", "pubsub_token": "t", "account_id": "nobody's", "user_id": ""}),
+                Some((None, None)),
+            ),
+            (
+                json!({"user_id": "2", "account_id": "1", "pubsub_token": "t", "channel": "RoomChannel", "more": [1]}),
+                Some((Some(1), Some(2))),
+            ),
+            (json!({"channel": "RoomChannel", "pubsub_token": "t", "user_id": 2}), None),
+            (
+                json!({"channel": "RoomChannel", "pubsub_token": "t", "account_id": 1, "user_id": "two"}),
+                None,
+            ),
+            (json!({"channel": "RoomChannel", "account_id": 1, "user_id": 2}), None),
+            (json!({"channel": "OtherChannel", "pubsub_token": "t"}), None),
+        ] {
+            let found = key(&identifier.to_string()).map(|key| (key.account_id, key.user_id));
+            assert_eq!(found, expected, "{identifier}");
+        }
+    }
 }

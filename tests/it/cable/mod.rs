@@ -1,6 +1,7 @@
 //! The WebSocket at `/cable`, as front ends and mobile clients use it.
 
 mod events;
+mod identifiers;
 
 use std::time::Duration;
 
