@@ -21,6 +21,10 @@ pub enum Protection {
     IdempotencyKey,
     /// A session is sent no more than it has credit for.
     Credit,
+    /// An agent's view of a conversation without unread messages writes nothing, and no view by an agent is published at `/cable`.
+    QuietViews,
+    /// A visitor's subscription follows its session when the session's contact is merged into another one.
+    FollowedMerges,
     /// What an erased contact left is covered.
     Erasure,
     /// What a stream holds in its hands, a page of the log and the tail are bounded.
@@ -108,6 +112,8 @@ impl Protection {
             Self::EpochCheck => "epoch_check",
             Self::IdempotencyKey => "idempotency_key",
             Self::Credit => "credit",
+            Self::QuietViews => "quiet_views",
+            Self::FollowedMerges => "followed_merges",
             Self::Erasure => "erasure",
             Self::Buffers => "buffers",
             Self::ErasedCopies => "erased_copies",

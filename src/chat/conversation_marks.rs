@@ -30,6 +30,7 @@ use crate::{
         draft::{Change, Draft, Subject},
         kind::EventKind,
     },
+    fault::{self, Protection},
     id::ConversationId,
 };
 
@@ -63,23 +64,43 @@ impl Chat {
     }
 }
 
+/// Records that an agent or the contact viewed the conversation.
+///
+/// A view by an agent writes nothing when nothing was unread, and never moves `updated_at`: a dashboard reports a view after every frame of the
+/// conversation that it shows, so a view that caused another frame would never end. It counts as unread for the assignee what came in since
+/// the assignee's own last view, whoever else looked meanwhile.
 pub(super) fn seen(write: &mut Write, conversation: &mut Conversation, by_contact: bool) {
     let at = Some(write.ledger.at);
     let row = &mut conversation.row;
-    let mut changes = Vec::new();
     if by_contact {
-        changes.extend(Change::time("contact_last_seen_at", row.contact_last_seen_at, at));
+        let change = Change::time("contact_last_seen_at", row.contact_last_seen_at, at);
         row.contact_last_seen_at = at;
-    } else {
-        changes.extend(Change::time("agent_last_seen_at", row.agent_last_seen_at, at));
-        row.agent_last_seen_at = at;
-        row.unread_count = 0;
-        if row.assignee_id.is_some() && row.assignee_id == write.caller.user_id() {
-            changes.extend(Change::time("assignee_last_seen_at", row.assignee_last_seen_at, at));
-            row.assignee_last_seen_at = at;
-        }
+        changed_with(
+            &mut write.ledger,
+            conversation,
+            EventKind::ConversationRead,
+            change.into_iter().collect(),
+        );
+        return;
     }
-    changed_with(&mut write.ledger, conversation, EventKind::ConversationRead, changes);
+    let is_assignee = row.assignee_id.is_some() && row.assignee_id == write.caller.user_id();
+    let unread_by_assignee = is_assignee && row.last_incoming_at > row.assignee_last_seen_at;
+    if row.unread_count == 0 && !unread_by_assignee && fault::is_on(Protection::QuietViews) {
+        return;
+    }
+    let mut changes: Vec<Change> = Change::time("agent_last_seen_at", row.agent_last_seen_at, at).into_iter().collect();
+    row.agent_last_seen_at = at;
+    row.unread_count = 0;
+    if is_assignee {
+        changes.extend(Change::time("assignee_last_seen_at", row.assignee_last_seen_at, at));
+        row.assignee_last_seen_at = at;
+    }
+    row.version = write.ledger.next_seq();
+    write.ledger.emit(Draft {
+        kind: EventKind::ConversationRead,
+        subject: Subject::Conversation(conversation.clone()),
+        changes,
+    });
 }
 
 /// As if everybody had last looked a second before the newest incoming message.

@@ -10,6 +10,7 @@ use super::{
     truncated,
 };
 use crate::{
+    fault::{self, Protection},
     gateway::{
         attributes::object,
         clock::{fractional, iso, unix},
@@ -40,6 +41,9 @@ pub fn frames(event: &pb::Event, user: Option<i64>) -> Vec<(&'static str, Json)>
             let Some(name) = of_conversation(kind, contact) else {
                 return Vec::new();
             };
+            if kind == EventKind::ConversationRead && !read_by_contact(event) {
+                return Vec::new();
+            }
             let mut data = conversation(&told.conversation.clone().unwrap_or_default());
             if kind == EventKind::ConversationCreated
                 && let Some(performer) = performer(event)
@@ -82,6 +86,12 @@ fn mentions(told: &pb::MessageResource, user: i64) -> bool {
     let note = told.message.as_ref().filter(|message| message.private);
     note.and_then(|note| note.content.as_deref())
         .is_some_and(|content| content.contains(&mention))
+}
+
+/// Whether the contact viewed the conversation. Dashboards answer each frame of the conversation that they show with a view of their own, so an
+/// agent's view is not published to them.
+fn read_by_contact(event: &pb::Event) -> bool {
+    event.changes.iter().any(|change| change.field == "contact_last_seen_at") || !fault::is_on(Protection::QuietViews)
 }
 
 fn of_conversation(kind: EventKind, contact: bool) -> Option<&'static str> {

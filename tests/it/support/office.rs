@@ -12,6 +12,8 @@ use super::{app::TestApp, clients::Clients, scene::Scene};
 pub struct Worker {
     /// The user.
     pub user: i64,
+    /// The user's token.
+    pub token: String,
     /// Clients that show the user's token.
     pub clients: Clients,
 }
@@ -67,6 +69,7 @@ pub async fn worker(app: &TestApp, account: i64, role: Role, name: &str) -> Work
     Worker {
         user,
         clients: app.clients_with(&token.secret),
+        token: token.secret,
     }
 }
 

@@ -172,7 +172,7 @@ async fn listen(app: &TestApp, verified: bool) -> Received {
 /// What members and programs do to a conversation, with something planted wherever they can.
 async fn work(app: &TestApp, session: &Json) -> i64 {
     let (scene, http) = (app.scene(), app.http());
-    let Worker { user, clients } = worker(app, 1, Role::Administrator, "Ravi").await;
+    let Worker { user, clients, .. } = worker(app, 1, Role::Administrator, "Ravi").await;
     let attribute = |text: &str| prost_types::Struct {
         fields: [(
             format!("{PLANT}_key"),
