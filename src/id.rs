@@ -66,6 +66,11 @@ impl Seq {
         Self(self.0 + 1)
     }
 
+    /// The place that the wire names; one that no log reaches becomes the greatest.
+    pub fn from_wire(seq: u64) -> Self {
+        Self(i64::try_from(seq).unwrap_or(i64::MAX))
+    }
+
     /// As the wire spells it.
     pub fn to_wire(self) -> u64 {
         self.0.cast_unsigned()

@@ -140,6 +140,7 @@ pub(super) fn filter(fields: &mut Fields, asked: pb::EventFilter, access: &Acces
             inboxes: asked.inbox_ids.into_iter().map(InboxId).collect(),
             conversations: asked.conversation_ids.into_iter().map(ConversationId).collect(),
             contacts: asked.contact_ids.into_iter().map(ContactId).collect(),
+            merges: false,
             message_types,
             private: asked.private,
             scope: access.inboxes.clone(),

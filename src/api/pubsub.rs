@@ -26,7 +26,8 @@ use crate::{
         hub::Kind,
         subscription::{Start, Subscription},
     },
-    id::{AccountId, ContactInboxId, ConversationId, UserId},
+    fault::{self, Protection},
+    id::{AccountId, ContactId, ContactInboxId, ConversationId, Seq, UserId},
     pb::{self, MessageType, event::Resource as Subject, pubsub_service_server::PubsubService},
     rate_limit::{Permit, Resource},
 };
@@ -58,13 +59,7 @@ impl Api {
             (None, user) => Holder::User(UserId(user.unwrap_or_default())),
         };
         let place = self.limits.stream(holder)?;
-        let of_sessions = OF_SESSIONS.iter().filter_map(|kind| i16::try_from(*kind as i32).ok());
-        let filter = Filter {
-            kinds: ear.contact().map(|_| of_sessions.collect()).unwrap_or_default(),
-            contacts: ear.contact().into_iter().collect(),
-            scope: ear.caller.access(ear.account)?.inboxes.clone(),
-            ..Filter::default()
-        };
+        let filter = filter(&ear)?;
         let hub = &self.chat.events.hub;
         let subscription = hub.subscribe(Kind::Pubsub, ear.account, Start::Latest, filter, None, true).await?;
         let hearing = Hearing {
@@ -75,6 +70,7 @@ impl Api {
             subscription,
             key,
             ear,
+            is_astray: false,
             ended: false,
         };
         let heard = stream::unfold(hearing, |mut hearing| async move {
@@ -147,6 +143,8 @@ struct Hearing {
     /// When it is old.
     rotates_at: Option<Instant>,
     _counted: (Place, Permit),
+    /// The last look found the session with another contact than the one that is followed.
+    is_astray: bool,
     ended: bool,
 }
 
@@ -170,7 +168,15 @@ impl Hearing {
                     }
                     self.due = Instant::now() + self.api.config.recheck;
                     match self.api.ear(&self.key).await {
-                        Ok(ear) if scope(&ear) == scope(&self.ear) && ear.contact() == self.ear.contact() => self.ear = ear,
+                        Ok(ear) if scope(&ear) == scope(&self.ear) && ear.contact() == self.ear.contact() => {
+                            (self.ear, self.is_astray) = (ear, false);
+                        }
+                        // The contact was merged: the event of it is on its way, and is followed when it comes.
+                        Ok(ear)
+                            if scope(&ear) == scope(&self.ear) && !self.is_astray && fault::is_on(Protection::FollowedMerges) =>
+                        {
+                            self.is_astray = true;
+                        }
                         // What it may hear is fixed for the life of a stream: the next one has the new one.
                         Ok(_) => return Some(Err(self.end(rotated(self.subscription.resume_at(), Duration::ZERO)))),
                         Err(Error::Unavailable { .. } | Error::Database(_)) => {}
@@ -192,6 +198,11 @@ impl Hearing {
                             ephemeral: told.ephemeral,
                             bookmark: told.bookmark,
                         };
+                        if let Some((into, at)) = self.merge_of(&response)
+                            && let Err(error) = self.follow_merge(&mut response, into, at).await
+                        {
+                            return Some(Err(self.end(error)));
+                        }
                         self.keep_own(&mut response);
                         self.show(&mut response);
                         self.keep_moments(&mut response).await;
@@ -205,9 +216,48 @@ impl Hearing {
         }
     }
 
+    /// The merge in a response by which the session gets another contact: that contact, and the event's place.
+    fn merge_of(&self, response: &pb::SubscribePubsubResponse) -> Option<(ContactId, Seq)> {
+        let contact = self.ear.contact().filter(|_| fault::is_on(Protection::FollowedMerges))?;
+        let events = response.events.iter().filter_map(|delivery| delivery.event.as_ref());
+        let mut merges = events.filter(|event| event.kind() == pb::EventKind::ContactMerged);
+        let merge = merges.find(|event| merged_contact(event) == Some(contact))?;
+        let Some(Subject::Contact(about)) = &merge.resource else {
+            return None;
+        };
+        Some((ContactId(about.contact.as_ref()?.id), Seq::from_wire(merge.seq)))
+    }
+
+    /// Goes on with the events of the contact that took in the session's, right behind the merge.
+    ///
+    /// # Errors
+    /// The status that ends the stream: where the session has gone, or cannot be looked up now.
+    async fn follow_merge(&mut self, response: &mut pb::SubscribePubsubResponse, into: ContactId, at: Seq) -> Result<(), Status> {
+        // What the session may hear by its proofs is read anew before anything of the other contact is sent. It may have been merged again
+        // since: each merge is followed when its event comes.
+        let found = self.api.ear(&self.key).await.map(|ear| ear.as_contact(into));
+        let found = found.and_then(|ear| filter(&ear).map(|filter| (ear, filter)));
+        let (ear, filter) = match found {
+            Ok(found) => found,
+            Err(Error::Unavailable { .. } | Error::Database(_)) => {
+                let before = self.subscription.cursor_at(Seq(at.0 - 1));
+                return Err(rotated(Some(before), Duration::ZERO));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        self.ear = ear;
+        self.subscription.refilter(filter, at);
+        response
+            .events
+            .retain(|delivery| delivery.event.as_ref().is_some_and(|event| event.seq <= at.to_wire()));
+        Ok(())
+    }
+
     /// Takes out what a contact's session is not told: of other sessions, private notes, and lines of activity.
     fn keep_own(&self, response: &mut pb::SubscribePubsubResponse) {
-        let Some(contact) = self.ear.contact() else { return };
+        if self.ear.session().is_none() {
+            return;
+        }
         response.events.retain(|delivery| {
             let resource = delivery.event.as_ref().and_then(|event| event.resource.as_ref());
             let conversation = match resource {
@@ -220,8 +270,10 @@ impl Hearing {
                 _ => None,
             };
             let session = conversation.and_then(|conversation| conversation.contact_inbox.as_ref());
-            session
-                .is_some_and(|session| session.contact_id == contact.0 && self.ear.hears(ContactInboxId(session.id), session.hmac_verified))
+            session.is_some_and(|session| {
+                let (id, contact) = (ContactInboxId(session.id), ContactId(session.contact_id));
+                self.ear.hears(id, contact, session.hmac_verified)
+            })
         });
     }
 
@@ -265,6 +317,38 @@ impl Hearing {
         self.ended = true;
         meter::ended(Kind::Pubsub, &status);
         status
+    }
+}
+
+/// What the holder of a token may hear.
+fn filter(ear: &Ear) -> Result<Filter> {
+    let scope = ear.caller.access(ear.account)?.inboxes.clone();
+    let Some(contact) = ear.contact() else {
+        return Ok(Filter {
+            scope,
+            ..Filter::default()
+        });
+    };
+    let follows = fault::is_on(Protection::FollowedMerges);
+    let merged = follows.then_some(pb::EventKind::ContactMerged);
+    let kinds = OF_SESSIONS.into_iter().chain(merged);
+    Ok(Filter {
+        kinds: kinds.filter_map(|kind| i16::try_from(i32::from(kind)).ok()).collect(),
+        contacts: vec![contact],
+        merges: follows,
+        scope,
+        ..Filter::default()
+    })
+}
+
+/// The contact that was taken in, as the event of a merge names it.
+fn merged_contact(event: &pb::Event) -> Option<ContactId> {
+    let change = event.changes.iter().find(|change| change.field == "merged_contact_id")?;
+    match change.after.as_ref()?.kind.as_ref()? {
+        // Ids are counted from 1, far below what a double holds exactly.
+        #[allow(clippy::cast_possible_truncation)]
+        prost_types::value::Kind::NumberValue(id) => Some(ContactId(*id as i64)),
+        _ => None,
     }
 }
 

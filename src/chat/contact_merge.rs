@@ -100,8 +100,9 @@ pub(super) async fn merge(
     contact.row.version = merged_at;
     contact.row.updated_at = write.ledger.at;
     contact.row = contact.row.into_active_model().reset_all().update(&write.txn).await?;
-    let mut told = changes(&kept, &contact);
-    told.extend(Change::new("merged_contact_id", Json::Null, mergee.0));
+    // First, because changes beyond the limit of an event are left out, and subscriptions of visitors look for this one.
+    let mut told: Vec<Change> = Change::new("merged_contact_id", Json::Null, mergee.0).into_iter().collect();
+    told.extend(changes(&kept, &contact));
     let contact = with_sessions(&write.txn, account, contact).await?;
     write.ledger.emit(Draft {
         kind: EventKind::ContactMerged,

@@ -40,6 +40,8 @@ pub struct Ear {
     /// The account that it hears.
     pub account: AccountId,
     guest: Option<Arc<Guest>>,
+    /// The contact that it listens as, if a session listens.
+    contact: Option<ContactId>,
 }
 
 /// Who is there.
@@ -56,7 +58,14 @@ pub struct Present {
 impl Ear {
     /// The contact, if a session listens.
     pub fn contact(&self) -> Option<ContactId> {
-        self.guest.as_ref().map(|guest| guest.client.row.contact_id)
+        self.contact
+    }
+
+    /// The same session listening as a contact that it had between two merges.
+    #[must_use]
+    pub fn as_contact(mut self, contact: ContactId) -> Self {
+        self.contact = self.contact.and(Some(contact));
+        self
     }
 
     /// The session, if one listens.
@@ -69,12 +78,11 @@ impl Ear {
         self.guest.as_ref().map(|guest| &guest.client.row)
     }
 
-    /// Whether what happens in a conversation of a session is its business: of its own, and where both are verified, of another one of the
-    /// same contact.
-    pub fn hears(&self, session: ContactInboxId, verified: bool) -> bool {
-        self.guest
-            .as_ref()
-            .is_none_or(|guest| guest.client.row.id == session || verified && guest.client.row.hmac_verified)
+    /// Whether what happens in a conversation of a session of a contact is its business: of its own session, and where both are verified, of
+    /// another one of the same contact.
+    pub fn hears(&self, session: ContactInboxId, contact: ContactId, verified: bool) -> bool {
+        let own = |row: &contact_inbox::Model| row.id == session || verified && row.hmac_verified && self.contact == Some(contact);
+        self.session_row().is_none_or(own)
     }
 }
 
@@ -166,10 +174,16 @@ impl Chat {
                 .await?
                 .ok_or(Error::TokenInvalid)?;
             let inbox = load::inbox(db, row.account_id, row.inbox_id).await?;
-            let guest = self.client(&inbox.channel.identifier, &row.source_id).await?;
+            let mut guest = self.client(&inbox.channel.identifier, &row.source_id).await?;
+            // Cached for some seconds: the session may belong to another contact by now, or have lost its proof.
+            if guest.client.row != row {
+                self.forget_guest(&guest).await;
+                guest = self.client(&inbox.channel.identifier, &row.source_id).await?;
+            }
             return Ok(Ear {
                 caller: Arc::clone(&guest.caller),
                 account: row.account_id,
+                contact: Some(guest.client.row.contact_id),
                 guest: Some(guest),
             });
         };
@@ -181,6 +195,7 @@ impl Chat {
             caller,
             account,
             guest: None,
+            contact: None,
         })
     }
 
@@ -189,14 +204,15 @@ impl Chat {
     /// # Errors
     /// When the database fails.
     pub async fn ear_reaches(&self, ear: &Ear, id: ConversationId) -> Result<bool> {
-        let Some(contact) = ear.contact() else { return Ok(true) };
+        if ear.session().is_none() {
+            return Ok(true);
+        }
         let db = self.db.read();
         let row = conversation::Entity::find_by_id((ear.account, id)).one(db).await?;
-        let Some(row) = row.filter(|row| row.contact_id == contact) else {
-            return Ok(false);
-        };
-        if ear.hears(row.contact_inbox_id, false) || !ear.hears(row.contact_inbox_id, true) {
-            return Ok(ear.hears(row.contact_inbox_id, false));
+        let Some(row) = row else { return Ok(false) };
+        let hears = |verified| ear.hears(row.contact_inbox_id, row.contact_id, verified);
+        if hears(false) || !hears(true) {
+            return Ok(hears(false));
         }
         // Another session of the contact, which counts if it is verified too.
         let session = contact_inbox::Entity::find_by_id(row.contact_inbox_id).one(db).await?;

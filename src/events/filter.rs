@@ -7,7 +7,7 @@ use sea_orm::{
 
 use crate::{
     db::entity::{event, kind::MessageType},
-    events::entry::Entry,
+    events::{entry::Entry, kind::EventKind},
     id::{ContactId, ConversationId, InboxId},
 };
 
@@ -35,6 +35,9 @@ impl Shard {
     }
 }
 
+/// The number of [`EventKind::ContactMerged`] in the log.
+const MERGED: i16 = EventKind::ContactMerged as i16;
+
 /// AND between the fields, OR inside one; an empty field lets everything through. An event without a value for a field
 /// that is not empty does not match.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -47,6 +50,8 @@ pub struct Filter {
     pub conversations: Vec<ConversationId>,
     /// Contacts.
     pub contacts: Vec<ContactId>,
+    /// Merges of other contacts match too, whatever `contacts` says: one of them may take in a contact of the list.
+    pub merges: bool,
     /// Directions of messages.
     pub message_types: Vec<MessageType>,
     /// Private messages only, or public ones only.
@@ -71,7 +76,7 @@ impl Filter {
         within(&self.kinds, Some(entry.kind))
             && within(&self.inboxes, entry.inbox)
             && within(&self.conversations, entry.conversation)
-            && within(&self.contacts, entry.contact)
+            && (within(&self.contacts, entry.contact) || self.merges && entry.kind == MERGED)
             && within(&self.message_types, entry.message_type)
             && self.private.is_none_or(|private| entry.private == Some(private))
             && self
@@ -92,7 +97,13 @@ impl Filter {
                 Column::ConversationId,
                 self.conversations.iter().map(|id| id.0.into()).collect(),
             ))
-            .add_option(list(Column::ContactId, self.contacts.iter().map(|id| id.0.into()).collect()))
+            .add_option(
+                list(Column::ContactId, self.contacts.iter().map(|id| id.0.into()).collect()).map(|listed| {
+                    Condition::any()
+                        .add(listed)
+                        .add_option(self.merges.then(|| Column::Kind.eq(MERGED)))
+                }),
+            )
             .add_option(list(
                 Column::MessageType,
                 self.message_types.iter().map(|kind| (*kind as i16).into()).collect(),
@@ -127,7 +138,7 @@ mod tests {
     fn entries() -> impl Strategy<Value = Vec<Entry>> {
         let message_type = prop_oneof![Just(MessageType::Incoming), Just(MessageType::Outgoing)];
         let one = (
-            1..4_i16,
+            prop_oneof![1..4_i16, Just(MERGED)],
             prop::option::of(1..4_i64),
             prop::option::of(1..4_i64),
             prop::option::of(message_type),
@@ -160,9 +171,11 @@ mod tests {
             prop::option::of(some()),
             prop::option::of(any::<bool>()),
             prop::option::of((0..3_i64, 1..3_i64)),
+            any::<bool>(),
         )
-            .prop_map(|(kinds, inboxes, conversations, scope, private, shard)| Filter {
+            .prop_map(|(kinds, inboxes, conversations, scope, private, shard, merges)| Filter {
                 kinds,
+                merges,
                 inboxes: inboxes.into_iter().map(InboxId).collect(),
                 contacts: conversations.iter().copied().map(ContactId).collect(),
                 conversations: conversations.into_iter().map(ConversationId).collect(),

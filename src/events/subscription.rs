@@ -210,6 +210,13 @@ impl Subscription {
         self.snapshot.is_none().then(|| self.cursor())
     }
 
+    /// Goes on with another filter, behind an event that was handed out. The chain of `prev_seq` continues from there.
+    pub fn refilter(&mut self, filter: Filter, after: Seq) {
+        self.filter = filter;
+        self.position = after;
+        self.prev = Some(after);
+    }
+
     /// From now on no more is handed out than `credit`, and what is granted later.
     pub fn limit(&mut self, credit: Credit) {
         self.credit = Some(credit);
@@ -249,10 +256,15 @@ impl Subscription {
 
     /// The position: everything matching at or below it has been handed out.
     pub(super) fn cursor(&self) -> Cursor {
+        self.cursor_at(self.position)
+    }
+
+    /// The cursor of an event of this log.
+    pub fn cursor_at(&self, seq: Seq) -> Cursor {
         Cursor {
             account: self.feed.account,
             epoch: self.feed.epoch,
-            seq: self.position,
+            seq,
         }
     }
 

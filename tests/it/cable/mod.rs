@@ -2,6 +2,7 @@
 
 mod events;
 mod identifiers;
+mod merged;
 mod quiet;
 
 use std::time::Duration;
