@@ -9,6 +9,12 @@ use sea_orm::DeriveValueType;
 pub struct Micros(pub i64);
 
 impl Micros {
+    /// 0001-01-01T00:00:00Z, the first time that a `google.protobuf.Timestamp` and its JSON form hold.
+    pub const MIN: Self = Self(-62_135_596_800_000_000);
+
+    /// The last microsecond of the year 9999, the last time that a `google.protobuf.Timestamp` and its JSON form hold.
+    pub const MAX: Self = Self(253_402_300_799_999_999);
+
     /// The present, by the machine's clock.
     pub fn now() -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -32,9 +38,10 @@ impl Micros {
         self.0.div_euclid(1_000_000)
     }
 
-    /// RFC 3339 text with six fractional digits, as events write times inside changes.
+    /// RFC 3339 text with six fractional digits, as events write times inside changes. A time outside of [`Self::MIN`] to [`Self::MAX`] becomes
+    /// the nearest one that the form holds.
     pub fn to_rfc3339(self) -> String {
-        chrono::DateTime::from_timestamp_micros(self.0)
+        chrono::DateTime::from_timestamp_micros(self.clamp(Self::MIN, Self::MAX).0)
             .unwrap_or_default()
             .to_rfc3339_opts(chrono::SecondsFormat::Micros, true)
     }

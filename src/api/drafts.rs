@@ -11,7 +11,8 @@ use crate::{
     chat::rules::NewMessage,
     error::Rule,
     id::AgentBotId,
-    pb,
+    pb::{self, value::is_beyond_times},
+    time::Micros,
 };
 
 /// Characters in a message, as Chatwoot has it.
@@ -41,6 +42,14 @@ pub fn read(fields: &mut Fields, draft: pb::MessageDraft) -> NewMessage {
     items(fields, content_type, draft.content_attributes.as_ref());
     let mut content_attributes = fields.attributes("content_attributes", draft.content_attributes.as_ref());
     content_attributes.retain(|key, _| KEPT.contains(&key.as_str()));
+    if content_attributes.get("external_created_at").is_some_and(is_beyond_times) {
+        let description = "must be a time in seconds within the years 1 to 9999";
+        fields.refuse(
+            "content_attributes.external_created_at",
+            Rule::OutOfRange(Micros::MAX.seconds()),
+            description,
+        );
+    }
     NewMessage {
         message_type: message_type.unwrap_or(MessageType::Outgoing),
         content: draft.content,

@@ -253,9 +253,12 @@ impl Fields {
 
     /// A point in time.
     pub fn time(&mut self, field: &str, at: Option<&Timestamp>) -> Option<Micros> {
-        let read = micros(at?);
+        let at = at?;
+        let read = micros(at);
         if read.is_none() {
-            self.refuse(field, Rule::OutOfRange(0), "must be a time that microseconds in 64 bits hold");
+            let bound = if at.seconds < Micros::MIN.seconds() { Micros::MIN } else { Micros::MAX };
+            let description = "must be a time between 0001-01-01T00:00:00Z and 9999-12-31T23:59:59.999999999Z";
+            self.refuse(field, Rule::OutOfRange(bound.seconds()), description);
         }
         read
     }

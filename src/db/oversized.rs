@@ -5,7 +5,10 @@ use sea_orm::{ConnectionTrait as _, DbBackend, DbErr, Statement};
 use serde_json::Value as Json;
 
 use super::Database;
-use crate::attribute_limits::{AttributeSize, BYTES, KEYS, LEVELS};
+use crate::{
+    attribute_limits::{AttributeSize, BYTES, KEYS, LEVELS},
+    time::Micros,
+};
 
 /// The columns that hold attribute maps, and whether their rows belong to an account.
 const MAPS: [(&str, &str, bool); 15] = [
@@ -25,6 +28,9 @@ const MAPS: [(&str, &str, bool); 15] = [
     ("messages", "additional_attributes", true),
     ("attachments", "meta", true),
 ];
+
+/// The columns with times that callers choose, and the account of their rows; 0: none.
+const TIMES: [(&str, &str, &str); 2] = [("conversations", "snoozed_until", "account_id"), ("tokens", "expires_at", "0")];
 
 /// Candidates of one column that are read. Most are none: any map with many braces or colons is one.
 const CANDIDATES: usize = 1000;
@@ -68,6 +74,29 @@ impl Database {
             rows.push(named(row.try_get("", "id")?, Some(row.try_get("", "account_id")?)));
         }
         found.extend(some("events", "payload", rows, false));
+        Ok(found)
+    }
+
+    /// The rows with a time that clients cannot render, stored before times were limited. They are sent with the nearest time that clients can.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn times_out_of_range(&self) -> Result<Vec<Oversized>, DbErr> {
+        let mut found = Vec::new();
+        for (table, column, account) in TIMES {
+            let sql = format!(
+                "SELECT id, CAST({account} AS BIGINT) AS account_id FROM {table} WHERE {column} < {} OR {column} > {} LIMIT {}",
+                Micros::MIN.0,
+                Micros::MAX.0,
+                NAMED + 1
+            );
+            let mut rows = Vec::new();
+            for row in self.read().query_all_raw(Statement::from_string(self.backend(), sql)).await? {
+                let account: i64 = row.try_get("", "account_id")?;
+                rows.push(named(row.try_get("", "id")?, Some(account).filter(|account| *account > 0)));
+            }
+            found.extend(some(table, column, rows, false));
+        }
         Ok(found)
     }
 

@@ -4,6 +4,8 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime, SecondsFormat};
 use prost_types::Timestamp;
 use serde_json::{Value as Json, json};
 
+use crate::pb::value::micros;
+
 /// How a time is read from a parameter; none if it is no time.
 pub type Reading = fn(&Json) -> Option<Timestamp>;
 
@@ -33,7 +35,12 @@ pub fn from_unix(value: &Json) -> Option<Timestamp> {
         Json::String(text) => text.trim().parse().ok()?,
         _ => return None,
     };
-    DateTime::from_timestamp(seconds, 0).map(|_| Timestamp { seconds, nanos: 0 })
+    within_range(Timestamp { seconds, nanos: 0 })
+}
+
+/// The time, unless it lies outside of what the API takes.
+fn within_range(at: Timestamp) -> Option<Timestamp> {
+    micros(&at).map(|_| at)
 }
 
 /// A date, with or without a time of day; without an offset it is UTC.
@@ -46,9 +53,10 @@ pub fn from_iso(value: &Json) -> Option<Timestamp> {
         .or_else(|_| NaiveDateTime::parse_from_str(plain, "%Y-%m-%d %H:%M:%S%.f").map(|at| at.and_utc()))
         .or_else(|_| plain.parse::<NaiveDate>().map(|day| day.and_time(chrono::NaiveTime::MIN).and_utc()))
         .ok()?;
-    Some(Timestamp {
+    within_range(Timestamp {
         seconds: at.timestamp(),
-        nanos: i32::try_from(at.timestamp_subsec_nanos()).ok()?,
+        // Beyond a second in a leap second, which becomes the end of the second before.
+        nanos: i32::try_from(at.timestamp_subsec_nanos().min(999_999_999)).ok()?,
     })
 }
 
@@ -93,5 +101,23 @@ mod tests {
         }
         assert_eq!(from_iso(&json!("2031-03-11")), at(1_930_953_600));
         assert_eq!(from_iso(&json!("tomorrow")), None);
+        assert_eq!(from_unix(&json!(253_402_300_799_i64)), at(253_402_300_799));
+        assert_eq!(from_unix(&json!(-62_135_596_800_i64)), at(-62_135_596_800));
+        // The last two are seconds beyond the ends, the others milliseconds.
+        for seconds in [1_931_000_100_000, -1_931_000_100_000, 253_402_300_800, -62_135_596_801_i64] {
+            assert_eq!(from_unix(&json!(seconds)), None);
+            assert_eq!(from_unix(&json!(seconds.to_string())), None);
+        }
+        assert_eq!(from_iso(&json!("0001-01-01T00:00:00Z")), at(-62_135_596_800));
+        for text in [
+            "0000-12-31T23:59:59Z",
+            "9999-12-31T23:59:59-00:01",
+            "+58882-08-06T07:36:40.000Z",
+            "+10000-01-01",
+            "-0001-01-01",
+        ] {
+            assert_eq!(from_iso(&json!(text)), None, "{text}");
+        }
+        assert_eq!(from_iso(&json!("2016-12-31T23:59:60Z")).map(|at| at.nanos), Some(999_999_999));
     }
 }

@@ -10,7 +10,7 @@ use super::{
     openapi::schema::{Schema, anything, attributes, either, files, flag, id, names, text},
     sentence::Complaint,
 };
-use crate::pb::{self, MessageType};
+use crate::pb::{self, MessageType, value::is_beyond_times};
 
 /// The types that can be made from outside.
 const TYPES: [(&str, MessageType); 2] = [("outgoing", MessageType::Outgoing), ("incoming", MessageType::Incoming)];
@@ -104,6 +104,9 @@ fn content_attributes(fields: &mut Fields<'_>) -> Option<Struct> {
     }
     inexact.retain(|path| sent.contains_key(path.split('.').next().unwrap_or(path)));
     if let Some(at) = fields.raw("external_created_at").filter(|at| !at.is_null()) {
+        if is_beyond_times(at) {
+            fields.complain(Complaint::new("external_created_at", "is not a time"));
+        }
         if fields.rounded("external_created_at") {
             inexact.push("external_created_at".to_owned());
         }

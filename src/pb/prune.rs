@@ -2,19 +2,23 @@
 //!
 //! An attribute map of 33 levels makes an event that prost cannot decode, and one of several megabytes an event that a client with default
 //! settings refuses. Such an event stays in the log until it is trimmed, so it is pruned whenever it is read: maps beyond the limits are
-//! omitted and named in `truncated_fields`. The walk is over the encoded bytes, by the contract's descriptors, because what is too deep cannot
+//! omitted and named in `truncated_fields`, and times outside of the years 1 to 9999, which no client renders as JSON, become the nearest
+//! within. The walk is over the encoded bytes, by the contract's descriptors, because what is too deep cannot
 //! be decoded.
 
 use std::{borrow::Cow, collections::HashMap, sync::LazyLock};
 
 use prost::{
     Message as _,
-    encoding::{WireType, encode_key, encode_varint},
+    encoding::{WireType, encode_key, encode_varint, message},
 };
-use prost_types::{FileDescriptorSet, field_descriptor_proto::Type};
+use prost_types::{FileDescriptorSet, Timestamp, field_descriptor_proto::Type};
 
-use super::value::{SENT_CONTENT, SENT_CONTENT_KEYS, SENT_LEVELS};
-use crate::attribute_limits::{BYTES, KEYS};
+use super::value::{SENT_CONTENT, SENT_CONTENT_KEYS, SENT_LEVELS, micros, timestamp};
+use crate::{
+    attribute_limits::{BYTES, KEYS},
+    time::Micros,
+};
 
 /// The deepest message of the contract has fewer levels, attributes aside.
 const DEPTH: usize = 20;
@@ -173,7 +177,17 @@ fn is_oversized(name: &str, of: &str, content: &[u8]) -> bool {
     shape.levels > SENT_LEVELS || shape.keys > keys
 }
 
-/// The message without the maps that are beyond the limits; borrowed if there are none.
+/// The nearest time that clients can render, if an encoded `Timestamp` holds another.
+fn clamped(content: &[u8]) -> Option<Timestamp> {
+    let at = Timestamp::decode(content).ok()?;
+    if micros(&at).is_some() {
+        return None;
+    }
+    let is_early = at.seconds < Micros::MIN.seconds();
+    Some(timestamp(if is_early { Micros::MIN } else { Micros::MAX }))
+}
+
+/// The message without the maps that are beyond the limits and with times that clients can render; borrowed if it is so already.
 fn pruned<'a>(of: &str, bytes: &'a [u8], depth: usize) -> Cow<'a, [u8]> {
     let Some(schema) = SCHEMAS.get(of).filter(|_| depth > 0) else {
         return Cow::Borrowed(bytes);
@@ -198,6 +212,18 @@ fn pruned<'a>(of: &str, bytes: &'a [u8], depth: usize) -> Cow<'a, [u8]> {
                     out.extend_from_slice(field.whole);
                 }
             }
+            Some((_, "google.protobuf.Timestamp", content)) => match clamped(content) {
+                Some(at) => {
+                    let out = out.get_or_insert_with(|| copied(before));
+                    // The numbers come from the contract.
+                    message::encode(u32::try_from(field.number).unwrap_or_default(), &at, out);
+                }
+                None => {
+                    if let Some(out) = &mut out {
+                        out.extend_from_slice(field.whole);
+                    }
+                }
+            },
             Some((_, inner, content)) => match pruned(inner, content, depth - 1) {
                 Cow::Owned(smaller) => {
                     let out = out.get_or_insert_with(|| copied(before));
@@ -319,6 +345,36 @@ mod tests {
                 (contact.custom_attributes, contact.truncated_fields),
                 (None, vec!["custom_attributes".to_owned()])
             );
+        }
+    }
+
+    #[test]
+    fn times_that_clients_cannot_render_become_the_nearest_that_they_can() {
+        for (seconds, sent) in [
+            (1_795_988_101_000, 253_402_300_799),
+            (253_402_300_800, 253_402_300_799),
+            (-62_135_596_801, -62_135_596_800),
+        ] {
+            let mut stored = event_of(&json!({}), &json!({}));
+            stored.occurred_at = Some(Timestamp { seconds: 7, nanos: 5 });
+            let Some(Resource::Message(resource)) = &mut stored.resource else {
+                panic!("a message")
+            };
+            let conversation = resource.conversation.get_or_insert_default();
+            conversation.snoozed_until = Some(Timestamp { seconds, nanos: 0 });
+            let payload = stored.encode_to_vec();
+            let read = pb::Event::decode(event(&payload).as_ref()).expect("it can be decoded");
+            let Some(Resource::Message(resource)) = &read.resource else {
+                panic!("a message")
+            };
+            let conversation = resource.conversation.as_ref().expect("it was there");
+            assert_eq!(conversation.snoozed_until.map(|at| at.seconds), Some(sent));
+            // Nothing else changed.
+            let Some(Resource::Message(resource)) = &mut stored.resource else {
+                panic!("a message")
+            };
+            resource.conversation.get_or_insert_default().snoozed_until = conversation.snoozed_until;
+            assert_eq!(read, stored);
         }
     }
 

@@ -7,14 +7,21 @@ use serde_json::{Map, Number, Value as Json};
 
 use crate::{
     attribute_limits::{self, AttributeSize},
+    fault::{self, Protection},
     time::Micros,
 };
 
 /// The largest integer below which a double holds every one: 2^53.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// A point in time.
+/// A point in time. Rows from before times were limited may hold one that the message cannot: it becomes the nearest that it can, because
+/// clients fail to render any other as JSON.
 pub fn timestamp(at: Micros) -> Timestamp {
+    let at = if fault::is_on(Protection::TimeRange) {
+        at.clamp(Micros::MIN, Micros::MAX)
+    } else {
+        at
+    };
     Timestamp {
         seconds: at.seconds(),
         // In range: the remainder of a division by a million, times a thousand.
@@ -27,15 +34,29 @@ pub fn maybe_timestamp(at: Option<Micros>) -> Option<Timestamp> {
     at.map(timestamp)
 }
 
-/// A point in time, or none if it lies outside of what microseconds in 64 bits hold.
+/// A point in time, or none if it lies outside of the years 1 to 9999, which the message and its JSON form are limited to.
 pub fn micros(at: &Timestamp) -> Option<Micros> {
     if !(0..1_000_000_000).contains(&at.nanos) {
         return None;
     }
-    at.seconds
-        .checked_mul(1_000_000)?
-        .checked_add(i64::from(at.nanos) / 1000)
+    let micros = at.seconds.checked_mul(1_000_000)?.checked_add(i64::from(at.nanos) / 1000);
+    micros
         .map(Micros)
+        .filter(|at| (Micros::MIN..=Micros::MAX).contains(at) || !fault::is_on(Protection::TimeRange))
+}
+
+/// Whether a value is a number of seconds since 1970, or a text of digits, outside of the years 1 to 9999: mostly milliseconds.
+pub fn is_beyond_times(value: &Json) -> bool {
+    let seconds = match value {
+        Json::Number(number) => number.as_f64(),
+        Json::String(text) => text.trim().parse::<i64>().ok().and_then(|seconds| Number::from(seconds).as_f64()),
+        _ => None,
+    };
+    let (first, last) = (Micros::MIN.seconds(), Micros::MAX.seconds());
+    // Both ends are far below what a double holds exactly.
+    #[allow(clippy::cast_precision_loss)]
+    let range = first as f64..(last + 1) as f64;
+    seconds.is_some_and(|seconds| !range.contains(&seconds)) && fault::is_on(Protection::TimeRange)
 }
 
 /// An object of the database as a `Struct`; an empty one is absent.
@@ -205,6 +226,30 @@ mod tests {
     }
 
     #[test]
+    fn times_end_with_the_years_that_a_timestamp_holds() {
+        let at = |seconds, nanos| micros(&Timestamp { seconds, nanos });
+        assert_eq!(at(-62_135_596_800, 0), Some(Micros::MIN));
+        assert_eq!(at(253_402_300_799, 999_999_999), Some(Micros::MAX));
+        for seconds in [-62_135_596_801, 253_402_300_800, 1_795_988_101_000, i64::MIN, i64::MAX] {
+            assert_eq!(at(seconds, 0), None, "{seconds}");
+        }
+        assert_eq!((at(0, -1), at(0, 1_000_000_000)), (None, None));
+        for (value, beyond) in [
+            (json!(1_930_999_100), false),
+            (json!("1930999100"), false),
+            (json!("2031-03-11"), false),
+            (json!(null), false),
+            (json!(1_930_999_100_000_i64), true),
+            (json!("1930999100000"), true),
+            (json!(253_402_300_799.5), false),
+            (json!(253_402_300_800_i64), true),
+            (json!(-62_135_596_801_i64), true),
+        ] {
+            assert_eq!(is_beyond_times(&value), beyond, "{value}");
+        }
+    }
+
+    #[test]
     fn what_json_cannot_hold_is_named() {
         let inner = Struct {
             fields: [(
@@ -231,6 +276,11 @@ mod tests {
         #[test]
         fn times_keep_their_microseconds(at in -62_135_596_800_000_000_i64..253_402_300_799_999_999) {
             prop_assert_eq!(micros(&timestamp(Micros(at))), Some(Micros(at)));
+        }
+
+        #[test]
+        fn every_stored_time_can_be_sent(at in any::<i64>()) {
+            prop_assert_eq!(micros(&timestamp(Micros(at))), Some(Micros(at).clamp(Micros::MIN, Micros::MAX)));
         }
     }
 }

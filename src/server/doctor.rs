@@ -7,7 +7,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::{descriptors, rooms, tls::Tls};
 use crate::{
     config::{Config, without_password},
-    db::{Database, OpenError, Standing},
+    db::{Database, OpenError, Oversized, Standing},
     events::{follow, relay::Relay},
     mail::Mailer,
     storage::Storage,
@@ -207,6 +207,7 @@ async fn database(config: &Config, found: &mut Vec<Finding>) {
             }
             if matches!(seen.standing, Standing::Same | Standing::Newer(_)) {
                 found.extend(oversized(&db).await);
+                found.extend(times(&db).await);
             }
             if seen.postgres_major.is_some() {
                 found.push(match tokio::time::timeout(PATIENCE, follow::hears(&db)).await {
@@ -260,6 +261,28 @@ async fn oversized(db: &Database) -> Vec<Finding> {
             })
             .collect(),
     }
+}
+
+/// Times that were stored before they were limited.
+async fn times(db: &Database) -> Vec<Finding> {
+    const ABOUT: &str = "times";
+    let found = match tokio::time::timeout(SCAN, db.times_out_of_range()).await {
+        Err(_) => return vec![doubtful(ABOUT, "not all times were looked at within 60 seconds")],
+        Ok(Err(error)) => return vec![doubtful(ABOUT, format!("times could not be looked at: {error}"))],
+        Ok(Ok(found)) => found,
+    };
+    if found.is_empty() {
+        return vec![good(ABOUT, "every stored time lies within the years 1 to 9999")];
+    }
+    let says = |rows: &Oversized| {
+        let more = if rows.more { ", and maybe more" } else { "" };
+        let (column, named) = (format!("{}.{}", rows.table, rows.column), rows.rows.join(", "));
+        doubtful(
+            ABOUT,
+            format!("{column} lies outside of the years 1 to 9999 in {named}{more}: it is sent as the nearest time within them until it is set again"),
+        )
+    };
+    found.iter().map(says).collect()
 }
 
 /// Whether a file has room to grow.

@@ -71,6 +71,7 @@ mod teamwork;
 mod teamwork_json;
 mod telemetry;
 mod tenancy;
+mod times;
 mod transcripts;
 mod transport;
 mod upgrade;

@@ -53,7 +53,7 @@ pub fn flag(value: &Json) -> Option<bool> {
 pub fn day(value: &Json) -> Option<NaiveDate> {
     use chrono::Datelike as _;
     let day: NaiveDate = value.as_str()?.trim().parse().ok()?;
-    (0..=9999).contains(&day.year()).then_some(day)
+    (1..=9999).contains(&day.year()).then_some(day)
 }
 
 /// The day so many days before today.
@@ -62,7 +62,7 @@ pub fn days_before(value: &Json, now: Micros) -> Option<NaiveDate> {
     let days = u64::try_from(integer(value)?).ok()?;
     let today = chrono::DateTime::from_timestamp_micros(now.0)?.date_naive();
     let day = today.checked_sub_days(Days::new(days))?;
-    (0..=9999).contains(&day.year()).then_some(day)
+    (1..=9999).contains(&day.year()).then_some(day)
 }
 
 /// When a day begins.
