@@ -13,6 +13,7 @@ use crate::{
         caller::{Access, Caller},
         files::claims,
         liquid,
+        receipts::is_taken,
         rules::{NewMessage, speaker},
         writer::Write,
     },
@@ -191,7 +192,7 @@ impl Chat {
         })
     }
 
-    /// Changes a message's delivery status or content attributes.
+    /// Changes a message's delivery status or content attributes. A status that would move the delivery back is ignored.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox.
@@ -203,12 +204,11 @@ impl Chat {
         patch: MessagePatch,
     ) -> Result<Answer<Message>> {
         self.change(call, conversation, id, move |row| {
-            // A receipt that comes late does not take back that the message was read.
-            let late = patch.status == Some(MessageStatus::Delivered) && row.status == MessageStatus::Read;
             if let Some(attributes) = patch.content_attributes {
                 row.content_attributes = Json::Object(attributes);
             }
-            if let Some(status) = patch.status.filter(|_| !late) {
+            let stored = row.status;
+            if let Some(status) = patch.status.filter(|status| is_taken(stored, *status)) {
                 row.status = status;
                 if let Json::Object(attributes) = &mut row.content_attributes {
                     if status == MessageStatus::Failed {

@@ -62,6 +62,7 @@ pub mod page;
 pub mod participants;
 pub mod presence;
 pub mod pubsub;
+mod receipts;
 mod records;
 pub mod removal;
 pub mod rules;

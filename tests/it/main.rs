@@ -58,6 +58,7 @@ mod platform_side;
 mod program;
 mod protections;
 mod python;
+mod receipts;
 mod records;
 mod removal;
 mod replicas;

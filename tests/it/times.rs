@@ -18,6 +18,7 @@ use crate::support::{
     on_both,
     reader::{Reader, everything, whole_log},
     scene::outgoing,
+    told::Told as _,
 };
 
 on_both!(times_of_grpc_calls, times_of_the_json_api, stored_times_are_sent_within_the_range);

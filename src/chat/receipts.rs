@@ -1,0 +1,57 @@
+//! How far the delivery of a message is, as receipts report it: each at least once, and in any order.
+//!
+//! Sent becomes delivered, then read. Failed follows from sent and delivered, and ends with a retry alone. A receipt that is not a step forward
+//! comes late and changes nothing, so repeating receipts in any order ends where the furthest one leads.
+
+use crate::{
+    db::entity::kind::MessageStatus,
+    fault::{self, Protection},
+};
+
+/// Whether a receipt moves a message on, or repeats where it is.
+pub(super) fn is_taken(stored: MessageStatus, reported: MessageStatus) -> bool {
+    use MessageStatus::{Delivered, Failed, Read, Sent};
+    let forward = match stored {
+        Sent => true,
+        Delivered => reported != Sent,
+        Read => reported == Read,
+        Failed => reported == Failed,
+    };
+    forward || !fault::is_on(Protection::ReceiptOrder)
+}
+
+#[cfg(test)]
+mod tests {
+    use MessageStatus::{Delivered, Failed, Read, Sent};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn after(receipts: &[MessageStatus]) -> MessageStatus {
+        receipts
+            .iter()
+            .fold(Sent, |stored, reported| if is_taken(stored, *reported) { *reported } else { stored })
+    }
+
+    fn receipts() -> impl Strategy<Value = Vec<MessageStatus>> {
+        prop::collection::vec(prop::sample::select(vec![Sent, Delivered, Read, Failed]), 0..8)
+    }
+
+    proptest! {
+        #[test]
+        fn repeated_receipts_change_nothing(receipts in receipts(), again in 0..8_usize) {
+            let mut twice = receipts.clone();
+            twice.extend(receipts.iter().take(again));
+            prop_assert_eq!(after(&twice), after(&receipts));
+            let each_twice: Vec<_> = receipts.iter().flat_map(|receipt| [*receipt; 2]).collect();
+            prop_assert_eq!(after(&each_twice), after(&receipts));
+        }
+
+        #[test]
+        fn receipts_without_a_failure_end_at_the_furthest(receipts in receipts()) {
+            let delivered: Vec<_> = receipts.into_iter().filter(|receipt| *receipt != Failed).collect();
+            let furthest = [Read, Delivered].into_iter().find(|status| delivered.contains(status)).unwrap_or(Sent);
+            prop_assert_eq!(after(&delivered), furthest);
+        }
+    }
+}
