@@ -23,6 +23,8 @@ pub enum Protection {
     Credit,
     /// An agent's view of a conversation without unread messages writes nothing, and no view by an agent is published at `/cable`.
     QuietViews,
+    /// Every status that ends an opened stream has the stream's last cursor.
+    EndCursor,
     /// A receipt that would move the delivery of a message back is ignored.
     ReceiptOrder,
     /// Times lie within the years 1 to 9999: others are refused, and stored ones are sent as the nearest that does.
@@ -117,6 +119,7 @@ impl Protection {
             Self::IdempotencyKey => "idempotency_key",
             Self::Credit => "credit",
             Self::QuietViews => "quiet_views",
+            Self::EndCursor => "end_cursor",
             Self::ReceiptOrder => "receipt_order",
             Self::TimeRange => "time_range",
             Self::FollowedMerges => "followed_merges",

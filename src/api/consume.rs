@@ -10,7 +10,8 @@ use super::{
     fields::Fields,
     meter, required,
     stall::Watched,
-    streams::{End, Watch},
+    status::ended_at,
+    streams::{End, LastCursor, Watch},
 };
 use crate::{
     error::{Error, Result, Rule},
@@ -88,9 +89,12 @@ pub async fn open(api: &Api, request: Request<Streaming<pb::ConsumeRequest>>) ->
         cursor: session.began().encode(),
         fence: session.fence().cast_unsigned(),
     });
+    let last = LastCursor::default();
+    last.set(Some(session.position()));
     let consuming = Consuming {
         session,
         watch,
+        last: last.clone(),
         inbound: Some(inbound),
         ready: Some(told(opened)),
         ended: false,
@@ -102,7 +106,7 @@ pub async fn open(api: &Api, request: Request<Streaming<pb::ConsumeRequest>>) ->
         }
         Some((item?, consuming))
     });
-    Ok(api.stalls.watch(Kind::Consume, frames))
+    Ok(api.stalls.watch(Kind::Consume, last, frames))
 }
 
 fn begin(start: Option<consume_open::Start>) -> Option<Start> {
@@ -145,6 +149,7 @@ fn told(response: Told) -> Frame {
 struct Consuming {
     session: Session,
     watch: Watch,
+    last: LastCursor,
     /// None once the client said its last.
     inbound: Option<Streaming<pb::ConsumeRequest>>,
     ready: Option<Frame>,
@@ -165,6 +170,7 @@ impl Consuming {
         }
         loop {
             if let Some(frame) = self.ready.take() {
+                self.last.set(Some(self.session.position()));
                 return Some(Ok(frame));
             }
             // Whoever says no more commits no more.
@@ -176,10 +182,7 @@ impl Consuming {
                 next = self.session.next() => Event::Next(next),
             };
             match event {
-                Event::Ended(end) => {
-                    let status = end.status(Some(self.session.position()));
-                    return Some(self.end(status).await);
-                }
+                Event::Ended(end) => return Some(self.end(end.status()).await),
                 Event::Said(Ok(None)) => return None,
                 Event::Said(Ok(Some(first))) => {
                     if let Err(error) = self.hear(first).await {
@@ -233,6 +236,7 @@ impl Consuming {
 
     async fn end(&mut self, status: Status) -> Result<Frame, Status> {
         self.ended = true;
+        let status = ended_at(status, Some(self.session.position()));
         meter::ended(Kind::Consume, &status);
         self.session.leave().await;
         Err(status)

@@ -11,7 +11,8 @@ use super::{
     consume::{self, Frames},
     fields::Fields,
     identity, meter,
-    streams::Watch,
+    status::ended_at,
+    streams::{LastCursor, Watch},
 };
 use crate::{
     chat::caller::Access,
@@ -45,16 +46,19 @@ impl Api {
             .hub
             .subscribe(Kind::Subscribe, account, start, filter, heartbeat, asked.ephemeral)
             .await?;
+        let last = LastCursor::default();
+        last.set(subscription.resume_at());
         let following = Following {
             subscription,
             watch,
+            last: last.clone(),
             ended: false,
         };
         let frames = stream::unfold(following, |mut following| async move {
             let item = following.next().await?;
             Some((item, following))
         });
-        Ok(self.stalls.watch(Kind::Subscribe, frames))
+        Ok(self.stalls.watch(Kind::Subscribe, last, frames))
     }
 }
 
@@ -169,6 +173,7 @@ pub(super) fn heartbeat(fields: &mut Fields, asked: Option<&WireDuration>) -> Op
 struct Following {
     subscription: Subscription,
     watch: Watch,
+    last: LastCursor,
     ended: bool,
 }
 
@@ -179,12 +184,12 @@ impl Following {
         }
         tokio::select! {
             biased;
-            end = self.watch.ended() => {
-                let status = end.status(self.subscription.resume_at());
-                Some(self.end(status))
-            }
+            end = self.watch.ended() => Some(self.end(end.status())),
             next = self.subscription.next() => Some(match next {
-                Ok(frame) => Ok(frame),
+                Ok(frame) => {
+                    self.last.set(self.subscription.resume_at());
+                    Ok(frame)
+                }
                 Err(error) => self.end(error.into()),
             }),
         }
@@ -192,6 +197,7 @@ impl Following {
 
     fn end(&mut self, status: Status) -> Result<Frame, Status> {
         self.ended = true;
+        let status = ended_at(status, self.subscription.resume_at());
         meter::ended(Kind::Subscribe, &status);
         Err(status)
     }

@@ -256,7 +256,11 @@ impl Fields {
         let at = at?;
         let read = micros(at);
         if read.is_none() {
-            let bound = if at.seconds < Micros::MIN.seconds() { Micros::MIN } else { Micros::MAX };
+            let bound = if at.seconds < Micros::MIN.seconds() {
+                Micros::MIN
+            } else {
+                Micros::MAX
+            };
             let description = "must be a time between 0001-01-01T00:00:00Z and 9999-12-31T23:59:59.999999999Z";
             self.refuse(field, Rule::OutOfRange(bound.seconds()), description);
         }

@@ -15,6 +15,7 @@ use super::{
     limits::{Holder, Stream as StreamPermit},
     required,
     stall::Watched,
+    streams::LastCursor,
 };
 use crate::{
     chat::files::{Said, Uploaded},
@@ -204,6 +205,6 @@ impl FilesService for Api {
             part(Part::Chunk(chunk?))
         });
         let parts = stream::iter([part(Part::Info(info))]).chain(chunks);
-        Ok(Response::new(self.stalls.watch(Kind::Download, parts)))
+        Ok(Response::new(self.stalls.watch(Kind::Download, LastCursor::default(), parts)))
     }
 }

@@ -15,8 +15,8 @@ use super::{
     logins::once_only,
     meter, required,
     stall::Watched,
-    status::rotated,
-    streams::rotates_at,
+    status::{ended_at, rotated},
+    streams::{LastCursor, rotates_at},
 };
 use crate::{
     chat::pubsub::Ear,
@@ -62,7 +62,10 @@ impl Api {
         let filter = filter(&ear)?;
         let hub = &self.chat.events.hub;
         let subscription = hub.subscribe(Kind::Pubsub, ear.account, Start::Latest, filter, None, true).await?;
+        let last = LastCursor::default();
+        last.set(subscription.resume_at());
         let hearing = Hearing {
+            last: last.clone(),
             due: Instant::now() + self.config.recheck,
             rotates_at: rotates_at(self.config.stream_age),
             _counted: (place, by_address),
@@ -77,7 +80,7 @@ impl Api {
             let item = hearing.next().await?;
             Some((item, hearing))
         });
-        Ok(self.stalls.watch(Kind::Pubsub, heard))
+        Ok(self.stalls.watch(Kind::Pubsub, last, heard))
     }
 }
 
@@ -143,6 +146,8 @@ struct Hearing {
     /// When it is old.
     rotates_at: Option<Instant>,
     _counted: (Place, Permit),
+    /// Everything at or below it has been sent.
+    last: LastCursor,
     /// The last look found the session with another contact than the one that is followed.
     is_astray: bool,
     ended: bool,
@@ -178,7 +183,7 @@ impl Hearing {
                             self.is_astray = true;
                         }
                         // What it may hear is fixed for the life of a stream: the next one has the new one.
-                        Ok(_) => return Some(Err(self.end(rotated(self.subscription.resume_at(), Duration::ZERO)))),
+                        Ok(_) => return Some(Err(self.end(rotated(None, Duration::ZERO)))),
                         Err(Error::Unavailable { .. } | Error::Database(_)) => {}
                         Err(error) => return Some(Err(self.end(error.into()))),
                     }
@@ -206,6 +211,7 @@ impl Hearing {
                         self.keep_own(&mut response);
                         self.show(&mut response);
                         self.keep_moments(&mut response).await;
+                        self.last.set(self.subscription.resume_at());
                         if response != pb::SubscribePubsubResponse::default() {
                             return Some(Ok(response));
                         }
@@ -239,10 +245,7 @@ impl Hearing {
         let found = found.and_then(|ear| filter(&ear).map(|filter| (ear, filter)));
         let (ear, filter) = match found {
             Ok(found) => found,
-            Err(Error::Unavailable { .. } | Error::Database(_)) => {
-                let before = self.subscription.cursor_at(Seq(at.0 - 1));
-                return Err(rotated(Some(before), Duration::ZERO));
-            }
+            Err(Error::Unavailable { .. } | Error::Database(_)) => return Err(rotated(None, Duration::ZERO)),
             Err(error) => return Err(error.into()),
         };
         self.ear = ear;
@@ -310,11 +313,13 @@ impl Hearing {
 
     fn rotate(&mut self) -> Status {
         let after = Duration::from_millis(rand::random_range(50..1000));
-        self.end(rotated(self.subscription.resume_at(), after))
+        self.end(rotated(None, after))
     }
 
     fn end(&mut self, status: Status) -> Status {
         self.ended = true;
+        // What was read after it has not been sent.
+        let status = ended_at(status, self.last.get());
         meter::ended(Kind::Pubsub, &status);
         status
     }

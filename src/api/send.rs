@@ -16,6 +16,7 @@ use super::{
     required,
     stall::Watched,
     status::late,
+    streams::LastCursor,
     trace::traceparent,
 };
 use crate::{
@@ -100,7 +101,7 @@ pub fn answers(api: &Api, request: Request<Streaming<pb::SendMessagesRequest>>) 
         let item = sending.next().await?;
         Some((item, sending))
     });
-    Ok(api.stalls.watch(Kind::SendMessages, answers))
+    Ok(api.stalls.watch(Kind::SendMessages, LastCursor::default(), answers))
 }
 
 impl Sending {

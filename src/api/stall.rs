@@ -17,7 +17,11 @@ use futures_util::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use super::{meter, status::stalled};
+use super::{
+    meter,
+    status::{ended_at, stalled},
+    streams::LastCursor,
+};
 use crate::{
     events::hub::Kind,
     fault::{self, Protection},
@@ -49,6 +53,8 @@ enum State<T> {
 
 struct Held<T> {
     kind: Kind,
+    /// Where the stream is; stays absent for streams without a position.
+    last: LastCursor,
     state: Mutex<State<T>>,
 }
 
@@ -130,7 +136,7 @@ impl<T> Stream for Watched<T> {
             }
             State::Stalled => {
                 *state = State::Ended;
-                Poll::Ready(Some(Err(stalled())))
+                Poll::Ready(Some(Err(ended_at(stalled(), self.0.last.get()))))
             }
             State::Ended => Poll::Ready(None),
         }
@@ -172,10 +178,16 @@ impl Stalls {
         }
     }
 
-    /// Watches over a stream. `kind` is what the figures call it.
-    pub fn watch<T: Send + 'static>(&self, kind: Kind, source: impl Stream<Item = Result<T, Status>> + Send + 'static) -> Watched<T> {
+    /// Watches over a stream. `kind` is what the figures call it; `last` is where it is.
+    pub fn watch<T: Send + 'static>(
+        &self,
+        kind: Kind,
+        last: LastCursor,
+        source: impl Stream<Item = Result<T, Status>> + Send + 'static,
+    ) -> Watched<T> {
         let held = Arc::new(Held {
             kind,
+            last,
             // A reader whose window never opens never asks for the first item either.
             state: Mutex::new(State::Open(Open {
                 source: Box::pin(source),
@@ -223,7 +235,7 @@ mod tests {
     #[tokio::test]
     async fn a_stream_that_waits_for_its_source_does_not_stall() {
         let stalls = Stalls::new(Duration::ZERO);
-        let mut waiting = stalls.watch(Kind::Subscribe, stream::pending::<Result<u8, Status>>());
+        let mut waiting = stalls.watch(Kind::Subscribe, LastCursor::default(), stream::pending::<Result<u8, Status>>());
         assert!(waiting.next().now_or_never().is_none());
         std::thread::sleep(Duration::from_millis(2));
         stalls.look();
@@ -234,7 +246,10 @@ mod tests {
     async fn a_reader_that_keeps_an_item_to_itself_stalls_and_one_that_asks_again_does_not() {
         let stalls = Stalls::new(Duration::from_millis(20));
         let one = || stream::iter([Ok(1)]).chain(stream::pending::<Result<u8, Status>>());
-        let (mut kept, mut taken) = (stalls.watch(Kind::Subscribe, one()), stalls.watch(Kind::Subscribe, one()));
+        let (mut kept, mut taken) = (
+            stalls.watch(Kind::Subscribe, LastCursor::default(), one()),
+            stalls.watch(Kind::Subscribe, LastCursor::default(), one()),
+        );
         for reader in [&mut kept, &mut taken] {
             assert_eq!(reader.next().await.map(Result::ok), Some(Some(1)));
             // As who encodes it does, before it hands the item on.
@@ -253,7 +268,7 @@ mod tests {
     fn a_reader_is_woken_once_after_an_item() {
         let stalls = Stalls::new(Duration::from_mins(1));
         let one = stream::iter([Ok(1)]).chain(stream::pending::<Result<u8, Status>>());
-        let mut watched = stalls.watch(Kind::Subscribe, one);
+        let mut watched = stalls.watch(Kind::Subscribe, LastCursor::default(), one);
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(Arc::clone(&woken));
         let mut cx = Context::from_waker(&waker);
@@ -278,7 +293,7 @@ mod tests {
     #[tokio::test]
     async fn a_stream_stalls_before_its_first_item_and_after_each() {
         let stalls = Stalls::new(Duration::from_millis(20));
-        let mut unread = stalls.watch(Kind::Download, stream::iter([Ok(1)]));
+        let mut unread = stalls.watch(Kind::Download, LastCursor::default(), stream::iter([Ok(1)]));
         std::thread::sleep(Duration::from_millis(25));
         stalls.look();
         let end = unread.next().await.map(|item| item.map_err(|status| status.code()));
@@ -287,6 +302,7 @@ mod tests {
         let kept = Arc::clone(&place);
         let mut watched = stalls.watch(
             Kind::Subscribe,
+            LastCursor::default(),
             source.map(move |item| {
                 let _ = &kept;
                 item

@@ -254,10 +254,22 @@ fn refusal(error: Error) -> Refusal {
 /// The end of a stream that shall be resumed elsewhere: when, and from which cursor.
 pub fn rotated(cursor: Option<Cursor>, retry_after: Duration) -> Status {
     let refusal = Refusal::new(Code::Unavailable, ErrorReason::StreamRotated).retry(retry_after);
-    let mut status = refusal.status("the stream ends here; resume after its cursor, or, without one, from the start".to_owned());
-    if let Some(cursor) = cursor {
+    let status = refusal.status("the stream ends here; resume after its cursor, or, without one, from the start".to_owned());
+    ended_at(status, cursor)
+}
+
+/// The trailer with the position of a stream that ended.
+const CURSOR: &str = "parley-cursor-bin";
+
+/// A status that ends an opened stream, with the stream's last cursor, unless it has one already. Without a cursor, as during a snapshot, which
+/// cannot be continued, it stays as it is.
+pub fn ended_at(mut status: Status, cursor: Option<Cursor>) -> Status {
+    let is_rotation = status.code() == Code::Unavailable;
+    if let Some(cursor) = cursor.filter(|_| is_rotation || fault::is_on(Protection::EndCursor))
+        && status.metadata().get_bin(CURSOR).is_none()
+    {
         let cursor = tonic::metadata::MetadataValue::from_bytes(&cursor.encode());
-        status.metadata_mut().insert_bin("parley-cursor-bin", cursor);
+        status.metadata_mut().insert_bin(CURSOR, cursor);
     }
     status
 }

@@ -1,6 +1,9 @@
 //! What open streams have in common: a token that must stay good, and an end that says where to go on.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -26,6 +29,22 @@ pub enum End {
     Rotated,
     /// The token is not good any more.
     Refused(Error),
+}
+
+/// Where a stream is, for the status that ends it. It is shared because the stream itself may be dropped before its reader can be told.
+#[derive(Clone, Debug, Default)]
+pub struct LastCursor(Arc<Mutex<Option<Cursor>>>);
+
+impl LastCursor {
+    /// Notes where the stream is; absent while it cannot be continued.
+    pub fn set(&self, cursor: Option<Cursor>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = cursor;
+    }
+
+    /// Where the stream is.
+    pub fn get(&self) -> Option<Cursor> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Watches over an open stream: the drain, its age, and the token.
@@ -116,11 +135,11 @@ pub fn rotates_at(age: Option<Duration>) -> Option<Instant> {
 }
 
 impl End {
-    /// The status that the stream ends with; `resume_at` is where its client goes on.
-    pub fn status(self, resume_at: Option<Cursor>) -> Status {
+    /// The status that the stream ends with, still without its cursor.
+    pub fn status(self) -> Status {
         match self {
             // Spread over a second, so that a thousand clients do not come back at once.
-            Self::Rotated => rotated(resume_at, Duration::from_millis(rand::random_range(50..1000))),
+            Self::Rotated => rotated(None, Duration::from_millis(rand::random_range(50..1000))),
             Self::Refused(error) => error.into(),
         }
     }

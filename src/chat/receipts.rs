@@ -28,9 +28,10 @@ mod tests {
     use super::*;
 
     fn after(receipts: &[MessageStatus]) -> MessageStatus {
-        receipts
-            .iter()
-            .fold(Sent, |stored, reported| if is_taken(stored, *reported) { *reported } else { stored })
+        receipts.iter().fold(
+            Sent,
+            |stored, reported| if is_taken(stored, *reported) { *reported } else { stored },
+        )
     }
 
     fn receipts() -> impl Strategy<Value = Vec<MessageStatus>> {

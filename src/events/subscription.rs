@@ -256,15 +256,10 @@ impl Subscription {
 
     /// The position: everything matching at or below it has been handed out.
     pub(super) fn cursor(&self) -> Cursor {
-        self.cursor_at(self.position)
-    }
-
-    /// The cursor of an event of this log.
-    pub fn cursor_at(&self, seq: Seq) -> Cursor {
         Cursor {
             account: self.feed.account,
             epoch: self.feed.epoch,
-            seq,
+            seq: self.position,
         }
     }
 

@@ -220,13 +220,21 @@ fn spelled(response: &pb::SubscribeResponse) -> Vec<Event> {
     events
 }
 
-/// The last thing that is said: when to come back, or why not to.
+/// The last thing that is said: when to come back, or why not to. Its id is the cursor that the stream ended at, if it has one.
 fn end(status: &Status) -> Event {
     let retry = status.get_details_retry_info().and_then(|info| info.retry_delay);
-    match retry.filter(|_| status.code() == Code::Unavailable) {
+    let end = match retry.filter(|_| status.code() == Code::Unavailable) {
         Some(after) => Event::default().retry(after.max(Duration::from_millis(1))).comment("come back"),
         None => Event::default()
             .event("end")
             .data(json!({ "error": status.message(), "reason": reason(status) }).to_string()),
+    };
+    match status
+        .metadata()
+        .get_bin("parley-cursor-bin")
+        .and_then(|cursor| cursor.to_bytes().ok())
+    {
+        Some(cursor) => end.id(id(&cursor)),
+        None => end,
     }
 }

@@ -279,7 +279,9 @@ async fn times(db: &Database) -> Vec<Finding> {
         let (column, named) = (format!("{}.{}", rows.table, rows.column), rows.rows.join(", "));
         doubtful(
             ABOUT,
-            format!("{column} lies outside of the years 1 to 9999 in {named}{more}: it is sent as the nearest time within them until it is set again"),
+            format!(
+                "{column} lies outside of the years 1 to 9999 in {named}{more}: it is sent as the nearest time within them until it is set again"
+            ),
         )
     };
     found.iter().map(says).collect()

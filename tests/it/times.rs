@@ -49,7 +49,10 @@ async fn ask(app: &TestApp, talk: i64, seconds: i64) -> Vec<(&'static str, Vec<S
         snoozed_until: at,
         ..UpdateConversationStatusRequest::default()
     };
-    note("snoozed_until", clients.conversations.clone().update_conversation_status(request).await.err());
+    note(
+        "snoozed_until",
+        clients.conversations.clone().update_conversation_status(request).await.err(),
+    );
     let request = CreateConversationRequest {
         account_id: 1,
         inbox_id: Some(1),
@@ -58,13 +61,19 @@ async fn ask(app: &TestApp, talk: i64, seconds: i64) -> Vec<(&'static str, Vec<S
         snoozed_until: at,
         ..CreateConversationRequest::default()
     };
-    note("snoozed_until", clients.conversations.clone().create_conversation(request).await.err());
+    note(
+        "snoozed_until",
+        clients.conversations.clone().create_conversation(request).await.err(),
+    );
     let request = ListConversationsRequest {
         account_id: 1,
         updated_since: at,
         ..ListConversationsRequest::default()
     };
-    note("updated_since", clients.conversations.clone().list_conversations(request).await.err());
+    note(
+        "updated_since",
+        clients.conversations.clone().list_conversations(request).await.err(),
+    );
     let search = SearchMessagesRequest {
         account_id: 1,
         text: "hello".to_owned(),
@@ -115,7 +124,11 @@ async fn ask(app: &TestApp, talk: i64, seconds: i64) -> Vec<(&'static str, Vec<S
 
 async fn times_of_grpc_calls(backend: Backend) {
     for (on, switch) in [(true, ""), (false, "time_range")] {
-        let app = TestApp::builder(backend).platform().env("PARLEY_FAULT_SWITCH", switch).start().await;
+        let app = TestApp::builder(backend)
+            .platform()
+            .env("PARLEY_FAULT_SWITCH", switch)
+            .start()
+            .await;
         let talk = app.scene().talk().await;
         for beyond in [FIRST - 1, LAST + 1, MILLISECONDS, -MILLISECONDS] {
             let asked = ask(&app, talk, beyond).await;
@@ -161,11 +174,17 @@ async fn times_of_the_json_api(backend: Backend) {
     for beyond in [FIRST - 1, LAST + 1, MILLISECONDS, -MILLISECONDS] {
         for until in [json!(beyond), json!(beyond.to_string())] {
             let (status, body) = snooze(until).await;
-            assert!(status == 422 && body.to_string().contains("snoozed_until"), "{beyond}: {status} {body}");
+            assert!(
+                status == 422 && body.to_string().contains("snoozed_until"),
+                "{beyond}: {status} {body}"
+            );
         }
         let body = json!({"content": "hello", "external_created_at": beyond});
         let (status, body) = app.http().try_post(&format!("/conversations/{talk}/messages"), &body).await;
-        assert!(status == 422 && body.to_string().contains("external_created_at"), "{beyond}: {status} {body}");
+        assert!(
+            status == 422 && body.to_string().contains("external_created_at"),
+            "{beyond}: {status} {body}"
+        );
     }
     assert_eq!(snooze(json!(LAST)).await.1["payload"]["snoozed_until"], "9999-12-31T23:59:59.000Z");
     for at in ["0000-12-31T23:59:59Z", "9999-12-31T23:59:59-00:01", "%2B58882-08-06T07:36:40.000Z"] {
@@ -178,20 +197,37 @@ async fn stored_times_are_sent_within_the_range(backend: Backend) {
     let app = TestApp::start(backend).await;
     let (scene, talk) = (app.scene(), app.scene().talk().await);
     app.database
-        .run(&format!("UPDATE conversations SET snoozed_until = {MILLISECONDS}000000 WHERE id = {talk}"))
+        .run(&format!(
+            "UPDATE conversations SET snoozed_until = {MILLISECONDS}000000 WHERE id = {talk}"
+        ))
         .await;
     let request = GetConversationRequest {
         account_id: 1,
         conversation_id: talk,
         ..GetConversationRequest::default()
     };
-    let read = scene.clients.conversations.clone().get_conversation(request).await.expect("read").into_inner();
-    let until = |conversation: Option<&pb::Conversation>| conversation.and_then(|conversation| conversation.snoozed_until).map(|at| at.seconds);
+    let read = scene
+        .clients
+        .conversations
+        .clone()
+        .get_conversation(request)
+        .await
+        .expect("read")
+        .into_inner();
+    let until = |conversation: Option<&pb::Conversation>| {
+        conversation
+            .and_then(|conversation| conversation.snoozed_until)
+            .map(|at| at.seconds)
+    };
     assert_eq!(until(read.conversation.as_ref()), Some(LAST));
     let shown = app.http().ask(&format!("/conversations/{talk}")).await.1;
     assert_eq!(shown["snoozed_until"], "9999-12-31T23:59:59.999Z", "{shown}");
     scene.say(talk, "hello").await;
     let log = whole_log(&app.clients(), 1).await;
-    let last = log.iter().rev().find_map(|delivery| delivery.event.as_ref()?.message()).expect("a message");
+    let last = log
+        .iter()
+        .rev()
+        .find_map(|delivery| delivery.event.as_ref()?.message())
+        .expect("a message");
     assert_eq!(until(last.conversation.as_ref()), Some(LAST));
 }

@@ -2,6 +2,7 @@
 
 mod consume;
 mod consume_shards;
+mod end_cursors;
 mod ends;
 mod envelope;
 mod ephemeral;

@@ -18,10 +18,11 @@ use tonic::{
 
 use crate::support::{
     app::{ADMINISTRATOR, TestApp},
+    chain::assert_dense,
     database::Backend,
     fault::fault,
     in_time, on_both,
-    reader::everything,
+    reader::{Reader, everything, log_info},
     scene::{Scene, outgoing},
 };
 
@@ -102,10 +103,17 @@ async fn statement_15_stalled_reader(backend: Backend) {
     say(&scene, conversation, 20, 40_000).await;
     // Nobody reads, so nobody can be told; and other streams of the same connection are served.
     let second = given_back(&channel).await;
+    let mut last = 0;
     let end = in_time("the end", async {
         loop {
             match stream.message().await {
-                Ok(Some(_)) => {}
+                Ok(Some(response)) => {
+                    last = response
+                        .events
+                        .last()
+                        .and_then(|last| last.event.as_ref())
+                        .map_or(last, |event| event.seq)
+                }
                 Ok(None) => panic!("a stream ends with a status"),
                 Err(status) => return status,
             }
@@ -114,7 +122,26 @@ async fn statement_15_stalled_reader(backend: Backend) {
     .await;
     let fault = fault(&end);
     assert_eq!((fault.code, fault.reason.as_str()), (Code::DeadlineExceeded, "STREAM_STALLED"));
-    drop(second);
+    let cursor = end.metadata().get_bin("parley-cursor-bin").expect("the trailers hold the cursor");
+    let cursor = cursor.to_bytes().expect("it is encoded as the suffix says");
+    drop((second, stream));
+    let mut resumed = in_time("the place of the stream", async {
+        loop {
+            match Reader::try_open(&app.clients(), everything(1, Start::After(cursor.clone()))).await {
+                Ok(reader) => return reader,
+                Err(status) => assert_eq!(self::fault(&status).reason, "RATE_LIMITED"),
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await;
+    let head = log_info(&app.clients(), 1).await.head_seq;
+    let rest = resumed.until_bookmark().await.0;
+    assert_dense(&rest, last + 1);
+    assert_eq!(
+        rest.last().and_then(|last| last.event.as_ref()).map_or(last, |event| event.seq),
+        head
+    );
 }
 
 async fn statement_15_stalled_server_sent_events(backend: Backend) {
