@@ -23,6 +23,10 @@ pub enum Protection {
     Credit,
     /// An agent's view of a conversation without unread messages writes nothing, and no view by an agent is published at `/cable`.
     QuietViews,
+    /// The contact filter compares labels without case on both sides.
+    LabelCase,
+    /// A snapshot leaves out resources whose later events do not pass the filter.
+    SnapshotFilter,
     /// Every status that ends an opened stream has the stream's last cursor.
     EndCursor,
     /// A receipt that would move the delivery of a message back is ignored.
@@ -119,6 +123,8 @@ impl Protection {
             Self::IdempotencyKey => "idempotency_key",
             Self::Credit => "credit",
             Self::QuietViews => "quiet_views",
+            Self::LabelCase => "label_case",
+            Self::SnapshotFilter => "snapshot_filter",
             Self::EndCursor => "end_cursor",
             Self::ReceiptOrder => "receipt_order",
             Self::TimeRange => "time_range",
