@@ -117,12 +117,13 @@ impl Given<'_> {
     }
 
     fn labelled(&self) -> Option<SelectStatement> {
-        let labels = match self.operator {
-            IsPresent => None,
-            EqualTo => Some(self.label_names()?),
+        let mut labelled = those(self.context.account, self.subject(), None);
+        match self.operator {
+            IsPresent => {}
+            EqualTo => drop(labelled.and_where(self.is_label(Expr::col(Alias::new("name")))?)),
             _ => return None,
-        };
-        Some(those(self.context.account, self.subject(), labels.as_deref()))
+        }
+        Some(labelled)
     }
 
     /// The ids of contacts or conversations themselves.

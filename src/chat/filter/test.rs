@@ -12,9 +12,12 @@ use super::{
     keys::Kind,
     value::{self, begins, ends},
 };
-use crate::db::entity::{
-    kind::{ConversationStatus, Priority, SubjectKind},
-    labeling,
+use crate::{
+    db::entity::{
+        kind::{ConversationStatus, Priority, SubjectKind},
+        labeling,
+    },
+    fault::{self, Protection},
 };
 
 /// A comparison with values.
@@ -205,14 +208,18 @@ impl Given<'_> {
         }
     }
 
-    /// The labels that are asked for, as they are stored.
-    pub(super) fn label_names(&self) -> Option<Vec<String>> {
-        let names = self.compared().iter().map(value::text);
-        let folded = |name: String| match self.context.model {
-            Model::Contact => name.to_lowercase(),
-            Model::Conversation => name,
-        };
-        names.map(|name| name.map(folded)).collect()
+    /// That `name`, a stored label, is one of those that are asked for. Labels are stored as they were sent; of contacts they are compared
+    /// without case, folded on both sides. SQLite folds ASCII only, so the value is asked for as folded by us too.
+    pub(super) fn is_label(&self, name: SimpleExpr) -> Option<SimpleExpr> {
+        let names = self.compared().iter().map(value::text).collect::<Option<Vec<String>>>()?;
+        Some(match self.context.model {
+            Model::Contact if fault::is_on(Protection::LabelCase) => {
+                let spellings = names.iter().flat_map(|asked| [asked.clone(), asked.to_lowercase()]);
+                lower(name).is_in(spellings.map(|spelling| lower(Expr::value(spelling))))
+            }
+            Model::Contact => name.is_in(names.iter().map(|asked| asked.to_lowercase())),
+            Model::Conversation => name.is_in(names),
+        })
     }
 
     fn labels(&self) -> Tested {
@@ -224,7 +231,8 @@ impl Given<'_> {
             .and_where(Expr::col((labeling::Entity, labeling::Column::SubjectKind)).eq(self.subject() as i16))
             .and_where(Expr::col((labeling::Entity, labeling::Column::SubjectId)).eq(self.column("id")));
         if self.operator.needs_values() {
-            labelled.and_where(Expr::col((labeling::Entity, labeling::Column::Name)).is_in(self.label_names().ok_or(())?));
+            let name = Expr::col((labeling::Entity, labeling::Column::Name));
+            labelled.and_where(self.is_label(name).ok_or(())?);
         }
         let has = Expr::exists(labelled);
         Ok(match self.operator {

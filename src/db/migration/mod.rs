@@ -37,6 +37,7 @@ mod m20261129_000029_idempotency_owner;
 mod m20261129_000030_audit_events;
 mod m20261129_000031_member_names;
 mod m20261129_000032_upload_owners;
+mod m20261130_000036_folded_labels;
 
 /// The oldest program that works on the tables of this one, told by the newest migration that it knows. The database keeps it, and a
 /// program that is older refuses to start there.
@@ -79,6 +80,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000030_audit_events::Migration),
             Box::new(m20261129_000031_member_names::Migration),
             Box::new(m20261129_000032_upload_owners::Migration),
+            Box::new(m20261130_000036_folded_labels::Migration),
         ]
     }
 }

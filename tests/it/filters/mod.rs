@@ -1,6 +1,7 @@
 //! Filters find what a plain reading of their rules finds, and say what is wrong in the order that clients know.
 
 mod custom;
+mod partition;
 mod plain;
 mod sample;
 
@@ -16,6 +17,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use custom::what_is_looked_up_is_what_a_walk_finds;
+use partition::{labels_are_found_whatever_their_case, opposite_operators_partition_the_contacts};
 use plain::{Case, contact_row, conversation_row, matches};
 use sample::{CONTACT_KEYS, CONVERSATION_KEYS, filters, sampled};
 
@@ -30,6 +32,8 @@ on_both!(
     the_first_fault_is_the_one_that_clients_know,
     filtered_lists_come_in_pages,
     what_is_looked_up_is_what_a_walk_finds,
+    opposite_operators_partition_the_contacts,
+    labels_are_found_whatever_their_case,
     values_are_never_statements
 );
 
@@ -94,7 +98,7 @@ async fn people(scene: &Scene) {
             .await
             .expect("made")
             .into_inner();
-        let labels: Vec<String> = [("vip", 2), ("lead", 3)]
+        let labels: Vec<String> = [("vip", 2), ("Lead", 3)]
             .iter()
             .filter(|(_, period)| of(*period, 0))
             .map(|(name, _)| (*name).to_owned())

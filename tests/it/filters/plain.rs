@@ -41,9 +41,11 @@ fn holds(row: &Row, (key, operator, values, _): &Case, first: bool) -> bool {
         return *operator == IsNotPresent || (*key == "labels" && *operator == NotEqualTo);
     };
     let equal = || match (*key, stored) {
-        ("labels", Json::Array(labels)) => compared
-            .iter()
-            .any(|value| labels.contains(&if first { json!(fold(value)) } else { value.clone() })),
+        ("labels", Json::Array(labels)) => compared.iter().any(|value| {
+            labels
+                .iter()
+                .any(|label| if first { fold(label) == fold(value) } else { label == value })
+        }),
         ("phone_number", _) => text(stored) == format!("+{}", text(&compared[0]).replace('+', "")),
         ("status", _) => compared.iter().any(|value| value == "all" || value == stored),
         _ => compared.iter().any(|value| fold(value) == fold(stored)),

@@ -57,7 +57,7 @@ pub const CONTACT_KEYS: &[(&str, &[FilterOperator], &[&str])] = &[
     ("country_code", EQUALITY, &["pt", "IN"]),
     ("city", PIECES, &["porto", "Pune", "u", "por"]),
     ("company", PIECES, &["acme", "ACM", "x%"]),
-    ("labels", PRESENCE, &["vip", "lead", "VIP"]),
+    ("labels", PRESENCE, &["vip", "lead", "VIP", "LEAD"]),
     ("created_at", TIMES, &["2020-01-01", "2999-01-01"]),
     ("last_activity_at", TIMES, &["2020-01-01", "2999-01-01"]),
     ("blocked", EQUALITY, &["true", "false"]),

@@ -178,6 +178,7 @@ fn of_contacts() -> Vec<Ask> {
         )),
         filtered("email", "person4@example4.org", "contacts_account_id_email"),
         filtered("identifier", "crm-5", "contacts_by_identifier"),
+        filtered("labels", "VIP", "labelings_folded"),
         filtered("plan", "gold", "attribute_values_by_value"),
         filtered("country_code", "c7", "attribute_values_by_value"),
         filtered("blocked", "true", "contacts_blocked"),

@@ -1,0 +1,79 @@
+//! Each operator and its opposite share the contacts out between them.
+
+use std::collections::BTreeSet;
+
+use parley::pb::{
+    Contact,
+    FilterOperator::{Contains, DoesNotContain, EqualTo, IsNotPresent, IsPresent, NotEqualTo},
+};
+use serde_json::{Value as Json, json};
+
+use super::{CONTACT_KEYS, contact_row, filter, filtered_contacts, people};
+use crate::{
+    contacts::update,
+    support::{app::TestApp, database::Backend},
+};
+
+fn read(spelled: &str) -> Json {
+    serde_json::from_str(spelled).unwrap_or_else(|_| json!(spelled))
+}
+
+/// Of a standard attribute those without a value are in neither, as in Chatwoot. Labels are a list, which everybody has.
+pub async fn opposite_operators_partition_the_contacts(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let scene = app.scene();
+    people(&scene).await;
+    let all = filtered_contacts(&scene, None).await.expect("all of them");
+    for (key, operators, values) in CONTACT_KEYS {
+        let has_value: BTreeSet<i64> = all
+            .iter()
+            .filter(|contact| *key == "labels" || contact_row(contact).contains_key(key))
+            .map(|contact| contact.id)
+            .collect();
+        for value in *values {
+            for (operator, opposite) in [(EqualTo, NotEqualTo), (Contains, DoesNotContain), (IsPresent, IsNotPresent)] {
+                if !operators.contains(&operator) {
+                    continue;
+                }
+                let mut halves = Vec::new();
+                for operator in [operator, opposite] {
+                    let asked = filter(&[(key, operator, vec![read(value)], false)]);
+                    let found = filtered_contacts(&scene, Some(asked)).await.expect("a filter");
+                    halves.push(found.iter().map(|contact| contact.id).collect::<BTreeSet<i64>>());
+                }
+                assert!(halves[0].is_disjoint(&halves[1]), "{key} {operator:?} {value}");
+                let both: BTreeSet<i64> = halves[0].union(&halves[1]).copied().collect();
+                assert_eq!(both, has_value, "{key} {operator:?} {value}");
+            }
+        }
+    }
+}
+
+pub async fn labels_are_found_whatever_their_case(backend: Backend) {
+    for (on, switch) in [(true, ""), (false, "label_case")] {
+        let app = TestApp::builder(backend).env("PARLEY_FAULT_SWITCH", switch).start().await;
+        let (scene, http) = (app.scene(), app.http());
+        let (gil, other) = (scene.person("Gil").await.contact, scene.person("Ana").await.contact);
+        let labelled = Contact {
+            id: gil,
+            labels: vec!["Gold".to_owned()],
+            ..Contact::default()
+        };
+        update(&scene, labelled, &["labels"]).await.expect("labelled");
+        for value in ["Gold", "gold", "GOLD"] {
+            let ids = async |operator: &str| -> Vec<i64> {
+                let condition = json!({"attribute_key": "labels", "filter_operator": operator, "values": [value], "query_operator": null});
+                let found = http.post("/contacts/filter", &json!({"payload": [condition]})).await;
+                let found = found["payload"].as_array().expect("contacts").iter();
+                let mut ids: Vec<i64> = found.filter_map(|contact| contact["id"].as_i64()).collect();
+                ids.sort_unstable();
+                ids
+            };
+            let (equal, differ) = (ids("equal_to").await, ids("not_equal_to").await);
+            assert_eq!(equal == [gil] && differ == [other], on, "{value}: {equal:?} and {differ:?}");
+            let asked = filter(&[("labels", EqualTo, vec![json!(value)], false)]);
+            let found = filtered_contacts(&scene, Some(asked)).await.expect("a filter");
+            assert_eq!(found.iter().map(|contact| contact.id).eq([gil]), on, "{value}");
+        }
+    }
+}
