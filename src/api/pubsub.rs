@@ -349,6 +349,10 @@ fn filter(ear: &Ear) -> Result<Filter> {
 /// The contact that was taken in, as the event of a merge names it.
 fn merged_contact(event: &pb::Event) -> Option<ContactId> {
     let change = event.changes.iter().find(|change| change.field == "merged_contact_id")?;
+    if let Some(pb::exact_value::Kind::Integer(id)) = change.exact_after.as_ref().and_then(|value| value.kind.as_ref()) {
+        return Some(ContactId(*id));
+    }
+    // A replica of the last release writes no other.
     match change.after.as_ref()?.kind.as_ref()? {
         // Ids are counted from 1, far below what a double holds exactly.
         #[allow(clippy::cast_possible_truncation)]

@@ -15,8 +15,9 @@ use crate::{
     fault::{self, Protection},
     pb::{
         self, prune,
-        value::{is_oversized, value_of},
+        value::{is_oversized, timestamp, value_of},
     },
+    time::Micros,
 };
 
 /// Bytes of an encoded event. 64 KiB below the 4 MiB that gRPC clients accept by default: a delivery adds `prev_seq`, a cursor and tags.
@@ -48,12 +49,30 @@ fn change(change: &Change) -> pb::FieldChange {
         }
         None => Some(value_of(json)),
     };
+    let [time_before, time_after] = change.times.unwrap_or_default();
     pb::FieldChange {
         before: value("before", &change.before),
         after: value("after", &change.after),
+        exact_before: exact(&change.before, time_before),
+        exact_after: exact(&change.after, time_after),
         field: change.field.clone().into_owned(),
         truncated_fields,
     }
+}
+
+/// An integer, a time or a list of integers with its own type; none for all else, which [`Value`] holds exactly. A list that is too large for
+/// [`Value`] is left out here too.
+fn exact(json: &Json, time: Option<Micros>) -> Option<pb::ExactValue> {
+    use pb::exact_value::Kind;
+    let kind = match (json, time) {
+        (_, Some(at)) => Kind::Time(timestamp(at)),
+        (Json::Number(number), None) => Kind::Integer(number.as_i64()?),
+        (Json::Array(items), None) if !items.is_empty() && !is_oversized(json) => Kind::Integers(pb::IntegerList {
+            values: items.iter().map(Json::as_i64).collect::<Option<_>>()?,
+        }),
+        _ => return None,
+    };
+    Some(pb::ExactValue { kind: Some(kind) })
 }
 
 /// What is sent in place of a large value: the beginning of a text, or null.
@@ -119,6 +138,7 @@ mod tests {
             field: "content".into(),
             before,
             after,
+            times: None,
         }
     }
 
@@ -136,11 +156,37 @@ mod tests {
         assert!(sent[0].truncated_fields.is_empty());
     }
 
+    #[test]
+    fn integers_and_times_keep_their_type() {
+        use pb::exact_value::Kind as Exact;
+        let exact = |before: Json, after: Json| {
+            let (sent, _) = changes(&[changed(before, after)]);
+            let [change] = &sent[..] else { panic!("{sent:?}") };
+            let kind = |value: &Option<pb::ExactValue>| value.as_ref().and_then(|value| value.kind.clone());
+            (kind(&change.exact_before), kind(&change.exact_after))
+        };
+        // Doubles hold neither of these.
+        assert_eq!(
+            exact(json!(9_007_199_254_740_993_i64), json!(i64::MAX)),
+            (Some(Exact::Integer(9_007_199_254_740_993)), Some(Exact::Integer(i64::MAX)))
+        );
+        let members = Exact::Integers(pb::IntegerList { values: vec![7, i64::MIN] });
+        assert_eq!(exact(json!(null), json!([7, i64::MIN])), (None, Some(members)));
+        for other in [json!("7"), json!(0.5), json!([]), json!([1, "2"]), json!({"a": 1}), json!(true)] {
+            assert_eq!(exact(other.clone(), json!("x")), (None, None), "{other}");
+        }
+        let at = Micros(1_931_000_100_412_345);
+        let (sent, _) = changes(&[Change::time("snoozed_until", None, Some(at)).unwrap()]);
+        assert_eq!(sent[0].exact_before, None);
+        let sent = sent[0].exact_after.as_ref().and_then(|value| value.kind.clone());
+        assert_eq!(sent, Some(Exact::Time(timestamp(at))));
+    }
+
     proptest! {
         #[test]
         fn changes_stay_within_their_budget(count in 0..60_usize, length in 0..200_000_usize, key in 1..3000_usize) {
             let all: Vec<Change> = (0..count)
-                .map(|nth| Change { field: "k".repeat(key).into(), before: json!(nth), after: json!("x".repeat(length)) })
+                .map(|nth| Change { field: "k".repeat(key).into(), before: json!(nth), after: json!("x".repeat(length)), times: None })
                 .collect();
             let (sent, incomplete) = changes(&all);
             prop_assert!(sent.iter().map(prost::Message::encoded_len).sum::<usize>() <= CHANGES_BYTES);

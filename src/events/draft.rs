@@ -35,6 +35,8 @@ pub struct Change {
     pub before: Json,
     /// The value after.
     pub after: Json,
+    /// Both as times, where the values are times.
+    pub times: Option<[Option<Micros>; 2]>,
 }
 
 impl Change {
@@ -45,6 +47,7 @@ impl Change {
             field: field.into(),
             before,
             after,
+            times: None,
         })
     }
 
@@ -55,6 +58,7 @@ impl Change {
             field: field.into(),
             before: text(before),
             after: text(after),
+            times: Some([before, after]),
         })
     }
 }

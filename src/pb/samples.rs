@@ -96,13 +96,13 @@ pub fn status_changed() -> EventDelivery {
                 field: "status".to_owned(),
                 before: text("open"),
                 after: text("resolved"),
-                truncated_fields: Vec::new(),
+                ..FieldChange::default()
             },
             FieldChange {
                 field: "priority".to_owned(),
                 before: Some(value(Kind::NullValue(NullValue::NullValue.into()))),
                 after: text("high"),
-                truncated_fields: Vec::new(),
+                ..FieldChange::default()
             },
         ],
         resource: Some(Resource::Conversation(ConversationResource {

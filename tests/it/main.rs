@@ -33,6 +33,7 @@ mod contract;
 mod conversation_changes;
 mod conversations;
 mod door;
+mod exact_changes;
 mod files;
 mod filters;
 mod first_messages;
