@@ -13,7 +13,11 @@ use crate::support::{
     reader::{Reader, event, everything, log_info, whole_log},
 };
 
-on_both!(statement_22_erasure, statement_22_what_was_merged_goes_too);
+on_both!(
+    statement_22_erasure,
+    statement_22_a_deleted_message_is_erased_with_its_contact,
+    statement_22_what_was_merged_goes_too
+);
 
 /// Whether a text stands anywhere in these events.
 fn holds(log: &[pb::EventDelivery], text: &str) -> bool {
@@ -38,6 +42,32 @@ async fn rewritten(app: &TestApp) {
         }
     })
     .await;
+}
+
+/// Deleting a message hides it. Its text stays in earlier events until its contact is erased.
+async fn statement_22_a_deleted_message_is_erased_with_its_contact(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let scene = app.scene();
+    let asha = scene.person("Asha Rao").await;
+    let talk = scene.conversation(&asha).await.id;
+    let said = scene.hear(talk, "a secret of hers").await;
+    let request = pb::DeleteMessageRequest {
+        account_id: 1,
+        conversation_id: talk,
+        message_id: said.id,
+        ..pb::DeleteMessageRequest::default()
+    };
+    app.clients().messages.delete_message(request).await.expect("it is deleted");
+    let log = whole_log(&app.clients(), 1).await;
+    let (created, later): (Vec<_>, Vec<_>) = log
+        .into_iter()
+        .partition(|delivery| event(delivery).kind() == EventKind::MessageCreated);
+    assert!(holds(&created, "a secret of hers"), "as documented");
+    assert!(holds(&later, "a secret of hers"), "the change says what was there before");
+    delete(&app, asha.contact).await;
+    let log = whole_log(&app.clients(), 1).await;
+    assert_dense(&log, 1);
+    assert!(!holds(&log, "a secret of hers"));
 }
 
 async fn statement_22_erasure(backend: Backend) {
