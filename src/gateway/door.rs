@@ -1,6 +1,6 @@
 //! The table of routes: each is registered together with its description, so none is served that is not described.
 //!
-//! Here the paths get their `.json` twin, and PUT and PATCH become the same. What a description says lives in `openapi`.
+//! Here PUT and PATCH become the same; other spellings of a path are the business of `paths`. What a description says lives in `openapi`.
 
 use std::sync::Arc;
 
@@ -121,22 +121,10 @@ impl Door {
                 .route_layer(early)
                 .route_layer(Extension(Behind(route.about.rpc())))
                 .route_layer(charge);
-            // Pages of anybody may speak to the client side.
-            let methods = if route.path.starts_with("/public/") {
-                methods.layer(CorsLayer::new().allow_origin(Any).allow_methods(Any).allow_headers(Any))
-            } else {
-                methods
-            };
-            // An id at the end loses the suffix when it is read.
-            if !route.path.ends_with('}') && route.path.contains("/api/v1/") {
-                router = router.route(&format!("{}.json", route.path), methods.clone());
-            }
             router = router.route(&route.path, methods);
         }
         for path in absent {
-            router = router
-                .route(path, any(unknown_route))
-                .route(&format!("{path}.json"), any(unknown_route));
+            router = router.route(path, any(unknown_route));
         }
         router
             // A protocol of its own, which a description of JSON routes has no words for.

@@ -58,7 +58,6 @@ impl Resource {
             return resource;
         };
         for (name, value) in &path {
-            let value = value.strip_suffix(".json").unwrap_or(value);
             // What is not an id is one that nothing has.
             let id = || Some(value.parse().ok().filter(|id| *id > 0).unwrap_or(i64::MAX));
             match name {

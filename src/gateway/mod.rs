@@ -79,6 +79,7 @@ pub use form_files::DiscardUploads;
 use crate::request_memory::RequestMemory;
 use error::Failure;
 
+use tower::{Layer as _, util::MapRequestLayer};
 use crate::rate_limit::AnonymousLimits;
 
 /// The settings of the door.
@@ -112,7 +113,7 @@ const ABSENT: [&str; 2] = [
 /// The door over services: `services` with their layers, as the gRPC listener serves them too.
 #[allow(clippy::needless_pass_by_value)] // the settings are the door's own from here on
 pub fn router(services: Routes, config: Config) -> Router {
-    profile::routes()
+    let router = profile::routes()
         .merge(inboxes::routes())
         .merge(agent_bots::routes())
         .merge(client::routes())
@@ -148,5 +149,7 @@ pub fn router(services: Routes, config: Config) -> Router {
         }))
         .layer(middleware::from_fn(move |request: Request, next: Next| {
             trace::watch(config.scheme, request, next)
-        }))
+        }));
+    // A layer of a router runs after routing, so the path is normalised by a service around it.
+    Router::new().fallback_service(MapRequestLayer::new(paths::normalize).layer(router))
 }

@@ -155,7 +155,7 @@ impl Surroundings {
     pub(super) fn complete(self, mut params: Params) -> Params {
         params.beneath(self.query);
         for (name, value) in &self.path {
-            params.above(name, value.strip_suffix(".json").unwrap_or(value));
+            params.above(name, value);
         }
         params
     }
@@ -230,7 +230,7 @@ mod tests {
     #[tokio::test]
     async fn path_then_body_then_query() {
         let (_, seen) = sent(
-            "/contacts/7.json?contact_id=1&name=q&only=q&labels[]=a",
+            "/contacts/7?contact_id=1&name=q&only=q&labels[]=a",
             "application/json",
             r#"{"contact_id": 2, "name": "b", "n": 1e400}"#,
         )

@@ -91,6 +91,8 @@ async fn suffixes_and_put_are_tolerated() {
         (Method::PUT, "/api/v1/accounts/1/conversations/7.json"),
         (Method::GET, "/api/v1/accounts/1/conversations/meta.json"),
     ] {
+        (Method::GET, "//api/v1/accounts/1//conversations/meta.json/"),
+        (Method::POST, "/api/v1/accounts/1/inboxes/"),
         assert_eq!(send(method, path, "").await.0, StatusCode::INTERNAL_SERVER_ERROR, "{path}");
     }
 }

@@ -63,6 +63,7 @@ mod receipts;
 mod records;
 mod removal;
 mod replicas;
+mod rest_edge;
 mod roles;
 mod search;
 mod sending;

@@ -44,7 +44,7 @@ pub fn document(routes: &[Route], endpoints: &[Endpoint], base_url: &str) -> Str
         "title": "Parley",
         "version": env!("CARGO_PKG_VERSION"),
         "description": "Customer conversations: the JSON API of OneHash Chat and Chatwoot, served by Parley. Every path also takes the \
-                        suffix .json, PUT and PATCH are the same, and a parameter of the body may stand in the query as well.",
+                        suffix .json and repeated or trailing slashes, PUT and PATCH are the same, and a parameter of the body may stand in the query as well.",
         "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
     });
     let components = json!({

@@ -7,7 +7,7 @@ mod permissions;
 use serde_json::{Value as Json, json};
 
 /// A value that a schema of the description allows, as plain as can be, with what may be left out if `whole`.
-fn plain(schema: &Json, components: &Json, whole: bool) -> Json {
+pub fn plain(schema: &Json, components: &Json, whole: bool) -> Json {
     if let Some(name) = schema["$ref"].as_str() {
         let name = name.rsplit('/').next().unwrap_or_default();
         return plain(&components["schemas"][name], components, whole);
@@ -39,6 +39,6 @@ fn plain(schema: &Json, components: &Json, whole: bool) -> Json {
 }
 
 /// The schema of an operation's JSON body, null if it takes none.
-fn body_schema(operation: &Json) -> &Json {
+pub fn body_schema(operation: &Json) -> &Json {
     &operation["requestBody"]["content"]["application/json"]["schema"]
 }
