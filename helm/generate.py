@@ -26,6 +26,7 @@ TEXTS = {
     "http.addr": ADDRESS,
     "admin.addr": ADDRESS,
     "http.base_url": {"type": "string", "pattern": "^(https?://.+)?$"},
+    "http.cors_allowed_origins": {"type": "string"},
     "mail.from": {"type": "string", "pattern": "^.+@.+$"},
     "files.url": {"type": "string", "pattern": "^(file:|s3://).+$"},
     "bootstrap.inbox_identifier": {"type": "string", "pattern": "^[A-Za-z0-9_-]{0,255}$"},

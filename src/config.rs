@@ -9,6 +9,7 @@ use std::{fmt, path::PathBuf};
 use serde::Deserialize;
 
 pub mod layers;
+pub mod origins;
 pub mod rules;
 
 /// The whole configuration, checked.
@@ -102,6 +103,8 @@ pub struct Http {
     pub max_connection_age_seconds: u64,
     /// Empty: the address listened on.
     pub base_url: String,
+    /// As [`origins::AllowedOrigins`] reads it.
+    pub cors_allowed_origins: String,
 }
 
 /// Where files lie.

@@ -5,7 +5,7 @@ use std::net::ToSocketAddrs as _;
 use toml::Value;
 use tracing_subscriber::EnvFilter;
 
-use crate::client_address::TrustedProxies;
+use crate::{client_address::TrustedProxies, config::origins::AllowedOrigins};
 
 /// Checks the value of a known key, which already has the type of its default.
 ///
@@ -60,6 +60,7 @@ pub fn check(key: &str, value: &Value) -> Result<(), String> {
             TrustedProxies::parse(proxies).is_ok(),
             "must be addresses and networks with commas, such as `10.0.0.0/8, 2001:db8::1`, or empty",
         ),
+        ("http.cors_allowed_origins", Value::String(origins)) => AllowedOrigins::parse(origins).map(drop).map_err(str::to_owned),
         ("log.format", Value::String(format)) => ensure(matches!(format.as_str(), "text" | "json"), "must be `text` or `json`"),
         ("log.filter", Value::String(filter)) => ensure(
             !filter.is_empty() && EnvFilter::try_new(filter).is_ok(),

@@ -13,7 +13,6 @@ use axum::{
 };
 use bytes::Bytes;
 use tonic::service::Routes;
-use tower_http::cors::{Any, CorsLayer};
 
 use super::{
     admission, cable,

@@ -23,6 +23,7 @@ mod conversation_changes;
 mod conversation_list;
 mod conversation_marks;
 mod conversations;
+mod cors;
 mod custom_attribute_definitions;
 mod door;
 mod draft;
@@ -92,6 +93,8 @@ pub struct Config {
     /// Where clients reach this door, such as `https://chat.example.org`. Empty: nowhere in particular.
     pub base_url: String,
     /// Cancelled when connections that stay open shall end.
+    /// The origins whose pages may call the APIs that take a token.
+    pub cors: AllowedOrigins,
     pub drain: CancellationToken,
     /// The largest body that is read, in bytes; a larger one is refused with 413.
     pub max_body_bytes: usize,
@@ -150,6 +153,7 @@ pub fn router(services: Routes, config: Config) -> Router {
         .layer(middleware::from_fn(move |request: Request, next: Next| {
             trace::watch(config.scheme, request, next)
         }));
+        .layer(middleware::from_fn_with_state(cors::Cors::new(config.cors), cors::answer))
     // A layer of a router runs after routing, so the path is normalised by a service around it.
     Router::new().fallback_service(MapRequestLayer::new(paths::normalize).layer(router))
 }

@@ -27,7 +27,7 @@ use tower::{
     util::{MapFutureLayer, MapRequestLayer},
 };
 use tower_http::{
-    cors::{Any, CorsLayer},
+    cors::{AllowHeaders, Any, CorsLayer},
     map_response_body::MapResponseBodyLayer,
 };
 
@@ -155,11 +155,20 @@ pub async fn grpc(
 
 /// Pages of anybody may call: whoever does shows a token, and nothing comes along by itself as cookies do.
 fn web_pages() -> CorsLayer {
-    let told = ["grpc-status", "grpc-message", "grpc-status-details-bin", "parley-cursor-bin"];
+    let told = [
+        "grpc-status",
+        "grpc-message",
+        "grpc-status-details-bin",
+        "parley-cursor-bin",
+        "ratelimit-limit",
+        "ratelimit-remaining",
+        "ratelimit-reset",
+    ];
     CorsLayer::new()
         .allow_origin(Any)
         .allow_methods([Method::POST])
-        .allow_headers(Any)
+        // Echoed: a wildcard does not cover `Authorization`.
+        .allow_headers(AllowHeaders::mirror_request())
         .expose_headers(told.map(HeaderName::from_static))
         .max_age(PREFLIGHT)
 }

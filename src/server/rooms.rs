@@ -9,7 +9,7 @@ use crate::{
     api,
     chat::{self, files::Unattached},
     client_address::TrustedProxies,
-    config::{Config, LogFormat},
+    config::{Config, LogFormat, origins::AllowedOrigins},
     db, events,
     fault::{self, Protection},
     gateway, mail,
@@ -260,6 +260,8 @@ pub fn gateway(
         discard_uploads: discard_uploads(files),
         drain,
         base_url: config.http.base_url.clone(),
+        // The configuration was checked.
+        cors: AllowedOrigins::parse(&config.http.cors_allowed_origins).unwrap_or_default(),
         max_body_bytes: config.http.max_body_bytes,
         memory,
         scheme: if is_secure { "https" } else { "http" },
