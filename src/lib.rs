@@ -18,6 +18,7 @@ pub mod client;
 pub mod client_address;
 pub mod compute;
 pub mod config;
+pub mod credential;
 pub mod db;
 pub mod error;
 pub mod events;

@@ -7,7 +7,7 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use http::{Extensions, HeaderMap};
+use http::Extensions;
 use http_body_util::BodyExt as _;
 use tonic::{Status, body::Body};
 
@@ -164,25 +164,6 @@ fn address(extensions: &Extensions) -> Option<ClientAddress> {
     extensions.get().copied()
 }
 
-/// The secret of a token: Chatwoot's header in both spellings, or a bearer token.
-pub fn secret(headers: &HeaderMap) -> Option<&str> {
-    let text = |name: &str| {
-        headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .map(str::trim)
-            .filter(|text| !text.is_empty())
-    };
-    let bearer = || {
-        text("authorization")
-            .and_then(|text| text.split_at_checked(7))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer "))
-    };
-    text("api_access_token")
-        .or_else(|| text("api-access-token"))
-        .or_else(|| bearer().map(|(_, secret)| secret.trim()))
-}
-
 /// Charges calls of services that nobody authenticates at, health and reflection, and counts them while they are open.
 pub async fn charge(State(limits): State<Arc<AnonymousLimits>>, request: Request, next: Next) -> Response {
     let address = address(request.extensions());
@@ -199,26 +180,5 @@ pub async fn charge(State(limits): State<Arc<AnonymousLimits>>, request: Request
             let status = Status::from(Error::from(exceeded));
             status.into_http::<Body>().map(axum::body::Body::new)
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs
-            .iter()
-            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
-            .collect()
-    }
-
-    #[test]
-    fn a_token_is_found_in_each_spelling() {
-        assert_eq!(secret(&headers(&[("api_access_token", "a")])), Some("a"));
-        assert_eq!(secret(&headers(&[("api-access-token", "b")])), Some("b"));
-        assert_eq!(secret(&headers(&[("authorization", "bearer c")])), Some("c"));
-        assert_eq!(secret(&headers(&[("authorization", "Basic c")])), None);
-        assert_eq!(secret(&headers(&[("api_access_token", " ")])), None);
     }
 }

@@ -15,7 +15,7 @@ use tonic::{Code, Status, body::Body};
 use tower::{Layer, Service};
 
 use super::{
-    anonymous::{Authenticator, Payer, secret},
+    anonymous::{Authenticator, Payer},
     audit::{About, Asked},
     limits::Limits,
     meter,
@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     chat::{audit::AuditLog, caller::Caller},
+    credential::secret,
     error::Error,
     events::{cursor::Cursor, hub::Hub},
     id::TokenId,

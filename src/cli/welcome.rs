@@ -20,7 +20,7 @@ pub fn welcome(grpc: &str, http: &str, token: &AdministratorToken, inbox_identif
             file.display()
         ),
     };
-    let header = "-H \"api_access_token: $PARLEY_TOKEN\" -H 'content-type: application/json'";
+    let header = "-H \"api-access-token: $PARLEY_TOKEN\" -H 'content-type: application/json'";
     let account = format!("http://{http}/api/v1/accounts/1");
     format!(
         "Parley is running, and this database was empty. Made: account 1, an administrator, API inbox 1 ({inbox_identifier}).\n\
@@ -30,7 +30,7 @@ pub fn welcome(grpc: &str, http: &str, token: &AdministratorToken, inbox_identif
          curl -fsS {account}/conversations {header} -d '{{\"inbox_id\":1,\"source_id\":\"ana-1\"}}' && \
          curl -fsS {account}/conversations/1/messages {header} -d '{{\"content\":\"Hello from JSON\",\"message_type\":\"incoming\"}}'\n\
          \n2. Another message in that conversation, by gRPC:\n\
-         \n    grpcurl -plaintext -H \"api_access_token: $PARLEY_TOKEN\" \
+         \n    grpcurl -plaintext -H \"api-access-token: $PARLEY_TOKEN\" \
          -d '{{\"account_id\":1,\"conversation_id\":1,\"message\":{{\"type\":\"MESSAGE_TYPE_INCOMING\",\"content\":\"Hello from gRPC\"}}}}' \
          {grpc} parley.v1.MessagesService/CreateMessage\n\
          \n3. Everything that happened and happens, as a stream:\n\

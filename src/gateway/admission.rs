@@ -7,27 +7,23 @@ use axum::{
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
-use http::HeaderMap;
 
-use super::{call::is_token, error::Failure};
+use super::error::Failure;
 use crate::{
     client_address::ClientAddress,
+    credential::secret,
     rate_limit::{AnonymousLimits, Charged, Exceeded},
 };
 
 /// Charges a request that shows no token. One that shows a token is charged where the token is looked up: by the call that it leads to.
 pub async fn charge(State(limits): State<Arc<AnonymousLimits>>, mut request: Request, next: Next) -> Response {
-    if !shows_token(request.headers()) {
+    if secret(request.headers()).is_none() {
         if let Err(exceeded) = limits.call(request.extensions().get::<ClientAddress>().copied()) {
             return Failure::from(exceeded).into_response();
         }
         request.extensions_mut().insert(Charged);
     }
     next.run(request).await
-}
-
-fn shows_token(headers: &HeaderMap) -> bool {
-    headers.iter().any(|(name, value)| is_token(name, value))
 }
 
 impl From<Exceeded> for Failure {

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     client_address::ClientAddress,
+    credential::secret,
     pb::{
         self, accounts_service_client::AccountsServiceClient, agent_bots_service_client::AgentBotsServiceClient,
         audit_service_client::AuditServiceClient, canned_responses_service_client::CannedResponsesServiceClient,
@@ -34,7 +35,7 @@ use crate::{
     rate_limit::Charged,
 };
 
-/// The token's header and metadata key. As a header, `-` and `_` are the same.
+/// The metadata key of the token, in whichever header it came.
 const TOKEN: &str = "api_access_token";
 /// Makes a write repeatable; any text.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -145,11 +146,8 @@ impl Call {
     }
 
     /// The token that the caller showed; an empty one is none.
-    pub fn token(&self) -> Option<&HeaderValue> {
-        self.headers
-            .iter()
-            .find(|(name, value)| is_token(name, value))
-            .map(|(_, value)| value)
+    pub fn token(&self) -> Option<&str> {
+        secret(&self.headers)
     }
 
     /// What its rates are charged to, where a listener said so.
@@ -189,7 +187,7 @@ impl Call {
             request.extensions_mut().insert(charged);
         }
         let metadata = request.metadata_mut();
-        if let Some(token) = self.token().and_then(metadata_value) {
+        if let Some(token) = self.token().and_then(|token| MetadataValue::try_from(token).ok()) {
             metadata.insert(TOKEN, token);
         }
         for name in PASSED_ON {
@@ -235,11 +233,6 @@ impl Call {
     }
 }
 
-/// Whether a header shows a token; an empty one is none.
-pub fn is_token(name: &HeaderName, value: &HeaderValue) -> bool {
-    !value.is_empty() && name.as_str().len() == TOKEN.len() && name.as_str().replace('-', "_") == TOKEN
-}
-
 fn metadata_value(value: &HeaderValue) -> Option<MetadataValue<Ascii>> {
     MetadataValue::try_from(value.as_bytes()).ok()
 }
@@ -271,15 +264,17 @@ mod tests {
     }
 
     #[test]
-    fn the_token_has_two_spellings_and_bearer_is_none() {
-        for name in ["api_access_token", "api-access-token"] {
-            let request = call(&[(name, "secret")]).request(());
+    fn the_token_goes_on_under_one_key() {
+        for (name, value) in [
+            ("api_access_token", "secret"),
+            ("api-access-token", "secret"),
+            ("authorization", "Bearer secret"),
+        ] {
+            let request = call(&[(name, value)]).request(());
             assert_eq!(request.metadata().get(TOKEN).unwrap(), "secret");
+            assert_eq!(request.metadata().len(), 1);
         }
-        let request = call(&[("authorization", "Bearer secret"), ("api_access_token", "")]).request(());
-        assert!(request.metadata().is_empty());
-        let both = call(&[("api_access_token", ""), ("api-access-token", "secret")]);
-        assert_eq!(both.token().unwrap(), "secret");
+        assert!(call(&[("authorization", "Basic secret")]).request(()).metadata().is_empty());
     }
 
     #[test]

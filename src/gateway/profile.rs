@@ -37,7 +37,7 @@ async fn profile(call: &Call) -> Result<pb::GetProfileResponse, tonic::Status> {
 }
 
 fn shown(call: &Call, profile: &pb::GetProfileResponse) -> Answer {
-    let token = call.token().and_then(|token| token.to_str().ok()).unwrap_or_default();
+    let token = call.token().unwrap_or_default();
     Ok(json::ok(&json::agent::profile(profile, token)))
 }
 

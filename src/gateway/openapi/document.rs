@@ -49,7 +49,10 @@ pub fn document(routes: &[Route], endpoints: &[Endpoint], base_url: &str) -> Str
     });
     let components = json!({
         "schemas": components,
-        "securitySchemes": { "token": { "type": "apiKey", "in": "header", "name": TOKEN } },
+        "securitySchemes": {
+            "token": { "type": "apiKey", "in": "header", "name": TOKEN },
+            "bearer": { "type": "http", "scheme": "bearer" },
+        },
     });
     let tags = json!(tags.iter().map(|tag| json!({ "name": tag })).collect::<Vec<_>>());
     let endpoints: Vec<_> = endpoints
@@ -95,7 +98,7 @@ fn operation(route: &Route, method: &Method, components: &mut Map<String, Json>)
         "tags": [route.tag],
         "parameters": parameters(route, writes, components),
         "responses": responses(about, components),
-        "security": if about.caller == Caller::Anyone { json!([]) } else { json!([{ "token": [] }]) },
+        "security": if about.caller == Caller::Anyone { json!([]) } else { json!([{ "token": [] }, { "bearer": [] }]) },
         "x-parley-caller": about.caller.name(),
         "x-parley-writes": writes,
     });
