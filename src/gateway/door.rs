@@ -19,6 +19,7 @@ use super::{
     call::Behind,
     early,
     error::Failure,
+    ignored::{self, Understood},
     multipart::TextLimit,
     openapi::{self, About, Caller, Endpoint},
     position,
@@ -45,6 +46,13 @@ pub struct Route {
     /// What is told of it.
     pub about: About,
     methods_router: MethodRouter<Routes>,
+}
+
+impl Route {
+    /// Whether it changes something of an account.
+    pub fn is_account_update(&self) -> bool {
+        self.methods == UPDATES && matches!(self.about.required_caller(), Caller::Member | Caller::Administrator)
+    }
 }
 
 /// Routes under one heading, or all of them.
@@ -114,9 +122,11 @@ impl Door {
         let mut router = Router::new();
         for route in all.routes {
             let early = axum::middleware::from_fn_with_state((services.clone(), route.about.required_caller()), early::check);
+            let report = axum::middleware::from_fn_with_state(Understood::of(&route, &services), ignored::report);
             let charge = axum::middleware::from_fn_with_state(Arc::clone(&config.anonymous), admission::charge);
             let methods = route
                 .methods_router
+                .route_layer(report)
                 .route_layer(early)
                 .route_layer(Extension(Behind(route.about.rpc())))
                 .route_layer(charge);

@@ -38,6 +38,7 @@ mod form_files;
 #[cfg(feature = "faults")]
 #[doc(hidden)]
 pub mod fuzz;
+mod ignored;
 mod inbox_members;
 mod inboxes;
 mod json;

@@ -13,9 +13,11 @@ use bytes::Bytes;
 use serde_json::{Map, Value as Json};
 
 use super::{
+    call::Call,
     error::Failure,
     exact,
     fields::Fields,
+    ignored::Comparison,
     multipart::{self, Parts, TextLimit},
     nested::{self, FormBudget},
 };
@@ -129,6 +131,10 @@ impl Params {
 pub(super) struct Surroundings {
     path: RawPathParams,
     query: Params,
+    /// What the route understands, where there is one.
+    comparison: Option<Comparison>,
+    /// Who asks, if a body of which nothing is understood is refused.
+    call: Option<Call>,
 }
 
 impl Surroundings {
@@ -142,7 +148,17 @@ impl Surroundings {
             .map_err(|_| Failure::unknown_route())?;
         let mut query = Params::default();
         query.form(parts.uri.query().unwrap_or_default().as_bytes())?;
-        Ok(Self { path, query })
+        let comparison: Option<Comparison> = parts.extensions.get().cloned();
+        let call = match comparison.as_ref().and_then(Comparison::refusing) {
+            Some(services) => Call::from_request_parts(parts, services).await.ok(),
+            None => None,
+        };
+        Ok(Self {
+            path,
+            query,
+            comparison,
+            call,
+        })
     }
 
     /// A part of the path.
@@ -152,12 +168,24 @@ impl Surroundings {
     }
 
     /// Joins what the body said with it.
-    pub(super) fn complete(self, mut params: Params) -> Params {
+    ///
+    /// # Errors
+    /// 422 for an update of which nothing is understood; before that, the refusal of a caller who may not make it.
+    pub(super) async fn complete(self, mut params: Params) -> Result<Params, Failure> {
+        if let Some(comparison) = &self.comparison
+            && let Some(names) = comparison.compare(&params, &self.query.map)
+        {
+            if let Some(call) = &self.call {
+                let account = self.of_path("account_id").and_then(|id| id.parse().ok());
+                call.enter(account.unwrap_or(i64::MAX)).await?;
+            }
+            return Err(Failure::unsupported(&names, comparison.understood().body()));
+        }
         params.beneath(self.query);
         for (name, value) in &self.path {
             params.above(name, value);
         }
-        params
+        Ok(params)
     }
 }
 
@@ -200,7 +228,7 @@ impl<S: Send + Sync> FromRequest<S> for Params {
                 _ => {}
             }
         }
-        Ok(around.complete(params))
+        around.complete(params).await
     }
 }
 

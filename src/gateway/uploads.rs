@@ -60,8 +60,9 @@ where
         while let Some(part) = parts.next().await? {
             form.take(part).await?;
         }
+        let params = around.complete(form.params).await?;
         files.complete();
-        Ok(Self(around.complete(form.params)))
+        Ok(Self(params))
     }
 }
 

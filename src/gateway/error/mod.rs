@@ -95,6 +95,17 @@ impl Failure {
         Self::error(StatusCode::UNPROCESSABLE_ENTITY, &format!("{}: no file is taken here", echo(field)))
     }
 
+    /// 422 in shape B for an update of which nothing is understood: names what was sent, and what could be.
+    pub fn unsupported(names: &[String], changeable: &[&str]) -> Self {
+        let names: Vec<_> = names.iter().map(|name| echo(name)).collect();
+        let text = format!(
+            "{} cannot be changed here; what can be: {}",
+            names.join(", "),
+            changeable.join(", ")
+        );
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, json!({ "message": text, "attributes": names }))
+    }
+
     /// Shape B.
     pub fn record(complaints: &[Complaint]) -> Self {
         let mut attributes: Vec<&str> = Vec::new();

@@ -113,6 +113,21 @@ impl About {
         self.caller
     }
 
+    /// The names of what it takes in the body.
+    pub fn body_names(&self) -> impl Iterator<Item = &'static str> {
+        self.body.iter().map(|parameter| parameter.name)
+    }
+
+    /// The names of what it takes in the query.
+    pub fn query_names(&self) -> impl Iterator<Item = &'static str> {
+        self.query.iter().map(|parameter| parameter.name)
+    }
+
+    /// The key that may be around the body.
+    pub fn root_key(&self) -> Option<&'static str> {
+        self.root
+    }
+
     /// Says more than the summary.
     #[must_use]
     pub fn note(mut self, text: &'static str) -> Self {

@@ -2,4 +2,5 @@
 
 mod cors;
 mod credentials;
+mod ignored;
 mod paths;
