@@ -56,6 +56,7 @@ pub(super) fn filtered(about: About) -> About {
         .query("status", text().note("open without it; all for every one."))
         .query("assignee_type", choice(&["me", "unassigned", "assigned", "all"]))
         .query("inbox_id", id())
+        .query("contact_id", id())
         .query("team_id", id())
         .query("labels", list_of(text()))
         .query("q", text())
@@ -172,6 +173,7 @@ fn filter(fields: &mut Fields<'_>) -> Filter {
         order_by: order(fields.raw("sort_by")).to_owned(),
         statuses,
         inbox_ids: fields.id("inbox_id").into_iter().collect(),
+        contact_id: fields.id("contact_id"),
         source_id: fields.text("source_id").unwrap_or_default(),
         assignee: assignee.into(),
         labels: fields.texts("labels").unwrap_or_default(),
@@ -242,5 +244,7 @@ mod tests {
         assert!(request(json!({"conversation_type": "mention"})).mentioned);
         assert!(request(json!({"conversation_type": "participating"})).participating);
         assert_eq!(request(json!({"team_id": "2"})).team_id, Some(2));
+        assert_eq!(request(json!({"contact_id": "3"})).contact_id, Some(3));
+        assert_eq!(request(json!({"contact_id": "Asha"})).contact_id, Some(i64::MAX));
     }
 }

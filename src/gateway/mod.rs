@@ -45,6 +45,7 @@ mod json;
 mod labels;
 mod messages;
 mod multipart;
+mod narrowing;
 mod nested;
 mod openapi;
 mod paging;

@@ -14,6 +14,7 @@ use super::{
     error::Failure,
     fields::Fields,
     json,
+    narrowing::{self, Narrowing},
     openapi::{
         about,
         schema::{Schema, integer, list as list_of, object, text, within},
@@ -69,7 +70,8 @@ pub fn routes() -> Door {
         .get(
             SEARCH,
             everything,
-            about("search", "Finds contacts, conversations and messages, 15 of each a page", "")
+            narrowing::of_messages(about("search", "Finds contacts, conversations and messages, 15 of each a page", ""))
+                .note("inbox_id and contact_id narrow conversations and messages; from, since and until messages alone.")
                 .query("q", text())
                 .query("page", integer())
                 .answers(found(&[contacts.clone(), conversations.clone(), messages.clone()])),
@@ -82,17 +84,22 @@ pub fn routes() -> Door {
         .get(
             &format!("{SEARCH}/conversations"),
             conversations_alone,
-            asked(
+            narrowing::of_conversations(asked(
                 "searchForConversations",
                 "Finds conversations by the text of their messages, 15 a page",
                 "ConversationsService.ListConversations",
-            )
+            ))
             .answers(told_found(conversations)),
         )
         .get(
             &format!("{SEARCH}/messages"),
             messages_alone,
-            asked("searchForMessages", "Finds messages, 15 a page", "MessagesService.SearchMessages").answers(told_found(messages)),
+            narrowing::of_messages(asked(
+                "searchForMessages",
+                "Finds messages, 15 a page",
+                "MessagesService.SearchMessages",
+            ))
+            .answers(told_found(messages)),
         )
 }
 
@@ -195,6 +202,7 @@ struct Asked {
     account_id: i64,
     /// Empty: nothing is searched for.
     text: String,
+    narrowing: Narrowing,
     window: Window,
 }
 
@@ -211,6 +219,7 @@ async fn asked(call: &Call, params: &Params, window: fn(&mut Fields<'_>, i32) ->
     let mut fields = params.fields();
     let account_id = fields.account();
     let mut text = fields.text("q").unwrap_or_default().trim().to_owned();
+    let narrowing = Narrowing::read(&mut fields);
     let window = window(&mut fields, SECTION);
     call.admit(account_id, fields.verdict()).await?;
     if window.rows == 0 {
@@ -219,7 +228,12 @@ async fn asked(call: &Call, params: &Params, window: fn(&mut Fields<'_>, i32) ->
     if text.is_empty() {
         call.enter(account_id).await?;
     }
-    Ok(Asked { account_id, text, window })
+    Ok(Asked {
+        account_id,
+        text,
+        narrowing,
+        window,
+    })
 }
 
 async fn contacts(call: &Call, asked: &Asked) -> Result<Found, Failure> {
@@ -249,6 +263,8 @@ async fn conversations(call: &Call, asked: &Asked) -> Result<Found, Failure> {
     let request = pb::ListConversationsRequest {
         account_id: asked.account_id,
         text: asked.text.clone(),
+        inbox_ids: asked.narrowing.inbox_ids.clone(),
+        contact_id: asked.narrowing.contact_id,
         order_by: "-created_at".to_owned(),
         page_size: asked.window.size,
         page_token: asked.window.token.clone(),
@@ -267,7 +283,7 @@ async fn messages(call: &Call, asked: &Asked) -> Result<Found, Failure> {
     if asked.text.is_empty() {
         return Ok(Found::default());
     }
-    let request = pb::SearchMessagesRequest {
+    let mut request = pb::SearchMessagesRequest {
         account_id: asked.account_id,
         text: asked.text.clone(),
         page_size: asked.window.size,
@@ -275,6 +291,7 @@ async fn messages(call: &Call, asked: &Asked) -> Result<Found, Failure> {
         skip: asked.window.skip,
         ..Default::default()
     };
+    asked.narrowing.apply(&mut request);
     let found = call.messages().search_messages(call.request(request)).await?.into_inner();
     Ok(Found {
         rows: found.messages.iter().map(json::search::message).collect(),

@@ -57,7 +57,7 @@ const fn standard(key: &'static str, kind: Kind, operators: &'static [Operator])
     Standard { key, kind, operators }
 }
 
-const CONVERSATION: [Standard; 15] = [
+const CONVERSATION: [Standard; 16] = [
     standard("status", Kind::Status, EQUALITY),
     standard("assignee_id", Kind::Id("assignee_id"), PRESENCE),
     standard("inbox_id", Kind::Id("inbox_id"), PRESENCE),
@@ -73,6 +73,7 @@ const CONVERSATION: [Standard; 15] = [
     standard("created_at", Kind::Time("created_at"), TIMES),
     standard("last_activity_at", Kind::Time("last_activity_at"), TIMES),
     standard("mail_subject", Kind::Additional("mail_subject", true), PIECES),
+    standard("contact_id", Kind::Id("contact_id"), PRESENCE),
 ];
 
 const CONTACT: [Standard; 11] = [

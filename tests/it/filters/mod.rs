@@ -302,7 +302,7 @@ async fn the_first_fault_is_the_one_that_clients_know(backend: Backend) {
     assert_eq!(
         conversations(&[("foo", EqualTo, vec![json!(1)], false)]).await,
         "Invalid attribute key - [foo]. The key should be one of [status,assignee_id,inbox_id,team_id,priority,display_id,campaign_id,\
-         labels,browser_language,conversation_language,country_code,referer,created_at,last_activity_at,mail_subject] or a custom \
+         labels,browser_language,conversation_language,country_code,referer,created_at,last_activity_at,mail_subject,contact_id] or a custom \
          attribute defined in the account."
     );
     let mut unjoined = filter(&[("foo", EqualTo, vec![], false), ("status", EqualTo, vec![json!("open")], false)]);

@@ -3,4 +3,5 @@
 mod cors;
 mod credentials;
 mod ignored;
+mod narrowing;
 mod paths;
