@@ -76,7 +76,7 @@ fn condition() -> Schema {
         .key("attribute_key", text())
         .key("filter_operator", names(&OPERATORS))
         .optional("values", list(anything()))
-        .optional("query_operator", choice(&["AND", "OR", "and", "or"]).or_null())
+        .optional("query_operator", choice(&["AND", "OR"]).or_null())
         .open()
         .named("FilterCondition")
 }

@@ -91,9 +91,9 @@ async fn suffixes_and_put_are_tolerated() {
         (Method::PUT, "/api/v1/accounts/1/inboxes/7"),
         (Method::PUT, "/api/v1/accounts/1/conversations/7.json"),
         (Method::GET, "/api/v1/accounts/1/conversations/meta.json"),
-    ] {
         (Method::GET, "//api/v1/accounts/1//conversations/meta.json/"),
         (Method::POST, "/api/v1/accounts/1/inboxes/"),
+    ] {
         assert_eq!(send(method, path, "").await.0, StatusCode::INTERNAL_SERVER_ERROR, "{path}");
     }
 }
@@ -233,6 +233,57 @@ async fn every_operation_has_an_id_of_its_own() {
     assert_eq!(
         paths["/api/v1/accounts/{account_id}/inboxes/{inbox_id}"]["put"]["operationId"],
         "updateInboxByPut"
+    );
+}
+
+/// Names that generators of clients make one of: they drop the case and everything but letters and digits.
+#[tokio::test]
+async fn no_names_collide_for_generators() {
+    fn folded(name: &str) -> String {
+        name.chars()
+            .filter(|letter| letter.is_alphanumeric())
+            .flat_map(char::to_lowercase)
+            .collect()
+    }
+    fn assert_distinct<'a>(names: impl IntoIterator<Item = &'a str>, place: &str) {
+        let mut seen = HashMap::new();
+        for name in names {
+            let other = seen.insert(folded(name), name);
+            assert!(
+                other.is_none_or(|other| other == name && !place.ends_with("enum")),
+                "{name} and {other:?} in {place}"
+            );
+        }
+    }
+    fn walk(json: &Json, place: &str) {
+        match json {
+            Json::Object(map) => {
+                if let Some(Json::Array(values)) = map.get("enum") {
+                    assert_distinct(values.iter().filter_map(Json::as_str), &format!("{place}/enum"));
+                }
+                if let Some(Json::Object(properties)) = map.get("properties") {
+                    assert_distinct(properties.keys().map(String::as_str), &format!("{place}/properties"));
+                }
+                if let Some(Json::Array(parameters)) = map.get("parameters") {
+                    let names = parameters.iter().filter_map(|parameter| parameter["name"].as_str());
+                    assert_distinct(names, &format!("{place}/parameters"));
+                }
+                map.iter().for_each(|(key, inner)| walk(inner, &format!("{place}/{key}")));
+            }
+            Json::Array(items) => items.iter().for_each(|inner| walk(inner, place)),
+            _ => {}
+        }
+    }
+    let document = description().await;
+    walk(&document, "");
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    assert_distinct(schemas.keys().map(String::as_str), "schemas");
+    let paths = document["paths"].as_object().unwrap().values();
+    let operations = paths.flat_map(|path| path.as_object().unwrap().values());
+    assert_distinct(operations.map(|one| one["operationId"].as_str().unwrap()), "operations");
+    assert_distinct(
+        document["tags"].as_array().unwrap().iter().filter_map(|tag| tag["name"].as_str()),
+        "tags",
     );
 }
 

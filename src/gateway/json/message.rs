@@ -259,7 +259,8 @@ fn attachment_schema() -> Schema {
         common(&["fallback"]).keys(&["fallback_title", "data_url"], &text().or_null()),
         truncated::marked(common(&["contact"]))
             .key("fallback_title", text().or_null())
-            .key("meta", attributes()),
+            // Generators would give each of the variants a model of one name.
+            .key("meta", attributes().named("AttachmentMeta")),
     ])
     .named("Attachment")
 }

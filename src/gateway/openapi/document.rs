@@ -142,6 +142,12 @@ fn parameters(route: &Route, writes: bool, components: &mut Map<String, Json>) -
             "description": "Makes the request repeatable for a day: the same key and the same request have one effect and one answer.",
         }));
     }
+    if !writes && !route.about.rpc.is_empty() {
+        parameters.push(json!({
+            "name": "Parley-Min-Cursor", "in": "header", "required": false, "schema": { "type": "string" },
+            "description": "The Parley-Cursor of a write: the read waits until the log has come that far.",
+        }));
+    }
     parameters
 }
 
