@@ -50,6 +50,7 @@ mod nested;
 mod openapi;
 mod paging;
 mod params;
+mod paths;
 mod platform;
 mod platform_bots;
 mod platform_users;
@@ -76,13 +77,13 @@ use axum::{
 };
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
+use tower::{Layer as _, util::MapRequestLayer};
 
 pub use form_files::DiscardUploads;
 
-use crate::request_memory::RequestMemory;
+use crate::{config::origins::AllowedOrigins, request_memory::RequestMemory};
 use error::Failure;
 
-use tower::{Layer as _, util::MapRequestLayer};
 use crate::rate_limit::AnonymousLimits;
 
 /// The settings of the door.
@@ -90,13 +91,13 @@ use crate::rate_limit::AnonymousLimits;
 pub struct Config {
     /// What callers without a token may use.
     pub anonymous: Arc<AnonymousLimits>,
+    /// The origins whose pages may call the APIs that take a token.
+    pub cors: AllowedOrigins,
     /// Discards uploads that the request of their form did not take.
     pub discard_uploads: DiscardUploads,
     /// Where clients reach this door, such as `https://chat.example.org`. Empty: nowhere in particular.
     pub base_url: String,
     /// Cancelled when connections that stay open shall end.
-    /// The origins whose pages may call the APIs that take a token.
-    pub cors: AllowedOrigins,
     pub drain: CancellationToken,
     /// The largest body that is read, in bytes; a larger one is refused with 413.
     pub max_body_bytes: usize,
@@ -152,10 +153,10 @@ pub fn router(services: Routes, config: Config) -> Router {
         .layer(middleware::from_fn(move |request: Request, next: Next| {
             body_memory::charge(config.memory.clone(), config.max_body_bytes, request, next)
         }))
+        .layer(middleware::from_fn_with_state(cors::Cors::new(config.cors), cors::answer))
         .layer(middleware::from_fn(move |request: Request, next: Next| {
             trace::watch(config.scheme, request, next)
         }));
-        .layer(middleware::from_fn_with_state(cors::Cors::new(config.cors), cors::answer))
     // A layer of a router runs after routing, so the path is normalised by a service around it.
     Router::new().fallback_service(MapRequestLayer::new(paths::normalize).layer(router))
 }

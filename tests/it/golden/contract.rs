@@ -29,7 +29,7 @@ fn promised() -> Vec<Promised> {
 }
 
 /// A path whatever its parameters are called.
-fn shape(path: &str) -> String {
+pub fn shape(path: &str) -> String {
     let parts = path.split('/').map(|part| if part.starts_with('{') { "{}" } else { part });
     parts.collect::<Vec<_>>().join("/")
 }
@@ -68,7 +68,8 @@ async fn the_table_of_the_documents_is_that_of_the_door() {
 fn table(description: &Description) -> String {
     let mut text = String::from(
         "# The JSON API, route by route\n\n\
-         Every route of the documented JSON API, and the call of Parley's own contract behind it. `/openapi.json` describes each in\n\
+         Every route that is served, and the call of Parley's own contract behind it; [json-api-coverage.md](json-api-coverage.md) lists what of\n\
+         Chatwoot's API is not, and for which release that holds. `/openapi.json` describes each route in\n\
          full, `/docs` shows it; deliberate differences are listed in [json-api-differences.md](json-api-differences.md). This file is\n\
          made from the routes themselves (`UPDATE_SNAPSHOTS=1 cargo test --test it golden::contract`).\n\n\
          | section | route | call | served | tokens that may call it |\n| --- | --- | --- | --- | --- |\n",

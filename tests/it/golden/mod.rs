@@ -8,6 +8,7 @@
 mod application;
 mod complete;
 mod contract;
+mod coverage;
 mod errors;
 mod outside;
 mod records;

@@ -1,0 +1,65 @@
+//! The operations of Chatwoot's description against those that are served: each is served, or listed as not served with what to use instead.
+
+use std::collections::BTreeSet;
+
+use super::contract::shape;
+use crate::support::{app::TestApp, database::Backend};
+
+/// Method and path of every operation, a line each.
+const OPERATIONS: &str = include_str!("chatwoot_operations.txt");
+/// Has the table of what is not served.
+const PAGE: &str = include_str!("../../../docs/json-api-coverage.md");
+
+type Operation = (String, String);
+
+/// An operation as `METHOD path` spells it. A slash at the end makes no difference.
+fn operation(text: &str) -> Option<Operation> {
+    let (method, path) = text.split_once(' ')?;
+    let is_operation = method.bytes().all(|byte| byte.is_ascii_uppercase()) && path.starts_with('/');
+    is_operation.then(|| (method.to_owned(), shape(path.trim_end_matches('/'))))
+}
+
+/// The operations of the table: resource, operations, what to use instead.
+fn listed() -> BTreeSet<Operation> {
+    let mut listed = BTreeSet::new();
+    for row in PAGE.lines().filter(|line| line.starts_with("| ")) {
+        let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [_, operations, instead] = cells[..] else {
+            panic!("three cells: {row}");
+        };
+        assert!(!instead.is_empty(), "says what to use instead: {row}");
+        listed.extend(operations.split('`').filter_map(operation));
+    }
+    listed
+}
+
+#[tokio::test]
+async fn every_operation_of_chatwoot_is_served_or_listed() {
+    let app = TestApp::start(Backend::Sqlite).await;
+    let http = app.http();
+    let served: BTreeSet<Operation> = http
+        .description()
+        .await
+        .operations()
+        .into_iter()
+        .map(|(method, path)| (method, shape(&path)))
+        .collect();
+    let known: BTreeSet<Operation> = OPERATIONS.lines().filter_map(operation).collect();
+    assert!(known.len() > 150, "the list is whole: {}", known.len());
+    let listed = listed();
+    let missing: Vec<_> = known
+        .iter()
+        .filter(|one| !served.contains(*one) && !listed.contains(*one))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "neither served nor listed in docs/json-api-coverage.md: {missing:#?}"
+    );
+    let stale: Vec<_> = listed.iter().filter(|one| served.contains(*one)).collect();
+    assert!(
+        stale.is_empty(),
+        "served, and still listed in docs/json-api-coverage.md: {stale:#?}"
+    );
+    let unknown: Vec<_> = listed.difference(&known).collect();
+    assert!(unknown.is_empty(), "listed, and no operation of Chatwoot: {unknown:#?}");
+}
