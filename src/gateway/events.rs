@@ -3,7 +3,7 @@
 use std::{convert::Infallible, time::Duration};
 
 use axum::{
-    http::{HeaderMap, HeaderName, StatusCode},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode},
     response::{
         IntoResponse as _,
         sse::{Event, Sse},
@@ -33,6 +33,9 @@ use crate::pb::{self, json, subscribe_request::Start};
 
 /// What a client that comes back says of where it stood, by the standard of Server-Sent Events.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// Asks a proxy to pass each event on at once.
+const UNBUFFERED: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 const STARTS: [(&str, Begin); 3] = [
     ("earliest", Begin::Earliest),
@@ -94,7 +97,10 @@ async fn follow(call: Call, headers: HeaderMap, params: Params) -> Answer {
         .await
         .map_err(|status| refused(&status))?;
     let events = stream::unfold(Some(stream.into_inner()), step);
-    Ok(Sse::new(flattened(events)).into_response())
+    let mut response = Sse::new(flattened(events)).into_response();
+    // nginx may otherwise gather events in its buffers before it passes any on.
+    response.headers_mut().insert(UNBUFFERED, HeaderValue::from_static("no"));
+    Ok(response)
 }
 
 fn read(fields: &mut Fields<'_>, headers: &HeaderMap, account_id: i64) -> pb::SubscribeRequest {
