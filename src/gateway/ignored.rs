@@ -154,8 +154,8 @@ impl Comparison {
                         ignored.add(|| name.clone());
                     }
                 }
-                // A root key that holds nothing is refused by its reader, and a file by the handler.
-                root.is_some() || !body.files.is_empty() || understood.is_understood(&body.map)
+                // A root key that is missing or holds nothing is refused by its reader, and a file by the handler.
+                understood.root.is_some() || !body.files.is_empty() || understood.is_understood(&body.map)
             }
         };
         for name in query.keys().filter(|name| !understood.knows(name) && !body.map.contains_key(*name)) {

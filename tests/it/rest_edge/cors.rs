@@ -177,7 +177,7 @@ async fn configured_origins_may_call_the_apis_that_take_a_token() {
             assert_eq!(header(answer.headers(), "access-control-allow-origin"), allowed, "{path}");
             let exposed = header(answer.headers(), "access-control-expose-headers");
             for name in ["parley-cursor", "parley-ignored", "ratelimit-remaining", "retry-after"] {
-                assert_eq!(exposed.contains(name), true, "{name}: {exposed:?}");
+                assert!(exposed.contains(name), "{name}: {exposed:?}");
             }
         }
     }

@@ -53,14 +53,21 @@ async fn an_update_that_changes_nothing_is_refused(backend: Backend) {
         for (path, body) in [
             (conversation.as_str(), json!({"subject": "x"})),
             ("/inboxes/1", json!({"colour": "red", "size": 1})),
-            ("/agents/1", json!({"password": "secret"})),
+            ("/agents/1", json!({"agent": {"password": "secret"}})),
             ("/contacts/1", json!({"nickname": "A"})),
         ] {
-            let names: Vec<_> = body.as_object().expect("an object").keys().cloned().collect();
+            let names: Vec<_> = match body.get("agent").and_then(Json::as_object) {
+                Some(inner) => inner.keys().map(|name| format!("agent[{name}]")).collect(),
+                None => body.as_object().expect("an object").keys().cloned().collect(),
+            };
             let refused = send(&http, method, path, body).await;
             assert_eq!((refused.status, &refused.body["attributes"]), (422, &json!(names)), "{path}");
         }
     }
+    // Without the root key the contract's own refusal names that.
+    let bare = send(&http, "PATCH", "/agents/1", json!({"password": "secret"})).await;
+    assert_eq!((bare.status, ignored(&bare)), (422, "password"));
+    assert_eq!(bare.body["error"], "param is missing or the value is empty: agent");
     assert_eq!(
         crate::support::reader::log_info(&app.clients(), 1).await.head_seq,
         head,
