@@ -22,7 +22,9 @@ fn operation(text: &str) -> Option<Operation> {
 /// The operations of the table: resource, operations, what to use instead.
 fn listed() -> BTreeSet<Operation> {
     let mut listed = BTreeSet::new();
-    for row in PAGE.lines().filter(|line| line.starts_with("| ")) {
+    let (_, after) = PAGE.split_once("\n## Not served\n").expect("the page has the table");
+    let (table, _) = after.split_once("\n## ").expect("another section follows");
+    for row in table.lines().filter(|line| line.starts_with("| ")) {
         let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
         let [_, operations, instead] = cells[..] else {
             panic!("three cells: {row}");
