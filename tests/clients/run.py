@@ -1,4 +1,4 @@
-"""Drives libraries that others publish for Chatwoot's API against the program: each flow asserts what its library returns.
+"""Drives libraries that others publish for Chatwoot's API, and a browser, against the program: each flow asserts what its library returns.
 
     python tests/clients/run.py PROGRAM [FLOW…]
 
@@ -11,7 +11,9 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -22,12 +24,12 @@ ADMINISTRATOR = "administrator-of-the-clients-1"
 OPERATOR = "the-operator-of-the-clients-1"
 INBOX = "inbox-a"
 
-PYTHON = {name: [sys.executable, "-B", HERE / f"{name}_flow.py"] for name in ("chatwoot_sdk", "chatwoot_client")}
-NODE = {name: ["node", HERE / f"{name}_flow.mjs"] for name in ("eventsource",)}
+PYTHON = {name: [sys.executable, "-B", HERE / f"{name}_flow.py"] for name in ("chatwoot_sdk", "chatwoot_client", "chatwoot_python_client")}
+NODE = {name: ["node", HERE / f"{name}_flow.mjs"] for name in ("figuro_sdk", "actioncable", "eventsource", "browser")}
 FLOWS = PYTHON | NODE
 
 
-def start(program: str, home: Path) -> tuple[subprocess.Popen, str]:
+def start(program: str, home: Path, settings: dict[str, str]) -> tuple[subprocess.Popen, str]:
     """The program on free ports, and the URL of its JSON API."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PARLEY_", "OTEL_"))}
     environment |= {
@@ -42,7 +44,7 @@ def start(program: str, home: Path) -> tuple[subprocess.Popen, str]:
     }
     log = home / "log"
     with log.open("w") as out:
-        server = subprocess.Popen([program, "serve"], cwd=home, env=environment, stdout=subprocess.DEVNULL, stderr=out)
+        server = subprocess.Popen([program, "serve"], cwd=home, env=environment | settings, stdout=subprocess.DEVNULL, stderr=out)
     for _ in range(600):
         # The last line may be half written.
         for line in log.read_text().split("\n")[:-1]:
@@ -56,16 +58,37 @@ def start(program: str, home: Path) -> tuple[subprocess.Popen, str]:
     raise SystemExit(f"the program did not start:\n{log.read_text()}")
 
 
+class Page(BaseHTTPRequestHandler):
+    """An empty page, and the library that its scripts import."""
+
+    def do_GET(self):
+        library = TOOLS / "node_modules" / "@rails" / "actioncable" / "app" / "assets" / "javascripts" / "actioncable.esm.js"
+        script = self.path == "/actioncable.js"
+        body = library.read_bytes() if script else b"<!doctype html><title>A page of another origin</title>"
+        self.send_response(200)
+        self.send_header("content-type", "text/javascript" if script else "text/html")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
 def run(program: str, name: str) -> bool:
     """Runs one flow; whether it held."""
+    pages = ThreadingHTTPServer(("127.0.0.1", 0), Page)
+    threading.Thread(target=pages.serve_forever, daemon=True).start()
+    origin = f"http://127.0.0.1:{pages.server_port}"
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        server, url = start(program, home)
+        server, url = start(program, home, {"PARLEY_HTTP_CORS_ALLOWED_ORIGINS": origin})
         environment = os.environ | {
             "PARLEY_URL": url,
             "PARLEY_TOKEN": ADMINISTRATOR,
             "PARLEY_PLATFORM_TOKEN": OPERATOR,
             "PARLEY_INBOX": INBOX,
+            "PARLEY_PAGE": origin,
             "PARLEY_CLIENTS": str(TOOLS),
             "PYTHONPATH": str(TOOLS / "python" / name),
         }
@@ -78,6 +101,8 @@ def run(program: str, name: str) -> bool:
         finally:
             server.terminate()
             code = server.wait(TIMEOUT_SECONDS)
+            pages.shutdown()
+            pages.server_close()
         if code != 0 or flow != 0:
             print(f"{name}: the flow {ended}, the program ended with {code}; the end of its log:")
             print((home / "log").read_text()[-4000:], flush=True)

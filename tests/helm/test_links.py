@@ -39,6 +39,14 @@ class Links(unittest.TestCase):
                 with self.subTest(page=page.name, path=path):
                     self.assertTrue((chart.ROOT / path).exists())
 
+    def test_libraries_have_the_versions_that_are_tested(self):
+        script = (chart.ROOT / "test").read_text()
+        packages = " ".join(re.findall(r"^client_\w+_packages=\((.*)\)$", script, re.MULTILINE))
+        tested = dict(re.findall(r'"(@?[\w./-]+?)(?:==|@)([\d.]+)"', packages))
+        listed = dict(re.findall(r"^\| \[([^]]+)\]\(\S+\) \|[^|]*\| ([\d.]+) \|", (chart.ROOT / "docs" / "clients.md").read_text(), re.MULTILINE))
+        # The flows need these two, users do not.
+        self.assertEqual({name: version for name, version in tested.items() if name not in ("ws", "playwright-core")}, listed)
+
     def test_addresses_in_the_cluster_are_those_of_the_services(self):
         texts = chart.render(chart.values(chart.HERE / "values" / "postgres.yaml"), release="parley")
         ports = {
