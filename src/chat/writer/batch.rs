@@ -75,16 +75,16 @@ impl Lane {
     /// which there are follows from the rules alone. Batches without templates are planned once.
     async fn rendered_plan(&self, mut scene: Scene, group: Vec<Messages>) -> (Plan, Counted) {
         if !scene.has_templates(&group) {
-            return Plan::make(&self.config, scene, group);
+            return Plan::make(&self.config, scene, group).await;
         }
-        let (mut plan, counted) = Plan::make(&self.config, scene.clone(), group);
+        let (mut plan, counted) = Plan::make(&self.config, scene.clone(), group).await;
         let missing = std::mem::take(&mut plan.missing);
         if missing.is_empty() {
             return (plan, counted);
         }
         let later = std::mem::take(&mut plan.later);
         scene.texts = Arc::new(liquid::render_automatic(missing).await);
-        Plan::make(&self.config, scene, calls(plan).into_iter().chain(later).collect())
+        Plan::make(&self.config, scene, calls(plan).into_iter().chain(later).collect()).await
     }
 
     /// Takes seqs as a database sequence would: at once, and not with the commit. Many more than are needed, so that the

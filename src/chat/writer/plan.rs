@@ -15,6 +15,7 @@ use super::{
     verb::panicked,
 };
 use crate::{
+    attribute_limits::AttributeSize,
     chat::{
         call::Answer,
         files::claims::{self, Available, Claim},
@@ -31,6 +32,13 @@ use crate::{
     fault,
     id::{ContactId, ConversationId, InboxId, MessageId},
 };
+
+/// Bytes of events that are encoded before other tasks of the thread get a turn: less than ten milliseconds of work.
+const SLICE_BYTES: usize = 512 * 1024;
+
+/// Bytes of attributes that the events of one call may repeat: what conversations and contacts have, for each message. A call is planned in
+/// one go, because it is stored whole or not at all.
+const REPEATED_BYTES: usize = 4 * 1024 * 1024;
 
 /// What a batch needs to know of one account before it can be planned.
 #[derive(Clone, Debug)]
@@ -102,21 +110,36 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Plans calls in their order.
-    pub fn make(config: &Config, mut scene: Scene, calls: Vec<Messages>) -> (Self, Counted) {
+    /// Plans calls in their order. Yields to the runtime between calls that make much: events repeat the attributes of their conversation and
+    /// contact, so a full batch can encode far more than its messages have.
+    pub async fn make(config: &Config, mut scene: Scene, calls: Vec<Messages>) -> (Self, Counted) {
         let mut plan = Self {
             expected: Some(scene.counted.counters.clone()),
             ..Self::default()
         };
         let mut seen = HashSet::new();
+        let mut slice = 0;
+        let mut bytes = 0;
         for call in calls {
+            if bytes >= config.batch_bytes {
+                plan.later.push(call);
+                continue;
+            }
+            if slice >= SLICE_BYTES {
+                slice = 0;
+                tokio::task::yield_now().await;
+            }
             if call.call.key.as_ref().is_some_and(|key| !seen.insert(key.request_id)) {
                 plan.later.push(call);
                 continue;
             }
             // A panic fails this call alone: until its ledger is closed it changes nothing of the plan, and then it cannot panic.
+            let entries = plan.entries.len();
             let answer = catch_unwind(AssertUnwindSafe(|| plan.call(config, &mut scene, &call)));
             let answer = answer.unwrap_or_else(|panic| Err(panicked(&*panic)));
+            let made: usize = plan.entries[entries..].iter().map(|entry| entry.payload.len()).sum();
+            slice += made;
+            bytes += made;
             plan.planned.push(Planned { call, answer });
         }
         plan.counters = Some(scene.counted.counters.clone());
@@ -132,6 +155,7 @@ impl Plan {
         }
         let access = asked.caller.write_access(asked.account)?;
         fault::strike("plan");
+        bound_repeated(scene, call)?;
         let counted = &mut scene.counted;
         let mut ledger = Ledger::open(
             Arc::clone(&counted.account),
@@ -229,6 +253,43 @@ impl Plan {
             known
         })
     }
+}
+
+/// Refuses a call whose messages would repeat too much in their events: each event has the attributes of the conversation and of its contact.
+///
+/// # Errors
+/// [`Error::Invalid`], with how many messages would fit.
+fn bound_repeated(scene: &Scene, call: &Messages) -> Result<()> {
+    let mut sizes: HashMap<ConversationId, usize> = HashMap::new();
+    if call.items.len() == 1 {
+        return Ok(());
+    }
+    let of = |known: &Known| {
+        let (conversation, contact) = (&known.conversation.row, &known.conversation.contact.row);
+        let maps = [
+            &conversation.custom_attributes,
+            &conversation.additional_attributes,
+            &contact.custom_attributes,
+            &contact.additional_attributes,
+        ];
+        maps.into_iter().map(|map| AttributeSize::of(map).bytes()).sum()
+    };
+    let repeated: usize = call
+        .items
+        .iter()
+        .map(|(id, _)| *sizes.entry(*id).or_insert_with(|| scene.known.get(id).map_or(0, of)))
+        .sum();
+    if repeated <= REPEATED_BYTES {
+        return Ok(());
+    }
+    let fit = call.items.len() * REPEATED_BYTES / repeated;
+    Err(Error::invalid(
+        "messages",
+        Rule::TooMany(fit.max(1)),
+        format!(
+            "must be fewer: with each message, an event repeats the attributes of its conversation and contact, and {REPEATED_BYTES} bytes of them are allowed in one call"
+        ),
+    ))
 }
 
 /// A reply to a message of the same conversation names that message's source id too; one to any other message becomes

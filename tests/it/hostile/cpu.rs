@@ -5,8 +5,8 @@
 mod unprotected;
 
 use parley::pb::{
-    AttachmentDraft, Contact, CreateContactRequest, Inbox, LocationDraft, MessageDraft, SearchContactsRequest, SearchMessagesRequest,
-    SendMessagesRequest, UpdateContactRequest, UpdateInboxRequest, attachment_draft,
+    AttachmentDraft, BatchCreateMessagesRequest, BatchMessage, Contact, CreateContactRequest, Inbox, LocationDraft, MessageDraft,
+    SearchContactsRequest, SearchMessagesRequest, SendMessagesRequest, UpdateContactRequest, UpdateInboxRequest, attachment_draft,
 };
 use prost_types::FieldMask;
 use serde_json::json;
@@ -29,7 +29,9 @@ on_both!(
     bounds_texts_that_feed_an_index,
     indexes_accept_values_of_any_length,
     search_reads_a_bounded_number_of_bytes,
-    refused_and_replayed_messages_leave_no_attachment_rows
+    refused_and_replayed_messages_leave_no_attachment_rows,
+    bounds_what_the_events_of_a_batch_repeat,
+    a_full_batch_with_large_attributes_is_stored_in_order
 );
 
 /// S-05. In the library, each bracket is a level of the stack.
@@ -420,4 +422,66 @@ async fn refused_and_replayed_messages_leave_no_attachment_rows(backend: Backend
     let stored = "SELECT count(*) FROM attachments WHERE state = 1 AND message_id <> 0 AND latitude > 48";
     assert_eq!(Database::number(&app.database.url(), "SELECT count(*) FROM attachments").await, 4);
     assert_eq!(Database::number(&app.database.url(), stored).await, 4);
+}
+
+/// A conversation whose attributes have about 60,000 bytes.
+async fn heavy(app: &TestApp) -> i64 {
+    let conversation = app.scene().talk().await;
+    let attributes: serde_json::Map<_, _> = (0..240).map(|nth| (format!("key-{nth}"), json!("v".repeat(235)))).collect();
+    let path = format!("/conversations/{conversation}/custom_attributes");
+    app.http().post(&path, &json!({"custom_attributes": attributes})).await;
+    conversation
+}
+
+async fn bounds_what_the_events_of_a_batch_repeat(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let conversation = heavy(&app).await;
+    let batch = |count: usize| BatchCreateMessagesRequest {
+        account_id: 1,
+        messages: (0..count)
+            .map(|_| BatchMessage {
+                conversation_id: conversation,
+                message: Some(incoming("hello")),
+            })
+            .collect(),
+        ..BatchCreateMessagesRequest::default()
+    };
+    let mut client = app.clients().messages;
+    let refused = client.batch_create_messages(batch(500)).await;
+    assert_bad_fields(refused, &["messages: TOO_MANY"]);
+    let made = client.batch_create_messages(batch(60)).await.expect("it fits").into_inner();
+    assert_eq!(made.messages.len(), 60);
+}
+
+/// More than one transaction takes: what is left goes into the next, in order.
+async fn a_full_batch_with_large_attributes_is_stored_in_order(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let scene = app.scene();
+    let conversation = heavy(&app).await;
+    let texts: Vec<String> = (0..300).map(|nth| format!("message {nth}")).collect();
+    let requests: Vec<_> = texts
+        .iter()
+        .map(|text| SendMessagesRequest {
+            account_id: 1,
+            request_id: String::new(),
+            conversation_id: conversation,
+            message: Some(incoming(text)),
+        })
+        .collect();
+    let mut answers = app
+        .clients()
+        .messages
+        .send_messages(tokio_stream::iter(requests))
+        .await
+        .expect("a stream")
+        .into_inner();
+    let mut ids = Vec::new();
+    while let Some(answer) = answers.message().await.expect("the stream goes on") {
+        for result in answer.results {
+            assert_eq!(result.error, None);
+            ids.push(result.message_id);
+        }
+    }
+    assert_eq!(ids.len(), texts.len());
+    assert!(ids.is_sorted());
 }
