@@ -247,7 +247,7 @@ impl From<DbErr> for Error {
         if source.is_some_and(|source| has_no_room(source)) {
             tracing::error!(%error, "the database has no room left");
             return Self::Unavailable {
-                reason: "the database has no room left",
+                reason: NO_ROOM,
                 retry_after: Duration::from_secs(5),
             };
         }
@@ -260,6 +260,19 @@ impl From<DbErr> for Error {
             };
         }
         Self::Database(Arc::new(error))
+    }
+}
+
+/// Why a call fails while the disk of the database is full.
+pub const NO_ROOM: &str = "the database has no room left";
+
+/// Whether the disk of the database is full.
+pub fn is_out_of_space(error: &DbErr) -> bool {
+    match error {
+        DbErr::Conn(RuntimeErr::SqlxError(source))
+        | DbErr::Exec(RuntimeErr::SqlxError(source))
+        | DbErr::Query(RuntimeErr::SqlxError(source)) => has_no_room(source),
+        _ => false,
     }
 }
 

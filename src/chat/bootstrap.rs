@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use sea_orm::{ActiveModelTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, IntoActiveModel, NotSet, PaginatorTrait, Set, Statement};
 use serde_json::json;
 
+mod configured;
+
 use crate::{
     chat::{
         accounts,
@@ -33,7 +35,7 @@ pub struct Config {
     pub token: String,
     /// The first inbox's identifier; empty: a random one.
     pub inbox_identifier: String,
-    /// A platform token; empty: none.
+    /// A platform token, created at any start that does not find it; empty: none.
     pub platform_token: String,
     /// Where a random token is written, because standard output is no place for it. None: the caller shows it.
     pub token_file: Option<PathBuf>,
@@ -91,7 +93,8 @@ fn or_random(text: &str) -> String {
     if text.is_empty() { secret() } else { text.to_owned() }
 }
 
-/// Fills an empty database, alone among all replicas; none if it is not empty. All or nothing.
+/// Fills an empty database, alone among all replicas. All or nothing. On any other database it creates the configured platform token if it
+/// is new, and returns none.
 ///
 /// # Errors
 /// [`BootstrapError`].
@@ -105,6 +108,9 @@ pub async fn run(db: &Database, config: &Config) -> Result<Option<Bootstrapped>,
         .await?;
     }
     if account::Entity::find().count(&txn).await? > 0 {
+        if configured::reconcile(&txn, config).await? {
+            txn.commit().await?;
+        }
         return Ok(None);
     }
     let secret = or_random(&config.token);
@@ -153,14 +159,9 @@ pub async fn run(db: &Database, config: &Config) -> Result<Option<Bootstrapped>,
         inboxes: Vec::new(),
         expires_at: None,
     };
-    tokens::insert(&txn, token.clone(), &secret).await?;
+    tokens::insert(&txn, token, &secret).await?;
     if !config.platform_token.is_empty() {
-        let platform = NewToken {
-            kind: TokenKind::Platform,
-            user: None,
-            ..token
-        };
-        tokens::insert(&txn, platform, &config.platform_token).await?;
+        tokens::insert(&txn, configured::platform(), &config.platform_token).await?;
     }
     let token = match &config.token_file {
         _ if !config.token.is_empty() => AdministratorToken::Given,

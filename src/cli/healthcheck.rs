@@ -1,6 +1,6 @@
 //! `parley healthcheck`: for containers without curl.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
@@ -10,7 +10,7 @@ use tonic::transport::Endpoint;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
 use super::{Exit, Settings, complain, connect::TrustArgs, probe};
-use crate::{client::Trust, config};
+use crate::{client::Trust, config, identify::reachable};
 
 /// How long a check may take: half of the ten seconds that orchestrators commonly allow.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -43,7 +43,7 @@ pub(super) async fn run(args: Args) -> Exit {
             } else {
                 ("admin", config.admin.addr)
             };
-            (reachable(addr), args.tls || speaks_tls(&config.tls, listener))
+            (reachable(&addr), args.tls || speaks_tls(&config.tls, listener))
         }
         (None, Err(error)) => {
             complain(&error.to_string());
@@ -71,15 +71,6 @@ pub(super) async fn run(args: Args) -> Exit {
             complain(&format!("{addr}: no answer within {} seconds", PATIENCE.as_secs()));
             Exit::Failure
         }
-    }
-}
-
-/// Where to connect to for a listener on all addresses.
-fn reachable(addr: String) -> String {
-    match addr.parse::<SocketAddr>() {
-        Ok(SocketAddr::V4(any)) if any.ip().is_unspecified() => format!("127.0.0.1:{}", any.port()),
-        Ok(SocketAddr::V6(any)) if any.ip().is_unspecified() => format!("[::1]:{}", any.port()),
-        _ => addr,
     }
 }
 
@@ -118,13 +109,6 @@ async fn serving(addr: &str, tls: bool, trust: &Trust) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_listener_on_all_addresses_is_asked_on_the_loopback() {
-        assert_eq!(reachable("0.0.0.0:9464".to_owned()), "127.0.0.1:9464");
-        assert_eq!(reachable("[::]:9464".to_owned()), "[::1]:9464");
-        assert_eq!(reachable("10.0.0.1:9464".to_owned()), "10.0.0.1:9464");
-    }
 
     #[tokio::test]
     async fn the_answer_of_the_admin_port_decides() {

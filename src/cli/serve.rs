@@ -1,6 +1,9 @@
 //! `parley serve` and `parley migrate`: configuration, telemetry, signals around the server.
 
-use std::{convert::Infallible, io::IsTerminal as _};
+use std::{
+    convert::Infallible,
+    io::{IsTerminal as _, Write as _},
+};
 
 use prometheus::Registry;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -10,13 +13,13 @@ use super::{Exit, Settings};
 use crate::{
     chat::bootstrap::AdministratorToken,
     config::{Config, LogFormat},
-    server,
+    server::{self, StartError},
     telemetry::Telemetry,
 };
 
 pub(super) async fn serve(settings: Settings) -> anyhow::Result<()> {
     let config = settings.load()?;
-    let telemetry = Telemetry::start(&config.log, &config.trace)?;
+    let telemetry = telemetry(&config)?;
     let shutdown = CancellationToken::new();
     let signals = cancel_on_signal(shutdown.clone(), signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let ended = tokio::select! {
@@ -25,6 +28,10 @@ pub(super) async fn serve(settings: Settings) -> anyhow::Result<()> {
     };
     telemetry.shutdown().await;
     ended
+}
+
+fn telemetry(config: &Config) -> Result<Telemetry, StartError> {
+    Telemetry::start(&config.log, &config.trace).map_err(|error| StartError::Setting(format!("telemetry: {error:#}")))
 }
 
 /// Runs a server until it has drained; says what it made of an empty database.
@@ -41,7 +48,11 @@ async fn run(config: Config, registry: Registry, shutdown: CancellationToken) ->
             ),
             token if for_people => {
                 let (grpc, http) = (running.grpc.to_string(), running.http.to_string());
-                println!("{}", super::welcome(&grpc, &http, token, inbox_identifier));
+                let text = super::welcome(&grpc, &http, token, inbox_identifier);
+                // Not `println!`: it panics when nobody reads, and then the server would be gone too.
+                if let Err(error) = writeln!(std::io::stdout(), "{text}") {
+                    tracing::warn!(%error, "the administrator's token could not be printed; `parley token create --offline --kind user` creates another");
+                }
             }
             _ => tracing::info!(
                 inbox_identifier,
@@ -54,7 +65,7 @@ async fn run(config: Config, registry: Registry, shutdown: CancellationToken) ->
 
 pub(super) async fn migrate(settings: Settings) -> anyhow::Result<()> {
     let config = settings.load()?;
-    let telemetry = Telemetry::start(&config.log, &config.trace)?;
+    let telemetry = telemetry(&config)?;
     let ended = server::migrate(&config).await;
     telemetry.shutdown().await;
     ended
@@ -63,7 +74,7 @@ pub(super) async fn migrate(settings: Settings) -> anyhow::Result<()> {
 /// Gives every log another epoch, and says how many there were.
 pub(super) async fn restored(settings: Settings) -> anyhow::Result<()> {
     let config = settings.load()?;
-    let telemetry = Telemetry::start(&config.log, &config.trace)?;
+    let telemetry = telemetry(&config)?;
     let ended = server::restored(&config).await.map(|logs| {
         println!("{logs} logs have another epoch: cursors from before are refused with EPOCH_CHANGED.");
     });
@@ -74,7 +85,7 @@ pub(super) async fn restored(settings: Settings) -> anyhow::Result<()> {
 /// Replaces the key that signs file links.
 pub(super) async fn rotate_link_key(settings: Settings) -> anyhow::Result<()> {
     let config = settings.load()?;
-    let telemetry = Telemetry::start(&config.log, &config.trace)?;
+    let telemetry = telemetry(&config)?;
     let ended = server::rotate_link_key(&config).await.map(|links| {
         println!("{links} stored links were signed by a new key: links to files that were given out before are no longer good.");
     });

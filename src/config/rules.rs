@@ -15,7 +15,7 @@ pub fn check(key: &str, value: &Value) -> Result<(), String> {
     match (key, value) {
         ("database.url", Value::String(url)) => ensure(
             url.starts_with("sqlite:") || url.starts_with("postgres://") || url.starts_with("postgresql://"),
-            "must be `sqlite://FILE?mode=rwc` or `postgres://USER:PASSWORD@HOST:PORT/DATABASE`",
+            "must be `sqlite://FILE` or `postgres://USER:PASSWORD@HOST:PORT/DATABASE`",
         ),
         ("grpc.addr" | "http.addr" | "admin.addr", Value::String(addr)) => address(addr),
         ("http.base_url", Value::String(url)) => ensure(

@@ -12,13 +12,16 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqliteSynchronous},
 };
 
+use super::reach;
 use crate::error::Error;
 
 /// Where the database is and how much of it to use.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// `sqlite://file.db?mode=rwc` or `postgres://…`.
+    /// `sqlite://file.db` or `postgres://…`.
     pub url: String,
+    /// Whether a SQLite file that is missing is created, unless the URL has another mode.
+    pub create: bool,
     /// Connections that may be held open, pools and those of [`Database::connect_alone`] together.
     pub max_connections: u32,
     /// How many will ask for a connection of their own.
@@ -35,7 +38,10 @@ pub enum OpenError {
     /// The address is no address of a database that Parley knows.
     #[error("database.url is neither sqlite://… nor postgres://…")]
     Url,
-    /// Nobody answers, or the file cannot be opened.
+    /// It cannot be reached or opened, with what to change.
+    #[error("{0}")]
+    Refused(String),
+    /// It stopped answering while it was opened.
     #[error("the database cannot be reached: {0}")]
     Unreachable(#[source] DbErr),
     /// Another process has the SQLite file.
@@ -85,7 +91,7 @@ impl Database {
     /// Opens the database. A SQLite file is locked for this process alone.
     ///
     /// # Errors
-    /// [`OpenError::Url`], [`OpenError::Unreachable`], [`OpenError::Locked`].
+    /// [`OpenError::Url`], [`OpenError::Refused`], [`OpenError::Unreachable`], [`OpenError::Locked`].
     pub async fn open(config: &Config) -> Result<Self, OpenError> {
         if config.url.starts_with("sqlite:") {
             Self::open_sqlite(config).await
@@ -99,6 +105,9 @@ impl Database {
     /// Half of the connections write, half read. Those that write plan each statement once: planning the writer's one
     /// statement anew for each batch would cost more than running it, and PostgreSQL does so while batches are small.
     async fn open_postgres(config: &Config) -> Result<Self, OpenError> {
+        reach::postgres(&config.url, config.connect_timeout)
+            .await
+            .map_err(OpenError::Refused)?;
         let pooled = config.max_connections.saturating_sub(config.alone);
         let writers = (pooled / 2).max(2);
         let mut write = options(config, writers);
@@ -128,12 +137,15 @@ impl Database {
     async fn open_sqlite(config: &Config) -> Result<Self, OpenError> {
         let parsed = SqliteConnectOptions::from_str(&config.url).map_err(|_| OpenError::Url)?;
         let in_memory = config.url.contains(":memory:") || config.url.contains("mode=memory");
+        let file = parsed.get_filename();
         let lock = if in_memory {
             None
         } else {
-            let lock = lock_beside(parsed.get_filename()).await?;
-            if config.url.contains("mode=rwc") {
-                create_private(parsed.get_filename()).await?;
+            let creates = config.create && reach::creates(&config.url);
+            reach::sqlite(&config.url, file, creates).map_err(OpenError::Refused)?;
+            let lock = lock_beside(file).await?;
+            if creates {
+                create_private(file).await?;
             }
             Some(Arc::new(lock))
         };
@@ -141,13 +153,14 @@ impl Database {
         if !in_memory {
             write.map_sqlx_sqlite_pool_opts(|pool| pool.after_release(|connection, _| Box::pin(is_whole(connection))));
         }
-        let write = sea_orm::Database::connect(write).await.map_err(OpenError::Unreachable)?;
+        let refused = |error: DbErr| OpenError::Refused(reach::sqlite_refusal(file, &error));
+        let write = sea_orm::Database::connect(write).await.map_err(refused)?;
         let read = if in_memory {
             write.clone()
         } else {
             sea_orm::Database::connect(sqlite_options(config, config.max_connections.clamp(1, 4)))
                 .await
-                .map_err(OpenError::Unreachable)?
+                .map_err(refused)?
         };
         Ok(Self {
             write,
@@ -338,7 +351,7 @@ async fn create_private(file: &std::path::Path) -> Result<(), OpenError> {
         .open(file)
         .await;
     made.map(drop)
-        .map_err(|error| OpenError::Unreachable(DbErr::Custom(format!("{}: {error}", file.display()))))
+        .map_err(|error| OpenError::Refused(format!("database.url: {} cannot be created: {error}", file.display())))
 }
 
 /// Takes the lock on `<file>.lock`, which holds while the handle lives.
@@ -346,21 +359,29 @@ async fn lock_beside(file: &std::path::Path) -> Result<std::fs::File, OpenError>
     let shown = file.display().to_string();
     let mut path = file.as_os_str().to_owned();
     path.push(".lock");
-    let io = |error: std::io::Error| OpenError::Unreachable(DbErr::Custom(error.to_string()));
-    tokio::task::spawn_blocking(move || {
+    let shown_lock = std::path::Path::new(&path).display().to_string();
+    let io = |error: std::io::Error| {
+        OpenError::Refused(format!(
+            "database.url: {shown_lock} cannot be created: {error}: this user must be able to write to the folder"
+        ))
+    };
+    let opened = tokio::task::spawn_blocking(move || {
         let file = std::fs::OpenOptions::new()
             .create(true)
             .truncate(false)
             .write(true)
             .mode(PRIVATE)
-            .open(&path)
-            .map_err(io)?;
+            .open(&path)?;
         match file.try_lock() {
-            Ok(()) => Ok(file),
-            Err(std::fs::TryLockError::WouldBlock) => Err(OpenError::Locked(shown)),
-            Err(std::fs::TryLockError::Error(error)) => Err(io(error)),
+            Ok(()) => Ok(Some(file)),
+            Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+            Err(std::fs::TryLockError::Error(error)) => Err(error),
         }
-    })
-    .await
-    .map_err(|error| OpenError::Unreachable(DbErr::Custom(error.to_string())))?
+    });
+    match opened.await {
+        Ok(Ok(Some(file))) => Ok(file),
+        Ok(Ok(None)) => Err(OpenError::Locked(shown)),
+        Ok(Err(error)) => Err(io(error)),
+        Err(error) => Err(OpenError::Unreachable(DbErr::Custom(error.to_string()))),
+    }
 }

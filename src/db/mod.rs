@@ -10,6 +10,7 @@ pub mod migration;
 pub mod octets;
 mod oversized;
 pub mod present;
+mod reach;
 pub mod submitted;
 
 pub use connect::{Config, Database, IDLE, OpenError, sqlite_file};

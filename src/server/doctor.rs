@@ -2,15 +2,17 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
-use super::{descriptors, rooms, tls::Tls};
+use super::{
+    descriptors, rooms,
+    start::{self, StartError},
+};
 use crate::{
     config::{Config, without_password},
     db::{Database, OpenError, Oversized, Standing},
     events::{follow, relay::Relay},
-    mail::Mailer,
-    storage::Storage,
+    identify::{Listener, identify, reachable},
     telemetry,
 };
 
@@ -80,9 +82,9 @@ pub async fn examine(config: &Config) -> Vec<Finding> {
         ("http", &config.http.addr),
         ("admin", &config.admin.addr),
     ] {
-        found.push(listener(door, address).await);
+        found.push(listener(config, door, address).await);
     }
-    found.push(match Tls::open(&config.tls) {
+    found.push(match start::tls(config) {
         Ok(None) => doubtful(
             "tls",
             "off: tokens and messages pass in plain text unless something in front of Parley ends TLS",
@@ -94,7 +96,7 @@ pub async fn examine(config: &Config) -> Vec<Finding> {
                 config.tls.listeners
             ),
         ),
-        Err(error) => bad("tls", format!("{error:#}")),
+        Err(error) => bad("tls", error.to_string()),
     });
     database(config, &mut found).await;
     found.push(nats(config).await);
@@ -143,14 +145,28 @@ fn files_open(config: &Config) -> Finding {
     }
 }
 
-async fn listener(door: &'static str, address: &str) -> Finding {
-    match TcpListener::bind(address).await {
-        Ok(_) => good(door, format!("{address} is free")),
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => doubtful(
+/// Whether an address can be bound, or is bound by a Parley already. What a start would fail with is wrong here in the same words.
+async fn listener(config: &Config, door: &'static str, address: &str) -> Finding {
+    let error = match start::bind(door, address).await {
+        Ok(_) => return good(door, format!("{address} is free")),
+        Err(error @ StartError::Listen { in_use: true, .. }) => error,
+        Err(error) => return bad(door, error.to_string()),
+    };
+    let is_tls = !config.tls.cert_file.is_empty() && config.tls.listeners.split(',').any(|named| named.trim() == door);
+    let scheme = if is_tls { "https" } else { "http" };
+    let expected = match door {
+        "grpc" => Listener::Grpc,
+        "http" => Listener::Rest,
+        _ => Listener::Admin,
+    };
+    match identify(&format!("{scheme}://{}", reachable(address))).await {
+        found if found == expected => good(door, format!("a Parley listens at {address} already")),
+        // It cannot be asked without a client certificate.
+        Listener::Unknown if is_tls && !config.tls.client_ca_file.is_empty() => doubtful(
             door,
             format!("{address} is taken: by a Parley that runs already, or by something else"),
         ),
-        Err(error) => bad(door, format!("{address} cannot be bound: {error}")),
+        _ => bad(door, error.to_string()),
     }
 }
 
@@ -159,12 +175,7 @@ async fn database(config: &Config, found: &mut Vec<Finding>) {
     let db = match Database::open(&rooms::database(config)).await {
         Ok(db) => db,
         Err(error @ OpenError::Locked(_)) => return found.push(doubtful(ABOUT, error.to_string())),
-        Err(error) => {
-            return found.push(bad(
-                ABOUT,
-                format!("{error}: is it up, do the name, the password and the port in database.url fit?"),
-            ));
-        }
+        Err(error) => return found.push(bad(ABOUT, error.to_string())),
     };
     match db.examine().await {
         Err(error) => found.push(bad(ABOUT, format!("it does not answer: {error}"))),
@@ -310,6 +321,10 @@ async fn nats(config: &Config) -> Finding {
     if config.nats.url.is_empty() {
         return good("nats", "not used: replicas hear of each other by the database's signals");
     }
+    // What a start would refuse, which is less than what keeps NATS from being reached.
+    if let Err(error) = start::relay(config).await {
+        return bad("nats", error.to_string());
+    }
     match tokio::time::timeout(PATIENCE, Relay::reaches(&config.nats.url)).await {
         Ok(Ok(())) => good("nats", "it answers, and has JetStream"),
         Ok(Err(error)) => bad("nats", format!("{error:#}; until it answers the database's signals serve")),
@@ -321,8 +336,11 @@ async fn nats(config: &Config) -> Finding {
 }
 
 async fn storage(config: &Config) -> Finding {
+    let storage = match start::storage(config) {
+        Ok(storage) => storage,
+        Err(error) => return bad("files", error.to_string()),
+    };
     let tried = async {
-        let storage = Storage::new(&rooms::storage(config))?;
         storage.open()?;
         storage.try_out().await?;
         anyhow::Ok(())
@@ -338,9 +356,9 @@ async fn storage(config: &Config) -> Finding {
 }
 
 async fn mail(config: &Config) -> Finding {
-    match Mailer::new(&rooms::mail(config)) {
+    match start::mailer(config) {
         Ok(None) => good("mail", "not used: who asks for a transcript is told so"),
-        Err(error) => bad("mail", format!("{error:#}")),
+        Err(error) => bad("mail", error.to_string()),
         Ok(Some(mailer)) => match tokio::time::timeout(PATIENCE, mailer.greet()).await {
             Ok(Ok(())) => good("mail", "the server of mails lets us in"),
             Ok(Err(error)) => bad("mail", format!("the server of mails turns us away: {error}")),

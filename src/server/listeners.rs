@@ -46,22 +46,15 @@ use crate::{
     rate_limit::AnonymousLimits,
 };
 
-/// Binds a door.
-///
-/// # Errors
-/// When the address cannot be bound; the error names the setting.
-pub async fn bind(door: &'static str, address: &str) -> anyhow::Result<TcpListener> {
-    listen(address)
-        .await
-        .with_context(|| format!("{door}.addr = {address:?} cannot be bound"))
-}
-
 /// Connections that wait to be accepted. tokio's default, 128, overflows when some hundred clients reconnect at once, as they do after a
 /// restart; the system then drops their handshakes, and they try again after a second. Linux takes `net.core.somaxconn` (4096) at most.
 const BACKLOG: u32 = 1024;
 
 /// Listens at the first address of `host:port` that can be bound, as [`TcpListener::bind`] does.
-async fn listen(address: &str) -> io::Result<TcpListener> {
+///
+/// # Errors
+/// When none can be.
+pub async fn listen(address: &str) -> io::Result<TcpListener> {
     let mut last = io::Error::new(io::ErrorKind::InvalidInput, "the name has no address");
     for address in tokio::net::lookup_host(address).await? {
         match listen_at(address) {

@@ -24,12 +24,7 @@ use crate::{
     client_address::TrustedProxies,
     config::Config,
     db::{Database, OpenError},
-    events::{
-        Events, follow,
-        hub::Hub,
-        log::Log,
-        relay::{self, Relay},
-    },
+    events::{Events, follow, hub::Hub, log::Log, relay},
     gateway,
     mail::Mailer,
     rate_limit::AnonymousLimits,
@@ -47,18 +42,22 @@ mod instruments;
 mod linger;
 mod listeners;
 mod memory_limit;
+mod offline;
 mod per_address;
 mod rooms;
+mod start;
 mod supervise;
 mod tls;
 mod upkeep;
 
+pub use offline::create_token;
 pub use rooms::token_file;
+pub use start::StartError;
 
 use incoming::{Incoming, Room};
 use per_address::PerAddress;
+use start::Acquired;
 use supervise::Supervisor;
-use tls::Tls;
 
 /// A server that runs.
 #[derive(Debug)]
@@ -133,7 +132,7 @@ async fn open(config: &Config) -> Result<Database, OpenError> {
 /// Starts a server. It serves when this returns.
 ///
 /// # Errors
-/// [`OpenError`]; when an address cannot be bound.
+/// [`StartError`], and then nothing was created or changed; [`OpenError`]; [`bootstrap::BootstrapError`].
 // One list of what is built, in the order in which it has to be built.
 #[allow(clippy::too_many_lines)]
 pub async fn start(config: Config, registry: Registry, shutdown: CancellationToken) -> anyhow::Result<Running> {
@@ -149,17 +148,26 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
             "fewer connections than limits.connections: each listener gets what the limit of open files leaves; raise it (ulimit -n, LimitNOFILE)"
         );
     }
+    let Acquired {
+        grpc,
+        http,
+        admin: operators,
+        tls,
+        relay,
+        storage,
+        mailer,
+    } = Acquired::acquire(&config).await?;
+    let (grpc_at, http_at, admin_at) = (grpc.local_addr()?, http.local_addr()?, operators.local_addr()?);
+    if let Err(error) = storage.open() {
+        tracing::warn!(%error, "files cannot be stored; uploads are refused until they can");
+    }
     let db = open(&config).await?;
+    let files = Files::open(db.clone(), storage.clone(), rooms::files(&config, http_at)).await?;
+    // Nothing below can fail: a token that is generated here is shown.
     let made = bootstrap::run(&db, &rooms::bootstrap(&config)).await?;
 
     let log = Log::new(db.clone());
-    let (relay, relaying) = match config.nats.url.as_str() {
-        "" => (None, None),
-        url => Relay::connect(url)
-            .await
-            .map(|(relay, relaying)| (Some(relay), Some(relaying)))
-            .context("nats.url")?,
-    };
+    let (relay, relaying) = relay.unzip();
     let hub = Arc::new(Hub::new(rooms::events(&config), log.clone(), relay));
     let events = Events {
         log: log.clone(),
@@ -168,14 +176,6 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     let (writer, lanes) = Writer::start(&rooms::writer(&config), &db, &events);
     let life = Duration::from_secs(config.auth.cache_seconds);
     let tokens = Tokens::new(db.clone(), life, config.auth.cached_tokens);
-    let http = listeners::bind("http", &config.http.addr).await?;
-    let http_at = http.local_addr()?;
-    let storage = Storage::new(&rooms::storage(&config)).context("files.url")?;
-    if let Err(error) = storage.open() {
-        tracing::warn!(%error, "files cannot be stored; uploads are refused until they can");
-    }
-    let files = Files::open(db.clone(), storage.clone(), rooms::files(&config, http_at)).await?;
-    let mailer = Mailer::new(&rooms::mail(&config))?;
     let (audit, audit_writer) = AuditLog::new(db.clone());
     let chat = Chat::new(
         db.clone(),
@@ -199,16 +199,11 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     );
     let (ready, readiness) = watch::channel(Readiness::waiting_for(&["database", "serving"]));
 
-    let grpc = listeners::bind("grpc", &config.grpc.addr).await?;
-    let operators = listeners::bind("admin", &config.admin.addr).await?;
-    let (grpc_at, admin_at) = (grpc.local_addr()?, operators.local_addr()?);
-
-    // The database was just migrated, and connections wait in the listeners from here on.
+    // The database was just migrated, and connections have been waiting in the listeners.
     ready.send_modify(|ready| {
         ready.set("database", Ok(()));
         ready.set("serving", Ok(()));
     });
-    let tls = Tls::open(&config.tls)?;
     let shared = Arc::new(Semaphore::new(connections.together));
     let per_address = PerAddress::new(config.limits.connections_per_address, rooms::trusted_proxies(&config));
     let incoming = |door: &str, listener| {

@@ -25,6 +25,7 @@ const UNBOUNDED: usize = 1 << 40;
 pub fn database(config: &Config) -> db::Config {
     db::Config {
         url: config.database.url.clone(),
+        create: true,
         max_connections: config.database.max_connections,
         alone: u32::try_from(config.writer.lanes).unwrap_or(u32::MAX),
         connect_timeout: Duration::from_secs(config.database.connect_timeout_seconds),
