@@ -90,7 +90,10 @@ fn check(method: &MethodDescriptor, policy: &Policy) -> Result<(), String> {
     let streams = method.is_client_streaming() || method.is_server_streaming();
     let writes = policy.effect == "WRITE";
     let with_token = policy.credential == "UNSPECIFIED";
-    let administers = matches!(policy.caller.as_str(), "ADMINISTRATOR" | "ADMINISTRATOR_OR_OPERATOR" | "OPERATOR");
+    let administers = matches!(
+        policy.caller.as_str(),
+        "ADMINISTRATOR" | "ADMINISTRATOR_OR_OPERATOR" | "OPERATOR" | "OWNER_OR_ADMINISTRATOR"
+    );
     let has_request_id = method.input().get_field_by_name(REQUEST_ID).is_some();
     let rules = [
         (policy.caller != "UNSPECIFIED", "declares no caller"),

@@ -20,6 +20,7 @@ use crate::{
     },
     error::{Error, Result, Rule},
     events::cursor::Cursor,
+    fault::{self, Protection},
     id::{AccountId, ContactId, UserId},
     time::Micros,
 };
@@ -47,16 +48,17 @@ impl Chat {
                 return Err(Error::invalid("contact_id", Rule::Required, text));
             }
         };
-        self.note_presence(account, kind, id).await?;
+        self.note_presence(account, kind, id, caller.limits.account.is_none()).await?;
         let reach = self.events.log.reach(account).await?;
         Ok(reach.cursor(reach.head))
     }
 
-    /// Notes that somebody is there, unless that was noted a moment ago.
+    /// Notes that somebody is there, unless that was noted a moment ago. `in_person` is false for a token that is limited to the account: its
+    /// administrator may have created it, so it does not confirm a membership.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn note_presence(&self, account: AccountId, kind: PresenceKind, id: i64) -> Result<()> {
+    pub async fn note_presence(&self, account: AccountId, kind: PresenceKind, id: i64, in_person: bool) -> Result<()> {
         use presence::Column;
         let now = Micros::now();
         let known = present::seen(self.db.read(), account, kind, [id].into_iter()).await?;
@@ -78,16 +80,19 @@ impl Chat {
             .exec_without_returning(self.db.write())
             .await?;
         match kind {
-            PresenceKind::User => self.note_activity(account, UserId(id), now).await,
+            PresenceKind::User => self.note_activity(account, UserId(id), now, in_person).await,
             PresenceKind::Contact => Ok(()),
         }
     }
 
     /// Notes that a user was active in an account, unless that was noted within [`ACTIVE`].
-    async fn note_activity(&self, account: AccountId, user: UserId, now: Micros) -> Result<()> {
+    async fn note_activity(&self, account: AccountId, user: UserId, now: Micros, in_person: bool) -> Result<()> {
         use membership::Column;
         let known = membership::Entity::find_by_id((account, user)).one(self.db.read()).await?;
-        let stale = |row: membership::Model| row.active_at.is_none_or(|at| at < now.minus(ACTIVE));
+        let stale = |row: membership::Model| {
+            let counts = in_person || !row.is_unconfirmed() || !fault::is_on(Protection::TokenLimits);
+            counts && row.active_at.is_none_or(|at| at < now.minus(ACTIVE))
+        };
         if known.is_some_and(stale) {
             membership::Entity::update_many()
                 .col_expr(Column::ActiveAt, Expr::value(now.0))

@@ -226,8 +226,11 @@ impl Chat {
     pub async fn report_ear(&self, ear: &Ear) -> Result<Present> {
         let account = ear.account;
         match (ear.contact(), ear.caller.user_id().filter(|_| ear.caller.may_write().is_ok())) {
-            (Some(contact), _) => self.note_presence(account, PresenceKind::Contact, contact.0).await?,
-            (None, Some(user)) => self.note_presence(account, PresenceKind::User, user.0).await?,
+            (Some(contact), _) => self.note_presence(account, PresenceKind::Contact, contact.0, true).await?,
+            (None, Some(user)) => {
+                let in_person = ear.caller.limits.account.is_none();
+                self.note_presence(account, PresenceKind::User, user.0, in_person).await?;
+            }
             (None, None) => {}
         }
         let now = Micros::now();

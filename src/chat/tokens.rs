@@ -1,10 +1,9 @@
-//! Tokens: who a secret speaks for, and making and revoking them.
+//! Tokens: who a secret speaks for, and listing and revoking them.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use moka::future::Cache;
 use sea_orm::{ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, Set};
-use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
@@ -22,13 +21,15 @@ use crate::{
         },
         load,
     },
-    error::{Error, Result, Rule},
+    error::{Error, Result},
     fault::{self, Protection},
-    id::{AccountId, AgentBotId, InboxId, TeamId, TokenId, UserId, secret},
+    id::{AccountId, AgentBotId, InboxId, TeamId, TokenId},
     time::Micros,
 };
 
-const WIDER: &str = "a token may neither reach further nor last longer than the token that creates it";
+mod create;
+
+pub use create::{NewToken, create_offline, insert};
 
 /// Looks tokens up through a small cache with a bounded life, and makes them.
 #[derive(Clone, Debug)]
@@ -39,53 +40,6 @@ pub struct Tokens {
     good: Cache<[u8; 32], ()>,
     /// Contacts' sessions, by the inbox's public name and their own: they are let in as tokens are.
     pub(super) guests: Cache<(String, String), Arc<Guest>>,
-}
-
-/// A token to make.
-#[derive(Clone, Debug)]
-pub struct NewToken {
-    /// Whom it speaks for.
-    pub kind: TokenKind,
-    /// What it is for.
-    pub name: String,
-    /// The one account it is good for.
-    pub account: Option<AccountId>,
-    /// The user it speaks for.
-    pub user: Option<UserId>,
-    /// The bot it speaks for.
-    pub agent_bot: Option<AgentBotId>,
-    /// Whether it may only read.
-    pub read_only: bool,
-    /// The inboxes it is limited to; empty: no such limit.
-    pub inboxes: Vec<InboxId>,
-    /// When it stops being good.
-    pub expires_at: Option<Micros>,
-}
-
-impl Limits {
-    /// Hands the limits on to a token: what it does not say it inherits.
-    ///
-    /// # Errors
-    /// [`Error::Denied`] for one that says more.
-    fn bequeath(self, new: &mut NewToken) -> Result<()> {
-        if !fault::is_on(Protection::TokenLimits) {
-            return Ok(());
-        }
-        if let Some(only) = self.account {
-            match new.account {
-                Some(account) if account != only => return Err(Error::Denied(WIDER)),
-                _ => new.account = Some(only),
-            }
-        }
-        if let Some(end) = self.expires_at {
-            match new.expires_at {
-                Some(at) if at > end => return Err(Error::Denied(WIDER)),
-                Some(_) => {}
-                None => new.expires_at = Some(end),
-            }
-        }
-        Ok(())
-    }
 }
 
 /// How long a token counts as known to be good, so that the failed authentications of others do not keep it out.
@@ -186,53 +140,6 @@ impl Tokens {
         self.guests.invalidate_all();
     }
 
-    /// Creates a token and returns its secret, which is stored nowhere. It inherits the account and the expiry of the caller's token; a request
-    /// may narrow them, and never widens them. Of a bot that belongs to an account it is limited to that account.
-    ///
-    /// # Errors
-    /// [`Error::Denied`], also for a token that would reach further or last longer than the caller's; [`Error::Invalid`] for users and inboxes
-    /// that do not exist.
-    pub async fn create(&self, caller: &Caller, mut new: NewToken) -> Result<(token::Model, String)> {
-        caller.may_write()?;
-        match (new.kind, new.account) {
-            (TokenKind::Service, Some(account)) => caller.administer_or_platform(account)?,
-            (TokenKind::User, _) if new.user.is_some() && new.user == caller.user_id() => {}
-            (TokenKind::AgentBot, _) => new.account = self.keeper(caller, &new).await?,
-            _ => caller.platform()?,
-        }
-        caller.limits.bequeath(&mut new)?;
-        let db = self.db.write();
-        if let Some(account) = new.account {
-            load::account(db, account)
-                .await
-                .map_err(|_| Error::invalid("account_id", Rule::Unknown, "must be an account"))?;
-            let inboxes = load::inboxes(db, account, new.inboxes.iter().copied()).await?;
-            if !new.inboxes.iter().all(|inbox| inboxes.contains_key(inbox)) {
-                return Err(Error::invalid("inbox_ids", Rule::Unknown, "must be inboxes of the account"));
-            }
-        }
-        if let Some(user) = new.user
-            && load::users(db, [user].into_iter()).await?.is_empty()
-        {
-            return Err(Error::invalid("user_id", Rule::Unknown, "must be a user"));
-        }
-        let secret = secret();
-        let row = insert(db, new, &secret).await?;
-        Ok((row, secret))
-    }
-
-    /// Requires a caller who may change the bot that a token shall speak for. Returns the account that the bot belongs to.
-    async fn keeper(&self, caller: &Caller, new: &NewToken) -> Result<Option<AccountId>> {
-        let id = new.agent_bot.unwrap_or_default();
-        let unknown = || Error::invalid("agent_bot_id", Rule::Unknown, "must be a bot that the caller may change");
-        let bot = agent_bot::Entity::find_by_id(id).one(self.db.write()).await?.ok_or_else(unknown)?;
-        match bot.account_id {
-            Some(account) => caller.administer_or_platform(account).map_err(|_| unknown())?,
-            None => caller.platform()?,
-        }
-        Ok(bot.account_id)
-    }
-
     /// Lists tokens, newest first: of an account, or the caller's own, of which a token limited to an account sees those of that account.
     ///
     /// # Errors
@@ -287,28 +194,6 @@ impl Tokens {
     }
 }
 
-/// Stores a token by the hash of its secret.
-///
-/// # Errors
-/// When the database fails.
-pub async fn insert(db: &impl ConnectionTrait, new: NewToken, secret: &str) -> Result<token::Model> {
-    let row = token::ActiveModel {
-        kind: Set(new.kind),
-        name: Set(new.name),
-        hash: Set(hash(secret).to_vec()),
-        user_id: Set(new.user),
-        agent_bot_id: Set(new.agent_bot),
-        account_id: Set(new.account),
-        read_only: Set(new.read_only),
-        inbox_ids: Set(json!(new.inboxes.iter().map(|inbox| inbox.0).collect::<Vec<_>>())),
-        expires_at: Set(new.expires_at),
-        revoked_at: Set(None),
-        created_at: Set(Micros::now()),
-        ..Default::default()
-    };
-    Ok(row.insert(db).await?)
-}
-
 async fn service_access(db: &impl ConnectionTrait, token: &token::Model) -> Result<HashMap<AccountId, Access>> {
     let id = token.account_id.ok_or(Error::TokenInvalid)?;
     let account = load::account(db, id).await?;
@@ -336,21 +221,33 @@ async fn service_access(db: &impl ConnectionTrait, token: &token::Model) -> Resu
     .into())
 }
 
-/// A bot reaches all of every account that has it in an inbox.
+/// A bot works in the inboxes that it is connected to, and in no others.
 async fn bot_access(db: &impl ConnectionTrait, id: AgentBotId) -> Result<HashMap<AccountId, Access>> {
     let inboxes = inbox::Entity::find().filter(inbox::Column::AgentBotId.eq(id)).all(db).await?;
     let ids = inboxes.iter().map(|row| row.account_id.0);
     let accounts = account::Entity::find().filter(account::Column::Id.is_in(ids)).all(db).await?;
-    let access = |row: account::Model| Access {
+    let mut connected: HashMap<AccountId, Vec<InboxId>> = HashMap::new();
+    for inbox in inboxes {
+        connected.entry(inbox.account_id).or_default().push(inbox.id);
+    }
+    for inboxes in connected.values_mut() {
+        // Streams compare what they may see with what they might.
+        inboxes.sort_unstable();
+    }
+    let mut access = |row: &account::Model| Access {
         role: Role::Agent,
-        inboxes: None,
+        inboxes: if fault::is_on(Protection::BotScope) {
+            connected.remove(&row.id)
+        } else {
+            None
+        },
         teams: Vec::new(),
         person: None,
         status: row.status,
-        contacts: ContactScope::Account,
+        contacts: ContactScope::Conversations,
         reach: None,
     };
-    Ok(accounts.into_iter().map(|row| (row.id, access(row))).collect())
+    Ok(accounts.iter().map(|row| (row.id, access(row))).collect())
 }
 
 async fn user_access(db: &impl ConnectionTrait, user: &Arc<user::Model>) -> Result<HashMap<AccountId, Access>> {

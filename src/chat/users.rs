@@ -17,6 +17,7 @@ use crate::{
     },
     db::entity::{account, membership, user},
     error::{Error, Result, Rule, Violation},
+    fault::{self, Protection},
     id::{AccountId, UserId, secret},
     time::Micros,
 };
@@ -142,6 +143,27 @@ async fn follow_user(db: &impl ConnectionTrait, before: &user::Model, after: &us
     Ok(())
 }
 
+/// A user and its memberships as far as a token reaches. One that is limited to an account shows that membership alone, and the user as that
+/// account sees it: the account's administrator may have created the token.
+fn within(
+    caller: &Caller,
+    user: user::Model,
+    mut memberships: Vec<(membership::Model, account::Model)>,
+) -> (user::Model, Vec<(membership::Model, account::Model)>) {
+    let Some(only) = caller.limits.account.filter(|_| fault::is_on(Protection::TokenLimits)) else {
+        return (user, memberships);
+    };
+    memberships.retain(|(row, _)| row.account_id == only);
+    let user = Arc::new(user);
+    let view = memberships.first().map_or_else(|| Arc::clone(&user), |(row, _)| row.view_of(&user));
+    let view = user::Model {
+        ui_settings: json!({}),
+        message_signature: None,
+        ..user::Model::clone(&view)
+    };
+    (view, memberships)
+}
+
 impl Chat {
     /// The caller's own user and memberships.
     ///
@@ -154,6 +176,7 @@ impl Chat {
         let id = caller.user_id().ok_or(Error::Denied("only a user has a profile"))?;
         let user = user::Entity::find_by_id(id).one(self.db.read()).await?.ok_or(Error::TokenInvalid)?;
         let memberships = self.memberships(id).await?;
+        let (user, memberships) = within(caller, user, memberships);
         let pubsub_token = self.pubsub_token(caller).await?;
         Ok(Profile {
             user,
@@ -217,6 +240,7 @@ impl Chat {
             .await?
             .ok_or_else(|| Error::not_found("user", id))?;
         let memberships = self.memberships(id).await?;
+        let (user, memberships) = within(caller, user, memberships);
         Ok(Profile {
             user,
             memberships,
@@ -224,7 +248,7 @@ impl Chat {
         })
     }
 
-    /// Changes a user. A new name or address is also what accounts show that the user has been active in.
+    /// Changes a user. A token that is limited to an account changes none: users stand outside of accounts. A new name or address is also what accounts show that the user has been active in.
     ///
     /// # Errors
     /// [`Error::Denied`] for a token that may only read, and for a new address from anybody but the operator: a user could ask for one address
@@ -237,6 +261,11 @@ impl Chat {
         }
         if patch.email.is_some() {
             call.caller.platform()?;
+        }
+        if call.caller.limits.account.is_some() && fault::is_on(Protection::TokenLimits) {
+            return Err(Error::Denied(
+                "a token that is limited to an account may not change a user, who may be a member of others",
+            ));
         }
         let (caller, traceparent) = (Arc::clone(&call.caller), call.traceparent.clone());
         let answer = once(&self.db, call, move |txn| {

@@ -142,7 +142,7 @@ async fn routes_agree_with_methods() {
         let (method, caller) = (policy::named(rpc), operation["x-parley-caller"].as_str().expect("it is told"));
         let admitted: &[Caller] = match caller {
             "anyone" => &[Caller::CredentialHolder],
-            "user" => &[Caller::Owner],
+            "user" => &[Caller::Owner, Caller::OwnerOrAdministrator],
             "member" => &[Caller::Member, Caller::MemberOrOperator, Caller::InboxMember],
             // Only administrators delete conversations in Chatwoot; the method lets members of the inbox.
             "administrator" => &[Caller::Administrator, Caller::AdministratorOrOperator, Caller::InboxMember],
@@ -152,6 +152,7 @@ async fn routes_agree_with_methods() {
                 Caller::AdministratorOrOperator,
                 Caller::MemberOrOperator,
                 Caller::Owner,
+                Caller::OwnerOrAdministrator,
             ],
             other => panic!("{path}: {other} is no caller"),
         };

@@ -63,6 +63,9 @@ pub fn words(method: &Method) -> &'static str {
         MethodCaller::Administrator => "administrators, services that are not limited to inboxes",
         MethodCaller::AdministratorOrOperator => "administrators, services that are not limited to inboxes, the operator",
         MethodCaller::Operator => "the operator",
+        MethodCaller::OwnerOrAdministrator => {
+            "the user or service itself, for what belongs to it; administrators and services that are not limited to inboxes, for their account; the operator for all"
+        }
     }
 }
 
@@ -83,10 +86,12 @@ pub fn refuses(method: &Method, who: Who) -> bool {
     if !method.needs_token() {
         return false;
     }
-    let administers = matches!(method.caller, Caller::Administrator | Caller::AdministratorOrOperator);
+    // A request of CreateToken names both a user and a bot here, so it is refused for that.
+    let others_tokens = method.caller == Caller::OwnerOrAdministrator && method.call != "CreateToken";
+    let administers = others_tokens || matches!(method.caller, Caller::Administrator | Caller::AdministratorOrOperator);
     match who {
         Who::Nobody | Who::Unknown => true,
-        Who::Stranger => method.caller != Caller::Owner,
+        Who::Stranger => method.caller != Caller::Owner && method.call != "CreateToken",
         Who::ReadOnlyService | Who::ReadOnlyAdministrator => !method.is_read() || method.caller == Caller::Operator,
         Who::ReadOnlyOperator => !method.is_read() || is_within_accounts(method),
         Who::ScopedService | Who::Agent => administers || matches!(method.caller, Caller::InboxMember | Caller::Operator),

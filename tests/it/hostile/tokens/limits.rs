@@ -180,24 +180,52 @@ async fn an_administrator_creates_tokens_for_the_account_alone(backend: Backend)
     };
     let added = app.clients().accounts.create_agent(member).await.expect("a member");
     let added = added.into_inner().agent.expect("always set").id;
+    // A member's token is limited to the account, whether the request says so or not.
     for request in [
         of_user(added),
         CreateTokenRequest {
             account_id: Some(1),
             ..of_user(added)
         },
-        CreateTokenRequest {
-            account_id: Some(other.account),
-            ..service(false, vec![])
-        },
-        CreateTokenRequest {
-            kind: TokenKind::Platform.into(),
-            ..CreateTokenRequest::default()
-        },
+    ] {
+        let made = create(&app.clients(), request)
+            .await
+            .expect("a token of a member")
+            .token
+            .expect("always set");
+        assert_eq!((made.user_id, made.account_id), (Some(added), Some(1)));
+        revoke(&app.clients(), made.id).await.expect("and revokes it");
+    }
+    let stranger = worker(&app, other.account, Role::Agent, "Theirs").await.user;
+    for (request, code) in [
+        (of_user(stranger), Code::InvalidArgument),
+        (
+            CreateTokenRequest {
+                account_id: Some(other.account),
+                ..of_user(stranger)
+            },
+            Code::PermissionDenied,
+        ),
+        (
+            CreateTokenRequest {
+                account_id: Some(other.account),
+                ..service(false, vec![])
+            },
+            Code::PermissionDenied,
+        ),
+        (
+            CreateTokenRequest {
+                kind: TokenKind::Platform.into(),
+                ..CreateTokenRequest::default()
+            },
+            Code::PermissionDenied,
+        ),
     ] {
         let refused = create(&app.clients(), request).await.expect_err("it is refused");
-        assert_eq!(refused.code(), Code::PermissionDenied, "{refused:?}");
+        assert_eq!(refused.code(), code, "{refused:?}");
     }
+    let agent = worker(&app, 1, Role::Agent, "Agent").await.clients;
+    assert_refused(create(&agent, of_user(added)).await, Code::PermissionDenied, "NOT_ALLOWED");
     let bot = CreateAgentBotRequest {
         account_id: Some(1),
         name: "Helper".to_owned(),

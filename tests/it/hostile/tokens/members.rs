@@ -26,7 +26,8 @@ on_both!(
     an_active_member_goes_by_its_own_name,
     a_former_member_keeps_the_name_that_the_account_knew,
     addresses_of_users_cannot_be_tried,
-    without_the_view_an_account_reads_any_user
+    without_the_view_an_account_reads_any_user,
+    a_token_by_an_administrator_is_not_the_user
 );
 
 async fn members(clients: &Clients, account_id: i64) -> Vec<Agent> {
@@ -299,4 +300,56 @@ async fn addresses_of_users_cannot_be_tried(backend: Backend) {
         let answer = clients.accounts.clone().update_user(change_user(asked, "email")).await;
         assert_refused(answer, Code::PermissionDenied, "NOT_ALLOWED");
     }
+}
+
+/// An administrator may add anybody by address and create a token for the member. It shows no more of the user than the account knows, and
+/// the user does not count as having joined.
+async fn a_token_by_an_administrator_is_not_the_user(backend: Backend) {
+    for switch in ["", "token_limits"] {
+        let app = TestApp::builder(backend)
+            .platform()
+            .env("PARLEY_FAULT_SWITCH", switch)
+            .start()
+            .await;
+        let known = stranger(&app, "known@example.org").await;
+        let other = other_account(&app, "Other").await;
+        join(&app, other.account, known.id, Role::Administrator).await;
+        add_agent(&app, "known@example.org", "Typed Name").await;
+        let token = app.clients_with(&secret(&app.clients(), of_user(known.id)).await);
+        be_active(&token, 1).await;
+        let profile = token
+            .accounts
+            .clone()
+            .get_profile(GetProfileRequest::default())
+            .await
+            .expect("a profile")
+            .into_inner();
+        let renamed = User {
+            name: "Renamed".to_owned(),
+            ..known.clone()
+        };
+        let renaming = token.accounts.clone().update_user(change_user(renamed, "name")).await;
+        let shown = [profile.encode_to_vec(), member(&app.clients(), 1, known.id).await.encode_to_vec()];
+        let planted = shown
+            .iter()
+            .any(|bytes| contains(bytes, "Planted") || contains(bytes, "planted-attribute"));
+        let reaches = log_reaches(&token, other.account).await;
+        if switch.is_empty() {
+            assert_refused(renaming, Code::PermissionDenied, "NOT_ALLOWED");
+            assert!(!planted, "{profile:?}");
+            assert_eq!(profile.memberships.len(), 1);
+            assert!(!reaches);
+        } else {
+            assert!(
+                renaming.is_ok() && planted && reaches,
+                "without the protection the token is the user"
+            );
+        }
+    }
+}
+
+/// Whether a token reaches the log of an account.
+async fn log_reaches(clients: &Clients, account_id: i64) -> bool {
+    let request = parley::pb::GetLogInfoRequest { account_id };
+    clients.events.clone().get_log_info(request).await.is_ok()
 }
