@@ -73,6 +73,8 @@ pub enum Protection {
     BodyTime,
     /// A token limited to inboxes may not open a consumer.
     ConsumerScope,
+    /// An agent bot reaches and receives only what is about the inboxes that it is connected to.
+    BotScope,
     /// A token that may only read changes nothing.
     ReadOnly,
     /// A token creates none that reaches further or lasts longer than itself.
@@ -148,6 +150,7 @@ impl Protection {
             Self::StatusSize => "status_size",
             Self::BodyTime => "body_time",
             Self::ConsumerScope => "consumer_scope",
+            Self::BotScope => "bot_scope",
             Self::ReadOnly => "read_only",
             Self::TokenLimits => "token_limits",
             Self::LinkExpiry => "link_expiry",

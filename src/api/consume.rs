@@ -49,7 +49,7 @@ pub async fn open(api: &Api, request: Request<Streaming<pb::ConsumeRequest>>) ->
     };
     let request = Request::from_parts(metadata, extensions, ());
     let account = AccountId(asked.account_id);
-    super::caller(&request)?.consume(account)?;
+    super::caller(&request)?.consume(account, &asked.consumer)?;
     let watch = Watch::over(api, &request, account)?;
     let mut fields = Fields::default();
     fields.required_name("open.consumer", &asked.consumer, NAME);

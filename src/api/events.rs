@@ -15,7 +15,7 @@ use super::{
     streams::{LastCursor, Watch},
 };
 use crate::{
-    chat::caller::Access,
+    chat::caller::{Access, ContactScope},
     error::{Result, Rule},
     events::{
         cursor::Cursor,
@@ -149,6 +149,7 @@ pub(super) fn filter(fields: &mut Fields, asked: pb::EventFilter, access: &Acces
             private: asked.private,
             scope: access.inboxes.clone(),
             own_contacts: access.contact_inboxes().is_some(),
+            inboxes_only: access.contacts == ContactScope::Conversations,
             shard: None,
         }
     })

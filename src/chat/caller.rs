@@ -8,7 +8,7 @@ use crate::{
         kind::{AccountStatus, Role},
         user,
     },
-    error::{Error, Result},
+    error::{Error, Result, Rule},
     events::draft::Actor,
     events::kind::ActorType,
     fault::{self, Protection},
@@ -69,6 +69,8 @@ pub enum ContactScope {
     Account,
     /// Those with a session in one of the caller's inboxes; all of the account for a caller who is not limited to inboxes.
     Inboxes,
+    /// As [`Self::Inboxes`], and of the log only the events that are about such an inbox: an agent bot.
+    Conversations,
 }
 
 /// Which conversations a contact's session reaches.
@@ -241,13 +243,24 @@ impl Caller {
         }
     }
 
-    /// Requires a caller who may open or move any consumer of the account: an administrator, or a service without a list of inboxes. A
-    /// consumer's position covers the whole account, so a caller who sees less would commit events that it never received.
+    /// Requires a caller who may open a consumer of the account: an administrator, or a service without a list of inboxes. A consumer's
+    /// position covers the whole account, so a caller who sees less would commit events that it never received. For the same reason an agent
+    /// bot may open the one that is its own and no other.
     ///
     /// # Errors
-    /// [`Error::Denied`] for agents, for services limited to inboxes, and for a token that may only read.
-    pub fn consume(&self, account: AccountId) -> Result<()> {
+    /// [`Error::Denied`] for agents, for services limited to inboxes, and for a token that may only read; [`Error::Invalid`] for a bot and
+    /// another consumer.
+    pub fn consume(&self, account: AccountId, consumer: &str) -> Result<()> {
         let access = self.write_access(account)?;
+        if let Principal::AgentBot(bot) = &self.principal {
+            let own = format!("agent_bot/{}", bot.id);
+            return if consumer == own || !fault::is_on(Protection::ConsumerScope) {
+                Ok(())
+            } else {
+                let text = format!("must be {own}, the consumer of this bot");
+                Err(Error::invalid("open.consumer", Rule::Invalid, text))
+            };
+        }
         let narrow = access.inboxes.is_some() && fault::is_on(Protection::ConsumerScope);
         if access.role == Role::Administrator && !narrow {
             Ok(())
@@ -381,7 +394,9 @@ impl Access {
     pub fn contact_inboxes(&self) -> Option<&[InboxId]> {
         match self.contacts {
             ContactScope::Account => None,
-            ContactScope::Inboxes => self.inboxes.as_deref().filter(|_| fault::is_on(Protection::ContactScope)),
+            ContactScope::Inboxes | ContactScope::Conversations => {
+                self.inboxes.as_deref().filter(|_| fault::is_on(Protection::ContactScope))
+            }
         }
     }
 

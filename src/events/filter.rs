@@ -61,6 +61,8 @@ pub struct Filter {
     /// The subscriber receives only the ids of contacts without a session in `scope`. This does not select events: `narrow` removes the rest
     /// from those that match.
     pub own_contacts: bool,
+    /// Whether events about no inbox are left out, for a subscriber with a `scope`.
+    pub inboxes_only: bool,
     /// A share of them only.
     pub shard: Option<Shard>,
 }
@@ -82,7 +84,7 @@ impl Filter {
             && self
                 .scope
                 .as_ref()
-                .is_none_or(|scope| entry.inbox.is_none_or(|inbox| scope.contains(&inbox)))
+                .is_none_or(|scope| entry.inbox.map_or(!self.inboxes_only, |inbox| scope.contains(&inbox)))
             && self.shard.is_none_or(|shard| shard.holds(entry))
     }
 
@@ -111,7 +113,7 @@ impl Filter {
             .add_option(self.private.map(|private| Column::Private.eq(private)))
             .add_option(self.scope.as_ref().map(|scope| {
                 Condition::any()
-                    .add(Column::InboxId.is_null())
+                    .add_option((!self.inboxes_only).then(|| Column::InboxId.is_null()))
                     .add(Column::InboxId.is_in(scope.iter().map(|id| id.0)))
             }))
             .add_option(self.shard.map(Shard::condition))
@@ -182,6 +184,7 @@ mod tests {
                 message_types: private.map(|_| MessageType::Incoming).into_iter().collect(),
                 private,
                 own_contacts: scope.is_some(),
+                inboxes_only: scope.as_ref().is_some_and(|scope| scope.len() == 1),
                 scope: scope.map(|scope| scope.into_iter().map(InboxId).collect()),
                 shard: shard.map(|(index, more)| Shard {
                     index,

@@ -1,9 +1,9 @@
 //! Agent bots: what they are, what they may call, and what an inbox does that has one.
 
 use parley::pb::{
-    AgentBot, ConversationStatus, CreateAgentBotRequest, CreateTokenRequest, DeleteAgentBotRequest, EventKind, GetAgentBotRequest,
-    GetConversationRequest, GetInboxAgentBotRequest, ListAgentBotsRequest, MessageDraft, SenderType, SetInboxAgentBotRequest, TokenKind,
-    UpdateAgentBotRequest, UpdateConversationStatusRequest,
+    AgentBot, ConversationStatus, CreateAgentBotRequest, CreateTokenRequest, DeleteAgentBotRequest, EventFilter, EventKind,
+    GetAgentBotRequest, GetConversationRequest, GetInboxAgentBotRequest, ListAgentBotsRequest, MessageDraft, SenderType,
+    SetInboxAgentBotRequest, TokenKind, UpdateAgentBotRequest, UpdateConversationStatusRequest, subscribe_request::Start,
 };
 use prost_types::FieldMask;
 use serde_json::json;
@@ -12,12 +12,14 @@ use tonic::Code;
 use crate::support::{
     app::TestApp,
     clients::Clients,
+    consumer::{Session, plenty},
     database::Backend,
     fault::{assert_bad_fields, assert_refused},
+    office::inbox,
     office::other_account,
     on_both,
-    reader::{event, whole_log},
-    scene::outgoing,
+    reader::{Reader, event, everything, filtered, log_info, whole_log},
+    scene::{Scene, outgoing},
 };
 
 on_both!(
@@ -27,7 +29,9 @@ on_both!(
     a_bot_is_told_what_is_wrong,
     an_inbox_with_a_bot_begins_pending,
     a_message_may_be_sent_in_a_bots_name,
-    a_deleted_bot_leaves_its_inboxes
+    a_deleted_bot_leaves_its_inboxes,
+    a_bot_follows_its_inboxes_and_nothing_else,
+    a_bot_has_one_consumer
 );
 
 /// Makes a bot.
@@ -331,4 +335,60 @@ async fn a_deleted_bot_leaves_its_inboxes(backend: Backend) {
     assert_refused(refused, Code::Unauthenticated, "TOKEN_INVALID");
     let person = scene.person("Ravi").await;
     assert_eq!(scene.conversation(&person).await.status(), ConversationStatus::Open);
+}
+
+/// A bot that is connected to the first inbox, beside a second one that it is not connected to. Both have conversations, and the account has
+/// events about no inbox. Returns the clients of the bot, and its id.
+async fn connected(app: &TestApp) -> (Clients, i64) {
+    let scene = app.scene();
+    let made = bot(&scene.clients, Some(1), "Helper").await;
+    connect(&scene.clients, 1, Some(made.id)).await;
+    let talk = scene.talk().await;
+    scene.hear(talk, "in the inbox of the bot").await;
+    let other = inbox(&scene.clients, 1, "Not the bot's").await;
+    let elsewhere = Scene::new(scene.clients.clone(), 1, other);
+    let talk = elsewhere.talk().await;
+    elsewhere.hear(talk, "somewhere else").await;
+    app.http().post("/labels", &json!({"title": "vip"})).await;
+    (app.clients_with(&token(&scene.clients, made.id).await), made.id)
+}
+
+/// The seqs of the events about the first inbox, as somebody receives them who sees all and asks for those.
+async fn of_its_inbox(app: &TestApp) -> Vec<u64> {
+    let clients = app.clients();
+    let filter = EventFilter {
+        inbox_ids: vec![1],
+        ..EventFilter::default()
+    };
+    let head = log_info(&clients, 1).await.head_seq;
+    let mut reader = Reader::open(&clients, filtered(1, Start::Earliest(()), filter)).await;
+    reader.until(head).await.iter().map(|delivery| event(delivery).seq).collect()
+}
+
+async fn a_bot_follows_its_inboxes_and_nothing_else(backend: Backend) {
+    for switch in ["", "bot_scope"] {
+        let app = TestApp::builder(backend).env("PARLEY_FAULT_SWITCH", switch).start().await;
+        let (machine, _) = connected(&app).await;
+        let head = log_info(&machine, 1).await.head_seq;
+        let all = whole_log(&app.clients(), 1).await;
+        let own = of_its_inbox(&app).await;
+        assert!(own.len() < all.len());
+        let mut reader = Reader::open(&machine, everything(1, Start::Earliest(()))).await;
+        let received: Vec<u64> = reader.until(head).await.iter().map(|delivery| event(delivery).seq).collect();
+        if switch.is_empty() {
+            assert_eq!(received, own);
+        } else {
+            assert!(received.len() > own.len(), "without the protection it receives more");
+        }
+    }
+}
+
+async fn a_bot_has_one_consumer(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let (machine, id) = connected(&app).await;
+    let refused = Session::try_open(&machine, plenty(1, "worker")).await;
+    assert_bad_fields(refused, &["open.consumer: INVALID"]);
+    let mut session = Session::open(&machine, plenty(1, &format!("agent_bot/{id}"))).await;
+    let first = session.next().await;
+    assert_eq!(event(&first).seq, of_its_inbox(&app).await[0]);
 }

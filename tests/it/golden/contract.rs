@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
 
+use crate::roles::policy;
 use crate::support::{app::TestApp, database::Backend, description::Description};
 
 /// Section, method and path of every route of the contract, a line each; sections of its second document begin with `client`.
@@ -79,12 +80,8 @@ fn table(description: &Description) -> String {
         let operation = operation(description, method, path);
         told.insert((method.to_owned(), shape(path)));
         let (call, served, caller) = match operation {
-            Some(operation) => (
-                operation["x-parley-rpc"].as_str().unwrap_or("none"),
-                "yes",
-                operation["x-parley-caller"].as_str().unwrap_or_default(),
-            ),
-            None => ("", "no", ""),
+            Some(operation) => (operation["x-parley-rpc"].as_str().unwrap_or("none"), "yes", callers(operation)),
+            None => ("", "no", String::new()),
         };
         let _ = writeln!(text, "| {section} | `{method} {path}` | {call} | {served} | {caller} |");
     }
@@ -95,10 +92,17 @@ fn table(description: &Description) -> String {
         }
         let operation = &description.document()["paths"][&path][method.to_ascii_lowercase()];
         let call = operation["x-parley-rpc"].as_str().unwrap_or("none");
-        let caller = operation["x-parley-caller"].as_str().unwrap_or_default();
+        let caller = callers(operation);
         let _ = writeln!(text, "| `{method} {path}` | {call} | {caller} |");
     }
     text
+}
+
+/// The tokens that may call a route: those of its description, and bots where the policy of its method names them.
+fn callers(operation: &serde_json::Value) -> String {
+    let caller = operation["x-parley-caller"].as_str().unwrap_or_default();
+    let for_bots = operation["x-parley-rpc"].as_str().is_some_and(|rpc| policy::named(rpc).bots);
+    if for_bots { format!("{caller}, bot") } else { caller.to_owned() }
 }
 
 fn operation<'a>(description: &'a Description, method: &str, path: &str) -> Option<&'a serde_json::Value> {

@@ -35,7 +35,8 @@ async fn permissions_page_is_generated() {
          Every method of the gRPC API, who may call it, and what the server keeps of the call. A JSON route asks for what the method behind it\n\
          asks for ([json-api.md](json-api.md)). Callers that may not see a resource get either PERMISSION_DENIED or NOT_FOUND.\n\n\
          - **Access**: whether the method changes anything. Read-only tokens are refused by every method that does.\n\
-         - **Bots**: whether agent bots may call it, for conversations of inboxes that they are connected to.\n\
+         - **Bots**: whether agent bots may call it, for conversations and events of the inboxes that they are connected to. A bot's one durable\n\
+         consumer is called `agent_bot/ID`, with the bot's id.\n\
          - **Audited**: each call leaves an audit event, refused calls included.\n\
          - **Repeatable**: a call that is repeated with the same `request_id` gets the stored reply.\n\n\
          This page is generated from the options of the methods (`proto/parley/v1/options.proto`) by\n\
