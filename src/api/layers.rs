@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use futures_util::future::BoxFuture;
 use http::{Extensions, HeaderMap, Request, Response};
 use opentelemetry::trace::FutureExt as _;
@@ -27,6 +26,7 @@ use super::{
 use crate::{
     chat::{audit::AuditLog, caller::Caller},
     credential::secret,
+    cursor_text,
     error::Error,
     events::{cursor::Cursor, hub::Hub},
     id::TokenId,
@@ -86,7 +86,8 @@ pub fn arrive<B>(mut request: Request<B>) -> Request<B> {
     request
 }
 
-/// The position that a read waits for, as gRPC spells bytes, and as a text for whoever has no such thing. Both are base64.
+/// The position that a read waits for, as gRPC spells bytes, and as a text for clients without binary metadata. Both are read in
+/// every spelling of a cursor.
 const MIN_CURSOR: [&str; 2] = ["parley-min-cursor-bin", "parley-min-cursor"];
 
 /// Traces and measures a call, bounds its time and number, and lets it in if its token is good.
@@ -290,9 +291,8 @@ impl Gate {
         let Some((name, text)) = MIN_CURSOR.iter().find_map(|name| Some((*name, headers.get(*name)?))) else {
             return Ok(());
         };
-        let text = text.to_str().unwrap_or_default().trim_end_matches('=');
-        let text = text.replace('-', "+").replace('_', "/");
-        let cursor = Cursor::decode(name, &STANDARD_NO_PAD.decode(text).unwrap_or_default())?;
+        let text = text.to_str().unwrap_or_default();
+        let cursor = Cursor::decode(name, &cursor_text::decode(text).unwrap_or_default())?;
         // Who shows no token names a session instead, and the position says nothing about that one.
         if let Some(identity) = identity {
             identity.caller.access(cursor.account)?;

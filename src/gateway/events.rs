@@ -9,7 +9,6 @@ use axum::{
         sse::{Event, Sse},
     },
 };
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures_util::{Stream, stream};
 use serde_json::json;
 use tonic::{Code, Status, Streaming};
@@ -29,7 +28,10 @@ use super::{
     params::Params,
     sentence::Complaint,
 };
-use crate::pb::{self, json, subscribe_request::Start};
+use crate::{
+    cursor_text,
+    pb::{self, json, subscribe_request::Start},
+};
 
 /// What a client that comes back says of where it stood, by the standard of Server-Sent Events.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -67,6 +69,7 @@ pub fn routes() -> Door {
                 "Server-Sent Events: `id` is the cursor, `event` the kind, `data` the event as JSON. A client that comes back with Last-Event-ID \
                  goes on with the very next event. Lists of filters are separated by commas. A comment with an id is a bookmark.",
             )
+            .query("from", text())
             .query("start", choice(&["earliest", "latest", "snapshot"]))
             .query("after", text())
             .query("at", text())
@@ -89,6 +92,7 @@ pub fn routes() -> Door {
 async fn follow(call: Call, headers: HeaderMap, params: Params) -> Answer {
     let mut fields = params.fields();
     let account_id = fields.account();
+    refuse_unknown(&mut fields, &params);
     let asked = read(&mut fields, &headers, account_id);
     call.admit(account_id, fields.verdict()).await?;
     let stream = call
@@ -101,6 +105,39 @@ async fn follow(call: Call, headers: HeaderMap, params: Params) -> Answer {
     // nginx may otherwise gather events in its buffers before it passes any on.
     response.headers_mut().insert(UNBUFFERED, HeaderValue::from_static("no"));
     Ok(response)
+}
+
+/// Every parameter that the route has, the one of its path included.
+const PARAMETERS: [&str; 13] = [
+    "account_id",
+    "start",
+    "from",
+    "after",
+    "at",
+    "kinds",
+    "inbox_ids",
+    "conversation_ids",
+    "contact_ids",
+    "message_types",
+    "private",
+    "ephemeral",
+    "heartbeat",
+];
+
+/// Refuses parameters that the route does not have: a misspelt start would begin somewhere else without a word. Names that begin with `_`
+/// are left alone, because scripts add them against caches.
+fn refuse_unknown(fields: &mut Fields<'_>, params: &Params) {
+    let unknown = params
+        .map
+        .keys()
+        .find(|name| !PARAMETERS.contains(&name.as_str()) && !name.starts_with('_'));
+    if let Some(name) = unknown {
+        fields.complain(Complaint::new(
+            name,
+            "is no parameter of the stream: it has from, start, after, at, kinds, inbox_ids, conversation_ids, contact_ids, message_types, \
+             private, ephemeral and heartbeat",
+        ));
+    }
 }
 
 fn read(fields: &mut Fields<'_>, headers: &HeaderMap, account_id: i64) -> pb::SubscribeRequest {
@@ -116,14 +153,13 @@ fn read(fields: &mut Fields<'_>, headers: &HeaderMap, account_id: i64) -> pb::Su
         Begin::Snapshot => Start::Snapshot(()),
     });
     let at = fields.time("at", clock::from_iso).map(Start::At);
+    let from = from(fields);
     let after = after.map(|text| {
-        // The header `Parley-Cursor` has the other alphabet, and goes on here too.
-        let text = text.trim_end_matches('=').replace('+', "-").replace('/', "_");
-        let cursor = URL_SAFE_NO_PAD.decode(text).unwrap_or_default();
+        let cursor = cursor_text::decode(&text).unwrap_or_default();
         if cursor.is_empty() {
             fields.complain(Complaint::new("after", "must be the id of an event of this stream"));
         }
-        Start::After(cursor.into())
+        Start::After(cursor)
     });
     let kinds = many(fields, "kinds", |name| {
         let name = format!("EVENT_KIND_{}", name.replace('.', "_").to_uppercase());
@@ -146,13 +182,31 @@ fn read(fields: &mut Fields<'_>, headers: &HeaderMap, account_id: i64) -> pb::Su
     };
     pb::SubscribeRequest {
         account_id,
-        start: after.or(at).or(begin),
+        start: after.or(at).or(begin).or(from),
         filter: Some(filter),
         heartbeat: fields
             .integer("heartbeat")
             .map(|seconds| prost_types::Duration { seconds, nanos: 0 }),
         ephemeral: fields.flag("ephemeral").unwrap_or_default(),
     }
+}
+
+/// Where to start as `parley tail --from` spells it: a word, a cursor or a time.
+fn from(fields: &mut Fields<'_>) -> Option<Start> {
+    let text = fields.text("from").filter(|text| !text.is_empty())?;
+    let start = match text.as_str() {
+        "earliest" => Some(Start::Earliest(())),
+        "latest" => Some(Start::Latest(())),
+        "snapshot" => Some(Start::Snapshot(())),
+        text => match clock::from_iso(&json!(text)) {
+            Some(time) => Some(Start::At(time)),
+            None => cursor_text::decode(text).map(Start::After),
+        },
+    };
+    if start.is_none() {
+        fields.complain(Complaint::new("from", "must be earliest, latest, snapshot, a cursor or a time"));
+    }
+    start
 }
 
 /// A list that is written with commas.
@@ -199,10 +253,6 @@ fn flattened(events: impl Stream<Item = Vec<Event>>) -> impl Stream<Item = Resul
     events.flat_map(|events| stream::iter(events.into_iter().map(Ok)))
 }
 
-fn id(cursor: &[u8]) -> String {
-    URL_SAFE_NO_PAD.encode(cursor)
-}
-
 fn spelled(response: &pb::SubscribeResponse) -> Vec<Event> {
     let mut events = Vec::with_capacity(response.events.len() + 1);
     let plain = |name: &str, data: serde_json::Value| Event::default().event(name).data(data.to_string());
@@ -210,18 +260,18 @@ fn spelled(response: &pb::SubscribeResponse) -> Vec<Event> {
         events.push(plain("upsert", json::message("parley.v1.Upsert", upsert)));
     }
     if let Some(complete) = &response.snapshot_complete {
-        events.push(plain("snapshot_complete", json!({ "count": complete.count })).id(id(&complete.cursor)));
+        events.push(plain("snapshot_complete", json!({ "count": complete.count })).id(cursor_text::encode(&complete.cursor)));
     }
     for delivery in &response.events {
         let kind = delivery.event.as_ref().map(|event| event.kind_name.as_str()).unwrap_or_default();
-        events.push(plain(kind, json::event(delivery)).id(id(&delivery.cursor)));
+        events.push(plain(kind, json::event(delivery)).id(cursor_text::encode(&delivery.cursor)));
     }
     for ephemeral in &response.ephemeral {
         events.push(plain(&ephemeral.kind_name, json::message("parley.v1.EphemeralEvent", ephemeral)));
     }
     if let Some(bookmark) = &response.bookmark {
         let said = format!("at {} of {}", bookmark.seq, bookmark.head_seq);
-        events.push(Event::default().id(id(&bookmark.cursor)).comment(said));
+        events.push(Event::default().id(cursor_text::encode(&bookmark.cursor)).comment(said));
     }
     events
 }

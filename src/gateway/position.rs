@@ -8,14 +8,27 @@ use std::{
 
 use axum::{
     extract::Request,
-    http::{HeaderMap, HeaderName},
+    http::{HeaderMap, HeaderName, HeaderValue},
     middleware::Next,
     response::Response,
 };
 use tonic::{body::Body, service::Routes};
 use tower::Service;
 
-/// What the services tell, and what the answer says of it. The cursor is in base64 already.
+use crate::cursor_text;
+
+/// The header of the answer that has the cursor, in base64url as everywhere in the JSON API.
+const CURSOR: HeaderName = HeaderName::from_static("parley-cursor");
+
+/// A cursor from binary metadata, which is base64, as text.
+fn as_text(value: &HeaderValue) -> HeaderValue {
+    let cursor = value.to_str().ok().and_then(cursor_text::decode);
+    let text = cursor.map(|cursor| cursor_text::encode(&cursor));
+    text.and_then(|text| HeaderValue::from_str(&text).ok())
+        .unwrap_or_else(|| value.clone())
+}
+
+/// What the services tell, and what the answer says of it.
 const TOLD: [(HeaderName, HeaderName); 4] = [
     (
         HeaderName::from_static("parley-cursor-bin"),
@@ -44,7 +57,7 @@ impl Position {
         for (told, said) in &TOLD {
             if let Some(value) = headers.get(told) {
                 let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-                noted.insert(said, value.clone());
+                noted.insert(said, if said == CURSOR { as_text(value) } else { value.clone() });
             }
         }
     }

@@ -1,6 +1,7 @@
 //! An event as JSON: every field of the contract under its own name, by the descriptors, so that none is forgotten.
 //!
-//! Enums are short and in lower case (`incoming`), times are RFC 3339, bytes are hexadecimal, 64-bit numbers are numbers.
+//! Enums are short and in lower case (`incoming`), times are RFC 3339, bytes are hexadecimal, cursors are base64url, 64-bit numbers are
+//! numbers.
 //! What is absent is left out.
 
 use std::sync::LazyLock;
@@ -8,7 +9,10 @@ use std::sync::LazyLock;
 use prost_reflect::{DynamicMessage, EnumDescriptor, FieldDescriptor, Kind, MapKey, MessageDescriptor, ReflectMessage as _, Value};
 use serde_json::{Map, Value as Json, json};
 
-use crate::pb::{EventDelivery, description::POOL};
+use crate::{
+    cursor_text,
+    pb::{EventDelivery, description::POOL},
+};
 
 static EVENT: LazyLock<Option<MessageDescriptor>> = LazyLock::new(|| POOL.as_ref()?.get_message_by_name("parley.v1.Event"));
 
@@ -19,10 +23,10 @@ pub fn message(name: &str, message: &impl prost::Message) -> Json {
     decoded.as_ref().map_or(Json::Null, of_message)
 }
 
-/// The delivery as one object: `cursor` in hexadecimal beside what [`event`] has.
+/// The delivery as one object: `cursor` as text beside what [`event`] has.
 pub fn delivery(delivery: &EventDelivery) -> Json {
     let mut object = event(delivery);
-    object["cursor"] = json!(hex::encode(&delivery.cursor));
+    object["cursor"] = json!(cursor_text::encode(&delivery.cursor));
     object
 }
 
@@ -130,7 +134,7 @@ mod tests {
     fn a_message_with_its_resource() {
         let rendered = delivery(&samples::message("Hello"));
         let expected = json!({
-            "cursor": "0a0b", "prev_seq": 41, "event_id": "e-42", "account_id": 1, "seq": 42, "transaction_id": 41,
+            "cursor": "Cgs", "prev_seq": 41, "event_id": "e-42", "account_id": 1, "seq": 42, "transaction_id": 41,
             "transaction_end": true, "kind": "message.created", "occurred_at": "2026-01-02T03:04:05Z",
             "actor": { "type": "contact", "id": 7, "name": "Ana" },
             "resource_type": "message",

@@ -1,6 +1,6 @@
 //! Writers through the JSON door, each request under an `Idempotency-Key` until it is answered.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -72,7 +72,7 @@ pub async fn answer(request: reqwest::RequestBuilder) -> Option<Result<Answer, S
     let cursor = response
         .headers()
         .get("parley-cursor")
-        .map(|text| STANDARD_NO_PAD.decode(text.as_bytes()).expect("it is base64"));
+        .map(|text| URL_SAFE_NO_PAD.decode(text.as_bytes()).expect("it is base64url"));
     let text = response.text().await.ok()?;
     Some(if status == 200 {
         Ok(Answer {

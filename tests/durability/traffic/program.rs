@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use parley::pb::EventFilter;
 use rand::Rng as _;
@@ -25,7 +26,9 @@ pub async fn follow(post: Post) {
     // Nothing is trimmed in the accounts that are read this way.
     section.floor = 1;
     loop {
-        let from = section.cursor().map_or_else(|| "earliest".to_owned(), hex::encode);
+        let from = section
+            .cursor()
+            .map_or_else(|| "earliest".to_owned(), |cursor| URL_SAFE_NO_PAD.encode(cursor));
         let mut command = program();
         command
             .args(["tail", "--json", "--account", &post.account.to_string(), "--from", &from])
@@ -80,7 +83,7 @@ async fn read(post: &Post, mut lines: mpsc::Receiver<String>, section: &mut Sect
                 let Some(line) = line else { return false };
                 // A line that was cut off by the death of its writer is no event.
                 let Ok(event) = serde_json::from_str::<Value>(&line) else { continue };
-                let cursor = event["cursor"].as_str().and_then(|text| hex::decode(text).ok());
+                let cursor = event["cursor"].as_str().and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
                 section.steps.extend(cursor.and_then(|cursor| delivered(&event, Bytes::from(cursor))).map(Step::Event));
             }
             _ = end.changed() => {}

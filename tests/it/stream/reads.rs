@@ -1,6 +1,6 @@
 //! Statement 18: a read that names a position waits for it.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use parley::pb::{GetConversationRequest, GetLogInfoRequest, ListMessagesRequest};
 use tonic::{Code, Request, metadata::MetadataValue};
@@ -91,7 +91,7 @@ async fn statement_18_a_read_waits_for_a_position(backend: Backend) {
         );
     }
     let head = log_info(&app.clients(), 1).await.head_cursor;
-    assert_eq!(said, [STANDARD_NO_PAD.encode(&head), STANDARD_NO_PAD.encode(&head)]);
+    assert_eq!(said, [URL_SAFE_NO_PAD.encode(&head), URL_SAFE_NO_PAD.encode(&head)]);
     let text = said.swap_remove(0);
     let request = http
         .request("GET", "/api/v1/accounts/1/conversations")

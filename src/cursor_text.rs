@@ -1,0 +1,60 @@
+//! Cursors as text: written as base64url without padding, and read in every spelling that Parley or a client library gives out.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use bytes::Bytes;
+
+/// Characters of a text that are looked at: several times the longest cursor.
+const LONGEST: usize = 256;
+
+/// The text of a cursor.
+pub fn encode(cursor: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(cursor)
+}
+
+/// The bytes of a cursor in hexadecimal, base64 or base64url, with or without padding. None for any other text. Whether the bytes are a
+/// cursor is decided where they are used.
+pub fn decode(text: &str) -> Option<Bytes> {
+    let text = text.trim();
+    if text.is_empty() || text.len() > LONGEST {
+        return None;
+    }
+    // A cursor begins with a small number, its form. So hexadecimal digits begin with 0, and base64 with A to D.
+    if text.starts_with('0') {
+        return hex::decode(text).ok().map(Bytes::from);
+    }
+    let text = text.trim_end_matches('=').replace('+', "-").replace('/', "_");
+    URL_SAFE_NO_PAD.decode(text).ok().filter(|bytes| !bytes.is_empty()).map(Bytes::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn every_spelling_is_read(form in 1_u8..16, rest in proptest::collection::vec(any::<u8>(), 1..40)) {
+            let cursor = [vec![form], rest].concat();
+            let standard = STANDARD.encode(&cursor);
+            for text in [
+                encode(&cursor),
+                URL_SAFE.encode(&cursor),
+                standard.trim_end_matches('=').to_owned(),
+                standard,
+                hex::encode(&cursor),
+                hex::encode_upper(&cursor),
+            ] {
+                prop_assert_eq!(decode(&text).as_deref(), Some(cursor.as_slice()), "{}", text);
+            }
+        }
+    }
+
+    #[test]
+    fn other_texts_are_refused() {
+        for text in ["", " ", "yesterday!", "0a0", "0g", "====", &"A".repeat(300)] {
+            assert_eq!(decode(text), None, "{text}");
+        }
+    }
+}
