@@ -371,14 +371,55 @@ pub struct Sources {
 #[error("{}", .0.join("\n"))]
 pub struct ConfigError(pub Vec<String>);
 
+/// A setting in force, for people: its key, its value as TOML without secrets, and where it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// The dotted key.
+    pub key: String,
+    /// The value, with `***` in place of a secret.
+    pub value: String,
+    /// `default`, or the file, variable or flag.
+    pub source: String,
+}
+
+/// Every setting in force, in the order of the defaults' tables.
+///
+/// # Errors
+/// As [`Config::load`].
+pub fn settings(sources: &Sources) -> Result<Vec<Setting>, ConfigError> {
+    let joined = layers::join(sources)?;
+    let mut found = Vec::new();
+    for (name, table) in &joined.table {
+        for (key, value) in table.as_table().into_iter().flatten() {
+            let key = format!("{name}.{key}");
+            let value = match value.as_str() {
+                Some(text) if rules::is_secret(&key) => format!("{:?}", without_secret(text)),
+                _ => value.to_string(),
+            };
+            let source = joined.sources.get(&key).cloned().unwrap_or_else(|| "default".to_owned());
+            found.push(Setting { key, value, source });
+        }
+    }
+    Ok(found)
+}
+
+/// A URL without its password, and `***` for any other secret.
+fn without_secret(text: &str) -> String {
+    if text.is_empty() || text.contains("://") || text.starts_with("sqlite:") {
+        without_password(text)
+    } else {
+        "***".to_owned()
+    }
+}
+
 impl Config {
     /// Joins the defaults and the sources.
     ///
     /// # Errors
     /// [`ConfigError`] with each unknown key and each bad value, its source, and what would be right.
     pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
-        let table = layers::join(sources)?;
-        toml::Value::Table(table)
+        let joined = layers::join(sources)?;
+        toml::Value::Table(joined.table)
             .try_into()
             .map_err(|error: toml::de::Error| ConfigError(vec![error.message().to_owned()]))
     }

@@ -5,7 +5,7 @@ use clap::Subcommand;
 use prost_types::Timestamp;
 use tonic::{Status, transport::Channel};
 
-use super::{Exit, complain, connect::Target};
+use super::{Exit, connect::Target, table::Table};
 use crate::{
     client::Server,
     pb::{self, consumers_service_client::ConsumersServiceClient, reset_consumer_request::Start},
@@ -59,10 +59,7 @@ fn start(text: &str) -> Result<Start, String> {
 pub(super) async fn run(args: Args) -> Exit {
     let server = match args.target.open() {
         Ok(server) => server,
-        Err(sentence) => {
-            complain(&sentence);
-            return Exit::Usage;
-        }
+        Err(exit) => return exit,
     };
     let client = ConsumersServiceClient::new(server.channel());
     let done = match args.verb {
@@ -70,20 +67,11 @@ pub(super) async fn run(args: Args) -> Exit {
         Verb::Reset { name, to } => reset(client, &server, (args.account, name, to)).await,
         Verb::Delete { name } => delete(client, &server, (args.account, name)).await,
     };
-    match done {
-        Ok(()) => Exit::Ok,
-        Err(status) => {
-            complain(status.message());
-            Exit::Failure
-        }
-    }
+    args.target.done(done).await
 }
 
 async fn list(mut client: ConsumersServiceClient<Channel>, server: &Server, account_id: i64) -> Result<(), Status> {
-    println!(
-        "{:<24} {:>7} {:>12} {:>12} {:>10}  STATE",
-        "CONSUMER", "SHARD", "POSITION", "HEAD", "LAG"
-    );
+    let mut table = Table::new("consumers", &["CONSUMER", "SHARD", "POSITION", "HEAD", "LAG", "STATE"]);
     let mut page_token = String::new();
     loop {
         let request = pb::ListConsumersRequest {
@@ -92,35 +80,29 @@ async fn list(mut client: ConsumersServiceClient<Channel>, server: &Server, acco
             page_token,
         };
         let answer = client.list_consumers(server.request(request)).await?.into_inner();
-        for consumer in &answer.consumers {
-            for line in lines(consumer) {
-                println!("{line}");
-            }
-        }
+        table.rows(answer.consumers.iter().flat_map(rows).collect());
         page_token = answer.next_page_token;
         if page_token.is_empty() {
+            table.finish();
             return Ok(());
         }
     }
 }
 
-/// A line a shard; one for a consumer of which none was opened yet.
-fn lines(consumer: &pb::Consumer) -> Vec<String> {
-    let line = |shard: &str, position: &str, lag: u64, state: &str| {
+/// A row a shard; one for a consumer of which none was opened yet.
+fn rows(consumer: &pb::Consumer) -> Vec<Vec<String>> {
+    let row = |shard: &str, position: &str, lag: u64, state: &str| {
         let state = if consumer.resumable { state } else { "position lost: reset it" };
-        format!(
-            "{:<24} {shard:>7} {position:>12} {:>12} {lag:>10}  {state}",
-            escaped(&consumer.name),
-            consumer.head_seq
-        )
+        let (head, lag) = (consumer.head_seq.to_string(), lag.to_string());
+        [&consumer.name, shard, position, &head, &lag, state].map(str::to_owned).to_vec()
     };
     if consumer.shards.is_empty() {
-        return vec![line("-", "-", consumer.lag, "never opened")];
+        return vec![row("-", "-", consumer.lag, "never opened")];
     }
     let of = |shard: &pb::ConsumerShard| {
         let number = format!("{}/{}", shard.shard, consumer.shard_count);
         let state = if shard.connected { "connected" } else { "away" };
-        line(&number, &shard.seq.to_string(), shard.lag, state)
+        row(&number, &shard.seq.to_string(), shard.lag, state)
     };
     consumer.shards.iter().map(of).collect()
 }
@@ -180,20 +162,14 @@ mod tests {
             shards: vec![shard(0, 40, true), shard(1, 90, false)],
             ..Default::default()
         };
-        let told: Vec<Vec<String>> = lines(&consumer)
-            .iter()
-            .map(|line| line.split_whitespace().map(str::to_owned).collect())
-            .collect();
         assert_eq!(
-            told,
+            rows(&consumer),
             [
                 ["mailer", "0/2", "40", "100", "60", "connected"],
                 ["mailer", "1/2", "90", "100", "10", "away"]
             ]
         );
-        consumer.name = "a\u{1b}[2J\nb".to_owned();
-        assert!(lines(&consumer)[0].starts_with(r"a\u{1b}[2J\nb "));
         consumer.resumable = false;
-        assert!(lines(&consumer)[0].ends_with("position lost: reset it"));
+        assert_eq!(rows(&consumer)[0][5], "position lost: reset it");
     }
 }

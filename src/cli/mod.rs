@@ -10,14 +10,20 @@ use crate::{
     telemetry::escape::escaped,
 };
 
+mod completions;
+mod config_show;
 mod connect;
 mod consumers;
 mod doctor;
 pub mod exit;
 mod healthcheck;
+mod hint;
 mod initial_token;
+mod principals;
 mod probe;
+mod refusal;
 mod serve;
+mod table;
 pub mod tail;
 mod token;
 mod welcome;
@@ -27,16 +33,13 @@ pub use welcome::welcome;
 
 /// Customer conversations as a gRPC service, with a durable, ordered, resumable event stream.
 #[derive(Debug, Parser)]
-#[command(name = "parley", version, args_conflicts_with_subcommands = true, after_help = EXIT_CODES)]
+#[command(name = "parley", version, args_conflicts_with_subcommands = true, after_help = exit::help())]
 struct Cli {
     #[command(flatten)]
     settings: Settings,
     #[command(subcommand)]
     command: Option<Command>,
 }
-
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 69 database unreachable, 70 fault inside, \
-    73 database in use by another parley, 75 database older than this program, 76 database newer than this program works on, 78 bad configuration";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -52,12 +55,26 @@ enum Command {
     RotateLinkKey(Settings),
     /// Make, list and revoke tokens of a running service
     Token(token::Args),
+    /// Make and list accounts
+    Account(principals::Args<principals::AccountVerb>),
+    /// Make users, and members of them
+    User(principals::Args<principals::UserVerb>),
+    /// Add and list the members of an account
+    Agent(principals::Args<principals::AgentVerb>),
+    /// Make and list API inboxes
+    Inbox(principals::Args<principals::InboxVerb>),
+    /// Make, list and connect agent bots
+    Bot(principals::Args<principals::BotVerb>),
     /// List, reset and delete durable consumers of a running service
     Consumers(consumers::Args),
     /// Ask whether a service is ready: exit code 0 or 1
     Healthcheck(healthcheck::Args),
     /// Look for what is wrong with a configuration and an environment, and say so: exit code 0 or 1
     Doctor(Settings),
+    /// Show the configuration
+    Config(config_show::Args),
+    /// Print the completions of a shell, to be sourced by it
+    Completions(completions::Args),
     /// Follow the events of an account
     Tail(tail::Args),
 }
@@ -76,7 +93,7 @@ pub(crate) struct Settings {
     /// Where the operators' port listens, host:port
     #[arg(long, value_name = "ADDR")]
     admin_addr: Option<String>,
-    #[arg(long, value_name = "URL", help = "sqlite://FILE?mode=rwc or postgres://…")]
+    #[arg(long, value_name = "URL", help = "sqlite://FILE or postgres://…")]
     database_url: Option<String>,
     /// Any other setting, such as writer.lanes=4; may be repeated
     #[arg(long, value_name = "TABLE.KEY=VALUE", value_parser = key_and_value)]
@@ -91,10 +108,15 @@ fn key_and_value(text: &str) -> Result<(String, String), String> {
 impl Settings {
     /// The configuration by these flags and the process environment.
     fn load(self) -> Result<Config, ConfigError> {
+        Config::load(&self.here())
+    }
+
+    /// These flags and the process environment.
+    fn here(self) -> Sources {
         let environment = std::env::vars_os()
             .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
             .collect();
-        Config::load(&self.sources(environment))
+        self.sources(environment)
     }
 
     fn sources(self, environment: Vec<(String, String)>) -> Sources {
@@ -139,11 +161,18 @@ pub fn main() -> ExitCode {
                 Command::Restored(settings) => ended(serve::restored(settings).await),
                 Command::InitialToken(settings) => initial_token::run(settings).await,
                 Command::RotateLinkKey(settings) => ended(serve::rotate_link_key(settings).await),
-                Command::Token(args) => token::run(args).await,
+                Command::Token(args) => Box::pin(token::run(args)).await,
+                Command::Account(args) => principals::account(args).await,
+                Command::User(args) => principals::user(args).await,
+                Command::Agent(args) => principals::agent(args).await,
+                Command::Inbox(args) => principals::inbox(args).await,
+                Command::Bot(args) => principals::bot(args).await,
+                Command::Config(args) => config_show::run(args),
+                Command::Completions(args) => completions::run(&args),
                 Command::Consumers(args) => consumers::run(args).await,
                 Command::Healthcheck(args) => healthcheck::run(args).await,
                 Command::Doctor(settings) => doctor::run(settings).await,
-                Command::Tail(args) => tail::run(args).await,
+                Command::Tail(args) => Box::pin(tail::run(args)).await,
             }
         })
         .into()

@@ -1,13 +1,19 @@
-//! `parley token`: tokens of a running service, over gRPC.
+//! `parley token`: tokens of a running service, over gRPC, or created in the database itself.
 
 use chrono::{DateTime, Utc};
 use clap::{Subcommand, ValueEnum};
 use tonic::transport::Channel;
 
-use super::{Exit, complain, connect::Target};
-use crate::client::Server;
-use crate::pb::{self, accounts_service_client::AccountsServiceClient};
-use crate::telemetry::escape::escaped;
+use super::{Exit, Settings, complain, connect::Target, exit, refusal, table::Table};
+use crate::{
+    chat::{kind::TokenKind, tokens::NewToken},
+    client::Server,
+    error::Error,
+    id::{AccountId, AgentBotId, InboxId, UserId},
+    pb::{self, accounts_service_client::AccountsServiceClient},
+    server,
+    time::Micros,
+};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -20,7 +26,7 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Make a token; its secret is printed this once
-    Create(Create),
+    Create(Box<Create>),
     /// List tokens, newest first, without their secrets
     List {
         /// Only tokens of this account
@@ -39,17 +45,17 @@ struct Create {
     /// Whom the token speaks for
     #[arg(long, value_enum, default_value = "service")]
     kind: Kind,
-    /// The account; required for a service token
-    #[arg(long, required_if_eq("kind", "service"))]
+    /// The account; required for a service token. A user's token that an administrator makes is limited to it
+    #[arg(long)]
     account: Option<i64>,
     /// What it is for
     #[arg(long, default_value = "")]
     name: String,
-    /// The user it speaks for; required for a user token
-    #[arg(long, required_if_eq("kind", "user"))]
+    /// The user it speaks for; required for a user token, but for --offline, where it is by default the first administrator
+    #[arg(long)]
     user: Option<i64>,
     /// The bot it speaks for; required for an agent bot's token
-    #[arg(long, required_if_eq("kind", "agent-bot"))]
+    #[arg(long)]
     agent_bot: Option<i64>,
     /// It may only read
     #[arg(long)]
@@ -60,6 +66,24 @@ struct Create {
     /// When it stops being good, such as 2030-01-31T00:00:00Z
     #[arg(long, value_name = "TIME")]
     expires: Option<DateTime<Utc>>,
+    /// Create it in the database itself, for who has lost every token. A server on SQLite has to be stopped first
+    #[arg(long)]
+    offline: bool,
+    /// For --offline: the configuration of the server
+    #[command(flatten)]
+    settings: Settings,
+}
+
+impl Create {
+    /// What the kind of token lacks, by the name of the option.
+    fn lacks(&self) -> Option<&'static str> {
+        match self.kind {
+            Kind::Service if self.account.is_none() => Some("--account must be given for a service token"),
+            Kind::User if self.user.is_none() && !self.offline => Some("--user must be given for a user's token"),
+            Kind::AgentBot if self.agent_bot.is_none() => Some("--agent-bot must be given for a bot's token"),
+            Kind::Service | Kind::User | Kind::AgentBot | Kind::Platform => None,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -71,24 +95,76 @@ enum Kind {
 }
 
 pub(super) async fn run(args: Args) -> Exit {
+    if let Verb::Create(options) = &args.verb
+        && let Some(sentence) = options.lacks()
+    {
+        complain(sentence);
+        return Exit::Usage;
+    }
+    let verb = match args.verb {
+        Verb::Create(options) if options.offline => return create_offline(*options).await,
+        verb => verb,
+    };
     let server = match args.target.open() {
-        Ok(opened) => opened,
-        Err(sentence) => {
-            complain(&sentence);
-            return Exit::Usage;
-        }
+        Ok(server) => server,
+        Err(exit) => return exit,
     };
     let client = AccountsServiceClient::new(server.channel());
-    let done = match args.verb {
-        Verb::Create(options) => create(client, &server, options).await,
+    let done = match verb {
+        Verb::Create(options) => create(client, &server, *options).await,
         Verb::List { account } => list(client, &server, account).await,
         Verb::Revoke { id } => revoke(client, &server, id).await,
     };
-    match done {
-        Ok(()) => Exit::Ok,
-        Err(status) => {
-            complain(status.message());
-            Exit::Failure
+    args.target.done(done).await
+}
+
+/// Creates a token in the database that the settings name.
+async fn create_offline(options: Create) -> Exit {
+    let config = match options.settings.load() {
+        Ok(config) => config,
+        Err(error) => {
+            complain(&error.to_string());
+            return Exit::Config;
+        }
+    };
+    let new = NewToken {
+        kind: match options.kind {
+            Kind::User => TokenKind::User,
+            Kind::Service => TokenKind::Service,
+            Kind::Platform => TokenKind::Platform,
+            Kind::AgentBot => TokenKind::AgentBot,
+        },
+        name: options.name,
+        account: options.account.map(AccountId),
+        user: options.user.map(UserId),
+        agent_bot: options.agent_bot.map(AgentBotId),
+        read_only: options.read_only,
+        inboxes: options.inboxes.into_iter().map(InboxId).collect(),
+        expires_at: options.expires.map(|time| Micros(time.timestamp_micros())),
+    };
+    match server::create_token(&config, new).await {
+        Ok(made) => {
+            let of = made.user.map_or_else(String::new, |user| format!(" of user {user}"));
+            let running = if made.is_shared {
+                ", which running servers accept at once"
+            } else {
+                ""
+            };
+            eprintln!("token {}{of}{running}; its secret is shown this once:", made.id);
+            println!("{}", made.secret);
+            Exit::Ok
+        }
+        Err(error) => {
+            if let Some(Error::Invalid(violations)) = error.downcast_ref::<Error>() {
+                refusal::invalid(violations);
+                return Exit::Usage;
+            }
+            let (exit, sentence) = exit::explain(&error);
+            complain(&sentence);
+            if exit == Exit::DatabaseLocked {
+                complain("a running server makes tokens too: leave out --offline if you have one, or stop it first");
+            }
+            exit
         }
     }
 }
@@ -123,6 +199,7 @@ async fn create(mut client: AccountsServiceClient<Channel>, server: &Server, opt
 }
 
 async fn list(mut client: AccountsServiceClient<Channel>, server: &Server, account: Option<i64>) -> Result<(), tonic::Status> {
+    let mut table = Table::new("tokens", &["ID", "KIND", "SPEAKS FOR", "LIMITS", "STATE", "NAME"]);
     let mut page_token = String::new();
     loop {
         let request = pb::ListTokensRequest {
@@ -131,11 +208,10 @@ async fn list(mut client: AccountsServiceClient<Channel>, server: &Server, accou
             page_token,
         };
         let answer = client.list_tokens(server.request(request)).await?.into_inner();
-        for token in &answer.tokens {
-            println!("{}", line(token));
-        }
+        table.rows(answer.tokens.iter().map(row).collect());
         page_token = answer.next_page_token;
         if page_token.is_empty() {
+            table.finish();
             return Ok(());
         }
     }
@@ -146,36 +222,39 @@ async fn revoke(mut client: AccountsServiceClient<Channel>, server: &Server, id:
         request_id: String::new(),
         token_id: id,
     };
-    let answer = client.revoke_token(server.request(request)).await?.into_inner();
-    if let Some(token) = &answer.token {
-        println!("{}", line(token));
-    }
+    client.revoke_token(server.request(request)).await?;
+    println!("token {id} is revoked");
     Ok(())
 }
 
-/// `  3  service   account 1  read-only  "importer"  revoked 2026-…`
-fn line(token: &pb::Token) -> String {
-    let kind = match token.kind() {
-        pb::TokenKind::User => "user",
-        pb::TokenKind::Service => "service",
-        pb::TokenKind::Platform => "platform",
-        pb::TokenKind::AgentBot => "agent bot",
-        pb::TokenKind::Unspecified => "unknown",
+fn row(token: &pb::Token) -> Vec<String> {
+    let (kind, speaks_for) = match token.kind() {
+        pb::TokenKind::User => ("user", token.user_id.map(|id| format!("user {id}"))),
+        pb::TokenKind::Service => ("service", None),
+        pb::TokenKind::Platform => ("platform", None),
+        pb::TokenKind::AgentBot => ("agent-bot", token.agent_bot_id.map(|id| format!("agent bot {id}"))),
+        pb::TokenKind::Unspecified => ("unknown", None),
     };
-    let mut parts = vec![format!("{:>6}  {kind:<8}", token.id)];
-    parts.extend(token.user_id.map(|id| format!("user {id}")));
-    parts.extend(token.account_id.map(|id| format!("account {id}")));
-    parts.extend(token.read_only.then(|| "read-only".to_owned()));
+    let mut limits: Vec<String> = token.account_id.map(|id| format!("account {id}")).into_iter().collect();
     if !token.inbox_ids.is_empty() {
         let ids: Vec<String> = token.inbox_ids.iter().map(i64::to_string).collect();
-        parts.push(format!("inboxes {}", ids.join(",")));
+        limits.push(format!("inboxes {}", ids.join(",")));
     }
-    parts.extend(token.expires_at.map(|time| format!("expires {time}")));
-    parts.extend(token.revoked_at.map(|time| format!("revoked {time}")));
-    if !token.name.is_empty() {
-        parts.push(format!("\"{}\"", escaped(&token.name)));
-    }
-    parts.join("  ")
+    limits.extend(token.read_only.then(|| "read-only".to_owned()));
+    let state = match (&token.revoked_at, &token.expires_at) {
+        (Some(time), _) => format!("revoked {time}"),
+        (None, Some(time)) => format!("expires {time}"),
+        (None, None) => "valid".to_owned(),
+    };
+    let or_dash = |text: String| if text.is_empty() { "-".to_owned() } else { text };
+    vec![
+        token.id.to_string(),
+        kind.to_owned(),
+        or_dash(speaks_for.unwrap_or_default()),
+        or_dash(limits.join(", ")),
+        state,
+        token.name.clone(),
+    ]
 }
 
 #[cfg(test)]
@@ -183,7 +262,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_one_line_with_what_narrows_it() {
+    fn a_token_is_a_row_with_what_narrows_it() {
         let token = pb::Token {
             id: 3,
             kind: pb::TokenKind::Service.into(),
@@ -195,17 +274,15 @@ mod tests {
             ..pb::Token::default()
         };
         assert_eq!(
-            line(&token),
-            "     3  service   account 1  read-only  inboxes 4,5  revoked 1970-01-01T00:00:00Z  \"importer\""
+            row(&token),
+            [
+                "3",
+                "service",
+                "-",
+                "account 1, inboxes 4,5, read-only",
+                "revoked 1970-01-01T00:00:00Z",
+                "importer"
+            ]
         );
-    }
-
-    #[test]
-    fn a_name_cannot_steer_the_terminal() {
-        let token = pb::Token {
-            name: "a\n\u{1b}[2J\u{202e}b".to_owned(),
-            ..pb::Token::default()
-        };
-        assert!(line(&token).ends_with(r#""a\n\u{1b}[2J\u{202e}b""#), "{}", line(&token));
     }
 }

@@ -26,15 +26,16 @@ pub fn welcome(grpc: &str, http: &str, token: &AdministratorToken, inbox_identif
         "Parley is running, and this database was empty. Made: account 1, an administrator, API inbox 1 ({inbox_identifier}).\n\
          {about_token}\
          \n1. A contact, a conversation and a message, by JSON:\n\
-         \n    curl -fsS {account}/contacts {header} -d '{{\"inbox_id\":1,\"name\":\"Ana\",\"source_id\":\"ana-1\"}}' && \
-         curl -fsS {account}/conversations {header} -d '{{\"inbox_id\":1,\"source_id\":\"ana-1\"}}' && \
-         curl -fsS {account}/conversations/1/messages {header} -d '{{\"content\":\"Hello from JSON\",\"message_type\":\"incoming\"}}'\n\
+         \n    curl -sS --fail-with-body {account}/contacts {header} -d '{{\"inbox_id\":1,\"name\":\"Ana\",\"source_id\":\"ana-1\"}}' && \
+         curl -sS --fail-with-body {account}/conversations {header} -d '{{\"inbox_id\":1,\"source_id\":\"ana-1\"}}' && \
+         curl -sS --fail-with-body {account}/conversations/1/messages {header} -d '{{\"content\":\"Hello from JSON\",\"message_type\":\"incoming\"}}'\n\
          \n2. Another message in that conversation, by gRPC:\n\
          \n    grpcurl -plaintext -H \"api-access-token: $PARLEY_TOKEN\" \
          -d '{{\"account_id\":1,\"conversation_id\":1,\"message\":{{\"type\":\"MESSAGE_TYPE_INCOMING\",\"content\":\"Hello from gRPC\"}}}}' \
          {grpc} parley.v1.MessagesService/CreateMessage\n\
          \n3. Everything that happened and happens, as a stream:\n\
-         \n    parley tail --server http://{grpc} --from earliest\n"
+         \n    parley tail --server http://{grpc} --from earliest\n\
+         \nEvery route of the JSON API: http://{http}/\n"
     )
 }
 
@@ -58,7 +59,9 @@ mod tests {
         assert_eq!(curls.len(), 3);
         for (curl, path) in curls.iter().zip(["contacts", "conversations", "conversations/1/messages"]) {
             assert!(
-                curl.starts_with(&format!("curl -fsS http://127.0.0.1:8080/api/v1/accounts/1/{path} -H ")),
+                curl.starts_with(&format!(
+                    "curl -sS --fail-with-body http://127.0.0.1:8080/api/v1/accounts/1/{path} -H "
+                )),
                 "{curl}"
             );
         }

@@ -30,7 +30,7 @@ pub const CLIENT_VARIABLES: [&str; 6] = [
 ///
 /// # Errors
 /// [`ConfigError`] with everything that is wrong in all sources.
-pub fn join(sources: &Sources) -> Result<Table, ConfigError> {
+pub fn join(sources: &Sources) -> Result<Joined, ConfigError> {
     let mut layers = Layers::new()?;
     let variable = |name: &str| {
         sources
@@ -55,14 +55,28 @@ pub fn join(sources: &Sources) -> Result<Table, ConfigError> {
         layers.text(&flag.key, &flag.value, &format!("flag {}", flag.flag));
     }
     if layers.problems.is_empty() {
-        Ok(layers.table)
+        Ok(Joined {
+            table: layers.table,
+            sources: layers.sources,
+        })
     } else {
         Err(ConfigError(layers.problems))
     }
 }
 
+/// The joined table, and where each value comes from that is no default.
+#[derive(Debug)]
+pub struct Joined {
+    /// Tables by name, values by key.
+    pub table: Table,
+    /// By dotted key.
+    pub sources: BTreeMap<String, String>,
+}
+
 struct Layers {
     table: Table,
+    /// By dotted key: which source set it last.
+    sources: BTreeMap<String, String>,
     /// Dotted key by variable name.
     variables: BTreeMap<String, String>,
     problems: Vec<String>,
@@ -92,6 +106,7 @@ impl Layers {
         variables.insert("PARLEY_FAULT".to_owned(), "fault.switch".to_owned());
         Ok(Self {
             table,
+            sources: BTreeMap::new(),
             variables,
             problems: Vec::new(),
         })
@@ -206,6 +221,7 @@ impl Layers {
         };
         match checked {
             Ok(()) => {
+                self.sources.insert(key.to_owned(), source.to_owned());
                 if let Some((table, key)) = key.split_once('.')
                     && let Some(Value::Table(table)) = self.table.get_mut(table)
                 {

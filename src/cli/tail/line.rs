@@ -3,7 +3,7 @@
 use std::fmt::{Display, Write as _};
 
 use anstyle::{AnsiColor, Style};
-use chrono::{DateTime, TimeZone};
+use chrono::{DateTime, NaiveDate, TimeZone};
 use prost_types::{Value, value::Kind as ValueKind};
 
 use crate::{
@@ -39,6 +39,13 @@ where
         let _ = write!(line, "  {part}");
     }
     line.trim_end().to_owned()
+}
+
+/// The day of an event in this zone; none for one without a time.
+pub fn day<Z: TimeZone>(delivery: &EventDelivery, zone: &Z) -> Option<NaiveDate> {
+    let time = delivery.event.as_ref()?.occurred_at?;
+    let time = DateTime::from_timestamp(time.seconds, 0)?;
+    Some(time.with_timezone(zone).date_naive())
 }
 
 /// A colour for each noun.

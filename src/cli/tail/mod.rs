@@ -2,12 +2,21 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
-use chrono::{DateTime, Local, Utc};
+use chrono::{DateTime, Local, NaiveDate, Utc};
 use prost_types::Timestamp;
+use tokio::signal::unix::{SignalKind, signal};
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
 
 use super::{Exit, complain, connect::Target};
-use crate::client::{Step, Subscriber};
-use crate::pb::{self, EventDelivery, EventFilter, EventKind, subscribe_request::Start};
+use crate::{
+    client::{Error, Step, Subscriber},
+    cursor_text,
+    pb::{
+        self, EventDelivery, EventFilter, EventKind, GetLogInfoRequest, events_service_client::EventsServiceClient,
+        subscribe_request::Start,
+    },
+};
 
 pub mod line;
 
@@ -18,8 +27,8 @@ pub(super) struct Args {
     /// Whose events
     #[arg(long, default_value_t = 1)]
     account: i64,
-    /// Where to start: earliest, latest, a cursor in hexadecimal, or a time such as 2026-01-31T00:00:00Z
-    #[arg(long, default_value = "latest", value_parser = start)]
+    /// Where to start: earliest, latest, a cursor (base64url, base64 or hexadecimal), or a time such as 2026-01-31T00:00:00Z
+    #[arg(long, default_value = "latest", value_parser = start, allow_hyphen_values = true)]
     from: Start,
     /// Only this kind, such as message.created; may be repeated
     #[arg(long = "kind", value_name = "KIND", value_parser = kind)]
@@ -38,53 +47,137 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args) -> Exit {
     let server = match args.target.open() {
         Ok(server) => server,
-        Err(sentence) => {
-            complain(&sentence);
-            return Exit::Usage;
-        }
+        Err(exit) => return exit,
     };
+    let resume = resume_command(&args);
     let filter = EventFilter {
         kinds: args.kinds.into_iter().map(i32::from).collect(),
         inbox_ids: args.inboxes,
         conversation_ids: args.conversations,
         ..EventFilter::default()
     };
+    // The first call decides: what is wrong with the address, TLS or the token is so the next time too. Later a lost connection is resumed.
+    let whose = GetLogInfoRequest { account_id: args.account };
+    let first = EventsServiceClient::new(server.channel()).get_log_info(server.request(whose)).await;
+    if let Err(status) = first
+        && !is_momentary(&status)
+    {
+        return args.target.explain(&status).await;
+    }
     let mut subscriber = Subscriber::new(server, args.account, Some(args.from), filter);
-    let coloured = coloured();
+    let mut printer = Printer::new(args.json);
     let mut resuming = false;
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+        complain("signals cannot be listened for");
+        return Exit::Internal;
+    };
     loop {
-        match subscriber.next().await {
+        let next = tokio::select! {
+            next = subscriber.next() => next,
+            _ = interrupt.recv() => return left(&subscriber, &resume),
+            _ = terminate.recv() => return left(&subscriber, &resume),
+        };
+        match next {
             Ok(Step::Response(response)) => {
                 if std::mem::take(&mut resuming) {
                     eprintln!("parley: following again");
                 }
-                if show(&response.events, args.json, coloured).is_err() {
+                if printer.print(&response.events).is_err() {
                     // Whoever read the output left, as `head` does.
                     return Exit::Ok;
                 }
             }
             Ok(Step::Resuming { why, pause }) => {
                 resuming = true;
-                eprintln!("parley: {why}; reconnecting in {:.1} s", pause.as_secs_f64());
+                complain(&format!("{}; reconnecting in {:.1} s", plain(&why), pause.as_secs_f64()));
+            }
+            Err(Error::Refused(status)) => {
+                let exit = args.target.explain(&status).await;
+                left(&subscriber, &resume);
+                return exit;
             }
             Err(error) => {
                 complain(&error.to_string());
+                left(&subscriber, &resume);
                 return Exit::Failure;
             }
         }
     }
 }
 
-fn show(events: &[EventDelivery], as_json: bool, coloured: bool) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    for delivery in events {
-        if as_json {
-            writeln!(out, "{}", pb::json::delivery(delivery))?;
-        } else {
-            writeln!(out, "{}", line::delivery(delivery, &Local, coloured))?;
+/// Prints events, and in a terminal's format the date whenever it changes.
+struct Printer {
+    as_json: bool,
+    coloured: bool,
+    day: Option<NaiveDate>,
+}
+
+impl Printer {
+    fn new(as_json: bool) -> Self {
+        Self {
+            as_json,
+            coloured: coloured(),
+            day: None,
         }
     }
-    out.flush()
+
+    fn print(&mut self, events: &[EventDelivery]) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        for delivery in events {
+            if self.as_json {
+                writeln!(out, "{}", pb::json::delivery(delivery))?;
+                continue;
+            }
+            let day = line::day(delivery, &Local);
+            if day.is_some() && day != self.day {
+                self.day = day;
+                writeln!(out, "{}", day.unwrap_or_default().format("--- %Y-%m-%d ---"))?;
+            }
+            writeln!(out, "{}", line::delivery(delivery, &Local, self.coloured))?;
+        }
+        out.flush()
+    }
+}
+
+/// Whether a service that answered so may answer otherwise in a moment: it is starting, stopping or busy.
+fn is_momentary(status: &Status) -> bool {
+    status.get_details_error_info().is_some()
+        && matches!(status.code(), Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded)
+}
+
+/// Why a stream was lost, for people: what the service writes for programs names cursors and trailers.
+fn plain(why: &str) -> &str {
+    match why {
+        _ if why.starts_with("the stream ends here") => "the server is shutting down, or ends this stream for its age",
+        "transport error" => "the connection to the server was lost",
+        _ => why,
+    }
+}
+
+/// The command that continues, without its `--from`. The token is not in it: it stays in the environment.
+fn resume_command(args: &Args) -> String {
+    let mut command = format!("parley tail --server {} --account {}", args.target.url(), args.account);
+    for kind in &args.kinds {
+        command += &format!(" --kind {}", kind.as_str_name().trim_start_matches("EVENT_KIND_").to_lowercase());
+    }
+    for inbox in &args.inboxes {
+        command += &format!(" --inbox {inbox}");
+    }
+    for conversation in &args.conversations {
+        command += &format!(" --conversation {conversation}");
+    }
+    if args.json {
+        command += " --json";
+    }
+    command
+}
+
+/// Says how to continue after the last event that was printed.
+fn left(subscriber: &Subscriber, resume: &str) -> Exit {
+    if let Some(cursor) = subscriber.cursor() {
+        complain(&format!("continue with: {resume} --from {}", cursor_text::encode(cursor)));
+    }
+    Exit::Ok
 }
 
 /// Colours are for a terminal, unless <https://no-color.org> says no.
@@ -104,13 +197,12 @@ fn start(text: &str) -> Result<Start, String> {
             nanos: i32::try_from(time.timestamp_subsec_nanos()).unwrap_or_default(),
         }));
     }
-    match hex::decode(text) {
-        Ok(cursor) if !cursor.is_empty() => Ok(Start::After(cursor.into())),
-        _ => Err("must be earliest, latest, a cursor in hexadecimal, or a time such as 2026-01-31T00:00:00Z".to_owned()),
-    }
+    cursor_text::decode(text)
+        .map(Start::After)
+        .ok_or_else(|| "must be earliest, latest, a cursor, or a time such as 2026-01-31T00:00:00Z".to_owned())
 }
 
-/// `message.created` as the contract's kind: the name with `_` for `.` is that of the enum's value.
+/// `message.created` as the contract's kind: the name with `_` for `.` is that of the enum's value, and is accepted too.
 fn kind(text: &str) -> Result<EventKind, String> {
     let name = format!("EVENT_KIND_{}", text.replace('.', "_").to_uppercase());
     EventKind::from_str_name(&name)
@@ -135,7 +227,8 @@ mod tests {
                 nanos: 500_000_000
             })
         );
-        for bad in ["", "yesterday", "0a0"] {
+        assert_eq!(start("Cgs").unwrap(), Start::After(vec![10, 11].into()));
+        for bad in ["", "yesterday!", "0a0"] {
             assert!(start(bad).is_err(), "{bad}");
         }
     }

@@ -50,6 +50,11 @@ pub fn routes(document: &Document) -> Door {
                 .answers(attributes()),
         )
         .get(
+            "/",
+            page("text/html; charset=utf-8", PAGE),
+            file("showRoot", "The same page, for who opens the address alone", "text/html"),
+        )
+        .get(
             "/docs",
             page("text/html; charset=utf-8", PAGE),
             file("showPage", "A page to read the description", "text/html"),

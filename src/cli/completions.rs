@@ -1,0 +1,24 @@
+//! `parley completions`: what shells need to complete the command line.
+
+use std::io::Write as _;
+
+use clap::CommandFactory as _;
+use clap_complete::Shell;
+
+use super::{Cli, Exit};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The shell
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+/// Prints a script on standard output, such as for `source <(parley completions bash)`.
+pub(super) fn run(args: &Args) -> Exit {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "parley", &mut script);
+    // Whoever read the output has left, as `head` does.
+    let _ = std::io::stdout().write_all(&script);
+    Exit::Ok
+}

@@ -1,0 +1,84 @@
+//! What a refused or failed call means to the person who typed the command: options by their names, and what to change.
+
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+use super::{Exit, complain, hint};
+
+/// Prints why a call failed. An answer of the service names the options; anything else is examined for what a wrong address or certificate
+/// looks like.
+pub async fn explain(status: &Status, server: &str) -> Exit {
+    let Some(info) = status.get_details_error_info() else {
+        return match hint::of(status, server).await {
+            Some(hint) => {
+                complain(&hint);
+                Exit::Failure
+            }
+            None => {
+                complain(&format!("{server}: {} ({:?})", status.message(), status.code()));
+                Exit::Failure
+            }
+        };
+    };
+    let violations = status.get_details_bad_request().map(|bad| bad.field_violations).unwrap_or_default();
+    if violations.is_empty() {
+        complain(status.message());
+    }
+    for violation in &violations {
+        complain(&format!("{} {}", option(&violation.field), violation.description));
+    }
+    if matches!(info.reason.as_str(), "TOKEN_INVALID" | "TOKEN_MISSING") {
+        complain("check --token or PARLEY_TOKEN; where the database is, `parley token create --offline` creates another");
+    }
+    if status.code() == Code::InvalidArgument {
+        Exit::Usage
+    } else {
+        Exit::Failure
+    }
+}
+
+/// The option that fills a field of a request.
+fn option(field: &str) -> String {
+    let last = field.rsplit('.').next().unwrap_or(field);
+    let last = last.split('[').next().unwrap_or(last);
+    match last {
+        "" => "the request".to_owned(),
+        "token_id" => "the token's id".to_owned(),
+        "kinds" => "--kind".to_owned(),
+        "after" | "at" | "start" => "--from".to_owned(),
+        "expires_at" => "--expires".to_owned(),
+        other => {
+            let name = other.strip_suffix("_ids").or_else(|| other.strip_suffix("_id")).unwrap_or(other);
+            format!("--{}", name.replace('_', "-"))
+        }
+    }
+}
+
+/// Prints what is wrong with the arguments of a command that works on the database itself.
+pub fn invalid(violations: &[crate::error::Violation]) {
+    for violation in violations {
+        complain(&format!("{} {}", option(&violation.field), violation.description));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_named_by_their_options() {
+        for (field, expected) in [
+            ("account_id", "--account"),
+            ("agent_bot_id", "--agent-bot"),
+            ("inbox_ids", "--inbox"),
+            ("filter.inbox_ids[3]", "--inbox"),
+            ("inbox.name", "--name"),
+            ("user_id", "--user"),
+            ("expires_at", "--expires"),
+            ("email", "--email"),
+            ("after", "--from"),
+        ] {
+            assert_eq!(option(field), expected, "{field}");
+        }
+    }
+}

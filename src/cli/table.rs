@@ -1,0 +1,79 @@
+//! Lists as people and scripts read them: a header, a row a line, and a remark where there is nothing.
+
+use std::io::{self, Write as _};
+
+use crate::telemetry::escape::escaped;
+
+/// A list that is printed page by page. Rows go to standard output; that there are none goes to standard error.
+#[derive(Debug)]
+pub struct Table {
+    /// What is listed, in the plural.
+    noun: &'static str,
+    header: &'static [&'static str],
+    /// The width of each column but the last, by the first page.
+    widths: Vec<usize>,
+}
+
+impl Table {
+    /// A list of `noun` with these columns.
+    pub fn new(noun: &'static str, header: &'static [&'static str]) -> Self {
+        Self {
+            noun,
+            header,
+            widths: Vec::new(),
+        }
+    }
+
+    /// Prints a page. The cells may come from anybody, so characters that steer a terminal are escaped.
+    pub fn rows(&mut self, rows: Vec<Vec<String>>) {
+        if rows.is_empty() {
+            return;
+        }
+        let rows: Vec<Vec<String>> = rows.into_iter().map(|row| row.iter().map(|cell| escaped(cell)).collect()).collect();
+        let mut text = String::new();
+        if self.widths.is_empty() {
+            let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+            self.widths = (0..self.header.len())
+                .map(|column| width(column).unwrap_or_default().max(self.header[column].chars().count()))
+                .collect();
+            text += &self.line(&self.header.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>());
+        }
+        for row in &rows {
+            text += &self.line(row);
+        }
+        // Whoever read the output has left, as `head` does.
+        let _ = io::stdout().write_all(text.as_bytes());
+    }
+
+    fn line(&self, row: &[String]) -> String {
+        let cells: Vec<String> = row
+            .iter()
+            .zip(&self.widths)
+            .map(|(cell, width)| format!("{cell:<width$}"))
+            .collect();
+        format!("{}\n", cells.join("  ").trim_end())
+    }
+
+    /// Says so if there were no rows.
+    pub fn finish(self) {
+        if self.widths.is_empty() {
+            eprintln!("no {}", self.noun);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let mut table = Table::new("things", &["ID", "NAME", "NOTE"]);
+        table.widths = vec![3, 6, 4];
+        assert_eq!(table.line(&["1".to_owned(), "Ana".to_owned(), String::new()]), "1    Ana\n");
+        assert_eq!(
+            table.line(&["12".to_owned(), "Ravi K".to_owned(), "x".to_owned()]),
+            "12   Ravi K  x\n"
+        );
+    }
+}
