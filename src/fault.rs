@@ -53,6 +53,10 @@ pub enum Protection {
     SessionScope,
     /// A service that is limited to inboxes sees only contacts with a session there.
     ContactScope,
+    /// The ids of new users are random.
+    UserIds,
+    /// An unverified session that only named a contact's address does not make the contact visible to a service limited to the inbox.
+    MatchedSessions,
     /// What a request builds from its text is bounded: values, objects, keys, reported paths.
     RequestTree,
     /// The preamble and the part headers of a multipart form are bounded.
@@ -140,6 +144,8 @@ impl Protection {
             Self::Vouching => "vouching",
             Self::SessionScope => "session_scope",
             Self::ContactScope => "contact_scope",
+            Self::UserIds => "user_ids",
+            Self::MatchedSessions => "matched_sessions",
             Self::RequestTree => "request_tree",
             Self::MultipartAhead => "multipart_ahead",
             Self::EarlyCheck => "early_check",

@@ -294,8 +294,10 @@ impl Hearing {
 
     /// Takes out who types elsewhere, who types a note, and the listener's own typing.
     async fn keep_moments(&self, response: &mut pb::SubscribePubsubResponse) {
-        let own = match (self.ear.contact(), self.key.user_id) {
-            (Some(contact), _) => (pb::ActorType::Contact, contact.0),
+        // The events say of a contact what the session is shown.
+        let contact = self.ear.contact().unwrap_or_default().0;
+        let own = match (self.ear.session_row(), self.key.user_id) {
+            (Some(session), _) => (pb::ActorType::Contact, pb::Visitor(session).contact_id(contact)),
             (None, user) => (pb::ActorType::User, user.unwrap_or_default()),
         };
         let mut kept = Vec::new();

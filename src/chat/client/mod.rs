@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, sea_query::Expr};
+use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use sha2::Sha256;
 
 use crate::{
@@ -156,25 +156,16 @@ async fn read(db: &impl ConnectionTrait, identifier: &str, source_id: &str) -> R
 
 /// The sessions whose conversations a verified session reaches; absent if it is not verified any more, or of another contact now.
 ///
-/// Those are the verified ones of its contact, those that members made, and those that named the contact's identifier. A session that was
-/// attached for an address or a number is somebody's who is not proved to be this contact: a signature proves an identifier, and anybody
-/// may have stored an address.
+/// Those are the verified ones of its contact, and those that members made. Every other session may be a stranger's who named the contact's
+/// address or identifier: what it wrote would be shown as the contact's own, and the stranger would read the replies.
 async fn others(db: &impl ConnectionTrait, session: &contact_inbox::Model) -> Result<Option<Vec<ContactInboxId>>> {
     use contact_inbox::Column;
-    let known = Condition::any()
-        .add(Column::HmacVerified.eq(true))
-        .add(Column::Submitted.is_null())
-        .add(Expr::cust("\"contact_inboxes\".\"submitted\" ->> 'relation' <> 'matched'"))
-        .add(Expr::cust(
-            "\"contact_inboxes\".\"submitted\" ->> 'identifier' = \
-             (SELECT identifier FROM contacts WHERE contacts.id = contact_inboxes.contact_id)",
-        ));
     let rows: Vec<(ContactInboxId, bool)> = contact_inbox::Entity::find()
         .select_only()
         .columns([Column::Id, Column::HmacVerified])
         .filter(Column::AccountId.eq(session.account_id))
         .filter(Column::ContactId.eq(session.contact_id))
-        .filter(Condition::all().add_option(fault::is_on(Protection::IdentityProof).then_some(known)))
+        .filter(Condition::all().add_option(fault::is_on(Protection::IdentityProof).then(contact_inbox::vouched_for)))
         .order_by_desc(Column::HmacVerified)
         .order_by_asc(Column::Id)
         .limit(OTHERS)

@@ -8,6 +8,7 @@
 //! the writer shard waits for their rendering, at most [`BUDGET`] a batch, and computes none of it.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -21,9 +22,13 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::{
     compute::{self, Cancel, ComputePool, Rejected},
-    db::joined::{Conversation, Sender},
+    db::{
+        entity::contact,
+        joined::{Conversation, Sender},
+    },
     error::{Error, Result, Rule},
-    id::ConversationId,
+    fault::{self, Protection},
+    id::{ContactId, ConversationId},
 };
 
 #[cfg(feature = "faults")]
@@ -171,7 +176,7 @@ fn drops(conversation: &Conversation, sender: Option<&Sender>, template: &str) -
         let named = template.contains("custom_attribute") && json_bytes(attributes) <= ATTRIBUTE_BYTES;
         if named { attributes.clone() } else { json!({}) }
     };
-    let contact = &conversation.contact.row;
+    let contact = known_contact(conversation);
     let agent = match sender {
         Some(Sender::User(user)) => {
             let mut agent = person(&user.name);
@@ -202,6 +207,27 @@ fn drops(conversation: &Conversation, sender: Option<&Sender>, template: &str) -
     let account = json!({ "id": conversation.account.id.0, "name": conversation.account.name });
     drops.insert("account".to_owned(), account);
     drops
+}
+
+/// The contact, as far as the session may know of it: the texts are sent to the session. Anybody may name an address, so a session that
+/// nobody vouches for gets what it has submitted itself, and not what is stored about the contact with that address.
+fn known_contact(conversation: &Conversation) -> Cow<'_, contact::Model> {
+    let (contact, session) = (&conversation.contact.row, &conversation.session);
+    if session.is_vouched_for() || !fault::is_on(Protection::VisitorView) {
+        return Cow::Borrowed(contact);
+    }
+    let submitted = session.submitted.clone().unwrap_or_default();
+    Cow::Owned(contact::Model {
+        id: ContactId(session.shown_contact_id()),
+        name: submitted.name.unwrap_or_default(),
+        email: submitted.email,
+        phone_number: submitted.phone_number,
+        identifier: submitted.identifier,
+        custom_attributes: Json::Object(submitted.custom_attributes),
+        additional_attributes: json!({}),
+        avatar_url: submitted.avatar_url.unwrap_or_default(),
+        ..contact.clone()
+    })
 }
 
 /// A name in its parts, each with a capital letter, as Chatwoot writes it.

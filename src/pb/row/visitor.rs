@@ -31,6 +31,16 @@ fn only(truncated_fields: Vec<String>, shown: &[&str]) -> Vec<String> {
 pub struct Visitor<'a>(pub &'a contact_inbox::Model);
 
 impl Visitor<'_> {
+    /// The id of the session's contact; of an unverified session, one of the session.
+    pub fn contact_id(self, stored: i64) -> i64 {
+        let session = self.0;
+        if session.hmac_verified || !fault::is_on(Protection::VisitorView) {
+            stored
+        } else {
+            session.shown_contact_id()
+        }
+    }
+
     /// The contact: of a verified session as it is stored, of another one what the session has submitted.
     pub fn contact(self, contact: pb::Contact) -> pb::Contact {
         if !fault::is_on(Protection::VisitorView) {
@@ -59,13 +69,13 @@ impl Visitor<'_> {
         }
     }
 
-    /// Times are those of the session: the contact's would reveal that it existed before.
-    fn submitted(self, contact: &pb::Contact) -> pb::Contact {
+    /// The id and the times are those of the session, and there is no version: the contact's would reveal that it existed before.
+    pub(super) fn submitted(self, contact: &pb::Contact) -> pb::Contact {
         let session = self.0;
         let submitted = session.submitted.as_ref().map_or_else(Cow::default, Cow::Borrowed);
         let mut maps = AttributeMaps::default();
         pb::Contact {
-            id: contact.id,
+            id: self.contact_id(contact.id),
             account_id: contact.account_id,
             name: submitted.name.clone().unwrap_or_default(),
             email: submitted.email.clone(),
@@ -76,7 +86,6 @@ impl Visitor<'_> {
             avatar_url: submitted.avatar_url.clone().unwrap_or_default(),
             created_at: Some(timestamp(session.created_at)),
             updated_at: Some(timestamp(session.updated_at)),
-            version: contact.version,
             ..pb::Contact::default()
         }
     }
@@ -132,7 +141,7 @@ impl Visitor<'_> {
         let contact = self.contact(stored);
         pb::Sender {
             r#type: sender.r#type,
-            id: sender.id,
+            id: contact.id,
             name: contact.name.clone(),
             avatar_url: contact.avatar_url.clone(),
             contact: embedded.then_some(contact),
@@ -167,7 +176,7 @@ impl Visitor<'_> {
         let own = session.id == self.0.id.0;
         pb::ContactInbox {
             id: session.id,
-            contact_id: session.contact_id,
+            contact_id: self.contact_id(session.contact_id),
             inbox_id: session.inbox_id,
             source_id: if own { session.source_id } else { String::new() },
             hmac_verified: session.hmac_verified,
@@ -233,10 +242,11 @@ impl Visitor<'_> {
                     name: actor.name,
                     ..pb::Contact::default()
                 };
+                let shown = self.contact(known);
                 pb::Actor {
                     r#type: actor.r#type,
-                    id: actor.id,
-                    name: self.contact(known).name,
+                    id: shown.id,
+                    name: shown.name,
                 }
             }
             _ => pb::Actor {

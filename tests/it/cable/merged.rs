@@ -98,6 +98,11 @@ impl Visitor {
         Self { path, record, talk }
     }
 
+    /// Its contact, which visitors are not shown.
+    async fn contact(&self, app: &TestApp) -> i64 {
+        app.scene().contact_of(self.record["source_id"].as_str().expect("a session")).await
+    }
+
     fn key(&self) -> PubsubKey {
         PubsubKey {
             pubsub_token: self.record["pubsub_token"].as_str().expect("a token").to_owned(),
@@ -134,7 +139,7 @@ async fn a_visitor_goes_on_after_its_contact_is_merged(backend: Backend) {
         let given = json!({"email": "known@example.org"});
         assert_eq!(public.send("PATCH", &visitor.path, Some(&given)).await.status, 200);
         let shown = app.http().ask(&format!("/conversations/{}", visitor.talk)).await.1;
-        assert_eq!(shown["meta"]["sender"]["id"], known.record["id"], "the contacts are one");
+        assert_eq!(shown["meta"]["sender"]["id"], known.contact(&app).await, "the contacts are one");
         scene.say(known.talk, "in another session of the contact").await;
         scene.say(visitor.talk, "merged").await;
         let received = stream.texts_until("merged").await;
@@ -148,7 +153,7 @@ async fn a_visitor_goes_on_after_its_contact_is_merged(backend: Backend) {
         let request = MergeContactsRequest {
             account_id: 1,
             base_contact_id: third.contact,
-            mergee_contact_id: known.record["id"].as_i64().expect("an id"),
+            mergee_contact_id: known.contact(&app).await,
             ..MergeContactsRequest::default()
         };
         scene.clients.contacts.clone().merge_contacts(request).await.expect("merged");
@@ -218,7 +223,7 @@ async fn a_visitors_subscription_ends_with_its_session(backend: Backend) {
     let mut streams = [Stream::open(&app, deleted.key()).await, Stream::open(&app, other.key()).await];
     let request = DeleteContactRequest {
         account_id: 1,
-        contact_id: deleted.record["id"].as_i64().expect("an id"),
+        contact_id: deleted.contact(&app).await,
         ..DeleteContactRequest::default()
     };
     app.clients().contacts.delete_contact(request).await.expect("deleted");

@@ -1,7 +1,8 @@
 //! Makes contacts, sessions, conversations and messages in a line each, through the gRPC door.
 
 use parley::pb::{
-    self, CreateContactRequest, CreateConversationRequest, CreateMessageRequest, CreateMessageResponse, Message, MessageDraft, MessageType,
+    self, CreateContactRequest, CreateConversationRequest, CreateMessageRequest, CreateMessageResponse, GetContactBySessionRequest,
+    Message, MessageDraft, MessageType,
 };
 use tonic::Status;
 use uuid::Uuid;
@@ -53,6 +54,17 @@ impl Scene {
             contact: answer.contact.expect("always set").id,
             source: answer.contact_inbox.expect("a session was asked for").source_id,
         }
+    }
+
+    /// The contact of the session with this name. Visitors are not shown its id.
+    pub async fn contact_of(&self, source: &str) -> i64 {
+        let request = GetContactBySessionRequest {
+            account_id: self.account,
+            inbox_id: self.inbox,
+            source_id: source.to_owned(),
+        };
+        let found = self.clients.contacts.clone().get_contact_by_session(request).await;
+        found.expect("the session is there").into_inner().contact.expect("always set").id
     }
 
     /// A conversation of that session.

@@ -1,13 +1,16 @@
 //! Visitors and sessions: what an unproved identity reaches, reads and changes.
 
+mod contact_ids;
 mod contact_scope;
+mod planted;
 mod session_scope;
+mod texts;
 mod visitor_view;
 mod visitors;
 mod vouching;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use parley::pb::{CreateTokenRequest, TokenKind};
+use parley::pb::{ClientSession, CreateTokenRequest, TokenKind};
 use reqwest::Method;
 use serde_json::{Value as Json, json};
 use sha2::Sha256;
@@ -91,6 +94,14 @@ impl Public {
         let answer = self.ask(Method::GET, &format!("/{source}/conversations"), None).await;
         let rows = answer.body.as_array().cloned().unwrap_or_default();
         rows.iter().filter_map(|row| row["id"].as_i64()).collect()
+    }
+
+    /// The session of this name, as gRPC has it.
+    fn session(&self, source: &str) -> ClientSession {
+        ClientSession {
+            inbox_identifier: self.contacts.split('/').nth(5).expect("an identifier").to_owned(),
+            source_id: source.to_owned(),
+        }
     }
 
     /// The status of reading a conversation, and of writing into it.

@@ -101,7 +101,7 @@ async fn listen(app: &TestApp, verified: bool) -> Received {
     if verified {
         public.prove("me", "me-1").await;
     }
-    let contact = format!("/api/v1/accounts/1/contacts/{}", made["id"]);
+    let contact = format!("/api/v1/accounts/1/contacts/{}", app.scene().contact_of("me").await);
     let stored = json!({
         "name": format!("{STORED} name"), "phone_number": "+351912345678",
         "additional_attributes": {"company_name": format!("{PLANT} company"), "city": format!("{PLANT} city")},
@@ -151,10 +151,7 @@ async fn listen(app: &TestApp, verified: bool) -> Received {
     }
     let clients = Clients::new(&app.server.doors.grpc, None);
     let request = GetClientConversationRequest {
-        session: Some(parley::pb::ClientSession {
-            inbox_identifier: public.contacts.split('/').nth(5).expect("an identifier").to_owned(),
-            source_id: "me".to_owned(),
-        }),
+        session: Some(public.session("me")),
         conversation_id: talk,
     };
     let read = clients
