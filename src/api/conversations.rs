@@ -41,7 +41,11 @@ macro_rules! patched {
         $fields.done()?;
         let updated = $self.chat.update_conversation(call, ConversationId($asked.conversation_id), patch);
         let mut answer = answered(updated.await?, respond)?;
-        own_team(&*caller(&$request)?, account, answer.get_mut().conversation.iter_mut());
+        let caller = caller(&$request)?;
+        own_team(&caller, account, answer.get_mut().conversation.iter_mut());
+        $self
+            .own_contacts(&caller, account, answer.get_mut().conversation.iter_mut())
+            .await?;
         Ok(answer)
     }};
 }
@@ -89,6 +93,9 @@ impl ConversationsService for Api {
         fields.done()?;
         let mut answer = answered(self.chat.create_conversation(call, new).await?, created)?;
         own_team(&caller, account, answer.get_mut().conversation.iter_mut());
+        self.own_contacts(&caller, account, answer.get_mut().conversation.iter_mut())
+            .await?;
+        self.own_contacts(&caller, account, answer.get_mut().message.iter_mut()).await?;
         Ok(answer)
     }
 
@@ -102,6 +109,7 @@ impl ConversationsService for Api {
         let summary = self.chat.conversation(&caller, account, id).await?;
         let mut conversation = pb::Conversation::from(&summary);
         own_team(&caller, account, [&mut conversation]);
+        self.own_contacts(&caller, account, [&mut conversation]).await?;
         Ok(Response::new(pb::GetConversationResponse {
             conversation: Some(conversation),
         }))
@@ -129,6 +137,7 @@ impl ConversationsService for Api {
         let found = self.chat.conversations(&caller, account, &query, &page).await?;
         let (mut conversations, next_page_token) = page::fill(&same, &found.page, pb::Conversation::from);
         own_team(&caller, account, &mut conversations);
+        self.own_contacts(&caller, account, &mut conversations).await?;
         Ok(Response::new(pb::ListConversationsResponse {
             conversations,
             next_page_token,
@@ -162,6 +171,7 @@ impl ConversationsService for Api {
             .await?;
         let (mut conversations, next_page_token) = page::fill(&same, &found, pb::Conversation::from);
         own_team(&caller, account, &mut conversations);
+        self.own_contacts(&caller, account, &mut conversations).await?;
         Ok(Response::new(pb::FilterConversationsResponse {
             conversations,
             next_page_token,
@@ -188,7 +198,10 @@ impl ConversationsService for Api {
         fields.done()?;
         let id = ConversationId(asked.conversation_id);
         let mut answer = answered(self.chat.update_conversation_status(call, id, status, until).await?, respond)?;
-        own_team(&*caller(&request)?, account, answer.get_mut().conversation.iter_mut());
+        let caller = caller(&request)?;
+        own_team(&caller, account, answer.get_mut().conversation.iter_mut());
+        self.own_contacts(&caller, account, answer.get_mut().conversation.iter_mut())
+            .await?;
         Ok(answer)
     }
 
@@ -333,7 +346,9 @@ impl ConversationsService for Api {
         fields.done()?;
         let id = ConversationId(asked.conversation_id);
         let (found, total) = self.chat.conversation_attachments(&caller, account, id, &page).await?;
-        let (attachments, next_page_token) = page::fill(&same, &found, attached);
+        let (mut attachments, next_page_token) = page::fill(&same, &found, attached);
+        let messages = attachments.iter_mut().filter_map(|attachment| attachment.message.as_mut());
+        self.own_contacts(&caller, account, messages).await?;
         Ok(Response::new(pb::ListConversationAttachmentsResponse {
             attachments,
             next_page_token,

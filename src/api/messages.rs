@@ -55,7 +55,8 @@ impl MessagesService for Api {
     async fn create_message(&self, request: Request<pb::CreateMessageRequest>) -> Result<Response<pb::CreateMessageResponse>, Status> {
         let asked = request.get_ref();
         let account = AccountId(asked.account_id);
-        caller(&request)?.write_access(account)?;
+        let caller = caller(&request)?;
+        caller.write_access(account)?;
         let mut fields = Fields::default();
         let call = change(&mut fields, &request, account, created)?;
         let asked = request.into_inner();
@@ -63,19 +64,22 @@ impl MessagesService for Api {
         let draft = required("message", asked.message)?;
         let new = fields.within("message", |fields| drafts::read(fields, draft));
         fields.done()?;
-        answered(self.chat.create_messages(call, vec![(conversation, new)]).await?, created)
+        let mut answer = answered(self.chat.create_messages(call, vec![(conversation, new)]).await?, created)?;
+        self.own_contacts(&caller, account, answer.get_mut().message.iter_mut()).await?;
+        Ok(answer)
     }
 
     async fn get_message(&self, request: Request<pb::GetMessageRequest>) -> Result<Response<pb::GetMessageResponse>, Status> {
         let asked = request.get_ref();
         let (account, id) = (AccountId(asked.account_id), MessageId(asked.message_id));
+        let caller = caller(&request)?;
         let message = self
             .chat
-            .message(&*caller(&request)?, account, ConversationId(asked.conversation_id), id)
+            .message(&caller, account, ConversationId(asked.conversation_id), id)
             .await?;
-        Ok(Response::new(pb::GetMessageResponse {
-            message: Some((&message).into()),
-        }))
+        let mut message = pb::Message::from(&message);
+        self.own_contacts(&caller, account, [&mut message]).await?;
+        Ok(Response::new(pb::GetMessageResponse { message: Some(message) }))
     }
 
     async fn list_messages(&self, request: Request<pb::ListMessagesRequest>) -> Result<Response<pb::ListMessagesResponse>, Status> {
@@ -116,18 +120,22 @@ impl MessagesService for Api {
             .chat
             .messages(&caller, account, ConversationId(asked.conversation_id), query)
             .await?;
-        let (messages, next) = shown(&found, asked.after.is_some(), pb::Message::from);
+        let (mut messages, next) = shown(&found, asked.after.is_some(), pb::Message::from);
+        let mut conversation = pb::Conversation::from(&found.conversation);
+        self.own_contacts(&caller, account, &mut messages).await?;
+        self.own_contacts(&caller, account, [&mut conversation]).await?;
         Ok(Response::new(pb::ListMessagesResponse {
             messages,
             next_page_token: page::write(&same, next.as_ref()),
-            conversation: Some((&found.conversation).into()),
+            conversation: Some(conversation),
         }))
     }
 
     async fn update_message(&self, request: Request<pb::UpdateMessageRequest>) -> Result<Response<pb::UpdateMessageResponse>, Status> {
         let asked = request.get_ref();
         let account = AccountId(asked.account_id);
-        caller(&request)?.write_access(account)?;
+        let caller = caller(&request)?;
+        caller.write_access(account)?;
         let mut fields = Fields::default();
         let call = change(&mut fields, &request, account, updated)?;
         if let Some(error) = &asked.external_error {
@@ -145,27 +153,36 @@ impl MessagesService for Api {
         };
         fields.done()?;
         let (conversation, id) = (ConversationId(asked.conversation_id), MessageId(asked.message_id));
-        answered(self.chat.update_message(call, conversation, id, patch).await?, updated)
+        let mut answer = answered(self.chat.update_message(call, conversation, id, patch).await?, updated)?;
+        self.own_contacts(&caller, account, answer.get_mut().message.iter_mut()).await?;
+        Ok(answer)
     }
 
     async fn delete_message(&self, request: Request<pb::DeleteMessageRequest>) -> Result<Response<pb::DeleteMessageResponse>, Status> {
         let asked = request.get_ref();
         let mut fields = Fields::default();
-        let call = change(&mut fields, &request, AccountId(asked.account_id), deleted)?;
+        let account = AccountId(asked.account_id);
+        let caller = caller(&request)?;
+        let call = change(&mut fields, &request, account, deleted)?;
         fields.done()?;
         let (conversation, id) = (ConversationId(asked.conversation_id), MessageId(asked.message_id));
-        answered(self.chat.delete_message(call, conversation, id).await?, deleted)
+        let mut answer = answered(self.chat.delete_message(call, conversation, id).await?, deleted)?;
+        self.own_contacts(&caller, account, answer.get_mut().message.iter_mut()).await?;
+        Ok(answer)
     }
 
     async fn retry_message(&self, request: Request<pb::RetryMessageRequest>) -> Result<Response<pb::RetryMessageResponse>, Status> {
         let asked = request.get_ref();
         let account = AccountId(asked.account_id);
-        caller(&request)?.write_access(account)?;
+        let caller = caller(&request)?;
+        caller.write_access(account)?;
         let mut fields = Fields::default();
         let call = change(&mut fields, &request, account, retried)?;
         fields.done()?;
         let (conversation, id) = (ConversationId(asked.conversation_id), MessageId(asked.message_id));
-        answered(self.chat.retry_message(call, conversation, id).await?, retried)
+        let mut answer = answered(self.chat.retry_message(call, conversation, id).await?, retried)?;
+        self.own_contacts(&caller, account, answer.get_mut().message.iter_mut()).await?;
+        Ok(answer)
     }
 
     async fn search_messages(&self, request: Request<pb::SearchMessagesRequest>) -> Result<Response<pb::SearchMessagesResponse>, Status> {
@@ -197,7 +214,8 @@ impl MessagesService for Api {
         };
         fields.done()?;
         let found = self.chat.search_messages(&caller, account, &search, &page).await?;
-        let (messages, whole) = page::take(&found.messages, pb::Message::from);
+        let (mut messages, whole) = page::take(&found.messages, pb::Message::from);
+        self.own_contacts(&caller, account, &mut messages).await?;
         let next = if whole { found.next } else { messages.last().map(edge) };
         Ok(Response::new(pb::SearchMessagesResponse {
             messages,
@@ -212,7 +230,8 @@ impl MessagesService for Api {
     ) -> Result<Response<pb::BatchCreateMessagesResponse>, Status> {
         let asked = request.get_ref();
         let account = AccountId(asked.account_id);
-        caller(&request)?.write_access(account)?;
+        let caller = caller(&request)?;
+        caller.write_access(account)?;
         let mut fields = Fields::default();
         let call = change(&mut fields, &request, account, batch)?;
         let asked = request.into_inner();
@@ -231,7 +250,9 @@ impl MessagesService for Api {
             });
         }
         fields.done()?;
-        answered(self.chat.create_messages(call, items).await?, batch)
+        let mut answer = answered(self.chat.create_messages(call, items).await?, batch)?;
+        self.own_contacts(&caller, account, &mut answer.get_mut().messages).await?;
+        Ok(answer)
     }
 
     type SendMessagesStream = send::Answers;

@@ -63,6 +63,7 @@ mod logins;
 mod messages;
 mod meter;
 mod outcome;
+mod own_contacts;
 mod page;
 mod participants;
 mod policy;

@@ -182,12 +182,17 @@ async fn send(api: Api, caller: Arc<Caller>, traceparent: String, index: u64, re
     if let Err(limited) = api.limits.call(caller.token) {
         return refused(index, &limited.0.into());
     }
-    match store(&api, caller, traceparent, request).await {
-        Ok(Answer::Fresh(messages, cursor)) => result(index, &created(&messages, encode(cursor))),
+    let account = AccountId(request.account_id);
+    let mut answer = match store(&api, Arc::clone(&caller), traceparent, request).await {
+        Ok(Answer::Fresh(messages, cursor)) => created(&messages, encode(cursor)),
         Ok(Answer::Repeated(bytes)) => match pb::CreateMessageResponse::decode(bytes.as_slice()) {
-            Ok(kept) => result(index, &kept),
-            Err(error) => refused(index, &Status::internal(error.to_string())),
+            Ok(kept) => kept,
+            Err(error) => return refused(index, &Status::internal(error.to_string())),
         },
+        Err(error) => return refused(index, &error.into()),
+    };
+    match api.own_contacts(&caller, account, answer.message.iter_mut()).await {
+        Ok(()) => result(index, &answer),
         Err(error) => refused(index, &error.into()),
     }
 }

@@ -1,19 +1,25 @@
 //! Which contacts, and which of their sessions, a caller sees: the one place that decides it.
 
+use std::collections::HashMap;
+
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, EntityTrait, ExprTrait as _, QueryFilter, QuerySelect,
     sea_query::{Expr, Query},
 };
 
 use crate::{
-    chat::caller::Access,
+    chat::{
+        Chat,
+        caller::{Access, Caller},
+    },
     db::{
         entity::{contact, contact_inbox},
         joined::ContactSessions,
+        load,
     },
     error::{Error, Result},
     fault::{self, Protection},
-    id::{AccountId, ContactId, InboxId},
+    id::{AccountId, ContactId, ConversationId, InboxId},
 };
 
 /// The contacts that a caller sees, as a condition on `contacts`.
@@ -25,7 +31,8 @@ pub(super) fn seen(access: &Access, account: AccountId) -> Condition {
             .from(contact_inbox::Entity)
             .and_where(Expr::col((contact_inbox::Entity, contact_inbox::Column::AccountId)).eq(account.0))
             .and_where(Expr::col((contact_inbox::Entity, contact_inbox::Column::ContactId)).equals((contact::Entity, contact::Column::Id)))
-            .and_where(Expr::col((contact_inbox::Entity, contact_inbox::Column::InboxId)).is_in(inboxes.iter().map(|id| id.0)));
+            .and_where(Expr::col((contact_inbox::Entity, contact_inbox::Column::InboxId)).is_in(inboxes.iter().map(|id| id.0)))
+            .cond_where(contact_inbox::opens_contact());
         Expr::exists(sessions)
     });
     Condition::all().add_option(session)
@@ -34,11 +41,18 @@ pub(super) fn seen(access: &Access, account: AccountId) -> Condition {
 /// Requires that the caller sees a contact. Says nothing of whether there is one if the caller sees all.
 ///
 /// # Errors
-/// [`Error::NotFound`] for a contact without a session in the caller's inboxes.
+/// [`Error::NotFound`] for a contact that no session in the caller's inboxes opens.
 pub(super) async fn check(db: &impl ConnectionTrait, access: &Access, account: AccountId, contact: ContactId) -> Result<()> {
     let Some(inboxes) = access.contact_inboxes() else { return Ok(()) };
     let theirs = contact_inbox::Column::InboxId.is_in(inboxes.iter().map(|id| id.0));
-    if session_in(db, account, contact, theirs).await? {
+    if session_in(
+        db,
+        account,
+        contact,
+        Condition::all().add(contact_inbox::opens_contact()).add(theirs),
+    )
+    .await?
+    {
         Ok(())
     } else {
         Err(Error::not_found("contact", contact))
@@ -52,17 +66,12 @@ pub(super) async fn reaches_beyond(db: &impl ConnectionTrait, access: &Access, a
         db,
         account,
         contact,
-        contact_inbox::Column::InboxId.is_not_in(inboxes.iter().map(|id| id.0)),
+        Condition::all().add(contact_inbox::Column::InboxId.is_not_in(inboxes.iter().map(|id| id.0))),
     )
     .await
 }
 
-async fn session_in(
-    db: &impl ConnectionTrait,
-    account: AccountId,
-    contact: ContactId,
-    which: sea_orm::sea_query::SimpleExpr,
-) -> Result<bool> {
+async fn session_in(db: &impl ConnectionTrait, account: AccountId, contact: ContactId, which: Condition) -> Result<bool> {
     let found: Option<i64> = contact_inbox::Entity::find()
         .select_only()
         .column(contact_inbox::Column::Id)
@@ -86,4 +95,23 @@ pub(super) fn shown(mut contact: ContactSessions, access: &Access) -> ContactSes
         contact.keep_sessions_of(inboxes);
     }
     contact
+}
+
+impl Chat {
+    /// The sessions of those of the conversations whose contact the caller does not see. What such a session has submitted is shown in place
+    /// of the contact.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn unopened_sessions(
+        &self,
+        caller: &Caller,
+        account: AccountId,
+        conversations: impl Iterator<Item = ConversationId>,
+    ) -> Result<HashMap<ConversationId, contact_inbox::Model>> {
+        match caller.access(account)?.contact_inboxes() {
+            None => Ok(HashMap::new()),
+            Some(inboxes) => load::unopened_sessions(self.db.read(), account, inboxes, conversations).await,
+        }
+    }
 }

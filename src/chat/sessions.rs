@@ -191,6 +191,7 @@ impl Chat {
             .await?
             .filter(|session| contact_scope::session_inboxes(access).is_none_or(|inboxes| inboxes.contains(&session.inbox_id)))
             .ok_or_else(|| Error::not_found("contact_inbox", source_id))?;
+        contact_scope::check(db, access, account, session.contact_id).await?;
         let contact = load::contact(db, account, session.contact_id).await?;
         let contact = with_sessions(db, account, Arc::unwrap_or_clone(contact)).await?;
         Ok(contact_scope::shown(contact, access))

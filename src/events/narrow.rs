@@ -2,20 +2,19 @@
 //!
 //! Stored events are shared by all subscribers and hold all sessions of a contact. The name of a session is a credential of the client API, so
 //! a subscriber who does not see an inbox does not receive the sessions there. A service that is limited to inboxes receives only the ids of
-//! contacts without a session in them. Only frames with such events are decoded and encoded again; all others go out as they were stored.
-
-use std::collections::HashSet;
+//! contacts that no session there opens; in conversations, the words of the session. Frames of such services, and of others those with events
+//! about contacts, are decoded and encoded again; all others go out as they were stored.
 
 use prost::Message as _;
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect};
+use sea_orm::ConnectionTrait;
 
 use crate::{
-    db::{entity::contact_inbox, joined::ContactSessions},
+    db::{joined::ContactSessions, load},
     error::{Error, Result},
     events::filter::Filter,
     fault::{self, Protection},
-    id::{AccountId, ContactId, InboxId},
-    pb::{self, ActorType, delivery::encoded, event::Resource, frame::Frame},
+    id::{AccountId, ContactId, ConversationId, InboxId},
+    pb::{self, ActorType, OfConversation, delivery::encoded, event::Resource, frame::Frame},
 };
 
 /// A frame without what the subscriber may not have of contacts. Neither seqs nor the chain of `prev_seq` change.
@@ -32,10 +31,14 @@ pub(super) async fn narrow(db: &impl ConnectionTrait, account: AccountId, filter
     let mut response = decoded.map_err(|error| Error::Internal(format!("a stored event cannot be decoded: {error}")))?;
     let events = || response.events.iter().filter_map(|delivery| delivery.event.as_ref());
     let seen = if filter.own_contacts {
-        Some(with_session(db, account, scope, events().filter_map(contact_of)).await?)
+        Some(load::opened_contacts(db, account, scope, events().filter_map(contact_of)).await?)
     } else {
         None
     };
+    if filter.own_contacts {
+        let events = response.events.iter_mut().filter_map(|delivery| delivery.event.as_mut());
+        claim(db, account, scope, &mut events.collect::<Vec<_>>()).await?;
+    }
     for delivery in &mut response.events {
         let Some(event) = &mut delivery.event else { continue };
         let Some(contact) = contact_of(event) else { continue };
@@ -50,6 +53,23 @@ pub(super) async fn narrow(db: &impl ConnectionTrait, account: AccountId, filter
     Ok(frame)
 }
 
+/// Shows a service that is limited to inboxes, of contacts that no session there opens, the words of the session that named them.
+pub(super) async fn claim(
+    db: &impl ConnectionTrait,
+    account: AccountId,
+    inboxes: &[InboxId],
+    items: &mut [&mut impl OfConversation],
+) -> Result<()> {
+    let ids: Vec<i64> = items.iter().map(|item| item.conversation_id()).filter(|id| *id != 0).collect();
+    let sessions = load::unopened_sessions(db, account, inboxes, ids.into_iter().map(ConversationId)).await?;
+    for item in items {
+        if let Some(session) = sessions.get(&ConversationId(item.conversation_id())) {
+            item.claim(session);
+        }
+    }
+    Ok(())
+}
+
 /// The contact that an event without an inbox is about.
 fn contact_of(event: &pb::Event) -> Option<ContactId> {
     match &event.resource {
@@ -57,30 +77,6 @@ fn contact_of(event: &pb::Event) -> Option<ContactId> {
         Some(Resource::ContactNote(note)) => Some(ContactId(note.contact_id)),
         _ => None,
     }
-}
-
-/// Those of the contacts that have a session in one of the inboxes now.
-pub(super) async fn with_session(
-    db: &impl ConnectionTrait,
-    account: AccountId,
-    inboxes: &[InboxId],
-    contacts: impl Iterator<Item = ContactId>,
-) -> Result<HashSet<ContactId>> {
-    let contacts: HashSet<i64> = contacts.map(|contact| contact.0).collect();
-    if contacts.is_empty() {
-        return Ok(HashSet::new());
-    }
-    let found: Vec<ContactId> = contact_inbox::Entity::find()
-        .select_only()
-        .column(contact_inbox::Column::ContactId)
-        .distinct()
-        .filter(contact_inbox::Column::AccountId.eq(account))
-        .filter(contact_inbox::Column::ContactId.is_in(contacts))
-        .filter(contact_inbox::Column::InboxId.is_in(inboxes.iter().map(|id| id.0)))
-        .into_tuple()
-        .all(db)
-        .await?;
-    Ok(found.into_iter().collect())
 }
 
 /// Leaves of an event about a contact nothing but ids.

@@ -21,7 +21,11 @@ use crate::{
         load, octets,
     },
     error::Result,
-    events::{filter::Filter, kind::EventKind, narrow::keep_seen_sessions},
+    events::{
+        filter::Filter,
+        kind::EventKind,
+        narrow::{claim, keep_seen_sessions},
+    },
     fault::{self, Protection},
     id::{AccountId, Seq},
     pb::{self, upsert::Resource},
@@ -138,7 +142,7 @@ impl Snapshot {
         frame_bytes: usize,
     ) -> Result<Option<Vec<pb::Upsert>>> {
         loop {
-            let page = match self.stage {
+            let mut page = match self.stage {
                 stage if !stage.passes(filter) => Page::default(),
                 Stage::Inboxes => inboxes(db, account, filter, self.after).await?,
                 Stage::Contacts => contacts(db, account, filter, self.after).await?,
@@ -146,6 +150,10 @@ impl Snapshot {
                 Stage::Messages => messages(db, account, filter, self.after).await?,
             };
             if let Some(last) = page.last {
+                if let Some(scope) = filter.scope.as_ref().filter(|_| filter.own_contacts) {
+                    let mut upserts: Vec<&mut pb::Upsert> = page.upserts.iter_mut().map(|(_, upsert)| upsert).collect();
+                    claim(db.read(), account, scope, &mut upserts).await?;
+                }
                 let (upserts, whole) = fitting(page.upserts, frame_bytes);
                 self.after = if whole { last } else { upserts.last().map_or(last, |(id, _)| *id) };
                 self.count += upserts.len() as u64;
@@ -209,7 +217,8 @@ fn own_contacts(account: AccountId, filter: &Filter) -> Option<SimpleExpr> {
         .column(contact_inbox::Column::ContactId)
         .from(contact_inbox::Entity)
         .and_where(Expr::col(contact_inbox::Column::AccountId).eq(account.0))
-        .and_where(Expr::col(contact_inbox::Column::InboxId).is_in(scope.iter().map(|id| id.0)));
+        .and_where(Expr::col(contact_inbox::Column::InboxId).is_in(scope.iter().map(|id| id.0)))
+        .cond_where(contact_inbox::opens_contact());
     Some(contact::Column::Id.in_subquery(sessions))
 }
 

@@ -168,7 +168,7 @@ impl Subscription {
             if self.position < head && self.may_hand_out() {
                 // Boxed, as everything that asks the database: an idle subscriber should not carry the room for it.
                 let mut batch = Box::pin(self.read(head)).await?;
-                if batch.contacts && self.filter.scope.is_some() {
+                if self.filter.scope.is_some() && (batch.contacts || self.filter.own_contacts) {
                     let db = self.hub.log.database().read();
                     batch.frame = Box::pin(narrow(db, self.feed.account, &self.filter, &batch.frame)).await?;
                 }
@@ -324,9 +324,18 @@ impl Subscription {
             && filter.scope.as_ref().is_none_or(|scope| scope.iter().any(inbox))
             && (filter.conversations.is_empty() || filter.conversations.iter().any(|id| Some(id.0) == event.conversation_id));
         wanted.then(|| {
+            let mut event = event.clone();
+            // A service that is limited to inboxes may not see the contact, and an ephemeral event is not worth a look at the database.
+            if let Some(actor) = event
+                .actor
+                .as_mut()
+                .filter(|actor| filter.own_contacts && actor.r#type() == pb::ActorType::Contact)
+            {
+                actor.name.clear();
+            }
             let mut frame = Frame::default();
             frame.push(encoded(&pb::SubscribeResponse {
-                ephemeral: vec![event.clone()],
+                ephemeral: vec![event],
                 ..pb::SubscribeResponse::default()
             }));
             frame

@@ -29,7 +29,7 @@ pub(crate) mod samples;
 pub mod value;
 pub mod wire_budget;
 
-pub use row::{Reveal, Visitor, client_conversation, client_message, inbox_of, lean};
+pub use row::{OfConversation, Reveal, Visitor, client_conversation, client_message, inbox_of, lean};
 
 /// The contract's descriptors, for reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/parley_descriptor.bin"));

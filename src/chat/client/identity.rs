@@ -103,8 +103,8 @@ pub(super) struct Settled {
     pub fields: ClientFields,
 }
 
-/// Resolves the values that another contact has. A contact without any address, number or identifier, whose session is not verified, is
-/// merged into the other one; in every other case the value is left out.
+/// Resolves the values that another contact has. A contact without any address, number or identifier, whose only session is this one, not
+/// verified, is merged into the other one; in every other case the value is left out.
 ///
 /// # Errors
 /// When the database fails.
@@ -140,7 +140,7 @@ pub(super) async fn settle(
         });
     };
     let anonymous = contact.email.is_none() && contact.phone_number.is_none() && contact.identifier.is_none();
-    let may_join = anonymous && !verified && channel.attach_unverified_sessions && !has_verified(write, contact.id).await?;
+    let may_join = anonymous && !verified && channel.attach_unverified_sessions && !has_others(write, session).await?;
     let merged = may_join || !fault::is_on(Protection::IdentityProof);
     let joined = if merged {
         merge(files, write, first.id, contact.id, session.submitted.as_ref()).await?;
@@ -164,15 +164,16 @@ pub(super) async fn settle(
     })
 }
 
-async fn has_verified(write: &Write, contact: ContactId) -> Result<bool> {
+/// Whether the contact of a session has another one. That would come along with a merge, as one that belongs to the other contact.
+async fn has_others(write: &Write, session: &contact_inbox::Model) -> Result<bool> {
     use contact_inbox::Column;
-    let verified = contact_inbox::Entity::find()
-        .filter(Column::AccountId.eq(write.account().id))
-        .filter(Column::ContactId.eq(contact))
-        .filter(Column::HmacVerified.eq(true))
+    let other = contact_inbox::Entity::find()
+        .filter(Column::AccountId.eq(session.account_id))
+        .filter(Column::ContactId.eq(session.contact_id))
+        .filter(Column::Id.ne(session.id))
         .one(&write.txn)
         .await?;
-    Ok(verified.is_some())
+    Ok(other.is_some())
 }
 
 /// Adds what a session submits now to what it has submitted.

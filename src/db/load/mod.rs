@@ -1,6 +1,7 @@
 //! Reading rows with what stands around them: a fixed number of statements, however many rows.
 
 mod conversations;
+mod opened;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -28,6 +29,7 @@ use crate::{
 };
 
 pub use conversations::{conversation, conversations, messages_within, summaries, summary, with_senders};
+pub use opened::{opened_contacts, unopened_sessions};
 
 fn unique<T: Eq + Hash>(ids: impl Iterator<Item = T>) -> Vec<T> {
     ids.collect::<HashSet<_>>().into_iter().collect()

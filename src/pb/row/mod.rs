@@ -2,6 +2,7 @@
 
 mod account;
 mod agent_bot;
+mod claimed;
 mod client;
 mod contact;
 mod conversation;
@@ -11,6 +12,7 @@ mod records;
 mod team;
 mod visitor;
 
+pub use claimed::OfConversation;
 pub use client::{client_conversation, client_message};
 pub use inbox::{Reveal, inbox_of};
 pub use message::lean;

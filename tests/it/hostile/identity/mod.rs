@@ -2,6 +2,7 @@
 
 mod contact_ids;
 mod contact_scope;
+mod matched_contacts;
 mod planted;
 mod session_scope;
 mod texts;
