@@ -59,6 +59,18 @@ ids! {
     Epoch,
 }
 
+impl UserId {
+    /// The ids of users are random from here on: above all that were given out in order, and below 2^53, up to which JavaScript's numbers are
+    /// exact.
+    const RANDOM: std::ops::Range<i64> = (1 << 48)..(1 << 53);
+
+    /// An id for a new user. Accounts see the ids of users whom they add by address, and ids in order would say which of those had been users
+    /// before. Another user with the same id is as good as impossible; the primary key refuses it.
+    pub fn random() -> Self {
+        Self(rand::random_range(Self::RANDOM))
+    }
+}
+
 impl Seq {
     /// The place after this one.
     #[must_use]

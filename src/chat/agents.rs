@@ -13,6 +13,7 @@ use crate::{
         Chat,
         call::{Answer, Call},
         members::{MembershipPatch, agent},
+        users::new_id,
         writer::Write,
     },
     db::{
@@ -33,6 +34,7 @@ use crate::{
 async fn users(write: &Write, wanted: &[(String, String)]) -> Result<Vec<user::Model>> {
     let at = write.ledger.at;
     let new = wanted.iter().map(|(email, name)| user::ActiveModel {
+        id: new_id(),
         name: Set(name.clone()),
         email: Set(email.clone()),
         avatar_url: Set(String::new()),

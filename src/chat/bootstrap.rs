@@ -132,7 +132,7 @@ pub async fn run(db: &Database, config: &Config) -> Result<Option<Bootstrapped>,
         display_name: None,
         custom_attributes: json!({}),
     };
-    let user = users::insert_user(&txn, user).await?;
+    let user = users::insert_user(&txn, NotSet, user).await?;
     let membership = membership::Model {
         account_id: account.id,
         user_id: user.id,

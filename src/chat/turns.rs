@@ -114,7 +114,9 @@ pub(super) async fn next(write: &Write, inbox: InboxId, users: Vec<UserId>) -> R
         let last = turns.iter().find(|row| row.user_id == agent.user.id);
         *turn = last.map_or(0, |row| row.turn.0);
     }
-    let first = there.into_iter().min_by_key(|(turn, agent)| (*turn, agent.user.id));
+    let first = there
+        .into_iter()
+        .min_by_key(|(turn, agent)| (*turn, agent.membership.created_at, agent.user.id));
     let Some((_, agent)) = first else { return Ok(None) };
     let row = assignment_turn::ActiveModel {
         account_id: Set(account),

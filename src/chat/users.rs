@@ -2,7 +2,10 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter, Set, SqlErr, sea_query::Expr};
+use sea_orm::{
+    ActiveModelTrait, ActiveValue, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, NotSet, QueryFilter, Set, SqlErr,
+    sea_query::Expr,
+};
 use serde_json::{Value as Json, json};
 
 use crate::{
@@ -90,13 +93,23 @@ pub struct Profile {
     pub pubsub_token: String,
 }
 
-/// Stores a user.
+/// The id of a user who is made after the first one.
+pub fn new_id() -> ActiveValue<UserId> {
+    if fault::is_on(Protection::UserIds) {
+        Set(UserId::random())
+    } else {
+        NotSet
+    }
+}
+
+/// Stores a user, under this id or, for the first one, under the first that the database gives out.
 ///
 /// # Errors
 /// [`Error::Taken`] for an address that another user has.
-pub async fn insert_user(db: &impl ConnectionTrait, new: NewUser) -> Result<user::Model> {
+pub async fn insert_user(db: &impl ConnectionTrait, id: ActiveValue<UserId>, new: NewUser) -> Result<user::Model> {
     let now = Micros::now();
     let row = user::ActiveModel {
+        id,
         name: Set(new.name),
         display_name: Set(new.display_name),
         email: Set(new.email),
@@ -107,7 +120,6 @@ pub async fn insert_user(db: &impl ConnectionTrait, new: NewUser) -> Result<user
         pubsub_token: Set(secret()),
         created_at: Set(now),
         updated_at: Set(now),
-        ..Default::default()
     };
     row.insert(db).await.map_err(email_taken)
 }
@@ -207,7 +219,7 @@ impl Chat {
         let db = self.db.clone();
         let email = new.email.clone();
         let made = once(&self.db, call, move |txn| {
-            Box::pin(async move { Ok((insert_user(txn, new).await?, None)) })
+            Box::pin(async move { Ok((insert_user(txn, new_id(), new).await?, None)) })
         })
         .await;
         match made {

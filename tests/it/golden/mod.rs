@@ -165,6 +165,9 @@ impl Exchanges {
 /// Keys whose values are random.
 const RANDOM: [&str; 5] = ["inbox_identifier", "hmac_token", "pubsub_token", "pubsub_tokens", "access_token"];
 
+/// From here on ids are random: those of users, and those that unverified sessions are shown of their contact.
+const RANDOM_IDS: u64 = 1 << 48;
+
 /// The value without what differs from run to run.
 fn masked(key: &str, json: &Json) -> Json {
     match json {
@@ -174,6 +177,7 @@ fn masked(key: &str, json: &Json) -> Json {
                 .collect::<Map<_, _>>(),
         ),
         Json::Array(items) => items.iter().map(|item| masked(key, item)).collect(),
+        Json::Number(number) if number.as_u64().is_some_and(|number| number >= RANDOM_IDS) => json!("[id]"),
         Json::Number(number) if number.as_f64().is_some_and(|number| number > 1.6e9) => json!("[time]"),
         Json::String(_) if RANDOM.contains(&key) => json!("[random]"),
         Json::String(text) if key == "url" && text.contains("sso_auth_token") => json!("[login link]"),
@@ -210,7 +214,12 @@ fn without(json: &Json, key: &str) -> Json {
 }
 
 fn masked_path(path: &str) -> String {
-    let parts: Vec<&str> = path.split('/').map(|part| if is_uuid(part) { "[uuid]" } else { part }).collect();
+    let masked = |part| match part {
+        uuid if is_uuid(uuid) => "[uuid]",
+        id if id.parse().is_ok_and(|id: u64| id >= RANDOM_IDS) => "[id]",
+        other => other,
+    };
+    let parts: Vec<&str> = path.split('/').map(masked).collect();
     parts.join("/")
 }
 

@@ -79,13 +79,13 @@ async fn platform_side(backend: Backend) {
         ("GET", "accounts/2", Json::Null),
         ("PATCH", "accounts/2", json!({"name": "Acme Tools", "status": "active"})),
         ("POST", "users", body),
-        ("GET", "users/2", Json::Null),
-        ("PATCH", "users/2", json!({"display_name": "R. K."})),
-        ("POST", "users/2/token", Json::Null),
-        ("GET", "users/2/login", Json::Null),
-        ("POST", "accounts/2/account_users", json!({"user_id": 2, "role": "agent"})),
+        ("GET", "users/USER", Json::Null),
+        ("PATCH", "users/USER", json!({"display_name": "R. K."})),
+        ("POST", "users/USER/token", Json::Null),
+        ("GET", "users/USER/login", Json::Null),
+        ("POST", "accounts/2/account_users", json!({"user_id": "USER", "role": "agent"})),
         ("GET", "accounts/2/account_users", Json::Null),
-        ("DELETE", "accounts/2/account_users", json!({"user_id": 2})),
+        ("DELETE", "accounts/2/account_users", json!({"user_id": "USER"})),
         (
             "POST",
             "agent_bots",
@@ -96,12 +96,19 @@ async fn platform_side(backend: Backend) {
         ("PATCH", "agent_bots/1", json!({"description": "Answers at once"})),
         ("DELETE", "agent_bots/1/avatar", Json::Null),
         ("DELETE", "agent_bots/1", Json::Null),
-        ("DELETE", "users/2", Json::Null),
+        ("DELETE", "users/USER", Json::Null),
         ("DELETE", "accounts/2", Json::Null),
     ];
-    for (method, path, body) in steps {
-        let path = format!("/platform/api/v1/{path}");
-        golden.exchange(method, &path, body.clone()).await;
+    let mut made = String::new();
+    for (method, path, mut body) in steps {
+        let path = format!("/platform/api/v1/{path}").replace("USER", &made);
+        if body["user_id"] == "USER" {
+            body["user_id"] = made.parse::<i64>().expect("a number").into();
+        }
+        let answer = golden.exchange(method, &path, body.clone()).await;
+        if (method, path.ends_with("/users")) == ("POST", true) {
+            made = answer["id"].to_string();
+        }
         golden.exchange_by(&user, method, &path, body).await;
     }
     golden.exchange("GET", "/platform/api/v1/accounts/99", Json::Null).await;

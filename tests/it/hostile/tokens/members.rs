@@ -1,8 +1,9 @@
 //! Users of other accounts are neither read nor changed: each account has names of its own.
 
 use parley::pb::{
-    Agent, CreateMembershipRequest, DeleteMembershipRequest, EventKind, GetProfileRequest, ListMembersRequest, ListMessagesRequest,
-    ReportPresenceRequest, Role, UpdateAgentRequest, UpdateUserRequest, User, presence_service_client::PresenceServiceClient,
+    Agent, CreateAgentsRequest, CreateMembershipRequest, DeleteMembershipRequest, EventKind, GetProfileRequest, ListMembersRequest,
+    ListMessagesRequest, ReportPresenceRequest, Role, UpdateAgentRequest, UpdateUserRequest, User,
+    presence_service_client::PresenceServiceClient,
 };
 use prost::Message as _;
 use prost_types::FieldMask;
@@ -27,8 +28,12 @@ on_both!(
     a_former_member_keeps_the_name_that_the_account_knew,
     addresses_of_users_cannot_be_tried,
     without_the_view_an_account_reads_any_user,
-    a_token_by_an_administrator_is_not_the_user
+    a_token_by_an_administrator_is_not_the_user,
+    ids_of_users_do_not_say_who_was_there_before
 );
+
+/// The ids of users other than the first: exact in JavaScript, and in no order.
+const RANDOM: std::ops::Range<i64> = (1 << 48)..(1 << 53);
 
 async fn members(clients: &Clients, account_id: i64) -> Vec<Agent> {
     let request = ListMembersRequest {
@@ -95,6 +100,12 @@ async fn adding_by_address_tells_nothing_about_the_user(backend: Backend) {
     let added = add_agent(&app, "known@example.org", "Typed Name").await;
     let fresh = add_agent(&app, "fresh@example.org", "Typed Name").await;
     assert_eq!(added.id, known.id);
+    assert!(
+        RANDOM.contains(&known.id) && RANDOM.contains(&fresh.id),
+        "{} and {}",
+        known.id,
+        fresh.id
+    );
     let like = |agent: &Agent| Agent {
         id: 0,
         email: String::new(),
@@ -283,6 +294,56 @@ async fn without_the_view_an_account_reads_any_user(backend: Backend) {
         assert_eq!((added.id, added.name.as_str()), (known.id, name), "{switch}");
         assert_eq!(member(&app.clients(), 1, known.id).await.name, name, "{switch}");
     }
+}
+
+/// The ids of users in the order in which they were made: every other one by the operator, and the others by account 1, one by one and many at
+/// once.
+async fn ids_of_users(app: &TestApp) -> Vec<i64> {
+    let mut ids = Vec::new();
+    for nth in 0..8 {
+        ids.push(stranger(app, &format!("operator-{nth}@example.org")).await.id);
+        ids.push(add_agent(app, &format!("account-{nth}@example.org"), "Typed Name").await.id);
+    }
+    let request = CreateAgentsRequest {
+        account_id: 1,
+        emails: (0..8).map(|nth| format!("many-{nth}@example.org")).collect(),
+        ..CreateAgentsRequest::default()
+    };
+    let made = app
+        .clients()
+        .accounts
+        .create_agents(request)
+        .await
+        .expect("they are added")
+        .into_inner();
+    ids.extend(made.agents.iter().map(|agent| agent.id));
+    assert_eq!(ids.len(), 24);
+    ids
+}
+
+async fn ids_of_users_do_not_say_who_was_there_before(backend: Backend) {
+    let app = TestApp::builder(backend).platform().start().await;
+    let ids = ids_of_users(&app).await;
+    assert!(ids.iter().all(|id| RANDOM.contains(id)), "{ids:?}");
+    // One in 24! is in order by chance.
+    assert!(!ids.is_sorted(), "{ids:?}");
+    let administrator = app.clients().accounts.get_profile(GetProfileRequest {}).await.expect("a profile");
+    assert_eq!(
+        administrator.into_inner().user.expect("always set").id,
+        1,
+        "the first user is known anyway"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_protection_ids_of_users_count_up() {
+    let app = TestApp::builder(Backend::Sqlite)
+        .platform()
+        .env("PARLEY_FAULT_SWITCH", "user_ids")
+        .start()
+        .await;
+    let ids = ids_of_users(&app).await;
+    assert!(ids.is_sorted() && ids.iter().all(|id| *id < 100), "{ids:?}");
 }
 
 /// A user could otherwise ask for one address after the other, and take one before its owner comes.
