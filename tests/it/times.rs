@@ -182,7 +182,7 @@ async fn times_of_the_json_api(backend: Backend) {
         let body = json!({"content": "hello", "external_created_at": beyond});
         let (status, body) = app.http().try_post(&format!("/conversations/{talk}/messages"), &body).await;
         assert!(
-            status == 422 && body.to_string().contains("external_created_at"),
+            status == 422 && body.to_string().contains("External created at"),
             "{beyond}: {status} {body}"
         );
     }

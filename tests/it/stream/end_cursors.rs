@@ -158,13 +158,22 @@ async fn statement_16_invalid_field_of_a_session_has_the_cursor(backend: Backend
 }
 
 async fn statement_16_epoch_changed_has_the_cursor(backend: Backend) {
-    let app = TestApp::start(backend).await;
+    let app = TestApp::builder(backend)
+        .env("PARLEY_EVENTS_POLL_INTERVAL_MILLISECONDS", "50")
+        .start()
+        .await;
     app.scene().talk().await;
     let read = head(&app).await;
     let mut reader = Reader::open(&app.clients(), everything(1, Start::Earliest(()))).await;
     let events = reader.until(read).await;
-    app.database.run("UPDATE account_logs SET epoch = 7").await;
-    let (_, end) = reader.until_the_end().await;
+    // What a failover to a replica that lagged behind does.
+    let lost = read - 1;
+    app.database
+        .run(&format!(
+            "UPDATE account_logs SET head_seq = {lost} WHERE account_id = 1; DELETE FROM events WHERE account_id = 1 AND seq > {lost}"
+        ))
+        .await;
+    let (_, end) = in_time("the end", reader.until_the_end()).await;
     assert_eq!(
         (end.code(), fault(&end).reason.as_str()),
         (Code::OutOfRange, "EPOCH_CHANGED"),

@@ -162,14 +162,13 @@ async fn change(app: &TestApp, scenery: &Scenery, messages: impl Iterator<Item =
 
 /// Every combination of these.
 fn filters(scenery: &Scenery) -> Vec<EventFilter> {
-    let kinds: [&[EventKind]; 7] = [
+    let kinds: [&[EventKind]; 6] = [
         &[],
         &[EventKind::MessageCreated],
         &[EventKind::MessageCreated, EventKind::MessageUpdated],
         &[EventKind::ContactUpdated],
         &[EventKind::ConversationUpdated, EventKind::MessageUpdated],
-        &[EventKind::InboxUpdated, EventKind::ContactUpdated],
-        &[EventKind::ConversationCreated, EventKind::AgentAdded],
+        &[EventKind::InboxUpdated, EventKind::ConversationCreated],
     ];
     let lists = |id: i64| [vec![], vec![id]];
     let mut filters = Vec::new();
@@ -178,7 +177,7 @@ fn filters(scenery: &Scenery) -> Vec<EventFilter> {
             for conversation_ids in lists(scenery.conversations[2]) {
                 for contact_ids in lists(scenery.contacts[2]) {
                     for message_types in [vec![], vec![MessageType::Incoming.into()]] {
-                        for private in [None, Some(true), Some(false)] {
+                        for private in [None, Some(true)] {
                             filters.push(EventFilter {
                                 kinds: kinds.iter().map(|kind| i32::from(*kind)).collect(),
                                 inbox_ids: inbox_ids.clone(),
@@ -209,7 +208,8 @@ async fn statement_09_a_filtered_snapshot_and_its_tail_agree(backend: Backend) {
             .collect();
         let (everything, cursor) = snapshot(&clients, EventFilter::default()).await;
         let mut copies = Vec::new();
-        for filter in filters(&scenery) {
+        // Without the protection a few are enough.
+        for filter in filters(&scenery).into_iter().step_by(if on { 1 } else { 16 }) {
             let (copy, cursor) = snapshot(&clients, filter.clone()).await;
             copies.push((filter, copy, cursor));
         }
