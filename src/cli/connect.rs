@@ -105,9 +105,8 @@ impl Target {
 
 /// Whether an address has a scheme and a host.
 fn check_url(url: &str) -> Result<(), String> {
-    let (scheme, rest) = match url.split_once("://") {
-        Some(parts) => parts,
-        None => return Err(format!("--server must begin with http:// or https://, such as http://{url}")),
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return Err(format!("--server must begin with http:// or https://, such as http://{url}"));
     };
     if !matches!(scheme, "http" | "https") {
         return Err(format!(

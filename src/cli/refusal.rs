@@ -9,16 +9,11 @@ use super::{Exit, complain, hint};
 /// looks like.
 pub async fn explain(status: &Status, server: &str) -> Exit {
     let Some(info) = status.get_details_error_info() else {
-        return match hint::of(status, server).await {
-            Some(hint) => {
-                complain(&hint);
-                Exit::Failure
-            }
-            None => {
-                complain(&format!("{server}: {} ({:?})", status.message(), status.code()));
-                Exit::Failure
-            }
-        };
+        let sentence = hint::of(status, server)
+            .await
+            .unwrap_or_else(|| format!("{server}: {} ({:?})", status.message(), status.code()));
+        complain(&sentence);
+        return Exit::Failure;
     };
     let violations = status.get_details_bad_request().map(|bad| bad.field_violations).unwrap_or_default();
     if violations.is_empty() {

@@ -17,10 +17,7 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A listener's address cannot be bound.
-    #[error("{listener}.addr = {address} cannot be bound: {}", match .in_use {
-        true => "another program listens there: stop it, or choose another address (--{listener}-addr)".replace("{listener}", .listener),
-        false => .source.to_string(),
-    })]
+    #[error("{listener}.addr = {address} cannot be bound: {}", unbindable(.listener, *.in_use, .source))]
     Listen {
         /// `grpc`, `http` or `admin`.
         listener: &'static str,
@@ -34,6 +31,14 @@ pub enum StartError {
     /// A setting cannot be used as it is.
     #[error("{0}")]
     Setting(String),
+}
+
+fn unbindable(listener: &str, in_use: bool, source: &std::io::Error) -> String {
+    if in_use {
+        format!("another program listens there: stop it, or choose another address (--{listener}-addr)")
+    } else {
+        source.to_string()
+    }
 }
 
 impl StartError {

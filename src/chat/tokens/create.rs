@@ -99,18 +99,17 @@ impl Tokens {
     /// Requires an administrator of an account that the user of the token is a member of. Without an account in the request it is the one that
     /// the caller administers. Returns the account.
     async fn employer(&self, caller: &Caller, new: &NewToken) -> Result<AccountId> {
-        let account = match new.account {
-            Some(account) => account,
-            None => {
-                let mut administered = caller.accounts.keys().filter(|account| caller.administer(**account).is_ok());
-                match (administered.next(), administered.next()) {
-                    (Some(account), None) => *account,
-                    (Some(_), Some(_)) => {
-                        let text = "must be given: the caller administers several accounts, and the token is limited to one";
-                        return Err(Error::invalid("account_id", Rule::Required, text));
-                    }
-                    (None, _) => return Err(Error::Denied("only an administrator may create a token for somebody else")),
+        let account = if let Some(account) = new.account {
+            account
+        } else {
+            let mut administered = caller.accounts.keys().filter(|account| caller.administer(**account).is_ok());
+            match (administered.next(), administered.next()) {
+                (Some(account), None) => *account,
+                (Some(_), Some(_)) => {
+                    let text = "must be given: the caller administers several accounts, and the token is limited to one";
+                    return Err(Error::invalid("account_id", Rule::Required, text));
                 }
+                (None, _) => return Err(Error::Denied("only an administrator may create a token for somebody else")),
             }
         };
         caller.administer(account)?;

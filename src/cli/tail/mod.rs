@@ -1,6 +1,9 @@
 //! `parley tail`: follows the events of an account in a terminal, or as JSON for programs.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::{
+    fmt::Write as _,
+    io::{self, IsTerminal as _, Write as _},
+};
 
 use chrono::{DateTime, Local, NaiveDate, Utc};
 use prost_types::Timestamp;
@@ -156,15 +159,20 @@ fn plain(why: &str) -> &str {
 
 /// The command that continues, without its `--from`. The token is not in it: it stays in the environment.
 fn resume_command(args: &Args) -> String {
+    // Writing to a String cannot fail.
     let mut command = format!("parley tail --server {} --account {}", args.target.url(), args.account);
     for kind in &args.kinds {
-        command += &format!(" --kind {}", kind.as_str_name().trim_start_matches("EVENT_KIND_").to_lowercase());
+        let _ = write!(
+            command,
+            " --kind {}",
+            kind.as_str_name().trim_start_matches("EVENT_KIND_").to_lowercase()
+        );
     }
     for inbox in &args.inboxes {
-        command += &format!(" --inbox {inbox}");
+        let _ = write!(command, " --inbox {inbox}");
     }
     for conversation in &args.conversations {
-        command += &format!(" --conversation {conversation}");
+        let _ = write!(command, " --conversation {conversation}");
     }
     if args.json {
         command += " --json";

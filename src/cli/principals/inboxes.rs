@@ -1,0 +1,202 @@
+//! Inboxes and the agent bots that answer in them.
+
+use clap::Subcommand;
+use tonic::{Status, transport::Channel};
+
+use super::{Args, created};
+use crate::{
+    cli::{Exit, table::Table},
+    client::Server,
+    pb::{self, agent_bots_service_client::AgentBotsServiceClient, inboxes_service_client::InboxesServiceClient},
+};
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum InboxVerb {
+    /// Make an API inbox
+    Create {
+        /// The account
+        #[arg(long, default_value_t = 1)]
+        account: i64,
+        /// Its name
+        #[arg(long)]
+        name: String,
+    },
+    /// List the inboxes of an account that the token reaches
+    List {
+        /// The account
+        #[arg(long, default_value_t = 1)]
+        account: i64,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum BotVerb {
+    /// Make an agent bot
+    Create {
+        /// The account that it belongs to
+        #[arg(long, default_value_t = 1)]
+        account: i64,
+        /// Its name
+        #[arg(long)]
+        name: String,
+        /// Connect it to this inbox, so that it answers first there
+        #[arg(long)]
+        inbox: Option<i64>,
+    },
+    /// List the bots that an account may use
+    List {
+        /// The account
+        #[arg(long, default_value_t = 1)]
+        account: i64,
+    },
+    /// Connect a bot to an inbox
+    Connect {
+        /// The bot's id
+        id: i64,
+        /// The account
+        #[arg(long, default_value_t = 1)]
+        account: i64,
+        /// The inbox
+        #[arg(long)]
+        inbox: i64,
+    },
+}
+
+pub(in crate::cli) async fn inbox(args: Args<InboxVerb>) -> Exit {
+    let server = match args.target.open() {
+        Ok(server) => server,
+        Err(exit) => return exit,
+    };
+    let client = InboxesServiceClient::new(server.channel());
+    let done = match args.verb {
+        InboxVerb::Create { account, name } => create_inbox(client, &server, account, name).await,
+        InboxVerb::List { account } => list_inboxes(client, &server, account).await,
+    };
+    args.target.done(done).await
+}
+
+async fn create_inbox(mut client: InboxesServiceClient<Channel>, server: &Server, account_id: i64, name: String) -> Result<(), Status> {
+    let request = pb::CreateInboxRequest {
+        account_id,
+        inbox: Some(pb::Inbox {
+            name,
+            channel: Some(pb::inbox::Channel::ApiChannel(pb::ApiChannel::default())),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let made = client
+        .create_inbox(server.request(request))
+        .await?
+        .into_inner()
+        .inbox
+        .unwrap_or_default();
+    created("inbox", made.id, &made.name);
+    Ok(())
+}
+
+async fn list_inboxes(mut client: InboxesServiceClient<Channel>, server: &Server, account_id: i64) -> Result<(), Status> {
+    let mut table = Table::new("inboxes", &["ID", "IDENTIFIER", "NAME"]);
+    let mut page_token = String::new();
+    loop {
+        let request = pb::ListInboxesRequest {
+            account_id,
+            page_size: 0,
+            page_token,
+        };
+        let answer = client.list_inboxes(server.request(request)).await?.into_inner();
+        let row = |inbox: &pb::Inbox| {
+            let identifier = match &inbox.channel {
+                Some(pb::inbox::Channel::ApiChannel(channel)) => channel.identifier.clone(),
+                None => None,
+            };
+            vec![inbox.id.to_string(), identifier.unwrap_or_default(), inbox.name.clone()]
+        };
+        table.rows(answer.inboxes.iter().map(row).collect());
+        page_token = answer.next_page_token;
+        if page_token.is_empty() {
+            table.finish();
+            return Ok(());
+        }
+    }
+}
+
+pub(in crate::cli) async fn bot(args: Args<BotVerb>) -> Exit {
+    let server = match args.target.open() {
+        Ok(server) => server,
+        Err(exit) => return exit,
+    };
+    let client = AgentBotsServiceClient::new(server.channel());
+    let done = match args.verb {
+        BotVerb::Create { account, name, inbox } => create_bot(client, &server, account, name, inbox).await,
+        BotVerb::List { account } => list_bots(client, &server, account).await,
+        BotVerb::Connect { id, account, inbox } => connect_bot(client, &server, (account, inbox, id)).await,
+    };
+    args.target.done(done).await
+}
+
+async fn create_bot(
+    mut client: AgentBotsServiceClient<Channel>,
+    server: &Server,
+    account_id: i64,
+    name: String,
+    inbox: Option<i64>,
+) -> Result<(), Status> {
+    let request = pb::CreateAgentBotRequest {
+        account_id: Some(account_id),
+        name,
+        ..Default::default()
+    };
+    let made = client
+        .create_agent_bot(server.request(request))
+        .await?
+        .into_inner()
+        .agent_bot
+        .unwrap_or_default();
+    created("agent bot", made.id, &made.name);
+    match inbox {
+        Some(inbox) => connect_bot(client, server, (account_id, inbox, made.id)).await,
+        None => Ok(()),
+    }
+}
+
+async fn list_bots(mut client: AgentBotsServiceClient<Channel>, server: &Server, account_id: i64) -> Result<(), Status> {
+    let mut table = Table::new("agent bots", &["ID", "BELONGS TO", "NAME"]);
+    let mut page_token = String::new();
+    loop {
+        let request = pb::ListAgentBotsRequest {
+            account_id: Some(account_id),
+            page_size: 0,
+            page_token,
+        };
+        let answer = client.list_agent_bots(server.request(request)).await?.into_inner();
+        let row = |bot: &pb::AgentBot| {
+            let owner = bot
+                .account_id
+                .map_or_else(|| "installation".to_owned(), |id| format!("account {id}"));
+            vec![bot.id.to_string(), owner, bot.name.clone()]
+        };
+        table.rows(answer.agent_bots.iter().map(row).collect());
+        page_token = answer.next_page_token;
+        if page_token.is_empty() {
+            table.finish();
+            return Ok(());
+        }
+    }
+}
+
+async fn connect_bot(
+    mut client: AgentBotsServiceClient<Channel>,
+    server: &Server,
+    (account_id, inbox_id, bot): (i64, i64, i64),
+) -> Result<(), Status> {
+    let request = pb::SetInboxAgentBotRequest {
+        account_id,
+        inbox_id,
+        agent_bot_id: Some(bot),
+        ..Default::default()
+    };
+    client.set_inbox_agent_bot(server.request(request)).await?;
+    eprintln!("agent bot {bot} is connected to inbox {inbox_id}");
+    Ok(())
+}

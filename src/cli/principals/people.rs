@@ -1,0 +1,254 @@
+//! Accounts, users and members.
+
+use clap::{Subcommand, ValueEnum};
+use tonic::{Status, transport::Channel};
+
+use super::{Args, created, short};
+use crate::{
+    cli::{Exit, table::Table},
+    client::Server,
+    pb::{self, accounts_service_client::AccountsServiceClient, inboxes_service_client::InboxesServiceClient},
+};
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum AccountVerb {
+    /// Make an account; needs a platform token
+    Create {
+        /// Its name
+        #[arg(long)]
+        name: String,
+        /// Its language, such as pt-BR
+        #[arg(long, default_value = "en")]
+        locale: String,
+    },
+    /// List the accounts that the token reaches
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum UserVerb {
+    /// Make a user, who is a member of no account yet; needs a platform token
+    Create {
+        /// The full name
+        #[arg(long)]
+        name: String,
+        /// The e-mail address
+        #[arg(long)]
+        email: String,
+    },
+    /// Make a user a member of an account; needs a platform token
+    Join {
+        /// The user's id
+        id: i64,
+        /// The account
+        #[arg(long)]
+        account: i64,
+        /// What the user may do in it
+        #[arg(long, value_enum, default_value = "agent")]
+        role: RoleName,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum AgentVerb {
+    /// Add a member to an account by an e-mail address
+    Create {
+        /// The account
+        #[arg(long, default_value_t = 1)]
+        account: i64,
+        /// The full name
+        #[arg(long)]
+        name: String,
+        /// The e-mail address
+        #[arg(long)]
+        email: String,
+        /// What the member may do
+        #[arg(long, value_enum, default_value = "agent")]
+        role: RoleName,
+        /// Make it a member of this inbox too; may be repeated
+        #[arg(long = "inbox", value_name = "ID")]
+        inboxes: Vec<i64>,
+    },
+    /// List the members of an account
+    List {
+        /// The account
+        #[arg(long, default_value_t = 1)]
+        account: i64,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(in crate::cli) enum RoleName {
+    Agent,
+    Administrator,
+}
+
+impl From<RoleName> for i32 {
+    fn from(role: RoleName) -> Self {
+        match role {
+            RoleName::Agent => pb::Role::Agent,
+            RoleName::Administrator => pb::Role::Administrator,
+        }
+        .into()
+    }
+}
+
+pub(in crate::cli) async fn account(args: Args<AccountVerb>) -> Exit {
+    let server = match args.target.open() {
+        Ok(server) => server,
+        Err(exit) => return exit,
+    };
+    let client = AccountsServiceClient::new(server.channel());
+    let done = match args.verb {
+        AccountVerb::Create { name, locale } => create_account(client, &server, name, locale).await,
+        AccountVerb::List => list_accounts(client, &server).await,
+    };
+    args.target.done(done).await
+}
+
+async fn create_account(mut client: AccountsServiceClient<Channel>, server: &Server, name: String, locale: String) -> Result<(), Status> {
+    let request = pb::CreateAccountRequest {
+        name,
+        locale,
+        ..Default::default()
+    };
+    let made = client
+        .create_account(server.request(request))
+        .await?
+        .into_inner()
+        .account
+        .unwrap_or_default();
+    created("account", made.id, &made.name);
+    Ok(())
+}
+
+async fn list_accounts(mut client: AccountsServiceClient<Channel>, server: &Server) -> Result<(), Status> {
+    let mut table = Table::new("accounts", &["ID", "STATUS", "LOCALE", "NAME"]);
+    let mut page_token = String::new();
+    loop {
+        let request = pb::ListAccountsRequest { page_size: 0, page_token };
+        let answer = client.list_accounts(server.request(request)).await?.into_inner();
+        let row = |account: &pb::Account| {
+            let status = short(account.status().as_str_name(), "ACCOUNT_STATUS_");
+            vec![account.id.to_string(), status, account.locale.clone(), account.name.clone()]
+        };
+        table.rows(answer.accounts.iter().map(row).collect());
+        page_token = answer.next_page_token;
+        if page_token.is_empty() {
+            table.finish();
+            return Ok(());
+        }
+    }
+}
+
+pub(in crate::cli) async fn user(args: Args<UserVerb>) -> Exit {
+    let server = match args.target.open() {
+        Ok(server) => server,
+        Err(exit) => return exit,
+    };
+    let mut client = AccountsServiceClient::new(server.channel());
+    let done = async {
+        match args.verb {
+            UserVerb::Create { name, email } => {
+                let request = pb::CreateUserRequest {
+                    name,
+                    email,
+                    ..Default::default()
+                };
+                let made = client
+                    .create_user(server.request(request))
+                    .await?
+                    .into_inner()
+                    .user
+                    .unwrap_or_default();
+                created("user", made.id, &made.name);
+            }
+            UserVerb::Join { id, account, role } => {
+                let request = pb::CreateMembershipRequest {
+                    account_id: account,
+                    user_id: id,
+                    role: role.into(),
+                    ..Default::default()
+                };
+                client.create_membership(server.request(request)).await?;
+                println!("user {id} is a member of account {account}");
+            }
+        }
+        Ok(())
+    };
+    args.target.done(done.await).await
+}
+
+pub(in crate::cli) async fn agent(args: Args<AgentVerb>) -> Exit {
+    let server = match args.target.open() {
+        Ok(server) => server,
+        Err(exit) => return exit,
+    };
+    let done = match args.verb {
+        AgentVerb::Create {
+            account,
+            name,
+            email,
+            role,
+            inboxes,
+        } => {
+            let request = pb::CreateAgentRequest {
+                account_id: account,
+                name,
+                email,
+                role: role.into(),
+                ..Default::default()
+            };
+            create_agent(&server, request, &inboxes).await
+        }
+        AgentVerb::List { account } => list_agents(&server, account).await,
+    };
+    args.target.done(done).await
+}
+
+async fn create_agent(server: &Server, request: pb::CreateAgentRequest, inboxes: &[i64]) -> Result<(), Status> {
+    let account_id = request.account_id;
+    let mut accounts = AccountsServiceClient::new(server.channel());
+    let made = accounts
+        .create_agent(server.request(request))
+        .await?
+        .into_inner()
+        .agent
+        .unwrap_or_default();
+    created("agent", made.id, &made.name);
+    let mut client = InboxesServiceClient::new(server.channel());
+    for inbox in inboxes {
+        let request = pb::AddInboxMembersRequest {
+            account_id,
+            inbox_id: *inbox,
+            user_ids: vec![made.id],
+            ..Default::default()
+        };
+        client.add_inbox_members(server.request(request)).await?;
+    }
+    Ok(())
+}
+
+async fn list_agents(server: &Server, account_id: i64) -> Result<(), Status> {
+    let mut client = AccountsServiceClient::new(server.channel());
+    let mut table = Table::new("agents", &["ID", "ROLE", "E-MAIL", "NAME"]);
+    let mut page_token = String::new();
+    loop {
+        let request = pb::ListMembersRequest {
+            account_id,
+            page_size: 0,
+            page_token,
+        };
+        let answer = client.list_members(server.request(request)).await?.into_inner();
+        let row = |agent: &pb::Agent| {
+            let role = short(agent.role().as_str_name(), "ROLE_");
+            vec![agent.id.to_string(), role, agent.email.clone(), agent.name.clone()]
+        };
+        table.rows(answer.agents.iter().map(row).collect());
+        page_token = answer.next_page_token;
+        if page_token.is_empty() {
+            table.finish();
+            return Ok(());
+        }
+    }
+}
