@@ -105,7 +105,7 @@ impl Chat {
                     }
                     let agents = load::agents(&write.txn, account.id, after.into_iter()).await?;
                     let mut all: Vec<_> = agents.into_values().collect();
-                    all.sort_by_key(|agent| agent.user.id);
+                    all.sort_by_key(|agent| (agent.membership.created_at, agent.user.id));
                     let added = all.iter().filter(|agent| !before.contains(&agent.user.id)).cloned().collect();
                     Ok(Participants { all, added })
                 })
