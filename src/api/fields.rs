@@ -136,7 +136,7 @@ impl Fields {
         let digits = number.rsplit_once('+').map_or("", |(_, digits)| digits);
         let fits = (2..=15).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.starts_with('0');
         if !fits {
-            self.refuse(field, Rule::Invalid, "must be in E.164 form, such as +351912345678");
+            self.refuse(field, Rule::Invalid, "must end with a number in E.164 form, such as +351912345678");
         }
         Some(number)
     }

@@ -4,18 +4,15 @@ use std::{path::PathBuf, time::Duration};
 
 use tokio::net::TcpStream;
 
-use super::{
-    descriptors, rooms,
-    start::{self, StartError},
-};
+use super::{descriptors, rooms, start};
 use crate::{
     config::{Config, without_password},
     db::{Database, OpenError, Oversized, Standing},
     events::{follow, relay::Relay},
-    identify::{Listener, identify, reachable},
     telemetry,
 };
 
+mod listener;
 mod modes;
 
 /// How a check came out.
@@ -82,7 +79,7 @@ pub async fn examine(config: &Config) -> Vec<Finding> {
         ("http", &config.http.addr),
         ("admin", &config.admin.addr),
     ] {
-        found.push(listener(config, door, address).await);
+        found.push(listener::listener(config, door, address).await);
     }
     found.push(match start::tls(config) {
         Ok(None) => doubtful(
@@ -142,31 +139,6 @@ fn files_open(config: &Config) -> Finding {
             "open files",
             limit.map_or_else(|| "no limit".to_owned(), |limit| format!("up to {limit}")),
         ),
-    }
-}
-
-/// Whether an address can be bound, or is bound by a Parley already. What a start would fail with is wrong here in the same words.
-async fn listener(config: &Config, door: &'static str, address: &str) -> Finding {
-    let error = match start::bind(door, address).await {
-        Ok(_) => return good(door, format!("{address} is free")),
-        Err(error @ StartError::Listen { in_use: true, .. }) => error,
-        Err(error) => return bad(door, error.to_string()),
-    };
-    let is_tls = !config.tls.cert_file.is_empty() && config.tls.listeners.split(',').any(|named| named.trim() == door);
-    let scheme = if is_tls { "https" } else { "http" };
-    let expected = match door {
-        "grpc" => Listener::Grpc,
-        "http" => Listener::Rest,
-        _ => Listener::Admin,
-    };
-    match identify(&format!("{scheme}://{}", reachable(address))).await {
-        found if found == expected => good(door, format!("a Parley listens at {address} already")),
-        // It cannot be asked without a client certificate.
-        Listener::Unknown if is_tls && !config.tls.client_ca_file.is_empty() => doubtful(
-            door,
-            format!("{address} is taken: by a Parley that runs already, or by something else"),
-        ),
-        _ => bad(door, error.to_string()),
     }
 }
 

@@ -1,0 +1,33 @@
+//! Who has the addresses that a server would listen at.
+
+use super::{Finding, bad, doubtful, good};
+use crate::{
+    config::Config,
+    identify::{Listener, identify, reachable},
+    server::start::{self, StartError},
+};
+
+/// Whether an address can be bound, or is bound by a Parley already. What a start would fail with is wrong here in the same words.
+pub(super) async fn listener(config: &Config, door: &'static str, address: &str) -> Finding {
+    let error = match start::bind(door, address).await {
+        Ok(_) => return good(door, format!("{address} is free")),
+        Err(error @ StartError::Listen { in_use: true, .. }) => error,
+        Err(error) => return bad(door, error.to_string()),
+    };
+    let is_tls = !config.tls.cert_file.is_empty() && config.tls.listeners.split(',').any(|named| named.trim() == door);
+    let scheme = if is_tls { "https" } else { "http" };
+    let expected = match door {
+        "grpc" => Listener::Grpc,
+        "http" => Listener::Rest,
+        _ => Listener::Admin,
+    };
+    match identify(&format!("{scheme}://{}", reachable(address))).await {
+        found if found == expected => good(door, format!("a Parley listens at {address} already")),
+        // It cannot be asked without a client certificate.
+        Listener::Unknown if is_tls && !config.tls.client_ca_file.is_empty() => doubtful(
+            door,
+            format!("{address} is taken: by a Parley that runs already, or by something else"),
+        ),
+        _ => bad(door, error.to_string()),
+    }
+}
