@@ -117,6 +117,8 @@ pub enum Protection {
     DescriptorShares,
     /// No value of a log line begins another line.
     EscapedFields,
+    /// Answers that their client does not take are charged to the memory of requests, and dropped in time.
+    UnreadAnswers,
 }
 
 #[cfg(feature = "faults")]
@@ -176,6 +178,7 @@ impl Protection {
             Self::StallTimeout => "stall_timeout",
             Self::DescriptorShares => "descriptor_shares",
             Self::EscapedFields => "escaped_fields",
+            Self::UnreadAnswers => "unread_answers",
         }
     }
 }

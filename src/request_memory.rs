@@ -2,7 +2,8 @@
 //!
 //! A request is charged for the bytes of its body, by what it declares or as they arrive. What is built from a byte (text, trees, encoded
 //! and decoded messages) takes up to [`FACTOR`] bytes; so a budget of N bytes takes N / [`FACTOR`] bytes of bodies. Beyond it a request is
-//! refused and may be sent again. Streams are charged for the message that is being read, uploads for what waits to be stored.
+//! refused and may be sent again. Streams are charged for the message that is being read, uploads for what waits to be stored, and answers for
+//! what their client has not taken yet: an encoded byte takes one byte, so [`FACTOR`] of them count as one byte of a body.
 
 use std::sync::{
     Arc, LazyLock,
@@ -24,6 +25,14 @@ static REFUSED: LazyLock<Counter<u64>> = LazyLock::new(|| meter().u64_counter(na
 /// There is no room for the request now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exhausted;
+
+impl Exhausted {
+    /// The refusal of a request, which is counted.
+    fn refused() -> Self {
+        REFUSED.add(1, &[KeyValue::new(names::REASON, "memory")]);
+        Self
+    }
+}
 
 /// The budget. Cheap to clone; clones share it.
 #[derive(Clone, Debug)]
@@ -63,12 +72,22 @@ impl RequestMemory {
         self.0.used.load(Ordering::Relaxed)
     }
 
+    /// Whether a request may begin whose body is not charged yet.
+    ///
+    /// # Errors
+    /// [`Exhausted`] while more is held than there is room for.
+    pub fn check(&self) -> Result<(), Exhausted> {
+        if self.used() > self.0.capacity && fault::is_on(Protection::RequestMemory) {
+            return Err(Exhausted::refused());
+        }
+        Ok(())
+    }
+
     fn take(&self, bytes: usize) -> Result<(), Exhausted> {
         let used = self.0.used.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
         if used > self.0.capacity && bytes > 0 && fault::is_on(Protection::RequestMemory) {
             self.give(bytes);
-            REFUSED.add(1, &[KeyValue::new(names::REASON, "memory")]);
-            return Err(Exhausted);
+            return Err(Exhausted::refused());
         }
         Ok(())
     }
@@ -102,6 +121,13 @@ impl Charge {
         if let Ok(held) = self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, rest) {
             self.memory.give(held.min(bytes));
         }
+    }
+
+    /// Holds exactly so many bytes of body, whether or not there is room: for what exists already. Requests are refused until there is.
+    pub fn hold(&self, bytes: usize) {
+        let before = self.held.swap(bytes, Ordering::Relaxed);
+        self.memory.0.used.fetch_add(bytes, Ordering::Relaxed);
+        self.memory.give(before);
     }
 
     /// Holds exactly so many bytes of body.
@@ -139,6 +165,11 @@ mod tests {
         second.release(1000);
         assert_eq!(memory.used(), 0);
         assert_eq!(first.add(7), Ok(()));
+        second.hold(101);
+        assert_eq!((memory.used(), memory.check(), first.add(1)), (108, Err(Exhausted), Err(Exhausted)));
+        second.hold(1);
+        assert_eq!((memory.used(), memory.check()), (8, Ok(())));
+        second.hold(0);
         drop(first);
         assert_eq!(memory.used(), 0);
     }

@@ -31,6 +31,10 @@ pub struct Held(pub Arc<Charge>);
 
 /// Charges the body of a request until it is answered. A body above `max` bytes is refused by its reader, and charged for nothing.
 pub async fn charge(memory: RequestMemory, max: usize, mut request: Request, next: Next) -> Response {
+    // Also without a body: its answer takes memory.
+    if memory.check().is_err() {
+        return Failure::no_memory().into_response();
+    }
     if request.body().is_end_stream() {
         return next.run(request).await;
     }

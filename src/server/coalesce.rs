@@ -17,7 +17,7 @@ use axum::extract::ConnectInfo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::transport::server::Connected;
 
-use super::incoming::Connection;
+use super::{closing::Closer, incoming::Connection};
 
 /// A connection that writes one buffer at a time, after what is ready has put in its share.
 #[derive(Debug)]
@@ -39,12 +39,23 @@ impl Coalesced {
     }
 }
 
-impl Connected for Coalesced {
-    // As axum spells it, so that calls have it by both doors. Where proxies stand in between, it is the last one.
-    type ConnectInfo = ConnectInfo<SocketAddr>;
+/// What the requests of a connection are told about it.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Its other end, as axum spells it, so that calls have it by both APIs. Behind proxies it is the last of them.
+    pub from: ConnectInfo<SocketAddr>,
+    /// What closes it.
+    pub closer: Closer,
+}
 
-    fn connect_info(&self) -> ConnectInfo<SocketAddr> {
-        ConnectInfo(self.from)
+impl Connected for Coalesced {
+    type ConnectInfo = Peer;
+
+    fn connect_info(&self) -> Peer {
+        Peer {
+            from: ConnectInfo(self.from),
+            closer: self.stream.closer(),
+        }
     }
 }
 

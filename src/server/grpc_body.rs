@@ -16,9 +16,9 @@ use http_body::{Frame, SizeHint};
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
-use super::body_time::BodyTime;
+use super::{body_time::BodyTime, closing::Closer, unread::Unread};
 use crate::{
-    api,
+    api, pb,
     request_memory::{Charge, RequestMemory},
 };
 
@@ -34,6 +34,8 @@ pub struct BodyLimits {
     pub timeout: Duration,
     /// The largest message that is taken: a larger one is refused when its length is read, and charged for nothing.
     pub max_message_bytes: usize,
+    /// The answers that clients have not taken yet. Streams are watched where they are made.
+    pub unread: Unread,
 }
 
 impl<S> Layer<S> for BodyLimits {
@@ -54,16 +56,15 @@ pub struct Limited<S> {
     limits: BodyLimits,
 }
 
-impl<S, R> Service<http::Request<Body>> for Limited<S>
+impl<S> Service<http::Request<Body>> for Limited<S>
 where
-    S: Service<http::Request<Body>, Response = R>,
+    S: Service<http::Request<Body>, Response = http::Response<Body>>,
     S::Future: Send + 'static,
-    R: Send + 'static,
     S::Error: Send + 'static,
 {
-    type Response = R;
+    type Response = http::Response<Body>;
     type Error = S::Error;
-    type Future = BoxFuture<'static, Result<R, S::Error>>;
+    type Future = BoxFuture<'static, Result<http::Response<Body>, S::Error>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -83,11 +84,17 @@ where
                 timeout: self.limits.timeout,
             })
         };
+        let is_stream = pb::policy::method(request.uri().path()).is_some_and(pb::policy::Method::is_stream);
+        let watched = (!is_stream && self.limits.unread.is_on()).then(|| {
+            let closer: Closer = request.extensions().get().cloned().unwrap_or_default();
+            (self.limits.unread.clone(), closer)
+        });
         let answer = self.inner.call(request.map(metered));
         Box::pin(async move {
             let answer = answer.await;
             drop(charge);
-            answer
+            let Some((unread, closer)) = watched else { return answer };
+            answer.map(|answer| answer.map(|body| Body::new(unread.watch(body, closer))))
         })
     }
 }
@@ -134,7 +141,8 @@ impl Metered {
                 let [_, length @ ..] = self.prefix;
                 let length = u32::from_be_bytes(length) as usize;
                 self.left = length;
-                let charged = if length > self.max { 0 } else { length };
+                // An empty message is charged too, so that it is refused while there is no room: its answer takes memory.
+                let charged = if length > self.max { 0 } else { length.max(1) };
                 self.charge.set(charged).map_err(|_| api::no_memory())?;
             }
         }

@@ -21,6 +21,7 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 
 use super::{
+    closing::Closer,
     per_address::{PerAddress, Permit},
     tls::Tls,
 };
@@ -43,6 +44,7 @@ pub struct Connection {
     /// Runs while nothing can be written.
     stuck: Option<Pin<Box<Sleep>>>,
     patience: Duration,
+    closer: Closer,
     _counted: Counted,
 }
 
@@ -103,8 +105,14 @@ impl Connection {
             opening: Some(Opening { came: 0, late }),
             stuck: None,
             patience,
+            closer: Closer::default(),
             _counted: counted,
         }
+    }
+
+    /// What closes this connection, for its requests.
+    pub fn closer(&self) -> Closer {
+        self.closer.clone()
     }
 
     /// What was written, or an error once nothing could be for too long.
@@ -214,6 +222,9 @@ async fn accept(listener: TcpListener, room: Room, patience: Duration, tls: Opti
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        if this.closer.poll_closed(cx).is_ready() {
+            return Poll::Ready(Err(late("its other end leaves too many answers unread")));
+        }
         let before = buffer.filled().len();
         let read = match &mut this.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),

@@ -32,11 +32,12 @@ use tower_http::{
 };
 
 use super::{
-    coalesce::Coalesced,
+    coalesce::{Coalesced, Peer},
     grpc_body::BodyLimits,
     incoming::Incoming,
     linger::{self, Patient},
     rooms,
+    unread::{self, Unread},
 };
 use crate::{
     admin::Readiness,
@@ -132,7 +133,9 @@ pub async fn grpc(
         .accept_http1(true)
         .layer(MapFutureLayer::new(|call| fault::measured("gRPC call", call)))
         .layer(MapResponseBodyLayer::new(fault::measured_bodies("gRPC response body")))
-        .layer(MapRequestLayer::new(move |request| resolve(&trusted_proxies, arrive(request))))
+        .layer(MapRequestLayer::new(move |request| {
+            resolve(&trusted_proxies, arrive(connected(request)))
+        }))
         .layer(web_pages())
         .layer(tonic_web::GrpcWebLayer::new())
         // Within, where bodies of gRPC-Web are those of gRPC.
@@ -216,6 +219,17 @@ pub struct Ends {
     pub trusted_proxies: TrustedProxies,
     /// Requests that an HTTP/2 connection may have open.
     pub max_concurrent_streams: u32,
+    /// The answers that clients have not taken yet.
+    pub unread: Unread,
+}
+
+/// Stores what tonic knows of the connection where requests of both APIs have it.
+fn connected<B>(mut request: http::Request<B>) -> http::Request<B> {
+    if let Some(Peer { from, closer }) = request.extensions().get().cloned() {
+        request.extensions_mut().insert(from);
+        request.extensions_mut().insert(closer);
+    }
+    request
 }
 
 /// Stores the address that a request is charged to, where its connection is known.
@@ -231,6 +245,7 @@ fn resolve<B>(proxies: &TrustedProxies, mut request: http::Request<B>) -> http::
 /// Serves HTTP until `stop`, then lets requests in flight finish. Cancel safe as far as what it serves is: connections go on by themselves.
 pub async fn http(mut incoming: Incoming, router: axum::Router, ends: Ends, stop: CancellationToken) -> anyhow::Result<()> {
     let router = router
+        .layer(axum::middleware::from_fn_with_state(ends.unread.clone(), unread::watch))
         .layer(axum::middleware::from_fn_with_state((ends.idle, ends.body), linger::tell))
         .layer(MapRequestLayer::new(move |request| resolve(&ends.trusted_proxies, request)))
         .layer(MapFutureLayer::new(|request| fault::measured("HTTP request", request)))
@@ -254,7 +269,8 @@ pub async fn http(mut incoming: Incoming, router: axum::Router, ends: Ends, stop
     while let Some(Some((connection, from))) = stop.run_until_cancelled(incoming.next()).await {
         let (builder, stop) = (builder.clone(), stop.clone());
         // Where it comes from, as axum spells it.
-        let router = Extension(ConnectInfo(from)).layer(router.clone());
+        let router = Extension(connection.closer()).layer(router.clone());
+        let router = Extension(ConnectInfo(from)).layer(router);
         open.spawn(fault::measured("HTTP connection", async move {
             let io = TokioIo::new(Patient::new(connection));
             let mut connection = pin!(builder.serve_connection_with_upgrades(io, TowerToHyperService::new(router)));

@@ -33,6 +33,7 @@ use crate::{
 
 mod body_time;
 mod clock;
+mod closing;
 mod coalesce;
 mod descriptors;
 pub mod doctor;
@@ -48,6 +49,7 @@ mod rooms;
 mod start;
 mod supervise;
 mod tls;
+mod unread;
 mod upkeep;
 
 pub use offline::create_token;
@@ -58,6 +60,7 @@ use incoming::{Incoming, Room};
 use per_address::PerAddress;
 use start::Acquired;
 use supervise::Supervisor;
+use unread::Unread;
 
 /// A server that runs.
 #[derive(Debug)]
@@ -193,6 +196,7 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     let anonymous = AnonymousLimits::new(rooms::anonymous(&config));
     let (routes, watching_streams) = api::routes(&chat, &rooms::api(&config, http_at, Arc::clone(&anonymous)), &streams);
     let memory = rooms::request_memory(&config);
+    let unread = Unread::new(memory.clone(), rooms::stall_timeout(&config));
     let gateway = gateway::router(
         routes.clone(),
         rooms::gateway(&config, memory.clone(), streams.clone(), Arc::clone(&anonymous), files.clone()),
@@ -229,7 +233,7 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
             grpc_incoming,
             routes,
             config.grpc.clone(),
-            rooms::body_limits(&config, memory),
+            rooms::body_limits(&config, memory, unread.clone()),
             rooms::longest_stream(&config),
             rooms::trusted_proxies(&config),
             anonymous,
@@ -240,7 +244,7 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     doors.spawn("gRPC accept loop", endless(grpc_accepting));
     doors.spawn(
         "HTTP listener",
-        listeners::http(http_incoming, gateway, rooms::ends(&config), streams.clone()),
+        listeners::http(http_incoming, gateway, rooms::ends(&config, unread.clone()), streams.clone()),
     );
     doors.spawn("HTTP accept loop", endless(http_accepting));
     doors.spawn("idle streams", endless(watching_streams));
@@ -249,8 +253,9 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     doors.spawn_restarting("unsnooze", streams.clone(), move || upkeep::wake(waking.clone(), stop.clone()));
     let mut back = Supervisor::default();
     let admin = admin::router(registry, readiness.clone());
-    let operating = listeners::http(admin_incoming, admin, rooms::ends(&config), behind.clone());
+    let operating = listeners::http(admin_incoming, admin, rooms::ends(&config, unread.clone()), behind.clone());
     back.spawn("admin listener", operating);
+    back.spawn("unread answers", endless(unread.run(behind.clone())));
     back.spawn("admin accept loop", endless(admin_accepting));
     if let Some(tls) = &tls {
         back.spawn("TLS certificates", tls.clone().follow(behind.clone()));

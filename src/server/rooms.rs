@@ -4,7 +4,7 @@ use std::{io::IsTerminal as _, net::SocketAddr, path::PathBuf, sync::Arc, time::
 
 use tokio_util::sync::CancellationToken;
 
-use super::{grpc_body::BodyLimits, listeners::Ends, memory_limit};
+use super::{grpc_body::BodyLimits, listeners::Ends, memory_limit, unread::Unread};
 use crate::{
     api,
     chat::{self, files::Unattached},
@@ -157,13 +157,14 @@ pub fn age(seconds: u64) -> Option<Duration> {
 }
 
 /// How connections of HTTP end.
-pub fn ends(config: &Config) -> Ends {
+pub fn ends(config: &Config, unread: Unread) -> Ends {
     Ends {
         idle: Duration::from_secs(config.http.idle_timeout_seconds),
         body: Duration::from_secs(config.limits.body_timeout_seconds),
         age: age(config.http.max_connection_age_seconds),
         trusted_proxies: trusted_proxies(config),
         max_concurrent_streams: config.http.max_concurrent_streams,
+        unread,
     }
 }
 
@@ -239,11 +240,12 @@ pub fn request_memory(config: &Config) -> RequestMemory {
 }
 
 /// What the bodies of gRPC calls may take.
-pub fn body_limits(config: &Config, memory: RequestMemory) -> BodyLimits {
+pub fn body_limits(config: &Config, memory: RequestMemory, unread: Unread) -> BodyLimits {
     BodyLimits {
         memory,
         timeout: Duration::from_secs(config.limits.body_timeout_seconds),
         max_message_bytes: config.grpc.max_message_bytes,
+        unread,
     }
 }
 

@@ -5,6 +5,7 @@ mod descriptors;
 mod page;
 mod rates;
 mod stalled;
+mod unread;
 mod uploads;
 mod window;
 

@@ -1,0 +1,389 @@
+//! Answers that their client does not take.
+//!
+//! The server of HTTP asks a body for a frame, and keeps that frame until the client's window has room for it. A client of HTTP/2 whose window
+//! stays closed makes no write wait, so no timer of the connection ends it: each of its streams held a whole answer for as long as the
+//! connection lived. So answers are handed out in pieces. What was not handed out is charged to the memory of all requests, and dropped when
+//! the client does not take it in time; the piece that the server of HTTP holds goes with the stream. A client that leaves many answers
+//! unread loses its connection: it is the only way to take those pieces back.
+
+use std::{
+    collections::HashMap,
+    fmt, io,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    http::{StatusCode, header::CONTENT_TYPE},
+    middleware::Next,
+    response::Response,
+};
+use bytes::{Buf as _, Bytes};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio_util::sync::CancellationToken;
+use tower::BoxError;
+
+use super::closing::{Closer, UnreadAnswer};
+use crate::{
+    fault::{self, Protection},
+    request_memory::{Charge, FACTOR, RequestMemory},
+};
+
+/// Bytes that are handed out at once: a DATA frame of HTTP/2, unless the client allows larger ones.
+const PIECE: usize = 16 * 1024;
+
+/// Bytes of an answer for which its client has another second.
+const BYTES_PER_SECOND: usize = 8 * 1024;
+
+/// The longest time between two looks at all answers.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// The answers that were not taken yet. Cheap to clone; clones share them.
+#[derive(Clone)]
+pub struct Unread(Arc<Shared>);
+
+struct Shared {
+    memory: RequestMemory,
+    timeout: Duration,
+    is_on: bool,
+    /// By the address of what they hold, which is theirs until they are removed.
+    open: Mutex<HashMap<usize, Weak<dyn Expire>>>,
+}
+
+impl fmt::Debug for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unread").field("timeout", &self.0.timeout).finish_non_exhaustive()
+    }
+}
+
+impl Unread {
+    /// Charges answers to `memory`. A client has `timeout` for what an answer gives at once, and a second more for each 8 KiB, while
+    /// [`Unread::run`] runs.
+    pub fn new(memory: RequestMemory, timeout: Duration) -> Self {
+        Self(Arc::new(Shared {
+            memory,
+            timeout,
+            is_on: fault::is_on(Protection::UnreadAnswers),
+            open: Mutex::default(),
+        }))
+    }
+
+    /// Whether answers are watched; a test may turn it off.
+    pub fn is_on(&self) -> bool {
+        self.0.is_on
+    }
+
+    /// Watches the body of an answer on a connection.
+    pub fn watch<B>(&self, body: B, closer: Closer) -> Answer<B> {
+        Answer {
+            held: Arc::new(Held(Mutex::new(Stage::Open(Open {
+                body: Box::pin(body),
+                frame: Bytes::new(),
+                is_copied: false,
+                until: None,
+                charge: self.0.memory.charge(),
+                closer,
+            })))),
+            unread: self.clone(),
+            is_registered: false,
+        }
+    }
+
+    /// Drops answers that were not taken in time, until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        let every = (self.0.timeout / 4).min(LOOK);
+        while stop.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {
+            let dropped = self.look(Instant::now());
+            if dropped > 0 {
+                tracing::info!(dropped, "dropped answers that their clients did not take in time");
+            }
+        }
+    }
+
+    /// Drops the answers whose time is over; how many.
+    fn look(&self, now: Instant) -> usize {
+        let open: Vec<_> = self.open().values().filter_map(Weak::upgrade).collect();
+        open.into_iter().filter(|answer| answer.expire(now)).count()
+    }
+
+    fn open(&self) -> MutexGuard<'_, HashMap<usize, Weak<dyn Expire>>> {
+        self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Watches the answers of a router. Server-Sent Events are watched where they are made.
+pub async fn watch(State(unread): State<Unread>, request: Request, next: Next) -> Response {
+    let closer: Closer = request.extensions().get().cloned().unwrap_or_default();
+    let response = next.run(request).await;
+    let is_event_stream = response
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+    if is_event_stream || response.status() == StatusCode::SWITCHING_PROTOCOLS || !unread.is_on() {
+        return response;
+    }
+    response.map(|body| Body::new(unread.watch(body, closer)))
+}
+
+/// What is dropped when its time is over.
+trait Expire: Send + Sync {
+    /// Drops it if its client should have taken it by now; whether that was so.
+    fn expire(&self, now: Instant) -> bool;
+}
+
+/// A body that is handed out in pieces.
+pub struct Answer<B> {
+    held: Arc<Held<B>>,
+    unread: Unread,
+    is_registered: bool,
+}
+
+struct Held<B>(Mutex<Stage<B>>);
+
+enum Stage<B> {
+    Open(Open<B>),
+    /// Dropped; its reader does not know yet.
+    Expired {
+        _unread: UnreadAnswer,
+    },
+    Ended,
+}
+
+struct Open<B> {
+    body: Pin<Box<B>>,
+    /// What is left of the last frame.
+    frame: Bytes,
+    /// Whether pieces of that frame are copied: a slice would keep all of it in memory.
+    is_copied: bool,
+    /// Until when the client has to take what was given; none while the body has nothing.
+    until: Option<Instant>,
+    charge: Charge,
+    closer: Closer,
+}
+
+impl<B> Open<B> {
+    /// Takes the next piece. It is charged until the next one is asked for.
+    fn piece(&mut self) -> Bytes {
+        self.charge.hold(self.frame.len().div_ceil(FACTOR));
+        if !self.is_copied {
+            return std::mem::take(&mut self.frame);
+        }
+        let size = self.frame.len().min(PIECE);
+        let piece = Bytes::copy_from_slice(&self.frame[..size]);
+        self.frame.advance(size);
+        if self.frame.is_empty() {
+            self.frame = Bytes::new();
+        }
+        piece
+    }
+}
+
+impl<B> Held<B> {
+    fn state(&self) -> MutexGuard<'_, Stage<B>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<B: Send> Expire for Held<B> {
+    fn expire(&self, now: Instant) -> bool {
+        let mut state = self.state();
+        let unread = match &*state {
+            Stage::Open(open) if open.until.is_some_and(|until| until < now) => open.closer.unread(),
+            _ => return false,
+        };
+        let dropped = std::mem::replace(&mut *state, Stage::Expired { _unread: unread });
+        drop(state);
+        // Not under the lock: what ends with it may take its time.
+        drop(dropped);
+        true
+    }
+}
+
+impl<B> HttpBody for Answer<B>
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = &mut *self;
+        let mut state = this.held.state();
+        let open = match &mut *state {
+            Stage::Open(open) => open,
+            Stage::Expired { .. } => {
+                let late = io::Error::new(io::ErrorKind::TimedOut, "the answer was not taken in time");
+                return Poll::Ready(Some(Err(late.into())));
+            }
+            Stage::Ended => return Poll::Ready(None),
+        };
+        if !open.frame.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(open.piece()))));
+        }
+        // All that was given is on its way.
+        open.charge.hold(0);
+        open.until = None;
+        let frame = match open.body.as_mut().poll_frame(cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Some(Ok(frame))) => frame,
+            Poll::Ready(end) => {
+                *state = Stage::Ended;
+                return Poll::Ready(end.map(|failed| failed.map_err(Into::into)));
+            }
+        };
+        let data = match frame.into_data() {
+            Ok(data) => data,
+            Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+        };
+        let earned = Duration::from_secs((data.len() / BYTES_PER_SECOND) as u64);
+        open.until = Some(Instant::now() + this.unread.0.timeout + earned);
+        open.is_copied = data.len() > PIECE;
+        open.frame = data;
+        let piece = open.piece();
+        drop(state);
+        if !this.is_registered {
+            this.is_registered = true;
+            let held: Arc<dyn Expire> = Arc::<Held<B>>::clone(&this.held);
+            let weak = Arc::downgrade(&held);
+            this.unread.open().insert(key(&this.held), weak);
+        }
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &*self.held.state() {
+            Stage::Open(open) => open.frame.is_empty() && open.body.is_end_stream(),
+            Stage::Expired { .. } => false,
+            Stage::Ended => true,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let state = self.held.state();
+        let Stage::Open(open) = &*state else {
+            return SizeHint::default();
+        };
+        let (left, of_body) = (open.frame.len() as u64, open.body.size_hint());
+        let mut hint = SizeHint::new();
+        hint.set_lower(of_body.lower() + left);
+        if let Some(upper) = of_body.upper() {
+            hint.set_upper(upper + left);
+        }
+        hint
+    }
+}
+
+impl<B> Drop for Answer<B> {
+    fn drop(&mut self) {
+        if self.is_registered {
+            self.unread.open().remove(&key(&self.held));
+        }
+    }
+}
+
+fn key<B>(held: &Arc<Held<B>>) -> usize {
+    Arc::as_ptr(held).addr()
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{FutureExt as _, stream};
+    use http_body_util::{BodyExt as _, Full, StreamBody};
+
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_secs(60);
+
+    fn unread() -> (RequestMemory, Unread) {
+        let memory = RequestMemory::new(1 << 20, 0);
+        (memory.clone(), Unread::new(memory, TIMEOUT))
+    }
+
+    fn frame<B>(answer: &mut Answer<B>) -> Option<Result<Frame<Bytes>, BoxError>>
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        answer.frame().now_or_never().expect("it is there")
+    }
+
+    #[test]
+    fn answers_come_whole_in_pieces() {
+        let (memory, unread) = unread();
+        for size in [0, 1, PIECE, PIECE + 1, 100_000] {
+            let bytes: Vec<u8> = (0..size).map(|at| u8::try_from(at % 251).unwrap()).collect();
+            let mut answer = unread.watch(Full::new(Bytes::from(bytes.clone())), Closer::default());
+            let mut came = Vec::new();
+            assert_eq!(answer.size_hint().exact(), Some(size as u64));
+            while !answer.is_end_stream() {
+                let piece = frame(&mut answer).unwrap().unwrap().into_data().unwrap();
+                assert!(piece.len() <= PIECE);
+                assert_eq!(memory.used(), (size - came.len()).div_ceil(FACTOR), "what is left, and the piece");
+                came.extend_from_slice(&piece);
+                assert_eq!(answer.size_hint().exact(), Some((size - came.len()) as u64));
+            }
+            assert!(frame(&mut answer).is_none());
+            assert_eq!((came, memory.used()), (bytes, 0));
+        }
+        assert!(unread.open().is_empty());
+    }
+
+    #[test]
+    fn trailers_pass() {
+        let (_, unread) = unread();
+        let frames = [Frame::data(Bytes::from_static(b"data")), Frame::trailers(http::HeaderMap::new())];
+        let body = StreamBody::new(stream::iter(frames.map(Ok::<_, io::Error>)));
+        let mut answer = unread.watch(body, Closer::default());
+        assert!(frame(&mut answer).unwrap().unwrap().is_data());
+        assert!(frame(&mut answer).unwrap().unwrap().is_trailers());
+        assert!(frame(&mut answer).is_none());
+    }
+
+    #[test]
+    fn an_answer_that_is_not_taken_is_dropped() {
+        let (memory, unread) = unread();
+        let mut answer = unread.watch(Full::new(Bytes::from(vec![1; 100_000])), Closer::default());
+        frame(&mut answer).unwrap().unwrap();
+        assert!(memory.used() > 0);
+        assert_eq!(unread.look(Instant::now() + TIMEOUT), 0, "it has some seconds more for its bytes");
+        assert_eq!(unread.look(Instant::now() + 2 * TIMEOUT), 1);
+        assert_eq!(memory.used(), 0);
+        assert!(frame(&mut answer).unwrap().is_err());
+        // The last piece is watched too.
+        let mut small = unread.watch(Full::new(Bytes::from_static(b"small")), Closer::default());
+        frame(&mut small).unwrap().unwrap();
+        assert_eq!(unread.look(Instant::now() + 2 * TIMEOUT), 1);
+        drop((answer, small));
+        assert!(unread.open().is_empty());
+    }
+
+    #[test]
+    fn a_body_that_has_nothing_is_waited_for() {
+        let (_, unread) = unread();
+        let first = stream::iter([Ok::<_, io::Error>(Frame::data(Bytes::from_static(b"first")))]);
+        let body = StreamBody::new(futures_util::StreamExt::chain(first, stream::pending()));
+        let mut answer = unread.watch(body, Closer::default());
+        frame(&mut answer).unwrap().unwrap();
+        assert!(answer.frame().now_or_never().is_none(), "its client took all, and asks for more");
+        assert_eq!(unread.look(Instant::now() + 2 * TIMEOUT), 0);
+    }
+
+    #[test]
+    fn a_client_with_many_unread_answers_loses_its_connection() {
+        let (_, unread) = unread();
+        let closer = Closer::default();
+        let mut answers = Vec::new();
+        for number in 1..=super::super::closing::UNREAD + 1 {
+            let mut answer = unread.watch(Full::new(Bytes::from_static(b"small")), closer.clone());
+            frame(&mut answer).unwrap().unwrap();
+            assert_eq!(unread.look(Instant::now() + 2 * TIMEOUT), 1);
+            answers.push(answer);
+            assert_eq!(closer.is_closed(), number > super::super::closing::UNREAD, "{number}");
+        }
+    }
+}
