@@ -2,8 +2,9 @@
 //!
 //! A request is charged for the bytes of its body, by what it declares or as they arrive. What is built from a byte (text, trees, encoded
 //! and decoded messages) takes up to [`FACTOR`] bytes; so a budget of N bytes takes N / [`FACTOR`] bytes of bodies. Beyond it a request is
-//! refused and may be sent again. Streams are charged for the message that is being read, uploads for what waits to be stored, and answers for
-//! what their client has not taken yet: an encoded byte takes one byte, so [`FACTOR`] of them count as one byte of a body.
+//! refused and may be sent again. Streams are charged for the message that is being read, uploads for what waits to be stored, WebSockets for
+//! their buffers and for what waits for their client, and answers for what their client has not taken yet: an encoded byte takes one byte, so
+//! [`FACTOR`] of them count as one byte of a body.
 
 use std::sync::{
     Arc, LazyLock,
@@ -121,6 +122,12 @@ impl Charge {
         if let Ok(held) = self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, rest) {
             self.memory.give(held.min(bytes));
         }
+    }
+
+    /// Holds so many bytes of body more, whether or not there is room: for what exists already.
+    pub fn grow(&self, bytes: usize) {
+        self.memory.0.used.fetch_add(bytes, Ordering::Relaxed);
+        self.held.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Holds exactly so many bytes of body, whether or not there is room: for what exists already. Requests are refused until there is.

@@ -1,7 +1,7 @@
 //! The WebSocket at `/cable`: Action Cable's JSON protocol over the same log, for front ends and mobile clients as they are.
 //!
 //! Anybody may open a connection, so what one holds is bounded: subscriptions (those that wait for their answer included), the length of
-//! identifiers, frames a second, and bytes that wait for the client. What a connection sends goes through `outbox`.
+//! identifiers, frames a second, and bytes that wait for the client. All of it is charged to the memory of requests. What a connection sends goes through `outbox`.
 
 mod outbox;
 mod subscription;
@@ -22,6 +22,7 @@ use super::{call::Call, error::Failure};
 use crate::{
     fault::{self, Protection},
     rate_limit::{AnonymousLimits, Resource},
+    request_memory::{FACTOR, RequestMemory},
 };
 use outbox::{Outbox, Outgoing};
 use subscription::Subscription;
@@ -34,6 +35,10 @@ const PING: Duration = Duration::from_secs(3);
 
 /// Bytes of a frame that is taken: an identifier, escaped, and what goes with it.
 const FRAME_BYTES: usize = 16 * 1024;
+
+/// Bytes of memory that each connection is charged for: the buffer that frames are read into, and identifiers of a few subscriptions with
+/// what belongs to them.
+const CONNECTION_BYTES: usize = FRAME_BYTES + 16 * 1024;
 
 /// Bytes of an identifier. Those of Chatwoot's front end have about 150.
 const IDENTIFIER_BYTES: usize = 2048;
@@ -78,17 +83,21 @@ pub async fn open(
     call: Call,
     Extension(Drain(drain)): Extension<Drain>,
     Extension(limits): Extension<Arc<AnonymousLimits>>,
+    Extension(memory): Extension<RequestMemory>,
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, Failure> {
     let address = call.address();
     limits.call(address)?;
     let permit = limits.open(address, Resource::Stream)?;
+    let charge = Arc::new(memory.charge());
+    charge.add(CONNECTION_BYTES / FACTOR).map_err(|_| Failure::no_memory())?;
     Ok(upgrade
         .protocols([PROTOCOL])
         .max_message_size(FRAME_BYTES)
         .max_frame_size(FRAME_BYTES)
+        .read_buffer_size(FRAME_BYTES)
         .on_upgrade(move |socket| async move {
-            let (outbox, mut outgoing) = outbox::open();
+            let (outbox, mut outgoing) = outbox::open(charge);
             let mut connection = Connection {
                 call: Arc::new(call),
                 socket,

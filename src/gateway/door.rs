@@ -140,6 +140,7 @@ impl Door {
             .route(CABLE.path, any(cable::open))
             .layer(Extension(cable::Drain(config.drain.clone())))
             .layer(Extension(Arc::clone(&config.anonymous)))
+            .layer(Extension(config.memory.clone()))
             .fallback(unknown_route)
             .method_not_allowed_fallback(unknown_route)
             .layer(DefaultBodyLimit::max(config.max_body_bytes))

@@ -119,7 +119,9 @@ pub async fn grpc(
     });
     let mut server = Server::builder()
         .http2_max_header_list_size(Some(HEADER_BYTES))
-        .max_concurrent_streams(Some(config.max_concurrent_streams));
+        .max_concurrent_streams(Some(config.max_concurrent_streams))
+        .initial_connection_window_size(WINDOW)
+        .initial_stream_window_size(WINDOW);
     if let Some(age) = rooms::age(config.max_connection_age_seconds) {
         server = server.max_connection_age(age);
         // Streams go on, but none is older than they may be. One that is still there was left unread.
@@ -203,6 +205,10 @@ const HEADER_BYTES: u32 = 32 * 1024;
 /// How long the answer to a ping may take over HTTP/2.
 const PING: Duration = Duration::from_secs(20);
 
+/// Bytes of bodies that an HTTP/2 connection may send before they are read, all its streams together: what the HTTP library takes by default,
+/// said here because it is a limit.
+const WINDOW: u32 = 1024 * 1024;
+
 /// Bytes that are read ahead over HTTP/1, and so the most that a head may have.
 const AHEAD_BYTES: usize = 64 * 1024;
 
@@ -264,6 +270,8 @@ pub async fn http(mut incoming: Incoming, router: axum::Router, ends: Ends, stop
         .keep_alive_timeout(PING)
         .max_header_list_size(HEADER_BYTES)
         .max_concurrent_streams(ends.max_concurrent_streams)
+        .initial_connection_window_size(WINDOW)
+        .initial_stream_window_size(WINDOW)
         .enable_connect_protocol();
     let open = TaskTracker::new();
     while let Some(Some((connection, from))) = stop.run_until_cancelled(incoming.next()).await {

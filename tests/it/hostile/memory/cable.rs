@@ -166,3 +166,38 @@ async fn what_a_connection_keeps_is_bounded() {
         assert!(grown < CONNECTION, "rejected by the service, reads: {reads}: grew by {grown}");
     }
 }
+
+/// Each connection is charged to the memory of all requests: beyond it none is opened, until one ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_beyond_the_memory_are_refused() {
+    for (switch, most) in [("", 16), ("request_memory", 40)] {
+        // The least budget: one body of the largest size, which is 16 connections.
+        let app = TestApp::builder(Backend::Sqlite)
+            .env("PARLEY_LIMITS_REQUEST_MEMORY_BYTES", "1")
+            .env("PARLEY_GRPC_MAX_MESSAGE_BYTES", "65536")
+            .env("PARLEY_HTTP_MAX_BODY_BYTES", "65536")
+            .env("PARLEY_FAULT_SWITCH", switch)
+            .start()
+            .await;
+        let mut sockets = Vec::new();
+        let url = format!("ws://{}/cable", app.server.doors.http);
+        for _ in 0..40 {
+            match tokio_tungstenite::connect_async(&url).await {
+                Ok((socket, _)) => sockets.push(socket),
+                Err(tokio_tungstenite::tungstenite::Error::Http(refused)) => {
+                    assert_eq!(refused.status(), 503);
+                    assert!(refused.headers().contains_key("retry-after"));
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert_eq!(sockets.len(), most, "{switch:?}");
+        sockets.pop();
+        in_time("room for a connection", async {
+            while tokio_tungstenite::connect_async(&url).await.is_err() {
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        })
+        .await;
+    }
+}
