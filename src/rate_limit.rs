@@ -1,12 +1,14 @@
 //! What callers without a token may use: rates per client address and per inbox, streams and downloads per address.
 //!
-//! Each replica counts by itself: a shared count would put a round trip before every call. Memory is bounded: the states of the least
-//! recently seen addresses and inboxes are dropped, which gives whoever comes back a full quota; the quotas of the inbox still hold then.
+//! Each replica counts by itself: a shared count would put a round trip before every call. Memory is bounded (see `limiter`): an address that
+//! was forgotten has a full quota; the quotas of the inbox still hold then.
+
+mod limiter;
+mod open;
 
 use std::{
-    collections::HashMap,
     hash::Hash,
-    num::{NonZeroU32, NonZeroUsize},
+    num::NonZeroU32,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -16,9 +18,8 @@ use std::{
 
 use governor::{
     Quota, RateLimiter,
-    clock::{Clock as _, DefaultClock},
-    nanos::Nanos,
-    state::{InMemoryState, NotKeyed, StateStore},
+    clock::DefaultClock,
+    state::{InMemoryState, NotKeyed},
 };
 use lru::LruCache;
 
@@ -27,9 +28,8 @@ use crate::{
     fault::{self, Protection},
     id::InboxId,
 };
-
-/// Addresses, and inboxes, that one limiter remembers: about 100 bytes each.
-const REMEMBERED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(16_383);
+use limiter::{Limiter, REMEMBERED};
+pub use open::{Permit, Resource};
 
 /// How many clients' worth an undeclared proxy may use: as much as an inbox has by default, compared with an address.
 const CLIENTS_OF_A_PROXY: u32 = 10;
@@ -85,17 +85,6 @@ pub enum Activity {
     File,
 }
 
-/// What is counted for as long as it is open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Resource {
-    /// A pubsub stream, or a WebSocket.
-    Stream,
-    /// A download.
-    Download,
-    /// An upload.
-    Upload,
-}
-
 /// A quota that is used up, and when there is room again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exceeded {
@@ -130,7 +119,7 @@ pub struct AnonymousLimits {
     failed: ByAddress,
     /// Until when an address that used up its failed authentications is refused without a lookup.
     refused: Mutex<LruCache<ClientAddress, Instant>>,
-    open: Mutex<HashMap<(ClientAddress, Resource), usize>>,
+    open: open::Counts,
     lines: RateLimiter<NotKeyed, InMemoryState, DefaultClock>,
     /// Lines that were left out since the last one.
     left_out: AtomicU64,
@@ -229,57 +218,6 @@ impl AnonymousLimits {
         self.left_out.fetch_add(1, Ordering::Relaxed);
         None
     }
-
-    /// Counts something open until the permit is dropped.
-    ///
-    /// # Errors
-    /// [`Exceeded`] when the address has as many open as it may.
-    pub fn open(self: &Arc<Self>, address: Option<ClientAddress>, resource: Resource) -> Result<Permit, Exceeded> {
-        let key = address.map(|address| (address, resource));
-        if let Some(key) = key {
-            let (most, quota) = match resource {
-                Resource::Stream => (self.config.streams, "open streams"),
-                Resource::Download => (self.config.downloads, "open downloads"),
-                Resource::Upload => (self.config.uploads, "open uploads"),
-            };
-            let most = most * clients(key.0) as usize;
-            let mut open = lock(&self.open);
-            let count = open.get(&key).copied().unwrap_or_default();
-            if most > 0 && count >= most {
-                return Err(Exceeded {
-                    scope: "address",
-                    quota,
-                    limit: most as u64,
-                    retry_after: Duration::from_secs(1),
-                });
-            }
-            open.insert(key, count + 1);
-        }
-        Ok(Permit {
-            limits: Arc::clone(self),
-            key,
-        })
-    }
-}
-
-/// Something open that is counted for as long as this lives.
-#[derive(Debug)]
-pub struct Permit {
-    limits: Arc<AnonymousLimits>,
-    key: Option<(ClientAddress, Resource)>,
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        let Some(key) = self.key else { return };
-        let mut open = lock(&self.limits.open);
-        if let Some(count) = open.get_mut(&key) {
-            *count -= 1;
-            if *count == 0 {
-                open.remove(&key);
-            }
-        }
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -359,73 +297,6 @@ impl ByAddress {
 
     fn exceeded(&self, address: ClientAddress, retry_after: Duration) -> Exceeded {
         self.of(address).exceeded(retry_after)
-    }
-}
-
-/// A rate of each key, and how many may come at once.
-type Cells<K> = (NonZeroU32, RateLimiter<K, Recent<K>, DefaultClock>);
-
-/// A rate of each key: a minute's worth at once, then evenly.
-#[derive(Debug)]
-struct Limiter<K: Hash + Eq + Clone> {
-    scope: &'static str,
-    quota: &'static str,
-    limit: u64,
-    /// None without a limit.
-    cells: Option<Cells<K>>,
-}
-
-impl<K: Hash + Eq + Clone> Limiter<K> {
-    fn new(scope: &'static str, quota: &'static str, limit: u64, cells: u32) -> Self {
-        let limiter = |cells| {
-            let store = Recent(Mutex::new(LruCache::new(REMEMBERED)));
-            (cells, RateLimiter::new(Quota::per_minute(cells), store, DefaultClock::default()))
-        };
-        Self {
-            scope,
-            quota,
-            limit,
-            cells: NonZeroU32::new(cells).map(limiter),
-        }
-    }
-
-    fn charge(&self, key: &K, cells: u32) -> Result<(), Exceeded> {
-        let (Some((most, limiter)), Some(cells)) = (&self.cells, NonZeroU32::new(cells)) else {
-            return Ok(());
-        };
-        // More than a minute's worth at once waits for a whole minute's.
-        match limiter.check_key_n(key, cells.min(*most)) {
-            Ok(Err(until)) => Err(self.exceeded(until.wait_time_from(limiter.clock().now()))),
-            _ => Ok(()),
-        }
-    }
-
-    fn exceeded(&self, retry_after: Duration) -> Exceeded {
-        Exceeded {
-            scope: self.scope,
-            quota: self.quota,
-            limit: self.limit,
-            // Rates of thousands a minute have waits of milliseconds, which a refused client should not answer with a busy loop.
-            retry_after: retry_after.max(Duration::from_millis(100)),
-        }
-    }
-}
-
-/// The states of the keys that were seen last.
-#[derive(Debug)]
-struct Recent<K: Hash + Eq>(Mutex<LruCache<K, Nanos>>);
-
-impl<K: Hash + Eq + Clone> StateStore for Recent<K> {
-    type Key = K;
-
-    fn measure_and_replace<T, F, E>(&self, key: &K, f: F) -> Result<T, E>
-    where
-        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
-    {
-        let mut states = lock(&self.0);
-        let (outcome, state) = f(states.get(key).copied())?;
-        states.put(key.clone(), state);
-        Ok(outcome)
     }
 }
 
@@ -512,36 +383,15 @@ mod tests {
     }
 
     #[test]
-    fn open_streams_are_counted_while_they_live() {
-        let limits = AnonymousLimits::new(Config {
-            streams: 2,
-            downloads: 1,
-            ..Config::default()
-        });
-        let open = |resource| limits.open(Some(address(1)), resource);
-        let (first, second) = (open(Resource::Stream).unwrap(), open(Resource::Stream).unwrap());
-        assert!(open(Resource::Stream).is_err());
-        let download = open(Resource::Download).unwrap();
-        drop(first);
-        assert!(open(Resource::Stream).is_ok());
-        drop((second, download));
-        assert!(lock(&limits.open).is_empty());
-    }
-
-    #[test]
-    fn memory_is_bounded_whatever_addresses_come() {
+    fn refused_addresses_are_bounded() {
         let limits = AnonymousLimits::new(Config {
             failed_authentications: 1,
             ..Config::default()
         });
-        let calls = Limiter::new("address", "calls", 10, 10);
         for number in 0..100_000_u32 {
             let address = ClientAddress::Client(std::net::Ipv6Addr::from(u128::from(number) << 64).into());
-            calls.charge(&address, 1).unwrap();
             let _ = (limits.failed(Some(address)), limits.failed(Some(address)));
         }
-        let (_, limiter) = calls.cells.unwrap();
-        assert_eq!(lock(&limiter.into_state_store().0).len(), REMEMBERED.get());
         assert_eq!(lock(&limits.refused).len(), REMEMBERED.get());
     }
 }

@@ -1,0 +1,99 @@
+//! What one address may have open at the same time.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use super::{AnonymousLimits, Exceeded, clients, lock};
+use crate::client_address::ClientAddress;
+
+/// What is counted for as long as it is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Resource {
+    /// A pubsub stream, or a WebSocket.
+    Stream,
+    /// A download.
+    Download,
+    /// An upload.
+    Upload,
+}
+
+/// How much of each resource each address has open; what has none has no entry.
+pub type Counts = Mutex<HashMap<(ClientAddress, Resource), usize>>;
+
+impl AnonymousLimits {
+    /// Counts something open until the permit is dropped.
+    ///
+    /// # Errors
+    /// [`Exceeded`] when the address has as many open as it may.
+    pub fn open(self: &Arc<Self>, address: Option<ClientAddress>, resource: Resource) -> Result<Permit, Exceeded> {
+        let key = address.map(|address| (address, resource));
+        if let Some(key) = key {
+            let (most, quota) = match resource {
+                Resource::Stream => (self.config.streams, "open streams"),
+                Resource::Download => (self.config.downloads, "open downloads"),
+                Resource::Upload => (self.config.uploads, "open uploads"),
+            };
+            let most = most * clients(key.0) as usize;
+            let mut open = lock(&self.open);
+            let count = open.get(&key).copied().unwrap_or_default();
+            if most > 0 && count >= most {
+                return Err(Exceeded {
+                    scope: "address",
+                    quota,
+                    limit: most as u64,
+                    retry_after: Duration::from_secs(1),
+                });
+            }
+            open.insert(key, count + 1);
+        }
+        Ok(Permit {
+            limits: Arc::clone(self),
+            key,
+        })
+    }
+}
+
+/// Something open that is counted for as long as this lives.
+#[derive(Debug)]
+pub struct Permit {
+    limits: Arc<AnonymousLimits>,
+    key: Option<(ClientAddress, Resource)>,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let Some(key) = self.key else { return };
+        let mut open = lock(&self.limits.open);
+        if let Some(count) = open.get_mut(&key) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&key);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::Config, *};
+
+    #[test]
+    fn open_streams_are_counted_while_they_live() {
+        let limits = AnonymousLimits::new(Config {
+            streams: 2,
+            downloads: 1,
+            ..Config::default()
+        });
+        let open = |resource| limits.open(Some(ClientAddress::Client([192, 0, 2, 1].into())), resource);
+        let (first, second) = (open(Resource::Stream).unwrap(), open(Resource::Stream).unwrap());
+        assert!(open(Resource::Stream).is_err());
+        let download = open(Resource::Download).unwrap();
+        drop(first);
+        assert!(open(Resource::Stream).is_ok());
+        drop((second, download));
+        assert!(lock(&limits.open).is_empty());
+    }
+}
