@@ -1,6 +1,6 @@
 //! What one token, and all together, may ask for at once, at both doors.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use parley::pb::{
@@ -45,14 +45,25 @@ async fn a_token_has_a_rate(backend: Backend) {
         .start()
         .await;
     let clients = app.clients();
+    // One comes back each second, so a slow machine gets a few more.
+    let full = Instant::now();
+    let came_back = || full.elapsed().as_secs() + 1;
     for left in (0..5).rev() {
         let answer = labels(&clients).await.expect("within the burst");
         let told = |name: &str| answer.metadata().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         assert_eq!(told("ratelimit-limit").as_deref(), Some("5"));
-        assert_eq!(told("ratelimit-remaining"), Some(left.to_string()));
+        let remaining: u64 = told("ratelimit-remaining").and_then(|count| count.parse().ok()).expect("a number");
+        assert!((left..=left + came_back()).contains(&remaining), "{remaining} after all but {left}");
         assert!(told("ratelimit-reset").is_some());
     }
-    let refused = labels(&clients).await.expect_err("the burst is over");
+    let mut more = 0;
+    let refused = loop {
+        match labels(&clients).await {
+            Ok(_) => more += 1,
+            Err(status) => break status,
+        }
+        assert!(more <= came_back(), "{more} beyond the burst");
+    };
     assert_eq!(
         (refused.code(), reason(&refused)),
         (Code::ResourceExhausted, "RATE_LIMITED".to_owned())
@@ -71,7 +82,14 @@ async fn a_token_has_a_rate(backend: Backend) {
     );
 
     // The JSON door says the same in its own words.
-    let answer = app.http().send("GET", "/api/v1/accounts/1/labels", None).await;
+    let answer = loop {
+        let answer = app.http().send("GET", "/api/v1/accounts/1/labels", None).await;
+        if answer.status != 200 {
+            break answer;
+        }
+        more += 1;
+        assert!(more <= came_back(), "{more} beyond the burst");
+    };
     assert_eq!((answer.status, answer.body.as_str()), (429, Some("Retry later")));
     assert_eq!(answer.headers["retry-after"], "1");
     assert_eq!(answer.headers["ratelimit-limit"], "5");

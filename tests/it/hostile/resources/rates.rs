@@ -1,5 +1,7 @@
 //! S-28: what callers without a token, and without a good one, may do within a minute.
 
+use std::{ops::RangeInclusive, time::Instant};
+
 use parley::pb::{
     CreateTokenRequest, GetClientInboxRequest, PubsubKey, RedeemLoginRequest, SubscribePubsubRequest,
     logins_service_client::LoginsServiceClient, pubsub_service_client::PubsubServiceClient,
@@ -26,14 +28,27 @@ on_both!(
     failed_authentication_is_limited
 );
 
+/// How many calls of a quota may have passed since it was full: all of it, and what came back meanwhile. A slow machine gets a few more.
+fn allowed(quota: usize, full: Instant) -> RangeInclusive<usize> {
+    let seconds = usize::try_from(full.elapsed().as_secs()).expect("not that long") + 1;
+    quota..=quota + seconds * quota / 60
+}
+
+/// How many of the answers were let through; the others were refused for their rate.
+fn passed(statuses: &[u16]) -> usize {
+    assert!(statuses.iter().all(|status| [200, 429].contains(status)), "{statuses:?}");
+    statuses.iter().filter(|status| **status == 200).count()
+}
+
 /// The case as it was found: a hundred calls of one address made a hundred sessions.
 async fn s28_defaults_limit_new_sessions(backend: Backend) {
-    for (switch, made) in [("", 60..=64), ("anonymous_limits", 100..=100)] {
+    for switch in ["", "anonymous_limits"] {
         let builder = with_product_limits(TestApp::builder(backend)).env("PARLEY_FAULT_SWITCH", switch);
         let app = builder.start().await;
-        // A minute gives back sixty, so a slow machine gets a few more.
+        let full = Instant::now();
         let count = Visitor::at(&app, 1).sessions(100).await;
-        assert!(made.contains(&count) || (switch.is_empty() && count < 100), "{switch:?}: {count}");
+        let made = if switch.is_empty() { allowed(60, full) } else { 100..=100 };
+        assert!(made.contains(&count), "{switch:?}: {count} of {made:?}");
     }
 }
 
@@ -46,15 +61,25 @@ fn sessions(backend: Backend, per_address: u32, per_inbox: u32) -> crate::suppor
 
 async fn rates_are_per_address_and_per_inbox(backend: Backend) {
     let app = sessions(backend, 3, 5).start().await;
-    assert_eq!(Visitor::at(&app, 1).sessions(6).await, 3);
-    assert_eq!(Visitor::at(&app, 2).sessions(6).await, 2, "the inbox has two left");
+    let full = Instant::now();
+    let first = Visitor::at(&app, 1).sessions(6).await;
+    assert!(allowed(3, full).contains(&first), "{first}");
+    let of_inbox = first + Visitor::at(&app, 2).sessions(6).await;
+    assert!(allowed(5, full).contains(&of_inbox), "the inbox had two left: {of_inbox}");
     // The gRPC API says the same in its own words.
     let clients = Clients::new(&app.server.doors.grpc, None);
     let request = parley::pb::CreateClientSessionRequest {
         inbox_identifier: INBOX.to_owned(),
         ..Default::default()
     };
-    let refused = clients.client.clone().create_client_session(request).await;
+    // One may have come back meanwhile.
+    let mut refused = clients.client.clone().create_client_session(request.clone()).await;
+    for _ in 0..5 {
+        if refused.is_err() {
+            break;
+        }
+        refused = clients.client.clone().create_client_session(request.clone()).await;
+    }
     let fault = assert_refused(refused, Code::ResourceExhausted, "RATE_LIMITED");
     assert!(fault.retry);
     assert_eq!(fault.metadata["scope"], "address");
@@ -77,17 +102,18 @@ async fn rates_cover_conversations_messages_bytes_and_files(backend: Backend) {
         .await;
     let visitor = Visitor::at(&app, 1);
     let (source, _) = visitor.session().await;
+    let full = Instant::now();
     let mut statuses = Vec::new();
     for _ in 0..4 {
         statuses.push(visitor.post(&format!("/{source}/conversations"), json!({})).await.status().as_u16());
     }
-    assert_eq!(statuses, [200, 200, 429, 429]);
+    assert!(allowed(2, full).contains(&passed(&statuses)), "{statuses:?}");
     let messages = format!("/{source}/conversations/1/messages");
     statuses.clear();
     for _ in 0..5 {
         statuses.push(visitor.post(&messages, json!({"content": "hi"})).await.status().as_u16());
     }
-    assert_eq!(statuses, [200, 200, 200, 429, 429]);
+    assert!(allowed(3, full).contains(&passed(&statuses)), "{statuses:?}");
     let upload = async |visitor: &Visitor, size: usize| {
         let part = reqwest::multipart::Part::bytes(vec![b'x'; size]).file_name("a.txt");
         let form = reqwest::multipart::Form::new().part("attachments[]", part);
@@ -96,12 +122,20 @@ async fn rates_cover_conversations_messages_bytes_and_files(backend: Backend) {
         answer.status().as_u16()
     };
     let other = Visitor::at(&app, 2);
-    assert_eq!(upload(&other, 10).await, 200);
-    assert_eq!(upload(&other, 10).await, 200);
-    assert_eq!(upload(&other, 10).await, 429, "a third file");
-    let third = Visitor::at(&app, 3);
-    assert_eq!(upload(&third, 200_000).await, 200);
-    assert_eq!(upload(&third, 200_000).await, 429, "more bytes than the inbox takes");
+    let full_of_other = Instant::now();
+    statuses.clear();
+    for _ in 0..4 {
+        statuses.push(upload(&other, 10).await);
+    }
+    assert!(allowed(2, full_of_other).contains(&passed(&statuses)), "a third file: {statuses:?}");
+    statuses.clear();
+    for last in 3..6 {
+        statuses.push(upload(&Visitor::at(&app, last), 200_000).await);
+    }
+    // Of 300,000 bytes a minute most are left, and 5,000 a second come back.
+    let most = (300_000 + 5_000 * (full.elapsed().as_secs() + 1)) / 200_000;
+    let count = passed(&statuses) as u64;
+    assert!((1..=most).contains(&count), "more bytes than the inbox takes: {statuses:?}");
 }
 
 async fn service_token_pays_for_its_visitors(backend: Backend) {
@@ -110,11 +144,13 @@ async fn service_token_pays_for_its_visitors(backend: Backend) {
     let integrator = Visitor::at(&app, 1).with("api_access_token", &service);
     assert_eq!(integrator.sessions(10).await, 10, "charged to its token, which has no rate");
     // Neither a user's token nor a bad one pays.
-    let user = Visitor::at(&app, 1).with("api_access_token", ADMINISTRATOR);
-    assert_eq!(user.sessions(3).await, 2);
-    let nobody = Visitor::at(&app, 2).with("api_access_token", "nonsense");
-    assert_eq!(nobody.sessions(3).await, 2);
-    assert_eq!(Visitor::at(&app, 3).sessions(1).await, 0, "the inbox has none left");
+    let full = Instant::now();
+    let user = Visitor::at(&app, 1).with("api_access_token", ADMINISTRATOR).sessions(3).await;
+    assert!(allowed(2, full).contains(&user), "{user}");
+    let nobody = Visitor::at(&app, 2).with("api_access_token", "nonsense").sessions(3).await;
+    assert!(nobody <= *allowed(2, full).end(), "{nobody}");
+    let of_inbox = user + nobody + Visitor::at(&app, 3).sessions(1).await;
+    assert!(allowed(4, full).contains(&of_inbox), "the inbox has none left: {of_inbox}");
     assert_eq!(integrator.sessions(3).await, 3);
 }
 
@@ -124,24 +160,31 @@ async fn trusted_proxies_name_the_client(backend: Backend) {
         .start()
         .await;
     let proxy = Visitor::at(&app, 1);
-    for client in ["192.0.2.1", "1.1.1.1, 192.0.2.2, 10.1.1.1", "2001:db8::1"] {
-        assert_eq!(proxy.with("x-forwarded-for", client).sessions(4).await, 2, "{client}");
+    // Both headers of each pair name one client: what it wrote itself is not believed, and an IPv6 /64 is one address.
+    for (client, same) in [
+        ("192.0.2.1", "8.8.8.8, 192.0.2.1"),
+        ("1.1.1.1, 192.0.2.2, 10.1.1.1", "192.0.2.2"),
+        ("2001:db8::1", "2001:db8::ffff"),
+    ] {
+        let full = Instant::now();
+        let count = proxy.with("x-forwarded-for", client).sessions(2).await;
+        assert_eq!(count, 2, "{client}");
+        let all = count + proxy.with("x-forwarded-for", same).sessions(4).await;
+        assert!(allowed(2, full).contains(&all), "{client} and {same}: {all}");
     }
-    assert_eq!(
-        proxy.with("x-forwarded-for", "8.8.8.8, 192.0.2.1").sessions(1).await,
-        0,
-        "what the client wrote itself is not believed"
-    );
-    assert_eq!(proxy.with("x-forwarded-for", "2001:db8::ffff").sessions(1).await, 0, "the same /64");
     // A stranger that is no proxy is charged as itself.
-    let stranger = Visitor::at(&app, 9);
-    assert_eq!(stranger.with("x-forwarded-for", "192.0.2.50").sessions(2).await, 2);
-    assert_eq!(stranger.with("x-forwarded-for", "192.0.2.51").sessions(2).await, 0);
+    let (stranger, full) = (Visitor::at(&app, 9), Instant::now());
+    let count = stranger.with("x-forwarded-for", "192.0.2.50").sessions(2).await;
+    assert_eq!(count, 2);
+    let all = count + stranger.with("x-forwarded-for", "192.0.2.51").sessions(4).await;
+    assert!(allowed(2, full).contains(&all), "{all}");
 
     // Without the setting only the inbox limits requests with the header, and the log says so once.
     let app = sessions(backend, 2, 5).start().await;
     let proxy = Visitor::at(&app, 1).with("x-forwarded-for", "192.0.2.1");
-    assert_eq!(proxy.sessions(7).await, 5);
+    let full = Instant::now();
+    let count = proxy.sessions(7).await;
+    assert!(allowed(5, full).contains(&count), "{count}");
     assert_eq!(app.server.log().matches("limits.trusted_proxies is empty").count(), 1);
 }
 
@@ -154,7 +197,7 @@ async fn failed_authentication_is_limited(backend: Backend) {
     let (good, bad) = (Visitor::at(&app, 1).with("api_access_token", ADMINISTRATOR), Visitor::at(&app, 1));
     assert_eq!(good.send("GET", "/api/v1/profile", None).await.status(), 200);
     let mut statuses = Vec::new();
-    for number in 0..8 {
+    for number in 0..20 {
         let guess = bad.with("api_access_token", &format!("guess-{number}"));
         statuses.push(guess.send("GET", "/api/v1/profile", None).await.status().as_u16());
     }
@@ -172,7 +215,7 @@ async fn failed_authentication_is_limited(backend: Backend) {
     let channel = Endpoint::from_shared(format!("http://{}", app.server.doors.grpc)).expect("an address");
     let channel = channel.local_address(Some([127, 0, 0, 3].into())).connect_lazy();
     let mut codes = Vec::new();
-    for number in 0..12 {
+    for number in 0..20 {
         let key = PubsubKey {
             pubsub_token: format!("guess-{number}"),
             ..PubsubKey::default()
@@ -199,6 +242,9 @@ async fn unauthenticated_administration_fills_no_log() {
     assert!((50..400).contains(&lines), "{lines} lines");
 }
 
+/// Calls of each entry, of which six pass at once.
+const TRIES: usize = 12;
+
 /// Each way in that asks for no token is one call of its address.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_entry_without_a_token_has_a_rate() {
@@ -209,23 +255,26 @@ async fn each_entry_without_a_token_has_a_rate() {
         .await;
     let http = async |last: u8, path: &'static str| {
         let visitor = Visitor::at(&app, last);
-        let mut last = 0;
-        for _ in 0..8 {
+        let mut statuses = Vec::new();
+        for _ in 0..TRIES {
             let answer = visitor.send("GET", path, None).await;
-            last = answer.status().as_u16();
-            if last == 429 {
+            statuses.push(answer.status().as_u16());
+            if answer.status() == 429 {
                 assert!(retry_after(&answer) >= 1);
             }
         }
-        last
+        statuses
     };
+    // Those of the quota pass, and of the rest at least one is refused: a slow machine gets one more each ten seconds.
+    let is_limited = |statuses: &[u16]| !statuses[..6].contains(&429) && statuses[6..].contains(&429);
     for (last, path) in [
         (10, "/files/nothing/a.txt"),
         (11, "/files/blobs/nothing/a.txt"),
         (12, "/openapi.json"),
         (13, "/public/api/v1/inboxes/inbox-a"),
     ] {
-        assert_eq!(http(last, path).await, 429, "{path}");
+        let statuses = http(last, path).await;
+        assert!(is_limited(&statuses), "{path}: {statuses:?}");
     }
     // A WebSocket that would be opened.
     let upgrade = Visitor::at(&app, 14)
@@ -233,18 +282,18 @@ async fn each_entry_without_a_token_has_a_rate() {
         .with("upgrade", "websocket")
         .with("sec-websocket-version", "13")
         .with("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
-    let mut last = 0;
-    for _ in 0..8 {
-        last = upgrade.send("GET", "/cable", None).await.status().as_u16();
+    let mut statuses = Vec::new();
+    for _ in 0..TRIES {
+        statuses.push(upgrade.send("GET", "/cable", None).await.status().as_u16());
     }
-    assert_eq!(last, 429);
+    assert!(is_limited(&statuses), "{statuses:?}");
 
     let channel = |last: u8| {
         let endpoint = Endpoint::from_shared(format!("http://{}", app.server.doors.grpc)).expect("an address");
         endpoint.local_address(Some([127, 0, 0, last].into())).connect_lazy()
     };
     let mut codes = vec![Vec::new(); 4];
-    for _ in 0..8 {
+    for _ in 0..TRIES {
         let health = HealthClient::new(channel(20)).check(HealthCheckRequest::default()).await;
         codes[0].push(health.map_or_else(|status| status.code(), |_| Code::Ok));
         let login = LoginsServiceClient::new(channel(21))
@@ -261,7 +310,7 @@ async fn each_entry_without_a_token_has_a_rate() {
     }
     for codes in codes {
         assert!(codes[..6].iter().all(|code| *code != Code::ResourceExhausted), "{codes:?}");
-        assert_eq!(codes[7], Code::ResourceExhausted, "{codes:?}");
+        assert!(codes[6..].contains(&Code::ResourceExhausted), "{codes:?}");
     }
     // Calls with a good token are not counted.
     for _ in 0..10 {
