@@ -1,7 +1,8 @@
 //! The WebSocket at `/cable`: Action Cable's JSON protocol over the same log, for front ends and mobile clients as they are.
 //!
 //! Anybody may open a connection, so what one holds is bounded: subscriptions (those that wait for their answer included), the length of
-//! identifiers, frames a second, and bytes that wait for the client. All of it is charged to the memory of requests. What a connection sends goes through `outbox`.
+//! identifiers, frames a second, and bytes that wait for the client. All of it is charged to the memory of requests. What a connection sends
+//! goes through `outbox`.
 
 mod outbox;
 mod subscription;
