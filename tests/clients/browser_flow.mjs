@@ -56,6 +56,8 @@ async function clientApi(page) {
     assert.ok(JSON.stringify(wrong.body).includes("mail"), JSON.stringify(wrong));
     const malformed = await call(page, "POST", visitors, { body: "{" });
     assert.ok(malformed.status >= 400 && malformed.body.error, JSON.stringify(malformed));
+    const large = await call(page, "POST", visitors, { body: JSON.stringify({ name: "a".repeat(5 * 1024 * 1024) }) });
+    assert.deepEqual([large.status, typeof large.body.error], [413, "string"]);
     return { contact: made.body, conversation: opened.body.id };
 }
 
