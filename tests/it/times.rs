@@ -18,6 +18,7 @@ use crate::support::{
     on_both,
     reader::{Reader, everything, whole_log},
     scene::outgoing,
+    server::{program, run_to_end},
     told::Told as _,
 };
 
@@ -230,4 +231,18 @@ async fn stored_times_are_sent_within_the_range(backend: Backend) {
         .find_map(|delivery| delivery.event.as_ref()?.message())
         .expect("a message");
     assert_eq!(until(last.conversation.as_ref()), Some(LAST));
+    let mut doctor = program();
+    doctor
+        .arg("doctor")
+        .current_dir(app.home())
+        .env("PARLEY_DATABASE_URL", app.database.url());
+    for api in ["GRPC", "HTTP", "ADMIN"] {
+        doctor.env(format!("PARLEY_{api}_ADDR"), "127.0.0.1:0");
+    }
+    let report = run_to_end(doctor).await.output;
+    // A SQLite file that a server has open cannot be looked at.
+    if backend == Backend::Postgres {
+        let line = format!("conversations.snoozed_until lies outside of the years 1 to 9999 in {talk} of account 1");
+        assert!(report.contains(&line), "{line} is not in\n{report}");
+    }
 }
