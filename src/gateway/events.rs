@@ -290,7 +290,7 @@ fn end(status: &Status) -> Event {
         .get_bin("parley-cursor-bin")
         .and_then(|cursor| cursor.to_bytes().ok())
     {
-        Some(cursor) => end.id(id(&cursor)),
+        Some(cursor) => end.id(cursor_text::encode(&cursor)),
         None => end,
     }
 }
