@@ -35,6 +35,8 @@ mod conversation_changes;
 mod conversations;
 mod door;
 mod exact_changes;
+mod drain;
+mod event_kinds;
 mod files;
 mod filters;
 mod first_messages;

@@ -1,0 +1,164 @@
+//! `docs/events.md`: every kind of event, when it occurs and what it holds, made from the contract.
+
+use std::{fmt::Write as _, fs, path::Path};
+
+/// Where the page is.
+pub const DOCUMENT: &str = "docs/events.md";
+
+/// The contract's files that the page is made from.
+fn contract() -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("proto/parley/v1");
+    let mut files: Vec<_> = fs::read_dir(folder)
+        .expect("the contract")
+        .map(|entry| entry.expect("a file").path())
+        .collect();
+    files.sort();
+    let texts: Vec<String> = files.iter().map(|file| fs::read_to_string(file).expect("a text")).collect();
+    texts.concat()
+}
+
+/// A field or a value with its comment.
+struct Item {
+    comment: String,
+    /// The line without its semicolon, such as `int64 id = 1`.
+    line: String,
+}
+
+impl Item {
+    /// The type and the name of a field.
+    fn field(&self) -> (&str, &str) {
+        let declared = self.line.split(" = ").next().unwrap_or_default();
+        declared.rsplit_once(' ').unwrap_or_default()
+    }
+}
+
+/// What is between the braces of `head`, such as `enum EventKind`: fields of a oneof are fields of their message.
+fn block(contract: &str, head: &str) -> Vec<Item> {
+    let opening = format!("\n{head} {{\n");
+    let start = contract.find(&opening).unwrap_or_else(|| panic!("the contract has no {head}")) + opening.len();
+    let body = &contract[start..];
+    let body = &body[..body.find("\n}").expect("a closing brace")];
+    let (mut items, mut comment) = (Vec::new(), Vec::new());
+    for line in body.lines().map(str::trim) {
+        if let Some(text) = line.strip_prefix("// ") {
+            comment.push(text);
+        } else if let Some(line) = line.strip_suffix(';') {
+            let line = line.split(" [").next().unwrap_or(line).to_owned();
+            items.push(Item {
+                comment: std::mem::take(&mut comment).join(" "),
+                line,
+            });
+        } else {
+            comment.clear();
+        }
+    }
+    items
+}
+
+/// A kind's name, its number, and when it occurs.
+fn kinds(contract: &str, head: &str) -> Vec<(String, String, String)> {
+    let named = |item: &Item| {
+        let (name, when) = item.comment.strip_prefix('"')?.split_once("\": ")?;
+        let number = item.line.rsplit(' ').next()?;
+        let (first, rest) = when.split_at(when.chars().next()?.len_utf8());
+        Some((name.to_owned(), number.to_owned(), format!("{}{rest}", first.to_uppercase())))
+    };
+    block(contract, head).iter().filter_map(named).collect()
+}
+
+/// The field of `Event.resource` that an event of this kind has, and its type.
+fn resource<'a>(fields: &'a [Item], kind: &str) -> &'a Item {
+    let of = |item: &&Item| {
+        let Some(kinds) = item.comment.strip_prefix("Of the ") else {
+            return false;
+        };
+        let words = kinds.split([' ', ',']).filter(|word| word.contains('.'));
+        words
+            .map(|word| word.trim_end_matches('.'))
+            .any(|pattern| match pattern.strip_suffix('*') {
+                Some(prefix) => kind.starts_with(prefix),
+                None => kind == pattern,
+            })
+    };
+    // The team of a conversation is the conversation's.
+    let conversation = |item: &&Item| item.field().1 == "conversation";
+    let found = fields.iter().find(of).or_else(|| fields.iter().find(conversation));
+    found.unwrap_or_else(|| panic!("no resource of {kind}"))
+}
+
+/// The page.
+pub fn page() -> String {
+    let contract = contract();
+    let fields = block(&contract, "message Event");
+    let kinds_of_events = kinds(&contract, "enum EventKind");
+    let mut page = String::from(
+        "# Events\n\n\
+         What an account's log holds: every kind of event, when it occurs, and what it holds. `docs/stream.md` says how to read the log. This page is made from the \
+         contract (`UPDATE_SNAPSHOTS=1 cargo test --test it event_kinds`), whose comments are the reference.\n\n\
+         ## Every event\n\n| field | what it is |\n|---|---|\n",
+    );
+    for item in &fields {
+        if !item.comment.starts_with("Of the ") && item.field().1 != "tombstone" {
+            let _ = writeln!(page, "| `{}` | {} |", item.field().1, item.comment);
+        }
+    }
+    page.push_str(
+        "\nEach event has one resource, in the state after the change; after a deletion, in its last state. An event of a write that changed several things is \
+         followed by the others of the same write, with the same `transaction_id`. After an erasure the resource is a `tombstone`.\n\n\
+         ## Kinds\n\nFilters name kinds by their number or constant (`EVENT_KIND_MESSAGE_CREATED`), the JSON streams by their name.\n\n\
+         | kind | number | when | resource |\n|---|---|---|---|\n",
+    );
+    let mut resources: Vec<(&str, &str)> = Vec::new();
+    for (name, number, when) in &kinds_of_events {
+        let (of, field) = resource(&fields, name).field();
+        if !resources.contains(&(field, of)) {
+            resources.push((field, of));
+        }
+        let _ = writeln!(page, "| `{name}` | {number} | {when} | `{field}` |");
+    }
+    page.push_str("\n## Resources\n");
+    for (field, of) in resources {
+        let _ = write!(page, "\n### {field}: `{of}`\n\n| field | type | what it is |\n|---|---|---|\n");
+        for item in block(&contract, &format!("message {of}")) {
+            let (declared, name) = item.field();
+            let _ = writeln!(page, "| `{name}` | {declared} | {} |", item.comment.replace('|', "\\|"));
+        }
+    }
+    page.push_str(
+        "\n## Ephemeral events\n\nTrue for a moment, and never stored: they have no place in the log, and no cursor.\n\n| kind | number | when |\n|---|---|---|\n",
+    );
+    for (name, number, when) in kinds(&contract, "enum EphemeralKind") {
+        let _ = writeln!(page, "| `{name}` | {number} | {when} |");
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use parley::pb::EventKind;
+
+    use super::*;
+
+    #[test]
+    fn the_page_of_events_is_that_of_the_contract() {
+        let page = page();
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(DOCUMENT);
+        if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+            fs::write(&path, &page).expect("written");
+        }
+        let written = fs::read_to_string(path).unwrap_or_default();
+        assert_eq!(written, page, "{DOCUMENT} is not what UPDATE_SNAPSHOTS=1 would write");
+    }
+
+    #[test]
+    fn the_page_of_events_names_every_kind_as_events_do() {
+        let named = kinds(&contract(), "enum EventKind");
+        let known: Vec<EventKind> = (1..).map_while(|number| EventKind::try_from(number).ok()).collect();
+        assert_eq!(named.len(), known.len());
+        for kind in known {
+            let number = i32::from(kind).to_string();
+            let (name, ..) = named.iter().find(|(_, of, _)| *of == number).expect("every kind is on the page");
+            assert_eq!(name, kind.event_name());
+        }
+    }
+}
