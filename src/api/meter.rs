@@ -38,11 +38,13 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
     let meter = meter();
     meter
         .i64_observable_gauge(names::CALLS_ACTIVE)
+        .with_unit("{call}")
         .with_description("Calls in work, streams aside")
         .with_callback(|gauge| gauge.observe(ACTIVE.load(Ordering::Relaxed), &[]))
         .build();
     let rejected = meter
         .u64_counter(names::CALLS_REJECTED)
+        .with_unit("{call}")
         .with_description("Calls that were refused because of a limit")
         .build();
     for reason in REJECTED {
@@ -50,6 +52,7 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
     }
     let ended = meter
         .u64_counter(names::STREAMS_ENDED)
+        .with_unit("{stream}")
         .with_description("Streams that ended, or were refused when they were opened, by the reason that their clients were told")
         .build();
     for kind in Kind::ALL {

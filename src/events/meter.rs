@@ -25,6 +25,7 @@ struct Instruments {
 static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| Instruments {
     delivered: meter()
         .u64_counter(names::EVENTS_DELIVERED)
+        .with_unit("{event}")
         .with_description("Events that were handed to subscribers: from memory, or from the database while they catch up")
         .build(),
     lag: meter()

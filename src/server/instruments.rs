@@ -37,6 +37,7 @@ pub fn streams(hub: &Arc<Hub>) {
     let hub = Arc::clone(hub);
     meter()
         .u64_observable_gauge(names::STREAMS_OPEN)
+        .with_unit("{stream}")
         .with_description("Event streams that are open")
         .with_callback(move |gauge| {
             for kind in Kind::ALL {
@@ -69,6 +70,7 @@ fn tell(known: &Arc<Mutex<Figures>>) {
     let events = read(|figures| figures.events);
     meter
         .u64_observable_gauge(names::LOG_EVENTS)
+        .with_unit("{event}")
         .with_description("Events that are kept, of all accounts")
         .with_callback(move |gauge| gauge.observe(events(), &[]))
         .build();
@@ -89,6 +91,7 @@ fn tell(known: &Arc<Mutex<Figures>>) {
     let lags = Arc::clone(known);
     meter
         .u64_observable_gauge(names::CONSUMER_LAG)
+        .with_unit("{event}")
         .with_description("Events between a durable consumer's position and the head of its log; the 1,000 shards that lag most")
         .with_callback(move |gauge| {
             let figures = lags.lock().unwrap_or_else(PoisonError::into_inner);
@@ -126,6 +129,7 @@ pub fn kept(keep: Keep) {
         let events = events.try_into().unwrap_or_default();
         meter
             .u64_observable_gauge(names::LOG_KEEP_EVENTS)
+            .with_unit("{event}")
             .with_description("Events of one account that are kept at most")
             .with_callback(move |gauge| gauge.observe(events, &[]))
             .build();
@@ -149,16 +153,17 @@ pub fn readiness(readiness: watch::Receiver<Readiness>) {
 pub fn connections(db: &Database) {
     let db = db.clone();
     meter()
-        .u64_observable_gauge(names::DB_CLIENT_CONNECTION_COUNT)
+        .i64_observable_up_down_counter(names::DB_CLIENT_CONNECTION_COUNT)
+        .with_unit("{connection}")
         .with_description("Connections to the database")
-        .with_callback(move |gauge| {
+        .with_callback(move |counter| {
             for (pool, used, idle) in db.connections() {
                 for (state, count) in [("used", used), ("idle", idle)] {
                     let labels = [
                         KeyValue::new(names::DB_CLIENT_CONNECTION_POOL_NAME, pool),
                         KeyValue::new(names::DB_CLIENT_CONNECTION_STATE, state),
                     ];
-                    gauge.observe(count, &labels);
+                    counter.observe(i64::try_from(count).unwrap_or(i64::MAX), &labels);
                 }
             }
         })

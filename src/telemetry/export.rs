@@ -15,7 +15,9 @@ use opentelemetry_sdk::{
 };
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
-use super::names::SCHEMA_URL;
+use uuid::Uuid;
+
+use super::names::{SCHEMA_URL, SERVICE_INSTANCE_ID, SERVICE_NAME};
 use crate::config::{Trace, without_password};
 
 /// What is exported, each or none.
@@ -104,14 +106,21 @@ fn towards<B: WithExportConfig + WithTonicConfig>(builder: B, endpoint: String, 
     Ok(builder.with_tls_config(tls))
 }
 
-/// Who speaks: `parley`, unless the standard variables say otherwise.
+/// The service and this process of it: `parley` and a random id, unless the standard variables name others.
 pub fn resource() -> Resource {
     let mut resource = Resource::builder().with_schema_url([KeyValue::new("service.version", env!("CARGO_PKG_VERSION"))], SCHEMA_URL);
-    let named = variable("OTEL_SERVICE_NAME").is_some()
-        || variable("OTEL_RESOURCE_ATTRIBUTES")
-            .is_some_and(|attributes| attributes.split(',').any(|one| one.trim().starts_with("service.name=")));
-    if !named {
+    let attributes = variable("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
+    let has = |name: &str| {
+        attributes
+            .split(',')
+            .any(|one| one.split_once('=').is_some_and(|(key, _)| key.trim() == name))
+    };
+    if variable("OTEL_SERVICE_NAME").is_none() && !has(SERVICE_NAME) {
         resource = resource.with_service_name("parley");
+    }
+    // Without it the cumulative series of two replicas overwrite each other in a backend.
+    if !has(SERVICE_INSTANCE_ID) {
+        resource = resource.with_attribute(KeyValue::new(SERVICE_INSTANCE_ID, Uuid::new_v4().to_string()));
     }
     resource.build()
 }

@@ -35,6 +35,7 @@ static OPERATIONS: LazyLock<Histogram<f64>> = LazyLock::new(|| {
 static BATCHES: LazyLock<Histogram<u64>> = LazyLock::new(|| {
     meter()
         .u64_histogram(names::BATCH_MESSAGES)
+        .with_unit("{message}")
         .with_description("Messages that were stored in one transaction")
         .with_boundaries(vec![1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0])
         .build()
@@ -131,6 +132,7 @@ pub fn queues(lanes: &[mpsc::Sender<Job>]) {
     let lanes: Vec<_> = lanes.iter().map(mpsc::Sender::downgrade).collect();
     meter()
         .u64_observable_gauge(names::QUEUE_DEPTH)
+        .with_unit("{write}")
         .with_description("Writes that wait in a lane")
         .with_callback(move |gauge| {
             for (number, lane) in lanes.iter().enumerate() {

@@ -109,6 +109,51 @@ async fn a_collector_gets_traces_metrics_and_logs() {
     }
 }
 
+/// Resources differ by process, and instruments are of the kind and the unit that the conventions name.
+#[tokio::test]
+async fn replicas_and_instruments_are_told_apart_by_the_conventions() {
+    use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+    let mut ids = Vec::new();
+    for attributes in ["", "", "service.instance.id=the-id-of-the-pod,other=1"] {
+        let (collector, address) = Collector::start().await;
+        let mut app = TestApp::builder(Backend::Sqlite)
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", &address)
+            .env("OTEL_RESOURCE_ATTRIBUTES", attributes)
+            .start()
+            .await;
+        speak(&app).await;
+        app.server.terminate();
+        app.server.wait().await;
+        collector.look(|collected| {
+            let sent = &collected.metrics[0].resource_metrics[0];
+            let resource = sent.resource.as_ref().expect("a resource");
+            ids.push(text(&resource.attributes, "service.instance.id").expect("always set"));
+            assert_eq!(text(&resource.attributes, "service.name").as_deref(), Some("parley"));
+            let metrics = || sent.scope_metrics.iter().flat_map(|scope| &scope.metrics);
+            let metric = |name: &str| metrics().find(|metric| metric.name == name).expect("it is sent");
+            let connections = metric("db.client.connection.count");
+            assert_eq!(connections.unit, "{connection}");
+            let Some(Data::Sum(sum)) = &connections.data else {
+                panic!("{connections:?}")
+            };
+            assert!(!sum.is_monotonic, "an up-down counter");
+            for name in [
+                "rpc.server.call.duration",
+                "http.server.request.duration",
+                "db.client.operation.duration",
+            ] {
+                assert_eq!(metric(name).unit, "s", "{name}");
+                assert!(matches!(metric(name).data, Some(Data::Histogram(_))), "{name}");
+            }
+            for metric in metrics().filter(|metric| metric.name != "parley.ready") {
+                assert!(!metric.unit.is_empty(), "{} has no unit", metric.name);
+            }
+        });
+    }
+    assert_eq!(ids[2], "the-id-of-the-pod");
+    assert!(ids[0] != ids[1] && ids[0].len() == 36, "{ids:?}");
+}
+
 #[tokio::test]
 async fn the_standard_switch_turns_everything_off() {
     let (collector, address) = Collector::start().await;
