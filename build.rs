@@ -24,6 +24,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     for file in files {
         compiler.open_file(PathBuf::from("parley/v1").join(file))?;
     }
+    // What the details of an error are made of. Nothing imports it, because they travel as Any.
+    compiler.open_file("google/rpc/error_details.proto")?;
     let bytes = compiler.encode_file_descriptor_set();
     let set = tonic_prost_build::FileDescriptorSet::decode(bytes.as_slice())?;
     std::fs::write(out.join("parley_descriptor.bin"), without_comments(&bytes)?)?;

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use prost::{Message, Name};
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status, metadata::MetadataValue, service::Routes};
+use tonic::{Request, Response, Status, codec::CompressionEncoding, metadata::MetadataValue, service::Routes};
 
 use crate::{
     chat::{
@@ -116,6 +116,10 @@ pub struct Api {
     drain: CancellationToken,
 }
 
+/// How clients may compress requests. Responses are not compressed: the libraries of gRPC advertise gzip by themselves, so what a client accepts
+/// does not say what it wants, and compressing for each subscriber would cost the processor many times what it costs to send.
+const GZIP: CompressionEncoding = CompressionEncoding::Gzip;
+
 /// All services with their layers: what the gRPC listener serves, and what the gateway calls. And the task that ends idle streams, until
 /// `drain`.
 pub fn routes(chat: &Chat, config: &Config, drain: &CancellationToken) -> (Routes, impl Future<Output = ()> + Send + 'static) {
@@ -129,38 +133,116 @@ pub fn routes(chat: &Chat, config: &Config, drain: &CancellationToken) -> (Route
     };
     let watching = Arc::clone(&api.stalls).run(drain.clone());
     let max = config.max_message_bytes;
-    let router = Routes::new(pb::contacts_service_server::ContactsServiceServer::new(api.clone()).max_decoding_message_size(max))
-        .add_service(pb::conversations_service_server::ConversationsServiceServer::new(api.clone()).max_decoding_message_size(max))
-        .add_service(pb::messages_service_server::MessagesServiceServer::new(api.clone()).max_decoding_message_size(max))
-        .add_service(pb::inboxes_service_server::InboxesServiceServer::new(api.clone()).max_decoding_message_size(max))
-        .add_service(pb::accounts_service_server::AccountsServiceServer::new(api.clone()).max_decoding_message_size(max))
-        .add_service(pb::client_service_server::ClientServiceServer::new(api.clone()).max_decoding_message_size(max))
-        .add_service(pb::agent_bots_service_server::AgentBotsServiceServer::new(api.clone()).max_decoding_message_size(max))
-        .add_service(pb::participants_service_server::ParticipantsServiceServer::new(api.clone()).max_decoding_message_size(max))
-        .add_service(pb::presence_service_server::PresenceServiceServer::new(api.clone()).max_decoding_message_size(max))
-        .add_service(pb::labels_service_server::LabelsServiceServer::new(api.clone()).max_decoding_message_size(max))
-        .add_service(
-            pb::custom_attribute_definitions_service_server::CustomAttributeDefinitionsServiceServer::new(api.clone())
-                .max_decoding_message_size(max),
-        )
-        .add_service(pb::canned_responses_service_server::CannedResponsesServiceServer::new(api.clone()).max_decoding_message_size(max))
-        .add_service(pb::contact_notes_service_server::ContactNotesServiceServer::new(api.clone()).max_decoding_message_size(max))
-        .add_service(pb::files_service_server::FilesServiceServer::new(api.clone()).max_decoding_message_size(max))
-        .add_service(pb::consumers_service_server::ConsumersServiceServer::new(api.clone()).max_decoding_message_size(max))
-        .add_service(pb::logins_service_server::LoginsServiceServer::new(api.clone()).max_decoding_message_size(max))
-        .add_service(pb::pubsub_service_server::PubsubServiceServer::new(api.clone()).max_decoding_message_size(max))
-        .add_service(pb::teams_service_server::TeamsServiceServer::new(api.clone()).max_decoding_message_size(max))
-        .add_service(pb::audit_service_server::AuditServiceServer::new(api.clone()).max_decoding_message_size(max))
-        .add_service(pb::frames::events_service_server::EventsServiceServer::new(api).max_decoding_message_size(max))
-        .into_axum_router()
-        // Trace, auth and deadline, in this order: whom auth or a rate refuses is traced too. Only what is too much for all is not.
-        .layer(Gate::new(
-            Authenticator::new(chat.tokens.clone(), Arc::clone(&config.anonymous)),
-            Arc::clone(&chat.events.hub),
-            config.deadline,
-            limits,
-            chat.audit.clone(),
-        ));
+    let router = Routes::new(
+        pb::contacts_service_server::ContactsServiceServer::new(api.clone())
+            .max_decoding_message_size(max)
+            .accept_compressed(GZIP),
+    )
+    .add_service(
+        pb::conversations_service_server::ConversationsServiceServer::new(api.clone())
+            .max_decoding_message_size(max)
+            .accept_compressed(GZIP),
+    )
+    .add_service(
+        pb::messages_service_server::MessagesServiceServer::new(api.clone())
+            .max_decoding_message_size(max)
+            .accept_compressed(GZIP),
+    )
+    .add_service(
+        pb::inboxes_service_server::InboxesServiceServer::new(api.clone())
+            .max_decoding_message_size(max)
+            .accept_compressed(GZIP),
+    )
+    .add_service(
+        pb::accounts_service_server::AccountsServiceServer::new(api.clone())
+            .max_decoding_message_size(max)
+            .accept_compressed(GZIP),
+    )
+    .add_service(
+        pb::client_service_server::ClientServiceServer::new(api.clone())
+            .max_decoding_message_size(max)
+            .accept_compressed(GZIP),
+    )
+    .add_service(
+        pb::agent_bots_service_server::AgentBotsServiceServer::new(api.clone())
+            .max_decoding_message_size(max)
+            .accept_compressed(GZIP),
+    )
+    .add_service(
+        pb::participants_service_server::ParticipantsServiceServer::new(api.clone())
+            .max_decoding_message_size(max)
+            .accept_compressed(GZIP),
+    )
+    .add_service(
+        pb::presence_service_server::PresenceServiceServer::new(api.clone())
+            .max_decoding_message_size(max)
+            .accept_compressed(GZIP),
+    )
+    .add_service(
+        pb::labels_service_server::LabelsServiceServer::new(api.clone())
+            .max_decoding_message_size(max)
+            .accept_compressed(GZIP),
+    )
+    .add_service(
+        pb::custom_attribute_definitions_service_server::CustomAttributeDefinitionsServiceServer::new(api.clone())
+            .max_decoding_message_size(max)
+            .accept_compressed(GZIP),
+    )
+    .add_service(
+        pb::canned_responses_service_server::CannedResponsesServiceServer::new(api.clone())
+            .max_decoding_message_size(max)
+            .accept_compressed(GZIP),
+    )
+    .add_service(
+        pb::contact_notes_service_server::ContactNotesServiceServer::new(api.clone())
+            .max_decoding_message_size(max)
+            .accept_compressed(GZIP),
+    )
+    .add_service(
+        pb::files_service_server::FilesServiceServer::new(api.clone())
+            .max_decoding_message_size(max)
+            .accept_compressed(GZIP),
+    )
+    .add_service(
+        pb::consumers_service_server::ConsumersServiceServer::new(api.clone())
+            .max_decoding_message_size(max)
+            .accept_compressed(GZIP),
+    )
+    .add_service(
+        pb::logins_service_server::LoginsServiceServer::new(api.clone())
+            .max_decoding_message_size(max)
+            .accept_compressed(GZIP),
+    )
+    .add_service(
+        pb::pubsub_service_server::PubsubServiceServer::new(api.clone())
+            .max_decoding_message_size(max)
+            .accept_compressed(GZIP),
+    )
+    .add_service(
+        pb::teams_service_server::TeamsServiceServer::new(api.clone())
+            .max_decoding_message_size(max)
+            .accept_compressed(GZIP),
+    )
+    .add_service(
+        pb::audit_service_server::AuditServiceServer::new(api.clone())
+            .max_decoding_message_size(max)
+            .accept_compressed(GZIP),
+    )
+    .add_service(
+        pb::frames::events_service_server::EventsServiceServer::new(api)
+            .max_decoding_message_size(max)
+            .accept_compressed(GZIP),
+    )
+    .into_axum_router()
+    // Trace, auth and deadline, in this order: whom auth or a rate refuses is traced too. Only what is too much for all is not.
+    .layer(Gate::new(
+        Authenticator::new(chat.tokens.clone(), Arc::clone(&config.anonymous)),
+        Arc::clone(&chat.events.hub),
+        config.deadline,
+        limits,
+        chat.audit.clone(),
+        chat.outage(),
+    ));
     (Routes::from(router).prepare(), watching)
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::LazyLock, time::Duration};
 
-use tonic::{Code, Status};
+use tonic::{Code, Status, metadata::MetadataValue};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
 use super::meter;
@@ -12,6 +12,9 @@ use crate::{
     fault::{self, Protection},
     pb::ErrorReason,
 };
+
+/// The trailer that holds the reason as text, for clients that do not decode the details.
+pub const REASON_TRAILER: &str = "parley-reason";
 
 /// The domain of every reason.
 const DOMAIN: &str = "parley";
@@ -147,8 +150,11 @@ impl Refusal {
             details.set_bad_request(named.iter().map(field).collect::<Vec<_>>());
         }
         let reason = self.reason.as_str_name();
-        details.set_error_info(reason.strip_prefix("ERROR_REASON_").unwrap_or(reason), DOMAIN, metadata);
-        Status::with_error_details(self.code, message, details)
+        let reason = reason.strip_prefix("ERROR_REASON_").unwrap_or(reason);
+        details.set_error_info(reason, DOMAIN, metadata);
+        let mut status = Status::with_error_details(self.code, message, details);
+        status.metadata_mut().insert(REASON_TRAILER, MetadataValue::from_static(reason));
+        status
     }
 }
 

@@ -99,6 +99,11 @@ where
     }
 }
 
+/// The most that so many bytes of gzip can hold: deflate makes at most 258 bytes of two bits, see zlib's technical notes.
+fn inflated(compressed: usize) -> usize {
+    compressed.saturating_mul(1032)
+}
+
 /// A body whose messages are charged and timed.
 struct Metered {
     body: Body,
@@ -138,11 +143,16 @@ impl Metered {
             bytes = &bytes[taken..];
             if self.came == PREFIX {
                 self.came = 0;
-                let [_, length @ ..] = self.prefix;
+                let [flag, length @ ..] = self.prefix;
                 let length = u32::from_be_bytes(length) as usize;
                 self.left = length;
                 // An empty message is charged too, so that it is refused while there is no room: its answer takes memory.
-                let charged = if length > self.max { 0 } else { length.max(1) };
+                let charged = match (length > self.max, flag) {
+                    (true, _) => 0,
+                    (false, 0) => length.max(1),
+                    // tonic inflates it, up to the size of the largest message.
+                    (false, _) => inflated(length).clamp(1, self.max.max(1)),
+                };
                 self.charge.set(charged).map_err(|_| api::no_memory())?;
             }
         }
@@ -219,6 +229,16 @@ mod tests {
             assert_eq!((body.is_inside(), memory.used()), (false, 40));
         }
         assert_eq!(memory.used(), 0);
+    }
+
+    #[test]
+    fn a_compressed_message_is_charged_what_it_may_hold() {
+        let memory = RequestMemory::new(0, 2000);
+        let mut body = metered(&memory);
+        body.follow(&[1, 0, 0, 0, 0]).unwrap();
+        assert_eq!(memory.used(), 1);
+        body.follow(&[1, 0, 0, 0, 9]).unwrap();
+        assert_eq!(memory.used(), 1000, "the largest message at most");
     }
 
     #[test]

@@ -158,6 +158,7 @@ fn web_pages() -> CorsLayer {
         "grpc-message",
         "grpc-status-details-bin",
         "parley-cursor-bin",
+        "parley-reason",
         "ratelimit-limit",
         "ratelimit-remaining",
         "ratelimit-reset",

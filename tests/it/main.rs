@@ -44,6 +44,7 @@ mod first_start;
 mod frozen;
 mod full_disk;
 mod golden;
+mod grpc_packaging;
 mod grpc_web;
 mod half_open;
 mod hostile;

@@ -1,4 +1,4 @@
-//! A client in another language, which has no generated code and finds the services by reflection.
+//! Clients in other languages: one without generated code, which finds the services by reflection, and those that `docs/grpc.md` describes.
 
 use std::{path::Path, process::Command};
 
@@ -11,11 +11,20 @@ use crate::support::{
 /// `./test` sets the interpreter after it has installed what the client needs.
 const INTERPRETER: &str = "PARLEY_TEST_PYTHON";
 
+/// Where `./test` has installed the packages of grpc-js.
+const NODE_MODULES: &str = "PARLEY_TEST_NODE_MODULES";
+
+fn python() -> Command {
+    Command::new(std::env::var(INTERPRETER).expect("PARLEY_TEST_PYTHON names an interpreter with grpcio and its tools"))
+}
+
 async fn client(backend: Backend) {
+    run(backend, python(), "tests/python/reflection_client.py").await;
+}
+
+async fn run(backend: Backend, mut command: Command, script: &str) {
     let app = TestApp::start(backend).await;
-    let interpreter = std::env::var(INTERPRETER).expect("PARLEY_TEST_PYTHON names an interpreter with grpcio and grpcio-reflection");
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/reflection_client.py");
-    let mut command = Command::new(interpreter);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(script);
     command
         .arg(script)
         .arg(&app.server.doors.grpc)
@@ -37,5 +46,27 @@ mod from_another_language {
     #[ignore = "./test runs it, with PARLEY_TEST_PYTHON"]
     async fn on_postgres() {
         client(Backend::Postgres).await;
+    }
+}
+
+mod from_generated_code {
+    use std::process::Command;
+
+    use super::{Backend, NODE_MODULES, python, run};
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "./test runs it, with PARLEY_TEST_PYTHON"]
+    async fn by_grpcio() {
+        run(Backend::Sqlite, python(), "tests/grpc/python_client.py").await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "./test runs it, with PARLEY_TEST_NODE_MODULES"]
+    async fn by_grpc_js() {
+        assert!(
+            std::env::var_os(NODE_MODULES).is_some(),
+            "{NODE_MODULES} names the folder of grpc-js"
+        );
+        run(Backend::Sqlite, Command::new("node"), "tests/grpc/node_client.mjs").await;
     }
 }
