@@ -119,6 +119,10 @@ pub enum Protection {
     EscapedFields,
     /// Answers that their client does not take are charged to the memory of requests, and dropped in time.
     UnreadAnswers,
+    /// While the database is known to be away, calls are refused at once.
+    Outage,
+    /// A connection without a complete request does not hold up a drain.
+    DrainedConnections,
 }
 
 #[cfg(feature = "faults")]
@@ -179,6 +183,8 @@ impl Protection {
             Self::DescriptorShares => "descriptor_shares",
             Self::EscapedFields => "escaped_fields",
             Self::UnreadAnswers => "unread_answers",
+            Self::Outage => "outage",
+            Self::DrainedConnections => "drained_connections",
         }
     }
 }

@@ -20,15 +20,16 @@ use super::{
     meter,
     outcome::Outcome,
     policy::admit,
-    status::{busy, late},
+    status::{away, busy, late},
     trace,
 };
 use crate::{
-    chat::{audit::AuditLog, caller::Caller},
+    chat::{Outage, audit::AuditLog, caller::Caller},
     credential::secret,
     cursor_text,
     error::Error,
     events::{cursor::Cursor, hub::Hub},
+    fault::{self, Protection},
     id::TokenId,
     pb::policy::{self, Method},
 };
@@ -98,17 +99,26 @@ pub struct Gate {
     deadline: Duration,
     limits: Arc<Limits>,
     audit: AuditLog,
+    outage: Outage,
 }
 
 impl Gate {
     /// A gate; `deadline` bounds unary calls that do not ask for less.
-    pub fn new(authenticator: Authenticator, hub: Arc<Hub>, deadline: Duration, limits: Arc<Limits>, audit: AuditLog) -> Self {
+    pub fn new(
+        authenticator: Authenticator,
+        hub: Arc<Hub>,
+        deadline: Duration,
+        limits: Arc<Limits>,
+        audit: AuditLog,
+        outage: Outage,
+    ) -> Self {
         Self {
             authenticator,
             hub,
             deadline,
             limits,
             audit,
+            outage,
         }
     }
 }
@@ -163,7 +173,13 @@ where
         // Whoever goes before the answer drops it, and then it tells of that.
         let mut outcome = Outcome::begin(name, stream, around.clone());
         let call = async move {
-            let answer = gate.pass(inner, method, request, &mut outcome).await;
+            let outage = gate.outage.clone();
+            // Nothing can be looked up, not even the token. A call that waits for the database already is answered as well.
+            let answer = tokio::select! {
+                biased;
+                () = outage.begins(), if fault::is_on(Protection::Outage) => Ok(refuse(away())),
+                answer = gate.pass(inner, method, request, &mut outcome) => answer,
+            };
             drop(in_work);
             if let Ok(answer) = &answer {
                 outcome.answered(code(answer));

@@ -280,6 +280,17 @@ pub fn ended_at(mut status: Status, cursor: Option<Cursor>) -> Status {
     status
 }
 
+/// The trailers of a stream that ends because the server does.
+pub fn draining() -> http::HeaderMap {
+    let error = Error::Unavailable {
+        reason: "the server is shutting down",
+        retry_after: Duration::from_millis(500),
+    };
+    let mut trailers = Status::from(error).into_http::<tonic::body::Body>().into_parts().0.headers;
+    trailers.remove(http::header::CONTENT_TYPE);
+    trailers
+}
+
 /// The end of a stream whose reader took nothing for too long.
 pub fn stalled() -> Status {
     Refusal::new(Code::DeadlineExceeded, ErrorReason::StreamStalled).status("the reader took nothing for too long".to_owned())
@@ -311,6 +322,15 @@ pub fn busy() -> http::Response<tonic::body::Body> {
 pub fn no_memory() -> Status {
     let refusal = Refusal::new(Code::ResourceExhausted, ErrorReason::Busy).retry(Duration::from_secs(1));
     refusal.status("the requests in flight take all the memory they may; try again".to_owned())
+}
+
+/// The answer to a call while the database is known to be away.
+pub fn away() -> Status {
+    let error = Error::Unavailable {
+        reason: "the database is away; a write that was under way may have been stored all the same",
+        retry_after: Duration::from_secs(1),
+    };
+    error.into()
 }
 
 /// The end of a call whose message began and did not come to its end in time.

@@ -78,6 +78,8 @@ pub mod users;
 pub mod waking;
 pub mod writer;
 
+pub use crate::db::outage::Outage;
+
 /// How the verbs work.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
@@ -132,6 +134,13 @@ impl Chat {
             searches: search::scan::SearchLimit::new(config.concurrent_searches),
             pubsub_key: std::sync::Arc::default(),
         }
+    }
+}
+
+impl Chat {
+    /// Whether the database is known to be away.
+    pub fn outage(&self) -> Outage {
+        self.db.outage().clone()
     }
 }
 

@@ -12,7 +12,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqliteSynchronous},
 };
 
-use super::reach;
+use super::{outage::Outage, reach};
 use crate::error::Error;
 
 /// Where the database is and how much of it to use.
@@ -65,6 +65,7 @@ pub struct Database {
     read: DatabaseConnection,
     connect_timeout: Duration,
     write_timeout: Option<Duration>,
+    outage: Outage,
     /// The lock beside a SQLite file: it goes with the handle, and the handle with the last clone of this.
     _lock: Option<Arc<std::fs::File>>,
 }
@@ -128,6 +129,7 @@ impl Database {
             read,
             connect_timeout: config.connect_timeout,
             write_timeout: Some(config.write_timeout),
+            outage: Outage::default(),
             _lock: None,
         })
     }
@@ -167,6 +169,7 @@ impl Database {
             read,
             connect_timeout: config.connect_timeout,
             write_timeout: None,
+            outage: Outage::default(),
             _lock: lock,
         })
     }
@@ -246,6 +249,23 @@ impl Database {
     /// As [`Self::in_time`].
     pub async fn in_long_time<T>(&self, asked: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         within(self.write_timeout.map(|most| most * 4), asked).await
+    }
+
+    /// Whether it is known to be away.
+    pub fn outage(&self) -> &Outage {
+        &self.outage
+    }
+
+    /// Asks the database for an answer over a connection of its own: pools whose connections are all busy do not count.
+    ///
+    /// # Errors
+    /// When there is none; always, on SQLite.
+    pub async fn probe(&self) -> Result<(), DbErr> {
+        let mut connection = self.connect_alone().await?;
+        let answered = sqlx::Connection::ping(&mut connection).await;
+        // The answer is what counts.
+        let _ = sqlx::Connection::close(connection).await;
+        answered.map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(error.into())))
     }
 
     /// Asks the database for an answer.
@@ -355,7 +375,10 @@ async fn create_private(file: &std::path::Path) -> Result<(), OpenError> {
 }
 
 /// Takes the lock on `<file>.lock`, which holds while the handle lives.
-async fn lock_beside(file: &std::path::Path) -> Result<std::fs::File, OpenError> {
+///
+/// # Errors
+/// [`OpenError::Locked`] while another process holds it; [`OpenError::Unreachable`] when the file cannot be made.
+pub async fn lock_beside(file: &std::path::Path) -> Result<std::fs::File, OpenError> {
     let shown = file.display().to_string();
     let mut path = file.as_os_str().to_owned();
     path.push(".lock");

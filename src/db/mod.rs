@@ -9,6 +9,7 @@ mod migrate;
 pub mod migration;
 pub mod octets;
 mod oversized;
+pub mod outage;
 pub mod present;
 mod reach;
 pub mod submitted;

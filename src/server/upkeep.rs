@@ -188,6 +188,8 @@ pub async fn search(db: Database, stop: CancellationToken) -> anyhow::Result<()>
 }
 
 /// Tells whether the database answers, until `stop`: a single miss is no outage, and a single answer no recovery.
+///
+/// Calls are refused at once while the database does not answer a connection of its own either, and let in again with the first answer.
 pub async fn check(db: Database, ready: watch::Sender<Readiness>, stop: CancellationToken) -> anyhow::Result<()> {
     let (mut ticks, mut steady) = (ticks(CHECK), Steady::default());
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
@@ -196,7 +198,18 @@ pub async fn check(db: Database, ready: watch::Sender<Readiness>, stop: Cancella
             Ok(Err(_)) => Err("cannot be reached".to_owned()),
             Err(_) => Err("does not answer".to_owned()),
         };
-        if let Some(outcome) = steady.look(outcome) {
+        let answers = outcome.is_ok();
+        let told = steady.look(outcome);
+        let is_away = !answers && steady.is_away && !matches!(tokio::time::timeout(CHECK, db.probe()).await, Ok(Ok(())));
+        // A file is there or not: whoever asks it learns that without a wait.
+        if db.backend() == sea_orm::DbBackend::Postgres && db.outage().set(is_away) {
+            if is_away {
+                tracing::warn!("the database is away; calls are refused until it answers");
+            } else {
+                tracing::info!("the database answers; calls are let in again");
+            }
+        }
+        if let Some(outcome) = told {
             ready.send_if_modified(|ready| ready.set("database", outcome));
         }
     }

@@ -129,6 +129,66 @@ async fn without_its_database_a_server_says_so_and_waits_on_postgres() {
     .await;
 }
 
+/// Once the database is known to be away nobody waits for it: neither who calls then, nor who waited already. With the first answer calls are let in.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_fail_at_once_while_the_database_is_known_to_be_away_on_postgres() {
+    for (is_on, switch) in [(true, ""), (false, "outage")] {
+        let settings = [
+            // Longer than this test lasts.
+            ("PARLEY_DATABASE_CONNECT_TIMEOUT_SECONDS", "600"),
+            ("PARLEY_GRPC_DEFAULT_DEADLINE_SECONDS", "600"),
+            ("PARLEY_FAULT_SWITCH", switch),
+        ];
+        let (app, proxy, address) = behind_a_proxy(&settings).await;
+        let scene = app.scene();
+        let talk = scene.talk().await;
+        // It accepts connections and says nothing.
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        proxy.lead_to(&silent.local_addr().expect("an address").to_string());
+        proxy.cut();
+        let waiting = tokio::spawn({
+            let mut contacts = app.clients().contacts;
+            async move {
+                contacts
+                    .list_contacts(ListContactsRequest {
+                        account_id: 1,
+                        ..ListContactsRequest::default()
+                    })
+                    .await
+                    .map(drop)
+            }
+        });
+        until(&app, 503).await;
+        let calls = join_all((0..100).map(|_| {
+            let mut contacts = scene.clients.contacts.clone();
+            let mut request = Request::new(ListContactsRequest {
+                account_id: 1,
+                ..ListContactsRequest::default()
+            });
+            request.set_timeout(Duration::from_secs(5));
+            async move { contacts.list_contacts(request).await.map(drop) }
+        }))
+        .await;
+        for refused in calls {
+            let refused = refused.expect_err("there is no database");
+            if is_on {
+                assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
+                let wait = refused.get_details_retry_info().and_then(|info| info.retry_delay);
+                assert!(wait.is_some_and(|wait| !wait.is_zero()), "{refused:?}");
+            } else {
+                assert_ne!(refused.code(), Code::Unavailable, "{refused:?}");
+            }
+        }
+        if is_on {
+            let refused = in_time("the call that waited", waiting).await.expect("no panic");
+            assert_eq!(refused.expect_err("there is no database").code(), Code::Unavailable);
+        }
+        proxy.lead_to(&address);
+        until(&app, 200).await;
+        scene.say(talk, "and back").await;
+    }
+}
+
 /// Far away, and then by a thin line: everything takes longer, and nothing is refused for it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_database_is_waited_for_on_postgres() {
