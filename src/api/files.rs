@@ -30,6 +30,9 @@ use crate::{
 /// Pieces of an upload come at least this often.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long a download goes on after a drain has begun.
+const DRAINED: Duration = Duration::from_secs(5);
+
 /// One piece of any upload.
 pub enum Piece {
     /// What is said before the content.
@@ -139,6 +142,14 @@ impl Api {
     }
 }
 
+/// The end of a download that a drain does not wait for.
+fn stopping() -> Error {
+    Error::Unavailable {
+        reason: "the server is shutting down; go on at the offset that was reached",
+        retry_after: Duration::from_millis(500),
+    }
+}
+
 fn file(uploaded: Uploaded) -> pb::File {
     let row = uploaded.row;
     pb::File {
@@ -203,6 +214,20 @@ impl FilesService for Api {
         let chunks = opened.chunks.map(move |chunk| {
             let _ = &counted;
             part(Part::Chunk(chunk?))
+        });
+        // A client that resumes goes on at its offset, so a drain does not wait for a slow reader.
+        let drain = self.drain.clone();
+        let late = Box::pin(async move {
+            drain.cancelled().await;
+            tokio::time::sleep(DRAINED).await;
+        });
+        let chunks = stream::unfold(Some((chunks, late)), |state| async move {
+            let (mut chunks, mut late) = state?;
+            tokio::select! {
+                biased;
+                chunk = chunks.next() => Some((chunk?, Some((chunks, late)))),
+                () = late.as_mut() => Some((Err(Status::from(stopping())), None)),
+            }
         });
         let parts = stream::iter([part(Part::Info(info))]).chain(chunks);
         Ok(Response::new(self.stalls.watch(Kind::Download, LastCursor::default(), parts)))

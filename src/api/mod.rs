@@ -80,7 +80,7 @@ mod trace;
 pub use anonymous::charge;
 pub use layers::{Gate, arrive};
 pub use limits::Config as Limiting;
-pub use status::{no_memory, slow_message};
+pub use status::{draining, no_memory, slow_message};
 
 /// What both doors limit.
 #[derive(Clone, Debug)]

@@ -1,6 +1,6 @@
 //! `SendMessages`: a stream of messages in, a stream of their answers out, in the same order.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream};
 use prost::Message as _;
@@ -26,7 +26,7 @@ use crate::{
         idempotency::KeyOwner,
         messages::Created,
     },
-    error::Result,
+    error::{Error, Result},
     events::{
         cursor::Cursor,
         hub::{Kind, Place},
@@ -121,6 +121,10 @@ impl Sending {
                 }
             }
             let in_order = self.waiting.back().is_none_or(|last| !last.is_template);
+            if self.end.is_none() && self.api.drain.is_cancelled() {
+                self.end = Some(Err(stopping()));
+                continue;
+            }
             let room = self.end.is_none() && self.waiting.len() < IN_FLIGHT && in_order;
             let first = async {
                 match self.waiting.front_mut() {
@@ -131,6 +135,7 @@ impl Sending {
             tokio::select! {
                 // Messages first: the more are on their way, the more one commit takes.
                 biased;
+                () = self.api.drain.cancelled(), if self.end.is_none() => {}
                 request = self.requests.next(), if room => self.take(request),
                 result = first => {
                     self.waiting.pop_front();
@@ -230,6 +235,15 @@ fn result(index: u64, made: &pb::CreateMessageResponse) -> pb::SendResult {
         cursor: made.cursor.clone(),
         error: None,
     }
+}
+
+/// The end of a stream because the server ends. What it took is answered before.
+fn stopping() -> Status {
+    let error = Error::Unavailable {
+        reason: "the server is shutting down; send what was not answered again",
+        retry_after: Duration::from_millis(500),
+    };
+    error.into()
 }
 
 fn refused(index: u64, status: &Status) -> pb::SendResult {

@@ -13,11 +13,10 @@ use std::{
     task::{Context, Poll},
 };
 
-use axum::extract::ConnectInfo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::transport::server::Connected;
 
-use super::{closing::Closer, incoming::Connection};
+use super::{draining::Peer, incoming::Connection};
 
 /// A connection that writes one buffer at a time, after what is ready has put in its share.
 #[derive(Debug)]
@@ -39,21 +38,13 @@ impl Coalesced {
     }
 }
 
-/// What the requests of a connection are told about it.
-#[derive(Clone, Debug)]
-pub struct Peer {
-    /// Its other end, as axum spells it, so that calls have it by both APIs. Behind proxies it is the last of them.
-    pub from: ConnectInfo<SocketAddr>,
-    /// What closes it.
-    pub closer: Closer,
-}
-
 impl Connected for Coalesced {
     type ConnectInfo = Peer;
 
     fn connect_info(&self) -> Peer {
         Peer {
-            from: ConnectInfo(self.from),
+            from: self.from,
+            activity: self.stream.activity(),
             closer: self.stream.closer(),
         }
     }

@@ -22,6 +22,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::{
     closing::Closer,
+    draining::{Activity, Closing, Draining},
     per_address::{PerAddress, Permit},
     tls::Tls,
 };
@@ -45,6 +46,9 @@ pub struct Connection {
     stuck: Option<Pin<Box<Sleep>>>,
     patience: Duration,
     closer: Closer,
+    closing: Closing,
+    /// It has to end: every read and write that would wait fails.
+    is_over: bool,
     _counted: Counted,
 }
 
@@ -98,7 +102,7 @@ impl Opening {
 }
 
 impl Connection {
-    fn new(stream: Stream, patience: Duration, counted: Counted) -> Self {
+    fn new(stream: Stream, patience: Duration, closing: Closing, counted: Counted) -> Self {
         let late = Box::pin(sleep(HANDSHAKE));
         Self {
             stream,
@@ -106,6 +110,8 @@ impl Connection {
             stuck: None,
             patience,
             closer: Closer::default(),
+            closing,
+            is_over: false,
             _counted: counted,
         }
     }
@@ -115,16 +121,40 @@ impl Connection {
         self.closer.clone()
     }
 
+    /// Where requests of this connection are counted.
+    pub fn activity(&self) -> Arc<Activity> {
+        self.closing.activity()
+    }
+
+    /// Whether the connection has to end, because its listener drains.
+    fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
+        self.is_over = self.is_over || self.closing.poll_end(cx).is_ready();
+        self.is_over
+    }
+
+    fn note(&self, written: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(bytes)) = written {
+            self.closing.written(*bytes);
+        }
+    }
+
     /// What was written, or an error once nothing could be for too long.
     fn patiently<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.stuck = None;
             return written;
         }
+        if self.is_over(cx) {
+            return Poll::Ready(Err(over()));
+        }
         let patience = self.patience;
         ready!(self.stuck.get_or_insert_with(|| Box::pin(sleep(patience))).as_mut().poll(cx));
         Poll::Ready(Err(late("its other end takes nothing")))
     }
+}
+
+fn over() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionAborted, "the listener drains")
 }
 
 fn late(what: &str) -> io::Error {
@@ -150,10 +180,11 @@ impl Incoming {
         listener: TcpListener,
         room: Room,
         patience: Duration,
+        draining: Draining,
         tls: Option<Tls>,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (sender, connections) = mpsc::channel(WAITING);
-        let accepting = accept(listener, room, patience, tls, sender);
+        let accepting = accept(listener, room, patience, draining, tls, sender);
         (Self { connections }, accepting)
     }
 
@@ -163,12 +194,23 @@ impl Incoming {
     }
 }
 
-async fn accept(listener: TcpListener, room: Room, patience: Duration, tls: Option<Tls>, sender: mpsc::Sender<(Connection, SocketAddr)>) {
+async fn accept(
+    listener: TcpListener,
+    room: Room,
+    patience: Duration,
+    draining: Draining,
+    tls: Option<Tls>,
+    sender: mpsc::Sender<(Connection, SocketAddr)>,
+) {
     // Handshakes end with their listener. There are as many as there may be connections.
     let mut handshakes = JoinSet::new();
     loop {
         while handshakes.try_join_next().is_some() {}
-        let Some((own, shared)) = room.take().await else { return };
+        let room_taken = tokio::select! {
+            taken = room.take() => taken,
+            () = sender.closed() => return,
+        };
+        let Some((own, shared)) = room_taken else { return };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = sender.closed() => return,
@@ -195,18 +237,19 @@ async fn accept(listener: TcpListener, room: Room, patience: Duration, tls: Opti
         let sender = sender.clone();
         match &tls {
             None => {
-                let connection = Connection::new(Stream::Plain(stream), patience, counted);
+                let connection = Connection::new(Stream::Plain(stream), patience, draining.connection(), counted);
                 if sender.send((connection, from)).await.is_err() {
                     return;
                 }
             }
             Some(tls) => {
                 let handshake = tls.acceptor().accept(stream);
+                let closing = draining.connection();
                 // Each by itself: one that is slow holds nobody up.
                 handshakes.spawn(async move {
                     match tokio::time::timeout(HANDSHAKE, handshake).await {
                         Ok(Ok(stream)) => {
-                            let connection = Connection::new(Stream::Tls(Box::new(stream)), patience, counted);
+                            let connection = Connection::new(Stream::Tls(Box::new(stream)), patience, closing, counted);
                             // An error: the server has stopped taking any.
                             let _ = sender.send((connection, from)).await;
                         }
@@ -230,6 +273,10 @@ impl AsyncRead for Connection {
             Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
             Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
         };
+        if read.is_pending() && this.is_over(cx) {
+            return Poll::Ready(Err(over()));
+        }
+        this.closing.read(buffer.filled().len() - before);
         if let Some(opening) = &mut this.opening {
             if read.is_pending() {
                 ready!(opening.late.as_mut().poll(cx));
@@ -249,6 +296,7 @@ impl AsyncWrite for Connection {
             Stream::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
             Stream::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
         };
+        self.note(&written);
         self.patiently(cx, written)
     }
 
@@ -257,6 +305,7 @@ impl AsyncWrite for Connection {
             Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, buffers),
             Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, buffers),
         };
+        self.note(&written);
         self.patiently(cx, written)
     }
 

@@ -24,7 +24,7 @@ use tonic::{service::Routes, transport::Server};
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tower::{
     Layer as _,
-    util::{MapFutureLayer, MapRequestLayer},
+    util::{MapFutureLayer, MapRequestLayer, MapResponseLayer},
 };
 use tower_http::{
     cors::{AllowHeaders, Any, CorsLayer},
@@ -32,7 +32,8 @@ use tower_http::{
 };
 
 use super::{
-    coalesce::{Coalesced, Peer},
+    coalesce::Coalesced,
+    draining::{CountRequests, Draining, Ending, Peer},
     grpc_body::BodyLimits,
     incoming::Incoming,
     linger::{self, Patient},
@@ -101,6 +102,8 @@ pub async fn grpc(
     health.set_service_status(LIVENESS, ServingStatus::Serving).await;
     let is_ready = ready.borrow().is_ready();
     say(&health, is_ready).await;
+    // Watches and reflection end once the last status was reported.
+    let told = CancellationToken::new();
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(pb::DESCRIPTORS)
@@ -111,7 +114,14 @@ pub async fn grpc(
         .add_service(reflection().build_v1alpha().context("reflection")?)
         .into_axum_router()
         .reset_fallback()
-        .layer(axum::middleware::from_fn_with_state(anonymous, api::charge));
+        .layer(axum::middleware::from_fn_with_state(anonymous, api::charge))
+        .layer(MapResponseLayer::new({
+            let told = told.clone();
+            let draining = api::draining();
+            move |answer: axum::response::Response| {
+                answer.map(|body| axum::body::Body::new(Ending::at(told.clone(), draining.clone(), body)))
+            }
+        }));
     let all = routes.into_axum_router().merge(tokenless);
     let connections = stream::unfold(incoming, |mut incoming| async move {
         let (connection, from) = incoming.next().await?;
@@ -129,15 +139,17 @@ pub async fn grpc(
             server = server.max_connection_age_grace(longest);
         }
     }
-    let telling = tell_health(health, ready, stop.clone());
+    let telling = async {
+        tell_health(health, ready, stop.clone()).await;
+        told.cancel();
+    };
     let serving = server
         // gRPC-Web comes over HTTP/1.1 too.
         .accept_http1(true)
+        .layer(CountRequests)
         .layer(MapFutureLayer::new(|call| fault::measured("gRPC call", call)))
         .layer(MapResponseBodyLayer::new(fault::measured_bodies("gRPC response body")))
-        .layer(MapRequestLayer::new(move |request| {
-            resolve(&trusted_proxies, arrive(connected(request)))
-        }))
+        .layer(MapRequestLayer::new(move |request| resolve(&trusted_proxies, arrive(request))))
         .layer(web_pages())
         .layer(tonic_web::GrpcWebLayer::new())
         // Within, where bodies of gRPC-Web are those of gRPC.
@@ -145,7 +157,7 @@ pub async fn grpc(
         .http2_keepalive_interval(Some(Duration::from_secs(config.keepalive_interval_seconds)))
         .http2_keepalive_timeout(Some(Duration::from_secs(config.keepalive_timeout_seconds)))
         .add_routes(Routes::from(all).prepare())
-        .serve_with_incoming_shutdown(connections, stop.cancelled_owned());
+        .serve_with_incoming_shutdown(connections, stop.clone().cancelled_owned());
     // In one task: a failure of either is the listener's.
     let (outcome, ()) = tokio::join!(serving, telling);
     outcome.context("the gRPC listener")
@@ -230,15 +242,6 @@ pub struct Ends {
     pub unread: Unread,
 }
 
-/// Stores what tonic knows of the connection where requests of both APIs have it.
-fn connected<B>(mut request: http::Request<B>) -> http::Request<B> {
-    if let Some(Peer { from, closer }) = request.extensions().get().cloned() {
-        request.extensions_mut().insert(from);
-        request.extensions_mut().insert(closer);
-    }
-    request
-}
-
 /// Stores the address that a request is charged to, where its connection is known.
 fn resolve<B>(proxies: &TrustedProxies, mut request: http::Request<B>) -> http::Request<B> {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
@@ -249,8 +252,15 @@ fn resolve<B>(proxies: &TrustedProxies, mut request: http::Request<B>) -> http::
     request
 }
 
-/// Serves HTTP until `stop`, then lets requests in flight finish. Cancel safe as far as what it serves is: connections go on by themselves.
-pub async fn http(mut incoming: Incoming, router: axum::Router, ends: Ends, stop: CancellationToken) -> anyhow::Result<()> {
+/// Serves HTTP until `stop`, then lets requests in flight finish, until connections are cut. Cancel safe as far as what it serves is:
+/// connections go on by themselves.
+pub async fn http(
+    mut incoming: Incoming,
+    router: axum::Router,
+    ends: Ends,
+    stop: CancellationToken,
+    draining: Draining,
+) -> anyhow::Result<()> {
     let router = router
         .layer(axum::middleware::from_fn_with_state(ends.unread.clone(), unread::watch))
         .layer(axum::middleware::from_fn_with_state((ends.idle, ends.body), linger::tell))
@@ -277,9 +287,13 @@ pub async fn http(mut incoming: Incoming, router: axum::Router, ends: Ends, stop
     let open = TaskTracker::new();
     while let Some(Some((connection, from))) = stop.run_until_cancelled(incoming.next()).await {
         let (builder, stop) = (builder.clone(), stop.clone());
-        // Where it comes from, as axum spells it.
-        let router = Extension(connection.closer()).layer(router.clone());
-        let router = Extension(ConnectInfo(from)).layer(router);
+        let peer = Peer {
+            from,
+            activity: connection.activity(),
+            closer: connection.closer(),
+        };
+        let router = Extension(peer).layer(CountRequests.layer(router.clone()));
+        let cut = draining.is_cut();
         open.spawn(fault::measured("HTTP connection", async move {
             let io = TokioIo::new(Patient::new(connection));
             let mut connection = pin!(builder.serve_connection_with_upgrades(io, TowerToHyperService::new(router)));
@@ -290,12 +304,21 @@ pub async fn http(mut incoming: Incoming, router: axum::Router, ends: Ends, stop
                     None => std::future::pending().await,
                 }
             };
-            let ended = tokio::select! {
-                ended = connection.as_mut() => ended,
-                () = async { tokio::select! { () = stop.cancelled() => {} () = old => {} } } => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
+            let ending = async {
+                tokio::select! { () = stop.cancelled() => {} () = old => {} }
+            };
+            let served = async {
+                tokio::select! {
+                    ended = connection.as_mut() => ended,
+                    () = ending => {
+                        connection.as_mut().graceful_shutdown();
+                        connection.await
+                    }
                 }
+            };
+            let ended = tokio::select! {
+                ended = served => ended,
+                () = cut => return,
             };
             if let Err(error) = ended {
                 tracing::debug!(error, "a connection failed");

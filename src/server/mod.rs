@@ -4,10 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use prometheus::Registry;
-use tokio::{
-    sync::{Semaphore, watch},
-    task::JoinSet,
-};
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -37,6 +34,7 @@ mod closing;
 mod coalesce;
 mod descriptors;
 pub mod doctor;
+mod draining;
 mod grpc_body;
 mod incoming;
 mod instruments;
@@ -46,6 +44,7 @@ mod memory_limit;
 mod offline;
 mod per_address;
 mod rooms;
+mod shutdown;
 mod start;
 mod supervise;
 mod tls;
@@ -56,11 +55,15 @@ pub use offline::create_token;
 pub use rooms::token_file;
 pub use start::StartError;
 
+use draining::Draining;
 use incoming::{Incoming, Room};
 use per_address::PerAddress;
 use start::Acquired;
 use supervise::Supervisor;
 use unread::Unread;
+
+/// The task that stores audit events.
+const AUDIT_LOG: &str = "audit log";
 
 /// A server that runs.
 #[derive(Debug)]
@@ -80,7 +83,7 @@ impl Running {
     /// Waits until the server has drained.
     ///
     /// # Errors
-    /// When a listener failed, or the drain did not end within its grace period.
+    /// When a listener failed, or something that was acknowledged may be lost.
     pub async fn ended(self) -> anyhow::Result<()> {
         self.ended.await.context("the server's task")?
     }
@@ -210,7 +213,9 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     });
     let shared = Arc::new(Semaphore::new(connections.together));
     let per_address = PerAddress::new(config.limits.connections_per_address, rooms::trusted_proxies(&config));
-    let incoming = |door: &str, listener| {
+    let [grpc_draining, http_draining] = [Draining::from(streams.clone()), Draining::from(streams.clone())];
+    let admin_draining = Draining::from(behind.clone());
+    let incoming = |door: &str, listener, draining: &Draining| {
         let tls = tls
             .clone()
             .filter(|_| config.tls.listeners.split(',').any(|named| named.trim() == door));
@@ -221,11 +226,11 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
         } else {
             Room::new(connections.each, Arc::clone(&shared), Arc::clone(&per_address))
         };
-        Incoming::over(listener, room, rooms::stall_timeout(&config), tls)
+        Incoming::over(listener, room, rooms::stall_timeout(&config), draining.clone(), tls)
     };
-    let (grpc_incoming, grpc_accepting) = incoming("grpc", grpc);
-    let (http_incoming, http_accepting) = incoming("http", http);
-    let (admin_incoming, admin_accepting) = incoming("admin", operators);
+    let (grpc_incoming, grpc_accepting) = incoming("grpc", grpc, &grpc_draining);
+    let (http_incoming, http_accepting) = incoming("http", http, &http_draining);
+    let (admin_incoming, admin_accepting) = incoming("admin", operators, &admin_draining);
     let mut doors = Supervisor::default();
     doors.spawn(
         "gRPC listener",
@@ -244,7 +249,13 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     doors.spawn("gRPC accept loop", endless(grpc_accepting));
     doors.spawn(
         "HTTP listener",
-        listeners::http(http_incoming, gateway, rooms::ends(&config, unread.clone()), streams.clone()),
+        listeners::http(
+            http_incoming,
+            gateway,
+            rooms::ends(&config, unread.clone()),
+            streams.clone(),
+            http_draining.clone(),
+        ),
     );
     doors.spawn("HTTP accept loop", endless(http_accepting));
     doors.spawn("idle streams", endless(watching_streams));
@@ -253,7 +264,13 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     doors.spawn_restarting("unsnooze", streams.clone(), move || upkeep::wake(waking.clone(), stop.clone()));
     let mut back = Supervisor::default();
     let admin = admin::router(registry, readiness.clone());
-    let operating = listeners::http(admin_incoming, admin, rooms::ends(&config, unread.clone()), behind.clone());
+    let operating = listeners::http(
+        admin_incoming,
+        admin,
+        rooms::ends(&config, unread.clone()),
+        behind.clone(),
+        admin_draining.clone(),
+    );
     back.spawn("admin listener", operating);
     back.spawn("unread answers", endless(unread.run(behind.clone())));
     back.spawn("admin accept loop", endless(admin_accepting));
@@ -264,7 +281,7 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     if let Some(relaying) = relaying {
         back.spawn("relay", endless(relay::run(Arc::clone(&hub), relaying, behind.clone())));
     }
-    back.spawn("audit log", endless(audit_writer.run(behind.clone())));
+    back.spawn(AUDIT_LOG, endless(audit_writer.run(behind.clone())));
     back.spawn("readiness", upkeep::check(db.clone(), ready.clone(), behind.clone()));
     back.spawn("metrics of logs", instruments::logs(log.clone(), behind.clone()));
     let jobs = Jobs {
@@ -284,8 +301,8 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     for (door, address) in [("grpc", grpc_at), ("http", http_at), ("admin", admin_at)] {
         tracing::info!(door, %address, "listening");
     }
-    let drain = Drain {
-        shutdown,
+    let drain = shutdown::Shutdown {
+        signal: shutdown,
         ready,
         streams,
         behind,
@@ -296,6 +313,8 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
         db,
         storage,
         grace: Duration::from_secs(config.shutdown.grace_seconds),
+        clients: [grpc_draining, http_draining],
+        operators: admin_draining,
     };
     Ok(Running {
         grpc: grpc_at,
@@ -364,75 +383,4 @@ impl Jobs {
         let stop_ = stop.clone();
         back.spawn_restarting("search index", stop, move || upkeep::search(db.clone(), stop_.clone()));
     }
-}
-
-/// What has to end, in its order.
-struct Drain {
-    shutdown: CancellationToken,
-    ready: watch::Sender<Readiness>,
-    streams: CancellationToken,
-    behind: CancellationToken,
-    doors: Supervisor,
-    back: Supervisor,
-    lanes: JoinSet<()>,
-    chat: Chat,
-    db: Database,
-    storage: Storage,
-    grace: Duration,
-}
-
-impl Drain {
-    /// Waits for the signal, or for a task that ends by itself, and drains.
-    ///
-    /// # Errors
-    /// When a task ended by itself, or the drain did not end within its grace period.
-    async fn run(mut self) -> anyhow::Result<()> {
-        let failed = tokio::select! {
-            () = self.shutdown.cancelled() => None,
-            error = self.doors.failed() => Some(error),
-            error = self.back.failed() => Some(error),
-            Some(ended) = self.lanes.join_next() => Some(shard_ended(ended)),
-        };
-        let state = if failed.is_some() { "failed" } else { "draining" };
-        self.ready.send_if_modified(|ready| ready.set("serving", Err(state.to_owned())));
-        if let Some(error) = &failed {
-            tracing::error!(
-                error = format!("{error:#}"),
-                "a task that the server cannot do without has ended; exiting"
-            );
-        }
-        let grace = self.grace;
-        let drained = tokio::time::timeout(grace, self.drain()).await;
-        if let Some(error) = failed {
-            return Err(error);
-        }
-        drained.with_context(|| format!("the drain did not end within {} seconds (shutdown.grace_seconds)", grace.as_secs()))?
-    }
-
-    /// Not ready, streams end with their cursor, calls in flight finish, queued writes are flushed. One that fails keeps the others from nothing.
-    ///
-    /// # Errors
-    /// The first failure.
-    async fn drain(mut self) -> anyhow::Result<()> {
-        tracing::info!("draining: streams end, calls in flight finish");
-        self.streams.cancel();
-        let mut first = self.doors.drain().await;
-        // The last clone of the writer goes with the verbs: its lanes store what is queued, and end.
-        drop(self.chat);
-        while let Some(ended) = self.lanes.join_next().await {
-            first = first.and(ended.context("a writer shard"));
-        }
-        self.behind.cancel();
-        first = first.and(self.back.drain().await);
-        self.storage.drain().await;
-        first = first.and(self.db.close().await.context("closing the database"));
-        tracing::info!("drained");
-        first
-    }
-}
-
-/// Why a writer shard ended while the server runs.
-fn shard_ended(ended: Result<(), tokio::task::JoinError>) -> anyhow::Error {
-    let reason = ended.err().map_or_else(|| anyhow::anyhow!("its queue was closed"), Into::into);
-    reason.context("a writer shard ended: its accounts cannot be written to")
 }

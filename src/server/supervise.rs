@@ -6,7 +6,10 @@ use std::{any::Any, future::Future, panic::AssertUnwindSafe, time::Duration};
 
 use anyhow::{Context as _, anyhow};
 use futures_util::FutureExt as _;
-use tokio::{task::JoinSet, time::sleep};
+use tokio::{
+    task::{AbortHandle, JoinSet},
+    time::sleep,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::fault;
@@ -19,16 +22,18 @@ const LONGEST: Duration = Duration::from_mins(1);
 #[derive(Debug, Default)]
 pub struct Supervisor {
     tasks: JoinSet<(&'static str, anyhow::Result<()>)>,
+    names: Vec<(AbortHandle, &'static str)>,
 }
 
 impl Supervisor {
     /// Runs a task that must not end before it is asked to.
     pub fn spawn(&mut self, name: &'static str, task: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
         let task = AssertUnwindSafe(fault::measured(name, fault::fragile(name, task))).catch_unwind();
-        self.tasks.spawn(async move {
+        let handle = self.tasks.spawn(async move {
             let ended = task.await.unwrap_or_else(|panic| Err(anyhow!("panicked: {}", message(&*panic))));
             (name, ended)
         });
+        self.names.push((handle, name));
     }
 
     /// Runs a job until `stop`, and again after a panic. Only for jobs that keep nothing between their rounds.
@@ -37,7 +42,8 @@ impl Supervisor {
         F: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
         let task = fault::measured(name, restarting(name, stop, job));
-        self.tasks.spawn(async move { (name, task.await) });
+        let handle = self.tasks.spawn(async move { (name, task.await) });
+        self.names.push((handle, name));
     }
 
     /// Waits until a task ends though nobody asked it to, and says which and why. Never returns without any task. Cancel safe.
@@ -52,11 +58,17 @@ impl Supervisor {
         }
     }
 
-    /// Waits for all tasks, which were asked to end.
+    /// The tasks that have not ended.
+    pub fn unfinished(&self) -> Vec<&'static str> {
+        let running = self.names.iter().filter(|(handle, _)| !handle.is_finished());
+        running.map(|(_, name)| *name).collect()
+    }
+
+    /// Waits for all tasks, which were asked to end. Cancel safe, but for failures of tasks that have ended before.
     ///
     /// # Errors
     /// The first failure, after all have ended.
-    pub async fn drain(mut self) -> anyhow::Result<()> {
+    pub async fn drain(&mut self) -> anyhow::Result<()> {
         let mut first = Ok(());
         while let Some(ended) = self.tasks.join_next().await {
             let ended = match ended {
