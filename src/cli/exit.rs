@@ -7,7 +7,7 @@ use crate::{
     config::ConfigError,
     db::OpenError,
     error::{Error, NO_ROOM, is_out_of_space},
-    server::StartError,
+    server::{StartError, backup::Refused},
 };
 
 /// The exit codes. The numbers above 63 are those of `sysexits.h`.
@@ -134,6 +134,9 @@ pub fn explain(error: &anyhow::Error) -> (Exit, String) {
     }
     if let Some(error) = error.downcast_ref::<Error>() {
         return (of_database(error), error.to_string());
+    }
+    if let Some(error) = error.downcast_ref::<Refused>() {
+        return (Exit::Failure, error.to_string());
     }
     let Some(error) = error.downcast_ref::<OpenError>() else {
         return (Exit::Internal, format!("{error:#}"));

@@ -10,6 +10,7 @@ use crate::{
     telemetry::escape::escaped,
 };
 
+mod backup;
 mod completions;
 mod config_show;
 mod connect;
@@ -49,6 +50,10 @@ enum Command {
     Migrate(Settings),
     /// Say that the database was restored from a backup, with no service running: every cursor given out before is refused from then on
     Restored(Settings),
+    /// Write the database and its files to an archive, beside a service that may run
+    Backup(backup::BackupArgs),
+    /// Put an archive back into an empty database, with no service running, and give every log another epoch
+    Restore(backup::RestoreArgs),
     /// Print the administrator's token that the first start of a server generated and stored, and remove the file that holds it
     InitialToken(Settings),
     /// Replace the key that signs file links, with no service running: links given out before are refused from then on
@@ -159,6 +164,8 @@ pub fn main() -> ExitCode {
                 Command::Serve(settings) => ended(Box::pin(serve::serve(settings)).await),
                 Command::Migrate(settings) => ended(serve::migrate(settings).await),
                 Command::Restored(settings) => ended(serve::restored(settings).await),
+                Command::Backup(args) => ended(Box::pin(backup::backup(args)).await),
+                Command::Restore(args) => ended(Box::pin(backup::restore(args)).await),
                 Command::InitialToken(settings) => initial_token::run(settings).await,
                 Command::RotateLinkKey(settings) => ended(serve::rotate_link_key(settings).await),
                 Command::Token(args) => Box::pin(token::run(args)).await,

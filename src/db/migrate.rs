@@ -74,6 +74,31 @@ impl Database {
         }
     }
 
+    /// The first of these migrations that this program does not know.
+    pub fn unknown_migration(migrations: &[String]) -> Option<String> {
+        let known: Vec<String> = Migrator::migrations().iter().map(|migration| migration.name().to_owned()).collect();
+        migrations.iter().find(|name| !known.contains(name)).cloned()
+    }
+
+    /// Brings the tables to those of a database with exactly these migrations, of which this one has none or the first ones.
+    ///
+    /// # Errors
+    /// [`OpenError::Migration`]; [`OpenError::Newer`] when other migrations would be run.
+    pub async fn migrate_to(&self, migrations: &[String]) -> Result<(), OpenError> {
+        let sql = "SELECT version FROM seaql_migrations ORDER BY version";
+        let seen = self.texts(SEEN, sql).await.map_err(OpenError::Migration)?;
+        let missing = migrations.len().saturating_sub(seen.len());
+        if missing > 0 {
+            let steps = u32::try_from(missing).unwrap_or(u32::MAX);
+            Migrator::up(self.write(), Some(steps)).await.map_err(OpenError::Migration)?;
+        }
+        let seen = self.texts(SEEN, sql).await.map_err(OpenError::Migration)?;
+        match seen.iter().find(|name| !migrations.contains(name)) {
+            Some(other) => Err(OpenError::Newer(other.clone())),
+            None => Ok(()),
+        }
+    }
+
     async fn migrate_alone(&self) -> Result<(), OpenError> {
         match self.standing().await.map_err(OpenError::Unreachable)? {
             Standing::Same | Standing::Behind(_) => {}

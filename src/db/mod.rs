@@ -1,6 +1,7 @@
 //! The rows: how the database is reached, its tables and their migrations. No rules.
 
 pub mod connect;
+pub mod copy;
 pub mod entity;
 mod examine;
 pub mod joined;
@@ -14,6 +15,6 @@ pub mod present;
 mod reach;
 pub mod submitted;
 
-pub use connect::{Config, Database, IDLE, OpenError, sqlite_file};
+pub use connect::{Config, Database, IDLE, OpenError, lock_beside, sqlite_file};
 pub use migrate::Standing;
 pub use oversized::Oversized;

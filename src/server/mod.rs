@@ -28,6 +28,7 @@ use crate::{
     storage::Storage,
 };
 
+pub mod backup;
 mod body_time;
 mod clock;
 mod closing;
@@ -312,9 +313,9 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
         chat,
         db,
         storage,
-        grace: Duration::from_secs(config.shutdown.grace_seconds),
         clients: [grpc_draining, http_draining],
         operators: admin_draining,
+        grace: Duration::from_secs(config.shutdown.grace_seconds),
     };
     Ok(Running {
         grpc: grpc_at,

@@ -1,11 +1,12 @@
-//! What docs/backup.md says: a backup is made while messages are written, restored elsewhere, and everybody who holds a cursor is told.
+//! What docs/backup.md says: a backup is made while messages are written, restored elsewhere, and cursors from before are refused. By the
+//! program's own commands, and by the databases' own programs.
 
-use std::{process::Command, sync::Arc};
+use std::{path::Path, process::Command, sync::Arc};
 
 use parley::pb::subscribe_request::Start;
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _, SqliteConnection};
 use tokio_util::sync::CancellationToken;
 
+use crate::files::{download, upload, with_uploads};
 use crate::support::{
     app::TestApp,
     cluster::client_program,
@@ -13,10 +14,15 @@ use crate::support::{
     fault::fault,
     on_both,
     reader::{Reader, everything, log_info, whole_log},
-    server::{program, run_to_end},
+    server::{Ended, program, run_to_end},
 };
 
-on_both!(a_backup_under_load_is_whole_and_its_restore_is_told);
+on_both!(
+    a_backup_under_load_is_whole_and_its_restore_is_told,
+    an_archive_under_load_is_restored_with_its_files,
+    restore_refuses_what_is_in_use_or_holds_data,
+    restore_leaves_the_database_alone_if_the_archive_is_damaged
+);
 
 async fn run(mut command: Command) {
     let output = tokio::task::spawn_blocking(move || command.output())
@@ -54,9 +60,15 @@ async fn back_up_and_restore(database: &Database, backend: Backend) -> Database 
         }
         Backend::Sqlite => {
             let file = folder.path().join("backup.db");
-            let mut connection = SqliteConnection::connect(&database.url()).await.expect("the file is there");
-            let statement = format!("VACUUM INTO '{}'", file.display());
-            connection.execute(AssertSqlSafe(statement)).await.expect("SQLite copies it");
+            // The program of the system, which may be much older than the library in here. ./test installs it.
+            let mut sqlite = Command::new("sqlite3");
+            sqlite.arg(database.file()).arg(format!("VACUUM INTO '{}'", file.display()));
+            run(sqlite).await;
+            let mut check = Command::new("sqlite3");
+            check
+                .arg(&file)
+                .arg("PRAGMA integrity_check; SELECT count(*) FROM contact_pieces; PRAGMA foreign_key_check;");
+            run(check).await;
             std::fs::copy(&file, restored.file()).expect("there is room");
         }
     }
@@ -118,4 +130,137 @@ async fn a_backup_under_load_is_whole_and_its_restore_is_told(backend: Backend) 
     let refused = Reader::refusal(&app.clients(), everything(1, Start::After(held.head_cursor))).await;
     assert_eq!(fault(&refused).reason, "EPOCH_CHANGED");
     app.scene().say(talk, "and on it goes").await;
+}
+
+/// A command of the program on a database, with files in a folder.
+async fn command(args: &[&str], database: &Database, files: &Path) -> Ended {
+    let mut command = program();
+    let files = format!("files.url=file:{}", files.display());
+    command.args(args).args(["--database-url", &database.url(), "--set", &files]);
+    run_to_end(command).await
+}
+
+fn done(ended: &Ended) {
+    assert_eq!(ended.code, Some(0), "{}", ended.output);
+}
+
+/// How many messages a database holds.
+async fn messages_of(database: &Database) -> i64 {
+    Database::number(&database.url(), "SELECT CAST(count(*) AS bigint) FROM messages").await
+}
+
+async fn an_archive_under_load_is_restored_with_its_files(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let scene = Arc::new(app.scene());
+    let talk = scene.talk().await;
+    let content: Vec<u8> = (0..700_000_u32).map(|number| number.to_le_bytes()[0]).collect();
+    let file = upload(&app.clients(), "a file.bin", &content).await;
+    let sent = scene
+        .send(talk, with_uploads(&[&file.upload_id]))
+        .await
+        .expect("a message with a file");
+    let link = sent.message.expect("always set").attachments[0].data_url.clone();
+    let mut before = Vec::new();
+    for number in 0..30 {
+        before.push(scene.say(talk, &format!("before {number}")).await.id);
+    }
+    let writing = CancellationToken::new();
+    let writer = tokio::spawn({
+        let (scene, writing) = (Arc::clone(&scene), writing.clone());
+        async move {
+            let mut number = 0;
+            while !writing.is_cancelled() {
+                scene.say(talk, &format!("meanwhile {number}")).await;
+                number += 1;
+            }
+        }
+    });
+    let folder = tempfile::tempdir().expect("a folder");
+    let archive = folder.path().join("backup.tar").display().to_string();
+    let files = app.home().join("files");
+    // Twice to the same name: the second replaces the first.
+    for _ in 0..2 {
+        done(&command(&["backup", &archive], &app.database, &files).await);
+    }
+    writing.cancel();
+    writer.await.expect("the writer does not panic");
+    let held = log_info(&app.clients(), 1).await;
+    drop(app);
+
+    let (restored, elsewhere) = (Database::create(backend).await, folder.path().join("restored"));
+    done(&command(&["restore", &archive], &restored, &elsewhere).await);
+    let files = format!("file:{}", elsewhere.display());
+    let app = TestApp::builder(backend)
+        .database(restored)
+        .env("PARLEY_FILES_URL", &files)
+        .start()
+        .await;
+    let messages = messages_of(&app.database).await;
+    assert!(messages > 30, "{messages}");
+    for id in before {
+        let query = format!("SELECT CAST(count(*) AS bigint) FROM messages WHERE id = {id}");
+        assert_eq!(Database::number(&app.database.url(), query.leak()).await, 1);
+    }
+    let (_, bytes) = download(&app.clients(), &link, 0, 0).await.expect("the file came along");
+    assert!(bytes == content, "it is what was uploaded");
+    let refused = Reader::refusal(&app.clients(), everything(1, Start::After(held.head_cursor))).await;
+    assert_eq!(fault(&refused).reason, "EPOCH_CHANGED");
+    // Ids and sequences go on where they were.
+    let scene = app.scene();
+    scene.say(talk, "and on it goes").await;
+    scene.talk().await;
+    upload(&app.clients(), "another", b"file").await;
+    assert_eq!(
+        std::fs::read_dir(folder.path()).expect("ours").count(),
+        2,
+        "nothing else is left behind"
+    );
+}
+
+async fn restore_refuses_what_is_in_use_or_holds_data(backend: Backend) {
+    let mut app = TestApp::start(backend).await;
+    let scene = app.scene();
+    let talk = scene.talk().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let archive = folder.path().join("backup.tar").display().to_string();
+    let files = folder.path().join("files");
+    done(&command(&["backup", &archive], &app.database, &files).await);
+    scene.say(talk, "after the backup").await;
+    let in_use = command(&["restore", &archive], &app.database, &files).await;
+    let code = if backend == Backend::Sqlite { 73 } else { 1 };
+    assert_eq!(in_use.code, Some(code), "{}", in_use.output);
+    scene.say(talk, "the server is none the worse").await;
+    app.server.terminate();
+    assert!(app.server.wait().await.success());
+    let holds = command(&["restore", &archive], &app.database, &files).await;
+    assert_eq!(holds.code, Some(1), "{}", holds.output);
+    assert!(holds.output.contains("--force"), "{}", holds.output);
+    assert_eq!(messages_of(&app.database).await, 2);
+    done(&command(&["restore", "--force", &archive], &app.database, &files).await);
+    assert_eq!(messages_of(&app.database).await, 0);
+    app.start_again().await;
+    app.scene().say(talk, "as it was when it was backed up").await;
+}
+
+async fn restore_leaves_the_database_alone_if_the_archive_is_damaged(backend: Backend) {
+    let mut app = TestApp::start(backend).await;
+    let scene = app.scene();
+    let talk = scene.talk().await;
+    scene.say(talk, "kept").await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let archive = folder.path().join("backup.tar");
+    let files = folder.path().join("files");
+    done(&command(&["backup", &archive.display().to_string()], &app.database, &files).await);
+    app.server.terminate();
+    assert!(app.server.wait().await.success());
+    let whole = std::fs::read(&archive).expect("ours");
+    for length in [0, 100, 2000, whole.len() / 2, whole.len() - 3000] {
+        let damaged = folder.path().join("damaged.tar");
+        std::fs::write(&damaged, &whole[..length]).expect("there is room");
+        let ended = command(&["restore", "--force", &damaged.display().to_string()], &app.database, &files).await;
+        assert_ne!(ended.code, Some(0), "{length}: {}", ended.output);
+        assert_eq!(messages_of(&app.database).await, 1, "{length} of {}", whole.len());
+    }
+    app.start_again().await;
+    app.scene().say(talk, "and goes on").await;
 }

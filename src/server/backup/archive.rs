@@ -1,0 +1,347 @@
+//! Archives: tar files that are written and read piece by piece, so that neither takes the memory of what they hold.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, BufWriter, Read, Write},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, anyhow, bail};
+use bytes::{Buf as _, Bytes};
+use tokio::{sync::mpsc, task::JoinHandle};
+
+/// Pieces that wait between the archive and the rest.
+const WAITING: usize = 4;
+
+/// Bytes of a piece that is read from an archive.
+const PIECE: usize = 256 * 1024;
+
+/// The archive that is the standard input or output.
+const STANDARD: &str = "-";
+
+/// What goes into an archive, or comes out of one.
+#[derive(Debug)]
+pub enum Item {
+    /// An entry, which has so many bytes.
+    Entry(String, u64),
+    /// Some of the bytes of the entry before it.
+    Bytes(Bytes),
+    /// The whole archive.
+    End,
+}
+
+/// An archive that is being written. Dropped before it is finished, it leaves nothing behind.
+#[derive(Debug)]
+pub struct Writer {
+    items: mpsc::Sender<Item>,
+    writing: JoinHandle<anyhow::Result<()>>,
+}
+
+/// Where an archive is written before it is in its place.
+pub fn beside(target: &Path, suffix: &str) -> PathBuf {
+    let mut name = target.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{suffix}-{}", std::process::id()));
+    target.with_file_name(name)
+}
+
+/// Whether an archive is the standard input or output.
+pub fn is_standard(archive: &Path) -> bool {
+    archive.as_os_str() == STANDARD
+}
+
+impl Writer {
+    /// Begins an archive, which replaces `target` once it is finished. `-` is the standard output.
+    pub fn to(target: &Path) -> Self {
+        let (items, receiver) = mpsc::channel(WAITING);
+        let target = target.to_owned();
+        let writing = tokio::task::spawn_blocking(move || {
+            if is_standard(&target) {
+                return write(io::stdout().lock(), receiver).map(drop);
+            }
+            let partial = beside(&target, "partial");
+            let written = write_file(&partial, receiver).and_then(|()| {
+                fs::rename(&partial, &target).with_context(|| format!("{} cannot be replaced", target.display()))?;
+                sync_folder(&target)
+            });
+            if written.is_err() {
+                // It may not exist.
+                let _ = fs::remove_file(&partial);
+            }
+            written
+        });
+        Self { items, writing }
+    }
+
+    /// Begins an entry of so many bytes.
+    ///
+    /// # Errors
+    /// When the archive cannot be written.
+    pub async fn entry(&mut self, name: &str, size: u64) -> anyhow::Result<()> {
+        self.send(Item::Entry(name.to_owned(), size)).await
+    }
+
+    /// Writes bytes of the entry.
+    ///
+    /// # Errors
+    /// As [`Writer::entry`].
+    pub async fn bytes(&mut self, bytes: Bytes) -> anyhow::Result<()> {
+        self.send(Item::Bytes(bytes)).await
+    }
+
+    /// Writes an entry that is at hand.
+    ///
+    /// # Errors
+    /// As [`Writer::entry`].
+    pub async fn whole(&mut self, name: &str, bytes: Bytes) -> anyhow::Result<()> {
+        self.entry(name, bytes.len() as u64).await?;
+        self.bytes(bytes).await
+    }
+
+    /// Puts the archive into its place.
+    ///
+    /// # Errors
+    /// As [`Writer::entry`].
+    pub async fn finish(mut self) -> anyhow::Result<()> {
+        self.send(Item::End).await?;
+        self.writing.await.context("writing the archive")?
+    }
+
+    async fn send(&mut self, item: Item) -> anyhow::Result<()> {
+        if self.items.send(item).await.is_ok() {
+            return Ok(());
+        }
+        // The writer ended before it was told to, so it says why.
+        let ended = (&mut self.writing).await.context("writing the archive")?;
+        Err(ended.err().unwrap_or_else(|| anyhow!("the archive ended early")))
+    }
+}
+
+/// Makes the name of a file last.
+pub fn sync_folder(file: &Path) -> anyhow::Result<()> {
+    let folder = file
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .with_context(|| format!("{} cannot be synchronised", folder.display()))
+}
+
+/// Creates a file that its owner alone can read.
+///
+/// # Errors
+/// When it exists, or cannot be created.
+pub fn create_private(file: &Path) -> anyhow::Result<File> {
+    let options = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
+    options.with_context(|| format!("{} cannot be created", file.display()))
+}
+
+fn write_file(partial: &Path, items: mpsc::Receiver<Item>) -> anyhow::Result<()> {
+    let file = write(create_private(partial)?, items)?;
+    file.sync_all().with_context(|| format!("{} cannot be written", partial.display()))
+}
+
+fn write<W: Write>(to: W, mut items: mpsc::Receiver<Item>) -> anyhow::Result<W> {
+    let mut archive = tar::Builder::new(BufWriter::new(to));
+    loop {
+        match items.blocking_recv() {
+            Some(Item::Entry(name, size)) => {
+                let mut header = tar::Header::new_gnu();
+                header.set_size(size);
+                header.set_mode(0o600);
+                header.set_mtime(chrono::Utc::now().timestamp().unsigned_abs());
+                let mut entry = Entry {
+                    items: &mut items,
+                    at_hand: Bytes::new(),
+                    left: size,
+                };
+                archive
+                    .append_data(&mut header, &name, &mut entry)
+                    .with_context(|| format!("{name} cannot be written"))?;
+            }
+            Some(Item::Bytes(bytes)) if bytes.is_empty() => {}
+            Some(Item::Bytes(_)) => bail!("bytes without an entry"),
+            Some(Item::End) => {
+                let written = archive.into_inner().context("the archive cannot be written")?;
+                return written
+                    .into_inner()
+                    .map_err(io::IntoInnerError::into_error)
+                    .context("the archive cannot be written");
+            }
+            None => bail!("the archive was not finished"),
+        }
+    }
+}
+
+/// The bytes of an entry as they come.
+struct Entry<'a> {
+    items: &'a mut mpsc::Receiver<Item>,
+    at_hand: Bytes,
+    left: u64,
+}
+
+impl Read for Entry<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.at_hand.is_empty() {
+            if self.left == 0 {
+                return Ok(0);
+            }
+            match self.items.blocking_recv() {
+                Some(Item::Bytes(bytes)) if bytes.len() as u64 <= self.left => {
+                    self.left -= bytes.len() as u64;
+                    self.at_hand = bytes;
+                }
+                Some(Item::Bytes(_)) => return Err(io::Error::other("it is larger than it was when it was announced")),
+                _ => return Err(io::ErrorKind::UnexpectedEof.into()),
+            }
+        }
+        let count = self.at_hand.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&self.at_hand[..count]);
+        self.at_hand.advance(count);
+        Ok(count)
+    }
+}
+
+/// An archive that is being read.
+#[derive(Debug)]
+pub struct Reader {
+    items: mpsc::Receiver<anyhow::Result<Item>>,
+    /// The entry that was read, and what is left of it.
+    ahead: Option<(String, u64)>,
+}
+
+impl Reader {
+    /// Reads an archive. `-` is the standard input.
+    pub fn from(archive: &Path) -> Self {
+        let (sender, items) = mpsc::channel(WAITING);
+        let archive = archive.to_owned();
+        tokio::task::spawn_blocking(move || {
+            let read = if is_standard(&archive) {
+                read(io::stdin().lock(), &sender)
+            } else {
+                File::open(&archive).map_err(Into::into).and_then(|file| read(file, &sender))
+            };
+            let last = read
+                .with_context(|| format!("{} cannot be read", archive.display()))
+                .map(|()| Item::End);
+            // Nobody may wait for it any more.
+            let _ = sender.blocking_send(last);
+        });
+        Self { items, ahead: None }
+    }
+
+    /// The name and the size of the next entry, of which no byte was read yet; none at the end.
+    ///
+    /// # Errors
+    /// When the archive is damaged.
+    pub async fn entry(&mut self) -> anyhow::Result<Option<(String, u64)>> {
+        while self.ahead.is_none() {
+            match self.items.recv().await.context("the archive ended early")?? {
+                Item::Entry(name, size) => self.ahead = Some((name, size)),
+                Item::Bytes(_) => {}
+                Item::End => return Ok(None),
+            }
+        }
+        Ok(self.ahead.clone())
+    }
+
+    /// The next bytes of the entry; none at its end, and then the next entry is the one to ask for.
+    ///
+    /// # Errors
+    /// As [`Reader::entry`].
+    pub async fn bytes(&mut self) -> anyhow::Result<Option<Bytes>> {
+        match &mut self.ahead {
+            Some((_, 0)) | None => {
+                self.ahead = None;
+                Ok(None)
+            }
+            Some((_, left)) => match self.items.recv().await.context("the archive ended early")?? {
+                Item::Bytes(bytes) => {
+                    *left = left.saturating_sub(bytes.len() as u64);
+                    Ok(Some(bytes))
+                }
+                _ => bail!("the archive is damaged: an entry is shorter than it says"),
+            },
+        }
+    }
+
+    /// All bytes of the entry, which must be few.
+    ///
+    /// # Errors
+    /// As [`Reader::entry`]; when there are more than `most`.
+    pub async fn whole(&mut self, most: usize) -> anyhow::Result<Vec<u8>> {
+        let mut all = Vec::new();
+        while let Some(bytes) = self.bytes().await? {
+            anyhow::ensure!(
+                all.len() + bytes.len() <= most,
+                "the archive is damaged: an entry is larger than {most} bytes"
+            );
+            all.extend_from_slice(&bytes);
+        }
+        Ok(all)
+    }
+}
+
+fn read(from: impl Read, sender: &mpsc::Sender<anyhow::Result<Item>>) -> anyhow::Result<()> {
+    let mut archive = tar::Archive::new(io::BufReader::new(from));
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        let name = entry.path()?.to_string_lossy().into_owned();
+        let mut left = entry.size();
+        if sender.blocking_send(Ok(Item::Entry(name, left))).is_err() {
+            return Ok(());
+        }
+        while left > 0 {
+            let mut piece = vec![0; PIECE.min(usize::try_from(left).unwrap_or(PIECE))];
+            entry.read_exact(&mut piece)?;
+            left -= piece.len() as u64;
+            if sender.blocking_send(Ok(Item::Bytes(piece.into()))).is_err() {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_written_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("backup.tar");
+        fs::write(&target, "an older one").unwrap();
+        let mut writer = Writer::to(&target);
+        writer.entry("files/large", 700_000).await.unwrap();
+        for _ in 0..7 {
+            writer.bytes(vec![7; 100_000].into()).await.unwrap();
+        }
+        writer.whole("empty", Bytes::new()).await.unwrap();
+        writer.whole(&"n".repeat(300), Bytes::from_static(b"named")).await.unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"an older one", "it is replaced when it is whole");
+        writer.finish().await.unwrap();
+        let mut reader = Reader::from(&target);
+        for (name, size) in [("files/large".to_owned(), 700_000), ("empty".to_owned(), 0), ("n".repeat(300), 5)] {
+            assert_eq!(reader.entry().await.unwrap(), Some((name, size)));
+            assert_eq!(reader.whole(1_000_000).await.unwrap().len() as u64, size);
+        }
+        assert_eq!(reader.entry().await.unwrap(), None);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_archive_that_is_not_finished_leaves_the_older_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("backup.tar");
+        fs::write(&target, "an older one").unwrap();
+        let mut writer = Writer::to(&target);
+        writer.entry("files/large", 10).await.unwrap();
+        writer.bytes(Bytes::from_static(b"short")).await.unwrap();
+        writer.entry("another", 1).await.unwrap();
+        assert!(writer.finish().await.is_err());
+        assert_eq!(fs::read(&target).unwrap(), b"an older one");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}

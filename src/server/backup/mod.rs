@@ -1,0 +1,216 @@
+//! `parley backup` and `parley restore`: the database and the files as one archive, written beside a running server and put back without one.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail, ensure};
+use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use serde::{Deserialize, Serialize};
+
+use super::rooms;
+use crate::{
+    config::Config,
+    db::{
+        self,
+        copy::{Object, Sequence, Source, postgres::Snapshot, sqlite},
+        sqlite_file,
+    },
+    error::Error,
+    storage::{Chunks, Storage},
+};
+
+mod archive;
+mod restore;
+
+use archive::Writer;
+pub use restore::{Refused, Restored, restore};
+
+/// The form of archives that this program writes and reads.
+const FORM: u32 = 1;
+
+const MANIFEST: &str = "manifest.json";
+const SQLITE_FILE: &str = "database/parley.db";
+const SEQUENCES: &str = "database/sequences.json";
+const COMPLETE: &str = "complete.json";
+const FILES: &str = "files/";
+
+/// Rows of a table travel in pieces of so many bytes: their number is not known before.
+const PIECE: usize = 4 * 1024 * 1024;
+
+/// What an archive says of itself, first.
+#[derive(Debug, Serialize, Deserialize)]
+struct Manifest {
+    form: u32,
+    /// The version of the program.
+    program: String,
+    /// When it was begun.
+    created_at: String,
+    database: Source,
+}
+
+/// What an archive says at its end, without which it is not complete.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Complete {
+    /// Files in it.
+    pub files: u64,
+    /// Files that the database names and the store did not have.
+    pub missing: u64,
+}
+
+/// The entry that holds the rows of a table from the `piece`th piece on.
+fn rows_entry(table: &str, piece: usize) -> String {
+    format!("database/{table}/{piece:06}")
+}
+
+/// Writes the database and its files to an archive, beside a server that may run. The archive replaces `target` when it is complete.
+///
+/// # Errors
+/// When the database, a file or the archive cannot be read or written; `target` is then as it was.
+pub async fn backup(config: &Config, target: &Path) -> anyhow::Result<Complete> {
+    let storage = Storage::new(&rooms::storage(config)).context("files.url")?;
+    let mut archive = Writer::to(target);
+    let complete = match sqlite_file(&config.database.url) {
+        Some(file) => {
+            let copy = Temporary(archive::beside(if archive::is_standard(target) { &file } else { target }, "copy"));
+            sqlite_database(config, &copy.0, &storage, &mut archive).await?
+        }
+        None if config.database.url.starts_with("postgres") => postgres_database(config, &storage, &mut archive).await?,
+        None => bail!("a database in memory cannot be backed up"),
+    };
+    archive.whole(COMPLETE, serde_json::to_vec_pretty(&complete)?.into()).await?;
+    archive.finish().await?;
+    Ok(complete)
+}
+
+/// A file that is removed when it is of no use any more.
+#[derive(Debug)]
+struct Temporary(PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // It may not exist, or be in its place already.
+        for suffix in ["", "-wal", "-shm", ".lock"] {
+            let mut file = self.0.as_os_str().to_owned();
+            file.push(suffix);
+            let _ = std::fs::remove_file(file);
+        }
+    }
+}
+
+async fn begin(archive: &mut Writer, database: Source) -> anyhow::Result<()> {
+    let manifest = Manifest {
+        form: FORM,
+        program: env!("CARGO_PKG_VERSION").to_owned(),
+        created_at: chrono::Utc::now().to_rfc3339(),
+        database,
+    };
+    archive.whole(MANIFEST, serde_json::to_vec_pretty(&manifest)?.into()).await
+}
+
+async fn sqlite_database(config: &Config, copy: &Path, storage: &Storage, archive: &mut Writer) -> anyhow::Result<Complete> {
+    sqlite::copy_to(&config.database.url, copy).await.context("copying the database")?;
+    let mut database = sqlite::open(copy).await.context("reading the copy")?;
+    begin(archive, sqlite::source(&mut database).await?).await?;
+    let mut file = tokio::fs::File::open(copy).await?;
+    archive.entry(SQLITE_FILE, file.metadata().await?.len()).await?;
+    loop {
+        let mut piece = bytes::BytesMut::with_capacity(256 * 1024);
+        if tokio::io::AsyncReadExt::read_buf(&mut file, &mut piece).await? == 0 {
+            break;
+        }
+        archive.bytes(piece.freeze()).await?;
+    }
+    let (mut complete, mut after) = (Complete::default(), 0);
+    loop {
+        let objects = sqlite::objects(&mut database, after).await?;
+        let Some(last) = objects.last() else { return Ok(complete) };
+        after = last.id;
+        files(objects, storage, archive, &mut complete).await?;
+    }
+}
+
+async fn postgres_database(config: &Config, storage: &Storage, archive: &mut Writer) -> anyhow::Result<Complete> {
+    let database = rooms::database(config);
+    let mut snapshot = Snapshot::take(&database.url, database.connect_timeout)
+        .await
+        .context("the database cannot be reached")?;
+    let source = snapshot.source().await?;
+    let tables = source.tables.clone();
+    begin(archive, source).await?;
+    for table in &tables {
+        let mut rows = snapshot.rows(table).await?;
+        let (mut piece, mut number) = (bytes::BytesMut::new(), 0);
+        while let Some(bytes) = rows.try_next().await? {
+            piece.extend_from_slice(&bytes);
+            if piece.len() >= PIECE {
+                archive.whole(&rows_entry(&table.name, number), piece.split().freeze()).await?;
+                number += 1;
+            }
+        }
+        if !piece.is_empty() {
+            archive.whole(&rows_entry(&table.name, number), piece.freeze()).await?;
+        }
+    }
+    let sequences: Vec<Sequence> = snapshot.sequences().await?;
+    archive.whole(SEQUENCES, serde_json::to_vec_pretty(&sequences)?.into()).await?;
+    let (mut complete, mut after) = (Complete::default(), 0);
+    loop {
+        let objects = snapshot.objects(after).await?;
+        let Some(last) = objects.last() else { break };
+        after = last.id;
+        files(objects, storage, archive, &mut complete).await?;
+    }
+    snapshot.end().await?;
+    Ok(complete)
+}
+
+async fn files(objects: Vec<Object>, storage: &Storage, archive: &mut Writer, complete: &mut Complete) -> anyhow::Result<()> {
+    for object in objects {
+        let small = object.small.map(|size| (format!("{}-small", object.name), size));
+        for (name, size) in [Some((object.name.clone(), object.size)), small].into_iter().flatten() {
+            if file(&name, size, storage, archive).await? {
+                complete.files += 1;
+            } else if object.in_use {
+                complete.missing += 1;
+                tracing::warn!(file = name, "a message has a file that the store does not have");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Copies a file; whether the store has it.
+async fn file(name: &str, size: u64, storage: &Storage, archive: &mut Writer) -> anyhow::Result<bool> {
+    let mut chunks: Chunks = match storage.read(name, 0..size).await {
+        Ok(chunks) => chunks,
+        Err(Error::NotFound { .. }) => return Ok(false),
+        Err(error) => return Err(error).with_context(|| format!("reading the file {name}")),
+    };
+    // A bucket says with the first bytes that it does not have it.
+    let mut next = match chunks.next().await {
+        Some(Err(Error::NotFound { .. })) => return Ok(false),
+        first => first,
+    };
+    archive.entry(&format!("{FILES}{name}"), size).await?;
+    let mut came = 0;
+    while let Some(chunk) = next {
+        let chunk: Bytes = chunk.with_context(|| format!("reading the file {name}"))?;
+        came += chunk.len() as u64;
+        ensure!(
+            came <= size,
+            "the file {name} has more than the {size} bytes that the database says"
+        );
+        archive.bytes(chunk).await?;
+        next = chunks.next().await;
+    }
+    ensure!(came == size, "the file {name} has {came} bytes, and the database says {size}");
+    Ok(true)
+}
+
+/// The configuration of the database, for what is opened before it is in its place.
+fn at(config: &Config, file: &Path) -> db::Config {
+    db::Config {
+        url: format!("sqlite://{}?mode=rwc", file.display()),
+        ..rooms::database(config)
+    }
+}
