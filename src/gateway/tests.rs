@@ -82,6 +82,24 @@ async fn bodies_are_read_before_anything_else() {
     );
 }
 
+/// A page has to see a fault of the server too.
+#[tokio::test]
+async fn faults_can_be_read_by_pages_of_every_origin() {
+    for (path, allowed) in [("/public/api/v1/inboxes/x", Some("*")), ("/api/v1/profile", None)] {
+        let request = Request::get(path)
+            .header("origin", "https://a.example")
+            .body(Body::empty())
+            .unwrap();
+        let response = door(Routes::default()).oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR, "{path}");
+        let origin = response
+            .headers()
+            .get("access-control-allow-origin")
+            .map(|value| value.to_str().unwrap());
+        assert_eq!(origin, allowed, "{path}");
+    }
+}
+
 /// The services are not there, so a routed request is a fault of this process and no 404.
 #[tokio::test]
 async fn suffixes_and_put_are_tolerated() {
