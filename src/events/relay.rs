@@ -26,6 +26,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+mod addresses;
+
 use crate::{
     db::entity::kind::MessageType,
     events::{entry::Entry, hub::Hub},
@@ -160,9 +162,10 @@ impl Relay {
     ///
     /// # Errors
     /// When the address has the wrong form.
-    pub async fn connect(url: &str) -> Result<(Self, Relaying), async_nats::ConnectError> {
+    pub async fn connect(url: &str) -> anyhow::Result<(Self, Relaying)> {
         let options = async_nats::ConnectOptions::new().name("parley").retry_on_initial_connect();
-        let client = options.connect(url).await?;
+        let (options, servers) = addresses::read(url, options)?;
+        let client = options.connect(servers).await?;
         let (waiting, committed) = mpsc::channel(WAITING);
         let followed = Arc::new(Notify::new());
         let relay = Self {
@@ -183,7 +186,8 @@ impl Relay {
     /// # Errors
     /// When NATS cannot be reached, or has no JetStream.
     pub async fn reaches(url: &str) -> anyhow::Result<()> {
-        let client = async_nats::ConnectOptions::new().name("parley doctor").connect(url).await?;
+        let (options, servers) = addresses::read(url, async_nats::ConnectOptions::new().name("parley doctor"))?;
+        let client = options.connect(servers).await?;
         jetstream::new(client).query_account().await.context("it has no JetStream")?;
         Ok(())
     }

@@ -13,15 +13,31 @@ pub struct Nats {
     home: tempfile::TempDir,
     port: u16,
     process: Child,
+    arguments: Vec<&'static str>,
 }
 
 impl Nats {
     /// Starts a server.
     pub async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// Starts a server that lets one user in.
+    #[allow(dead_code)] // for tests of behaviour alone
+    pub async fn start_for(user: &'static str, password: &'static str) -> Self {
+        Self::with(&["--user", user, "--pass", password]).await
+    }
+
+    async fn with(arguments: &[&'static str]) -> Self {
         let home = tempfile::tempdir().expect("a temporary directory");
         let port = free_port();
-        let process = launch(&home, port);
-        let nats = Self { home, port, process };
+        let process = launch(&home, port, arguments);
+        let nats = Self {
+            home,
+            port,
+            process,
+            arguments: arguments.to_vec(),
+        };
         nats.until_ready().await;
         nats
     }
@@ -45,7 +61,7 @@ impl Nats {
 
     /// Starts it again at the same place.
     pub async fn start_again(&mut self) {
-        self.process = launch(&self.home, self.port);
+        self.process = launch(&self.home, self.port, &self.arguments);
         self.until_ready().await;
     }
 
@@ -59,7 +75,7 @@ impl Nats {
     }
 }
 
-fn launch(home: &tempfile::TempDir, port: u16) -> Child {
+fn launch(home: &tempfile::TempDir, port: u16, arguments: &[&str]) -> Child {
     // Debian has it in a directory that not every user's path names.
     let known = ["/usr/sbin/nats-server", "/usr/bin/nats-server"];
     let program = known
@@ -70,6 +86,7 @@ fn launch(home: &tempfile::TempDir, port: u16) -> Child {
         .args(["-js", "-sd"])
         .arg(home.path())
         .args(["-a", "127.0.0.1", "-p", &port.to_string()])
+        .args(arguments)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()

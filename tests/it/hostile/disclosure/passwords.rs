@@ -122,8 +122,13 @@ async fn run(command: &str, home: &Path, variable: &str, address: &str) -> Strin
 /// As above for what a running server logs about addresses that it goes on trying.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_password_of_an_address_is_logged_while_it_is_tried() {
-    let mut nats = Nats::start().await;
-    let with_password = nats.url().replace("nats://", &format!("nats://ana:{PLAIN}@"));
+    let mut nats = Nats::start_for("ana", PASSWORD).await;
+    let with_password = nats.url().replace("nats://", &format!("nats://ana:{ENCODED}@"));
+    // The server takes nobody else.
+    let home = tempfile::tempdir().expect("a folder");
+    let told = run("doctor", home.path(), "PARLEY_NATS_URL", &with_password).await;
+    assert!(told.contains("it answers, and has JetStream"), "{told}");
+    assert_hidden("the doctor", &told);
     let mut app = TestApp::builder(Backend::Postgres)
         .env("PARLEY_LOG_FILTER", "trace,h2=info,hyper=info,tower=info")
         .env("PARLEY_NATS_URL", &with_password)

@@ -1,0 +1,49 @@
+//! Addresses of NATS with their credentials apart. The client takes credentials as options alone, and logs its addresses as they are.
+
+use anyhow::Context as _;
+use async_nats::{ConnectOptions, ServerAddr};
+use percent_encoding::percent_decode_str;
+
+/// Options and servers of addresses with commas between them: `nats://USER:PASSWORD@HOST:PORT`, `nats://TOKEN@HOST`. All servers of a cluster
+/// take the same credentials, so those of the last address that has some are used for each.
+///
+/// # Errors
+/// When one is no address. The error does not repeat it.
+pub fn read(addresses: &str, mut options: ConnectOptions) -> anyhow::Result<(ConnectOptions, Vec<ServerAddr>)> {
+    let mut servers = Vec::new();
+    for address in addresses.split(',') {
+        let mut address = address.trim().parse::<ServerAddr>()?.into_inner();
+        let decoded = |text: &str| {
+            let text = percent_decode_str(text).decode_utf8().context("credentials must be UTF-8")?;
+            anyhow::Ok(text.into_owned())
+        };
+        options = match (address.username(), address.password()) {
+            ("", None) => options,
+            (token, None) => options.token(decoded(token)?),
+            (user, Some(password)) => options.user_and_password(decoded(user)?, decoded(password)?),
+        };
+        // An address that can have no credentials has none.
+        let _ = (address.set_username(""), address.set_password(None));
+        servers.push(ServerAddr::from_url(address)?);
+    }
+    Ok((options, servers))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_taken_out_of_addresses() {
+        let addresses = "nats://ana:p%40ss%2Fword@one:4222, tls://two";
+        let (options, servers) = read(addresses, ConnectOptions::new()).unwrap();
+        let shown = format!("{servers:?}");
+        assert_eq!(servers.len(), 2);
+        assert!(shown.contains("one") && shown.contains("two"), "{shown}");
+        assert!(!shown.contains("ana") && !shown.contains("ss"), "{shown}");
+        drop(options);
+        let (_, servers) = read("nats://a-token@one", ConnectOptions::new()).unwrap();
+        assert!(!format!("{servers:?}").contains("a-token"));
+        assert!(read("nats://ana:secret@[::1", ConnectOptions::new()).is_err());
+    }
+}
