@@ -25,7 +25,6 @@ use crate::{
     gateway,
     mail::Mailer,
     rate_limit::AnonymousLimits,
-    storage::Storage,
 };
 
 pub mod backup;
