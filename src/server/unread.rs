@@ -36,8 +36,9 @@ use crate::{
 /// Bytes that are handed out at once: a DATA frame of HTTP/2, unless the client allows larger ones.
 const PIECE: usize = 16 * 1024;
 
-/// Bytes of an answer for which its client has another second.
-const BYTES_PER_SECOND: usize = 8 * 1024;
+/// Bytes of an answer for which its client has another second. The stall timeout alone is enough for a page over a line of 6 KiB a second;
+/// more than this would let a client hold a large answer for minutes.
+const BYTES_PER_SECOND: usize = 64 * 1024;
 
 /// The longest time between two looks at all answers.
 const LOOK: Duration = Duration::from_secs(10);
@@ -61,7 +62,7 @@ impl fmt::Debug for Unread {
 }
 
 impl Unread {
-    /// Charges answers to `memory`. A client has `timeout` for what an answer gives at once, and a second more for each 8 KiB, while
+    /// Charges answers to `memory`. A client has `timeout` for what an answer gives at once, and a second more for each 64 KiB, while
     /// [`Unread::run`] runs.
     pub fn new(memory: RequestMemory, timeout: Duration) -> Self {
         Self(Arc::new(Shared {
