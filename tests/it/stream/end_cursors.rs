@@ -158,6 +158,10 @@ async fn statement_16_invalid_field_of_a_session_has_the_cursor(backend: Backend
 }
 
 async fn statement_16_epoch_changed_has_the_cursor(backend: Backend) {
+    if backend == Backend::Sqlite {
+        // One process has the file alone, so nothing goes back under it.
+        return;
+    }
     let app = TestApp::builder(backend)
         .env("PARLEY_EVENTS_POLL_INTERVAL_MILLISECONDS", "50")
         .start()
