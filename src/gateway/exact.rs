@@ -18,6 +18,12 @@ const DEPTH: usize = 128;
 /// Bytes of one number. The exact decimal expansion of any double has fewer than 1,100 significant digits.
 const NUMBER_BYTES: usize = 2048;
 
+/// Bytes of integers whose exact expansion is computed, all numbers of a text together. It costs time that grows with the square of the digits.
+const EXPANDED_BYTES: usize = 16 * 1024;
+
+/// Significant digits that every double keeps.
+const KEPT_DIGITS: usize = 15;
+
 /// Inexact numbers that are reported. A text with more of them is refused: none of them may be rounded without a report.
 const INEXACT: usize = 16;
 
@@ -46,13 +52,14 @@ impl From<TooLarge> for Unreadable {
 ///
 /// # Errors
 /// [`Unreadable::Malformed`] if the text is not JSON or nested more than 128 deep; [`Unreadable::TooLarge`] beyond the limits of
-/// [`TreeBudget`], for a key or number that is too long, and for more than 16 inexact numbers.
+/// [`TreeBudget`], for a key or number that is too long, for more than 16 inexact numbers, and for long integers beyond 16 KiB together.
 pub fn parse(text: &str) -> Result<(Json, BTreeSet<String>), Unreadable> {
     let mut reader = Reader {
         text,
         at: 0,
         path: Vec::new(),
         inexact: BTreeSet::new(),
+        expanded: 0,
         found: 0,
         budget: TreeBudget::default(),
     };
@@ -76,6 +83,8 @@ struct Reader<'a> {
     at: usize,
     path: Vec<Step>,
     inexact: BTreeSet<String>,
+    /// Bytes of integers that were expanded.
+    expanded: usize,
     /// Inexact numbers so far: two may have the same path, if a key comes twice or after a path was cut.
     found: usize,
     budget: TreeBudget,
@@ -212,8 +221,7 @@ impl Reader<'_> {
         }
         self.at += length;
         let double: f64 = literal.parse().map_err(|_| Malformed)?;
-        // Either the double is spelled the same, or it is this very integer, though a shorter spelling would do.
-        if !double.is_finite() || (normal(literal) != normal(&format!("{double:e}")) && literal != format!("{double:.0}")) {
+        if !self.is_exact(literal, double)? {
             self.found += 1;
             if exceeds(self.found, INEXACT) {
                 return Err(TooLarge::INEXACT.into());
@@ -230,6 +238,31 @@ impl Reader<'_> {
 }
 
 impl Reader<'_> {
+    /// Whether a double holds the number: it is spelled the same, or it is this very integer, though a shorter spelling would do.
+    ///
+    /// # Errors
+    /// [`TooLarge::EXPANDED`] when the integers of the text have too many digits together.
+    fn is_exact(&mut self, literal: &str, double: f64) -> Result<bool, TooLarge> {
+        if literal.len() <= KEPT_DIGITS && !literal.contains(['e', 'E']) {
+            return Ok(true);
+        }
+        if !double.is_finite() {
+            return Ok(false);
+        }
+        if normal(literal) == normal(&format!("{double:e}")) {
+            return Ok(true);
+        }
+        // A fraction or an exponent is never spelled as the expansion is.
+        if literal.contains(['.', 'e', 'E']) {
+            return Ok(false);
+        }
+        self.expanded += literal.len();
+        if exceeds(self.expanded, EXPANDED_BYTES) {
+            return Err(TooLarge::EXPANDED);
+        }
+        Ok(literal == format!("{double:.0}"))
+    }
+
     /// Where the reader is, cut at [`PATH_BYTES`].
     fn dotted_path(&self) -> String {
         let mut path = String::new();
@@ -365,6 +398,19 @@ mod tests {
         let many = |count: usize| format!("[{}]", vec!["1e999"; count].join(","));
         assert_eq!(inexact(&many(INEXACT)).len(), INEXACT);
         assert_eq!(parse(&many(INEXACT + 1)), Err(TooLarge::INEXACT.into()));
+    }
+
+    /// The expansion of a number of 309 digits takes tens of microseconds.
+    #[test]
+    fn expands_a_bounded_number_of_digits() {
+        let exact = format!("{:.0}", 1e300_f64);
+        let list = |count: usize| format!("[{}]", vec![exact.as_str(); count].join(","));
+        let fit = EXPANDED_BYTES / exact.len();
+        assert!(inexact(&list(fit)).is_empty());
+        assert_eq!(parse(&list(fit + 1)), Err(TooLarge::EXPANDED.into()));
+        // What is spelled as a double is, or has no expansion of its length, costs nothing of it.
+        let cheap = ["1e300", "0.1", "1152921504606846976", "123456789012345", "-0.00000000001"];
+        assert!(inexact(&format!("[{}]", vec![cheap.join(","); 2_000].join(","))).is_empty());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Files are named but not kept here: the routes that take files read their parameters by `uploads`.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use axum::{
     extract::{FromRequest, FromRequestParts as _, RawPathParams, Request},
@@ -11,6 +11,8 @@ use axum::{
 };
 use bytes::Bytes;
 use serde_json::{Map, Value as Json};
+
+use crate::compute::{Cancel, ComputePool};
 
 use super::{
     call::Call,
@@ -21,6 +23,15 @@ use super::{
     multipart::{self, Parts, TextLimit},
     nested::{self, FormBudget},
 };
+
+/// Reads large bodies. Two at once keep the processors of a small machine busy; the queue is bounded by the memory of requests as well.
+static READING: ComputePool = ComputePool::new("request body", 2, 256);
+
+/// How long reading a body may take, the queue included.
+const READING_BUDGET: Duration = Duration::from_secs(10);
+
+/// Bytes of a body that are read where it arrives: about a millisecond of work.
+const INLINE_BYTES: usize = 64 * 1024;
 
 /// The parameters of one request; on a clash the path wins, then the body, then the query.
 #[derive(Debug, Default)]
@@ -96,6 +107,29 @@ impl Params {
             self.inexact = inexact;
         }
         Ok(())
+    }
+
+    /// Reads a whole body that is no multipart form. A large one takes milliseconds, so it is read on a compute pool.
+    ///
+    /// # Errors
+    /// 400 for a body that cannot be read or is beyond a limit; 503 while the pool has no room.
+    async fn read(mut self, kind: String, body: Bytes) -> Result<Self, Failure> {
+        if body.len() <= INLINE_BYTES {
+            self.text(&kind, &body)?;
+            return Ok(self);
+        }
+        let job = move |_: &Cancel| self.text(&kind, &body).map(|()| self);
+        READING.run(READING_BUDGET, job).await.map_err(|_| Failure::no_memory())?
+    }
+
+    fn text(&mut self, kind: &str, body: &Bytes) -> Result<(), Failure> {
+        match kind {
+            "application/x-www-form-urlencoded" => self.form(body),
+            // Without a type a body is taken for what this API speaks by default.
+            "" => self.json(body),
+            kind if kind == "application/json" || kind.ends_with("+json") => self.json(body),
+            _ => Ok(()),
+        }
     }
 
     async fn multipart(&mut self, mut parts: Parts) -> Result<(), Failure> {
@@ -220,13 +254,7 @@ impl<S: Send + Sync> FromRequest<S> for Params {
             let body = Bytes::from_request(request, state)
                 .await
                 .map_err(|rejection| Failure::fault(rejection.into_response().status()))?;
-            match kind.as_str() {
-                "application/x-www-form-urlencoded" => params.form(&body)?,
-                // Without a type a body is taken for what this API speaks by default.
-                "" => params.json(&body)?,
-                kind if kind == "application/json" || kind.ends_with("+json") => params.json(&body)?,
-                _ => {}
-            }
+            params = params.read(kind, body).await?;
         }
         around.complete(params).await
     }

@@ -26,6 +26,8 @@ impl TooLarge {
     pub const NUMBER: Self = Self("must have numbers of at most 2048 digits");
     /// Too many numbers that would be rounded.
     pub const INEXACT: Self = Self("must have at most 16 numbers that cannot be kept exactly");
+    /// Too many digits of integers that a double holds, but spells shorter.
+    pub const EXPANDED: Self = Self("must have at most 16384 digits in integers beyond 2^53");
     /// Too many fields of a form.
     pub const FIELDS: Self = Self("must have at most 4096 form fields");
     /// The name of a form field that is too long.
