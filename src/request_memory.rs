@@ -21,7 +21,7 @@ use crate::{
 /// Bytes of memory that one byte of a body may take.
 pub const FACTOR: usize = 8;
 
-static REFUSED: LazyLock<Counter<u64>> = LazyLock::new(|| meter().u64_counter(names::CALLS_REJECTED).build());
+static REFUSED: LazyLock<Counter<u64>> = LazyLock::new(|| meter().u64_counter(names::CALLS_REJECTED).with_unit("{call}").build());
 
 /// There is no room for the request now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -75,7 +75,7 @@ impl Lost {
     }
 
     fn count(self, events: usize) {
-        static LOST: LazyLock<Counter<u64>> = LazyLock::new(|| meter().u64_counter(names::AUDIT_LOST).build());
+        static LOST: LazyLock<Counter<u64>> = LazyLock::new(|| meter().u64_counter(names::AUDIT_LOST).with_unit("{event}").build());
         LOST.add(events as u64, &[KeyValue::new(names::REASON, self.name())]);
     }
 }

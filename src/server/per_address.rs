@@ -18,7 +18,7 @@ use crate::{
 /// The least time between two log lines about refused connections.
 const LOG: Duration = Duration::from_mins(1);
 
-static REFUSED: LazyLock<Counter<u64>> = LazyLock::new(|| meter().u64_counter(names::CALLS_REJECTED).build());
+static REFUSED: LazyLock<Counter<u64>> = LazyLock::new(|| meter().u64_counter(names::CALLS_REJECTED).with_unit("{call}").build());
 
 /// Counts the open connections of each address, those of both public listeners together.
 #[derive(Debug)]

@@ -135,8 +135,8 @@ async fn calls_fail_at_once_while_the_database_is_known_to_be_away_on_postgres()
     for (is_on, switch) in [(true, ""), (false, "outage")] {
         let settings = [
             // Longer than this test lasts.
-            ("PARLEY_DATABASE_CONNECT_TIMEOUT_SECONDS", "600"),
-            ("PARLEY_GRPC_DEFAULT_DEADLINE_SECONDS", "600"),
+            ("PARLEY_DATABASE_CONNECT_TIMEOUT_SECONDS", "300"),
+            ("PARLEY_GRPC_DEFAULT_DEADLINE_SECONDS", "300"),
             ("PARLEY_FAULT_SWITCH", switch),
         ];
         let (app, proxy, address) = behind_a_proxy(&settings).await;
