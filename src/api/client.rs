@@ -129,12 +129,18 @@ impl ClientService for Api {
         let mut fields = Fields::default();
         let account = door.inbox.row.account_id;
         let mut call = change_as(&mut fields, &request, Arc::clone(&door.caller), account, respond);
-        if let Some(key) = &mut call.key {
-            // Without a session there is only the address to tell callers apart.
-            let address = request.extensions().get::<ClientAddress>().map(|from| match from {
-                ClientAddress::Client(address) | ClientAddress::UndeclaredProxy(address) => *address,
-            });
-            key.owner = KeyOwner::visitor(door.inbox.row.id, address);
+        // Without a session there is only the address to tell callers apart.
+        match request.extensions().get::<ClientAddress>() {
+            // Everybody behind that proxy has one address, and a stored reply holds the credential of a session.
+            Some(ClientAddress::UndeclaredProxy(_)) => call.key = None,
+            from => {
+                let address = from.map(|from| match from {
+                    ClientAddress::Client(address) | ClientAddress::UndeclaredProxy(address) => *address,
+                });
+                if let Some(key) = &mut call.key {
+                    key.owner = KeyOwner::visitor(door.inbox.row.id, address);
+                }
+            }
         }
         let asked = request.into_inner();
         let signature = signature(&mut fields, asked.signature);

@@ -18,6 +18,8 @@ pub struct KeyOwner {
     pub id: Uuid,
     /// Whether it is somebody without a session, of whom only the address is known.
     pub is_anonymous: bool,
+    /// Whether it is a visitor, with a session or without one.
+    pub is_visitor: bool,
 }
 
 impl KeyOwner {
@@ -41,7 +43,10 @@ impl KeyOwner {
                 Self::named(&format!("service {inboxes:?} {name}"))
             }
             Principal::Contact { .. } if session == ContactInboxId(0) => Self::visitor(InboxId(0), None),
-            Principal::Contact { .. } => Self::named(&format!("session {}", session.0)),
+            Principal::Contact { .. } => Self {
+                is_visitor: true,
+                ..Self::named(&format!("session {}", session.0))
+            },
             Principal::Parley => Self::named("parley"),
         }
     }
@@ -50,6 +55,7 @@ impl KeyOwner {
     pub fn visitor(inbox: InboxId, address: Option<IpAddr>) -> Self {
         Self {
             is_anonymous: true,
+            is_visitor: true,
             ..Self::named(&format!("visitor {} {address:?}", inbox.0))
         }
     }
@@ -59,6 +65,7 @@ impl KeyOwner {
         Self {
             id: digest(&[name.as_bytes()]),
             is_anonymous: false,
+            is_visitor: false,
         }
     }
 

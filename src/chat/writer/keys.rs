@@ -39,10 +39,14 @@ pub async fn kept<'k, T: 'k>(db: &impl ConnectionTrait, account: AccountId, keys
 /// The caller's own stored reply, if there is one.
 ///
 /// The first caller to use a request id is stored under the id itself, where programs that do not know of owners find its reply too while a
-/// rolling update lasts; every other caller under an id derived from owner and request id. A row without an owner is from such a program: it
-/// belongs to the caller that repeats the same request, unless that is a visitor without a session, whose reply carries a credential.
+/// rolling update lasts; every other caller, and every visitor, under an id derived from owner and request id: visitors cannot choose where their
+/// replies are stored, so they cannot occupy the ids of others. A row without an owner is from such a program: it belongs to the caller that repeats the same request, unless that is a visitor without a session, whose reply carries a credential.
 pub fn find<'k, T>(key: &Key<T>, kept: &'k Kept) -> Option<&'k idempotency_key::Model> {
-    let derived = || kept.get(&key.owner.owned(key.request_id));
+    // Anybody can compute the derived id of somebody else and use it as a request id.
+    let derived = || {
+        kept.get(&key.owner.owned(key.request_id))
+            .filter(|row| row.owner == Some(key.owner.id))
+    };
     let first = kept.get(&key.request_id).filter(|row| match row.owner {
         Some(owner) => owner == key.owner.id,
         None => !key.owner.is_anonymous && row.fingerprint == key.fingerprint,
@@ -66,7 +70,7 @@ pub fn repeat<T>(key: &Key<T>, kept: &idempotency_key::Model) -> Result<Answer<T
 
 /// The row that stores a reply. `kept` is what was found under the ids of the key.
 pub fn row<T>(account: AccountId, key: &Key<T>, kept: &Kept, reply: &Reply<T>) -> idempotency_key::Model {
-    let is_taken = kept.contains_key(&key.request_id);
+    let is_taken = key.owner.is_visitor || kept.contains_key(&key.request_id);
     idempotency_key::Model {
         account_id: account,
         request_id: if is_taken {

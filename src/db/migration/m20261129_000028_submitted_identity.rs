@@ -1,6 +1,7 @@
 //! What an unverified session has submitted of itself, the contact that it may be a duplicate of, and whether an inbox attaches such
 //! sessions to the contacts that they match.
 
+use sea_orm::DbBackend;
 use sea_orm_migration::prelude::*;
 
 #[derive(DeriveMigrationName)]
@@ -8,31 +9,55 @@ pub struct Migration;
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
-    // SQLite too: a migration that stops halfway leaves nothing behind.
+    // PostgreSQL builds an index beside writes only outside of one. What was done halfway is done again.
     fn use_transaction(&self) -> Option<bool> {
-        Some(true)
+        Some(false)
     }
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let submitted = ColumnDef::new(Alias::new("submitted")).json_binary().null().take();
-        let sessions = || Table::alter().table(Alias::new("contact_inboxes")).take();
-        manager.alter_table(sessions().add_column(submitted).take()).await?;
         let connection = manager.get_connection();
-        // Spelled out: sea-query adds a foreign key to an existing table on PostgreSQL only. The partial index serves the deletion of a
-        // contact, which looks for rows that name it.
-        for sql in [
-            "ALTER TABLE contact_inboxes ADD COLUMN possible_duplicate_id bigint REFERENCES contacts (id) ON DELETE SET NULL",
-            "CREATE INDEX contact_inboxes_possible_duplicate_id ON contact_inboxes (possible_duplicate_id)
-                WHERE possible_duplicate_id IS NOT NULL",
-        ] {
+        if !manager.has_column("contact_inboxes", "submitted").await? {
+            let submitted = ColumnDef::new(Alias::new("submitted")).json_binary().null().take();
+            let sessions = Table::alter().table(Alias::new("contact_inboxes")).add_column(submitted).take();
+            manager.alter_table(sessions).await?;
+        }
+        if !manager.has_column("contact_inboxes", "possible_duplicate_id").await? {
+            // Spelled out: sea-query adds a foreign key to an existing table on PostgreSQL only.
+            connection
+                .execute_unprepared(
+                    "ALTER TABLE contact_inboxes ADD COLUMN possible_duplicate_id bigint REFERENCES contacts (id) ON DELETE SET NULL",
+                )
+                .await?;
+        }
+        if !manager.has_column("api_channels", "attach_unverified_sessions").await? {
+            let attach = ColumnDef::new(Alias::new("attach_unverified_sessions"))
+                .boolean()
+                .not_null()
+                .default(true)
+                .take();
+            let channels = Table::alter().table(Alias::new("api_channels")).add_column(attach).take();
+            manager.alter_table(channels).await?;
+        }
+        let index = if manager.get_database_backend() == DbBackend::Sqlite {
+            SQLITE
+        } else {
+            POSTGRES
+        };
+        for sql in index {
             connection.execute_unprepared(sql).await?;
         }
-        let attach = ColumnDef::new(Alias::new("attach_unverified_sessions"))
-            .boolean()
-            .not_null()
-            .default(true)
-            .take();
-        let channels = Table::alter().table(Alias::new("api_channels")).add_column(attach).take();
-        manager.alter_table(channels).await
+        Ok(())
     }
 }
+
+// The partial index serves the deletion of a contact, which looks for rows that name it.
+const SQLITE: &[&str] = &[
+    "CREATE INDEX IF NOT EXISTS contact_inboxes_possible_duplicate_id ON contact_inboxes (possible_duplicate_id)
+        WHERE possible_duplicate_id IS NOT NULL",
+];
+
+const POSTGRES: &[&str] = &[
+    "DROP INDEX CONCURRENTLY IF EXISTS contact_inboxes_possible_duplicate_id",
+    "CREATE INDEX CONCURRENTLY contact_inboxes_possible_duplicate_id ON contact_inboxes (possible_duplicate_id)
+        WHERE possible_duplicate_id IS NOT NULL",
+];

@@ -18,6 +18,8 @@ on_both!(
     key_belongs_to_caller,
     key_outlives_token,
     visitors_share_no_key,
+    visitors_behind_a_proxy_share_no_key,
+    a_visitor_occupies_nobodys_key,
     rows_without_owner_are_honoured
 );
 
@@ -178,4 +180,41 @@ async fn without_owners_a_stranger_blocks_a_key() {
     )
     .await;
     assert_eq!(status, 409);
+}
+
+/// Without `limits.trusted_proxies` all callers behind a proxy have one address: what one of them was answered is not replayed to another.
+async fn visitors_behind_a_proxy_share_no_key(backend: Backend) {
+    let app = app(backend).await;
+    let http = app.http().with_token("");
+    let mut sources = Vec::new();
+    for client in ["192.0.2.1", "192.0.2.2", "192.0.2.1"] {
+        let request = http.request("POST", CONTACTS).header("X-Forwarded-For", client);
+        let answer = http
+            .answer(request.header("Idempotency-Key", "same").json(&json!({"name": "x"})))
+            .await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        sources.push(answer.body["source_id"].as_str().expect("a session").to_owned());
+    }
+    sources.sort_unstable();
+    sources.dedup();
+    assert_eq!(sources.len(), 3, "{sources:?}");
+}
+
+/// The id under which a reply to user 1 for the key `order-7` is stored where somebody else holds the key. Everybody can compute it.
+const STORED_FOR_USER_1: &str = "45b7d137-23c4-8db9-9b6a-58fbfd1a89b2";
+
+async fn a_visitor_occupies_nobodys_key(backend: Backend) {
+    let app = app(backend).await;
+    let http = app.http();
+    let visitor = http.with_token("");
+    for key in [STORED_FOR_USER_1, "order-7"] {
+        let (status, _) = keyed(&visitor, CONTACTS, key, &json!({"name": "x"})).await;
+        assert_eq!(status, 200);
+    }
+    let path = "/api/v1/accounts/1/contacts";
+    let body = json!({"name": "integrator"});
+    let (status, made) = keyed(&http, path, "order-7", &body).await;
+    assert_eq!(status, 200, "{made}");
+    let (_, again) = keyed(&http, path, "order-7", &body).await;
+    assert_eq!(again, made, "the caller's own repetition is recognised");
 }
