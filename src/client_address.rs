@@ -42,6 +42,13 @@ impl ClientAddress {
             Self::UndeclaredProxy(_) => None,
         }
     }
+
+    /// The client's address or network, or that of the proxy that nobody declared: whoever it is, it is one peer.
+    pub fn peer(self) -> IpAddr {
+        match self {
+            Self::Client(address) | Self::UndeclaredProxy(address) => address,
+        }
+    }
 }
 
 impl std::fmt::Display for ClientAddress {

@@ -69,6 +69,8 @@ pub enum Protection {
     CableFrames,
     /// The bodies of all requests in flight share a budget of memory.
     RequestMemory,
+    /// A body holds memory as it arrives, and callers without a good token have shares of the memory that leave room for others.
+    MemoryShares,
     /// What a request builds is counted before it is decoded.
     WireBudget,
     /// Statuses stay below what clients take of metadata.
@@ -158,6 +160,7 @@ impl Protection {
             Self::CableSubscriptions => "cable_subscriptions",
             Self::CableFrames => "cable_frames",
             Self::RequestMemory => "request_memory",
+            Self::MemoryShares => "memory_shares",
             Self::WireBudget => "wire_budget",
             Self::StatusSize => "status_size",
             Self::BodyTime => "body_time",

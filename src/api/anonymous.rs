@@ -7,6 +7,7 @@ use axum::{
     middleware::Next,
     response::Response,
 };
+use futures_util::future::BoxFuture;
 use http::Extensions;
 use http_body_util::BodyExt as _;
 use tonic::{Status, body::Body};
@@ -20,6 +21,7 @@ use crate::{
     error::{Error, Result},
     id::{AccountId, InboxId},
     rate_limit::{Activity, AnonymousLimits, Charged, Permit, Resource},
+    request_memory::KnownTokens,
 };
 
 /// Who a call without a token is charged to; an extension of such requests.
@@ -157,6 +159,20 @@ impl Authenticator {
             tracing::warn!(left_out, "lines about failed authentication were left out");
         }
         true
+    }
+}
+
+impl KnownTokens for Authenticator {
+    fn is_known(&self, secret: &str) -> bool {
+        self.tokens.is_known(secret)
+    }
+
+    fn look_up<'a>(&'a self, address: Option<ClientAddress>, secret: &'a str) -> BoxFuture<'a, bool> {
+        let mut extensions = Extensions::new();
+        if let Some(address) = address {
+            extensions.insert(address);
+        }
+        Box::pin(async move { self.authenticate(&extensions, Some(secret)).await.is_ok() })
     }
 }
 

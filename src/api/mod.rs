@@ -24,7 +24,6 @@ use crate::{
     rate_limit::AnonymousLimits,
 };
 
-use anonymous::Authenticator;
 use fields::Fields;
 use keyed::Keyed;
 use trace::traceparent;
@@ -77,7 +76,7 @@ mod teams;
 mod tokens;
 mod trace;
 
-pub use anonymous::charge;
+pub use anonymous::{Authenticator, charge};
 pub use layers::{Gate, arrive};
 pub use limits::Config as Limiting;
 pub use status::{draining, no_memory, slow_message};

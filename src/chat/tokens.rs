@@ -85,6 +85,11 @@ impl Tokens {
         self.good.get(&hash(secret)).await.is_some()
     }
 
+    /// As [`Self::was_good`], without waiting.
+    pub fn is_known(&self, secret: &str) -> bool {
+        self.good.contains_key(&hash(secret))
+    }
+
     async fn look_up(&self, hash: [u8; 32]) -> Result<Arc<Caller>> {
         let token = token::Entity::find()
             .filter(token::Column::Hash.eq(hash.to_vec()))
@@ -189,6 +194,7 @@ impl Tokens {
         };
         if let Some(hash) = hash {
             self.cache.invalidate(&hash).await;
+            self.good.invalidate(&hash).await;
         }
         Ok(row)
     }

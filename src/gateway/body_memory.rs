@@ -1,7 +1,7 @@
-//! Bodies on the account of the memory of all requests: refused with 503 before they are read where they declare their length, else as soon
-//! as there is no room for what came.
+//! Bodies on the account of the memory of all requests: charged as they come, and refused with 503 as soon as there is no room for what came.
+//! A body that declares its length is refused before it is read if that does not fit what is left.
 //!
-//! A form in parts is charged as it comes, and gives back what was stored of its files.
+//! A form in parts gives back what was stored of its files.
 
 use std::{
     io,
@@ -23,41 +23,56 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use super::{error::Failure, multipart};
-use crate::request_memory::{Charge, Exhausted, RequestMemory};
+use crate::request_memory::{Charge, Exhausted, Holder, RequestMemory, Sender};
 
 /// What a request holds; an extension of one whose body is charged.
 #[derive(Clone, Debug)]
 pub struct Held(pub Arc<Charge>);
 
-/// Charges the body of a request until it is answered. A body above `max` bytes is refused by its reader, and charged for nothing.
+/// Charges the body of a request until it is answered. A body above `max` bytes is refused by its reader.
 pub async fn charge(memory: RequestMemory, max: usize, mut request: Request, next: Next) -> Response {
+    let sender = Sender::of(request.headers(), request.extensions());
+    let mut holder = memory.holder(&sender);
+    let charge = Arc::new(memory.charge(holder));
+    let has_body = !request.body().is_end_stream();
+    // A form may be longer than what there is room for: its files are stored as they come. What is longer than it may be is not read.
+    let declared = request
+        .body()
+        .size_hint()
+        .exact()
+        .map(|length| usize::try_from(length).unwrap_or(usize::MAX));
+    let is_form = multipart::boundary(request.headers()).is_some();
+    let length = declared
+        .filter(|length| *length <= max && !is_form)
+        .unwrap_or(usize::from(has_body));
     // Also without a body: its answer takes memory.
-    if memory.check().is_err() {
-        return Failure::no_memory().into_response();
-    }
-    if request.body().is_end_stream() {
-        return next.run(request).await;
-    }
-    let charge = Arc::new(memory.charge());
-    let declared = request.body().size_hint().exact();
-    let is_exhausted = Arc::new(AtomicBool::new(false));
-    if let Some(length) = declared
-        && multipart::boundary(request.headers()).is_none()
-    {
-        let length = usize::try_from(length).unwrap_or(usize::MAX);
-        if length <= max && charge.add(length).is_err() {
+    let begin = |holder| memory.check(holder).and_then(|()| charge.begin(length));
+    if begin(holder).is_err() {
+        // A token that was not used lately is looked up before its caller is refused: there may be room in its share.
+        if holder == Holder::Known || !memory.has_good_token(&sender).await {
             return Failure::no_memory().into_response();
         }
-    } else {
-        request.extensions_mut().insert(Held(Arc::clone(&charge)));
-        request = request.map(|body| {
-            Body::new(Charged {
-                body,
-                charge: Arc::clone(&charge),
-                is_exhausted: Arc::clone(&is_exhausted),
-            })
-        });
+        holder = Holder::Known;
+        charge.transfer(holder);
+        if begin(holder).is_err() {
+            return Failure::no_memory().into_response();
+        }
     }
+    if !has_body {
+        return next.run(request).await;
+    }
+    if declared.is_none() || is_form {
+        request.extensions_mut().insert(Held(Arc::clone(&charge)));
+    }
+    let is_exhausted = Arc::new(AtomicBool::new(false));
+    request = request.map(|body| {
+        Body::new(Charged {
+            body,
+            charge: Arc::clone(&charge),
+            unknown: (holder != Holder::Known).then(|| (memory.clone(), sender)),
+            is_exhausted: Arc::clone(&is_exhausted),
+        })
+    });
     let response = next.run(request).await;
     drop(charge);
     if is_exhausted.load(Ordering::Acquire) {
@@ -70,6 +85,8 @@ pub async fn charge(memory: RequestMemory, max: usize, mut request: Request, nex
 struct Charged {
     body: Body,
     charge: Arc<Charge>,
+    /// Who sends it, until its first bytes come: a large body is read after its token was looked up.
+    unknown: Option<(RequestMemory, Sender)>,
     is_exhausted: Arc<AtomicBool>,
 }
 
@@ -80,9 +97,12 @@ impl HttpBody for Charged {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = &mut *self;
         let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
+        if let Some((memory, sender)) = this.unknown.take() {
+            this.charge.transfer(memory.holder(&sender));
+        }
         if let Some(Ok(frame)) = &frame
             && let Some(bytes) = frame.data_ref()
-            && let Err(Exhausted) = this.charge.add(bytes.len())
+            && let Err(Exhausted) = this.charge.came(bytes.len())
         {
             this.is_exhausted.store(true, Ordering::Release);
             let refused = io::Error::new(io::ErrorKind::OutOfMemory, "no memory for the body");

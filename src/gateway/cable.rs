@@ -12,6 +12,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use axum::{
     Extension,
     extract::ws::{Message, WebSocket, WebSocketUpgrade},
+    http::{Extensions, HeaderMap},
     response::Response,
 };
 use serde::Deserialize;
@@ -23,7 +24,7 @@ use super::{call::Call, error::Failure};
 use crate::{
     fault::{self, Protection},
     rate_limit::{AnonymousLimits, Resource},
-    request_memory::{FACTOR, RequestMemory},
+    request_memory::{FACTOR, RequestMemory, Sender},
 };
 use outbox::{Outbox, Outgoing};
 use subscription::Subscription;
@@ -85,12 +86,14 @@ pub async fn open(
     Extension(Drain(drain)): Extension<Drain>,
     Extension(limits): Extension<Arc<AnonymousLimits>>,
     Extension(memory): Extension<RequestMemory>,
+    headers: HeaderMap,
+    extensions: Extensions,
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, Failure> {
     let address = call.address();
     limits.call(address)?;
     let permit = limits.open(address, Resource::Stream)?;
-    let charge = Arc::new(memory.charge());
+    let charge = Arc::new(memory.charge(memory.holder(&Sender::of(&headers, &extensions))));
     charge.add(CONNECTION_BYTES / FACTOR).map_err(|_| Failure::no_memory())?;
     Ok(upgrade
         .protocols([PROTOCOL])

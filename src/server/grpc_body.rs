@@ -1,7 +1,10 @@
 //! The bodies of gRPC calls: charged to the memory of requests, and timed, by message.
 //!
-//! A body says the length of each message before its first byte. So a call is charged when a message begins; of a stream, the message
-//! before is then done with. The last charge is kept until the call is answered, because a unary call works on its message until then.
+//! A body says the length of each message before its first byte. So a message that does not fit is refused when it begins; it is charged as it
+//! comes. Of a stream, the message before is then done with. The last charge is kept until the call is answered, because a unary call works on
+//! its message until then.
+//!
+//! A message is handed on when all of it came: the decoder reserves the declared length with the prefix, which a client need not send more than.
 
 use std::{
     pin::Pin,
@@ -10,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use http_body::{Frame, SizeHint};
 use tonic::{Status, body::Body};
@@ -18,8 +21,10 @@ use tower::{Layer, Service};
 
 use super::{body_time::BodyTime, closing::Closer, unread::Unread};
 use crate::{
-    api, pb,
-    request_memory::{Charge, RequestMemory},
+    api,
+    fault::{self, Protection},
+    pb,
+    request_memory::{Charge, RequestMemory, Sender},
 };
 
 /// Bytes before each message: a flag, and its length.
@@ -71,19 +76,10 @@ where
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let charge = Arc::new(self.limits.memory.charge());
-        let metered = |body| {
-            Body::new(Metered {
-                body,
-                charge: Arc::clone(&charge),
-                prefix: [0; PREFIX],
-                came: 0,
-                left: 0,
-                max: self.limits.max_message_bytes,
-                time: BodyTime::new(self.limits.timeout),
-                timeout: self.limits.timeout,
-            })
-        };
+        let memory = &self.limits.memory;
+        let sender = Sender::of(request.headers(), request.extensions());
+        let charge = Arc::new(memory.charge(memory.holder(&sender)));
+        let metered = |body| Body::new(Metered::new(body, Arc::clone(&charge), (memory.clone(), sender), &self.limits));
         let is_stream = pb::policy::method(request.uri().path()).is_some_and(pb::policy::Method::is_stream);
         let watched = (!is_stream && self.limits.unread.is_on()).then(|| {
             let closer: Closer = request.extensions().get().cloned().unwrap_or_default();
@@ -92,9 +88,10 @@ where
         let answer = self.inner.call(request.map(metered));
         Box::pin(async move {
             let answer = answer.await;
+            let holder = charge.holder();
             drop(charge);
             let Some((unread, closer)) = watched else { return answer };
-            answer.map(|answer| answer.map(|body| Body::new(unread.watch(body, closer))))
+            answer.map(|answer| answer.map(|body| Body::new(unread.watch(body, closer, holder))))
         })
     }
 }
@@ -108,55 +105,130 @@ fn inflated(compressed: usize) -> usize {
 struct Metered {
     body: Body,
     charge: Arc<Charge>,
+    /// Who sends it, until its first message: it is read after its token was looked up.
+    unknown: Option<(RequestMemory, Sender)>,
     /// The prefix of the next message, as far as it came.
     prefix: [u8; PREFIX],
     came: usize,
     /// Bytes of the present message that are still to come.
     left: usize,
+    /// What is still to be charged for them.
+    uncharged: usize,
+    /// The present message, as far as it came. Copied: a piece would keep all that was read with it.
+    waiting: BytesMut,
+    /// Trailers, or an end, that came behind it.
+    last: Option<Option<Result<Frame<Bytes>, Status>>>,
     max: usize,
     time: BodyTime,
     timeout: Duration,
 }
 
 impl Metered {
+    fn new(body: Body, charge: Arc<Charge>, from: (RequestMemory, Sender), limits: &BodyLimits) -> Self {
+        Self {
+            body,
+            charge,
+            unknown: Some(from),
+            prefix: [0; PREFIX],
+            came: 0,
+            left: 0,
+            uncharged: 0,
+            waiting: BytesMut::new(),
+            last: None,
+            max: limits.max_message_bytes,
+            time: BodyTime::new(limits.timeout),
+            timeout: limits.timeout,
+        }
+    }
+
     /// Whether a message has begun and has not come whole.
     fn is_inside(&self) -> bool {
         self.came > 0 || self.left > 0
     }
 
-    /// Follows the messages through the next bytes.
-    fn follow(&mut self, mut bytes: &[u8]) -> Result<(), Status> {
+    /// Follows the messages through the next bytes; how many of those can be handed on.
+    fn follow(&mut self, bytes: &[u8]) -> Result<usize, Status> {
         self.time.received(bytes.len());
-        while !bytes.is_empty() {
+        let (mut rest, mut whole) = (bytes, 0);
+        while !rest.is_empty() {
             if self.left > 0 {
-                let taken = self.left.min(bytes.len());
+                let taken = self.left.min(rest.len());
                 self.left -= taken;
-                bytes = &bytes[taken..];
-                continue;
+                rest = &rest[taken..];
+                self.charge_piece(taken)?;
+            } else {
+                if self.came == 0 {
+                    self.time.restart();
+                }
+                let taken = (PREFIX - self.came).min(rest.len());
+                self.prefix[self.came..self.came + taken].copy_from_slice(&rest[..taken]);
+                self.came += taken;
+                rest = &rest[taken..];
+                if self.came == PREFIX {
+                    self.came = 0;
+                    self.begin()?;
+                }
             }
-            if self.came == 0 {
-                self.time.restart();
-            }
-            let taken = (PREFIX - self.came).min(bytes.len());
-            self.prefix[self.came..self.came + taken].copy_from_slice(&bytes[..taken]);
-            self.came += taken;
-            bytes = &bytes[taken..];
-            if self.came == PREFIX {
-                self.came = 0;
-                let [flag, length @ ..] = self.prefix;
-                let length = u32::from_be_bytes(length) as usize;
-                self.left = length;
-                // An empty message is charged too, so that it is refused while there is no room: its answer takes memory.
-                let charged = match (length > self.max, flag) {
-                    (true, _) => 0,
-                    (false, 0) => length.max(1),
-                    // tonic inflates it, up to the size of the largest message.
-                    (false, _) => inflated(length).clamp(1, self.max.max(1)),
-                };
-                self.charge.set(charged).map_err(|_| api::no_memory())?;
+            // One that is too large is refused for its prefix.
+            if !self.is_inside() || self.is_too_large() {
+                whole = bytes.len() - rest.len();
             }
         }
-        Ok(())
+        Ok(whole)
+    }
+
+    /// Charges a message whose prefix came, as far as it is charged before it comes.
+    fn begin(&mut self) -> Result<(), Status> {
+        if let Some((memory, sender)) = self.unknown.take() {
+            self.charge.transfer(memory.holder(&sender));
+        }
+        self.left = self.length();
+        // An empty message is charged too, so that it is refused while there is no room: its answer takes memory.
+        let charged = match (self.is_too_large(), self.prefix[0]) {
+            (true, _) => 0,
+            (false, 0) => self.left.max(1),
+            // tonic inflates it, up to the size of the largest message.
+            (false, _) => inflated(self.left).clamp(1, self.max.max(1)),
+        };
+        self.uncharged = charged;
+        self.charge.end();
+        self.charge.begin(charged).map_err(|_| api::no_memory())
+    }
+
+    /// Charges a piece of a message; with its last one, all that the message may take.
+    fn charge_piece(&mut self, bytes: usize) -> Result<(), Status> {
+        let due = match (self.left, self.prefix[0]) {
+            (0, _) => self.uncharged,
+            (_, 0) => self.uncharged.min(bytes),
+            (_, _) => self.uncharged.min(inflated(bytes)),
+        };
+        self.uncharged -= due;
+        self.charge.came(due).map_err(|_| api::no_memory())
+    }
+
+    /// The length of the present message.
+    fn length(&self) -> usize {
+        let [_, length @ ..] = self.prefix;
+        u32::from_be_bytes(length) as usize
+    }
+
+    fn is_too_large(&self) -> bool {
+        self.left > 0 && self.length() > self.max
+    }
+
+    /// Takes the next bytes; those that can be handed on.
+    fn take(&mut self, mut bytes: Bytes) -> Result<Option<Bytes>, Status> {
+        let whole = self.follow(&bytes)?;
+        if !fault::is_on(Protection::MemoryShares) {
+            return Ok(Some(bytes));
+        }
+        let mut ready = bytes.split_to(whole);
+        if !self.waiting.is_empty() && whole > 0 {
+            self.waiting.extend_from_slice(&ready);
+            ready = std::mem::take(&mut self.waiting).freeze();
+        }
+        self.waiting.extend_from_slice(&bytes);
+        Ok((!ready.is_empty()).then_some(ready))
     }
 }
 
@@ -166,47 +238,71 @@ impl http_body::Body for Metered {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
-        let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
-            // Between messages a stream may rest; the first message of a call has the call's deadline.
-            if this.is_inside() {
-                ready!(this.time.poll_late(this.timeout, cx));
-                return Poll::Ready(Some(Err(api::slow_message())));
-            }
-            return Poll::Pending;
-        };
-        if let Some(Ok(frame)) = &frame
-            && let Some(bytes) = frame.data_ref()
-            && let Err(refused) = this.follow(bytes)
-        {
-            return Poll::Ready(Some(Err(refused)));
+        if let Some(last) = this.last.take() {
+            return Poll::Ready(last);
         }
-        Poll::Ready(frame)
+        loop {
+            let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
+                // Between messages a stream may rest; the first message of a call has the call's deadline.
+                if this.is_inside() {
+                    ready!(this.time.poll_late(this.timeout, cx));
+                    return Poll::Ready(Some(Err(api::slow_message())));
+                }
+                return Poll::Pending;
+            };
+            let data = match frame {
+                Some(Ok(frame)) => frame.into_data().map_err(|trailers| Some(Ok(trailers))),
+                end => Err(end),
+            };
+            match data {
+                Ok(bytes) => match this.take(bytes) {
+                    Ok(Some(ready)) => return Poll::Ready(Some(Ok(Frame::data(ready)))),
+                    Ok(None) => {}
+                    Err(refused) => return Poll::Ready(Some(Err(refused))),
+                },
+                Err(last) if this.waiting.is_empty() => return Poll::Ready(last),
+                // A message that breaks off is for the decoder to refuse.
+                Err(last) => {
+                    this.last = Some(last);
+                    let rest = std::mem::take(&mut this.waiting).freeze();
+                    return Poll::Ready(Some(Ok(Frame::data(rest))));
+                }
+            }
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.waiting.is_empty() && self.last.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let of_body = self.body.size_hint();
+        let waiting = self.waiting.len() as u64;
+        let mut hint = SizeHint::new();
+        hint.set_lower(of_body.lower() + waiting);
+        if let Some(upper) = of_body.upper() {
+            hint.set_upper(upper + waiting);
+        }
+        hint
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::request_memory::{FACTOR, Holder};
 
     fn metered(memory: &RequestMemory) -> Metered {
-        Metered {
-            body: Body::empty(),
-            charge: Arc::new(memory.charge()),
-            prefix: [0; PREFIX],
-            came: 0,
-            left: 0,
-            max: 1000,
-            time: BodyTime::new(Duration::from_secs(1)),
+        let limits = BodyLimits {
+            memory: memory.clone(),
             timeout: Duration::from_secs(1),
-        }
+            max_message_bytes: 1000,
+            unread: Unread::new(memory.clone(), Duration::from_secs(1)),
+        };
+        let charge = Arc::new(memory.charge(Holder::Known));
+        let mut metered = Metered::new(Body::empty(), charge, (memory.clone(), Sender::default()), &limits);
+        metered.unknown = None;
+        metered
     }
 
     fn message(length: u32) -> Vec<u8> {
@@ -217,15 +313,18 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_charged_one_at_a_time() {
-        let memory = RequestMemory::new(0, 150);
+    fn messages_are_charged_one_at_a_time_and_handed_on_whole() {
+        let memory = RequestMemory::new(150 * FACTOR, 0);
         let bytes = [message(100), message(0), message(60), message(40)].concat();
-        for size in 1..bytes.len() {
+        for size in 1..=bytes.len() {
             let mut body = metered(&memory);
+            let mut handed_on: Vec<u8> = Vec::new();
             for piece in bytes.chunks(size) {
-                body.follow(piece).unwrap();
+                handed_on.extend(body.take(Bytes::copy_from_slice(piece)).unwrap().unwrap_or_default());
                 assert!(memory.used() <= 100);
+                assert_eq!(body.waiting.is_empty(), !body.is_inside());
             }
+            assert_eq!(handed_on, bytes, "{size}");
             assert_eq!((body.is_inside(), memory.used()), (false, 40));
         }
         assert_eq!(memory.used(), 0);
@@ -233,7 +332,7 @@ mod tests {
 
     #[test]
     fn a_compressed_message_is_charged_what_it_may_hold() {
-        let memory = RequestMemory::new(0, 2000);
+        let memory = RequestMemory::new(2000 * FACTOR, 0);
         let mut body = metered(&memory);
         body.follow(&[1, 0, 0, 0, 0]).unwrap();
         assert_eq!(memory.used(), 1);
@@ -242,16 +341,31 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_charged_before_it_comes() {
-        let memory = RequestMemory::new(0, 150);
-        let (mut first, mut second) = (metered(&memory), metered(&memory));
-        first.follow(&message(100)[..PREFIX]).unwrap();
-        assert_eq!(memory.used(), 100);
-        let refused = second.follow(&message(51)[..PREFIX]).unwrap_err();
-        assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
-        // One that will be refused for its size takes nothing.
-        metered(&memory).follow(&[0, 0xff, 0xff, 0xff, 0xff]).unwrap();
-        drop(first);
-        assert!(second.follow(&message(51)[..PREFIX]).is_ok());
+    fn a_message_that_does_not_fit_is_refused_before_it_comes() {
+        let memory = RequestMemory::new(10_000 * FACTOR, 0);
+        let begun = |length| {
+            let mut body = metered(&memory);
+            body.max = 10_000;
+            body.take(Bytes::from(message(length)).slice(..PREFIX)).map(|_| body)
+        };
+        // Lengths that were only declared take nothing from others.
+        let idle: Vec<_> = (0..3).map(|_| begun(7000).unwrap()).collect();
+        assert_eq!(memory.used(), 3 * 1024);
+        assert_eq!(begun(7000).err().unwrap().code(), tonic::Code::ResourceExhausted);
+        let mut coming = begun(6900).unwrap();
+        coming.take(Bytes::from(vec![7; 5000])).unwrap();
+        assert_eq!(memory.used(), 3 * 1024 + 5000);
+        assert_eq!(begun(2000).err().unwrap().code(), tonic::Code::ResourceExhausted);
+        drop(idle);
+        assert!(begun(2000).is_ok());
+    }
+
+    #[test]
+    fn a_message_that_is_too_large_is_handed_on_for_its_refusal() {
+        let memory = RequestMemory::new(100 * FACTOR, 0);
+        let mut body = metered(&memory);
+        let begun = [&[0, 0xff, 0xff, 0xff, 0xff][..], &[7; 20]].concat();
+        assert_eq!(body.take(Bytes::from(begun.clone())).unwrap().unwrap(), begun);
+        assert_eq!(memory.used(), 0);
     }
 }

@@ -198,7 +198,7 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     let behind = CancellationToken::new();
     let anonymous = AnonymousLimits::new(rooms::anonymous(&config));
     let (routes, watching_streams) = api::routes(&chat, &rooms::api(&config, http_at, Arc::clone(&anonymous)), &streams);
-    let memory = rooms::request_memory(&config);
+    let memory = rooms::request_memory(&config, &chat.tokens, &anonymous);
     let unread = Unread::new(memory.clone(), rooms::stall_timeout(&config));
     let gateway = gateway::router(
         routes.clone(),

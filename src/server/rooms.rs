@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::{grpc_body::BodyLimits, listeners::Ends, memory_limit, unread::Unread};
 use crate::{
     api,
-    chat::{self, files::Unattached},
+    chat::{self, files::Unattached, tokens::Tokens},
     client_address::TrustedProxies,
     config::{Config, LogFormat, origins::AllowedOrigins},
     db, events,
@@ -231,12 +231,13 @@ pub fn api(config: &Config, http: SocketAddr, anonymous: Arc<AnonymousLimits>) -
 }
 
 /// The memory that the bodies of all requests share: by default a quarter of what the process may take, or of 1 GiB where nothing says.
-pub fn request_memory(config: &Config) -> RequestMemory {
+pub fn request_memory(config: &Config, tokens: &Tokens, anonymous: &Arc<AnonymousLimits>) -> RequestMemory {
     let bytes = match config.limits.request_memory_bytes {
         0 => memory_limit::of_process().unwrap_or(1 << 30) / 4,
         bytes => bytes,
     };
-    RequestMemory::new(bytes, config.grpc.max_message_bytes.max(config.http.max_body_bytes))
+    let tokens = api::Authenticator::new(tokens.clone(), Arc::clone(anonymous));
+    RequestMemory::new(bytes, config.grpc.max_message_bytes.max(config.http.max_body_bytes)).with_tokens(Arc::new(tokens))
 }
 
 /// What the bodies of gRPC calls may take.

@@ -30,7 +30,7 @@ use tower::BoxError;
 use super::closing::{Closer, UnreadAnswer};
 use crate::{
     fault::{self, Protection},
-    request_memory::{Charge, FACTOR, RequestMemory},
+    request_memory::{Charge, FACTOR, Holder, RequestMemory, Sender},
 };
 
 /// Bytes that are handed out at once: a DATA frame of HTTP/2, unless the client allows larger ones.
@@ -78,15 +78,15 @@ impl Unread {
         self.0.is_on
     }
 
-    /// Watches the body of an answer on a connection.
-    pub fn watch<B>(&self, body: B, closer: Closer) -> Answer<B> {
+    /// Watches the body of an answer on a connection; it uses the share of `holder`.
+    pub fn watch<B>(&self, body: B, closer: Closer, holder: Holder) -> Answer<B> {
         Answer {
             held: Arc::new(Held(Mutex::new(Stage::Open(Open {
                 body: Box::pin(body),
                 frame: Bytes::new(),
                 is_copied: false,
                 until: None,
-                charge: self.0.memory.charge(),
+                charge: self.0.memory.charge(holder),
                 closer,
             })))),
             unread: self.clone(),
@@ -119,6 +119,7 @@ impl Unread {
 /// Watches the answers of a router. Server-Sent Events are watched where they are made.
 pub async fn watch(State(unread): State<Unread>, request: Request, next: Next) -> Response {
     let closer: Closer = request.extensions().get().cloned().unwrap_or_default();
+    let sender = Sender::of(request.headers(), request.extensions());
     let response = next.run(request).await;
     let is_event_stream = response
         .headers()
@@ -127,7 +128,7 @@ pub async fn watch(State(unread): State<Unread>, request: Request, next: Next) -
     if is_event_stream || response.status() == StatusCode::SWITCHING_PROTOCOLS || !unread.is_on() {
         return response;
     }
-    response.map(|body| Body::new(unread.watch(body, closer)))
+    response.map(|body| Body::new(unread.watch(body, closer, unread.0.memory.holder(&sender))))
 }
 
 /// What is dropped when its time is over.
@@ -318,7 +319,7 @@ mod tests {
         let (memory, unread) = unread();
         for size in [0, 1, PIECE, PIECE + 1, 100_000] {
             let bytes: Vec<u8> = (0..size).map(|at| u8::try_from(at % 251).unwrap()).collect();
-            let mut answer = unread.watch(Full::new(Bytes::from(bytes.clone())), Closer::default());
+            let mut answer = unread.watch(Full::new(Bytes::from(bytes.clone())), Closer::default(), Holder::Known);
             let mut came = Vec::new();
             assert_eq!(answer.size_hint().exact(), Some(size as u64));
             while !answer.is_end_stream() {
@@ -339,7 +340,7 @@ mod tests {
         let (_, unread) = unread();
         let frames = [Frame::data(Bytes::from_static(b"data")), Frame::trailers(http::HeaderMap::new())];
         let body = StreamBody::new(stream::iter(frames.map(Ok::<_, io::Error>)));
-        let mut answer = unread.watch(body, Closer::default());
+        let mut answer = unread.watch(body, Closer::default(), Holder::Known);
         assert!(frame(&mut answer).unwrap().unwrap().is_data());
         assert!(frame(&mut answer).unwrap().unwrap().is_trailers());
         assert!(frame(&mut answer).is_none());
@@ -348,7 +349,7 @@ mod tests {
     #[test]
     fn an_answer_that_is_not_taken_is_dropped() {
         let (memory, unread) = unread();
-        let mut answer = unread.watch(Full::new(Bytes::from(vec![1; 100_000])), Closer::default());
+        let mut answer = unread.watch(Full::new(Bytes::from(vec![1; 100_000])), Closer::default(), Holder::Known);
         frame(&mut answer).unwrap().unwrap();
         assert!(memory.used() > 0);
         assert_eq!(unread.look(Instant::now() + TIMEOUT), 0, "it has some seconds more for its bytes");
@@ -356,7 +357,7 @@ mod tests {
         assert_eq!(memory.used(), 0);
         assert!(frame(&mut answer).unwrap().is_err());
         // The last piece is watched too.
-        let mut small = unread.watch(Full::new(Bytes::from_static(b"small")), Closer::default());
+        let mut small = unread.watch(Full::new(Bytes::from_static(b"small")), Closer::default(), Holder::Known);
         frame(&mut small).unwrap().unwrap();
         assert_eq!(unread.look(Instant::now() + 2 * TIMEOUT), 1);
         drop((answer, small));
@@ -368,7 +369,7 @@ mod tests {
         let (_, unread) = unread();
         let first = stream::iter([Ok::<_, io::Error>(Frame::data(Bytes::from_static(b"first")))]);
         let body = StreamBody::new(futures_util::StreamExt::chain(first, stream::pending()));
-        let mut answer = unread.watch(body, Closer::default());
+        let mut answer = unread.watch(body, Closer::default(), Holder::Known);
         frame(&mut answer).unwrap().unwrap();
         assert!(answer.frame().now_or_never().is_none(), "its client took all, and asks for more");
         assert_eq!(unread.look(Instant::now() + 2 * TIMEOUT), 0);
@@ -380,7 +381,7 @@ mod tests {
         let closer = Closer::default();
         let mut answers = Vec::new();
         for number in 1..=super::super::closing::UNREAD + 1 {
-            let mut answer = unread.watch(Full::new(Bytes::from_static(b"small")), closer.clone());
+            let mut answer = unread.watch(Full::new(Bytes::from_static(b"small")), closer.clone(), Holder::Known);
             frame(&mut answer).unwrap().unwrap();
             assert_eq!(unread.look(Instant::now() + 2 * TIMEOUT), 1);
             answers.push(answer);

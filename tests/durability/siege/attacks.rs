@@ -1,6 +1,7 @@
 //! What callers without any credential do, each bounded in rate. The inbox identifier is public, so a visitor's calls count.
 
 use std::{
+    collections::VecDeque,
     future::Future,
     net::{IpAddr, SocketAddr},
     pin::Pin,
@@ -127,6 +128,14 @@ impl Attacker {
         let socket = TcpSocket::new_v4().ok()?;
         socket.bind(SocketAddr::new(self.address, 0)).ok()?;
         socket.connect(to.parse().ok()?).await.ok()
+    }
+
+    /// Connects, and sends the beginning of a request.
+    async fn begin(&self, to: &str, request: &[u8]) -> Option<TcpStream> {
+        let mut stream = self.connect(to).await?;
+        stream.write_all(request).await.ok()?;
+        self.tried.fetch_add(1, Ordering::Relaxed);
+        Some(stream)
     }
 
     fn contacts(&self) -> String {
@@ -460,22 +469,33 @@ async fn downloads_without_window(attacker: Attacker) {
     }
 }
 
-/// S-30: bodies that arrive a byte a second.
+/// S-30: bodies that arrive a byte a second, and bodies and messages of the largest size that are declared and never sent: enough of them at
+/// once to fill any budget that held what they declare.
 async fn slow_bodies(attacker: Attacker) {
+    let json = |length: usize| {
+        let path = format!("/public/api/v1/inboxes/{INBOX}/contacts");
+        format!("POST {path} HTTP/1.1\r\nhost: siege\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n").into_bytes()
+    };
     let mut open = Vec::new();
     for _ in 0..50 {
-        if let Some(mut stream) = attacker.connect(&attacker.target.http).await {
-            let path = format!("/public/api/v1/inboxes/{INBOX}/contacts");
-            let head = format!("POST {path} HTTP/1.1\r\nhost: siege\r\ncontent-type: application/json\r\ncontent-length: 1000000\r\n\r\n");
-            if stream.write_all(head.as_bytes()).await.is_ok() {
-                attacker.tried.fetch_add(1, Ordering::Relaxed);
-                open.push(stream);
-            }
-        }
+        open.extend(attacker.begin(&attacker.target.http, &json(1_000_000)).await);
     }
+    let grpc = "POST /parley.v1.ClientService/CreateClientSession HTTP/1.1\r\nhost: siege\r\n\
+                content-type: application/grpc-web+proto\r\ncontent-length: 4194309\r\n\r\n";
+    let prefix = [grpc.as_bytes(), &[0, 0, 0x40, 0, 0]].concat();
+    let largest = json(4_194_304);
+    let mut unsent = VecDeque::new();
     while attacker.target.goes_on() {
         for stream in &mut open {
             let _ = stream.write_all(b" ").await;
+        }
+        // The server gives them up in time, so new ones take the place of the oldest.
+        for _ in 0..4 {
+            unsent.extend(attacker.begin(&attacker.target.http, &largest).await);
+            unsent.extend(attacker.begin(&attacker.target.grpc, &prefix).await);
+        }
+        while unsent.len() > 64 {
+            unsent.pop_front();
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }

@@ -5,6 +5,7 @@ mod budget;
 mod cable;
 mod errors;
 mod multipart;
+mod shares;
 mod slow;
 
 use serde_json::json;

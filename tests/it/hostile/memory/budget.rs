@@ -26,7 +26,7 @@ on_both!(
 
 const MIB: usize = 1024 * 1024;
 
-/// A server whose requests share the least that there can be: one body of the largest size.
+/// A server whose requests share the least that there can be: callers without a token have one body of the largest size.
 async fn small(backend: Backend, without: &str) -> TestApp {
     TestApp::builder(backend)
         .env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", "inbox-a")
@@ -36,11 +36,13 @@ async fn small(backend: Backend, without: &str) -> TestApp {
         .await
 }
 
-/// Begins a request of `bytes`, and sends nothing of its body but the first byte.
+/// Begins a request of `bytes`, and sends all of its body but the last byte, as far as that is read.
 async fn begun(app: &TestApp, bytes: usize) -> TcpStream {
     let mut stream = TcpStream::connect(&app.server.doors.http).await.expect("the server listens");
-    let head = format!("POST {CONTACTS} HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\ncontent-length: {bytes}\r\n\r\n{{");
+    let head = format!("POST {CONTACTS} HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\ncontent-length: {bytes}\r\n\r\n");
     stream.write_all(head.as_bytes()).await.expect("the head is sent");
+    // An error says that it was refused before it was read.
+    let _ = in_time("the body", stream.write_all(&vec![b' '; bytes - 1])).await;
     stream
 }
 

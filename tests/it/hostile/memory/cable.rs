@@ -171,7 +171,7 @@ async fn what_a_connection_keeps_is_bounded() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_beyond_the_memory_are_refused() {
     for (switch, most) in [("", 16), ("request_memory", 40)] {
-        // The least budget: one body of the largest size, which is 16 connections.
+        // The least budget: one body of the largest size for callers without a token, which is 16 connections.
         let app = TestApp::builder(Backend::Sqlite)
             .env("PARLEY_LIMITS_REQUEST_MEMORY_BYTES", "1")
             .env("PARLEY_GRPC_MAX_MESSAGE_BYTES", "65536")

@@ -14,7 +14,7 @@ use crate::support::{
     scene::outgoing,
 };
 
-/// Answers that are left unread: together more than the budget holds, which is 32 MiB of answers with the least setting.
+/// Answers that are left unread: together more than the budget holds, which is 32 MiB of answers with these settings.
 const ANSWERS: usize = 30;
 
 /// A server with the least memory for requests, and a conversation whose messages are an answer of more than 1.2 MiB.
@@ -22,6 +22,8 @@ async fn server(without: &str) -> (TestApp, ListMessagesRequest) {
     let app = TestApp::builder(Backend::Sqlite)
         .env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", INBOX)
         .env("PARLEY_LIMITS_REQUEST_MEMORY_BYTES", "1")
+        .env("PARLEY_GRPC_MAX_MESSAGE_BYTES", "2097152")
+        .env("PARLEY_HTTP_MAX_BODY_BYTES", "2097152")
         .env("PARLEY_EVENTS_STALL_TIMEOUT_SECONDS", "4")
         .env("PARLEY_FAULT_SWITCH", without)
         .start()

@@ -1,0 +1,150 @@
+//! Neither one address nor all callers without a token can take the memory of requests from others, and bodies that never come take none.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use parley::pb::{CreateClientSessionRequest, CreateContactRequest};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpSocket, TcpStream},
+};
+use tonic::Code;
+
+use super::{BODY, CONTACTS};
+use crate::support::{app::TestApp, clients::Clients, database::Backend, fault::refused, in_time};
+
+const MIB: usize = 1024 * 1024;
+
+/// A server whose memory of requests is four of the largest bodies: an address has one, all without a token have two.
+async fn server(without: &str) -> TestApp {
+    TestApp::builder(Backend::Sqlite)
+        .env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", "inbox-a")
+        .env("PARLEY_LIMITS_REQUEST_MEMORY_BYTES", &(8 * 4 * BODY).to_string())
+        .env("PARLEY_FAULT_SWITCH", without)
+        .start()
+        .await
+}
+
+/// Sends the head of a request from 127.0.0.`last`: the connection and the status of its first answer, which is 100 when its body is read.
+async fn begun(listener: &str, last: u8, path: &str, content_type: &str, length: usize) -> (TcpStream, String) {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    let from = SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0));
+    socket.bind(from).expect("an address of this machine");
+    let address = listener.parse().expect("an address");
+    let mut stream = in_time("a connection", socket.connect(address)).await.expect("the server listens");
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: test\r\nexpect: 100-continue\r\ncontent-type: {content_type}\r\ncontent-length: {length}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.expect("the head is sent");
+    let mut answer = vec![0; 4096];
+    let read = in_time("an answer", stream.read(&mut answer)).await.expect("an answer");
+    let status = String::from_utf8_lossy(&answer[..read]).get(9..12).unwrap_or_default().to_owned();
+    (stream, status)
+}
+
+/// A request of the JSON API with the largest body, of which nothing came yet.
+async fn by_json(app: &TestApp, last: u8) -> (TcpStream, String) {
+    begun(&app.server.doors.http, last, CONTACTS, "application/json", BODY).await
+}
+
+/// A call with the prefix of the largest message.
+async fn by_grpc(app: &TestApp, last: u8) -> (TcpStream, String) {
+    let path = "/parley.v1.ClientService/CreateClientSession";
+    let (mut stream, status) = begun(&app.server.doors.grpc, last, path, "application/grpc-web+proto", BODY + 5).await;
+    let [a, b, c, d] = u32::try_from(BODY).expect("small").to_be_bytes();
+    stream.write_all(&[0, a, b, c, d]).await.expect("the prefix is sent");
+    (stream, status)
+}
+
+/// Whether others are refused: from another address without a token, and with one, by the JSON API and then by gRPC.
+async fn refusals(app: &TestApp) -> [bool; 4] {
+    let mut refusals = Vec::new();
+    for (http, path) in [(app.http().with_token(""), CONTACTS), (app.http(), "/api/v1/accounts/1/contacts")] {
+        let request = http.request("POST", path).header("content-type", "application/json");
+        let answer = http.answer(request.body(" ".repeat(MIB))).await;
+        if answer.status == 503 {
+            assert!(answer.headers.contains_key("retry-after"));
+        }
+        refusals.push(answer.status == 503);
+    }
+    // A name that is far too long, which is said unless there is no room to read it.
+    let name = Some("x".repeat(MIB));
+    let session = CreateClientSessionRequest {
+        inbox_identifier: "inbox-a".to_owned(),
+        name: name.clone(),
+        ..Default::default()
+    };
+    let contact = CreateContactRequest {
+        account_id: 1,
+        name: name.unwrap_or_default(),
+        ..Default::default()
+    };
+    let mut anonymous = Clients::new(&app.server.doors.grpc, None).client;
+    for fault in [
+        refused(anonymous.create_client_session(session).await),
+        refused(app.clients().contacts.create_contact(contact).await),
+    ] {
+        assert!(matches!(fault.code, Code::InvalidArgument | Code::ResourceExhausted), "{fault:?}");
+        refusals.push(fault.code == Code::ResourceExhausted);
+    }
+    refusals.try_into().expect("four")
+}
+
+async fn until(app: &TestApp, what: &str, expected: [bool; 4]) {
+    in_time(what, async {
+        while refusals(app).await != expected {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+}
+
+/// As many bodies as fill the budget are declared, and never come.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_that_never_come_take_no_memory() {
+    for switch in ["", "memory_shares"] {
+        let app = server(switch).await;
+        for is_grpc in [false, true] {
+            let mut idle = Vec::new();
+            for _ in 0..4 {
+                let (stream, status) = if is_grpc {
+                    by_grpc(&app, 20).await
+                } else {
+                    by_json(&app, 20).await
+                };
+                assert_eq!(status, "100", "gRPC: {is_grpc}, {switch:?}");
+                idle.push(stream);
+            }
+            if switch.is_empty() {
+                assert_eq!(refusals(&app).await, [false; 4], "gRPC: {is_grpc}");
+            } else {
+                until(&app, "refusals without the protection", [true; 4]).await;
+            }
+            drop(idle);
+            until(&app, "room again", [false; 4]).await;
+        }
+    }
+}
+
+/// Bodies that come but for their last byte fill the share of their address, and then that of all callers without a token.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_of_strangers_leave_room_for_others() {
+    let app = server("").await;
+    let mut held = Vec::new();
+    for (last, expected) in [(20, [false; 4]), (21, [true, false, true, false])] {
+        let (mut stream, status) = by_json(&app, last).await;
+        assert_eq!(status, "100");
+        in_time("the body", stream.write_all(&vec![b' '; BODY - 1]))
+            .await
+            .expect("it is read");
+        held.push(stream);
+        in_time("a full share", async {
+            while by_json(&app, last).await.1 != "503" {
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        })
+        .await;
+        assert_eq!(refusals(&app).await, expected, "{last}");
+    }
+    drop(held);
+    until(&app, "room again", [false; 4]).await;
+}
