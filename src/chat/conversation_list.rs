@@ -306,6 +306,7 @@ mod tests {
     async fn database(active_at: &[i64]) -> Database {
         let config = Config {
             url: "sqlite::memory:".to_owned(),
+            create: true,
             max_connections: 1,
             alone: 0,
             connect_timeout: Duration::from_secs(5),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::Settings;
 use crate::{server::backup, telemetry::Telemetry};
@@ -34,7 +35,7 @@ pub(super) struct RestoreArgs {
 pub(super) async fn backup(args: BackupArgs) -> anyhow::Result<()> {
     let config = args.settings.load()?;
     let telemetry = Telemetry::start(&config.log, &config.trace)?;
-    let ended = backup::backup(&config, &args.archive).await.map(|complete| {
+    let ended = until_signal(backup::backup(&config, &args.archive)).await.map(|complete| {
         eprintln!("The backup is complete: the database and {} files.", complete.files);
         missing(complete.missing);
     });
@@ -46,15 +47,27 @@ pub(super) async fn backup(args: BackupArgs) -> anyhow::Result<()> {
 pub(super) async fn restore(args: RestoreArgs) -> anyhow::Result<()> {
     let config = args.settings.load()?;
     let telemetry = Telemetry::start(&config.log, &config.trace)?;
-    let ended = backup::restore(&config, &args.archive, args.force).await.map(|restored| {
-        println!(
-            "Restored the database and {} files. {} logs have another epoch: cursors from before are refused with EPOCH_CHANGED.",
-            restored.files.files, restored.logs
-        );
-        missing(restored.files.missing);
-    });
+    let ended = until_signal(backup::restore(&config, &args.archive, args.force))
+        .await
+        .map(|restored| {
+            println!(
+                "Restored the database and {} files. {} logs have another epoch: cursors from before are refused with EPOCH_CHANGED.",
+                restored.files.files, restored.logs
+            );
+            missing(restored.files.missing);
+        });
     telemetry.shutdown().await;
     ended
+}
+
+/// Runs a command until it ends or a signal comes. Dropped, it removes its copies of the database.
+async fn until_signal<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! {
+        ended = command => ended,
+        _ = interrupt.recv() => anyhow::bail!("interrupted: nothing was changed"),
+        _ = terminate.recv() => anyhow::bail!("terminated: nothing was changed"),
+    }
 }
 
 fn missing(files: u64) {

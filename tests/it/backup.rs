@@ -10,7 +10,7 @@ use crate::files::{download, upload, with_uploads};
 use crate::support::{
     app::TestApp,
     cluster::client_program,
-    database::{Backend, Database},
+    database::{Backend, Database, execute},
     fault::fault,
     on_both,
     reader::{Reader, everything, log_info, whole_log},
@@ -217,6 +217,9 @@ async fn an_archive_under_load_is_restored_with_its_files(backend: Backend) {
     );
 }
 
+/// Tables that a copy of a PostgreSQL database has. The list of migrations is not among them.
+const OWN_TABLES: i64 = 41;
+
 async fn restore_refuses_what_is_in_use_or_holds_data(backend: Backend) {
     let mut app = TestApp::start(backend).await;
     let scene = app.scene();
@@ -236,8 +239,21 @@ async fn restore_refuses_what_is_in_use_or_holds_data(backend: Backend) {
     assert_eq!(holds.code, Some(1), "{}", holds.output);
     assert!(holds.output.contains("--force"), "{}", holds.output);
     assert_eq!(messages_of(&app.database).await, 2);
+    if backend == Backend::Postgres {
+        execute(
+            &app.database.url(),
+            "CREATE TABLE somebody_elses (id bigint); INSERT INTO somebody_elses VALUES (1)",
+        )
+        .await;
+    }
     done(&command(&["restore", "--force", &archive], &app.database, &files).await);
     assert_eq!(messages_of(&app.database).await, 0);
+    if backend == Backend::Postgres {
+        let count = |query| Database::number(&app.database.url(), query);
+        assert_eq!(count("SELECT count(*) FROM somebody_elses").await, 1, "it is none of ours");
+        let tables = count("SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace").await;
+        assert_eq!(tables, OWN_TABLES + 2, "a new table has to be named in src/db/copy/postgres.rs");
+    }
     app.start_again().await;
     app.scene().say(talk, "as it was when it was backed up").await;
 }

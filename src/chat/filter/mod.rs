@@ -297,6 +297,7 @@ mod tests {
         };
         let config = Config {
             url: "sqlite::memory:".to_owned(),
+            create: true,
             max_connections: 1,
             alone: 0,
             connect_timeout: Duration::from_secs(5),

@@ -8,10 +8,55 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, po
 
 use super::{MIGRATIONS, OBJECTS, Object, ObjectRow, ROWS, Sequence, Source, Table, object};
 
-/// The migrations are what the program runs, not what a copy loads.
+/// The tables of this program, without the list of migrations, which are run and not loaded. Others in the schema belong to somebody else: they
+/// are neither copied nor emptied.
+const OWN: [&str; 41] = [
+    "account_logs",
+    "accounts",
+    "agent_bots",
+    "announcements",
+    "api_channels",
+    "assignment_turns",
+    "attachments",
+    "attribute_values",
+    "audit_events",
+    "canned_responses",
+    "consumer_shards",
+    "consumers",
+    "contact_inboxes",
+    "contact_merges",
+    "contact_notes",
+    "contacts",
+    "conversation_participants",
+    "conversation_waits",
+    "conversations",
+    "custom_attribute_definitions",
+    "erasures",
+    "events",
+    "former_members",
+    "idempotency_keys",
+    "inbox_members",
+    "inboxes",
+    "labelings",
+    "labels",
+    "logins",
+    "mails",
+    "memberships",
+    "message_search",
+    "messages",
+    "presences",
+    "schema_floor",
+    "search_positions",
+    "secrets",
+    "team_members",
+    "teams",
+    "tokens",
+    "users",
+];
+
 const TABLES: &str = "SELECT c.relname::text, array_agg(a.attname::text ORDER BY a.attnum)
     FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
-    WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r' AND c.relname <> 'seaql_migrations'
+    WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r' AND c.relname = ANY($1)
         AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
     GROUP BY c.relname ORDER BY c.relname";
 
@@ -59,7 +104,7 @@ impl Snapshot {
     /// When the database cannot be read.
     pub async fn source(&mut self) -> Result<Source, sqlx::Error> {
         let migrations = sqlx::query_scalar(MIGRATIONS).fetch_all(&mut self.0).await?;
-        let tables: Vec<(String, Vec<String>)> = sqlx::query_as(TABLES).fetch_all(&mut self.0).await?;
+        let tables: Vec<(String, Vec<String>)> = sqlx::query_as(TABLES).bind(&OWN[..]).fetch_all(&mut self.0).await?;
         Ok(Source {
             backend: "postgresql".to_owned(),
             migrations,
@@ -81,8 +126,9 @@ impl Snapshot {
     /// When the database cannot be read.
     pub async fn sequences(&mut self) -> Result<Vec<Sequence>, sqlx::Error> {
         let sql = "SELECT sequencename::text, last_value FROM pg_sequences
-            WHERE schemaname = current_schema() AND last_value IS NOT NULL ORDER BY 1";
-        let rows: Vec<(String, i64)> = sqlx::query_as(sql).fetch_all(&mut self.0).await?;
+            WHERE schemaname = current_schema() AND last_value IS NOT NULL AND sequencename = ANY($1) ORDER BY 1";
+        let own: Vec<String> = OWN.iter().map(|table| format!("{table}_id_seq")).collect();
+        let rows: Vec<(String, i64)> = sqlx::query_as(sql).bind(own).fetch_all(&mut self.0).await?;
         Ok(rows.into_iter().map(|(name, last)| Sequence { name, last }).collect())
     }
 
@@ -160,12 +206,15 @@ impl Loading {
     pub async fn begin(url: &str, timeout: Duration) -> Result<Self, sqlx::Error> {
         let mut connection = connect(url, timeout).await?;
         run(&mut connection, "BEGIN".to_owned()).await?;
-        let tables: Vec<(String, Vec<String>)> = sqlx::query_as(TABLES).fetch_all(&mut connection).await?;
+        let tables: Vec<(String, Vec<String>)> = sqlx::query_as(TABLES).bind(&OWN[..]).fetch_all(&mut connection).await?;
         let tables: Vec<Table> = tables.into_iter().map(|(name, columns)| Table { name, columns }).collect();
         let keys: Vec<(String, String, String)> = sqlx::query_as(
             "SELECT conrelid::regclass::text, conname::text, pg_get_constraintdef(oid) FROM pg_constraint
-                WHERE contype = 'f' AND connamespace = current_schema()::regnamespace ORDER BY 1, 2",
+                WHERE contype = 'f' AND connamespace = current_schema()::regnamespace
+                    AND conrelid IN (SELECT oid FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relname = ANY($1))
+                ORDER BY 1, 2",
         )
+        .bind(&OWN[..])
         .fetch_all(&mut connection)
         .await?;
         let names: Vec<String> = tables.iter().map(|table| quoted(&table.name)).collect();

@@ -58,6 +58,21 @@ pub async fn objects(copy: &mut SqliteConnection, after: i64) -> Result<Vec<Obje
     Ok(rows.into_iter().map(object).collect())
 }
 
+/// Brings what the journal of a database holds into its file, so that the file is whole without it. Call it where nobody else has the database.
+///
+/// # Errors
+/// When it is no database, or cannot be written.
+pub async fn absorb_journal(file: &Path) -> Result<(), sqlx::Error> {
+    if std::fs::metadata(file).map_or(true, |file| file.len() == 0) {
+        return Ok(());
+    }
+    let options = SqliteConnectOptions::new().filename(file).create_if_missing(false);
+    let mut connection = options.connect().await?;
+    let absorbed = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await;
+    connection.close().await?;
+    absorbed.map(drop)
+}
+
 /// Whether a file is a database that holds an account, or one that cannot be read.
 pub async fn holds_data(file: &Path) -> bool {
     if std::fs::metadata(file).map_or(true, |file| file.len() == 0) {

@@ -41,7 +41,7 @@ pub struct Writer {
 /// Where an archive is written before it is in its place.
 pub fn beside(target: &Path, suffix: &str) -> PathBuf {
     let mut name = target.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{suffix}-{}", std::process::id()));
+    name.push(format!(".{suffix}-{:08x}", rand::random::<u32>()));
     target.with_file_name(name)
 }
 

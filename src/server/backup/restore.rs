@@ -169,6 +169,10 @@ async fn into_sqlite(config: &Config, file: &Path, reader: &mut Reader, storage:
     db.migrate().await?;
     let logs = Log::new(db.clone()).replace_all().await?;
     db.close().await.context("closing the restored database")?;
+    // Until the new file has its name the old one must be whole. One that cannot be read has nothing to keep.
+    if let Err(error) = sqlite::absorb_journal(file).await {
+        tracing::warn!(%error, "the database that is replaced cannot be read; replacing it as it is");
+    }
     put_in_place(&restored.0, file)?;
     Ok(Restored { logs, files: complete })
 }
