@@ -134,11 +134,25 @@ impl Database {
         })
     }
 
+    /// Whether opening it with these settings would create a SQLite file. Nothing is created.
+    ///
+    /// # Errors
+    /// [`OpenError::Refused`] for a file that can neither be used nor created.
+    pub fn would_create(config: &Config) -> Result<bool, OpenError> {
+        if !config.url.starts_with("sqlite:") || is_in_memory(&config.url) {
+            return Ok(false);
+        }
+        let parsed = SqliteConnectOptions::from_str(&config.url).map_err(|_| OpenError::Url)?;
+        let (file, creates) = (parsed.get_filename(), config.create && reach::creates(&config.url));
+        reach::sqlite(&config.url, file, creates).map_err(OpenError::Refused)?;
+        Ok(creates && !file.exists())
+    }
+
     /// One connection writes, others read beside it (WAL). An advisory lock on a file beside the database keeps other
     /// processes out, because two writers would each believe that they alone hand out sequence numbers.
     async fn open_sqlite(config: &Config) -> Result<Self, OpenError> {
         let parsed = SqliteConnectOptions::from_str(&config.url).map_err(|_| OpenError::Url)?;
-        let in_memory = config.url.contains(":memory:") || config.url.contains("mode=memory");
+        let in_memory = is_in_memory(&config.url);
         let file = parsed.get_filename();
         let lock = if in_memory {
             None
@@ -356,6 +370,10 @@ pub fn sqlite_file(url: &str) -> Option<PathBuf> {
     let (file, options) = rest.split_once('?').unwrap_or((rest, ""));
     let in_memory = file == ":memory:" || options.contains("mode=memory");
     (!file.is_empty() && !in_memory).then(|| file.into())
+}
+
+fn is_in_memory(url: &str) -> bool {
+    url.contains(":memory:") || url.contains("mode=memory")
 }
 
 /// The mode of every file that holds data: its owner reads and writes it.

@@ -4,6 +4,7 @@
 
 use std::{io::ErrorKind, path::Path, str::FromStr as _, time::Duration};
 
+use rustix::fs::Access;
 use sqlx::{ConnectOptions as _, Connection as _, postgres::PgConnectOptions};
 
 /// What the server of a `postgres:` URL answers to one connection.
@@ -79,7 +80,8 @@ pub(super) fn sqlite(url: &str, file: &Path, creates: bool) -> Result<(), String
     }
     match std::fs::OpenOptions::new().read(true).write(true).open(file) {
         Ok(_) => Ok(()),
-        Err(error) if error.kind() == ErrorKind::NotFound && creates => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound && creates => rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK)
+            .map_err(|error| format!("database.url: {shown} cannot be created: {error}: this user must be able to write to the folder")),
         Err(error) if error.kind() == ErrorKind::NotFound => Err(format!(
             "database.url: {shown} does not exist: correct the path, or leave out the mode so that a server creates the file"
         )),

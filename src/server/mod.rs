@@ -105,7 +105,7 @@ pub async fn migrate(config: &Config) -> anyhow::Result<()> {
 /// # Errors
 /// [`OpenError`]; when the database cannot be written.
 pub async fn restored(config: &Config) -> anyhow::Result<u64> {
-    let db = Database::open(&rooms::database(config)).await?;
+    let db = Database::open(&rooms::existing_database(config)).await?;
     db.migrate().await?;
     let logs = Log::new(db.clone()).replace_all().await?;
     db.close().await.context("closing the database")?;
@@ -117,7 +117,7 @@ pub async fn restored(config: &Config) -> anyhow::Result<u64> {
 /// # Errors
 /// [`OpenError`]; when the database cannot be written.
 pub async fn rotate_link_key(config: &Config) -> anyhow::Result<usize> {
-    let db = Database::open(&rooms::database(config)).await?;
+    let db = Database::open(&rooms::existing_database(config)).await?;
     db.migrate().await?;
     let links = rotation::rotate(&db).await?;
     db.close().await.context("closing the database")?;

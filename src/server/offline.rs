@@ -27,9 +27,7 @@ pub struct OfflineToken {
 /// # Errors
 /// [`db::OpenError`], also for a database that lacks migrations; [`crate::error::Error::Invalid`] for what does not exist.
 pub async fn create_token(config: &Config, new: NewToken) -> anyhow::Result<OfflineToken> {
-    let mut settings = rooms::database(config);
-    settings.create = false;
-    let db = Database::open(&settings).await?;
+    let db = Database::open(&rooms::existing_database(config)).await?;
     db.is_migrated().await?;
     let (row, secret) = tokens::create_offline(&db, new).await?;
     let is_shared = db::sqlite_file(&config.database.url).is_none();

@@ -33,6 +33,14 @@ pub fn database(config: &Config) -> db::Config {
     }
 }
 
+/// The database's, for what is of use only where there is a database already: no SQLite file is created.
+pub fn existing_database(config: &Config) -> db::Config {
+    db::Config {
+        create: false,
+        ..database(config)
+    }
+}
+
 /// The events'.
 pub fn events(config: &Config) -> events::Config {
     let events = &config.events;

@@ -80,7 +80,10 @@ async fn a_start_that_fails_loses_no_token() {
         let doctor = run(home.path(), &["doctor"], &settings).await;
         assert_eq!(doctor.code, Some(1), "{settings:?}: {}", doctor.output);
         assert!(doctor.output.contains(sentence), "{sentence:?} is not in {}", doctor.output);
-        std::fs::remove_file(home.path().join("parley.db")).unwrap_or_default();
+        assert!(
+            !home.path().join("parley.db").exists(),
+            "{settings:?}: the doctor created a database"
+        );
     }
     let started = Started::run(home.path()).await;
     assert!(started.token().len() >= 24);
@@ -284,6 +287,37 @@ async fn a_lost_token_is_replaced_offline(backend: Backend) {
     let missing = run(home.path(), &["token", "create", "--offline", "--kind", "user"], &[]).await;
     assert_eq!(missing.code, Some(69), "{}", missing.output);
     assert!(!home.path().join("parley.db").exists());
+}
+
+/// What is of use only where there is a database creates none, and the doctor says that a start would.
+#[tokio::test]
+async fn commands_about_a_database_create_none() {
+    let home = tempfile::tempdir().expect("a folder");
+    let database = || -> Vec<String> {
+        let names = std::fs::read_dir(home.path()).expect("the folder is ours");
+        let names = names.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
+        names.filter(|name| name.starts_with("parley.db")).collect()
+    };
+    for command in ["restored", "rotate-link-key"] {
+        let ended = run(home.path(), &[command], &[]).await;
+        assert_eq!(ended.code, Some(69), "{command}: {}", ended.output);
+        assert!(ended.output.contains("parley.db does not exist"), "{command}: {}", ended.output);
+        assert_eq!(database(), [""; 0], "{command}");
+    }
+    let doctor = run(home.path(), &["doctor"], &[]).await;
+    assert_eq!(doctor.code, Some(0), "{}", doctor.output);
+    assert!(doctor.output.contains("the first start creates the file"), "{}", doctor.output);
+    assert_eq!(database(), [""; 0], "the doctor");
+    // One that the URL does not let a start create is missing.
+    let existing = [("PARLEY_DATABASE_URL", "sqlite://parley.db?mode=rw".to_owned())];
+    let doctor = run(home.path(), &["doctor"], &existing).await;
+    assert_eq!(doctor.code, Some(1), "{}", doctor.output);
+    assert!(doctor.output.contains("parley.db does not exist"), "{}", doctor.output);
+    assert_eq!(database(), [""; 0], "the doctor");
+    let migrated = run(home.path(), &["migrate"], &[]).await;
+    assert_eq!(migrated.code, Some(0), "{}", migrated.output);
+    let doctor = run(home.path(), &["doctor"], &[]).await;
+    assert!(doctor.output.contains("its tables are those of this version"), "{}", doctor.output);
 }
 
 /// A port that a Parley has is fine, one that something else has is not.

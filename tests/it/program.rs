@@ -211,7 +211,7 @@ async fn the_doctor_tells_what_is_wrong_in_plain_words() {
     let well = doctor(&[]).await;
     assert_eq!(well.code, Some(0), "{}", well.output);
     for line in [
-        "ok    database    SQLite",
+        "ok    database    there is none yet",
         "ok    files       file:files takes files",
         "ok    telemetry   nothing is sent",
         "Parley can work here.",

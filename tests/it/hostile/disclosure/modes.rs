@@ -99,6 +99,10 @@ async fn the_doctor_reports_files_that_others_may_read() {
         }
         run_to_end(command).await.output
     };
+    let mut migrate = program();
+    migrate.arg("migrate").current_dir(home.path());
+    let migrated = run_to_end(migrate).await;
+    assert_eq!(migrated.code, Some(0), "{}", migrated.output);
     let private = doctor().await;
     assert!(private.contains("database and files are their owner's alone"), "{private}");
     for (name, wide) in [("parley.db", 0o644), ("files", 0o755)] {
