@@ -51,6 +51,8 @@ impl Model {
             view.display_name = None;
             view.avatar_url.clear();
             view.custom_attributes = serde_json::json!({});
+            view.created_at = self.created_at;
+            view.updated_at = self.updated_at;
         }
         view.name = self.name.clone().unwrap_or(view.name);
         view.email = self.email.clone().unwrap_or(view.email);

@@ -9,6 +9,7 @@ mod names;
 mod pubsub;
 mod secrets;
 mod tenants;
+mod unconfirmed;
 
 use parley::pb::{Agent, CreateAgentRequest, CreateTokenRequest, CreateTokenResponse, CreateUserRequest, TokenKind, User};
 use prost_types::{Struct, Timestamp, Value, value::Kind};
