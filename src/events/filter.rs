@@ -73,6 +73,11 @@ impl Filter {
         *self == Self::default()
     }
 
+    /// Whether no event about no inbox matches, because of who subscribes.
+    pub fn follows_inboxes_only(&self) -> bool {
+        self.inboxes_only && self.scope.is_some()
+    }
+
     /// Whether the event matches.
     pub fn matches(&self, entry: &Entry) -> bool {
         within(&self.kinds, Some(entry.kind))

@@ -73,7 +73,7 @@ impl Stage {
 
     /// Whether later events about a resource of this stage can pass the filter. Those about an inbox have no conversation and no contact, those
     /// about a contact have no inbox and no conversation, and only those about a message have a type and may be private: an event without a
-    /// value for a filtered field does not match.
+    /// value for a filtered field does not match. Nor does one without an inbox, for a subscriber who only follows inboxes.
     fn passes(self, filter: &Filter) -> bool {
         if !fault::is_on(Protection::SnapshotFilter) {
             return true;
@@ -87,7 +87,9 @@ impl Stage {
         is_changed
             && match self {
                 Self::Inboxes => filter.conversations.is_empty() && filter.contacts.is_empty() && !is_of_messages,
-                Self::Contacts => filter.inboxes.is_empty() && filter.conversations.is_empty() && !is_of_messages,
+                Self::Contacts => {
+                    filter.inboxes.is_empty() && !filter.follows_inboxes_only() && filter.conversations.is_empty() && !is_of_messages
+                }
                 Self::Conversations => !is_of_messages,
                 Self::Messages => true,
             }

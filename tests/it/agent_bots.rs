@@ -339,7 +339,7 @@ async fn a_deleted_bot_leaves_its_inboxes(backend: Backend) {
 
 /// A bot that is connected to the first inbox, beside a second one that it is not connected to. Both have conversations, and the account has
 /// events about no inbox. Returns the clients of the bot, and its id.
-async fn connected(app: &TestApp) -> (Clients, i64) {
+pub async fn connected(app: &TestApp) -> (Clients, i64) {
     let scene = app.scene();
     let made = bot(&scene.clients, Some(1), "Helper").await;
     connect(&scene.clients, 1, Some(made.id)).await;

@@ -18,6 +18,7 @@ mod retention;
 mod server_sent;
 mod slow;
 mod snapshot;
+mod snapshot_bots;
 mod snapshot_filters;
 mod snapshot_parts;
 mod stalled;

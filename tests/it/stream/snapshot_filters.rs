@@ -29,10 +29,10 @@ use crate::{
 on_both!(statement_09_a_filtered_snapshot_and_its_tail_agree);
 
 /// Versions of objects, by what they are and their id.
-type Copy = BTreeMap<(&'static str, i64), u64>;
+pub(super) type Copy = BTreeMap<(&'static str, i64), u64>;
 
 /// The snapshot that a filter leaves, and the cursor after it.
-async fn snapshot(clients: &Clients, filter: EventFilter) -> (Copy, Bytes) {
+pub(super) async fn snapshot(clients: &Clients, filter: EventFilter) -> (Copy, Bytes) {
     let request = filtered(1, Start::Snapshot(()), filter);
     let opened = in_time("Subscribe", clients.events.clone().subscribe(request)).await;
     let mut stream = opened.expect("the stream opens").into_inner();
@@ -55,7 +55,7 @@ async fn snapshot(clients: &Clients, filter: EventFilter) -> (Copy, Bytes) {
 }
 
 /// The object that an event reports.
-fn object(event: &Event) -> Option<(&'static str, i64)> {
+pub(super) fn object(event: &Event) -> Option<(&'static str, i64)> {
     Some(match event.resource.as_ref()? {
         Resource::Inbox(about) => ("inbox", about.inbox.as_ref()?.id),
         Resource::Contact(about) => ("contact", about.contact.as_ref()?.id),
