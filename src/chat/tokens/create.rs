@@ -23,6 +23,8 @@ use crate::{
 
 const WIDER: &str = "a token may neither reach further nor last longer than the token that creates it";
 
+const EMPLOYER: &str = "only an administrator may create a token for somebody else";
+
 /// A token to make.
 #[derive(Clone, Debug)]
 pub struct NewToken {
@@ -96,9 +98,13 @@ impl Tokens {
         create_unchecked(self.db.write(), new).await
     }
 
-    /// Requires an administrator of an account that the user of the token is a member of. Without an account in the request it is the one that
+    /// Requires an administrator, who is a user, of an account that the user of the token is a member of. Without an account in the request it is the one that
     /// the caller administers. Returns the account.
     async fn employer(&self, caller: &Caller, new: &NewToken) -> Result<AccountId> {
+        // A service has an administrator's role, and no business to become a person.
+        if caller.user_id().is_none() && fault::is_on(Protection::TokenLimits) {
+            return Err(Error::Denied(EMPLOYER));
+        }
         let account = if let Some(account) = new.account {
             account
         } else {
@@ -109,7 +115,7 @@ impl Tokens {
                     let text = "must be given: the caller administers several accounts, and the token is limited to one";
                     return Err(Error::invalid("account_id", Rule::Required, text));
                 }
-                (None, _) => return Err(Error::Denied("only an administrator may create a token for somebody else")),
+                (None, _) => return Err(Error::Denied(EMPLOYER)),
             }
         };
         caller.administer(account)?;

@@ -5,13 +5,14 @@ use parley::pb::{CreateTokenRequest, RevokeTokenRequest, Role};
 use prost_reflect::MethodDescriptor;
 use tonic::Code;
 
-use super::{create, from_now, of_user, secret, service};
+use super::{add_agent, create, from_now, of_user, secret, service, service_clients};
 use crate::{
     roles::ask,
     support::{
         app::TestApp,
         clients::Clients,
         database::Backend,
+        fault::assert_refused,
         office::{other_account, worker},
         on_both,
     },
@@ -19,7 +20,8 @@ use crate::{
 
 on_both!(
     expired_and_revoked_tokens_open_nothing,
-    a_token_of_one_account_opens_nothing_of_another
+    a_token_of_one_account_opens_nothing_of_another,
+    a_service_creates_no_token_for_a_person
 );
 
 /// Whether a call shows a token.
@@ -101,4 +103,29 @@ async fn a_token_of_one_account_opens_nothing_of_another(backend: Backend) {
             .await
             .is_empty()
     );
+}
+
+/// A service does what an administrator may do in the account, and becomes nobody by it.
+async fn a_service_creates_no_token_for_a_person(backend: Backend) {
+    for switch in ["", "token_limits"] {
+        let app = TestApp::builder(backend).env("PARLEY_FAULT_SWITCH", switch).start().await;
+        let member = add_agent(&app, "member@example.org", "Member").await.id;
+        let machine = service_clients(&app, false, vec![]).await;
+        for user in [1, member] {
+            for account_id in [None, Some(1)] {
+                let request = CreateTokenRequest {
+                    account_id,
+                    ..of_user(user)
+                };
+                let made = create(&machine, request).await;
+                if switch.is_empty() {
+                    assert_refused(made, Code::PermissionDenied, "NOT_ALLOWED");
+                } else {
+                    made.expect("without the protection it becomes a person");
+                }
+            }
+        }
+        create(&machine, service(false, vec![])).await.expect("a token of a service");
+        create(&app.clients(), of_user(member)).await.expect("the administrator creates it");
+    }
 }
