@@ -1,7 +1,9 @@
 //! How far the delivery of a message is, as receipts report it: each at least once, and in any order.
 //!
 //! Sent becomes delivered, then read. Failed follows from sent and delivered, and ends with a retry alone. A receipt that is not a step forward
-//! comes late and changes nothing, so repeating receipts in any order ends where the furthest one leads.
+//! comes late and changes nothing. So receipts that come twice end where they would have ended anyway, and those without a failure end at the
+//! furthest in any order. Of a failure and a read receipt the first one stays: what somebody has read did arrive, and a failure waits for a
+//! retry.
 
 use crate::{
     db::entity::kind::MessageStatus,
@@ -53,6 +55,13 @@ mod tests {
             let delivered: Vec<_> = receipts.into_iter().filter(|receipt| *receipt != Failed).collect();
             let furthest = [Read, Delivered].into_iter().find(|status| delivered.contains(status)).unwrap_or(Sent);
             prop_assert_eq!(after(&delivered), furthest);
+        }
+
+        #[test]
+        fn the_first_of_a_failure_and_a_read_receipt_stays(receipts in receipts()) {
+            let last = receipts.iter().find(|receipt| [Failed, Read].contains(receipt)).copied();
+            let delivered = if receipts.contains(&Delivered) { Delivered } else { Sent };
+            prop_assert_eq!(after(&receipts), last.unwrap_or(delivered));
         }
     }
 }
