@@ -30,19 +30,11 @@ pub enum ClientAddress {
     /// The client, or the network that it shares with others.
     Client(IpAddr),
     /// A proxy that `limits.trusted_proxies` does not name: the request carries a forwarding header, but anybody can write one, so
-    /// neither the header nor the peer says who the client is. Only limits per inbox apply, and larger shared ones where there is no inbox.
+    /// neither the header nor the peer says who the client is. Limits per inbox apply, and larger rates for all that comes from that peer.
     UndeclaredProxy(IpAddr),
 }
 
 impl ClientAddress {
-    /// The client's address or network; `None` behind a proxy that nobody declared.
-    pub fn client(self) -> Option<IpAddr> {
-        match self {
-            Self::Client(address) => Some(address),
-            Self::UndeclaredProxy(_) => None,
-        }
-    }
-
     /// The client's address or network, or that of the proxy that nobody declared: whoever it is, it is one peer.
     pub fn peer(self) -> IpAddr {
         match self {
@@ -115,7 +107,7 @@ impl TrustedProxies {
                 tracing::warn!(
                     %peer,
                     "a request came with X-Forwarded-For or Forwarded, but limits.trusted_proxies is empty: such requests are limited per \
-                     inbox only, not per client address"
+                     inbox and per proxy, not per client address"
                 );
             }
             return ClientAddress::UndeclaredProxy(grouped(peer));

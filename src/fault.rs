@@ -97,6 +97,10 @@ pub enum Protection {
     IdempotencyOwner,
     /// Callers without a token are limited per client address and per inbox.
     AnonymousLimits,
+    /// A forwarding header that nobody vouches for buys a caller no more open streams, downloads and uploads, and no freedom from rates.
+    ProxyLimits,
+    /// Contact sessions leave half of the upload slots to callers with a token.
+    UploadShare,
     /// What a template may hold is limited before it is parsed.
     TemplateLimits,
     /// Files of a form that its request did not take are discarded.
@@ -174,6 +178,8 @@ impl Protection {
             Self::AttributeLimits => "attribute_limits",
             Self::IdempotencyOwner => "idempotency_owner",
             Self::AnonymousLimits => "anonymous_limits",
+            Self::ProxyLimits => "proxy_limits",
+            Self::UploadShare => "upload_share",
             Self::TemplateLimits => "template_limits",
             Self::RefusedUploads => "refused_uploads",
             Self::ConnectionsPerAddress => "connections_per_address",

@@ -31,7 +31,8 @@ use crate::{
 use limiter::{Limiter, REMEMBERED};
 pub use open::{Permit, Resource};
 
-/// How many clients' worth an undeclared proxy may use: as much as an inbox has by default, compared with an address.
+/// How many clients' worth of a rate an undeclared proxy may use: as much as an inbox has by default, compared with an address. Anybody can pose
+/// as such a proxy, so of what is open at the same time it has no more than a client.
 const CLIENTS_OF_A_PROXY: u32 = 10;
 
 /// Log lines about failed authentication: so many a second on average, and at once.
@@ -51,6 +52,19 @@ pub struct Rates {
     pub files: u32,
     /// Bytes of requests and files.
     pub bytes: u64,
+}
+
+impl Rates {
+    /// So many times as much.
+    fn times(self, clients: u32) -> Self {
+        Self {
+            sessions: self.sessions.saturating_mul(clients),
+            conversations: self.conversations.saturating_mul(clients),
+            messages: self.messages.saturating_mul(clients),
+            files: self.files.saturating_mul(clients),
+            bytes: self.bytes.saturating_mul(u64::from(clients)),
+        }
+    }
 }
 
 /// The limits of callers without a token. 0 is no limit.
@@ -113,7 +127,9 @@ pub struct Charged;
 #[derive(Debug)]
 pub struct AnonymousLimits {
     config: Config,
-    address: Limiters<std::net::IpAddr>,
+    address: Limiters<ClientAddress>,
+    /// Of proxies that nobody declared.
+    proxy: Limiters<ClientAddress>,
     inbox: Limiters<InboxId>,
     calls: ByAddress,
     failed: ByAddress,
@@ -135,6 +151,7 @@ impl AnonymousLimits {
         };
         Arc::new(Self {
             address: Limiters::new("address", config.address),
+            proxy: Limiters::new("address", config.address.times(CLIENTS_OF_A_PROXY)),
             inbox: Limiters::new("inbox", config.inbox),
             calls: ByAddress::new("calls without a token a minute", config.calls),
             failed: ByAddress::new("failed authentications a minute", config.failed_authentications),
@@ -159,8 +176,8 @@ impl AnonymousLimits {
     /// # Errors
     /// [`Exceeded`] by one of them.
     pub fn charge(&self, address: Option<ClientAddress>, inbox: InboxId, activity: Activity) -> Result<(), Exceeded> {
-        if let Some(address) = address.and_then(ClientAddress::client) {
-            self.address.of(activity).charge(&address, 1)?;
+        if let Some((address, rates)) = self.of_address(address) {
+            rates.of(activity).charge(&address, 1)?;
         }
         self.inbox.of(activity).charge(&inbox, 1)
     }
@@ -171,10 +188,19 @@ impl AnonymousLimits {
     /// [`Exceeded`] by one of them.
     pub fn bytes(&self, address: Option<ClientAddress>, inbox: InboxId, bytes: usize) -> Result<(), Exceeded> {
         let cells = u32::try_from(bytes.div_ceil(BYTES_OF_A_CELL)).unwrap_or(u32::MAX);
-        if let Some(address) = address.and_then(ClientAddress::client) {
-            self.address.bytes.charge(&address, cells)?;
+        if let Some((address, rates)) = self.of_address(address) {
+            rates.bytes.charge(&address, cells)?;
         }
         self.inbox.bytes.charge(&inbox, cells)
+    }
+
+    /// The rates of an address; none where a test turns those of undeclared proxies off.
+    fn of_address(&self, address: Option<ClientAddress>) -> Option<(ClientAddress, &Limiters<ClientAddress>)> {
+        let address = address?;
+        match address {
+            ClientAddress::Client(_) => Some((address, &self.address)),
+            ClientAddress::UndeclaredProxy(_) => fault::is_on(Protection::ProxyLimits).then_some((address, &self.proxy)),
+        }
     }
 
     /// Charges a failed authentication.
@@ -222,14 +248,6 @@ impl AnonymousLimits {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// How many clients' worth of a quota an address has.
-fn clients(address: ClientAddress) -> u32 {
-    match address {
-        ClientAddress::Client(_) => 1,
-        ClientAddress::UndeclaredProxy(_) => CLIENTS_OF_A_PROXY,
-    }
 }
 
 /// Bytes are counted in cells of this size.
@@ -337,9 +355,11 @@ mod tests {
         );
         assert!(exceeded.retry_after <= Duration::from_secs(12), "{exceeded:?}");
         assert_eq!(passed(10, || session(4, 2)), 3, "another inbox");
-        // Behind an undeclared proxy only the inbox counts.
-        let proxied = || limits.charge(Some(PROXY), InboxId(3), Activity::Session);
-        assert_eq!(passed(10, proxied), 5);
+        // Behind an undeclared proxy the inbox counts, and then ten addresses' worth over all inboxes.
+        let proxied = |inbox| limits.charge(Some(PROXY), InboxId(inbox), Activity::Session);
+        assert_eq!(passed(10, || proxied(3)), 5);
+        let of_many: u32 = (10..30).map(|inbox| passed(10, || proxied(inbox))).sum();
+        assert!((20..=25).contains(&of_many), "{of_many}");
         assert_eq!(
             passed(100, || limits.charge(Some(address(5)), InboxId(4), Activity::Message)),
             100,

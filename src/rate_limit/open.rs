@@ -6,8 +6,11 @@ use std::{
     time::Duration,
 };
 
-use super::{AnonymousLimits, Exceeded, clients, lock};
-use crate::client_address::ClientAddress;
+use super::{AnonymousLimits, CLIENTS_OF_A_PROXY, Exceeded, lock};
+use crate::{
+    client_address::ClientAddress,
+    fault::{self, Protection},
+};
 
 /// What is counted for as long as it is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -24,19 +27,25 @@ pub enum Resource {
 pub type Counts = Mutex<HashMap<(ClientAddress, Resource), usize>>;
 
 impl AnonymousLimits {
-    /// Counts something open until the permit is dropped.
+    /// Counts something open until the permit is dropped. What comes with a forwarding header that nobody vouches for is counted with its
+    /// peer, as if it had none: the header must not buy anything.
     ///
     /// # Errors
     /// [`Exceeded`] when the address has as many open as it may.
     pub fn open(self: &Arc<Self>, address: Option<ClientAddress>, resource: Resource) -> Result<Permit, Exceeded> {
-        let key = address.map(|address| (address, resource));
+        let key = address.map(|address| (counted_as(address), resource));
         if let Some(key) = key {
             let (most, quota) = match resource {
                 Resource::Stream => (self.config.streams, "open streams"),
                 Resource::Download => (self.config.downloads, "open downloads"),
                 Resource::Upload => (self.config.uploads, "open uploads"),
             };
-            let most = most * clients(key.0) as usize;
+            // Only where a test turns the protection off.
+            let most = if matches!(key.0, ClientAddress::UndeclaredProxy(_)) {
+                most * CLIENTS_OF_A_PROXY as usize
+            } else {
+                most
+            };
             let mut open = lock(&self.open);
             let count = open.get(&key).copied().unwrap_or_default();
             if most > 0 && count >= most {
@@ -53,6 +62,15 @@ impl AnonymousLimits {
             limits: Arc::clone(self),
             key,
         })
+    }
+}
+
+/// Whom something open is counted with.
+fn counted_as(address: ClientAddress) -> ClientAddress {
+    if fault::is_on(Protection::ProxyLimits) {
+        ClientAddress::Client(address.peer())
+    } else {
+        address
     }
 }
 
@@ -94,6 +112,24 @@ mod tests {
         drop(first);
         assert!(open(Resource::Stream).is_ok());
         drop((second, download));
+        assert!(lock(&limits.open).is_empty());
+    }
+
+    #[test]
+    fn a_forwarding_header_buys_nothing() {
+        let limits = AnonymousLimits::new(Config {
+            uploads: 2,
+            ..Config::default()
+        });
+        let peer = [192, 0, 2, 1].into();
+        let open = |address| limits.open(Some(address), Resource::Upload);
+        let held = (
+            open(ClientAddress::Client(peer)).unwrap(),
+            open(ClientAddress::UndeclaredProxy(peer)).unwrap(),
+        );
+        assert!(open(ClientAddress::UndeclaredProxy(peer)).is_err());
+        assert!(open(ClientAddress::Client(peer)).is_err());
+        drop(held);
         assert!(lock(&limits.open).is_empty());
     }
 }

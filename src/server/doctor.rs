@@ -108,7 +108,7 @@ fn proxies(config: &Config) -> Finding {
     }
     doubtful(
         ABOUT,
-        "limits.trusted_proxies is empty: behind a proxy or an ingress, anonymous requests that carry X-Forwarded-For are limited per inbox only, \
+        "limits.trusted_proxies is empty: behind a proxy or an ingress, anonymous requests that carry X-Forwarded-For are limited per inbox and per proxy, \
          and those without are all charged to the proxy; name the proxy's addresses",
     )
 }

@@ -19,6 +19,7 @@ use crate::{
         },
     },
     error::{Error, Result, Rule},
+    fault::{self, Protection},
     id::{AccountId, ContactInboxId, MessageId},
     storage::{Chunks, Storage},
     time::Micros,
@@ -67,6 +68,8 @@ pub struct Files {
     signer: Signer,
     /// Room for further uploads.
     uploads: Arc<Semaphore>,
+    /// Of that, room for uploads of contact sessions: they leave half of it to callers with a token.
+    session_uploads: Arc<Semaphore>,
     config: Config,
 }
 
@@ -108,11 +111,17 @@ impl Files {
     /// When the database fails.
     pub async fn open(db: Database, storage: Storage, config: Config) -> Result<Self> {
         let signer = Signer::open(&db).await?;
+        let of_sessions = if fault::is_on(Protection::UploadShare) {
+            (config.concurrent_uploads / 2).max(1)
+        } else {
+            config.concurrent_uploads
+        };
         Ok(Self {
             db,
             storage,
             signer,
             uploads: Arc::new(Semaphore::new(config.concurrent_uploads)),
+            session_uploads: Arc::new(Semaphore::new(of_sessions)),
             config,
         })
     }
@@ -131,9 +140,11 @@ impl Files {
         said: Said,
         chunks: impl Stream<Item = Result<bytes::Bytes>> + Send,
     ) -> Result<Uploaded> {
-        let _under_way = self.uploads.try_acquire().map_err(|_| Error::Busy {
+        let busy = |_| Error::Busy {
             retry_after: Duration::from_secs(1),
-        })?;
+        };
+        let _of_session = session.map(|_| self.session_uploads.try_acquire().map_err(busy)).transpose()?;
+        let _under_way = self.uploads.try_acquire().map_err(busy)?;
         let left = self.config.unattached.left(&self.db, account, session).await?;
         let row = self.begin(account, session, &said.name).await?;
         match self.receive(&row, &said, (left, session), chunks).await {

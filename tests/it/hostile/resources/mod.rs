@@ -3,6 +3,7 @@
 mod connections;
 mod descriptors;
 mod page;
+mod proxies;
 mod rates;
 mod stalled;
 mod unread;
