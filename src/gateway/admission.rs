@@ -1,4 +1,4 @@
-//! Charges requests without a token to the address of their client, before anything of their body is read.
+//! Charges requests without a good token to the address of their client, before anything of their body is read.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,17 +11,23 @@ use axum::{
 use super::error::Failure;
 use crate::{
     client_address::ClientAddress,
-    credential::secret,
     rate_limit::{AnonymousLimits, Charged, Exceeded},
+    request_memory::{Holder, RequestMemory, Sender},
 };
 
-/// Charges a request that shows no token. One that shows a token is charged where the token is looked up: by the call that it leads to.
-pub async fn charge(State(limits): State<Arc<AnonymousLimits>>, mut request: Request, next: Next) -> Response {
-    if secret(request.headers()).is_none() {
-        if let Err(exceeded) = limits.call(request.extensions().get::<ClientAddress>().copied()) {
-            return Failure::from(exceeded).into_response();
+/// Charges a request that shows no token, or one that is not known to be good. One whose token is good is charged where the token is looked up:
+/// by the call that it leads to. A body that cannot be read leads to none.
+pub async fn charge(State((limits, memory)): State<(Arc<AnonymousLimits>, RequestMemory)>, mut request: Request, next: Next) -> Response {
+    let sender = Sender::of(request.headers(), request.extensions());
+    if memory.holder(&sender) != Holder::Known {
+        match limits.call(request.extensions().get::<ClientAddress>().copied()) {
+            Ok(()) => {
+                request.extensions_mut().insert(Charged);
+            }
+            // Others have used up the address: a token that was not used lately is looked up, within the failed authentications of the address.
+            Err(_) if memory.has_good_token(&sender).await => {}
+            Err(exceeded) => return Failure::from(exceeded).into_response(),
         }
-        request.extensions_mut().insert(Charged);
     }
     next.run(request).await
 }

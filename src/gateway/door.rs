@@ -123,7 +123,7 @@ impl Door {
         for route in all.routes {
             let early = axum::middleware::from_fn_with_state((services.clone(), route.about.required_caller()), early::check);
             let report = axum::middleware::from_fn_with_state(Understood::of(&route, &services), ignored::report);
-            let charge = axum::middleware::from_fn_with_state(Arc::clone(&config.anonymous), admission::charge);
+            let charge = axum::middleware::from_fn_with_state((Arc::clone(&config.anonymous), config.memory.clone()), admission::charge);
             let methods = route
                 .methods_router
                 .route_layer(report)

@@ -317,3 +317,33 @@ async fn each_entry_without_a_token_has_a_rate() {
         app.scene().talk().await;
     }
 }
+
+/// A body that cannot be read leads to no call, so nothing looks its token up; it is a request of its address nevertheless.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bad_tokens_do_not_keep_requests_from_being_charged() {
+    for switch in ["", "anonymous_limits"] {
+        let app = TestApp::builder(Backend::Sqlite)
+            .env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", INBOX)
+            .env("PARLEY_LIMITS_ANONYMOUS_CALLS_PER_MINUTE_PER_ADDRESS", "6")
+            .env("PARLEY_FAULT_SWITCH", switch)
+            .start()
+            .await;
+        let statuses = async |token: &str, path: &str| {
+            let visitor = Visitor::at(&app, 20).with("api_access_token", token);
+            let mut statuses = Vec::new();
+            for _ in 0..TRIES {
+                let request = visitor
+                    .client
+                    .post(format!("{}{path}", visitor.root))
+                    .headers(visitor.headers.clone());
+                let request = request.header("content-type", "application/json").body("{");
+                statuses.push(request.send().await.expect("an answer").status().as_u16());
+            }
+            statuses
+        };
+        let of_junk = statuses("junk", &format!("/public/api/v1/inboxes/{INBOX}/contacts")).await;
+        assert_eq!(of_junk.contains(&429), switch.is_empty(), "{of_junk:?}");
+        // Who shares the address and has a good token, which was not used before, is not held up.
+        assert_eq!(statuses(ADMINISTRATOR, "/api/v1/accounts/1/contacts").await, [400; TRIES]);
+    }
+}
