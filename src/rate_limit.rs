@@ -93,7 +93,7 @@ pub enum Activity {
     Session,
     /// Opens a conversation.
     Conversation,
-    /// Writes or changes a message.
+    /// Writes or changes a message, or announces something else: typing, a view, the end of a conversation.
     Message,
     /// Uploads a file.
     File,

@@ -158,6 +158,7 @@ impl ClientService for Api {
         request: Request<pb::GetClientSessionRequest>,
     ) -> Result<Response<pb::GetClientSessionResponse>, Status> {
         let guest = self.guest(request.get_ref().session.as_ref()).await?;
+        self.charge(&request, &guest, Some(Activity::Message))?;
         let traceparent = traceparent(&request);
         let mut fields = Fields::default();
         let signature = signature(&mut fields, request.into_inner().signature);
@@ -249,6 +250,7 @@ impl ClientService for Api {
         request: Request<pb::ResolveClientConversationRequest>,
     ) -> Result<Response<pb::ResolveClientConversationResponse>, Status> {
         let guest = self.guest(request.get_ref().session.as_ref()).await?;
+        self.charge(&request, &guest, Some(Activity::Message))?;
         let session = Arc::clone(&guest);
         let respond = move |set: &StatusSet, cursor: Bytes| pb::ResolveClientConversationResponse {
             conversation: Some(bare(&set.conversation.conversation, &session)),
@@ -269,6 +271,7 @@ impl ClientService for Api {
     ) -> Result<Response<pb::SetClientTypingResponse>, Status> {
         let asked = request.get_ref();
         let guest = self.guest(asked.session.as_ref()).await?;
+        self.charge(&request, &guest, Some(Activity::Message))?;
         let id = ConversationId(asked.conversation_id);
         let head = self.chat.set_client_typing(&guest, id, asked.typing).await?;
         Ok(Response::new(pb::SetClientTypingResponse { cursor: head.encode() }))
@@ -279,6 +282,7 @@ impl ClientService for Api {
         request: Request<pb::MarkClientConversationSeenRequest>,
     ) -> Result<Response<pb::MarkClientConversationSeenResponse>, Status> {
         let guest = self.guest(request.get_ref().session.as_ref()).await?;
+        self.charge(&request, &guest, Some(Activity::Message))?;
         let respond = |(): &(), cursor: Bytes| pb::MarkClientConversationSeenResponse { cursor };
         let mut fields = Fields::default();
         let call = call(&mut fields, &request, &guest, respond);

@@ -347,3 +347,44 @@ async fn bad_tokens_do_not_keep_requests_from_being_charged() {
         assert_eq!(statuses(ADMINISTRATOR, "/api/v1/accounts/1/contacts").await, [400; TRIES]);
     }
 }
+
+/// Each call of a session that writes or announces something has a rate of its address and of its inbox, also behind an undeclared proxy.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_call_of_a_session_that_announces_something_has_a_rate() {
+    for switch in ["", "anonymous_limits"] {
+        let app = TestApp::builder(Backend::Sqlite)
+            .env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", INBOX)
+            .env("PARLEY_LIMITS_SESSION_MESSAGES_PER_MINUTE_PER_INBOX", "6")
+            .env("PARLEY_FAULT_SWITCH", switch)
+            .start()
+            .await;
+        let visitor = Visitor::at(&app, 20).with("x-forwarded-for", "192.0.2.1");
+        let (source, _) = visitor.session().await;
+        let made = visitor.post(&format!("/{source}/conversations"), json!({})).await;
+        let made: serde_json::Value = made.json().await.expect("JSON");
+        let session = format!("/public/api/v1/inboxes/{INBOX}/contacts/{source}");
+        let conversation = format!("{session}/conversations/{}", made["id"]);
+        let mut passed = 0;
+        for _ in 0..TRIES {
+            for (method, path, body) in [
+                ("GET", session.clone(), None),
+                (
+                    "POST",
+                    format!("{conversation}/toggle_typing"),
+                    Some(json!({"typing_status": "on"})),
+                ),
+                ("POST", format!("{conversation}/update_last_seen"), None),
+                ("POST", format!("{conversation}/toggle_status"), None),
+            ] {
+                let status = visitor.send(method, &path, body).await.status().as_u16();
+                assert!([200, 429].contains(&status), "{method} {path}: {status}");
+                passed += usize::from(status == 200);
+            }
+        }
+        if switch.is_empty() {
+            assert!((6..4 * TRIES).contains(&passed), "{passed}");
+        } else {
+            assert_eq!(passed, 4 * TRIES);
+        }
+    }
+}
