@@ -28,6 +28,9 @@ use crate::fault::{self, Protection};
 /// Bytes that the parser gets at a time.
 const AHEAD: usize = 16 * 1024;
 
+/// Files in one form, at most: the service's own bound is lower, but it only counts what a message is given.
+pub const FILES: usize = 100;
+
 /// Characters of a boundary, by RFC 2046, section 5.1.1.
 const BOUNDARY: usize = 70;
 

@@ -59,9 +59,7 @@ enum Step<'a> {
 /// [`Unfit`]; the map may then hold a part of what the name says.
 pub fn put(budget: &mut FormBudget, map: &mut Map<String, Json>, name: &str, value: Json) -> Result<(), Unfit> {
     budget.fields = take(budget.fields, TooLarge::FIELDS)?;
-    if exceeds(name.len(), NAME_BYTES) {
-        return Err(TooLarge::NAME.into());
-    }
+    check_name(name)?;
     let Some((key, steps)) = split(name) else {
         // Brackets that do not match are part of the name.
         map.insert(name.to_owned(), value);
@@ -71,6 +69,17 @@ pub fn put(budget: &mut FormBudget, map: &mut Map<String, Json>, name: &str, val
         return Err(Contradiction);
     }
     descend(&mut budget.tree, map.entry(key).or_insert(Json::Null), &steps, value)
+}
+
+/// Whether the name of a field is short enough to be kept.
+///
+/// # Errors
+/// When it is not.
+pub fn check_name(name: &str) -> Result<(), TooLarge> {
+    if exceeds(name.len(), NAME_BYTES) {
+        return Err(TooLarge::NAME);
+    }
+    Ok(())
 }
 
 fn split(name: &str) -> Option<(&str, Vec<Step<'_>>)> {

@@ -132,13 +132,25 @@ impl Params {
         }
     }
 
+    /// Notes a file that nothing takes, by the name of its field.
+    ///
+    /// # Errors
+    /// 400 for a name beyond the limit of all names.
+    pub(super) fn refuse_file(&mut self, name: &str) -> Result<(), Failure> {
+        nested::check_name(name).map_err(Failure::beyond)?;
+        self.files.insert(name.split('[').next().unwrap_or_default().to_owned());
+        Ok(())
+    }
+
     async fn multipart(&mut self, mut parts: Parts) -> Result<(), Failure> {
+        let mut files_left = multipart::FILES;
         while let Some(mut part) = parts.next().await? {
             let name = part.name();
             if part.is_file() {
+                let too_many = || Failure::fault(StatusCode::PAYLOAD_TOO_LARGE);
+                files_left = files_left.checked_sub(1).ok_or_else(too_many)?;
+                self.refuse_file(&name)?;
                 part.skip().await?;
-                let field = name.split('[').next().unwrap_or_default();
-                self.files.insert(field.to_owned());
             } else {
                 let value = part.text().await?;
                 self.put(&name, value)?;

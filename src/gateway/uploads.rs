@@ -20,9 +20,6 @@ use super::{
 };
 use crate::pb;
 
-/// Files in one form, at most: the service's own bound is lower, but it only counts what a message is given.
-const FILES: usize = 100;
-
 /// The fields that take files.
 const TAKEN: [&str; 3] = ["attachments", "message[attachments]", "avatar"];
 
@@ -54,7 +51,7 @@ where
             call,
             params: Params::of_form(),
             files: files.clone(),
-            files_left: FILES,
+            files_left: multipart::FILES,
         };
         let mut parts = Parts::with_files(body, &boundary, limit, held);
         while let Some(part) = parts.next().await? {
@@ -107,9 +104,8 @@ impl Form {
         self.files_left = self.files_left.checked_sub(1).ok_or_else(too_many)?;
         if !TAKEN.contains(&name.strip_suffix("[]").unwrap_or(&name)) {
             // Told as every file is that nobody takes.
-            part.skip().await?;
-            self.params.files.insert(name.split('[').next().unwrap_or_default().to_owned());
-            return Ok(());
+            self.params.refuse_file(&name)?;
+            return part.skip().await;
         }
         let file = self.upload(part).await?;
         self.files.add(&file.upload_id);

@@ -7,7 +7,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{REQUEST, growth, server, visitor};
+use super::{CONTACTS, REQUEST, growth, server, visitor};
 use crate::support::{app::TestApp, database::Backend, in_time, on_both};
 
 on_both!(
@@ -115,6 +115,26 @@ async fn files_that_nothing_takes_are_counted(backend: Backend) {
         });
         let answer = visitors.answer(visitors.request("POST", &messages).multipart(form)).await;
         assert_eq!(answer.status, status, "{files} files: {}", answer.body);
+    }
+}
+
+/// Of a file that nothing takes, the name of its field is kept: it has the limit of all names, on routes that take files and on others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn names_of_files_that_nothing_takes_are_limited() {
+    for switch in ["", "request_tree"] {
+        let app = server(Backend::Sqlite, switch).await;
+        let visitors = app.http().with_token("");
+        for path in [visitor(&app).await.as_str(), CONTACTS] {
+            let statuses = async |name: String, files: usize| {
+                let form = (0..files).fold(reqwest::multipart::Form::new(), |form, _| {
+                    form.part(name.clone(), reqwest::multipart::Part::bytes(vec![0]).file_name("a.bin"))
+                });
+                visitors.answer(visitors.request("POST", path).multipart(form)).await.status
+            };
+            assert_eq!(statuses("x".repeat(1025), 1).await == 400, switch.is_empty(), "{path}");
+            assert_ne!(statuses("x".repeat(1024), 1).await, 400, "{path}");
+            assert_eq!(statuses("x".to_owned(), 101).await, 413, "{path}");
+        }
     }
 }
 
