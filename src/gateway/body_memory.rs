@@ -64,12 +64,13 @@ pub async fn charge(memory: RequestMemory, max: usize, mut request: Request, nex
     if declared.is_none() || is_form {
         request.extensions_mut().insert(Held(Arc::clone(&charge)));
     }
+    let unknown = (holder != Holder::Known).then_some((memory, sender));
     let is_exhausted = Arc::new(AtomicBool::new(false));
     request = request.map(|body| {
         Body::new(Charged {
             body,
             charge: Arc::clone(&charge),
-            unknown: (holder != Holder::Known).then(|| (memory.clone(), sender)),
+            unknown,
             is_exhausted: Arc::clone(&is_exhausted),
         })
     });

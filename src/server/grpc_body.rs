@@ -116,8 +116,9 @@ struct Metered {
     uncharged: usize,
     /// The present message, as far as it came. Copied: a piece would keep all that was read with it.
     waiting: BytesMut,
-    /// Trailers, or an end, that came behind it.
-    last: Option<Option<Result<Frame<Bytes>, Status>>>,
+    /// The body broke off within a message; what came behind it.
+    has_broken_off: bool,
+    last: Option<Result<Frame<Bytes>, Status>>,
     max: usize,
     time: BodyTime,
     timeout: Duration,
@@ -134,6 +135,7 @@ impl Metered {
             left: 0,
             uncharged: 0,
             waiting: BytesMut::new(),
+            has_broken_off: false,
             last: None,
             max: limits.max_message_bytes,
             time: BodyTime::new(limits.timeout),
@@ -238,8 +240,8 @@ impl http_body::Body for Metered {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
-        if let Some(last) = this.last.take() {
-            return Poll::Ready(last);
+        if this.has_broken_off {
+            return Poll::Ready(this.last.take());
         }
         loop {
             let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
@@ -263,7 +265,7 @@ impl http_body::Body for Metered {
                 Err(last) if this.waiting.is_empty() => return Poll::Ready(last),
                 // A message that breaks off is for the decoder to refuse.
                 Err(last) => {
-                    this.last = Some(last);
+                    (this.has_broken_off, this.last) = (true, last);
                     let rest = std::mem::take(&mut this.waiting).freeze();
                     return Poll::Ready(Some(Ok(Frame::data(rest))));
                 }
@@ -272,7 +274,7 @@ impl http_body::Body for Metered {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.waiting.is_empty() && self.last.is_none() && self.body.is_end_stream()
+        self.waiting.is_empty() && self.last.is_none() && (self.has_broken_off || self.body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
