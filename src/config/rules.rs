@@ -86,7 +86,7 @@ fn range(key: &str) -> Option<(i64, i64)> {
     const KIB: i64 = 1024;
     const MIB: i64 = 1024 * KIB;
     Some(match key {
-        "database.max_connections" => (1, 1000),
+        "database.max_connections" | "limits.concurrent_searches" => (1, 1000),
         "database.connect_timeout_seconds" => (1, 300),
         "grpc.max_message_bytes" | "http.max_body_bytes" | "writer.batch_bytes" => (KIB, 256 * MIB),
         "files.max_bytes" => (KIB, 5120 * MIB),
@@ -140,7 +140,6 @@ fn range(key: &str) -> Option<(i64, i64)> {
         | "limits.failed_authentications_per_minute_per_address" => (0, 100_000_000),
         "grpc.max_connection_age_seconds" | "http.max_connection_age_seconds" | "events.max_stream_age_seconds" => (0, 604_800),
         "auth.cache_seconds" | "shutdown.grace_seconds" => (0, 3600),
-        "limits.concurrent_searches" => (1, 1000),
         "idempotency.keep_hours" => (1, 720),
         "audit.keep_events" => (100, 100_000_000),
         _ => return None,

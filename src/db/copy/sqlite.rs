@@ -78,7 +78,7 @@ pub async fn holds_data(file: &Path) -> bool {
     if std::fs::metadata(file).map_or(true, |file| file.len() == 0) {
         return false;
     }
-    let accounts = async {
+    let accounts: Result<bool, sqlx::Error> = async {
         let mut connection = open(file).await?;
         let tables: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_master WHERE name = 'accounts'")
             .fetch_one(&mut connection)
@@ -89,6 +89,7 @@ pub async fn holds_data(file: &Path) -> bool {
         sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM accounts)")
             .fetch_one(&mut connection)
             .await
-    };
-    accounts.await.unwrap_or_else(|_: sqlx::Error| true)
+    }
+    .await;
+    accounts.unwrap_or(true)
 }
