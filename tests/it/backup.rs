@@ -249,7 +249,8 @@ async fn restore_refuses_what_is_in_use_or_holds_data(backend: Backend) {
     done(&command(&["restore", "--force", &archive], &app.database, &files).await);
     assert_eq!(messages_of(&app.database).await, 0);
     if backend == Backend::Postgres {
-        let count = |query| Database::number(&app.database.url(), query);
+        let url = app.database.url();
+        let count = |query| Database::number(&url, query);
         assert_eq!(count("SELECT count(*) FROM somebody_elses").await, 1, "it is none of ours");
         let tables = count("SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace").await;
         assert_eq!(tables, OWN_TABLES + 2, "a new table has to be named in src/db/copy/postgres.rs");
