@@ -393,7 +393,7 @@ pub fn settings(sources: &Sources) -> Result<Vec<Setting>, ConfigError> {
         for (key, value) in table.as_table().into_iter().flatten() {
             let key = format!("{name}.{key}");
             let value = match value.as_str() {
-                Some(text) if rules::is_secret(&key) => format!("{:?}", without_secret(text)),
+                Some(text) if !rules::is_shown(&key) => format!("{:?}", without_secret(&key, text)),
                 _ => value.to_string(),
             };
             let source = joined.sources.get(&key).cloned().unwrap_or_else(|| "default".to_owned());
@@ -403,12 +403,14 @@ pub fn settings(sources: &Sources) -> Result<Vec<Setting>, ConfigError> {
     Ok(found)
 }
 
-/// A URL without its password, and `***` for any other secret.
-fn without_secret(text: &str) -> String {
-    if text.is_empty() || text.contains("://") || text.starts_with("sqlite:") {
-        without_password(text)
-    } else {
+/// An address without what lets somebody in, and `***` for any other secret.
+fn without_secret(key: &str, text: &str) -> String {
+    if text.is_empty() {
+        String::new()
+    } else if key.starts_with("bootstrap.") {
         "***".to_owned()
+    } else {
+        without_password(text)
     }
 }
 
@@ -425,23 +427,45 @@ impl Config {
     }
 }
 
-/// The URL with `***` in place of a password, in the authority or in a `password=` parameter.
-pub fn without_password(url: &str) -> String {
-    let mut shown = url.to_owned();
-    if let Some(start) = shown.find("://").map(|at| at + 3) {
-        // The last @ before the path ends the credentials: a password may hold an @ itself.
-        let end = shown[start..].find('?').map_or(shown.len(), |at| start + at);
-        if let Some(at) = shown[start..end].rfind('@').map(|at| start + at)
-            && let Some(colon) = shown[start..at].find(':').map(|colon| start + colon)
-        {
-            shown.replace_range(colon + 1..at, "***");
+/// The URLs, separated by commas, each with `***` in place of its password: in the authority, where one without a name is all of the credentials,
+/// and in each parameter whose name ends in `password`.
+pub fn without_password(urls: &str) -> String {
+    let mut shown: Vec<String> = Vec::new();
+    for piece in urls.split(',') {
+        match shown.last_mut() {
+            // A password may hold a comma, and PostgreSQL's hosts are separated by them too.
+            Some(last) if !piece.contains("://") => {
+                last.push(',');
+                last.push_str(piece);
+            }
+            _ => shown.push(piece.to_owned()),
         }
     }
-    if let Some(start) = shown.find("password=").map(|at| at + "password=".len()) {
-        let end = shown[start..].find('&').map_or(shown.len(), |at| start + at);
-        shown.replace_range(start..end, "***");
+    for url in &mut shown {
+        hide_credentials(url);
+        hide_parameters(url);
     }
-    shown
+    shown.join(",")
+}
+
+fn hide_credentials(url: &mut String) {
+    let Some(start) = url.find("://").map(|at| at + 3) else { return };
+    // The last @ ends the credentials: a password may hold an @, a / or a ? itself.
+    let Some(at) = url[start..].rfind('@').map(|at| start + at) else {
+        return;
+    };
+    let hidden = url[start..at].find(':').map_or(start, |colon| start + colon + 1);
+    url.replace_range(hidden..at, "***");
+}
+
+fn hide_parameters(url: &mut String) {
+    const NAME: &str = "password=";
+    let mut from = 0;
+    while let Some(start) = url[from..].to_ascii_lowercase().find(NAME).map(|at| from + at + NAME.len()) {
+        let end = url[start..].find('&').map_or(url.len(), |at| start + at);
+        url.replace_range(start..end, "***");
+        from = start;
+    }
 }
 
 #[cfg(test)]

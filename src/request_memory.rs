@@ -3,7 +3,7 @@
 //! A request is charged for the bytes of its body as they arrive; one that declares a length is refused at once when that length does not
 //! fit. What is built from a byte (text, trees, encoded and decoded messages) takes up to [`FACTOR`] bytes; so a budget of N bytes takes
 //! N / [`FACTOR`] bytes of bodies. Beyond it a request is refused and may be sent again. Streams are charged for the message that is being
-//! read, uploads for what waits to be stored, WebSockets for their buffers and for what waits for their client, and answers for what their
+//! read, uploads for what waits to be stored, `WebSockets` for their buffers and for what waits for their client, and answers for what their
 //! client has not taken yet: an encoded byte takes one byte, so [`FACTOR`] of them count as one byte of a body.
 //!
 //! Bytes that were only declared take no memory. Holding them too would let a few requests that never send their bodies refuse all others.
@@ -147,11 +147,11 @@ impl RequestMemory {
         if !fault::is_on(Protection::RequestMemory) {
             return Ok(());
         }
-        self.room(self.shares.check(holder, 0))
+        Self::room(self.shares.check(holder, 0))
     }
 
     /// Counts a refusal.
-    fn room(&self, outcome: Result<(), Exhausted>) -> Result<(), Exhausted> {
+    fn room(outcome: Result<(), Exhausted>) -> Result<(), Exhausted> {
         if outcome.is_err() {
             REFUSED.add(1, &[KeyValue::new(names::REASON, "memory")]);
         }
@@ -166,7 +166,7 @@ impl RequestMemory {
         if bytes == 0 {
             return Ok(());
         }
-        self.room(self.shares.take(holder, bytes))
+        Self::room(self.shares.take(holder, bytes))
     }
 }
 
@@ -198,7 +198,7 @@ impl Charge {
             length
         };
         if fault::is_on(Protection::RequestMemory) && length > 0 {
-            self.memory.room(self.memory.shares.check(held.holder, length))?;
+            RequestMemory::room(self.memory.shares.check(held.holder, length))?;
         }
         self.memory.take(held.holder, ahead)?;
         held.bytes += ahead;

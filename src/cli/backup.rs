@@ -35,10 +35,12 @@ pub(super) struct RestoreArgs {
 pub(super) async fn backup(args: BackupArgs) -> anyhow::Result<()> {
     let config = args.settings.load()?;
     let telemetry = Telemetry::start(&config.log, &config.trace)?;
-    let ended = until_signal(backup::backup(&config, &args.archive)).await.map(|complete| {
-        eprintln!("The backup is complete: the database and {} files.", complete.files);
-        missing(complete.missing);
-    });
+    let ended = until_signal(Box::pin(backup::backup(&config, &args.archive)))
+        .await
+        .map(|complete| {
+            eprintln!("The backup is complete: the database and {} files.", complete.files);
+            missing(complete.missing);
+        });
     telemetry.shutdown().await;
     ended
 }
@@ -47,7 +49,7 @@ pub(super) async fn backup(args: BackupArgs) -> anyhow::Result<()> {
 pub(super) async fn restore(args: RestoreArgs) -> anyhow::Result<()> {
     let config = args.settings.load()?;
     let telemetry = Telemetry::start(&config.log, &config.trace)?;
-    let ended = until_signal(backup::restore(&config, &args.archive, args.force))
+    let ended = until_signal(Box::pin(backup::restore(&config, &args.archive, args.force)))
         .await
         .map(|restored| {
             println!(

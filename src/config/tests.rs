@@ -238,3 +238,21 @@ fn the_fault_switch_has_a_short_variable() {
 fn without_the_feature_there_is_no_fault_switch() {
     assert!(problems(&sources(&[("PARLEY_FAULT", "counter_lock")])).contains("unknown variable PARLEY_FAULT"));
 }
+
+#[test]
+fn passwords_of_addresses_are_hidden() {
+    for (url, shown) in [
+        ("", ""),
+        ("sqlite://parley.db", "sqlite://parley.db"),
+        ("nats://TOKEN@host:4222", "nats://***@host:4222"),
+        ("nats://TOKEN@h1,nats://u:p,w@h2", "nats://***@h1,nats://u:***@h2"),
+        (
+            "postgres://u:p?w@h/d?sslpassword=a&password=b",
+            "postgres://u:***@h/d?sslpassword=***&password=***",
+        ),
+        ("postgres://u:p/w@x@h1,h2/d", "postgres://u:***@h1,h2/d"),
+        ("http://u:pw@collector:4317", "http://u:***@collector:4317"),
+    ] {
+        assert_eq!(without_password(url), shown);
+    }
+}

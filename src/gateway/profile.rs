@@ -1,5 +1,7 @@
 //! The caller's own user.
 
+use axum::response::Response;
+
 use super::{
     Answer,
     call::Call,
@@ -36,14 +38,14 @@ async fn profile(call: &Call) -> Result<pb::GetProfileResponse, tonic::Status> {
     Ok(found.into_inner())
 }
 
-fn shown(call: &Call, profile: &pb::GetProfileResponse) -> Answer {
+fn shown(call: &Call, profile: &pb::GetProfileResponse) -> Response {
     let token = call.token().unwrap_or_default();
-    Ok(json::ok(&json::agent::profile(profile, token)))
+    json::ok(&json::agent::profile(profile, token))
 }
 
 async fn show(call: Call) -> Answer {
     let profile = profile(&call).await?;
-    shown(&call, &profile)
+    Ok(shown(&call, &profile))
 }
 
 async fn rotate(call: Call) -> Answer {
@@ -58,5 +60,5 @@ async fn rotate(call: Call) -> Answer {
     };
     let rotated = call.pubsub().rotate_pubsub_token(call.request(request)).await?;
     profile.pubsub_token = rotated.into_inner().pubsub_token;
-    shown(&call, &profile)
+    Ok(shown(&call, &profile))
 }

@@ -301,7 +301,7 @@ async fn messages(call: &Call, asked: &Asked) -> Result<Found, Failure> {
 }
 
 /// One section, with how to go on for those who asked for that.
-fn answer<R>(section: &'static str, found: Found, asked: Asked, fetch: impl FnMut(Asked) -> R + Send + 'static) -> Response
+fn answer<R>(section: &'static str, found: Found, asked: &Asked, fetch: impl FnMut(Asked) -> R + Send + 'static) -> Response
 where
     R: Future<Output = Result<Found, Failure>> + Send + 'static,
 {
@@ -319,7 +319,7 @@ where
         whole["payload"][section] = rows;
         whole
     };
-    rows::sections([self::section(found, &asked, fetch)], |[rows]| frame(rows))
+    rows::sections([self::section(found, asked, fetch)], |[rows]| frame(rows))
 }
 
 /// The rows of a section, which goes on where the service cut its page by bytes.
@@ -372,7 +372,7 @@ async fn contacts_alone(call: Call, params: Params) -> Answer {
     let asked = asked(&call, &params, Window::read).await?;
     let found = contacts(&call, &asked).await?;
     let call = Arc::new(call);
-    Ok(answer("contacts", found, asked, move |asked| {
+    Ok(answer("contacts", found, &asked, move |asked| {
         let call = Arc::clone(&call);
         async move { contacts(&call, &asked).await }
     }))
@@ -382,7 +382,7 @@ async fn conversations_alone(call: Call, params: Params) -> Answer {
     let asked = asked(&call, &params, Window::read).await?;
     let found = conversations(&call, &asked).await?;
     let call = Arc::new(call);
-    Ok(answer("conversations", found, asked, move |asked| {
+    Ok(answer("conversations", found, &asked, move |asked| {
         let call = Arc::clone(&call);
         async move { conversations(&call, &asked).await }
     }))
@@ -392,7 +392,7 @@ async fn messages_alone(call: Call, params: Params) -> Answer {
     let asked = asked(&call, &params, Window::read).await?;
     let found = messages(&call, &asked).await?;
     let call = Arc::new(call);
-    Ok(answer("messages", found, asked, move |asked| {
+    Ok(answer("messages", found, &asked, move |asked| {
         let call = Arc::clone(&call);
         async move { messages(&call, &asked).await }
     }))

@@ -113,7 +113,7 @@ struct Shape {
 }
 
 impl Shape {
-    fn add(&mut self, inner: Self) {
+    fn add(&mut self, inner: &Self) {
         self.levels = self.levels.max(inner.levels);
         self.keys += inner.keys;
     }
@@ -138,11 +138,11 @@ fn shape(mut bytes: &[u8], is_value: bool, left: usize) -> Shape {
         let Some(content) = field.content else { continue };
         match (is_value, field.number) {
             // A struct in a value, and a list in a value, whose items are values.
-            (true, 5) => whole.add(shape(content, false, left)),
-            (true, 6) => whole.add(values(content, 1, left - 1).within()),
+            (true, 5) => whole.add(&shape(content, false, left)),
+            (true, 6) => whole.add(&values(content, 1, left - 1).within()),
             (false, 1) => {
                 whole.keys += 1;
-                whole.add(values(content, 2, left - 1).within());
+                whole.add(&values(content, 2, left - 1).within());
             }
             _ => {}
         }
@@ -155,7 +155,7 @@ fn values(mut bytes: &[u8], number: u64, left: usize) -> Shape {
     let mut whole = Shape::default();
     while let Some(field) = next(&mut bytes) {
         if let Some(value) = field.content.filter(|_| field.number == number) {
-            whole.add(shape(value, true, left));
+            whole.add(&shape(value, true, left));
         }
     }
     whole

@@ -100,9 +100,10 @@ impl Shutdown {
             first
         };
         // Half of the time: what follows needs some even if a shard waits for a database that is away.
-        match timeout(REST / 2, lanes).await {
-            Ok(ended) => first = first.and(ended),
-            Err(_) => tracing::warn!("writer shards did not end in time; the calls that wait for them were not acknowledged"),
+        if let Ok(ended) = timeout(REST / 2, lanes).await {
+            first = first.and(ended);
+        } else {
+            tracing::warn!("writer shards did not end in time; the calls that wait for them were not acknowledged");
         }
         self.behind.cancel();
         let back = timeout_at(deadline - REST / 4, self.back.drain()).await;
@@ -114,9 +115,10 @@ impl Shutdown {
         if timeout_at(deadline, self.storage.drain()).await.is_err() {
             tracing::warn!("files under way were not removed in time; they are removed after the next start");
         }
-        match timeout_at(deadline, self.db.close()).await {
-            Ok(closed) => first = first.and(closed.context("closing the database")),
-            Err(_) => tracing::warn!("connections to the database did not close in time"),
+        if let Ok(closed) = timeout_at(deadline, self.db.close()).await {
+            first = first.and(closed.context("closing the database"));
+        } else {
+            tracing::warn!("connections to the database did not close in time");
         }
         tracing::info!("drained");
         first

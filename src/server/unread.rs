@@ -299,7 +299,7 @@ mod tests {
 
     use super::*;
 
-    const TIMEOUT: Duration = Duration::from_secs(60);
+    const TIMEOUT: Duration = Duration::from_mins(1);
 
     fn unread() -> (RequestMemory, Unread) {
         let memory = RequestMemory::new(1 << 20, 0);

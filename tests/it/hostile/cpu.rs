@@ -456,7 +456,6 @@ async fn bounds_what_the_events_of_a_batch_repeat(backend: Backend) {
 /// More than one transaction takes: what is left goes into the next, in order.
 async fn a_full_batch_with_large_attributes_is_stored_in_order(backend: Backend) {
     let app = TestApp::start(backend).await;
-    let scene = app.scene();
     let conversation = heavy(&app).await;
     let texts: Vec<String> = (0..300).map(|nth| format!("message {nth}")).collect();
     let requests: Vec<_> = texts
