@@ -47,7 +47,7 @@ impl Telemetry {
         let registry = Registry::new();
         // What the SDK says of its variables while it is set up is logged as well.
         let first = tracing_subscriber::registry()
-            .with(Filter::new(&log.filter, false)?)
+            .with(Filter::new(&log.filter, true)?)
             .with(lines(log));
         let (propagator, exports, meters) = tracing::subscriber::with_default(first, || {
             let exports = export::exports(trace, &resource)?;

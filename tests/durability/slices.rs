@@ -45,10 +45,11 @@ pub async fn stay_short() {
     many_at_once(&app, conversation).await;
     reads(&app, conversation).await;
     let longest = longest(&app.server.log());
-    let mut report = String::new();
-    for (kind, micros) in &longest {
-        report.push_str(&format!("\n  {kind:<22} {:>8.1} ms", *micros as f64 / 1000.0));
-    }
+    let lines: Vec<String> = longest
+        .iter()
+        .map(|(kind, micros)| format!("\n  {kind:<22} {micros:>8} µs"))
+        .collect();
+    let report = lines.concat();
     say(&format!("longest slices of work (thread CPU time):{report}"));
     assert!(
         longest.contains_key("writer shard") && longest.contains_key("gRPC call"),
@@ -195,17 +196,17 @@ async fn files(app: &TestApp, conversation: i64) {
 /// A bitmap of one bit a point, so that it is small on the wire and large in memory.
 fn bitmap(side: u32) -> Vec<u8> {
     let stride = side.div_ceil(32) * 4;
-    let size = 62 + stride * side;
+    let length = 62 + stride * side;
     let mut bytes = Vec::new();
     bytes.extend_from_slice(b"BM");
-    for number in [size, 0, 62, 40, side, side] {
+    for number in [length, 0, 62, 40, side, side] {
         bytes.extend_from_slice(&number.to_le_bytes());
     }
     bytes.extend_from_slice(&[1, 0, 1, 0]);
     for number in [0, stride * side, 2835, 2835, 2, 2, 0, 0x00ff_ffff_u32] {
         bytes.extend_from_slice(&number.to_le_bytes());
     }
-    bytes.resize(size as usize, 0x55);
+    bytes.resize(length as usize, 0x55);
     bytes
 }
 

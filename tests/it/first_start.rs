@@ -39,8 +39,8 @@ async fn run(home: &Path, arguments: &[&str], settings: &[(&str, String)]) -> En
 
 /// What `parley doctor` and the start agree on: the sentence after `parley: `.
 fn sentence(ended: &Ended) -> &str {
-    let lines = ended.output.lines().filter_map(|line| line.strip_prefix("parley: "));
-    lines.last().unwrap_or_else(|| panic!("no sentence in: {}", ended.output))
+    let mut lines = ended.output.lines().filter_map(|line| line.strip_prefix("parley: "));
+    lines.next_back().unwrap_or_else(|| panic!("no sentence in: {}", ended.output))
 }
 
 /// A start that fails, for each setting that can make it fail, leaves no database behind, and `parley doctor` says the same. The start that

@@ -100,10 +100,7 @@ async fn ask(app: &TestApp, talk: i64, seconds: i64) -> Vec<(&'static str, Vec<S
         start: Some(consume_open::Start::At(at.expect("given"))),
         ..plenty(1, &format!("from {seconds}"))
     };
-    let opened = match Session::try_open(&clients, open).await {
-        Ok(_) => None,
-        Err(refusal) => Some(refusal),
-    };
+    let opened = Session::try_open(&clients, open).await.err();
     note("at", opened);
     let request = ResetConsumerRequest {
         account_id: 1,
@@ -205,7 +202,6 @@ async fn stored_times_are_sent_within_the_range(backend: Backend) {
     let request = GetConversationRequest {
         account_id: 1,
         conversation_id: talk,
-        ..GetConversationRequest::default()
     };
     let read = scene
         .clients

@@ -15,10 +15,11 @@ on_both!(
 
 async fn answer(cable: &mut Cable, identifier: &Json) -> Json {
     cable.say("subscribe", identifier, None).await;
+    let text = identifier.to_string();
     loop {
         let frame = cable.told().await;
         // The first report of presence of a subscription before it.
-        if frame["identifier"] == identifier.to_string() && frame.get("type").is_some() {
+        if frame["identifier"] == text && frame.get("type").is_some() {
             return frame["type"].clone();
         }
     }

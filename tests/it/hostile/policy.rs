@@ -142,7 +142,8 @@ async fn routes_agree_with_methods() {
         let (method, caller) = (policy::named(rpc), operation["x-parley-caller"].as_str().expect("it is told"));
         let admitted: &[Caller] = match caller {
             "anyone" => &[Caller::CredentialHolder],
-            "user" => &[Caller::Owner, Caller::OwnerOrAdministrator],
+            // The profile holds the credential that such a method takes.
+            "user" => &[Caller::Owner, Caller::OwnerOrAdministrator, Caller::CredentialHolder],
             "member" => &[Caller::Member, Caller::MemberOrOperator, Caller::InboxMember],
             // Only administrators delete conversations in Chatwoot; the method lets members of the inbox.
             "administrator" => &[Caller::Administrator, Caller::AdministratorOrOperator, Caller::InboxMember],

@@ -40,12 +40,12 @@ async fn statement_09_a_snapshot_of_a_bot_holds_no_contact_that_would_become_sta
         let told = reader.until(head).await;
         let told: BTreeSet<_> = told.iter().filter_map(|delivery| object(event(delivery))).collect();
         assert!(told.iter().all(|(kind, _)| *kind != "contact"), "{told:?}");
-        let held: BTreeSet<_> = copy.keys().map(|(kind, _)| *kind).collect();
+        let in_snapshot: BTreeSet<_> = copy.keys().map(|(kind, _)| *kind).collect();
         let mut wanted = BTreeSet::from(["conversation", "inbox", "message"]);
         if !switch.is_empty() {
             // Without the protection it holds contacts that changed since.
             wanted.insert("contact");
         }
-        assert_eq!(held, wanted, "{switch}");
+        assert_eq!(in_snapshot, wanted, "{switch}");
     }
 }

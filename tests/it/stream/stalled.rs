@@ -112,7 +112,7 @@ async fn statement_15_stalled_reader(backend: Backend) {
                         .events
                         .last()
                         .and_then(|last| last.event.as_ref())
-                        .map_or(last, |event| event.seq)
+                        .map_or(last, |event| event.seq);
                 }
                 Ok(None) => panic!("a stream ends with a status"),
                 Err(status) => return status,

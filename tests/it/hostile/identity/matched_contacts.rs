@@ -1,5 +1,7 @@
 //! A service that is limited to inboxes does not see a contact because an anonymous session in one of them named the contact's address.
 
+use std::fmt::Write as _;
+
 use parley::pb::{
     BatchCreateMessagesRequest, BatchMessage, GetContactBySessionRequest, GetContactRequest, GetConversationRequest, GetMessageRequest,
     ListContactsRequest, ListConversationsRequest, ListMessagesRequest, SearchMessagesRequest, SubscribeRequest, subscribe_request::Start,
@@ -38,7 +40,7 @@ struct Received {
 fn noted<T: std::fmt::Debug>(all: &mut String, answer: Result<tonic::Response<T>, Status>) -> Code {
     match answer {
         Ok(answer) => {
-            *all += &format!("{:?}\n", answer.into_inner());
+            let _ = writeln!(all, "{:?}", answer.into_inner());
             Code::Ok
         }
         Err(status) => status.code(),
@@ -104,7 +106,7 @@ async fn guess(app: &TestApp) -> Received {
     ] {
         let answer = service.send(method.clone(), &path, body.as_ref()).await;
         received.statuses.push((format!("{method} {path}"), answer.status));
-        received.all += &format!("{method} {path} {}\n", answer.body);
+        let _ = writeln!(received.all, "{method} {path} {}", answer.body);
     }
     streamed(&service, &mut received.all).await;
     received
@@ -177,7 +179,7 @@ async fn streamed(service: &Service, all: &mut String) {
     let clients = &service.clients;
     let head = log_info(clients, 1).await.head_seq;
     let mut reader = Reader::open(clients, everything(1, Start::Earliest(()))).await;
-    *all += &format!("{:?}\n", reader.until(head).await);
+    let _ = writeln!(all, "{:?}", reader.until(head).await);
     let request: SubscribeRequest = everything(1, Start::Snapshot(()));
     let mut stream = clients.events.clone().subscribe(request).await.expect("it opens").into_inner();
     loop {
@@ -185,7 +187,7 @@ async fn streamed(service: &Service, all: &mut String) {
             .await
             .expect("no refusal")
             .expect("no end");
-        *all += &format!("{:?}\n", response.upserts);
+        let _ = writeln!(all, "{:?}", response.upserts);
         if response.snapshot_complete.is_some() {
             return;
         }

@@ -67,15 +67,15 @@ async fn refusals(app: &TestApp) -> [bool; 4] {
         refusals.push(answer.status == 503);
     }
     // A name that is far too long, which is said unless there is no room to read it.
-    let name = Some("x".repeat(MIB));
+    let name = "x".repeat(MIB);
     let session = CreateClientSessionRequest {
         inbox_identifier: "inbox-a".to_owned(),
-        name: name.clone(),
+        name: Some(name.clone()),
         ..Default::default()
     };
     let contact = CreateContactRequest {
         account_id: 1,
-        name: name.unwrap_or_default(),
+        name,
         ..Default::default()
     };
     let mut anonymous = Clients::new(&app.server.doors.grpc, None).client;
