@@ -358,7 +358,8 @@ mod tests {
         // Behind an undeclared proxy the inbox counts, and then ten addresses' worth over all inboxes.
         let proxied = |inbox| limits.charge(Some(PROXY), InboxId(inbox), Activity::Session);
         assert_eq!(passed(10, || proxied(3)), 5);
-        let of_many: u32 = (10..30).map(|inbox| passed(10, || proxied(inbox))).sum();
+        let of_many: u32 = (10..30).map(|inbox| passed(5, || proxied(inbox))).sum();
+        // What the inbox refused counts for the proxy as well.
         assert!((20..=25).contains(&of_many), "{of_many}");
         assert_eq!(
             passed(100, || limits.charge(Some(address(5)), InboxId(4), Activity::Message)),

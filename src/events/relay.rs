@@ -14,7 +14,12 @@ use anyhow::Context as _;
 use async_nats::{
     Client, Subscriber,
     connection::State,
-    jetstream::{self, context::PublishAckFuture, message::PublishMessage, stream},
+    jetstream::{
+        self, ErrorCode,
+        context::{GetStreamErrorKind, PublishAckFuture},
+        message::PublishMessage,
+        stream,
+    },
 };
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered, stream::SelectAll};
@@ -188,8 +193,14 @@ impl Relay {
     pub async fn reaches(url: &str) -> anyhow::Result<()> {
         let (options, servers) = addresses::read(url, async_nats::ConnectOptions::new().name("parley doctor"))?;
         let client = options.connect(servers).await?;
-        jetstream::new(client).query_account().await.context("it has no JetStream")?;
-        Ok(())
+        // Not its account, which the client cannot read from servers before 2.10. A stream that is not there yet is made by the first start.
+        match jetstream::new(client).get_stream(STREAM).await {
+            Ok(_) => Ok(()),
+            Err(error) => match error.kind() {
+                GetStreamErrorKind::JetStream(answer) if answer.error_code() == ErrorCode::STREAM_NOT_FOUND => Ok(()),
+                _ => Err(error).context("it has no JetStream"),
+            },
+        }
     }
 
     /// Whether other replicas hear of commits this way now.

@@ -252,6 +252,12 @@ impl Reader<'_> {
         if normal(literal) == normal(&format!("{double:e}")) {
             return Ok(true);
         }
+        if let Ok(integer) = literal.parse::<i64>() {
+            // A double within 64 bits is converted without a loss, and one beyond them is no such integer.
+            #[allow(clippy::cast_possible_truncation)]
+            let held = double as i128;
+            return Ok(held == i128::from(integer));
+        }
         // A fraction or an exponent is never spelled as the expansion is.
         if literal.contains(['.', 'e', 'E']) {
             return Ok(false);
