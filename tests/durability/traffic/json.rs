@@ -62,6 +62,12 @@ pub struct Answer {
     pub cursor: Option<Bytes>,
 }
 
+/// A cursor as text. The release before writes standard base64 with padding.
+fn decoded(cursor: &str) -> Vec<u8> {
+    let cursor = cursor.trim_end_matches('=').replace('+', "-").replace('/', "_");
+    URL_SAFE_NO_PAD.decode(cursor).expect("it is base64")
+}
+
 /// An answer; a refusal; or nothing that could be relied on.
 pub async fn answer(request: reqwest::RequestBuilder) -> Option<Result<Answer, String>> {
     let response = request.send().await.ok()?;
@@ -72,7 +78,7 @@ pub async fn answer(request: reqwest::RequestBuilder) -> Option<Result<Answer, S
     let cursor = response
         .headers()
         .get("parley-cursor")
-        .map(|text| URL_SAFE_NO_PAD.decode(text.as_bytes()).expect("it is base64url"));
+        .map(|text| decoded(text.to_str().expect("it is ASCII")));
     let text = response.text().await.ok()?;
     Some(if status == 200 {
         Ok(Answer {
