@@ -222,7 +222,12 @@ async fn without_the_protection_a_known_address_has_an_old_id() {
 
 async fn the_id_of_a_session_survives_its_move_to_another_contact(backend: Backend) {
     let app = start(backend, "").await;
-    let alice = contact(&app, 1, json!({"name": "Alice", "email": "alice@x.org", "identifier": "a-1"})).await;
+    let alice = contact(
+        &app,
+        1,
+        json!({"name": "Alice", "email": "alice@x.org", "identifier": "alice-identifier"}),
+    )
+    .await;
     let public = Public::of(&app, 1).await;
     let made = public.create("s", json!({})).await["id"].clone();
     let moved = public.update("s", json!({"email": "alice@x.org"})).await["id"].clone();
@@ -231,7 +236,7 @@ async fn the_id_of_a_session_survives_its_move_to_another_contact(backend: Backe
     let stays = public.update("t", json!({"email": "nobody@x.org"})).await["id"].clone();
     assert_eq!(stays, unknown);
     // A proof shows the contact.
-    let before = public.create("v", public.signed("a-1", json!({}))).await["id"].clone();
+    let before = public.create("v", public.signed("alice-identifier", json!({}))).await["id"].clone();
     assert_ne!(before, alice);
-    assert_eq!(public.prove("v", "a-1").await.body["id"], alice);
+    assert_eq!(public.prove("v", "alice-identifier").await.body["id"], alice);
 }

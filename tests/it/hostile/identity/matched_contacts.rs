@@ -28,7 +28,7 @@ on_both!(
 );
 
 /// What is stored about the contact, and was not submitted by the session.
-const STORED: [&str; 5] = ["Alice Stored", "+351912345678", "a-1", "gold", "Secret Ltd"];
+const STORED: [&str; 5] = ["Alice Stored", "+351912345678", "alice-identifier", "platinum-plan", "Secret Ltd"];
 
 /// Everything that a limited service receives after a stranger named a contact's address in the service's inbox.
 struct Received {
@@ -50,8 +50,8 @@ fn noted<T: std::fmt::Debug>(all: &mut String, answer: Result<tonic::Response<T>
 async fn guess(app: &TestApp) -> Received {
     let elsewhere = inbox(&app.clients(), 1, "Elsewhere").await;
     let alice = json!({
-        "name": "Alice Stored", "email": "alice@x.org", "phone_number": "+351912345678", "identifier": "a-1",
-        "custom_attributes": {"plan": "gold"}, "additional_attributes": {"company_name": "Secret Ltd"},
+        "name": "Alice Stored", "email": "alice@x.org", "phone_number": "+351912345678", "identifier": "alice-identifier",
+        "custom_attributes": {"plan": "platinum-plan"}, "additional_attributes": {"company_name": "Secret Ltd"},
     });
     let alice = contact(app, elsewhere, alice).await;
     let public = Public::of(app, 1).await;
@@ -233,7 +233,7 @@ async fn a_session_of_a_member_opens_its_contact(backend: Backend) {
     let alice = contact(
         &app,
         elsewhere,
-        json!({"name": "Alice Stored", "email": "alice@x.org", "identifier": "a-1"}),
+        json!({"name": "Alice Stored", "email": "alice@x.org", "identifier": "alice-identifier"}),
     )
     .await;
     let service = Service::limited(&app, &[1]).await;
@@ -242,9 +242,9 @@ async fn a_session_of_a_member_opens_its_contact(backend: Backend) {
     public.create("s", json!({"email": "alice@x.org"})).await;
     assert_eq!(service.send(Method::GET, &path, None).await.status, 404);
     // A proof opens it, and so does a member who makes a session.
-    public.create("v", public.signed("a-1", json!({}))).await;
+    public.create("v", public.signed("alice-identifier", json!({}))).await;
     assert_eq!(service.send(Method::GET, &path, None).await.status, 404);
-    public.prove("v", "a-1").await;
+    public.prove("v", "alice-identifier").await;
     let seen = service.send(Method::GET, &path, None).await;
     assert_eq!((seen.status, &seen.body["payload"]["name"]), (200, &json!("Alice Stored")));
     let bob = contact(&app, elsewhere, json!({"name": "Bob", "email": "bob@x.org"})).await;

@@ -87,8 +87,8 @@ fn all(filled: &str) -> Vec<Vec<String>> {
 
 async fn alice(app: &TestApp) {
     let body = json!({
-        "name": "Alice Stored", "email": "alice@x.org", "phone_number": "+351912345678", "identifier": "a-1",
-        "custom_attributes": {"plan": "gold"},
+        "name": "Alice Stored", "email": "alice@x.org", "phone_number": "+351912345678", "identifier": "alice-identifier",
+        "custom_attributes": {"plan": "platinum-plan"},
     });
     contact(app, 1, body).await;
 }
@@ -117,10 +117,12 @@ async fn texts_for_a_verified_session_hold_what_is_stored(backend: Backend) {
     let app = start(backend, "").await;
     alice(&app).await;
     let public = Public::of(&app, 1).await;
-    public.create("s", public.signed("a-1", json!({"name": "some one"}))).await;
-    assert_eq!(public.prove("s", "a-1").await.status, 200);
+    public
+        .create("s", public.signed("alice-identifier", json!({"name": "some one"})))
+        .await;
+    assert_eq!(public.prove("s", "alice-identifier").await.status, 200);
     let sent = texts(&app, &public, "s").await;
-    assert_eq!(sent, all("Alice Stored|Alice|alice@x.org|+351912345678|gold|Alice Stored"));
+    assert_eq!(sent, all("Alice Stored|Alice|alice@x.org|+351912345678|platinum-plan|Alice Stored"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -132,5 +134,5 @@ async fn without_the_protection_texts_hand_out_the_stored_contact() {
         .create("s", json!({"phone_number": "+351912345678", "name": "some one"}))
         .await;
     let sent = texts(&app, &public, "s").await;
-    assert_eq!(sent, all("Alice Stored|Alice|alice@x.org|+351912345678|gold|Alice Stored"));
+    assert_eq!(sent, all("Alice Stored|Alice|alice@x.org|+351912345678|platinum-plan|Alice Stored"));
 }

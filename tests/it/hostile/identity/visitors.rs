@@ -147,11 +147,11 @@ async fn without_the_protection_an_address_collects_conversations() {
 async fn pretend(app: &TestApp) -> (Json, Json, Json, Json) {
     let public = Public::of(app, 1).await;
     let alice = json!({
-        "name": "Alice", "email": "alice@x.org", "phone_number": "+351912345678", "identifier": "a-1",
-        "custom_attributes": {"plan": "gold"}, "additional_attributes": {"company_name": "Secret Ltd"},
+        "name": "Alice", "email": "alice@x.org", "phone_number": "+351912345678", "identifier": "alice-identifier",
+        "custom_attributes": {"plan": "platinum-plan"}, "additional_attributes": {"company_name": "Secret Ltd"},
     });
     let alice = contact(app, 1, alice).await;
-    let bob = contact(app, 1, json!({"name": "Bob", "email": "bob@x.org", "identifier": "b-1"})).await;
+    let bob = contact(app, 1, json!({"name": "Bob", "email": "bob@x.org", "identifier": "bob-identifier"})).await;
     let theirs = begin(app, 1, alice).await;
     let made = public.create("s", json!({"email": "alice@x.org"})).await;
     assert_eq!(app.scene().contact_of("s").await, alice, "agents see one person");
@@ -168,7 +168,15 @@ async fn pretend(app: &TestApp) -> (Json, Json, Json, Json) {
 async fn an_unverified_session_learns_and_changes_nothing(backend: Backend) {
     let app = start(backend, "").await;
     let (made, changed, alice, bob) = pretend(&app).await;
-    for known in ["Alice", "+351912345678", "a-1", "gold", "Secret Ltd", "Bob", "b-1"] {
+    for known in [
+        "Alice",
+        "+351912345678",
+        "alice-identifier",
+        "platinum-plan",
+        "Secret Ltd",
+        "Bob",
+        "bob-identifier",
+    ] {
         assert!(
             !made.to_string().contains(known) && !changed.to_string().contains(known),
             "{known}: {made} {changed}"
@@ -178,7 +186,7 @@ async fn an_unverified_session_learns_and_changes_nothing(backend: Backend) {
     assert_eq!((&changed["name"], &changed["email"]), (&json!("pwned"), &json!("bob@x.org")));
     assert_eq!((&alice["name"], &alice["email"]), (&json!("Alice"), &json!("alice@x.org")));
     assert_eq!(alice["phone_number"], "+351912345678");
-    assert_eq!(alice["custom_attributes"], json!({"plan": "gold"}));
+    assert_eq!(alice["custom_attributes"], json!({"plan": "platinum-plan"}));
     assert_eq!((&bob["name"], &bob["email"]), (&json!("Bob"), &json!("bob@x.org")));
     let session = alice["contact_inboxes"]
         .as_array()
@@ -197,7 +205,7 @@ async fn an_unverified_session_learns_and_changes_nothing(backend: Backend) {
     // Neither the conversation nor the messages hold the stored record.
     let public = Public::of(&app, 1).await;
     let listed = public.ask(reqwest::Method::GET, "/s/conversations", None).await.body.to_string();
-    for known in ["Alice", "+351912345678", "a-1", "gold", "Secret Ltd"] {
+    for known in ["Alice", "+351912345678", "alice-identifier", "platinum-plan", "Secret Ltd"] {
         assert!(!listed.contains(known), "{known}: {listed}");
     }
     // A contact that only members gave a name is no more known than one that is new.
@@ -230,22 +238,25 @@ async fn a_session_keeps_its_own_contact_up_to_date(backend: Backend) {
     public
         .update(
             "s",
-            json!({"name": "Asha Rao", "email": "rao@x.org", "custom_attributes": {"plan": "gold"}}),
+            json!({"name": "Asha Rao", "email": "rao@x.org", "custom_attributes": {"plan": "platinum-plan"}}),
         )
         .await;
     let stored = shown(&app, id).await;
     assert_eq!((&stored["name"], &stored["email"]), (&json!("Asha Rao"), &json!("rao@x.org")));
-    assert_eq!(stored["custom_attributes"], json!({"plan": "gold"}));
+    assert_eq!(stored["custom_attributes"], json!({"plan": "platinum-plan"}));
     // What members set stays, and is not shown.
     let path = format!("/api/v1/accounts/1/contacts/{id}");
     let change = json!({"name": "Asha (fraud?)", "custom_attributes": {"plan": "closed"}});
     app.http().send("PATCH", &path, Some(&change)).await;
     let record = public
-        .update("s", json!({"name": "A. Rao", "custom_attributes": {"plan": "gold", "size": "L"}}))
+        .update(
+            "s",
+            json!({"name": "A. Rao", "custom_attributes": {"plan": "platinum-plan", "size": "L"}}),
+        )
         .await;
     assert_eq!(
         (&record["name"], &record["custom_attributes"]),
-        (&json!("A. Rao"), &json!({"plan": "gold", "size": "L"}))
+        (&json!("A. Rao"), &json!({"plan": "platinum-plan", "size": "L"}))
     );
     let stored = shown(&app, id).await;
     assert_eq!(stored["name"], "Asha (fraud?)");
@@ -310,7 +321,12 @@ async fn an_inbox_may_attach_no_unverified_session(backend: Backend) {
     let change = json!({"channel": {"attach_unverified_sessions": false}});
     let changed = app.http().send("PATCH", "/api/v1/accounts/1/inboxes/1", Some(&change)).await;
     assert_eq!(changed.body["attach_unverified_sessions"], false, "{}", changed.body);
-    let alice = contact(&app, 1, json!({"name": "Alice", "email": "alice@x.org", "identifier": "a-1"})).await;
+    let alice = contact(
+        &app,
+        1,
+        json!({"name": "Alice", "email": "alice@x.org", "identifier": "alice-identifier"}),
+    )
+    .await;
     public.create("s", json!({"email": "alice@x.org", "name": "stranger"})).await;
     let made = app.scene().contact_of("s").await;
     assert_ne!(made, alice);
@@ -322,7 +338,7 @@ async fn an_inbox_may_attach_no_unverified_session(backend: Backend) {
     public.update("bare", json!({"email": "alice@x.org"})).await;
     assert_eq!(app.scene().contact_of("bare").await, made);
     // A proof is no matter of attaching.
-    public.create("p", public.signed("a-1", json!({}))).await;
+    public.create("p", public.signed("alice-identifier", json!({}))).await;
     assert_eq!(app.scene().contact_of("p").await, alice);
     let mut inboxes = app.clients().inboxes;
     let read = inboxes.get_inbox(parley::pb::GetInboxRequest {
