@@ -129,9 +129,13 @@ async fn sessions_leave_upload_slots_to_members() {
         let app = builder(switch).env("PARLEY_FILES_CONCURRENT_UPLOADS", "4").start().await;
         let session = session(&app).await;
         let uploads = (20..24).map(|last| begin(&app, last, &session)).collect();
-        let open = held(uploads, refusals).await;
+        let mut open = held(uploads, refusals).await;
         in_time("the member's outcome", async {
             while member_uploads(&app).await != is_served {
+                // Without the protection the member's upload may have had a slot when a session asked for it.
+                for (upload, last) in open.iter_mut().zip(20..).filter(|(upload, _)| upload.call.is_finished()) {
+                    *upload = begin(&app, last, &session);
+                }
                 tokio::time::sleep(std::time::Duration::from_millis(50)).await;
             }
         })
