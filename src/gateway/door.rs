@@ -26,7 +26,7 @@ use super::{
 };
 
 /// Action Cable: anyone may open the WebSocket, and hears nothing before a subscription.
-const CABLE: Endpoint = Endpoint {
+pub(super) const CABLE: Endpoint = Endpoint {
     path: "/cable",
     caller: Caller::Anyone,
     credential: "a pubsub token in each subscription",
@@ -91,6 +91,11 @@ impl Door {
     #[must_use]
     pub fn delete<H: Handler<T, Routes>, T: 'static>(self, path: &str, handler: H, about: About) -> Self {
         self.add(path, &[Method::DELETE], on(MethodFilter::DELETE, handler), about)
+    }
+
+    /// The routes so far.
+    pub fn into_routes(self) -> Vec<Route> {
+        self.routes
     }
 
     fn add(mut self, path: &str, methods: &'static [Method], methods_router: MethodRouter<Routes>, about: About) -> Self {

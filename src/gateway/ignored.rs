@@ -2,13 +2,9 @@
 //! `Parley-Ignored`. An update of an account's resource of which nothing is understood is refused instead: its caller would take 200 for a
 //! change.
 //!
-//! What a route understands is what its description says. Only the names of parameters are looked at, and those right under a root key;
-//! what lies deeper belongs to the value.
+//! What a route understands is what its description says (`understood`).
 
-use std::{
-    collections::BTreeSet,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::{
     extract::{Request, State},
@@ -20,13 +16,15 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value as Json};
 use tonic::service::Routes;
 
-use super::{door::Route, params::Params};
+use super::{
+    door::Route,
+    params::Params,
+    understood::{Ignored, Names},
+};
 
 const HEADER: HeaderName = HeaderName::from_static("parley-ignored");
 
-/// Names in the header, at most. When there are more, `...` is the last.
-const NAMES: usize = 20;
-/// Bytes of the header, at most, but for the `...`.
+/// Bytes of the header, at most, but for the `...`, which is the last where names were left out.
 const BYTES: usize = 1024;
 /// Characters of one name, at most.
 const NAME: usize = 100;
@@ -37,12 +35,7 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'-').remove(b'
 /// What one route understands.
 #[derive(Debug)]
 pub struct Understood {
-    /// Parameters of the body, which may stand in the query too.
-    body: Vec<&'static str>,
-    query: Vec<&'static str>,
-    path: BTreeSet<String>,
-    /// The key that may be around the body.
-    root: Option<&'static str>,
+    names: Names,
     /// The services, if an update of which nothing is understood is refused: its caller is looked at first.
     refusing: Option<Routes>,
 }
@@ -50,67 +43,38 @@ pub struct Understood {
 impl Understood {
     /// By the route's description.
     pub fn of(route: &Route, services: &Routes) -> Arc<Self> {
-        let in_path = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
         Arc::new(Self {
-            body: route.about.body_names().collect(),
-            query: route.about.query_names().collect(),
-            path: in_path.map(str::to_owned).collect(),
-            root: route.about.root_key(),
+            names: Names::of(&route.path, &route.about),
             refusing: route.is_account_update().then(|| services.clone()),
         })
     }
 
     /// Names of the body that can be changed, or asked for.
     pub fn body(&self) -> &[&'static str] {
-        &self.body
-    }
-
-    fn knows(&self, name: &str) -> bool {
-        self.body.contains(&name) || self.query.contains(&name) || self.path.contains(name)
-    }
-
-    /// Whether an object of the body holds anything that is understood, besides what the path says anyway.
-    fn is_understood(&self, map: &Map<String, Json>) -> bool {
-        self.body.iter().any(|name| map.contains_key(*name))
+        &self.names.body
     }
 }
 
-/// What of a request was not understood.
-#[derive(Debug, Default)]
-struct Ignored {
-    names: Vec<String>,
-    more: bool,
-}
-
-impl Ignored {
-    fn add(&mut self, name: impl FnOnce() -> String) {
-        if self.names.len() < NAMES {
-            self.names.push(name());
-        } else {
-            self.more = true;
+/// The header that names what was ignored; none if nothing was.
+fn header(ignored: &Ignored) -> Option<HeaderValue> {
+    let mut text = String::new();
+    let mut is_cut = ignored.more;
+    for name in &ignored.names {
+        let start: String = name.chars().take(NAME).collect();
+        let escaped = utf8_percent_encode(&start, ESCAPED).to_string();
+        if text.len() + escaped.len() + 2 > BYTES {
+            is_cut = true;
+            break;
         }
+        if !text.is_empty() {
+            text.push_str(", ");
+        }
+        text.push_str(&escaped);
     }
-
-    fn header(&self) -> Option<HeaderValue> {
-        let mut text = String::new();
-        let mut is_cut = self.more;
-        for name in &self.names {
-            let start: String = name.chars().take(NAME).collect();
-            let escaped = utf8_percent_encode(&start, ESCAPED).to_string();
-            if text.len() + escaped.len() + 2 > BYTES {
-                is_cut = true;
-                break;
-            }
-            if !text.is_empty() {
-                text.push_str(", ");
-            }
-            text.push_str(&escaped);
-        }
-        if is_cut {
-            text.push_str(if text.is_empty() { "..." } else { ", ..." });
-        }
-        HeaderValue::from_str(&text).ok().filter(|value| !value.is_empty())
+    if is_cut {
+        text.push_str(if text.is_empty() { "..." } else { ", ..." });
     }
+    HeaderValue::from_str(&text).ok().filter(|value| !value.is_empty())
 }
 
 /// Compares one request with what its route understands; an extension of the request.
@@ -129,41 +93,10 @@ impl Comparison {
 
     /// Notes the names that are not understood. Returns them if they are all that an update holds, which has to be refused.
     pub fn compare(&self, body: &Params, query: &Map<String, Json>) -> Option<Vec<String>> {
-        let understood = &*self.understood;
-        let mut ignored = Ignored::default();
-        let root = understood.root.and_then(|root| Some((root, body.map.get(root)?)));
-        let mut holds_other = false;
-        let is_understood = match root {
-            Some((root, Json::Object(inner))) if !inner.is_empty() => {
-                for name in inner.keys().filter(|name| !understood.body.contains(&name.as_str())) {
-                    holds_other = true;
-                    ignored.add(|| format!("{root}[{name}]"));
-                }
-                for name in body.map.keys() {
-                    let name = name.as_str();
-                    if name != root && !understood.query.contains(&name) && !understood.path.contains(name) {
-                        ignored.add(|| name.to_owned());
-                    }
-                }
-                understood.is_understood(inner)
-            }
-            _ => {
-                for name in body.map.keys() {
-                    if !understood.knows(name) && understood.root != Some(name.as_str()) {
-                        holds_other = true;
-                        ignored.add(|| name.clone());
-                    }
-                }
-                // A root key that is missing or holds nothing is refused by its reader, and a file by the handler.
-                understood.root.is_some() || !body.files.is_empty() || understood.is_understood(&body.map)
-            }
-        };
-        for name in query.keys().filter(|name| !understood.knows(name) && !body.map.contains_key(*name)) {
-            ignored.add(|| name.clone());
-        }
-        let refused = (holds_other && !is_understood && !understood.is_understood(query)).then(|| ignored.names.clone());
-        *self.ignored.lock().unwrap_or_else(PoisonError::into_inner) = Some(ignored);
-        refused.filter(|_| understood.refusing.is_some())
+        let compared = self.understood.names.compare(&body.map, !body.files.is_empty(), query);
+        let refused = compared.changes_nothing.then(|| compared.ignored.names.clone());
+        *self.ignored.lock().unwrap_or_else(PoisonError::into_inner) = Some(compared.ignored);
+        refused.filter(|_| self.understood.refusing.is_some())
     }
 
     /// What the path's parameters and the body's are called that the route takes.
@@ -174,16 +107,16 @@ impl Comparison {
     /// The header, also for a handler that read no parameters.
     fn header(&self, query: Option<&str>) -> Option<HeaderValue> {
         if let Some(ignored) = &*self.ignored.lock().unwrap_or_else(PoisonError::into_inner) {
-            return ignored.header();
+            return header(ignored);
         }
         let mut ignored = Ignored::default();
         for (name, _) in form_urlencoded::parse(query?.as_bytes()) {
             let name = name.split('[').next().unwrap_or_default();
-            if !self.understood.knows(name) {
+            if !self.understood.names.knows(name) {
                 ignored.add(|| name.to_owned());
             }
         }
-        ignored.header()
+        header(&ignored)
     }
 }
 
@@ -204,16 +137,21 @@ pub async fn report(State(understood): State<Arc<Understood>>, mut request: Requ
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use serde_json::json;
 
     use super::*;
+    use crate::gateway::understood::NAMES;
 
     fn comparison(root: Option<&'static str>, refuses: bool) -> Comparison {
         let understood = Understood {
-            body: vec!["status", "name"],
-            query: vec!["page"],
-            path: BTreeSet::from(["id".to_owned()]),
-            root,
+            names: Names {
+                body: vec!["status", "name"],
+                query: vec!["page"],
+                path: BTreeSet::from(["id".to_owned()]),
+                root,
+            },
             refusing: refuses.then(Routes::default),
         };
         Comparison {

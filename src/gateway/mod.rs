@@ -56,6 +56,7 @@ mod platform_bots;
 mod platform_users;
 mod position;
 mod profile;
+pub mod route_table;
 mod rows;
 mod search;
 mod sentence;
@@ -65,6 +66,7 @@ mod teamwork;
 mod tests;
 mod trace;
 mod tree_budget;
+mod understood;
 mod uploads;
 
 use std::sync::Arc;
@@ -82,6 +84,7 @@ use tower::{Layer as _, util::MapRequestLayer};
 pub use form_files::DiscardUploads;
 
 use crate::{config::origins::AllowedOrigins, request_memory::RequestMemory};
+use door::Door;
 use error::Failure;
 
 use crate::rate_limit::AnonymousLimits;
@@ -116,10 +119,9 @@ const ABSENT: [&str; 2] = [
     "/api/v1/accounts/{account_id}/contacts/export",
 ];
 
-/// The door over services: `services` with their layers, as the gRPC listener serves them too.
-#[allow(clippy::needless_pass_by_value)] // the settings are the door's own from here on
-pub fn router(services: Routes, config: Config) -> Router {
-    let router = profile::routes()
+/// Every route with its description, but for those of the description itself.
+fn routes() -> Door {
+    profile::routes()
         .merge(inboxes::routes())
         .merge(agent_bots::routes())
         .merge(client::routes())
@@ -145,6 +147,12 @@ pub fn router(services: Routes, config: Config) -> Router {
         .merge(custom_attribute_definitions::routes())
         .merge(canned_responses::routes())
         .merge(contact_notes::routes())
+}
+
+/// The door over services: `services` with their layers, as the gRPC listener serves them too.
+#[allow(clippy::needless_pass_by_value)] // the settings are the door's own from here on
+pub fn router(services: Routes, config: Config) -> Router {
+    let router = routes()
         .open(services, &config, &ABSENT)
         .layer(middleware::from_fn({
             let discard = config.discard_uploads.clone();

@@ -39,7 +39,7 @@ fn normalized(uri: &Uri) -> Option<Uri> {
 }
 
 /// As Rails does: squeeze slashes, drop the one at the end, then the format.
-fn normal(path: &str) -> Cow<'_, str> {
+pub(super) fn normal(path: &str) -> Cow<'_, str> {
     let mut path = if path.contains("//") {
         let mut squeezed = String::with_capacity(path.len());
         for character in path.chars() {

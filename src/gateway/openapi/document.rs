@@ -9,7 +9,10 @@ use super::{
     about::{About, Caller, Endpoint, Parameter, Success},
     schema::{self, Schema, anything, choice, integer, list, object, text},
 };
-use crate::gateway::door::Route;
+use crate::gateway::{
+    door::Route,
+    understood::{is_id, parameters as in_path},
+};
 
 /// The header that carries a token.
 const TOKEN: &str = "api_access_token";
@@ -115,15 +118,9 @@ fn operation(route: &Route, method: &Method, components: &mut Map<String, Json>)
 }
 
 fn parameters(route: &Route, writes: bool, components: &mut Map<String, Json>) -> Vec<Json> {
-    let in_path = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
-    let mut parameters: Vec<Json> = in_path
+    let mut parameters: Vec<Json> = in_path(&route.path)
         .map(|name| {
-            // Ids are numbers and identifiers are texts.
-            let schema = if name.ends_with("_id") || name == "id" {
-                schema::id()
-            } else {
-                text()
-            };
+            let schema = if is_id(name) { schema::id() } else { text() };
             json!({ "name": name, "in": "path", "required": true, "schema": schema.put(components) })
         })
         .collect();
