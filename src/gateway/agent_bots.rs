@@ -25,33 +25,19 @@ pub fn routes() -> Door {
         .get(
             &format!("{ACCOUNT}/inboxes/{{inbox_id}}/agent_bot"),
             of_inbox,
-            about(
-                "showInboxAgentBot",
-                "Shows the bot of an inbox",
-                "AgentBotsService.GetInboxAgentBot",
-            )
-            .answers(object().key("agent_bot", attributes())),
+            about("showInboxAgentBot", "AgentBotsService.GetInboxAgentBot").answers(object().key("agent_bot", attributes())),
         )
         .post(
             &format!("{ACCOUNT}/inboxes/{{inbox_id}}/set_agent_bot"),
             set,
-            about(
-                "setInboxAgentBot",
-                "Lets a bot answer in an inbox, or none",
-                "AgentBotsService.SetInboxAgentBot",
-            )
-            .caller(Caller::Administrator)
-            .body("agent_bot", id().or_null()),
+            about("setInboxAgentBot", "AgentBotsService.SetInboxAgentBot")
+                .caller(Caller::Administrator)
+                .body("agent_bot", id().or_null()),
         )
         .get(
             &format!("{ACCOUNT}/agent_bots"),
             list,
-            about(
-                "listAgentBots",
-                "Lists the bots that an account may use",
-                "AgentBotsService.ListAgentBots",
-            )
-            .answers(list_of(attributes())),
+            about("listAgentBots", "AgentBotsService.ListAgentBots").answers(list_of(attributes())),
         )
 }
 

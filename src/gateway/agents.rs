@@ -34,7 +34,7 @@ pub fn routes() -> Door {
             .caller(Caller::Administrator)
             .root("agent")
             .body("role", names(&ROLES))
-            .body("availability", names(&AVAILABILITIES))
+            .body("availability", names(&AVAILABILITIES).or_null())
             .body("auto_offline", flag())
             .answers(shape())
     };
@@ -42,44 +42,31 @@ pub fn routes() -> Door {
         .get(
             AGENTS,
             list,
-            about("listAgents", "Lists all users of an account", "AccountsService.ListMembers").answers(list_of(shape())),
+            about("listAgents", "AccountsService.ListMembers").answers(list_of(shape())),
         )
         .post(
             AGENTS,
             create,
-            settings(about(
-                "createAgent",
-                "Makes the user with an address a member, and the user first if there is none",
-                "AccountsService.CreateAgent",
-            ))
-            .needs("email", text())
-            .needs("name", text()),
+            settings(about("createAgent", "AccountsService.CreateAgent"))
+                .needs("email", text())
+                .needs("name", text()),
         )
         .post(
             &format!("{AGENTS}/bulk_create"),
             create_many,
-            about(
-                "createAgents",
-                "Makes the users with these addresses members",
-                "AccountsService.CreateAgents",
-            )
-            .caller(Caller::Administrator)
-            .needs("emails", list_of(text())),
+            about("createAgents", "AccountsService.CreateAgents")
+                .caller(Caller::Administrator)
+                .needs("emails", list_of(text())),
         )
         .update(
             AGENT,
             update,
-            settings(about("updateAgent", "Changes a member", "AccountsService.UpdateAgent")).body("name", text()),
+            settings(about("updateAgent", "AccountsService.UpdateAgent")).body("name", text()),
         )
         .delete(
             AGENT,
             delete,
-            about(
-                "deleteAgent",
-                "Ends a membership, with the user's inboxes, teams and assignments",
-                "AccountsService.DeleteMembership",
-            )
-            .caller(Caller::Administrator),
+            about("deleteAgent", "AccountsService.DeleteMembership").caller(Caller::Administrator),
         )
 }
 

@@ -27,20 +27,16 @@ pub fn routes() -> Door {
     Door::new("Audit logs").get(
         "/api/v1/accounts/{account_id}/audit_logs",
         list,
-        about(
-            "listAuditLogs",
-            "Lists what was administered in an account, the newest first",
-            "AuditService.ListAuditEvents",
-        )
-        .caller(Caller::Administrator)
-        .query("page", integer().note("From 1."))
-        .answers(
-            object()
-                .key("per_page", integer())
-                .key("total_entries", integer())
-                .key("current_page", integer())
-                .key("audit_logs", list_of(entry_schema())),
-        ),
+        about("listAuditLogs", "AuditService.ListAuditEvents")
+            .caller(Caller::Administrator)
+            .query("page", integer().note("From 1."))
+            .answers(
+                object()
+                    .key("per_page", integer())
+                    .key("total_entries", integer())
+                    .key("current_page", integer())
+                    .key("audit_logs", list_of(entry_schema())),
+            ),
     )
 }
 

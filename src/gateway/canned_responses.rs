@@ -30,43 +30,26 @@ pub fn routes() -> Door {
         .get(
             LIST,
             list,
-            about(
-                "listCannedResponses",
-                "Lists the canned responses of an account",
-                "CannedResponsesService.ListCannedResponses",
-            )
-            .query("search", text())
-            .answers(list_of(shape())),
+            about("listCannedResponses", "CannedResponsesService.ListCannedResponses")
+                .query("search", text())
+                .answers(list_of(shape())),
         )
         .post(
             LIST,
             create,
-            settings(about(
-                "createCannedResponse",
-                "Makes a canned response",
-                "CannedResponsesService.CreateCannedResponse",
-            ))
-            .needs("short_code", text())
-            .needs("content", text()),
+            settings(about("createCannedResponse", "CannedResponsesService.CreateCannedResponse"))
+                .needs("short_code", text())
+                .needs("content", text()),
         )
         .update(
             ONE,
             update,
-            settings(about(
-                "updateCannedResponse",
-                "Changes a canned response",
-                "CannedResponsesService.UpdateCannedResponse",
-            ))
-            .bodies(&ATTRIBUTES, &text()),
+            settings(about("updateCannedResponse", "CannedResponsesService.UpdateCannedResponse")).bodies(&ATTRIBUTES, &text()),
         )
         .delete(
             ONE,
             delete,
-            about(
-                "deleteCannedResponse",
-                "Deletes a canned response",
-                "CannedResponsesService.DeleteCannedResponse",
-            ),
+            about("deleteCannedResponse", "CannedResponsesService.DeleteCannedResponse"),
         )
 }
 

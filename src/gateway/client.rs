@@ -28,23 +28,19 @@ pub fn routes() -> Door {
         .get(
             "/public/api/v1/inboxes/{inbox_identifier}",
             inbox,
-            told("showClientInbox", "Shows an inbox to its contacts", "ClientService.GetClientInbox").answers(json::client::inbox_schema()),
+            told("showClientInbox", "ClientService.GetClientInbox").answers(json::client::inbox_schema()),
         )
         .post(
             CONTACTS,
             create,
-            person(signed(told(
-                "createClientSession",
-                "Makes a session, or finds the one of this source_id",
-                "ClientService.CreateClientSession",
-            )))
-            .body("source_id", text().or_null())
-            .answers(json::client::session_schema()),
+            person(signed(told("createClientSession", "ClientService.CreateClientSession")))
+                .body("source_id", text().or_null())
+                .answers(json::client::session_schema()),
         )
         .get(
             &one,
             show,
-            told("showClientSession", "Shows a session", "ClientService.GetClientSession")
+            told("showClientSession", "ClientService.GetClientSession")
                 .query("identifier", text())
                 .query("identifier_hash", text())
                 .answers(json::client::session_schema()),
@@ -52,30 +48,19 @@ pub fn routes() -> Door {
         .update(
             &one,
             update,
-            person(signed(told(
-                "updateClientSession",
-                "Changes a session's contact, or joins it with another one of the same address",
-                "ClientService.UpdateClientSession",
-            )))
-            .answers(json::client::record_schema()),
+            person(signed(told("updateClientSession", "ClientService.UpdateClientSession"))).answers(json::client::record_schema()),
         )
         .post(
             &format!("{one}/rotate_pubsub_token"),
             rotate,
-            signed(told(
-                "rotateClientPubsubToken",
-                "Replaces the pubsub token of a session",
-                "PubsubService.RotatePubsubToken",
-            ))
-            .note("Subscriptions by the old one end within seconds. A call cannot be repeated under its Idempotency-Key.")
-            .answers(json::client::session_schema()),
+            signed(told("rotateClientPubsubToken", "PubsubService.RotatePubsubToken")).answers(json::client::session_schema()),
         )
         .merge(client_conversations::routes())
 }
 
 /// A route that asks for no token.
-pub(super) fn told(operation: &'static str, summary: &'static str, rpc: &'static str) -> About {
-    about(operation, summary, rpc).caller(Caller::Anyone).refuses(
+pub(super) fn told(operation: &'static str, rpc: &'static str) -> About {
+    about(operation, rpc).caller(Caller::Anyone).refuses(
         axum::http::StatusCode::UNAUTHORIZED,
         "The hash does not sign the identifier of the session's contact.",
     )

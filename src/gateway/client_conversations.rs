@@ -42,75 +42,48 @@ pub fn routes() -> Door {
         .get(
             &all,
             list,
-            told(
-                "listClientConversations",
-                "Lists the conversations of a session, at most 1,000",
-                "ClientService.ListClientConversations",
-            )
-            .answers(list_of(talk())),
+            told("listClientConversations", "ClientService.ListClientConversations").answers(list_of(talk())),
         )
         .post(
             &all,
             create,
-            told(
-                "createClientConversation",
-                "Begins a conversation, or finds the one of an inbox that keeps to one",
-                "ClientService.CreateClientConversation",
-            )
-            .body("custom_attributes", attributes())
-            .answers(talk()),
+            told("createClientConversation", "ClientService.CreateClientConversation")
+                .body("custom_attributes", attributes())
+                .answers(talk()),
         )
         .get(
             &one,
             show,
-            told(
-                "showClientConversation",
-                "Shows a conversation with its newest 1,000 messages",
-                "ClientService.GetClientConversation",
-            )
-            .answers(talk()),
+            told("showClientConversation", "ClientService.GetClientConversation").answers(talk()),
         )
         .post(
             &format!("{one}/toggle_status"),
             resolve,
-            told(
-                "resolveClientConversation",
-                "Resolves a conversation; it never opens one",
-                "ClientService.ResolveClientConversation",
-            )
-            .answers(talk()),
+            told("resolveClientConversation", "ClientService.ResolveClientConversation").answers(talk()),
         )
         .post(
             &format!("{one}/toggle_typing"),
             toggle_typing,
-            told("toggleClientTyping", "Says that the contact types", "ClientService.SetClientTyping")
+            told("toggleClientTyping", "ClientService.SetClientTyping")
                 .body("typing_status", choice(&["on", "off"]))
                 .reads(),
         )
         .post(
             &format!("{one}/update_last_seen"),
             look,
-            told(
-                "markClientConversationSeen",
-                "Says that the contact has looked: what was sent is read",
-                "ClientService.MarkClientConversationSeen",
-            ),
+            told("markClientConversationSeen", "ClientService.MarkClientConversationSeen"),
         )
         .get(
             &format!("{one}/messages"),
             messages,
-            told(
-                "listClientMessages",
-                "Lists 20 messages, oldest first",
-                "ClientService.ListClientMessages",
-            )
-            .query("before", integer())
-            .answers(list_of(said())),
+            told("listClientMessages", "ClientService.ListClientMessages")
+                .query("before", integer())
+                .answers(list_of(said())),
         )
         .post(
             &format!("{one}/messages"),
             write,
-            told("createClientMessage", "Writes as the contact", "ClientService.CreateClientMessage")
+            told("createClientMessage", "ClientService.CreateClientMessage")
                 .bodies(&["content", "echo_id"], &text().or_null())
                 .body("attachments", files())
                 .answers(said()),
@@ -118,13 +91,9 @@ pub fn routes() -> Door {
         .update(
             &format!("{one}/messages/{{message_id}}"),
             submit,
-            told(
-                "updateClientMessage",
-                "Answers an interactive message or a survey",
-                "ClientService.UpdateClientMessage",
-            )
-            .body("submitted_values", anything())
-            .answers(said()),
+            told("updateClientMessage", "ClientService.UpdateClientMessage")
+                .body("submitted_values", anything())
+                .answers(said()),
         )
 }
 

@@ -41,27 +41,17 @@ pub fn routes() -> Door {
         .get(
             CONTACTS,
             list,
-            paged(about("listContacts", "Lists contacts, 15 a page", "ContactsService.ListContacts")).query("labels", list_of(text())),
+            paged(about("listContacts", "ContactsService.ListContacts")).query("labels", list_of(text())),
         )
         .get(
             &format!("{CONTACTS}/search"),
             search,
-            paged(about(
-                "searchContacts",
-                "Finds contacts by a text",
-                "ContactsService.SearchContacts",
-            ))
-            .note("In name, e-mail address, phone number and identifier. Without q nothing is found.")
-            .query("q", text()),
+            paged(about("searchContacts", "ContactsService.SearchContacts")).query("q", text()),
         )
         .get(
             &format!("{CONTACTS}/active"),
             active,
-            paged(about(
-                "listActiveContacts",
-                "Lists contacts that are online",
-                "ContactsService.ListContacts",
-            )),
+            paged(about("listActiveContacts", "ContactsService.ListContacts")),
         )
 }
 

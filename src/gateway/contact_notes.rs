@@ -30,38 +30,24 @@ pub fn routes() -> Door {
         .get(
             LIST,
             list,
-            about(
-                "listContactNotes",
-                "Lists the notes about a contact, the newest first",
-                "ContactNotesService.ListContactNotes",
-            )
-            .answers(list_of(shape())),
+            about("listContactNotes", "ContactNotesService.ListContactNotes").answers(list_of(shape())),
         )
         .post(
             LIST,
             create,
-            settings(about("createContactNote", "Makes a note", "ContactNotesService.CreateContactNote")).needs("content", text()),
+            settings(about("createContactNote", "ContactNotesService.CreateContactNote")).needs("content", text()),
         )
         .get(
             ONE,
             show,
-            about("showContactNote", "Shows a note", "ContactNotesService.GetContactNote").answers(shape()),
+            about("showContactNote", "ContactNotesService.GetContactNote").answers(shape()),
         )
         .update(
             ONE,
             update,
-            settings(about(
-                "updateContactNote",
-                "Changes a note",
-                "ContactNotesService.UpdateContactNote",
-            ))
-            .body("content", text()),
+            settings(about("updateContactNote", "ContactNotesService.UpdateContactNote")).body("content", text()),
         )
-        .delete(
-            ONE,
-            delete,
-            about("deleteContactNote", "Deletes a note", "ContactNotesService.DeleteContactNote"),
-        )
+        .delete(ONE, delete, about("deleteContactNote", "ContactNotesService.DeleteContactNote"))
 }
 
 async fn list(call: Call, params: Params) -> Answer {

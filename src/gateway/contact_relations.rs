@@ -30,67 +30,50 @@ pub fn routes() -> Door {
         .post(
             &format!("{CONTACT}/contact_inboxes"),
             create_session,
-            about(
-                "createContactSession",
-                "Gives a contact a session in an inbox",
-                "ContactsService.CreateContactSession",
-            )
-            .needs("inbox_id", id())
-            .body("source_id", text())
-            .body("hmac_verified", flag())
-            .answers(json::contact::lone_session_schema()),
+            about("createContactSession", "ContactsService.CreateContactSession")
+                .needs("inbox_id", id())
+                .body("source_id", text())
+                .body("hmac_verified", flag())
+                .answers(json::contact::lone_session_schema()),
         )
         .get(
             &format!("{CONTACT}/labels"),
             labels,
-            about("listContactLabels", "Lists the labels of a contact", "ContactsService.GetContact").answers(names()),
+            about("listContactLabels", "ContactsService.GetContact").answers(names()),
         )
         .post(
             &format!("{CONTACT}/labels"),
             set_labels,
-            about("setContactLabels", "Sets the labels of a contact", "ContactsService.UpdateContact")
+            about("setContactLabels", "ContactsService.UpdateContact")
                 .body("labels", list(text()))
                 .answers(names()),
         )
         .get(
             &format!("{CONTACT}/conversations"),
             conversations,
-            about(
-                "listContactConversations",
-                "Lists the 20 newest conversations of a contact",
-                "ConversationsService.ListConversations",
-            )
-            .answers(within("payload", list(json::conversation::schema()))),
+            about("listContactConversations", "ConversationsService.ListConversations")
+                .answers(within("payload", list(json::conversation::schema()))),
         )
         .get(
             &format!("{CONTACT}/contactable_inboxes"),
             contactable_inboxes,
-            about(
-                "listContactableInboxes",
-                "Lists the inboxes through which a contact can be reached",
-                "ContactsService.ListContactableInboxes",
-            )
-            .note("Without a session in an inbox, source_id is a fresh one that is stored nowhere.")
-            .answers(within("payload", list(json::contact::contactable_schema()))),
+            about("listContactableInboxes", "ContactsService.ListContactableInboxes")
+                .answers(within("payload", list(json::contact::contactable_schema()))),
         )
         .post(
             &format!("{ACCOUNT}/contact_inboxes/filter"),
             find_by_session,
-            about(
-                "findContactBySession",
-                "Finds the contact of a session",
-                "ContactsService.GetContactBySession",
-            )
-            .needs("inbox_id", id())
-            .needs("source_id", text())
-            .reads()
-            .finds_nothing()
-            .answers(json::contact::with_sessions_schema()),
+            about("findContactBySession", "ContactsService.GetContactBySession")
+                .needs("inbox_id", id())
+                .needs("source_id", text())
+                .reads()
+                .finds_nothing()
+                .answers(json::contact::with_sessions_schema()),
         )
         .post(
             &format!("{ACCOUNT}/actions/contact_merge"),
             merge,
-            about("mergeContacts", "Lets one contact take in another", "ContactsService.MergeContacts")
+            about("mergeContacts", "ContactsService.MergeContacts")
                 .caller(Caller::Administrator)
                 .needs("base_contact_id", id())
                 .needs("mergee_contact_id", id())

@@ -29,8 +29,7 @@ pub fn routes() -> Door {
         .post(
             CONTACTS,
             create,
-            written(about("createContact", "Makes a contact", "ContactsService.CreateContact"))
-                .note("With inbox_id it gets a session in that inbox at once.")
+            written(about("createContact", "ContactsService.CreateContact"))
                 .body("inbox_id", id())
                 .body("source_id", text())
                 .answers(within("payload", made_schema())),
@@ -38,37 +37,26 @@ pub fn routes() -> Door {
         .get(
             CONTACT,
             show,
-            about("showContact", "Shows a contact", "ContactsService.GetContact")
+            about("showContact", "ContactsService.GetContact")
                 .query("include_contact_inboxes", flag())
                 .answers(within("payload", shown_schema())),
         )
         .update(
             CONTACT,
             update,
-            written(about("updateContact", "Changes a contact", "ContactsService.UpdateContact"))
-                .note("Attributes are merged into those there are, key by key.")
-                .answers(one()),
+            written(about("updateContact", "ContactsService.UpdateContact")).answers(one()),
         )
         .delete(
             CONTACT,
             delete,
-            about(
-                "deleteContact",
-                "Deletes a contact with its conversations",
-                "ContactsService.DeleteContact",
-            )
-            .caller(Caller::Administrator),
+            about("deleteContact", "ContactsService.DeleteContact").caller(Caller::Administrator),
         )
         .post(
             &format!("{CONTACT}/destroy_custom_attributes"),
             destroy_custom_attributes,
-            about(
-                "removeContactAttributes",
-                "Removes custom attributes of a contact",
-                "ContactsService.UpdateContact",
-            )
-            .body("custom_attributes", list_of(text()))
-            .answers(one()),
+            about("removeContactAttributes", "ContactsService.UpdateContact")
+                .body("custom_attributes", list_of(text()))
+                .answers(one()),
         )
 }
 

@@ -30,74 +30,47 @@ pub fn routes() -> Door {
         .post(
             &one("toggle_status"),
             toggle_status,
-            about(
-                "toggleConversationStatus",
-                "Sets the status of a conversation",
-                "ConversationsService.UpdateConversationStatus",
-            )
-            .note("Without a status an open conversation is resolved and any other opened.")
-            .body("status", names(&STATUSES))
-            .body("snoozed_until", unix())
-            .answers(within("payload", toggled())),
+            about("toggleConversationStatus", "ConversationsService.UpdateConversationStatus")
+                .body("status", names(&STATUSES))
+                .body("snoozed_until", unix())
+                .answers(within("payload", toggled())),
         )
         .post(
             &one("toggle_priority"),
             toggle_priority,
-            about(
-                "toggleConversationPriority",
-                "Sets the priority of a conversation",
-                "ConversationsService.UpdateConversationPriority",
-            )
-            .body("priority", names(&PRIORITIES).or_null()),
+            about("toggleConversationPriority", "ConversationsService.UpdateConversationPriority")
+                .body("priority", names(&PRIORITIES).or_null()),
         )
         .post(
             &one("toggle_typing_status"),
             toggle_typing_status,
-            about("toggleTyping", "Says that the caller is typing", "ConversationsService.SetTyping")
+            about("toggleTyping", "ConversationsService.SetTyping")
                 .body("typing_status", choice(&["on", "off"]))
                 .body("is_private", flag()),
         )
         .post(
             &one("update_last_seen"),
             update_last_seen,
-            about(
-                "markConversationSeen",
-                "Says that the caller has seen a conversation",
-                "ConversationsService.MarkConversationSeen",
-            )
-            .answers(json::conversation::schema()),
+            about("markConversationSeen", "ConversationsService.MarkConversationSeen").answers(json::conversation::schema()),
         )
         .post(
             &one("custom_attributes"),
             set_custom_attributes,
-            about(
-                "setConversationAttributes",
-                "Replaces the custom attributes of a conversation",
-                "ConversationsService.UpdateConversationAttributes",
-            )
-            .needs("custom_attributes", attributes())
-            .answers(within("custom_attributes", attributes())),
+            about("setConversationAttributes", "ConversationsService.UpdateConversationAttributes")
+                .needs("custom_attributes", attributes())
+                .answers(within("custom_attributes", attributes())),
         )
         .get(
             &one("labels"),
             labels,
-            about(
-                "listConversationLabels",
-                "Lists the labels of a conversation",
-                "ConversationsService.GetConversation",
-            )
-            .answers(of_labels()),
+            about("listConversationLabels", "ConversationsService.GetConversation").answers(of_labels()),
         )
         .post(
             &one("labels"),
             set_labels,
-            about(
-                "setConversationLabels",
-                "Sets the labels of a conversation",
-                "ConversationsService.UpdateConversationLabels",
-            )
-            .body("labels", list(text()))
-            .answers(of_labels()),
+            about("setConversationLabels", "ConversationsService.UpdateConversationLabels")
+                .body("labels", list(text()))
+                .answers(of_labels()),
         )
 }
 

@@ -38,7 +38,7 @@ pub fn routes() -> Door {
         .get(
             CONVERSATIONS,
             list,
-            paging::taken(filtered(about("listConversations", "Lists conversations, 25 a page", call)))
+            paging::taken(filtered(about("listConversations", call)))
                 .query("sort_by", text())
                 .query("updated_within", integer().note("Seconds; shows all that changed since then."))
                 .answers(within("data", page)),
@@ -46,7 +46,7 @@ pub fn routes() -> Door {
         .get(
             &format!("{CONVERSATIONS}/meta"),
             counts,
-            filtered(about("countConversations", "Counts conversations", call)).answers(within("meta", meta())),
+            filtered(about("countConversations", call)).answers(within("meta", meta())),
         )
 }
 

@@ -30,47 +30,28 @@ pub fn routes() -> Door {
         .post(
             &format!("{CONVERSATION}/mute"),
             mute,
-            about(
-                "muteConversation",
-                "Blocks the contact, and resolves the conversation",
-                "ConversationsService.MuteConversation",
-            ),
+            about("muteConversation", "ConversationsService.MuteConversation"),
         )
         .post(
             &format!("{CONVERSATION}/unmute"),
             unmute,
-            about(
-                "unmuteConversation",
-                "Blocks the contact no more",
-                "ConversationsService.UnmuteConversation",
-            ),
+            about("unmuteConversation", "ConversationsService.UnmuteConversation"),
         )
         .post(
             &format!("{CONVERSATION}/unread"),
             unread,
-            about(
-                "markConversationUnread",
-                "Says that the newest incoming message was not seen",
-                "ConversationsService.MarkConversationUnread",
-            )
-            .answers(json::conversation::schema()),
+            about("markConversationUnread", "ConversationsService.MarkConversationUnread").answers(json::conversation::schema()),
         )
         .post(
             &format!("{CONVERSATION}/transcript"),
             transcript,
-            about(
-                "sendTranscript",
-                "Sends what was said to an address by mail",
-                "ConversationsService.SendTranscript",
-            )
-            .needs("email", text()),
+            about("sendTranscript", "ConversationsService.SendTranscript").needs("email", text()),
         )
         .get(
             &format!("{CONVERSATION}/attachments"),
             attachments,
             paging::taken(about(
                 "listConversationAttachments",
-                "Lists what is attached to messages, newest first, 100 a page",
                 "ConversationsService.ListConversationAttachments",
             ))
             .answers(

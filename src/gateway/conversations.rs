@@ -29,55 +29,41 @@ pub fn routes() -> Door {
         .post(
             CONVERSATIONS,
             create,
-            about(
-                "createConversation",
-                "Makes a conversation, with a first message if one is sent",
-                "ConversationsService.CreateConversation",
-            )
-            .note("By the contact's session (source_id), or by contact_id and inbox_id.")
-            .body("inbox_id", id())
-            .body("contact_id", id())
-            .body("source_id", text())
-            .body("status", names(&STATUSES))
-            .body("snoozed_until", iso())
-            .bodies(&["assignee_id", "team_id"], &id())
-            .body("priority", names(&json::conversation::PRIORITIES))
-            .bodies(&["additional_attributes", "custom_attributes"], &attributes())
-            .body("hmac_verified", flag())
-            .body(
-                "message",
-                draft::keys()
-                    .into_iter()
-                    .fold(object(), |all, (key, shape)| all.optional(key, shape))
-                    .open(),
-            )
-            .answers(shape()),
+            about("createConversation", "ConversationsService.CreateConversation")
+                .body("inbox_id", id())
+                .body("contact_id", id())
+                .body("source_id", text())
+                .body("status", names(&STATUSES))
+                .body("snoozed_until", iso())
+                .bodies(&["assignee_id", "team_id"], &id())
+                .body("priority", names(&json::conversation::PRIORITIES))
+                .bodies(&["additional_attributes", "custom_attributes"], &attributes())
+                .body("hmac_verified", flag())
+                .body(
+                    "message",
+                    draft::keys()
+                        .into_iter()
+                        .fold(object(), |all, (key, shape)| all.optional(key, shape))
+                        .open(),
+                )
+                .answers(shape()),
         )
         .get(
             CONVERSATION,
             show,
-            about("showConversation", "Shows a conversation", "ConversationsService.GetConversation").answers(shape()),
+            about("showConversation", "ConversationsService.GetConversation").answers(shape()),
         )
         .update(
             CONVERSATION,
             conversation_changes::update,
-            about(
-                "updateConversation",
-                "Changes the priority of a conversation",
-                "ConversationsService.UpdateConversationPriority",
-            )
-            .body("priority", names(&json::conversation::PRIORITIES).or_null())
-            .answers(shape()),
+            about("updateConversation", "ConversationsService.UpdateConversationPriority")
+                .body("priority", names(&json::conversation::PRIORITIES).or_null())
+                .answers(shape()),
         )
         .delete(
             CONVERSATION,
             conversation_marks::delete,
-            about(
-                "deleteConversation",
-                "Deletes a conversation with its messages",
-                "ConversationsService.DeleteConversation",
-            )
-            .caller(Caller::Administrator),
+            about("deleteConversation", "ConversationsService.DeleteConversation").caller(Caller::Administrator),
         )
 }
 

@@ -48,7 +48,6 @@ pub fn routes() -> Door {
             list,
             about(
                 "listCustomAttributeDefinitions",
-                "Lists the definitions of custom attributes",
                 "CustomAttributeDefinitionsService.ListCustomAttributeDefinitions",
             )
             .query("attribute_model", by_name(&json::record::MODELS))
@@ -59,7 +58,6 @@ pub fn routes() -> Door {
             create,
             settings(about(
                 "createCustomAttributeDefinition",
-                "Makes a definition",
                 "CustomAttributeDefinitionsService.CreateCustomAttributeDefinition",
             ))
             .body("attribute_model", by_name(&json::record::MODELS))
@@ -71,7 +69,6 @@ pub fn routes() -> Door {
             show,
             about(
                 "showCustomAttributeDefinition",
-                "Shows a definition",
                 "CustomAttributeDefinitionsService.GetCustomAttributeDefinition",
             )
             .answers(shape()),
@@ -81,7 +78,6 @@ pub fn routes() -> Door {
             update,
             settings(about(
                 "updateCustomAttributeDefinition",
-                "Changes a definition",
                 "CustomAttributeDefinitionsService.UpdateCustomAttributeDefinition",
             ))
             .body("attribute_display_name", text())
@@ -92,7 +88,6 @@ pub fn routes() -> Door {
             delete,
             about(
                 "deleteCustomAttributeDefinition",
-                "Deletes a definition",
                 "CustomAttributeDefinitionsService.DeleteCustomAttributeDefinition",
             )
             .answers_nothing(),

@@ -64,11 +64,7 @@ pub fn routes() -> Door {
     Door::new("Events").get(
         "/api/v1/accounts/{account_id}/events",
         follow,
-        about("followEvents", "Streams the account's events", "EventsService.Subscribe")
-            .note(
-                "Server-Sent Events: `id` is the cursor, `event` the kind, `data` the event as JSON. A client that comes back with Last-Event-ID \
-                 goes on with the very next event. Lists of filters are separated by commas. A comment with an id is a bookmark.",
-            )
+        about("followEvents", "EventsService.Subscribe")
             .query("from", text())
             .query("start", choice(&["earliest", "latest", "snapshot"]))
             .query("after", text())

@@ -46,16 +46,14 @@ pub fn routes() -> Door {
         .get(
             "/files/{link}/{name}",
             lead,
-            about("followFileLink", "Leads to a file", "FilesService.GetFileLink")
-                .note("What data_url and thumb_url of attachments name. The link is all that is asked for; the name is not looked at.")
+            about("followFileLink", "FilesService.GetFileLink")
                 .caller(Caller::Anyone)
                 .leads_elsewhere(),
         )
         .get(
             "/files/blobs/{link}/{name}",
             show,
-            about("readFile", "Reads a file", "FilesService.DownloadFile")
-                .note("A link is good for some minutes. One range of bytes may be asked for.")
+            about("readFile", "FilesService.DownloadFile")
                 .caller(Caller::Anyone)
                 .refuses(StatusCode::RANGE_NOT_SATISFIABLE, "The range begins behind the end.")
                 .answers_bytes("*/*"),

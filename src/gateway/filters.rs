@@ -48,25 +48,17 @@ pub fn routes() -> Door {
         .post(
             &format!("{ACCOUNT}/contacts/filter"),
             filter_contacts,
-            contact_list::paged(about(
-                "filterContacts",
-                "Lists contacts that conditions let through, 15 a page",
-                "ContactsService.FilterContacts",
-            ))
-            .needs("payload", list(condition()))
-            .reads(),
+            contact_list::paged(about("filterContacts", "ContactsService.FilterContacts"))
+                .needs("payload", list(condition()))
+                .reads(),
         )
         .post(
             &format!("{ACCOUNT}/conversations/filter"),
             filter_conversations,
-            paging::taken(about(
-                "filterConversations",
-                "Lists conversations that conditions let through, 25 a page",
-                "ConversationsService.FilterConversations",
-            ))
-            .needs("payload", list(condition()))
-            .reads()
-            .answers(page),
+            paging::taken(about("filterConversations", "ConversationsService.FilterConversations"))
+                .needs("payload", list(condition()))
+                .reads()
+                .answers(page),
         )
 }
 

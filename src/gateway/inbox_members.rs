@@ -31,47 +31,29 @@ pub fn routes() -> Door {
         .get(
             &format!("{MEMBERS}/{{inbox_id}}"),
             list,
-            about("listInboxMembers", "Lists who works in an inbox", "InboxesService.ListInboxMembers").answers(agents()),
+            about("listInboxMembers", "InboxesService.ListInboxMembers").answers(agents()),
         )
         .post(
             MEMBERS,
             add,
-            change(about(
-                "addInboxMembers",
-                "Lets users work in an inbox",
-                "InboxesService.AddInboxMembers",
-            ))
-            .answers(agents()),
+            change(about("addInboxMembers", "InboxesService.AddInboxMembers")).answers(agents()),
         )
         .update(
             MEMBERS,
             set,
-            change(about(
-                "setInboxMembers",
-                "Lets exactly these users work in an inbox",
-                "InboxesService.SetInboxMembers",
-            ))
-            .answers(agents()),
+            change(about("setInboxMembers", "InboxesService.SetInboxMembers")).answers(agents()),
         )
         .delete(
             MEMBERS,
             remove,
-            change(about(
-                "removeInboxMembers",
-                "Lets users work in an inbox no more",
-                "InboxesService.RemoveInboxMembers",
-            )),
+            change(about("removeInboxMembers", "InboxesService.RemoveInboxMembers")),
         )
         .get(
             "/api/v1/accounts/{account_id}/assignable_agents",
             assignable,
-            about(
-                "listAssignableAgents",
-                "Lists whom conversations of all these inboxes can be assigned to",
-                "InboxesService.ListAssignableAgents",
-            )
-            .query("inbox_ids", list_of(id()))
-            .answers(agents()),
+            about("listAssignableAgents", "InboxesService.ListAssignableAgents")
+                .query("inbox_ids", list_of(id()))
+                .answers(agents()),
         )
 }
 

@@ -12,7 +12,7 @@ use super::{
     json,
     openapi::{
         About, Caller, about,
-        schema::{self, attributes as open_object, avatar, flag, list as list_of, names, object, only, text, within},
+        schema::{self, Schema, attributes as open_object, avatar, flag, integer, list as list_of, names, object, only, text, within},
     },
     params::Params,
     rows,
@@ -34,50 +34,32 @@ pub fn routes() -> Door {
         .get(
             INBOXES,
             list,
-            about(
-                "listInboxes",
-                "Lists the inboxes that the caller may see",
-                "InboxesService.ListInboxes",
-            )
-            .answers(within("payload", list_of(shape()))),
+            about("listInboxes", "InboxesService.ListInboxes").answers(within("payload", list_of(shape()))),
         )
         .post(
             INBOXES,
             create,
-            settings(about(
-                "createInbox",
-                "Makes an inbox with an API channel",
-                "InboxesService.CreateInbox",
-            ))
-            .caller(Caller::Administrator)
-            .needs("channel", channel().key("type", only("api")).open())
-            .answers(shape()),
+            settings(about("createInbox", "InboxesService.CreateInbox"))
+                .caller(Caller::Administrator)
+                .needs("channel", channel().key("type", only("api")).open())
+                .answers(shape()),
         )
-        .get(
-            INBOX,
-            show,
-            about("showInbox", "Shows an inbox", "InboxesService.GetInbox").answers(shape()),
-        )
+        .get(INBOX, show, about("showInbox", "InboxesService.GetInbox").answers(shape()))
         .update(
             INBOX,
             update,
-            settings(about("updateInbox", "Changes an inbox", "InboxesService.UpdateInbox"))
-                .note("What is not sent stays. Of working_hours the days stay that are not sent.")
+            settings(about("updateInbox", "InboxesService.UpdateInbox"))
                 .caller(Caller::Administrator)
                 .body("channel", channel())
-                .body("working_hours", list_of(json::inbox::day_schema().open()))
+                .body("working_hours", list_of(day_schema()))
                 .answers(shape()),
         )
         .delete(
             INBOX,
             delete,
-            about(
-                "deleteInbox",
-                "Deletes an inbox with its conversations",
-                "InboxesService.DeleteInbox",
-            )
-            .caller(Caller::Administrator)
-            .answers(object().key("message", text())),
+            about("deleteInbox", "InboxesService.DeleteInbox")
+                .caller(Caller::Administrator)
+                .answers(object().key("message", text())),
         )
 }
 
@@ -114,6 +96,16 @@ fn channel() -> schema::Schema {
         .optional("attach_unverified_sessions", flag())
         .optional("additional_attributes", open_object())
         .open()
+}
+
+/// A day as it is sent: what is left out is as in a new inbox.
+fn day_schema() -> Schema {
+    let flags = ["closed_all_day", "open_all_day"];
+    let day = flags
+        .iter()
+        .fold(object().key("day_of_week", integer()), |day, name| day.optional(name, flag()));
+    let times = ["open_hour", "open_minutes", "close_hour", "close_minutes"];
+    times.iter().fold(day, |day, name| day.optional(name, integer().or_null())).open()
 }
 
 async fn list(call: Call, params: Params) -> Answer {

@@ -39,29 +39,29 @@ pub fn routes() -> Door {
         .get(
             LIST,
             list,
-            about("listLabels", "Lists the labels of an account", "LabelsService.ListLabels").answers(within("payload", list_of(shape()))),
+            about("listLabels", "LabelsService.ListLabels").answers(within("payload", list_of(shape()))),
         )
         .post(
             LIST,
             create,
-            settings(about("createLabel", "Makes a label", "LabelsService.CreateLabel")).needs("title", text()),
+            settings(about("createLabel", "LabelsService.CreateLabel")).needs("title", text()),
         )
         .get(
             ONE,
             show,
-            about("showLabel", "Shows a label", "LabelsService.GetLabel")
+            about("showLabel", "LabelsService.GetLabel")
                 .caller(Caller::Administrator)
                 .answers(shape()),
         )
         .update(
             ONE,
             update,
-            settings(about("updateLabel", "Changes a label", "LabelsService.UpdateLabel")).body("title", text()),
+            settings(about("updateLabel", "LabelsService.UpdateLabel")).body("title", text()),
         )
         .delete(
             ONE,
             delete,
-            about("deleteLabel", "Deletes a label", "LabelsService.DeleteLabel").caller(Caller::Administrator),
+            about("deleteLabel", "LabelsService.DeleteLabel").caller(Caller::Administrator),
         )
 }
 

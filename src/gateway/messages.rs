@@ -27,21 +27,16 @@ pub fn routes() -> Door {
     const MESSAGES: &str = "/api/v1/accounts/{account_id}/conversations/{conversation_id}/messages";
     const MESSAGE: &str = "/api/v1/accounts/{account_id}/conversations/{conversation_id}/messages/{message_id}";
     let shape = json::message::schema;
-    let made = about("createMessage", "Writes a message", "MessagesService.CreateMessage").answers(shape());
+    let made = about("createMessage", "MessagesService.CreateMessage").answers(shape());
     Door::new("Messages")
         .get(
             MESSAGES,
             list,
-            paging::taken_unnumbered(about(
-                "listMessages",
-                "Lists messages, oldest first",
-                "MessagesService.ListMessages",
-            ))
-            .note("The newest 20; with before the 20 before it, with after the 100 after it, with both up to 1000 between them.")
-            .query("before", integer())
-            .query("after", integer())
-            .query("filter_internal_messages", flag())
-            .answers(json::conversation::messages_schema()),
+            paging::taken_unnumbered(about("listMessages", "MessagesService.ListMessages"))
+                .query("before", integer())
+                .query("after", integer())
+                .query("filter_internal_messages", flag())
+                .answers(json::conversation::messages_schema()),
         )
         .post(
             MESSAGES,
@@ -51,27 +46,22 @@ pub fn routes() -> Door {
         .update(
             MESSAGE,
             update,
-            about(
-                "updateMessage",
-                "Sets the delivery status of a message",
-                "MessagesService.UpdateMessage",
-            )
-            .body("status", names(&STATUSES))
-            .body("external_error", text())
-            .refuses(StatusCode::FORBIDDEN, "The inbox has no API channel.")
-            .answers(shape()),
+            about("updateMessage", "MessagesService.UpdateMessage")
+                .body("status", names(&STATUSES))
+                .body("external_error", text())
+                .answers(shape()),
         )
         .post(
             &format!("{MESSAGE}/retry"),
             retry,
-            about("retryMessage", "Sends a failed message again", "MessagesService.RetryMessage")
+            about("retryMessage", "MessagesService.RetryMessage")
                 .refuses(StatusCode::UNPROCESSABLE_ENTITY, "There is no such message.")
                 .answers(shape()),
         )
         .delete(
             MESSAGE,
             delete,
-            about("deleteMessage", "Takes a message back", "MessagesService.DeleteMessage").answers(shape()),
+            about("deleteMessage", "MessagesService.DeleteMessage").answers(shape()),
         )
 }
 

@@ -33,62 +33,53 @@ pub fn routes() -> Door {
         .post(
             &accounts,
             create_account,
-            settings(told("createPlatformAccount", "Makes an account", "AccountsService.CreateAccount")).answers(shape()),
+            settings(told("createPlatformAccount", "AccountsService.CreateAccount")).answers(shape()),
         )
         .get(
             &accounts,
             list_accounts,
-            told("listPlatformAccounts", "Lists all accounts", "AccountsService.ListAccounts").answers(list(shape())),
+            told("listPlatformAccounts", "AccountsService.ListAccounts").answers(list(shape())),
         )
         .get(
             &account,
             show_account,
-            told("showPlatformAccount", "Shows an account", "AccountsService.GetAccount").answers(shape()),
+            told("showPlatformAccount", "AccountsService.GetAccount").answers(shape()),
         )
         .update(
             &account,
             update_account,
-            settings(told("updatePlatformAccount", "Changes an account", "AccountsService.UpdateAccount")).answers(shape()),
+            settings(told("updatePlatformAccount", "AccountsService.UpdateAccount")).answers(shape()),
         )
         .delete(
             &account,
             delete_account,
-            told(
-                "deletePlatformAccount",
-                "Deletes an account: it is nobody's at once, and emptied soon",
-                "AccountsService.DeleteAccount",
-            ),
+            told("deletePlatformAccount", "AccountsService.DeleteAccount"),
         )
         .get(
             &members,
             list_members,
-            told("listAccountUsers", "Lists the members of an account", "AccountsService.ListMembers")
-                .answers(list(json::platform::member_schema())),
+            told("listAccountUsers", "AccountsService.ListMembers").answers(list(json::platform::member_schema())),
         )
         .post(
             &members,
             set_member,
-            told(
-                "setAccountUser",
-                "Makes a user a member, or changes its role",
-                "AccountsService.CreateMembership",
-            )
-            .needs("user_id", id())
-            .needs("role", choice(&["agent", "administrator"]))
-            .answers(json::platform::member_schema()),
+            told("setAccountUser", "AccountsService.CreateMembership")
+                .needs("user_id", id())
+                .needs("role", choice(&["agent", "administrator"]))
+                .answers(json::platform::member_schema()),
         )
         .delete(
             &members,
             remove_member,
-            told("removeAccountUser", "Ends a membership", "AccountsService.DeleteMembership").needs("user_id", id()),
+            told("removeAccountUser", "AccountsService.DeleteMembership").needs("user_id", id()),
         )
         .merge(platform_users::routes())
         .merge(platform_bots::routes())
 }
 
 /// A route of the operator's.
-pub(super) fn told(operation: &'static str, summary: &'static str, rpc: &'static str) -> About {
-    about(operation, summary, rpc).caller(Caller::Platform)
+pub(super) fn told(operation: &'static str, rpc: &'static str) -> About {
+    about(operation, rpc).caller(Caller::Platform)
 }
 
 fn settings(about: About) -> About {

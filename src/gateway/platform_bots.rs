@@ -27,37 +27,28 @@ pub fn routes() -> Door {
         .get(
             &all,
             list,
-            told("listPlatformAgentBots", "Lists all bots", "AgentBotsService.ListAgentBots").answers(list_of(shape())),
+            told("listPlatformAgentBots", "AgentBotsService.ListAgentBots").answers(list_of(shape())),
         )
         .post(
             &all,
             create,
-            settings(told("createPlatformAgentBot", "Makes a bot", "AgentBotsService.CreateAgentBot")).answers(shape()),
+            settings(told("createPlatformAgentBot", "AgentBotsService.CreateAgentBot")).answers(shape()),
         )
         .get(
             &one,
             show,
-            told("showPlatformAgentBot", "Shows a bot", "AgentBotsService.GetAgentBot").answers(shape()),
+            told("showPlatformAgentBot", "AgentBotsService.GetAgentBot").answers(shape()),
         )
         .update(
             &one,
             update,
-            settings(told("updatePlatformAgentBot", "Changes a bot", "AgentBotsService.UpdateAgentBot")).answers(shape()),
+            settings(told("updatePlatformAgentBot", "AgentBotsService.UpdateAgentBot")).answers(shape()),
         )
-        .delete(
-            &one,
-            delete,
-            told("deletePlatformAgentBot", "Deletes a bot", "AgentBotsService.DeleteAgentBot"),
-        )
+        .delete(&one, delete, told("deletePlatformAgentBot", "AgentBotsService.DeleteAgentBot"))
         .delete(
             &format!("{one}/avatar"),
             remove_avatar,
-            told(
-                "deletePlatformAgentBotAvatar",
-                "Removes a bot's picture",
-                "AgentBotsService.UpdateAgentBot",
-            )
-            .answers(shape()),
+            told("deletePlatformAgentBotAvatar", "AgentBotsService.UpdateAgentBot").answers(shape()),
         )
 }
 

@@ -30,36 +30,23 @@ pub(super) fn routes() -> Door {
         .post(
             &users,
             create_user,
-            profile(told(
-                "createPlatformUser",
-                "Makes a user, or finds the one of this e-mail",
-                "AccountsService.CreateUser",
-            ))
-            .answers(person()),
+            profile(told("createPlatformUser", "AccountsService.CreateUser")).answers(person()),
         )
         .get(
             &user,
             show_user,
-            told("showPlatformUser", "Shows a user", "AccountsService.GetUser").answers(person()),
+            told("showPlatformUser", "AccountsService.GetUser").answers(person()),
         )
         .update(
             &user,
             update_user,
-            profile(told("updatePlatformUser", "Changes a user", "AccountsService.UpdateUser")).answers(person()),
+            profile(told("updatePlatformUser", "AccountsService.UpdateUser")).answers(person()),
         )
-        .delete(
-            &user,
-            delete_user,
-            told(
-                "deletePlatformUser",
-                "Deletes a user; what it wrote stays",
-                "AccountsService.DeleteUser",
-            ),
-        )
+        .delete(&user, delete_user, told("deletePlatformUser", "AccountsService.DeleteUser"))
         .post(
             &format!("{user}/token"),
             make_token,
-            told("createPlatformUserToken", "Makes a token for a user", "AccountsService.CreateToken").answers(
+            told("createPlatformUserToken", "AccountsService.CreateToken").answers(
                 object()
                     .key("access_token", text())
                     .key("expiry", integer().or_null())
@@ -69,12 +56,7 @@ pub(super) fn routes() -> Door {
         .get(
             &format!("{user}/login"),
             make_login,
-            told(
-                "createPlatformUserLogin",
-                "Makes a link that brings a user in: good once, for five minutes",
-                "LoginsService.CreateLoginLink",
-            )
-            .answers(object().key("url", text())),
+            told("createPlatformUserLogin", "LoginsService.CreateLoginLink").answers(object().key("url", text())),
         )
 }
 

@@ -13,23 +13,17 @@ use crate::pb;
 
 /// The routes of this file.
 pub fn routes() -> Door {
-    let mine = |operation, summary, rpc| about(operation, summary, rpc).caller(Caller::User);
+    let mine = |operation, rpc| about(operation, rpc).caller(Caller::User);
     Door::new("Profile")
         .get(
             "/api/v1/profile",
             show,
-            mine("showProfile", "Shows the caller's own user", "AccountsService.GetProfile").answers(json::agent::profile_schema()),
+            mine("showProfile", "AccountsService.GetProfile").answers(json::agent::profile_schema()),
         )
         .post(
             "/api/v1/profile/rotate_pubsub_token",
             rotate,
-            mine(
-                "rotatePubsubToken",
-                "Replaces the pubsub token of the caller's token",
-                "PubsubService.RotatePubsubToken",
-            )
-            .note("The profile shows the new one. Subscriptions by the old one end within seconds. A call cannot be repeated under its Idempotency-Key.")
-            .answers(json::agent::profile_schema()),
+            mine("rotatePubsubToken", "PubsubService.RotatePubsubToken").answers(json::agent::profile_schema()),
         )
 }
 

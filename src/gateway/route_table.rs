@@ -92,7 +92,7 @@ impl RouteTable {
             methods: route.methods,
         });
         let cable = Entry {
-            names: Names::of(CABLE.path, &openapi::about("", "", "")),
+            names: Names::of(CABLE.path, &openapi::about("", "")),
             refuses_no_change: false,
             path: CABLE.path.to_owned(),
             methods: &[],

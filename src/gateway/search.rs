@@ -49,7 +49,7 @@ pub fn routes() -> Door {
         ("conversations", json::search::conversation_schema()),
         ("messages", json::search::message_schema()),
     );
-    let asked = |id, summary, rpc| paging::taken(about(id, summary, rpc).query("q", text()));
+    let asked = |id, rpc| paging::taken(about(id, rpc).query("q", text()));
     let told = |section| found(&[section]).optional("meta", paging::told(object()));
     let told_found = |section| found(&[section]).optional("meta", paging::told_found(object()));
     Door::new("Search")
@@ -58,7 +58,6 @@ pub fn routes() -> Door {
             conversations_of_messages,
             paging::taken(conversation_list::filtered(about(
                 "searchConversations",
-                "Finds conversations by the text of their messages",
                 "ConversationsService.ListConversations",
             )))
             .answers(
@@ -70,8 +69,7 @@ pub fn routes() -> Door {
         .get(
             SEARCH,
             everything,
-            narrowing::of_messages(about("search", "Finds contacts, conversations and messages, 15 of each a page", ""))
-                .note("inbox_id and contact_id narrow conversations and messages; from, since and until messages alone.")
+            narrowing::of_messages(about("search", ""))
                 .query("q", text())
                 .query("page", integer())
                 .answers(found(&[contacts.clone(), conversations.clone(), messages.clone()])),
@@ -79,27 +77,18 @@ pub fn routes() -> Door {
         .get(
             &format!("{SEARCH}/contacts"),
             contacts_alone,
-            asked("searchForContacts", "Finds contacts, 15 a page", "ContactsService.SearchContacts").answers(told(contacts)),
+            asked("searchForContacts", "ContactsService.SearchContacts").answers(told(contacts)),
         )
         .get(
             &format!("{SEARCH}/conversations"),
             conversations_alone,
-            narrowing::of_conversations(asked(
-                "searchForConversations",
-                "Finds conversations by the text of their messages, 15 a page",
-                "ConversationsService.ListConversations",
-            ))
-            .answers(told_found(conversations)),
+            narrowing::of_conversations(asked("searchForConversations", "ConversationsService.ListConversations"))
+                .answers(told_found(conversations)),
         )
         .get(
             &format!("{SEARCH}/messages"),
             messages_alone,
-            narrowing::of_messages(asked(
-                "searchForMessages",
-                "Finds messages, 15 a page",
-                "MessagesService.SearchMessages",
-            ))
-            .answers(told_found(messages)),
+            narrowing::of_messages(asked("searchForMessages", "MessagesService.SearchMessages")).answers(told_found(messages)),
         )
 }
 

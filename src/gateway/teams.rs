@@ -41,71 +41,44 @@ pub fn routes() -> Door {
             .body("allow_auto_assign", flag())
             .answers(shape())
     };
-    let members = |about: About| {
-        about
-            .caller(Caller::Administrator)
-            .needs("user_ids", list_of(id()))
-            .note("A user who is no member of the account is answered with 401.")
-    };
+    let members = |about: About| about.caller(Caller::Administrator).needs("user_ids", list_of(id()));
     Door::new("Teams")
-        .get(
-            TEAMS,
-            list,
-            about("listTeams", "Lists the teams of an account", "TeamsService.ListTeams").answers(list_of(shape())),
-        )
+        .get(TEAMS, list, about("listTeams", "TeamsService.ListTeams").answers(list_of(shape())))
         .post(
             TEAMS,
             create,
-            settings(about("createTeam", "Makes a team", "TeamsService.CreateTeam")).needs("name", text()),
+            settings(about("createTeam", "TeamsService.CreateTeam")).needs("name", text()),
         )
-        .get(
-            TEAM,
-            show,
-            about("showTeam", "Shows a team", "TeamsService.GetTeam").answers(shape()),
-        )
+        .get(TEAM, show, about("showTeam", "TeamsService.GetTeam").answers(shape()))
         .update(
             TEAM,
             update,
-            settings(about("updateTeam", "Changes a team", "TeamsService.UpdateTeam")).body("name", text()),
+            settings(about("updateTeam", "TeamsService.UpdateTeam")).body("name", text()),
         )
         .delete(
             TEAM,
             delete,
-            about("deleteTeam", "Deletes a team", "TeamsService.DeleteTeam").caller(Caller::Administrator),
+            about("deleteTeam", "TeamsService.DeleteTeam").caller(Caller::Administrator),
         )
         .get(
             MEMBERS,
             list_members,
-            about("listTeamMembers", "Lists who belongs to a team", "TeamsService.ListTeamMembers").answers(agents()),
+            about("listTeamMembers", "TeamsService.ListTeamMembers").answers(agents()),
         )
         .post(
             MEMBERS,
             add_members,
-            members(about(
-                "addTeamMembers",
-                "Adds members to a team; answers those who are new",
-                "TeamsService.AddTeamMembers",
-            ))
-            .answers(agents()),
+            members(about("addTeamMembers", "TeamsService.AddTeamMembers")).answers(agents()),
         )
         .update(
             MEMBERS,
             set_members,
-            members(about(
-                "setTeamMembers",
-                "Makes the members of a team exactly these",
-                "TeamsService.SetTeamMembers",
-            ))
-            .answers(agents()),
+            members(about("setTeamMembers", "TeamsService.SetTeamMembers")).answers(agents()),
         )
         .delete(
             MEMBERS,
             remove_members,
-            members(about(
-                "removeTeamMembers",
-                "Takes members out of a team",
-                "TeamsService.RemoveTeamMembers",
-            )),
+            members(about("removeTeamMembers", "TeamsService.RemoveTeamMembers")),
         )
 }
 

@@ -31,52 +31,34 @@ pub fn routes() -> Door {
         .post(
             ASSIGNMENTS,
             assign,
-            about(
-                "assignConversation",
-                "Assigns a conversation to an agent or a team, or to nobody",
-                "ConversationsService.UpdateConversationAssignee",
-            )
-            .note("With assignee_id, even null, only that is looked at; a team goes by UpdateConversationTeam.")
-            .body("assignee_id", id().or_null())
-            .body("team_id", id().or_null())
-            .answers(either([json::agent::schema(), json::team::raw_schema(), null()])),
+            about("assignConversation", "ConversationsService.UpdateConversationAssignee")
+                .body("assignee_id", id().or_null())
+                .body("team_id", id().or_null())
+                .answers(either([json::agent::schema(), json::team::raw_schema(), null()])),
         )
         .get(
             PARTICIPANTS,
             participants,
-            about("listParticipants", "Lists who takes part", "ParticipantsService.ListParticipants").answers(agents()),
+            about("listParticipants", "ParticipantsService.ListParticipants").answers(agents()),
         )
         .post(
             PARTICIPANTS,
             add_participants,
-            about(
-                "addParticipants",
-                "Lets users take part; answers those who did not yet",
-                "ParticipantsService.AddParticipants",
-            )
-            .needs("user_ids", list(id()))
-            .answers(agents()),
+            about("addParticipants", "ParticipantsService.AddParticipants")
+                .needs("user_ids", list(id()))
+                .answers(agents()),
         )
         .update(
             PARTICIPANTS,
             set_participants,
-            about(
-                "setParticipants",
-                "Lets exactly these users take part",
-                "ParticipantsService.SetParticipants",
-            )
-            .needs("user_ids", list(id()))
-            .answers(agents()),
+            about("setParticipants", "ParticipantsService.SetParticipants")
+                .needs("user_ids", list(id()))
+                .answers(agents()),
         )
         .delete(
             PARTICIPANTS,
             remove_participants,
-            about(
-                "removeParticipants",
-                "Lets users take part no more",
-                "ParticipantsService.RemoveParticipants",
-            )
-            .needs("user_ids", list(id())),
+            about("removeParticipants", "ParticipantsService.RemoveParticipants").needs("user_ids", list(id())),
         )
 }
 

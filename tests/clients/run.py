@@ -25,7 +25,7 @@ OPERATOR = "the-operator-of-the-clients-1"
 INBOX = "inbox-a"
 
 PYTHON = {name: [sys.executable, "-B", HERE / f"{name}_flow.py"] for name in ("chatwoot_sdk", "chatwoot_client", "chatwoot_python_client")}
-NODE = {name: ["node", HERE / f"{name}_flow.mjs"] for name in ("figuro_sdk", "actioncable", "eventsource", "browser")}
+NODE = {name: ["node", HERE / f"{name}_flow.mjs"] for name in ("figuro_sdk", "actioncable", "eventsource", "browser", "docs")}
 FLOWS = PYTHON | NODE
 
 

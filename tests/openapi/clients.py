@@ -1,13 +1,14 @@
-"""Makes clients of the JSON API from its description, with the generators' default settings, and calls the program with each.
+"""Lints the description of the JSON API, makes clients from it with the generators' default settings, and calls the program with each.
 
     python tests/openapi/clients.py PROGRAM NODE_MODULES
 
 Python by openapi-python-client: generated, every module imported, an inbox listed. TypeScript by openapi-typescript: generated, type-checked by tsc together with
-calls through it, and run by node. NODE_MODULES has openapi-typescript, openapi-fetch and typescript.
+calls through it, and run by node. NODE_MODULES has @redocly/cli, openapi-typescript, openapi-fetch and typescript.
 """
 
 import importlib
 import json
+import os
 import pkgutil
 import re
 import shutil
@@ -39,6 +40,18 @@ const filtered = await client.POST("/api/v1/accounts/{account_id}/contacts/filte
 if (!filtered.data) throw new Error(JSON.stringify(filtered.error));
 console.log(name);
 """
+
+
+def lint(description: Path, modules: Path) -> None:
+    """Fails for anything that Redocly's recommended rules report, warnings included."""
+    command = ["node", modules / "@redocly" / "cli" / "bin" / "cli.js", "lint", "--format", "json", "--config", Path(__file__).parent / "redocly.yaml", description]
+    environment = os.environ | {"REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true"}
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+    report = json.loads(done.stdout) if done.stdout.startswith("{") else {}
+    if done.returncode != 0 or report.get("problems") != []:
+        problems = [f"{one['ruleId']} at {one['location'][0].get('pointer')}: {one['message']}" for one in report.get("problems", [])]
+        raise SystemExit("redocly lint:\n" + "\n".join(problems) + done.stderr)
+    print("redocly: no error and no warning")
 
 
 def python(root: str, description: Path, home: Path) -> None:
@@ -96,6 +109,7 @@ def main() -> int:
             description = home / "openapi.json"
             with urllib.request.urlopen(f"{root}/openapi.json") as answer, description.open("wb") as file:
                 shutil.copyfileobj(answer, file)
+            lint(description, modules)
             python(root, description, home)
             typescript(root, description, home, modules)
         finally:

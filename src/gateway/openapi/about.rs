@@ -66,12 +66,10 @@ pub(super) struct Parameter {
     pub required: bool,
 }
 
-/// The description of a route. Path parameters and the common refusals (400, 401, 404, 409, 413, 422, 429, 500, 503) add themselves.
+/// The description of a route. Path parameters and the errors that follow from its shape (see `responses`) are added to the document.
 #[derive(Clone, Debug)]
 pub struct About {
     pub(super) operation: &'static str,
-    pub(super) summary: &'static str,
-    pub(super) note: &'static str,
     pub(super) caller: Caller,
     pub(super) query: Vec<Parameter>,
     pub(super) body: Vec<Parameter>,
@@ -83,13 +81,13 @@ pub struct About {
     pub(super) finds_nothing: bool,
 }
 
-/// Begins a description: the operation's id (camelCase, unique), a sentence, and the call behind it (`Service.Method`, empty if none).
-/// Members of the account may call it, and it answers 200 without a body, until something else is said.
-pub fn about(operation: &'static str, summary: &'static str, rpc: &'static str) -> About {
+/// Begins a description: the operation's id (camelCase, unique) and the gRPC method behind it (`Service.Method`, empty if none).
+///
+/// By default members of the account may call it, and it answers 200 without a body. Its summary, its description and those of its
+/// parameters are under its id in the file of its tag in `texts/`; its examples are in `examples.json`.
+pub fn about(operation: &'static str, rpc: &'static str) -> About {
     About {
         operation,
-        summary,
-        note: "",
         caller: Caller::Member,
         query: Vec::new(),
         body: Vec::new(),
@@ -126,13 +124,6 @@ impl About {
     /// The key that may be around the body.
     pub fn root_key(&self) -> Option<&'static str> {
         self.root
-    }
-
-    /// Says more than the summary.
-    #[must_use]
-    pub fn note(mut self, text: &'static str) -> Self {
-        self.note = text;
-        self
     }
 
     /// Says who may call it.

@@ -1,26 +1,26 @@
-//! The description of the door as `OpenAPI` 3.1, made from its routes.
+//! The document that describes the JSON API as `OpenAPI` 3.1, made from its routes, their texts and their examples.
 
 use std::collections::BTreeMap;
 
-use axum::http::{Method, StatusCode};
+use axum::http::Method;
 use serde_json::{Map, Value as Json, json};
 
 use super::{
-    about::{About, Caller, Endpoint, Parameter, Success},
-    schema::{self, Schema, anything, choice, integer, list, object, text},
+    about::{About, Caller, Endpoint, Parameter},
+    responses,
+    schema::{self, object, text},
+    texts::{Example, INTRODUCTION, Operation, Texts, describe_fields},
 };
 use crate::gateway::{
     door::Route,
     understood::{is_id, parameters as in_path},
 };
 
-/// The header that carries a token.
-const TOKEN: &str = "api_access_token";
-
-/// The document that describes these routes, as JSON.
+/// The document that describes these routes, as JSON. Without a base URL its server is the one that it was read from.
 ///
 /// Path by path: as values all of it would take twenty times the memory of its text, which a server would hold on to.
 pub fn document(routes: &[Route], endpoints: &[Endpoint], base_url: &str) -> String {
+    let texts = Texts::read();
     let mut components = Map::new();
     let mut tags: Vec<&str> = Vec::new();
     let mut by_path: BTreeMap<&str, Vec<&Route>> = BTreeMap::new();
@@ -37,7 +37,7 @@ pub fn document(routes: &[Route], endpoints: &[Endpoint], base_url: &str) -> Str
                 .into_iter()
                 .flat_map(|route| route.methods.iter().map(move |method| (route, method)));
             let operations = methods.map(|(route, method)| {
-                let operation = operation(route, method, &mut components);
+                let operation = operation(route, method, &texts, &mut components);
                 entry(&method.as_str().to_ascii_lowercase(), &operation.to_string())
             });
             entry(path, &braced(&operations.collect::<Vec<_>>()))
@@ -46,35 +46,53 @@ pub fn document(routes: &[Route], endpoints: &[Endpoint], base_url: &str) -> Str
     let info = json!({
         "title": "Parley",
         "version": env!("CARGO_PKG_VERSION"),
-        "description": "Customer conversations: the JSON API of OneHash Chat and Chatwoot, served by Parley. Every path also takes the \
-                        suffix .json and repeated or trailing slashes, PUT and PATCH are the same, and a parameter of the body may stand in the query as well.",
+        "summary": "The JSON API for customer conversations.",
+        "description": INTRODUCTION,
         "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
+        "contact": { "name": "The operator of this server", "url": "/docs" },
     });
+    let common = responses::common(&texts, &mut components);
+    for (name, schema) in &mut components {
+        texts.schemas.describe(name, schema);
+    }
     let components = json!({
         "schemas": components,
-        "securitySchemes": {
-            "token": { "type": "apiKey", "in": "header", "name": TOKEN },
-            "bearer": { "type": "http", "scheme": "bearer" },
-        },
+        "responses": common,
+        "headers": responses::headers(&texts),
+        "securitySchemes": security_schemes(),
     });
-    let tags = json!(tags.iter().map(|tag| json!({ "name": tag })).collect::<Vec<_>>());
+    let tags = tags.iter().map(|tag| json!({ "name": tag, "description": texts.tag(tag) }));
+    let tags = json!(tags.collect::<Vec<_>>());
     let endpoints: Vec<_> = endpoints
         .iter()
         .map(|endpoint| json!({ "path": endpoint.path, "caller": endpoint.caller.name(), "credential": endpoint.credential }))
         .collect();
-    let mut document = vec![
+    let servers = json!([{ "url": if base_url.is_empty() { "/" } else { base_url }, "description": "This server." }]);
+    braced(&[
         entry("openapi", "\"3.1.0\""),
         entry("jsonSchemaDialect", "\"https://json-schema.org/draft/2020-12/schema\""),
         entry("info", &info.to_string()),
+        entry("servers", &servers.to_string()),
         entry("tags", &tags.to_string()),
         entry("paths", &braced(&paths)),
         entry("components", &components.to_string()),
         entry("x-parley-endpoints", &json!(endpoints).to_string()),
-    ];
-    if !base_url.is_empty() {
-        document.push(entry("servers", &json!([{ "url": base_url }]).to_string()));
-    }
-    braced(&document)
+    ])
+}
+
+/// The three headers in which a token is accepted.
+fn security_schemes() -> Json {
+    json!({
+        "token": {
+            "type": "apiKey", "in": "header", "name": "api_access_token",
+            "description": "The token in Chatwoot's header.",
+        },
+        "dashed_token": {
+            "type": "apiKey", "in": "header", "name": "api-access-token",
+            "description": "The same with dashes, for proxies that drop headers with underscores.",
+        },
+        "bearer": { "type": "http", "scheme": "bearer", "description": "The token as `Authorization: Bearer TOKEN`." },
+    })
 }
 
 /// A key of an object with its value, which is JSON already.
@@ -86,69 +104,89 @@ fn braced(entries: &[String]) -> String {
     format!("{{{}}}", entries.join(","))
 }
 
-fn operation(route: &Route, method: &Method, components: &mut Map<String, Json>) -> Json {
+fn operation(route: &Route, method: &Method, texts: &Texts, components: &mut Map<String, Json>) -> Json {
     let about = &route.about;
-    let writes = !about.reads && method != Method::GET;
+    let writes = about.writes(method);
     // An operation has one id, so the second method of an update has a second one.
     let id = if method == Method::PUT {
         format!("{}ByPut", about.operation)
     } else {
         about.operation.to_owned()
     };
+    let needs_token = about.caller != Caller::Anyone;
     let mut operation = json!({
         "operationId": id,
-        "summary": about.summary,
         "tags": [route.tag],
-        "parameters": parameters(route, writes, components),
-        "responses": responses(about, components),
-        "security": if about.caller == Caller::Anyone { json!([]) } else { json!([{ "token": [] }, { "bearer": [] }]) },
+        "parameters": parameters(route, writes, texts, components),
+        "responses": responses::responses(route, method, texts, components),
+        "security": if needs_token { json!([{ "token": [] }, { "dashed_token": [] }, { "bearer": [] }]) } else { json!([]) },
         "x-parley-caller": about.caller.name(),
         "x-parley-writes": writes,
     });
     if !about.rpc.is_empty() {
         operation["x-parley-rpc"] = json!(about.rpc);
     }
-    if !about.note.is_empty() {
-        operation["description"] = json!(about.note);
+    if let Some(text) = texts.operation(route.tag, about.operation) {
+        operation["summary"] = json!(text.summary);
+        operation["description"] = json!(text.description);
     }
     if !about.body.is_empty() {
-        operation["requestBody"] = request_body(about, components);
+        operation["requestBody"] = request_body(route, texts, components);
     }
     operation
 }
 
-fn parameters(route: &Route, writes: bool, components: &mut Map<String, Json>) -> Vec<Json> {
+fn parameters(route: &Route, writes: bool, texts: &Texts, components: &mut Map<String, Json>) -> Vec<Json> {
+    let own = texts.operation(route.tag, route.about.operation);
+    let example = texts.example(route.about.operation);
+    let complete = |mut parameter: Json, name: &str| {
+        if let Some(text) = description(own, texts, name) {
+            parameter["description"] = json!(text);
+        }
+        if let Some(example) = example.and_then(|example| example.parameters.get(name)) {
+            parameter["example"] = example.clone();
+        }
+        parameter
+    };
     let mut parameters: Vec<Json> = in_path(&route.path)
         .map(|name| {
             let schema = if is_id(name) { schema::id() } else { text() };
-            json!({ "name": name, "in": "path", "required": true, "schema": schema.put(components) })
+            complete(
+                json!({ "name": name, "in": "path", "required": true, "schema": schema.put(components) }),
+                name,
+            )
         })
         .collect();
     for Parameter { name, schema, required } in &route.about.query {
         let schema = schema.put(components);
-        let name = if schema["type"] == "array" {
+        let shown = if schema["type"] == "array" {
             format!("{name}[]")
         } else {
             (*name).to_owned()
         };
-        parameters.push(json!({ "name": name, "in": "query", "required": required, "schema": schema }));
+        parameters.push(complete(
+            json!({ "name": shown, "in": "query", "required": required, "schema": schema }),
+            name,
+        ));
     }
-    if writes && !route.about.rpc.is_empty() {
-        parameters.push(json!({
-            "name": "Idempotency-Key", "in": "header", "required": false, "schema": { "type": "string" },
-            "description": "Makes the request repeatable for a day: the same key and the same request have one effect and one answer.",
-        }));
-    }
-    if !writes && !route.about.rpc.is_empty() {
-        parameters.push(json!({
-            "name": "Parley-Min-Cursor", "in": "header", "required": false, "schema": { "type": "string" },
-            "description": "The Parley-Cursor of a write: the read waits until the log has come that far.",
-        }));
+    if !route.about.rpc.is_empty() {
+        let name = if writes { "Idempotency-Key" } else { "Parley-Min-Cursor" };
+        parameters.push(complete(
+            json!({ "name": name, "in": "header", "required": false, "schema": { "type": "string" } }),
+            name,
+        ));
     }
     parameters
 }
 
-fn request_body(about: &About, components: &mut Map<String, Json>) -> Json {
+/// The description of a parameter or a field of the body: the operation's own, or the one that all operations share.
+fn description<'a>(own: Option<&'a Operation>, texts: &'a Texts, name: &str) -> Option<&'a String> {
+    own.and_then(|own| own.fields.get(name)).or_else(|| texts.parameters.get(name))
+}
+
+fn request_body(route: &Route, texts: &Texts, components: &mut Map<String, Json>) -> Json {
+    let about: &About = &route.about;
+    let own = texts.operation(route.tag, about.operation);
     let mut fields = object();
     for Parameter { name, schema, required } in &about.body {
         let schema = schema.clone();
@@ -168,119 +206,22 @@ fn request_body(about: &About, components: &mut Map<String, Json>) -> Json {
         }
     };
     let required = about.body.iter().any(|parameter| parameter.required);
-    let form = form.put(components);
+    let put = |schema: &schema::Schema, components: &mut Map<String, Json>| {
+        let mut schema = schema.put(components);
+        describe_fields(&mut schema, &|name| description(own, texts, name));
+        schema
+    };
+    let form = put(&form, components);
+    let mut json = json!({ "schema": put(&json, components) });
+    if let Some(Example {
+        request: Some(request), ..
+    }) = texts.example(about.operation)
+    {
+        json["example"] = request.clone();
+    }
     json!({ "required": required, "content": {
-        "application/json": { "schema": json.put(components) },
+        "application/json": json,
         "application/x-www-form-urlencoded": { "schema": form },
         "multipart/form-data": { "schema": form },
     } })
-}
-
-/// Shape A.
-fn error() -> Schema {
-    object()
-        .key("error", text())
-        .optional("reason", text().note("The kind of a refusal that programs act on."))
-        .optional("existing_id", integer().note("What already has the value that was to be unique."))
-        .optional(
-            "earliest_seq",
-            integer().note("The oldest event that is kept, where a cursor cannot be continued."),
-        )
-        .optional("head_seq", integer().note("The newest event, there."))
-        .optional("epoch", text().note("The identity of the log's history, there."))
-        .named("Error")
-}
-
-/// Shape B.
-fn record_error() -> Schema {
-    object()
-        .key("message", text().note("Every sentence, joined with commas."))
-        .optional(
-            "attributes",
-            list(text())
-                .note("What is wrong, each once. Missing where nothing is, but the moment: a contact who is online is not deleted."),
-        )
-        .optional("existing_id", integer().note("What already has the value that was to be unique."))
-        .named("RecordError")
-}
-
-/// Shape C.
-fn credentials_error() -> Schema {
-    object().key("errors", list(text())).named("CredentialsError")
-}
-
-/// Shape D.
-fn fault() -> Schema {
-    object().key("status", integer()).key("error", text()).named("Fault")
-}
-
-fn responses(about: &About, components: &mut Map<String, Json>) -> Json {
-    let mut responses = Map::new();
-    let (status, response) = match &about.success {
-        Success::Empty => ("200", json!({ "description": "Done; the body is empty." })),
-        Success::Json(schema) => ("200", as_json("Done.", schema, components)),
-        Success::Bytes(kind) => ("200", json!({ "description": "Done.", "content": { *kind: {} } })),
-        Success::NoContent => ("204", json!({ "description": "Done." })),
-        Success::Elsewhere => (
-            "302",
-            json!({ "description": "It lies elsewhere.", "headers": { "Location": { "schema": { "type": "string" } } } }),
-        ),
-    };
-    responses.insert(status.to_owned(), response);
-    let mut common = vec![
-        ("400", "The request cannot be read.", fault()),
-        (
-            "404",
-            "There is nothing of that name, or not for this caller.",
-            schema::either([error(), fault()]),
-        ),
-        ("413", "The request is too large.", schema::either([error(), fault()])),
-        (
-            "422",
-            "Something in the request is wrong.",
-            schema::either([error(), record_error()]),
-        ),
-        ("500", "A fault of the server.", fault()),
-    ];
-    if about.caller != Caller::Anyone {
-        common.push((
-            "401",
-            "No token, an unknown one, or one that may not do this.",
-            schema::either([error(), credentials_error()]),
-        ));
-    }
-    if !about.rpc.is_empty() {
-        common.push(("409", "The Idempotency-Key was used for another request.", error()));
-    }
-    for (status, when, schema) in common {
-        responses.insert(status.to_owned(), as_json(when, &schema, components));
-    }
-    let retry_after = json!({ "Retry-After": { "description": "Seconds.", "schema": { "type": "integer" } } });
-    let mut busy = as_json("The server has no room for it now.", &fault(), components);
-    busy["headers"] = retry_after.clone();
-    responses.insert("503".to_owned(), busy);
-    let later = choice(&["Retry later"]).put(components);
-    responses.insert(
-        "429".to_owned(),
-        json!({ "description": "Too many at once.", "headers": retry_after, "content": { "text/plain": { "schema": later } } }),
-    );
-    for (status, when) in &about.refusals {
-        let schema = if *status == StatusCode::NOT_MODIFIED {
-            anything()
-        } else {
-            schema::either([error(), fault()])
-        };
-        responses.insert(status.as_str().to_owned(), as_json(when, &schema, components));
-    }
-    if about.finds_nothing
-        && let Some(missing) = responses.get_mut("404")
-    {
-        // Nothing is said of its body: there may be none.
-        *missing = json!({ "description": missing["description"], "x-parley-may-be-empty": true });
-    }
-    Json::Object(responses)
-}
-
-fn as_json(description: &str, schema: &Schema, components: &mut Map<String, Json>) -> Json {
-    json!({ "description": description, "content": { "application/json": { "schema": schema.put(components) } } })
 }

@@ -2,7 +2,9 @@
 
 mod about;
 mod document;
+mod responses;
 pub mod schema;
+mod texts;
 
 use std::sync::{Arc, OnceLock};
 
@@ -40,34 +42,24 @@ pub fn routes(document: &Document) -> Door {
         async move { served("application/json; charset=utf-8", bytes) }
     };
     let page = |kind: &'static str, text: &'static str| move || async move { served(kind, Bytes::from_static(text.as_bytes())) };
-    let file = |id, summary, kind| about(id, summary, "").caller(Caller::Anyone).answers_bytes(kind);
+    let file = |id, kind| about(id, "").caller(Caller::Anyone).answers_bytes(kind);
     Door::new("Description")
         .get(
             "/openapi.json",
             shown,
-            about("showDescription", "Describes this API as OpenAPI 3.1", "")
-                .caller(Caller::Anyone)
-                .answers(attributes()),
+            about("showDescription", "").caller(Caller::Anyone).answers(attributes()),
         )
-        .get(
-            "/",
-            page("text/html; charset=utf-8", PAGE),
-            file("showRoot", "The same page, for who opens the address alone", "text/html"),
-        )
-        .get(
-            "/docs",
-            page("text/html; charset=utf-8", PAGE),
-            file("showPage", "A page to read the description", "text/html"),
-        )
+        .get("/", page("text/html; charset=utf-8", PAGE), file("showRoot", "text/html"))
+        .get("/docs", page("text/html; charset=utf-8", PAGE), file("showPage", "text/html"))
         .get(
             "/docs/page.js",
             page("text/javascript; charset=utf-8", SCRIPT),
-            file("showPageScript", "The page's script", "text/javascript"),
+            file("showPageScript", "text/javascript"),
         )
         .get(
             "/docs/page.css",
             page("text/css; charset=utf-8", STYLE),
-            file("showPageStyle", "The page's style", "text/css"),
+            file("showPageStyle", "text/css"),
         )
 }
 

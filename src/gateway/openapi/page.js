@@ -1,76 +1,216 @@
 "use strict";
-// Everything is put in as text, so nothing of the description can become part of the page.
+// Everything of the description is inserted as text, so none of it can become markup.
 const make = (name, text, ...children) => {
   const node = document.createElement(name);
   if (text) node.textContent = text;
   node.append(...children);
   return node;
 };
+const marked = (name, kind, text, ...children) => {
+  const node = make(name, text, ...children);
+  node.className = kind;
+  return node;
+};
 
-// A schema as an example of itself, with the components it refers to spelled out.
-const sketch = (api, schema, seen = []) => {
-  if (!schema || Object.keys(schema).length === 0) return "any";
-  if (schema.$ref) {
-    const name = schema.$ref.split("/").pop();
-    return seen.includes(name) ? name : sketch(api, api.components.schemas[name], [...seen, name]);
-  }
-  if (schema.anyOf) {
-    const shapes = schema.anyOf.map((one) => sketch(api, one, seen));
-    return shapes.every((one) => typeof one === "string") ? shapes.join(" | ") : shapes;
-  }
+// A text with `code` in it.
+const prose = (text) => {
+  const parts = text.split("`").map((part, place) => (place % 2 ? make("code", part) : part));
+  return make("p", "", ...parts);
+};
+
+// What a reference within the description refers to.
+const follow = (api, value) =>
+  value && value.$ref ? value.$ref.slice(2).split("/").reduce((inner, key) => inner[key.replaceAll("~1", "/")], api) : value;
+
+// The type of a schema in a few words.
+const kind = (schema) => {
+  if (!schema) return "any";
+  if (schema.$ref) return schema.$ref.split("/").pop();
+  if (schema.anyOf) return [...new Set(schema.anyOf.map(kind))].join(" or ");
   if (schema.const !== undefined) return JSON.stringify(schema.const);
-  if (schema.enum) return schema.enum.join(" | ");
-  const kind = [].concat(schema.type).join(" | ");
-  if (kind.startsWith("array")) return [sketch(api, schema.items, seen)];
-  if (kind.startsWith("object") && schema.properties) {
+  if (schema.enum) return schema.enum.map((one) => JSON.stringify(one)).join(", ");
+  const types = [].concat(schema.type || "any").join(" or ").replace("array", `list of ${kind(schema.items)}`);
+  return schema.format === "date-time" ? `${types}, ISO 8601` : types;
+};
+
+// A schema as a sketch of a value, with the schemas it refers to spelled out.
+const sketch = (api, schema, seen = []) => {
+  if (schema && schema.$ref) {
+    const name = kind(schema);
+    return seen.includes(name) ? name : sketch(api, follow(api, schema), [...seen, name]);
+  }
+  if (schema && schema.anyOf) {
+    const shapes = schema.anyOf.map((one) => sketch(api, one, seen));
+    return shapes.every((one) => typeof one === "string") ? shapes.join(" or ") : shapes;
+  }
+  if (schema && schema.items) return [sketch(api, schema.items, seen)];
+  if (schema && schema.properties && Object.keys(schema.properties).length) {
     const required = schema.required || [];
     return Object.fromEntries(Object.entries(schema.properties).map(([key, value]) =>
       [required.includes(key) ? key : `${key}?`, sketch(api, value, seen)]));
   }
-  return schema.format ? `${kind} (${schema.format})` : kind;
+  return kind(schema);
 };
 
-const shown = (api, content) => Object.entries(content || {}).map(([kind, { schema }]) =>
-  make("div", "", make("code", kind), make("pre", JSON.stringify(sketch(api, schema), null, 2))));
+const written = (value) => (typeof value === "string" ? value : JSON.stringify(value, null, 2));
 
-const route = (api, path, method, operation) => {
-  const details = make("details", "", make("summary", "", make("b", method.toUpperCase()), make("code", path), make("span", operation.summary)));
-  // What is not looked at is not drawn.
-  details.addEventListener("toggle", () => {
-    const rpc = operation["x-parley-rpc"] ? `, by ${operation["x-parley-rpc"]}` : "";
-    details.append(make("p", `For: ${operation["x-parley-caller"]}${rpc}. ${operation.description || ""}`));
-    const rows = operation.parameters.map((one) => make("tr", "", make("td", one.name), make("td", one.in),
-      make("td", String(sketch(api, one.schema))), make("td", one.schema.description || one.description || "")));
-    if (rows.length) details.append(make("table", "", ...rows));
-    if (operation.requestBody) {
-      const json = operation.requestBody.content["application/json"];
-      details.append(make("h4", "Body"), ...shown(api, { "application/json": json }));
+// A block that can be scrolled with the keyboard.
+const block = (text) => {
+  const pre = make("pre", text);
+  pre.tabIndex = 0;
+  return pre;
+};
+
+const field = (name, about, required, schema, text) => [
+  make("dt", "", make("code", name), marked("span", "kind", ` ${[about, kind(schema), required ? "required" : ""].filter(Boolean).join(", ")}`)),
+  make("dd", "", prose(text || "")),
+];
+
+// The fields of a body; those under a root key, which may be left out, are listed by themselves.
+const fieldsOf = (body) => {
+  const schema = body.content["application/x-www-form-urlencoded"].schema;
+  const [root, ...others] = Object.entries(schema.properties);
+  const isWrapped = root && !others.length && root[1].properties && (schema.required || []).includes(root[0]);
+  return isWrapped ? { root: root[0], schema: root[1] } : { schema };
+};
+
+const base = (api) => {
+  const { url } = api.servers[0];
+  return url === "/" ? location.origin : url.replace(/\/$/, "");
+};
+
+const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+
+// The example request as a command.
+const curl = (api, path, method, operation) => {
+  const parameters = operation.parameters || [];
+  const value = (name) => (parameters.find((one) => one.name === name) || {}).example;
+  const filled = path.replace(/\{(\w+)\}/g, (whole, name) => (value(name) === undefined ? whole.slice(1, -1).toUpperCase() : encodeURIComponent(value(name))));
+  const query = new URLSearchParams();
+  for (const one of parameters.filter(({ in: place, example }) => place === "query" && example !== undefined)) {
+    for (const item of [].concat(one.example)) query.append(one.name, item);
+  }
+  const url = `${base(api)}${filled}${query.size ? `?${query}` : ""}`;
+  const lines = [method === "get" ? `curl "${url}"` : `curl -X ${method.toUpperCase()} "${url}"`];
+  if (operation.security.length) lines.push('-H "api_access_token: $TOKEN"');
+  const body = operation.requestBody && operation.requestBody.content["application/json"].example;
+  if (body !== undefined) lines.push('-H "Content-Type: application/json"', `-d ${quoted(JSON.stringify(body, null, 2))}`);
+  return lines.join(" \\\n  ");
+};
+
+const callers = {
+  anyone: "Anyone may call it, without a token.",
+  user: "Any user with a token may call it.",
+  member: "Members of the account may call it.",
+  administrator: "Administrators of the account may call it.",
+  platform: "The operator may call it, with a platform token.",
+};
+
+const answer = (api, status, named) => {
+  const response = follow(api, named);
+  const parts = [make("h4", `${status}`), prose(response.description)];
+  for (const [type, { schema, example }] of Object.entries(response.content || {})) {
+    if (type !== "application/json") parts.push(marked("p", "quiet", type));
+    if (example !== undefined) parts.push(block(written(example)));
+    if (schema && status < 300 && type === "application/json") {
+      const shape = make("details", "", make("summary", "All fields"), block(written(sketch(api, schema))));
+      parts.push(shape);
     }
-    for (const [status, response] of Object.entries(operation.responses)) {
-      details.append(make("h4", `${status}: ${response.description}`), ...(status < 300 ? shown(api, response.content) : []));
-    }
-  }, { once: true });
-  details.dataset.text = `${method} ${path} ${operation.summary}`.toLowerCase();
+  }
+  return parts;
+};
+
+// The content of an operation.
+const fill = (api, path, methods, operation) => {
+  const parts = [prose(operation.description)];
+  const rpc = operation["x-parley-rpc"] ? ` Its gRPC method is \`${operation["x-parley-rpc"]}\`.` : "";
+  parts.push(prose(`${callers[operation["x-parley-caller"]]}${rpc}`));
+  const parameters = operation.parameters || [];
+  if (parameters.length) {
+    const rows = parameters.flatMap((one) => field(one.name, one.in, one.required, one.schema, one.description || one.schema.description));
+    parts.push(make("h4", "Parameters"), marked("dl", "fields", "", ...rows));
+  }
+  if (operation.requestBody) {
+    const { root, schema } = fieldsOf(operation.requestBody);
+    const required = schema.required || [];
+    const rows = Object.entries(schema.properties).flatMap(([name, one]) => field(name, "", required.includes(name), one, one.description));
+    parts.push(make("h4", "Body"));
+    if (root) parts.push(prose(`The fields may also be sent in an object \`${root}\`.`));
+    parts.push(marked("dl", "fields", "", ...rows));
+  }
+  parts.push(make("h4", "Example request"), block(curl(api, path, methods[0], operation)));
+  const [success, errors] = [[], []];
+  for (const [status, response] of Object.entries(operation.responses)) {
+    (status < 400 ? success : errors).push(...answer(api, status, response));
+  }
+  parts.push(make("h3", "Answer"), ...success);
+  if (errors.length) parts.push(make("details", "", make("summary", "Errors"), ...errors));
+  return parts;
+};
+
+// The operations of a path, an update once: by PATCH and PUT.
+const operationsOf = (path, item) => {
+  const all = Object.entries(item).filter(([method]) => method !== "put" || !item.patch);
+  return all.map(([method, operation]) => ({ path, operation, methods: method === "patch" && item.put ? ["patch", "put"] : [method] }));
+};
+
+const entry = (api, { path, operation, methods }) => {
+  const names = methods.join(", ").toUpperCase();
+  const details = make("details", "", make("summary", "", make("b", names), make("code", path), make("span", operation.summary)));
+  details.id = operation.operationId;
+  // Content that is not looked at is not built.
+  details.addEventListener("toggle", () => details.append(...fill(api, path, methods, operation)), { once: true });
+  details.dataset.text = [...methods, path, operation.operationId, operation.summary, operation.description].join(" ").toLowerCase();
   return details;
 };
 
-const show = (api) => {
-  document.getElementById("about").textContent = `${api.info.description} Version ${api.info.version}.`;
-  const main = document.getElementById("routes");
-  for (const { name } of api.tags) {
-    const section = make("section", "", make("h2", name));
-    for (const [path, methods] of Object.entries(api.paths)) {
-      for (const [method, operation] of Object.entries(methods)) {
-        if (operation.tags.includes(name)) section.append(route(api, path, method, operation));
-      }
+// Shows what matches every word, and only the headings that have anything under them.
+const filter = (sections, text) => {
+  const words = text.toLowerCase().split(/\s+/).filter(Boolean);
+  let shown = 0;
+  let all = 0;
+  for (const section of sections) {
+    let any = false;
+    for (const details of section.querySelectorAll(":scope > details")) {
+      details.hidden = !words.every((word) => details.dataset.text.includes(word));
+      any ||= !details.hidden;
+      shown += !details.hidden;
+      all += 1;
     }
-    main.append(section);
+    section.hidden = !any;
   }
-  document.getElementById("filter").addEventListener("input", (event) => {
-    const wanted = event.target.value.toLowerCase();
-    for (const details of main.querySelectorAll("details")) details.hidden = !details.dataset.text.includes(wanted);
-  });
+  document.getElementById("count").textContent = words.length ? `${shown} of ${all} operations` : `${all} operations`;
 };
 
-fetch("/openapi.json").then((answer) => answer.json()).then(show)
-  .catch((error) => { document.getElementById("about").textContent = `The description cannot be read: ${error}`; });
+// Opens the operation that the address names, also when it is filtered out.
+const open = (sections, input) => {
+  const details = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (!details || details.tagName !== "DETAILS") return;
+  if (details.hidden) {
+    input.value = "";
+    filter(sections, "");
+  }
+  details.open = true;
+  details.scrollIntoView();
+};
+
+const show = (api) => {
+  document.getElementById("about").append(` Version ${api.info.version}.`);
+  document.getElementById("base").textContent = base(api);
+  document.getElementById("first").textContent = `curl "${base(api)}/api/v1/profile" -H "api_access_token: $TOKEN"`;
+  const operations = Object.entries(api.paths).flatMap(([path, item]) => operationsOf(path, item));
+  const sections = api.tags.map(({ name, description }) => {
+    const own = operations.filter(({ operation }) => operation.tags.includes(name));
+    return make("section", "", make("h3", name), prose(description || ""), ...own.map((one) => entry(api, one)));
+  });
+  const input = document.getElementById("filter");
+  input.addEventListener("input", () => filter(sections, input.value));
+  document.getElementById("search").addEventListener("submit", (event) => event.preventDefault());
+  filter(sections, input.value);
+  document.getElementById("operations").replaceChildren(...sections);
+  window.addEventListener("hashchange", () => open(sections, input));
+  open(sections, input);
+};
+
+fetch("/openapi.json").then((response) => response.json()).then(show)
+  .catch((error) => document.getElementById("operations").replaceChildren(make("p", `The description cannot be read: ${error}`)));

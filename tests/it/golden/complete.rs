@@ -29,24 +29,29 @@ async fn every_route_has_golden_exchanges() {
 
 /// Method, template and whether it succeeded, of every exchange in a snapshot.
 fn recorded(description: &Description) -> BTreeSet<(String, String, bool)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/golden/snapshots");
     let mut seen = BTreeSet::new();
-    for entry in fs::read_dir(folder).expect("there are snapshots") {
-        let path = entry.expect("the folder is readable").path();
-        if path.extension().is_none_or(|extension| extension != "snap") {
-            continue;
-        }
-        let text = fs::read_to_string(&path).expect("a snapshot is readable");
-        let (_, body) = text[3..].split_once("---\n").expect("a snapshot has a head");
-        let exchanges: Vec<Json> = serde_json::from_str(body).expect("a snapshot is JSON");
-        for exchange in exchanges {
-            let request = exchange["request"].as_str().expect("a request is a text");
-            let (method, path) = request.split_once(' ').expect("a method and a path");
-            if let Some(template) = description.template(path) {
-                let succeeded = exchange["status"].as_u64().is_some_and(|status| status < 400);
-                seen.insert((method.to_owned(), template.to_owned(), succeeded));
-            }
+    for exchange in exchanges() {
+        let request = exchange["request"].as_str().expect("a request is a text");
+        let (method, path) = request.split_once(' ').expect("a method and a path");
+        if let Some(template) = description.template(path) {
+            let succeeded = exchange["status"].as_u64().is_some_and(|status| status < 400);
+            seen.insert((method.to_owned(), template.to_owned(), succeeded));
         }
     }
     seen
+}
+
+/// Every exchange in a snapshot, by the names of the snapshots.
+pub fn exchanges() -> Vec<Json> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/golden/snapshots");
+    let files = fs::read_dir(folder).expect("there are snapshots");
+    let mut paths: Vec<_> = files.map(|entry| entry.expect("the folder is readable").path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "snap"));
+    paths.sort();
+    let read = |path| {
+        let text = fs::read_to_string(path).expect("a snapshot is readable");
+        let (_, body) = text[3..].split_once("---\n").expect("a snapshot has a head");
+        serde_json::from_str::<Vec<Json>>(body).expect("a snapshot is JSON")
+    };
+    paths.iter().flat_map(read).collect()
 }

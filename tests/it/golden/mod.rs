@@ -4,12 +4,15 @@
 //! The exchanges themselves stand in a file per side; `complete` sees to it that no route is without, `contract` that none is missing.
 //! `errors` has the refusals that need more than a wrong word. The contract's 403 (a message's status changed in an inbox that is none of an
 //! API) has no exchange: Parley's inboxes are all of an API, so it cannot arise.
+//! `examples` makes the examples of `/openapi.json` of the snapshots, and `described` sees to it that no operation is without texts.
 
 mod application;
 mod complete;
 mod contract;
 mod coverage;
+mod described;
 mod errors;
+mod examples;
 mod outside;
 mod records;
 mod sharing;

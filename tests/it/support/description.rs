@@ -60,6 +60,19 @@ impl Description {
         all
     }
 
+    /// What a reference within the document refers to; anything else as it is.
+    pub fn resolved<'a>(&'a self, value: &'a Json) -> &'a Json {
+        let target = value["$ref"].as_str().and_then(|path| path.strip_prefix('#'));
+        target.and_then(|path| self.document.pointer(path)).unwrap_or(value)
+    }
+
+    /// What is wrong with the shape of a value, a line each.
+    pub fn errors(&self, schema: &Json, value: &Json) -> Vec<String> {
+        let validator = self.validator(schema);
+        let errors = validator.iter_errors(value);
+        errors.map(|error| format!("{}: {error}", error.instance_path())).collect()
+    }
+
     /// Fails unless the answer is described: its route, status, content type and shape. `body` is none if it has no byte.
     pub fn check(&self, method: &str, path: &str, status: u16, content_type: &str, body: Option<&str>) {
         let what = format!("{method} {path} was answered with {status} {content_type}: {body:?}");
@@ -74,7 +87,7 @@ impl Description {
             );
             return;
         };
-        let response = &operation["responses"][status.to_string()];
+        let response = self.resolved(&operation["responses"][status.to_string()]);
         assert!(response.is_object(), "the status is not described; {what}");
         let Some(body) = body else {
             let empty = response.get("content").is_none() || response["x-parley-may-be-empty"] == json!(true);
@@ -95,11 +108,7 @@ impl Description {
         } else {
             json!(body)
         };
-        let validator = self.validator(schema);
-        let wrong: Vec<String> = validator
-            .iter_errors(&body)
-            .map(|error| format!("{}: {error}", error.instance_path()))
-            .collect();
+        let wrong = self.errors(schema, &body);
         assert!(wrong.is_empty(), "the shape is another: {}\n{what}", wrong.join("\n"));
     }
 

@@ -1,0 +1,196 @@
+//! The words of the document, kept as data: a file for each tag, one for parameters, one for schemas, one for errors; and the examples.
+//!
+//! `examples.json` is derived from recorded answers by the behaviour tests, which also fail for an operation without texts or examples and
+//! for texts that belong to nothing.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value as Json;
+
+/// Describes how the API is called, in Markdown.
+pub const INTRODUCTION: &str = include_str!("texts/introduction.md");
+
+const EXAMPLES: &str = include_str!("examples.json");
+const PARAMETERS: &str = include_str!("texts/parameters.toml");
+const SCHEMAS: &str = include_str!("texts/schemas.toml");
+const ERRORS: &str = include_str!("texts/errors.toml");
+
+/// The files of the tags.
+const TAGS: [(&str, &str); 19] = [
+    ("Agent bots", include_str!("texts/agent_bots.toml")),
+    ("Agents", include_str!("texts/agents.toml")),
+    ("Audit logs", include_str!("texts/audit_logs.toml")),
+    ("Canned responses", include_str!("texts/canned_responses.toml")),
+    ("Client side", include_str!("texts/client_side.toml")),
+    ("Contacts", include_str!("texts/contacts.toml")),
+    ("Conversations", include_str!("texts/conversations.toml")),
+    ("Custom attributes", include_str!("texts/custom_attributes.toml")),
+    ("Description", include_str!("texts/description.toml")),
+    ("Events", include_str!("texts/events.toml")),
+    ("Files", include_str!("texts/files.toml")),
+    ("Filters", include_str!("texts/filters.toml")),
+    ("Inboxes", include_str!("texts/inboxes.toml")),
+    ("Labels", include_str!("texts/labels.toml")),
+    ("Messages", include_str!("texts/messages.toml")),
+    ("Platform side", include_str!("texts/platform_side.toml")),
+    ("Profile", include_str!("texts/profile.toml")),
+    ("Search", include_str!("texts/search.toml")),
+    ("Teams", include_str!("texts/teams.toml")),
+];
+
+/// Descriptions by the name of what they describe.
+pub type Descriptions = BTreeMap<String, String>;
+
+/// The texts of one tag and its operations.
+#[derive(Debug, Default, Deserialize)]
+struct Tag {
+    description: String,
+    #[serde(flatten)]
+    operations: BTreeMap<String, Operation>,
+}
+
+/// The texts of one operation.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Operation {
+    /// A few words, without a full stop.
+    pub summary: String,
+    /// One sentence or more.
+    pub description: String,
+    /// Its parameters, and the fields of its body, where the common description does not fit.
+    #[serde(default)]
+    pub fields: Descriptions,
+}
+
+/// The texts of the schemas.
+#[derive(Debug, Default, Deserialize)]
+pub struct Schemas {
+    /// Fields of any schema, unless the schema has another description for them.
+    fields: Descriptions,
+    #[serde(flatten)]
+    schemas: BTreeMap<String, Schema>,
+}
+
+/// The texts of one schema.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Schema {
+    description: String,
+    #[serde(default)]
+    fields: Descriptions,
+}
+
+/// An error that many operations have.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Error {
+    pub description: String,
+    pub example: Json,
+}
+
+/// One request of an operation and its answer, and the bodies of errors by their status.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Example {
+    /// Values of its parameters.
+    #[serde(default)]
+    pub parameters: BTreeMap<String, Json>,
+    pub request: Option<Json>,
+    pub response: Option<Json>,
+    #[serde(default)]
+    pub errors: BTreeMap<String, Json>,
+}
+
+/// All texts and examples.
+#[derive(Debug)]
+pub struct Texts {
+    tags: BTreeMap<&'static str, Tag>,
+    /// Parameters and fields of bodies, unless the operation has another description for them.
+    pub parameters: Descriptions,
+    pub schemas: Schemas,
+    errors: BTreeMap<String, Error>,
+    examples: BTreeMap<String, Example>,
+}
+
+impl Texts {
+    /// Reads all of them.
+    pub fn read() -> Self {
+        Self {
+            tags: TAGS.iter().map(|(tag, file)| (*tag, parsed(file))).collect(),
+            parameters: parsed(PARAMETERS),
+            schemas: parsed(SCHEMAS),
+            errors: parsed(ERRORS),
+            examples: examples(),
+        }
+    }
+
+    /// The description of a tag.
+    pub fn tag(&self, name: &str) -> &str {
+        self.tags.get(name).map_or("", |tag| &tag.description)
+    }
+
+    /// The texts of an operation, if there are any.
+    pub fn operation(&self, tag: &str, operation: &str) -> Option<&Operation> {
+        self.tags.get(tag)?.operations.get(operation)
+    }
+
+    /// The text of a common error.
+    pub fn error(&self, status: &str) -> Option<&Error> {
+        self.errors.get(status)
+    }
+
+    /// The examples of an operation, if there are any.
+    pub fn example(&self, operation: &str) -> Option<&Example> {
+        self.examples.get(operation)
+    }
+}
+
+impl Schemas {
+    /// Adds descriptions to a named schema and to its fields.
+    pub fn describe(&self, name: &str, schema: &mut Json) {
+        let own = self.schemas.get(name);
+        if let (Some(own), Json::Object(schema)) = (own, &mut *schema) {
+            schema.insert("description".to_owned(), Json::from(own.description.as_str()));
+        }
+        describe_fields(schema, &|field| {
+            own.and_then(|own| own.fields.get(field)).or_else(|| self.fields.get(field))
+        });
+    }
+}
+
+/// Adds a description to each field of the schema, also inside of lists and objects, for which there is a text. References are left alone:
+/// the schema that they name has a description.
+pub fn describe_fields<'a>(schema: &mut Json, text: &impl Fn(&str) -> Option<&'a String>) {
+    match schema {
+        Json::Array(shapes) => shapes.iter_mut().for_each(|shape| describe_fields(shape, text)),
+        Json::Object(schema) => {
+            if let Some(Json::Object(properties)) = schema.get_mut("properties") {
+                for (name, field) in properties {
+                    describe_fields(field, text);
+                    if let (Some(text), Json::Object(field)) = (text(name), field)
+                        && !field.contains_key("$ref")
+                    {
+                        field.insert("description".to_owned(), Json::from(text.as_str()));
+                    }
+                }
+            }
+            for inner in ["items", "anyOf"] {
+                if let Some(inner) = schema.get_mut(inner) {
+                    describe_fields(inner, text);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+#[allow(clippy::expect_used)] // The files are compiled in, and every test that starts the program reads them.
+fn parsed<T: DeserializeOwned>(file: &str) -> T {
+    toml::from_str(file).expect("a file of texts is valid")
+}
+
+#[allow(clippy::expect_used)] // As above.
+fn examples() -> BTreeMap<String, Example> {
+    serde_json::from_str(EXAMPLES).expect("the file of examples is valid")
+}
