@@ -112,6 +112,15 @@ async fn an_upgrade_serves_what_was_stored_before() {
     }
 }
 
+/// The same, with the databases that the last release's program left in the repository.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_of_the_last_release_is_served() {
+    let _alone = ALONE.lock().await;
+    for backend in [Backend::Sqlite, Backend::Postgres] {
+        Box::pin(populated::recorded_is_served(backend)).await;
+    }
+}
+
 /// Every attack of a caller without credentials, in turn and together, while ordinary clients are served.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "attacks a server for as long as PARLEY_SIEGE_SECONDS says: ./test nightly"]

@@ -1,22 +1,35 @@
 //! A database that the release before filled, with data that this version would refuse to store, migrated and served by this version.
+//!
+//! `tests/durability/last_release` has such a database of either kind, as that release's program left it. `./test upgrade` fills one anew, and with
+//! `PARLEY_RECORD=1` replaces what the folder has.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use bytes::Bytes;
+use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use parley::pb::{
     self, AttachmentDraft, CreateTokenRequest, FileHeader, GetConsumerRequest, TokenKind, UploadFileRequest,
     accounts_service_client::AccountsServiceClient, attachment_draft, files_service_client::FilesServiceClient, subscribe_request::Start,
     upload_file_request::Part,
 };
+use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use crate::support::{
     app::TestApp,
     clients::Clients,
+    cluster::client_program,
     consumer::{Session, plenty},
-    database::Backend,
+    database::{Backend, Database},
     http::Http,
     reader::{Reader, event, everything, log_info},
     scene::outgoing,
-    server::program_at,
+    server::{limited, program_at},
 };
 
 /// The identifier of the public inbox.
@@ -30,12 +43,15 @@ const KEY: &str = "4f6c1c39-3df5-4a0e-8a3c-1f1f6f1f9b11";
 const LARGE: usize = 200 << 10;
 
 /// What was stored, and how it is asked for.
+#[derive(Debug, Serialize, Deserialize)]
 struct Stored {
+    /// When it was, in seconds since 1970.
+    recorded_at: u64,
     contact: i64,
     conversation: i64,
     service_token: String,
     reply: Json,
-    cursor: Bytes,
+    cursor: Vec<u8>,
     events: u64,
     committed: u64,
     upload: String,
@@ -52,8 +68,116 @@ pub async fn is_served(previous: &str, backend: Backend) {
     let stored = fill(&app).await;
     app.server.terminate();
     assert!(app.server.wait().await.success());
+    if std::env::var_os("PARLEY_RECORD").is_some() {
+        record(&app, backend, &stored);
+    }
     app.start_again().await;
     check(&app, &stored).await;
+}
+
+/// Has this program serve the database that the last release's program left in the repository.
+pub async fn recorded_is_served(backend: Backend) {
+    let folder = folder(backend);
+    let stored = fs::read(folder.join("stored.json")).expect("it was recorded");
+    let stored: Stored = serde_json::from_slice(&stored).expect("what was stored");
+    let mut data = Vec::new();
+    GzDecoder::new(fs::File::open(folder.join("database.gz")).expect("it was recorded"))
+        .read_to_end(&mut data)
+        .expect("it is compressed");
+    let database = Database::create(backend).await;
+    match backend {
+        Backend::Sqlite => fs::write(database.file(), data).expect("there is room"),
+        Backend::Postgres => load(&database.url(), &data),
+    }
+    let home = tempfile::tempdir().expect("a temporary directory");
+    copy(&folder.join("home"), home.path());
+    // As if it were a minute later: what was promised for a day is not over.
+    let clock = home.path().join("clock");
+    fs::write(
+        &clock,
+        format!("{:+}", (stored.recorded_at + 60).cast_signed() - now().cast_signed()),
+    )
+    .expect("there is room");
+    let app = TestApp::builder(backend)
+        .database(database)
+        .home(home)
+        .platform()
+        .env("FAKETIME_TIMESTAMP_FILE", &clock.display().to_string())
+        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+        .program(limited(
+            "LD_PRELOAD=$(ls /usr/lib/*/faketime/libfaketimeMT.so.1); export LD_PRELOAD",
+        ))
+        .start()
+        .await;
+    check(&app, &stored).await;
+}
+
+fn now() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.expect("it is after 1970").as_secs()
+}
+
+fn folder(backend: Backend) -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/durability/last_release");
+    folder.join(match backend {
+        Backend::Sqlite => "sqlite",
+        Backend::Postgres => "postgres",
+    })
+}
+
+/// Puts what a stopped server left into the repository.
+fn record(app: &TestApp, backend: Backend, stored: &Stored) {
+    let folder = folder(backend);
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).expect("there is room");
+    let data = match backend {
+        Backend::Sqlite => fs::read(app.database.file()).expect("the server closed it"),
+        Backend::Postgres => {
+            let mut dump = client_program("pg_dump");
+            dump.args(["--no-owner", "--no-privileges"]).arg(plain(&app.database.url()));
+            let dump = dump.output().expect("pg_dump runs");
+            assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
+            dump.stdout
+        }
+    };
+    let mut database = GzEncoder::new(Vec::new(), Compression::best());
+    database.write_all(&data).expect("it is in memory");
+    fs::write(folder.join("database.gz"), database.finish().expect("it is in memory")).expect("there is room");
+    let stored = serde_json::to_vec_pretty(stored).expect("it is JSON");
+    fs::write(folder.join("stored.json"), stored).expect("there is room");
+    copy(app.home(), &folder.join("home"));
+}
+
+/// The address without parameters, which are not for PostgreSQL's own programs.
+fn plain(url: &str) -> &str {
+    url.split('?').next().unwrap_or(url)
+}
+
+/// Runs a dump by the client program of PostgreSQL.
+fn load(url: &str, dump: &[u8]) {
+    let mut file = tempfile::tempfile().expect("a temporary file");
+    file.write_all(dump).expect("there is room");
+    std::io::Seek::rewind(&mut file).expect("it is a file");
+    let mut client = client_program("psql");
+    client
+        .args(["--quiet", "--no-psqlrc", "--set", "ON_ERROR_STOP=1"])
+        .arg(plain(url))
+        .stdin(file);
+    let loaded = client.output().expect("psql runs");
+    assert!(loaded.status.success(), "{}", String::from_utf8_lossy(&loaded.stderr));
+}
+
+/// Copies a folder and what is in it.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("there is room");
+    for entry in fs::read_dir(from).expect("the folder is there") {
+        let (path, to) = entry.map(|entry| (entry.path(), to.join(entry.file_name()))).expect("an entry");
+        if path.is_dir() {
+            copy(&path, &to);
+        } else {
+            fs::copy(&path, &to).expect("there is room");
+        }
+    }
 }
 
 /// An object in objects.
@@ -134,11 +258,12 @@ async fn fill(app: &TestApp) -> Stored {
     session.commit(&second.cursor).await.expect("it is committed");
     assert!(event(&first).seq < event(&second).seq);
     Stored {
+        recorded_at: now(),
         contact,
         conversation,
         service_token: service.secret,
         reply,
-        cursor: second.cursor.clone(),
+        cursor: second.cursor.to_vec(),
         events: log_info(&app.clients(), 1).await.head_seq,
         committed: event(&second).seq,
         upload,
@@ -247,7 +372,7 @@ async fn check(app: &TestApp, stored: &Stored) {
     app.scene().sent(stored.conversation, with_file).await;
 
     // The cursor and the consumer go on where they were, through events of the release before.
-    let mut reader = Reader::open(&clients, everything(1, Start::After(stored.cursor.clone()))).await;
+    let mut reader = Reader::open(&clients, everything(1, Start::After(stored.cursor.clone().into()))).await;
     let read = reader.until(stored.events).await;
     assert_eq!(read.len() as u64, stored.events - stored.committed, "every event is received");
     let consumer = GetConsumerRequest {

@@ -40,6 +40,7 @@ pub struct TestApp {
 pub struct Builder {
     backend: Backend,
     database: Option<Database>,
+    home: Option<tempfile::TempDir>,
     replicas: usize,
     platform: bool,
     program: Command,
@@ -75,6 +76,13 @@ impl Builder {
         self
     }
 
+    /// Runs in this folder instead of an empty one.
+    #[allow(dead_code)] // for the tests of upgrades
+    pub fn home(mut self, home: tempfile::TempDir) -> Self {
+        self.home = Some(home);
+        self
+    }
+
     /// Starts this many further servers on the same database.
     pub fn replicas(mut self, count: usize) -> Self {
         self.replicas = count;
@@ -89,7 +97,7 @@ impl Builder {
 
     /// Starts the server.
     pub async fn start(self) -> TestApp {
-        let home = tempfile::tempdir().expect("a temporary directory");
+        let home = self.home.unwrap_or_else(|| tempfile::tempdir().expect("a temporary directory"));
         let database = match self.database {
             Some(database) => database,
             None => Database::create(self.backend).await,
@@ -138,6 +146,7 @@ impl TestApp {
         Builder {
             backend,
             database: None,
+            home: None,
             replicas: 0,
             platform: false,
             program: program(),
