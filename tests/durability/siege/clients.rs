@@ -97,6 +97,8 @@ pub struct Tally {
     pub calls: u64,
     good: u64,
     latencies: Histogram<u64>,
+    /// Of the attack that is under way.
+    lately: Histogram<u64>,
     /// Messages that the server said it had stored.
     pub acknowledged: Vec<i64>,
     first_failures: Vec<String>,
@@ -166,12 +168,14 @@ impl Crowd {
             clients.push(Arc::new(Client { way, token, talks }));
         }
         let latencies = Histogram::new_with_bounds(1, 60_000_000, 3).expect("bounds that fit");
+        let lately = latencies.clone();
         Self {
             clients,
             tally: Mutex::new(Tally {
                 calls: 0,
                 good: 0,
                 latencies,
+                lately,
                 acknowledged: Vec::new(),
                 first_failures: Vec::new(),
             }),
@@ -183,6 +187,14 @@ impl Crowd {
     /// Calls that failed so far.
     pub fn failed(&self) -> u64 {
         self.failed.load(Ordering::Relaxed)
+    }
+
+    /// How long all but the slowest hundredth took since this was asked before.
+    pub fn lately(&self) -> Duration {
+        let mut tally = self.tally.lock().expect("no panic");
+        let lately = Duration::from_micros(tally.lately.value_at_quantile(0.99));
+        tally.lately.reset();
+        lately
     }
 
     /// Calls at an even rate, whether or not the server keeps up, until told to stop; what was counted.
@@ -199,6 +211,7 @@ impl Crowd {
             calls: 0,
             good: 0,
             latencies: Histogram::new(1).expect("a precision"),
+            lately: Histogram::new(1).expect("a precision"),
             acknowledged: Vec::new(),
             first_failures: Vec::new(),
         };
@@ -231,9 +244,9 @@ impl Crowd {
     fn count(&self, took: Duration, done: Result<Option<i64>, String>) {
         let mut tally = self.tally.lock().expect("no panic");
         tally.calls += 1;
-        tally
-            .latencies
-            .saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        tally.latencies.saturating_record(micros);
+        tally.lately.saturating_record(micros);
         match done {
             Ok(message) => {
                 tally.good += 1;

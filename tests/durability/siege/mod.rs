@@ -86,6 +86,35 @@ fn defaults(table: &str) -> Vec<(String, String)> {
     found
 }
 
+/// What a process takes of the processors.
+struct Processor {
+    process: u32,
+    before: Duration,
+}
+
+impl Processor {
+    fn of(process: u32) -> Self {
+        let mut this = Self {
+            process,
+            before: Duration::ZERO,
+        };
+        this.spent();
+        this
+    }
+
+    /// What it took since this was asked before; nothing once it has ended.
+    fn spent(&mut self) -> Duration {
+        let text = std::fs::read_to_string(format!("/proc/{}/stat", self.process)).unwrap_or_default();
+        // After the name, which may hold anything: the 12th and 13th field, in hundredths of a second.
+        let fields = text.rsplit(") ").next().unwrap_or_default().split(' ').skip(11).take(2);
+        let hundredths: u64 = fields.filter_map(|field| field.parse::<u64>().ok()).sum();
+        let now = Duration::from_millis(10 * hundredths);
+        let spent = now.saturating_sub(self.before);
+        self.before = now;
+        spent
+    }
+}
+
 /// Besieges a server; panics when it does not withstand.
 pub async fn withstand() {
     let released = std::env::var("PARLEY_SIEGE_BINARY").ok();
@@ -112,6 +141,7 @@ pub async fn withstand() {
         file: file.clone(),
         until: Instant::now() + lasting,
     };
+    let (mut server, mut ours) = (Processor::of(process), Processor::of(std::process::id()));
     let mut told = String::new();
     for attack in &attacks {
         let before = crowd.failed();
@@ -125,13 +155,24 @@ pub async fn withstand() {
         let failed = crowd.failed() - before;
         let _ = writeln!(
             told,
-            "  {:<28} {tried}; good calls that failed meanwhile: {failed}; {}",
+            "  {:<28} {tried}; good calls that failed meanwhile: {failed}, p99 {:?}; server {:?} of CPU, clients {:?}; {}",
             attack.name,
+            crowd.lately(),
+            server.spent(),
+            ours.spent(),
             memory.used(process)
         );
     }
     let together = attacks::run(&attacks, &target(each * 2)).await;
-    let _ = writeln!(told, "  {:<28} {together}; {}", "all together", memory.used(process));
+    let _ = writeln!(
+        told,
+        "  {:<28} {together}; p99 {:?}; server {:?} of CPU, clients {:?}; {}",
+        "all together",
+        crowd.lately(),
+        server.spent(),
+        ours.spent(),
+        memory.used(process)
+    );
     assert!(
         memory.alive(process),
         "the server ended under all attacks together:\n{}",
