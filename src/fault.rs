@@ -129,6 +129,10 @@ pub enum Protection {
     Outage,
     /// A connection without a complete request does not hold up a drain.
     DrainedConnections,
+    /// A drain waits for what a client has not taken yet of complete responses.
+    DrainedResponses,
+    /// A restore keeps others from the database, and looks at it again behind its locks.
+    RestoreLocks,
 }
 
 #[cfg(feature = "faults")]
@@ -194,6 +198,8 @@ impl Protection {
             Self::UnreadAnswers => "unread_answers",
             Self::Outage => "outage",
             Self::DrainedConnections => "drained_connections",
+            Self::DrainedResponses => "drained_responses",
+            Self::RestoreLocks => "restore_locks",
         }
     }
 }

@@ -224,9 +224,10 @@ impl FilesService for Api {
         let chunks = stream::unfold(Some((chunks, late)), |state| async move {
             let (mut chunks, mut late) = state?;
             tokio::select! {
+                // A chunk is there whenever a reader asks for one.
                 biased;
-                chunk = chunks.next() => Some((chunk?, Some((chunks, late)))),
                 () = late.as_mut() => Some((Err(Status::from(stopping())), None)),
+                chunk = chunks.next() => Some((chunk?, Some((chunks, late)))),
             }
         });
         let parts = stream::iter([part(Part::Info(info))]).chain(chunks);

@@ -16,7 +16,7 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::transport::server::Connected;
 
-use super::{draining::Peer, incoming::Connection};
+use super::{in_flight::Peer, incoming::Connection};
 
 /// A connection that writes one buffer at a time, after what is ready has put in its share.
 #[derive(Debug)]

@@ -2,7 +2,8 @@
 //!
 //! hyper closes a connection that rests, and waits for every other one: for half a head, for a body that stands still, and over HTTP/2 for a
 //! peer that does not answer the ping after GOAWAY. So each connection counts its requests, and once the drain has begun one without a complete
-//! request in flight fails its reads after [`SETTLE`]. What is complete is answered, until [`Draining::cut`].
+//! request in flight fails its reads after [`SETTLE`]. What is complete is answered, until [`Draining::cut`]: also what hyper has taken of a response
+//! and the client has not, because a client that reads slowly is not gone.
 
 use std::{
     future::Future,
@@ -11,19 +12,13 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
-use axum::extract::ConnectInfo;
-use http::{Request, Response};
-use http_body::{Body, Frame, SizeHint};
-use pin_project_lite::pin_project;
 use tokio::time::{Instant, sleep};
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-use tower::{Layer, Service};
+use tokio_util::sync::CancellationToken;
 
-use super::closing::Closer;
 use crate::fault::{self, Protection};
 
 /// How long a connection without a complete request is kept after the drain has begun: the time for what is on its way, such as the answer to a
@@ -79,11 +74,22 @@ impl Draining {
 #[derive(Debug, Default)]
 pub struct Activity {
     /// Requests whose head came and whose response is not complete.
-    requests: AtomicUsize,
+    pub(super) requests: AtomicUsize,
     /// Those of them whose body is still to come, or its end.
-    arriving: AtomicUsize,
+    pub(super) arriving: AtomicUsize,
     read: AtomicU64,
     written: AtomicU64,
+    /// Whether the system takes nothing more of what is to be written.
+    is_blocked: AtomicBool,
+}
+
+impl Activity {
+    /// Whether a response is owed: to a complete request, or bytes of one that are on their way.
+    fn owes(&self) -> bool {
+        let (requests, arriving) = (self.requests.load(Ordering::Relaxed), self.arriving.load(Ordering::Relaxed));
+        let is_blocked = self.is_blocked.load(Ordering::Relaxed) && fault::is_on(Protection::DrainedResponses);
+        requests > arriving || is_blocked
+    }
 }
 
 /// Ends when the connection has to: it is cut, or it drains and has nothing to wait for.
@@ -96,10 +102,10 @@ async fn end(begun: CancellationToken, cut: CancellationToken, activity: Arc<Act
             return;
         }
         let (read_now, written_now) = (activity.read.load(Ordering::Relaxed), activity.written.load(Ordering::Relaxed));
-        let (requests, arriving) = (activity.requests.load(Ordering::Relaxed), activity.arriving.load(Ordering::Relaxed));
+        let arriving = activity.arriving.load(Ordering::Relaxed);
         // A head that comes byte by byte is not waited for.
         let moves = written_now > written || (arriving > 0 && read_now > read);
-        if requests > arriving || moves {
+        if activity.owes() || moves {
             since = Instant::now();
         }
         (read, written) = (read_now, written_now);
@@ -135,6 +141,11 @@ impl Closing {
         self.activity.written.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
+    /// Notes whether the last write or flush has to wait.
+    pub fn blocked(&self, is_blocked: bool) {
+        self.activity.is_blocked.store(is_blocked, Ordering::Relaxed);
+    }
+
     /// Where requests of the connection are counted.
     pub fn activity(&self) -> Arc<Activity> {
         Arc::clone(&self.activity)
@@ -147,239 +158,10 @@ impl Drop for Closing {
     }
 }
 
-/// What a request knows of its connection, as an extension.
-#[derive(Clone, Debug)]
-pub struct Peer {
-    /// The other end. Where proxies stand between, the last of them.
-    pub from: std::net::SocketAddr,
-    /// Where the request is counted.
-    pub activity: Arc<Activity>,
-    /// What closes the connection.
-    pub closer: Closer,
-}
-
-/// Counts requests, which have a [`Peer`], and gives them axum's [`ConnectInfo`] and what closes their connection.
-#[derive(Clone, Copy, Debug)]
-pub struct CountRequests;
-
-impl<S> Layer<S> for CountRequests {
-    type Service = Counted<S>;
-
-    fn layer(&self, inner: S) -> Counted<S> {
-        Counted { inner }
-    }
-}
-
-/// A service whose requests are counted.
-#[derive(Clone, Debug)]
-pub struct Counted<S> {
-    inner: S,
-}
-
-impl<S, B, R> Service<Request<B>> for Counted<S>
-where
-    S: Service<Request<Arriving<B>>, Response = Response<R>>,
-    B: Body,
-{
-    type Response = Response<Answering<R>>;
-    type Error = S::Error;
-    type Future = Answer<S::Future>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let peer = request.extensions_mut().remove::<Peer>();
-        let in_flight = peer.map(|Peer { from, activity, closer }| {
-            request.extensions_mut().insert(ConnectInfo(from));
-            request.extensions_mut().insert(closer);
-            InFlight::begin(activity, request.body().is_end_stream())
-        });
-        let arrived = in_flight.as_ref().map(|in_flight| Arc::clone(&in_flight.0));
-        Answer {
-            answer: self.inner.call(request.map(|body| Arriving { body, arrived })),
-            in_flight,
-        }
-    }
-}
-
-/// A request in flight, from its head to the end of its response.
-#[derive(Debug)]
-struct InFlight(Arc<Arrival>);
-
-#[derive(Debug)]
-struct Arrival {
-    activity: Arc<Activity>,
-    is_complete: AtomicBool,
-}
-
-impl Arrival {
-    /// Notes that the whole request is there, or that nobody waits for the rest of it.
-    fn complete(&self) {
-        if !self.is_complete.swap(true, Ordering::Relaxed) {
-            self.activity.arriving.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-}
-
-impl InFlight {
-    fn begin(activity: Arc<Activity>, is_complete: bool) -> Self {
-        if !is_complete {
-            activity.arriving.fetch_add(1, Ordering::Relaxed);
-        }
-        activity.requests.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::new(Arrival {
-            activity,
-            is_complete: AtomicBool::new(is_complete),
-        }))
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.complete();
-        self.0.activity.requests.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-pin_project! {
-    /// The body of a request, which notes when all of it has come.
-    pub struct Arriving<B> {
-        #[pin]
-        body: B,
-        arrived: Option<Arc<Arrival>>,
-    }
-}
-
-impl<B: Body> Body for Arriving<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        let mut this = self.project();
-        let frame = ready!(this.body.as_mut().poll_frame(cx));
-        if (frame.is_none() || this.body.is_end_stream())
-            && let Some(arrived) = this.arrived.take()
-        {
-            arrived.complete();
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-pin_project! {
-    /// The response to a request that is counted.
-    pub struct Answer<F> {
-        #[pin]
-        answer: F,
-        in_flight: Option<InFlight>,
-    }
-}
-
-impl<F, R, E> Future for Answer<F>
-where
-    F: Future<Output = Result<Response<R>, E>>,
-{
-    type Output = Result<Response<Answering<R>>, E>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let answer = ready!(this.answer.poll(cx));
-        let in_flight = this.in_flight.take();
-        Poll::Ready(answer.map(|answer| answer.map(|body| Answering { body, in_flight })))
-    }
-}
-
-pin_project! {
-    /// The body of a response, with which its request ends.
-    pub struct Answering<R> {
-        #[pin]
-        body: R,
-        in_flight: Option<InFlight>,
-    }
-}
-
-impl<R: Body> Body for Answering<R> {
-    type Data = R::Data;
-    type Error = R::Error;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<R::Data>, R::Error>>> {
-        let this = self.project();
-        let frame = ready!(this.body.poll_frame(cx));
-        if frame.is_none() {
-            *this.in_flight = None;
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-pin_project! {
-    /// The body of a response stream that ends with a status once `stop` is, after what is ready.
-    pub struct Ending<R> {
-        #[pin]
-        body: R,
-        #[pin]
-        stop: WaitForCancellationFutureOwned,
-        status: Option<http::HeaderMap>,
-    }
-}
-
-impl<R> Ending<R> {
-    /// Ends `body` with the trailers of `status` when `stop` is cancelled.
-    pub fn at(stop: CancellationToken, status: http::HeaderMap, body: R) -> Self {
-        Self {
-            body,
-            stop: stop.cancelled_owned(),
-            status: Some(status),
-        }
-    }
-}
-
-impl<R: Body> Body for Ending<R> {
-    type Data = R::Data;
-    type Error = R::Error;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<R::Data>, R::Error>>> {
-        let this = self.project();
-        if this.status.is_none() {
-            return Poll::Ready(None);
-        }
-        if let Poll::Ready(frame) = this.body.poll_frame(cx) {
-            return Poll::Ready(frame);
-        }
-        ready!(this.stop.poll(cx));
-        Poll::Ready(this.status.take().map(|status| Ok(Frame::trailers(status))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.status.is_none() || self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::in_flight::InFlight;
 
     /// A connection of a listener that has begun to drain, and whether it has to end within a minute.
     async fn ends(with: impl FnOnce(&Activity)) -> bool {
@@ -406,6 +188,7 @@ mod tests {
             .await
         );
         assert!(!ends(|activity| activity.requests.store(1, Ordering::Relaxed)).await);
+        assert!(!ends(|activity| activity.is_blocked.store(true, Ordering::Relaxed)).await);
     }
 
     #[tokio::test(start_paused = true)]

@@ -140,6 +140,7 @@ impl Connection {
 
     /// What was written, or an error once nothing could be for too long.
     fn patiently<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        self.closing.blocked(written.is_pending());
         if written.is_ready() {
             self.stuck = None;
             return written;

@@ -33,8 +33,10 @@ use tower_http::{
 
 use super::{
     coalesce::Coalesced,
-    draining::{CountRequests, Draining, Ending, Peer},
+    draining::Draining,
+    ending::Ending,
     grpc_body::BodyLimits,
+    in_flight::{CountRequests, Peer},
     incoming::Incoming,
     linger::{self, Patient},
     rooms,

@@ -35,6 +35,7 @@ mod conversation_changes;
 mod conversations;
 mod door;
 mod drain;
+mod drain_responses;
 mod event_kinds;
 mod exact_changes;
 mod files;

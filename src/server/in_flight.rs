@@ -1,0 +1,254 @@
+//! Requests in flight: from their head until the server of HTTP has written the last piece of their response. Each connection counts its own.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, ready},
+};
+
+use axum::extract::ConnectInfo;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use tower::{Layer, Service};
+
+use super::{closing::Closer, draining::Activity};
+use crate::fault::{self, Protection};
+
+/// What a request knows of its connection, as an extension.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// The other end. Where proxies stand between, the last of them.
+    pub from: std::net::SocketAddr,
+    /// Where the request is counted.
+    pub activity: Arc<Activity>,
+    /// What closes the connection.
+    pub closer: Closer,
+}
+
+/// Counts requests, which have a [`Peer`], and gives them axum's [`ConnectInfo`] and what closes their connection.
+#[derive(Clone, Copy, Debug)]
+pub struct CountRequests;
+
+impl<S> Layer<S> for CountRequests {
+    type Service = Counted<S>;
+
+    fn layer(&self, inner: S) -> Counted<S> {
+        Counted { inner }
+    }
+}
+
+/// A service whose requests are counted.
+#[derive(Clone, Debug)]
+pub struct Counted<S> {
+    inner: S,
+}
+
+impl<S, B, R> Service<Request<B>> for Counted<S>
+where
+    S: Service<Request<Arriving<B>>, Response = Response<R>>,
+    B: Body,
+{
+    type Response = Response<Answering<R>>;
+    type Error = S::Error;
+    type Future = Answer<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let peer = request.extensions_mut().remove::<Peer>();
+        let in_flight = peer.map(|Peer { from, activity, closer }| {
+            request.extensions_mut().insert(ConnectInfo(from));
+            request.extensions_mut().insert(closer);
+            InFlight::begin(activity, request.body().is_end_stream())
+        });
+        let arrived = in_flight.as_ref().map(|in_flight| Arc::clone(&in_flight.0));
+        Answer {
+            answer: self.inner.call(request.map(|body| Arriving { body, arrived })),
+            in_flight,
+        }
+    }
+}
+
+/// A request in flight, from its head to the end of its response.
+#[derive(Debug)]
+pub(super) struct InFlight(Arc<Arrival>);
+
+#[derive(Debug)]
+struct Arrival {
+    activity: Arc<Activity>,
+    is_complete: AtomicBool,
+}
+
+impl Arrival {
+    /// Notes that the whole request is there, or that nobody waits for the rest of it.
+    fn complete(&self) {
+        if !self.is_complete.swap(true, Ordering::Relaxed) {
+            self.activity.arriving.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl InFlight {
+    pub(super) fn begin(activity: Arc<Activity>, is_complete: bool) -> Self {
+        if !is_complete {
+            activity.arriving.fetch_add(1, Ordering::Relaxed);
+        }
+        activity.requests.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::new(Arrival {
+            activity,
+            is_complete: AtomicBool::new(is_complete),
+        }))
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.complete();
+        self.0.activity.requests.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+pin_project! {
+    /// The body of a request, which notes when all of it has come.
+    pub struct Arriving<B> {
+        #[pin]
+        body: B,
+        arrived: Option<Arc<Arrival>>,
+    }
+}
+
+impl<B: Body> Body for Arriving<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let mut this = self.project();
+        let frame = ready!(this.body.as_mut().poll_frame(cx));
+        if (frame.is_none() || this.body.is_end_stream())
+            && let Some(arrived) = this.arrived.take()
+        {
+            arrived.complete();
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+pin_project! {
+    /// The response to a request that is counted.
+    pub struct Answer<F> {
+        #[pin]
+        answer: F,
+        in_flight: Option<InFlight>,
+    }
+}
+
+impl<F, R, E> Future for Answer<F>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+{
+    type Output = Result<Response<Answering<R>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let answer = ready!(this.answer.poll(cx));
+        let in_flight = this.in_flight.take();
+        Poll::Ready(answer.map(|answer| answer.map(|body| Answering { body, in_flight })))
+    }
+}
+
+pin_project! {
+    /// The body of a response. Its request ends with it, or once the server of HTTP has written its last piece.
+    pub struct Answering<R> {
+        #[pin]
+        body: R,
+        in_flight: Option<InFlight>,
+    }
+}
+
+/// The last piece of a response. The server of HTTP drops it when it was written: over HTTP/2 it holds the piece until the client's window has
+/// room for it, and nothing else shows that.
+struct LastPiece {
+    bytes: Bytes,
+    _in_flight: InFlight,
+}
+
+impl AsRef<[u8]> for LastPiece {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl<R: Body<Data = Bytes>> Body for Answering<R> {
+    type Data = Bytes;
+    type Error = R::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, R::Error>>> {
+        let mut this = self.project();
+        let frame = ready!(this.body.as_mut().poll_frame(cx));
+        let is_last = frame.is_some() && this.body.is_end_stream() && fault::is_on(Protection::DrainedResponses);
+        if !is_last {
+            if frame.is_none() {
+                *this.in_flight = None;
+            }
+            return Poll::Ready(frame);
+        }
+        let held = |bytes: Bytes| match this.in_flight.take() {
+            Some(in_flight) => Bytes::from_owner(LastPiece {
+                bytes,
+                _in_flight: in_flight,
+            }),
+            None => bytes,
+        };
+        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(held))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::{BodyExt as _, Full};
+
+    use super::*;
+
+    /// hyper drops a body with its last piece in hand.
+    #[tokio::test]
+    async fn a_request_is_in_flight_until_its_last_piece_was_written() {
+        let activity = Arc::new(Activity::default());
+        let mut body = Answering {
+            body: Full::new(Bytes::from_static(b"the last piece")),
+            in_flight: Some(InFlight::begin(Arc::clone(&activity), true)),
+        };
+        let piece = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert!(body.is_end_stream());
+        drop(body);
+        assert_eq!((&piece[..], activity.requests.load(Ordering::Relaxed)), (&b"the last piece"[..], 1));
+        let rest = piece.slice(5..);
+        drop(piece);
+        assert_eq!(activity.requests.load(Ordering::Relaxed), 1);
+        drop(rest);
+        assert_eq!(activity.requests.load(Ordering::Relaxed), 0);
+    }
+}

@@ -1,0 +1,261 @@
+//! SIGTERM while responses are on their way: a client that reads slowly gets the rest of a complete one, and one that reads nothing holds up the
+//! drain for the grace period and no longer.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use parley::pb::{DownloadFileRequest, download_file_response::Part, files_service_client::FilesServiceClient};
+use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpSocket, TcpStream},
+    time::sleep,
+};
+use tonic::Code;
+use tonic_types::StatusExt as _;
+
+use crate::{
+    files::{upload, with_uploads},
+    support::{
+        app::{ADMINISTRATOR, TestApp},
+        database::Backend,
+        in_time,
+    },
+};
+
+/// What the log says when connections had to be cut.
+const CUT: &str = "connections that are still open were cut";
+
+/// How long clients read nothing: longer than a drain waits for a connection that owes nothing.
+const PAUSE: Duration = Duration::from_secs(3);
+
+/// The size of the pieces in which responses are handed to the server of HTTP.
+const PIECE: usize = 16 * 1024;
+
+/// A server, and the path of a response of some 40 KiB that is complete at once.
+async fn server(grace: &str, switch: &str) -> (TestApp, String) {
+    let app = TestApp::builder(Backend::Sqlite)
+        .env("PARLEY_SHUTDOWN_GRACE_SECONDS", grace)
+        .env("PARLEY_FAULT_SWITCH", switch)
+        .start()
+        .await;
+    let body = json!({"name": "large", "custom_attributes": {"text": "x".repeat(40_000)}});
+    let contact = app.http().post("/api/v1/accounts/1/contacts", &body).await;
+    let id = contact["payload"]["contact"]["id"].as_i64().expect("an id");
+    (app, format!("/api/v1/accounts/1/contacts/{id}"))
+}
+
+/// A response over HTTP/2 of which `window` bytes can be sent.
+struct Narrow {
+    body: h2::RecvStream,
+    length: usize,
+}
+
+impl Narrow {
+    async fn open(app: &TestApp, path: &str, window: u32) -> Self {
+        let address = &app.server.doors.http;
+        let socket = TcpStream::connect(address).await.expect("the listener is there");
+        let mut builder = h2::client::Builder::new();
+        let (mut requests, connection) = in_time("a handshake", builder.initial_window_size(window).handshake::<_, Bytes>(socket))
+            .await
+            .expect("HTTP/2");
+        tokio::spawn(connection);
+        let request = Request::get(format!("http://{address}{path}")).header("api_access_token", ADMINISTRATOR);
+        let request = request.body(()).expect("a request");
+        let (answer, _) = requests.send_request(request, true).expect("it is sent");
+        let answer = in_time("an answer", answer).await.expect("an answer");
+        assert_eq!(answer.status(), 200);
+        let length = answer.headers()["content-length"]
+            .to_str()
+            .ok()
+            .and_then(|length| length.parse().ok());
+        Self {
+            body: answer.into_body(),
+            length: length.expect("a length"),
+        }
+    }
+
+    /// Takes so many bytes, and makes no room for others.
+    async fn take(&mut self, bytes: usize) {
+        let mut taken = 0;
+        while taken < bytes {
+            let data = in_time("the response", self.body.data()).await.expect("there is more");
+            taken += data.expect("it goes on").len();
+        }
+        assert_eq!(taken, bytes);
+    }
+
+    /// Makes room for everything and takes the rest; how many bytes that are, if the response comes to its end.
+    async fn rest(mut self, room: usize) -> Option<usize> {
+        // A stream that was reset has no window.
+        let _ = self.body.flow_control().release_capacity(room);
+        let mut rest = 0;
+        while let Some(data) = in_time("the response", self.body.data()).await {
+            rest += data.ok()?.len();
+        }
+        Some(rest)
+    }
+}
+
+/// The window ends within the last piece, so all of the response was handed to the server of HTTP.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_piece_of_a_response_waits_for_a_slow_client() {
+    for (is_on, switch) in [(true, ""), (false, "drained_responses")] {
+        let (mut app, path) = server("40", switch).await;
+        let length = Narrow::open(&app, &path, 1 << 20).await.length;
+        let window = (length - 1) / PIECE * PIECE + 1;
+        let mut slow = Narrow::open(&app, &path, window.try_into().expect("small")).await;
+        assert_eq!(slow.length, length);
+        slow.take(window).await;
+        app.server.terminate();
+        sleep(PAUSE).await;
+        let rest = slow.rest(window).await;
+        assert_eq!(rest, is_on.then_some(length - window));
+        assert_eq!(app.server.wait().await.code(), Some(0));
+        assert!(!app.server.log().contains(CUT), "{}", app.server.log());
+    }
+}
+
+/// How many requests of the JSON API were answered so far.
+async fn answered(app: &TestApp) -> String {
+    let url = format!("http://{}/metrics", app.server.doors.admin);
+    let answer = crate::support::http::client().get(url).send().await.expect("metrics");
+    let text = answer.text().await.expect("they arrive");
+    let counts = text.lines().filter(|line| line.contains("duration_seconds_count"));
+    counts.collect::<Vec<_>>().join("\n")
+}
+
+/// Sends requests one after the other and reads nothing, until the server can write no more.
+async fn fill(app: &TestApp, path: &str) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("small");
+    let address = app.server.doors.http.parse().expect("an address");
+    let mut stream = socket.connect(address).await.expect("the listener is there");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: parley.test\r\napi_access_token: {ADMINISTRATOR}\r\n\r\n");
+    // More than the buffers of the system hold responses, and less than they hold requests.
+    in_time("room for requests", stream.write_all(request.repeat(300).as_bytes()))
+        .await
+        .expect("they are sent");
+    let mut before = String::new();
+    in_time("a server that waits for its client", async {
+        loop {
+            let now = answered(app).await;
+            if now == before {
+                break;
+            }
+            before = now;
+            sleep(Duration::from_millis(500)).await;
+        }
+    })
+    .await;
+    stream
+}
+
+/// How many whole responses there are, and whether there is a part of another.
+fn whole(mut bytes: &[u8]) -> (usize, bool) {
+    let mut count = 0;
+    while let Some(head) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+        let text = String::from_utf8_lossy(&bytes[..head]).to_lowercase();
+        let length = text
+            .split("content-length: ")
+            .nth(1)
+            .and_then(|rest| rest.lines().next()?.parse::<usize>().ok());
+        let end = head + 4 + length.expect("a length");
+        if bytes.len() < end {
+            return (count, true);
+        }
+        count += 1;
+        bytes = &bytes[end..];
+    }
+    (count, !bytes.is_empty())
+}
+
+/// What the system does not take of a response is not lost either.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_response_that_waits_in_a_full_buffer_is_written_to_its_end() {
+    for (is_on, switch) in [(true, ""), (false, "drained_responses")] {
+        let (mut app, path) = server("40", switch).await;
+        let mut stream = fill(&app, &path).await;
+        app.server.terminate();
+        sleep(PAUSE).await;
+        let mut bytes = Vec::new();
+        // A reset is an end too.
+        let _ = in_time("the responses", stream.read_to_end(&mut bytes)).await;
+        let (count, has_part) = whole(&bytes);
+        assert!(count > 0, "{} bytes", bytes.len());
+        assert_eq!(has_part, !is_on, "after {count} responses");
+        assert_eq!(app.server.wait().await.code(), Some(0));
+        assert!(!app.server.log().contains(CUT), "{}", app.server.log());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_read_nothing_hold_up_a_drain_for_the_grace_period() {
+    let (mut app, path) = server("4", "").await;
+    let length = Narrow::open(&app, &path, 1 << 20).await.length;
+    let window = (length - 1) / PIECE * PIECE + 1;
+    let narrow = Narrow::open(&app, &path, window.try_into().expect("small")).await;
+    let full = fill(&app, &path).await;
+    app.server.terminate();
+    assert_eq!(app.server.wait().await.code(), Some(0));
+    let log = app.server.log();
+    let line = log.lines().find(|line| line.contains(CUT)).expect("the cut is logged");
+    assert!(line.contains("\"http_connections\":2"), "{line}");
+    drop((narrow, full));
+}
+
+/// A download that is read on is whole; one whose reader takes its time ends with a status, from whose offset it can go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn downloads_end_with_a_drain() {
+    let mut app = TestApp::builder(Backend::Sqlite)
+        .env("PARLEY_SHUTDOWN_GRACE_SECONDS", "40")
+        .start()
+        .await;
+    let content: Vec<u8> = (0..6_000_000_u32).map(|number| number.to_le_bytes()[0]).collect();
+    let file = upload(&app.clients(), "a file.bin", &content).await;
+    let scene = app.scene();
+    let talk = scene.talk().await;
+    let sent = scene.send(talk, with_uploads(&[&file.upload_id])).await.expect("a message");
+    let link = sent.message.expect("always set").attachments[0].data_url.clone();
+    let mut downloads = Vec::new();
+    for _ in 0..2 {
+        let clients = app.clients();
+        let request = DownloadFileRequest {
+            link: link.clone(),
+            ..DownloadFileRequest::default()
+        };
+        let opened = FilesServiceClient::new(clients.service.clone()).download_file(request).await;
+        let mut parts = opened.expect("a download").into_inner();
+        let info = parts.message().await.expect("it goes on").expect("the info");
+        assert!(matches!(info.part, Some(Part::Info(_))), "{info:?}");
+        downloads.push(parts);
+    }
+    app.server.terminate();
+    let (mut slow, mut quick) = (downloads.pop().expect("two"), downloads.pop().expect("two"));
+    let mut came = Vec::new();
+    while let Some(part) = in_time("the download", quick.message()).await.expect("it is whole") {
+        if let Some(Part::Chunk(chunk)) = part.part {
+            came.extend_from_slice(&chunk);
+        }
+    }
+    assert!(came == content, "{} bytes", came.len());
+    let mut came = Vec::new();
+    let end = loop {
+        match in_time("the download", slow.message()).await {
+            Ok(Some(part)) => {
+                if let Some(Part::Chunk(chunk)) = part.part {
+                    came.extend_from_slice(&chunk);
+                }
+            }
+            Ok(None) => panic!("it did not end with the drain"),
+            Err(end) => break end,
+        }
+        sleep(Duration::from_millis(250)).await;
+    };
+    assert_eq!(end.code(), Code::Unavailable, "{end:?}");
+    assert!(end.get_details_retry_info().is_some(), "{end:?}");
+    assert!(content.starts_with(&came) && came.len() < content.len(), "{} bytes", came.len());
+    assert_eq!(app.server.wait().await.code(), Some(0));
+    assert!(!app.server.log().contains(CUT), "{}", app.server.log());
+}
