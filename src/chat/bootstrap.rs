@@ -15,7 +15,7 @@ use crate::{
         users::{self, NewUser},
     },
     db::{
-        Database,
+        Database, advisory,
         entity::{
             account, account_log,
             kind::{Availability, Role, TokenKind},
@@ -86,9 +86,6 @@ impl From<DbErr> for BootstrapError {
     }
 }
 
-/// The number that replicas lock in PostgreSQL while they fill an empty database; any constant that nothing else uses.
-const LOCK: i64 = 0x7061_726c_6578;
-
 fn or_random(text: &str) -> String {
     if text.is_empty() { secret() } else { text.to_owned() }
 }
@@ -103,7 +100,7 @@ pub async fn run(db: &Database, config: &Config) -> Result<Option<Bootstrapped>,
     if db.backend() == DbBackend::Postgres {
         txn.execute_raw(Statement::from_string(
             DbBackend::Postgres,
-            format!("SELECT pg_advisory_xact_lock({LOCK})"),
+            format!("SELECT pg_advisory_xact_lock({})", advisory::BOOTSTRAP),
         ))
         .await?;
     }

@@ -1,9 +1,10 @@
 //! `parley backup` and `parley restore`.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, pin::pin};
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use super::Settings;
 use crate::{server::backup, telemetry::Telemetry};
@@ -35,12 +36,10 @@ pub(super) struct RestoreArgs {
 pub(super) async fn backup(args: BackupArgs) -> anyhow::Result<()> {
     let config = args.settings.load()?;
     let telemetry = Telemetry::start(&config.log, &config.trace)?;
-    let ended = until_signal(Box::pin(backup::backup(&config, &args.archive)))
-        .await
-        .map(|complete| {
-            eprintln!("The backup is complete: the database and {} files.", complete.files);
-            missing(complete.missing);
-        });
+    let ended = or_signal(Box::pin(backup::backup(&config, &args.archive))).await.map(|complete| {
+        eprintln!("The backup is complete: the database and {} files.", complete.files);
+        incomplete(complete);
+    });
     telemetry.shutdown().await;
     ended
 }
@@ -49,31 +48,62 @@ pub(super) async fn backup(args: BackupArgs) -> anyhow::Result<()> {
 pub(super) async fn restore(args: RestoreArgs) -> anyhow::Result<()> {
     let config = args.settings.load()?;
     let telemetry = Telemetry::start(&config.log, &config.trace)?;
-    let ended = until_signal(Box::pin(backup::restore(&config, &args.archive, args.force)))
+    let stop = CancellationToken::new();
+    let ended = stopped_by_signal(&stop, Box::pin(backup::restore(&config, &args.archive, args.force, &stop)))
         .await
         .map(|restored| {
             println!(
                 "Restored the database and {} files. {} logs have another epoch: cursors from before are refused with EPOCH_CHANGED.",
                 restored.files.files, restored.logs
             );
-            missing(restored.files.missing);
+            incomplete(restored.files);
         });
     telemetry.shutdown().await;
     ended
 }
 
-/// Runs a command until it ends or a signal comes. Dropped, it removes its copies of the database.
-async fn until_signal<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+/// Ends when a signal to end comes.
+async fn signalled() -> anyhow::Result<()> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! { _ = interrupt.recv() => {} _ = terminate.recv() => {} }
+    Ok(())
+}
+
+/// Runs a command until it ends or a signal comes. Dropped, it removes its copies of the database.
+async fn or_signal<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::select! {
         ended = command => ended,
-        _ = interrupt.recv() => anyhow::bail!("interrupted: nothing was changed"),
-        _ = terminate.recv() => anyhow::bail!("terminated: nothing was changed"),
+        signalled = signalled() => {
+            signalled?;
+            Err(backup::Refused::Stopped.into())
+        }
     }
 }
 
-fn missing(files: u64) {
-    if files > 0 {
-        eprintln!("{files} files that messages have were missing in the store when the backup was made.");
+/// Runs a command to its end, and asks it to stop when a signal comes.
+async fn stopped_by_signal<T>(stop: &CancellationToken, command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let mut command = pin!(command);
+    tokio::select! {
+        ended = &mut command => return ended,
+        signalled = signalled() => {
+            signalled?;
+            stop.cancel();
+        }
+    }
+    command.await
+}
+
+fn incomplete(files: backup::Complete) {
+    if files.missing > 0 {
+        eprintln!(
+            "{} files that messages have were missing in the store when the backup was made.",
+            files.missing
+        );
+    }
+    if files.damaged > 0 {
+        eprintln!(
+            "{} files that messages have were damaged in the store when the backup was made, and are not in it.",
+            files.damaged
+        );
     }
 }

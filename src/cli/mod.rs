@@ -1,7 +1,7 @@
 //! The command line: what a person or a container types, and the exit code they get. What the commands of a client do
 //! goes over gRPC like everybody's calls.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -148,6 +148,9 @@ impl Settings {
     }
 }
 
+/// How long threads that block may take once a command has ended.
+const UNBLOCK: Duration = Duration::from_secs(5);
+
 /// Reads the command line, does what it says, and tells how that went.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -158,31 +161,32 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(Exit::Internal, &format!("the runtime does not start: {error}")),
     };
-    runtime
-        .block_on(async {
-            match cli.command.unwrap_or(Command::Serve(cli.settings)) {
-                Command::Serve(settings) => ended(Box::pin(serve::serve(settings)).await),
-                Command::Migrate(settings) => ended(serve::migrate(settings).await),
-                Command::Restored(settings) => ended(serve::restored(settings).await),
-                Command::Backup(args) => ended(Box::pin(backup::backup(args)).await),
-                Command::Restore(args) => ended(Box::pin(backup::restore(args)).await),
-                Command::InitialToken(settings) => initial_token::run(settings).await,
-                Command::RotateLinkKey(settings) => ended(serve::rotate_link_key(settings).await),
-                Command::Token(args) => Box::pin(token::run(args)).await,
-                Command::Account(args) => Box::pin(principals::account(args)).await,
-                Command::User(args) => Box::pin(principals::user(args)).await,
-                Command::Agent(args) => Box::pin(principals::agent(args)).await,
-                Command::Inbox(args) => Box::pin(principals::inbox(args)).await,
-                Command::Bot(args) => Box::pin(principals::bot(args)).await,
-                Command::Config(args) => config_show::run(args),
-                Command::Completions(args) => completions::run(&args),
-                Command::Consumers(args) => consumers::run(args).await,
-                Command::Healthcheck(args) => healthcheck::run(args).await,
-                Command::Doctor(settings) => doctor::run(settings).await,
-                Command::Tail(args) => Box::pin(tail::run(args)).await,
-            }
-        })
-        .into()
+    let exit = runtime.block_on(async {
+        match cli.command.unwrap_or(Command::Serve(cli.settings)) {
+            Command::Serve(settings) => ended(Box::pin(serve::serve(settings)).await),
+            Command::Migrate(settings) => ended(serve::migrate(settings).await),
+            Command::Restored(settings) => ended(serve::restored(settings).await),
+            Command::Backup(args) => ended(Box::pin(backup::backup(args)).await),
+            Command::Restore(args) => ended(Box::pin(backup::restore(args)).await),
+            Command::InitialToken(settings) => initial_token::run(settings).await,
+            Command::RotateLinkKey(settings) => ended(serve::rotate_link_key(settings).await),
+            Command::Token(args) => Box::pin(token::run(args)).await,
+            Command::Account(args) => Box::pin(principals::account(args)).await,
+            Command::User(args) => Box::pin(principals::user(args)).await,
+            Command::Agent(args) => Box::pin(principals::agent(args)).await,
+            Command::Inbox(args) => Box::pin(principals::inbox(args)).await,
+            Command::Bot(args) => Box::pin(principals::bot(args)).await,
+            Command::Config(args) => config_show::run(args),
+            Command::Completions(args) => completions::run(&args),
+            Command::Consumers(args) => consumers::run(args).await,
+            Command::Healthcheck(args) => healthcheck::run(args).await,
+            Command::Doctor(settings) => doctor::run(settings).await,
+            Command::Tail(args) => Box::pin(tail::run(args)).await,
+        }
+    });
+    // A thread that reads from a pipe which nobody closes ends with the process.
+    runtime.shutdown_timeout(UNBLOCK);
+    exit.into()
 }
 
 fn ended(result: anyhow::Result<()>) -> Exit {

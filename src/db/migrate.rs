@@ -6,12 +6,9 @@ use sea_orm::{ConnectionTrait as _, DbBackend, DbErr, Statement};
 use sea_orm_migration::{MigratorTrait as _, SchemaManager};
 
 use super::{
-    Database, OpenError,
+    Database, OpenError, advisory,
     migration::{FLOOR, Migrator},
 };
-
-/// The number that replicas lock in PostgreSQL while they migrate; any constant that nothing else uses.
-const MIGRATION_LOCK: i64 = 0x7061_726c_6579;
 
 /// How often a replica that waits for another's migrations asks.
 const LOCK_RETRY: Duration = Duration::from_millis(100);
@@ -35,6 +32,15 @@ pub enum Standing {
     TooNew(String),
 }
 
+/// Migrations of another order than this program's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// A migration that is missing.
+    pub lacks: String,
+    /// One that this program runs after it, and that is there.
+    pub has: String,
+}
+
 impl Database {
     /// Brings the tables up to this version, alone among all replicas. Tables of a newer one that this one works on are left as they are.
     ///
@@ -42,20 +48,20 @@ impl Database {
     /// [`OpenError::Newer`] and nothing was touched; [`OpenError::Migration`]; [`OpenError::Unreachable`].
     pub async fn migrate(&self) -> Result<(), OpenError> {
         if self.backend() == DbBackend::Sqlite {
-            return self.migrate_alone().await;
+            return self.migrate_locked().await;
         }
         // An advisory lock belongs to its connection, so it needs one of its own.
         let pool = self.write().get_postgres_connection_pool();
         let unreachable = |error: sqlx::Error| OpenError::Unreachable(DbErr::Custom(error.to_string()));
         let mut connection = pool.acquire().await.map_err(unreachable)?;
         // Asked for again and again: an index that is built beside writes waits for the statements of all others, also for one that waits.
-        let lock = || sqlx::query_scalar::<_, bool>("SELECT pg_try_advisory_lock($1)").bind(MIGRATION_LOCK);
+        let lock = || sqlx::query_scalar::<_, bool>("SELECT pg_try_advisory_lock($1)").bind(advisory::MIGRATION);
         while !lock().fetch_one(&mut *connection).await.map_err(unreachable)? {
             tokio::time::sleep(LOCK_RETRY).await;
         }
-        let migrated = self.migrate_alone().await;
+        let migrated = self.migrate_locked().await;
         let unlocked = sqlx::query("SELECT pg_advisory_unlock($1)")
-            .bind(MIGRATION_LOCK)
+            .bind(advisory::MIGRATION)
             .execute(&mut *connection)
             .await;
         migrated?;
@@ -80,26 +86,48 @@ impl Database {
         migrations.iter().find(|name| !known.contains(name)).cloned()
     }
 
-    /// Brings the tables to those of a database with exactly these migrations, of which this one has none or the first ones.
+    /// The first gap in the migrations of a database: one that it lacks, before one that it has. This program runs them in order, so none of its
+    /// own line has a gap.
+    pub fn gap(migrations: &[String]) -> Option<Gap> {
+        let known: Vec<String> = Migrator::migrations().iter().map(|migration| migration.name().to_owned()).collect();
+        let lacks = known.iter().position(|name| !migrations.contains(name))?;
+        let has = known[lacks..].iter().find(|name| migrations.contains(name))?;
+        Some(Gap {
+            lacks: known[lacks].clone(),
+            has: has.clone(),
+        })
+    }
+
+    /// Brings the tables to those of a database with exactly these migrations, which are the first ones of this program. The caller holds
+    /// [`advisory::MIGRATION`].
     ///
     /// # Errors
-    /// [`OpenError::Migration`]; [`OpenError::Newer`] when other migrations would be run.
+    /// [`OpenError::Migration`]; [`OpenError::Newer`] when the database has another migration.
     pub async fn migrate_to(&self, migrations: &[String]) -> Result<(), OpenError> {
         let sql = "SELECT version FROM seaql_migrations ORDER BY version";
         let seen = self.texts(SEEN, sql).await.map_err(OpenError::Migration)?;
-        let missing = migrations.len().saturating_sub(seen.len());
+        if let Some(other) = seen.iter().find(|name| !migrations.contains(name)) {
+            return Err(OpenError::Newer(other.clone()));
+        }
+        let missing = migrations.iter().filter(|name| !seen.contains(name)).count();
         if missing > 0 {
             let steps = u32::try_from(missing).unwrap_or(u32::MAX);
             Migrator::up(self.write(), Some(steps)).await.map_err(OpenError::Migration)?;
         }
         let seen = self.texts(SEEN, sql).await.map_err(OpenError::Migration)?;
-        match seen.iter().find(|name| !migrations.contains(name)) {
-            Some(other) => Err(OpenError::Newer(other.clone())),
+        match migrations.iter().find(|name| !seen.contains(name)) {
+            Some(lacking) => Err(OpenError::Migration(DbErr::Custom(format!(
+                "the migration {lacking} was not among those that were run"
+            )))),
             None => Ok(()),
         }
     }
 
-    async fn migrate_alone(&self) -> Result<(), OpenError> {
+    /// The same, where the caller holds [`advisory::MIGRATION`], or a file that nobody else has.
+    ///
+    /// # Errors
+    /// As [`Database::migrate`].
+    pub async fn migrate_locked(&self) -> Result<(), OpenError> {
         match self.standing().await.map_err(OpenError::Unreachable)? {
             Standing::Same | Standing::Behind(_) => {}
             newer => return serve_on(newer),
@@ -172,10 +200,61 @@ fn serve_on(standing: Standing) -> Result<(), OpenError> {
 mod tests {
     use super::*;
 
+    fn names() -> Vec<String> {
+        Migrator::migrations().iter().map(|migration| migration.name().to_owned()).collect()
+    }
+
     #[test]
     fn migrations_are_run_in_the_order_of_their_names() {
-        let names: Vec<String> = Migrator::migrations().iter().map(|migration| migration.name().to_owned()).collect();
+        let names = names();
         assert!(names.is_sorted_by(|before, after| before < after), "{names:?}");
         assert!(names.iter().any(|name| name == FLOOR), "{FLOOR}");
+    }
+
+    /// Databases and backups have the first migrations of this list. One that sorts before another would never be their next, and backups from
+    /// before it would have a gap.
+    #[test]
+    fn a_new_migration_sorts_last() {
+        let known = include_str!("migration/order.txt");
+        let known: Vec<&str> = known.lines().collect();
+        let names = names();
+        let common = known.len().min(names.len());
+        assert_eq!(
+            names[..common],
+            known[..common],
+            "a new migration has to sort after {:?}",
+            known.last()
+        );
+        assert_eq!(
+            names.len(),
+            known.len(),
+            "add the new migration as the last line of src/db/migration/order.txt"
+        );
+    }
+
+    #[test]
+    fn a_gap_is_found_by_names() {
+        let names = names();
+        for count in 0..=names.len() {
+            assert_eq!(Database::gap(&names[..count]), None, "{count}");
+        }
+        let mut forked = names.clone();
+        let lacks = forked.remove(3);
+        assert_eq!(
+            Database::gap(&forked),
+            Some(Gap {
+                lacks,
+                has: names[4].clone()
+            })
+        );
+        // As many as this program has first, and others.
+        forked.truncate(5);
+        assert!(Database::gap(&forked).is_some());
+        assert_eq!(Database::unknown_migration(&forked), None);
+        forked.push("m20990101_000999_of_another_line".to_owned());
+        assert_eq!(
+            Database::unknown_migration(&forked).as_deref(),
+            Some("m20990101_000999_of_another_line")
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! The rows: how the database is reached, its tables and their migrations. No rules.
 
+pub mod advisory;
 pub mod connect;
 pub mod copy;
 pub mod entity;
@@ -16,5 +17,5 @@ mod reach;
 pub mod submitted;
 
 pub use connect::{Config, Database, IDLE, OpenError, lock_beside, sqlite_file};
-pub use migrate::Standing;
+pub use migrate::{Gap, Standing};
 pub use oversized::Oversized;

@@ -185,6 +185,32 @@ impl Storage {
         Ok(())
     }
 
+    /// How many bytes an object has.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] without such an object; [`Error::Unavailable`] when the store cannot be used.
+    pub async fn size(&self, name: &str) -> Result<u64> {
+        let found = self.opened()?.head(&self.path(name)).await;
+        found.map(|found| found.size).map_err(failed)
+    }
+
+    /// Gives an object another name, and replaces what has that name.
+    ///
+    /// # Errors
+    /// As [`Storage::size`].
+    pub async fn rename(&self, from: &str, to: &str) -> Result<()> {
+        let (store, from, to) = (Arc::clone(self.opened()?), self.path(from), self.path(to));
+        to_its_end(&self.tasks, async move { store.rename(&from, &to).await }).await
+    }
+
+    /// The folder of the objects; none in a bucket.
+    pub fn folder(&self) -> Option<&std::path::Path> {
+        match &self.place {
+            Place::Folder(folder) => Some(folder),
+            Place::Bucket { .. } => None,
+        }
+    }
+
     /// The bytes of an object from `range.start`, up to `range.end`. They are read as they are asked for; until then nothing is open.
     ///
     /// # Errors

@@ -140,12 +140,12 @@ async fn command(args: &[&str], database: &Database, files: &Path) -> Ended {
     run_to_end(command).await
 }
 
-fn done(ended: &Ended) {
+pub fn done(ended: &Ended) {
     assert_eq!(ended.code, Some(0), "{}", ended.output);
 }
 
 /// How many messages a database holds.
-async fn messages_of(database: &Database) -> i64 {
+pub async fn messages_of(database: &Database) -> i64 {
     Database::number(&database.url(), "SELECT CAST(count(*) AS bigint) FROM messages").await
 }
 

@@ -69,6 +69,7 @@ mod receipts;
 mod records;
 mod removal;
 mod replicas;
+mod restore;
 mod rest_edge;
 mod roles;
 mod search;

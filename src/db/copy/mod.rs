@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+pub mod loading;
 pub mod postgres;
 pub mod sqlite;
 

@@ -20,6 +20,7 @@ use crate::{
 };
 
 mod archive;
+mod files;
 mod restore;
 
 use archive::Writer;
@@ -55,6 +56,9 @@ pub struct Complete {
     pub files: u64,
     /// Files that the database names and the store did not have.
     pub missing: u64,
+    /// Files that the store had with another size than the database says, or could not read. They are not in the archive.
+    #[serde(default)]
+    pub damaged: u64,
 }
 
 /// The entry that holds the rows of a table from the `piece`th piece on.
@@ -168,43 +172,71 @@ async fn files(objects: Vec<Object>, storage: &Storage, archive: &mut Writer, co
     for object in objects {
         let small = object.small.map(|size| (format!("{}-small", object.name), size));
         for (name, size) in [Some((object.name.clone(), object.size)), small].into_iter().flatten() {
-            if file(&name, size, storage, archive).await? {
-                complete.files += 1;
-            } else if object.in_use {
-                complete.missing += 1;
-                tracing::warn!(file = name, "a message has a file that the store does not have");
+            match file(&name, size, storage, archive).await? {
+                Copied::Whole => complete.files += 1,
+                Copied::Missing if object.in_use => {
+                    complete.missing += 1;
+                    tracing::warn!(file = name, "a message has a file that the store does not have");
+                }
+                Copied::Damaged(reason) if object.in_use => {
+                    complete.damaged += 1;
+                    tracing::warn!(
+                        file = name,
+                        reason,
+                        "a message has a file that is damaged in the store; it is left out"
+                    );
+                }
+                Copied::Missing | Copied::Damaged(_) => {}
             }
         }
     }
     Ok(())
 }
 
-/// Copies a file; whether the store has it.
-async fn file(name: &str, size: u64, storage: &Storage, archive: &mut Writer) -> anyhow::Result<bool> {
+/// What became of a file that the database names.
+enum Copied {
+    /// It is in the archive.
+    Whole,
+    /// The store does not have it.
+    Missing,
+    /// It is not what was stored, or cannot be read.
+    Damaged(String),
+}
+
+/// Copies a file, as far as it is what the database says. An entry begins with its size, so nothing of another one is written.
+///
+/// # Errors
+/// When the store cannot be used; when a file stops being readable in the middle of its entry.
+async fn file(name: &str, size: u64, storage: &Storage, archive: &mut Writer) -> anyhow::Result<Copied> {
+    let reading = || format!("reading the file {name}");
+    match storage.size(name).await {
+        Ok(stored) if stored == size => {}
+        Ok(stored) => return Ok(Copied::Damaged(format!("it has {stored} bytes, and the database says {size}"))),
+        Err(Error::NotFound { .. }) => return Ok(Copied::Missing),
+        Err(error) => return Err(error).with_context(reading),
+    }
     let mut chunks: Chunks = match storage.read(name, 0..size).await {
         Ok(chunks) => chunks,
-        Err(Error::NotFound { .. }) => return Ok(false),
-        Err(error) => return Err(error).with_context(|| format!("reading the file {name}")),
+        Err(Error::NotFound { .. }) => return Ok(Copied::Missing),
+        Err(error) => return Err(error).with_context(reading),
     };
-    // A bucket says with the first bytes that it does not have it.
     let mut next = match chunks.next().await {
-        Some(Err(Error::NotFound { .. })) => return Ok(false),
+        Some(Err(Error::NotFound { .. })) => return Ok(Copied::Missing),
+        // A bucket that fails may fail for all of them. In a folder it is this file.
+        Some(Err(error)) if storage.folder().is_some() => return Ok(Copied::Damaged(error.to_string())),
         first => first,
     };
     archive.entry(&format!("{FILES}{name}"), size).await?;
     let mut came = 0;
     while let Some(chunk) = next {
-        let chunk: Bytes = chunk.with_context(|| format!("reading the file {name}"))?;
+        let chunk: Bytes = chunk.with_context(reading)?;
         came += chunk.len() as u64;
-        ensure!(
-            came <= size,
-            "the file {name} has more than the {size} bytes that the database says"
-        );
+        ensure!(came <= size, "the file {name} grew while it was read");
         archive.bytes(chunk).await?;
         next = chunks.next().await;
     }
-    ensure!(came == size, "the file {name} has {came} bytes, and the database says {size}");
-    Ok(true)
+    ensure!(came == size, "the file {name} shrank while it was read");
+    Ok(Copied::Whole)
 }
 
 /// The configuration of the database, for what is opened before it is in its place.

@@ -1,39 +1,24 @@
 //! Putting an archive back: into an empty database, with no server on it, and with another epoch.
 
-use std::{
-    fs,
-    io::Write as _,
-    path::{Path, PathBuf},
-};
+use std::path::Path;
 
 use anyhow::{Context as _, bail, ensure};
-use bytes::Bytes;
 use thiserror::Error;
+use tokio_util::sync::CancellationToken;
 
-use super::{
-    COMPLETE, Complete, FILES, FORM, MANIFEST, Manifest, SEQUENCES, SQLITE_FILE, Temporary,
-    archive::{self, Reader},
-    at,
-};
+use super::{COMPLETE, Complete, FILES, FORM, MANIFEST, Manifest, archive::Reader, files::Restoring};
 use crate::{
     config::Config,
-    db::{
-        Database,
-        copy::{
-            Sequence, Source, Table,
-            postgres::{self, Loading},
-            sqlite,
-        },
-        lock_beside, sqlite_file,
-    },
-    events::log::Log,
-    id::Epoch,
+    db::{Database, Gap, copy::Source, sqlite_file},
     server::rooms,
     storage::Storage,
 };
 
+mod into_postgres;
+mod into_sqlite;
+
 /// The most that the small entries of an archive have.
-const SMALL: usize = 4 * 1024 * 1024;
+pub(super) const SMALL: usize = 4 * 1024 * 1024;
 
 /// Why an archive is not put back.
 #[derive(Debug, Error)]
@@ -55,6 +40,21 @@ pub enum Refused {
     /// The archive is of a newer program.
     #[error("the backup is newer than this parley (it has seen the migration {0}): restore with the newer version")]
     Newer(String),
+    /// The archive is of a program with other migrations.
+    #[error(
+        "the backup lacks the migration {}, which this parley runs before {}: it is of another line of programs; restore with the one that made it",
+        .0.lacks, .0.has
+    )]
+    Forked(Gap),
+    /// The database was migrated by a program with other migrations.
+    #[error("the database lacks the migration {}, which this parley runs before {}: restore into an empty database", .0.lacks, .0.has)]
+    ForkedTarget(Gap),
+    /// A signal came.
+    #[error("stopped by a signal: nothing was changed")]
+    Stopped,
+    /// Another process migrates the database, or restores into it.
+    #[error("another parley migrates the database or restores a backup into it: wait until it has ended, and try again")]
+    Busy,
 }
 
 /// What was put back.
@@ -66,12 +66,63 @@ pub struct Restored {
     pub files: Complete,
 }
 
-/// Puts an archive back. The database is replaced at once, at the end.
+/// Puts an archive back. The database is replaced at once, at the end. What fails or is stopped before removes what it created; the tables of an
+/// empty PostgreSQL database stay, without rows. From then on nothing is stopped.
 ///
 /// # Errors
-/// [`Refused`]; [`crate::db::OpenError`]; when the archive is damaged or something cannot be written. The database is then as it was.
-pub async fn restore(config: &Config, archive: &Path, force: bool) -> anyhow::Result<Restored> {
+/// [`Refused`]; [`crate::db::OpenError`]; when the archive is damaged or something cannot be written. The database and what the store had are then as
+/// they were, unless the message says that the database was restored.
+pub async fn restore(config: &Config, archive: &Path, force: bool, stop: &CancellationToken) -> anyhow::Result<Restored> {
+    #[cfg(feature = "faults")]
+    crate::fault::turn_off(&config.fault.switch);
     let storage = Storage::new(&rooms::storage(config)).context("files.url")?;
+    let mut files = Restoring::into(storage);
+    let loading = Box::pin(load(config, archive, force, &mut files));
+    let loaded = stop.run_until_cancelled(loading).await;
+    let replaced = match loaded.unwrap_or_else(|| bail!(Refused::Stopped)) {
+        Ok((loaded, complete)) => loaded.replace(config).await.map(|logs| Restored { logs, files: complete }),
+        Err(error) => Err(Failure::Undone(error)),
+    };
+    match replaced {
+        Ok(restored) => files.finish().await.map(|()| restored),
+        Err(Failure::Undone(error)) => {
+            files.remove().await;
+            Err(error)
+        }
+        Err(Failure::Done(error)) => {
+            // The files belong to the database.
+            files.finish().await?;
+            Err(error)
+        }
+    }
+}
+
+/// What fails at the end.
+enum Failure {
+    /// Before the database was replaced.
+    Undone(anyhow::Error),
+    /// Afterwards, or it is not known whether it was.
+    Done(anyhow::Error),
+}
+
+/// A database that takes the place of another by one step.
+enum Loaded {
+    Sqlite(into_sqlite::Loaded),
+    Postgres(Box<into_postgres::Loaded>),
+}
+
+impl Loaded {
+    /// Takes the step; how many logs there are.
+    async fn replace(self, config: &Config) -> Result<u64, Failure> {
+        match self {
+            Self::Sqlite(loaded) => loaded.replace().await,
+            Self::Postgres(loaded) => loaded.replace(config).await,
+        }
+    }
+}
+
+/// Everything before the step: reads the whole archive.
+async fn load(config: &Config, archive: &Path, force: bool, files: &mut Restoring) -> anyhow::Result<(Loaded, Complete)> {
     let mut reader = Reader::from(archive);
     let manifest = manifest(&mut reader).await?;
     let backend = if config.database.url.starts_with("postgres") {
@@ -82,15 +133,29 @@ pub async fn restore(config: &Config, archive: &Path, force: bool) -> anyhow::Re
     if manifest.database.backend != backend {
         bail!(Refused::OtherBackend(manifest.database.backend, backend));
     }
-    let newer = Database::unknown_migration(&manifest.database.migrations);
-    if let Some(migration) = newer {
-        bail!(Refused::Newer(migration));
-    }
+    of_this_line(&manifest.database)?;
     match sqlite_file(&config.database.url) {
-        Some(file) => into_sqlite(config, &file, &mut reader, &storage, force).await,
-        None if backend == "postgresql" => into_postgres(config, manifest.database, &mut reader, &storage, force).await,
+        Some(file) => {
+            let (loaded, complete) = into_sqlite::load(config, &file, &mut reader, files, force).await?;
+            Ok((Loaded::Sqlite(loaded), complete))
+        }
+        None if backend == "postgresql" => {
+            let (loaded, complete) = into_postgres::load(config, manifest.database, &mut reader, files, force).await?;
+            Ok((Loaded::Postgres(Box::new(loaded)), complete))
+        }
         None => bail!("a database in memory cannot be restored"),
     }
+}
+
+/// Makes sure that the database of a backup has the first migrations of this program, by their names.
+///
+/// # Errors
+/// [`Refused::Newer`]; [`Refused::Forked`].
+fn of_this_line(database: &Source) -> Result<(), Refused> {
+    if let Some(migration) = Database::unknown_migration(&database.migrations) {
+        return Err(Refused::Newer(migration));
+    }
+    Database::gap(&database.migrations).map_or(Ok(()), |gap| Err(Refused::Forked(gap)))
 }
 
 async fn manifest(reader: &mut Reader) -> anyhow::Result<Manifest> {
@@ -119,12 +184,13 @@ enum Beside {
 }
 
 /// Puts a file back, or reads the end of the archive.
-async fn beside_the_database(reader: &mut Reader, name: &str, storage: &Storage, restored: &mut u64) -> anyhow::Result<Beside> {
+async fn beside_the_database(reader: &mut Reader, name: &str, files: &mut Restoring) -> anyhow::Result<Beside> {
     if name == COMPLETE {
         let complete: Complete = serde_json::from_slice(&reader.whole(SMALL).await?)?;
         ensure!(
-            complete.files == *restored,
-            "the archive is damaged: it has {restored} files of {}",
+            complete.files == files.count(),
+            "the archive is damaged: it has {} files of {}",
+            files.count(),
             complete.files
         );
         return Ok(Beside::End(complete));
@@ -132,128 +198,6 @@ async fn beside_the_database(reader: &mut Reader, name: &str, storage: &Storage,
     let Some(file) = name.strip_prefix(FILES) else {
         return Ok(Beside::Other);
     };
-    let mut upload = storage.create(file).await.context("storing a file")?;
-    while let Some(bytes) = reader.bytes().await? {
-        upload.write(bytes).await.context("storing a file")?;
-    }
-    upload.finish().await.context("storing a file")?;
-    *restored += 1;
+    files.store(file, reader).await?;
     Ok(Beside::File)
-}
-
-async fn into_sqlite(config: &Config, file: &Path, reader: &mut Reader, storage: &Storage, force: bool) -> anyhow::Result<Restored> {
-    // A server, and another restore, hold the same lock.
-    let _lock = lock_beside(file).await?;
-    if !force && sqlite::holds_data(file).await {
-        bail!(Refused::NotEmpty);
-    }
-    let restored = Temporary(archive::beside(file, "restore"));
-    let (mut files, mut complete) = (0, None);
-    while let Some((name, _)) = reader.entry().await? {
-        if name == SQLITE_FILE {
-            let mut copy = archive::create_private(&restored.0)?;
-            while let Some(bytes) = reader.bytes().await? {
-                copy = tokio::task::spawn_blocking(move || copy.write_all(&bytes).map(|()| copy)).await??;
-            }
-            copy.sync_all()?;
-        } else {
-            match beside_the_database(reader, &name, storage, &mut files).await? {
-                Beside::File => {}
-                Beside::End(end) => complete = Some(end),
-                Beside::Other => bail!("the archive is damaged: it has an entry {name}"),
-            }
-        }
-    }
-    let complete = complete.context("the archive is damaged: its end is missing")?;
-    let db = Database::open(&at(config, &restored.0)).await?;
-    db.migrate().await?;
-    let logs = Log::new(db.clone()).replace_all().await?;
-    db.close().await.context("closing the restored database")?;
-    // Until the new file has its name the old one must be whole. One that cannot be read has nothing to keep.
-    if let Err(error) = sqlite::absorb_journal(file).await {
-        tracing::warn!(%error, "the database that is replaced cannot be read; replacing it as it is");
-    }
-    put_in_place(&restored.0, file)?;
-    Ok(Restored { logs, files: complete })
-}
-
-/// Replaces a database file. The journal of the one before must not be applied to it.
-fn put_in_place(restored: &Path, file: &Path) -> anyhow::Result<()> {
-    for suffix in ["-wal", "-shm"] {
-        let mut journal = file.as_os_str().to_owned();
-        journal.push(suffix);
-        match fs::remove_file(PathBuf::from(journal)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).context("removing the old journal"),
-            _ => {}
-        }
-    }
-    fs::rename(restored, file).with_context(|| format!("{} cannot be replaced", file.display()))?;
-    archive::sync_folder(file)
-}
-
-async fn into_postgres(config: &Config, source: Source, reader: &mut Reader, storage: &Storage, force: bool) -> anyhow::Result<Restored> {
-    let settings = rooms::database(config);
-    let target = postgres::target(&settings.url, settings.connect_timeout)
-        .await
-        .context("the database cannot be reached")?;
-    if !force && target.sessions > 0 {
-        bail!(Refused::InUse(target.sessions));
-    }
-    if !force && target.holds_data {
-        bail!(Refused::NotEmpty);
-    }
-    if let Some(migration) = target.migrations.into_iter().find(|name| !source.migrations.contains(name)) {
-        bail!(Refused::Migrated(migration));
-    }
-    let db = Database::open(&settings).await?;
-    let migrated = db.migrate_to(&source.migrations).await;
-    db.close().await.context("closing the database")?;
-    migrated?;
-
-    let mut loading = Loading::begin(&settings.url, settings.connect_timeout).await?;
-    let (mut files, mut complete, mut sequences) = (0, None, None);
-    while let Some((name, _)) = reader.entry().await? {
-        if name == SEQUENCES {
-            let read: Vec<Sequence> = serde_json::from_slice(&reader.whole(SMALL).await?)?;
-            sequences = Some(read);
-        } else if let Some(table) = table_of(&source.tables, &name) {
-            loading.rows(table, async || pieces(reader, &table.name).await).await?;
-        } else {
-            match beside_the_database(reader, &name, storage, &mut files).await? {
-                Beside::File => {}
-                Beside::End(end) => complete = Some(end),
-                Beside::Other => bail!("the archive is damaged: it has an entry {name}"),
-            }
-        }
-    }
-    let (complete, sequences) = complete.zip(sequences).context("the archive is damaged: its end is missing")?;
-    let logs = loading.commit(&sequences, Epoch::random().0).await.context("loading the rows")?;
-    let db = Database::open(&settings).await?;
-    let migrated = db.migrate().await;
-    db.close().await.context("closing the database")?;
-    migrated?;
-    Ok(Restored { logs, files: complete })
-}
-
-/// The table that an entry holds rows of.
-fn table_of<'a>(tables: &'a [Table], entry: &str) -> Option<&'a Table> {
-    let (name, _) = entry.strip_prefix("database/")?.rsplit_once('/')?;
-    tables.iter().find(|table| table.name == name)
-}
-
-/// The next bytes of a table, whose rows may go on in the next entry.
-async fn pieces(reader: &mut Reader, table: &str) -> anyhow::Result<Option<Bytes>> {
-    loop {
-        if let Some(bytes) = reader.bytes().await? {
-            return Ok(Some(bytes));
-        }
-        let goes_on = reader.entry().await?.is_some_and(|(name, _)| {
-            name.strip_prefix("database/")
-                .and_then(|rest| rest.rsplit_once('/'))
-                .is_some_and(|(of, _)| of == table)
-        });
-        if !goes_on {
-            return Ok(None);
-        }
-    }
 }

@@ -1,0 +1,129 @@
+//! The files of a backup that is being restored.
+//!
+//! The database decides whether a restore took place, and it comes last. Until then the store keeps what it had: a file whose name is taken waits
+//! under another one. A restore that fails removes what it created.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, ensure};
+
+use super::archive::Reader;
+use crate::{error::Error, storage::Storage};
+
+/// The names of files whose own is taken, until the restore is complete.
+const WAITING: &str = "restoring";
+
+/// Files that a restore has created so far.
+#[derive(Debug)]
+pub struct Restoring {
+    storage: Storage,
+    /// Folders that were not there.
+    folders: Vec<PathBuf>,
+    /// The names of files, each with a line break: a restore may have millions of them.
+    created: String,
+    /// Names under which files wait, and their own.
+    waiting: Vec<(String, String)>,
+    count: u64,
+}
+
+impl Restoring {
+    /// Nothing yet.
+    pub fn into(storage: Storage) -> Self {
+        let folders = storage.folder().map(missing_folders).unwrap_or_default();
+        Self {
+            storage,
+            folders,
+            created: String::new(),
+            waiting: Vec::new(),
+            count: 0,
+        }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Stores the file that an archive has next. Cancelled, it is one of those that [`Restoring::remove`] removes.
+    ///
+    /// # Errors
+    /// When the store or the archive fails.
+    pub async fn store(&mut self, name: &str, reader: &mut Reader) -> anyhow::Result<()> {
+        ensure!(!name.contains(char::is_control), "the archive is damaged: it has a file {name:?}");
+        let name = match self.storage.size(name).await {
+            Err(Error::NotFound { .. }) => {
+                self.created.push_str(name);
+                self.created.push('\n');
+                name.to_owned()
+            }
+            Ok(_) => {
+                let waiting = format!("{WAITING}/{}", uuid::Uuid::new_v4());
+                self.waiting.push((waiting.clone(), name.to_owned()));
+                waiting
+            }
+            Err(error) => return Err(error).context("storing a file"),
+        };
+        let mut upload = self.storage.create(&name).await.context("storing a file")?;
+        while let Some(bytes) = reader.bytes().await? {
+            upload.write(bytes).await.context("storing a file")?;
+        }
+        upload.finish().await.context("storing a file")?;
+        self.count += 1;
+        Ok(())
+    }
+
+    /// Puts the files in place whose names were taken. The restore is complete.
+    ///
+    /// # Errors
+    /// When the store fails; what had those names is then still there.
+    pub async fn finish(self) -> anyhow::Result<()> {
+        for (waiting, name) in &self.waiting {
+            let renamed = self.storage.rename(waiting, name).await;
+            renamed.with_context(|| format!("the database was restored, but the file {waiting} could not replace {name}"))?;
+        }
+        if let Some(folder) = self.storage.folder() {
+            // It is empty, or was never there.
+            let _ = fs::remove_dir(folder.join(WAITING));
+        }
+        Ok(())
+    }
+
+    /// Removes everything that was created.
+    pub async fn remove(self) {
+        // Uploads that were broken off are cleared away first.
+        self.storage.drain().await;
+        let names = self.created.lines().chain(self.waiting.iter().map(|(waiting, _)| waiting.as_str()));
+        let (mut left, mut parents) = (0_u64, BTreeSet::new());
+        for name in names {
+            // A store that cannot be used would be waited for again with each name.
+            if left > 0 || self.storage.remove(name).await.is_err() {
+                left += 1;
+            }
+            if let Some((parent, _)) = name.rsplit_once('/') {
+                parents.insert(parent);
+            }
+        }
+        if left > 0 {
+            tracing::warn!(left, "files of a restore that failed could not be removed from files.url");
+        }
+        // Without its file an upload that was broken off leaves its folder. Those that hold something stay.
+        if let Some(folder) = self.storage.folder() {
+            for parent in parents {
+                let _ = fs::remove_dir(folder.join(parent));
+            }
+        }
+        for folder in &self.folders {
+            let _ = fs::remove_dir(folder);
+        }
+    }
+}
+
+/// The folders that creating this one would create, the innermost first.
+fn missing_folders(folder: &Path) -> Vec<PathBuf> {
+    let is_missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+    folder.ancestors().take_while(is_missing).map(Path::to_owned).collect()
+}

@@ -1,0 +1,159 @@
+//! Into a PostgreSQL database: its tables are brought to those of the archive, and the rows replaced in one transaction.
+
+use anyhow::{Context as _, anyhow, bail};
+use bytes::Bytes;
+
+use super::{Beside, Failure, Refused, SMALL, beside_the_database};
+use crate::{
+    config::Config,
+    db::{
+        self, Database,
+        copy::{
+            Sequence, Source, Table,
+            loading::{Found, Loading, NotLoaded, Target},
+        },
+    },
+    fault::{self, Protection},
+    id::Epoch,
+    server::{
+        backup::{Complete, SEQUENCES, archive::Reader, files::Restoring},
+        rooms,
+    },
+};
+
+/// Rows that are loaded and not committed.
+pub(super) struct Loaded {
+    loading: Loading,
+    sequences: Vec<Sequence>,
+}
+
+/// Reads the archive into a transaction.
+///
+/// # Errors
+/// As [`super::restore`].
+pub(super) async fn load(
+    config: &Config,
+    source: Source,
+    reader: &mut Reader,
+    files: &mut Restoring,
+    force: bool,
+) -> anyhow::Result<(Loaded, Complete)> {
+    let settings = rooms::database(config);
+    let locked = Target::lock(&settings.url, settings.connect_timeout).await;
+    let Some(mut target) = locked.context("the database cannot be reached")? else {
+        bail!(Refused::Busy);
+    };
+    is_free(&target.look().await?, force)?;
+    let migrations = target.migrations().await?;
+    if let Some(migration) = migrations.iter().find(|name| !source.migrations.contains(name)) {
+        bail!(Refused::Migrated(migration.clone()));
+    }
+    if let Some(gap) = Database::gap(&migrations) {
+        bail!(Refused::ForkedTarget(gap));
+    }
+    let db = Database::open(&of(&target, config)).await?;
+    let migrated = db.migrate_to(&source.migrations).await;
+    db.close().await.context("closing the database")?;
+    migrated?;
+
+    let mut loading = target.begin().await?;
+    // Again: a server may have started before the tables were locked.
+    if fault::is_on(Protection::RestoreLocks) {
+        is_free(&loading.look().await?, force)?;
+    }
+    loading.empty().await?;
+    let (mut complete, mut sequences) = (None, None);
+    while let Some((name, _)) = reader.entry().await? {
+        if name == SEQUENCES {
+            let read: Vec<Sequence> = serde_json::from_slice(&reader.whole(SMALL).await?)?;
+            sequences = Some(read);
+        } else if let Some(table) = table_of(&source.tables, &name) {
+            loading.rows(table, async || pieces(reader, &table.name).await).await?;
+        } else {
+            match beside_the_database(reader, &name, files).await? {
+                Beside::File => {}
+                Beside::End(end) => complete = Some(end),
+                Beside::Other => bail!("the archive is damaged: it has an entry {name}"),
+            }
+        }
+    }
+    let (complete, sequences) = complete.zip(sequences).context("the archive is damaged: its end is missing")?;
+    Ok((Loaded { loading, sequences }, complete))
+}
+
+impl Loaded {
+    /// Commits the rows, and brings the tables to those of this program.
+    pub(super) async fn replace(self, config: &Config) -> Result<u64, Failure> {
+        let committed = self.loading.commit(&self.sequences, Epoch::random().0).await;
+        let (logs, target) = committed.map_err(|error| match error {
+            NotLoaded::Refused(error) => Failure::Undone(anyhow!(error).context("loading the rows")),
+            NotLoaded::Unknown(error) => Failure::Done(anyhow!(error).context(
+                "the connection broke during the commit: the database was restored or is as it was, and restored files were kept; look, and restore again",
+            )),
+        })?;
+        migrate(&target, config)
+            .await
+            .context("the database was restored, but could not be migrated: run `parley migrate`")
+            .map_err(Failure::Done)?;
+        // The rows are there: without statistics of them, and with locks that end with the process, nothing is lost.
+        if let Err(error) = target.end().await {
+            tracing::warn!(%error, "statistics of the restored tables could not be collected");
+        }
+        Ok(logs)
+    }
+}
+
+async fn migrate(target: &Target, config: &Config) -> anyhow::Result<()> {
+    let db = Database::open(&of(target, config)).await?;
+    let migrated = db.migrate_locked().await;
+    db.close().await.context("closing the database")?;
+    migrated.map_err(Into::into)
+}
+
+/// The settings for connections of this restore.
+fn of(target: &Target, config: &Config) -> db::Config {
+    db::Config {
+        url: target.url().to_owned(),
+        ..rooms::database(config)
+    }
+}
+
+/// Makes sure that nobody uses the database, and that nothing is lost.
+///
+/// # Errors
+/// [`Refused::InUse`]; [`Refused::NotEmpty`].
+fn is_free(found: &Found, force: bool) -> Result<(), Refused> {
+    if force {
+        return Ok(());
+    }
+    if found.sessions > 0 {
+        return Err(Refused::InUse(found.sessions));
+    }
+    if found.holds_data {
+        return Err(Refused::NotEmpty);
+    }
+    Ok(())
+}
+
+/// The table that an entry holds rows of.
+fn table_of<'a>(tables: &'a [Table], entry: &str) -> Option<&'a Table> {
+    let (name, _) = entry.strip_prefix("database/")?.rsplit_once('/')?;
+    tables.iter().find(|table| table.name == name)
+}
+
+/// The next bytes of a table, whose rows may go on in the next entry.
+async fn pieces(reader: &mut Reader, table: &str) -> anyhow::Result<Option<Bytes>> {
+    loop {
+        if let Some(bytes) = reader.bytes().await? {
+            return Ok(Some(bytes));
+        }
+        let goes_on = reader.entry().await?.is_some_and(|(name, _)| {
+            name.strip_prefix("database/")
+                .and_then(|rest| rest.rsplit_once('/'))
+                .is_some_and(|(of, _)| of == table)
+        });
+        if !goes_on {
+            return Ok(None);
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Into a SQLite file: the database of the archive is made ready beside it, and takes its name.
+
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, bail};
+
+use super::{Beside, Failure, Refused, beside_the_database, of_this_line};
+use crate::{
+    config::Config,
+    db::{Database, copy::sqlite, lock_beside},
+    events::log::Log,
+    server::backup::{
+        Complete, SQLITE_FILE, Temporary,
+        archive::{self, Reader},
+        at,
+        files::Restoring,
+    },
+};
+
+/// A database file that is ready.
+pub(super) struct Loaded {
+    restored: Temporary,
+    file: PathBuf,
+    logs: u64,
+    /// A server, and another restore, hold the same lock.
+    _lock: fs::File,
+}
+
+/// Reads the archive into a file beside the one that is to be replaced.
+///
+/// # Errors
+/// As [`super::restore`].
+pub(super) async fn load(
+    config: &Config,
+    file: &Path,
+    reader: &mut Reader,
+    files: &mut Restoring,
+    force: bool,
+) -> anyhow::Result<(Loaded, Complete)> {
+    let lock = lock_beside(file).await?;
+    if !force && sqlite::holds_data(file).await {
+        bail!(Refused::NotEmpty);
+    }
+    let restored = Temporary(archive::beside(file, "restore"));
+    let mut complete = None;
+    while let Some((name, _)) = reader.entry().await? {
+        if name == SQLITE_FILE {
+            let mut copy = archive::create_private(&restored.0)?;
+            while let Some(bytes) = reader.bytes().await? {
+                copy = tokio::task::spawn_blocking(move || copy.write_all(&bytes).map(|()| copy)).await??;
+            }
+            copy.sync_all()?;
+        } else {
+            match beside_the_database(reader, &name, files).await? {
+                Beside::File => {}
+                Beside::End(end) => complete = Some(end),
+                Beside::Other => bail!("the archive is damaged: it has an entry {name}"),
+            }
+        }
+    }
+    let complete = complete.context("the archive is damaged: its end is missing")?;
+    // By what the file itself says, which the manifest only repeats.
+    let mut copy = sqlite::open(&restored.0).await.context("the archive is damaged: its database")?;
+    of_this_line(&sqlite::source(&mut copy).await.context("the archive is damaged: its database")?)?;
+    sqlx::Connection::close(copy).await?;
+    let db = Database::open(&at(config, &restored.0)).await?;
+    db.migrate().await?;
+    let logs = Log::new(db.clone()).replace_all().await?;
+    db.close().await.context("closing the restored database")?;
+    let loaded = Loaded {
+        restored,
+        file: file.to_owned(),
+        logs,
+        _lock: lock,
+    };
+    Ok((loaded, complete))
+}
+
+impl Loaded {
+    /// Replaces the file.
+    pub(super) async fn replace(self) -> Result<u64, Failure> {
+        // Until the new file has its name the old one must be whole. One that cannot be read has nothing to keep.
+        if let Err(error) = sqlite::absorb_journal(&self.file).await {
+            tracing::warn!(%error, "the database that is replaced cannot be read; replacing it as it is");
+        }
+        put_in_place(&self.restored.0, &self.file).map_err(Failure::Undone)?;
+        archive::sync_folder(&self.file)
+            .context("the database was restored")
+            .map_err(Failure::Done)?;
+        Ok(self.logs)
+    }
+}
+
+/// Replaces a database file. The journal of the one before must not be applied to it.
+fn put_in_place(restored: &Path, file: &Path) -> anyhow::Result<()> {
+    for suffix in ["-wal", "-shm"] {
+        let mut journal = file.as_os_str().to_owned();
+        journal.push(suffix);
+        match fs::remove_file(PathBuf::from(journal)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).context("removing the old journal"),
+            _ => {}
+        }
+    }
+    fs::rename(restored, file).with_context(|| format!("{} cannot be replaced", file.display()))
+}

@@ -1,0 +1,425 @@
+//! What `parley restore` leaves when it fails, and who else may come to the database meanwhile.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{Read as _, Write as _},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Command, Stdio},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
+
+use crate::{
+    backup::{done, messages_of},
+    files::{upload, with_uploads},
+    support::{
+        app::TestApp,
+        database::{Backend, Database, execute},
+        in_time, on_both,
+        server::{Ended, program, run_to_end},
+    },
+};
+
+on_both!(
+    a_damaged_file_is_left_out_of_a_backup,
+    a_backup_with_other_migrations_is_refused,
+    a_restore_that_fails_removes_what_it_created,
+    a_restore_that_is_stopped_removes_what_it_created
+);
+
+/// A server that has one message with a file for each of these contents.
+async fn server_with_files(backend: Backend, contents: &[&[u8]]) -> TestApp {
+    let app = TestApp::start(backend).await;
+    let scene = app.scene();
+    let talk = scene.talk().await;
+    for content in contents {
+        let file = upload(&app.clients(), "a file.bin", content).await;
+        let sent = scene.send(talk, with_uploads(&[&file.upload_id])).await;
+        sent.expect("a message with a file");
+    }
+    app
+}
+
+/// A command on a database and a folder of files.
+fn command(args: &[&str], database: &Database, files: &Path) -> Command {
+    let mut command = program();
+    let files = format!("files.url=file:{}", files.display());
+    command.args(args).args(["--database-url", &database.url(), "--set", &files]);
+    command
+}
+
+/// Backs a server up to a file in `folder`.
+async fn back_up(app: &TestApp, folder: &Path) -> PathBuf {
+    let archive = folder.join("backup.tar");
+    let files = app.home().join("files");
+    done(&run_to_end(command(&["backup", &archive.display().to_string()], &app.database, &files)).await);
+    archive
+}
+
+async fn restore(archive: &Path, force: bool, database: &Database, files: &Path) -> Ended {
+    let archive = archive.display().to_string();
+    let mut args = vec!["restore", &archive];
+    args.extend(force.then_some("--force"));
+    run_to_end(command(&args, database, files)).await
+}
+
+/// The files below a folder, with what they hold.
+fn tree(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let Ok(entries) = fs::read_dir(folder) else { return found };
+    for entry in entries {
+        let path = entry.expect("ours").path();
+        if path.is_dir() {
+            found.extend(tree(&path));
+        } else {
+            let bytes = fs::read(&path).expect("ours");
+            found.insert(path, bytes);
+        }
+    }
+    found
+}
+
+async fn a_damaged_file_is_left_out_of_a_backup(backend: Backend) {
+    let contents: [&[u8]; 3] = [b"whole, and so in the backup", b"this one grows", b"and this one shrinks"];
+    let app = server_with_files(backend, &contents).await;
+    let files = app.home().join("files");
+    for (path, bytes) in tree(&files) {
+        if bytes == contents[1] {
+            fs::write(path, [contents[1], b"!"].concat()).expect("ours");
+        } else if bytes == contents[2] {
+            fs::write(path, &contents[2][1..]).expect("ours");
+        }
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let archive = folder.path().join("backup.tar");
+    let ended = run_to_end(command(&["backup", &archive.display().to_string()], &app.database, &files)).await;
+    done(&ended);
+    assert!(ended.output.contains("the database and 1 files"), "{}", ended.output);
+    assert!(ended.output.contains("2 files that messages have were damaged"), "{}", ended.output);
+    let (database, elsewhere) = (Database::create(backend).await, folder.path().join("elsewhere"));
+    let ended = restore(&archive, false, &database, &elsewhere).await;
+    done(&ended);
+    assert!(ended.output.contains("2 files that messages have were damaged"), "{}", ended.output);
+    assert_eq!(tree(&elsewhere).into_values().collect::<Vec<_>>(), [contents[0]]);
+    assert_eq!(messages_of(&database).await, 3);
+}
+
+/// An archive with another content of one entry.
+fn changed(archive: &Path, name: &str, mut change: impl FnMut(Vec<u8>) -> Vec<u8>) -> PathBuf {
+    let mut source = tar::Archive::new(fs::File::open(archive).expect("ours"));
+    let target = archive.with_extension("changed");
+    let mut changed = tar::Builder::new(fs::File::create(&target).expect("there is room"));
+    for entry in source.entries().expect("an archive") {
+        let mut entry = entry.expect("an entry");
+        let path = entry.path().expect("a name").into_owned();
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).expect("ours");
+        if path == Path::new(name) {
+            bytes = change(bytes);
+        }
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        changed.append_data(&mut header, &path, &bytes[..]).expect("there is room");
+    }
+    changed.finish().expect("there is room");
+    target
+}
+
+/// An archive whose manifest names other migrations.
+fn with_migrations(archive: &Path, change: impl Fn(&mut Vec<Value>)) -> PathBuf {
+    changed(archive, "manifest.json", |bytes| {
+        let mut manifest: Value = serde_json::from_slice(&bytes).expect("JSON");
+        change(manifest["database"]["migrations"].as_array_mut().expect("a list"));
+        serde_json::to_vec(&manifest).expect("JSON")
+    })
+}
+
+async fn a_backup_with_other_migrations_is_refused(backend: Backend) {
+    let app = server_with_files(backend, &[]).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let archive = back_up(&app, folder.path()).await;
+    let (database, files) = (Database::create(backend).await, folder.path().join("files"));
+    let newer = with_migrations(&archive, |migrations| migrations.push("m20990101_000999_later".into()));
+    let ended = restore(&newer, false, &database, &files).await;
+    assert_eq!(ended.code, Some(1), "{}", ended.output);
+    assert!(
+        ended
+            .output
+            .contains("is newer than this parley (it has seen the migration m20990101_000999_later)"),
+        "{}",
+        ended.output
+    );
+    // As many as a prefix has, but others.
+    let forked = with_migrations(&archive, |migrations| {
+        migrations.remove(2);
+    });
+    let ended = restore(&forked, false, &database, &files).await;
+    assert_eq!(ended.code, Some(1), "{}", ended.output);
+    assert!(ended.output.contains("of another line of programs"), "{}", ended.output);
+    if backend == Backend::Postgres {
+        let tables = "SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace";
+        assert_eq!(Database::number(&database.url(), tables).await, 0, "nothing was created");
+        done(&run_to_end(command(&["migrate"], &database, &files)).await);
+        execute(
+            &database.url(),
+            "DELETE FROM seaql_migrations WHERE version = (SELECT version FROM seaql_migrations ORDER BY version OFFSET 2 LIMIT 1)",
+        )
+        .await;
+        let ended = restore(&archive, false, &database, &files).await;
+        assert_eq!(ended.code, Some(1), "{}", ended.output);
+        assert!(ended.output.contains("the database lacks the migration"), "{}", ended.output);
+    } else {
+        assert!(!database.file().exists());
+        // What counts is what the database in the archive has seen.
+        drop(app);
+        let other = folder.path().join("other.db");
+        changed(&archive, "database/parley.db", |bytes| {
+            fs::write(&other, &bytes).expect("there is room");
+            bytes
+        });
+        let mut connection = sqlx::SqliteConnection::connect(&format!("sqlite://{}", other.display()))
+            .await
+            .expect("a database");
+        let forget = "DELETE FROM seaql_migrations WHERE version LIKE '%000003%'";
+        connection.execute(forget).await.expect("changed");
+        connection.close().await.expect("closed");
+        let forked = changed(&archive, "database/parley.db", |_| fs::read(&other).expect("ours"));
+        let ended = restore(&forked, false, &database, &files).await;
+        assert_eq!(ended.code, Some(1), "{}", ended.output);
+        assert!(ended.output.contains("of another line of programs"), "{}", ended.output);
+        assert!(!database.file().exists());
+    }
+    assert!(!files.exists());
+}
+
+/// Bytes of an archive after its last file: the entry that says that it is complete, and the end of a tar file.
+const END: usize = 2048;
+
+async fn a_restore_that_fails_removes_what_it_created(backend: Backend) {
+    let app = server_with_files(backend, &[b"the first file", &[7; 300_000]]).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let archive = back_up(&app, folder.path()).await;
+    let of_server = tree(&app.home().join("files"));
+    let whole = fs::read(&archive).expect("ours");
+    let damaged = folder.path().join("damaged.tar");
+    // Within the last file, and behind it.
+    for length in [whole.len() - END - 1000, whole.len() - END] {
+        fs::write(&damaged, &whole[..length]).expect("there is room");
+        let (database, files) = (Database::create(backend).await, folder.path().join("not/there/yet"));
+        let ended = restore(&damaged, false, &database, &files).await;
+        assert_ne!(ended.code, Some(0), "{length}: {}", ended.output);
+        assert!(!folder.path().join("not").exists(), "{length}: {:?}", tree(folder.path()).keys());
+        if backend == Backend::Sqlite {
+            let left = tree(database.file().parent().expect("a folder"));
+            let names: Vec<_> = left.keys().filter_map(|path| path.file_name()?.to_str()).collect();
+            assert_eq!(names, ["parley.db.lock"], "{length}");
+        }
+        // What was there stays, also under the names of restored files.
+        let files = folder.path().join("files");
+        let there: BTreeMap<PathBuf, Vec<u8>> = of_server
+            .keys()
+            .map(|path| {
+                let name = path.strip_prefix(app.home().join("files")).expect("a file of the server");
+                (files.join(name), b"there before".to_vec())
+            })
+            .collect();
+        for (path, bytes) in &there {
+            fs::create_dir_all(path.parent().expect("a folder")).expect("there is room");
+            fs::write(path, bytes).expect("there is room");
+        }
+        let ended = restore(&damaged, false, &database, &files).await;
+        assert_ne!(ended.code, Some(0), "{length}: {}", ended.output);
+        assert_eq!(tree(&files), there, "{length}");
+        // A restore that succeeds replaces it.
+        done(&restore(&archive, false, &database, &files).await);
+        let restored: Vec<Vec<u8>> = tree(&files).into_values().collect();
+        assert_eq!(restored, of_server.values().cloned().collect::<Vec<_>>(), "{length}");
+        assert_eq!(messages_of(&database).await, 2, "{length}");
+        fs::remove_dir_all(&files).expect("ours");
+    }
+}
+
+/// A restore that reads its archive from a pipe, which the test fills.
+struct Piped {
+    child: Child,
+    pipe: Option<ChildStdin>,
+}
+
+impl Piped {
+    fn start(args: &[&str], database: &Database, files: &Path) -> Self {
+        let mut command = command(args, database, files);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the program starts");
+        let pipe = child.stdin.take();
+        Self { child, pipe }
+    }
+
+    async fn feed(&mut self, bytes: &[u8]) {
+        let (mut pipe, bytes) = (self.pipe.take().expect("it is open"), bytes.to_vec());
+        let fed = tokio::task::spawn_blocking(move || {
+            pipe.write_all(&bytes).expect("it reads");
+            pipe
+        });
+        self.pipe = Some(in_time("the restore", fed).await.expect("no panic"));
+    }
+
+    fn terminate(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("it runs");
+    }
+
+    /// Its end. The pipe stays open until then if `is_open`.
+    async fn end(self, is_open: bool) -> Ended {
+        let Self { child, pipe } = self;
+        let pipe = pipe.filter(|_| is_open);
+        let ended = tokio::task::spawn_blocking(move || child.wait_with_output());
+        let output = in_time("the end of the restore", ended).await.expect("no panic").expect("it ran");
+        drop(pipe);
+        Ended {
+            code: output.status.code(),
+            output: [output.stdout, output.stderr]
+                .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+                .concat(),
+        }
+    }
+}
+
+async fn a_restore_that_is_stopped_removes_what_it_created(backend: Backend) {
+    let app = server_with_files(backend, &[b"the first file", b"the second file"]).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let archive = back_up(&app, folder.path()).await;
+    let whole = fs::read(&archive).expect("ours");
+    let (database, files) = (Database::create(backend).await, folder.path().join("files"));
+    let mut restoring = Piped::start(&["restore", "-"], &database, &files);
+    restoring.feed(&whole[..whole.len() - END]).await;
+    in_time("a restored file", async {
+        while tree(&files).len() < 2 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    restoring.terminate();
+    // It does not wait for the rest of the archive.
+    let ended = restoring.end(true).await;
+    assert_eq!(ended.code, Some(1), "{}", ended.output);
+    assert!(ended.output.contains("nothing was changed"), "{}", ended.output);
+    assert!(!files.exists(), "{:?}", tree(&files).keys());
+    if backend == Backend::Sqlite {
+        assert!(!database.file().exists());
+    }
+    // The same through a pipe as a whole.
+    let mut restoring = Piped::start(&["restore", "-"], &database, &files);
+    restoring.feed(&whole).await;
+    done(&restoring.end(false).await);
+    assert_eq!((messages_of(&database).await, tree(&files).len()), (2, 2));
+}
+
+/// Where other databases of the same cluster are, and the name of this one.
+fn cluster(database: &Database) -> (String, String) {
+    let url = database.url();
+    let (server, rest) = url.rsplit_once('/').expect("a database in the URL");
+    let name = rest.split('?').next().unwrap_or_default();
+    (
+        url.replacen(&format!("{server}/{name}"), &format!("{server}/postgres"), 1),
+        name.to_owned(),
+    )
+}
+
+/// Waits until locks of a database are as a condition of `pg_locks` says. Not by a connection to it, which would count as one of its users.
+async fn until_locks(database: &Database, condition: &str) {
+    let (elsewhere, name) = cluster(database);
+    let query =
+        format!("SELECT count(*) FROM pg_locks WHERE database = (SELECT oid FROM pg_database WHERE datname = '{name}') AND {condition}");
+    let mut connection = PgConnection::connect(&elsewhere).await.expect("the cluster is there");
+    in_time(condition, async {
+        loop {
+            let count: i64 = sqlx::query_scalar(AssertSqlSafe(query.clone()))
+                .fetch_one(&mut connection)
+                .await
+                .expect("an answer");
+            if count > 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+}
+
+/// While a restore goes on another one is refused, also by force, and a server that starts waits for its end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restore_keeps_others_out_on_postgres() {
+    let app = server_with_files(Backend::Postgres, &[b"a file", b"another"]).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let archive = back_up(&app, folder.path()).await;
+    let whole = fs::read(&archive).expect("ours");
+    let (database, files) = (Database::create(Backend::Postgres).await, folder.path().join("files"));
+    let mut restoring = Piped::start(&["restore", "-"], &database, &files);
+    restoring.feed(&whole[..whole.len() - END]).await;
+    until_locks(&database, "mode = 'AccessExclusiveLock' AND granted").await;
+    let second = restore(&archive, true, &database, &folder.path().join("of the second")).await;
+    assert_eq!(second.code, Some(1), "{}", second.output);
+    assert!(second.output.contains("restores a backup into it"), "{}", second.output);
+    let url = database.url();
+    let starting = tokio::spawn(async move { TestApp::builder(Backend::Postgres).database(Database::at(url)).start().await });
+    in_time("the connections of the server", async {
+        let (elsewhere, name) = cluster(&database);
+        let query =
+            format!("SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}' AND application_name NOT LIKE 'parley restore%'");
+        let query: &'static str = query.leak();
+        while Database::number(&elsewhere, query).await == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    restoring.feed(&whole[whole.len() - END..]).await;
+    done(&restoring.end(false).await);
+    let served = in_time("the start of the server", starting).await.expect("it starts");
+    assert_eq!(messages_of(&served.database).await, 2);
+    // It serves what was restored, and filled nothing.
+    let accounts = Database::number(&served.database.url(), "SELECT count(*) FROM accounts").await;
+    assert_eq!(accounts, 1);
+}
+
+/// Who comes between the first look at the database and the locks of its tables is seen by the second look.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restore_looks_again_behind_its_locks_on_postgres() {
+    let app = server_with_files(Backend::Postgres, &[]).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let archive = back_up(&app, folder.path()).await;
+    let files = folder.path().join("files");
+    for (is_on, switch) in [(true, ""), (false, "restore_locks")] {
+        let database = Database::create(Backend::Postgres).await;
+        done(&run_to_end(command(&["migrate"], &database, &files)).await);
+        // Another user holds up the locks: its connections are not counted.
+        let role = format!("another_{}_{is_on}", std::process::id());
+        let (elsewhere, _) = cluster(&database);
+        execute(&elsewhere, &format!("CREATE ROLE {role} SUPERUSER LOGIN PASSWORD 'of-another'")).await;
+        let options: sqlx::postgres::PgConnectOptions = database.url().parse().expect("a URL");
+        let options = options.username(&role).password("of-another");
+        let mut other = PgConnection::connect_with(&options).await.expect("the role may connect");
+        let lock = "BEGIN; LOCK TABLE accounts IN ROW EXCLUSIVE MODE";
+        sqlx::raw_sql(lock).execute(&mut other).await.expect("the table is free");
+        let archive = archive.display().to_string();
+        let mut restoring = command(&["restore", &archive], &database, &files);
+        restoring.env("PARLEY_FAULT_SWITCH", switch);
+        let restoring = tokio::spawn(run_to_end(restoring));
+        until_locks(&database, "locktype = 'relation' AND NOT granted").await;
+        let server = PgConnection::connect(&database.url()).await.expect("a connection as of a server");
+        other.execute("ROLLBACK").await.expect("it ends");
+        let ended = in_time("the end of the restore", restoring).await.expect("no panic");
+        assert_eq!(ended.code, Some(i32::from(is_on)), "{}", ended.output);
+        assert_eq!(
+            ended.output.contains("1 other connections to the database are open"),
+            is_on,
+            "{}",
+            ended.output
+        );
+        drop(server);
+        other.close().await.expect("closed");
+        execute(&elsewhere, &format!("DROP ROLE {role}")).await;
+    }
+}
