@@ -186,6 +186,7 @@ pub struct Events {
     pub keep_days: u64,
     pub keep_days_for_consumers: u64,
     pub keep_events: i64,
+    pub cursor_marks_after_hours: u64,
     pub trim_interval_seconds: u64,
     pub max_streams: usize,
     /// 0: for ever.

@@ -125,6 +125,8 @@ pub enum Protection {
     EscapedFields,
     /// Answers that their client does not take are charged to the memory of requests, and dropped in time.
     UnreadAnswers,
+    /// A cursor is refused when another event is at its seq than the one that it was given out for.
+    CursorMark,
     /// While the database is known to be away, calls are refused at once.
     Outage,
     /// A connection without a complete request does not hold up a drain.
@@ -196,6 +198,7 @@ impl Protection {
             Self::DescriptorShares => "descriptor_shares",
             Self::EscapedFields => "escaped_fields",
             Self::UnreadAnswers => "unread_answers",
+            Self::CursorMark => "cursor_mark",
             Self::Outage => "outage",
             Self::DrainedConnections => "drained_connections",
             Self::DrainedResponses => "drained_responses",

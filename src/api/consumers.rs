@@ -1,5 +1,7 @@
 //! `ConsumersService`.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 use prost::Message as _;
 use tonic::{Request, Response, Status};
@@ -11,8 +13,8 @@ use crate::{
         page::{Key, Sort, SortValue},
     },
     error::{Error, Result, Rule},
-    events::{consumer, cursor::Cursor, log::Reach},
-    id::AccountId,
+    events::{consumer, cursor::Cursor, log::Reach, mark::Mark},
+    id::{AccountId, Seq},
     pb::{self, consumers_service_server::ConsumersService, reset_consumer_request, subscribe_request::Start, value::timestamp},
     time::Micros,
 };
@@ -94,7 +96,7 @@ impl ConsumersService for Api {
 }
 
 fn spell(standing: &Standing) -> pb::Consumer {
-    let Standing { consumer, reach } = standing;
+    let Standing { consumer, reach, marks } = standing;
     let now = Micros::now();
     let least = Cursor {
         epoch: consumer.epoch(),
@@ -106,17 +108,22 @@ fn spell(standing: &Standing) -> pb::Consumer {
         filter: Some(pb::EventFilter::decode(consumer.row.filter.as_slice()).unwrap_or_default()),
         shard_count: u32::try_from(consumer.row.shard_count).unwrap_or(1),
         created_at: Some(timestamp(consumer.row.created_at)),
-        shards: consumer.shards.iter().map(|shard| spell_shard(shard, reach, now)).collect(),
+        shards: consumer.shards.iter().map(|shard| spell_shard(shard, reach, marks, now)).collect(),
         head_seq: reach.head.to_wire(),
         lag: consumer::lag(reach, consumer.least()),
         resumable: reach.check(least).is_ok(),
     }
 }
 
-fn spell_shard(shard: &consumer::Shard, reach: &Reach, now: Micros) -> pb::ConsumerShard {
+fn spell_shard(shard: &consumer::Shard, reach: &Reach, marks: &HashMap<Seq, Mark>, now: Micros) -> pb::ConsumerShard {
+    let cursor = reach.cursor(shard.seq);
     let cursor = Cursor {
         epoch: shard.epoch,
-        ..reach.cursor(shard.seq)
+        mark: cursor
+            .mark
+            .or(marks.get(&shard.seq).copied())
+            .filter(|_| shard.epoch == reach.epoch),
+        ..cursor
     };
     pb::ConsumerShard {
         shard: u32::try_from(shard.shard).unwrap_or_default(),

@@ -90,7 +90,7 @@ impl EventsService for Api {
             epoch: format!("{:x}", reach.epoch),
             earliest_seq: reach.earliest.to_wire(),
             head_seq: reach.head.to_wire(),
-            head_cursor: reach.cursor(reach.head).encode(),
+            head_cursor: reach.head_cursor().encode(),
             retention: WireDuration::try_from(self.config.retention).ok(),
         }))
     }

@@ -24,6 +24,7 @@ use crate::{
     events::{
         filter::Filter,
         hub::Kind,
+        mark::Mark,
         subscription::{Start, Subscription},
     },
     fault::{self, Protection},
@@ -203,8 +204,8 @@ impl Hearing {
                             ephemeral: told.ephemeral,
                             bookmark: told.bookmark,
                         };
-                        if let Some((into, at)) = self.merge_of(&response)
-                            && let Err(error) = self.follow_merge(&mut response, into, at).await
+                        if let Some((into, at, mark)) = self.merge_of(&response)
+                            && let Err(error) = self.follow_merge(&mut response, into, (at, mark)).await
                         {
                             return Some(Err(self.end(error)));
                         }
@@ -222,8 +223,8 @@ impl Hearing {
         }
     }
 
-    /// The merge in a response by which the session gets another contact: that contact, and the event's place.
-    fn merge_of(&self, response: &pb::SubscribePubsubResponse) -> Option<(ContactId, Seq)> {
+    /// The merge in a response by which the session gets another contact: that contact, and the event's seq and mark.
+    fn merge_of(&self, response: &pb::SubscribePubsubResponse) -> Option<(ContactId, Seq, Option<Mark>)> {
         let contact = self.ear.contact().filter(|_| fault::is_on(Protection::FollowedMerges))?;
         let events = response.events.iter().filter_map(|delivery| delivery.event.as_ref());
         let mut merges = events.filter(|event| event.kind() == pb::EventKind::ContactMerged);
@@ -231,14 +232,20 @@ impl Hearing {
         let Some(Subject::Contact(about)) = &merge.resource else {
             return None;
         };
-        Some((ContactId(about.contact.as_ref()?.id), Seq::from_wire(merge.seq)))
+        let mark = Mark::of_event_id(&merge.event_id);
+        Some((ContactId(about.contact.as_ref()?.id), Seq::from_wire(merge.seq), mark))
     }
 
     /// Goes on with the events of the contact that took in the session's, right behind the merge.
     ///
     /// # Errors
     /// The status that ends the stream: where the session has gone, or cannot be looked up now.
-    async fn follow_merge(&mut self, response: &mut pb::SubscribePubsubResponse, into: ContactId, at: Seq) -> Result<(), Status> {
+    async fn follow_merge(
+        &mut self,
+        response: &mut pb::SubscribePubsubResponse,
+        into: ContactId,
+        (at, mark): (Seq, Option<Mark>),
+    ) -> Result<(), Status> {
         // What the session may hear by its proofs is read anew before anything of the other contact is sent. It may have been merged again
         // since: each merge is followed when its event comes.
         let found = self.api.ear(&self.key).await.map(|ear| ear.as_contact(into));
@@ -249,7 +256,7 @@ impl Hearing {
             Err(error) => return Err(error.into()),
         };
         self.ear = ear;
-        self.subscription.refilter(filter, at);
+        self.subscription.refilter(filter, at, mark);
         response
             .events
             .retain(|delivery| delivery.event.as_ref().is_some_and(|event| event.seq <= at.to_wire()));

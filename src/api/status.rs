@@ -429,6 +429,7 @@ mod tests {
             account: AccountId(1),
             epoch: Epoch(2),
             seq: Seq(3),
+            mark: None,
         };
         let status = rotated(Some(cursor), Duration::ZERO);
         let trailer = status.metadata().get_bin("parley-cursor-bin").unwrap().to_bytes().unwrap();

@@ -1,5 +1,7 @@
 //! Looking after durable consumers: who they are, how far they are, and where they go on.
 
+use std::collections::HashMap;
+
 use crate::{
     chat::{
         Chat,
@@ -10,9 +12,10 @@ use crate::{
     events::{
         consumer::{self, Consumer},
         log::Reach,
+        mark::Mark,
         subscription::Start,
     },
-    id::AccountId,
+    id::{AccountId, Seq},
 };
 
 /// A consumer beside the log that it reads.
@@ -22,6 +25,14 @@ pub struct Standing {
     pub consumer: Consumer,
     /// How far the log reaches.
     pub reach: Reach,
+    /// The marks of the events at its shards' positions.
+    pub marks: HashMap<Seq, Mark>,
+}
+
+/// Those of `marks` that a consumer's shards are at.
+fn marks_of(consumer: &Consumer, marks: &HashMap<Seq, Mark>) -> HashMap<Seq, Mark> {
+    let at = |shard: &consumer::Shard| Some((shard.seq, *marks.get(&shard.seq)?));
+    consumer.shards.iter().filter_map(at).collect()
 }
 
 impl Chat {
@@ -33,7 +44,8 @@ impl Chat {
         caller.access(account)?;
         let consumer = consumer::one(self.db.read(), account, name).await?;
         let reach = self.events.log.reach(account).await?;
-        Ok(Standing { consumer, reach })
+        let marks = consumer::marks(self.db.read(), account, [name]).await?;
+        Ok(Standing { consumer, reach, marks })
     }
 
     /// The consumers of an account after a name, by name.
@@ -44,7 +56,14 @@ impl Chat {
         caller.access(account)?;
         let found = consumer::list(self.db.read(), account, after, limit).await?;
         let reach = self.events.log.reach(account).await?;
-        Ok(found.into_iter().map(|consumer| Standing { consumer, reach }).collect())
+        let names = found.iter().map(|consumer| consumer.row.name.as_str());
+        let marks = consumer::marks(self.db.read(), account, names).await?;
+        let standing = |consumer: Consumer| Standing {
+            marks: marks_of(&consumer, &marks),
+            consumer,
+            reach,
+        };
+        Ok(found.into_iter().map(standing).collect())
     }
 
     /// Lets a consumer go on somewhere else.
@@ -54,12 +73,16 @@ impl Chat {
     pub async fn reset_consumer(&self, call: Call<Standing>, name: String, start: Start) -> Result<Answer<Standing>> {
         call.caller.administer(call.account)?;
         let reach = self.events.log.reach(call.account).await?;
-        let seq = self.events.hub.resolve(&reach, start).await?;
+        let begin = self.events.hub.resolve(&reach, start).await?;
         self.writer
             .write(call, move |write| {
                 Box::pin(async move {
-                    let consumer = consumer::reset(&write.txn, reach.account, &name, reach.cursor(seq)).await?;
-                    Ok(Standing { consumer, reach })
+                    let consumer = consumer::reset(&write.txn, reach.account, &name, begin).await?;
+                    Ok(Standing {
+                        consumer,
+                        reach,
+                        marks: HashMap::new(),
+                    })
                 })
             })
             .await

@@ -195,7 +195,7 @@ impl Chat {
         };
         self.events.hub.whisper(&typing);
         let reach = self.events.log.reach(account).await?;
-        Ok(reach.cursor(reach.head))
+        Ok(reach.head_cursor())
     }
 }
 

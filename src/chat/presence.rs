@@ -50,7 +50,7 @@ impl Chat {
         };
         self.note_presence(account, kind, id, caller.limits.account.is_none()).await?;
         let reach = self.events.log.reach(account).await?;
-        Ok(reach.cursor(reach.head))
+        Ok(reach.head_cursor())
     }
 
     /// Notes that somebody is there, unless that was noted a moment ago. `in_person` is false for a token that is limited to the account: its

@@ -260,7 +260,7 @@ impl Chat {
             .collect();
         let reach = self.events.log.reach(account).await?;
         Ok(Present {
-            head: reach.cursor(reach.head),
+            head: reach.head_cursor(),
             users,
             contacts,
         })

@@ -28,7 +28,7 @@ use crate::{
 
 /// What belongs to an account, what hangs on something before what it hangs on. Rows of the indexes, waits and attributes go with what they are
 /// about, and attachments when their files are removed.
-pub const TABLES: [&str; 32] = [
+pub const TABLES: [&str; 33] = [
     "announcements",
     "audit_events",
     "consumer_shards",
@@ -60,6 +60,7 @@ pub const TABLES: [&str; 32] = [
     "memberships",
     "former_members",
     "search_positions",
+    "trimmed_events",
     "account_logs",
 ];
 

@@ -112,6 +112,7 @@ fn range(key: &str) -> Option<(i64, i64)> {
         "events.default_heartbeat_seconds" => (1, 60),
         "events.stall_timeout_seconds" => (1, 86_400),
         "events.keep_days" | "events.keep_days_for_consumers" | "audit.keep_days" => (1, 3650),
+        "events.cursor_marks_after_hours" => (0, 8760),
         "events.keep_events" => (1000, 1_000_000_000_000),
         "limits.messages_per_conversation_per_minute"
         | "limits.calls_per_second_per_token"

@@ -9,8 +9,8 @@ use crate::{
         entity::{account, agent_bot, canned_response, custom_attribute_definition, kind::MessageType, label, team},
         joined,
     },
-    events::{bounds, entry::Entry},
-    id::{ContactId, ConversationId, Epoch, InboxId, Seq},
+    events::{bounds, entry::Entry, mark::Mark},
+    id::{ContactId, ConversationId, InboxId, Seq},
     pb::{self, EventKind, value::timestamp},
     time::Micros,
 };
@@ -110,8 +110,8 @@ pub struct Draft {
 pub struct Envelope {
     /// The account.
     pub account: Arc<account::Model>,
-    /// The history its log is in.
-    pub epoch: Epoch,
+    /// What its events are recognised by.
+    pub mark: Mark,
     /// Who caused them.
     pub actor: Option<Actor>,
     /// The trace context of the request; may be empty.
@@ -135,7 +135,7 @@ impl Draft {
         let account = envelope.account.id;
         let (changes, truncated_fields) = bounds::changes(&self.changes);
         let mut event = pb::Event {
-            event_id: format!("{:x}-{account}-{seq}", envelope.epoch),
+            event_id: format!("{}-{account}-{seq}", envelope.mark),
             account_id: account.0,
             seq: seq.to_wire(),
             transaction_id: transaction_id.to_wire(),

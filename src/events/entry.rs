@@ -5,6 +5,7 @@ use sea_orm::Set;
 
 use crate::{
     db::entity::{event, kind::MessageType},
+    events::mark::Mark,
     id::{AccountId, ContactId, ConversationId, InboxId, Seq},
     time::Micros,
 };
@@ -34,6 +35,13 @@ pub struct Entry {
     pub occurred_at: Micros,
     /// The encoded `parley.v1.Event`.
     pub payload: Bytes,
+}
+
+impl Entry {
+    /// What it is recognised by; none for a payload that is no event.
+    pub fn mark(&self) -> Option<Mark> {
+        Mark::of_payload(&self.payload)
+    }
 }
 
 impl From<event::Model> for Entry {

@@ -131,6 +131,8 @@ mod tests {
             epoch: Epoch(1),
             earliest: Seq(1),
             head: Seq(head),
+            head_mark: None,
+            trimmed_mark: None,
         };
         Feed::new(
             &reach,

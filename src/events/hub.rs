@@ -175,7 +175,7 @@ impl Hub {
     pub async fn reached(&self, cursor: Cursor) -> Result<()> {
         loop {
             let (feed, reach) = self.follow(cursor.account).await?;
-            match reach.check(cursor) {
+            match self.log.locate(&reach, cursor).await {
                 Ok(_)
                 | Err(Error::Cursor {
                     fault: CursorFault::Expired,

@@ -17,7 +17,14 @@ use crate::{
         entity::{account_log, event},
     },
     error::{CursorFault, Error, Result},
-    events::{cursor::Cursor, entry::Entry, erasure::covered, filter::Filter},
+    events::{
+        cursor::Cursor,
+        entry::Entry,
+        erasure::covered,
+        filter::Filter,
+        history::{self, ReachRow},
+        mark::Mark,
+    },
     fault::{self, Protection},
     id::{AccountId, ConversationId, Epoch, MessageId, Seq},
     time::Micros,
@@ -58,31 +65,45 @@ pub struct Reach {
     pub earliest: Seq,
     /// The newest event; 0 before the first.
     pub head: Seq,
+    /// The mark of the newest event, if it is kept.
+    pub head_mark: Option<Mark>,
+    /// The mark of the event before the oldest that is kept, if it is known.
+    pub trimmed_mark: Option<Mark>,
 }
 
 impl Reach {
-    /// The position of an event of this log.
+    /// The position of an event of this log, with its mark at either end of the log.
     pub fn cursor(&self, seq: Seq) -> Cursor {
+        let trimmed = self.trimmed_mark.filter(|_| seq.next() == self.earliest);
         Cursor {
             account: self.account,
             epoch: self.epoch,
             seq,
+            mark: trimmed.or(self.head_mark.filter(|_| seq == self.head)),
         }
     }
 
-    /// Checks that reading can go on after a cursor.
+    /// The position of the newest event.
+    pub fn head_cursor(&self) -> Cursor {
+        self.cursor(self.head)
+    }
+
+    /// Why reading cannot go on, with how far the log reaches.
+    pub(super) fn fault(&self, fault: CursorFault) -> Error {
+        Error::Cursor {
+            fault,
+            earliest: self.earliest,
+            head: self.head,
+            epoch: self.epoch,
+        }
+    }
+
+    /// Checks that reading can go on after a cursor, as far as its numbers say; [`Log::locate`] also compares the event there.
     ///
     /// # Errors
     /// [`Error::CursorForeign`]; [`Error::Cursor`], with how far the log reaches.
     pub fn check(&self, cursor: Cursor) -> Result<Seq> {
-        let fault = |fault| {
-            Err(Error::Cursor {
-                fault,
-                earliest: self.earliest,
-                head: self.head,
-                epoch: self.epoch,
-            })
-        };
+        let fault = |fault| Err(self.fault(fault));
         if cursor.account != self.account {
             return Err(Error::CursorForeign);
         }
@@ -96,17 +117,6 @@ impl Reach {
             return fault(CursorFault::Expired);
         }
         Ok(cursor.seq)
-    }
-}
-
-impl From<&account_log::Model> for Reach {
-    fn from(row: &account_log::Model) -> Self {
-        Self {
-            account: row.account_id,
-            epoch: row.epoch,
-            earliest: row.earliest_seq,
-            head: row.head_seq,
-        }
     }
 }
 
@@ -134,8 +144,9 @@ impl Log {
     /// # Errors
     /// [`Error::NotFound`] without such an account.
     pub async fn reach(&self, account: AccountId) -> Result<Reach> {
-        let row = account_log::Entity::find_by_id(account).one(self.db.read()).await?;
-        row.as_ref().map(Reach::from).ok_or_else(|| Error::not_found("account", account))
+        let row = history::reaches().filter(account_log::Column::AccountId.eq(account));
+        let row = row.into_model::<ReachRow>().one(self.db.read()).await?;
+        row.map(Reach::from).ok_or_else(|| Error::not_found("account", account))
     }
 
     /// How far the logs of these accounts reach.
@@ -144,11 +155,9 @@ impl Log {
     /// When the database cannot be read.
     pub async fn reaches(&self, accounts: &[AccountId]) -> Result<Vec<Reach>> {
         let ids = accounts.iter().map(|account| account.0);
-        let rows = account_log::Entity::find()
-            .filter(account_log::Column::AccountId.is_in(ids))
-            .all(self.db.read())
-            .await?;
-        Ok(rows.iter().map(Reach::from).collect())
+        let rows = history::reaches().filter(account_log::Column::AccountId.is_in(ids));
+        let rows = rows.into_model::<ReachRow>().all(self.db.read()).await?;
+        Ok(rows.into_iter().map(Reach::from).collect())
     }
 
     /// Gives the log of an account another epoch, if its head is below one that was seen: history went back, so what was told after that is

@@ -35,7 +35,7 @@ mod addresses;
 
 use crate::{
     db::entity::kind::MessageType,
-    events::{entry::Entry, hub::Hub},
+    events::{entry::Entry, hub::Hub, mark::Mark},
     id::{AccountId, ContactId, ConversationId, Epoch, InboxId, Seq},
     time::Micros,
 };
@@ -136,9 +136,10 @@ impl Relayed {
         Some((Epoch(self.epoch), entry))
     }
 
-    /// The same for the same event, whoever publishes it.
+    /// The same for the same event, whoever publishes it, and another for an event that took its place in a restored log.
     fn id(&self) -> String {
-        format!("{:x}-{}-{}", Epoch(self.epoch), self.account, self.seq)
+        let mark = Mark::of_payload(&self.payload).map_or_else(|| format!("{:x}", Epoch(self.epoch)), |mark| mark.to_string());
+        format!("{mark}-{}-{}", self.account, self.seq)
     }
 }
 

@@ -13,7 +13,10 @@ use super::consumer;
 use crate::{
     db::entity::{account_log, event},
     error::Result,
-    events::log::{Log, Reach},
+    events::{
+        history,
+        log::{Log, Reach},
+    },
     id::{AccountId, Epoch, Seq},
     time::Micros,
 };
@@ -53,6 +56,8 @@ impl Beginning {
             epoch: Epoch(self.epoch),
             earliest: Seq(self.earliest_seq),
             head: Seq(self.head_seq),
+            head_mark: None,
+            trimmed_mark: None,
         }
     }
 
@@ -136,6 +141,10 @@ impl Log {
         let last = self.whole(reach, last).await?;
         if last < reach.earliest {
             return Ok(reach.earliest);
+        }
+        // First, so that a reader that sees the new beginning finds the mark of the event before it.
+        if let Some(mark) = history::mark(self.database().read(), reach.account, last).await? {
+            history::keep_trimmed(self.database().write(), reach.account, last, mark).await?;
         }
         account_log::Entity::update_many()
             .col_expr(account_log::Column::EarliestSeq, Expr::value(last.0 + 1))

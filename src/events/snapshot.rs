@@ -99,8 +99,6 @@ impl Stage {
 /// How far a snapshot is.
 #[derive(Debug)]
 pub(super) struct Snapshot {
-    /// The head before the first row was read.
-    pub head: Seq,
     /// How many upserts were handed out.
     pub count: u64,
     stage: Stage,
@@ -122,10 +120,9 @@ fn upsert(version: Seq, resource: Resource) -> pb::Upsert {
 }
 
 impl Snapshot {
-    /// A snapshot after which events from `head` on follow.
-    pub fn new(head: Seq) -> Self {
+    /// A snapshot of which nothing was read yet.
+    pub fn new() -> Self {
         Self {
-            head,
             count: 0,
             stage: Stage::Inboxes,
             after: 0,

@@ -13,8 +13,10 @@ use crate::{
         cursor::Cursor,
         feed::{Feed, lock},
         filter::Filter,
+        history,
         hub::{Hub, Kind, Place},
         log::{Most, Page, Reach},
+        mark::Mark,
         meter,
         narrow::narrow,
         snapshot::Snapshot,
@@ -66,6 +68,8 @@ pub struct Subscription {
     ephemeral: Option<broadcast::Receiver<Arc<pb::EphemeralEvent>>>,
     filter: Filter,
     position: Seq,
+    /// What the event at the position is recognised by.
+    mark: Option<Mark>,
     /// Events before this time are not wanted; none once one at or after it was found.
     not_before: Option<Micros>,
     /// The last match at or below the position; looked up when it is first needed.
@@ -109,7 +113,8 @@ impl Hub {
         ephemeral: bool,
     ) -> Result<Subscription> {
         let (feed, reach) = self.follow(account).await?;
-        let position = self.resolve(&reach, start).await?;
+        let begin = self.resolve(&reach, start).await?;
+        let position = begin.seq;
         Ok(Subscription {
             hub: Arc::clone(self),
             bell: feed.head.subscribe(),
@@ -118,11 +123,12 @@ impl Hub {
             prev: filter.is_open().then_some(position),
             filter,
             position,
+            mark: begin.mark,
             not_before: match start {
                 Start::At(time) if position == reach.head => Some(time),
                 _ => None,
             },
-            snapshot: (start == Start::Snapshot).then(|| Snapshot::new(position)),
+            snapshot: (start == Start::Snapshot).then(Snapshot::new),
             heartbeat: heartbeat.unwrap_or(self.config.default_heartbeat),
             bookmark_at: Instant::now(),
             credit: None,
@@ -130,16 +136,16 @@ impl Hub {
         })
     }
 
-    /// The seq after which a start begins.
+    /// The position after which a start begins, in this history.
     ///
     /// # Errors
-    /// As [`Reach::check`]; when the database cannot be read.
-    pub async fn resolve(&self, reach: &Reach, start: Start) -> Result<Seq> {
+    /// As [`crate::events::log::Log::locate`]; when the database cannot be read.
+    pub async fn resolve(&self, reach: &Reach, start: Start) -> Result<Cursor> {
         match start {
-            Start::Earliest => Ok(Seq(reach.earliest.0 - 1)),
-            Start::Latest | Start::Snapshot => Ok(reach.head),
-            Start::After(cursor) => reach.check(cursor),
-            Start::At(time) => self.log.before(reach, time).await,
+            Start::Earliest => self.log.cursor(reach, Seq(reach.earliest.0 - 1)).await,
+            Start::Latest | Start::Snapshot => Ok(reach.head_cursor()),
+            Start::After(cursor) => self.log.locate(reach, cursor).await,
+            Start::At(time) => self.log.cursor(reach, self.log.before(reach, time).await?).await,
         }
     }
 }
@@ -172,7 +178,9 @@ impl Subscription {
                     let db = self.hub.log.database().read();
                     batch.frame = Box::pin(narrow(db, self.feed.account, &self.filter, &batch.frame)).await?;
                 }
-                self.position = batch.position;
+                if batch.position != self.position {
+                    (self.position, self.mark) = (batch.position, batch.mark);
+                }
                 self.prev = Some(batch.prev);
                 self.spend(&batch);
                 if !batch.frame.is_empty() {
@@ -197,7 +205,11 @@ impl Subscription {
             head,
             ..self.hub.log.reach(self.feed.account).await?
         };
-        self.position = self.position.max(self.hub.log.before(&reach, time).await?);
+        let before = self.hub.log.before(&reach, time).await?;
+        if before > self.position {
+            self.mark = history::mark(self.hub.log.database().read(), self.feed.account, before).await?;
+            self.position = before;
+        }
         self.prev = self.filter.is_open().then_some(self.position);
         if self.position < head {
             self.not_before = None;
@@ -210,10 +222,10 @@ impl Subscription {
         self.snapshot.is_none().then(|| self.cursor())
     }
 
-    /// Goes on with another filter, behind an event that was handed out. The chain of `prev_seq` continues from there.
-    pub fn refilter(&mut self, filter: Filter, after: Seq) {
+    /// Goes on with another filter, behind an event that was handed out and has this mark. The chain of `prev_seq` continues from there.
+    pub fn refilter(&mut self, filter: Filter, after: Seq, mark: Option<Mark>) {
         self.filter = filter;
-        self.position = after;
+        (self.position, self.mark) = (after, mark);
         self.prev = Some(after);
     }
 
@@ -260,6 +272,7 @@ impl Subscription {
             account: self.feed.account,
             epoch: self.feed.epoch,
             seq: self.position,
+            mark: self.mark,
         }
     }
 
@@ -280,17 +293,13 @@ impl Subscription {
                 ..pb::SubscribeResponse::default()
             }
         } else {
-            let cursor = Cursor {
-                account: self.feed.account,
-                epoch: self.feed.epoch,
-                seq: snapshot.head,
-            }
-            .encode();
-            let complete = pb::SnapshotComplete {
-                cursor,
-                count: snapshot.count,
-            };
+            let count = snapshot.count;
             self.snapshot = None;
+            // The position is still the head before the first row was read.
+            let complete = pb::SnapshotComplete {
+                cursor: self.cursor().encode(),
+                count,
+            };
             pb::SubscribeResponse {
                 snapshot_complete: Some(complete),
                 ..pb::SubscribeResponse::default()
@@ -382,7 +391,9 @@ impl Subscription {
             hub.log.reach(feed.account).await?.check(self.cursor())?;
         }
         let mut batch = tail::select(page.iter(), feed.epoch, &self.filter, place, room);
-        if whole && page.last().is_none_or(|last| last.seq == batch.position) {
+        if whole && batch.position < head && page.last().is_none_or(|last| last.seq == batch.position) {
+            // A filter lets nothing else through: one read of one row for a page of the database, and none for what comes from the tail.
+            batch.mark = history::mark(hub.log.database().read(), feed.account, head).await?;
             batch.position = head;
         }
         meter::caught_up(batch.events);

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 
 use crate::{
-    events::{Config, cursor::Cursor, entry::Entry, filter::Filter},
+    events::{Config, cursor::Cursor, entry::Entry, filter::Filter, mark::Mark},
     id::{Epoch, Seq},
     pb::{delivery::put_delivery, frame::Frame},
     time::Micros,
@@ -54,6 +54,7 @@ fn put(out: &mut BytesMut, epoch: Epoch, entry: &Entry, prev: Seq) {
         account: entry.account,
         epoch,
         seq: entry.seq,
+        mark: entry.mark(),
     }
     .encode();
     put_delivery(out, prev.to_wire(), &cursor, &entry.payload);
@@ -75,6 +76,8 @@ pub(super) struct Batch {
     pub frame: Frame,
     /// Everything at or below this has been looked at.
     pub position: Seq,
+    /// The mark of the event at the position, if the read moved it.
+    pub mark: Option<Mark>,
     /// The last event that matched; what it was before, if none did.
     pub prev: Seq,
     /// How many events are in the frame.
@@ -96,12 +99,14 @@ pub(super) fn select<'a>(
     let mut batch = Batch {
         frame: Frame::default(),
         position,
+        mark: None,
         prev,
         events: 0,
         contacts: false,
         at: None,
     };
     let mut out = BytesMut::new();
+    let mut last = None;
     for entry in entries {
         if out.len() >= room.bytes || room.events.is_some_and(|most| batch.events >= most) {
             break;
@@ -118,7 +123,9 @@ pub(super) fn select<'a>(
             batch.at = Some(entry.occurred_at);
         }
         batch.position = entry.seq;
+        last = Some(entry);
     }
+    batch.mark = last.and_then(Entry::mark);
     batch.frame.push(out.freeze());
     batch
 }
@@ -208,6 +215,7 @@ fn whole<'a>(runs: impl Iterator<Item = &'a Run>, position: Seq, frame_bytes: us
     let mut batch = Batch {
         frame: Frame::default(),
         position,
+        mark: None,
         prev: position,
         events: 0,
         contacts: false,
@@ -224,7 +232,9 @@ fn whole<'a>(runs: impl Iterator<Item = &'a Run>, position: Seq, frame_bytes: us
         batch.frame.push(deliveries);
         batch.events += run.entries.len() - skip;
         batch.position = run.last();
-        batch.at = run.entries.last().map(|entry| entry.occurred_at);
+        let last = run.entries.last();
+        batch.mark = last.and_then(Entry::mark);
+        batch.at = last.map(|entry| entry.occurred_at);
     }
     batch.prev = batch.position;
     batch

@@ -42,6 +42,7 @@ mod incoming;
 mod instruments;
 mod linger;
 mod listeners;
+mod marks;
 mod memory_limit;
 mod offline;
 mod per_address;
@@ -171,6 +172,7 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     }
     let db = open(&config).await?;
     let files = Files::open(db.clone(), storage.clone(), rooms::files(&config, http_at)).await?;
+    let unmarked = marks::decide(&db, rooms::cursor_marks_after(&config)).await?;
     // Nothing below can fail: a token that is generated here is shown.
     let made = bootstrap::run(&db, &rooms::bootstrap(&config)).await?;
 
@@ -283,6 +285,10 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     if let Some(relaying) = relaying {
         back.spawn("relay", endless(relay::run(Arc::clone(&hub), relaying, behind.clone())));
     }
+    back.spawn(
+        "cursor marks",
+        marks::follow(db.clone(), rooms::cursor_marks_after(&config), unmarked, behind.clone()),
+    );
     back.spawn(AUDIT_LOG, endless(audit_writer.run(behind.clone())));
     back.spawn("readiness", upkeep::check(db.clone(), ready.clone(), behind.clone()));
     back.spawn("metrics of logs", instruments::logs(log.clone(), behind.clone()));

@@ -67,6 +67,11 @@ pub fn keep(config: &Config) -> events::retention::Keep {
     }
 }
 
+/// After how long the cursors of an upgraded database are given out with marks.
+pub fn cursor_marks_after(config: &Config) -> Duration {
+    Duration::from_secs(config.events.cursor_marks_after_hours * 3600)
+}
+
 /// What is kept of the audit events.
 pub fn keep_audit(config: &Config) -> chat::audit::Keep {
     chat::audit::Keep {

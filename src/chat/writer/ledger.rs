@@ -16,6 +16,7 @@ use crate::{
         cursor::Cursor,
         draft::{Actor, Draft, Envelope, Subject, place_all},
         entry::Entry,
+        mark::Mark,
     },
     id::{ConversationId, MessageId, Seq},
     time::Micros,
@@ -29,6 +30,7 @@ pub struct Ledger {
     pub account: Arc<account::Model>,
     /// When the write happens; never before an earlier write of the account.
     pub at: Micros,
+    mark: Mark,
     counters: account_log::Model,
     drafts: Vec<Draft>,
     messages: Vec<message::Model>,
@@ -66,9 +68,11 @@ impl Ledger {
     /// Opens the ledger of one write after the counters as they stand.
     pub fn open(account: Arc<account::Model>, counters: account_log::Model, caller: &Caller, traceparent: &str) -> Self {
         let actor = (!caller.is_parley()).then(|| caller.actor(account.id));
+        let at = Micros::now().max(counters.last_occurred_at);
         Self {
             account,
-            at: Micros::now().max(counters.last_occurred_at),
+            at,
+            mark: Mark::random(at),
             counters,
             drafts: Vec::new(),
             messages: Vec::new(),
@@ -155,12 +159,13 @@ impl Ledger {
         })
     }
 
-    /// The position after everything noted so far.
+    /// The position after everything noted so far. Without an event of this write it has no mark: the event there is an earlier write's.
     pub fn cursor(&self) -> Cursor {
         Cursor {
             account: self.account.id,
             epoch: self.counters.epoch,
             seq: Seq(self.next_seq().0 - 1),
+            mark: (!self.drafts.is_empty()).then_some(self.mark),
         }
     }
 
@@ -168,7 +173,7 @@ impl Ledger {
     pub fn close(self) -> Entered {
         let envelope = Envelope {
             account: self.account,
-            epoch: self.counters.epoch,
+            mark: self.mark,
             actor: self.actor,
             traceparent: self.traceparent,
             at: self.at,

@@ -23,7 +23,7 @@ use crate::{
         load,
     },
     error::{Error, Result},
-    events::{cursor::Cursor, draft::Draft, entry::Entry, log},
+    events::{cursor::Cursor, draft::Draft, entry::Entry, history, log},
     fault,
     id::{AccountId, Seq},
     time::Micros,
@@ -129,7 +129,10 @@ impl Lane {
         };
         let value = verb(&mut write).await.map_err(conflict)?;
         let Write { txn, ledger, .. } = write;
-        let (cursor, at, drafts) = (ledger.cursor(), ledger.at, ledger.drafts().to_vec());
+        let (mut cursor, at, drafts) = (ledger.cursor(), ledger.at, ledger.drafts().to_vec());
+        if drafts.is_empty() {
+            cursor.mark = history::mark(&txn, cursor.account, cursor.seq).await?;
+        }
         let entered = ledger.close();
         if !entered.messages.is_empty() {
             let rows = entered.messages.into_iter().map(IntoActiveModel::into_active_model);

@@ -10,7 +10,7 @@ use super::{MIGRATIONS, OBJECTS, Object, ObjectRow, ROWS, Sequence, Source, Tabl
 
 /// The tables of this program, without the list of migrations, which are run and not loaded. Others in the schema belong to somebody else: they
 /// are neither copied nor emptied.
-pub(super) const OWN: [&str; 41] = [
+pub(super) const OWN: [&str; 43] = [
     "account_logs",
     "accounts",
     "agent_bots",
@@ -30,6 +30,7 @@ pub(super) const OWN: [&str; 41] = [
     "conversation_participants",
     "conversation_waits",
     "conversations",
+    "cursor_marks",
     "custom_attribute_definitions",
     "erasures",
     "events",
@@ -51,6 +52,7 @@ pub(super) const OWN: [&str; 41] = [
     "team_members",
     "teams",
     "tokens",
+    "trimmed_events",
     "users",
 ];
 

@@ -36,4 +36,5 @@ pub mod secret;
 pub mod team;
 pub mod team_member;
 pub mod token;
+pub mod trimmed_event;
 pub mod user;

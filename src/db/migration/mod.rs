@@ -38,6 +38,7 @@ mod m20261129_000030_audit_events;
 mod m20261129_000031_member_names;
 mod m20261129_000032_upload_owners;
 mod m20261130_000036_folded_labels;
+mod m20261130_000038_cursor_marks;
 
 /// The oldest program that works on the tables of this one, told by the newest migration that it knows. The database keeps it, and a
 /// program that is older refuses to start there.
@@ -81,6 +82,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000031_member_names::Migration),
             Box::new(m20261129_000032_upload_owners::Migration),
             Box::new(m20261130_000036_folded_labels::Migration),
+            Box::new(m20261130_000038_cursor_marks::Migration),
         ]
     }
 }

@@ -9,7 +9,7 @@ use sea_orm::{
     ActiveModelTrait,
     ActiveValue::{Set, Unchanged},
     ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
-    Select,
+    QueryTrait, Select,
     sea_query::{CaseStatement, Expr, OnConflict},
 };
 
@@ -19,7 +19,7 @@ use crate::{
         consumer_shard::{self, Column},
     },
     error::{ConsumerFault, Error, Result},
-    events::{cursor::Cursor, log::Reach},
+    events::{cursor::Cursor, history, log::Reach, mark::Mark},
     fault::{self, Protection},
     id::{AccountId, Epoch, Seq},
     time::Micros,
@@ -279,6 +279,24 @@ pub async fn list(db: &impl ConnectionTrait, account: AccountId, after: &str, li
         row,
     });
     Ok(joined.collect())
+}
+
+/// The marks of the events at which shards of these consumers of an account are, as far as those events are kept.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn marks<'n>(
+    db: &impl ConnectionTrait,
+    account: AccountId,
+    names: impl IntoIterator<Item = &'n str>,
+) -> Result<HashMap<Seq, Mark>> {
+    let at = consumer_shard::Entity::find()
+        .select_only()
+        .column(Column::Seq)
+        .filter(Column::AccountId.eq(account))
+        .filter(Column::Name.is_in(names))
+        .into_query();
+    Ok(history::marks(db, account, at).await?)
 }
 
 /// Lets a consumer begin somewhere else; its sessions end.

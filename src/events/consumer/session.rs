@@ -14,9 +14,11 @@ use crate::{
         cursor::Cursor,
         feed::lock,
         filter::{Filter, Shard},
+        history,
         hub::{Hub, Kind},
         subscription::{Credit, Start, Subscription},
     },
+    fault::{self, Protection},
     id::Seq,
     pb::{delivery::consumed, frame::Frame},
     time::Micros,
@@ -59,16 +61,18 @@ impl Hub {
         let seat = opening.seat.clone();
         let place = self.place(Kind::Consume)?;
         let reach = self.log.reach(seat.account).await?;
-        let start = self.resolve(&reach, start).await.map(|seq| reach.cursor(seq));
+        let start = self.resolve(&reach, start).await;
         let txn = self.log.database().begin().await?;
         let taken = take(&txn, opening, start, Micros::now().plus(LEASE)).await?;
-        let began = Cursor {
+        // Stored in the same database as the log, so it forks with it and needs no mark to tell histories apart.
+        let committed = Cursor {
             account: seat.account,
             epoch: taken.shard.epoch,
             seq: taken.shard.seq,
+            mark: None,
         };
         // A session that cannot read must not end the one before it.
-        self.log.reach(seat.account).await?.check(began)?;
+        self.log.reach(seat.account).await?.check(committed)?;
         txn.commit().await?;
         let newest = self.seat_taken(&seat, taken.shard.fence);
         let shard = Shard {
@@ -80,17 +84,17 @@ impl Hub {
             ..filter(&taken.filter)
         };
         let mut subscription = self
-            .open(place, seat.account, Start::After(began), filter, heartbeat, false)
+            .open(place, seat.account, Start::After(committed), filter, heartbeat, false)
             .await?;
         subscription.limit(credit);
         Ok(Session {
             hub: Arc::clone(self),
+            began: subscription.cursor(),
             subscription,
             seat,
             fence: taken.shard.fence,
             newest,
             renew_at: Instant::now() + RENEW,
-            began,
         })
     }
 
@@ -163,12 +167,7 @@ impl Session {
         }
         if cursor.epoch != position.epoch {
             let reach = self.hub.log.reach(position.account).await?;
-            return Err(Error::Cursor {
-                fault: CursorFault::EpochChanged,
-                earliest: reach.earliest,
-                head: reach.head,
-                epoch: reach.epoch,
-            });
+            return Err(reach.fault(CursorFault::EpochChanged));
         }
         if cursor.seq > position.seq {
             return Err(Error::invalid(
@@ -177,8 +176,24 @@ impl Session {
                 "must not be ahead of what this session was sent",
             ));
         }
-        let seq: Seq = commit(self.hub.log.database().write(), &self.seat, self.fence, cursor).await?;
-        Ok(Cursor { seq, ..position })
+        let db = self.hub.log.database();
+        let known = match () {
+            () if cursor.seq == position.seq => position.mark,
+            // One indexed read beside the write.
+            () => history::mark(db.read(), position.account, cursor.seq).await?,
+        };
+        let is_another = known.zip(cursor.mark).is_some_and(|(known, given)| known != given);
+        if is_another && fault::is_on(Protection::CursorMark) {
+            let reach = self.hub.log.reach(position.account).await?;
+            return Err(reach.fault(CursorFault::EpochChanged));
+        }
+        let seq: Seq = commit(db.write(), &self.seat, self.fence, cursor).await?;
+        let mark = match seq {
+            seq if seq == cursor.seq => known.or(cursor.mark),
+            // An earlier commit was further.
+            seq => history::mark(db.read(), position.account, seq).await?,
+        };
+        Ok(Cursor { seq, mark, ..position })
     }
 
     /// Lets more be handed out.

@@ -10,6 +10,7 @@ mod epoch;
 mod erasure;
 mod filters;
 mod frames;
+mod histories;
 mod order;
 mod reads;
 mod replicas;

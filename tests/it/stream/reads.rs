@@ -33,6 +33,8 @@ fn ahead(clients: &Clients, head: &Bytes, by: u64) -> Bytes {
     parley::events::cursor::Cursor::decode("head", head)
         .map(|cursor| parley::events::cursor::Cursor {
             seq: parley::id::Seq(cursor.seq.0 + by.cast_signed()),
+            // Nobody knows yet which event that will be.
+            mark: None,
             ..cursor
         })
         .expect("the head is a cursor")

@@ -102,6 +102,7 @@ async fn streams_that_do_not_begin_are_counted(backend: Backend) {
         account: AccountId(1),
         epoch: Epoch(1),
         seq: Seq(0),
+        mark: None,
     };
     let request = SubscribeRequest {
         account_id: 1,
