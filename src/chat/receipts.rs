@@ -40,6 +40,26 @@ mod tests {
         prop::collection::vec(prop::sample::select(vec![Sent, Delivered, Read, Failed]), 0..8)
     }
 
+    /// Those that docs/json-api-differences.md names are ignored, and no others.
+    #[test]
+    fn receipts_that_move_the_delivery_back_are_ignored() {
+        let ignored = [
+            (Delivered, Sent),
+            (Read, Sent),
+            (Read, Delivered),
+            (Read, Failed),
+            (Failed, Sent),
+            (Failed, Delivered),
+            (Failed, Read),
+        ];
+        for stored in [Sent, Delivered, Read, Failed] {
+            for reported in [Sent, Delivered, Read, Failed] {
+                let taken = !ignored.contains(&(stored, reported));
+                assert_eq!(is_taken(stored, reported), taken, "{reported:?} after {stored:?}");
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn repeated_receipts_change_nothing(receipts in receipts(), again in 0..8_usize) {
