@@ -41,7 +41,7 @@ async fn server(grace: &str, switch: &str) -> (TestApp, String) {
         .start()
         .await;
     let body = json!({"name": "large", "custom_attributes": {"text": "x".repeat(40_000)}});
-    let contact = app.http().post("/api/v1/accounts/1/contacts", &body).await;
+    let contact = app.http().post("/contacts", &body).await;
     let id = contact["payload"]["contact"]["id"].as_i64().expect("an id");
     (app, format!("/api/v1/accounts/1/contacts/{id}"))
 }

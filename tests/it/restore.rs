@@ -61,6 +61,9 @@ async fn back_up(app: &TestApp, folder: &Path) -> PathBuf {
 }
 
 async fn restore(archive: &Path, force: bool, database: &Database, files: &Path) -> Ended {
+    if !force {
+        until_free(database).await;
+    }
     let archive = archive.display().to_string();
     let mut args = vec!["restore", &archive];
     args.extend(force.then_some("--force"));
@@ -250,7 +253,8 @@ struct Piped {
 }
 
 impl Piped {
-    fn start(args: &[&str], database: &Database, files: &Path) -> Self {
+    async fn start(args: &[&str], database: &Database, files: &Path) -> Self {
+        until_free(database).await;
         let mut command = command(args, database, files);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program starts");
@@ -293,7 +297,7 @@ async fn a_restore_that_is_stopped_removes_what_it_created(backend: Backend) {
     let archive = back_up(&app, folder.path()).await;
     let whole = fs::read(&archive).expect("ours");
     let (database, files) = (Database::create(backend).await, folder.path().join("files"));
-    let mut restoring = Piped::start(&["restore", "-"], &database, &files);
+    let mut restoring = Piped::start(&["restore", "-"], &database, &files).await;
     restoring.feed(&whole[..whole.len() - END]).await;
     in_time("a restored file", async {
         while tree(&files).len() < 2 {
@@ -311,7 +315,7 @@ async fn a_restore_that_is_stopped_removes_what_it_created(backend: Backend) {
         assert!(!database.file().exists());
     }
     // The same through a pipe as a whole.
-    let mut restoring = Piped::start(&["restore", "-"], &database, &files);
+    let mut restoring = Piped::start(&["restore", "-"], &database, &files).await;
     restoring.feed(&whole).await;
     done(&restoring.end(false).await);
     assert_eq!((messages_of(&database).await, tree(&files).len()), (2, 2));
@@ -326,6 +330,19 @@ fn cluster(database: &Database) -> (String, String) {
         url.replacen(&format!("{server}/{name}"), &format!("{server}/postgres"), 1),
         name.to_owned(),
     )
+}
+
+/// Waits until the connections of earlier commands are gone from PostgreSQL's list, which is a moment after their end.
+async fn until_free(database: &Database) {
+    let Database::Postgres { .. } = database else { return };
+    let (elsewhere, name) = cluster(database);
+    let query: &'static str = format!("SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}'").leak();
+    in_time("the end of all connections", async {
+        while Database::number(&elsewhere, query).await > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
 }
 
 /// Waits until locks of a database are as a condition of `pg_locks` says. Not by a connection to it, which would count as one of its users.
@@ -349,6 +366,11 @@ async fn until_locks(database: &Database, condition: &str) {
     .await;
 }
 
+/// The locks of a restore that has looked at the database for the second time: it disables triggers, and holds the lock of servers that fill an
+/// empty database (the lower half of its number).
+const LOADING: &str = "mode = 'ShareRowExclusiveLock' AND granted
+    AND pid IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = 1919706488)";
+
 /// While a restore goes on another one is refused, also by force, and a server that starts waits for its end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restore_keeps_others_out_on_postgres() {
@@ -357,9 +379,9 @@ async fn a_restore_keeps_others_out_on_postgres() {
     let archive = back_up(&app, folder.path()).await;
     let whole = fs::read(&archive).expect("ours");
     let (database, files) = (Database::create(Backend::Postgres).await, folder.path().join("files"));
-    let mut restoring = Piped::start(&["restore", "-"], &database, &files);
+    let mut restoring = Piped::start(&["restore", "-"], &database, &files).await;
     restoring.feed(&whole[..whole.len() - END]).await;
-    until_locks(&database, "mode = 'AccessExclusiveLock' AND granted").await;
+    until_locks(&database, LOADING).await;
     let second = restore(&archive, true, &database, &folder.path().join("of the second")).await;
     assert_eq!(second.code, Some(1), "{}", second.output);
     assert!(second.output.contains("restores a backup into it"), "{}", second.output);
@@ -394,6 +416,7 @@ async fn a_restore_looks_again_behind_its_locks_on_postgres() {
     for (is_on, switch) in [(true, ""), (false, "restore_locks")] {
         let database = Database::create(Backend::Postgres).await;
         done(&run_to_end(command(&["migrate"], &database, &files)).await);
+        until_free(&database).await;
         // Another user holds up the locks: its connections are not counted.
         let role = format!("another_{}_{is_on}", std::process::id());
         let (elsewhere, _) = cluster(&database);
