@@ -276,9 +276,10 @@ pub fn is_out_of_space(error: &DbErr) -> bool {
     }
 }
 
-/// A full disk: PostgreSQL's `disk_full`, `SQLite`'s `SQLITE_FULL`, and `SQLITE_IOERR_WRITE` where the system refuses a file to grow.
+/// A full disk: PostgreSQL's `disk_full`, `SQLite`'s `SQLITE_FULL`, and `SQLITE_IOERR_WRITE` and `SQLITE_IOERR_SHMSIZE`
+/// where the system refuses a file to grow.
 fn has_no_room(error: &sqlx::Error) -> bool {
-    code(error).is_some_and(|code| matches!(code.as_str(), "53100" | "13" | "778"))
+    code(error).is_some_and(|code| matches!(code.as_str(), "53100" | "13" | "778" | "4874"))
 }
 
 fn is_away(error: &sqlx::Error) -> bool {

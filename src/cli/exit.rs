@@ -143,6 +143,7 @@ pub fn explain(error: &anyhow::Error) -> (Exit, String) {
     };
     let exit = match error {
         OpenError::Url => Exit::Config,
+        OpenError::NoRoom(_) => Exit::NoSpace,
         OpenError::Migration(error) | OpenError::Unreachable(error) if is_out_of_space(error) => Exit::NoSpace,
         OpenError::Refused(_) | OpenError::Unreachable(_) => Exit::DatabaseUnreachable,
         OpenError::Locked(_) => Exit::DatabaseLocked,

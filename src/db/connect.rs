@@ -13,7 +13,7 @@ use sqlx::{
 };
 
 use super::{outage::Outage, reach};
-use crate::error::Error;
+use crate::error::{Error, is_out_of_space};
 
 /// Where the database is and how much of it to use.
 #[derive(Clone, Debug)]
@@ -41,6 +41,9 @@ pub enum OpenError {
     /// It cannot be reached or opened, with what to change.
     #[error("{0}")]
     Refused(String),
+    /// The disk of the SQLite file is full.
+    #[error("the disk has no room to open the database {0}: make room, or give it a larger volume")]
+    NoRoom(String),
     /// It stopped answering while it was opened.
     #[error("the database cannot be reached: {0}")]
     Unreachable(#[source] DbErr),
@@ -169,7 +172,13 @@ impl Database {
         if !in_memory {
             write.map_sqlx_sqlite_pool_opts(|pool| pool.after_release(|connection, _| Box::pin(is_whole(connection))));
         }
-        let refused = |error: DbErr| OpenError::Refused(reach::sqlite_refusal(file, &error));
+        let refused = |error: DbErr| {
+            if is_out_of_space(&error) {
+                OpenError::NoRoom(file.display().to_string())
+            } else {
+                OpenError::Refused(reach::sqlite_refusal(file, &error))
+            }
+        };
         let write = sea_orm::Database::connect(write).await.map_err(refused)?;
         let read = if in_memory {
             write.clone()

@@ -10,12 +10,14 @@ use std::{
 
 use parley::pb::{GetProfileRequest, ListAccountsRequest, ListTokensRequest, RevokeTokenRequest};
 use rustix::process::{Pid, Signal, kill_process};
+use sqlx::{Connection as _, PgConnection};
 use tonic::Code;
 
 use crate::support::{
     app::TestApp,
     clients::Clients,
-    database::{Backend, Database},
+    cluster::{Cluster, Durability},
+    database::{Backend, Database, execute},
     fault::assert_refused,
     in_time, on_both,
     server::{Ended, program, run_to_end},
@@ -198,6 +200,45 @@ async fn a_missing_database_is_named_on_postgres() {
         "{}",
         ended.output
     );
+}
+
+/// A password that PostgreSQL does not take, and a user that it does not know.
+#[tokio::test]
+async fn a_wrong_password_says_what_to_change_on_postgres() {
+    let cluster = tokio::task::spawn_blocking(|| Cluster::start(Durability::None))
+        .await
+        .expect("it starts");
+    let postgres = cluster.url("postgres");
+    execute(&postgres, "CREATE ROLE ana LOGIN PASSWORD 'the-right-one'").await;
+    let rules = "local all all trust\nhost all postgres all trust\nhost all all all scram-sha-256\n";
+    std::fs::write(cluster.directory().join("data/pg_hba.conf"), rules).expect("ours");
+    execute(&postgres, "SELECT pg_reload_conf()").await;
+    let home = tempfile::tempdir().expect("a folder");
+    let of = |user: &str, password: &str| postgres.replacen("postgres@", &format!("{user}:{password}@"), 1);
+    // Signals reach the server in their time.
+    in_time("the rules", async {
+        while PgConnection::connect(&of("ana", "a-wrong-one")).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    for user in ["ana", "nobody"] {
+        let ended = run(home.path(), &["serve", "--database-url", &of(user, "hunter2")], &[]).await;
+        assert_eq!(ended.code, Some(69), "{}", ended.output);
+        for word in [
+            "password authentication failed",
+            user,
+            "correct the user or the password in database.url",
+        ] {
+            assert!(ended.output.contains(word), "{word:?} is not in {}", ended.output);
+        }
+        assert!(!ended.output.contains("hunter2"), "{}", ended.output);
+        let doctor = run(home.path(), &["doctor", "--database-url", &of(user, "hunter2")], &[]).await;
+        assert_eq!(doctor.code, Some(1), "{}", doctor.output);
+        assert!(doctor.output.contains(sentence(&ended)), "{}", doctor.output);
+    }
+    let well = run(home.path(), &["doctor", "--database-url", &of("ana", "the-right-one")], &[]).await;
+    assert!(!well.output.contains("password"), "{}", well.output);
 }
 
 /// Tokens of the database are found by one who may list all of them.

@@ -18,6 +18,7 @@ use crate::support::{
     in_time,
     reader::whole_log,
     scene::outgoing,
+    server::{program, run_to_end},
 };
 
 /// A small file system. It is gone once the pipe to its keeper breaks: also when this program is killed.
@@ -119,4 +120,35 @@ async fn a_full_disk_takes_nothing_and_loses_nothing_on_postgres() {
     assert!(i64::try_from(log.len()).is_ok_and(|events| events > stored));
     drop(app);
     drop(cluster);
+}
+
+/// A start that finds no room for its database says so with a code of its own, and one after it goes on from there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_without_room_for_its_database_has_an_exit_code() {
+    let small = tokio::task::spawn_blocking(|| Small::of_megabytes(1)).await.expect("it is there");
+    let start = || {
+        let mut command = program();
+        command
+            .arg("serve")
+            .current_dir(small.path())
+            .env("PARLEY_FILES_URL", "file:/dev/null/none");
+        for listener in ["GRPC", "HTTP", "ADMIN"] {
+            command.env(format!("PARLEY_{listener}_ADDR"), "127.0.0.1:0");
+        }
+        command
+    };
+    // No room for all tables, and none to open the file at all.
+    for filler in [900_000, 1_020_000] {
+        std::fs::write(small.path().join("filler"), vec![0; filler]).expect("there is room for it");
+        let ended = run_to_end(start()).await;
+        assert_eq!(ended.code, Some(74), "{filler}: {}", ended.output);
+        for name in ["filler", "parley.db", "parley.db-wal", "parley.db-shm"] {
+            let _ = std::fs::remove_file(small.path().join(name));
+        }
+    }
+    small.grow(64);
+    let mut migrate = program();
+    migrate.arg("migrate").current_dir(small.path());
+    let ended = run_to_end(migrate).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.output);
 }
