@@ -2,18 +2,16 @@
 
 use std::time::Duration;
 
-use tokio::net::TcpStream;
-
 use super::{descriptors, start};
-use crate::{
-    config::{Config, without_password},
-    events::relay::Relay,
-    telemetry,
-};
+use crate::{config::Config, events::relay::Relay};
 
+mod collectors;
 mod database;
+mod files;
 mod listener;
 mod modes;
+mod proxies;
+mod secrets;
 
 /// How a check came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +60,8 @@ fn bad(about: &'static str, says: impl Into<String>) -> Finding {
 /// How long anybody else may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Looks at everything that the configuration names. It creates no database, and changes nothing that stays: a file is stored and removed again, and a signal sent.
+/// Looks at everything that the configuration names. It creates no database and no folder, and changes
+/// nothing that stays: a file is stored and removed again, and a signal sent.
 pub async fn examine(config: &Config) -> Vec<Finding> {
     let mut found = vec![files_open(config)];
     for (door, address) in [
@@ -88,29 +87,17 @@ pub async fn examine(config: &Config) -> Vec<Finding> {
     });
     database::database(config, &mut found).await;
     found.push(nats(config).await);
-    found.push(storage(config).await);
+    found.push(files::storage(config).await);
     found.push(mail(config).await);
     found.extend(modes::modes(config));
-    found.extend(collectors(config).await);
-    found.push(proxies(config));
+    found.extend(secrets::secrets(config));
+    found.extend(collectors::collectors(config).await);
+    found.extend(proxies::proxies(config));
     if config.http.base_url.is_empty() {
         let says = "http.base_url is empty: links to files begin with the address listened on, which only this machine may reach";
         found.push(doubtful("links", says));
     }
     found
-}
-
-/// Whether client addresses can be told apart behind a proxy.
-fn proxies(config: &Config) -> Finding {
-    const ABOUT: &str = "trusted proxies";
-    if !config.limits.trusted_proxies.is_empty() {
-        return good(ABOUT, format!("{} may say who the client is", config.limits.trusted_proxies));
-    }
-    doubtful(
-        ABOUT,
-        "limits.trusted_proxies is empty: behind a proxy or an ingress, anonymous requests that carry X-Forwarded-For are limited per inbox and per proxy, \
-         and those without are all charged to the proxy; name the proxy's addresses",
-    )
 }
 
 /// Each connection is one, and so is each of the database's.
@@ -151,26 +138,6 @@ async fn nats(config: &Config) -> Finding {
     }
 }
 
-async fn storage(config: &Config) -> Finding {
-    let storage = match start::storage(config) {
-        Ok(storage) => storage,
-        Err(error) => return bad("files", error.to_string()),
-    };
-    let tried = async {
-        storage.open()?;
-        storage.try_out().await?;
-        anyhow::Ok(())
-    };
-    match tokio::time::timeout(PATIENCE * 4, tried).await {
-        Ok(Ok(())) => good("files", format!("{} takes files and gives them back", config.files.url)),
-        Ok(Err(error)) => bad(
-            "files",
-            format!("{} cannot be used, so uploads are refused: {error:#}", config.files.url),
-        ),
-        Err(_) => bad("files", format!("{} does not answer, so uploads are refused", config.files.url)),
-    }
-}
-
 async fn mail(config: &Config) -> Finding {
     match start::mailer(config) {
         Ok(None) => good("mail", "not used: who asks for a transcript is told so"),
@@ -180,64 +147,5 @@ async fn mail(config: &Config) -> Finding {
             Ok(Err(error)) => bad("mail", format!("the server of mails turns us away: {error}")),
             Err(_) => bad("mail", "the server of mails does not answer within 5 seconds"),
         },
-    }
-}
-
-/// Where telemetry goes: by the configuration, or by OpenTelemetry's variables.
-async fn collectors(config: &Config) -> Vec<Finding> {
-    const ABOUT: &str = "telemetry";
-    let endpoints = telemetry::endpoints(&config.trace);
-    if endpoints.is_empty() {
-        return vec![good(ABOUT, "nothing is sent to a collector")];
-    }
-    let mut found = Vec::new();
-    for endpoint in endpoints {
-        let shown = without_password(&endpoint);
-        let Some((host, port)) = host_and_port(&endpoint) else {
-            found.push(bad(
-                ABOUT,
-                format!("{shown} is no address: write http://host:4317 or https://host:4317"),
-            ));
-            continue;
-        };
-        found.push(match tokio::time::timeout(PATIENCE, TcpStream::connect((host, port))).await {
-            Ok(Ok(_)) => good(ABOUT, format!("{shown} takes connections at port {port}")),
-            Ok(Err(error)) => doubtful(
-                ABOUT,
-                format!("{shown} cannot be reached at port {port}, and what is sent there is lost: {error}"),
-            ),
-            Err(_) => doubtful(
-                ABOUT,
-                format!("{shown} does not answer at port {port}, and what is sent there is lost"),
-            ),
-        });
-    }
-    found
-}
-
-/// Where the exporters connect to: without a port, to that of the scheme and not to OTLP's own.
-fn host_and_port(endpoint: &str) -> Option<(String, u16)> {
-    let uri: http::Uri = endpoint.parse().ok()?;
-    let port = uri.port_u16().or(match uri.scheme_str()? {
-        "http" => Some(80),
-        "https" => Some(443),
-        _ => None,
-    })?;
-    Some((uri.host()?.trim_matches(['[', ']']).to_owned(), port))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_endpoint_has_the_port_that_exporters_connect_to() {
-        let read = |endpoint| host_and_port(endpoint).map(|(host, port)| format!("{host} {port}"));
-        assert_eq!(read("http://otel:4317").as_deref(), Some("otel 4317"));
-        assert_eq!(read("http://otel").as_deref(), Some("otel 80"));
-        assert_eq!(read("https://otel/").as_deref(), Some("otel 443"));
-        assert_eq!(read("http://[::1]:4317").as_deref(), Some("::1 4317"));
-        assert_eq!(read("unix:///tmp/otel"), None);
-        assert_eq!(read("http://"), None);
     }
 }

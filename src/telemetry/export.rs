@@ -13,8 +13,8 @@ use opentelemetry_sdk::{
     propagation::{BaggagePropagator, TraceContextPropagator},
     trace::{Sampler, SdkTracerProvider},
 };
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
-
 use uuid::Uuid;
 
 use super::names::{SCHEMA_URL, SERVICE_INSTANCE_ID, SERVICE_NAME};
@@ -89,6 +89,45 @@ fn towards<B: WithExportConfig + WithTonicConfig>(builder: B, endpoint: String, 
     if !is_secure {
         return Ok(builder);
     }
+    Ok(builder.with_tls_config(tls(signal)?))
+}
+
+/// What is wrong with the files that the variables name for endpoints with TLS, each once. A start refuses those that cannot be read, and exports
+/// nothing with those that hold something else.
+pub fn credentials(trace: &Trace) -> Vec<anyhow::Error> {
+    let mut wrong: Vec<anyhow::Error> = Vec::new();
+    for signal in SIGNALS {
+        if !endpoint(trace, signal).is_some_and(|endpoint| endpoint.starts_with("https://")) {
+            continue;
+        }
+        let parsed = ["CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"].map(|name| match of_signal(signal, name) {
+            Some((path, variable)) => parsed(name, &path).with_context(|| format!("{variable}={path}")),
+            None => Ok(()),
+        });
+        for error in parsed.into_iter().chain([tls(signal).map(drop)]).filter_map(Result::err) {
+            let sentence = error.to_string();
+            if !wrong.iter().any(|known| sentence.starts_with(&known.to_string())) {
+                wrong.push(error);
+            }
+        }
+    }
+    wrong
+}
+
+/// Whether a file holds what a variable of this name asks for.
+fn parsed(name: &str, path: &str) -> anyhow::Result<()> {
+    match name {
+        "CLIENT_KEY" => PrivateKeyDer::from_pem_file(path).map(drop)?,
+        _ => CertificateDer::from_pem_file(path).map(drop)?,
+    }
+    Ok(())
+}
+
+/// What the exporters of a signal trust and show.
+///
+/// # Errors
+/// When a file of the variables cannot be read.
+fn tls(signal: &str) -> anyhow::Result<ClientTlsConfig> {
     let file = |name: &str| {
         of_signal(signal, name)
             .map(|(path, name)| std::fs::read(&path).with_context(|| format!("{name}={path} cannot be read")))
@@ -103,7 +142,7 @@ fn towards<B: WithExportConfig + WithTonicConfig>(builder: B, endpoint: String, 
         (None, None) => tls,
         _ => anyhow::bail!("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and OTEL_EXPORTER_OTLP_CLIENT_KEY belong together"),
     };
-    Ok(builder.with_tls_config(tls))
+    Ok(tls)
 }
 
 /// The service and this process of it: `parley` and a random id, unless the standard variables name others.

@@ -24,7 +24,7 @@ pub mod span;
 
 use escape::EscapedFields;
 use export::Exports;
-pub use export::endpoints;
+pub use export::{credentials, endpoints};
 use filter::{Filter, Sent};
 use lines::Traced;
 

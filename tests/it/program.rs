@@ -212,16 +212,20 @@ async fn the_doctor_tells_what_is_wrong_in_plain_words() {
     assert_eq!(well.code, Some(0), "{}", well.output);
     for line in [
         "ok    database    there is none yet",
-        "ok    files       file:files takes files",
+        "ok    files       the folder files does not exist yet",
         "ok    telemetry   nothing is sent",
         "Parley can work here.",
     ] {
         assert!(well.output.contains(line), "{line} is not in\n{}", well.output);
     }
+    assert!(!home.path().join("files").exists(), "the doctor reports, and creates nothing");
+    std::fs::create_dir(home.path().join("files")).expect("ours");
+    let well = doctor(&[]).await;
+    assert!(well.output.contains("ok    files       file:files takes files"), "{}", well.output);
     let ill = doctor(&[
         ("PARLEY_DATABASE_URL", "postgres://ana:hunter2@127.0.0.1:1/parley"),
         ("PARLEY_DATABASE_CONNECT_TIMEOUT_SECONDS", "1"),
-        ("PARLEY_FILES_URL", "file:/proc/nowhere"),
+        ("PARLEY_FILES_URL", "file:/dev/null/nowhere"),
         ("PARLEY_TLS_CERT_FILE", "missing.crt"),
         ("PARLEY_NATS_URL", "nats://127.0.0.1:1"),
         ("PARLEY_MAIL_URL", "smtp://127.0.0.1:1"),

@@ -1,7 +1,7 @@
 //! S-36: whatever the umask, nobody but the owner reads what the program creates, and the doctor reports what is readable already.
 
 use std::{
-    os::unix::fs::PermissionsExt as _,
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -103,6 +103,10 @@ async fn the_doctor_reports_files_that_others_may_read() {
     migrate.arg("migrate").current_dir(home.path());
     let migrated = run_to_end(migrate).await;
     assert_eq!(migrated.code, Some(0), "{}", migrated.output);
+    std::fs::DirBuilder::new()
+        .mode(0o700)
+        .create(home.path().join("files"))
+        .expect("it is ours");
     let private = doctor().await;
     assert!(private.contains("database and files are their owner's alone"), "{private}");
     for (name, wide) in [("parley.db", 0o644), ("files", 0o755)] {

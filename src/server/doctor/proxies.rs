@@ -1,0 +1,48 @@
+//! What a proxy in front of Parley has to do, as far as the settings of Parley say. What the proxy does cannot be seen from here.
+
+use super::{Finding, doubtful, good};
+use crate::config::Config;
+
+const ABOUT: &str = "proxies";
+
+/// What nginx takes of a body unless it is configured; others take more.
+const SMALLEST_BODY: u64 = 1024 * 1024;
+
+pub(super) fn proxies(config: &Config) -> Vec<Finding> {
+    let mut found = vec![trusted(config)];
+    if !config.http.base_url.is_empty() {
+        found.push(bodies(config));
+    }
+    found
+}
+
+/// Whether client addresses can be told apart behind a proxy.
+fn trusted(config: &Config) -> Finding {
+    const ABOUT: &str = "trusted proxies";
+    if !config.limits.trusted_proxies.is_empty() {
+        return good(ABOUT, format!("{} may say who the client is", config.limits.trusted_proxies));
+    }
+    doubtful(
+        ABOUT,
+        "limits.trusted_proxies is empty: behind a proxy or an ingress, anonymous requests that carry X-Forwarded-For are limited per inbox and per proxy, \
+         and those without are all charged to the proxy; name the proxy's addresses",
+    )
+}
+
+/// What a proxy must let through for clients to reach the limits of this configuration.
+fn bodies(config: &Config) -> Finding {
+    let http = (config.http.max_body_bytes as u64).max(config.files.max_bytes);
+    let grpc = config.grpc.max_message_bytes as u64;
+    if http.max(grpc) <= SMALLEST_BODY {
+        return good(ABOUT, "every body that is taken here passes the proxies' own limits");
+    }
+    doubtful(
+        ABOUT,
+        format!(
+            "http.base_url is set: a proxy there must let requests of {http} bytes (http.max_body_bytes, files.max_bytes) and gRPC messages of {grpc} bytes \
+             (grpc.max_message_bytes) through, where nginx refuses more than 1 MiB by default (client_max_body_size), close idle connections before \
+             {} seconds (http.idle_timeout_seconds), and pass api_access_token on (underscores_in_headers); see docs/proxies.md",
+            config.http.idle_timeout_seconds
+        ),
+    )
+}
