@@ -75,6 +75,8 @@ pub enum Protection {
     WireBudget,
     /// Statuses stay below what clients take of metadata.
     StatusSize,
+    /// The pieces of a body that is read whole are copied together.
+    BodyPieces,
     /// A body must come within its time.
     BodyTime,
     /// A token limited to inboxes may not open a consumer.
@@ -173,6 +175,7 @@ impl Protection {
             Self::MemoryShares => "memory_shares",
             Self::WireBudget => "wire_budget",
             Self::StatusSize => "status_size",
+            Self::BodyPieces => "body_pieces",
             Self::BodyTime => "body_time",
             Self::ConsumerScope => "consumer_scope",
             Self::BotScope => "bot_scope",

@@ -68,6 +68,7 @@ mod trace;
 mod tree_budget;
 mod understood;
 mod uploads;
+mod whole_body;
 
 use std::sync::Arc;
 

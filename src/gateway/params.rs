@@ -7,7 +7,6 @@ use std::{collections::BTreeSet, time::Duration};
 use axum::{
     extract::{FromRequest, FromRequestParts as _, RawPathParams, Request},
     http::{StatusCode, header::CONTENT_TYPE, request::Parts as Head},
-    response::IntoResponse as _,
 };
 use bytes::Bytes;
 use serde_json::{Map, Value as Json};
@@ -22,6 +21,7 @@ use super::{
     ignored::Comparison,
     multipart::{self, Parts, TextLimit},
     nested::{self, FormBudget},
+    whole_body,
 };
 
 /// Reads large bodies. Two at once keep the processors of a small machine busy; the queue is bounded by the memory of requests as well.
@@ -263,10 +263,7 @@ impl<S: Send + Sync> FromRequest<S> for Params {
             let boundary = boundary.ok_or_else(|| Failure::fault(StatusCode::BAD_REQUEST))?;
             params.multipart(Parts::whole(request.into_body(), &boundary, limit)).await?;
         } else {
-            let body = Bytes::from_request(request, state)
-                .await
-                .map_err(|rejection| Failure::fault(rejection.into_response().status()))?;
-            params = params.read(kind, body).await?;
+            params = params.read(kind, whole_body::read(request).await?).await?;
         }
         around.complete(params).await
     }

@@ -220,9 +220,9 @@ const HEADER_BYTES: u32 = 32 * 1024;
 /// How long the answer to a ping may take over HTTP/2.
 const PING: Duration = Duration::from_secs(20);
 
-/// Bytes of bodies that an HTTP/2 connection may send before they are read, all its streams together: what the HTTP library takes by default,
-/// said here because it is a limit.
-const WINDOW: u32 = 1024 * 1024;
+/// Bytes of bodies that an HTTP/2 connection may send before they are read, all its streams together. They are charged to no request, and a
+/// connection may have them before its client is known. The HTTP library also bounds small DATA frames by it; `docs/limits.md` does the sum.
+const WINDOW: u32 = 256 * 1024;
 
 /// Bytes that are read ahead over HTTP/1, and so the most that a head may have.
 const AHEAD_BYTES: usize = 64 * 1024;

@@ -2,8 +2,13 @@
 
 use reqwest::header::CONTENT_TYPE;
 
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
 use super::{BODY, CONTACTS, REQUEST, growth, server};
-use crate::support::{database::Backend, on_both};
+use crate::support::{database::Backend, in_time, on_both};
 
 on_both!(
     json_takes_memory_in_proportion_to_its_size,
@@ -83,4 +88,38 @@ async fn without_the_limits_a_small_body_takes_more_than_a_request_may() {
     let request = http.request("POST", CONTACTS).header(CONTENT_TYPE, JSON).body(body);
     let (grown, _) = growth(&app.server, http.answer(request)).await;
     assert!(grown > REQUEST, "grew by {grown}");
+}
+
+/// Sends a body of so many single bytes, each a chunk of its own; the status of the answer.
+async fn in_single_bytes(address: &str, size: usize) -> String {
+    let body = format!("{{\"name\":\"{}\"}}", "x".repeat(size));
+    let chunks: Vec<u8> = body.bytes().flat_map(|byte| [b'1', b'\r', b'\n', byte, b'\r', b'\n']).collect();
+    let head = format!(
+        "POST {CONTACTS} HTTP/1.1\r\nhost: test\r\ncontent-type: {JSON}\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n"
+    );
+    let mut stream = TcpStream::connect(address).await.expect("the listener is there");
+    let sent = async {
+        stream.write_all(head.as_bytes()).await?;
+        stream.write_all(&chunks).await?;
+        stream.write_all(b"0\r\n\r\n").await?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await?;
+        std::io::Result::Ok(answer)
+    };
+    let answer = in_time("an answer", sent).await.expect("it arrives");
+    String::from_utf8_lossy(&answer).lines().next().unwrap_or_default().to_owned()
+}
+
+/// A body is charged 8 bytes for each of its own, however it is cut.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_of_single_bytes_takes_no_more_than_another() {
+    let size = 1024 * 1024;
+    for (is_on, switch) in [(true, ""), (false, "body_pieces")] {
+        let app = server(Backend::Sqlite, switch).await;
+        // Whatever a first request takes once.
+        in_single_bytes(&app.server.doors.http, 10_000).await;
+        let (grown, status) = growth(&app.server, in_single_bytes(&app.server.doors.http, size)).await;
+        assert_eq!(status, "HTTP/1.1 422 Unprocessable Entity");
+        assert_eq!(grown < 8 * size + 8 * 1024 * 1024, is_on, "grew by {grown}");
+    }
 }
