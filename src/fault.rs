@@ -137,6 +137,8 @@ pub enum Protection {
     DrainedResponses,
     /// A restore keeps others from the database, and looks at it again behind its locks.
     RestoreLocks,
+    /// Each write of an account has a later time than those before it, also while the clock goes back.
+    RisingStamps,
 }
 
 #[cfg(feature = "faults")]
@@ -206,6 +208,7 @@ impl Protection {
             Self::DrainedConnections => "drained_connections",
             Self::DrainedResponses => "drained_responses",
             Self::RestoreLocks => "restore_locks",
+            Self::RisingStamps => "rising_stamps",
         }
     }
 }

@@ -284,6 +284,24 @@ impl AccountsService for Api {
         answered(self.chat.delete_membership(call, UserId(asked.user_id)).await?, respond)
     }
 
+    async fn update_own_availability(
+        &self,
+        request: Request<pb::UpdateOwnAvailabilityRequest>,
+    ) -> Result<Response<pb::UpdateOwnAvailabilityResponse>, Status> {
+        self.own_availability_updated(request).await
+    }
+
+    async fn set_active_account(
+        &self,
+        request: Request<pb::SetActiveAccountRequest>,
+    ) -> Result<Response<pb::SetActiveAccountResponse>, Status> {
+        self.active_account_set(request).await
+    }
+
+    async fn get_cache_keys(&self, request: Request<pb::GetCacheKeysRequest>) -> Result<Response<pb::GetCacheKeysResponse>, Status> {
+        self.cache_keys_read(request).await
+    }
+
     async fn create_agent(&self, request: Request<pb::CreateAgentRequest>) -> Result<Response<pb::CreateAgentResponse>, Status> {
         self.agent_created(request).await
     }

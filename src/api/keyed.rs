@@ -156,6 +156,7 @@ keyed! {
     UpdateInboxRequest @ id of inbox => |request| request.inbox.iter_mut().map(|inbox| &mut inbox.avatar_url),
     UpdateLabelRequest @ id of label,
     UpdateMembershipRequest @ user_id,
+    UpdateOwnAvailabilityRequest,
     UpdateMessageRequest,
     UpdateTeamRequest @ id of team,
     UpdateUserRequest @ id of user,

@@ -68,6 +68,7 @@ mod participants;
 mod policy;
 mod presence;
 mod pubsub;
+mod self_service;
 mod send;
 mod stall;
 mod status;

@@ -203,6 +203,7 @@ impl Hearing {
                             events: told.events,
                             ephemeral: told.ephemeral,
                             bookmark: told.bookmark,
+                            cache_keys: None,
                         };
                         if let Some((into, at, mark)) = self.merge_of(&response)
                             && let Err(error) = self.follow_merge(&mut response, into, (at, mark)).await
@@ -212,6 +213,9 @@ impl Hearing {
                         self.keep_own(&mut response);
                         self.show(&mut response);
                         self.keep_moments(&mut response).await;
+                        if let Err(error) = self.add_cache_keys(&mut response).await {
+                            return Some(Err(self.end(error)));
+                        }
                         self.last.set(self.subscription.resume_at());
                         if response != pb::SubscribePubsubResponse::default() {
                             return Some(Ok(response));
@@ -318,6 +322,28 @@ impl Hearing {
             }
         }
         response.ephemeral = kept;
+    }
+
+    /// Adds the cache keys to events about the lists that they belong to. Each subscriber reads its own, since what it sees decides them; that is
+    /// less than its dashboard reads when a key has changed.
+    ///
+    /// # Errors
+    /// The status that ends the stream where they cannot be read now: a client that comes back reads them.
+    async fn add_cache_keys(&self, response: &mut pb::SubscribePubsubResponse) -> Result<(), Status> {
+        let mut resources = response
+            .events
+            .iter()
+            .filter_map(|delivery| delivery.event.as_ref()?.resource.as_ref());
+        let is_listed = |resource: &Subject| matches!(resource, Subject::Label(_) | Subject::Team(_) | Subject::Inbox(_));
+        if self.ear.session().is_some() || !resources.any(is_listed) {
+            return Ok(());
+        }
+        match self.api.chat.cache_keys(&self.ear.caller, self.ear.account).await {
+            Ok(keys) => response.cache_keys = Some(keys.into()),
+            Err(Error::Unavailable { .. } | Error::Database(_)) => return Err(rotated(None, Duration::ZERO)),
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
     }
 
     fn rotate(&mut self) -> Status {

@@ -175,6 +175,14 @@ impl Chat {
     /// [`Error::Denied`]; [`Error::NotFound`].
     pub async fn update_membership(&self, call: Call<Agent>, id: UserId, patch: MembershipPatch) -> Result<Answer<Agent>> {
         call.caller.administer_or_platform(call.account)?;
+        self.change_membership(call, id, patch).await
+    }
+
+    /// Changes a member for a caller who may.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub(super) async fn change_membership(&self, call: Call<Agent>, id: UserId, patch: MembershipPatch) -> Result<Answer<Agent>> {
         let answer = self
             .writer
             .write(call, move |write| {

@@ -30,6 +30,14 @@ const FRESH: Duration = Duration::from_secs(5);
 /// How exactly memberships tell when their user was last active.
 const ACTIVE: Duration = Duration::from_mins(10);
 
+/// How much later the account that was set active last is than the one before it, at least.
+const TICK: Duration = Duration::from_micros(1);
+
+/// Whether activity by a token counts: one that is limited to the account does not confirm a membership.
+fn counts(row: &membership::Model, in_person: bool) -> bool {
+    in_person || !row.is_unconfirmed() || !fault::is_on(Protection::TokenLimits)
+}
+
 impl Chat {
     /// Notes that the caller is there, or a contact for whom the caller speaks. Returns the head of the log.
     ///
@@ -87,21 +95,45 @@ impl Chat {
 
     /// Notes that a user was active in an account, unless that was noted within [`ACTIVE`].
     async fn note_activity(&self, account: AccountId, user: UserId, now: Micros, in_person: bool) -> Result<()> {
-        use membership::Column;
         let known = membership::Entity::find_by_id((account, user)).one(self.db.read()).await?;
-        let stale = |row: membership::Model| {
-            let counts = in_person || !row.is_unconfirmed() || !fault::is_on(Protection::TokenLimits);
-            counts && row.active_at.is_none_or(|at| at < now.minus(ACTIVE))
-        };
+        let stale = |row: membership::Model| counts(&row, in_person) && row.active_at.is_none_or(|at| at < now.minus(ACTIVE));
         if known.is_some_and(stale) {
-            membership::Entity::update_many()
-                .col_expr(Column::ActiveAt, Expr::value(now.0))
-                .filter(Column::AccountId.eq(account))
-                .filter(Column::UserId.eq(user))
-                .exec(self.db.write())
-                .await?;
+            self.set_active_at(account, user, now).await?;
         }
         Ok(())
+    }
+
+    async fn set_active_at(&self, account: AccountId, user: UserId, at: Micros) -> Result<()> {
+        use membership::Column;
+        membership::Entity::update_many()
+            .col_expr(Column::ActiveAt, Expr::value(at.0))
+            .filter(Column::AccountId.eq(account))
+            .filter(Column::UserId.eq(user))
+            .exec(self.db.write())
+            .await?;
+        Ok(())
+    }
+
+    /// Notes that a user works in an account now, unless it is the account active in last and that was noted within [`ACTIVE`].
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(super) async fn note_active_account(&self, account: AccountId, user: UserId, in_person: bool) -> Result<()> {
+        let rows = membership::Entity::find()
+            .filter(membership::Column::UserId.eq(user))
+            .all(self.db.read())
+            .await?;
+        let (now, here) = (Micros::now(), |row: &&membership::Model| row.account_id == account);
+        let Some(row) = rows.iter().find(here) else { return Ok(()) };
+        let last = rows.iter().filter(|row| !here(row)).filter_map(|row| row.active_at).max();
+        let is_known = row
+            .active_at
+            .is_some_and(|at| at > now.minus(ACTIVE) && last.is_none_or(|last| at > last));
+        if is_known || !counts(row, in_person) {
+            return Ok(());
+        }
+        self.set_active_at(account, user, now.max(last.map_or(now, |last| last.plus(TICK))))
+            .await
     }
 
     /// What others see of a user in each account of these memberships, in their order.

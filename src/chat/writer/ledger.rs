@@ -1,6 +1,6 @@
 //! A ledger: what one write makes, before any of it is stored.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     chat::{
@@ -18,9 +18,13 @@ use crate::{
         entry::Entry,
         mark::Mark,
     },
+    fault::{self, Protection},
     id::{ConversationId, MessageId, Seq},
     time::Micros,
 };
+
+/// How much later a write is than the one before it, at least.
+const TICK: Duration = Duration::from_micros(1);
 
 /// Gives out the numbers of one write and collects what it makes. Nothing in it is stored until the writer says so: a
 /// ledger that is dropped leaves no trace.
@@ -28,7 +32,7 @@ use crate::{
 pub struct Ledger {
     /// The account.
     pub account: Arc<account::Model>,
-    /// When the write happens; never before an earlier write of the account.
+    /// When the write happens: later than every earlier write of the account.
     pub at: Micros,
     mark: Mark,
     counters: account_log::Model,
@@ -68,7 +72,13 @@ impl Ledger {
     /// Opens the ledger of one write after the counters as they stand.
     pub fn open(account: Arc<account::Model>, counters: account_log::Model, caller: &Caller, traceparent: &str) -> Self {
         let actor = (!caller.is_parley()).then(|| caller.actor(account.id));
-        let at = Micros::now().max(counters.last_occurred_at);
+        let tick = if fault::is_on(Protection::RisingStamps) {
+            TICK
+        } else {
+            Duration::ZERO
+        };
+        // Later than every write before it, also when the clock went back: cache keys rest on it.
+        let at = Micros::now().max(counters.last_occurred_at.plus(tick));
         Self {
             account,
             at,

@@ -136,7 +136,7 @@ async fn tell(
     presence(call, identifier, key.clone(), outbox).await?;
     while let Ok(Some(response)) = stream.message().await {
         let events = response.events.iter().filter_map(|delivery| delivery.event.as_ref());
-        let durable = events.flat_map(|event| frames(event, key.user_id));
+        let durable = events.flat_map(|event| frames(event, key.user_id, response.cache_keys.as_ref()));
         for (event, data) in durable.chain(response.ephemeral.iter().map(typing)) {
             let frame = json!({ "identifier": identifier, "message": { "event": event, "data": data } });
             outbox.frame(&frame).await?;

@@ -1,5 +1,6 @@
 //! The JSON API's words: a file per noun, each exactly with the keys of the contract.
 
+pub mod account;
 pub mod agent;
 pub mod agent_bot;
 pub mod client;

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::{
+    account::cache_keys,
     agent::user_event,
     contact::contact_event,
     conversation::{PRIORITIES, status, unread},
@@ -19,8 +20,8 @@ use crate::{
 };
 
 /// The name and the data of each frame that tells an event; none for what the WebSocket does not tell. `user`: who listens, if it is no
-/// contact.
-pub fn frames(event: &pb::Event, user: Option<i64>) -> Vec<(&'static str, Json)> {
+/// contact. `keys`: the cache keys that came with the event.
+pub fn frames(event: &pb::Event, user: Option<i64>, keys: Option<&pb::CacheKeys>) -> Vec<(&'static str, Json)> {
     let contact = user.is_none();
     let frame = |name, data| vec![(name, data)];
     match (event.kind(), &event.resource) {
@@ -69,12 +70,8 @@ pub fn frames(event: &pb::Event, user: Option<i64>) -> Vec<(&'static str, Json)>
             json!({ "id": left.contact_id, "type": "contact", "account_id": event.account_id }),
         ),
         (_, Some(Resource::Label(_) | Resource::Team(_) | Resource::Inbox(_))) if !contact => {
-            let now = unix(event.occurred_at.as_ref());
-            let keys = json!({ "label": now, "inbox": now, "team": now });
-            frame(
-                "account.cache_invalidated",
-                json!({ "cache_keys": keys, "account_id": event.account_id }),
-            )
+            let data = keys.map(|keys| json!({ "cache_keys": cache_keys(keys), "account_id": event.account_id }));
+            data.into_iter().flat_map(|data| frame("account.cache_invalidated", data)).collect()
         }
         _ => Vec::new(),
     }
