@@ -18,7 +18,7 @@ use crate::pb::{self, Availability, Role};
 /// What an agent is made of, as far as it can be said.
 const ATTRIBUTES: [&str; 5] = ["email", "name", "role", "availability", "auto_offline"];
 const ROLES: [(&str, Role); 2] = [("agent", Role::Agent), ("administrator", Role::Administrator)];
-const AVAILABILITIES: [(&str, Availability); 3] = [
+pub(super) const AVAILABILITIES: [(&str, Availability); 3] = [
     ("online", Availability::Online),
     ("offline", Availability::Offline),
     ("busy", Availability::Busy),

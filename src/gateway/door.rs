@@ -8,7 +8,7 @@ use axum::{
     Extension, Router,
     extract::DefaultBodyLimit,
     handler::Handler,
-    http::Method,
+    http::{Method, Uri},
     routing::{MethodFilter, MethodRouter, any, on},
 };
 use bytes::Bytes;
@@ -155,6 +155,9 @@ impl Door {
     }
 }
 
-async fn unknown_route() -> Failure {
+async fn unknown_route(method: Method, uri: Uri) -> Failure {
+    if method == Method::POST && uri.path().ends_with("/webhooks") {
+        return Failure::no_webhooks();
+    }
     Failure::unknown_route()
 }

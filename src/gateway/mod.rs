@@ -3,6 +3,8 @@
 //! JSON becomes a Protobuf request, the generated client carries it through the same layers as a call from outside, and the answer becomes
 //! JSON. So who may do what, what is valid, and what is stored are decided elsewhere; here it is only spelled.
 
+mod absent_features;
+mod accounts;
 mod admission;
 mod agent_bots;
 mod agents;
@@ -41,6 +43,7 @@ pub mod fuzz;
 mod ignored;
 mod inbox_members;
 mod inboxes;
+mod installation;
 mod json;
 mod labels;
 mod messages;
@@ -123,6 +126,8 @@ const ABSENT: [&str; 2] = [
 /// Every route with its description, but for those of the description itself.
 fn routes() -> Door {
     profile::routes()
+        .merge(installation::routes())
+        .merge(accounts::routes())
         .merge(inboxes::routes())
         .merge(agent_bots::routes())
         .merge(client::routes())
@@ -148,6 +153,7 @@ fn routes() -> Door {
         .merge(custom_attribute_definitions::routes())
         .merge(canned_responses::routes())
         .merge(contact_notes::routes())
+        .merge(absent_features::routes())
 }
 
 /// The door over services: `services` with their layers, as the gRPC listener serves them too.

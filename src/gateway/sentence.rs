@@ -95,6 +95,8 @@ impl Complaint {
 fn own_name(field: &str) -> &str {
     let mut name = field;
     for outer in [
+        "account",
+        "user",
         "contact",
         "conversation",
         "inbox",

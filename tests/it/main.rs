@@ -43,6 +43,7 @@ mod files;
 mod filters;
 mod first_messages;
 mod first_start;
+mod front_ends;
 mod frozen;
 mod full_disk;
 mod golden;

@@ -77,6 +77,12 @@ impl Failure {
         Self::fault(StatusCode::NOT_FOUND)
     }
 
+    /// 404 for what would have created a webhook: says what there is in its place.
+    pub fn no_webhooks() -> Self {
+        let text = "Not Found: Parley calls no URLs. Follow its stream of events: GET /api/v1/accounts/{account_id}/events, or gRPC.";
+        Self::new(StatusCode::NOT_FOUND, json!({ "status": 404, "error": text }))
+    }
+
     /// 404 for a thing that is not there.
     pub fn not_found() -> Self {
         Self::error(StatusCode::NOT_FOUND, "Resource could not be found")

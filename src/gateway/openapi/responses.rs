@@ -78,7 +78,7 @@ fn media_type(status: &str) -> &'static str {
 fn occurs(status: &str, route: &Route, method: &Method) -> bool {
     let about = &route.about;
     let changes = method != Method::GET;
-    let is_static = about.rpc.is_empty();
+    let is_static = about.rpc.is_empty() && about.caller == Caller::Anyone;
     match status {
         "401" => about.caller != Caller::Anyone,
         "404" => !is_static && (changes || names_something(route)),

@@ -17,7 +17,9 @@ const SCHEMAS: &str = include_str!("texts/schemas.toml");
 const ERRORS: &str = include_str!("texts/errors.toml");
 
 /// The files of the tags.
-const TAGS: [(&str, &str); 19] = [
+const TAGS: [(&str, &str); 21] = [
+    ("Absent features", include_str!("texts/absent_features.toml")),
+    ("Account", include_str!("texts/account.toml")),
     ("Agent bots", include_str!("texts/agent_bots.toml")),
     ("Agents", include_str!("texts/agents.toml")),
     ("Audit logs", include_str!("texts/audit_logs.toml")),

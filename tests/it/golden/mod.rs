@@ -13,6 +13,7 @@ mod coverage;
 mod described;
 mod errors;
 mod examples;
+mod front_ends;
 mod outside;
 mod records;
 mod sharing;
@@ -28,12 +29,13 @@ use crate::support::{
 };
 
 /// What the key of an exchange need not cover: reads by POST, what is true for a moment, and tokens, whose secrets are kept nowhere.
-const UNKEYED: [&str; 5] = [
+const UNKEYED: [&str; 6] = [
     "/filter",
     "/toggle_typing_status",
     "/toggle_typing",
     "/token",
     "/rotate_pubsub_token",
+    "/set_active_account",
 ];
 
 /// Exchanges of one test, in their order.
