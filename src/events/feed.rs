@@ -8,7 +8,7 @@ use std::sync::{
 use tokio::sync::{broadcast, watch};
 
 use crate::{
-    events::{Config, entry::Entry, log::Reach, tail::Tail},
+    events::{Config, entry::Entry, log::Reach, mark::Mark, tail::Tail},
     id::{AccountId, Epoch, Seq},
     pb,
 };
@@ -27,6 +27,8 @@ pub struct Feed {
     pub(super) head: watch::Sender<Seq>,
     pub(super) tail: Mutex<Tail>,
     pub(super) ephemeral: broadcast::Sender<Arc<pb::EphemeralEvent>>,
+    /// The head when it was made, with its mark.
+    began: Option<(Seq, Mark)>,
     /// Another history has taken the place of the one with this epoch.
     replaced: AtomicBool,
 }
@@ -40,6 +42,7 @@ impl Feed {
             head: watch::Sender::new(reach.head),
             tail: Mutex::new(Tail::new(config)),
             ephemeral: broadcast::Sender::new(EPHEMERAL_BACKLOG),
+            began: reach.head_mark.map(|mark| (reach.head, mark)),
             replaced: AtomicBool::new(false),
         }
     }
@@ -53,6 +56,11 @@ impl Feed {
     pub(super) fn replace(&self) {
         self.replaced.store(true, Ordering::Relaxed);
         self.head.send_modify(|_| {});
+    }
+
+    /// The newest event that it knows, with its mark: by this a replaced history is recognised.
+    pub(super) fn newest(&self) -> Option<(Seq, Mark)> {
+        lock(&self.tail).newest().or(self.began)
     }
 
     /// The event after which it goes on.

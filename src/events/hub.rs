@@ -21,9 +21,12 @@ use crate::{
         ephemeral::Typing,
         feed::{EPHEMERAL_BACKLOG, Feed, lock},
         filter::Filter,
+        history,
         log::{Log, Most, Reach},
+        mark::Mark,
         relay::Relay,
     },
+    fault::{self, Protection},
     id::{AccountId, Epoch, Seq},
     pb,
 };
@@ -47,6 +50,17 @@ pub struct Hub {
     pub(super) committed: Notify,
     /// What other replicas should hear of and nobody keeps.
     pub(super) whispers: Mutex<VecDeque<Arc<pb::EphemeralEvent>>>,
+}
+
+/// What readers of a followed log know of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    /// Its history.
+    pub epoch: Epoch,
+    /// Its head.
+    pub head: Seq,
+    /// The newest event that was read, at or below the head.
+    pub newest: Option<(Seq, Mark)>,
 }
 
 /// Counts an open stream for as long as it lives.
@@ -262,28 +276,38 @@ impl Hub {
         lock(&self.feeds).get(&account).and_then(Weak::upgrade)
     }
 
-    /// The accounts that somebody follows, with the epoch and the head that their readers know.
-    pub(super) fn heads(&self) -> HashMap<AccountId, (Epoch, Seq)> {
+    /// The accounts that somebody follows, with what their readers know of the logs.
+    pub(super) fn heads(&self) -> HashMap<AccountId, Seen> {
         let feeds = lock(&self.feeds);
         let known = feeds.iter().filter_map(|(account, feed)| Some((*account, feed.upgrade()?)));
+        let seen = |feed: &Feed| Seen {
+            epoch: feed.epoch,
+            head: *feed.head.borrow(),
+            newest: feed.newest(),
+        };
         known
             .filter(|(_, feed)| !feed.is_replaced())
-            .map(|(account, feed)| (account, (feed.epoch, *feed.head.borrow())))
+            .map(|(account, feed)| (account, seen(&feed)))
             .collect()
     }
 
     /// Compares what the database says with what readers knew before it was asked. Where history went back or was replaced, they are told;
-    /// the first replica to see a head that went back changes the epoch, so that nobody goes on as if nothing had happened.
+    /// the first replica to see a head that went back, or another event than the one it knows, changes the epoch, so that nobody goes on as
+    /// if nothing had happened.
     ///
     /// # Errors
     /// When the database fails.
-    pub(super) async fn compare(&self, reach: &Reach, seen: Option<(Epoch, Seq)>) -> Result<()> {
-        let Some((epoch, head)) = seen else { return Ok(()) };
+    pub(super) async fn compare(&self, reach: &Reach, seen: Option<Seen>) -> Result<()> {
+        let Some(Seen { epoch, head, newest }) = seen else { return Ok(()) };
         let went_back = reach.epoch == epoch && reach.head < head;
         if went_back && self.log.replace_if_below(reach.account, epoch, head).await? {
             tracing::error!(account = %reach.account, head = %reach.head, seen = %head, "the log lost its end; its epoch was changed");
         }
-        if went_back || reach.epoch != epoch {
+        let forked = reach.epoch == epoch && !went_back && self.is_another(reach, newest).await?;
+        if forked && self.log.replace(reach.account, epoch).await? {
+            tracing::error!(account = %reach.account, head = %reach.head, "the log has another event than the one seen there; its epoch was changed");
+        }
+        if went_back || forked || reach.epoch != epoch {
             if let Some(feed) = self.feed(reach.account).filter(|feed| feed.epoch == epoch) {
                 feed.replace();
             }
@@ -291,6 +315,20 @@ impl Hub {
             self.saw(reach.account, reach.head);
         }
         Ok(())
+    }
+
+    /// Whether the log has another event at a seq than the one that was seen there. At the head the answer is in `reach`; behind it, which is
+    /// where a log is whose commits were not signalled yet, it costs one indexed read.
+    async fn is_another(&self, reach: &Reach, newest: Option<(Seq, Mark)>) -> Result<bool> {
+        let Some((seq, seen)) = newest.filter(|_| fault::is_on(Protection::CursorMark)) else {
+            return Ok(false);
+        };
+        let stored = match reach.cursor(seq).mark {
+            Some(mark) => Some(mark),
+            None => history::mark(self.log.database().read(), reach.account, seq).await?,
+        };
+        // None: it was trimmed.
+        Ok(stored.is_some_and(|stored| stored != seen))
     }
 
     fn fall_behind(&self, account: AccountId, head: Seq) {

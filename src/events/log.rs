@@ -176,6 +176,20 @@ impl Log {
         Ok(replaced.rows_affected > 0)
     }
 
+    /// Gives the log of an account another epoch in place of this one. Says whether it did.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn replace(&self, account: AccountId, epoch: Epoch) -> Result<bool> {
+        let replaced = account_log::Entity::update_many()
+            .col_expr(account_log::Column::Epoch, Expr::value(Epoch::random().0))
+            .filter(account_log::Column::AccountId.eq(account))
+            .filter(account_log::Column::Epoch.eq(epoch))
+            .exec(self.db.write())
+            .await?;
+        Ok(replaced.rows_affected > 0)
+    }
+
     /// Gives all logs another epoch, as after a restore, and says how many there are.
     ///
     /// # Errors

@@ -112,6 +112,7 @@ impl Failure {
             "NOT_FOUND" => Self::not_found(),
             "INVALID_FIELD" => invalid(&complaints(&details, status)),
             "ALREADY_TAKEN" => Self::taken(&details, status, invalid),
+            reason @ ("CURSOR_EXPIRED" | "CURSOR_AHEAD_OF_LOG" | "EPOCH_CHANGED") => Self::gone(reason, status),
             "IDEMPOTENCY_KEY_REUSED" => Self::new(
                 StatusCode::CONFLICT,
                 json!({

@@ -14,11 +14,12 @@ use super::{
 use crate::gateway::door::Route;
 
 /// The errors that many operations have, with the names of their components.
-const COMMON: [(&str, &str); 9] = [
+const COMMON: [(&str, &str); 10] = [
     ("400", "BadRequest"),
     ("401", "Unauthorized"),
     ("404", "NotFound"),
     ("409", "Conflict"),
+    ("410", "Gone"),
     ("413", "PayloadTooLarge"),
     ("422", "UnprocessableEntity"),
     ("429", "TooManyRequests"),
@@ -83,6 +84,8 @@ fn occurs(status: &str, route: &Route, method: &Method) -> bool {
         "401" => about.caller != Caller::Anyone,
         "404" => !is_static && (changes || names_something(route)),
         "409" => about.writes(method) && !is_static,
+        // What `Parley-Min-Cursor` may be refused with.
+        "410" => !is_static && !about.writes(method) && about.caller != Caller::Anyone,
         "413" => changes,
         "422" => !is_static && (changes || !about.query.is_empty()),
         "400" | "500" => !is_static,

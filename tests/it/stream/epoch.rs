@@ -14,6 +14,7 @@ use crate::support::{
 
 on_both!(
     statement_19_a_head_that_goes_back_is_noticed,
+    statement_23_another_event_at_a_known_seq_is_noticed,
     statement_19_a_restore_is_told_by_a_command
 );
 
@@ -57,6 +58,52 @@ async fn statement_19_a_head_that_goes_back_is_noticed(backend: Backend) {
         .expect_err("its place is of the old history");
     assert_eq!(fault(&status).reason, "EPOCH_CHANGED");
     assert_ne!(log_info(&app.clients(), 1).await.epoch, before.epoch);
+}
+
+/// A failover to a standby that lagged behind, whose log has grown to the same head, or further, before anybody looked.
+async fn statement_23_another_event_at_a_known_seq_is_noticed(backend: Backend) {
+    if backend == Backend::Sqlite {
+        // One process has the file alone, so nothing is replaced under it.
+        return;
+    }
+    for (is_on, switch) in [(true, ""), (false, "cursor_mark")] {
+        let app = TestApp::builder(backend)
+            .env("PARLEY_EVENTS_POLL_INTERVAL_MILLISECONDS", "50")
+            .env("PARLEY_FAULT_SWITCH", switch)
+            .start()
+            .await;
+        let scene = app.scene();
+        let talk = scene.talk().await;
+        scene.hear(talk, "seen").await;
+        let before = log_info(&app.clients(), 1).await;
+        let mut readers = Vec::new();
+        // One that was there before the event came, and knows it from its tail, and one that came later.
+        for _ in 0..2 {
+            let mut reader = Reader::open(&app.clients(), everything(1, Start::Latest(()))).await;
+            scene.say(talk, "live").await;
+            reader.next().await;
+            readers.push(reader);
+        }
+        let head = log_info(&app.clients(), 1).await.head_seq;
+        app.database
+            .run(&format!(
+                "UPDATE events SET payload = overlay(payload placing '0123456789ab'::bytea from 3) WHERE account_id = 1 AND seq = {head}"
+            ))
+            .await;
+        if is_on {
+            for reader in &mut readers {
+                let (_, status) = reader.until_the_end().await;
+                assert_eq!(fault(&status).reason, "EPOCH_CHANGED", "{status:?}");
+            }
+            assert_ne!(log_info(&app.clients(), 1).await.epoch, before.epoch);
+        } else {
+            // Streams go on through other polls, which each bookmark comes after.
+            for reader in &mut readers {
+                reader.until_bookmark().await;
+            }
+            assert_eq!(log_info(&app.clients(), 1).await.epoch, before.epoch);
+        }
+    }
 }
 
 async fn statement_19_a_restore_is_told_by_a_command(backend: Backend) {
