@@ -19,7 +19,6 @@ use super::{
     call::Call,
     clock,
     door::Door,
-    error::Failure,
     fields::Fields,
     openapi::{
         about,
@@ -91,11 +90,7 @@ async fn follow(call: Call, headers: HeaderMap, params: Params) -> Answer {
     refuse_unknown(&mut fields, &params);
     let asked = read(&mut fields, &headers, account_id);
     call.admit(account_id, fields.verdict()).await?;
-    let stream = call
-        .events()
-        .subscribe(call.request(asked))
-        .await
-        .map_err(|status| refused(&status))?;
+    let stream = call.events().subscribe(call.request(asked)).await?;
     let events = stream::unfold(Some(stream.into_inner()), step);
     let mut response = Sse::new(flattened(events)).into_response();
     // nginx may otherwise gather events in its buffers before it passes any on.
@@ -220,14 +215,6 @@ fn many<T>(fields: &mut Fields<'_>, key: &'static str, read: impl Fn(&str) -> Op
         fields.complain(Complaint::new(key, "is not included in the list"));
     }
     known
-}
-
-/// A cursor that cannot be continued is gone for good, so that a browser does not come back with it.
-fn refused(status: &Status) -> Failure {
-    if status.code() == Code::OutOfRange {
-        return Failure::gone(&reason(status), status);
-    }
-    Failure::from(status.clone())
 }
 
 fn reason(status: &Status) -> String {

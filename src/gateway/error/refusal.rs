@@ -11,8 +11,8 @@ use super::{Body, Failure};
 use crate::gateway::sentence::Complaint;
 
 impl Failure {
-    /// 410 for a place in the log that is gone for good, with how far the log reaches.
-    pub fn gone(reason: &str, status: &Status) -> Self {
+    /// 410 for a cursor that the log cannot continue, with how far the log reaches. A browser does not reconnect after it.
+    fn gone(reason: &str, status: &Status) -> Self {
         let details = status.get_error_details();
         let told = |key: &str| metadata(&details, key).unwrap_or_default();
         let number = |key: &str| told(key).parse::<u64>().unwrap_or_default();
@@ -119,6 +119,10 @@ impl Failure {
                     "error": "Idempotency-Key was used for another request within the last day",
                     "reason": "IDEMPOTENCY_KEY_REUSED",
                 }),
+            ),
+            foreign @ "CURSOR_OF_ANOTHER_ACCOUNT" => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                json!({ "error": status.message(), "reason": foreign }),
             ),
             "RATE_LIMITED" if details.error_info().is_some_and(|info| info.metadata.contains_key("scope")) => Self::later(&details),
             "RATE_LIMITED" => invalid(&[Complaint::whole("Too many messages")]).retry(&details),

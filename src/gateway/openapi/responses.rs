@@ -62,7 +62,7 @@ fn fault() -> Schema {
 fn shape(status: &str) -> Schema {
     match status {
         "401" => schema::either([error(), credentials_error()]),
-        "409" => error(),
+        "409" | "410" => error(),
         "422" => schema::either([error(), record_error()]),
         "429" => choice(&["Retry later"]),
         "400" | "500" | "503" => fault(),
@@ -87,8 +87,7 @@ fn occurs(status: &str, route: &Route, method: &Method) -> bool {
         // What `Parley-Min-Cursor` may be refused with.
         "410" => !is_static && !about.writes(method) && about.caller != Caller::Anyone,
         "413" => changes,
-        "422" => !is_static && (changes || !about.query.is_empty()),
-        "400" | "500" => !is_static,
+        "400" | "422" | "500" => !is_static,
         _ => true,
     }
 }
@@ -109,11 +108,9 @@ fn names_something(route: &Route) -> bool {
 pub fn common(texts: &Texts, components: &mut Map<String, Json>) -> Json {
     let errors = COMMON.iter().map(|(status, name)| {
         let text = texts.error(status);
-        let description = text.map_or("", |text| &text.description);
-        (
-            (*name).to_owned(),
-            response(status, description, text.map(|text| &text.example), components),
-        )
+        let (description, example) = text.map_or(("", &Json::Null), |text| (text.description.as_str(), &text.example));
+        let response = response(status, description, &shape(status), example, components);
+        ((*name).to_owned(), response)
     });
     Json::Object(errors.collect())
 }
@@ -143,7 +140,7 @@ pub fn responses(route: &Route, method: &Method, texts: &Texts, components: &mut
     let about = &route.about;
     let example = texts.example(about.operation);
     let mut responses = Map::new();
-    let (status, mut success) = success(about, example, components);
+    let (status, mut success) = success(about, texts, components);
     let headers = success_headers(about, method);
     if !headers.is_empty() {
         success["headers"] = referred(&headers);
@@ -156,15 +153,23 @@ pub fn responses(route: &Route, method: &Method, texts: &Texts, components: &mut
         let text = texts.error(status);
         let own = own_example(example, status).filter(|own| Some(*own) != text.map(|text| &text.example));
         let answer = match (own, text) {
-            (Some(own), Some(text)) => response(status, &text.description, Some(own), components),
+            (Some(own), Some(text)) => response(status, &text.description, &shape(status), own, components),
             _ => json!({ "$ref": format!("#/components/responses/{name}") }),
         };
         responses.insert(status.to_owned(), answer);
     }
     for (status, when) in &about.refusals {
+        let plain = json!({ "status": status.as_u16(), "error": status.canonical_reason() });
         let status = status.as_str();
-        let example = own_example(example, status).or_else(|| texts.error(status).map(|text| &text.example));
-        responses.insert(status.to_owned(), response(status, when, example, components));
+        // A missing proof is no missing token, and what no other operation refuses has no common example.
+        let usual = texts.error(status).map(|text| &text.example).filter(|_| status != "401");
+        let example = own_example(example, status).or(usual).unwrap_or(&plain);
+        let shape = if status == "422" {
+            shape(status)
+        } else {
+            schema::either([error(), fault()])
+        };
+        responses.insert(status.to_owned(), response(status, when, &shape, example, components));
     }
     if about.finds_nothing {
         // The body is not described, because there may be none.
@@ -181,18 +186,21 @@ fn own_example<'a>(example: Option<&'a Example>, status: &str) -> Option<&'a Jso
     example?.errors.get(status)
 }
 
-fn success(about: &About, example: Option<&Example>, components: &mut Map<String, Json>) -> (&'static str, Json) {
+fn success(about: &About, texts: &Texts, components: &mut Map<String, Json>) -> (&'static str, Json) {
+    let example = texts.example(about.operation).and_then(|example| example.response.as_ref());
     match &about.success {
         Success::Empty => ("200", json!({ "description": "Done. The body is empty." })),
         Success::Json(schema) => {
-            let mut content = json!({ "schema": schema.put(components) });
-            if let Some(response) = example.and_then(|example| example.response.as_ref()) {
+            let mut schema = schema.put(components);
+            texts.schemas.describe_unnamed(&mut schema);
+            let mut content = json!({ "schema": schema });
+            if let Some(response) = example {
                 content["example"] = response.clone();
             }
             ("200", json!({ "description": "Done.", "content": { "application/json": content } }))
         }
         Success::Bytes(kind) => {
-            let content = match example.and_then(|example| example.response.as_ref()) {
+            let content = match example {
                 Some(response) => json!({ "schema": { "type": "string" }, "example": response }),
                 None => json!({}),
             };
@@ -208,7 +216,7 @@ fn success_headers(about: &About, method: &Method) -> Vec<&'static str> {
     if matches!(about.success, Success::Elsewhere) {
         names.push("Location");
     }
-    if !about.rpc.is_empty() {
+    if !about.rpc.is_empty() || about.caller != Caller::Anyone {
         if about.writes(method) {
             names.push("Parley-Cursor");
         }
@@ -227,11 +235,8 @@ fn referred(names: &[&str]) -> Json {
     Json::Object(headers.collect())
 }
 
-fn response(status: &str, description: &str, example: Option<&Json>, components: &mut Map<String, Json>) -> Json {
-    let mut content = json!({ "schema": shape(status).put(components) });
-    if let Some(example) = example {
-        content["example"] = example.clone();
-    }
+fn response(status: &str, description: &str, schema: &Schema, example: &Json, components: &mut Map<String, Json>) -> Json {
+    let content = json!({ "schema": schema.put(components), "example": example });
     let mut response = json!({ "description": description, "content": { media_type(status): content } });
     if matches!(status, "429" | "503") {
         response["headers"] = referred(&["Retry-After"]);

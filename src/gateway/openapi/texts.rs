@@ -149,6 +149,11 @@ impl Texts {
 }
 
 impl Schemas {
+    /// Adds descriptions to the fields of a schema without a name.
+    pub fn describe_unnamed(&self, schema: &mut Json) {
+        describe_fields(schema, &|field| self.fields.get(field));
+    }
+
     /// Adds descriptions to a named schema and to its fields.
     pub fn describe(&self, name: &str, schema: &mut Json) {
         let own = self.schemas.get(name);

@@ -155,6 +155,7 @@ impl<'a> Examples<'a> {
             "401" => "Unauthorized",
             "404" => "NotFound",
             "409" => "Conflict",
+            "410" => "Gone",
             "413" => "PayloadTooLarge",
             "422" => "UnprocessableEntity",
             "429" => "TooManyRequests",

@@ -5,3 +5,4 @@ mod credentials;
 mod ignored;
 mod narrowing;
 mod paths;
+mod positions;
