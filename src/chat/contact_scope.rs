@@ -111,7 +111,8 @@ impl Chat {
     ) -> Result<HashMap<ConversationId, contact_inbox::Model>> {
         match caller.access(account)?.contact_inboxes() {
             None => Ok(HashMap::new()),
-            Some(inboxes) => load::unopened_sessions(self.db.read(), account, inboxes, conversations).await,
+            // Apart, so that calls of everybody else do not carry the query's future.
+            Some(inboxes) => Box::pin(load::unopened_sessions(self.db.read(), account, inboxes, conversations)).await,
         }
     }
 }
