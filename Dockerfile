@@ -24,6 +24,8 @@ RUN mkdir src \
 
 COPY build.rs ./
 COPY proto ./proto
+# Pages that `parley compat` reads are part of the program.
+COPY docs/json-api-coverage.md docs/json-api-differences.md ./docs/
 COPY src ./src
 # Cargo judges by times, and the sources are often older than the layer above: what was made of the empty ones must go.
 RUN cargo clean --locked --release --package parley \

@@ -20,6 +20,10 @@ pub enum Exit {
     Failure = 1,
     /// The command line is wrong; clap uses this number too.
     Usage = 2,
+    /// `parley compat` found calls that are not served (or not as before, by `--fail-on`).
+    Incompatible = 3,
+    /// `EX_DATAERR`: a file to read is not there, or nothing in it is as it should be.
+    Input = 65,
     /// `EX_UNAVAILABLE`: the database cannot be reached or opened.
     DatabaseUnreachable = 69,
     /// `EX_SOFTWARE`: a fault inside.
@@ -41,7 +45,7 @@ pub enum Exit {
 }
 
 /// Every code with its meaning and what to look at. `--help`, the README and the runbooks show this table; a test compares them.
-pub const CODES: [(Exit, &str, &str); 12] = [
+pub const CODES: [(Exit, &str, &str); 14] = [
     (Exit::Ok, "done, or drained after a signal", "nothing"),
     (
         Exit::Failure,
@@ -49,6 +53,16 @@ pub const CODES: [(Exit, &str, &str); 12] = [
         "the message, which says what to change",
     ),
     (Exit::Usage, "wrong usage of the command line", "`parley --help`"),
+    (
+        Exit::Incompatible,
+        "`parley compat` found calls that Parley does not serve, or what else `--fail-on` names",
+        "the report, and `docs/switching.md`",
+    ),
+    (
+        Exit::Input,
+        "`parley compat` could not open its file, or read anything in it",
+        "the name of the file; `--format`",
+    ),
     (
         Exit::DatabaseUnreachable,
         "the database cannot be reached or opened",

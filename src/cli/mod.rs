@@ -11,6 +11,7 @@ use crate::{
 };
 
 mod backup;
+mod compat;
 mod completions;
 mod config_show;
 mod connect;
@@ -78,6 +79,8 @@ enum Command {
     Doctor(Settings),
     /// Show the configuration
     Config(config_show::Args),
+    /// Judge the traffic of a Chatwoot by its log or a HAR file: which calls Parley serves, which differently, and which not
+    Compat(compat::Args),
     /// Print the completions of a shell, to be sourced by it
     Completions(completions::Args),
     /// Follow the events of an account
@@ -177,6 +180,7 @@ pub fn main() -> ExitCode {
             Command::Inbox(args) => Box::pin(principals::inbox(args)).await,
             Command::Bot(args) => Box::pin(principals::bot(args)).await,
             Command::Config(args) => config_show::run(args),
+            Command::Compat(args) => compat::run(&args),
             Command::Completions(args) => completions::run(&args),
             Command::Consumers(args) => consumers::run(args).await,
             Command::Healthcheck(args) => healthcheck::run(args).await,

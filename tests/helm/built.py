@@ -131,6 +131,9 @@ def sources() -> None:
         shutil.copy2(ROOT / name, aside)
     for name in ["proto", "src", "docker"]:
         shutil.copytree(ROOT / name, aside / name)
+    (aside / "docs").mkdir()
+    for name in ["json-api-coverage.md", "json-api-differences.md"]:
+        shutil.copy2(ROOT / "docs" / name, aside / "docs")
 
 
 def last_stage(program: Path) -> Path:

@@ -21,6 +21,7 @@ mod client_now;
 mod client_side;
 mod clock;
 mod command_line;
+mod compat;
 mod conformance;
 mod connections;
 mod contact_changes;

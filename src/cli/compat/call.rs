@@ -1,0 +1,192 @@
+//! One call as a log or a HAR file has it. Nothing of it is printed but what `judge` makes of it.
+
+use axum::http::Method;
+use serde_json::{Map, Value as Json};
+
+/// Bytes that are looked at of a query; in a HAR file one may be as long as a body.
+const QUERY: usize = 64 * 1024;
+
+/// Parameters of a query or a form that are looked at.
+const PARAMETERS: usize = 1000;
+
+/// The name of parameters that are written without a value.
+pub const NAMELESS: &str = "?";
+
+/// A call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
+    /// The method; one of those of HTTP.
+    pub method: Method,
+    /// The host it went to, in lower case and without a port, where the source says it.
+    pub host: Option<String>,
+    /// The path as it was sent.
+    pub path: String,
+    /// The parameters of the query, by the first part of their names.
+    pub query: Map<String, Json>,
+    /// The status of the answer, where there is one.
+    pub status: Option<u16>,
+    /// What the body says; none where the source does not have it.
+    pub body: Option<Body>,
+}
+
+/// The parameters of a body.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Body {
+    /// By the first part of their names.
+    pub map: Map<String, Json>,
+    /// Whether it carried files.
+    pub has_files: bool,
+}
+
+impl Call {
+    /// A call by the words of a log.
+    ///
+    /// # Errors
+    /// What is wrong with the words, in words that quote nothing of them.
+    pub fn new(method: &str, target: &str, status: Option<u16>) -> Result<Self, &'static str> {
+        let method = known(method).ok_or("its method is none of HTTP")?;
+        let (host, target) = match absolute(target) {
+            Some((host, target)) => (host, target),
+            None => (None, target),
+        };
+        if !target.starts_with(['/', '*', '?']) && !target.is_empty() {
+            return Err("its target is no path");
+        }
+        let target = target.split('#').next().unwrap_or_default();
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        Ok(Self {
+            method,
+            host,
+            path: if path.is_empty() { "/".to_owned() } else { path.to_owned() },
+            query: parameters(query),
+            status,
+            body: None,
+        })
+    }
+
+    /// A call by the first line of its request: method, target, and mostly the version of HTTP.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn of_request_line(line: &str, status: Option<u16>) -> Result<Self, &'static str> {
+        let (method, rest) = line.trim().split_once(' ').ok_or("its request is empty or no HTTP")?;
+        let target = match rest.rsplit_once(' ') {
+            Some((target, version)) if version.starts_with("HTTP/") => target,
+            _ => rest,
+        };
+        Self::new(method, target.trim(), status)
+    }
+}
+
+/// The methods of HTTP, so that nothing else is ever printed as one.
+fn known(method: &str) -> Option<Method> {
+    let known = [
+        Method::GET,
+        Method::HEAD,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+        Method::OPTIONS,
+        Method::TRACE,
+        Method::CONNECT,
+    ];
+    known.into_iter().find(|one| one.as_str() == method)
+}
+
+/// The host of an absolute URL, and what follows it; none if it is none.
+fn absolute(target: &str) -> Option<(Option<String>, &str)> {
+    let (scheme, rest) = target.split_once("://")?;
+    if !["http", "https", "ws", "wss"]
+        .iter()
+        .any(|known| scheme.eq_ignore_ascii_case(known))
+    {
+        return None;
+    }
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, target) = rest.split_at(end);
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    Some((host_of(host), target))
+}
+
+/// A host without its port, in lower case.
+pub fn host_of(text: &str) -> Option<String> {
+    let host = match text.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => text,
+    };
+    (!host.is_empty()).then(|| host.to_ascii_lowercase())
+}
+
+/// The parameters of a query or an urlencoded form, by the first part of their names, as the server splits them. The first value counts.
+///
+/// What has no value (`?abc`) gets the name [`NAMELESS`]: it may be a token that somebody hung on an address.
+pub fn parameters(encoded: &str) -> Map<String, Json> {
+    let mut found = Map::new();
+    let encoded = encoded.get(..QUERY).unwrap_or(encoded);
+    for part in encoded.split('&').filter(|part| !part.is_empty()).take(PARAMETERS) {
+        if part.contains('=') {
+            for (name, value) in form_urlencoded::parse(part.as_bytes()) {
+                put(&mut found, &name, value.into_owned());
+            }
+        } else {
+            put(&mut found, NAMELESS, String::new());
+        }
+    }
+    found
+}
+
+/// Puts a parameter where its name says: `contact[name]` is the key `name` below `contact`. What lies deeper belongs to the value.
+pub fn put(map: &mut Map<String, Json>, name: &str, value: String) {
+    let (first, rest) = name.split_once('[').unwrap_or((name, ""));
+    let below = rest.split(']').next().unwrap_or_default();
+    if below.is_empty() {
+        map.entry(first).or_insert(Json::String(value));
+    } else if let Json::Object(inner) = map.entry(first).or_insert_with(|| Json::Object(Map::new())) {
+        inner.entry(below).or_insert(Json::String(value));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn reads_targets() {
+        for (target, host, path, query) in [
+            ("/a/b?c=1&d[]=2&e[f]=3", None, "/a/b", json!({"c": "1", "d": "2", "e": {"f": "3"}})),
+            (
+                "https://Chat.example.org:443/a?x=%C3%A4",
+                Some("chat.example.org"),
+                "/a",
+                json!({"x": "ä"}),
+            ),
+            ("wss://chat.example.org/cable", Some("chat.example.org"), "/cable", json!({})),
+            ("http://user:secret@host", Some("host"), "/", json!({})),
+            ("http://[::1]:8080/a#b?c", Some("[::1]"), "/a", json!({})),
+            ("*", None, "*", json!({})),
+        ] {
+            let call = Call::new("GET", target, None).expect("a call");
+            assert_eq!(
+                (call.host.as_deref(), call.path.as_str(), Json::Object(call.query)),
+                (host, path, query),
+                "{target}"
+            );
+        }
+        for (method, target) in [("SECRET", "/"), ("get", "/"), ("GET", "host:443"), ("GET", "data:text/plain,x")] {
+            assert!(Call::new(method, target, None).is_err(), "{method} {target}");
+        }
+    }
+
+    #[test]
+    fn reads_request_lines() {
+        for (line, path) in [("GET /a HTTP/1.1", "/a"), ("GET /a", "/a"), ("GET /a b HTTP/2.0", "/a b")] {
+            assert_eq!(Call::of_request_line(line, None).expect("a call").path, path);
+        }
+        for line in ["", "-", "GET", "\\x16\\x03 x"] {
+            assert!(Call::of_request_line(line, None).is_err(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Routes of Chatwoot that are not served, with what to use instead, as `docs/json-api-coverage.md` lists them: the page is part of the
+//! program.
+
+use super::page;
+
+/// Has the tables.
+const PAGE: &str = include_str!("../../../docs/json-api-coverage.md");
+
+/// A route that is not served.
+#[derive(Debug)]
+pub struct Unserved {
+    /// None: any method.
+    method: Option<String>,
+    /// The path as the page spells it, with `/**` at the end where all below is meant.
+    pub path: String,
+    /// What to use instead.
+    pub instead: String,
+}
+
+/// All that are listed.
+#[derive(Debug)]
+pub struct Coverage(Vec<Unserved>);
+
+impl Coverage {
+    /// Reads the page.
+    pub fn new() -> Self {
+        let mut all = Vec::new();
+        for heading in ["Not served", "Not in Chatwoot's description"] {
+            for row in page::rows(page::section(PAGE, heading)) {
+                let [_, routes, instead, ..] = row.as_slice() else { continue };
+                for route in routes.split(", ") {
+                    let (method, path) = match route.split_once(' ') {
+                        Some((method, path)) => (Some(method.to_owned()), path),
+                        None => (None, route),
+                    };
+                    if path.starts_with('/') {
+                        all.push(Unserved {
+                            method,
+                            path: path.to_owned(),
+                            instead: instead.clone(),
+                        });
+                    }
+                }
+            }
+        }
+        Self(all)
+    }
+
+    /// The route that a call means, if it is listed; of several the one that says most of the path. `path` is normalised.
+    pub fn find(&self, method: &str, path: &str) -> Option<&Unserved> {
+        // Chatwoot takes PUT and PATCH for the same, and HEAD for GET.
+        let method = match method {
+            "PUT" => "PATCH",
+            "HEAD" => "GET",
+            method => method,
+        };
+        let of_method = self.0.iter().filter(|route| match route.method.as_deref() {
+            None => true,
+            Some("PUT") => method == "PATCH",
+            Some(wanted) => wanted == method,
+        });
+        of_method
+            .filter_map(|route| Some((literals(&route.path, path)?, route)))
+            .max_by_key(|(literals, _)| *literals)
+            .map(|(_, route)| route)
+    }
+
+    /// The paths that are listed.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|route| route.path.as_str())
+    }
+}
+
+/// How many parts of a path a pattern names, if it matches: twice as much as those, and one more if nothing is left open.
+fn literals(pattern: &str, path: &str) -> Option<usize> {
+    let (start, is_open) = match pattern.strip_suffix("/**") {
+        Some(start) => (start, true),
+        None => (pattern, false),
+    };
+    let mut parts = path.split('/');
+    let mut named = usize::from(!is_open);
+    for wanted in start.split('/') {
+        let part = parts.next()?;
+        if wanted == part {
+            named += 2;
+        } else if !wanted.starts_with('{') || part.is_empty() {
+            return None;
+        }
+    }
+    (is_open || parts.next().is_none()).then_some(named)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Method;
+
+    use super::*;
+    use crate::gateway::route_table::RouteTable;
+
+    #[test]
+    fn finds_what_says_most() {
+        let coverage = Coverage::new();
+        assert!(coverage.0.len() > 80, "the tables are whole: {}", coverage.0.len());
+        for (method, path, found) in [
+            ("GET", "/api/v1/accounts/1/webhooks", Some("/api/v1/accounts/{account_id}/webhooks")),
+            (
+                "PUT",
+                "/api/v1/accounts/1/webhooks/3",
+                Some("/api/v1/accounts/{account_id}/webhooks/{webhook_id}"),
+            ),
+            ("POST", "/api/v1/accounts/1/webhooks/3", None),
+            (
+                "POST",
+                "/api/v1/accounts/1/macros/4/execute",
+                Some("/api/v1/accounts/{account_id}/macros/**"),
+            ),
+            ("GET", "/api/v1/accounts/1/macros", Some("/api/v1/accounts/{account_id}/macros/**")),
+            (
+                "GET",
+                "/api/v2/accounts/1/reports/summary",
+                Some("/api/v2/accounts/{account_id}/reports/summary"),
+            ),
+            ("GET", "/api/v2/accounts/1/live_reports/x", Some("/api/v2/accounts/{account_id}/**")),
+            ("POST", "/auth/sign_in", Some("/auth/**")),
+            ("GET", "/api/v1/accounts/1/nothing", None),
+            ("GET", "", None),
+        ] {
+            assert_eq!(
+                coverage.find(method, path).map(|route| route.path.as_str()),
+                found,
+                "{method} {path}"
+            );
+        }
+    }
+
+    #[test]
+    fn nothing_that_is_listed_is_served() {
+        let table = RouteTable::new();
+        for route in Coverage::new().0.iter().filter(|route| !route.path.ends_with("/**")) {
+            assert!(!route.instead.is_empty(), "{route:?}");
+            let path: Vec<&str> = route
+                .path
+                .split('/')
+                .map(|part| if part.starts_with('{') { "7" } else { part })
+                .collect();
+            let any = [Method::GET, Method::POST, Method::PATCH, Method::PUT, Method::DELETE];
+            for method in any {
+                let is_meant = route.method.as_deref().is_none_or(|wanted| wanted == method.as_str());
+                assert!(
+                    !is_meant || table.find(&method, &path.join("/")).is_none(),
+                    "{method} {} is served, and docs/json-api-coverage.md still lists it",
+                    route.path
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Differences of the client side, which takes no token, and of the platform side.
+
+use super::{Entry, always, elsewhere, sometimes, with};
+
+const SESSION: &[&str] = &["* C/contacts", "* C/contacts/{}"];
+const CONVERSATIONS: &[&str] = &["GET C/contacts/{}/conversations"];
+const UPDATE: &[&str] = &["PATCH C/contacts/{}", "PUT C/contacts/{}"];
+const USER: &[&str] = &["GET P/users/{}", "PATCH P/users/{}", "PUT P/users/{}"];
+const BOT: &[&str] = &["POST P/agent_bots", "PATCH P/agent_bots/{}", "PUT P/agent_bots/{}"];
+
+pub(super) const ENTRIES: &[Entry] = &[
+    sometimes("client API: messages in the list of conversations", CONVERSATIONS),
+    sometimes("client API: messages of one conversation", &["GET C/contacts/{}/conversations/{}"]),
+    sometimes("client side: a hash that does not sign the identifier", SESSION),
+    sometimes("client side: whose identifier a hash signs", SESSION),
+    sometimes(
+        "client side: writing into another inbox's conversation of the same contact",
+        &["POST C/contacts/{}/conversations/{}/messages"],
+    ),
+    sometimes("client side: a hash where conversations and messages are asked for", CONVERSATIONS),
+    sometimes("client side: conversations of a verified session", CONVERSATIONS),
+    sometimes("client side: messages of a conversation", &["GET C/contacts/{}/conversations/**"]),
+    sometimes(
+        "client side: an answer to a survey after 14 days",
+        &[
+            "PATCH C/contacts/{}/conversations/{}/messages/{}",
+            "PUT C/contacts/{}/conversations/{}/messages/{}",
+        ],
+    ),
+    sometimes("client side: contact_type of the raw record", SESSION),
+    always(
+        "client side: what a session without a proof (identifier_hash) is shown of its contact",
+        SESSION,
+    ),
+    always(
+        "client side: id and contact_id of the contact, also as sender and in frames, for a session without a proof",
+        &["* C/contacts/**"],
+    ),
+    always("client side: what such a session changes", UPDATE),
+    with(
+        "client side: an e-mail or number of another contact in an update",
+        &["email", "phone_number"],
+        UPDATE,
+    ),
+    with(
+        "client side: a new session with a signed identifier and the e-mail of another contact",
+        &["identifier_hash"],
+        &["POST C/contacts"],
+    ),
+    sometimes(
+        "client side: additional_attributes, location and country_code of the raw record",
+        SESSION,
+    ),
+    with("client side: avatar_url", &["avatar_url"], SESSION),
+    sometimes("WebSocket: frames for contacts", &["* /cable"]),
+    always(
+        "platform side: access_token of users and bots",
+        &[
+            "GET P/users/{}",
+            "PATCH P/users/{}",
+            "PUT P/users/{}",
+            "GET P/agent_bots/**",
+            "PATCH P/agent_bots/{}",
+            "PUT P/agent_bots/{}",
+        ],
+    ),
+    always("platform side: pubsub_token of users", USER),
+    with(
+        "platform side: a user's password",
+        &["password"],
+        &["POST P/users", "PATCH P/users/{}", "PUT P/users/{}"],
+    ),
+    with("platform side: outgoing_url of a bot", &["outgoing_url"], BOT),
+    always("platform side: a membership's id", &["* P/accounts/{}/account_users"]),
+    sometimes("platform side: a deleted user", &["DELETE P/users/{}"]),
+    sometimes("platform side: a deleted account", &["DELETE P/accounts/{}"]),
+    sometimes("pictures of bots", BOT),
+    elsewhere("platform side: what an app was granted"),
+    always("platform side: the login link", &["GET P/users/{}/login"]),
+    elsewhere("bodies of 404, 400, 429 and 500 on the client side (unconfirmed)"),
+    always("GET /platform/api/v1/accounts (unconfirmed)", &["GET P/accounts"]),
+    sometimes("raw contacts (unconfirmed)", SESSION),
+    sometimes("outgoing_url and secret of bots in later revisions (unconfirmed)", BOT),
+    sometimes(
+        "client side: typing with a word other than on and off",
+        &["POST C/contacts/{}/conversations/{}/toggle_typing"],
+    ),
+];

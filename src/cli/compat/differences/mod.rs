@@ -1,0 +1,276 @@
+//! The deliberate differences from Chatwoot by route. Their texts are those of `docs/json-api-differences.md`, which is part of the program;
+//! here is which route and which parameter each concerns. A test holds that every row of the page has an entry, and every entry a row.
+
+mod account;
+mod client;
+
+use std::collections::HashMap;
+
+use axum::http::Method;
+use serde_json::{Map, Value as Json};
+
+use super::page;
+use crate::gateway::route_table::RouteTable;
+
+/// Has the texts.
+const PAGE: &str = include_str!("../../../../docs/json-api-differences.md");
+
+/// When a difference shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applies {
+    /// With every call of the route.
+    Always,
+    /// With calls that have one of the parameters.
+    Parameter,
+    /// With bad input, beyond limits, in rare states: nothing that a log shows.
+    Sometimes,
+    /// Not by route: headers, or what the report says in words of its own.
+    Elsewhere,
+}
+
+impl Applies {
+    /// The word for it in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Always => "always",
+            Self::Parameter => "parameter",
+            Self::Sometimes => "sometimes",
+            Self::Elsewhere => "elsewhere",
+        }
+    }
+}
+
+/// One row of the page, by its first cell.
+#[derive(Debug)]
+struct Entry {
+    /// The cell, or its beginning with `…` after it.
+    matter: &'static str,
+    applies: Applies,
+    /// Names of parameters, or `name=start` for one whose value begins so.
+    parameters: &'static [&'static str],
+    /// Method (`*`: any) and path of routes. `A` stands for an account, `C` for a public inbox, `P` for the platform side; `{}` for a parameter,
+    /// and `**` at the end for all that may follow.
+    routes: &'static [&'static str],
+}
+
+const fn always(matter: &'static str, routes: &'static [&'static str]) -> Entry {
+    entry(matter, Applies::Always, &[], routes)
+}
+
+const fn with(matter: &'static str, parameters: &'static [&'static str], routes: &'static [&'static str]) -> Entry {
+    entry(matter, Applies::Parameter, parameters, routes)
+}
+
+const fn sometimes(matter: &'static str, routes: &'static [&'static str]) -> Entry {
+    entry(matter, Applies::Sometimes, &[], routes)
+}
+
+const fn elsewhere(matter: &'static str) -> Entry {
+    entry(matter, Applies::Elsewhere, &[], &[])
+}
+
+const fn entry(matter: &'static str, applies: Applies, parameters: &'static [&'static str], routes: &'static [&'static str]) -> Entry {
+    Entry {
+        matter,
+        applies,
+        parameters,
+        routes,
+    }
+}
+
+impl Entry {
+    /// Whether a row of the page is meant, by its first cell.
+    fn is_about(&self, cell: &str) -> bool {
+        match self.matter.strip_suffix('…') {
+            Some(start) => cell.starts_with(start),
+            None => cell == self.matter,
+        }
+    }
+}
+
+fn entries() -> impl Iterator<Item = &'static Entry> {
+    account::ENTRIES.iter().chain(client::ENTRIES)
+}
+
+/// What a path begins with in an entry, and what that stands for.
+const ROOTS: [(&str, &str); 3] = [
+    ("A", "/api/v1/accounts/{}"),
+    ("C", "/public/api/v1/inboxes/{}"),
+    ("P", "/platform/api/v1"),
+];
+
+/// Whether a pattern of an entry means a route.
+fn means(pattern: &str, method: Option<&Method>, path: &str) -> bool {
+    let Some((wanted, short)) = pattern.split_once(' ') else {
+        return false;
+    };
+    if wanted != "*" && method.is_none_or(|method| method.as_str() != wanted) {
+        return false;
+    }
+    let root = ROOTS.iter().find_map(|(letter, root)| Some((*root, short.strip_prefix(letter)?)));
+    let whole = root.map_or_else(|| short.to_owned(), |(root, rest)| format!("{root}{rest}"));
+    let (whole, is_open) = match whole.strip_suffix("/**") {
+        Some(start) => (start, true),
+        None => (whole.as_str(), false),
+    };
+    let mut parts = path.split('/');
+    for wanted in whole.split('/') {
+        let matches = parts
+            .next()
+            .is_some_and(|part| part == wanted || (wanted == "{}" && part.starts_with('{')));
+        if !matches {
+            return false;
+        }
+    }
+    is_open || parts.next().is_none()
+}
+
+/// A documented difference.
+#[derive(Debug)]
+pub struct Difference {
+    /// What it is about.
+    pub matter: String,
+    /// What Chatwoot does.
+    pub chatwoot: String,
+    /// What Parley does.
+    pub parley: String,
+    /// When it shows.
+    pub applies: Applies,
+    parameters: &'static [&'static str],
+}
+
+impl Difference {
+    /// Whether a call with these parameters shows it.
+    fn shows(&self, query: &Map<String, Json>, body: Option<&Map<String, Json>>) -> bool {
+        let is_there = |parameter: &&str| {
+            let (name, start) = parameter.split_once('=').unwrap_or((parameter, ""));
+            let value = body.and_then(|body| body.get(name)).or_else(|| query.get(name));
+            value.is_some_and(|value| start.is_empty() || value.as_str().is_some_and(|text| text.starts_with(start)))
+        };
+        match self.applies {
+            Applies::Always | Applies::Sometimes => true,
+            Applies::Parameter => self.parameters.iter().any(is_there),
+            Applies::Elsewhere => false,
+        }
+    }
+}
+
+/// The differences, and which routes they concern.
+#[derive(Debug)]
+pub struct Differences {
+    all: Vec<Difference>,
+    /// By path: places in `all`, with the method if it is one alone.
+    by_path: HashMap<String, Vec<(Option<&'static Method>, usize)>>,
+}
+
+impl Differences {
+    /// The differences of the routes of `table`.
+    pub fn new(table: &RouteTable) -> Self {
+        let mut found = Self {
+            all: Vec::new(),
+            by_path: HashMap::new(),
+        };
+        let rows: Vec<Vec<String>> = page::rows(PAGE).collect();
+        for entry in entries() {
+            let Some([matter, chatwoot, parley, ..]) = rows.iter().find(|row| entry.is_about(&row[0])).map(Vec::as_slice) else {
+                continue;
+            };
+            let place = found.all.len();
+            found.all.push(Difference {
+                matter: matter.clone(),
+                chatwoot: chatwoot.clone(),
+                parley: parley.clone(),
+                applies: entry.applies,
+                parameters: entry.parameters,
+            });
+            for (method, path) in table.iter() {
+                if entry.routes.iter().any(|pattern| means(pattern, method, path)) {
+                    found.by_path.entry(path.to_owned()).or_default().push((method, place));
+                }
+            }
+        }
+        found
+    }
+
+    /// A difference by its place.
+    pub fn get(&self, place: usize) -> &Difference {
+        &self.all[place]
+    }
+
+    /// The places of the differences that a call shows, or may show.
+    pub fn of(&self, method: &Method, path: &str, query: &Map<String, Json>, body: Option<&Map<String, Json>>) -> Vec<usize> {
+        let of_path = self.by_path.get(path).map(Vec::as_slice).unwrap_or_default();
+        // A HEAD is answered as the GET would be.
+        let method = if method == Method::HEAD { &Method::GET } else { method };
+        let of_method = of_path.iter().filter(|(wanted, _)| wanted.is_none_or(|wanted| wanted == method));
+        of_method
+            .map(|(_, place)| *place)
+            .filter(|place| self.all[*place].shows(query, body))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_row_of_the_page_has_an_entry() {
+        let rows: Vec<String> = page::rows(PAGE).map(|row| row[0].clone()).collect();
+        let distinct: BTreeSet<&String> = rows.iter().collect();
+        assert_eq!(
+            distinct.len(),
+            rows.len(),
+            "two rows of docs/json-api-differences.md have the same first cell"
+        );
+        for row in &rows {
+            let count = entries().filter(|entry| entry.is_about(row)).count();
+            assert_eq!(
+                count, 1,
+                "docs/json-api-differences.md: an entry in src/cli/compat/differences says what routes a row concerns: {row}"
+            );
+        }
+        for entry in entries() {
+            assert!(rows.iter().any(|row| entry.is_about(row)), "its row is gone: {}", entry.matter);
+        }
+    }
+
+    #[test]
+    fn every_entry_concerns_a_route() {
+        let table = RouteTable::new();
+        for entry in entries() {
+            for pattern in entry.routes {
+                assert!(
+                    table.iter().any(|(method, path)| means(pattern, method, path)),
+                    "{}: no route is {pattern}",
+                    entry.matter
+                );
+            }
+            let takes_parameters = entry.applies == Applies::Parameter;
+            assert_eq!(takes_parameters, !entry.parameters.is_empty(), "{}", entry.matter);
+            assert_eq!(entry.applies == Applies::Elsewhere, entry.routes.is_empty(), "{}", entry.matter);
+        }
+    }
+
+    #[test]
+    fn parameters_decide_by_name_and_start() {
+        let table = RouteTable::new();
+        let differences = Differences::new(&table);
+        let matters = |query: Json| {
+            let Json::Object(query) = query else { panic!("an object") };
+            let path = "/api/v1/accounts/{account_id}/search/messages";
+            let places = differences.of(&Method::GET, path, &query, None);
+            let shown = places.into_iter().map(|place| differences.get(place));
+            shown
+                .filter(|one| one.applies == Applies::Parameter)
+                .map(|one| one.matter.clone())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(matters(json!({"q": "x", "from": "contact:1"})), Vec::<String>::new());
+        assert_eq!(matters(json!({"from": "agent:1"})), ["from=agent:ID of a search for messages"]);
+    }
+}

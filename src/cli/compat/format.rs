@@ -1,0 +1,316 @@
+//! The formats that are read, which one a file has, and reading it call by call.
+
+use std::io;
+
+use clap::ValueEnum;
+
+use super::{
+    call::Call,
+    har,
+    input::{Input, LINE, next_line},
+    object,
+    quoted::{self, Line},
+    words::{self, Rails},
+};
+
+/// How a file is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// The access log of nginx or Apache, common or combined
+    Combined,
+    /// A JSON object a line: nginx, lograge, Caddy, Traefik
+    Json,
+    /// The log of Rails in production
+    Rails,
+    /// Lines of key=value with method, path and status
+    Lograge,
+    /// The access log of an AWS application load balancer
+    Alb,
+    /// HAR 1.2, from a browser or a proxy
+    Har,
+}
+
+impl Format {
+    /// What it is called on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Combined => "combined",
+            Self::Json => "json",
+            Self::Rails => "rails",
+            Self::Lograge => "lograge",
+            Self::Alb => "alb",
+            Self::Har => "har",
+        }
+    }
+
+    /// What counts its parts.
+    pub fn unit(self) -> &'static str {
+        if self == Self::Har { "entry" } else { "line" }
+    }
+
+    /// Tells a format by the beginning of a file: that which reads most of its lines.
+    pub fn detect(head: &[u8]) -> Option<Self> {
+        let text = String::from_utf8_lossy(head);
+        let text = text.trim_start_matches('\u{feff}');
+        if is_har(text) {
+            return Some(Self::Har);
+        }
+        let of_lines = [Self::Alb, Self::Json, Self::Combined, Self::Rails, Self::Lograge];
+        let counted = of_lines.map(|format| {
+            let lines = text.lines().filter(|line| line.len() <= LINE);
+            (lines.filter(|line| format.reads(line)).count(), format)
+        });
+        // The first of those that read as many.
+        let most = counted.iter().map(|(count, _)| *count).max().filter(|count| *count > 0)?;
+        counted.into_iter().find(|(count, _)| *count == most).map(|(_, format)| format)
+    }
+
+    fn reads(self, line: &str) -> bool {
+        match self {
+            Self::Rails => words::starts(line),
+            Self::Har => false,
+            _ => matches!(self.line(line), Ok(Some(_))),
+        }
+    }
+
+    /// A line that is a call by itself.
+    fn line(self, line: &str) -> Line {
+        match self {
+            Self::Combined => quoted::combined(line),
+            Self::Json => object::json(line),
+            Self::Lograge => words::lograge(line),
+            Self::Alb => quoted::load_balancer(line),
+            Self::Rails | Self::Har => Ok(None),
+        }
+    }
+}
+
+/// Whether a text begins as a HAR file does: `{"log": {`. A line of Docker's begins `{"log":"`.
+fn is_har(text: &str) -> bool {
+    let after = |text: &str, what: &str| text.trim_start().strip_prefix(what).map(str::to_owned);
+    after(text, "{")
+        .and_then(|text| after(&text, "\"log\""))
+        .and_then(|text| after(&text, ":"))
+        .is_some_and(|text| text.trim_start().starts_with('{'))
+}
+
+/// Lines or entries that are named where they cannot be read.
+const NAMED: usize = 5;
+
+/// How reading went.
+#[derive(Debug)]
+pub struct Reading {
+    /// How the file was read.
+    pub format: Format,
+    /// Lines, or entries of a HAR file.
+    pub units: u64,
+    /// Those that hold a call.
+    pub calls: u64,
+    /// Those that cannot be read.
+    pub unreadable: u64,
+    /// The first of them, and why.
+    pub first_unreadable: Vec<(u64, &'static str)>,
+    /// Why reading ended before the end of the file.
+    pub ended_early: Option<String>,
+}
+
+impl Reading {
+    fn refuse(&mut self, reason: &'static str) {
+        self.unreadable += 1;
+        if self.first_unreadable.len() < NAMED {
+            self.first_unreadable.push((self.units, reason));
+        }
+    }
+}
+
+/// Reads all calls of a source, each with the number of its line or entry. For Rails that is the line where the request ends.
+pub fn read(input: Input, format: Format, emit: &mut dyn FnMut(u64, Call)) -> Reading {
+    let mut reading = Reading {
+        format,
+        units: 0,
+        calls: 0,
+        unreadable: 0,
+        first_unreadable: Vec::new(),
+        ended_early: None,
+    };
+    if format == Format::Har {
+        let mut entries = Entries {
+            reading: &mut reading,
+            emit,
+        };
+        if let Err(error) = har::read(without_mark(input), &mut entries) {
+            reading.ended_early = Some(of_json(&error));
+        }
+    } else if let Err(error) = read_lines(input, &mut reading, emit) {
+        reading.ended_early = Some(error.to_string());
+    }
+    reading
+}
+
+/// What ended the reading of a HAR file, without anything of the file.
+fn of_json(error: &serde_json::Error) -> String {
+    use serde_json::error::Category;
+    let place = format!("line {} column {}", error.line(), error.column());
+    match error.classify() {
+        Category::Io => error.to_string(),
+        Category::Eof => format!("the JSON ends in its middle, at {place}"),
+        Category::Syntax => format!("it is no JSON at {place}"),
+        Category::Data => format!("it is not as HAR 1.2 wants it at {place}"),
+    }
+}
+
+struct Entries<'a> {
+    reading: &'a mut Reading,
+    emit: &'a mut dyn FnMut(u64, Call),
+}
+
+impl har::Sink for Entries<'_> {
+    fn entry(&mut self, entry: Result<Call, &'static str>) {
+        self.reading.units += 1;
+        match entry {
+            Ok(call) => {
+                self.reading.calls += 1;
+                (self.emit)(self.reading.units, call);
+            }
+            Err(reason) => self.reading.refuse(reason),
+        }
+    }
+}
+
+/// The source after a mark of its byte order, which JSON does not know.
+fn without_mark(mut input: Input) -> impl io::BufRead {
+    if input.head.starts_with(&[0xef, 0xbb, 0xbf]) {
+        input.head.drain(..3);
+    }
+    input.reader()
+}
+
+fn read_lines(input: Input, reading: &mut Reading, emit: &mut dyn FnMut(u64, Call)) -> io::Result<()> {
+    let mut source = without_mark(input);
+    let (mut line, mut is_cut) = (Vec::new(), false);
+    let mut rails = Rails::default();
+    let ended = loop {
+        match next_line(&mut source, &mut line, &mut is_cut) {
+            Ok(true) => {}
+            Ok(false) => break Ok(()),
+            Err(error) => break Err(error),
+        }
+        reading.units += 1;
+        if is_cut {
+            reading.refuse("it is longer than 64 KiB");
+            continue;
+        }
+        let text = String::from_utf8_lossy(&line);
+        if text.trim().is_empty() {
+            continue;
+        }
+        let units = reading.units;
+        if reading.format == Format::Rails {
+            let calls = &mut reading.calls;
+            let read = rails.line(&text, &mut |call| {
+                *calls += 1;
+                emit(units, call);
+            });
+            if let Err(reason) = read {
+                reading.refuse(reason);
+            }
+            continue;
+        }
+        match reading.format.line(&text) {
+            Ok(Some(call)) => {
+                reading.calls += 1;
+                emit(units, call);
+            }
+            Ok(None) => {}
+            Err(reason) => reading.refuse(reason),
+        }
+    };
+    let units = reading.units;
+    rails.finish(&mut |call| {
+        reading.calls += 1;
+        emit(units, call);
+    });
+    ended
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const COMBINED: &str = "1.2.3.4 - - [30/Nov/2026:07:46:40 +0000] \"GET /api HTTP/1.1\" 200 1 \"-\" \"x\"\n";
+
+    fn all(text: &[u8], format: Format) -> (Reading, Vec<u64>) {
+        let mut places = Vec::new();
+        let input = Input::of(io::Cursor::new(text.to_vec())).expect("it begins");
+        let reading = read(input, format, &mut |place, _| places.push(place));
+        (reading, places)
+    }
+
+    #[test]
+    fn tells_formats_apart() {
+        let alb = "https 2026-11-30T07:46:40Z app/x 1.2.3.4:1 10.0.0.1:2 0 0 0 200 200 0 1 \"GET https://h:443/ HTTP/1.1\" \"x\"\n";
+        let started = "[a] Started GET \"/\" for ::1 at x\n[a] Processing\n[a] Completed 200 OK\n";
+        for (text, format) in [
+            (COMBINED.to_owned(), Some(Format::Combined)),
+            (format!("noise\n\n{COMBINED}"), Some(Format::Combined)),
+            (alb.to_owned(), Some(Format::Alb)),
+            (
+                "{\"method\":\"GET\",\"path\":\"/\",\"status\":200}\n".to_owned(),
+                Some(Format::Json),
+            ),
+            (
+                "{\"log\":\"x\"}\n{\"log\":\"method=GET path=/ status=200\"}\n".to_owned(),
+                Some(Format::Json),
+            ),
+            (started.to_owned(), Some(Format::Rails)),
+            ("method=GET path=/ status=200\n".to_owned(), Some(Format::Lograge)),
+            ("\u{feff} {\n \"log\" : {\"version\"".to_owned(), Some(Format::Har)),
+            ("nothing of the kind\n".to_owned(), None),
+            (String::new(), None),
+        ] {
+            assert_eq!(Format::detect(text.as_bytes()), format, "{text}");
+        }
+    }
+
+    #[test]
+    fn counts_and_names_what_cannot_be_read() {
+        let mut text = COMBINED.as_bytes().to_vec();
+        text.extend(vec![b'x'; LINE + 1]);
+        text.extend(b"\n\xff\xfe\x00\n\n");
+        text.extend(COMBINED.as_bytes());
+        text.extend(b"broken\n".repeat(9));
+        let (reading, places) = all(&text, Format::Combined);
+        assert_eq!((reading.units, reading.calls, reading.unreadable), (14, 2, 11));
+        assert_eq!(places, [1, 5]);
+        assert_eq!(reading.first_unreadable.len(), NAMED);
+        assert_eq!(reading.first_unreadable[0], (2, "it is longer than 64 KiB"));
+        assert!(reading.ended_early.is_none());
+    }
+
+    #[test]
+    fn says_where_a_har_ends_and_quotes_nothing() {
+        let text = b"\xef\xbb\xbf{\"log\": {\"entries\": [{\"request\": {\"method\": \"GET\", \"url\": \"/a\"}}, secret";
+        let (reading, places) = all(text, Format::Har);
+        assert_eq!((reading.calls, places), (1, vec![1]));
+        let reason = reading.ended_early.expect("it ends early");
+        assert!(
+            reason.starts_with("it is no JSON at line 1") && !reason.contains("secret"),
+            "{reason}"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_makes_them_panic(bytes in proptest::collection::vec(any::<u8>(), 0..500)) {
+            let _ = Format::detect(&bytes);
+            for format in Format::value_variants() {
+                if let Ok(input) = Input::of(io::Cursor::new(bytes.clone())) {
+                    let reading = read(input, *format, &mut |_, _| {});
+                    prop_assert!(reading.calls + reading.unreadable <= reading.units);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! HAR 1.2, read entry by entry: what browsers and proxies record of requests, with their bodies.
+//!
+//! Bodies of answers, headers and cookies are skipped while they are read. What one entry may take is bounded, and the file as a whole is not.
+
+use std::{cell::Cell, fmt, io, rc::Rc};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::{Map, Value as Json};
+
+use super::{
+    call::{Body, Call, parameters, put},
+    lenient::{Number, Text},
+};
+
+/// Bytes of one entry with all that belongs to it.
+const ENTRY: usize = 64 * 1024 * 1024;
+
+/// Bytes of a JSON body that is looked at.
+const BODY: usize = 256 * 1024;
+
+/// Parameters of a form that are looked at.
+const PARAMETERS: usize = 1000;
+
+/// Takes what is read of a HAR file.
+pub trait Sink {
+    /// An entry: a call, or why it is none.
+    fn entry(&mut self, entry: Result<Call, &'static str>);
+}
+
+/// Reads a whole file.
+///
+/// # Errors
+/// What is wrong with it; entries before that were handed out.
+pub fn read(source: impl io::Read, sink: &mut dyn Sink) -> Result<(), serde_json::Error> {
+    let left = Rc::new(Cell::new(ENTRY));
+    let bounded = Bounded {
+        source,
+        left: Rc::clone(&left),
+    };
+    let mut json = serde_json::Deserializer::from_reader(bounded);
+    Root { left, sink }.deserialize(&mut json)?;
+    Ok(())
+}
+
+/// Ends with an error after so many bytes, unless more are granted in between.
+struct Bounded<R> {
+    source: R,
+    left: Rc<Cell<usize>>,
+}
+
+impl<R: io::Read> io::Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.left.get();
+        if left == 0 {
+            return Err(io::Error::other(format!("an entry has more than {} MiB", ENTRY / 1024 / 1024)));
+        }
+        let length = buffer.len().min(left);
+        let read = self.source.read(&mut buffer[..length])?;
+        self.left.set(left - read);
+        Ok(read)
+    }
+}
+
+/// `{"log": {"entries": […]}}`, with whatever else is there.
+struct Root<'a> {
+    left: Rc<Cell<usize>>,
+    sink: &'a mut dyn Sink,
+}
+
+impl<'de> DeserializeSeed<'de> for Root<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(Keyed {
+            key: "log",
+            seed: Some(Log(self)),
+        })
+    }
+}
+
+struct Log<'a>(Root<'a>);
+
+impl<'de> DeserializeSeed<'de> for Log<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(Keyed {
+            key: "entries",
+            seed: Some(Entries(self.0)),
+        })
+    }
+}
+
+struct Entries<'a>(Root<'a>);
+
+impl<'de> DeserializeSeed<'de> for Entries<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+/// Hands the value of one key to a seed, and skips all others.
+struct Keyed<S> {
+    key: &'static str,
+    seed: Option<S>,
+}
+
+impl<'de, S: DeserializeSeed<'de, Value = ()>> Visitor<'de> for Keyed<S> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "an object with `{}`", self.key)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<String>()? {
+            match self.seed.take_if(|_| key == self.key) {
+                Some(seed) => map.next_value_seed(seed)?,
+                None => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        match self.seed {
+            None => Ok(()),
+            Some(_) => Err(A::Error::custom(format_args!("it has no `{}`", self.key))),
+        }
+    }
+}
+
+impl<'de> Visitor<'de> for Entries<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of entries")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
+        self.0.left.set(ENTRY);
+        while let Some(entry) = entries.next_element::<Entry>()? {
+            self.0.sink.entry(entry.call());
+            self.0.left.set(ENTRY);
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Entry {
+    request: Request,
+    response: Answer,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Request {
+    method: Text,
+    url: Text,
+    query_string: Option<Vec<Pair>>,
+    post_data: Option<PostData>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Answer {
+    status: Number,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Pair {
+    name: Text,
+    value: Text,
+    file_name: Text,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct PostData {
+    mime_type: Text,
+    text: Text,
+    params: Option<Vec<Pair>>,
+}
+
+impl Entry {
+    fn call(self) -> Result<Call, &'static str> {
+        let Request {
+            method,
+            url,
+            query_string,
+            post_data,
+        } = self.request;
+        let (Some(method), Some(url)) = (method.0, url.0) else {
+            return Err("its request has no method or no url");
+        };
+        let status = self.response.status.0;
+        let mut call = Call::new(&method.to_ascii_uppercase(), &url, status)?;
+        if call.query.is_empty() {
+            put_all(&mut call.query, query_string.unwrap_or_default());
+        }
+        // Without postData nothing was sent.
+        call.body = match post_data {
+            None => Some(Body::default()),
+            Some(data) => data.body(),
+        };
+        Ok(call)
+    }
+}
+
+impl PostData {
+    /// The parameters of a body; none if they cannot be told.
+    fn body(self) -> Option<Body> {
+        let kind = self.mime_type.0.unwrap_or_default();
+        let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let text = self.text.0.unwrap_or_default();
+        let mut body = Body::default();
+        match kind.as_str() {
+            "application/x-www-form-urlencoded" | "multipart/form-data"
+                if self.params.as_ref().is_some_and(|params| !params.is_empty()) =>
+            {
+                body.has_files = put_all(&mut body.map, self.params.unwrap_or_default());
+            }
+            "application/x-www-form-urlencoded" => body.map = parameters(&text),
+            kind if kind.is_empty() || kind == "application/json" || kind.ends_with("+json") => {
+                if text.len() > BODY {
+                    return None;
+                }
+                if !text.trim().is_empty() {
+                    // As the server: a body that is no object has no names.
+                    body.map = match serde_json::from_str(&text) {
+                        Ok(Json::Object(map)) => map,
+                        Ok(_) => Map::new(),
+                        Err(_) => return None,
+                    };
+                }
+            }
+            // Names of a form in parts are not looked for in its text.
+            "multipart/form-data" => return None,
+            _ => {}
+        }
+        Some(body)
+    }
+}
+
+/// Puts pairs into a map; whether a file was among them.
+fn put_all(map: &mut Map<String, Json>, pairs: Vec<Pair>) -> bool {
+    let mut has_files = false;
+    for pair in pairs.into_iter().take(PARAMETERS) {
+        let Some(name) = pair.name.0 else { continue };
+        if pair.file_name.0.is_some_and(|name| !name.is_empty()) {
+            has_files = true;
+        } else {
+            put(map, &name, pair.value.0.unwrap_or_default());
+        }
+    }
+    has_files
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Kept(Vec<Result<Call, &'static str>>);
+
+    impl Sink for Kept {
+        fn entry(&mut self, entry: Result<Call, &'static str>) {
+            self.0.push(entry);
+        }
+    }
+
+    fn entries(text: &[u8]) -> (Kept, Result<(), serde_json::Error>) {
+        let mut kept = Kept::default();
+        let ended = read(text, &mut kept);
+        (kept, ended)
+    }
+
+    fn har(entries: &Json) -> Vec<u8> {
+        json!({"log": {"version": "1.2", "creator": {"name": "x"}, "entries": entries, "pages": []}})
+            .to_string()
+            .into_bytes()
+    }
+
+    #[test]
+    fn reads_queries_and_bodies() {
+        let request = |data: Json| json!({"request": {"method": "POST", "url": "https://h/api/v1/x?a=1", "headers": [{"name": "api_access_token", "value": "s"}], "postData": data}, "response": {"status": 200, "content": {"text": "x"}}});
+        let text = har(&json!([
+            request(json!({"mimeType": "application/json; charset=utf-8", "text": "{\"contact\": {\"name\": 1}}"})),
+            request(json!({"mimeType": "application/x-www-form-urlencoded", "text": "contact[name]=1"})),
+            request(json!({"mimeType": "multipart/form-data; boundary=x", "params": [{"name": "contact[name]", "value": "1"}, {"name": "avatar", "fileName": "a.png"}]})),
+            request(json!({"mimeType": "multipart/form-data; boundary=x", "text": "--x"})),
+            request(json!({"mimeType": "application/json", "text": "{"})),
+            request(json!(null)),
+            {"request": {"method": "get", "url": "https://h/b", "queryString": [{"name": "c", "value": "d"}]}, "response": {"status": 0}},
+            {"request": {"method": 7, "url": ["x"]}},
+            {},
+        ]));
+        let (kept, ended) = entries(&text);
+        ended.expect("it is read");
+        let bodies: Vec<_> = kept.0[..6].iter().map(|call| call.as_ref().expect("a call").body.clone()).collect();
+        for body in &bodies[..3] {
+            let body = body.as_ref().expect("a body");
+            assert!(body.map["contact"].as_object().expect("an object").contains_key("name"));
+        }
+        assert!(bodies[2].as_ref().is_some_and(|body| body.has_files));
+        assert_eq!(bodies[3..], [None, None, Some(Body::default())]);
+        let last = kept.0[6].as_ref().expect("a call");
+        assert_eq!((last.path.as_str(), last.status, &last.query["c"]), ("/b", None, &json!("d")));
+        assert!(kept.0[7].is_err() && kept.0[8].is_err());
+    }
+
+    #[test]
+    fn hands_out_what_came_before_an_end() {
+        let whole = har(&json!([{"request": {"method": "GET", "url": "/a"}}, {"request": {"method": "GET", "url": "/b"}}]));
+        let cut = &whole[..whole.len() - 40];
+        let (kept, ended) = entries(cut);
+        assert_eq!((kept.0.len(), ended.is_err()), (1, true));
+        for text in ["", "{}", "[]", "{\"log\": 1}", "{\"log\": {}}", "{\"log\": {\"entries\": 1}}"] {
+            assert!(entries(text.as_bytes()).1.is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn bounds_nesting_and_entries() {
+        let deep = format!(
+            "{{\"log\": {{\"entries\": [{{\"x\": {}1{}}}]}}}}",
+            "[".repeat(100_000),
+            "]".repeat(100_000)
+        );
+        let (kept, _) = entries(deep.as_bytes());
+        assert!(kept.0.len() <= 1);
+        let start = io::Cursor::new(b"{\"log\": {\"entries\": [{\"x\": \"".to_vec());
+        let mut kept = Kept::default();
+        let endless = io::Read::chain(start, io::repeat(b'x'));
+        let ended = read(io::BufReader::new(endless), &mut kept).expect_err("it is refused");
+        assert!(ended.to_string().contains("64 MiB"), "{ended}");
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_makes_it_panic(text in "(\\{\"log\":\\{\"entries\":\\[)?(\\{\"request\":)?[\\PC]{0,200}") {
+            let _ = entries(text.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! Where a log comes from: a file or standard input, packed by gzip or not, and its lines with a bounded length.
+
+use std::{
+    cell::Cell,
+    fs::File,
+    io::{self, BufRead, BufReader, Read},
+    path::Path,
+    rc::Rc,
+};
+
+use flate2::bufread::MultiGzDecoder;
+
+/// Bytes of a line. Servers bound the head of a request far below.
+pub const LINE: usize = 64 * 1024;
+
+/// Bytes from which a format is told.
+const HEAD: usize = 256 * 1024;
+
+/// What packed data may unpack to without being looked at.
+const UNSUSPICIOUS: u64 = 64 * 1024 * 1024;
+
+/// How many times its size packed data may unpack to, beyond that. Logs reach some tens; what gzip can do at most is 1,032.
+const RATIO: u64 = 400;
+
+/// What begins every file of gzip.
+const MAGIC: [u8; 2] = [0x1f, 0x8b];
+
+/// A source, with its first bytes.
+pub struct Input {
+    /// As much of the beginning as tells the format.
+    pub head: Vec<u8>,
+    rest: Box<dyn Read>,
+}
+
+impl Input {
+    /// Opens a file; `-` is standard input.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        if path == Path::new("-") {
+            return Self::of(io::stdin());
+        }
+        let file = File::open(path)?;
+        if file.metadata()?.is_dir() {
+            return Err(io::Error::from(io::ErrorKind::IsADirectory));
+        }
+        Self::of(file)
+    }
+
+    /// Reads the beginning, and unpacks what is packed.
+    ///
+    /// # Errors
+    /// What the source fails with before anything came.
+    pub fn of(mut source: impl Read + 'static) -> io::Result<Self> {
+        let mut start = Vec::new();
+        source.by_ref().take(MAGIC.len() as u64).read_to_end(&mut start)?;
+        let is_packed = start == MAGIC;
+        let whole = io::Cursor::new(start).chain(source);
+        let mut rest: Box<dyn Read> = if is_packed {
+            Box::new(Unpacked::new(whole))
+        } else {
+            Box::new(whole)
+        };
+        let mut head = Vec::new();
+        // What fails later fails when it is read again.
+        let failed = rest.by_ref().take(HEAD as u64).read_to_end(&mut head).err();
+        match failed {
+            Some(error) if head.is_empty() => Err(error),
+            Some(error) => Ok(Self {
+                head,
+                rest: Box::new(Failing(Some(error))),
+            }),
+            None => Ok(Self { head, rest }),
+        }
+    }
+
+    /// All of it.
+    pub fn reader(self) -> impl BufRead {
+        BufReader::with_capacity(LINE, io::Cursor::new(self.head).chain(self.rest))
+    }
+}
+
+/// Fails once.
+struct Failing(Option<io::Error>);
+
+impl Read for Failing {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        self.0.take().map_or(Ok(0), Err)
+    }
+}
+
+/// Unpacks, and ends with an error where few bytes become very many.
+struct Unpacked<R> {
+    decoder: MultiGzDecoder<BufReader<Counted<R>>>,
+    packed: Rc<Cell<u64>>,
+    unpacked: u64,
+}
+
+struct Counted<R> {
+    source: R,
+    read: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.source.read(buffer)?;
+        self.read.set(self.read.get() + read as u64);
+        Ok(read)
+    }
+}
+
+impl<R: Read> Unpacked<R> {
+    fn new(source: R) -> Self {
+        let packed = Rc::new(Cell::new(0));
+        let read = Rc::clone(&packed);
+        Self {
+            decoder: MultiGzDecoder::new(BufReader::new(Counted { source, read })),
+            packed,
+            unpacked: 0,
+        }
+    }
+}
+
+impl<R: Read> Read for Unpacked<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.decoder.read(buffer)?;
+        self.unpacked += read as u64;
+        if self.unpacked > UNSUSPICIOUS && self.unpacked / RATIO > self.packed.get() {
+            return Err(io::Error::other(format!(
+                "the packed data unpacks to more than {RATIO} times its size"
+            )));
+        }
+        Ok(read)
+    }
+}
+
+/// The next line without its end, in `line`; false at the end of the source. Of a longer line than [`LINE`] only the start is kept, and
+/// `is_cut` says so.
+///
+/// # Errors
+/// What the source fails with.
+pub fn next_line(source: &mut impl BufRead, line: &mut Vec<u8>, is_cut: &mut bool) -> io::Result<bool> {
+    line.clear();
+    *is_cut = false;
+    let mut any = false;
+    loop {
+        let available = match source.fill_buf() {
+            Ok(available) => available,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        if available.is_empty() {
+            return Ok(any);
+        }
+        any = true;
+        let end = available.iter().position(|byte| *byte == b'\n');
+        let piece = &available[..end.unwrap_or(available.len())];
+        let room = LINE - line.len();
+        *is_cut |= piece.len() > room;
+        line.extend_from_slice(&piece[..piece.len().min(room)]);
+        let used = piece.len() + usize::from(end.is_some());
+        source.consume(used);
+        if end.is_some() {
+            if line.last() == Some(&b'\r') {
+                line.pop();
+            }
+            return Ok(true);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use flate2::{Compression, write::GzEncoder};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn packed(text: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(text).expect("memory takes it");
+        encoder.finish().expect("memory takes it")
+    }
+
+    fn lines(source: Vec<u8>) -> io::Result<Vec<(usize, bool)>> {
+        let mut reader = Input::of(io::Cursor::new(source))?.reader();
+        let (mut line, mut is_cut, mut lines) = (Vec::new(), false, Vec::new());
+        while next_line(&mut reader, &mut line, &mut is_cut)? {
+            lines.push((line.len(), is_cut));
+        }
+        Ok(lines)
+    }
+
+    #[test]
+    fn cuts_long_lines() {
+        let text = [b"one\r\n".as_slice(), &[b'x'; 3 * LINE], b"\n\nlast"].concat();
+        let found = [(3, false), (LINE, true), (0, false), (4, false)];
+        assert_eq!(lines(text.clone()).expect("it is read"), found);
+        assert_eq!(lines(packed(&text)).expect("it is read"), found);
+        assert_eq!(
+            lines([packed(b"a\n"), packed(b"bc\n")].concat()).expect("it is read"),
+            [(1, false), (2, false)]
+        );
+        assert_eq!(lines(Vec::new()).expect("it is read"), []);
+    }
+
+    #[test]
+    fn refuses_what_unpacks_without_an_end() {
+        let bomb = packed(&vec![0; 200 * 1024 * 1024]);
+        assert!(bomb.len() < 1024 * 1024);
+        let refused = lines(bomb).expect_err("it is refused");
+        assert!(refused.to_string().contains("400 times"), "{refused}");
+    }
+
+    #[test]
+    fn keeps_what_came_before_a_fault() {
+        let whole = packed(b"one\ntwo\n");
+        let broken = &whole[..whole.len() - 4];
+        let mut reader = Input::of(io::Cursor::new(broken.to_vec())).expect("it begins").reader();
+        let (mut line, mut is_cut) = (Vec::new(), false);
+        assert!(next_line(&mut reader, &mut line, &mut is_cut).expect("a line"));
+        assert_eq!(line, b"one");
+        assert!(next_line(&mut reader, &mut line, &mut is_cut).expect("a line"));
+        assert!(next_line(&mut reader, &mut line, &mut is_cut).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn bounds_every_line(text in proptest::collection::vec(any::<u8>(), 0..2000)) {
+            if let Ok(lines) = lines(text) {
+                prop_assert!(lines.iter().all(|(length, _)| *length <= LINE));
+            }
+        }
+    }
+}

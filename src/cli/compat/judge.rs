@@ -1,0 +1,355 @@
+//! What would become of one call: whether Parley serves its route, and with which documented differences.
+
+use std::collections::HashSet;
+
+use axum::http::Method;
+use serde_json::Map;
+
+use super::{
+    call::{Call, NAMELESS},
+    coverage::Coverage,
+    differences::{Applies, Differences},
+    other::{Other, other},
+};
+use crate::gateway::route_table::{RouteTable, normalize};
+
+/// Characters of a parameter's name that is shown.
+const NAME: usize = 40;
+
+/// Parts of a path that are shown.
+const PARTS: usize = 12;
+
+/// What is said of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// As Chatwoot does.
+    Served,
+    /// Served, with a documented difference that the call shows.
+    Different,
+    /// Not served.
+    Absent,
+    /// Not served, and Chatwoot answered 404 or a fault too.
+    Failed,
+}
+
+impl Verdict {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Served => "served",
+            Self::Different => "different",
+            Self::Absent => "absent",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// A call of the API.
+#[derive(Debug, PartialEq)]
+pub struct Judgement {
+    /// The method as it was sent.
+    pub method: Method,
+    /// The route, with names in place of what a caller put there.
+    pub route: String,
+    /// What is said of it.
+    pub verdict: Verdict,
+    /// Whether Chatwoot answered 404 or a fault.
+    pub has_failed: bool,
+    /// Names of parameters that are ignored; what does not look like a name is withheld.
+    pub ignored: Vec<String>,
+    /// Whether an update is refused because it holds nothing that is understood.
+    pub is_refused: bool,
+    /// Places of the documented differences that it shows or may show.
+    pub differences: Vec<usize>,
+    /// What to use instead of an absent route; empty where nothing is documented.
+    pub instead: String,
+}
+
+/// What is compared.
+#[derive(Debug)]
+pub struct Judge {
+    table: RouteTable,
+    coverage: Coverage,
+    /// The documented differences.
+    pub differences: Differences,
+    /// Every literal part of a documented path: other parts may be anybody's secret.
+    words: HashSet<String>,
+    prefix: String,
+    host: Option<String>,
+}
+
+impl Judge {
+    /// Compares what lies below `prefix` and went to `host`.
+    pub fn new(prefix: &str, host: Option<String>) -> Self {
+        let (table, coverage) = (RouteTable::new(), Coverage::new());
+        let paths = table.iter().map(|(_, path)| path).chain(coverage.paths());
+        let parts = paths.flat_map(|path| path.split('/'));
+        let words = parts
+            .filter(|part| !part.is_empty() && !part.starts_with('{') && *part != "**")
+            .map(str::to_owned)
+            .collect();
+        Self {
+            differences: Differences::new(&table),
+            words,
+            table,
+            coverage,
+            prefix: normalize(&format!("/{prefix}")).trim_end_matches('/').to_owned(),
+            host,
+        }
+    }
+
+    /// Judges a call.
+    ///
+    /// # Errors
+    /// What it is, if it is no call of the API.
+    pub fn judge(&self, call: Call) -> Result<Judgement, Other> {
+        if self.host.is_some() && call.host.is_some() && self.host != call.host {
+            return Err(Other::Elsewhere);
+        }
+        let mut path = normalize(&call.path);
+        if !self.prefix.is_empty() {
+            let below = path
+                .strip_prefix(&self.prefix)
+                .filter(|rest| rest.is_empty() || rest.starts_with('/'));
+            // The suffix is dropped below of the prefix only: there the path begins as the server knows it.
+            path = normalize(below.ok_or(Other::Elsewhere)?);
+        }
+        if matches!(call.method, Method::OPTIONS | Method::TRACE | Method::CONNECT) {
+            return Err(Other::Preflights);
+        }
+        if let Some(other) = other(&path) {
+            return Err(other);
+        }
+        let has_failed = call.status.is_some_and(|status| status == 404 || status >= 500);
+        let Some(found) = self.table.find(&call.method, &path) else {
+            return Ok(self.absent(call.method, &path, has_failed));
+        };
+        let empty = Map::new();
+        let body = call.body.as_ref();
+        let difference = found.compare(
+            body.map_or(&empty, |body| &body.map),
+            body.is_some_and(|body| body.has_files),
+            &call.query,
+        );
+        let differences = self
+            .differences
+            .of(&call.method, found.path(), &call.query, body.map(|body| &body.map));
+        let shows = |place: &usize| self.differences.get(*place).applies != Applies::Sometimes;
+        let is_same = difference.ignored.names.is_empty() && !differences.iter().any(shows);
+        Ok(Judgement {
+            route: found.path().to_owned(),
+            verdict: if is_same { Verdict::Served } else { Verdict::Different },
+            has_failed,
+            ignored: difference.ignored.names.iter().map(|name| shown(name)).collect(),
+            is_refused: difference.is_refused,
+            differences,
+            instead: String::new(),
+            method: call.method,
+        })
+    }
+
+    fn absent(&self, method: Method, path: &str, has_failed: bool) -> Judgement {
+        let listed = self.coverage.find(method.as_str(), path);
+        Judgement {
+            route: listed.map_or_else(|| self.masked(path), |route| route.path.clone()),
+            verdict: if has_failed { Verdict::Failed } else { Verdict::Absent },
+            has_failed,
+            ignored: Vec::new(),
+            is_refused: false,
+            differences: Vec::new(),
+            instead: listed.map(|route| route.instead.clone()).unwrap_or_default(),
+            method,
+        }
+    }
+
+    /// A path with `{id}` for numbers and `{?}` for what is no word of a documented path.
+    fn masked(&self, path: &str) -> String {
+        let mut masked = String::new();
+        for (at, part) in path.split('/').skip(1).enumerate() {
+            if at == PARTS {
+                masked.push_str("/…");
+                break;
+            }
+            masked.push('/');
+            if self.words.contains(part) {
+                masked.push_str(part);
+            } else if !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()) {
+                masked.push_str("{id}");
+            } else if !part.is_empty() {
+                masked.push_str("{?}");
+            }
+        }
+        masked
+    }
+}
+
+/// The name of a parameter, if it looks like one. Others may be a token or an address that somebody put in the wrong place.
+fn shown(name: &str) -> String {
+    let (outer, inner) = name.split_once('[').unwrap_or((name, ""));
+    let is_name = |text: &str| {
+        let is_long = text.len() > 15;
+        text.len() <= NAME
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
+            && !(is_long && text.bytes().any(|byte| byte.is_ascii_digit()))
+    };
+    let is_plain = name != NAMELESS && !outer.is_empty() && is_name(outer) && is_name(inner.trim_end_matches(']'));
+    if is_plain {
+        name.to_owned()
+    } else {
+        "(a name that is withheld)".to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::cli::compat::call::Body;
+
+    static JUDGE: LazyLock<Judge> = LazyLock::new(|| Judge::new("", None));
+
+    fn judged(judge: &Judge, method: &str, target: &str, status: u16) -> Result<Judgement, Other> {
+        judge.judge(Call::new(method, target, Some(status)).expect("a call"))
+    }
+
+    #[test]
+    fn judges_by_the_table_and_the_pages() {
+        let judge = Judge::new("", None);
+        for (method, target, status, verdict, route) in [
+            (
+                "GET",
+                "/api/v1/accounts/7/labels",
+                200,
+                Verdict::Served,
+                "/api/v1/accounts/{account_id}/labels",
+            ),
+            (
+                "PUT",
+                "//api/v1/accounts/7/contacts/9.json/",
+                200,
+                Verdict::Served,
+                "/api/v1/accounts/{account_id}/contacts/{contact_id}",
+            ),
+            ("GET", "/api/v1/profile", 404, Verdict::Different, "/api/v1/profile"),
+            (
+                "GET",
+                "/api/v1/accounts/7/labels?x=1",
+                200,
+                Verdict::Different,
+                "/api/v1/accounts/{account_id}/labels",
+            ),
+            (
+                "GET",
+                "/api/v1/accounts/7/captain/x",
+                200,
+                Verdict::Absent,
+                "/api/v1/accounts/{account_id}/captain/**",
+            ),
+            (
+                "GET",
+                "/api/v1/accounts/7/captain/x",
+                502,
+                Verdict::Failed,
+                "/api/v1/accounts/{account_id}/captain/**",
+            ),
+            (
+                "GET",
+                "/api/v1/accounts/7/labels/SeCret/5/contacts",
+                200,
+                Verdict::Absent,
+                "/api/v1/accounts/{id}/labels/{?}/{id}/contacts",
+            ),
+            ("POST", "/auth/sign_in", 200, Verdict::Absent, "/auth/**"),
+            ("GET", "/cable", 101, Verdict::Different, "/cable"),
+        ] {
+            let judged = judged(&judge, method, target, status).expect("a call of the API");
+            assert_eq!((judged.verdict, judged.route.as_str()), (verdict, route), "{method} {target}");
+            assert_eq!(judged.has_failed, status == 404 || status >= 500);
+            assert_eq!(
+                judged.instead.is_empty(),
+                matches!(verdict, Verdict::Served | Verdict::Different) || route.contains("{?}")
+            );
+        }
+        for (method, target, other) in [
+            ("GET", "/", Other::Pages),
+            ("GET", "/app/accounts/1/dashboard", Other::Pages),
+            ("GET", "/packs/js/application.js", Other::Pages),
+            ("GET", "/rails/active_storage/blobs/x", Other::Files),
+            ("POST", "/webhooks/telegram/1:token", Other::Webhooks),
+            ("OPTIONS", "/api/v1/profile", Other::Preflights),
+        ] {
+            assert_eq!(judged(&judge, method, target, 200), Err(other), "{target}");
+        }
+    }
+
+    #[test]
+    fn keeps_to_the_prefix_and_the_host() {
+        let judge = Judge::new("chat/", Some("chat.example.org".to_owned()));
+        for (target, is_api) in [
+            ("/chat/api/v1/profile", true),
+            ("//chat//api/v1/profile.json", true),
+            ("https://chat.example.org/chat/api/v1/profile", true),
+            ("https://other.example.org/chat/api/v1/profile", false),
+            ("/api/v1/profile", false),
+            ("/chatter/api/v1/profile", false),
+        ] {
+            let judged = judged(&judge, "GET", target, 200);
+            assert_eq!(
+                judged.as_ref().map(|call| call.route.as_str()).ok(),
+                is_api.then_some("/api/v1/profile"),
+                "{target}"
+            );
+        }
+    }
+
+    #[test]
+    fn names_what_a_body_holds_in_vain() {
+        let judge = Judge::new("", None);
+        let mut call = Call::new("PATCH", "/api/v1/accounts/1/teams/2", Some(200)).expect("a call");
+        let body = json!({"team": {"colour": "red", "ana@example.org": 1}});
+        call.body = Some(Body {
+            map: body.as_object().expect("an object").clone(),
+            has_files: false,
+        });
+        let judged = judge.judge(call).expect("a call of the API");
+        assert_eq!(judged.verdict, Verdict::Different);
+        assert!(judged.is_refused);
+        let mut ignored = judged.ignored;
+        ignored.sort();
+        assert_eq!(ignored, ["(a name that is withheld)", "team[colour]"]);
+    }
+
+    #[test]
+    fn withholds_what_is_no_name() {
+        for name in ["sort", "utm_source", "team[color]", "a.b-c", "page2", "conversation_display_type"] {
+            assert_eq!(shown(name), name);
+        }
+        for name in [
+            "?",
+            "",
+            "ana@example.org",
+            "W9mF2kQz8TyuVb3nXc5LpRa7",
+            "a b",
+            "[x]",
+            "team[W9mF2kQz8TyuVb3nXc5LpRa7]",
+        ] {
+            assert_ne!(shown(name), name);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn paths_show_documented_words_alone(parts in proptest::collection::vec("[A-Za-z0-9@._%-]{0,30}", 0..20)) {
+            let judge = &*JUDGE;
+            let target = format!("/api/v1/{}", parts.join("/"));
+            if let Ok(judged) = judged(judge, "GET", &target, 200) {
+                let is_known = |part: &str| part.is_empty() || part == "…" || part == "**" || part.starts_with('{') || judge.words.contains(part);
+                prop_assert!(judged.route.split('/').all(is_known), "{}", judged.route);
+            }
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Lines of JSON: an object a line, as nginx writes it by a `log_format`, lograge, Caddy, Traefik, or Docker around a line of another kind.
+
+use serde_json::{Map, Value as Json};
+
+use super::{
+    call::{Call, host_of, parameters},
+    quoted::{self, Line},
+    words,
+};
+
+/// Keys of the method.
+const METHOD: &[&str] = &[
+    "method",
+    "request_method",
+    "http_method",
+    "verb",
+    "RequestMethod",
+    "http.request.method",
+];
+/// Keys of the path or the URL.
+const TARGET: &[&str] = &[
+    "request_uri",
+    "uri",
+    "path",
+    "url",
+    "request_path",
+    "RequestPath",
+    "target",
+    "url.path",
+    "url.original",
+];
+/// Keys of a query that is not part of the path.
+const QUERY: &[&str] = &["args", "query_string", "query", "url.query"];
+/// Keys of the status.
+const STATUS: &[&str] = &[
+    "status",
+    "status_code",
+    "response_status",
+    "response_code",
+    "DownstreamStatus",
+    "http.response.status_code",
+];
+/// Keys of the host.
+const HOST: &[&str] = &["host", "http_host", "RequestHost", "server_name"];
+/// Keys under which another program wraps a line.
+const WRAPPED: &[&str] = &["log", "message", "msg"];
+
+/// A line that holds an object, perhaps after a prefix such as tags.
+pub fn json(line: &str) -> Line {
+    read(line, true)
+}
+
+fn read(line: &str, may_be_wrapped: bool) -> Line {
+    let Some(start) = line.find('{') else {
+        return Err("it holds no JSON object");
+    };
+    // Nesting is bounded by the parser, and size by the line.
+    let Ok(Json::Object(object)) = serde_json::from_str::<Json>(line[start..].trim_end()) else {
+        return Err("it holds no JSON object");
+    };
+    if let Some(call) = of_object(&object) {
+        return call.map(Some);
+    }
+    let wrapped = WRAPPED.iter().find_map(|key| object.get(*key)?.as_str());
+    match wrapped.map(str::trim_end) {
+        Some(inner) if may_be_wrapped && inner.trim_start().starts_with('{') => read(inner, false),
+        Some(inner) if may_be_wrapped => Ok(quoted::combined(inner).or_else(|_| words::lograge(inner)).unwrap_or(None)),
+        _ => Ok(None),
+    }
+}
+
+/// The call of an object; none if it is about something else.
+fn of_object(object: &Map<String, Json>) -> Option<Result<Call, &'static str>> {
+    // Caddy has the request as an object of its own.
+    let request = object.get("request");
+    let inner = request.and_then(Json::as_object).unwrap_or(object);
+    let status = number(object, STATUS).or_else(|| number(inner, STATUS));
+    let call = match (text(inner, METHOD), text(inner, TARGET), request.and_then(Json::as_str)) {
+        (_, _, Some(line)) if line.contains(' ') => Call::of_request_line(line, status),
+        (Some(method), Some(target), _) => Call::new(method, target, status),
+        _ => return None,
+    };
+    Some(call.map(|mut call| {
+        if call.query.is_empty()
+            && let Some(query) = text(inner, QUERY)
+        {
+            call.query = parameters(query.trim_start_matches('?'));
+        }
+        if call.host.is_none() {
+            call.host = text(inner, HOST).and_then(host_of);
+        }
+        call
+    }))
+}
+
+fn text<'a>(object: &'a Map<String, Json>, keys: &[&str]) -> Option<&'a str> {
+    keys.iter().find_map(|key| object.get(*key)?.as_str())
+}
+
+fn number(object: &Map<String, Json>, keys: &[&str]) -> Option<u16> {
+    let value = keys.iter().find_map(|key| object.get(*key))?;
+    match value {
+        Json::String(text) => quoted::status(text),
+        value => value.as_u64().and_then(|number| quoted::status(&number.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn reads_objects_of_several_programs() {
+        for line in [
+            r#"{"time":"x","request":"GET /api/v1/profile?x=1 HTTP/1.1","status":"200"}"#,
+            r#"{"request_method":"GET","request_uri":"/api/v1/profile?x=1","status":200}"#,
+            r#"{"method":"GET","uri":"/api/v1/profile","args":"x=1","status":200}"#,
+            r#"I, [2026-11-30 #1]  INFO -- : [aa] {"method":"GET","path":"/api/v1/profile?x=1","format":"json","status":200}"#,
+            r#"{"level":"info","request":{"method":"GET","host":"h:443","uri":"/api/v1/profile?x=1"},"status":200}"#,
+            r#"{"RequestMethod":"GET","RequestPath":"/api/v1/profile?x=1","DownstreamStatus":200}"#,
+            r#"{"log":"10.0.0.1 - - [x] \"GET /api/v1/profile?x=1 HTTP/1.1\" 200 5\n","stream":"stdout"}"#,
+            r#"{"log":"{\"method\":\"GET\",\"path\":\"/api/v1/profile?x=1\",\"status\":200}\n"}"#,
+            r#"{"message":"method=GET path=/api/v1/profile?x=1 status=200"}"#,
+        ] {
+            let call = json(line).expect("it is read").expect("a call");
+            assert_eq!(
+                (call.path.as_str(), call.query.len(), call.status),
+                ("/api/v1/profile", 1, Some(200)),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn tells_other_lines_from_broken_ones() {
+        for line in [r#"{"level":"info","message":"booted"}"#, "{}", r#"{"status":200}"#] {
+            assert_eq!(json(line), Ok(None), "{line}");
+        }
+        let deep = format!("{}{}", "{\"a\":".repeat(30_000), "}".repeat(30_000));
+        for line in ["", "text", "{", "[1]", deep.as_str(), r#"{"method":"x","path":"/"}"#] {
+            assert!(json(line).is_err(), "{}", line.len());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_makes_it_panic(line in "\\PC{0,20}(\\{\"(log|request|method|path|status)\":)?\\PC{0,200}") {
+            let _ = json(&line);
+        }
+    }
+}

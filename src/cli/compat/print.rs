@@ -1,0 +1,222 @@
+//! The report for people and for programs. `docs/switching.md` documents the shape of its JSON.
+
+use std::{
+    collections::BTreeSet,
+    fmt::Write as _,
+    io::{self, Write as _},
+};
+
+use serde_json::{Map, Value as Json, json};
+
+use super::{
+    differences::{Applies, Difference, Differences},
+    format::Reading,
+    judge::Verdict,
+    report::{Report, Row, percent},
+};
+use crate::cli::table::Table;
+
+/// The version of the JSON. It rises with changes that a reader must know of; new keys are none.
+const VERSION: u32 = 1;
+
+/// What is printed.
+#[derive(Debug)]
+pub struct Printed<'a> {
+    /// What was found.
+    pub report: &'a Report,
+    /// How reading went.
+    pub reading: &'a Reading,
+    /// The texts of the differences.
+    pub differences: &'a Differences,
+    /// The one verdict whose rows are shown; none: all.
+    pub only: Option<Verdict>,
+}
+
+impl Printed<'_> {
+    fn rows(&self) -> Vec<&Row> {
+        let rows = self.report.rows().into_iter();
+        rows.filter(|row| self.only.is_none_or(|only| row.verdict == only)).collect()
+    }
+
+    /// The differences that calls of a row show.
+    fn shown(&self, row: &Row) -> impl Iterator<Item = &Difference> {
+        let all = row.differences.iter().map(|place| self.differences.get(*place));
+        all.filter(|one| one.applies != Applies::Sometimes)
+    }
+
+    /// Prints a table, the totals, what the differences are, and the conclusion.
+    pub fn table(&self) {
+        let rows = self.rows();
+        let mut table = Table::new("calls of the API", &["METHOD", "ROUTE", "CALLS", "VERDICT", "NOTE"]);
+        table.rows(
+            rows.iter()
+                .map(|row| {
+                    vec![
+                        row.method.clone(),
+                        row.route.clone(),
+                        row.calls.to_string(),
+                        row.verdict.name().to_owned(),
+                        self.note(row),
+                    ]
+                })
+                .collect(),
+        );
+        table.finish();
+        write_out(&self.below(&rows));
+    }
+
+    /// What follows the table.
+    fn below(&self, rows: &[&Row]) -> String {
+        let total = self.report.total();
+        let mut text = format!("\n{:<12}{total:>10}\n", "calls");
+        for verdict in [Verdict::Served, Verdict::Different, Verdict::Absent, Verdict::Failed] {
+            let calls = self.report.calls(verdict);
+            let _ = writeln!(text, "{:<12}{calls:>10}  {}", verdict.name(), percent(calls, total));
+        }
+        for (other, count) in &self.report.others {
+            let _ = writeln!(text, "{:<12}{count:>10}  {}", "not judged", other.name());
+        }
+        self.explain(&mut text, rows);
+        let _ = writeln!(text, "\n{}", self.report.conclusion(self.reading));
+        text
+    }
+
+    fn note(&self, row: &Row) -> String {
+        let mut notes: Vec<String> = Vec::new();
+        if row.verdict == Verdict::Absent || row.verdict == Verdict::Failed {
+            if row.instead.is_empty() {
+                notes.push(format!(
+                    "no documented route of Chatwoot; first in {} {}",
+                    self.reading.format.unit(),
+                    row.first
+                ));
+            } else {
+                notes.push(format!("use instead: {}", row.instead));
+            }
+        }
+        if row.verdict == Verdict::Failed {
+            notes.push("404 or a fault in Chatwoot too".to_owned());
+        } else if row.failed > 0 {
+            notes.push(format!("{} with 404 or a fault in Chatwoot", row.failed));
+        }
+        notes.extend(self.shown(row).map(|one| one.matter.clone()));
+        if !row.ignored.is_empty() {
+            let names: Vec<String> = row.ignored.iter().map(|(name, calls)| format!("{name} ({calls})")).collect();
+            let more = if row.ignores_more { ", and others" } else { "" };
+            notes.push(format!("ignored: {}{more}", names.join(", ")));
+        }
+        if row.refused > 0 {
+            notes.push(format!("{} refused with 422: nothing in the body can be changed", row.refused));
+        }
+        notes.join("; ")
+    }
+
+    /// What the differences of the rows are, each once.
+    fn explain(&self, text: &mut String, rows: &[&Row]) {
+        let places: BTreeSet<usize> = rows.iter().flat_map(|row| row.differences.iter().copied()).collect();
+        let (shown, rare): (Vec<_>, Vec<_>) = places
+            .into_iter()
+            .map(|place| self.differences.get(place))
+            .partition(|one| one.applies != Applies::Sometimes);
+        if !shown.is_empty() {
+            text.push_str("\nDifferences:\n");
+        }
+        for one in shown {
+            let _ = writeln!(
+                text,
+                "  {}\n      Chatwoot: {}\n      Parley:   {}",
+                one.matter, one.chatwoot, one.parley
+            );
+        }
+        if !rare.is_empty() {
+            let _ = writeln!(
+                text,
+                "\n{} more differences of these routes are about bad input, limits and rare states: --json lists them.",
+                rare.len()
+            );
+        }
+    }
+
+    /// Prints the report as JSON.
+    pub fn json(&self) {
+        write_out(&format!("{:#}\n", self.as_json()));
+    }
+
+    fn as_json(&self) -> Json {
+        let (report, reading) = (self.report, self.reading);
+        let count = |verdict| report.calls(verdict);
+        let others: Map<String, Json> = report
+            .others
+            .iter()
+            .map(|(other, count)| (other.key().to_owned(), json!(count)))
+            .collect();
+        let first: Vec<Json> = reading
+            .first_unreadable
+            .iter()
+            .map(|(at, reason)| json!({ "at": at, "reason": reason }))
+            .collect();
+        json!({
+            "version": VERSION,
+            "input": {
+                "format": reading.format.name(),
+                "unit": reading.format.unit(),
+                "read": reading.units,
+                "calls": reading.calls,
+                "unreadable": reading.unreadable,
+                "first_unreadable": first,
+                "complete": reading.ended_early.is_none(),
+                "bodies": report.has_bodies,
+            },
+            "totals": {
+                "calls": report.total(),
+                "served": count(Verdict::Served),
+                "different": count(Verdict::Different),
+                "absent": count(Verdict::Absent),
+                "failed": count(Verdict::Failed),
+            },
+            "not_api": others,
+            "routes_cut": !report.unlisted.is_empty(),
+            "routes": self.rows().into_iter().map(|row| self.row(row)).collect::<Vec<_>>(),
+            "conclusion": report.conclusion(reading),
+        })
+    }
+
+    fn row(&self, row: &Row) -> Json {
+        let differences: Vec<Json> = row
+            .differences
+            .iter()
+            .map(|place| self.differences.get(*place))
+            .map(|one| {
+                json!({
+                    "matter": one.matter,
+                    "chatwoot": one.chatwoot,
+                    "parley": one.parley,
+                    "applies": one.applies.name(),
+                })
+            })
+            .collect();
+        let ignored: Vec<Json> = row
+            .ignored
+            .iter()
+            .map(|(name, calls)| json!({ "name": name, "calls": calls }))
+            .collect();
+        json!({
+            "method": row.method,
+            "route": row.route,
+            "verdict": row.verdict.name(),
+            "calls": row.calls,
+            "failed_calls": row.failed,
+            "refused_calls": row.refused,
+            "first_at": row.first,
+            "ignored": ignored,
+            "ignored_cut": row.ignores_more,
+            "differences": differences,
+            "instead": if row.instead.is_empty() { Json::Null } else { json!(row.instead) },
+        })
+    }
+}
+
+/// Writes to standard output. Whoever read it may have left, as `head` does. Writing to a `String` before cannot fail.
+fn write_out(text: &str) {
+    let _ = io::stdout().write_all(text.as_bytes());
+}

@@ -1,0 +1,127 @@
+//! Lines with the request in quotes: the common and the combined format of nginx and Apache, and the access logs of AWS load balancers.
+
+use super::call::Call;
+
+/// What a line holds: a call, or nothing that is one.
+pub type Line = Result<Option<Call>, &'static str>;
+
+/// The text between the first quotes at or after `from`, and what follows it. A backslash escapes what comes after it.
+fn quoted(line: &str) -> Option<(&str, &str, &str)> {
+    let (before, rest) = line.split_once('"')?;
+    let mut escaped = false;
+    for (at, byte) in rest.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => return Some((before, &rest[..at], &rest[at + 1..])),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// A status of three digits.
+pub fn status(text: &str) -> Option<u16> {
+    (text.len() == 3)
+        .then(|| text.parse().ok())?
+        .filter(|status| (100..600).contains(status))
+}
+
+/// A line of the common or combined format: `… [time] "GET /path HTTP/1.1" 200 …`.
+pub fn combined(line: &str) -> Line {
+    let (before, request, after) = quoted(line).ok_or("it has no request in quotes")?;
+    if !before.trim_end().ends_with(']') {
+        return Err("it has no time in brackets before the request");
+    }
+    let status = after
+        .split_ascii_whitespace()
+        .next()
+        .and_then(status)
+        .ok_or("it has no status after the request")?;
+    Call::of_request_line(request, Some(status)).map(Some)
+}
+
+/// A line of an AWS application load balancer: type, time, name, client, target, three durations, two statuses, two sizes, the request.
+pub fn load_balancer(line: &str) -> Line {
+    let (before, request, _) = quoted(line).ok_or("it has no request in quotes")?;
+    let fields: Vec<&str> = before.split_ascii_whitespace().take(13).collect();
+    let is_known = fields
+        .first()
+        .is_some_and(|kind| ["http", "https", "h2", "grpcs", "ws", "wss"].contains(kind));
+    let &[_, _, _, _, _, _, _, _, of_balancer, of_target, _, _] = fields.as_slice() else {
+        return Err("it has not the twelve fields before the request");
+    };
+    if !is_known {
+        return Err("its first field is no type of request");
+    }
+    // The balancer answers by itself where no target could: that is an error, and its own status says which.
+    let status = status(of_target).or_else(|| status(of_balancer));
+    Call::of_request_line(request, status).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(line: Line) -> (String, String, Option<u16>) {
+        let call = line.expect("it is read").expect("a call");
+        (call.method.to_string(), call.path, call.status)
+    }
+
+    #[test]
+    fn reads_common_and_combined() {
+        for line in [
+            r#"203.0.113.9 - - [30/Nov/2026:07:46:40 +0000] "GET /api/v1/profile HTTP/1.1" 200 612"#,
+            r#"203.0.113.9 - frank [30/Nov/2026:07:46:40 +0000] "GET /api/v1/profile?x=\"y HTTP/2.0" 200 612 "-" "Mozilla \"x\"""#,
+            r#"chat.example.org:443 203.0.113.9 - - [30/Nov/2026:07:46:40 +0000] "GET /api/v1/profile HTTP/1.1" 200 1 "-" "-" 0.003"#,
+            r#"web-1  | 203.0.113.9 - - [30/Nov/2026:07:46:40 +0000] "GET /api/v1/profile HTTP/1.1" 200 -"#,
+        ] {
+            assert_eq!(
+                read(combined(line)),
+                ("GET".to_owned(), "/api/v1/profile".to_owned(), Some(200)),
+                "{line}"
+            );
+        }
+        for line in [
+            "",
+            "nothing",
+            r#""GET / HTTP/1.1" 200"#,
+            r#"1.2.3.4 - - [x] "GET / HTTP/1.1" 20000"#,
+            r#"1.2.3.4 - - [x] "GET / HTTP/1.1"#,
+            r#"1.2.3.4 - - [x] "\x16\x03\x01" 400 150"#,
+            r#"1.2.3.4 - - [x] "" 400 0"#,
+        ] {
+            assert!(combined(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn reads_load_balancers() {
+        let line = r#"https 2026-11-30T07:46:40.186641Z app/chat/50dc6c495c0c9188 203.0.113.9:2817 10.0.0.1:3000 0.086 0.048 0.037 200 404 0 57 "POST https://chat.example.org:443/api/v1/accounts/1/contacts?a=b HTTP/1.1" "curl/7.46.0" ECDHE TLSv1.2"#;
+        assert_eq!(
+            read(load_balancer(line)),
+            ("POST".to_owned(), "/api/v1/accounts/1/contacts".to_owned(), Some(404))
+        );
+        let unanswered = line.replace("200 404", "502 -");
+        assert_eq!(read(load_balancer(&unanswered)).2, Some(502));
+        assert!(load_balancer(&line.replace(" 0.086", "")).is_err());
+        assert!(load_balancer(&line.replace("https 2026", "x 2026")).is_err());
+        assert!(combined(line).is_err(), "the formats are told apart");
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_makes_them_panic(line in "\\PC{0,300}") {
+            let _ = combined(&line);
+            let _ = load_balancer(&line);
+        }
+
+        #[test]
+        fn what_was_written_is_read(path in "/[a-zA-Z0-9/._~%-]{0,60}", status in 100_u16..600, agent in "[^\"\\\\\\PC]{0,40}") {
+            let line = format!("10.0.0.1 - - [30/Nov/2026:07:46:40 +0000] \"GET {path} HTTP/1.1\" {status} 5 \"-\" \"{agent}\"");
+            prop_assert_eq!(read(combined(&line)), ("GET".to_owned(), path, Some(status)));
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! What was found, counted: a row for each method, route and verdict. Its size depends on the routes, not on the log.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    format::Reading,
+    judge::{Judgement, Verdict},
+    other::Other,
+};
+
+/// Rows, at most. Routes that Parley serves and documented ones are a few hundred; others are made of documented words, and may be many.
+const ROWS: usize = 2000;
+
+/// Names of ignored parameters that a row keeps, at most.
+const NAMES: usize = 20;
+
+/// What is known of a route.
+#[derive(Debug)]
+pub struct Row {
+    /// The method as it was sent.
+    pub method: String,
+    /// The route.
+    pub route: String,
+    /// What is said of its calls.
+    pub verdict: Verdict,
+    /// How many there are.
+    pub calls: u64,
+    /// How many of them Chatwoot answered with 404 or a fault.
+    pub failed: u64,
+    /// How many would be refused, because they hold nothing that is understood.
+    pub refused: u64,
+    /// The line or entry of the first.
+    pub first: u64,
+    /// Ignored names, each with the number of calls.
+    pub ignored: BTreeMap<String, u64>,
+    /// Whether there are more names.
+    pub ignores_more: bool,
+    /// Places of the differences.
+    pub differences: BTreeSet<usize>,
+    /// What to use instead; empty where nothing is documented.
+    pub instead: String,
+}
+
+/// All that was found.
+#[derive(Debug, Default)]
+pub struct Report {
+    rows: BTreeMap<(String, String, Verdict), Row>,
+    /// Requests that are no calls of the API.
+    pub others: BTreeMap<Other, u64>,
+    /// Absent and failed calls of routes for which there was no row.
+    pub unlisted: BTreeMap<Verdict, u64>,
+    /// Whether a call had a body that could be looked at.
+    pub has_bodies: bool,
+}
+
+impl Report {
+    /// Counts what is no call of the API.
+    pub fn other(&mut self, other: Other) {
+        *self.others.entry(other).or_default() += 1;
+    }
+
+    /// Counts a call.
+    pub fn call(&mut self, place: u64, call: Judgement) {
+        let key = (call.route, call.method.to_string(), call.verdict);
+        if self.rows.len() >= ROWS && !self.rows.contains_key(&key) {
+            *self.unlisted.entry(call.verdict).or_default() += 1;
+            return;
+        }
+        let row = self.rows.entry(key).or_insert_with_key(|(route, method, verdict)| Row {
+            method: method.clone(),
+            route: route.clone(),
+            verdict: *verdict,
+            calls: 0,
+            failed: 0,
+            refused: 0,
+            first: place,
+            ignored: BTreeMap::new(),
+            ignores_more: false,
+            differences: BTreeSet::new(),
+            instead: call.instead,
+        });
+        row.calls += 1;
+        row.failed += u64::from(call.has_failed);
+        row.refused += u64::from(call.is_refused);
+        row.differences.extend(call.differences);
+        for name in call.ignored {
+            if let Some(calls) = row.ignored.get_mut(&name) {
+                *calls += 1;
+            } else if row.ignored.len() < NAMES {
+                row.ignored.insert(name, 1);
+            } else {
+                row.ignores_more = true;
+            }
+        }
+    }
+
+    /// The rows, the most frequent first.
+    pub fn rows(&self) -> Vec<&Row> {
+        let mut rows: Vec<&Row> = self.rows.values().collect();
+        // The sort is stable, and the rows come by route and method.
+        rows.sort_by_key(|row| std::cmp::Reverse(row.calls));
+        rows
+    }
+
+    /// How many calls have a verdict.
+    pub fn calls(&self, verdict: Verdict) -> u64 {
+        let listed: u64 = self.rows.values().filter(|row| row.verdict == verdict).map(|row| row.calls).sum();
+        listed + self.unlisted.get(&verdict).copied().unwrap_or_default()
+    }
+
+    /// How many calls of the API there are.
+    pub fn total(&self) -> u64 {
+        [Verdict::Served, Verdict::Different, Verdict::Absent, Verdict::Failed]
+            .into_iter()
+            .map(|verdict| self.calls(verdict))
+            .sum()
+    }
+
+    /// The report as a sentence or two.
+    pub fn conclusion(&self, reading: &Reading) -> String {
+        let (total, different, absent) = (self.total(), self.calls(Verdict::Different), self.calls(Verdict::Absent));
+        let failed = self.calls(Verdict::Failed);
+        let judged = total - failed;
+        let mut text = if total == 0 {
+            "No call of Chatwoot's API was found.".to_owned()
+        } else if judged == 0 {
+            "Chatwoot answered every call with 404 or a fault, so they say nothing about Parley.".to_owned()
+        } else if absent > 0 {
+            let routes = self.rows.values().filter(|row| row.verdict == Verdict::Absent).count();
+            format!(
+                "Parley does not serve {absent} of {judged} calls ({}), of {routes} {}: see what to use instead before you switch.",
+                percent(absent, judged),
+                if routes == 1 { "route" } else { "routes" },
+            )
+        } else if different > 0 {
+            format!(
+                "Parley serves all {judged} calls; {different} of them ({}) with a documented difference: read those before you switch.",
+                percent(different, judged)
+            )
+        } else {
+            format!("Parley serves all {judged} calls as Chatwoot does.")
+        };
+        if total > 0 && !self.has_bodies {
+            text.push_str(" The log has no bodies: differences by body fields are not judged; record a HAR file for those.");
+        }
+        if reading.ended_early.is_some() {
+            text.push_str(" The file was not read to its end.");
+        }
+        text
+    }
+}
+
+/// A part of a whole in percent, with one decimal; a small part never reads as nothing, nor a large one as all.
+pub fn percent(part: u64, whole: u64) -> String {
+    if whole == 0 || part == 0 {
+        return "0 %".to_owned();
+    }
+    if part >= whole {
+        return "100 %".to_owned();
+    }
+    let tenths = (u128::from(part) * 1000 / u128::from(whole)).clamp(1, 999);
+    format!("{}.{} %", tenths / 10, tenths % 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Method;
+
+    use super::*;
+
+    fn call(route: &str, ignored: &str) -> Judgement {
+        Judgement {
+            method: Method::GET,
+            route: route.to_owned(),
+            verdict: Verdict::Absent,
+            has_failed: false,
+            ignored: vec![ignored.to_owned()],
+            is_refused: false,
+            differences: Vec::new(),
+            instead: String::new(),
+        }
+    }
+
+    #[test]
+    fn bounds_rows_and_names() {
+        let mut report = Report::default();
+        for number in 0..3 * ROWS as u64 {
+            report.call(number, call(&format!("/api/{number}"), "x"));
+        }
+        for number in 0..100 {
+            report.call(number, call("/api/0", &format!("name{number}")));
+        }
+        assert_eq!(report.rows().len(), ROWS);
+        assert_eq!(report.calls(Verdict::Absent), 3 * ROWS as u64 + 100);
+        let first = report.rows()[0];
+        assert_eq!((first.calls, first.ignored.len(), first.ignores_more), (101, NAMES, true));
+    }
+
+    #[test]
+    fn percentages_are_never_rounded_to_all_or_nothing() {
+        for (part, whole, text) in [
+            (0, 0, "0 %"),
+            (0, 5, "0 %"),
+            (1, 1_000_000, "0.1 %"),
+            (999_999, 1_000_000, "99.9 %"),
+            (5, 5, "100 %"),
+            (1, 3, "33.3 %"),
+        ] {
+            assert_eq!(percent(part, whole), text);
+        }
+    }
+}

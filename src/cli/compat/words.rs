@@ -1,0 +1,200 @@
+//! Lines of words: `key=value` as lograge and Heroku's router write, and those that Rails itself writes.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::{
+    call::Call,
+    quoted::{Line, status},
+};
+
+/// Requests whose end was not seen yet, at most. Older ones count without a status.
+const OPEN: usize = 10_000;
+
+/// A line of `key=value` with `method` and `path`.
+pub fn lograge(line: &str) -> Line {
+    let value = |key: &str| {
+        let mut words = line.split_ascii_whitespace().filter_map(|word| word.split_once('='));
+        words.find(|(name, _)| *name == key).map(|(_, value)| value.trim_matches('"'))
+    };
+    let (Some(method), Some(path)) = (value("method"), value("path")) else {
+        return Ok(None);
+    };
+    Call::new(method, path, value("status").and_then(status)).map(Some)
+}
+
+/// Reads the lines of Rails, where a request begins with one and ends with another.
+#[derive(Debug, Default)]
+pub struct Rails {
+    /// By the tag before both lines, mostly the request's id. Without tags there is one at a time.
+    open: HashMap<String, Call>,
+    /// Tags in the order in which their requests began.
+    order: VecDeque<String>,
+}
+
+/// What a line of Rails is.
+#[derive(Debug, PartialEq)]
+enum Event<'a> {
+    Started(&'a str, Call),
+    Completed(&'a str, Option<u16>),
+}
+
+impl Rails {
+    /// Reads a line. Calls that are complete go to `emit`.
+    ///
+    /// # Errors
+    /// What is wrong with a line that begins a request.
+    pub fn line(&mut self, line: &str, emit: &mut dyn FnMut(Call)) -> Result<(), &'static str> {
+        match event(line)? {
+            None => {}
+            Some(Event::Started(tag, call)) => {
+                if let Some(unfinished) = self.open.insert(tag.to_owned(), call) {
+                    emit(unfinished);
+                } else {
+                    self.order.push_back(tag.to_owned());
+                }
+                while self.open.len() > OPEN {
+                    let Some(oldest) = self.order.pop_front() else { break };
+                    if let Some(unfinished) = self.open.remove(&oldest) {
+                        emit(unfinished);
+                    }
+                }
+            }
+            Some(Event::Completed(tag, status)) => {
+                if let Some(mut call) = self.open.remove(tag) {
+                    call.status = status;
+                    emit(call);
+                }
+                // Ends come about in the order of beginnings, so what is at the front is mostly closed.
+                while self.order.front().is_some_and(|tag| !self.open.contains_key(tag)) {
+                    self.order.pop_front();
+                }
+            }
+        }
+        // A request that takes long keeps those behind it in the queue; drop what is closed before it outgrows the map.
+        if self.order.len() > 2 * OPEN {
+            let open = &self.open;
+            self.order.retain(|tag| open.contains_key(tag));
+        }
+        Ok(())
+    }
+
+    /// Hands out the calls whose end was not seen.
+    pub fn finish(self, emit: &mut dyn FnMut(Call)) {
+        let Self { mut open, order } = self;
+        for tag in order {
+            if let Some(call) = open.remove(&tag) {
+                emit(call);
+            }
+        }
+    }
+}
+
+/// Whether a line begins a request.
+pub fn starts(line: &str) -> bool {
+    matches!(event(line), Ok(Some(Event::Started(..))))
+}
+
+fn event(line: &str) -> Result<Option<Event<'_>>, &'static str> {
+    if let Some((before, rest)) = line.split_once("Started ") {
+        // `Started GET "/path" for 203.0.113.9 at …`
+        if let Some((method, rest)) = rest.split_once(" \"")
+            && let Some((target, _)) = rest.split_once("\" for ")
+            && !method.contains(' ')
+        {
+            return Call::new(method, target, None).map(|call| Some(Event::Started(tag(before), call)));
+        }
+    } else if let Some((before, rest)) = line.split_once("Completed ") {
+        let code = rest.split(' ').next().and_then(status);
+        if code.is_some() {
+            return Ok(Some(Event::Completed(tag(before), code)));
+        }
+    }
+    Ok(None)
+}
+
+/// The last tag in brackets right before the text.
+fn tag(before: &str) -> &str {
+    let inner = before.trim_end().strip_suffix(']');
+    inner.and_then(|inner| inner.rsplit('[').next()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn reads_lograge() {
+        for line in [
+            "method=GET path=/api/v1/profile format=json controller=Api action=show status=200 duration=5.1",
+            "I, [2026-11-30T07:46:40.1 #1]  INFO -- : [4f-1] method=GET path=/api/v1/profile format=json status=200",
+            "at=info method=GET path=\"/api/v1/profile\" host=chat.example.org status=200 bytes=12",
+        ] {
+            let call = lograge(line).expect("it is read").expect("a call");
+            assert_eq!((call.path.as_str(), call.status), ("/api/v1/profile", Some(200)), "{line}");
+        }
+        assert_eq!(lograge("a line of something else"), Ok(None));
+        assert!(lograge("method=x path=/").is_err());
+    }
+
+    fn read(lines: &[&str]) -> Vec<(String, Option<u16>)> {
+        let mut calls = Vec::new();
+        let mut emit = |call: Call| calls.push((call.path, call.status));
+        let mut rails = Rails::default();
+        for line in lines {
+            rails.line(line, &mut emit).expect("it is read");
+        }
+        rails.finish(&mut emit);
+        calls
+    }
+
+    #[test]
+    fn joins_the_end_of_a_request_with_its_begin() {
+        let read = read(&[
+            r#"I, [2026-11-30T07:46:40.1 #1]  INFO -- : [aa-1] Started GET "/one?x=1" for 203.0.113.9 at 2026-11-30 07:46:40 +0000"#,
+            r#"I, [2026-11-30T07:46:40.1 #1]  INFO -- : [bb-2] Started POST "/two" for 203.0.113.9 at 2026-11-30 07:46:40 +0000"#,
+            r#"I, [2026-11-30T07:46:40.1 #1]  INFO -- : [bb-2] Processing by Api::V1::ProfilesController#show as JSON"#,
+            r#"I, [2026-11-30T07:46:40.1 #1]  INFO -- : [bb-2]   Parameters: {"a"=>"Started now"}"#,
+            r#"I, [2026-11-30T07:46:40.1 #1]  INFO -- : [bb-2] Completed 404 Not Found in 5ms (Views: 0.1ms)"#,
+            r#"I, [2026-11-30T07:46:40.1 #1]  INFO -- : [aa-1] Completed 200 OK in 5ms"#,
+            r#"Started GET "/three" for ::1 at 2026-11-30"#,
+            "Completed 201 Created in 1ms",
+            r#"Started GET "/four" for ::1 at 2026-11-30"#,
+        ]);
+        let wanted = [("/two", Some(404)), ("/one", Some(200)), ("/three", Some(201)), ("/four", None)];
+        assert_eq!(read, wanted.map(|(path, status)| (path.to_owned(), status)));
+    }
+
+    #[test]
+    fn bounds_requests_without_an_end() {
+        let mut calls = 0;
+        let mut rails = Rails::default();
+        rails
+            .line("[first] Started GET \"/\" for ::1", &mut |_| calls += 1)
+            .expect("it is read");
+        for number in 0..5 * OPEN {
+            let begin = format!("[{number}] Started GET \"/\" for ::1");
+            rails.line(&begin, &mut |_| calls += 1).expect("it is read");
+            if number % 2 == 0 {
+                let end = format!("[{number}] Completed 200 OK");
+                rails.line(&end, &mut |_| calls += 1).expect("it is read");
+            }
+            assert!(rails.open.len() <= OPEN && rails.order.len() <= 2 * OPEN);
+        }
+        rails.finish(&mut |_| calls += 1);
+        assert_eq!(calls, 5 * OPEN + 1);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_makes_them_panic(lines in proptest::collection::vec("(\\[a\\] )?(Started GET \"|Completed )?\\PC{0,80}", 0..20)) {
+            let mut rails = Rails::default();
+            for line in &lines {
+                let _ = rails.line(line, &mut |_| {});
+                let _ = lograge(line);
+            }
+            rails.finish(&mut |_| {});
+        }
+    }
+}
