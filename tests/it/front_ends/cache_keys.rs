@@ -1,6 +1,6 @@
 //! Cache keys: each changes when its list does and only then, whichever replica is asked, and frames at /cable have the same ones.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use parley::pb::{CreateTokenRequest, GetCacheKeysRequest, Role, TokenKind};
 use serde_json::{Value as Json, json};
@@ -28,8 +28,12 @@ struct Keys<'a> {
     replicas: Vec<Http>,
     app: &'a TestApp,
     last: Json,
-    seen: HashSet<String>,
+    /// The list that each key stood for.
+    seen: HashMap<String, Json>,
 }
+
+/// The lists by the names of their keys, and where they are read.
+const LISTS: [(&str, &str); 3] = [("label", "/labels"), ("inbox", "/inboxes"), ("team", "/teams")];
 
 impl<'a> Keys<'a> {
     async fn of(app: &'a TestApp, token: &str) -> Self {
@@ -38,7 +42,7 @@ impl<'a> Keys<'a> {
             replicas: doors.map(|server| Http::new(&server.doors.http, token)).collect(),
             app,
             last: Json::Null,
-            seen: HashSet::new(),
+            seen: HashMap::new(),
         };
         keys.last = keys.read().await;
         keys
@@ -55,21 +59,21 @@ impl<'a> Keys<'a> {
         all.swap_remove(0)
     }
 
-    /// Holds that these lists changed since the last look, to keys that they never had, and no others.
+    /// Holds that the keys of these lists changed since the last look and no others, and that no key ever stood for two lists.
     async fn changed(&mut self, what: &str, lists: &[&str]) {
         let now = self.read().await;
-        for list in ["label", "inbox", "team"] {
-            let key = format!("{list} {}", self.last[list]);
-            self.seen.insert(key);
-            if lists.contains(&list) {
-                assert!(
-                    !self.seen.contains(&format!("{list} {}", now[list])),
-                    "{what}: {list} stays {}",
-                    now[list]
-                );
-            } else {
-                assert_eq!(now[list], self.last[list], "{what}: {list}");
-            }
+        for (list, path) in LISTS {
+            let has_changed = now[list] != self.last[list];
+            assert_eq!(
+                has_changed,
+                lists.contains(&list),
+                "{what}: {list} was {} and is {}",
+                self.last[list],
+                now[list]
+            );
+            let (_, body) = self.replicas[0].ask(path).await;
+            let known = self.seen.entry(format!("{list} {}", now[list])).or_insert_with(|| body.clone());
+            assert_eq!(*known, body, "{what}: {list} {}", now[list]);
         }
         self.last = now;
     }

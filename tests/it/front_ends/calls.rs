@@ -20,7 +20,8 @@ struct Row {
 }
 
 fn rows() -> Vec<Row> {
-    let lines = PAGE.lines().filter(|line| line.starts_with("| `"));
+    let (_, table) = PAGE.split_once("\n## Calls\n").expect("the page has the table");
+    let lines = table.lines().filter(|line| line.starts_with("| `"));
     lines
         .map(|line| {
             let cells: Vec<_> = line.trim_matches('|').split('|').map(str::trim).collect();

@@ -19,7 +19,6 @@ async fn account(backend: Backend) {
         &[
             ("GET", ACCOUNT.to_owned(), Json::Null),
             ("PATCH", ACCOUNT.to_owned(), change),
-            ("PATCH", ACCOUNT.to_owned(), json!({})),
             ("GET", keys, Json::Null),
         ],
     )
