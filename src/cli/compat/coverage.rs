@@ -102,7 +102,11 @@ mod tests {
         let coverage = Coverage::new();
         assert!(coverage.0.len() > 80, "the tables are whole: {}", coverage.0.len());
         for (method, path, found) in [
-            ("GET", "/api/v1/accounts/1/webhooks", Some("/api/v1/accounts/{account_id}/webhooks")),
+            (
+                "POST",
+                "/api/v1/accounts/1/webhooks",
+                Some("/api/v1/accounts/{account_id}/webhooks"),
+            ),
             (
                 "PUT",
                 "/api/v1/accounts/1/webhooks/3",
