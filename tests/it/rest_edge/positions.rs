@@ -36,7 +36,13 @@ async fn positions_of_other_logs_are_refused(backend: Backend) {
         ..Default::default()
     };
     let made = app.platform().accounts.clone().create_account(request).await.expect("it is made");
-    for (status, body) in named(&http, &made.into_inner().cursor).await {
-        assert_eq!((status, &body["reason"]), (422, &Json::from("CURSOR_OF_ANOTHER_ACCOUNT")), "{body}");
-    }
+    let [read, stream] = named(&http, &made.into_inner().cursor).await;
+    // A read waits for positions of the caller's accounts only.
+    assert_eq!(read.0, 401, "{}", read.1);
+    assert_eq!(
+        (stream.0, &stream.1["reason"]),
+        (422, &Json::from("CURSOR_OF_ANOTHER_ACCOUNT")),
+        "{}",
+        stream.1
+    );
 }
