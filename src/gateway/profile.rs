@@ -147,7 +147,7 @@ async fn update(call: Call, params: Params) -> Answer {
 }
 
 /// The account that a body names, with the fields around it.
-fn account_of<'a>(params: &'a Params) -> Result<(Fields<'a>, i64), Failure> {
+fn account_of(params: &Params) -> Result<(Fields<'_>, i64), Failure> {
     let mut fields = params.root("profile", &IN_ACCOUNT)?;
     if !fields.filled("account_id") {
         fields.complain(Complaint::new("account_id", "can't be blank"));

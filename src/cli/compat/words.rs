@@ -154,10 +154,10 @@ mod tests {
         let read = read(&[
             r#"I, [2026-11-30T07:46:40.1 #1]  INFO -- : [aa-1] Started GET "/one?x=1" for 203.0.113.9 at 2026-11-30 07:46:40 +0000"#,
             r#"I, [2026-11-30T07:46:40.1 #1]  INFO -- : [bb-2] Started POST "/two" for 203.0.113.9 at 2026-11-30 07:46:40 +0000"#,
-            r#"I, [2026-11-30T07:46:40.1 #1]  INFO -- : [bb-2] Processing by Api::V1::ProfilesController#show as JSON"#,
+            r"I, [2026-11-30T07:46:40.1 #1]  INFO -- : [bb-2] Processing by Api::V1::ProfilesController#show as JSON",
             r#"I, [2026-11-30T07:46:40.1 #1]  INFO -- : [bb-2]   Parameters: {"a"=>"Started now"}"#,
-            r#"I, [2026-11-30T07:46:40.1 #1]  INFO -- : [bb-2] Completed 404 Not Found in 5ms (Views: 0.1ms)"#,
-            r#"I, [2026-11-30T07:46:40.1 #1]  INFO -- : [aa-1] Completed 200 OK in 5ms"#,
+            r"I, [2026-11-30T07:46:40.1 #1]  INFO -- : [bb-2] Completed 404 Not Found in 5ms (Views: 0.1ms)",
+            r"I, [2026-11-30T07:46:40.1 #1]  INFO -- : [aa-1] Completed 200 OK in 5ms",
             r#"Started GET "/three" for ::1 at 2026-11-30"#,
             "Completed 201 Created in 1ms",
             r#"Started GET "/four" for ::1 at 2026-11-30"#,
