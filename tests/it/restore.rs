@@ -203,7 +203,7 @@ async fn a_backup_with_other_migrations_is_refused(backend: Backend) {
 const END: usize = 2048;
 
 async fn a_restore_that_fails_removes_what_it_created(backend: Backend) {
-    let app = server_with_files(backend, &[b"the first file", &[7; 300_000]]).await;
+    let app = server_with_files(backend, &[b"the first file", &vec![7; 300_000]]).await;
     let folder = tempfile::tempdir().expect("a folder");
     let archive = back_up(&app, folder.path()).await;
     let of_server = tree(&app.home().join("files"));

@@ -63,7 +63,7 @@ async fn an_event(http: &Http) -> String {
             }
             _ => line.to_owned(),
         });
-    lines.map(|line| format!("{line}\n")).collect::<String>() + "\n"
+    lines.chain([String::new(), String::new()]).collect::<Vec<_>>().join("\n")
 }
 
 fn without_times(value: Json) -> Json {

@@ -143,7 +143,13 @@ async fn routes_agree_with_methods() {
         let admitted: &[Caller] = match caller {
             "anyone" => &[Caller::CredentialHolder],
             // The profile holds the credential that such a method takes.
-            "user" => &[Caller::Owner, Caller::OwnerOrAdministrator, Caller::CredentialHolder],
+            // Members change their own availability: the account is in the body, not in the path.
+            "user" => &[
+                Caller::Owner,
+                Caller::OwnerOrAdministrator,
+                Caller::CredentialHolder,
+                Caller::Member,
+            ],
             "member" => &[Caller::Member, Caller::MemberOrOperator, Caller::InboxMember],
             // Only administrators delete conversations in Chatwoot; the method lets members of the inbox.
             "administrator" => &[Caller::Administrator, Caller::AdministratorOrOperator, Caller::InboxMember],

@@ -237,8 +237,8 @@ async fn statement_23_a_consumer_goes_on_in_the_restored_history(backend: Backen
     let restored = back_up_and_restore(&app.database, backend).await;
     let head = write_to(&app, talk, 25).await;
     let lost = session.until(head).await;
-    let last = &lost.last().expect("events").cursor;
-    session.commit(last).await.expect("it is stored");
+    let newest = &lost.last().expect("events").cursor;
+    session.commit(newest).await.expect("it is stored");
     drop((session, app));
 
     let app = TestApp::builder(backend).database(restored).start().await;
@@ -256,12 +256,12 @@ async fn statement_23_a_consumer_goes_on_in_the_restored_history(backend: Backen
         new.iter().all(|delivery| !known.contains(&event(delivery).event_id)),
         "a worker that keys effects by event_id does them"
     );
-    let status = session.commit(last).await.expect_err("it was given out in the lost history");
+    let status = session.commit(newest).await.expect_err("it was given out in the lost history");
     assert_eq!(fault(&status).reason, EPOCH_CHANGED);
     let mut session = Session::open(&app.clients(), plenty(1, "worker")).await;
     let again = session.until(head + 5).await;
-    let last = &again.last().expect("events").cursor;
-    assert_eq!(&session.commit(last).await.expect("it is stored"), last);
+    let newest = &again.last().expect("events").cursor;
+    assert_eq!(&session.commit(newest).await.expect("it is stored"), newest);
 }
 
 /// Makes all events but the newest write old enough to be trimmed, and waits until they are.

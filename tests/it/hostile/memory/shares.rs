@@ -135,25 +135,49 @@ async fn bodies_that_never_come_take_no_memory() {
     }
 }
 
-/// A body that came but for its last byte, and fills a share that has room for it.
-async fn filling(app: &TestApp, last: u8) -> TcpStream {
-    in_time("a full share", async {
+/// An address as `/proc/net/tcp` writes it.
+fn written(address: SocketAddr) -> String {
+    let SocketAddr::V4(address) = address else {
+        unreachable!("the listeners of tests are at 127.0.0.1")
+    };
+    let ip = u32::from_ne_bytes(address.ip().octets());
+    format!("{ip:08X}:{:04X}", address.port())
+}
+
+/// Waits until the server has read all that was sent to it.
+async fn is_read(stream: &TcpStream) {
+    let ours = written(stream.local_addr().expect("it is connected"));
+    in_time("the server to read", async {
+        loop {
+            let table = std::fs::read_to_string("/proc/net/tcp").expect("the kernel's table");
+            let waits = table.lines().any(|line| {
+                let fields: Vec<&str> = line.split_whitespace().collect();
+                fields.len() > 4 && (fields[1] == ours || fields[2] == ours) && fields[4] != "00000000:00000000"
+            });
+            if !waits {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+}
+
+/// Sends a body but for its last byte, and sees who is refused while the server holds it.
+async fn held(app: &TestApp, last: u8) -> (TcpStream, [bool; 4]) {
+    in_time("a body that is held", async {
         loop {
             let (mut stream, status) = by_json(app, last).await;
-            if status != "100" {
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-                continue;
-            }
-            let mut is_refused = stream.write_all(&vec![b' '; BODY - 1]).await.is_err();
-            while !is_refused {
-                let is_full = by_json(app, last).await.1 == "503";
-                // The request that asks may have had the room when the body needed it: then the body was refused, and is sent again.
-                is_refused = stream.try_read(&mut [0; 16]).is_ok();
-                if is_full && !is_refused {
-                    return stream;
+            if status == "100" && stream.write_all(&vec![b' '; BODY - 1]).await.is_ok() {
+                is_read(&stream).await;
+                let refusals = refusals(app).await;
+                let own = by_json(app, last).await.1;
+                // A request of the test may have had the room that the rest of the body needed: then the body was refused.
+                if own == "503" && stream.try_read(&mut [0; 16]).is_err() {
+                    return (stream, refusals);
                 }
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
             }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
     })
     .await
@@ -163,11 +187,10 @@ async fn filling(app: &TestApp, last: u8) -> TcpStream {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_of_strangers_leave_room_for_others() {
     let app = server("").await;
-    let mut held = Vec::new();
-    for (last, expected) in [(20, [false; 4]), (21, [true, false, true, false])] {
-        held.push(filling(&app, last).await);
-        assert_eq!(refusals(&app).await, expected, "{last}");
-    }
-    drop(held);
+    let (first, refused) = held(&app, 20).await;
+    assert_eq!(refused, [false; 4], "one address has one share");
+    let (second, refused) = held(&app, 21).await;
+    assert_eq!(refused, [true, false, true, false], "two addresses have all that strangers have");
+    drop((first, second));
     until(&app, "room again", [false; 4]).await;
 }
