@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use super::{BODY, CONTACTS, REQUEST, growth, server};
-use crate::support::{database::Backend, in_time, on_both};
+use crate::support::{database::Backend, on_both};
 
 on_both!(
     json_takes_memory_in_proportion_to_its_size,

@@ -14,11 +14,11 @@ use crate::support::{app::TestApp, clients::Clients, database::Backend, fault::r
 
 const MIB: usize = 1024 * 1024;
 
-/// A server whose memory of requests is four of the largest bodies: an address has one, all without a token have two.
-async fn server(without: &str) -> TestApp {
+/// A server whose memory of requests is four of the largest bodies, and `more` bytes: an address has one, all without a token have two.
+async fn server(without: &str, more: usize) -> TestApp {
     TestApp::builder(Backend::Sqlite)
         .env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", "inbox-a")
-        .env("PARLEY_LIMITS_REQUEST_MEMORY_BYTES", &(8 * 4 * BODY).to_string())
+        .env("PARLEY_LIMITS_REQUEST_MEMORY_BYTES", &(8 * 4 * BODY + more).to_string())
         .env("PARLEY_FAULT_SWITCH", without)
         .start()
         .await
@@ -102,7 +102,8 @@ async fn until(app: &TestApp, what: &str, expected: [bool; 4]) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_that_never_come_take_no_memory() {
     for switch in ["", "memory_shares"] {
-        let app = server(switch).await;
+        // Room for what an earlier request has not given back yet, and less than a request needs that would be refused.
+        let app = server(switch, 4 * MIB).await;
         for is_grpc in [false, true] {
             let mut idle = Vec::new();
             // Each from an address of its own: the share of one has room for one such body, so its second one would be refused at once.
@@ -186,7 +187,7 @@ async fn held(app: &TestApp, last: u8) -> (TcpStream, [bool; 4]) {
 /// Bodies that come but for their last byte fill the share of their address, and then that of all callers without a token.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_of_strangers_leave_room_for_others() {
-    let app = server("").await;
+    let app = server("", 0).await;
     let (first, refused) = held(&app, 20).await;
     assert_eq!(refused, [false; 4], "one address has one share");
     let (second, refused) = held(&app, 21).await;
