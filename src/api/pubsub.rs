@@ -325,11 +325,12 @@ impl Hearing {
     }
 
     /// Adds the cache keys to events about the lists that they belong to. Each subscriber reads its own, since what it sees decides them; that is
-    /// less than its dashboard reads when a key has changed.
+    /// less than its dashboard reads when a key has changed. Where they cannot be read now, the events go without them and the stream ends soon, each
+    /// at a time of its own: a client that comes back reads the lists.
     ///
     /// # Errors
-    /// The status that ends the stream where they cannot be read now: a client that comes back reads them.
-    async fn add_cache_keys(&self, response: &mut pb::SubscribePubsubResponse) -> Result<(), Status> {
+    /// The status that ends the stream of a caller who may not read them any more.
+    async fn add_cache_keys(&mut self, response: &mut pb::SubscribePubsubResponse) -> Result<(), Status> {
         let mut resources = response
             .events
             .iter()
@@ -340,7 +341,10 @@ impl Hearing {
         }
         match self.api.chat.cache_keys(&self.ear.caller, self.ear.account).await {
             Ok(keys) => response.cache_keys = Some(keys.into()),
-            Err(Error::Unavailable { .. } | Error::Database(_)) => return Err(rotated(None, Duration::ZERO)),
+            Err(Error::Unavailable { .. } | Error::Database(_)) => {
+                let soon = Instant::now() + Duration::from_millis(rand::random_range(50..1000));
+                self.rotates_at = Some(self.rotates_at.map_or(soon, |at| at.min(soon)));
+            }
             Err(error) => return Err(error.into()),
         }
         Ok(())

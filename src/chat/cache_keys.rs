@@ -1,7 +1,7 @@
 //! Cache keys of the lists that front ends hold: labels, inboxes and teams.
 //!
 //! A key is derived from the rows of its list: how many there are, and the stamp of the row that changed last. Every write of an account has a
-//! later stamp than all writes before it ([`Ledger::at`](super::writer::Ledger), and for inboxes the version, a seq), so between two states of a
+//! later stamp than all writes before it ([`Ledger::at`](super::writer::Ledger)), so between two states of a
 //! list with the same last stamp rows were at most removed, and with the same number of rows none was. Nothing is stored for it, so all
 //! replicas and both databases agree, and a write of the list costs nothing more.
 
@@ -65,7 +65,7 @@ impl Chat {
             }
         };
         let labels = self.extent(labels, label::Column::Id, label::Column::UpdatedAt).await?;
-        let inboxes = self.extent(inboxes, inbox::Column::Id, inbox::Column::Version).await?;
+        let inboxes = self.extent(inboxes, inbox::Column::Id, inbox::Column::UpdatedAt).await?;
         let teams = self.extent(teams, team::Column::Id, team::Column::UpdatedAt).await?;
         Ok(CacheKeys {
             label: labels.to_string(),
@@ -90,7 +90,7 @@ impl Chat {
     }
 }
 
-/// Tells one set of inboxes from another: which inboxes a caller sees may change without any of them changing.
+/// Distinguishes sets of inboxes: which inboxes a caller sees may change without any of them changing.
 fn fingerprint(inboxes: &[InboxId]) -> String {
     let mut ids: Vec<i64> = inboxes.iter().map(|id| id.0).collect();
     ids.sort_unstable();

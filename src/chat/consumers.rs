@@ -81,7 +81,7 @@ impl Chat {
                     Ok(Standing {
                         consumer,
                         reach,
-                        marks: HashMap::new(),
+                        marks: begin.mark.map(|mark| (begin.seq, mark)).into_iter().collect(),
                     })
                 })
             })

@@ -47,6 +47,6 @@ impl Chat {
         let user = own(caller, account)?;
         self.note_active_account(account, user, caller.limits.account.is_none()).await?;
         let reach = self.events.log.reach(account).await?;
-        Ok(reach.cursor(reach.head))
+        Ok(reach.head_cursor())
     }
 }

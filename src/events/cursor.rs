@@ -40,7 +40,7 @@ pub fn issue_marks(issue: bool) {
 }
 
 impl Cursor {
-    /// The form, three varints, the mark and a CRC-32: about 20 bytes. The checksum tells accidents from cursors, not attackers:
+    /// The form, three varints, the mark and a CRC-32: about 20 bytes. The checksum detects accidents, not attackers:
     /// a forged cursor reads nothing that its caller could not read anyway.
     pub fn encode(self) -> Bytes {
         let mut out = BytesMut::with_capacity(32);

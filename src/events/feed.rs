@@ -27,8 +27,8 @@ pub struct Feed {
     pub(super) head: watch::Sender<Seq>,
     pub(super) tail: Mutex<Tail>,
     pub(super) ephemeral: broadcast::Sender<Arc<pb::EphemeralEvent>>,
-    /// The head when it was made, with its mark.
-    began: Option<(Seq, Mark)>,
+    /// The newest event that it knows, with its mark. It outlives the tail, which is emptied at times.
+    newest: Mutex<Option<(Seq, Mark)>>,
     /// Another history has taken the place of the one with this epoch.
     replaced: AtomicBool,
 }
@@ -42,7 +42,7 @@ impl Feed {
             head: watch::Sender::new(reach.head),
             tail: Mutex::new(Tail::new(config)),
             ephemeral: broadcast::Sender::new(EPHEMERAL_BACKLOG),
-            began: reach.head_mark.map(|mark| (reach.head, mark)),
+            newest: Mutex::new(reach.head_mark.map(|mark| (reach.head, mark))),
             replaced: AtomicBool::new(false),
         }
     }
@@ -60,7 +60,7 @@ impl Feed {
 
     /// The newest event that it knows, with its mark: by this a replaced history is recognised.
     pub(super) fn newest(&self) -> Option<(Seq, Mark)> {
-        lock(&self.tail).newest().or(self.began)
+        *lock(&self.newest)
     }
 
     /// The event after which it goes on.
@@ -76,6 +76,7 @@ impl Feed {
         let mut tail = lock(&self.tail);
         let position = self.after(&tail);
         entries.retain(|entry| entry.seq > position);
+        let newest = entries.last().and_then(|entry| Some((entry.seq, entry.mark()?)));
         if entries.iter().any(|entry| entry.kind == CONTACT_DELETED) {
             // What it held of the contact is read from the log from now on, which covers it.
             tail.clear();
@@ -85,6 +86,9 @@ impl Feed {
                 Some(first) if first.seq == position.next() && is_dense(first.seq, last, entries.len()) => tail.append(self.epoch, entries),
                 Some(_) => return false,
             }
+        }
+        if newest.is_some() {
+            *lock(&self.newest) = newest;
         }
         // With the tail in hand: an empty one goes on after the bell's head, and nobody may put in again what was let go of.
         self.ring(last);

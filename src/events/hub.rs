@@ -189,8 +189,13 @@ impl Hub {
     pub async fn reached(&self, cursor: Cursor) -> Result<()> {
         loop {
             let (feed, reach) = self.follow(cursor.account).await?;
-            match self.log.locate(&reach, cursor).await {
-                Ok(_)
+            let found = match cursor.mark {
+                // Nothing to compare, so nothing is read.
+                None => reach.check(cursor).map(drop),
+                Some(_) => self.log.locate(&reach, cursor).await.map(drop),
+            };
+            match found {
+                Ok(())
                 | Err(Error::Cursor {
                     fault: CursorFault::Expired,
                     ..

@@ -136,7 +136,7 @@ impl Relayed {
         Some((Epoch(self.epoch), entry))
     }
 
-    /// The same for the same event, whoever publishes it, and another for an event that took its place in a restored log.
+    /// The same for the same event on every publishing replica, and another for an event that took its place in a restored log.
     fn id(&self) -> String {
         let mark = Mark::of_payload(&self.payload).map_or_else(|| format!("{:x}", Epoch(self.epoch)), |mark| mark.to_string());
         format!("{mark}-{}-{}", self.account, self.seq)

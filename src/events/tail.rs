@@ -158,12 +158,6 @@ impl Tail {
         self.runs.back().map(Run::last)
     }
 
-    /// The newest event in it, with its mark.
-    pub fn newest(&self) -> Option<(Seq, Mark)> {
-        let entry = self.runs.back()?.entries.last()?;
-        Some((entry.seq, entry.mark()?))
-    }
-
     /// Lets go of everything.
     pub fn clear(&mut self) {
         self.runs.clear();

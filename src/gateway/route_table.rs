@@ -107,7 +107,7 @@ impl RouteTable {
         }
         let mut by_path = matchit::Router::default();
         for (path, places) in paths {
-            // Two paths that cannot be told apart would keep the server from starting; here the second is not found, and a test says so.
+            // Two paths that match the same requests would keep the server from starting; here the second is not found, and a test says so.
             let _ = by_path.insert(path, places);
         }
         Self { routes, by_path }
@@ -124,7 +124,7 @@ impl RouteTable {
         entries.find(|entry| entry.takes(method)).map(|entry| Found { entry })
     }
 
-    /// Method and path of every route. No method stands for any.
+    /// Method and path of every route. No method is any.
     pub fn iter(&self) -> impl Iterator<Item = (Option<&'static Method>, &str)> {
         self.routes.iter().flat_map(|route| {
             let any = route.methods.is_empty().then_some((None, route.path.as_str()));

@@ -21,7 +21,7 @@ use crate::fault::{self, Protection};
 /// Reads the body of a request, within the limit of its route.
 ///
 /// # Errors
-/// 413 beyond the limit; 400 for a body that breaks off or stands still.
+/// 413 beyond the limit; 400 for a body that breaks off or times out.
 pub async fn read(request: Request) -> Result<Bytes, Failure> {
     if !fault::is_on(Protection::BodyPieces) {
         let collected = Bytes::from_request(request, &()).await;

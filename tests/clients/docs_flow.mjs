@@ -115,6 +115,9 @@ try {
     const complaints = [];
     page.on("console", (message) => complaints.push(message.text()));
     page.on("pageerror", (error) => complaints.push(error.message));
+    // A fragment that names nothing, and is no encoding of anything.
+    await page.goto(`${url}/docs#100%`);
+    await page.waitForSelector("#operations details");
     await page.goto(url);
     await page.waitForSelector("#operations details");
     const calling = await page.textContent("#calling");

@@ -323,6 +323,10 @@ fn a_har_file_that_breaks_off_is_judged_so_far() {
     let ended = compat(&["-", "--json"], &text[..text.len() / 2]);
     let report = ended.json();
     assert_eq!(report["input"]["complete"], false);
+    // It does not pass, unless nothing is to fail.
+    assert_ne!(ended.code, Some(0));
+    let never = compat(&["-", "--fail-on", "never"], &text[..text.len() / 2]);
+    assert_eq!(never.code, Some(0), "{}", never.stderr);
     assert!(report["totals"]["calls"].as_u64().is_some_and(|calls| calls > 0));
     assert!(ended.stderr.contains("reading ended early"), "{}", ended.stderr);
 }

@@ -390,7 +390,7 @@ async fn a_restore_keeps_others_out_on_postgres() {
     in_time("the connections of the server", async {
         let (elsewhere, name) = cluster(&database);
         let query =
-            format!("SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}' AND application_name NOT LIKE 'parley restore%'");
+            format!("SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}' AND backend_type = 'client backend' AND application_name NOT LIKE 'parley restore%'");
         let query: &'static str = query.leak();
         while Database::number(&elsewhere, query).await == 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json};
 const QUERY: usize = 64 * 1024;
 
 /// Parameters of a query or a form that are looked at.
-const PARAMETERS: usize = 1000;
+pub const PARAMETERS: usize = 1000;
 
 /// The name of parameters that are written without a value.
 pub const NAMELESS: &str = "?";
@@ -123,7 +123,7 @@ pub fn host_of(text: &str) -> Option<String> {
 /// What has no value (`?abc`) gets the name [`NAMELESS`]: it may be a token that somebody hung on an address.
 pub fn parameters(encoded: &str) -> Map<String, Json> {
     let mut found = Map::new();
-    let encoded = encoded.get(..QUERY).unwrap_or(encoded);
+    let encoded = &encoded[..encoded.floor_char_boundary(QUERY)];
     for part in encoded.split('&').filter(|part| !part.is_empty()).take(PARAMETERS) {
         if part.contains('=') {
             for (name, value) in form_urlencoded::parse(part.as_bytes()) {

@@ -48,7 +48,7 @@ impl Format {
         if self == Self::Har { "entry" } else { "line" }
     }
 
-    /// Tells a format by the beginning of a file: that which reads most of its lines.
+    /// Detects a format from the beginning of a file: that which reads most of its lines.
     pub fn detect(head: &[u8]) -> Option<Self> {
         let text = String::from_utf8_lossy(head);
         let text = text.trim_start_matches('\u{feff}');

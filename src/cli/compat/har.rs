@@ -11,8 +11,8 @@ use serde::{
 use serde_json::{Map, Value as Json};
 
 use super::{
-    call::{Body, Call, parameters, put},
-    lenient::{Number, Text},
+    call::{Body, Call, PARAMETERS, parameters, put},
+    lenient::{List, Number, Object, Text},
 };
 
 /// Bytes of one entry with all that belongs to it.
@@ -20,9 +20,6 @@ const ENTRY: usize = 64 * 1024 * 1024;
 
 /// Bytes of a JSON body that is looked at.
 const BODY: usize = 256 * 1024;
-
-/// Parameters of a form that are looked at.
-const PARAMETERS: usize = 1000;
 
 /// Takes what is read of a HAR file.
 pub trait Sink {
@@ -140,8 +137,8 @@ impl<'de> Visitor<'de> for Entries<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
         self.0.left.set(ENTRY);
-        while let Some(entry) = entries.next_element::<Entry>()? {
-            self.0.sink.entry(entry.call());
+        while let Some(entry) = entries.next_element::<Object<Entry>>()? {
+            self.0.sink.entry(entry.0.call());
             self.0.left.set(ENTRY);
         }
         Ok(())
@@ -151,8 +148,8 @@ impl<'de> Visitor<'de> for Entries<'_> {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Entry {
-    request: Request,
-    response: Answer,
+    request: Object<Request>,
+    response: Object<Answer>,
 }
 
 #[derive(Default, Deserialize)]
@@ -160,8 +157,8 @@ struct Entry {
 struct Request {
     method: Text,
     url: Text,
-    query_string: Option<Vec<Pair>>,
-    post_data: Option<PostData>,
+    query_string: List<Pair, PARAMETERS>,
+    post_data: Option<Object<PostData>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -183,7 +180,7 @@ struct Pair {
 struct PostData {
     mime_type: Text,
     text: Text,
-    params: Option<Vec<Pair>>,
+    params: List<Pair, PARAMETERS>,
 }
 
 impl Entry {
@@ -193,36 +190,34 @@ impl Entry {
             url,
             query_string,
             post_data,
-        } = self.request;
+        } = self.request.0;
         let (Some(method), Some(url)) = (method.0, url.0) else {
             return Err("its request has no method or no url");
         };
-        let status = self.response.status.0;
+        let status = self.response.0.status.0;
         let mut call = Call::new(&method.to_ascii_uppercase(), &url, status)?;
         if call.query.is_empty() {
-            put_all(&mut call.query, query_string.unwrap_or_default());
+            put_all(&mut call.query, query_string.0);
         }
         // Without postData nothing was sent.
         call.body = match post_data {
             None => Some(Body::default()),
-            Some(data) => data.body(),
+            Some(data) => data.0.body(),
         };
         Ok(call)
     }
 }
 
 impl PostData {
-    /// The parameters of a body; none if they cannot be told.
+    /// The parameters of a body; none if they cannot be known.
     fn body(self) -> Option<Body> {
         let kind = self.mime_type.0.unwrap_or_default();
         let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         let text = self.text.0.unwrap_or_default();
         let mut body = Body::default();
         match kind.as_str() {
-            "application/x-www-form-urlencoded" | "multipart/form-data"
-                if self.params.as_ref().is_some_and(|params| !params.is_empty()) =>
-            {
-                body.has_files = put_all(&mut body.map, self.params.unwrap_or_default());
+            "application/x-www-form-urlencoded" | "multipart/form-data" if !self.params.0.is_empty() => {
+                body.has_files = put_all(&mut body.map, self.params.0);
             }
             "application/x-www-form-urlencoded" => body.map = parameters(&text),
             kind if kind.is_empty() || kind == "application/json" || kind.ends_with("+json") => {
@@ -249,7 +244,7 @@ impl PostData {
 /// Puts pairs into a map; whether a file was among them.
 fn put_all(map: &mut Map<String, Json>, pairs: Vec<Pair>) -> bool {
     let mut has_files = false;
-    for pair in pairs.into_iter().take(PARAMETERS) {
+    for pair in pairs {
         let Some(name) = pair.name.0 else { continue };
         if pair.file_name.0.is_some_and(|name| !name.is_empty()) {
             has_files = true;
@@ -301,6 +296,11 @@ mod tests {
             {"request": {"method": "get", "url": "https://h/b", "queryString": [{"name": "c", "value": "d"}]}, "response": {"status": 0}},
             {"request": {"method": 7, "url": ["x"]}},
             {},
+            {"request": {"method": "GET", "url": "/c", "queryString": {"name": "d"}, "postData": "e"}, "response": null},
+            null,
+            "an entry",
+            {"request": null, "response": 200},
+            {"request": {"method": "GET", "url": "/last"}},
         ]));
         let (kept, ended) = entries(&text);
         ended.expect("it is read");
@@ -314,6 +314,17 @@ mod tests {
         let last = kept.0[6].as_ref().expect("a call");
         assert_eq!((last.path.as_str(), last.status, &last.query["c"]), ("/b", None, &json!("d")));
         assert!(kept.0[7].is_err() && kept.0[8].is_err());
+        let (odd, last) = (kept.0[9].as_ref().expect("a call"), kept.0[13].as_ref().expect("a call"));
+        assert_eq!((odd.path.as_str(), odd.status, odd.query.is_empty()), ("/c", None, true));
+        assert!(kept.0[10..13].iter().all(Result::is_err));
+        assert_eq!(last.path, "/last");
+    }
+
+    #[test]
+    fn keeps_the_first_pairs_alone() {
+        let many = "{},".repeat(100_000) + "{}";
+        let pairs: List<Pair, PARAMETERS> = serde_json::from_str(&format!("[{many}]")).expect("it is read");
+        assert_eq!((pairs.0.len(), pairs.0.capacity() < 2 * PARAMETERS + 100), (PARAMETERS, true));
     }
 
     #[test]
@@ -334,8 +345,8 @@ mod tests {
             "[".repeat(100_000),
             "]".repeat(100_000)
         );
-        let (kept, _) = entries(deep.as_bytes());
-        assert!(kept.0.len() <= 1);
+        let (kept, ended) = entries(deep.as_bytes());
+        assert_eq!((kept.0.len(), ended.is_ok()), (1, true), "what is skipped is not recursed into");
         let start = io::Cursor::new(b"{\"log\": {\"entries\": [{\"x\": \"".to_vec());
         let mut kept = Kept::default();
         let endless = io::Read::chain(start, io::repeat(b'x'));

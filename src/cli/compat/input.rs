@@ -13,7 +13,7 @@ use flate2::bufread::MultiGzDecoder;
 /// Bytes of a line. Servers bound the head of a request far below.
 pub const LINE: usize = 64 * 1024;
 
-/// Bytes from which a format is told.
+/// Bytes from which a format is detected.
 const HEAD: usize = 256 * 1024;
 
 /// What packed data may unpack to without being looked at.
@@ -27,7 +27,7 @@ const MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// A source, with its first bytes.
 pub struct Input {
-    /// As much of the beginning as tells the format.
+    /// As much of the beginning as a format is detected from.
     pub head: Vec<u8>,
     rest: Box<dyn Read>,
 }

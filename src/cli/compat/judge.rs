@@ -191,6 +191,8 @@ fn shown(name: &str) -> String {
         text.len() <= NAME
             && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
             && !(is_long && text.bytes().any(|byte| byte.is_ascii_digit()))
+            && !has_number(text)
+            && !is_mixed(text)
     };
     let is_plain = name != NAMELESS && !outer.is_empty() && is_name(outer) && is_name(inner.trim_end_matches(']'));
     if is_plain {
@@ -198,6 +200,19 @@ fn shown(name: &str) -> String {
     } else {
         "(a name that is withheld)".to_owned()
     }
+}
+
+/// Whether four digits follow each other, as in a phone number or an id.
+fn has_number(text: &str) -> bool {
+    let digits: Vec<bool> = text.bytes().map(|byte| byte.is_ascii_digit()).collect();
+    digits.windows(4).any(|four| four.iter().all(|is_digit| *is_digit))
+}
+
+/// Whether more than a third of the letters are capitals among small ones, as in what is encoded by base64 and in no `camelCase`.
+fn is_mixed(text: &str) -> bool {
+    let capitals = text.bytes().filter(u8::is_ascii_uppercase).count();
+    let small = text.bytes().filter(u8::is_ascii_lowercase).count();
+    text.len() > 8 && small > 0 && capitals * 2 > small
 }
 
 #[cfg(test)]
@@ -325,7 +340,15 @@ mod tests {
 
     #[test]
     fn withholds_what_is_no_name() {
-        for name in ["sort", "utm_source", "team[color]", "a.b-c", "page2", "conversation_display_type"] {
+        for name in [
+            "sort",
+            "utm_source",
+            "team[color]",
+            "a.b-c",
+            "page2",
+            "conversation_display_type",
+            "replyToMessageId",
+        ] {
             assert_eq!(shown(name), name);
         }
         for name in [
@@ -333,6 +356,8 @@ mod tests {
             "",
             "ana@example.org",
             "W9mF2kQz8TyuVb3nXc5LpRa7",
+            "491701234567",
+            "dXNlcjpzZWNyZXQ",
             "a b",
             "[x]",
             "team[W9mF2kQz8TyuVb3nXc5LpRa7]",

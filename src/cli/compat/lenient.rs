@@ -1,10 +1,10 @@
 //! Values of a HAR file that need not be what its specification says: one odd entry must not end the reading.
 
-use std::fmt;
+use std::{fmt, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
+    de::{IgnoredAny, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
 };
 
 /// A text, or nothing where something else is: one odd entry must not end a file.
@@ -80,5 +80,104 @@ impl<'de> Deserialize<'de> for Number {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Text::deserialize(deserializer)?;
         Ok(Self(text.0.as_deref().and_then(super::quoted::status)))
+    }
+}
+
+/// An object, or its default where something else is.
+#[derive(Default)]
+pub struct Object<T>(pub T);
+
+/// The first objects of a list; none where something else is.
+pub struct List<T, const MOST: usize>(pub Vec<T>);
+
+impl<T, const MOST: usize> Default for List<T, MOST> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+/// Takes an object or a list of objects, and skips everything else.
+struct Structured<T>(PhantomData<T>);
+
+/// Skips a value of another kind, for a visitor whose value has a default.
+macro_rules! skip_scalars {
+    () => {
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("anything")
+        }
+
+        fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
+            Ok(Self::Value::default())
+        }
+
+        fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+            Ok(Self::Value::default())
+        }
+
+        fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+            Ok(Self::Value::default())
+        }
+
+        fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+            Ok(Self::Value::default())
+        }
+
+        fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+            Ok(Self::Value::default())
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(Self::Value::default())
+        }
+    };
+}
+
+impl<'de, T: Default + Deserialize<'de>> Visitor<'de> for Structured<Object<T>> {
+    type Value = Object<T>;
+
+    skip_scalars!();
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Object<T>, A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Object::default())
+    }
+}
+
+impl<'de, T: Default + Deserialize<'de>, const MOST: usize> Visitor<'de> for Structured<List<T, MOST>> {
+    type Value = List<T, MOST>;
+
+    skip_scalars!();
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<List<T, MOST>, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(List(Vec::new()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<List<T, MOST>, A::Error> {
+        let mut kept = Vec::new();
+        while kept.len() < MOST
+            && let Some(Object(next)) = list.next_element()?
+        {
+            kept.push(next);
+        }
+        // What is beyond takes no memory, however much it is.
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(List(kept))
+    }
+}
+
+impl<'de, T: Default + Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Structured(PhantomData::<Self>))
+    }
+}
+
+impl<'de, T: Default + Deserialize<'de>, const MOST: usize> Deserialize<'de> for List<T, MOST> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Structured(PhantomData::<Self>))
     }
 }

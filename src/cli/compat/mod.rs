@@ -34,7 +34,7 @@ pub(super) struct Args {
     /// An access log or a HAR file, packed by gzip or not. - is the standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// How the file is written; told from its beginning unless it is given
+    /// The format of the file; detected from its beginning unless it is given
     #[arg(long, value_enum)]
     format: Option<Format>,
     /// The path under which Chatwoot is served, such as /chat; calls outside of it are not judged
@@ -120,10 +120,10 @@ pub(super) fn run(args: &Args) -> Exit {
     } else {
         printed.table();
     }
-    exit(args.fail_on, &report)
+    exit(args.fail_on, &report, reading.ended_early.is_some())
 }
 
-/// Tells of what was not read, on standard error, without quoting it.
+/// Reports what was not read, on standard error, without quoting it.
 fn remark(reading: &Reading) {
     let unit = reading.format.unit();
     for (at, reason) in &reading.first_unreadable {
@@ -140,7 +140,8 @@ fn remark(reading: &Reading) {
     }
 }
 
-fn exit(fail_on: FailOn, report: &Report) -> Exit {
+/// A file of which a part was judged does not pass, unless nothing is to fail.
+fn exit(fail_on: FailOn, report: &Report, is_cut: bool) -> Exit {
     let is_absent = report.calls(Verdict::Absent) > 0;
     let is_different = report.calls(Verdict::Different) > 0;
     let fails = match fail_on {
@@ -148,5 +149,9 @@ fn exit(fail_on: FailOn, report: &Report) -> Exit {
         FailOn::Different => is_absent || is_different,
         FailOn::Never => false,
     };
-    if fails { Exit::Incompatible } else { Exit::Ok }
+    match fail_on {
+        _ if fails => Exit::Incompatible,
+        FailOn::Absent | FailOn::Different if is_cut => Exit::Input,
+        _ => Exit::Ok,
+    }
 }

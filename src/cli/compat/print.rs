@@ -216,7 +216,7 @@ impl Printed<'_> {
     }
 }
 
-/// Writes to standard output. Whoever read it may have left, as `head` does. Writing to a `String` before cannot fail.
+/// Writes to standard output. The reader may have closed the pipe, as `head` does. Writing to a `String` before cannot fail.
 fn write_out(text: &str) {
     let _ = io::stdout().write_all(text.as_bytes());
 }

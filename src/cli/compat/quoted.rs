@@ -108,7 +108,7 @@ mod tests {
         assert_eq!(read(load_balancer(&unanswered)).2, Some(502));
         assert!(load_balancer(&line.replace(" 0.086", "")).is_err());
         assert!(load_balancer(&line.replace("https 2026", "x 2026")).is_err());
-        assert!(combined(line).is_err(), "the formats are told apart");
+        assert!(combined(line).is_err(), "the formats are distinguished");
     }
 
     proptest! {

@@ -10,6 +10,12 @@ use super::{
 /// Requests whose end was not seen yet, at most. Older ones count without a status.
 const OPEN: usize = 10_000;
 
+/// Bytes of the lines that began them, at most.
+const OPEN_BYTES: usize = 16 * 1024 * 1024;
+
+/// Bytes of a tag. A longer one is none: request ids have 36.
+const TAG: usize = 200;
+
 /// A line of `key=value` with `method` and `path`.
 pub fn lograge(line: &str) -> Line {
     let value = |key: &str| {
@@ -26,9 +32,19 @@ pub fn lograge(line: &str) -> Line {
 #[derive(Debug, Default)]
 pub struct Rails {
     /// By the tag before both lines, mostly the request's id. Without tags there is one at a time.
-    open: HashMap<String, Call>,
+    open: HashMap<String, Open>,
     /// Tags in the order in which their requests began.
     order: VecDeque<String>,
+    /// Bytes of the lines that began those that are open.
+    bytes: usize,
+}
+
+/// A request that has begun.
+#[derive(Debug)]
+struct Open {
+    call: Call,
+    /// Bytes of its line.
+    bytes: usize,
 }
 
 /// What a line of Rails is.
@@ -47,20 +63,23 @@ impl Rails {
         match event(line)? {
             None => {}
             Some(Event::Started(tag, call)) => {
-                if let Some(unfinished) = self.open.insert(tag.to_owned(), call) {
-                    emit(unfinished);
+                let bytes = line.len();
+                self.bytes += bytes;
+                if let Some(unfinished) = self.open.insert(tag.to_owned(), Open { call, bytes }) {
+                    self.bytes -= unfinished.bytes;
+                    emit(unfinished.call);
                 } else {
                     self.order.push_back(tag.to_owned());
                 }
-                while self.open.len() > OPEN {
+                while self.open.len() > OPEN || self.bytes > OPEN_BYTES {
                     let Some(oldest) = self.order.pop_front() else { break };
-                    if let Some(unfinished) = self.open.remove(&oldest) {
+                    if let Some(unfinished) = self.close(&oldest) {
                         emit(unfinished);
                     }
                 }
             }
             Some(Event::Completed(tag, status)) => {
-                if let Some(mut call) = self.open.remove(tag) {
+                if let Some(mut call) = self.close(tag) {
                     call.status = status;
                     emit(call);
                 }
@@ -78,12 +97,18 @@ impl Rails {
         Ok(())
     }
 
+    fn close(&mut self, tag: &str) -> Option<Call> {
+        let Open { call, bytes } = self.open.remove(tag)?;
+        self.bytes -= bytes;
+        Some(call)
+    }
+
     /// Hands out the calls whose end was not seen.
     pub fn finish(self, emit: &mut dyn FnMut(Call)) {
-        let Self { mut open, order } = self;
+        let Self { mut open, order, .. } = self;
         for tag in order {
-            if let Some(call) = open.remove(&tag) {
-                emit(call);
+            if let Some(unfinished) = open.remove(&tag) {
+                emit(unfinished.call);
             }
         }
     }
@@ -115,7 +140,10 @@ fn event(line: &str) -> Result<Option<Event<'_>>, &'static str> {
 /// The last tag in brackets right before the text.
 fn tag(before: &str) -> &str {
     let inner = before.trim_end().strip_suffix(']');
-    inner.and_then(|inner| inner.rsplit('[').next()).unwrap_or_default()
+    inner
+        .and_then(|inner| inner.rsplit('[').next())
+        .filter(|tag| tag.len() <= TAG)
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -184,6 +212,25 @@ mod tests {
         }
         rails.finish(&mut |_| calls += 1);
         assert_eq!(calls, 5 * OPEN + 1);
+    }
+
+    #[test]
+    fn bounds_bytes_of_requests_without_an_end() {
+        let (mut calls, mut rails) = (0, Rails::default());
+        let long = "x".repeat(60_000);
+        for number in 0..1000 {
+            let begin = format!("[{number}] Started GET \"/{long}\" for ::1");
+            rails.line(&begin, &mut |_| calls += 1).expect("it is read");
+            assert!(rails.bytes <= OPEN_BYTES);
+        }
+        assert!(calls > 700 && rails.open.len() + calls == 1000, "{calls}");
+        rails.finish(&mut |_| calls += 1);
+        assert_eq!(calls, 1000);
+        // A tag that is no tag is not kept.
+        let mut rails = Rails::default();
+        let begin = format!("[{long}] Started GET \"/\" for ::1");
+        rails.line(&begin, &mut |_| {}).expect("it is read");
+        assert!(rails.open.contains_key(""));
     }
 
     proptest! {

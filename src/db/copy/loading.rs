@@ -22,7 +22,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Target {
     connection: PgConnection,
-    /// Its URL, with a name by which connections of this restore are told from others.
+    /// Its URL, with a name that distinguishes connections of this restore from others.
     url: String,
     name: String,
 }

@@ -15,6 +15,9 @@ use crate::{
 /// Where an account says how far it was set up. Dashboards show the steps of setting up, which Parley does not have, while it names one.
 const ONBOARDING_STEP: &str = "onboarding_step";
 
+/// What members see of the operator's notes, as in Chatwoot: dashboards read these keys. Others are not the tenant's.
+const SHOWN: [&str; 6] = [ONBOARDING_STEP, "company_size", "industry", "logo", "plan_name", "timezone"];
+
 /// The account with the cache keys of the caller.
 pub fn account(account: &pb::Account, keys: &pb::CacheKeys) -> Json {
     let status = match account.status() {
@@ -22,6 +25,9 @@ pub fn account(account: &pb::Account, keys: &pb::CacheKeys) -> Json {
         pb::AccountStatus::Active | pb::AccountStatus::Unspecified => "active",
     };
     let mut custom_attributes = object(account.custom_attributes.as_ref());
+    if let Json::Object(notes) = &mut custom_attributes {
+        notes.retain(|key, _| SHOWN.contains(&key.as_str()));
+    }
     if custom_attributes.get(ONBOARDING_STEP).is_none() {
         custom_attributes[ONBOARDING_STEP] = json!("true");
     }

@@ -184,7 +184,7 @@ const filter = (sections, text) => {
 
 // Opens the operation that the address names, also when it is filtered out.
 const open = (sections, input) => {
-  const details = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const details = document.getElementById(location.hash.slice(1));
   if (!details || details.tagName !== "DETAILS") return;
   if (details.hidden) {
     input.value = "";

@@ -17,6 +17,9 @@ use crate::{error::Error, storage::Storage};
 /// The names of files whose own is taken, until the restore is complete.
 const WAITING: &str = "restoring";
 
+/// Failures one after another with which a store counts as one that cannot be used.
+const MOST_FAILURES: u32 = 3;
+
 /// Files that a restore has created so far.
 #[derive(Debug)]
 pub struct Restoring {
@@ -79,11 +82,29 @@ impl Restoring {
     /// Puts the files in place whose names were taken. The restore is complete.
     ///
     /// # Errors
-    /// When the store fails; what had those names is then still there.
+    /// When the store fails; what had those names is then still there. The log has each file that is not in place with its name.
     pub async fn finish(self) -> anyhow::Result<()> {
+        let (mut left, mut failures, mut first) = (0_u64, 0, None);
         for (waiting, name) in &self.waiting {
-            let renamed = self.storage.rename(waiting, name).await;
-            renamed.with_context(|| format!("the database was restored, but the file {waiting} could not replace {name}"))?;
+            // A store that cannot be used would be waited for again with each name.
+            if failures < MOST_FAILURES {
+                match self.storage.rename(waiting, name).await {
+                    Ok(()) => {
+                        failures = 0;
+                        continue;
+                    }
+                    Err(error) => {
+                        failures += 1;
+                        first.get_or_insert(error);
+                    }
+                }
+            }
+            left += 1;
+            tracing::error!(file = waiting, name, "this file of the restore has to be renamed in files.url");
+        }
+        if let Some(error) = first {
+            return Err(error)
+                .with_context(|| format!("the database was restored, but {left} files are not in place: the log has their names"));
         }
         if let Some(folder) = self.storage.folder() {
             // It is empty, or was never there.
@@ -97,10 +118,13 @@ impl Restoring {
         // Uploads that were broken off are cleared away first.
         self.storage.drain().await;
         let names = self.created.lines().chain(self.waiting.iter().map(|(waiting, _)| waiting.as_str()));
-        let (mut left, mut parents) = (0_u64, BTreeSet::new());
+        let (mut left, mut failures, mut parents) = (0_u64, 0, BTreeSet::new());
         for name in names {
             // A store that cannot be used would be waited for again with each name.
-            if left > 0 || self.storage.remove(name).await.is_err() {
+            if failures < MOST_FAILURES && self.storage.remove(name).await.is_ok() {
+                failures = 0;
+            } else {
+                failures += 1;
                 left += 1;
             }
             if let Some((parent, _)) = name.rsplit_once('/') {

@@ -90,8 +90,10 @@ pub async fn restore(config: &Config, archive: &Path, force: bool, stop: &Cancel
             Err(error)
         }
         Err(Failure::Done(error)) => {
-            // The files belong to the database.
-            files.finish().await?;
+            // The files belong to the database. What ended the restore is what the operator has to know first.
+            if let Err(files) = files.finish().await {
+                tracing::error!(error = format!("{files:#}"), "the files of the restore are not all in place");
+            }
             Err(error)
         }
     }

@@ -48,7 +48,7 @@ struct Entry {
     applies: Applies,
     /// Names of parameters, or `name=start` for one whose value begins so.
     parameters: &'static [&'static str],
-    /// Method (`*`: any) and path of routes. `A` stands for an account, `C` for a public inbox, `P` for the platform side; `{}` for a parameter,
+    /// Method (`*`: any) and path of routes. `A` is an account, `C` is a public inbox, `P` for the platform side; `{}` for a parameter,
     /// and `**` at the end for all that may follow.
     routes: &'static [&'static str],
 }
@@ -92,7 +92,7 @@ fn entries() -> impl Iterator<Item = &'static Entry> {
     account::ENTRIES.iter().chain(client::ENTRIES)
 }
 
-/// What a path begins with in an entry, and what that stands for.
+/// What a path begins with in an entry, and what it expands to.
 const ROOTS: [(&str, &str); 3] = [
     ("A", "/api/v1/accounts/{}"),
     ("C", "/public/api/v1/inboxes/{}"),

@@ -132,14 +132,16 @@ async fn sessions_leave_upload_slots_to_members() {
         let mut open = held(uploads, refusals).await;
         in_time("the member's outcome", async {
             while member_uploads(&app).await != is_served {
-                // Without the protection the member's upload may have had a slot when a session asked for it.
+                assert!(!is_served, "a member has a slot of its own");
+                // The member's upload had a slot when a session asked for it.
                 for (upload, last) in open.iter_mut().zip(20..).filter(|(upload, _)| upload.call.is_finished()) {
-                    *upload = begin(&app, last, &session);
+                    let ended = std::mem::replace(upload, begin(&app, last, &session));
+                    assert_eq!(refused(ended.call.await.expect("the call ends")).code, Code::ResourceExhausted);
                 }
                 tokio::time::sleep(std::time::Duration::from_millis(50)).await;
             }
         })
         .await;
-        assert_eq!(open.len(), 4 - refusals);
+        assert_eq!(open.iter().filter(|upload| !upload.call.is_finished()).count(), 4 - refusals);
     }
 }
