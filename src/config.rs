@@ -254,6 +254,8 @@ pub struct Limits {
     /// 0: no limit.
     pub streams_per_address: usize,
     /// 0: no limit.
+    pub reflection_streams_per_address: usize,
+    /// 0: no limit.
     pub downloads_per_address: usize,
     /// 0: no limit.
     pub uploads_per_address: usize,

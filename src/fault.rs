@@ -101,6 +101,8 @@ pub enum Protection {
     AnonymousLimits,
     /// A forwarding header that nobody vouches for buys a caller no more open streams, downloads and uploads, and no freedom from rates.
     ProxyLimits,
+    /// A client address has a bounded number of reflection streams, each charged to the memory of requests.
+    ReflectionStreams,
     /// Contact sessions leave half of the upload slots to callers with a token.
     UploadShare,
     /// What a template may hold is limited before it is parsed.
@@ -190,6 +192,7 @@ impl Protection {
             Self::IdempotencyOwner => "idempotency_owner",
             Self::AnonymousLimits => "anonymous_limits",
             Self::ProxyLimits => "proxy_limits",
+            Self::ReflectionStreams => "reflection_streams",
             Self::UploadShare => "upload_share",
             Self::TemplateLimits => "template_limits",
             Self::RefusedUploads => "refused_uploads",

@@ -78,8 +78,10 @@ pub struct Config {
     pub calls: u32,
     /// Failed authentications of one address a minute.
     pub failed_authentications: u32,
-    /// Pubsub streams and `WebSockets` that one address may have open.
+    /// Pubsub streams, `WebSockets` and health watches that one address may have open.
     pub streams: usize,
+    /// Streams of reflection that one address may have open.
+    pub reflection_streams: usize,
     /// Downloads that one address may have open.
     pub downloads: usize,
     /// Uploads that one address may have under way.

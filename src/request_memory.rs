@@ -3,8 +3,9 @@
 //! A request is charged for the bytes of its body as they arrive; one that declares a length is refused at once when that length does not
 //! fit. What is built from a byte (text, trees, encoded and decoded messages) takes up to [`FACTOR`] bytes; so a budget of N bytes takes
 //! N / [`FACTOR`] bytes of bodies. Beyond it a request is refused and may be sent again. Streams are charged for the message that is being
-//! read, uploads for what waits to be stored, `WebSockets` for their buffers and for what waits for their client, and answers for what their
-//! client has not taken yet: an encoded byte takes one byte, so [`FACTOR`] of them count as one byte of a body.
+//! read, those of reflection for what they leave unread, uploads for what waits to be stored, `WebSockets` for their buffers and for what waits
+//! for their client, and answers for what their client has not taken yet: an encoded byte takes one byte, so [`FACTOR`] of them count as one
+//! byte of a body.
 //!
 //! Bytes that were only declared take no memory. Holding them too would let a few requests that never send their bodies refuse all others.
 

@@ -2,15 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::{
-    extract::{Request, State},
-    middleware::Next,
-    response::Response,
-};
 use futures_util::future::BoxFuture;
 use http::Extensions;
-use http_body_util::BodyExt as _;
-use tonic::{Status, body::Body};
 
 use crate::{
     chat::{
@@ -178,23 +171,4 @@ impl KnownTokens for Authenticator {
 
 fn address(extensions: &Extensions) -> Option<ClientAddress> {
     extensions.get().copied()
-}
-
-/// Charges calls of services that nobody authenticates at, health and reflection, and counts them while they are open.
-pub async fn charge(State(limits): State<Arc<AnonymousLimits>>, request: Request, next: Next) -> Response {
-    let address = address(request.extensions());
-    let permit = limits.call(address).and_then(|()| limits.open(address, Resource::Stream));
-    match permit {
-        Ok(permit) => next.run(request).await.map(|body| {
-            // The permit lives as long as the body.
-            axum::body::Body::new(body.map_frame(move |frame| {
-                let _ = &permit;
-                frame
-            }))
-        }),
-        Err(exceeded) => {
-            let status = Status::from(Error::from(exceeded));
-            status.into_http::<Body>().map(axum::body::Body::new)
-        }
-    }
 }

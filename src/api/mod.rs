@@ -74,13 +74,15 @@ mod stall;
 mod status;
 mod streams;
 mod teams;
+mod tokenless;
 mod tokens;
 mod trace;
 
-pub use anonymous::{Authenticator, charge};
+pub use anonymous::Authenticator;
 pub use layers::{Gate, arrive};
 pub use limits::Config as Limiting;
 pub use status::{draining, no_memory, slow_message};
+pub use tokenless::{TokenlessService, charge};
 
 /// What both doors limit.
 #[derive(Clone, Debug)]

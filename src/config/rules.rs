@@ -121,6 +121,7 @@ fn range(key: &str) -> Option<(i64, i64)> {
         | "limits.streams_per_token"
         | "limits.connections_per_address"
         | "limits.streams_per_address"
+        | "limits.reflection_streams_per_address"
         | "limits.uploads_per_address"
         | "limits.downloads_per_address" => (0, 1_000_000),
         "files.unattached_bytes_per_session"

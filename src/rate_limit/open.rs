@@ -15,8 +15,10 @@ use crate::{
 /// What is counted for as long as it is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Resource {
-    /// A pubsub stream, or a WebSocket.
+    /// A pubsub stream, a WebSocket or a health watch.
     Stream,
+    /// A stream of reflection.
+    Reflection,
     /// A download.
     Download,
     /// An upload.
@@ -37,6 +39,7 @@ impl AnonymousLimits {
         if let Some(key) = key {
             let (most, quota) = match resource {
                 Resource::Stream => (self.config.streams, "open streams"),
+                Resource::Reflection => (self.config.reflection_streams, "open reflection streams"),
                 Resource::Download => (self.config.downloads, "open downloads"),
                 Resource::Upload => (self.config.uploads, "open uploads"),
             };

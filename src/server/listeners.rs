@@ -46,8 +46,10 @@ use crate::{
     admin::Readiness,
     api::{self, arrive},
     client_address::TrustedProxies,
-    config, fault, pb,
-    rate_limit::AnonymousLimits,
+    config,
+    fault::{self, Protection},
+    pb,
+    rate_limit::{AnonymousLimits, Resource},
 };
 
 /// Connections that wait to be accepted. tokio's default, 128, overflows when some hundred clients reconnect at once, as they do after a
@@ -111,12 +113,25 @@ pub async fn grpc(
             .register_encoded_file_descriptor_set(pb::DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let tokenless = Routes::new(health_service)
-        .add_service(reflection().build_v1().context("reflection")?)
-        .add_service(reflection().build_v1alpha().context("reflection")?)
-        .into_axum_router()
-        .reset_fallback()
-        .layer(axum::middleware::from_fn_with_state(anonymous, api::charge))
+    let charged = |services: Routes, resource, bytes| {
+        let service = api::TokenlessService {
+            limits: Arc::clone(&anonymous),
+            resource,
+            memory: bodies.memory.clone(),
+            bytes,
+        };
+        let charge = axum::middleware::from_fn_with_state(service, api::charge);
+        services.into_axum_router().reset_fallback().layer(charge)
+    };
+    let reflection =
+        Routes::new(reflection().build_v1().context("reflection")?).add_service(reflection().build_v1alpha().context("reflection")?);
+    let (resource, bytes) = if fault::is_on(Protection::ReflectionStreams) {
+        (Resource::Reflection, READ_AHEAD)
+    } else {
+        (Resource::Stream, 0)
+    };
+    let tokenless = charged(Routes::new(health_service), Resource::Stream, 0)
+        .merge(charged(reflection, resource, bytes))
         .layer(MapResponseLayer::new({
             let told = told.clone();
             let draining = api::draining();
@@ -223,6 +238,10 @@ const PING: Duration = Duration::from_secs(20);
 /// Bytes of bodies that an HTTP/2 connection may send before they are read, all its streams together. They are charged to no request, and a
 /// connection may have them before its client is known. The HTTP library also bounds small DATA frames by it; `docs/limits.md` does the sum.
 const WINDOW: u32 = 256 * 1024;
+
+/// Memory of what a connection has sent and its requests have not read, rounded up: [`WINDOW`], and 350 bytes for each of 1,024 DATA frames.
+/// A stream of reflection reads nothing while its client takes no answers, so it holds as much for as long as it is open.
+const READ_AHEAD: usize = 640 * 1024;
 
 /// Bytes that are read ahead over HTTP/1, and so the most that a head may have.
 const AHEAD_BYTES: usize = 64 * 1024;

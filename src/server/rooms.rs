@@ -202,6 +202,7 @@ pub fn anonymous(config: &Config) -> rate_limit::Config {
         calls: limits.anonymous_calls_per_minute_per_address,
         failed_authentications: limits.failed_authentications_per_minute_per_address,
         streams: limits.streams_per_address,
+        reflection_streams: limits.reflection_streams_per_address,
         downloads: limits.downloads_per_address,
         uploads: limits.uploads_per_address,
     }

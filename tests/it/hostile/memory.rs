@@ -5,6 +5,7 @@ mod budget;
 mod cable;
 mod errors;
 mod multipart;
+mod reflection;
 mod shares;
 mod slow;
 
