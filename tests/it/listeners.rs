@@ -2,10 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use parley::{
     events::cursor::Cursor,
     pb::{ListLabelsRequest, labels_service_client::LabelsServiceClient, subscribe_request::Start},
 };
+use serde_json::json;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -266,6 +268,17 @@ async fn no_call_takes_longer_than_it_may() {
         .insert_bin("parley-min-cursor-bin", MetadataValue::from_bytes(&ahead.encode()));
     let late = in_time("the deadline", app.clients().events.subscribe(request)).await.map(drop);
     assert_eq!(late.expect_err("it is not reached").code(), Code::DeadlineExceeded);
+    // By the JSON API the server is to blame, and says when to come again.
+    let http = app.http();
+    let request = http.request("GET", "/api/v1/accounts/1/labels");
+    let late = http
+        .answer(request.header("parley-min-cursor", URL_SAFE_NO_PAD.encode(ahead.encode())))
+        .await;
+    assert_eq!(
+        (late.status, late.body),
+        (503, json!({"status": 503, "error": "Service Unavailable"}))
+    );
+    assert_eq!(late.headers["retry-after"], "1");
     let (none, long) = (wait(None).await, wait(Some(seconds(600))).await);
     assert!(none >= seconds(2) && none < seconds(20), "{none:?}");
     assert!(long >= seconds(2) && long < seconds(20), "{long:?}");

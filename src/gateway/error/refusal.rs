@@ -127,7 +127,8 @@ impl Failure {
             "RATE_LIMITED" if details.error_info().is_some_and(|info| info.metadata.contains_key("scope")) => Self::later(&details),
             "RATE_LIMITED" => invalid(&[Complaint::whole("Too many messages")]).retry(&details),
             "BUSY" => Self::later(&details),
-            "UNAVAILABLE" | "STREAM_ROTATED" => Self::fault(StatusCode::SERVICE_UNAVAILABLE).retry(&details),
+            // The server did not answer in time: as with an outage, the call may succeed when it is repeated.
+            "UNAVAILABLE" | "STREAM_ROTATED" | "DEADLINE_EXCEEDED" => Self::fault(StatusCode::SERVICE_UNAVAILABLE).retry(&details),
             "FAILED_PRECONDITION" => Self::error(StatusCode::UNPROCESSABLE_ENTITY, status.message()),
             _ => Self::of_code(status.code()),
         }
@@ -136,7 +137,7 @@ impl Failure {
     /// For refusals that come from below the services and carry no reason.
     fn of_code(code: Code) -> Self {
         match code {
-            Code::Unavailable => Self::fault(StatusCode::SERVICE_UNAVAILABLE).retry(&ErrorDetails::default()),
+            Code::Unavailable | Code::DeadlineExceeded => Self::fault(StatusCode::SERVICE_UNAVAILABLE).retry(&ErrorDetails::default()),
             // The codec's bound on what a request builds.
             Code::InvalidArgument => Self::fault(StatusCode::BAD_REQUEST),
             // The codec's bound on a message's size.
@@ -299,6 +300,12 @@ mod tests {
             (
                 Code::Unavailable,
                 "UNAVAILABLE",
+                503,
+                json!({"status": 503, "error": "Service Unavailable"}),
+            ),
+            (
+                Code::DeadlineExceeded,
+                "DEADLINE_EXCEEDED",
                 503,
                 json!({"status": 503, "error": "Service Unavailable"}),
             ),

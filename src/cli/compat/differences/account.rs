@@ -360,5 +360,6 @@ pub(super) const ENTRIES: &[Entry] = &[
     always("GET …/integrations/apps", &["GET A/integrations/apps"]),
     sometimes("GET /api", &["GET /api"]),
     elsewhere("bodies beyond the limits of limits.md (values, keys, form fields, part headers)"),
+    elsewhere("a request that takes too long (unconfirmed)"),
     elsewhere("a large body, or a form with files, from a caller who is refused or to a resource that does not exist"),
 ];

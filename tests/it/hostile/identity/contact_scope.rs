@@ -5,11 +5,13 @@ use parley::pb::{
 };
 use reqwest::Method;
 use serde_json::{Value as Json, json};
+use tonic::Code;
 
 use super::{Service, begin, contact, shown, start};
 use crate::support::{
     app::TestApp,
     database::Backend,
+    fault::assert_refused,
     office::{inbox, set_members, worker},
     on_both,
     reader::{Reader, everything, log_info},
@@ -111,6 +113,36 @@ async fn a_limited_service_makes_contacts_in_its_inboxes(backend: Backend) {
         assert_eq!(answer.status, status, "{body}: {}", answer.body);
         assert!(answer.body.get("existing_id").is_none(), "{}", answer.body);
     }
+    // That an address is taken is all that the service learns of a contact that it does not see.
+    let taken = json!({"message": "Email has already been taken", "attributes": ["email"]});
+    let own = service
+        .send(Method::POST, "/contacts", Some(&json!({"name": "Own", "inbox_id": 1})))
+        .await;
+    let own = own.body["payload"]["contact"]["id"].as_i64().expect("an id");
+    for (method, path, body) in [
+        (
+            Method::POST,
+            "/contacts".to_owned(),
+            json!({"inbox_id": 1, "email": "hidden@x.org"}),
+        ),
+        (Method::PATCH, format!("/contacts/{own}"), json!({"email": "HIDDEN@x.org"})),
+    ] {
+        let answer = service.send(method, &path, Some(&body)).await;
+        assert_eq!((answer.status, &answer.body), (422, &taken), "{path}");
+    }
+    let request = parley::pb::CreateContactRequest {
+        account_id: 1,
+        email: Some("hidden@x.org".to_owned()),
+        inbox_id: Some(1),
+        ..parley::pb::CreateContactRequest::default()
+    };
+    let fault = assert_refused(
+        service.clients.contacts.clone().create_contact(request).await,
+        Code::AlreadyExists,
+        "ALREADY_TAKEN",
+    );
+    assert_eq!(fault.fields.iter().collect::<Vec<_>>(), ["email: TAKEN"]);
+    assert!(!fault.metadata.contains_key("existing_id"), "{fault:?}");
     let service = Service::limited(&app, &[]).await;
     let taken = service
         .send(Method::POST, "/contacts", Some(&json!({"email": "hidden@x.org"})))
