@@ -100,7 +100,8 @@ impl Builder {
         let home = self.home.unwrap_or_else(|| tempfile::tempdir().expect("a temporary directory"));
         let database = match self.database {
             Some(database) => database,
-            None => Database::create(self.backend).await,
+            None if self.is_previous => Database::create(self.backend).await,
+            None => Database::migrated(self.backend).await,
         };
         let mut environment = self.environment;
         // A test may lead a server to its database by a way of its own.

@@ -11,8 +11,12 @@ use std::{
 use sqlx::{
     AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection, SqliteConnection, postgres::PgConnectOptions,
 };
+use tokio::sync::OnceCell;
 
-use super::cluster::{Cluster, Durability};
+use super::{
+    cluster::{Cluster, Durability},
+    server::program,
+};
 
 /// Which database a test runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +59,36 @@ impl Database {
                 Self::create_from(&admin, None).await
             }
         }
+    }
+
+    /// Makes a database that has this program's tables, and nothing in them. It is a copy: on PostgreSQL, making the tables takes most of a
+    /// server's first start.
+    pub async fn migrated(backend: Backend) -> Self {
+        static FILE: OnceCell<Vec<u8>> = OnceCell::const_new();
+        static TEMPLATE: OnceCell<Database> = OnceCell::const_new();
+        match backend {
+            Backend::Sqlite => {
+                let file = FILE.get_or_init(|| async {
+                    let template = Self::create_and_migrate(backend).await;
+                    std::fs::read(template.file()).expect("the file is there")
+                });
+                let (file, database) = (file.await, Self::create(backend).await);
+                std::fs::write(database.file(), file).expect("there is room");
+                database
+            }
+            // Nothing would remove the template from a server that is not this program's own.
+            Backend::Postgres if std::env::var_os("TEST_POSTGRES_URL").is_some() => Self::create(backend).await,
+            Backend::Postgres => TEMPLATE.get_or_init(|| Self::create_and_migrate(backend)).await.copy().await,
+        }
+    }
+
+    async fn create_and_migrate(backend: Backend) -> Self {
+        let database = Self::create(backend).await;
+        let mut migrate = tokio::process::Command::from(program());
+        let output = migrate.arg("migrate").env("PARLEY_DATABASE_URL", database.url()).output().await;
+        let output = output.expect("the program starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        database
     }
 
     /// A database that somebody else made and removes.

@@ -9,7 +9,7 @@ use parley::{
     pb::{GetLogInfoRequest, GetProfileRequest, SubscribeRequest, subscribe_request::Start},
 };
 
-use super::{metrics, speak, value};
+use super::{metrics, sample, speak, value};
 use crate::support::{
     app::{ADMINISTRATOR, TestApp},
     database::Backend,
@@ -88,7 +88,7 @@ async fn figures_tell_what_happened(backend: Backend) {
 async fn the_size_of_the_log_is_told(backend: Backend) {
     let app = TestApp::start(backend).await;
     in_time("bytes", async {
-        while value(&metrics(&app).await, "parley_log_size_bytes", &[]) < 8192.0 {
+        while sample(&metrics(&app).await, "parley_log_size_bytes", &[]).is_none_or(|bytes| bytes < 8192.0) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     })

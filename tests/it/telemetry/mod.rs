@@ -96,9 +96,12 @@ async fn metrics(app: &TestApp) -> String {
 
 /// The value of the first sample of that name with these labels, in what `/metrics` says.
 fn value(metrics: &str, name: &str, labels: &[&str]) -> f64 {
-    let line = metrics
-        .lines()
-        .find(|line| line.starts_with(name) && labels.iter().all(|label| line.contains(label)));
-    let line = line.unwrap_or_else(|| panic!("no {name} {labels:?} in\n{metrics}"));
-    line.rsplit(' ').next().and_then(|number| number.parse().ok()).expect("a number")
+    sample(metrics, name, labels).unwrap_or_else(|| panic!("no {name} {labels:?} in\n{metrics}"))
+}
+
+/// As [`value`], if there is such a sample yet: what is measured now and then has none before the first time.
+fn sample(metrics: &str, name: &str, labels: &[&str]) -> Option<f64> {
+    let mut lines = metrics.lines();
+    let line = lines.find(|line| line.starts_with(name) && labels.iter().all(|label| line.contains(label)))?;
+    Some(line.rsplit(' ').next().and_then(|number| number.parse().ok()).expect("a number"))
 }
