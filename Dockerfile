@@ -23,6 +23,7 @@ RUN mkdir src \
     && cargo build --locked --release --bin parley
 
 COPY build.rs ./
+COPY build ./build
 COPY proto ./proto
 # Pages that `parley compat` reads are part of the program.
 COPY docs/json-api-coverage.md docs/json-api-differences.md ./docs/

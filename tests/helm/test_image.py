@@ -53,6 +53,15 @@ def ignored(path: str) -> bool:
     return out
 
 
+def copied() -> set[str]:
+    """What the Dockerfile takes from the folder that it is built in."""
+    found = set()
+    for word, rest in instructions():
+        if word == "COPY" and "--from=" not in rest:
+            found.update(source.strip("/") for source in rest.split()[:-1] if not source.startswith("--"))
+    return found
+
+
 def libraries() -> dict[str, str | None]:
     """What the binary links: each library without its version, and its file."""
     text = subprocess.run(["ldd", program.BINARY], capture_output=True, text=True, check=True).stdout
@@ -84,13 +93,26 @@ class Dockerfile(unittest.TestCase):
         version = re.search(r"BUILD_IMAGE=rust:(\d+)\.(\d+)", DOCKERFILE.read_text())
         self.assertGreaterEqual(tuple(map(int, version.groups())), tuple(map(int, least.split(".")[:2])))
 
+    def test_what_the_build_reads_is_copied(self):
+        read = self.read_by_the_build()
+        self.assertIn("build/policy.rs", read)
+        for path in read:
+            self.assertTrue(any(path == source or path.startswith(f"{source}/") for source in copied()), f"no COPY has {path}")
+            self.assertFalse(ignored(path), path)
+
+    def read_by_the_build(self):
+        """The files that sources name, but for those that tests at their foot name."""
+        found = set()
+        for source in [chart.ROOT / "build.rs", *(chart.ROOT / "build").rglob("*.rs"), *(chart.ROOT / "src").rglob("*.rs")]:
+            if source.name != "tests.rs":
+                text = source.read_text().split("#[cfg(test)]")[0]
+                for name in re.findall(r'(?:include_str!|include_bytes!)\(\s*"([^"]+)"|#\[path = "([^"]+)"\]', text):
+                    found.add(str((source.parent / "".join(name)).resolve().relative_to(chart.ROOT.resolve())))
+        return found
+
     def test_what_is_copied_is_there_and_not_left_out(self):
-        copied = set()
-        for word, rest in instructions():
-            if word == "COPY" and "--from=" not in rest:
-                copied.update(source.strip("/") for source in rest.split()[:-1] if not source.startswith("--"))
-        self.assertLessEqual({"Cargo.toml", "Cargo.lock", "build.rs", "proto", "src"}, copied)
-        for source in copied:
+        self.assertLessEqual({"Cargo.toml", "Cargo.lock", "build.rs", "proto", "src"}, copied())
+        for source in copied():
             self.assertTrue((chart.ROOT / source).exists(), source)
             self.assertFalse(ignored(source), source)
         for path in ["target", ".git", "helm", "tests", "docs", "parley.db", "docker/other"]:
