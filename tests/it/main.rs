@@ -69,6 +69,7 @@ mod program;
 mod protections;
 mod python;
 mod receipts;
+mod recorded;
 mod records;
 mod removal;
 mod replicas;

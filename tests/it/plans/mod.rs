@@ -5,7 +5,7 @@
 mod asks;
 #[path = "../../../benches/lists/generate.rs"]
 mod generate;
-mod spans;
+pub mod spans;
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _, SqliteConnection};
 

@@ -47,9 +47,15 @@ impl Spans {
     /// A request that is traced under this number.
     pub fn traced<T>(number: u128, body: T) -> Request<T> {
         let mut request = Request::new(body);
-        let parent = format!("00-{number:032x}-{PARENT}-01");
-        request.metadata_mut().insert("traceparent", parent.parse().expect("ASCII"));
         request
+            .metadata_mut()
+            .insert("traceparent", Self::parent(number).parse().expect("ASCII"));
+        request
+    }
+
+    /// The header `traceparent` of a request that is traced under this number.
+    pub fn parent(number: u128) -> String {
+        format!("00-{number:032x}-{PARENT}-01")
     }
 
     /// The statements of a call that has been answered.

@@ -84,9 +84,10 @@ impl Database {
 
     async fn create_and_migrate(backend: Backend) -> Self {
         let database = Self::create(backend).await;
-        let mut migrate = tokio::process::Command::from(program());
-        let output = migrate.arg("migrate").env("PARLEY_DATABASE_URL", database.url()).output().await;
-        let output = output.expect("the program starts");
+        let mut migrate = program();
+        migrate.arg("migrate").env("PARLEY_DATABASE_URL", database.url());
+        let ended = tokio::task::spawn_blocking(move || migrate.output());
+        let output = ended.await.expect("no panic").expect("the program starts");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         database
     }
