@@ -139,6 +139,8 @@ pub enum Protection {
     DrainedResponses,
     /// A restore keeps others from the database, and looks at it again behind its locks.
     RestoreLocks,
+    /// A stream of pubsub sends who is there once a second at most.
+    PresencePace,
     /// Each write of an account has a later time than those before it, also while the clock goes back.
     RisingStamps,
 }
@@ -211,6 +213,7 @@ impl Protection {
             Self::DrainedConnections => "drained_connections",
             Self::DrainedResponses => "drained_responses",
             Self::RestoreLocks => "restore_locks",
+            Self::PresencePace => "presence_pace",
             Self::RisingStamps => "rising_stamps",
         }
     }

@@ -67,6 +67,7 @@ mod page;
 mod participants;
 mod policy;
 mod presence;
+mod presence_pace;
 mod pubsub;
 mod self_service;
 mod send;

@@ -13,13 +13,15 @@ use super::{
     fields::Fields,
     limits::{Holder, Stream as Place},
     logins::once_only,
-    meter, required,
+    meter,
+    presence_pace::PresencePace,
+    required,
     stall::Watched,
     status::{ended_at, rotated},
     streams::{LastCursor, rotates_at},
 };
 use crate::{
-    chat::pubsub::Ear,
+    chat::pubsub::{Ear, Present},
     error::{Error, Result},
     events::{
         filter::Filter,
@@ -76,6 +78,7 @@ impl Api {
             ear,
             is_astray: false,
             ended: false,
+            pace: PresencePace::default(),
         };
         let heard = stream::unfold(hearing, |mut hearing| async move {
             let item = hearing.next().await?;
@@ -122,17 +125,28 @@ impl PubsubService for Api {
         fields.done()?;
         let ear = self.ear(&required("key", asked.key)?).await?;
         let present = self.chat.report_ear(&ear).await?;
-        let online = "online".to_owned();
+        let cursor = present.head.encode();
+        let pb::PubsubPresence { users, contacts } = present.into();
         Ok(Response::new(pb::ReportPubsubPresenceResponse {
-            cursor: present.head.encode(),
+            cursor,
             account_id: ear.account.0,
+            users,
+            contacts,
+        }))
+    }
+}
+
+impl From<Present> for pb::PubsubPresence {
+    fn from(present: Present) -> Self {
+        let online = "online".to_owned();
+        Self {
             users: present
                 .users
                 .into_iter()
                 .map(|(user, as_what)| (user.0, as_what.name().to_owned()))
                 .collect(),
             contacts: present.contacts.into_iter().map(|contact| (contact.0, online.clone())).collect(),
-        }))
+        }
     }
 }
 
@@ -152,6 +166,7 @@ struct Hearing {
     /// The last look found the session with another contact than the one that is followed.
     is_astray: bool,
     ended: bool,
+    pace: PresencePace,
 }
 
 impl Hearing {
@@ -189,6 +204,11 @@ impl Hearing {
                         Err(error) => return Some(Err(self.end(error.into()))),
                     }
                 }
+                () = self.pace.due() => {
+                    if let Some(response) = self.presence().await {
+                        return Some(Ok(response));
+                    }
+                }
                 next = self.subscription.next() => match next {
                     Ok(frame) => {
                         let told = match pb::SubscribeResponse::decode(frame.concat()) {
@@ -204,7 +224,11 @@ impl Hearing {
                             ephemeral: told.ephemeral,
                             bookmark: told.bookmark,
                             cache_keys: None,
+                            presence: None,
                         };
+                        if self.ear.session().is_none() {
+                            self.pace.follow(&response);
+                        }
                         if let Some((into, at, mark)) = self.merge_of(&response)
                             && let Err(error) = self.follow_merge(&mut response, into, (at, mark)).await
                         {
@@ -322,6 +346,16 @@ impl Hearing {
             }
         }
         response.ephemeral = kept;
+    }
+
+    /// Who is there now. Absent where it cannot be read: it is lossy by contract, and asked for again at the next report of presence.
+    async fn presence(&mut self) -> Option<pb::SubscribePubsubResponse> {
+        self.pace.sent();
+        let present = self.api.chat.present(&self.ear).await.ok()?;
+        Some(pb::SubscribePubsubResponse {
+            presence: Some(present.into()),
+            ..pb::SubscribePubsubResponse::default()
+        })
     }
 
     /// Adds the cache keys to events about the lists that they belong to. Each subscriber reads its own, since what it sees decides them; that is

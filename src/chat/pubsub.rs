@@ -233,6 +233,15 @@ impl Chat {
             }
             (None, None) => {}
         }
+        self.present(ear).await
+    }
+
+    /// Who is there, as far as an ear hears of it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn present(&self, ear: &Ear) -> Result<Present> {
+        let account = ear.account;
         let now = Micros::now();
         let seen = presence::Entity::find()
             .filter(presence::Column::AccountId.eq(account))

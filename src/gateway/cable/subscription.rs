@@ -141,8 +141,17 @@ async fn tell(
             let frame = json!({ "identifier": identifier, "message": { "event": event, "data": data } });
             outbox.frame(&frame).await?;
         }
+        if let Some(present) = response.presence {
+            let account = key.account_id.unwrap_or_default();
+            let data = json!({ "account_id": account, "users": present.users, "contacts": present.contacts });
+            outbox.frame(&presence_update(identifier, &data)).await?;
+        }
     }
     Ok(())
+}
+
+fn presence_update(identifier: &str, data: &Json) -> Json {
+    json!({ "identifier": identifier, "message": { "event": "presence.update", "data": data } })
 }
 
 /// Notes that the key's owner is there, and tells it who else is.
@@ -160,8 +169,7 @@ async fn presence(call: &Call, identifier: &str, key: PubsubKey, outbox: &Outbox
     if is_user {
         data["contacts"] = json!(present.contacts);
     }
-    let frame = json!({ "identifier": identifier, "message": { "event": "presence.update", "data": data } });
-    outbox.frame(&frame).await
+    outbox.frame(&presence_update(identifier, &data)).await
 }
 
 #[cfg(test)]

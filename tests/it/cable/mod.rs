@@ -1,5 +1,6 @@
 //! The WebSocket at `/cable`, as front ends and mobile clients use it.
 
+mod availability;
 mod events;
 mod identifiers;
 mod merged;

@@ -1,0 +1,117 @@
+//! What dashboards are told of a member whose availability changes: who is there, at once, and nothing where nothing changed.
+
+use std::time::Instant;
+
+use parley::pb::Role;
+use serde_json::{Value as Json, json};
+
+use super::{Cable, agent};
+use crate::support::{
+    app::TestApp,
+    database::Backend,
+    http::Http,
+    office::{Worker, worker},
+    on_both,
+};
+
+on_both!(dashboards_hear_of_a_changed_availability);
+
+/// An agent who stays listed without a sign of life: the window of presence may pass while a test runs.
+async fn ola(app: &TestApp) -> Worker {
+    let ola = worker(app, 1, Role::Agent, "Ola").await;
+    let answer = by_administrator(app, &ola, json!({"auto_offline": false})).await;
+    assert_eq!(answer, 200);
+    ola
+}
+
+async fn by_administrator(app: &TestApp, agent: &Worker, body: Json) -> u16 {
+    let path = format!("/api/v1/accounts/1/agents/{}", agent.user);
+    app.http().send("PATCH", &path, Some(&body)).await.status
+}
+
+async fn choose(http: &Http, availability: &str) {
+    let body = json!({"profile": {"account_id": 1, "availability": availability}});
+    let answer = http.send("POST", "/api/v1/profile/availability", Some(&body)).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+}
+
+/// The lists of who is there that come before the frame about a label, which the caller makes after everything else.
+async fn lists(cable: &mut Cable) -> Vec<Json> {
+    let mut lists = Vec::new();
+    loop {
+        match cable.event().await {
+            (event, _) if event == "account.cache_invalidated" => return lists,
+            (event, data) if event == "presence.update" => lists.push(data),
+            _ => {}
+        }
+    }
+}
+
+async fn dashboards_hear_of_a_changed_availability(backend: Backend) {
+    // On PostgreSQL the dashboards are at another replica.
+    let app = TestApp::builder(backend)
+        .replicas(usize::from(backend == Backend::Postgres))
+        .start()
+        .await;
+    let ola = ola(&app).await;
+    let own = app.http().with_token(&ola.token);
+    let mut cables = Vec::new();
+    for http in [app.http(), own.clone()] {
+        let mut cable = Cable::open(&app).await;
+        let present = cable.subscribe(&agent(&http).await).await;
+        assert_eq!(present["users"][ola.user.to_string()], "online");
+        cables.push(cable);
+    }
+    choose(&own, "busy").await;
+    for cable in &mut cables {
+        let (event, data) = cable.event().await;
+        assert_eq!((event.as_str(), &data["account_id"]), ("presence.update", &json!(1)));
+        assert_eq!(data["users"][ola.user.to_string()], "busy");
+        assert!(data["contacts"].is_object(), "{data}");
+    }
+    assert_eq!(by_administrator(&app, &ola, json!({"availability": "offline"})).await, 200);
+    for cable in &mut cables {
+        assert_eq!(cable.until("presence.update").await["users"][ola.user.to_string()], "offline");
+    }
+    // Nothing changes by these.
+    choose(&own, "offline").await;
+    assert_eq!(by_administrator(&app, &ola, json!({"availability": "offline"})).await, 200);
+    assert_eq!(by_administrator(&app, &ola, json!({"name": "Ola Nordmann"})).await, 200);
+    app.http().post("/labels", &json!({"title": "vip"})).await;
+    for cable in &mut cables {
+        assert_eq!(lists(cable).await, [] as [Json; 0]);
+    }
+}
+
+/// Each dashboard reads its own list, so an agent that flips its availability must not make a read for each of them each time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lists_of_who_is_there_have_a_pace() {
+    const CHANGES: usize = 60;
+    for switch in ["", "presence_pace"] {
+        let app = TestApp::builder(Backend::Sqlite).env("PARLEY_FAULT_SWITCH", switch).start().await;
+        let ola = ola(&app).await;
+        let own = app.http().with_token(&ola.token);
+        let mut cable = Cable::open(&app).await;
+        cable.subscribe(&agent(&app.http()).await).await;
+        let begun = Instant::now();
+        for number in 0..CHANGES {
+            choose(&own, if number % 2 == 0 { "busy" } else { "online" }).await;
+            // One that is delivered before the next begins: otherwise several are one in any case.
+            if !switch.is_empty() {
+                cable.until("presence.update").await;
+            }
+        }
+        if !switch.is_empty() {
+            continue;
+        }
+        let most = usize::try_from(begun.elapsed().as_secs()).expect("not that long") + 3;
+        assert!(most < CHANGES, "the changes came too slowly to say anything: {:?}", begun.elapsed());
+        choose(&own, "offline").await;
+        // The last list has the last change, and there is one each second at most.
+        let mut count = 1;
+        while cable.until("presence.update").await["users"][ola.user.to_string()] != "offline" {
+            count += 1;
+            assert!(count <= most, "{count} lists");
+        }
+    }
+}
