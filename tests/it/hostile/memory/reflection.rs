@@ -142,6 +142,7 @@ const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
+const WINDOW_UPDATE: u8 = 8;
 const ACK: u8 = 1;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
@@ -203,7 +204,10 @@ async fn filled(address: &str) -> (TcpStream, bool) {
     said.extend(frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]));
     socket.write_all(&said).await.expect("it is sent");
     while !matches!(next(&mut socket).await, (SETTINGS, flags, _) if flags & ACK == 0) {}
-    said = frame(SETTINGS, ACK, 0, &[]);
+    socket.write_all(&frame(SETTINGS, ACK, 0, &[])).await.expect("it is sent");
+    // Until then the connection has a window of 64 KiB.
+    while !matches!(next(&mut socket).await, (WINDOW_UPDATE, _, 0)) {}
+    said.clear();
     said.extend(frame(HEADERS, END_HEADERS, 1, &headers()));
     let data = frame(DATA, 0, 1, &request());
     for _ in 0..1000 {
