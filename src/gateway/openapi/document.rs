@@ -117,7 +117,7 @@ fn operation(route: &Route, method: &Method, texts: &Texts, components: &mut Map
     let mut operation = json!({
         "operationId": id,
         "tags": [route.tag],
-        "parameters": parameters(route, writes, texts, components),
+        "parameters": parameters(route, method, texts, components),
         "responses": responses::responses(route, method, texts, components),
         "security": if needs_token { json!([{ "token": [] }, { "dashed_token": [] }, { "bearer": [] }]) } else { json!([]) },
         "x-parley-caller": about.caller.name(),
@@ -136,7 +136,7 @@ fn operation(route: &Route, method: &Method, texts: &Texts, components: &mut Map
     operation
 }
 
-fn parameters(route: &Route, writes: bool, texts: &Texts, components: &mut Map<String, Json>) -> Vec<Json> {
+fn parameters(route: &Route, method: &Method, texts: &Texts, components: &mut Map<String, Json>) -> Vec<Json> {
     let own = texts.operation(route.tag, route.about.operation);
     let example = texts.example(route.about.operation);
     let complete = |mut parameter: Json, name: &str| {
@@ -169,8 +169,12 @@ fn parameters(route: &Route, writes: bool, texts: &Texts, components: &mut Map<S
             name,
         ));
     }
-    if !route.about.rpc.is_empty() {
-        let name = if writes { "Idempotency-Key" } else { "Parley-Min-Cursor" };
+    let header = match (route.about.writes(method), route.about.takes_key(method)) {
+        (true, true) => Some("Idempotency-Key"),
+        (false, _) if !route.about.rpc.is_empty() => Some("Parley-Min-Cursor"),
+        _ => None,
+    };
+    if let Some(name) = header {
         parameters.push(complete(
             json!({ "name": name, "in": "header", "required": false, "schema": { "type": "string" } }),
             name,

@@ -83,7 +83,7 @@ fn occurs(status: &str, route: &Route, method: &Method) -> bool {
     match status {
         "401" => about.caller != Caller::Anyone,
         "404" => !is_static && (changes || names_something(route)),
-        "409" => about.writes(method) && !is_static,
+        "409" => about.takes_key(method),
         // What `Parley-Min-Cursor` may be refused with.
         "410" => !is_static && !about.writes(method) && about.caller != Caller::Anyone,
         "413" => changes,
@@ -248,5 +248,11 @@ impl About {
     /// Whether a call by this method changes anything.
     pub(super) fn writes(&self, method: &Method) -> bool {
         !self.reads && method != Method::GET
+    }
+
+    /// Whether a call by this method may be repeated under the same `Idempotency-Key`: whether its RPC may be, which the contract says.
+    pub(super) fn takes_key(&self, method: &Method) -> bool {
+        let rpc = format!("parley.v1.{}", self.rpc.replace('.', "/"));
+        self.writes(method) && crate::pb::policy::method(&rpc).is_some_and(|method| method.idempotent)
     }
 }

@@ -28,16 +28,6 @@ use crate::support::{
     http::{Http, HttpAnswer},
 };
 
-/// What the key of an exchange need not cover: reads by POST, what is true for a moment, and tokens, whose secrets are kept nowhere.
-const UNKEYED: [&str; 6] = [
-    "/filter",
-    "/toggle_typing_status",
-    "/toggle_typing",
-    "/token",
-    "/rotate_pubsub_token",
-    "/set_active_account",
-];
-
 /// Exchanges of one test, in their order.
 #[derive(Debug)]
 pub struct Exchanges {
@@ -64,7 +54,7 @@ impl Exchanges {
 
     /// As [`Self::exchange`], in the name of another.
     pub async fn exchange_by(&mut self, http: &Http, method: &str, path: &str, body: Json) -> Json {
-        let answer = if method == "GET" || UNKEYED.iter().any(|end| path.ends_with(end)) {
+        let answer = if !http.description().await.takes_key(method, path) {
             http.send(method, path, Some(&body).filter(|body| !body.is_null())).await
         } else {
             self.twice(http, method, path, &body).await

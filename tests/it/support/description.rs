@@ -48,6 +48,15 @@ impl Description {
         fits(path).or_else(|| fits(plain))
     }
 
+    /// Whether a request is described as one that may be repeated under the same `Idempotency-Key`.
+    pub fn takes_key(&self, method: &str, path: &str) -> bool {
+        let operation = self
+            .template(path)
+            .map(|template| &self.document["paths"][template][method.to_ascii_lowercase()]);
+        let parameters = operation.and_then(|operation| operation["parameters"].as_array());
+        parameters.is_some_and(|parameters| parameters.iter().any(|parameter| parameter["name"] == "Idempotency-Key"))
+    }
+
     /// Every operation as its method in capitals and its path.
     pub fn operations(&self) -> Vec<(String, String)> {
         let paths = self.document["paths"].as_object().expect("the description has paths");
