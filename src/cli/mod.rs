@@ -30,6 +30,9 @@ pub mod tail;
 mod token;
 mod welcome;
 
+#[cfg(feature = "faults")]
+#[doc(hidden)]
+pub use compat::fuzz as compat_fuzz;
 pub use exit::Exit;
 pub use welcome::welcome;
 

@@ -1,6 +1,6 @@
 //! The targets: what is read, and the words of its format.
 
-use parley::{api, chat, gateway};
+use parley::{api, chat, cli, gateway};
 use tokio::runtime::Runtime;
 
 /// A reader of what strangers send.
@@ -117,6 +117,26 @@ pub const TARGETS: &[Target] = &[
             b"\x2a\x02",
             b"\x1a\x01x",
             b"\x11\0\0\0\0\0\0\xf0\x7f",
+        ],
+    },
+    Target {
+        name: "compat",
+        run: |_, input| cli::compat_fuzz::file(input),
+        words: &[
+            b"\n",
+            b"\" 200 ",
+            b"\"GET /api/v1/accounts/1/contacts?page=2 HTTP/1.1\"",
+            b"{\"log\":{\"entries\":[",
+            b"{\"request\":{\"method\":\"GET\",\"url\":\"",
+            b"]}}",
+            b"method=POST path=/api/v1/ status=422",
+            b"Started GET \"/",
+            b"Completed 200 OK in 5ms",
+            b"[0b8a4d2e-6c1f-4a53-9d7e-2f1c3b5a7d90] ",
+            b"\\x22",
+            b"%",
+            b"\x1f\x8b\x08",
+            b"        ",
         ],
     },
     Target {

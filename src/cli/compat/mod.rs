@@ -5,6 +5,9 @@ mod call;
 mod coverage;
 mod differences;
 mod format;
+#[cfg(feature = "faults")]
+#[doc(hidden)]
+pub mod fuzz;
 mod har;
 mod input;
 mod judge;
