@@ -130,26 +130,45 @@ async fn answered(app: &TestApp) -> String {
 async fn fill(app: &TestApp, path: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_recv_buffer_size(4096).expect("small");
-    let address = app.server.doors.http.parse().expect("an address");
+    let address: std::net::SocketAddr = app.server.doors.http.parse().expect("an address");
     let mut stream = socket.connect(address).await.expect("the listener is there");
     let request = format!("GET {path} HTTP/1.1\r\nhost: parley.test\r\napi_access_token: {ADMINISTRATOR}\r\n\r\n");
     // More than the buffers of the system hold responses, and less than they hold requests.
     in_time("room for requests", stream.write_all(request.repeat(300).as_bytes()))
         .await
         .expect("they are sent");
-    let mut before = String::new();
+    let client = stream.local_addr().expect("an address").port();
+    let mut before = (String::new(), 0);
+    let mut same = 0;
     in_time("a server that waits for its client", async {
-        loop {
-            let now = answered(app).await;
-            if now == before {
-                break;
-            }
+        while same < SAME {
+            sleep(Duration::from_millis(200)).await;
+            let now = (answered(app).await, unacknowledged(address.port(), client));
+            // The client's system takes no more, and the server has stopped to write into the buffers of its own.
+            same = if now.1 > 0 && now == before { same + 1 } else { 0 };
             before = now;
-            sleep(Duration::from_millis(500)).await;
         }
     })
     .await;
     stream
+}
+
+/// How many looks after each other must find a server where it was.
+const SAME: u32 = 10;
+
+/// Bytes that the server at one port of this machine has written to the client at another, and that the client's system has not taken.
+fn unacknowledged(server: u16, client: u16) -> u64 {
+    let port = |address: &str| u16::from_str_radix(address.rsplit(':').next()?, 16).ok();
+    let table = std::fs::read_to_string("/proc/self/net/tcp").expect("Linux has the table");
+    let queue = table.lines().skip(1).find_map(|line| {
+        let columns: Vec<&str> = line.split_whitespace().collect();
+        let [_, local, remote, _, queues, ..] = columns[..] else {
+            return None;
+        };
+        let is_it = port(local) == Some(server) && port(remote) == Some(client);
+        u64::from_str_radix(queues.split(':').next().filter(|_| is_it)?, 16).ok()
+    });
+    queue.expect("the connection is open")
 }
 
 /// How many whole responses there are, and whether there is a part of another.
