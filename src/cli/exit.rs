@@ -60,8 +60,8 @@ pub const CODES: [(Exit, &str, &str); 14] = [
     ),
     (
         Exit::Input,
-        "`parley compat` could not open its file, or read anything in it",
-        "the name of the file; `--format`",
+        "a file cannot be read or is damaged: of `parley compat`, or the archive of `parley restore`",
+        "the message, and the name of the file; `--format`",
     ),
     (
         Exit::DatabaseUnreachable,
@@ -149,8 +149,12 @@ pub fn explain(error: &anyhow::Error) -> (Exit, String) {
     if let Some(error) = error.downcast_ref::<Error>() {
         return (of_database(error), error.to_string());
     }
-    if let Some(error) = error.downcast_ref::<Refused>() {
-        return (Exit::Failure, error.to_string());
+    if let Some(refused) = error.downcast_ref::<Refused>() {
+        let exit = match refused {
+            Refused::Damaged(_) => Exit::Input,
+            _ => Exit::Failure,
+        };
+        return (exit, refused.to_string());
     }
     let Some(error) = error.downcast_ref::<OpenError>() else {
         return (Exit::Internal, format!("{error:#}"));

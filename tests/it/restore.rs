@@ -214,7 +214,7 @@ async fn a_restore_that_fails_removes_what_it_created(backend: Backend) {
         fs::write(&damaged, &whole[..length]).expect("there is room");
         let (database, files) = (Database::create(backend).await, folder.path().join("not/there/yet"));
         let ended = restore(&damaged, false, &database, &files).await;
-        assert_ne!(ended.code, Some(0), "{length}: {}", ended.output);
+        assert_eq!(ended.code, Some(65), "{length}: {}", ended.output);
         assert!(!folder.path().join("not").exists(), "{length}: {:?}", tree(folder.path()).keys());
         if backend == Backend::Sqlite {
             let left = tree(database.file().parent().expect("a folder"));
@@ -235,7 +235,7 @@ async fn a_restore_that_fails_removes_what_it_created(backend: Backend) {
             fs::write(path, bytes).expect("there is room");
         }
         let ended = restore(&damaged, false, &database, &files).await;
-        assert_ne!(ended.code, Some(0), "{length}: {}", ended.output);
+        assert_eq!(ended.code, Some(65), "{length}: {}", ended.output);
         assert_eq!(tree(&files), there, "{length}");
         // A restore that succeeds replaces it.
         done(&restore(&archive, false, &database, &files).await);
@@ -387,10 +387,13 @@ async fn a_restore_keeps_others_out_on_postgres() {
     assert!(second.output.contains("restores a backup into it"), "{}", second.output);
     let url = database.url();
     let starting = tokio::spawn(async move { TestApp::builder(Backend::Postgres).database(Database::at(url)).start().await });
-    in_time("the connections of the server", async {
+    // It has tried the lock that the restore holds, and tries it again until it gets it.
+    in_time("a server that waits for the restore", async {
         let (elsewhere, name) = cluster(&database);
-        let query =
-            format!("SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}' AND backend_type = 'client backend' AND application_name NOT LIKE 'parley restore%'");
+        let query = format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}' AND application_name NOT LIKE 'parley restore%'
+                AND query LIKE '%pg_try_advisory_lock%' AND state = 'idle'"
+        );
         let query: &'static str = query.leak();
         while Database::number(&elsewhere, query).await == 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -404,6 +407,46 @@ async fn a_restore_keeps_others_out_on_postgres() {
     // It serves what was restored, and filled nothing.
     let accounts = Database::number(&served.database.url(), "SELECT count(*) FROM accounts").await;
     assert_eq!(accounts, 1);
+}
+
+/// A connection that is closing when a restore begins, as that of a command which has just ended, is waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restore_waits_for_connections_that_close_on_postgres() {
+    let app = server_with_files(Backend::Postgres, &[]).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let archive = back_up(&app, folder.path()).await;
+    let (database, files) = (Database::create(Backend::Postgres).await, folder.path().join("files"));
+    for stays in [true, false] {
+        let other = PgConnection::connect(&database.url()).await.expect("a connection of another");
+        let archive = archive.display().to_string();
+        let restoring = tokio::spawn(run_to_end(command(&["restore", &archive], &database, &files)));
+        in_time("a restore that has looked at the database", async {
+            let (elsewhere, name) = cluster(&database);
+            // What a look asks after it has counted connections.
+            let query = format!(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}' AND application_name LIKE 'parley restore%' AND query LIKE '%to_regclass%'"
+            );
+            let query: &'static str = query.leak();
+            while Database::number(&elsewhere, query).await == 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+        if stays {
+            let ended = in_time("the end of the restore", restoring).await.expect("no panic");
+            assert_eq!(ended.code, Some(1), "{}", ended.output);
+            assert!(
+                ended.output.contains("1 other connections to the database are open"),
+                "{}",
+                ended.output
+            );
+            other.close().await.expect("closed");
+        } else {
+            other.close().await.expect("closed");
+            done(&in_time("the end of the restore", restoring).await.expect("no panic"));
+        }
+    }
+    assert_eq!(messages_of(&database).await, 0);
 }
 
 /// Who comes between the first look at the database and the locks of its tables is seen by the second look.

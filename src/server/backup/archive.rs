@@ -11,6 +11,8 @@ use anyhow::{Context as _, anyhow, bail};
 use bytes::{Buf as _, Bytes};
 use tokio::{sync::mpsc, task::JoinHandle};
 
+use super::restore::Refused;
+
 /// Pieces that wait between the archive and the rest.
 const WAITING: usize = 4;
 
@@ -220,10 +222,10 @@ impl Reader {
             let read = if is_standard(&archive) {
                 read(io::stdin().lock(), &sender)
             } else {
-                File::open(&archive).map_err(Into::into).and_then(|file| read(file, &sender))
+                File::open(&archive).and_then(|file| read(file, &sender))
             };
             let last = read
-                .with_context(|| format!("{} cannot be read", archive.display()))
+                .map_err(|error| Refused::Damaged(format!("{} cannot be read: {error}", archive.display())).into())
                 .map(|()| Item::End);
             // Nobody may wait for it any more.
             let _ = sender.blocking_send(last);
@@ -237,7 +239,7 @@ impl Reader {
     /// When the archive is damaged.
     pub async fn entry(&mut self) -> anyhow::Result<Option<(String, u64)>> {
         while self.ahead.is_none() {
-            match self.items.recv().await.context("the archive ended early")?? {
+            match self.items.recv().await.ok_or_else(|| Refused::damaged("it ended early"))?? {
                 Item::Entry(name, size) => self.ahead = Some((name, size)),
                 Item::Bytes(_) => {}
                 Item::End => return Ok(None),
@@ -256,12 +258,12 @@ impl Reader {
                 self.ahead = None;
                 Ok(None)
             }
-            Some((_, left)) => match self.items.recv().await.context("the archive ended early")?? {
+            Some((_, left)) => match self.items.recv().await.ok_or_else(|| Refused::damaged("it ended early"))?? {
                 Item::Bytes(bytes) => {
                     *left = left.saturating_sub(bytes.len() as u64);
                     Ok(Some(bytes))
                 }
-                _ => bail!("the archive is damaged: an entry is shorter than it says"),
+                _ => bail!(Refused::damaged("an entry is shorter than it says")),
             },
         }
     }
@@ -273,17 +275,16 @@ impl Reader {
     pub async fn whole(&mut self, most: usize) -> anyhow::Result<Vec<u8>> {
         let mut all = Vec::new();
         while let Some(bytes) = self.bytes().await? {
-            anyhow::ensure!(
-                all.len() + bytes.len() <= most,
-                "the archive is damaged: an entry is larger than {most} bytes"
-            );
+            if all.len() + bytes.len() > most {
+                bail!(Refused::damaged(format_args!("an entry is larger than {most} bytes")));
+            }
             all.extend_from_slice(&bytes);
         }
         Ok(all)
     }
 }
 
-fn read(from: impl Read, sender: &mpsc::Sender<anyhow::Result<Item>>) -> anyhow::Result<()> {
+fn read(from: impl Read, sender: &mpsc::Sender<anyhow::Result<Item>>) -> io::Result<()> {
     let mut archive = tar::Archive::new(io::BufReader::new(from));
     for entry in archive.entries()? {
         let mut entry = entry?;

@@ -9,9 +9,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail};
 
-use super::archive::Reader;
+use super::{archive::Reader, restore::Refused};
 use crate::{error::Error, storage::Storage};
 
 /// The names of files whose own is taken, until the restore is complete.
@@ -56,7 +56,9 @@ impl Restoring {
     /// # Errors
     /// When the store or the archive fails.
     pub async fn store(&mut self, name: &str, reader: &mut Reader) -> anyhow::Result<()> {
-        ensure!(!name.contains(char::is_control), "the archive is damaged: it has a file {name:?}");
+        if name.contains(char::is_control) {
+            bail!(Refused::damaged(format_args!("it has a file {name:?}")));
+        }
         let name = match self.storage.size(name).await {
             Err(Error::NotFound { .. }) => {
                 self.created.push_str(name);

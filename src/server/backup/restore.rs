@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, bail};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
@@ -49,12 +49,27 @@ pub enum Refused {
     /// The database was migrated by a program with other migrations.
     #[error("the database lacks the migration {}, which this parley runs before {}: restore into an empty database", .0.lacks, .0.has)]
     ForkedTarget(Gap),
+    /// The archive is not one, or not as it was written.
+    #[error("{0}")]
+    Damaged(String),
     /// A signal came.
     #[error("stopped by a signal: nothing was changed")]
     Stopped,
     /// Another process migrates the database, or restores into it.
     #[error("another parley migrates the database or restores a backup into it: wait until it has ended, and try again")]
     Busy,
+}
+
+impl Refused {
+    /// An archive that is damaged, and in what way.
+    pub(super) fn damaged(how: impl std::fmt::Display) -> Self {
+        Self::Damaged(format!("the archive is damaged: {how}"))
+    }
+
+    /// As [`Refused::damaged`] for a small entry that is not what it should be.
+    fn entry(name: &str, error: &serde_json::Error) -> Self {
+        Self::damaged(format_args!("{name} cannot be read: {error}"))
+    }
 }
 
 /// What was put back.
@@ -162,16 +177,14 @@ fn of_this_line(database: &Source) -> Result<(), Refused> {
 
 async fn manifest(reader: &mut Reader) -> anyhow::Result<Manifest> {
     let first = reader.entry().await?;
-    ensure!(
-        first.is_some_and(|(name, _)| name == MANIFEST),
-        "the file is no archive of `parley backup`"
-    );
-    let manifest: Manifest = serde_json::from_slice(&reader.whole(SMALL).await?).context("the manifest cannot be read")?;
-    ensure!(
-        manifest.form == FORM,
-        "the archive has the form {}, and this parley reads form {FORM}",
-        manifest.form
-    );
+    if first.is_none_or(|(name, _)| name != MANIFEST) {
+        bail!(Refused::Damaged("the file is no archive of `parley backup`".to_owned()));
+    }
+    let manifest: Manifest = serde_json::from_slice(&reader.whole(SMALL).await?).map_err(|error| Refused::entry(MANIFEST, &error))?;
+    if manifest.form != FORM {
+        let text = format!("the archive has the form {}, and this parley reads form {FORM}", manifest.form);
+        bail!(Refused::Damaged(text));
+    }
     Ok(manifest)
 }
 
@@ -188,13 +201,14 @@ enum Beside {
 /// Puts a file back, or reads the end of the archive.
 async fn beside_the_database(reader: &mut Reader, name: &str, files: &mut Restoring) -> anyhow::Result<Beside> {
     if name == COMPLETE {
-        let complete: Complete = serde_json::from_slice(&reader.whole(SMALL).await?)?;
-        ensure!(
-            complete.files == files.count(),
-            "the archive is damaged: it has {} files of {}",
-            files.count(),
-            complete.files
-        );
+        let complete: Complete = serde_json::from_slice(&reader.whole(SMALL).await?).map_err(|error| Refused::entry(COMPLETE, &error))?;
+        if complete.files != files.count() {
+            bail!(Refused::damaged(format_args!(
+                "it has {} files of {}",
+                files.count(),
+                complete.files
+            )));
+        }
         return Ok(Beside::End(complete));
     }
     let Some(file) = name.strip_prefix(FILES) else {

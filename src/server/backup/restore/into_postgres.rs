@@ -1,7 +1,10 @@
 //! Into a PostgreSQL database: its tables are brought to those of the archive, and the rows replaced in one transaction.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, anyhow, bail};
 use bytes::Bytes;
+use tokio::time::{Instant, sleep};
 
 use super::{Beside, Failure, Refused, SMALL, beside_the_database};
 use crate::{
@@ -20,6 +23,10 @@ use crate::{
         rooms,
     },
 };
+
+/// For how long a restore waits for other connections to close, and how often it looks.
+const SETTLING: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Rows that are loaded and not committed.
 pub(super) struct Loaded {
@@ -43,7 +50,7 @@ pub(super) async fn load(
     let Some(mut target) = locked.context("the database cannot be reached")? else {
         bail!(Refused::Busy);
     };
-    is_free(&target.look().await?, force)?;
+    is_free(&settled(&mut target, force).await?, force)?;
     let migrations = target.migrations().await?;
     if let Some(migration) = migrations.iter().find(|name| !source.migrations.contains(name)) {
         bail!(Refused::Migrated(migration.clone()));
@@ -65,19 +72,21 @@ pub(super) async fn load(
     let (mut complete, mut sequences) = (None, None);
     while let Some((name, _)) = reader.entry().await? {
         if name == SEQUENCES {
-            let read: Vec<Sequence> = serde_json::from_slice(&reader.whole(SMALL).await?)?;
+            let read: Vec<Sequence> =
+                serde_json::from_slice(&reader.whole(SMALL).await?).map_err(|error| Refused::entry(SEQUENCES, &error))?;
             sequences = Some(read);
         } else if let Some(table) = table_of(&source.tables, &name) {
-            loading.rows(table, async || pieces(reader, &table.name).await).await?;
+            let loaded = loading.rows(table, async || pieces(reader, &table.name).await).await;
+            loaded.map_err(|error| of_rows(error, &table.name))?;
         } else {
             match beside_the_database(reader, &name, files).await? {
                 Beside::File => {}
                 Beside::End(end) => complete = Some(end),
-                Beside::Other => bail!("the archive is damaged: it has an entry {name}"),
+                Beside::Other => bail!(Refused::damaged(format_args!("it has an entry {name}"))),
             }
         }
     }
-    let (complete, sequences) = complete.zip(sequences).context("the archive is damaged: its end is missing")?;
+    let (complete, sequences) = complete.zip(sequences).ok_or_else(|| Refused::damaged("its end is missing"))?;
     Ok((Loaded { loading, sequences }, complete))
 }
 
@@ -86,7 +95,7 @@ impl Loaded {
     pub(super) async fn replace(self, config: &Config) -> Result<u64, Failure> {
         let committed = self.loading.commit(&self.sequences, Epoch::random().0).await;
         let (logs, target) = committed.map_err(|error| match error {
-            NotLoaded::Refused(error) => Failure::Undone(anyhow!(error).context("loading the rows")),
+            NotLoaded::Refused(error) => Failure::Undone(of_rows(anyhow!(error).context("loading the rows"), "the database")),
             NotLoaded::Unknown(error) => Failure::Done(anyhow!(error).context(
                 "the connection broke during the commit: the database was restored or is as it was, and restored files were kept; look, and restore again",
             )),
@@ -118,6 +127,31 @@ fn of(target: &Target, config: &Config) -> db::Config {
     }
 }
 
+/// What the database holds once connections that were closing are closed: PostgreSQL lists them for a moment after their clients have ended.
+///
+/// # Errors
+/// When it does not answer.
+async fn settled(target: &mut Target, force: bool) -> anyhow::Result<Found> {
+    let until = Instant::now() + SETTLING;
+    let mut is_reported = false;
+    loop {
+        let found = target.look().await?;
+        // To wait for what is refused anyway, or not looked at, would be in vain.
+        if found.sessions == 0 || found.holds_data || force || Instant::now() >= until {
+            return Ok(found);
+        }
+        if !is_reported {
+            is_reported = true;
+            tracing::info!(
+                connections = found.sessions,
+                seconds = SETTLING.as_secs(),
+                "waiting for other connections to the database to close"
+            );
+        }
+        sleep(LOOK).await;
+    }
+}
+
 /// Makes sure that nobody uses the database, and that nothing is lost.
 ///
 /// # Errors
@@ -133,6 +167,16 @@ fn is_free(found: &Found, force: bool) -> Result<(), Refused> {
         return Err(Refused::NotEmpty);
     }
     Ok(())
+}
+
+/// What became of rows that could not be loaded: PostgreSQL says of some errors that the rows themselves are at fault (classes 22 and 23 of
+/// SQLSTATE: data exceptions and violated constraints).
+fn of_rows(error: anyhow::Error, of: &str) -> anyhow::Error {
+    let database = error.downcast_ref::<sqlx::Error>().and_then(sqlx::Error::as_database_error);
+    match database.filter(|error| error.code().is_some_and(|code| code.starts_with("22") || code.starts_with("23"))) {
+        Some(error) => Refused::damaged(format_args!("the rows of {of} cannot be loaded: {error}")).into(),
+        None => error,
+    }
 }
 
 /// The table that an entry holds rows of.

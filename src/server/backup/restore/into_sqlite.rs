@@ -58,14 +58,15 @@ pub(super) async fn load(
             match beside_the_database(reader, &name, files).await? {
                 Beside::File => {}
                 Beside::End(end) => complete = Some(end),
-                Beside::Other => bail!("the archive is damaged: it has an entry {name}"),
+                Beside::Other => bail!(Refused::damaged(format_args!("it has an entry {name}"))),
             }
         }
     }
-    let complete = complete.context("the archive is damaged: its end is missing")?;
+    let complete = complete.ok_or_else(|| Refused::damaged("its end is missing"))?;
     // By what the file itself says, which the manifest only repeats.
-    let mut copy = sqlite::open(&restored.0).await.context("the archive is damaged: its database")?;
-    of_this_line(&sqlite::source(&mut copy).await.context("the archive is damaged: its database")?)?;
+    let its_database = |error: sqlx::Error| Refused::damaged(format_args!("its database cannot be read: {error}"));
+    let mut copy = sqlite::open(&restored.0).await.map_err(its_database)?;
+    of_this_line(&sqlite::source(&mut copy).await.map_err(its_database)?)?;
     sqlx::Connection::close(copy).await?;
     let db = Database::open(&at(config, &restored.0)).await?;
     db.migrate().await?;
