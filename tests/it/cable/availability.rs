@@ -50,6 +50,7 @@ async fn lists(cable: &mut Cable) -> Vec<Json> {
 async fn dashboards_hear_of_a_changed_availability(backend: Backend) {
     // On PostgreSQL the dashboards are at another replica.
     let app = TestApp::builder(backend)
+        .platform()
         .replicas(usize::from(backend == Backend::Postgres))
         .start()
         .await;
@@ -88,7 +89,11 @@ async fn dashboards_hear_of_a_changed_availability(backend: Backend) {
 async fn lists_of_who_is_there_have_a_pace() {
     const CHANGES: usize = 60;
     for switch in ["", "presence_pace"] {
-        let app = TestApp::builder(Backend::Sqlite).env("PARLEY_FAULT_SWITCH", switch).start().await;
+        let app = TestApp::builder(Backend::Sqlite)
+            .platform()
+            .env("PARLEY_FAULT_SWITCH", switch)
+            .start()
+            .await;
         let ola = ola(&app).await;
         let own = app.http().with_token(&ola.token);
         let mut cable = Cable::open(&app).await;
