@@ -2,7 +2,7 @@
 
 use parley::pb::{
     AssigneeFilter, ConversationStatus, Filter, FilterCondition, FilterContactsRequest, FilterConversationsRequest, FilterOperator,
-    ListContactsRequest, ListConversationsRequest, ListMessagesRequest, SearchContactsRequest, SearchMessagesRequest,
+    GetCacheKeysRequest, ListContactsRequest, ListConversationsRequest, ListMessagesRequest, SearchContactsRequest, SearchMessagesRequest,
 };
 use prost_types::{Value, value::Kind};
 
@@ -28,6 +28,7 @@ enum Request {
     FilterConversations(FilterConversationsRequest),
     Messages(ListMessagesRequest),
     SearchMessages(SearchMessagesRequest),
+    CacheKeys(GetCacheKeysRequest),
 }
 
 impl Ask {
@@ -65,6 +66,10 @@ impl Ask {
                 let answer = messages.search_messages(Spans::traced(number, request.clone())).await;
                 answer.expect(GOOD).into_inner().messages.len()
             }
+            Request::CacheKeys(request) => {
+                let answer = clients.accounts.clone().get_cache_keys(Spans::traced(number, *request)).await;
+                answer.expect(GOOD).into_inner().cache_keys.iter().count()
+            }
         }
     }
 }
@@ -92,6 +97,13 @@ pub fn asks(contacts: i64) -> Vec<Ask> {
     let mut asks = of_contacts();
     asks.extend(of_conversations(contacts));
     asks.extend(of_messages(contacts));
+    // Few rows on PostgreSQL, which are read as they are.
+    asks.push(ask(
+        "cache keys",
+        Request::CacheKeys(GetCacheKeysRequest { account_id: 1 }),
+        "team_members_account_id_user_id",
+        "team_members_account_id_user_id|team_members_pkey|Seq Scan on team_members",
+    ));
     asks
 }
 
