@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{Read as _, Write as _},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
     time::Duration,
@@ -28,7 +29,8 @@ on_both!(
     a_damaged_file_is_left_out_of_a_backup,
     a_backup_with_other_migrations_is_refused,
     a_restore_that_fails_removes_what_it_created,
-    a_restore_that_is_stopped_removes_what_it_created
+    a_restore_that_is_stopped_removes_what_it_created,
+    a_restore_leaves_equal_files_in_place
 );
 
 /// A server that has one message with a file for each of these contents.
@@ -244,6 +246,30 @@ async fn a_restore_that_fails_removes_what_it_created(backend: Backend) {
         assert_eq!(messages_of(&database).await, 2, "{length}");
         fs::remove_dir_all(&files).expect("ours");
     }
+}
+
+/// A file that the store has with the same bytes is not copied again; one that differs is, however late it does.
+async fn a_restore_leaves_equal_files_in_place(backend: Backend) {
+    let app = server_with_files(backend, &[b"small", &vec![7; 300_000], &vec![8; 1_000_000]]).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let archive = back_up(&app, folder.path()).await;
+    let (database, files) = (Database::create(backend).await, folder.path().join("files"));
+    done(&restore(&archive, false, &database, &files).await);
+    let before = tree(&files);
+    let inode = |path: &PathBuf| fs::metadata(path).expect("it is there").ino();
+    let inodes: BTreeMap<_, _> = before.keys().map(|path| (path.clone(), inode(path))).collect();
+    let (largest, bytes) = before.iter().max_by_key(|(_, bytes)| bytes.len()).expect("three files");
+    let mut other = bytes.clone();
+    *other.last_mut().expect("it is not empty") = 9;
+    fs::write(largest, other).expect("there is room");
+    done(&restore(&archive, true, &database, &files).await);
+    assert_eq!(tree(&files), before);
+    let replaced: Vec<_> = inodes
+        .iter()
+        .filter(|(path, before)| inode(path) != **before)
+        .map(|(path, _)| path)
+        .collect();
+    assert_eq!(replaced, [largest]);
 }
 
 /// A restore that reads its archive from a pipe, which the test fills.

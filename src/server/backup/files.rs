@@ -10,6 +10,8 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
 
 use super::{archive::Reader, restore::Refused};
 use crate::{error::Error, storage::Storage};
@@ -51,7 +53,8 @@ impl Restoring {
         self.count
     }
 
-    /// Stores the file that an archive has next. Cancelled, it is one of those that [`Restoring::remove`] removes.
+    /// Stores the file that an archive has next. Cancelled, it is one of those that [`Restoring::remove`] removes. One that the store has with the
+    /// same bytes is left as it is.
     ///
     /// # Errors
     /// When the store or the archive fails.
@@ -59,13 +62,23 @@ impl Restoring {
         if name.contains(char::is_control) {
             bail!(Refused::damaged(format_args!("it has a file {name:?}")));
         }
+        let size = reader.entry().await?.map_or(0, |(_, size)| size);
+        let mut equal = Equal::default();
+        let stored = name;
         let name = match self.storage.size(name).await {
             Err(Error::NotFound { .. }) => {
                 self.created.push_str(name);
                 self.created.push('\n');
                 name.to_owned()
             }
-            Ok(_) => {
+            Ok(taken) => {
+                if taken == size {
+                    equal = self.compared(name, size, reader).await?;
+                    if equal.next.is_none() {
+                        self.count += 1;
+                        return Ok(());
+                    }
+                }
                 let waiting = format!("{WAITING}/{}", uuid::Uuid::new_v4());
                 self.waiting.push((waiting.clone(), name.to_owned()));
                 waiting
@@ -73,12 +86,50 @@ impl Restoring {
             Err(error) => return Err(error).context("storing a file"),
         };
         let mut upload = self.storage.create(&name).await.context("storing a file")?;
+        if equal.bytes > 0 {
+            // The archive cannot be read twice, but the store has the same bytes.
+            let mut chunks = self.storage.read(stored, 0..equal.bytes).await.context("reading a file")?;
+            while let Some(chunk) = chunks.next().await {
+                upload.write(chunk.context("reading a file")?).await.context("storing a file")?;
+            }
+        }
+        if let Some(bytes) = equal.next {
+            upload.write(bytes).await.context("storing a file")?;
+        }
         while let Some(bytes) = reader.bytes().await? {
             upload.write(bytes).await.context("storing a file")?;
         }
         upload.finish().await.context("storing a file")?;
         self.count += 1;
         Ok(())
+    }
+
+    /// Compares a file that the store has with the one that the archive has next, which is of the same size.
+    ///
+    /// # Errors
+    /// When the archive fails. A file that cannot be read is another one.
+    async fn compared(&self, name: &str, size: u64, reader: &mut Reader) -> anyhow::Result<Equal> {
+        let mut chunks = self.storage.read(name, 0..size).await.ok();
+        let (mut equal, mut chunk) = (0, Bytes::new());
+        while let Some(bytes) = reader.bytes().await? {
+            let mut left = bytes.clone();
+            while !left.is_empty() {
+                if chunk.is_empty() {
+                    let next = match &mut chunks {
+                        Some(chunks) => chunks.next().await.and_then(Result::ok),
+                        None => None,
+                    };
+                    chunk = next.unwrap_or_default();
+                }
+                let both = left.len().min(chunk.len());
+                if both == 0 || left.split_to(both) != chunk.split_to(both) {
+                    let next = Some(bytes);
+                    return Ok(Equal { bytes: equal, next });
+                }
+            }
+            equal += bytes.len() as u64;
+        }
+        Ok(Equal { bytes: equal, next: None })
     }
 
     /// Puts the files in place whose names were taken. The restore is complete.
@@ -146,6 +197,15 @@ impl Restoring {
             let _ = fs::remove_dir(folder);
         }
     }
+}
+
+/// How far a file of an archive is one that the store has.
+#[derive(Debug, Default)]
+struct Equal {
+    /// Bytes from the beginning that are the same.
+    bytes: u64,
+    /// What the archive has behind them, as far as it was read; none where all of it is the same, or nothing was compared.
+    next: Option<Bytes>,
 }
 
 /// The folders that creating this one would create, the innermost first.
