@@ -12,7 +12,13 @@ use super::clock::Clock;
 use crate::{
     admin::Readiness,
     chat::{
-        Chat, audit, files::Files, forget_keys, presence::forget_absent, removal::empty_deleted, search::index, transcripts::send_waiting,
+        Chat, audit,
+        files::Files,
+        forget_keys,
+        presence::forget_absent,
+        removal::empty_deleted,
+        search::index::{self, Behind},
+        transcripts::send_waiting,
     },
     db::Database,
     events::{log::Log, retention::Keep},
@@ -45,8 +51,10 @@ const SEND: Duration = Duration::from_secs(2);
 /// How often files that nobody needs are removed.
 const SWEEP: Duration = Duration::from_secs(10);
 
-/// How often the index of messages is brought up to date, beside what searches do for themselves.
+/// How often the index of messages is brought nearer where it is far behind, beside what searches do for themselves; and in every how many of
+/// these rounds everywhere, so once a minute and at the start.
 const INDEX: Duration = Duration::from_secs(5);
+const EVERYWHERE: usize = 12;
 
 /// Forgets the answers to requests that are older than `keep`, until `stop`.
 pub async fn keys(db: Database, clock: Arc<Clock>, keep: Duration, stop: CancellationToken) -> anyhow::Result<()> {
@@ -178,9 +186,11 @@ pub async fn mails(db: Database, mailer: Mailer, clock: Arc<Clock>, stop: Cancel
 /// Keeps the index of messages behind the log, until `stop`.
 pub async fn search(db: Database, stop: CancellationToken) -> anyhow::Result<()> {
     let mut ticks = ticks(INDEX);
+    let mut rounds = [Behind::AtAll].into_iter().chain([Behind::Far; EVERYWHERE - 1]).cycle();
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        let behind = rounds.next().unwrap_or(Behind::AtAll);
         // Each batch is a transaction: one that is broken off is undone.
-        if let Some(Err(error)) = stop.run_until_cancelled(db.in_long_time(index::follow(&db))).await {
+        if let Some(Err(error)) = stop.run_until_cancelled(db.in_long_time(index::follow(&db, behind))).await {
             tracing::warn!(%error, "the index of messages could not go on; trying again later");
         }
     }

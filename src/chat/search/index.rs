@@ -66,15 +66,35 @@ pub async fn catch_up(db: &Database, account: AccountId) -> Result<bool> {
     Ok(false)
 }
 
-/// Takes in what is missing in every account. An account that is being written to gets one batch, so that the index stays out of the way
-/// of its writers; one at rest is caught up with.
+/// Which accounts the background job looks after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Behind {
+    /// Those that miss anything.
+    AtAll,
+    /// Those that miss so much that a search would notice. The rest can wait: a batch of one message costs as many statements, and
+    /// as many writes to the disk, as one of hundreds, and FTS5 has to merge what each of them left.
+    Far,
+}
+
+impl Behind {
+    /// Messages and events. A search takes in fewer of them by one batch, within some milliseconds.
+    const FAR: [i64; 2] = [100, 1000];
+
+    fn least(self) -> [i64; 2] {
+        if self == Self::Far { Self::FAR } else { [1, 1] }
+    }
+}
+
+/// Takes in what is missing in the accounts that are so far behind. An account that is being written to gets one batch, so that the index stays
+/// out of the way of its writers; one at rest is caught up with.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn follow(db: &Database) -> Result<()> {
+pub async fn follow(db: &Database, behind: Behind) -> Result<()> {
     let sql = "SELECT l.account_id AS id FROM account_logs l LEFT JOIN search_positions p ON p.account_id = l.account_id \
-               WHERE p.seq IS NULL OR p.seq < l.head_seq OR p.message_id < l.last_message_id ORDER BY l.account_id";
-    let behind = Account::find_by_statement(Statement::from_string(db.backend(), sql))
+               WHERE p.seq IS NULL OR l.last_message_id - p.message_id >= $1 OR l.head_seq - p.seq >= $2 ORDER BY l.account_id";
+    let least = behind.least().map(Value::from);
+    let behind = Account::find_by_statement(Statement::from_sql_and_values(db.backend(), sql, least))
         .all(db.read())
         .await?;
     for Account { id } in behind {
