@@ -257,6 +257,26 @@ impl Database {
         self.write.begin_with_options(options).await
     }
 
+    /// Begins a transaction that writes to SQLite, by sqlx alone. As [`Self::begin`] otherwise.
+    ///
+    /// # Errors
+    /// When there is no connection; always, on PostgreSQL.
+    pub async fn begin_sqlite(&self) -> Result<sqlx::Transaction<'static, sqlx::Sqlite>, DbErr> {
+        let begun = self.sqlite()?.begin_with("BEGIN IMMEDIATE").await;
+        begun.map_err(|error| DbErr::Exec(RuntimeErr::SqlxError(error.into())))
+    }
+
+    /// The connection of SQLite that writes.
+    ///
+    /// # Errors
+    /// Always, on PostgreSQL.
+    pub fn sqlite(&self) -> Result<&sqlx::SqlitePool, DbErr> {
+        if self.backend() != DbBackend::Sqlite {
+            return Err(DbErr::Conn(RuntimeErr::Internal("only SQLite has such a connection".to_owned())));
+        }
+        Ok(self.write.get_sqlite_connection_pool())
+    }
+
     /// What a write asks of PostgreSQL, given up after `write_timeout`: a host that died without a word never answers, and whoever waited for
     /// it would wait for good. A file is waited for as long as it takes. What was given up may still have been done.
     ///

@@ -79,6 +79,7 @@ mod roles;
 mod search;
 mod sending;
 mod statements;
+mod stored_rows;
 mod stream;
 mod teams;
 mod teamwork;

@@ -256,7 +256,12 @@ impl Lane {
         for (conversation, flood) in self.floods(db, conversations).await? {
             known.insert(conversation.row.id, Known { conversation, flood });
         }
-        let kept = keys::kept(db, account, calls.iter().filter_map(|call| call.call.key.as_ref())).await?;
+        let asked = calls.iter().filter_map(|call| call.call.key.as_ref());
+        let kept = if db.get_database_backend() == DbBackend::Postgres {
+            keys::kept(db, account, asked).await?
+        } else {
+            keys::kept_on_sqlite(&self.db, account, asked).await?
+        };
         let named = items()
             .filter_map(|(_, new)| reply_id(new.content_attributes.get("in_reply_to")?))
             .map(|id| id.0);

@@ -2,7 +2,10 @@
 
 use std::{any::Any, collections::HashMap};
 
-use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, IntoActiveModel as _, QueryFilter, sea_query::Expr};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel as _, QueryFilter, RuntimeErr, sea_query::Expr,
+};
+use sqlx::{Row as _, sqlite::SqliteRow};
 use uuid::Uuid;
 
 use crate::{
@@ -12,7 +15,7 @@ use crate::{
         conversation_status::StatusSet,
         conversations::CreatedConversation,
     },
-    db::{entity::idempotency_key, joined},
+    db::{Database, entity::idempotency_key, joined},
     error::{Error, Result},
     events::{cursor::Cursor, entry::Entry},
     id::{AccountId, ContactId},
@@ -34,6 +37,40 @@ pub async fn kept<'k, T: 'k>(db: &impl ConnectionTrait, account: AccountId, keys
         .all(db)
         .await?;
     Ok(rows.into_iter().map(|row| (row.request_id, row)).collect())
+}
+
+/// The same for a batch on SQLite, by sqlx: most batches have keys, and sea-orm moves a future of 15 KB several times for each query.
+pub async fn kept_on_sqlite<'k, T: 'k>(db: &Database, account: AccountId, keys: impl Iterator<Item = &'k Key<T>>) -> Result<Kept> {
+    let ids: Vec<Uuid> = keys.flat_map(|key| [key.request_id, key.owner.owned(key.request_id)]).collect();
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let sql = format!(
+        "SELECT request_id, fingerprint, response, created_at, owner, contact_id FROM idempotency_keys \
+         WHERE account_id = ? AND request_id IN ({})",
+        vec!["?"; ids.len()].join(", ")
+    );
+    // Nothing of a request is in it.
+    let mut query = sqlx::query::<sqlx::Sqlite>(sqlx::AssertSqlSafe(sql)).bind(account.0);
+    for id in ids {
+        query = query.bind(id);
+    }
+    let broken = |error: sqlx::Error| DbErr::Query(RuntimeErr::SqlxError(error.into()));
+    let rows = query.fetch_all(db.sqlite()?).await.map_err(broken)?;
+    let read = |row: &SqliteRow| -> sqlx::Result<(Uuid, idempotency_key::Model)> {
+        let request_id = row.try_get(0)?;
+        let row = idempotency_key::Model {
+            account_id: account,
+            request_id,
+            fingerprint: row.try_get(1)?,
+            response: row.try_get(2)?,
+            created_at: Micros(row.try_get(3)?),
+            owner: row.try_get(4)?,
+            contact_id: row.try_get::<Option<i64>, _>(5)?.map(ContactId),
+        };
+        Ok((request_id, row))
+    };
+    Ok(rows.iter().map(read).collect::<sqlx::Result<_>>().map_err(broken)?)
 }
 
 /// The caller's own stored reply, if there is one.

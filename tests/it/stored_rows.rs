@@ -1,0 +1,94 @@
+//! What a message leaves in the tables does not depend on how many messages are stored with it.
+
+use parley::pb::{BatchCreateMessagesRequest, BatchMessage, MessageDraft, value::structure};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::support::{
+    app::TestApp,
+    database::{Backend, Database},
+    in_time, on_both,
+    scene::{Scene, incoming, note, outgoing},
+};
+
+on_both!(
+    a_message_is_stored_alike_alone_and_in_a_batch,
+    the_index_of_messages_follows_many_without_a_search
+);
+
+fn drafts() -> Vec<MessageDraft> {
+    let text = "It says \"50 %\"\n\\ and 'ÖL' \u{1f600}";
+    vec![
+        incoming(text),
+        outgoing(text),
+        note(text),
+        MessageDraft {
+            source_id: Some("from elsewhere".to_owned()),
+            content_attributes: structure(&json!({"a": [1, 2.5, null, "ü\"", true]})),
+            ..incoming(text)
+        },
+    ]
+}
+
+async fn batch(scene: &Scene, conversation_id: i64, messages: Vec<MessageDraft>) {
+    let request = BatchCreateMessagesRequest {
+        account_id: scene.account,
+        request_id: Uuid::new_v4().to_string(),
+        messages: messages
+            .into_iter()
+            .map(|message| BatchMessage {
+                conversation_id,
+                message: Some(message),
+            })
+            .collect(),
+    };
+    let answer = scene.clients.messages.clone().batch_create_messages(request).await;
+    answer.expect("the batch is stored");
+}
+
+/// SQLite stores any type in any column, and keeps rows apart that differ in one.
+async fn a_message_is_stored_alike_alone_and_in_a_batch(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let (scene, url) = (app.scene(), app.database.url());
+    let conversation = scene.talk().await;
+    for draft in drafts() {
+        scene.send(conversation, draft).await.expect("stored alone");
+    }
+    batch(&scene, conversation, drafts()).await;
+    batch(&scene, conversation, drafts().into_iter().rev().collect()).await;
+    let kinds = i64::try_from(drafts().len()).expect("a few");
+    let messages = "SELECT COUNT(*) FROM messages";
+    assert_eq!(Database::number(&url, messages).await, kinds * 3);
+    let different = "SELECT COUNT(*) FROM (SELECT DISTINCT account_id, conversation_id, inbox_id, message_type, content, content_type, \
+         CAST(content_attributes AS text), status, private, source_id, unique_source_id, sender_type, sender_id, \
+         CAST(additional_attributes AS text) FROM messages) AS t";
+    assert_eq!(Database::number(&url, different).await, kinds);
+    let different = "SELECT COUNT(*) FROM (SELECT DISTINCT account_id, inbox_id, conversation_id, contact_id, message_type, private \
+         FROM events WHERE message_type IS NOT NULL) AS t";
+    assert_eq!(Database::number(&url, different).await, 3, "incoming, outgoing and private");
+    let different = "SELECT COUNT(*) FROM (SELECT DISTINCT CAST(account_id AS text), owner, contact_id FROM idempotency_keys \
+         WHERE created_at >= (SELECT MIN(created_at) FROM messages)) AS t";
+    assert_eq!(Database::number(&url, different).await, 1);
+    if backend == Backend::Sqlite {
+        let types = "SELECT COUNT(*) FROM (SELECT DISTINCT typeof(request_id), typeof(fingerprint), typeof(response), typeof(created_at), \
+             typeof(owner), length(request_id), length(fingerprint), length(owner) FROM idempotency_keys)";
+        assert_eq!(Database::number(&url, types).await, 1);
+        let types =
+            "SELECT COUNT(*) FROM (SELECT DISTINCT typeof(payload), typeof(occurred_at), typeof(kind), typeof(private) FROM events)";
+        assert_eq!(Database::number(&url, types).await, 1);
+    }
+}
+
+async fn the_index_of_messages_follows_many_without_a_search(backend: Backend) {
+    let app = TestApp::start(backend).await;
+    let scene = app.scene();
+    let conversation = scene.talk().await;
+    batch(&scene, conversation, vec![incoming("the parcel is late"); 200]).await;
+    in_time("the index of messages", async {
+        let whole = "SELECT COUNT(*) FROM account_logs l JOIN search_positions p ON p.account_id = l.account_id AND p.message_id >= 200";
+        while Database::number(&app.database.url(), whole).await == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    })
+    .await;
+}
