@@ -2,7 +2,10 @@
 //! writer shard, where everybody else would wait for it.
 //!
 //! A pool has a number of slots on the blocking threads, a bounded queue before them, and a budget per job, which includes the time in the
-//! queue. Each kind of work has a pool of its own, so that one kind cannot keep the slots of another.
+//! queue. Each kind of work has a pool of its own, so that one kind cannot keep the slots of another. Work that cannot be handed to a pool,
+//! because it borrows from its request, is a step of `heavy`.
+
+mod heavy;
 
 use std::{
     cell::Cell,
@@ -19,6 +22,7 @@ use tokio::{
 };
 
 use crate::error::Error;
+pub use heavy::{HeavyBody, SMALL, Weighed, WeighedBody, Weight, enable, heavy};
 
 /// When to try again after a full queue.
 const RETRY: Duration = Duration::from_millis(500);

@@ -3,7 +3,7 @@
 
 mod slices;
 
-pub use slices::{measured, measured_bodies};
+pub use slices::{measured, measured_bodies, off_worker};
 
 #[cfg(feature = "faults")]
 static SWITCH: std::sync::OnceLock<String> = std::sync::OnceLock::new();
@@ -143,6 +143,10 @@ pub enum Protection {
     PresencePace,
     /// Each write of an account has a later time than those before it, also while the clock goes back.
     RisingStamps,
+    /// Callers without a token wait where they would use up the processors.
+    AnonymousTurns,
+    /// Steps of large requests and answers leave the runtime's workers.
+    HeavySteps,
 }
 
 #[cfg(feature = "faults")]
@@ -215,6 +219,8 @@ impl Protection {
             Self::RestoreLocks => "restore_locks",
             Self::PresencePace => "presence_pace",
             Self::RisingStamps => "rising_stamps",
+            Self::AnonymousTurns => "anonymous_turns",
+            Self::HeavySteps => "heavy_steps",
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod limiter;
 mod open;
+mod turns;
 
 use std::{
     hash::Hash,
@@ -30,6 +31,7 @@ use crate::{
 };
 use limiter::{Limiter, REMEMBERED};
 pub use open::{Permit, Resource};
+pub use turns::{Pace, Turn};
 
 /// How many clients' worth of a rate an undeclared proxy may use: as much as an inbox has by default, compared with an address. Anybody can pose
 /// as such a proxy, so of what is open at the same time it has no more than a client.
@@ -138,6 +140,7 @@ pub struct AnonymousLimits {
     /// Until when an address that used up its failed authentications is refused without a lookup.
     refused: Mutex<LruCache<ClientAddress, Instant>>,
     open: open::Counts,
+    turns: turns::Turns,
     lines: RateLimiter<NotKeyed, InMemoryState, DefaultClock>,
     /// Lines that were left out since the last one.
     left_out: AtomicU64,
@@ -159,6 +162,7 @@ impl AnonymousLimits {
             failed: ByAddress::new("failed authentications a minute", config.failed_authentications),
             refused: Mutex::new(LruCache::new(REMEMBERED)),
             open: Mutex::default(),
+            turns: turns::Turns::new(),
             lines: RateLimiter::direct(Quota::per_second(LINES_PER_SECOND).allow_burst(LINES_AT_ONCE)),
             left_out: AtomicU64::new(0),
             config,
@@ -203,6 +207,12 @@ impl AnonymousLimits {
             ClientAddress::Client(_) => Some((address, &self.address)),
             ClientAddress::UndeclaredProxy(_) => fault::is_on(Protection::ProxyLimits).then_some((address, &self.proxy)),
         }
+    }
+
+    /// Waits until a call may be worked on; none where nothing waits. Held until the call is answered. Only for a call whose request came whole:
+    /// a turn must not depend on what its client does.
+    pub async fn turn(&self) -> Option<Turn> {
+        self.turns.turn().await
     }
 
     /// Charges a failed authentication.

@@ -65,6 +65,11 @@ impl Sender {
             address: extensions.get().copied(),
         }
     }
+
+    /// The address that it is charged to, as far as that is known.
+    pub fn address(&self) -> Option<ClientAddress> {
+        self.address
+    }
 }
 
 impl fmt::Debug for Sender {

@@ -13,7 +13,7 @@ use crate::{
     client_address::ClientAddress,
     error::{Error, Result},
     id::{AccountId, InboxId},
-    rate_limit::{Activity, AnonymousLimits, Charged, Permit, Resource},
+    rate_limit::{Activity, AnonymousLimits, Charged, Permit, Resource, Turn},
     request_memory::KnownTokens,
 };
 
@@ -132,6 +132,14 @@ impl Authenticator {
             self.limits.call(address)?;
         }
         Ok(Payer { address, service })
+    }
+
+    /// The turn of a call of the gateway, whose request is whole; none for other calls. One from outside takes its turn with its message.
+    pub async fn turn(&self, payer: &Payer, extensions: &Extensions) -> Option<Turn> {
+        if payer.service.is_some() || extensions.get::<Charged>().is_none() {
+            return None;
+        }
+        self.limits.turn().await
     }
 
     /// Charges a call that was answered with UNAUTHENTICATED although it needed no token: a wrong pubsub token, login or signature.

@@ -284,6 +284,12 @@ impl Gate {
             if let Err(error) = self.reached(request.headers(), admitted.identity()).await {
                 return Ok(refuse(error.into()));
             }
+            let _turn = match &admitted {
+                Admitted::Anonymous(payer) if !method.is_some_and(|method| method.is_stream() || method.is_upload()) => {
+                    self.authenticator.turn(payer, request.extensions()).await
+                }
+                _ => None,
+            };
             inner.call(request).await
         };
         let mut answer = timeout_at(ends, answer).await.unwrap_or_else(|_| Ok(refuse(late())))?;

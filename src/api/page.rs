@@ -7,6 +7,7 @@ use prost::Message;
 use super::fields::Fields;
 use crate::{
     chat::page::{Key, Page, PageRequest, SortValue},
+    compute,
     error::Rule,
     fault::{self, Protection},
 };
@@ -61,18 +62,26 @@ pub fn read(fields: &mut Fields, same: &impl Message, (size, default): (i32, i32
 
 /// Rows on the wire, as many of `rows` as fit into the bytes of a page, one at least; and whether that is all of them.
 pub fn take<T, M: Message>(rows: impl IntoIterator<Item = T>, mut to_wire: impl FnMut(T) -> M) -> (Vec<M>, bool) {
-    let (mut taken, mut bytes) = (Vec::new(), 0);
-    for row in rows {
-        let row = to_wire(row);
-        let length = row.encoded_len();
-        // The row's tag and length.
-        bytes += length + 6;
-        if bytes > PAGE_BYTES && !taken.is_empty() && fault::is_on(Protection::PageBytes) {
-            return (taken, false);
+    let (mut rows, mut taken, mut bytes) = (rows.into_iter(), Vec::new(), 0);
+    // Takes rows until they have more than so many bytes; then none, or else whether those are all.
+    let mut take = |until| {
+        for row in rows.by_ref() {
+            let row = to_wire(row);
+            let length = row.encoded_len();
+            // The row's tag and length.
+            bytes += length + 6;
+            if bytes > PAGE_BYTES && !taken.is_empty() && fault::is_on(Protection::PageBytes) {
+                return Some(false);
+            }
+            taken.push(row);
+            if bytes > until {
+                return None;
+            }
         }
-        taken.push(row);
-    }
-    (taken, true)
+        Some(true)
+    };
+    let whole = take(compute::SMALL).or_else(|| compute::heavy(|| take(usize::MAX)));
+    (taken, whole.unwrap_or(true))
 }
 
 /// The rows of a page on the wire, as many as fit, and the token of the next page.

@@ -109,7 +109,16 @@ pub(super) struct Snapshot {
 #[derive(Default)]
 struct Page {
     upserts: Vec<(i64, pb::Upsert)>,
+    /// Whether those are all that were read: as many are made as fill a response message, and the next page reads the others again.
+    whole: bool,
     last: Option<i64>,
+}
+
+impl Page {
+    fn new(upserts: impl Iterator<Item = (i64, pb::Upsert)>, last: Option<i64>, frame_bytes: usize) -> Self {
+        let (upserts, whole) = fitting(upserts, frame_bytes);
+        Self { upserts, whole, last }
+    }
 }
 
 fn upsert(version: Seq, resource: Resource) -> pb::Upsert {
@@ -143,20 +152,23 @@ impl Snapshot {
         loop {
             let mut page = match self.stage {
                 stage if !stage.passes(filter) => Page::default(),
-                Stage::Inboxes => inboxes(db, account, filter, self.after).await?,
-                Stage::Contacts => contacts(db, account, filter, self.after).await?,
-                Stage::Conversations => conversations(db, account, filter, self.after).await?,
-                Stage::Messages => messages(db, account, filter, self.after).await?,
+                Stage::Inboxes => inboxes(db, account, filter, self.after, frame_bytes).await?,
+                Stage::Contacts => contacts(db, account, filter, self.after, frame_bytes).await?,
+                Stage::Conversations => conversations(db, account, filter, self.after, frame_bytes).await?,
+                Stage::Messages => messages(db, account, filter, self.after, frame_bytes).await?,
             };
             if let Some(last) = page.last {
                 if let Some(scope) = filter.scope.as_ref().filter(|_| filter.own_contacts) {
                     let mut upserts: Vec<&mut pb::Upsert> = page.upserts.iter_mut().map(|(_, upsert)| upsert).collect();
                     claim(db.read(), account, scope, &mut upserts).await?;
                 }
-                let (upserts, whole) = fitting(page.upserts, frame_bytes);
-                self.after = if whole { last } else { upserts.last().map_or(last, |(id, _)| *id) };
-                self.count += upserts.len() as u64;
-                return Ok(Some(upserts.into_iter().map(|(_, upsert)| upsert).collect()));
+                self.after = if page.whole {
+                    last
+                } else {
+                    page.upserts.last().map_or(last, |(id, _)| *id)
+                };
+                self.count += page.upserts.len() as u64;
+                return Ok(Some(page.upserts.into_iter().map(|(_, upsert)| upsert).collect()));
             }
             self.after = 0;
             let Some(next) = self.stage.next() else { return Ok(None) };
@@ -166,16 +178,16 @@ impl Snapshot {
 }
 
 /// As many as fill a response message, one at least; and whether that is all of them.
-fn fitting(mut upserts: Vec<(i64, pb::Upsert)>, frame_bytes: usize) -> (Vec<(i64, pb::Upsert)>, bool) {
-    let mut bytes = 0;
-    let fit = upserts.iter().take_while(|(_, upsert)| {
+fn fitting(upserts: impl Iterator<Item = (i64, pb::Upsert)>, frame_bytes: usize) -> (Vec<(i64, pb::Upsert)>, bool) {
+    let (mut fit, mut bytes) = (Vec::new(), 0);
+    for (id, upsert) in upserts {
         bytes += upsert.encoded_len();
-        bytes <= frame_bytes
-    });
-    let fit = fit.count().max(1).min(upserts.len());
-    let whole = fit == upserts.len();
-    upserts.truncate(fit);
-    (upserts, whole)
+        if bytes > frame_bytes && !fit.is_empty() {
+            return (fit, false);
+        }
+        fit.push((id, upsert));
+    }
+    (fit, true)
 }
 
 /// The inboxes that the filter names and the subscriber may see.
@@ -185,7 +197,7 @@ fn of_inboxes<C: ColumnTrait>(filter: &Filter, column: C) -> Condition {
     Condition::all().add_option(named).add_option(seen)
 }
 
-async fn inboxes(db: &Database, account: AccountId, filter: &Filter, after: i64) -> Result<Page> {
+async fn inboxes(db: &Database, account: AccountId, filter: &Filter, after: i64, frame_bytes: usize) -> Result<Page> {
     let rows = inbox::Entity::find()
         .filter(inbox::Column::AccountId.eq(account))
         .filter(inbox::Column::Id.gt(after))
@@ -196,16 +208,13 @@ async fn inboxes(db: &Database, account: AccountId, filter: &Filter, after: i64)
         .await?;
     let last = rows.last().map(|row| row.id.0);
     let rows = load::with_channels(db.read(), rows).await?;
-    let upserts = rows
-        .iter()
-        .map(|row| {
-            (
-                row.row.id.0,
-                upsert(row.row.version, Resource::Inbox(pb::inbox_of(row, pb::Reveal::Nothing))),
-            )
-        })
-        .collect();
-    Ok(Page { upserts, last })
+    let upserts = rows.iter().map(|row| {
+        (
+            row.row.id.0,
+            upsert(row.row.version, Resource::Inbox(pb::inbox_of(row, pb::Reveal::Nothing))),
+        )
+    });
+    Ok(Page::new(upserts, last, frame_bytes))
 }
 
 /// The contacts with a session in an inbox that the subscriber sees, for one who sees no others.
@@ -221,7 +230,7 @@ fn own_contacts(account: AccountId, filter: &Filter) -> Option<SimpleExpr> {
     Some(contact::Column::Id.in_subquery(sessions))
 }
 
-async fn contacts(db: &Database, account: AccountId, filter: &Filter, after: i64) -> Result<Page> {
+async fn contacts(db: &Database, account: AccountId, filter: &Filter, after: i64, frame_bytes: usize) -> Result<Page> {
     let named = (!filter.contacts.is_empty()).then(|| contact::Column::Id.is_in(filter.contacts.iter().map(|id| id.0)));
     let ids: Vec<i64> = contact::Entity::find()
         .select_only()
@@ -247,12 +256,11 @@ async fn contacts(db: &Database, account: AccountId, filter: &Filter, after: i64
     keep_seen_sessions(&mut rows, filter);
     let upserts = rows
         .iter()
-        .map(|row| (row.contact.row.id.0, upsert(row.contact.row.version, Resource::Contact(row.into()))))
-        .collect();
-    Ok(Page { upserts, last })
+        .map(|row| (row.contact.row.id.0, upsert(row.contact.row.version, Resource::Contact(row.into()))));
+    Ok(Page::new(upserts, last, frame_bytes))
 }
 
-async fn conversations(db: &Database, account: AccountId, filter: &Filter, after: i64) -> Result<Page> {
+async fn conversations(db: &Database, account: AccountId, filter: &Filter, after: i64, frame_bytes: usize) -> Result<Page> {
     use conversation::Column;
     let contacts = (!filter.contacts.is_empty()).then(|| Column::ContactId.is_in(filter.contacts.iter().map(|id| id.0)));
     let named = (!filter.conversations.is_empty()).then(|| Column::Id.is_in(filter.conversations.iter().map(|id| id.0)));
@@ -280,19 +288,16 @@ async fn conversations(db: &Database, account: AccountId, filter: &Filter, after
     let last = ids[..fit].last().copied();
     let account: Arc<account::Model> = load::account(db.read(), account).await?;
     let rows = load::summaries(db.read(), &account, rows).await?;
-    let upserts = rows
-        .iter()
-        .map(|row| {
-            (
-                row.conversation.row.id.0,
-                upsert(row.conversation.row.version, Resource::Conversation(row.into())),
-            )
-        })
-        .collect();
-    Ok(Page { upserts, last })
+    let upserts = rows.iter().map(|row| {
+        (
+            row.conversation.row.id.0,
+            upsert(row.conversation.row.version, Resource::Conversation(row.into())),
+        )
+    });
+    Ok(Page::new(upserts, last, frame_bytes))
 }
 
-async fn messages(db: &Database, account: AccountId, filter: &Filter, after: i64) -> Result<Page> {
+async fn messages(db: &Database, account: AccountId, filter: &Filter, after: i64, frame_bytes: usize) -> Result<Page> {
     use message::Column;
     let named = (!filter.conversations.is_empty()).then(|| Column::ConversationId.is_in(filter.conversations.iter().map(|id| id.0)));
     let contacts = (!filter.contacts.is_empty()).then(|| {
@@ -321,7 +326,6 @@ async fn messages(db: &Database, account: AccountId, filter: &Filter, after: i64
     let rows = load::with_senders(db.read(), account, rows).await?;
     let upserts = rows
         .iter()
-        .map(|row| (row.row.id.0, upsert(row.row.version, Resource::Message(row.into()))))
-        .collect();
-    Ok(Page { upserts, last })
+        .map(|row| (row.row.id.0, upsert(row.row.version, Resource::Message(row.into()))));
+    Ok(Page::new(upserts, last, frame_bytes))
 }

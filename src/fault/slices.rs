@@ -4,6 +4,7 @@
 #[cfg(feature = "faults")]
 mod on {
     use std::{
+        cell::Cell,
         collections::BTreeMap,
         pin::{Pin, pin},
         sync::{Mutex, PoisonError},
@@ -15,17 +16,41 @@ mod on {
 
     use crate::fault::measures;
 
+    /// Microseconds of a slice that is logged on its own.
+    const LONG: u64 = 10_000;
+
+    thread_local! {
+        /// Microseconds of CPU that steps of this thread used while another thread was the runtime's worker.
+        static OFF_WORKER: Cell<u64> = const { Cell::new(0) };
+    }
+
+    /// Runs a step that is no part of the slice around it, because another thread is the runtime's worker meanwhile.
+    pub fn off_worker<T>(step: impl FnOnce() -> T) -> T {
+        if !measures() {
+            return step();
+        }
+        let before = thread_cpu();
+        let done = step();
+        let micros = thread_cpu().saturating_sub(before);
+        OFF_WORKER.set(OFF_WORKER.get() + micros);
+        done
+    }
+
     /// Runs one slice of work.
     fn slice<T>(kind: &'static str, work: impl FnOnce() -> T) -> T {
         static LONGEST: Mutex<BTreeMap<&str, u64>> = Mutex::new(BTreeMap::new());
         if !measures() {
             return work();
         }
-        let before = thread_cpu();
+        let (before, off_worker) = (thread_cpu(), OFF_WORKER.get());
         let done = work();
-        let micros = thread_cpu().saturating_sub(before);
+        let off_worker = OFF_WORKER.get() - off_worker;
+        let micros = thread_cpu().saturating_sub(before + off_worker);
         let mut longest = LONGEST.lock().unwrap_or_else(PoisonError::into_inner);
         let longest = longest.entry(kind).or_default();
+        if micros > LONG {
+            tracing::info!(kind, micros, off_worker, "a long slice of work");
+        }
         if micros > *longest {
             *longest = micros;
             tracing::info!(kind, micros, "longest slice of work so far");
@@ -86,6 +111,11 @@ mod off {
         task
     }
 
+    /// Runs a step.
+    pub fn off_worker<T>(step: impl FnOnce() -> T) -> T {
+        step()
+    }
+
     /// Response bodies as they are.
     pub fn measured_bodies<B>(_: &'static str) -> impl Fn(B) -> B + Clone {
         |body| body
@@ -93,6 +123,6 @@ mod off {
 }
 
 #[cfg(not(feature = "faults"))]
-pub use off::{measured, measured_bodies};
+pub use off::{measured, measured_bodies, off_worker};
 #[cfg(feature = "faults")]
-pub use on::{measured, measured_bodies};
+pub use on::{measured, measured_bodies, off_worker};

@@ -23,14 +23,19 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use super::{error::Failure, multipart};
-use crate::request_memory::{Charge, Exhausted, Holder, RequestMemory, Sender};
+use crate::{
+    client_address::ClientAddress,
+    rate_limit::{AnonymousLimits, Pace},
+    request_memory::{Charge, Exhausted, Holder, RequestMemory, Sender},
+};
 
 /// What a request holds; an extension of one whose body is charged.
 #[derive(Clone, Debug)]
 pub struct Held(pub Arc<Charge>);
 
 /// Charges the body of a request until it is answered. A body above `max` bytes is refused by its reader.
-pub async fn charge(memory: RequestMemory, max: usize, mut request: Request, next: Next) -> Response {
+/// Those of callers without a token are read no faster than their address may send.
+pub async fn charge((memory, limits): (RequestMemory, Arc<AnonymousLimits>), max: usize, mut request: Request, next: Next) -> Response {
     let sender = Sender::of(request.headers(), request.extensions());
     let mut holder = memory.holder(&sender);
     let charge = Arc::new(memory.charge(holder));
@@ -65,12 +70,14 @@ pub async fn charge(memory: RequestMemory, max: usize, mut request: Request, nex
         request.extensions_mut().insert(Held(Arc::clone(&charge)));
     }
     let unknown = (holder != Holder::Known).then_some((memory, sender));
+    let slowed = unknown.as_ref().map(|(_, sender)| (limits, sender.address(), Pace::default()));
     let is_exhausted = Arc::new(AtomicBool::new(false));
     request = request.map(|body| {
         Body::new(Charged {
             body,
             charge: Arc::clone(&charge),
             unknown,
+            slowed,
             is_exhausted: Arc::clone(&is_exhausted),
         })
     });
@@ -88,6 +95,8 @@ struct Charged {
     charge: Arc<Charge>,
     /// Who sends it, until its first bytes come: a large body is read after its token was looked up.
     unknown: Option<(RequestMemory, Sender)>,
+    /// Of a caller without a token: what slows it down.
+    slowed: Option<(Arc<AnonymousLimits>, Option<ClientAddress>, Pace)>,
     is_exhausted: Arc<AtomicBool>,
 }
 
@@ -97,9 +106,19 @@ impl HttpBody for Charged {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = &mut *self;
+        if let Some((.., pace)) = &mut this.slowed {
+            ready!(pace.poll(cx));
+        }
         let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
         if let Some((memory, sender)) = this.unknown.take() {
-            this.charge.transfer(memory.holder(&sender));
+            let holder = memory.holder(&sender);
+            this.charge.transfer(holder);
+            this.slowed.take_if(|_| holder == Holder::Known);
+        }
+        if let Some((limits, address, pace)) = &mut this.slowed
+            && let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref())
+        {
+            pace.came(limits, *address, data.len());
         }
         if let Some(Ok(frame)) = &frame
             && let Some(bytes) = frame.data_ref()

@@ -166,7 +166,8 @@ pub fn router(services: Routes, config: Config) -> Router {
             move |request: Request, next: Next| form_files::discard_unused(discard.clone(), request, next)
         }))
         .layer(middleware::from_fn(move |request: Request, next: Next| {
-            body_memory::charge(config.memory.clone(), config.max_body_bytes, request, next)
+            let shared = (config.memory.clone(), Arc::clone(&config.anonymous));
+            body_memory::charge(shared, config.max_body_bytes, request, next)
         }))
         .layer(middleware::from_fn_with_state(cors::Cors::new(config.cors), cors::answer))
         .layer(middleware::from_fn(move |request: Request, next: Next| {

@@ -11,7 +11,11 @@ use axum::{
 use bytes::Bytes;
 use serde_json::{Map, Value as Json};
 
-use crate::compute::{Cancel, ComputePool};
+use crate::{
+    compute::{Cancel, ComputePool, Weighed as _},
+    fault::{self, Protection},
+    rate_limit::Charged,
+};
 
 use super::{
     call::Call,
@@ -21,11 +25,15 @@ use super::{
     ignored::Comparison,
     multipart::{self, Parts, TextLimit},
     nested::{self, FormBudget},
+    position::Position,
     whole_body,
 };
 
 /// Reads large bodies. Two at once keep the processors of a small machine busy; the queue is bounded by the memory of requests as well.
 static READING: ComputePool = ComputePool::new("request body", 2, 256);
+
+/// Reads those of callers without a token, one at a time: the other processor is for those with one.
+static READING_ANONYMOUS: ComputePool = ComputePool::new("anonymous request body", 1, 256);
 
 /// How long reading a body may take, the queue included.
 const READING_BUDGET: Duration = Duration::from_secs(10);
@@ -113,13 +121,22 @@ impl Params {
     ///
     /// # Errors
     /// 400 for a body that cannot be read or is beyond a limit; 503 while the pool has no room.
-    async fn read(mut self, kind: String, body: Bytes) -> Result<Self, Failure> {
+    async fn read(mut self, kind: String, body: Bytes, position: Option<Position>, is_anonymous: bool) -> Result<Self, Failure> {
         if body.len() <= INLINE_BYTES {
             self.text(&kind, &body)?;
             return Ok(self);
         }
+        // What is made of the parameters takes as long as they did.
+        if let Some(position) = position {
+            position.weight().add();
+        }
         let job = move |_: &Cancel| self.text(&kind, &body).map(|()| self);
-        READING.run(READING_BUDGET, job).await.map_err(|_| Failure::no_memory())?
+        let pool = if is_anonymous && fault::is_on(Protection::AnonymousTurns) {
+            &READING_ANONYMOUS
+        } else {
+            &READING
+        };
+        pool.run(READING_BUDGET, job).await.map_err(|_| Failure::no_memory())?
     }
 
     fn text(&mut self, kind: &str, body: &Bytes) -> Result<(), Failure> {
@@ -142,8 +159,8 @@ impl Params {
         Ok(())
     }
 
-    async fn multipart(&mut self, mut parts: Parts) -> Result<(), Failure> {
-        let mut files_left = multipart::FILES;
+    async fn multipart(&mut self, mut parts: Parts, position: Option<Position>) -> Result<(), Failure> {
+        let (mut files_left, mut texts) = (multipart::FILES, TextWeight::new(position));
         while let Some(mut part) = parts.next().await? {
             let name = part.name();
             if part.is_file() {
@@ -153,9 +170,11 @@ impl Params {
                 part.skip().await?;
             } else {
                 let value = part.text().await?;
+                texts.add(&value);
                 self.put(&name, value)?;
             }
         }
+        texts.complete().await;
         Ok(())
     }
 
@@ -235,6 +254,32 @@ impl Surroundings {
     }
 }
 
+/// The weight of a form's texts.
+pub(super) struct TextWeight {
+    position: Option<Position>,
+    bytes: usize,
+}
+
+impl TextWeight {
+    /// Of a request that may become heavy.
+    pub(super) fn new(position: Option<Position>) -> Self {
+        Self { position, bytes: 0 }
+    }
+
+    /// Adds a text.
+    pub(super) fn add(&mut self, text: &str) {
+        self.bytes += text.len();
+    }
+
+    /// Makes the request heavy if its texts are large: what follows begins with another poll.
+    pub(super) async fn complete(self) {
+        if let Some(position) = self.position.filter(|_| self.bytes > INLINE_BYTES) {
+            position.weight().add();
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
 fn content_type(parts: &Head) -> String {
     let whole = parts
         .headers
@@ -253,6 +298,7 @@ impl<S: Send + Sync> FromRequest<S> for Params {
         let kind = content_type(&parts);
         let boundary = multipart::boundary(&parts.headers);
         let limit = TextLimit::of(&parts);
+        let position = parts.extensions.get().cloned();
         let request = Request::from_parts(parts, body);
 
         let mut params = Params {
@@ -261,9 +307,12 @@ impl<S: Send + Sync> FromRequest<S> for Params {
         };
         if kind == "multipart/form-data" {
             let boundary = boundary.ok_or_else(|| Failure::fault(StatusCode::BAD_REQUEST))?;
-            params.multipart(Parts::whole(request.into_body(), &boundary, limit)).await?;
+            params
+                .multipart(Parts::whole(request.into_body(), &boundary, limit), position)
+                .await?;
         } else {
-            params = params.read(kind, whole_body::read(request).await?).await?;
+            let is_anonymous = request.extensions().get::<Charged>().is_some();
+            params = params.read(kind, whole_body::read(request).await?, position, is_anonymous).await?;
         }
         around.complete(params).await
     }

@@ -1,5 +1,5 @@
 //! What the services tell beside their answers, as headers: the position of a write in the account's log (a read that sends it back waits until
-//! the log has come that far), and what the token has left of its calls.
+//! the log has come that far), and what the token has left of its calls. Large answers of the services make the rest of their request heavy.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -15,7 +15,10 @@ use axum::{
 use tonic::{body::Body, service::Routes};
 use tower::Service;
 
-use crate::cursor_text;
+use crate::{
+    compute::{HeavyBody, Weighed, WeighedBody, Weight},
+    cursor_text,
+};
 
 /// The header of the answer that has the cursor, in base64url as everywhere in the JSON API.
 const CURSOR: HeaderName = HeaderName::from_static("parley-cursor");
@@ -48,22 +51,34 @@ const TOLD: [(HeaderName, HeaderName); 4] = [
     ),
 ];
 
-/// The newest that the services told while one request was answered.
+/// The newest that the services told while one request was answered, and whether the request is heavy.
 #[derive(Clone, Debug, Default)]
-pub struct Position(Arc<Mutex<HeaderMap>>);
+pub struct Position(Arc<Noted>);
+
+#[derive(Debug, Default)]
+struct Noted {
+    headers: Mutex<HeaderMap>,
+    weight: Weight,
+}
+
+impl Weighed for Position {
+    fn weight(&self) -> &Weight {
+        &self.0.weight
+    }
+}
 
 impl Position {
     fn note(&self, headers: &HeaderMap) {
         for (told, said) in &TOLD {
             if let Some(value) = headers.get(told) {
-                let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut noted = self.0.headers.lock().unwrap_or_else(PoisonError::into_inner);
                 noted.insert(said, if said == CURSOR { as_text(value) } else { value.clone() });
             }
         }
     }
 
     fn take(&self) -> HeaderMap {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.0.headers.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -71,8 +86,12 @@ impl Position {
 pub async fn say(mut request: Request, next: Next) -> Response {
     let position = Position::default();
     request.extensions_mut().insert(position.clone());
-    let mut response = next.run(request).await;
+    let mut response = position.weight().run(next.run(request)).await;
     response.headers_mut().extend(position.take());
+    if position.weight().is_heavy() {
+        // Lists go on to be written page by page.
+        response = response.map(|body| axum::body::Body::new(HeavyBody::new(body)));
+    }
     response
 }
 
@@ -84,7 +103,7 @@ pub struct Noting {
 }
 
 impl Service<http::Request<Body>> for Noting {
-    type Response = http::Response<Body>;
+    type Response = http::Response<WeighedBody<Body, Position>>;
     type Error = <Routes as Service<http::Request<Body>>>::Error;
     type Future = futures_util::future::BoxFuture<'static, Result<Self::Response, Self::Error>>;
 
@@ -98,7 +117,7 @@ impl Service<http::Request<Body>> for Noting {
         Box::pin(async move {
             let response = answer.await?;
             position.note(response.headers());
-            Ok(response)
+            Ok(response.map(|body| WeighedBody::new(body, position)))
         })
     }
 }

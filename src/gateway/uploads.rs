@@ -16,7 +16,7 @@ use super::{
     error::Failure,
     form_files::FormFiles,
     multipart::{self, Part, Parts, TextLimit},
-    params::{Params, Surroundings},
+    params::{Params, Surroundings, TextWeight},
 };
 use crate::pb;
 
@@ -44,6 +44,7 @@ where
         let Ok(call) = Call::from_request_parts(&mut parts, state).await;
         let limit = TextLimit::of(&parts);
         let held = parts.extensions.get().cloned();
+        let position = parts.extensions.get().cloned();
         let files: FormFiles = parts.extensions.get().cloned().unwrap_or_default();
         let around = Surroundings::read(&mut parts, state).await?;
         let mut form = Form {
@@ -52,11 +53,13 @@ where
             params: Params::of_form(),
             files: files.clone(),
             files_left: multipart::FILES,
+            texts: TextWeight::new(position),
         };
         let mut parts = Parts::with_files(body, &boundary, limit, held);
         while let Some(part) = parts.next().await? {
             form.take(part).await?;
         }
+        form.texts.complete().await;
         let params = around.complete(form.params).await?;
         files.complete();
         Ok(Self(params))
@@ -90,6 +93,7 @@ struct Form {
     params: Params,
     files: FormFiles,
     files_left: usize,
+    texts: TextWeight,
 }
 
 impl Form {
@@ -97,6 +101,7 @@ impl Form {
         let name = part.name();
         if !part.is_file() {
             let text = part.text().await?;
+            self.texts.add(&text);
             return self.params.put(&name, text);
         }
         // Files that nothing takes count too: each leaves its name, and all of them may come in one form.

@@ -8,7 +8,7 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -22,9 +22,12 @@ use tower::{Layer, Service};
 use super::{body_time::BodyTime, closing::Closer, unread::Unread};
 use crate::{
     api,
+    client_address::ClientAddress,
+    compute::{Weighed, WeighedBody, Weight},
     fault::{self, Protection},
     pb,
-    request_memory::{Charge, RequestMemory, Sender},
+    rate_limit::{AnonymousLimits, Pace, Turn},
+    request_memory::{Charge, Holder, RequestMemory, Sender},
 };
 
 /// Bytes before each message: a flag, and its length.
@@ -41,6 +44,8 @@ pub struct BodyLimits {
     pub max_message_bytes: usize,
     /// The answers that clients have not taken yet. Streams are watched where they are made.
     pub unread: Unread,
+    /// What callers without a token may use.
+    pub anonymous: Arc<AnonymousLimits>,
 }
 
 impl<S> Layer<S> for BodyLimits {
@@ -78,21 +83,61 @@ where
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let memory = &self.limits.memory;
         let sender = Sender::of(request.headers(), request.extensions());
-        let charge = Arc::new(memory.charge(memory.holder(&sender)));
-        let metered = |body| Body::new(Metered::new(body, Arc::clone(&charge), (memory.clone(), sender), &self.limits));
-        let is_stream = pb::policy::method(request.uri().path()).is_some_and(pb::policy::Method::is_stream);
+        let method = pb::policy::method(request.uri().path());
+        let held = Held::new(memory.charge(memory.holder(&sender)));
+        let metered = |body| {
+            let mut metered = Metered::new(body, held.clone(), (memory.clone(), sender), &self.limits);
+            if let Some(stranger) = &mut metered.stranger {
+                // A stream is not worked on until an end, and a method that the contract does not have looks nothing up.
+                stranger.takes_turn = method.is_some_and(|method| !method.is_stream() && !method.is_upload());
+            }
+            // A large message is handed on in a poll of its own, and what is done with it leaves the runtime's workers.
+            Body::new(WeighedBody::new(metered, held.clone()))
+        };
+        let is_stream = method.is_some_and(pb::policy::Method::is_stream);
         let watched = (!is_stream && self.limits.unread.is_on()).then(|| {
             let closer: Closer = request.extensions().get().cloned().unwrap_or_default();
             (self.limits.unread.clone(), closer)
         });
         let answer = self.inner.call(request.map(metered));
         Box::pin(async move {
-            let answer = answer.await;
-            let holder = charge.holder();
-            drop(charge);
+            let answer = held.weight().run(answer).await;
+            let holder = held.charge().holder();
+            drop(held);
             let Some((unread, closer)) = watched else { return answer };
             answer.map(|answer| answer.map(|body| Body::new(unread.watch(body, closer, holder))))
         })
+    }
+}
+
+/// What a call holds until it is answered.
+#[derive(Clone)]
+struct Held(Arc<HeldByCall>);
+
+struct HeldByCall {
+    charge: Charge,
+    weight: Weight,
+    /// Of a caller without a token.
+    turn: OnceLock<Turn>,
+}
+
+impl Held {
+    fn new(charge: Charge) -> Self {
+        Self(Arc::new(HeldByCall {
+            charge,
+            weight: Weight::default(),
+            turn: OnceLock::new(),
+        }))
+    }
+
+    fn charge(&self) -> &Charge {
+        &self.0.charge
+    }
+}
+
+impl Weighed for Held {
+    fn weight(&self) -> &Weight {
+        &self.0.weight
     }
 }
 
@@ -104,7 +149,7 @@ fn inflated(compressed: usize) -> usize {
 /// A body whose messages are charged and timed.
 struct Metered {
     body: Body,
-    charge: Arc<Charge>,
+    held: Held,
     /// Who sends it, until its first message: it is read after its token was looked up.
     unknown: Option<(RequestMemory, Sender)>,
     /// The prefix of the next message, as far as it came.
@@ -122,13 +167,62 @@ struct Metered {
     max: usize,
     time: BodyTime,
     timeout: Duration,
+    /// Of a caller without a token.
+    stranger: Option<Box<Stranger>>,
+}
+
+/// What makes a caller without a token wait.
+struct Stranger {
+    limits: Arc<AnonymousLimits>,
+    address: Option<ClientAddress>,
+    pace: Pace,
+    /// Whether the call takes a turn once its message came.
+    takes_turn: bool,
+    /// The message that waits for its turn.
+    turning: Option<(Bytes, BoxFuture<'static, Option<Turn>>)>,
+}
+
+impl Stranger {
+    /// Bytes came, and with them perhaps a message; none if it waits for its turn.
+    fn came(&mut self, bytes: usize, message: Option<Bytes>) -> Option<Bytes> {
+        self.pace.came(&self.limits, self.address, bytes);
+        if message.is_some() && std::mem::take(&mut self.takes_turn) {
+            let limits = Arc::clone(&self.limits);
+            let turn: BoxFuture<'static, _> = Box::pin(async move { limits.turn().await });
+            self.turning = message.map(|message| (message, turn));
+            return None;
+        }
+        message
+    }
+
+    /// The message that waited, once it has its turn; none if none waits. Then waits until more may be read.
+    fn poll(&mut self, held: &Held, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if let Some((_, turn)) = &mut self.turning {
+            if let Some(turn) = ready!(turn.as_mut().poll(cx)) {
+                // The only one: messages after the first take none.
+                let _ = held.0.turn.set(turn);
+            }
+            return Poll::Ready(self.turning.take().map(|(message, _)| message));
+        }
+        self.pace.poll(cx).map(|()| None)
+    }
 }
 
 impl Metered {
-    fn new(body: Body, charge: Arc<Charge>, from: (RequestMemory, Sender), limits: &BodyLimits) -> Self {
+    fn new(body: Body, held: Held, from: (RequestMemory, Sender), limits: &BodyLimits) -> Self {
+        let stranger = (held.charge().holder() != Holder::Known).then(|| {
+            Box::new(Stranger {
+                limits: Arc::clone(&limits.anonymous),
+                address: from.1.address(),
+                pace: Pace::default(),
+                takes_turn: false,
+                turning: None,
+            })
+        });
         Self {
             body,
-            charge,
+            held,
+            stranger,
             unknown: Some(from),
             prefix: [0; PREFIX],
             came: 0,
@@ -182,7 +276,9 @@ impl Metered {
     /// Charges a message whose prefix came, as far as it is charged before it comes.
     fn begin(&mut self) -> Result<(), Status> {
         if let Some((memory, sender)) = self.unknown.take() {
-            self.charge.transfer(memory.holder(&sender));
+            let holder = memory.holder(&sender);
+            self.held.charge().transfer(holder);
+            self.stranger.take_if(|_| holder == Holder::Known);
         }
         self.left = self.length();
         // An empty message is charged too, so that it is refused while there is no room: its answer takes memory.
@@ -193,8 +289,8 @@ impl Metered {
             (false, _) => inflated(self.left).clamp(1, self.max.max(1)),
         };
         self.uncharged = charged;
-        self.charge.end();
-        self.charge.begin(charged).map_err(|_| api::no_memory())
+        self.held.charge().end();
+        self.held.charge().begin(charged).map_err(|_| api::no_memory())
     }
 
     /// Charges a piece of a message; with its last one, all that the message may take.
@@ -205,7 +301,7 @@ impl Metered {
             (_, _) => self.uncharged.min(inflated(bytes)),
         };
         self.uncharged -= due;
-        self.charge.came(due).map_err(|_| api::no_memory())
+        self.held.charge().came(due).map_err(|_| api::no_memory())
     }
 
     /// The length of the present message.
@@ -240,10 +336,15 @@ impl http_body::Body for Metered {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
-        if this.has_broken_off {
-            return Poll::Ready(this.last.take());
-        }
         loop {
+            if let Some(stranger) = &mut this.stranger
+                && let Some(message) = ready!(stranger.poll(&this.held, cx))
+            {
+                return Poll::Ready(Some(Ok(Frame::data(message))));
+            }
+            if this.has_broken_off {
+                return Poll::Ready(this.last.take());
+            }
             let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
                 // Between messages a stream may rest; the first message of a call has the call's deadline.
                 if this.is_inside() {
@@ -257,11 +358,18 @@ impl http_body::Body for Metered {
                 end => Err(end),
             };
             match data {
-                Ok(bytes) => match this.take(bytes) {
-                    Ok(Some(ready)) => return Poll::Ready(Some(Ok(Frame::data(ready)))),
-                    Ok(None) => {}
-                    Err(refused) => return Poll::Ready(Some(Err(refused))),
-                },
+                Ok(bytes) => {
+                    let came = bytes.len();
+                    let taken = this.take(bytes).map(|ready| match &mut this.stranger {
+                        Some(stranger) => stranger.came(came, ready),
+                        None => ready,
+                    });
+                    match taken {
+                        Ok(Some(ready)) => return Poll::Ready(Some(Ok(Frame::data(ready)))),
+                        Ok(None) => {}
+                        Err(refused) => return Poll::Ready(Some(Err(refused))),
+                    }
+                }
                 Err(last) if this.waiting.is_empty() => return Poll::Ready(last),
                 // A message that breaks off is for the decoder to refuse.
                 Err(last) => {
@@ -274,7 +382,8 @@ impl http_body::Body for Metered {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.waiting.is_empty() && self.last.is_none() && (self.has_broken_off || self.body.is_end_stream())
+        let waits = self.stranger.as_ref().is_some_and(|stranger| stranger.turning.is_some());
+        !waits && self.waiting.is_empty() && self.last.is_none() && (self.has_broken_off || self.body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -292,7 +401,7 @@ impl http_body::Body for Metered {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request_memory::{FACTOR, Holder};
+    use crate::request_memory::FACTOR;
 
     fn metered(memory: &RequestMemory) -> Metered {
         let limits = BodyLimits {
@@ -300,9 +409,10 @@ mod tests {
             timeout: Duration::from_secs(1),
             max_message_bytes: 1000,
             unread: Unread::new(memory.clone(), Duration::from_secs(1)),
+            anonymous: AnonymousLimits::new(crate::rate_limit::Config::default()),
         };
-        let charge = Arc::new(memory.charge(Holder::Known));
-        let mut metered = Metered::new(Body::empty(), charge, (memory.clone(), Sender::default()), &limits);
+        let held = Held::new(memory.charge(Holder::Known));
+        let mut metered = Metered::new(Body::empty(), held, (memory.clone(), Sender::default()), &limits);
         metered.unknown = None;
         metered
     }

@@ -19,6 +19,7 @@ use crate::{
         writer::Writer,
     },
     client_address::TrustedProxies,
+    compute,
     config::Config,
     db::{Database, OpenError},
     events::{Events, follow, hub::Hub, log::Log, relay},
@@ -147,6 +148,7 @@ async fn open(config: &Config) -> Result<Database, OpenError> {
 pub async fn start(config: Config, registry: Registry, shutdown: CancellationToken) -> anyhow::Result<Running> {
     #[cfg(feature = "faults")]
     crate::fault::turn_off(&config.fault.switch);
+    compute::enable();
     let descriptors = descriptors::raise();
     let connections = descriptors::connections(&config, descriptors);
     if connections.each < config.limits.connections {
@@ -242,7 +244,7 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
             grpc_incoming,
             routes,
             config.grpc.clone(),
-            rooms::body_limits(&config, memory, unread.clone()),
+            rooms::body_limits(&config, memory, unread.clone(), Arc::clone(&anonymous)),
             rooms::longest_stream(&config),
             rooms::trusted_proxies(&config),
             anonymous,

@@ -255,12 +255,13 @@ pub fn request_memory(config: &Config, tokens: &Tokens, anonymous: &Arc<Anonymou
 }
 
 /// What the bodies of gRPC calls may take.
-pub fn body_limits(config: &Config, memory: RequestMemory, unread: Unread) -> BodyLimits {
+pub fn body_limits(config: &Config, memory: RequestMemory, unread: Unread, anonymous: Arc<AnonymousLimits>) -> BodyLimits {
     BodyLimits {
         memory,
         timeout: Duration::from_secs(config.limits.body_timeout_seconds),
         max_message_bytes: config.grpc.max_message_bytes,
         unread,
+        anonymous,
     }
 }
 

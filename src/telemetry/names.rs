@@ -54,8 +54,12 @@ pub const BATCH_MESSAGES: &str = "parley.writer.batch.messages";
 pub const QUEUE_DEPTH: &str = "parley.writer.queue.depth";
 /// Calls that were refused because of a limit, by [`REASON`].
 pub const CALLS_REJECTED: &str = "parley.calls.rejected";
+/// Calls and requests without a token that waited, so that others need not, by [`REASON`].
+pub const CALLS_DELAYED: &str = "parley.calls.delayed";
 /// Audit events that were not stored, by [`REASON`]: their lines in the audit log are all there is.
 pub const AUDIT_LOST: &str = "parley.audit.lost";
+/// Steps of large requests and answers that ran away from the runtime's workers.
+pub const HEAVY_STEPS: &str = "parley.heavy.steps";
 /// Calls in work, streams aside.
 pub const CALLS_ACTIVE: &str = "parley.calls.active";
 

@@ -2,6 +2,7 @@
 //!
 //! Templates run on compute pools only: a debug build, which these tests run, ends a job with a panic where one is parsed elsewhere.
 
+mod shared;
 mod unprotected;
 
 use parley::pb::{

@@ -1,0 +1,160 @@
+//! What keeps callers without a token from using up the processors: how fast the bodies of one address are read, and how many calls of all of
+//! them are worked on at once. Nothing is refused here: what is too much waits, its connection is not read meanwhile, and callers with a
+//! token wait for none of it.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, LazyLock, Mutex},
+    task::{Context, Poll},
+    thread::available_parallelism,
+    time::Duration,
+};
+
+use lru::LruCache;
+use opentelemetry::{KeyValue, metrics::Counter};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, Sleep, sleep_until},
+};
+
+use super::{CLIENTS_OF_A_PROXY, limiter::REMEMBERED, lock};
+use crate::{
+    client_address::ClientAddress,
+    fault::{self, Protection},
+    telemetry::names::{self, meter},
+};
+
+/// Bytes of bodies a second that are read of one address: four times what its sessions may write in the long run, and 64 Mbit/s.
+const BYTES_PER_SECOND: u32 = 8 * 1024 * 1024;
+
+/// What an address may send before it is slowed down, in seconds of the rate: four bodies of the largest size.
+const AHEAD: Duration = Duration::from_secs(2);
+
+/// Calls that are worked on at once, for each processor: enough to keep the processors busy while some wait for the database.
+const CALLS_PER_PROCESSOR: usize = 4;
+
+static DELAYED: LazyLock<Counter<u64>> = LazyLock::new(|| meter().u64_counter(names::CALLS_DELAYED).with_unit("{call}").build());
+
+fn count(reason: &'static str) {
+    DELAYED.add(1, &[KeyValue::new(names::REASON, reason)]);
+}
+
+/// The processors' share of callers without a token.
+#[derive(Debug)]
+pub(super) struct Turns {
+    calls: Arc<Semaphore>,
+    /// When the bytes that came of an address are paid for, at the rate.
+    paid: Mutex<LruCache<ClientAddress, Instant>>,
+}
+
+/// A call that is worked on.
+#[derive(Debug)]
+pub struct Turn(#[allow(dead_code)] OwnedSemaphorePermit); // held for its drop
+
+impl Turns {
+    pub fn new() -> Self {
+        let processors = available_parallelism().map_or(1, usize::from);
+        Self {
+            calls: Arc::new(Semaphore::new(processors * CALLS_PER_PROCESSOR)),
+            paid: Mutex::new(LruCache::new(REMEMBERED)),
+        }
+    }
+
+    pub async fn turn(&self) -> Option<Turn> {
+        if !fault::is_on(Protection::AnonymousTurns) {
+            return None;
+        }
+        if let Ok(permit) = Arc::clone(&self.calls).try_acquire_owned() {
+            return Some(Turn(permit));
+        }
+        count("turn");
+        // The semaphore is never closed.
+        Arc::clone(&self.calls).acquire_owned().await.ok().map(Turn)
+    }
+
+    pub fn came(&self, address: ClientAddress, bytes: usize, now: Instant) -> Option<Instant> {
+        if !fault::is_on(Protection::AnonymousTurns) {
+            return None;
+        }
+        let clients = match address {
+            ClientAddress::Client(_) => 1,
+            ClientAddress::UndeclaredProxy(_) => CLIENTS_OF_A_PROXY,
+        };
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let cost = Duration::from_secs_f64(f64::from(bytes) / f64::from(BYTES_PER_SECOND) / f64::from(clients));
+        let mut paid = lock(&self.paid);
+        let until = paid.get(&address).copied().map_or(now, |until| until.max(now)) + cost;
+        paid.put(address, until);
+        // Ahead of the rate by less than it may be.
+        until.checked_sub(AHEAD).filter(|resumes| *resumes > now)
+    }
+}
+
+/// Slows the body of one request down to the rate of its address.
+#[derive(Debug, Default)]
+pub struct Pace {
+    pause: Option<Pin<Box<Sleep>>>,
+    is_counted: bool,
+}
+
+impl Pace {
+    /// Bytes came: the next ones are read when the address may send them.
+    pub fn came(&mut self, limits: &super::AnonymousLimits, address: Option<ClientAddress>, bytes: usize) {
+        let Some(address) = address else { return };
+        let Some(resumes) = limits.turns.came(address, bytes, Instant::now()) else {
+            return;
+        };
+        if !std::mem::replace(&mut self.is_counted, true) {
+            count("pace");
+        }
+        self.pause = Some(Box::pin(sleep_until(resumes)));
+    }
+
+    /// Waits until the next bytes may be read.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(pause) = &mut self.pause else { return Poll::Ready(()) };
+        std::task::ready!(pause.as_mut().poll(cx));
+        self.pause = None;
+        Poll::Ready(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MEGABYTE: usize = 1024 * 1024;
+
+    fn address(last: u8) -> ClientAddress {
+        ClientAddress::Client([192, 0, 2, last].into())
+    }
+
+    #[test]
+    fn an_address_is_slowed_down_once_it_is_ahead_of_its_rate() {
+        let (turns, now) = (Turns::new(), Instant::now());
+        let came = |last, bytes, at| turns.came(address(last), bytes, at).map(|resumes| resumes - at);
+        assert_eq!(came(1, 16 * MEGABYTE, now), None);
+        assert_eq!(came(1, 8 * MEGABYTE, now), Some(Duration::from_secs(1)));
+        assert_eq!(came(2, 16 * MEGABYTE, now), None, "another address");
+        let later = now + Duration::from_secs(3);
+        assert_eq!(came(1, 16 * MEGABYTE, later), None, "everything is paid for");
+        assert_eq!(came(1, 4 * MEGABYTE, later), Some(Duration::from_millis(500)));
+        let proxy = ClientAddress::UndeclaredProxy([192, 0, 2, 3].into());
+        assert_eq!(turns.came(proxy, 160 * MEGABYTE, now), None);
+        assert_eq!(turns.came(proxy, 80 * MEGABYTE, now), Some(now + Duration::from_secs(1)));
+    }
+
+    #[tokio::test]
+    async fn calls_wait_for_a_turn_and_give_it_back() {
+        let turns = Turns::new();
+        let mut held = Vec::new();
+        for _ in 0..turns.calls.available_permits() {
+            held.push(turns.turn().await.unwrap());
+        }
+        let waiting = turns.turn();
+        tokio::pin!(waiting);
+        assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+        held.pop();
+        assert!(waiting.await.is_some());
+    }
+}

@@ -1,0 +1,130 @@
+//! Large requests and callers without a token leave the processors to others. What is counted here is what left a worker, and what waited.
+
+use futures_util::future::join_all;
+use parley::pb::{GetClientInboxRequest, ListMessagesRequest, client_service_client::ClientServiceClient};
+use serde_json::json;
+
+use crate::support::{
+    app::{ADMINISTRATOR, TestApp},
+    clients::Clients,
+    database::Backend,
+    http::client,
+    scene::incoming,
+};
+
+/// More than what stays on a worker, and less than what a message may have.
+const LARGE: usize = 140_000;
+
+/// The largest body.
+const BODY: usize = 4 * 1024 * 1024;
+
+async fn start(switch: &str) -> TestApp {
+    let builder = TestApp::builder(Backend::Sqlite).env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", "inbox-a");
+    builder.env("PARLEY_FAULT_SWITCH", switch).start().await
+}
+
+/// A counter of `/metrics`, with something in its labels; 0 where nothing was counted yet.
+async fn counted(app: &TestApp, name: &str, label: &str) -> f64 {
+    let url = format!("http://{}/metrics", app.server.doors.admin);
+    let text = client().get(url).send().await.expect("metrics").text().await.expect("text");
+    let line = text.lines().find(|line| line.starts_with(name) && line.contains(label));
+    line.and_then(|line| line.rsplit(' ').next())
+        .map_or(0.0, |number| number.parse().expect("a number"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn steps_of_large_requests_and_answers_leave_the_workers() {
+    for (switch, leaves) in [("", true), ("heavy_steps", false)] {
+        let app = start(switch).await;
+        let (scene, http, clients) = (app.scene(), app.http(), app.clients());
+        let steps = async || counted(&app, "parley_heavy_steps_total", "").await;
+        let conversation = scene.talk().await;
+        let path = format!("/conversations/{conversation}/messages");
+        http.post(&path, &json!({"content": "short"})).await;
+        http.get(&path).await;
+        let mut before = steps().await;
+        assert!(before < 0.5, "{switch}: {before} steps of small requests");
+        let mut moved = Vec::new();
+        http.post(&path, &json!({"content": "x".repeat(LARGE)})).await;
+        for way in ["a JSON request", "a call", "a JSON answer", "an answer"] {
+            match way {
+                "a call" => drop(
+                    scene
+                        .send(conversation, incoming(&"x".repeat(LARGE)))
+                        .await
+                        .expect("it is accepted"),
+                ),
+                "a JSON answer" => drop(http.get(&path).await),
+                "an answer" => {
+                    let request = ListMessagesRequest {
+                        account_id: 1,
+                        conversation_id: conversation,
+                        ..ListMessagesRequest::default()
+                    };
+                    clients.messages.clone().list_messages(request).await.expect("messages");
+                }
+                _ => {}
+            }
+            let now = steps().await;
+            moved.push((way, now > before));
+            before = now;
+        }
+        assert!(moved.iter().all(|(_, is_moved)| *is_moved == leaves), "{switch}: {moved:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_of_an_address_without_a_token_are_read_at_its_rate() {
+    for (switch, waits) in [("", true), ("anonymous_turns", false)] {
+        let app = start(switch).await;
+        let paced = async || counted(&app, "parley_calls_delayed_total", "parley_reason=\"pace\"").await;
+        let send = async |path: &str, token: Option<&str>| {
+            let request = client().post(format!("http://{}{path}", app.server.doors.http));
+            let request = token
+                .into_iter()
+                .fold(request, |request, token| request.header("api_access_token", token));
+            let request = request.header("content-type", "application/json").body("[".repeat(BODY));
+            request.send().await.expect("an answer").status().as_u16()
+        };
+        // Its token is known to be good afterwards.
+        app.scene().talk().await;
+        for _ in 0..6 {
+            assert_eq!(send("/api/v1/accounts/1/contacts", Some(ADMINISTRATOR)).await, 400);
+        }
+        assert!(paced().await < 0.5, "{switch}: callers with a token are not slowed down");
+        for _ in 0..6 {
+            assert_eq!(send("/public/api/v1/inboxes/inbox-a/contacts", None).await, 400);
+        }
+        assert_eq!(paced().await > 0.5, waits, "{switch}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_without_a_token_take_turns() {
+    for (switch, waits) in [("", true), ("anonymous_turns", false)] {
+        let app = start(switch).await;
+        let stranger = ClientServiceClient::new(Clients::new(&app.server.doors.grpc, None).service);
+        let turns = async || counted(&app, "parley_calls_delayed_total", "parley_reason=\"turn\"").await;
+        let url = format!("http://{}/public/api/v1/inboxes/inbox-a", app.server.doors.http);
+        let mut delayed = 0.0;
+        for by_json in [true, false, true, false] {
+            let calls = (0..300).map(|_| async {
+                if by_json {
+                    let answer = client().get(&url).send().await.expect("an answer");
+                    assert_eq!(answer.status(), 200);
+                } else {
+                    let request = GetClientInboxRequest {
+                        inbox_identifier: "inbox-a".to_owned(),
+                    };
+                    stranger.clone().get_client_inbox(request).await.expect("an inbox");
+                }
+            });
+            join_all(calls).await;
+            let now = turns().await;
+            assert_eq!(now > delayed, waits, "{switch}, by JSON: {by_json}");
+            delayed = now;
+        }
+        // None is kept by a call that was answered: all of these would wait for it.
+        assert_eq!(client().get(&url).send().await.expect("an answer").status(), 200);
+    }
+}
