@@ -1,8 +1,7 @@
 //! Heavy steps of one request: work that grows with the size of its body or its answer, and borrows from them, so it cannot be a job of a pool.
 //!
-//! A heavy step runs where it is, and another thread takes over the runtime worker meanwhile (`block_in_place`). As many steps run at once as the
-//! machine has processors; further ones stay on their worker, because a processor is not free for them anyway. What is small never gets here:
-//! handing a worker over costs some microseconds.
+//! A heavy step runs where it is, and another thread takes over the runtime worker meanwhile (`block_in_place`). Half of the processors run such
+//! steps at once; further ones stay on their worker. What is small never gets here: handing a worker over costs some microseconds.
 
 use std::{
     cell::Cell,
@@ -30,8 +29,9 @@ use crate::{
     telemetry::names::{self, meter},
 };
 
-/// Bytes of a body or an answer up to which its steps stay on the worker: a millisecond or two of work. Pieces of files are smaller.
-pub const SMALL: usize = 128 * 1024;
+/// Bytes of a body or an answer up to which its steps stay on the worker: some milliseconds of work. Pieces of files and texts of messages are
+/// smaller. Each thread that becomes a worker keeps memory that it allocated as one, so handing over is for what is large indeed.
+pub const SMALL: usize = 256 * 1024;
 
 static SLOTS: OnceLock<Semaphore> = OnceLock::new();
 
@@ -44,7 +44,7 @@ thread_local! {
 /// Lets heavy steps of this process leave the runtime's workers. Not for a process that only uses the client library: there a task may run where
 /// no worker can be handed over.
 pub fn enable() {
-    SLOTS.get_or_init(|| Semaphore::new(available_parallelism().map_or(1, usize::from)));
+    SLOTS.get_or_init(|| Semaphore::new(available_parallelism().map_or(1, |count| count.get().div_ceil(2))));
 }
 
 /// Whether the current thread is a worker that can be handed over; `block_in_place` panics on a runtime of one thread.

@@ -49,7 +49,7 @@ mod on {
         let mut longest = LONGEST.lock().unwrap_or_else(PoisonError::into_inner);
         let longest = longest.entry(kind).or_default();
         if micros > LONG {
-            tracing::info!(kind, micros, off_worker, "a long slice of work");
+            tracing::info!(task = kind, took = micros, off_worker, "a long slice of work");
         }
         if micros > *longest {
             *longest = micros;

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value as Json};
 
 use crate::{
-    compute::{Cancel, ComputePool, Weighed as _},
+    compute::{Cancel, ComputePool, SMALL, Weighed as _},
     fault::{self, Protection},
     rate_limit::Charged,
 };
@@ -127,7 +127,7 @@ impl Params {
             return Ok(self);
         }
         // What is made of the parameters takes as long as they did.
-        if let Some(position) = position {
+        if let Some(position) = position.filter(|_| body.len() > SMALL) {
             position.weight().add();
         }
         let job = move |_: &Cancel| self.text(&kind, &body).map(|()| self);
@@ -162,6 +162,8 @@ impl Params {
     async fn multipart(&mut self, mut parts: Parts, position: Option<Position>) -> Result<(), Failure> {
         let (mut files_left, mut texts) = (multipart::FILES, TextWeight::new(position));
         while let Some(mut part) = parts.next().await? {
+            // Thousands of small parts may lie in one piece of the body.
+            tokio::task::coop::consume_budget().await;
             let name = part.name();
             if part.is_file() {
                 let too_many = || Failure::fault(StatusCode::PAYLOAD_TOO_LARGE);
@@ -273,7 +275,7 @@ impl TextWeight {
 
     /// Makes the request heavy if its texts are large: what follows begins with another poll.
     pub(super) async fn complete(self) {
-        if let Some(position) = self.position.filter(|_| self.bytes > INLINE_BYTES) {
+        if let Some(position) = self.position.filter(|_| self.bytes > SMALL) {
             position.weight().add();
             tokio::task::yield_now().await;
         }

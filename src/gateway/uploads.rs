@@ -57,6 +57,8 @@ where
         };
         let mut parts = Parts::with_files(body, &boundary, limit, held);
         while let Some(part) = parts.next().await? {
+            // Thousands of small parts may lie in one piece of the body.
+            tokio::task::coop::consume_budget().await;
             form.take(part).await?;
         }
         form.texts.complete().await;

@@ -12,8 +12,10 @@ use crate::support::{
     scene::incoming,
 };
 
-/// More than what stays on a worker, and less than what a message may have.
-const LARGE: usize = 140_000;
+/// A text of more bytes than stay on a worker, and as many characters as a message may have.
+fn large() -> String {
+    "\u{1F600}".repeat(140_000)
+}
 
 /// The largest body.
 const BODY: usize = 4 * 1024 * 1024;
@@ -41,20 +43,15 @@ async fn steps_of_large_requests_and_answers_leave_the_workers() {
         let conversation = scene.talk().await;
         let path = format!("/conversations/{conversation}/messages");
         http.post(&path, &json!({"content": "short"})).await;
-        http.get(&path).await;
+        http.send("GET", &format!("/api/v1/accounts/1{path}"), None).await;
         let mut before = steps().await;
         assert!(before < 0.5, "{switch}: {before} steps of small requests");
         let mut moved = Vec::new();
-        http.post(&path, &json!({"content": "x".repeat(LARGE)})).await;
+        http.post(&path, &json!({"content": large()})).await;
         for way in ["a JSON request", "a call", "a JSON answer", "an answer"] {
             match way {
-                "a call" => drop(
-                    scene
-                        .send(conversation, incoming(&"x".repeat(LARGE)))
-                        .await
-                        .expect("it is accepted"),
-                ),
-                "a JSON answer" => drop(http.get(&path).await),
+                "a call" => drop(scene.send(conversation, incoming(&large())).await.expect("it is accepted")),
+                "a JSON answer" => drop(http.send("GET", &format!("/api/v1/accounts/1{path}"), None).await),
                 "an answer" => {
                     let request = ListMessagesRequest {
                         account_id: 1,
