@@ -126,11 +126,14 @@ impl Params {
             self.text(&kind, &body)?;
             return Ok(self);
         }
-        // What is made of the parameters takes as long as they did.
-        if let Some(position) = position.filter(|_| body.len() > SMALL) {
-            position.weight().add();
-        }
-        let job = move |_: &Cancel| self.text(&kind, &body).map(|()| self);
+        let job = move |_: &Cancel| {
+            self.text(&kind, &body)?;
+            // What is made of the parameters takes as long as they did. A refusal takes nothing.
+            if let Some(position) = position.filter(|_| body.len() > SMALL) {
+                position.weight().add();
+            }
+            Ok(self)
+        };
         let pool = if is_anonymous && fault::is_on(Protection::AnonymousTurns) {
             &READING_ANONYMOUS
         } else {
