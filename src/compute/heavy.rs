@@ -192,7 +192,7 @@ impl<B: Body<Data = Bytes> + Unpin, W: Weighed + Unpin> Body for WeighedBody<B, 
 mod tests {
     use std::sync::Arc;
 
-    use http_body_util::{BodyExt as _, Full};
+    use http_body_util::{BodyExt as _, Collected, Full};
 
     use super::*;
 
@@ -225,7 +225,7 @@ mod tests {
         let body = WeighedBody::new(Full::new(large.clone()), request.clone());
         let read = request
             .weight()
-            .run(async { (body.collect().await.map(|read| read.to_bytes()), INSIDE.get()) });
+            .run(async { (body.collect().await.map(Collected::to_bytes), INSIDE.get()) });
         assert_eq!(read.await, (Ok(large), true));
         let request = Request::default();
         let body = WeighedBody::new(Full::new(Bytes::from(vec![7; SMALL])), request.clone());

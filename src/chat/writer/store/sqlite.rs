@@ -133,7 +133,7 @@ fn bind_update<const N: usize>(arguments: &mut SqliteArguments, update: text::Up
 fn many(plans: &[&Plan]) -> Result<Bound> {
     let all = || plans.iter();
     let (mut payloads, mut kept) = (Blob::default(), Blob::default());
-    let counters = json(all().flat_map(|plan| pairs(plan)).map(cells::counters), &mut payloads)?;
+    let counters = json(all().filter_map(|plan| pairs(plan)).map(cells::counters), &mut payloads)?;
     let messages = json(all().flat_map(|plan| &plan.messages).map(cells::message), &mut payloads)?;
     let events = json(all().flat_map(|plan| &plan.entries).map(cells::event), &mut payloads)?;
     let known = all().flat_map(|plan| plan.conversations.values());
