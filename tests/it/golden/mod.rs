@@ -54,10 +54,10 @@ impl Exchanges {
 
     /// As [`Self::exchange`], in the name of another.
     pub async fn exchange_by(&mut self, http: &Http, method: &str, path: &str, body: Json) -> Json {
-        let answer = if !http.description().await.takes_key(method, path) {
-            http.send(method, path, Some(&body).filter(|body| !body.is_null())).await
-        } else {
+        let answer = if http.description().await.takes_key(method, path) {
             self.twice(http, method, path, &body).await
+        } else {
+            http.send(method, path, Some(&body).filter(|body| !body.is_null())).await
         };
         self.note(method, path, &body, answer)
     }

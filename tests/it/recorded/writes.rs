@@ -1,5 +1,7 @@
 //! The statements by which calls write, as their traces show them: those of the writer's store and what a unit of work adds.
 
+use std::fmt::Write as _;
+
 use serde_json::{Value as Json, json};
 
 use super::is_recorded;
@@ -25,12 +27,12 @@ impl Recorder {
         let request = self.http.request(method, &format!("/api/v1/accounts/1/{path}")).json(&body);
         let answer = self.http.answer(request.header("traceparent", Spans::parent(self.calls))).await;
         assert_eq!(answer.status, 200, "{name}: {}", answer.body);
-        self.text.push_str(&format!("== {name}\n"));
+        let _ = writeln!(self.text, "== {name}");
         for statement in self.spans.statements(self.calls).await {
             let words: Vec<&str> = statement.split_whitespace().collect();
             // What is read depends on what the caches hold.
             if words.first().is_some_and(|word| *word != "SELECT") {
-                self.text.push_str(&format!("{}\n", words.join(" ")));
+                let _ = writeln!(self.text, "{}", words.join(" "));
             }
         }
         answer.body
