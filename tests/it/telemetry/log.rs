@@ -5,14 +5,16 @@ use parley::pb::{CreateTokenRequest, TokenKind};
 use super::{CONTENT, TRACE, collector::Collector, speak};
 use crate::support::{
     app::{ADMINISTRATOR, TestApp},
-    database::Backend,
+    database::{Backend, Database},
 };
 
 /// Nothing that anybody said, and no token, stands in the log, however much of it is wanted; and lines of a recorded trace name it.
 #[tokio::test]
 async fn the_log_holds_no_message_and_no_token() {
     let (_collector, address) = Collector::start().await;
+    // Empty: the statements that make the tables are logged too.
     let app = TestApp::builder(Backend::Sqlite)
+        .database(Database::create(Backend::Sqlite).await)
         .platform()
         .env("PARLEY_TRACE_OTLP_ENDPOINT", &address)
         .env("PARLEY_LOG_FILTER", "trace")
