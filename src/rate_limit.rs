@@ -211,8 +211,8 @@ impl AnonymousLimits {
 
     /// Waits until a call may be worked on; none where nothing waits. Held until the call is answered. Only for a call whose request came whole:
     /// a turn must not depend on what its client does.
-    pub async fn turn(&self) -> Option<Turn> {
-        self.turns.turn().await
+    pub async fn turn(&self, address: Option<ClientAddress>) -> Option<Turn> {
+        self.turns.turn(address).await
     }
 
     /// Charges a failed authentication.

@@ -139,7 +139,7 @@ impl Authenticator {
         if payer.service.is_some() || extensions.get::<Charged>().is_none() {
             return None;
         }
-        self.limits.turn().await
+        self.limits.turn(payer.address).await
     }
 
     /// Charges a call that was answered with UNAUTHENTICATED although it needed no token: a wrong pubsub token, login or signature.

@@ -285,7 +285,7 @@ impl Gate {
                 return Ok(refuse(error.into()));
             }
             let _turn = match &admitted {
-                Admitted::Anonymous(payer) if !method.is_some_and(|method| method.is_stream() || method.is_upload()) => {
+                Admitted::Anonymous(payer) if method.is_some_and(Method::takes_turn) => {
                     self.authenticator.turn(payer, request.extensions()).await
                 }
                 _ => None,

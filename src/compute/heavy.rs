@@ -190,20 +190,24 @@ impl<B: Body<Data = Bytes> + Unpin, W: Weighed + Unpin> Body for WeighedBody<B, 
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{sync::Arc, time::Duration};
 
     use http_body_util::{BodyExt as _, Collected, Full};
 
     use super::*;
 
+    /// The steps of this process share their slots, of which there may be one.
+    static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
     async fn a_heavy_step_leaves_the_worker_to_other_tasks() {
+        let _alone = ALONE.lock().await;
         enable();
         let (sender, receiver) = std::sync::mpsc::channel();
         // The only worker is this task's: what it waits for can only be sent by a task on another thread.
         let waited = tokio::spawn(async move {
             tokio::spawn(async move { sender.send(7) });
-            heavy(|| heavy(|| receiver.recv()))
+            heavy(|| heavy(|| receiver.recv_timeout(Duration::from_secs(30))))
         });
         assert_eq!(waited.await.unwrap(), Ok(7));
     }
@@ -219,6 +223,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
     async fn polls_are_steps_once_there_is_weight() {
+        let _alone = ALONE.lock().await;
         enable();
         let request = Request::default();
         let large = Bytes::from(vec![7; SMALL + 1]);

@@ -75,6 +75,12 @@ impl Method {
         self.server_streaming
     }
 
+    /// Whether a call without a token waits for its turn among those. What shows a pubsub token is a member's dashboard, whose presence would be
+    /// late, and a stream is not worked on until an end.
+    pub fn takes_turn(&self) -> bool {
+        !self.is_stream() && !self.is_upload() && self.credential != MethodCredential::PubsubToken
+    }
+
     /// Whether the request is a stream that is answered after its last byte.
     pub fn is_upload(&self) -> bool {
         self.client_streaming && !self.server_streaming

@@ -33,6 +33,9 @@ const AHEAD: Duration = Duration::from_secs(2);
 /// Calls that are worked on at once, for each processor: enough to keep the processors busy while some wait for the database.
 const CALLS_PER_PROCESSOR: usize = 4;
 
+/// Of those, calls of one address. Its other calls wait behind them and not in the queue of all, so no address makes that queue long.
+const CALLS_PER_ADDRESS: usize = CALLS_PER_PROCESSOR / 2;
+
 static DELAYED: LazyLock<Counter<u64>> = LazyLock::new(|| meter().u64_counter(names::CALLS_DELAYED).with_unit("{call}").build());
 
 fn count(reason: &'static str) {
@@ -42,34 +45,52 @@ fn count(reason: &'static str) {
 /// The processors' share of callers without a token.
 #[derive(Debug)]
 pub(super) struct Turns {
+    processors: usize,
     calls: Arc<Semaphore>,
+    /// The calls of each address.
+    own: Mutex<LruCache<ClientAddress, Arc<Semaphore>>>,
     /// When the bytes that came of an address are paid for, at the rate.
     paid: Mutex<LruCache<ClientAddress, Instant>>,
 }
 
 /// A call that is worked on.
 #[derive(Debug)]
-pub struct Turn(#[allow(dead_code)] OwnedSemaphorePermit); // held for its drop
+pub struct Turn {
+    #[allow(dead_code)] // held for its drop
+    own: Option<OwnedSemaphorePermit>,
+    #[allow(dead_code)] // likewise
+    of_all: OwnedSemaphorePermit,
+}
 
 impl Turns {
     pub fn new() -> Self {
         let processors = available_parallelism().map_or(1, usize::from);
         Self {
+            processors,
             calls: Arc::new(Semaphore::new(processors * CALLS_PER_PROCESSOR)),
+            own: Mutex::new(LruCache::new(REMEMBERED)),
             paid: Mutex::new(LruCache::new(REMEMBERED)),
         }
     }
 
-    pub async fn turn(&self) -> Option<Turn> {
+    pub async fn turn(&self, address: Option<ClientAddress>) -> Option<Turn> {
         if !fault::is_on(Protection::AnonymousTurns) {
             return None;
         }
-        if let Ok(permit) = Arc::clone(&self.calls).try_acquire_owned() {
-            return Some(Turn(permit));
-        }
-        count("turn");
-        // The semaphore is never closed.
-        Arc::clone(&self.calls).acquire_owned().await.ok().map(Turn)
+        let mut is_counted = false;
+        // Many people's calls come from an undeclared proxy.
+        let own = match address {
+            Some(address @ ClientAddress::Client(_)) => Some(taken(self.own(address), &mut is_counted).await?),
+            _ => None,
+        };
+        let of_all = taken(Arc::clone(&self.calls), &mut is_counted).await?;
+        Some(Turn { own, of_all })
+    }
+
+    /// The calls of an address.
+    fn own(&self, address: ClientAddress) -> Arc<Semaphore> {
+        let mut own = lock(&self.own);
+        Arc::clone(own.get_or_insert(address, || Arc::new(Semaphore::new(self.processors * CALLS_PER_ADDRESS))))
     }
 
     pub fn came(&self, address: ClientAddress, bytes: usize, now: Instant) -> Option<Instant> {
@@ -90,6 +111,17 @@ impl Turns {
     }
 }
 
+/// Takes a place, and counts the call once if it has to wait. Always one: the semaphores are never closed.
+async fn taken(places: Arc<Semaphore>, is_counted: &mut bool) -> Option<OwnedSemaphorePermit> {
+    if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
+        return Some(place);
+    }
+    if !std::mem::replace(is_counted, true) {
+        count("turn");
+    }
+    places.acquire_owned().await.ok()
+}
+
 /// Slows the body of one request down to the rate of its address.
 #[derive(Debug, Default)]
 pub struct Pace {
@@ -98,7 +130,7 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Bytes came: the next ones are read when the address may send them.
+    /// Bytes came, or none yet: the next ones are read when the address may send them.
     pub fn came(&mut self, limits: &super::AnonymousLimits, address: Option<ClientAddress>, bytes: usize) {
         let Some(address) = address else { return };
         let Some(resumes) = limits.turns.came(address, bytes, Instant::now()) else {
@@ -149,12 +181,28 @@ mod tests {
         let turns = Turns::new();
         let mut held = Vec::new();
         for _ in 0..turns.calls.available_permits() {
-            held.push(turns.turn().await.unwrap());
+            held.push(turns.turn(None).await.unwrap());
         }
-        let waiting = turns.turn();
+        let waiting = turns.turn(Some(address(1)));
         tokio::pin!(waiting);
         assert!(futures_util::poll!(waiting.as_mut()).is_pending());
         held.pop();
         assert!(waiting.await.is_some());
+    }
+
+    #[tokio::test]
+    async fn calls_of_one_address_leave_turns_to_others() {
+        let turns = Turns::new();
+        let mut held = Vec::new();
+        for _ in 0..turns.processors * CALLS_PER_ADDRESS {
+            held.push(turns.turn(Some(address(1))).await.unwrap());
+        }
+        let mut waiting: Vec<_> = (0..100).map(|_| Box::pin(turns.turn(Some(address(1))))).collect();
+        for one in &mut waiting {
+            assert!(futures_util::poll!(one.as_mut()).is_pending());
+        }
+        assert!(turns.turn(Some(address(2))).await.is_some());
+        held.pop();
+        assert!(waiting.remove(0).await.is_some());
     }
 }

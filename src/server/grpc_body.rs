@@ -88,8 +88,8 @@ where
         let metered = |body| {
             let mut metered = Metered::new(body, held.clone(), (memory.clone(), sender), &self.limits);
             if let Some(stranger) = &mut metered.stranger {
-                // A stream is not worked on until an end, and a method that the contract does not have looks nothing up.
-                stranger.takes_turn = method.is_some_and(|method| !method.is_stream() && !method.is_upload());
+                // A method that the contract does not have looks nothing up.
+                stranger.takes_turn = method.is_some_and(pb::policy::Method::takes_turn);
             }
             // A large message is handed on in a poll of its own, and what is done with it leaves the runtime's workers.
             Body::new(WeighedBody::new(metered, held.clone()))
@@ -187,8 +187,8 @@ impl Stranger {
     fn came(&mut self, bytes: usize, message: Option<Bytes>) -> Option<Bytes> {
         self.pace.came(&self.limits, self.address, bytes);
         if message.is_some() && std::mem::take(&mut self.takes_turn) {
-            let limits = Arc::clone(&self.limits);
-            let turn: BoxFuture<'static, _> = Box::pin(async move { limits.turn().await });
+            let (limits, address) = (Arc::clone(&self.limits), self.address);
+            let turn: BoxFuture<'static, _> = Box::pin(async move { limits.turn(address).await });
             self.turning = message.map(|message| (message, turn));
             return None;
         }

@@ -1,6 +1,6 @@
 //! What dashboards are told of a member whose availability changes: who is there, at once, and nothing where nothing changed.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parley::pb::Role;
 use serde_json::{Value as Json, json};
@@ -107,6 +107,8 @@ async fn lists_of_who_is_there_have_a_pace() {
             }
         }
         if !switch.is_empty() {
+            let took = begun.elapsed();
+            assert!(took < Duration::from_secs(30), "a list for each change, not each second: {took:?}");
             continue;
         }
         let most = usize::try_from(begun.elapsed().as_secs()).expect("not that long") + 3;

@@ -69,7 +69,9 @@ impl<'p> Single<'p> {
             && plan.conversations.len() == 1
             && (1..=text::EVENTS_OF_ONE).contains(&plan.entries.len())
             && contacts <= 1
-            && keys <= 1;
+            && keys <= 1
+            // The text always sets the counters.
+            && pairs(plan).is_some();
         let conversation = plan.conversations.values().next().filter(|_| fits)?;
         Some(Self {
             plan,

@@ -10,7 +10,7 @@ use parley::pb::{FileHeader, UploadFileRequest, files_service_client::FilesServi
 
 use crate::support::{
     app::TestApp,
-    database::Backend,
+    database::{Backend, Database},
     in_time,
     server::{limited, program, run_to_end},
 };
@@ -49,7 +49,11 @@ fn part(part: Part) -> UploadFileRequest {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_program_creates_is_its_owners_alone_whatever_the_umask() {
-    let app = TestApp::builder(Backend::Sqlite).program(limited("umask 000")).start().await;
+    let app = TestApp::builder(Backend::Sqlite)
+        .database(Database::create(Backend::Sqlite).await)
+        .program(limited("umask 000"))
+        .start()
+        .await;
     app.scene().talk().await;
     // An upload that is half way: its bytes are in a temporary file.
     let (sender, receiver) = tokio::sync::mpsc::channel(4);
