@@ -171,6 +171,8 @@ fn parameters(route: &Route, method: &Method, texts: &Texts, components: &mut Ma
     }
     let header = match (route.about.writes(method), route.about.takes_key(method)) {
         (true, true) => Some("Idempotency-Key"),
+        // Generators of clients handle an operation badly that has several forms of a body and nothing optional beside it.
+        (true, false) => Some("traceparent"),
         (false, _) if !route.about.rpc.is_empty() => Some("Parley-Min-Cursor"),
         _ => None,
     };
