@@ -13,6 +13,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    thread::LocalKey,
     time::Duration,
 };
 
@@ -100,26 +101,26 @@ impl Drop for Queued<'_> {
     }
 }
 
-/// Marks the thread for the time of a job, also one that panics.
-struct OnWorker;
+/// Sets a mark of the thread for the time of a job or a step, also one that panics.
+struct Marked(&'static LocalKey<Cell<bool>>);
 
-impl OnWorker {
-    fn enter() -> Self {
-        ON_WORKER.set(true);
-        Self
+impl Marked {
+    fn set(mark: &'static LocalKey<Cell<bool>>) -> Self {
+        mark.set(true);
+        Self(mark)
     }
 }
 
-impl Drop for OnWorker {
+impl Drop for Marked {
     fn drop(&mut self) {
-        ON_WORKER.set(false);
+        self.0.set(false);
     }
 }
 
 /// Runs a job on the current thread as a worker would, for the fuzz targets.
 #[cfg(feature = "faults")]
 pub fn as_worker<T>(job: impl FnOnce() -> T) -> T {
-    let _worker = OnWorker::enter();
+    let _worker = Marked::set(&ON_WORKER);
     job()
 }
 
@@ -159,7 +160,7 @@ impl ComputePool {
         let _abandon = AbandonOnDrop(Arc::clone(&cancel.abandoned));
         let deadline = cancel.deadline;
         let running = tokio::task::spawn_blocking(move || {
-            let (_slot, _worker) = (slot, OnWorker::enter());
+            let (_slot, _worker) = (slot, Marked::set(&ON_WORKER));
             job(&cancel)
         });
         match timeout_at(deadline, running).await {

@@ -23,7 +23,7 @@ use tokio::{
     task::block_in_place,
 };
 
-use super::is_worker;
+use super::{Marked, is_worker};
 use crate::{
     fault::{self, Protection},
     telemetry::names::{self, meter},
@@ -52,22 +52,6 @@ fn is_on_runtime() -> bool {
     Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread)
 }
 
-/// Resets the mark of the thread, also after a panic.
-struct Inside;
-
-impl Inside {
-    fn enter() -> Self {
-        INSIDE.set(true);
-        Self
-    }
-}
-
-impl Drop for Inside {
-    fn drop(&mut self) {
-        INSIDE.set(false);
-    }
-}
-
 /// Runs a heavy step, if there is a slot for it away from the runtime's workers.
 pub fn heavy<T>(step: impl FnOnce() -> T) -> T {
     let Some(slots) = SLOTS.get() else { return step() };
@@ -77,7 +61,7 @@ pub fn heavy<T>(step: impl FnOnce() -> T) -> T {
     }
     let Ok(_slot) = slots.try_acquire() else { return step() };
     STEPS.add(1, &[]);
-    let _inside = Inside::enter();
+    let _inside = Marked::set(&INSIDE);
     fault::off_worker(|| block_in_place(step))
 }
 

@@ -24,7 +24,7 @@ fn none() -> Schema {
     list(anything()).note("Always empty.")
 }
 
-/// The description of a read that no call of the contract is behind.
+/// The description of a read that calls no RPC.
 fn empty(operation: &'static str) -> About {
     about(operation, "")
 }

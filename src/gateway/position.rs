@@ -51,7 +51,7 @@ const TOLD: [(HeaderName, HeaderName); 4] = [
     ),
 ];
 
-/// The newest that the services told while one request was answered, and whether the request is heavy.
+/// The newest headers of the services while one request was answered, and whether the request is heavy.
 #[derive(Clone, Debug, Default)]
 pub struct Position(Arc<Noted>);
 

@@ -124,7 +124,7 @@ impl RouteTable {
         entries.find(|entry| entry.takes(method)).map(|entry| Found { entry })
     }
 
-    /// Method and path of every route. No method is any.
+    /// Method and path of every route. None in place of a method: the route takes all of them.
     pub fn iter(&self) -> impl Iterator<Item = (Option<&'static Method>, &str)> {
         self.routes.iter().flat_map(|route| {
             let any = route.methods.is_empty().then_some((None, route.path.as_str()));

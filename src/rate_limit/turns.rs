@@ -3,6 +3,7 @@
 //! token wait for none of it.
 
 use std::{
+    net::IpAddr,
     pin::Pin,
     sync::{Arc, LazyLock, Mutex},
     task::{Context, Poll},
@@ -47,19 +48,17 @@ fn count(reason: &'static str) {
 pub(super) struct Turns {
     processors: usize,
     calls: Arc<Semaphore>,
-    /// The calls of each address.
-    own: Mutex<LruCache<ClientAddress, Arc<Semaphore>>>,
+    /// The calls of each peer. A forwarding header that nobody vouches for changes nothing: it must not buy a longer queue.
+    own: Mutex<LruCache<IpAddr, Arc<Semaphore>>>,
     /// When the bytes that came of an address are paid for, at the rate.
     paid: Mutex<LruCache<ClientAddress, Instant>>,
 }
 
-/// A call that is worked on.
+/// A call that is worked on, until it is dropped.
 #[derive(Debug)]
 pub struct Turn {
-    #[allow(dead_code)] // held for its drop
-    own: Option<OwnedSemaphorePermit>,
-    #[allow(dead_code)] // likewise
-    of_all: OwnedSemaphorePermit,
+    _own: Option<OwnedSemaphorePermit>,
+    _of_all: OwnedSemaphorePermit,
 }
 
 impl Turns {
@@ -78,19 +77,21 @@ impl Turns {
             return None;
         }
         let mut is_counted = false;
-        // Many people's calls come from an undeclared proxy.
         let own = match address {
-            Some(address @ ClientAddress::Client(_)) => Some(taken(self.own(address), &mut is_counted).await?),
-            _ => None,
+            Some(address) => Some(taken(self.own(address.peer()), &mut is_counted).await?),
+            None => None,
         };
         let of_all = taken(Arc::clone(&self.calls), &mut is_counted).await?;
-        Some(Turn { own, of_all })
+        Some(Turn {
+            _own: own,
+            _of_all: of_all,
+        })
     }
 
-    /// The calls of an address.
-    fn own(&self, address: ClientAddress) -> Arc<Semaphore> {
+    /// The calls of a peer.
+    fn own(&self, peer: IpAddr) -> Arc<Semaphore> {
         let mut own = lock(&self.own);
-        Arc::clone(own.get_or_insert(address, || Arc::new(Semaphore::new(self.processors * CALLS_PER_ADDRESS))))
+        Arc::clone(own.get_or_insert(peer, || Arc::new(Semaphore::new(self.processors * CALLS_PER_ADDRESS))))
     }
 
     pub fn came(&self, address: ClientAddress, bytes: usize, now: Instant) -> Option<Instant> {
@@ -201,6 +202,9 @@ mod tests {
         for one in &mut waiting {
             assert!(futures_util::poll!(one.as_mut()).is_pending());
         }
+        let as_a_proxy = turns.turn(Some(ClientAddress::UndeclaredProxy(address(1).peer())));
+        tokio::pin!(as_a_proxy);
+        assert!(futures_util::poll!(as_a_proxy.as_mut()).is_pending(), "the same peer");
         assert!(turns.turn(Some(address(2))).await.is_some());
         held.pop();
         assert!(waiting.remove(0).await.is_some());

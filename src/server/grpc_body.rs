@@ -6,6 +6,8 @@
 //!
 //! A message is handed on when all of it came: the decoder reserves the declared length with the prefix, which a client need not send more than.
 
+mod stranger;
+
 use std::{
     pin::Pin,
     sync::{Arc, OnceLock},
@@ -22,13 +24,13 @@ use tower::{Layer, Service};
 use super::{body_time::BodyTime, closing::Closer, unread::Unread};
 use crate::{
     api,
-    client_address::ClientAddress,
     compute::{Weighed, WeighedBody, Weight},
     fault::{self, Protection},
     pb,
-    rate_limit::{AnonymousLimits, Pace, Turn},
+    rate_limit::{AnonymousLimits, Turn},
     request_memory::{Charge, Holder, RequestMemory, Sender},
 };
+use stranger::Stranger;
 
 /// Bytes before each message: a flag, and its length.
 const PREFIX: usize = 5;
@@ -171,54 +173,10 @@ struct Metered {
     stranger: Option<Box<Stranger>>,
 }
 
-/// What makes a caller without a token wait.
-struct Stranger {
-    limits: Arc<AnonymousLimits>,
-    address: Option<ClientAddress>,
-    pace: Pace,
-    /// Whether the call takes a turn once its message came.
-    takes_turn: bool,
-    /// The message that waits for its turn.
-    turning: Option<(Bytes, BoxFuture<'static, Option<Turn>>)>,
-}
-
-impl Stranger {
-    /// Bytes came, and with them perhaps a message; none if it waits for its turn.
-    fn came(&mut self, bytes: usize, message: Option<Bytes>) -> Option<Bytes> {
-        self.pace.came(&self.limits, self.address, bytes);
-        if message.is_some() && std::mem::take(&mut self.takes_turn) {
-            let (limits, address) = (Arc::clone(&self.limits), self.address);
-            let turn: BoxFuture<'static, _> = Box::pin(async move { limits.turn(address).await });
-            self.turning = message.map(|message| (message, turn));
-            return None;
-        }
-        message
-    }
-
-    /// The message that waited, once it has its turn; none if none waits. Then waits until more may be read.
-    fn poll(&mut self, held: &Held, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        if let Some((_, turn)) = &mut self.turning {
-            if let Some(turn) = ready!(turn.as_mut().poll(cx)) {
-                // The only one: messages after the first take none.
-                let _ = held.0.turn.set(turn);
-            }
-            return Poll::Ready(self.turning.take().map(|(message, _)| message));
-        }
-        self.pace.poll(cx).map(|()| None)
-    }
-}
-
 impl Metered {
     fn new(body: Body, held: Held, from: (RequestMemory, Sender), limits: &BodyLimits) -> Self {
-        let stranger = (held.charge().holder() != Holder::Known).then(|| {
-            Box::new(Stranger {
-                limits: Arc::clone(&limits.anonymous),
-                address: from.1.address(),
-                pace: Pace::default(),
-                takes_turn: false,
-                turning: None,
-            })
-        });
+        let stranger =
+            (held.charge().holder() != Holder::Known).then(|| Box::new(Stranger::new(Arc::clone(&limits.anonymous), from.1.address())));
         Self {
             body,
             held,
@@ -338,7 +296,7 @@ impl http_body::Body for Metered {
         let this = &mut *self;
         loop {
             if let Some(stranger) = &mut this.stranger
-                && let Some(message) = ready!(stranger.poll(&this.held, cx))
+                && let Some(message) = ready!(stranger.poll(&this.held.0.turn, cx))
             {
                 return Poll::Ready(Some(Ok(Frame::data(message))));
             }
@@ -382,7 +340,7 @@ impl http_body::Body for Metered {
     }
 
     fn is_end_stream(&self) -> bool {
-        let waits = self.stranger.as_ref().is_some_and(|stranger| stranger.turning.is_some());
+        let waits = self.stranger.as_ref().is_some_and(|stranger| stranger.waits());
         !waits && self.waiting.is_empty() && self.last.is_none() && (self.has_broken_off || self.body.is_end_stream())
     }
 

@@ -1,6 +1,6 @@
-//! What dashboards are told of a member whose availability changes: who is there, at once, and nothing where nothing changed.
+//! What dashboards receive when the availability of a member changes: who is there, at once, and nothing where nothing changed.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use parley::pb::Role;
 use serde_json::{Value as Json, json};
@@ -106,13 +106,12 @@ async fn lists_of_who_is_there_have_a_pace() {
                 cable.until("presence.update").await;
             }
         }
-        if !switch.is_empty() {
-            let took = begun.elapsed();
-            assert!(took < Duration::from_secs(30), "a list for each change, not each second: {took:?}");
-            continue;
-        }
+        // With the pace there are no more lists than this. Without it each change had one.
         let most = usize::try_from(begun.elapsed().as_secs()).expect("not that long") + 3;
         assert!(most < CHANGES, "the changes came too slowly to say anything: {:?}", begun.elapsed());
+        if !switch.is_empty() {
+            continue;
+        }
         choose(&own, "offline").await;
         // The last list has the last change, and there is one each second at most.
         let mut count = 1;

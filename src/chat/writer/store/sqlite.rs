@@ -84,7 +84,7 @@ impl<'p> Single<'p> {
         })
     }
 
-    /// In the order of the text: of an update what is set, and then what tells the row.
+    /// In the order of the text: of an update the columns that are set, and then the key.
     fn bound(&self) -> Result<Bound> {
         let plan = self.plan;
         let mut arguments = SqliteArguments::default();

@@ -48,7 +48,7 @@ struct Entry {
     applies: Applies,
     /// Names of parameters, or `name=start` for one whose value begins so.
     parameters: &'static [&'static str],
-    /// Method (`*`: any) and path of routes. `A` is an account, `C` is a public inbox, `P` for the platform side; `{}` for a parameter,
+    /// Method (`*`: any) and path of routes. `A` is an account, `C` a public inbox, `P` the platform side, `{}` a parameter,
     /// and `**` at the end for all that may follow.
     routes: &'static [&'static str],
 }

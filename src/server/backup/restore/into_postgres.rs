@@ -136,7 +136,7 @@ async fn settled(target: &mut Target, force: bool) -> anyhow::Result<Found> {
     let mut is_reported = false;
     loop {
         let found = target.look().await?;
-        // To wait for what is refused anyway, or not looked at, would be in vain.
+        // Waiting changes nothing where data is refused anyway, or where the operator overrides the check.
         if found.sessions == 0 || found.holds_data || force || Instant::now() >= until {
             return Ok(found);
         }

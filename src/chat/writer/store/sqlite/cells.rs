@@ -158,7 +158,7 @@ impl Blob {
     }
 }
 
-/// Rows as a JSON array of arrays; in the place of bytes stands where they are in `blob`.
+/// Rows as a JSON array of arrays. Bytes are written to `blob`, and the row has their position there.
 pub fn json<'a, const N: usize>(rows: impl Iterator<Item = [Cell<'a>; N]>, blob: &mut Blob) -> Result<String> {
     let mut out = vec![b'['];
     for row in rows {

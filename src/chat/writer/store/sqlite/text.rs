@@ -10,7 +10,7 @@ use super::super::statement::{CONTACTS, CONVERSATIONS, COUNTERS, Column, EVENTS,
 pub struct Update {
     table: &'static str,
     columns: &'static [Column],
-    /// How many columns, from the first, tell the row.
+    /// How many columns, from the first, are the key.
     pub key: usize,
     /// The first column that is set, and all after it.
     pub set_from: usize,
@@ -113,7 +113,7 @@ fn update_one(update: Update) -> String {
     format!("UPDATE {} SET {} WHERE {}", update.table, set.join(", "), found.join(" AND "))
 }
 
-/// A column's value in a row. Bytes are told by where they start in the blob and how many they are. Rows stay in SQLite's own form of JSON: as
+/// A column's value in a row. Bytes are given by their start in the blob and their number. Rows stay in SQLite's own form of JSON: as
 /// texts, each of their values would be cut out of the whole row.
 fn value(nth: usize, (_, kind): &Column) -> String {
     match *kind {
