@@ -29,9 +29,9 @@ use crate::{
     telemetry::names::{self, meter},
 };
 
-/// Bytes of a body or an answer up to which its steps stay on the worker: some milliseconds of work. Pieces of files and texts of messages are
-/// smaller. Each thread that becomes a worker keeps memory that it allocated as one, so handing over is for what is large indeed.
-pub const SMALL: usize = 256 * 1024;
+/// Bytes of a message or an answer up to which its steps stay on the worker: some milliseconds of work. Each thread that becomes a worker
+/// keeps memory that it allocated as one, so most calls stay below.
+pub const SMALL: usize = 128 * 1024;
 
 static SLOTS: OnceLock<Semaphore> = OnceLock::new();
 
