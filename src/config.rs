@@ -9,7 +9,6 @@ use std::{fmt, path::PathBuf};
 use serde::Deserialize;
 
 pub mod layers;
-pub mod origins;
 pub mod rules;
 
 /// The whole configuration, checked.
@@ -103,7 +102,7 @@ pub struct Http {
     pub max_connection_age_seconds: u64,
     /// Empty: the address listened on.
     pub base_url: String,
-    /// As [`origins::AllowedOrigins`] reads it.
+    /// As [`AllowedOrigins`](crate::gateway::origins::AllowedOrigins) reads it.
     pub cors_allowed_origins: String,
 }
 

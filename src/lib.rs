@@ -27,6 +27,7 @@ pub mod fault;
 pub mod gateway;
 pub mod id;
 pub mod identify;
+pub mod kind;
 pub mod mail;
 pub mod pb;
 pub mod rate_limit;

@@ -24,6 +24,7 @@ use governor::{
 };
 use lru::LruCache;
 
+pub use crate::error::Exceeded;
 use crate::{
     client_address::ClientAddress,
     fault::{self, Protection},
@@ -101,26 +102,6 @@ pub enum Activity {
     Message,
     /// Uploads a file.
     File,
-}
-
-/// A quota that is used up, and when there is room again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Exceeded {
-    /// Whose quota: `address`, `inbox`, `session` or `account`.
-    pub scope: &'static str,
-    /// Of what, such as `new sessions a minute`.
-    pub quota: &'static str,
-    /// How many.
-    pub limit: u64,
-    /// When to try again.
-    pub retry_after: Duration,
-}
-
-impl std::fmt::Display for Exceeded {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { scope, quota, limit, .. } = self;
-        write!(f, "this {scope} may have at most {limit} {quota}")
-    }
 }
 
 /// Marks a request as charged already: the gateway charges before it reads the body, and the call that it makes in-process is the same one.

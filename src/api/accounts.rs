@@ -10,6 +10,7 @@ use super::{
     policy::admit,
     required,
 };
+use crate::events::conversion::{FromStored as _, ToProto as _};
 use crate::{
     chat::{
         accounts::AccountPatch,
@@ -63,7 +64,7 @@ impl AccountsService for Api {
             membership.set_availability_status(shown.into());
         }
         Ok(Response::new(pb::GetProfileResponse {
-            user: Some((&profile.user).into()),
+            user: Some(profile.user.to_proto()),
             memberships,
             pubsub_token: profile.pubsub_token,
         }))
@@ -101,7 +102,7 @@ impl AccountsService for Api {
             patch.replace = Some(fields.attributes(field, given.as_ref()));
         }
         let respond = |row: &_, cursor| pb::CreateAccountResponse {
-            account: Some(pb::Account::from(row)),
+            account: Some(pb::Account::from_stored(row)),
             cursor,
         };
         let call = change(&mut fields, &request, NO_ACCOUNT, respond)?;
@@ -115,7 +116,7 @@ impl AccountsService for Api {
             .account(&*caller(&request)?, AccountId(request.get_ref().account_id))
             .await?;
         Ok(Response::new(pb::GetAccountResponse {
-            account: Some(account.as_ref().into()),
+            account: Some(account.as_ref().to_proto()),
         }))
     }
 
@@ -126,7 +127,7 @@ impl AccountsService for Api {
         let page = page::read(&mut fields, &same, (asked.page_size, 100), &asked.page_token, 0);
         fields.done()?;
         let found = self.chat.accounts(&*caller(&request)?, &page).await?;
-        let (accounts, next_page_token) = page::fill(&same, &found, pb::Account::from);
+        let (accounts, next_page_token) = page::fill(&same, &found, pb::Account::from_stored);
         Ok(Response::new(pb::ListAccountsResponse { accounts, next_page_token }))
     }
 
@@ -135,7 +136,7 @@ impl AccountsService for Api {
         let account = required("account", asked.account.clone())?;
         caller(&request)?.administer_or_platform(AccountId(account.id))?;
         let respond = |row: &_, cursor| pb::UpdateAccountResponse {
-            account: Some(pb::Account::from(row)),
+            account: Some(pb::Account::from_stored(row)),
             cursor,
         };
         let mut fields = Fields::default();
@@ -198,7 +199,7 @@ impl AccountsService for Api {
         let display_name = fields.optional("display_name", asked.display_name.clone(), SHORT);
         let custom_attributes = fields.attributes("custom_attributes", asked.custom_attributes.as_ref());
         let respond = |row: &_, cursor| pb::CreateUserResponse {
-            user: Some(pb::User::from(row)),
+            user: Some(pb::User::from_stored(row)),
             cursor,
         };
         let call = change(&mut fields, &request, NO_ACCOUNT, respond)?;
@@ -215,7 +216,7 @@ impl AccountsService for Api {
     async fn get_user(&self, request: Request<pb::GetUserRequest>) -> Result<Response<pb::GetUserResponse>, Status> {
         let found = self.chat.user(&*caller(&request)?, UserId(request.get_ref().user_id)).await?;
         Ok(Response::new(pb::GetUserResponse {
-            user: Some((&found.user).into()),
+            user: Some(found.user.to_proto()),
             memberships: memberships(&found),
         }))
     }
@@ -224,7 +225,7 @@ impl AccountsService for Api {
         let asked = request.get_ref();
         let user = required("user", asked.user.clone())?;
         let respond = |row: &_, cursor| pb::UpdateUserResponse {
-            user: Some(pb::User::from(row)),
+            user: Some(pb::User::from_stored(row)),
             cursor,
         };
         let mut fields = Fields::default();
@@ -247,7 +248,7 @@ impl AccountsService for Api {
             fields.refuse("role", Rule::Required, "must be agent or administrator");
         }
         let respond = |agent: &_, cursor: Bytes| pb::CreateMembershipResponse {
-            agent: Some(pb::Agent::from(agent)),
+            agent: Some(pb::Agent::from_stored(agent)),
             cursor,
         };
         let call = change(&mut fields, &request, AccountId(asked.account_id), respond)?;
@@ -264,7 +265,7 @@ impl AccountsService for Api {
         let mut fields = Fields::default();
         let patch = membership(&mut fields, asked.role, asked.availability, asked.auto_offline);
         let respond = |agent: &_, cursor: Bytes| pb::UpdateMembershipResponse {
-            agent: Some(pb::Agent::from(agent)),
+            agent: Some(pb::Agent::from_stored(agent)),
             cursor,
         };
         let call = change(&mut fields, &request, AccountId(asked.account_id), respond)?;
@@ -324,7 +325,7 @@ impl AccountsService for Api {
         let page = page::read(&mut fields, &same, (asked.page_size, 1000), &asked.page_token, 0);
         fields.done()?;
         let found = self.chat.members(&*caller(&request)?, AccountId(asked.account_id), &page).await?;
-        let (agents, next_page_token) = page::fill(&same, &found, pb::Agent::from);
+        let (agents, next_page_token) = page::fill(&same, &found, pb::Agent::from_stored);
         Ok(Response::new(pb::ListMembersResponse { agents, next_page_token }))
     }
 
@@ -371,8 +372,8 @@ fn object(fields: &mut Fields, whole: &mut AccountPatch, account: &pb::Account, 
 
 fn memberships(profile: &Profile) -> Vec<pb::Membership> {
     let with = |(row, account): &(_, _)| pb::Membership {
-        account: Some(pb::Account::from(account)),
-        ..pb::Membership::from(row)
+        account: Some(pb::Account::from_stored(account)),
+        ..pb::Membership::from_stored(row)
     };
     fit::memberships(profile.memberships.iter().map(with))
 }

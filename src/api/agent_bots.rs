@@ -12,6 +12,7 @@ use super::{
     fields::{Fields, SHORT},
     page, required,
 };
+use crate::events::conversion::{FromStored as _, Reveal, ToProto as _, inbox_of};
 use crate::{
     chat::agent_bots::{AgentBot, AgentBotPatch, NewAgentBot},
     chat::joined::Inbox,
@@ -41,7 +42,7 @@ impl AgentBotsService for Api {
             None => caller.platform()?,
         }
         let respond = |bot: &AgentBot, cursor: Bytes| pb::CreateAgentBotResponse {
-            agent_bot: Some(bot.as_ref().into()),
+            agent_bot: Some(bot.as_ref().to_proto()),
             cursor,
         };
         let mut fields = Fields::default();
@@ -69,7 +70,7 @@ impl AgentBotsService for Api {
             .agent_bot(&*caller(&request)?, account, AgentBotId(asked.agent_bot_id))
             .await?;
         Ok(Response::new(pb::GetAgentBotResponse {
-            agent_bot: Some(bot.as_ref().into()),
+            agent_bot: Some(bot.as_ref().to_proto()),
         }))
     }
 
@@ -85,7 +86,7 @@ impl AgentBotsService for Api {
         fields.done()?;
         let account = asked.account_id.map(AccountId);
         let found = self.chat.agent_bots(&*caller(&request)?, account, &page).await?;
-        let (agent_bots, next_page_token) = page::fill(&same, &found, pb::AgentBot::from);
+        let (agent_bots, next_page_token) = page::fill(&same, &found, pb::AgentBot::from_stored);
         Ok(Response::new(pb::ListAgentBotsResponse {
             agent_bots,
             next_page_token,
@@ -100,7 +101,7 @@ impl AgentBotsService for Api {
             None => caller.platform()?,
         }
         let respond = |bot: &AgentBot, cursor: Bytes| pb::UpdateAgentBotResponse {
-            agent_bot: Some(bot.as_ref().into()),
+            agent_bot: Some(bot.as_ref().to_proto()),
             cursor,
         };
         let mut fields = Fields::default();
@@ -135,7 +136,7 @@ impl AgentBotsService for Api {
         let bot = self.chat.inbox_agent_bot(&*caller(&request)?, account, inbox).await?;
         Ok(Response::new(pb::GetInboxAgentBotResponse {
             active: bot.as_ref().is_some_and(|(_, active)| *active),
-            agent_bot: bot.map(|(bot, _)| bot.as_ref().into()),
+            agent_bot: bot.map(|(bot, _)| bot.as_ref().to_proto()),
         }))
     }
 
@@ -145,7 +146,7 @@ impl AgentBotsService for Api {
     ) -> Result<Response<pb::SetInboxAgentBotResponse>, Status> {
         let asked = request.get_ref();
         let respond = |inbox: &Arc<Inbox>, cursor: Bytes| pb::SetInboxAgentBotResponse {
-            inbox: Some(pb::inbox_of(inbox, pb::Reveal::Everything)),
+            inbox: Some(inbox_of(inbox, Reveal::Everything)),
             cursor,
         };
         let mut fields = Fields::default();

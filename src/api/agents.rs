@@ -10,6 +10,7 @@ use super::{
     fields::{Fields, SHORT},
     fit,
 };
+use crate::events::conversion::ToProto;
 use crate::{
     chat::joined::Agent,
     error::{Result, Rule},
@@ -36,7 +37,7 @@ impl Api {
         let asked = request.get_ref();
         caller(&request)?.administer(AccountId(asked.account_id))?;
         let respond = |agent: &Agent, cursor: Bytes| pb::CreateAgentResponse {
-            agent: Some(agent.into()),
+            agent: Some(agent.to_proto()),
             cursor,
         };
         let mut fields = Fields::default();
@@ -55,7 +56,7 @@ impl Api {
         let asked = request.get_ref();
         caller(&request)?.administer(AccountId(asked.account_id))?;
         let respond = |agents: &Vec<Agent>, cursor: Bytes| pb::CreateAgentsResponse {
-            agents: fit::agents(agents.iter().map(pb::Agent::from)),
+            agents: fit::agents(agents.iter().map(ToProto::to_proto)),
             cursor,
         };
         let mut fields = Fields::default();
@@ -76,7 +77,7 @@ impl Api {
         let asked = request.get_ref();
         caller(&request)?.write_access(AccountId(asked.account_id))?;
         let respond = |agent: &Agent, cursor: Bytes| pb::UpdateAgentResponse {
-            agent: Some(agent.into()),
+            agent: Some(agent.to_proto()),
             cursor,
         };
         let mut fields = Fields::default();

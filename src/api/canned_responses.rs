@@ -10,6 +10,7 @@ use super::{
     fields::{Fields, SHORT},
     page, required,
 };
+use crate::events::conversion::{FromStored as _, ToProto as _};
 use crate::{
     chat::canned_responses::CannedResponsePatch,
     chat::record::canned_response,
@@ -30,7 +31,7 @@ impl CannedResponsesService for Api {
         let account = AccountId(request.get_ref().account_id);
         caller(&request)?.write_access(account)?;
         let respond = |row: &canned_response::Model, cursor: Bytes| pb::CreateCannedResponseResponse {
-            canned_response: Some(row.into()),
+            canned_response: Some(row.to_proto()),
             cursor,
         };
         let mut fields = Fields::default();
@@ -54,7 +55,7 @@ impl CannedResponsesService for Api {
         let (account, id) = (AccountId(asked.account_id), CannedResponseId(asked.canned_response_id));
         let row = self.chat.canned_response(&*caller(&request)?, account, id).await?;
         Ok(Response::new(pb::GetCannedResponseResponse {
-            canned_response: Some((&row).into()),
+            canned_response: Some(row.to_proto()),
         }))
     }
 
@@ -75,7 +76,7 @@ impl CannedResponsesService for Api {
         fields.text("query", &asked.query, SHORT);
         fields.done()?;
         let found = self.chat.canned_responses(&caller, account, &asked.query, &page).await?;
-        let (canned_responses, next_page_token) = page::fill(&same, &found, pb::CannedResponse::from);
+        let (canned_responses, next_page_token) = page::fill(&same, &found, pb::CannedResponse::from_stored);
         Ok(Response::new(pb::ListCannedResponsesResponse {
             canned_responses,
             next_page_token,
@@ -89,7 +90,7 @@ impl CannedResponsesService for Api {
         let account = AccountId(request.get_ref().account_id);
         caller(&request)?.write_access(account)?;
         let respond = |row: &canned_response::Model, cursor: Bytes| pb::UpdateCannedResponseResponse {
-            canned_response: Some(row.into()),
+            canned_response: Some(row.to_proto()),
             cursor,
         };
         let mut fields = Fields::default();

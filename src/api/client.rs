@@ -15,6 +15,7 @@ use super::{
     keyed::Keyed,
     messages, page, required, traceparent,
 };
+use crate::events::conversion::{ToProto as _, client_conversation, client_message};
 use crate::{
     chat::{
         call::Call,
@@ -110,7 +111,7 @@ impl ClientService for Api {
     async fn get_client_inbox(&self, request: Request<pb::GetClientInboxRequest>) -> Result<Response<pb::GetClientInboxResponse>, Status> {
         let door = self.chat.client_door(&request.get_ref().inbox_identifier).await?;
         Ok(Response::new(pb::GetClientInboxResponse {
-            inbox: Some(door.inbox.as_ref().into()),
+            inbox: Some(door.inbox.as_ref().to_proto()),
         }))
     }
 
@@ -123,7 +124,7 @@ impl ClientService for Api {
         let bytes = request.get_ref().encoded_len();
         Payer::of(&request).charge(&self.config.anonymous, inbox, Some(Activity::Session), bytes)?;
         let respond = |client: &Client, cursor: Bytes| pb::CreateClientSessionResponse {
-            session: Some(client.into()),
+            session: Some(client.to_proto()),
             cursor,
         };
         let mut fields = Fields::default();
@@ -165,7 +166,7 @@ impl ClientService for Api {
         fields.done()?;
         let client = self.chat.client_session(&guest, &signature, traceparent).await?;
         Ok(Response::new(pb::GetClientSessionResponse {
-            session: Some((&client).into()),
+            session: Some(client.to_proto()),
         }))
     }
 
@@ -176,7 +177,7 @@ impl ClientService for Api {
         let guest = self.guest(request.get_ref().session.as_ref()).await?;
         self.charge(&request, &guest, None)?;
         let respond = |client: &Client, cursor: Bytes| pb::UpdateClientSessionResponse {
-            session: Some(client.into()),
+            session: Some(client.to_proto()),
             cursor,
         };
         let mut fields = Fields::default();
@@ -310,7 +311,7 @@ impl ClientService for Api {
         let id = ConversationId(asked.conversation_id);
         let found = self.chat.client_messages(&guest, id, before, page.size).await?;
         let session = &guest.client.row;
-        let (messages, next) = messages::shown(&found, false, |message| pb::client_message(message, session));
+        let (messages, next) = messages::shown(&found, false, |message| client_message(message, session));
         Ok(Response::new(pb::ListClientMessagesResponse {
             messages,
             next_page_token: page::write(&same, next.as_ref()),
@@ -325,7 +326,7 @@ impl ClientService for Api {
         self.charge(&request, &guest, Some(Activity::Message))?;
         let session = Arc::clone(&guest);
         let respond = move |created: &Created, cursor: Bytes| pb::CreateClientMessageResponse {
-            message: created.first().map(|message| pb::client_message(message, &session.client.row)),
+            message: created.first().map(|message| client_message(message, &session.client.row)),
             cursor,
         };
         let mut fields = Fields::default();
@@ -376,7 +377,7 @@ impl ClientService for Api {
         self.charge(&request, &guest, Some(Activity::Message))?;
         let session = Arc::clone(&guest);
         let respond = move |message: &Message, cursor: Bytes| pb::UpdateClientMessageResponse {
-            message: Some(pb::client_message(message, &session.client.row)),
+            message: Some(client_message(message, &session.client.row)),
             cursor,
         };
         let mut fields = Fields::default();
@@ -399,7 +400,7 @@ impl ClientService for Api {
 
 /// The newest of a conversation's messages, as many as fit, oldest first.
 fn put_messages(conversation: &mut pb::ClientConversation, newest: &Newest, guest: &Guest) {
-    let shown = |message| pb::client_message(message, &guest.client.row);
+    let shown = |message| client_message(message, &guest.client.row);
     let (mut messages, whole) = page::take(newest.messages.iter().rev(), shown);
     messages.reverse();
     conversation.messages = messages;
@@ -416,5 +417,5 @@ fn seen(seen: &Seen, guest: &Guest) -> pb::ClientConversation {
 
 /// Without messages.
 fn bare(conversation: &Conversation, guest: &Guest) -> pb::ClientConversation {
-    pb::client_conversation(conversation, &[], &guest.client.row)
+    client_conversation(conversation, &[], &guest.client.row)
 }

@@ -6,6 +6,7 @@ use super::{
     fields::{Fields, SHORT},
     filters, page,
 };
+use crate::events::conversion::FromStored as _;
 use crate::{
     chat::{
         Chat,
@@ -44,7 +45,7 @@ pub(super) async fn list(chat: &Chat, caller: &Caller, asked: pb::ListContactsRe
         ..ContactQuery::all()
     };
     let (found, total) = chat.contacts(caller, account, &query, &page).await?;
-    let (contacts, next_page_token) = page::fill(&same, &found, pb::Contact::from);
+    let (contacts, next_page_token) = page::fill(&same, &found, pb::Contact::from_stored);
     Ok(Response::new(pb::ListContactsResponse {
         contacts,
         next_page_token,
@@ -75,7 +76,7 @@ pub(super) async fn search(chat: &Chat, caller: &Caller, asked: pb::SearchContac
         ..ContactQuery::all()
     };
     let (found, total) = chat.contacts(caller, account, &query, &page).await?;
-    let (contacts, next_page_token) = page::fill(&same, &found, pb::Contact::from);
+    let (contacts, next_page_token) = page::fill(&same, &found, pb::Contact::from_stored);
     Ok(Response::new(pb::SearchContactsResponse {
         contacts,
         next_page_token,
@@ -105,7 +106,7 @@ pub(super) async fn filter(chat: &Chat, caller: &Caller, asked: pb::FilterContac
         ..ContactQuery::all()
     };
     let (found, total) = chat.filter_contacts(caller, account, &given, query, &page).await?;
-    let (contacts, next_page_token) = page::fill(&same, &found, pb::Contact::from);
+    let (contacts, next_page_token) = page::fill(&same, &found, pb::Contact::from_stored);
     Ok(Response::new(pb::FilterContactsResponse {
         contacts,
         next_page_token,

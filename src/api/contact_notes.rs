@@ -4,6 +4,7 @@ use bytes::Bytes;
 use tonic::{Request, Response, Status};
 
 use super::{Api, accounts::mask, answered, caller, change, fields::Fields, page, required};
+use crate::events::conversion::{FromStored as _, ToProto as _};
 use crate::{
     chat::joined::Note,
     error::Result,
@@ -23,7 +24,7 @@ impl ContactNotesService for Api {
         let account = AccountId(request.get_ref().account_id);
         caller(&request)?.write_access(account)?;
         let respond = |row: &Note, cursor: Bytes| pb::CreateContactNoteResponse {
-            contact_note: Some(row.into()),
+            contact_note: Some(row.to_proto()),
             cursor,
         };
         let mut fields = Fields::default();
@@ -46,7 +47,7 @@ impl ContactNotesService for Api {
             .contact_note(&*caller(&request)?, account, ContactId(asked.contact_id), id)
             .await?;
         Ok(Response::new(pb::GetContactNoteResponse {
-            contact_note: Some((&row).into()),
+            contact_note: Some(row.to_proto()),
         }))
     }
 
@@ -69,7 +70,7 @@ impl ContactNotesService for Api {
             .chat
             .contact_notes(&caller, account, ContactId(asked.contact_id), &page)
             .await?;
-        let (contact_notes, next_page_token) = page::fill(&same, &found, pb::ContactNote::from);
+        let (contact_notes, next_page_token) = page::fill(&same, &found, pb::ContactNote::from_stored);
         Ok(Response::new(pb::ListContactNotesResponse {
             contact_notes,
             next_page_token,
@@ -83,7 +84,7 @@ impl ContactNotesService for Api {
         let account = AccountId(request.get_ref().account_id);
         caller(&request)?.write_access(account)?;
         let respond = |row: &Note, cursor: Bytes| pb::UpdateContactNoteResponse {
-            contact_note: Some(row.into()),
+            contact_note: Some(row.to_proto()),
             cursor,
         };
         let mut fields = Fields::default();

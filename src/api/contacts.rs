@@ -13,6 +13,7 @@ use super::{
     fields::{Fields, SHORT},
     page, required,
 };
+use crate::events::conversion::{FromStored as _, Reveal, ToProto, inbox_of};
 use crate::{
     chat::joined::{ContactSessions, Inbox, Session},
     chat::{
@@ -61,7 +62,7 @@ impl ContactsService for Api {
             .contact(&*caller(&request)?, AccountId(asked.account_id), ContactId(asked.contact_id))
             .await?;
         Ok(Response::new(pb::GetContactResponse {
-            contact: Some((&contact).into()),
+            contact: Some(contact.to_proto()),
         }))
     }
 
@@ -137,7 +138,7 @@ impl ContactsService for Api {
             .chat
             .sessions(&*caller(&request)?, AccountId(asked.account_id), ContactId(asked.contact_id), &page)
             .await?;
-        let (contact_inboxes, next_page_token) = page::fill(&same, &found, pb::ContactInbox::from);
+        let (contact_inboxes, next_page_token) = page::fill(&same, &found, pb::ContactInbox::from_stored);
         Ok(Response::new(pb::ListContactSessionsResponse {
             contact_inboxes,
             next_page_token,
@@ -165,7 +166,7 @@ impl ContactsService for Api {
             .contactable_inboxes(&caller, account, ContactId(asked.contact_id), &page)
             .await?;
         let shown = |(inbox, source_id): &(Arc<Inbox>, String)| pb::ContactableInbox {
-            inbox: Some(inbox.as_ref().into()),
+            inbox: Some(inbox.as_ref().to_proto()),
             source_id: source_id.clone(),
         };
         let (contactable_inboxes, next_page_token) = page::fill(&same, &found, shown);
@@ -191,7 +192,7 @@ impl ContactsService for Api {
             .contact_by_session(&caller, account, InboxId(asked.inbox_id), &asked.source_id)
             .await?;
         Ok(Response::new(pb::GetContactBySessionResponse {
-            contact: Some((&contact).into()),
+            contact: Some(contact.to_proto()),
         }))
     }
 
@@ -209,33 +210,30 @@ impl ContactsService for Api {
 
 fn merged(contact: &ContactSessions, cursor: Bytes) -> pb::MergeContactsResponse {
     pb::MergeContactsResponse {
-        contact: Some(contact.into()),
+        contact: Some(contact.to_proto()),
         cursor,
     }
 }
 
 fn created(made: &CreatedContact, cursor: Bytes) -> pb::CreateContactResponse {
     pb::CreateContactResponse {
-        contact: Some((&made.contact).into()),
-        contact_inbox: made.session.as_ref().map(pb::ContactInbox::from),
-        inbox: made
-            .session
-            .as_ref()
-            .map(|session| pb::inbox_of(&session.inbox, pb::Reveal::Nothing)),
+        contact: Some(made.contact.to_proto()),
+        contact_inbox: made.session.as_ref().map(ToProto::to_proto),
+        inbox: made.session.as_ref().map(|session| inbox_of(&session.inbox, Reveal::Nothing)),
         cursor,
     }
 }
 
 fn updated(contact: &ContactSessions, cursor: Bytes) -> pb::UpdateContactResponse {
     pb::UpdateContactResponse {
-        contact: Some(contact.into()),
+        contact: Some(contact.to_proto()),
         cursor,
     }
 }
 
 fn session(session: &Session, cursor: Bytes) -> pb::CreateContactSessionResponse {
     pb::CreateContactSessionResponse {
-        contact_inbox: Some(session.into()),
+        contact_inbox: Some(session.to_proto()),
         cursor,
     }
 }

@@ -12,6 +12,7 @@ use super::{
     fields::{Fields, SHORT},
     filters, page,
 };
+use crate::events::conversion::{FromStored as _, ToProto};
 use crate::{
     chat::joined::{ConversationSummary, Message},
     chat::kind::ConversationStatus,
@@ -32,7 +33,7 @@ macro_rules! patched {
         let account = AccountId($asked.account_id);
         caller(&$request)?.write_access(account)?;
         let respond = |summary: &ConversationSummary, cursor: Bytes| pb::$response {
-            conversation: Some(pb::Conversation::from(summary)),
+            conversation: Some(pb::Conversation::from_stored(summary)),
             cursor,
         };
         let mut $fields = Fields::default();
@@ -107,7 +108,7 @@ impl ConversationsService for Api {
         let (account, id) = (AccountId(asked.account_id), ConversationId(asked.conversation_id));
         let caller = caller(&request)?;
         let summary = self.chat.conversation(&caller, account, id).await?;
-        let mut conversation = pb::Conversation::from(&summary);
+        let mut conversation = pb::Conversation::from_stored(&summary);
         own_team(&caller, account, [&mut conversation]);
         self.own_contacts(&caller, account, [&mut conversation]).await?;
         Ok(Response::new(pb::GetConversationResponse {
@@ -135,7 +136,7 @@ impl ConversationsService for Api {
         let query = query(&mut fields, asked, caller.user_id());
         fields.done()?;
         let found = self.chat.conversations(&caller, account, &query, &page).await?;
-        let (mut conversations, next_page_token) = page::fill(&same, &found.page, pb::Conversation::from);
+        let (mut conversations, next_page_token) = page::fill(&same, &found.page, pb::Conversation::from_stored);
         own_team(&caller, account, &mut conversations);
         self.own_contacts(&caller, account, &mut conversations).await?;
         Ok(Response::new(pb::ListConversationsResponse {
@@ -169,7 +170,7 @@ impl ConversationsService for Api {
             .chat
             .filter_conversations(&caller, account, &given, asked.with_counts, &page)
             .await?;
-        let (mut conversations, next_page_token) = page::fill(&same, &found, pb::Conversation::from);
+        let (mut conversations, next_page_token) = page::fill(&same, &found, pb::Conversation::from_stored);
         own_team(&caller, account, &mut conversations);
         self.own_contacts(&caller, account, &mut conversations).await?;
         Ok(Response::new(pb::FilterConversationsResponse {
@@ -187,7 +188,7 @@ impl ConversationsService for Api {
         let account = AccountId(asked.account_id);
         caller(&request)?.write_access(account)?;
         let respond = |set: &StatusSet, cursor: Bytes| pb::UpdateConversationStatusResponse {
-            conversation: Some((&set.conversation).into()),
+            conversation: Some(set.conversation.to_proto()),
             cursor,
             handed_off: set.handed_off,
         };
@@ -371,7 +372,7 @@ impl ConversationsService for Api {
 
 /// A message that holds only the attachment in question, taken apart.
 fn attached(message: &Message) -> pb::ConversationAttachment {
-    let mut message = pb::Message::from(message);
+    let mut message = pb::Message::from_stored(message);
     pb::ConversationAttachment {
         attachment: message.attachments.pop(),
         message: Some(message),
@@ -380,8 +381,8 @@ fn attached(message: &Message) -> pb::ConversationAttachment {
 
 fn created(made: &CreatedConversation, cursor: Bytes) -> pb::CreateConversationResponse {
     pb::CreateConversationResponse {
-        conversation: Some((&made.conversation).into()),
-        message: made.message.as_ref().map(Arc::as_ref).map(pb::Message::from),
+        conversation: Some(made.conversation.to_proto()),
+        message: made.message.as_ref().map(Arc::as_ref).map(ToProto::to_proto),
         cursor,
     }
 }

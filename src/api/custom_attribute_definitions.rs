@@ -10,6 +10,7 @@ use super::{
     fields::{Fields, SHORT},
     page, required,
 };
+use crate::events::conversion::{FromStored as _, ToProto as _};
 use crate::{
     chat::custom_attribute_definitions::{DefinitionPatch, NewDefinition},
     chat::kind::{AttributeDisplay, AttributeModel},
@@ -31,7 +32,7 @@ impl CustomAttributeDefinitionsService for Api {
         let account = AccountId(request.get_ref().account_id);
         caller(&request)?.write_access(account)?;
         let respond = |row: &custom_attribute_definition::Model, cursor: Bytes| pb::CreateCustomAttributeDefinitionResponse {
-            custom_attribute_definition: Some(row.into()),
+            custom_attribute_definition: Some(row.to_proto()),
             cursor,
         };
         let mut fields = Fields::default();
@@ -62,7 +63,7 @@ impl CustomAttributeDefinitionsService for Api {
         let (account, id) = (AccountId(asked.account_id), DefinitionId(asked.custom_attribute_definition_id));
         let row = self.chat.definition(&*caller(&request)?, account, id).await?;
         Ok(Response::new(pb::GetCustomAttributeDefinitionResponse {
-            custom_attribute_definition: Some((&row).into()),
+            custom_attribute_definition: Some(row.to_proto()),
         }))
     }
 
@@ -86,7 +87,7 @@ impl CustomAttributeDefinitionsService for Api {
             .chat
             .definitions(&caller, account, model.and_then(pb::CustomAttributeModel::to_row), &page)
             .await?;
-        let (custom_attribute_definitions, next_page_token) = page::fill(&same, &found, pb::CustomAttributeDefinition::from);
+        let (custom_attribute_definitions, next_page_token) = page::fill(&same, &found, pb::CustomAttributeDefinition::from_stored);
         Ok(Response::new(pb::ListCustomAttributeDefinitionsResponse {
             custom_attribute_definitions,
             next_page_token,
@@ -100,7 +101,7 @@ impl CustomAttributeDefinitionsService for Api {
         let account = AccountId(request.get_ref().account_id);
         caller(&request)?.write_access(account)?;
         let respond = |row: &custom_attribute_definition::Model, cursor: Bytes| pb::UpdateCustomAttributeDefinitionResponse {
-            custom_attribute_definition: Some(row.into()),
+            custom_attribute_definition: Some(row.to_proto()),
             cursor,
         };
         let mut fields = Fields::default();

@@ -17,6 +17,7 @@ use super::{
     keyed::Keyed,
     page, required,
 };
+use crate::events::conversion::{FromStored as _, Reveal, ToProto, inbox_of};
 use crate::{
     chat::joined::{Agent, Inbox},
     chat::kind::SenderNameType,
@@ -95,7 +96,7 @@ impl InboxesService for Api {
         let account = AccountId(asked.account_id);
         let inbox = self.chat.inbox(&caller, account, InboxId(asked.inbox_id)).await?;
         Ok(Response::new(pb::GetInboxResponse {
-            inbox: Some(pb::inbox_of(&inbox, reveal(&caller, account))),
+            inbox: Some(inbox_of(&inbox, reveal(&caller, account))),
         }))
     }
 
@@ -112,7 +113,7 @@ impl InboxesService for Api {
         let page = page::read(&mut fields, &same, (asked.page_size, 1000), &asked.page_token, 0);
         fields.done()?;
         let found = self.chat.inboxes(&caller, account, &page).await?;
-        let (inboxes, next_page_token) = page::fill(&same, &found, |inbox| pb::inbox_of(inbox, reveal));
+        let (inboxes, next_page_token) = page::fill(&same, &found, |inbox| inbox_of(inbox, reveal));
         Ok(Response::new(pb::ListInboxesResponse { inboxes, next_page_token }))
     }
 
@@ -171,7 +172,7 @@ impl InboxesService for Api {
         fields.done()?;
         let (account, inbox) = (AccountId(asked.account_id), InboxId(asked.inbox_id));
         let found = self.chat.inbox_members(&*caller(&request)?, account, inbox, &page).await?;
-        let (members, next_page_token) = page::fill(&same, &found, pb::Agent::from);
+        let (members, next_page_token) = page::fill(&same, &found, pb::Agent::from_stored);
         Ok(Response::new(pb::ListInboxMembersResponse { members, next_page_token }))
     }
 
@@ -181,7 +182,7 @@ impl InboxesService for Api {
     ) -> Result<Response<pb::SetInboxMembersResponse>, Status> {
         let asked = request.get_ref();
         let respond = |members: &Vec<Agent>, cursor: Bytes| pb::SetInboxMembersResponse {
-            members: fit::agents(members.iter().map(pb::Agent::from)),
+            members: fit::agents(members.iter().map(ToProto::to_proto)),
             cursor,
         };
         let (call, users) = members(&request, asked.account_id, &asked.user_ids, respond)?;
@@ -195,7 +196,7 @@ impl InboxesService for Api {
     ) -> Result<Response<pb::AddInboxMembersResponse>, Status> {
         let asked = request.get_ref();
         let respond = |members: &Vec<Agent>, cursor: Bytes| pb::AddInboxMembersResponse {
-            members: fit::agents(members.iter().map(pb::Agent::from)),
+            members: fit::agents(members.iter().map(ToProto::to_proto)),
             cursor,
         };
         let (call, users) = members(&request, asked.account_id, &asked.user_ids, respond)?;
@@ -209,7 +210,7 @@ impl InboxesService for Api {
     ) -> Result<Response<pb::RemoveInboxMembersResponse>, Status> {
         let asked = request.get_ref();
         let respond = |members: &Vec<Agent>, cursor: Bytes| pb::RemoveInboxMembersResponse {
-            members: fit::agents(members.iter().map(pb::Agent::from)),
+            members: fit::agents(members.iter().map(ToProto::to_proto)),
             cursor,
         };
         let (call, users) = members(&request, asked.account_id, &asked.user_ids, respond)?;
@@ -235,7 +236,7 @@ impl InboxesService for Api {
         fields.done()?;
         let inboxes = asked.inbox_ids.iter().copied().map(InboxId).collect();
         let found = self.chat.assignable_agents(&caller, account, &inboxes, &page).await?;
-        let (agents, next_page_token) = page::fill(&same, &found, pb::Agent::from);
+        let (agents, next_page_token) = page::fill(&same, &found, pb::Agent::from_stored);
         Ok(Response::new(pb::ListAssignableAgentsResponse { agents, next_page_token }))
     }
 }
@@ -257,14 +258,14 @@ fn members<R: Keyed, M: Message + 'static>(
 }
 
 fn whole(inbox: &Inbox) -> pb::Inbox {
-    pb::inbox_of(inbox, pb::Reveal::Everything)
+    inbox_of(inbox, Reveal::Everything)
 }
 
-fn reveal(caller: &Caller, account: AccountId) -> pb::Reveal {
+fn reveal(caller: &Caller, account: AccountId) -> Reveal {
     if caller.sees_secrets(account) {
-        pb::Reveal::Everything
+        Reveal::Everything
     } else {
-        pb::Reveal::Identifier
+        Reveal::Identifier
     }
 }
 

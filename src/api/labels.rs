@@ -10,6 +10,7 @@ use super::{
     fields::{Fields, SHORT},
     page, required,
 };
+use crate::events::conversion::{FromStored as _, ToProto as _};
 use crate::{
     chat::labels::{LabelPatch, NewLabel},
     chat::record::label,
@@ -29,7 +30,7 @@ impl LabelsService for Api {
         let account = AccountId(request.get_ref().account_id);
         caller(&request)?.administer(account)?;
         let respond = |row: &label::Model, cursor: Bytes| pb::CreateLabelResponse {
-            label: Some(row.into()),
+            label: Some(row.to_proto()),
             cursor,
         };
         let mut fields = Fields::default();
@@ -51,7 +52,7 @@ impl LabelsService for Api {
         let (account, id) = (AccountId(asked.account_id), LabelId(asked.label_id));
         let row = self.chat.label(&*caller(&request)?, account, id).await?;
         Ok(Response::new(pb::GetLabelResponse {
-            label: Some((&row).into()),
+            label: Some(row.to_proto()),
         }))
     }
 
@@ -68,7 +69,7 @@ impl LabelsService for Api {
         let page = page::read(&mut fields, &same, (asked.page_size, 1000), &asked.page_token, 0);
         fields.done()?;
         let found = self.chat.labels(&caller, account, &page).await?;
-        let (labels, next_page_token) = page::fill(&same, &found, pb::Label::from);
+        let (labels, next_page_token) = page::fill(&same, &found, pb::Label::from_stored);
         Ok(Response::new(pb::ListLabelsResponse { labels, next_page_token }))
     }
 
@@ -76,7 +77,7 @@ impl LabelsService for Api {
         let account = AccountId(request.get_ref().account_id);
         caller(&request)?.write_access(account)?;
         let respond = |row: &label::Model, cursor: Bytes| pb::UpdateLabelResponse {
-            label: Some(row.into()),
+            label: Some(row.to_proto()),
             cursor,
         };
         let mut fields = Fields::default();

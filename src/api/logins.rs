@@ -3,6 +3,7 @@
 use tonic::{Request, Response, Status};
 
 use super::{Api, caller, fields::Fields};
+use crate::events::conversion::ToProto as _;
 use crate::{
     error::{Result, Rule},
     id::UserId,
@@ -61,7 +62,7 @@ impl LoginsService for Api {
         fields.done()?;
         let (token, secret) = self.chat.redeem_login(&email.unwrap_or_default(), &asked.secret).await?;
         Ok(Response::new(pb::RedeemLoginResponse {
-            token: Some((&token).into()),
+            token: Some(token.to_proto()),
             secret,
             cursor: bytes::Bytes::new(),
         }))

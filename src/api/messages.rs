@@ -10,6 +10,7 @@ use super::{
     fields::{Fields, SHORT},
     fit, page, required, send,
 };
+use crate::events::conversion::{FromStored as _, ToProto};
 use crate::{
     chat::joined,
     chat::{
@@ -77,7 +78,7 @@ impl MessagesService for Api {
             .chat
             .message(&caller, account, ConversationId(asked.conversation_id), id)
             .await?;
-        let mut message = pb::Message::from(&message);
+        let mut message = pb::Message::from_stored(&message);
         self.own_contacts(&caller, account, [&mut message]).await?;
         Ok(Response::new(pb::GetMessageResponse { message: Some(message) }))
     }
@@ -120,8 +121,8 @@ impl MessagesService for Api {
             .chat
             .messages(&caller, account, ConversationId(asked.conversation_id), query)
             .await?;
-        let (mut messages, next) = shown(&found, asked.after.is_some(), pb::Message::from);
-        let mut conversation = pb::Conversation::from(&found.conversation);
+        let (mut messages, next) = shown(&found, asked.after.is_some(), pb::Message::from_stored);
+        let mut conversation = pb::Conversation::from_stored(&found.conversation);
         self.own_contacts(&caller, account, &mut messages).await?;
         self.own_contacts(&caller, account, [&mut conversation]).await?;
         Ok(Response::new(pb::ListMessagesResponse {
@@ -214,7 +215,7 @@ impl MessagesService for Api {
         };
         fields.done()?;
         let found = self.chat.search_messages(&caller, account, &search, &page).await?;
-        let (mut messages, whole) = page::take(&found.messages, pb::Message::from);
+        let (mut messages, whole) = page::take(&found.messages, pb::Message::from_stored);
         self.own_contacts(&caller, account, &mut messages).await?;
         let next = if whole { found.next } else { messages.last().map(edge) };
         Ok(Response::new(pb::SearchMessagesResponse {
@@ -267,35 +268,35 @@ impl MessagesService for Api {
 
 pub(super) fn created(messages: &Created, cursor: Bytes) -> pb::CreateMessageResponse {
     pb::CreateMessageResponse {
-        message: messages.first().map(Arc::as_ref).map(pb::Message::from),
+        message: messages.first().map(Arc::as_ref).map(ToProto::to_proto),
         cursor,
     }
 }
 
 fn batch(messages: &Created, cursor: Bytes) -> pb::BatchCreateMessagesResponse {
     pb::BatchCreateMessagesResponse {
-        messages: fit::messages(messages.iter().map(Arc::as_ref).map(pb::Message::from)),
+        messages: fit::messages(messages.iter().map(Arc::as_ref).map(ToProto::to_proto)),
         cursor,
     }
 }
 
 fn updated(message: &joined::Message, cursor: Bytes) -> pb::UpdateMessageResponse {
     pb::UpdateMessageResponse {
-        message: Some(message.into()),
+        message: Some(message.to_proto()),
         cursor,
     }
 }
 
 fn retried(message: &joined::Message, cursor: Bytes) -> pb::RetryMessageResponse {
     pb::RetryMessageResponse {
-        message: Some(message.into()),
+        message: Some(message.to_proto()),
         cursor,
     }
 }
 
 fn deleted(message: &joined::Message, cursor: Bytes) -> pb::DeleteMessageResponse {
     pb::DeleteMessageResponse {
-        message: Some(message.into()),
+        message: Some(message.to_proto()),
         cursor,
     }
 }

@@ -1,11 +1,11 @@
 //! Conversations and messages for a service that is limited to inboxes, without the contacts that it does not see.
 
 use super::Api;
+use crate::events::conversion::OfConversation;
 use crate::{
     chat::caller::Caller,
     error::Result,
     id::{AccountId, ConversationId},
-    pb::OfConversation,
 };
 
 impl Api {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tonic::{Request, Response, Status};
 
 use super::{Api, answered, caller, change, fields::Fields, fit, page};
+use crate::events::conversion::FromStored as _;
 use crate::{
     chat::{
         joined::Agent,
@@ -54,7 +55,7 @@ impl ParticipantsService for Api {
         fields.done()?;
         let id = ConversationId(asked.conversation_id);
         let found = self.chat.participants(&caller, account, id, &page).await?;
-        let (participants, next_page_token) = page::fill(&same, &found, pb::Agent::from);
+        let (participants, next_page_token) = page::fill(&same, &found, pb::Agent::from_stored);
         Ok(Response::new(pb::ListParticipantsResponse {
             participants,
             next_page_token,
@@ -93,7 +94,7 @@ impl ParticipantsService for Api {
 }
 
 fn agents(agents: &[Arc<Agent>]) -> Vec<pb::Agent> {
-    fit::agents(agents.iter().map(|agent| pb::Agent::from(agent.as_ref())))
+    fit::agents(agents.iter().map(|agent| pb::Agent::from_stored(agent.as_ref())))
 }
 
 fn users(fields: &mut Fields, ids: &[i64]) -> Vec<UserId> {

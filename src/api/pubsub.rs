@@ -20,6 +20,7 @@ use super::{
     status::{ended_at, rotated},
     streams::{LastCursor, rotates_at},
 };
+use crate::events::conversion::Visitor;
 use crate::{
     chat::pubsub::{Ear, Present},
     error::{Error, Result},
@@ -318,7 +319,7 @@ impl Hearing {
     /// Shows a contact's session what the client API shows it.
     fn show(&self, response: &mut pb::SubscribePubsubResponse) {
         let Some(session) = self.ear.session_row() else { return };
-        let visitor = pb::Visitor(session);
+        let visitor = Visitor(session);
         response.events.retain_mut(|delivery| {
             delivery.event = delivery.event.take().and_then(|event| visitor.event(event));
             delivery.event.is_some()
@@ -332,7 +333,7 @@ impl Hearing {
         // The events say of a contact what the session is shown.
         let contact = self.ear.contact().unwrap_or_default().0;
         let own = match (self.ear.session_row(), self.key.user_id) {
-            (Some(session), _) => (pb::ActorType::Contact, pb::Visitor(session).contact_id(contact)),
+            (Some(session), _) => (pb::ActorType::Contact, Visitor(session).contact_id(contact)),
             (None, user) => (pb::ActorType::User, user.unwrap_or_default()),
         };
         let mut kept = Vec::new();

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use tonic::{Request, Response, Status};
 
 use super::{Api, accounts::membership, answered, caller, change, fields::Fields, identity};
+use crate::events::conversion::ToProto as _;
 use crate::{
     chat::{cache_keys::CacheKeys, joined::Agent},
     error::Result,
@@ -33,7 +34,7 @@ impl Api {
         let user = identity.caller.user_id().map(|user| ("user_id", user.0));
         identity.concerns(Some(account), user);
         let respond = |agent: &Agent, cursor: Bytes| pb::UpdateOwnAvailabilityResponse {
-            agent: Some(agent.into()),
+            agent: Some(agent.to_proto()),
             cursor,
         };
         let mut fields = Fields::default();

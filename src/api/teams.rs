@@ -10,6 +10,7 @@ use super::{
     fields::{Fields, SHORT},
     fit, page, required,
 };
+use crate::events::conversion::{FromStored as _, ToProto};
 use crate::{
     chat::{
         joined::Agent,
@@ -27,12 +28,12 @@ const TEXT: usize = 10_000;
 fn seen(team: &TeamView) -> pb::Team {
     pb::Team {
         is_member: team.is_member,
-        ..pb::Team::from(&team.row)
+        ..pb::Team::from_stored(&team.row)
     }
 }
 
 fn agents(agents: &[Agent]) -> Vec<pb::Agent> {
-    fit::agents(agents.iter().map(pb::Agent::from))
+    fit::agents(agents.iter().map(ToProto::to_proto))
 }
 
 fn users(fields: &mut Fields, ids: &[i64]) -> Vec<UserId> {
@@ -141,7 +142,7 @@ impl TeamsService for Api {
         fields.done()?;
         let (account, team) = (AccountId(asked.account_id), TeamId(asked.team_id));
         let found = self.chat.team_members(&caller, account, team, &page).await?;
-        let (members, next_page_token) = page::fill(&same, &found, pb::Agent::from);
+        let (members, next_page_token) = page::fill(&same, &found, pb::Agent::from_stored);
         Ok(Response::new(pb::ListTeamMembersResponse { members, next_page_token }))
     }
 

@@ -7,6 +7,7 @@ use super::{
     fields::{Fields, SHORT},
     identity, page,
 };
+use crate::events::conversion::{FromStored as _, ToProto as _};
 use crate::{
     chat::kind::TokenKind,
     chat::tokens::NewToken,
@@ -80,7 +81,7 @@ impl Api {
         };
         let (token, secret) = self.chat.tokens.create(&caller, new).await?;
         Ok(Response::new(pb::CreateTokenResponse {
-            token: Some((&token).into()),
+            token: Some(token.to_proto()),
             secret,
             cursor: bytes::Bytes::new(),
         }))
@@ -98,7 +99,7 @@ impl Api {
         let page = page::read(&mut fields, &same, (asked.page_size, 100), &asked.page_token, 0);
         fields.done()?;
         let found = self.chat.tokens.list(&caller, asked.account_id.map(AccountId), &page).await?;
-        let (tokens, next_page_token) = page::fill(&same, &found, pb::Token::from);
+        let (tokens, next_page_token) = page::fill(&same, &found, pb::Token::from_stored);
         Ok(Response::new(pb::ListTokensResponse { tokens, next_page_token }))
     }
 
@@ -111,7 +112,7 @@ impl Api {
         identity.concerns(None, Some(("token_id", id)));
         let token = self.chat.tokens.revoke(&identity.caller, TokenId(id)).await?;
         Ok(Response::new(pb::RevokeTokenResponse {
-            token: Some((&token).into()),
+            token: Some(token.to_proto()),
             cursor: bytes::Bytes::new(),
         }))
     }

@@ -5,7 +5,7 @@ use std::net::ToSocketAddrs as _;
 use toml::Value;
 use tracing_subscriber::EnvFilter;
 
-use crate::{client_address::TrustedProxies, config::origins::AllowedOrigins};
+use crate::{client_address::TrustedProxies, gateway::origins::AllowedOrigins};
 
 /// Checks the value of a known key, which already has the type of its default.
 ///

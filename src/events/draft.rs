@@ -4,6 +4,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use serde_json::Value as Json;
 
+use crate::events::conversion::{FromStored as _, Reveal, ToProto as _, inbox_of, lean};
 use crate::{
     db::{
         entity::{account, agent_bot, canned_response, custom_attribute_definition, kind::MessageType, label, team},
@@ -172,39 +173,39 @@ impl Draft {
 
     fn resource(&self, account: &account::Model) -> pb::event::Resource {
         use pb::event::Resource;
-        let of = Some(pb::AccountSummary::from(account));
+        let of = Some(pb::AccountSummary::from_stored(account));
         match &self.subject {
             Subject::Message(message, conversation) => Resource::Message(pb::MessageResource {
-                message: Some(pb::lean(message)),
-                conversation: Some(conversation.into()),
-                inbox: Some(conversation.inbox.as_ref().into()),
+                message: Some(lean(message)),
+                conversation: Some(conversation.to_proto()),
+                inbox: Some(conversation.inbox.as_ref().to_proto()),
                 account: of,
             }),
             Subject::Conversation(conversation) => Resource::Conversation(pb::ConversationResource {
-                conversation: Some(conversation.into()),
-                inbox: Some(conversation.inbox.as_ref().into()),
+                conversation: Some(conversation.to_proto()),
+                inbox: Some(conversation.inbox.as_ref().to_proto()),
                 account: of,
             }),
             Subject::Contact(contact) => Resource::Contact(pb::ContactResource {
-                contact: Some(contact.as_ref().into()),
+                contact: Some(contact.as_ref().to_proto()),
                 account: of,
             }),
             Subject::ContactSessions(contact) => Resource::Contact(pb::ContactResource {
-                contact: Some(contact.into()),
+                contact: Some(contact.to_proto()),
                 account: of,
             }),
             Subject::Inbox(inbox) => Resource::Inbox(pb::InboxResource {
-                inbox: Some(pb::inbox_of(inbox, pb::Reveal::Nothing)),
+                inbox: Some(inbox_of(inbox, Reveal::Nothing)),
                 account: of,
             }),
-            Subject::Account => Resource::Account(account.into()),
-            Subject::Agent(agent) => Resource::Agent(agent.into()),
-            Subject::AgentBot(bot) => Resource::AgentBot(bot.as_ref().into()),
-            Subject::Team(team) => Resource::Team(team.into()),
-            Subject::Label(label) => Resource::Label(label.into()),
-            Subject::Definition(definition) => Resource::CustomAttributeDefinition(definition.into()),
-            Subject::CannedResponse(response) => Resource::CannedResponse(response.into()),
-            Subject::Note(note) => Resource::ContactNote(note.into()),
+            Subject::Account => Resource::Account(account.to_proto()),
+            Subject::Agent(agent) => Resource::Agent(agent.to_proto()),
+            Subject::AgentBot(bot) => Resource::AgentBot(bot.as_ref().to_proto()),
+            Subject::Team(team) => Resource::Team(team.to_proto()),
+            Subject::Label(label) => Resource::Label(label.to_proto()),
+            Subject::Definition(definition) => Resource::CustomAttributeDefinition(definition.to_proto()),
+            Subject::CannedResponse(response) => Resource::CannedResponse(response.to_proto()),
+            Subject::Note(note) => Resource::ContactNote(note.to_proto()),
         }
     }
 

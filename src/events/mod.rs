@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 mod bounds;
 pub mod consumer;
+pub mod conversion;
 pub mod cursor;
 pub mod draft;
 pub mod entry;

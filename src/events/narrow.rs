@@ -8,13 +8,14 @@
 use prost::Message as _;
 use sea_orm::ConnectionTrait;
 
+use crate::events::conversion::OfConversation;
 use crate::{
     db::{joined::ContactSessions, load},
     error::{Error, Result},
     events::filter::Filter,
     fault::{self, Protection},
     id::{AccountId, ContactId, ConversationId, InboxId},
-    pb::{self, ActorType, OfConversation, delivery::encoded, event::Resource, frame::Frame},
+    pb::{self, ActorType, delivery::encoded, event::Resource, frame::Frame},
 };
 
 /// A frame without what the subscriber may not have of contacts. Neither seqs nor the chain of `prev_seq` change.

@@ -14,6 +14,7 @@ use sea_orm::{
     sea_query::{Expr, Query, SimpleExpr},
 };
 
+use crate::events::conversion::{Reveal, ToProto as _, inbox_of};
 use crate::{
     db::{
         Database,
@@ -211,7 +212,7 @@ async fn inboxes(db: &Database, account: AccountId, filter: &Filter, after: i64,
     let upserts = rows.iter().map(|row| {
         (
             row.row.id.0,
-            upsert(row.row.version, Resource::Inbox(pb::inbox_of(row, pb::Reveal::Nothing))),
+            upsert(row.row.version, Resource::Inbox(inbox_of(row, Reveal::Nothing))),
         )
     });
     Ok(Page::new(upserts, last, frame_bytes))
@@ -254,9 +255,12 @@ async fn contacts(db: &Database, account: AccountId, filter: &Filter, after: i64
     let rows = load::with_labels(db.read(), account, rows).await?;
     let mut rows = load::with_sessions(db.read(), account, rows).await?;
     keep_seen_sessions(&mut rows, filter);
-    let upserts = rows
-        .iter()
-        .map(|row| (row.contact.row.id.0, upsert(row.contact.row.version, Resource::Contact(row.into()))));
+    let upserts = rows.iter().map(|row| {
+        (
+            row.contact.row.id.0,
+            upsert(row.contact.row.version, Resource::Contact(row.to_proto())),
+        )
+    });
     Ok(Page::new(upserts, last, frame_bytes))
 }
 
@@ -291,7 +295,7 @@ async fn conversations(db: &Database, account: AccountId, filter: &Filter, after
     let upserts = rows.iter().map(|row| {
         (
             row.conversation.row.id.0,
-            upsert(row.conversation.row.version, Resource::Conversation(row.into())),
+            upsert(row.conversation.row.version, Resource::Conversation(row.to_proto())),
         )
     });
     Ok(Page::new(upserts, last, frame_bytes))
@@ -326,6 +330,6 @@ async fn messages(db: &Database, account: AccountId, filter: &Filter, after: i64
     let rows = load::with_senders(db.read(), account, rows).await?;
     let upserts = rows
         .iter()
-        .map(|row| (row.row.id.0, upsert(row.row.version, Resource::Message(row.into()))));
+        .map(|row| (row.row.id.0, upsert(row.row.version, Resource::Message(row.to_proto()))));
     Ok(Page::new(upserts, last, frame_bytes))
 }

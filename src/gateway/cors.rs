@@ -14,7 +14,7 @@ use axum::{
 use tower::{Layer as _, Service as _};
 use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, Any, CorsLayer};
 
-use crate::config::origins::AllowedOrigins;
+use super::origins::AllowedOrigins;
 
 /// How long a browser need not ask again.
 const PREFLIGHT: Duration = Duration::from_hours(1);

@@ -51,6 +51,7 @@ mod multipart;
 mod narrowing;
 mod nested;
 mod openapi;
+pub mod origins;
 mod paging;
 mod params;
 mod paths;
@@ -87,9 +88,10 @@ use tower::{Layer as _, util::MapRequestLayer};
 
 pub use form_files::DiscardUploads;
 
-use crate::{config::origins::AllowedOrigins, request_memory::RequestMemory};
+use crate::request_memory::RequestMemory;
 use door::Door;
 use error::Failure;
+use origins::AllowedOrigins;
 
 use crate::rate_limit::AnonymousLimits;
 

@@ -23,7 +23,7 @@ fn door(routes: Routes) -> Router {
         anonymous: crate::rate_limit::AnonymousLimits::new(crate::rate_limit::Config::default()),
         discard_uploads: DiscardUploads::new(|_| Box::pin(async {})),
         base_url: String::new(),
-        cors: crate::config::origins::AllowedOrigins::None,
+        cors: crate::gateway::origins::AllowedOrigins::None,
         drain: tokio_util::sync::CancellationToken::new(),
         max_body_bytes: 1000,
         memory: crate::request_memory::RequestMemory::unlimited(),

@@ -1,5 +1,7 @@
 //! The codec of every method but `Subscribe`: prost, with small buffers.
 
+use std::sync::OnceLock;
+
 use bytes::{Buf as _, Bytes};
 use tonic::{
     Status,
@@ -7,7 +9,6 @@ use tonic::{
 };
 
 use super::wire_budget::{self, Excess};
-use crate::compute;
 
 /// What a call's buffers hold before they grow. Most messages are smaller; tonic's own 8 KiB, twice a call, cost more to
 /// get than a message costs to encode, and an open stream holds them for its life.
@@ -15,6 +16,31 @@ const BUFFER: usize = 1024;
 
 /// Bytes of ready messages after which a stream's body yields them: tonic's own value.
 pub const YIELD: usize = 32 * 1024;
+
+/// How a process encodes and decodes large messages.
+#[derive(Clone, Copy, Debug)]
+pub struct LargeSteps {
+    /// Bytes of a message beyond which it is large.
+    pub above: usize,
+    /// Runs the step once before it returns, for instance where it does not hold up other tasks of the runtime.
+    pub run: fn(&mut dyn FnMut()),
+}
+
+static LARGE_STEPS: OnceLock<LargeSteps> = OnceLock::new();
+
+/// Has this process encode and decode large messages as `steps` says; without it they are handled where they arrive. The first call counts.
+pub fn run_large_steps(steps: LargeSteps) {
+    LARGE_STEPS.get_or_init(|| steps);
+}
+
+fn run_step<T>(bytes: usize, step: impl FnOnce() -> Result<T, Status>) -> Result<T, Status> {
+    let Some(steps) = LARGE_STEPS.get().filter(|steps| bytes > steps.above) else {
+        return step();
+    };
+    let (mut step, mut result) = (Some(step), None);
+    (steps.run)(&mut || result = step.take().map(|step| step()));
+    result.unwrap_or_else(|| Err(Status::internal("a step that handles a large message was not run")))
+}
 
 /// Encodes and decodes with prost.
 #[derive(Debug)]
@@ -61,15 +87,11 @@ impl<T: prost::Message> Encoder for WholeEncoder<T> {
         // What prost's own `encode` does, which asks for the length too.
         let length = message.encoded_len();
         dst.reserve(length);
-        if length > compute::SMALL {
-            compute::heavy(|| {
-                message.encode_raw(dst);
-                drop(message);
-            });
-        } else {
+        run_step(length, || {
             message.encode_raw(dst);
-        }
-        Ok(())
+            drop(message);
+            Ok(())
+        })
     }
 }
 
@@ -88,11 +110,7 @@ impl<U: prost::Message + prost::Name + Default> Decoder for WholeDecoder<U> {
 
     fn decode(&mut self, source: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
         let message = source.copy_to_bytes(source.remaining());
-        if message.len() > compute::SMALL {
-            compute::heavy(|| decode(message))
-        } else {
-            decode(message)
-        }
+        run_step(message.len(), || decode(message))
     }
 }
 

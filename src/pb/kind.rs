@@ -1,6 +1,6 @@
 //! The enums of rows and of the wire, matched name by name.
 
-use crate::{db::entity::kind, pb};
+use crate::{kind, pb};
 
 macro_rules! matching {
     ($($row:ident = $wire:ident { $($variant:ident = $spelled:ident),+ $(,)? })+) => {$(

@@ -1,6 +1,4 @@
-//! The wire's words: the generated types and clients, and how rows become them.
-//!
-//! Names no room above it: what a row means is decided in `chat`, here it is only spelled.
+//! The contract: the generated types, clients and servers, their codec, and conversions that need nothing of the service.
 
 /// Generated from `proto/parley/v1`.
 #[allow(clippy::pedantic, clippy::all, missing_docs)]
@@ -23,13 +21,10 @@ pub mod json;
 pub mod kind;
 pub mod policy;
 pub mod prune;
-mod row;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod value;
 pub mod wire_budget;
-
-pub use row::{OfConversation, Reveal, Visitor, client_conversation, client_message, inbox_of, lean};
 
 /// The contract's descriptors, for reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/parley_descriptor.bin"));

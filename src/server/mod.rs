@@ -25,6 +25,7 @@ use crate::{
     events::{Events, follow, hub::Hub, log::Log, relay},
     gateway,
     mail::Mailer,
+    pb::codec::{LargeSteps, run_large_steps},
     rate_limit::AnonymousLimits,
 };
 
@@ -149,6 +150,10 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     #[cfg(feature = "faults")]
     crate::fault::turn_off(&config.fault.switch);
     compute::enable();
+    run_large_steps(LargeSteps {
+        above: compute::SMALL,
+        run: |step| compute::heavy(step),
+    });
     let descriptors = descriptors::raise();
     let connections = descriptors::connections(&config, descriptors);
     if connections.each < config.limits.connections {

@@ -19,7 +19,7 @@ use crate::{
     },
     db::entity::{account_log, message},
     db::load,
-    error::{Error, Result, Rule},
+    error::{Error, Result, Rule, is_unique_violation},
     id::{AccountId, ConversationId, InboxId, MessageId},
 };
 use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QuerySelect};
@@ -363,7 +363,7 @@ fn calls(plan: Plan) -> Vec<Messages> {
 /// The unique index is the last word on source ids.
 fn taken(error: Error) -> Error {
     match &error {
-        Error::Database(source) if matches!(source.sql_err(), Some(sea_orm::SqlErr::UniqueConstraintViolation(_))) => Error::invalid(
+        Error::Database(source) if is_unique_violation(source.as_ref()) => Error::invalid(
             "message.source_id",
             Rule::Taken,
             "is the source_id of another message in this inbox",

@@ -3,7 +3,7 @@
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::{FutureExt as _, future::BoxFuture};
-use sea_orm::{DatabaseTransaction, EntityTrait, IntoActiveModel, SqlErr};
+use sea_orm::{DatabaseTransaction, EntityTrait, IntoActiveModel};
 
 use super::{
     Ledger,
@@ -22,7 +22,7 @@ use crate::{
         entity::{account, account_log, message},
         load,
     },
-    error::{Error, Result},
+    error::{Error, Result, is_unique_violation},
     events::{cursor::Cursor, draft::Draft, entry::Entry, history, log},
     fault,
     id::{AccountId, Seq},
@@ -165,7 +165,7 @@ pub(super) fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
 /// A unique index that the verb did not look at first: somebody wrote past the lock.
 fn conflict(error: Error) -> Error {
     match &error {
-        Error::Database(source) if matches!(source.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))) => Error::Taken {
+        Error::Database(source) if is_unique_violation(source.as_ref()) => Error::Taken {
             violations: Vec::new(),
             kind: "row",
             existing_id: None,

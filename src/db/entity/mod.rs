@@ -24,7 +24,6 @@ pub mod former_member;
 pub mod idempotency_key;
 pub mod inbox;
 pub mod inbox_member;
-pub mod kind;
 pub mod label;
 pub mod labeling;
 pub mod login;
@@ -38,3 +37,5 @@ pub mod team_member;
 pub mod token;
 pub mod trimmed_event;
 pub mod user;
+
+pub use crate::kind;

@@ -1,9 +1,10 @@
 //! Conversations whose contact a service limited to inboxes does not see: an unverified session in its inbox named an address, and with it
 //! the contact that has the address. The service is shown the session's own words in place of the stored contact.
 
+use super::Visitor;
 use crate::{
     db::entity::contact_inbox,
-    pb::{self, ActorType, SenderType, Visitor, event::Resource},
+    pb::{self, ActorType, SenderType, event::Resource},
 };
 
 /// Something of a conversation.

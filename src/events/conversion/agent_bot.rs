@@ -1,12 +1,13 @@
 //! Agent bots on the wire.
 
+use super::FromStored;
 use crate::{
     db::entity::agent_bot,
     pb::{self, value::timestamp},
 };
 
-impl From<&agent_bot::Model> for pb::AgentBot {
-    fn from(row: &agent_bot::Model) -> Self {
+impl FromStored<&agent_bot::Model> for pb::AgentBot {
+    fn from_stored(row: &agent_bot::Model) -> Self {
         Self {
             id: row.id.0,
             account_id: row.account_id.map(i64::from),

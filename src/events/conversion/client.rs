@@ -1,12 +1,13 @@
 //! What contacts see of inboxes, sessions, conversations and messages; of the records behind them what `visitor` lets through.
 
+use super::{FromStored, Reveal, ToProto as _, Visitor, inbox_of};
 use crate::{
     db::{entity::contact_inbox, joined},
-    pb::{self, Reveal, Visitor, inbox_of},
+    pb,
 };
 
-impl From<&joined::Inbox> for pb::ClientInbox {
-    fn from(inbox: &joined::Inbox) -> Self {
+impl FromStored<&joined::Inbox> for pb::ClientInbox {
+    fn from_stored(inbox: &joined::Inbox) -> Self {
         let whole = inbox_of(inbox, Reveal::Nothing);
         Self {
             identifier: inbox.channel.identifier.clone(),
@@ -21,13 +22,13 @@ impl From<&joined::Inbox> for pb::ClientInbox {
     }
 }
 
-impl From<&joined::Client> for pb::ClientContact {
-    fn from(client: &joined::Client) -> Self {
+impl FromStored<&joined::Client> for pb::ClientContact {
+    fn from_stored(client: &joined::Client) -> Self {
         Self {
             source_id: client.row.source_id.clone(),
             pubsub_token: client.row.pubsub_token.clone(),
             hmac_verified: client.row.hmac_verified,
-            contact: Some(Visitor(&client.row).contact(client.contact.as_ref().into())),
+            contact: Some(Visitor(&client.row).contact(client.contact.as_ref().to_proto())),
         }
     }
 }
@@ -38,7 +39,7 @@ pub fn client_conversation(
     messages: &[joined::Message],
     session: &contact_inbox::Model,
 ) -> pb::ClientConversation {
-    let shown = Visitor(session).conversation(conversation.into());
+    let shown = Visitor(session).conversation(conversation.to_proto());
     pb::ClientConversation {
         id: shown.id,
         uuid: shown.uuid,
@@ -54,5 +55,5 @@ pub fn client_conversation(
 
 /// A message as a session is shown it.
 pub fn client_message(message: &joined::Message, session: &contact_inbox::Model) -> pb::Message {
-    Visitor(session).message(message.into())
+    Visitor(session).message(message.to_proto())
 }

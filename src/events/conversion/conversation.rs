@@ -4,19 +4,19 @@ use std::time::Duration;
 
 use prost::Message as _;
 
+use super::{FromStored, ToProto, message};
 use crate::{
     db::joined,
     pb::{
         self,
-        row::message,
         value::{AttributeMaps, maybe_timestamp, timestamp},
     },
     time::Micros,
 };
 
 /// As events carry it: without the newest messages, but for the last public one.
-impl From<&joined::Conversation> for pb::Conversation {
-    fn from(conversation: &joined::Conversation) -> Self {
+impl FromStored<&joined::Conversation> for pb::Conversation {
+    fn from_stored(conversation: &joined::Conversation) -> Self {
         let row = &conversation.row;
         let mut maps = AttributeMaps::default();
         Self {
@@ -27,9 +27,9 @@ impl From<&joined::Conversation> for pb::Conversation {
             status: pb::ConversationStatus::from(row.status).into(),
             priority: row.priority.map_or(0, |priority| pb::ConversationPriority::from(priority).into()),
             snoozed_until: maybe_timestamp(row.snoozed_until),
-            contact: Some(conversation.contact.as_ref().into()),
-            contact_inbox: Some(conversation.session.as_ref().into()),
-            assignee: conversation.assignee.as_deref().map(pb::Agent::from),
+            contact: Some(conversation.contact.as_ref().to_proto()),
+            contact_inbox: Some(conversation.session.as_ref().to_proto()),
+            assignee: conversation.assignee.as_deref().map(ToProto::to_proto),
             labels: conversation.labels.to_vec(),
             additional_attributes: maps.structure("additional_attributes", &row.additional_attributes),
             custom_attributes: maps.structure("custom_attributes", &row.custom_attributes),
@@ -49,7 +49,7 @@ impl From<&joined::Conversation> for pb::Conversation {
             last_non_activity_message: None,
             last_public_message: conversation.last_public.as_deref().map(message::lean),
             version: row.version.to_wire(),
-            team: conversation.team.as_deref().map(pb::Team::from),
+            team: conversation.team.as_deref().map(ToProto::to_proto),
         }
     }
 }
@@ -61,16 +61,16 @@ const BYTES: usize = 2 * 1024 * 1024;
 const OMITTED: [&str; 3] = ["last_public_message", "last_non_activity_message", "last_message"];
 
 /// As replies and lists carry it.
-impl From<&joined::ConversationSummary> for pb::Conversation {
-    fn from(summary: &joined::ConversationSummary) -> Self {
-        let inbox = summary.conversation.inbox.as_ref().into();
-        let mut conversation = Self::from(&summary.conversation);
+impl FromStored<&joined::ConversationSummary> for pb::Conversation {
+    fn from_stored(summary: &joined::ConversationSummary) -> Self {
+        let inbox = summary.conversation.inbox.as_ref().to_proto();
+        let mut conversation = Self::from_stored(&summary.conversation);
         if let Some(session) = &mut conversation.contact_inbox {
             session.inbox = Some(inbox);
         }
         let mut whole = Self {
-            last_message: summary.last.as_ref().map(pb::Message::from),
-            last_non_activity_message: summary.last_non_activity.as_ref().map(pb::Message::from),
+            last_message: summary.last.as_ref().map(ToProto::to_proto),
+            last_non_activity_message: summary.last_non_activity.as_ref().map(ToProto::to_proto),
             ..conversation
         };
         // Three messages with the longest texts fit; together with the largest attributes, labels and attachments they may not.

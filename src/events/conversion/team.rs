@@ -1,12 +1,13 @@
 //! Teams on the wire.
 
+use super::FromStored;
 use crate::{
     db::entity::team,
     pb::{self, value::timestamp},
 };
 
-impl From<&team::Model> for pb::Team {
-    fn from(row: &team::Model) -> Self {
+impl FromStored<&team::Model> for pb::Team {
+    fn from_stored(row: &team::Model) -> Self {
         Self {
             id: row.id.0,
             account_id: row.account_id.0,

@@ -2,6 +2,7 @@
 
 use serde_json::Value as Json;
 
+use super::{FromStored, ToProto as _};
 use crate::{
     db::{
         entity::{canned_response, custom_attribute_definition, label},
@@ -10,8 +11,8 @@ use crate::{
     pb::{self, value::timestamp},
 };
 
-impl From<&label::Model> for pb::Label {
-    fn from(row: &label::Model) -> Self {
+impl FromStored<&label::Model> for pb::Label {
+    fn from_stored(row: &label::Model) -> Self {
         Self {
             id: row.id.0,
             account_id: row.account_id.0,
@@ -25,8 +26,8 @@ impl From<&label::Model> for pb::Label {
     }
 }
 
-impl From<&custom_attribute_definition::Model> for pb::CustomAttributeDefinition {
-    fn from(row: &custom_attribute_definition::Model) -> Self {
+impl FromStored<&custom_attribute_definition::Model> for pb::CustomAttributeDefinition {
+    fn from_stored(row: &custom_attribute_definition::Model) -> Self {
         let choices = row.choices.as_array().map(Vec::as_slice).unwrap_or_default();
         Self {
             id: row.id.0,
@@ -45,8 +46,8 @@ impl From<&custom_attribute_definition::Model> for pb::CustomAttributeDefinition
     }
 }
 
-impl From<&canned_response::Model> for pb::CannedResponse {
-    fn from(row: &canned_response::Model) -> Self {
+impl FromStored<&canned_response::Model> for pb::CannedResponse {
+    fn from_stored(row: &canned_response::Model) -> Self {
         Self {
             id: row.id.0,
             account_id: row.account_id.0,
@@ -58,14 +59,14 @@ impl From<&canned_response::Model> for pb::CannedResponse {
     }
 }
 
-impl From<&joined::Note> for pb::ContactNote {
-    fn from(note: &joined::Note) -> Self {
+impl FromStored<&joined::Note> for pb::ContactNote {
+    fn from_stored(note: &joined::Note) -> Self {
         Self {
             id: note.row.id.0,
             account_id: note.row.account_id.0,
             contact_id: note.row.contact_id.0,
             content: note.row.content.clone(),
-            author: note.author.as_ref().map(|author| author.as_ref().into()),
+            author: note.author.as_ref().map(|author| author.as_ref().to_proto()),
             created_at: Some(timestamp(note.row.created_at)),
             updated_at: Some(timestamp(note.row.updated_at)),
         }

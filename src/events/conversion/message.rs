@@ -1,5 +1,6 @@
 //! Messages and what is attached to them on the wire.
 
+use super::{FromStored, ToProto};
 use crate::{
     db::{entity::attachment, joined},
     pb::{
@@ -26,8 +27,8 @@ pub fn lean(message: &joined::Message) -> pb::Message {
         private: row.private,
         source_id: row.source_id.clone(),
         echo_id: message.echo_id.clone(),
-        sender: message.sender.as_ref().map(pb::Sender::from),
-        attachments: message.attachments.iter().map(pb::Attachment::from).collect(),
+        sender: message.sender.as_ref().map(ToProto::to_proto),
+        attachments: message.attachments.iter().map(ToProto::to_proto).collect(),
         additional_attributes: maps.structure("additional_attributes", &row.additional_attributes),
         truncated_fields: maps.truncated(),
         created_at: Some(timestamp(row.created_at)),
@@ -37,8 +38,8 @@ pub fn lean(message: &joined::Message) -> pb::Message {
 }
 
 /// Without the contact's record.
-impl From<&joined::Sender> for pb::Sender {
-    fn from(sender: &joined::Sender) -> Self {
+impl FromStored<&joined::Sender> for pb::Sender {
+    fn from_stored(sender: &joined::Sender) -> Self {
         match sender {
             joined::Sender::Contact(contact) => Self {
                 r#type: pb::SenderType::Contact.into(),
@@ -68,18 +69,18 @@ impl From<&joined::Sender> for pb::Sender {
 }
 
 /// As replies carry it: the sender with its contact.
-impl From<&joined::Message> for pb::Message {
-    fn from(message: &joined::Message) -> Self {
+impl FromStored<&joined::Message> for pb::Message {
+    fn from_stored(message: &joined::Message) -> Self {
         let mut lean = lean(message);
         if let (Some(sender), Some(joined::Sender::Contact(contact))) = (&mut lean.sender, &message.sender) {
-            sender.contact = Some(contact.as_ref().into());
+            sender.contact = Some(contact.as_ref().to_proto());
         }
         lean
     }
 }
 
-impl From<&attachment::Model> for pb::Attachment {
-    fn from(row: &attachment::Model) -> Self {
+impl FromStored<&attachment::Model> for pb::Attachment {
+    fn from_stored(row: &attachment::Model) -> Self {
         let mut maps = AttributeMaps::default();
         Self {
             id: row.id,

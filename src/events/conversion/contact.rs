@@ -2,6 +2,7 @@
 
 use prost::Message as _;
 
+use super::{FromStored, ToProto};
 use crate::{
     db::{entity::contact_inbox, joined},
     pb::{
@@ -11,8 +12,8 @@ use crate::{
     time::Micros,
 };
 
-impl From<&joined::Contact> for pb::Contact {
-    fn from(contact: &joined::Contact) -> Self {
+impl FromStored<&joined::Contact> for pb::Contact {
+    fn from_stored(contact: &joined::Contact) -> Self {
         let row = &contact.row;
         let mut maps = AttributeMaps::default();
         Self {
@@ -41,11 +42,11 @@ impl From<&joined::Contact> for pb::Contact {
 /// Bytes of `contact_inboxes` in a contact. `ListContactSessions` has the rest, page by page.
 const SESSIONS: usize = 512 * 1024;
 
-impl From<&joined::ContactSessions> for pb::Contact {
-    fn from(contact: &joined::ContactSessions) -> Self {
-        let mut whole = Self::from(&contact.contact);
+impl FromStored<&joined::ContactSessions> for pb::Contact {
+    fn from_stored(contact: &joined::ContactSessions) -> Self {
+        let mut whole = Self::from_stored(&contact.contact);
         let mut bytes = 0;
-        for session in contact.sessions.iter().map(pb::ContactInbox::from) {
+        for session in contact.sessions.iter().map(pb::ContactInbox::from_stored) {
             bytes += session.encoded_len();
             if bytes > SESSIONS {
                 break;
@@ -60,8 +61,8 @@ impl From<&joined::ContactSessions> for pb::Contact {
 }
 
 /// Without the inbox, as events carry it.
-impl From<&contact_inbox::Model> for pb::ContactInbox {
-    fn from(row: &contact_inbox::Model) -> Self {
+impl FromStored<&contact_inbox::Model> for pb::ContactInbox {
+    fn from_stored(row: &contact_inbox::Model) -> Self {
         Self {
             id: row.id.0,
             contact_id: row.contact_id.0,
@@ -76,11 +77,11 @@ impl From<&contact_inbox::Model> for pb::ContactInbox {
     }
 }
 
-impl From<&joined::Session> for pb::ContactInbox {
-    fn from(session: &joined::Session) -> Self {
+impl FromStored<&joined::Session> for pb::ContactInbox {
+    fn from_stored(session: &joined::Session) -> Self {
         Self {
-            inbox: Some(session.inbox.as_ref().into()),
-            ..Self::from(&session.row)
+            inbox: Some(session.inbox.as_ref().to_proto()),
+            ..Self::from_stored(&session.row)
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Accounts, users, memberships and tokens on the wire.
 
+use super::FromStored;
 use crate::{
     db::{
         entity::{account, membership, token, user},
@@ -12,8 +13,8 @@ use crate::{
     time::Micros,
 };
 
-impl From<&account::Model> for pb::Account {
-    fn from(row: &account::Model) -> Self {
+impl FromStored<&account::Model> for pb::Account {
+    fn from_stored(row: &account::Model) -> Self {
         let mut maps = AttributeMaps::default();
         Self {
             id: row.id.0,
@@ -32,8 +33,8 @@ impl From<&account::Model> for pb::Account {
     }
 }
 
-impl From<&account::Model> for pb::AccountSummary {
-    fn from(row: &account::Model) -> Self {
+impl FromStored<&account::Model> for pb::AccountSummary {
+    fn from_stored(row: &account::Model) -> Self {
         Self {
             id: row.id.0,
             name: row.name.clone(),
@@ -41,8 +42,8 @@ impl From<&account::Model> for pb::AccountSummary {
     }
 }
 
-impl From<&user::Model> for pb::User {
-    fn from(row: &user::Model) -> Self {
+impl FromStored<&user::Model> for pb::User {
+    fn from_stored(row: &user::Model) -> Self {
         let mut maps = AttributeMaps::default();
         Self {
             id: row.id.0,
@@ -60,8 +61,8 @@ impl From<&user::Model> for pb::User {
     }
 }
 
-impl From<&membership::Model> for pb::Membership {
-    fn from(row: &membership::Model) -> Self {
+impl FromStored<&membership::Model> for pb::Membership {
+    fn from_stored(row: &membership::Model) -> Self {
         Self {
             account_id: row.account_id.0,
             user_id: row.user_id.0,
@@ -76,8 +77,8 @@ impl From<&membership::Model> for pb::Membership {
     }
 }
 
-impl From<&joined::Agent> for pb::Agent {
-    fn from(agent: &joined::Agent) -> Self {
+impl FromStored<&joined::Agent> for pb::Agent {
+    fn from_stored(agent: &joined::Agent) -> Self {
         let (user, membership) = (&agent.user, &agent.membership);
         let mut maps = AttributeMaps::default();
         Self {
@@ -97,8 +98,8 @@ impl From<&joined::Agent> for pb::Agent {
     }
 }
 
-impl From<&token::Model> for pb::Token {
-    fn from(row: &token::Model) -> Self {
+impl FromStored<&token::Model> for pb::Token {
+    fn from_stored(row: &token::Model) -> Self {
         let inboxes = row.inbox_ids.as_array().map(Vec::as_slice).unwrap_or_default();
         Self {
             id: row.id.0,

@@ -2,6 +2,7 @@
 
 use serde_json::Value as Json;
 
+use super::FromStored;
 use crate::{
     db::joined,
     pb::{
@@ -80,8 +81,8 @@ fn working_hours(day: &Json) -> pb::WorkingHours {
     }
 }
 
-impl From<&joined::Inbox> for pb::InboxSummary {
-    fn from(inbox: &joined::Inbox) -> Self {
+impl FromStored<&joined::Inbox> for pb::InboxSummary {
+    fn from_stored(inbox: &joined::Inbox) -> Self {
         let row = &inbox.row;
         Self {
             id: row.id.0,

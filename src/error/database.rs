@@ -1,0 +1,87 @@
+//! Which errors of a database the caller can do something about.
+
+use std::{sync::Arc, time::Duration};
+
+use sea_orm::{DbErr, RuntimeErr, SqlErr};
+
+use super::{Error, Rule};
+
+/// What a lost connection, a server that stops or starts, a transaction that stood still for too long, or a lock that was lost may be
+/// answered with: try again.
+const TRY_AGAIN: [&str; 8] = ["57P01", "57P02", "57P03", "25P03", "40001", "40P01", "53300", "25006"];
+
+/// PostgreSQL's refusal of a text with the one character that it cannot hold. `SQLite` takes it.
+const NO_CHARACTER: &str = "22021";
+
+fn code(error: &sqlx::Error) -> Option<String> {
+    error.as_database_error()?.code().map(std::borrow::Cow::into_owned)
+}
+
+impl From<DbErr> for Error {
+    fn from(error: DbErr) -> Self {
+        let source = match &error {
+            DbErr::Exec(RuntimeErr::SqlxError(source)) | DbErr::Query(RuntimeErr::SqlxError(source)) => Some(source),
+            _ => None,
+        };
+        if source.is_some_and(|source| code(source).as_deref() == Some(NO_CHARACTER)) {
+            return Self::invalid("", Rule::Invalid, "no text can hold the character U+0000");
+        }
+        if source.is_some_and(|source| has_no_room(source)) {
+            tracing::error!(%error, "the database has no room left");
+            return Self::Unavailable {
+                reason: NO_ROOM,
+                retry_after: Duration::from_secs(5),
+            };
+        }
+        let away = matches!(error, DbErr::ConnectionAcquire(_) | DbErr::Conn(_)) || source.is_some_and(|source| is_away(source));
+        if away {
+            tracing::warn!(%error, "the database was away; the caller may try again");
+            return Self::Unavailable {
+                reason: "the database cannot be reached",
+                retry_after: Duration::from_secs(1),
+            };
+        }
+        Self::Database(Arc::new(error))
+    }
+}
+
+/// Why a call fails while the disk of the database is full.
+pub const NO_ROOM: &str = "the database has no room left";
+
+/// Whether the source of [`Error::Database`] is a value that a unique index has already.
+pub fn is_unique_violation(source: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+    let error = source.downcast_ref::<DbErr>().and_then(DbErr::sql_err);
+    matches!(error, Some(SqlErr::UniqueConstraintViolation(_)))
+}
+
+/// Whether the disk of the database is full.
+pub fn is_out_of_space(error: &DbErr) -> bool {
+    match error {
+        DbErr::Conn(RuntimeErr::SqlxError(source))
+        | DbErr::Exec(RuntimeErr::SqlxError(source))
+        | DbErr::Query(RuntimeErr::SqlxError(source)) => has_no_room(source),
+        _ => false,
+    }
+}
+
+/// A full disk: PostgreSQL's `disk_full`, `SQLite`'s `SQLITE_FULL`, and `SQLITE_IOERR_WRITE` and `SQLITE_IOERR_SHMSIZE`
+/// where the system refuses a file to grow.
+fn has_no_room(error: &sqlx::Error) -> bool {
+    code(error).is_some_and(|code| matches!(code.as_str(), "53100" | "13" | "778" | "4874"))
+}
+
+fn is_away(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
+        // Class 08 is the connection's.
+        sqlx::Error::Database(database) => database
+            .code()
+            .is_some_and(|code| code.starts_with("08") || TRY_AGAIN.contains(&code.as_ref())),
+        _ => false,
+    }
+}
