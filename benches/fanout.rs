@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures_util::StreamExt as _;
-use parley::pb::{self, events_service_client::EventsServiceClient, messages_service_client::MessagesServiceClient};
+use parley_proto::{self as pb, events_service_client::EventsServiceClient, messages_service_client::MessagesServiceClient};
 use tokio::{sync::mpsc, task::JoinSet};
 use tonic::transport::Channel;
 

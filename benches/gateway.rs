@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use parley::pb::{ListMessagesRequest, messages_service_client::MessagesServiceClient};
+use parley_proto::{ListMessagesRequest, messages_service_client::MessagesServiceClient};
 use serde_json::json;
 use tokio::task::JoinSet;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use parley::pb::{self, events_service_client::EventsServiceClient};
+use parley_proto::{self as pb, events_service_client::EventsServiceClient};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tonic::Streaming;
 

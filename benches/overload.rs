@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use parley::pb::messages_service_client::MessagesServiceClient;
+use parley_proto::messages_service_client::MessagesServiceClient;
 use tokio::{
     task::JoinSet,
     time::{MissedTickBehavior, interval},

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use parley::pb::{self, messages_service_client::MessagesServiceClient};
+use parley_proto::{self as pb, messages_service_client::MessagesServiceClient};
 use tokio::{
     sync::{Semaphore, mpsc},
     task::JoinSet,

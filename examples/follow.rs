@@ -5,10 +5,8 @@
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::SpanExporter;
 use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
-use parley::{
-    client::{Error, Server, Step, Subscriber, processing},
-    pb::{Event, EventFilter, subscribe_request::Start},
-};
+use parley_client::{Error, Server, Step, Subscriber, processing};
+use parley_proto::{Event, EventFilter, subscribe_request::Start};
 use tracing_subscriber::{filter::LevelFilter, filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 #[tokio::main]
@@ -55,7 +53,7 @@ fn trace() -> Result<(), Box<dyn std::error::Error>> {
         .with_resource(Resource::builder().with_service_name("follow").build())
         .build();
     tracing_subscriber::registry()
-        .with(Targets::new().with_target("parley::client", LevelFilter::INFO))
+        .with(Targets::new().with_target("parley_client", LevelFilter::INFO))
         .with(tracing_opentelemetry::layer().with_tracer(provider.tracer("follow")))
         .init();
     Ok(())

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use parley::client::conformance::{SCENARIOS, serve};
+use parley_conformance::{SCENARIOS, serve};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -9,11 +9,10 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use parley_telemetry::exemplars::open_metrics;
 use prometheus::{Encoder as _, Registry, TextEncoder};
 use serde_json::json;
 use tokio::sync::watch;
-
-use crate::telemetry::exemplars::open_metrics;
 
 /// What must hold for this process to take calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -102,7 +102,7 @@ pub struct Http {
     pub max_connection_age_seconds: u64,
     /// Empty: the address listened on.
     pub base_url: String,
-    /// As [`AllowedOrigins`](crate::gateway::origins::AllowedOrigins) reads it.
+    /// As [`AllowedOrigins`](parley_rest::origins::AllowedOrigins) reads it.
     pub cors_allowed_origins: String,
 }
 

@@ -1,7 +1,7 @@
 //! The calls that are timed.
 
-use parley::pb::{
-    self, FilterJoiner,
+use parley_proto::{
+    self as pb, FilterJoiner,
     FilterOperator::{self, Contains, EqualTo, IsGreaterThan, IsLessThan},
     contacts_service_client::ContactsServiceClient,
     conversations_service_client::ConversationsServiceClient,

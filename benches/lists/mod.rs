@@ -9,7 +9,7 @@ mod plans;
 
 use std::{path::Path, time::Instant};
 
-use parley::pb::{self, inboxes_service_client::InboxesServiceClient};
+use parley_proto::{self as pb, inboxes_service_client::InboxesServiceClient};
 
 use crate::support::{
     cluster::{Cluster, Durability},

@@ -5,8 +5,8 @@ mod way;
 
 use std::{process::Stdio, time::Instant};
 
-use parley::pb::{
-    self, events_service_client::EventsServiceClient, messages_service_client::MessagesServiceClient, subscribe_request::Start,
+use parley_proto::{
+    self as pb, events_service_client::EventsServiceClient, messages_service_client::MessagesServiceClient, subscribe_request::Start,
 };
 
 use crate::{

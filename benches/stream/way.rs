@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures_util::StreamExt as _;
-use parley::pb::{self, events_service_client::EventsServiceClient, messages_service_client::MessagesServiceClient};
+use parley_proto::{self as pb, events_service_client::EventsServiceClient, messages_service_client::MessagesServiceClient};
 use sqlx::{Connection as _, PgConnection, postgres::PgListener};
 use tokio::{
     task::JoinSet,

@@ -5,8 +5,8 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use parley::pb::{
-    self, accounts_service_client::AccountsServiceClient, contacts_service_client::ContactsServiceClient,
+use parley_proto::{
+    self as pb, accounts_service_client::AccountsServiceClient, contacts_service_client::ContactsServiceClient,
     conversations_service_client::ConversationsServiceClient, inboxes_service_client::InboxesServiceClient,
     messages_service_client::MessagesServiceClient,
 };

@@ -2,10 +2,10 @@
 
 use std::{fs, path::PathBuf};
 
+use parley_client::{Server, Trust};
 use tonic::Status;
 
 use super::{Exit, complain, refusal};
-use crate::client::{Server, Trust};
 
 /// Which service, and as whom. Accepted before and after a subcommand.
 #[derive(Debug, clap::Args)]

@@ -2,15 +2,13 @@
 
 use chrono::{DateTime, Utc};
 use clap::Subcommand;
+use parley_client::Server;
+use parley_proto::{self as pb, consumers_service_client::ConsumersServiceClient, reset_consumer_request::Start};
+use parley_telemetry::escape::escaped;
 use prost_types::Timestamp;
 use tonic::{Status, transport::Channel};
 
 use super::{Exit, connect::Target, table::Table};
-use crate::{
-    client::Server,
-    pb::{self, consumers_service_client::ConsumersServiceClient, reset_consumer_request::Start},
-    telemetry::escape::escaped,
-};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

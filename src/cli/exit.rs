@@ -2,11 +2,12 @@
 
 use std::{fmt::Write as _, process::ExitCode};
 
+use parley_domain::bootstrap::BootstrapError;
+use parley_storage::OpenError;
+use parley_types::error::{Error, NO_ROOM, is_out_of_space};
+
 use crate::{
-    chat::bootstrap::BootstrapError,
     config::ConfigError,
-    db::OpenError,
-    error::{Error, NO_ROOM, is_out_of_space},
     server::{StartError, backup::Refused},
 };
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use parley_client::Trust;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
@@ -10,7 +11,7 @@ use tonic::transport::Endpoint;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
 use super::{Exit, Settings, complain, connect::TrustArgs, probe};
-use crate::{client::Trust, config, identify::reachable};
+use crate::{config, identify::reachable};
 
 /// How long a check may take: half of the ten seconds that orchestrators commonly allow.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -4,11 +4,9 @@
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
+use parley_telemetry::escape::escaped;
 
-use crate::{
-    config::{Config, ConfigError, FlagValue, Sources},
-    telemetry::escape::escaped,
-};
+use crate::config::{Config, ConfigError, FlagValue, Sources};
 
 mod backup;
 mod compat;
@@ -38,7 +36,7 @@ pub use welcome::welcome;
 
 /// Customer conversations as a gRPC service, with a durable, ordered, resumable event stream.
 #[derive(Debug, Parser)]
-#[command(name = "parley", version, args_conflicts_with_subcommands = true, after_help = exit::help())]
+#[command(name = "parley", version = env!("PARLEY_VERSION"), args_conflicts_with_subcommands = true, after_help = exit::help())]
 struct Cli {
     #[command(flatten)]
     settings: Settings,

@@ -1,9 +1,9 @@
 //! `parley account`, `user`, `agent`, `inbox` and `bot`: who and what tokens are made for, over gRPC.
 
 use clap::Subcommand;
+use parley_telemetry::escape::escaped;
 
 use super::connect::Target;
-use crate::telemetry::escape::escaped;
 
 mod inboxes;
 mod people;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use parley_client::Trust;
 use rustls::{
     ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -11,8 +12,6 @@ use rustls::{
 };
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
-
-use crate::client::Trust;
 
 /// Shakes hands. Without an authority to trust, any certificate will do, as for a kubelet that probes by HTTPS: a process is asked at
 /// its own address, which its certificate seldom names, nothing secret is said, and what it answers is whether it is well.

@@ -50,7 +50,7 @@ fn option(field: &str) -> String {
 }
 
 /// Prints what is wrong with the arguments of a command that works on the database itself.
-pub fn invalid(violations: &[crate::error::Violation]) {
+pub fn invalid(violations: &[parley_types::error::Violation]) {
     for violation in violations {
         complain(&format!("{} {}", option(&violation.field), violation.description));
     }

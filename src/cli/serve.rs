@@ -5,13 +5,13 @@ use std::{
     io::{IsTerminal as _, Write as _},
 };
 
+use parley_domain::bootstrap::AdministratorToken;
 use prometheus::Registry;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{Exit, Settings};
 use crate::{
-    chat::bootstrap::AdministratorToken,
     config::{Config, LogFormat},
     server::{self, StartError},
     telemetry::Telemetry,

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write as _};
 
-use crate::telemetry::escape::escaped;
+use parley_telemetry::escape::escaped;
 
 /// A list that is printed page by page. Rows go to standard output; that there are none goes to standard error.
 #[derive(Debug)]

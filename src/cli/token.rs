@@ -2,18 +2,18 @@
 
 use chrono::{DateTime, Utc};
 use clap::{Subcommand, ValueEnum};
+use parley_client::Server;
+use parley_domain::{kind::TokenKind, tokens::NewToken};
+use parley_proto::{self as pb, accounts_service_client::AccountsServiceClient};
+use parley_types::{
+    error::Error,
+    id::{AccountId, AgentBotId, InboxId, UserId},
+    time::Micros,
+};
 use tonic::transport::Channel;
 
 use super::{Exit, Settings, complain, connect::Target, exit, refusal, table::Table};
-use crate::{
-    chat::{kind::TokenKind, tokens::NewToken},
-    client::Server,
-    error::Error,
-    id::{AccountId, AgentBotId, InboxId, UserId},
-    pb::{self, accounts_service_client::AccountsServiceClient},
-    server,
-    time::Micros,
-};
+use crate::server;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

@@ -2,10 +2,10 @@
 
 use std::net::ToSocketAddrs as _;
 
+use parley_admission::client_address::TrustedProxies;
+use parley_rest::origins::AllowedOrigins;
 use toml::Value;
 use tracing_subscriber::EnvFilter;
-
-use crate::{client_address::TrustedProxies, gateway::origins::AllowedOrigins};
 
 /// Checks the value of a known key, which already has the type of its default.
 ///

@@ -10,9 +10,8 @@ use std::{
     time::Duration,
 };
 
+use parley_fault::Protection;
 use tokio::time::{Instant, Sleep, sleep_until};
-
-use crate::fault::{self, Protection};
 
 /// Bytes for which a client earns another second.
 const BYTES_PER_SECOND: u64 = 8 * 1024;
@@ -55,7 +54,7 @@ impl BodyTime {
     pub fn poll_late(&mut self, pause: Duration, cx: &mut Context<'_>) -> Poll<()> {
         let earned = Duration::from_secs(self.received / BYTES_PER_SECOND);
         let left = (self.allowed + earned).saturating_sub(self.waited);
-        let left = if fault::is_on(Protection::BodyTime) {
+        let left = if parley_fault::is_on(Protection::BodyTime) {
             left.min(pause)
         } else {
             pause

@@ -6,7 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{db::Database, error::Result, time::Micros};
+use parley_storage::Database;
+use parley_types::{error::Result, time::Micros};
 
 /// A lead that clocks have without anything being wrong with them.
 const USUAL: Duration = Duration::from_mins(1);

@@ -1,12 +1,10 @@
 //! File descriptors: how many this process may have open, and who may use which share. Clients never take those that the admin listener,
 //! the database and files need.
 
+use parley_fault::Protection;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::{
-    config::Config,
-    fault::{self, Protection},
-};
+use crate::config::Config;
 
 /// Connections of the admin listener.
 pub const ADMIN: usize = 16;
@@ -58,7 +56,7 @@ pub struct Connections {
 /// Connections that the two public listeners may have.
 pub fn connections(config: &Config, limit: Option<u64>) -> Connections {
     let most = config.limits.connections;
-    let limit = limit.filter(|_| fault::is_on(Protection::DescriptorShares));
+    let limit = limit.filter(|_| parley_fault::is_on(Protection::DescriptorShares));
     let free = limit.map_or(usize::MAX, |limit| {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         limit.saturating_sub(reserved(config)).max(2 * LEAST)

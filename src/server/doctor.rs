@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use parley_eventlog::relay::Relay;
+
 use super::{descriptors, start};
-use crate::{config::Config, events::relay::Relay};
+use crate::config::Config;
 
 mod collectors;
 mod database;

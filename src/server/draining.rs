@@ -16,10 +16,9 @@ use std::{
     time::Duration,
 };
 
+use parley_fault::Protection;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-
-use crate::fault::{self, Protection};
 
 /// How long a connection without a complete request is kept after the drain has begun: the time for what is on its way, such as the answer to a
 /// ping, the rest of a request, or the last bytes of a response.
@@ -87,7 +86,7 @@ impl Activity {
     /// Whether a response is owed: to a complete request, or bytes of one that are on their way.
     fn owes(&self) -> bool {
         let (requests, arriving) = (self.requests.load(Ordering::Relaxed), self.arriving.load(Ordering::Relaxed));
-        let is_blocked = self.is_blocked.load(Ordering::Relaxed) && fault::is_on(Protection::DrainedResponses);
+        let is_blocked = self.is_blocked.load(Ordering::Relaxed) && parley_fault::is_on(Protection::DrainedResponses);
         requests > arriving || is_blocked
     }
 }
@@ -97,7 +96,7 @@ async fn end(begun: CancellationToken, cut: CancellationToken, activity: Arc<Act
     begun.cancelled().await;
     let mut since = Instant::now();
     let (mut read, mut written) = (activity.read.load(Ordering::Relaxed), activity.written.load(Ordering::Relaxed));
-    while since.elapsed() < SETTLE || !fault::is_on(Protection::DrainedConnections) {
+    while since.elapsed() < SETTLE || !parley_fault::is_on(Protection::DrainedConnections) {
         if cut.run_until_cancelled(sleep(LOOK)).await.is_none() {
             return;
         }

@@ -18,18 +18,17 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use http_body::{Frame, SizeHint};
+use parley_admission::{
+    rate_limit::{AnonymousLimits, Turn},
+    request_memory::{Charge, Holder, RequestMemory, Sender},
+};
+use parley_compute::{Weighed, WeighedBody, Weight};
+use parley_fault::Protection;
+use parley_proto as pb;
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
 use super::{body_time::BodyTime, closing::Closer, unread::Unread};
-use crate::{
-    api,
-    compute::{Weighed, WeighedBody, Weight},
-    fault::{self, Protection},
-    pb,
-    rate_limit::{AnonymousLimits, Turn},
-    request_memory::{Charge, Holder, RequestMemory, Sender},
-};
 use stranger::Stranger;
 
 /// Bytes before each message: a flag, and its length.
@@ -248,7 +247,7 @@ impl Metered {
         };
         self.uncharged = charged;
         self.held.charge().end();
-        self.held.charge().begin(charged).map_err(|_| api::no_memory())
+        self.held.charge().begin(charged).map_err(|_| parley_grpc::no_memory())
     }
 
     /// Charges a piece of a message; with its last one, all that the message may take.
@@ -259,7 +258,7 @@ impl Metered {
             (_, _) => self.uncharged.min(inflated(bytes)),
         };
         self.uncharged -= due;
-        self.held.charge().came(due).map_err(|_| api::no_memory())
+        self.held.charge().came(due).map_err(|_| parley_grpc::no_memory())
     }
 
     /// The length of the present message.
@@ -275,7 +274,7 @@ impl Metered {
     /// Takes the next bytes; those that can be handed on.
     fn take(&mut self, mut bytes: Bytes) -> Result<Option<Bytes>, Status> {
         let whole = self.follow(&bytes)?;
-        if !fault::is_on(Protection::MemoryShares) {
+        if !parley_fault::is_on(Protection::MemoryShares) {
             return Ok(Some(bytes));
         }
         let mut ready = bytes.split_to(whole);
@@ -307,7 +306,7 @@ impl http_body::Body for Metered {
                 // Between messages a stream may rest; the first message of a call has the call's deadline.
                 if this.is_inside() {
                     ready!(this.time.poll_late(this.timeout, cx));
-                    return Poll::Ready(Some(Err(api::slow_message())));
+                    return Poll::Ready(Some(Err(parley_grpc::slow_message())));
                 }
                 return Poll::Pending;
             };
@@ -359,7 +358,7 @@ impl http_body::Body for Metered {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request_memory::FACTOR;
+    use parley_admission::request_memory::FACTOR;
 
     fn metered(memory: &RequestMemory) -> Metered {
         let limits = BodyLimits {
@@ -367,7 +366,7 @@ mod tests {
             timeout: Duration::from_secs(1),
             max_message_bytes: 1000,
             unread: Unread::new(memory.clone(), Duration::from_secs(1)),
-            anonymous: AnonymousLimits::new(crate::rate_limit::Config::default()),
+            anonymous: AnonymousLimits::new(parley_admission::rate_limit::Config::default()),
         };
         let held = Held::new(memory.charge(Holder::Known));
         let mut metered = Metered::new(Body::empty(), held, (memory.clone(), Sender::default()), &limits);

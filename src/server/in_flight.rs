@@ -14,11 +14,11 @@ use axum::extract::ConnectInfo;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
+use parley_fault::Protection;
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
 use super::{closing::Closer, draining::Activity};
-use crate::fault::{self, Protection};
 
 /// What a request knows of its connection, as an extension.
 #[derive(Clone, Debug)]
@@ -201,7 +201,7 @@ impl<R: Body<Data = Bytes>> Body for Answering<R> {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, R::Error>>> {
         let mut this = self.project();
         let frame = ready!(this.body.as_mut().poll_frame(cx));
-        let is_last = frame.is_some() && this.body.is_end_stream() && fault::is_on(Protection::DrainedResponses);
+        let is_last = frame.is_some() && this.body.is_end_stream() && parley_fault::is_on(Protection::DrainedResponses);
         if !is_last {
             if frame.is_none() {
                 *this.in_flight = None;

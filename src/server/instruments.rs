@@ -6,21 +6,19 @@ use std::{
 };
 
 use opentelemetry::KeyValue;
+use parley_eventlog::{
+    figures::Figures,
+    hub::{Hub, Kind},
+    log::Log,
+    retention::Keep,
+};
+use parley_storage::Database;
+use parley_telemetry::names::{self, meter};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::upkeep::ticks;
-use crate::{
-    admin::Readiness,
-    db::Database,
-    events::{
-        figures::Figures,
-        hub::{Hub, Kind},
-        log::Log,
-        retention::Keep,
-    },
-    telemetry::names::{self, meter},
-};
+use crate::admin::Readiness;
 
 /// How often the database is asked for figures.
 const LOOK: Duration = Duration::from_secs(10);

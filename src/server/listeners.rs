@@ -14,6 +14,13 @@ use hyper_util::{
     server::conn::auto::Builder,
     service::TowerToHyperService,
 };
+use parley_admission::{
+    client_address::TrustedProxies,
+    rate_limit::{AnonymousLimits, Resource},
+};
+use parley_fault::Protection;
+use parley_grpc::arrive;
+use parley_proto as pb;
 use tokio::{
     net::{TcpListener, TcpSocket},
     sync::watch,
@@ -42,15 +49,7 @@ use super::{
     rooms,
     unread::{self, Unread},
 };
-use crate::{
-    admin::Readiness,
-    api::{self, arrive},
-    client_address::TrustedProxies,
-    config,
-    fault::{self, Protection},
-    pb,
-    rate_limit::{AnonymousLimits, Resource},
-};
+use crate::{admin::Readiness, config};
 
 /// Connections that wait to be accepted. tokio's default, 128, overflows when some hundred clients reconnect at once, as they do after a
 /// restart; the system then drops their handshakes, and they try again after a second. Linux takes `net.core.somaxconn` (4096) at most.
@@ -114,18 +113,18 @@ pub async fn grpc(
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     let charged = |services: Routes, resource, bytes| {
-        let service = api::TokenlessService {
+        let service = parley_grpc::TokenlessService {
             limits: Arc::clone(&anonymous),
             resource,
             memory: bodies.memory.clone(),
             bytes,
         };
-        let charge = axum::middleware::from_fn_with_state(service, api::charge);
+        let charge = axum::middleware::from_fn_with_state(service, parley_grpc::charge);
         services.into_axum_router().reset_fallback().layer(charge)
     };
     let reflection =
         Routes::new(reflection().build_v1().context("reflection")?).add_service(reflection().build_v1alpha().context("reflection")?);
-    let (resource, bytes) = if fault::is_on(Protection::ReflectionStreams) {
+    let (resource, bytes) = if parley_fault::is_on(Protection::ReflectionStreams) {
         (Resource::Reflection, READ_AHEAD)
     } else {
         (Resource::Stream, 0)
@@ -134,7 +133,7 @@ pub async fn grpc(
         .merge(charged(reflection, resource, bytes))
         .layer(MapResponseLayer::new({
             let told = told.clone();
-            let draining = api::draining();
+            let draining = parley_grpc::draining();
             move |answer: axum::response::Response| {
                 answer.map(|body| axum::body::Body::new(Ending::at(told.clone(), draining.clone(), body)))
             }
@@ -164,8 +163,8 @@ pub async fn grpc(
         // gRPC-Web comes over HTTP/1.1 too.
         .accept_http1(true)
         .layer(CountRequests)
-        .layer(MapFutureLayer::new(|call| fault::measured("gRPC call", call)))
-        .layer(MapResponseBodyLayer::new(fault::measured_bodies("gRPC response body")))
+        .layer(MapFutureLayer::new(|call| parley_fault::measured("gRPC call", call)))
+        .layer(MapResponseBodyLayer::new(parley_fault::measured_bodies("gRPC response body")))
         .layer(MapRequestLayer::new(move |request| resolve(&trusted_proxies, arrive(request))))
         .layer(web_pages())
         .layer(tonic_web::GrpcWebLayer::new())
@@ -286,8 +285,8 @@ pub async fn http(
         .layer(axum::middleware::from_fn_with_state(ends.unread.clone(), unread::watch))
         .layer(axum::middleware::from_fn_with_state((ends.idle, ends.body), linger::tell))
         .layer(MapRequestLayer::new(move |request| resolve(&ends.trusted_proxies, request)))
-        .layer(MapFutureLayer::new(|request| fault::measured("HTTP request", request)))
-        .layer(MapResponseBodyLayer::new(fault::measured_bodies("HTTP response body")));
+        .layer(MapFutureLayer::new(|request| parley_fault::measured("HTTP request", request)))
+        .layer(MapResponseBodyLayer::new(parley_fault::measured_bodies("HTTP response body")));
     // axum's own server gives connections no timer, so half a head would keep its place for ever.
     let mut builder = Builder::new(TokioExecutor::new());
     builder
@@ -315,7 +314,7 @@ pub async fn http(
         };
         let router = Extension(peer).layer(CountRequests.layer(router.clone()));
         let cut = draining.is_cut();
-        open.spawn(fault::measured("HTTP connection", async move {
+        open.spawn(parley_fault::measured("HTTP connection", async move {
             let io = TokioIo::new(Patient::new(connection));
             let mut connection = pin!(builder.serve_connection_with_upgrades(io, TowerToHyperService::new(router)));
             let old = async {

@@ -3,14 +3,11 @@
 
 use std::time::Duration;
 
+use parley_eventlog::{cursor::issue_marks, history::unmarked_for};
+use parley_storage::Database;
+use parley_types::error::Result;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-
-use crate::{
-    db::Database,
-    error::Result,
-    events::{cursor::issue_marks, history::unmarked_for},
-};
 
 /// How long to wait when the database does not say.
 const RETRY: Duration = Duration::from_secs(10);

@@ -3,30 +3,26 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
+use parley_admission::{client_address::TrustedProxies, rate_limit::AnonymousLimits};
+use parley_domain::{
+    Chat,
+    audit::AuditLog,
+    bootstrap::{self, Bootstrapped},
+    files::{Files, rotation},
+    mail::Mailer,
+    tokens::Tokens,
+    writer::Writer,
+};
+use parley_eventlog::{Events, follow, hub::Hub, log::Log, relay};
+use parley_proto::codec::{LargeSteps, run_large_steps};
+use parley_storage::{Database, OpenError};
 use prometheus::Registry;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin::{self, Readiness},
-    api,
-    chat::{
-        Chat,
-        audit::AuditLog,
-        bootstrap::{self, Bootstrapped},
-        files::{Files, rotation},
-        tokens::Tokens,
-        writer::Writer,
-    },
-    client_address::TrustedProxies,
-    compute,
     config::Config,
-    db::{Database, OpenError},
-    events::{Events, follow, hub::Hub, log::Log, relay},
-    gateway,
-    mail::Mailer,
-    pb::codec::{LargeSteps, run_large_steps},
-    rate_limit::AnonymousLimits,
 };
 
 pub mod backup;
@@ -148,11 +144,11 @@ async fn open(config: &Config) -> Result<Database, OpenError> {
 #[allow(clippy::too_many_lines)]
 pub async fn start(config: Config, registry: Registry, shutdown: CancellationToken) -> anyhow::Result<Running> {
     #[cfg(feature = "faults")]
-    crate::fault::turn_off(&config.fault.switch);
-    compute::enable();
+    parley_fault::turn_off(&config.fault.switch);
+    parley_compute::enable();
     run_large_steps(LargeSteps {
-        above: compute::SMALL,
-        run: |step| compute::heavy(step),
+        above: parley_compute::SMALL,
+        run: |step| parley_compute::heavy(step),
     });
     let descriptors = descriptors::raise();
     let connections = descriptors::connections(&config, descriptors);
@@ -208,10 +204,10 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     let streams = CancellationToken::new();
     let behind = CancellationToken::new();
     let anonymous = AnonymousLimits::new(rooms::anonymous(&config));
-    let (routes, watching_streams) = api::routes(&chat, &rooms::api(&config, http_at, Arc::clone(&anonymous)), &streams);
+    let (routes, watching_streams) = parley_grpc::routes(&chat, &rooms::api(&config, http_at, Arc::clone(&anonymous)), &streams);
     let memory = rooms::request_memory(&config, &chat.tokens, &anonymous);
     let unread = Unread::new(memory.clone(), rooms::stall_timeout(&config));
-    let gateway = gateway::router(
+    let gateway = parley_rest::router(
         routes.clone(),
         rooms::gateway(&config, memory.clone(), streams.clone(), Arc::clone(&anonymous), files.clone()),
     );

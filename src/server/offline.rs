@@ -1,13 +1,11 @@
 //! What is done to the database itself while no server runs on it.
 
 use anyhow::Context as _;
+use parley_domain::tokens::{self, NewToken};
+use parley_storage::Database;
 
 use super::rooms;
-use crate::{
-    chat::tokens::{self, NewToken},
-    config::Config,
-    db::{self, Database},
-};
+use crate::config::Config;
 
 /// A token that was created without a server.
 #[derive(Debug)]
@@ -25,12 +23,12 @@ pub struct OfflineToken {
 /// Creates a token in the database. A SQLite file must not be in use by a server; nothing is created in a place without a database.
 ///
 /// # Errors
-/// [`db::OpenError`], also for a database that lacks migrations; [`crate::error::Error::Invalid`] for what does not exist.
+/// [`parley_storage::OpenError`], also for a database that lacks migrations; [`parley_types::error::Error::Invalid`] for what does not exist.
 pub async fn create_token(config: &Config, new: NewToken) -> anyhow::Result<OfflineToken> {
     let db = Database::open(&rooms::existing_database(config)).await?;
     db.is_migrated().await?;
     let (row, secret) = tokens::create_offline(&db, new).await?;
-    let is_shared = db::sqlite_file(&config.database.url).is_none();
+    let is_shared = parley_storage::sqlite_file(&config.database.url).is_none();
     db.close().await.context("closing the database")?;
     tracing::warn!(token_id = row.id.0, "created a token offline");
     Ok(OfflineToken {

@@ -8,12 +8,9 @@ use std::{
 };
 
 use opentelemetry::{KeyValue, metrics::Counter};
-
-use crate::{
-    client_address::TrustedProxies,
-    fault::{self, Protection},
-    telemetry::names::{self, meter},
-};
+use parley_admission::client_address::TrustedProxies;
+use parley_fault::Protection;
+use parley_telemetry::names::{self, meter};
 
 /// The least time between two log lines about refused connections.
 const LOG: Duration = Duration::from_mins(1);
@@ -39,7 +36,7 @@ struct State {
 impl PerAddress {
     /// At most `most` connections of each address; 0: any number. Proxies speak for many clients, so those of `proxies` have no limit.
     pub fn new(most: usize, proxies: TrustedProxies) -> Arc<Self> {
-        let is_on = fault::is_on(Protection::ConnectionsPerAddress);
+        let is_on = parley_fault::is_on(Protection::ConnectionsPerAddress);
         Arc::new(Self {
             most: if is_on { most } else { 0 },
             proxies,

@@ -2,29 +2,25 @@
 
 use std::{io::IsTerminal as _, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use parley_admission::{
+    client_address::TrustedProxies,
+    rate_limit::{self, AnonymousLimits},
+    request_memory::RequestMemory,
+};
+use parley_domain::{files::Unattached, mail, tokens::Tokens};
+use parley_fault::Protection;
+use parley_rest::origins::AllowedOrigins;
 use tokio_util::sync::CancellationToken;
 
 use super::{grpc_body::BodyLimits, listeners::Ends, memory_limit, unread::Unread};
-use crate::{
-    api,
-    chat::{self, files::Unattached, tokens::Tokens},
-    client_address::TrustedProxies,
-    config::{Config, LogFormat},
-    db, events,
-    fault::{self, Protection},
-    gateway::{self, origins::AllowedOrigins},
-    mail,
-    rate_limit::{self, AnonymousLimits},
-    request_memory::RequestMemory,
-    storage,
-};
+use crate::config::{Config, LogFormat};
 
 /// More than there is: what tests try that show what bounds are for.
 const UNBOUNDED: usize = 1 << 40;
 
 /// The database's.
-pub fn database(config: &Config) -> db::Config {
-    db::Config {
+pub fn database(config: &Config) -> parley_storage::Config {
+    parley_storage::Config {
         url: config.database.url.clone(),
         create: true,
         max_connections: config.database.max_connections,
@@ -35,18 +31,24 @@ pub fn database(config: &Config) -> db::Config {
 }
 
 /// The database's, for what is of use only where there is a database already: no SQLite file is created.
-pub fn existing_database(config: &Config) -> db::Config {
-    db::Config {
+pub fn existing_database(config: &Config) -> parley_storage::Config {
+    parley_storage::Config {
         create: false,
         ..database(config)
     }
 }
 
 /// The events'.
-pub fn events(config: &Config) -> events::Config {
+pub fn events(config: &Config) -> parley_eventlog::Config {
     let events = &config.events;
-    let bound = |most: usize| if fault::is_on(Protection::Buffers) { most } else { UNBOUNDED };
-    events::Config {
+    let bound = |most: usize| {
+        if parley_fault::is_on(Protection::Buffers) {
+            most
+        } else {
+            UNBOUNDED
+        }
+    };
+    parley_eventlog::Config {
         tail_events: bound(events.tail_events),
         tail_bytes: bound(events.tail_bytes),
         frame_bytes: bound(events.frame_bytes),
@@ -58,10 +60,10 @@ pub fn events(config: &Config) -> events::Config {
 }
 
 /// What is kept of the log.
-pub fn keep(config: &Config) -> events::retention::Keep {
+pub fn keep(config: &Config) -> parley_eventlog::retention::Keep {
     let events = &config.events;
     let days = |days: u64| Duration::from_secs(days * 24 * 3600);
-    events::retention::Keep {
+    parley_eventlog::retention::Keep {
         age: days(events.keep_days),
         held: days(events.keep_days_for_consumers.max(events.keep_days)),
         events: Some(events.keep_events),
@@ -74,17 +76,17 @@ pub fn cursor_marks_after(config: &Config) -> Duration {
 }
 
 /// What is kept of the audit events.
-pub fn keep_audit(config: &Config) -> chat::audit::Keep {
-    chat::audit::Keep {
+pub fn keep_audit(config: &Config) -> parley_domain::audit::Keep {
+    parley_domain::audit::Keep {
         age: Duration::from_secs(config.audit.keep_days * 24 * 3600),
         events: config.audit.keep_events,
     }
 }
 
 /// The writer's.
-pub fn writer(config: &Config) -> chat::writer::Config {
+pub fn writer(config: &Config) -> parley_domain::writer::Config {
     let writer = &config.writer;
-    chat::writer::Config {
+    parley_domain::writer::Config {
         lanes: writer.lanes,
         queue: writer.queue_messages,
         batch_messages: writer.batch_messages,
@@ -97,16 +99,16 @@ pub fn writer(config: &Config) -> chat::writer::Config {
 }
 
 /// The verbs'.
-pub fn chat(config: &Config, mails: bool) -> chat::Config {
-    chat::Config {
+pub fn chat(config: &Config, mails: bool) -> parley_domain::Config {
+    parley_domain::Config {
         mails,
         concurrent_searches: config.limits.concurrent_searches,
     }
 }
 
 /// The bootstrap's.
-pub fn bootstrap(config: &Config) -> chat::bootstrap::Config {
-    chat::bootstrap::Config {
+pub fn bootstrap(config: &Config) -> parley_domain::bootstrap::Config {
+    parley_domain::bootstrap::Config {
         token: config.bootstrap.token.clone(),
         inbox_identifier: config.bootstrap.inbox_identifier.clone(),
         platform_token: config.bootstrap.platform_token.clone(),
@@ -117,7 +119,7 @@ pub fn bootstrap(config: &Config) -> chat::bootstrap::Config {
 
 /// Where a generated administrator's token is written: beside the `SQLite` file, else in the working directory.
 pub fn token_file(config: &Config) -> PathBuf {
-    let mut file = db::sqlite_file(&config.database.url)
+    let mut file = parley_storage::sqlite_file(&config.database.url)
         .unwrap_or_else(|| "parley".into())
         .into_os_string();
     file.push(".token");
@@ -125,8 +127,8 @@ pub fn token_file(config: &Config) -> PathBuf {
 }
 
 /// The store's.
-pub fn storage(config: &Config) -> storage::Config {
-    storage::Config {
+pub fn storage(config: &Config) -> parley_blobs::Config {
+    parley_blobs::Config {
         url: config.files.url.clone(),
     }
 }
@@ -141,9 +143,9 @@ fn base_url(config: &Config, http: SocketAddr) -> String {
 }
 
 /// The files'.
-pub fn files(config: &Config, http: SocketAddr) -> chat::files::Config {
+pub fn files(config: &Config, http: SocketAddr) -> parley_domain::files::Config {
     let files = &config.files;
-    chat::files::Config {
+    parley_domain::files::Config {
         max_bytes: files.max_bytes,
         max_per_message: files.max_per_message,
         concurrent_uploads: files.concurrent_uploads,
@@ -225,11 +227,11 @@ pub fn longest_stream(config: &Config) -> Option<Duration> {
 }
 
 /// Our door's.
-pub fn api(config: &Config, http: SocketAddr, anonymous: Arc<AnonymousLimits>) -> api::Config {
+pub fn api(config: &Config, http: SocketAddr, anonymous: Arc<AnonymousLimits>) -> parley_grpc::Config {
     let limits = &config.limits;
-    api::Config {
+    parley_grpc::Config {
         base_url: base_url(config, http),
-        limits: api::Limiting {
+        limits: parley_grpc::Limiting {
             calls_per_second: limits.calls_per_second_per_token,
             burst: limits.burst_per_token,
             calls: limits.concurrent_calls,
@@ -251,7 +253,7 @@ pub fn request_memory(config: &Config, tokens: &Tokens, anonymous: &Arc<Anonymou
         0 => memory_limit::of_process().unwrap_or(1 << 30) / 4,
         bytes => bytes,
     };
-    let tokens = api::Authenticator::new(tokens.clone(), Arc::clone(anonymous));
+    let tokens = parley_grpc::Authenticator::new(tokens.clone(), Arc::clone(anonymous));
     RequestMemory::new(bytes, config.grpc.max_message_bytes.max(config.http.max_body_bytes)).with_tokens(Arc::new(tokens))
 }
 
@@ -272,10 +274,10 @@ pub fn gateway(
     memory: RequestMemory,
     drain: CancellationToken,
     anonymous: Arc<AnonymousLimits>,
-    files: chat::files::Files,
-) -> gateway::Config {
+    files: parley_domain::files::Files,
+) -> parley_rest::Config {
     let is_secure = !config.tls.cert_file.is_empty() && config.tls.listeners.split(',').any(|named| named.trim() == "http");
-    gateway::Config {
+    parley_rest::Config {
         anonymous,
         discard_uploads: discard_uploads(files),
         drain,
@@ -289,8 +291,8 @@ pub fn gateway(
 }
 
 /// How the gateway discards files of forms that were refused.
-fn discard_uploads(files: chat::files::Files) -> gateway::DiscardUploads {
-    gateway::DiscardUploads::new(move |upload_ids| {
+fn discard_uploads(files: parley_domain::files::Files) -> parley_rest::DiscardUploads {
+    parley_rest::DiscardUploads::new(move |upload_ids| {
         let files = files.clone();
         Box::pin(async move {
             if let Err(error) = files.discard(&upload_ids).await {

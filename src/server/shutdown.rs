@@ -3,6 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+use parley_blobs::Storage;
+use parley_domain::Chat;
+use parley_storage::Database;
 use tokio::{
     sync::watch,
     task::JoinSet,
@@ -11,7 +14,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{draining::Draining, supervise::Supervisor};
-use crate::{admin::Readiness, chat::Chat, db::Database, storage::Storage};
+use crate::admin::Readiness;
 
 /// How long connections that were cut may take to end.
 const CUT: Duration = Duration::from_secs(1);

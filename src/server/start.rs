@@ -3,15 +3,13 @@
 //! All of it is acquired first. A server that cannot start leaves an empty database empty, and so the first administrator's token, which is
 //! stored as a hash only, is created by a start that succeeds and prints it.
 
+use parley_blobs::Storage;
+use parley_domain::mail::Mailer;
+use parley_eventlog::relay::{Relay, Relaying};
 use tokio::net::TcpListener;
 
 use super::{listeners, rooms, tls::Tls};
-use crate::{
-    config::Config,
-    events::relay::{Relay, Relaying},
-    mail::Mailer,
-    storage::Storage,
-};
+use crate::config::Config;
 
 /// Why a server does not start, apart from its database. Each sentence names the setting to change, and holds no secret.
 #[derive(Debug, thiserror::Error)]

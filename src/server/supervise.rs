@@ -12,8 +12,6 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::fault;
-
 /// How long a job rests after its first panic; twice as long after each further one, up to [`LONGEST`].
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_mins(1);
@@ -28,7 +26,7 @@ pub struct Supervisor {
 impl Supervisor {
     /// Runs a task that must not end before it is asked to.
     pub fn spawn(&mut self, name: &'static str, task: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
-        let task = AssertUnwindSafe(fault::measured(name, fault::fragile(name, task))).catch_unwind();
+        let task = AssertUnwindSafe(parley_fault::measured(name, parley_fault::fragile(name, task))).catch_unwind();
         let handle = self.tasks.spawn(async move {
             let ended = task.await.unwrap_or_else(|panic| Err(anyhow!("panicked: {}", message(&*panic))));
             (name, ended)
@@ -41,7 +39,7 @@ impl Supervisor {
     where
         F: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
-        let task = fault::measured(name, restarting(name, stop, job));
+        let task = parley_fault::measured(name, restarting(name, stop, job));
         let handle = self.tasks.spawn(async move { (name, task.await) });
         self.names.push((handle, name));
     }
@@ -87,7 +85,7 @@ where
 {
     let mut rest = FIRST;
     loop {
-        let panic = match AssertUnwindSafe(fault::fragile(name, job())).catch_unwind().await {
+        let panic = match AssertUnwindSafe(parley_fault::fragile(name, job())).catch_unwind().await {
             Ok(ended) => return ended,
             Err(panic) => message(&*panic),
         };

@@ -24,14 +24,12 @@ use axum::{
 };
 use bytes::{Buf as _, Bytes};
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use parley_admission::request_memory::{Charge, FACTOR, Holder, RequestMemory, Sender};
+use parley_fault::Protection;
 use tokio_util::sync::CancellationToken;
 use tower::BoxError;
 
 use super::closing::{Closer, UnreadAnswer};
-use crate::{
-    fault::{self, Protection},
-    request_memory::{Charge, FACTOR, Holder, RequestMemory, Sender},
-};
 
 /// Bytes that are handed out at once: a DATA frame of HTTP/2, unless the client allows larger ones.
 const PIECE: usize = 16 * 1024;
@@ -68,7 +66,7 @@ impl Unread {
         Self(Arc::new(Shared {
             memory,
             timeout,
-            is_on: fault::is_on(Protection::UnreadAnswers),
+            is_on: parley_fault::is_on(Protection::UnreadAnswers),
             open: Mutex::default(),
         }))
     }

@@ -2,6 +2,19 @@
 
 use std::{sync::Arc, time::Duration};
 
+use parley_domain::{
+    Chat, audit,
+    files::Files,
+    forget_keys,
+    mail::Mailer,
+    presence::forget_absent,
+    removal::empty_deleted,
+    search::index::{self, Behind},
+    transcripts::send_waiting,
+};
+use parley_eventlog::{log::Log, retention::Keep};
+use parley_storage::Database;
+use parley_types::time::Micros;
 use tokio::{
     sync::watch,
     time::{Interval, MissedTickBehavior, interval},
@@ -9,22 +22,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::clock::Clock;
-use crate::{
-    admin::Readiness,
-    chat::{
-        Chat, audit,
-        files::Files,
-        forget_keys,
-        presence::forget_absent,
-        removal::empty_deleted,
-        search::index::{self, Behind},
-        transcripts::send_waiting,
-    },
-    db::Database,
-    events::{log::Log, retention::Keep},
-    mail::Mailer,
-    time::Micros,
-};
+use crate::admin::Readiness;
 
 /// How often readiness is looked at.
 const CHECK: Duration = Duration::from_secs(2);

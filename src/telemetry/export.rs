@@ -17,8 +17,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 use uuid::Uuid;
 
-use super::names::{SCHEMA_URL, SERVICE_INSTANCE_ID, SERVICE_NAME};
 use crate::config::{Trace, without_password};
+use parley_telemetry::names::{SCHEMA_URL, SERVICE_INSTANCE_ID, SERVICE_NAME};
 
 /// What is exported, each or none.
 #[derive(Debug, Default)]

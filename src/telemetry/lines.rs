@@ -12,11 +12,7 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use super::names::RPC_METHOD;
-
-/// The method of the call that a context is around, as its lines name it.
-#[derive(Clone, Copy, Debug)]
-pub struct Method(pub &'static str);
+use parley_telemetry::{context::Method, names::RPC_METHOD};
 
 /// A format of lines that adds `rpc.method` within a call, and `trace_id` and `span_id` where there is a trace.
 #[derive(Debug)]

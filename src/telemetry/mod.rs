@@ -11,18 +11,14 @@ use prometheus::Registry;
 use tracing::Subscriber;
 use tracing_subscriber::{Layer, fmt::format, layer::SubscriberExt as _, registry::LookupSpan, util::SubscriberInitExt as _};
 
+use parley_telemetry::{escape::EscapedFields, span};
+
 use crate::config::{Log, LogFormat, Trace};
 
-pub mod context;
-pub mod escape;
-pub mod exemplars;
 mod export;
 mod filter;
 pub mod lines;
-pub mod names;
-pub mod span;
 
-use escape::EscapedFields;
 use export::Exports;
 pub use export::{credentials, endpoints};
 use filter::{Filter, Sent};

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use parley::pb::{Event, EventFilter, event::Resource};
+use parley_proto::{Event, EventFilter, event::Resource};
 use prost::Message as _;
 use sqlx::{Connection as _, PgConnection, SqliteConnection};
 use tokio::{

@@ -9,10 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use parley::{
-    client::{Server, Step, Subscriber},
-    pb::{BatchCreateMessagesRequest, BatchMessage, EventFilter, subscribe_request::Start},
-};
+use parley_client::{Server, Step, Subscriber};
+use parley_proto::{BatchCreateMessagesRequest, BatchMessage, EventFilter, subscribe_request::Start};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::watch;
 

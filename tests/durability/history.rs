@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
-use parley::pb::EventFilter;
+use parley_proto::EventFilter;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 

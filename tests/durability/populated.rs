@@ -12,8 +12,8 @@ use std::{
 
 use bytes::Bytes;
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
-use parley::pb::{
-    self, AttachmentDraft, CreateTokenRequest, FileHeader, GetConsumerRequest, TokenKind, UploadFileRequest,
+use parley_proto::{
+    self as pb, AttachmentDraft, CreateTokenRequest, FileHeader, GetConsumerRequest, TokenKind, UploadFileRequest,
     accounts_service_client::AccountsServiceClient, attachment_draft, files_service_client::FilesServiceClient, subscribe_request::Start,
     upload_file_request::Part,
 };

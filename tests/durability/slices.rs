@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use parley::pb::{ListContactsRequest, ListMessagesRequest, SearchContactsRequest, SubscribeRequest, subscribe_request::Start};
+use parley_proto::{ListContactsRequest, ListMessagesRequest, SearchContactsRequest, SubscribeRequest, subscribe_request::Start};
 use serde_json::{Value as Json, json};
 
 use crate::{
@@ -34,7 +34,7 @@ pub async fn stay_short() {
     let app = TestApp::builder(Backend::Sqlite)
         .program(program_at(&program))
         .env("PARLEY_FAULT_SWITCH", "measure")
-        .env("PARLEY_LOG_FILTER", "warn,parley::fault=info,parley::server=info")
+        .env("PARLEY_LOG_FILTER", "warn,parley_fault=info,parley=info")
         .start()
         .await;
     let conversation = large_texts(&app).await;

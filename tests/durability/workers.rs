@@ -9,10 +9,8 @@ use std::{
     time::Duration,
 };
 
-use parley::{
-    client::{Consumer, Error, OnTakeover, Options, Server, Step},
-    pb::{ConsumeOpen, consume_open::Start},
-};
+use parley_client::{Consumer, Error, OnTakeover, Options, Server, Step};
+use parley_proto::{ConsumeOpen, consume_open::Start};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
 

@@ -125,7 +125,7 @@ fn fuzz(target: &Target, seconds: u64) {
     assert!(!pool.is_empty(), "{}: the corpus is empty", target.name);
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     // What is made once, at the first use, is not the first input's.
-    std::sync::LazyLock::force(&parley::pb::description::POOL);
+    std::sync::LazyLock::force(&parley_proto::description::POOL);
     run(target, &runtime, &pool[0]);
     for input in &pool {
         check(target, &runtime, input);

@@ -1,6 +1,6 @@
 //! The targets: what is read, and the words of its format.
 
-use parley::{api, chat, cli, gateway};
+use parley::cli;
 use tokio::runtime::Runtime;
 
 /// A reader of what strangers send.
@@ -35,17 +35,17 @@ const JSON: &[&[u8]] = &[
 pub const TARGETS: &[Target] = &[
     Target {
         name: "json",
-        run: |_, input| gateway::fuzz::json(input),
+        run: |_, input| parley_rest::fuzz::json(input),
         words: JSON,
     },
     Target {
         name: "forms",
-        run: |_, input| gateway::fuzz::form(input),
+        run: |_, input| parley_rest::fuzz::form(input),
         words: &[b"a[]=&", b"a[b]=1&", b"[", b"]", b"[b]", b"[]", b"&", b"=", b"%00", b"%5B%5D"],
     },
     Target {
         name: "multipart",
-        run: |runtime, input| runtime.block_on(gateway::fuzz::multipart(input)),
+        run: |runtime, input| runtime.block_on(parley_rest::fuzz::multipart(input)),
         words: &[
             b"--x\r\n",
             b"--x--\r\n",
@@ -59,7 +59,7 @@ pub const TARGETS: &[Target] = &[
     },
     Target {
         name: "cable",
-        run: |_, input| gateway::fuzz::cable_frame(input),
+        run: |_, input| parley_rest::fuzz::cable_frame(input),
         words: &[
             b"{\"command\":\"subscribe\",\"identifier\":\"",
             b"\\\"",
@@ -73,10 +73,10 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "filters",
         run: |_, input| {
-            if let Some(filter) = gateway::fuzz::filter(input) {
-                api::fuzz::filter(&filter);
+            if let Some(filter) = parley_rest::fuzz::filter(input) {
+                parley_grpc::fuzz::filter(&filter);
             }
-            api::fuzz::filter(input);
+            parley_grpc::fuzz::filter(input);
         },
         words: &[
             b"{\"payload\":[",
@@ -90,12 +90,12 @@ pub const TARGETS: &[Target] = &[
     },
     Target {
         name: "cursors",
-        run: |_, input| api::fuzz::cursor(input),
+        run: |_, input| parley_grpc::fuzz::cursor(input),
         words: &[b"\x01", b"\xff", b"\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01"],
     },
     Target {
         name: "page_tokens",
-        run: |_, input| api::fuzz::page_token(input),
+        run: |_, input| parley_grpc::fuzz::page_token(input),
         words: &[
             b"\0\0\0\0\0\0\0\0\0\0\0\0",
             b"\x03\x01",
@@ -107,7 +107,7 @@ pub const TARGETS: &[Target] = &[
     },
     Target {
         name: "attributes",
-        run: |_, input| api::fuzz::attributes(input),
+        run: |_, input| parley_grpc::fuzz::attributes(input),
         // Field 9, `custom_attributes`; an entry; empty values; a list of values.
         words: &[
             b"\x4a\x06",
@@ -141,7 +141,7 @@ pub const TARGETS: &[Target] = &[
     },
     Target {
         name: "templates",
-        run: |_, input| chat::liquid::fuzz::template(input),
+        run: |_, input| parley_domain::liquid::fuzz::template(input),
         words: &[
             b"{{contact.name}}",
             b"{{ contact.custom_attribute.long | upcase | truncate: 5 }}",

@@ -1,6 +1,6 @@
 //! Agent bots: what they are, what they may call, and what an inbox does that has one.
 
-use parley::pb::{
+use parley_proto::{
     AgentBot, ConversationStatus, CreateAgentBotRequest, CreateTokenRequest, DeleteAgentBotRequest, EventFilter, EventKind,
     GetAgentBotRequest, GetConversationRequest, GetInboxAgentBotRequest, ListAgentBotsRequest, MessageDraft, SenderType,
     SetInboxAgentBotRequest, TokenKind, UpdateAgentBotRequest, UpdateConversationStatusRequest, subscribe_request::Start,

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use parley::pb::{AgentBot, EventKind, Role, UpdateAgentBotRequest, UpdateUserRequest, User};
+use parley_proto::{AgentBot, EventKind, Role, UpdateAgentBotRequest, UpdateUserRequest, User};
 use prost_types::FieldMask;
 use sqlx::{Connection as _, PgConnection};
 use tonic::{Code, Status};

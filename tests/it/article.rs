@@ -1,6 +1,6 @@
 //! The three steps of the help article that this project grew from, by plain HTTP, and what the stream tells of them.
 
-use parley::pb::{EventKind, MessageType, subscribe_request::Start};
+use parley_proto::{EventKind, MessageType, subscribe_request::Start};
 use serde_json::{Value, json};
 
 use crate::support::{

@@ -1,6 +1,6 @@
 //! Liquid in what is said, and texts that Parley says by itself: greeting, out of office, survey; and what is read when the contact looks.
 
-use parley::pb::{
+use parley_proto::{
     ContentType, ConversationStatus, EventKind, Inbox, ListMessagesRequest, MarkConversationSeenRequest, Message, MessageDraft,
     MessageStatus, MessageType, RetryMessageRequest, UpdateConversationLabelsRequest, UpdateConversationStatusRequest, UpdateInboxRequest,
     UpdateMessageRequest, WorkingHours,
@@ -157,7 +157,7 @@ async fn a_survey_follows_the_first_resolution(backend: Backend) {
         json!({"message": "How was it?", "display_type": "star", "survey_rules": {"operator": "does_not_contain", "values": ["spam"]}});
     let inbox = Inbox {
         csat_survey_enabled: true,
-        csat_config: parley::pb::value::structure(&rules),
+        csat_config: parley_proto::value::structure(&rules),
         ..Inbox::default()
     };
     set(&scene, inbox, &["csat_survey_enabled", "csat_config"]).await;
@@ -172,7 +172,7 @@ async fn a_survey_follows_the_first_resolution(backend: Backend) {
         .iter()
         .find(|message| message.content_type() == ContentType::InputCsat)
         .expect("it is a survey");
-    let attributes = parley::pb::value::object(survey.content_attributes.as_ref().expect("they are there")).expect("an object");
+    let attributes = parley_proto::value::object(survey.content_attributes.as_ref().expect("they are there")).expect("an object");
     assert_eq!(json!(attributes), json!({"display_type": "star"}));
 
     let spam = scene.talk().await;

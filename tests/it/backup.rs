@@ -3,7 +3,7 @@
 
 use std::{path::Path, process::Command, sync::Arc};
 
-use parley::pb::subscribe_request::Start;
+use parley_proto::subscribe_request::Start;
 use tokio_util::sync::CancellationToken;
 
 use crate::files::{download, upload, with_uploads};
@@ -109,7 +109,7 @@ async fn a_backup_under_load_is_whole_and_its_restore_is_told(backend: Backend) 
     let messages: Vec<i64> = log
         .iter()
         .filter_map(|delivery| match delivery.event.as_ref()?.resource.as_ref()? {
-            parley::pb::event::Resource::Message(told) => Some(told.message.as_ref()?.id),
+            parley_proto::event::Resource::Message(told) => Some(told.message.as_ref()?.id),
             _ => None,
         })
         .collect();
@@ -253,7 +253,7 @@ async fn restore_refuses_what_is_in_use_or_holds_data(backend: Backend) {
         let count = |query| Database::number(&url, query);
         assert_eq!(count("SELECT count(*) FROM somebody_elses").await, 1, "it is none of ours");
         let tables = count("SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace").await;
-        assert_eq!(tables, OWN_TABLES + 2, "a new table has to be named in src/db/copy/postgres.rs");
+        assert_eq!(tables, OWN_TABLES + 2, "a new table has to be named in crates/storage/src/copy/postgres.rs");
     }
     app.start_again().await;
     app.scene().say(talk, "as it was when it was backed up").await;

@@ -1,6 +1,6 @@
 //! The client side as JSON: what contacts' own programs ask of `/public/api/v1`.
 
-use parley::pb::ListMessagesRequest;
+use parley_proto::ListMessagesRequest;
 use serde_json::{Value, json};
 
 use crate::{

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use parley::pb::{
+use parley_proto::{
     ActorType, ApiChannel, ClientContact, ClientSession, ClientSignature, CreateClientConversationRequest, CreateClientMessageRequest,
     CreateClientSessionRequest, CreateContactRequest, GetClientConversationRequest, GetClientSessionRequest, GetInboxRequest, Inbox,
     ListClientMessagesRequest, ListMessagesRequest, MarkClientConversationSeenRequest, MessageStatus, SenderType,
@@ -315,7 +315,7 @@ async fn looking_marks_messages_as_read(backend: Backend) {
         .await
         .expect("listed")
         .into_inner();
-    let statuses: Vec<MessageStatus> = listed.messages.iter().map(parley::pb::Message::status).collect();
+    let statuses: Vec<MessageStatus> = listed.messages.iter().map(parley_proto::Message::status).collect();
     assert_eq!(statuses, [MessageStatus::Sent, MessageStatus::Read, MessageStatus::Read]);
     assert!(listed.conversation.expect("always set").contact_last_seen_at.is_some());
     // Nothing at hand is older than what is stored.

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use parley::pb::subscribe_request::Start;
+use parley_proto::subscribe_request::Start;
 
 use crate::support::{
     app::TestApp,

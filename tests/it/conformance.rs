@@ -5,13 +5,9 @@ use std::{
     time::Duration,
 };
 
-use parley::{
-    client::{
-        Consumer, Error, LostReason, OnTakeover, Options, Server, Step, Subscriber,
-        conformance::{EVENTS, Expect, SCENARIOS, Scenario, Seen, serve},
-    },
-    pb::{ConsumeOpen, EventFilter, SubscribeResponse, subscribe_request::Start},
-};
+use parley_client::{Consumer, Error, LostReason, OnTakeover, Options, Server, Step, Subscriber};
+use parley_conformance::{EVENTS, Expect, SCENARIOS, Scenario, Seen, serve};
+use parley_proto::{ConsumeOpen, EventFilter, SubscribeResponse, subscribe_request::Start};
 
 use crate::support::{
     app::{ADMINISTRATOR, TestApp},

@@ -1,6 +1,6 @@
 //! Contacts: changed and deleted.
 
-use parley::pb::{Contact, DeleteContactRequest, EventKind};
+use parley_proto::{Contact, DeleteContactRequest, EventKind};
 use prost_types::value::Kind;
 use tonic::Code;
 

@@ -1,6 +1,6 @@
 //! Two contacts become one.
 
-use parley::pb::{
+use parley_proto::{
     CreateContactRequest, EventKind, GetContactBySessionRequest, GetConversationRequest, ListContactableInboxesRequest,
     ListMessagesRequest, MergeContactsRequest, MergeContactsResponse,
 };

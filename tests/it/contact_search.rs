@@ -1,6 +1,6 @@
 //! Searching contacts by a piece of what is known of them, whatever index answers it.
 
-use parley::pb::{Contact, CreateContactRequest, DeleteContactRequest, SearchContactsRequest};
+use parley_proto::{Contact, CreateContactRequest, DeleteContactRequest, SearchContactsRequest};
 use prost_types::value::Kind;
 
 use crate::{

@@ -1,6 +1,6 @@
 //! Filters, merges and sessions end where the account does, and where an agent's inboxes do.
 
-use parley::pb::{
+use parley_proto::{
     FilterContactsRequest, FilterConversationsRequest, GetContactBySessionRequest, ListContactableInboxesRequest, MergeContactsRequest,
     Role,
 };

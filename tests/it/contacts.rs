@@ -1,6 +1,6 @@
 //! Contacts and their sessions: made, found, refused. What changes one stands in `contact_changes`.
 
-use parley::pb::{
+use parley_proto::{
     Contact, CreateContactRequest, CreateContactSessionRequest, EventKind, GetContactRequest, ListContactSessionsRequest,
     SearchContactsRequest, UpdateContactRequest, UpdateContactResponse,
 };

@@ -1,6 +1,6 @@
 //! What every call of the contract has in common, read from its description.
 
-use parley::pb;
+use parley_proto as pb;
 use prost_reflect::{DescriptorPool, Kind, MessageDescriptor, MethodDescriptor};
 
 /// Calls that change nothing, by the first word of their name.

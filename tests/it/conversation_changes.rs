@@ -1,6 +1,6 @@
 //! What happens to conversations: status, priority, assignee, labels, looks, typing.
 
-use parley::pb::{
+use parley_proto::{
     Conversation, ConversationPriority, ConversationStatus, EventKind, GetConversationRequest, MarkConversationSeenRequest,
     SetTypingRequest, SubscribeRequest, UpdateConversationAssigneeRequest, UpdateConversationLabelsRequest,
     UpdateConversationPriorityRequest, UpdateConversationStatusRequest,

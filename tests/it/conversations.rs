@@ -1,6 +1,6 @@
 //! Conversations: made, found, listed.
 
-use parley::pb::{
+use parley_proto::{
     ApiChannel, Contact, Conversation, ConversationStatus, CreateContactRequest, CreateConversationRequest, CreateConversationResponse,
     CreateInboxRequest, GetConversationRequest, Inbox, ListConversationsRequest, ListConversationsResponse, UpdateContactRequest,
     UpdateConversationStatusRequest, inbox::Channel,

@@ -3,7 +3,7 @@
 
 use std::{fs, pin::Pin, sync::Arc};
 
-use parley::pb::{SendMessagesRequest, messages_service_client::MessagesServiceClient, subscribe_request::Start};
+use parley_proto::{SendMessagesRequest, messages_service_client::MessagesServiceClient, subscribe_request::Start};
 use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, ServerName, pem::PemObject as _},

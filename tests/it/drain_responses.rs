@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
-use parley::pb::{DownloadFileRequest, download_file_response::Part, files_service_client::FilesServiceClient};
+use parley_proto::{DownloadFileRequest, download_file_response::Part, files_service_client::FilesServiceClient};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},

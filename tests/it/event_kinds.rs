@@ -135,7 +135,7 @@ pub fn page() -> String {
 
 #[cfg(test)]
 mod tests {
-    use parley::pb::EventKind;
+    use parley_proto::EventKind;
 
     use super::*;
 

@@ -1,6 +1,6 @@
 //! Ids and times keep their type in the changes of events.
 
-use parley::pb::{Event, EventKind, MergeContactsRequest, exact_value::Kind};
+use parley_proto::{Event, EventKind, MergeContactsRequest, exact_value::Kind};
 use serde_json::json;
 
 use crate::support::{
@@ -15,7 +15,7 @@ on_both!(ids_and_times_of_changes_keep_their_type);
 /// Both sides of a change.
 fn sides(event: &Event, field: &str) -> [Option<Kind>; 2] {
     let change = event.changes.iter().find(|change| change.field == field).expect(field);
-    let kind = |value: &Option<parley::pb::ExactValue>| value.as_ref().and_then(|value| value.kind.clone());
+    let kind = |value: &Option<parley_proto::ExactValue>| value.as_ref().and_then(|value| value.kind.clone());
     [kind(&change.exact_before), kind(&change.exact_after)]
 }
 

@@ -1,8 +1,8 @@
 //! The first message of a conversation that is made with it: it is asked for what every message is asked for.
 
-use parley::pb::{
-    self, ApiChannel, ConversationStatus, CreateConversationRequest, CreateInboxRequest, Inbox, MessageDraft, ReportPresenceRequest, Role,
-    UpdateConversationStatusRequest, inbox::Channel, presence_service_client::PresenceServiceClient,
+use parley_proto::{
+    self as pb, ApiChannel, ConversationStatus, CreateConversationRequest, CreateInboxRequest, Inbox, MessageDraft, ReportPresenceRequest,
+    Role, UpdateConversationStatusRequest, inbox::Channel, presence_service_client::PresenceServiceClient,
 };
 use prost_types::{Struct, Value, value::Kind};
 use tonic::{Code, Status};

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use parley::pb::{GetProfileRequest, ListAccountsRequest, ListTokensRequest, RevokeTokenRequest};
+use parley_proto::{GetProfileRequest, ListAccountsRequest, ListTokensRequest, RevokeTokenRequest};
 use rustix::process::{Pid, Signal, kill_process};
 use sqlx::{Connection as _, PgConnection};
 use tonic::Code;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use parley::pb::{Contact, UpdateContactRequest};
+use parley_proto::{Contact, UpdateContactRequest};
 use prost_types::FieldMask;
 use rustix::process::{Pid, Signal, kill_process};
 use sqlx::{Connection as _, PgConnection};

@@ -6,7 +6,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use parley::pb::GetConversationRequest;
+use parley_proto::GetConversationRequest;
 use rand::{Rng as _, distr::Alphanumeric};
 use tonic::Code;
 use tonic_types::StatusExt as _;

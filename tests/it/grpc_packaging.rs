@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use bytes::{BufMut as _, BytesMut};
 use flate2::{Compression, write::GzEncoder};
-use parley::pb::{CreateContactRequest, CreateContactResponse, GetContactRequest, contacts_service_client::ContactsServiceClient};
+use parley_proto::{CreateContactRequest, CreateContactResponse, GetContactRequest, contacts_service_client::ContactsServiceClient};
 use prost::Message as _;
 use prost_reflect::DescriptorPool;
 use tonic::{Code, Request, Status, codec::CompressionEncoding, transport::Channel};
@@ -91,7 +91,7 @@ async fn the_types_of_error_details_are_in_the_contract_and_reflected() {
         .await
         .expect("the server is there");
     let mut reflection = ServerReflectionClient::new(channel);
-    let pool = DescriptorPool::decode(parley::pb::DESCRIPTORS).expect("the program carries its own description");
+    let pool = DescriptorPool::decode(parley_proto::DESCRIPTORS).expect("the program carries its own description");
     let published = pool.all_messages().filter(|message| message.package_name() == "google.rpc");
     let mut types: Vec<String> = published
         .filter(|message| message.parent_message().is_none())

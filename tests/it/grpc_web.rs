@@ -2,7 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use bytes::{Buf as _, Bytes, BytesMut};
-use parley::pb::{SubscribeResponse, subscribe_request::Start};
+use parley_proto::{SubscribeResponse, subscribe_request::Start};
 use prost::Message as _;
 use reqwest::{Client, Method, Response};
 

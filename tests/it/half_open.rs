@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use parley::pb::{Contact, ConversationStatus, UpdateContactRequest, UpdateConversationStatusRequest};
+use parley_proto::{Contact, ConversationStatus, UpdateContactRequest, UpdateConversationStatusRequest};
 use prost_types::{FieldMask, Timestamp};
 use sqlx::{Connection as _, PgConnection};
 use tonic::{Code, Status};

@@ -1,6 +1,6 @@
 //! A request with a `request_id` is repeated without a second effect.
 
-use parley::pb::{CreateContactRequest, CreateMessageResponse, SendMessagesRequest};
+use parley_proto::{CreateContactRequest, CreateMessageResponse, SendMessagesRequest};
 use tonic::Code;
 use uuid::Uuid;
 

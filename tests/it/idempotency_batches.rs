@@ -1,6 +1,6 @@
 //! One `request_id` more than once within what is stored together, in one account and in two.
 
-use parley::pb::{
+use parley_proto::{
     BatchCreateMessagesRequest, BatchCreateMessagesResponse, BatchMessage, CreateMembershipRequest, EventKind, Role, SendMessagesRequest,
     SendResult,
 };

@@ -1,6 +1,6 @@
 //! Inboxes, their API channel and their members.
 
-use parley::pb::{
+use parley_proto::{
     ApiChannel, CreateInboxRequest, DeleteInboxRequest, GetInboxRequest, Inbox, ListInboxMembersRequest, ListInboxesRequest, Role,
     SetInboxMembersRequest, UpdateInboxRequest, inbox::Channel,
 };

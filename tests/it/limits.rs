@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use parley::pb::{
+use parley_proto::{
     GetProfileRequest, ListLabelsRequest, PubsubKey, SubscribePubsubRequest, SubscribeRequest, labels_service_client::LabelsServiceClient,
     pubsub_service_client::PubsubServiceClient, subscribe_request::Start,
 };
@@ -29,7 +29,7 @@ fn reason(status: &Status) -> String {
     status.get_details_error_info().expect("an ErrorInfo").reason
 }
 
-async fn labels(clients: &Clients) -> Result<tonic::Response<parley::pb::ListLabelsResponse>, Status> {
+async fn labels(clients: &Clients) -> Result<tonic::Response<parley_proto::ListLabelsResponse>, Status> {
     let request = ListLabelsRequest {
         account_id: 1,
         ..ListLabelsRequest::default()
@@ -95,7 +95,7 @@ async fn a_token_has_a_rate(backend: Backend) {
     assert_eq!(answer.headers["ratelimit-limit"], "5");
 
     let other = app.platform();
-    let request = parley::pb::ListAccountsRequest::default();
+    let request = parley_proto::ListAccountsRequest::default();
     other
         .accounts
         .clone()

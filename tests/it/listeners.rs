@@ -3,10 +3,8 @@
 use std::time::{Duration, Instant};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use parley::{
-    events::cursor::Cursor,
-    pb::{ListLabelsRequest, labels_service_client::LabelsServiceClient, subscribe_request::Start},
-};
+use parley_eventlog::cursor::Cursor;
+use parley_proto::{ListLabelsRequest, labels_service_client::LabelsServiceClient, subscribe_request::Start};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},

@@ -1,6 +1,6 @@
 //! Messages, one by one.
 
-use parley::pb::{
+use parley_proto::{
     DeleteMessageRequest, EventKind, GetMessageRequest, ListMessagesRequest, MessageDraft, MessageStatus, MessageType, SenderType,
     UpdateMessageRequest,
 };

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use parley::pb::{EventDelivery, ListContactsRequest, SubscribeRequest, event::Resource, subscribe_request::Start};
+use parley_proto::{EventDelivery, ListContactsRequest, SubscribeRequest, event::Resource, subscribe_request::Start};
 use rustix::process::{Pid, Resource as Limit, Rlimit, prlimit};
 use serde_json::json;
 use tokio::net::TcpStream;
@@ -382,7 +382,7 @@ async fn a_full_disk_takes_nothing_and_loses_nothing() {
     assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
     assert!(refused.get_details_retry_info().is_some(), "{refused:?}");
     let info = scene.clients.conversations.clone();
-    let read = parley::pb::GetConversationRequest {
+    let read = parley_proto::GetConversationRequest {
         account_id: 1,
         conversation_id: conversation,
     };

@@ -1,6 +1,6 @@
 //! Lists come in pages: put together they are the whole, and nothing comes twice.
 
-use parley::pb::{
+use parley_proto::{
     ConversationPriority, ListContactsRequest, ListConversationsRequest, ListMembersRequest, ListMessagesRequest,
     UpdateConversationPriorityRequest,
 };
@@ -48,14 +48,14 @@ async fn pages(size: i32, mut page: impl AsyncFnMut(i32, String) -> (Vec<i64>, S
 async fn named_people(scene: &Scene, count: usize) -> Vec<i64> {
     let mut ids = Vec::new();
     for index in 0..count {
-        let request = parley::pb::CreateContactRequest {
+        let request = parley_proto::CreateContactRequest {
             account_id: 1,
             // Many share a name, so that the order needs more than the name.
             name: format!("name {}", index % 3),
             email: Some(format!("person{index}@example.org")),
             additional_attributes: (index % 5 > 0)
                 .then(|| attributes(&[("city", Kind::StringValue(["Graz", "Wels"][index % 2].to_owned()))])),
-            ..parley::pb::CreateContactRequest::default()
+            ..parley_proto::CreateContactRequest::default()
         };
         let answer = scene
             .clients

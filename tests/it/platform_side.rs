@@ -1,6 +1,6 @@
 //! The platform side as JSON, and what bots are answered by the JSON door.
 
-use parley::pb::{RedeemLoginRequest, logins_service_client::LoginsServiceClient};
+use parley_proto::{RedeemLoginRequest, logins_service_client::LoginsServiceClient};
 use reqwest::Method;
 use serde_json::{Value, json};
 

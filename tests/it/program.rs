@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
-use parley::pb::{GetLogInfoRequest, GetLogInfoResponse};
+use parley_proto::{GetLogInfoRequest, GetLogInfoResponse};
 use prost::Message as _;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 use tonic_reflection::pb::v1::{

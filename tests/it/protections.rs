@@ -1,7 +1,8 @@
 //! What each protection is for: the same scenario with it, where the promise holds, and with it turned off, where the promise breaks.
 
-use parley::pb::{
-    self, ConsumeOpen, CreateMessageRequest, DeleteContactRequest, EventFilter, EventKind, GetConsumerRequest, subscribe_request::Start,
+use parley_proto::{
+    self as pb, ConsumeOpen, CreateMessageRequest, DeleteContactRequest, EventFilter, EventKind, GetConsumerRequest,
+    subscribe_request::Start,
 };
 use prost::Message as _;
 

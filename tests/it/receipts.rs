@@ -1,6 +1,6 @@
 //! Receipts of messages come at least once and in any order; the delivery only moves forward.
 
-use parley::pb::{EventKind, MessageStatus, RetryMessageRequest, UpdateMessageRequest};
+use parley_proto::{EventKind, MessageStatus, RetryMessageRequest, UpdateMessageRequest};
 use serde_json::json;
 
 use crate::support::{

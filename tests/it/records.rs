@@ -1,6 +1,6 @@
 //! What an account writes down for its members: what a label's new name does, notes through a merge, root keys of the JSON door.
 
-use parley::pb::{
+use parley_proto::{
     ContactNote, CreateContactNoteRequest, CreateContactRequest, CreateLabelRequest, EventKind, GetConversationRequest, Label,
     ListContactNotesRequest, MergeContactsRequest, UpdateConversationLabelsRequest, UpdateLabelRequest,
     contact_notes_service_client::ContactNotesServiceClient, event::Resource, labels_service_client::LabelsServiceClient,

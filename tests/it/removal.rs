@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use parley::pb::{
+use parley_proto::{
     AttachmentDraft, CreateContactRequest, DeleteAccountRequest, DeleteUserRequest, GetAccountRequest, GetUserRequest, ListAccountsRequest,
     ListMembersRequest, MessageDraft, Role, SubscribeRequest, UploadFileRequest, attachment_draft::Kind,
     files_service_client::FilesServiceClient, upload_file_request::Part,
@@ -47,7 +47,7 @@ async fn a_deleted_account_is_gone(backend: Backend) {
     let pieces = vec![
         UploadFileRequest {
             account_id,
-            part: Some(Part::Header(parley::pb::FileHeader::default())),
+            part: Some(Part::Header(parley_proto::FileHeader::default())),
         },
         UploadFileRequest {
             account_id,
@@ -117,7 +117,10 @@ async fn a_deleted_account_is_gone(backend: Backend) {
         rows(&app.database, &format!("SELECT count(*) FROM accounts WHERE id = {account_id}")).await,
         0
     );
-    for table in parley::chat::removal::TABLES.into_iter().chain(["attachments", "attribute_values"]) {
+    for table in parley_domain::removal::TABLES
+        .into_iter()
+        .chain(["attachments", "attribute_values"])
+    {
         assert_eq!(rows(&app.database, &of_it(table)).await, 0, "{table}");
     }
     assert!(!whole_log(&app.clients(), 1).await.is_empty());
@@ -163,7 +166,7 @@ async fn no_table_is_forgotten() {
     let sql = "SELECT m.name FROM sqlite_master m JOIN pragma_table_info(m.name) c ON c.name = 'account_id' WHERE m.type = 'table'";
     let found = sqlx::query(sql).fetch_all(&mut connection).await.expect("it can be read");
     let found: BTreeSet<String> = found.iter().map(|row| row.get(0)).collect();
-    let mut known: BTreeSet<String> = parley::chat::removal::TABLES.iter().map(ToString::to_string).collect();
+    let mut known: BTreeSet<String> = parley_domain::removal::TABLES.iter().map(ToString::to_string).collect();
     known.extend(["attachments", "attribute_values"].map(str::to_owned));
     assert_eq!(found, known);
 }

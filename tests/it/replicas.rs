@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use parley::pb::{
+use parley_proto::{
     Conversation, ConversationPriority, CreateContactRequest, EventDelivery, GetConversationRequest, MarkConversationSeenRequest,
     UpdateConversationLabelsRequest, UpdateConversationPriorityRequest,
 };
@@ -146,7 +146,7 @@ fn assert_versions_rise(log: &[EventDelivery]) {
     }
 }
 
-async fn create_contact(scene: &Scene, request: CreateContactRequest) -> parley::pb::CreateContactResponse {
+async fn create_contact(scene: &Scene, request: CreateContactRequest) -> parley_proto::CreateContactResponse {
     let answer = scene.clients.contacts.clone().create_contact(request).await;
     answer.expect("it is answered").into_inner()
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use parley::pb::{
+use parley_proto::{
     DeleteContactRequest, DeleteMessageRequest, ListConversationsRequest, MessageType, Role, SearchMessagesRequest, SearchMessagesResponse,
 };
 use serde_json::json;
@@ -281,15 +281,15 @@ async fn an_index_that_is_behind_catches_up(backend: Backend) {
     let conversation = app.scene().talk().await;
     for round in 0..3 {
         let scene = app.scene();
-        let batch = |first: i64| parley::pb::BatchCreateMessagesRequest {
+        let batch = |first: i64| parley_proto::BatchCreateMessagesRequest {
             account_id: 1,
             messages: (first..first + 400)
-                .map(|number| parley::pb::BatchMessage {
+                .map(|number| parley_proto::BatchMessage {
                     conversation_id: conversation,
                     message: Some(crate::support::scene::incoming(&format!("needle <{number}>"))),
                 })
                 .collect(),
-            ..parley::pb::BatchCreateMessagesRequest::default()
+            ..parley_proto::BatchCreateMessagesRequest::default()
         };
         let mut client = scene.clients.messages.clone();
         client.batch_create_messages(batch(round * 400)).await.expect("they are taken");
@@ -321,14 +321,14 @@ async fn a_search_tells_what_it_left_out(backend: Backend) {
         (body["meta"]["complete"].clone(), body["payload"].clone())
     };
     assert_eq!(complete(&app, "ne").await.0, true);
-    let batch = |_| parley::pb::BatchMessage {
+    let batch = |_| parley_proto::BatchMessage {
         conversation_id: fresh,
         message: Some(crate::support::scene::incoming("hay")),
     };
-    let request = parley::pb::BatchCreateMessagesRequest {
+    let request = parley_proto::BatchCreateMessagesRequest {
         account_id: 1,
         messages: (0..500).map(batch).collect(),
-        ..parley::pb::BatchCreateMessagesRequest::default()
+        ..parley_proto::BatchCreateMessagesRequest::default()
     };
     let mut client = app.clients().messages;
     for _ in 0..41 {

@@ -1,6 +1,6 @@
 //! Many messages: in a batch, in a stream, too fast.
 
-use parley::pb::{BatchCreateMessagesRequest, BatchMessage, MessageDraft, SendMessagesRequest, SendResult};
+use parley_proto::{BatchCreateMessagesRequest, BatchMessage, MessageDraft, SendMessagesRequest, SendResult};
 use tokio_stream::StreamExt as _;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;

@@ -1,7 +1,7 @@
 //! Lists take a fixed number of statements, however many rows they show. PostgreSQL counts the transactions of a session when it ends, and
 //! a statement that only reads is one.
 
-use parley::pb::{ListContactsRequest, ListConversationsRequest};
+use parley_proto::{ListContactsRequest, ListConversationsRequest};
 use sqlx::{Connection as _, PgConnection};
 
 use crate::support::{app::TestApp, database::Backend, scene::Scene};
@@ -59,7 +59,7 @@ async fn no_list_asks_for_each_row_on_postgres() {
     let mut app = TestApp::start(Backend::Postgres).await;
     let scene = app.scene();
     for nth in 0..ROWS {
-        let request = parley::pb::CreateContactRequest {
+        let request = parley_proto::CreateContactRequest {
             account_id: 1,
             identifier: Some(format!("crm-{nth}")),
             inbox_id: Some(1),

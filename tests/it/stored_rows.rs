@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use parley::pb::{BatchCreateMessagesRequest, BatchMessage, MessageDraft, value::structure};
+use parley_proto::{BatchCreateMessagesRequest, BatchMessage, MessageDraft, value::structure};
 use serde_json::json;
 use uuid::Uuid;
 

@@ -1,6 +1,6 @@
 //! Teams, agents and inbox members: who may change them, and what each change leaves on the stream.
 
-use parley::pb::{
+use parley_proto::{
     AddInboxMembersRequest, AddTeamMembersRequest, CreateAgentRequest, CreateAgentsRequest, CreateMembershipRequest, CreateTeamRequest,
     DeleteMembershipRequest, DeleteTeamRequest, EventKind, GetTeamRequest, ListAssignableAgentsRequest, ListConversationsRequest,
     ListMembersRequest, ListTeamMembersRequest, RemoveInboxMembersRequest, Role, SetTeamMembersRequest, Team, UpdateAgentRequest,
@@ -279,7 +279,7 @@ async fn conversations_can_be_assigned_to_these(backend: Backend) {
         ..ListAssignableAgentsRequest::default()
     };
     let mut inboxes = clients.inboxes.clone();
-    let ids = |agents: Vec<parley::pb::Agent>| agents.into_iter().map(|agent| agent.id).collect::<Vec<_>>();
+    let ids = |agents: Vec<parley_proto::Agent>| agents.into_iter().map(|agent| agent.id).collect::<Vec<_>>();
     let before = ids(inboxes
         .list_assignable_agents(list.clone())
         .await

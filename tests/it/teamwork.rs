@@ -1,9 +1,9 @@
 //! How people share conversations: who is there, whose turn it is, who takes part, what sleeps and wakes.
 
-use parley::pb::{
-    self, AddParticipantsRequest, Availability, Conversation, ConversationStatus, CreateConversationRequest, DeleteConversationRequest,
-    EventKind, GetConversationRequest, Inbox, ListConversationsRequest, MarkConversationSeenRequest, MarkConversationUnreadRequest,
-    MuteConversationRequest, ReportPresenceRequest, Role, SetParticipantsRequest, UnmuteConversationRequest,
+use parley_proto::{
+    self as pb, AddParticipantsRequest, Availability, Conversation, ConversationStatus, CreateConversationRequest,
+    DeleteConversationRequest, EventKind, GetConversationRequest, Inbox, ListConversationsRequest, MarkConversationSeenRequest,
+    MarkConversationUnreadRequest, MuteConversationRequest, ReportPresenceRequest, Role, SetParticipantsRequest, UnmuteConversationRequest,
     UpdateConversationStatusRequest, UpdateInboxRequest, presence_service_client::PresenceServiceClient, subscribe_request::Start,
 };
 use prost_types::{FieldMask, Timestamp};

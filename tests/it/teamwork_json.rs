@@ -1,5 +1,9 @@
 //! Shared conversations through the JSON door: assignments, participants, marks, and what they answer.
 
+use parley_proto::{
+    CreateAgentBotRequest, CreateMembershipRequest, CreateTokenRequest, EventKind, ReportPresenceRequest, Role, SetInboxAgentBotRequest,
+    TokenKind, presence_service_client::PresenceServiceClient,
+};
 use reqwest::Method;
 use serde_json::{Value as Json, json};
 
@@ -9,10 +13,6 @@ use crate::support::{
     office::{other_account, set_members, worker},
     on_both,
     reader::{event, whole_log},
-};
-use parley::pb::{
-    CreateAgentBotRequest, CreateMembershipRequest, CreateTokenRequest, EventKind, ReportPresenceRequest, Role, SetInboxAgentBotRequest,
-    TokenKind, presence_service_client::PresenceServiceClient,
 };
 
 on_both!(

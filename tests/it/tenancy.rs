@@ -1,6 +1,6 @@
 //! Who may see and do what: accounts do not exist for each other, agents work in their inboxes, tokens reach as far as they say.
 
-use parley::pb::{
+use parley_proto::{
     AccountStatus, CreateAccountRequest, CreateContactRequest, CreateTokenRequest, DeleteContactRequest, GetAccountRequest,
     GetContactRequest, GetConversationRequest, GetInboxRequest, ListConversationsRequest, ListInboxesRequest, Role, TokenKind,
     UpdateAccountRequest, UpdateInboxRequest, inbox::Channel, subscribe_request::Start,
@@ -192,10 +192,10 @@ async fn an_agent_works_in_its_inboxes(backend: Backend) {
     );
     let request = UpdateInboxRequest {
         account_id: 1,
-        inbox: Some(parley::pb::Inbox {
+        inbox: Some(parley_proto::Inbox {
             id: second.inbox,
             name: "Mine".to_owned(),
-            ..parley::pb::Inbox::default()
+            ..parley_proto::Inbox::default()
         }),
         update_mask: Some(FieldMask {
             paths: vec!["name".to_owned()],
@@ -275,7 +275,7 @@ async fn a_service_token_reaches_as_far_as_it_says(backend: Backend) {
     let message = narrow
         .sent(
             two,
-            parley::pb::MessageDraft {
+            parley_proto::MessageDraft {
                 content: Some("hello".to_owned()),
                 ..Default::default()
             },
@@ -340,10 +340,10 @@ async fn a_suspended_account_is_closed(backend: Backend) {
     let theirs = other_account(&app, "Other").await;
     let conversation = theirs.talk().await;
     let request = UpdateAccountRequest {
-        account: Some(parley::pb::Account {
+        account: Some(parley_proto::Account {
             id: theirs.account,
             status: AccountStatus::Suspended.into(),
-            ..parley::pb::Account::default()
+            ..parley_proto::Account::default()
         }),
         update_mask: Some(FieldMask {
             paths: vec!["status".to_owned()],

@@ -1,10 +1,10 @@
 //! Times lie within the years 1 to 9999, which `google.protobuf.Timestamp` and its JSON form are limited to: all others are refused with the name
 //! of their field, and those stored before they were limited are sent as the nearest time within.
 
-use parley::pb::{
-    self, ConsumeOpen, ConversationStatus, CreateConversationRequest, CreateTokenRequest, GetConversationRequest, ListConversationsRequest,
-    ResetConsumerRequest, SearchMessagesRequest, TokenKind, UpdateConversationStatusRequest, consume_open, reset_consumer_request,
-    subscribe_request::Start,
+use parley_proto::{
+    self as pb, ConsumeOpen, ConversationStatus, CreateConversationRequest, CreateTokenRequest, GetConversationRequest,
+    ListConversationsRequest, ResetConsumerRequest, SearchMessagesRequest, TokenKind, UpdateConversationStatusRequest, consume_open,
+    reset_consumer_request, subscribe_request::Start,
 };
 use prost_types::Timestamp;
 use serde_json::{Value as Json, json};

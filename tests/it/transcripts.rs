@@ -1,6 +1,6 @@
 //! Transcripts: a mail that arrives, also when the server of mails is away at first.
 
-use parley::pb::SendTranscriptRequest;
+use parley_proto::SendTranscriptRequest;
 use serde_json::json;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use parley::pb::{GetProfileRequest, accounts_service_client::AccountsServiceClient};
+use parley_proto::{GetProfileRequest, accounts_service_client::AccountsServiceClient};
 use tonic::{
     Request, Status,
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, process::Command};
 
-use parley::db::migration::FLOOR;
+use parley_storage::migration::FLOOR;
 
 use crate::support::{
     app::TestApp,
@@ -88,7 +88,7 @@ async fn who_starts_together_migrates_once_on_postgres() {
 /// Older programs go on while a newer one migrates, down to the one that `FLOOR` names.
 #[test]
 fn migrations_only_add_above_the_floor() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/db/migration");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/storage/src/migration");
     let mut seen = 0;
     for entry in fs::read_dir(folder).expect("the migrations") {
         let path = entry.expect("an entry").path();

@@ -1,6 +1,6 @@
 //! Users stand outside of accounts, and are made once, also when many ask at once.
 
-use parley::pb::{self, CreateUserRequest, GetUserRequest};
+use parley_proto::{self as pb, CreateUserRequest, GetUserRequest};
 use prost_types::{Struct, Value, value::Kind};
 use tonic::Code;
 use uuid::Uuid;

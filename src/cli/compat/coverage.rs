@@ -95,7 +95,7 @@ mod tests {
     use axum::http::Method;
 
     use super::*;
-    use crate::gateway::route_table::RouteTable;
+    use parley_rest::route_table::RouteTable;
 
     #[test]
     fn finds_what_says_most() {

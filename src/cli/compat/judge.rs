@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use axum::http::Method;
+use parley_rest::route_table::{RouteTable, normalize};
 use serde_json::Map;
 
 use super::{
@@ -11,7 +12,6 @@ use super::{
     differences::{Applies, Differences},
     other::{Other, other},
 };
-use crate::gateway::route_table::{RouteTable, normalize};
 
 /// Characters of a parameter's name that is shown.
 const NAME: usize = 40;

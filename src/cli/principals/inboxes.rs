@@ -1,14 +1,12 @@
 //! Inboxes and the agent bots that answer in them.
 
 use clap::Subcommand;
+use parley_client::Server;
+use parley_proto::{self as pb, agent_bots_service_client::AgentBotsServiceClient, inboxes_service_client::InboxesServiceClient};
 use tonic::{Status, transport::Channel};
 
 use super::{Args, created};
-use crate::{
-    cli::{Exit, table::Table},
-    client::Server,
-    pb::{self, agent_bots_service_client::AgentBotsServiceClient, inboxes_service_client::InboxesServiceClient},
-};
+use crate::cli::{Exit, table::Table};
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum InboxVerb {

@@ -1,14 +1,12 @@
 //! Accounts, users and members.
 
 use clap::{Subcommand, ValueEnum};
+use parley_client::Server;
+use parley_proto::{self as pb, accounts_service_client::AccountsServiceClient, inboxes_service_client::InboxesServiceClient};
 use tonic::{Status, transport::Channel};
 
 use super::{Args, created, short};
-use crate::{
-    cli::{Exit, table::Table},
-    client::Server,
-    pb::{self, accounts_service_client::AccountsServiceClient, inboxes_service_client::InboxesServiceClient},
-};
+use crate::cli::{Exit, table::Table};
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum AccountVerb {

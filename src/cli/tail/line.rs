@@ -4,12 +4,9 @@ use std::fmt::{Display, Write as _};
 
 use anstyle::{AnsiColor, Style};
 use chrono::{DateTime, NaiveDate, TimeZone};
+use parley_proto::{Event, EventDelivery, FieldChange, event::Resource};
+use parley_telemetry::escape::is_unsafe;
 use prost_types::{Value, value::Kind as ValueKind};
-
-use crate::{
-    pb::{Event, EventDelivery, FieldChange, event::Resource},
-    telemetry::escape::is_unsafe,
-};
 
 /// How much of a message's text is shown, in characters.
 const EXCERPT: usize = 80;
@@ -146,7 +143,7 @@ mod tests {
     use chrono::{FixedOffset, Utc};
 
     use super::*;
-    use crate::pb::samples;
+    use parley_proto::samples;
 
     #[test]
     fn a_message_shows_conversation_sender_and_text() {

@@ -6,20 +6,18 @@ use std::{
 };
 
 use chrono::{DateTime, Local, NaiveDate, Utc};
+use parley_client::{Error, Step, Subscriber};
+use parley_proto::{
+    self as pb, EventDelivery, EventFilter, EventKind, GetLogInfoRequest, events_service_client::EventsServiceClient,
+    subscribe_request::Start,
+};
+use parley_types::cursor_text;
 use prost_types::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use super::{Exit, complain, connect::Target};
-use crate::{
-    client::{Error, Step, Subscriber},
-    cursor_text,
-    pb::{
-        self, EventDelivery, EventFilter, EventKind, GetLogInfoRequest, events_service_client::EventsServiceClient,
-        subscribe_request::Start,
-    },
-};
 
 pub mod line;
 

@@ -12,9 +12,10 @@ use std::{
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
+use parley_blobs::Storage;
+use parley_types::error::Error;
 
 use super::{archive::Reader, restore::Refused};
-use crate::{error::Error, storage::Storage};
 
 /// The names of files whose own is taken, until the restore is complete.
 const WAITING: &str = "restoring";

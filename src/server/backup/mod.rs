@@ -5,19 +5,16 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _};
+use parley_blobs::{Chunks, Storage};
+use parley_storage::{
+    copy::{Object, Sequence, Source, postgres::Snapshot, sqlite},
+    sqlite_file,
+};
+use parley_types::error::Error;
 use serde::{Deserialize, Serialize};
 
 use super::rooms;
-use crate::{
-    config::Config,
-    db::{
-        self,
-        copy::{Object, Sequence, Source, postgres::Snapshot, sqlite},
-        sqlite_file,
-    },
-    error::Error,
-    storage::{Chunks, Storage},
-};
+use crate::config::Config;
 
 mod archive;
 mod files;
@@ -240,8 +237,8 @@ async fn file(name: &str, size: u64, storage: &Storage, archive: &mut Writer) ->
 }
 
 /// The configuration of the database, for what is opened before it is in its place.
-fn at(config: &Config, file: &Path) -> db::Config {
-    db::Config {
+fn at(config: &Config, file: &Path) -> parley_storage::Config {
+    parley_storage::Config {
         url: format!("sqlite://{}?mode=rwc", file.display()),
         ..rooms::database(config)
     }

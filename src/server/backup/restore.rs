@@ -3,16 +3,13 @@
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
+use parley_blobs::Storage;
+use parley_storage::{Database, Gap, copy::Source, sqlite_file};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use super::{COMPLETE, Complete, FILES, FORM, MANIFEST, Manifest, archive::Reader, files::Restoring};
-use crate::{
-    config::Config,
-    db::{Database, Gap, copy::Source, sqlite_file},
-    server::rooms,
-    storage::Storage,
-};
+use crate::{config::Config, server::rooms};
 
 mod into_postgres;
 mod into_sqlite;
@@ -85,11 +82,11 @@ pub struct Restored {
 /// empty PostgreSQL database stay, without rows. From then on nothing is stopped.
 ///
 /// # Errors
-/// [`Refused`]; [`crate::db::OpenError`]; when the archive is damaged or something cannot be written. The database and what the store had are then as
+/// [`Refused`]; [`parley_storage::OpenError`]; when the archive is damaged or something cannot be written. The database and what the store had are then as
 /// they were, unless the message says that the database was restored.
 pub async fn restore(config: &Config, archive: &Path, force: bool, stop: &CancellationToken) -> anyhow::Result<Restored> {
     #[cfg(feature = "faults")]
-    crate::fault::turn_off(&config.fault.switch);
+    parley_fault::turn_off(&config.fault.switch);
     let storage = Storage::new(&rooms::storage(config)).context("files.url")?;
     let mut files = Restoring::into(storage);
     let loading = Box::pin(load(config, archive, force, &mut files));

@@ -2,13 +2,11 @@
 
 use std::{path::Path, time::Duration};
 
+use parley_eventlog::follow;
+use parley_storage::{Database, OpenError, Oversized, Standing};
+
 use super::{Finding, PATIENCE, bad, doubtful, good};
-use crate::{
-    config::Config,
-    db::{self, Database, OpenError, Oversized, Standing},
-    events::follow,
-    server::rooms,
-};
+use crate::{config::Config, server::rooms};
 
 /// How long rows beyond their limits are looked for.
 const SCAN: Duration = Duration::from_mins(1);
@@ -28,7 +26,7 @@ pub(super) async fn database(config: &Config, found: &mut Vec<Finding>) {
         Ok(false) => existing_database(config, found).await,
         Err(error) => found.push(bad(ABOUT, error.to_string())),
     }
-    if let Some(folder) = db::sqlite_file(&settings.url).as_deref().map(folder_of)
+    if let Some(folder) = parley_storage::sqlite_file(&settings.url).as_deref().map(folder_of)
         && folder.is_dir()
     {
         found.push(disk(folder));

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Finding, doubtful, good};
-use crate::{config::Config, db};
+use crate::config::Config;
 
 /// The permissions of group and others.
 const OTHERS: u32 = 0o077;
@@ -15,7 +15,7 @@ const OTHERS: u32 = 0o077;
 pub(super) fn modes(config: &Config) -> Vec<Finding> {
     const ABOUT: &str = "permissions";
     let mut private: Vec<(PathBuf, &str)> = Vec::new();
-    if let Some(file) = db::sqlite_file(&config.database.url) {
+    if let Some(file) = parley_storage::sqlite_file(&config.database.url) {
         for suffix in ["", "-wal", "-shm", ".lock", ".token"] {
             let mut path = file.clone().into_os_string();
             path.push(suffix);

@@ -7,8 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-
-use crate::{
+use parley_admission::{
     client_address::ClientAddress,
     rate_limit::{AnonymousLimits, Pace, Turn},
 };

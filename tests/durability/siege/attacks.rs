@@ -14,8 +14,8 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
-use parley::pb::{
-    self, DownloadFileRequest, GetClientSessionRequest, UpdateClientSessionRequest, client_service_client::ClientServiceClient,
+use parley_proto::{
+    self as pb, DownloadFileRequest, GetClientSessionRequest, UpdateClientSessionRequest, client_service_client::ClientServiceClient,
     files_service_client::FilesServiceClient,
 };
 use prost_types::{Struct, Value, value::Kind};

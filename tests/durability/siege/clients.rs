@@ -10,8 +10,8 @@ use std::{
 };
 
 use hdrhistogram::Histogram;
-use parley::pb::{
-    self, CreateMessageRequest, CreateTokenRequest, GetContactRequest, GetConversationRequest, ListMessagesRequest, TokenKind,
+use parley_proto::{
+    self as pb, CreateMessageRequest, CreateTokenRequest, GetContactRequest, GetConversationRequest, ListMessagesRequest, TokenKind,
     contacts_service_client::ContactsServiceClient, conversations_service_client::ConversationsServiceClient,
     messages_service_client::MessagesServiceClient,
 };

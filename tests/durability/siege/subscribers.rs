@@ -6,10 +6,8 @@ use std::{
     time::Duration,
 };
 
-use parley::{
-    client::{Server, Step, Subscriber},
-    pb::{EventFilter, event::Resource, subscribe_request::Start},
-};
+use parley_client::{Server, Step, Subscriber};
+use parley_proto::{EventFilter, event::Resource, subscribe_request::Start};
 use tokio::task::JoinHandle;
 
 use crate::support::app::{ADMINISTRATOR, TestApp};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use parley::pb::{EventFilter, EventKind};
+use parley_proto::{EventFilter, EventKind};
 use tonic::Code;
 
 use super::ALL;

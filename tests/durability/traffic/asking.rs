@@ -1,7 +1,7 @@
 //! Calls that are repeated until they are answered, and calls that must be refused.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use parley::pb::{GetLogInfoRequest, GetLogInfoResponse, subscribe_request::Start};
+use parley_proto::{GetLogInfoRequest, GetLogInfoResponse, subscribe_request::Start};
 use prost::encoding::encode_varint;
 use tonic::{Code, Response, Status};
 

@@ -1,7 +1,7 @@
 //! A durable consumer that grants little at a time, and writes down what it granted and what it was given.
 
 use bytes::Bytes;
-use parley::pb::{ConsumeCommit, ConsumeCredit, ConsumeOpen, ConsumeRequest, consume_open::Start, consume_request, consume_response};
+use parley_proto::{ConsumeCommit, ConsumeCredit, ConsumeOpen, ConsumeRequest, consume_open::Start, consume_request, consume_response};
 use rand::{Rng as _, rngs::StdRng};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;

@@ -25,7 +25,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use parley::pb::{EventFilter, EventKind};
+use parley_proto::{EventFilter, EventKind};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use tokio::{sync::watch, task::JoinHandle};
 
@@ -322,7 +322,7 @@ impl Traffic {
 
 /// Another account, with an inbox, whose administrator is that of the first one.
 async fn quiet_account(doors: &Doors) -> Scene {
-    use parley::pb::{CreateAccountRequest, CreateMembershipRequest, Role};
+    use parley_proto::{CreateAccountRequest, CreateMembershipRequest, Role};
     let mut platform = Clients::new(&doors.grpc, Some(PLATFORM)).accounts;
     let request = CreateAccountRequest {
         name: "Quiet".to_owned(),

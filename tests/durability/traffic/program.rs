@@ -8,7 +8,7 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
-use parley::pb::EventFilter;
+use parley_proto::EventFilter;
 use rand::Rng as _;
 use serde_json::Value;
 use tokio::sync::mpsc;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use parley::pb::{EventFilter, SubscribeRequest, SubscribeResponse, event::Resource, subscribe_request::Start, upsert};
+use parley_proto::{EventFilter, SubscribeRequest, SubscribeResponse, event::Resource, subscribe_request::Start, upsert};
 use tonic::Streaming;
 
 use super::{AGAIN, GIVE_UP, Post};
@@ -142,7 +142,7 @@ async fn follow(
 
 /// What a reader that has begun may not pass over any more.
 async fn floor(post: &Post, clients: &Clients, section: &mut Section) {
-    let request = parley::pb::GetLogInfoRequest { account_id: post.account };
+    let request = parley_proto::GetLogInfoRequest { account_id: post.account };
     let mut events = clients.events.clone();
     let Ok(Ok(info)) = tokio::time::timeout(GIVE_UP, events.get_log_info(request)).await else {
         return;

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
-use parley::pb::EventFilter;
+use parley_proto::EventFilter;
 use serde_json::Value;
 
 use super::{AGAIN, GIVE_UP, Post, reader::SILENCE};

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use parley::pb::{EventFilter, EventKind, GetLogInfoRequest, MessageType};
+use parley_proto::{EventFilter, EventKind, GetLogInfoRequest, MessageType};
 use rand::{Rng as _, rngs::StdRng, seq::IndexedRandom as _};
 
 use super::{

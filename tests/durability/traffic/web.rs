@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
-use parley::pb::{EventFilter, SubscribeRequest, SubscribeResponse, subscribe_request::Start};
+use parley_proto::{EventFilter, SubscribeRequest, SubscribeResponse, subscribe_request::Start};
 use prost::Message as _;
 use tonic::Status;
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use parley::pb::{CreateMessageRequest, SendMessagesRequest, SendResult};
+use parley_proto::{CreateMessageRequest, SendMessagesRequest, SendResult};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};

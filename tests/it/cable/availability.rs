@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use parley::pb::Role;
+use parley_proto::Role;
 use serde_json::{Value as Json, json};
 
 use super::{Cable, agent};

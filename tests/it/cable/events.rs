@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use parley::pb::{CreateConversationRequest, MessageDraft, Role};
+use parley_proto::{CreateConversationRequest, MessageDraft, Role};
 use serde_json::{Value as Json, json};
 
 use super::{Cable, agent, keys};

@@ -1,6 +1,6 @@
 //! Open subscriptions whose subject moves: the contact of a visitor's session is merged, what an agent may see changes, or a session ends.
 
-use parley::pb::{
+use parley_proto::{
     DeleteContactRequest, DeleteInboxRequest, MergeContactsRequest, PubsubKey, Role, SubscribePubsubRequest, SubscribePubsubResponse,
     event::Resource, pubsub_service_client::PubsubServiceClient,
 };

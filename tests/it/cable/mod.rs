@@ -9,7 +9,7 @@ mod quiet;
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use parley::pb::{CreateMembershipRequest, CreateTokenRequest, CreateUserRequest, Role, TokenKind};
+use parley_proto::{CreateMembershipRequest, CreateTokenRequest, CreateUserRequest, Role, TokenKind};
 use serde_json::{Value as Json, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
@@ -268,7 +268,7 @@ async fn a_contact_hears_its_own_conversations(backend: Backend) {
     assert_eq!(keys(&present), ["account_id", "users"], "contacts are not told who else is there");
     // What is not its own, what is a note, what it types itself: none of it is heard before the answer.
     scene.say(elsewhere, "to somebody else").await;
-    let note = parley::pb::MessageDraft {
+    let note = parley_proto::MessageDraft {
         private: true,
         ..crate::support::scene::outgoing("a note")
     };

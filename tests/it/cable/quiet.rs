@@ -1,6 +1,6 @@
 //! Frames that make a client write. Dashboards report a view after each frame of the conversation that they show.
 
-use parley::pb::{EventKind, MarkConversationSeenRequest, Role};
+use parley_proto::{EventKind, MarkConversationSeenRequest, Role};
 use serde_json::{Value as Json, json};
 
 use super::{Cable, agent};

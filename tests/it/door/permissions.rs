@@ -1,6 +1,6 @@
 //! Every route, by everybody who may not use it.
 
-use parley::pb::{CreateAgentBotRequest, CreateTokenRequest, Role, SetInboxAgentBotRequest, TokenKind};
+use parley_proto::{CreateAgentBotRequest, CreateTokenRequest, Role, SetInboxAgentBotRequest, TokenKind};
 use serde_json::{Value as Json, json};
 
 use super::{body_schema, plain};

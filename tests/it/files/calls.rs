@@ -1,7 +1,7 @@
 //! Files by gRPC: in and out, taken once, by links that end.
 
 use bytes::Bytes;
-use parley::pb::{
+use parley_proto::{
     AttachmentType, CreateConversationRequest, GetFileLinkRequest, UploadFileRequest, event::Resource,
     files_service_client::FilesServiceClient, upload_file_request::Part,
 };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use parley::pb::{DeleteMessageRequest, UploadFileRequest, files_service_client::FilesServiceClient};
+use parley_proto::{DeleteMessageRequest, UploadFileRequest, files_service_client::FilesServiceClient};
 use prost::Message as _;
 use reqwest::{header::HeaderValue, multipart};
 use serde_json::json;

@@ -1,6 +1,6 @@
 //! Files through the JSON door.
 
-use parley::pb::{
+use parley_proto::{
     AttachmentDraft, ContactCardDraft, CreateClientMessageRequest, CreateClientSessionRequest, FallbackDraft, LocationDraft, MessageDraft,
     attachment_draft::Kind,
 };
@@ -204,7 +204,7 @@ async fn contacts_send_files(backend: Backend) {
         .await;
     assert_eq!(answer.status, 404);
     let request = CreateClientMessageRequest {
-        session: Some(parley::pb::ClientSession {
+        session: Some(parley_proto::ClientSession {
             inbox_identifier: identifier.to_owned(),
             source_id: source,
         }),

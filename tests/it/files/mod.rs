@@ -9,7 +9,7 @@ mod store;
 use std::io::Cursor;
 
 use bytes::Bytes;
-use parley::pb::{
+use parley_proto::{
     AttachmentDraft, DownloadFileRequest, File, FileHeader, MessageDraft, UploadFileRequest, attachment_draft::Kind,
     download_file_response, files_service_client::FilesServiceClient, upload_file_request::Part,
 };
@@ -58,7 +58,7 @@ pub async fn upload(clients: &Clients, name: &str, content: &[u8]) -> File {
     try_upload(clients, 1, name, "", content).await.expect("the file is stored")
 }
 
-pub async fn download(clients: &Clients, link: &str, offset: i64, limit: i64) -> Result<(parley::pb::FileInfo, Vec<u8>), Status> {
+pub async fn download(clients: &Clients, link: &str, offset: i64, limit: i64) -> Result<(parley_proto::FileInfo, Vec<u8>), Status> {
     use download_file_response::Part;
     let request = DownloadFileRequest {
         link: link.to_owned(),

@@ -7,10 +7,6 @@ mod sample;
 
 use std::collections::BTreeMap;
 
-use parley::pb::{
-    Contact, CreateContactRequest, CreateConversationRequest, Filter, FilterCondition, FilterContactsRequest, FilterConversationsRequest,
-    FilterConversationsResponse, FilterJoiner, FilterOperator, UpdateConversationLabelsRequest, UpdateConversationPriorityRequest,
-};
 use prost_types::{Struct, Value, value::Kind};
 use serde_json::{Value as Json, json};
 use tonic::{Code, Status};
@@ -38,6 +34,10 @@ on_both!(
 );
 
 use FilterOperator::{Contains, EqualTo, IsLessThan, IsPresent};
+use parley_proto::{
+    Contact, CreateContactRequest, CreateConversationRequest, Filter, FilterCondition, FilterContactsRequest, FilterConversationsRequest,
+    FilterConversationsResponse, FilterJoiner, FilterOperator, UpdateConversationLabelsRequest, UpdateConversationPriorityRequest,
+};
 
 fn value(json: &Json) -> Value {
     let kind = match json {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use parley::pb::{
+use parley_proto::{
     Contact,
     FilterOperator::{Contains, DoesNotContain, EqualTo, IsNotPresent, IsPresent, NotEqualTo},
 };

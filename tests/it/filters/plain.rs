@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use parley::pb::{
+use parley_proto::{
     Contact, Conversation,
     FilterOperator::{
         self, Contains, DaysBefore, DoesNotContain, EqualTo, IsGreaterThan, IsLessThan, IsNotPresent, IsPresent, NotEqualTo, StartsWith,

@@ -1,6 +1,6 @@
 //! Filters by chance, the same at every run.
 
-use parley::pb::FilterOperator::{
+use parley_proto::FilterOperator::{
     self, Contains, DoesNotContain, EqualTo, IsGreaterThan, IsLessThan, IsNotPresent, IsPresent, NotEqualTo, StartsWith,
 };
 use proptest::{

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use parley::pb::{CreateTokenRequest, GetCacheKeysRequest, Role, TokenKind};
+use parley_proto::{CreateTokenRequest, GetCacheKeysRequest, Role, TokenKind};
 use serde_json::{Value as Json, json};
 
 use crate::{

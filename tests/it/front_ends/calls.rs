@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use parley::pb::Role;
+use parley_proto::Role;
 use serde_json::Value as Json;
 
 use crate::support::{app::TestApp, database::Backend, office::worker};

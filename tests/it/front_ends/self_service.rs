@@ -1,6 +1,6 @@
 //! What members change of themselves: availability, the account that they work in, and their own user.
 
-use parley::pb::{
+use parley_proto::{
     ConversationStatus, CreateTokenRequest, EventKind, ReportPresenceRequest, Role, SetActiveAccountRequest, TokenKind,
     UpdateOwnAvailabilityRequest, presence_service_client::PresenceServiceClient,
 };
@@ -47,7 +47,7 @@ async fn availability(http: &Http, account: i64, availability: &str) -> (u16, Js
 fn busy(account: i64) -> UpdateOwnAvailabilityRequest {
     UpdateOwnAvailabilityRequest {
         account_id: account,
-        availability: parley::pb::Availability::Busy.into(),
+        availability: parley_proto::Availability::Busy.into(),
         ..UpdateOwnAvailabilityRequest::default()
     }
 }
@@ -105,7 +105,7 @@ async fn an_agent_changes_its_own_availability(backend: Backend) {
     // The same over gRPC, once for each request id; role and others stay as they are.
     let request = UpdateOwnAvailabilityRequest {
         request_id: Uuid::new_v4().to_string(),
-        availability: parley::pb::Availability::Offline.into(),
+        availability: parley_proto::Availability::Offline.into(),
         ..busy(1)
     };
     let mut accounts = ola.clients.accounts.clone();
@@ -223,11 +223,11 @@ async fn the_active_account_comes_first(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let ola = worker(&app, 1, Role::Agent, "Ola").await;
     let elsewhere = other_account(&app, "Other").await.account;
-    let request = parley::pb::CreateMembershipRequest {
+    let request = parley_proto::CreateMembershipRequest {
         account_id: elsewhere,
         user_id: ola.user,
         role: Role::Administrator.into(),
-        ..parley::pb::CreateMembershipRequest::default()
+        ..parley_proto::CreateMembershipRequest::default()
     };
     app.platform().accounts.create_membership(request).await.expect("a member");
     let http = app.http().with_token(&ola.token);

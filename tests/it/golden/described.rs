@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 
 use crate::support::{app::TestApp, database::Backend, description::Description};
 
-const TEXTS: &str = "src/gateway/openapi/texts";
+const TEXTS: &str = "crates/rest/src/openapi/texts";
 
 /// Its body is a proof that most sessions do not need.
 const WITHOUT_REQUEST: &str = "rotateClientPubsubToken";

@@ -1,6 +1,6 @@
 //! Refusals that need more than a wrong word: callers of another kind, limits, times that have passed, services that are away.
 
-use parley::pb::{ReportPresenceRequest, presence_service_client::PresenceServiceClient};
+use parley_proto::{ReportPresenceRequest, presence_service_client::PresenceServiceClient};
 use serde_json::{Value as Json, json};
 
 use super::{

@@ -23,7 +23,7 @@ const SECONDS: i64 = 1_767_225_600;
 const ID: i64 = 281_474_976_710_657;
 
 pub fn file() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("src/gateway/openapi/examples.json")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/rest/src/openapi/examples.json")
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@
 mod shared;
 mod unprotected;
 
-use parley::pb::{
+use parley_proto::{
     AttachmentDraft, BatchCreateMessagesRequest, BatchMessage, Contact, CreateContactRequest, Inbox, LocationDraft, MessageDraft,
     SearchContactsRequest, SearchMessagesRequest, SendMessagesRequest, UpdateContactRequest, UpdateInboxRequest, attachment_draft,
 };
@@ -153,7 +153,7 @@ async fn checks_templates_of_settings(backend: Backend) {
     let refused = set(&scene, out_of_office, &["out_of_office_message"]).await;
     assert_bad_fields(refused, &["inbox.out_of_office_message: INVALID"]);
     let survey = Inbox {
-        csat_config: parley::pb::value::structure(&json!({"message": "{{"})),
+        csat_config: parley_proto::value::structure(&json!({"message": "{{"})),
         ..Inbox::default()
     };
     let refused = set(&scene, survey, &["csat_config"]).await;
@@ -220,7 +220,7 @@ async fn bounds_texts_that_feed_an_index(backend: Backend) {
     let app = TestApp::start(backend).await;
     let clients = app.clients();
     let long = "x".repeat(256);
-    let company = |name: &str| parley::pb::value::structure(&json!({"company_name": name, "note": "x".repeat(10_000)}));
+    let company = |name: &str| parley_proto::value::structure(&json!({"company_name": name, "note": "x".repeat(10_000)}));
     let request = |name: &str| CreateContactRequest {
         account_id: 1,
         email: Some("q@example.org".to_owned()),

@@ -1,12 +1,12 @@
 //! Method policy, idempotency keys by caller and stored audit events.
 
 mod audit;
-#[path = "../../../build/policy.rs"]
+#[path = "../../../crates/proto/build/policy.rs"]
 mod declarations;
 mod idempotency;
 
 use http::uri::PathAndQuery;
-use parley::pb::{self, CreateTokenRequest, MethodCaller, MethodEffect, RevokeTokenRequest, TokenKind};
+use parley_proto::{self as pb, CreateTokenRequest, MethodCaller, MethodEffect, RevokeTokenRequest, TokenKind};
 use prost::Message as _;
 use prost_reflect::{DescriptorPool, DynamicMessage, Value};
 use tonic::{Code, Request, client::Grpc};

@@ -125,7 +125,7 @@ async fn a_panic_fails_one_write(backend: Backend) {
     let conversation = scene.talk().await;
     scene_survives(&scene, conversation).await;
     let app = panicking(backend, "verb").await;
-    let request = parley::pb::CreateContactRequest {
+    let request = parley_proto::CreateContactRequest {
         account_id: 1,
         name: "Asha".to_owned(),
         ..Default::default()

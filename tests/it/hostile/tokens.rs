@@ -11,7 +11,7 @@ mod secrets;
 mod tenants;
 mod unconfirmed;
 
-use parley::pb::{Agent, CreateAgentRequest, CreateTokenRequest, CreateTokenResponse, CreateUserRequest, TokenKind, User};
+use parley_proto::{Agent, CreateAgentRequest, CreateTokenRequest, CreateTokenResponse, CreateUserRequest, TokenKind, User};
 use prost_types::{Struct, Timestamp, Value, value::Kind};
 use tonic::Status;
 

@@ -1,6 +1,6 @@
 //! The calls, each with the indexes that answer it.
 
-use parley::pb::{
+use parley_proto::{
     AssigneeFilter, ConversationStatus, Filter, FilterCondition, FilterContactsRequest, FilterConversationsRequest, FilterOperator,
     GetCacheKeysRequest, ListContactsRequest, ListConversationsRequest, ListMessagesRequest, SearchContactsRequest, SearchMessagesRequest,
 };

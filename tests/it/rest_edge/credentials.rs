@@ -1,6 +1,6 @@
 //! A token in each accepted form, at each API.
 
-use parley::pb::{
+use parley_proto::{
     GetProfileRequest, SubscribeRequest, accounts_service_client::AccountsServiceClient, events_service_client::EventsServiceClient,
     subscribe_request::Start,
 };

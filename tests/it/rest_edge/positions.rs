@@ -1,7 +1,7 @@
 //! Positions that a request names and that the log cannot continue: of another log, or of another account.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use parley::pb::CreateAccountRequest;
+use parley_proto::CreateAccountRequest;
 use serde_json::Value as Json;
 
 use crate::support::{app::TestApp, database::Backend, http::Http, on_both, reader::log_info};

@@ -1,7 +1,7 @@
 //! Any call of the contract, with a request that is well formed: ids are 1, texts are short, a mask names the first field that can change.
 
 use http::uri::PathAndQuery;
-use parley::pb;
+use parley_proto as pb;
 use prost::Message as _;
 use prost_reflect::{Cardinality, DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, Value};
 use tonic::{

@@ -6,7 +6,7 @@ pub mod policy;
 use std::{fmt::Write as _, fs, path::Path};
 
 use futures_util::StreamExt as _;
-use parley::pb::{
+use parley_proto::{
     CreateAccountRequest, CreateAgentBotRequest, CreateInboxRequest, CreateMembershipRequest, CreateTokenRequest, CreateUserRequest, Inbox,
     Role, TokenKind, policy::METHODS,
 };
@@ -159,7 +159,7 @@ async fn other_inbox(app: &TestApp) -> i64 {
         account_id: 1,
         inbox: Some(Inbox {
             name: "Elsewhere".to_owned(),
-            channel: Some(parley::pb::inbox::Channel::ApiChannel(parley::pb::ApiChannel::default())),
+            channel: Some(parley_proto::inbox::Channel::ApiChannel(parley_proto::ApiChannel::default())),
             ..Inbox::default()
         }),
         ..CreateInboxRequest::default()
@@ -271,7 +271,8 @@ async fn policy_admits_readers() {
                 Who::ReadOnlyService | Who::ReadOnlyAdministrator | Who::Agent | Who::Administrator | Who::ReadOnlyOperator
             );
             // What belongs to a user is not a service's.
-            let owns = method.caller == parley::pb::MethodCaller::Owner && !matches!(who, Who::Administrator | Who::ReadOnlyAdministrator);
+            let owns =
+                method.caller == parley_proto::MethodCaller::Owner && !matches!(who, Who::Administrator | Who::ReadOnlyAdministrator);
             if !reads || !method.is_read() || !method.needs_token() || owns || policy::refuses(method, *who) {
                 continue;
             }

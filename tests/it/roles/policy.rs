@@ -1,6 +1,6 @@
 //! The policies of methods as the tests use them: by `Service.Call`, in words for the document, and whom they refuse.
 
-use parley::pb::{
+use parley_proto::{
     MethodCaller, MethodCredential, MethodEffect,
     policy::{METHODS, Method},
 };

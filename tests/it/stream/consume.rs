@@ -1,7 +1,7 @@
 //! Statements 12 to 14: durable consumers, whose place the server keeps.
 
-use parley::pb::{
-    self, ConsumeOpen, DeleteConsumerRequest, EventFilter, EventKind, GetConsumerRequest, ListConsumersRequest, ResetConsumerRequest,
+use parley_proto::{
+    self as pb, ConsumeOpen, DeleteConsumerRequest, EventFilter, EventKind, GetConsumerRequest, ListConsumersRequest, ResetConsumerRequest,
     consume_open::Start, reset_consumer_request,
 };
 use tonic::Code;

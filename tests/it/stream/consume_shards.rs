@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use parley::pb::{self, ConsumeOpen};
+use parley_proto::{self as pb, ConsumeOpen};
 use tonic::Code;
 
 use super::consume::consumer;

@@ -2,7 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
-use parley::pb::{
+use parley_proto::{
     CreateTokenRequest, GetProfileRequest, PubsubKey, RevokeTokenRequest, SubscribePubsubRequest, TokenKind,
     pubsub_service_client::PubsubServiceClient, subscribe_request::Start,
 };

@@ -1,7 +1,7 @@
 //! Statement 16: streams end with a status, not with a broken pipe.
 
 use bytes::Bytes;
-use parley::pb::{CreateTokenRequest, RevokeTokenRequest, TokenKind, subscribe_request::Start};
+use parley_proto::{CreateTokenRequest, RevokeTokenRequest, TokenKind, subscribe_request::Start};
 use tonic::Code;
 
 use crate::support::{

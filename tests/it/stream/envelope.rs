@@ -1,6 +1,6 @@
 //! Statement 20: one envelope for every kind, fixed at the time of the event, without credentials.
 
-use parley::pb::{
+use parley_proto::{
     ActorType, Contact, ConversationStatus, Event, EventKind, GetInboxRequest, GetProfileRequest, UpdateContactRequest,
     UpdateConversationStatusRequest, event::Resource, inbox::Channel, subscribe_request::Start,
 };

@@ -1,6 +1,6 @@
 //! Statement 21: what is true for a moment travels as such, and spoils nothing.
 
-use parley::pb::{SetTypingRequest, SubscribeRequest, SubscribeResponse, subscribe_request::Start};
+use parley_proto::{SetTypingRequest, SubscribeRequest, SubscribeResponse, subscribe_request::Start};
 use tonic::Streaming;
 
 use crate::support::{

@@ -1,6 +1,6 @@
 //! Statement 19: when history goes back, everybody is told.
 
-use parley::pb::subscribe_request::Start;
+use parley_proto::subscribe_request::Start;
 use tonic::Code;
 
 use crate::support::{

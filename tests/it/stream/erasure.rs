@@ -1,7 +1,7 @@
 //! Statement 22: a deleted contact leaves tombstones, at the same places.
 
-use parley::pb::{
-    self, CreateContactRequest, DeleteContactRequest, EventKind, MergeContactsRequest, event::Resource, subscribe_request::Start,
+use parley_proto::{
+    self as pb, CreateContactRequest, DeleteContactRequest, EventKind, MergeContactsRequest, event::Resource, subscribe_request::Start,
 };
 use prost::Message as _;
 

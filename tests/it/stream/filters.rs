@@ -1,6 +1,6 @@
 //! Statement 11: AND between kinds of filter, OR inside one, fixed for the life of the stream.
 
-use parley::pb::{
+use parley_proto::{
     ApiChannel, CreateInboxRequest, Event, EventDelivery, EventFilter, EventKind, Inbox, MessageType, inbox::Channel,
     subscribe_request::Start,
 };

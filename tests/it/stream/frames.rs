@@ -1,6 +1,6 @@
 //! Statements 13 to 15: what is handed out is bounded, and a session ends with what its client says last.
 
-use parley::pb::{
+use parley_proto::{
     ConsumeCommit, ConsumeOpen, ConsumeRequest, MessageDraft, consume_request, consume_response::Response, subscribe_request::Start,
 };
 use prost::Message as _;
@@ -69,7 +69,7 @@ async fn statement_13_a_session_ends_when_its_client_says_no_more(backend: Backe
     let cursor = log[0].cursor.clone();
     let say = |request| ConsumeRequest { request: Some(request) };
     let open = ConsumeOpen {
-        start: Some(parley::pb::consume_open::Start::After(cursor.clone())),
+        start: Some(parley_proto::consume_open::Start::After(cursor.clone())),
         ..plenty(1, "says-it-all")
     };
     let said = [

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
-use parley::pb::{
-    self, ConsumeOpen, DeleteContactRequest, EventDelivery, EventFilter, EventKind, GetConversationRequest, ResetConsumerRequest,
+use parley_proto::{
+    self as pb, ConsumeOpen, DeleteContactRequest, EventDelivery, EventFilter, EventKind, GetConversationRequest, ResetConsumerRequest,
     consume_open, reset_consumer_request, subscribe_request::Start,
 };
 use serde_json::Value as Json;

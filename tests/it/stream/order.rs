@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use parley::pb::{EventFilter, EventKind, SubscribeRequest, subscribe_request::Start};
+use parley_proto::{EventFilter, EventKind, SubscribeRequest, subscribe_request::Start};
 
 use crate::support::{
     app::TestApp,
@@ -122,10 +122,10 @@ async fn statement_02_dense_with_a_filter(backend: Backend) {
         };
         filtered(1, start, filter)
     };
-    let matches = |event: &parley::pb::Event| event.kind() == EventKind::MessageCreated && matches!(event.conversation_id(), Some(1 | 3));
+    let matches = |event: &parley_proto::Event| event.kind() == EventKind::MessageCreated && matches!(event.conversation_id(), Some(1 | 3));
 
     let log = whole_log(&clients, 1).await;
-    let last = |log: &[parley::pb::EventDelivery]| log.iter().map(event).filter(|event| matches(event)).last().map(|event| event.seq);
+    let last = |log: &[parley_proto::EventDelivery]| log.iter().map(event).filter(|event| matches(event)).last().map(|event| event.seq);
     let mut replayed = Reader::open(&clients, subscription(Start::Earliest(()))).await;
     let events = replayed.until(last(&log).expect("something matches")).await;
     assert_filtered(&events, &log, 0, matches);

@@ -2,7 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
-use parley::pb::{GetConversationRequest, GetLogInfoRequest, ListMessagesRequest};
+use parley_proto::{GetConversationRequest, GetLogInfoRequest, ListMessagesRequest};
 use tonic::{Code, Request, metadata::MetadataValue};
 
 use crate::support::{app::TestApp, clients::Clients, database::Backend, fault::fault, on_both, reader::log_info, scene::incoming};
@@ -30,9 +30,9 @@ fn conversation(id: i64) -> GetConversationRequest {
 /// The cursor of the head, some events further.
 fn ahead(clients: &Clients, head: &Bytes, by: u64) -> Bytes {
     let _ = clients;
-    parley::events::cursor::Cursor::decode("head", head)
-        .map(|cursor| parley::events::cursor::Cursor {
-            seq: parley::id::Seq(cursor.seq.0 + by.cast_signed()),
+    parley_eventlog::cursor::Cursor::decode("head", head)
+        .map(|cursor| parley_eventlog::cursor::Cursor {
+            seq: parley_types::id::Seq(cursor.seq.0 + by.cast_signed()),
             // Nobody knows yet which event that will be.
             mark: None,
             ..cursor
@@ -132,7 +132,7 @@ async fn statement_18_a_read_does_not_wait_for_what_never_comes(backend: Backend
         ["parley-min-cursor-bin: INVALID"]
     );
 
-    let request = parley::pb::CreateAccountRequest {
+    let request = parley_proto::CreateAccountRequest {
         name: "Other".to_owned(),
         ..Default::default()
     };

@@ -1,6 +1,6 @@
 //! Several servers on one PostgreSQL database: a subscriber of any sees the writes of all, in order.
 
-use parley::pb::subscribe_request::Start;
+use parley_proto::subscribe_request::Start;
 
 use crate::support::{
     app::TestApp,

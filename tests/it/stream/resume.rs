@@ -1,7 +1,7 @@
 //! Statements 6 and 7: a cursor continues with the very next event, or is refused aloud.
 
 use bytes::Bytes;
-use parley::pb::{CreateAccountRequest, EventFilter, subscribe_request::Start};
+use parley_proto::{CreateAccountRequest, EventFilter, subscribe_request::Start};
 use tonic::Code;
 
 use crate::support::{

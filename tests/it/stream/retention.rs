@@ -1,6 +1,6 @@
 //! Statement 17: what is kept, for how long, and who is told.
 
-use parley::pb::{ConsumeOpen, subscribe_request::Start};
+use parley_proto::{ConsumeOpen, subscribe_request::Start};
 use tonic::Code;
 
 use super::consume::consumer;
@@ -141,9 +141,9 @@ async fn statement_17_a_reader_at_the_edge_is_told(backend: Backend) {
         scene.hear(conversation, &format!("{index} {}", "x".repeat(20_000))).await;
     }
     let head = log_info(&app.clients(), 1).await.head_seq;
-    let messages = parley::pb::EventFilter {
-        kinds: vec![parley::pb::EventKind::MessageCreated.into()],
-        ..parley::pb::EventFilter::default()
+    let messages = parley_proto::EventFilter {
+        kinds: vec![parley_proto::EventKind::MessageCreated.into()],
+        ..parley_proto::EventFilter::default()
     };
     // One with a filter, which has holes of its own, and one without.
     let mut readers = [

@@ -4,7 +4,7 @@ use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
-use parley::pb::subscribe_request::Start;
+use parley_proto::subscribe_request::Start;
 use serde_json::Value as Json;
 
 use crate::support::{

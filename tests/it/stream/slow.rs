@@ -1,6 +1,6 @@
 //! Statement 15: a slow reader is never cut while its position is kept, and nobody waits for it.
 
-use parley::pb::{BatchCreateMessagesRequest, BatchMessage, subscribe_request::Start};
+use parley_proto::{BatchCreateMessagesRequest, BatchMessage, subscribe_request::Start};
 
 use crate::support::{
     app::TestApp,
@@ -87,8 +87,8 @@ async fn statement_14_pages_end_where_their_bytes_do(backend: Backend) {
     assert_eq!(seen.len() as u64, head);
     assert_whole_writes(&seen);
     // The same behind a filter, by which most of a page's rows fall out.
-    let created = parley::pb::EventFilter {
-        kinds: vec![parley::pb::EventKind::MessageCreated.into()],
+    let created = parley_proto::EventFilter {
+        kinds: vec![parley_proto::EventKind::MessageCreated.into()],
         ..Default::default()
     };
     let mut late = Reader::open(&clients, filtered(1, Start::Earliest(()), created)).await;

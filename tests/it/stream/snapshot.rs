@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use parley::pb::{SubscribeRequest, event::Resource as Told, subscribe_request::Start, upsert::Resource};
+use parley_proto::{SubscribeRequest, event::Resource as Told, subscribe_request::Start, upsert::Resource};
 
 use crate::support::{
     app::TestApp,
@@ -50,7 +50,7 @@ async fn statement_09_snapshot_then_tail(backend: Backend) {
                 Resource::Conversation(row) => assert_eq!(conversations.insert(row.id, upsert.version), None, "each object comes once"),
                 Resource::Contact(contact) => assert_eq!(contact.version, upsert.version),
                 Resource::Inbox(inbox) => match inbox.channel.expect("a channel") {
-                    parley::pb::inbox::Channel::ApiChannel(channel) => assert_eq!((channel.identifier, channel.hmac_token), (None, None)),
+                    parley_proto::inbox::Channel::ApiChannel(channel) => assert_eq!((channel.identifier, channel.hmac_token), (None, None)),
                 },
             }
         }

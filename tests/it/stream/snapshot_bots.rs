@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use parley::pb::{Contact, EventFilter, subscribe_request::Start};
+use parley_proto::{Contact, EventFilter, subscribe_request::Start};
 
 use super::snapshot_filters::{object, snapshot};
 use crate::{

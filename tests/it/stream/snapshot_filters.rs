@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use parley::pb::{
+use parley_proto::{
     Event, EventDelivery, EventFilter, EventKind, Inbox, MessageType, UpdateInboxRequest, UpdateMessageRequest, event::Resource,
     subscribe_request::Start, upsert::Resource as Present,
 };
@@ -134,10 +134,10 @@ async fn change(app: &TestApp, scenery: &Scenery, messages: impl Iterator<Item =
         clients.inboxes.clone().update_inbox(request).await.expect("renamed");
     }
     for id in &scenery.contacts {
-        let renamed = parley::pb::Contact {
+        let renamed = parley_proto::Contact {
             id: *id,
             name: format!("Renamed {id}"),
-            ..parley::pb::Contact::default()
+            ..parley_proto::Contact::default()
         };
         update(&scene, renamed, &["name"]).await.expect("renamed");
     }
@@ -152,7 +152,7 @@ async fn change(app: &TestApp, scenery: &Scenery, messages: impl Iterator<Item =
             conversation_id: conversation_of[&id],
             message_id: id,
             content_attributes: Some(prost_types::Struct {
-                fields: [("changed".to_owned(), parley::pb::value::value_of(&json!(true)))].into(),
+                fields: [("changed".to_owned(), parley_proto::value::value_of(&json!(true)))].into(),
             }),
             ..UpdateMessageRequest::default()
         };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use parley::pb::{SubscribeResponse, Upsert, subscribe_request::Start, upsert::Resource};
+use parley_proto::{SubscribeResponse, Upsert, subscribe_request::Start, upsert::Resource};
 use prost::Message as _;
 use tonic::{Code, Status, Streaming};
 

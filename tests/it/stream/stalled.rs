@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use parley::pb::{
+use parley_proto::{
     BatchCreateMessagesRequest, BatchMessage, SubscribeRequest, SubscribeResponse, events_service_client::EventsServiceClient,
     subscribe_request::Start,
 };

@@ -1,6 +1,6 @@
 //! Statements 8 and 10: bookmarks tell the truth, and a stream starts anywhere.
 
-use parley::pb::{EventFilter, EventKind, SubscribeRequest, subscribe_request::Start};
+use parley_proto::{EventFilter, EventKind, SubscribeRequest, subscribe_request::Start};
 use prost_types::{Duration, Timestamp};
 use tonic::Code;
 
@@ -161,7 +161,7 @@ async fn statement_10_start_at_a_time(backend: Backend) {
         scene.hear(conversation, &format!("message {index}")).await;
     }
     let log = whole_log(&clients, 1).await;
-    let time = |event: &parley::pb::Event| {
+    let time = |event: &parley_proto::Event| {
         let time = event.occurred_at.expect("always set");
         (time.seconds, time.nanos)
     };
@@ -205,7 +205,7 @@ async fn statement_10_start_at_a_time_to_come(backend: Backend) {
     let message = scene.hear(conversation, "in time").await;
     let first = reader.next().await;
     let wanted = whole_log(&app.clients(), 1).await.into_iter().find(|delivery| {
-        matches!(&event(delivery).resource, Some(parley::pb::event::Resource::Message(told)) if told.message.as_ref().is_some_and(|told| told.id == message.id))
+        matches!(&event(delivery).resource, Some(parley_proto::event::Resource::Message(told)) if told.message.as_ref().is_some_and(|told| told.id == message.id))
     });
     assert_eq!(Some(event(&first)), wanted.as_ref().map(event));
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use parley::pb::{
+use parley_proto::{
     BatchCreateMessagesRequest, BatchMessage, CreateContactRequest, CreateConversationRequest, EventKind, GetContactRequest,
     GetConversationRequest, GetMessageRequest, Message, MessageDraft, subscribe_request::Start,
 };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use parley::pb::{Event, EventDelivery};
+use parley_proto::{Event, EventDelivery};
 
 use super::reader::event;
 

@@ -1,6 +1,6 @@
 //! The generated clients, with a token on every call.
 
-use parley::pb::{
+use parley_proto::{
     accounts_service_client::AccountsServiceClient, agent_bots_service_client::AgentBotsServiceClient,
     client_service_client::ClientServiceClient, consumers_service_client::ConsumersServiceClient,
     contacts_service_client::ContactsServiceClient, conversations_service_client::ConversationsServiceClient,

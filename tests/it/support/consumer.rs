@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use parley::pb::{
+use parley_proto::{
     Bookmark, ConsumeCommit, ConsumeCredit, ConsumeOpen, ConsumeOpened, ConsumeRequest, ConsumeResponse, EventDelivery,
     consume_open::Start, consume_request, consume_response,
 };

@@ -1,6 +1,6 @@
 //! Makes accounts, users, members and tokens, as an operator with a platform token does.
 
-use parley::pb::{
+use parley_proto::{
     ApiChannel, CreateAccountRequest, CreateInboxRequest, CreateMembershipRequest, CreateTokenRequest, CreateUserRequest, Inbox, Role,
     SetInboxMembersRequest, TokenKind, inbox::Channel,
 };

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
-use parley::pb::{SubscribeRequest, subscribe_request::Start};
+use parley_proto::{SubscribeRequest, subscribe_request::Start};
 use tonic::{Request, client::Grpc};
 use tonic_prost::ProstCodec;
 

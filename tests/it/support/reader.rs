@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use parley::pb::{
+use parley_proto::{
     Bookmark, Event, EventDelivery, EventFilter, GetLogInfoRequest, GetLogInfoResponse, SubscribeRequest, SubscribeResponse,
     subscribe_request::Start,
 };

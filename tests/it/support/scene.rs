@@ -1,7 +1,7 @@
 //! Makes contacts, sessions, conversations and messages in a line each, through the gRPC door.
 
-use parley::pb::{
-    self, CreateContactRequest, CreateConversationRequest, CreateMessageRequest, CreateMessageResponse, GetContactBySessionRequest,
+use parley_proto::{
+    self as pb, CreateContactRequest, CreateConversationRequest, CreateMessageRequest, CreateMessageResponse, GetContactBySessionRequest,
     Message, MessageDraft, MessageType,
 };
 use tonic::Status;

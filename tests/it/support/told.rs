@@ -1,6 +1,6 @@
 //! What an event speaks of, as its filters see it.
 
-use parley::pb::{self, Event, event::Resource};
+use parley_proto::{self as pb, Event, event::Resource};
 
 /// Short ways into the `resource` of an event.
 pub trait Told {

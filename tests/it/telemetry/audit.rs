@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use parley::pb::{CreateLabelRequest, CreateTokenRequest, DeleteLabelRequest, TokenKind, labels_service_client::LabelsServiceClient};
+use parley_proto::{CreateLabelRequest, CreateTokenRequest, DeleteLabelRequest, TokenKind, labels_service_client::LabelsServiceClient};
 use serde_json::{Value as Json, json};
 use sqlx::{Connection as _, PgConnection};
 
@@ -106,9 +106,9 @@ async fn who_does_not_wait_is_told_as_well_on_postgres() {
         tokio::spawn(async move {
             let request = CreateLabelRequest {
                 account_id: 1,
-                label: Some(parley::pb::Label {
+                label: Some(parley_proto::Label {
                     title,
-                    ..parley::pb::Label::default()
+                    ..parley_proto::Label::default()
                 }),
                 ..CreateLabelRequest::default()
             };

@@ -252,7 +252,7 @@ async fn a_quiet_log_takes_no_span_away() {
     let (collector, address) = Collector::start().await;
     let mut app = TestApp::builder(Backend::Sqlite)
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", &address)
-        .env("PARLEY_LOG_FILTER", "warn,parley::server=info")
+        .env("PARLEY_LOG_FILTER", "warn,parley=info")
         .start()
         .await;
     speak(&app).await;

@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
-use parley::{
-    events::cursor::Cursor,
-    id::{AccountId, Epoch, Seq},
-    pb::{GetLogInfoRequest, GetProfileRequest, SubscribeRequest, subscribe_request::Start},
-};
+use parley_eventlog::cursor::Cursor;
+use parley_proto::{GetLogInfoRequest, GetProfileRequest, SubscribeRequest, subscribe_request::Start};
+use parley_types::id::{AccountId, Epoch, Seq};
 
 use super::{metrics, sample, speak, value};
 use crate::support::{

@@ -1,6 +1,6 @@
 //! What the log holds, and what it does not.
 
-use parley::pb::{CreateTokenRequest, TokenKind};
+use parley_proto::{CreateTokenRequest, TokenKind};
 
 use super::{CONTENT, TRACE, collector::Collector, speak};
 use crate::support::{
@@ -29,7 +29,7 @@ async fn the_log_holds_no_message_and_no_token() {
     let made = app.platform().accounts.create_token(request).await.expect("a token").into_inner();
     app.clients_with(&made.secret)
         .accounts
-        .get_profile(parley::pb::GetProfileRequest {})
+        .get_profile(parley_proto::GetProfileRequest {})
         .await
         .expect("it is good");
     let log = app.server.log();

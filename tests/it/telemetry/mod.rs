@@ -8,10 +8,8 @@ mod log;
 mod traces;
 mod variables;
 
-use parley::{
-    client::{Server, Step, Subscriber},
-    pb::{Event, EventFilter, EventKind, event::Resource, subscribe_request::Start},
-};
+use parley_client::{Server, Step, Subscriber};
+use parley_proto::{Event, EventFilter, EventKind, event::Resource, subscribe_request::Start};
 use serde_json::{Value as Json, json};
 
 use crate::support::{

@@ -4,10 +4,8 @@ use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
 use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind, status::StatusCode};
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use parley::{
-    client::processing,
-    pb::{MessageDraft, SendMessagesRequest, SubscribeRequest, subscribe_request::Start},
-};
+use parley_client::processing;
+use parley_proto::{MessageDraft, SendMessagesRequest, SubscribeRequest, subscribe_request::Start};
 use tracing_subscriber::{filter::LevelFilter, filter::Targets, layer::SubscriberExt as _};
 
 use super::{
@@ -48,7 +46,7 @@ async fn a_trace_leads_from_the_request_to_the_consumers_work(backend: Backend) 
         .expect("an exporter");
     let consumer = SdkTracerProvider::builder().with_batch_exporter(exporter).build();
     let layer = tracing_opentelemetry::layer().with_tracer(consumer.tracer("consumer"));
-    let ours = Targets::new().with_target("parley::client", LevelFilter::INFO);
+    let ours = Targets::new().with_target("parley_client", LevelFilter::INFO);
     tracing::subscriber::with_default(tracing_subscriber::registry().with(ours).with(layer), || {
         processing(&event).in_scope(|| {});
     });
@@ -175,7 +173,7 @@ async fn a_fault_is_an_error_of_the_span() {
         .await;
     app.clients_with("nobody's")
         .accounts
-        .get_profile(parley::pb::GetProfileRequest {})
+        .get_profile(parley_proto::GetProfileRequest {})
         .await
         .expect_err("the token is wrong");
     let made_up = format!("http://{}/parley.v1.AccountsService/MadeUp", app.server.doors.grpc);

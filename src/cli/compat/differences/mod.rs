@@ -7,10 +7,10 @@ mod client;
 use std::collections::HashMap;
 
 use axum::http::Method;
+use parley_rest::route_table::RouteTable;
 use serde_json::{Map, Value as Json};
 
 use super::page;
-use crate::gateway::route_table::RouteTable;
 
 /// Has the texts.
 const PAGE: &str = include_str!("../../../../docs/json-api-differences.md");

@@ -4,20 +4,20 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use bytes::Bytes;
+use parley_fault::Protection;
+use parley_storage::{
+    Database,
+    copy::{
+        Sequence, Source, Table,
+        loading::{Found, Loading, NotLoaded, Target},
+    },
+};
+use parley_types::id::Epoch;
 use tokio::time::{Instant, sleep};
 
 use super::{Beside, Failure, Refused, SMALL, beside_the_database};
 use crate::{
     config::Config,
-    db::{
-        self, Database,
-        copy::{
-            Sequence, Source, Table,
-            loading::{Found, Loading, NotLoaded, Target},
-        },
-    },
-    fault::{self, Protection},
-    id::Epoch,
     server::{
         backup::{Complete, SEQUENCES, archive::Reader, files::Restoring},
         rooms,
@@ -65,7 +65,7 @@ pub(super) async fn load(
 
     let mut loading = target.begin().await?;
     // Again: a server may have started before the tables were locked.
-    if fault::is_on(Protection::RestoreLocks) {
+    if parley_fault::is_on(Protection::RestoreLocks) {
         is_free(&loading.look().await?, force)?;
     }
     loading.empty().await?;
@@ -120,8 +120,8 @@ async fn migrate(target: &Target, config: &Config) -> anyhow::Result<()> {
 }
 
 /// The settings for connections of this restore.
-fn of(target: &Target, config: &Config) -> db::Config {
-    db::Config {
+fn of(target: &Target, config: &Config) -> parley_storage::Config {
+    parley_storage::Config {
         url: target.url().to_owned(),
         ..rooms::database(config)
     }

@@ -7,12 +7,12 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use parley_eventlog::log::Log;
+use parley_storage::{Database, copy::sqlite, lock_beside};
 
 use super::{Beside, Failure, Refused, beside_the_database, of_this_line};
 use crate::{
     config::Config,
-    db::{Database, copy::sqlite, lock_beside},
-    events::log::Log,
     server::backup::{
         Complete, SQLITE_FILE, Temporary,
         archive::{self, Reader},

@@ -1,6 +1,6 @@
 //! What is done to contacts: with their sessions, labels, attributes and notes.
 
-use parley::pb;
+use parley_proto as pb;
 use prost_types::FieldMask;
 use rand::{Rng as _, seq::IndexedRandom as _};
 use uuid::Uuid;

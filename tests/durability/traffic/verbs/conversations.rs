@@ -1,6 +1,6 @@
 //! What is done to conversations.
 
-use parley::pb::{self, ConversationPriority, ConversationStatus};
+use parley_proto::{self as pb, ConversationPriority, ConversationStatus};
 use rand::{Rng as _, seq::IndexedRandom as _};
 
 use super::{Desk, Talk, call, key, value};

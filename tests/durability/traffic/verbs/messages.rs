@@ -1,7 +1,7 @@
 //! What is done to messages, and whether it is there at another server.
 
 use bytes::Bytes;
-use parley::pb::{self, ConversationStatus, MessageStatus};
+use parley_proto::{self as pb, ConversationStatus, MessageStatus};
 use rand::Rng as _;
 use tonic::{Request, metadata::MetadataValue};
 

@@ -7,7 +7,7 @@ mod messages;
 mod office;
 
 use bytes::Bytes;
-use parley::pb::{
+use parley_proto::{
     ConversationPriority, ConversationStatus, contact_notes_service_client::ContactNotesServiceClient,
     labels_service_client::LabelsServiceClient,
 };

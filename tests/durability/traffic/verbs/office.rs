@@ -1,6 +1,6 @@
 //! What is done to the account: labels, a team, an inbox of its own.
 
-use parley::pb;
+use parley_proto as pb;
 use prost_types::FieldMask;
 
 use super::{Desk, call, key};

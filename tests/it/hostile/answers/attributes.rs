@@ -1,6 +1,6 @@
 //! S-22, S-24, S-25: attribute maps have the same limits on every entry, and events have room for them.
 
-use parley::pb::{
+use parley_proto::{
     Account, ApiChannel, ContentType, CreateClientConversationRequest, CreateClientSessionRequest, CreateContactRequest,
     CreateConversationRequest, CreateInboxRequest, CreateUserRequest, DeleteMessageRequest, Inbox, MergeContactsRequest, MessageDraft,
     UpdateAccountRequest, UpdateClientMessageRequest, UpdateContactRequest, UpdateConversationAttributesRequest, UpdateInboxRequest,
@@ -85,11 +85,11 @@ async fn everywhere(app: &TestApp, map: &Json) -> Vec<(&'static str, Result<(), 
     for path in ["custom_attributes", "additional_attributes"] {
         let request = UpdateContactRequest {
             account_id: 1,
-            contact: Some(parley::pb::Contact {
+            contact: Some(parley_proto::Contact {
                 id: person.contact,
                 custom_attributes: wire().filter(|_| path == "custom_attributes"),
                 additional_attributes: wire().filter(|_| path == "additional_attributes"),
-                ..parley::pb::Contact::default()
+                ..parley_proto::Contact::default()
             }),
             update_mask: Some(mask(path)),
             ..UpdateContactRequest::default()
@@ -180,8 +180,8 @@ async fn everywhere(app: &TestApp, map: &Json) -> Vec<(&'static str, Result<(), 
         ..outgoing("a")
     };
     tried.push(("CreateMessage.additional_attributes", draft(request).await));
-    let card = parley::pb::AttachmentDraft {
-        kind: Some(Kind::Contact(parley::pb::ContactCardDraft {
+    let card = parley_proto::AttachmentDraft {
+        kind: Some(Kind::Contact(parley_proto::ContactCardDraft {
             title: "Asha".to_owned(),
             meta: wire(),
         })),
@@ -282,7 +282,7 @@ async fn attributes_do_not_accumulate(backend: Backend) {
     visitor_sets(&visitors, &session, &piece("k3", 20_000))
         .await
         .expect("there is room now");
-    let request = parley::pb::GetClientSessionRequest {
+    let request = parley_proto::GetClientSessionRequest {
         session: Some(session.clone()),
         signature: None,
     };
@@ -312,7 +312,7 @@ async fn attributes_do_not_accumulate(backend: Backend) {
             session: Some(session.clone()),
             conversation_id: talk,
             message_id: message.id,
-            submitted_values: Some(parley::pb::value::value_of(&json!([{ "value": "y".repeat(bytes) }]))),
+            submitted_values: Some(parley_proto::value::value_of(&json!([{ "value": "y".repeat(bytes) }]))),
             ..UpdateClientMessageRequest::default()
         };
         let mut client = visitors.client.clone();
@@ -325,7 +325,7 @@ async fn attributes_do_not_accumulate(backend: Backend) {
         account_id: 1,
         conversation_id: talk,
         message_id: message.id,
-        status: parley::pb::MessageStatus::Failed.into(),
+        status: parley_proto::MessageStatus::Failed.into(),
         external_error: Some(WIDE.repeat(20_000)),
         ..UpdateMessageRequest::default()
     };
@@ -361,7 +361,7 @@ async fn without_the_limits_attributes_accumulate(backend: Backend) {
         .await
         .expect("nothing bounds its depth");
     // The map is beyond what is sent, and every answer says so.
-    let request = parley::pb::GetClientSessionRequest {
+    let request = parley_proto::GetClientSessionRequest {
         session: Some(session),
         signature: None,
     };
@@ -397,7 +397,7 @@ async fn a_merge_leaves_out_what_does_not_fit(backend: Backend) {
     };
     let reply = clients.contacts.clone().merge_contacts(request).await.expect("merged").into_inner();
     let attributes = reply.contact.expect("always set").custom_attributes.expect("it has some");
-    let attributes = Json::Object(parley::pb::value::object(&attributes).expect("JSON"));
+    let attributes = Json::Object(parley_proto::value::object(&attributes).expect("JSON"));
     assert_eq!(
         attributes,
         json!({"a": "x".repeat(60_000), "c": "fits", "shared": {"x": 1, "y": 2}}),

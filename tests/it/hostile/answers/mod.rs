@@ -4,7 +4,7 @@ mod attributes;
 mod pages;
 mod stored;
 
-use parley::pb::{ClientSession, Contact, CreateClientSessionRequest, CreateContactRequest, UpdateClientSessionRequest};
+use parley_proto::{ClientSession, Contact, CreateClientSessionRequest, CreateContactRequest, UpdateClientSessionRequest};
 use prost_types::Struct;
 use serde_json::{Value as Json, json};
 use tonic::Status;
@@ -19,7 +19,7 @@ const RECEIVED: usize = 4 * 1024 * 1024;
 
 /// A JSON object on the wire.
 fn object(json: &Json) -> Struct {
-    parley::pb::value::structure(json).expect("an object that is not empty")
+    parley_proto::value::structure(json).expect("an object that is not empty")
 }
 
 /// An object nested so many levels, counting the outermost.
@@ -75,7 +75,7 @@ async fn contact(clients: &Clients, name: &str, custom: &Json) -> Result<Contact
         account_id: 1,
         name: name.to_owned(),
         email: Some(format!("{}@example.org", uuid::Uuid::new_v4())),
-        custom_attributes: parley::pb::value::structure(custom),
+        custom_attributes: parley_proto::value::structure(custom),
         ..CreateContactRequest::default()
     };
     let answer = clients.contacts.clone().create_contact(request).await?;

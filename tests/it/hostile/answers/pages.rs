@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use parley::pb::{
+use parley_proto::{
     CannedResponse, ClientSession, ContactNote, CreateCannedResponseRequest, CreateClientConversationRequest, CreateClientMessageRequest,
     CreateContactNoteRequest, CreateLabelRequest, GetClientConversationRequest, GetConversationRequest, Label, ListCannedResponsesRequest,
     ListClientConversationsRequest, ListClientMessagesRequest, ListContactNotesRequest, ListContactsRequest, ListConversationsRequest,

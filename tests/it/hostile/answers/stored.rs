@@ -1,6 +1,6 @@
 //! Rows that were stored before the limits: delivered without the oversized fields, kept by updates, and named by the doctor.
 
-use parley::pb::{Contact, GetContactRequest, ListContactsRequest, ListConversationsRequest, ListMessagesRequest, UpdateContactRequest};
+use parley_proto::{Contact, GetContactRequest, ListContactsRequest, ListConversationsRequest, ListMessagesRequest, UpdateContactRequest};
 use prost_types::FieldMask;
 use serde_json::json;
 

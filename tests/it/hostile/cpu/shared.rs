@@ -1,7 +1,7 @@
 //! Large requests and callers without a token leave the processors to others. What is counted here is what left a worker, and what waited.
 
 use futures_util::future::join_all;
-use parley::pb::{GetClientInboxRequest, ListMessagesRequest, client_service_client::ClientServiceClient};
+use parley_proto::{GetClientInboxRequest, ListMessagesRequest, client_service_client::ClientServiceClient};
 use serde_json::json;
 
 use crate::support::{

@@ -1,7 +1,7 @@
 //! What the bounds of indexes and searches are for, and what makes replays leave no rows: without each of them the promise breaks.
 
 use futures_util::future::join_all;
-use parley::pb::{CreateContactRequest, CreateMessageRequest, SearchMessagesRequest};
+use parley_proto::{CreateContactRequest, CreateMessageRequest, SearchMessagesRequest};
 use serde_json::json;
 
 use super::{pages_until_found, places};
@@ -30,7 +30,7 @@ async fn without_the_limit_any_text_feeds_an_index(backend: Backend) {
         let app = start(backend, switch).await;
         let request = CreateContactRequest {
             account_id: 1,
-            additional_attributes: parley::pb::value::structure(&json!({"company_name": "x".repeat(256)})),
+            additional_attributes: parley_proto::value::structure(&json!({"company_name": "x".repeat(256)})),
             ..CreateContactRequest::default()
         };
         let made = app.clients().contacts.create_contact(request).await;

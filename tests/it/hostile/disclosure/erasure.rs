@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
-use parley::pb::{
+use parley_proto::{
     ContactNote, CreateContactNoteRequest, DeleteContactRequest, MergeContactsRequest, SendTranscriptRequest,
     contact_notes_service_client::ContactNotesServiceClient,
 };

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use parley::pb::{FileHeader, UploadFileRequest, files_service_client::FilesServiceClient, upload_file_request::Part};
+use parley_proto::{FileHeader, UploadFileRequest, files_service_client::FilesServiceClient, upload_file_request::Part};
 
 use crate::support::{
     app::TestApp,

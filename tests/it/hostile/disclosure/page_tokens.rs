@@ -3,7 +3,7 @@
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::BufMut as _;
-use parley::pb::subscribe_request::Start;
+use parley_proto::subscribe_request::Start;
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, MethodDescriptor, Value};
 use tonic::Code;

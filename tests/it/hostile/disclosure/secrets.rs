@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use parley::pb::{
+use parley_proto::{
     CreateLoginLinkRequest, CreateTokenRequest, GetInboxRequest, TokenKind, inbox::Channel, logins_service_client::LoginsServiceClient,
 };
 use rustix::process::{Pid, Signal, kill_process};

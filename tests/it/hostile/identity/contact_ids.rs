@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use parley::pb::{
+use parley_proto::{
     CreateClientSessionRequest, GetClientConversationRequest, GetClientSessionRequest, ListClientConversationsRequest,
     ListClientMessagesRequest, PubsubKey, SubscribePubsubRequest, UpdateClientSessionRequest, json::message as as_json,
     pubsub_service_client::PubsubServiceClient,

@@ -1,6 +1,6 @@
 //! S-16: a service that is limited to inboxes sees and changes only contacts with a session there.
 
-use parley::pb::{
+use parley_proto::{
     ContactNote, CreateContactNoteRequest, Role, contact_notes_service_client::ContactNotesServiceClient, subscribe_request::Start,
 };
 use reqwest::Method;
@@ -86,7 +86,7 @@ async fn a_limited_service_reaches_contacts_of_its_inboxes_only(backend: Backend
     // An agent of the same inbox sees all contacts, as in Chatwoot.
     let agent = worker(&app, 1, Role::Agent, "Agent").await;
     set_members(&app.clients(), 1, 1, &[agent.user]).await;
-    let request = parley::pb::GetContactRequest {
+    let request = parley_proto::GetContactRequest {
         account_id: 1,
         contact_id: hidden,
     };
@@ -130,11 +130,11 @@ async fn a_limited_service_makes_contacts_in_its_inboxes(backend: Backend) {
         let answer = service.send(method, &path, Some(&body)).await;
         assert_eq!((answer.status, &answer.body), (422, &taken), "{path}");
     }
-    let request = parley::pb::CreateContactRequest {
+    let request = parley_proto::CreateContactRequest {
         account_id: 1,
         email: Some("hidden@x.org".to_owned()),
         inbox_id: Some(1),
-        ..parley::pb::CreateContactRequest::default()
+        ..parley_proto::CreateContactRequest::default()
     };
     let fault = assert_refused(
         service.clients.contacts.clone().create_contact(request).await,
@@ -151,7 +151,7 @@ async fn a_limited_service_makes_contacts_in_its_inboxes(backend: Backend) {
 }
 
 /// The contact events that a limited service receives about a contact of another inbox.
-async fn streamed(app: &TestApp) -> (i64, Vec<parley::pb::Event>) {
+async fn streamed(app: &TestApp) -> (i64, Vec<parley_proto::Event>) {
     let (hidden, _) = elsewhere(app).await;
     let path = format!("/api/v1/accounts/1/contacts/{hidden}");
     app.http().send("PATCH", &path, Some(&json!({"name": "Hidden Again"}))).await;
@@ -176,7 +176,7 @@ async fn streamed(app: &TestApp) -> (i64, Vec<parley::pb::Event>) {
 }
 
 async fn events_tell_a_limited_service_nothing_of_other_contacts(backend: Backend) {
-    use parley::pb::event::Resource;
+    use parley_proto::event::Resource;
     let app = start(backend, "").await;
     let (hidden, events) = streamed(&app).await;
     let kinds: Vec<&str> = events.iter().map(|event| event.kind_name.as_str()).collect();

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use parley::pb::{
+use parley_proto::{
     BatchCreateMessagesRequest, BatchMessage, GetContactBySessionRequest, GetContactRequest, GetConversationRequest, GetMessageRequest,
     ListContactsRequest, ListConversationsRequest, ListMessagesRequest, SearchMessagesRequest, SubscribeRequest, subscribe_request::Start,
 };

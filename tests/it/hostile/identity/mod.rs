@@ -11,7 +11,7 @@ mod visitors;
 mod vouching;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use parley::pb::{ClientSession, CreateTokenRequest, TokenKind};
+use parley_proto::{ClientSession, CreateTokenRequest, TokenKind};
 use reqwest::Method;
 use serde_json::{Value as Json, json};
 use sha2::Sha256;

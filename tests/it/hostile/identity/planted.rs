@@ -1,6 +1,6 @@
 //! A stranger who names a verified user's identifier does not put conversations into that user's list.
 
-use parley::pb::ListClientConversationsRequest;
+use parley_proto::ListClientConversationsRequest;
 use reqwest::Method;
 use serde_json::json;
 

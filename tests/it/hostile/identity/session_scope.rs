@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use parley::pb::{
+use parley_proto::{
     CreateContactSessionRequest, FilterContactsRequest, GetContactBySessionRequest, GetContactRequest, ListContactSessionsRequest,
     ListContactsRequest, Role, SearchContactsRequest, SubscribeRequest, UpdateContactRequest, subscribe_request::Start,
 };
@@ -78,10 +78,10 @@ async fn all_received(clients: &Clients, contact_id: i64) -> String {
     note(&contacts.get_contact_by_session(own).await);
     let change = UpdateContactRequest {
         account_id: 1,
-        contact: Some(parley::pb::Contact {
+        contact: Some(parley_proto::Contact {
             id: contact_id,
             name: "Asha Rao".to_owned(),
-            ..parley::pb::Contact::default()
+            ..parley_proto::Contact::default()
         }),
         update_mask: Some(prost_types::FieldMask {
             paths: vec!["name".to_owned()],
@@ -104,7 +104,7 @@ async fn all_received(clients: &Clients, contact_id: i64) -> String {
 }
 
 /// The upserts of a snapshot, as they come.
-async fn snapshot(clients: &Clients) -> Vec<parley::pb::Upsert> {
+async fn snapshot(clients: &Clients) -> Vec<parley_proto::Upsert> {
     let request: SubscribeRequest = everything(1, Start::Snapshot(()));
     let mut stream = clients.events.clone().subscribe(request).await.expect("it opens").into_inner();
     let mut upserts = Vec::new();

@@ -1,7 +1,7 @@
 //! Texts that are filled in for a session that nobody vouches for hold what it has submitted, and nothing that is stored about the contact
 //! whose address it named.
 
-use parley::pb::{ListClientMessagesRequest, MessageType};
+use parley_proto::{ListClientMessagesRequest, MessageType};
 use reqwest::Method;
 use serde_json::{Value as Json, json};
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use parley::pb::{
+use parley_proto::{
     CreateConversationRequest, GetClientConversationRequest, PubsubKey, Role, SubscribePubsubRequest, SubscribePubsubResponse,
     pubsub_service_client::PubsubServiceClient,
 };
@@ -118,13 +118,13 @@ async fn listen(app: &TestApp, verified: bool) -> Received {
         for event in response.ephemeral {
             received.note(
                 &format!("gRPC {}", event.kind_name),
-                &parley::pb::json::message("parley.v1.EphemeralEvent", &event),
+                &parley_proto::json::message("parley.v1.EphemeralEvent", &event),
             );
         }
         let events = response.events.into_iter().filter_map(|delivery| delivery.event);
         let mut over = false;
         for event in events {
-            let json = parley::pb::json::message("parley.v1.Event", &event);
+            let json = parley_proto::json::message("parley.v1.Event", &event);
             over |= json.to_string().contains(END);
             received.note(&format!("gRPC {}", event.kind_name), &json);
         }
@@ -161,7 +161,7 @@ async fn listen(app: &TestApp, verified: bool) -> Received {
         .await
         .expect("its own")
         .into_inner();
-    let read = parley::pb::json::message("parley.v1.GetClientConversationResponse", &read);
+    let read = parley_proto::json::message("parley.v1.GetClientConversationResponse", &read);
     received.note("gRPC GetClientConversation", &read);
     received
 }
@@ -205,7 +205,7 @@ async fn work(app: &TestApp, session: &Json) -> i64 {
     let said = agents.say(talk, "from an agent").await;
     let read = format!("/api/v1/accounts/1/conversations/{talk}/messages/{}", said.id);
     http.send("PATCH", &read, Some(&json!({"status": "read"}))).await;
-    let draft = parley::pb::MessageDraft {
+    let draft = parley_proto::MessageDraft {
         additional_attributes: Some(attribute("campaign")),
         ..outgoing("from a program")
     };

@@ -1,6 +1,6 @@
 //! S-09 and S-10: what a visitor gains by an address, a number or a signature of its own.
 
-use parley::pb::{EventKind, Inbox, PubsubKey, SubscribePubsubRequest, event::Resource, pubsub_service_client::PubsubServiceClient};
+use parley_proto::{EventKind, Inbox, PubsubKey, SubscribePubsubRequest, event::Resource, pubsub_service_client::PubsubServiceClient};
 use serde_json::{Value as Json, json};
 
 use super::{Public, begin, contact, shown, start};
@@ -341,12 +341,12 @@ async fn an_inbox_may_attach_no_unverified_session(backend: Backend) {
     public.create("p", public.signed("alice-identifier", json!({}))).await;
     assert_eq!(app.scene().contact_of("p").await, alice);
     let mut inboxes = app.clients().inboxes;
-    let read = inboxes.get_inbox(parley::pb::GetInboxRequest {
+    let read = inboxes.get_inbox(parley_proto::GetInboxRequest {
         account_id: 1,
         inbox_id: 1,
     });
     let Inbox { channel, .. } = read.await.expect("it is there").into_inner().inbox.expect("always set");
-    let Some(parley::pb::inbox::Channel::ApiChannel(channel)) = channel else {
+    let Some(parley_proto::inbox::Channel::ApiChannel(channel)) = channel else {
         panic!("an API channel")
     };
     assert_eq!(channel.attach_unverified_sessions, Some(false));

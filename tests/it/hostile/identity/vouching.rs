@@ -1,7 +1,7 @@
 //! S-11: the fields by which a caller grants trust, and who may set each.
 
-use parley::pb::{
-    self, CreateContactSessionRequest, CreateConversationRequest, CreateTokenRequest, MergeContactsRequest, Role, SetTypingRequest,
+use parley_proto::{
+    self as pb, CreateContactSessionRequest, CreateConversationRequest, CreateTokenRequest, MergeContactsRequest, Role, SetTypingRequest,
     TokenKind, UpdateContactRequest,
 };
 use serde_json::json;

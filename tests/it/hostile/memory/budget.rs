@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use parley::pb::{CreateClientSessionRequest, CreateContactRequest};
+use parley_proto::{CreateClientSessionRequest, CreateContactRequest};
 use prost_types::{ListValue, Struct, Value, value::Kind};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},

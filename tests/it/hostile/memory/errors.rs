@@ -1,7 +1,7 @@
 //! S-04: whatever a request holds, its refusal fits into what clients take of metadata, 8 KiB by default.
 
 use http::uri::PathAndQuery;
-use parley::pb;
+use parley_proto as pb;
 use prost::Message as _;
 use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, Value};
 use serde_json::json;

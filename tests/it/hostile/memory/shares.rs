@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use parley::pb::{CreateClientSessionRequest, CreateContactRequest};
+use parley_proto::{CreateClientSessionRequest, CreateContactRequest};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream},

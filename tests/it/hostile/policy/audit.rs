@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use parley::pb::{
+use parley_proto::{
     ActorType, AuditEvent, CreateAccountRequest, CreateLabelRequest, CreateTokenRequest, DeleteLabelRequest, Label, ListAuditEventsRequest,
     Role, TokenKind, audit_service_client::AuditServiceClient, labels_service_client::LabelsServiceClient,
 };
@@ -162,7 +162,7 @@ async fn only_those_who_administer_list(app: &TestApp, reader: &Clients) {
         (
             newest.method.as_str(),
             newest.account_id,
-            newest.actor.as_ref().map(parley::pb::Actor::r#type)
+            newest.actor.as_ref().map(parley_proto::Actor::r#type)
         ),
         ("parley.v1.AccountsService/CreateAccount", None, Some(ActorType::Platform))
     );

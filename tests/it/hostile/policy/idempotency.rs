@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use parley::pb::{Contact, CreateContactRequest, CreateTokenRequest, TokenKind};
+use parley_proto::{Contact, CreateContactRequest, CreateTokenRequest, TokenKind};
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 

@@ -12,7 +12,7 @@ mod window;
 
 use std::net::IpAddr;
 
-use parley::pb::{CreateTokenRequest, TokenKind};
+use parley_proto::{CreateTokenRequest, TokenKind};
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 

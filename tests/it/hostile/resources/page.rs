@@ -1,6 +1,6 @@
 //! `docs/limits.md` names every entry, and the numbers of the configuration.
 
-use parley::pb::DESCRIPTORS;
+use parley_proto::DESCRIPTORS;
 use prost::Message as _;
 
 use crate::support::{app::TestApp, database::Backend};

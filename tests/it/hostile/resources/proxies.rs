@@ -1,7 +1,7 @@
 //! What a forwarding header buys a client of a server without `limits.trusted_proxies`: nothing that others need.
 
 use futures_util::stream;
-use parley::pb::{
+use parley_proto::{
     ClientSession, FileHeader, UploadClientFileRequest, UploadFileRequest, client_service_client::ClientServiceClient,
     files_service_client::FilesServiceClient, upload_client_file_request, upload_file_request,
 };

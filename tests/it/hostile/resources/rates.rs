@@ -2,7 +2,7 @@
 
 use std::{ops::RangeInclusive, time::Instant};
 
-use parley::pb::{
+use parley_proto::{
     CreateTokenRequest, GetClientInboxRequest, PubsubKey, RedeemLoginRequest, SubscribePubsubRequest,
     logins_service_client::LoginsServiceClient, pubsub_service_client::PubsubServiceClient,
 };
@@ -68,7 +68,7 @@ async fn rates_are_per_address_and_per_inbox(backend: Backend) {
     assert!(allowed(5, full).contains(&of_inbox), "the inbox had two left: {of_inbox}");
     // The gRPC API says the same in its own words.
     let clients = Clients::new(&app.server.doors.grpc, None);
-    let request = parley::pb::CreateClientSessionRequest {
+    let request = parley_proto::CreateClientSessionRequest {
         inbox_identifier: INBOX.to_owned(),
         ..Default::default()
     };

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::HeaderMap;
-use parley::pb::{
+use parley_proto::{
     DownloadFileRequest, FileHeader, PubsubKey, SendMessagesRequest, SubscribePubsubRequest, SubscribeRequest, UploadFileRequest,
     files_service_client::FilesServiceClient, subscribe_request::Start, upload_file_request::Part,
 };
@@ -30,7 +30,7 @@ on_both!(
 
 /// A file of this size in a message: its lasting link.
 async fn file(app: &TestApp, size: usize) -> String {
-    use parley::pb::{AttachmentDraft, MessageDraft, attachment_draft::Kind};
+    use parley_proto::{AttachmentDraft, MessageDraft, attachment_draft::Kind};
     let header = FileHeader {
         file_name: "a.bin".to_owned(),
         content_type: "application/octet-stream".to_owned(),

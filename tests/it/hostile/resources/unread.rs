@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::HeaderMap;
-use parley::pb::{GetClientInboxRequest, ListMessagesRequest};
+use parley_proto::{GetClientInboxRequest, ListMessagesRequest};
 use tonic::Code;
 
 use super::{INBOX, window::Closed};

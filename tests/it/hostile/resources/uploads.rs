@@ -1,7 +1,7 @@
 //! S-27: uploads that nothing takes: those of refused forms, how many bytes there may be of them, and how long they live.
 
 use bytes::Bytes;
-use parley::pb::{
+use parley_proto::{
     ClientSession, CreateClientMessageRequest, FileHeader, UploadClientFileRequest, UploadFileRequest,
     files_service_client::FilesServiceClient, upload_client_file_request, upload_file_request,
 };

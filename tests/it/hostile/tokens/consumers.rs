@@ -1,6 +1,6 @@
 //! Durable consumers belong to callers who may see everything they deliver.
 
-use parley::pb::{DeleteConsumerRequest, GetConsumerRequest, ResetConsumerRequest, Role, reset_consumer_request::Start};
+use parley_proto::{DeleteConsumerRequest, GetConsumerRequest, ResetConsumerRequest, Role, reset_consumer_request::Start};
 use tonic::Code;
 
 use super::service_clients;

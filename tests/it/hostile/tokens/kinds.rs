@@ -1,7 +1,7 @@
 //! Tokens that are no longer good, or not for this account, through every call of the contract, streams included.
 
 use futures_util::StreamExt as _;
-use parley::pb::{CreateTokenRequest, RevokeTokenRequest, Role};
+use parley_proto::{CreateTokenRequest, RevokeTokenRequest, Role};
 use prost_reflect::MethodDescriptor;
 use tonic::Code;
 
@@ -58,7 +58,7 @@ async fn expired_and_revoked_tokens_open_nothing(backend: Backend) {
     let revoked = create(&app.platform(), service(false, vec![])).await.expect("a token");
     // Looked up once, so that a cache holds both.
     for clients in [&expired, &app.clients_with(&revoked.secret)] {
-        let list = parley::pb::ListAccountsRequest::default();
+        let list = parley_proto::ListAccountsRequest::default();
         clients.accounts.clone().list_accounts(list).await.expect("it is good for now");
     }
     let revoke = RevokeTokenRequest {

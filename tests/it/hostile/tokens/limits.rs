@@ -1,7 +1,7 @@
 //! A token creates, sees and revokes nothing beyond itself, and one that may only read changes nothing.
 
 use futures_util::StreamExt as _;
-use parley::pb::{
+use parley_proto::{
     AgentBot, CreateAgentBotRequest, CreateAgentRequest, CreateLoginLinkRequest, CreateTokenRequest, ListTokensRequest, RedeemLoginRequest,
     RevokeTokenRequest, RevokeTokenResponse, Role, Token, TokenKind, logins_service_client::LoginsServiceClient,
 };
@@ -152,7 +152,7 @@ async fn a_login_ends_with_the_token_that_made_its_link(backend: Backend) {
     };
     let link = logins.create_login_link(request).await.expect("a link").into_inner();
     assert!(link.expires_at.expect("always set").seconds <= end.seconds);
-    let profile = user.clients.accounts.clone().get_profile(parley::pb::GetProfileRequest {}).await;
+    let profile = user.clients.accounts.clone().get_profile(parley_proto::GetProfileRequest {}).await;
     let email = profile.expect("a profile").into_inner().user.expect("always set").email;
     let request = RedeemLoginRequest {
         email,

@@ -1,6 +1,6 @@
 //! Links of files: the permanent one is a credential, and the others end.
 
-use parley::pb::{GetFileLinkRequest, GetMessageRequest, files_service_client::FilesServiceClient};
+use parley_proto::{GetFileLinkRequest, GetMessageRequest, files_service_client::FilesServiceClient};
 use tonic::{Code, Status};
 
 use crate::{

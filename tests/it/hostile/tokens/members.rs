@@ -1,6 +1,6 @@
 //! Users of other accounts are neither read nor changed: each account has names of its own.
 
-use parley::pb::{
+use parley_proto::{
     Agent, CreateAgentsRequest, CreateMembershipRequest, DeleteMembershipRequest, EventKind, GetProfileRequest, ListMembersRequest,
     ListMessagesRequest, ReportPresenceRequest, Role, UpdateAgentRequest, UpdateUserRequest, User,
     presence_service_client::PresenceServiceClient,
@@ -411,6 +411,6 @@ async fn a_token_by_an_administrator_is_not_the_user(backend: Backend) {
 
 /// Whether a token reaches the log of an account.
 async fn log_reaches(clients: &Clients, account_id: i64) -> bool {
-    let request = parley::pb::GetLogInfoRequest { account_id };
+    let request = parley_proto::GetLogInfoRequest { account_id };
     clients.events.clone().get_log_info(request).await.is_ok()
 }

@@ -1,6 +1,6 @@
 //! Names that would forge lines of the log or steer a terminal.
 
-use parley::pb::{
+use parley_proto::{
     AgentBot, ApiChannel, CreateAgentBotRequest, CreateInboxRequest, CreateTokenRequest, Inbox, UpdateAgentBotRequest, UpdateInboxRequest,
     inbox::Channel,
 };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use parley::pb::{
+use parley_proto::{
     ClientSession, CreateTokenRequest, DeleteContactRequest, GetClientSessionRequest, GetProfileRequest, PubsubKey,
     ReportPubsubPresenceRequest, RevokeTokenRequest, Role, RotatePubsubTokenRequest, SubscribePubsubRequest, SubscribePubsubResponse,
     pubsub_service_client::PubsubServiceClient,

@@ -1,6 +1,6 @@
 //! Secrets are shown to callers who may administer them, and never in events.
 
-use parley::pb::{
+use parley_proto::{
     ApiChannel, ClientSession, GetClientSessionRequest, GetInboxRequest, Inbox, ListInboxesRequest, Role, UpdateInboxRequest,
     inbox::Channel, subscribe_request::Start,
 };
@@ -55,7 +55,7 @@ async fn secrets_are_shown_to_those_who_may_administer_them(backend: Backend) {
             .await;
         let agent = worker(&app, 1, Role::Agent, "Agent").await;
         set_members(&app.clients(), 1, 1, &[agent.user]).await;
-        let only_reads = |mut request: parley::pb::CreateTokenRequest| {
+        let only_reads = |mut request: parley_proto::CreateTokenRequest| {
             request.read_only = true;
             request
         };

@@ -1,7 +1,7 @@
 //! Every call that takes the id of a user, a bot or a token, made by one tenant about another's.
 
 use futures_util::StreamExt as _;
-use parley::pb::{
+use parley_proto::{
     CreateAgentBotRequest, CreateTokenRequest, GetAgentBotRequest, GetProfileRequest, ListMembersRequest, ListTokensRequest, Role,
     TokenKind, UpdateUserRequest, User,
 };

@@ -1,6 +1,6 @@
 //! What an administrator reads with a token of somebody whom the account added by address: nothing that says whether there was a user before.
 
-use parley::pb::{GetProfileRequest, GetUserRequest, User};
+use parley_proto::{GetProfileRequest, GetUserRequest, User};
 use prost_types::Timestamp;
 
 use super::{add_agent, of_user, secret, stranger};

@@ -1,0 +1,409 @@
+//! What callers without a token may use: rates per client address and per inbox, streams and downloads per address.
+//!
+//! Each replica counts by itself: a shared count would put a round trip before every call. Memory is bounded (see `limiter`): an address that
+//! was forgotten has a full quota; the quotas of the inbox still hold then.
+
+mod limiter;
+mod open;
+mod turns;
+
+use std::{
+    hash::Hash,
+    num::NonZeroU32,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use governor::{
+    Quota, RateLimiter,
+    clock::DefaultClock,
+    state::{InMemoryState, NotKeyed},
+};
+use lru::LruCache;
+use parley_fault::Protection;
+use parley_types::id::InboxId;
+
+use crate::client_address::ClientAddress;
+use limiter::{Limiter, REMEMBERED};
+pub use open::{Permit, Resource};
+pub use parley_types::error::Exceeded;
+pub use turns::{Pace, Turn};
+
+/// How many clients' worth of a rate an undeclared proxy may use: as much as an inbox has by default, compared with an address. Anybody can pose
+/// as such a proxy, so of what is open at the same time it has no more than a client.
+const CLIENTS_OF_A_PROXY: u32 = 10;
+
+/// Log lines about failed authentication: so many a second on average, and at once.
+const LINES_PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(4);
+const LINES_AT_ONCE: NonZeroU32 = NonZeroU32::MIN.saturating_add(99);
+
+/// What may be done within a minute. 0 is no limit.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rates {
+    /// New sessions.
+    pub sessions: u32,
+    /// New conversations.
+    pub conversations: u32,
+    /// Messages, and changes of messages.
+    pub messages: u32,
+    /// Files.
+    pub files: u32,
+    /// Bytes of requests and files.
+    pub bytes: u64,
+}
+
+impl Rates {
+    /// So many times as much.
+    fn times(self, clients: u32) -> Self {
+        Self {
+            sessions: self.sessions.saturating_mul(clients),
+            conversations: self.conversations.saturating_mul(clients),
+            messages: self.messages.saturating_mul(clients),
+            files: self.files.saturating_mul(clients),
+            bytes: self.bytes.saturating_mul(u64::from(clients)),
+        }
+    }
+}
+
+/// The limits of callers without a token. 0 is no limit.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Config {
+    /// Of one client address.
+    pub address: Rates,
+    /// Of one inbox, by all its anonymous callers together.
+    pub inbox: Rates,
+    /// Calls and requests of one address a minute, whatever they are.
+    pub calls: u32,
+    /// Failed authentications of one address a minute.
+    pub failed_authentications: u32,
+    /// Pubsub streams, `WebSockets` and health watches that one address may have open.
+    pub streams: usize,
+    /// Streams of reflection that one address may have open.
+    pub reflection_streams: usize,
+    /// Downloads that one address may have open.
+    pub downloads: usize,
+    /// Uploads that one address may have under way.
+    pub uploads: usize,
+}
+
+/// What a caller does that has a rate of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activity {
+    /// Makes a session.
+    Session,
+    /// Opens a conversation.
+    Conversation,
+    /// Writes or changes a message, or announces something else: typing, a view, the end of a conversation.
+    Message,
+    /// Uploads a file.
+    File,
+}
+
+/// Marks a request as charged already: the gateway charges before it reads the body, and the call that it makes in-process is the same one.
+#[derive(Clone, Copy, Debug)]
+pub struct Charged;
+
+/// Keeps callers without a token within their limits.
+#[derive(Debug)]
+pub struct AnonymousLimits {
+    config: Config,
+    address: Limiters<ClientAddress>,
+    /// Of proxies that nobody declared.
+    proxy: Limiters<ClientAddress>,
+    inbox: Limiters<InboxId>,
+    calls: ByAddress,
+    failed: ByAddress,
+    /// Until when an address that used up its failed authentications is refused without a lookup.
+    refused: Mutex<LruCache<ClientAddress, Instant>>,
+    open: open::Counts,
+    turns: turns::Turns,
+    lines: RateLimiter<NotKeyed, InMemoryState, DefaultClock>,
+    /// Lines that were left out since the last one.
+    left_out: AtomicU64,
+}
+
+impl AnonymousLimits {
+    /// Keeps to these limits.
+    pub fn new(config: Config) -> Arc<Self> {
+        let config = if parley_fault::is_on(Protection::AnonymousLimits) {
+            config
+        } else {
+            Config::default()
+        };
+        Arc::new(Self {
+            address: Limiters::new("address", config.address),
+            proxy: Limiters::new("address", config.address.times(CLIENTS_OF_A_PROXY)),
+            inbox: Limiters::new("inbox", config.inbox),
+            calls: ByAddress::new("calls without a token a minute", config.calls),
+            failed: ByAddress::new("failed authentications a minute", config.failed_authentications),
+            refused: Mutex::new(LruCache::new(REMEMBERED)),
+            open: Mutex::default(),
+            turns: turns::Turns::new(),
+            lines: RateLimiter::direct(Quota::per_second(LINES_PER_SECOND).allow_burst(LINES_AT_ONCE)),
+            left_out: AtomicU64::new(0),
+            config,
+        })
+    }
+
+    /// Charges one call or request.
+    ///
+    /// # Errors
+    /// [`Exceeded`] by the address.
+    pub fn call(&self, address: Option<ClientAddress>) -> Result<(), Exceeded> {
+        address.map_or(Ok(()), |address| self.calls.charge(address))
+    }
+
+    /// Charges what a caller does in an inbox, to its address and to the inbox.
+    ///
+    /// # Errors
+    /// [`Exceeded`] by one of them.
+    pub fn charge(&self, address: Option<ClientAddress>, inbox: InboxId, activity: Activity) -> Result<(), Exceeded> {
+        if let Some((address, rates)) = self.of_address(address) {
+            rates.of(activity).charge(&address, 1)?;
+        }
+        self.inbox.of(activity).charge(&inbox, 1)
+    }
+
+    /// Charges bytes that a caller sends to an inbox, to its address and to the inbox.
+    ///
+    /// # Errors
+    /// [`Exceeded`] by one of them.
+    pub fn bytes(&self, address: Option<ClientAddress>, inbox: InboxId, bytes: usize) -> Result<(), Exceeded> {
+        let cells = u32::try_from(bytes.div_ceil(BYTES_OF_A_CELL)).unwrap_or(u32::MAX);
+        if let Some((address, rates)) = self.of_address(address) {
+            rates.bytes.charge(&address, cells)?;
+        }
+        self.inbox.bytes.charge(&inbox, cells)
+    }
+
+    /// The rates of an address; none where a test turns those of undeclared proxies off.
+    fn of_address(&self, address: Option<ClientAddress>) -> Option<(ClientAddress, &Limiters<ClientAddress>)> {
+        let address = address?;
+        match address {
+            ClientAddress::Client(_) => Some((address, &self.address)),
+            ClientAddress::UndeclaredProxy(_) => parley_fault::is_on(Protection::ProxyLimits).then_some((address, &self.proxy)),
+        }
+    }
+
+    /// Waits until a call may be worked on; none where nothing waits. Held until the call is answered. Only for a call whose request came whole:
+    /// a turn must not depend on what its client does.
+    pub async fn turn(&self, address: Option<ClientAddress>) -> Option<Turn> {
+        self.turns.turn(address).await
+    }
+
+    /// Charges a failed authentication.
+    ///
+    /// # Errors
+    /// [`Exceeded`] once there were too many; until it is over, [`Self::may_authenticate`] refuses too.
+    pub fn failed(&self, address: Option<ClientAddress>) -> Result<(), Exceeded> {
+        let Some(address) = address else { return Ok(()) };
+        self.failed.charge(address).inspect_err(|exceeded| {
+            let until = Instant::now() + exceeded.retry_after;
+            lock(&self.refused).put(address, until);
+        })
+    }
+
+    /// Whether an address may show another token that is not known yet.
+    ///
+    /// # Errors
+    /// [`Exceeded`] after too many failed ones.
+    pub fn may_authenticate(&self, address: Option<ClientAddress>) -> Result<(), Exceeded> {
+        let Some(address) = address else { return Ok(()) };
+        let mut refused = lock(&self.refused);
+        if refused.is_empty() {
+            return Ok(());
+        }
+        let Some(until) = refused.get(&address).copied() else {
+            return Ok(());
+        };
+        let retry_after = until.saturating_duration_since(Instant::now());
+        if retry_after.is_zero() {
+            refused.pop(&address);
+            return Ok(());
+        }
+        Err(self.failed.exceeded(address, retry_after))
+    }
+
+    /// Whether a failed authentication may be logged, and how many were left out since the last one that was.
+    pub fn may_log(&self) -> Option<u64> {
+        if self.lines.check().is_ok() {
+            return Some(self.left_out.swap(0, Ordering::Relaxed));
+        }
+        self.left_out.fetch_add(1, Ordering::Relaxed);
+        None
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Bytes are counted in cells of this size.
+const BYTES_OF_A_CELL: usize = 1024;
+
+/// One limiter for each of [`Rates`].
+#[derive(Debug)]
+struct Limiters<K: Hash + Eq + Clone> {
+    sessions: Limiter<K>,
+    conversations: Limiter<K>,
+    messages: Limiter<K>,
+    files: Limiter<K>,
+    bytes: Limiter<K>,
+}
+
+impl<K: Hash + Eq + Clone> Limiters<K> {
+    fn new(scope: &'static str, rates: Rates) -> Self {
+        let limiter = |quota, count| Limiter::new(scope, quota, u64::from(count), count);
+        let cells = u32::try_from(rates.bytes.div_ceil(BYTES_OF_A_CELL as u64)).unwrap_or(u32::MAX);
+        Self {
+            sessions: limiter("new sessions a minute", rates.sessions),
+            conversations: limiter("new conversations a minute", rates.conversations),
+            messages: limiter("messages a minute", rates.messages),
+            files: limiter("files a minute", rates.files),
+            bytes: Limiter::new(scope, "bytes a minute", rates.bytes, cells),
+        }
+    }
+
+    fn of(&self, activity: Activity) -> &Limiter<K> {
+        match activity {
+            Activity::Session => &self.sessions,
+            Activity::Conversation => &self.conversations,
+            Activity::Message => &self.messages,
+            Activity::File => &self.files,
+        }
+    }
+}
+
+/// A rate of each address; an undeclared proxy has that of several.
+#[derive(Debug)]
+struct ByAddress {
+    client: Limiter<ClientAddress>,
+    proxy: Limiter<ClientAddress>,
+}
+
+impl ByAddress {
+    fn new(quota: &'static str, count: u32) -> Self {
+        let limiter = |count: u32| Limiter::new("address", quota, u64::from(count), count);
+        Self {
+            client: limiter(count),
+            proxy: limiter(count.saturating_mul(CLIENTS_OF_A_PROXY)),
+        }
+    }
+
+    fn of(&self, address: ClientAddress) -> &Limiter<ClientAddress> {
+        match address {
+            ClientAddress::Client(_) => &self.client,
+            ClientAddress::UndeclaredProxy(_) => &self.proxy,
+        }
+    }
+
+    fn charge(&self, address: ClientAddress) -> Result<(), Exceeded> {
+        self.of(address).charge(&address, 1)
+    }
+
+    fn exceeded(&self, address: ClientAddress, retry_after: Duration) -> Exceeded {
+        self.of(address).exceeded(retry_after)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(last: u8) -> ClientAddress {
+        ClientAddress::Client([192, 0, 2, last].into())
+    }
+
+    const PROXY: ClientAddress = ClientAddress::UndeclaredProxy(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
+
+    /// How many of `tries` are let through.
+    fn passed(tries: u32, charge: impl Fn() -> Result<(), Exceeded>) -> u32 {
+        let passed = (0..tries).filter(|_| charge().is_ok()).count();
+        u32::try_from(passed).unwrap()
+    }
+
+    #[test]
+    fn addresses_and_inboxes_have_rates_of_their_own() {
+        let rates = |sessions| Rates {
+            sessions,
+            ..Rates::default()
+        };
+        let limits = AnonymousLimits::new(Config {
+            address: rates(3),
+            inbox: rates(5),
+            ..Config::default()
+        });
+        let session = |last, inbox| limits.charge(Some(address(last)), InboxId(inbox), Activity::Session);
+        assert_eq!(passed(10, || session(1, 1)), 3);
+        assert_eq!(passed(10, || session(2, 1)), 2, "the inbox has two left");
+        let exceeded = session(3, 1).unwrap_err();
+        assert_eq!(
+            (exceeded.scope, exceeded.quota, exceeded.limit),
+            ("inbox", "new sessions a minute", 5)
+        );
+        assert!(exceeded.retry_after <= Duration::from_secs(12), "{exceeded:?}");
+        assert_eq!(passed(10, || session(4, 2)), 3, "another inbox");
+        // Behind an undeclared proxy the inbox counts, and then ten addresses' worth over all inboxes.
+        let proxied = |inbox| limits.charge(Some(PROXY), InboxId(inbox), Activity::Session);
+        assert_eq!(passed(10, || proxied(3)), 5);
+        let of_many: u32 = (10..30).map(|inbox| passed(5, || proxied(inbox))).sum();
+        // What the inbox refused counts for the proxy as well.
+        assert!((20..=25).contains(&of_many), "{of_many}");
+        assert_eq!(
+            passed(100, || limits.charge(Some(address(5)), InboxId(4), Activity::Message)),
+            100,
+            "no limit"
+        );
+    }
+
+    #[test]
+    fn bytes_are_counted_together() {
+        let rates = Rates {
+            bytes: 10 * 1024,
+            ..Rates::default()
+        };
+        let limits = AnonymousLimits::new(Config {
+            address: rates,
+            ..Config::default()
+        });
+        let send = |bytes| limits.bytes(Some(address(1)), InboxId(1), bytes);
+        assert_eq!(passed(20, || send(2048)), 5);
+        assert!(send(1).is_err());
+        assert!(
+            limits.bytes(Some(address(2)), InboxId(1), 1 << 40).is_ok(),
+            "more than all of it takes all of it"
+        );
+        assert!(limits.bytes(Some(address(2)), InboxId(1), 1).is_err());
+    }
+
+    #[test]
+    fn failed_authentications_end_lookups_for_a_while() {
+        let limits = AnonymousLimits::new(Config {
+            failed_authentications: 2,
+            ..Config::default()
+        });
+        assert_eq!(passed(5, || limits.failed(Some(address(1)))), 2);
+        assert!(limits.may_authenticate(Some(address(1))).is_err());
+        assert!(limits.may_authenticate(Some(address(2))).is_ok());
+        assert_eq!(passed(50, || limits.failed(Some(PROXY))), 2 * CLIENTS_OF_A_PROXY);
+        assert_eq!(limits.may_log(), Some(0));
+        let logged = (0..1000).filter(|_| limits.may_log().is_some()).count();
+        assert!(logged <= 110, "{logged} lines");
+    }
+
+    #[test]
+    fn refused_addresses_are_bounded() {
+        let limits = AnonymousLimits::new(Config {
+            failed_authentications: 1,
+            ..Config::default()
+        });
+        for number in 0..100_000_u32 {
+            let address = ClientAddress::Client(std::net::Ipv6Addr::from(u128::from(number) << 64).into());
+            let _ = (limits.failed(Some(address)), limits.failed(Some(address)));
+        }
+        assert_eq!(lock(&limits.refused).len(), REMEMBERED.get());
+    }
+}

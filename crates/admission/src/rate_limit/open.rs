@@ -1,0 +1,137 @@
+//! What one address may have open at the same time.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use parley_fault::Protection;
+
+use super::{AnonymousLimits, CLIENTS_OF_A_PROXY, Exceeded, lock};
+use crate::client_address::ClientAddress;
+
+/// What is counted for as long as it is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Resource {
+    /// A pubsub stream, a WebSocket or a health watch.
+    Stream,
+    /// A stream of reflection.
+    Reflection,
+    /// A download.
+    Download,
+    /// An upload.
+    Upload,
+}
+
+/// How much of each resource each address has open; what has none has no entry.
+pub type Counts = Mutex<HashMap<(ClientAddress, Resource), usize>>;
+
+impl AnonymousLimits {
+    /// Counts something open until the permit is dropped. What comes with a forwarding header that nobody vouches for is counted with its
+    /// peer, as if it had none: the header must not buy anything.
+    ///
+    /// # Errors
+    /// [`Exceeded`] when the address has as many open as it may.
+    pub fn open(self: &Arc<Self>, address: Option<ClientAddress>, resource: Resource) -> Result<Permit, Exceeded> {
+        let key = address.map(|address| (counted_as(address), resource));
+        if let Some(key) = key {
+            let (most, quota) = match resource {
+                Resource::Stream => (self.config.streams, "open streams"),
+                Resource::Reflection => (self.config.reflection_streams, "open reflection streams"),
+                Resource::Download => (self.config.downloads, "open downloads"),
+                Resource::Upload => (self.config.uploads, "open uploads"),
+            };
+            // Only where a test turns the protection off.
+            let most = if matches!(key.0, ClientAddress::UndeclaredProxy(_)) {
+                most * CLIENTS_OF_A_PROXY as usize
+            } else {
+                most
+            };
+            let mut open = lock(&self.open);
+            let count = open.get(&key).copied().unwrap_or_default();
+            if most > 0 && count >= most {
+                return Err(Exceeded {
+                    scope: "address",
+                    quota,
+                    limit: most as u64,
+                    retry_after: Duration::from_secs(1),
+                });
+            }
+            open.insert(key, count + 1);
+        }
+        Ok(Permit {
+            limits: Arc::clone(self),
+            key,
+        })
+    }
+}
+
+/// Whom something open is counted with.
+fn counted_as(address: ClientAddress) -> ClientAddress {
+    if parley_fault::is_on(Protection::ProxyLimits) {
+        ClientAddress::Client(address.peer())
+    } else {
+        address
+    }
+}
+
+/// Something open that is counted for as long as this lives.
+#[derive(Debug)]
+pub struct Permit {
+    limits: Arc<AnonymousLimits>,
+    key: Option<(ClientAddress, Resource)>,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let Some(key) = self.key else { return };
+        let mut open = lock(&self.limits.open);
+        if let Some(count) = open.get_mut(&key) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&key);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::Config, *};
+
+    #[test]
+    fn open_streams_are_counted_while_they_live() {
+        let limits = AnonymousLimits::new(Config {
+            streams: 2,
+            downloads: 1,
+            ..Config::default()
+        });
+        let open = |resource| limits.open(Some(ClientAddress::Client([192, 0, 2, 1].into())), resource);
+        let (first, second) = (open(Resource::Stream).unwrap(), open(Resource::Stream).unwrap());
+        assert!(open(Resource::Stream).is_err());
+        let download = open(Resource::Download).unwrap();
+        drop(first);
+        assert!(open(Resource::Stream).is_ok());
+        drop((second, download));
+        assert!(lock(&limits.open).is_empty());
+    }
+
+    #[test]
+    fn a_forwarding_header_buys_nothing() {
+        let limits = AnonymousLimits::new(Config {
+            uploads: 2,
+            ..Config::default()
+        });
+        let peer = [192, 0, 2, 1].into();
+        let open = |address| limits.open(Some(address), Resource::Upload);
+        let held = (
+            open(ClientAddress::Client(peer)).unwrap(),
+            open(ClientAddress::UndeclaredProxy(peer)).unwrap(),
+        );
+        assert!(open(ClientAddress::UndeclaredProxy(peer)).is_err());
+        assert!(open(ClientAddress::Client(peer)).is_err());
+        drop(held);
+        assert!(lock(&limits.open).is_empty());
+    }
+}

@@ -1,0 +1,210 @@
+//! What keeps callers without a token from using up the processors: how fast the bodies of one address are read, and how many calls of all of
+//! them are worked on at once. Nothing is refused here: what is too much waits, its connection is not read meanwhile, and callers with a
+//! token wait for none of it.
+
+use std::{
+    net::IpAddr,
+    pin::Pin,
+    sync::{Arc, LazyLock, Mutex},
+    task::{Context, Poll},
+    thread::available_parallelism,
+    time::Duration,
+};
+
+use lru::LruCache;
+use opentelemetry::{KeyValue, metrics::Counter};
+use parley_fault::Protection;
+use parley_telemetry::names::{self, meter};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, Sleep, sleep_until},
+};
+
+use super::{CLIENTS_OF_A_PROXY, limiter::REMEMBERED, lock};
+use crate::client_address::ClientAddress;
+
+/// Bytes of bodies a second that are read of one address: four times what its sessions may write in the long run, and 64 Mbit/s.
+const BYTES_PER_SECOND: u32 = 8 * 1024 * 1024;
+
+/// What an address may send before it is slowed down, in seconds of the rate: four bodies of the largest size.
+const AHEAD: Duration = Duration::from_secs(2);
+
+/// Calls that are worked on at once, for each processor: enough to keep the processors busy while some wait for the database.
+const CALLS_PER_PROCESSOR: usize = 4;
+
+/// Of those, calls of one address. Its other calls wait behind them and not in the queue of all, so no address makes that queue long.
+const CALLS_PER_ADDRESS: usize = CALLS_PER_PROCESSOR / 2;
+
+static DELAYED: LazyLock<Counter<u64>> = LazyLock::new(|| meter().u64_counter(names::CALLS_DELAYED).with_unit("{call}").build());
+
+fn count(reason: &'static str) {
+    DELAYED.add(1, &[KeyValue::new(names::REASON, reason)]);
+}
+
+/// The processors' share of callers without a token.
+#[derive(Debug)]
+pub(super) struct Turns {
+    processors: usize,
+    calls: Arc<Semaphore>,
+    /// The calls of each peer. A forwarding header that nobody vouches for changes nothing: it must not buy a longer queue.
+    own: Mutex<LruCache<IpAddr, Arc<Semaphore>>>,
+    /// When the bytes that came of an address are paid for, at the rate.
+    paid: Mutex<LruCache<ClientAddress, Instant>>,
+}
+
+/// A call that is worked on, until it is dropped.
+#[derive(Debug)]
+pub struct Turn {
+    _own: Option<OwnedSemaphorePermit>,
+    _of_all: OwnedSemaphorePermit,
+}
+
+impl Turns {
+    pub fn new() -> Self {
+        let processors = available_parallelism().map_or(1, usize::from);
+        Self {
+            processors,
+            calls: Arc::new(Semaphore::new(processors * CALLS_PER_PROCESSOR)),
+            own: Mutex::new(LruCache::new(REMEMBERED)),
+            paid: Mutex::new(LruCache::new(REMEMBERED)),
+        }
+    }
+
+    pub async fn turn(&self, address: Option<ClientAddress>) -> Option<Turn> {
+        if !parley_fault::is_on(Protection::AnonymousTurns) {
+            return None;
+        }
+        let mut is_counted = false;
+        let own = match address {
+            Some(address) => Some(taken(self.own(address.peer()), &mut is_counted).await?),
+            None => None,
+        };
+        let of_all = taken(Arc::clone(&self.calls), &mut is_counted).await?;
+        Some(Turn {
+            _own: own,
+            _of_all: of_all,
+        })
+    }
+
+    /// The calls of a peer.
+    fn own(&self, peer: IpAddr) -> Arc<Semaphore> {
+        let mut own = lock(&self.own);
+        Arc::clone(own.get_or_insert(peer, || Arc::new(Semaphore::new(self.processors * CALLS_PER_ADDRESS))))
+    }
+
+    pub fn came(&self, address: ClientAddress, bytes: usize, now: Instant) -> Option<Instant> {
+        if !parley_fault::is_on(Protection::AnonymousTurns) {
+            return None;
+        }
+        let clients = match address {
+            ClientAddress::Client(_) => 1,
+            ClientAddress::UndeclaredProxy(_) => CLIENTS_OF_A_PROXY,
+        };
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let cost = Duration::from_secs_f64(f64::from(bytes) / f64::from(BYTES_PER_SECOND) / f64::from(clients));
+        let mut paid = lock(&self.paid);
+        let until = paid.get(&address).copied().map_or(now, |until| until.max(now)) + cost;
+        paid.put(address, until);
+        // Ahead of the rate by less than it may be.
+        until.checked_sub(AHEAD).filter(|resumes| *resumes > now)
+    }
+}
+
+/// Takes a place, and counts the call once if it has to wait. Always one: the semaphores are never closed.
+async fn taken(places: Arc<Semaphore>, is_counted: &mut bool) -> Option<OwnedSemaphorePermit> {
+    if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
+        return Some(place);
+    }
+    if !std::mem::replace(is_counted, true) {
+        count("turn");
+    }
+    places.acquire_owned().await.ok()
+}
+
+/// Slows the body of one request down to the rate of its address.
+#[derive(Debug, Default)]
+pub struct Pace {
+    pause: Option<Pin<Box<Sleep>>>,
+    is_counted: bool,
+}
+
+impl Pace {
+    /// Bytes came, or none yet: the next ones are read when the address may send them.
+    pub fn came(&mut self, limits: &super::AnonymousLimits, address: Option<ClientAddress>, bytes: usize) {
+        let Some(address) = address else { return };
+        let Some(resumes) = limits.turns.came(address, bytes, Instant::now()) else {
+            return;
+        };
+        if !std::mem::replace(&mut self.is_counted, true) {
+            count("pace");
+        }
+        self.pause = Some(Box::pin(sleep_until(resumes)));
+    }
+
+    /// Waits until the next bytes may be read.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(pause) = &mut self.pause else { return Poll::Ready(()) };
+        std::task::ready!(pause.as_mut().poll(cx));
+        self.pause = None;
+        Poll::Ready(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MEGABYTE: usize = 1024 * 1024;
+
+    fn address(last: u8) -> ClientAddress {
+        ClientAddress::Client([192, 0, 2, last].into())
+    }
+
+    #[test]
+    fn an_address_is_slowed_down_once_it_is_ahead_of_its_rate() {
+        let (turns, now) = (Turns::new(), Instant::now());
+        let came = |last, bytes, at| turns.came(address(last), bytes, at).map(|resumes| resumes - at);
+        assert_eq!(came(1, 16 * MEGABYTE, now), None);
+        assert_eq!(came(1, 8 * MEGABYTE, now), Some(Duration::from_secs(1)));
+        assert_eq!(came(2, 16 * MEGABYTE, now), None, "another address");
+        let later = now + Duration::from_secs(3);
+        assert_eq!(came(1, 16 * MEGABYTE, later), None, "everything is paid for");
+        assert_eq!(came(1, 4 * MEGABYTE, later), Some(Duration::from_millis(500)));
+        let proxy = ClientAddress::UndeclaredProxy([192, 0, 2, 3].into());
+        assert_eq!(turns.came(proxy, 160 * MEGABYTE, now), None);
+        assert_eq!(turns.came(proxy, 80 * MEGABYTE, now), Some(now + Duration::from_secs(1)));
+    }
+
+    #[tokio::test]
+    async fn calls_wait_for_a_turn_and_give_it_back() {
+        let turns = Turns::new();
+        let mut held = Vec::new();
+        for _ in 0..turns.calls.available_permits() {
+            held.push(turns.turn(None).await.unwrap());
+        }
+        let waiting = turns.turn(Some(address(1)));
+        tokio::pin!(waiting);
+        assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+        held.pop();
+        assert!(waiting.await.is_some());
+    }
+
+    #[tokio::test]
+    async fn calls_of_one_address_leave_turns_to_others() {
+        let turns = Turns::new();
+        let mut held = Vec::new();
+        for _ in 0..turns.processors * CALLS_PER_ADDRESS {
+            held.push(turns.turn(Some(address(1))).await.unwrap());
+        }
+        let mut waiting: Vec<_> = (0..100).map(|_| Box::pin(turns.turn(Some(address(1))))).collect();
+        for one in &mut waiting {
+            assert!(futures_util::poll!(one.as_mut()).is_pending());
+        }
+        let as_a_proxy = turns.turn(Some(ClientAddress::UndeclaredProxy(address(1).peer())));
+        tokio::pin!(as_a_proxy);
+        assert!(futures_util::poll!(as_a_proxy.as_mut()).is_pending(), "the same peer");
+        assert!(turns.turn(Some(address(2))).await.is_some());
+        held.pop();
+        assert!(waiting.remove(0).await.is_some());
+    }
+}

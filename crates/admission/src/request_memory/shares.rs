@@ -1,0 +1,193 @@
+//! Who holds how much of the budget, and how much each may hold.
+//!
+//! Callers without a token that is known to be good hold half of the budget at most, and one address a quarter. So one address leaves room for
+//! others without a token, and all of them together leave room for callers with one.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use parley_fault::Protection;
+
+use super::Exhausted;
+
+/// Whose share a request uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// A caller whose token is known to be good.
+    Known,
+    /// Anybody else, by the address that the request came from, as far as that is known.
+    Anonymous(Option<IpAddr>),
+}
+
+/// The shares of one budget, in bytes of bodies.
+#[derive(Debug)]
+pub struct Shares {
+    capacity: usize,
+    /// Of all anonymous callers together.
+    anonymous: usize,
+    /// Of one address.
+    address: usize,
+    /// Held for a moment at a time: a few additions.
+    held: Mutex<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    known: usize,
+    anonymous: usize,
+    /// An address that holds nothing has no entry.
+    addresses: HashMap<IpAddr, usize>,
+}
+
+impl Shares {
+    /// A budget of `capacity` bytes. Each share has room for one body of `largest` bytes, however small the budget.
+    pub fn new(capacity: usize, largest: usize) -> Self {
+        let capacity = capacity.max(largest.saturating_mul(2));
+        let is_shared = parley_fault::is_on(Protection::MemoryShares);
+        let share = |part: usize| if is_shared { (capacity / part).max(largest) } else { capacity };
+        Self {
+            capacity,
+            anonymous: share(2),
+            address: share(4),
+            held: Mutex::default(),
+        }
+    }
+
+    /// What all hold together.
+    pub fn used(&self) -> usize {
+        let held = self.held();
+        held.known + held.anonymous
+    }
+
+    /// Whether a holder may hold so many bytes more.
+    pub fn check(&self, holder: Holder, bytes: usize) -> Result<(), Exhausted> {
+        self.held().check(self, holder, bytes)
+    }
+
+    /// Takes bytes if there is room.
+    pub fn take(&self, holder: Holder, bytes: usize) -> Result<(), Exhausted> {
+        let mut held = self.held();
+        held.check(self, holder, bytes)?;
+        held.add(holder, bytes);
+        Ok(())
+    }
+
+    /// Takes bytes whether or not there is room.
+    pub fn force(&self, holder: Holder, bytes: usize) {
+        self.held().add(holder, bytes);
+    }
+
+    /// Gives bytes back.
+    pub fn give(&self, holder: Holder, bytes: usize) {
+        self.held().remove(holder, bytes);
+    }
+
+    /// Lets `to` hold what `from` held.
+    pub fn transfer(&self, from: Holder, to: Holder, bytes: usize) {
+        let mut held = self.held();
+        held.remove(from, bytes);
+        held.add(to, bytes);
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Held {
+    fn check(&self, shares: &Shares, holder: Holder, bytes: usize) -> Result<(), Exhausted> {
+        let fits = |held: usize, share: usize| held.saturating_add(bytes) <= share;
+        let is_room = match holder {
+            // What was taken without room, answers for example, does not take the room of callers with a token.
+            Holder::Known => fits(self.known + self.anonymous.min(shares.anonymous), shares.capacity),
+            Holder::Anonymous(address) => {
+                let of_address = address
+                    .and_then(|address| self.addresses.get(&address).copied())
+                    .unwrap_or_default();
+                fits(self.known + self.anonymous, shares.capacity)
+                    && fits(self.anonymous, shares.anonymous)
+                    && (address.is_none() || fits(of_address, shares.address))
+            }
+        };
+        if is_room { Ok(()) } else { Err(Exhausted) }
+    }
+
+    fn add(&mut self, holder: Holder, bytes: usize) {
+        match holder {
+            Holder::Known => self.known += bytes,
+            Holder::Anonymous(address) => {
+                self.anonymous += bytes;
+                if let Some(address) = address
+                    && bytes > 0
+                {
+                    *self.addresses.entry(address).or_default() += bytes;
+                }
+            }
+        }
+    }
+
+    fn remove(&mut self, holder: Holder, bytes: usize) {
+        match holder {
+            Holder::Known => self.known -= bytes,
+            Holder::Anonymous(address) => {
+                self.anonymous -= bytes;
+                let Some(address) = address else { return };
+                if let Some(of_address) = self.addresses.get_mut(&address) {
+                    *of_address -= bytes;
+                    if *of_address == 0 {
+                        self.addresses.remove(&address);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(last: u8) -> Holder {
+        Holder::Anonymous(Some([192, 0, 2, last].into()))
+    }
+
+    #[test]
+    fn an_address_holds_a_quarter_and_all_strangers_half() {
+        let shares = Shares::new(100, 10);
+        assert_eq!(shares.take(address(1), 25), Ok(()));
+        assert_eq!(shares.take(address(1), 1), Err(Exhausted));
+        assert_eq!(shares.take(address(2), 25), Ok(()));
+        assert_eq!(shares.take(address(3), 1), Err(Exhausted));
+        assert_eq!(shares.take(Holder::Anonymous(None), 1), Err(Exhausted));
+        assert_eq!(shares.take(Holder::Known, 50), Ok(()));
+        assert_eq!(shares.take(Holder::Known, 1), Err(Exhausted));
+        shares.give(address(2), 25);
+        assert_eq!(shares.take(Holder::Known, 25), Ok(()), "half is a limit of strangers, not theirs");
+        assert_eq!(shares.take(address(2), 1), Err(Exhausted));
+        shares.give(Holder::Known, 75);
+        shares.transfer(address(1), Holder::Known, 25);
+        shares.give(Holder::Known, 25);
+        assert_eq!((shares.used(), shares.held().addresses.len()), (0, 0));
+    }
+
+    #[test]
+    fn forced_bytes_of_strangers_leave_room_for_tokens() {
+        let shares = Shares::new(100, 10);
+        shares.force(address(1), 1000);
+        assert_eq!(shares.check(address(1), 0), Err(Exhausted));
+        assert_eq!(shares.check(address(2), 0), Err(Exhausted));
+        assert_eq!(shares.take(Holder::Known, 50), Ok(()));
+        assert_eq!(shares.take(Holder::Known, 1), Err(Exhausted));
+    }
+
+    #[test]
+    fn the_largest_body_has_room_in_each_share() {
+        let shares = Shares::new(0, 1000);
+        assert_eq!(shares.take(address(1), 1001), Err(Exhausted));
+        assert_eq!(shares.take(address(1), 1000), Ok(()));
+        assert_eq!(shares.take(Holder::Known, 1000), Ok(()));
+    }
+}

@@ -1,0 +1,119 @@
+//! What must hold between one delivery and the next, across all streams of one follower.
+
+use parley_proto::{EventDelivery, SubscribeResponse};
+
+use super::Error;
+
+#[derive(Debug, Default)]
+pub(super) struct Chain {
+    /// The last event seen. None: none yet, so nothing is known of what came before.
+    last_seq: Option<u64>,
+    /// Up to where everything was promised to have been sent.
+    promised: u64,
+    fresh_stream: bool,
+}
+
+impl Chain {
+    /// A new stream begins where the last one ended.
+    pub fn stream_opened(&mut self) {
+        self.fresh_stream = true;
+    }
+
+    /// Forgets what came before: the next stream begins somewhere else.
+    pub fn restart(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Checks a response.
+    ///
+    /// # Errors
+    /// [`Error::ChainBroken`]; [`Error::BookmarkLied`].
+    pub fn check(&mut self, response: &SubscribeResponse) -> Result<(), Error> {
+        for EventDelivery { prev_seq, event, .. } in &response.events {
+            let (seq, prev_seq) = (event.as_ref().map_or(0, |event| event.seq), *prev_seq);
+            if let Some(last_seq) = self.last_seq {
+                // Right after resuming, the event before may have been trimmed: the server then says 0.
+                let trimmed = self.fresh_stream && prev_seq == 0;
+                if seq <= last_seq || (prev_seq != last_seq && !trimmed) {
+                    return Err(Error::ChainBroken { seq, prev_seq, last_seq });
+                }
+            }
+            if seq <= self.promised {
+                return Err(Error::BookmarkLied {
+                    promised: self.promised,
+                    seq,
+                });
+            }
+            self.last_seq = Some(seq);
+            self.fresh_stream = false;
+        }
+        if let Some(bookmark) = &response.bookmark {
+            let seen = self.last_seq.unwrap_or_default();
+            if bookmark.seq < seen {
+                return Err(Error::BookmarkLied {
+                    promised: bookmark.seq,
+                    seq: seen,
+                });
+            }
+            self.promised = self.promised.max(bookmark.seq);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use parley_proto::{Bookmark, Event};
+
+    fn response(links: &[(u64, u64)], bookmark: Option<u64>) -> SubscribeResponse {
+        let delivery = |&(prev_seq, seq): &(u64, u64)| EventDelivery {
+            prev_seq,
+            event: Some(Event { seq, ..Event::default() }),
+            ..EventDelivery::default()
+        };
+        SubscribeResponse {
+            events: links.iter().map(delivery).collect(),
+            bookmark: bookmark.map(|seq| Bookmark {
+                seq,
+                ..Bookmark::default()
+            }),
+            ..SubscribeResponse::default()
+        }
+    }
+
+    #[test]
+    fn a_chain_goes_on_across_streams() {
+        let mut chain = Chain::default();
+        for links in [[(3, 5), (5, 9)], [(9, 10), (10, 11)], [(0, 12), (12, 13)]] {
+            chain.stream_opened();
+            chain.check(&response(&links, None)).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_hole_a_repetition_and_a_forgotten_past_break_it() {
+        for links in [[(3, 5), (6, 7)], [(3, 5), (3, 5)], [(3, 5), (0, 6)]] {
+            let mut chain = Chain::default();
+            chain.stream_opened();
+            let error = chain.check(&response(&links, None)).unwrap_err();
+            assert!(matches!(error, Error::ChainBroken { last_seq: 5, .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_bookmark_that_is_not_so_is_told() {
+        let mut chain = Chain::default();
+        chain.check(&response(&[(0, 3)], Some(8))).unwrap();
+        assert!(matches!(
+            chain.check(&response(&[(3, 5)], None)).unwrap_err(),
+            Error::BookmarkLied { promised: 8, seq: 5 }
+        ));
+        let mut chain = Chain::default();
+        chain.check(&response(&[(0, 3)], None)).unwrap();
+        assert!(matches!(
+            chain.check(&response(&[], Some(2))).unwrap_err(),
+            Error::BookmarkLied { promised: 2, seq: 3 }
+        ));
+    }
+}

@@ -1,0 +1,224 @@
+//! Heavy steps of one request: work that grows with the size of its body or its answer, and borrows from them, so it cannot be a job of a pool.
+//!
+//! A heavy step runs where it is, and another thread takes over the runtime worker meanwhile (`block_in_place`). Half of the processors run such
+//! steps at once; further ones stay on their worker. What is small never gets here: handing a worker over costs some microseconds.
+
+use std::{
+    cell::Cell,
+    pin::{Pin, pin},
+    sync::{
+        LazyLock, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, ready},
+    thread::available_parallelism,
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use opentelemetry::metrics::Counter;
+use parley_fault::Protection;
+use parley_telemetry::names::{self, meter};
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    sync::Semaphore,
+    task::block_in_place,
+};
+
+use super::{Marked, is_worker};
+
+/// Bytes of a message or an answer up to which its steps stay on the worker: some milliseconds of work. Each thread that becomes a worker
+/// keeps memory that it allocated as one, so most calls stay below.
+pub const SMALL: usize = 128 * 1024;
+
+static SLOTS: OnceLock<Semaphore> = OnceLock::new();
+
+static STEPS: LazyLock<Counter<u64>> = LazyLock::new(|| meter().u64_counter(names::HEAVY_STEPS).with_unit("{step}").build());
+
+thread_local! {
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Lets heavy steps of this process leave the runtime's workers. Not for a process that only uses the client library: there a task may run where
+/// no worker can be handed over.
+pub fn enable() {
+    SLOTS.get_or_init(|| Semaphore::new(available_parallelism().map_or(1, |count| count.get().div_ceil(2))));
+}
+
+/// Whether the current thread is a worker that can be handed over; `block_in_place` panics on a runtime of one thread.
+fn is_on_runtime() -> bool {
+    Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread)
+}
+
+/// Runs a heavy step, if there is a slot for it away from the runtime's workers.
+pub fn heavy<T>(step: impl FnOnce() -> T) -> T {
+    let Some(slots) = SLOTS.get() else { return step() };
+    // What is part of a step, or of a job of a pool, is not on a worker.
+    if INSIDE.get() || is_worker() || !is_on_runtime() || !parley_fault::is_on(Protection::HeavySteps) {
+        return step();
+    }
+    let Ok(_slot) = slots.try_acquire() else { return step() };
+    STEPS.add(1, &[]);
+    let _inside = Marked::set(&INSIDE);
+    parley_fault::off_worker(|| block_in_place(step))
+}
+
+/// Whether what is left to do for a request is heavy: its large body was read, or a large answer is there.
+#[derive(Debug, Default)]
+pub struct Weight(AtomicBool);
+
+/// What belongs to a request and has its weight.
+pub trait Weighed {
+    /// The weight.
+    fn weight(&self) -> &Weight;
+}
+
+impl Weight {
+    /// From now on it is heavy.
+    pub fn add(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is heavy.
+    pub fn is_heavy(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Runs a poll of the request.
+    fn poll<T>(&self, poll: impl FnOnce() -> T) -> T {
+        if self.is_heavy() { heavy(poll) } else { poll() }
+    }
+
+    /// Runs a future whose polls are heavy steps once the request is heavy.
+    pub async fn run<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        std::future::poll_fn(|cx| self.poll(|| work.as_mut().poll(cx))).await
+    }
+}
+
+/// The body of an answer whose polls are heavy steps.
+#[derive(Debug)]
+pub struct HeavyBody<B>(Pin<Box<B>>);
+
+impl<B> HeavyBody<B> {
+    /// Of a request that is heavy.
+    pub fn new(body: B) -> Self {
+        Self(Box::pin(body))
+    }
+}
+
+impl<B: Body> Body for HeavyBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        heavy(|| self.0.as_mut().poll_frame(cx))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}
+
+/// A body that adds to the weight of its request with the first large frame. The frame is handed on in the next poll, so that what decodes
+/// it begins a step.
+#[derive(Debug)]
+pub struct WeighedBody<B, W> {
+    body: B,
+    request: W,
+    held: Option<Frame<Bytes>>,
+}
+
+impl<B, W> WeighedBody<B, W> {
+    /// Weighs a body.
+    pub fn new(body: B, request: W) -> Self {
+        Self { body, request, held: None }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin, W: Weighed + Unpin> Body for WeighedBody<B, W> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        if let Some(frame) = self.held.take() {
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        match frame {
+            Some(Ok(frame)) if frame.data_ref().is_some_and(|data| data.len() > SMALL) && !self.request.weight().is_heavy() => {
+                self.request.weight().add();
+                self.held = Some(frame);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            frame => Poll::Ready(frame),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.held.is_none() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        // While a frame is held, what the body says lacks it; nobody asks then.
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use http_body_util::{BodyExt as _, Collected, Full};
+
+    use super::*;
+
+    /// The steps of this process share their slots, of which there may be one.
+    static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_heavy_step_leaves_the_worker_to_other_tasks() {
+        let _alone = ALONE.lock().await;
+        enable();
+        let (sender, receiver) = std::sync::mpsc::channel();
+        // The only worker is this task's: what it waits for can only be sent by a task on another thread.
+        let waited = tokio::spawn(async move {
+            tokio::spawn(async move { sender.send(7) });
+            heavy(|| heavy(|| receiver.recv_timeout(Duration::from_secs(30))))
+        });
+        assert_eq!(waited.await.unwrap(), Ok(7));
+    }
+
+    #[derive(Clone, Default)]
+    struct Request(Arc<Weight>);
+
+    impl Weighed for Request {
+        fn weight(&self) -> &Weight {
+            &self.0
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn polls_are_steps_once_there_is_weight() {
+        let _alone = ALONE.lock().await;
+        enable();
+        let request = Request::default();
+        let large = Bytes::from(vec![7; SMALL + 1]);
+        let body = WeighedBody::new(Full::new(large.clone()), request.clone());
+        let read = request
+            .weight()
+            .run(async { (body.collect().await.map(Collected::to_bytes), INSIDE.get()) });
+        assert_eq!(read.await, (Ok(large), true));
+        let request = Request::default();
+        let body = WeighedBody::new(Full::new(Bytes::from(vec![7; SMALL])), request.clone());
+        let read = request
+            .weight()
+            .run(async { (body.collect().await.map(|read| read.to_bytes().len()), INSIDE.get()) });
+        assert_eq!(read.await, (Ok(SMALL), false));
+    }
+}

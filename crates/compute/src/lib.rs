@@ -1,0 +1,239 @@
+//! Bounded pools for work that is all CPU: templates, search, pictures, index preparation. Such work never runs on a runtime worker or a
+//! writer shard, where everybody else would wait for it.
+//!
+//! A pool has a number of slots on the blocking threads, a bounded queue before them, and a budget per job, which includes the time in the
+//! queue. Each kind of work has a pool of its own, so that one kind cannot keep the slots of another. Work that cannot be handed to a pool,
+//! because it borrows from its request, is a step of `heavy`.
+
+mod heavy;
+
+use std::{
+    cell::Cell,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread::LocalKey,
+    time::Duration,
+};
+
+use parley_types::error::Error;
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout_at},
+};
+
+pub use heavy::{HeavyBody, SMALL, Weighed, WeighedBody, Weight, enable, heavy};
+
+/// When to try again after a full queue.
+const RETRY: Duration = Duration::from_millis(500);
+
+thread_local! {
+    static ON_WORKER: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether the current thread runs a job of a pool.
+pub fn is_worker() -> bool {
+    ON_WORKER.get()
+}
+
+/// A bounded pool. Its jobs run on the blocking threads of the runtime.
+#[derive(Debug)]
+pub struct ComputePool {
+    name: &'static str,
+    slots: Semaphore,
+    queued: AtomicUsize,
+    queue: usize,
+}
+
+/// Why a pool has no result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejected {
+    /// The queue is full.
+    #[error("too many jobs are queued for the {0} pool")]
+    Full(&'static str),
+    /// The budget was used up, in the queue or in the job.
+    #[error("a job of the {0} pool exceeded its budget")]
+    Late(&'static str),
+    /// The job panicked.
+    #[error("a job of the {0} pool panicked")]
+    Panicked(&'static str),
+}
+
+impl From<Rejected> for Error {
+    fn from(rejected: Rejected) -> Self {
+        match rejected {
+            Rejected::Full(_) | Rejected::Late(_) => Self::Busy { retry_after: RETRY },
+            Rejected::Panicked(_) => Self::Internal(rejected.to_string()),
+        }
+    }
+}
+
+/// Signals to a job that its result is no longer needed: its caller is gone, or its budget is used up. A job with a loop checks it in each round.
+#[derive(Clone, Debug)]
+pub struct Cancel {
+    abandoned: Arc<AtomicBool>,
+    deadline: Instant,
+}
+
+impl Cancel {
+    /// Whether the job should stop.
+    pub fn is_cancelled(&self) -> bool {
+        self.abandoned.load(Ordering::Relaxed) || Instant::now() >= self.deadline
+    }
+}
+
+/// Marks a job as abandoned when its caller stops waiting.
+struct AbandonOnDrop(Arc<AtomicBool>);
+
+impl Drop for AbandonOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A place in the queue.
+struct Queued<'p>(&'p AtomicUsize);
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Sets a mark of the thread for the time of a job or a step, also one that panics.
+struct Marked(&'static LocalKey<Cell<bool>>);
+
+impl Marked {
+    fn set(mark: &'static LocalKey<Cell<bool>>) -> Self {
+        mark.set(true);
+        Self(mark)
+    }
+}
+
+impl Drop for Marked {
+    fn drop(&mut self) {
+        self.0.set(false);
+    }
+}
+
+/// Runs a job on the current thread as a worker would, for the fuzz targets.
+#[cfg(feature = "faults")]
+pub fn as_worker<T>(job: impl FnOnce() -> T) -> T {
+    let _worker = Marked::set(&ON_WORKER);
+    job()
+}
+
+impl ComputePool {
+    /// A pool that runs `slots` jobs at once and lets `queue` more wait.
+    pub const fn new(name: &'static str, slots: usize, queue: usize) -> Self {
+        Self {
+            name,
+            slots: Semaphore::const_new(slots),
+            queued: AtomicUsize::new(0),
+            queue,
+        }
+    }
+
+    /// Runs a job. `budget` bounds the time until the result, waiting included.
+    ///
+    /// Cancel safe: a job that has not started is never started, and one that runs is cancelled through its [`Cancel`]. It keeps its slot until it
+    /// returns, so abandoned jobs still count against the pool.
+    ///
+    /// # Errors
+    /// [`Rejected`]
+    pub async fn run<T: Send + 'static>(
+        &'static self,
+        budget: Duration,
+        job: impl FnOnce(&Cancel) -> T + Send + 'static,
+    ) -> Result<T, Rejected> {
+        let cancel = Cancel {
+            abandoned: Arc::default(),
+            deadline: Instant::now() + budget,
+        };
+        let queued = self.enqueue()?;
+        // The semaphore is never closed.
+        let Ok(Ok(slot)) = timeout_at(cancel.deadline, self.slots.acquire()).await else {
+            return Err(Rejected::Late(self.name));
+        };
+        drop(queued);
+        let _abandon = AbandonOnDrop(Arc::clone(&cancel.abandoned));
+        let deadline = cancel.deadline;
+        let running = tokio::task::spawn_blocking(move || {
+            let (_slot, _worker) = (slot, Marked::set(&ON_WORKER));
+            job(&cancel)
+        });
+        match timeout_at(deadline, running).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => {
+                tracing::error!(pool = self.name, %error, "a compute job failed");
+                Err(Rejected::Panicked(self.name))
+            }
+            Err(_) => Err(Rejected::Late(self.name)),
+        }
+    }
+
+    fn enqueue(&self) -> Result<Queued<'_>, Rejected> {
+        let queued = Queued(&self.queued);
+        // Those in the queue and those about to take a free slot; the latter leave at once.
+        if self.queued.fetch_add(1, Ordering::Relaxed) >= self.queue {
+            return Err(Rejected::Full(self.name));
+        }
+        Ok(queued)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_mins(1);
+
+    #[tokio::test]
+    async fn runs_jobs_on_worker_threads() {
+        static POOL: ComputePool = ComputePool::new("test", 1, 1);
+        assert!(!is_worker());
+        assert_eq!(POOL.run(LONG, |_| is_worker()).await, Ok(true));
+        assert_eq!(
+            POOL.run(LONG, |_| panic!("on purpose")).await,
+            Err::<(), _>(Rejected::Panicked("test"))
+        );
+        assert_eq!(
+            tokio::task::spawn_blocking(is_worker).await.ok(),
+            Some(false),
+            "a panic resets the mark"
+        );
+    }
+
+    #[tokio::test]
+    async fn refuses_jobs_beyond_the_queue_and_tells_abandoned_ones() {
+        static POOL: ComputePool = ComputePool::new("test", 1, 1);
+        let (started, starts) = mpsc::channel();
+        let (finished, ends) = mpsc::channel();
+        let first = tokio::spawn(POOL.run(LONG, move |cancel| {
+            started.send(()).ok();
+            while !cancel.is_cancelled() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            finished.send(()).ok();
+        }));
+        tokio::task::spawn_blocking(move || starts.recv()).await.unwrap().unwrap();
+        let second = tokio::spawn(POOL.run(LONG, |_| 2));
+        while POOL.queued.load(Ordering::Relaxed) == 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(POOL.run(LONG, |_| 3).await, Err(Rejected::Full("test")));
+        first.abort();
+        assert_eq!(second.await.unwrap(), Ok(2), "the slot is free once the abandoned job has ended");
+        ends.try_recv().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_used_up_budget_ends_the_wait() {
+        static POOL: ComputePool = ComputePool::new("test", 1, 1);
+        let late = POOL.run(Duration::ZERO, |_| std::thread::sleep(Duration::from_millis(50))).await;
+        assert_eq!(late, Err(Rejected::Late("test")));
+    }
+}

@@ -1,0 +1,365 @@
+//! Audit events: stored beside the calls that they are about, listed, and removed when they are too old or too many.
+//!
+//! A call hands its event to a bounded queue and does not wait: it may have ended because its caller disconnected. One task stores what is
+//! queued, many events with one statement. An event that cannot be stored is counted and logged as an error; its line in the audit log stays
+//! either way. `docs/decisions/0007` says what a crash may lose.
+
+use std::{
+    net::IpAddr,
+    num::NonZeroU32,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use opentelemetry::{KeyValue, metrics::Counter};
+use parley_eventlog::draft::Actor;
+use parley_storage::{Database, entity::audit_event};
+use parley_telemetry::names::{self, meter};
+use parley_types::{
+    error::Result,
+    id::{AccountId, TokenId},
+    time::Micros,
+};
+use sea_orm::{
+    ActiveValue::NotSet, ColumnTrait, EntityTrait, ExprTrait as _, IntoActiveModel as _, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect,
+};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Chat,
+    caller::Caller,
+    page::{self, Page, PageRequest, Sort},
+};
+
+pub use parley_storage::entity::audit_event::Model as AuditRow;
+
+/// Events that may wait to be stored. Calls that administer are rare: a queue that is full means that the database is away.
+const QUEUE: usize = 4096;
+
+/// Events that one statement stores.
+const AT_ONCE: usize = 256;
+
+/// How often storing is tried before events are given up, and how long to wait in between.
+const ATTEMPTS: u32 = 5;
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Rows that one statement removes.
+const REMOVED_AT_ONCE: u64 = 5_000;
+
+/// Refused calls without a token that are stored: one a second on average, and so many at once. They fill at most as much of the table as the
+/// refused calls of one account may.
+const STRANGERS_AT_ONCE: NonZeroU32 = NonZeroU32::MIN.saturating_add(59);
+
+/// Why an event was not stored.
+#[derive(Clone, Copy, Debug)]
+enum Lost {
+    QueueFull,
+    Stopping,
+    Database,
+    Rate,
+}
+
+impl Lost {
+    const ALL: [Self; 4] = [Self::QueueFull, Self::Stopping, Self::Database, Self::Rate];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::Stopping => "stopping",
+            Self::Database => "database",
+            Self::Rate => "rate",
+        }
+    }
+
+    fn count(self, events: usize) {
+        static LOST: LazyLock<Counter<u64>> = LazyLock::new(|| meter().u64_counter(names::AUDIT_LOST).with_unit("{event}").build());
+        LOST.add(events as u64, &[KeyValue::new(names::REASON, self.name())]);
+    }
+}
+
+/// An audited call, as it was answered.
+#[derive(Clone, Debug)]
+pub struct NewAuditEvent {
+    /// The account that it is about.
+    pub account: Option<AccountId>,
+    /// Who called; none: nobody showed a token.
+    pub actor: Option<Actor>,
+    /// The token.
+    pub token: Option<TokenId>,
+    /// `parley.v1.Service/Call`.
+    pub method: &'static str,
+    /// The field of the request that names the resource, and what it says.
+    pub resource: Option<(&'static str, i64)>,
+    /// Where the call came from.
+    pub peer: Option<IpAddr>,
+    /// A number of `google.rpc.Code`.
+    pub code: i32,
+}
+
+impl NewAuditEvent {
+    fn row(self, at: Micros) -> AuditRow {
+        let code = i16::try_from(self.code).unwrap_or(i16::MAX);
+        let actor_type = self.actor.as_ref().map_or(0, |actor| i32::from(actor.kind));
+        AuditRow {
+            id: 0,
+            account_id: self.account.unwrap_or(AccountId(0)),
+            occurred_at: at,
+            actor_type: i16::try_from(actor_type).unwrap_or_default(),
+            actor_id: self.actor.as_ref().map_or(0, |actor| actor.id),
+            actor_name: self.actor.map(|actor| actor.name).unwrap_or_default(),
+            token_id: self.token,
+            method: self.method.to_owned(),
+            resource_field: self.resource.map(|(field, _)| field.to_owned()),
+            resource_id: self.resource.map(|(_, id)| id),
+            peer_address: self.peer.map(|address| address.to_canonical().to_string()),
+            code,
+            refused: code != 0,
+        }
+    }
+}
+
+/// What the queue carries.
+#[derive(Debug)]
+enum Job {
+    Store(Box<AuditRow>),
+    /// Answered once everything queued before it is stored or given up.
+    Flush(oneshot::Sender<()>),
+}
+
+/// Where calls hand in their events. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct AuditLog {
+    queue: mpsc::Sender<Job>,
+    strangers: Arc<DefaultDirectRateLimiter>,
+}
+
+/// What stores the events that are handed in; run it until the server stops.
+#[derive(Debug)]
+pub struct AuditWriter {
+    db: Database,
+    queue: mpsc::Receiver<Job>,
+}
+
+impl AuditLog {
+    /// A log, and what has to run for it.
+    pub fn new(db: Database) -> (Self, AuditWriter) {
+        let (sender, queue) = mpsc::channel(QUEUE);
+        for reason in Lost::ALL {
+            // Shown from the start.
+            reason.count(0);
+        }
+        let strangers = Quota::per_second(NonZeroU32::MIN).allow_burst(STRANGERS_AT_ONCE);
+        let log = Self {
+            queue: sender,
+            strangers: Arc::new(RateLimiter::direct(strangers)),
+        };
+        (log, AuditWriter { db, queue })
+    }
+
+    /// As [`Self::record`], for a refused call without a token. Anybody can make such calls, so a bounded number is stored; the others are
+    /// counted as lost.
+    pub fn record_stranger(&self, event: NewAuditEvent) {
+        if self.strangers.check().is_ok() {
+            self.record(event);
+        } else {
+            Lost::Rate.count(1);
+        }
+    }
+
+    /// Queues an event to be stored. Never waits: if the queue is full, the event is logged as lost.
+    pub fn record(&self, event: NewAuditEvent) {
+        let row = event.row(Micros::now());
+        if let Err(refused) = self.queue.try_send(Job::Store(Box::new(row))) {
+            let (reason, job) = match refused {
+                mpsc::error::TrySendError::Full(job) => (Lost::QueueFull, job),
+                mpsc::error::TrySendError::Closed(job) => (Lost::Stopping, job),
+            };
+            if let Job::Store(row) = job {
+                lost(&[*row], reason, reason.name());
+            }
+        }
+    }
+
+    /// Waits until every event that was handed in before is stored or given up.
+    pub async fn flush(&self) {
+        let (done, flushed) = oneshot::channel();
+        // A writer that has ended has stored what there was.
+        if self.queue.send(Job::Flush(done)).await.is_ok() {
+            let _ = flushed.await;
+        }
+    }
+}
+
+impl AuditWriter {
+    /// Stores events until `stop`, and then what is still queued. Calls that are answered after that are logged only.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut jobs = Vec::with_capacity(AT_ONCE);
+        loop {
+            let received = stop.run_until_cancelled(self.queue.recv_many(&mut jobs, AT_ONCE)).await;
+            match received {
+                Some(0) => return,
+                Some(_) => self.store(&mut jobs).await,
+                None => break,
+            }
+        }
+        self.queue.close();
+        while self.queue.recv_many(&mut jobs, AT_ONCE).await > 0 {
+            self.store(&mut jobs).await;
+        }
+    }
+
+    async fn store(&self, jobs: &mut Vec<Job>) {
+        let (mut rows, mut waiting) = (Vec::new(), Vec::new());
+        for job in jobs.drain(..) {
+            match job {
+                Job::Store(row) => rows.push(*row),
+                Job::Flush(done) => waiting.push(done),
+            }
+        }
+        let mut attempt = 1;
+        while !rows.is_empty() {
+            match self.db.in_time(Box::pin(insert(&self.db, &rows))).await {
+                Ok(()) => break,
+                Err(error) if attempt < ATTEMPTS => {
+                    tracing::debug!(%error, attempt, "failed to store audit events; retrying");
+                    attempt += 1;
+                    tokio::time::sleep(RETRY).await;
+                }
+                Err(error) => {
+                    lost(&rows, Lost::Database, &error.to_string());
+                    break;
+                }
+            }
+        }
+        for done in waiting {
+            // The caller may have gone.
+            let _ = done.send(());
+        }
+    }
+}
+
+async fn insert(db: &Database, rows: &[AuditRow]) -> Result<()> {
+    let rows = rows.iter().map(|row| audit_event::ActiveModel {
+        id: NotSet,
+        ..row.clone().into_active_model()
+    });
+    audit_event::Entity::insert_many(rows).exec_without_returning(db.write()).await?;
+    Ok(())
+}
+
+fn lost(rows: &[AuditRow], lost: Lost, reason: &str) {
+    lost.count(rows.len());
+    for row in rows {
+        tracing::error!(
+            method = row.method,
+            account = row.account_id.0,
+            actor_id = row.actor_id,
+            code = row.code,
+            reason,
+            "an audit event was not stored; its line in the audit log is all there is"
+        );
+    }
+}
+
+impl Chat {
+    /// Lists audit events, the newest first: of an account (0: of none), or of all. Counts them where asked to.
+    ///
+    /// # Errors
+    /// [`parley_types::error::Error::Denied`] for everyone but administrators and the operator, who alone lists what is outside of accounts.
+    pub async fn audit_events(
+        &self,
+        caller: &Caller,
+        account: Option<AccountId>,
+        page: &PageRequest,
+        count: bool,
+    ) -> Result<(Page<AuditRow>, Option<u64>)> {
+        match account.filter(|account| account.0 != 0) {
+            Some(account) if !caller.is_platform() => caller.access(account)?.administrator()?,
+            Some(_) => {}
+            // Read-only tokens of the operator list too.
+            None if caller.is_platform() => {}
+            None => caller.platform()?,
+        }
+        let db = self.db.read();
+        let mut query = audit_event::Entity::find();
+        if let Some(account) = account {
+            query = query.filter(audit_event::Column::AccountId.eq(account));
+        }
+        let total = if count { Some(query.clone().count(db).await?) } else { None };
+        let ids = page::ids(db, query, audit_event::Column::Id, &Sort::by_id(true), page).await?;
+        let page = page::rows(db, audit_event::Entity::find(), audit_event::Column::Id, |row| row.id, ids).await?;
+        Ok((page, total))
+    }
+}
+
+/// What is kept of the audit events.
+#[derive(Clone, Copy, Debug)]
+pub struct Keep {
+    /// How long, whatever their number.
+    pub age: Duration,
+    /// How many of one account, refused calls and others each for themselves: so a caller that is refused displaces no record of what was done.
+    pub events: u64,
+}
+
+/// Removes events that are too old or too many; how many went. Only accounts with an event since `since` can have too many.
+///
+/// # Errors
+/// When the database fails.
+pub async fn trim(db: &Database, keep: Keep, now: Micros, since: Micros) -> Result<u64> {
+    let mut removed = delete(db, audit_event::Column::OccurredAt.lt(now.minus(keep.age))).await?;
+    let accounts: Vec<AccountId> = audit_event::Entity::find()
+        .select_only()
+        .column(audit_event::Column::AccountId)
+        .distinct()
+        .filter(audit_event::Column::OccurredAt.gte(since))
+        .into_tuple()
+        .all(db.read())
+        .await?;
+    for account in accounts {
+        for refused in [false, true] {
+            let of_kind = audit_event::Column::AccountId
+                .eq(account)
+                .and(audit_event::Column::Refused.eq(refused));
+            let first_too_many: Option<i64> = audit_event::Entity::find()
+                .select_only()
+                .column(audit_event::Column::Id)
+                .filter(of_kind.clone())
+                .order_by_desc(audit_event::Column::Id)
+                .offset(keep.events)
+                .limit(1)
+                .into_tuple()
+                .one(db.read())
+                .await?;
+            if let Some(id) = first_too_many {
+                removed += delete(db, of_kind.and(audit_event::Column::Id.lte(id))).await?;
+            }
+        }
+    }
+    Ok(removed)
+}
+
+/// Deletes a bounded number of rows with each statement, so that none holds its locks for long.
+async fn delete(db: &Database, which: sea_orm::sea_query::SimpleExpr) -> Result<u64> {
+    let mut removed = 0;
+    loop {
+        let ids: Vec<i64> = audit_event::Entity::find()
+            .select_only()
+            .column(audit_event::Column::Id)
+            .filter(which.clone())
+            .order_by_asc(audit_event::Column::Id)
+            .limit(REMOVED_AT_ONCE)
+            .into_tuple()
+            .all(db.read())
+            .await?;
+        let Some(last) = ids.last() else { return Ok(removed) };
+        let gone = audit_event::Entity::delete_many()
+            .filter(which.clone())
+            .filter(audit_event::Column::Id.lte(*last))
+            .exec(db.write())
+            .await?;
+        removed += gone.rows_affected;
+    }
+}

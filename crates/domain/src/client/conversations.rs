@@ -1,0 +1,249 @@
+//! Conversations as contacts see them: with their newest messages, but for private notes and activity lines.
+
+use std::collections::HashMap;
+
+use parley_eventlog::cursor::Cursor;
+use parley_fault::Protection;
+use parley_storage::{
+    entity::{
+        conversation,
+        kind::{ConversationStatus, MessageType},
+        message,
+    },
+    joined::{Conversation, Message},
+    load,
+    octets::{PAGE_BYTES, around_conversation, octets},
+};
+use parley_types::{
+    error::Result,
+    id::{AccountId, ConversationId, MessageId},
+};
+use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, Statement};
+use serde_json::{Map, Value as Json};
+
+use super::Guest;
+use crate::{
+    Chat,
+    call::{Answer, Call},
+    conversation_status::StatusSet,
+    conversations::{CreatedConversation, NewConversation, NewTyping},
+    page::{self, Page, PageRequest, Sort},
+};
+
+/// Messages shown with one conversation.
+pub const MESSAGES: u64 = 1000;
+
+/// Messages shown with each conversation of a list.
+pub const MESSAGES_IN_LIST: u64 = 100;
+
+/// Bytes of the messages shown with each conversation of a list; the newest may have more.
+const BYTES_IN_LIST: i64 = 256 * 1024;
+
+/// Conversations whose messages one statement finds. With [`BYTES_IN_LIST`] it also bounds what is read before a page is cut.
+const AT_ONCE: usize = 25;
+
+/// The newest messages of a conversation that its contact may see.
+#[derive(Clone, Debug, Default)]
+pub struct Newest {
+    /// The messages, oldest first.
+    pub messages: Vec<Message>,
+    /// Whether older ones were left out because of their size.
+    pub cut: bool,
+}
+
+/// A conversation with the messages that its contact may see.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The conversation.
+    pub conversation: Conversation,
+    /// Its newest messages.
+    pub newest: Newest,
+}
+
+/// How many messages are shown with a conversation.
+#[derive(Clone, Copy)]
+struct Room {
+    messages: u64,
+    bytes: i64,
+}
+
+#[derive(FromQueryResult)]
+struct Found {
+    id: MessageId,
+    conversation_id: ConversationId,
+    bytes: i64,
+}
+
+/// The newest public messages of each conversation, a bounded number of each, and of each no more bytes than it has room for, but for the
+/// newest message. Stops after the conversations with which the bytes of a page are reached, and says how many have been looked at.
+async fn newest(
+    db: &impl ConnectionTrait,
+    account: AccountId,
+    ids: &[ConversationId],
+    room: Room,
+) -> Result<(HashMap<ConversationId, Newest>, usize)> {
+    let backend = db.get_database_backend();
+    let octets = octets::<message::Entity>(backend, "messages");
+    let (mut newest, mut bytes): (HashMap<ConversationId, Newest>, i64) = (HashMap::new(), 0);
+    let (mut looked_at, each) = (0, room.messages);
+    for some in ids.chunks(AT_ONCE) {
+        if bytes >= PAGE_BYTES && parley_fault::is_on(Protection::PageBytes) {
+            break;
+        }
+        looked_at += some.len();
+        // The ids are numbers of ours: they need no placeholders.
+        let one = |id: &ConversationId| {
+            let activity = MessageType::Activity as i16;
+            format!(
+                "SELECT id, conversation_id, bytes FROM (SELECT id, conversation_id, CAST({octets} AS BIGINT) AS bytes FROM messages \
+                 WHERE account_id = {account} AND conversation_id = {id} AND NOT private AND message_type <> {activity} \
+                 ORDER BY id DESC LIMIT {each}) AS c{id}"
+            )
+        };
+        let sql = some.iter().map(one).collect::<Vec<_>>().join(" UNION ALL ");
+        let mut found = Found::find_by_statement(Statement::from_string(backend, sql)).all(db).await?;
+        found.sort_unstable_by_key(|found| std::cmp::Reverse(found.id));
+        let mut taken: HashMap<ConversationId, i64> = HashMap::new();
+        let mut shown = Vec::with_capacity(found.len());
+        for message in found {
+            let newest = newest.entry(message.conversation_id).or_default();
+            let of_conversation = taken.entry(message.conversation_id).or_default();
+            let first = *of_conversation == 0;
+            *of_conversation += message.bytes.max(1);
+            newest.cut |= !first && *of_conversation > room.bytes && parley_fault::is_on(Protection::PageBytes);
+            if !newest.cut {
+                bytes += message.bytes;
+                shown.push(message.id.0);
+            }
+        }
+        let rows = message::Entity::find()
+            .filter(message::Column::AccountId.eq(account))
+            .filter(message::Column::Id.is_in(shown))
+            .order_by_asc(message::Column::Id)
+            .all(db)
+            .await?;
+        for message in load::with_senders(db, account, rows).await? {
+            newest.entry(message.row.conversation_id).or_default().messages.push(message);
+        }
+    }
+    Ok((newest, looked_at))
+}
+
+impl Chat {
+    /// The conversations of a session, or, once it is verified, of its contact, by number, with or without their messages.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn client_conversations(&self, guest: &Guest, with_messages: bool, page: &PageRequest) -> Result<Page<Seen>> {
+        use conversation::Column;
+        let (db, row) = (self.db.read(), &guest.client.row);
+        let everything = row
+            .hmac_verified
+            .then(|| Column::ContactInboxId.is_in(guest.others().iter().map(|id| id.0)));
+        let reach = Condition::any().add(Column::ContactInboxId.eq(row.id)).add_option(everything);
+        let query = conversation::Entity::find()
+            .filter(Column::AccountId.eq(row.account_id))
+            .filter(reach);
+        let ids = page::ids(db, query, Column::Id, &Sort::by_id(false), page).await?;
+        let all = conversation::Entity::find().filter(Column::AccountId.eq(row.account_id));
+        let mut ids = page::fitting(db, all, Column::Id, Some(around_conversation(self.db.backend())), ids).await?;
+        let numbers: Vec<ConversationId> = ids.items.iter().copied().map(ConversationId).collect();
+        let room = Room {
+            messages: MESSAGES_IN_LIST,
+            bytes: BYTES_IN_LIST,
+        };
+        let (mut found, looked_at) = if with_messages {
+            newest(db, row.account_id, &numbers, room).await?
+        } else {
+            (HashMap::new(), numbers.len())
+        };
+        ids.truncate(looked_at);
+        let account = load::account(db, row.account_id).await?;
+        let conversations = load::conversations(db, &account, &numbers[..ids.items.len()]).await?;
+        let conversations = ids.with(conversations, |conversation: &Conversation| conversation.row.id.0);
+        Ok(conversations.map(|conversation| Seen {
+            newest: found.remove(&conversation.row.id).unwrap_or_default(),
+            conversation,
+        }))
+    }
+
+    /// One conversation.
+    ///
+    /// # Errors
+    /// [`parley_types::error::Error::NotFound`] also out of the session's reach.
+    pub async fn client_conversation(&self, guest: &Guest, id: ConversationId) -> Result<Seen> {
+        let summary = self.conversation(&guest.caller, guest.account(), id).await?;
+        self.seen(summary.conversation).await
+    }
+
+    /// A conversation with its newest messages.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    async fn seen(&self, conversation: Conversation) -> Result<Seen> {
+        let newest = self.client_messages_of(conversation.account.id, conversation.row.id).await?;
+        Ok(Seen { conversation, newest })
+    }
+
+    /// Makes a conversation of the session, or, in an inbox locked to a single one, finds the newest.
+    ///
+    /// # Errors
+    /// [`parley_types::error::Error::NotFound`].
+    pub async fn create_client_conversation(
+        &self,
+        call: Call<CreatedConversation>,
+        guest: &Guest,
+        custom_attributes: Map<String, Json>,
+    ) -> Result<Answer<CreatedConversation>> {
+        let new = NewConversation {
+            inbox: Some(guest.client.inbox.row.id),
+            contact: None,
+            source_id: Some(guest.client.row.source_id.clone()),
+            status: ConversationStatus::Open,
+            snoozed_until: None,
+            assignee: None,
+            team: None,
+            priority: None,
+            additional_attributes: Map::new(),
+            custom_attributes,
+            hmac_verified: false,
+            message: None,
+        };
+        self.create_conversation(call, new).await
+    }
+
+    /// Resolves a conversation.
+    ///
+    /// # Errors
+    /// [`parley_types::error::Error::NotFound`] also out of the session's reach.
+    pub async fn resolve_client_conversation(&self, call: Call<StatusSet>, id: ConversationId) -> Result<Answer<StatusSet>> {
+        self.update_conversation_status(call, id, Some(ConversationStatus::Resolved), None)
+            .await
+    }
+
+    /// Tells subscribers that the contact types, or stops. Returns the head of the log.
+    ///
+    /// # Errors
+    /// [`parley_types::error::Error::NotFound`] also out of the session's reach.
+    pub async fn set_client_typing(&self, guest: &Guest, id: ConversationId, typing: bool) -> Result<Cursor> {
+        let typing = NewTyping {
+            typing,
+            private: false,
+            by_contact: true,
+        };
+        self.set_typing(&guest.caller, guest.account(), id, typing).await
+    }
+
+    /// The messages that belong to the answer of a change.
+    ///
+    /// # Errors
+    /// [`parley_types::error::Error::NotFound`] if the conversation has gone since.
+    pub async fn client_messages_of(&self, account: AccountId, id: ConversationId) -> Result<Newest> {
+        let room = Room {
+            messages: MESSAGES,
+            bytes: PAGE_BYTES,
+        };
+        let (mut found, _) = newest(self.db.read(), account, &[id], room).await?;
+        Ok(found.remove(&id).unwrap_or_default())
+    }
+}

@@ -1,0 +1,297 @@
+//! Which contact a session belongs to, and what it may change there.
+//!
+//! Anybody may name an address, a number or an identifier. So a session without a proof joins the contact that has it, for agents to see one
+//! person, but learns nothing of that contact and changes nothing that it has not set itself. A signature proves one identifier, and no
+//! address: two contacts that each have an address, a number or an identifier are never merged by a session. Members learn of the possible duplicate.
+
+use parley_fault::Protection;
+use parley_storage::{
+    entity::{api_channel, contact, contact_inbox},
+    submitted::{Relation, Submitted},
+};
+use parley_types::{error::Result, id::ContactId};
+use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter};
+use serde_json::{Map, Value as Json};
+
+use super::sessions::ClientFields;
+use crate::{contact_merge::merge, files::Files, writer::Write};
+
+/// Contacts of the account with one of these values.
+async fn holders(write: &Write, values: &[(contact::Column, Option<&str>)]) -> Result<Vec<contact::Model>> {
+    let mut any = Condition::any();
+    for (column, value) in values {
+        any = any.add_option(value.map(|value| column.eq(value)));
+    }
+    if any.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = contact::Entity::find()
+        .filter(contact::Column::AccountId.eq(write.account().id))
+        .filter(any);
+    Ok(rows.all(&write.txn).await?)
+}
+
+fn same(stored: Option<&String>, given: Option<&str>) -> bool {
+    given.is_some() && stored.map(String::as_str) == given
+}
+
+/// Where a new session belongs.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// The contact that it joins; absent: it gets one of its own.
+    pub contact: Option<ContactId>,
+    /// Another contact with one of the values.
+    pub possible_duplicate: Option<ContactId>,
+    /// Which values a contact of its own cannot have: identifier, e-mail, phone number.
+    pub taken: [bool; 3],
+}
+
+/// Finds the contact that a new session joins, by identifier, then e-mail, then phone number.
+///
+/// A proved identifier decides alone, since the rest is not proved. Without a proof the session joins no contact with another identifier
+/// than the one that it gave, and none where the inbox does not attach unverified sessions.
+///
+/// # Errors
+/// When the database cannot be read.
+pub(super) async fn find(
+    write: &Write,
+    channel: &api_channel::Model,
+    identifier: Option<&str>,
+    proved: bool,
+    new: &ClientFields,
+) -> Result<Found> {
+    use contact::Column;
+    let (email, phone) = (new.email.as_deref(), new.phone_number.as_deref());
+    let values = [
+        (Column::Identifier, identifier),
+        (Column::Email, email),
+        (Column::PhoneNumber, phone),
+    ];
+    let rows = holders(write, &values).await?;
+    let by_identifier = rows.iter().find(|row| same(row.identifier.as_ref(), identifier));
+    let by_email = rows.iter().find(|row| same(row.email.as_ref(), email));
+    let by_phone = rows.iter().find(|row| same(row.phone_number.as_ref(), phone));
+    let unguarded = !parley_fault::is_on(Protection::IdentityProof);
+    let attaches = channel.attach_unverified_sessions || unguarded;
+    let elsewhere = |row: &&contact::Model| unguarded || identifier.is_none() || row.identifier.is_none();
+    let joined = by_identifier.filter(|_| proved || attaches).or_else(|| {
+        let by_address = || by_email.filter(elsewhere).or_else(|| by_phone.filter(elsewhere));
+        if attaches && (unguarded || !proved) { by_address() } else { None }
+    });
+    let contact = joined.map(|row| row.id);
+    let others = [by_identifier, by_email, by_phone].into_iter().flatten();
+    Ok(Found {
+        contact,
+        possible_duplicate: others.map(|row| row.id).find(|id| Some(*id) != contact),
+        taken: [by_identifier.is_some(), by_email.is_some(), by_phone.is_some()],
+    })
+}
+
+/// What became of the contact of a session that gave an address or a number of another contact.
+#[derive(Debug)]
+pub(super) struct Settled {
+    /// The session's contact from now on.
+    pub contact: ContactId,
+    /// Whether it is another one than before.
+    pub merged: bool,
+    /// A contact that has a value which was left out for it.
+    pub possible_duplicate: Option<ContactId>,
+    /// What remains to be stored.
+    pub fields: ClientFields,
+}
+
+/// Resolves the values that another contact has. A contact without any address, number or identifier, whose only session is this one, not
+/// verified, is merged into the other one; in every other case the value is left out.
+///
+/// # Errors
+/// When the database fails.
+pub(super) async fn settle(
+    files: &Files,
+    write: &mut Write,
+    channel: &api_channel::Model,
+    (session, contact): (&contact_inbox::Model, &contact::Model),
+    verified: bool,
+    mut fields: ClientFields,
+) -> Result<Settled> {
+    use contact::Column;
+    let values = [
+        (Column::Email, fields.email.as_deref()),
+        (Column::PhoneNumber, fields.phone_number.as_deref()),
+    ];
+    let rows = holders(write, &values).await?;
+    let other = |row: &&contact::Model| row.id != contact.id;
+    let by_email = rows
+        .iter()
+        .filter(other)
+        .find(|row| same(row.email.as_ref(), fields.email.as_deref()));
+    let by_phone = rows
+        .iter()
+        .filter(other)
+        .find(|row| same(row.phone_number.as_ref(), fields.phone_number.as_deref()));
+    let Some(first) = by_email.or(by_phone) else {
+        return Ok(Settled {
+            contact: contact.id,
+            merged: false,
+            possible_duplicate: None,
+            fields,
+        });
+    };
+    let anonymous = contact.email.is_none() && contact.phone_number.is_none() && contact.identifier.is_none();
+    let may_join = anonymous && !verified && channel.attach_unverified_sessions && !has_others(write, session).await?;
+    let merged = may_join || !parley_fault::is_on(Protection::IdentityProof);
+    let joined = if merged {
+        merge(files, write, first.id, contact.id, session.submitted.as_ref()).await?;
+        first.id
+    } else {
+        contact.id
+    };
+    let left_out = |row: Option<&contact::Model>| row.map(|row| row.id).filter(|id| *id != joined);
+    let (email, phone) = (left_out(by_email), left_out(by_phone));
+    if email.is_some() {
+        fields.email = None;
+    }
+    if phone.is_some() {
+        fields.phone_number = None;
+    }
+    Ok(Settled {
+        contact: joined,
+        merged,
+        possible_duplicate: email.or(phone),
+        fields,
+    })
+}
+
+/// Whether the contact of a session has another one. That would come along with a merge, as one that belongs to the other contact.
+async fn has_others(write: &Write, session: &contact_inbox::Model) -> Result<bool> {
+    use contact_inbox::Column;
+    let other = contact_inbox::Entity::find()
+        .filter(Column::AccountId.eq(session.account_id))
+        .filter(Column::ContactId.eq(session.contact_id))
+        .filter(Column::Id.ne(session.id))
+        .one(&write.txn)
+        .await?;
+    Ok(other.is_some())
+}
+
+/// Adds what a session submits now to what it has submitted.
+pub(super) fn submit(submitted: &mut Submitted, identifier: Option<&str>, fields: &ClientFields) {
+    let said = |to: &mut Option<String>, from: Option<&str>| {
+        if let Some(from) = from {
+            *to = Some(from.to_owned());
+        }
+    };
+    said(&mut submitted.identifier, identifier);
+    said(&mut submitted.name, fields.name.as_deref());
+    said(&mut submitted.email, fields.email.as_deref());
+    said(&mut submitted.phone_number, fields.phone_number.as_deref());
+    said(&mut submitted.avatar_url, fields.avatar_url.as_deref());
+    override_with(&mut submitted.custom_attributes, fields.custom_attributes.clone());
+}
+
+/// Stores what a verified session says of its contact.
+pub(super) fn apply_proved(row: &mut contact::Model, fields: ClientFields) {
+    row.name = fields.name.unwrap_or_else(|| row.name.clone());
+    row.email = fields.email.or_else(|| row.email.clone());
+    row.phone_number = fields.phone_number.or_else(|| row.phone_number.clone());
+    if let Some(url) = fields.avatar_url.filter(|_| row.avatar_url.is_empty()) {
+        row.avatar_url = url;
+    }
+    if let Json::Object(attributes) = &mut row.custom_attributes {
+        override_with(attributes, fields.custom_attributes);
+    }
+}
+
+/// Stores what an unverified session says of its contact, as far as nobody else has set it: what is empty, and of a contact that the
+/// session made, what still has the value that the session gave it. A contact that it only matched stays as it is.
+pub(super) fn apply_unproved(row: &mut contact::Model, before: &Submitted, fields: ClientFields) {
+    if before.relation == Relation::Matched {
+        return;
+    }
+    let own = |value: Option<&str>, given: Option<&String>| {
+        before.relation == Relation::Created && value.is_some() && value == given.map(String::as_str)
+    };
+    let may_set = |value: Option<&str>, given: Option<&String>| value.is_none_or(|value| value.trim().is_empty()) || own(value, given);
+    if let Some(name) = fields.name.filter(|_| may_set(Some(row.name.as_str()), before.name.as_ref())) {
+        row.name = name;
+    }
+    if let Some(email) = fields.email.filter(|_| may_set(row.email.as_deref(), before.email.as_ref())) {
+        row.email = Some(email);
+    }
+    let phone = fields.phone_number;
+    if let Some(phone) = phone.filter(|_| may_set(row.phone_number.as_deref(), before.phone_number.as_ref())) {
+        row.phone_number = Some(phone);
+    }
+    if let Some(url) = fields.avatar_url.filter(|_| row.avatar_url.is_empty()) {
+        row.avatar_url = url;
+    }
+    if let Json::Object(attributes) = &mut row.custom_attributes {
+        let given = (before.relation == Relation::Created).then_some(&before.custom_attributes);
+        fill(attributes, fields.custom_attributes, given);
+    }
+}
+
+/// Adds what is absent, at every depth, and replaces what still is as it was given.
+fn fill(to: &mut Map<String, Json>, from: Map<String, Json>, given: Option<&Map<String, Json>>) {
+    for (key, value) in from {
+        let before = given.and_then(|given| given.get(&key));
+        match (to.get_mut(&key), value) {
+            (None, value) => drop(to.insert(key, value)),
+            (Some(Json::Object(inner)), Json::Object(value)) => fill(inner, value, before.and_then(Json::as_object)),
+            (Some(stored), value) if Some(&*stored) == before => *stored = value,
+            (Some(_), _) => {}
+        }
+    }
+}
+
+/// Puts `from` over `to`, at every depth.
+fn override_with(to: &mut Map<String, Json>, from: Map<String, Json>) {
+    for (key, value) in from {
+        match (to.get_mut(&key), value) {
+            (Some(Json::Object(inner)), Json::Object(value)) => override_with(inner, value),
+            (_, value) => drop(to.insert(key, value)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(json: Json) -> Map<String, Json> {
+        match json {
+            Json::Object(map) => map,
+            other => panic!("{other} is no object"),
+        }
+    }
+
+    #[test]
+    fn a_proved_value_replaces_the_stored_one_at_every_depth() {
+        let mut stored = object(json!({"plan": "basic", "address": {"city": "Porto", "zip": "1"}}));
+        override_with(&mut stored, object(json!({"plan": "gold", "address": {"zip": "2"}, "new": [1]})));
+        assert_eq!(
+            Json::Object(stored),
+            json!({"plan": "gold", "address": {"city": "Porto", "zip": "2"}, "new": [1]})
+        );
+    }
+
+    #[test]
+    fn an_unproved_value_fills_and_replaces_its_own_only() {
+        let given = object(json!({"plan": "basic", "address": {"zip": "1"}}));
+        let stored = json!({"plan": "basic", "address": {"city": "Porto", "zip": "9"}, "risk": 3});
+        let said = json!({"plan": "gold", "address": {"zip": "2", "street": "Rua"}, "risk": 0, "new": {"a": 1}});
+        let mut own = object(stored.clone());
+        fill(&mut own, object(said.clone()), Some(&given));
+        assert_eq!(
+            Json::Object(own),
+            json!({"plan": "gold", "address": {"city": "Porto", "zip": "9", "street": "Rua"}, "risk": 3, "new": {"a": 1}})
+        );
+        let mut foreign = object(stored);
+        fill(&mut foreign, object(said), None);
+        assert_eq!(
+            Json::Object(foreign),
+            json!({"plan": "basic", "address": {"city": "Porto", "zip": "9", "street": "Rua"}, "risk": 3, "new": {"a": 1}})
+        );
+    }
+}

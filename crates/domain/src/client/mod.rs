@@ -1,0 +1,319 @@
+//! What contacts do through their sessions: who may, and on whose proof. Knowing an inbox's public name and a session's name is the
+//! authorisation; a signature of the integrator's server proves the contact's identifier.
+
+use std::sync::Arc;
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use parley_fault::Protection;
+use parley_storage::{
+    entity::{account, api_channel, contact, contact_inbox, inbox, kind::Role},
+    joined::{Client, Inbox},
+    load,
+};
+use parley_types::{
+    error::{Error, Result},
+    id::{AccountId, ContactId, ContactInboxId, TokenId},
+};
+use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sha2::Sha256;
+
+use crate::{
+    Chat,
+    caller::{Access, Caller, ContactScope, Limits, Principal, Reach},
+};
+
+pub mod conversations;
+mod identity;
+pub mod messages;
+mod names;
+pub mod sessions;
+
+/// An inbox at which a contact knocks, and the caller that such a contact is.
+#[derive(Clone, Debug)]
+pub struct Door {
+    /// The inbox.
+    pub inbox: Arc<Inbox>,
+    /// A contact without a session.
+    pub caller: Arc<Caller>,
+}
+
+/// A session that was let in.
+#[derive(Clone, Debug)]
+pub struct Guest {
+    /// The session, as it was up to some seconds ago.
+    pub client: Client,
+    /// The contact as a caller, who reaches its own conversations.
+    pub caller: Arc<Caller>,
+}
+
+/// What proves who a contact is.
+#[derive(Clone, Debug, Default)]
+pub struct Signature {
+    /// The contact's id elsewhere; may be blank.
+    pub identifier: String,
+    /// The hash in hexadecimal digits; blank: no proof.
+    pub hash: String,
+}
+
+/// Bytes of the name of an inbox or a session: 255 characters. Nothing has a longer one, so it is not looked up.
+const NAME_BYTES: usize = 4 * 255;
+
+/// Sessions of one contact that a verified one reaches, at most: the verified ones first, then the oldest.
+const OTHERS: u64 = 1000;
+
+const WANTED: &str = "the inbox asks for an identifier and its hash";
+const WRONG: &str = "the hash does not sign this contact's identifier";
+
+impl Signature {
+    /// Whether it proves who the contact is; without a contact, that the identifier is signed.
+    ///
+    /// # Errors
+    /// [`Error::Unsigned`] for a wrong proof, or for none where there must be one.
+    pub(super) fn check(&self, channel: &api_channel::Model, contact: Option<&contact::Model>) -> Result<bool> {
+        if self.hash.trim().is_empty() {
+            return if channel.hmac_mandatory {
+                Err(Error::Unsigned(WANTED))
+            } else {
+                Ok(false)
+            };
+        }
+        if self.identifier.trim().is_empty() {
+            return Err(Error::Unsigned(WANTED));
+        }
+        let wrong = || Error::Unsigned(WRONG);
+        let given = hex::decode(self.hash.trim()).map_err(|_| wrong())?;
+        let mut mac = Hmac::<Sha256>::new_from_slice(channel.hmac_token.as_bytes()).map_err(|_| wrong())?;
+        mac.update(self.identifier.as_bytes());
+        // In constant time.
+        mac.verify_slice(&given).map_err(|_| wrong())?;
+        match contact {
+            Some(contact) if contact.identifier.as_deref() != Some(self.identifier.as_str()) => Err(wrong()),
+            _ => Ok(true),
+        }
+    }
+}
+
+fn caller(account: &account::Model, contact: Option<&contact::Model>, reach: Option<Reach>) -> Arc<Caller> {
+    let access = Access {
+        role: Role::Agent,
+        inboxes: None,
+        teams: Vec::new(),
+        person: None,
+        status: account.status,
+        contacts: ContactScope::Account,
+        // Without a session nothing is in reach.
+        reach: Some(reach.unwrap_or_default()),
+    };
+    Arc::new(Caller {
+        token: TokenId(0),
+        principal: Principal::Contact {
+            id: contact.map_or(ContactId(0), |contact| contact.id),
+            name: contact.map(|contact| contact.name.clone()).unwrap_or_default(),
+        },
+        read_only: false,
+        accounts: [(account.id, access)].into(),
+        limits: Limits::default(),
+    })
+}
+
+/// The inbox with this public name.
+async fn inbox(db: &impl ConnectionTrait, identifier: &str) -> Result<Arc<Inbox>> {
+    let missing = || Error::not_found("inbox", identifier);
+    if identifier.len() > NAME_BYTES {
+        return Err(missing());
+    }
+    let channel = api_channel::Entity::find()
+        .filter(api_channel::Column::Identifier.eq(identifier))
+        .one(db)
+        .await?
+        .ok_or_else(missing)?;
+    let row = inbox::Entity::find()
+        .filter(inbox::Column::AccountId.eq(channel.account_id))
+        .filter(inbox::Column::ChannelId.eq(channel.id))
+        .one(db)
+        .await?
+        .ok_or_else(missing)?;
+    Ok(Arc::new(Inbox { row, channel }))
+}
+
+/// The session with this name in an inbox.
+async fn session(db: &impl ConnectionTrait, inbox: &Inbox, source_id: &str) -> Result<Option<contact_inbox::Model>> {
+    let row = contact_inbox::Entity::find()
+        .filter(contact_inbox::Column::AccountId.eq(inbox.row.account_id))
+        .filter(contact_inbox::Column::InboxId.eq(inbox.row.id))
+        .filter(contact_inbox::Column::SourceId.eq(source_id));
+    Ok(row.one(db).await?)
+}
+
+/// A session with its inbox and its contact.
+async fn read(db: &impl ConnectionTrait, identifier: &str, source_id: &str) -> Result<Client> {
+    let inbox = inbox(db, identifier).await?;
+    let row = session(db, &inbox, source_id).await?;
+    let row = row.ok_or_else(|| Error::not_found("contact_inbox", source_id))?;
+    let contact = load::contact(db, row.account_id, row.contact_id).await?;
+    Ok(Client { inbox, row, contact })
+}
+
+/// The sessions whose conversations a verified session reaches; absent if it is not verified any more, or of another contact now.
+///
+/// Those are the verified ones of its contact, and those that members made. Every other session may be a stranger's who named the contact's
+/// address or identifier: what it wrote would be shown as the contact's own, and the stranger would read the replies.
+async fn others(db: &impl ConnectionTrait, session: &contact_inbox::Model) -> Result<Option<Vec<ContactInboxId>>> {
+    use contact_inbox::Column;
+    let rows: Vec<(ContactInboxId, bool)> = contact_inbox::Entity::find()
+        .select_only()
+        .columns([Column::Id, Column::HmacVerified])
+        .filter(Column::AccountId.eq(session.account_id))
+        .filter(Column::ContactId.eq(session.contact_id))
+        .filter(Condition::all().add_option(parley_fault::is_on(Protection::IdentityProof).then(contact_inbox::vouched_for)))
+        .order_by_desc(Column::HmacVerified)
+        .order_by_asc(Column::Id)
+        .limit(OTHERS)
+        .into_tuple()
+        .all(db)
+        .await?;
+    let verified = rows.contains(&(session.id, true));
+    Ok(verified.then(|| rows.into_iter().map(|(id, _)| id).collect()))
+}
+
+impl Chat {
+    /// The inbox at which a contact knocks.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Suspended`].
+    pub async fn client_door(&self, identifier: &str) -> Result<Door> {
+        let db = self.db.read();
+        let inbox = inbox(db, identifier).await?;
+        let account = load::account(db, inbox.row.account_id).await?;
+        let caller = caller(&account, None, None);
+        caller.access(account.id)?;
+        Ok(Door { inbox, caller })
+    }
+
+    /// Lets a session in, by the inbox's public name and its own. Looked up through a small cache with a bounded life; what a verified one
+    /// reaches goes by its contact, so that is read each time: contacts merge, and proofs end, on other replicas too.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Suspended`].
+    pub async fn client(&self, identifier: &str, source_id: &str) -> Result<Arc<Guest>> {
+        let mut guest = self.kept(identifier, source_id).await?;
+        for _ in 0..2 {
+            if !guest.client.row.hmac_verified {
+                break;
+            }
+            if let Some(others) = others(self.db.read(), &guest.client.row).await? {
+                guest = Arc::new(guest.reaching(others)?);
+                break;
+            }
+            self.forget_guest(&guest).await;
+            guest = self.kept(identifier, source_id).await?;
+        }
+        guest.caller.access(guest.account())?;
+        Ok(guest)
+    }
+
+    async fn kept(&self, identifier: &str, source_id: &str) -> Result<Arc<Guest>> {
+        // Before the cache too, whose keys they are.
+        for (kind, name) in [("inbox", identifier), ("contact_inbox", source_id)] {
+            if name.len() > NAME_BYTES {
+                return Err(Error::not_found(kind, name));
+            }
+        }
+        let key = (identifier.to_owned(), source_id.to_owned());
+        let look_up = async {
+            let db = self.db.read();
+            let client = read(db, identifier, source_id).await?;
+            let account = load::account(db, client.row.account_id).await?;
+            let reach = Reach {
+                session: client.row.id,
+                others: Vec::new(),
+            };
+            let caller = caller(&account, Some(&client.contact.row), Some(reach));
+            Ok(Arc::new(Guest { client, caller }))
+        };
+        let kept = self.tokens.guests.try_get_with(key, look_up).await;
+        kept.map_err(|error: Arc<Error>| error.as_ref().clone())
+    }
+
+    /// Forgets what was kept of a session that changed.
+    pub(super) async fn forget_guest(&self, guest: &Guest) {
+        let client = &guest.client;
+        let key = (client.inbox.channel.identifier.clone(), client.row.source_id.clone());
+        self.tokens.guests.invalidate(&key).await;
+    }
+}
+
+impl Guest {
+    /// The same session, which reaches the conversations of these sessions too.
+    fn reaching(&self, others: Vec<ContactInboxId>) -> Result<Self> {
+        let mut caller = Caller::clone(&self.caller);
+        let account = self.account();
+        let access = caller.accounts.get_mut(&account).ok_or(Error::NotMember(account))?;
+        access.reach = Some(Reach {
+            session: self.client.row.id,
+            others,
+        });
+        Ok(Self {
+            client: self.client.clone(),
+            caller: Arc::new(caller),
+        })
+    }
+
+    /// The sessions whose conversations it reaches beside its own.
+    pub fn others(&self) -> &[ContactInboxId] {
+        let access = self.caller.accounts.get(&self.account());
+        let reach = access.and_then(|access| access.reach.as_ref());
+        reach.map(|reach| reach.others.as_slice()).unwrap_or_default()
+    }
+
+    /// The account.
+    pub fn account(&self) -> AccountId {
+        self.client.row.account_id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use parley_types::{id::ChannelId, time::Micros};
+
+    fn channel(hmac_mandatory: bool) -> api_channel::Model {
+        api_channel::Model {
+            id: ChannelId(1),
+            account_id: AccountId(1),
+            identifier: "i".to_owned(),
+            hmac_token: "key".to_owned(),
+            hmac_mandatory,
+            attach_unverified_sessions: true,
+            webhook_url: None,
+            additional_attributes: json!({}),
+            created_at: Micros(0),
+            updated_at: Micros(0),
+        }
+    }
+
+    fn check(mandatory: bool, identifier: &str, hash: &str) -> Option<bool> {
+        let signature = Signature {
+            identifier: identifier.to_owned(),
+            hash: hash.to_owned(),
+        };
+        signature.check(&channel(mandatory), None).ok()
+    }
+
+    #[test]
+    fn a_signature_is_asked_for_or_must_hold() {
+        // RFC-style vector: HMAC_SHA256("key", "The quick brown fox jumps over the lazy dog").
+        let (text, hash) = (
+            "The quick brown fox jumps over the lazy dog",
+            "f7bc83f430538424b13298e6aa6fb143ef4d59a14946175997479dbc2d1a3cd8",
+        );
+        assert_eq!(check(false, text, hash), Some(true));
+        assert_eq!(check(false, text, ""), Some(false));
+        assert_eq!(check(true, text, ""), None);
+        assert_eq!(check(false, "somebody else", hash), None);
+        assert_eq!(check(false, "", hash), None);
+        assert_eq!(check(false, text, "zz"), None);
+    }
+}

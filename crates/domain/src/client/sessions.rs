@@ -1,0 +1,278 @@
+//! Sessions as contacts make, show and change them.
+
+use std::sync::Arc;
+
+use parley_eventlog::{
+    draft::{Change, Draft, Subject},
+    kind::EventKind,
+};
+use parley_fault::Protection;
+use parley_storage::{
+    entity::{contact, contact_inbox},
+    joined::{Client, Contact},
+    load,
+    submitted::{Relation, Submitted},
+};
+use parley_types::{
+    attribute_limits::check_change,
+    error::{Error, Result},
+    id::ContactId,
+};
+use sea_orm::{ActiveModelTrait, IntoActiveModel, Set, Unchanged};
+use serde_json::{Map, Value as Json, json};
+
+use super::{
+    Door, Guest, Signature,
+    identity::{self, Settled},
+    names, read, session as find_session,
+};
+use crate::{
+    Chat,
+    call::{Answer, Call},
+    contacts::changes,
+    sessions::{NewSession, possible_duplicate, session, session_added, with_sessions},
+    writer::Write,
+};
+
+/// What a contact says of itself; what is none is not said.
+#[derive(Clone, Debug, Default)]
+pub struct ClientFields {
+    /// The address, in lower case.
+    pub email: Option<String>,
+    /// The name.
+    pub name: Option<String>,
+    /// The number.
+    pub phone_number: Option<String>,
+    /// The picture.
+    pub avatar_url: Option<String>,
+    /// Attributes that the account defined.
+    pub custom_attributes: Map<String, Json>,
+}
+
+impl Chat {
+    /// Finds or makes a session, and its contact. What was found stays as it is. The values of a new contact that another one has are left
+    /// out of it.
+    ///
+    /// # Errors
+    /// [`Error::Unsigned`].
+    pub async fn create_client_session(
+        &self,
+        call: Call<Client>,
+        door: Door,
+        source_id: Option<String>,
+        signature: Signature,
+        new: ClientFields,
+    ) -> Result<Answer<Client>> {
+        self.writer
+            .write(call, move |write| {
+                Box::pin(async move {
+                    let inbox = door.inbox;
+                    let account = write.account().id;
+                    // The inbox may have gone since it was looked up.
+                    load::inbox(&write.txn, account, inbox.row.id).await?;
+                    let known = match &source_id {
+                        Some(source_id) => find_session(&write.txn, &inbox, source_id).await?,
+                        None => None,
+                    };
+                    if let Some(row) = known {
+                        let contact = load::contact(&write.txn, account, row.contact_id).await?;
+                        signature.check(&inbox.channel, Some(&contact.row))?;
+                        return Ok(Client { inbox, row, contact });
+                    }
+                    let proved = signature.check(&inbox.channel, None)?;
+                    let identifier = Some(signature.identifier).filter(|identifier| !identifier.trim().is_empty());
+                    let found = identity::find(write, &inbox.channel, identifier.as_deref(), proved, &new).await?;
+                    let mut submitted = Submitted {
+                        relation: if found.contact.is_some() {
+                            Relation::Matched
+                        } else {
+                            Relation::Created
+                        },
+                        // Also for a contact that was found: a missing name would reveal that it exists.
+                        name: Some(names::made_up()),
+                        ..Submitted::default()
+                    };
+                    identity::submit(&mut submitted, identifier.as_deref(), &new);
+                    let contact = match found.contact {
+                        Some(id) => id,
+                        None => insert(write, &submitted, found.taken).await?,
+                    };
+                    let made = found.contact.is_none();
+                    let new = NewSession {
+                        contact,
+                        inbox: inbox.row.id,
+                        source_id,
+                        hmac_verified: false,
+                        submitted: Some(submitted),
+                        possible_duplicate: found.possible_duplicate,
+                    };
+                    let row = session(write, new).await?.0;
+                    if made {
+                        let contact = load::contact(&write.txn, account, contact).await?;
+                        let contact = with_sessions(&write.txn, account, Arc::unwrap_or_clone(contact)).await?;
+                        write.ledger.emit(Draft {
+                            kind: EventKind::ContactCreated,
+                            subject: Subject::ContactSessions(contact),
+                            changes: possible_duplicate(None, found.possible_duplicate).into_iter().collect(),
+                        });
+                    } else {
+                        session_added(write, &row).await?;
+                    }
+                    let contact = load::contact(&write.txn, account, contact).await?;
+                    Ok(Client { inbox, row, contact })
+                })
+            })
+            .await
+    }
+
+    /// A session as it stands now, whatever was kept of it. A proof that holds marks it as verified.
+    ///
+    /// # Errors
+    /// [`Error::Unsigned`]; [`Error::NotFound`] if it has gone.
+    pub async fn client_session(&self, guest: &Guest, signature: &Signature, traceparent: String) -> Result<Client> {
+        let known = &guest.client;
+        let now = read(self.db.read(), &known.inbox.channel.identifier, &known.row.source_id).await?;
+        let proved = signature.check(&now.inbox.channel, Some(&now.contact.row))?;
+        if !proved || now.row.hmac_verified {
+            return Ok(now);
+        }
+        let call = Call {
+            caller: Arc::clone(&guest.caller),
+            account: guest.account(),
+            key: None,
+            traceparent,
+        };
+        let said = ClientFields::default();
+        match self.update_client_session(call, guest, signature.clone(), said).await? {
+            Answer::Fresh(client, _) => Ok(client),
+            Answer::Repeated(_) => Err(Error::Internal("a call without a key was repeated".to_owned())),
+        }
+    }
+
+    /// Changes the contact of a session, as far as the session may. If another contact has the address or the number, see
+    /// [`identity::settle`].
+    ///
+    /// # Errors
+    /// [`Error::Unsigned`]; [`Error::NotFound`].
+    pub async fn update_client_session(
+        &self,
+        call: Call<Client>,
+        guest: &Guest,
+        signature: Signature,
+        said: ClientFields,
+    ) -> Result<Answer<Client>> {
+        let (inbox, source_id) = (Arc::clone(&guest.client.inbox), guest.client.row.source_id.clone());
+        let files = self.files.clone();
+        let answer = self
+            .writer
+            .write(call, move |write| {
+                Box::pin(async move {
+                    let account = write.account().id;
+                    let row = find_session(&write.txn, &inbox, &source_id).await?;
+                    let row = row.ok_or_else(|| Error::not_found("contact_inbox", &source_id))?;
+                    let contact = load::contact(&write.txn, account, row.contact_id).await?;
+                    let proved = signature.check(&inbox.channel, Some(&contact.row))?;
+                    let identifier = Some(signature.identifier).filter(|identifier| !identifier.trim().is_empty());
+                    let mut submitted = row.submitted.clone().unwrap_or_default();
+                    identity::submit(&mut submitted, identifier.as_deref(), &said);
+                    let verified = proved || row.hmac_verified;
+                    let settled = identity::settle(&files, write, &inbox.channel, (&row, &contact.row), verified, said).await?;
+                    let id = settled.contact;
+                    change(write, &row, proved, submitted, settled).await?;
+                    let row = find_session(&write.txn, &inbox, &source_id).await?;
+                    Ok(Client {
+                        inbox,
+                        row: row.ok_or_else(|| Error::not_found("contact_inbox", &source_id))?,
+                        contact: load::contact(&write.txn, account, id).await?,
+                    })
+                })
+            })
+            .await;
+        self.forget_guest(guest).await;
+        answer
+    }
+}
+
+/// Makes the contact of a new session, without the values (identifier, e-mail, phone number) that are taken.
+async fn insert(write: &Write, submitted: &Submitted, taken: [bool; 3]) -> Result<ContactId> {
+    let free = |value: &Option<String>, taken: bool| value.clone().filter(|_| !taken);
+    let row = contact::Model {
+        id: ContactId(0),
+        account_id: write.account().id,
+        name: submitted.name.clone().unwrap_or_default(),
+        identifier: free(&submitted.identifier, taken[0]),
+        email: free(&submitted.email, taken[1]),
+        phone_number: free(&submitted.phone_number, taken[2]),
+        blocked: false,
+        additional_attributes: json!({}),
+        custom_attributes: Json::Object(submitted.custom_attributes.clone()),
+        avatar_url: submitted.avatar_url.clone().unwrap_or_default(),
+        last_activity_at: None,
+        created_at: write.ledger.at,
+        updated_at: write.ledger.at,
+        version: write.ledger.next_seq(),
+    };
+    let mut row = row.into_active_model().reset_all();
+    row.id = sea_orm::NotSet;
+    Ok(row.insert(&write.txn).await?.id)
+}
+
+/// Stores what a session has submitted, and of its contact what it may change.
+async fn change(write: &mut Write, session: &contact_inbox::Model, proved: bool, mut submitted: Submitted, settled: Settled) -> Result<()> {
+    let account = write.account().id;
+    let mut contact: Contact = Arc::unwrap_or_clone(load::contact(&write.txn, account, settled.contact).await?);
+    let before = contact.clone();
+    if settled.merged {
+        submitted.relation = Relation::Matched;
+    }
+    let known = Submitted {
+        relation: submitted.relation,
+        ..session.submitted.clone().unwrap_or_default()
+    };
+    if proved || session.hmac_verified || !parley_fault::is_on(Protection::IdentityProof) {
+        identity::apply_proved(&mut contact.row, settled.fields);
+    } else {
+        identity::apply_unproved(&mut contact.row, &known, settled.fields);
+    }
+    check_change("custom_attributes", &before.row.custom_attributes, &contact.row.custom_attributes)?;
+    let stored = session.submitted.as_ref().map(|stored| stored.custom_attributes.clone());
+    check_change(
+        "custom_attributes",
+        &Json::Object(stored.unwrap_or_default()),
+        &Json::Object(submitted.custom_attributes.clone()),
+    )?;
+    let mut told = changes(&before, &contact);
+    let duplicate = settled.possible_duplicate.or(session.possible_duplicate_id);
+    told.extend(Change::new("contact_inboxes.hmac_verified", false, proved).filter(|_| !session.hmac_verified));
+    told.extend(possible_duplicate(session.possible_duplicate_id, duplicate));
+    let mut row = contact_inbox::ActiveModel {
+        id: Unchanged(session.id),
+        ..Default::default()
+    };
+    if session.submitted.as_ref() != Some(&submitted) {
+        row.submitted = Set(Some(submitted));
+    }
+    if !told.is_empty() {
+        row.updated_at = Set(write.ledger.at);
+        row.possible_duplicate_id = Set(duplicate);
+        if proved {
+            row.hmac_verified = Set(true);
+        }
+    }
+    if row.is_changed() {
+        row.update(&write.txn).await?;
+    }
+    if told.is_empty() {
+        return Ok(());
+    }
+    contact.row.version = write.ledger.next_seq();
+    contact.row.updated_at = write.ledger.at;
+    contact.row = contact.row.into_active_model().reset_all().update(&write.txn).await?;
+    let contact = with_sessions(&write.txn, account, contact).await?;
+    write.ledger.emit(Draft {
+        kind: EventKind::ContactUpdated,
+        subject: Subject::ContactSessions(contact),
+        changes: told,
+    });
+    Ok(())
+}

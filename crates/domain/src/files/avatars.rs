@@ -1,0 +1,83 @@
+//! Pictures of contacts and inboxes: a URL of anybody's, or an upload, which then belongs to what shows it.
+
+use parley_storage::entity::{attachment, kind::AttachmentState};
+use parley_types::{
+    error::{Error, Result, Rule},
+    id::MessageId,
+};
+use sea_orm::{ColumnTrait, Condition};
+
+use super::{Files, claims};
+use crate::writer::Write;
+
+/// Bytes of a picture at most, as Chatwoot has it.
+const LARGEST: i64 = 15 * 1024 * 1024;
+
+/// The types that a picture may have, as Chatwoot has it.
+const TYPES: [&str; 3] = ["image/jpeg", "image/png", "image/gif"];
+
+/// Puts a picture in the place of another: where `after` names an upload, it is taken and becomes its link. The file of the one before is
+/// let go.
+///
+/// # Errors
+/// [`Error::Invalid`] for an upload that is not there to be taken, or no picture, and for a link to a file that belongs to something else.
+pub async fn replace(files: &Files, write: &mut Write, field: &str, before: &str, after: &mut String) -> Result<()> {
+    if before == after {
+        return Ok(());
+    }
+    if let Some(id) = files.upload_of(after) {
+        let account = write.account().id;
+        let mut uploads = claims::uploads(&write.txn, account, vec![id]).await?;
+        let row = uploads.remove(&id).filter(claims::is_free);
+        let row = row.ok_or_else(|| {
+            Error::invalid(
+                field,
+                Rule::Unknown,
+                "must be the upload_id of a file of this account that nothing has taken",
+            )
+        })?;
+        if !TYPES.contains(&row.content_type.as_str()) {
+            return Err(Error::invalid(field, Rule::Invalid, "must be a JPEG, PNG or GIF picture"));
+        }
+        if row.file_size.unwrap_or_default() > LARGEST {
+            return Err(Error::invalid(
+                field,
+                Rule::OutOfRange(LARGEST),
+                format!("must have at most {LARGEST} bytes"),
+            ));
+        }
+        write.ledger.claim(claims::Claim {
+            id,
+            message: MessageId(0),
+            position: 0,
+        });
+        *after = row.thumb_url;
+    } else if files.file_of(after).is_some() {
+        return Err(Error::invalid(
+            field,
+            Rule::Unknown,
+            "must not be a file of something else: upload it",
+        ));
+    } else if !after.is_empty() && !after.contains("://") {
+        return Err(Error::invalid(
+            field,
+            Rule::Unknown,
+            "must be an absolute http or https URL, or the upload_id of a file",
+        ));
+    }
+    let_go(files, write, before).await
+}
+
+/// Lets go of the file of a picture whose owner goes.
+///
+/// # Errors
+/// When the database fails.
+pub async fn let_go(files: &Files, write: &Write, url: &str) -> Result<()> {
+    let Some(id) = files.file_of(url) else { return Ok(()) };
+    let owned = Condition::all()
+        .add(attachment::Column::Id.eq(id))
+        .add(attachment::Column::AccountId.eq(write.account().id))
+        .add(attachment::Column::MessageId.eq(MessageId(0)))
+        .add(attachment::Column::State.eq(AttachmentState::InUse));
+    claims::release(&write.txn, owned).await
+}

@@ -1,0 +1,376 @@
+//! Files: uploads that wait to be taken, links that name them, reading them, and removing what nobody needs.
+//!
+//! A file is a row of `attachments` from its first byte on, so that whatever breaks, its bytes in the store are known. Until
+//! something takes it, it belongs to nobody but its account.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{Stream, StreamExt as _};
+use parley_blobs::{Chunks, Storage};
+use parley_fault::Protection;
+use parley_storage::{
+    Database,
+    entity::{
+        attachment,
+        kind::{AttachmentState, AttachmentType},
+    },
+};
+use parley_types::{
+    error::{Error, Result, Rule},
+    id::{AccountId, ContactInboxId, MessageId},
+    time::Micros,
+};
+use sea_orm::{ActiveModelTrait, ColumnTrait, Condition, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, Set};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::Semaphore;
+
+pub mod avatars;
+pub mod claims;
+pub mod media;
+mod picture;
+pub mod rotation;
+pub mod signed;
+mod unattached;
+
+pub use unattached::Unattached;
+
+use signed::{Name, Signer};
+
+/// Pieces of an upload come at least this often.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Files that are removed in one go.
+const REMOVED: u64 = 100;
+
+/// The settings of files.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Bytes of a file at most.
+    pub max_bytes: u64,
+    /// Files of a message at most.
+    pub max_per_message: usize,
+    /// Uploads under way at once.
+    pub concurrent_uploads: usize,
+    /// Bytes of files that nothing has taken.
+    pub unattached: Unattached,
+    /// How long an expiring link is good.
+    pub link_life: Duration,
+    /// Where links begin, such as `https://chat.example.org`. Empty: they have no host.
+    pub base_url: String,
+}
+
+/// The verbs of files. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Files {
+    db: Database,
+    storage: Storage,
+    signer: Signer,
+    /// Room for further uploads.
+    uploads: Arc<Semaphore>,
+    /// Of that, room for uploads of contact sessions: they leave half of it to callers with a token.
+    session_uploads: Arc<Semaphore>,
+    config: Config,
+}
+
+/// What its sender says of a file.
+#[derive(Clone, Debug)]
+pub struct Said {
+    /// The name, with whatever is in it.
+    pub name: String,
+    /// The media type.
+    pub content_type: String,
+}
+
+/// A file that was uploaded.
+#[derive(Clone, Debug)]
+pub struct Uploaded {
+    /// The signed name by which it is taken.
+    pub upload_id: String,
+    /// Its row.
+    pub row: attachment::Model,
+}
+
+/// A file that is being read.
+#[allow(missing_debug_implementations)] // a stream has nothing to show
+pub struct Opened {
+    /// Its name.
+    pub name: String,
+    /// Its media type.
+    pub content_type: String,
+    /// The bytes of the whole.
+    pub size: u64,
+    /// Those that were asked for.
+    pub chunks: Chunks,
+}
+
+impl Files {
+    /// Files of a database in a store.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn open(db: Database, storage: Storage, config: Config) -> Result<Self> {
+        let signer = Signer::open(&db).await?;
+        let of_sessions = if parley_fault::is_on(Protection::UploadShare) {
+            (config.concurrent_uploads / 2).max(1)
+        } else {
+            config.concurrent_uploads
+        };
+        Ok(Self {
+            db,
+            storage,
+            signer,
+            uploads: Arc::new(Semaphore::new(config.concurrent_uploads)),
+            session_uploads: Arc::new(Semaphore::new(of_sessions)),
+            config,
+        })
+    }
+
+    /// Stores a file of a contact session, or, without one, of a member, a bot or a service. Whether the caller may is decided before.
+    ///
+    /// Dropped before it is done, it leaves a row that is removed when its time is over.
+    ///
+    /// # Errors
+    /// What `chunks` fails with; [`Error::Invalid`] for a file that is too large or comes too slowly; [`Error::QuotaExceeded`];
+    /// [`Error::Busy`] when too many uploads are under way; [`Error::Unavailable`].
+    pub async fn upload(
+        &self,
+        account: AccountId,
+        session: Option<ContactInboxId>,
+        said: Said,
+        chunks: impl Stream<Item = Result<bytes::Bytes>> + Send,
+    ) -> Result<Uploaded> {
+        let busy = |_| Error::Busy {
+            retry_after: Duration::from_secs(1),
+        };
+        let _of_session = session.map(|_| self.session_uploads.try_acquire().map_err(busy)).transpose()?;
+        let _under_way = self.uploads.try_acquire().map_err(busy)?;
+        let left = self.config.unattached.left(&self.db, account, session).await?;
+        let row = self.begin(account, session, &said.name).await?;
+        match self.receive(&row, &said, (left, session), chunks).await {
+            Ok((row, hash)) => {
+                let row = row.into_active_model().reset_all().update(self.db.write()).await?;
+                let upload_id = self.signer.sign(Name::Upload { id: row.id, hash });
+                Ok(Uploaded { upload_id, row })
+            }
+            Err(error) => {
+                // What cannot be marked now is found later by its age.
+                if let Err(failed) = claims::release(self.db.write(), attachment::Column::Id.eq(row.id)).await {
+                    tracing::debug!(error = %failed, "the row of a broken upload stays until it is old");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn begin(&self, account: AccountId, session: Option<ContactInboxId>, name: &str) -> Result<attachment::Model> {
+        let name = media::safe_name(name);
+        let row = attachment::ActiveModel {
+            account_id: Set(account),
+            message_id: Set(MessageId(0)),
+            file_type: Set(AttachmentType::File),
+            extension: Set(media::extension(&name)),
+            data_url: Set(String::new()),
+            thumb_url: Set(String::new()),
+            meta: Set(serde_json::json!({})),
+            created_at: Set(Micros::now()),
+            state: Set(AttachmentState::Uploaded),
+            object: Set(Some(format!("{account}/{}", uuid::Uuid::new_v4()))),
+            file_name: Set(name),
+            content_type: Set(media::UNKNOWN.to_owned()),
+            contact_inbox_id: Set(session.map(|session| session.0)),
+            ..Default::default()
+        };
+        Ok(row.insert(self.db.write()).await?)
+    }
+
+    async fn receive(
+        &self,
+        row: &attachment::Model,
+        said: &Said,
+        (left, session): (u64, Option<ContactInboxId>),
+        chunks: impl Stream<Item = Result<bytes::Bytes>> + Send,
+    ) -> Result<(attachment::Model, [u8; 16])> {
+        let object = row.object.clone().unwrap_or_default();
+        let mut upload = self.storage.create(&object).await?;
+        let (mut size, mut head) = (0_u64, Vec::new());
+        let mut hash = Sha256::new_with_prefix(&row.file_name);
+        let mut chunks = std::pin::pin!(chunks);
+        while let Some(chunk) = tokio::time::timeout(PATIENCE, chunks.next()).await.map_err(|_| slow())? {
+            let chunk = chunk?;
+            size += chunk.len() as u64;
+            if size > self.config.max_bytes {
+                return Err(self.too_large());
+            }
+            if size > left {
+                return Err(self.config.unattached.exceeded(session).into());
+            }
+            if head.len() < media::HEAD {
+                head.extend_from_slice(&chunk[..chunk.len().min(media::HEAD - head.len())]);
+            }
+            hash.update(&chunk);
+            upload.write(chunk).await?;
+        }
+        upload.finish().await?;
+        let content_type = media::sniff(&head, &said.content_type);
+        let mut row = attachment::Model {
+            file_type: media::attachment_type(&content_type),
+            file_size: Some(i64::try_from(size).unwrap_or(i64::MAX)),
+            data_url: self.url(row.id, false, &row.file_name),
+            content_type,
+            ..row.clone()
+        };
+        if row.file_type == AttachmentType::Image {
+            self.look(&mut row, &object, size).await?;
+        }
+        let mut first = [0; 16];
+        first.copy_from_slice(&hash.finalize()[..16]);
+        Ok((row, first))
+    }
+
+    /// Notes the size of a picture and puts a small one beside it. A picture that is small enough is its own.
+    async fn look(&self, row: &mut attachment::Model, object: &str, size: u64) -> Result<()> {
+        row.thumb_url.clone_from(&row.data_url);
+        if size > picture::LARGEST {
+            return Ok(());
+        }
+        let seen = picture::look(async {
+            let mut chunks = self.storage.read(object, 0..size).await?;
+            let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+            while let Some(chunk) = chunks.next().await {
+                bytes.extend_from_slice(&chunk?);
+            }
+            Ok::<_, Error>(bytes)
+        });
+        let Some(seen) = seen.await? else { return Ok(()) };
+        (row.width, row.height) = (Some(seen.width), Some(seen.height));
+        if let Some(small) = seen.small {
+            row.thumb_size = i64::try_from(small.len()).ok();
+            row.thumb_url = self.url(row.id, true, &row.file_name);
+            self.storage.put(&small_of(object), small).await?;
+        }
+        Ok(())
+    }
+
+    fn too_large(&self) -> Error {
+        let most = self.config.max_bytes;
+        let bound = i64::try_from(most).unwrap_or(i64::MAX);
+        Error::invalid("file", Rule::OutOfRange(bound), format!("must have at most {most} bytes"))
+    }
+
+    fn url(&self, id: i64, small: bool, name: &str) -> String {
+        self.address("files", &self.signer.sign(Name::File { id, small }), name)
+    }
+
+    fn address(&self, place: &str, signed: &str, name: &str) -> String {
+        let name = percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC);
+        format!("{}/{place}/{signed}/{name}", self.config.base_url.trim_end_matches('/'))
+    }
+
+    /// The upload that a signed name stands for. None: it was not signed here.
+    pub fn upload_of(&self, upload_id: &str) -> Option<i64> {
+        match self.signer.read_name(upload_id)? {
+            Name::Upload { id, .. } => Some(id),
+            _ => None,
+        }
+    }
+
+    /// The file that one of our own URLs names. None: it is none of ours.
+    pub fn file_of(&self, url: &str) -> Option<i64> {
+        self.signer.read_link(url).map(|(id, _)| id)
+    }
+
+    /// How many files a message takes.
+    pub fn max_per_message(&self) -> usize {
+        self.config.max_per_message
+    }
+
+    /// Exchanges the permanent link of a file for one that is good for some minutes. Returns it and until when. The permanent link is the
+    /// credential: it appears in the message alone, so its holder may read the message.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for a link that was not signed here, that expires, or whose file was removed.
+    pub async fn link(&self, link: &str) -> Result<(String, Micros)> {
+        let (row, small) = self.find(self.signer.read_permanent(link)).await?;
+        let life = i64::try_from(self.config.link_life.as_secs()).unwrap_or(i64::MAX);
+        let until = Micros::now().seconds() + life;
+        let signed = self.signer.sign(Name::Link { id: row.id, small, until });
+        Ok((self.address("files/blobs", &signed, &row.file_name), Micros(until * 1_000_000)))
+    }
+
+    /// Opens a file for reading, from `offset` on; `limit` bytes at most, 0: all of them.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for a link that is none, or not any more; [`Error::Unavailable`].
+    pub async fn read(&self, link: &str, offset: u64, limit: u64) -> Result<Opened> {
+        let (row, small) = self.find(self.signer.read_link(link)).await?;
+        let object = row.object.unwrap_or_default();
+        let (object, size, content_type) = match (small, row.thumb_size) {
+            (true, Some(size)) => (small_of(&object), size, "image/png".to_owned()),
+            _ => (object, row.file_size.unwrap_or_default(), row.content_type),
+        };
+        let size = size.unsigned_abs();
+        let end = if limit == 0 { size } else { size.min(offset.saturating_add(limit)) };
+        let chunks = self.storage.read(&object, offset.min(end)..end).await?;
+        Ok(Opened {
+            name: row.file_name,
+            content_type,
+            size,
+            chunks,
+        })
+    }
+
+    async fn find(&self, named: Option<(i64, bool)>) -> Result<(attachment::Model, bool)> {
+        let lost = || Error::not_found("file", "of this link");
+        let (id, small) = named.ok_or_else(lost)?;
+        let row = attachment::Entity::find_by_id(id).one(self.db.read()).await?;
+        let row = row.filter(|row| row.state != AttachmentState::Removed && row.object.is_some());
+        Ok((row.ok_or_else(lost)?, small))
+    }
+
+    /// Removes what waits to be removed, and uploads that nothing took in their time; how many.
+    ///
+    /// # Errors
+    /// When the database or the store fails.
+    pub async fn sweep(&self, now: Micros) -> Result<usize> {
+        self.db.in_long_time(self.remove_unneeded(now)).await
+    }
+
+    async fn remove_unneeded(&self, now: Micros) -> Result<usize> {
+        use attachment::Column;
+        let unneeded = Condition::any()
+            .add(Column::State.eq(AttachmentState::Removed))
+            .add(unattached::expired(now));
+        let rows = attachment::Entity::find()
+            .filter(unneeded)
+            .order_by_asc(Column::Id)
+            .limit(REMOVED)
+            .all(self.db.write())
+            .await?;
+        self.remove(&rows).await?;
+        Ok(rows.len())
+    }
+
+    /// Removes objects, and then their rows: as long as a row is there, its bytes are found again.
+    async fn remove(&self, rows: &[attachment::Model]) -> Result<()> {
+        for row in rows {
+            let Some(object) = &row.object else { continue };
+            self.storage.remove(object).await?;
+            if row.thumb_size.is_some() {
+                self.storage.remove(&small_of(object)).await?;
+            }
+        }
+        attachment::Entity::delete_many()
+            .filter(attachment::Column::Id.is_in(rows.iter().map(|row| row.id)))
+            .exec(self.db.write())
+            .await?;
+        Ok(())
+    }
+}
+
+fn small_of(object: &str) -> String {
+    format!("{object}-small")
+}
+
+fn slow() -> Error {
+    Error::invalid("file", Rule::Invalid, "must come in pieces that are less than 30 seconds apart")
+}

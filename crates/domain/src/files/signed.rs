@@ -1,0 +1,231 @@
+//! Names that only this installation can have given: of uploads, of files, and of files for some minutes.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use parley_fault::Protection;
+use parley_storage::Database;
+use parley_types::{error::Result, time::Micros};
+use sha2::Sha256;
+
+use crate::secrets;
+
+/// The row of the key that signs links.
+pub(super) const KEY: &str = "file_links";
+
+/// Bytes of a signature: half of what the hash gives, which nobody guesses in 2^128 tries.
+const MAC: usize = 16;
+
+/// What a signed name stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Name {
+    /// An upload, and the first bytes of the hash of what was sent: two uploads of the same file have the same.
+    Upload {
+        /// The row.
+        id: i64,
+        /// The hash.
+        hash: [u8; 16],
+    },
+    /// A file, or the small picture beside it, for as long as it is there.
+    File {
+        /// The row.
+        id: i64,
+        /// Whether the small picture is meant.
+        small: bool,
+    },
+    /// The same for some minutes.
+    Link {
+        /// The row.
+        id: i64,
+        /// Whether the small picture is meant.
+        small: bool,
+        /// The second from which on it is not good any more.
+        until: i64,
+    },
+}
+
+/// The key that signs names. All replicas share it.
+#[derive(Clone)]
+pub struct Signer {
+    key: [u8; 32],
+}
+
+impl std::fmt::Debug for Signer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Signer")
+    }
+}
+
+impl Signer {
+    /// The installation's key; the first replica makes it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn open(db: &Database) -> Result<Self> {
+        Ok(Self::of(secrets::key(db, KEY).await?))
+    }
+
+    /// One that signs with a key.
+    pub(super) fn of(key: [u8; 32]) -> Self {
+        Self { key }
+    }
+
+    fn mac(&self, bytes: &[u8]) -> Option<Hmac<Sha256>> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).ok()?;
+        mac.update(bytes);
+        Some(mac)
+    }
+
+    /// The name, signed: letters, digits, `-` and `_`.
+    pub fn sign(&self, name: Name) -> String {
+        let mut bytes = Vec::with_capacity(48);
+        match name {
+            Name::Upload { id, hash } => {
+                bytes.push(b'u');
+                bytes.extend(id.to_be_bytes());
+                bytes.extend(hash);
+            }
+            Name::File { id, small } => {
+                bytes.extend([b'f', u8::from(small)]);
+                bytes.extend(id.to_be_bytes());
+            }
+            Name::Link { id, small, until } => {
+                bytes.extend([b'l', u8::from(small)]);
+                bytes.extend(id.to_be_bytes());
+                bytes.extend(until.to_be_bytes());
+            }
+        }
+        if let Some(mac) = self.mac(&bytes) {
+            bytes.extend(&mac.finalize().into_bytes()[..MAC]);
+        }
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// What a signed name stands for. None: it was not signed here.
+    pub fn read_name(&self, text: &str) -> Option<Name> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let (name, mac) = bytes.split_at_checked(bytes.len().checked_sub(MAC)?)?;
+        // In constant time.
+        self.mac(name)?.verify_truncated_left(mac).ok()?;
+        let number = |bytes: &[u8]| Some(i64::from_be_bytes(bytes.try_into().ok()?));
+        match name {
+            [b'u', rest @ ..] => {
+                let (id, hash) = rest.split_at_checked(8)?;
+                Some(Name::Upload {
+                    id: number(id)?,
+                    hash: hash.try_into().ok()?,
+                })
+            }
+            [b'f', small, id @ ..] => Some(Name::File {
+                id: number(id)?,
+                small: *small == 1,
+            }),
+            [b'l', small, rest @ ..] => {
+                let (id, until) = rest.split_at_checked(8)?;
+                Some(Name::Link {
+                    id: number(id)?,
+                    small: *small == 1,
+                    until: number(until)?,
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// The file that a permanent link names, and whether its small picture is meant. None: nobody signed it, or it is a link that expires: one
+    /// that could be exchanged for another would never have to end.
+    pub fn read_permanent(&self, link: &str) -> Option<(i64, bool)> {
+        match self.read_name(signed_part(link))? {
+            Name::File { id, small } => Some((id, small)),
+            Name::Link { id, small, until } if !parley_fault::is_on(Protection::LinkExpiry) && Micros::now().seconds() < until => {
+                Some((id, small))
+            }
+            Name::Link { .. } | Name::Upload { .. } => None,
+        }
+    }
+
+    /// The file that a link names, and whether its small picture is meant. None: nobody signed it, or its time is over.
+    pub fn read_link(&self, link: &str) -> Option<(i64, bool)> {
+        match self.read_name(signed_part(link))? {
+            Name::File { id, small } => Some((id, small)),
+            Name::Link { id, small, until } => (Micros::now().seconds() < until).then_some((id, small)),
+            Name::Upload { .. } => None,
+        }
+    }
+}
+
+/// The signed part of a URL of a file, which is what follows `/files/` or `/files/blobs/`; a text without it is taken for the part itself.
+pub(super) fn signed_part(link: &str) -> &str {
+    let rest = link.split_once("/files/").map_or(link, |(_, rest)| rest);
+    let rest = rest.strip_prefix("blobs/").unwrap_or(rest);
+    rest.split(['/', '?', '#']).next().unwrap_or_default()
+}
+
+/// The hash part of an upload's name, unchecked: what tells two requests apart that carry the same file, uploaded twice. The text itself
+/// if it is no such name.
+pub fn content_of(upload_id: &str) -> String {
+    let bytes = URL_SAFE_NO_PAD.decode(upload_id).unwrap_or_default();
+    match bytes.as_slice() {
+        [b'u', rest @ ..] if rest.len() == 8 + 16 + MAC => hex::encode(&rest[8..24]),
+        _ => upload_id.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn names() -> impl Strategy<Value = Name> {
+        prop_oneof![
+            (any::<i64>(), any::<[u8; 16]>()).prop_map(|(id, hash)| Name::Upload { id, hash }),
+            (any::<i64>(), any::<bool>()).prop_map(|(id, small)| Name::File { id, small }),
+            (any::<i64>(), any::<bool>(), any::<i64>()).prop_map(|(id, small, until)| Name::Link { id, small, until }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_signed_is_read_and_nothing_else(name in names(), at in 0..60_usize, bit in 0..8_u8) {
+            let signer = Signer { key: [7; 32] };
+            let signed = signer.sign(name);
+            prop_assert_eq!(signer.read_name(&signed), Some(name));
+            prop_assert_eq!(Signer { key: [8; 32] }.read_name(&signed), None);
+            let mut bytes = URL_SAFE_NO_PAD.decode(&signed).unwrap();
+            let at = at % bytes.len();
+            bytes[at] ^= 1 << bit;
+            prop_assert_eq!(signer.read_name(&URL_SAFE_NO_PAD.encode(bytes)), None);
+        }
+
+        #[test]
+        fn any_text_is_refused(text in ".{0,80}") {
+            prop_assert_eq!(Signer { key: [7; 32] }.read_name(&text), None);
+        }
+    }
+
+    #[test]
+    fn links_end_and_urls_hold_them() {
+        let signer = Signer { key: [7; 32] };
+        let now = Micros::now().seconds();
+        let link = |until| signer.sign(Name::Link { id: 4, small: true, until });
+        assert_eq!(signer.read_link(&link(now + 60)), Some((4, true)));
+        assert_eq!(signer.read_link(&link(now)), None);
+        let file = signer.sign(Name::File { id: 5, small: false });
+        assert_eq!(
+            signer.read_link(&format!("https://chat.example.org/files/{file}/a%20b.png")),
+            Some((5, false))
+        );
+        assert_eq!(signer.read_link(&signer.sign(Name::Upload { id: 5, hash: [0; 16] })), None);
+        assert_eq!(signer.read_permanent(&file), Some((5, false)));
+        assert_eq!(signer.read_permanent(&link(now + 60)), None);
+    }
+
+    #[test]
+    fn the_same_content_has_the_same_hash() {
+        let signer = Signer { key: [7; 32] };
+        let upload = |id, hash| content_of(&signer.sign(Name::Upload { id, hash }));
+        assert_eq!(upload(1, [3; 16]), upload(2, [3; 16]));
+        assert_ne!(upload(1, [3; 16]), upload(1, [4; 16]));
+        assert_eq!(content_of("anything"), "anything");
+    }
+}

@@ -1,0 +1,145 @@
+//! Uploads that nothing has taken yet: how long they live, and how many bytes of them there may be.
+
+use std::time::Duration;
+
+use parley_admission::rate_limit::Exceeded;
+use parley_storage::{
+    Database,
+    entity::{attachment, kind::AttachmentState},
+};
+use parley_types::{
+    error::Result,
+    id::{AccountId, ContactInboxId},
+    time::Micros,
+};
+use sea_orm::{
+    ColumnTrait, Condition, EntityTrait, PaginatorTrait, QueryFilter, QuerySelect,
+    sea_query::{Alias, Expr, ExprTrait as _, Func},
+};
+
+use super::{Files, claims};
+
+/// How long an upload of a member, a bot or a service waits to be taken before it is removed.
+const KEPT: Duration = Duration::from_hours(24);
+
+/// How long it can be taken: it must not be removed while it is.
+const TAKEN: Duration = Duration::from_hours(23);
+
+/// The same of an upload of a contact session. A visitor sends a file with a message, so minutes are plenty.
+const KEPT_OF_SESSION: Duration = Duration::from_mins(10);
+const TAKEN_OF_SESSION: Duration = Duration::from_mins(9);
+
+/// How long to wait when a quota is used up: somebody has to attach the files, or the first of them has to go.
+const RETRY: Duration = Duration::from_mins(1);
+
+/// Bytes of files that wait to be taken. 0 is no limit.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unattached {
+    /// Of one contact session.
+    pub of_session: u64,
+    /// Of all contact sessions of an account.
+    pub of_sessions: u64,
+    /// Of the members, bots and services of an account.
+    pub of_members: u64,
+}
+
+/// Whether an upload can still be taken.
+pub fn is_fresh(row: &attachment::Model) -> bool {
+    let life = if row.contact_inbox_id.is_some() { TAKEN_OF_SESSION } else { TAKEN };
+    row.created_at > Micros::now().minus(life)
+}
+
+/// The uploads whose time is over.
+pub fn expired(now: Micros) -> Condition {
+    use attachment::Column;
+    let of = |session: Condition, life| session.add(Column::CreatedAt.lt(now.minus(life)));
+    let of_session = of(Condition::all().add(Column::ContactInboxId.is_not_null()), KEPT_OF_SESSION);
+    let of_members = of(Condition::all().add(Column::ContactInboxId.is_null()), KEPT);
+    Condition::all()
+        .add(Column::State.eq(AttachmentState::Uploaded))
+        .add(Condition::any().add(of_session).add(of_members))
+}
+
+impl Files {
+    /// Removes those of the named uploads that nothing has taken, files included. What cannot be removed now is removed later. The caller
+    /// must know that no call is still under way that could take one of them.
+    ///
+    /// # Errors
+    /// When the database or the store fails.
+    pub async fn discard(&self, upload_ids: &[String]) -> Result<()> {
+        use attachment::Column;
+        let ids: Vec<i64> = upload_ids.iter().filter_map(|id| self.upload_of(id)).collect();
+        let of_these = || Condition::all().add(Column::Id.is_in(ids.iter().copied()));
+        let unattached = || of_these().add(Column::State.eq(AttachmentState::Uploaded));
+        // Usually all were taken: that is learned without a write.
+        let count = attachment::Entity::find().filter(unattached()).count(self.db.read()).await?;
+        if count == 0 {
+            return Ok(());
+        }
+        // From here on they are not counted, and a sweep finds them if this ends before they are gone.
+        claims::release(self.db.write(), unattached()).await?;
+        let removed = of_these().add(Column::State.eq(AttachmentState::Removed));
+        let rows = attachment::Entity::find().filter(removed).all(self.db.write()).await?;
+        self.remove(&rows).await
+    }
+}
+
+impl Unattached {
+    /// The bytes that another upload may have. Uploads that are under way are counted when they are done: how many there are at once is
+    /// limited, and so is how far they can go beyond a quota together.
+    ///
+    /// # Errors
+    /// [`Error::QuotaExceeded`](parley_types::error::Error::QuotaExceeded) when there is nothing left; when the database fails.
+    pub async fn left(&self, db: &Database, account: AccountId, session: Option<ContactInboxId>) -> Result<u64> {
+        use attachment::Column;
+        let mut left = u64::MAX;
+        let quotas = match session {
+            Some(session) => [
+                ("session", self.of_session, Some(Column::ContactInboxId.eq(session.0))),
+                ("account", self.of_sessions, Some(Column::ContactInboxId.is_not_null())),
+            ],
+            None => [
+                ("account", self.of_members, Some(Column::ContactInboxId.is_null())),
+                ("account", 0, None),
+            ],
+        };
+        for (scope, quota, whose) in quotas {
+            if quota == 0 {
+                continue;
+            }
+            let sum = Func::coalesce([Func::sum(Expr::col(Column::FileSize)).into(), Expr::val(0_i64)]);
+            let used: Option<i64> = attachment::Entity::find()
+                .select_only()
+                .expr(Expr::from(sum).cast_as(Alias::new("bigint")))
+                .filter(Column::State.eq(AttachmentState::Uploaded))
+                .filter(Column::AccountId.eq(account))
+                .filter(whose.map_or_else(Condition::all, |whose| Condition::all().add(whose)))
+                .into_tuple()
+                .one(db.read())
+                .await?;
+            let of_this = quota.saturating_sub(used.unwrap_or_default().unsigned_abs());
+            if of_this == 0 {
+                return Err(exceeded(scope, quota).into());
+            }
+            left = Ord::min(left, of_this);
+        }
+        Ok(left)
+    }
+
+    /// The refusal of an upload that goes beyond what was left.
+    pub fn exceeded(&self, session: Option<ContactInboxId>) -> Exceeded {
+        match session {
+            Some(_) => exceeded("session", self.of_session),
+            None => exceeded("account", self.of_members),
+        }
+    }
+}
+
+fn exceeded(scope: &'static str, limit: u64) -> Exceeded {
+    Exceeded {
+        scope,
+        quota: "bytes of files that nothing has taken",
+        limit,
+        retry_after: RETRY,
+    }
+}

@@ -1,0 +1,150 @@
+//! By what a condition's rows are looked up where they are few: ids, at least of all that the condition lets through, out of an index. The
+//! condition itself still decides.
+
+use sea_orm::sea_query::{Alias, Expr, ExprTrait as _, Func, Query, SelectStatement, SimpleExpr, UnionType};
+
+use super::{
+    Definition, Display, Model,
+    Operator::{self, Contains, DaysBefore, EqualTo, IsGreaterThan, IsLessThan, IsPresent},
+    keys::Kind,
+    test::{Given, lower},
+    value,
+};
+use crate::{contact_search::named, labelled::those};
+
+/// Where an attribute stands, in `attribute_values`.
+#[derive(Clone, Copy)]
+enum Source {
+    Custom = 1,
+    Additional = 2,
+    /// There are more custom ones than that table holds of one subject.
+    More = 3,
+}
+
+/// The longest key, and as much of a value, as that table holds.
+const LONGEST: usize = 255;
+
+impl Given<'_> {
+    /// The ids that a condition on a standard attribute is among, if an index tells them.
+    pub fn among_standard(&self, kind: Kind, condition: &SimpleExpr) -> Option<SelectStatement> {
+        let is_indexed = match kind {
+            Kind::Labels => return self.labelled(),
+            Kind::Additional(key, _) => return self.among_additional(key),
+            Kind::Time(column) => return Some(self.subjects(self.about(column)?)),
+            Kind::Priority if self.operator == EqualTo => {
+                let indexed = self.column("priority").cast_as("bigint");
+                return Some(self.subjects(indexed.is_in(self.priorities()?.into_iter().map(i64::from))));
+            }
+            // Who is blocked has an index, who is not has none.
+            Kind::Blocked => {
+                let is_asked = value::flag(self.values.first()?)? == (self.operator == EqualTo);
+                return is_asked.then(|| self.subjects(self.column("blocked")));
+            }
+            Kind::Id(_) => matches!(self.operator, EqualTo | IsPresent),
+            Kind::Number | Kind::Email | Kind::Phone | Kind::Text(_) => self.operator == EqualTo,
+            Kind::Status | Kind::Priority | Kind::Never => false,
+        };
+        is_indexed.then(|| self.subjects(condition.clone()))
+    }
+
+    /// The ids that a condition on a custom attribute is among, if an index tells them.
+    pub fn among_custom(&self, definition: &Definition) -> Option<SelectStatement> {
+        let key = definition.key.as_str();
+        if self.negated() || self.operator == Operator::IsNotPresent || key.chars().count() > LONGEST {
+            return None;
+        }
+        let (value, number) = (Expr::col(Alias::new("value")), Expr::col(Alias::new("number")));
+        let all = self.values_of(Source::Custom, key);
+        let first = self.values.first();
+        let bound = match (definition.display, self.operator) {
+            (_, IsPresent | Contains) => return Some(self.or_more(all)),
+            (Display::Text, _) => self.beside(value, beginning(&value::text(first?)?)),
+            (Display::Checkbox, _) => value.eq(value::flag(first?)?.to_string()),
+            (Display::Number, _) => {
+                let with = Expr::value(value::number(first?)?);
+                number.clone().is_not_null().and(self.beside(number, with))
+            }
+            (Display::Date, DaysBefore) => value.lt(value::days_before(first?, self.context.now)?.to_string()),
+            (Display::Date, IsGreaterThan) => value.gte(value::day(first?)?.to_string()),
+            (Display::Date, IsLessThan) => value.lt(value::day(first?)?.to_string()),
+            // What begins with the day: a colon comes after the last digit that a day can end with.
+            (Display::Date, _) => {
+                let day = value::day(first?)?.to_string();
+                let end = format!("{}:", &day[..day.len() - 1]);
+                value.clone().gte(day).and(value.lt(end))
+            }
+        };
+        Some(self.or_more(all.clone().and_where(bound).take()))
+    }
+
+    /// Or whatever has more attributes than are known there.
+    fn or_more(&self, mut found: SelectStatement) -> SelectStatement {
+        found.union(UnionType::All, self.values_of(Source::More, "")).take()
+    }
+
+    /// What the operator says of a value, or a little more where the value may have been cut.
+    fn beside(&self, value: SimpleExpr, with: SimpleExpr) -> SimpleExpr {
+        match self.operator {
+            IsGreaterThan => value.gte(with),
+            IsLessThan => value.lte(with),
+            _ => value.eq(with),
+        }
+    }
+
+    fn among_additional(&self, key: &'static str) -> Option<SelectStatement> {
+        let all = self.values_of(Source::Additional, key);
+        match self.operator {
+            Contains => Some(all),
+            EqualTo => {
+                let texts = self.compared().iter().map(value::text).collect::<Option<Vec<_>>>()?;
+                let texts = texts.iter().map(|text| beginning(text));
+                Some(all.clone().and_where(Expr::col(Alias::new("value")).is_in(texts)).take())
+            }
+            _ => None,
+        }
+    }
+
+    fn values_of(&self, source: Source, key: &str) -> SelectStatement {
+        let column = |name: &'static str| Expr::col(Alias::new(name));
+        Query::select()
+            .column(Alias::new("subject_id"))
+            .from(Alias::new("attribute_values"))
+            .and_where(column("account_id").eq(self.context.account.0))
+            .and_where(column("subject_kind").eq(self.subject() as i16))
+            .and_where(column("source").eq(source as i16))
+            .and_where(column("key").eq(key))
+            .take()
+    }
+
+    fn labelled(&self) -> Option<SelectStatement> {
+        let mut labelled = those(self.context.account, self.subject(), None);
+        match self.operator {
+            IsPresent => {}
+            EqualTo => drop(labelled.and_where(self.is_label(Expr::col(Alias::new("name")))?)),
+            _ => return None,
+        }
+        Some(labelled)
+    }
+
+    /// The ids of contacts or conversations themselves.
+    fn subjects(&self, condition: SimpleExpr) -> SelectStatement {
+        let mut all = Query::select()
+            .expr(self.column("id"))
+            .from(self.table())
+            .and_where(self.column("account_id").eq(self.context.account.0))
+            .and_where(condition)
+            .take();
+        if self.context.model == Model::Contact {
+            // As the indexes have it. Nobody else is in a list that is filtered.
+            all.cond_where(named());
+        }
+        all
+    }
+}
+
+/// As much of a text as the table holds of it.
+fn beginning(text: &str) -> SimpleExpr {
+    Func::cust("substr")
+        .args([lower(Expr::value(text)), Expr::value(1), Expr::value(255)])
+        .into()
+}

@@ -1,0 +1,347 @@
+//! One condition as SQL. Values are always bound, and never text of the statement.
+
+use parley_fault::Protection;
+use parley_storage::entity::{
+    kind::{ConversationStatus, Priority, SubjectKind},
+    labeling,
+};
+use sea_orm::{
+    DbBackend,
+    sea_query::{Alias, Expr, ExprTrait as _, Func, LikeExpr, Query, SimpleExpr, extension::postgres::PgExpr as _},
+};
+use serde_json::Value as Json;
+
+use super::{
+    Context, Definition, Display, Model, Operator, Tested,
+    custom::Attribute,
+    keys::Kind,
+    value::{self, begins, ends},
+};
+
+/// A comparison with values.
+#[derive(Clone, Copy)]
+pub struct Given<'a> {
+    /// Where and when.
+    pub context: &'a Context,
+    /// How.
+    pub operator: Operator,
+    /// With what; not empty unless the operator asks for presence.
+    pub values: &'a [Json],
+}
+
+const STATUSES: [ConversationStatus; 4] = [
+    ConversationStatus::Open,
+    ConversationStatus::Resolved,
+    ConversationStatus::Pending,
+    ConversationStatus::Snoozed,
+];
+const PRIORITIES: [Priority; 4] = [Priority::Low, Priority::Medium, Priority::High, Priority::Urgent];
+
+pub(super) fn lower(expr: SimpleExpr) -> SimpleExpr {
+    Func::lower(expr).into()
+}
+
+impl Given<'_> {
+    /// A condition on a standard attribute.
+    pub fn standard(&self, kind: Kind) -> Tested {
+        match kind {
+            Kind::Status => self.status(),
+            Kind::Priority => Ok(self.among(self.column("priority"), self.priorities().ok_or(())?)),
+            Kind::Id(column) => self.id(self.column(column)),
+            Kind::Never => self.id(Expr::value(Option::<i64>::None).cast_as("bigint")),
+            Kind::Number => self.number(),
+            Kind::Labels => self.labels(),
+            Kind::Text(column) => self.text(self.column(column), false),
+            Kind::Email => self.email(),
+            Kind::Phone => self.phone(),
+            Kind::Additional(key, cased) => self.text(self.additional(key), cased),
+            Kind::Time(column) => self.time(column),
+            Kind::Blocked => {
+                let blocked = value::flag(&self.values[0]).ok_or(())?;
+                Ok(self.column("blocked").eq(blocked != self.negated()))
+            }
+        }
+    }
+
+    /// A condition on a custom attribute. Any operator is taken; one that says nothing here stands for equality.
+    pub fn custom(&self, definition: &Definition) -> Tested {
+        let attribute = Attribute {
+            model: self.context.model,
+            backend: self.context.backend,
+            key: &definition.key,
+        };
+        match self.operator {
+            Operator::IsPresent => return Ok(attribute.present()),
+            Operator::IsNotPresent => return Ok(attribute.present().not()),
+            Operator::Contains | Operator::DoesNotContain => return self.pieces(&attribute.text()),
+            _ => {}
+        }
+        let first = &self.values[0];
+        Ok(match definition.display {
+            Display::Text => {
+                let text = lower(Expr::value(value::text(first).ok_or(())?));
+                self.compare(self.bytewise(lower(attribute.text())), text)
+            }
+            Display::Number => self.compare(attribute.number(), Expr::value(value::number(first).ok_or(())?)),
+            Display::Date if self.operator == Operator::DaysBefore => {
+                let day = value::days_before(first, self.context.now).ok_or(())?;
+                attribute.day().lt(day.to_string())
+            }
+            Display::Date => self.compare(attribute.day(), Expr::value(value::day(first).ok_or(())?.to_string())),
+            Display::Checkbox => {
+                let equality = Self {
+                    operator: if self.negated() { Operator::NotEqualTo } else { Operator::EqualTo },
+                    ..*self
+                };
+                equality.compare(attribute.text(), Expr::value(value::flag(first).ok_or(())?.to_string()))
+            }
+        })
+    }
+
+    pub(super) fn negated(&self) -> bool {
+        matches!(self.operator, Operator::NotEqualTo | Operator::DoesNotContain)
+    }
+
+    pub(super) fn table(&self) -> Alias {
+        Alias::new(match self.context.model {
+            Model::Contact => "contacts",
+            Model::Conversation => "conversations",
+        })
+    }
+
+    pub(super) fn column(&self, column: &'static str) -> SimpleExpr {
+        Expr::col((self.table(), Alias::new(column)))
+    }
+
+    /// An additional attribute as text; its key is one of ours, and both databases spell it so.
+    fn additional(&self, key: &'static str) -> SimpleExpr {
+        let column = self.column("additional_attributes");
+        let template = if self.context.backend == DbBackend::Sqlite {
+            "(? ->> ?)"
+        } else {
+            "($1 ->> $2)"
+        };
+        Expr::cust_with_exprs(template, [column, Expr::value(key)])
+    }
+
+    /// Texts are greater or less by their bytes, as on SQLite, and not by the language of the database.
+    fn bytewise(&self, text: SimpleExpr) -> SimpleExpr {
+        if self.context.backend == DbBackend::Sqlite {
+            text
+        } else {
+            Expr::cust_with_exprs("($1 COLLATE \"C\")", [text])
+        }
+    }
+
+    /// Of contacts the first value alone counts.
+    pub(super) fn compared(&self) -> &[Json] {
+        match self.context.model {
+            Model::Contact => &self.values[..1],
+            Model::Conversation => self.values,
+        }
+    }
+
+    fn among<V: Into<sea_orm::Value>>(&self, expr: SimpleExpr, values: Vec<V>) -> SimpleExpr {
+        if self.negated() {
+            expr.is_not_in(values)
+        } else {
+            expr.is_in(values)
+        }
+    }
+
+    /// With a custom attribute, which may be missing: then it differs from everything.
+    fn compare(&self, expr: SimpleExpr, with: SimpleExpr) -> SimpleExpr {
+        match self.operator {
+            Operator::NotEqualTo => expr.clone().is_null().or(expr.ne(with)),
+            Operator::IsGreaterThan => expr.gt(with),
+            Operator::IsLessThan => expr.lt(with),
+            _ => expr.eq(with),
+        }
+    }
+
+    fn status(&self) -> Tested {
+        let mut numbers = Vec::new();
+        for value in self.values {
+            let name = value.as_str().ok_or(())?;
+            let named = STATUSES.iter().filter(|status| name == "all" || status.name() == name);
+            let before = numbers.len();
+            numbers.extend(named.map(|status| *status as i16));
+            if numbers.len() == before {
+                return Err(());
+            }
+        }
+        Ok(self.among(self.column("status"), numbers))
+    }
+
+    fn id(&self, expr: SimpleExpr) -> Tested {
+        Ok(match self.operator {
+            Operator::IsPresent => expr.is_not_null(),
+            Operator::IsNotPresent => expr.is_null(),
+            _ => {
+                let ids = self.values.iter().map(value::integer).collect::<Option<Vec<_>>>();
+                self.among(expr, ids.ok_or(())?)
+            }
+        })
+    }
+
+    fn number(&self) -> Tested {
+        let column = self.column("id");
+        match self.operator {
+            Operator::Contains | Operator::DoesNotContain => self.pieces(&column.cast_as("text")),
+            _ => self.id(column),
+        }
+    }
+
+    /// The numbers of priorities.
+    pub(super) fn priorities(&self) -> Option<Vec<i16>> {
+        let number = |name: &str| PRIORITIES.iter().find(|priority| priority.name() == name).map(|it| *it as i16);
+        self.values.iter().map(|value| number(value.as_str()?)).collect()
+    }
+
+    /// The kind of thing that is filtered, as labels and attributes name it.
+    pub(super) fn subject(&self) -> SubjectKind {
+        match self.context.model {
+            Model::Contact => SubjectKind::Contact,
+            Model::Conversation => SubjectKind::Conversation,
+        }
+    }
+
+    /// That `name`, a stored label, is one of those that are asked for. Labels are stored as they were sent; of contacts they are compared
+    /// without case, folded on both sides. SQLite folds ASCII only, so the value is asked for as folded by us too.
+    pub(super) fn is_label(&self, name: SimpleExpr) -> Option<SimpleExpr> {
+        let names = self.compared().iter().map(value::text).collect::<Option<Vec<String>>>()?;
+        Some(match self.context.model {
+            Model::Contact if parley_fault::is_on(Protection::LabelCase) => {
+                let spellings = names.iter().flat_map(|asked| [asked.clone(), asked.to_lowercase()]);
+                lower(name).is_in(spellings.map(|spelling| lower(Expr::value(spelling))))
+            }
+            Model::Contact => name.is_in(names.iter().map(|asked| asked.to_lowercase())),
+            Model::Conversation => name.is_in(names),
+        })
+    }
+
+    fn labels(&self) -> Tested {
+        let mut labelled = Query::select();
+        labelled
+            .expr(Expr::val(1))
+            .from(labeling::Entity)
+            .and_where(Expr::col((labeling::Entity, labeling::Column::AccountId)).eq(self.context.account.0))
+            .and_where(Expr::col((labeling::Entity, labeling::Column::SubjectKind)).eq(self.subject() as i16))
+            .and_where(Expr::col((labeling::Entity, labeling::Column::SubjectId)).eq(self.column("id")));
+        if self.operator.needs_values() {
+            let name = Expr::col((labeling::Entity, labeling::Column::Name));
+            labelled.and_where(self.is_label(name).ok_or(())?);
+        }
+        let has = Expr::exists(labelled);
+        Ok(match self.operator {
+            Operator::NotEqualTo | Operator::IsNotPresent => has.not(),
+            _ => has,
+        })
+    }
+
+    /// `cased`: letter case counts, in equality.
+    fn text(&self, expr: SimpleExpr, cased: bool) -> Tested {
+        if matches!(self.operator, Operator::Contains | Operator::DoesNotContain) {
+            return self.pieces(&expr);
+        }
+        let texts = self.compared().iter().map(value::text).collect::<Option<Vec<_>>>().ok_or(())?;
+        Ok(self.equal(expr, texts, cased))
+    }
+
+    fn equal(&self, expr: SimpleExpr, texts: Vec<String>, cased: bool) -> SimpleExpr {
+        if cased {
+            return self.among(expr, texts);
+        }
+        // The database folds both, so that they are folded alike.
+        let texts = texts.into_iter().map(|text| lower(Expr::value(text)));
+        if self.negated() {
+            lower(expr).is_not_in(texts)
+        } else {
+            lower(expr).is_in(texts)
+        }
+    }
+
+    /// Addresses are stored in lower case, folded by us.
+    fn email(&self) -> Tested {
+        let column = self.column("email");
+        if matches!(self.operator, Operator::Contains | Operator::DoesNotContain) {
+            return self.pieces(&column);
+        }
+        let email = value::text(&self.values[0]).ok_or(())?.to_lowercase();
+        Ok(self.among(column, vec![email]))
+    }
+
+    /// Numbers are stored with one `+` in front, which forms and queries lose or double.
+    fn phone(&self) -> Tested {
+        if matches!(self.operator, Operator::Contains | Operator::DoesNotContain) {
+            return self.pieces(&self.column("phone_number"));
+        }
+        let number = value::text(&self.values[0]).ok_or(())?.replace('+', "");
+        Ok(self.among(self.column("phone_number"), vec![format!("+{number}")]))
+    }
+
+    /// Whether any value is a piece of a text; negated: none.
+    fn pieces(&self, expr: &SimpleExpr) -> Tested {
+        let mut joined: Option<SimpleExpr> = None;
+        for value in self.values {
+            let piece = value::text(value).ok_or(())?;
+            let like = piece_like(piece.trim(), self.context.backend);
+            let one = match (self.context.backend, self.negated()) {
+                // Its LIKE knows no letter case.
+                (DbBackend::Sqlite, false) => expr.clone().like(like),
+                (DbBackend::Sqlite, true) => expr.clone().not_like(like),
+                (_, false) => expr.clone().ilike(like),
+                (_, true) => expr.clone().not_ilike(like),
+            };
+            joined = Some(match joined {
+                None => one,
+                Some(others) if self.negated() => others.and(one),
+                Some(others) => others.or(one),
+            });
+        }
+        joined.ok_or(())
+    }
+
+    /// Whether a time lies after or before a moment, and which.
+    fn moment(&self) -> Option<(bool, i64)> {
+        let first = self.values.first()?;
+        Some(match self.operator {
+            Operator::IsGreaterThan => (true, ends(value::day(first)?).0),
+            Operator::IsLessThan => (false, begins(value::day(first)?).0),
+            _ => (false, begins(value::days_before(first, self.context.now)?).0),
+        })
+    }
+
+    fn time(&self, column: &'static str) -> Tested {
+        let ((is_after, moment), column) = (self.moment().ok_or(())?, self.column(column));
+        Ok(if is_after { column.gte(moment) } else { column.lt(moment) })
+    }
+
+    /// The same, or a little more, of what an index holds of a time: the hour or the day of an activity.
+    pub(super) fn about(&self, column: &'static str) -> Option<SimpleExpr> {
+        let (is_after, moment) = self.moment()?;
+        let (column, divisor) = match (column, self.context.model) {
+            ("last_activity_at", Model::Conversation) => ("activity_hour", 3_600_000_000),
+            ("last_activity_at", Model::Contact) => ("activity_day", 86_400_000_000),
+            (exact, _) => (exact, 1),
+        };
+        let (column, bound) = (self.column(column), moment.div_euclid(divisor));
+        Some(if is_after { column.gte(bound) } else { column.lte(bound) })
+    }
+}
+
+/// A pattern in which nothing but the ends is wild. PostgreSQL escapes by a backslash unless told, SQLite by nothing.
+fn piece_like(piece: &str, backend: DbBackend) -> LikeExpr {
+    let escape = if backend == DbBackend::Sqlite { '!' } else { '\\' };
+    let mut pattern = String::with_capacity(piece.len() + 2);
+    pattern.push('%');
+    for char in piece.chars() {
+        if matches!(char, '%' | '_') || char == escape {
+            pattern.push(escape);
+        }
+        pattern.push(char);
+    }
+    pattern.push('%');
+    let like = LikeExpr::new(pattern);
+    if backend == DbBackend::Sqlite { like.escape(escape) } else { like }
+}

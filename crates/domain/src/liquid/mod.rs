@@ -1,0 +1,444 @@
+//! Texts as Liquid templates: outgoing messages and automatic texts may name the contact, the agent and so on.
+//!
+//! The language is cut down to what cannot grow: no loops, no assignments, no includes, and only filters whose result is about as long
+//! as what they are given. What cannot be rendered stays as it was sent, as in Chatwoot.
+//!
+//! Templates are a caller's text, so their CPU is bounded: `segments` limits what the library parses, and rendering runs on compute pools
+//! only. Messages of callers are rendered before they are queued for the writer. Texts that rules send are found while a batch is planned;
+//! the writer shard waits for their rendering, at most [`BUDGET`] a batch, and computes none of it.
+
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, LazyLock, Mutex, PoisonError},
+    time::Duration,
+};
+
+use liquid::{Parser, ParserBuilder, Template};
+use liquid_lib::stdlib;
+use parley_compute::{Cancel, ComputePool, Rejected};
+use parley_fault::Protection;
+use parley_storage::{
+    entity::contact,
+    joined::{Conversation, Sender},
+};
+use parley_types::{
+    error::{Error, Result, Rule},
+    id::{ContactId, ConversationId},
+};
+use serde_json::{Map, Value as Json, json};
+
+#[cfg(feature = "faults")]
+pub mod fuzz;
+mod segments;
+
+use segments::{Fault, literal_name};
+
+/// Characters that a rendered text may have, as any content.
+const CONTENT: usize = 150_000;
+/// How deep a path such as `contact.custom_attribute.plan` may go.
+const DEPTH: usize = 8;
+/// Bytes of custom attributes, as JSON, that a template may name. Maps stored before maps had a limit may have more.
+const ATTRIBUTE_BYTES: usize = 256 * 1024;
+
+/// Renders what callers send, and checks settings.
+static MESSAGES: ComputePool = ComputePool::new("template", 2, 256);
+/// Renders what rules send: callers cannot fill its queue with templates of their own.
+static AUTOMATIC: ComputePool = ComputePool::new("automatic text", 2, 64);
+
+/// How long a caller's templates may take, queue included. The deadline of the call may end it before.
+const MESSAGE_BUDGET: Duration = Duration::from_secs(5);
+/// How long a writer shard waits for the automatic texts of a batch. Each takes well below a millisecond, so this ends the wait only when
+/// the host is overloaded; then they are stored unrendered. Debug builds are slow and test hosts busy.
+const BUDGET: Duration = Duration::from_millis(if cfg!(debug_assertions) { 10_000 } else { 250 });
+
+/// A text to render for a conversation.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The template.
+    pub text: String,
+    /// What it may name.
+    pub conversation: Conversation,
+    /// Who sends it; none for automatic texts.
+    pub sender: Option<Sender>,
+}
+
+/// Rendered texts by conversation and template; none for a text that cannot be rendered.
+pub type Rendered = HashMap<(ConversationId, String), Option<String>>;
+
+/// Whether a text has anything to fill in.
+pub fn is_template(text: &str) -> bool {
+    text.contains("{{") || text.contains("{%")
+}
+
+/// Renders a caller's texts, in their order; none for one that cannot be rendered. Cancel safe.
+///
+/// # Errors
+/// [`Error::Busy`] when too many templates are being rendered: a text that could be rendered is not sent as it is.
+pub async fn render(requests: Vec<Request>) -> Result<Vec<Option<String>>> {
+    let done = MESSAGES.run(MESSAGE_BUDGET, move |cancel| {
+        let mut done = Vec::with_capacity(requests.len());
+        let finished = render_each(requests, cancel, |_, text| done.push(text));
+        finished.then_some(done)
+    });
+    match done.await {
+        Ok(Some(done)) => Ok(done),
+        Ok(None) => Err(Rejected::Late("template").into()),
+        Err(rejected) => Err(rejected.into()),
+    }
+}
+
+/// Renders automatic texts, as many as [`BUDGET`] allows; the others are missing in the result.
+pub async fn render_automatic(requests: Vec<Request>) -> Rendered {
+    let count = requests.len();
+    let done: Arc<Mutex<Rendered>> = Arc::default();
+    let filled = Arc::clone(&done);
+    let run = AUTOMATIC.run(BUDGET, move |cancel| {
+        render_each(requests, cancel, |key, text| {
+            filled.lock().unwrap_or_else(PoisonError::into_inner).insert(key, text);
+        })
+    });
+    let outcome = run.await;
+    let done = std::mem::take(&mut *done.lock().unwrap_or_else(PoisonError::into_inner));
+    if outcome != Ok(true) {
+        tracing::warn!(
+            count,
+            rendered = done.len(),
+            "automatic texts were stored unrendered: rendering exceeded its budget"
+        );
+    }
+    done
+}
+
+/// Checks the template of a setting. A text without tags costs nothing.
+///
+/// # Errors
+/// [`Error::Invalid`] that names the field; [`Error::Busy`].
+pub async fn check(field: &str, text: Option<&str>) -> Result<()> {
+    let Some(text) = text.filter(|text| is_template(text)).map(str::to_owned) else {
+        return Ok(());
+    };
+    let checked = MESSAGES.run(MESSAGE_BUDGET, move |_| Compiled::new(&text).map(drop)).await?;
+    checked.map_err(|fault| Error::invalid(field, Rule::Invalid, fault))
+}
+
+/// Whether all of them were rendered before the job was cancelled.
+fn render_each(requests: Vec<Request>, cancel: &Cancel, mut put: impl FnMut((ConversationId, String), Option<String>)) -> bool {
+    // The same greeting, or a campaign's text, is parsed once.
+    let mut compiled: HashMap<String, Option<Compiled>> = HashMap::new();
+    for request in requests {
+        if cancel.is_cancelled() {
+            return false;
+        }
+        let Request {
+            text,
+            conversation,
+            sender,
+        } = request;
+        let template = compiled.entry(text.clone()).or_insert_with(|| Compiled::new(&text).ok());
+        let rendered = template
+            .as_ref()
+            .and_then(|template| template.fill(drops(&conversation, sender.as_ref(), &template.source)));
+        put((conversation.row.id, text), rendered);
+    }
+    true
+}
+
+static PARSER: LazyLock<Option<Parser>> = LazyLock::new(|| {
+    let parser = ParserBuilder::new()
+        .block(stdlib::IfBlock)
+        .block(stdlib::UnlessBlock)
+        .block(stdlib::CaseBlock)
+        .block(stdlib::CommentBlock)
+        .block(stdlib::RawBlock)
+        .filter(stdlib::Default)
+        .filter(stdlib::Upcase)
+        .filter(stdlib::Downcase)
+        .filter(stdlib::Capitalize)
+        .filter(stdlib::Strip)
+        .filter(stdlib::Lstrip)
+        .filter(stdlib::Rstrip)
+        .filter(stdlib::StripNewlines)
+        .filter(stdlib::Truncate)
+        .filter(stdlib::TruncateWords)
+        .filter(stdlib::Size)
+        .filter(stdlib::First)
+        .filter(stdlib::Last);
+    parser.build().ok()
+});
+
+/// What a text may name, in Chatwoot's words. Custom attributes are left out of the drops of a template that names none.
+fn drops(conversation: &Conversation, sender: Option<&Sender>, template: &str) -> Map<String, Json> {
+    let attributes = |attributes: &Json| {
+        let named = template.contains("custom_attribute") && json_bytes(attributes) <= ATTRIBUTE_BYTES;
+        if named { attributes.clone() } else { json!({}) }
+    };
+    let contact = known_contact(conversation);
+    let agent = match sender {
+        Some(Sender::User(user)) => {
+            let mut agent = person(&user.name);
+            agent.insert("available_name".to_owned(), json!(user.available_name()));
+            agent.insert("email".to_owned(), json!(user.email));
+            agent.insert("id".to_owned(), json!(user.id.0));
+            agent
+        }
+        _ => Map::new(),
+    };
+    let mut who = person(&contact.name);
+    who.insert("id".to_owned(), json!(contact.id.0));
+    who.insert("email".to_owned(), json!(contact.email));
+    who.insert("phone_number".to_owned(), json!(contact.phone_number));
+    who.insert("custom_attribute".to_owned(), attributes(&contact.custom_attributes));
+    let about = json!({
+        "id": conversation.row.id.0,
+        "display_id": conversation.row.id.0,
+        "contact_name": who.get("name"),
+        "custom_attribute": attributes(&conversation.row.custom_attributes),
+    });
+    let mut drops = Map::new();
+    drops.insert("contact".to_owned(), Json::Object(who));
+    drops.insert("agent".to_owned(), Json::Object(agent));
+    drops.insert("conversation".to_owned(), about);
+    let inbox = json!({ "id": conversation.inbox.row.id.0, "name": conversation.inbox.row.name });
+    drops.insert("inbox".to_owned(), inbox);
+    let account = json!({ "id": conversation.account.id.0, "name": conversation.account.name });
+    drops.insert("account".to_owned(), account);
+    drops
+}
+
+/// The contact, as far as the session may know of it: the texts are sent to the session. Anybody may name an address, so a session that
+/// nobody vouches for gets what it has submitted itself, and not what is stored about the contact with that address.
+fn known_contact(conversation: &Conversation) -> Cow<'_, contact::Model> {
+    let (contact, session) = (&conversation.contact.row, &conversation.session);
+    if session.is_vouched_for() || !parley_fault::is_on(Protection::VisitorView) {
+        return Cow::Borrowed(contact);
+    }
+    let submitted = session.submitted.clone().unwrap_or_default();
+    Cow::Owned(contact::Model {
+        id: ContactId(session.shown_contact_id()),
+        name: submitted.name.unwrap_or_default(),
+        email: submitted.email,
+        phone_number: submitted.phone_number,
+        identifier: submitted.identifier,
+        custom_attributes: Json::Object(submitted.custom_attributes),
+        additional_attributes: json!({}),
+        avatar_url: submitted.avatar_url.unwrap_or_default(),
+        ..contact.clone()
+    })
+}
+
+/// A name in its parts, each with a capital letter, as Chatwoot writes it.
+fn person(name: &str) -> Map<String, Json> {
+    let capital = |word: &str| {
+        let mut letters = word.chars();
+        letters.next().map_or_else(String::new, |first| {
+            first.to_uppercase().chain(letters.flat_map(char::to_lowercase)).collect()
+        })
+    };
+    let words: Vec<String> = name.split_whitespace().map(capital).collect();
+    let last = words.last().filter(|_| words.len() > 1);
+    let mut person = Map::new();
+    person.insert("name".to_owned(), json!(words.join(" ")));
+    person.insert("first_name".to_owned(), json!(words.first()));
+    person.insert("last_name".to_owned(), json!(last));
+    person
+}
+
+/// The size of a value as JSON text.
+fn json_bytes(value: &Json) -> usize {
+    struct Count(usize);
+    impl io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    // Writing to a counter cannot fail.
+    let _ = serde_json::to_writer(&mut count, value);
+    count.0
+}
+
+/// A parsed template.
+struct Compiled {
+    template: Template,
+    /// Its tags.
+    source: String,
+    literals: Vec<String>,
+}
+
+impl Compiled {
+    fn new(text: &str) -> Result<Self, Fault> {
+        debug_assert!(cfg!(test) || parley_compute::is_worker(), "templates are parsed on a compute pool");
+        let segments = segments::split(text)?;
+        // The library panics at numbers that do not fit.
+        let parsed = catch_unwind(AssertUnwindSafe(|| PARSER.as_ref()?.parse(&segments.template).ok()));
+        Ok(Self {
+            template: parsed.ok().flatten().ok_or("must be a Liquid template")?,
+            source: segments.template,
+            literals: segments.literals,
+        })
+    }
+
+    /// The text with its variables filled in; none if that cannot be done.
+    fn fill(&self, mut drops: Map<String, Json>) -> Option<String> {
+        debug_assert!(
+            cfg!(test) || parley_compute::is_worker(),
+            "templates are rendered on a compute pool"
+        );
+        for word in self.source.split(|c: char| !c.is_alphanumeric() && !matches!(c, '_' | '-' | '.')) {
+            name(&mut drops, word);
+        }
+        for (nth, literal) in self.literals.iter().enumerate() {
+            drops.insert(literal_name(nth), Json::String(literal.clone()));
+        }
+        let drops = liquid::to_object(&drops).ok()?;
+        let mut out = Limited(Vec::new());
+        let rendered = catch_unwind(AssertUnwindSafe(|| self.template.render_to(&mut out, &drops).ok()));
+        rendered.ok().flatten()?;
+        String::from_utf8(out.0).ok().filter(|text| text.chars().count() <= CONTENT)
+    }
+}
+
+/// Makes what is not known empty; the library would refuse the whole text.
+fn name(drops: &mut Map<String, Json>, path: &str) {
+    let mut at = drops;
+    for part in path.split('.').take(DEPTH) {
+        if part.is_empty() {
+            return;
+        }
+        let value = at.entry(part).or_insert_with(|| Json::Object(Map::new()));
+        if value.is_null() {
+            *value = Json::Object(Map::new());
+        }
+        let Json::Object(inner) = value else { return };
+        at = inner;
+    }
+}
+
+/// Takes as many bytes as the longest content may have, and no more.
+struct Limited(Vec<u8>);
+
+impl io::Write for Limited {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > CONTENT * 4 {
+            return Err(io::Error::other("the text gets too long"));
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn filled(text: &str) -> Option<String> {
+        let mut drops = Map::new();
+        drops.insert("contact".to_owned(), {
+            let mut contact = person("asha RAO");
+            contact.insert("email".to_owned(), Json::Null);
+            contact.insert("custom_attribute".to_owned(), json!({"plan": "gold", "long": "x".repeat(2000)}));
+            Json::Object(contact)
+        });
+        Compiled::new(text).ok()?.fill(drops)
+    }
+
+    #[test]
+    fn variables_are_filled_in() {
+        let cases = [
+            ("Dear {{contact.name}}", "Dear Asha Rao"),
+            ("{{ contact.first_name }}/{{contact.last_name | upcase}}", "Asha/RAO"),
+            ("{{contact.custom_attribute.plan}}", "gold"),
+            ("[{{contact.email}}{{contact.nothing.at.all}}{{who}}]", "[]"),
+            ("{{contact.email | default: 'none'}}", "none"),
+            ("{% if contact.custom_attribute.plan == 'gold' %}VIP{% else %}-{% endif %}", "VIP"),
+            ("`{{contact.name}}` is {{contact.name}}", "`{{contact.name}}` is Asha Rao"),
+            ("{% case contact.name %} {% when 'Asha Rao' %}A{% else %}B{% endcase %}", "A"),
+            (
+                "{% raw %}{{contact.name}}{% endraw %} {%- comment -%} {{x}} {%- endcomment -%} !",
+                "{{contact.name}}!",
+            ),
+            ("{{\tcontact.name }}", "Asha Rao"),
+        ];
+        for (text, wanted) in cases {
+            assert_eq!(filled(text).as_deref(), Some(wanted), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_or_could_grow_stays_as_sent() {
+        let long = "{{contact.custom_attribute.long}}".repeat(400);
+        let deep = "{% if contact %}".repeat(200) + &"{% endif %}".repeat(200);
+        for text in [
+            "{{contact.name",
+            "{% if contact %}",
+            "{% for i in (1..1000000000) %}x{% endfor %}",
+            "{% assign a = 'b' %}",
+            "{% include 'a' %}",
+            "{{ 'a' | replace: 'a', 'aaaa' }}",
+            &long,
+            &deep,
+        ] {
+            assert_eq!(filled(text), None, "{}", &text[..text.len().min(60)]);
+        }
+    }
+
+    #[test]
+    fn hostile_texts_are_left_within_a_bounded_number_of_steps() {
+        let long = |text: &str| text.repeat(150_000 / text.len());
+        let deep = |count: usize| format!("{{{{ {}a{} }}}}", "a[".repeat(count), "]".repeat(count));
+        for text in [
+            deep(3187),
+            long("{{"),
+            long("{%"),
+            long("{{a}}"),
+            long("`{{"),
+            long("{{'"),
+            long("{% if a %}"),
+            long("{% comment %}"),
+            long("{% raw %}{%"),
+            format!("{{% raw %}}{}", long("{%   ")),
+            format!("{{{{ a{} }}}}", long(" ")),
+            format!("{{% if {} a %}}{{% endif %}}", "a or ".repeat(30_000)),
+        ] {
+            assert_eq!(filled(&text), None, "{}", &text[..60]);
+        }
+        let spaces = format!("{}{{{{contact.name}}}}", " ".repeat(149_000));
+        assert_eq!(filled(&spaces).map(|text| text.len()), Some(149_008));
+        let elsif = format!("{{% if no %}}{}{{% endif %}}", "{% elsif no %}".repeat(98));
+        assert_eq!(filled(&elsif).as_deref(), Some(""));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_rendered_within_the_limit_or_left(
+            pieces in prop::collection::vec(prop::sample::select(vec![
+                "{{", "}}", "{%", "%}", "if", "endif", "case", "raw", "endraw", "contact.name", ".", "|", "upcase", "truncate: 3",
+                "size", "`", " ", "'", "\"", "99999999999999999999", "-1", "é", "comment", "endcomment", "==", "[0]", "first",
+            ]), 0..24)
+        ) {
+            let text = pieces.concat();
+            if let Some(out) = filled(&text) {
+                prop_assert!(out.chars().count() <= CONTENT);
+            }
+        }
+
+        #[test]
+        fn text_without_braces_stays(text in "[^{}`]{0,80}") {
+            prop_assert_eq!(filled(&text), Some(text));
+        }
+    }
+}

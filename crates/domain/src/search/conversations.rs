@@ -1,0 +1,113 @@
+//! Finding conversations by a piece of their messages' texts.
+//!
+//! A list wants its conversations in an order of its own and counts them, so all hits are gathered before the first is shown. A common word is
+//! in more messages than that is worth: as many of the newest are looked at as by a search for messages, and no more.
+
+use parley_storage::entity::{kind::MessageType, message};
+use parley_types::{
+    error::Result,
+    id::{AccountId, MessageId},
+};
+use sea_orm::{
+    ColumnTrait, DbBackend, QueryFilter, QueryOrder, QuerySelect,
+    sea_query::{Expr, SimpleExpr},
+};
+
+use super::{LOOK, LOOKS, MessageSearch, PLAIN, found, index, pieces, scan};
+use crate::{Chat, caller::Access};
+
+/// A text that so many of the newest messages hold is common: the index would name more than are looked at.
+const COMMON: usize = 20;
+
+/// Conversations that were found.
+#[derive(Clone, Debug)]
+pub struct Holding {
+    /// Each once, by number.
+    pub ids: Vec<i64>,
+    /// Whether all messages were looked at.
+    pub complete: bool,
+}
+
+/// The conversations with these ids.
+pub fn among(backend: DbBackend, ids: &[i64]) -> SimpleExpr {
+    // One value: databases limit how many are bound.
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    let (sql, ids) = if backend == DbBackend::Postgres {
+        (
+            "\"conversations\".\"id\" IN (SELECT unnest($1::text::bigint[]))",
+            format!("{{{}}}", ids.join(",")),
+        )
+    } else {
+        (
+            "\"conversations\".\"id\" IN (SELECT value FROM json_each(?))",
+            format!("[{}]", ids.join(",")),
+        )
+    };
+    Expr::cust_with_values(sql, [ids])
+}
+
+impl Chat {
+    /// The conversations of the newest incoming and outgoing messages that hold a text, each once.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub(crate) async fn conversations_holding(&self, account: AccountId, access: &Access, text: &str) -> Result<Holding> {
+        let _permit = self.searches.permit().await?;
+        let folded = pieces::fold(text);
+        let by_index = pieces::indexed(&folded);
+        let caught_up = by_index && index::catch_up(&self.db, account).await?;
+        let search = MessageSearch {
+            types: vec![MessageType::Incoming, MessageType::Outgoing],
+            ..MessageSearch::default()
+        };
+        let (mut ids, mut last, mut common, mut complete) = (Vec::new(), MessageId(i64::MAX), false, false);
+        let mut scan = scan::Scan::new(&folded);
+        'looks: for number in 0..LOOKS {
+            let mut query = search.select(account, access).filter(message::Column::Id.lt(last));
+            if number == PLAIN || scan.should_ask_index() {
+                common = ids.len() >= COMMON;
+            }
+            let asks_index = by_index && (number >= PLAIN || scan.should_ask_index()) && !common;
+            if asks_index {
+                query = query.filter(found(self.db.backend(), account, &folded));
+            }
+            let look = scan::sizes(query.order_by_desc(message::Column::Id).limit(LOOK), self.db.read()).await?;
+            let ended = (look.len() as u64) < LOOK;
+            let mut left = look.as_slice();
+            while !left.is_empty() {
+                if scan.is_exhausted() {
+                    break 'looks;
+                }
+                if by_index && !asks_index && !common && scan.should_ask_index() {
+                    continue 'looks;
+                }
+                let slice = scan.next(left);
+                left = &left[slice.len()..];
+                let rows_of = if asks_index {
+                    scan::with_ids(account, slice)
+                } else {
+                    scan::between(search.select(account, access), slice)
+                };
+                let read = rows_of
+                    .select_only()
+                    .columns([message::Column::ConversationId, message::Column::Content]);
+                let read: Vec<(i64, Option<String>)> = read.into_tuple().all(self.db.read()).await?;
+                let held = scan.holding(read, |(_, content)| content.as_deref()).await?;
+                ids.extend(
+                    held.into_iter()
+                        .filter(|(_, holds)| *holds)
+                        .map(|((conversation, _), _)| conversation),
+                );
+                last = slice.last().map_or(last, |(id, _)| MessageId(*id));
+            }
+            if ended {
+                // What the index has not taken in yet it does not name.
+                complete = caught_up || !asks_index;
+                break;
+            }
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        Ok(Holding { ids, complete })
+    }
+}

@@ -1,0 +1,315 @@
+//! The index behind searches: it follows the log, in batches, away from every write of a message.
+//!
+//! New messages are found by their ids, which rise in the order of commits; changed ones by the events that tell of a new content. What was
+//! taken in and how far it goes are stored in one transaction, so that a crash loses and doubles nothing, and any replica may go on.
+
+use std::{collections::HashMap, time::Duration};
+
+use parley_compute::ComputePool;
+use parley_eventlog::{kind::EventKind, payload};
+use parley_storage::{
+    Database,
+    entity::{account_log, event, message},
+};
+use parley_types::{
+    error::Result,
+    id::{AccountId, MessageId, Seq},
+};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect, Statement, Value,
+    sea_query::Expr,
+};
+use serde_json::{Value as Json, json};
+
+use super::{
+    pieces::{fold, pieces},
+    scan,
+};
+
+/// New messages that one batch takes in.
+const MESSAGES: u64 = 500;
+/// Events that one batch looks at for changes of content.
+const EVENTS: i64 = 5000;
+/// Bytes of text that one batch takes in, before the last message, and of events that it looks at: it holds them in memory, and SQLite's
+/// writer takes them in at once.
+const BATCH_BYTES: u64 = 512 * 1024;
+/// Batches, and bytes of text, that a search waits for.
+const BEFORE_SEARCH: usize = 40;
+const BEFORE_SEARCH_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Folds texts and cuts them into pieces. A batch keeps one of its slots busy, so searches and the background job share them.
+static POOL: ComputePool = ComputePool::new("search index", 2, 64);
+/// How long the preparation of a batch may take, queue included.
+const PREPARE: Duration = Duration::from_secs(10);
+
+#[derive(Clone, Copy, Debug, FromQueryResult)]
+struct Position {
+    seq: i64,
+    message_id: i64,
+}
+
+/// Takes in what is missing, up to a bound; whether nothing is missing any more.
+///
+/// # Errors
+/// When the database fails.
+pub async fn catch_up(db: &Database, account: AccountId) -> Result<bool> {
+    let mut bytes = 0;
+    for _ in 0..BEFORE_SEARCH {
+        match step(db, account).await? {
+            None => return Ok(true),
+            Some(step) => bytes += step.bytes,
+        }
+        if bytes >= BEFORE_SEARCH_BYTES {
+            break;
+        }
+    }
+    Ok(false)
+}
+
+/// Which accounts the background job looks after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Behind {
+    /// Those that miss anything.
+    AtAll,
+    /// Those that miss so much that a search would notice. The rest can wait: a batch of one message costs as many statements, and
+    /// as many writes to the disk, as one of hundreds, and FTS5 has to merge what each of them left.
+    Far,
+}
+
+impl Behind {
+    /// Messages and events. A search takes in fewer of them by one batch, within some milliseconds.
+    const FAR: [i64; 2] = [100, 1000];
+
+    fn least(self) -> [i64; 2] {
+        if self == Self::Far { Self::FAR } else { [1, 1] }
+    }
+}
+
+/// Takes in what is missing in the accounts that are so far behind. An account that is being written to gets one batch, so that the index stays
+/// out of the way of its writers; one at rest is caught up with.
+///
+/// # Errors
+/// When the database fails.
+pub async fn follow(db: &Database, behind: Behind) -> Result<()> {
+    let sql = "SELECT l.account_id AS id FROM account_logs l LEFT JOIN search_positions p ON p.account_id = l.account_id \
+               WHERE p.seq IS NULL OR l.last_message_id - p.message_id >= $1 OR l.head_seq - p.seq >= $2 ORDER BY l.account_id";
+    let least = behind.least().map(Value::from);
+    let behind = Account::find_by_statement(Statement::from_sql_and_values(db.backend(), sql, least))
+        .all(db.read())
+        .await?;
+    for Account { id } in behind {
+        let mut head = None;
+        while let Some(Step { head: seen, .. }) = step(db, AccountId(id)).await? {
+            if head.is_some_and(|head| head != seen) {
+                break;
+            }
+            head = Some(seen);
+        }
+    }
+    Ok(())
+}
+
+#[derive(FromQueryResult)]
+struct Account {
+    id: i64,
+}
+
+/// A batch that was taken in.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    /// The head of the log that it saw.
+    head: Seq,
+    /// Bytes of text.
+    bytes: u64,
+}
+
+/// One batch; none if nothing is missing.
+async fn step(db: &Database, account: AccountId) -> Result<Option<Step>> {
+    let Some(counters) = account_log::Entity::find_by_id(account).one(db.read()).await? else {
+        return Ok(None);
+    };
+    let reached = |position: Position| position.seq >= counters.head_seq.0 && position.message_id >= counters.last_message_id.0;
+    let mut from = position(db.read(), account).await?;
+    if from.is_some_and(reached) {
+        return Ok(None);
+    }
+    if from.is_none() {
+        // An index that begins now reads each message as it is now: only what changes later is to be looked for.
+        let begin = "INSERT INTO search_positions (account_id, seq, message_id) \
+                     SELECT account_id, head_seq, 0 FROM account_logs WHERE account_id = $1 ON CONFLICT DO NOTHING";
+        let begin = Statement::from_sql_and_values(db.backend(), begin, [account.0.into()]);
+        db.write().execute_raw(begin).await?;
+        from = position(db.write(), account).await?;
+    }
+    let Some(from) = from else { return Ok(None) };
+    // Read and folded before the transaction: nobody waits for it meanwhile. What changes in between has an event after the counters.
+    let batch = Batch::read(db.read(), account, from, &counters).await?;
+    let rows = prepare(db.backend(), account, batch.texts).await?;
+    let txn = db.begin().await?;
+    let moved = "UPDATE search_positions SET seq = $2, message_id = $3 WHERE account_id = $1 AND seq = $4 AND message_id = $5";
+    let values = [account.0, batch.to.seq, batch.to.message_id, from.seq, from.message_id].map(Value::from);
+    let moved = txn.execute_raw(Statement::from_sql_and_values(db.backend(), moved, values)).await?;
+    if moved.rows_affected() == 1 {
+        put(&txn, account, rows).await?;
+        txn.commit().await?;
+    } else {
+        // Somebody else took it in.
+        txn.rollback().await?;
+    }
+    Ok(Some(Step {
+        head: counters.head_seq,
+        bytes: batch.bytes,
+    }))
+}
+
+/// What one batch takes in.
+struct Batch {
+    texts: Vec<Text>,
+    to: Position,
+    bytes: u64,
+}
+
+impl Batch {
+    async fn read(db: &impl ConnectionTrait, account: AccountId, from: Position, counters: &account_log::Model) -> Result<Self> {
+        let newest = message::Entity::find()
+            .filter(message::Column::AccountId.eq(account))
+            .filter(message::Column::Id.gt(from.message_id))
+            .filter(message::Column::Id.lte(counters.last_message_id))
+            .order_by_asc(message::Column::Id)
+            .limit(MESSAGES);
+        let listed = scan::sizes(newest, db).await?;
+        let new = scan::prefix(&listed, BATCH_BYTES);
+        let mut batch = Self {
+            texts: texts(scan::with_ids(account, new), db).await?,
+            to: from,
+            bytes: new.iter().map(|(_, bytes)| bytes).sum(),
+        };
+        if listed.len() as u64 == MESSAGES || new.len() < listed.len() {
+            batch.to.message_id = new.last().map_or(from.message_id, |(id, _)| *id);
+            return Ok(batch);
+        }
+        batch.to.message_id = from.message_id.max(counters.last_message_id.0);
+        let changed = changed(db, account, from.seq, counters.head_seq.0.min(from.seq + EVENTS)).await?;
+        batch.to.seq = from.seq.max(changed.to);
+        let rows = message::Entity::find()
+            .filter(message::Column::AccountId.eq(account))
+            .filter(message::Column::Id.is_in(changed.messages));
+        batch.texts.extend(texts(rows, db).await?);
+        batch.bytes += changed.bytes;
+        Ok(batch)
+    }
+}
+
+async fn position(db: &impl ConnectionTrait, account: AccountId) -> Result<Option<Position>> {
+    let sql = "SELECT seq, message_id FROM search_positions WHERE account_id = $1";
+    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, [account.0.into()]);
+    Ok(Position::find_by_statement(statement).one(db).await?)
+}
+
+type Text = (MessageId, Option<String>);
+
+async fn texts(rows: sea_orm::Select<message::Entity>, db: &impl ConnectionTrait) -> Result<Vec<Text>> {
+    let rows = rows.select_only().columns([message::Column::Id, message::Column::Content]);
+    Ok(rows.into_tuple().all(db).await?)
+}
+
+/// Messages whose content changed within a part of the log.
+struct Changed {
+    messages: Vec<i64>,
+    /// How far the log was looked at.
+    to: i64,
+    bytes: u64,
+}
+
+async fn changed(db: &impl ConnectionTrait, account: AccountId, after: i64, to: i64) -> Result<Changed> {
+    let told = || {
+        event::Entity::find()
+            .select_only()
+            .filter(event::Column::AccountId.eq(account))
+            .filter(event::Column::Kind.eq(i32::from(EventKind::MessageUpdated)))
+    };
+    let listed: Vec<(i64, i64)> = told()
+        .column(event::Column::Seq)
+        .column_as(Expr::cust("CAST(octet_length(\"events\".\"payload\") AS bigint)"), "bytes")
+        .filter(event::Column::Seq.gt(after))
+        .filter(event::Column::Seq.lte(to))
+        .order_by_asc(event::Column::Seq)
+        .into_tuple()
+        .all(db)
+        .await?;
+    let listed: Vec<scan::Sized> = listed.into_iter().map(|(seq, bytes)| (seq, bytes.unsigned_abs())).collect();
+    let taken = scan::prefix(&listed, BATCH_BYTES);
+    let to = if taken.len() < listed.len() {
+        taken.last().map_or(to, |(seq, _)| *seq)
+    } else {
+        to
+    };
+    let bytes = taken.iter().map(|(_, bytes)| bytes).sum();
+    if taken.is_empty() {
+        return Ok(Changed {
+            messages: Vec::new(),
+            to,
+            bytes,
+        });
+    }
+    let payloads: Vec<Vec<u8>> = told()
+        .column(event::Column::Payload)
+        .filter(event::Column::Seq.is_in(taken.iter().map(|(seq, _)| *seq)))
+        .into_tuple()
+        .all(db)
+        .await?;
+    let read = POOL.run(PREPARE, move |_| {
+        let mut messages: Vec<i64> = payloads.iter().filter_map(|payload| payload::new_content(payload)).collect();
+        messages.sort_unstable();
+        messages.dedup();
+        messages
+    });
+    Ok(Changed {
+        messages: read.await?,
+        to,
+        bytes,
+    })
+}
+
+/// The rows of the index as JSON, the newest text of each message last.
+async fn prepare(backend: DbBackend, account: AccountId, texts: Vec<Text>) -> Result<String> {
+    let row = move |(id, text): Text| {
+        let folded = fold(&text.unwrap_or_default());
+        let folded = if backend == DbBackend::Postgres {
+            array(account, &folded)
+        } else {
+            folded
+        };
+        json!([id.0, folded])
+    };
+    let rows = POOL.run(PREPARE, move |_| {
+        // One statement must not touch a row twice.
+        let texts: HashMap<MessageId, Option<String>> = texts.into_iter().collect();
+        Json::Array(texts.into_iter().map(row).collect()).to_string()
+    });
+    Ok(rows.await?)
+}
+
+/// Stores rows, but none of a message that was deleted meanwhile.
+async fn put(db: &impl ConnectionTrait, account: AccountId, rows: String) -> Result<()> {
+    let backend = db.get_database_backend();
+    let sql = if backend == DbBackend::Postgres {
+        "INSERT INTO message_search (account_id, message_id, pieces) SELECT $1, (r ->> 0)::bigint, (r ->> 1)::bigint[] \
+         FROM jsonb_array_elements($2::text::jsonb) AS r \
+         WHERE EXISTS (SELECT FROM messages WHERE account_id = $1 AND id = (r ->> 0)::bigint) \
+         ON CONFLICT (account_id, message_id) DO UPDATE SET pieces = EXCLUDED.pieces"
+    } else {
+        "INSERT OR REPLACE INTO message_search (rowid, content) SELECT ($1 << 40) | (value ->> 0), value ->> 1 FROM json_each($2) \
+         WHERE EXISTS (SELECT 1 FROM messages WHERE account_id = $1 AND id = value ->> 0)"
+    };
+    let values: [Value; 2] = [account.0.into(), rows.into()];
+    db.execute_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
+    Ok(())
+}
+
+/// The pieces as PostgreSQL writes an array, and a negative number for the account: another one's messages are not looked at.
+pub(super) fn array(account: AccountId, folded: &str) -> String {
+    let mut numbers = vec![(-account.0).to_string()];
+    numbers.extend(pieces(folded).iter().map(ToString::to_string));
+    format!("{{{}}}", numbers.join(","))
+}

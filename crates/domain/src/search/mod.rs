@@ -1,0 +1,213 @@
+//! Finding messages by a piece of their text, the newest first.
+//!
+//! The newest messages are looked at one after another: a text that many have is found there, and the index would have to name them all.
+//! What is still missing is found by the index, for texts of three characters and more, and held against the text again.
+
+use parley_storage::{
+    entity::{conversation, kind::MessageType, message},
+    joined::Message,
+    load,
+};
+use parley_types::{
+    error::Result,
+    id::{AccountId, ContactId, ConversationId, InboxId},
+    time::Micros,
+};
+use sea_orm::{
+    ColumnTrait, DbBackend, EntityTrait, ExprTrait, Order, QueryFilter, QueryOrder, QuerySelect, Select,
+    sea_query::{Expr, Query, SimpleExpr},
+};
+
+use crate::{
+    Chat,
+    caller::{Access, Caller},
+    page::{Key, PageRequest, Sort, SortValue},
+};
+
+pub mod conversations;
+pub mod index;
+mod pieces;
+pub(crate) mod scan;
+
+use scan::Scan;
+
+/// Rows that are looked at together.
+const LOOK: u64 = 1000;
+/// How often a search looks; what is beyond is found by the next page.
+const LOOKS: usize = 20;
+/// How many of its looks go without the index.
+const PLAIN: usize = 2;
+
+/// Which messages; what is empty lets all through.
+#[derive(Clone, Debug, Default)]
+pub struct MessageSearch {
+    /// The piece of text.
+    pub text: String,
+    /// In these inboxes.
+    pub inboxes: Vec<InboxId>,
+    /// In these conversations.
+    pub conversations: Vec<ConversationId>,
+    /// Of this contact's conversations.
+    pub contact: Option<ContactId>,
+    /// Of these types.
+    pub types: Vec<MessageType>,
+    /// Created then or later.
+    pub since: Option<Micros>,
+    /// Created earlier.
+    pub before: Option<Micros>,
+}
+
+/// A page of what was found.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The messages, the newest first.
+    pub messages: Vec<Message>,
+    /// Where the page ended, if there may be more.
+    pub next: Option<Key>,
+    /// Whether all messages were looked at.
+    pub complete: bool,
+}
+
+impl MessageSearch {
+    /// Whether it is about so few conversations that their messages are read faster than the index names all that hold the text.
+    fn is_narrow(&self) -> bool {
+        self.contact.is_some() || !self.conversations.is_empty()
+    }
+
+    fn select(&self, account: AccountId, access: &Access) -> Select<message::Entity> {
+        use message::Column;
+        let mut query = message::Entity::find().filter(Column::AccountId.eq(account));
+        if let Some(only) = &access.inboxes {
+            query = query.filter(Column::InboxId.is_in(only.iter().map(|id| id.0)));
+        }
+        if !self.inboxes.is_empty() {
+            query = query.filter(Column::InboxId.is_in(self.inboxes.iter().map(|id| id.0)));
+        }
+        if !self.conversations.is_empty() {
+            query = query.filter(Column::ConversationId.is_in(self.conversations.iter().map(|id| id.0)));
+        }
+        if let Some(contact) = self.contact {
+            let mut theirs = Query::select();
+            theirs
+                .column(conversation::Column::Id)
+                .from(conversation::Entity)
+                .and_where(Expr::col(conversation::Column::AccountId).eq(account.0))
+                .and_where(Expr::col(conversation::Column::ContactId).eq(contact.0));
+            query = query.filter(Column::ConversationId.in_subquery(theirs));
+        }
+        if !self.types.is_empty() {
+            query = query.filter(Column::MessageType.is_in(self.types.iter().copied()));
+        }
+        if let Some(since) = self.since {
+            query = query.filter(Column::CreatedAt.gte(since));
+        }
+        if let Some(before) = self.before {
+            query = query.filter(Column::CreatedAt.lt(before));
+        }
+        query
+    }
+}
+
+/// The messages that the index finds for a folded text.
+fn found(backend: DbBackend, account: AccountId, folded: &str) -> SimpleExpr {
+    if backend == DbBackend::Postgres {
+        return Expr::cust_with_values(
+            "\"messages\".\"id\" IN (SELECT message_id FROM message_search WHERE account_id = $1 AND pieces @> $2::text::bigint[])",
+            [sea_orm::Value::from(account.0), index::array(account, folded).into()],
+        );
+    }
+    let phrase = format!("\"{}\"", folded.replace('"', "\"\""));
+    Expr::cust_with_values(
+        "\"messages\".\"id\" IN (SELECT rowid & 1099511627775 FROM message_search WHERE message_search MATCH ? \
+         AND rowid BETWEEN ? AND ?)",
+        [
+            sea_orm::Value::from(phrase),
+            (account.0 << 40).into(),
+            ((account.0 << 40) | 0xFF_FFFF_FFFF).into(),
+        ],
+    )
+}
+
+impl Chat {
+    /// A page of the messages that hold a text.
+    ///
+    /// # Errors
+    /// [`parley_types::error::Error::NotMember`]; [`parley_types::error::Error::Busy`] when too many searches run.
+    pub async fn search_messages(&self, caller: &Caller, account: AccountId, search: &MessageSearch, page: &PageRequest) -> Result<Found> {
+        let access = caller.access(account)?;
+        page.check_key(&[Sort::by_id(true)])?;
+        let _permit = self.searches.permit().await?;
+        let folded = pieces::fold(&search.text);
+        let by_index = pieces::indexed(&folded) && !search.is_narrow();
+        let mut complete = if by_index {
+            index::catch_up(&self.db, account).await?
+        } else {
+            // What is narrow is looked through to its end, page by page.
+            search.is_narrow()
+        };
+        let db = self.db.read();
+        let (mut last, mut skip) = (page.after.as_ref().map_or(i64::MAX, |key| key.id), page.skip);
+        let mut rows: Vec<message::Model> = Vec::new();
+        let mut more = true;
+        let mut scan = Scan::new(&folded);
+        'looks: for number in 0..LOOKS {
+            let mut query = search.select(account, access).filter(message::Column::Id.lt(last));
+            let asks_index = by_index && (number >= PLAIN || scan.should_ask_index());
+            if asks_index {
+                query = query.filter(found(self.db.backend(), account, &folded));
+            }
+            query = if search.is_narrow() {
+                // The sign keeps planners from walking all messages in this order: those of the conversations are few.
+                query.order_by(Expr::cust("+\"messages\".\"id\""), Order::Desc)
+            } else {
+                query.order_by_desc(message::Column::Id)
+            };
+            let look = scan::sizes(query.limit(LOOK), db).await?;
+            let ended = (look.len() as u64) < LOOK;
+            let mut left = look.as_slice();
+            while !left.is_empty() {
+                if scan.is_exhausted() {
+                    break 'looks;
+                }
+                if by_index && !asks_index && scan.should_ask_index() {
+                    continue 'looks;
+                }
+                let slice = scan.next(left);
+                left = &left[slice.len()..];
+                let rows_of = if asks_index || search.is_narrow() {
+                    scan::with_ids(account, slice)
+                } else {
+                    scan::between(search.select(account, access), slice)
+                };
+                let read = rows_of.order_by_desc(message::Column::Id).all(db).await?;
+                for (row, holds) in scan.holding(read, |row| row.content.as_deref()).await? {
+                    if holds && skip == 0 && rows.len() as u64 == page.size {
+                        break 'looks;
+                    }
+                    last = row.id.0;
+                    match (holds, skip) {
+                        (true, 0) => rows.push(row),
+                        (true, _) => skip -= 1,
+                        _ => {}
+                    }
+                }
+            }
+            if ended {
+                more = false;
+                break;
+            }
+        }
+        if !by_index && !more {
+            complete = true;
+        }
+        let next = more.then_some(Key {
+            value: SortValue::Null,
+            id: last,
+        });
+        Ok(Found {
+            messages: load::with_senders(db, account, rows).await?,
+            next,
+            complete,
+        })
+    }
+}

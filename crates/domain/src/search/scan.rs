@@ -1,0 +1,182 @@
+//! Reading texts within a budget: a search bounds the bytes that it reads, not only the rows, and compares them on a compute pool.
+
+use std::{sync::Arc, time::Duration};
+
+use parley_compute::{ComputePool, Rejected};
+use parley_fault::Protection;
+use parley_storage::entity::message;
+use parley_types::{
+    error::{Error, Result},
+    id::AccountId,
+};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect, Select, sea_query::Expr};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::pieces::fold;
+
+/// Bytes of text that one search reads; what is beyond is found by the next page.
+const BYTES: u64 = 8 * 1024 * 1024;
+/// Bytes after which a search asks the index, if it has one to ask.
+const PLAIN_BYTES: u64 = 2 * 1024 * 1024;
+/// Bytes that are held at once, before the last text.
+const SLICE_BYTES: u64 = 1024 * 1024;
+
+/// Searches that may wait for each one that may run.
+const WAITING: usize = 8;
+
+/// Compares texts.
+static POOL: ComputePool = ComputePool::new("search", 2, 64);
+/// How long one slice of texts may take, queue included.
+const SLICE_BUDGET: Duration = Duration::from_secs(10);
+
+/// A search that runs.
+#[derive(Debug)]
+pub struct SearchPermit {
+    _running: OwnedSemaphorePermit,
+    _admitted: OwnedSemaphorePermit,
+}
+
+/// Limits how many searches run at once, and how many wait for one to end. Cheap to clone; clones share the limit.
+#[derive(Clone, Debug)]
+pub struct SearchLimit {
+    running: Arc<Semaphore>,
+    admitted: Arc<Semaphore>,
+}
+
+impl SearchLimit {
+    /// Lets `concurrent` searches run at once.
+    pub fn new(concurrent: usize) -> Self {
+        Self {
+            running: Arc::new(Semaphore::new(concurrent)),
+            admitted: Arc::new(Semaphore::new(concurrent * (1 + WAITING))),
+        }
+    }
+
+    /// Waits until few enough searches run. Cancel safe.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when too many wait already.
+    pub async fn permit(&self) -> Result<SearchPermit> {
+        let busy = || Error::Busy {
+            retry_after: Duration::from_secs(1),
+        };
+        let admitted = Arc::clone(&self.admitted).try_acquire_owned().map_err(|_| busy())?;
+        let running = Arc::clone(&self.running).acquire_owned().await.map_err(|_| busy())?;
+        Ok(SearchPermit {
+            _running: running,
+            _admitted: admitted,
+        })
+    }
+}
+
+/// A message and how many bytes its text has.
+pub type Sized = (i64, u64);
+
+/// The ids and sizes of the messages that a query finds, in its order. No text is read for it.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn sizes(query: Select<message::Entity>, db: &impl ConnectionTrait) -> Result<Vec<Sized>> {
+    let bytes = Expr::cust("CAST(coalesce(octet_length(\"messages\".\"content\"), 0) AS bigint)");
+    let rows: Vec<(i64, i64)> = query
+        .select_only()
+        .column(message::Column::Id)
+        .column_as(bytes, "bytes")
+        .into_tuple()
+        .all(db)
+        .await?;
+    Ok(rows.into_iter().map(|(id, bytes)| (id, bytes.unsigned_abs())).collect())
+}
+
+/// The first messages of a list that together have at most so many bytes; always one, if there is one.
+pub fn prefix(sized: &[Sized], most: u64) -> &[Sized] {
+    let mut sum = 0;
+    let fits = |(_, bytes): &&Sized| {
+        sum += bytes;
+        sum <= most
+    };
+    let count = sized.iter().take_while(fits).count();
+    &sized[..count.max(1).min(sized.len())]
+}
+
+/// The messages of an account with these ids, in no order.
+pub fn with_ids(account: AccountId, ids: &[Sized]) -> Select<message::Entity> {
+    message::Entity::find()
+        .filter(message::Column::AccountId.eq(account))
+        .filter(message::Column::Id.is_in(ids.iter().map(|(id, _)| *id)))
+}
+
+/// What a query finds from the first to the last of some messages that it listed, newest first: a range of the primary key, which planners
+/// read in its order. A list of a thousand ids might be answered by reading the whole table.
+pub fn between(query: Select<message::Entity>, listed: &[Sized]) -> Select<message::Entity> {
+    let (first, last) = (listed.first(), listed.last());
+    query
+        .filter(message::Column::Id.lte(first.map_or(0, |(id, _)| *id)))
+        .filter(message::Column::Id.gte(last.map_or(1, |(id, _)| *id)))
+}
+
+/// A search for a text, and how much of its budget is used.
+#[derive(Debug)]
+pub struct Scan {
+    folded: Arc<str>,
+    read: u64,
+}
+
+impl Scan {
+    /// A search for a folded text.
+    pub fn new(folded: &str) -> Self {
+        Self {
+            folded: folded.into(),
+            read: 0,
+        }
+    }
+
+    /// Whether it may read no more.
+    pub fn is_exhausted(&self) -> bool {
+        self.read >= BYTES && parley_fault::is_on(Protection::SearchBytes)
+    }
+
+    /// Whether it has read enough without an index.
+    pub fn should_ask_index(&self) -> bool {
+        self.read >= PLAIN_BYTES
+    }
+
+    /// The messages to read next, of those that are left to read; none when there are none.
+    pub fn next<'s>(&mut self, left: &'s [Sized]) -> &'s [Sized] {
+        let slice = prefix(left, SLICE_BYTES);
+        self.read += slice.iter().map(|(_, bytes)| bytes).sum::<u64>();
+        slice
+    }
+
+    /// Says of each row whether its text holds what is searched for. Cancel safe.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when the pool is overloaded.
+    pub async fn holding<R: Send + 'static>(&self, rows: Vec<R>, content: fn(&R) -> Option<&str>) -> Result<Vec<(R, bool)>> {
+        let folded = Arc::clone(&self.folded);
+        let compared = POOL.run(SLICE_BUDGET, move |cancel| {
+            let mut compared = Vec::with_capacity(rows.len());
+            for row in rows {
+                if cancel.is_cancelled() {
+                    return None;
+                }
+                let holds = content(&row).is_some_and(|content| fold(content).contains(&*folded));
+                compared.push((row, holds));
+            }
+            Some(compared)
+        });
+        Ok(compared.await?.ok_or(Rejected::Late("search"))?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_is_bounded_and_never_empty() {
+        assert_eq!(prefix(&[], 10), []);
+        assert_eq!(prefix(&[(3, 4), (2, 6), (1, 1)], 10), [(3, 4), (2, 6)]);
+        assert_eq!(prefix(&[(3, 40), (2, 6)], 10), [(3, 40)]);
+    }
+}

@@ -1,0 +1,162 @@
+//! The flood limit: how many messages a conversation had within the last minute.
+//!
+//! Chatwoot refuses a message when its conversation has 200 from the last 60 seconds, of any type.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Duration,
+};
+
+use parley_storage::{entity::conversation, joined::Conversation};
+use parley_types::{
+    error::{Error, Result},
+    id::ConversationId,
+    time::Micros,
+};
+use sea_orm::{ConnectionTrait, FromQueryResult, Statement};
+
+use super::lane::Lane;
+
+const WINDOW_SECONDS: i64 = 60;
+
+/// Messages of the last minute by second: at most 61 pairs.
+#[derive(Clone, Debug, Default)]
+pub struct Flood(VecDeque<(i64, u32)>);
+
+impl Flood {
+    /// A minute that had `count` messages, the newest at `last`; the others are taken to be as new.
+    pub fn of(count: u32, last: Micros) -> Self {
+        Self(if count == 0 {
+            VecDeque::new()
+        } else {
+            [(last.seconds(), count)].into()
+        })
+    }
+
+    /// Counts messages at a time.
+    pub fn add(&mut self, at: Micros, count: u32) {
+        self.forget(at);
+        match self.0.back_mut() {
+            Some((second, known)) if *second == at.seconds() => *known += count,
+            _ => self.0.push_back((at.seconds(), count)),
+        }
+    }
+
+    /// Checks that there is room for another message.
+    ///
+    /// # Errors
+    /// [`Error::Flood`] when `limit` is reached; 0 is no limit.
+    pub fn check(&mut self, at: Micros, limit: u32) -> Result<()> {
+        self.forget(at);
+        let count: u32 = self.0.iter().map(|(_, count)| count).sum();
+        if limit == 0 || count < limit {
+            return Ok(());
+        }
+        let oldest = self.0.front().map_or(at.seconds(), |(second, _)| *second);
+        let wait = (oldest + WINDOW_SECONDS + 1 - at.seconds()).clamp(1, WINDOW_SECONDS);
+        Err(Error::Flood {
+            limit,
+            retry_after: Duration::from_secs(wait.unsigned_abs()),
+        })
+    }
+
+    fn forget(&mut self, at: Micros) {
+        while self.0.front().is_some_and(|(second, _)| second + WINDOW_SECONDS < at.seconds()) {
+            self.0.pop_front();
+        }
+    }
+}
+
+impl Lane {
+    /// Each conversation with its messages of the last minute: by what the lane knew a moment ago where it did, else counted.
+    pub(super) async fn floods(
+        &mut self,
+        db: &impl ConnectionTrait,
+        conversations: Vec<Conversation>,
+    ) -> Result<Vec<(Conversation, Flood)>> {
+        let limit = self.config.messages_per_minute;
+        if limit == 0 {
+            return Ok(conversations.into_iter().map(|each| (each, Flood::default())).collect());
+        }
+        let now = Micros::now();
+        let (mut floods, mut unknown) = (HashMap::new(), Vec::new());
+        for conversation in &conversations {
+            let row = &conversation.row;
+            match self.cache.flood(row) {
+                Some(flood) => drop(floods.insert(row.id, flood)),
+                None => unknown.push(row),
+            }
+        }
+        for (id, count, last) in recent(db, &unknown, now, limit).await? {
+            floods.insert(id, Flood::of(count, last));
+        }
+        let with = |each: Conversation| {
+            let flood = floods.remove(&each.row.id).unwrap_or_default();
+            (each, flood)
+        };
+        Ok(conversations.into_iter().map(with).collect())
+    }
+}
+
+#[derive(FromQueryResult)]
+struct Recent {
+    id: ConversationId,
+    count: i64,
+}
+
+/// How many messages conversations of one account had within a minute before, up to a limit, and when the newest of them was; nothing of
+/// those that were quiet, and of none without a limit.
+///
+/// # Errors
+/// When the database cannot be read.
+pub(super) async fn recent(
+    db: &impl ConnectionTrait,
+    rows: &[&conversation::Model],
+    now: Micros,
+    limit: u32,
+) -> Result<Vec<(ConversationId, u32, Micros)>> {
+    let since = now.minus(Duration::from_secs(WINDOW_SECONDS.unsigned_abs()));
+    let busy = |row: &&&conversation::Model| row.last_activity_at > since && row.message_count > 0;
+    let rows: Vec<_> = rows.iter().filter(busy).collect();
+    let Some(first) = rows.first().filter(|_| limit > 0) else {
+        return Ok(Vec::new());
+    };
+    // Numbers of ours need no placeholders.
+    let ids: Vec<_> = rows.iter().map(|row| row.id.to_string()).collect();
+    let sql = format!(
+        "SELECT c.id AS id, (SELECT count(*) FROM (SELECT m.created_at FROM messages m WHERE m.account_id = c.account_id \
+         AND m.conversation_id = c.id ORDER BY m.id DESC LIMIT {limit}) AS newest WHERE newest.created_at > {}) AS count \
+         FROM conversations c WHERE c.account_id = {} AND c.id IN ({})",
+        since.0,
+        first.account_id,
+        ids.join(",")
+    );
+    let statement = Statement::from_string(db.get_database_backend(), sql);
+    let recent = Recent::find_by_statement(statement).all(db).await?;
+    let lasts: HashMap<_, _> = rows.iter().map(|row| (row.id, row.last_activity_at)).collect();
+    let counted = |row: Recent| {
+        let count = u32::try_from(row.count).unwrap_or(u32::MAX);
+        (row.id, count, lasts.get(&row.id).copied().unwrap_or_default())
+    };
+    Ok(recent.into_iter().map(counted).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_holds_for_a_minute_and_then_there_is_room() {
+        let at = |second: i64| Micros(second * 1_000_000);
+        let mut flood = Flood::default();
+        for second in 0..4 {
+            assert!(flood.check(at(second), 4).is_ok());
+            flood.add(at(second), 1);
+        }
+        assert!(matches!(flood.check(at(59), 4), Err(Error::Flood { limit: 4, retry_after }) if retry_after.as_secs() == 2));
+        assert!(flood.check(at(61), 4).is_ok());
+        assert!(flood.check(at(59), 0).is_ok());
+        assert!(Flood::of(4, at(10)).check(at(70), 4).is_err());
+        assert!(Flood::of(4, at(10)).check(at(71), 4).is_ok());
+    }
+}

@@ -1,0 +1,145 @@
+//! What is measured and traced of the lanes.
+
+use std::{sync::LazyLock, time::Instant};
+
+use opentelemetry::{
+    Context, KeyValue,
+    metrics::Histogram,
+    trace::{FutureExt as _, Link, SpanKind, TraceContextExt as _},
+};
+use parley_telemetry::{
+    context,
+    names::{self, DB_OPERATION_BATCH_SIZE, DB_OPERATION_NAME, DB_SECONDS, DB_SYSTEM_NAME, ERROR_TYPE, meter},
+    span,
+};
+use parley_types::error::{Error, Result};
+use sea_orm::DbBackend;
+use tokio::sync::mpsc;
+
+use super::Job;
+
+/// Calls of one batch that its span is linked to.
+const LINKS: usize = 32;
+
+static OPERATIONS: LazyLock<Histogram<f64>> = LazyLock::new(|| {
+    meter()
+        .f64_histogram(names::DB_CLIENT_OPERATION_DURATION)
+        .with_unit("s")
+        .with_description("How long the database took to store a batch of messages, or to do another write as a whole")
+        .with_boundaries(DB_SECONDS.to_vec())
+        .build()
+});
+
+static BATCHES: LazyLock<Histogram<u64>> = LazyLock::new(|| {
+    meter()
+        .u64_histogram(names::BATCH_MESSAGES)
+        .with_unit("{message}")
+        .with_description("Messages that were stored in one transaction")
+        .with_boundaries(vec![1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0])
+        .build()
+});
+
+/// Notes how many messages a lane stores together.
+pub fn batch(messages: usize) {
+    BATCHES.record(messages as u64, &[]);
+}
+
+/// What the database is asked to do.
+#[derive(Clone, Copy, Debug)]
+pub enum Operation {
+    /// To store this many new messages at once.
+    Store(usize),
+    /// To do a verb, from its first statement to its commit.
+    Verb,
+}
+
+impl Operation {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Store(0 | 1) => "INSERT",
+            Self::Store(_) => "BATCH INSERT",
+            Self::Verb => "TRANSACTION",
+        }
+    }
+
+    /// A batch of one is none, by the conventions.
+    fn size(self) -> Option<i64> {
+        match self {
+            Self::Store(messages) if messages > 1 => i64::try_from(messages).ok(),
+            _ => None,
+        }
+    }
+}
+
+/// Does `work` and measures it. Where one of the calls that it is done for is recorded, it has a span: child of the first of them, linked to
+/// the others. `causes` are their trace contexts.
+///
+/// Cancel safe as `work` is.
+///
+/// # Errors
+/// Those of `work`.
+pub async fn measured<'a, T>(
+    backend: DbBackend,
+    operation: Operation,
+    causes: impl Iterator<Item = &'a str>,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let system = if backend == DbBackend::Sqlite { "sqlite" } else { "postgresql" };
+    // The last digits say whether it is recorded.
+    let mut recorded = causes
+        .filter(|cause| cause.ends_with("-01"))
+        .take(LINKS)
+        .filter_map(context::stored);
+    let around = recorded.next().map(|first| {
+        let parent = Context::new().with_remote_span_context(first);
+        let others = recorded.map(Link::with_context).collect();
+        span::begin(&parent, SpanKind::Client, others, || {
+            let mut attributes = vec![
+                KeyValue::new(DB_SYSTEM_NAME, system),
+                KeyValue::new(DB_OPERATION_NAME, operation.name()),
+            ];
+            attributes.extend(operation.size().map(|size| KeyValue::new(DB_OPERATION_BATCH_SIZE, size)));
+            (operation.name().into(), attributes)
+        })
+    });
+    let begun = Instant::now();
+    let done = work.with_context(around.clone().unwrap_or_else(Context::current)).await;
+    let mut labels = vec![
+        KeyValue::new(DB_SYSTEM_NAME, system),
+        KeyValue::new(DB_OPERATION_NAME, operation.name()),
+    ];
+    // What the rules refuse is no fault of the database.
+    let fault = match &done {
+        Err(Error::Unavailable { .. }) => Some("unavailable"),
+        Err(Error::Database(_)) => Some("refused"),
+        _ => None,
+    };
+    labels.extend(fault.map(|fault| KeyValue::new(ERROR_TYPE, fault)));
+    if let Some(around) = &around {
+        span::end(around, fault.is_some(), || {
+            fault.map(|fault| KeyValue::new(ERROR_TYPE, fault)).into_iter().collect()
+        });
+    }
+    OPERATIONS.record(begun.elapsed().as_secs_f64(), &labels);
+    done
+}
+
+/// Tells how many writes wait in each lane, for as long as there are lanes.
+pub fn queues(lanes: &[mpsc::Sender<Job>]) {
+    // A strong sender would keep its lane from ending.
+    let lanes: Vec<_> = lanes.iter().map(mpsc::Sender::downgrade).collect();
+    meter()
+        .u64_observable_gauge(names::QUEUE_DEPTH)
+        .with_unit("{write}")
+        .with_description("Writes that wait in a lane")
+        .with_callback(move |gauge| {
+            for (number, lane) in lanes.iter().enumerate() {
+                if let Some(lane) = lane.upgrade() {
+                    let waiting = lane.max_capacity() - lane.capacity();
+                    let label = i64::try_from(number).unwrap_or_default();
+                    gauge.observe(waiting as u64, &[KeyValue::new(names::LANE, label)]);
+                }
+            }
+        })
+        .build();
+}

@@ -1,0 +1,116 @@
+//! Conversations whose contact a service limited to inboxes does not see: an unverified session in its inbox named an address, and with it
+//! the contact that has the address. The service is shown the session's own words in place of the stored contact.
+
+use parley_proto::{self as pb, ActorType, SenderType, event::Resource};
+use parley_storage::entity::contact_inbox;
+
+use super::Visitor;
+
+/// Something of a conversation.
+pub trait OfConversation {
+    /// The number of the conversation.
+    fn conversation_id(&self) -> i64;
+
+    /// Replaces the stored contact by what the conversation's session has submitted.
+    fn claim(&mut self, session: &contact_inbox::Model);
+}
+
+fn claimed(contact: &pb::Contact, session: &contact_inbox::Model) -> pb::Contact {
+    pb::Contact {
+        id: contact.id,
+        version: contact.version,
+        ..Visitor(session).submitted(contact)
+    }
+}
+
+fn claimed_name(session: &contact_inbox::Model) -> String {
+    let submitted = session.submitted.as_ref();
+    submitted.and_then(|submitted| submitted.name.clone()).unwrap_or_default()
+}
+
+impl OfConversation for pb::Conversation {
+    fn conversation_id(&self) -> i64 {
+        self.id
+    }
+
+    fn claim(&mut self, session: &contact_inbox::Model) {
+        if let Some(contact) = &mut self.contact {
+            *contact = claimed(contact, session);
+        }
+        let messages = [
+            &mut self.last_message,
+            &mut self.last_non_activity_message,
+            &mut self.last_public_message,
+        ];
+        for message in messages.into_iter().flatten() {
+            message.claim(session);
+        }
+    }
+}
+
+impl OfConversation for pb::Message {
+    fn conversation_id(&self) -> i64 {
+        self.conversation_id
+    }
+
+    fn claim(&mut self, session: &contact_inbox::Model) {
+        let Some(sender) = self.sender.as_mut().filter(|sender| sender.r#type() == SenderType::Contact) else {
+            return;
+        };
+        sender.name = claimed_name(session);
+        sender.avatar_url.clear();
+        if let Some(contact) = &mut sender.contact {
+            *contact = claimed(contact, session);
+        }
+    }
+}
+
+impl OfConversation for pb::Event {
+    /// Zero for an event about no conversation.
+    fn conversation_id(&self) -> i64 {
+        let conversation = match &self.resource {
+            Some(Resource::Message(about)) => about.conversation.as_ref(),
+            Some(Resource::Conversation(about)) => about.conversation.as_ref(),
+            _ => None,
+        };
+        conversation.map(|conversation| conversation.id).unwrap_or_default()
+    }
+
+    fn claim(&mut self, session: &contact_inbox::Model) {
+        if let Some(actor) = self.actor.as_mut().filter(|actor| actor.r#type() == ActorType::Contact) {
+            actor.name = claimed_name(session);
+        }
+        let conversation = match &mut self.resource {
+            Some(Resource::Message(about)) => {
+                if let Some(message) = &mut about.message {
+                    message.claim(session);
+                }
+                about.conversation.as_mut()
+            }
+            Some(Resource::Conversation(about)) => about.conversation.as_mut(),
+            _ => None,
+        };
+        if let Some(conversation) = conversation {
+            conversation.claim(session);
+        }
+    }
+}
+
+impl OfConversation for pb::Upsert {
+    /// Zero for what belongs to no conversation.
+    fn conversation_id(&self) -> i64 {
+        match &self.resource {
+            Some(pb::upsert::Resource::Message(message)) => message.conversation_id,
+            Some(pb::upsert::Resource::Conversation(conversation)) => conversation.id,
+            _ => 0,
+        }
+    }
+
+    fn claim(&mut self, session: &contact_inbox::Model) {
+        match &mut self.resource {
+            Some(pb::upsert::Resource::Message(message)) => message.claim(session),
+            Some(pb::upsert::Resource::Conversation(conversation)) => conversation.claim(session),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! A feed: the tail and the bell of one followed account. It only rings; readers come and take.
+
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
+
+use parley_proto as pb;
+use parley_types::id::{AccountId, Epoch, Seq};
+use tokio::sync::{broadcast, watch};
+
+use crate::{Config, entry::Entry, log::Reach, mark::Mark, tail::Tail};
+
+/// Ephemeral events that a slow subscriber may lag behind before it loses some, as the contract allows.
+pub(super) const EPHEMERAL_BACKLOG: usize = 64;
+
+/// The kind of the event that a contact's erasure ends with.
+const CONTACT_DELETED: i16 = pb::EventKind::ContactDeleted as i16;
+
+/// What is known of one followed account.
+#[derive(Debug)]
+pub struct Feed {
+    pub(super) account: AccountId,
+    pub(super) epoch: Epoch,
+    pub(super) head: watch::Sender<Seq>,
+    pub(super) tail: Mutex<Tail>,
+    pub(super) ephemeral: broadcast::Sender<Arc<pb::EphemeralEvent>>,
+    /// The newest event that it knows, with its mark. It outlives the tail, which is emptied at times.
+    newest: Mutex<Option<(Seq, Mark)>>,
+    /// Another history has taken the place of the one with this epoch.
+    replaced: AtomicBool,
+}
+
+impl Feed {
+    /// A feed with an empty tail, which goes on after the head.
+    pub(super) fn new(reach: &Reach, config: &Config) -> Self {
+        Self {
+            account: reach.account,
+            epoch: reach.epoch,
+            head: watch::Sender::new(reach.head),
+            tail: Mutex::new(Tail::new(config)),
+            ephemeral: broadcast::Sender::new(EPHEMERAL_BACKLOG),
+            newest: Mutex::new(reach.head_mark.map(|mark| (reach.head, mark))),
+            replaced: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether the history that it follows was replaced: every reader has to be told.
+    pub(super) fn is_replaced(&self) -> bool {
+        self.replaced.load(Ordering::Relaxed)
+    }
+
+    /// Ends it: its readers wake and are told.
+    pub(super) fn replace(&self) {
+        self.replaced.store(true, Ordering::Relaxed);
+        self.head.send_modify(|_| {});
+    }
+
+    /// The newest event that it knows, with its mark: by this a replaced history is recognised.
+    pub(super) fn newest(&self) -> Option<(Seq, Mark)> {
+        *lock(&self.newest)
+    }
+
+    /// The event after which it goes on.
+    pub(super) fn position(&self) -> Seq {
+        self.after(&lock(&self.tail))
+    }
+
+    /// Appends what joins on, and rings; false if something before it is missing. What the tail has already is skipped.
+    pub(super) fn push(&self, mut entries: Vec<Entry>) -> bool {
+        let Some(last) = entries.last().map(|entry| entry.seq) else {
+            return true;
+        };
+        let mut tail = lock(&self.tail);
+        let position = self.after(&tail);
+        entries.retain(|entry| entry.seq > position);
+        let newest = entries.last().and_then(|entry| Some((entry.seq, entry.mark()?)));
+        if entries.iter().any(|entry| entry.kind == CONTACT_DELETED) {
+            // What it held of the contact is read from the log from now on, which covers it.
+            tail.clear();
+        } else {
+            match entries.first() {
+                None => {}
+                Some(first) if first.seq == position.next() && is_dense(first.seq, last, entries.len()) => tail.append(self.epoch, entries),
+                Some(_) => return false,
+            }
+        }
+        if newest.is_some() {
+            *lock(&self.newest) = newest;
+        }
+        // With the tail in hand: an empty one goes on after the bell's head, and nobody may put in again what was let go of.
+        self.ring(last);
+        true
+    }
+
+    /// Goes on after a head, without what the log does not have any more.
+    pub(super) fn skip_to(&self, head: Seq) {
+        let mut tail = lock(&self.tail);
+        if self.after(&tail) < head {
+            tail.clear();
+            self.ring(head);
+        }
+    }
+
+    fn after(&self, tail: &Tail) -> Seq {
+        tail.last().unwrap_or_else(|| *self.head.borrow())
+    }
+
+    /// Rings the bell, unless this head is old news.
+    fn ring(&self, head: Seq) {
+        self.head.send_if_modified(|known| {
+            let news = *known < head;
+            *known = head.max(*known);
+            news
+        });
+    }
+}
+
+/// Whether so many entries from one to another have no hole among them.
+fn is_dense(first: Seq, last: Seq, count: usize) -> bool {
+    usize::try_from(last.0 - first.0 + 1) == Ok(count)
+}
+
+/// No code panics while it holds one of these locks, so a poisoned one guards whole data.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use parley_types::time::Micros;
+
+    fn feed(head: i64) -> Feed {
+        let reach = Reach {
+            account: AccountId(1),
+            epoch: Epoch(1),
+            earliest: Seq(1),
+            head: Seq(head),
+            head_mark: None,
+            trimmed_mark: None,
+        };
+        Feed::new(
+            &reach,
+            &Config {
+                tail_events: 100,
+                tail_bytes: 10_000,
+                frame_bytes: 1000,
+                page_events: 100,
+                poll_interval: Duration::from_secs(1),
+                default_heartbeat: Duration::from_secs(1),
+                max_streams: 1,
+            },
+        )
+    }
+
+    fn entries(seqs: impl Iterator<Item = i64>, kind: i16) -> Vec<Entry> {
+        let entry = |seq: i64| Entry {
+            account: AccountId(1),
+            seq: Seq(seq),
+            transaction_id: Seq(seq),
+            kind,
+            inbox: None,
+            conversation: None,
+            contact: None,
+            message_type: None,
+            private: None,
+            occurred_at: Micros(0),
+            payload: Bytes::from_static(b"x"),
+        };
+        seqs.map(entry).collect()
+    }
+
+    #[test]
+    fn what_joins_on_rings_and_what_leaves_a_hole_does_not() {
+        let feed = feed(3);
+        assert!(feed.push(entries(4..=6, 1)));
+        assert_eq!((feed.position(), *feed.head.borrow()), (Seq(6), Seq(6)));
+        assert!(feed.push(entries(5..=7, 1)), "what is there already is skipped");
+        assert!(!feed.push(entries(9..=9, 1)));
+        assert!(!feed.push(entries([8, 10].into_iter(), 1)), "a hole inside");
+        assert_eq!((feed.position(), *feed.head.borrow()), (Seq(7), Seq(7)));
+    }
+
+    #[test]
+    fn what_was_trimmed_is_skipped_and_the_tail_joins_on_again() {
+        let feed = feed(3);
+        assert!(feed.push(entries(4..=6, 1)));
+        feed.skip_to(Seq(20));
+        assert_eq!((feed.position(), *feed.head.borrow()), (Seq(20), Seq(20)));
+        feed.skip_to(Seq(10));
+        assert_eq!(feed.position(), Seq(20), "never back");
+        assert!(feed.push(entries(21..=21, 1)));
+        assert_eq!(feed.position(), Seq(21));
+    }
+
+    #[test]
+    fn what_an_erasure_let_go_of_does_not_come_in_again() {
+        let feed = feed(3);
+        assert!(feed.push(entries(4..=6, CONTACT_DELETED)));
+        assert!(lock(&feed.tail).last().is_none());
+        assert!(feed.push(entries(4..=5, 1)), "late, by another way");
+        assert!(lock(&feed.tail).last().is_none());
+        assert_eq!(feed.position(), Seq(6));
+    }
+}

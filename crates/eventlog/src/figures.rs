@@ -1,0 +1,77 @@
+//! What operators see of the logs: how big they are, how old, and how far behind their consumers.
+
+use parley_types::{error::Result, time::Micros};
+use sea_orm::{ConnectionTrait, DbBackend, FromQueryResult, Statement};
+
+use super::log::Log;
+
+/// Shards whose lag is told, those that lag most.
+const SHARDS: u64 = 1000;
+
+/// How far one shard of a consumer is behind.
+#[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
+pub struct Lag {
+    /// Whose log.
+    pub account_id: i64,
+    /// The consumer.
+    pub name: String,
+    /// The shard.
+    pub shard: i64,
+    /// Events between its position and the head.
+    pub lag: i64,
+}
+
+/// All logs together.
+#[derive(Clone, Debug, Default)]
+pub struct Figures {
+    /// Events that are kept.
+    pub events: u64,
+    /// Bytes that they take with their indexes; of the whole file where the database is one.
+    pub bytes: u64,
+    /// The age of the oldest in seconds; 0 without one.
+    pub oldest_seconds: u64,
+    /// The shards that lag most.
+    pub lags: Vec<Lag>,
+}
+
+#[derive(Debug, FromQueryResult)]
+struct Size {
+    events: Option<i64>,
+    oldest_at: Option<i64>,
+}
+
+impl Log {
+    /// The figures as they are now: three statements, which look at each log and each consumer once.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn figures(&self) -> Result<Figures> {
+        let db = self.database();
+        let size = "SELECT CAST(sum(l.head_seq - l.earliest_seq + 1) AS bigint) AS events, min(e.occurred_at) AS oldest_at \
+                    FROM account_logs l LEFT JOIN events e ON e.account_id = l.account_id AND e.seq = l.earliest_seq";
+        let lags = format!(
+            "SELECT s.account_id, s.name, s.shard, CASE WHEN l.head_seq > s.seq THEN l.head_seq - s.seq ELSE 0 END AS lag \
+             FROM consumer_shards s JOIN account_logs l ON l.account_id = s.account_id ORDER BY lag DESC LIMIT {SHARDS}"
+        );
+        let read = |sql: &str| Statement::from_string(db.backend(), sql);
+        let size = db.read().query_one_raw(read(size)).await?;
+        let size = size.map(|row| Size::from_query_result(&row, "")).transpose()?;
+        let lags = db.read().query_all_raw(read(&lags)).await?;
+        let bytes = match db.backend() {
+            DbBackend::Sqlite => "SELECT page_count * page_size AS bytes FROM pragma_page_count(), pragma_page_size()",
+            _ => "SELECT pg_total_relation_size('events') AS bytes",
+        };
+        let bytes = db.read().query_one_raw(read(bytes)).await?;
+        let bytes: Option<i64> = bytes.map(|row| row.try_get("", "bytes")).transpose()?;
+        let oldest = size.as_ref().and_then(|size| size.oldest_at);
+        Ok(Figures {
+            events: size.and_then(|size| size.events).unwrap_or_default().try_into().unwrap_or_default(),
+            bytes: bytes.unwrap_or_default().try_into().unwrap_or_default(),
+            oldest_seconds: oldest
+                .map_or(0, |at| Micros::now().seconds() - Micros(at).seconds())
+                .try_into()
+                .unwrap_or_default(),
+            lags: lags.iter().map(|row| Lag::from_query_result(row, "")).collect::<Result<_, _>>()?,
+        })
+    }
+}

@@ -1,0 +1,245 @@
+//! Learning of other replicas' commits, and telling them of ours: hints by LISTEN/NOTIFY, the truth by a slow poll.
+
+use std::{
+    collections::HashMap,
+    fmt::Write as _,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
+use prost::Message as _;
+
+use parley_proto as pb;
+use parley_storage::Database;
+use parley_types::{
+    error::Result,
+    id::{AccountId, Seq},
+};
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
+use sqlx::postgres::PgListener;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::{feed::lock, hub::Hub};
+
+/// The channel of hints: `account:seq` pairs, separated by commas.
+const CHANNEL: &str = "parley_log";
+
+/// The channel of what is true for a moment: who says it, and an encoded `EphemeralEvent` in base64.
+const MOMENTS: &str = "parley_moment";
+
+/// Pairs in one hint: PostgreSQL takes 8,000 bytes, a pair has at most 40.
+const PAIRS: usize = 150;
+
+/// From one round of hints to the next. A hint that follows a quiet moment goes at once; under load each carries what came
+/// meanwhile, because every hint costs a transaction.
+const PACE: Duration = Duration::from_millis(5);
+
+/// Keeps the tails of followed accounts up with the log until `stop`.
+pub async fn run(hub: Arc<Hub>, db: Database, stop: CancellationToken) {
+    let replicas = db.backend() == DbBackend::Postgres;
+    let tasks = async {
+        if replicas {
+            tokio::join!(fill(&hub), tell(&hub, &db), listen(&hub, &db), poll(&hub));
+        } else {
+            tokio::join!(fill(&hub), forget(&hub));
+        }
+    };
+    stop.run_until_cancelled(Box::pin(tasks)).await;
+}
+
+/// Reads into the tails what they lack.
+async fn fill(hub: &Hub) {
+    loop {
+        hub.fell_behind.notified().await;
+        for (account, head) in hub.take_behind() {
+            // Whatever waits here for good, nobody's events come any more.
+            if let Err(error) = hub.log.database().in_time(Box::pin(hub.catch_up(account, head))).await {
+                tracing::warn!(%account, %error, "the log could not be read; the next poll tries again");
+            }
+        }
+    }
+}
+
+/// Tells other replicas of our commits: at most one hint at a time, each with all that came since the last.
+async fn tell(hub: &Hub, db: &Database) {
+    loop {
+        hub.committed.notified().await;
+        let whispers = std::mem::take(&mut *lock(&hub.whispers));
+        for event in whispers {
+            let said = format!("{} {}", own_name(), STANDARD_NO_PAD.encode(event.encode_to_vec()));
+            let statement = Statement::from_sql_and_values(DbBackend::Postgres, "SELECT pg_notify($1, $2)", [MOMENTS.into(), said.into()]);
+            if let Err(error) = say(db, statement).await {
+                tracing::debug!(%error, "what is true for a moment was not told to other replicas");
+            }
+        }
+        let heads: Vec<_> = std::mem::take(&mut *lock(&hub.unsaid)).into_iter().collect();
+        if hub.is_relayed() {
+            continue;
+        }
+        for heads in heads.chunks(PAIRS) {
+            let statement = Statement::from_sql_and_values(
+                DbBackend::Postgres,
+                "SELECT pg_notify($1, $2)",
+                [CHANNEL.into(), hint(heads).into()],
+            );
+            if let Err(error) = say(db, statement).await {
+                tracing::debug!(%error, "a hint was not sent; the other replicas will poll");
+            }
+        }
+        sleep(PACE).await;
+    }
+}
+
+async fn say(db: &Database, statement: Statement) -> Result<()> {
+    db.in_time(async { Ok(db.write().execute_raw(statement).await.map(drop)?) }).await
+}
+
+/// Without other replicas nobody needs to hear.
+async fn forget(hub: &Hub) {
+    loop {
+        hub.committed.notified().await;
+        lock(&hub.unsaid).clear();
+        lock(&hub.whispers).clear();
+    }
+}
+
+/// Hears other replicas' hints.
+async fn listen(hub: &Hub, db: &Database) {
+    loop {
+        if let Err(error) = hear(hub, db).await {
+            tracing::warn!(%error, "listening for other replicas failed; polling meanwhile");
+            sleep(hub.config.poll_interval).await;
+        }
+    }
+}
+
+/// Says something by one connection and hears it by another, as replicas do. Waits for good if nothing is passed on.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn hears(db: &Database) -> Result<(), sqlx::Error> {
+    const CHANNEL: &str = "parley_test";
+    let mut listener = PgListener::connect_with(db.write().get_postgres_connection_pool()).await?;
+    listener.listen(CHANNEL).await?;
+    let said = rand::random::<u64>().to_string();
+    let statement = Statement::from_sql_and_values(
+        DbBackend::Postgres,
+        "SELECT pg_notify($1, $2)",
+        [CHANNEL.into(), said.clone().into()],
+    );
+    db.write()
+        .execute_raw(statement)
+        .await
+        .map_err(|error| sqlx::Error::Protocol(error.to_string()))?;
+    while listener.recv().await?.payload() != said {}
+    Ok(())
+}
+
+async fn hear(hub: &Hub, db: &Database) -> Result<(), sqlx::Error> {
+    let mut listener = PgListener::connect_with(db.write().get_postgres_connection_pool()).await?;
+    listener.listen_all([CHANNEL, MOMENTS]).await?;
+    loop {
+        match listener.try_recv().await? {
+            Some(notification) if notification.channel() == MOMENTS => {
+                if let Some(event) = moment(notification.payload()) {
+                    hub.overheard(Arc::new(event));
+                }
+            }
+            Some(notification) => {
+                for (account, head) in heads(notification.payload()) {
+                    hub.saw(account, head);
+                }
+            }
+            // The connection was lost and is back: what was said meanwhile is gone.
+            None => look(hub).await,
+        }
+    }
+}
+
+/// Looks up the heads now and then, because hints may be lost.
+async fn poll(hub: &Hub) {
+    let mut ticks = interval(hub.config.poll_interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        look(hub).await;
+    }
+}
+
+async fn look(hub: &Hub) {
+    // Noted before the database is asked: a head that is below this one then went back.
+    let seen = hub.heads();
+    if seen.is_empty() {
+        return;
+    }
+    let followed: Vec<AccountId> = seen.keys().copied().collect();
+    let db = hub.log.database();
+    match db.in_time(hub.log.reaches(&followed)).await {
+        Ok(reaches) => {
+            for reach in &reaches {
+                let known = seen.get(&reach.account).copied();
+                if let Err(error) = db.in_time(hub.compare(reach, known)).await {
+                    tracing::warn!(account = %reach.account, %error, "the log's epoch could not be changed; trying again");
+                }
+            }
+        }
+        Err(error) => tracing::warn!(%error, "the heads of the logs could not be read; trying again"),
+    }
+}
+
+/// Tells this process from others, whose moments it has not told itself.
+fn own_name() -> &'static str {
+    static NAME: LazyLock<String> = LazyLock::new(|| format!("{:016x}", rand::random::<u64>()));
+    &NAME
+}
+
+/// Somebody else's moment.
+fn moment(said: &str) -> Option<pb::EphemeralEvent> {
+    let (_, event) = said.split_once(' ').filter(|(name, _)| *name != own_name())?;
+    pb::EphemeralEvent::decode(STANDARD_NO_PAD.decode(event).ok()?.as_slice()).ok()
+}
+
+fn hint(heads: &[(AccountId, Seq)]) -> String {
+    heads.iter().fold(String::new(), |mut text, (account, head)| {
+        let comma = if text.is_empty() { "" } else { "," };
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{comma}{account}:{head}");
+        text
+    })
+}
+
+fn heads(hint: &str) -> HashMap<AccountId, Seq> {
+    let pair = |pair: &str| {
+        let (account, head) = pair.split_once(':')?;
+        Some((AccountId(account.parse().ok()?), Seq(head.parse().ok()?)))
+    };
+    hint.split(',').filter_map(pair).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hint_is_read_as_it_was_written_and_nonsense_is_skipped() {
+        let said = [(AccountId(1), Seq(42)), (AccountId(7), Seq(9))];
+        assert_eq!(hint(&said), "1:42,7:9");
+        assert_eq!(heads("1:42,7:9"), said.into());
+        assert_eq!(heads("x,1:,:2,3:4:5,7:9"), [(AccountId(7), Seq(9))].into());
+        assert!(heads("").is_empty());
+    }
+
+    #[test]
+    fn a_moment_of_another_is_heard_and_an_own_one_is_not() {
+        let event = pb::EphemeralEvent {
+            account_id: 7,
+            ..pb::EphemeralEvent::default()
+        };
+        let encoded = STANDARD_NO_PAD.encode(event.encode_to_vec());
+        assert_eq!(moment(&format!("0123456789abcdef {encoded}")), Some(event));
+        assert_eq!(moment(&format!("{} {encoded}", own_name())), None);
+        assert_eq!(moment("nonsense"), None);
+    }
+}

@@ -1,0 +1,53 @@
+//! What is measured of the way from the log to subscribers.
+
+use std::sync::LazyLock;
+
+use opentelemetry::{
+    KeyValue,
+    metrics::{Counter, Histogram},
+};
+use parley_telemetry::names::{self, meter};
+use parley_types::time::Micros;
+
+/// Seconds from a commit to a subscriber.
+const SECONDS: [f64; 13] = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+struct Instruments {
+    delivered: Counter<u64>,
+    lag: Histogram<f64>,
+    memory: [KeyValue; 1],
+    database: [KeyValue; 1],
+}
+
+static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| Instruments {
+    delivered: meter()
+        .u64_counter(names::EVENTS_DELIVERED)
+        .with_unit("{event}")
+        .with_description("Events that were handed to subscribers: from memory, or from the database while they catch up")
+        .build(),
+    lag: meter()
+        .f64_histogram(names::DELIVERY_LAG)
+        .with_unit("s")
+        .with_description("From the commit of an event to its way to a subscriber that is not catching up")
+        .with_boundaries(SECONDS.to_vec())
+        .build(),
+    memory: [KeyValue::new(names::SOURCE, "memory")],
+    database: [KeyValue::new(names::SOURCE, "database")],
+});
+
+/// Notes events that go to a subscriber from memory, of which the last was committed at `at`.
+pub fn live(events: usize, at: Option<Micros>) {
+    let instruments = &*INSTRUMENTS;
+    instruments.delivered.add(events as u64, &instruments.memory);
+    if let Some(at) = at {
+        // Clocks of replicas differ: what seems to come before its commit took no time.
+        let micros = u32::try_from((Micros::now().0 - at.0).max(0)).unwrap_or(u32::MAX);
+        instruments.lag.record(f64::from(micros) / 1e6, &[]);
+    }
+}
+
+/// Notes events that go to a subscriber from the database.
+pub fn caught_up(events: usize) {
+    let instruments = &*INSTRUMENTS;
+    instruments.delivered.add(events as u64, &instruments.database);
+}

@@ -1,0 +1,134 @@
+//! Events about contacts for subscribers who are limited to inboxes.
+//!
+//! Stored events are shared by all subscribers and hold all sessions of a contact. The name of a session is a credential of the client API, so
+//! a subscriber who does not see an inbox does not receive the sessions there. A service that is limited to inboxes receives only the ids of
+//! contacts that no session there opens; in conversations, the words of the session. Frames of such services, and of others those with events
+//! about contacts, are decoded and encoded again; all others go out as they were stored.
+
+use parley_fault::Protection;
+use parley_proto::{self as pb, ActorType, delivery::encoded, event::Resource, frame::Frame};
+use parley_storage::{joined::ContactSessions, load};
+use parley_types::{
+    error::{Error, Result},
+    id::{AccountId, ContactId, ConversationId, InboxId},
+};
+use prost::Message as _;
+use sea_orm::ConnectionTrait;
+
+use crate::conversion::OfConversation;
+use crate::filter::Filter;
+
+/// A frame without what the subscriber may not have of contacts. Neither seqs nor the chain of `prev_seq` change.
+///
+/// # Errors
+/// When the database cannot be read, or the frame cannot be decoded.
+pub(super) async fn narrow(db: &impl ConnectionTrait, account: AccountId, filter: &Filter, frame: &Frame) -> Result<Frame> {
+    let Some(scope) = &filter.scope else {
+        return Err(Error::Internal(
+            "a subscriber who sees every inbox has nothing to be left out".to_owned(),
+        ));
+    };
+    let decoded = pb::SubscribeResponse::decode(frame.concat());
+    let mut response = decoded.map_err(|error| Error::Internal(format!("a stored event cannot be decoded: {error}")))?;
+    let events = || response.events.iter().filter_map(|delivery| delivery.event.as_ref());
+    let seen = if filter.own_contacts {
+        Some(load::opened_contacts(db, account, scope, events().filter_map(contact_of)).await?)
+    } else {
+        None
+    };
+    if filter.own_contacts {
+        let events = response.events.iter_mut().filter_map(|delivery| delivery.event.as_mut());
+        claim(db, account, scope, &mut events.collect::<Vec<_>>()).await?;
+    }
+    for delivery in &mut response.events {
+        let Some(event) = &mut delivery.event else { continue };
+        let Some(contact) = contact_of(event) else { continue };
+        if seen.as_ref().is_some_and(|seen| !seen.contains(&contact)) {
+            cover(event);
+        } else if parley_fault::is_on(Protection::SessionScope) {
+            leave_out_sessions(event, scope);
+        }
+    }
+    let mut frame = Frame::default();
+    frame.push(encoded(&response));
+    Ok(frame)
+}
+
+/// Shows a service that is limited to inboxes, of contacts that no session there opens, the words of the session that named them.
+pub(super) async fn claim(
+    db: &impl ConnectionTrait,
+    account: AccountId,
+    inboxes: &[InboxId],
+    items: &mut [&mut impl OfConversation],
+) -> Result<()> {
+    let ids: Vec<i64> = items.iter().map(|item| item.conversation_id()).filter(|id| *id != 0).collect();
+    let sessions = load::unopened_sessions(db, account, inboxes, ids.into_iter().map(ConversationId)).await?;
+    for item in items {
+        if let Some(session) = sessions.get(&ConversationId(item.conversation_id())) {
+            item.claim(session);
+        }
+    }
+    Ok(())
+}
+
+/// The contact that an event without an inbox is about.
+fn contact_of(event: &pb::Event) -> Option<ContactId> {
+    match &event.resource {
+        Some(Resource::Contact(about)) => about.contact.as_ref().map(|contact| ContactId(contact.id)),
+        Some(Resource::ContactNote(note)) => Some(ContactId(note.contact_id)),
+        _ => None,
+    }
+}
+
+/// Leaves of an event about a contact nothing but ids.
+fn cover(event: &mut pb::Event) {
+    event.changes.clear();
+    if let Some(actor) = event.actor.as_mut().filter(|actor| actor.r#type() == ActorType::Contact) {
+        actor.name.clear();
+    }
+    match &mut event.resource {
+        Some(Resource::Contact(about)) => {
+            if let Some(contact) = &mut about.contact {
+                *contact = pb::Contact {
+                    id: contact.id,
+                    account_id: contact.account_id,
+                    version: contact.version,
+                    ..pb::Contact::default()
+                };
+            }
+        }
+        Some(Resource::ContactNote(note)) => {
+            *note = pb::ContactNote {
+                id: note.id,
+                account_id: note.account_id,
+                contact_id: note.contact_id,
+                ..pb::ContactNote::default()
+            };
+        }
+        _ => {}
+    }
+}
+
+/// Leaves out the sessions in other inboxes, also where `changes` names them.
+fn leave_out_sessions(event: &mut pb::Event, scope: &[InboxId]) {
+    let Some(Resource::Contact(about)) = &mut event.resource else {
+        return;
+    };
+    let Some(contact) = &mut about.contact else { return };
+    contact.contact_inboxes.retain(|session| scope.contains(&InboxId(session.inbox_id)));
+    let sessions = &contact.contact_inboxes;
+    event.changes.retain(|change| {
+        let named = change.after.as_ref().and_then(|value| value.kind.as_ref());
+        change.field != "contact_inboxes"
+            || matches!(named, Some(prost_types::value::Kind::StringValue(name)) if sessions.iter().any(|session| &session.source_id == name))
+    });
+}
+
+/// Contacts of a snapshot as the subscriber may have them.
+pub(super) fn keep_seen_sessions(contacts: &mut [ContactSessions], filter: &Filter) {
+    if let Some(scope) = filter.scope.as_ref().filter(|_| parley_fault::is_on(Protection::SessionScope)) {
+        for contact in contacts {
+            contact.keep_sessions_of(scope);
+        }
+    }
+}

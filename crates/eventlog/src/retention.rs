@@ -1,0 +1,185 @@
+//! Retention: what of the log is kept, and for how long a durable consumer may hold the rest.
+//!
+//! The oldest event that is kept is raised first, then the rows go, from the oldest on: a reader that finds a row missing is told so.
+
+use std::{cmp, time::Duration};
+
+use parley_storage::entity::{account_log, event};
+use parley_types::{
+    error::Result,
+    id::{AccountId, Epoch, Seq},
+    time::Micros,
+};
+use sea_orm::{
+    ColumnTrait, DbErr, EntityTrait, ExprTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect,
+    sea_query::{Expr, Query},
+};
+
+use super::consumer;
+use crate::{
+    history,
+    log::{Log, Reach},
+};
+
+/// What is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Keep {
+    /// How long an event is kept at least, unless there are too many.
+    pub age: Duration,
+    /// How long a durable consumer that has not committed it may keep an event from being removed.
+    pub held: Duration,
+    /// Events of one account at most, whoever needs them; none: any number.
+    pub events: Option<i64>,
+}
+
+/// Accounts that are looked at with one statement.
+const ACCOUNTS: u64 = 500;
+
+/// Rows that one statement removes.
+const ROWS: i64 = 2000;
+
+/// Where an account's log begins, in its counters and in its rows.
+#[derive(Debug, FromQueryResult)]
+struct Beginning {
+    account_id: i64,
+    epoch: i64,
+    earliest_seq: i64,
+    head_seq: i64,
+    oldest_row: Option<i64>,
+    oldest_at: Option<i64>,
+}
+
+impl Beginning {
+    fn reach(&self) -> Reach {
+        Reach {
+            account: AccountId(self.account_id),
+            epoch: Epoch(self.epoch),
+            earliest: Seq(self.earliest_seq),
+            head: Seq(self.head_seq),
+            head_mark: None,
+            trimmed_mark: None,
+        }
+    }
+
+    /// Whether rows are there that are kept no longer.
+    fn has_rest(&self) -> bool {
+        self.oldest_row.is_some_and(|oldest| oldest < self.earliest_seq)
+    }
+
+    fn is_due(&self, keep: &Keep, now: Micros) -> bool {
+        let old = self.oldest_at.is_some_and(|at| at < now.minus(keep.age).0);
+        let many = keep.events.is_some_and(|most| self.head_seq - self.earliest_seq + 1 > most);
+        old || many
+    }
+}
+
+impl Log {
+    /// Removes what is kept no longer at `now`, and says how many rows it removed; at most `most` or a little more.
+    ///
+    /// # Errors
+    /// When the database fails; what was removed stays so.
+    pub async fn trim(&self, keep: &Keep, now: Micros, most: u64) -> Result<u64> {
+        let (mut after, mut removed) = (AccountId(0), 0);
+        loop {
+            let page = self.beginnings(after).await?;
+            for beginning in &page {
+                if beginning.is_due(keep, now) {
+                    let earliest = self.raise(&beginning.reach(), keep, now).await?;
+                    removed += self.remove_below(beginning, earliest, most.saturating_sub(removed)).await?;
+                } else if beginning.has_rest() {
+                    removed += self
+                        .remove_below(beginning, Seq(beginning.earliest_seq), most.saturating_sub(removed))
+                        .await?;
+                }
+                if removed >= most {
+                    return Ok(removed);
+                }
+            }
+            match page.last() {
+                Some(last) if page.len() as u64 == ACCOUNTS => after = AccountId(last.account_id),
+                _ => return Ok(removed),
+            }
+        }
+    }
+
+    async fn beginnings(&self, after: AccountId) -> Result<Vec<Beginning>, DbErr> {
+        use account_log::Column;
+        let own = || Expr::col((event::Entity, event::Column::AccountId)).equals((account_log::Entity, Column::AccountId));
+        let oldest_row = Query::select()
+            .expr(Expr::col((event::Entity, event::Column::Seq)).min())
+            .from(event::Entity)
+            .and_where(own())
+            .take();
+        let oldest_at = Query::select()
+            .column((event::Entity, event::Column::OccurredAt))
+            .from(event::Entity)
+            .and_where(own())
+            .and_where(Expr::col((event::Entity, event::Column::Seq)).equals((account_log::Entity, Column::EarliestSeq)))
+            .take();
+        account_log::Entity::find()
+            .select_only()
+            .columns([Column::AccountId, Column::Epoch, Column::EarliestSeq, Column::HeadSeq])
+            .expr_as(Expr::SubQuery(None, Box::new(oldest_row.into())), "oldest_row")
+            .expr_as(Expr::SubQuery(None, Box::new(oldest_at.into())), "oldest_at")
+            .filter(Column::AccountId.gt(after))
+            .order_by_asc(Column::AccountId)
+            .limit(ACCOUNTS)
+            .into_model()
+            .all(self.database().read())
+            .await
+    }
+
+    /// Raises the oldest event that is kept, and gives it.
+    async fn raise(&self, reach: &Reach, keep: &Keep, now: Micros) -> Result<Seq> {
+        let aged = self.before(reach, now.minus(keep.age)).await?;
+        let consumers = consumer::list(self.database().read(), reach.account, "", consumer::MOST).await?;
+        let held = consumers.iter().filter(|consumer| consumer.epoch() == reach.epoch);
+        let held = held.map(consumer::Consumer::least).chain([aged]).min().unwrap_or(aged);
+        let given_up = self.before(reach, now.minus(keep.held)).await?;
+        let too_many = keep.events.map(|most| Seq(reach.head.0 - most));
+        let last = [held, given_up].into_iter().chain(too_many).max().unwrap_or(held);
+        let last = self.whole(reach, last).await?;
+        if last < reach.earliest {
+            return Ok(reach.earliest);
+        }
+        // First, so that a reader that sees the new beginning finds the mark of the event before it.
+        if let Some(mark) = history::mark(self.database().read(), reach.account, last).await? {
+            history::keep_trimmed(self.database().write(), reach.account, last, mark).await?;
+        }
+        account_log::Entity::update_many()
+            .col_expr(account_log::Column::EarliestSeq, Expr::value(last.0 + 1))
+            .filter(account_log::Column::AccountId.eq(reach.account))
+            .filter(account_log::Column::Epoch.eq(reach.epoch))
+            .filter(account_log::Column::EarliestSeq.lte(last))
+            .exec(self.database().write())
+            .await?;
+        Ok(last.next())
+    }
+
+    /// The last event at or below a seq with which a write ended.
+    async fn whole(&self, reach: &Reach, last: Seq) -> Result<Seq, DbErr> {
+        let next = event::Entity::find_by_id((reach.account, last.next()))
+            .select_only()
+            .column(event::Column::TransactionId)
+            .into_tuple::<Seq>()
+            .one(self.database().read())
+            .await?;
+        Ok(next.map_or(last, |transaction| cmp::min(last, Seq(transaction.0 - 1))))
+    }
+
+    async fn remove_below(&self, beginning: &Beginning, earliest: Seq, most: u64) -> Result<u64> {
+        let Some(mut from) = beginning.oldest_row else { return Ok(0) };
+        let mut removed = 0;
+        while from < earliest.0 && removed < most {
+            let to = cmp::min(from + ROWS, earliest.0);
+            let gone = event::Entity::delete_many()
+                .filter(event::Column::AccountId.eq(beginning.account_id))
+                .filter(event::Column::Seq.lt(to))
+                .exec(self.database().write())
+                .await?;
+            removed += gone.rows_affected;
+            from = to;
+        }
+        Ok(removed)
+    }
+}

@@ -1,0 +1,344 @@
+//! The tail of a log in memory: the newest events of an account that somebody follows, ready to send.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+use parley_proto::{delivery::put_delivery, frame::Frame};
+use parley_types::{
+    id::{Epoch, Seq},
+    time::Micros,
+};
+
+use crate::{Config, cursor::Cursor, entry::Entry, filter::Filter, mark::Mark};
+
+/// Bytes around a payload in a delivery, at most: tags, lengths, `prev_seq` and the cursor.
+const ENVELOPE: usize = 64;
+
+/// Events that came together, with their deliveries to unfiltered subscribers encoded one after another.
+#[derive(Debug)]
+pub(super) struct Run {
+    entries: Vec<Entry>,
+    deliveries: Bytes,
+    /// Where each entry's delivery ends.
+    ends: Vec<usize>,
+}
+
+impl Run {
+    /// The entries, which follow each other without a hole.
+    pub fn new(epoch: Epoch, entries: Vec<Entry>) -> Self {
+        let mut out = BytesMut::with_capacity(entries.iter().map(|entry| entry.payload.len() + ENVELOPE).sum());
+        let mut ends = Vec::with_capacity(entries.len());
+        for entry in &entries {
+            put(&mut out, epoch, entry, Seq(entry.seq.0 - 1));
+            ends.push(out.len());
+        }
+        Self {
+            entries,
+            deliveries: out.freeze(),
+            ends,
+        }
+    }
+
+    fn first(&self) -> Seq {
+        self.entries.first().map_or(Seq(0), |entry| entry.seq)
+    }
+
+    fn last(&self) -> Seq {
+        self.entries.last().map_or(Seq(0), |entry| entry.seq)
+    }
+}
+
+/// Appends the delivery of an event.
+fn put(out: &mut BytesMut, epoch: Epoch, entry: &Entry, prev: Seq) {
+    let cursor = Cursor {
+        account: entry.account,
+        epoch,
+        seq: entry.seq,
+        mark: entry.mark(),
+    }
+    .encode();
+    put_delivery(out, prev.to_wire(), &cursor, &entry.payload);
+}
+
+/// How much fits into one frame.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    /// Bytes after which it is full; one event may be larger.
+    pub bytes: usize,
+    /// Events at most; none: as many as there are.
+    pub events: Option<usize>,
+}
+
+/// What a read of the log gave a subscriber.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    /// The events that match, ready to send; may be empty.
+    pub frame: Frame,
+    /// Everything at or below this has been looked at.
+    pub position: Seq,
+    /// The mark of the event at the position, if the read moved it.
+    pub mark: Option<Mark>,
+    /// The last event that matched; what it was before, if none did.
+    pub prev: Seq,
+    /// How many events are in the frame.
+    pub events: usize,
+    /// Whether some of them are about a contact and no inbox.
+    pub contacts: bool,
+    /// When the last of them was committed.
+    pub at: Option<Micros>,
+}
+
+/// Puts the matching ones of consecutive entries into a frame, until it is full. `prev` is the last match before them.
+pub(super) fn select<'a>(
+    entries: impl Iterator<Item = &'a Entry>,
+    epoch: Epoch,
+    filter: &Filter,
+    (position, prev): (Seq, Seq),
+    room: Room,
+) -> Batch {
+    let mut batch = Batch {
+        frame: Frame::default(),
+        position,
+        mark: None,
+        prev,
+        events: 0,
+        contacts: false,
+        at: None,
+    };
+    let mut out = BytesMut::new();
+    let mut last = None;
+    for entry in entries {
+        if out.len() >= room.bytes || room.events.is_some_and(|most| batch.events >= most) {
+            break;
+        }
+        if filter.matches(entry) {
+            // A frame larger than `room.bytes` holds a single event, so the largest event alone bounds what a client must accept.
+            if !out.is_empty() && out.len() + entry.payload.len() + ENVELOPE > room.bytes {
+                break;
+            }
+            put(&mut out, epoch, entry, batch.prev);
+            batch.prev = entry.seq;
+            batch.events += 1;
+            batch.contacts |= entry.contact.is_some() && entry.inbox.is_none();
+            batch.at = Some(entry.occurred_at);
+        }
+        batch.position = entry.seq;
+        last = Some(entry);
+    }
+    batch.mark = last.and_then(Entry::mark);
+    batch.frame.push(out.freeze());
+    batch
+}
+
+/// A bounded ring of runs that follow each other without a hole.
+#[derive(Debug)]
+pub(super) struct Tail {
+    runs: VecDeque<Run>,
+    events: usize,
+    bytes: usize,
+    max_events: usize,
+    max_bytes: usize,
+    run_bytes: usize,
+}
+
+impl Tail {
+    pub fn new(config: &Config) -> Self {
+        Self {
+            runs: VecDeque::new(),
+            events: 0,
+            bytes: 0,
+            max_events: config.tail_events,
+            max_bytes: config.tail_bytes,
+            run_bytes: config.frame_bytes,
+        }
+    }
+
+    /// The newest event in it.
+    pub fn last(&self) -> Option<Seq> {
+        self.runs.back().map(Run::last)
+    }
+
+    /// Lets go of everything.
+    pub fn clear(&mut self) {
+        self.runs.clear();
+        (self.events, self.bytes) = (0, 0);
+    }
+
+    /// Appends entries that join on; the oldest runs make room.
+    pub fn append(&mut self, epoch: Epoch, entries: Vec<Entry>) {
+        let (mut run, mut bytes) = (Vec::new(), 0);
+        for entry in entries {
+            let size = entry.payload.len() + ENVELOPE;
+            // A run goes out whole, so it must fit into a frame.
+            if bytes + size > self.run_bytes && !run.is_empty() {
+                self.push(Run::new(epoch, std::mem::take(&mut run)));
+                bytes = 0;
+            }
+            bytes += size;
+            run.push(entry);
+        }
+        if !run.is_empty() {
+            self.push(Run::new(epoch, run));
+        }
+    }
+
+    fn push(&mut self, run: Run) {
+        self.events += run.entries.len();
+        self.bytes += run.deliveries.len();
+        self.runs.push_back(run);
+        while (self.events > self.max_events || self.bytes > self.max_bytes)
+            && let Some(oldest) = self.runs.pop_front()
+        {
+            self.events -= oldest.entries.len();
+            self.bytes -= oldest.deliveries.len();
+        }
+    }
+
+    /// What follows a position, if the position is in the tail.
+    pub fn read(&self, epoch: Epoch, filter: &Filter, (position, prev): (Seq, Seq), room: Room) -> Option<Batch> {
+        let from = position.next();
+        if self.runs.front()?.first() > from || self.last()? < from {
+            return None;
+        }
+        let start = self.runs.partition_point(|run| run.last() < from);
+        let runs = self.runs.range(start..);
+        if filter.is_open() && room.events.is_none() {
+            return Some(whole(runs, position, room.bytes));
+        }
+        let entries = runs.flat_map(|run| &run.entries).filter(|entry| entry.seq >= from);
+        Some(select(entries, epoch, filter, (position, prev), room))
+    }
+}
+
+/// Everything after a position: the bytes of whole runs, as many as fit, shared by all who read them.
+fn whole<'a>(runs: impl Iterator<Item = &'a Run>, position: Seq, frame_bytes: usize) -> Batch {
+    let mut batch = Batch {
+        frame: Frame::default(),
+        position,
+        mark: None,
+        prev: position,
+        events: 0,
+        contacts: false,
+        at: None,
+    };
+    for run in runs {
+        // The reader may stand inside the first run.
+        let skip = usize::try_from(batch.position.0 + 1 - run.first().0).unwrap_or_default();
+        let start = skip.checked_sub(1).and_then(|last| run.ends.get(last)).copied().unwrap_or_default();
+        let deliveries = run.deliveries.slice(start..);
+        if !batch.frame.is_empty() && batch.frame.len() + deliveries.len() > frame_bytes {
+            break;
+        }
+        batch.frame.push(deliveries);
+        batch.events += run.entries.len() - skip;
+        batch.position = run.last();
+        let last = run.entries.last();
+        batch.mark = last.and_then(Entry::mark);
+        batch.at = last.map(|entry| entry.occurred_at);
+    }
+    batch.prev = batch.position;
+    batch
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+    use prost::Message as _;
+
+    use super::*;
+    use parley_proto as pb;
+    use parley_types::id::AccountId;
+
+    /// A tail with this much room, whose runs go out whole in frames of so many bytes.
+    fn tail(max_events: usize, frame_bytes: usize) -> Tail {
+        Tail::new(&Config {
+            tail_events: max_events,
+            tail_bytes: 1_000_000,
+            frame_bytes,
+            page_events: 100,
+            poll_interval: Duration::from_secs(1),
+            default_heartbeat: Duration::from_secs(1),
+            max_streams: 1,
+        })
+    }
+
+    fn entries(first: i64, count: i64) -> Vec<Entry> {
+        let entry = |seq: i64| Entry {
+            account: AccountId(1),
+            seq: Seq(seq),
+            transaction_id: Seq(seq),
+            kind: i16::try_from(1 + seq % 3).unwrap(),
+            inbox: None,
+            conversation: None,
+            contact: None,
+            message_type: None,
+            private: None,
+            occurred_at: Micros(0),
+            payload: pb::Event {
+                seq: seq.cast_unsigned(),
+                ..pb::Event::default()
+            }
+            .encode_to_vec()
+            .into(),
+        };
+        (first..first + count).map(entry).collect()
+    }
+
+    /// More than the delivery of such an event takes.
+    const LARGEST: usize = 64;
+
+    /// Reads to the end as a subscriber does, and decodes what it got.
+    fn read_all(tail: &Tail, filter: &Filter, from: i64, room: Room) -> Option<Vec<(u64, u64)>> {
+        let (mut position, mut prev, mut seen) = (Seq(from), Seq(from), Vec::new());
+        while Some(position) != tail.last() {
+            let batch = tail.read(Epoch(1), filter, (position, prev), room)?;
+            assert!(batch.position > position, "a read makes progress");
+            (position, prev) = (batch.position, batch.prev);
+            let decoded = pb::SubscribeResponse::decode(batch.frame.concat()).unwrap();
+            assert_eq!(decoded.events.len(), batch.events);
+            assert!(room.events.is_none_or(|most| batch.events <= most));
+            assert!(batch.events == 1 || batch.frame.len() < room.bytes + LARGEST, "a frame is bounded");
+            seen.extend(decoded.events.into_iter().map(|event| (event.prev_seq, event.event.unwrap().seq)));
+        }
+        Some(seen)
+    }
+
+    proptest! {
+        #[test]
+        fn every_reader_gets_every_match_once_and_chained(
+            sizes in prop::collection::vec(1..40_i64, 1..8), from in 0..200_i64, kind in 0..4_i16, bytes in 1..400_usize,
+            events in prop::option::of(1..5_usize),
+        ) {
+            let room = Room { bytes, events };
+            let mut tail = tail(1000, bytes);
+            let mut next = 1;
+            for size in sizes {
+                tail.append(Epoch(1), entries(next, size));
+                next += size;
+            }
+            let from = from.min(next - 1);
+            let filter = Filter { kinds: Some(kind).filter(|kind| *kind > 0).into_iter().collect(), ..Filter::default() };
+            let seen = read_all(&tail, &filter, from, room).unwrap();
+            let wanted: Vec<u64> = (from + 1..next).filter(|seq| kind == 0 || seq % 3 + 1 == i64::from(kind)).map(i64::cast_unsigned).collect();
+            prop_assert_eq!(seen.iter().map(|(_, seq)| *seq).collect::<Vec<_>>(), wanted);
+            let mut prev = from.cast_unsigned();
+            for (claimed, seq) in seen {
+                prop_assert_eq!(claimed, prev);
+                prev = seq;
+            }
+        }
+    }
+
+    #[test]
+    fn what_left_the_ring_is_not_read_from_it() {
+        let mut tail = tail(10, 1000);
+        for first in [1, 6, 11] {
+            tail.append(Epoch(1), entries(first, 5));
+        }
+        let room = Room { bytes: 1000, events: None };
+        assert_eq!(read_all(&tail, &Filter::default(), 4, room), None);
+        assert_eq!(read_all(&tail, &Filter::default(), 5, room).unwrap().len(), 10);
+    }
+}

@@ -1,0 +1,128 @@
+//! Measures how much CPU one poll of a task takes, as the system accounts it to the thread. Only with the feature `faults` and the switch
+//! `measure`: each poll that takes more than any before it on a task of that kind is logged.
+
+#[cfg(feature = "faults")]
+mod on {
+    use std::{
+        cell::Cell,
+        collections::BTreeMap,
+        pin::{Pin, pin},
+        sync::{Mutex, PoisonError},
+        task::{Context, Poll},
+    };
+
+    use http_body::{Body, Frame, SizeHint};
+    use rustix::time::{ClockId, clock_gettime};
+
+    use crate::measures;
+
+    /// Microseconds of a slice that is logged on its own.
+    const LONG: u64 = 10_000;
+
+    thread_local! {
+        /// Microseconds of CPU that steps of this thread used while another thread was the runtime's worker.
+        static OFF_WORKER: Cell<u64> = const { Cell::new(0) };
+    }
+
+    /// Runs a step that is no part of the slice around it, because another thread is the runtime's worker meanwhile.
+    pub fn off_worker<T>(step: impl FnOnce() -> T) -> T {
+        if !measures() {
+            return step();
+        }
+        let before = thread_cpu();
+        let done = step();
+        let micros = thread_cpu().saturating_sub(before);
+        OFF_WORKER.set(OFF_WORKER.get() + micros);
+        done
+    }
+
+    /// Runs one slice of work.
+    fn slice<T>(kind: &'static str, work: impl FnOnce() -> T) -> T {
+        static LONGEST: Mutex<BTreeMap<&str, u64>> = Mutex::new(BTreeMap::new());
+        if !measures() {
+            return work();
+        }
+        let (before, off_worker) = (thread_cpu(), OFF_WORKER.get());
+        let done = work();
+        let off_worker = OFF_WORKER.get() - off_worker;
+        let micros = thread_cpu().saturating_sub(before + off_worker);
+        let mut longest = LONGEST.lock().unwrap_or_else(PoisonError::into_inner);
+        let longest = longest.entry(kind).or_default();
+        if micros > LONG {
+            tracing::info!(task = kind, took = micros, off_worker, "a long slice of work");
+        }
+        if micros > *longest {
+            *longest = micros;
+            tracing::info!(kind, micros, "longest slice of work so far");
+        }
+        done
+    }
+
+    /// Microseconds of CPU that this thread has used.
+    fn thread_cpu() -> u64 {
+        let used = clock_gettime(ClockId::ThreadCPUTime);
+        u64::try_from(used.tv_sec * 1_000_000 + used.tv_nsec / 1_000).unwrap_or_default()
+    }
+
+    /// A task whose polls are measured.
+    pub async fn measured<T>(kind: &'static str, task: impl Future<Output = T>) -> T {
+        let mut task = pin!(task);
+        std::future::poll_fn(move |cx| slice(kind, || task.as_mut().poll(cx))).await
+    }
+
+    /// A response body whose polls are measured.
+    #[derive(Debug)]
+    pub struct MeasuredBody<B> {
+        kind: &'static str,
+        body: Pin<Box<B>>,
+    }
+
+    impl<B: Body> Body for MeasuredBody<B> {
+        type Data = B::Data;
+        type Error = B::Error;
+
+        fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+            let kind = self.kind;
+            slice(kind, || self.body.as_mut().poll_frame(cx))
+        }
+
+        fn is_end_stream(&self) -> bool {
+            self.body.is_end_stream()
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            self.body.size_hint()
+        }
+    }
+
+    /// Measures the polls of response bodies; give it to a layer that maps them.
+    pub fn measured_bodies<B>(kind: &'static str) -> impl Fn(B) -> MeasuredBody<B> + Clone {
+        move |body| MeasuredBody {
+            kind,
+            body: Box::pin(body),
+        }
+    }
+}
+
+#[cfg(not(feature = "faults"))]
+mod off {
+    /// A task as it is.
+    pub fn measured<F: Future>(_: &'static str, task: F) -> F {
+        task
+    }
+
+    /// Runs a step.
+    pub fn off_worker<T>(step: impl FnOnce() -> T) -> T {
+        step()
+    }
+
+    /// Response bodies as they are.
+    pub fn measured_bodies<B>(_: &'static str) -> impl Fn(B) -> B + Clone {
+        |body| body
+    }
+}
+
+#[cfg(not(feature = "faults"))]
+pub use off::{measured, measured_bodies, off_worker};
+#[cfg(feature = "faults")]
+pub use on::{measured, measured_bodies, off_worker};

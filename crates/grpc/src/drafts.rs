@@ -1,0 +1,285 @@
+//! Messages to make, as requests carry them: fields, and what the content types ask of their items.
+
+use parley_domain::{
+    files::claims::{NewAttachment, Plain},
+    kind::{AttachmentType, ContentType, MessageType},
+    rules::NewMessage,
+};
+use parley_proto::{self as pb, value::is_beyond_times};
+use parley_types::{
+    attribute_limits::{self, AttributeSize},
+    error::Rule,
+    id::AgentBotId,
+    time::Micros,
+};
+use prost_types::{ListValue, Struct, Value, value::Kind};
+use serde_json::{Map, Value as Json, json};
+
+use super::fields::{Fields, SHORT};
+
+/// Characters in a message, as Chatwoot has it.
+const CONTENT: usize = 150_000;
+
+/// Characters in a URL, as Chatwoot has it.
+const URL: usize = 2048;
+
+/// The keys of `content_attributes` that a creation keeps, as Chatwoot has it.
+const KEPT: [&str; 4] = ["items", "in_reply_to", "automation_rule_id", "external_created_at"];
+
+/// Reads a message to make, naming every bad field.
+pub fn read(fields: &mut Fields, draft: pb::MessageDraft) -> NewMessage {
+    let message_type = fields
+        .kind::<pb::MessageType>("type", draft.r#type)
+        .and_then(pb::MessageType::to_row);
+    let content_type = fields
+        .kind::<pb::ContentType>("content_type", draft.content_type)
+        .and_then(pb::ContentType::to_row);
+    let content_type = content_type.unwrap_or(ContentType::Text);
+    if let Some(content) = &draft.content {
+        fields.text("content", content, CONTENT);
+    }
+    if let Some(echo_id) = &draft.echo_id {
+        fields.text("echo_id", echo_id, SHORT);
+    }
+    items(fields, content_type, draft.content_attributes.as_ref());
+    let mut content_attributes = fields.attributes("content_attributes", draft.content_attributes.as_ref());
+    content_attributes.retain(|key, _| KEPT.contains(&key.as_str()));
+    if content_attributes.get("external_created_at").is_some_and(is_beyond_times) {
+        let description = "must be a time in seconds within the years 1 to 9999";
+        fields.refuse(
+            "content_attributes.external_created_at",
+            Rule::OutOfRange(Micros::MAX.seconds()),
+            description,
+        );
+    }
+    NewMessage {
+        message_type: message_type.unwrap_or(MessageType::Outgoing),
+        content: draft.content,
+        rendered: false,
+        content_type,
+        content_attributes: Json::Object(content_attributes),
+        private: draft.private,
+        source_id: fields.optional("source_id", draft.source_id, SHORT),
+        unique_source_id: draft.unique_source_id,
+        echo_id: draft.echo_id,
+        additional_attributes: Json::Object(template(fields, draft.additional_attributes.as_ref())),
+        agent_bot_id: draft.agent_bot_id.map(AgentBotId),
+        agent_bot: None,
+        wanted: attachments(fields, draft.attachments),
+        hanging: Vec::new(),
+        attachments: Vec::new(),
+    }
+}
+
+/// Whether the text of a message to send is rendered before it is queued.
+pub fn is_template(request: &pb::SendMessagesRequest) -> bool {
+    let draft = request.message.as_ref();
+    let is_sent = |draft: &&pb::MessageDraft| draft.r#type() != pb::MessageType::Incoming;
+    let content = draft.filter(is_sent).and_then(|draft| draft.content.as_deref());
+    content.is_some_and(parley_domain::liquid::is_template)
+}
+
+fn attachments(fields: &mut Fields, drafts: Vec<pb::AttachmentDraft>) -> Vec<NewAttachment> {
+    let read =
+        |(nth, draft): (usize, pb::AttachmentDraft)| fields.within(&format!("attachments[{nth}]"), |fields| attachment(fields, draft));
+    let attachments: Vec<NewAttachment> = drafts.into_iter().enumerate().filter_map(read).collect();
+    // One message carries them all, so together they get what one map may hold. A single one that is too large has been refused.
+    let meta = |attachment: &NewAttachment| match attachment {
+        NewAttachment::Plain(plain) => AttributeSize::of(&plain.meta).bytes(),
+        NewAttachment::Upload(_) => 0,
+    };
+    let sizes: Vec<usize> = attachments.iter().map(meta).collect();
+    let most = attribute_limits::BYTES;
+    if sizes.iter().all(|size| *size <= most) && sizes.iter().sum::<usize>() > most {
+        let text = format!("must have at most {most} bytes of meta encoded in total");
+        fields.refuse("attachments", Rule::TooLong(most), text);
+    }
+    attachments
+}
+
+fn attachment(fields: &mut Fields, draft: pb::AttachmentDraft) -> Option<NewAttachment> {
+    use pb::attachment_draft::Kind;
+    let Some(kind) = draft.kind else {
+        fields.refuse("kind", Rule::Required, "must be given");
+        return None;
+    };
+    let plain = match kind {
+        Kind::UploadId(name) => return Some(NewAttachment::Upload(name)),
+        Kind::Location(place) => fields.within("location", |fields| {
+            fields.degrees("latitude", place.latitude, 90);
+            fields.degrees("longitude", place.longitude, 180);
+            Plain {
+                kind: AttachmentType::Location,
+                title: fields.optional("title", Some(place.title), SHORT),
+                url: url(fields, place.url),
+                place: Some((place.latitude, place.longitude)),
+                meta: json!({}),
+            }
+        }),
+        Kind::Contact(card) => fields.within("contact", |fields| {
+            fields.required("title", &card.title, SHORT);
+            Plain {
+                kind: AttachmentType::Contact,
+                title: Some(card.title),
+                url: String::new(),
+                place: None,
+                meta: Json::Object(fields.attributes("meta", card.meta.as_ref())),
+            }
+        }),
+        Kind::Fallback(link) => fields.within("fallback", |fields| {
+            fields.required("title", &link.title, SHORT);
+            Plain {
+                kind: AttachmentType::Fallback,
+                title: Some(link.title),
+                url: url(fields, link.url),
+                place: None,
+                meta: json!({}),
+            }
+        }),
+    };
+    Some(NewAttachment::Plain(Box::new(plain)))
+}
+
+fn url(fields: &mut Fields, url: String) -> String {
+    fields.url("url", &url, URL);
+    url
+}
+
+/// A template needs its name.
+fn template(fields: &mut Fields, attributes: Option<&Struct>) -> Map<String, Json> {
+    let object = fields.attributes("additional_attributes", attributes);
+    let named = |params: &Map<String, Json>| params.get("name").and_then(Json::as_str).is_some_and(|name| !name.is_empty());
+    if let Some(Json::Object(params)) = object.get("template_params")
+        && !named(params)
+    {
+        fields.refuse(
+            "additional_attributes.template_params.name",
+            Rule::Required,
+            "must be the name of the template",
+        );
+    }
+    object
+}
+
+/// What an item of a content type may hold; none: the type has no items.
+fn item_keys(content_type: ContentType) -> Option<&'static [&'static str]> {
+    match content_type {
+        ContentType::InputSelect => Some(&["title", "value"]),
+        ContentType::Cards => Some(&["title", "description", "media_url", "actions"]),
+        ContentType::Form => Some(&[
+            "type",
+            "placeholder",
+            "label",
+            "name",
+            "options",
+            "default",
+            "required",
+            "pattern",
+            "title",
+            "pattern_error",
+        ]),
+        ContentType::Article => Some(&["title", "description", "link"]),
+        _ => None,
+    }
+}
+
+/// The rules of Chatwoot's content attributes, in its words, which the JSON door shows.
+fn items(fields: &mut Fields, content_type: ContentType, attributes: Option<&Struct>) {
+    let Some(allowed) = item_keys(content_type) else { return };
+    let mut refuse = |rule, text: String| fields.refuse("content_attributes", rule, text);
+    let items = match attributes
+        .and_then(|attributes| attributes.fields.get("items"))
+        .and_then(|items| items.kind.as_ref())
+    {
+        Some(Kind::ListValue(ListValue { values })) if !values.is_empty() => values,
+        _ => return refuse(Rule::Required, "At least one item is required.".to_owned()),
+    };
+    for item in items {
+        let Some(Kind::StructValue(item)) = &item.kind else {
+            return refuse(Rule::Invalid, "Items should be a hash.".to_owned());
+        };
+        let strange = strange(item, allowed);
+        if !strange.is_empty() {
+            return refuse(Rule::Unknown, format!("contains invalid keys for items : [{strange}]"));
+        }
+        if content_type == ContentType::Cards
+            && let Err((rule, text)) = actions(item.fields.get("actions"))
+        {
+            return refuse(rule, text);
+        }
+    }
+}
+
+fn actions(actions: Option<&Value>) -> Result<(), (Rule, String)> {
+    let actions = match actions.and_then(|actions| actions.kind.as_ref()) {
+        Some(Kind::ListValue(ListValue { values })) if !values.is_empty() => values,
+        _ => return Err((Rule::Required, "contains items missing actions".to_owned())),
+    };
+    for action in actions {
+        let strange = match &action.kind {
+            Some(Kind::StructValue(action)) => strange(action, &["type", "text", "uri", "payload"]),
+            _ => return Err((Rule::Invalid, "Items should be a hash.".to_owned())),
+        };
+        if !strange.is_empty() {
+            return Err((Rule::Unknown, format!("contains invalid keys for actions:  [{strange}]")));
+        }
+    }
+    Ok(())
+}
+
+fn strange(item: &Struct, allowed: &[&str]) -> String {
+    let keys = item.fields.keys().filter(|key| !allowed.contains(&key.as_str()));
+    keys.map(|key| format!(":{key}")).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use parley_proto::value::structure;
+    use parley_types::error::Error;
+
+    fn refused(content_type: pb::ContentType, attributes: &Json) -> String {
+        let mut fields = Fields::default();
+        let draft = pb::MessageDraft {
+            content_type: content_type.into(),
+            content_attributes: structure(attributes),
+            ..pb::MessageDraft::default()
+        };
+        read(&mut fields, draft);
+        match fields.done() {
+            Ok(()) => String::new(),
+            Err(Error::Invalid(violations)) => violations.into_iter().map(|violation| violation.description).collect(),
+            Err(other) => other.to_string(),
+        }
+    }
+
+    #[test]
+    fn items_are_refused_in_chatwoots_words() {
+        use pb::ContentType::{Article, Cards, InputSelect, Text};
+        assert_eq!(refused(Text, &json!({})), "");
+        assert_eq!(refused(InputSelect, &json!({"items": []})), "At least one item is required.");
+        assert_eq!(refused(InputSelect, &json!({"items": ["a"]})), "Items should be a hash.");
+        assert_eq!(refused(InputSelect, &json!({"items": [{"title": "S", "value": "s"}]})), "");
+        assert_eq!(
+            refused(Article, &json!({"items": [{"foo": 1}]})),
+            "contains invalid keys for items : [:foo]"
+        );
+        assert_eq!(
+            refused(Cards, &json!({"items": [{"title": "K"}]})),
+            "contains items missing actions"
+        );
+        let card = json!({"items": [{"title": "K", "actions": [{"foo": 1}]}]});
+        assert_eq!(refused(Cards, &card), "contains invalid keys for actions:  [:foo]");
+    }
+
+    #[test]
+    fn other_keys_are_dropped() {
+        let draft = pb::MessageDraft {
+            content_attributes: structure(&json!({"in_reply_to": 3, "deleted": true})),
+            ..pb::MessageDraft::default()
+        };
+        assert_eq!(read(&mut Fields::default(), draft).content_attributes, json!({"in_reply_to": 3}));
+    }
+}

@@ -1,0 +1,57 @@
+//! Filters of the contract as the verbs take them. Whether they make sense is for `chat::filter` to say, which names their faults in order.
+
+use parley_domain::filter::{Given, Joiner, Operator};
+use parley_proto::{self as pb, FilterJoiner, FilterOperator, value::json_of};
+use parley_types::error::Rule;
+
+use super::fields::Fields;
+
+/// Reads the conditions of a filter; an absent one has none.
+pub fn read(fields: &mut Fields, filter: Option<pb::Filter>) -> Vec<Given> {
+    let conditions = filter.unwrap_or_default().conditions;
+    conditions
+        .into_iter()
+        .enumerate()
+        .map(|(nth, condition)| one(fields, nth, condition))
+        .collect()
+}
+
+fn one(fields: &mut Fields, nth: usize, condition: pb::FilterCondition) -> Given {
+    let mut values = Vec::with_capacity(condition.values.len());
+    for value in &condition.values {
+        match json_of(value) {
+            Ok(json) => values.push(json),
+            Err(_) => fields.refuse(
+                &format!("filter.conditions[{nth}].values"),
+                Rule::NotExact,
+                "must be finite numbers",
+            ),
+        }
+    }
+    Given {
+        operator: operator(condition.operator()),
+        joiner: match condition.joiner() {
+            FilterJoiner::Unspecified => None,
+            FilterJoiner::And => Some(Joiner::And),
+            FilterJoiner::Or => Some(Joiner::Or),
+        },
+        key: condition.attribute_key,
+        values,
+    }
+}
+
+fn operator(operator: FilterOperator) -> Option<Operator> {
+    Some(match operator {
+        FilterOperator::Unspecified => return None,
+        FilterOperator::EqualTo => Operator::EqualTo,
+        FilterOperator::NotEqualTo => Operator::NotEqualTo,
+        FilterOperator::Contains => Operator::Contains,
+        FilterOperator::DoesNotContain => Operator::DoesNotContain,
+        FilterOperator::IsPresent => Operator::IsPresent,
+        FilterOperator::IsNotPresent => Operator::IsNotPresent,
+        FilterOperator::IsGreaterThan => Operator::IsGreaterThan,
+        FilterOperator::IsLessThan => Operator::IsLessThan,
+        FilterOperator::DaysBefore => Operator::DaysBefore,
+        FilterOperator::StartsWith => Operator::StartsWith,
+    })
+}

@@ -1,0 +1,182 @@
+//! Requests that may be repeated: their own id, and what tells one request from another.
+
+use parley_domain::files::signed::content_of;
+use parley_proto as pb;
+use prost::Message;
+use sha2::{Digest as _, Sha256};
+
+/// A request with a `request_id`.
+pub trait Keyed: Message + Clone {
+    /// The request's name in the contract: kept answers outlive a version of the program.
+    const NAME: &'static str;
+
+    /// The request's own id, as it was sent.
+    fn request_id(&self) -> &str;
+
+    /// The request without its id.
+    fn without_id(self) -> Self;
+
+    /// The field that names the one thing that the request is about, and what it says, where whoever looks after the server wants to know.
+    fn resource(&self) -> Option<(&'static str, i64)> {
+        None
+    }
+
+    /// The names of the uploads in it.
+    fn upload_ids(&mut self) -> Vec<&mut String> {
+        Vec::new()
+    }
+
+    /// Tells requests apart: the same call with the same fields, whatever its id looks like. A file is what was in it, because who repeats
+    /// a request may upload again.
+    fn fingerprint(&self) -> [u8; 32] {
+        let mut rest = self.clone().without_id();
+        for id in rest.upload_ids() {
+            *id = content_of(id);
+        }
+        Sha256::new()
+            .chain_update(Self::NAME)
+            .chain_update(rest.encode_to_vec())
+            .finalize()
+            .into()
+    }
+}
+
+fn named(draft: &mut pb::MessageDraft) -> impl Iterator<Item = &mut String> {
+    draft.attachments.iter_mut().filter_map(|attachment| match &mut attachment.kind {
+        Some(pb::attachment_draft::Kind::UploadId(id)) => Some(id),
+        _ => None,
+    })
+}
+
+macro_rules! keyed {
+    ($($request:ident $(@ $resource:ident $(of $whole:ident)?)? $(=> |$this:ident| $uploads:expr)?),+ $(,)?) => {$(
+        impl Keyed for pb::$request {
+            const NAME: &'static str = stringify!($request);
+
+            fn request_id(&self) -> &str {
+                &self.request_id
+            }
+
+            fn without_id(self) -> Self {
+                Self { request_id: String::new(), ..self }
+            }
+
+            $(fn resource(&self) -> Option<(&'static str, i64)> {
+                let part = Some(self);
+                $(let part = part.and_then(|part| part.$whole.as_ref());)?
+                part.map(|part| (keyed!(@name $resource $($whole)?), part.$resource))
+            })?
+
+            $(fn upload_ids(&mut self) -> Vec<&mut String> {
+                let $this = self;
+                $uploads.collect()
+            })?
+        }
+    )+
+
+        /// The requests by their names, for the test that holds them against the policies of methods.
+        #[cfg(test)]
+        const REQUESTS: &[&str] = &[$(stringify!($request)),+];
+    };
+    (@name $resource:ident $whole:ident) => { concat!(stringify!($whole), ".", stringify!($resource)) };
+    (@name $resource:ident) => { stringify!($resource) };
+}
+
+keyed! {
+    AddInboxMembersRequest @ inbox_id,
+    AddParticipantsRequest,
+    AddTeamMembersRequest @ team_id,
+    BatchCreateMessagesRequest => |batch| batch.messages.iter_mut().filter_map(|item| item.message.as_mut()).flat_map(named),
+    CreateAccountRequest,
+    CreateAgentBotRequest,
+    CreateAgentRequest,
+    CreateAgentsRequest,
+    CreateCannedResponseRequest,
+    CreateClientConversationRequest,
+    CreateClientMessageRequest => |request| request.upload_ids.iter_mut(),
+    CreateClientSessionRequest,
+    CreateContactNoteRequest,
+    CreateContactRequest => |request| std::iter::once(&mut request.avatar_url),
+    CreateContactSessionRequest,
+    CreateConversationRequest => |request| request.message.iter_mut().flat_map(named),
+    CreateCustomAttributeDefinitionRequest,
+    CreateInboxRequest => |request| request.inbox.iter_mut().map(|inbox| &mut inbox.avatar_url),
+    CreateLabelRequest,
+    CreateMembershipRequest @ user_id,
+    CreateMessageRequest => |request| request.message.iter_mut().flat_map(named),
+    CreateTeamRequest,
+    CreateUserRequest,
+    DeleteAccountRequest,
+    DeleteAgentBotRequest @ agent_bot_id,
+    DeleteCannedResponseRequest,
+    DeleteConsumerRequest,
+    DeleteContactNoteRequest,
+    DeleteContactRequest @ contact_id,
+    DeleteConversationRequest @ conversation_id,
+    DeleteCustomAttributeDefinitionRequest,
+    DeleteInboxRequest @ inbox_id,
+    DeleteLabelRequest @ label_id,
+    DeleteMembershipRequest @ user_id,
+    DeleteMessageRequest,
+    DeleteTeamRequest @ team_id,
+    DeleteUserRequest @ user_id,
+    MarkClientConversationSeenRequest,
+    MarkConversationSeenRequest,
+    MarkConversationUnreadRequest,
+    MergeContactsRequest @ base_contact_id,
+    MuteConversationRequest,
+    RemoveInboxMembersRequest @ inbox_id,
+    RemoveParticipantsRequest,
+    RemoveTeamMembersRequest @ team_id,
+    ResetConsumerRequest,
+    ResolveClientConversationRequest,
+    RetryMessageRequest,
+    SendTranscriptRequest,
+    SendMessagesRequest => |request| request.message.iter_mut().flat_map(named),
+    SetInboxAgentBotRequest @ inbox_id,
+    SetInboxMembersRequest @ inbox_id,
+    SetParticipantsRequest,
+    SetTeamMembersRequest @ team_id,
+    UnmuteConversationRequest,
+    UpdateAccountRequest,
+    UpdateAgentBotRequest @ id of agent_bot,
+    UpdateAgentRequest @ user_id,
+    UpdateCannedResponseRequest,
+    UpdateClientMessageRequest,
+    UpdateClientSessionRequest,
+    UpdateContactNoteRequest,
+    UpdateContactRequest => |request| request.contact.iter_mut().map(|contact| &mut contact.avatar_url),
+    UpdateConversationAssigneeRequest,
+    UpdateConversationAttributesRequest,
+    UpdateConversationLabelsRequest,
+    UpdateConversationPriorityRequest,
+    UpdateConversationStatusRequest,
+    UpdateConversationTeamRequest,
+    UpdateCustomAttributeDefinitionRequest,
+    UpdateInboxRequest @ id of inbox => |request| request.inbox.iter_mut().map(|inbox| &mut inbox.avatar_url),
+    UpdateLabelRequest @ id of label,
+    UpdateMembershipRequest @ user_id,
+    UpdateOwnAvailabilityRequest,
+    UpdateMessageRequest,
+    UpdateTeamRequest @ id of team,
+    UpdateUserRequest @ id of user,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use parley_proto::policy::METHODS;
+
+    #[test]
+    fn idempotent_methods_have_keyed_requests() {
+        let mut declared: Vec<_> = METHODS
+            .iter()
+            .filter(|method| method.idempotent)
+            .map(|method| method.request)
+            .collect();
+        let mut keyed = REQUESTS.to_vec();
+        declared.sort_unstable();
+        keyed.sort_unstable();
+        assert_eq!(declared, keyed);
+    }
+}

@@ -1,0 +1,451 @@
+//! The one place that makes a `Status`.
+
+use std::{collections::HashMap, sync::LazyLock, time::Duration};
+
+use parley_eventlog::cursor::Cursor;
+use parley_fault::Protection;
+use parley_proto::ErrorReason;
+use parley_types::error::{ConsumerFault, CursorFault, Error, Rule, Violation};
+use tonic::{Code, Status, metadata::MetadataValue};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
+
+use super::meter;
+
+/// The trailer that holds the reason as text, for clients that do not decode the details.
+pub const REASON_TRAILER: &str = "parley-reason";
+
+/// The domain of every reason.
+const DOMAIN: &str = "parley";
+
+/// The name of a rule, for programs: `google.rpc.BadRequest.FieldViolation.reason`.
+fn rule_name(rule: Rule) -> &'static str {
+    match rule {
+        Rule::Required => "REQUIRED",
+        Rule::TooLong(_) => "TOO_LONG",
+        Rule::TooMany(_) => "TOO_MANY",
+        Rule::Invalid => "INVALID",
+        Rule::Taken => "TAKEN",
+        Rule::OutOfRange(_) => "OUT_OF_RANGE",
+        Rule::Unknown => "UNKNOWN",
+        Rule::NotExact => "NOT_EXACT",
+    }
+}
+
+fn limit(rule: Rule) -> Option<String> {
+    match rule {
+        Rule::TooLong(limit) | Rule::TooMany(limit) => Some(limit.to_string()),
+        Rule::OutOfRange(bound) => Some(bound.to_string()),
+        _ => None,
+    }
+}
+
+/// Bytes of a message, of a violation's description, and of each other value in the details: all may repeat what a caller sent. Longer
+/// ones are cut. One violation with all of them at their longest fits into [`STATUS_BYTES`].
+const MESSAGE_BYTES: usize = 768;
+const DESCRIPTION_BYTES: usize = 1024;
+const VALUE_BYTES: usize = 256;
+
+/// Bytes of message and details as they travel. gRPC clients take 8 KiB of metadata by default, of which the rest (other headers, and 32
+/// bytes of each header that HTTP/2 counts besides) needs less than 1 KiB.
+const STATUS_BYTES: usize = 7 * 1024;
+
+/// A text that is at most so long, in bytes.
+fn cut(mut text: String, bytes: usize) -> String {
+    if text.len() > bytes && parley_fault::is_on(Protection::StatusSize) {
+        text.truncate(text.floor_char_boundary(bytes));
+        text.push('…');
+    }
+    text
+}
+
+/// Bytes of a status as it travels: the message percent-encoded, the details in base64.
+fn travelling_bytes(status: &Status) -> usize {
+    let plain = |byte: &u8| (b' '..=b'~').contains(byte) && *byte != b'%';
+    let message: usize = status.message().bytes().map(|byte| if plain(&byte) { 1 } else { 3 }).sum();
+    message + status.details().len().div_ceil(3) * 4
+}
+
+/// A status with exactly one `ErrorInfo`.
+struct Refusal {
+    code: Code,
+    reason: ErrorReason,
+    metadata: HashMap<String, String>,
+    /// Named with their limits, as many as there is room for.
+    violations: Vec<Violation>,
+    details: ErrorDetails,
+}
+
+impl Refusal {
+    fn new(code: Code, reason: ErrorReason) -> Self {
+        Self {
+            code,
+            reason,
+            metadata: HashMap::new(),
+            violations: Vec::new(),
+            details: ErrorDetails::new(),
+        }
+    }
+
+    fn with(mut self, key: impl Into<String>, value: impl std::fmt::Display) -> Self {
+        self.metadata.insert(key.into(), cut(value.to_string(), VALUE_BYTES));
+        self
+    }
+
+    fn fields(mut self, violations: Vec<Violation>) -> Self {
+        self.violations = violations;
+        self
+    }
+
+    fn retry(mut self, after: Duration) -> Self {
+        self.details.set_retry_info(Some(after));
+        self
+    }
+
+    /// Notes that a limit refused.
+    fn counted(self, reason: &'static str) -> Self {
+        meter::rejected(reason);
+        self
+    }
+
+    fn resource(mut self, kind: &str, id: &str, message: &str) -> Self {
+        self.details.set_resource_info(kind, cut(id.to_owned(), VALUE_BYTES), "", message);
+        self
+    }
+
+    /// The status, below [`STATUS_BYTES`]: with fewer of the violations, if there is no room for all.
+    fn status(self, message: String) -> Status {
+        let message = cut(message, MESSAGE_BYTES);
+        let mut named = self.violations.len();
+        loop {
+            let status = self.naming(named, message.clone());
+            if named == 0 || travelling_bytes(&status) <= STATUS_BYTES || !parley_fault::is_on(Protection::StatusSize) {
+                return status;
+            }
+            named /= 2;
+        }
+    }
+
+    /// The status with the first of the violations.
+    fn naming(&self, count: usize, message: String) -> Status {
+        let (mut metadata, mut details) = (self.metadata.clone(), self.details.clone());
+        let name = |violation: &Violation| cut(violation.field.clone(), VALUE_BYTES);
+        let named = &self.violations[..count];
+        for violation in named {
+            if let Some(limit) = limit(violation.rule) {
+                metadata.insert(format!("limit.{}", name(violation)), limit);
+            }
+        }
+        if count < self.violations.len() {
+            metadata.insert("unnamed_violations".to_owned(), (self.violations.len() - count).to_string());
+        }
+        if !named.is_empty() {
+            let field = |violation: &Violation| FieldViolation {
+                field: name(violation),
+                description: cut(violation.description.clone(), DESCRIPTION_BYTES),
+                reason: rule_name(violation.rule).to_owned(),
+                localized_message: None,
+            };
+            details.set_bad_request(named.iter().map(field).collect::<Vec<_>>());
+        }
+        let reason = self.reason.as_str_name();
+        let reason = reason.strip_prefix("ERROR_REASON_").unwrap_or(reason);
+        details.set_error_info(reason, DOMAIN, metadata);
+        let mut status = Status::with_error_details(self.code, message, details);
+        status.metadata_mut().insert(REASON_TRAILER, MetadataValue::from_static(reason));
+        status
+    }
+}
+
+/// The status of an error, with its reason and details.
+pub fn to_status(error: Error) -> Status {
+    let message = error.to_string();
+    refusal(error).status(message)
+}
+
+/// A result whose error becomes a [`Status`]; neither type belongs to this crate, so `?` alone cannot convert it.
+pub trait OrStatus<T> {
+    /// Converts the error by [`to_status`].
+    ///
+    /// # Errors
+    /// The status of the error.
+    fn or_status(self) -> Result<T, Status>;
+}
+
+impl<T> OrStatus<T> for Result<T, Error> {
+    fn or_status(self) -> Result<T, Status> {
+        self.map_err(to_status)
+    }
+}
+
+fn refusal(error: Error) -> Refusal {
+    use ErrorReason as Reason;
+    match error {
+        Error::Invalid(violations) => Refusal::new(Code::InvalidArgument, Reason::InvalidField).fields(violations),
+        Error::Taken {
+            violations,
+            kind,
+            existing_id,
+        } => {
+            let mut refusal = Refusal::new(Code::AlreadyExists, Reason::AlreadyTaken);
+            if let Some(first) = violations.first() {
+                refusal = refusal.with("field", &first.field);
+            }
+            refusal = refusal.fields(violations);
+            match existing_id {
+                Some(id) => refusal.with("existing_id", id).resource(kind, &id.to_string(), "has this value"),
+                None => refusal,
+            }
+        }
+        Error::NotFound { kind, id } => Refusal::new(Code::NotFound, Reason::NotFound)
+            .with("kind", kind)
+            .with("id", &id)
+            .resource(kind, &id, "does not exist in this account"),
+        Error::TokenMissing => Refusal::new(Code::Unauthenticated, Reason::TokenMissing),
+        Error::TokenInvalid => Refusal::new(Code::Unauthenticated, Reason::TokenInvalid),
+        Error::NotMember(account) => Refusal::new(Code::PermissionDenied, Reason::NotAMember).with("account_id", account),
+        Error::Denied(_) => Refusal::new(Code::PermissionDenied, Reason::NotAllowed),
+        Error::WrongToken(_) => Refusal::new(Code::PermissionDenied, Reason::WrongTokenKind),
+        Error::NotConnected(account) => Refusal::new(Code::PermissionDenied, Reason::BotNotConnected).with("account_id", account),
+        Error::Unsigned(_) => Refusal::new(Code::Unauthenticated, Reason::IdentifierUnsigned),
+        Error::Suspended(account) => Refusal::new(Code::PermissionDenied, Reason::AccountSuspended).with("account_id", account),
+        Error::KeyReused(id) => Refusal::new(Code::AlreadyExists, Reason::IdempotencyKeyReused).with("request_id", id),
+        Error::Cursor {
+            fault,
+            earliest,
+            head,
+            epoch,
+        } => {
+            let reason = match fault {
+                CursorFault::Expired => Reason::CursorExpired,
+                CursorFault::Ahead => Reason::CursorAheadOfLog,
+                CursorFault::EpochChanged => Reason::EpochChanged,
+            };
+            Refusal::new(Code::OutOfRange, reason)
+                .with("earliest_seq", earliest)
+                .with("head_seq", head)
+                .with("epoch", format!("{epoch:x}"))
+        }
+        Error::Consumer(fault) => match fault {
+            ConsumerFault::TakenOver => Refusal::new(Code::Aborted, Reason::ConsumerTakenOver),
+            ConsumerFault::OtherFilter => Refusal::new(Code::FailedPrecondition, Reason::ConsumerDiffers).with("field", "filter"),
+            ConsumerFault::OtherShards(count) => Refusal::new(Code::FailedPrecondition, Reason::ConsumerDiffers)
+                .with("field", "shard_count")
+                .with("shard_count", count),
+        },
+        Error::CursorForeign => Refusal::new(Code::PermissionDenied, Reason::CursorOfAnotherAccount),
+        Error::Flood { limit, retry_after } => Refusal::new(Code::ResourceExhausted, Reason::RateLimited)
+            .with("limit", format!("{limit} messages a minute in one conversation"))
+            .retry(retry_after)
+            .counted("flood"),
+        Error::TooFast { limit, retry_after } => Refusal::new(Code::ResourceExhausted, Reason::RateLimited)
+            .with("scope", "token")
+            .with("limit", format!("{limit} calls a second"))
+            .retry(retry_after)
+            .counted("rate"),
+        Error::QuotaExceeded(exceeded) => Refusal::new(Code::ResourceExhausted, Reason::RateLimited)
+            .with("scope", exceeded.scope)
+            .with("limit", format!("{} {}", exceeded.limit, exceeded.quota))
+            .retry(exceeded.retry_after)
+            .counted("quota"),
+        Error::TooManyStreams(limit) => Refusal::new(Code::ResourceExhausted, Reason::RateLimited)
+            .with("scope", "token")
+            .with("limit", format!("{limit} streams"))
+            .retry(Duration::from_secs(1))
+            .counted("streams"),
+        Error::Busy { retry_after } => Refusal::new(Code::ResourceExhausted, Reason::Busy)
+            .retry(retry_after)
+            .counted("busy"),
+        Error::Unavailable { retry_after, .. } => Refusal::new(Code::Unavailable, Reason::Unavailable).retry(retry_after),
+        Error::Precondition(_) => Refusal::new(Code::FailedPrecondition, Reason::FailedPrecondition),
+        Error::Unimplemented(_) => Refusal::new(Code::Unimplemented, Reason::Unimplemented),
+        Error::Database(ref source) => {
+            tracing::error!(error = %source, "the database failed");
+            Refusal::new(Code::Internal, Reason::Internal)
+        }
+        Error::Internal(ref fault) => {
+            tracing::error!(fault, "internal fault");
+            Refusal::new(Code::Internal, Reason::Internal)
+        }
+    }
+}
+
+/// The end of a stream that shall be resumed elsewhere: when, and from which cursor.
+pub fn rotated(cursor: Option<Cursor>, retry_after: Duration) -> Status {
+    let refusal = Refusal::new(Code::Unavailable, ErrorReason::StreamRotated).retry(retry_after);
+    let status = refusal.status("the stream ends here; resume after its cursor, or, without one, from the start".to_owned());
+    ended_at(status, cursor)
+}
+
+/// The trailer with the position of a stream that ended.
+const CURSOR: &str = "parley-cursor-bin";
+
+/// A status that ends an opened stream, with the stream's last cursor, unless it has one already. Without a cursor, as during a snapshot, which
+/// cannot be continued, it stays as it is.
+pub fn ended_at(mut status: Status, cursor: Option<Cursor>) -> Status {
+    let is_rotation = status.code() == Code::Unavailable;
+    if let Some(cursor) = cursor.filter(|_| is_rotation || parley_fault::is_on(Protection::EndCursor))
+        && status.metadata().get_bin(CURSOR).is_none()
+    {
+        let cursor = tonic::metadata::MetadataValue::from_bytes(&cursor.encode());
+        status.metadata_mut().insert_bin(CURSOR, cursor);
+    }
+    status
+}
+
+/// The trailers of a stream that ends because the server does.
+pub fn draining() -> http::HeaderMap {
+    let error = Error::Unavailable {
+        reason: "the server is shutting down",
+        retry_after: Duration::from_millis(500),
+    };
+    let mut trailers = to_status(error).into_http::<tonic::body::Body>().into_parts().0.headers;
+    trailers.remove(http::header::CONTENT_TYPE);
+    trailers
+}
+
+/// The end of a stream whose reader took nothing for too long.
+pub fn stalled() -> Status {
+    Refusal::new(Code::DeadlineExceeded, ErrorReason::StreamStalled).status("the reader took nothing for too long".to_owned())
+}
+
+/// How many answers to choose from are kept for calls that come while too many are in work.
+const KEPT: u32 = 16;
+
+/// The answer to a call that comes while too many are in work, ready made: what is refused should cost little, and most when there is most of it.
+pub fn busy() -> http::Response<tonic::body::Body> {
+    // Spread, so that those who are told do not come back together.
+    static ANSWERS: LazyLock<Vec<http::HeaderMap>> = LazyLock::new(|| {
+        let refused = |index: u32| {
+            let retry_after = Duration::from_millis(100) + Duration::from_millis(25) * index;
+            let refusal = Refusal::new(Code::ResourceExhausted, ErrorReason::Busy).retry(retry_after);
+            let status = refusal.status(Error::Busy { retry_after }.to_string());
+            status.into_http::<tonic::body::Body>().into_parts().0.headers
+        };
+        (0..KEPT).map(refused).collect()
+    });
+    meter::rejected("busy");
+    let mut answer = http::Response::new(tonic::body::Body::empty());
+    let index = rand::random_range(0..ANSWERS.len());
+    answer.headers_mut().clone_from(&ANSWERS[index]);
+    answer
+}
+
+/// The refusal of a request for whose body there is no memory now.
+pub fn no_memory() -> Status {
+    let refusal = Refusal::new(Code::ResourceExhausted, ErrorReason::Busy).retry(Duration::from_secs(1));
+    refusal.status("the requests in flight take all the memory they may; try again".to_owned())
+}
+
+/// The answer to a call while the database is known to be away.
+pub fn away() -> Status {
+    let error = Error::Unavailable {
+        reason: "the database is away; a write that was under way may have been stored all the same",
+        retry_after: Duration::from_secs(1),
+    };
+    to_status(error)
+}
+
+/// The end of a call whose message began and did not come to its end in time.
+pub fn slow_message() -> Status {
+    Refusal::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded)
+        .status("the message took too long to arrive; see limits.body_timeout_seconds".to_owned())
+}
+
+/// The end of a call whose deadline passed.
+pub fn late() -> Status {
+    Refusal::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded)
+        .status("the deadline passed; a write may have been stored all the same".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use parley_types::id::{AccountId, Epoch, Seq};
+
+    #[test]
+    fn every_bad_field_is_named_with_its_rule_and_limit() {
+        let violations = vec![
+            Violation::new("name", Rule::TooLong(255), "must have at most 255 characters"),
+            Violation::new("email", Rule::Invalid, "must be an address"),
+        ];
+        let status = to_status(Error::Invalid(violations));
+        assert_eq!(status.code(), Code::InvalidArgument);
+        let details = status.get_error_details();
+        let info = details.error_info().unwrap();
+        assert_eq!((info.reason.as_str(), info.domain.as_str()), ("INVALID_FIELD", "parley"));
+        assert_eq!(info.metadata["limit.name"], "255");
+        let fields: Vec<_> = details
+            .bad_request()
+            .unwrap()
+            .field_violations
+            .iter()
+            .map(|v| (v.field.as_str(), v.reason.as_str()))
+            .collect();
+        assert_eq!(fields, [("name", "TOO_LONG"), ("email", "INVALID")]);
+    }
+
+    /// S-04: whatever a caller sent, the status fits into the metadata that clients take.
+    #[test]
+    fn statuses_are_bounded() {
+        let long = "é".repeat(100_000);
+        let mut violations: Vec<_> = (0..5)
+            .map(|number| Violation::new(format!("a.{number}.{long}"), Rule::TooLong(number), long.clone()))
+            .collect();
+        violations.extend((0..5000).map(|number| Violation::new(format!("a.{number}"), Rule::Invalid, "must be better")));
+        for error in [
+            Error::not_found("inbox", &long),
+            Error::Internal(long.clone()),
+            Error::Taken {
+                violations: violations.clone(),
+                kind: "contact",
+                existing_id: Some(1),
+            },
+            Error::Invalid(violations),
+        ] {
+            let status = to_status(error);
+            assert!(travelling_bytes(&status) <= STATUS_BYTES, "{}", travelling_bytes(&status));
+            assert!(!status.get_error_details().error_info().unwrap().reason.is_empty());
+        }
+        let few: Vec<_> = (0..20)
+            .map(|number| {
+                Violation::new(
+                    format!("messages[{number}].content"),
+                    Rule::TooLong(150_000),
+                    "must have at most 150000 characters",
+                )
+            })
+            .collect();
+        let status = to_status(Error::Invalid(few));
+        assert_eq!(status.get_error_details().bad_request().unwrap().field_violations.len(), 20);
+    }
+
+    #[test]
+    fn what_may_be_tried_again_says_when() {
+        for error in [
+            Error::Busy {
+                retry_after: Duration::from_millis(200),
+            },
+            Error::Unavailable {
+                reason: "x",
+                retry_after: Duration::from_secs(1),
+            },
+            Error::Flood {
+                limit: 200,
+                retry_after: Duration::from_secs(2),
+            },
+        ] {
+            let status = to_status(error);
+            assert!(status.get_error_details().retry_info().unwrap().retry_delay.is_some(), "{status:?}");
+        }
+        let cursor = Cursor {
+            account: AccountId(1),
+            epoch: Epoch(2),
+            seq: Seq(3),
+            mark: None,
+        };
+        let status = rotated(Some(cursor), Duration::ZERO);
+        let trailer = status.metadata().get_bin("parley-cursor-bin").unwrap().to_bytes().unwrap();
+        assert_eq!(trailer, cursor.encode());
+        assert!(rotated(None, Duration::ZERO).metadata().get_bin("parley-cursor-bin").is_none());
+    }
+}

@@ -1,0 +1,227 @@
+//! How much a request may build when it is decoded, found out before it is.
+//!
+//! An element of two bytes on the wire (an empty `google.protobuf.Value`, an empty message of a repeated field) takes 32 bytes to 1 KiB in
+//! memory. So a large request is walked by its descriptor first, and what it would build is counted. A small one is not: 32 KiB of empty
+//! elements stay below 8 MiB, and nearly all requests are smaller.
+
+use parley_fault::Protection;
+use prost_reflect::{Kind, MessageDescriptor};
+
+use super::description::POOL;
+
+/// Requests up to this size are decoded without a walk.
+const SMALL: usize = 32 * 1024;
+
+/// Elements of lists and maps. The JSON API takes no more than that of values, and adds a few by itself.
+const ELEMENTS: usize = 51_000;
+
+/// `google.protobuf.Struct`s with anything in them. Likewise.
+const OBJECTS: usize = 5_100;
+
+/// Messages of the contract.
+const MESSAGES: usize = 10_000;
+
+/// Fields on the wire, which bounds the time of a walk.
+const FIELDS: usize = 400_000;
+
+/// How deep messages are walked, as deep as prost decodes them.
+const DEPTH: usize = 100;
+
+/// A limit that a request exceeds, as a sentence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Excess(pub &'static str);
+
+/// The descriptor of a request; none for a message that is not a request of the contract.
+///
+/// Responses are not limited: they come from this process, or from a server that the client trusts. That requests are named so is checked by
+/// `buf lint`.
+pub fn request<M: prost::Name>() -> Option<MessageDescriptor> {
+    M::NAME
+        .ends_with("Request")
+        .then(|| POOL.as_ref()?.get_message_by_name(&M::full_name()))
+        .flatten()
+}
+
+/// Checks an encoded request before it is decoded. What is malformed is left to the decoder.
+///
+/// # Errors
+/// [`Excess`].
+pub fn check<M: prost::Name>(bytes: &[u8]) -> Result<(), Excess> {
+    if bytes.len() <= SMALL || !parley_fault::is_on(Protection::WireBudget) {
+        return Ok(());
+    }
+    let Some(descriptor) = request::<M>() else { return Ok(()) };
+    let mut budget = Budget {
+        elements: ELEMENTS,
+        objects: OBJECTS,
+        messages: MESSAGES,
+        fields: FIELDS,
+    };
+    budget.walk(&descriptor, bytes, DEPTH)
+}
+
+struct Budget {
+    elements: usize,
+    objects: usize,
+    messages: usize,
+    fields: usize,
+}
+
+fn take(left: &mut usize, count: usize, excess: &'static str) -> Result<(), Excess> {
+    *left = left.checked_sub(count).ok_or(Excess(excess))?;
+    Ok(())
+}
+
+impl Budget {
+    fn walk(&mut self, message: &MessageDescriptor, mut bytes: &[u8], depth: usize) -> Result<(), Excess> {
+        if depth == 0 {
+            return Ok(());
+        }
+        while let Some((key, rest)) = varint(bytes) {
+            take(&mut self.fields, 1, "the request must have at most 400000 fields on the wire")?;
+            let Ok(number) = u32::try_from(key >> 3) else { return Ok(()) };
+            let Some((content, rest)) = content(key & 7, rest) else {
+                return Ok(());
+            };
+            bytes = rest;
+            // Unknown fields are skipped by the decoder too.
+            let Some(field) = message.get_field(number) else { continue };
+            let is_repeated = field.is_list() || field.is_map();
+            match field.kind() {
+                Kind::Message(inner) => {
+                    match inner.full_name() {
+                        "google.protobuf.Struct" if !content.is_empty() => {
+                            take(&mut self.objects, 1, "the request must have at most 5100 objects in its attributes")?;
+                        }
+                        "google.protobuf.Struct" | "google.protobuf.Value" | "google.protobuf.ListValue" => {}
+                        _ if inner.is_map_entry() => {}
+                        _ => take(&mut self.messages, 1, "the request must have at most 10000 messages")?,
+                    }
+                    if is_repeated {
+                        self.elements(1)?;
+                    }
+                    self.walk(&inner, content, depth - 1)?;
+                }
+                Kind::String | Kind::Bytes if is_repeated => self.elements(1)?,
+                // Numbers may be packed, one varint or fixed number after another.
+                Kind::Double | Kind::Fixed64 | Kind::Sfixed64 if is_repeated => self.elements(1 + content.len() / 8)?,
+                Kind::Float | Kind::Fixed32 | Kind::Sfixed32 if is_repeated => self.elements(1 + content.len() / 4)?,
+                _ if is_repeated => self.elements(1 + content.iter().filter(|byte| **byte < 0x80).count())?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn elements(&mut self, count: usize) -> Result<(), Excess> {
+        take(
+            &mut self.elements,
+            count,
+            "the request must have at most 51000 elements in its lists and attributes",
+        )
+    }
+}
+
+/// The content of a field that is written with a length; empty for other fields, which are skipped. None for what cannot be walked.
+fn content(wire_type: u64, bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let skip = |count: usize| Some((&bytes[..0], bytes.get(count..)?));
+    match wire_type {
+        0 => Some((&bytes[..0], varint(bytes)?.1)),
+        1 => skip(8),
+        5 => skip(4),
+        2 => {
+            let (length, rest) = varint(bytes)?;
+            rest.split_at_checked(usize::try_from(length).ok()?)
+        }
+        _ => None,
+    }
+}
+
+fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let mut number = 0;
+    for (index, byte) in bytes.iter().enumerate().take(10) {
+        number |= u64::from(byte & 0x7f) << (7 * index);
+        if *byte < 0x80 {
+            return Some((number, &bytes[index + 1..]));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message as _;
+    use prost_types::{ListValue, Struct, Value, value::Kind as Is};
+
+    use super::*;
+    use crate as pb;
+
+    fn value(kind: Is) -> Value {
+        Value { kind: Some(kind) }
+    }
+
+    fn contact(attributes: Struct) -> Result<(), Excess> {
+        let contact = pb::CreateContactRequest {
+            custom_attributes: Some(attributes),
+            // So that it is walked at all.
+            name: "x".repeat(SMALL),
+            ..Default::default()
+        };
+        check::<pb::CreateContactRequest>(&contact.encode_to_vec())
+    }
+
+    fn list(values: Vec<Value>) -> Struct {
+        let list = value(Is::ListValue(ListValue { values }));
+        Struct {
+            fields: [("a".to_owned(), list)].into(),
+        }
+    }
+
+    #[test]
+    fn elements_and_objects_are_counted() {
+        assert_eq!(contact(list(vec![value(Is::BoolValue(true)); 50_000])), Ok(()));
+        assert_eq!(
+            contact(list(vec![Value::default(); ELEMENTS])),
+            Err(Excess("the request must have at most 51000 elements in its lists and attributes"))
+        );
+        let object = || value(Is::StructValue(list(vec![])));
+        assert_eq!(contact(list(vec![object(); 5000])), Ok(()));
+        assert!(contact(list(vec![object(); OBJECTS])).is_err());
+    }
+
+    #[test]
+    fn messages_and_packed_numbers_are_counted() {
+        let mut bytes = pb::BatchCreateMessagesRequest::default().encode_to_vec();
+        // Field 3, `messages`, empty.
+        bytes.extend_from_slice(&[0x1a, 0].repeat(MESSAGES + 10_000));
+        assert_eq!(
+            check::<pb::BatchCreateMessagesRequest>(&bytes),
+            Err(Excess("the request must have at most 10000 messages"))
+        );
+        let many = pb::AddInboxMembersRequest {
+            user_ids: vec![1; ELEMENTS + 1],
+            ..Default::default()
+        };
+        assert!(check::<pb::AddInboxMembersRequest>(&many.encode_to_vec()).is_err());
+        // Fields that the contract does not have are skipped, whatever they look like.
+        assert_eq!(check::<pb::BatchCreateMessagesRequest>(&[0xfa, 0x7f, 0].repeat(20_000)), Ok(()));
+    }
+
+    #[test]
+    fn texts_and_answers_are_not_walked() {
+        let text = pb::CreateContactRequest {
+            name: " ".repeat(1_000_000),
+            ..Default::default()
+        };
+        assert_eq!(check::<pb::CreateContactRequest>(&text.encode_to_vec()), Ok(()));
+        assert!(request::<pb::ListMessagesResponse>().is_none());
+        assert!(request::<pb::CreateContactRequest>().is_some());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_walked_to_an_end(bytes in proptest::collection::vec(proptest::num::u8::ANY, SMALL + 1..SMALL + 200)) {
+            let _ = check::<pb::BatchCreateMessagesRequest>(&bytes);
+        }
+    }
+}

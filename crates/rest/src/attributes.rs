@@ -1,0 +1,117 @@
+//! Attributes: JSON objects in the one door, `google.protobuf.Struct` in the other.
+
+use prost_types::{ListValue, Struct, Value, value::Kind};
+use serde_json::{Map, Number, Value as Json};
+
+/// How deep attributes may be nested. prost reads messages at most 100 deep, an object takes three of them, and what attributes lie in
+/// takes some more.
+pub const DEPTH: usize = 24;
+
+/// The largest integer below which a double holds every one: 2^53.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// Whether a value is nested no deeper than [`DEPTH`].
+pub fn shallow(json: &Json) -> bool {
+    fn within(json: &Json, left: usize) -> bool {
+        match json {
+            Json::Array(items) => left > 0 && items.iter().all(|item| within(item, left - 1)),
+            Json::Object(map) => left > 0 && map.values().all(|item| within(item, left - 1)),
+            _ => true,
+        }
+    }
+    within(json, DEPTH)
+}
+
+/// An object for the wire. Numbers must have been found exact.
+pub fn to_struct(map: &Map<String, Json>) -> Struct {
+    Struct {
+        fields: map.iter().map(|(key, value)| (key.clone(), to_value(value))).collect(),
+    }
+}
+
+/// A value for the wire.
+pub fn to_value(json: &Json) -> Value {
+    let kind = match json {
+        Json::Null => Kind::NullValue(0),
+        Json::Bool(bool) => Kind::BoolValue(*bool),
+        Json::Number(number) => Kind::NumberValue(number.as_f64().unwrap_or_default()),
+        Json::String(text) => Kind::StringValue(text.clone()),
+        Json::Array(items) => Kind::ListValue(ListValue {
+            values: items.iter().map(to_value).collect(),
+        }),
+        Json::Object(map) => Kind::StructValue(to_struct(map)),
+    };
+    Value { kind: Some(kind) }
+}
+
+/// An object of the wire; an absent one is `{}`.
+pub fn object(attributes: Option<&Struct>) -> Json {
+    Json::Object(
+        attributes
+            .map(|attributes| attributes.fields.iter().map(|(key, value)| (key.clone(), json(value))).collect())
+            .unwrap_or_default(),
+    )
+}
+
+fn json(value: &Value) -> Json {
+    match &value.kind {
+        None | Some(Kind::NullValue(_)) => Json::Null,
+        Some(Kind::BoolValue(bool)) => Json::Bool(*bool),
+        Some(Kind::NumberValue(double)) => number(*double),
+        Some(Kind::StringValue(text)) => Json::String(text.clone()),
+        Some(Kind::ListValue(list)) => Json::Array(list.values.iter().map(json).collect()),
+        Some(Kind::StructValue(inner)) => object(Some(inner)),
+    }
+}
+
+/// Whole numbers that a double holds exactly are integers again; infinite ones, which JSON has not, are null.
+#[allow(clippy::cast_possible_truncation)] // below 2^53, and without a fraction
+fn number(double: f64) -> Json {
+    if double.fract() == 0.0 && double.abs() < EXACT {
+        Json::from(double as i64)
+    } else {
+        Number::from_f64(double).map_or(Json::Null, Json::Number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn whole_numbers_come_back_as_integers() {
+        let attributes = json!({"n": 3, "x": 0.5, "big": 9_007_199_254_740_991_i64, "list": [1, {"deep": -2}], "none": null, "t": true});
+        let wire = to_struct(attributes.as_object().unwrap());
+        assert_eq!(object(Some(&wire)).to_string(), attributes.to_string());
+        assert_eq!(object(None), json!({}));
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        let nested = |depth: usize| (0..depth).fold(json!(1), |inner, _| json!({ "a": inner }));
+        assert!(shallow(&nested(DEPTH)));
+        assert!(!shallow(&nested(DEPTH + 1)));
+    }
+
+    /// The bound is there for prost's own, so what lies within it must be readable inside of the messages that carry it.
+    #[test]
+    fn what_is_shallow_survives_the_wire() {
+        use prost::Message as _;
+        let nested = (0..DEPTH).fold(json!(1), |inner, _| json!({ "a": inner }));
+        let message = parley_proto::Message {
+            content_attributes: Some(to_struct(nested.as_object().unwrap())),
+            ..Default::default()
+        };
+        let response = parley_proto::ListMessagesResponse {
+            conversation: Some(parley_proto::Conversation {
+                last_message: Some(message.clone()),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let bytes = response.encode_to_vec();
+        assert_eq!(parley_proto::ListMessagesResponse::decode(bytes.as_slice()).unwrap(), response);
+    }
+}

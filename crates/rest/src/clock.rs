@@ -1,0 +1,122 @@
+//! Times as the JSON API spells them: Unix seconds, or ISO 8601 with three digits of a second.
+
+use chrono::{DateTime, NaiveDate, NaiveDateTime, SecondsFormat};
+use parley_proto::value::micros;
+use prost_types::Timestamp;
+use serde_json::{Value as Json, json};
+
+/// How a time is read from a parameter; none if it is no time.
+pub type Reading = fn(&Json) -> Option<Timestamp>;
+
+/// Whole seconds since 1970; 0 for a time that is absent.
+pub fn unix(at: Option<&Timestamp>) -> i64 {
+    at.map_or(0, |at| at.seconds)
+}
+
+/// Seconds since 1970 with a fraction, to the microsecond.
+#[allow(clippy::cast_precision_loss)] // microseconds of any date in reach are below 2^53
+pub fn fractional(at: Option<&Timestamp>) -> f64 {
+    at.map_or(0.0, |at| {
+        (at.seconds.saturating_mul(1_000_000) + i64::from(at.nanos / 1000)) as f64 / 1_000_000.0
+    })
+}
+
+/// `"2031-03-04T05:06:07.000Z"`, or null.
+pub fn iso(at: Option<&Timestamp>) -> Json {
+    at.and_then(|at| DateTime::from_timestamp(at.seconds, u32::try_from(at.nanos).ok()?))
+        .map_or(Json::Null, |at| json!(at.to_rfc3339_opts(SecondsFormat::Millis, true)))
+}
+
+/// Unix seconds, as a number or a text of digits.
+pub fn from_unix(value: &Json) -> Option<Timestamp> {
+    let seconds = match value {
+        Json::Number(number) => number.as_i64()?,
+        Json::String(text) => text.trim().parse().ok()?,
+        _ => return None,
+    };
+    within_range(Timestamp { seconds, nanos: 0 })
+}
+
+/// The time, unless it lies outside of what the API takes.
+fn within_range(at: Timestamp) -> Option<Timestamp> {
+    micros(&at).map(|_| at)
+}
+
+/// A date, with or without a time of day; without an offset it is UTC.
+pub fn from_iso(value: &Json) -> Option<Timestamp> {
+    let text = value.as_str()?.trim();
+    let plain = text.strip_suffix(" UTC").unwrap_or(text);
+    let at = DateTime::parse_from_rfc3339(text)
+        .map(|at| at.to_utc())
+        .or_else(|_| plain.parse::<NaiveDateTime>().map(|at| at.and_utc()))
+        .or_else(|_| NaiveDateTime::parse_from_str(plain, "%Y-%m-%d %H:%M:%S%.f").map(|at| at.and_utc()))
+        .or_else(|_| plain.parse::<NaiveDate>().map(|day| day.and_time(chrono::NaiveTime::MIN).and_utc()))
+        .ok()?;
+    within_range(Timestamp {
+        seconds: at.timestamp(),
+        // Beyond a second in a leap second, which becomes the end of the second before.
+        nanos: i32::try_from(at.timestamp_subsec_nanos().min(999_999_999)).ok()?,
+    })
+}
+
+/// The point `seconds` before now, by the machine's clock.
+pub fn ago(seconds: i64) -> Timestamp {
+    let now = chrono::Utc::now().timestamp();
+    Timestamp {
+        seconds: now.saturating_sub(seconds).max(0),
+        nanos: 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spellings() {
+        let at = Timestamp {
+            seconds: 1_931_000_100,
+            nanos: 412_345_678,
+        };
+        assert_eq!(unix(Some(&at)), 1_931_000_100);
+        assert_eq!(json!(fractional(Some(&at))).to_string(), "1931000100.412345");
+        assert_eq!(iso(Some(&at)), "2031-03-11T12:55:00.412Z");
+        assert_eq!((unix(None), iso(None)), (0, Json::Null));
+    }
+
+    #[test]
+    fn readings() {
+        let at = |seconds| Some(Timestamp { seconds, nanos: 0 });
+        assert_eq!(from_unix(&json!(1_931_000_100)), at(1_931_000_100));
+        assert_eq!(from_unix(&json!("1931000100")), at(1_931_000_100));
+        assert_eq!((from_unix(&json!("soon")), from_unix(&json!(i64::MAX))), (None, None));
+        for text in [
+            "2031-03-11T12:55:00Z",
+            "2031-03-11T14:55:00.000+02:00",
+            "2031-03-11T12:55:00",
+            "2031-03-11 12:55:00 UTC",
+        ] {
+            assert_eq!(from_iso(&json!(text)), at(1_931_000_100), "{text}");
+        }
+        assert_eq!(from_iso(&json!("2031-03-11")), at(1_930_953_600));
+        assert_eq!(from_iso(&json!("tomorrow")), None);
+        assert_eq!(from_unix(&json!(253_402_300_799_i64)), at(253_402_300_799));
+        assert_eq!(from_unix(&json!(-62_135_596_800_i64)), at(-62_135_596_800));
+        // The last two are seconds beyond the ends, the others milliseconds.
+        for seconds in [1_931_000_100_000, -1_931_000_100_000, 253_402_300_800, -62_135_596_801_i64] {
+            assert_eq!(from_unix(&json!(seconds)), None);
+            assert_eq!(from_unix(&json!(seconds.to_string())), None);
+        }
+        assert_eq!(from_iso(&json!("0001-01-01T00:00:00Z")), at(-62_135_596_800));
+        for text in [
+            "0000-12-31T23:59:59Z",
+            "9999-12-31T23:59:59-00:01",
+            "+58882-08-06T07:36:40.000Z",
+            "+10000-01-01",
+            "-0001-01-01",
+        ] {
+            assert_eq!(from_iso(&json!(text)), None, "{text}");
+        }
+        assert_eq!(from_iso(&json!("2016-12-31T23:59:60Z")).map(|at| at.nanos), Some(999_999_999));
+    }
+}

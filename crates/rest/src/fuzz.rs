@@ -1,0 +1,67 @@
+//! The readers of this module, for the fuzz targets. Not part of the API of the crate.
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::stream;
+use parley_proto as pb;
+use prost::Message as _;
+
+use super::{
+    cable, exact, filters,
+    multipart::{Parts, TextLimit},
+    params::Params,
+};
+
+/// Reads a body as JSON.
+pub fn json(body: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(body) {
+        let _ = exact::parse(text);
+    }
+}
+
+/// Reads a body as a form.
+pub fn form(body: &[u8]) {
+    let _ = Params::default().form(body);
+}
+
+/// Reads a body as a form in parts with the boundary `x`. The first byte says how large the pieces are in which it comes.
+pub async fn multipart(body: &[u8]) {
+    let size = body.first().map_or(1, |byte| usize::from(*byte) * 64 + 16);
+    let pieces: Vec<_> = body
+        .chunks(size)
+        .map(|piece| Ok::<_, std::io::Error>(Bytes::copy_from_slice(piece)))
+        .collect();
+    let mut parts = Parts::whole(Body::from_stream(stream::iter(pieces)), "x", TextLimit(usize::MAX));
+    let mut params = Params::of_form();
+    while let Ok(Some(mut part)) = parts.next().await {
+        let name = part.name();
+        if part.is_file() {
+            if part.skip().await.is_err() {
+                return;
+            }
+        } else {
+            let Ok(text) = part.text().await else { return };
+            if params.put(&name, text).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Reads a frame of a client at `/cable`.
+pub fn cable_frame(frame: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(frame) {
+        cable::read_frame(text);
+    }
+}
+
+/// Reads a body as a filter; the request as it goes to the service.
+pub fn filter(body: &[u8]) -> Option<Vec<u8>> {
+    let mut params = Params::default();
+    params.json(&Bytes::copy_from_slice(body)).ok()?;
+    let request = pb::FilterContactsRequest {
+        filter: Some(filters::read(&params.fields()).ok()?),
+        ..Default::default()
+    };
+    Some(request.encode_to_vec())
+}

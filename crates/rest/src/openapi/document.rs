@@ -1,0 +1,233 @@
+//! The document that describes the JSON API as `OpenAPI` 3.1, made from its routes, their texts and their examples.
+
+use std::collections::BTreeMap;
+
+use axum::http::Method;
+use serde_json::{Map, Value as Json, json};
+
+use super::{
+    about::{About, Caller, Endpoint, Parameter},
+    responses,
+    schema::{self, object, text},
+    texts::{Example, INTRODUCTION, Operation, Texts, describe_fields},
+};
+use crate::{
+    door::Route,
+    understood::{is_id, parameters as in_path},
+};
+
+/// The document that describes these routes, as JSON. Without a base URL its server is the one that it was read from.
+///
+/// Path by path: as values all of it would take twenty times the memory of its text, which a server would hold on to.
+pub fn document(routes: &[Route], endpoints: &[Endpoint], base_url: &str) -> String {
+    let texts = Texts::read();
+    let mut components = Map::new();
+    let mut tags: Vec<&str> = Vec::new();
+    let mut by_path: BTreeMap<&str, Vec<&Route>> = BTreeMap::new();
+    for route in routes {
+        if !tags.contains(&route.tag) {
+            tags.push(route.tag);
+        }
+        by_path.entry(&route.path).or_default().push(route);
+    }
+    let paths: Vec<String> = by_path
+        .into_iter()
+        .map(|(path, routes)| {
+            let methods = routes
+                .into_iter()
+                .flat_map(|route| route.methods.iter().map(move |method| (route, method)));
+            let operations = methods.map(|(route, method)| {
+                let operation = operation(route, method, &texts, &mut components);
+                entry(&method.as_str().to_ascii_lowercase(), &operation.to_string())
+            });
+            entry(path, &braced(&operations.collect::<Vec<_>>()))
+        })
+        .collect();
+    let info = json!({
+        "title": "Parley",
+        "version": env!("CARGO_PKG_VERSION"),
+        "summary": "The JSON API for customer conversations.",
+        "description": INTRODUCTION,
+        "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
+        "contact": { "name": "The operator of this server", "url": "/docs" },
+    });
+    let common = responses::common(&texts, &mut components);
+    for (name, schema) in &mut components {
+        texts.schemas.describe(name, schema);
+    }
+    let components = json!({
+        "schemas": components,
+        "responses": common,
+        "headers": responses::headers(&texts),
+        "securitySchemes": security_schemes(),
+    });
+    let tags = tags.iter().map(|tag| json!({ "name": tag, "description": texts.tag(tag) }));
+    let tags = json!(tags.collect::<Vec<_>>());
+    let endpoints: Vec<_> = endpoints
+        .iter()
+        .map(|endpoint| json!({ "path": endpoint.path, "caller": endpoint.caller.name(), "credential": endpoint.credential }))
+        .collect();
+    let servers = json!([{ "url": if base_url.is_empty() { "/" } else { base_url }, "description": "This server." }]);
+    braced(&[
+        entry("openapi", "\"3.1.0\""),
+        entry("jsonSchemaDialect", "\"https://json-schema.org/draft/2020-12/schema\""),
+        entry("info", &info.to_string()),
+        entry("servers", &servers.to_string()),
+        entry("tags", &tags.to_string()),
+        entry("paths", &braced(&paths)),
+        entry("components", &components.to_string()),
+        entry("x-parley-endpoints", &json!(endpoints).to_string()),
+    ])
+}
+
+/// The three headers in which a token is accepted.
+fn security_schemes() -> Json {
+    json!({
+        "token": {
+            "type": "apiKey", "in": "header", "name": "api_access_token",
+            "description": "The token in Chatwoot's header.",
+        },
+        "dashed_token": {
+            "type": "apiKey", "in": "header", "name": "api-access-token",
+            "description": "The same with dashes, for proxies that drop headers with underscores.",
+        },
+        "bearer": { "type": "http", "scheme": "bearer", "description": "The token as `Authorization: Bearer TOKEN`." },
+    })
+}
+
+/// A key of an object with its value, which is JSON already.
+fn entry(key: &str, value: &str) -> String {
+    format!("{}:{value}", Json::from(key))
+}
+
+fn braced(entries: &[String]) -> String {
+    format!("{{{}}}", entries.join(","))
+}
+
+fn operation(route: &Route, method: &Method, texts: &Texts, components: &mut Map<String, Json>) -> Json {
+    let about = &route.about;
+    let writes = about.writes(method);
+    // An operation has one id, so the second method of an update has a second one.
+    let id = if method == Method::PUT {
+        format!("{}ByPut", about.operation)
+    } else {
+        about.operation.to_owned()
+    };
+    let needs_token = about.caller != Caller::Anyone;
+    let mut operation = json!({
+        "operationId": id,
+        "tags": [route.tag],
+        "parameters": parameters(route, method, texts, components),
+        "responses": responses::responses(route, method, texts, components),
+        "security": if needs_token { json!([{ "token": [] }, { "dashed_token": [] }, { "bearer": [] }]) } else { json!([]) },
+        "x-parley-caller": about.caller.name(),
+        "x-parley-writes": writes,
+    });
+    if !about.rpc.is_empty() {
+        operation["x-parley-rpc"] = json!(about.rpc);
+    }
+    if let Some(text) = texts.operation(route.tag, about.operation) {
+        operation["summary"] = json!(text.summary);
+        operation["description"] = json!(text.description);
+    }
+    if !about.body.is_empty() {
+        operation["requestBody"] = request_body(route, texts, components);
+    }
+    operation
+}
+
+fn parameters(route: &Route, method: &Method, texts: &Texts, components: &mut Map<String, Json>) -> Vec<Json> {
+    let own = texts.operation(route.tag, route.about.operation);
+    let example = texts.example(route.about.operation);
+    let complete = |mut parameter: Json, name: &str| {
+        if let Some(text) = description(own, texts, name) {
+            parameter["description"] = json!(text);
+        }
+        if let Some(example) = example.and_then(|example| example.parameters.get(name)) {
+            parameter["example"] = example.clone();
+        }
+        parameter
+    };
+    let mut parameters: Vec<Json> = in_path(&route.path)
+        .map(|name| {
+            let schema = if is_id(name) { schema::id() } else { text() };
+            complete(
+                json!({ "name": name, "in": "path", "required": true, "schema": schema.put(components) }),
+                name,
+            )
+        })
+        .collect();
+    for Parameter { name, schema, required } in &route.about.query {
+        let schema = schema.put(components);
+        let shown = if schema["type"] == "array" {
+            format!("{name}[]")
+        } else {
+            (*name).to_owned()
+        };
+        parameters.push(complete(
+            json!({ "name": shown, "in": "query", "required": required, "schema": schema }),
+            name,
+        ));
+    }
+    let header = match (route.about.writes(method), route.about.takes_key(method)) {
+        (true, true) => Some("Idempotency-Key"),
+        // Generators of clients handle an operation badly that has several forms of a body and nothing optional beside it.
+        (true, false) => Some("traceparent"),
+        (false, _) if !route.about.rpc.is_empty() => Some("Parley-Min-Cursor"),
+        _ => None,
+    };
+    if let Some(name) = header {
+        parameters.push(complete(
+            json!({ "name": name, "in": "header", "required": false, "schema": { "type": "string" } }),
+            name,
+        ));
+    }
+    parameters
+}
+
+/// The description of a parameter or a field of the body: the operation's own, or the one that all operations share.
+fn description<'a>(own: Option<&'a Operation>, texts: &'a Texts, name: &str) -> Option<&'a String> {
+    own.and_then(|own| own.fields.get(name)).or_else(|| texts.parameters.get(name))
+}
+
+fn request_body(route: &Route, texts: &Texts, components: &mut Map<String, Json>) -> Json {
+    let about: &About = &route.about;
+    let own = texts.operation(route.tag, about.operation);
+    let mut fields = object();
+    for Parameter { name, schema, required } in &about.body {
+        let schema = schema.clone();
+        fields = if *required {
+            fields.key(name, schema)
+        } else {
+            fields.optional(name, schema)
+        };
+    }
+    // What is not known is not looked at.
+    let fields = fields.open();
+    let (json, form) = match about.root {
+        None => (fields.clone(), fields),
+        Some(root) => {
+            let wrapped = object().key(root, fields.clone()).open();
+            (schema::either([wrapped.clone(), fields]), wrapped)
+        }
+    };
+    let required = about.body.iter().any(|parameter| parameter.required);
+    let put = |schema: &schema::Schema, components: &mut Map<String, Json>| {
+        let mut schema = schema.put(components);
+        describe_fields(&mut schema, &|name| description(own, texts, name));
+        schema
+    };
+    let form = put(&form, components);
+    let mut json = json!({ "schema": put(&json, components) });
+    if let Some(Example {
+        request: Some(request), ..
+    }) = texts.example(about.operation)
+    {
+        json["example"] = request.clone();
+    }
+    json!({ "required": required, "content": {
+        "application/json": json,
+        "application/x-www-form-urlencoded": { "schema": form },
+        "multipart/form-data": { "schema": form },
+    } })
+}

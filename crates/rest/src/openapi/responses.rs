@@ -1,0 +1,258 @@
+//! The answers of an operation: its success, and the errors that can occur with its shape.
+//!
+//! An error that looks the same for many operations is a component of the document; an operation with an example or a reason of its own
+//! has its own.
+
+use axum::http::Method;
+use serde_json::{Map, Value as Json, json};
+
+use super::{
+    about::{About, Caller, Success},
+    schema::{self, Schema, choice, integer, list, object, text},
+    texts::{Example, Texts},
+};
+use crate::door::Route;
+
+/// The errors that many operations have, with the names of their components.
+const COMMON: [(&str, &str); 10] = [
+    ("400", "BadRequest"),
+    ("401", "Unauthorized"),
+    ("404", "NotFound"),
+    ("409", "Conflict"),
+    ("410", "Gone"),
+    ("413", "PayloadTooLarge"),
+    ("422", "UnprocessableEntity"),
+    ("429", "TooManyRequests"),
+    ("500", "InternalServerError"),
+    ("503", "ServiceUnavailable"),
+];
+
+/// Shape A.
+fn error() -> Schema {
+    object()
+        .key("error", text())
+        .optional("reason", text())
+        .optional("existing_id", integer())
+        .optional("earliest_seq", integer())
+        .optional("head_seq", integer())
+        .optional("epoch", text())
+        .named("Error")
+}
+
+/// Shape B.
+fn record_error() -> Schema {
+    object()
+        .key("message", text())
+        .optional("attributes", list(text()))
+        .optional("existing_id", integer())
+        .named("RecordError")
+}
+
+/// Shape C.
+fn credentials_error() -> Schema {
+    object().key("errors", list(text())).named("CredentialsError")
+}
+
+/// Shape D.
+fn fault() -> Schema {
+    object().key("status", integer()).key("error", text()).named("Fault")
+}
+
+/// The shape of an error's body.
+fn shape(status: &str) -> Schema {
+    match status {
+        "401" => schema::either([error(), credentials_error()]),
+        "409" | "410" => error(),
+        "422" => schema::either([error(), record_error()]),
+        "429" => choice(&["Retry later"]),
+        "400" | "500" | "503" => fault(),
+        _ => schema::either([error(), fault()]),
+    }
+}
+
+fn media_type(status: &str) -> &'static str {
+    if status == "429" { "text/plain" } else { "application/json" }
+}
+
+/// Whether the error can occur. Every route that reads parameters can refuse to read them; a route that names nothing finds everything, and
+/// an account that does not exist is an account of others.
+fn occurs(status: &str, route: &Route, method: &Method) -> bool {
+    let about = &route.about;
+    let changes = method != Method::GET;
+    let is_static = about.rpc.is_empty() && about.caller == Caller::Anyone;
+    match status {
+        "401" => about.caller != Caller::Anyone,
+        "404" => !is_static && (changes || names_something(route)),
+        "409" => about.takes_key(method),
+        // What `Parley-Min-Cursor` may be refused with.
+        "410" => !is_static && !about.writes(method) && about.caller != Caller::Anyone,
+        "413" => changes,
+        "400" | "422" | "500" => !is_static,
+        _ => true,
+    }
+}
+
+/// Whether a path or query names anything besides the account of the caller.
+fn names_something(route: &Route) -> bool {
+    let of_members = matches!(route.about.caller, Caller::Member | Caller::Administrator);
+    let in_path = route.path.split('/').filter(|part| part.starts_with('{'));
+    let mut others = in_path.filter(|part| !of_members || *part != "{account_id}");
+    others.next().is_some()
+        || route
+            .about
+            .query_names()
+            .any(|name| name.ends_with("_id") || name.ends_with("_ids"))
+}
+
+/// The common errors, as components.
+pub fn common(texts: &Texts, components: &mut Map<String, Json>) -> Json {
+    let errors = COMMON.iter().map(|(status, name)| {
+        let text = texts.error(status);
+        let (description, example) = text.map_or(("", &Json::Null), |text| (text.description.as_str(), &text.example));
+        let response = response(status, description, &shape(status), example, components);
+        ((*name).to_owned(), response)
+    });
+    Json::Object(errors.collect())
+}
+
+/// The headers of answers, as components.
+pub fn headers(texts: &Texts) -> Json {
+    let header = |name: &str, schema: Json| {
+        let description = texts.parameters.get(name).map_or("", String::as_str);
+        (name.to_owned(), json!({ "description": description, "schema": schema }))
+    };
+    let number = || json!({ "type": "integer" });
+    let words = || json!({ "type": "string" });
+    let all = [
+        header("Location", words()),
+        header("Parley-Cursor", words()),
+        header("Parley-Ignored", words()),
+        header("RateLimit-Limit", number()),
+        header("RateLimit-Remaining", number()),
+        header("RateLimit-Reset", number()),
+        header("Retry-After", number()),
+    ];
+    Json::Object(all.into_iter().collect())
+}
+
+/// All answers of an operation.
+pub fn responses(route: &Route, method: &Method, texts: &Texts, components: &mut Map<String, Json>) -> Json {
+    let about = &route.about;
+    let example = texts.example(about.operation);
+    let mut responses = Map::new();
+    let (status, mut success) = success(about, texts, components);
+    let headers = success_headers(about, method);
+    if !headers.is_empty() {
+        success["headers"] = referred(&headers);
+    }
+    responses.insert(status.to_owned(), success);
+    for (status, name) in COMMON {
+        if !occurs(status, route, method) {
+            continue;
+        }
+        let text = texts.error(status);
+        let own = own_example(example, status).filter(|own| Some(*own) != text.map(|text| &text.example));
+        let answer = match (own, text) {
+            (Some(own), Some(text)) => response(status, &text.description, &shape(status), own, components),
+            _ => json!({ "$ref": format!("#/components/responses/{name}") }),
+        };
+        responses.insert(status.to_owned(), answer);
+    }
+    for (status, when) in &about.refusals {
+        let plain = json!({ "status": status.as_u16(), "error": status.canonical_reason() });
+        let status = status.as_str();
+        // A missing proof is no missing token, and what no other operation refuses has no common example.
+        let usual = texts.error(status).map(|text| &text.example).filter(|_| status != "401");
+        let example = own_example(example, status).or(usual).unwrap_or(&plain);
+        let shape = if status == "422" {
+            shape(status)
+        } else {
+            schema::either([error(), fault()])
+        };
+        responses.insert(status.to_owned(), response(status, when, &shape, example, components));
+    }
+    if about.finds_nothing {
+        // The body is not described, because there may be none.
+        let description = texts.error("404").map_or("", |text| &text.description);
+        responses.insert(
+            "404".to_owned(),
+            json!({ "description": description, "x-parley-may-be-empty": true }),
+        );
+    }
+    Json::Object(responses)
+}
+
+fn own_example<'a>(example: Option<&'a Example>, status: &str) -> Option<&'a Json> {
+    example?.errors.get(status)
+}
+
+fn success(about: &About, texts: &Texts, components: &mut Map<String, Json>) -> (&'static str, Json) {
+    let example = texts.example(about.operation).and_then(|example| example.response.as_ref());
+    match &about.success {
+        Success::Empty => ("200", json!({ "description": "Done. The body is empty." })),
+        Success::Json(schema) => {
+            let mut schema = schema.put(components);
+            texts.schemas.describe_unnamed(&mut schema);
+            let mut content = json!({ "schema": schema });
+            if let Some(response) = example {
+                content["example"] = response.clone();
+            }
+            ("200", json!({ "description": "Done.", "content": { "application/json": content } }))
+        }
+        Success::Bytes(kind) => {
+            let content = match example {
+                Some(response) => json!({ "schema": { "type": "string" }, "example": response }),
+                None => json!({}),
+            };
+            ("200", json!({ "description": "Done.", "content": { *kind: content } }))
+        }
+        Success::NoContent => ("204", json!({ "description": "Done. There is no body." })),
+        Success::Elsewhere => ("302", json!({ "description": "Redirects to the bytes of the file." })),
+    }
+}
+
+fn success_headers(about: &About, method: &Method) -> Vec<&'static str> {
+    let mut names = Vec::new();
+    if matches!(about.success, Success::Elsewhere) {
+        names.push("Location");
+    }
+    if !about.rpc.is_empty() || about.caller != Caller::Anyone {
+        if about.writes(method) {
+            names.push("Parley-Cursor");
+        }
+        names.push("Parley-Ignored");
+        if about.caller != Caller::Anyone {
+            names.extend(["RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"]);
+        }
+    }
+    names
+}
+
+fn referred(names: &[&str]) -> Json {
+    let headers = names
+        .iter()
+        .map(|name| ((*name).to_owned(), json!({ "$ref": format!("#/components/headers/{name}") })));
+    Json::Object(headers.collect())
+}
+
+fn response(status: &str, description: &str, schema: &Schema, example: &Json, components: &mut Map<String, Json>) -> Json {
+    let content = json!({ "schema": schema.put(components), "example": example });
+    let mut response = json!({ "description": description, "content": { media_type(status): content } });
+    if matches!(status, "429" | "503") {
+        response["headers"] = referred(&["Retry-After"]);
+    }
+    response
+}
+
+impl About {
+    /// Whether a call by this method changes anything.
+    pub(super) fn writes(&self, method: &Method) -> bool {
+        !self.reads && method != Method::GET
+    }
+
+    /// Whether a call by this method may be repeated under the same `Idempotency-Key`: whether its RPC may be, which the contract says.
+    pub(super) fn takes_key(&self, method: &Method) -> bool {
+        let rpc = format!("parley.v1.{}", self.rpc.replace('.', "/"));
+        self.writes(method) && parley_proto::policy::method(&rpc).is_some_and(|method| method.idempotent)
+    }
+}

@@ -1,0 +1,120 @@
+//! What the services tell beside their answers, as headers: the position of a write in the account's log (a read that sends it back waits until
+//! the log has come that far), and what the token has left of its calls. Large answers of the services make the rest of their request heavy.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+};
+
+use axum::{
+    extract::Request,
+    http::{HeaderMap, HeaderName, HeaderValue},
+    middleware::Next,
+    response::Response,
+};
+use parley_compute::{HeavyBody, Weighed, WeighedBody, Weight};
+use parley_types::cursor_text;
+use tonic::{body::Body, service::Routes};
+use tower::Service;
+
+/// The header of the answer that has the cursor, in base64url as everywhere in the JSON API.
+const CURSOR: HeaderName = HeaderName::from_static("parley-cursor");
+
+/// A cursor from binary metadata, which is base64, as text.
+fn as_text(value: &HeaderValue) -> HeaderValue {
+    let cursor = value.to_str().ok().and_then(cursor_text::decode);
+    let text = cursor.map(|cursor| cursor_text::encode(&cursor));
+    text.and_then(|text| HeaderValue::from_str(&text).ok())
+        .unwrap_or_else(|| value.clone())
+}
+
+/// What the services tell, and what the answer says of it.
+const TOLD: [(HeaderName, HeaderName); 4] = [
+    (
+        HeaderName::from_static("parley-cursor-bin"),
+        HeaderName::from_static("parley-cursor"),
+    ),
+    (
+        HeaderName::from_static("ratelimit-limit"),
+        HeaderName::from_static("ratelimit-limit"),
+    ),
+    (
+        HeaderName::from_static("ratelimit-remaining"),
+        HeaderName::from_static("ratelimit-remaining"),
+    ),
+    (
+        HeaderName::from_static("ratelimit-reset"),
+        HeaderName::from_static("ratelimit-reset"),
+    ),
+];
+
+/// The newest headers of the services while one request was answered, and whether the request is heavy.
+#[derive(Clone, Debug, Default)]
+pub struct Position(Arc<Noted>);
+
+#[derive(Debug, Default)]
+struct Noted {
+    headers: Mutex<HeaderMap>,
+    weight: Weight,
+}
+
+impl Weighed for Position {
+    fn weight(&self) -> &Weight {
+        &self.0.weight
+    }
+}
+
+impl Position {
+    fn note(&self, headers: &HeaderMap) {
+        for (told, said) in &TOLD {
+            if let Some(value) = headers.get(told) {
+                let mut noted = self.0.headers.lock().unwrap_or_else(PoisonError::into_inner);
+                noted.insert(said, if said == CURSOR { as_text(value) } else { value.clone() });
+            }
+        }
+    }
+
+    fn take(&self) -> HeaderMap {
+        std::mem::take(&mut *self.0.headers.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Adds the headers to the answer.
+pub async fn say(mut request: Request, next: Next) -> Response {
+    let position = Position::default();
+    request.extensions_mut().insert(position.clone());
+    let mut response = position.weight().run(next.run(request)).await;
+    response.headers_mut().extend(position.take());
+    if position.weight().is_heavy() {
+        // Lists go on to be written page by page.
+        response = response.map(|body| axum::body::Body::new(HeavyBody::new(body)));
+    }
+    response
+}
+
+/// The services, with an ear for positions.
+#[derive(Clone, Debug)]
+pub struct Noting {
+    pub routes: Routes,
+    pub position: Position,
+}
+
+impl Service<http::Request<Body>> for Noting {
+    type Response = http::Response<WeighedBody<Body, Position>>;
+    type Error = <Routes as Service<http::Request<Body>>>::Error;
+    type Future = futures_util::future::BoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Service::<http::Request<Body>>::poll_ready(&mut self.routes, cx)
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let answer = self.routes.call(request);
+        let position = self.position.clone();
+        Box::pin(async move {
+            let response = answer.await?;
+            position.note(response.headers());
+            Ok(response.map(|body| WeighedBody::new(body, position)))
+        })
+    }
+}

@@ -1,0 +1,140 @@
+//! The span of a request and what is measured of it. Paths stay out of both, and routes stand for them: some paths hold what lets one in.
+
+use std::{sync::LazyLock, time::Instant};
+
+use axum::{
+    extract::{MatchedPath, Request},
+    http::{Method, StatusCode, Version},
+    middleware::Next,
+    response::Response,
+};
+use opentelemetry::{
+    Context, KeyValue,
+    metrics::Histogram,
+    trace::{FutureExt as _, SpanKind},
+};
+use parley_telemetry::{
+    context, exemplars,
+    names::{
+        CALL_SECONDS, ERROR_TYPE, HTTP_REQUEST_METHOD, HTTP_RESPONSE_STATUS_CODE, HTTP_ROUTE, HTTP_SERVER_REQUEST_DURATION,
+        NETWORK_PROTOCOL_VERSION, URL_SCHEME, meter,
+    },
+    span,
+};
+
+static DURATIONS: LazyLock<Histogram<f64>> = LazyLock::new(|| {
+    meter()
+        .f64_histogram(HTTP_SERVER_REQUEST_DURATION)
+        .with_unit("s")
+        .with_description("How long requests took until their answers began")
+        .with_boundaries(CALL_SECONDS.to_vec())
+        .build()
+});
+
+/// What stands for a status where the client went before there was one.
+const GONE: &str = "cancelled";
+
+/// Traces and measures a request until its answer begins, or its client goes.
+pub async fn watch(scheme: &'static str, request: Request, next: Next) -> Response {
+    let watched = Watched::begin(scheme, &request);
+    let around = watched.around.clone();
+    async {
+        let answer = next.run(request).await;
+        watched.answered(answer.status());
+        answer
+    }
+    .with_context(around)
+    .await
+}
+
+/// A request in work; dropped before it is answered, it tells that its client went.
+struct Watched {
+    method: &'static str,
+    scheme: &'static str,
+    route: Option<String>,
+    begun: Instant,
+    around: Context,
+    is_told: bool,
+}
+
+impl Watched {
+    fn begin(scheme: &'static str, request: &Request) -> Self {
+        let method = known(request.method());
+        let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+        let version = match request.version() {
+            Version::HTTP_2 => "2",
+            Version::HTTP_10 => "1.0",
+            _ => "1.1",
+        };
+        let described = || {
+            let name = route
+                .as_ref()
+                .map_or_else(|| method.to_owned(), |route| format!("{method} {route}"));
+            let mut attributes = vec![
+                KeyValue::new(HTTP_REQUEST_METHOD, method),
+                KeyValue::new(URL_SCHEME, scheme),
+                KeyValue::new(NETWORK_PROTOCOL_VERSION, version),
+            ];
+            attributes.extend(route.clone().map(|route| KeyValue::new(HTTP_ROUTE, route)));
+            (name.into(), attributes)
+        };
+        Self {
+            around: span::begin(&context::asked_for(request.headers()), SpanKind::Server, Vec::new(), described),
+            method,
+            scheme,
+            route,
+            begun: Instant::now(),
+            is_told: false,
+        }
+    }
+
+    fn answered(mut self, status: StatusCode) {
+        self.is_told = true;
+        self.tell(Some(status));
+    }
+
+    fn tell(&self, status: Option<StatusCode>) {
+        let mut outcome: Vec<KeyValue> = status
+            .iter()
+            .map(|status| KeyValue::new(HTTP_RESPONSE_STATUS_CODE, i64::from(status.as_u16())))
+            .collect();
+        let is_fault = status.is_some_and(|status| status.is_server_error());
+        match status {
+            Some(status) if is_fault => outcome.push(KeyValue::new(ERROR_TYPE, status.as_str().to_owned())),
+            Some(_) => {}
+            None => outcome.push(KeyValue::new(ERROR_TYPE, GONE)),
+        }
+        span::end(&self.around, is_fault, || outcome.clone());
+        let mut labels = vec![
+            KeyValue::new(HTTP_REQUEST_METHOD, self.method),
+            KeyValue::new(URL_SCHEME, self.scheme),
+        ];
+        labels.extend(outcome);
+        labels.extend(self.route.clone().map(|route| KeyValue::new(HTTP_ROUTE, route)));
+        let took = self.begun.elapsed().as_secs_f64();
+        DURATIONS.record(took, &labels);
+        exemplars::note("http_server_request_duration_seconds", &labels, &CALL_SECONDS, took);
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if !self.is_told {
+            self.tell(None);
+        }
+    }
+}
+
+/// Anybody may make methods up: those count together.
+fn known(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        _ => "_OTHER",
+    }
+}

@@ -1,0 +1,25 @@
+//! The counters of an account's log: the row that orders all writes of the account.
+
+use parley_types::{
+    id::{AccountId, ConversationId, Epoch, MessageId, Seq},
+    time::Micros,
+};
+use sea_orm::entity::prelude::*;
+
+/// A row of `account_logs`.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "account_logs")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub account_id: AccountId,
+    pub epoch: Epoch,
+    pub head_seq: Seq,
+    pub earliest_seq: Seq,
+    pub last_conversation_id: ConversationId,
+    pub last_message_id: MessageId,
+    /// Times of events never go back within an account.
+    pub last_occurred_at: Micros,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,26 @@
+//! Agent bots: programs that answer in inboxes.
+
+use parley_types::{
+    id::{AccountId, AgentBotId},
+    time::Micros,
+};
+use sea_orm::entity::prelude::*;
+
+/// A row of `agent_bots`.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "agent_bots")]
+pub struct Model {
+    #[sea_orm(primary_key)]
+    pub id: AgentBotId,
+    /// The one account that may use it; none: all of the installation.
+    pub account_id: Option<AccountId>,
+    pub name: String,
+    pub description: String,
+    pub outgoing_url: String,
+    pub avatar_url: String,
+    pub created_at: Micros,
+    pub updated_at: Micros,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,22 @@
+//! Accounts that are still to be told of a change of a member's user, or of a bot of the installation that is in an inbox of theirs.
+
+use parley_types::{id::AccountId, time::Micros};
+use sea_orm::entity::prelude::*;
+
+use crate::entity::kind::AnnouncedKind;
+
+/// A row of `announcements`.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "announcements")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub account_id: AccountId,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub subject_kind: AnnouncedKind,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub subject_id: i64,
+    pub changed_at: Micros,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

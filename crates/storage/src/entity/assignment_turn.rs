@@ -1,0 +1,21 @@
+//! Who of an inbox was given a conversation when, so that the next one goes to somebody else.
+
+use parley_types::id::{AccountId, InboxId, Seq, UserId};
+use sea_orm::entity::prelude::*;
+
+/// A row of `assignment_turns`.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "assignment_turns")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub account_id: AccountId,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub inbox_id: InboxId,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub user_id: UserId,
+    /// The seq of the event that told of the last assignment.
+    pub turn: Seq,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,39 @@
+//! What was administered.
+
+use parley_types::{
+    id::{AccountId, TokenId},
+    time::Micros,
+};
+use sea_orm::entity::prelude::*;
+
+/// A row of `audit_events`.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "audit_events")]
+pub struct Model {
+    /// Counted by the database, over all accounts.
+    #[sea_orm(primary_key)]
+    pub id: i64,
+    /// 0 outside of accounts.
+    pub account_id: AccountId,
+    pub occurred_at: Micros,
+    /// A number of `ActorType`; 0: nobody showed a token.
+    pub actor_type: i16,
+    pub actor_id: i64,
+    /// The name at that time.
+    pub actor_name: String,
+    pub token_id: Option<TokenId>,
+    /// `parley.v1.Service/Call`.
+    pub method: String,
+    /// The field of the request that names the resource.
+    pub resource_field: Option<String>,
+    pub resource_id: Option<i64>,
+    /// The address of the caller, without the port.
+    pub peer_address: Option<String>,
+    /// A number of `google.rpc.Code`.
+    pub code: i16,
+    /// Whether the code is one of failure: such events do not displace others.
+    pub refused: bool,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

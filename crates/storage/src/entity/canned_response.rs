@@ -1,0 +1,24 @@
+//! Texts that agents send often.
+
+use parley_types::{
+    id::{AccountId, CannedResponseId},
+    time::Micros,
+};
+use sea_orm::entity::prelude::*;
+
+/// A row of `canned_responses`.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "canned_responses")]
+pub struct Model {
+    #[sea_orm(primary_key)]
+    pub id: CannedResponseId,
+    pub account_id: AccountId,
+    /// Unique in the account.
+    pub short_code: String,
+    pub content: String,
+    pub created_at: Micros,
+    pub updated_at: Micros,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

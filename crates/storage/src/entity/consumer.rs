@@ -1,0 +1,30 @@
+//! Durable consumers of an account's log.
+
+use parley_types::{
+    id::{AccountId, Epoch, Seq},
+    time::Micros,
+};
+use sea_orm::entity::prelude::*;
+
+/// A row of `consumers`.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "consumers")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub account_id: AccountId,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub name: String,
+    /// An encoded `parley.v1.EventFilter`.
+    pub filter: Vec<u8>,
+    pub shard_count: i64,
+    /// Where a shard begins that was never open.
+    pub start_epoch: Epoch,
+    pub start_seq: Seq,
+    /// The newest session's number. It begins with the time at which the consumer was made, so that it also rises when a consumer is deleted
+    /// and made again.
+    pub fence: i64,
+    pub created_at: Micros,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

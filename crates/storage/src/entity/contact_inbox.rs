@@ -1,0 +1,81 @@
+//! Contacts' sessions in inboxes.
+
+use parley_fault::Protection;
+use parley_types::{
+    id::{AccountId, ContactId, ContactInboxId, InboxId},
+    time::Micros,
+};
+use sea_orm::{Condition, entity::prelude::*, sea_query::Expr};
+use sha2::{Digest as _, Sha256};
+
+use crate::submitted::{self, Submitted};
+
+/// A row of `contact_inboxes`.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "contact_inboxes")]
+pub struct Model {
+    #[sea_orm(primary_key)]
+    pub id: ContactInboxId,
+    pub account_id: AccountId,
+    pub contact_id: ContactId,
+    pub inbox_id: InboxId,
+    /// Unique in the inbox.
+    pub source_id: String,
+    pub hmac_verified: bool,
+    /// What the session itself has submitted. Absent: nothing yet, or a session from before this was stored.
+    #[sea_orm(column_type = "JsonBinary", nullable)]
+    pub submitted: Option<Submitted>,
+    /// Another contact that has an address, a number or an identifier which the session submitted.
+    pub possible_duplicate_id: Option<ContactId>,
+    pub pubsub_token: String,
+    pub created_at: Micros,
+    pub updated_at: Micros,
+}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// The ids that unverified sessions are shown begin here: above every id that the database gives out in order, and below 2^53, up to which
+/// JavaScript's numbers are exact.
+const SHOWN_IDS: i64 = 1 << 52;
+
+impl Model {
+    /// The id that an unverified session is shown in place of its contact's, which would reveal whether a contact with the address was there
+    /// before. It is a digest of what belongs to the session alone, so it says nothing of the contact, and stays the same when the session
+    /// moves to another one.
+    pub fn shown_contact_id(&self) -> i64 {
+        let digest = Sha256::digest(format!("session {} of account {}", self.id, self.account_id));
+        let number = digest.iter().take(8).fold(0_i64, |number, byte| (number << 8) | i64::from(*byte));
+        SHOWN_IDS | (number & (SHOWN_IDS - 1))
+    }
+
+    /// How the session came to its contact.
+    pub fn relation(&self) -> submitted::Relation {
+        self.submitted
+            .as_ref()
+            .map_or(submitted::Relation::Assigned, |submitted| submitted.relation)
+    }
+
+    /// Whether somebody else than the session says that it belongs to its contact: a signature, or the member who made it.
+    pub fn is_vouched_for(&self) -> bool {
+        self.hmac_verified || self.relation() == submitted::Relation::Assigned
+    }
+}
+
+/// [`Model::is_vouched_for`] as a condition on `contact_inboxes`.
+pub fn vouched_for() -> Condition {
+    Condition::any().add(Column::HmacVerified.eq(true)).add(Expr::cust(
+        "COALESCE(\"contact_inboxes\".\"submitted\" ->> 'relation', 'assigned') = 'assigned'",
+    ))
+}
+
+/// Sessions that make their contact visible to a service that is limited to their inbox: all but the unverified ones that only named an
+/// address, a number or an identifier of it. The service itself could open such a session.
+pub fn opens_contact() -> Condition {
+    if !parley_fault::is_on(Protection::MatchedSessions) {
+        return Condition::all();
+    }
+    Condition::any().add(Column::HmacVerified.eq(true)).add(Expr::cust(
+        "COALESCE(\"contact_inboxes\".\"submitted\" ->> 'relation', 'assigned') <> 'matched'",
+    ))
+}

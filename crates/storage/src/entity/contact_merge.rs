@@ -1,0 +1,20 @@
+//! Which contact took in which.
+
+use parley_types::id::{AccountId, ContactId};
+use sea_orm::entity::prelude::*;
+
+/// A row of `contact_merges`.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "contact_merges")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub account_id: AccountId,
+    /// The one that is gone.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub contact_id: ContactId,
+    /// The one that has what it had.
+    pub into_id: ContactId,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,56 @@
+//! Conversations. `id` counts per account.
+
+use parley_types::{
+    id::{AccountId, ContactId, ContactInboxId, ConversationId, InboxId, MessageId, Seq, TeamId, UserId},
+    time::Micros,
+};
+use sea_orm::entity::prelude::*;
+
+use crate::entity::kind::{ConversationStatus, Priority};
+
+/// A row of `conversations`.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "conversations")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub account_id: AccountId,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: ConversationId,
+    pub uuid: Uuid,
+    pub inbox_id: InboxId,
+    pub contact_id: ContactId,
+    pub contact_inbox_id: ContactInboxId,
+    pub status: ConversationStatus,
+    pub priority: Option<Priority>,
+    pub assignee_id: Option<UserId>,
+    pub team_id: Option<TeamId>,
+    pub snoozed_until: Option<Micros>,
+    #[sea_orm(column_type = "JsonBinary")]
+    pub additional_attributes: Json,
+    #[sea_orm(column_type = "JsonBinary")]
+    pub custom_attributes: Json,
+    pub agent_last_seen_at: Option<Micros>,
+    pub assignee_last_seen_at: Option<Micros>,
+    pub contact_last_seen_at: Option<Micros>,
+    pub first_reply_created_at: Option<Micros>,
+    pub waiting_since: Option<Micros>,
+    pub last_activity_at: Micros,
+    pub last_incoming_at: Option<Micros>,
+    /// Incoming messages since `agent_last_seen_at`.
+    pub unread_count: i64,
+    /// The number of the newest message.
+    pub message_count: i64,
+    pub last_message_id: Option<MessageId>,
+    pub last_non_activity_message_id: Option<MessageId>,
+    pub last_public_message_id: Option<MessageId>,
+    /// The newest public outgoing message.
+    pub last_reply_at: Option<Micros>,
+    /// The newest automatic text.
+    pub last_template_at: Option<Micros>,
+    pub created_at: Micros,
+    pub updated_at: Micros,
+    pub version: Seq,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,23 @@
+//! Who takes part in a conversation besides its assignee.
+
+use parley_types::{
+    id::{AccountId, ConversationId, UserId},
+    time::Micros,
+};
+use sea_orm::entity::prelude::*;
+
+/// A row of `conversation_participants`.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "conversation_participants")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub account_id: AccountId,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub conversation_id: ConversationId,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub user_id: UserId,
+    pub created_at: Micros,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,33 @@
+//! What custom attributes mean.
+
+use parley_types::{
+    id::{AccountId, DefinitionId},
+    time::Micros,
+};
+use sea_orm::entity::prelude::*;
+
+use crate::entity::kind::{AttributeDisplay, AttributeModel};
+
+/// A row of `custom_attribute_definitions`.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "custom_attribute_definitions")]
+pub struct Model {
+    #[sea_orm(primary_key)]
+    pub id: DefinitionId,
+    pub account_id: AccountId,
+    pub model: AttributeModel,
+    /// Unique in the account for its model.
+    pub key: String,
+    pub display_name: String,
+    pub display_type: AttributeDisplay,
+    pub description: Option<String>,
+    /// A list of texts.
+    pub choices: Json,
+    pub regex_pattern: Option<String>,
+    pub regex_cue: Option<String>,
+    pub created_at: Micros,
+    pub updated_at: Micros,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

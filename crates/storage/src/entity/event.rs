@@ -1,0 +1,33 @@
+//! Events, as the bytes that are sent, with the columns that filters need.
+
+use parley_types::{
+    id::{AccountId, ContactId, ConversationId, InboxId, Seq},
+    time::Micros,
+};
+use sea_orm::entity::prelude::*;
+
+use crate::entity::kind::MessageType;
+
+/// A row of `events`.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "events")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub account_id: AccountId,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub seq: Seq,
+    pub transaction_id: Seq,
+    /// A number of `EventKind`.
+    pub kind: i16,
+    pub inbox_id: Option<InboxId>,
+    pub conversation_id: Option<ConversationId>,
+    pub contact_id: Option<ContactId>,
+    pub message_type: Option<MessageType>,
+    pub private: Option<bool>,
+    pub occurred_at: Micros,
+    /// An encoded `parley.v1.Event`.
+    pub payload: Vec<u8>,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,38 @@
+//! Members who have left an account, as it knew them.
+
+use std::sync::Arc;
+
+use parley_types::id::{AccountId, UserId};
+use sea_orm::entity::prelude::*;
+
+use crate::entity::user;
+
+/// A row of `former_members`.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "former_members")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub account_id: AccountId,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub user_id: UserId,
+    pub name: String,
+    pub display_name: Option<String>,
+    pub email: String,
+}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+impl Model {
+    /// The user as the account knew it. What the user has changed since is not the account's business.
+    pub fn view_of(&self, user: &user::Model) -> Arc<user::Model> {
+        Arc::new(user::Model {
+            name: self.name.clone(),
+            display_name: self.display_name.clone(),
+            email: self.email.clone(),
+            avatar_url: String::new(),
+            custom_attributes: serde_json::json!({}),
+            ..user.clone()
+        })
+    }
+}

@@ -1,0 +1,23 @@
+//! Who works in an inbox.
+
+use parley_types::{
+    id::{AccountId, InboxId, UserId},
+    time::Micros,
+};
+use sea_orm::entity::prelude::*;
+
+/// A row of `inbox_members`.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "inbox_members")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub account_id: AccountId,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub inbox_id: InboxId,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub user_id: UserId,
+    pub created_at: Micros,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

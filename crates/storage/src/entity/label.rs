@@ -1,0 +1,26 @@
+//! The labels that an account defined.
+
+use parley_types::{
+    id::{AccountId, LabelId},
+    time::Micros,
+};
+use sea_orm::entity::prelude::*;
+
+/// A row of `labels`.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "labels")]
+pub struct Model {
+    #[sea_orm(primary_key)]
+    pub id: LabelId,
+    pub account_id: AccountId,
+    /// Lower case; unique in the account.
+    pub title: String,
+    pub description: Option<String>,
+    pub color: String,
+    pub show_on_sidebar: Option<bool>,
+    pub created_at: Micros,
+    pub updated_at: Micros,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

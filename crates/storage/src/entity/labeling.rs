@@ -1,0 +1,25 @@
+//! Which labels stand on which conversations and contacts.
+
+use parley_types::id::AccountId;
+use sea_orm::entity::prelude::*;
+
+use crate::entity::kind::SubjectKind;
+
+/// A row of `labelings`.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "labelings")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub account_id: AccountId,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub subject_kind: SubjectKind,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub subject_id: i64,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub name: String,
+    /// The place in the list as it was given.
+    pub position: i32,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

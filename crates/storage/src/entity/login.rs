@@ -1,0 +1,19 @@
+//! Login links that were not used yet; of their secrets only the SHA-256.
+
+use parley_types::{id::UserId, time::Micros};
+use sea_orm::entity::prelude::*;
+
+/// A row of `logins`. Whoever deletes it has used the link.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "logins")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub hash: Vec<u8>,
+    pub user_id: UserId,
+    pub expires_at: Micros,
+    /// The latest expiry of the token that the link is redeemed for; none: that of any login.
+    pub token_expires_at: Option<Micros>,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,23 @@
+//! Mails that wait to be sent, and those of the last hour.
+
+use parley_types::{id::AccountId, time::Micros};
+use sea_orm::entity::prelude::*;
+
+/// A row of `mails`.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "mails")]
+pub struct Model {
+    #[sea_orm(primary_key)]
+    pub id: i64,
+    pub account_id: AccountId,
+    pub recipient: String,
+    pub subject: String,
+    pub body: String,
+    pub created_at: Micros,
+    pub next_try_at: Micros,
+    pub tries: i64,
+    pub sent_at: Option<Micros>,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

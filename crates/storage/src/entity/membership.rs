@@ -1,0 +1,66 @@
+//! What a user is in an account.
+
+use std::sync::Arc;
+
+use parley_fault::Protection;
+use parley_types::{
+    id::{AccountId, UserId},
+    time::Micros,
+};
+use sea_orm::entity::prelude::*;
+
+use crate::entity::{
+    kind::{Availability, Role},
+    user,
+};
+
+/// A row of `memberships`.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "memberships")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub account_id: AccountId,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub user_id: UserId,
+    pub role: Role,
+    pub availability: Availability,
+    pub auto_offline: bool,
+    pub active_at: Option<Micros>,
+    pub inviter_id: Option<UserId>,
+    pub created_at: Micros,
+    pub updated_at: Micros,
+    /// What the account calls the user; none: what the user's own row says.
+    pub name: Option<String>,
+    /// The address by which the account added the user; none: the operator did.
+    pub email: Option<String>,
+}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+impl Model {
+    /// The user as the account may see it. An account that added somebody by address is shown what it supplied itself: whether the address
+    /// already had a user, and what that user or another account says of it, stays hidden until the user has been active in the account.
+    /// The name and the address stay the account's own.
+    pub fn view_of(&self, user: &Arc<user::Model>) -> Arc<user::Model> {
+        if (self.name.is_none() && self.email.is_none()) || !parley_fault::is_on(Protection::MemberView) {
+            return Arc::clone(user);
+        }
+        let mut view = user::Model::clone(user);
+        if self.is_unconfirmed() {
+            view.display_name = None;
+            view.avatar_url.clear();
+            view.custom_attributes = serde_json::json!({});
+            view.created_at = self.created_at;
+            view.updated_at = self.updated_at;
+        }
+        view.name = self.name.clone().unwrap_or(view.name);
+        view.email = self.email.clone().unwrap_or(view.email);
+        Arc::new(view)
+    }
+
+    /// Whether the account added the user by address and the user has not been active in it yet.
+    pub fn is_unconfirmed(&self) -> bool {
+        self.email.is_some() && self.active_at.is_none()
+    }
+}

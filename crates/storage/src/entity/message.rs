@@ -1,0 +1,44 @@
+//! Messages. `id` counts per account, in the order of commits; only the writer makes them.
+
+use parley_types::{
+    id::{AccountId, ConversationId, InboxId, MessageId, Seq},
+    time::Micros,
+};
+use sea_orm::entity::prelude::*;
+
+use crate::entity::kind::{ContentType, MessageStatus, MessageType, SenderType};
+
+/// A row of `messages`.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "messages")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub account_id: AccountId,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: MessageId,
+    pub conversation_id: ConversationId,
+    /// Dense within the conversation.
+    pub number: i64,
+    pub inbox_id: InboxId,
+    pub message_type: MessageType,
+    #[sea_orm(column_type = "Text", nullable)]
+    pub content: Option<String>,
+    pub content_type: ContentType,
+    #[sea_orm(column_type = "JsonBinary")]
+    pub content_attributes: Json,
+    pub status: MessageStatus,
+    pub private: bool,
+    pub source_id: Option<String>,
+    /// The same as `source_id` where the caller asked for uniqueness in the inbox.
+    pub unique_source_id: Option<String>,
+    pub sender_type: Option<SenderType>,
+    pub sender_id: Option<i64>,
+    #[sea_orm(column_type = "JsonBinary")]
+    pub additional_attributes: Json,
+    pub created_at: Micros,
+    pub updated_at: Micros,
+    pub version: Seq,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,41 @@
+//! The rows, one file a table; `kind` holds the columns that are enums.
+
+pub mod account;
+pub mod account_log;
+pub mod agent_bot;
+pub mod announcement;
+pub mod api_channel;
+pub mod assignment_turn;
+pub mod attachment;
+pub mod audit_event;
+pub mod canned_response;
+pub mod consumer;
+pub mod consumer_shard;
+pub mod contact;
+pub mod contact_inbox;
+pub mod contact_merge;
+pub mod contact_note;
+pub mod conversation;
+pub mod conversation_participant;
+pub mod custom_attribute_definition;
+pub mod erasure;
+pub mod event;
+pub mod former_member;
+pub mod idempotency_key;
+pub mod inbox;
+pub mod inbox_member;
+pub mod label;
+pub mod labeling;
+pub mod login;
+pub mod mail;
+pub mod membership;
+pub mod message;
+pub mod presence;
+pub mod secret;
+pub mod team;
+pub mod team_member;
+pub mod token;
+pub mod trimmed_event;
+pub mod user;
+
+pub use parley_types::kind;

@@ -1,0 +1,36 @@
+//! Tokens; of their secrets only the SHA-256.
+
+use parley_types::{
+    id::{AccountId, AgentBotId, TokenId, UserId},
+    time::Micros,
+};
+use sea_orm::entity::prelude::*;
+
+use crate::entity::kind::TokenKind;
+
+/// A row of `tokens`.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "tokens")]
+pub struct Model {
+    #[sea_orm(primary_key)]
+    pub id: TokenId,
+    pub kind: TokenKind,
+    pub name: String,
+    /// SHA-256 of the secret; unique.
+    pub hash: Vec<u8>,
+    pub user_id: Option<UserId>,
+    pub agent_bot_id: Option<AgentBotId>,
+    pub account_id: Option<AccountId>,
+    pub read_only: bool,
+    /// Array of inbox ids; empty: no such limit.
+    #[sea_orm(column_type = "JsonBinary")]
+    pub inbox_ids: Json,
+    pub expires_at: Option<Micros>,
+    pub revoked_at: Option<Micros>,
+    pub created_at: Micros,
+    /// Raised by each rotation of the token's pubsub token.
+    pub pubsub_generation: i64,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,18 @@
+//! The last event of each log that retention removed.
+
+use parley_types::id::{AccountId, Seq};
+use sea_orm::entity::prelude::*;
+
+/// A row of `trimmed_events`.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "trimmed_events")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub account_id: AccountId,
+    pub seq: Seq,
+    /// What it is recognised by, as `events::mark` stores it.
+    pub mark: i64,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

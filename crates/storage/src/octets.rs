@@ -1,0 +1,90 @@
+//! How many bytes rows hold, as SQL, so that the database says how many of them fit into an answer before they are read.
+
+use std::collections::HashMap;
+
+use parley_fault::Protection;
+use parley_types::error::Result;
+use sea_orm::{
+    ColumnTrait, ColumnType, ConnectionTrait, DbBackend, EntityTrait, IdenStatic as _, Iterable as _, QueryFilter, QuerySelect,
+    QueryTrait as _, Select,
+    sea_query::{Expr, SimpleExpr},
+};
+
+use crate::entity::{contact, message};
+
+/// Bytes of the stored texts and attribute maps of one page of a list; the first row may have more.
+pub const PAGE_BYTES: i64 = 2 * 1024 * 1024;
+
+/// Bytes of the texts and attribute maps of a row of `E`, which the statement calls `table`. 0 for an entity without any.
+pub fn octets<E: EntityTrait>(backend: DbBackend, table: &str) -> String {
+    let length = |column: E::Column| {
+        let name = column.as_str();
+        // PostgreSQL counts the bytes of a text, and JSON has none before it is made one.
+        let text = match column.def().get_column_type() {
+            ColumnType::Json | ColumnType::JsonBinary if backend == DbBackend::Postgres => "::text",
+            ColumnType::Json
+            | ColumnType::JsonBinary
+            | ColumnType::String(_)
+            | ColumnType::Text
+            | ColumnType::Char(_)
+            | ColumnType::Blob
+            | ColumnType::VarBinary(_) => "",
+            _ => return None,
+        };
+        Some(format!("COALESCE(octet_length(\"{table}\".\"{name}\"{text}), 0)"))
+    };
+    let lengths: Vec<String> = E::Column::iter().filter_map(length).collect();
+    if lengths.is_empty() {
+        "0".to_owned()
+    } else {
+        format!("({})", lengths.join(" + "))
+    }
+}
+
+/// Bytes that are read with a row of `conversations`, as SQL: its contact, and its newest messages.
+pub fn around_conversation(backend: DbBackend) -> String {
+    format!(
+        "COALESCE((SELECT {} FROM contacts WHERE contacts.id = conversations.contact_id), 0) + COALESCE((SELECT SUM({}) FROM messages WHERE \
+         messages.account_id = conversations.account_id AND messages.id IN (conversations.last_message_id, \
+         conversations.last_non_activity_message_id, conversations.last_public_message_id)), 0)",
+        octets::<contact::Entity>(backend, "contacts"),
+        octets::<message::Entity>(backend, "messages")
+    )
+}
+
+/// How many of the rows with these ids, from the first on, fit into the bytes of a page; one at least. `select` finds rows by their key, and
+/// `around` is how many bytes are read with each row, as SQL.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn fitting<E: EntityTrait>(
+    db: &impl ConnectionTrait,
+    select: Select<E>,
+    column: E::Column,
+    around: Option<String>,
+    ids: &[i64],
+) -> Result<usize> {
+    if ids.is_empty() || !parley_fault::is_on(Protection::PageBytes) {
+        return Ok(ids.len());
+    }
+    let mut bytes_of = octets::<E>(db.get_database_backend(), E::default().table_name());
+    if let Some(around) = around {
+        bytes_of = format!("{bytes_of} + {around}");
+    }
+    let id: SimpleExpr = Expr::col((E::default(), column));
+    let query = select
+        .filter(column.is_in(ids.iter().copied()))
+        .select_only()
+        .expr_as(id, "id")
+        .expr_as(Expr::cust(format!("CAST({bytes_of} AS BIGINT)")), "bytes");
+    let mut sizes: HashMap<i64, i64> = HashMap::new();
+    for row in db.query_all(query.as_query()).await? {
+        sizes.insert(row.try_get_by(0)?, row.try_get_by(1)?);
+    }
+    let mut bytes = 0;
+    let fit = ids.iter().take_while(|id| {
+        bytes += sizes.get(id).copied().unwrap_or_default();
+        bytes <= PAGE_BYTES
+    });
+    Ok(fit.count().max(1))
+}

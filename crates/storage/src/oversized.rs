@@ -1,0 +1,140 @@
+//! Rows that were stored before the limits of their fields and exceed them. They are sent without those fields, so an operator wants to know
+//! which they are; nothing here changes them.
+
+use parley_types::{
+    attribute_limits::{AttributeSize, BYTES, KEYS, LEVELS},
+    time::Micros,
+};
+use sea_orm::{ConnectionTrait as _, DbBackend, DbErr, Statement};
+use serde_json::Value as Json;
+
+use super::Database;
+
+/// The columns that hold attribute maps, and whether their rows belong to an account.
+const MAPS: [(&str, &str, bool); 15] = [
+    ("accounts", "features", false),
+    ("accounts", "limits", false),
+    ("accounts", "custom_attributes", false),
+    ("users", "custom_attributes", false),
+    ("users", "ui_settings", false),
+    ("inboxes", "csat_config", true),
+    ("inboxes", "auto_assignment_config", true),
+    ("api_channels", "additional_attributes", true),
+    ("contacts", "additional_attributes", true),
+    ("contacts", "custom_attributes", true),
+    ("conversations", "additional_attributes", true),
+    ("conversations", "custom_attributes", true),
+    ("messages", "content_attributes", true),
+    ("messages", "additional_attributes", true),
+    ("attachments", "meta", true),
+];
+
+/// The columns with times that callers choose, and the account of their rows; 0: none.
+const TIMES: [(&str, &str, &str); 2] = [("conversations", "snoozed_until", "account_id"), ("tokens", "expires_at", "0")];
+
+/// Candidates of one column that are read. Most are none: any map with many braces or colons is one.
+const CANDIDATES: usize = 1000;
+
+/// Rows of one column that are named.
+const NAMED: usize = 10;
+
+/// Bytes of an event that clients receive; a larger one was stored before events were bounded.
+const EVENT_BYTES: usize = 4 * 1024 * 1024 - 64 * 1024;
+
+/// Rows of one column beyond its limits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Oversized {
+    /// The table.
+    pub table: &'static str,
+    /// The column.
+    pub column: &'static str,
+    /// Up to ten rows, each as `ID` or `ID of account ACCOUNT`.
+    pub rows: Vec<String>,
+    /// Whether there may be more.
+    pub more: bool,
+}
+
+impl Database {
+    /// The rows beyond the limits. Looks at every row of the tables that hold attributes, so it may take long in a large database; what is read
+    /// of it is bounded.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn oversized(&self) -> Result<Vec<Oversized>, DbErr> {
+        let mut found = Vec::new();
+        for (table, column, of_account) in MAPS {
+            found.extend(self.oversized_maps(table, column, of_account).await?);
+        }
+        let sql = format!(
+            "SELECT seq AS id, account_id FROM events WHERE octet_length(payload) > {EVENT_BYTES} LIMIT {}",
+            NAMED + 1
+        );
+        let mut rows = Vec::new();
+        for row in self.read().query_all_raw(Statement::from_string(self.backend(), sql)).await? {
+            rows.push(named(row.try_get("", "id")?, Some(row.try_get("", "account_id")?)));
+        }
+        found.extend(some("events", "payload", rows, false));
+        Ok(found)
+    }
+
+    /// The rows with a time that clients cannot render, stored before times were limited. They are sent with the nearest time that clients can.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn times_out_of_range(&self) -> Result<Vec<Oversized>, DbErr> {
+        let mut found = Vec::new();
+        for (table, column, account) in TIMES {
+            let sql = format!(
+                "SELECT id, CAST({account} AS BIGINT) AS account_id FROM {table} WHERE {column} < {} OR {column} > {} LIMIT {}",
+                Micros::MIN.0,
+                Micros::MAX.0,
+                NAMED + 1
+            );
+            let mut rows = Vec::new();
+            for row in self.read().query_all_raw(Statement::from_string(self.backend(), sql)).await? {
+                let account: i64 = row.try_get("", "account_id")?;
+                rows.push(named(row.try_get("", "id")?, Some(account).filter(|account| *account > 0)));
+            }
+            found.extend(some(table, column, rows, false));
+        }
+        Ok(found)
+    }
+
+    async fn oversized_maps(&self, table: &'static str, column: &'static str, of_account: bool) -> Result<Option<Oversized>, DbErr> {
+        let text = match self.backend() {
+            DbBackend::Postgres => format!("\"{column}\"::text"),
+            _ => format!("\"{column}\""),
+        };
+        let account = if of_account { "account_id" } else { "0" };
+        let without = |of: &str| format!("length({text}) - length({of})");
+        let braces = without(&format!("replace(replace({text}, '{{', ''), '[', '')"));
+        let colons = without(&format!("replace({text}, ':', '')"));
+        // A map whose bytes alone are too many is not read.
+        let sql = format!(
+            "SELECT id, CAST({account} AS BIGINT) AS account_id, CASE WHEN octet_length({text}) <= {BYTES} THEN {text} END AS map FROM {table} \
+             WHERE octet_length({text}) > {BYTES} OR {braces} > {LEVELS} OR {colons} > {KEYS} LIMIT {CANDIDATES}"
+        );
+        let candidates = self.read().query_all_raw(Statement::from_string(self.backend(), sql)).await?;
+        let more = candidates.len() == CANDIDATES;
+        let mut rows = Vec::new();
+        for row in candidates {
+            let map: Option<String> = row.try_get("", "map")?;
+            let fits = map.is_some_and(|map| serde_json::from_str::<Json>(&map).is_ok_and(|map| AttributeSize::of(&map).fits()));
+            if !fits {
+                let account: i64 = row.try_get("", "account_id")?;
+                rows.push(named(row.try_get("", "id")?, Some(account).filter(|_| of_account)));
+            }
+        }
+        Ok(some(table, column, rows, more))
+    }
+}
+
+fn named(id: i64, account: Option<i64>) -> String {
+    account.map_or_else(|| id.to_string(), |account| format!("{id} of account {account}"))
+}
+
+fn some(table: &'static str, column: &'static str, mut rows: Vec<String>, more: bool) -> Option<Oversized> {
+    let more = more || rows.len() > NAMED;
+    rows.truncate(NAMED);
+    (!rows.is_empty()).then_some(Oversized { table, column, rows, more })
+}

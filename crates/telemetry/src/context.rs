@@ -1,0 +1,148 @@
+//! The W3C trace context of what causes something: what is stored with an event, so that work on it can be linked to its cause.
+//!
+//! <https://www.w3.org/TR/trace-context/#traceparent-header>
+
+use opentelemetry::{
+    Context,
+    propagation::{Extractor, TextMapPropagator as _},
+    trace::{SpanContext, TraceContextExt as _},
+};
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+
+/// The header and the metadata key.
+pub const TRACEPARENT: &str = "traceparent";
+
+/// The method of the call that a context is around, as its lines name it.
+#[derive(Clone, Copy, Debug)]
+pub struct Method(pub &'static str);
+
+/// The context of the span that this thread is in, if it is Parley's own. Empty when traces are off.
+pub fn own() -> Option<String> {
+    let context = Context::current();
+    is_ours(&context).then(|| written(context.span().span_context()))
+}
+
+fn is_ours(context: &Context) -> bool {
+    let span = context.span();
+    let span = span.span_context();
+    span.is_valid() && !span.is_remote()
+}
+
+/// What work that headers ask for belongs to: the span of Parley's own that this thread is in, or else the caller's, if they name one.
+pub fn asked_for(headers: &http::HeaderMap) -> Context {
+    let current = Context::current();
+    if is_ours(&current) || !headers.contains_key(TRACEPARENT) {
+        return current;
+    }
+    opentelemetry::global::get_text_map_propagator(|propagator| propagator.extract_with_context(&current, &Headers(headers)))
+}
+
+/// The span that a stored context names, as somebody else's; none if it names none.
+pub fn stored(traceparent: &str) -> Option<SpanContext> {
+    if traceparent.is_empty() {
+        return None;
+    }
+    let context = TraceContextPropagator::new().extract_with_context(&Context::new(), &Stored(traceparent));
+    let span = context.span().span_context().clone();
+    span.is_valid().then_some(span)
+}
+
+struct Stored<'a>(&'a str);
+
+impl Extractor for Stored<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        (key == TRACEPARENT).then_some(self.0)
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        vec![TRACEPARENT]
+    }
+}
+
+struct Headers<'a>(&'a http::HeaderMap);
+
+impl Extractor for Headers<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key)?.to_str().ok()
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(http::HeaderName::as_str).collect()
+    }
+}
+
+fn written(span: &SpanContext) -> String {
+    format!(
+        "00-{}-{}-{:02x}",
+        span.trace_id(),
+        span.span_id(),
+        span.trace_flags() & opentelemetry::TraceFlags::SAMPLED
+    )
+}
+
+/// A caller's header as it is stored, if it is one. What a later version of the standard puts behind is left off, as the standard wants it.
+pub fn read(header: &str) -> Option<String> {
+    let (head, rest) = header.split_at_checked(55)?;
+    let mut parts = head.split('-');
+    let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let hex = |text: &str, digits: usize| text.len() == digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let some = |text: &str, digits: usize| hex(text, digits) && text.bytes().any(|byte| byte != b'0');
+    if !hex(version, 2) || version == "ff" || !some(trace, 32) || !some(span, 16) || !hex(flags, 2) {
+        return None;
+    }
+    match (version, rest) {
+        ("00", "") => Some(head.to_owned()),
+        ("00", _) => None,
+        (_, rest) if rest.is_empty() || rest.starts_with('-') => Some(format!("00-{trace}-{span}-{flags}")),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+
+    #[test]
+    fn a_context_is_taken_as_the_standard_has_it() {
+        let good = format!("00-{TRACE}-b7ad6b7169203331-01");
+        assert_eq!(read(&good).as_deref(), Some(good.as_str()));
+        let later = format!("01-{TRACE}-b7ad6b7169203331-01-more");
+        assert_eq!(read(&later), Some(good.clone()));
+        for bad in [
+            String::new(),
+            "-".repeat(55),
+            "a".repeat(55),
+            format!("ff-{TRACE}-b7ad6b7169203331-01"),
+            format!("00-{TRACE}-b7ad6b7169203331-01-more"),
+            format!("01-{TRACE}-b7ad6b7169203331-01more"),
+            format!("00-{}-b7ad6b7169203331-01", "0".repeat(32)),
+            format!("00-{TRACE}-{}-01", "0".repeat(16)),
+            format!("00-{}-b7ad6b7169203331-01", TRACE.to_uppercase()),
+            format!("00-{TRACE}-b7ad6b7169203331-0x"),
+            format!("00-{TRACE}b7ad6b7169203331-01--"),
+            format!("00-{TRACE}-b7ad6b716920333é-1"),
+        ] {
+            assert_eq!(read(&bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_spans_of_our_own_are_own() {
+        let span = |is_remote| {
+            SpanContext::new(
+                opentelemetry::TraceId::from(7),
+                opentelemetry::SpanId::from(9),
+                opentelemetry::TraceFlags::SAMPLED,
+                is_remote,
+                opentelemetry::trace::TraceState::NONE,
+            )
+        };
+        assert_eq!(own(), None);
+        let _entered = Context::new().with_remote_span_context(span(true)).attach();
+        assert_eq!(own(), None);
+        let _entered = Context::new().with_remote_span_context(span(false)).attach();
+        assert_eq!(own().as_deref(), Some("00-00000000000000000000000000000007-0000000000000009-01"));
+    }
+}

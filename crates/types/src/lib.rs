@@ -1,0 +1,10 @@
+//! Types that every layer shares: ids, times, column enums, cursors as text, limits of attribute maps, and errors.
+//!
+//! The feature `sea-orm` makes ids, times and enums columns, and turns errors of the database into [`error::Error`].
+
+pub mod attribute_limits;
+pub mod cursor_text;
+pub mod error;
+pub mod id;
+pub mod kind;
+pub mod time;
