@@ -5,6 +5,11 @@ ARG BUILD_IMAGE=rust:1.95.0-slim-bookworm
 # The same Debian as the build's: the binary links glibc, libm and libgcc_s, and nothing else.
 ARG RUNTIME_IMAGE=gcr.io/distroless/cc-debian12:nonroot
 
+# The manifests of the crates alone: the next stage copies them by their content, which changes seldom.
+FROM ${BUILD_IMAGE} AS manifests
+COPY crates /crates
+RUN find /crates -not -type d -not -name Cargo.toml -delete
+
 FROM ${BUILD_IMAGE} AS build
 WORKDIR /build
 # The same sources give the same bytes: no path of this machine and no time in the binary. CFLAGS are for SQLite, ring and mimalloc.
@@ -16,21 +21,25 @@ ENV SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH} \
 
 # The dependencies, with empty sources: this layer is made anew only when they change.
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir src \
+COPY --from=manifests /crates ./crates
+RUN mkdir -p src \
     && touch src/lib.rs \
     && echo 'fn main() {}' >build.rs \
     && cp build.rs src/main.rs \
-    && cargo build --locked --release --bin parley
+    && cp build.rs crates/proto/build.rs \
+    && for crate in crates/*; do mkdir -p "$crate/src" && touch "$crate/src/lib.rs"; done \
+    && cargo build --locked --release --package parley
 
 COPY build.rs ./
-COPY build ./build
 COPY proto ./proto
+COPY crates ./crates
 # Pages that `parley compat` reads are part of the program.
 COPY docs/json-api-coverage.md docs/json-api-differences.md ./docs/
 COPY src ./src
 # Cargo judges by times, and the sources are often older than the layer above: what was made of the empty ones must go.
-RUN cargo clean --locked --release --package parley \
-    && cargo build --locked --release --bin parley \
+ARG REVISION=
+RUN cargo clean --locked --release --workspace \
+    && PARLEY_REVISION="${REVISION}" cargo build --locked --release --package parley \
     && mkdir -p /image/usr/local/bin /image/data \
     && cp target/release/parley /image/usr/local/bin/parley \
     && find /image -exec touch --no-dereference --date="@${SOURCE_DATE_EPOCH}" {} +

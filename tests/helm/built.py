@@ -129,8 +129,8 @@ def sources() -> None:
     aside.mkdir()
     for name in ["Dockerfile", "Cargo.toml", "Cargo.lock", "build.rs"]:
         shutil.copy2(ROOT / name, aside)
-    for name in ["proto", "src", "docker"]:
-        shutil.copytree(ROOT / name, aside / name)
+    for name in ["proto", "src", "crates", "docker"]:
+        shutil.copytree(ROOT / name, aside / name, symlinks=True)
     (aside / "docs").mkdir()
     for name in ["json-api-coverage.md", "json-api-differences.md"]:
         shutil.copy2(ROOT / "docs" / name, aside / "docs")

@@ -40,6 +40,17 @@ def stages() -> list[list[tuple[str, str]]]:
     return found
 
 
+def package() -> dict[str, str]:
+    """What Cargo.toml says of the service, with what it takes from the workspace."""
+    manifest = tomllib.loads((chart.ROOT / "Cargo.toml").read_text())
+    return manifest["workspace"]["package"] | {key: value for key, value in manifest["package"].items() if isinstance(value, str)}
+
+
+def build_stage() -> list[tuple[str, str]]:
+    """The stage that compiles."""
+    return next(stage for stage in stages() if stage[0][1].endswith(" AS build"))
+
+
 def ignored(path: str) -> bool:
     """Whether .dockerignore leaves a path out: the last pattern that matches it, or a folder above it, decides."""
     out = False
@@ -82,20 +93,20 @@ class Dockerfile(unittest.TestCase):
 
     def test_each_stage_starts_from_a_version(self):
         arguments = dict(rest.split("=", 1) for word, rest in instructions()[:2] if word == "ARG")
-        self.assertEqual(len(stages()), 2)
+        self.assertEqual(len(stages()), 3)
         for stage in stages():
             image = re.sub(r"\$\{(\w+)\}", lambda name: arguments[name[1]], stage[0][1].split()[0])
             self.assertRegex(image, r"^[\w./-]+:[\w.-]+$")
             self.assertFalse(image.endswith(":latest"))
 
     def test_the_toolchain_is_one_the_package_allows(self):
-        least = tomllib.loads((chart.ROOT / "Cargo.toml").read_text())["package"]["rust-version"]
+        least = package()["rust-version"]
         version = re.search(r"BUILD_IMAGE=rust:(\d+)\.(\d+)", DOCKERFILE.read_text())
         self.assertGreaterEqual(tuple(map(int, version.groups())), tuple(map(int, least.split(".")[:2])))
 
     def test_what_the_build_reads_is_copied(self):
         read = self.read_by_the_build()
-        self.assertIn("build/policy.rs", read)
+        self.assertIn("crates/proto/build/policy.rs", read)
         for path in read:
             self.assertTrue(any(path == source or path.startswith(f"{source}/") for source in copied()), f"no COPY has {path}")
             self.assertFalse(ignored(path), path)
@@ -103,7 +114,7 @@ class Dockerfile(unittest.TestCase):
     def read_by_the_build(self):
         """The files that sources name, but for those that tests at their foot name."""
         found = set()
-        for source in [chart.ROOT / "build.rs", *(chart.ROOT / "build").rglob("*.rs"), *(chart.ROOT / "src").rglob("*.rs")]:
+        for source in [chart.ROOT / "build.rs", *(chart.ROOT / "src").rglob("*.rs"), *(chart.ROOT / "crates").rglob("*.rs")]:
             if source.name != "tests.rs":
                 text = source.read_text().split("#[cfg(test)]")[0]
                 for name in re.findall(r'(?:include_str!|include_bytes!)\(\s*"([^"]+)"|#\[path = "([^"]+)"\]', text):
@@ -111,7 +122,7 @@ class Dockerfile(unittest.TestCase):
         return found
 
     def test_what_is_copied_is_there_and_not_left_out(self):
-        self.assertLessEqual({"Cargo.toml", "Cargo.lock", "build.rs", "proto", "src"}, copied())
+        self.assertLessEqual({"Cargo.toml", "Cargo.lock", "build.rs", "proto", "src", "crates"}, copied())
         for source in copied():
             self.assertTrue((chart.ROOT / source).exists(), source)
             self.assertFalse(ignored(source), source)
@@ -119,19 +130,19 @@ class Dockerfile(unittest.TestCase):
             self.assertTrue(ignored(path), path)
 
     def test_dependencies_have_a_layer_of_their_own(self):
-        build = [rest for word, rest in stages()[0] if word in ("COPY", "RUN")]
+        build = [rest for word, rest in build_stage() if word in ("COPY", "RUN")]
         first = next(index for index, rest in enumerate(build) if "cargo build" in rest)
-        self.assertEqual([rest for rest in build[:first] if "src" in rest or "proto" in rest], [])
-        self.assertIn("Cargo.toml Cargo.lock ./", build[:first])
+        self.assertEqual(build[:first], ["Cargo.toml Cargo.lock ./", "--from=manifests /crates ./crates"])
         self.assertLess(first, build.index("src ./src"))
+        self.assertLess(first, build.index("crates ./crates"))
         # What was made of empty sources must not be taken for the program.
-        self.assertIn("cargo clean --locked --release --package parley", build[-1])
+        self.assertIn("cargo clean --locked --release --workspace", build[-1])
         builds = [rest for rest in build if "cargo build" in rest]
         self.assertEqual(len(builds), 2)
-        self.assertTrue(all("--locked --release" in rest for rest in builds))
+        self.assertTrue(all("--locked --release --package parley" in rest for rest in builds))
 
     def test_the_build_can_be_repeated(self):
-        environment = " ".join(rest for word, rest in stages()[0] if word == "ENV")
+        environment = " ".join(rest for word, rest in build_stage() if word == "ENV")
         for part in ["SOURCE_DATE_EPOCH", "--remap-path-prefix=/build=", "-ffile-prefix-map=/build=", "CARGO_INCREMENTAL=0"]:
             self.assertIn(part, environment)
 
@@ -161,14 +172,13 @@ class Dockerfile(unittest.TestCase):
         self.assertEqual(self.file_ports(), ports)
 
     def test_labels_say_what_the_package_says(self):
-        package = tomllib.loads((chart.ROOT / "Cargo.toml").read_text())["package"]
         last = dict(stages()[-1])
         labels = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="([^"]*)"', last["LABEL"]))
-        self.assertEqual((labels["licenses"], labels["description"]), (package["license"], package["description"]))
+        self.assertEqual((labels["licenses"], labels["description"]), (package()["license"], package()["description"]))
         self.assertLessEqual({"title", "version", "revision", "created"}, labels.keys())
-        self.assertIn(("ARG", f"VERSION={package['version']}"), stages()[-1])
+        self.assertIn(("ARG", f"VERSION={package()['version']}"), stages()[-1])
         about = chart.yaml.safe_load((chart.CHART / "Chart.yaml").read_text())
-        self.assertEqual((about["appVersion"], about["description"]), (package["version"], package["description"]))
+        self.assertEqual((about["appVersion"], about["description"]), (package()["version"], package()["description"]))
 
     def file_ports(self):
         file = tomllib.loads((chart.ROOT / "docker" / "parley.toml").read_text())
