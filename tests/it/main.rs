@@ -62,6 +62,7 @@ mod messages;
 mod nats;
 mod outage;
 mod overload;
+mod packages;
 mod paging;
 mod plans;
 mod platform_side;

@@ -1,0 +1,45 @@
+//! What a package pulls in: the client nothing of the server, and a release none of the switches that turn protections off.
+
+use std::process::Command;
+
+/// The packages, or packages and features, that `cargo tree` lists without indentation.
+fn tree(arguments: &[&str]) -> Vec<String> {
+    let output = Command::new(env!("CARGO"))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["tree", "--locked", "--offline", "--prefix", "none"])
+        .args(arguments)
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).expect("cargo prints text");
+    text.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn client_pulls_in_nothing_of_the_server() {
+    let packages = tree(&["--package", "parley-client", "--edges", "normal"]);
+    let named = |name: &str| packages.iter().any(|line| line.split(' ').next() == Some(name));
+    assert!(named("parley-proto") && named("tonic"), "{packages:?}");
+    for server in [
+        "axum",
+        "image",
+        "liquid",
+        "object_store",
+        "sea-orm",
+        "sqlx",
+        "parley-storage",
+        "parley-domain",
+    ] {
+        assert!(!named(server), "the client pulls in {server}");
+    }
+}
+
+#[test]
+fn release_has_no_fault_switches() {
+    let switches = |arguments: &[&str]| {
+        let tree = tree(&[&["--package", "parley", "--edges", "normal,features"], arguments].concat());
+        tree.iter().filter(|line| line.contains("feature \"faults\"")).count()
+    };
+    assert_eq!(switches(&[]), 0);
+    assert!(switches(&["--features", "faults"]) > 0, "the feature is found where it is on");
+}
