@@ -21,6 +21,7 @@ mod namespace;
 mod partition;
 mod populated;
 mod proxy;
+mod release;
 mod replicated;
 mod report;
 mod siege;
@@ -39,6 +40,7 @@ use tokio::sync::Mutex;
 use crate::{
     fault::Faults,
     history::History,
+    release::Release,
     replicated::Plan,
     support::{
         app::{Builder, TestApp},
@@ -95,29 +97,32 @@ async fn an_upgrade_loses_nothing() {
     let previous = std::env::var("TEST_PREVIOUS_BINARY").expect("TEST_PREVIOUS_BINARY names the program of the release before");
     let (seed, mut choices) = choices();
     assert_none(
-        &Box::pin(upgrade::rolling(&previous, &mut choices)).await,
+        &Box::pin(upgrade::rolling(&previous, &Release::previous().limits_off(), &mut choices)).await,
         "from the release before to this one",
         seed,
     );
 }
 
-/// What the release before stored, beyond the limits of this one too, is migrated and served.
+/// Data of the last release is migrated and served, and that release serves it again after this version wrote to it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the release before: ./test upgrade REVISION"]
 async fn an_upgrade_serves_what_was_stored_before() {
     let _alone = ALONE.lock().await;
     let previous = std::env::var("TEST_PREVIOUS_BINARY").expect("TEST_PREVIOUS_BINARY names the program of the release before");
     for backend in [Backend::Sqlite, Backend::Postgres] {
-        Box::pin(populated::is_served(&previous, backend)).await;
+        Box::pin(populated::is_served(&previous, &Release::previous(), backend)).await;
     }
 }
 
-/// The same, with the databases that the last release's program left in the repository.
+/// Recorded databases of every release are migrated and served.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_of_the_last_release_is_served() {
+async fn recorded_databases_of_every_release_are_served() {
     let _alone = ALONE.lock().await;
-    for backend in [Backend::Sqlite, Backend::Postgres] {
-        Box::pin(populated::recorded_is_served(backend)).await;
+    for release in Release::all() {
+        for backend in [Backend::Sqlite, Backend::Postgres] {
+            report::say(&format!("a database of {}, {backend:?}", release.name()));
+            Box::pin(populated::recorded_is_served(&release, backend)).await;
+        }
     }
 }
 
@@ -142,7 +147,12 @@ async fn slices_of_work_stay_short() {
 async fn a_rolling_restart_loses_nothing() {
     let _alone = ALONE.lock().await;
     let (seed, mut choices) = choices();
-    let history = Box::pin(upgrade::rolling(env!("CARGO_BIN_EXE_parley"), &mut choices)).await;
+    let history = Box::pin(upgrade::rolling(
+        env!("CARGO_BIN_EXE_parley"),
+        &Release::previous().limits_off(),
+        &mut choices,
+    ))
+    .await;
     assert_none(&history, "three replicas, rolling restart", seed);
 }
 

@@ -1,12 +1,15 @@
-//! A database that the release before filled, with data that this version would refuse to store, migrated and served by this version.
+//! A database that an earlier release filled, migrated and served by this version. `efb66ab` stored data beyond today's limits; later releases store
+//! the largest data that they accept.
 //!
-//! `tests/durability/last_release` has such a database of either kind, as that release's program left it. `./test upgrade` fills one anew, and with
-//! `PARLEY_RECORD=1` replaces what the folder has.
+//! `tests/releases` has such a database for each release and backend, as that release's program left it. `./test upgrade` fills another one by the
+//! last release's program, and with `PARLEY_RECORD=1` replaces the recorded one.
+
+mod additions;
 
 use std::{
     fs,
     io::{Read as _, Write as _},
-    path::{Path, PathBuf},
+    path::Path,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -20,16 +23,21 @@ use parley_proto::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
-use crate::support::{
-    app::TestApp,
-    clients::Clients,
-    cluster::client_program,
-    consumer::{Session, plenty},
-    database::{Backend, Database},
-    http::Http,
-    reader::{Reader, event, everything, log_info},
-    scene::outgoing,
-    server::{limited, program_at},
+use additions::Additions;
+
+use crate::{
+    release::Release,
+    support::{
+        app::{Builder, TestApp},
+        clients::Clients,
+        cluster::client_program,
+        consumer::{Session, plenty},
+        database::{Backend, Database},
+        http::Http,
+        reader::{Reader, event, everything, log_info},
+        scene::outgoing,
+        server::{limited, program_at},
+    },
 };
 
 /// The identifier of the public inbox.
@@ -39,7 +47,7 @@ const INBOX: &str = "inbox-a";
 const VISITOR: &str = "visitor-of-the-release-before";
 const KEY: &str = "4f6c1c39-3df5-4a0e-8a3c-1f1f6f1f9b11";
 
-/// More than a map of attributes may hold now.
+/// A text larger than a map of attributes may hold since 0.1.0.
 const LARGE: usize = 200 << 10;
 
 /// What was stored, and how it is asked for.
@@ -55,29 +63,61 @@ struct Stored {
     events: u64,
     committed: u64,
     upload: String,
+    /// Absent for `efb66ab`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    additions: Option<Additions>,
 }
 
-/// Has the previous program fill a database, and this one serve it.
-pub async fn is_served(previous: &str, backend: Backend) {
-    let mut app = TestApp::builder(backend)
-        .previous(program_at(previous))
-        .platform()
-        .env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", INBOX)
-        .start()
-        .await;
-    let stored = fill(&app).await;
-    app.server.terminate();
-    assert!(app.server.wait().await.success());
+/// The program of an earlier release fills a database, this version migrates, serves and writes to it, and the earlier program serves it again, as
+/// after a rollback.
+pub async fn is_served(previous: &str, release: &Release, backend: Backend) {
+    let mut app = previous_server(previous, release, backend).start().await;
+    let stored = fill(&app, release).await;
+    stop(&mut app).await;
     if std::env::var_os("PARLEY_RECORD").is_some() {
-        record(&app, backend, &stored);
+        record(&app, release, backend, &stored);
     }
     app.start_again().await;
     check(&app, &stored).await;
+
+    let written = log_info(&app.clients(), 1).await.head_seq;
+    stop(&mut app).await;
+    let home = tempfile::tempdir().expect("a temporary directory");
+    copy(app.home(), home.path());
+    let TestApp { database, .. } = app;
+    let app = previous_server(previous, release, backend)
+        .database(database)
+        .home(home)
+        .start()
+        .await;
+    assert!(written > stored.events, "this version wrote events");
+    check_again(&app, &stored).await;
+    let mut reader = Reader::open(&app.clients(), everything(1, Start::After(stored.cursor.clone().into()))).await;
+    let read = reader.until(written).await;
+    assert_eq!(
+        read.len() as u64,
+        written - stored.committed,
+        "the earlier program sends the events of this version"
+    );
 }
 
-/// Has this program serve the database that the last release's program left in the repository.
-pub async fn recorded_is_served(backend: Backend) {
-    let folder = folder(backend);
+/// A server that runs the program of an earlier release.
+fn previous_server(previous: &str, release: &Release, backend: Backend) -> Builder {
+    TestApp::builder(backend)
+        .previous(program_at(previous), release.limits_off())
+        .platform()
+        .env("PARLEY_BOOTSTRAP_INBOX_IDENTIFIER", INBOX)
+        .env("PARLEY_EVENTS_TRIM_INTERVAL_SECONDS", "1")
+}
+
+async fn stop(app: &mut TestApp) {
+    app.server.terminate();
+    assert!(app.server.wait().await.success(), "{}", app.server.log());
+}
+
+/// This version migrates and serves a recorded database.
+pub async fn recorded_is_served(release: &Release, backend: Backend) {
+    let folder = release.database(backend);
     let stored = fs::read(folder.join("stored.json")).expect("it was recorded");
     let stored: Stored = serde_json::from_slice(&stored).expect("what was stored");
     let mut data = Vec::new();
@@ -117,17 +157,9 @@ fn now() -> u64 {
     now.expect("it is after 1970").as_secs()
 }
 
-fn folder(backend: Backend) -> PathBuf {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/durability/last_release");
-    folder.join(match backend {
-        Backend::Sqlite => "sqlite",
-        Backend::Postgres => "postgres",
-    })
-}
-
 /// Puts what a stopped server left into the repository.
-fn record(app: &TestApp, backend: Backend, stored: &Stored) {
-    let folder = folder(backend);
+fn record(app: &TestApp, release: &Release, backend: Backend, stored: &Stored) {
+    let folder = release.database(backend);
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).expect("there is room");
     let data = match backend {
@@ -180,6 +212,11 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// An object with this many keys.
+fn keys(count: usize) -> Json {
+    (0..count).map(|nth| (format!("key_{nth}"), json!(nth))).collect()
+}
+
 /// An object in objects.
 fn nested(depth: usize) -> Json {
     (0..depth).fold(json!("end"), |inner, _| json!({ "a": inner }))
@@ -197,38 +234,55 @@ async fn request(http: &Http, key: Option<&str>, method: &str, path: &str, body:
     (status, serde_json::from_str(&text).unwrap_or(Json::String(text)))
 }
 
+/// Sends the request whose reply is stored under [`KEY`].
+async fn repeated(http: &Http) -> (u16, Json) {
+    let body = json!({"name": "Repeated", "email": "repeated@example.org"});
+    request(http, Some(KEY), "POST", "/api/v1/accounts/1/contacts", &body).await
+}
+
+fn contact_id(reply: &Json) -> i64 {
+    reply["payload"]["contact"]["id"]
+        .as_i64()
+        .unwrap_or_else(|| panic!("a contact: {reply}"))
+}
+
 async fn done(http: &Http, method: &str, path: &str, body: &Json) -> Json {
     let (status, answer) = request(http, None, method, path, body).await;
     assert_eq!(status, 200, "{method} {path}: {answer}");
     answer
 }
 
-async fn fill(app: &TestApp) -> Stored {
+async fn fill(app: &TestApp, release: &Release) -> Stored {
     let http = app.http();
     let account = "/api/v1/accounts/1";
-    let large = "x".repeat(LARGE);
+    let (attributes, texts) = if release.has_limits() {
+        (json!({"large": "x".repeat(additions::TEXT)}), 45)
+    } else {
+        (json!({"large": "x".repeat(LARGE), "deep": nested(20)}), 100)
+    };
     let made = done(
         &http,
         "POST",
         &format!("{account}/contacts"),
         &json!({
             "inbox_id": 1, "name": "Large", "email": "large@example.org", "identifier": "large-1", "source_id": VISITOR,
-            "custom_attributes": {"large": large, "deep": nested(20)},
+            "custom_attributes": attributes,
             "additional_attributes": {"company_name": "A company"},
         }),
     )
     .await;
-    let contact = made["payload"]["contact"]["id"].as_i64().expect("an id");
-    let keys: serde_json::Map<String, Json> = (0..400).map(|nth| (format!("key_{nth}"), json!(nth))).collect();
-    done(
-        &http,
-        "PATCH",
-        &format!("{account}/contacts/{contact}"),
-        &json!({"custom_attributes": keys}),
-    )
-    .await;
+    let contact = contact_id(&made);
+    if !release.has_limits() {
+        done(
+            &http,
+            "PATCH",
+            &format!("{account}/contacts/{contact}"),
+            &json!({"custom_attributes": keys(400)}),
+        )
+        .await;
+    }
     // A text of a conversation's attributes has 1,500 characters at most.
-    let texts: serde_json::Map<String, Json> = (0..100).map(|nth| (format!("key_{nth}"), json!("y".repeat(1400)))).collect();
+    let texts: serde_json::Map<String, Json> = (0..texts).map(|nth| (format!("key_{nth}"), json!("y".repeat(1400)))).collect();
     let talk = json!({
         "inbox_id": 1, "contact_id": contact, "source_id": VISITOR,
         "custom_attributes": texts, "message": {"content": "hello"},
@@ -239,8 +293,7 @@ async fn fill(app: &TestApp) -> Stored {
         let message = json!({"content": format!("{nth} {}", "字".repeat(40_000)), "message_type": "incoming"});
         done(&http, "POST", &format!("{account}/conversations/{conversation}/messages"), &message).await;
     }
-    let body = json!({"name": "Repeated", "email": "repeated@example.org"});
-    let (status, reply) = request(&http, Some(KEY), "POST", &format!("{account}/contacts"), &body).await;
+    let (status, reply) = repeated(&http).await;
     assert_eq!(status, 200, "{reply}");
     let service = CreateTokenRequest {
         account_id: Some(1),
@@ -251,6 +304,11 @@ async fn fill(app: &TestApp) -> Stored {
     };
     let service = app.clients().accounts.create_token(service).await.expect("made").into_inner();
     let upload = upload(app).await;
+    let additions = if release.has_limits() {
+        Some(additions::fill(app, contact, &service.secret).await)
+    } else {
+        None
+    };
 
     // A consumer that has not committed everything, and a cursor in the middle.
     let mut session = Session::open(&app.clients(), plenty(1, "crm")).await;
@@ -267,6 +325,7 @@ async fn fill(app: &TestApp) -> Stored {
         events: log_info(&app.clients(), 1).await.head_seq,
         committed: event(&second).seq,
         upload,
+        additions,
     }
 }
 
@@ -290,6 +349,19 @@ async fn upload(app: &TestApp) -> String {
 }
 
 async fn check(app: &TestApp, stored: &Stored) {
+    check_again(app, stored).await;
+    let mut with_file = outgoing("with a file");
+    with_file.attachments.push(AttachmentDraft {
+        kind: Some(attachment_draft::Kind::UploadId(stored.upload.clone())),
+    });
+    app.scene().sent(stored.conversation, with_file).await;
+    if let Some(additions) = &stored.additions {
+        additions.check_once(app).await;
+    }
+}
+
+/// Checks that can run again on the same database.
+async fn check_again(app: &TestApp, stored: &Stored) {
     let http = app.http();
     let account = "/api/v1/accounts/1";
     // What is larger than it may be now is read, by both APIs, alone and in lists.
@@ -317,7 +389,7 @@ async fn check(app: &TestApp, stored: &Stored) {
         .await
         .expect("it is received")
         .into_inner();
-    assert_eq!(contact.contact.expect("always set").name, "Large");
+    assert_eq!(contact.contact.expect("always set").email(), "large@example.org");
     // A write that does not touch what is too large leaves it alone; one that shrinks it is taken.
     done(
         &http,
@@ -335,7 +407,7 @@ async fn check(app: &TestApp, stored: &Stored) {
     )
     .await;
 
-    // Tokens, a session, a stored reply, an upload.
+    // Tokens, a session, a stored reply.
     let limited = Clients::new(&app.server.doors.grpc, Some(&stored.service_token));
     let conversation = pb::GetConversationRequest {
         account_id: 1,
@@ -356,20 +428,12 @@ async fn check(app: &TestApp, stored: &Stored) {
         stored.conversation
     );
     done(&http.with_token(""), "POST", &path, &json!({"content": "the session is good"})).await;
-    let body = json!({"name": "Repeated", "email": "repeated@example.org"});
-    let (status, repeated) = request(&http, Some(KEY), "POST", &format!("{account}/contacts"), &body).await;
-    let id = |reply: &Json| reply["payload"]["contact"]["id"].as_i64();
-    assert_eq!(
-        (status, id(&repeated)),
-        (200, id(&stored.reply)),
-        "the stored reply is replayed: {repeated}"
-    );
-    assert!(id(&repeated).is_some());
-    let mut with_file = outgoing("with a file");
-    with_file.attachments.push(AttachmentDraft {
-        kind: Some(attachment_draft::Kind::UploadId(stored.upload.clone())),
-    });
-    app.scene().sent(stored.conversation, with_file).await;
+    let (status, repeated) = repeated(&http).await;
+    assert_eq!(status, 200, "{repeated}");
+    assert_eq!(contact_id(&repeated), contact_id(&stored.reply), "the stored reply is replayed");
+    if let Some(additions) = &stored.additions {
+        additions.check(app, stored.contact, &stored.service_token).await;
+    }
 
     // The cursor and the consumer go on where they were, through events of the release before.
     let mut reader = Reader::open(&clients, everything(1, Start::After(stored.cursor.clone().into()))).await;

@@ -1,6 +1,7 @@
 //! From the release before to this one, while everybody goes on: three replicas are replaced one after another on one database.
 //!
-//! The program of the release before is named by `TEST_PREVIOUS_BINARY`; `./test upgrade REVISION` builds it and comes here.
+//! The program of the release before is named by `TEST_PREVIOUS_BINARY`, its revision by `TEST_PREVIOUS_REVISION`; `./test upgrade REVISION` builds
+//! it and comes here.
 
 use std::time::Duration;
 
@@ -24,8 +25,8 @@ const SERVERS: usize = 3;
 /// How long each step lasts under traffic.
 const STEP: Duration = Duration::from_secs(4);
 
-/// Runs traffic while the replicas are replaced, and hands over what everybody saw.
-pub async fn rolling(previous: &str, choices: &mut StdRng) -> History {
+/// Runs traffic while replicas of an earlier program, which knows these limits, are replaced by this one; returns what clients and readers saw.
+pub async fn rolling(previous: &str, limits: &[String], choices: &mut StdRng) -> History {
     let cluster = tokio::task::spawn_blocking(|| Cluster::start(Durability::Full))
         .await
         .expect("it starts");
@@ -34,7 +35,7 @@ pub async fn rolling(previous: &str, choices: &mut StdRng) -> History {
     for _ in 0..SERVERS {
         let app = TestApp::builder(Backend::Postgres)
             .database(Database::at(cluster.url("parley")))
-            .previous(program_at(previous))
+            .previous(program_at(previous), limits.to_vec())
             .env("PARLEY_EVENTS_TRIM_INTERVAL_SECONDS", "1")
             .platform()
             .start()

@@ -19,9 +19,6 @@ pub const PLATFORM: &str = "the-operator-of-the-tests-1";
 /// Limits that are off unless a test sets them, one a line; the generated requests of `tests/openapi` read them too.
 const LIMITS_OFF: &str = include_str!("../../support/limits_off.txt");
 
-/// The only one of them that the last release knows: it refuses settings that it does not know.
-const OF_LAST_RELEASE: &str = "MESSAGES_PER_CONVERSATION_PER_MINUTE";
-
 /// A server process, or several, on one database.
 #[derive(Debug)]
 pub struct TestApp {
@@ -44,7 +41,8 @@ pub struct Builder {
     replicas: usize,
     platform: bool,
     program: Command,
-    is_previous: bool,
+    /// Of an earlier release: those of [`LIMITS_OFF`] that it knows.
+    previous: Option<Vec<String>>,
     environment: BTreeMap<String, String>,
 }
 
@@ -56,11 +54,11 @@ impl Builder {
         self
     }
 
-    /// Starts the first server by the program of the last release, which refuses settings that it does not know. After a restart it is this
-    /// release's program, with all settings.
+    /// Starts the first server by the program of an earlier release. It refuses settings that it does not know, so `limits` says which of the
+    /// limits that are off it knows. After a restart it is this release's program, with all settings.
     #[allow(dead_code)] // for the tests of upgrades
-    pub fn previous(mut self, program: Command) -> Self {
-        self.is_previous = true;
+    pub fn previous(mut self, program: Command, limits: Vec<String>) -> Self {
+        self.previous = Some(limits);
         self.program(program)
     }
 
@@ -100,7 +98,7 @@ impl Builder {
         let home = self.home.unwrap_or_else(|| tempfile::tempdir().expect("a temporary directory"));
         let database = match self.database {
             Some(database) => database,
-            None if self.is_previous => Database::create(self.backend).await,
+            None if self.previous.is_some() => Database::create(self.backend).await,
             None => Database::migrated(self.backend).await,
         };
         let mut environment = self.environment;
@@ -121,8 +119,8 @@ impl Builder {
             environment.insert("PARLEY_BOOTSTRAP_PLATFORM_TOKEN".to_owned(), PLATFORM.to_owned());
         }
         let mut first = environment.clone();
-        if self.is_previous {
-            for limit in LIMITS_OFF.lines().filter(|limit| *limit != OF_LAST_RELEASE) {
+        if let Some(known) = &self.previous {
+            for limit in LIMITS_OFF.lines().filter(|limit| !known.iter().any(|known| known == limit)) {
                 first.remove(&format!("PARLEY_LIMITS_{limit}"));
             }
         }
@@ -151,7 +149,7 @@ impl TestApp {
             replicas: 0,
             platform: false,
             program: program(),
-            is_previous: false,
+            previous: None,
             environment: BTreeMap::new(),
         }
     }
