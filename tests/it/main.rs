@@ -55,6 +55,7 @@ mod hostile;
 mod idempotency;
 mod idempotency_batches;
 mod inboxes;
+mod invariants;
 mod limits;
 mod listeners;
 mod message_refusals;
