@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, process::ExitCode};
 
-use parley_domain::bootstrap::BootstrapError;
+use parley_domain::auth::bootstrap::BootstrapError;
 use parley_storage::OpenError;
 use parley_types::error::{Error, NO_ROOM, is_out_of_space};
 

@@ -5,7 +5,7 @@ use std::{
     io::{IsTerminal as _, Write as _},
 };
 
-use parley_domain::bootstrap::AdministratorToken;
+use parley_domain::auth::bootstrap::AdministratorToken;
 use prometheus::Registry;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;

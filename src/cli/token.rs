@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use clap::{Subcommand, ValueEnum};
 use parley_client::Server;
-use parley_domain::{kind::TokenKind, tokens::NewToken};
+use parley_domain::{auth::tokens::NewToken, kind::TokenKind};
 use parley_proto::{self as pb, accounts_service_client::AccountsServiceClient};
 use parley_types::{
     error::Error,

@@ -1,6 +1,6 @@
 //! What a person reads once, when Parley has filled an empty database.
 
-use parley_domain::bootstrap::AdministratorToken;
+use parley_domain::auth::bootstrap::AdministratorToken;
 
 /// The text with commands to paste. `grpc` and `http` are the addresses taken, `host:port`; on an empty database the
 /// first account, inbox and conversation have the id 1. Pure: the caller prints it, once, on standard output.

@@ -7,11 +7,13 @@ use parley_admission::{client_address::TrustedProxies, rate_limit::AnonymousLimi
 use parley_domain::{
     Chat,
     audit::AuditLog,
-    bootstrap::{self, Bootstrapped},
+    auth::{
+        bootstrap::{self, Bootstrapped},
+        tokens::Tokens,
+    },
     files::{Files, rotation},
     mail::Mailer,
-    tokens::Tokens,
-    writer::Writer,
+    write::Writer,
 };
 use parley_eventlog::{Events, follow, hub::Hub, log::Log, relay};
 use parley_proto::codec::{LargeSteps, run_large_steps};

@@ -1,7 +1,7 @@
 //! What is done to the database itself while no server runs on it.
 
 use anyhow::Context as _;
-use parley_domain::tokens::{self, NewToken};
+use parley_domain::auth::tokens::{self, NewToken};
 use parley_storage::Database;
 
 use super::rooms;

@@ -7,7 +7,7 @@ use parley_admission::{
     rate_limit::{self, AnonymousLimits},
     request_memory::RequestMemory,
 };
-use parley_domain::{files::Unattached, mail, tokens::Tokens};
+use parley_domain::{auth::tokens::Tokens, files::Unattached, mail};
 use parley_fault::Protection;
 use parley_rest::origins::AllowedOrigins;
 use tokio_util::sync::CancellationToken;
@@ -84,9 +84,9 @@ pub fn keep_audit(config: &Config) -> parley_domain::audit::Keep {
 }
 
 /// The writer's.
-pub fn writer(config: &Config) -> parley_domain::writer::Config {
+pub fn writer(config: &Config) -> parley_domain::write::Config {
     let writer = &config.writer;
-    parley_domain::writer::Config {
+    parley_domain::write::Config {
         lanes: writer.lanes,
         queue: writer.queue_messages,
         batch_messages: writer.batch_messages,
@@ -107,8 +107,8 @@ pub fn chat(config: &Config, mails: bool) -> parley_domain::Config {
 }
 
 /// The bootstrap's.
-pub fn bootstrap(config: &Config) -> parley_domain::bootstrap::Config {
-    parley_domain::bootstrap::Config {
+pub fn bootstrap(config: &Config) -> parley_domain::auth::bootstrap::Config {
+    parley_domain::auth::bootstrap::Config {
         token: config.bootstrap.token.clone(),
         inbox_identifier: config.bootstrap.inbox_identifier.clone(),
         platform_token: config.bootstrap.platform_token.clone(),

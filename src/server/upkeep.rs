@@ -4,13 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use parley_domain::{
     Chat, audit,
+    conversations::transcripts::send_waiting,
     files::Files,
     forget_keys,
     mail::Mailer,
-    presence::forget_absent,
-    removal::empty_deleted,
+    people::{presence::forget_absent, removal::empty_deleted},
     search::index::{self, Behind},
-    transcripts::send_waiting,
 };
 use parley_eventlog::{log::Log, retention::Keep};
 use parley_storage::Database;

@@ -141,7 +141,7 @@ pub const TARGETS: &[Target] = &[
     },
     Target {
         name: "templates",
-        run: |_, input| parley_domain::liquid::fuzz::template(input),
+        run: |_, input| parley_domain::messages::liquid::fuzz::template(input),
         words: &[
             b"{{contact.name}}",
             b"{{ contact.custom_attribute.long | upcase | truncate: 5 }}",

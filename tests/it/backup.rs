@@ -253,7 +253,11 @@ async fn restore_refuses_what_is_in_use_or_holds_data(backend: Backend) {
         let count = |query| Database::number(&url, query);
         assert_eq!(count("SELECT count(*) FROM somebody_elses").await, 1, "it is none of ours");
         let tables = count("SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace").await;
-        assert_eq!(tables, OWN_TABLES + 2, "a new table has to be named in crates/storage/src/copy/postgres.rs");
+        assert_eq!(
+            tables,
+            OWN_TABLES + 2,
+            "a new table has to be named in crates/storage/src/copy/postgres.rs"
+        );
     }
     app.start_again().await;
     app.scene().say(talk, "as it was when it was backed up").await;

@@ -117,7 +117,7 @@ async fn a_deleted_account_is_gone(backend: Backend) {
         rows(&app.database, &format!("SELECT count(*) FROM accounts WHERE id = {account_id}")).await,
         0
     );
-    for table in parley_domain::removal::TABLES
+    for table in parley_domain::people::removal::TABLES
         .into_iter()
         .chain(["attachments", "attribute_values"])
     {
@@ -166,7 +166,7 @@ async fn no_table_is_forgotten() {
     let sql = "SELECT m.name FROM sqlite_master m JOIN pragma_table_info(m.name) c ON c.name = 'account_id' WHERE m.type = 'table'";
     let found = sqlx::query(sql).fetch_all(&mut connection).await.expect("it can be read");
     let found: BTreeSet<String> = found.iter().map(|row| row.get(0)).collect();
-    let mut known: BTreeSet<String> = parley_domain::removal::TABLES.iter().map(ToString::to_string).collect();
+    let mut known: BTreeSet<String> = parley_domain::people::removal::TABLES.iter().map(ToString::to_string).collect();
     known.extend(["attachments", "attribute_values"].map(str::to_owned));
     assert_eq!(found, known);
 }

@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Chat,
-    caller::Caller,
+    auth::caller::Caller,
     page::{self, Page, PageRequest, Sort},
 };
 

@@ -13,7 +13,7 @@ use parley_types::{
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect, Select};
 use sha2::{Digest as _, Sha256};
 
-use crate::{Chat, caller::Caller};
+use crate::{Chat, auth::caller::Caller};
 
 /// The cache keys of an account's lists as one caller sees them.
 #[derive(Clone, Debug, PartialEq, Eq)]

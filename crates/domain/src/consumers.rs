@@ -15,8 +15,8 @@ use parley_types::{
 
 use crate::{
     Chat,
-    call::{Answer, Call},
-    caller::Caller,
+    auth::caller::Caller,
+    write::call::{Answer, Call},
 };
 
 /// A consumer beside the log that it reads.

@@ -13,69 +13,24 @@ pub mod record {
     pub use parley_storage::entity::{canned_response, custom_attribute_definition, label};
 }
 
-pub mod accounts;
-pub mod agent_bots;
-pub mod agents;
-mod announcements;
 pub mod attributes;
 pub mod audit;
-pub mod automatic;
-pub mod bootstrap;
+pub mod auth;
 pub mod cache_keys;
-pub mod call;
-pub mod caller;
-pub mod canned_responses;
 pub mod client;
 pub mod consumers;
-pub mod contact_list;
-pub mod contact_merge;
-pub mod contact_notes;
-mod contact_scope;
-pub mod contact_search;
 pub mod contacts;
-pub mod conversation_attachments;
-pub mod conversation_changes;
-pub mod conversation_list;
-pub mod conversation_marks;
-pub mod conversation_order;
-pub mod conversation_status;
 pub mod conversations;
-pub mod custom_attribute_definitions;
-mod erasure;
-mod few;
 pub mod files;
 pub mod filter;
-pub mod filtered;
-pub mod idempotency;
-pub mod inbox_members;
 pub mod inboxes;
-mod labelled;
-pub mod labels;
-pub mod liquid;
-pub mod logins;
 pub mod mail;
-pub mod members;
 pub mod messages;
 pub mod page;
-pub mod participants;
-pub mod presence;
-pub mod pubsub;
-mod receipts;
-mod records;
-pub mod removal;
-pub mod rules;
+pub mod people;
+pub mod records;
 pub mod search;
-mod secrets;
-pub mod self_service;
-pub mod sessions;
-pub mod team_members;
-pub mod teams;
-pub mod tokens;
-pub mod transcripts;
-pub mod turns;
-pub mod users;
-pub mod waking;
-pub mod writer;
+pub mod write;
 
 pub use parley_storage::outage::Outage;
 
@@ -96,9 +51,9 @@ pub struct Chat {
     /// Where events are read.
     pub events: Events,
     /// Where everything is written.
-    pub(crate) writer: writer::Writer,
+    pub(crate) writer: write::Writer,
     /// Who tokens speak for.
-    pub tokens: tokens::Tokens,
+    pub tokens: auth::tokens::Tokens,
     /// Where files lie.
     pub files: files::Files,
     /// Where audited calls hand in their events.
@@ -116,8 +71,8 @@ impl Chat {
     pub fn new(
         db: Database,
         events: Events,
-        writer: writer::Writer,
-        tokens: tokens::Tokens,
+        writer: write::Writer,
+        tokens: auth::tokens::Tokens,
         files: files::Files,
         audit: audit::AuditLog,
         config: Config,

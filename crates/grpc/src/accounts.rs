@@ -2,10 +2,12 @@
 
 use bytes::Bytes;
 use parley_domain::{
-    accounts::AccountPatch,
     kind::AccountStatus,
-    members::MembershipPatch,
-    users::{NewUser, Profile, UserPatch},
+    people::{
+        accounts::AccountPatch,
+        members::MembershipPatch,
+        users::{NewUser, Profile, UserPatch},
+    },
 };
 use parley_eventlog::conversion::{FromStored as _, ToProto as _};
 use parley_proto::{self as pb, accounts_service_server::AccountsService, policy};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parley_domain::{
-    agent_bots::{AgentBot, AgentBotPatch, NewAgentBot},
+    inboxes::agent_bots::{AgentBot, AgentBotPatch, NewAgentBot},
     joined::Inbox,
 };
 use parley_eventlog::conversion::{FromStored as _, Reveal, ToProto as _, inbox_of};

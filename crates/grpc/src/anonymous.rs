@@ -9,7 +9,7 @@ use parley_admission::{
     rate_limit::{Activity, AnonymousLimits, Charged, Permit, Resource, Turn},
     request_memory::KnownTokens,
 };
-use parley_domain::{
+use parley_domain::auth::{
     caller::{Caller, Principal},
     tokens::Tokens,
 };

@@ -1,7 +1,7 @@
 //! `CannedResponsesService`.
 
 use bytes::Bytes;
-use parley_domain::{canned_responses::CannedResponsePatch, record::canned_response};
+use parley_domain::{record::canned_response, records::canned_responses::CannedResponsePatch};
 use parley_eventlog::conversion::{FromStored as _, ToProto as _};
 use parley_proto::{self as pb, canned_responses_service_server::CannedResponsesService};
 use parley_types::{

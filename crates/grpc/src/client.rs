@@ -8,18 +8,16 @@ use parley_admission::{
     rate_limit::{Activity, Resource},
 };
 use parley_domain::{
-    call::Call,
     client::{
         Guest, Signature,
         conversations::{Newest, Seen},
         sessions::ClientFields,
     },
-    conversation_status::StatusSet,
-    conversations::CreatedConversation,
-    idempotency::KeyOwner,
+    conversations::{CreatedConversation, status::StatusSet},
     joined::{Client, Conversation, Message},
     messages::Created,
     page::Sort,
+    write::{call::Call, idempotency::KeyOwner},
 };
 use parley_eventlog::conversion::{ToProto as _, client_conversation, client_message};
 use parley_proto::{self as pb, client_service_server::ClientService};

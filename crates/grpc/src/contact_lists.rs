@@ -2,8 +2,8 @@
 
 use parley_domain::{
     Chat,
-    caller::Caller,
-    contact_list::{ContactOrder, ContactQuery},
+    auth::caller::Caller,
+    contacts::list::{ContactOrder, ContactQuery},
 };
 use parley_eventlog::conversion::FromStored as _;
 use parley_proto as pb;

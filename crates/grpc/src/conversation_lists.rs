@@ -1,9 +1,11 @@
 //! Which conversations a list holds, and how it shows them to the caller.
 
 use parley_domain::{
-    caller::Caller,
-    conversation_list::{Assigned, ConversationQuery, Counts},
-    conversation_order::ConversationOrder,
+    auth::caller::Caller,
+    conversations::{
+        list::{Assigned, ConversationQuery, Counts},
+        order::ConversationOrder,
+    },
 };
 use parley_proto as pb;
 use parley_types::{

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parley_domain::{
-    conversation_changes::ConversationPatch,
-    conversation_status::StatusSet,
-    conversations::{CreatedConversation, NewConversation},
+    conversations::{CreatedConversation, NewConversation, changes::ConversationPatch, status::StatusSet},
     joined::{ConversationSummary, Message},
     kind::ConversationStatus,
 };

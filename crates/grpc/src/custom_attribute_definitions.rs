@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use parley_domain::{
-    custom_attribute_definitions::{DefinitionPatch, NewDefinition},
     kind::{AttributeDisplay, AttributeModel},
     record::custom_attribute_definition,
+    records::custom_attribute_definitions::{DefinitionPatch, NewDefinition},
 };
 use parley_eventlog::conversion::{FromStored as _, ToProto as _};
 use parley_proto::{self as pb, custom_attribute_definitions_service_server::CustomAttributeDefinitionsService};

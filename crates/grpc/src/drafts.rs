@@ -3,7 +3,7 @@
 use parley_domain::{
     files::claims::{NewAttachment, Plain},
     kind::{AttachmentType, ContentType, MessageType},
-    rules::NewMessage,
+    messages::rules::NewMessage,
 };
 use parley_proto::{self as pb, value::is_beyond_times};
 use parley_types::{
@@ -76,7 +76,7 @@ pub fn is_template(request: &pb::SendMessagesRequest) -> bool {
     let draft = request.message.as_ref();
     let is_sent = |draft: &&pb::MessageDraft| draft.r#type() != pb::MessageType::Incoming;
     let content = draft.filter(is_sent).and_then(|draft| draft.content.as_deref());
-    content.is_some_and(parley_domain::liquid::is_template)
+    content.is_some_and(parley_domain::messages::liquid::is_template)
 }
 
 fn attachments(fields: &mut Fields, drafts: Vec<pb::AttachmentDraft>) -> Vec<NewAttachment> {

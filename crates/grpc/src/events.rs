@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::stream;
-use parley_domain::caller::{Access, ContactScope};
+use parley_domain::auth::caller::{Access, ContactScope};
 use parley_eventlog::{
     cursor::Cursor,
     filter::Filter,

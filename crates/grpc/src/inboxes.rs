@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parley_domain::{
-    call::Call,
-    caller::Caller,
+    auth::caller::Caller,
     inboxes::NewInbox,
     joined::{Agent, Inbox},
     kind::SenderNameType,
-    members::Edit,
+    people::members::Edit,
+    write::call::Call,
 };
 use parley_eventlog::conversion::{FromStored as _, Reveal, ToProto, inbox_of};
 use parley_proto::{self as pb, inboxes_service_server::InboxesService};

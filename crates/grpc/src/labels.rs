@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use parley_domain::{
-    labels::{LabelPatch, NewLabel},
     record::label,
+    records::labels::{LabelPatch, NewLabel},
 };
 use parley_eventlog::conversion::{FromStored as _, ToProto as _};
 use parley_proto::{self as pb, labels_service_server::LabelsService};

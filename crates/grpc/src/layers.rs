@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use http::{Extensions, HeaderMap, Request, Response};
 use opentelemetry::trace::FutureExt as _;
 use parley_admission::credential::secret;
-use parley_domain::{Outage, audit::AuditLog, caller::Caller};
+use parley_domain::{Outage, audit::AuditLog, auth::caller::Caller};
 use parley_eventlog::{cursor::Cursor, hub::Hub};
 use parley_fault::Protection;
 use parley_proto::policy::{self, Method};

@@ -8,9 +8,11 @@ use bytes::Bytes;
 use parley_admission::rate_limit::AnonymousLimits;
 use parley_domain::{
     Chat,
-    call::{Answer, Call, Key},
-    caller::Caller,
-    idempotency::KeyOwner,
+    auth::caller::Caller,
+    write::{
+        call::{Answer, Call, Key},
+        idempotency::KeyOwner,
+    },
 };
 use parley_eventlog::cursor::Cursor;
 use parley_fault::Protection;

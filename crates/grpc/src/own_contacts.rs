@@ -1,6 +1,6 @@
 //! Conversations and messages for a service that is limited to inboxes, without the contacts that it does not see.
 
-use parley_domain::caller::Caller;
+use parley_domain::auth::caller::Caller;
 use parley_eventlog::conversion::OfConversation;
 use parley_types::{
     error::Result,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parley_domain::{
+    conversations::participants::{Participants, ParticipantsPatch},
     joined::Agent,
-    participants::{Participants, ParticipantsPatch},
 };
 use parley_eventlog::conversion::FromStored as _;
 use parley_proto::{self as pb, participants_service_server::ParticipantsService};

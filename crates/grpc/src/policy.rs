@@ -1,7 +1,7 @@
 //! Enforces the policy of a method as far as it can be decided without the request: the kind of token, and read-only tokens. Which account and
 //! which inbox a call is for is checked where they are known, in `chat`.
 
-use parley_domain::caller::{BOT, Caller, OPERATOR, PLATFORM, Principal, READ_ONLY};
+use parley_domain::auth::caller::{BOT, Caller, OPERATOR, PLATFORM, Principal, READ_ONLY};
 use parley_fault::Protection;
 use parley_proto::{MethodCaller, policy::Method};
 use parley_types::error::{Error, Result};
@@ -35,7 +35,7 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
-    use parley_domain::caller::Limits;
+    use parley_domain::auth::caller::Limits;
     use parley_proto::policy;
     use parley_types::id::TokenId;
 

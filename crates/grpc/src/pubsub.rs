@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::stream;
 use parley_admission::rate_limit::{Permit, Resource};
-use parley_domain::pubsub::{Ear, Present};
+use parley_domain::auth::pubsub::{Ear, Present};
 use parley_eventlog::{
     conversion::Visitor,
     filter::Filter,

@@ -4,10 +4,12 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream};
 use parley_domain::{
-    call::{Answer, Call, Key},
-    caller::Caller,
-    idempotency::KeyOwner,
+    auth::caller::Caller,
     messages::Created,
+    write::{
+        call::{Answer, Call, Key},
+        idempotency::KeyOwner,
+    },
 };
 use parley_eventlog::{
     cursor::Cursor,

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use parley_domain::{caller::Access, tokens::Tokens};
+use parley_domain::auth::{caller::Access, tokens::Tokens};
 use parley_eventlog::cursor::Cursor;
 use parley_types::{
     error::{Error, Result},
@@ -67,7 +67,7 @@ impl Watch {
     /// Watches over a stream of an account that the caller may read.
     ///
     /// # Errors
-    /// As [`parley_domain::caller::Caller::access`].
+    /// As [`parley_domain::auth::caller::Caller::access`].
     pub fn over<R>(api: &Api, request: &Request<R>, account: AccountId) -> Result<Self> {
         let identity = identity(request)?;
         let access = identity.caller.access(account)?.clone();

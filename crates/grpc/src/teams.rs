@@ -3,8 +3,10 @@
 use bytes::Bytes;
 use parley_domain::{
     joined::Agent,
-    members::Edit,
-    teams::{NewTeam, TeamPatch, TeamView},
+    people::{
+        members::Edit,
+        teams::{NewTeam, TeamPatch, TeamView},
+    },
 };
 use parley_eventlog::conversion::{FromStored as _, ToProto};
 use parley_proto::{self as pb, teams_service_server::TeamsService};

@@ -1,6 +1,6 @@
 //! The token calls of `AccountsService`.
 
-use parley_domain::{kind::TokenKind, tokens::NewToken};
+use parley_domain::{auth::tokens::NewToken, kind::TokenKind};
 use parley_eventlog::conversion::{FromStored as _, ToProto as _};
 use parley_proto as pb;
 use parley_types::{

@@ -24,10 +24,9 @@ use serde_json::{Map, Value as Json};
 use super::Guest;
 use crate::{
     Chat,
-    call::{Answer, Call},
-    conversation_status::StatusSet,
-    conversations::{CreatedConversation, NewConversation, NewTyping},
+    conversations::{CreatedConversation, NewConversation, NewTyping, status::StatusSet},
     page::{self, Page, PageRequest, Sort},
+    write::call::{Answer, Call},
 };
 
 /// Messages shown with one conversation.

@@ -14,7 +14,7 @@ use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter};
 use serde_json::{Map, Value as Json};
 
 use super::sessions::ClientFields;
-use crate::{contact_merge::merge, files::Files, writer::Write};
+use crate::{contacts::merge::merge, files::Files, write::Write};
 
 /// Contacts of the account with one of these values.
 async fn holders(write: &Write, values: &[(contact::Column, Option<&str>)]) -> Result<Vec<contact::Model>> {

@@ -28,13 +28,13 @@ use serde_json::Value as Json;
 use super::Guest;
 use crate::{
     Chat,
-    call::{Answer, Call},
-    conversation_marks::seen,
-    conversations::save,
+    conversations::{read_state::seen, save},
     files::claims::NewAttachment,
-    messages::{Created, MessagePage, MessageQuery},
-    rules::NewMessage,
-    writer::Write,
+    messages::{Created, MessagePage, MessageQuery, rules::NewMessage},
+    write::{
+        Write,
+        call::{Answer, Call},
+    },
 };
 
 /// How long a survey takes answers.

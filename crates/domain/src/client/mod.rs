@@ -19,7 +19,7 @@ use sha2::Sha256;
 
 use crate::{
     Chat,
-    caller::{Access, Caller, ContactScope, Limits, Principal, Reach},
+    auth::caller::{Access, Caller, ContactScope, Limits, Principal, Reach},
 };
 
 pub mod conversations;

@@ -28,10 +28,14 @@ use super::{
 };
 use crate::{
     Chat,
-    call::{Answer, Call},
-    contacts::changes,
-    sessions::{NewSession, possible_duplicate, session, session_added, with_sessions},
-    writer::Write,
+    contacts::{
+        changes,
+        sessions::{NewSession, possible_duplicate, session, session_added, with_sessions},
+    },
+    write::{
+        Write,
+        call::{Answer, Call},
+    },
 };
 
 /// What a contact says of itself; what is none is not said.

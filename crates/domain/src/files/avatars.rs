@@ -8,7 +8,7 @@ use parley_types::{
 use sea_orm::{ColumnTrait, Condition};
 
 use super::{Files, claims};
-use crate::writer::Write;
+use crate::write::Write;
 
 /// Bytes of a picture at most, as Chatwoot has it.
 const LARGEST: i64 = 15 * 1024 * 1024;

@@ -21,7 +21,7 @@ use sea_orm::{
 use serde_json::{Value as Json, json};
 
 use super::unattached;
-use crate::{Chat, rules::NewMessage};
+use crate::{Chat, messages::rules::NewMessage};
 
 /// What shall hang on a message.
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@ use parley_storage::Database;
 use parley_types::{error::Result, time::Micros};
 use sha2::Sha256;
 
-use crate::secrets;
+use crate::auth::secrets;
 
 /// The row of the key that signs links.
 pub(super) const KEY: &str = "file_links";

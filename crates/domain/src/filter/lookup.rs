@@ -10,7 +10,7 @@ use super::{
     test::{Given, lower},
     value,
 };
-use crate::{contact_search::named, labelled::those};
+use crate::{contacts::search::named, filter::has_label::those};
 
 /// Where an attribute stands, in `attribute_values`.
 #[derive(Clone, Copy)]

@@ -4,9 +4,12 @@
 //! out of their JSON in `custom`, and which index knows of it in `lookup`.
 
 mod custom;
+pub(crate) mod has_label;
 mod keys;
 mod lookup;
 mod operator;
+pub mod results;
+pub(crate) mod selectivity;
 mod test;
 mod value;
 

@@ -14,7 +14,7 @@ use sea_orm::{
 };
 
 use super::{LOOK, LOOKS, MessageSearch, PLAIN, found, index, pieces, scan};
-use crate::{Chat, caller::Access};
+use crate::{Chat, auth::caller::Access};
 
 /// A text that so many of the newest messages hold is common: the index would name more than are looked at.
 const COMMON: usize = 20;

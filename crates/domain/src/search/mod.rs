@@ -20,7 +20,7 @@ use sea_orm::{
 
 use crate::{
     Chat,
-    caller::{Access, Caller},
+    auth::caller::{Access, Caller},
     page::{Key, PageRequest, Sort, SortValue},
 };
 

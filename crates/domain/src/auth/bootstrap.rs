@@ -1,0 +1,191 @@
+//! The first account, user, inbox and token of an empty database.
+
+use std::path::{Path, PathBuf};
+
+use parley_eventlog::log::first_counters;
+use parley_storage::{
+    Database, advisory,
+    entity::{
+        account, account_log,
+        kind::{Availability, Role, TokenKind},
+        membership,
+    },
+};
+use parley_types::{error::Error, id::secret, time::Micros};
+use sea_orm::{ActiveModelTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, IntoActiveModel, NotSet, PaginatorTrait, Set, Statement};
+use serde_json::json;
+
+mod configured;
+
+use crate::{
+    auth::tokens::{self, NewToken},
+    inboxes::{self, NewInbox},
+    people::{
+        accounts,
+        users::{self, NewUser},
+    },
+};
+
+/// What an empty database is filled with.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// The administrator's token; empty: a random one.
+    pub token: String,
+    /// The first inbox's identifier; empty: a random one.
+    pub inbox_identifier: String,
+    /// A platform token, created at any start that does not find it; empty: none.
+    pub platform_token: String,
+    /// Where a random token is written, because standard output is no place for it. None: the caller shows it.
+    pub token_file: Option<PathBuf>,
+}
+
+/// How the operator gets the administrator's token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdministratorToken {
+    /// The operator configured it and has it already. It must not be printed.
+    Given,
+    /// A random one, to be shown once.
+    Generated(String),
+    /// A random one, in this file, which only its owner may read.
+    Stored(PathBuf),
+}
+
+/// What was made.
+#[derive(Clone, Debug)]
+pub struct Bootstrapped {
+    /// Where the administrator's token is.
+    pub token: AdministratorToken,
+    /// The first inbox's identifier.
+    pub inbox_identifier: String,
+}
+
+/// Why an empty database was not filled. Nothing of it was kept.
+#[derive(Debug, thiserror::Error)]
+pub enum BootstrapError {
+    /// The random token could not be stored where the operator would find it.
+    #[error(
+        "the database is empty, and the first administrator's token cannot be written to {}: {source}. \
+         Set bootstrap.token (PARLEY_BOOTSTRAP_TOKEN or PARLEY_BOOTSTRAP_TOKEN_FILE)", path.display()
+    )]
+    TokenFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The database failed.
+    #[error(transparent)]
+    Write(#[from] Error),
+}
+
+impl From<DbErr> for BootstrapError {
+    fn from(error: DbErr) -> Self {
+        Self::Write(error.into())
+    }
+}
+
+fn or_random(text: &str) -> String {
+    if text.is_empty() { secret() } else { text.to_owned() }
+}
+
+/// Fills an empty database, alone among all replicas. All or nothing. On any other database it creates the configured platform token if it
+/// is new, and returns none.
+///
+/// # Errors
+/// [`BootstrapError`].
+pub async fn run(db: &Database, config: &Config) -> Result<Option<Bootstrapped>, BootstrapError> {
+    let txn = db.begin().await?;
+    if db.backend() == DbBackend::Postgres {
+        txn.execute_raw(Statement::from_string(
+            DbBackend::Postgres,
+            format!("SELECT pg_advisory_xact_lock({})", advisory::BOOTSTRAP),
+        ))
+        .await?;
+    }
+    if account::Entity::find().count(&txn).await? > 0 {
+        if configured::reconcile(&txn, config).await? {
+            txn.commit().await?;
+        }
+        return Ok(None);
+    }
+    let secret = or_random(&config.token);
+    let inbox_identifier = or_random(&config.inbox_identifier);
+    let now = Micros::now();
+    let account = account::ActiveModel {
+        id: NotSet,
+        name: Set("Parley".to_owned()),
+        ..accounts::blank(now).into_active_model().reset_all()
+    };
+    let account = account.insert(&txn).await?;
+    account_log::ActiveModel::from(first_counters(account.id))
+        .reset_all()
+        .insert(&txn)
+        .await?;
+    let user = NewUser {
+        name: "Administrator".to_owned(),
+        email: "administrator@parley.localhost".to_owned(),
+        display_name: None,
+        custom_attributes: json!({}),
+    };
+    let user = users::insert_user(&txn, NotSet, user).await?;
+    let membership = membership::Model {
+        account_id: account.id,
+        user_id: user.id,
+        role: Role::Administrator,
+        availability: Availability::Online,
+        auto_offline: true,
+        active_at: None,
+        inviter_id: None,
+        created_at: now,
+        updated_at: now,
+        name: None,
+        email: None,
+    };
+    membership::ActiveModel::from(membership).reset_all().insert(&txn).await?;
+    let new = NewInbox::named("API");
+    inboxes::insert(&txn, account.id, new, inbox_identifier.clone(), parley_types::id::Seq(0), now).await?;
+    let token = NewToken {
+        kind: TokenKind::User,
+        name: "bootstrap".to_owned(),
+        account: None,
+        user: Some(user.id),
+        agent_bot: None,
+        read_only: false,
+        inboxes: Vec::new(),
+        expires_at: None,
+    };
+    tokens::insert(&txn, token, &secret).await?;
+    if !config.platform_token.is_empty() {
+        tokens::insert(&txn, configured::platform(), &config.platform_token).await?;
+    }
+    let token = match &config.token_file {
+        _ if !config.token.is_empty() => AdministratorToken::Given,
+        None => AdministratorToken::Generated(secret),
+        // Before the commit: after it, a token that is stored nowhere would lock the operator out of the database.
+        Some(path) => {
+            let written = store_token(path, &secret).await;
+            written.map_err(|source| BootstrapError::TokenFile {
+                path: path.clone(),
+                source,
+            })?;
+            AdministratorToken::Stored(path.clone())
+        }
+    };
+    txn.commit().await?;
+    Ok(Some(Bootstrapped { token, inbox_identifier }))
+}
+
+/// Writes the token into a new file that only its owner may read. A file that is there is of a start that did not come to its commit.
+async fn store_token(path: &Path, secret: &str) -> std::io::Result<()> {
+    use tokio::io::AsyncWriteExt as _;
+
+    if let Err(error) = tokio::fs::remove_file(path).await
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        return Err(error);
+    }
+    let mut options = tokio::fs::OpenOptions::new();
+    let mut file = options.create_new(true).write(true).mode(0o600).open(path).await?;
+    file.write_all(format!("{secret}\n").as_bytes()).await?;
+    file.sync_all().await
+}

@@ -1,0 +1,97 @@
+//! The `bootstrap` settings on a database that has accounts already: what still applies, and a line of the log for what does not.
+
+use parley_storage::entity::{api_channel, kind::TokenKind, token};
+use parley_types::{error::Result, time::Micros};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter};
+
+use super::Config;
+use crate::auth::tokens::{self, NewToken, hash};
+
+/// How a configured secret and the tokens of the database go together.
+enum Standing {
+    /// No token has this secret.
+    Unknown,
+    /// It is the secret of a token of this kind.
+    Valid(TokenKind),
+    /// Its token was revoked, or has expired.
+    Ended,
+}
+
+async fn standing(db: &impl ConnectionTrait, secret: &str) -> Result<Standing> {
+    let row = token::Entity::find()
+        .filter(token::Column::Hash.eq(hash(secret).to_vec()))
+        .one(db)
+        .await?;
+    Ok(match row {
+        None => Standing::Unknown,
+        Some(row) if row.revoked_at.is_some() || row.expires_at.is_some_and(|at| at <= Micros::now()) => Standing::Ended,
+        Some(row) => Standing::Valid(row.kind),
+    })
+}
+
+/// Creates the configured platform token if it is new, and logs every setting that takes no effect. Returns whether it created a token.
+///
+/// The caller holds the lock of [`super::run`], so replicas do not create the token twice. A token that was revoked stays revoked.
+///
+/// # Errors
+/// When the database fails.
+pub(super) async fn reconcile(db: &impl ConnectionTrait, config: &Config) -> Result<bool> {
+    if !config.token.is_empty() && !matches!(standing(db, &config.token).await?, Standing::Valid(_)) {
+        tracing::warn!(
+            setting = "bootstrap.token",
+            "not applied: it is read only while the database is empty, and no valid token has this value; \
+             `parley token create --offline --kind user` creates an administrator's token"
+        );
+    }
+    if !config.inbox_identifier.is_empty() {
+        let named = api_channel::Entity::find().filter(api_channel::Column::Identifier.eq(&config.inbox_identifier));
+        if named.count(db).await? == 0 {
+            tracing::warn!(
+                setting = "bootstrap.inbox_identifier",
+                "not applied: it is read only while the database is empty, and no inbox has this identifier; create one by `parley inbox create`"
+            );
+        }
+    }
+    if config.platform_token.is_empty() {
+        return Ok(false);
+    }
+    match standing(db, &config.platform_token).await? {
+        Standing::Valid(TokenKind::Platform) => Ok(false),
+        Standing::Valid(_) => {
+            tracing::warn!(
+                setting = "bootstrap.platform_token",
+                "not applied: the value is that of a token of another kind; choose another"
+            );
+            Ok(false)
+        }
+        Standing::Ended => {
+            tracing::warn!(
+                setting = "bootstrap.platform_token",
+                "not applied: the token with this value was revoked or has expired; choose another value"
+            );
+            Ok(false)
+        }
+        Standing::Unknown => {
+            let row = tokens::insert(db, platform(), &config.platform_token).await?;
+            tracing::info!(
+                token_id = row.id.0,
+                "created the platform token of bootstrap.platform_token; one that was configured before stays valid until it is revoked"
+            );
+            Ok(true)
+        }
+    }
+}
+
+/// The platform token of the configuration.
+pub(super) fn platform() -> NewToken {
+    NewToken {
+        kind: TokenKind::Platform,
+        name: "bootstrap".to_owned(),
+        account: None,
+        user: None,
+        agent_bot: None,
+        read_only: false,
+        inboxes: Vec::new(),
+        expires_at: None,
+    }
+}

@@ -1,0 +1,298 @@
+//! Tokens: who a secret speaks for, and listing and revoking them.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use moka::future::Cache;
+use parley_fault::Protection;
+use parley_storage::{
+    Database,
+    entity::{
+        account, agent_bot, inbox, inbox_member,
+        kind::{Role, TokenKind},
+        membership, team_member, token, user,
+    },
+    load,
+};
+use parley_types::{
+    error::{Error, Result},
+    id::{AccountId, AgentBotId, InboxId, TeamId, TokenId},
+    time::Micros,
+};
+use sea_orm::{ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, Set};
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    auth::caller::{Access, Caller, ContactScope, Limits, Principal},
+    client::Guest,
+    page::{self, Page, PageRequest, Sort},
+};
+
+mod create;
+
+pub use create::{NewToken, create_offline, insert};
+
+/// Looks tokens up through a small cache with a bounded life, and makes them.
+#[derive(Clone, Debug)]
+pub struct Tokens {
+    db: Database,
+    cache: Cache<[u8; 32], Arc<Caller>>,
+    /// Hashes that were good when they were looked up last.
+    good: Cache<[u8; 32], ()>,
+    /// Contacts' sessions, by the inbox's public name and their own: they are let in as tokens are.
+    pub(crate) guests: Cache<(String, String), Arc<Guest>>,
+}
+
+/// How long a token counts as known to be good, so that the failed authentications of others do not keep it out.
+const REMEMBERED: Duration = Duration::from_hours(1);
+
+/// What is stored of a secret.
+pub(crate) fn hash(secret: &str) -> [u8; 32] {
+    Sha256::digest(secret.as_bytes()).into()
+}
+
+impl Tokens {
+    /// Keeps what it looked up for `life`, at most `capacity` callers. A revoked token is good for at most that long on
+    /// another replica.
+    pub fn new(db: Database, life: Duration, capacity: u64) -> Self {
+        Self {
+            db,
+            cache: Cache::builder().max_capacity(capacity).time_to_live(life).build(),
+            good: Cache::builder().max_capacity(capacity).time_to_live(REMEMBERED).build(),
+            guests: Cache::builder().max_capacity(capacity).time_to_live(life).build(),
+        }
+    }
+
+    /// Who a secret speaks for.
+    ///
+    /// # Errors
+    /// [`Error::TokenInvalid`] when it is unknown, expired or revoked.
+    pub async fn authenticate(&self, secret: &str) -> Result<Arc<Caller>> {
+        let hash = hash(secret);
+        if let Some(caller) = self.cache.get(&hash).await {
+            // The cache may hold a token longer than the token lasts.
+            let expired = caller.limits.expires_at.is_some_and(|at| at <= Micros::now());
+            return if expired { Err(Error::TokenInvalid) } else { Ok(caller) };
+        }
+        // Concurrent calls with one token look it up once.
+        self.cache
+            .try_get_with(hash, self.look_up(hash))
+            .await
+            .map_err(|error| error.as_ref().clone())
+    }
+
+    /// Whether a secret was good within the last hour.
+    pub async fn was_good(&self, secret: &str) -> bool {
+        self.good.get(&hash(secret)).await.is_some()
+    }
+
+    /// As [`Self::was_good`], without waiting.
+    pub fn is_known(&self, secret: &str) -> bool {
+        self.good.contains_key(&hash(secret))
+    }
+
+    async fn look_up(&self, hash: [u8; 32]) -> Result<Arc<Caller>> {
+        let token = token::Entity::find()
+            .filter(token::Column::Hash.eq(hash.to_vec()))
+            .one(self.db.read())
+            .await?
+            .ok_or(Error::TokenInvalid)?;
+        let caller = self.caller(token).await?;
+        self.good.insert(hash, ()).await;
+        Ok(caller)
+    }
+
+    /// The caller that a stored token speaks for, within the token's limits.
+    ///
+    /// # Errors
+    /// [`Error::TokenInvalid`] when it is expired or revoked, or whom it speaks for is gone.
+    pub(crate) async fn caller(&self, token: token::Model) -> Result<Arc<Caller>> {
+        let db = self.db.read();
+        if token.revoked_at.is_some() || token.expires_at.is_some_and(|at| at <= Micros::now()) {
+            return Err(Error::TokenInvalid);
+        }
+        let (principal, mut accounts) = match token.kind {
+            TokenKind::Platform => (Principal::Platform, HashMap::new()),
+            TokenKind::Service => (Principal::Service { name: token.name.clone() }, service_access(db, &token).await?),
+            TokenKind::User => {
+                let id = token.user_id.ok_or(Error::TokenInvalid)?;
+                let user = user::Entity::find_by_id(id).one(db).await?.ok_or(Error::TokenInvalid)?;
+                let user = Arc::new(user);
+                let accounts = user_access(db, &user).await?;
+                (Principal::User(user), accounts)
+            }
+            TokenKind::AgentBot => {
+                let id = token.agent_bot_id.ok_or(Error::TokenInvalid)?;
+                let bot = agent_bot::Entity::find_by_id(id).one(db).await?.ok_or(Error::TokenInvalid)?;
+                (Principal::AgentBot(Arc::new(bot)), bot_access(db, id).await?)
+            }
+        };
+        accounts.retain(|account, _| token.account_id.is_none_or(|only| only == *account));
+        Ok(Arc::new(Caller {
+            token: token.id,
+            principal,
+            read_only: token.read_only,
+            accounts,
+            limits: Limits {
+                account: token.account_id,
+                expires_at: token.expires_at,
+            },
+        }))
+    }
+
+    /// Forgets what was looked up: memberships or users changed here.
+    pub fn forget(&self) {
+        self.cache.invalidate_all();
+        self.guests.invalidate_all();
+    }
+
+    /// Lists tokens, newest first: of an account, or the caller's own, of which a token limited to an account sees those of that account.
+    ///
+    /// # Errors
+    /// [`Error::Denied`].
+    pub async fn list(&self, caller: &Caller, account: Option<AccountId>, page: &PageRequest) -> Result<Page<token::Model>> {
+        let mut query = token::Entity::find();
+        if let Some(account) = account {
+            caller.administer_or_platform(account)?;
+            query = query.filter(token::Column::AccountId.eq(account));
+        } else if let Some(user) = caller.user_id() {
+            query = query.filter(token::Column::UserId.eq(user));
+            if let Some(only) = caller.limits.account {
+                query = query.filter(token::Column::AccountId.eq(only));
+            }
+        } else {
+            caller.platform()?;
+        }
+        let ids = page::ids(self.db.read(), query, token::Column::Id, &Sort::by_id(true), page).await?;
+        page::rows(self.db.read(), token::Entity::find(), token::Column::Id, |row| row.id.0, ids).await
+    }
+
+    /// Revokes a token. Doing so twice is the same as once. A token limited to an account revokes only tokens with the same limit.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] for a token that may only read. [`Error::NotFound`] also for a token that the caller may not revoke, so that nobody
+    /// learns which exist.
+    pub async fn revoke(&self, caller: &Caller, id: TokenId) -> Result<token::Model> {
+        caller.may_write()?;
+        let db = self.db.write();
+        let row = token::Entity::find_by_id(id)
+            .one(db)
+            .await?
+            .ok_or_else(|| Error::not_found("token", id))?;
+        let within = caller.limits.account.is_none_or(|only| row.account_id == Some(only));
+        let own = row.user_id.is_some() && row.user_id == caller.user_id() && within;
+        let administered = row.account_id.is_some_and(|account| caller.administer(account).is_ok());
+        if !own && !administered && caller.platform().is_err() {
+            return Err(Error::not_found("token", id));
+        }
+        let hash: Option<[u8; 32]> = row.hash.clone().try_into().ok();
+        let row = if row.revoked_at.is_none() {
+            let mut change: token::ActiveModel = row.into();
+            change.revoked_at = Set(Some(Micros::now()));
+            change.update(db).await?
+        } else {
+            row
+        };
+        if let Some(hash) = hash {
+            self.cache.invalidate(&hash).await;
+            self.good.invalidate(&hash).await;
+        }
+        Ok(row)
+    }
+}
+
+async fn service_access(db: &impl ConnectionTrait, token: &token::Model) -> Result<HashMap<AccountId, Access>> {
+    let id = token.account_id.ok_or(Error::TokenInvalid)?;
+    let account = load::account(db, id).await?;
+    let inboxes: Vec<InboxId> = token
+        .inbox_ids
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(serde_json::Value::as_i64)
+        .map(InboxId)
+        .collect();
+    let inboxes = (!inboxes.is_empty()).then_some(inboxes);
+    Ok([(
+        id,
+        Access {
+            role: Role::Administrator,
+            inboxes,
+            teams: Vec::new(),
+            person: None,
+            status: account.status,
+            contacts: ContactScope::Inboxes,
+            reach: None,
+        },
+    )]
+    .into())
+}
+
+/// A bot works in the inboxes that it is connected to, and in no others.
+async fn bot_access(db: &impl ConnectionTrait, id: AgentBotId) -> Result<HashMap<AccountId, Access>> {
+    let inboxes = inbox::Entity::find().filter(inbox::Column::AgentBotId.eq(id)).all(db).await?;
+    let ids = inboxes.iter().map(|row| row.account_id.0);
+    let accounts = account::Entity::find().filter(account::Column::Id.is_in(ids)).all(db).await?;
+    let mut connected: HashMap<AccountId, Vec<InboxId>> = HashMap::new();
+    for inbox in inboxes {
+        connected.entry(inbox.account_id).or_default().push(inbox.id);
+    }
+    for inboxes in connected.values_mut() {
+        // Streams compare what they may see with what they might.
+        inboxes.sort_unstable();
+    }
+    let mut access = |row: &account::Model| Access {
+        role: Role::Agent,
+        inboxes: if parley_fault::is_on(Protection::BotScope) {
+            connected.remove(&row.id)
+        } else {
+            None
+        },
+        teams: Vec::new(),
+        person: None,
+        status: row.status,
+        contacts: ContactScope::Conversations,
+        reach: None,
+    };
+    Ok(accounts.iter().map(|row| (row.id, access(row))).collect())
+}
+
+async fn user_access(db: &impl ConnectionTrait, user: &Arc<user::Model>) -> Result<HashMap<AccountId, Access>> {
+    let id = user.id;
+    let memberships = membership::Entity::find().filter(membership::Column::UserId.eq(id)).all(db).await?;
+    let ids = memberships.iter().map(|row| row.account_id.0);
+    let accounts = account::Entity::find().filter(account::Column::Id.is_in(ids)).all(db).await?;
+    let status: HashMap<_, _> = accounts.into_iter().map(|row| (row.id, row.status)).collect();
+    let members = inbox_member::Entity::find()
+        .filter(Condition::all().add(inbox_member::Column::UserId.eq(id)))
+        .all(db)
+        .await?;
+    let mut inboxes: HashMap<AccountId, Vec<InboxId>> = HashMap::new();
+    for member in members {
+        inboxes.entry(member.account_id).or_default().push(member.inbox_id);
+    }
+    let members = team_member::Entity::find()
+        .filter(team_member::Column::UserId.eq(id))
+        .all(db)
+        .await?;
+    let mut teams: HashMap<AccountId, Vec<TeamId>> = HashMap::new();
+    for member in members {
+        teams.entry(member.account_id).or_default().push(member.team_id);
+    }
+    let access = |row: membership::Model| {
+        let mine = inboxes.remove(&row.account_id).unwrap_or_default();
+        let inboxes = (row.role == Role::Agent).then_some(mine);
+        Some((
+            row.account_id,
+            Access {
+                role: row.role,
+                inboxes,
+                teams: teams.remove(&row.account_id).unwrap_or_default(),
+                person: Some(row.view_of(user)),
+                status: *status.get(&row.account_id)?,
+                contacts: ContactScope::Account,
+                reach: None,
+            },
+        ))
+    };
+    Ok(memberships.into_iter().filter_map(access).collect())
+}

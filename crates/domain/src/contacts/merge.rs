@@ -1,0 +1,266 @@
+//! Two contacts become one: what hung on the one hangs on the other, in one transaction.
+
+use std::sync::Arc;
+
+use parley_eventlog::{
+    draft::{Change, Draft, Subject},
+    erasure,
+    kind::EventKind,
+};
+use parley_fault::Protection;
+use parley_storage::{
+    entity::{
+        contact, contact_inbox, conversation,
+        kind::{SenderType, SubjectKind},
+        message,
+    },
+    joined::{Contact, ContactSessions},
+    load,
+    submitted::Submitted,
+};
+use parley_types::{
+    attribute_limits::fill_in,
+    error::{Error, Result},
+    id::{AccountId, ContactId, ConversationId, Seq},
+};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect,
+    sea_query::{CaseStatement, Expr, ExprTrait as _, Query},
+};
+use serde_json::Value as Json;
+
+use crate::{
+    Chat,
+    attributes::set_labels,
+    contacts::{changes, notes, sessions::with_sessions},
+    files::{Files, avatars},
+    write::{
+        Write,
+        call::{Answer, Call},
+        hand_over_replies,
+    },
+};
+
+/// How many conversations one statement moves: each is bound with its number and version, and databases limit what is bound.
+const AT_ONCE: usize = 1000;
+
+impl Chat {
+    /// Lets a contact take in another one.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] for callers who do not see the whole account: verified sessions of the one reach what the other left;
+    /// [`Error::NotFound`].
+    pub async fn merge_contacts(&self, call: Call<ContactSessions>, base: ContactId, mergee: ContactId) -> Result<Answer<ContactSessions>> {
+        call.caller.administer(call.account)?;
+        let files = self.files.clone();
+        self.writer
+            .write(call, move |write| {
+                Box::pin(async move { merge(&files, write, base, mergee, None).await })
+            })
+            .await
+    }
+}
+
+/// Lets `base` take in `mergee`, as part of a write. The same contact twice: nothing happens. `unproved` is what an unverified session of
+/// `mergee`, which asks for the merge, has submitted: that is not carried over.
+///
+/// A session stays verified only if the identifier that it proved is that of the contact that remains.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub(crate) async fn merge(
+    files: &Files,
+    write: &mut Write,
+    base: ContactId,
+    mergee: ContactId,
+    unproved: Option<&Submitted>,
+) -> Result<ContactSessions> {
+    let account = write.account().id;
+    let mut found = load::contacts(&write.txn, account, [base, mergee].into_iter()).await?;
+    let mut take = |id: ContactId| found.remove(&id).ok_or_else(|| Error::not_found("contact", id));
+    let kept = Arc::unwrap_or_clone(take(base)?);
+    if base == mergee {
+        return with_sessions(&write.txn, account, kept).await;
+    }
+    let gone = take(mergee)?;
+    let merged_at = write.ledger.next_seq();
+    end_proofs(write, &kept.row, &gone.row).await?;
+    let moved = move_all(write, base, mergee, merged_at).await?;
+    avatars::let_go(files, write, &gone.row.avatar_url).await?;
+    set_labels(&write.txn, account, SubjectKind::Contact, mergee.0, &[]).await?;
+    // Before the base takes over what must be unique.
+    contact::Entity::delete_by_id(mergee).exec(&write.txn).await?;
+    erasure::merged(&write.txn, account, mergee, base).await?;
+
+    let mut contact = kept.clone();
+    let mut left = Contact::clone(&gone);
+    if let Some(submitted) = unproved {
+        forget_submitted(&mut left.row, submitted);
+    }
+    take_over(&mut contact, &left);
+    contact.row.version = merged_at;
+    contact.row.updated_at = write.ledger.at;
+    contact.row = contact.row.into_active_model().reset_all().update(&write.txn).await?;
+    // First, because changes beyond the limit of an event are left out, and subscriptions of visitors look for this one.
+    let mut told: Vec<Change> = Change::new("merged_contact_id", Json::Null, mergee.0).into_iter().collect();
+    told.extend(changes(&kept, &contact));
+    let contact = with_sessions(&write.txn, account, contact).await?;
+    write.ledger.emit(Draft {
+        kind: EventKind::ContactMerged,
+        subject: Subject::ContactSessions(contact.clone()),
+        changes: told,
+    });
+    tell_moved(write, base, mergee, &moved).await?;
+    write.ledger.emit(Draft::new(EventKind::ContactDeleted, Subject::Contact(gone)));
+    Ok(contact)
+}
+
+/// Marks sessions as not verified whose proof names another identifier than that of the contact that remains.
+async fn end_proofs(write: &Write, base: &contact::Model, mergee: &contact::Model) -> Result<()> {
+    use contact_inbox::Column;
+    if !parley_fault::is_on(Protection::IdentityProof) {
+        return Ok(());
+    }
+    let blank = |identifier: &Option<String>| identifier.as_ref().is_none_or(|text| text.trim().is_empty());
+    let remains = if blank(&base.identifier) {
+        &mergee.identifier
+    } else {
+        &base.identifier
+    };
+    let mut ended = Vec::new();
+    if blank(remains) || &mergee.identifier != remains {
+        ended.push(mergee.id.0);
+    }
+    if &base.identifier != remains {
+        ended.push(base.id.0);
+    }
+    if ended.is_empty() {
+        return Ok(());
+    }
+    contact_inbox::Entity::update_many()
+        .col_expr(Column::HmacVerified, Expr::value(false))
+        .col_expr(Column::UpdatedAt, Expr::value(write.ledger.at.0))
+        .filter(Column::AccountId.eq(base.account_id))
+        .filter(Column::ContactId.is_in(ended))
+        .filter(Column::HmacVerified.eq(true))
+        .exec(&write.txn)
+        .await?;
+    Ok(())
+}
+
+/// Takes out of a contact what a session has submitted without proof.
+fn forget_submitted(row: &mut contact::Model, submitted: &Submitted) {
+    if Some(&row.name) == submitted.name.as_ref() {
+        row.name.clear();
+    }
+    if Some(&row.avatar_url) == submitted.avatar_url.as_ref() {
+        row.avatar_url.clear();
+    }
+    if let Json::Object(attributes) = &mut row.custom_attributes {
+        attributes.retain(|key, value| submitted.custom_attributes.get(key) != Some(value));
+    }
+}
+
+/// What the base has not, it gets.
+fn take_over(base: &mut Contact, gone: &Contact) {
+    let (to, from) = (&mut base.row, &gone.row);
+    if to.name.trim().is_empty() {
+        to.name.clone_from(&from.name);
+    }
+    for (to, from) in [
+        (&mut to.email, &from.email),
+        (&mut to.phone_number, &from.phone_number),
+        (&mut to.identifier, &from.identifier),
+    ] {
+        if to.as_ref().is_none_or(|text| text.trim().is_empty()) {
+            to.clone_from(from);
+        }
+    }
+    // Refusing the merge would keep two contacts of one person apart, so entries of the merged contact that do not fit are left out. The
+    // `contact.deleted` event of this transaction still carries them.
+    fill_in(&mut to.additional_attributes, &from.additional_attributes);
+    fill_in(&mut to.custom_attributes, &from.custom_attributes);
+}
+
+/// Moves messages, sessions and conversations; which conversations those were, in order.
+async fn move_all(write: &Write, base: ContactId, mergee: ContactId, merged_at: Seq) -> Result<Vec<ConversationId>> {
+    let (account, txn) = (write.account().id, &write.txn);
+    let moved: Vec<ConversationId> = conversation::Entity::find()
+        .select_only()
+        .column(conversation::Column::Id)
+        .filter(conversation::Column::AccountId.eq(account))
+        .filter(conversation::Column::ContactId.eq(mergee))
+        .order_by_asc(conversation::Column::Id)
+        .into_tuple()
+        .all(txn)
+        .await?;
+    move_messages(txn, account, base, mergee).await?;
+    notes::hand_over(txn, account, mergee, base).await?;
+    hand_over_replies(txn, account, mergee, base).await?;
+    contact_inbox::Entity::update_many()
+        .col_expr(contact_inbox::Column::ContactId, Expr::value(base.0))
+        .col_expr(contact_inbox::Column::UpdatedAt, Expr::value(write.ledger.at.0))
+        .filter(contact_inbox::Column::AccountId.eq(account))
+        .filter(contact_inbox::Column::ContactId.eq(mergee))
+        .exec(txn)
+        .await?;
+    contact_inbox::Entity::update_many()
+        .col_expr(contact_inbox::Column::PossibleDuplicateId, Expr::value(base.0))
+        .filter(contact_inbox::Column::AccountId.eq(account))
+        .filter(contact_inbox::Column::PossibleDuplicateId.eq(mergee))
+        .exec(txn)
+        .await?;
+    // Each conversation's version is the place of its event, which come one after another behind the merge's own.
+    let mut version = merged_at;
+    for some in moved.chunks(AT_ONCE) {
+        let mut versions = CaseStatement::new();
+        for id in some {
+            version = version.next();
+            versions = versions.case(Expr::col(conversation::Column::Id).eq(id.0), Expr::value(version.0));
+        }
+        conversation::Entity::update_many()
+            .col_expr(conversation::Column::ContactId, Expr::value(base.0))
+            .col_expr(conversation::Column::UpdatedAt, Expr::value(write.ledger.at.0))
+            .col_expr(conversation::Column::Version, versions.into())
+            .filter(conversation::Column::AccountId.eq(account))
+            .filter(conversation::Column::Id.is_in(some.iter().map(|id| id.0)))
+            .exec(txn)
+            .await?;
+    }
+    Ok(moved)
+}
+
+/// A contact writes in its own conversations, so the messages are found through them.
+async fn move_messages(txn: &impl ConnectionTrait, account: AccountId, base: ContactId, mergee: ContactId) -> Result<()> {
+    let mut theirs = Query::select();
+    theirs
+        .column(conversation::Column::Id)
+        .from(conversation::Entity)
+        .and_where(Expr::col(conversation::Column::AccountId).eq(account.0))
+        .and_where(Expr::col(conversation::Column::ContactId).eq(mergee.0));
+    message::Entity::update_many()
+        .col_expr(message::Column::SenderId, Expr::value(base.0))
+        .filter(message::Column::AccountId.eq(account))
+        .filter(message::Column::ConversationId.in_subquery(theirs))
+        .filter(message::Column::SenderType.eq(SenderType::Contact))
+        .filter(message::Column::SenderId.eq(mergee.0))
+        .exec(txn)
+        .await?;
+    Ok(())
+}
+
+async fn tell_moved(write: &mut Write, base: ContactId, mergee: ContactId, moved: &[ConversationId]) -> Result<()> {
+    let account = Arc::clone(write.account());
+    for some in moved.chunks(AT_ONCE) {
+        let mut conversations = load::conversations(&write.txn, &account, some).await?;
+        conversations.sort_by_key(|conversation| conversation.row.id);
+        for conversation in conversations {
+            write.ledger.emit(Draft {
+                kind: EventKind::ConversationContactChanged,
+                subject: Subject::Conversation(conversation),
+                changes: Change::new("contact_id", mergee.0, base.0).into_iter().collect(),
+            });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,402 @@
+//! Contacts: making, reading, changing, deleting. Their sessions stand in `sessions`.
+
+pub(crate) mod erasure;
+pub mod list;
+pub mod merge;
+pub mod notes;
+pub(crate) mod scope;
+pub mod search;
+pub mod sessions;
+
+use std::sync::Arc;
+
+use parley_eventlog::{
+    draft::{Change, Draft, Subject},
+    erasure::erase,
+    kind::EventKind,
+};
+use parley_fault::Protection;
+use parley_storage::{
+    entity::{contact, contact_inbox, conversation, kind::SubjectKind},
+    joined::{Contact, ContactSessions, Session},
+    load,
+};
+use parley_types::{
+    attribute_limits::check_change,
+    error::{Error, Result, Rule, Violation},
+    id::{AccountId, ContactId, InboxId},
+};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, Condition, EntityTrait, ExprTrait, IntoActiveModel, QueryFilter,
+    sea_query::{Expr, Query},
+};
+use serde_json::{Map, Value as Json};
+
+use crate::{
+    Chat,
+    attributes::{AttributesPatch, attribute_changes, set_labels},
+    auth::caller::{Access, Caller},
+    contacts::{
+        erasure::erase_copies,
+        sessions::{NewSession, session, with_sessions},
+    },
+    files::avatars,
+    inboxes::delete_conversations,
+    write::{
+        Write,
+        call::{Answer, Call},
+    },
+};
+
+const IDENTIFIER: &str = "only a caller who sees every inbox of a contact may change its identifier";
+
+/// A contact to make.
+#[derive(Clone, Debug)]
+pub struct NewContact {
+    /// The name; may be empty.
+    pub name: String,
+    /// The address, in lower case.
+    pub email: Option<String>,
+    /// The number.
+    pub phone_number: Option<String>,
+    /// The contact's id elsewhere.
+    pub identifier: Option<String>,
+    /// Whether it is blocked from the start.
+    pub blocked: bool,
+    /// Attributes that programs set.
+    pub additional_attributes: Map<String, Json>,
+    /// Attributes that the account defined.
+    pub custom_attributes: Map<String, Json>,
+    /// The picture.
+    pub avatar_url: String,
+    /// Makes a session too: the inbox, and the session's name if one was chosen.
+    pub session: Option<(InboxId, Option<String>)>,
+}
+
+/// What to change in a contact; what is none stays.
+#[derive(Clone, Debug, Default)]
+pub struct ContactPatch {
+    /// The name.
+    pub name: Option<String>,
+    /// The address.
+    pub email: Option<Option<String>>,
+    /// The number.
+    pub phone_number: Option<Option<String>>,
+    /// The contact's id elsewhere.
+    pub identifier: Option<Option<String>>,
+    /// Whether it is blocked.
+    pub blocked: Option<bool>,
+    /// The picture.
+    pub avatar_url: Option<String>,
+    /// All labels.
+    pub labels: Option<Vec<String>>,
+    /// Attributes that programs set.
+    pub additional_attributes: AttributesPatch,
+    /// Attributes that the account defined.
+    pub custom_attributes: AttributesPatch,
+}
+
+/// A contact that was made, and the session that was made with it.
+#[derive(Clone, Debug)]
+pub struct CreatedContact {
+    /// The contact with its sessions.
+    pub contact: ContactSessions,
+    /// The session.
+    pub session: Option<Session>,
+}
+
+/// The values that must be unique in the account; under the lock nobody can take one in between, and the unique indexes
+/// have the last word.
+async fn check_unique(write: &Write, access: &Access, row: &contact::Model, except: Option<ContactId>) -> Result<()> {
+    use contact::Column;
+    let unique = [
+        (Column::Email, "email", &row.email),
+        (Column::PhoneNumber, "phone_number", &row.phone_number),
+        (Column::Identifier, "identifier", &row.identifier),
+    ];
+    let mut any = Condition::any();
+    for (column, _, value) in &unique {
+        any = any.add_option(value.as_ref().map(|value| column.eq(value.as_str())));
+    }
+    if any.is_empty() {
+        return Ok(());
+    }
+    let taken = contact::Entity::find()
+        .filter(Column::AccountId.eq(row.account_id))
+        .filter(any)
+        .filter(Column::Id.ne(except.unwrap_or_default()))
+        .all(&write.txn)
+        .await?;
+    let mut existing = None;
+    let mut violations = Vec::new();
+    for (column, field, value) in unique {
+        let has = |other: &&contact::Model| {
+            let theirs = match column {
+                Column::Email => &other.email,
+                Column::PhoneNumber => &other.phone_number,
+                _ => &other.identifier,
+            };
+            value.is_some() && theirs == value
+        };
+        if let Some(other) = taken.iter().find(has) {
+            // The caller may not see the other contact, so its id is not revealed.
+            if access.contact_inboxes().is_some() {
+                violations.push(Violation::new(field, Rule::Taken, "is that of another contact"));
+            } else {
+                existing = existing.or(Some(other.id.0));
+                violations.push(Violation::new(field, Rule::Taken, format!("is that of contact {}", other.id)));
+            }
+        }
+    }
+    if violations.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Taken {
+            violations,
+            kind: "contact",
+            existing_id: existing,
+        })
+    }
+}
+
+/// Marks the sessions of a contact as not verified; the change to report, if any was verified.
+async fn end_proofs(write: &Write, contact: ContactId) -> Result<Option<Change>> {
+    use contact_inbox::Column;
+    let ended = contact_inbox::Entity::update_many()
+        .col_expr(Column::HmacVerified, Expr::value(false))
+        .col_expr(Column::UpdatedAt, Expr::value(write.ledger.at.0))
+        .filter(Column::AccountId.eq(write.account().id))
+        .filter(Column::ContactId.eq(contact))
+        .filter(Column::HmacVerified.eq(true))
+        .exec(&write.txn)
+        .await?;
+    let any = ended.rows_affected > 0;
+    Ok(Change::new("contact_inboxes.hmac_verified", true, false).filter(|_| any))
+}
+
+impl Chat {
+    /// Makes a contact, and a session when one is asked for.
+    ///
+    /// # Errors
+    /// [`Error::Taken`], naming every field that another contact has; [`Error::NotFound`] for the inbox; [`Error::Denied`] without access to
+    /// it; [`Error::Invalid`] without an inbox, for a service that is limited to inboxes: it could not see the contact.
+    pub async fn create_contact(&self, call: Call<CreatedContact>, new: NewContact) -> Result<Answer<CreatedContact>> {
+        let access = call.caller.write_access(call.account)?.clone();
+        if let Some((inbox, _)) = &new.session {
+            load::inbox(self.db.read(), call.account, *inbox).await?;
+            access.inbox(*inbox)?;
+        } else if access.contact_inboxes().is_some() {
+            return Err(Error::invalid(
+                "inbox_id",
+                Rule::Required,
+                "must be given: the token is limited to inboxes, and sees contacts with a session there",
+            ));
+        }
+        let files = self.files.clone();
+        self.writer
+            .write(call, move |write| {
+                Box::pin(async move {
+                    let account = write.account().id;
+                    let mut avatar_url = new.avatar_url;
+                    avatars::replace(&files, write, "avatar_url", "", &mut avatar_url).await?;
+                    if let Some((inbox, _)) = &new.session {
+                        load::inbox(&write.txn, account, *inbox).await?;
+                    }
+                    let row = contact::Model {
+                        id: ContactId(0),
+                        account_id: account,
+                        name: new.name,
+                        email: new.email,
+                        phone_number: new.phone_number,
+                        identifier: new.identifier,
+                        blocked: new.blocked,
+                        additional_attributes: Json::Object(new.additional_attributes),
+                        custom_attributes: Json::Object(new.custom_attributes),
+                        avatar_url,
+                        last_activity_at: None,
+                        created_at: write.ledger.at,
+                        updated_at: write.ledger.at,
+                        version: write.ledger.next_seq(),
+                    };
+                    check_unique(write, &access, &row, None).await?;
+                    let mut row = row.into_active_model().reset_all();
+                    row.id = sea_orm::NotSet;
+                    let row = row.insert(&write.txn).await?;
+                    let mut made = None;
+                    if let Some((inbox, source_id)) = new.session {
+                        let new = NewSession {
+                            contact: row.id,
+                            inbox,
+                            source_id,
+                            ..NewSession::default()
+                        };
+                        made = Some(session(write, new).await?.0);
+                    }
+                    let contact = with_sessions(
+                        &write.txn,
+                        account,
+                        Contact {
+                            row,
+                            labels: Vec::new(),
+                            seen_at: None,
+                        },
+                    )
+                    .await?;
+                    let session = made.and_then(|made| contact.sessions.iter().find(|session| session.row.id == made.id).cloned());
+                    write
+                        .ledger
+                        .emit(Draft::new(EventKind::ContactCreated, Subject::ContactSessions(contact.clone())));
+                    Ok(CreatedContact {
+                        contact: scope::shown(contact, &access),
+                        session,
+                    })
+                })
+            })
+            .await
+    }
+
+    /// One contact with its sessions in the caller's inboxes.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] also for a contact that the caller does not see.
+    pub async fn contact(&self, caller: &Caller, account: AccountId, id: ContactId) -> Result<ContactSessions> {
+        let access = caller.access(account)?;
+        let db = self.db.read();
+        scope::check(db, access, account, id).await?;
+        let contact = load::contact(db, account, id).await?;
+        let contact = with_sessions(db, account, Arc::unwrap_or_clone(contact)).await?;
+        Ok(scope::shown(contact, access))
+    }
+
+    /// Changes a contact. Another identifier ends the proofs of its sessions: they were of the one before.
+    ///
+    /// # Errors
+    /// [`Error::Taken`]; [`Error::NotFound`] also for a contact that the caller does not see; [`Error::Denied`] for the identifier of a
+    /// contact with a session in an inbox that the caller does not see.
+    pub async fn update_contact(&self, call: Call<ContactSessions>, id: ContactId, patch: ContactPatch) -> Result<Answer<ContactSessions>> {
+        let access = call.caller.write_access(call.account)?.clone();
+        let files = self.files.clone();
+        self.writer
+            .write(call, move |write| {
+                Box::pin(async move {
+                    let account = write.account().id;
+                    scope::check(&write.txn, &access, account, id).await?;
+                    let mut contact = Arc::unwrap_or_clone(load::contact(&write.txn, account, id).await?);
+                    let before = contact.clone();
+                    let row = &mut contact.row;
+                    row.name = patch.name.unwrap_or_else(|| row.name.clone());
+                    row.email = patch.email.unwrap_or_else(|| row.email.clone());
+                    row.phone_number = patch.phone_number.unwrap_or_else(|| row.phone_number.clone());
+                    row.identifier = patch.identifier.unwrap_or_else(|| row.identifier.clone());
+                    row.blocked = patch.blocked.unwrap_or(row.blocked);
+                    if let Some(mut avatar_url) = patch.avatar_url {
+                        avatars::replace(&files, write, "contact.avatar_url", &row.avatar_url, &mut avatar_url).await?;
+                        row.avatar_url = avatar_url;
+                    }
+                    patch.additional_attributes.apply(&mut row.additional_attributes);
+                    patch.custom_attributes.apply(&mut row.custom_attributes);
+                    for (field, before, after) in [
+                        (
+                            "contact.additional_attributes",
+                            &before.row.additional_attributes,
+                            &row.additional_attributes,
+                        ),
+                        ("contact.custom_attributes", &before.row.custom_attributes, &row.custom_attributes),
+                    ] {
+                        check_change(field, before, after)?;
+                    }
+                    contact.labels = patch.labels.unwrap_or(contact.labels);
+                    let mut changes = changes(&before, &contact);
+                    if before.row.identifier != contact.row.identifier {
+                        // A session that proves the new identifier reads the contact's conversations in all inboxes.
+                        if parley_fault::is_on(Protection::Vouching) && scope::reaches_beyond(&write.txn, &access, account, id).await? {
+                            return Err(Error::Denied(IDENTIFIER));
+                        }
+                        changes.extend(end_proofs(write, id).await?);
+                    }
+                    if !changes.is_empty() {
+                        check_unique(write, &access, &contact.row, Some(id)).await?;
+                        contact.row.version = write.ledger.next_seq();
+                        contact.row.updated_at = write.ledger.at;
+                        contact.row = contact.row.into_active_model().reset_all().update(&write.txn).await?;
+                    }
+                    if before.labels != contact.labels {
+                        set_labels(&write.txn, account, SubjectKind::Contact, id.0, &contact.labels).await?;
+                    }
+                    let contact = with_sessions(&write.txn, account, contact).await?;
+                    if !changes.is_empty() {
+                        let subject = Subject::ContactSessions(contact.clone());
+                        write.ledger.emit(Draft {
+                            kind: EventKind::ContactUpdated,
+                            subject,
+                            changes,
+                        });
+                    }
+                    Ok(scope::shown(contact, &access))
+                })
+            })
+            .await
+    }
+
+    /// Deletes a contact with everything that hangs on it.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] for agents; [`Error::NotFound`]; [`Error::Precondition`] while it is online.
+    pub async fn delete_contact(&self, call: Call<()>, id: ContactId) -> Result<Answer<()>> {
+        call.caller.administer(call.account)?;
+        let files = self.files.clone();
+        self.writer
+            .write(call, move |write| {
+                Box::pin(async move {
+                    let account = write.account().id;
+                    let contact = load::contact(&write.txn, account, id).await?;
+                    if contact.online(write.ledger.at) {
+                        return Err(Error::Precondition("the contact is online, please try again later"));
+                    }
+                    let mut conversations = Query::select();
+                    conversations
+                        .column(conversation::Column::Id)
+                        .from(conversation::Entity)
+                        .and_where(Expr::col(conversation::Column::AccountId).eq(account.0))
+                        .and_where(Expr::col(conversation::Column::ContactId).eq(id.0));
+                    erase_copies(&write.txn, account, id).await?;
+                    delete_conversations(&write.txn, account, conversations).await?;
+                    avatars::let_go(&files, write, &contact.row.avatar_url).await?;
+                    set_labels(&write.txn, account, SubjectKind::Contact, id.0, &[]).await?;
+                    contact::Entity::delete_by_id(id).exec(&write.txn).await?;
+                    erase(&write.txn, account, id, write.ledger.next_seq(), write.ledger.at).await?;
+                    write.ledger.emit(Draft::new(EventKind::ContactDeleted, Subject::Contact(contact)));
+                    Ok(())
+                })
+            })
+            .await
+    }
+}
+
+/// What changed in a contact, field by field.
+pub(super) fn changes(before: &Contact, after: &Contact) -> Vec<Change> {
+    let (old, new) = (&before.row, &after.row);
+    let mut changes: Vec<Change> = [
+        Change::new("name", old.name.clone(), new.name.clone()),
+        Change::new("email", old.email.clone(), new.email.clone()),
+        Change::new("phone_number", old.phone_number.clone(), new.phone_number.clone()),
+        Change::new("identifier", old.identifier.clone(), new.identifier.clone()),
+        Change::new("blocked", old.blocked, new.blocked),
+        Change::new("avatar_url", old.avatar_url.clone(), new.avatar_url.clone()),
+        Change::new("labels", before.labels.clone(), after.labels.clone()),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    changes.extend(attribute_changes(
+        "additional_attributes",
+        &old.additional_attributes,
+        &new.additional_attributes,
+    ));
+    changes.extend(attribute_changes(
+        "custom_attributes",
+        &old.custom_attributes,
+        &new.custom_attributes,
+    ));
+    changes
+}

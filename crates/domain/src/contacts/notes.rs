@@ -1,0 +1,201 @@
+//! What members note about contacts.
+
+use std::sync::Arc;
+
+use parley_eventlog::{
+    draft::{Change, Draft, Subject},
+    kind::EventKind,
+};
+use parley_storage::{
+    entity::{
+        contact,
+        contact_note::{self, Column, Entity, Model},
+    },
+    joined::Note,
+    load,
+};
+use parley_types::{
+    error::{Error, Result},
+    id::{AccountId, ContactId, NoteId},
+};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, ModelTrait, QueryFilter, Set, sea_query::Expr,
+};
+
+use crate::{
+    Chat,
+    auth::caller::{Access, Caller},
+    contacts::scope,
+    page::{Page, PageRequest, Sort},
+    records,
+    write::call::{Answer, Call},
+};
+
+/// A note of a contact; another contact's is not there.
+async fn of_contact(db: &impl ConnectionTrait, access: &Access, account: AccountId, contact: ContactId, id: NoteId) -> Result<Model> {
+    scope::check(db, access, account, contact).await?;
+    let row = records::one::<Entity>(db, account, id.0, "note").await?;
+    if row.contact_id == contact {
+        Ok(row)
+    } else {
+        Err(Error::not_found("note", id))
+    }
+}
+
+async fn check_contact(db: &impl ConnectionTrait, access: &Access, account: AccountId, id: ContactId) -> Result<()> {
+    scope::check(db, access, account, id).await?;
+    records::one::<contact::Entity>(db, account, id.0, "contact").await.map(drop)
+}
+
+/// Notes with their authors.
+async fn signed(db: &impl ConnectionTrait, account: AccountId, rows: Vec<Model>) -> Result<Vec<Note>> {
+    let agents = load::agents(db, account, rows.iter().filter_map(|row| row.user_id)).await?;
+    let sign = |row: Model| Note {
+        author: row.user_id.and_then(|user| agents.get(&user)).map(Arc::clone),
+        row,
+    };
+    Ok(rows.into_iter().map(sign).collect())
+}
+
+async fn sign(db: &impl ConnectionTrait, row: Model) -> Result<Note> {
+    let mut notes = signed(db, row.account_id, vec![row]).await?;
+    notes.pop().ok_or_else(|| Error::Internal("a note was lost".to_owned()))
+}
+
+/// Gives the notes of one contact to another.
+///
+/// # Errors
+/// When the database cannot be written.
+pub(crate) async fn hand_over(db: &impl ConnectionTrait, account: AccountId, from: ContactId, to: ContactId) -> Result<()> {
+    Entity::update_many()
+        .col_expr(Column::ContactId, Expr::value(to.0))
+        .filter(Column::AccountId.eq(account))
+        .filter(Column::ContactId.eq(from))
+        .exec(db)
+        .await?;
+    Ok(())
+}
+
+impl Chat {
+    /// Notes something about a contact.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for the contact.
+    pub async fn create_contact_note(&self, call: Call<Note>, contact: ContactId, content: String) -> Result<Answer<Note>> {
+        let access = call.caller.write_access(call.account)?.clone();
+        self.writer
+            .write(call, move |write| {
+                Box::pin(async move {
+                    let (account, at) = (write.account().id, write.ledger.at);
+                    check_contact(&write.txn, &access, account, contact).await?;
+                    let row = contact_note::ActiveModel {
+                        account_id: Set(account),
+                        contact_id: Set(contact),
+                        user_id: Set(write.caller.user_id()),
+                        content: Set(content),
+                        created_at: Set(at),
+                        updated_at: Set(at),
+                        ..Default::default()
+                    };
+                    let row = row.insert(&write.txn).await?;
+                    let note = sign(&write.txn, row).await?;
+                    write
+                        .ledger
+                        .emit(Draft::new(EventKind::ContactNoteCreated, Subject::Note(note.clone())));
+                    Ok(note)
+                })
+            })
+            .await
+    }
+
+    /// One note.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn contact_note(&self, caller: &Caller, account: AccountId, contact: ContactId, id: NoteId) -> Result<Note> {
+        let access = caller.access(account)?;
+        let row = of_contact(self.db.read(), access, account, contact, id).await?;
+        sign(self.db.read(), row).await
+    }
+
+    /// The notes about a contact, the newest first.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for the contact.
+    pub async fn contact_notes(&self, caller: &Caller, account: AccountId, contact: ContactId, page: &PageRequest) -> Result<Page<Note>> {
+        let access = caller.access(account)?;
+        let db = self.db.read();
+        check_contact(db, access, account, contact).await?;
+        let query = records::of_account::<Entity>(account).filter(Column::ContactId.eq(contact));
+        let key = (Column::Id, (|row| row.id.0) as records::IdOf<Entity>);
+        let found = records::rows(db, query, key, &Sort::by_id(true), page).await?;
+        let notes = signed(db, account, found.items).await?;
+        Ok(Page {
+            items: notes,
+            keys: found.keys,
+            next: found.next,
+        })
+    }
+
+    /// Changes a note; the caller is its author from then on, if it is a user.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn update_contact_note(
+        &self,
+        call: Call<Note>,
+        contact: ContactId,
+        id: NoteId,
+        content: Option<String>,
+    ) -> Result<Answer<Note>> {
+        let access = call.caller.write_access(call.account)?.clone();
+        self.writer
+            .write(call, move |write| {
+                Box::pin(async move {
+                    let before = of_contact(&write.txn, &access, write.account().id, contact, id).await?;
+                    let mut row = before.clone();
+                    row.content = content.unwrap_or(row.content);
+                    row.user_id = write.caller.user_id().or(row.user_id);
+                    let changes: Vec<Change> = [
+                        Change::new("content", before.content, row.content.clone()),
+                        Change::new("author_id", before.user_id.map(i64::from), row.user_id.map(i64::from)),
+                    ]
+                    .into_iter()
+                    .flatten()
+                    .collect();
+                    if changes.is_empty() {
+                        return sign(&write.txn, row).await;
+                    }
+                    row.updated_at = write.ledger.at;
+                    let row = row.into_active_model().reset_all().update(&write.txn).await?;
+                    let note = sign(&write.txn, row).await?;
+                    write.ledger.emit(Draft {
+                        kind: EventKind::ContactNoteUpdated,
+                        subject: Subject::Note(note.clone()),
+                        changes,
+                    });
+                    Ok(note)
+                })
+            })
+            .await
+    }
+
+    /// Deletes a note.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn delete_contact_note(&self, call: Call<()>, contact: ContactId, id: NoteId) -> Result<Answer<()>> {
+        let access = call.caller.write_access(call.account)?.clone();
+        self.writer
+            .write(call, move |write| {
+                Box::pin(async move {
+                    let row = of_contact(&write.txn, &access, write.account().id, contact, id).await?;
+                    let note = sign(&write.txn, row.clone()).await?;
+                    row.delete(&write.txn).await?;
+                    write.ledger.emit(Draft::new(EventKind::ContactNoteDeleted, Subject::Note(note)));
+                    Ok(())
+                })
+            })
+            .await
+    }
+}

@@ -1,0 +1,118 @@
+//! Which contacts, and which of their sessions, a caller sees: the one place that decides it.
+
+use std::collections::HashMap;
+
+use parley_fault::Protection;
+use parley_storage::{
+    entity::{contact, contact_inbox},
+    joined::ContactSessions,
+    load,
+};
+use parley_types::{
+    error::{Error, Result},
+    id::{AccountId, ContactId, ConversationId, InboxId},
+};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, ExprTrait as _, QueryFilter, QuerySelect,
+    sea_query::{Expr, Query},
+};
+
+use crate::{
+    Chat,
+    auth::caller::{Access, Caller},
+};
+
+/// The contacts that a caller sees, as a condition on `contacts`.
+pub(crate) fn seen(access: &Access, account: AccountId) -> Condition {
+    let session = access.contact_inboxes().map(|inboxes| {
+        let mut sessions = Query::select();
+        sessions
+            .expr(Expr::val(1))
+            .from(contact_inbox::Entity)
+            .and_where(Expr::col((contact_inbox::Entity, contact_inbox::Column::AccountId)).eq(account.0))
+            .and_where(Expr::col((contact_inbox::Entity, contact_inbox::Column::ContactId)).equals((contact::Entity, contact::Column::Id)))
+            .and_where(Expr::col((contact_inbox::Entity, contact_inbox::Column::InboxId)).is_in(inboxes.iter().map(|id| id.0)))
+            .cond_where(contact_inbox::opens_contact());
+        Expr::exists(sessions)
+    });
+    Condition::all().add_option(session)
+}
+
+/// Requires that the caller sees a contact. Says nothing of whether there is one if the caller sees all.
+///
+/// # Errors
+/// [`Error::NotFound`] for a contact that no session in the caller's inboxes opens.
+pub(crate) async fn check(db: &impl ConnectionTrait, access: &Access, account: AccountId, contact: ContactId) -> Result<()> {
+    let Some(inboxes) = access.contact_inboxes() else { return Ok(()) };
+    let theirs = contact_inbox::Column::InboxId.is_in(inboxes.iter().map(|id| id.0));
+    if session_in(
+        db,
+        account,
+        contact,
+        Condition::all().add(contact_inbox::opens_contact()).add(theirs),
+    )
+    .await?
+    {
+        Ok(())
+    } else {
+        Err(Error::not_found("contact", contact))
+    }
+}
+
+/// Whether a contact has a session in an inbox that the caller does not see.
+pub(crate) async fn reaches_beyond(db: &impl ConnectionTrait, access: &Access, account: AccountId, contact: ContactId) -> Result<bool> {
+    let Some(inboxes) = &access.inboxes else { return Ok(false) };
+    session_in(
+        db,
+        account,
+        contact,
+        Condition::all().add(contact_inbox::Column::InboxId.is_not_in(inboxes.iter().map(|id| id.0))),
+    )
+    .await
+}
+
+async fn session_in(db: &impl ConnectionTrait, account: AccountId, contact: ContactId, which: Condition) -> Result<bool> {
+    let found: Option<i64> = contact_inbox::Entity::find()
+        .select_only()
+        .column(contact_inbox::Column::Id)
+        .filter(contact_inbox::Column::AccountId.eq(account))
+        .filter(contact_inbox::Column::ContactId.eq(contact))
+        .filter(which)
+        .into_tuple()
+        .one(db)
+        .await?;
+    Ok(found.is_some())
+}
+
+/// The inboxes whose sessions are shown to the caller; absent: all. The name of a session is a credential of the client API.
+pub(crate) fn session_inboxes(access: &Access) -> Option<&[InboxId]> {
+    access.inboxes.as_deref().filter(|_| parley_fault::is_on(Protection::SessionScope))
+}
+
+/// A contact without the sessions that the caller does not see.
+pub(crate) fn shown(mut contact: ContactSessions, access: &Access) -> ContactSessions {
+    if let Some(inboxes) = session_inboxes(access) {
+        contact.keep_sessions_of(inboxes);
+    }
+    contact
+}
+
+impl Chat {
+    /// The sessions of those of the conversations whose contact the caller does not see. What such a session has submitted is shown in place
+    /// of the contact.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn unopened_sessions(
+        &self,
+        caller: &Caller,
+        account: AccountId,
+        conversations: impl Iterator<Item = ConversationId>,
+    ) -> Result<HashMap<ConversationId, contact_inbox::Model>> {
+        match caller.access(account)?.contact_inboxes() {
+            None => Ok(HashMap::new()),
+            // Apart, so that calls of everybody else do not carry the query's future.
+            Some(inboxes) => Box::pin(load::unopened_sessions(self.db.read(), account, inboxes, conversations)).await,
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! The sessions of contacts in inboxes: finding or making them, and listing them.
+
+use std::{collections::HashMap, sync::Arc};
+
+use parley_eventlog::{
+    draft::{Change, Draft, Subject},
+    kind::EventKind,
+};
+use parley_storage::{
+    entity::{contact_inbox, inbox},
+    joined::{Contact, ContactSessions, Inbox, Session},
+    load,
+    submitted::Submitted,
+};
+use parley_types::{
+    error::{Error, Result, Rule, Violation},
+    id::{AccountId, ContactId, InboxId, secret},
+};
+use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, Set};
+use serde_json::Value as Json;
+use uuid::Uuid;
+
+use crate::{
+    Chat,
+    auth::caller::Caller,
+    contacts::scope,
+    page::{self, Page, PageRequest, Sort},
+    write::{
+        Write,
+        call::{Answer, Call},
+    },
+};
+
+/// A session to find or make.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct NewSession {
+    /// Whose.
+    pub contact: ContactId,
+    /// Where.
+    pub inbox: InboxId,
+    /// Its name; absent: a random one.
+    pub source_id: Option<String>,
+    /// Whether the caller vouches for the contact.
+    pub hmac_verified: bool,
+    /// What the session itself submitted; absent: somebody else makes it.
+    pub submitted: Option<Submitted>,
+    /// The contact that the session's contact may be a duplicate of.
+    pub possible_duplicate: Option<ContactId>,
+}
+
+/// Finds or makes a session; whether it was made.
+pub(crate) async fn session(write: &Write, new: NewSession) -> Result<(contact_inbox::Model, bool)> {
+    let account = write.account().id;
+    if let Some(source_id) = &new.source_id {
+        let existing = contact_inbox::Entity::find()
+            .filter(contact_inbox::Column::AccountId.eq(account))
+            .filter(contact_inbox::Column::InboxId.eq(new.inbox))
+            .filter(contact_inbox::Column::SourceId.eq(source_id.as_str()))
+            .one(&write.txn)
+            .await?;
+        match existing {
+            Some(row) if row.contact_id == new.contact => return Ok((row, false)),
+            Some(row) => {
+                let violations = vec![Violation::new(
+                    "source_id",
+                    Rule::Taken,
+                    "is the session of another contact in this inbox",
+                )];
+                return Err(Error::Taken {
+                    violations,
+                    kind: "contact_inbox",
+                    existing_id: Some(row.id.0),
+                });
+            }
+            None => {}
+        }
+    }
+    let row = contact_inbox::ActiveModel {
+        account_id: Set(account),
+        contact_id: Set(new.contact),
+        inbox_id: Set(new.inbox),
+        source_id: Set(new.source_id.unwrap_or_else(|| Uuid::new_v4().to_string())),
+        hmac_verified: Set(new.hmac_verified),
+        submitted: Set(new.submitted),
+        possible_duplicate_id: Set(new.possible_duplicate),
+        pubsub_token: Set(secret()),
+        created_at: Set(write.ledger.at),
+        updated_at: Set(write.ledger.at),
+        ..Default::default()
+    };
+    Ok((row.insert(&write.txn).await?, true))
+}
+
+/// A contact with its sessions.
+pub(crate) async fn with_sessions(db: &impl ConnectionTrait, account: AccountId, contact: Contact) -> Result<ContactSessions> {
+    let id = contact.row.id;
+    load::with_sessions(db, account, vec![contact])
+        .await?
+        .pop()
+        .ok_or_else(|| Error::not_found("contact", id))
+}
+
+/// Notes that a contact has another session: its version moves, so that whoever keeps a copy learns of it.
+pub(crate) async fn session_added(write: &mut Write, session: &contact_inbox::Model) -> Result<()> {
+    let id = session.contact_id;
+    let account = write.account().id;
+    let mut contact = Arc::unwrap_or_clone(load::contact(&write.txn, account, id).await?);
+    contact.row.version = write.ledger.next_seq();
+    contact.row.updated_at = write.ledger.at;
+    contact.row = contact.row.into_active_model().reset_all().update(&write.txn).await?;
+    let contact = with_sessions(&write.txn, account, contact).await?;
+    let added = Change::new("contact_inboxes", Json::Null, session.source_id.as_str());
+    let duplicate = possible_duplicate(None, session.possible_duplicate_id);
+    let changes = added.into_iter().chain(duplicate).collect();
+    write.ledger.emit(Draft {
+        kind: EventKind::ContactUpdated,
+        subject: Subject::ContactSessions(contact),
+        changes,
+    });
+    Ok(())
+}
+
+/// The change that reports another contact with the same address, number or identifier.
+pub(crate) fn possible_duplicate(before: Option<ContactId>, after: Option<ContactId>) -> Option<Change> {
+    let id = |contact: Option<ContactId>| contact.map_or(Json::Null, |contact| contact.0.into());
+    Change::new("contact_inboxes.possible_duplicate_contact_id", id(before), id(after))
+}
+
+impl Chat {
+    /// Finds or makes a session of a contact in an inbox.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox, and for `hmac_verified` of a caller who may not vouch;
+    /// [`Error::Taken`] for another contact's session.
+    pub async fn create_session(
+        &self,
+        call: Call<Session>,
+        contact: ContactId,
+        inbox: InboxId,
+        source_id: Option<String>,
+        hmac_verified: bool,
+    ) -> Result<Answer<Session>> {
+        let access = call.caller.write_access(call.account)?.clone();
+        scope::check(self.db.read(), &access, call.account, contact).await?;
+        load::contact(self.db.read(), call.account, contact).await?;
+        load::inbox(self.db.read(), call.account, inbox).await?;
+        access.inbox(inbox)?;
+        if hmac_verified {
+            call.caller.vouch(call.account)?;
+        }
+        self.writer
+            .write(call, move |write| {
+                Box::pin(async move {
+                    let account = write.account().id;
+                    scope::check(&write.txn, &access, account, contact).await?;
+                    load::contact(&write.txn, account, contact).await?;
+                    let inbox = load::inbox(&write.txn, account, inbox).await?;
+                    let new = NewSession {
+                        contact,
+                        inbox: inbox.row.id,
+                        source_id,
+                        hmac_verified,
+                        ..NewSession::default()
+                    };
+                    let (row, made) = session(write, new).await?;
+                    if made {
+                        session_added(write, &row).await?;
+                    }
+                    Ok(Session { row, inbox })
+                })
+            })
+            .await
+    }
+
+    /// The contact of a session, with its sessions.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] also for a session in an inbox that the caller does not see.
+    pub async fn contact_by_session(
+        &self,
+        caller: &Caller,
+        account: AccountId,
+        inbox: InboxId,
+        source_id: &str,
+    ) -> Result<ContactSessions> {
+        let access = caller.access(account)?;
+        let db = self.db.read();
+        let session = contact_inbox::Entity::find()
+            .filter(contact_inbox::Column::AccountId.eq(account))
+            .filter(contact_inbox::Column::InboxId.eq(inbox))
+            .filter(contact_inbox::Column::SourceId.eq(source_id))
+            .one(db)
+            .await?
+            .filter(|session| scope::session_inboxes(access).is_none_or(|inboxes| inboxes.contains(&session.inbox_id)))
+            .ok_or_else(|| Error::not_found("contact_inbox", source_id))?;
+        scope::check(db, access, account, session.contact_id).await?;
+        let contact = load::contact(db, account, session.contact_id).await?;
+        let contact = with_sessions(db, account, Arc::unwrap_or_clone(contact)).await?;
+        Ok(scope::shown(contact, access))
+    }
+
+    /// The caller's inboxes through which a contact can be reached, each with the name of its newest session there, or else one that a
+    /// session could get. Every inbox has an API channel, and those reach anybody.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn contactable_inboxes(
+        &self,
+        caller: &Caller,
+        account: AccountId,
+        contact: ContactId,
+        page: &PageRequest,
+    ) -> Result<Page<(Arc<Inbox>, String)>> {
+        let access = caller.access(account)?;
+        let db = self.db.read();
+        scope::check(db, access, account, contact).await?;
+        load::contact(db, account, contact).await?;
+        let mut query = inbox::Entity::find().filter(inbox::Column::AccountId.eq(account));
+        if let Some(only) = &access.inboxes {
+            query = query.filter(inbox::Column::Id.is_in(only.iter().map(|id| id.0)));
+        }
+        let ids = page::ids(db, query, inbox::Column::Id, &Sort::by_id(false), page).await?;
+        let ids = page::fitting(db, inbox::Entity::find(), inbox::Column::Id, None, ids).await?;
+        let mut inboxes = load::inboxes(db, account, ids.items.iter().copied().map(InboxId)).await?;
+        let sessions = contact_inbox::Entity::find()
+            .filter(contact_inbox::Column::AccountId.eq(account))
+            .filter(contact_inbox::Column::ContactId.eq(contact))
+            .filter(contact_inbox::Column::InboxId.is_in(ids.items.iter().copied()))
+            .order_by_asc(contact_inbox::Column::Id)
+            .all(db)
+            .await?;
+        // The newest of an inbox comes last and stays.
+        let mut named: HashMap<InboxId, String> = sessions.into_iter().map(|row| (row.inbox_id, row.source_id)).collect();
+        let found = ids.items.iter().filter_map(|id| inboxes.remove(&InboxId(*id))).collect();
+        let found = ids.with(found, |inbox: &Arc<Inbox>| inbox.row.id.0);
+        Ok(found.map(|inbox| {
+            let source_id = named.remove(&inbox.row.id).unwrap_or_else(|| Uuid::new_v4().to_string());
+            (inbox, source_id)
+        }))
+    }
+
+    /// The sessions of a contact in the caller's inboxes, oldest first.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn sessions(&self, caller: &Caller, account: AccountId, contact: ContactId, page: &PageRequest) -> Result<Page<Session>> {
+        let access = caller.access(account)?;
+        let db = self.db.read();
+        scope::check(db, access, account, contact).await?;
+        load::contact(db, account, contact).await?;
+        let mut query = contact_inbox::Entity::find()
+            .filter(contact_inbox::Column::AccountId.eq(account))
+            .filter(contact_inbox::Column::ContactId.eq(contact));
+        if let Some(only) = scope::session_inboxes(access) {
+            query = query.filter(contact_inbox::Column::InboxId.is_in(only.iter().map(|id| id.0)));
+        }
+        let ids = page::ids(db, query, contact_inbox::Column::Id, &Sort::by_id(false), page).await?;
+        let rows = contact_inbox::Entity::find()
+            .filter(contact_inbox::Column::Id.is_in(ids.items.iter().copied()))
+            .all(db)
+            .await?;
+        let sessions = load::with_inboxes(db, account, rows).await?;
+        Ok(ids.with(sessions, |session: &Session| session.row.id.0))
+    }
+}

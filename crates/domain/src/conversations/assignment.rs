@@ -1,0 +1,151 @@
+//! Automatic assignment: whose turn it is among those who are there. The turns are kept in the database, so they go on fairly over
+//! restarts and replicas; the lock of the account's counters keeps two from being given to the same person at once.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use parley_eventlog::{draft::Change, kind::EventKind};
+use parley_storage::{
+    entity::{
+        assignment_turn, inbox_member,
+        kind::{Availability, ConversationStatus},
+        team,
+    },
+    joined::{Agent, Conversation},
+    load,
+};
+use parley_types::{
+    error::{Error, Result},
+    id::{ConversationId, InboxId, UserId},
+};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect, Set, sea_query::OnConflict};
+
+use crate::{conversations::save, messages::rules::changed_with, people::team_members, write::Write};
+
+/// Whether a conversation waits for somebody that its inbox shall choose.
+pub(crate) fn wanted(conversation: &Conversation) -> bool {
+    let row = &conversation.row;
+    row.status == ConversationStatus::Open && row.assignee_id.is_none() && conversation.inbox.row.enable_auto_assignment
+}
+
+/// Gives an open conversation to the next member of its inbox who is there, unless a member has it or nobody is there.
+///
+/// # Errors
+/// When the database fails.
+pub(crate) async fn assign_automatically(write: &mut Write, conversation: &mut Conversation) -> Result<()> {
+    let row = &conversation.row;
+    if row.status != ConversationStatus::Open || !conversation.inbox.row.enable_auto_assignment {
+        return Ok(());
+    }
+    let members = members(write, row.inbox_id).await?;
+    if row.assignee_id.is_some_and(|assignee| members.contains(&assignee)) {
+        return Ok(());
+    }
+    let (inbox, team) = (row.inbox_id, conversation.team.clone());
+    let able = match team {
+        Some(team) => of_team(write, &team, members).await?,
+        None => members,
+    };
+    if let Some(agent) = next(write, inbox, able).await? {
+        give(write, conversation, agent);
+    }
+    Ok(())
+}
+
+/// Those who also belong to a team; nobody, if it wants no conversations by itself.
+///
+/// # Errors
+/// When the database fails.
+pub(crate) async fn of_team(write: &Write, team: &team::Model, mut users: Vec<UserId>) -> Result<Vec<UserId>> {
+    if !team.allow_auto_assign {
+        return Ok(Vec::new());
+    }
+    let team = team_members::members(&write.txn, write.account().id, team.id).await?;
+    users.retain(|user| team.contains(user));
+    Ok(users)
+}
+
+/// Gives a conversation to somebody, and tells so. Nobody did it by hand, so it leaves no line.
+pub(crate) fn give(write: &mut Write, conversation: &mut Conversation, agent: Arc<Agent>) {
+    let before = conversation.row.assignee_id.map(i64::from);
+    let Some(change) = Change::new("assignee_id", before, agent.user.id.0) else {
+        return;
+    };
+    conversation.row.assignee_id = Some(agent.user.id);
+    conversation.assignee = Some(agent);
+    let ledger = &mut write.ledger;
+    changed_with(ledger, conversation, EventKind::ConversationUpdated, vec![change.clone()]);
+    changed_with(ledger, conversation, EventKind::AssigneeChanged, vec![change]);
+}
+
+/// The members of an inbox.
+///
+/// # Errors
+/// When the database fails.
+pub(crate) async fn members(write: &Write, inbox: InboxId) -> Result<Vec<UserId>> {
+    let members = inbox_member::Entity::find()
+        .select_only()
+        .column(inbox_member::Column::UserId)
+        .filter(inbox_member::Column::AccountId.eq(write.account().id))
+        .filter(inbox_member::Column::InboxId.eq(inbox));
+    Ok(members.into_tuple().all(&write.txn).await?)
+}
+
+/// Who of these is there and waited longest for a conversation of the inbox; the turn is taken.
+///
+/// # Errors
+/// When the database fails.
+pub(crate) async fn next(write: &Write, inbox: InboxId, users: Vec<UserId>) -> Result<Option<Arc<Agent>>> {
+    use assignment_turn::Column;
+    let account = write.account().id;
+    let agents = load::agents(&write.txn, account, users.into_iter()).await?;
+    let now = write.ledger.at;
+    let there = agents.into_values().filter(|agent| agent.availability(now) == Availability::Online);
+    let mut there: Vec<_> = there.map(|agent| (0, agent)).collect();
+    if there.is_empty() {
+        return Ok(None);
+    }
+    let turns = assignment_turn::Entity::find()
+        .filter(Column::AccountId.eq(account))
+        .filter(Column::InboxId.eq(inbox))
+        .all(&write.txn)
+        .await?;
+    for (turn, agent) in &mut there {
+        let last = turns.iter().find(|row| row.user_id == agent.user.id);
+        *turn = last.map_or(0, |row| row.turn.0);
+    }
+    let first = there
+        .into_iter()
+        .min_by_key(|(turn, agent)| (*turn, agent.membership.created_at, agent.user.id));
+    let Some((_, agent)) = first else { return Ok(None) };
+    let row = assignment_turn::ActiveModel {
+        account_id: Set(account),
+        inbox_id: Set(inbox),
+        user_id: Set(agent.user.id),
+        turn: Set(write.ledger.next_seq()),
+    };
+    assignment_turn::Entity::insert(row)
+        .on_conflict(
+            OnConflict::columns([Column::AccountId, Column::InboxId, Column::UserId])
+                .update_column(Column::Turn)
+                .to_owned(),
+        )
+        .exec_without_returning(&write.txn)
+        .await?;
+    Ok(Some(agent))
+}
+
+/// The verb for conversations that messages have opened.
+pub(crate) fn assign_opened(write: &mut Write, ids: Vec<ConversationId>) -> BoxFuture<'_, Result<()>> {
+    Box::pin(async move {
+        let account = Arc::clone(write.account());
+        for mut conversation in load::conversations(&write.txn, &account, &ids).await? {
+            let before = write.ledger.next_seq();
+            assign_automatically(write, &mut conversation).await?;
+            if write.ledger.next_seq() != before {
+                save(write, &mut conversation).await?;
+            }
+        }
+        Ok::<_, Error>(())
+    })
+}

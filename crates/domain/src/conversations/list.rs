@@ -1,0 +1,362 @@
+//! Lists of conversations: filtered, sorted, counted.
+
+use parley_storage::{
+    entity::{
+        contact_inbox, conversation, conversation_participant,
+        kind::{ConversationStatus, SubjectKind},
+        message,
+    },
+    joined::ConversationSummary,
+    load,
+    octets::around_conversation,
+};
+use parley_types::{
+    error::Result,
+    id::{AccountId, ContactId, InboxId, TeamId, UserId},
+    time::Micros,
+};
+use sea_orm::{
+    ColumnTrait, Condition, DbBackend, EntityTrait, ExprTrait, FromQueryResult, QueryFilter, QuerySelect, Select,
+    sea_query::{Alias, Expr, Func, Query, SelectStatement, SimpleExpr, UnionType},
+};
+
+use crate::{
+    Chat,
+    auth::caller::{Access, Caller},
+    conversations::order::ConversationOrder,
+    filter::{
+        has_label::labelled,
+        selectivity::{among, are_few},
+    },
+    page::{self, Page, PageRequest},
+    people::teams,
+    search::conversations,
+};
+
+/// Whose conversations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Assigned {
+    /// This user's.
+    To(Option<UserId>),
+    /// Anybody's.
+    Somebody,
+    /// Nobody's.
+    Nobody,
+}
+
+/// Which conversations; what is empty lets all through.
+#[derive(Clone, Debug)]
+pub struct ConversationQuery {
+    /// These statuses.
+    pub statuses: Vec<ConversationStatus>,
+    /// These inboxes.
+    pub inboxes: Vec<InboxId>,
+    /// This contact's.
+    pub contact: Option<ContactId>,
+    /// This team's.
+    pub team: Option<TeamId>,
+    /// Of sessions with this name.
+    pub source_id: Option<String>,
+    /// Whose.
+    pub assigned: Option<Assigned>,
+    /// With any of these labels.
+    pub labels: Vec<String>,
+    /// With an incoming or outgoing message that holds this text, among those that one search looks at.
+    pub text: Option<String>,
+    /// That wait for a first or a further reply.
+    pub unattended: bool,
+    /// In which this user takes part, if one is given; without a user none.
+    pub participant: Option<Option<UserId>>,
+    /// In which a note mentions this user, if one is given; without a user none.
+    pub mentioned: Option<Option<UserId>>,
+    /// Changed since.
+    pub updated_since: Option<Micros>,
+    /// The order.
+    pub order: ConversationOrder,
+    /// From the highest to the lowest.
+    pub descending: bool,
+    /// Whether to count.
+    pub count: bool,
+}
+
+/// A page of a list.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// The conversations.
+    pub page: Page<ConversationSummary>,
+    /// How many there are, if that was asked.
+    pub counts: Option<Counts>,
+    /// Whether all messages were looked at for the text, if there is one.
+    pub complete: bool,
+}
+
+/// How many match all filters but that of the assignee.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromQueryResult)]
+pub struct Counts {
+    /// The caller's.
+    pub mine: i64,
+    /// Nobody's.
+    pub unassigned: i64,
+    /// Everybody's and nobody's.
+    pub all: i64,
+}
+
+fn of_account(select: &mut SelectStatement, account: SimpleExpr, id: AccountId) {
+    select.and_where(account.eq(id.0));
+}
+
+fn taking_part(account: AccountId, user: Option<UserId>) -> SelectStatement {
+    use conversation_participant::Column;
+    let mut select = Query::select();
+    select.column(Column::ConversationId).from(conversation_participant::Entity);
+    of_account(&mut select, Expr::col(Column::AccountId), account);
+    select.and_where(Expr::col(Column::UserId).eq(user.map_or(0, i64::from)));
+    select
+}
+
+/// Mentions stand in the text of private notes, as Chatwoot's editor writes them; an index holds the notes that have any.
+fn mentioning(account: AccountId, user: Option<UserId>) -> SelectStatement {
+    let mut select = Query::select();
+    select.column(message::Column::ConversationId).from(message::Entity);
+    of_account(&mut select, Expr::col(message::Column::AccountId), account);
+    let pattern = format!("%mention://user/{}/%", user.map_or(0, i64::from));
+    select
+        .and_where(Expr::cust("private AND content LIKE '%mention://user/%'"))
+        .and_where(Expr::col(message::Column::Content).like(pattern));
+    select
+}
+
+/// Those that nobody answered yet, and those that wait.
+fn unattended(backend: DbBackend, account: AccountId) -> SelectStatement {
+    use conversation::Column;
+    let of = |column: Column| Expr::col((conversation::Entity, column));
+    let mut ids = Query::select();
+    ids.expr(of(Column::Id)).from(conversation::Entity);
+    of_account(&mut ids, of(Column::AccountId), account);
+    let waiting = if backend == DbBackend::Sqlite {
+        ids.clone().and_where(of(Column::WaitingSince).is_not_null()).take()
+    } else {
+        let mut waiting = Query::select();
+        waiting.column(Alias::new("conversation_id")).from(Alias::new("conversation_waits"));
+        of_account(&mut waiting, Expr::col(Column::AccountId), account);
+        waiting
+    };
+    ids.and_where(of(Column::FirstReplyCreatedAt).is_null());
+    ids.union(UnionType::All, waiting).take()
+}
+
+impl ConversationQuery {
+    fn select(&self, account: AccountId, access: &Access) -> Select<conversation::Entity> {
+        use conversation::Column;
+        let mut query = conversation::Entity::find().filter(Column::AccountId.eq(account));
+        if let Some(only) = &access.inboxes {
+            query = query.filter(Column::InboxId.is_in(only.iter().map(|id| id.0)));
+        }
+        if !self.statuses.is_empty() {
+            query = query.filter(Column::Status.is_in(self.statuses.iter().copied()));
+        }
+        if !self.inboxes.is_empty() {
+            query = query.filter(Column::InboxId.is_in(self.inboxes.iter().map(|id| id.0)));
+        }
+        if let Some(team) = self.team {
+            query = query.filter(conversation::Column::TeamId.eq(team));
+        }
+        if let Some(contact) = self.contact {
+            query = query.filter(Column::ContactId.eq(contact));
+        }
+        if self.unattended {
+            query = query.filter(
+                Condition::any()
+                    .add(Column::FirstReplyCreatedAt.is_null())
+                    .add(Column::WaitingSince.is_not_null()),
+            );
+        }
+        if let Some(user) = self.participant {
+            query = query.filter(Column::Id.in_subquery(taking_part(account, user)));
+        }
+        if let Some(user) = self.mentioned {
+            query = query.filter(Column::Id.in_subquery(mentioning(account, user)));
+        }
+        if let Some(since) = self.updated_since {
+            query = query.filter(Column::UpdatedAt.gte(since));
+        }
+        if let Some(source_id) = &self.source_id {
+            let mut sessions = Query::select();
+            sessions.column(contact_inbox::Column::Id).from(contact_inbox::Entity);
+            of_account(&mut sessions, Expr::col(contact_inbox::Column::AccountId), account);
+            sessions.and_where(Expr::col(contact_inbox::Column::SourceId).eq(source_id.as_str()));
+            query = query.filter(Column::ContactInboxId.in_subquery(sessions));
+        }
+        query
+    }
+
+    fn narrow(&self, query: Select<conversation::Entity>) -> Select<conversation::Entity> {
+        use conversation::Column;
+        match self.assigned {
+            None => query,
+            Some(Assigned::To(Some(user))) => query.filter(Column::AssigneeId.eq(user)),
+            // A caller who is no user has none.
+            Some(Assigned::To(None)) => query.filter(Expr::value(false)),
+            Some(Assigned::Somebody) => query.filter(Column::AssigneeId.is_not_null()),
+            Some(Assigned::Nobody) => query.filter(Column::AssigneeId.is_null()),
+        }
+    }
+}
+
+impl Chat {
+    /// A page of conversations with their newest messages, and counts, if asked.
+    ///
+    /// # Errors
+    /// [`parley_types::error::Error::NotMember`].
+    pub async fn conversations(
+        &self,
+        caller: &Caller,
+        account: AccountId,
+        query: &ConversationQuery,
+        page: &PageRequest,
+    ) -> Result<Listed> {
+        let access = caller.access(account)?;
+        let db = self.db.read();
+        if let Some(team) = query.team {
+            teams::find(db, account, team).await?;
+        }
+        let (mut all, mut complete) = (query.select(account, access), true);
+        if !query.labels.is_empty() {
+            let id = Expr::col((conversation::Entity, conversation::Column::Id));
+            all = all.filter(labelled(db, account, SubjectKind::Conversation, &query.labels, id).await?);
+        }
+        if let Some(text) = &query.text {
+            let found = self.conversations_holding(account, access, text).await?;
+            all = all.filter(conversations::among(self.db.backend(), &found.ids));
+            complete = found.complete;
+        }
+        // Few are found, each by its key, and sorted. In the index's order SQLite, which knows no sizes, would walk over all for them.
+        let mut few = query.contact.is_some() || query.source_id.is_some() || query.text.is_some();
+        if query.unattended {
+            let those = [unattended(self.db.backend(), account)];
+            if are_few(db, &those).await?.contains(&true) {
+                let id = Expr::col((conversation::Entity, conversation::Column::Id));
+                all = all.filter(among(self.db.backend(), id, &those));
+                few = true;
+            }
+        }
+        let counts = if query.count {
+            Some(self.counts(&all, caller.user_id()).await?)
+        } else {
+            None
+        };
+        let mut sort = query.order.sort(query.descending, self.db.backend());
+        if few {
+            (sort.coarse, sort.aside) = (None, None);
+        }
+        let ids = page::ids(db, query.narrow(all), conversation::Column::Id, &sort, page).await?;
+        Ok(Listed {
+            page: self.conversation_page(account, ids).await?,
+            counts,
+            complete,
+        })
+    }
+
+    /// Conversations of a page of ids, in their order.
+    pub(crate) async fn conversation_page(&self, account: AccountId, ids: Page<i64>) -> Result<Page<ConversationSummary>> {
+        let db = self.db.read();
+        let all = conversation::Entity::find().filter(conversation::Column::AccountId.eq(account));
+        let ids = page::fitting(
+            db,
+            all.clone(),
+            conversation::Column::Id,
+            Some(around_conversation(self.db.backend())),
+            ids,
+        )
+        .await?;
+        let rows = all
+            .filter(conversation::Column::Id.is_in(ids.items.iter().copied()))
+            .all(db)
+            .await?;
+        let row = load::account(db, account).await?;
+        let summaries = load::summaries(db, &row, rows).await?;
+        Ok(ids.with(summaries, |summary: &ConversationSummary| summary.conversation.row.id.0))
+    }
+
+    pub(crate) async fn counts(&self, query: &Select<conversation::Entity>, user: Option<UserId>) -> Result<Counts> {
+        let assignee = || Expr::col((conversation::Entity, conversation::Column::AssigneeId));
+        let mine = Expr::case(assignee().eq(user.map_or(0, i64::from)), 1);
+        let counts = query
+            .clone()
+            .select_only()
+            .expr_as(Func::count(Expr::expr(mine)), "mine")
+            .expr_as(Func::count(Expr::expr(Expr::case(assignee().is_null(), 1))), "unassigned")
+            .expr_as(Expr::cust("COUNT(*)"), "all")
+            .into_model::<Counts>()
+            .one(self.db.read())
+            .await?;
+        Ok(counts.unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+    use sea_orm::ConnectionTrait as _;
+
+    use super::*;
+    use parley_storage::{Config, Database};
+
+    /// Conversations of account 1, numbered from 1, active at these times.
+    async fn database(active_at: &[i64]) -> Database {
+        let config = Config {
+            url: "sqlite::memory:".to_owned(),
+            create: true,
+            max_connections: 1,
+            alone: 0,
+            connect_timeout: Duration::from_secs(5),
+            write_timeout: Duration::from_secs(5),
+        };
+        let db = Database::open(&config).await.unwrap();
+        db.migrate().await.unwrap();
+        for (number, at) in (1..).zip(active_at) {
+            let sql = format!(
+                "INSERT INTO conversations (account_id, id, uuid, inbox_id, contact_id, contact_inbox_id, status, additional_attributes, \
+                 custom_attributes, last_activity_at, unread_count, message_count, created_at, updated_at, version) \
+                 VALUES (1, {number}, x'00', 1, 1, 1, 0, '{{}}', '{{}}', {at}, 0, 0, {at}, {at}, 0)"
+            );
+            db.write().execute_unprepared(&sql).await.unwrap();
+        }
+        db
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+        // The index knows the hour alone: pages must neither skip nor repeat at its edges.
+        #[test]
+        fn pages_by_last_activity_go_on_where_they_ended(
+            times in prop::collection::vec((0..4_i64, -2..3_i64), 1..14), size in 1..5_u64, descending in any::<bool>(),
+        ) {
+            let hour = 3_600_000_000_i64;
+            let times: Vec<i64> = times.into_iter().map(|(hours, micros)| (hours + 100) * hour + micros).collect();
+            let mut wanted: Vec<(i64, i64)> = times.iter().copied().zip(1..).collect();
+            wanted.sort_unstable();
+            if descending {
+                wanted.reverse();
+            }
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let found = runtime.block_on(async {
+                let db = database(&times).await;
+                let sort = ConversationOrder::LastActivityAt.sort(descending, DbBackend::Sqlite);
+                let (mut found, mut after) = (Vec::new(), None);
+                loop {
+                    let page = PageRequest { size, after, skip: 0 };
+                    let page = page::ids(db.read(), conversation::Entity::find(), conversation::Column::Id, &sort, &page).await.unwrap();
+                    found.extend(page.items);
+                    after = page.next;
+                    if after.is_none() {
+                        return found;
+                    }
+                }
+            });
+            prop_assert_eq!(found, wanted.into_iter().map(|(_, id)| id).collect::<Vec<_>>());
+        }
+    }
+}

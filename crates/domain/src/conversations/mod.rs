@@ -1,0 +1,379 @@
+//! Conversations: making them, reading one, and who types in it. What changes one stands in `conversation_changes`.
+
+pub mod assignment;
+pub mod attachments;
+pub mod changes;
+pub mod list;
+pub mod order;
+pub mod participants;
+pub mod read_state;
+pub mod status;
+pub mod transcripts;
+pub mod unsnooze;
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use parley_eventlog::{
+    cursor::Cursor,
+    draft::{Actor, Draft, Subject},
+    ephemeral::Typing,
+    kind::{ActorType, EventKind},
+};
+use parley_storage::{
+    entity::{
+        contact_inbox, conversation,
+        kind::{ConversationStatus, Priority},
+    },
+    joined::{Agent, Conversation, ConversationSummary, Message},
+    load,
+};
+use parley_types::{
+    error::{Error, Result, Rule},
+    id::{AccountId, ContactId, ConversationId, InboxId, TeamId, UserId},
+    time::Micros,
+};
+use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder};
+use serde_json::{Map, Value as Json};
+use uuid::Uuid;
+
+use crate::{
+    Chat,
+    auth::caller::{Access, Caller},
+    contacts::{
+        scope,
+        sessions::{NewSession, session, session_added},
+    },
+    messages::rules::{NewMessage, add_message, first_status, needs_rendering},
+    people::{team_members, teams},
+    write::{
+        Write,
+        call::{Answer, Call},
+    },
+};
+
+/// A conversation to make.
+#[derive(Clone, Debug)]
+pub struct NewConversation {
+    /// The inbox.
+    pub inbox: Option<InboxId>,
+    /// The contact.
+    pub contact: Option<ContactId>,
+    /// The session's name.
+    pub source_id: Option<String>,
+    /// The status to start with.
+    pub status: ConversationStatus,
+    /// When a snoozed one opens again.
+    pub snoozed_until: Option<Micros>,
+    /// The user to assign.
+    pub assignee: Option<UserId>,
+    /// The team that works on it; an assignee outside of it is left out.
+    pub team: Option<TeamId>,
+    /// How urgent it is.
+    pub priority: Option<Priority>,
+    /// Attributes that programs set.
+    pub additional_attributes: Map<String, Json>,
+    /// Attributes that the account defined.
+    pub custom_attributes: Map<String, Json>,
+    /// Marks a session that is made for it as verified.
+    pub hmac_verified: bool,
+    /// The first message.
+    pub message: Option<NewMessage>,
+}
+
+/// A conversation that was made, with its first message.
+#[derive(Clone, Debug)]
+pub struct CreatedConversation {
+    /// The conversation.
+    pub conversation: ConversationSummary,
+    /// The first message.
+    pub message: Option<Arc<Message>>,
+}
+
+/// Somebody starts or stops typing.
+#[derive(Clone, Copy, Debug)]
+pub struct NewTyping {
+    /// Starts.
+    pub typing: bool,
+    /// A private note.
+    pub private: bool,
+    /// The contact types, not the caller.
+    pub by_contact: bool,
+}
+
+/// Stores what a verb did to a conversation's row.
+pub(super) async fn save(write: &Write, conversation: &mut Conversation) -> Result<()> {
+    conversation.row = conversation.row.clone().into_active_model().reset_all().update(&write.txn).await?;
+    Ok(())
+}
+
+impl Chat {
+    /// Makes a conversation, with a first message if one is given.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for the inbox, the contact or the session; [`Error::Denied`] without access to the inbox, and for
+    /// `hmac_verified` of a caller who may not vouch.
+    pub async fn create_conversation(
+        &self,
+        call: Call<CreatedConversation>,
+        mut new: NewConversation,
+    ) -> Result<Answer<CreatedConversation>> {
+        let access = call.caller.write_access(call.account)?.clone();
+        if new.hmac_verified {
+            call.caller.vouch(call.account)?;
+        }
+        self.find_speakers(call.account, new.message.iter_mut()).await?;
+        self.find_uploads(new.message.iter_mut().collect())?;
+        self.writer
+            .write(call, move |write| -> BoxFuture<'_, Result<CreatedConversation>> {
+                Box::pin(async move {
+                    let account = Arc::clone(write.account());
+                    let (session, made) = find_session(write, &access, &new).await?;
+                    if made {
+                        session_added(write, &session).await?;
+                    }
+                    let inbox = load::inbox(&write.txn, account.id, session.inbox_id).await?;
+                    let locked = if inbox.row.lock_to_single_conversation {
+                        newest(write, &session).await?
+                    } else {
+                        None
+                    };
+                    let mut conversation = match locked {
+                        Some(id) => load::conversation(&write.txn, &account, id).await?,
+                        None => begin(write, &session, &new).await?,
+                    };
+                    let mut message = None;
+                    if let Some(mut first) = new.message {
+                        write.admit(&conversation, &mut first).await?;
+                        let caller = Arc::clone(&write.caller);
+                        if needs_rendering(&conversation, &first) {
+                            // Its number is known only here, so it cannot be rendered before it is queued.
+                            write
+                                .render(|ledger| add_message(ledger, &mut conversation.clone(), &caller, first.clone()))
+                                .await;
+                        }
+                        let slept = conversation.row.status != ConversationStatus::Open;
+                        let made = add_message(&mut write.ledger, &mut conversation, &caller, first);
+                        if slept && assignment::wanted(&conversation) {
+                            assignment::assign_automatically(write, &mut conversation).await?;
+                        }
+                        save(write, &mut conversation).await?;
+                        save_contact(write, &conversation).await?;
+                        message = Some(made);
+                    }
+                    let conversation = summary_of(conversation, message.as_deref(), &write.txn).await?;
+                    Ok(CreatedConversation { conversation, message })
+                })
+            })
+            .await
+    }
+
+    /// One conversation with its newest messages.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Denied`] without access to its inbox.
+    pub async fn conversation(&self, caller: &Caller, account: AccountId, id: ConversationId) -> Result<ConversationSummary> {
+        let access = caller.access(account)?;
+        let db = self.db.read();
+        let account = load::account(db, account).await?;
+        let summary = load::summary(db, &account, id).await?;
+        access.conversation(&summary.conversation.row)?;
+        Ok(summary)
+    }
+
+    /// Tells subscribers that somebody types. Returns the head of the log.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox.
+    pub async fn set_typing(&self, caller: &Caller, account: AccountId, id: ConversationId, new: NewTyping) -> Result<Cursor> {
+        let access = caller.write_access(account)?;
+        let db = self.db.read();
+        let conversation = load::conversation(db, &load::account(db, account).await?, id).await?;
+        access.conversation(&conversation.row)?;
+        let contact = &conversation.contact.row;
+        let actor = if new.by_contact {
+            Actor {
+                kind: ActorType::Contact,
+                id: contact.id.0,
+                name: contact.name.clone(),
+            }
+        } else {
+            caller.actor(account)
+        };
+        let typing = Typing {
+            account,
+            conversation: id,
+            inbox: conversation.row.inbox_id,
+            actor,
+            typing: new.typing,
+            private: new.private,
+        };
+        self.events.hub.whisper(&typing);
+        let reach = self.events.log.reach(account).await?;
+        Ok(reach.head_cursor())
+    }
+}
+
+/// With both ids the session is found or made; otherwise it is looked up by its name, in what the given id leaves.
+async fn find_session(write: &Write, access: &Access, new: &NewConversation) -> Result<(contact_inbox::Model, bool)> {
+    let account = write.account().id;
+    if let Some(inbox) = new.inbox {
+        load::inbox(&write.txn, account, inbox).await?;
+        access.inbox(inbox)?;
+    }
+    if let Some(contact) = new.contact {
+        scope::check(&write.txn, access, account, contact).await?;
+        load::contact(&write.txn, account, contact).await?;
+    }
+    if let (Some(inbox), Some(contact)) = (new.inbox, new.contact) {
+        let new = NewSession {
+            contact,
+            inbox,
+            source_id: new.source_id.clone(),
+            hmac_verified: new.hmac_verified,
+            ..NewSession::default()
+        };
+        return session(write, new).await;
+    }
+    let source_id = new.source_id.clone().unwrap_or_default();
+    let mut query = contact_inbox::Entity::find()
+        .filter(contact_inbox::Column::AccountId.eq(account))
+        .filter(contact_inbox::Column::SourceId.eq(source_id.as_str()));
+    if let Some(inbox) = new.inbox {
+        query = query.filter(contact_inbox::Column::InboxId.eq(inbox));
+    }
+    if let Some(contact) = new.contact {
+        query = query.filter(contact_inbox::Column::ContactId.eq(contact));
+    }
+    let row = query.order_by_asc(contact_inbox::Column::Id).one(&write.txn).await?;
+    let row = row.ok_or_else(|| Error::not_found("contact_inbox", source_id))?;
+    access.inbox(row.inbox_id)?;
+    Ok((row, false))
+}
+
+async fn newest(write: &Write, session: &contact_inbox::Model) -> Result<Option<ConversationId>> {
+    let row = conversation::Entity::find()
+        .filter(conversation::Column::AccountId.eq(session.account_id))
+        .filter(conversation::Column::ContactInboxId.eq(session.id))
+        .order_by_desc(conversation::Column::Id)
+        .one(&write.txn)
+        .await?;
+    Ok(row.map(|row| row.id))
+}
+
+/// A new conversation, given to somebody who is there if its inbox says so.
+async fn begin(write: &mut Write, session: &contact_inbox::Model, new: &NewConversation) -> Result<Conversation> {
+    let mut conversation = insert(write, session, new).await?;
+    let begun = conversation.row.assignee_id;
+    assignment::assign_automatically(write, &mut conversation).await?;
+    if conversation.row.assignee_id != begun {
+        save(write, &mut conversation).await?;
+    }
+    Ok(conversation)
+}
+
+async fn insert(write: &mut Write, session: &contact_inbox::Model, new: &NewConversation) -> Result<Conversation> {
+    let account = Arc::clone(write.account());
+    let contact = load::contact(&write.txn, account.id, session.contact_id).await?;
+    if let Some(assignee) = new.assignee {
+        check_member(write, assignee).await?;
+    }
+    if let Some(team) = new.team {
+        teams::known(write, team).await?;
+    }
+    let assignee = match (new.assignee, new.team) {
+        (Some(user), Some(team)) if !team_members::members(&write.txn, account.id, team).await?.contains(&user) => None,
+        (assignee, _) => assignee,
+    };
+    // Chatwoot's rule: a blocked contact's conversation is done before it began.
+    let inbox = load::inbox(&write.txn, account.id, session.inbox_id).await?;
+    let status = if contact.row.blocked {
+        ConversationStatus::Resolved
+    } else if inbox.row.agent_bot_active {
+        first_status(&inbox)
+    } else {
+        new.status
+    };
+    let at = write.ledger.at;
+    let row = conversation::Model {
+        account_id: account.id,
+        id: write.ledger.take_conversation_id(),
+        uuid: Uuid::new_v4(),
+        inbox_id: session.inbox_id,
+        contact_id: session.contact_id,
+        contact_inbox_id: session.id,
+        status,
+        priority: new.priority,
+        assignee_id: assignee,
+        team_id: new.team,
+        snoozed_until: new.snoozed_until.filter(|_| status == ConversationStatus::Snoozed),
+        additional_attributes: Json::Object(new.additional_attributes.clone()),
+        custom_attributes: Json::Object(new.custom_attributes.clone()),
+        agent_last_seen_at: None,
+        assignee_last_seen_at: None,
+        contact_last_seen_at: None,
+        first_reply_created_at: None,
+        waiting_since: Some(at),
+        last_activity_at: at,
+        last_incoming_at: None,
+        unread_count: 0,
+        message_count: 0,
+        last_message_id: None,
+        last_non_activity_message_id: None,
+        last_public_message_id: None,
+        last_reply_at: None,
+        last_template_at: None,
+        created_at: at,
+        updated_at: at,
+        version: write.ledger.next_seq(),
+    };
+    let id = row.id;
+    row.into_active_model().reset_all().insert(&write.txn).await?;
+    let conversation = load::conversation(&write.txn, &account, id).await?;
+    write.ledger.emit(Draft::new(
+        EventKind::ConversationCreated,
+        Subject::Conversation(conversation.clone()),
+    ));
+    Ok(conversation)
+}
+
+/// A message may have moved the contact's last activity.
+pub(super) async fn save_contact(write: &Write, conversation: &Conversation) -> Result<()> {
+    let moved = write.ledger.drafts().iter().any(|draft| draft.kind == EventKind::ContactUpdated);
+    if moved {
+        conversation
+            .contact
+            .row
+            .clone()
+            .into_active_model()
+            .reset_all()
+            .update(&write.txn)
+            .await?;
+    }
+    Ok(())
+}
+
+/// The summary of a conversation whose newest messages may not be stored yet.
+pub(super) async fn summary_of(
+    conversation: Conversation,
+    newest: Option<&Message>,
+    db: &impl sea_orm::ConnectionTrait,
+) -> Result<ConversationSummary> {
+    let account = Arc::clone(&conversation.account);
+    let mut summary = load::summaries(db, &account, vec![conversation.row.clone()])
+        .await?
+        .pop()
+        .ok_or_else(|| Error::not_found("conversation", conversation.row.id))?;
+    let fresh = |id, stored: Option<Message>| stored.or_else(|| newest.filter(|message| Some(message.row.id) == id).cloned());
+    summary.last = fresh(conversation.row.last_message_id, summary.last);
+    summary.last_non_activity = fresh(conversation.row.last_non_activity_message_id, summary.last_non_activity);
+    Ok(ConversationSummary { conversation, ..summary })
+}
+
+/// A user that a conversation may be assigned to.
+pub(super) async fn check_member(write: &Write, user: UserId) -> Result<Arc<Agent>> {
+    let mut agents = load::agents(&write.txn, write.account().id, [user].into_iter()).await?;
+    agents
+        .remove(&user)
+        .ok_or_else(|| Error::invalid("assignee_id", Rule::Unknown, "must be a member of the account"))
+}

@@ -1,0 +1,71 @@
+//! What lists of conversations are sorted by, and which index holds that order.
+
+use parley_storage::entity::conversation;
+use sea_orm::{
+    DbBackend, ExprTrait,
+    sea_query::{Alias, Expr, SimpleExpr},
+};
+
+use crate::page::{Aside, Coarse, Sort};
+
+/// What a list of conversations is sorted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // the names say it
+pub enum ConversationOrder {
+    LastActivityAt,
+    CreatedAt,
+    Priority,
+    WaitingSince,
+}
+
+impl ConversationOrder {
+    /// The order of a name in a request.
+    pub fn of(name: &str) -> Option<Self> {
+        Some(match name {
+            "" | "last_activity_at" => Self::LastActivityAt,
+            "created_at" => Self::CreatedAt,
+            "priority" => Self::Priority,
+            "waiting_since" => Self::WaitingSince,
+            _ => return None,
+        })
+    }
+
+    /// As pages are read by it.
+    pub(crate) fn sort(self, descending: bool, backend: DbBackend) -> Sort {
+        use conversation::Column;
+        let (column, nullable) = match self {
+            Self::LastActivityAt => (Column::LastActivityAt, false),
+            Self::CreatedAt => (Column::CreatedAt, false),
+            Self::Priority => (Column::Priority, true),
+            Self::WaitingSince => (Column::WaitingSince, true),
+        };
+        let column: SimpleExpr = Expr::col((conversation::Entity, column));
+        // The small integer of a priority is read as the 64-bit one of a key; its index has the same words.
+        let by = if self == Self::Priority { column.cast_as("bigint") } else { column };
+        Sort {
+            by: Some(by),
+            coarse: (self == Self::LastActivityAt).then(|| Coarse {
+                by: Expr::col((conversation::Entity, Alias::new("activity_hour"))),
+                divisor: 3_600_000_000,
+            }),
+            aside: (self == Self::WaitingSince && backend != DbBackend::Sqlite).then(waits),
+            text: false,
+            nullable,
+            descending,
+        }
+    }
+}
+
+/// PostgreSQL keeps who waits in a table of its own: the time is set and cleared with every turn of a conversation.
+fn waits() -> Aside {
+    let wait = |column: &'static str| Expr::col((Alias::new("conversation_waits"), Alias::new(column)));
+    let of = |column: conversation::Column| Expr::col((conversation::Entity, column));
+    Aside {
+        table: "conversation_waits",
+        on: wait("account_id")
+            .eq(of(conversation::Column::AccountId))
+            .and(wait("conversation_id").eq(of(conversation::Column::Id))),
+        value: wait("since"),
+        id: wait("conversation_id"),
+    }
+}

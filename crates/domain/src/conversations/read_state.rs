@@ -1,0 +1,165 @@
+//! Marks on a conversation: seen, unread, muted. And its end.
+
+use std::{sync::Arc, time::Duration};
+
+use parley_eventlog::{
+    draft::{Change, Draft, Subject},
+    kind::EventKind,
+};
+use parley_fault::Protection;
+use parley_storage::{
+    entity::{
+        conversation,
+        kind::{ConversationStatus, MessageType},
+        message,
+    },
+    joined::Conversation,
+    load,
+};
+use parley_types::{error::Result, id::ConversationId};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, EntityTrait, ExprTrait, IntoActiveModel, PaginatorTrait, QueryFilter,
+    sea_query::{Expr, Query},
+};
+
+use crate::{
+    Chat,
+    conversations::status,
+    inboxes::delete_conversations,
+    messages::rules::{add_activity, changed_with},
+    write::{
+        Write,
+        call::{Answer, Call},
+    },
+};
+
+impl Chat {
+    /// Deletes a conversation with its messages.
+    ///
+    /// # Errors
+    /// [`parley_types::error::Error::NotFound`]; [`parley_types::error::Error::Denied`] for agents.
+    pub async fn delete_conversation(&self, call: Call<()>, id: ConversationId) -> Result<Answer<()>> {
+        call.caller.write_access(call.account)?;
+        let caller = Arc::clone(&call.caller);
+        self.writer
+            .write(call, move |write| {
+                Box::pin(async move {
+                    let account = Arc::clone(write.account());
+                    // Looked up before the role is: a missing one is missing for everybody.
+                    let conversation = load::conversation(&write.txn, &account, id).await?;
+                    caller.administer(account.id)?;
+                    let mut ids = Query::select();
+                    ids.column(conversation::Column::Id)
+                        .from(conversation::Entity)
+                        .and_where(Expr::col(conversation::Column::AccountId).eq(account.id.0))
+                        .and_where(Expr::col(conversation::Column::Id).eq(id.0));
+                    delete_conversations(&write.txn, account.id, ids).await?;
+                    let subject = Subject::Conversation(conversation);
+                    write.ledger.emit(Draft::new(EventKind::ConversationDeleted, subject));
+                    Ok(())
+                })
+            })
+            .await
+    }
+}
+
+/// Records that an agent or the contact viewed the conversation.
+///
+/// A view by an agent writes nothing when nothing was unread, and never moves `updated_at`: a dashboard reports a view after every frame of the
+/// conversation that it shows, so a view that caused another frame would never end. It counts as unread for the assignee what came in since
+/// the assignee's own last view, whoever else looked meanwhile.
+pub(crate) fn seen(write: &mut Write, conversation: &mut Conversation, by_contact: bool) {
+    let at = Some(write.ledger.at);
+    let row = &mut conversation.row;
+    if by_contact {
+        let change = Change::time("contact_last_seen_at", row.contact_last_seen_at, at);
+        row.contact_last_seen_at = at;
+        changed_with(
+            &mut write.ledger,
+            conversation,
+            EventKind::ConversationRead,
+            change.into_iter().collect(),
+        );
+        return;
+    }
+    let is_assignee = row.assignee_id.is_some() && row.assignee_id == write.caller.user_id();
+    let unread_by_assignee = is_assignee && row.last_incoming_at > row.assignee_last_seen_at;
+    if row.unread_count == 0 && !unread_by_assignee && parley_fault::is_on(Protection::QuietViews) {
+        return;
+    }
+    let mut changes: Vec<Change> = Change::time("agent_last_seen_at", row.agent_last_seen_at, at).into_iter().collect();
+    row.agent_last_seen_at = at;
+    row.unread_count = 0;
+    if is_assignee {
+        changes.extend(Change::time("assignee_last_seen_at", row.assignee_last_seen_at, at));
+        row.assignee_last_seen_at = at;
+    }
+    row.version = write.ledger.next_seq();
+    write.ledger.emit(Draft {
+        kind: EventKind::ConversationRead,
+        subject: Subject::Conversation(conversation.clone()),
+        changes,
+    });
+}
+
+/// As if everybody had last looked a second before the newest incoming message.
+///
+/// # Errors
+/// When the database fails.
+pub(crate) async fn unread(write: &mut Write, conversation: &mut Conversation) -> Result<()> {
+    let row = &mut conversation.row;
+    let at = row.last_incoming_at.map(|at| at.minus(Duration::from_secs(1)));
+    let before = (row.agent_last_seen_at, row.assignee_last_seen_at, row.unread_count);
+    row.agent_last_seen_at = at;
+    row.assignee_last_seen_at = at;
+    row.unread_count = match at {
+        None => 0,
+        Some(at) => {
+            let after = message::Entity::find()
+                .filter(message::Column::AccountId.eq(row.account_id))
+                .filter(message::Column::ConversationId.eq(row.id))
+                .filter(message::Column::MessageType.eq(MessageType::Incoming))
+                .filter(message::Column::CreatedAt.gt(at));
+            i64::try_from(after.count(&write.txn).await?).unwrap_or(i64::MAX)
+        }
+    };
+    let changes: Vec<Change> = [
+        Change::time("agent_last_seen_at", before.0, at),
+        Change::time("assignee_last_seen_at", before.1, at),
+        Change::new("unread_count", before.2, row.unread_count),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if !changes.is_empty() {
+        changed_with(&mut write.ledger, conversation, EventKind::ConversationUpdated, changes);
+    }
+    Ok(())
+}
+
+/// Blocks the contact and resolves the conversation, or unblocks the contact.
+///
+/// # Errors
+/// When the database fails.
+pub(crate) async fn mute(write: &mut Write, conversation: &mut Conversation, muted: bool) -> Result<()> {
+    let resolved = muted && status::set(write, conversation, ConversationStatus::Resolved, None).await?;
+    let change = Change::new("blocked", conversation.contact.row.blocked, muted);
+    if let Some(change) = &change {
+        let contact = Arc::make_mut(&mut conversation.contact);
+        contact.row.blocked = muted;
+        contact.row.updated_at = write.ledger.at;
+        contact.row.version = write.ledger.next_seq();
+        contact.row.clone().into_active_model().reset_all().update(&write.txn).await?;
+        write.ledger.emit(Draft {
+            kind: EventKind::ContactUpdated,
+            subject: Subject::Contact(Arc::clone(&conversation.contact)),
+            changes: vec![change.clone()],
+        });
+    }
+    if resolved || change.is_some() {
+        let name = write.caller.actor(write.account().id).name;
+        let word = if muted { "muted" } else { "unmuted" };
+        add_activity(&mut write.ledger, conversation, format!("{name} has {word} the conversation"));
+    }
+    Ok(())
+}

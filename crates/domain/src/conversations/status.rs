@@ -1,0 +1,122 @@
+//! Where a conversation stands: opening, resolving, snoozing it, and a bot that hands it over.
+
+use std::sync::Arc;
+
+use parley_eventlog::kind::{ActorType, EventKind};
+use parley_storage::{
+    entity::kind::{ConversationStatus, Role},
+    joined::{Conversation, ConversationSummary},
+    load,
+};
+use parley_types::{error::Result, id::ConversationId, time::Micros};
+
+use crate::{
+    Chat,
+    auth::caller::Access,
+    conversations::{assignment::assign_automatically, changes::assign, save, summary_of},
+    messages::{
+        automatic,
+        rules::{self, add_activity, changed_with},
+    },
+    write::{
+        Write,
+        call::{Answer, Call},
+    },
+};
+
+/// A conversation whose status was set.
+#[derive(Clone, Debug)]
+pub struct StatusSet {
+    /// The conversation.
+    pub conversation: ConversationSummary,
+    /// A bot handed it to the agents.
+    pub handed_off: bool,
+}
+
+impl Chat {
+    /// Sets the status; none toggles it. With when a snoozed one opens again.
+    ///
+    /// # Errors
+    /// [`parley_types::error::Error::NotFound`]; [`parley_types::error::Error::Denied`] without access to its inbox.
+    pub async fn update_conversation_status(
+        &self,
+        call: Call<StatusSet>,
+        id: ConversationId,
+        status: Option<ConversationStatus>,
+        until: Option<Micros>,
+    ) -> Result<Answer<StatusSet>> {
+        let access = call.caller.write_access(call.account)?.clone();
+        self.writer
+            .write(call, move |write| {
+                Box::pin(async move {
+                    let account = Arc::clone(write.account());
+                    let mut conversation = load::conversation(&write.txn, &account, id).await?;
+                    access.conversation(&conversation.row)?;
+                    let handed_off = update(write, &mut conversation, &access, status, until).await?;
+                    if !write.ledger.drafts().is_empty() {
+                        save(write, &mut conversation).await?;
+                    }
+                    // Activity lines are stored after the verb; the summary is made from what is in hand.
+                    let newest = write.ledger.newest_message().cloned();
+                    let conversation = summary_of(conversation, newest.as_ref(), &write.txn).await?;
+                    Ok(StatusSet { conversation, handed_off })
+                })
+            })
+            .await
+    }
+}
+
+async fn update(
+    write: &mut Write,
+    conversation: &mut Conversation,
+    access: &Access,
+    asked: Option<ConversationStatus>,
+    until: Option<Micros>,
+) -> Result<bool> {
+    use ConversationStatus::{Open, Pending, Resolved};
+    let before = conversation.row.status;
+    let toggled = if before == Open { Resolved } else { Open };
+    let status = asked.unwrap_or(toggled);
+    let changed = set(write, conversation, status, until).await?;
+    let handed_off = write.caller.agent_bot().is_some() && before == Pending && asked == Some(Open);
+    if handed_off {
+        changed_with(&mut write.ledger, conversation, EventKind::ConversationBotHandoff, Vec::new());
+    }
+    // Chatwoot's rule: an agent who opens a conversation takes it; an administrator does not.
+    match write.caller.user_id() {
+        Some(user) if status == Open && access.role == Role::Agent => assign(write, conversation, Some(user)).await?,
+        _ if changed => assign_automatically(write, conversation).await?,
+        _ => {}
+    }
+    Ok(handed_off)
+}
+
+/// Sets the status and leaves a line about it; whether it changed.
+///
+/// # Errors
+/// When the database fails.
+pub(crate) async fn set(
+    write: &mut Write,
+    conversation: &mut Conversation,
+    status: ConversationStatus,
+    until: Option<Micros>,
+) -> Result<bool> {
+    use ConversationStatus::{Open, Pending, Resolved, Snoozed};
+    let changed = rules::set_status(&mut write.ledger, conversation, status, until);
+    if changed {
+        let actor = write.caller.actor(write.account().id);
+        let name = actor.name;
+        let line = match status {
+            Resolved if actor.kind == ActorType::Contact => format!("Conversation was resolved by {name}"),
+            Resolved => format!("Conversation was marked resolved by {name}"),
+            Open => format!("Conversation was reopened by {name}"),
+            Pending => format!("Conversation was marked as pending by {name}"),
+            Snoozed => format!("Conversation was snoozed by {name}"),
+        };
+        add_activity(&mut write.ledger, conversation, line);
+    }
+    if changed && status == Resolved {
+        automatic::survey(write, conversation).await?;
+    }
+    Ok(changed)
+}

@@ -1,0 +1,246 @@
+//! Transcripts: what was said in a conversation, by mail. They wait in a table until the server of mails has taken them, so none is lost
+//! with a process.
+
+use std::{fmt::Write as _, time::Duration};
+
+use chrono::DateTime;
+use parley_storage::{
+    Database,
+    entity::{kind::MessageType, mail, message},
+    joined::{ConversationSummary, Message, Sender},
+    load,
+};
+use parley_types::{
+    error::{Error, Result},
+    id::{AccountId, ConversationId},
+    time::Micros,
+};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Set,
+    sea_query::{Expr, ExprTrait as _, Func, Query, SelectStatement},
+};
+
+use crate::{
+    Chat,
+    mail::Mailer,
+    search::scan,
+    write::call::{Answer, Call},
+};
+
+/// Messages of a transcript, the newest, and bytes of their texts.
+const MESSAGES: u64 = 1000;
+const BYTES: u64 = 4 * 1024 * 1024;
+
+/// Transcripts of an account within an hour, as Chatwoot has it.
+const HOURLY: u64 = 30;
+const HOUR: Duration = Duration::from_hours(1);
+
+/// How long a mail is tried.
+const TRIED: Duration = Duration::from_hours(24);
+
+/// How long a mail that is being sent is left to whoever sends it.
+const TURN: Duration = Duration::from_mins(10);
+
+/// Mails that are sent in one go.
+const TOGETHER: u64 = 20;
+
+impl Chat {
+    /// Has the conversation's messages sent to an address, without private notes and activity lines.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox; [`Error::Busy`] after too many within an hour;
+    /// [`Error::Precondition`] where no mails are sent.
+    pub async fn send_transcript(&self, call: Call<()>, id: ConversationId, email: String) -> Result<Answer<()>> {
+        let account = call.account;
+        call.caller.write_access(account)?;
+        let conversation = self.conversation(&call.caller, account, id).await?;
+        if !self.mails {
+            return Err(Error::Precondition("no mails are sent here: mail.url is not set"));
+        }
+        let messages = self.newest_messages(account, id).await?;
+        let body = write(&conversation, &messages);
+        self.writer
+            .write(call, move |transaction| {
+                Box::pin(async move {
+                    let account: AccountId = transaction.account().id;
+                    // The text was read before. Under the lock of the account it is certain that the contact was not erased since.
+                    let mut there = load::conversations(&transaction.txn, transaction.account(), &[id]).await?;
+                    if there.pop().is_none() {
+                        return Err(Error::not_found("conversation", id));
+                    }
+                    let now = Micros::now();
+                    let recent = mail::Entity::find()
+                        .filter(mail::Column::AccountId.eq(account))
+                        .filter(mail::Column::CreatedAt.gt(now.minus(HOUR)))
+                        .count(&transaction.txn)
+                        .await?;
+                    if recent >= HOURLY {
+                        return Err(Error::Busy {
+                            retry_after: Duration::from_mins(10),
+                        });
+                    }
+                    let mail = mail::ActiveModel {
+                        account_id: Set(account),
+                        recipient: Set(email),
+                        subject: Set(subject(id)),
+                        body: Set(body),
+                        created_at: Set(now),
+                        // At once, whatever the clocks of other replicas show.
+                        next_try_at: Set(Micros::default()),
+                        tries: Set(0),
+                        ..Default::default()
+                    };
+                    mail.insert(&transaction.txn).await?;
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    /// The newest messages without private notes and activity lines, oldest first, as many as a transcript may hold.
+    async fn newest_messages(&self, account: AccountId, id: ConversationId) -> Result<Vec<Message>> {
+        let public = message::Entity::find()
+            .filter(message::Column::AccountId.eq(account))
+            .filter(message::Column::ConversationId.eq(id))
+            .filter(message::Column::Private.eq(false))
+            .filter(message::Column::MessageType.ne(MessageType::Activity))
+            .order_by_desc(message::Column::Id)
+            .limit(MESSAGES);
+        let db = self.db.read();
+        let sized = scan::sizes(public, db).await?;
+        let rows = scan::with_ids(account, scan::prefix(&sized, BYTES))
+            .order_by_asc(message::Column::Id)
+            .all(db)
+            .await?;
+        load::with_senders(db, account, rows).await
+    }
+}
+
+/// The subject of a mail about a conversation. [`redact`] finds mails by it.
+fn subject(id: ConversationId) -> String {
+    format!("[#{id}] Conversation transcript")
+}
+
+/// Takes address and text out of the mails about these conversations, also of those that were sent within the hour. The rows stay: they
+/// count against the rate. A mail that is being sent at this moment may still arrive.
+///
+/// # Errors
+/// When the database fails.
+pub(crate) async fn redact(txn: &impl ConnectionTrait, account: AccountId, conversations: SelectStatement) -> Result<()> {
+    let mut subjects = Query::select();
+    subjects
+        .expr(Expr::cust("'[#' || about.id || '] Conversation transcript'"))
+        .from_subquery(conversations, "about");
+    mail::Entity::update_many()
+        .col_expr(mail::Column::Recipient, Expr::value(""))
+        .col_expr(mail::Column::Body, Expr::value(""))
+        .col_expr(
+            mail::Column::SentAt,
+            Func::coalesce([Expr::col(mail::Column::SentAt), Expr::value(Micros::now())]).into(),
+        )
+        .filter(mail::Column::AccountId.eq(account))
+        .filter(mail::Column::Subject.in_subquery(subjects))
+        .exec(txn)
+        .await?;
+    Ok(())
+}
+
+fn write(conversation: &ConversationSummary, messages: &[Message]) -> String {
+    let contact = &conversation.conversation.contact.row.name;
+    let mut text = format!("Conversation #{} with {contact}\n", conversation.conversation.row.id);
+    for message in messages {
+        let who = match &message.sender {
+            Some(Sender::Contact(contact)) => contact.row.name.as_str(),
+            Some(Sender::User(user)) => user.available_name(),
+            Some(Sender::AgentBot(bot)) => bot.name.as_str(),
+            None if message.row.message_type == MessageType::Incoming => contact,
+            None => "Automatic",
+        };
+        let at = DateTime::from_timestamp_micros(message.row.created_at.0).unwrap_or_default();
+        // Writing to a string cannot fail.
+        let _ = write!(text, "\n{} {who}\n", at.format("%Y-%m-%d %H:%M UTC"));
+        if let Some(content) = &message.row.content {
+            let _ = writeln!(text, "{content}");
+        }
+        for attachment in &message.attachments {
+            let title = attachment.fallback_title.as_deref().unwrap_or(&attachment.file_name);
+            let _ = writeln!(text, "[{title}] {}", attachment.data_url);
+        }
+    }
+    text
+}
+
+/// Sends what waits; how many were sent. A mail that fails is tried again after a while that doubles, for a day; one that is refused for
+/// good is given up. A process that ends in between may have sent one that is then sent again. `reached` is the time that every clock has
+/// reached.
+///
+/// # Errors
+/// When the database fails.
+pub async fn send_waiting(db: &Database, mailer: &Mailer, reached: Micros) -> Result<usize> {
+    let mut sent = 0;
+    for row in db.in_time(take_turn(db)).await? {
+        let done = mailer.send(&row.recipient, &row.subject, row.body.clone()).await;
+        let now = Micros::now();
+        let mut mail = mail::ActiveModel {
+            id: Set(row.id),
+            ..Default::default()
+        };
+        match done {
+            Ok(()) => {
+                sent += 1;
+                mail.sent_at = Set(Some(now));
+                mail.body = Set(String::new());
+            }
+            Err(Error::Unavailable { .. }) if row.created_at > reached.minus(TRIED) => {
+                mail.tries = Set(row.tries + 1);
+                let wait = 30_u64 << row.tries.clamp(0, 7);
+                mail.next_try_at = Set(Micros(now.0 + i64::try_from(wait * 1_000_000).unwrap_or(i64::MAX)));
+            }
+            Err(error) => {
+                tracing::warn!(account = %row.account_id, %error, "a mail is given up");
+                mail.sent_at = Set(Some(now));
+                mail.body = Set(String::new());
+            }
+        }
+        db.in_time(async { Ok(mail.update(db.write()).await?) }).await?;
+    }
+    db.in_time(forget(db, reached)).await?;
+    Ok(sent)
+}
+
+/// Takes mails whose time has come away from other replicas for a while.
+async fn take_turn(db: &Database) -> Result<Vec<mail::Model>> {
+    let now = Micros::now();
+    let due = || mail::Column::SentAt.is_null().and(mail::Column::NextTryAt.lte(now));
+    let ids: Vec<i64> = mail::Entity::find()
+        .select_only()
+        .column(mail::Column::Id)
+        .filter(due())
+        .order_by_asc(mail::Column::NextTryAt)
+        .limit(TOGETHER)
+        .into_tuple()
+        .all(db.write())
+        .await?;
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let later = Micros(now.0 + i64::try_from(TURN.as_micros()).unwrap_or(i64::MAX));
+    // Who comes second finds that it is not due any more.
+    let rows = mail::Entity::update_many()
+        .col_expr(mail::Column::NextTryAt, Expr::value(later))
+        .filter(mail::Column::Id.is_in(ids))
+        .filter(due())
+        .exec_with_returning(db.write())
+        .await?;
+    Ok(rows)
+}
+
+/// Forgets mails that nobody counts any more.
+async fn forget(db: &Database, reached: Micros) -> Result<()> {
+    mail::Entity::delete_many()
+        .filter(mail::Column::SentAt.is_not_null())
+        .filter(mail::Column::CreatedAt.lt(reached.minus(HOUR)))
+        .exec(db.write())
+        .await?;
+    Ok(())
+}

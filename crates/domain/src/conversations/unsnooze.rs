@@ -1,0 +1,71 @@
+//! Waking snoozed conversations when their time has come. Every replica may look; each conversation is opened once, under the lock.
+
+use std::sync::Arc;
+
+use parley_storage::{
+    entity::{conversation, kind::ConversationStatus},
+    load,
+};
+use parley_types::{
+    error::Result,
+    id::{AccountId, ConversationId},
+    time::Micros,
+};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+
+use crate::{
+    Chat,
+    auth::caller::Caller,
+    conversations::{assignment::assign_automatically, save},
+    messages::rules::set_status,
+    write::{Write, call::Call},
+};
+
+/// How many are woken at once.
+const BATCH: u64 = 200;
+
+impl Chat {
+    /// Opens the snoozed conversations whose time has come, and says how many were looked at; there may be more.
+    ///
+    /// # Errors
+    /// When the database fails, or the writer is busy; those that were opened stay open.
+    pub async fn wake_snoozed(&self) -> Result<usize> {
+        use conversation::Column;
+        let due = conversation::Entity::find()
+            .select_only()
+            .columns([Column::AccountId, Column::Id])
+            .filter(Column::SnoozedUntil.lte(Micros::now()))
+            .filter(Column::Status.eq(ConversationStatus::Snoozed))
+            .order_by_asc(Column::SnoozedUntil)
+            .limit(BATCH)
+            .into_tuple()
+            .all(self.db.read());
+        let mut due: Vec<(AccountId, ConversationId)> = self.db.in_time(async { Ok(due.await?) }).await?;
+        due.sort_unstable();
+        for group in due.chunk_by(|one, next| one.0 == next.0) {
+            let ids: Vec<ConversationId> = group.iter().map(|(_, id)| *id).collect();
+            let call = Call {
+                caller: Arc::new(Caller::parley()),
+                account: group[0].0,
+                key: None,
+                traceparent: String::new(),
+            };
+            self.writer.write(call, move |write| Box::pin(wake(write, ids))).await?;
+        }
+        Ok(due.len())
+    }
+}
+
+async fn wake(write: &mut Write, ids: Vec<ConversationId>) -> Result<()> {
+    let account = Arc::clone(write.account());
+    for mut conversation in load::conversations(&write.txn, &account, &ids).await? {
+        // Another replica may have been first, or somebody snoozed it again.
+        let due = conversation.row.snoozed_until.is_some_and(|until| until <= write.ledger.at);
+        if due && conversation.row.status == ConversationStatus::Snoozed {
+            set_status(&mut write.ledger, &mut conversation, ConversationStatus::Open, None);
+            assign_automatically(write, &mut conversation).await?;
+            save(write, &mut conversation).await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,44 @@
+//! What has one of some labels, as a condition of lists.
+
+use parley_storage::entity::{kind::SubjectKind, labeling};
+use parley_types::{error::Result, id::AccountId};
+use sea_orm::{
+    ConnectionTrait, DbBackend, ExprTrait,
+    sea_query::{Expr, Query, SelectStatement, SimpleExpr},
+};
+
+use crate::filter::selectivity::{among, are_few};
+
+/// That the thing with this id has one of the labels. PostgreSQL is told by which way to look.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn labelled(
+    db: &impl ConnectionTrait,
+    account: AccountId,
+    kind: SubjectKind,
+    labels: &[String],
+    id: SimpleExpr,
+) -> Result<SimpleExpr> {
+    let those = those(account, kind, Some(labels));
+    let backend = db.get_database_backend();
+    if backend == DbBackend::Sqlite || !are_few(db, std::slice::from_ref(&those)).await?.contains(&true) {
+        return Ok(id.in_subquery(those));
+    }
+    Ok(among(backend, id, &[those]))
+}
+
+/// The ids of those that have one of the labels; without labels, any.
+pub(crate) fn those(account: AccountId, kind: SubjectKind, labels: Option<&[String]>) -> SelectStatement {
+    use labeling::Column;
+    let mut those = Query::select();
+    those
+        .column(Column::SubjectId)
+        .from(labeling::Entity)
+        .and_where(Expr::col(Column::AccountId).eq(account.0))
+        .and_where(Expr::col(Column::SubjectKind).eq(kind as i16));
+    if let Some(labels) = labels {
+        those.and_where(Expr::col(Column::Name).is_in(labels.iter().map(String::as_str)));
+    }
+    those
+}

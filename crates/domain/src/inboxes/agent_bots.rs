@@ -1,0 +1,404 @@
+//! Agent bots, and which inbox has which. What a bot may call is said in `caller`.
+
+use std::{collections::HashSet, sync::Arc};
+
+use parley_eventlog::{
+    draft::{Change, Draft, Subject},
+    kind::EventKind,
+};
+use parley_storage::{
+    entity::{agent_bot, inbox, token},
+    joined::Inbox,
+    load,
+};
+use parley_types::{
+    error::{Error, Result},
+    id::{AccountId, AgentBotId, InboxId},
+    time::Micros,
+};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect, Set, sea_query::Expr,
+};
+
+use crate::{
+    Chat,
+    auth::caller::Caller,
+    page::{self, Page, PageRequest, Sort},
+    people::announcements::{self, About},
+    write::{
+        Write,
+        call::{Answer, Call},
+        once, repeated,
+    },
+};
+
+/// A bot, shared with what it wrote.
+pub type AgentBot = Arc<agent_bot::Model>;
+
+/// A bot to make.
+#[derive(Clone, Debug)]
+pub struct NewAgentBot {
+    /// The display name.
+    pub name: String,
+    /// What it is for.
+    pub description: String,
+    /// A URL kept for compatibility.
+    pub outgoing_url: String,
+    /// The picture.
+    pub avatar_url: String,
+}
+
+/// What to change in a bot; what is none stays.
+#[derive(Clone, Debug, Default)]
+pub struct AgentBotPatch {
+    /// The display name.
+    pub name: Option<String>,
+    /// What it is for.
+    pub description: Option<String>,
+    /// A URL kept for compatibility.
+    pub outgoing_url: Option<String>,
+    /// The picture.
+    pub avatar_url: Option<String>,
+}
+
+impl AgentBotPatch {
+    fn apply(self, row: &mut agent_bot::Model) -> Vec<Change> {
+        let before = row.clone();
+        row.name = self.name.unwrap_or_else(|| row.name.clone());
+        row.description = self.description.unwrap_or_else(|| row.description.clone());
+        row.outgoing_url = self.outgoing_url.unwrap_or_else(|| row.outgoing_url.clone());
+        row.avatar_url = self.avatar_url.unwrap_or_else(|| row.avatar_url.clone());
+        [
+            Change::new("name", before.name, row.name.clone()),
+            Change::new("description", before.description, row.description.clone()),
+            Change::new("outgoing_url", before.outgoing_url, row.outgoing_url.clone()),
+            Change::new("avatar_url", before.avatar_url, row.avatar_url.clone()),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
+
+impl Chat {
+    /// Makes a bot of an account, or, without one, of the installation.
+    ///
+    /// # Errors
+    /// [`Error::Denied`].
+    pub async fn create_agent_bot(&self, call: Call<AgentBot>, account: Option<AccountId>, new: NewAgentBot) -> Result<Answer<AgentBot>> {
+        let insert = move |at: Micros| agent_bot::ActiveModel {
+            account_id: Set(account),
+            name: Set(new.name),
+            description: Set(new.description),
+            outgoing_url: Set(new.outgoing_url),
+            avatar_url: Set(new.avatar_url),
+            created_at: Set(at),
+            updated_at: Set(at),
+            ..Default::default()
+        };
+        let Some(account) = account else {
+            call.caller.platform()?;
+            return once(&self.db, call, move |txn| {
+                Box::pin(async move { Ok((Arc::new(insert(Micros::now()).insert(txn).await?), None)) })
+            })
+            .await;
+        };
+        call.caller.administer_or_platform(account)?;
+        self.writer
+            .write(call, move |write| {
+                Box::pin(async move {
+                    let bot = Arc::new(insert(write.ledger.at).insert(&write.txn).await?);
+                    write
+                        .ledger
+                        .emit(Draft::new(EventKind::AgentBotCreated, Subject::AgentBot(Arc::clone(&bot))));
+                    Ok(bot)
+                })
+            })
+            .await
+    }
+
+    /// One bot that the account may use; without an account, any, for the operator.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::NotMember`].
+    pub async fn agent_bot(&self, caller: &Caller, account: Option<AccountId>, id: AgentBotId) -> Result<AgentBot> {
+        look(caller, account)?;
+        self.known(account, id).await
+    }
+
+    async fn known(&self, account: Option<AccountId>, id: AgentBotId) -> Result<AgentBot> {
+        if let Some(account) = account {
+            return load::agent_bot(self.db.read(), account, id).await;
+        }
+        let row = agent_bot::Entity::find_by_id(id).one(self.db.read()).await?;
+        row.map(Arc::new).ok_or_else(|| Error::not_found("agent_bot", id))
+    }
+
+    /// The bots that the account may use, by id; without an account, all, for the operator.
+    ///
+    /// # Errors
+    /// [`Error::NotMember`]; [`Error::Denied`].
+    pub async fn agent_bots(&self, caller: &Caller, account: Option<AccountId>, page: &PageRequest) -> Result<Page<agent_bot::Model>> {
+        look(caller, account)?;
+        let mut query = agent_bot::Entity::find();
+        if let Some(account) = account {
+            let usable = Condition::any()
+                .add(agent_bot::Column::AccountId.is_null())
+                .add(agent_bot::Column::AccountId.eq(account));
+            query = query.filter(usable);
+        }
+        let ids = page::ids(self.db.read(), query, agent_bot::Column::Id, &Sort::by_id(false), page).await?;
+        page::rows(
+            self.db.read(),
+            agent_bot::Entity::find(),
+            agent_bot::Column::Id,
+            |row| row.id.0,
+            ids,
+        )
+        .await
+    }
+
+    /// The bot to change: with an account only that account's own.
+    async fn owned(&self, caller: &Caller, account: Option<AccountId>, id: AgentBotId) -> Result<AgentBot> {
+        match account {
+            Some(account) => caller.administer_or_platform(account)?,
+            None => caller.platform()?,
+        }
+        let bot = self.known(account, id).await?;
+        if account.is_some() && bot.account_id.is_none() {
+            return Err(Error::Denied("only a platform token may change a bot of the installation"));
+        }
+        Ok(bot)
+    }
+
+    /// Changes a bot.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Denied`].
+    pub async fn update_agent_bot(
+        &self,
+        mut call: Call<AgentBot>,
+        account: Option<AccountId>,
+        id: AgentBotId,
+        patch: AgentBotPatch,
+    ) -> Result<Answer<AgentBot>> {
+        let bot = match self.owned(&call.caller, account, id).await {
+            Err(gone @ Error::NotFound { .. }) => return repeated(&self.db, &call).await?.ok_or(gone),
+            found => found?,
+        };
+        let answer = if let Some(account) = bot.account_id {
+            call.account = account;
+            self.writer
+                .write(call, move |write| {
+                    Box::pin(async move {
+                        let (bot, changes) = changed(&write.txn, id, patch, write.ledger.at).await?;
+                        if !changes.is_empty() {
+                            write.ledger.emit(Draft {
+                                kind: EventKind::AgentBotUpdated,
+                                subject: Subject::AgentBot(Arc::clone(&bot)),
+                                changes,
+                            });
+                        }
+                        Ok(bot)
+                    })
+                })
+                .await
+        } else {
+            let (caller, traceparent) = (Arc::clone(&call.caller), call.traceparent.clone());
+            let answer = once(&self.db, call, move |txn| {
+                Box::pin(async move {
+                    let at = Micros::now();
+                    let (bot, changes) = changed(txn, id, patch, at).await?;
+                    if !changes.is_empty() {
+                        announcements::note(txn, About::AgentBot(id), at).await?;
+                    }
+                    Ok((bot, None))
+                })
+            })
+            .await;
+            if answer.is_ok() {
+                self.announce(&caller, &traceparent, About::AgentBot(id)).await;
+            }
+            answer
+        };
+        self.tokens.forget();
+        answer
+    }
+
+    /// Deletes a bot: it leaves its inboxes, and its tokens are revoked.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Denied`].
+    pub async fn delete_agent_bot(&self, mut call: Call<()>, account: Option<AccountId>, id: AgentBotId) -> Result<Answer<()>> {
+        let bot = match self.owned(&call.caller, account, id).await {
+            Err(gone @ Error::NotFound { .. }) => return repeated(&self.db, &call).await?.ok_or(gone),
+            found => found?,
+        };
+        let answer = if let Some(account) = bot.account_id {
+            call.account = account;
+            self.writer
+                .write(call, move |write| {
+                    Box::pin(async move {
+                        disconnect(write, id).await?;
+                        remove(&write.txn, id).await?;
+                        write.ledger.emit(Draft::new(EventKind::AgentBotDeleted, Subject::AgentBot(bot)));
+                        Ok(())
+                    })
+                })
+                .await
+        } else {
+            for account in self.connected(id).await? {
+                let call = Call {
+                    caller: Arc::clone(&call.caller),
+                    account,
+                    key: None,
+                    traceparent: call.traceparent.clone(),
+                };
+                self.remove_from(call, id).await?;
+            }
+            once(&self.db, call, move |txn| {
+                Box::pin(async move { Ok((remove(txn, id).await?, None)) })
+            })
+            .await
+        };
+        self.tokens.forget();
+        answer
+    }
+
+    /// The accounts that have a bot in an inbox.
+    async fn connected(&self, id: AgentBotId) -> Result<HashSet<AccountId>> {
+        let accounts: Vec<AccountId> = inbox::Entity::find()
+            .select_only()
+            .column(inbox::Column::AccountId)
+            .filter(inbox::Column::AgentBotId.eq(id))
+            .into_tuple()
+            .all(self.db.write())
+            .await?;
+        Ok(accounts.into_iter().collect())
+    }
+
+    /// Takes a bot of the installation out of an account's inboxes before it goes, and tells of that.
+    async fn remove_from(&self, call: Call<()>, id: AgentBotId) -> Result<()> {
+        self.writer
+            .write(call, move |write| {
+                Box::pin(async move {
+                    let bot = load::agent_bot(&write.txn, write.account().id, id).await?;
+                    disconnect(write, id).await?;
+                    write.ledger.emit(Draft::new(EventKind::AgentBotDeleted, Subject::AgentBot(bot)));
+                    Ok(())
+                })
+            })
+            .await
+            .map(drop)
+    }
+
+    /// The bot of an inbox, and whether it answers.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox.
+    pub async fn inbox_agent_bot(&self, caller: &Caller, account: AccountId, id: InboxId) -> Result<Option<(AgentBot, bool)>> {
+        let inbox = self.inbox(caller, account, id).await?;
+        let Some(bot) = inbox.row.agent_bot_id else {
+            return Ok(None);
+        };
+        let bots = load::agent_bots(self.db.read(), account, [bot].into_iter()).await?;
+        Ok(bots.into_values().next().map(|bot| (bot, inbox.row.agent_bot_active)))
+    }
+
+    /// Gives an inbox a bot and says whether it answers, or takes it away.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for the inbox or the bot; [`Error::Denied`].
+    pub async fn set_inbox_agent_bot(
+        &self,
+        call: Call<Arc<Inbox>>,
+        id: InboxId,
+        bot: Option<(AgentBotId, bool)>,
+    ) -> Result<Answer<Arc<Inbox>>> {
+        self.may_change_inbox(&call.caller, call.account, id).await?;
+        let answer = self
+            .writer
+            .write(call, move |write| {
+                Box::pin(async move {
+                    let account = write.account().id;
+                    if let Some((bot, _)) = bot {
+                        load::agent_bot(&write.txn, account, bot).await?;
+                    }
+                    connect(write, load::inbox(&write.txn, account, id).await?, bot).await
+                })
+            })
+            .await;
+        self.tokens.forget();
+        answer
+    }
+}
+
+fn look(caller: &Caller, account: Option<AccountId>) -> Result<()> {
+    match account {
+        Some(account) if !caller.is_platform() => caller.access(account).map(drop),
+        Some(_) => Ok(()),
+        None => caller.platform(),
+    }
+}
+
+async fn changed(db: &impl ConnectionTrait, id: AgentBotId, patch: AgentBotPatch, at: Micros) -> Result<(AgentBot, Vec<Change>)> {
+    let row = agent_bot::Entity::find_by_id(id).one(db).await?;
+    let mut row = row.ok_or_else(|| Error::not_found("agent_bot", id))?;
+    let changes = patch.apply(&mut row);
+    if !changes.is_empty() {
+        row.updated_at = at;
+        row = row.into_active_model().reset_all().update(db).await?;
+    }
+    Ok((Arc::new(row), changes))
+}
+
+/// Takes a bot out of every inbox of the account.
+async fn disconnect(write: &mut Write, id: AgentBotId) -> Result<()> {
+    let rows = inbox::Entity::find()
+        .filter(inbox::Column::AccountId.eq(write.account().id))
+        .filter(inbox::Column::AgentBotId.eq(id))
+        .all(&write.txn)
+        .await?;
+    for inbox in load::with_channels(&write.txn, rows).await? {
+        connect(write, Arc::new(inbox), None).await?;
+    }
+    Ok(())
+}
+
+async fn connect(write: &mut Write, inbox: Arc<Inbox>, bot: Option<(AgentBotId, bool)>) -> Result<Arc<Inbox>> {
+    let (id, active) = bot.map_or((None, false), |(id, active)| (Some(id), active));
+    let changes: Vec<Change> = [
+        Change::new("agent_bot_id", inbox.row.agent_bot_id.map(i64::from), id.map(i64::from)),
+        Change::new("agent_bot_active", inbox.row.agent_bot_active, active),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if changes.is_empty() {
+        return Ok(inbox);
+    }
+    let mut inbox = Arc::unwrap_or_clone(inbox);
+    inbox.row.agent_bot_id = id;
+    inbox.row.agent_bot_active = active;
+    inbox.row.updated_at = write.ledger.at;
+    inbox.row.version = write.ledger.next_seq();
+    inbox.row = inbox.row.into_active_model().reset_all().update(&write.txn).await?;
+    let inbox = Arc::new(inbox);
+    write.ledger.emit(Draft {
+        kind: EventKind::InboxUpdated,
+        subject: Subject::Inbox(Arc::clone(&inbox)),
+        changes,
+    });
+    Ok(inbox)
+}
+
+async fn remove(db: &impl ConnectionTrait, id: AgentBotId) -> Result<()> {
+    token::Entity::update_many()
+        .col_expr(token::Column::RevokedAt, Expr::value(Micros::now().0))
+        .filter(token::Column::AgentBotId.eq(id))
+        .filter(token::Column::RevokedAt.is_null())
+        .exec(db)
+        .await?;
+    agent_bot::Entity::delete_by_id(id).exec(db).await?;
+    Ok(())
+}

@@ -1,0 +1,207 @@
+//! Automatic texts: the greeting, the word that nobody is in, and the survey. They go out in the write that causes them.
+//!
+//! What a greeting asks of the past stands in the conversation's row, so that no message costs a look at others.
+
+use chrono::{DateTime, Datelike, NaiveDate, Timelike};
+use chrono_tz::Tz;
+use parley_storage::{
+    entity::{
+        conversation, inbox,
+        kind::{ContentType, MessageType},
+        message,
+    },
+    joined::Conversation,
+};
+use parley_types::{error::Result, time::Micros};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
+use serde_json::{Value as Json, json};
+
+use crate::{
+    messages::{
+        liquid,
+        rules::{self, NewMessage},
+    },
+    write::{Ledger, Write},
+};
+
+/// An agent who replied within this time is there, whatever the hours say.
+const LATELY: std::time::Duration = std::time::Duration::from_mins(5);
+
+/// The question of a survey without words of its own, as Chatwoot asks it.
+const SURVEY: &str = "Please rate the conversation";
+
+/// Whether an incoming message may be answered with a template.
+pub fn has_template(inbox: &inbox::Model) -> bool {
+    let is_template = |on: bool, text: &Option<String>| on && text.as_deref().is_some_and(liquid::is_template);
+    is_template(inbox.greeting_enabled, &inbox.greeting_message) || is_template(inbox.working_hours_enabled, &inbox.out_of_office_message)
+}
+
+/// What an incoming message is answered with at once: that nobody is in, or else a greeting.
+pub fn answer(ledger: &mut Ledger, conversation: &mut Conversation) {
+    let inbox = &conversation.inbox.row;
+    if !inbox.working_hours_enabled && !inbox.greeting_enabled || conversation.contact.row.blocked {
+        return;
+    }
+    let text = out_of_office(inbox, &conversation.row, ledger.at).or_else(|| greeting(inbox, &conversation.row));
+    if let Some(text) = text.map(str::to_owned) {
+        rules::add_template(ledger, conversation, template(text, ContentType::Text, json!({})));
+    }
+}
+
+fn greeting<'i>(inbox: &'i inbox::Model, conversation: &conversation::Model) -> Option<&'i str> {
+    let first = conversation.last_reply_at.is_none() && conversation.last_template_at.is_none();
+    let text = inbox.greeting_message.as_deref().filter(|text| !text.trim().is_empty());
+    text.filter(|_| inbox.greeting_enabled && first)
+}
+
+fn out_of_office<'i>(inbox: &'i inbox::Model, conversation: &conversation::Model, at: Micros) -> Option<&'i str> {
+    let text = inbox.out_of_office_message.as_deref().filter(|text| !text.trim().is_empty())?;
+    let there = conversation.last_reply_at.is_some_and(|replied| replied > at.minus(LATELY));
+    let told = conversation
+        .last_template_at
+        .is_some_and(|told| day(&inbox.timezone, told) == day(&inbox.timezone, at));
+    let closed = inbox.working_hours_enabled && closed(&inbox.working_hours, &inbox.timezone, at);
+    (closed && !there && !told).then_some(text)
+}
+
+fn template(content: String, content_type: ContentType, content_attributes: Json) -> NewMessage {
+    NewMessage {
+        content_type,
+        content_attributes,
+        ..NewMessage::text(MessageType::Template, content)
+    }
+}
+
+fn local(timezone: &str, at: Micros) -> DateTime<Tz> {
+    let zone = timezone.parse().unwrap_or(Tz::UTC);
+    DateTime::from_timestamp_micros(at.0).unwrap_or_default().with_timezone(&zone)
+}
+
+fn day(timezone: &str, at: Micros) -> NaiveDate {
+    local(timezone, at).date_naive()
+}
+
+/// Whether it is outside of the hours of a week, Sunday first, by the wall clock of the zone. The minute of closing is still open.
+fn closed(week: &Json, timezone: &str, at: Micros) -> bool {
+    let now = local(timezone, at);
+    let Some(day) = week.get(now.weekday().num_days_from_sunday() as usize) else {
+        return false;
+    };
+    let flag = |key: &str| day.get(key).and_then(Json::as_bool).unwrap_or(false);
+    if flag("closed_all_day") || flag("open_all_day") {
+        return flag("closed_all_day");
+    }
+    let number = |key: &str| day.get(key).and_then(Json::as_u64).unwrap_or(0);
+    let seconds = |hour: &str, minutes: &str| (number(hour) * 60 + number(minutes)) * 60;
+    let now = u64::from(now.num_seconds_from_midnight());
+    !(seconds("open_hour", "open_minutes")..=seconds("close_hour", "close_minutes")).contains(&now)
+}
+
+/// Asks how it was, once a conversation, after it was resolved.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn survey(write: &mut Write, conversation: &mut Conversation) -> Result<()> {
+    let inbox = &conversation.inbox.row;
+    if !inbox.csat_survey_enabled || !wanted(&inbox.csat_config, &conversation.labels) {
+        return Ok(());
+    }
+    let asked = message::Entity::find()
+        .select_only()
+        .column(message::Column::Id)
+        .filter(message::Column::AccountId.eq(conversation.row.account_id))
+        .filter(message::Column::ConversationId.eq(conversation.row.id))
+        .filter(message::Column::ContentType.eq(ContentType::InputCsat))
+        .limit(1)
+        .into_tuple::<i64>()
+        .one(&write.txn)
+        .await?;
+    if asked.is_some() {
+        return Ok(());
+    }
+    let setting = |key: &str| {
+        let text = inbox.csat_config.get(key).and_then(Json::as_str);
+        text.filter(|text| !text.trim().is_empty())
+    };
+    let attributes = json!({ "display_type": setting("display_type").unwrap_or("emoji") });
+    let text = setting("message").unwrap_or(SURVEY).to_owned();
+    let survey = template(text, ContentType::InputCsat, attributes);
+    if survey.is_template() {
+        write
+            .render(|ledger| rules::add_template(ledger, &mut conversation.clone(), survey.clone()))
+            .await;
+    }
+    rules::add_template(&mut write.ledger, conversation, survey);
+    Ok(())
+}
+
+/// Whether the rule about labels lets the survey through; no labels in it, no rule.
+fn wanted(config: &Json, labels: &[String]) -> bool {
+    let rule = config.get("survey_rules");
+    let named = rule.and_then(|rule| rule.get("values")).and_then(Json::as_array);
+    let Some(named) = named.filter(|named| !named.is_empty()) else {
+        return true;
+    };
+    let any = named
+        .iter()
+        .filter_map(Json::as_str)
+        .any(|name| labels.iter().any(|label| label == name));
+    let without = rule.and_then(|rule| rule.get("operator")).and_then(Json::as_str) == Some("does_not_contain");
+    any != without
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Micros {
+        Micros(DateTime::parse_from_rfc3339(text).unwrap().timestamp_micros())
+    }
+
+    fn week() -> Json {
+        let day = json!({"closed_all_day": false, "open_all_day": false, "open_hour": 2, "open_minutes": 30, "close_hour": 17, "close_minutes": 0});
+        let mut week = vec![day; 7];
+        week[1] = json!({"closed_all_day": true});
+        week[2] = json!({"open_all_day": true, "closed_all_day": false});
+        Json::Array(week)
+    }
+
+    #[test]
+    fn hours_are_those_of_the_wall_clock() {
+        let week = week();
+        let cases = [
+            // Sunday, clocks go forward in Berlin: 02:00 becomes 03:00, so 02:30 never comes, and 01:59 is before it.
+            ("2026-03-29T00:59:59Z", "Europe/Berlin", true),
+            ("2026-03-29T01:00:00Z", "Europe/Berlin", false),
+            // Sunday, clocks go back: 02:30 comes twice, and both times the office is open.
+            ("2026-10-25T00:30:00Z", "Europe/Berlin", false),
+            ("2026-10-25T01:29:59Z", "Europe/Berlin", true),
+            ("2026-10-25T01:30:00Z", "Europe/Berlin", false),
+            // The minute of closing.
+            ("2026-10-25T16:00:00Z", "Europe/Berlin", false),
+            ("2026-10-25T16:00:01Z", "Europe/Berlin", true),
+            // Monday is closed, Tuesday open; which day it is depends on the zone.
+            ("2026-11-23T12:00:00Z", "UTC", true),
+            ("2026-11-23T23:30:00Z", "Asia/Kolkata", false),
+            ("2026-11-24T03:00:00Z", "America/New_York", true),
+            // No such zone: UTC.
+            ("2026-11-23T12:00:00Z", "Mars/Olympus", true),
+        ];
+        for (time, zone, wanted) in cases {
+            assert_eq!(closed(&week, zone, at(time)), wanted, "{time} in {zone}");
+        }
+        assert!(!closed(&json!([]), "UTC", at("2026-11-23T12:00:00Z")));
+    }
+
+    #[test]
+    fn surveys_go_by_labels() {
+        let labels = ["vip".to_owned()];
+        let rule = |operator: &str, value: &str| json!({"survey_rules": {"operator": operator, "values": [value]}});
+        assert!(wanted(&json!({}), &labels));
+        assert!(wanted(&json!({"survey_rules": {"operator": "contains", "values": []}}), &labels));
+        assert!(wanted(&rule("contains", "vip"), &labels));
+        assert!(!wanted(&rule("contains", "lead"), &labels));
+        assert!(!wanted(&rule("does_not_contain", "vip"), &labels));
+        assert!(wanted(&rule("does_not_contain", "lead"), &labels));
+    }
+}

@@ -1,0 +1,345 @@
+//! Messages: making, reading, changing, deleting.
+
+pub mod automatic;
+pub mod liquid;
+pub(crate) mod receipts;
+pub mod rules;
+
+use std::sync::Arc;
+
+use parley_eventlog::{
+    draft::{Change, Draft, Subject},
+    kind::EventKind,
+};
+use parley_storage::{
+    entity::{
+        attachment,
+        kind::{ContentType, MessageStatus, MessageType},
+        message,
+    },
+    joined::{Conversation, ConversationSummary, Message},
+    load,
+};
+use parley_types::{
+    attribute_limits::check_change,
+    error::{Error, Result},
+    id::{AccountId, ConversationId, MessageId},
+};
+use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, ExprTrait, IntoActiveModel, QueryFilter};
+use serde_json::{Map, Value as Json, json};
+
+use crate::{
+    Chat,
+    auth::caller::{Access, Caller},
+    files::claims,
+    messages::{
+        receipts::is_taken,
+        rules::{NewMessage, speaker},
+    },
+    write::{
+        Write,
+        call::{Answer, Call},
+    },
+};
+
+/// The text that a deleted message leaves.
+const DELETED: &str = "This message was deleted";
+
+/// Which messages of a conversation.
+#[derive(Clone, Copy, Debug)]
+pub struct MessageQuery {
+    /// Only those with a smaller id.
+    pub before: Option<MessageId>,
+    /// Only those with a greater id; with `before`, this one too.
+    pub after: Option<MessageId>,
+    /// Neither private notes nor activity lines.
+    pub public_only: bool,
+    /// How many at most.
+    pub size: u64,
+}
+
+/// A page of messages, oldest first, and whether there are more in the direction of the page.
+#[derive(Clone, Debug)]
+pub struct MessagePage {
+    /// The messages.
+    pub messages: Vec<Message>,
+    /// Whether there are more.
+    pub more: bool,
+    /// Their conversation.
+    pub conversation: ConversationSummary,
+}
+
+/// What to change in a message; what is none stays.
+#[derive(Clone, Debug, Default)]
+pub struct MessagePatch {
+    /// How far the delivery is.
+    pub status: Option<MessageStatus>,
+    /// Why it failed.
+    pub external_error: Option<String>,
+    /// All content attributes.
+    pub content_attributes: Option<Map<String, Json>>,
+}
+
+/// Messages that were made.
+pub type Created = Vec<Arc<Message>>;
+
+impl Chat {
+    /// Makes messages, all or none.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for a conversation; [`Error::Denied`] without access to its inbox; [`Error::Flood`];
+    /// [`Error::Taken`] for a source id that must be unique; [`Error::Busy`].
+    pub async fn create_messages(&self, call: Call<Created>, mut items: Vec<(ConversationId, NewMessage)>) -> Result<Answer<Created>> {
+        call.caller.write_access(call.account)?;
+        self.find_speakers(call.account, items.iter_mut().map(|(_, new)| new)).await?;
+        self.find_uploads(items.iter_mut().map(|(_, new)| new).collect())?;
+        if items.iter().any(|(_, new)| new.is_template()) {
+            self.render_templates(&call, &mut items).await?;
+        }
+        self.writer.messages(call, items).await
+    }
+
+    /// Renders the templates among new messages, with what their conversations hold now. What cannot be rendered, or is refused by the writer
+    /// anyway, stays as it is.
+    async fn render_templates(&self, call: &Call<Created>, items: &mut [(ConversationId, NewMessage)]) -> Result<()> {
+        let access = call.caller.write_access(call.account)?;
+        let db = self.db.read();
+        let account = load::account(db, call.account).await?;
+        let mut ids: Vec<ConversationId> = items.iter().filter(|(_, new)| new.is_template()).map(|(id, _)| *id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let mut conversations = load::conversations(db, &account, &ids).await?;
+        conversations.retain(|conversation| access.conversation(&conversation.row).is_ok());
+        let (mut requests, mut templates) = (Vec::new(), Vec::new());
+        for (id, new) in items.iter_mut().filter(|(_, new)| new.is_template()) {
+            new.rendered = true;
+            if let Some(conversation) = conversations.iter().find(|conversation| conversation.row.id == *id) {
+                requests.push(liquid::Request {
+                    text: new.content.clone().unwrap_or_default(),
+                    conversation: conversation.clone(),
+                    sender: speaker(&call.caller, call.account, new.agent_bot.clone()),
+                });
+                templates.push(new);
+            }
+        }
+        let rendered = liquid::render(requests).await?;
+        for (new, text) in templates.into_iter().zip(rendered) {
+            new.content = text.or(new.content.take());
+        }
+        Ok(())
+    }
+
+    /// Looks up the bots in whose names messages shall be sent; most have none, and nothing is read for them.
+    pub(super) async fn find_speakers(&self, account: AccountId, messages: impl Iterator<Item = &mut NewMessage>) -> Result<()> {
+        let named: Vec<&mut NewMessage> = messages.filter(|new| new.agent_bot_id.is_some()).collect();
+        if named.is_empty() {
+            return Ok(());
+        }
+        let bots = load::agent_bots(self.db.read(), account, named.iter().filter_map(|new| new.agent_bot_id)).await?;
+        for new in named {
+            new.agent_bot = new.agent_bot_id.and_then(|id| bots.get(&id)).cloned();
+        }
+        Ok(())
+    }
+
+    /// One message.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox.
+    pub async fn message(&self, caller: &Caller, account: AccountId, conversation: ConversationId, id: MessageId) -> Result<Message> {
+        let access = caller.access(account)?;
+        if access.reach.is_some() {
+            // A contact's reach is seen in the conversation only.
+            self.conversation(caller, account, conversation).await?;
+        }
+        let row = find(self.db.read(), account, conversation, id).await?;
+        access.inbox(row.inbox_id)?;
+        let mut messages = load::with_senders(self.db.read(), account, vec![row]).await?;
+        messages.pop().ok_or_else(|| Error::not_found("message", id))
+    }
+
+    /// A page of messages with their conversation.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox.
+    pub async fn messages(
+        &self,
+        caller: &Caller,
+        account: AccountId,
+        conversation: ConversationId,
+        query: MessageQuery,
+    ) -> Result<MessagePage> {
+        use message::Column;
+        let summary = self.conversation(caller, account, conversation).await?;
+        let mut select = message::Entity::find()
+            .filter(Column::AccountId.eq(account))
+            .filter(Column::ConversationId.eq(conversation));
+        if let Some(before) = query.before {
+            select = select.filter(Column::Id.lt(before));
+        }
+        if let Some(after) = query.after {
+            // Chatwoot's quirk: between two ids, the lower one is included.
+            select = select.filter(if query.before.is_some() {
+                Column::Id.gte(after)
+            } else {
+                Column::Id.gt(after)
+            });
+        }
+        if query.public_only {
+            select = select
+                .filter(Column::Private.eq(false))
+                .filter(Column::MessageType.ne(MessageType::Activity));
+        }
+        let forward = query.after.is_some();
+        let (mut rows, more) = load::messages_within(self.db.read(), select, !forward, query.size).await?;
+        if !forward {
+            rows.reverse();
+        }
+        Ok(MessagePage {
+            messages: load::with_senders(self.db.read(), account, rows).await?,
+            more,
+            conversation: summary,
+        })
+    }
+
+    /// Changes a message's delivery status or content attributes. A status that would move the delivery back is ignored.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox.
+    pub async fn update_message(
+        &self,
+        call: Call<Message>,
+        conversation: ConversationId,
+        id: MessageId,
+        patch: MessagePatch,
+    ) -> Result<Answer<Message>> {
+        self.change(call, conversation, id, move |row| {
+            if let Some(attributes) = patch.content_attributes {
+                row.content_attributes = Json::Object(attributes);
+            }
+            let stored = row.status;
+            if let Some(status) = patch.status.filter(|status| is_taken(stored, *status)) {
+                row.status = status;
+                if let Json::Object(attributes) = &mut row.content_attributes {
+                    if status == MessageStatus::Failed {
+                        attributes.insert("external_error".to_owned(), json!(patch.external_error));
+                    } else if let Some(error) = attributes.get_mut("external_error") {
+                        *error = Json::Null;
+                    }
+                }
+            }
+        })
+        .await
+    }
+
+    /// Replaces a message by a fixed text.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox.
+    pub async fn delete_message(&self, call: Call<Message>, conversation: ConversationId, id: MessageId) -> Result<Answer<Message>> {
+        self.change(call, conversation, id, |row| {
+            row.content = Some(DELETED.to_owned());
+            row.content_type = ContentType::Text;
+            row.content_attributes = json!({"deleted": true});
+        })
+        .await
+    }
+
+    /// Sends a message again: its status is as at first, and what its content attributes said is gone.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Denied`] without access to the inbox.
+    pub async fn retry_message(&self, call: Call<Message>, conversation: ConversationId, id: MessageId) -> Result<Answer<Message>> {
+        self.change(call, conversation, id, |row| {
+            row.status = MessageStatus::Sent;
+            row.content_attributes = json!({});
+        })
+        .await
+    }
+
+    pub(super) async fn change(
+        &self,
+        call: Call<Message>,
+        conversation: ConversationId,
+        id: MessageId,
+        patch: impl FnOnce(&mut message::Model) + Send + 'static,
+    ) -> Result<Answer<Message>> {
+        let access = call.caller.write_access(call.account)?.clone();
+        self.writer
+            .write(call, move |write| {
+                Box::pin(async move { changed(write, &access, conversation, id, patch).await })
+            })
+            .await
+    }
+}
+
+async fn find(db: &impl ConnectionTrait, account: AccountId, conversation: ConversationId, id: MessageId) -> Result<message::Model> {
+    let row = message::Entity::find_by_id((account, id)).one(db).await?;
+    row.filter(|row| row.conversation_id == conversation)
+        .ok_or_else(|| Error::not_found("message", id))
+}
+
+/// Content attributes without the text of a failed delivery. It has a limit of its own, so that a delivery can be reported as failed whatever
+/// else the attributes hold.
+fn without_error(attributes: &Json) -> Json {
+    let mut attributes = attributes.clone();
+    if let Json::Object(map) = &mut attributes {
+        map.remove("external_error");
+    }
+    attributes
+}
+
+async fn changed(
+    write: &mut Write,
+    access: &Access,
+    conversation: ConversationId,
+    id: MessageId,
+    patch: impl FnOnce(&mut message::Model),
+) -> Result<Message> {
+    let account = Arc::clone(write.account());
+    let mut conversation: Conversation = load::conversation(&write.txn, &account, conversation).await?;
+    access.conversation(&conversation.row)?;
+    let before = find(&write.txn, account.id, conversation.row.id, id).await?;
+    let mut row = before.clone();
+    patch(&mut row);
+    if before.content_attributes != row.content_attributes {
+        let (stored, changed) = (&before.content_attributes, &row.content_attributes);
+        check_change("content_attributes", &without_error(stored), &without_error(changed))?;
+    }
+    let changes: Vec<Change> = [
+        Change::new("status", before.status.name(), row.status.name()),
+        Change::new("content", before.content, row.content.clone()),
+        Change::new("content_type", before.content_type.name(), row.content_type.name()),
+        Change::new("content_attributes", before.content_attributes, row.content_attributes.clone()),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if changes.is_empty() {
+        return load::with_senders(&write.txn, account.id, vec![row])
+            .await?
+            .pop()
+            .ok_or_else(|| Error::not_found("message", id));
+    }
+    row.updated_at = write.ledger.at;
+    row.version = write.ledger.next_seq();
+    if row.content_attributes == json!({"deleted": true}) {
+        let hanging = attachment::Column::AccountId
+            .eq(account.id)
+            .and(attachment::Column::MessageId.eq(id));
+        claims::release(&write.txn, hanging).await?;
+    }
+    let row = row.into_active_model().reset_all().update(&write.txn).await?;
+    let mut messages = load::with_senders(&write.txn, account.id, vec![row]).await?;
+    let message = messages.pop().ok_or_else(|| Error::not_found("message", id))?;
+    if conversation.row.last_public_message_id == Some(id) {
+        conversation.last_public = None;
+    }
+    let subject = Subject::Message(Arc::new(message.clone()), conversation);
+    write.ledger.emit(Draft {
+        kind: EventKind::MessageUpdated,
+        subject,
+        changes,
+    });
+    Ok(message)
+}

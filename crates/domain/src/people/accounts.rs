@@ -1,0 +1,199 @@
+//! Accounts.
+
+use std::sync::Arc;
+
+use parley_eventlog::{
+    draft::{Change, Draft, Subject},
+    kind::EventKind,
+    log::{append, first_counters},
+};
+use parley_storage::{
+    entity::{account, account_log, kind::AccountStatus},
+    load,
+};
+use parley_types::{attribute_limits::check_change, error::Result, id::AccountId, time::Micros};
+use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, NotSet, QueryFilter};
+use serde_json::{Value as Json, json};
+
+use crate::{
+    Chat,
+    attributes::{AttributesPatch, attribute_changes},
+    auth::caller::Caller,
+    page::{self, Page, PageRequest, Sort},
+    write::{
+        Ledger,
+        call::{Answer, Call},
+        once,
+    },
+};
+
+/// What to change in an account; what is none stays.
+#[derive(Clone, Debug, Default)]
+pub struct AccountPatch {
+    /// The name.
+    pub name: Option<String>,
+    /// The language.
+    pub locale: Option<String>,
+    /// Whether it may be used; the operator's alone, as what follows the addresses.
+    pub status: Option<AccountStatus>,
+    /// The domain of its mails.
+    pub domain: Option<Option<String>>,
+    /// Where its people ask for help.
+    pub support_email: Option<Option<String>>,
+    /// The features that are on.
+    pub features: AttributesPatch,
+    /// What the operator notes as limits.
+    pub limits: AttributesPatch,
+    /// What else the operator notes.
+    pub custom_attributes: AttributesPatch,
+}
+
+impl AccountPatch {
+    fn is_the_operators(&self) -> bool {
+        let objects = [&self.features, &self.limits, &self.custom_attributes];
+        self.status.is_some() || objects.iter().any(|patch| patch.replace.is_some() || !patch.keys.is_empty())
+    }
+
+    /// Changes the row, and returns what changed.
+    ///
+    /// # Errors
+    /// [`parley_types::error::Error::Invalid`] for an attribute map beyond [`parley_types::attribute_limits`].
+    fn apply(self, row: &mut account::Model) -> Result<Vec<Change>> {
+        let before = row.clone();
+        row.name = self.name.unwrap_or_else(|| row.name.clone());
+        row.locale = self.locale.unwrap_or_else(|| row.locale.clone());
+        row.status = self.status.unwrap_or(row.status);
+        row.domain = self.domain.unwrap_or_else(|| row.domain.clone());
+        row.support_email = self.support_email.unwrap_or_else(|| row.support_email.clone());
+        self.features.apply(&mut row.features);
+        if let Json::Object(features) = &mut row.features {
+            features.retain(|_, on| *on == Json::Bool(true));
+        }
+        self.limits.apply(&mut row.limits);
+        self.custom_attributes.apply(&mut row.custom_attributes);
+        let plain = [
+            Change::new("name", before.name, row.name.clone()),
+            Change::new("locale", before.locale, row.locale.clone()),
+            Change::new("status", before.status.name(), row.status.name()),
+            Change::new("domain", before.domain, row.domain.clone()),
+            Change::new("support_email", before.support_email, row.support_email.clone()),
+        ];
+        let objects = [
+            ("features", before.features, &row.features),
+            ("limits", before.limits, &row.limits),
+            ("custom_attributes", before.custom_attributes, &row.custom_attributes),
+        ];
+        for (field, before, after) in &objects {
+            check_change(&format!("account.{field}"), before, after)?;
+        }
+        let inside = objects
+            .iter()
+            .flat_map(|(field, before, after)| attribute_changes(field, before, after));
+        Ok(plain.into_iter().flatten().chain(inside).collect())
+    }
+}
+
+/// An account without a name, which is in use.
+pub(crate) fn blank(now: Micros) -> account::Model {
+    account::Model {
+        id: AccountId(0),
+        name: String::new(),
+        locale: "en".to_owned(),
+        status: AccountStatus::Active,
+        created_at: now,
+        updated_at: now,
+        domain: None,
+        support_email: None,
+        features: json!({}),
+        limits: json!({}),
+        custom_attributes: json!({}),
+    }
+}
+
+impl Chat {
+    /// Makes an account with its log.
+    ///
+    /// # Errors
+    /// [`parley_types::error::Error::Denied`] for anybody but the operator.
+    pub async fn create_account(&self, call: Call<account::Model>, new: AccountPatch) -> Result<Answer<account::Model>> {
+        call.caller.platform()?;
+        let (caller, traceparent) = (Arc::clone(&call.caller), call.traceparent.clone());
+        once(&self.db, call, move |txn| {
+            Box::pin(async move {
+                let now = Micros::now();
+                let mut row = blank(now);
+                new.apply(&mut row)?;
+                let mut row = row.into_active_model().reset_all();
+                row.id = NotSet;
+                let row = row.insert(txn).await?;
+                let counters = first_counters(row.id);
+                account_log::ActiveModel::from(counters.clone()).reset_all().insert(txn).await?;
+                let mut ledger = Ledger::open(Arc::new(row.clone()), counters, &caller, &traceparent);
+                ledger.emit(Draft::new(EventKind::AccountCreated, Subject::Account));
+                let cursor = ledger.cursor();
+                let entered = ledger.close();
+                append(txn, &entered.counters, &entered.entries).await?;
+                Ok((row, Some(cursor)))
+            })
+        })
+        .await
+    }
+
+    /// One account.
+    ///
+    /// # Errors
+    /// [`parley_types::error::Error::NotMember`]; [`parley_types::error::Error::NotFound`] for the operator.
+    pub async fn account(&self, caller: &Caller, id: AccountId) -> Result<Arc<account::Model>> {
+        if !caller.is_platform() {
+            caller.access(id)?;
+        }
+        load::account(self.db.read(), id).await
+    }
+
+    /// The accounts that the caller may see, by id.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn accounts(&self, caller: &Caller, page: &PageRequest) -> Result<Page<account::Model>> {
+        let mut query = account::Entity::find().filter(account::Column::Status.ne(AccountStatus::Deleted));
+        if !caller.is_platform() {
+            query = query.filter(account::Column::Id.is_in(caller.accounts.keys().map(|id| id.0)));
+        }
+        let ids = page::ids(self.db.read(), query, account::Column::Id, &Sort::by_id(false), page).await?;
+        page::rows(self.db.read(), account::Entity::find(), account::Column::Id, |row| row.id.0, ids).await
+    }
+
+    /// Changes an account.
+    ///
+    /// # Errors
+    /// [`parley_types::error::Error::Denied`].
+    pub async fn update_account(&self, call: Call<account::Model>, patch: AccountPatch) -> Result<Answer<account::Model>> {
+        call.caller.administer_or_platform(call.account)?;
+        if patch.is_the_operators() {
+            call.caller.platform()?;
+        }
+        let answer = self
+            .writer
+            .write(call, move |write| {
+                Box::pin(async move {
+                    let mut row = write.account().as_ref().clone();
+                    let changes = patch.apply(&mut row)?;
+                    if changes.is_empty() {
+                        return Ok(row);
+                    }
+                    row.updated_at = write.ledger.at;
+                    let row = row.into_active_model().reset_all().update(&write.txn).await?;
+                    write.ledger.account = Arc::new(row.clone());
+                    write.ledger.emit(Draft {
+                        kind: EventKind::AccountUpdated,
+                        subject: Subject::Account,
+                        changes,
+                    });
+                    Ok(row)
+                })
+            })
+            .await;
+        self.tokens.forget();
+        answer
+    }
+}

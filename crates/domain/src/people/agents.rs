@@ -1,0 +1,209 @@
+//! Agents as administrators make them: by e-mail address, with a user of their own if there is none yet.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use parley_eventlog::{
+    draft::{Change, Draft, Subject},
+    kind::EventKind,
+};
+use parley_storage::{
+    entity::{
+        kind::{Availability, Role},
+        membership, user,
+    },
+    joined::Agent,
+    load,
+};
+use parley_types::{
+    error::{Error, Result, Rule, Violation},
+    id::{UserId, secret},
+};
+use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, Set, sea_query::OnConflict};
+use serde_json::json;
+
+use crate::{
+    Chat,
+    people::{
+        members::{MembershipPatch, agent},
+        users::new_id,
+    },
+    write::{
+        Write,
+        call::{Answer, Call},
+    },
+};
+
+/// The users with these addresses, made under these names where there is none.
+async fn users(write: &Write, wanted: &[(String, String)]) -> Result<Vec<user::Model>> {
+    let at = write.ledger.at;
+    let new = wanted.iter().map(|(email, name)| user::ActiveModel {
+        id: new_id(),
+        name: Set(name.clone()),
+        email: Set(email.clone()),
+        avatar_url: Set(String::new()),
+        custom_attributes: Set(json!({})),
+        ui_settings: Set(json!({})),
+        pubsub_token: Set(secret()),
+        created_at: Set(at),
+        updated_at: Set(at),
+        ..Default::default()
+    });
+    // Users stand outside of accounts, so another account may make the same one at this moment.
+    user::Entity::insert_many(new)
+        .on_conflict(OnConflict::column(user::Column::Email).do_nothing().to_owned())
+        .exec_without_returning(&write.txn)
+        .await?;
+    let mut rows = user::Entity::find()
+        .filter(user::Column::Email.is_in(wanted.iter().map(|(email, _)| email)))
+        .all(&write.txn)
+        .await?;
+    rows.sort_by_key(|row| wanted.iter().position(|(email, _)| *email == row.email));
+    Ok(rows)
+}
+
+/// Makes those of the users members who are none, under the names and addresses that the account gave, and notes each.
+///
+/// The memberships of a user that was there before and of one that was made just now are the same: the account learns nothing of the former.
+async fn join(write: &mut Write, users: &[user::Model], wanted: &[(String, String)], new: MembershipPatch) -> Result<Vec<Agent>> {
+    let (account, at) = (write.account().id, write.ledger.at);
+    let members = load::agents(&write.txn, account, users.iter().map(|user| user.id)).await?;
+    let strangers: Vec<&user::Model> = users.iter().filter(|user| !members.contains_key(&user.id)).collect();
+    let names: HashMap<&str, &str> = wanted.iter().map(|(email, name)| (email.as_str(), name.as_str())).collect();
+    if strangers.is_empty() {
+        return Ok(Vec::new());
+    }
+    let inviter = write.caller.user_id();
+    let rows = strangers.iter().map(|user| {
+        let row = membership::Model {
+            account_id: account,
+            user_id: user.id,
+            role: new.role.unwrap_or(Role::Agent),
+            availability: new.availability.unwrap_or(Availability::Online),
+            auto_offline: new.auto_offline.unwrap_or(true),
+            active_at: None,
+            inviter_id: inviter,
+            created_at: at,
+            updated_at: at,
+            name: names.get(user.email.as_str()).map(|name| (*name).to_owned()),
+            email: Some(user.email.clone()),
+        };
+        row.into_active_model().reset_all()
+    });
+    membership::Entity::insert_many(rows).exec_without_returning(&write.txn).await?;
+    let mut agents = load::agents(&write.txn, account, strangers.iter().map(|user| user.id)).await?;
+    let mut joined = Vec::with_capacity(strangers.len());
+    for agent in strangers.iter().filter_map(|user| agents.remove(&user.id)) {
+        let agent = Arc::unwrap_or_clone(agent);
+        write.ledger.emit(Draft::new(EventKind::AgentAdded, Subject::Agent(agent.clone())));
+        joined.push(agent);
+    }
+    Ok(joined)
+}
+
+impl Chat {
+    /// Makes the user with an address a member, and the user first if there is none.
+    ///
+    /// # Errors
+    /// [`Error::Denied`]; [`Error::Taken`] for a member.
+    pub async fn create_agent(&self, call: Call<Agent>, email: String, name: String, new: MembershipPatch) -> Result<Answer<Agent>> {
+        call.caller.administer(call.account)?;
+        let answer = self
+            .writer
+            .write(call, move |write| {
+                Box::pin(async move {
+                    let wanted = [(email, name)];
+                    let users = users(write, &wanted).await?;
+                    let joined = join(write, &users, &wanted, new).await?.pop();
+                    joined.ok_or_else(|| Error::Taken {
+                        violations: vec![Violation::new("user_id", Rule::Taken, "is a member already")],
+                        kind: "member",
+                        existing_id: users.first().map(|user| user.id.0),
+                    })
+                })
+            })
+            .await;
+        self.tokens.forget();
+        answer
+    }
+
+    /// As [`Chat::create_agent`] for many addresses; members are passed over.
+    ///
+    /// # Errors
+    /// [`Error::Denied`].
+    pub async fn create_agents(&self, call: Call<Vec<Agent>>, emails: Vec<String>) -> Result<Answer<Vec<Agent>>> {
+        call.caller.administer(call.account)?;
+        let mut seen = HashSet::new();
+        let wanted: Vec<(String, String)> = emails
+            .into_iter()
+            .filter(|email| seen.insert(email.clone()))
+            .map(|email| (email.clone(), email.split('@').next().unwrap_or_default().to_owned()))
+            .collect();
+        let answer = self
+            .writer
+            .write(call, move |write| {
+                Box::pin(async move {
+                    if wanted.is_empty() {
+                        return Ok(Vec::new());
+                    }
+                    let users = users(write, &wanted).await?;
+                    join(write, &users, &wanted, MembershipPatch::default()).await
+                })
+            })
+            .await;
+        self.tokens.forget();
+        answer
+    }
+
+    /// Changes a member. A name is that of the member in this account: the user and its other accounts keep theirs.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Denied`].
+    pub async fn update_agent(&self, call: Call<Agent>, id: UserId, name: Option<String>, patch: MembershipPatch) -> Result<Answer<Agent>> {
+        self.may_change_member(&call.caller, call.account, id).await?;
+        call.caller.administer(call.account)?;
+        let answer = self.writer.write(call, move |write| Box::pin(change(write, id, name, patch))).await;
+        self.tokens.forget();
+        answer
+    }
+}
+
+async fn change(write: &mut Write, id: UserId, name: Option<String>, patch: MembershipPatch) -> Result<Agent> {
+    let (account, at) = (write.account().id, write.ledger.at);
+    let before = agent(&write.txn, account, id).await?;
+    let mut row = before.membership.clone();
+    row.role = patch.role.unwrap_or(row.role);
+    row.availability = patch.availability.unwrap_or(row.availability);
+    row.auto_offline = patch.auto_offline.unwrap_or(row.auto_offline);
+    let name = name.filter(|name| *name != before.user.name);
+    if name.is_some() {
+        row.name.clone_from(&name);
+    }
+    let changes: Vec<Change> = [
+        Change::new("name", before.user.name.clone(), name.unwrap_or_else(|| before.user.name.clone())),
+        Change::new("role", before.membership.role.name(), row.role.name()),
+        Change::new("availability", before.membership.availability.name(), row.availability.name()),
+        Change::new("auto_offline", before.membership.auto_offline, row.auto_offline),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if changes.is_empty() {
+        return Ok(before);
+    }
+    if row != before.membership {
+        row.updated_at = at;
+        membership::Entity::update(row.into_active_model().reset_all())
+            .exec(&write.txn)
+            .await?;
+    }
+    let agent = agent(&write.txn, account, id).await?;
+    write.ledger.emit(Draft {
+        kind: EventKind::AgentUpdated,
+        subject: Subject::Agent(agent.clone()),
+        changes,
+    });
+    Ok(agent)
+}

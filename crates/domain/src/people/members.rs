@@ -1,0 +1,306 @@
+//! Memberships: who works in an account. Who works in an inbox is in `inbox_members`.
+
+use std::{collections::HashSet, sync::Arc};
+
+use parley_eventlog::{
+    draft::{Change, Draft, Subject},
+    kind::EventKind,
+};
+use parley_storage::{
+    entity::{
+        conversation, former_member, inbox_member,
+        kind::{Availability, Role},
+        membership, team_member, user,
+    },
+    joined::Agent,
+    load,
+};
+use parley_types::{
+    error::{Error, Result, Rule, Violation},
+    id::{AccountId, UserId},
+};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, ExprTrait, IntoActiveModel, QueryFilter, QueryTrait,
+    sea_query::{Expr, Func, JoinType, OnConflict, Query},
+};
+
+use crate::{
+    Chat,
+    auth::caller::Caller,
+    page::{self, Page, PageRequest, Sort},
+    write::call::{Answer, Call},
+};
+
+/// A membership to make or change; what is none stays, or takes its default.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MembershipPatch {
+    /// The role.
+    pub role: Option<Role>,
+    /// What the user shows.
+    pub availability: Option<Availability>,
+    /// Whether the user counts as offline while not connected.
+    pub auto_offline: Option<bool>,
+}
+
+/// A member of the account.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub(crate) async fn agent(db: &impl ConnectionTrait, account: AccountId, user: UserId) -> Result<Agent> {
+    let mut agents = load::agents(db, account, [user].into_iter()).await?;
+    agents
+        .remove(&user)
+        .map(Arc::unwrap_or_clone)
+        .ok_or_else(|| Error::not_found("member", user))
+}
+
+/// By the name that the account shows; by any other, the order of a list would tell of a name that it hides.
+fn by_name() -> Sort {
+    let shown = Func::coalesce([
+        Expr::col((membership::Entity, membership::Column::Name)),
+        Expr::col((user::Entity, user::Column::Name)),
+    ]);
+    Sort {
+        by: Some(Func::lower(shown).into()),
+        coarse: None,
+        aside: None,
+        text: true,
+        nullable: false,
+        descending: false,
+    }
+}
+
+/// Keeps what the account calls a member who leaves: messages go on naming their senders.
+async fn remember(db: &impl ConnectionTrait, agent: &Agent) -> Result<()> {
+    use former_member::Column;
+    let row = former_member::Model {
+        account_id: agent.membership.account_id,
+        user_id: agent.user.id,
+        name: agent.user.name.clone(),
+        display_name: agent.user.display_name.clone(),
+        email: agent.user.email.clone(),
+    };
+    let again = OnConflict::columns([Column::AccountId, Column::UserId])
+        .update_columns([Column::Name, Column::DisplayName, Column::Email])
+        .to_owned();
+    former_member::Entity::insert(row.into_active_model().reset_all())
+        .on_conflict(again)
+        .exec_without_returning(db)
+        .await?;
+    Ok(())
+}
+
+/// How a set of members changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Edit {
+    /// Those given come in.
+    Add,
+    /// Those given leave.
+    Remove,
+    /// Those given are all there are.
+    Set,
+}
+
+impl Edit {
+    /// Who belongs to it after the change.
+    pub(crate) fn apply(self, before: &HashSet<UserId>, users: &[UserId]) -> HashSet<UserId> {
+        let users = users.iter().copied();
+        match self {
+            Self::Add => before.iter().copied().chain(users).collect(),
+            Self::Remove => {
+                let gone: HashSet<UserId> = users.collect();
+                before.difference(&gone).copied().collect()
+            }
+            Self::Set => users.collect(),
+        }
+    }
+}
+
+impl Chat {
+    /// Asks for a member before the role is looked at. Platform tokens stand above accounts, and are judged by the verb alone.
+    pub(crate) async fn may_change_member(&self, caller: &Caller, account: AccountId, id: UserId) -> Result<()> {
+        if caller.is_platform() {
+            return caller.platform();
+        }
+        caller.administer_seen(account, agent(self.db.read(), account, id)).await
+    }
+
+    /// Makes a user a member. By id only the operator does: ids count up, so an account could read all users by them.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] for everybody but the operator; [`Error::Taken`] for a member; [`Error::Invalid`] without such a user.
+    pub async fn create_membership(&self, call: Call<Agent>, id: UserId, new: MembershipPatch) -> Result<Answer<Agent>> {
+        call.caller.platform()?;
+        let answer = self
+            .writer
+            .write(call, move |write| {
+                Box::pin(async move {
+                    let account = write.account().id;
+                    if load::users(&write.txn, [id].into_iter()).await?.is_empty() {
+                        return Err(Error::invalid("user_id", Rule::Unknown, "must be a user"));
+                    }
+                    if membership::Entity::find_by_id((account, id)).one(&write.txn).await?.is_some() {
+                        let violations = vec![Violation::new("user_id", Rule::Taken, "is a member already")];
+                        return Err(Error::Taken {
+                            violations,
+                            kind: "member",
+                            existing_id: Some(id.0),
+                        });
+                    }
+                    let row = membership::Model {
+                        account_id: account,
+                        user_id: id,
+                        role: new.role.unwrap_or(Role::Agent),
+                        availability: new.availability.unwrap_or(Availability::Online),
+                        auto_offline: new.auto_offline.unwrap_or(true),
+                        active_at: None,
+                        inviter_id: None,
+                        created_at: write.ledger.at,
+                        updated_at: write.ledger.at,
+                        name: None,
+                        email: None,
+                    };
+                    row.into_active_model().reset_all().insert(&write.txn).await?;
+                    let agent = agent(&write.txn, account, id).await?;
+                    write.ledger.emit(Draft::new(EventKind::AgentAdded, Subject::Agent(agent.clone())));
+                    Ok(agent)
+                })
+            })
+            .await;
+        self.tokens.forget();
+        answer
+    }
+
+    /// Changes a member.
+    ///
+    /// # Errors
+    /// [`Error::Denied`]; [`Error::NotFound`].
+    pub async fn update_membership(&self, call: Call<Agent>, id: UserId, patch: MembershipPatch) -> Result<Answer<Agent>> {
+        call.caller.administer_or_platform(call.account)?;
+        self.change_membership(call, id, patch).await
+    }
+
+    /// Changes a member for a caller who may.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub(crate) async fn change_membership(&self, call: Call<Agent>, id: UserId, patch: MembershipPatch) -> Result<Answer<Agent>> {
+        let answer = self
+            .writer
+            .write(call, move |write| {
+                Box::pin(async move {
+                    let account = write.account().id;
+                    let row = membership::Entity::find_by_id((account, id)).one(&write.txn).await?;
+                    let mut row = row.ok_or_else(|| Error::not_found("member", id))?;
+                    let before = row.clone();
+                    row.role = patch.role.unwrap_or(row.role);
+                    row.availability = patch.availability.unwrap_or(row.availability);
+                    row.auto_offline = patch.auto_offline.unwrap_or(row.auto_offline);
+                    let changes: Vec<Change> = [
+                        Change::new("role", before.role.name(), row.role.name()),
+                        Change::new("availability", before.availability.name(), row.availability.name()),
+                        Change::new("auto_offline", before.auto_offline, row.auto_offline),
+                    ]
+                    .into_iter()
+                    .flatten()
+                    .collect();
+                    if !changes.is_empty() {
+                        row.updated_at = write.ledger.at;
+                        row.into_active_model().reset_all().update(&write.txn).await?;
+                    }
+                    let agent = agent(&write.txn, account, id).await?;
+                    if !changes.is_empty() {
+                        write.ledger.emit(Draft {
+                            kind: EventKind::AgentUpdated,
+                            subject: Subject::Agent(agent.clone()),
+                            changes,
+                        });
+                    }
+                    Ok(agent)
+                })
+            })
+            .await;
+        self.tokens.forget();
+        answer
+    }
+
+    /// Ends a membership, and with it the user's inboxes, teams and assignments in the account.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Denied`].
+    pub async fn delete_membership(&self, call: Call<()>, id: UserId) -> Result<Answer<()>> {
+        self.may_change_member(&call.caller, call.account, id).await?;
+        let answer = self
+            .writer
+            .write(call, move |write| {
+                Box::pin(async move {
+                    let account = write.account().id;
+                    let agent = agent(&write.txn, account, id).await?;
+                    membership::Entity::delete_by_id((account, id)).exec(&write.txn).await?;
+                    remember(&write.txn, &agent).await?;
+                    inbox_member::Entity::delete_many()
+                        .filter(inbox_member::Column::AccountId.eq(account))
+                        .filter(inbox_member::Column::UserId.eq(id))
+                        .exec(&write.txn)
+                        .await?;
+                    team_member::Entity::delete_many()
+                        .filter(team_member::Column::AccountId.eq(account))
+                        .filter(team_member::Column::UserId.eq(id))
+                        .exec(&write.txn)
+                        .await?;
+                    let version = write.ledger.next_seq();
+                    conversation::Entity::update_many()
+                        .col_expr(conversation::Column::AssigneeId, Expr::value(Option::<i64>::None))
+                        .col_expr(conversation::Column::Version, Expr::value(version.0))
+                        .filter(conversation::Column::AccountId.eq(account))
+                        .filter(conversation::Column::AssigneeId.eq(id))
+                        .exec(&write.txn)
+                        .await?;
+                    write.ledger.emit(Draft::new(EventKind::AgentRemoved, Subject::Agent(agent)));
+                    Ok(())
+                })
+            })
+            .await;
+        self.tokens.forget();
+        answer
+    }
+
+    /// The members of an account, by name.
+    ///
+    /// # Errors
+    /// [`Error::NotMember`].
+    pub async fn members(&self, caller: &Caller, account: AccountId, page: &PageRequest) -> Result<Page<Agent>> {
+        if !caller.is_platform() {
+            caller.access(account)?;
+        }
+        let mut members = Query::select();
+        members
+            .column(membership::Column::UserId)
+            .from(membership::Entity)
+            .and_where(Expr::col(membership::Column::AccountId).eq(account.0));
+        self.agents_among(account, members, page).await
+    }
+
+    /// A page of these users as members of the account, by name.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub(crate) async fn agents_among(
+        &self,
+        account: AccountId,
+        users: sea_orm::sea_query::SelectStatement,
+        page: &PageRequest,
+    ) -> Result<Page<Agent>> {
+        let db = self.db.read();
+        let mut query = user::Entity::find().filter(user::Column::Id.in_subquery(users));
+        let of_account = Expr::col((membership::Entity, membership::Column::UserId))
+            .equals((user::Entity, user::Column::Id))
+            .and(Expr::col((membership::Entity, membership::Column::AccountId)).eq(account.0));
+        QueryTrait::query(&mut query).join(JoinType::InnerJoin, membership::Entity, of_account);
+        let ids = page::ids(db, query, user::Column::Id, &by_name(), page).await?;
+        let ids = page::fitting(db, user::Entity::find(), user::Column::Id, None, ids).await?;
+        let agents = load::agents(db, account, ids.items.iter().copied().map(UserId)).await?;
+        let agents = agents.into_values().map(Arc::unwrap_or_clone).collect();
+        Ok(ids.with(agents, |agent: &Agent| agent.user.id.0))
+    }
+}

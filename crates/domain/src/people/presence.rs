@@ -1,0 +1,171 @@
+//! Presence: who is there. It leaves no event, and is written seldom: signs of life come more often than they matter.
+
+use std::time::Duration;
+
+use parley_eventlog::cursor::Cursor;
+use parley_fault::Protection;
+use parley_storage::{
+    Database,
+    entity::{
+        kind::{Availability, PresenceKind},
+        membership, presence,
+    },
+    joined::shown,
+    load, present,
+};
+use parley_types::{
+    error::{Error, Result, Rule},
+    id::{AccountId, ContactId, UserId},
+    time::Micros,
+};
+use sea_orm::{
+    ColumnTrait, EntityTrait, QueryFilter, Set,
+    sea_query::{Expr, OnConflict},
+};
+
+use crate::{Chat, auth::caller::Caller};
+
+/// A sign of life this fresh needs no new one.
+const FRESH: Duration = Duration::from_secs(5);
+/// How exactly memberships tell when their user was last active.
+const ACTIVE: Duration = Duration::from_mins(10);
+
+/// How much later the account that was set active last is than the one before it, at least.
+const TICK: Duration = Duration::from_micros(1);
+
+/// Whether activity by a token counts: one that is limited to the account does not confirm a membership.
+fn counts(row: &membership::Model, in_person: bool) -> bool {
+    in_person || !row.is_unconfirmed() || !parley_fault::is_on(Protection::TokenLimits)
+}
+
+impl Chat {
+    /// Notes that the caller is there, or a contact for whom the caller speaks. Returns the head of the log.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for the contact; [`Error::Invalid`] without one from a caller who is no user.
+    pub async fn report_presence(&self, caller: &Caller, account: AccountId, contact: Option<ContactId>) -> Result<Cursor> {
+        caller.write_access(account)?;
+        let (kind, id) = match (contact, caller.user_id()) {
+            (Some(contact), _) => {
+                load::contact(self.db.read(), account, contact).await?;
+                (PresenceKind::Contact, contact.0)
+            }
+            (None, Some(user)) => (PresenceKind::User, user.0),
+            (None, None) => {
+                let text = "must be given by a caller who is no user";
+                return Err(Error::invalid("contact_id", Rule::Required, text));
+            }
+        };
+        self.note_presence(account, kind, id, caller.limits.account.is_none()).await?;
+        let reach = self.events.log.reach(account).await?;
+        Ok(reach.head_cursor())
+    }
+
+    /// Notes that somebody is there, unless that was noted a moment ago. `in_person` is false for a token that is limited to the account: its
+    /// administrator may have created it, so it does not confirm a membership.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn note_presence(&self, account: AccountId, kind: PresenceKind, id: i64, in_person: bool) -> Result<()> {
+        use presence::Column;
+        let now = Micros::now();
+        let known = present::seen(self.db.read(), account, kind, [id].into_iter()).await?;
+        if known.get(&id).is_some_and(|at| *at > now.minus(FRESH)) {
+            return Ok(());
+        }
+        let row = presence::ActiveModel {
+            account_id: Set(account),
+            kind: Set(kind),
+            id: Set(id),
+            seen_at: Set(now),
+        };
+        presence::Entity::insert(row)
+            .on_conflict(
+                OnConflict::columns([Column::AccountId, Column::Kind, Column::Id])
+                    .update_column(Column::SeenAt)
+                    .to_owned(),
+            )
+            .exec_without_returning(self.db.write())
+            .await?;
+        match kind {
+            PresenceKind::User => self.note_activity(account, UserId(id), now, in_person).await,
+            PresenceKind::Contact => Ok(()),
+        }
+    }
+
+    /// Notes that a user was active in an account, unless that was noted within [`ACTIVE`].
+    async fn note_activity(&self, account: AccountId, user: UserId, now: Micros, in_person: bool) -> Result<()> {
+        let known = membership::Entity::find_by_id((account, user)).one(self.db.read()).await?;
+        let stale = |row: membership::Model| counts(&row, in_person) && row.active_at.is_none_or(|at| at < now.minus(ACTIVE));
+        if known.is_some_and(stale) {
+            self.set_active_at(account, user, now).await?;
+        }
+        Ok(())
+    }
+
+    async fn set_active_at(&self, account: AccountId, user: UserId, at: Micros) -> Result<()> {
+        use membership::Column;
+        membership::Entity::update_many()
+            .col_expr(Column::ActiveAt, Expr::value(at.0))
+            .filter(Column::AccountId.eq(account))
+            .filter(Column::UserId.eq(user))
+            .exec(self.db.write())
+            .await?;
+        Ok(())
+    }
+
+    /// Notes that a user works in an account now, unless it is the account active in last and that was noted within [`ACTIVE`].
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) async fn note_active_account(&self, account: AccountId, user: UserId, in_person: bool) -> Result<()> {
+        let rows = membership::Entity::find()
+            .filter(membership::Column::UserId.eq(user))
+            .all(self.db.read())
+            .await?;
+        let (now, here) = (Micros::now(), |row: &&membership::Model| row.account_id == account);
+        let Some(row) = rows.iter().find(here) else { return Ok(()) };
+        let last = rows.iter().filter(|row| !here(row)).filter_map(|row| row.active_at).max();
+        let is_known = row
+            .active_at
+            .is_some_and(|at| at > now.minus(ACTIVE) && last.is_none_or(|last| at > last));
+        if is_known || !counts(row, in_person) {
+            return Ok(());
+        }
+        self.set_active_at(account, user, now.max(last.map_or(now, |last| last.plus(TICK))))
+            .await
+    }
+
+    /// What others see of a user in each account of these memberships, in their order.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn shown_availability(&self, memberships: &[&membership::Model]) -> Result<Vec<Availability>> {
+        use presence::Column;
+        let Some(first) = memberships.first() else {
+            return Ok(Vec::new());
+        };
+        let rows = presence::Entity::find()
+            .filter(Column::AccountId.is_in(memberships.iter().map(|row| row.account_id.0)))
+            .filter(Column::Kind.eq(PresenceKind::User))
+            .filter(Column::Id.eq(first.user_id.0))
+            .all(self.db.read())
+            .await?;
+        let now = Micros::now();
+        let seen = |row: &membership::Model| rows.iter().find(|seen| seen.account_id == row.account_id).map(|seen| seen.seen_at);
+        Ok(memberships.iter().map(|row| shown(row, seen(row), now)).collect())
+    }
+}
+
+/// Forgets who has not been there for a while, and says how many.
+///
+/// # Errors
+/// When the database fails.
+pub async fn forget_absent(db: &Database) -> Result<u64> {
+    let before = Micros::now().minus(present::WINDOW * 3);
+    let gone = presence::Entity::delete_many()
+        .filter(presence::Column::SeenAt.lt(before))
+        .exec(db.write())
+        .await?;
+    Ok(gone.rows_affected)
+}

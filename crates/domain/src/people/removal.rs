@@ -1,0 +1,201 @@
+//! The end of accounts and users. An account is closed at once and emptied behind the doors, a bounded number of rows at a time.
+
+use std::sync::Arc;
+
+use parley_eventlog::{
+    draft::{Change, Draft, Subject},
+    kind::EventKind,
+};
+use parley_storage::{
+    Database,
+    entity::{account, attachment, conversation_participant, kind::AccountStatus, membership, token, user},
+};
+use parley_types::{
+    error::{Error, Result},
+    id::{AccountId, UserId},
+};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder,
+    Statement,
+};
+
+use crate::{
+    Chat,
+    files::claims,
+    write::{
+        call::{Answer, Call},
+        once,
+    },
+};
+
+/// What belongs to an account, what hangs on something before what it hangs on. Rows of the indexes, waits and attributes go with what they are
+/// about, and attachments when their files are removed.
+pub const TABLES: [&str; 33] = [
+    "announcements",
+    "audit_events",
+    "consumer_shards",
+    "consumers",
+    "events",
+    "erasures",
+    "contact_merges",
+    "idempotency_keys",
+    "messages",
+    "labelings",
+    "conversation_participants",
+    "presences",
+    "assignment_turns",
+    "conversations",
+    "contact_notes",
+    "contact_inboxes",
+    "contacts",
+    "inbox_members",
+    "team_members",
+    "teams",
+    "labels",
+    "custom_attribute_definitions",
+    "canned_responses",
+    "mails",
+    "inboxes",
+    "api_channels",
+    "agent_bots",
+    "tokens",
+    "memberships",
+    "former_members",
+    "search_positions",
+    "trimmed_events",
+    "account_logs",
+];
+
+/// Rows in one statement: few enough that others wait for it only shortly.
+const ROWS: u64 = 2000;
+
+impl Chat {
+    /// Closes an account for good. It is nobody's any more when this returns; its rows and files are removed behind the doors.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] for anybody but the operator; [`Error::NotFound`].
+    pub async fn delete_account(&self, call: Call<()>) -> Result<Answer<()>> {
+        call.caller.platform()?;
+        let answer = self
+            .writer
+            .write(call, |write| {
+                Box::pin(async move {
+                    let mut row = write.account().as_ref().clone();
+                    let before = row.status;
+                    row.status = AccountStatus::Deleted;
+                    row.updated_at = write.ledger.at;
+                    let row = row.into_active_model().reset_all().update(&write.txn).await?;
+                    write.ledger.account = Arc::new(row);
+                    membership::Entity::delete_many()
+                        .filter(membership::Column::AccountId.eq(write.account().id))
+                        .exec(&write.txn)
+                        .await?;
+                    token::Entity::delete_many()
+                        .filter(token::Column::AccountId.eq(write.account().id))
+                        .exec(&write.txn)
+                        .await?;
+                    let change = Change::new("status", before.name(), AccountStatus::Deleted.name());
+                    write.ledger.emit(Draft {
+                        kind: EventKind::AccountUpdated,
+                        subject: Subject::Account,
+                        changes: change.into_iter().collect(),
+                    });
+                    Ok(())
+                })
+            })
+            .await;
+        self.tokens.forget();
+        answer
+    }
+
+    /// Deletes a user: first its memberships, each told by the account's log, then itself. What it wrote stays, without an author. Broken
+    /// off, it is finished by calling again.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] for anybody but the operator; [`Error::NotFound`].
+    pub async fn delete_user(&self, call: Call<()>, id: UserId) -> Result<Answer<()>> {
+        call.caller.platform()?;
+        for account in self.accounts_of(id).await? {
+            let one = Call {
+                caller: Arc::clone(&call.caller),
+                account,
+                key: None,
+                traceparent: call.traceparent.clone(),
+            };
+            match self.delete_membership(one, id).await {
+                // Somebody else was faster, or the account is going too.
+                Ok(_) | Err(Error::NotFound { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let answer = once(&self.db, call, move |txn| {
+            Box::pin(async move {
+                token::Entity::delete_many().filter(token::Column::UserId.eq(id)).exec(txn).await?;
+                conversation_participant::Entity::delete_many()
+                    .filter(conversation_participant::Column::UserId.eq(id))
+                    .exec(txn)
+                    .await?;
+                let gone = user::Entity::delete_by_id(id).exec(txn).await?;
+                if gone.rows_affected == 0 {
+                    return Err(Error::not_found("user", id));
+                }
+                Ok(((), None))
+            })
+        })
+        .await;
+        self.tokens.forget();
+        answer
+    }
+}
+
+/// Removes what deleted accounts had, up to so many statements; how many rows went. An account's own row goes last, so what is broken off
+/// is gone on with.
+///
+/// # Errors
+/// When the database fails.
+pub async fn empty_deleted(db: &Database, statements: usize) -> Result<u64> {
+    let deleted = account::Entity::find()
+        .filter(account::Column::Status.eq(AccountStatus::Deleted))
+        .order_by_asc(account::Column::Id)
+        .one(db.write())
+        .await?;
+    let Some(account) = deleted else { return Ok(0) };
+    let (mut rows, mut left) = (0, statements);
+    for table in TABLES {
+        loop {
+            if left == 0 {
+                return Ok(rows);
+            }
+            left -= 1;
+            let gone = delete_some(db, table, account.id).await?;
+            rows += gone;
+            if gone < ROWS {
+                break;
+            }
+        }
+    }
+    claims::release(db.write(), attachment::Column::AccountId.eq(account.id)).await?;
+    let waiting = attachment::Entity::find()
+        .filter(attachment::Column::AccountId.eq(account.id))
+        .count(db.write())
+        .await?;
+    if waiting == 0 {
+        account::Entity::delete_by_id(account.id).exec(db.write()).await?;
+        tracing::info!(account = %account.id, "a deleted account is gone");
+        rows += 1;
+    }
+    Ok(rows)
+}
+
+async fn delete_some(db: &Database, table: &str, account: AccountId) -> Result<u64> {
+    let backend = db.backend();
+    // Names of ours and a number of ours.
+    let sql = match backend {
+        DbBackend::Postgres => {
+            format!("DELETE FROM {table} WHERE ctid = ANY (ARRAY(SELECT ctid FROM {table} WHERE account_id = {account} LIMIT {ROWS}))")
+        }
+        _ => format!("DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} WHERE account_id = {account} LIMIT {ROWS})"),
+    };
+    let done = db.write().execute_raw(Statement::from_string(backend, sql)).await?;
+    Ok(done.rows_affected())
+}

@@ -1,0 +1,136 @@
+//! Who belongs to a team.
+
+use std::{collections::HashSet, sync::Arc};
+
+use parley_eventlog::{
+    draft::{Change, Draft, Subject},
+    kind::EventKind,
+};
+use parley_storage::{entity::team_member, joined::Agent, load};
+use parley_types::{
+    error::{Error, Result, Rule},
+    id::{AccountId, TeamId, UserId},
+};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, ExprTrait, QueryFilter, QuerySelect, Set, sea_query::Expr, sea_query::Query};
+
+use crate::{
+    Chat,
+    auth::caller::Caller,
+    page::{Page, PageRequest},
+    people::{
+        members::Edit,
+        teams::{find, ids},
+    },
+    write::{
+        Write,
+        call::{Answer, Call},
+    },
+};
+
+/// Who belongs to a team.
+///
+/// # Errors
+/// When the database cannot be read.
+pub(crate) async fn members(db: &impl ConnectionTrait, account: AccountId, id: TeamId) -> Result<HashSet<UserId>> {
+    let users: Vec<UserId> = team_member::Entity::find()
+        .select_only()
+        .column(team_member::Column::UserId)
+        .filter(team_member::Column::AccountId.eq(account))
+        .filter(team_member::Column::TeamId.eq(id))
+        .into_tuple()
+        .all(db)
+        .await?;
+    Ok(users.into_iter().collect())
+}
+
+/// Makes the members those in `after`.
+async fn store(write: &mut Write, id: TeamId, before: &HashSet<UserId>, after: &HashSet<UserId>) -> Result<()> {
+    let (account, at) = (write.account().id, write.ledger.at);
+    let gone: Vec<i64> = before.difference(after).map(|user| user.0).collect();
+    if !gone.is_empty() {
+        team_member::Entity::delete_many()
+            .filter(team_member::Column::AccountId.eq(account))
+            .filter(team_member::Column::TeamId.eq(id))
+            .filter(team_member::Column::UserId.is_in(gone))
+            .exec(&write.txn)
+            .await?;
+    }
+    let new: Vec<_> = after
+        .difference(before)
+        .map(|user| team_member::ActiveModel {
+            account_id: Set(account),
+            team_id: Set(id),
+            user_id: Set(*user),
+            created_at: Set(at),
+        })
+        .collect();
+    if !new.is_empty() {
+        team_member::Entity::insert_many(new).exec_without_returning(&write.txn).await?;
+    }
+    Ok(())
+}
+
+impl Chat {
+    /// The members of a team, by name.
+    ///
+    /// # Errors
+    /// [`Error::NotMember`]; [`Error::NotFound`].
+    pub async fn team_members(&self, caller: &Caller, account: AccountId, id: TeamId, page: &PageRequest) -> Result<Page<Agent>> {
+        caller.access(account)?;
+        find(self.db.read(), account, id).await?;
+        let mut users = Query::select();
+        users
+            .column(team_member::Column::UserId)
+            .from(team_member::Entity)
+            .and_where(Expr::col(team_member::Column::AccountId).eq(account.0))
+            .and_where(Expr::col(team_member::Column::TeamId).eq(id.0));
+        self.agents_among(account, users, page).await
+    }
+
+    /// Changes who belongs to a team. Answers those who were added, or all after [`Edit::Set`], by name.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Denied`]; [`Error::Invalid`] for users who are no members of the account.
+    pub async fn edit_team_members(
+        &self,
+        call: Call<Vec<Agent>>,
+        id: TeamId,
+        edit: Edit,
+        users: Vec<UserId>,
+    ) -> Result<Answer<Vec<Agent>>> {
+        self.may_change_team(&call.caller, call.account, id).await?;
+        let answer = self
+            .writer
+            .write(call, move |write| {
+                Box::pin(async move {
+                    let account = write.account().id;
+                    let row = find(&write.txn, account, id).await?;
+                    let mut agents = load::agents(&write.txn, account, users.iter().copied()).await?;
+                    if !users.iter().all(|user| agents.contains_key(user)) {
+                        return Err(Error::invalid("user_ids", Rule::Unknown, "must be members of the account"));
+                    }
+                    let before = members(&write.txn, account, id).await?;
+                    let after = edit.apply(&before, &users);
+                    store(write, id, &before, &after).await?;
+                    if let Some(change) = Change::new("member_ids", ids(before.iter().copied()), ids(after.iter().copied())) {
+                        write.ledger.emit(Draft {
+                            kind: EventKind::TeamUpdated,
+                            subject: Subject::Team(row),
+                            changes: vec![change],
+                        });
+                    }
+                    agents.retain(|user, _| match edit {
+                        Edit::Add => !before.contains(user),
+                        Edit::Remove => false,
+                        Edit::Set => true,
+                    });
+                    let mut shown: Vec<Agent> = agents.into_values().map(Arc::unwrap_or_clone).collect();
+                    shown.sort_by_key(|agent| (agent.user.name.to_lowercase(), agent.user.id));
+                    Ok(shown)
+                })
+            })
+            .await;
+        self.tokens.forget();
+        answer
+    }
+}

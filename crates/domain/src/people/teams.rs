@@ -1,0 +1,269 @@
+//! Teams. Who belongs to them is in `team_members`.
+
+use std::collections::HashSet;
+
+use parley_eventlog::{
+    draft::{Change, Draft, Subject},
+    kind::EventKind,
+};
+use parley_storage::entity::{conversation, team, team_member};
+use parley_types::{
+    error::{Error, Result, Rule, Violation},
+    id::{AccountId, TeamId, UserId},
+};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, ModelTrait, QueryFilter, QuerySelect, Set,
+    sea_query::Expr,
+};
+use serde_json::Value as Json;
+
+use crate::{
+    Chat,
+    auth::caller::Caller,
+    page::{self, Page, PageRequest, Sort},
+    write::{
+        Write,
+        call::{Answer, Call},
+    },
+};
+
+/// A team to make.
+#[derive(Clone, Debug)]
+pub struct NewTeam {
+    /// The name; stored in lower case.
+    pub name: String,
+    /// What it is for.
+    pub description: Option<String>,
+    /// Whether its members get conversations by themselves.
+    pub allow_auto_assign: bool,
+}
+
+/// What to change in a team; what is none stays.
+#[derive(Clone, Debug, Default)]
+pub struct TeamPatch {
+    /// The name; stored in lower case.
+    pub name: Option<String>,
+    /// What it is for.
+    pub description: Option<Option<String>>,
+    /// Whether its members get conversations by themselves.
+    pub allow_auto_assign: Option<bool>,
+}
+
+/// A team as a caller sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TeamView {
+    /// The team.
+    pub row: team::Model,
+    /// Whether the caller belongs to it.
+    pub is_member: bool,
+}
+
+/// One team.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub(crate) async fn find(db: &impl ConnectionTrait, account: AccountId, id: TeamId) -> Result<team::Model> {
+    let row = team::Entity::find_by_id(id)
+        .filter(team::Column::AccountId.eq(account))
+        .one(db)
+        .await?;
+    row.ok_or_else(|| Error::not_found("team", id))
+}
+
+/// A team that a request names for a conversation.
+///
+/// # Errors
+/// [`Error::Invalid`] without such a team.
+pub(crate) async fn known(write: &Write, id: TeamId) -> Result<team::Model> {
+    match find(&write.txn, write.account().id, id).await {
+        Err(Error::NotFound { .. }) => Err(Error::invalid("team_id", Rule::Unknown, "must be a team of the account")),
+        found => found,
+    }
+}
+
+/// Which of the account's teams a user belongs to; none for callers who are no users.
+async fn teams_of(db: &impl ConnectionTrait, account: AccountId, user: Option<UserId>) -> Result<HashSet<TeamId>> {
+    let Some(user) = user else {
+        return Ok(HashSet::new());
+    };
+    let ids: Vec<TeamId> = team_member::Entity::find()
+        .select_only()
+        .column(team_member::Column::TeamId)
+        .filter(team_member::Column::AccountId.eq(account))
+        .filter(team_member::Column::UserId.eq(user))
+        .into_tuple()
+        .all(db)
+        .await?;
+    Ok(ids.into_iter().collect())
+}
+
+async fn view(db: &impl ConnectionTrait, row: team::Model, user: Option<UserId>) -> Result<TeamView> {
+    let is_member = teams_of(db, row.account_id, user).await?.contains(&row.id);
+    Ok(TeamView { row, is_member })
+}
+
+/// Refuses a name that another team has.
+async fn check_name(db: &impl ConnectionTrait, account: AccountId, name: &str, own: Option<TeamId>) -> Result<()> {
+    let other = team::Entity::find()
+        .filter(team::Column::AccountId.eq(account))
+        .filter(team::Column::Name.eq(name))
+        .one(db)
+        .await?;
+    match other.filter(|other| Some(other.id) != own) {
+        None => Ok(()),
+        Some(other) => Err(Error::Taken {
+            violations: vec![Violation::new("team.name", Rule::Taken, "is the name of another team")],
+            kind: "team",
+            existing_id: Some(other.id.0),
+        }),
+    }
+}
+
+impl Chat {
+    /// Makes a team.
+    ///
+    /// # Errors
+    /// [`Error::Denied`]; [`Error::Taken`] for a name that another team has.
+    pub async fn create_team(&self, call: Call<TeamView>, new: NewTeam) -> Result<Answer<TeamView>> {
+        call.caller.administer(call.account)?;
+        self.writer
+            .write(call, move |write| {
+                Box::pin(async move {
+                    let (account, at, name) = (write.account().id, write.ledger.at, new.name.to_lowercase());
+                    check_name(&write.txn, account, &name, None).await?;
+                    let row = team::ActiveModel {
+                        account_id: Set(account),
+                        name: Set(name),
+                        description: Set(new.description),
+                        allow_auto_assign: Set(new.allow_auto_assign),
+                        created_at: Set(at),
+                        updated_at: Set(at),
+                        ..Default::default()
+                    };
+                    let row = row.insert(&write.txn).await?;
+                    write.ledger.emit(Draft::new(EventKind::TeamCreated, Subject::Team(row.clone())));
+                    Ok(TeamView { row, is_member: false })
+                })
+            })
+            .await
+    }
+
+    /// One team.
+    ///
+    /// # Errors
+    /// [`Error::NotMember`]; [`Error::NotFound`].
+    pub async fn team(&self, caller: &Caller, account: AccountId, id: TeamId) -> Result<TeamView> {
+        caller.access(account)?;
+        let row = find(self.db.read(), account, id).await?;
+        view(self.db.read(), row, caller.user_id()).await
+    }
+
+    /// The teams of an account, by name.
+    ///
+    /// # Errors
+    /// [`Error::NotMember`].
+    pub async fn teams(&self, caller: &Caller, account: AccountId, page: &PageRequest) -> Result<Page<TeamView>> {
+        caller.access(account)?;
+        let db = self.db.read();
+        let sort = Sort {
+            by: Some(Expr::col((team::Entity, team::Column::Name))),
+            coarse: None,
+            aside: None,
+            text: true,
+            nullable: false,
+            descending: false,
+        };
+        let query = team::Entity::find().filter(team::Column::AccountId.eq(account));
+        let ids = page::ids(db, query, team::Column::Id, &sort, page).await?;
+        let rows = team::Entity::find().filter(team::Column::AccountId.eq(account));
+        let rows = page::rows(db, rows, team::Column::Id, |row| row.id.0, ids).await?;
+        let own = teams_of(db, account, caller.user_id()).await?;
+        let seen = |row: team::Model| TeamView {
+            is_member: own.contains(&row.id),
+            row,
+        };
+        Ok(rows.map(seen))
+    }
+
+    /// Changes a team.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Denied`]; [`Error::Taken`] for a name that another team has.
+    pub async fn update_team(&self, call: Call<TeamView>, id: TeamId, patch: TeamPatch) -> Result<Answer<TeamView>> {
+        self.may_change_team(&call.caller, call.account, id).await?;
+        self.writer
+            .write(call, move |write| {
+                Box::pin(async move {
+                    let before = find(&write.txn, write.account().id, id).await?;
+                    let user = write.caller.user_id();
+                    let mut row = before.clone();
+                    row.name = patch.name.map_or(row.name, |name| name.to_lowercase());
+                    row.description = patch.description.unwrap_or(row.description);
+                    row.allow_auto_assign = patch.allow_auto_assign.unwrap_or(row.allow_auto_assign);
+                    let changes: Vec<Change> = [
+                        Change::new("name", before.name, row.name.clone()),
+                        Change::new("description", before.description, row.description.clone()),
+                        Change::new("allow_auto_assign", before.allow_auto_assign, row.allow_auto_assign),
+                    ]
+                    .into_iter()
+                    .flatten()
+                    .collect();
+                    if changes.is_empty() {
+                        return view(&write.txn, row, user).await;
+                    }
+                    check_name(&write.txn, row.account_id, &row.name, Some(id)).await?;
+                    row.updated_at = write.ledger.at;
+                    let row = row.into_active_model().reset_all().update(&write.txn).await?;
+                    write.ledger.emit(Draft {
+                        kind: EventKind::TeamUpdated,
+                        subject: Subject::Team(row.clone()),
+                        changes,
+                    });
+                    view(&write.txn, row, user).await
+                })
+            })
+            .await
+    }
+
+    /// Deletes a team; its members stay in the account, and its conversations without a team.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Denied`].
+    pub async fn delete_team(&self, call: Call<()>, id: TeamId) -> Result<Answer<()>> {
+        self.may_change_team(&call.caller, call.account, id).await?;
+        self.writer
+            .write(call, move |write| {
+                Box::pin(async move {
+                    let row = find(&write.txn, write.account().id, id).await?;
+                    // The team's own event tells it for all: lanes forget the account's rows by it.
+                    conversation::Entity::update_many()
+                        .col_expr(conversation::Column::TeamId, Expr::value(Option::<i64>::None))
+                        .col_expr(conversation::Column::Version, Expr::value(write.ledger.next_seq().0))
+                        .filter(conversation::Column::AccountId.eq(write.account().id))
+                        .filter(conversation::Column::TeamId.eq(id))
+                        .exec(&write.txn)
+                        .await?;
+                    // Who belongs to it goes with it, by the tables' own rule.
+                    row.clone().delete(&write.txn).await?;
+                    write.ledger.emit(Draft::new(EventKind::TeamDeleted, Subject::Team(row)));
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    /// Asks for a team, and then for the role that changes it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Denied`].
+    pub async fn may_change_team(&self, caller: &Caller, account: AccountId, id: TeamId) -> Result<()> {
+        caller.administer_seen(account, find(self.db.read(), account, id)).await
+    }
+}
+
+/// The ids of members as a change tells them.
+pub(crate) fn ids(users: impl IntoIterator<Item = UserId>) -> Json {
+    let mut ids: Vec<i64> = users.into_iter().map(i64::from).collect();
+    ids.sort_unstable();
+    ids.into()
+}

@@ -1,0 +1,320 @@
+//! Users: they stand outside of accounts, which are told when one of their members changes.
+
+use std::{collections::HashMap, sync::Arc};
+
+use parley_fault::Protection;
+use parley_storage::entity::{account, membership, user};
+use parley_types::{
+    attribute_limits::check_change,
+    error::{Error, Result, Rule, Violation},
+    id::{AccountId, UserId, secret},
+    time::Micros,
+};
+use sea_orm::{
+    ActiveModelTrait, ActiveValue, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, NotSet, QueryFilter, Set, SqlErr,
+    sea_query::Expr,
+};
+use serde_json::{Value as Json, json};
+
+use crate::{
+    Chat,
+    attributes::AttributesPatch,
+    auth::caller::Caller,
+    people::announcements::{self, About},
+    write::{
+        call::{Answer, Call},
+        once,
+    },
+};
+
+/// A user to make.
+#[derive(Clone, Debug)]
+pub struct NewUser {
+    /// The full name.
+    pub name: String,
+    /// The address, in lower case.
+    pub email: String,
+    /// The name shown to contacts.
+    pub display_name: Option<String>,
+    /// Free attributes; an object.
+    pub custom_attributes: Json,
+}
+
+/// What to change in a user; what is none stays.
+#[derive(Clone, Debug, Default)]
+pub struct UserPatch {
+    /// The full name.
+    pub name: Option<String>,
+    /// The name shown to contacts.
+    pub display_name: Option<Option<String>>,
+    /// The address, in lower case.
+    pub email: Option<String>,
+    /// The picture.
+    pub avatar_url: Option<String>,
+    /// Free attributes.
+    pub custom_attributes: AttributesPatch,
+    /// Settings of a front end; an object.
+    pub ui_settings: Option<Json>,
+    /// The text under e-mails.
+    pub message_signature: Option<Option<String>>,
+}
+
+impl UserPatch {
+    /// The changed row.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for an attribute map beyond [`parley_types::attribute_limits`].
+    fn apply(self, row: user::Model) -> Result<user::Model> {
+        let mut custom_attributes = row.custom_attributes.clone();
+        self.custom_attributes.apply(&mut custom_attributes);
+        check_change("user.custom_attributes", &row.custom_attributes, &custom_attributes)?;
+        if let Some(settings) = &self.ui_settings {
+            check_change("user.ui_settings", &row.ui_settings, settings)?;
+        }
+        Ok(user::Model {
+            name: self.name.unwrap_or(row.name),
+            display_name: self.display_name.unwrap_or(row.display_name),
+            email: self.email.unwrap_or(row.email),
+            avatar_url: self.avatar_url.unwrap_or(row.avatar_url),
+            custom_attributes,
+            ui_settings: self.ui_settings.unwrap_or(row.ui_settings),
+            message_signature: self.message_signature.unwrap_or(row.message_signature),
+            ..row
+        })
+    }
+}
+
+/// A user's own view of itself.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    /// The user.
+    pub user: user::Model,
+    /// The memberships with their accounts, the one active in last first.
+    pub memberships: Vec<(membership::Model, account::Model)>,
+    /// The pubsub token of the token that reads this; empty where somebody else reads.
+    pub pubsub_token: String,
+}
+
+/// The id of a user who is made after the first one.
+pub fn new_id() -> ActiveValue<UserId> {
+    if parley_fault::is_on(Protection::UserIds) {
+        Set(UserId::random())
+    } else {
+        NotSet
+    }
+}
+
+/// Stores a user, under this id or, for the first one, under the first that the database gives out.
+///
+/// # Errors
+/// [`Error::Taken`] for an address that another user has.
+pub async fn insert_user(db: &impl ConnectionTrait, id: ActiveValue<UserId>, new: NewUser) -> Result<user::Model> {
+    let now = Micros::now();
+    let row = user::ActiveModel {
+        id,
+        name: Set(new.name),
+        display_name: Set(new.display_name),
+        email: Set(new.email),
+        avatar_url: Set(String::new()),
+        custom_attributes: Set(new.custom_attributes),
+        ui_settings: Set(json!({})),
+        message_signature: Set(None),
+        pubsub_token: Set(secret()),
+        created_at: Set(now),
+        updated_at: Set(now),
+    };
+    row.insert(db).await.map_err(email_taken)
+}
+
+fn email_taken(error: sea_orm::DbErr) -> Error {
+    match error.sql_err() {
+        Some(SqlErr::UniqueConstraintViolation(_)) => Error::Taken {
+            violations: vec![Violation::new("email", Rule::Taken, "is the address of another user")],
+            kind: "user",
+            existing_id: None,
+        },
+        _ => error.into(),
+    }
+}
+
+/// Lets memberships follow a user who is called otherwise now: those that it has been active in, so that an account that only wrote down an
+/// address does not learn whose it is.
+async fn follow_user(db: &impl ConnectionTrait, before: &user::Model, after: &user::Model) -> Result<()> {
+    use membership::Column;
+    let none = || Expr::value(Option::<String>::None);
+    let mut update = membership::Entity::update_many()
+        .filter(Column::UserId.eq(after.id))
+        .filter(Column::ActiveAt.is_not_null());
+    if before.name != after.name {
+        update = update.col_expr(Column::Name, none());
+    }
+    if before.email != after.email {
+        update = update.col_expr(Column::Email, none());
+    }
+    if before.name != after.name || before.email != after.email {
+        update.exec(db).await?;
+    }
+    Ok(())
+}
+
+/// A user and its memberships as far as a token reaches. One that is limited to an account shows that membership alone, and the user as that
+/// account sees it: the account's administrator may have created the token.
+fn within(
+    caller: &Caller,
+    user: user::Model,
+    mut memberships: Vec<(membership::Model, account::Model)>,
+) -> (user::Model, Vec<(membership::Model, account::Model)>) {
+    let Some(only) = caller.limits.account.filter(|_| parley_fault::is_on(Protection::TokenLimits)) else {
+        return (user, memberships);
+    };
+    memberships.retain(|(row, _)| row.account_id == only);
+    let user = Arc::new(user);
+    let view = memberships.first().map_or_else(|| Arc::clone(&user), |(row, _)| row.view_of(&user));
+    let view = user::Model {
+        ui_settings: json!({}),
+        message_signature: None,
+        ..user::Model::clone(&view)
+    };
+    (view, memberships)
+}
+
+impl Chat {
+    /// The caller's own user and memberships.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] for callers who are no users.
+    pub async fn profile(&self, caller: &Caller) -> Result<Profile> {
+        if caller.is_platform() {
+            return Err(Error::WrongToken("a platform token is nobody's, so it has no profile"));
+        }
+        let id = caller.user_id().ok_or(Error::Denied("only a user has a profile"))?;
+        let user = user::Entity::find_by_id(id).one(self.db.read()).await?.ok_or(Error::TokenInvalid)?;
+        let memberships = self.memberships(id).await?;
+        let (user, memberships) = within(caller, user, memberships);
+        let pubsub_token = self.pubsub_token(caller).await?;
+        Ok(Profile {
+            user,
+            memberships,
+            pubsub_token,
+        })
+    }
+
+    /// The memberships of a user with their accounts, the one active in last first.
+    async fn memberships(&self, id: UserId) -> Result<Vec<(membership::Model, account::Model)>> {
+        let db = self.db.read();
+        let mut rows = membership::Entity::find().filter(membership::Column::UserId.eq(id)).all(db).await?;
+        // Chatwoot's order: a membership that was never active sorts before all others.
+        rows.sort_by_key(|row| (row.active_at.map(|at| std::cmp::Reverse(at.0)), row.account_id));
+        let ids = rows.iter().map(|row| row.account_id.0);
+        let accounts = account::Entity::find().filter(account::Column::Id.is_in(ids)).all(db).await?;
+        let accounts: HashMap<AccountId, account::Model> = accounts.into_iter().map(|row| (row.id, row)).collect();
+        let with = |row: membership::Model| Some((accounts.get(&row.account_id)?.clone(), row));
+        Ok(rows.into_iter().filter_map(with).map(|(account, row)| (row, account)).collect())
+    }
+
+    /// Makes a user without any account.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] for anybody but the operator; [`Error::Taken`].
+    pub async fn create_user(&self, call: Call<user::Model>, new: NewUser) -> Result<Answer<user::Model>> {
+        call.caller.platform()?;
+        let db = self.db.clone();
+        let email = new.email.clone();
+        let made = once(&self.db, call, move |txn| {
+            Box::pin(async move { Ok((insert_user(txn, new_id(), new).await?, None)) })
+        })
+        .await;
+        match made {
+            Err(Error::Taken {
+                violations,
+                kind,
+                existing_id: None,
+            }) => {
+                let existing = user::Entity::find().filter(user::Column::Email.eq(email)).one(db.read()).await?;
+                Err(Error::Taken {
+                    violations,
+                    kind,
+                    existing_id: existing.map(|row| row.id.0),
+                })
+            }
+            made => made,
+        }
+    }
+
+    /// One user with its memberships.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] also for users that the caller may not see.
+    pub async fn user(&self, caller: &Caller, id: UserId) -> Result<Profile> {
+        if caller.user_id() != Some(id) && !caller.is_platform() {
+            return Err(Error::not_found("user", id));
+        }
+        let user = user::Entity::find_by_id(id)
+            .one(self.db.read())
+            .await?
+            .ok_or_else(|| Error::not_found("user", id))?;
+        let memberships = self.memberships(id).await?;
+        let (user, memberships) = within(caller, user, memberships);
+        Ok(Profile {
+            user,
+            memberships,
+            pubsub_token: String::new(),
+        })
+    }
+
+    /// Changes a user. A token that is limited to an account changes none: users stand outside of accounts. A new name or address is also what accounts show that the user has been active in.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] for a token that may only read, and for a new address from anybody but the operator: a user could ask for one address
+    /// after the other and learn which have users, or take one that is not its own. [`Error::NotFound`] also for users that the caller may
+    /// not change; [`Error::Taken`].
+    pub async fn update_user(&self, call: Call<user::Model>, id: UserId, patch: UserPatch) -> Result<Answer<user::Model>> {
+        call.caller.may_write()?;
+        if call.caller.user_id() != Some(id) {
+            call.caller.platform().map_err(|_| Error::not_found("user", id))?;
+        }
+        if patch.email.is_some() {
+            call.caller.platform()?;
+        }
+        if call.caller.limits.account.is_some() && parley_fault::is_on(Protection::TokenLimits) {
+            return Err(Error::Denied(
+                "a token that is limited to an account may not change a user, who may be a member of others",
+            ));
+        }
+        let (caller, traceparent) = (Arc::clone(&call.caller), call.traceparent.clone());
+        let answer = once(&self.db, call, move |txn| {
+            Box::pin(async move {
+                let row = user::Entity::find_by_id(id)
+                    .one(txn)
+                    .await?
+                    .ok_or_else(|| Error::not_found("user", id))?;
+                let before = row.clone();
+                let row = patch.apply(row)?;
+                if row == before {
+                    return Ok((row, None));
+                }
+                let at = Micros::now();
+                let row = user::Model { updated_at: at, ..row };
+                let row = row.into_active_model().reset_all().update(txn).await.map_err(email_taken)?;
+                follow_user(txn, &before, &row).await?;
+                announcements::note(txn, About::User(id), at).await?;
+                Ok((row, None))
+            })
+        })
+        .await;
+        self.tokens.forget();
+        if answer.is_ok() {
+            self.announce(&caller, &traceparent, About::User(id)).await;
+        }
+        answer
+    }
+
+    /// The accounts that a user is a member of.
+    pub(crate) async fn accounts_of(&self, id: UserId) -> Result<Vec<AccountId>> {
+        let rows = membership::Entity::find()
+            .filter(membership::Column::UserId.eq(id))
+            .all(self.db.read())
+            .await?;
+        Ok(rows.into_iter().map(|row| row.account_id).collect())
+    }
+}

@@ -1,0 +1,191 @@
+//! Texts that agents send often.
+
+use parley_eventlog::{
+    draft::{Change, Draft, Subject},
+    kind::EventKind,
+};
+use parley_storage::entity::canned_response::{self, Column, Entity, Model as CannedResponse};
+use parley_types::{
+    error::Result,
+    id::{AccountId, CannedResponseId},
+};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, Condition, ExprTrait, IntoActiveModel, ModelTrait, QueryFilter, Set,
+    sea_query::{CaseStatement, Expr, Func, LikeExpr, SimpleExpr},
+};
+
+use crate::{
+    Chat,
+    auth::caller::Caller,
+    page::{Page, PageRequest, Sort},
+    records,
+    write::{
+        Write,
+        call::{Answer, Call},
+    },
+};
+
+/// What a canned response is in refusals.
+const KIND: &str = "canned_response";
+
+/// What to change in a canned response; what is none stays.
+#[derive(Clone, Debug, Default)]
+pub struct CannedResponsePatch {
+    /// What agents type for it.
+    pub short_code: Option<String>,
+    /// The text.
+    pub content: Option<String>,
+}
+
+async fn free(write: &Write, short_code: &str, own: Option<CannedResponseId>) -> Result<()> {
+    let same = records::of_account::<Entity>(write.account().id).filter(Column::ShortCode.eq(short_code));
+    let field = "canned_response.short_code";
+    records::free(&write.txn, same, own.map(i64::from), |row| row.id.0, (KIND, field)).await
+}
+
+/// Whether a text has another in it, case ignored; at its very beginning, if so.
+fn has(column: Column, text: &str, first: bool) -> SimpleExpr {
+    let mut pattern = String::from(if first { "" } else { "%" });
+    for letter in text.to_lowercase().chars() {
+        if matches!(letter, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(letter);
+    }
+    pattern.push('%');
+    Expr::expr(Func::lower(Expr::col((Entity, column)))).like(LikeExpr::new(pattern).escape('\\'))
+}
+
+impl Chat {
+    /// Stores a canned response.
+    ///
+    /// # Errors
+    /// [`Error::Taken`](parley_types::error::Error::Taken) for a short code that another one has.
+    pub async fn create_canned_response(
+        &self,
+        call: Call<CannedResponse>,
+        short_code: String,
+        content: String,
+    ) -> Result<Answer<CannedResponse>> {
+        call.caller.write_access(call.account)?;
+        self.writer
+            .write(call, move |write| {
+                Box::pin(async move {
+                    let at = write.ledger.at;
+                    free(write, &short_code, None).await?;
+                    let row = canned_response::ActiveModel {
+                        account_id: Set(write.account().id),
+                        short_code: Set(short_code),
+                        content: Set(content),
+                        created_at: Set(at),
+                        updated_at: Set(at),
+                        ..Default::default()
+                    };
+                    let row = row.insert(&write.txn).await?;
+                    let subject = Subject::CannedResponse(row.clone());
+                    write.ledger.emit(Draft::new(EventKind::CannedResponseCreated, subject));
+                    Ok(row)
+                })
+            })
+            .await
+    }
+
+    /// One canned response.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`](parley_types::error::Error::NotFound).
+    pub async fn canned_response(&self, caller: &Caller, account: AccountId, id: CannedResponseId) -> Result<CannedResponse> {
+        caller.access(account)?;
+        records::one::<Entity>(self.db.read(), account, id.0, KIND).await
+    }
+
+    /// The canned responses of an account; with a query those that have it, the nearest first.
+    ///
+    /// # Errors
+    /// [`Error::NotMember`](parley_types::error::Error::NotMember).
+    pub async fn canned_responses(
+        &self,
+        caller: &Caller,
+        account: AccountId,
+        query: &str,
+        page: &PageRequest,
+    ) -> Result<Page<CannedResponse>> {
+        caller.access(account)?;
+        let mut rows = records::of_account::<Entity>(account);
+        let mut sort = Sort::by_id(false);
+        if !query.is_empty() {
+            let code = has(Column::ShortCode, query, false);
+            rows = rows.filter(Condition::any().add(code.clone()).add(has(Column::Content, query, false)));
+            let nearness = CaseStatement::new()
+                .case(has(Column::ShortCode, query, true), 0_i64)
+                .case(code, 1_i64)
+                .finally(2_i64);
+            sort.by = Some(nearness.into());
+        }
+        let key = (Column::Id, (|row| row.id.0) as records::IdOf<Entity>);
+        records::rows(self.db.read(), rows, key, &sort, page).await
+    }
+
+    /// Changes a canned response.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`](parley_types::error::Error::NotFound); [`Error::Taken`](parley_types::error::Error::Taken).
+    pub async fn update_canned_response(
+        &self,
+        call: Call<CannedResponse>,
+        id: CannedResponseId,
+        patch: CannedResponsePatch,
+    ) -> Result<Answer<CannedResponse>> {
+        call.caller.write_access(call.account)?;
+        self.writer
+            .write(call, move |write| {
+                Box::pin(async move {
+                    let before = records::one::<Entity>(&write.txn, write.account().id, id.0, KIND).await?;
+                    let mut row = before.clone();
+                    row.short_code = patch.short_code.unwrap_or(row.short_code);
+                    row.content = patch.content.unwrap_or(row.content);
+                    let changes: Vec<Change> = [
+                        Change::new("short_code", before.short_code.clone(), row.short_code.clone()),
+                        Change::new("content", before.content, row.content.clone()),
+                    ]
+                    .into_iter()
+                    .flatten()
+                    .collect();
+                    if changes.is_empty() {
+                        return Ok(row);
+                    }
+                    if row.short_code != before.short_code {
+                        free(write, &row.short_code, Some(id)).await?;
+                    }
+                    row.updated_at = write.ledger.at;
+                    let row = row.into_active_model().reset_all().update(&write.txn).await?;
+                    write.ledger.emit(Draft {
+                        kind: EventKind::CannedResponseUpdated,
+                        subject: Subject::CannedResponse(row.clone()),
+                        changes,
+                    });
+                    Ok(row)
+                })
+            })
+            .await
+    }
+
+    /// Deletes a canned response.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`](parley_types::error::Error::NotFound).
+    pub async fn delete_canned_response(&self, call: Call<()>, id: CannedResponseId) -> Result<Answer<()>> {
+        call.caller.write_access(call.account)?;
+        self.writer
+            .write(call, move |write| {
+                Box::pin(async move {
+                    let row = records::one::<Entity>(&write.txn, write.account().id, id.0, KIND).await?;
+                    row.clone().delete(&write.txn).await?;
+                    let subject = Subject::CannedResponse(row);
+                    write.ledger.emit(Draft::new(EventKind::CannedResponseDeleted, subject));
+                    Ok(())
+                })
+            })
+            .await
+    }
+}

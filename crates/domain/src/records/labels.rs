@@ -1,0 +1,236 @@
+//! The labels that an account keeps a list of. Labels on contacts and conversations are names, with or without an entry here.
+
+use parley_eventlog::{
+    draft::{Change, Draft, Subject},
+    kind::EventKind,
+};
+use parley_storage::entity::{contact, conversation, kind::SubjectKind, label, labeling};
+use parley_types::{
+    error::Result,
+    id::{AccountId, LabelId},
+};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, EntityTrait, ExprTrait, IntoActiveModel, ModelTrait, QueryFilter, Set,
+    sea_query::{Alias, Expr, Query, SelectStatement},
+};
+
+use crate::{
+    Chat,
+    auth::caller::Caller,
+    page::{Page, PageRequest},
+    records,
+    write::{
+        Write,
+        call::{Answer, Call},
+    },
+};
+
+/// What a label is in refusals.
+const KIND: &str = "label";
+
+/// A label to make.
+#[derive(Clone, Debug)]
+pub struct NewLabel {
+    /// The name, in lower case.
+    pub title: String,
+    /// What it is for.
+    pub description: Option<String>,
+    /// A colour as front ends write it.
+    pub color: String,
+    /// Whether front ends show it beside the inboxes.
+    pub show_on_sidebar: Option<bool>,
+}
+
+/// What to change in a label; what is none stays.
+#[derive(Clone, Debug, Default)]
+pub struct LabelPatch {
+    /// The name, in lower case.
+    pub title: Option<String>,
+    /// What it is for.
+    pub description: Option<Option<String>>,
+    /// A colour as front ends write it.
+    pub color: Option<String>,
+    /// Whether front ends show it beside the inboxes.
+    pub show_on_sidebar: Option<Option<bool>>,
+}
+
+async fn free(write: &Write, title: &str, own: Option<LabelId>) -> Result<()> {
+    let same = records::of_account::<label::Entity>(write.account().id).filter(label::Column::Title.eq(title));
+    records::free(&write.txn, same, own.map(i64::from), |row| row.id.0, (KIND, "label.title")).await
+}
+
+/// What carries a label.
+fn carriers(account: AccountId, kind: SubjectKind, name: &str) -> SelectStatement {
+    let mut carriers = Query::select();
+    carriers
+        .column(labeling::Column::SubjectId)
+        .from(labeling::Entity)
+        .and_where(Expr::col(labeling::Column::AccountId).eq(account.0))
+        .and_where(Expr::col(labeling::Column::SubjectKind).eq(kind as i16))
+        .and_where(Expr::col(labeling::Column::Name).eq(name));
+    carriers
+}
+
+/// Puts a new name in place of the old one wherever that stands. The label's own event, which comes next, tells it for all: lanes forget
+/// the account's rows by it.
+async fn rename(write: &mut Write, old: &str, new: &str) -> Result<()> {
+    let (account, version) = (write.account().id, write.ledger.next_seq());
+    conversation::Entity::update_many()
+        .col_expr(conversation::Column::Version, Expr::value(version.0))
+        .filter(conversation::Column::AccountId.eq(account))
+        .filter(conversation::Column::Id.in_subquery(carriers(account, SubjectKind::Conversation, old)))
+        .exec(&write.txn)
+        .await?;
+    contact::Entity::update_many()
+        .col_expr(contact::Column::Version, Expr::value(version.0))
+        .filter(contact::Column::AccountId.eq(account))
+        .filter(contact::Column::Id.in_subquery(carriers(account, SubjectKind::Contact, old)))
+        .exec(&write.txn)
+        .await?;
+    // What carries both names keeps one.
+    let other = Alias::new("other");
+    let mut both = Query::select();
+    both.expr(Expr::val(1))
+        .from_as(labeling::Entity, other.clone())
+        .and_where(Expr::col((other.clone(), labeling::Column::AccountId)).eq(account.0))
+        .and_where(Expr::col((other.clone(), labeling::Column::Name)).eq(new));
+    for column in [labeling::Column::SubjectKind, labeling::Column::SubjectId] {
+        both.and_where(Expr::col((other.clone(), column)).equals((labeling::Entity, column)));
+    }
+    labeling::Entity::delete_many()
+        .filter(labeling::Column::AccountId.eq(account))
+        .filter(labeling::Column::Name.eq(old))
+        .filter(Expr::exists(both))
+        .exec(&write.txn)
+        .await?;
+    labeling::Entity::update_many()
+        .col_expr(labeling::Column::Name, Expr::value(new))
+        .filter(labeling::Column::AccountId.eq(account))
+        .filter(labeling::Column::Name.eq(old))
+        .exec(&write.txn)
+        .await?;
+    Ok(())
+}
+
+impl Chat {
+    /// Makes a label.
+    ///
+    /// # Errors
+    /// [`Error::Denied`](parley_types::error::Error::Denied); [`Error::Taken`](parley_types::error::Error::Taken) for a title that another label has.
+    pub async fn create_label(&self, call: Call<label::Model>, new: NewLabel) -> Result<Answer<label::Model>> {
+        call.caller.administer(call.account)?;
+        self.writer
+            .write(call, move |write| {
+                Box::pin(async move {
+                    let at = write.ledger.at;
+                    free(write, &new.title, None).await?;
+                    let row = label::ActiveModel {
+                        account_id: Set(write.account().id),
+                        title: Set(new.title),
+                        description: Set(new.description),
+                        color: Set(new.color),
+                        show_on_sidebar: Set(new.show_on_sidebar),
+                        created_at: Set(at),
+                        updated_at: Set(at),
+                        ..Default::default()
+                    };
+                    let row = row.insert(&write.txn).await?;
+                    write.ledger.emit(Draft::new(EventKind::LabelCreated, Subject::Label(row.clone())));
+                    Ok(row)
+                })
+            })
+            .await
+    }
+
+    /// One label, for administrators.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`](parley_types::error::Error::NotFound); [`Error::Denied`](parley_types::error::Error::Denied).
+    pub async fn label(&self, caller: &Caller, account: AccountId, id: LabelId) -> Result<label::Model> {
+        let access = caller.access(account)?;
+        let row = records::one::<label::Entity>(self.db.read(), account, id.0, KIND).await?;
+        access.administrator()?;
+        Ok(row)
+    }
+
+    /// Asks for a label, and then for the role that changes it.
+    ///
+    /// # Errors
+    /// As [`Chat::label`].
+    pub async fn may_change_label(&self, caller: &Caller, account: AccountId, id: LabelId) -> Result<()> {
+        caller.administer_seen(account, self.label(caller, account, id)).await
+    }
+
+    /// The labels of an account, by title.
+    ///
+    /// # Errors
+    /// [`Error::NotMember`](parley_types::error::Error::NotMember).
+    pub async fn labels(&self, caller: &Caller, account: AccountId, page: &PageRequest) -> Result<Page<label::Model>> {
+        caller.access(account)?;
+        let sort = records::by_text(Expr::col((label::Entity, label::Column::Title)));
+        let key = (label::Column::Id, (|row| row.id.0) as records::IdOf<label::Entity>);
+        records::rows(self.db.read(), records::of_account::<label::Entity>(account), key, &sort, page).await
+    }
+
+    /// Changes a label. A new title takes the old one's place on contacts and conversations too.
+    ///
+    /// # Errors
+    /// As [`Chat::label`], and [`Error::Taken`](parley_types::error::Error::Taken) for a title that another label has.
+    pub async fn update_label(&self, call: Call<label::Model>, id: LabelId, patch: LabelPatch) -> Result<Answer<label::Model>> {
+        self.may_change_label(&call.caller, call.account, id).await?;
+        self.writer
+            .write(call, move |write| {
+                Box::pin(async move {
+                    let before = records::one::<label::Entity>(&write.txn, write.account().id, id.0, KIND).await?;
+                    let mut row = before.clone();
+                    row.title = patch.title.unwrap_or(row.title);
+                    row.description = patch.description.unwrap_or(row.description);
+                    row.color = patch.color.unwrap_or(row.color);
+                    row.show_on_sidebar = patch.show_on_sidebar.unwrap_or(row.show_on_sidebar);
+                    let changes: Vec<Change> = [
+                        Change::new("title", before.title.clone(), row.title.clone()),
+                        Change::new("description", before.description, row.description.clone()),
+                        Change::new("color", before.color, row.color.clone()),
+                        Change::new("show_on_sidebar", before.show_on_sidebar, row.show_on_sidebar),
+                    ]
+                    .into_iter()
+                    .flatten()
+                    .collect();
+                    if changes.is_empty() {
+                        return Ok(row);
+                    }
+                    if row.title != before.title {
+                        free(write, &row.title, Some(id)).await?;
+                        rename(write, &before.title, &row.title).await?;
+                    }
+                    row.updated_at = write.ledger.at;
+                    let row = row.into_active_model().reset_all().update(&write.txn).await?;
+                    write.ledger.emit(Draft {
+                        kind: EventKind::LabelUpdated,
+                        subject: Subject::Label(row.clone()),
+                        changes,
+                    });
+                    Ok(row)
+                })
+            })
+            .await
+    }
+
+    /// Takes a label off the list; what carries its name keeps it.
+    ///
+    /// # Errors
+    /// As [`Chat::label`].
+    pub async fn delete_label(&self, call: Call<()>, id: LabelId) -> Result<Answer<()>> {
+        self.may_change_label(&call.caller, call.account, id).await?;
+        self.writer
+            .write(call, move |write| {
+                Box::pin(async move {
+                    let row = records::one::<label::Entity>(&write.txn, write.account().id, id.0, KIND).await?;
+                    row.clone().delete(&write.txn).await?;
+                    write.ledger.emit(Draft::new(EventKind::LabelDeleted, Subject::Label(row)));
+                    Ok(())
+                })
+            })
+            .await
+    }
+}
