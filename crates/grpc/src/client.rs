@@ -13,7 +13,7 @@ use parley_domain::{
         conversations::{Newest, Seen},
         sessions::ClientFields,
     },
-    conversations::{CreatedConversation, status::StatusSet},
+    conversations::answers::{CreatedConversation, StatusSet},
     joined::{Client, Conversation, Message},
     messages::Created,
     page::Sort,

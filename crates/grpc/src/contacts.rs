@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parley_domain::{
     attributes::AttributesPatch,
-    contacts::{ContactPatch, CreatedContact, NewContact},
+    contacts::{ContactPatch, NewContact, answers::CreatedContact},
     joined::{ContactSessions, Inbox, Session},
 };
 use parley_eventlog::conversion::{FromStored as _, Reveal, ToProto, inbox_of};

@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parley_domain::{
-    conversations::{CreatedConversation, NewConversation, changes::ConversationPatch, status::StatusSet},
+    conversations::{
+        NewConversation,
+        answers::{CreatedConversation, StatusSet},
+        changes::ConversationPatch,
+    },
     joined::{ConversationSummary, Message},
     kind::ConversationStatus,
 };

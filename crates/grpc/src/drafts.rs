@@ -1,9 +1,9 @@
 //! Messages to make, as requests carry them: fields, and what the content types ask of their items.
 
 use parley_domain::{
-    files::claims::{NewAttachment, Plain},
+    files::new_attachment::{NewAttachment, Plain},
     kind::{AttachmentType, ContentType, MessageType},
-    messages::rules::NewMessage,
+    messages::new_message::NewMessage,
 };
 use parley_proto::{self as pb, value::is_beyond_times};
 use parley_types::{

@@ -24,7 +24,10 @@ use serde_json::{Map, Value as Json};
 use super::Guest;
 use crate::{
     Chat,
-    conversations::{CreatedConversation, NewConversation, NewTyping, status::StatusSet},
+    conversations::{
+        NewConversation, NewTyping,
+        answers::{CreatedConversation, StatusSet},
+    },
     page::{self, Page, PageRequest, Sort},
     write::call::{Answer, Call},
 };

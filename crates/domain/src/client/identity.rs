@@ -13,7 +13,7 @@ use parley_types::{error::Result, id::ContactId};
 use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter};
 use serde_json::{Map, Value as Json};
 
-use super::sessions::ClientFields;
+use super::fields::ClientFields;
 use crate::{contacts::merge::merge, files::Files, write::Write};
 
 /// Contacts of the account with one of these values.

@@ -23,6 +23,7 @@ use crate::{
 };
 
 pub mod conversations;
+pub mod fields;
 mod identity;
 pub mod messages;
 mod names;

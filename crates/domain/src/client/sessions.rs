@@ -19,8 +19,9 @@ use parley_types::{
     id::ContactId,
 };
 use sea_orm::{ActiveModelTrait, IntoActiveModel, Set, Unchanged};
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Value as Json, json};
 
+pub use super::fields::ClientFields;
 use super::{
     Door, Guest, Signature,
     identity::{self, Settled},
@@ -37,21 +38,6 @@ use crate::{
         call::{Answer, Call},
     },
 };
-
-/// What a contact says of itself; what is none is not said.
-#[derive(Clone, Debug, Default)]
-pub struct ClientFields {
-    /// The address, in lower case.
-    pub email: Option<String>,
-    /// The name.
-    pub name: Option<String>,
-    /// The number.
-    pub phone_number: Option<String>,
-    /// The picture.
-    pub avatar_url: Option<String>,
-    /// Attributes that the account defined.
-    pub custom_attributes: Map<String, Json>,
-}
 
 impl Chat {
     /// Finds or makes a session, and its contact. What was found stays as it is. The values of a new contact that another one has are left

@@ -15,7 +15,8 @@ use sea_orm::{
     sea_query::{Expr, Query, SelectStatement},
 };
 
-use crate::{conversations::transcripts, files::claims, write::erase_replies};
+use crate::files::rows;
+use crate::{conversations::transcripts, write::erase_replies};
 
 /// Erases the copies. Call it while the contact's conversations are still there: mails are found by them.
 ///
@@ -30,7 +31,7 @@ pub(crate) async fn erase_copies(txn: &impl ConnectionTrait, account: AccountId,
     let waiting = attachment::Column::AccountId
         .eq(account)
         .and(attachment::Column::ContactInboxId.in_subquery(sessions(account, contact)));
-    claims::release(txn, waiting).await
+    rows::release(txn, waiting).await
 }
 
 /// The ids of a contact's sessions.

@@ -1,5 +1,6 @@
 //! Contacts: making, reading, changing, deleting. Their sessions stand in `sessions`.
 
+pub mod answers;
 pub(crate) mod erasure;
 pub mod list;
 pub mod merge;
@@ -8,6 +9,7 @@ pub(crate) mod scope;
 pub mod search;
 pub mod sessions;
 
+use crate::contacts::answers::CreatedContact;
 use std::sync::Arc;
 
 use parley_eventlog::{
@@ -18,7 +20,7 @@ use parley_eventlog::{
 use parley_fault::Protection;
 use parley_storage::{
     entity::{contact, contact_inbox, conversation, kind::SubjectKind},
-    joined::{Contact, ContactSessions, Session},
+    joined::{Contact, ContactSessions},
     load,
 };
 use parley_types::{
@@ -94,15 +96,6 @@ pub struct ContactPatch {
     pub additional_attributes: AttributesPatch,
     /// Attributes that the account defined.
     pub custom_attributes: AttributesPatch,
-}
-
-/// A contact that was made, and the session that was made with it.
-#[derive(Clone, Debug)]
-pub struct CreatedContact {
-    /// The contact with its sessions.
-    pub contact: ContactSessions,
-    /// The session.
-    pub session: Option<Session>,
 }
 
 /// The values that must be unique in the account; under the lock nobody can take one in between, and the unique indexes

@@ -20,13 +20,7 @@ use parley_types::{
 };
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect, Set, sea_query::OnConflict};
 
-use crate::{conversations::save, messages::rules::changed_with, people::team_members, write::Write};
-
-/// Whether a conversation waits for somebody that its inbox shall choose.
-pub(crate) fn wanted(conversation: &Conversation) -> bool {
-    let row = &conversation.row;
-    row.status == ConversationStatus::Open && row.assignee_id.is_none() && conversation.inbox.row.enable_auto_assignment
-}
+use crate::{conversations::rows::save, messages::rules::changed_with, people::team_members, write::Write};
 
 /// Gives an open conversation to the next member of its inbox who is there, unless a member has it or nobody is there.
 ///

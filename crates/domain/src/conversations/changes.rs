@@ -15,11 +15,15 @@ use parley_types::{
 };
 use serde_json::{Map, Value as Json};
 
+use crate::conversations::seen;
 use crate::{
     Chat,
     attributes::{attribute_changes, set_labels},
-    client::messages::mark_read,
-    conversations::{assignment, check_member, read_state as marks, save, summary_of},
+    conversations::{
+        assignment, read_state as marks,
+        rows::{check_member, save, summary_of},
+        seen::mark_read,
+    },
     messages::rules::{add_activity, changed_with},
     people::{team_members, teams},
     write::{
@@ -79,7 +83,7 @@ impl Chat {
                             update_attributes(write, &mut conversation, custom, additional)?;
                         }
                         ConversationPatch::Seen { by_contact } => {
-                            marks::seen(write, &mut conversation, by_contact);
+                            seen::seen(write, &mut conversation, by_contact);
                             if by_contact {
                                 mark_read(write, &mut conversation).await?;
                             }

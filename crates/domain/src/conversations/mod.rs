@@ -1,5 +1,6 @@
 //! Conversations: making them, reading one, and who types in it. What changes one stands in `conversation_changes`.
 
+pub mod answers;
 pub mod assignment;
 pub mod attachments;
 pub mod changes;
@@ -7,10 +8,18 @@ pub mod list;
 pub mod order;
 pub mod participants;
 pub mod read_state;
+pub(crate) mod rows;
+pub(crate) mod seen;
 pub mod status;
 pub mod transcripts;
 pub mod unsnooze;
 
+use crate::conversations::answers::CreatedConversation;
+use crate::conversations::rows::check_member;
+use crate::conversations::rows::save;
+use crate::conversations::rows::save_contact;
+use crate::conversations::rows::summary_of;
+use crate::messages::rules::wants_assignment;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -25,11 +34,11 @@ use parley_storage::{
         contact_inbox, conversation,
         kind::{ConversationStatus, Priority},
     },
-    joined::{Agent, Conversation, ConversationSummary, Message},
+    joined::{Conversation, ConversationSummary},
     load,
 };
 use parley_types::{
-    error::{Error, Result, Rule},
+    error::{Error, Result},
     id::{AccountId, ContactId, ConversationId, InboxId, TeamId, UserId},
     time::Micros,
 };
@@ -44,7 +53,10 @@ use crate::{
         scope,
         sessions::{NewSession, session, session_added},
     },
-    messages::rules::{NewMessage, add_message, first_status, needs_rendering},
+    messages::{
+        new_message::NewMessage,
+        rules::{add_message, first_status, needs_rendering},
+    },
     people::{team_members, teams},
     write::{
         Write,
@@ -81,15 +93,6 @@ pub struct NewConversation {
     pub message: Option<NewMessage>,
 }
 
-/// A conversation that was made, with its first message.
-#[derive(Clone, Debug)]
-pub struct CreatedConversation {
-    /// The conversation.
-    pub conversation: ConversationSummary,
-    /// The first message.
-    pub message: Option<Arc<Message>>,
-}
-
 /// Somebody starts or stops typing.
 #[derive(Clone, Copy, Debug)]
 pub struct NewTyping {
@@ -99,12 +102,6 @@ pub struct NewTyping {
     pub private: bool,
     /// The contact types, not the caller.
     pub by_contact: bool,
-}
-
-/// Stores what a verb did to a conversation's row.
-pub(super) async fn save(write: &Write, conversation: &mut Conversation) -> Result<()> {
-    conversation.row = conversation.row.clone().into_active_model().reset_all().update(&write.txn).await?;
-    Ok(())
 }
 
 impl Chat {
@@ -154,7 +151,7 @@ impl Chat {
                         }
                         let slept = conversation.row.status != ConversationStatus::Open;
                         let made = add_message(&mut write.ledger, &mut conversation, &caller, first);
-                        if slept && assignment::wanted(&conversation) {
+                        if slept && wants_assignment(&conversation) {
                             assignment::assign_automatically(write, &mut conversation).await?;
                         }
                         save(write, &mut conversation).await?;
@@ -335,45 +332,4 @@ async fn insert(write: &mut Write, session: &contact_inbox::Model, new: &NewConv
         Subject::Conversation(conversation.clone()),
     ));
     Ok(conversation)
-}
-
-/// A message may have moved the contact's last activity.
-pub(super) async fn save_contact(write: &Write, conversation: &Conversation) -> Result<()> {
-    let moved = write.ledger.drafts().iter().any(|draft| draft.kind == EventKind::ContactUpdated);
-    if moved {
-        conversation
-            .contact
-            .row
-            .clone()
-            .into_active_model()
-            .reset_all()
-            .update(&write.txn)
-            .await?;
-    }
-    Ok(())
-}
-
-/// The summary of a conversation whose newest messages may not be stored yet.
-pub(super) async fn summary_of(
-    conversation: Conversation,
-    newest: Option<&Message>,
-    db: &impl sea_orm::ConnectionTrait,
-) -> Result<ConversationSummary> {
-    let account = Arc::clone(&conversation.account);
-    let mut summary = load::summaries(db, &account, vec![conversation.row.clone()])
-        .await?
-        .pop()
-        .ok_or_else(|| Error::not_found("conversation", conversation.row.id))?;
-    let fresh = |id, stored: Option<Message>| stored.or_else(|| newest.filter(|message| Some(message.row.id) == id).cloned());
-    summary.last = fresh(conversation.row.last_message_id, summary.last);
-    summary.last_non_activity = fresh(conversation.row.last_non_activity_message_id, summary.last_non_activity);
-    Ok(ConversationSummary { conversation, ..summary })
-}
-
-/// A user that a conversation may be assigned to.
-pub(super) async fn check_member(write: &Write, user: UserId) -> Result<Arc<Agent>> {
-    let mut agents = load::agents(&write.txn, write.account().id, [user].into_iter()).await?;
-    agents
-        .remove(&user)
-        .ok_or_else(|| Error::invalid("assignee_id", Rule::Unknown, "must be a member of the account"))
 }

@@ -20,7 +20,7 @@ use sea_orm::{
 use crate::{
     Chat,
     auth::caller::Caller,
-    conversations::{assignment, save},
+    conversations::{assignment, rows::save},
     messages::rules::changed_with,
     page::{Page, PageRequest},
     write::{

@@ -6,7 +6,6 @@ use parley_eventlog::{
     draft::{Change, Draft, Subject},
     kind::EventKind,
 };
-use parley_fault::Protection;
 use parley_storage::{
     entity::{
         conversation,
@@ -61,45 +60,6 @@ impl Chat {
             })
             .await
     }
-}
-
-/// Records that an agent or the contact viewed the conversation.
-///
-/// A view by an agent writes nothing when nothing was unread, and never moves `updated_at`: a dashboard reports a view after every frame of the
-/// conversation that it shows, so a view that caused another frame would never end. It counts as unread for the assignee what came in since
-/// the assignee's own last view, whoever else looked meanwhile.
-pub(crate) fn seen(write: &mut Write, conversation: &mut Conversation, by_contact: bool) {
-    let at = Some(write.ledger.at);
-    let row = &mut conversation.row;
-    if by_contact {
-        let change = Change::time("contact_last_seen_at", row.contact_last_seen_at, at);
-        row.contact_last_seen_at = at;
-        changed_with(
-            &mut write.ledger,
-            conversation,
-            EventKind::ConversationRead,
-            change.into_iter().collect(),
-        );
-        return;
-    }
-    let is_assignee = row.assignee_id.is_some() && row.assignee_id == write.caller.user_id();
-    let unread_by_assignee = is_assignee && row.last_incoming_at > row.assignee_last_seen_at;
-    if row.unread_count == 0 && !unread_by_assignee && parley_fault::is_on(Protection::QuietViews) {
-        return;
-    }
-    let mut changes: Vec<Change> = Change::time("agent_last_seen_at", row.agent_last_seen_at, at).into_iter().collect();
-    row.agent_last_seen_at = at;
-    row.unread_count = 0;
-    if is_assignee {
-        changes.extend(Change::time("assignee_last_seen_at", row.assignee_last_seen_at, at));
-        row.assignee_last_seen_at = at;
-    }
-    row.version = write.ledger.next_seq();
-    write.ledger.emit(Draft {
-        kind: EventKind::ConversationRead,
-        subject: Subject::Conversation(conversation.clone()),
-        changes,
-    });
 }
 
 /// As if everybody had last looked a second before the newest incoming message.

@@ -1,11 +1,12 @@
 //! Where a conversation stands: opening, resolving, snoozing it, and a bot that hands it over.
 
+use crate::conversations::answers::StatusSet;
 use std::sync::Arc;
 
 use parley_eventlog::kind::{ActorType, EventKind};
 use parley_storage::{
     entity::kind::{ConversationStatus, Role},
-    joined::{Conversation, ConversationSummary},
+    joined::Conversation,
     load,
 };
 use parley_types::{error::Result, id::ConversationId, time::Micros};
@@ -13,7 +14,11 @@ use parley_types::{error::Result, id::ConversationId, time::Micros};
 use crate::{
     Chat,
     auth::caller::Access,
-    conversations::{assignment::assign_automatically, changes::assign, save, summary_of},
+    conversations::{
+        assignment::assign_automatically,
+        changes::assign,
+        rows::{save, summary_of},
+    },
     messages::{
         automatic,
         rules::{self, add_activity, changed_with},
@@ -23,15 +28,6 @@ use crate::{
         call::{Answer, Call},
     },
 };
-
-/// A conversation whose status was set.
-#[derive(Clone, Debug)]
-pub struct StatusSet {
-    /// The conversation.
-    pub conversation: ConversationSummary,
-    /// A bot handed it to the agents.
-    pub handed_off: bool,
-}
 
 impl Chat {
     /// Sets the status; none toggles it. With when a snoozed one opens again.

@@ -16,7 +16,7 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use crate::{
     Chat,
     auth::caller::Caller,
-    conversations::{assignment::assign_automatically, save},
+    conversations::{assignment::assign_automatically, rows::save},
     messages::rules::set_status,
     write::{Write, call::Call},
 };

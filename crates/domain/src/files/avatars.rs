@@ -7,7 +7,9 @@ use parley_types::{
 };
 use sea_orm::{ColumnTrait, Condition};
 
-use super::{Files, claims};
+use super::Files;
+use crate::files::rows;
+use crate::write;
 use crate::write::Write;
 
 /// Bytes of a picture at most, as Chatwoot has it.
@@ -27,8 +29,8 @@ pub async fn replace(files: &Files, write: &mut Write, field: &str, before: &str
     }
     if let Some(id) = files.upload_of(after) {
         let account = write.account().id;
-        let mut uploads = claims::uploads(&write.txn, account, vec![id]).await?;
-        let row = uploads.remove(&id).filter(claims::is_free);
+        let mut uploads = rows::uploads(&write.txn, account, vec![id]).await?;
+        let row = uploads.remove(&id).filter(rows::is_free);
         let row = row.ok_or_else(|| {
             Error::invalid(
                 field,
@@ -46,7 +48,7 @@ pub async fn replace(files: &Files, write: &mut Write, field: &str, before: &str
                 format!("must have at most {LARGEST} bytes"),
             ));
         }
-        write.ledger.claim(claims::Claim {
+        write.ledger.claim(write::Claim {
             id,
             message: MessageId(0),
             position: 0,
@@ -79,5 +81,5 @@ pub async fn let_go(files: &Files, write: &Write, url: &str) -> Result<()> {
         .add(attachment::Column::AccountId.eq(write.account().id))
         .add(attachment::Column::MessageId.eq(MessageId(0)))
         .add(attachment::Column::State.eq(AttachmentState::InUse));
-    claims::release(&write.txn, owned).await
+    rows::release(&write.txn, owned).await
 }

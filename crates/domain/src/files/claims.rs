@@ -1,83 +1,20 @@
 //! Taking uploads: what hangs on a message, and what becomes of it when the message goes.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    fmt::Write as _,
-};
+use crate::files::new_attachment::Attached;
+use crate::files::new_attachment::Hanging;
+use crate::files::new_attachment::Plain;
+use crate::files::rows::Uploads;
+use crate::files::rows::is_free;
+use std::collections::VecDeque;
 
-use parley_storage::entity::{
-    attachment,
-    kind::{AttachmentState, AttachmentType},
-};
+use parley_storage::entity::{attachment, kind::AttachmentState};
 use parley_types::{
     error::{Error, Result, Rule, Violation},
     id::{AccountId, MessageId},
     time::Micros,
 };
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, Statement,
-    sea_query::{Expr, IntoCondition},
-};
-use serde_json::{Value as Json, json};
 
-use super::unattached;
-use crate::{Chat, messages::rules::NewMessage};
-
-/// What shall hang on a message.
-#[derive(Clone, Debug)]
-pub enum NewAttachment {
-    /// An upload, by its signed name.
-    Upload(String),
-    /// Something that has no file.
-    Plain(Box<Plain>),
-}
-
-/// An attachment without a file.
-#[derive(Clone, Debug)]
-pub struct Plain {
-    /// What it is.
-    pub kind: AttachmentType,
-    /// A title.
-    pub title: Option<String>,
-    /// A URL; may be empty.
-    pub url: String,
-    /// Degrees north and east.
-    pub place: Option<(f64, f64)>,
-    /// What else is known of it; an object.
-    pub meta: Json,
-}
-
-/// Uploads by their ids, as they stand.
-pub type Uploads = HashMap<i64, attachment::Model>;
-
-/// An attachment that is taken.
-#[derive(Clone, Copy, Debug)]
-pub struct Claim {
-    /// The attachment.
-    pub id: i64,
-    /// The message that takes it; 0: something else does.
-    pub message: MessageId,
-    /// Its place among those of the message.
-    pub position: usize,
-}
-
-/// What shall hang on a message, once its names were read.
-#[derive(Clone, Debug)]
-pub enum Hanging {
-    /// The row of an upload.
-    Upload(i64),
-    /// What has no row yet: it is stored with the message.
-    Plain(Box<Plain>),
-}
-
-/// An attachment of a message that is being made.
-#[derive(Clone, Debug)]
-pub struct Attached {
-    /// Its row.
-    pub row: attachment::Model,
-    /// Whether the row is stored with the message; else it is there, and the message takes it.
-    pub is_new: bool,
-}
+use crate::messages::new_message::NewMessage;
 
 /// What messages can take: uploads as they stand, and ids for rows that are stored with the messages.
 #[derive(Clone, Debug, Default)]
@@ -86,56 +23,6 @@ pub struct Available {
     pub uploads: Uploads,
     /// Ids that nothing else gets.
     pub ids: VecDeque<i64>,
-}
-
-impl Chat {
-    /// Reads the names of what shall hang on the messages. Nothing is stored: that is done with the messages, if they are.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] for too many, and for names that nobody signed.
-    pub(crate) fn find_uploads(&self, messages: Vec<&mut NewMessage>) -> Result<()> {
-        if messages.iter().all(|new| new.wanted.is_empty()) {
-            return Ok(());
-        }
-        let count = messages.len();
-        let mut violations = Vec::new();
-        let most = self.files.max_per_message();
-        for (nth, new) in messages.into_iter().enumerate() {
-            if new.wanted.len() > most {
-                let text = format!("must have at most {most} entries");
-                violations.push(Violation::new(field(nth, count, "attachments"), Rule::TooMany(most), text));
-            }
-            for (at, wanted) in std::mem::take(&mut new.wanted).into_iter().enumerate() {
-                match wanted {
-                    NewAttachment::Upload(name) => match self.files.upload_of(&name) {
-                        Some(id) => new.hanging.push(Hanging::Upload(id)),
-                        None => violations.push(unknown(nth, count, at)),
-                    },
-                    NewAttachment::Plain(plain) => new.hanging.push(Hanging::Plain(plain)),
-                }
-            }
-        }
-        if violations.is_empty() {
-            Ok(())
-        } else {
-            Err(Error::Invalid(violations))
-        }
-    }
-}
-
-impl NewMessage {
-    /// The uploads that it names.
-    pub fn uploads(&self) -> impl Iterator<Item = i64> + '_ {
-        self.hanging.iter().filter_map(|hanging| match hanging {
-            Hanging::Upload(id) => Some(*id),
-            Hanging::Plain(_) => None,
-        })
-    }
-
-    /// How many rows are stored with it.
-    pub fn new_rows(&self) -> usize {
-        self.hanging.len() - self.uploads().count()
-    }
 }
 
 fn row(account: AccountId, id: i64, plain: Plain) -> attachment::Model {
@@ -165,7 +52,7 @@ fn row(account: AccountId, id: i64, plain: Plain) -> attachment::Model {
     }
 }
 
-fn field(nth: usize, count: usize, name: &str) -> String {
+pub(super) fn field(nth: usize, count: usize, name: &str) -> String {
     if count == 1 {
         format!("message.{name}")
     } else {
@@ -173,65 +60,13 @@ fn field(nth: usize, count: usize, name: &str) -> String {
     }
 }
 
-fn unknown(nth: usize, count: usize, at: usize) -> Violation {
+pub(super) fn unknown(nth: usize, count: usize, at: usize) -> Violation {
     let field = field(nth, count, &format!("attachments[{at}]"));
     Violation::new(
         field,
         Rule::Unknown,
         "must be the upload_id of a file of this account that nothing has taken",
     )
-}
-
-/// The uploads that are named. Read under the lock of the account's counters they stay as they are: whoever takes one holds it.
-///
-/// # Errors
-/// When the database fails.
-pub async fn uploads(db: &impl ConnectionTrait, account: AccountId, ids: Vec<i64>) -> Result<Uploads> {
-    if ids.is_empty() {
-        return Ok(Uploads::new());
-    }
-    let rows = attachment::Entity::find()
-        .filter(attachment::Column::AccountId.eq(account))
-        .filter(attachment::Column::Id.is_in(ids))
-        .all(db)
-        .await?;
-    Ok(rows.into_iter().map(|row| (row.id, row)).collect())
-}
-
-/// Whether an upload is there to be taken.
-pub fn is_free(row: &attachment::Model) -> bool {
-    row.state == AttachmentState::Uploaded && unattached::is_fresh(row)
-}
-
-/// Reserves ids for new rows of attachments; what is reserved and not used stays a gap, as with any sequence.
-///
-/// # Errors
-/// When the database fails.
-pub async fn reserve(db: &impl ConnectionTrait, count: usize) -> Result<VecDeque<i64>> {
-    if count == 0 {
-        return Ok(VecDeque::new());
-    }
-    let count = i64::try_from(count).unwrap_or(i64::MAX);
-    let backend = db.get_database_backend();
-    if backend == DbBackend::Postgres {
-        let sql = "SELECT nextval(pg_get_serial_sequence('attachments', 'id')) FROM generate_series(1, $1)";
-        let rows = db
-            .query_all_raw(Statement::from_sql_and_values(backend, sql, [count.into()]))
-            .await?;
-        return Ok(rows.iter().map(|row| row.try_get_by_index(0)).collect::<Result<_, _>>()?);
-    }
-    // The row is there once the table had one.
-    let begin = "INSERT INTO sqlite_sequence (name, seq) SELECT 'attachments', 0 \
-         WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'attachments')";
-    db.execute_raw(Statement::from_string(backend, begin)).await?;
-    let sql = "UPDATE sqlite_sequence SET seq = seq + ? WHERE name = 'attachments' RETURNING seq";
-    let row = db
-        .query_one_raw(Statement::from_sql_and_values(backend, sql, [count.into()]))
-        .await?;
-    let last: i64 = row
-        .ok_or_else(|| Error::Internal("attachments have no sequence".to_owned()))?
-        .try_get_by_index(0)?;
-    Ok((last - count + 1..=last).collect())
 }
 
 /// Takes out what shall hang on a message of an account, the `nth` of `count`.
@@ -260,140 +95,4 @@ pub fn take(available: &mut Available, new: &mut NewMessage, account: AccountId,
         new.attachments.push(attached);
     }
     Ok(())
-}
-
-/// The columns of a row that is stored with its message.
-const COLUMNS: [&str; 21] = [
-    "id",
-    "account_id",
-    "message_id",
-    "file_type",
-    "extension",
-    "data_url",
-    "thumb_url",
-    "file_size",
-    "width",
-    "height",
-    "latitude",
-    "longitude",
-    "fallback_title",
-    "meta",
-    "created_at",
-    "state",
-    "object",
-    "file_name",
-    "content_type",
-    "thumb_size",
-    "position",
-];
-
-/// The statement that stores rows given as one JSON array.
-pub fn insert_text(backend: DbBackend) -> String {
-    let columns = COLUMNS.join(", ");
-    if backend == DbBackend::Postgres {
-        return format!(
-            "INSERT INTO attachments ({columns}) SELECT {columns} FROM jsonb_populate_recordset(NULL::attachments, $1::text::jsonb)"
-        );
-    }
-    let values = COLUMNS.map(|column| {
-        let arrow = if column == "meta" { "->" } else { "->>" };
-        format!("value {arrow} '$.{column}'")
-    });
-    format!("INSERT INTO attachments ({columns}) SELECT {} FROM json_each(?)", values.join(", "))
-}
-
-/// Rows as the statement takes them.
-pub fn insert_rows(rows: &[attachment::Model]) -> String {
-    let row = |row: &attachment::Model| {
-        json!({
-            "id": row.id,
-            "account_id": row.account_id.0,
-            "message_id": row.message_id.0,
-            "file_type": row.file_type as i16,
-            "extension": row.extension,
-            "data_url": row.data_url,
-            "thumb_url": row.thumb_url,
-            "file_size": row.file_size,
-            "width": row.width,
-            "height": row.height,
-            "latitude": row.latitude,
-            "longitude": row.longitude,
-            "fallback_title": row.fallback_title,
-            "meta": row.meta,
-            "created_at": row.created_at.0,
-            "state": row.state as i16,
-            "object": row.object,
-            "file_name": row.file_name,
-            "content_type": row.content_type,
-            "thumb_size": row.thumb_size,
-            "position": row.position,
-        })
-    };
-    Json::Array(rows.iter().map(row).collect()).to_string()
-}
-
-/// The statement that stores claims. Both databases understand it, and it holds nothing but numbers of ours.
-pub fn text(claims: &[Claim]) -> String {
-    let (mut messages, mut positions, mut ids) = (String::new(), String::new(), String::new());
-    for Claim { id, message, position } in claims {
-        // Writing to a string cannot fail.
-        let _ = write!(messages, " WHEN {id} THEN {message}");
-        let _ = write!(positions, " WHEN {id} THEN {position}");
-        let _ = write!(ids, "{}{id}", if ids.is_empty() { "" } else { ", " });
-    }
-    format!(
-        "UPDATE attachments SET state = {}, message_id = CASE id{messages} END, position = CASE id{positions} END WHERE id IN ({ids})",
-        AttachmentState::InUse as i16,
-    )
-}
-
-/// Stores claims and new rows, if there are any: a statement each.
-///
-/// # Errors
-/// When the database fails.
-pub async fn store(db: &impl ConnectionTrait, claims: &[Claim], rows: &[attachment::Model]) -> Result<()> {
-    let backend = db.get_database_backend();
-    if !claims.is_empty() {
-        db.execute_raw(Statement::from_string(backend, text(claims))).await?;
-    }
-    if !rows.is_empty() {
-        let values = [insert_rows(rows).into()];
-        db.execute_raw(Statement::from_sql_and_values(backend, insert_text(backend), values))
-            .await?;
-    }
-    Ok(())
-}
-
-/// Lets go of attachments: nothing shows them any more, and their files are removed soon.
-///
-/// # Errors
-/// When the database fails.
-pub async fn release(db: &impl ConnectionTrait, which: impl IntoCondition) -> Result<()> {
-    attachment::Entity::update_many()
-        .col_expr(attachment::Column::State, Expr::value(AttachmentState::Removed))
-        .col_expr(attachment::Column::MessageId, Expr::value(MessageId(0)))
-        .filter(which.into_condition())
-        .filter(attachment::Column::State.ne(AttachmentState::Removed))
-        .exec(db)
-        .await?;
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn claims_are_one_statement() {
-        let claim = |id, position| Claim {
-            id,
-            message: MessageId(9),
-            position,
-        };
-        assert_eq!(
-            text(&[claim(5, 0), claim(4, 1)]),
-            "UPDATE attachments SET state = 1, message_id = CASE id WHEN 5 THEN 9 WHEN 4 THEN 9 END, \
-             position = CASE id WHEN 5 THEN 0 WHEN 4 THEN 1 END WHERE id IN (5, 4)"
-        );
-    }
 }

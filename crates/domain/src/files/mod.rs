@@ -26,9 +26,13 @@ use tokio::sync::Semaphore;
 
 pub mod avatars;
 pub mod claims;
+mod discard;
 pub mod media;
+mod named;
+pub mod new_attachment;
 mod picture;
 pub mod rotation;
+pub mod rows;
 pub mod signed;
 mod unattached;
 
@@ -154,7 +158,7 @@ impl Files {
             }
             Err(error) => {
                 // What cannot be marked now is found later by its age.
-                if let Err(failed) = claims::release(self.db.write(), attachment::Column::Id.eq(row.id)).await {
+                if let Err(failed) = rows::release(self.db.write(), attachment::Column::Id.eq(row.id)).await {
                     tracing::debug!(error = %failed, "the row of a broken upload stays until it is old");
                 }
                 Err(error)

@@ -13,21 +13,15 @@ use parley_types::{
     time::Micros,
 };
 use sea_orm::{
-    ColumnTrait, Condition, EntityTrait, PaginatorTrait, QueryFilter, QuerySelect,
+    ColumnTrait, Condition, EntityTrait, QueryFilter, QuerySelect,
     sea_query::{Alias, Expr, ExprTrait as _, Func},
 };
-
-use super::{Files, claims};
 
 /// How long an upload of a member, a bot or a service waits to be taken before it is removed.
 const KEPT: Duration = Duration::from_hours(24);
 
-/// How long it can be taken: it must not be removed while it is.
-const TAKEN: Duration = Duration::from_hours(23);
-
 /// The same of an upload of a contact session. A visitor sends a file with a message, so minutes are plenty.
 const KEPT_OF_SESSION: Duration = Duration::from_mins(10);
-const TAKEN_OF_SESSION: Duration = Duration::from_mins(9);
 
 /// How long to wait when a quota is used up: somebody has to attach the files, or the first of them has to go.
 const RETRY: Duration = Duration::from_mins(1);
@@ -43,12 +37,6 @@ pub struct Unattached {
     pub of_members: u64,
 }
 
-/// Whether an upload can still be taken.
-pub fn is_fresh(row: &attachment::Model) -> bool {
-    let life = if row.contact_inbox_id.is_some() { TAKEN_OF_SESSION } else { TAKEN };
-    row.created_at > Micros::now().minus(life)
-}
-
 /// The uploads whose time is over.
 pub fn expired(now: Micros) -> Condition {
     use attachment::Column;
@@ -58,30 +46,6 @@ pub fn expired(now: Micros) -> Condition {
     Condition::all()
         .add(Column::State.eq(AttachmentState::Uploaded))
         .add(Condition::any().add(of_session).add(of_members))
-}
-
-impl Files {
-    /// Removes those of the named uploads that nothing has taken, files included. What cannot be removed now is removed later. The caller
-    /// must know that no call is still under way that could take one of them.
-    ///
-    /// # Errors
-    /// When the database or the store fails.
-    pub async fn discard(&self, upload_ids: &[String]) -> Result<()> {
-        use attachment::Column;
-        let ids: Vec<i64> = upload_ids.iter().filter_map(|id| self.upload_of(id)).collect();
-        let of_these = || Condition::all().add(Column::Id.is_in(ids.iter().copied()));
-        let unattached = || of_these().add(Column::State.eq(AttachmentState::Uploaded));
-        // Usually all were taken: that is learned without a write.
-        let count = attachment::Entity::find().filter(unattached()).count(self.db.read()).await?;
-        if count == 0 {
-            return Ok(());
-        }
-        // From here on they are not counted, and a sweep finds them if this ends before they are gone.
-        claims::release(self.db.write(), unattached()).await?;
-        let removed = of_these().add(Column::State.eq(AttachmentState::Removed));
-        let rows = attachment::Entity::find().filter(removed).all(self.db.write()).await?;
-        self.remove(&rows).await
-    }
 }
 
 impl Unattached {

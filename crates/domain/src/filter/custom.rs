@@ -6,7 +6,7 @@ use sea_orm::{
     sea_query::{Alias, Expr, SimpleExpr},
 };
 
-use super::Model;
+use super::model::Model;
 
 /// An attribute in the column `custom_attributes`.
 #[derive(Clone, Copy, Debug)]

@@ -1,8 +1,8 @@
 //! The standard attributes that can be filtered by, and the operators that each allows, in the order in which refusals tell them.
 
 use super::{
-    Model,
-    Operator::{
+    model::Model,
+    operator::Operator::{
         self, Contains, DaysBefore, DoesNotContain, EqualTo, IsGreaterThan, IsLessThan, IsNotPresent, IsPresent, NotEqualTo, StartsWith,
     },
 };

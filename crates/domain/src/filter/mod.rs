@@ -7,23 +7,21 @@ mod custom;
 pub(crate) mod has_label;
 mod keys;
 mod lookup;
+mod model;
 mod operator;
 pub mod results;
 pub(crate) mod selectivity;
 mod test;
 mod value;
 
-use parley_types::{
-    error::{Rule, Violation},
-    id::AccountId,
-    time::Micros,
-};
+use parley_types::error::{Rule, Violation};
 use sea_orm::{
-    Condition, DbBackend,
+    Condition,
     sea_query::{SelectStatement, SimpleExpr},
 };
 use serde_json::Value as Json;
 
+pub use model::{Context, Definition, Display, Model};
 pub use operator::Operator;
 
 /// How many conditions a filter may have.
@@ -35,15 +33,6 @@ pub const MOST_VALUES: usize = 100;
 const MOST_FAULTS: usize = 10;
 /// How much of a key is told, for the same reason.
 const MOST_OF_A_KEY: usize = 255;
-
-/// What is filtered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Model {
-    /// Contacts.
-    Contact,
-    /// Conversations.
-    Conversation,
-}
 
 /// How a condition is joined with the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,41 +56,6 @@ pub struct Given {
     pub joiner: Option<Joiner>,
 }
 
-/// What values of a custom attribute are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Display {
-    /// Texts: also links and entries of lists.
-    Text,
-    /// Numbers: also currencies and percentages.
-    Number,
-    /// Days.
-    Date,
-    /// Yes or no.
-    Checkbox,
-}
-
-/// A custom attribute that the account defined for what is filtered.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Definition {
-    /// Its key.
-    pub key: String,
-    /// What its values are.
-    pub display: Display,
-}
-
-/// Where and when a filter is evaluated.
-#[derive(Clone, Copy, Debug)]
-pub struct Context {
-    /// What is filtered.
-    pub model: Model,
-    /// The account.
-    pub account: AccountId,
-    /// The database that the condition is written for.
-    pub backend: DbBackend,
-    /// The present, which says what day today is.
-    pub now: Micros,
-}
-
 /// A filter as it was read.
 #[derive(Clone, Debug)]
 pub struct Filter {
@@ -110,9 +64,6 @@ pub struct Filter {
     /// For each of the alternatives that OR joins, queries of ids that all it lets through are among: each is answered by an index.
     pub lookups: Vec<Vec<SelectStatement>>,
 }
-
-/// A condition of one attribute, or the sentence that says what is wrong with its values.
-type Tested = Result<SimpleExpr, ()>;
 
 /// Reads conditions. The faults come in the order in which Chatwoot finds them, so that the first is the one it would tell.
 ///

@@ -12,9 +12,10 @@ use sea_orm::{
 use serde_json::Value as Json;
 
 use super::{
-    Context, Definition, Display, Model, Operator, Tested,
+    Operator,
     custom::Attribute,
     keys::Kind,
+    model::{Context, Definition, Display, Model, Tested},
     value::{self, begins, ends},
 };
 

@@ -31,10 +31,11 @@ use sea_orm::{
 };
 use serde_json::{Value as Json, json};
 
+use crate::files::rows;
 use crate::{
     Chat,
     auth::caller::Caller,
-    files::{avatars, claims},
+    files::avatars,
     messages::liquid,
     page::{self, Page, PageRequest, Sort},
     write::call::{Answer, Call},
@@ -440,7 +441,7 @@ pub async fn delete_conversations(db: &impl ConnectionTrait, account: AccountId,
     let hanging = attachment::Column::AccountId
         .eq(account)
         .and(attachment::Column::MessageId.in_subquery(messages));
-    claims::release(db, hanging).await?;
+    rows::release(db, hanging).await?;
     message::Entity::delete_many()
         .filter(message::Column::AccountId.eq(account))
         .filter(message::Column::ConversationId.in_subquery(ids.clone()))

@@ -17,10 +17,7 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 use serde_json::{Value as Json, json};
 
 use crate::{
-    messages::{
-        liquid,
-        rules::{self, NewMessage},
-    },
+    messages::{append, liquid, new_message::NewMessage},
     write::{Ledger, Write},
 };
 
@@ -44,7 +41,7 @@ pub fn answer(ledger: &mut Ledger, conversation: &mut Conversation) {
     }
     let text = out_of_office(inbox, &conversation.row, ledger.at).or_else(|| greeting(inbox, &conversation.row));
     if let Some(text) = text.map(str::to_owned) {
-        rules::add_template(ledger, conversation, template(text, ContentType::Text, json!({})));
+        append::add_template(ledger, conversation, template(text, ContentType::Text, json!({})));
     }
 }
 
@@ -128,10 +125,10 @@ pub async fn survey(write: &mut Write, conversation: &mut Conversation) -> Resul
     let survey = template(text, ContentType::InputCsat, attributes);
     if survey.is_template() {
         write
-            .render(|ledger| rules::add_template(ledger, &mut conversation.clone(), survey.clone()))
+            .render(|ledger| append::add_template(ledger, &mut conversation.clone(), survey.clone()))
             .await;
     }
-    rules::add_template(&mut write.ledger, conversation, survey);
+    append::add_template(&mut write.ledger, conversation, survey);
     Ok(())
 }
 

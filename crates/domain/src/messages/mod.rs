@@ -1,7 +1,9 @@
 //! Messages: making, reading, changing, deleting.
 
+pub(crate) mod append;
 pub mod automatic;
 pub mod liquid;
+pub mod new_message;
 pub(crate) mod receipts;
 pub mod rules;
 
@@ -28,14 +30,11 @@ use parley_types::{
 use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, ExprTrait, IntoActiveModel, QueryFilter};
 use serde_json::{Map, Value as Json, json};
 
+use crate::files::rows;
 use crate::{
     Chat,
     auth::caller::{Access, Caller},
-    files::claims,
-    messages::{
-        receipts::is_taken,
-        rules::{NewMessage, speaker},
-    },
+    messages::{new_message::NewMessage, receipts::is_taken, rules::speaker},
     write::{
         Write,
         call::{Answer, Call},
@@ -327,7 +326,7 @@ async fn changed(
         let hanging = attachment::Column::AccountId
             .eq(account.id)
             .and(attachment::Column::MessageId.eq(id));
-        claims::release(&write.txn, hanging).await?;
+        rows::release(&write.txn, hanging).await?;
     }
     let row = row.into_active_model().reset_all().update(&write.txn).await?;
     let mut messages = load::with_senders(&write.txn, account.id, vec![row]).await?;

@@ -3,6 +3,7 @@
 //! The order of events and the effects are Chatwoot's: the JSON contract's "What a new message does", and the events
 //! contract's "Order of emission of one action".
 
+use crate::messages::new_message::NewMessage;
 use std::sync::Arc;
 
 use parley_eventlog::{
@@ -12,90 +13,17 @@ use parley_eventlog::{
 use parley_storage::{
     entity::{
         agent_bot,
-        kind::{AttachmentState, ContentType, ConversationStatus, MessageStatus, MessageType, SenderType},
-        message,
+        kind::{ConversationStatus, MessageType},
     },
     joined::{Conversation, Inbox, Message, Sender},
 };
-use parley_types::{
-    id::{AccountId, AgentBotId},
-    time::Micros,
-};
-use serde_json::{Value as Json, json};
+use parley_types::{id::AccountId, time::Micros};
+use serde_json::Value as Json;
 
-use crate::{
-    auth::caller::Caller,
-    files::claims::{Attached, Claim, Hanging, NewAttachment},
-    messages::{automatic, liquid},
-    write::Ledger,
-};
+use crate::{auth::caller::Caller, messages::automatic, write::Ledger};
 
-/// A message that may be made.
-#[derive(Clone, Debug)]
-pub struct NewMessage {
-    /// Who speaks to whom.
-    pub message_type: MessageType,
-    /// The text.
-    pub content: Option<String>,
-    /// Whether the text is final: it was rendered, if it was a template.
-    pub rendered: bool,
-    /// What the content is.
-    pub content_type: ContentType,
-    /// What belongs to the content type; an object.
-    pub content_attributes: Json,
-    /// Whether it is a note among agents.
-    pub private: bool,
-    /// The message's id in the caller's own system.
-    pub source_id: Option<String>,
-    /// Whether that must be unique in the inbox.
-    pub unique_source_id: bool,
-    /// Handed back, not stored.
-    pub echo_id: Option<String>,
-    /// Attributes that programs set; an object.
-    pub additional_attributes: Json,
-    /// The bot in whose name an outgoing one shall be sent.
-    pub agent_bot_id: Option<AgentBotId>,
-    /// That bot, once it was looked up.
-    pub agent_bot: Option<Arc<agent_bot::Model>>,
-    /// What shall hang on it.
-    pub wanted: Vec<NewAttachment>,
-    /// The same, once names were read.
-    pub hanging: Vec<Hanging>,
-    /// Its rows, once nobody else can take them.
-    pub attachments: Vec<Attached>,
-}
-
-impl NewMessage {
-    /// A public text without anything else.
-    pub fn text(message_type: MessageType, content: String) -> Self {
-        Self {
-            message_type,
-            content: Some(content),
-            rendered: false,
-            content_type: ContentType::Text,
-            content_attributes: json!({}),
-            private: false,
-            source_id: None,
-            unique_source_id: false,
-            echo_id: None,
-            additional_attributes: json!({}),
-            agent_bot_id: None,
-            agent_bot: None,
-            wanted: Vec::new(),
-            hanging: Vec::new(),
-            attachments: Vec::new(),
-        }
-    }
-}
-
-impl NewMessage {
-    /// Whether its text is to be rendered: what is sent to the contact may be a template.
-    pub fn is_template(&self) -> bool {
-        !self.rendered
-            && matches!(self.message_type, MessageType::Outgoing | MessageType::Template)
-            && self.content.as_deref().is_some_and(liquid::is_template)
-    }
-}
+use super::append::store;
+pub use super::append::{add_activity, changed_with};
 
 /// Whether a new message may need texts rendered for it: its own, or one that its inbox answers with.
 pub fn needs_rendering(conversation: &Conversation, new: &NewMessage) -> bool {
@@ -162,16 +90,6 @@ pub fn first_status(inbox: &Inbox) -> ConversationStatus {
     }
 }
 
-/// Adds a line about a change.
-pub fn add_activity(ledger: &mut Ledger, conversation: &mut Conversation, content: String) {
-    store(ledger, conversation, NewMessage::text(MessageType::Activity, content), None);
-}
-
-/// Adds an automatic text.
-pub fn add_template(ledger: &mut Ledger, conversation: &mut Conversation, text: NewMessage) {
-    store(ledger, conversation, text, None);
-}
-
 /// Sets a status and notes it; whether it changed. The line about it is the caller's to add.
 pub fn set_status(ledger: &mut Ledger, conversation: &mut Conversation, status: ConversationStatus, until: Option<Micros>) -> bool {
     let row = &mut conversation.row;
@@ -200,17 +118,6 @@ pub fn set_status(ledger: &mut Ledger, conversation: &mut Conversation, status: 
     moved
 }
 
-/// Notes a change of a conversation.
-pub fn changed_with(ledger: &mut Ledger, conversation: &mut Conversation, kind: EventKind, changes: Vec<Change>) {
-    conversation.row.updated_at = ledger.at;
-    conversation.row.version = ledger.next_seq();
-    ledger.emit(Draft {
-        kind,
-        subject: Subject::Conversation(conversation.clone()),
-        changes,
-    });
-}
-
 /// A contact who writes is heard again, unless blocked: by the bot, if one answers and the conversation was resolved. Pending ones
 /// stay with their bot. Whether a line tells of it: what goes to the bot is not open yet.
 fn reopen(ledger: &mut Ledger, conversation: &mut Conversation) -> bool {
@@ -223,107 +130,6 @@ fn reopen(ledger: &mut Ledger, conversation: &mut Conversation) -> bool {
     };
     let woken = asleep && !conversation.contact.row.blocked && set_status(ledger, conversation, status, None);
     woken && line && status == ConversationStatus::Open
-}
-
-fn store(ledger: &mut Ledger, conversation: &mut Conversation, mut new: NewMessage, sender: Option<Sender>) -> Arc<Message> {
-    if new.is_template()
-        && let Some(text) = new.content.as_deref()
-        && let Some(rendered) = ledger.rendered(text, conversation, sender.as_ref())
-    {
-        new.content = Some(rendered);
-    }
-    let id = ledger.take_message_id();
-    let version = ledger.next_seq();
-    let at = ledger.at;
-    let row = &mut conversation.row;
-    row.message_count += 1;
-    row.last_activity_at = at;
-    row.updated_at = at;
-    row.version = version;
-    row.last_message_id = Some(id);
-    if new.message_type != MessageType::Activity {
-        row.last_non_activity_message_id = Some(id);
-    }
-    if new.message_type == MessageType::Incoming {
-        row.unread_count += 1;
-        row.last_incoming_at = Some(at);
-    }
-    match new.message_type {
-        MessageType::Outgoing if !new.private => row.last_reply_at = Some(at),
-        MessageType::Template => row.last_template_at = Some(at),
-        _ => {}
-    }
-    let public = !new.private && new.message_type != MessageType::Activity;
-    if public {
-        row.last_public_message_id = Some(id);
-    }
-    let (sender_type, sender_id) = match &sender {
-        Some(Sender::Contact(contact)) => (Some(SenderType::Contact), Some(contact.row.id.0)),
-        Some(Sender::User(user)) => (Some(SenderType::User), Some(user.id.0)),
-        Some(Sender::AgentBot(bot)) => (Some(SenderType::AgentBot), Some(bot.id.0)),
-        None => (None, None),
-    };
-    let row = message::Model {
-        account_id: row.account_id,
-        id,
-        conversation_id: row.id,
-        number: row.message_count,
-        inbox_id: row.inbox_id,
-        message_type: new.message_type,
-        content: new.content,
-        content_type: new.content_type,
-        content_attributes: new.content_attributes,
-        status: MessageStatus::Sent,
-        private: new.private,
-        unique_source_id: new.source_id.clone().filter(|_| new.unique_source_id),
-        source_id: new.source_id,
-        sender_type,
-        sender_id,
-        additional_attributes: new.additional_attributes,
-        created_at: at,
-        updated_at: at,
-        version,
-    };
-    ledger.message(row.clone());
-    let mut attachments = Vec::with_capacity(new.attachments.len());
-    for (
-        position,
-        Attached {
-            row: mut attachment,
-            is_new,
-        },
-    ) in new.attachments.into_iter().enumerate()
-    {
-        (attachment.state, attachment.message_id) = (AttachmentState::InUse, id);
-        if is_new {
-            attachment.position = i64::try_from(position).unwrap_or_default();
-            ledger.attachment(attachment.clone());
-        } else {
-            ledger.claim(Claim {
-                id: attachment.id,
-                message: id,
-                position,
-            });
-        }
-        attachments.push(attachment);
-    }
-    let message = Arc::new(Message {
-        row,
-        sender,
-        attachments,
-        echo_id: new.echo_id,
-    });
-    // In the event of a public message, that message itself is the newest one.
-    let before = if public { conversation.last_public.take() } else { None };
-    ledger.emit(Draft::new(
-        EventKind::MessageCreated,
-        Subject::Message(Arc::clone(&message), conversation.clone()),
-    ));
-    drop(before);
-    if public {
-        conversation.last_public = Some(Arc::clone(&message));
-    }
-    message
 }
 
 /// The contact waits from now on, and was active now.
@@ -369,4 +175,10 @@ fn replied(ledger: &mut Ledger, conversation: &mut Conversation) {
     if !changes.is_empty() {
         changed_with(ledger, conversation, EventKind::ConversationUpdated, changes);
     }
+}
+
+/// Whether the inbox of a conversation is to assign an agent to it.
+pub(crate) fn wants_assignment(conversation: &Conversation) -> bool {
+    let row = &conversation.row;
+    row.status == ConversationStatus::Open && row.assignee_id.is_none() && conversation.inbox.row.enable_auto_assignment
 }

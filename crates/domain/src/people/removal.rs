@@ -19,9 +19,9 @@ use sea_orm::{
     Statement,
 };
 
+use crate::files::rows;
 use crate::{
     Chat,
-    files::claims,
     write::{
         call::{Answer, Call},
         once,
@@ -174,7 +174,7 @@ pub async fn empty_deleted(db: &Database, statements: usize) -> Result<u64> {
             }
         }
     }
-    claims::release(db.write(), attachment::Column::AccountId.eq(account.id)).await?;
+    rows::release(db.write(), attachment::Column::AccountId.eq(account.id)).await?;
     let waiting = attachment::Entity::find()
         .filter(attachment::Column::AccountId.eq(account.id))
         .count(db.write())

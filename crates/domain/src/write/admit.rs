@@ -2,19 +2,20 @@
 
 use super::{
     Ledger,
-    batch::{replied, source_ids},
     flood::{self, Flood},
+    lookup::{replied, source_ids},
     plan::{self, reply_id},
-    verb::Write,
+    unit::Write,
 };
 use std::sync::Arc;
 
 use parley_storage::joined::Conversation;
 use parley_types::error::Result;
 
+use crate::files::rows;
 use crate::{
     files::claims::{self, Available},
-    messages::{liquid, rules::NewMessage},
+    messages::{liquid, new_message::NewMessage},
 };
 
 impl Write {
@@ -41,8 +42,8 @@ impl Write {
             Flood::of(count, last).check(self.ledger.at, self.messages_per_minute)?;
         }
         let mut available = Available {
-            uploads: claims::uploads(db, row.account_id, new.uploads().collect()).await?,
-            ids: claims::reserve(db, new.new_rows()).await?,
+            uploads: rows::uploads(db, row.account_id, new.uploads().collect()).await?,
+            ids: rows::reserve(db, new.new_rows()).await?,
         };
         claims::take(&mut available, new, row.account_id, (0, 1))?;
         let named = new.content_attributes.get("in_reply_to").and_then(reply_id);

@@ -1,31 +1,25 @@
 //! Batches of new messages: planned from what is at hand, stored in one statement, answered together.
 
+use crate::write::lookup::replied;
+use crate::write::lookup::source_ids;
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
-    Messages,
     cache::{Counted, Known},
     keys,
     lane::Lane,
     meter,
     plan::{Plan, Scene, reply_id},
+    request::Messages,
 };
-use crate::{
-    auth::caller::Caller,
-    conversations::assignment,
-    files::claims::{self, Available},
-    messages::liquid,
-    write::call::Call,
-};
-use parley_storage::{
-    entity::{account_log, message},
-    load,
-};
+use crate::files::rows;
+use crate::{auth::caller::Caller, conversations::assignment, files::claims::Available, messages::liquid, write::call::Call};
+use parley_storage::{entity::account_log, load};
 use parley_types::{
     error::{Error, Result, Rule, is_unique_violation},
-    id::{AccountId, ConversationId, InboxId, MessageId},
+    id::{AccountId, ConversationId},
 };
-use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QuerySelect};
+use sea_orm::{ConnectionTrait, DbBackend, EntityTrait};
 
 impl Lane {
     /// Stores the messages of these calls and answers each.
@@ -274,16 +268,16 @@ impl Lane {
             .filter_map(|(_, new)| new.source_id.clone());
         let taken = source_ids(db, account, uniques.collect()).await?;
         let named = items().flat_map(|(_, new)| new.uploads());
-        let uploads = claims::uploads(db, account, named.collect()).await?;
+        let uploads = rows::uploads(db, account, named.collect()).await?;
         let fresh = calls.iter().filter(|call| {
             let key = call.call.key.as_ref();
             key.is_none_or(|key| keys::find(key, &kept).is_none())
         });
         let rows = fresh.flat_map(|call| &call.items).map(|(_, new)| new.new_rows()).sum();
         let ids = if db.get_database_backend() == DbBackend::Postgres {
-            claims::reserve(db, rows).await?
+            rows::reserve(db, rows).await?
         } else {
-            claims::reserve(self.db.write(), rows).await?
+            rows::reserve(self.db.write(), rows).await?
         };
         Ok(Scene {
             counted,
@@ -295,55 +289,6 @@ impl Lane {
             texts: Arc::default(),
         })
     }
-}
-
-/// The messages that are replied to: their conversation and source id.
-///
-/// # Errors
-/// When the database cannot be read.
-pub(super) async fn replied(
-    db: &impl ConnectionTrait,
-    account: AccountId,
-    ids: Vec<i64>,
-) -> Result<HashMap<MessageId, (ConversationId, Option<String>)>> {
-    if ids.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let rows: Vec<(MessageId, ConversationId, Option<String>)> = message::Entity::find()
-        .select_only()
-        .columns([message::Column::Id, message::Column::ConversationId, message::Column::SourceId])
-        .filter(message::Column::AccountId.eq(account))
-        .filter(message::Column::Id.is_in(ids))
-        .into_tuple()
-        .all(db)
-        .await?;
-    Ok(rows
-        .into_iter()
-        .map(|(id, conversation, source)| (id, (conversation, source)))
-        .collect())
-}
-
-/// Whose these unique source ids are.
-///
-/// # Errors
-/// When the database cannot be read.
-pub(super) async fn source_ids(
-    db: &impl ConnectionTrait,
-    account: AccountId,
-    ids: Vec<String>,
-) -> Result<HashMap<(InboxId, String), MessageId>> {
-    if ids.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let rows: Vec<(InboxId, String, MessageId)> = message::Entity::find()
-        .select_only()
-        .columns([message::Column::InboxId, message::Column::UniqueSourceId, message::Column::Id])
-        .filter(message::Column::AccountId.eq(account))
-        .filter(message::Column::UniqueSourceId.is_in(ids))
-        .into_tuple()
-        .all(db)
-        .await?;
-    Ok(rows.into_iter().map(|(inbox, source, id)| ((inbox, source), id)).collect())
 }
 
 /// Gives each call its answer; a caller who has gone does not get it.

@@ -1,5 +1,10 @@
 //! What others wrote to an account since a lane looked last: told by the log, so that what they left alone stays at hand.
 
+use crate::write::flood::Flood;
+use crate::write::flood::recent;
+use parley_storage::joined::Conversation;
+use parley_types::time::Micros;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use parley_storage::{
@@ -73,4 +78,35 @@ async fn seen(
         .all(db)
         .await?;
     Ok((rows.len() as u64 == most).then_some(rows))
+}
+
+impl Lane {
+    /// Each conversation with its messages of the last minute: by what the lane knew a moment ago where it did, else counted.
+    pub(super) async fn floods(
+        &mut self,
+        db: &impl ConnectionTrait,
+        conversations: Vec<Conversation>,
+    ) -> Result<Vec<(Conversation, Flood)>> {
+        let limit = self.config.messages_per_minute;
+        if limit == 0 {
+            return Ok(conversations.into_iter().map(|each| (each, Flood::default())).collect());
+        }
+        let now = Micros::now();
+        let (mut floods, mut unknown) = (HashMap::new(), Vec::new());
+        for conversation in &conversations {
+            let row = &conversation.row;
+            match self.cache.flood(row) {
+                Some(flood) => drop(floods.insert(row.id, flood)),
+                None => unknown.push(row),
+            }
+        }
+        for (id, count, last) in recent(db, &unknown, now, limit).await? {
+            floods.insert(id, Flood::of(count, last));
+        }
+        let with = |each: Conversation| {
+            let flood = floods.remove(&each.row.id).unwrap_or_default();
+            (each, flood)
+        };
+        Ok(conversations.into_iter().map(with).collect())
+    }
 }

@@ -7,15 +7,13 @@ use std::{
     time::Duration,
 };
 
-use parley_storage::{entity::conversation, joined::Conversation};
+use parley_storage::entity::conversation;
 use parley_types::{
     error::{Error, Result},
     id::ConversationId,
     time::Micros,
 };
 use sea_orm::{ConnectionTrait, FromQueryResult, Statement};
-
-use super::lane::Lane;
 
 const WINDOW_SECONDS: i64 = 60;
 
@@ -64,37 +62,6 @@ impl Flood {
         while self.0.front().is_some_and(|(second, _)| second + WINDOW_SECONDS < at.seconds()) {
             self.0.pop_front();
         }
-    }
-}
-
-impl Lane {
-    /// Each conversation with its messages of the last minute: by what the lane knew a moment ago where it did, else counted.
-    pub(super) async fn floods(
-        &mut self,
-        db: &impl ConnectionTrait,
-        conversations: Vec<Conversation>,
-    ) -> Result<Vec<(Conversation, Flood)>> {
-        let limit = self.config.messages_per_minute;
-        if limit == 0 {
-            return Ok(conversations.into_iter().map(|each| (each, Flood::default())).collect());
-        }
-        let now = Micros::now();
-        let (mut floods, mut unknown) = (HashMap::new(), Vec::new());
-        for conversation in &conversations {
-            let row = &conversation.row;
-            match self.cache.flood(row) {
-                Some(flood) => drop(floods.insert(row.id, flood)),
-                None => unknown.push(row),
-            }
-        }
-        for (id, count, last) in recent(db, &unknown, now, limit).await? {
-            floods.insert(id, Flood::of(count, last));
-        }
-        let with = |each: Conversation| {
-            let flood = floods.remove(&each.row.id).unwrap_or_default();
-            (each, flood)
-        };
-        Ok(conversations.into_iter().map(with).collect())
     }
 }
 

@@ -16,8 +16,8 @@ use sqlx::{Row as _, sqlite::SqliteRow};
 use uuid::Uuid;
 
 use crate::{
-    contacts::CreatedContact,
-    conversations::{CreatedConversation, status::StatusSet},
+    contacts::answers::CreatedContact,
+    conversations::answers::{CreatedConversation, StatusSet},
     write::call::{Answer, Key},
 };
 

@@ -1,11 +1,24 @@
 //! A lane: one task that writes for a share of the accounts, one batch after another.
 
+use futures_util::future::BoxFuture;
 use parley_eventlog::Events;
 use parley_storage::Database;
 use parley_types::id::{AccountId, ConversationId};
 use tokio::sync::mpsc;
 
-use super::{Config, Job, Messages, cache::Cache, store::Store};
+use super::{
+    cache::Cache,
+    request::{Config, Messages},
+    store::Store,
+};
+
+/// A verb that runs alone in a transaction of the lane.
+pub type Verb = Box<dyn for<'l> FnOnce(&'l mut Lane) -> BoxFuture<'l, ()> + Send>;
+
+pub enum Job {
+    Messages(Box<Messages>),
+    Verb(Verb),
+}
 
 /// A lane and what it keeps at hand.
 pub struct Lane {

@@ -20,12 +20,22 @@ use parley_types::{
 
 use crate::{
     auth::caller::Caller,
-    files::claims::Claim,
     messages::liquid::{Rendered, Request},
 };
 
 /// How much later a write is than the one before it, at least.
 const TICK: Duration = Duration::from_micros(1);
+
+/// An attachment that is taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim {
+    /// The attachment.
+    pub id: i64,
+    /// The message that takes it; 0: something else does.
+    pub message: MessageId,
+    /// Its place among those of the message.
+    pub position: usize,
+}
 
 /// Gives out the numbers of one write and collects what it makes. Nothing in it is stored until the writer says so: a
 /// ledger that is dropped leaves no trace.

@@ -16,8 +16,6 @@ use parley_types::error::{Error, Result};
 use sea_orm::DbBackend;
 use tokio::sync::mpsc;
 
-use super::Job;
-
 /// Calls of one batch that its span is linked to.
 const LINKS: usize = 32;
 
@@ -125,7 +123,7 @@ pub async fn measured<'a, T>(
 }
 
 /// Tells how many writes wait in each lane, for as long as there are lanes.
-pub fn queues(lanes: &[mpsc::Sender<Job>]) {
+pub fn queues<T: Send + 'static>(lanes: &[mpsc::Sender<T>]) {
     // A strong sender would keep its lane from ending.
     let lanes: Vec<_> = lanes.iter().map(mpsc::Sender::downgrade).collect();
     meter()

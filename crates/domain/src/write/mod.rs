@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use crate::{
-    messages::rules::NewMessage,
+    messages::new_message::NewMessage,
     write::call::{Answer, Call},
 };
 
@@ -33,63 +33,23 @@ pub mod idempotency;
 mod keys;
 mod lane;
 mod ledger;
+mod lookup;
 mod meter;
+mod panic;
 mod plan;
+mod request;
 mod store;
+mod unit;
 mod verb;
 
 pub use keys::{erase as erase_replies, hand_over as hand_over_replies};
-pub use ledger::Ledger;
-pub use verb::{Write, once, repeated};
+pub use ledger::{Claim, Ledger};
+pub use request::Config;
+pub use unit::Write;
+pub use verb::{once, repeated};
 
-/// How much the writer may hold.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// Lanes on PostgreSQL; SQLite has one.
-    pub lanes: usize,
-    /// Calls that may wait in a lane; beyond it, calls are refused.
-    pub queue: usize,
-    /// Messages that one batch takes at most; a call with more goes alone.
-    pub batch_messages: usize,
-    /// Bytes of content that one batch takes, before the last call.
-    pub batch_bytes: usize,
-    /// Conversations whose rows are kept at hand, over all lanes.
-    pub cached_conversations: usize,
-    /// Messages that a conversation takes within a minute; 0: any number.
-    pub messages_per_minute: u32,
-    /// Turns a protection off, in tests only.
-    #[cfg(feature = "faults")]
-    pub fault: String,
-}
-
-impl Config {
-    /// Whether the counter row's lock is taken away, in tests only.
-    #[cfg(feature = "faults")]
-    fn unlocked(&self) -> bool {
-        self.fault == "counter_lock"
-    }
-
-    #[cfg(not(feature = "faults"))]
-    #[allow(clippy::unused_self)]
-    fn unlocked(&self) -> bool {
-        false
-    }
-}
-
-/// New messages, all or none.
-pub(super) struct Messages {
-    call: Call<Vec<Arc<Message>>>,
-    items: Vec<(ConversationId, NewMessage)>,
-    reply: oneshot::Sender<Result<Answer<Vec<Arc<Message>>>>>,
-}
-
-/// A verb that runs alone in a transaction of the lane.
-type Verb = Box<dyn for<'l> FnOnce(&'l mut lane::Lane) -> BoxFuture<'l, ()> + Send>;
-
-enum Job {
-    Messages(Box<Messages>),
-    Verb(Verb),
-}
+use lane::{Job, Verb};
+use request::Messages;
 
 /// The door to the lanes. Cheap to clone; when the last clone is dropped, the lanes finish what is queued and end.
 #[derive(Clone)]

@@ -19,19 +19,20 @@ use parley_types::{
 use serde_json::{Value as Json, json};
 
 use super::{
-    Config, Ledger, Messages,
+    Ledger,
     cache::{Counted, Known},
     keys::{self, Kept, Reply},
-    verb::panicked,
+    panic::panicked,
+    request::{Config, Messages},
 };
 use crate::{
-    conversations::assignment,
-    files::claims::{self, Available, Claim},
+    files::claims::{self, Available},
     messages::{
         liquid::{Rendered, Request},
-        rules::{self, NewMessage},
+        new_message::NewMessage,
+        rules,
     },
-    write::call::Answer,
+    write::{Claim, call::Answer},
 };
 
 /// Bytes of events that are encoded before other tasks of the thread get a turn: less than ten milliseconds of work.
@@ -203,7 +204,7 @@ impl Plan {
                 ledger.at,
                 u32::try_from(known.conversation.row.message_count - before).unwrap_or(u32::MAX),
             );
-            if slept && assignment::wanted(&known.conversation) {
+            if slept && rules::wants_assignment(&known.conversation) {
                 opened.push(*id);
             }
             claimed.extend(unique.map(|unique| (unique, message.row.id)));

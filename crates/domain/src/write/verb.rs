@@ -1,12 +1,14 @@
 //! The rarer verbs: one transaction each, under the lock of the account's counters.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use crate::write::Write;
+use crate::write::panic::panicked;
+use std::panic::AssertUnwindSafe;
 
 use futures_util::{FutureExt as _, future::BoxFuture};
 use parley_eventlog::{cursor::Cursor, draft::Draft, entry::Entry, history, log};
 use parley_storage::{
     Database,
-    entity::{account, account_log, message},
+    entity::{account_log, message},
     load,
 };
 use parley_types::{
@@ -22,31 +24,8 @@ use super::{
     lane::Lane,
     meter::{Operation, measured},
 };
-use crate::{
-    auth::caller::Caller,
-    files::claims,
-    write::call::{Answer, Call},
-};
-
-/// A transaction in which a verb runs. The account's counters are locked: nobody else writes to the account meanwhile.
-#[derive(Debug)]
-pub struct Write {
-    /// The transaction. The writer commits it; the verb only uses it.
-    pub txn: DatabaseTransaction,
-    /// The numbers it gives out, and what it makes.
-    pub ledger: Ledger,
-    /// Who asks.
-    pub caller: Arc<Caller>,
-    /// Messages that a conversation takes within a minute; 0: any number.
-    pub(super) messages_per_minute: u32,
-}
-
-impl Write {
-    /// The account.
-    pub fn account(&self) -> &Arc<account::Model> {
-        &self.ledger.account
-    }
-}
+use crate::files::rows;
+use crate::write::call::{Answer, Call};
 
 /// What is to be done once the transaction is committed.
 struct Committed<T> {
@@ -137,7 +116,7 @@ impl Lane {
             let rows = entered.messages.into_iter().map(IntoActiveModel::into_active_model);
             message::Entity::insert_many(rows).exec_without_returning(&txn).await?;
         }
-        claims::store(&txn, &entered.claims, &entered.attachments).await?;
+        rows::store(&txn, &entered.claims, &entered.attachments).await?;
         log::append(&txn, &entered.counters, &entered.entries).await?;
         if let Some(key) = &call.key {
             let contact = keys::contact(&value, &entered.entries);
@@ -152,13 +131,6 @@ impl Lane {
             entries: entered.entries,
         })
     }
-}
-
-/// A call whose rules panicked.
-pub(super) fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    Error::Internal(format!("a write panicked: {}", text.unwrap_or("without a message")))
 }
 
 /// A unique index that the verb did not look at first: somebody wrote past the lock.

@@ -4,7 +4,7 @@ use parley_storage::entity::{api_channel, kind::TokenKind, token};
 use parley_types::{error::Result, time::Micros};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter};
 
-use super::Config;
+use super::config::Config;
 use crate::auth::tokens::{self, NewToken, hash};
 
 /// How a configured secret and the tokens of the database go together.

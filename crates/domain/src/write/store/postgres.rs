@@ -25,7 +25,7 @@ use super::{
     super::plan::Plan,
     statement::{self, Shape},
 };
-use crate::files::claims;
+use crate::files::rows;
 
 /// A lane's own connection. A pool tries each connection that comes back with a round trip, for every batch; and the
 /// arrays go out as they are, not as a value of sea-query for each element.
@@ -122,7 +122,7 @@ impl Connection {
             }
             if !plan.claims.is_empty() {
                 // Numbers of ours, and nothing else.
-                let text = sqlx::AssertSqlSafe(claims::text(&plan.claims));
+                let text = sqlx::AssertSqlSafe(rows::text(&plan.claims));
                 sqlx::query(text)
                     .persistent(false)
                     .execute(&mut *connection)
@@ -130,9 +130,9 @@ impl Connection {
                     .map_err(broken)?;
             }
             if !plan.attachments.is_empty() {
-                let text = sqlx::AssertSqlSafe(claims::insert_text(DbBackend::Postgres));
+                let text = sqlx::AssertSqlSafe(rows::insert_text(DbBackend::Postgres));
                 sqlx::query(text)
-                    .bind(claims::insert_rows(&plan.attachments))
+                    .bind(rows::insert_rows(&plan.attachments))
                     .execute(&mut *connection)
                     .await
                     .map_err(broken)?;

@@ -4,13 +4,13 @@
 //! The plan of one message, the usual one, is bound value by value: reading its rows from JSON costs SQLite more than storing them. Larger
 //! batches go as one JSON array of arrays a table, so that there are few texts to prepare; bytes go beside it, one after the other in one blob.
 
+use crate::files::rows;
 use parley_storage::{Database, entity::idempotency_key, joined::Conversation};
 use parley_types::error::{Error, Result};
 use sea_orm::{DbBackend, DbErr, RuntimeErr};
 use sqlx::{Arguments as _, sqlite::SqliteArguments};
 
 use super::super::plan::Plan;
-use crate::files::claims;
 
 mod cells;
 mod text;
@@ -32,12 +32,12 @@ pub async fn store(db: &Database, plans: &[&Plan]) -> Result<()> {
     for plan in plans {
         if !plan.claims.is_empty() {
             // Numbers of ours, and nothing else.
-            let sql = sqlx::AssertSqlSafe(claims::text(&plan.claims));
+            let sql = sqlx::AssertSqlSafe(rows::text(&plan.claims));
             sqlx::query(sql).persistent(false).execute(&mut *txn).await.map_err(broken)?;
         }
         if !plan.attachments.is_empty() {
-            let sql = sqlx::AssertSqlSafe(claims::insert_text(DbBackend::Sqlite));
-            let rows = claims::insert_rows(&plan.attachments);
+            let sql = sqlx::AssertSqlSafe(rows::insert_text(DbBackend::Sqlite));
+            let rows = rows::insert_rows(&plan.attachments);
             sqlx::query(sql).bind(rows).execute(&mut *txn).await.map_err(broken)?;
         }
     }

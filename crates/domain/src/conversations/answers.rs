@@ -1,0 +1,23 @@
+//! What commands on conversations answer with.
+
+use std::sync::Arc;
+
+use parley_storage::joined::{ConversationSummary, Message};
+
+/// A conversation that was made, with its first message.
+#[derive(Clone, Debug)]
+pub struct CreatedConversation {
+    /// The conversation.
+    pub conversation: ConversationSummary,
+    /// The first message.
+    pub message: Option<Arc<Message>>,
+}
+
+/// A conversation whose status was set.
+#[derive(Clone, Debug)]
+pub struct StatusSet {
+    /// The conversation.
+    pub conversation: ConversationSummary,
+    /// A bot handed it to the agents.
+    pub handed_off: bool,
+}

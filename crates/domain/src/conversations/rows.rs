@@ -1,0 +1,63 @@
+//! Storing what a command did to a conversation, and reading what it answers with.
+
+use crate::write::Write;
+use parley_eventlog::kind::EventKind;
+use parley_storage::joined::Agent;
+use parley_storage::joined::Conversation;
+use parley_storage::joined::ConversationSummary;
+use parley_storage::joined::Message;
+use parley_storage::load;
+use parley_types::error::Error;
+use parley_types::error::Result;
+use parley_types::error::Rule;
+use parley_types::id::UserId;
+use sea_orm::ActiveModelTrait;
+use sea_orm::IntoActiveModel;
+use std::sync::Arc;
+
+/// Stores what a verb did to a conversation's row.
+pub(crate) async fn save(write: &Write, conversation: &mut Conversation) -> Result<()> {
+    conversation.row = conversation.row.clone().into_active_model().reset_all().update(&write.txn).await?;
+    Ok(())
+}
+
+/// A message may have moved the contact's last activity.
+pub(crate) async fn save_contact(write: &Write, conversation: &Conversation) -> Result<()> {
+    let moved = write.ledger.drafts().iter().any(|draft| draft.kind == EventKind::ContactUpdated);
+    if moved {
+        conversation
+            .contact
+            .row
+            .clone()
+            .into_active_model()
+            .reset_all()
+            .update(&write.txn)
+            .await?;
+    }
+    Ok(())
+}
+
+/// The summary of a conversation whose newest messages may not be stored yet.
+pub(crate) async fn summary_of(
+    conversation: Conversation,
+    newest: Option<&Message>,
+    db: &impl sea_orm::ConnectionTrait,
+) -> Result<ConversationSummary> {
+    let account = Arc::clone(&conversation.account);
+    let mut summary = load::summaries(db, &account, vec![conversation.row.clone()])
+        .await?
+        .pop()
+        .ok_or_else(|| Error::not_found("conversation", conversation.row.id))?;
+    let fresh = |id, stored: Option<Message>| stored.or_else(|| newest.filter(|message| Some(message.row.id) == id).cloned());
+    summary.last = fresh(conversation.row.last_message_id, summary.last);
+    summary.last_non_activity = fresh(conversation.row.last_non_activity_message_id, summary.last_non_activity);
+    Ok(ConversationSummary { conversation, ..summary })
+}
+
+/// A user that a conversation may be assigned to.
+pub(crate) async fn check_member(write: &Write, user: UserId) -> Result<Arc<Agent>> {
+    let mut agents = load::agents(&write.txn, write.account().id, [user].into_iter()).await?;
+    agents
+        .remove(&user)
+        .ok_or_else(|| Error::invalid("assignee_id", Rule::Unknown, "must be a member of the account"))
+}

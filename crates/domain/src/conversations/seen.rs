@@ -1,0 +1,124 @@
+//! Views: by agents, and by the contact, who then has read what was sent.
+
+use crate::messages::rules::changed_with;
+use crate::write::Write;
+use parley_eventlog::draft::Change;
+use parley_eventlog::draft::Draft;
+use parley_eventlog::draft::Subject;
+use parley_eventlog::kind::EventKind;
+use parley_fault::Protection;
+use parley_storage::entity::kind::MessageStatus;
+use parley_storage::entity::kind::MessageType;
+use parley_storage::entity::message;
+use parley_storage::joined::Conversation;
+use parley_storage::load;
+use parley_types::error::Result;
+use parley_types::id::Seq;
+use sea_orm::ColumnTrait;
+use sea_orm::EntityTrait;
+use sea_orm::{
+    QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    sea_query::{CaseStatement, Expr, ExprTrait as _},
+};
+use std::sync::Arc;
+
+/// The most messages that one look of the contact marks as read, the newest first: the rest were seen before anybody kept count.
+const READ_AT_ONCE: u64 = 1000;
+
+/// Records that an agent or the contact viewed the conversation.
+///
+/// A view by an agent writes nothing when nothing was unread, and never moves `updated_at`: a dashboard reports a view after every frame of the
+/// conversation that it shows, so a view that caused another frame would never end. It counts as unread for the assignee what came in since
+/// the assignee's own last view, whoever else looked meanwhile.
+pub(crate) fn seen(write: &mut Write, conversation: &mut Conversation, by_contact: bool) {
+    let at = Some(write.ledger.at);
+    let row = &mut conversation.row;
+    if by_contact {
+        let change = Change::time("contact_last_seen_at", row.contact_last_seen_at, at);
+        row.contact_last_seen_at = at;
+        changed_with(
+            &mut write.ledger,
+            conversation,
+            EventKind::ConversationRead,
+            change.into_iter().collect(),
+        );
+        return;
+    }
+    let is_assignee = row.assignee_id.is_some() && row.assignee_id == write.caller.user_id();
+    let unread_by_assignee = is_assignee && row.last_incoming_at > row.assignee_last_seen_at;
+    if row.unread_count == 0 && !unread_by_assignee && parley_fault::is_on(Protection::QuietViews) {
+        return;
+    }
+    let mut changes: Vec<Change> = Change::time("agent_last_seen_at", row.agent_last_seen_at, at).into_iter().collect();
+    row.agent_last_seen_at = at;
+    row.unread_count = 0;
+    if is_assignee {
+        changes.extend(Change::time("assignee_last_seen_at", row.assignee_last_seen_at, at));
+        row.assignee_last_seen_at = at;
+    }
+    row.version = write.ledger.next_seq();
+    write.ledger.emit(Draft {
+        kind: EventKind::ConversationRead,
+        subject: Subject::Conversation(conversation.clone()),
+        changes,
+    });
+}
+
+/// The contact has looked: what is not its own and was sent or delivered counts as read, notes and lines too, as Chatwoot has it. Tells of
+/// each message.
+///
+/// # Errors
+/// When the database fails.
+pub async fn mark_read(write: &mut Write, conversation: &mut Conversation) -> Result<()> {
+    use message::Column;
+    let account = write.account().id;
+    let mut rows = message::Entity::find()
+        .filter(Column::AccountId.eq(account))
+        .filter(Column::ConversationId.eq(conversation.row.id))
+        .filter(Column::MessageType.ne(MessageType::Incoming))
+        .filter(Column::Status.is_in([MessageStatus::Sent, MessageStatus::Delivered]))
+        .order_by_desc(Column::Id)
+        .limit(READ_AT_ONCE)
+        .all(&write.txn)
+        .await?;
+    if rows.is_empty() {
+        return Ok(());
+    }
+    rows.reverse();
+    let first = write.ledger.next_seq();
+    let mut versions = CaseStatement::new();
+    let mut told = Vec::with_capacity(rows.len());
+    for (row, nth) in rows.iter_mut().zip(0..) {
+        told.push(Change::new("status", row.status.name(), MessageStatus::Read.name()));
+        row.status = MessageStatus::Read;
+        row.updated_at = write.ledger.at;
+        row.version = Seq(first.0 + nth);
+        versions = versions.case(Expr::col(Column::Id).eq(row.id.0), Expr::value(row.version.0));
+    }
+    message::Entity::update_many()
+        .col_expr(Column::Status, Expr::value(MessageStatus::Read as i16))
+        .col_expr(Column::UpdatedAt, Expr::value(write.ledger.at.0))
+        .col_expr(Column::Version, versions.into())
+        .filter(Column::AccountId.eq(account))
+        .filter(Column::Id.is_in(rows.iter().map(|row| row.id.0)))
+        .exec(&write.txn)
+        .await?;
+    let messages = load::with_senders(&write.txn, account, rows).await?;
+    for (message, change) in messages.into_iter().zip(told) {
+        let message = Arc::new(message);
+        let newest = conversation.row.last_public_message_id == Some(message.row.id);
+        if newest {
+            // In its own event it stands once.
+            conversation.last_public = None;
+        }
+        write.ledger.emit(Draft {
+            kind: EventKind::MessageUpdated,
+            subject: Subject::Message(Arc::clone(&message), conversation.clone()),
+            changes: change.into_iter().collect(),
+        });
+        if newest {
+            conversation.last_public = Some(message);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,10 @@
+//! Panics of rules: they fail the call that caused them, and nothing else.
+
+use parley_types::error::Error;
+
+/// A call whose rules panicked.
+pub(super) fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    Error::Internal(format!("a write panicked: {}", text.unwrap_or("without a message")))
+}
