@@ -2,7 +2,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use super::{belongs, flag, id, index, int, json, maybe_int, maybe_text, table, text, unique};
+use super::columns::{belongs, flag, id, index, int, json, maybe_int, maybe_text, table, text, unique};
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;

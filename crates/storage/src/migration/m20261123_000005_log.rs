@@ -2,7 +2,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use super::{bytes, index, int, kind, maybe_int, table};
+use super::columns::{bytes, index, int, kind, maybe_int, table};
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;

@@ -4,7 +4,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use super::index;
+use super::columns::index;
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;

@@ -2,7 +2,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use super::{bytes, table, text};
+use super::columns::{bytes, table, text};
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;

@@ -2,7 +2,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use super::{belongs, id, index, int, maybe_int, table, text};
+use super::columns::{belongs, id, index, int, maybe_int, table, text};
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;

@@ -2,7 +2,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use super::{json, maybe_text};
+use super::columns::{json, maybe_text};
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;

@@ -2,7 +2,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use super::{bytes, flag, index, int, table, text};
+use super::columns::{bytes, flag, index, int, table, text};
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;

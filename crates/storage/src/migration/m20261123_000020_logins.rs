@@ -2,7 +2,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use super::{belongs, bytes, index, int, table, unique};
+use super::columns::{belongs, bytes, index, int, table, unique};
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;

@@ -2,7 +2,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use super::{int, table, text};
+use super::columns::{int, table, text};
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;

@@ -2,7 +2,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use super::{index, int, kind, table};
+use super::columns::{index, int, kind, table};
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;

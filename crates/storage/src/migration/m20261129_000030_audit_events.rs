@@ -2,7 +2,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use super::{flag, id, index, int, kind, maybe_int, maybe_text, table, text};
+use super::columns::{flag, id, index, int, kind, maybe_int, maybe_text, table, text};
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;

@@ -5,7 +5,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use super::{belongs, int, maybe_int, maybe_text, table, text};
+use super::columns::{belongs, int, maybe_int, maybe_text, table, text};
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;

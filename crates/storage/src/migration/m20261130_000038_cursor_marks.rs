@@ -3,7 +3,7 @@
 use sea_orm::{DbBackend, Statement};
 use sea_orm_migration::prelude::*;
 
-use super::{int, table};
+use super::columns::{int, table};
 
 #[derive(DeriveMigrationName)]
 pub struct Migration;
