@@ -4,17 +4,19 @@
 //! was forgotten has a full quota; the quotas of the inbox still hold then.
 
 mod limiter;
+mod mutex;
 mod open;
+mod pace;
+mod rates;
 mod turns;
 
 use std::{
-    hash::Hash,
     num::NonZeroU32,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use governor::{
@@ -27,46 +29,18 @@ use parley_fault::Protection;
 use parley_types::id::InboxId;
 
 use crate::client_address::ClientAddress;
-use limiter::{Limiter, REMEMBERED};
+use limiter::REMEMBERED;
+use mutex::lock;
 pub use open::{Permit, Resource};
+pub use pace::Pace;
 pub use parley_types::error::Exceeded;
-pub use turns::{Pace, Turn};
-
-/// How many clients' worth of a rate an undeclared proxy may use: as much as an inbox has by default, compared with an address. Anybody can pose
-/// as such a proxy, so of what is open at the same time it has no more than a client.
-const CLIENTS_OF_A_PROXY: u32 = 10;
+pub use rates::{Activity, Rates};
+use rates::{BYTES_OF_A_CELL, ByAddress, CLIENTS_OF_A_PROXY, Limiters};
+pub use turns::Turn;
 
 /// Log lines about failed authentication: so many a second on average, and at once.
 const LINES_PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(4);
 const LINES_AT_ONCE: NonZeroU32 = NonZeroU32::MIN.saturating_add(99);
-
-/// What may be done within a minute. 0 is no limit.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Rates {
-    /// New sessions.
-    pub sessions: u32,
-    /// New conversations.
-    pub conversations: u32,
-    /// Messages, and changes of messages.
-    pub messages: u32,
-    /// Files.
-    pub files: u32,
-    /// Bytes of requests and files.
-    pub bytes: u64,
-}
-
-impl Rates {
-    /// So many times as much.
-    fn times(self, clients: u32) -> Self {
-        Self {
-            sessions: self.sessions.saturating_mul(clients),
-            conversations: self.conversations.saturating_mul(clients),
-            messages: self.messages.saturating_mul(clients),
-            files: self.files.saturating_mul(clients),
-            bytes: self.bytes.saturating_mul(u64::from(clients)),
-        }
-    }
-}
 
 /// The limits of callers without a token. 0 is no limit.
 #[derive(Clone, Copy, Debug, Default)]
@@ -87,19 +61,6 @@ pub struct Config {
     pub downloads: usize,
     /// Uploads that one address may have under way.
     pub uploads: usize,
-}
-
-/// What a caller does that has a rate of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Activity {
-    /// Makes a session.
-    Session,
-    /// Opens a conversation.
-    Conversation,
-    /// Writes or changes a message, or announces something else: typing, a view, the end of a conversation.
-    Message,
-    /// Uploads a file.
-    File,
 }
 
 /// Marks a request as charged already: the gateway charges before it reads the body, and the call that it makes in-process is the same one.
@@ -140,7 +101,7 @@ impl AnonymousLimits {
             calls: ByAddress::new("calls without a token a minute", config.calls),
             failed: ByAddress::new("failed authentications a minute", config.failed_authentications),
             refused: Mutex::new(LruCache::new(REMEMBERED)),
-            open: Mutex::default(),
+            open: open::Counts::default(),
             turns: turns::Turns::new(),
             lines: RateLimiter::direct(Quota::per_second(LINES_PER_SECOND).allow_burst(LINES_AT_ONCE)),
             left_out: AtomicU64::new(0),
@@ -186,6 +147,21 @@ impl AnonymousLimits {
             ClientAddress::Client(_) => Some((address, &self.address)),
             ClientAddress::UndeclaredProxy(_) => parley_fault::is_on(Protection::ProxyLimits).then_some((address, &self.proxy)),
         }
+    }
+
+    /// Counts something open until the permit is dropped. What comes with a forwarding header that nobody vouches for is counted with its
+    /// peer, as if it had none: the header must not buy anything.
+    ///
+    /// # Errors
+    /// [`Exceeded`] when the address has as many open as it may.
+    pub fn open(&self, address: Option<ClientAddress>, resource: Resource) -> Result<Permit, Exceeded> {
+        let most = match resource {
+            Resource::Stream => self.config.streams,
+            Resource::Reflection => self.config.reflection_streams,
+            Resource::Download => self.config.downloads,
+            Resource::Upload => self.config.uploads,
+        };
+        self.open.open(address, resource, most)
     }
 
     /// Waits until a call may be worked on; none where nothing waits. Held until the call is answered. Only for a call whose request came whole:
@@ -237,80 +213,10 @@ impl AnonymousLimits {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Bytes are counted in cells of this size.
-const BYTES_OF_A_CELL: usize = 1024;
-
-/// One limiter for each of [`Rates`].
-#[derive(Debug)]
-struct Limiters<K: Hash + Eq + Clone> {
-    sessions: Limiter<K>,
-    conversations: Limiter<K>,
-    messages: Limiter<K>,
-    files: Limiter<K>,
-    bytes: Limiter<K>,
-}
-
-impl<K: Hash + Eq + Clone> Limiters<K> {
-    fn new(scope: &'static str, rates: Rates) -> Self {
-        let limiter = |quota, count| Limiter::new(scope, quota, u64::from(count), count);
-        let cells = u32::try_from(rates.bytes.div_ceil(BYTES_OF_A_CELL as u64)).unwrap_or(u32::MAX);
-        Self {
-            sessions: limiter("new sessions a minute", rates.sessions),
-            conversations: limiter("new conversations a minute", rates.conversations),
-            messages: limiter("messages a minute", rates.messages),
-            files: limiter("files a minute", rates.files),
-            bytes: Limiter::new(scope, "bytes a minute", rates.bytes, cells),
-        }
-    }
-
-    fn of(&self, activity: Activity) -> &Limiter<K> {
-        match activity {
-            Activity::Session => &self.sessions,
-            Activity::Conversation => &self.conversations,
-            Activity::Message => &self.messages,
-            Activity::File => &self.files,
-        }
-    }
-}
-
-/// A rate of each address; an undeclared proxy has that of several.
-#[derive(Debug)]
-struct ByAddress {
-    client: Limiter<ClientAddress>,
-    proxy: Limiter<ClientAddress>,
-}
-
-impl ByAddress {
-    fn new(quota: &'static str, count: u32) -> Self {
-        let limiter = |count: u32| Limiter::new("address", quota, u64::from(count), count);
-        Self {
-            client: limiter(count),
-            proxy: limiter(count.saturating_mul(CLIENTS_OF_A_PROXY)),
-        }
-    }
-
-    fn of(&self, address: ClientAddress) -> &Limiter<ClientAddress> {
-        match address {
-            ClientAddress::Client(_) => &self.client,
-            ClientAddress::UndeclaredProxy(_) => &self.proxy,
-        }
-    }
-
-    fn charge(&self, address: ClientAddress) -> Result<(), Exceeded> {
-        self.of(address).charge(&address, 1)
-    }
-
-    fn exceeded(&self, address: ClientAddress, retry_after: Duration) -> Exceeded {
-        self.of(address).exceeded(retry_after)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn address(last: u8) -> ClientAddress {

@@ -23,8 +23,8 @@ use parley_fault::Protection;
 use parley_telemetry::names::{self, meter};
 
 use crate::{client_address::ClientAddress, credential::secret};
-pub use shares::Holder;
 use shares::Shares;
+pub use shares::{Exhausted, Holder};
 
 /// Bytes of memory that one byte of a body may take.
 pub const FACTOR: usize = 8;
@@ -33,10 +33,6 @@ pub const FACTOR: usize = 8;
 const WINDOW: usize = 1024;
 
 static REFUSED: LazyLock<Counter<u64>> = LazyLock::new(|| meter().u64_counter(names::CALLS_REJECTED).with_unit("{call}").build());
-
-/// There is no room for the request now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Exhausted;
 
 /// Tells good tokens from others.
 pub trait KnownTokens: fmt::Debug + Send + Sync {

@@ -16,7 +16,7 @@ use governor::{
 };
 use lru::LruCache;
 
-use super::{Exceeded, lock};
+use super::{Exceeded, mutex::lock};
 
 /// Keys that one limiter remembers: about 100 bytes each.
 pub const REMEMBERED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(16_383);

@@ -8,7 +8,7 @@ use std::{
 
 use parley_fault::Protection;
 
-use super::{AnonymousLimits, CLIENTS_OF_A_PROXY, Exceeded, lock};
+use super::{Exceeded, mutex::lock, rates::CLIENTS_OF_A_PROXY};
 use crate::client_address::ClientAddress;
 
 /// What is counted for as long as it is open.
@@ -24,46 +24,49 @@ pub enum Resource {
     Upload,
 }
 
-/// How much of each resource each address has open; what has none has no entry.
-pub type Counts = Mutex<HashMap<(ClientAddress, Resource), usize>>;
+impl Resource {
+    /// The quota that counts it.
+    fn quota(self) -> &'static str {
+        match self {
+            Self::Stream => "open streams",
+            Self::Reflection => "open reflection streams",
+            Self::Download => "open downloads",
+            Self::Upload => "open uploads",
+        }
+    }
+}
 
-impl AnonymousLimits {
-    /// Counts something open until the permit is dropped. What comes with a forwarding header that nobody vouches for is counted with its
-    /// peer, as if it had none: the header must not buy anything.
+/// How much of each resource each address has open; what has none has no entry. Clones share the counts.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Counts(Arc<Mutex<HashMap<(ClientAddress, Resource), usize>>>);
+
+impl Counts {
+    /// Counts something open until the permit is dropped. An address may have `most` of the resource open; 0 is no limit.
     ///
     /// # Errors
     /// [`Exceeded`] when the address has as many open as it may.
-    pub fn open(self: &Arc<Self>, address: Option<ClientAddress>, resource: Resource) -> Result<Permit, Exceeded> {
+    pub fn open(&self, address: Option<ClientAddress>, resource: Resource, most: usize) -> Result<Permit, Exceeded> {
         let key = address.map(|address| (counted_as(address), resource));
         if let Some(key) = key {
-            let (most, quota) = match resource {
-                Resource::Stream => (self.config.streams, "open streams"),
-                Resource::Reflection => (self.config.reflection_streams, "open reflection streams"),
-                Resource::Download => (self.config.downloads, "open downloads"),
-                Resource::Upload => (self.config.uploads, "open uploads"),
-            };
             // Only where a test turns the protection off.
             let most = if matches!(key.0, ClientAddress::UndeclaredProxy(_)) {
                 most * CLIENTS_OF_A_PROXY as usize
             } else {
                 most
             };
-            let mut open = lock(&self.open);
+            let mut open = lock(&self.0);
             let count = open.get(&key).copied().unwrap_or_default();
             if most > 0 && count >= most {
                 return Err(Exceeded {
                     scope: "address",
-                    quota,
+                    quota: resource.quota(),
                     limit: most as u64,
                     retry_after: Duration::from_secs(1),
                 });
             }
             open.insert(key, count + 1);
         }
-        Ok(Permit {
-            limits: Arc::clone(self),
-            key,
-        })
+        Ok(Permit { counts: self.clone(), key })
     }
 }
 
@@ -79,14 +82,14 @@ fn counted_as(address: ClientAddress) -> ClientAddress {
 /// Something open that is counted for as long as this lives.
 #[derive(Debug)]
 pub struct Permit {
-    limits: Arc<AnonymousLimits>,
+    counts: Counts,
     key: Option<(ClientAddress, Resource)>,
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         let Some(key) = self.key else { return };
-        let mut open = lock(&self.limits.open);
+        let mut open = lock(&self.counts.0);
         if let Some(count) = open.get_mut(&key) {
             *count -= 1;
             if *count == 0 {
@@ -98,7 +101,10 @@ impl Drop for Permit {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::Config, *};
+    use super::{
+        super::{AnonymousLimits, Config},
+        *,
+    };
 
     #[test]
     fn open_streams_are_counted_while_they_live() {
@@ -114,7 +120,7 @@ mod tests {
         drop(first);
         assert!(open(Resource::Stream).is_ok());
         drop((second, download));
-        assert!(lock(&limits.open).is_empty());
+        assert!(lock(&limits.open.0).is_empty());
     }
 
     #[test]
@@ -132,6 +138,6 @@ mod tests {
         assert!(open(ClientAddress::UndeclaredProxy(peer)).is_err());
         assert!(open(ClientAddress::Client(peer)).is_err());
         drop(held);
-        assert!(lock(&limits.open).is_empty());
+        assert!(lock(&limits.open.0).is_empty());
     }
 }

@@ -4,9 +4,7 @@
 
 use std::{
     net::IpAddr,
-    pin::Pin,
     sync::{Arc, LazyLock, Mutex},
-    task::{Context, Poll},
     thread::available_parallelism,
     time::Duration,
 };
@@ -17,10 +15,10 @@ use parley_fault::Protection;
 use parley_telemetry::names::{self, meter};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, Sleep, sleep_until},
+    time::Instant,
 };
 
-use super::{CLIENTS_OF_A_PROXY, limiter::REMEMBERED, lock};
+use super::{limiter::REMEMBERED, mutex::lock, rates::CLIENTS_OF_A_PROXY};
 use crate::client_address::ClientAddress;
 
 /// Bytes of bodies a second that are read of one address: four times what its sessions may write in the long run, and 64 Mbit/s.
@@ -37,7 +35,8 @@ const CALLS_PER_ADDRESS: usize = CALLS_PER_PROCESSOR / 2;
 
 static DELAYED: LazyLock<Counter<u64>> = LazyLock::new(|| meter().u64_counter(names::CALLS_DELAYED).with_unit("{call}").build());
 
-fn count(reason: &'static str) {
+/// Counts a delayed call.
+pub(super) fn count(reason: &'static str) {
     DELAYED.add(1, &[KeyValue::new(names::REASON, reason)]);
 }
 
@@ -119,35 +118,6 @@ async fn taken(places: Arc<Semaphore>, is_counted: &mut bool) -> Option<OwnedSem
         count("turn");
     }
     places.acquire_owned().await.ok()
-}
-
-/// Slows the body of one request down to the rate of its address.
-#[derive(Debug, Default)]
-pub struct Pace {
-    pause: Option<Pin<Box<Sleep>>>,
-    is_counted: bool,
-}
-
-impl Pace {
-    /// Bytes came, or none yet: the next ones are read when the address may send them.
-    pub fn came(&mut self, limits: &super::AnonymousLimits, address: Option<ClientAddress>, bytes: usize) {
-        let Some(address) = address else { return };
-        let Some(resumes) = limits.turns.came(address, bytes, Instant::now()) else {
-            return;
-        };
-        if !std::mem::replace(&mut self.is_counted, true) {
-            count("pace");
-        }
-        self.pause = Some(Box::pin(sleep_until(resumes)));
-    }
-
-    /// Waits until the next bytes may be read.
-    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(pause) = &mut self.pause else { return Poll::Ready(()) };
-        std::task::ready!(pause.as_mut().poll(cx));
-        self.pause = None;
-        Poll::Ready(())
-    }
 }
 
 #[cfg(test)]

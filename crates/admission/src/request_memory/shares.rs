@@ -11,7 +11,9 @@ use std::{
 
 use parley_fault::Protection;
 
-use super::Exhausted;
+/// There is no room for the request now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exhausted;
 
 /// Whose share a request uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

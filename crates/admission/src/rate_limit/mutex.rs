@@ -1,0 +1,7 @@
+//! Locking that survives a panic of another holder: the states here are valid after every step.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,40 @@
+//! How fast the bodies of callers without a token are read.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::{AnonymousLimits, turns::count};
+use crate::client_address::ClientAddress;
+
+/// Slows the body of one request down to the rate of its address.
+#[derive(Debug, Default)]
+pub struct Pace {
+    pause: Option<Pin<Box<Sleep>>>,
+    is_counted: bool,
+}
+
+impl Pace {
+    /// Bytes came, or none yet: the next ones are read when the address may send them.
+    pub fn came(&mut self, limits: &AnonymousLimits, address: Option<ClientAddress>, bytes: usize) {
+        let Some(address) = address else { return };
+        let Some(resumes) = limits.turns.came(address, bytes, Instant::now()) else {
+            return;
+        };
+        if !std::mem::replace(&mut self.is_counted, true) {
+            count("pace");
+        }
+        self.pause = Some(Box::pin(sleep_until(resumes)));
+    }
+
+    /// Waits until the next bytes may be read.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(pause) = &mut self.pause else { return Poll::Ready(()) };
+        ready!(pause.as_mut().poll(cx));
+        self.pause = None;
+        Poll::Ready(())
+    }
+}

@@ -1,0 +1,119 @@
+//! Rates of what a caller does, per client address and per inbox.
+
+use std::{hash::Hash, time::Duration};
+
+use super::{Exceeded, limiter::Limiter};
+use crate::client_address::ClientAddress;
+
+/// How many clients' worth of a rate an undeclared proxy may use: as much as an inbox has by default, compared with an address. Anybody can pose
+/// as such a proxy, so of what is open at the same time it has no more than a client.
+pub const CLIENTS_OF_A_PROXY: u32 = 10;
+
+/// What may be done within a minute. 0 is no limit.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rates {
+    /// New sessions.
+    pub sessions: u32,
+    /// New conversations.
+    pub conversations: u32,
+    /// Messages, and changes of messages.
+    pub messages: u32,
+    /// Files.
+    pub files: u32,
+    /// Bytes of requests and files.
+    pub bytes: u64,
+}
+
+impl Rates {
+    /// So many times as much.
+    pub(super) fn times(self, clients: u32) -> Self {
+        Self {
+            sessions: self.sessions.saturating_mul(clients),
+            conversations: self.conversations.saturating_mul(clients),
+            messages: self.messages.saturating_mul(clients),
+            files: self.files.saturating_mul(clients),
+            bytes: self.bytes.saturating_mul(u64::from(clients)),
+        }
+    }
+}
+
+/// What a caller does that has a rate of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activity {
+    /// Makes a session.
+    Session,
+    /// Opens a conversation.
+    Conversation,
+    /// Writes or changes a message, or announces something else: typing, a view, the end of a conversation.
+    Message,
+    /// Uploads a file.
+    File,
+}
+
+/// Bytes are counted in cells of this size.
+pub const BYTES_OF_A_CELL: usize = 1024;
+
+/// One limiter for each of [`Rates`].
+#[derive(Debug)]
+pub struct Limiters<K: Hash + Eq + Clone> {
+    sessions: Limiter<K>,
+    conversations: Limiter<K>,
+    messages: Limiter<K>,
+    files: Limiter<K>,
+    pub bytes: Limiter<K>,
+}
+
+impl<K: Hash + Eq + Clone> Limiters<K> {
+    pub fn new(scope: &'static str, rates: Rates) -> Self {
+        let limiter = |quota, count| Limiter::new(scope, quota, u64::from(count), count);
+        let cells = u32::try_from(rates.bytes.div_ceil(BYTES_OF_A_CELL as u64)).unwrap_or(u32::MAX);
+        Self {
+            sessions: limiter("new sessions a minute", rates.sessions),
+            conversations: limiter("new conversations a minute", rates.conversations),
+            messages: limiter("messages a minute", rates.messages),
+            files: limiter("files a minute", rates.files),
+            bytes: Limiter::new(scope, "bytes a minute", rates.bytes, cells),
+        }
+    }
+
+    pub fn of(&self, activity: Activity) -> &Limiter<K> {
+        match activity {
+            Activity::Session => &self.sessions,
+            Activity::Conversation => &self.conversations,
+            Activity::Message => &self.messages,
+            Activity::File => &self.files,
+        }
+    }
+}
+
+/// A rate of each address; an undeclared proxy has that of several.
+#[derive(Debug)]
+pub struct ByAddress {
+    client: Limiter<ClientAddress>,
+    proxy: Limiter<ClientAddress>,
+}
+
+impl ByAddress {
+    pub fn new(quota: &'static str, count: u32) -> Self {
+        let limiter = |count: u32| Limiter::new("address", quota, u64::from(count), count);
+        Self {
+            client: limiter(count),
+            proxy: limiter(count.saturating_mul(CLIENTS_OF_A_PROXY)),
+        }
+    }
+
+    fn of(&self, address: ClientAddress) -> &Limiter<ClientAddress> {
+        match address {
+            ClientAddress::Client(_) => &self.client,
+            ClientAddress::UndeclaredProxy(_) => &self.proxy,
+        }
+    }
+
+    pub fn charge(&self, address: ClientAddress) -> Result<(), Exceeded> {
+        self.of(address).charge(&address, 1)
+    }
+
+    pub fn exceeded(&self, address: ClientAddress, retry_after: Duration) -> Exceeded {
+        self.of(address).exceeded(retry_after)
+    }
+}
