@@ -15,7 +15,7 @@ use prost::Message as _;
 use prost_types::{Value, value::Kind};
 use serde_json::Value as Json;
 
-use crate::draft::Change;
+use crate::change::Change;
 
 /// Bytes of an encoded event. 64 KiB below the 4 MiB that gRPC clients accept by default: a delivery adds `prev_seq`, a cursor and tags.
 pub const EVENT_BYTES: usize = 4 * 1024 * 1024 - 64 * 1024;

@@ -1,6 +1,6 @@
 //! Events before they have their place in the log: what happened, to what, and what changed.
 
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 
 use parley_proto::{self as pb, EventKind, value::timestamp};
 use parley_storage::{
@@ -11,10 +11,11 @@ use parley_types::{
     id::{ContactId, ConversationId, InboxId, Seq},
     time::Micros,
 };
-use serde_json::Value as Json;
 
 use crate::conversion::{FromStored as _, Reveal, ToProto as _, inbox_of, lean};
 use crate::{bounds, entry::Entry, mark::Mark};
+
+pub use crate::change::Change;
 
 /// Who caused an event.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,43 +26,6 @@ pub struct Actor {
     pub id: i64,
     /// The name at the time.
     pub name: String,
-}
-
-/// A field that changed.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Change {
-    /// The field's name in the resource.
-    pub field: Cow<'static, str>,
-    /// The value before.
-    pub before: Json,
-    /// The value after.
-    pub after: Json,
-    /// Both as times, where the values are times.
-    pub times: Option<[Option<Micros>; 2]>,
-}
-
-impl Change {
-    /// A change, unless both are the same.
-    pub fn new(field: impl Into<Cow<'static, str>>, before: impl Into<Json>, after: impl Into<Json>) -> Option<Self> {
-        let (before, after) = (before.into(), after.into());
-        (before != after).then(|| Self {
-            field: field.into(),
-            before,
-            after,
-            times: None,
-        })
-    }
-
-    /// A change of a time, unless both are the same.
-    pub fn time(field: &'static str, before: Option<Micros>, after: Option<Micros>) -> Option<Self> {
-        let text = |at: Option<Micros>| at.map_or(Json::Null, |at| Json::String(at.to_rfc3339()));
-        (before != after).then(|| Self {
-            field: field.into(),
-            before: text(before),
-            after: text(after),
-            times: Some([before, after]),
-        })
-    }
 }
 
 /// What an event is about, after the change.

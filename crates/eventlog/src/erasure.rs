@@ -3,10 +3,6 @@
 //! From the commit of the deletion on every read covers the contact's events; afterwards the rows themselves are rewritten, a bounded
 //! number at a time. The chain, the counts and the filters' columns stay.
 
-use std::collections::HashMap;
-
-use parley_fault::Protection;
-use parley_proto::{self as pb, prune, value::timestamp};
 use parley_storage::{
     Database,
     entity::{contact_merge, erasure, event},
@@ -16,14 +12,13 @@ use parley_types::{
     id::{AccountId, ContactId, Seq},
     time::Micros,
 };
-use prost::Message as _;
 use sea_orm::{
     ActiveValue::Set,
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
     sea_query::{CaseStatement, Expr, OnConflict},
 };
 
-use crate::{bounds::received, entry::Entry, log::Log};
+use crate::{log::Log, redaction::tombstone};
 
 /// Places of the log that one step of rewriting looks at.
 const WINDOW: i64 = 2000;
@@ -79,58 +74,6 @@ pub async fn erase(txn: &impl ConnectionTrait, account: AccountId, contact: Cont
         .exec_without_returning(txn)
         .await
         .map(drop)
-}
-
-/// Rows of one account's log as entries, the erased ones as tombstones.
-///
-/// # Errors
-/// When the database cannot be read.
-pub(super) async fn covered(db: &impl ConnectionTrait, account: AccountId, rows: Vec<event::Model>) -> Result<Vec<Entry>, DbErr> {
-    let mut contacts: Vec<i64> = rows.iter().filter_map(|row| row.contact_id).map(i64::from).collect();
-    contacts.sort_unstable();
-    contacts.dedup();
-    let mut erased: HashMap<ContactId, erasure::Model> = HashMap::new();
-    if !contacts.is_empty() {
-        let found = erasure::Entity::find()
-            .filter(erasure::Column::AccountId.eq(account))
-            .filter(erasure::Column::ContactId.is_in(contacts))
-            .all(db)
-            .await?;
-        erased.extend(found.into_iter().map(|row| (row.contact_id, row)));
-    }
-    let cover = |mut row: event::Model| {
-        row.payload = received(std::mem::take(&mut row.payload));
-        let erasure = row.contact_id.and_then(|contact| erased.get(&contact));
-        if let Some(erasure) = erasure.filter(|erasure| row.seq <= erasure.seq && parley_fault::is_on(Protection::Erasure)) {
-            row.payload = tombstone(&row, erasure.erased_at);
-        }
-        Entry::from(row)
-    };
-    Ok(rows.into_iter().map(cover).collect())
-}
-
-/// The event without personal data: who did it to whom, what changed, and the resource are gone.
-fn tombstone(row: &event::Model, erased_at: Micros) -> Vec<u8> {
-    // Rows were encoded by us; of one that cannot be read nothing is kept but its place.
-    let event = pb::Event::decode(prune::event(&row.payload).as_ref()).unwrap_or_default();
-    let tombstone = pb::Tombstone {
-        erased_at: Some(timestamp(erased_at)),
-        contact_id: row.contact_id.map(i64::from),
-        conversation_id: row.conversation_id.map(i64::from),
-        inbox_id: row.inbox_id.map(i64::from),
-    };
-    pb::Event {
-        account_id: row.account_id.0,
-        seq: row.seq.to_wire(),
-        transaction_id: row.transaction_id.to_wire(),
-        kind: row.kind.into(),
-        occurred_at: Some(timestamp(row.occurred_at)),
-        actor: event.actor.filter(|actor| actor.r#type() != pb::ActorType::Contact),
-        changes: Vec::new(),
-        resource: Some(pb::event::Resource::Tombstone(tombstone)),
-        ..event
-    }
-    .encode_to_vec()
 }
 
 impl Log {

@@ -6,66 +6,25 @@ use std::{collections::HashMap, time::Duration};
 use parley_fault::Protection;
 use parley_storage::{
     Database,
-    entity::{account_log, event, trimmed_event},
+    entity::{event, trimmed_event},
 };
 use parley_types::{
     error::{CursorFault, Result},
-    id::{AccountId, Epoch, Seq},
+    id::{AccountId, Seq},
     time::Micros,
 };
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, ExprTrait, FromQueryResult, QueryFilter, QuerySelect, Select, Statement,
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, ExprTrait, QueryFilter, QuerySelect, Statement,
     sea_query::{Expr, OnConflict, SelectStatement},
 };
 
 use crate::{
     cursor::Cursor,
-    log::{Log, Reach},
+    log::Log,
+    log_range::Reach,
     mark::{Mark, PREFIX_BYTES},
 };
-
-/// A row of [`reaches`].
-#[derive(Debug, FromQueryResult)]
-pub(super) struct ReachRow {
-    account_id: AccountId,
-    epoch: Epoch,
-    head_seq: Seq,
-    earliest_seq: Seq,
-    /// The first bytes of the newest event.
-    head: Option<Vec<u8>>,
-    /// The mark of the event before the oldest that is kept.
-    trimmed: Option<i64>,
-}
-
-impl From<ReachRow> for Reach {
-    fn from(row: ReachRow) -> Self {
-        Self {
-            account: row.account_id,
-            epoch: row.epoch,
-            earliest: row.earliest_seq,
-            head: row.head_seq,
-            head_mark: row.head.as_deref().and_then(Mark::of_payload),
-            trimmed_mark: row.trimmed.map(Mark::from_stored),
-        }
-    }
-}
-
-/// How far logs reach, with the marks at both ends. One statement, so that the marks belong to the seqs beside them.
-pub(super) fn reaches() -> Select<account_log::Entity> {
-    use account_log::Column;
-    let head = format!(
-        "(SELECT substr(e.payload, 1, {PREFIX_BYTES}) FROM events e \
-          WHERE e.account_id = account_logs.account_id AND e.seq = account_logs.head_seq)"
-    );
-    let trimmed =
-        "(SELECT t.mark FROM trimmed_events t WHERE t.account_id = account_logs.account_id AND t.seq = account_logs.earliest_seq - 1)";
-    account_log::Entity::find()
-        .select_only()
-        .columns([Column::AccountId, Column::Epoch, Column::HeadSeq, Column::EarliestSeq])
-        .expr_as(Expr::cust(head), "head")
-        .expr_as(Expr::cust(trimmed), "trimmed")
-}
 
 /// The first bytes of a payload: the rest, which may be megabytes, is not read.
 fn prefix() -> Expr {

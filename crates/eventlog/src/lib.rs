@@ -2,9 +2,11 @@
 //!
 //! The log is the truth. The hub only rings and keeps tails; a restart, another replica or a missed bell loses nothing.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 mod bounds;
+mod change;
+mod config;
 pub mod consumer;
 pub mod conversion;
 pub mod cursor;
@@ -20,34 +22,19 @@ pub mod history;
 pub mod hub;
 pub mod kind;
 pub mod log;
+mod log_range;
 pub mod mark;
 mod meter;
 mod narrow;
 pub mod payload;
+mod redaction;
 pub mod relay;
 pub mod retention;
 mod snapshot;
 pub mod subscription;
 mod tail;
 
-/// How much the hub may hold, and how streams behave.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// Events that an account's tail holds at most.
-    pub tail_events: usize,
-    /// Bytes that an account's tail holds at most.
-    pub tail_bytes: usize,
-    /// Bytes of events after which a response message is full; one event may be larger.
-    pub frame_bytes: usize,
-    /// Events that one read of the log returns at most.
-    pub page_events: u64,
-    /// How often the log's heads are looked up, in case a signal was lost.
-    pub poll_interval: Duration,
-    /// How often a bookmark comes when the subscriber does not say.
-    pub default_heartbeat: Duration,
-    /// Streams that may be open at once.
-    pub max_streams: usize,
-}
+pub use config::Config;
 
 /// The events room: the log and the hub over it.
 #[derive(Clone, Debug)]

@@ -5,13 +5,12 @@
 //! never step over an event that commits late. (A database sequence would be taken at insert and become visible at
 //! commit, in another order.)
 
-use parley_fault::Protection;
 use parley_storage::{
     Database,
     entity::{account_log, event},
 };
 use parley_types::{
-    error::{CursorFault, Error, Result},
+    error::{Error, Result},
     id::{AccountId, ConversationId, Epoch, MessageId, Seq},
     time::Micros,
 };
@@ -22,13 +21,13 @@ use sea_orm::{
 };
 
 use crate::{
-    cursor::Cursor,
     entry::Entry,
-    erasure::covered,
     filter::Filter,
-    history::{self, ReachRow},
-    mark::Mark,
+    log_range::{self, ReachRow},
+    redaction::redacted,
 };
+
+pub use crate::log_range::Reach;
 
 /// The logs of all accounts.
 #[derive(Clone, Debug)]
@@ -52,72 +51,6 @@ pub struct Page {
     pub entries: Vec<Entry>,
     /// Nothing else matches there.
     pub whole: bool,
-}
-
-/// How far a log reaches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reach {
-    /// The account.
-    pub account: AccountId,
-    /// The identity of its history.
-    pub epoch: Epoch,
-    /// The oldest event that is kept; `head + 1` if none is.
-    pub earliest: Seq,
-    /// The newest event; 0 before the first.
-    pub head: Seq,
-    /// The mark of the newest event, if it is kept.
-    pub head_mark: Option<Mark>,
-    /// The mark of the event before the oldest that is kept, if it is known.
-    pub trimmed_mark: Option<Mark>,
-}
-
-impl Reach {
-    /// The position of an event of this log, with its mark at either end of the log.
-    pub fn cursor(&self, seq: Seq) -> Cursor {
-        let trimmed = self.trimmed_mark.filter(|_| seq.next() == self.earliest);
-        Cursor {
-            account: self.account,
-            epoch: self.epoch,
-            seq,
-            mark: trimmed.or(self.head_mark.filter(|_| seq == self.head)),
-        }
-    }
-
-    /// The position of the newest event.
-    pub fn head_cursor(&self) -> Cursor {
-        self.cursor(self.head)
-    }
-
-    /// Why reading cannot go on, with how far the log reaches.
-    pub(super) fn fault(&self, fault: CursorFault) -> Error {
-        Error::Cursor {
-            fault,
-            earliest: self.earliest,
-            head: self.head,
-            epoch: self.epoch,
-        }
-    }
-
-    /// Checks that reading can go on after a cursor, as far as its numbers say; [`Log::locate`] also compares the event there.
-    ///
-    /// # Errors
-    /// [`Error::CursorForeign`]; [`Error::Cursor`], with how far the log reaches.
-    pub fn check(&self, cursor: Cursor) -> Result<Seq> {
-        let fault = |fault| Err(self.fault(fault));
-        if cursor.account != self.account {
-            return Err(Error::CursorForeign);
-        }
-        if cursor.epoch != self.epoch && parley_fault::is_on(Protection::EpochCheck) {
-            return fault(CursorFault::EpochChanged);
-        }
-        if cursor.seq > self.head {
-            return fault(CursorFault::Ahead);
-        }
-        if cursor.seq.next() < self.earliest {
-            return fault(CursorFault::Expired);
-        }
-        Ok(cursor.seq)
-    }
 }
 
 impl Log {
@@ -144,7 +77,7 @@ impl Log {
     /// # Errors
     /// [`Error::NotFound`] without such an account.
     pub async fn reach(&self, account: AccountId) -> Result<Reach> {
-        let row = history::reaches().filter(account_log::Column::AccountId.eq(account));
+        let row = log_range::reaches().filter(account_log::Column::AccountId.eq(account));
         let row = row.into_model::<ReachRow>().one(self.db.read()).await?;
         row.map(Reach::from).ok_or_else(|| Error::not_found("account", account))
     }
@@ -155,7 +88,7 @@ impl Log {
     /// When the database cannot be read.
     pub async fn reaches(&self, accounts: &[AccountId]) -> Result<Vec<Reach>> {
         let ids = accounts.iter().map(|account| account.0);
-        let rows = history::reaches().filter(account_log::Column::AccountId.is_in(ids));
+        let rows = log_range::reaches().filter(account_log::Column::AccountId.is_in(ids));
         let rows = rows.into_model::<ReachRow>().all(self.db.read()).await?;
         Ok(rows.into_iter().map(Reach::from).collect())
     }
@@ -230,7 +163,7 @@ impl Log {
         let taken: usize = rows.iter().map(|row| row.payload.len()).sum();
         let whole = (rows.len() as u64) < most.events && taken < most.bytes;
         Ok(Page {
-            entries: covered(self.db.read(), account, rows).await?,
+            entries: redacted(self.db.read(), account, rows).await?,
             whole,
         })
     }

@@ -4,15 +4,11 @@
 //! subjects of the accounts that somebody reads there. What does not join on, was lost, or came while NATS was away is read from the log, as
 //! without NATS. So nothing here retries, and nothing waits.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use async_nats::{
-    Client, Subscriber,
+    Client,
     connection::State,
     jetstream::{
         self, ErrorCode,
@@ -22,7 +18,7 @@ use async_nats::{
     },
 };
 use bytes::Bytes;
-use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered, stream::SelectAll};
+use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use parley_storage::entity::kind::MessageType;
 use parley_types::{
     id::{AccountId, ContactId, ConversationId, Epoch, InboxId, Seq},
@@ -32,13 +28,15 @@ use prost::Message as _;
 use sea_orm::ActiveEnum as _;
 use tokio::{
     sync::{Notify, mpsc},
-    time::{MissedTickBehavior, interval, timeout},
+    time::timeout,
 };
-use tokio_util::sync::CancellationToken;
 
 mod addresses;
+mod follow;
 
-use crate::{entry::Entry, hub::Hub, mark::Mark};
+use crate::{entry::Entry, mark::Mark};
+
+pub use follow::run;
 
 /// The stream that keeps what is published.
 pub const STREAM: &str = "PARLEY_EVENTS";
@@ -58,14 +56,8 @@ const WAITING: usize = 1024;
 /// Publications that are not acknowledged yet.
 const UNACKNOWLEDGED: usize = 1024;
 
-/// Messages that are taken together.
-const TOGETHER: usize = 256;
-
 /// How long NATS may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// How often subscriptions are compared with what is followed, beside when that changes.
-const COMPARE: Duration = Duration::from_secs(1);
 
 /// An event on its way to other replicas, with what filters need.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -217,17 +209,6 @@ impl Relay {
     }
 }
 
-/// Publishes and follows until `stop`.
-pub async fn run(hub: Arc<Hub>, relaying: Relaying, stop: CancellationToken) {
-    let Relaying {
-        client,
-        committed,
-        followed,
-    } = relaying;
-    let tasks = async { tokio::join!(publish(&client, committed), follow(&hub, &client, &followed)) };
-    stop.run_until_cancelled(Box::pin(tasks)).await;
-}
-
 /// Publishes what was committed, in the order of each account.
 async fn publish(client: &Client, mut committed: mpsc::Receiver<Committed>) {
     let jetstream = jetstream::new(client.clone());
@@ -282,91 +263,11 @@ async fn make_stream(jetstream: &jetstream::Context) -> bool {
     }
 }
 
-/// Follows the subjects of the accounts that somebody reads here.
-async fn follow(hub: &Hub, client: &Client, followed: &Notify) {
-    let mut heard = SelectAll::<Subject>::new();
-    let mut subjects: HashSet<AccountId> = HashSet::new();
-    let mut ticks = interval(COMPARE);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            Some(messages) = next_together(&mut heard), if !heard.is_empty() => hear(hub, messages),
-            () = followed.notified() => {}
-            _ = ticks.tick() => {}
-        }
-        let wanted: HashSet<AccountId> = hub.heads().into_keys().collect();
-        if wanted != subjects {
-            heard = heard.into_iter().filter(|subject| wanted.contains(&subject.account)).collect();
-            let mut known: HashSet<AccountId> = heard.iter().map(|subject| subject.account).collect();
-            for account in wanted {
-                if !known.contains(&account)
-                    && let Ok(messages) = client.subscribe(format!("{SUBJECT}.{account}")).await
-                {
-                    heard.push(Subject { account, messages });
-                    known.insert(account);
-                }
-            }
-            subjects = known;
-        }
-    }
-}
-
-/// One account's messages.
-#[derive(Debug)]
-struct Subject {
-    account: AccountId,
-    messages: Subscriber,
-}
-
-impl futures_util::Stream for Subject {
-    type Item = async_nats::Message;
-
-    fn poll_next(mut self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> std::task::Poll<Option<async_nats::Message>> {
-        self.messages.poll_next_unpin(cx)
-    }
-}
-
-/// The next message, and what is there besides.
-async fn next_together(heard: &mut SelectAll<Subject>) -> Option<Vec<async_nats::Message>> {
-    let mut messages = vec![heard.next().await?];
-    while messages.len() < TOGETHER
-        && let Some(Some(more)) = heard.next().now_or_never()
-    {
-        messages.push(more);
-    }
-    Some(messages)
-}
-
-fn hear(hub: &Hub, messages: Vec<async_nats::Message>) {
-    let mut runs: HashMap<(AccountId, Epoch), Vec<Entry>> = HashMap::new();
-    for message in messages {
-        let relayed = Relayed::decode(message.payload).ok().and_then(Relayed::entry);
-        if let Some((epoch, entry)) = relayed {
-            runs.entry((entry.account, epoch)).or_default().push(entry);
-        }
-    }
-    for ((account, epoch), entries) in runs {
-        for run in without_holes(entries) {
-            hub.relayed(account, epoch, run);
-        }
-    }
-}
-
-/// Entries that follow each other, in order, a run for each hole more: one that was never published is missing among others that were.
-fn without_holes(mut entries: Vec<Entry>) -> Vec<Vec<Entry>> {
-    entries.sort_by_key(|entry| entry.seq);
-    entries.dedup_by_key(|entry| entry.seq);
-    entries
-        .chunk_by(|one, next| one.seq.next() == next.seq)
-        .map(<[Entry]>::to_vec)
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn entry(seq: i64) -> Entry {
+    pub(super) fn entry(seq: i64) -> Entry {
         Entry {
             account: AccountId(7),
             seq: Seq(seq),
@@ -380,14 +281,6 @@ mod tests {
             occurred_at: Micros(5),
             payload: Bytes::from_static(b"event"),
         }
-    }
-
-    #[test]
-    fn what_is_missing_among_others_ends_a_run() {
-        let heard = [8, 3, 4, 4, 7, 1].map(entry);
-        let runs = without_holes(heard.into());
-        let runs: Vec<Vec<i64>> = runs.iter().map(|run| run.iter().map(|entry| entry.seq.0).collect()).collect();
-        assert_eq!(runs, [vec![1], vec![3, 4], vec![7, 8]]);
     }
 
     #[test]

@@ -1,0 +1,122 @@
+//! The range of seqs that the log of an account holds, with the marks at both ends.
+
+use parley_fault::Protection;
+use parley_storage::entity::account_log;
+use parley_types::{
+    error::{CursorFault, Error, Result},
+    id::{AccountId, Epoch, Seq},
+};
+use sea_orm::{EntityTrait, FromQueryResult, QuerySelect, Select, sea_query::Expr};
+
+use crate::{
+    cursor::Cursor,
+    mark::{Mark, PREFIX_BYTES},
+};
+
+/// How far a log reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reach {
+    /// The account.
+    pub account: AccountId,
+    /// The identity of its history.
+    pub epoch: Epoch,
+    /// The oldest event that is kept; `head + 1` if none is.
+    pub earliest: Seq,
+    /// The newest event; 0 before the first.
+    pub head: Seq,
+    /// The mark of the newest event, if it is kept.
+    pub head_mark: Option<Mark>,
+    /// The mark of the event before the oldest that is kept, if it is known.
+    pub trimmed_mark: Option<Mark>,
+}
+
+impl Reach {
+    /// The position of an event of this log, with its mark at either end of the log.
+    pub fn cursor(&self, seq: Seq) -> Cursor {
+        let trimmed = self.trimmed_mark.filter(|_| seq.next() == self.earliest);
+        Cursor {
+            account: self.account,
+            epoch: self.epoch,
+            seq,
+            mark: trimmed.or(self.head_mark.filter(|_| seq == self.head)),
+        }
+    }
+
+    /// The position of the newest event.
+    pub fn head_cursor(&self) -> Cursor {
+        self.cursor(self.head)
+    }
+
+    /// Why reading cannot go on, with how far the log reaches.
+    pub(super) fn fault(&self, fault: CursorFault) -> Error {
+        Error::Cursor {
+            fault,
+            earliest: self.earliest,
+            head: self.head,
+            epoch: self.epoch,
+        }
+    }
+
+    /// Checks that reading can go on after a cursor, as far as its numbers say; [`Log::locate`](crate::log::Log::locate) also compares the event there.
+    ///
+    /// # Errors
+    /// [`Error::CursorForeign`]; [`Error::Cursor`], with how far the log reaches.
+    pub fn check(&self, cursor: Cursor) -> Result<Seq> {
+        let fault = |fault| Err(self.fault(fault));
+        if cursor.account != self.account {
+            return Err(Error::CursorForeign);
+        }
+        if cursor.epoch != self.epoch && parley_fault::is_on(Protection::EpochCheck) {
+            return fault(CursorFault::EpochChanged);
+        }
+        if cursor.seq > self.head {
+            return fault(CursorFault::Ahead);
+        }
+        if cursor.seq.next() < self.earliest {
+            return fault(CursorFault::Expired);
+        }
+        Ok(cursor.seq)
+    }
+}
+
+/// A row of [`reaches`].
+#[derive(Debug, FromQueryResult)]
+pub(super) struct ReachRow {
+    account_id: AccountId,
+    epoch: Epoch,
+    head_seq: Seq,
+    earliest_seq: Seq,
+    /// The first bytes of the newest event.
+    head: Option<Vec<u8>>,
+    /// The mark of the event before the oldest that is kept.
+    trimmed: Option<i64>,
+}
+
+impl From<ReachRow> for Reach {
+    fn from(row: ReachRow) -> Self {
+        Self {
+            account: row.account_id,
+            epoch: row.epoch,
+            earliest: row.earliest_seq,
+            head: row.head_seq,
+            head_mark: row.head.as_deref().and_then(Mark::of_payload),
+            trimmed_mark: row.trimmed.map(Mark::from_stored),
+        }
+    }
+}
+
+/// How far logs reach, with the marks at both ends. One statement, so that the marks belong to the seqs beside them.
+pub(super) fn reaches() -> Select<account_log::Entity> {
+    use account_log::Column;
+    let head = format!(
+        "(SELECT substr(e.payload, 1, {PREFIX_BYTES}) FROM events e \
+          WHERE e.account_id = account_logs.account_id AND e.seq = account_logs.head_seq)"
+    );
+    let trimmed =
+        "(SELECT t.mark FROM trimmed_events t WHERE t.account_id = account_logs.account_id AND t.seq = account_logs.earliest_seq - 1)";
+    account_log::Entity::find()
+        .select_only()
+        .columns([Column::AccountId, Column::Epoch, Column::HeadSeq, Column::EarliestSeq])
+        .expr_as(Expr::cust(head), "head")
+        .expr_as(Expr::cust(trimmed), "trimmed")
+}

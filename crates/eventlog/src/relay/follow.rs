@@ -1,0 +1,130 @@
+//! Follows the events that other replicas publish, for the accounts that somebody reads here.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use async_nats::{Client, Subscriber};
+use futures_util::{FutureExt as _, StreamExt as _, stream::SelectAll};
+use parley_types::id::{AccountId, Epoch};
+use prost::Message as _;
+use tokio::{
+    sync::Notify,
+    time::{MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{Relayed, Relaying, SUBJECT, publish};
+use crate::{entry::Entry, hub::Hub};
+
+/// Messages that are taken together.
+const TOGETHER: usize = 256;
+
+/// How often subscriptions are compared with what is followed, beside when that changes.
+const COMPARE: Duration = Duration::from_secs(1);
+
+/// Publishes and follows until `stop`.
+pub async fn run(hub: Arc<Hub>, relaying: Relaying, stop: CancellationToken) {
+    let Relaying {
+        client,
+        committed,
+        followed,
+    } = relaying;
+    let tasks = async { tokio::join!(publish(&client, committed), follow(&hub, &client, &followed)) };
+    stop.run_until_cancelled(Box::pin(tasks)).await;
+}
+
+/// Follows the subjects of the accounts that somebody reads here.
+async fn follow(hub: &Hub, client: &Client, followed: &Notify) {
+    let mut heard = SelectAll::<Subject>::new();
+    let mut subjects: HashSet<AccountId> = HashSet::new();
+    let mut ticks = interval(COMPARE);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            Some(messages) = next_together(&mut heard), if !heard.is_empty() => hear(hub, messages),
+            () = followed.notified() => {}
+            _ = ticks.tick() => {}
+        }
+        let wanted: HashSet<AccountId> = hub.heads().into_keys().collect();
+        if wanted != subjects {
+            heard = heard.into_iter().filter(|subject| wanted.contains(&subject.account)).collect();
+            let mut known: HashSet<AccountId> = heard.iter().map(|subject| subject.account).collect();
+            for account in wanted {
+                if !known.contains(&account)
+                    && let Ok(messages) = client.subscribe(format!("{SUBJECT}.{account}")).await
+                {
+                    heard.push(Subject { account, messages });
+                    known.insert(account);
+                }
+            }
+            subjects = known;
+        }
+    }
+}
+
+/// One account's messages.
+#[derive(Debug)]
+struct Subject {
+    account: AccountId,
+    messages: Subscriber,
+}
+
+impl futures_util::Stream for Subject {
+    type Item = async_nats::Message;
+
+    fn poll_next(mut self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> std::task::Poll<Option<async_nats::Message>> {
+        self.messages.poll_next_unpin(cx)
+    }
+}
+
+/// The next message, and what is there besides.
+async fn next_together(heard: &mut SelectAll<Subject>) -> Option<Vec<async_nats::Message>> {
+    let mut messages = vec![heard.next().await?];
+    while messages.len() < TOGETHER
+        && let Some(Some(more)) = heard.next().now_or_never()
+    {
+        messages.push(more);
+    }
+    Some(messages)
+}
+
+fn hear(hub: &Hub, messages: Vec<async_nats::Message>) {
+    let mut runs: HashMap<(AccountId, Epoch), Vec<Entry>> = HashMap::new();
+    for message in messages {
+        let relayed = Relayed::decode(message.payload).ok().and_then(Relayed::entry);
+        if let Some((epoch, entry)) = relayed {
+            runs.entry((entry.account, epoch)).or_default().push(entry);
+        }
+    }
+    for ((account, epoch), entries) in runs {
+        for run in without_holes(entries) {
+            hub.relayed(account, epoch, run);
+        }
+    }
+}
+
+/// Entries that follow each other, in order, a run for each hole more: one that was never published is missing among others that were.
+fn without_holes(mut entries: Vec<Entry>) -> Vec<Vec<Entry>> {
+    entries.sort_by_key(|entry| entry.seq);
+    entries.dedup_by_key(|entry| entry.seq);
+    entries
+        .chunk_by(|one, next| one.seq.next() == next.seq)
+        .map(<[Entry]>::to_vec)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::tests::entry, *};
+
+    #[test]
+    fn what_is_missing_among_others_ends_a_run() {
+        let heard = [8, 3, 4, 4, 7, 1].map(entry);
+        let runs = without_holes(heard.into());
+        let runs: Vec<Vec<i64>> = runs.iter().map(|run| run.iter().map(|entry| entry.seq.0).collect()).collect();
+        assert_eq!(runs, [vec![1], vec![3, 4], vec![7, 8]]);
+    }
+}
