@@ -27,11 +27,7 @@ use parley_admission::{
     request_memory::{Charge, Exhausted, Holder, RequestMemory, Sender},
 };
 
-use super::{error::Failure, multipart};
-
-/// What a request holds; an extension of one whose body is charged.
-#[derive(Clone, Debug)]
-pub struct Held(pub Arc<Charge>);
+use super::{error::Failure, held_memory::Held, multipart};
 
 /// Charges the body of a request until it is answered. A body above `max` bytes is refused by its reader.
 /// Those of callers without a token are read no faster than their address may send.

@@ -6,7 +6,6 @@ use tonic::Status;
 use super::{
     Answer,
     call::Call,
-    client_conversations,
     door::Door,
     error::Failure,
     fields::Fields,
@@ -21,7 +20,7 @@ use super::{
 /// Where the client side lies.
 pub(super) const CONTACTS: &str = "/public/api/v1/inboxes/{inbox_identifier}/contacts";
 
-/// The routes of this file and of `client_conversations`; pages of any origin may ask.
+/// The routes of this file; pages of any origin may ask.
 pub fn routes() -> Door {
     let one = format!("{CONTACTS}/{{contact_identifier}}");
     Door::new("Client side")
@@ -55,7 +54,6 @@ pub fn routes() -> Door {
             rotate,
             signed(told("rotateClientPubsubToken", "PubsubService.RotatePubsubToken")).answers(json::client::session_schema()),
         )
-        .merge(client_conversations::routes())
 }
 
 /// A route that asks for no token.

@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 use super::{
     Answer,
     call::Call,
-    clock, conversations,
+    clock, conversation_response,
     door::Door,
     error::Failure,
     fields::Fields,
@@ -111,10 +111,10 @@ async fn toggle_status(call: Call, params: Params) -> Answer {
 pub async fn update(call: Call, params: Params) -> Answer {
     let mut fields = params.fields();
     if !fields.given("priority") {
-        return Ok(conversations::answer(unchanged(&call, &fields).await?));
+        return Ok(conversation_response::answer(unchanged(&call, &fields).await?));
     }
     let conversation = set_priority(&call, &mut fields).await?;
-    Ok(conversations::answer(conversation))
+    Ok(conversation_response::answer(conversation))
 }
 
 /// The conversation of the path by a change that changes nothing: bots may change what they may not read.
@@ -158,7 +158,7 @@ async fn toggle_typing_status(call: Call, params: Params) -> Answer {
         Some("off") => false,
         // Another word tells nobody anything, but the conversation must be there and the caller's to see.
         _ => {
-            conversations::read(&call, &fields).await?;
+            conversation_response::read(&call, &fields).await?;
             return Ok(json::empty());
         }
     };
@@ -187,7 +187,7 @@ async fn update_last_seen(call: Call, params: Params) -> Answer {
         .mark_conversation_seen(call.request(request))
         .await?
         .into_inner();
-    Ok(conversations::answer(seen.conversation))
+    Ok(conversation_response::answer(seen.conversation))
 }
 
 async fn set_custom_attributes(call: Call, params: Params) -> Answer {

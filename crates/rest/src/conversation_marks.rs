@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{
     Answer,
     call::Call,
-    conversations,
+    conversation_response,
     door::Door,
     error::Failure,
     json,
@@ -92,7 +92,7 @@ async fn unread(call: Call, params: Params) -> Answer {
         conversation_id: fields.path_id("conversation_id"),
     };
     let marked = call.conversations().mark_conversation_unread(call.request(request)).await?;
-    Ok(conversations::answer(marked.into_inner().conversation))
+    Ok(conversation_response::answer(marked.into_inner().conversation))
 }
 
 async fn attachments(call: Call, params: Params) -> Answer {

@@ -1,6 +1,6 @@
 //! Conversations: making and reading them.
 
-use axum::{http::Uri, response::Response};
+use axum::http::Uri;
 use parley_proto as pb;
 use prost_types::{Struct, Value, value::Kind};
 
@@ -8,6 +8,7 @@ use super::{
     Answer,
     call::Call,
     clock, conversation_changes, conversation_marks,
+    conversation_response::{answer, read},
     door::Door,
     draft,
     fields::Fields,
@@ -118,24 +119,6 @@ fn additional_attributes(fields: &mut Fields<'_>) -> Option<Struct> {
 async fn show(call: Call, params: Params) -> Answer {
     let fields = params.fields();
     read(&call, &fields).await
-}
-
-/// The answer to a request that reads the conversation of the path.
-///
-/// # Errors
-/// The service's refusal.
-pub async fn read(call: &Call, fields: &Fields<'_>) -> Answer {
-    let request = pb::GetConversationRequest {
-        account_id: fields.account(),
-        conversation_id: fields.path_id("conversation_id"),
-    };
-    let found = call.conversations().get_conversation(call.request(request)).await?.into_inner();
-    Ok(answer(found.conversation))
-}
-
-/// 200 with the conversation.
-pub fn answer(conversation: Option<pb::Conversation>) -> Response {
-    json::ok(&json::conversation::conversation(&conversation.unwrap_or_default()))
 }
 
 #[cfg(test)]

@@ -2,35 +2,14 @@
 //!
 //! Here PUT and PATCH become the same; other spellings of a path are the business of `paths`. What a description says lives in `openapi`.
 
-use std::sync::Arc;
-
 use axum::{
-    Extension, Router,
-    extract::DefaultBodyLimit,
     handler::Handler,
-    http::{Method, Uri},
-    routing::{MethodFilter, MethodRouter, any, on},
+    http::Method,
+    routing::{MethodFilter, MethodRouter, on},
 };
-use bytes::Bytes;
 use tonic::service::Routes;
 
-use super::{
-    admission, cable,
-    call::Behind,
-    early,
-    error::Failure,
-    ignored::{self, Understood},
-    multipart::TextLimit,
-    openapi::{self, About, Caller, Endpoint},
-    position,
-};
-
-/// Action Cable: anyone may open the WebSocket, and hears nothing before a subscription.
-pub(super) const CABLE: Endpoint = Endpoint {
-    path: "/cable",
-    caller: Caller::Anyone,
-    credential: "a pubsub token in each subscription",
-};
+use super::openapi::about::{About, Caller};
 
 const UPDATES: &[Method] = &[Method::PATCH, Method::PUT];
 
@@ -45,7 +24,7 @@ pub struct Route {
     pub tag: &'static str,
     /// What is told of it.
     pub about: About,
-    methods_router: MethodRouter<Routes>,
+    pub(super) methods_router: MethodRouter<Routes>,
 }
 
 impl Route {
@@ -115,49 +94,4 @@ impl Door {
         self.routes.extend(other.routes);
         self
     }
-
-    /// The door with its description, over services. What lies at `absent` is no route, though a route with an id in its place is.
-    pub fn open(self, services: Routes, config: &super::Config, absent: &[&str]) -> Router {
-        let document = openapi::Document::default();
-        let all = self.merge(openapi::routes(&document));
-        let described = openapi::document(&all.routes, &[CABLE], &config.base_url);
-        // Nobody has set it before: it was made three lines above.
-        let _ = document.set(Bytes::from(described));
-        let services = services.prepare();
-        let mut router = Router::new();
-        for route in all.routes {
-            let early = axum::middleware::from_fn_with_state((services.clone(), route.about.required_caller()), early::check);
-            let report = axum::middleware::from_fn_with_state(Understood::of(&route, &services), ignored::report);
-            let charge = axum::middleware::from_fn_with_state((Arc::clone(&config.anonymous), config.memory.clone()), admission::charge);
-            let methods = route
-                .methods_router
-                .route_layer(report)
-                .route_layer(early)
-                .route_layer(Extension(Behind(route.about.rpc())))
-                .route_layer(charge);
-            router = router.route(&route.path, methods);
-        }
-        for path in absent {
-            router = router.route(path, any(unknown_route));
-        }
-        router
-            // A protocol of its own, which a description of JSON routes has no words for.
-            .route(CABLE.path, any(cable::open))
-            .layer(Extension(cable::Drain(config.drain.clone())))
-            .layer(Extension(Arc::clone(&config.anonymous)))
-            .layer(Extension(config.memory.clone()))
-            .fallback(unknown_route)
-            .method_not_allowed_fallback(unknown_route)
-            .layer(DefaultBodyLimit::max(config.max_body_bytes))
-            .layer(Extension(TextLimit(config.max_body_bytes)))
-            .layer(axum::middleware::from_fn(position::say))
-            .with_state(services)
-    }
-}
-
-async fn unknown_route(method: Method, uri: Uri) -> Failure {
-    if method == Method::POST && uri.path().ends_with("/webhooks") {
-        return Failure::no_webhooks();
-    }
-    Failure::unknown_route()
 }

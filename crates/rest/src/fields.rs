@@ -19,6 +19,25 @@ pub struct Fields<'a> {
     complaints: Vec<Complaint>,
 }
 
+impl Params {
+    /// A reader of the parameters that gathers what is wrong with them.
+    pub fn fields(&self) -> Fields<'_> {
+        Fields::new(self)
+    }
+
+    /// A reader of what lies under a root key. In JSON the key may be left out, if any of the attributes it would hold is there.
+    ///
+    /// # Errors
+    /// 422 that names the key.
+    pub fn root(&self, key: &str, attributes: &[&str]) -> Result<Fields<'_>, Failure> {
+        match self.map.get(key) {
+            Some(Json::Object(map)) if !map.is_empty() => Ok(Fields::of(self, key, map)),
+            None if !self.form && attributes.iter().any(|name| self.map.contains_key(*name)) => Ok(Fields::new(self)),
+            _ => Err(Failure::missing(key)),
+        }
+    }
+}
+
 impl<'a> Fields<'a> {
     /// Reads the parameters themselves.
     pub fn new(params: &'a Params) -> Self {

@@ -18,7 +18,6 @@ use tonic::service::Routes;
 
 use super::{
     door::Route,
-    params::Params,
     understood::{Ignored, Names},
 };
 
@@ -92,8 +91,8 @@ impl Comparison {
     }
 
     /// Notes the names that are not understood. Returns them if they are all that an update holds, which has to be refused.
-    pub fn compare(&self, body: &Params, query: &Map<String, Json>) -> Option<Vec<String>> {
-        let compared = self.understood.names.compare(&body.map, !body.files.is_empty(), query);
+    pub fn compare(&self, body: &Map<String, Json>, has_files: bool, query: &Map<String, Json>) -> Option<Vec<String>> {
+        let compared = self.understood.names.compare(body, has_files, query);
         let refused = compared.changes_nothing.then(|| compared.ignored.names.clone());
         *self.ignored.lock().unwrap_or_else(PoisonError::into_inner) = Some(compared.ignored);
         refused.filter(|_| self.understood.refusing.is_some())
@@ -167,11 +166,7 @@ mod tests {
 
     /// The header, and what is refused.
     fn compared(comparison: &Comparison, body: Json, query: Json) -> (String, Option<Vec<String>>) {
-        let params = Params {
-            map: map(body),
-            ..Params::default()
-        };
-        let refused = comparison.compare(&params, &map(query));
+        let refused = comparison.compare(&map(body), false, &map(query));
         let header = comparison.header(None).map(|value| value.to_str().unwrap().to_owned());
         (header.unwrap_or_default(), refused)
     }

@@ -7,6 +7,7 @@ use super::{
     Answer,
     call::Call,
     door::Door,
+    error::Failure,
     fields::Fields,
     json,
     openapi::{
@@ -85,7 +86,7 @@ async fn list(call: Call, params: Params) -> Answer {
 }
 
 /// The account, the inbox, the users: an inbox that is not named is one that is not found.
-async fn whom(call: &Call, fields: &Fields<'_>) -> Result<(i64, i64, Vec<i64>), super::Failure> {
+async fn whom(call: &Call, fields: &Fields<'_>) -> Result<(i64, i64, Vec<i64>), Failure> {
     let account_id = fields.account();
     let users = call.admit(account_id, fields.users()).await?;
     Ok((account_id, fields.path_id("inbox_id"), users))

@@ -3,8 +3,6 @@
 //! JSON becomes a Protobuf request, the generated client carries it through the same layers as a call from outside, and the answer becomes
 //! JSON. So who may do what, what is valid, and what is stored are decided elsewhere; here it is only spelled.
 
-use parley_admission::{rate_limit::AnonymousLimits, request_memory::RequestMemory};
-
 mod absent_features;
 mod accounts;
 mod admission;
@@ -19,6 +17,7 @@ mod canned_responses;
 mod client;
 mod client_conversations;
 mod clock;
+mod config;
 mod contact_list;
 mod contact_notes;
 mod contact_relations;
@@ -26,6 +25,7 @@ mod contacts;
 mod conversation_changes;
 mod conversation_list;
 mod conversation_marks;
+mod conversation_response;
 mod conversations;
 mod cors;
 mod custom_attribute_definitions;
@@ -42,6 +42,7 @@ mod form_files;
 #[cfg(feature = "faults")]
 #[doc(hidden)]
 pub mod fuzz;
+mod held_memory;
 mod ignored;
 mod inbox_members;
 mod inboxes;
@@ -63,6 +64,7 @@ mod platform_users;
 mod position;
 mod profile;
 pub mod route_table;
+mod routing;
 mod rows;
 mod search;
 mod sentence;
@@ -82,41 +84,15 @@ use axum::{
     Router,
     extract::Request,
     middleware::{self, Next},
-    response::Response,
 };
-use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tower::{Layer as _, util::MapRequestLayer};
 
+pub use config::Config;
 pub use form_files::DiscardUploads;
 
 use door::Door;
-use error::Failure;
-use origins::AllowedOrigins;
-
-/// The settings of the door.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// What callers without a token may use.
-    pub anonymous: Arc<AnonymousLimits>,
-    /// The origins whose pages may call the APIs that take a token.
-    pub cors: AllowedOrigins,
-    /// Discards uploads that the request of their form did not take.
-    pub discard_uploads: DiscardUploads,
-    /// Where clients reach this door, such as `https://chat.example.org`. Empty: nowhere in particular.
-    pub base_url: String,
-    /// Cancelled when connections that stay open shall end.
-    pub drain: CancellationToken,
-    /// The largest body that is read, in bytes; a larger one is refused with 413.
-    pub max_body_bytes: usize,
-    /// The memory that the bodies of all requests share.
-    pub memory: RequestMemory,
-    /// What its listener speaks: `http` or `https`.
-    pub scheme: &'static str,
-}
-
-/// What a handler answers.
-type Answer = Result<Response, Failure>;
+use error::Answer;
 
 /// Paths where the product has more than this version: without them, `import` would be taken for a contact's id.
 const ABSENT: [&str; 2] = [
@@ -132,7 +108,10 @@ fn routes() -> Door {
         .merge(inboxes::routes())
         .merge(agent_bots::routes())
         .merge(client::routes())
+        .merge(client_conversations::routes())
         .merge(platform::routes())
+        .merge(platform_users::routes())
+        .merge(platform_bots::routes())
         .merge(contact_list::routes())
         .merge(contacts::routes())
         .merge(contact_relations::routes())
@@ -160,8 +139,7 @@ fn routes() -> Door {
 /// The door over services: `services` with their layers, as the gRPC listener serves them too.
 #[allow(clippy::needless_pass_by_value)] // the settings are the door's own from here on
 pub fn router(services: Routes, config: Config) -> Router {
-    let router = routes()
-        .open(services, &config, &ABSENT)
+    let router = routing::router(routes(), services, &config, &ABSENT)
         .layer(middleware::from_fn({
             let discard = config.discard_uploads.clone();
             move |request: Request, next: Next| form_files::discard_unused(discard.clone(), request, next)

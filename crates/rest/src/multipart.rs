@@ -23,7 +23,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use parley_fault::Protection;
 
-use super::{body_memory::Held, error::Failure, tree_budget::TooLarge};
+use super::{error::Failure, held_memory::Held, tree_budget::TooLarge};
 
 /// Bytes that the parser gets at a time.
 const AHEAD: usize = 16 * 1024;

@@ -18,7 +18,6 @@ use super::{
     call::Call,
     error::Failure,
     exact,
-    fields::Fields,
     ignored::Comparison,
     multipart::{self, Parts, TextLimit},
     nested::{self, FormBudget},
@@ -58,23 +57,6 @@ impl Params {
         Self {
             form: true,
             ..Self::default()
-        }
-    }
-
-    /// A reader of the parameters that gathers what is wrong with them.
-    pub fn fields(&self) -> Fields<'_> {
-        Fields::new(self)
-    }
-
-    /// A reader of what lies under a root key. In JSON the key may be left out, if any of the attributes it would hold is there.
-    ///
-    /// # Errors
-    /// 422 that names the key.
-    pub fn root(&self, key: &str, attributes: &[&str]) -> Result<Fields<'_>, Failure> {
-        match self.map.get(key) {
-            Some(Json::Object(map)) if !map.is_empty() => Ok(Fields::of(self, key, map)),
-            None if !self.form && attributes.iter().any(|name| self.map.contains_key(*name)) => Ok(Fields::new(self)),
-            _ => Err(Failure::missing(key)),
         }
     }
 
@@ -240,7 +222,7 @@ impl Surroundings {
     /// 422 for an update of which nothing is understood; before that, the refusal of a caller who may not make it.
     pub(super) async fn complete(self, mut params: Params) -> Result<Params, Failure> {
         if let Some(comparison) = &self.comparison
-            && let Some(names) = comparison.compare(&params, &self.query.map)
+            && let Some(names) = comparison.compare(&params.map, !params.files.is_empty(), &self.query.map)
         {
             if let Some(call) = &self.call {
                 let account = self.of_path("account_id").and_then(|id| id.parse().ok());

@@ -17,13 +17,13 @@ use super::{
         schema::{attributes, choice, id, list, text},
     },
     params::Params,
-    platform_bots, platform_users, rows,
+    rows,
 };
 
 /// Where the platform side lies.
 pub(super) const PLATFORM: &str = "/platform/api/v1";
 
-/// The routes of this file, of `platform_users` and of `platform_bots`.
+/// The routes of this file.
 pub fn routes() -> Door {
     let accounts = format!("{PLATFORM}/accounts");
     let account = format!("{accounts}/{{account_id}}");
@@ -73,8 +73,6 @@ pub fn routes() -> Door {
             remove_member,
             told("removeAccountUser", "AccountsService.DeleteMembership").needs("user_id", id()),
         )
-        .merge(platform_users::routes())
-        .merge(platform_bots::routes())
 }
 
 /// A route of the operator's.

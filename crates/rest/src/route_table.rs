@@ -9,9 +9,8 @@ use axum::http::Method;
 use serde_json::{Map, Value as Json};
 
 use super::{
-    ABSENT,
-    door::CABLE,
-    openapi, paths, routes,
+    ABSENT, openapi, paths, routes,
+    routing::CABLE,
     understood::{Ignored, Names, is_id},
 };
 

@@ -31,6 +31,9 @@ pub struct Failure {
     retry_after: Option<u64>,
 }
 
+/// What a handler answers.
+pub type Answer = Result<Response, Failure>;
+
 #[derive(Clone, Debug, PartialEq)]
 enum Body {
     Json(Json),

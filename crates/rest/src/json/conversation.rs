@@ -9,6 +9,7 @@ use super::{
     message::{self, message, message_event},
     team::{self, team},
     truncated,
+    unread::unread,
 };
 use crate::{
     attributes::object,
@@ -16,9 +17,6 @@ use crate::{
     openapi::schema::{self, Schema, attributes, flag, id, integer, list, names, null, number, text},
     paging,
 };
-
-/// Where the contract stops counting unread messages.
-const MOST_UNREAD: u32 = 10;
 
 /// Names of statuses, as requests and answers have them.
 pub const STATUSES: [(&str, ConversationStatus); 4] = [
@@ -35,11 +33,6 @@ pub const PRIORITIES: [(&str, ConversationPriority); 4] = [
     ("high", ConversationPriority::High),
     ("urgent", ConversationPriority::Urgent),
 ];
-
-/// How many messages are unread, as far as the contract counts.
-pub fn unread(conversation: &pb::Conversation) -> u32 {
-    conversation.unread_count.min(MOST_UNREAD)
-}
 
 /// The name of a status.
 pub fn status(conversation: &pb::Conversation) -> &'static str {

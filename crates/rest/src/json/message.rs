@@ -6,6 +6,7 @@ use serde_json::{Value as Json, json};
 use super::{
     contact::{contact_event, contact_event_schema},
     truncated,
+    unread::unread,
 };
 use crate::{
     attributes::object,
@@ -158,7 +159,7 @@ pub fn message_event(message: &pb::Message, conversation: &pb::Conversation) -> 
     json["sentiment"] = json!({});
     json["conversation"] = json!({
         "assignee_id": conversation.assignee.as_ref().map(|assignee| assignee.id),
-        "unread_count": super::conversation::unread(conversation),
+        "unread_count": unread(conversation),
         "last_activity_at": unix(conversation.last_activity_at.as_ref()),
         "contact_inbox": { "source_id": conversation.contact_inbox.as_ref().map(|session| &session.source_id) },
     });

@@ -14,6 +14,7 @@ pub mod record;
 pub mod search;
 pub mod team;
 pub mod truncated;
+mod unread;
 
 use axum::{
     body::Body,

@@ -8,9 +8,10 @@ use super::{
     account::cache_keys,
     agent::user_event,
     contact::contact_event,
-    conversation::{PRIORITIES, status, unread},
+    conversation::{PRIORITIES, status},
     message::message_event,
     truncated,
+    unread::unread,
 };
 use crate::{
     attributes::object,

@@ -1,6 +1,6 @@
 //! The description of what the door serves: how routes are described, the document made of it, and a page to read it.
 
-mod about;
+pub mod about;
 mod document;
 mod responses;
 pub mod schema;
