@@ -4,12 +4,15 @@
 //! Layers, later ones winning: the defaults, a TOML file, the environment, flags. How they are joined is in
 //! [`layers`], what a value may be in [`rules`]. Nothing here reads the process environment.
 
-use std::{fmt, path::PathBuf};
+use std::{fmt, time::Duration};
 
 use serde::Deserialize;
 
 pub mod layers;
 pub mod rules;
+mod sources;
+
+pub use sources::{ConfigError, FlagValue, Sources};
 
 /// The whole configuration, checked.
 #[derive(Debug, Clone, Deserialize)]
@@ -346,33 +349,6 @@ pub struct Fault {
     pub switch: String,
 }
 
-/// A value given by a flag.
-#[derive(Debug, Clone)]
-pub struct FlagValue {
-    /// The flag as it was written, such as `--grpc-addr`.
-    pub flag: String,
-    /// The dotted key, such as `grpc.addr`.
-    pub key: String,
-    /// The value as text.
-    pub value: String,
-}
-
-/// Where a configuration comes from, besides the defaults.
-#[derive(Debug, Clone, Default)]
-pub struct Sources {
-    /// The file named by a flag. None: the one that `PARLEY_CONFIG` names, if it is set.
-    pub file: Option<PathBuf>,
-    /// Environment variables; those that do not start with `PARLEY_` are ignored.
-    pub environment: Vec<(String, String)>,
-    /// What was set by flags; later ones win.
-    pub flags: Vec<FlagValue>,
-}
-
-/// Everything that is wrong with a configuration; displayed as one line each. Holds no secret.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}", .0.join("\n"))]
-pub struct ConfigError(pub Vec<String>);
-
 /// A setting in force, for people: its key, its value as TOML without secrets, and where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
@@ -427,6 +403,11 @@ impl Config {
             .try_into()
             .map_err(|error: toml::de::Error| ConfigError(vec![error.message().to_owned()]))
     }
+}
+
+/// An age in seconds, of which 0 is none.
+pub fn age(seconds: u64) -> Option<Duration> {
+    (seconds > 0).then(|| Duration::from_secs(seconds))
 }
 
 /// The URLs, separated by commas, each with `***` in place of its password: in the authority, where one without a name is all of the credentials,

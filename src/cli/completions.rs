@@ -2,10 +2,9 @@
 
 use std::io::Write as _;
 
-use clap::CommandFactory as _;
 use clap_complete::Shell;
 
-use super::{Cli, Exit};
+use super::Exit;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -14,10 +13,10 @@ pub(super) struct Args {
     shell: Shell,
 }
 
-/// Prints a script on standard output, such as for `source <(parley completions bash)`.
-pub(super) fn run(args: &Args) -> Exit {
+/// Prints a script for `command`, the whole command line, on standard output, such as for `source <(parley completions bash)`.
+pub(super) fn run(args: &Args, command: &mut clap::Command) -> Exit {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "parley", &mut script);
+    clap_complete::generate(args.shell, command, "parley", &mut script);
     // Whoever read the output has left, as `head` does.
     let _ = std::io::stdout().write_all(&script);
     Exit::Ok

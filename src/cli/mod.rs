@@ -1,12 +1,9 @@
 //! The command line: what a person or a container types, and the exit code they get. What the commands of a client do
 //! goes over gRPC like everybody's calls.
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
-use clap::{Args, Parser, Subcommand};
-use parley_telemetry::escape::escaped;
-
-use crate::config::{Config, ConfigError, FlagValue, Sources};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 mod backup;
 mod compat;
@@ -23,6 +20,8 @@ mod principals;
 mod probe;
 mod refusal;
 mod serve;
+mod settings;
+mod stderr;
 mod table;
 pub mod tail;
 mod token;
@@ -33,6 +32,9 @@ mod welcome;
 pub use compat::fuzz as compat_fuzz;
 pub use exit::Exit;
 pub use welcome::welcome;
+
+use settings::Settings;
+use stderr::complain;
 
 /// Customer conversations as a gRPC service, with a durable, ordered, resumable event stream.
 #[derive(Debug, Parser)]
@@ -88,70 +90,6 @@ enum Command {
     Tail(tail::Args),
 }
 
-/// The flags that go over environment and file.
-#[derive(Debug, Default, Args)]
-pub(crate) struct Settings {
-    #[arg(long, value_name = "FILE", help = "A TOML file with settings [env: PARLEY_CONFIG]")]
-    config: Option<PathBuf>,
-    /// Where gRPC listens, host:port
-    #[arg(long, value_name = "ADDR")]
-    grpc_addr: Option<String>,
-    /// Where the JSON API listens, host:port
-    #[arg(long, value_name = "ADDR")]
-    http_addr: Option<String>,
-    /// Where the operators' port listens, host:port
-    #[arg(long, value_name = "ADDR")]
-    admin_addr: Option<String>,
-    #[arg(long, value_name = "URL", help = "sqlite://FILE or postgres://…")]
-    database_url: Option<String>,
-    /// Any other setting, such as writer.lanes=4; may be repeated
-    #[arg(long, value_name = "TABLE.KEY=VALUE", value_parser = key_and_value)]
-    set: Vec<(String, String)>,
-}
-
-fn key_and_value(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("must be table.key=value")?;
-    Ok((key.trim().to_owned(), value.to_owned()))
-}
-
-impl Settings {
-    /// The configuration by these flags and the process environment.
-    fn load(self) -> Result<Config, ConfigError> {
-        Config::load(&self.here())
-    }
-
-    /// These flags and the process environment.
-    fn here(self) -> Sources {
-        let environment = std::env::vars_os()
-            .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
-            .collect();
-        self.sources(environment)
-    }
-
-    fn sources(self, environment: Vec<(String, String)>) -> Sources {
-        let generic = self.set.into_iter().map(|(key, value)| FlagValue {
-            flag: "--set".to_owned(),
-            key,
-            value,
-        });
-        let named = [
-            ("--grpc-addr", "grpc.addr", self.grpc_addr),
-            ("--http-addr", "http.addr", self.http_addr),
-            ("--admin-addr", "admin.addr", self.admin_addr),
-            ("--database-url", "database.url", self.database_url),
-        ];
-        let named = named.into_iter().filter_map(|(flag, key, value)| {
-            let (flag, key) = (flag.to_owned(), key.to_owned());
-            value.map(|value| FlagValue { flag, key, value })
-        });
-        Sources {
-            file: self.config,
-            environment,
-            flags: generic.chain(named).collect(),
-        }
-    }
-}
-
 /// How long threads that block may take once a command has ended.
 const UNBLOCK: Duration = Duration::from_secs(5);
 
@@ -182,7 +120,7 @@ pub fn main() -> ExitCode {
             Command::Bot(args) => Box::pin(principals::bot(args)).await,
             Command::Config(args) => config_show::run(args),
             Command::Compat(args) => compat::run(&args),
-            Command::Completions(args) => completions::run(&args),
+            Command::Completions(args) => completions::run(&args, &mut Cli::command()),
             Command::Consumers(args) => consumers::run(args).await,
             Command::Healthcheck(args) => healthcheck::run(args).await,
             Command::Doctor(settings) => doctor::run(settings).await,
@@ -210,18 +148,10 @@ fn fail(exit: Exit, sentence: &str) -> ExitCode {
     exit.into()
 }
 
-/// Reports to a person, on standard error, one line per problem. The text may come from the server, and so from its callers.
-fn complain(sentence: &str) {
-    for line in sentence.lines() {
-        eprintln!("parley: {}", escaped(line));
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
+    use crate::config::Config;
 
     #[test]
     fn the_command_line_is_consistent() {

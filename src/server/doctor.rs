@@ -1,7 +1,5 @@
 //! What would keep a server with this configuration in this environment from working, found before it is started, or while it does not.
 
-use std::time::Duration;
-
 use parley_eventlog::relay::Relay;
 
 use super::{descriptors, start};
@@ -10,57 +8,14 @@ use crate::config::Config;
 mod collectors;
 mod database;
 mod files;
+mod finding;
 mod listener;
 mod modes;
 mod proxies;
 mod secrets;
 
-/// How a check came out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Nothing is wrong.
-    Good,
-    /// It works, and will not always.
-    Doubtful,
-    /// It does not work.
-    Bad,
-}
-
-/// What a check found.
-#[derive(Clone, Debug)]
-pub struct Finding {
-    /// What was looked at.
-    pub about: &'static str,
-    /// How it came out.
-    pub verdict: Verdict,
-    /// What was found, and what to do, in plain words and without secrets.
-    pub says: String,
-}
-
-fn good(about: &'static str, says: impl Into<String>) -> Finding {
-    Finding {
-        about,
-        verdict: Verdict::Good,
-        says: says.into(),
-    }
-}
-
-fn doubtful(about: &'static str, says: impl Into<String>) -> Finding {
-    Finding {
-        verdict: Verdict::Doubtful,
-        ..good(about, says)
-    }
-}
-
-fn bad(about: &'static str, says: impl Into<String>) -> Finding {
-    Finding {
-        verdict: Verdict::Bad,
-        ..good(about, says)
-    }
-}
-
-/// How long anybody else may take to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub use finding::{Finding, Verdict};
+use finding::{PATIENCE, bad, doubtful, good};
 
 /// Looks at everything that the configuration names. It creates no database and no folder, and changes
 /// nothing that stays: a file is stored and removed again, and a signal sent.

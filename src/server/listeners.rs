@@ -46,7 +46,6 @@ use super::{
     in_flight::{CountRequests, Peer},
     incoming::Incoming,
     linger::{self, Patient},
-    rooms,
     unread::{self, Unread},
 };
 use crate::{admin::Readiness, config};
@@ -148,7 +147,7 @@ pub async fn grpc(
         .max_concurrent_streams(Some(config.max_concurrent_streams))
         .initial_connection_window_size(WINDOW)
         .initial_stream_window_size(WINDOW);
-    if let Some(age) = rooms::age(config.max_connection_age_seconds) {
+    if let Some(age) = config::age(config.max_connection_age_seconds) {
         server = server.max_connection_age(age);
         // Streams go on, but none is older than they may be. One that is still there was left unread.
         if let Some(longest) = longest_stream {

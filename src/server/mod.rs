@@ -61,12 +61,10 @@ pub use start::StartError;
 use draining::Draining;
 use incoming::{Incoming, Room};
 use per_address::PerAddress;
+use shutdown::AUDIT_LOG;
 use start::Acquired;
 use supervise::Supervisor;
 use unread::Unread;
-
-/// The task that stores audit events.
-const AUDIT_LOG: &str = "audit log";
 
 /// A server that runs.
 #[derive(Debug)]

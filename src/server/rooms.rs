@@ -13,7 +13,7 @@ use parley_rest::origins::AllowedOrigins;
 use tokio_util::sync::CancellationToken;
 
 use super::{grpc_body::BodyLimits, listeners::Ends, memory_limit, unread::Unread};
-use crate::config::{Config, LogFormat};
+use crate::config::{Config, LogFormat, age};
 
 /// More than there is: what tests try that show what bounds are for.
 const UNBOUNDED: usize = 1 << 40;
@@ -165,11 +165,6 @@ pub fn mail(config: &Config) -> mail::Config {
         url: config.mail.url.clone(),
         from: config.mail.from.clone(),
     }
-}
-
-/// An age in seconds, of which 0 is none.
-pub fn age(seconds: u64) -> Option<Duration> {
-    (seconds > 0).then(|| Duration::from_secs(seconds))
 }
 
 /// How connections of HTTP end.

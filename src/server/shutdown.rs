@@ -19,6 +19,9 @@ use crate::admin::Readiness;
 /// How long connections that were cut may take to end.
 const CUT: Duration = Duration::from_secs(1);
 
+/// The task that stores audit events.
+pub(super) const AUDIT_LOG: &str = "audit log";
+
 /// How long the rest may take once the listeners have ended: writer shards, background jobs, the database. A supervisor that kills must allow for
 /// `shutdown.grace_seconds` and [`CUT`] and this; the chart adds ten seconds to the grace period.
 const REST: Duration = Duration::from_secs(8);
@@ -152,7 +155,7 @@ impl Shutdown {
 fn left_behind(back: &Supervisor, connections: usize) -> anyhow::Result<()> {
     let tasks = back.unfinished();
     tracing::warn!(?tasks, admin_connections = connections, "background tasks did not end in time");
-    if tasks.contains(&super::AUDIT_LOG) {
+    if tasks.contains(&AUDIT_LOG) {
         return Err(anyhow!(
             "audit events of acknowledged calls may not be stored: the audit log did not end in time"
         ));

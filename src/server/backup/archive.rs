@@ -11,7 +11,7 @@ use anyhow::{Context as _, anyhow, bail};
 use bytes::{Buf as _, Bytes};
 use tokio::{sync::mpsc, task::JoinHandle};
 
-use super::restore::Refused;
+use super::refused::Refused;
 
 /// Pieces that wait between the archive and the rest.
 const WAITING: usize = 4;

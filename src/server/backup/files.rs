@@ -15,7 +15,7 @@ use futures_util::StreamExt as _;
 use parley_blobs::Storage;
 use parley_types::error::Error;
 
-use super::{archive::Reader, restore::Refused};
+use super::{archive::Reader, refused::Refused};
 
 /// The names of files whose own is taken, until the restore is complete.
 const WAITING: &str = "restoring";

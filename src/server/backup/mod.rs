@@ -1,6 +1,6 @@
 //! `parley backup` and `parley restore`: the database and the files as one archive, written beside a running server and put back without one.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
@@ -11,52 +11,26 @@ use parley_storage::{
     sqlite_file,
 };
 use parley_types::error::Error;
-use serde::{Deserialize, Serialize};
 
 use super::rooms;
 use crate::config::Config;
 
 mod archive;
 mod files;
+mod manifest;
+mod refused;
 mod restore;
+mod temporary;
 
 use archive::Writer;
-pub use restore::{Refused, Restored, restore};
-
-/// The form of archives that this program writes and reads.
-const FORM: u32 = 1;
-
-const MANIFEST: &str = "manifest.json";
-const SQLITE_FILE: &str = "database/parley.db";
-const SEQUENCES: &str = "database/sequences.json";
-const COMPLETE: &str = "complete.json";
-const FILES: &str = "files/";
+pub use manifest::Complete;
+use manifest::{COMPLETE, FILES, FORM, MANIFEST, Manifest, SEQUENCES, SQLITE_FILE};
+pub use refused::Refused;
+pub use restore::{Restored, restore};
+use temporary::Temporary;
 
 /// Rows of a table travel in pieces of so many bytes: their number is not known before.
 const PIECE: usize = 4 * 1024 * 1024;
-
-/// What an archive says of itself, first.
-#[derive(Debug, Serialize, Deserialize)]
-struct Manifest {
-    form: u32,
-    /// The version of the program.
-    program: String,
-    /// When it was begun.
-    created_at: String,
-    database: Source,
-}
-
-/// What an archive says at its end, without which it is not complete.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Complete {
-    /// Files in it.
-    pub files: u64,
-    /// Files that the database names and the store did not have.
-    pub missing: u64,
-    /// Files that the store had with another size than the database says, or could not read. They are not in the archive.
-    #[serde(default)]
-    pub damaged: u64,
-}
 
 /// The entry that holds the rows of a table from the `piece`th piece on.
 fn rows_entry(table: &str, piece: usize) -> String {
@@ -81,21 +55,6 @@ pub async fn backup(config: &Config, target: &Path) -> anyhow::Result<Complete> 
     archive.whole(COMPLETE, serde_json::to_vec_pretty(&complete)?.into()).await?;
     archive.finish().await?;
     Ok(complete)
-}
-
-/// A file that is removed when it is of no use any more.
-#[derive(Debug)]
-struct Temporary(PathBuf);
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        // It may not exist, or be in its place already.
-        for suffix in ["", "-wal", "-shm", ".lock"] {
-            let mut file = self.0.as_os_str().to_owned();
-            file.push(suffix);
-            let _ = std::fs::remove_file(file);
-        }
-    }
 }
 
 async fn begin(archive: &mut Writer, database: Source) -> anyhow::Result<()> {
@@ -234,12 +193,4 @@ async fn file(name: &str, size: u64, storage: &Storage, archive: &mut Writer) ->
     }
     ensure!(came == size, "the file {name} shrank while it was read");
     Ok(Copied::Whole)
-}
-
-/// The configuration of the database, for what is opened before it is in its place.
-fn at(config: &Config, file: &Path) -> parley_storage::Config {
-    parley_storage::Config {
-        url: format!("sqlite://{}?mode=rwc", file.display()),
-        ..rooms::database(config)
-    }
 }

@@ -1,6 +1,6 @@
 //! Differences of the routes of an account, of the profile and of the WebSocket.
 
-use super::{Entry, always, elsewhere, sometimes, with};
+use super::entry::{Entry, always, elsewhere, sometimes, with};
 
 const CONTACT: &[&str] = &["* A/contacts", "* A/contacts/{}"];
 const WRITES_CONTACT: &[&str] = &["POST A/contacts", "PATCH A/contacts/{}", "PUT A/contacts/{}"];

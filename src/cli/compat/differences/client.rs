@@ -1,6 +1,6 @@
 //! Differences of the client side, which takes no token, and of the platform side.
 
-use super::{Entry, always, elsewhere, sometimes, with};
+use super::entry::{Entry, always, elsewhere, sometimes, with};
 
 const SESSION: &[&str] = &["* C/contacts", "* C/contacts/{}"];
 const CONVERSATIONS: &[&str] = &["GET C/contacts/{}/conversations"];

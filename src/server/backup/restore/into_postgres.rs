@@ -15,11 +15,19 @@ use parley_storage::{
 use parley_types::id::Epoch;
 use tokio::time::{Instant, sleep};
 
-use super::{Beside, Failure, Refused, SMALL, beside_the_database};
+use super::{
+    entries::{Beside, SMALL, beside_the_database},
+    failure::Failure,
+};
 use crate::{
     config::Config,
     server::{
-        backup::{Complete, SEQUENCES, archive::Reader, files::Restoring},
+        backup::{
+            archive::Reader,
+            files::Restoring,
+            manifest::{Complete, SEQUENCES},
+            refused::Refused,
+        },
         rooms,
     },
 };

@@ -10,14 +10,18 @@ use anyhow::{Context as _, bail};
 use parley_eventlog::log::Log;
 use parley_storage::{Database, copy::sqlite, lock_beside};
 
-use super::{Beside, Failure, Refused, beside_the_database, of_this_line};
+use super::{
+    entries::{Beside, beside_the_database},
+    failure::Failure,
+};
 use crate::{
     config::Config,
     server::backup::{
-        Complete, SQLITE_FILE, Temporary,
         archive::{self, Reader},
-        at,
         files::Restoring,
+        manifest::{Complete, SQLITE_FILE, of_this_line},
+        refused::Refused,
+        temporary::{Temporary, at},
     },
 };
 

@@ -1,0 +1,43 @@
+//! The entries of an archive that every kind of database has.
+
+use anyhow::bail;
+
+use crate::server::backup::{
+    archive::Reader,
+    files::Restoring,
+    manifest::{COMPLETE, Complete, FILES},
+    refused::Refused,
+};
+
+/// The most that the small entries of an archive have.
+pub const SMALL: usize = 4 * 1024 * 1024;
+
+/// What an entry beside the database was.
+pub enum Beside {
+    /// A file, which is in the store now.
+    File,
+    /// The end of the archive.
+    End(Complete),
+    /// None of both. Nothing of it was read.
+    Other,
+}
+
+/// Puts a file back, or reads the end of the archive.
+pub async fn beside_the_database(reader: &mut Reader, name: &str, files: &mut Restoring) -> anyhow::Result<Beside> {
+    if name == COMPLETE {
+        let complete: Complete = serde_json::from_slice(&reader.whole(SMALL).await?).map_err(|error| Refused::entry(COMPLETE, &error))?;
+        if complete.files != files.count() {
+            bail!(Refused::damaged(format_args!(
+                "it has {} files of {}",
+                files.count(),
+                complete.files
+            )));
+        }
+        return Ok(Beside::End(complete));
+    }
+    let Some(file) = name.strip_prefix(FILES) else {
+        return Ok(Beside::Other);
+    };
+    files.store(file, reader).await?;
+    Ok(Beside::File)
+}
