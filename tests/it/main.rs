@@ -11,7 +11,6 @@ mod support;
 
 mod agent_bots;
 mod announcements;
-mod arrows;
 mod article;
 mod automatic_texts;
 mod backup;
@@ -60,6 +59,7 @@ mod limits;
 mod listeners;
 mod message_refusals;
 mod messages;
+mod module_cycles;
 mod nats;
 mod outage;
 mod overload;
