@@ -26,9 +26,9 @@ use tonic::{
 };
 use uuid::Uuid;
 
-use super::{
-    error::Failure,
-    position::{Noting, Position},
+use crate::{
+    errors::Failure,
+    layers::position::{Noting, Position},
 };
 
 /// The metadata key of the token, in whichever header it came.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parley_admission::{rate_limit::AnonymousLimits, request_memory::RequestMemory};
 use tokio_util::sync::CancellationToken;
 
-use super::{form_files::DiscardUploads, origins::AllowedOrigins};
+use crate::{origins::AllowedOrigins, params::form_files::DiscardUploads};
 
 /// The settings of the door.
 #[derive(Clone, Debug)]

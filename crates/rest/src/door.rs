@@ -9,7 +9,7 @@ use axum::{
 };
 use tonic::service::Routes;
 
-use super::openapi::about::{About, Caller};
+use crate::openapi::about::{About, Caller};
 
 const UPDATES: &[Method] = &[Method::PATCH, Method::PUT];
 
@@ -24,7 +24,7 @@ pub struct Route {
     pub tag: &'static str,
     /// What is told of it.
     pub about: About,
-    pub(super) methods_router: MethodRouter<Routes>,
+    pub(crate) methods_router: MethodRouter<Routes>,
 }
 
 impl Route {

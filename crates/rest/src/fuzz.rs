@@ -6,10 +6,13 @@ use futures_util::stream;
 use parley_proto as pb;
 use prost::Message as _;
 
-use super::{
-    cable, exact, filters,
-    multipart::{Parts, TextLimit},
-    params::Params,
+use crate::{
+    params::{
+        Params, exact,
+        multipart::{Parts, TextLimit},
+    },
+    realtime::cable,
+    resources::filters,
 };
 
 /// Reads a body as JSON.

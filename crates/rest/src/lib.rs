@@ -3,80 +3,25 @@
 //! JSON becomes a Protobuf request, the generated client carries it through the same layers as a call from outside, and the answer becomes
 //! JSON. So who may do what, what is valid, and what is stored are decided elsewhere; here it is only spelled.
 
-mod absent_features;
-mod accounts;
-mod admission;
-mod agent_bots;
-mod agents;
-mod attributes;
-mod audit_logs;
-mod body_memory;
-mod cable;
 mod call;
-mod canned_responses;
-mod client;
-mod client_conversations;
-mod clock;
 mod config;
-mod contact_list;
-mod contact_notes;
-mod contact_relations;
-mod contacts;
-mod conversation_changes;
-mod conversation_list;
-mod conversation_marks;
-mod conversation_response;
-mod conversations;
-mod cors;
-mod custom_attribute_definitions;
 mod door;
-mod draft;
-mod early;
-mod error;
-mod events;
-mod exact;
-mod fields;
-mod files;
-mod filters;
-mod form_files;
+mod errors;
 #[cfg(feature = "faults")]
 #[doc(hidden)]
 pub mod fuzz;
-mod held_memory;
-mod ignored;
-mod inbox_members;
-mod inboxes;
-mod installation;
 mod json;
-mod labels;
-mod messages;
-mod multipart;
-mod narrowing;
-mod nested;
+mod layers;
+mod lists;
 mod openapi;
 pub mod origins;
-mod paging;
 mod params;
-mod paths;
-mod platform;
-mod platform_bots;
-mod platform_users;
-mod position;
-mod profile;
+mod realtime;
+mod resources;
 pub mod route_table;
 mod routing;
-mod rows;
-mod search;
-mod sentence;
-mod teams;
-mod teamwork;
 #[cfg(test)]
 mod tests;
-mod trace;
-mod tree_budget;
-mod understood;
-mod uploads;
-mod whole_body;
 
 use std::sync::Arc;
 
@@ -89,10 +34,10 @@ use tonic::service::Routes;
 use tower::{Layer as _, util::MapRequestLayer};
 
 pub use config::Config;
-pub use form_files::DiscardUploads;
+pub use params::form_files::DiscardUploads;
 
 use door::Door;
-use error::Answer;
+use errors::Answer;
 
 /// Paths where the product has more than this version: without them, `import` would be taken for a contact's id.
 const ABSENT: [&str; 2] = [
@@ -102,38 +47,38 @@ const ABSENT: [&str; 2] = [
 
 /// Every route with its description, but for those of the description itself.
 fn routes() -> Door {
-    profile::routes()
-        .merge(installation::routes())
-        .merge(accounts::routes())
-        .merge(inboxes::routes())
-        .merge(agent_bots::routes())
-        .merge(client::routes())
-        .merge(client_conversations::routes())
-        .merge(platform::routes())
-        .merge(platform_users::routes())
-        .merge(platform_bots::routes())
-        .merge(contact_list::routes())
-        .merge(contacts::routes())
-        .merge(contact_relations::routes())
-        .merge(filters::routes())
-        .merge(conversations::routes())
-        .merge(conversation_list::routes())
-        .merge(conversation_changes::routes())
-        .merge(conversation_marks::routes())
-        .merge(teamwork::routes())
-        .merge(messages::routes())
-        .merge(search::routes())
-        .merge(events::routes())
-        .merge(files::routes())
-        .merge(teams::routes())
-        .merge(agents::routes())
-        .merge(inbox_members::routes())
-        .merge(labels::routes())
-        .merge(audit_logs::routes())
-        .merge(custom_attribute_definitions::routes())
-        .merge(canned_responses::routes())
-        .merge(contact_notes::routes())
-        .merge(absent_features::routes())
+    resources::profile::routes()
+        .merge(resources::installation::routes())
+        .merge(resources::accounts::routes())
+        .merge(resources::inboxes::routes())
+        .merge(resources::agent_bots::routes())
+        .merge(resources::client::routes())
+        .merge(resources::client_conversations::routes())
+        .merge(resources::platform::routes())
+        .merge(resources::platform_users::routes())
+        .merge(resources::platform_bots::routes())
+        .merge(resources::contact_list::routes())
+        .merge(resources::contacts::routes())
+        .merge(resources::contact_relations::routes())
+        .merge(resources::filters::routes())
+        .merge(resources::conversations::routes())
+        .merge(resources::conversation_list::routes())
+        .merge(resources::conversation_changes::routes())
+        .merge(resources::conversation_marks::routes())
+        .merge(resources::teamwork::routes())
+        .merge(resources::messages::routes())
+        .merge(resources::search::routes())
+        .merge(realtime::server_sent_events::routes())
+        .merge(resources::files::routes())
+        .merge(resources::teams::routes())
+        .merge(resources::agents::routes())
+        .merge(resources::inbox_members::routes())
+        .merge(resources::labels::routes())
+        .merge(resources::audit_logs::routes())
+        .merge(resources::custom_attribute_definitions::routes())
+        .merge(resources::canned_responses::routes())
+        .merge(resources::contact_notes::routes())
+        .merge(resources::absent_features::routes())
 }
 
 /// The door over services: `services` with their layers, as the gRPC listener serves them too.
@@ -142,16 +87,19 @@ pub fn router(services: Routes, config: Config) -> Router {
     let router = routing::router(routes(), services, &config, &ABSENT)
         .layer(middleware::from_fn({
             let discard = config.discard_uploads.clone();
-            move |request: Request, next: Next| form_files::discard_unused(discard.clone(), request, next)
+            move |request: Request, next: Next| params::form_files::discard_unused(discard.clone(), request, next)
         }))
         .layer(middleware::from_fn(move |request: Request, next: Next| {
             let shared = (config.memory.clone(), Arc::clone(&config.anonymous));
-            body_memory::charge(shared, config.max_body_bytes, request, next)
+            params::body_memory::charge(shared, config.max_body_bytes, request, next)
         }))
-        .layer(middleware::from_fn_with_state(cors::Cors::new(config.cors), cors::answer))
+        .layer(middleware::from_fn_with_state(
+            layers::cors::Cors::new(config.cors),
+            layers::cors::answer,
+        ))
         .layer(middleware::from_fn(move |request: Request, next: Next| {
-            trace::watch(config.scheme, request, next)
+            layers::trace::watch(config.scheme, request, next)
         }));
     // A layer of a router runs after routing, so the path is normalised by a service around it.
-    Router::new().fallback_service(MapRequestLayer::new(paths::normalize).layer(router))
+    Router::new().fallback_service(MapRequestLayer::new(layers::paths::normalize).layer(router))
 }

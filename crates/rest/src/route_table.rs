@@ -8,10 +8,13 @@ use std::fmt;
 use axum::http::Method;
 use serde_json::{Map, Value as Json};
 
-use super::{
-    ABSENT, openapi, paths, routes,
+use crate::{
+    ABSENT,
+    layers::paths,
+    openapi,
+    params::understood::{Ignored, Names, is_id},
+    routes,
     routing::CABLE,
-    understood::{Ignored, Names, is_id},
 };
 
 /// Every route that is served.

@@ -11,21 +11,22 @@ use axum::{
 use bytes::Bytes;
 use tonic::service::Routes;
 
-use super::{
-    admission, cable,
+use crate::{
     call::Behind,
     config::Config,
     door::Door,
-    early,
-    error::Failure,
-    ignored::{self, Understood},
-    multipart::TextLimit,
+    errors::Failure,
+    layers::{admission, early, position},
     openapi::{self, Caller, Endpoint},
-    position,
+    params::{
+        ignored::{self, Understood},
+        multipart::TextLimit,
+    },
+    realtime::cable,
 };
 
 /// Action Cable: anyone may open the WebSocket, and hears nothing before a subscription.
-pub(super) const CABLE: Endpoint = Endpoint {
+pub(crate) const CABLE: Endpoint = Endpoint {
     path: "/cable",
     caller: Caller::Anyone,
     credential: "a pubsub token in each subscription",

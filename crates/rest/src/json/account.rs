@@ -5,9 +5,8 @@ use serde_json::{Value as Json, json};
 
 use super::truncated;
 use crate::{
-    attributes::object,
-    clock::iso,
     openapi::schema::{self, Schema, attributes, choice, id, null, text},
+    params::{attributes::object, timestamps::iso},
 };
 
 /// Where an account says how far it was set up. Dashboards show the steps of setting up, which Parley does not have, while it names one.

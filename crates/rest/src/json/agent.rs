@@ -5,8 +5,8 @@ use serde_json::{Value as Json, json};
 
 use super::truncated;
 use crate::{
-    attributes::object,
     openapi::schema::{self, Schema, attributes, choice, flag, id, integer, iso, list, null, only, text},
+    params::attributes::object,
 };
 
 /// `administrator` or `agent`; null for none.
@@ -178,7 +178,7 @@ fn membership(membership: &pb::Membership) -> Json {
         "id": membership.account_id,
         "name": account.name,
         "status": status,
-        "active_at": crate::clock::iso(membership.active_at.as_ref()),
+        "active_at": crate::params::timestamps::iso(membership.active_at.as_ref()),
         "role": role(membership.role()),
         "permissions": [role(membership.role())],
         "availability": availability(membership.availability()),

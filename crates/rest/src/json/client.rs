@@ -5,9 +5,11 @@ use serde_json::{Value as Json, json};
 
 use super::{conversation::STATUSES, message, truncated};
 use crate::{
-    attributes::object,
-    clock::{iso, unix},
     openapi::schema::{self, Schema, attributes, choice, flag, id, integer, list, names, text},
+    params::{
+        attributes::object,
+        timestamps::{iso, unix},
+    },
 };
 
 /// An inbox.
@@ -214,7 +216,7 @@ mod tests {
     fn a_record_copies_the_place() {
         let contact = pb::Contact {
             id: 314,
-            additional_attributes: Some(crate::attributes::to_struct(
+            additional_attributes: Some(crate::params::attributes::to_struct(
                 json!({"city": "Pune", "country": "IN"}).as_object().unwrap(),
             )),
             ..Default::default()

@@ -5,9 +5,8 @@ use serde_json::{Value as Json, json};
 
 use super::{inbox, truncated};
 use crate::{
-    attributes::object,
-    clock::unix,
     openapi::schema::{self, Schema, attributes, choice, flag, id, list, only, text},
+    params::{attributes::object, timestamps::unix},
 };
 
 /// A contact without its sessions.

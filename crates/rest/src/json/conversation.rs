@@ -12,10 +12,12 @@ use super::{
     unread::unread,
 };
 use crate::{
-    attributes::object,
-    clock::{fractional, iso, unix},
+    lists::paging,
     openapi::schema::{self, Schema, attributes, flag, id, integer, list, names, null, number, text},
-    paging,
+    params::{
+        attributes::object,
+        timestamps::{fractional, iso, unix},
+    },
 };
 
 /// Names of statuses, as requests and answers have them.

@@ -5,9 +5,8 @@ use serde_json::{Value as Json, json};
 
 use super::truncated;
 use crate::{
-    attributes::object,
-    clock::iso,
     openapi::schema::{self, Schema, attributes, choice, flag, id, integer, list, null, only, text},
+    params::{attributes::object, timestamps::iso},
 };
 
 const CHANNEL_TYPE: &str = "Channel::Api";

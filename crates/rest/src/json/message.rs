@@ -9,9 +9,11 @@ use super::{
     unread::unread,
 };
 use crate::{
-    attributes::object,
-    clock::{iso, unix},
     openapi::schema::{self, Schema, attributes, choice, either, flag, id, integer, list, names, only, text},
+    params::{
+        attributes::object,
+        timestamps::{iso, unix},
+    },
 };
 
 /// How much of a content counts as processed, in characters.

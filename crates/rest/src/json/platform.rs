@@ -8,9 +8,8 @@ use super::{
     truncated,
 };
 use crate::{
-    attributes::object,
-    clock::iso,
     openapi::schema::{self, Schema, attributes, choice, flag, id, list, null, text},
+    params::{attributes::object, timestamps::iso},
 };
 
 /// An account.

@@ -13,9 +13,9 @@ use super::{
     truncated,
     unread::unread,
 };
-use crate::{
+use crate::params::{
     attributes::object,
-    clock::{fractional, iso, unix},
+    timestamps::{fractional, iso, unix},
 };
 
 /// The name and the data of each frame that tells an event; none for what the WebSocket does not tell. `user`: who listens, if it is no

@@ -5,8 +5,8 @@ use serde_json::{Value as Json, json};
 
 use super::agent;
 use crate::{
-    clock::{iso, unix},
     openapi::schema::{self, Schema, choice, flag, id, list, null, text, unix as unix_time},
+    params::timestamps::{iso, unix},
 };
 
 /// Whose custom attributes, by name; the place in the list is the number that stands for it.

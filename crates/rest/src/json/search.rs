@@ -8,8 +8,8 @@ use super::{
     truncated,
 };
 use crate::{
-    clock::unix,
     openapi::schema::{self, Schema, choice, id, integer, list, object, text},
+    params::timestamps::unix,
 };
 
 /// A conversation with those of its messages that match.

@@ -4,8 +4,8 @@ use parley_proto as pb;
 use serde_json::{Value as Json, json};
 
 use crate::{
-    clock::iso,
     openapi::schema::{self, Schema, flag, id, text},
+    params::timestamps::iso,
 };
 
 /// A team as the caller sees it.

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     door::Route,
-    understood::{is_id, parameters as in_path},
+    params::understood::{is_id, parameters as in_path},
 };
 
 /// The document that describes these routes, as JSON. Without a base URL its server is the one that it was read from.

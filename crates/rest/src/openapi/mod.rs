@@ -20,7 +20,7 @@ use bytes::Bytes;
 pub use about::{About, Caller, Endpoint, about};
 pub use document::document;
 
-use super::door::Door;
+use crate::door::Door;
 use schema::attributes;
 
 /// Nothing comes from elsewhere, and nothing is run that is not a file of ours.

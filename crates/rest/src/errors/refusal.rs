@@ -1,0 +1,407 @@
+//! The one map from refusals to status codes and bodies of the JSON API.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use serde_json::{Value as Json, json};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use super::{Body, Failure};
+use crate::errors::sentence::Complaint;
+
+impl Failure {
+    /// 410 for a cursor that the log cannot continue, with how far the log reaches. A browser does not reconnect after it.
+    fn gone(reason: &str, status: &Status) -> Self {
+        let details = status.get_error_details();
+        let told = |key: &str| metadata(&details, key).unwrap_or_default();
+        let number = |key: &str| told(key).parse::<u64>().unwrap_or_default();
+        Self::new(
+            StatusCode::GONE,
+            json!({
+                "error": status.message(),
+                "reason": reason,
+                "earliest_seq": number("earliest_seq"),
+                "head_seq": number("head_seq"),
+                "epoch": told("epoch"),
+            }),
+        )
+    }
+
+    /// What a refused message creation is answered.
+    pub fn of_message(status: &Status) -> Self {
+        Self::of(status, Self::message)
+    }
+
+    /// What a refused change of a message's status is answered.
+    pub fn of_message_status(status: &Status) -> Self {
+        if reason(&status.get_error_details()) == "FAILED_PRECONDITION" {
+            return Self::error(StatusCode::FORBIDDEN, "Message status update is only allowed for API inboxes");
+        }
+        Self::of(status, Self::record)
+    }
+
+    /// What a refused filter is answered: its first fault, in the service's own sentence.
+    pub fn of_filter(status: &Status) -> Self {
+        let details = status.get_error_details();
+        let faults = details.bad_request().map(|bad| bad.field_violations.as_slice()).unwrap_or_default();
+        match faults.first() {
+            Some(fault) if fault.field.starts_with("filter.") => Self::error(StatusCode::UNPROCESSABLE_ENTITY, &fault.description),
+            _ => Self::of(status, Self::record),
+        }
+    }
+
+    /// What became of a retry: an unknown message is no 404 in the product.
+    pub fn of_retry(status: &Status, id: i64) -> Self {
+        let details = status.get_error_details();
+        let kind = details.error_info().and_then(|info| info.metadata.get("kind"));
+        if reason(&details) == "NOT_FOUND" && kind.is_some_and(|kind| kind == "message") {
+            let text = format!("Couldn't find Message with 'id'={id}");
+            return Self::error(StatusCode::UNPROCESSABLE_ENTITY, &text);
+        }
+        Self::from(status.clone())
+    }
+
+    /// What a refused call of the client side is answered: a thing that is not there looks like a route that is not.
+    pub fn of_client(status: &Status) -> Self {
+        if reason(&status.get_error_details()) == "NOT_FOUND" {
+            return Self::unknown_route();
+        }
+        Self::of(status, Self::record)
+    }
+
+    /// What a refused call of the platform side is answered: tokens that are not the operator's are as good as none.
+    pub fn of_platform(status: &Status) -> Self {
+        match reason(&status.get_error_details()) {
+            "TOKEN_MISSING" | "TOKEN_INVALID" | "NOT_ALLOWED" | "NOT_A_MEMBER" | "WRONG_TOKEN_KIND" | "BOT_NOT_CONNECTED" => {
+                Self::error(StatusCode::UNAUTHORIZED, "Invalid access_token")
+            }
+            "NOT_FOUND" => Self::unknown_route(),
+            _ => Self::of(status, Self::record),
+        }
+    }
+
+    /// The thing that has what must be unique.
+    pub fn existing_id(status: &Status) -> Option<i64> {
+        metadata(&status.get_error_details(), "existing_id")?.parse().ok()
+    }
+
+    /// What kind of thing is not there.
+    pub fn missing_kind(status: &Status) -> Option<String> {
+        let details = status.get_error_details();
+        metadata(&details, "kind")
+            .filter(|_| reason(&details) == "NOT_FOUND")
+            .map(str::to_owned)
+    }
+
+    fn of(status: &Status, invalid: fn(&[Complaint]) -> Self) -> Self {
+        let details = status.get_error_details();
+        let unauthorized = |text| Self::error(StatusCode::UNAUTHORIZED, text);
+        match reason(&details) {
+            "TOKEN_MISSING" => Self::new(
+                StatusCode::UNAUTHORIZED,
+                json!({ "errors": ["You need to sign in or sign up before continuing."] }),
+            ),
+            "TOKEN_INVALID" => unauthorized("Invalid Access Token"),
+            "NOT_A_MEMBER" => unauthorized("You are not authorized to access this account"),
+            "WRONG_TOKEN_KIND" => unauthorized("Access to this endpoint is not authorized for bots"),
+            "BOT_NOT_CONNECTED" => unauthorized("Bot is not authorized to access this account"),
+            "IDENTIFIER_UNSIGNED" => Self::fault(StatusCode::UNAUTHORIZED),
+            "NOT_ALLOWED" => unauthorized("You are not authorized to do this action"),
+            "ACCOUNT_SUSPENDED" => unauthorized("Account is suspended"),
+            "NOT_FOUND" => Self::not_found(),
+            "INVALID_FIELD" => invalid(&complaints(&details, status)),
+            "ALREADY_TAKEN" => Self::taken(&details, status, invalid),
+            reason @ ("CURSOR_EXPIRED" | "CURSOR_AHEAD_OF_LOG" | "EPOCH_CHANGED") => Self::gone(reason, status),
+            "IDEMPOTENCY_KEY_REUSED" => Self::new(
+                StatusCode::CONFLICT,
+                json!({
+                    "error": "Idempotency-Key was used for another request within the last day",
+                    "reason": "IDEMPOTENCY_KEY_REUSED",
+                }),
+            ),
+            foreign @ "CURSOR_OF_ANOTHER_ACCOUNT" => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                json!({ "error": status.message(), "reason": foreign }),
+            ),
+            "RATE_LIMITED" if details.error_info().is_some_and(|info| info.metadata.contains_key("scope")) => Self::later(&details),
+            "RATE_LIMITED" => invalid(&[Complaint::whole("Too many messages")]).retry(&details),
+            "BUSY" => Self::later(&details),
+            // The server did not answer in time: as with an outage, the call may succeed when it is repeated.
+            "UNAVAILABLE" | "STREAM_ROTATED" | "DEADLINE_EXCEEDED" => Self::fault(StatusCode::SERVICE_UNAVAILABLE).retry(&details),
+            "FAILED_PRECONDITION" => Self::error(StatusCode::UNPROCESSABLE_ENTITY, status.message()),
+            _ => Self::of_code(status.code()),
+        }
+    }
+
+    /// For refusals that come from below the services and carry no reason.
+    fn of_code(code: Code) -> Self {
+        match code {
+            Code::Unavailable | Code::DeadlineExceeded => Self::fault(StatusCode::SERVICE_UNAVAILABLE).retry(&ErrorDetails::default()),
+            // The codec's bound on what a request builds.
+            Code::InvalidArgument => Self::fault(StatusCode::BAD_REQUEST),
+            // The codec's bound on a message's size.
+            Code::OutOfRange => Self::fault(StatusCode::PAYLOAD_TOO_LARGE),
+            _ => Self::fault(StatusCode::INTERNAL_SERVER_ERROR),
+        }
+    }
+
+    fn taken(details: &ErrorDetails, status: &Status, invalid: fn(&[Complaint]) -> Self) -> Self {
+        let fields: Vec<_> = details
+            .bad_request()
+            .map(|bad| bad.field_violations.iter().map(|v| v.field.as_str()).collect())
+            .unwrap_or_default();
+        let mut failure = if fields == ["source_id"] {
+            Self::error(StatusCode::UNPROCESSABLE_ENTITY, "source_id should be unique")
+        } else {
+            invalid(&complaints(details, status))
+        };
+        let existing = metadata(details, "existing_id").and_then(|id| id.parse::<i64>().ok());
+        if let (Body::Json(Json::Object(body)), Some(id)) = (&mut failure.body, existing) {
+            body.insert("existing_id".to_owned(), json!(id));
+        }
+        failure
+    }
+
+    /// 429, as Chatwoot says it.
+    fn later(details: &ErrorDetails) -> Self {
+        let failure = Self {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            body: Body::Text("Retry later"),
+            retry_after: None,
+        };
+        failure.retry(details)
+    }
+
+    /// 429 with a time to wait, for what the gateway itself refuses.
+    pub fn too_many(retry_after: Duration) -> Self {
+        Self {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            body: Body::Text("Retry later"),
+            retry_after: Some(whole_seconds(retry_after)),
+        }
+    }
+
+    /// Says when to come again: in whole seconds, one at least.
+    fn retry(mut self, details: &ErrorDetails) -> Self {
+        let delay = details.retry_info().and_then(|info| info.retry_delay).unwrap_or_default();
+        self.retry_after = Some(whole_seconds(delay));
+        self
+    }
+}
+
+/// Whole seconds, one at least.
+fn whole_seconds(delay: Duration) -> u64 {
+    (delay.as_secs() + u64::from(delay.subsec_nanos() > 0)).max(1)
+}
+
+impl From<Status> for Failure {
+    fn from(status: Status) -> Self {
+        Self::of(&status, Self::record)
+    }
+}
+
+fn reason(details: &ErrorDetails) -> &str {
+    details.error_info().map_or("", |info| info.reason.as_str())
+}
+
+fn metadata<'a>(details: &'a ErrorDetails, key: &str) -> Option<&'a str> {
+    details.error_info()?.metadata.get(key).map(String::as_str)
+}
+
+fn complaints(details: &ErrorDetails, status: &Status) -> Vec<Complaint> {
+    let violations = details.bad_request().map(|bad| bad.field_violations.as_slice()).unwrap_or_default();
+    if violations.is_empty() {
+        return vec![Complaint::whole(status.message())];
+    }
+    violations
+        .iter()
+        .map(|violation| Complaint::of(violation, metadata(details, &format!("limit.{}", violation.field))))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use axum::{
+        http::header::{CONTENT_TYPE, RETRY_AFTER},
+        response::IntoResponse as _,
+    };
+    use tonic_types::FieldViolation;
+
+    use super::*;
+
+    fn refusal(code: Code, reason: &str, metadata: &[(&str, &str)], violations: &[(&str, &str)]) -> Status {
+        let metadata: HashMap<String, String> = metadata
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
+        let mut details = ErrorDetails::with_error_info(reason, "parley", metadata);
+        if !violations.is_empty() {
+            let violations = violations.iter().map(|(field, rule)| {
+                let mut violation = FieldViolation::new(*field, "is wrong");
+                violation.reason = (*rule).to_owned();
+                violation
+            });
+            details.set_bad_request(violations.collect::<Vec<_>>());
+        }
+        Status::with_error_details(code, "said so", details)
+    }
+
+    fn answer(failure: Failure) -> (u16, Json) {
+        match failure.body {
+            Body::Json(json) => (failure.status.as_u16(), json),
+            Body::Text(text) => (failure.status.as_u16(), json!(text)),
+            Body::Empty => (failure.status.as_u16(), Json::Null),
+        }
+    }
+
+    #[test]
+    fn refusals_of_the_caller() {
+        for (code, reason, status, body) in [
+            (
+                Code::Unauthenticated,
+                "TOKEN_MISSING",
+                401,
+                json!({"errors": ["You need to sign in or sign up before continuing."]}),
+            ),
+            (
+                Code::Unauthenticated,
+                "TOKEN_INVALID",
+                401,
+                json!({"error": "Invalid Access Token"}),
+            ),
+            (
+                Code::PermissionDenied,
+                "NOT_A_MEMBER",
+                401,
+                json!({"error": "You are not authorized to access this account"}),
+            ),
+            (
+                Code::PermissionDenied,
+                "NOT_ALLOWED",
+                401,
+                json!({"error": "You are not authorized to do this action"}),
+            ),
+            (
+                Code::PermissionDenied,
+                "ACCOUNT_SUSPENDED",
+                401,
+                json!({"error": "Account is suspended"}),
+            ),
+            (Code::NotFound, "NOT_FOUND", 404, json!({"error": "Resource could not be found"})),
+            (
+                Code::Internal,
+                "INTERNAL",
+                500,
+                json!({"status": 500, "error": "Internal Server Error"}),
+            ),
+            (
+                Code::Unavailable,
+                "UNAVAILABLE",
+                503,
+                json!({"status": 503, "error": "Service Unavailable"}),
+            ),
+            (
+                Code::DeadlineExceeded,
+                "DEADLINE_EXCEEDED",
+                503,
+                json!({"status": 503, "error": "Service Unavailable"}),
+            ),
+            (Code::FailedPrecondition, "FAILED_PRECONDITION", 422, json!({"error": "said so"})),
+        ] {
+            assert_eq!(answer(refusal(code, reason, &[], &[]).into()), (status, body), "{reason}");
+        }
+        let (status, body) = answer(refusal(Code::AlreadyExists, "IDEMPOTENCY_KEY_REUSED", &[], &[]).into());
+        assert_eq!((status, &body["reason"]), (409, &json!("IDEMPOTENCY_KEY_REUSED")));
+        assert_eq!(answer(Status::internal("no details").into()).0, 500);
+    }
+
+    #[test]
+    fn records_name_every_bad_field_once() {
+        let status = refusal(
+            Code::InvalidArgument,
+            "INVALID_FIELD",
+            &[("limit.email", "255")],
+            &[("email", "INVALID"), ("email", "TOO_LONG"), ("phone_number", "INVALID")],
+        );
+        assert_eq!(
+            answer(status.into()),
+            (
+                422,
+                json!({
+                    "message": "Email Invalid email, Email is too long (maximum is 255 characters), Phone number should be in e164 format",
+                    "attributes": ["email", "phone_number"],
+                })
+            )
+        );
+    }
+
+    #[test]
+    fn duplicates_name_the_existing_thing() {
+        let taken = |field| refusal(Code::AlreadyExists, "ALREADY_TAKEN", &[("existing_id", "41")], &[(field, "TAKEN")]);
+        assert_eq!(
+            answer(taken("email").into()),
+            (
+                422,
+                json!({"message": "Email has already been taken", "attributes": ["email"], "existing_id": 41})
+            )
+        );
+        assert_eq!(
+            answer(taken("source_id").into()),
+            (422, json!({"error": "source_id should be unique", "existing_id": 41}))
+        );
+        assert_eq!(
+            answer(Failure::of_message(&taken("message.source_id"))),
+            (
+                422,
+                json!({"error": "Validation failed: Source has already been taken", "existing_id": 41})
+            )
+        );
+    }
+
+    #[test]
+    fn messages_have_their_own_shape() {
+        let long = refusal(
+            Code::InvalidArgument,
+            "INVALID_FIELD",
+            &[("limit.message.content", "150000")],
+            &[("message.content", "TOO_LONG")],
+        );
+        assert_eq!(
+            answer(Failure::of_message(&long)),
+            (
+                422,
+                json!({"error": "Validation failed: Content is too long (maximum is 150000 characters)"})
+            )
+        );
+        let flood = refusal(Code::ResourceExhausted, "RATE_LIMITED", &[], &[]);
+        assert_eq!(
+            answer(Failure::of_message(&flood)),
+            (422, json!({"error": "Validation failed: Too many messages"}))
+        );
+        assert_eq!(
+            answer(Failure::message(&[
+                Complaint::new("content", "x"),
+                Complaint::no_such_name("message_type", "foo")
+            ])),
+            (422, json!({"error": "'foo' is not a valid message_type"}))
+        );
+        let wrong_inbox = refusal(Code::FailedPrecondition, "FAILED_PRECONDITION", &[], &[]);
+        assert_eq!(
+            answer(Failure::of_message_status(&wrong_inbox)),
+            (403, json!({"error": "Message status update is only allowed for API inboxes"}))
+        );
+    }
+
+    #[test]
+    fn a_full_queue_says_when_to_come_again() {
+        let mut details = ErrorDetails::with_error_info("BUSY", "parley", HashMap::<String, String>::new());
+        details.set_retry_info(Some(Duration::from_millis(1200)));
+        let response = Failure::from(Status::with_error_details(Code::ResourceExhausted, "busy", details)).into_response();
+        assert_eq!(response.status(), 429);
+        assert_eq!(response.headers()[RETRY_AFTER], "2");
+        assert_eq!(response.headers()[CONTENT_TYPE], "text/plain; charset=utf-8");
+    }
+}

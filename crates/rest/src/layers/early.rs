@@ -1,0 +1,172 @@
+//! Checks the caller before a body that takes room is read.
+//!
+//! A handler learns who calls from the service, after its body was read. That is fine for small bodies. A larger one, one of unknown
+//! length, and a form in parts (whose files are stored while it is read) are read only once the service has let the caller in, and a form
+//! only if the resource it is sent to exists.
+
+use axum::{
+    body::HttpBody as _,
+    extract::{FromRequestParts as _, RawPathParams, Request, State},
+    http::request::Parts,
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+use parley_fault::Protection;
+use parley_proto as pb;
+use tonic::{Code, Status, service::Routes};
+use tonic_types::StatusExt as _;
+
+use crate::{call::Call, errors::Failure, openapi::Caller, params::multipart};
+
+/// Bytes of a body that is read before the caller is known.
+const SMALL: u64 = 64 * 1024;
+
+/// Refuses a request without reading its body, if the service would refuse its caller or does not know the resource.
+pub async fn check(State((services, caller)): State<(Routes, Caller)>, request: Request, next: Next) -> Response {
+    let body = request.body();
+    let is_small = body.is_end_stream() || body.size_hint().exact().is_some_and(|bytes| bytes <= SMALL);
+    let is_form = multipart::boundary(request.headers()).is_some();
+    if (is_small && !is_form) || !parley_fault::is_on(Protection::EarlyCheck) {
+        return next.run(request).await;
+    }
+    let (mut parts, body) = request.into_parts();
+    let Ok(call) = Call::from_request_parts(&mut parts, &services).await;
+    let resource = Resource::of_path(&mut parts).await;
+    match resource.check(&call, caller, is_form).await {
+        Ok(()) => next.run(Request::from_parts(parts, body)).await,
+        Err(refused) => refused.into_response(),
+    }
+}
+
+/// What the path names.
+#[derive(Debug, Default)]
+struct Resource {
+    account: Option<i64>,
+    conversation: Option<i64>,
+    contact: Option<i64>,
+    inbox: Option<i64>,
+    inbox_identifier: Option<String>,
+    source_id: Option<String>,
+}
+
+impl Resource {
+    async fn of_path(parts: &mut Parts) -> Self {
+        let mut resource = Self::default();
+        let Ok(path) = RawPathParams::from_request_parts(parts, &()).await else {
+            return resource;
+        };
+        for (name, value) in &path {
+            // What is not an id is one that nothing has.
+            let id = || Some(value.parse().ok().filter(|id| *id > 0).unwrap_or(i64::MAX));
+            match name {
+                "account_id" => resource.account = id(),
+                "conversation_id" => resource.conversation = id(),
+                "contact_id" => resource.contact = id(),
+                "inbox_id" => resource.inbox = id(),
+                "inbox_identifier" => resource.inbox_identifier = Some(value.to_owned()),
+                "contact_identifier" => resource.source_id = Some(value.to_owned()),
+                _ => {}
+            }
+        }
+        resource
+    }
+
+    async fn check(self, call: &Call, caller: Caller, is_form: bool) -> Result<(), Failure> {
+        match caller {
+            Caller::Anyone => self.check_session(call).await,
+            Caller::Platform => self.check_access(call, false).await.map_err(|status| Failure::of_platform(&status)),
+            Caller::User => self.check_access(call, false).await.map_err(Failure::from),
+            Caller::Member | Caller::Administrator => {
+                self.check_access(call, true).await?;
+                if is_form { Ok(self.check_exists(call).await?) } else { Ok(()) }
+            }
+        }
+    }
+
+    /// The token, and whether it opens the account if it must.
+    async fn check_access(&self, call: &Call, of_account: bool) -> Result<(), Status> {
+        let access = call.access(self.account.unwrap_or_default()).await;
+        let of_account = of_account && self.account.is_some();
+        refusal(access, |status| status.code() == Code::PermissionDenied && of_account)
+    }
+
+    /// What a form is sent to.
+    async fn check_exists(&self, call: &Call) -> Result<(), Status> {
+        let account_id = self.account.unwrap_or_default();
+        // Bots may write to conversations that they may not read.
+        let may_not_ask = |status: &Status| {
+            status
+                .get_details_error_info()
+                .is_some_and(|info| info.reason == "WRONG_TOKEN_KIND")
+        };
+        let is_hidden = |status: &Status| match status.code() {
+            Code::NotFound => true,
+            Code::PermissionDenied => !may_not_ask(status),
+            _ => false,
+        };
+        if let Some(conversation_id) = self.conversation {
+            let request = pb::GetConversationRequest {
+                account_id,
+                conversation_id,
+            };
+            return refusal(call.conversations().get_conversation(call.request(request)).await, is_hidden);
+        }
+        if let Some(contact_id) = self.contact {
+            let request = pb::GetContactRequest { account_id, contact_id };
+            return refusal(call.contacts().get_contact(call.request(request)).await, is_hidden);
+        }
+        if let Some(inbox_id) = self.inbox {
+            let request = pb::GetInboxRequest { account_id, inbox_id };
+            return refusal(call.inboxes().get_inbox(call.request(request)).await, is_hidden);
+        }
+        Ok(())
+    }
+
+    /// The inbox, the session and the conversation of the client side.
+    async fn check_session(self, call: &Call) -> Result<(), Failure> {
+        let Some(inbox_identifier) = self.inbox_identifier else {
+            return Ok(());
+        };
+        let is_hidden = |status: &Status| status.code() == Code::NotFound;
+        let checked = match (self.source_id, self.conversation) {
+            (None, _) => {
+                let request = pb::GetClientInboxRequest { inbox_identifier };
+                refusal(call.client().get_client_inbox(call.request(request)).await, is_hidden)
+            }
+            (Some(source_id), conversation) => {
+                let session = Some(pb::ClientSession {
+                    inbox_identifier,
+                    source_id,
+                });
+                if let Some(conversation_id) = conversation {
+                    let request = pb::ListClientMessagesRequest {
+                        session,
+                        conversation_id,
+                        page_size: 1,
+                        ..Default::default()
+                    };
+                    refusal(call.client().list_client_messages(call.request(request)).await, is_hidden)
+                } else {
+                    let request = pb::GetClientSessionRequest {
+                        session,
+                        ..Default::default()
+                    };
+                    refusal(call.client().get_client_session(call.request(request)).await, is_hidden)
+                }
+            }
+        };
+        checked.map_err(|status| Failure::of_client(&status))
+    }
+}
+
+/// A refusal that the handler's own call would meet too: of the caller, or for lack of room. Others are left to the handler.
+fn refusal<T>(answer: Result<T, Status>, is_final: impl Fn(&Status) -> bool) -> Result<(), Status> {
+    match answer {
+        Err(status)
+            if is_final(&status) || matches!(status.code(), Code::Unauthenticated | Code::ResourceExhausted | Code::Unavailable) =>
+        {
+            Err(status)
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,140 @@
+//! Bodies on the account of the memory of all requests: charged as they come, and refused with 503 as soon as there is no room for what came.
+//! A body that declares its length is refused before it is read if that does not fit what is left.
+//!
+//! A form in parts gives back what was stored of its files.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, ready},
+};
+
+use axum::{
+    body::{Body, HttpBody},
+    extract::Request,
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use parley_admission::{
+    client_address::ClientAddress,
+    rate_limit::{AnonymousLimits, Pace},
+    request_memory::{Charge, Exhausted, Holder, RequestMemory, Sender},
+};
+
+use crate::{
+    errors::Failure,
+    params::{held_memory::Held, multipart},
+};
+
+/// Charges the body of a request until it is answered. A body above `max` bytes is refused by its reader.
+/// Those of callers without a token are read no faster than their address may send.
+pub async fn charge((memory, limits): (RequestMemory, Arc<AnonymousLimits>), max: usize, mut request: Request, next: Next) -> Response {
+    let sender = Sender::of(request.headers(), request.extensions());
+    let mut holder = memory.holder(&sender);
+    let charge = Arc::new(memory.charge(holder));
+    let has_body = !request.body().is_end_stream();
+    // A form may be longer than what there is room for: its files are stored as they come. What is longer than it may be is not read.
+    let declared = request
+        .body()
+        .size_hint()
+        .exact()
+        .map(|length| usize::try_from(length).unwrap_or(usize::MAX));
+    let is_form = multipart::boundary(request.headers()).is_some();
+    let length = declared
+        .filter(|length| *length <= max && !is_form)
+        .unwrap_or(usize::from(has_body));
+    // Also without a body: its answer takes memory.
+    let begin = |holder| memory.check(holder).and_then(|()| charge.begin(length));
+    if begin(holder).is_err() {
+        // A token that was not used lately is looked up before its caller is refused: there may be room in its share.
+        if holder == Holder::Known || !memory.has_good_token(&sender).await {
+            return Failure::no_memory().into_response();
+        }
+        holder = Holder::Known;
+        charge.transfer(holder);
+        if begin(holder).is_err() {
+            return Failure::no_memory().into_response();
+        }
+    }
+    if !has_body {
+        return next.run(request).await;
+    }
+    if declared.is_none() || is_form {
+        request.extensions_mut().insert(Held(Arc::clone(&charge)));
+    }
+    let unknown = (holder != Holder::Known).then_some((memory, sender));
+    let slowed = unknown.as_ref().map(|(_, sender)| (limits, sender.address(), Pace::default()));
+    let is_exhausted = Arc::new(AtomicBool::new(false));
+    request = request.map(|body| {
+        Body::new(Charged {
+            body,
+            charge: Arc::clone(&charge),
+            unknown,
+            slowed,
+            is_exhausted: Arc::clone(&is_exhausted),
+        })
+    });
+    let response = next.run(request).await;
+    drop(charge);
+    if is_exhausted.load(Ordering::Acquire) {
+        return Failure::no_memory().into_response();
+    }
+    response
+}
+
+/// A body that is charged as it comes.
+struct Charged {
+    body: Body,
+    charge: Arc<Charge>,
+    /// Who sends it, until its first bytes come: a large body is read after its token was looked up.
+    unknown: Option<(RequestMemory, Sender)>,
+    /// Of a caller without a token: what slows it down.
+    slowed: Option<(Arc<AnonymousLimits>, Option<ClientAddress>, Pace)>,
+    is_exhausted: Arc<AtomicBool>,
+}
+
+impl HttpBody for Charged {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let this = &mut *self;
+        if let Some((.., pace)) = &mut this.slowed {
+            ready!(pace.poll(cx));
+        }
+        let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
+        if let Some((memory, sender)) = this.unknown.take() {
+            let holder = memory.holder(&sender);
+            this.charge.transfer(holder);
+            this.slowed.take_if(|_| holder == Holder::Known);
+        }
+        if let Some((limits, address, pace)) = &mut this.slowed
+            && let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref())
+        {
+            pace.came(limits, *address, data.len());
+        }
+        if let Some(Ok(frame)) = &frame
+            && let Some(bytes) = frame.data_ref()
+            && let Err(Exhausted) = this.charge.came(bytes.len())
+        {
+            this.is_exhausted.store(true, Ordering::Release);
+            let refused = io::Error::new(io::ErrorKind::OutOfMemory, "no memory for the body");
+            return Poll::Ready(Some(Err(axum::Error::new(refused))));
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

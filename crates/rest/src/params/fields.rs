@@ -1,0 +1,337 @@
+//! Typed readers of parameters, as forgiving as the contract: they gather every bad field instead of stopping at the first.
+
+use std::collections::BTreeSet;
+
+use prost_types::{Struct, Timestamp};
+use serde_json::{Map, Value as Json};
+
+use crate::{
+    errors::{Failure, sentence::Complaint},
+    params::{Params, attributes, timestamps},
+};
+
+/// An id that nothing has. What is no id finds nothing, and that is said after the checks which come before finding.
+const NOBODY: i64 = i64::MAX;
+
+/// Reads one object of parameters.
+#[derive(Debug)]
+pub struct Fields<'a> {
+    map: &'a Map<String, Json>,
+    params: &'a Params,
+    prefix: String,
+    complaints: Vec<Complaint>,
+}
+
+impl Params {
+    /// A reader of the parameters that gathers what is wrong with them.
+    pub fn fields(&self) -> Fields<'_> {
+        Fields::new(self)
+    }
+
+    /// A reader of what lies under a root key. In JSON the key may be left out, if any of the attributes it would hold is there.
+    ///
+    /// # Errors
+    /// 422 that names the key.
+    pub fn root(&self, key: &str, attributes: &[&str]) -> Result<Fields<'_>, Failure> {
+        match self.map.get(key) {
+            Some(Json::Object(map)) if !map.is_empty() => Ok(Fields::of(self, key, map)),
+            None if !self.form && attributes.iter().any(|name| self.map.contains_key(*name)) => Ok(Fields::new(self)),
+            _ => Err(Failure::missing(key)),
+        }
+    }
+}
+
+impl<'a> Fields<'a> {
+    /// Reads the parameters themselves.
+    pub fn new(params: &'a Params) -> Self {
+        Self {
+            map: &params.map,
+            params,
+            prefix: String::new(),
+            complaints: Vec::new(),
+        }
+    }
+
+    /// Reads an object that lies at `key` among the parameters.
+    pub fn of(params: &'a Params, key: &str, map: &'a Map<String, Json>) -> Self {
+        Self {
+            map,
+            params,
+            prefix: format!("{key}."),
+            complaints: Vec::new(),
+        }
+    }
+
+    /// Reads the object in `key`, if one with anything in it is there. Something else than an object is wrong.
+    pub fn inside(&mut self, key: &str) -> Option<Fields<'a>> {
+        if !self.filled(key) {
+            return None;
+        }
+        let Some(Json::Object(map)) = self.map.get(key) else {
+            self.complaints.push(Complaint::new(key, "must be an object"));
+            return None;
+        };
+        Some(Fields {
+            map,
+            params: self.params,
+            prefix: format!("{}{key}.", self.prefix),
+            complaints: Vec::new(),
+        })
+    }
+
+    /// Takes over what was found wrong inside of an object.
+    pub fn join(&mut self, inner: Fields<'_>) {
+        self.complaints.extend(inner.complaints);
+    }
+
+    /// Notes something that is wrong.
+    pub fn complain(&mut self, complaint: Complaint) {
+        self.complaints.push(complaint);
+    }
+
+    /// What was found wrong; files first, because none can be taken yet.
+    ///
+    /// # Errors
+    /// 422 in shape A for files, in shape B for fields.
+    pub fn verdict(&self) -> Result<(), Failure> {
+        self.judge(Failure::record)
+    }
+
+    /// As [`Self::verdict`], in the form of message creation.
+    ///
+    /// # Errors
+    /// 422 in shape A.
+    pub fn message_verdict(&self) -> Result<(), Failure> {
+        self.judge(Failure::message)
+    }
+
+    fn judge(&self, failure: fn(&[Complaint]) -> Failure) -> Result<(), Failure> {
+        if let Some(field) = self.params.files.first() {
+            return Err(Failure::no_files(field));
+        }
+        if self.complaints.is_empty() {
+            Ok(())
+        } else {
+            Err(failure(&self.complaints))
+        }
+    }
+
+    /// The value as it came.
+    pub fn raw(&self, key: &str) -> Option<&'a Json> {
+        self.map.get(key)
+    }
+
+    /// Whether the key was sent at all, null included.
+    pub fn given(&self, key: &str) -> bool {
+        self.map.contains_key(key)
+    }
+
+    /// Whether the key was sent with something in it: not null, not false, and not blank.
+    pub fn filled(&self, key: &str) -> bool {
+        match self.map.get(key) {
+            None | Some(Json::Null | Json::Bool(false)) => false,
+            Some(Json::String(text)) => !text.trim().is_empty(),
+            Some(Json::Array(items)) => !items.is_empty(),
+            Some(Json::Object(map)) => !map.is_empty(),
+            Some(Json::Number(_) | Json::Bool(true)) => true,
+        }
+    }
+
+    /// A text; numbers and booleans count as their spelling. None if absent or null.
+    pub fn text(&mut self, key: &str) -> Option<String> {
+        match self.map.get(key)? {
+            Json::Null => None,
+            Json::String(text) => Some(text.clone()),
+            Json::Bool(bool) => Some(bool.to_string()),
+            Json::Number(number) if number.is_i64() || !self.rounded(key) => Some(number.to_string()),
+            Json::Number(_) => {
+                self.complaints.push(Complaint::inexact(key));
+                None
+            }
+            Json::Array(_) | Json::Object(_) => {
+                self.complaints.push(Complaint::new(key, "must be a text"));
+                None
+            }
+        }
+    }
+
+    /// A picture: a file of the form by its name, or else a URL. None if neither was sent.
+    pub fn picture(&mut self) -> Option<String> {
+        let file = self.text("avatar").filter(|name| !name.trim().is_empty());
+        file.or_else(|| self.text("avatar_url"))
+    }
+
+    /// A switch: `false`, `0`, `f` and `off` are false, what is blank is as good as absent, anything else is true.
+    pub fn flag(&self, key: &str) -> Option<bool> {
+        match self.map.get(key)? {
+            Json::Null => None,
+            Json::Bool(bool) => Some(*bool),
+            Json::Number(number) => Some(number.as_f64() != Some(0.0)),
+            Json::String(text) if text.is_empty() => None,
+            Json::String(text) => Some(!matches!(text.to_ascii_lowercase().as_str(), "false" | "0" | "f" | "off")),
+            Json::Array(_) | Json::Object(_) => Some(true),
+        }
+    }
+
+    /// An integer; text counts as far as it is one. None if absent, blank or no integer.
+    pub fn integer(&self, key: &str) -> Option<i64> {
+        match self.map.get(key)? {
+            Json::Number(number) => number.as_i64(),
+            Json::String(text) => text.trim().parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// The id of something; what is no id is one that nothing has. None if absent, null or blank.
+    pub fn id(&self, key: &str) -> Option<i64> {
+        self.filled(key).then(|| self.integer(key).filter(|id| *id > 0).unwrap_or(NOBODY))
+    }
+
+    /// The id of something in the path.
+    pub fn path_id(&self, key: &str) -> i64 {
+        self.id(key).unwrap_or(NOBODY)
+    }
+
+    /// Ids: a list, or a single one; what is no id is one that nothing has. None if absent or null.
+    pub fn ids(&self, key: &str) -> Option<Vec<i64>> {
+        let items = match self.map.get(key)? {
+            Json::Null => return None,
+            Json::Array(items) => items.as_slice(),
+            single => std::slice::from_ref(single),
+        };
+        let id = |item: &Json| match item {
+            Json::Number(number) => number.as_i64(),
+            Json::String(text) => text.trim().parse().ok(),
+            _ => None,
+        };
+        Some(items.iter().map(|item| id(item).filter(|id| *id > 0).unwrap_or(NOBODY)).collect())
+    }
+
+    /// The users that a change of members names.
+    ///
+    /// # Errors
+    /// 422 if nobody says whom.
+    pub fn users(&self) -> Result<Vec<i64>, Failure> {
+        self.ids("user_ids").ok_or_else(|| Failure::missing("user_ids"))
+    }
+
+    /// Which of these keys were sent, null included.
+    pub fn sent(&self, keys: &[&str]) -> Vec<String> {
+        keys.iter().filter(|key| self.given(key)).map(|key| (*key).to_owned()).collect()
+    }
+
+    /// The account of the path.
+    pub fn account(&self) -> i64 {
+        self.path_id("account_id")
+    }
+
+    /// The page asked for, from 1.
+    pub fn page(&self) -> i64 {
+        self.integer("page").unwrap_or(1).max(1)
+    }
+
+    /// Attributes. None if absent, null or blank; anything else that is no object is wrong.
+    pub fn object(&mut self, key: &str) -> Option<Struct> {
+        match self.map.get(key)? {
+            Json::Object(map) => self.attributes(key, map),
+            _ if !self.filled(key) => None,
+            _ => {
+                self.complaints.push(Complaint::new(key, "must be an object"));
+                None
+            }
+        }
+    }
+
+    /// Attributes, where something that is no object counts as an empty one. None if absent.
+    pub fn object_or_empty(&mut self, key: &str) -> Option<Struct> {
+        match self.map.get(key)? {
+            Json::Object(map) => self.attributes(key, map),
+            _ => Some(Struct::default()),
+        }
+    }
+
+    /// An object that lies at `key`, once nothing in it is too deep or would be rounded.
+    pub fn attributes(&mut self, key: &str, map: &Map<String, Json>) -> Option<Struct> {
+        let inside = format!("{}{key}.", self.prefix);
+        let inexact: BTreeSet<&str> = self.params.inexact.iter().filter_map(|path| path.strip_prefix(&inside)).collect();
+        self.exact_attributes(key, map, inexact)
+    }
+
+    /// An object that lies at `key`; `inexact` says which numbers of it would be rounded.
+    pub fn exact_attributes<'b>(
+        &mut self,
+        key: &str,
+        map: &Map<String, Json>,
+        inexact: impl IntoIterator<Item = &'b str>,
+    ) -> Option<Struct> {
+        let before = self.complaints.len();
+        for path in inexact {
+            self.complaints.push(Complaint::inexact(&format!("{key}.{path}")));
+        }
+        if !map.values().all(attributes::shallow) {
+            self.complaints.push(Complaint::new(key, "is nested too deeply"));
+        }
+        (self.complaints.len() == before).then(|| attributes::to_struct(map))
+    }
+
+    /// Texts: a list, or a single one. None if absent or null.
+    pub fn texts(&mut self, key: &str) -> Option<Vec<String>> {
+        let items = match self.map.get(key)? {
+            Json::Null => return None,
+            Json::Array(items) => items.as_slice(),
+            single => std::slice::from_ref(single),
+        };
+        let mut texts = Vec::with_capacity(items.len());
+        for item in items {
+            match item {
+                Json::String(text) => texts.push(text.clone()),
+                Json::Number(number) => texts.push(number.to_string()),
+                Json::Null => {}
+                _ => {
+                    self.complaints.push(Complaint::new(key, "must be a list of texts"));
+                    return None;
+                }
+            }
+        }
+        Some(texts)
+    }
+
+    /// One of several names. None if absent, null or blank; another name is wrong.
+    pub fn choice<T: Copy>(&mut self, key: &str, choices: &[(&str, T)]) -> Option<T> {
+        if !self.filled(key) {
+            return None;
+        }
+        let name = match self.map.get(key)? {
+            Json::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        let found = choices.iter().find(|(choice, _)| *choice == name).map(|(_, value)| *value);
+        if found.is_none() {
+            self.complaints.push(Complaint::no_such_name(key, &name));
+        }
+        found
+    }
+
+    /// A time as `read` spells it. None if absent, null or blank.
+    pub fn time(&mut self, key: &str, read: timestamps::Reading) -> Option<Timestamp> {
+        if !self.filled(key) {
+            return None;
+        }
+        let at = read(self.map.get(key)?);
+        if at.is_none() {
+            self.complaints.push(Complaint::new(key, "is not a time"));
+        }
+        at
+    }
+
+    /// Whether the number at `key` is one that a double cannot hold.
+    pub fn rounded(&self, key: &str) -> bool {
+        self.params.inexact.contains(&format!("{}{key}", self.prefix))
+    }
+
+    /// Paths of numbers inside `key` that a double cannot hold, relative to it.
+    pub fn rounded_inside(&self, key: &str) -> Vec<&'a str> {
+        let inside = format!("{}{key}.", self.prefix);
+        self.params.inexact.iter().filter_map(|path| path.strip_prefix(&inside)).collect()
+    }
+}

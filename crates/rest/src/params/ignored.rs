@@ -1,0 +1,231 @@
+//! Names in a request that its route does not understand. They are accepted, as the contract says, and the answer names them in
+//! `Parley-Ignored`. An update of an account's resource of which nothing is understood is refused instead: its caller would take 200 for a
+//! change.
+//!
+//! What a route understands is what its description says (`understood`).
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::{
+    extract::{Request, State},
+    http::{HeaderName, HeaderValue},
+    middleware::Next,
+    response::Response,
+};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Map, Value as Json};
+use tonic::service::Routes;
+
+use crate::{
+    door::Route,
+    params::understood::{Ignored, Names},
+};
+
+const HEADER: HeaderName = HeaderName::from_static("parley-ignored");
+
+/// Bytes of the header, at most, but for the `...`, which is the last where names were left out.
+const BYTES: usize = 1024;
+/// Characters of one name, at most.
+const NAME: usize = 100;
+
+/// Percent-encoded in the header: everything but letters, digits and these.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'-').remove(b'.').remove(b'[').remove(b']');
+
+/// What one route understands.
+#[derive(Debug)]
+pub struct Understood {
+    names: Names,
+    /// The services, if an update of which nothing is understood is refused: its caller is looked at first.
+    refusing: Option<Routes>,
+}
+
+impl Understood {
+    /// By the route's description.
+    pub fn of(route: &Route, services: &Routes) -> Arc<Self> {
+        Arc::new(Self {
+            names: Names::of(&route.path, &route.about),
+            refusing: route.is_account_update().then(|| services.clone()),
+        })
+    }
+
+    /// Names of the body that can be changed, or asked for.
+    pub fn body(&self) -> &[&'static str] {
+        &self.names.body
+    }
+}
+
+/// The header that names what was ignored; none if nothing was.
+fn header(ignored: &Ignored) -> Option<HeaderValue> {
+    let mut text = String::new();
+    let mut is_cut = ignored.more;
+    for name in &ignored.names {
+        let start: String = name.chars().take(NAME).collect();
+        let escaped = utf8_percent_encode(&start, ESCAPED).to_string();
+        if text.len() + escaped.len() + 2 > BYTES {
+            is_cut = true;
+            break;
+        }
+        if !text.is_empty() {
+            text.push_str(", ");
+        }
+        text.push_str(&escaped);
+    }
+    if is_cut {
+        text.push_str(if text.is_empty() { "..." } else { ", ..." });
+    }
+    HeaderValue::from_str(&text).ok().filter(|value| !value.is_empty())
+}
+
+/// Compares one request with what its route understands; an extension of the request.
+#[derive(Clone, Debug)]
+pub struct Comparison {
+    understood: Arc<Understood>,
+    /// None until the parameters were read.
+    ignored: Arc<Mutex<Option<Ignored>>>,
+}
+
+impl Comparison {
+    /// The services, if the route refuses an update of which nothing is understood.
+    pub fn refusing(&self) -> Option<&Routes> {
+        self.understood.refusing.as_ref()
+    }
+
+    /// Notes the names that are not understood. Returns them if they are all that an update holds, which has to be refused.
+    pub fn compare(&self, body: &Map<String, Json>, has_files: bool, query: &Map<String, Json>) -> Option<Vec<String>> {
+        let compared = self.understood.names.compare(body, has_files, query);
+        let refused = compared.changes_nothing.then(|| compared.ignored.names.clone());
+        *self.ignored.lock().unwrap_or_else(PoisonError::into_inner) = Some(compared.ignored);
+        refused.filter(|_| self.understood.refusing.is_some())
+    }
+
+    /// What the path's parameters and the body's are called that the route takes.
+    pub fn understood(&self) -> &Understood {
+        &self.understood
+    }
+
+    /// The header, also for a handler that read no parameters.
+    fn header(&self, query: Option<&str>) -> Option<HeaderValue> {
+        if let Some(ignored) = &*self.ignored.lock().unwrap_or_else(PoisonError::into_inner) {
+            return header(ignored);
+        }
+        let mut ignored = Ignored::default();
+        for (name, _) in form_urlencoded::parse(query?.as_bytes()) {
+            let name = name.split('[').next().unwrap_or_default();
+            if !self.understood.names.knows(name) {
+                ignored.add(|| name.to_owned());
+            }
+        }
+        header(&ignored)
+    }
+}
+
+/// Adds the header to the answer.
+pub async fn report(State(understood): State<Arc<Understood>>, mut request: Request, next: Next) -> Response {
+    let comparison = Comparison {
+        understood,
+        ignored: Arc::default(),
+    };
+    let query = request.uri().query().map(str::to_owned);
+    request.extensions_mut().insert(comparison.clone());
+    let mut response = next.run(request).await;
+    if let Some(value) = comparison.header(query.as_deref()) {
+        response.headers_mut().insert(HEADER, value);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::params::understood::NAMES;
+
+    fn comparison(root: Option<&'static str>, refuses: bool) -> Comparison {
+        let understood = Understood {
+            names: Names {
+                body: vec!["status", "name"],
+                query: vec!["page"],
+                path: BTreeSet::from(["id".to_owned()]),
+                root,
+            },
+            refusing: refuses.then(Routes::default),
+        };
+        Comparison {
+            understood: Arc::new(understood),
+            ignored: Arc::default(),
+        }
+    }
+
+    fn map(json: Json) -> Map<String, Json> {
+        let Json::Object(map) = json else { panic!("an object") };
+        map
+    }
+
+    /// The header, and what is refused.
+    fn compared(comparison: &Comparison, body: Json, query: Json) -> (String, Option<Vec<String>>) {
+        let refused = comparison.compare(&map(body), false, &map(query));
+        let header = comparison.header(None).map(|value| value.to_str().unwrap().to_owned());
+        (header.unwrap_or_default(), refused)
+    }
+
+    #[test]
+    fn names_what_is_not_understood() {
+        let plain = comparison(None, false);
+        assert_eq!(
+            compared(&plain, json!({"name": 1, "id": 2, "page": 3}), json!({"status": 1})),
+            (String::new(), None)
+        );
+        let some = compared(&plain, json!({"content": 1, "name": 1}), json!({"sort": 1, "content": 2}));
+        assert_eq!(some, ("content, sort".to_owned(), None));
+    }
+
+    #[test]
+    fn looks_under_the_root_key() {
+        let rooted = comparison(Some("team"), true);
+        let inner = json!({"team": {"name": 1, "color": 2}, "name": 3, "id": 4});
+        assert_eq!(compared(&rooted, inner, json!({})).0, "team[color], name");
+        assert_eq!(
+            compared(&rooted, json!({"name": 1, "color": 2}), json!({})),
+            ("color".to_owned(), None)
+        );
+        let refused = compared(&rooted, json!({"team": {"color": 2}}), json!({})).1;
+        assert_eq!(refused.unwrap(), ["team[color]"]);
+        assert_eq!(
+            compared(&rooted, json!({"team": {}}), json!({})).1,
+            None,
+            "the reader of the root refuses it"
+        );
+    }
+
+    #[test]
+    fn refuses_updates_that_change_nothing() {
+        let update = comparison(None, true);
+        assert_eq!(compared(&update, json!({"content": 1}), json!({})).1.unwrap(), ["content"]);
+        assert_eq!(compared(&update, json!({"content": 1, "id": 2}), json!({})).1.unwrap(), ["content"]);
+        for (body, query) in [
+            (json!({}), json!({"content": 1})),
+            (json!({"id": 1}), json!({})),
+            (json!({"content": 1, "status": "unknown"}), json!({})),
+            (json!({"content": 1}), json!({"status": "read"})),
+        ] {
+            assert_eq!(compared(&update, body.clone(), query).1, None, "{body}");
+        }
+        assert_eq!(compared(&comparison(None, false), json!({"content": 1}), json!({})).1, None);
+    }
+
+    #[test]
+    fn bounds_and_escapes_the_header() {
+        let plain = comparison(None, false);
+        let odd = compared(&plain, json!({"a b\r\nx: y,ä": 1}), json!({})).0;
+        assert_eq!(odd, "a%20b%0D%0Ax%3A%20y%2C%C3%A4");
+        let many: Map<String, Json> = (0..1000).map(|number| (format!("n{number}"), json!(1))).collect();
+        let many = compared(&plain, Json::Object(many), json!({})).0;
+        assert_eq!((many.split(", ").count(), many.ends_with(", ...")), (NAMES + 1, true));
+        let long: Map<String, Json> = (0..9).map(|number| (format!("{number}{}", "ä".repeat(5000)), json!(1))).collect();
+        let long = compared(&plain, Json::Object(long), json!({})).0;
+        assert!(long.len() <= BYTES + 5 && long.ends_with("..."), "{}", long.len());
+    }
+}

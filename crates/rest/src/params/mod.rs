@@ -1,0 +1,396 @@
+//! What a request says, wherever it says it: path, body and query make one namespace.
+//!
+//! Files are named but not kept here: the routes that take files read their parameters by `uploads`.
+
+pub(crate) mod attributes;
+pub(crate) mod body_memory;
+pub(crate) mod draft;
+pub(crate) mod exact;
+pub(crate) mod fields;
+pub(crate) mod form_files;
+pub(crate) mod held_memory;
+pub(crate) mod ignored;
+pub(crate) mod multipart;
+pub(crate) mod narrowing;
+pub(crate) mod nested;
+pub(crate) mod timestamps;
+pub(crate) mod tree_budget;
+pub(crate) mod understood;
+pub(crate) mod uploads;
+pub(crate) mod whole_body;
+
+use std::{collections::BTreeSet, time::Duration};
+
+use axum::{
+    extract::{FromRequest, FromRequestParts as _, RawPathParams, Request},
+    http::{StatusCode, header::CONTENT_TYPE, request::Parts as Head},
+};
+use bytes::Bytes;
+use parley_admission::rate_limit::Charged;
+use parley_compute::{Cancel, ComputePool, Weighed as _};
+use parley_fault::Protection;
+use serde_json::{Map, Value as Json};
+
+use crate::{
+    call::Call,
+    errors::Failure,
+    layers::position::Position,
+    params::{
+        ignored::Comparison,
+        multipart::{Parts, TextLimit},
+        nested::FormBudget,
+    },
+};
+
+/// Reads large bodies. Two at once keep the processors of a small machine busy; the queue is bounded by the memory of requests as well.
+static READING: ComputePool = ComputePool::new("request body", 2, 256);
+
+/// Reads those of callers without a token, one at a time: the other processor is for those with one.
+static READING_ANONYMOUS: ComputePool = ComputePool::new("anonymous request body", 1, 256);
+
+/// How long reading a body may take, the queue included.
+const READING_BUDGET: Duration = Duration::from_secs(10);
+
+/// Bytes of a body that are read where it arrives, with all that follows from it: 45 KB of small objects took 22 ms of a worker.
+const INLINE_BYTES: usize = 16 * 1024;
+
+/// The parameters of one request; on a clash the path wins, then the body, then the query.
+#[derive(Debug, Default)]
+pub struct Params {
+    pub(crate) map: Map<String, Json>,
+    /// Where numbers stand that a double cannot hold.
+    pub(crate) inexact: BTreeSet<String>,
+    /// Names of the fields that carried files.
+    pub(crate) files: BTreeSet<String>,
+    /// Whether the body was a form, which leaves no root key out.
+    pub(crate) form: bool,
+    /// What its form may still build.
+    pub(crate) budget: FormBudget,
+}
+
+impl Params {
+    /// The parameters of a form that is still to be read.
+    pub(crate) fn of_form() -> Self {
+        Self {
+            form: true,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn form(&mut self, encoded: &[u8]) -> Result<(), Failure> {
+        for (name, value) in form_urlencoded::parse(encoded) {
+            self.put(&name, value.into_owned())?;
+        }
+        Ok(())
+    }
+
+    /// Puts a text where its name says.
+    ///
+    /// # Errors
+    /// 400 for a name that contradicts another, and for a form beyond a limit.
+    pub(crate) fn put(&mut self, name: &str, value: String) -> Result<(), Failure> {
+        nested::put(&mut self.budget, &mut self.map, name, Json::String(value)).map_err(|unfit| match unfit {
+            nested::Unfit::Contradiction => Failure::fault(StatusCode::BAD_REQUEST),
+            nested::Unfit::TooLarge(limit) => Failure::beyond(limit),
+        })
+    }
+
+    pub(crate) fn json(&mut self, body: &Bytes) -> Result<(), Failure> {
+        if body.iter().all(u8::is_ascii_whitespace) {
+            return Ok(());
+        }
+        let malformed = || Failure::fault(StatusCode::BAD_REQUEST);
+        let text = std::str::from_utf8(body).map_err(|_| malformed())?;
+        let (value, inexact) = exact::parse(text).map_err(|unreadable| match unreadable {
+            exact::Unreadable::Malformed => malformed(),
+            exact::Unreadable::TooLarge(limit) => Failure::beyond(limit),
+        })?;
+        // A body that is no object has no names, so nothing of it is a parameter.
+        if let Json::Object(map) = value {
+            self.map = map;
+            self.inexact = inexact;
+        }
+        Ok(())
+    }
+
+    /// Reads a whole body that is no multipart form. A large one takes milliseconds, so it is read on a compute pool.
+    ///
+    /// # Errors
+    /// 400 for a body that cannot be read or is beyond a limit; 503 while the pool has no room.
+    async fn read(mut self, kind: String, body: Bytes, position: Option<Position>, is_anonymous: bool) -> Result<Self, Failure> {
+        if body.len() <= INLINE_BYTES {
+            self.text(&kind, &body)?;
+            return Ok(self);
+        }
+        let job = move |_: &Cancel| {
+            self.text(&kind, &body)?;
+            // What is made of the parameters takes as long as they did. A refusal takes nothing.
+            if let Some(position) = position {
+                position.weight().add();
+            }
+            Ok(self)
+        };
+        let pool = if is_anonymous && parley_fault::is_on(Protection::AnonymousTurns) {
+            &READING_ANONYMOUS
+        } else {
+            &READING
+        };
+        pool.run(READING_BUDGET, job).await.map_err(|_| Failure::no_memory())?
+    }
+
+    fn text(&mut self, kind: &str, body: &Bytes) -> Result<(), Failure> {
+        match kind {
+            "application/x-www-form-urlencoded" => self.form(body),
+            // Without a type a body is taken for what this API speaks by default.
+            "" => self.json(body),
+            kind if kind == "application/json" || kind.ends_with("+json") => self.json(body),
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes a file that nothing takes, by the name of its field.
+    ///
+    /// # Errors
+    /// 400 for a name beyond the limit of all names.
+    pub(crate) fn refuse_file(&mut self, name: &str) -> Result<(), Failure> {
+        nested::check_name(name).map_err(Failure::beyond)?;
+        self.files.insert(name.split('[').next().unwrap_or_default().to_owned());
+        Ok(())
+    }
+
+    async fn multipart(&mut self, mut parts: Parts, position: Option<Position>) -> Result<(), Failure> {
+        let (mut files_left, mut texts) = (multipart::FILES, TextWeight::new(position));
+        while let Some(mut part) = parts.next().await? {
+            // Thousands of small parts may lie in one piece of the body.
+            tokio::task::coop::consume_budget().await;
+            let name = part.name();
+            if part.is_file() {
+                let too_many = || Failure::fault(StatusCode::PAYLOAD_TOO_LARGE);
+                files_left = files_left.checked_sub(1).ok_or_else(too_many)?;
+                self.refuse_file(&name)?;
+                part.skip().await?;
+            } else {
+                let value = part.text().await?;
+                texts.add(&value);
+                self.put(&name, value)?;
+            }
+        }
+        texts.complete().await;
+        Ok(())
+    }
+
+    /// Fills in what the body left open.
+    fn beneath(&mut self, lower: Params) {
+        for (name, value) in lower.map {
+            self.map.entry(name).or_insert(value);
+        }
+    }
+
+    fn above(&mut self, name: &str, value: &str) {
+        self.map.insert(name.to_owned(), Json::String(value.to_owned()));
+        let inside = format!("{name}.");
+        self.inexact.retain(|path| path != name && !path.starts_with(&inside));
+    }
+}
+
+/// What a request says outside of its body.
+pub(crate) struct Surroundings {
+    path: RawPathParams,
+    query: Params,
+    /// What the route understands, where there is one.
+    comparison: Option<Comparison>,
+    /// Who asks, if a body of which nothing is understood is refused.
+    call: Option<Call>,
+}
+
+impl Surroundings {
+    /// Reads the path and the query.
+    ///
+    /// # Errors
+    /// 400 for a query that contradicts itself.
+    pub(crate) async fn read<S: Send + Sync>(parts: &mut Head, state: &S) -> Result<Self, Failure> {
+        let path = RawPathParams::from_request_parts(parts, state)
+            .await
+            .map_err(|_| Failure::unknown_route())?;
+        let mut query = Params::default();
+        query.form(parts.uri.query().unwrap_or_default().as_bytes())?;
+        let comparison: Option<Comparison> = parts.extensions.get().cloned();
+        let call = match comparison.as_ref().and_then(Comparison::refusing) {
+            Some(services) => Call::from_request_parts(parts, services).await.ok(),
+            None => None,
+        };
+        Ok(Self {
+            path,
+            query,
+            comparison,
+            call,
+        })
+    }
+
+    /// A part of the path.
+    pub(crate) fn of_path(&self, name: &str) -> Option<&str> {
+        let mut parts = self.path.iter();
+        parts.find(|(key, _)| *key == name).map(|(_, value)| value)
+    }
+
+    /// Joins what the body said with it.
+    ///
+    /// # Errors
+    /// 422 for an update of which nothing is understood; before that, the refusal of a caller who may not make it.
+    pub(crate) async fn complete(self, mut params: Params) -> Result<Params, Failure> {
+        if let Some(comparison) = &self.comparison
+            && let Some(names) = comparison.compare(&params.map, !params.files.is_empty(), &self.query.map)
+        {
+            if let Some(call) = &self.call {
+                let account = self.of_path("account_id").and_then(|id| id.parse().ok());
+                call.enter(account.unwrap_or(i64::MAX)).await?;
+            }
+            return Err(Failure::unsupported(&names, comparison.understood().body()));
+        }
+        params.beneath(self.query);
+        for (name, value) in &self.path {
+            params.above(name, value);
+        }
+        Ok(params)
+    }
+}
+
+/// The weight of a form's texts.
+pub(crate) struct TextWeight {
+    position: Option<Position>,
+    bytes: usize,
+}
+
+impl TextWeight {
+    /// Of a request that may become heavy.
+    pub(crate) fn new(position: Option<Position>) -> Self {
+        Self { position, bytes: 0 }
+    }
+
+    /// Adds a text.
+    pub(crate) fn add(&mut self, text: &str) {
+        self.bytes += text.len();
+    }
+
+    /// Makes the request heavy if its texts are large: what follows begins with another poll.
+    pub(crate) async fn complete(self) {
+        if let Some(position) = self.position.filter(|_| self.bytes > INLINE_BYTES) {
+            position.weight().add();
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+fn content_type(parts: &Head) -> String {
+    let whole = parts
+        .headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    whole.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+impl<S: Send + Sync> FromRequest<S> for Params {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        let (mut parts, body) = request.into_parts();
+        let around = Surroundings::read(&mut parts, state).await?;
+        let kind = content_type(&parts);
+        let boundary = multipart::boundary(&parts.headers);
+        let limit = TextLimit::of(&parts);
+        let position = parts.extensions.get().cloned();
+        let request = Request::from_parts(parts, body);
+
+        let mut params = Params {
+            form: kind == "multipart/form-data" || kind == "application/x-www-form-urlencoded",
+            ..Params::default()
+        };
+        if kind == "multipart/form-data" {
+            let boundary = boundary.ok_or_else(|| Failure::fault(StatusCode::BAD_REQUEST))?;
+            params
+                .multipart(Parts::whole(request.into_body(), &boundary, limit), position)
+                .await?;
+        } else {
+            let is_anonymous = request.extensions().get::<Charged>().is_some();
+            params = params.read(kind, whole_body::read(request).await?, position, is_anonymous).await?;
+        }
+        around.complete(params).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{Router, body::Body, http, routing::any};
+    use serde_json::json;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    async fn sent(uri: &str, content_type: &str, body: &str) -> (StatusCode, Json) {
+        let show = |params: Params| async move { json!({"map": params.map, "inexact": params.inexact, "files": params.files}).to_string() };
+        let app = Router::new()
+            .route("/contacts/{contact_id}", any(show))
+            .layer(axum::extract::DefaultBodyLimit::max(2000));
+        let request = http::Request::post(uri)
+            .header(CONTENT_TYPE, content_type)
+            .body(Body::from(body.to_owned()))
+            .unwrap();
+        let response = app.oneshot(request).await.unwrap();
+        let status = response.status();
+        let bytes = axum::body::to_bytes(response.into_body(), 100_000).await.unwrap();
+        (status, serde_json::from_slice(&bytes).unwrap())
+    }
+
+    #[tokio::test]
+    async fn path_then_body_then_query() {
+        let (_, seen) = sent(
+            "/contacts/7?contact_id=1&name=q&only=q&labels[]=a",
+            "application/json",
+            r#"{"contact_id": 2, "name": "b", "n": 1e400}"#,
+        )
+        .await;
+        assert_eq!(seen["map"]["contact_id"], "7");
+        assert_eq!(seen["map"]["name"], "b");
+        assert_eq!(seen["map"]["only"], "q");
+        assert_eq!(seen["map"]["labels"], json!(["a"]));
+        assert_eq!(seen["inexact"], json!(["n"]));
+    }
+
+    #[tokio::test]
+    async fn forms() {
+        let (_, seen) = sent(
+            "/contacts/7",
+            "application/x-www-form-urlencoded; charset=UTF-8",
+            "name=A+B&custom_attributes[plan]=gold",
+        )
+        .await;
+        assert_eq!(
+            seen["map"],
+            json!({"contact_id": "7", "name": "A B", "custom_attributes": {"plan": "gold"}})
+        );
+    }
+
+    #[tokio::test]
+    async fn multipart_names_its_files() {
+        let body = "--x\r\nContent-Disposition: form-data; name=\"content\"\r\n\r\nhi\r\n--x\r\nContent-Disposition: form-data; \
+                    name=\"attachments[]\"; filename=\"a.png\"\r\nContent-Type: image/png\r\n\r\nPNG\r\n--x--\r\n";
+        let (status, seen) = sent("/contacts/7", "multipart/form-data; boundary=x", body).await;
+        assert_eq!(status, 200);
+        assert_eq!(seen["map"]["content"], "hi");
+        assert_eq!(seen["files"], json!(["attachments"]));
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read() {
+        let bad = (StatusCode::BAD_REQUEST, json!({"status": 400, "error": "Bad Request"}));
+        assert_eq!(sent("/contacts/7", "application/json", "{").await, bad);
+        assert_eq!(sent("/contacts/7", "application/json", "").await.0, 200);
+        assert_eq!(sent("/contacts/7?a=1&a[b]=2", "", "").await, bad);
+        let long = format!("{{\"a\": \"{}\"}}", "x".repeat(3000));
+        assert_eq!(
+            sent("/contacts/7", "application/json", &long).await,
+            (StatusCode::PAYLOAD_TOO_LARGE, json!({"status": 413, "error": "Payload Too Large"}))
+        );
+    }
+}

@@ -1,0 +1,181 @@
+//! Forms with files: each file goes to the service as it comes, and stands among the parameters by the name that the service gave it.
+//! Texts are bounded as every body is; files are bounded by the service, and so may be larger.
+
+use axum::{
+    extract::{FromRef, FromRequest, FromRequestParts as _, Request},
+    http::StatusCode,
+};
+use bytes::Bytes;
+use futures_util::{StreamExt as _, TryFutureExt as _, stream};
+use parley_proto as pb;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, service::Routes};
+
+use crate::{
+    call::Call,
+    errors::Failure,
+    params::{
+        Params, Surroundings, TextWeight,
+        form_files::FormFiles,
+        multipart::{self, Part, Parts, TextLimit},
+    },
+};
+
+/// The fields that take files.
+const TAKEN: [&str; 3] = ["attachments", "message[attachments]", "avatar"];
+
+/// Pieces of a file that wait for the service.
+const WAITING: usize = 2;
+
+/// The parameters of a request whose body may hold files.
+#[derive(Debug)]
+pub struct WithFiles(pub Params);
+
+impl<S: Send + Sync> FromRequest<S> for WithFiles
+where
+    Routes: FromRef<S>,
+{
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        let (mut parts, body) = request.into_parts();
+        let Some(boundary) = multipart::boundary(&parts.headers) else {
+            return Params::from_request(Request::from_parts(parts, body), state).await.map(Self);
+        };
+        let Ok(call) = Call::from_request_parts(&mut parts, state).await;
+        let limit = TextLimit::of(&parts);
+        let held = parts.extensions.get().cloned();
+        let position = parts.extensions.get().cloned();
+        let files: FormFiles = parts.extensions.get().cloned().unwrap_or_default();
+        let around = Surroundings::read(&mut parts, state).await?;
+        let mut form = Form {
+            owner: Owner::of(&around),
+            call,
+            params: Params::of_form(),
+            files: files.clone(),
+            files_left: multipart::FILES,
+            texts: TextWeight::new(position),
+        };
+        let mut parts = Parts::with_files(body, &boundary, limit, held);
+        while let Some(part) = parts.next().await? {
+            // Thousands of small parts may lie in one piece of the body.
+            tokio::task::coop::consume_budget().await;
+            form.take(part).await?;
+        }
+        form.texts.complete().await;
+        let params = around.complete(form.params).await?;
+        files.complete();
+        Ok(Self(params))
+    }
+}
+
+/// Whose files they are.
+#[derive(Clone, Debug)]
+enum Owner {
+    /// An account's, as the path names it.
+    Account(i64),
+    /// A contact's, by its session.
+    Client(pb::ClientSession),
+}
+
+impl Owner {
+    fn of(around: &Surroundings) -> Self {
+        if let Some(inbox_identifier) = around.of_path("inbox_identifier") {
+            return Self::Client(pb::ClientSession {
+                inbox_identifier: inbox_identifier.to_owned(),
+                source_id: around.of_path("contact_identifier").unwrap_or_default().to_owned(),
+            });
+        }
+        Self::Account(around.of_path("account_id").and_then(|id| id.parse().ok()).unwrap_or_default())
+    }
+}
+
+struct Form {
+    owner: Owner,
+    call: Call,
+    params: Params,
+    files: FormFiles,
+    files_left: usize,
+    texts: TextWeight,
+}
+
+impl Form {
+    async fn take(&mut self, mut part: Part<'_>) -> Result<(), Failure> {
+        let name = part.name();
+        if !part.is_file() {
+            let text = part.text().await?;
+            self.texts.add(&text);
+            return self.params.put(&name, text);
+        }
+        // Files that nothing takes count too: each leaves its name, and all of them may come in one form.
+        let too_many = || Failure::fault(StatusCode::PAYLOAD_TOO_LARGE);
+        self.files_left = self.files_left.checked_sub(1).ok_or_else(too_many)?;
+        if !TAKEN.contains(&name.strip_suffix("[]").unwrap_or(&name)) {
+            // Told as every file is that nobody takes.
+            self.params.refuse_file(&name)?;
+            return part.skip().await;
+        }
+        let file = self.upload(part).await?;
+        self.files.add(&file.upload_id);
+        self.params.put(&name, file.upload_id)
+    }
+
+    /// Hands the file on while it comes. If the client breaks off, so does the upload.
+    async fn upload(&self, part: Part<'_>) -> Result<pb::File, Failure> {
+        let header = pb::FileHeader {
+            file_name: part.file_name(),
+            content_type: part.content_type(),
+        };
+        let (sender, chunks) = mpsc::channel(WAITING);
+        let pour = pour(part, sender);
+        let chunks = ReceiverStream::new(chunks);
+        let stored = match self.owner.clone() {
+            Owner::Account(account_id) => {
+                use pb::upload_file_request::Part;
+                let piece = move |part| pb::UploadFileRequest {
+                    account_id,
+                    part: Some(part),
+                };
+                let pieces = stream::iter([piece(Part::Header(header))]).chain(chunks.map(move |chunk| piece(Part::Chunk(chunk))));
+                let mut files = self.call.files();
+                let storing = files.upload_file(self.call.request(pieces)).map_err(|status| refused(&status));
+                // A form that breaks off ends the pieces too: the call must not be asked again, or it would store half a file.
+                tokio::try_join!(biased; pour, storing)?.1.into_inner().file
+            }
+            Owner::Client(session) => {
+                use pb::upload_client_file_request::Part;
+                let piece = move |part| pb::UploadClientFileRequest {
+                    session: Some(session.clone()),
+                    part: Some(part),
+                };
+                let chunks = chunks.map({
+                    let piece = piece.clone();
+                    move |chunk| piece(Part::Chunk(chunk))
+                });
+                let pieces = stream::iter([piece(Part::Header(header))]).chain(chunks);
+                let mut client = self.call.client();
+                let storing = client.upload_client_file(self.call.request(pieces));
+                let storing = storing.map_err(|status| Failure::of_client(&status));
+                tokio::try_join!(biased; pour, storing)?.1.into_inner().file
+            }
+        };
+        Ok(stored.unwrap_or_default())
+    }
+}
+
+fn refused(status: &Status) -> Failure {
+    Failure::of_message(status)
+}
+
+/// Passes on the pieces of a file until nobody takes them any more: why, the call says.
+async fn pour(mut part: Part<'_>, sender: mpsc::Sender<Bytes>) -> Result<(), Failure> {
+    while let Some(chunk) = part.chunk().await? {
+        let bytes = chunk.len();
+        if sender.send(chunk).await.is_err() {
+            break;
+        }
+        part.release(bytes);
+    }
+    Ok(())
+}

@@ -1,0 +1,83 @@
+//! Bodies that are read whole.
+//!
+//! A client chooses how its body is cut. Collected as they come, each piece takes 32 bytes of its own and keeps what the connection read with it:
+//! a body of single bytes takes forty times its size, and is charged eight times. So pieces are copied together.
+
+use std::error::Error as _;
+
+use axum::{
+    RequestExt as _,
+    extract::{FromRequest as _, Request},
+    http::StatusCode,
+    response::IntoResponse as _,
+};
+use bytes::{Bytes, BytesMut};
+use http_body::Body as _;
+use http_body_util::{BodyExt as _, LengthLimitError};
+use parley_fault::Protection;
+
+use crate::errors::Failure;
+
+/// Reads the body of a request, within the limit of its route.
+///
+/// # Errors
+/// 413 beyond the limit; 400 for a body that breaks off or times out.
+pub async fn read(request: Request) -> Result<Bytes, Failure> {
+    if !parley_fault::is_on(Protection::BodyPieces) {
+        let collected = Bytes::from_request(request, &()).await;
+        return collected.map_err(|rejection| Failure::fault(rejection.into_response().status()));
+    }
+    let mut body = request.with_limited_body().into_body();
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Failure::fault(status(&error)))?;
+        let Ok(data) = frame.into_data() else { continue };
+        // Most bodies have one piece.
+        if whole.is_empty() && body.is_end_stream() {
+            return Ok(data);
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(whole.freeze())
+}
+
+fn status(error: &axum::Error) -> StatusCode {
+    let mut source = error.source();
+    while let Some(error) = source {
+        if error.is::<LengthLimitError>() {
+            return StatusCode::PAYLOAD_TOO_LARGE;
+        }
+        source = error.source();
+    }
+    StatusCode::BAD_REQUEST
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{body::Body, extract::DefaultBodyLimit, routing::post};
+    use futures_util::stream;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    async fn sent(pieces: Vec<&'static str>) -> (StatusCode, Bytes) {
+        let read = |request: Request| async move { read(request).await.map_err(|failure| failure.into_response().status()) };
+        let app = axum::Router::new().route("/", post(read)).layer(DefaultBodyLimit::max(10));
+        let pieces = pieces.into_iter().map(Ok::<_, std::io::Error>);
+        let request = Request::post("/").body(Body::from_stream(stream::iter(pieces))).unwrap();
+        let response = app.oneshot(request).await.unwrap();
+        let status = response.status();
+        (status, axum::body::to_bytes(response.into_body(), 100).await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn pieces_make_one_body_within_its_limit() {
+        assert_eq!(sent(vec![]).await, (StatusCode::OK, Bytes::new()));
+        assert_eq!(sent(vec!["whole"]).await, (StatusCode::OK, Bytes::from("whole")));
+        assert_eq!(
+            sent(vec!["a", "", "bc", "defghij"]).await,
+            (StatusCode::OK, Bytes::from("abcdefghij"))
+        );
+        assert_eq!(sent(vec!["a"; 11]).await.0, StatusCode::PAYLOAD_TOO_LARGE);
+    }
+}

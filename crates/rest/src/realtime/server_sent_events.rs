@@ -1,0 +1,275 @@
+//! The stream of events as Server-Sent Events: the same log, the same cursors, for browsers and scripts.
+
+use std::{convert::Infallible, time::Duration};
+
+use axum::{
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode},
+    response::{
+        IntoResponse as _,
+        sse::{Event, Sse},
+    },
+};
+use futures_util::{Stream, stream};
+use parley_proto::{self as pb, json, subscribe_request::Start};
+use parley_types::cursor_text;
+use serde_json::json;
+use tonic::{Code, Status, Streaming};
+use tonic_types::StatusExt as _;
+
+use crate::{
+    Answer,
+    call::Call,
+    door::Door,
+    errors::sentence::Complaint,
+    openapi::{
+        about,
+        schema::{choice, flag, integer, text},
+    },
+    params::{Params, fields::Fields, timestamps},
+};
+
+/// What a client that comes back says of where it stood, by the standard of Server-Sent Events.
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// Asks a proxy to pass each event on at once.
+const UNBUFFERED: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+const STARTS: [(&str, Begin); 3] = [
+    ("earliest", Begin::Earliest),
+    ("latest", Begin::Latest),
+    ("snapshot", Begin::Snapshot),
+];
+
+const MESSAGE_TYPES: [(&str, pb::MessageType); 4] = [
+    ("incoming", pb::MessageType::Incoming),
+    ("outgoing", pb::MessageType::Outgoing),
+    ("activity", pb::MessageType::Activity),
+    ("template", pb::MessageType::Template),
+];
+
+#[derive(Clone, Copy)]
+enum Begin {
+    Earliest,
+    Latest,
+    Snapshot,
+}
+
+/// The routes of this file.
+pub fn routes() -> Door {
+    Door::new("Events").get(
+        "/api/v1/accounts/{account_id}/events",
+        follow,
+        about("followEvents", "EventsService.Subscribe")
+            .query("from", text())
+            .query("start", choice(&["earliest", "latest", "snapshot"]))
+            .query("after", text())
+            .query("at", text())
+            .query("kinds", text())
+            .query("inbox_ids", text())
+            .query("conversation_ids", text())
+            .query("contact_ids", text())
+            .query("message_types", text())
+            .query("private", flag())
+            .query("ephemeral", flag())
+            .query("heartbeat", integer())
+            .refuses(
+                StatusCode::GONE,
+                "The cursor cannot be continued: it has expired, is ahead of the log, or of a history that was replaced. Start again.",
+            )
+            .answers_bytes("text/event-stream"),
+    )
+}
+
+async fn follow(call: Call, headers: HeaderMap, params: Params) -> Answer {
+    let mut fields = params.fields();
+    let account_id = fields.account();
+    refuse_unknown(&mut fields, &params);
+    let asked = read(&mut fields, &headers, account_id);
+    call.admit(account_id, fields.verdict()).await?;
+    let stream = call.events().subscribe(call.request(asked)).await?;
+    let events = stream::unfold(Some(stream.into_inner()), step);
+    let mut response = Sse::new(flattened(events)).into_response();
+    // nginx may otherwise gather events in its buffers before it passes any on.
+    response.headers_mut().insert(UNBUFFERED, HeaderValue::from_static("no"));
+    Ok(response)
+}
+
+/// Every parameter that the route has, the one of its path included.
+const PARAMETERS: [&str; 13] = [
+    "account_id",
+    "start",
+    "from",
+    "after",
+    "at",
+    "kinds",
+    "inbox_ids",
+    "conversation_ids",
+    "contact_ids",
+    "message_types",
+    "private",
+    "ephemeral",
+    "heartbeat",
+];
+
+/// Refuses parameters that the route does not have: a misspelt start would begin somewhere else without a word. Names that begin with `_`
+/// are left alone, because scripts add them against caches.
+fn refuse_unknown(fields: &mut Fields<'_>, params: &Params) {
+    let unknown = params
+        .map
+        .keys()
+        .find(|name| !PARAMETERS.contains(&name.as_str()) && !name.starts_with('_'));
+    if let Some(name) = unknown {
+        fields.complain(Complaint::new(
+            name,
+            "is no parameter of the stream: it has from, start, after, at, kinds, inbox_ids, conversation_ids, contact_ids, message_types, \
+             private, ephemeral and heartbeat",
+        ));
+    }
+}
+
+fn read(fields: &mut Fields<'_>, headers: &HeaderMap, account_id: i64) -> pb::SubscribeRequest {
+    // Who comes back stands where it says, whatever its address says of the first time.
+    let resumed = headers
+        .get(LAST_EVENT_ID)
+        .and_then(|id| id.to_str().ok())
+        .filter(|id| !id.is_empty());
+    let after = resumed.map(str::to_owned).or_else(|| fields.text("after"));
+    let begin = fields.choice("start", &STARTS).map(|begin| match begin {
+        Begin::Earliest => Start::Earliest(()),
+        Begin::Latest => Start::Latest(()),
+        Begin::Snapshot => Start::Snapshot(()),
+    });
+    let at = fields.time("at", timestamps::from_iso).map(Start::At);
+    let from = from(fields);
+    let after = after.map(|text| {
+        let cursor = cursor_text::decode(&text).unwrap_or_default();
+        if cursor.is_empty() {
+            fields.complain(Complaint::new("after", "must be the id of an event of this stream"));
+        }
+        Start::After(cursor)
+    });
+    let kinds = many(fields, "kinds", |name| {
+        let name = format!("EVENT_KIND_{}", name.replace('.', "_").to_uppercase());
+        pb::EventKind::from_str_name(&name)
+            .filter(|kind| *kind != pb::EventKind::Unspecified)
+            .map(i32::from)
+    });
+    let message_types = many(fields, "message_types", |name| {
+        let known = MESSAGE_TYPES.iter().find(|(known, _)| *known == name);
+        known.map(|(_, kind)| i32::from(*kind))
+    });
+    let mut ids = |key| many(fields, key, |text| text.parse().ok());
+    let filter = pb::EventFilter {
+        kinds,
+        inbox_ids: ids("inbox_ids"),
+        conversation_ids: ids("conversation_ids"),
+        contact_ids: ids("contact_ids"),
+        message_types,
+        private: fields.flag("private"),
+    };
+    pb::SubscribeRequest {
+        account_id,
+        start: after.or(at).or(begin).or(from),
+        filter: Some(filter),
+        heartbeat: fields
+            .integer("heartbeat")
+            .map(|seconds| prost_types::Duration { seconds, nanos: 0 }),
+        ephemeral: fields.flag("ephemeral").unwrap_or_default(),
+    }
+}
+
+/// Where to start as `parley tail --from` spells it: a word, a cursor or a time.
+fn from(fields: &mut Fields<'_>) -> Option<Start> {
+    let text = fields.text("from").filter(|text| !text.is_empty())?;
+    let start = match text.as_str() {
+        "earliest" => Some(Start::Earliest(())),
+        "latest" => Some(Start::Latest(())),
+        "snapshot" => Some(Start::Snapshot(())),
+        text => match timestamps::from_iso(&json!(text)) {
+            Some(time) => Some(Start::At(time)),
+            None => cursor_text::decode(text).map(Start::After),
+        },
+    };
+    if start.is_none() {
+        fields.complain(Complaint::new("from", "must be earliest, latest, snapshot, a cursor or a time"));
+    }
+    start
+}
+
+/// A list that is written with commas.
+fn many<T>(fields: &mut Fields<'_>, key: &'static str, read: impl Fn(&str) -> Option<T>) -> Vec<T> {
+    let text = fields.text(key).unwrap_or_default();
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let (mut known, mut unknown) = (Vec::new(), false);
+    for part in parts {
+        match read(part) {
+            Some(value) => known.push(value),
+            None => unknown = true,
+        }
+    }
+    if unknown {
+        fields.complain(Complaint::new(key, "is not included in the list"));
+    }
+    known
+}
+
+fn reason(status: &Status) -> String {
+    status.get_details_error_info().map(|info| info.reason).unwrap_or_default()
+}
+
+/// What one response of the stream becomes, and the stream, unless it has ended.
+async fn step(stream: Option<Streaming<pb::SubscribeResponse>>) -> Option<(Vec<Event>, Option<Streaming<pb::SubscribeResponse>>)> {
+    let mut stream = stream?;
+    match stream.message().await {
+        Ok(Some(response)) => Some((spelled(&response), Some(stream))),
+        Ok(None) => None,
+        Err(status) => Some((vec![end(&status)], None)),
+    }
+}
+
+fn flattened(events: impl Stream<Item = Vec<Event>>) -> impl Stream<Item = Result<Event, Infallible>> {
+    use futures_util::StreamExt as _;
+    events.flat_map(|events| stream::iter(events.into_iter().map(Ok)))
+}
+
+fn spelled(response: &pb::SubscribeResponse) -> Vec<Event> {
+    let mut events = Vec::with_capacity(response.events.len() + 1);
+    let plain = |name: &str, data: serde_json::Value| Event::default().event(name).data(data.to_string());
+    for upsert in &response.upserts {
+        events.push(plain("upsert", json::message("parley.v1.Upsert", upsert)));
+    }
+    if let Some(complete) = &response.snapshot_complete {
+        events.push(plain("snapshot_complete", json!({ "count": complete.count })).id(cursor_text::encode(&complete.cursor)));
+    }
+    for delivery in &response.events {
+        let kind = delivery.event.as_ref().map(|event| event.kind_name.as_str()).unwrap_or_default();
+        events.push(plain(kind, json::event(delivery)).id(cursor_text::encode(&delivery.cursor)));
+    }
+    for ephemeral in &response.ephemeral {
+        events.push(plain(&ephemeral.kind_name, json::message("parley.v1.EphemeralEvent", ephemeral)));
+    }
+    if let Some(bookmark) = &response.bookmark {
+        let said = format!("at {} of {}", bookmark.seq, bookmark.head_seq);
+        events.push(Event::default().id(cursor_text::encode(&bookmark.cursor)).comment(said));
+    }
+    events
+}
+
+/// The last thing that is said: when to come back, or why not to. Its id is the cursor that the stream ended at, if it has one.
+fn end(status: &Status) -> Event {
+    let retry = status.get_details_retry_info().and_then(|info| info.retry_delay);
+    let end = match retry.filter(|_| status.code() == Code::Unavailable) {
+        Some(after) => Event::default().retry(after.max(Duration::from_millis(1))).comment("come back"),
+        None => Event::default()
+            .event("end")
+            .data(json!({ "error": status.message(), "reason": reason(status) }).to_string()),
+    };
+    match status
+        .metadata()
+        .get_bin("parley-cursor-bin")
+        .and_then(|cursor| cursor.to_bytes().ok())
+    {
+        Some(cursor) => end.id(cursor_text::encode(&cursor)),
+        None => end,
+    }
+}

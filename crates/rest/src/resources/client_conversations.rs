@@ -1,0 +1,261 @@
+//! The conversations and messages of the client side.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use axum::response::Response;
+use parley_proto as pb;
+use prost::Message as _;
+use serde_json::{Map, Value as Json};
+
+use crate::{
+    Answer,
+    call::Call,
+    door::Door,
+    json,
+    lists::rows,
+    openapi::schema::{anything, attributes, choice, files, integer, list as list_of, text},
+    params::{Params, draft::upload_ids, fields::Fields, uploads::WithFiles},
+    resources::client::{CONTACTS, refused, session, told},
+};
+
+/// Conversations in one answer: the contract knows no pages of them.
+const CONVERSATIONS: usize = 1000;
+
+/// Messages in one answer.
+const MESSAGES: usize = 20;
+
+/// Bytes of one answer after which conversations are listed without their messages.
+const MESSAGE_BYTES: usize = 8 * 1024 * 1024;
+
+/// The routes of this file.
+pub fn routes() -> Door {
+    let all = format!("{CONTACTS}/{{contact_identifier}}/conversations");
+    let one = format!("{all}/{{conversation_id}}");
+    let (talk, said) = (json::client::conversation_schema, json::client::message_schema);
+    Door::new("Client side")
+        .get(
+            &all,
+            list,
+            told("listClientConversations", "ClientService.ListClientConversations").answers(list_of(talk())),
+        )
+        .post(
+            &all,
+            create,
+            told("createClientConversation", "ClientService.CreateClientConversation")
+                .body("custom_attributes", attributes())
+                .answers(talk()),
+        )
+        .get(
+            &one,
+            show,
+            told("showClientConversation", "ClientService.GetClientConversation").answers(talk()),
+        )
+        .post(
+            &format!("{one}/toggle_status"),
+            resolve,
+            told("resolveClientConversation", "ClientService.ResolveClientConversation").answers(talk()),
+        )
+        .post(
+            &format!("{one}/toggle_typing"),
+            toggle_typing,
+            told("toggleClientTyping", "ClientService.SetClientTyping")
+                .body("typing_status", choice(&["on", "off"]))
+                .reads(),
+        )
+        .post(
+            &format!("{one}/update_last_seen"),
+            look,
+            told("markClientConversationSeen", "ClientService.MarkClientConversationSeen"),
+        )
+        .get(
+            &format!("{one}/messages"),
+            messages,
+            told("listClientMessages", "ClientService.ListClientMessages")
+                .query("before", integer())
+                .answers(list_of(said())),
+        )
+        .post(
+            &format!("{one}/messages"),
+            write,
+            told("createClientMessage", "ClientService.CreateClientMessage")
+                .bodies(&["content", "echo_id"], &text().or_null())
+                .body("attachments", files())
+                .answers(said()),
+        )
+        .update(
+            &format!("{one}/messages/{{message_id}}"),
+            submit,
+            told("updateClientMessage", "ClientService.UpdateClientMessage")
+                .body("submitted_values", anything())
+                .answers(said()),
+        )
+}
+
+fn answer(conversation: Option<pb::ClientConversation>) -> Response {
+    json::ok(&json::client::conversation(&conversation.unwrap_or_default()))
+}
+
+fn said(message: Option<pb::Message>) -> Response {
+    json::ok(&json::client::message(&message.unwrap_or_default()))
+}
+
+fn conversation(fields: &Fields<'_>) -> i64 {
+    fields.path_id("conversation_id")
+}
+
+async fn list(call: Call, params: Params) -> Answer {
+    let session = session(&mut params.fields());
+    let written = Arc::new(AtomicUsize::new(0));
+    let fetch = move |page_token, size: usize| {
+        let request = pb::ListClientConversationsRequest {
+            session: Some(session.clone()),
+            page_size: size.min(100).try_into().unwrap_or_default(),
+            page_token,
+            without_messages: written.load(Ordering::Relaxed) > MESSAGE_BYTES,
+        };
+        let (mut client, request) = (call.client(), call.request(request));
+        let written = Arc::clone(&written);
+        async move {
+            let page = client.list_client_conversations(request).await.map_err(refused)?.into_inner();
+            written.fetch_add(page.encoded_len(), Ordering::Relaxed);
+            let shown = page.conversations.iter().map(json::client::conversation);
+            Ok((shown.collect(), page.next_page_token))
+        }
+    };
+    let first = fetch(String::new(), CONVERSATIONS).await?;
+    Ok(rows::go_on(first, CONVERSATIONS, |rows| rows, fetch))
+}
+
+async fn create(call: Call, params: Params) -> Answer {
+    let mut fields = params.fields();
+    let request = pb::CreateClientConversationRequest {
+        session: Some(session(&mut fields)),
+        request_id: call.request_id(),
+        custom_attributes: fields.object("custom_attributes"),
+    };
+    fields.verdict()?;
+    let made = call.client().create_client_conversation(call.request(request)).await;
+    Ok(answer(made.map_err(refused)?.into_inner().conversation))
+}
+
+async fn show(call: Call, params: Params) -> Answer {
+    let mut fields = params.fields();
+    let request = pb::GetClientConversationRequest {
+        session: Some(session(&mut fields)),
+        conversation_id: conversation(&fields),
+    };
+    let found = call.client().get_client_conversation(call.request(request)).await;
+    Ok(answer(found.map_err(refused)?.into_inner().conversation))
+}
+
+/// Despite the name of its path it never opens.
+async fn resolve(call: Call, params: Params) -> Answer {
+    let mut fields = params.fields();
+    let request = pb::ResolveClientConversationRequest {
+        session: Some(session(&mut fields)),
+        request_id: call.request_id(),
+        conversation_id: conversation(&fields),
+    };
+    let resolved = call.client().resolve_client_conversation(call.request(request)).await;
+    Ok(answer(resolved.map_err(refused)?.into_inner().conversation))
+}
+
+async fn toggle_typing(call: Call, params: Params) -> Answer {
+    let mut fields = params.fields();
+    let typing = match fields.raw("typing_status").and_then(Json::as_str) {
+        Some("on") => true,
+        Some("off") => false,
+        // Another word tells nobody anything, but the conversation must be there and the session's.
+        _ => {
+            let request = pb::ListClientMessagesRequest {
+                session: Some(session(&mut fields)),
+                conversation_id: conversation(&fields),
+                page_size: 1,
+                ..Default::default()
+            };
+            call.client().list_client_messages(call.request(request)).await.map_err(refused)?;
+            return Ok(json::empty());
+        }
+    };
+    let request = pb::SetClientTypingRequest {
+        session: Some(session(&mut fields)),
+        request_id: String::new(),
+        conversation_id: conversation(&fields),
+        typing,
+    };
+    call.client().set_client_typing(call.request(request)).await.map_err(refused)?;
+    Ok(json::empty())
+}
+
+async fn look(call: Call, params: Params) -> Answer {
+    let mut fields = params.fields();
+    let request = pb::MarkClientConversationSeenRequest {
+        session: Some(session(&mut fields)),
+        request_id: call.request_id(),
+        conversation_id: conversation(&fields),
+    };
+    let looked = call.client().mark_client_conversation_seen(call.request(request)).await;
+    looked.map_err(refused)?;
+    Ok(json::empty())
+}
+
+async fn messages(call: Call, params: Params) -> Answer {
+    let mut fields = params.fields();
+    let request = pb::ListClientMessagesRequest {
+        session: Some(session(&mut fields)),
+        conversation_id: conversation(&fields),
+        // What is no number counts as 0, as it does in the product.
+        before: fields.filled("before").then(|| fields.integer("before").unwrap_or(0)),
+        ..Default::default()
+    };
+    let fetch = move |page_token, size: usize| {
+        let request = pb::ListClientMessagesRequest {
+            page_token,
+            page_size: size.try_into().unwrap_or_default(),
+            ..request.clone()
+        };
+        let (mut client, request) = (call.client(), call.request(request));
+        async move {
+            let page = client.list_client_messages(request).await.map_err(refused)?.into_inner();
+            Ok((page.messages.iter().map(json::client::message).collect(), page.next_page_token))
+        }
+    };
+    let first = fetch(String::new(), MESSAGES).await?;
+    rows::backwards(first, MESSAGES, |rows| rows, fetch).await
+}
+
+async fn write(call: Call, WithFiles(params): WithFiles) -> Answer {
+    let mut fields = params.fields();
+    let request = pb::CreateClientMessageRequest {
+        session: Some(session(&mut fields)),
+        request_id: call.request_id(),
+        conversation_id: conversation(&fields),
+        content: fields.text("content"),
+        echo_id: fields.text("echo_id"),
+        upload_ids: upload_ids(&mut fields),
+    };
+    fields.verdict()?;
+    let made = call.client().create_client_message(call.request(request)).await;
+    Ok(said(made.map_err(refused)?.into_inner().message))
+}
+
+async fn submit(call: Call, params: Params) -> Answer {
+    const KEY: &str = "submitted_values";
+    let mut fields = params.fields();
+    let given = Map::from_iter([(KEY.to_owned(), fields.raw(KEY).cloned().unwrap_or_default())]);
+    let inexact = fields.rounded_inside(KEY);
+    let submitted = fields.exact_attributes(KEY, &given, inexact);
+    let request = pb::UpdateClientMessageRequest {
+        session: Some(session(&mut fields)),
+        request_id: call.request_id(),
+        conversation_id: conversation(&fields),
+        message_id: fields.path_id("message_id"),
+        submitted_values: submitted.and_then(|mut submitted| submitted.fields.remove(KEY)),
+    };
+    fields.verdict()?;
+    let changed = call.client().update_client_message(call.request(request)).await;
+    Ok(said(changed.map_err(refused)?.into_inner().message))
+}

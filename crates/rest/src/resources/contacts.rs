@@ -1,0 +1,268 @@
+//! Contacts: making, reading, changing and deleting them.
+
+use parley_proto as pb;
+use prost_types::{FieldMask, Struct};
+use serde_json::json;
+use tonic::Code;
+
+use crate::{
+    Answer,
+    call::Call,
+    door::Door,
+    json,
+    openapi::{
+        About, Caller, about,
+        schema::{Schema, attributes, avatar, flag, id, list as list_of, object, text, within},
+    },
+    params::{Params, fields::Fields, uploads::WithFiles},
+    resources::contact_list::{shown, shown_schema},
+};
+
+/// The routes of this file.
+pub fn routes() -> Door {
+    const CONTACTS: &str = "/api/v1/accounts/{account_id}/contacts";
+    const CONTACT: &str = "/api/v1/accounts/{account_id}/contacts/{contact_id}";
+    let one = || within("payload", json::contact::with_sessions_schema());
+    Door::new("Contacts")
+        .post(
+            CONTACTS,
+            create,
+            written(about("createContact", "ContactsService.CreateContact"))
+                .body("inbox_id", id())
+                .body("source_id", text())
+                .answers(within("payload", made_schema())),
+        )
+        .get(
+            CONTACT,
+            show,
+            about("showContact", "ContactsService.GetContact")
+                .query("include_contact_inboxes", flag())
+                .answers(within("payload", shown_schema())),
+        )
+        .update(
+            CONTACT,
+            update,
+            written(about("updateContact", "ContactsService.UpdateContact")).answers(one()),
+        )
+        .delete(
+            CONTACT,
+            delete,
+            about("deleteContact", "ContactsService.DeleteContact").caller(Caller::Administrator),
+        )
+        .post(
+            &format!("{CONTACT}/destroy_custom_attributes"),
+            destroy_custom_attributes,
+            about("removeContactAttributes", "ContactsService.UpdateContact")
+                .body("custom_attributes", list_of(text()))
+                .answers(one()),
+        )
+}
+
+/// What creation and change take.
+fn written(about: About) -> About {
+    about
+        .bodies(&["name", "email", "phone_number", "identifier", "avatar_url"], &text().or_null())
+        .body("avatar", avatar())
+        .body("blocked", flag())
+        .bodies(&["additional_attributes", "custom_attributes"], &attributes())
+}
+
+/// The answer to [`create`].
+fn made_schema() -> Schema {
+    object().key("contact", json::contact::with_sessions_schema()).key(
+        "contact_inbox",
+        object()
+            .key("inbox", json::inbox::raw_schema().or_null())
+            .key("source_id", text().or_null()),
+    )
+}
+
+async fn create(call: Call, WithFiles(params): WithFiles) -> Answer {
+    let mut fields = params.fields();
+    let request = pb::CreateContactRequest {
+        account_id: fields.account(),
+        request_id: call.request_id(),
+        name: fields.text("name").unwrap_or_default(),
+        email: fields.text("email"),
+        phone_number: fields.text("phone_number"),
+        identifier: fields.text("identifier"),
+        blocked: fields.flag("blocked").unwrap_or(false),
+        additional_attributes: fields.object("additional_attributes"),
+        custom_attributes: fields.object("custom_attributes"),
+        avatar_url: fields.picture().unwrap_or_default(),
+        inbox_id: fields.id("inbox_id"),
+        source_id: fields.text("source_id"),
+    };
+    call.admit(request.account_id, fields.verdict()).await?;
+    let made = call.contacts().create_contact(call.request(request)).await?.into_inner();
+    let contact = made.contact.unwrap_or_default();
+    Ok(json::ok(&json!({ "payload": {
+        "contact": json::contact::with_sessions(&contact),
+        "contact_inbox": {
+            "inbox": made.inbox.as_ref().map(json::inbox::raw),
+            "source_id": made.contact_inbox.map(|session| session.source_id),
+        },
+    } })))
+}
+
+async fn show(call: Call, params: Params) -> Answer {
+    let fields = params.fields();
+    let contact = read(&call, fields.account(), fields.path_id("contact_id")).await?;
+    Ok(json::ok(&json!({ "payload": shown(&fields, &contact) })))
+}
+
+/// The contact with its sessions.
+///
+/// # Errors
+/// The service's refusal.
+pub async fn read(call: &Call, account_id: i64, contact_id: i64) -> Result<pb::Contact, crate::errors::Failure> {
+    let request = pb::GetContactRequest { account_id, contact_id };
+    let found = call.contacts().get_contact(call.request(request)).await?.into_inner();
+    Ok(found.contact.unwrap_or_default())
+}
+
+/// The contact after a change; without anything to change as it is.
+///
+/// # Errors
+/// The service's refusal.
+pub async fn change(call: &Call, account_id: i64, contact: pb::Contact, mask: Vec<String>) -> Result<pb::Contact, crate::errors::Failure> {
+    if mask.is_empty() {
+        return read(call, account_id, contact.id).await;
+    }
+    let request = pb::UpdateContactRequest {
+        account_id,
+        request_id: call.request_id(),
+        contact: Some(contact),
+        update_mask: Some(FieldMask { paths: mask }),
+    };
+    let changed = call.contacts().update_contact(call.request(request)).await?.into_inner();
+    Ok(changed.contact.unwrap_or_default())
+}
+
+async fn update(call: Call, WithFiles(params): WithFiles) -> Answer {
+    let mut fields = params.fields();
+    let account_id = fields.account();
+    let (contact, mask) = patch(&mut fields);
+    call.admit(account_id, fields.verdict()).await?;
+    let contact = change(&call, account_id, contact, mask).await?;
+    Ok(json::ok(&json!({ "payload": json::contact::with_sessions(&contact) })))
+}
+
+/// Puts a text into a contact; none clears it.
+type PutText = fn(&mut pb::Contact, Option<String>);
+
+/// What was sent; attributes are merged into those there are, key by key.
+fn patch(fields: &mut Fields<'_>) -> (pb::Contact, Vec<String>) {
+    let mut mask = Vec::new();
+    let mut contact = pb::Contact {
+        id: fields.path_id("contact_id"),
+        ..Default::default()
+    };
+    let texts: [(&str, PutText); 4] = [
+        ("name", |contact, it| contact.name = it.unwrap_or_default()),
+        ("email", |contact, it| contact.email = it),
+        ("phone_number", |contact, it| contact.phone_number = it),
+        ("identifier", |contact, it| contact.identifier = it),
+    ];
+    for (key, put) in texts {
+        if fields.given(key) {
+            put(&mut contact, fields.text(key));
+            mask.push(key.to_owned());
+        }
+    }
+    if let Some(blocked) = fields.flag("blocked") {
+        contact.blocked = blocked;
+        mask.push("blocked".to_owned());
+    }
+    if let Some(avatar_url) = fields.picture() {
+        contact.avatar_url = avatar_url;
+        mask.push("avatar_url".to_owned());
+    }
+    contact.additional_attributes = merged(fields, "additional_attributes", &mut mask);
+    contact.custom_attributes = merged(fields, "custom_attributes", &mut mask);
+    (contact, mask)
+}
+
+fn merged(fields: &mut Fields<'_>, key: &str, mask: &mut Vec<String>) -> Option<Struct> {
+    let attributes = fields.object(key)?;
+    mask.extend(attributes.fields.keys().map(|inner| format!("{key}.{inner}")));
+    Some(attributes)
+}
+
+async fn destroy_custom_attributes(call: Call, params: Params) -> Answer {
+    let mut fields = params.fields();
+    let account_id = fields.account();
+    let contact = pb::Contact {
+        id: fields.path_id("contact_id"),
+        ..Default::default()
+    };
+    let names = fields.texts("custom_attributes").unwrap_or_default();
+    call.admit(account_id, fields.verdict()).await?;
+    // A key that is in the mask and not in the contact is removed.
+    let mask = names
+        .into_iter()
+        .filter(|name| !name.is_empty())
+        .map(|name| format!("custom_attributes.{name}"))
+        .collect();
+    let contact = change(&call, account_id, contact, mask).await?;
+    Ok(json::ok(&json!({ "payload": json::contact::with_sessions(&contact) })))
+}
+
+async fn delete(call: Call, params: Params) -> Answer {
+    let fields = params.fields();
+    let request = pb::DeleteContactRequest {
+        account_id: fields.account(),
+        request_id: call.request_id(),
+        contact_id: fields.path_id("contact_id"),
+    };
+    let contact = pb::GetContactRequest {
+        account_id: request.account_id,
+        contact_id: request.contact_id,
+    };
+    match call.contacts().delete_contact(call.request(request)).await {
+        Err(status) if status.code() == Code::FailedPrecondition => {
+            let contact = call.contacts().get_contact(call.request(contact)).await?.into_inner().contact;
+            Err(crate::errors::Failure::online(&contact.unwrap_or_default().name))
+        }
+        other => other.map(|_| json::empty()).map_err(crate::errors::Failure::from),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value as Json;
+
+    use super::*;
+
+    fn params(json: Json) -> Params {
+        let Json::Object(map) = json else { panic!("an object") };
+        Params { map, ..Default::default() }
+    }
+
+    #[test]
+    fn attributes_are_merged_key_by_key() {
+        let params = params(json!({
+            "contact_id": "41", "email": "", "identifier": null, "blocked": "0", "custom_attributes": {"plan": "gold", "a.b": 1},
+        }));
+        let mut fields = params.fields();
+        let (contact, mask) = patch(&mut fields);
+        assert_eq!(
+            mask,
+            ["email", "identifier", "blocked", "custom_attributes.a.b", "custom_attributes.plan"]
+        );
+        assert_eq!((contact.id, contact.email, contact.identifier), (41, Some(String::new()), None));
+    }
+
+    #[test]
+    fn what_is_wrong_is_gathered() {
+        let params = params(json!({ "contact_id": "41", "name": {}, "custom_attributes": "gold" }));
+        let mut fields = params.fields();
+        patch(&mut fields);
+        let failure = fields.verdict().unwrap_err();
+        assert_eq!(
+            format!("{failure:?}").matches("must be").count(),
+            2,
+            "both fields are named: {failure:?}"
+        );
+    }
+}

@@ -1,0 +1,250 @@
+//! Lists of conversations, and how many there are.
+
+use parley_proto::{self as pb, AssigneeFilter};
+use serde_json::{Value as Json, json};
+
+use crate::{
+    Answer,
+    call::Call,
+    door::Door,
+    errors::Failure,
+    json::{self, conversation::STATUSES},
+    lists::{
+        paging::{self, Window},
+        rows,
+    },
+    openapi::{
+        About, about,
+        schema::{choice, id, integer, list as list_of, object, text, within},
+    },
+    params::{Params, fields::Fields, timestamps},
+};
+
+/// How many conversations a page has.
+pub const PAGE: i32 = 25;
+/// How many conversations `updated_within` shows: the most that the service hands out at once.
+const ONE_PAGE: i32 = 1000;
+const ROWS_OF_ONE_PAGE: usize = 1000;
+
+/// The routes of this file.
+pub fn routes() -> Door {
+    const CONVERSATIONS: &str = "/api/v1/accounts/{account_id}/conversations";
+    let meta = json::conversation::counts_schema;
+    let page = object()
+        .key("meta", paging::told_found(meta()))
+        .key("payload", list_of(json::conversation::schema()));
+    let call = "ConversationsService.ListConversations";
+    Door::new("Conversations")
+        .get(
+            CONVERSATIONS,
+            list,
+            paging::taken(filtered(about("listConversations", call)))
+                .query("sort_by", text())
+                .query("updated_within", integer().note("Seconds; shows all that changed since then."))
+                .answers(within("data", page)),
+        )
+        .get(
+            &format!("{CONVERSATIONS}/meta"),
+            counts,
+            filtered(about("countConversations", call)).answers(within("meta", meta())),
+        )
+}
+
+/// What chooses conversations.
+pub(crate) fn filtered(about: About) -> About {
+    about
+        .query("status", text().note("open without it; all for every one."))
+        .query("assignee_type", choice(&["me", "unassigned", "assigned", "all"]))
+        .query("inbox_id", id())
+        .query("contact_id", id())
+        .query("team_id", id())
+        .query("labels", list_of(text()))
+        .query("q", text())
+        .query("conversation_type", choice(&["mention", "participating", "unattended"]))
+        .query("source_id", text())
+}
+
+async fn list(call: Call, params: Params) -> Answer {
+    let (found, window, request) = find(&call, &params, true).await?;
+    let conversations: Vec<_> = found.conversations.iter().map(json::conversation::conversation).collect();
+    let mut meta = json::conversation::counts(found.counts.as_ref());
+    if params.fields().filled("q") {
+        window.tell_found(&mut meta, &found.next_page_token, found.complete);
+    } else {
+        window.tell(&mut meta, &found.next_page_token);
+    }
+    let frame = |rows| json!({ "data": { "meta": meta, "payload": rows } });
+    let first = (conversations, window.cut(found.next_page_token));
+    Ok(rows::go_on(first, window.rows, frame, move |page_token, size| {
+        let request = pb::ListConversationsRequest {
+            page_token,
+            page_size: size.try_into().unwrap_or(ONE_PAGE),
+            skip: 0,
+            with_counts: false,
+            ..request.clone()
+        };
+        let (mut client, request) = (call.conversations(), call.request(request));
+        async move {
+            let page = client.list_conversations(request).await?.into_inner();
+            let shown = page.conversations.iter().map(json::conversation::conversation);
+            Ok((shown.collect(), page.next_page_token))
+        }
+    }))
+}
+
+async fn counts(call: Call, params: Params) -> Answer {
+    let (found, ..) = find(&call, &params, false).await?;
+    Ok(json::ok(&json!({ "meta": json::conversation::counts(found.counts.as_ref()) })))
+}
+
+/// A page of the conversations that the parameters choose.
+pub(crate) async fn find(
+    call: &Call,
+    params: &Params,
+    with_rows: bool,
+) -> Result<(pb::ListConversationsResponse, Window, pb::ListConversationsRequest), Failure> {
+    let mut fields = params.fields();
+    let filter = filter(&mut fields);
+    let account_id = fields.account();
+    let mut window = Window::read(&mut fields, PAGE);
+    call.admit(account_id, fields.verdict()).await?;
+    let mut request = match filter {
+        Filter::Some(request) => request,
+        Filter::Nothing => {
+            call.enter(account_id).await?;
+            let none = pb::ListConversationsResponse {
+                counts: Some(pb::ConversationCounts::default()),
+                complete: true,
+                ..Default::default()
+            };
+            return Ok((none, window, pb::ListConversationsRequest::default()));
+        }
+    };
+    (request.skip, request.page_size) = (window.skip, window.size);
+    request.page_token.clone_from(&window.token);
+    request.with_counts = window.counts() || !with_rows;
+    if !with_rows {
+        (request.skip, request.page_size, window.rows) = (0, 1, 0);
+        request.page_token.clear();
+    } else if request.updated_since.is_some() && !fields.filled("per_page") {
+        (request.skip, request.page_size, window.rows) = (0, ONE_PAGE, ROWS_OF_ONE_PAGE);
+    }
+    let mut found = call
+        .conversations()
+        .list_conversations(call.request((*request).clone()))
+        .await?
+        .into_inner();
+    found.conversations.truncate(window.rows);
+    Ok((found, window, *request))
+}
+
+/// Which conversations are asked for.
+enum Filter {
+    /// Those that the service finds.
+    Some(Box<pb::ListConversationsRequest>),
+    /// Those of a kind that nothing is of.
+    Nothing,
+}
+
+fn filter(fields: &mut Fields<'_>) -> Filter {
+    let text = fields.text("q").unwrap_or_default().trim().to_owned();
+    let kind = fields.text("conversation_type").unwrap_or_default();
+    // A search is in all statuses.
+    let name = fields
+        .text("status")
+        .filter(|status| !status.is_empty())
+        .unwrap_or_else(|| "open".to_owned());
+    let statuses = if !text.is_empty() || name == "all" {
+        Vec::new()
+    } else if let Some((_, status)) = STATUSES.iter().find(|(known, _)| *known == name) {
+        vec![(*status).into()]
+    } else {
+        return Filter::Nothing;
+    };
+    let assignee = match fields.text("assignee_type").as_deref() {
+        Some("me") => AssigneeFilter::Me,
+        Some("unassigned") => AssigneeFilter::Unassigned,
+        Some("assigned") => AssigneeFilter::Assigned,
+        _ => AssigneeFilter::Unspecified,
+    };
+    Filter::Some(Box::new(pb::ListConversationsRequest {
+        team_id: fields.id("team_id"),
+        account_id: fields.account(),
+        order_by: order(fields.raw("sort_by")).to_owned(),
+        statuses,
+        inbox_ids: fields.id("inbox_id").into_iter().collect(),
+        contact_id: fields.id("contact_id"),
+        source_id: fields.text("source_id").unwrap_or_default(),
+        assignee: assignee.into(),
+        labels: fields.texts("labels").unwrap_or_default(),
+        text,
+        unattended: kind == "unattended",
+        participating: kind == "participating",
+        mentioned: kind == "mention",
+        updated_since: fields.integer("updated_within").filter(|seconds| *seconds > 0).map(timestamps::ago),
+        with_counts: true,
+        ..Default::default()
+    }))
+}
+
+fn order(sort_by: Option<&Json>) -> &'static str {
+    match sort_by.and_then(Json::as_str).unwrap_or_default() {
+        "last_activity_at_asc" => "last_activity_at",
+        "created_at_asc" | "sort_on_created_at" => "created_at",
+        "created_at_desc" => "-created_at",
+        "priority_asc" => "priority",
+        "priority_desc" | "sort_on_priority" => "-priority",
+        "waiting_since_asc" | "sort_on_waiting_since" => "waiting_since",
+        "waiting_since_desc" => "-waiting_since",
+        _ => "-last_activity_at",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use parley_proto::ConversationStatus;
+
+    fn chosen(json: Json) -> Filter {
+        let Json::Object(map) = json else { panic!("an object") };
+        let params = Params { map, ..Default::default() };
+        filter(&mut params.fields())
+    }
+
+    fn request(json: Json) -> pb::ListConversationsRequest {
+        match chosen(json) {
+            Filter::Some(request) => *request,
+            Filter::Nothing => panic!("no request"),
+        }
+    }
+
+    #[test]
+    fn open_ones_unless_asked_otherwise() {
+        assert_eq!(request(json!({})).statuses, [i32::from(ConversationStatus::Open)]);
+        assert_eq!(request(json!({})).order_by, "-last_activity_at");
+        assert!(request(json!({"status": "all"})).statuses.is_empty());
+        assert!(request(json!({"status": "resolved", "q": " refund "})).statuses.is_empty());
+        assert_eq!(request(json!({"q": " refund "})).text, "refund");
+    }
+
+    #[test]
+    fn filters() {
+        let request = request(json!({
+            "inbox_id": "9", "labels": ["vip"], "assignee_type": "me", "conversation_type": "unattended", "sort_by": "sort_on_priority",
+            "updated_within": "60",
+        }));
+        assert_eq!((request.inbox_ids.as_slice(), request.unattended), ([9].as_slice(), true));
+        assert_eq!((request.assignee(), request.order_by.as_str()), (AssigneeFilter::Me, "-priority"));
+        assert!(request.updated_since.is_some());
+    }
+
+    #[test]
+    fn what_nothing_is_of() {
+        assert!(matches!(chosen(json!({"status": "closed"})), Filter::Nothing));
+        assert!(request(json!({"conversation_type": "mention"})).mentioned);
+        assert!(request(json!({"conversation_type": "participating"})).participating);
+        assert_eq!(request(json!({"team_id": "2"})).team_id, Some(2));
+        assert_eq!(request(json!({"contact_id": "3"})).contact_id, Some(3));
+        assert_eq!(request(json!({"contact_id": "Asha"})).contact_id, Some(i64::MAX));
+    }
+}

@@ -1,0 +1,146 @@
+//! Conversations: making and reading them.
+
+use axum::http::Uri;
+use parley_proto as pb;
+use prost_types::{Struct, Value, value::Kind};
+
+use crate::{
+    Answer,
+    call::Call,
+    door::Door,
+    json::{self, conversation::STATUSES},
+    openapi::{
+        Caller, about,
+        schema::{attributes, flag, id, iso, names, object, text},
+    },
+    params::{Params, draft, fields::Fields, timestamps, uploads::WithFiles},
+    resources::{
+        conversation_changes, conversation_marks,
+        conversation_response::{answer, read},
+    },
+};
+
+/// The routes of this file.
+pub fn routes() -> Door {
+    const CONVERSATIONS: &str = "/api/v1/accounts/{account_id}/conversations";
+    const CONVERSATION: &str = "/api/v1/accounts/{account_id}/conversations/{conversation_id}";
+    let shape = json::conversation::schema;
+    Door::new("Conversations")
+        .post(
+            CONVERSATIONS,
+            create,
+            about("createConversation", "ConversationsService.CreateConversation")
+                .body("inbox_id", id())
+                .body("contact_id", id())
+                .body("source_id", text())
+                .body("status", names(&STATUSES))
+                .body("snoozed_until", iso())
+                .bodies(&["assignee_id", "team_id"], &id())
+                .body("priority", names(&json::conversation::PRIORITIES))
+                .bodies(&["additional_attributes", "custom_attributes"], &attributes())
+                .body("hmac_verified", flag())
+                .body(
+                    "message",
+                    draft::keys()
+                        .into_iter()
+                        .fold(object(), |all, (key, shape)| all.optional(key, shape))
+                        .open(),
+                )
+                .answers(shape()),
+        )
+        .get(
+            CONVERSATION,
+            show,
+            about("showConversation", "ConversationsService.GetConversation").answers(shape()),
+        )
+        .update(
+            CONVERSATION,
+            conversation_changes::update,
+            about("updateConversation", "ConversationsService.UpdateConversationPriority")
+                .body("priority", names(&json::conversation::PRIORITIES).or_null())
+                .answers(shape()),
+        )
+        .delete(
+            CONVERSATION,
+            conversation_marks::delete,
+            about("deleteConversation", "ConversationsService.DeleteConversation").caller(Caller::Administrator),
+        )
+}
+
+async fn create(call: Call, WithFiles(params): WithFiles) -> Answer {
+    let mut fields = params.fields();
+    let message = fields.inside("message").map(|mut inner| {
+        let draft = draft::read(&mut inner);
+        fields.join(inner);
+        draft
+    });
+    let request = pb::CreateConversationRequest {
+        account_id: fields.account(),
+        request_id: call.request_id(),
+        inbox_id: fields.id("inbox_id"),
+        contact_id: fields.id("contact_id"),
+        source_id: fields.text("source_id"),
+        status: fields.choice("status", &STATUSES).unwrap_or_default().into(),
+        snoozed_until: fields.time("snoozed_until", timestamps::from_iso),
+        assignee_id: fields.id("assignee_id"),
+        team_id: fields.id("team_id"),
+        priority: fields
+            .choice("priority", &json::conversation::PRIORITIES)
+            .unwrap_or_default()
+            .into(),
+        additional_attributes: additional_attributes(&mut fields),
+        custom_attributes: fields.object_or_empty("custom_attributes"),
+        hmac_verified: fields.flag("hmac_verified").unwrap_or(false),
+        message,
+    };
+    call.admit(request.account_id, fields.verdict()).await?;
+    let made = call.conversations().create_conversation(call.request(request)).await?.into_inner();
+    Ok(answer(made.conversation))
+}
+
+/// The attributes sent; a `referer` that is no URL becomes null.
+fn additional_attributes(fields: &mut Fields<'_>) -> Option<Struct> {
+    let mut attributes = fields.object_or_empty("additional_attributes")?;
+    if let Some(referer) = attributes.fields.get_mut("referer") {
+        let is_url = match &referer.kind {
+            Some(Kind::StringValue(text)) => text.parse::<Uri>().is_ok_and(|uri| uri.scheme().is_some() && uri.host().is_some()),
+            _ => false,
+        };
+        if !is_url {
+            *referer = Value {
+                kind: Some(Kind::NullValue(0)),
+            };
+        }
+    }
+    Some(attributes)
+}
+
+async fn show(call: Call, params: Params) -> Answer {
+    let fields = params.fields();
+    read(&call, &fields).await
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value as Json, json};
+
+    use super::*;
+    use crate::params::attributes::object;
+
+    #[test]
+    fn a_referer_is_a_url_or_nothing() {
+        let sent = |attributes: Json| {
+            let params = Params {
+                map: [("additional_attributes".to_owned(), attributes)].into_iter().collect(),
+                ..Default::default()
+            };
+            object(additional_attributes(&mut params.fields()).as_ref())
+        };
+        assert_eq!(
+            sent(json!({"referer": "https://shop.example.org/a"}))["referer"],
+            "https://shop.example.org/a"
+        );
+        assert_eq!(sent(json!({"referer": "nowhere", "n": 1})), json!({"referer": null, "n": 1}));
+        assert_eq!(sent(json!("text")), json!({}));
+    }
+}

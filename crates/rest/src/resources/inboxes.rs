@@ -1,0 +1,393 @@
+//! Inboxes. Those with an API channel are the only kind.
+
+use axum::response::Response;
+use parley_proto::{self as pb, SenderNameType, inbox::Channel};
+use prost_types::FieldMask;
+use serde_json::{Map, Value as Json, json};
+
+use crate::{
+    Answer,
+    call::Call,
+    door::Door,
+    json,
+    lists::rows,
+    openapi::{
+        About, Caller, about,
+        schema::{self, Schema, attributes as open_object, avatar, flag, integer, list as list_of, names, object, only, text, within},
+    },
+    params::{Params, attributes, fields::Fields, uploads::WithFiles},
+};
+
+const SENDER_NAME_TYPES: [(&str, SenderNameType); 2] = [
+    ("friendly", SenderNameType::Friendly),
+    ("professional", SenderNameType::Professional),
+];
+
+/// The routes of this file.
+pub fn routes() -> Door {
+    const INBOXES: &str = "/api/v1/accounts/{account_id}/inboxes";
+    const INBOX: &str = "/api/v1/accounts/{account_id}/inboxes/{inbox_id}";
+    let shape = json::inbox::schema;
+    Door::new("Inboxes")
+        .get(
+            INBOXES,
+            list,
+            about("listInboxes", "InboxesService.ListInboxes").answers(within("payload", list_of(shape()))),
+        )
+        .post(
+            INBOXES,
+            create,
+            settings(about("createInbox", "InboxesService.CreateInbox"))
+                .caller(Caller::Administrator)
+                .needs("channel", channel().key("type", only("api")).open())
+                .answers(shape()),
+        )
+        .get(INBOX, show, about("showInbox", "InboxesService.GetInbox").answers(shape()))
+        .update(
+            INBOX,
+            update,
+            settings(about("updateInbox", "InboxesService.UpdateInbox"))
+                .caller(Caller::Administrator)
+                .body("channel", channel())
+                .body("working_hours", list_of(day_schema()))
+                .answers(shape()),
+        )
+        .delete(
+            INBOX,
+            delete,
+            about("deleteInbox", "InboxesService.DeleteInbox")
+                .caller(Caller::Administrator)
+                .answers(object().key("message", text())),
+        )
+}
+
+/// The settings that creation and change have in common.
+fn settings(about: About) -> About {
+    about
+        .body("avatar", avatar())
+        .bodies(
+            &["name", "greeting_message", "out_of_office_message", "business_name"],
+            &text().or_null(),
+        )
+        .bodies(
+            &[
+                "greeting_enabled",
+                "working_hours_enabled",
+                "enable_email_collect",
+                "csat_survey_enabled",
+                "enable_auto_assignment",
+                "allow_messages_after_resolved",
+                "lock_to_single_conversation",
+            ],
+            &flag(),
+        )
+        .body("timezone", text().note("A name of the IANA time zone database."))
+        .body("portal_id", schema::id().or_null())
+        .body("sender_name_type", names(&SENDER_NAME_TYPES))
+        .body("csat_config", open_object())
+}
+
+fn channel() -> schema::Schema {
+    object()
+        .optional("webhook_url", text().or_null())
+        .optional("hmac_mandatory", flag())
+        .optional("attach_unverified_sessions", flag())
+        .optional("additional_attributes", open_object())
+        .open()
+}
+
+/// A day as it is sent: what is left out is as in a new inbox.
+fn day_schema() -> Schema {
+    let flags = ["closed_all_day", "open_all_day"];
+    let day = flags
+        .iter()
+        .fold(object().key("day_of_week", integer()), |day, name| day.optional(name, flag()));
+    let times = ["open_hour", "open_minutes", "close_hour", "close_minutes"];
+    times.iter().fold(day, |day, name| day.optional(name, integer().or_null())).open()
+}
+
+async fn list(call: Call, params: Params) -> Answer {
+    let account_id = params.fields().account();
+    // The product knows no pages of inboxes.
+    rows::whole(
+        |rows| json!({ "payload": rows }),
+        move |page_token| {
+            let request = pb::ListInboxesRequest {
+                account_id,
+                page_token,
+                ..Default::default()
+            };
+            let (mut client, request) = (call.inboxes(), call.request(request));
+            async move {
+                let page = client.list_inboxes(request).await?.into_inner();
+                Ok((page.inboxes.iter().map(json::inbox::inbox).collect(), page.next_page_token))
+            }
+        },
+    )
+    .await
+}
+
+async fn show(call: Call, params: Params) -> Answer {
+    let fields = params.fields();
+    read(&call, fields.account(), fields.path_id("inbox_id")).await
+}
+
+async fn read(call: &Call, account_id: i64, inbox_id: i64) -> Answer {
+    let request = pb::GetInboxRequest { account_id, inbox_id };
+    let found = call.inboxes().get_inbox(call.request(request)).await?.into_inner();
+    Ok(answer(found.inbox))
+}
+
+fn answer(inbox: Option<pb::Inbox>) -> Response {
+    json::ok(&json::inbox::inbox(&inbox.unwrap_or_default()))
+}
+
+async fn create(call: Call, WithFiles(mut params): WithFiles) -> Answer {
+    null_texts(&mut params);
+    let mut fields = params.fields();
+    let account_id = fields.account();
+    let mut patch = Patch::default();
+    patch.settings(&mut fields);
+    let inbox = patch.inbox;
+    let inbox = pb::Inbox {
+        // These are on unless they are sent as off.
+        enable_auto_assignment: fields.flag("enable_auto_assignment").unwrap_or(true),
+        enable_email_collect: fields.flag("enable_email_collect").unwrap_or(true),
+        allow_messages_after_resolved: fields.flag("allow_messages_after_resolved").unwrap_or(true),
+        // A channel of another kind is none, and the service says that it must be there.
+        channel: inbox.channel.filter(|_| is_api(&params)),
+        ..inbox
+    };
+    call.admit(account_id, fields.verdict()).await?;
+    let request = pb::CreateInboxRequest {
+        account_id,
+        request_id: call.request_id(),
+        inbox: Some(inbox),
+        inbox_defaults: false,
+    };
+    let made = call.inboxes().create_inbox(call.request(request)).await?.into_inner();
+    Ok(answer(made.inbox))
+}
+
+fn is_api(params: &Params) -> bool {
+    params
+        .map
+        .get("channel")
+        .and_then(|channel| channel.get("type"))
+        .is_some_and(|kind| kind == "api")
+}
+
+async fn update(call: Call, WithFiles(mut params): WithFiles) -> Answer {
+    null_texts(&mut params);
+    let mut fields = params.fields();
+    let (account_id, inbox_id) = (fields.account(), fields.path_id("inbox_id"));
+    let mut patch = Patch::default();
+    patch.settings(&mut fields);
+    patch.inbox.csat_config = patch.inbox.csat_config.map(filled_in);
+    patch.week(&mut fields);
+    call.admit(account_id, fields.verdict()).await?;
+    if patch.mask.is_empty() {
+        return read(&call, account_id, inbox_id).await;
+    }
+    let request = pb::UpdateInboxRequest {
+        account_id,
+        request_id: call.request_id(),
+        inbox: Some(pb::Inbox {
+            id: inbox_id,
+            ..patch.inbox
+        }),
+        update_mask: Some(FieldMask { paths: patch.mask }),
+    };
+    let changed = call.inboxes().update_inbox(call.request(request)).await?.into_inner();
+    Ok(answer(changed.inbox))
+}
+
+async fn delete(call: Call, params: Params) -> Answer {
+    let fields = params.fields();
+    let request = pb::DeleteInboxRequest {
+        account_id: fields.account(),
+        request_id: call.request_id(),
+        inbox_id: fields.path_id("inbox_id"),
+    };
+    call.inboxes().delete_inbox(call.request(request)).await?;
+    Ok(json::ok(
+        &json!({ "message": "Your inbox deletion request will be processed in some time." }),
+    ))
+}
+
+/// A rule of this resource alone: the text `null` stands for null.
+fn null_texts(params: &mut Params) {
+    for value in params.map.values_mut() {
+        if value == "null" {
+            *value = Json::Null;
+        }
+    }
+}
+
+/// Puts a value into an inbox.
+type Put<T> = fn(&mut pb::Inbox, T);
+
+/// Values of an inbox and which of them were sent.
+#[derive(Default)]
+struct Patch {
+    inbox: pb::Inbox,
+    mask: Vec<String>,
+}
+
+impl Patch {
+    /// Takes a value if it was sent.
+    fn take<T>(&mut self, path: &str, value: Option<T>, put: impl FnOnce(&mut pb::Inbox, T)) {
+        if let Some(value) = value {
+            put(&mut self.inbox, value);
+            self.mask.push(path.to_owned());
+        }
+    }
+
+    fn settings(&mut self, fields: &mut Fields<'_>) {
+        // Null clears these.
+        let texts: [(&str, Put<Option<String>>); 4] = [
+            ("name", |inbox, it| inbox.name = it.unwrap_or_default()),
+            ("greeting_message", |inbox, it| inbox.greeting_message = it),
+            ("out_of_office_message", |inbox, it| inbox.out_of_office_message = it),
+            ("business_name", |inbox, it| inbox.business_name = it),
+        ];
+        self.take("avatar_url", fields.picture(), |inbox, it| inbox.avatar_url = it);
+        for (key, put) in texts {
+            let text = fields.text(key);
+            self.take(key, fields.given(key).then_some(text), put);
+        }
+        let flags: [(&str, Put<bool>); 7] = [
+            ("greeting_enabled", |inbox, it| inbox.greeting_enabled = it),
+            ("working_hours_enabled", |inbox, it| inbox.working_hours_enabled = it),
+            ("enable_email_collect", |inbox, it| inbox.enable_email_collect = it),
+            ("csat_survey_enabled", |inbox, it| inbox.csat_survey_enabled = it),
+            ("enable_auto_assignment", |inbox, it| inbox.enable_auto_assignment = it),
+            ("allow_messages_after_resolved", |inbox, it| {
+                inbox.allow_messages_after_resolved = it;
+            }),
+            ("lock_to_single_conversation", |inbox, it| inbox.lock_to_single_conversation = it),
+        ];
+        for (key, put) in flags {
+            self.take(key, fields.flag(key), put);
+        }
+        self.take("timezone", fields.text("timezone"), |inbox, it| inbox.timezone = it);
+        let portal_id = fields.given("portal_id").then(|| fields.id("portal_id"));
+        self.take("portal_id", portal_id, |inbox, it| inbox.portal_id = it);
+        let sender_name_type = fields.choice("sender_name_type", &SENDER_NAME_TYPES);
+        self.take("sender_name_type", sender_name_type, pb::Inbox::set_sender_name_type);
+        let csat_config = fields.object("csat_config").filter(|config| !config.fields.is_empty());
+        self.take("csat_config", csat_config, |inbox, it| inbox.csat_config = Some(it));
+        self.channel(fields);
+    }
+
+    fn channel(&mut self, outer: &mut Fields<'_>) {
+        let Some(mut fields) = outer.inside("channel") else {
+            return;
+        };
+        let mut channel = pb::ApiChannel::default();
+        if fields.given("webhook_url") {
+            channel.webhook_url = fields.text("webhook_url");
+            self.mask.push("api_channel.webhook_url".to_owned());
+        }
+        if let Some(mandatory) = fields.flag("hmac_mandatory") {
+            channel.hmac_mandatory = mandatory;
+            self.mask.push("api_channel.hmac_mandatory".to_owned());
+        }
+        if let Some(attach) = fields.flag("attach_unverified_sessions") {
+            channel.attach_unverified_sessions = Some(attach);
+            self.mask.push("api_channel.attach_unverified_sessions".to_owned());
+        }
+        if let Some(attributes) = fields.object("additional_attributes") {
+            channel.additional_attributes = Some(attributes);
+            self.mask.push("api_channel.additional_attributes".to_owned());
+        }
+        outer.join(fields);
+        self.inbox.channel = Some(Channel::ApiChannel(channel));
+    }
+
+    /// The days that were sent; the others stay.
+    fn week(&mut self, fields: &mut Fields<'_>) {
+        let Some(Json::Array(days)) = fields.raw("working_hours") else {
+            return;
+        };
+        self.inbox.working_hours = days.iter().filter_map(Json::as_object).map(day).collect();
+        if !self.inbox.working_hours.is_empty() {
+            self.mask.push("working_hours".to_owned());
+        }
+    }
+}
+
+fn day(day: &Map<String, Json>) -> pb::WorkingHours {
+    let params = Params {
+        map: day.clone(),
+        ..Default::default()
+    };
+    let fields = params.fields();
+    let number = |key| fields.integer(key).map(|number| i32::try_from(number).unwrap_or(-1));
+    pb::WorkingHours {
+        // What is no day is refused by the service.
+        day_of_week: number("day_of_week").unwrap_or(-1),
+        closed_all_day: fields.flag("closed_all_day").unwrap_or(false),
+        open_all_day: fields.flag("open_all_day").unwrap_or(false),
+        open_hour: number("open_hour"),
+        open_minutes: number("open_minutes"),
+        close_hour: number("close_hour"),
+        close_minutes: number("close_minutes"),
+    }
+}
+
+/// The survey's settings, with what the product fills in when they change.
+fn filled_in(mut config: prost_types::Struct) -> prost_types::Struct {
+    for (key, value) in [
+        ("display_type", json!("emoji")),
+        ("message", json!("")),
+        ("survey_rules", json!({ "operator": "contains", "values": [] })),
+    ] {
+        config.fields.entry(key.to_owned()).or_insert_with(|| attributes::to_value(&value));
+    }
+    config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn patch(json: Json) -> Patch {
+        let Json::Object(map) = json else { panic!("an object") };
+        let mut params = Params { map, ..Default::default() };
+        null_texts(&mut params);
+        let mut fields = params.fields();
+        let mut patch = Patch::default();
+        patch.settings(&mut fields);
+        patch.week(&mut fields);
+        assert!(fields.verdict().is_ok());
+        patch
+    }
+
+    #[test]
+    fn only_what_was_sent_changes() {
+        let patch = patch(json!({
+            "name": "Shop", "greeting_message": "null", "greeting_enabled": "off", "csat_config": {"message": "How was it?"},
+            "channel": {"webhook_url": null, "hmac_mandatory": true},
+            "working_hours": [{"day_of_week": 1, "closed_all_day": false, "open_hour": 8, "open_minutes": "30", "close_hour": 17}],
+        }));
+        assert_eq!(
+            patch.mask,
+            [
+                "name",
+                "greeting_message",
+                "greeting_enabled",
+                "csat_config",
+                "api_channel.webhook_url",
+                "api_channel.hmac_mandatory",
+                "working_hours",
+            ]
+        );
+        assert_eq!((patch.inbox.greeting_message, patch.inbox.greeting_enabled), (None, false));
+        assert_eq!(patch.inbox.working_hours[0].open_minutes, Some(30));
+        assert_eq!(
+            attributes::object(patch.inbox.csat_config.map(filled_in).as_ref()),
+            json!({"display_type": "emoji", "message": "How was it?", "survey_rules": {"operator": "contains", "values": []}})
+        );
+    }
+}

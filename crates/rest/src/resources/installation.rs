@@ -1,0 +1,33 @@
+//! What front ends ask of an installation before anybody has signed in.
+
+use axum::response::Response;
+use chrono::Utc;
+use serde_json::json;
+
+use crate::{
+    door::Door,
+    json,
+    openapi::{
+        Caller, about,
+        schema::{object, text},
+    },
+};
+
+/// The release of Chatwoot whose API this is, by docs/json-api-coverage.md. Front ends compare it with the oldest one that they work with.
+const CHATWOOT_VERSION: &str = "4.18.0";
+
+/// The routes of this file.
+pub fn routes() -> Door {
+    Door::new("Description").get(
+        "/api",
+        show,
+        about("showInstallation", "")
+            .caller(Caller::Anyone)
+            .answers(object().keys(&["version", "timestamp"], &text())),
+    )
+}
+
+async fn show() -> Response {
+    let timestamp = Utc::now().format("%Y-%m-%d %H:%M:%S").to_string();
+    json::ok(&json!({ "version": CHATWOOT_VERSION, "timestamp": timestamp }))
+}

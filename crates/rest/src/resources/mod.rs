@@ -1,0 +1,34 @@
+//! The resources of the JSON API: for each its routes, its parameters and its answers.
+
+pub(crate) mod absent_features;
+pub(crate) mod accounts;
+pub(crate) mod agent_bots;
+pub(crate) mod agents;
+pub(crate) mod audit_logs;
+pub(crate) mod canned_responses;
+pub(crate) mod client;
+pub(crate) mod client_conversations;
+pub(crate) mod contact_list;
+pub(crate) mod contact_notes;
+pub(crate) mod contact_relations;
+pub(crate) mod contacts;
+pub(crate) mod conversation_changes;
+pub(crate) mod conversation_list;
+pub(crate) mod conversation_marks;
+pub(crate) mod conversation_response;
+pub(crate) mod conversations;
+pub(crate) mod custom_attribute_definitions;
+pub(crate) mod files;
+pub(crate) mod filters;
+pub(crate) mod inbox_members;
+pub(crate) mod inboxes;
+pub(crate) mod installation;
+pub(crate) mod labels;
+pub(crate) mod messages;
+pub(crate) mod platform;
+pub(crate) mod platform_bots;
+pub(crate) mod platform_users;
+pub(crate) mod profile;
+pub(crate) mod search;
+pub(crate) mod teams;
+pub(crate) mod teamwork;

@@ -1,0 +1,328 @@
+//! The platform side: accounts and memberships for the operator of an installation.
+
+use parley_proto as pb;
+use prost_types::{FieldMask, Struct, value::Kind};
+use tonic::Status;
+use tonic_types::StatusExt as _;
+
+use crate::{
+    Answer,
+    call::Call,
+    door::Door,
+    errors::Failure,
+    json,
+    lists::rows,
+    openapi::{
+        About, Caller, about,
+        schema::{attributes, choice, id, list, text},
+    },
+    params::{Params, fields::Fields},
+};
+
+/// Where the platform side lies.
+pub(crate) const PLATFORM: &str = "/platform/api/v1";
+
+/// The routes of this file.
+pub fn routes() -> Door {
+    let accounts = format!("{PLATFORM}/accounts");
+    let account = format!("{accounts}/{{account_id}}");
+    let members = format!("{account}/account_users");
+    let shape = json::platform::account_schema;
+    Door::new("Platform side")
+        .post(
+            &accounts,
+            create_account,
+            settings(told("createPlatformAccount", "AccountsService.CreateAccount")).answers(shape()),
+        )
+        .get(
+            &accounts,
+            list_accounts,
+            told("listPlatformAccounts", "AccountsService.ListAccounts").answers(list(shape())),
+        )
+        .get(
+            &account,
+            show_account,
+            told("showPlatformAccount", "AccountsService.GetAccount").answers(shape()),
+        )
+        .update(
+            &account,
+            update_account,
+            settings(told("updatePlatformAccount", "AccountsService.UpdateAccount")).answers(shape()),
+        )
+        .delete(
+            &account,
+            delete_account,
+            told("deletePlatformAccount", "AccountsService.DeleteAccount"),
+        )
+        .get(
+            &members,
+            list_members,
+            told("listAccountUsers", "AccountsService.ListMembers").answers(list(json::platform::member_schema())),
+        )
+        .post(
+            &members,
+            set_member,
+            told("setAccountUser", "AccountsService.CreateMembership")
+                .needs("user_id", id())
+                .needs("role", choice(&["agent", "administrator"]))
+                .answers(json::platform::member_schema()),
+        )
+        .delete(
+            &members,
+            remove_member,
+            told("removeAccountUser", "AccountsService.DeleteMembership").needs("user_id", id()),
+        )
+}
+
+/// A route of the operator's.
+pub(crate) fn told(operation: &'static str, rpc: &'static str) -> About {
+    about(operation, rpc).caller(Caller::Platform)
+}
+
+fn settings(about: About) -> About {
+    about
+        .bodies(&["name", "locale"], &text())
+        .body("status", choice(&["active", "suspended"]))
+        .bodies(&["domain", "support_email"], &text().or_null())
+        .bodies(&["features", "limits", "custom_attributes"], &attributes())
+}
+
+/// What a refused call of the platform side is answered.
+#[allow(clippy::needless_pass_by_value)] // as `map_err` gives it
+pub(crate) fn refused(status: Status) -> Failure {
+    Failure::of_platform(&status)
+}
+
+/// Lets only platform tokens on: users and bots may make some of these calls, but not by this door.
+pub(crate) async fn operator(call: &Call) -> Result<(), Failure> {
+    let request = pb::ListAgentBotsRequest {
+        page_size: 1,
+        ..Default::default()
+    };
+    call.agent_bots()
+        .list_agent_bots(call.request(request))
+        .await
+        .map(drop)
+        .map_err(refused)
+}
+
+async fn create_account(call: Call, params: Params) -> Answer {
+    operator(&call).await?;
+    let mut fields = params.fields();
+    let request = pb::CreateAccountRequest {
+        request_id: call.request_id(),
+        name: fields.text("name").unwrap_or_default(),
+        locale: fields.text("locale").unwrap_or_default(),
+        status: fields.choice("status", &STATUSES).unwrap_or_default().into(),
+        domain: fields.text("domain"),
+        support_email: fields.text("support_email"),
+        features: features(&mut fields),
+        limits: fields.object("limits"),
+        custom_attributes: fields.object("custom_attributes"),
+    };
+    fields.verdict()?;
+    let made = call
+        .accounts()
+        .create_account(call.request(request))
+        .await
+        .map_err(refused)?
+        .into_inner();
+    Ok(json::ok(&json::platform::account(&made.account.unwrap_or_default())))
+}
+
+async fn list_accounts(call: Call) -> Answer {
+    operator(&call).await?;
+    rows::whole(
+        |rows| rows,
+        move |page_token| {
+            let request = pb::ListAccountsRequest {
+                page_size: 1000,
+                page_token,
+            };
+            let (mut client, request) = (call.accounts(), call.request(request));
+            async move {
+                let page = client.list_accounts(request).await.map_err(refused)?.into_inner();
+                Ok((page.accounts.iter().map(json::platform::account).collect(), page.next_page_token))
+            }
+        },
+    )
+    .await
+}
+
+async fn show_account(call: Call, params: Params) -> Answer {
+    operator(&call).await?;
+    let request = pb::GetAccountRequest {
+        account_id: params.fields().account(),
+    };
+    let found = call
+        .accounts()
+        .get_account(call.request(request))
+        .await
+        .map_err(refused)?
+        .into_inner();
+    Ok(json::ok(&json::platform::account(&found.account.unwrap_or_default())))
+}
+
+async fn update_account(call: Call, params: Params) -> Answer {
+    operator(&call).await?;
+    change_account(&call, &params, params.fields().account()).await
+}
+
+async fn delete_account(call: Call, params: Params) -> Answer {
+    operator(&call).await?;
+    let request = pb::DeleteAccountRequest {
+        account_id: params.fields().account(),
+        request_id: call.request_id(),
+    };
+    call.accounts().delete_account(call.request(request)).await.map_err(refused)?;
+    Ok(json::empty())
+}
+
+const STATUSES: [(&str, pb::AccountStatus); 2] = [("active", pb::AccountStatus::Active), ("suspended", pb::AccountStatus::Suspended)];
+
+/// Features by name; a blank value turns one off, anything else on.
+fn features(fields: &mut Fields<'_>) -> Option<Struct> {
+    let mut features = fields.object("features")?;
+    for value in features.fields.values_mut() {
+        let off = match &value.kind {
+            None | Some(Kind::NullValue(_) | Kind::BoolValue(false)) => true,
+            Some(Kind::StringValue(text)) => matches!(text.trim().to_ascii_lowercase().as_str(), "" | "false" | "0" | "f" | "off"),
+            Some(_) => false,
+        };
+        value.kind = Some(Kind::BoolValue(!off));
+    }
+    Some(features)
+}
+
+async fn change_account(call: &Call, params: &Params, id: i64) -> Answer {
+    let mut fields = params.fields();
+    let status = fields.choice("status", &STATUSES).unwrap_or_default();
+    let account = pb::Account {
+        id,
+        name: fields.text("name").unwrap_or_default(),
+        locale: fields.text("locale").unwrap_or_default(),
+        status: status.into(),
+        domain: fields.text("domain"),
+        support_email: fields.text("support_email"),
+        features: features(&mut fields),
+        limits: fields.object("limits"),
+        custom_attributes: fields.object("custom_attributes"),
+        ..Default::default()
+    };
+    fields.verdict()?;
+    let mut paths: Vec<String> = given(&fields, &["name", "locale", "status"]);
+    paths.extend(fields.sent(&["domain", "support_email"]));
+    for (name, object) in [("limits", &account.limits), ("custom_attributes", &account.custom_attributes)] {
+        paths.extend(object.is_some().then(|| name.to_owned()));
+    }
+    // What is not named stays as it is.
+    let named = account.features.iter().flat_map(|features| features.fields.keys());
+    paths.extend(named.map(|name| format!("features.{name}")));
+    let changed = if paths.is_empty() {
+        let request = pb::GetAccountRequest { account_id: id };
+        call.accounts()
+            .get_account(call.request(request))
+            .await
+            .map_err(refused)?
+            .into_inner()
+            .account
+    } else {
+        let request = pb::UpdateAccountRequest {
+            request_id: call.request_id(),
+            account: Some(account),
+            update_mask: Some(FieldMask { paths }),
+        };
+        call.accounts()
+            .update_account(call.request(request))
+            .await
+            .map_err(refused)?
+            .into_inner()
+            .account
+    };
+    Ok(json::ok(&json::platform::account(&changed.unwrap_or_default())))
+}
+
+/// Those of these fields that were sent with something in them.
+pub(crate) fn given(fields: &Fields<'_>, names: &[&str]) -> Vec<String> {
+    names
+        .iter()
+        .filter(|name| fields.filled(name))
+        .map(|&name| name.to_owned())
+        .collect()
+}
+
+async fn list_members(call: Call, params: Params) -> Answer {
+    operator(&call).await?;
+    let account_id = params.fields().account();
+    rows::whole(
+        |rows| rows,
+        move |page_token| {
+            let request = pb::ListMembersRequest {
+                account_id,
+                page_token,
+                ..Default::default()
+            };
+            let (mut client, request) = (call.accounts(), call.request(request));
+            async move {
+                let page = client.list_members(request).await.map_err(refused)?.into_inner();
+                Ok((page.agents.iter().map(json::platform::member).collect(), page.next_page_token))
+            }
+        },
+    )
+    .await
+}
+
+/// Makes a member, or gives one another role.
+async fn set_member(call: Call, params: Params) -> Answer {
+    const ROLES: [(&str, pb::Role); 2] = [("agent", pb::Role::Agent), ("administrator", pb::Role::Administrator)];
+    operator(&call).await?;
+    let mut fields = params.fields();
+    let (account_id, user_id) = (fields.account(), fields.path_id("user_id"));
+    let role = fields.choice("role", &ROLES).unwrap_or(pb::Role::Agent);
+    fields.verdict()?;
+    let request = pb::CreateMembershipRequest {
+        account_id,
+        user_id,
+        role: role.into(),
+        request_id: call.request_id(),
+        ..Default::default()
+    };
+    let agent = match call.accounts().create_membership(call.request(request)).await {
+        Ok(made) => made.into_inner().agent,
+        Err(status) if is_taken(&status) => {
+            let request = pb::UpdateMembershipRequest {
+                account_id,
+                user_id,
+                role: role.into(),
+                request_id: call.request_id_of("role"),
+                ..Default::default()
+            };
+            let changed = call.accounts().update_membership(call.request(request)).await;
+            changed.map_err(refused)?.into_inner().agent
+        }
+        Err(status) => return Err(refused(status)),
+    };
+    Ok(json::ok(&json::platform::member(&agent.unwrap_or_default())))
+}
+
+/// Whether it is there already; a key that another request used has the same code.
+fn is_taken(status: &Status) -> bool {
+    let reason = status.get_details_error_info().map(|info| info.reason);
+    reason.as_deref() == Some("ALREADY_TAKEN")
+}
+
+async fn remove_member(call: Call, params: Params) -> Answer {
+    operator(&call).await?;
+    let fields = params.fields();
+    let request = pb::DeleteMembershipRequest {
+        account_id: fields.account(),
+        user_id: fields.path_id("user_id"),
+        request_id: call.request_id(),
+    };
+    match call.accounts().delete_membership(call.request(request)).await {
+        // Who is no member need not be removed.
+        Err(status) if Failure::missing_kind(&status).as_deref() == Some("member") => Ok(json::empty()),
+        Err(status) => Err(refused(status)),
+        Ok(_) => Ok(json::empty()),
+    }
+}

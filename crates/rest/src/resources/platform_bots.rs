@@ -1,0 +1,177 @@
+//! The agent bots of the platform side.
+
+use parley_proto as pb;
+use prost_types::FieldMask;
+
+use crate::{
+    Answer,
+    call::Call,
+    door::Door,
+    errors::Failure,
+    json,
+    lists::rows,
+    openapi::{
+        About,
+        schema::{id, list as list_of, text},
+    },
+    params::Params,
+    resources::platform::{PLATFORM, given, operator, refused, told},
+};
+
+/// The routes of this file.
+pub fn routes() -> Door {
+    let all = format!("{PLATFORM}/agent_bots");
+    let one = format!("{all}/{{agent_bot_id}}");
+    let shape = json::platform::agent_bot_schema;
+    Door::new("Platform side")
+        .get(
+            &all,
+            list,
+            told("listPlatformAgentBots", "AgentBotsService.ListAgentBots").answers(list_of(shape())),
+        )
+        .post(
+            &all,
+            create,
+            settings(told("createPlatformAgentBot", "AgentBotsService.CreateAgentBot")).answers(shape()),
+        )
+        .get(
+            &one,
+            show,
+            told("showPlatformAgentBot", "AgentBotsService.GetAgentBot").answers(shape()),
+        )
+        .update(
+            &one,
+            update,
+            settings(told("updatePlatformAgentBot", "AgentBotsService.UpdateAgentBot")).answers(shape()),
+        )
+        .delete(&one, delete, told("deletePlatformAgentBot", "AgentBotsService.DeleteAgentBot"))
+        .delete(
+            &format!("{one}/avatar"),
+            remove_avatar,
+            told("deletePlatformAgentBotAvatar", "AgentBotsService.UpdateAgentBot").answers(shape()),
+        )
+}
+
+fn settings(about: About) -> About {
+    about
+        .bodies(&["name", "description", "outgoing_url", "avatar_url"], &text().or_null())
+        .body("account_id", id().or_null())
+}
+
+async fn list(call: Call) -> Answer {
+    rows::whole(
+        |rows| rows,
+        move |page_token| {
+            let request = pb::ListAgentBotsRequest {
+                page_size: 1000,
+                page_token,
+                ..Default::default()
+            };
+            let (mut client, request) = (call.agent_bots(), call.request(request));
+            async move {
+                let page = client.list_agent_bots(request).await.map_err(refused)?.into_inner();
+                let shown = page.agent_bots.iter().map(|bot| json::platform::agent_bot(bot, None));
+                Ok((shown.collect(), page.next_page_token))
+            }
+        },
+    )
+    .await
+}
+
+async fn create(call: Call, params: Params) -> Answer {
+    operator(&call).await?;
+    let mut fields = params.fields();
+    let request = pb::CreateAgentBotRequest {
+        account_id: fields.id("account_id"),
+        request_id: call.request_id(),
+        name: fields.text("name").unwrap_or_default(),
+        description: fields.text("description").unwrap_or_default(),
+        outgoing_url: fields.text("outgoing_url").unwrap_or_default(),
+        avatar_url: fields.text("avatar_url").unwrap_or_default(),
+    };
+    fields.verdict()?;
+    let made = call.agent_bots().create_agent_bot(call.request(request)).await;
+    let bot = made.map_err(refused)?.into_inner().agent_bot.unwrap_or_default();
+    let request = pb::CreateTokenRequest {
+        kind: pb::TokenKind::AgentBot.into(),
+        name: "platform".to_owned(),
+        agent_bot_id: Some(bot.id),
+        ..Default::default()
+    };
+    let token = call
+        .accounts()
+        .create_token(call.request(request))
+        .await
+        .map_err(refused)?
+        .into_inner();
+    Ok(json::ok(&json::platform::agent_bot(&bot, Some(&token.secret))))
+}
+
+async fn read(call: &Call, params: &Params) -> Result<pb::AgentBot, Failure> {
+    let request = pb::GetAgentBotRequest {
+        account_id: None,
+        agent_bot_id: params.fields().path_id("agent_bot_id"),
+    };
+    let found = call.agent_bots().get_agent_bot(call.request(request)).await.map_err(refused)?;
+    Ok(found.into_inner().agent_bot.unwrap_or_default())
+}
+
+async fn show(call: Call, params: Params) -> Answer {
+    Ok(json::ok(&json::platform::agent_bot(&read(&call, &params).await?, None)))
+}
+
+async fn put(call: &Call, bot: pb::AgentBot, paths: Vec<String>) -> Answer {
+    let request = pb::UpdateAgentBotRequest {
+        account_id: None,
+        request_id: call.request_id(),
+        agent_bot: Some(bot),
+        update_mask: Some(FieldMask { paths }),
+    };
+    let changed = call.agent_bots().update_agent_bot(call.request(request)).await;
+    let bot = changed.map_err(refused)?.into_inner().agent_bot.unwrap_or_default();
+    Ok(json::ok(&json::platform::agent_bot(&bot, None)))
+}
+
+/// The bot with nothing but what is to be changed, so that the same request is the same whatever it finds.
+fn blank(found: &pb::AgentBot) -> pb::AgentBot {
+    pb::AgentBot {
+        id: found.id,
+        ..Default::default()
+    }
+}
+
+async fn update(call: Call, params: Params) -> Answer {
+    let found = read(&call, &params).await?;
+    let mut bot = blank(&found);
+    let mut fields = params.fields();
+    let paths = given(&fields, &["name", "description", "outgoing_url", "avatar_url"]);
+    for path in &paths {
+        let text = fields.text(path).unwrap_or_default();
+        match path.as_str() {
+            "name" => bot.name = text,
+            "description" => bot.description = text,
+            "outgoing_url" => bot.outgoing_url = text,
+            _ => bot.avatar_url = text,
+        }
+    }
+    fields.verdict()?;
+    if paths.is_empty() {
+        return Ok(json::ok(&json::platform::agent_bot(&found, None)));
+    }
+    put(&call, bot, paths).await
+}
+
+async fn remove_avatar(call: Call, params: Params) -> Answer {
+    let bot = blank(&read(&call, &params).await?);
+    put(&call, bot, vec!["avatar_url".to_owned()]).await
+}
+
+async fn delete(call: Call, params: Params) -> Answer {
+    let request = pb::DeleteAgentBotRequest {
+        account_id: None,
+        request_id: call.request_id(),
+        agent_bot_id: params.fields().path_id("agent_bot_id"),
+    };
+    call.agent_bots().delete_agent_bot(call.request(request)).await.map_err(refused)?;
+    Ok(json::empty())
+}

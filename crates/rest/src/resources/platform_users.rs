@@ -1,0 +1,237 @@
+//! The platform side: users, their tokens and their login links.
+
+use parley_proto as pb;
+use prost_types::FieldMask;
+use serde_json::json;
+use tonic::Code;
+
+use crate::{
+    Answer,
+    call::Call,
+    door::Door,
+    errors::{Failure, sentence::Complaint},
+    json,
+    openapi::{
+        About,
+        schema::{attributes, integer, object, text},
+    },
+    params::{Params, fields::Fields},
+    resources::platform::{PLATFORM, given, operator, refused, told},
+};
+
+/// The routes of this file.
+pub(crate) fn routes() -> Door {
+    let users = format!("{PLATFORM}/users");
+    let user = format!("{users}/{{user_id}}");
+    let person = json::platform::user_schema;
+    Door::new("Platform side")
+        .post(
+            &users,
+            create_user,
+            profile(told("createPlatformUser", "AccountsService.CreateUser")).answers(person()),
+        )
+        .get(
+            &user,
+            show_user,
+            told("showPlatformUser", "AccountsService.GetUser").answers(person()),
+        )
+        .update(
+            &user,
+            update_user,
+            profile(told("updatePlatformUser", "AccountsService.UpdateUser")).answers(person()),
+        )
+        .delete(&user, delete_user, told("deletePlatformUser", "AccountsService.DeleteUser"))
+        .post(
+            &format!("{user}/token"),
+            make_token,
+            told("createPlatformUserToken", "AccountsService.CreateToken").answers(
+                object()
+                    .key("access_token", text())
+                    .key("expiry", integer().or_null())
+                    .key("user", attributes()),
+            ),
+        )
+        .get(
+            &format!("{user}/login"),
+            make_login,
+            told("createPlatformUserLogin", "LoginsService.CreateLoginLink").answers(object().key("url", text())),
+        )
+}
+
+fn profile(about: About) -> About {
+    about
+        .bodies(&["name", "email", "password"], &text())
+        .body("display_name", text().or_null())
+        .body("custom_attributes", attributes())
+}
+
+async fn delete_user(call: Call, params: Params) -> Answer {
+    operator(&call).await?;
+    let request = pb::DeleteUserRequest {
+        request_id: call.request_id(),
+        user_id: params.fields().path_id("user_id"),
+    };
+    call.accounts().delete_user(call.request(request)).await.map_err(refused)?;
+    Ok(json::empty())
+}
+
+/// The whole record of a user; `secret` is its token, if one was made now.
+async fn user(call: &Call, user: &pb::User, secret: Option<&str>) -> Answer {
+    Ok(json::ok(&json::platform::user(
+        user,
+        &call_memberships(call, user.id).await?,
+        secret,
+    )))
+}
+
+async fn call_memberships(call: &Call, user_id: i64) -> Result<Vec<pb::Membership>, Failure> {
+    let request = pb::GetUserRequest { user_id };
+    let found = call.accounts().get_user(call.request(request)).await.map_err(refused)?.into_inner();
+    Ok(found.memberships)
+}
+
+/// Chatwoot's rule; Parley has no log-in, so the password is kept nowhere.
+fn check_password(fields: &mut Fields<'_>) {
+    let Some(password) = fields.text("password") else { return };
+    let length = password.chars().count();
+    if !(6..=128).contains(&length) {
+        fields.complain(Complaint::new("password", "must have between 6 and 128 characters"));
+    }
+    for (what, found) in [
+        ("1 uppercase character (A-Z)", password.chars().any(char::is_uppercase)),
+        ("1 lowercase character (a-z)", password.chars().any(char::is_lowercase)),
+        ("1 number (0-9)", password.chars().any(|letter| letter.is_ascii_digit())),
+        ("1 special character", password.chars().any(|letter| !letter.is_alphanumeric())),
+    ] {
+        if !found {
+            fields.complain(Complaint::new("password", &format!("must contain at least {what}")));
+        }
+    }
+}
+
+async fn create_user(call: Call, params: Params) -> Answer {
+    operator(&call).await?;
+    let mut fields = params.fields();
+    check_password(&mut fields);
+    let request = pb::CreateUserRequest {
+        request_id: call.request_id(),
+        name: fields.text("name").unwrap_or_default(),
+        email: fields.text("email").unwrap_or_default(),
+        display_name: fields.text("display_name"),
+        custom_attributes: fields.object("custom_attributes"),
+    };
+    fields.verdict()?;
+    let made = match call.accounts().create_user(call.request(request)).await {
+        Ok(made) => made.into_inner().user.unwrap_or_default(),
+        Err(status) => {
+            // Who has the address is answered as it stands.
+            let existing = Failure::existing_id(&status).filter(|_| status.code() == Code::AlreadyExists);
+            let user_id = existing.ok_or_else(|| refused(status))?;
+            let found = call.accounts().get_user(call.request(pb::GetUserRequest { user_id })).await;
+            return user(&call, &found.map_err(refused)?.into_inner().user.unwrap_or_default(), None).await;
+        }
+    };
+    let secret = mint(&call, made.id).await?;
+    user(&call, &made, Some(&secret)).await
+}
+
+async fn mint(call: &Call, user_id: i64) -> Result<String, Failure> {
+    let request = pb::CreateTokenRequest {
+        kind: pb::TokenKind::User.into(),
+        name: "platform".to_owned(),
+        user_id: Some(user_id),
+        ..Default::default()
+    };
+    Ok(call
+        .accounts()
+        .create_token(call.request(request))
+        .await
+        .map_err(refused)?
+        .into_inner()
+        .secret)
+}
+
+async fn read_user(call: &Call, params: &Params) -> Result<pb::User, Failure> {
+    let request = pb::GetUserRequest {
+        user_id: params.fields().path_id("user_id"),
+    };
+    let found = call.accounts().get_user(call.request(request)).await.map_err(refused)?;
+    Ok(found.into_inner().user.unwrap_or_default())
+}
+
+async fn show_user(call: Call, params: Params) -> Answer {
+    operator(&call).await?;
+    let found = read_user(&call, &params).await?;
+    user(&call, &found, None).await
+}
+
+async fn put_user(call: &Call, request_id: String, user: pb::User, paths: Vec<String>) -> Result<pb::User, Failure> {
+    let request = pb::UpdateUserRequest {
+        request_id,
+        user: Some(user),
+        update_mask: Some(FieldMask { paths }),
+    };
+    let changed = call.accounts().update_user(call.request(request)).await.map_err(refused)?;
+    Ok(changed.into_inner().user.unwrap_or_default())
+}
+
+async fn update_user(call: Call, params: Params) -> Answer {
+    operator(&call).await?;
+    let mut fields = params.fields();
+    check_password(&mut fields);
+    let found = read_user(&call, &params).await?;
+    let mut paths = given(&fields, &["name", "email", "display_name"]);
+    // Only what was sent, so that the same request is the same whatever it finds.
+    let mut changed = pb::User {
+        id: found.id,
+        ..Default::default()
+    };
+    if fields.filled("name") {
+        changed.name = fields.text("name").unwrap_or_default();
+    }
+    if fields.filled("email") {
+        changed.email = fields.text("email").unwrap_or_default();
+    }
+    if fields.filled("display_name") {
+        changed.display_name = fields.text("display_name");
+    }
+    if let Some(added) = fields.object("custom_attributes") {
+        // Merged at the top level.
+        paths.extend(added.fields.keys().map(|key| format!("custom_attributes.{key}")));
+        changed.custom_attributes = Some(added);
+    }
+    fields.verdict()?;
+    let changed = if paths.is_empty() {
+        found
+    } else {
+        put_user(&call, call.request_id(), changed, paths).await?
+    };
+    user(&call, &changed, None).await
+}
+
+async fn make_token(call: Call, params: Params) -> Answer {
+    operator(&call).await?;
+    let found = read_user(&call, &params).await?;
+    let secret = mint(&call, found.id).await?;
+    Ok(json::ok(&json!({
+        "access_token": secret,
+        "expiry": null,
+        "user": {
+            "id": found.id,
+            "name": found.name,
+            "display_name": found.display_name,
+            "email": found.email,
+            "pubsub_token": null,
+        },
+    })))
+}
+
+async fn make_login(call: Call, params: Params) -> Answer {
+    operator(&call).await?;
+    let request = pb::CreateLoginLinkRequest {
+        request_id: String::new(),
+        user_id: params.fields().path_id("user_id"),
+    };
+    let made = call.logins().create_login_link(call.request(request)).await.map_err(refused)?;
+    Ok(json::ok(&json!({ "url": made.into_inner().url })))
+}
