@@ -74,7 +74,7 @@ pub async fn first<R>(requests: &mut Streaming<R>) -> Result<R, Status> {
     let first = first
         .map_err(|_| Error::invalid("header", Rule::Required, "must come within 30 seconds"))
         .or_status()??;
-    Ok(required("header", first).or_status()?)
+    required("header", first).or_status()
 }
 
 /// What counts an open download.

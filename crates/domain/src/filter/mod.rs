@@ -175,6 +175,9 @@ mod tests {
     };
     use serde_json::json;
 
+    use parley_types::{id::AccountId, time::Micros};
+    use sea_orm::DbBackend;
+
     use super::*;
     use parley_storage::{Config, Database, entity::contact};
 
