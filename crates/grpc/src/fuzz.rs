@@ -5,7 +5,7 @@ use parley_eventlog::cursor::Cursor;
 use parley_proto::{self as pb, wire_budget};
 use prost::Message as _;
 
-use super::{fields::Fields, filters, page};
+use crate::validation::{fields::Fields, filters, page};
 
 /// The bytes with the checksum that makes them pass for what we wrote: anybody can compute it.
 fn summed(bytes: &[u8]) -> Vec<u8> {

@@ -9,7 +9,7 @@ use parley_types::error::{ConsumerFault, CursorFault, Error, Rule, Violation};
 use tonic::{Code, Status, metadata::MetadataValue};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
-use super::meter;
+use crate::meter;
 
 /// The trailer that holds the reason as text, for clients that do not decode the details.
 pub const REASON_TRAILER: &str = "parley-reason";

@@ -1,0 +1,56 @@
+//! Calls of services that authenticate nobody, health and reflection: charged to their address, and counted while they are open.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::Response,
+};
+use http_body_util::BodyExt as _;
+use parley_admission::{
+    rate_limit::{AnonymousLimits, Resource},
+    request_memory::{FACTOR, RequestMemory, Sender},
+};
+use parley_types::error::Error;
+use tonic::{Status, body::Body};
+
+use crate::status::{no_memory, to_status};
+
+/// What each call of a service takes for as long as it is open.
+#[derive(Clone, Debug)]
+pub struct TokenlessService {
+    /// The limits of its callers.
+    pub limits: Arc<AnonymousLimits>,
+    /// What a call counts as.
+    pub resource: Resource,
+    /// The memory of all requests.
+    pub memory: RequestMemory,
+    /// Bytes of it that a call holds.
+    pub bytes: usize,
+}
+
+/// Charges a call, and holds what it takes until the body of its response is dropped.
+pub async fn charge(State(service): State<TokenlessService>, request: Request, next: Next) -> Response {
+    match service.open(&request) {
+        Ok(held) => next.run(request).await.map(|body| {
+            axum::body::Body::new(body.map_frame(move |frame| {
+                let _ = &held;
+                frame
+            }))
+        }),
+        Err(status) => status.into_http::<Body>().map(axum::body::Body::new),
+    }
+}
+
+impl TokenlessService {
+    fn open(&self, request: &Request) -> Result<impl Send + Sync + 'static, Status> {
+        let address = request.extensions().get().copied();
+        let permit = self.limits.call(address).and_then(|()| self.limits.open(address, self.resource));
+        let permit = permit.map_err(|exceeded| to_status(Error::from(exceeded)))?;
+        let sender = Sender::of(request.headers(), request.extensions());
+        let charge = self.memory.charge(self.memory.holder(&sender));
+        charge.add(self.bytes.div_ceil(FACTOR)).map_err(|_| no_memory())?;
+        Ok((permit, charge))
+    }
+}

@@ -1,0 +1,216 @@
+//! `AgentBotsService`.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parley_domain::{
+    inboxes::agent_bots::{AgentBot, AgentBotPatch, NewAgentBot},
+    joined::Inbox,
+};
+use parley_eventlog::conversion::{FromStored as _, Reveal, ToProto as _, inbox_of};
+use parley_proto::{self as pb, agent_bots_service_server::AgentBotsService};
+use parley_types::{
+    error::Result,
+    id::{AccountId, AgentBotId, InboxId},
+};
+use tonic::{Request, Response, Status};
+
+use super::{
+    accounts::mask,
+    api::Api,
+    request::{caller, change},
+    response::answered,
+};
+use crate::{
+    status::OrStatus as _,
+    validation::{
+        fields::{Fields, SHORT, required},
+        page,
+    },
+};
+
+/// Characters in a description.
+const TEXT: usize = 20_000;
+
+/// Characters in a URL.
+const URL: usize = 2048;
+
+/// The account that keeps the answer to a repeatable request; 0 outside of any.
+fn home(account_id: Option<i64>) -> AccountId {
+    AccountId(account_id.unwrap_or_default())
+}
+
+#[tonic::async_trait]
+impl AgentBotsService for Api {
+    async fn create_agent_bot(&self, request: Request<pb::CreateAgentBotRequest>) -> Result<Response<pb::CreateAgentBotResponse>, Status> {
+        let account = request.get_ref().account_id.map(AccountId);
+        let caller = caller(&request).or_status()?;
+        match account {
+            Some(account) => caller.administer_or_platform(account).or_status()?,
+            None => caller.platform().or_status()?,
+        }
+        let respond = |bot: &AgentBot, cursor: Bytes| pb::CreateAgentBotResponse {
+            agent_bot: Some(bot.as_ref().to_proto()),
+            cursor,
+        };
+        let mut fields = Fields::default();
+        let call = change(&mut fields, &request, home(request.get_ref().account_id), respond).or_status()?;
+        let asked = request.into_inner();
+        fields.required_name("name", &asked.name, SHORT);
+        fields.text("description", &asked.description, TEXT);
+        fields.url("outgoing_url", &asked.outgoing_url, URL);
+        fields.url("avatar_url", &asked.avatar_url, URL);
+        fields.done().or_status()?;
+        let new = NewAgentBot {
+            name: asked.name,
+            description: asked.description,
+            outgoing_url: asked.outgoing_url,
+            avatar_url: asked.avatar_url,
+        };
+        answered(self.chat.create_agent_bot(call, account, new).await.or_status()?, respond)
+    }
+
+    async fn get_agent_bot(&self, request: Request<pb::GetAgentBotRequest>) -> Result<Response<pb::GetAgentBotResponse>, Status> {
+        let asked = request.get_ref();
+        let account = asked.account_id.map(AccountId);
+        let bot = self
+            .chat
+            .agent_bot(&*caller(&request).or_status()?, account, AgentBotId(asked.agent_bot_id))
+            .await
+            .or_status()?;
+        Ok(Response::new(pb::GetAgentBotResponse {
+            agent_bot: Some(bot.as_ref().to_proto()),
+        }))
+    }
+
+    async fn list_agent_bots(&self, request: Request<pb::ListAgentBotsRequest>) -> Result<Response<pb::ListAgentBotsResponse>, Status> {
+        let asked = request.get_ref();
+        let same = pb::ListAgentBotsRequest {
+            page_size: 0,
+            page_token: String::new(),
+            ..asked.clone()
+        };
+        let mut fields = Fields::default();
+        let page = page::read(&mut fields, &same, (asked.page_size, 100), &asked.page_token, 0);
+        fields.done().or_status()?;
+        let account = asked.account_id.map(AccountId);
+        let found = self
+            .chat
+            .agent_bots(&*caller(&request).or_status()?, account, &page)
+            .await
+            .or_status()?;
+        let (agent_bots, next_page_token) = page::fill(&same, &found, pb::AgentBot::from_stored);
+        Ok(Response::new(pb::ListAgentBotsResponse {
+            agent_bots,
+            next_page_token,
+        }))
+    }
+
+    async fn update_agent_bot(&self, request: Request<pb::UpdateAgentBotRequest>) -> Result<Response<pb::UpdateAgentBotResponse>, Status> {
+        let account = request.get_ref().account_id.map(AccountId);
+        let caller = caller(&request).or_status()?;
+        match account {
+            Some(account) => caller.administer_or_platform(account).or_status()?,
+            None => caller.platform().or_status()?,
+        }
+        let respond = |bot: &AgentBot, cursor: Bytes| pb::UpdateAgentBotResponse {
+            agent_bot: Some(bot.as_ref().to_proto()),
+            cursor,
+        };
+        let mut fields = Fields::default();
+        let call = change(&mut fields, &request, home(request.get_ref().account_id), respond).or_status()?;
+        let asked = request.into_inner();
+        let bot = required("agent_bot", asked.agent_bot).or_status()?;
+        let paths = mask(&mut fields, asked.update_mask);
+        let patch = fields.within("agent_bot", |fields| patch(fields, &bot, paths));
+        fields.done().or_status()?;
+        answered(
+            self.chat
+                .update_agent_bot(call, account, AgentBotId(bot.id), patch)
+                .await
+                .or_status()?,
+            respond,
+        )
+    }
+
+    async fn delete_agent_bot(&self, request: Request<pb::DeleteAgentBotRequest>) -> Result<Response<pb::DeleteAgentBotResponse>, Status> {
+        let asked = request.get_ref();
+        let respond = |(): &(), cursor: Bytes| pb::DeleteAgentBotResponse { cursor };
+        let mut fields = Fields::default();
+        let call = change(&mut fields, &request, home(asked.account_id), respond).or_status()?;
+        fields.done().or_status()?;
+        let account = asked.account_id.map(AccountId);
+        answered(
+            self.chat
+                .delete_agent_bot(call, account, AgentBotId(asked.agent_bot_id))
+                .await
+                .or_status()?,
+            respond,
+        )
+    }
+
+    async fn get_inbox_agent_bot(
+        &self,
+        request: Request<pb::GetInboxAgentBotRequest>,
+    ) -> Result<Response<pb::GetInboxAgentBotResponse>, Status> {
+        let asked = request.get_ref();
+        let (account, inbox) = (AccountId(asked.account_id), InboxId(asked.inbox_id));
+        let bot = self
+            .chat
+            .inbox_agent_bot(&*caller(&request).or_status()?, account, inbox)
+            .await
+            .or_status()?;
+        Ok(Response::new(pb::GetInboxAgentBotResponse {
+            active: bot.as_ref().is_some_and(|(_, active)| *active),
+            agent_bot: bot.map(|(bot, _)| bot.as_ref().to_proto()),
+        }))
+    }
+
+    async fn set_inbox_agent_bot(
+        &self,
+        request: Request<pb::SetInboxAgentBotRequest>,
+    ) -> Result<Response<pb::SetInboxAgentBotResponse>, Status> {
+        let asked = request.get_ref();
+        let respond = |inbox: &Arc<Inbox>, cursor: Bytes| pb::SetInboxAgentBotResponse {
+            inbox: Some(inbox_of(inbox, Reveal::Everything)),
+            cursor,
+        };
+        let mut fields = Fields::default();
+        let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
+        fields.done().or_status()?;
+        let bot = asked.agent_bot_id.map(|id| (AgentBotId(id), !asked.inactive));
+        answered(
+            self.chat
+                .set_inbox_agent_bot(call, InboxId(asked.inbox_id), bot)
+                .await
+                .or_status()?,
+            respond,
+        )
+    }
+}
+
+fn patch(fields: &mut Fields, bot: &pb::AgentBot, paths: Vec<String>) -> AgentBotPatch {
+    let mut patch = AgentBotPatch::default();
+    for path in paths {
+        match path.as_str() {
+            "name" => {
+                fields.required_name("name", &bot.name, SHORT);
+                patch.name = Some(bot.name.clone());
+            }
+            "description" => {
+                fields.text("description", &bot.description, TEXT);
+                patch.description = Some(bot.description.clone());
+            }
+            "outgoing_url" => {
+                fields.url("outgoing_url", &bot.outgoing_url, URL);
+                patch.outgoing_url = Some(bot.outgoing_url.clone());
+            }
+            "avatar_url" => {
+                fields.url("avatar_url", &bot.avatar_url, URL);
+                patch.avatar_url = Some(bot.avatar_url.clone());
+            }
+            other => fields.unknown_path(other),
+        }
+    }
+    patch
+}

@@ -1,0 +1,70 @@
+//! `AuditService`: what was administered.
+
+use parley_domain::audit::AuditRow;
+use parley_proto::{self as pb, audit_service_server::AuditService, value::timestamp};
+use parley_types::id::AccountId;
+use tonic::{Request, Response, Status};
+
+use super::{api::Api, request::caller};
+use crate::{
+    status::OrStatus as _,
+    validation::{fields::Fields, page},
+};
+
+/// How many events a page has unless the request says otherwise.
+const PAGE: i32 = 100;
+
+#[tonic::async_trait]
+impl AuditService for Api {
+    async fn list_audit_events(
+        &self,
+        request: Request<pb::ListAuditEventsRequest>,
+    ) -> Result<Response<pb::ListAuditEventsResponse>, Status> {
+        let caller = caller(&request).or_status()?;
+        let asked = request.into_inner();
+        let same = pb::ListAuditEventsRequest {
+            page_size: 0,
+            page_token: String::new(),
+            skip: 0,
+            with_total_size: false,
+            ..asked
+        };
+        let mut fields = Fields::default();
+        let page = page::read(&mut fields, &same, (asked.page_size, PAGE), &asked.page_token, asked.skip);
+        fields.done().or_status()?;
+        // What this replica has recorded is in the list.
+        self.chat.audit.flush().await;
+        let account = asked.account_id.map(AccountId);
+        let (found, total) = self
+            .chat
+            .audit_events(&caller, account, &page, asked.with_total_size)
+            .await
+            .or_status()?;
+        let (audit_events, next_page_token) = page::fill(&same, &found, |row| event(row.clone()));
+        Ok(Response::new(pb::ListAuditEventsResponse {
+            audit_events,
+            next_page_token,
+            total_size: total.and_then(|total| i64::try_from(total).ok()),
+        }))
+    }
+}
+
+fn event(row: AuditRow) -> pb::AuditEvent {
+    let actor = (row.actor_type != 0).then(|| pb::Actor {
+        r#type: row.actor_type.into(),
+        id: row.actor_id,
+        name: row.actor_name,
+    });
+    pb::AuditEvent {
+        id: row.id,
+        account_id: Some(row.account_id.0).filter(|id| *id != 0),
+        occurred_at: Some(timestamp(row.occurred_at)),
+        actor,
+        token_id: row.token_id.map(|id| id.0),
+        method: row.method,
+        resource_field: row.resource_field.unwrap_or_default(),
+        resource_id: row.resource_id,
+        peer_address: row.peer_address.unwrap_or_default(),
+        code: row.code.into(),
+    }
+}

@@ -1,0 +1,149 @@
+//! `ConsumersService`.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use parley_domain::{
+    consumers::Standing,
+    page::{Key, Sort, SortValue},
+};
+use parley_eventlog::{consumer, cursor::Cursor, log::Reach, mark::Mark};
+use parley_proto::{
+    self as pb, consumers_service_server::ConsumersService, reset_consumer_request, subscribe_request::Start, value::timestamp,
+};
+use parley_types::{
+    error::{Error, Result, Rule},
+    id::{AccountId, Seq},
+    time::Micros,
+};
+use prost::Message as _;
+use tonic::{Request, Response, Status};
+
+use super::{
+    api::Api,
+    events::start,
+    request::{caller, change},
+    response::answered,
+};
+use crate::{
+    status::{OrStatus as _, to_status},
+    validation::{fields::Fields, page},
+};
+
+#[tonic::async_trait]
+impl ConsumersService for Api {
+    async fn get_consumer(&self, request: Request<pb::GetConsumerRequest>) -> Result<Response<pb::GetConsumerResponse>, Status> {
+        let asked = request.get_ref();
+        let found = self
+            .chat
+            .consumer(&*caller(&request).or_status()?, AccountId(asked.account_id), &asked.name)
+            .await
+            .or_status()?;
+        Ok(Response::new(pb::GetConsumerResponse {
+            consumer: Some(spell(&found)),
+        }))
+    }
+
+    async fn list_consumers(&self, request: Request<pb::ListConsumersRequest>) -> Result<Response<pb::ListConsumersResponse>, Status> {
+        let asked = request.get_ref();
+        let same = pb::ListConsumersRequest {
+            page_size: 0,
+            page_token: String::new(),
+            ..asked.clone()
+        };
+        let mut fields = Fields::default();
+        let page = page::read(&mut fields, &same, (asked.page_size, 100), &asked.page_token, 0);
+        fields.done().or_status()?;
+        page.check_key(&[Sort::by_text_column("name")]).or_status()?;
+        let after = match page.after.as_ref().map(|key| &key.value) {
+            Some(SortValue::Text(name)) => name.as_str(),
+            _ => "",
+        };
+        let (caller, account) = (caller(&request).or_status()?, AccountId(asked.account_id));
+        let mut found = self.chat.consumers(&caller, account, after, page.size + 1).await.or_status()?;
+        let size = usize::try_from(page.size).unwrap_or(usize::MAX);
+        let more = found.len() > size;
+        found.truncate(size);
+        let next = found.last().filter(|_| more).map(|last| Key {
+            value: SortValue::Text(last.consumer.row.name.clone()),
+            id: 0,
+        });
+        Ok(Response::new(pb::ListConsumersResponse {
+            consumers: found.iter().map(spell).collect(),
+            next_page_token: page::write(&same, next.as_ref()),
+        }))
+    }
+
+    async fn reset_consumer(&self, request: Request<pb::ResetConsumerRequest>) -> Result<Response<pb::ResetConsumerResponse>, Status> {
+        let account = AccountId(request.get_ref().account_id);
+        caller(&request).or_status()?.administer(account).or_status()?;
+        let respond = |standing: &Standing, cursor: Bytes| pb::ResetConsumerResponse {
+            consumer: Some(spell(standing)),
+            cursor,
+        };
+        let mut fields = Fields::default();
+        let call = change(&mut fields, &request, account, respond).or_status()?;
+        let asked = request.into_inner();
+        let begin = match asked.start {
+            None => return Err(to_status(Error::invalid("start", Rule::Required, "must be given"))),
+            Some(reset_consumer_request::Start::Earliest(())) => Start::Earliest(()),
+            Some(reset_consumer_request::Start::Latest(())) => Start::Latest(()),
+            Some(reset_consumer_request::Start::After(cursor)) => Start::After(cursor),
+            Some(reset_consumer_request::Start::At(time)) => Start::At(time),
+        };
+        let begin = start(&mut fields, Some(&begin)).or_status()?;
+        fields.done().or_status()?;
+        answered(self.chat.reset_consumer(call, asked.name, begin).await.or_status()?, respond)
+    }
+
+    async fn delete_consumer(&self, request: Request<pb::DeleteConsumerRequest>) -> Result<Response<pb::DeleteConsumerResponse>, Status> {
+        let asked = request.get_ref();
+        let respond = |(): &(), cursor: Bytes| pb::DeleteConsumerResponse { cursor };
+        let mut fields = Fields::default();
+        let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
+        fields.done().or_status()?;
+        let name = asked.name.clone();
+        answered(self.chat.delete_consumer(call, name).await.or_status()?, respond)
+    }
+}
+
+fn spell(standing: &Standing) -> pb::Consumer {
+    let Standing { consumer, reach, marks } = standing;
+    let now = Micros::now();
+    let least = Cursor {
+        epoch: consumer.epoch(),
+        ..reach.cursor(consumer.least())
+    };
+    pb::Consumer {
+        account_id: reach.account.0,
+        name: consumer.row.name.clone(),
+        filter: Some(pb::EventFilter::decode(consumer.row.filter.as_slice()).unwrap_or_default()),
+        shard_count: u32::try_from(consumer.row.shard_count).unwrap_or(1),
+        created_at: Some(timestamp(consumer.row.created_at)),
+        shards: consumer.shards.iter().map(|shard| spell_shard(shard, reach, marks, now)).collect(),
+        head_seq: reach.head.to_wire(),
+        lag: consumer::lag(reach, consumer.least()),
+        resumable: reach.check(least).is_ok(),
+    }
+}
+
+fn spell_shard(shard: &consumer::Shard, reach: &Reach, marks: &HashMap<Seq, Mark>, now: Micros) -> pb::ConsumerShard {
+    let cursor = reach.cursor(shard.seq);
+    let cursor = Cursor {
+        epoch: shard.epoch,
+        mark: cursor
+            .mark
+            .or(marks.get(&shard.seq).copied())
+            .filter(|_| shard.epoch == reach.epoch),
+        ..cursor
+    };
+    pb::ConsumerShard {
+        shard: u32::try_from(shard.shard).unwrap_or_default(),
+        cursor: cursor.encode(),
+        seq: shard.seq.to_wire(),
+        lag: consumer::lag(reach, shard.seq),
+        fence: shard.fence.cast_unsigned(),
+        connected: shard.leased_until > now,
+        committed_at: Some(timestamp(shard.committed_at)),
+    }
+}

@@ -1,0 +1,134 @@
+//! Lists of contacts for `ContactsService`: all, searched, filtered.
+
+use parley_domain::{
+    Chat,
+    auth::caller::Caller,
+    contacts::list::{ContactOrder, ContactQuery},
+};
+use parley_eventlog::conversion::FromStored as _;
+use parley_proto as pb;
+use parley_types::{
+    error::{Result, Rule},
+    id::AccountId,
+};
+use tonic::Response;
+
+use crate::validation::{
+    fields::{Fields, SHORT},
+    filters, page,
+};
+
+/// How many contacts a page has unless it is said.
+const PAGE: i32 = 15;
+
+/// Contacts that can be named.
+pub(super) async fn list(chat: &Chat, caller: &Caller, asked: pb::ListContactsRequest) -> Result<Response<pb::ListContactsResponse>> {
+    let account = AccountId(asked.account_id);
+    caller.access(account)?;
+    let same = pb::ListContactsRequest {
+        page_size: 0,
+        page_token: String::new(),
+        skip: 0,
+        with_total_size: false,
+        ..asked.clone()
+    };
+    let mut fields = Fields::default();
+    let page = page::read(&mut fields, &same, (asked.page_size, PAGE), &asked.page_token, asked.skip);
+    let orders = orders(&mut fields, &asked.order_by);
+    fields.count("labels", asked.labels.len(), 100);
+    fields.done()?;
+    let query = ContactQuery {
+        labels: asked.labels,
+        online: asked.online_only,
+        orders,
+        count: asked.with_total_size,
+        ..ContactQuery::all()
+    };
+    let (found, total) = chat.contacts(caller, account, &query, &page).await?;
+    let (contacts, next_page_token) = page::fill(&same, &found, pb::Contact::from_stored);
+    Ok(Response::new(pb::ListContactsResponse {
+        contacts,
+        next_page_token,
+        total_size: total.and_then(|total| i64::try_from(total).ok()),
+    }))
+}
+
+/// Contacts that hold a text.
+pub(super) async fn search(chat: &Chat, caller: &Caller, asked: pb::SearchContactsRequest) -> Result<Response<pb::SearchContactsResponse>> {
+    let account = AccountId(asked.account_id);
+    caller.access(account)?;
+    let same = pb::SearchContactsRequest {
+        page_size: 0,
+        page_token: String::new(),
+        skip: 0,
+        with_total_size: false,
+        ..asked.clone()
+    };
+    let mut fields = Fields::default();
+    let page = page::read(&mut fields, &same, (asked.page_size, PAGE), &asked.page_token, asked.skip);
+    let orders = orders(&mut fields, &asked.order_by);
+    fields.required("query", &asked.query, SHORT);
+    fields.done()?;
+    let query = ContactQuery {
+        text: Some(asked.query.trim().to_owned()),
+        orders,
+        count: asked.with_total_size,
+        ..ContactQuery::all()
+    };
+    let (found, total) = chat.contacts(caller, account, &query, &page).await?;
+    let (contacts, next_page_token) = page::fill(&same, &found, pb::Contact::from_stored);
+    Ok(Response::new(pb::SearchContactsResponse {
+        contacts,
+        next_page_token,
+        total_size: total.and_then(|total| i64::try_from(total).ok()),
+    }))
+}
+
+/// Contacts that a filter lets through.
+pub(super) async fn filter(chat: &Chat, caller: &Caller, asked: pb::FilterContactsRequest) -> Result<Response<pb::FilterContactsResponse>> {
+    let account = AccountId(asked.account_id);
+    caller.access(account)?;
+    let same = pb::FilterContactsRequest {
+        page_size: 0,
+        page_token: String::new(),
+        skip: 0,
+        with_total_size: false,
+        ..asked.clone()
+    };
+    let mut fields = Fields::default();
+    let given = filters::read(&mut fields, asked.filter);
+    let page = page::read(&mut fields, &same, (asked.page_size, PAGE), &asked.page_token, asked.skip);
+    let orders = orders(&mut fields, &asked.order_by);
+    fields.done()?;
+    let query = ContactQuery {
+        orders,
+        count: asked.with_total_size,
+        ..ContactQuery::all()
+    };
+    let (found, total) = chat.filter_contacts(caller, account, &given, query, &page).await?;
+    let (contacts, next_page_token) = page::fill(&same, &found, pb::Contact::from_stored);
+    Ok(Response::new(pb::FilterContactsResponse {
+        contacts,
+        next_page_token,
+        total_size: total.and_then(|total| i64::try_from(total).ok()),
+    }))
+}
+
+/// The orders of a list, each with whether it descends.
+fn orders(fields: &mut Fields, order_by: &str) -> Vec<(ContactOrder, bool)> {
+    let mut orders: Vec<(ContactOrder, bool)> = Vec::new();
+    for part in order_by.split(',') {
+        let (name, descending) = part.strip_prefix('-').map_or((part, false), |name| (name, true));
+        let order = ContactOrder::of(name).filter(|_| !name.is_empty() || order_by.is_empty());
+        match order {
+            Some(order) if orders.iter().all(|(known, _)| *known != order) => orders.push((order, descending)),
+            _ => {
+                let names = "name, email, phone_number, last_activity_at, created_at, company, city or country";
+                let description = format!("must be {names}, each once, joined by commas, with \"-\" in front for descending");
+                fields.refuse("order_by", Rule::Unknown, description);
+                break;
+            }
+        }
+    }
+    orders
+}

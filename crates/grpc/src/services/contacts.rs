@@ -1,0 +1,315 @@
+//! `ContactsService`.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parley_domain::{
+    attributes::AttributesPatch,
+    contacts::{ContactPatch, NewContact, answers::CreatedContact},
+    joined::{ContactSessions, Inbox, Session},
+};
+use parley_eventlog::conversion::{FromStored as _, Reveal, ToProto, inbox_of};
+use parley_proto::{self as pb, contacts_service_server::ContactsService};
+use parley_types::{
+    error::Result,
+    id::{AccountId, ContactId, InboxId},
+};
+use serde_json::{Map, Value as Json};
+use tonic::{Request, Response, Status};
+
+use super::{
+    accounts::mask,
+    api::Api,
+    contact_lists,
+    request::{caller, change},
+    response::answered,
+};
+use crate::{
+    status::OrStatus as _,
+    validation::{
+        fields::{Fields, SHORT, required},
+        page,
+    },
+};
+
+/// Characters in a picture's URL.
+const URL: usize = 2048;
+
+#[tonic::async_trait]
+impl ContactsService for Api {
+    async fn create_contact(&self, request: Request<pb::CreateContactRequest>) -> Result<Response<pb::CreateContactResponse>, Status> {
+        let account = AccountId(request.get_ref().account_id);
+        caller(&request).or_status()?.write_access(account).or_status()?;
+        let mut fields = Fields::default();
+        let call = change(&mut fields, &request, account, created).or_status()?;
+        let asked = request.into_inner();
+        fields.text("name", &asked.name, SHORT);
+        fields.picture("avatar_url", &asked.avatar_url, URL);
+        let source_id = fields.optional("source_id", asked.source_id, SHORT);
+        let new = NewContact {
+            name: asked.name,
+            email: fields.email("email", asked.email),
+            phone_number: fields.phone_number("phone_number", asked.phone_number),
+            identifier: fields.optional("identifier", asked.identifier, SHORT),
+            blocked: asked.blocked,
+            additional_attributes: fields.attributes("additional_attributes", asked.additional_attributes.as_ref()),
+            custom_attributes: fields.attributes("custom_attributes", asked.custom_attributes.as_ref()),
+            avatar_url: asked.avatar_url,
+            session: asked.inbox_id.map(|inbox| (InboxId(inbox), source_id)),
+        };
+        fields.indexed_attributes("additional_attributes", &new.additional_attributes);
+        fields.done().or_status()?;
+        answered(self.chat.create_contact(call, new).await.or_status()?, created)
+    }
+
+    async fn get_contact(&self, request: Request<pb::GetContactRequest>) -> Result<Response<pb::GetContactResponse>, Status> {
+        let asked = request.get_ref();
+        let contact = self
+            .chat
+            .contact(
+                &*caller(&request).or_status()?,
+                AccountId(asked.account_id),
+                ContactId(asked.contact_id),
+            )
+            .await
+            .or_status()?;
+        Ok(Response::new(pb::GetContactResponse {
+            contact: Some(contact.to_proto()),
+        }))
+    }
+
+    async fn list_contacts(&self, request: Request<pb::ListContactsRequest>) -> Result<Response<pb::ListContactsResponse>, Status> {
+        Ok(
+            contact_lists::list(&self.chat, &*caller(&request).or_status()?, request.into_inner())
+                .await
+                .or_status()?,
+        )
+    }
+
+    async fn search_contacts(&self, request: Request<pb::SearchContactsRequest>) -> Result<Response<pb::SearchContactsResponse>, Status> {
+        Ok(
+            contact_lists::search(&self.chat, &*caller(&request).or_status()?, request.into_inner())
+                .await
+                .or_status()?,
+        )
+    }
+
+    async fn filter_contacts(&self, request: Request<pb::FilterContactsRequest>) -> Result<Response<pb::FilterContactsResponse>, Status> {
+        Ok(
+            contact_lists::filter(&self.chat, &*caller(&request).or_status()?, request.into_inner())
+                .await
+                .or_status()?,
+        )
+    }
+
+    async fn update_contact(&self, request: Request<pb::UpdateContactRequest>) -> Result<Response<pb::UpdateContactResponse>, Status> {
+        let account = AccountId(request.get_ref().account_id);
+        caller(&request).or_status()?.write_access(account).or_status()?;
+        let mut fields = Fields::default();
+        let call = change(&mut fields, &request, account, updated).or_status()?;
+        let asked = request.into_inner();
+        let contact = required("contact", asked.contact).or_status()?;
+        let id = ContactId(contact.id);
+        let paths = mask(&mut fields, asked.update_mask);
+        let patch = fields.within("contact", |fields| patch(fields, &contact, paths));
+        fields.done().or_status()?;
+        answered(self.chat.update_contact(call, id, patch).await.or_status()?, updated)
+    }
+
+    async fn delete_contact(&self, request: Request<pb::DeleteContactRequest>) -> Result<Response<pb::DeleteContactResponse>, Status> {
+        let asked = request.get_ref();
+        let respond = |(): &(), cursor: Bytes| pb::DeleteContactResponse { cursor };
+        let mut fields = Fields::default();
+        let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
+        fields.done().or_status()?;
+        answered(
+            self.chat.delete_contact(call, ContactId(asked.contact_id)).await.or_status()?,
+            respond,
+        )
+    }
+
+    async fn create_contact_session(
+        &self,
+        request: Request<pb::CreateContactSessionRequest>,
+    ) -> Result<Response<pb::CreateContactSessionResponse>, Status> {
+        let account = AccountId(request.get_ref().account_id);
+        caller(&request).or_status()?.write_access(account).or_status()?;
+        let mut fields = Fields::default();
+        let call = change(&mut fields, &request, account, session).or_status()?;
+        let asked = request.into_inner();
+        let source_id = fields.optional("source_id", asked.source_id, SHORT);
+        fields.done().or_status()?;
+        let (contact, inbox) = (ContactId(asked.contact_id), InboxId(asked.inbox_id));
+        answered(
+            self.chat
+                .create_session(call, contact, inbox, source_id, asked.hmac_verified)
+                .await
+                .or_status()?,
+            session,
+        )
+    }
+
+    async fn list_contact_sessions(
+        &self,
+        request: Request<pb::ListContactSessionsRequest>,
+    ) -> Result<Response<pb::ListContactSessionsResponse>, Status> {
+        let asked = request.get_ref();
+        let same = pb::ListContactSessionsRequest {
+            page_size: 0,
+            page_token: String::new(),
+            ..asked.clone()
+        };
+        let mut fields = Fields::default();
+        let page = page::read(&mut fields, &same, (asked.page_size, 100), &asked.page_token, 0);
+        fields.done().or_status()?;
+        let found = self
+            .chat
+            .sessions(
+                &*caller(&request).or_status()?,
+                AccountId(asked.account_id),
+                ContactId(asked.contact_id),
+                &page,
+            )
+            .await
+            .or_status()?;
+        let (contact_inboxes, next_page_token) = page::fill(&same, &found, pb::ContactInbox::from_stored);
+        Ok(Response::new(pb::ListContactSessionsResponse {
+            contact_inboxes,
+            next_page_token,
+        }))
+    }
+
+    async fn list_contactable_inboxes(
+        &self,
+        request: Request<pb::ListContactableInboxesRequest>,
+    ) -> Result<Response<pb::ListContactableInboxesResponse>, Status> {
+        let asked = request.get_ref();
+        let account = AccountId(asked.account_id);
+        let caller = caller(&request).or_status()?;
+        caller.access(account).or_status()?;
+        let same = pb::ListContactableInboxesRequest {
+            page_size: 0,
+            page_token: String::new(),
+            ..asked.clone()
+        };
+        let mut fields = Fields::default();
+        let page = page::read(&mut fields, &same, (asked.page_size, 100), &asked.page_token, 0);
+        fields.done().or_status()?;
+        let found = self
+            .chat
+            .contactable_inboxes(&caller, account, ContactId(asked.contact_id), &page)
+            .await
+            .or_status()?;
+        let shown = |(inbox, source_id): &(Arc<Inbox>, String)| pb::ContactableInbox {
+            inbox: Some(inbox.as_ref().to_proto()),
+            source_id: source_id.clone(),
+        };
+        let (contactable_inboxes, next_page_token) = page::fill(&same, &found, shown);
+        Ok(Response::new(pb::ListContactableInboxesResponse {
+            contactable_inboxes,
+            next_page_token,
+        }))
+    }
+
+    async fn get_contact_by_session(
+        &self,
+        request: Request<pb::GetContactBySessionRequest>,
+    ) -> Result<Response<pb::GetContactBySessionResponse>, Status> {
+        let asked = request.get_ref();
+        let account = AccountId(asked.account_id);
+        let caller = caller(&request).or_status()?;
+        caller.access(account).or_status()?;
+        let mut fields = Fields::default();
+        fields.required("source_id", &asked.source_id, SHORT);
+        fields.done().or_status()?;
+        let contact = self
+            .chat
+            .contact_by_session(&caller, account, InboxId(asked.inbox_id), &asked.source_id)
+            .await
+            .or_status()?;
+        Ok(Response::new(pb::GetContactBySessionResponse {
+            contact: Some(contact.to_proto()),
+        }))
+    }
+
+    async fn merge_contacts(&self, request: Request<pb::MergeContactsRequest>) -> Result<Response<pb::MergeContactsResponse>, Status> {
+        let account = AccountId(request.get_ref().account_id);
+        caller(&request).or_status()?.write_access(account).or_status()?;
+        let mut fields = Fields::default();
+        let call = change(&mut fields, &request, account, merged).or_status()?;
+        let asked = request.into_inner();
+        fields.done().or_status()?;
+        let (base, mergee) = (ContactId(asked.base_contact_id), ContactId(asked.mergee_contact_id));
+        answered(self.chat.merge_contacts(call, base, mergee).await.or_status()?, merged)
+    }
+}
+
+fn merged(contact: &ContactSessions, cursor: Bytes) -> pb::MergeContactsResponse {
+    pb::MergeContactsResponse {
+        contact: Some(contact.to_proto()),
+        cursor,
+    }
+}
+
+fn created(made: &CreatedContact, cursor: Bytes) -> pb::CreateContactResponse {
+    pb::CreateContactResponse {
+        contact: Some(made.contact.to_proto()),
+        contact_inbox: made.session.as_ref().map(ToProto::to_proto),
+        inbox: made.session.as_ref().map(|session| inbox_of(&session.inbox, Reveal::Nothing)),
+        cursor,
+    }
+}
+
+fn updated(contact: &ContactSessions, cursor: Bytes) -> pb::UpdateContactResponse {
+    pb::UpdateContactResponse {
+        contact: Some(contact.to_proto()),
+        cursor,
+    }
+}
+
+fn session(session: &Session, cursor: Bytes) -> pb::CreateContactSessionResponse {
+    pb::CreateContactSessionResponse {
+        contact_inbox: Some(session.to_proto()),
+        cursor,
+    }
+}
+
+fn patch(fields: &mut Fields, contact: &pb::Contact, paths: Vec<String>) -> ContactPatch {
+    let mut patch = ContactPatch::default();
+    let additional = fields.attribute_update("additional_attributes", contact.additional_attributes.as_ref());
+    fields.indexed_attributes("additional_attributes", &additional);
+    let custom = fields.attribute_update("custom_attributes", contact.custom_attributes.as_ref());
+    for path in paths {
+        match path.as_str() {
+            "name" => {
+                fields.text("name", &contact.name, SHORT);
+                patch.name = Some(contact.name.clone());
+            }
+            "email" => patch.email = Some(fields.email("email", contact.email.clone())),
+            "phone_number" => patch.phone_number = Some(fields.phone_number("phone_number", contact.phone_number.clone())),
+            "identifier" => patch.identifier = Some(fields.optional("identifier", contact.identifier.clone(), SHORT)),
+            "blocked" => patch.blocked = Some(contact.blocked),
+            "avatar_url" => {
+                fields.picture("avatar_url", &contact.avatar_url, URL);
+                patch.avatar_url = Some(contact.avatar_url.clone());
+            }
+            "labels" => patch.labels = Some(fields.labels("labels", &contact.labels)),
+            "additional_attributes" => patch.additional_attributes.replace = Some(additional.clone()),
+            "custom_attributes" => patch.custom_attributes.replace = Some(custom.clone()),
+            other => match (
+                other.strip_prefix("additional_attributes."),
+                other.strip_prefix("custom_attributes."),
+            ) {
+                (Some(key), _) => one(&mut patch.additional_attributes, &additional, key),
+                (_, Some(key)) => one(&mut patch.custom_attributes, &custom, key),
+                _ => fields.unknown_path(other),
+            },
+        }
+    }
+    patch
+}
+
+/// One key, which may hold dots.
+fn one(patch: &mut AttributesPatch, given: &Map<String, Json>, key: &str) {
+    patch.keys.push((key.to_owned(), given.get(key).cloned()));
+}

@@ -1,0 +1,240 @@
+//! `FilesService`, and the uploads of `ClientService`.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, future, stream};
+use parley_admission::rate_limit::{Permit, Resource};
+use parley_domain::files::{Said, Uploaded};
+use parley_eventlog::hub::Kind;
+use parley_fault::Protection;
+use parley_proto::{self as pb, files_service_server::FilesService};
+use parley_types::{
+    error::{Error, Result, Rule},
+    id::{AccountId, ContactInboxId},
+};
+use prost_types::Timestamp;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{api::Api, request::caller, stall::Watched, streams::LastCursor};
+use crate::{
+    middleware::{
+        anonymous::Payer,
+        limits::{Holder, Stream as StreamPermit},
+    },
+    status::{OrStatus as _, to_status},
+    validation::fields::{Fields, SHORT, required},
+};
+
+/// Pieces of an upload come at least this often.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a download goes on after a drain has begun.
+const DRAINED: Duration = Duration::from_secs(5);
+
+/// One piece of any upload.
+pub enum Piece {
+    /// What is said before the content.
+    Header(pb::FileHeader),
+    /// Some content.
+    Chunk(Bytes),
+}
+
+/// A request that is a piece of an upload.
+pub trait Carries {
+    /// What it carries.
+    fn piece(self) -> Option<Piece>;
+}
+
+macro_rules! carries {
+    ($request:ident, $part:path) => {
+        impl Carries for pb::$request {
+            fn piece(self) -> Option<Piece> {
+                use $part as Part;
+                Some(match self.part? {
+                    Part::Header(header) => Piece::Header(header),
+                    Part::Chunk(chunk) => Piece::Chunk(chunk),
+                })
+            }
+        }
+    };
+}
+
+carries!(UploadFileRequest, pb::upload_file_request::Part);
+carries!(UploadClientFileRequest, pb::upload_client_file_request::Part);
+
+/// The first piece of an upload.
+///
+/// # Errors
+/// [`Error::Invalid`] when there is none; what broke the stream.
+pub async fn first<R>(requests: &mut Streaming<R>) -> Result<R, Status> {
+    let first = tokio::time::timeout(PATIENCE, requests.message()).await;
+    let first = first
+        .map_err(|_| Error::invalid("header", Rule::Required, "must come within 30 seconds"))
+        .or_status()??;
+    required("header", first).or_status()
+}
+
+/// What counts an open download.
+enum DownloadPermit {
+    OfService {
+        _permit: StreamPermit,
+    },
+    OfAddress {
+        _permit: Permit,
+    },
+    /// Where a test turns the count off.
+    Uncounted,
+}
+
+impl Api {
+    /// A download of a service is one of the streams of its token; that of anybody else is counted by address.
+    fn download_permit(&self, payer: &Payer) -> Result<DownloadPermit> {
+        if !parley_fault::is_on(Protection::DownloadPermits) {
+            return Ok(DownloadPermit::Uncounted);
+        }
+        Ok(match payer.service() {
+            Some(service) => DownloadPermit::OfService {
+                _permit: self.limits.stream(Holder::Token(service.token))?,
+            },
+            None => DownloadPermit::OfAddress {
+                _permit: payer.open(&self.config.anonymous, Resource::Download)?,
+            },
+        })
+    }
+
+    /// Stores an upload whose first piece is at hand, of a contact session or, without one, of a caller with a token. `charge` is asked
+    /// about the bytes of each piece.
+    ///
+    /// # Errors
+    /// What is wrong with the header or the file; [`Error::Unavailable`].
+    pub(super) async fn receive<R: Carries + Send + 'static>(
+        &self,
+        account: AccountId,
+        session: Option<ContactInboxId>,
+        first: R,
+        rest: Streaming<R>,
+        charge: impl Fn(usize) -> Result<()> + Send,
+    ) -> Result<pb::File> {
+        let Some(Piece::Header(header)) = first.piece() else {
+            return Err(Error::invalid("header", Rule::Required, "must be the first piece"));
+        };
+        let mut fields = Fields::default();
+        fields.within("header", |fields| {
+            fields.text("file_name", &header.file_name, SHORT);
+            fields.text("content_type", &header.content_type, SHORT);
+        });
+        fields.done()?;
+        let chunks = rest.map(move |piece| match piece.map(Carries::piece) {
+            Ok(Some(Piece::Chunk(chunk))) => charge(chunk.len()).map(|()| chunk),
+            Ok(_) => Err(Error::invalid("chunk", Rule::Required, "must be in every piece after the first")),
+            Err(_) => Err(Error::Unavailable {
+                reason: "the upload broke off",
+                retry_after: Duration::from_secs(1),
+            }),
+        });
+        // tonic tells a call that was cancelled as one that has ended. Waiting once more lets it be dropped before it counts as whole.
+        let chunks = chunks.chain(stream::once(tokio::task::yield_now()).filter_map(|()| future::ready(None)));
+        let said = Said {
+            name: header.file_name,
+            content_type: header.content_type,
+        };
+        Ok(file(self.chat.files.upload(account, session, said, chunks).await?))
+    }
+}
+
+/// The end of a download that a drain does not wait for.
+fn stopping() -> Error {
+    Error::Unavailable {
+        reason: "the server is shutting down; go on at the offset that was reached",
+        retry_after: Duration::from_millis(500),
+    }
+}
+
+fn file(uploaded: Uploaded) -> pb::File {
+    let row = uploaded.row;
+    pb::File {
+        upload_id: uploaded.upload_id,
+        name: row.file_name,
+        content_type: row.content_type,
+        r#type: pb::AttachmentType::from(row.file_type).into(),
+        size: row.file_size.unwrap_or_default(),
+        width: row.width,
+        height: row.height,
+    }
+}
+
+#[tonic::async_trait]
+impl FilesService for Api {
+    async fn upload_file(&self, request: Request<Streaming<pb::UploadFileRequest>>) -> Result<Response<pb::UploadFileResponse>, Status> {
+        let caller = caller(&request).or_status()?;
+        let mut requests = request.into_inner();
+        let first = first(&mut requests).await?;
+        let account = AccountId(first.account_id);
+        caller.write_access(account).or_status()?;
+        let _permit = self.limits.stream(Holder::Token(caller.token)).or_status()?;
+        let file = self.receive(account, None, first, requests, |_| Ok(())).await.or_status()?;
+        Ok(Response::new(pb::UploadFileResponse { file: Some(file) }))
+    }
+
+    async fn get_file_link(&self, request: Request<pb::GetFileLinkRequest>) -> Result<Response<pb::GetFileLinkResponse>, Status> {
+        let (link, until) = self.chat.files.link(&request.get_ref().link).await.or_status()?;
+        let expires_at = Timestamp {
+            seconds: until.seconds(),
+            nanos: 0,
+        };
+        Ok(Response::new(pb::GetFileLinkResponse {
+            link,
+            expires_at: Some(expires_at),
+        }))
+    }
+
+    type DownloadFileStream = Watched<pb::DownloadFileResponse>;
+
+    async fn download_file(&self, request: Request<pb::DownloadFileRequest>) -> Result<Response<Self::DownloadFileStream>, Status> {
+        use pb::download_file_response::Part;
+        let payer = Payer::of(&request);
+        let asked = request.into_inner();
+        let mut fields = Fields::default();
+        for (field, number) in [("offset", asked.offset), ("limit", asked.limit)] {
+            if number < 0 {
+                fields.refuse(field, Rule::OutOfRange(0), "must be 0 or more");
+            }
+        }
+        fields.done().or_status()?;
+        // Counted before anything is looked up, and until its reader has all of it, hangs up, or takes nothing for too long.
+        let counted = (
+            self.chat.events.hub.place(Kind::Download).or_status()?,
+            self.download_permit(&payer).or_status()?,
+        );
+        let (offset, limit) = (asked.offset.unsigned_abs(), asked.limit.unsigned_abs());
+        let opened = self.chat.files.read(&asked.link, offset, limit).await.or_status()?;
+        let info = pb::FileInfo {
+            name: opened.name,
+            content_type: opened.content_type,
+            size: i64::try_from(opened.size).unwrap_or(i64::MAX),
+        };
+        let part = |part| Ok(pb::DownloadFileResponse { part: Some(part) });
+        let chunks = opened.chunks.map(move |chunk| {
+            let _ = &counted;
+            part(Part::Chunk(chunk.or_status()?))
+        });
+        // A client that resumes goes on at its offset, so a drain does not wait for a slow reader.
+        let drain = self.drain.clone();
+        let late = Box::pin(async move {
+            drain.cancelled().await;
+            tokio::time::sleep(DRAINED).await;
+        });
+        let chunks = stream::unfold(Some((chunks, late)), |state| async move {
+            let (mut chunks, mut late) = state?;
+            tokio::select! {
+                // A chunk is there whenever a reader asks for one.
+                biased;
+                () = late.as_mut() => Some((Err(to_status(stopping())), None)),
+                chunk = chunks.next() => Some((chunk?, Some((chunks, late)))),
+            }
+        });
+        let parts = stream::iter([part(Part::Info(info))]).chain(chunks);
+        Ok(Response::new(self.stalls.watch(Kind::Download, LastCursor::default(), parts)))
+    }
+}

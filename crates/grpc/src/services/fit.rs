@@ -1,0 +1,76 @@
+//! Answers without pages that list what a request named or what a user has: what does not fit is left out of the rows, and named in them.
+
+use parley_fault::Protection;
+use parley_proto as pb;
+
+use crate::validation::page::PAGE_BYTES;
+
+/// Rows in their order; those beyond the bytes of a page lose what `shorten` takes from them.
+fn shortened<M: prost::Message>(rows: impl Iterator<Item = M>, shorten: impl Fn(&mut M)) -> Vec<M> {
+    let mut bytes = 0;
+    let fit = |mut row: M| {
+        bytes += row.encoded_len();
+        if bytes > PAGE_BYTES && parley_fault::is_on(Protection::PageBytes) {
+            shorten(&mut row);
+        }
+        row
+    };
+    rows.map(fit).collect()
+}
+
+/// Members. Beyond the bytes of a page without their attributes and pictures.
+pub fn agents(agents: impl Iterator<Item = pb::Agent>) -> Vec<pb::Agent> {
+    shortened(agents, |agent| {
+        agent.custom_attributes = None;
+        agent.avatar_url.clear();
+        agent.truncated_fields = ["custom_attributes", "avatar_url"].map(str::to_owned).to_vec();
+    })
+}
+
+/// Messages that were created. Beyond the bytes of a page without what the caller sent, and without the record of the contact.
+pub fn messages(messages: impl Iterator<Item = pb::Message>) -> Vec<pb::Message> {
+    shortened(messages, |message| {
+        message.content = None;
+        message.content_attributes = None;
+        message.additional_attributes = None;
+        if let Some(sender) = &mut message.sender {
+            sender.contact = None;
+        }
+        message.truncated_fields = ["content", "content_attributes", "additional_attributes", "sender.contact"]
+            .map(str::to_owned)
+            .to_vec();
+    })
+}
+
+/// Memberships of a user. Beyond the bytes of a page their accounts lack what the operator noted.
+pub fn memberships(memberships: impl Iterator<Item = pb::Membership>) -> Vec<pb::Membership> {
+    shortened(memberships, |membership| {
+        if let Some(account) = &mut membership.account {
+            account.features = None;
+            account.limits = None;
+            account.custom_attributes = None;
+            account.truncated_fields = ["features", "limits", "custom_attributes"].map(str::to_owned).to_vec();
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_beyond_the_bytes_are_shortened_and_say_so() {
+        let message = |id| pb::Message {
+            id,
+            content: Some("x".repeat(500_000)),
+            ..pb::Message::default()
+        };
+        let fitted = messages((1..=8).map(message));
+        assert_eq!(fitted.len(), 8);
+        assert!(fitted.iter().map(prost::Message::encoded_len).sum::<usize>() < 2 * 1024 * 1024);
+        for message in fitted {
+            assert_eq!(message.content.is_none(), message.truncated_fields.contains(&"content".to_owned()));
+            assert_eq!(message.content.is_some(), message.id <= 3);
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! `LabelsService`.
+
+use bytes::Bytes;
+use parley_domain::{
+    record::label,
+    records::labels::{LabelPatch, NewLabel},
+};
+use parley_eventlog::conversion::{FromStored as _, ToProto as _};
+use parley_proto::{self as pb, labels_service_server::LabelsService};
+use parley_types::{
+    error::{Result, Rule},
+    id::{AccountId, LabelId},
+};
+use tonic::{Request, Response, Status};
+
+use super::{
+    accounts::mask,
+    api::Api,
+    request::{caller, change},
+    response::answered,
+};
+use crate::{
+    status::OrStatus as _,
+    validation::{
+        fields::{Fields, SHORT, required},
+        page,
+    },
+};
+
+/// Characters in a description.
+const TEXT: usize = 20_000;
+/// The colour of a label that was given none.
+const COLOR: &str = "#1f93ff";
+
+#[tonic::async_trait]
+impl LabelsService for Api {
+    async fn create_label(&self, request: Request<pb::CreateLabelRequest>) -> Result<Response<pb::CreateLabelResponse>, Status> {
+        let account = AccountId(request.get_ref().account_id);
+        caller(&request).or_status()?.administer(account).or_status()?;
+        let respond = |row: &label::Model, cursor: Bytes| pb::CreateLabelResponse {
+            label: Some(row.to_proto()),
+            cursor,
+        };
+        let mut fields = Fields::default();
+        let call = change(&mut fields, &request, account, respond).or_status()?;
+        let asked = request.into_inner();
+        let label = required("label", asked.label).or_status()?;
+        let new = fields.within("label", |fields| NewLabel {
+            title: title(fields, &label.title),
+            description: fields.optional("description", label.description.clone(), TEXT),
+            color: color(fields, &label.color),
+            show_on_sidebar: label.show_on_sidebar,
+        });
+        fields.done().or_status()?;
+        answered(self.chat.create_label(call, new).await.or_status()?, respond)
+    }
+
+    async fn get_label(&self, request: Request<pb::GetLabelRequest>) -> Result<Response<pb::GetLabelResponse>, Status> {
+        let asked = request.get_ref();
+        let (account, id) = (AccountId(asked.account_id), LabelId(asked.label_id));
+        let row = self.chat.label(&*caller(&request).or_status()?, account, id).await.or_status()?;
+        Ok(Response::new(pb::GetLabelResponse {
+            label: Some(row.to_proto()),
+        }))
+    }
+
+    async fn list_labels(&self, request: Request<pb::ListLabelsRequest>) -> Result<Response<pb::ListLabelsResponse>, Status> {
+        let asked = request.get_ref();
+        let same = pb::ListLabelsRequest {
+            page_size: 0,
+            page_token: String::new(),
+            ..asked.clone()
+        };
+        let (caller, account) = (caller(&request).or_status()?, AccountId(asked.account_id));
+        caller.access(account).or_status()?;
+        let mut fields = Fields::default();
+        let page = page::read(&mut fields, &same, (asked.page_size, 1000), &asked.page_token, 0);
+        fields.done().or_status()?;
+        let found = self.chat.labels(&caller, account, &page).await.or_status()?;
+        let (labels, next_page_token) = page::fill(&same, &found, pb::Label::from_stored);
+        Ok(Response::new(pb::ListLabelsResponse { labels, next_page_token }))
+    }
+
+    async fn update_label(&self, request: Request<pb::UpdateLabelRequest>) -> Result<Response<pb::UpdateLabelResponse>, Status> {
+        let account = AccountId(request.get_ref().account_id);
+        caller(&request).or_status()?.write_access(account).or_status()?;
+        let respond = |row: &label::Model, cursor: Bytes| pb::UpdateLabelResponse {
+            label: Some(row.to_proto()),
+            cursor,
+        };
+        let mut fields = Fields::default();
+        let call = change(&mut fields, &request, account, respond).or_status()?;
+        let asked = request.into_inner();
+        let label = required("label", asked.label).or_status()?;
+        self.chat
+            .may_change_label(&call.caller, account, LabelId(label.id))
+            .await
+            .or_status()?;
+        let paths = mask(&mut fields, asked.update_mask);
+        let patch = fields.within("label", |fields| patch(fields, &label, &paths));
+        fields.done().or_status()?;
+        answered(self.chat.update_label(call, LabelId(label.id), patch).await.or_status()?, respond)
+    }
+
+    async fn delete_label(&self, request: Request<pb::DeleteLabelRequest>) -> Result<Response<pb::DeleteLabelResponse>, Status> {
+        let asked = request.get_ref();
+        caller(&request)
+            .or_status()?
+            .write_access(AccountId(asked.account_id))
+            .or_status()?;
+        let respond = |(): &(), cursor: Bytes| pb::DeleteLabelResponse { cursor };
+        let mut fields = Fields::default();
+        let call = change(&mut fields, &request, AccountId(asked.account_id), respond).or_status()?;
+        fields.done().or_status()?;
+        answered(self.chat.delete_label(call, LabelId(asked.label_id)).await.or_status()?, respond)
+    }
+}
+
+fn patch(fields: &mut Fields, label: &pb::Label, paths: &[String]) -> LabelPatch {
+    let mut patch = LabelPatch::default();
+    for path in paths {
+        match path.as_str() {
+            "title" => patch.title = Some(title(fields, &label.title)),
+            "description" => patch.description = Some(fields.optional(path, label.description.clone(), TEXT)),
+            "color" => patch.color = Some(color(fields, &label.color)),
+            "show_on_sidebar" => patch.show_on_sidebar = Some(label.show_on_sidebar),
+            other => fields.unknown_path(other),
+        }
+    }
+    patch
+}
+
+/// A title in lower case: letters and digits of any script, hyphens and underscores, as labels that are attached have them.
+fn title(fields: &mut Fields, title: &str) -> String {
+    fields.required("title", title, SHORT);
+    let fits = |letter: char| letter.is_alphanumeric() || matches!(letter, '-' | '_');
+    let begins = title.chars().next().is_some_and(char::is_alphanumeric);
+    if !title.trim().is_empty() && (!begins || title.chars().nth(1).is_none() || !title.chars().all(fits)) {
+        let text = "must be two or more letters, digits, hyphens or underscores, the first a letter or digit";
+        fields.refuse("title", Rule::Invalid, text);
+    }
+    title.to_lowercase()
+}
+
+fn color(fields: &mut Fields, color: &str) -> String {
+    fields.text("color", color, SHORT);
+    if color.is_empty() { COLOR.to_owned() } else { color.to_owned() }
+}

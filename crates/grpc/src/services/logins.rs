@@ -1,0 +1,75 @@
+//! `LoginsService`.
+
+use parley_eventlog::conversion::ToProto as _;
+use parley_proto::{self as pb, logins_service_server::LoginsService, value::timestamp};
+use parley_types::{
+    error::{Result, Rule},
+    id::UserId,
+};
+use tonic::{Request, Response, Status};
+
+use super::{api::Api, request::caller};
+use crate::{status::OrStatus as _, validation::fields::Fields};
+
+/// Characters in the secret of a link.
+const SECRET: usize = 64;
+
+/// Refuses a request id: what the call returns is not stored.
+pub(super) fn once_only(fields: &mut Fields, request_id: &str) {
+    if !request_id.is_empty() {
+        fields.refuse(
+            "request_id",
+            Rule::Invalid,
+            "must be empty: a secret is shown once, so this call cannot be repeated",
+        );
+    }
+}
+
+#[tonic::async_trait]
+impl LoginsService for Api {
+    async fn create_login_link(
+        &self,
+        request: Request<pb::CreateLoginLinkRequest>,
+    ) -> Result<Response<pb::CreateLoginLinkResponse>, Status> {
+        let caller = caller(&request).or_status()?;
+        caller.platform().or_status()?;
+        let asked = request.get_ref();
+        let mut fields = Fields::default();
+        once_only(&mut fields, &asked.request_id);
+        let user = UserId(fields.id("user_id", asked.user_id));
+        fields.done().or_status()?;
+        let made = self.chat.create_login(&caller, user).await.or_status()?;
+        let query = form_urlencoded::Serializer::new(String::new())
+            .append_pair("email", &made.email)
+            .append_pair("sso_auth_token", &made.secret)
+            .finish();
+        Ok(Response::new(pb::CreateLoginLinkResponse {
+            url: format!("{}/app/login?{query}", self.config.base_url),
+            secret: made.secret,
+            expires_at: Some(timestamp(made.expires_at)),
+            cursor: bytes::Bytes::new(),
+        }))
+    }
+
+    async fn redeem_login(&self, request: Request<pb::RedeemLoginRequest>) -> Result<Response<pb::RedeemLoginResponse>, Status> {
+        let asked = request.into_inner();
+        let mut fields = Fields::default();
+        once_only(&mut fields, &asked.request_id);
+        let email = fields.email("email", Some(asked.email));
+        if email.is_none() {
+            fields.refuse("email", Rule::Required, "must be given");
+        }
+        fields.required("secret", &asked.secret, SECRET);
+        fields.done().or_status()?;
+        let (token, secret) = self
+            .chat
+            .redeem_login(&email.unwrap_or_default(), &asked.secret)
+            .await
+            .or_status()?;
+        Ok(Response::new(pb::RedeemLoginResponse {
+            token: Some(token.to_proto()),
+            secret,
+            cursor: bytes::Bytes::new(),
+        }))
+    }
+}

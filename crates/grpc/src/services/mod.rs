@@ -1,0 +1,40 @@
+//! A file per gRPC service, and what belongs to it.
+//!
+//! A handler is a few lines: caller; request to command, naming every bad field; the verb; rows to words of the wire.
+
+mod accounts;
+mod agent_bots;
+mod agents;
+pub mod api;
+mod audit_events;
+mod canned_responses;
+mod client;
+mod consume;
+mod consumers;
+mod contact_lists;
+mod contact_notes;
+mod contacts;
+mod conversation_lists;
+mod conversations;
+mod custom_attribute_definitions;
+mod events;
+mod files;
+mod fit;
+mod inboxes;
+mod keyed;
+mod labels;
+mod logins;
+mod messages;
+mod own_contacts;
+mod participants;
+mod presence;
+mod presence_pace;
+mod pubsub;
+mod request;
+mod response;
+mod self_service;
+mod send;
+pub mod stall;
+mod streams;
+mod teams;
+mod tokens;

@@ -1,0 +1,26 @@
+//! `PresenceService`.
+
+use parley_proto::{self as pb, presence_service_server::PresenceService};
+use parley_types::{
+    error::Result,
+    id::{AccountId, ContactId},
+};
+use tonic::{Request, Response, Status};
+
+use super::{api::Api, request::caller};
+use crate::{status::OrStatus as _, validation::fields::Fields};
+
+#[tonic::async_trait]
+impl PresenceService for Api {
+    async fn report_presence(&self, request: Request<pb::ReportPresenceRequest>) -> Result<Response<pb::ReportPresenceResponse>, Status> {
+        let asked = request.get_ref();
+        let account = AccountId(asked.account_id);
+        let caller = caller(&request).or_status()?;
+        caller.write_access(account).or_status()?;
+        let mut fields = Fields::default();
+        let contact = asked.contact_id.map(|contact| ContactId(fields.id("contact_id", contact)));
+        fields.done().or_status()?;
+        let head = self.chat.report_presence(&caller, account, contact).await.or_status()?;
+        Ok(Response::new(pb::ReportPresenceResponse { cursor: head.encode() }))
+    }
+}

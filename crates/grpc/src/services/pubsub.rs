@@ -1,0 +1,442 @@
+//! `PubsubService`.
+
+use std::time::Duration;
+
+use futures_util::stream;
+use parley_admission::rate_limit::{Permit, Resource};
+use parley_domain::auth::pubsub::{Ear, Present};
+use parley_eventlog::{
+    conversion::Visitor,
+    filter::Filter,
+    hub::Kind,
+    mark::Mark,
+    subscription::{Start, Subscription},
+};
+use parley_fault::Protection;
+use parley_proto::{self as pb, MessageType, event::Resource as Subject, pubsub_service_server::PubsubService};
+use parley_types::{
+    error::{Error, Result},
+    id::{AccountId, ContactId, ContactInboxId, ConversationId, Seq, UserId},
+};
+use prost::Message as _;
+use tokio::time::{Instant, sleep_until};
+use tonic::{Request, Response, Status};
+
+use super::{
+    api::Api,
+    logins::once_only,
+    presence_pace::PresencePace,
+    self_service::cache_keys_message,
+    stall::Watched,
+    streams::{LastCursor, rotates_at},
+};
+use crate::{
+    meter,
+    middleware::{
+        anonymous::Payer,
+        limits::{Holder, Stream as Place},
+    },
+    status::{OrStatus as _, ended_at, rotated, to_status},
+    validation::fields::{Fields, required},
+};
+
+/// What a listener is told.
+type Heard = Watched<pb::SubscribePubsubResponse>;
+
+/// What contacts' sessions are told of.
+const OF_SESSIONS: [pb::EventKind; 5] = [
+    pb::EventKind::MessageCreated,
+    pb::EventKind::MessageUpdated,
+    pb::EventKind::ConversationCreated,
+    pb::EventKind::ConversationUpdated,
+    pb::EventKind::ConversationStatusChanged,
+];
+
+impl Api {
+    async fn ear(&self, key: &pb::PubsubKey) -> Result<Ear> {
+        let (account, user) = (key.account_id.map(AccountId), key.user_id.map(UserId));
+        self.chat.ear(&key.pubsub_token, account, user).await
+    }
+
+    async fn hear(&self, request: Request<pb::SubscribePubsubRequest>) -> Result<Heard> {
+        let by_address = Payer::of(&request).open(&self.config.anonymous, Resource::Stream)?;
+        let key = required("key", request.into_inner().key)?;
+        let ear = self.ear(&key).await?;
+        let holder = match (ear.session(), key.user_id) {
+            (Some(session), _) => Holder::Session(session),
+            (None, user) => Holder::User(UserId(user.unwrap_or_default())),
+        };
+        let place = self.limits.stream(holder)?;
+        let filter = filter(&ear)?;
+        let hub = &self.chat.events.hub;
+        let subscription = hub.subscribe(Kind::Pubsub, ear.account, Start::Latest, filter, None, true).await?;
+        let last = LastCursor::default();
+        last.set(subscription.resume_at());
+        let hearing = Hearing {
+            last: last.clone(),
+            due: Instant::now() + self.config.recheck,
+            rotates_at: rotates_at(self.config.stream_age),
+            _counted: (place, by_address),
+            api: self.clone(),
+            subscription,
+            key,
+            ear,
+            is_astray: false,
+            ended: false,
+            pace: PresencePace::default(),
+        };
+        let heard = stream::unfold(hearing, |mut hearing| async move {
+            let item = hearing.next().await?;
+            Some((item, hearing))
+        });
+        Ok(self.stalls.watch(Kind::Pubsub, last, heard))
+    }
+}
+
+#[tonic::async_trait]
+impl PubsubService for Api {
+    type SubscribePubsubStream = Heard;
+
+    async fn subscribe_pubsub(
+        &self,
+        request: Request<pb::SubscribePubsubRequest>,
+    ) -> Result<Response<Self::SubscribePubsubStream>, Status> {
+        let opened = self.hear(request).await.or_status();
+        opened.map(Response::new).inspect_err(|refused| meter::ended(Kind::Pubsub, refused))
+    }
+
+    async fn rotate_pubsub_token(
+        &self,
+        request: Request<pb::RotatePubsubTokenRequest>,
+    ) -> Result<Response<pb::RotatePubsubTokenResponse>, Status> {
+        let asked = request.into_inner();
+        let mut fields = Fields::default();
+        once_only(&mut fields, &asked.request_id);
+        fields.done().or_status()?;
+        let ear = self.ear(&required("key", asked.key).or_status()?).await.or_status()?;
+        Ok(Response::new(pb::RotatePubsubTokenResponse {
+            pubsub_token: self.chat.rotate_pubsub_token(&ear).await.or_status()?,
+            cursor: bytes::Bytes::new(),
+        }))
+    }
+
+    async fn report_pubsub_presence(
+        &self,
+        request: Request<pb::ReportPubsubPresenceRequest>,
+    ) -> Result<Response<pb::ReportPubsubPresenceResponse>, Status> {
+        let asked = request.into_inner();
+        let mut fields = Fields::default();
+        fields.request_id(&asked.request_id);
+        fields.done().or_status()?;
+        let ear = self.ear(&required("key", asked.key).or_status()?).await.or_status()?;
+        let present = self.chat.report_ear(&ear).await.or_status()?;
+        let cursor = present.head.encode();
+        let pb::PubsubPresence { users, contacts } = presence_message(present);
+        Ok(Response::new(pb::ReportPubsubPresenceResponse {
+            cursor,
+            account_id: ear.account.0,
+            users,
+            contacts,
+        }))
+    }
+}
+
+fn presence_message(present: Present) -> pb::PubsubPresence {
+    let online = "online".to_owned();
+    pb::PubsubPresence {
+        users: present
+            .users
+            .into_iter()
+            .map(|(user, as_what)| (user.0, as_what.name().to_owned()))
+            .collect(),
+        contacts: present.contacts.into_iter().map(|contact| (contact.0, online.clone())).collect(),
+    }
+}
+
+/// A subscription on its way to the holder of a pubsub token.
+struct Hearing {
+    api: Api,
+    subscription: Subscription,
+    key: pb::PubsubKey,
+    ear: Ear,
+    /// When the token is looked up again.
+    due: Instant,
+    /// When it is old.
+    rotates_at: Option<Instant>,
+    _counted: (Place, Permit),
+    /// Everything at or below it has been sent.
+    last: LastCursor,
+    /// The last look found the session with another contact than the one that is followed.
+    is_astray: bool,
+    ended: bool,
+    pace: PresencePace,
+}
+
+impl Hearing {
+    async fn next(&mut self) -> Option<Result<pb::SubscribePubsubResponse, Status>> {
+        if self.ended {
+            return None;
+        }
+        loop {
+            let drain = self.api.drain.clone();
+            let look = self.rotates_at.map_or(self.due, |at| at.min(self.due));
+            tokio::select! {
+                biased;
+                () = drain.cancelled() => return Some(Err(self.rotate())),
+                () = sleep_until(look) => {
+                    if self.rotates_at.is_some_and(|at| Instant::now() >= at) {
+                        return Some(Err(self.rotate()));
+                    }
+                    if Instant::now() < self.due {
+                        continue;
+                    }
+                    self.due = Instant::now() + self.api.config.recheck;
+                    match self.api.ear(&self.key).await {
+                        Ok(ear) if scope(&ear) == scope(&self.ear) && ear.contact() == self.ear.contact() => {
+                            (self.ear, self.is_astray) = (ear, false);
+                        }
+                        // The contact was merged: the event of it is on its way, and is followed when it comes.
+                        Ok(ear)
+                            if scope(&ear) == scope(&self.ear) && !self.is_astray && parley_fault::is_on(Protection::FollowedMerges) =>
+                        {
+                            self.is_astray = true;
+                        }
+                        // What it may hear is fixed for the life of a stream: the next one has the new one.
+                        Ok(_) => return Some(Err(self.end(rotated(None, Duration::ZERO)))),
+                        Err(Error::Unavailable { .. } | Error::Database(_)) => {}
+                        Err(error) => return Some(Err(self.end(to_status(error)))),
+                    }
+                }
+                () = self.pace.due() => {
+                    if let Some(response) = self.presence().await {
+                        return Some(Ok(response));
+                    }
+                }
+                next = self.subscription.next() => match next {
+                    Ok(frame) => {
+                        let told = match pb::SubscribeResponse::decode(frame.concat()) {
+                            Ok(told) => told,
+                            Err(error) => {
+                                tracing::error!(account_id = self.ear.account.0, %error, "a frame of events cannot be decoded; the stream ends");
+                                let error = Error::Internal("an event of the log cannot be decoded".to_owned());
+                                return Some(Err(self.end(to_status(error))));
+                            }
+                        };
+                        let mut response = pb::SubscribePubsubResponse {
+                            events: told.events,
+                            ephemeral: told.ephemeral,
+                            bookmark: told.bookmark,
+                            cache_keys: None,
+                            presence: None,
+                        };
+                        if self.ear.session().is_none() {
+                            self.pace.follow(&response);
+                        }
+                        if let Some((into, at, mark)) = self.merge_of(&response)
+                            && let Err(error) = self.follow_merge(&mut response, into, (at, mark)).await
+                        {
+                            return Some(Err(self.end(error)));
+                        }
+                        self.keep_own(&mut response);
+                        self.show(&mut response);
+                        self.keep_moments(&mut response).await;
+                        if let Err(error) = self.add_cache_keys(&mut response).await {
+                            return Some(Err(self.end(error)));
+                        }
+                        self.last.set(self.subscription.resume_at());
+                        if response != pb::SubscribePubsubResponse::default() {
+                            return Some(Ok(response));
+                        }
+                    }
+                    Err(error) => return Some(Err(self.end(to_status(error)))),
+                },
+            }
+        }
+    }
+
+    /// The merge in a response by which the session gets another contact: that contact, and the event's seq and mark.
+    fn merge_of(&self, response: &pb::SubscribePubsubResponse) -> Option<(ContactId, Seq, Option<Mark>)> {
+        let contact = self.ear.contact().filter(|_| parley_fault::is_on(Protection::FollowedMerges))?;
+        let events = response.events.iter().filter_map(|delivery| delivery.event.as_ref());
+        let mut merges = events.filter(|event| event.kind() == pb::EventKind::ContactMerged);
+        let merge = merges.find(|event| merged_contact(event) == Some(contact))?;
+        let Some(Subject::Contact(about)) = &merge.resource else {
+            return None;
+        };
+        let mark = Mark::of_event_id(&merge.event_id);
+        Some((ContactId(about.contact.as_ref()?.id), Seq::from_wire(merge.seq), mark))
+    }
+
+    /// Goes on with the events of the contact that took in the session's, right behind the merge.
+    ///
+    /// # Errors
+    /// The status that ends the stream: where the session has gone, or cannot be looked up now.
+    async fn follow_merge(
+        &mut self,
+        response: &mut pb::SubscribePubsubResponse,
+        into: ContactId,
+        (at, mark): (Seq, Option<Mark>),
+    ) -> Result<(), Status> {
+        // What the session may hear by its proofs is read anew before anything of the other contact is sent. It may have been merged again
+        // since: each merge is followed when its event comes.
+        let found = self.api.ear(&self.key).await.map(|ear| ear.as_contact(into));
+        let found = found.and_then(|ear| filter(&ear).map(|filter| (ear, filter)));
+        let (ear, filter) = match found {
+            Ok(found) => found,
+            Err(Error::Unavailable { .. } | Error::Database(_)) => return Err(rotated(None, Duration::ZERO)),
+            Err(error) => return Err(to_status(error)),
+        };
+        self.ear = ear;
+        self.subscription.refilter(filter, at, mark);
+        response
+            .events
+            .retain(|delivery| delivery.event.as_ref().is_some_and(|event| event.seq <= at.to_wire()));
+        Ok(())
+    }
+
+    /// Takes out what a contact's session is not told: of other sessions, private notes, and lines of activity.
+    fn keep_own(&self, response: &mut pb::SubscribePubsubResponse) {
+        if self.ear.session().is_none() {
+            return;
+        }
+        response.events.retain(|delivery| {
+            let resource = delivery.event.as_ref().and_then(|event| event.resource.as_ref());
+            let conversation = match resource {
+                Some(Subject::Message(told)) => {
+                    let message = told.message.as_ref();
+                    let shown = message.is_some_and(|message| !message.private && message.r#type() != MessageType::Activity);
+                    told.conversation.as_ref().filter(|_| shown)
+                }
+                Some(Subject::Conversation(told)) => told.conversation.as_ref(),
+                _ => None,
+            };
+            let session = conversation.and_then(|conversation| conversation.contact_inbox.as_ref());
+            session.is_some_and(|session| {
+                let (id, contact) = (ContactInboxId(session.id), ContactId(session.contact_id));
+                self.ear.hears(id, contact, session.hmac_verified)
+            })
+        });
+    }
+
+    /// Shows a contact's session what the client API shows it.
+    fn show(&self, response: &mut pb::SubscribePubsubResponse) {
+        let Some(session) = self.ear.session_row() else { return };
+        let visitor = Visitor(session);
+        response.events.retain_mut(|delivery| {
+            delivery.event = delivery.event.take().and_then(|event| visitor.event(event));
+            delivery.event.is_some()
+        });
+        let ephemeral = std::mem::take(&mut response.ephemeral);
+        response.ephemeral = ephemeral.into_iter().map(|event| visitor.ephemeral(event)).collect();
+    }
+
+    /// Takes out who types elsewhere, who types a note, and the listener's own typing.
+    async fn keep_moments(&self, response: &mut pb::SubscribePubsubResponse) {
+        // The events say of a contact what the session is shown.
+        let contact = self.ear.contact().unwrap_or_default().0;
+        let own = match (self.ear.session_row(), self.key.user_id) {
+            (Some(session), _) => (pb::ActorType::Contact, Visitor(session).contact_id(contact)),
+            (None, user) => (pb::ActorType::User, user.unwrap_or_default()),
+        };
+        let mut kept = Vec::new();
+        for event in std::mem::take(&mut response.ephemeral) {
+            let by_self = event.actor.as_ref().is_some_and(|actor| (actor.r#type(), actor.id) == own);
+            let hidden = self.ear.contact().is_some() && event.is_private;
+            let conversation = ConversationId(event.conversation_id.unwrap_or_default());
+            // What cannot be looked up is not told: it is lossy by contract.
+            if !by_self && !hidden && self.api.chat.ear_reaches(&self.ear, conversation).await.unwrap_or_default() {
+                kept.push(event);
+            }
+        }
+        response.ephemeral = kept;
+    }
+
+    /// Who is there now. Absent where it cannot be read: it is lossy by contract, and asked for again at the next report of presence.
+    async fn presence(&mut self) -> Option<pb::SubscribePubsubResponse> {
+        self.pace.sent();
+        let present = self.api.chat.present(&self.ear).await.ok()?;
+        Some(pb::SubscribePubsubResponse {
+            presence: Some(presence_message(present)),
+            ..pb::SubscribePubsubResponse::default()
+        })
+    }
+
+    /// Adds the cache keys to events about the lists that they belong to. Each subscriber reads its own, since what it sees decides them; that is
+    /// less than its dashboard reads when a key has changed. Where they cannot be read now, the events go without them and the stream ends soon, each
+    /// at a time of its own: a client that comes back reads the lists.
+    ///
+    /// # Errors
+    /// The status that ends the stream of a caller who may not read them any more.
+    async fn add_cache_keys(&mut self, response: &mut pb::SubscribePubsubResponse) -> Result<(), Status> {
+        let mut resources = response
+            .events
+            .iter()
+            .filter_map(|delivery| delivery.event.as_ref()?.resource.as_ref());
+        let is_listed = |resource: &Subject| matches!(resource, Subject::Label(_) | Subject::Team(_) | Subject::Inbox(_));
+        if self.ear.session().is_some() || !resources.any(is_listed) {
+            return Ok(());
+        }
+        match self.api.chat.cache_keys(&self.ear.caller, self.ear.account).await {
+            Ok(keys) => response.cache_keys = Some(cache_keys_message(keys)),
+            Err(Error::Unavailable { .. } | Error::Database(_)) => {
+                let soon = Instant::now() + Duration::from_millis(rand::random_range(50..1000));
+                self.rotates_at = Some(self.rotates_at.map_or(soon, |at| at.min(soon)));
+            }
+            Err(error) => return Err(to_status(error)),
+        }
+        Ok(())
+    }
+
+    fn rotate(&mut self) -> Status {
+        let after = Duration::from_millis(rand::random_range(50..1000));
+        self.end(rotated(None, after))
+    }
+
+    fn end(&mut self, status: Status) -> Status {
+        self.ended = true;
+        // What was read after it has not been sent.
+        let status = ended_at(status, self.last.get());
+        meter::ended(Kind::Pubsub, &status);
+        status
+    }
+}
+
+/// What the holder of a token may hear.
+fn filter(ear: &Ear) -> Result<Filter> {
+    let scope = ear.caller.access(ear.account)?.inboxes.clone();
+    let Some(contact) = ear.contact() else {
+        return Ok(Filter {
+            scope,
+            ..Filter::default()
+        });
+    };
+    let follows = parley_fault::is_on(Protection::FollowedMerges);
+    let merged = follows.then_some(pb::EventKind::ContactMerged);
+    let kinds = OF_SESSIONS.into_iter().chain(merged);
+    Ok(Filter {
+        kinds: kinds.filter_map(|kind| i16::try_from(i32::from(kind)).ok()).collect(),
+        contacts: vec![contact],
+        merges: follows,
+        scope,
+        ..Filter::default()
+    })
+}
+
+/// The contact that was taken in, as the event of a merge names it.
+fn merged_contact(event: &pb::Event) -> Option<ContactId> {
+    let change = event.changes.iter().find(|change| change.field == "merged_contact_id")?;
+    if let Some(pb::exact_value::Kind::Integer(id)) = change.exact_after.as_ref().and_then(|value| value.kind.as_ref()) {
+        return Some(ContactId(*id));
+    }
+    // A replica of the last release writes no other.
+    match change.after.as_ref()?.kind.as_ref()? {
+        // Ids are counted from 1, far below what a double holds exactly.
+        #[allow(clippy::cast_possible_truncation)]
+        prost_types::value::Kind::NumberValue(id) => Some(ContactId(*id as i64)),
+        _ => None,
+    }
+}
+
+fn scope(ear: &Ear) -> Option<&Vec<parley_types::id::InboxId>> {
+    ear.caller.access(ear.account).ok().and_then(|access| access.inboxes.as_ref())
+}

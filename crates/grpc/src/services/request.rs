@@ -1,0 +1,83 @@
+//! What handlers read from a request: its caller, and what makes a change idempotent.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parley_domain::{
+    auth::caller::Caller,
+    write::{
+        call::{Call, Key},
+        idempotency::KeyOwner,
+    },
+};
+use parley_fault::Protection;
+use parley_types::{
+    error::{Error, Result},
+    id::AccountId,
+};
+use prost::Message;
+use tonic::Request;
+
+use crate::{
+    middleware::{layers::Identity, trace::traceparent},
+    validation::fields::Fields,
+};
+
+use super::{keyed::Keyed, response::encode};
+
+/// Who calls.
+///
+/// # Errors
+/// Internal, if a service is served without its layers.
+pub(super) fn identity<R>(request: &Request<R>) -> Result<Identity> {
+    let identity = request.extensions().get::<Identity>();
+    identity
+        .cloned()
+        .ok_or_else(|| Error::Internal("a service was served without its layers".to_owned()))
+}
+
+pub(super) fn caller<R>(request: &Request<R>) -> Result<Arc<Caller>> {
+    identity(request).map(|identity| identity.caller)
+}
+
+/// A call that changes something. `respond` makes its answer, now and when the request comes again. A `request_id` that is no
+/// UUID is noted among the bad fields.
+///
+/// # Errors
+/// Internal, if a service is served without its layers.
+pub(super) fn change<R: Keyed, T: 'static, M: Message + 'static>(
+    fields: &mut Fields,
+    request: &Request<R>,
+    account: AccountId,
+    respond: fn(&T, Bytes) -> M,
+) -> Result<Call<T>> {
+    let identity = identity(request)?;
+    identity.concerns(Some(account), request.get_ref().resource());
+    let caller = identity.caller;
+    Ok(change_as(fields, request, caller, account, respond))
+}
+
+/// As [`change`], for a caller whom the call itself names.
+pub(super) fn change_as<R: Keyed, T: 'static, M: Message + 'static>(
+    fields: &mut Fields,
+    request: &Request<R>,
+    caller: Arc<Caller>,
+    account: AccountId,
+    respond: impl Fn(&T, Bytes) -> M + Send + Sync + 'static,
+) -> Call<T> {
+    let request_id = fields.request_id(request.get_ref().request_id());
+    let key = request_id
+        .filter(|_| parley_fault::is_on(Protection::IdempotencyKey))
+        .map(|request_id| Key {
+            request_id,
+            owner: KeyOwner::of(&caller, account),
+            fingerprint: request.get_ref().fingerprint(),
+            encode: Box::new(move |value, cursor| respond(value, encode(cursor)).encode_to_vec()),
+        });
+    Call {
+        caller,
+        account,
+        key,
+        traceparent: traceparent(request),
+    }
+}

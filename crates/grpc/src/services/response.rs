@@ -1,0 +1,42 @@
+//! The answers of calls that changed something, new and stored.
+
+use bytes::Bytes;
+use parley_domain::write::call::Answer;
+use parley_eventlog::cursor::Cursor;
+use parley_proto::description::cursor_of;
+use parley_types::error::Error;
+use prost::{Message, Name};
+use tonic::{Response, Status, metadata::MetadataValue};
+
+use crate::status::OrStatus as _;
+
+pub(super) fn encode(cursor: Option<Cursor>) -> Bytes {
+    cursor.map(Cursor::encode).unwrap_or_default()
+}
+
+/// The answer of a call that changed something. Its position is told in the metadata too, where whoever passes answers on finds it.
+///
+/// # Errors
+/// Internal, if a kept answer cannot be read.
+pub(super) fn answered<T, M: Message + Name + Default>(answer: Answer<T>, respond: impl Fn(&T, Bytes) -> M) -> Result<Response<M>, Status> {
+    let (message, cursor) = match answer {
+        Answer::Fresh(value, cursor) => {
+            let cursor = encode(cursor);
+            (respond(&value, cursor.clone()), cursor)
+        }
+        Answer::Repeated(bytes) => {
+            let message = M::decode(bytes.as_slice())
+                .map_err(|error| Error::Internal(format!("a kept answer: {error}")))
+                .or_status()?;
+            let cursor = cursor_of(&message);
+            (message, cursor)
+        }
+    };
+    let mut response = Response::new(message);
+    if !cursor.is_empty() {
+        response
+            .metadata_mut()
+            .insert_bin("parley-cursor-bin", MetadataValue::from_bytes(&cursor));
+    }
+    Ok(response)
+}

@@ -1,0 +1,264 @@
+//! `SendMessages`: a stream of messages in, a stream of their answers out, in the same order.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream};
+use parley_domain::{
+    auth::caller::Caller,
+    messages::Created,
+    write::{
+        call::{Answer, Call, Key},
+        idempotency::KeyOwner,
+    },
+};
+use parley_eventlog::{
+    cursor::Cursor,
+    hub::{Kind, Place},
+};
+use parley_proto as pb;
+use parley_types::{
+    error::{Error, Result},
+    id::{AccountId, ConversationId},
+};
+use prost::Message as _;
+use tokio::time::{Instant, sleep_until};
+use tonic::{Request, Status, Streaming};
+
+use super::{api::Api, keyed::Keyed as _, messages::created, request::caller, response::encode, stall::Watched, streams::LastCursor};
+use crate::{
+    middleware::{
+        limits::{Holder, Stream as Permit},
+        trace::traceparent,
+    },
+    status::{late, to_status},
+    validation::{
+        drafts,
+        fields::{Fields, required},
+    },
+};
+
+/// Messages of one stream that may be on their way to the database. Beyond it the stream is not read, so its sender waits.
+const IN_FLIGHT: usize = 512;
+
+/// Answers that travel together at most.
+const TOGETHER: usize = 256;
+
+/// The answers of a stream.
+pub type Answers = Watched<pb::SendMessagesResponse>;
+
+struct Sending {
+    api: Api,
+    caller: Arc<Caller>,
+    /// The trace context of the stream: all its messages belong to it.
+    traceparent: String,
+    requests: Streaming<pb::SendMessagesRequest>,
+    /// The answers to come, in the order of their messages.
+    waiting: VecDeque<Waiting>,
+    next_index: u64,
+    /// The sender has said its last, or what it said could not be read.
+    end: Option<Result<(), Status>>,
+    _counted: (Place, Permit),
+}
+
+/// An answer to come.
+struct Waiting {
+    index: u64,
+    /// Answers come in the order of their messages, so the first one's deadline is the first.
+    deadline: Instant,
+    /// Its text is rendered before it is queued: until then nothing behind it may be queued.
+    is_template: bool,
+    answer: BoxFuture<'static, pb::SendResult>,
+}
+
+impl Waiting {
+    /// The answer when it is there, or when it is too late for it.
+    async fn take(&mut self) -> pb::SendResult {
+        tokio::select! {
+            biased;
+            result = &mut self.answer => result,
+            () = sleep_until(self.deadline) => refused(self.index, &late()),
+        }
+    }
+}
+
+/// Answers each message in its turn, within the deadline that a call of its own would have. What is ready travels together; nobody waits for more to come.
+///
+/// # Errors
+/// [`parley_types::error::Error::TooManyStreams`] of the token; [`parley_types::error::Error::Busy`] when too many streams are open; internal, if the service is served without its
+/// layers.
+pub fn answers(api: &Api, request: Request<Streaming<pb::SendMessagesRequest>>) -> Result<Answers> {
+    let caller = caller(&request)?;
+    let permit = api.limits.stream(Holder::Token(caller.token))?;
+    let sending = Sending {
+        _counted: (api.chat.events.hub.place(Kind::SendMessages)?, permit),
+        api: api.clone(),
+        caller,
+        traceparent: traceparent(&request),
+        requests: request.into_inner(),
+        waiting: VecDeque::new(),
+        next_index: 0,
+        end: None,
+    };
+    let answers = stream::unfold(sending, |mut sending| async move {
+        let item = sending.next().await?;
+        Some((item, sending))
+    });
+    Ok(api.stalls.watch(Kind::SendMessages, LastCursor::default(), answers))
+}
+
+impl Sending {
+    async fn next(&mut self) -> Option<Result<pb::SendMessagesResponse, Status>> {
+        loop {
+            if self.waiting.is_empty() {
+                match self.end.take() {
+                    Some(Ok(())) => {
+                        self.end = Some(Ok(()));
+                        return None;
+                    }
+                    Some(Err(status)) => {
+                        self.end = Some(Ok(()));
+                        return Some(Err(status));
+                    }
+                    None => {}
+                }
+            }
+            let in_order = self.waiting.back().is_none_or(|last| !last.is_template);
+            if self.end.is_none() && self.api.drain.is_cancelled() {
+                self.end = Some(Err(stopping()));
+                continue;
+            }
+            let room = self.end.is_none() && self.waiting.len() < IN_FLIGHT && in_order;
+            let first = async {
+                match self.waiting.front_mut() {
+                    Some(first) => first.take().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                // Messages first: the more are on their way, the more one commit takes.
+                biased;
+                () = self.api.drain.cancelled(), if self.end.is_none() => {}
+                request = self.requests.next(), if room => self.take(request),
+                result = first => {
+                    self.waiting.pop_front();
+                    return Some(Ok(self.with_ready(result)));
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, request: Option<Result<pb::SendMessagesRequest, Status>>) {
+        match request {
+            Some(Ok(request)) => {
+                let index = self.next_index;
+                self.next_index += 1;
+                let (caller, traceparent) = (Arc::clone(&self.caller), self.traceparent.clone());
+                let is_template = drafts::is_template(&request);
+                let mut answer = send(self.api.clone(), caller, traceparent, index, request).boxed();
+                // The first poll puts the message into its lane, in the order of the stream.
+                if let Some(result) = (&mut answer).now_or_never() {
+                    answer = std::future::ready(result).boxed();
+                }
+                self.waiting.push_back(Waiting {
+                    index,
+                    deadline: Instant::now() + self.api.config.deadline,
+                    is_template,
+                    answer,
+                });
+            }
+            Some(Err(status)) => self.end = Some(Err(status)),
+            None => self.end = Some(Ok(())),
+        }
+    }
+
+    fn with_ready(&mut self, first: pb::SendResult) -> pb::SendMessagesResponse {
+        let mut results = vec![first];
+        while results.len() < TOGETHER
+            && let Some(next) = self.waiting.front_mut()
+            && let Some(result) = next.take().now_or_never()
+        {
+            self.waiting.pop_front();
+            results.push(result);
+        }
+        pb::SendMessagesResponse { results }
+    }
+}
+
+async fn send(api: Api, caller: Arc<Caller>, traceparent: String, index: u64, request: pb::SendMessagesRequest) -> pb::SendResult {
+    // Each counts as a call of its own would.
+    if let Err(limited) = api.limits.call(caller.token) {
+        return refused(index, &to_status(limited.0));
+    }
+    let account = AccountId(request.account_id);
+    let mut answer = match store(&api, Arc::clone(&caller), traceparent, request).await {
+        Ok(Answer::Fresh(messages, cursor)) => created(&messages, encode(cursor)),
+        Ok(Answer::Repeated(bytes)) => match pb::CreateMessageResponse::decode(bytes.as_slice()) {
+            Ok(kept) => kept,
+            Err(error) => return refused(index, &Status::internal(error.to_string())),
+        },
+        Err(error) => return refused(index, &to_status(error)),
+    };
+    match api.own_contacts(&caller, account, answer.message.iter_mut()).await {
+        Ok(()) => result(index, &answer),
+        Err(error) => refused(index, &to_status(error)),
+    }
+}
+
+async fn store(api: &Api, caller: Arc<Caller>, traceparent: String, request: pb::SendMessagesRequest) -> Result<Answer<Created>> {
+    let account = AccountId(request.account_id);
+    caller.write_access(account)?;
+    let mut fields = Fields::default();
+    let key = fields.request_id(&request.request_id).map(|request_id| Key {
+        request_id,
+        owner: KeyOwner::of(&caller, account),
+        fingerprint: request.fingerprint(),
+        encode: Box::new(|messages: &Created, cursor: Option<Cursor>| created(messages, encode(cursor)).encode_to_vec()),
+    });
+    let conversation = ConversationId(fields.id("conversation_id", request.conversation_id));
+    let draft = required("message", request.message)?;
+    let new = fields.within("message", |fields| drafts::read(fields, draft));
+    fields.done()?;
+    let call = Call {
+        caller,
+        account,
+        key,
+        traceparent,
+    };
+    api.chat.create_messages(call, vec![(conversation, new)]).await
+}
+
+fn result(index: u64, made: &pb::CreateMessageResponse) -> pb::SendResult {
+    let message = made.message.clone().unwrap_or_default();
+    pb::SendResult {
+        index,
+        message_id: message.id,
+        number: message.number,
+        created_at: message.created_at,
+        cursor: made.cursor.clone(),
+        error: None,
+    }
+}
+
+/// The end of a stream because the server ends. What it took is answered before.
+fn stopping() -> Status {
+    let error = Error::Unavailable {
+        reason: "the server is shutting down; send what was not answered again",
+        retry_after: Duration::from_millis(500),
+    };
+    to_status(error)
+}
+
+fn refused(index: u64, status: &Status) -> pb::SendResult {
+    // The trailer of details holds the code and the message as well.
+    let decoded = tonic_types::Status::decode(status.details()).ok();
+    let error = decoded.unwrap_or_else(|| tonic_types::Status {
+        code: status.code().into(),
+        message: status.message().to_owned(),
+        details: Vec::new(),
+    });
+    pb::SendResult {
+        index,
+        error: Some(error),
+        ..pb::SendResult::default()
+    }
+}

@@ -1,0 +1,317 @@
+//! Streams whose readers take nothing: what they hold is given back, though nobody is there to hear of their end.
+//!
+//! A connection asks a stream for more when there is room for it. So between what was handed out last and the next question a stream can do
+//! nothing by itself, and one whose reader never makes room would keep its place, its position and its session for ever.
+//!
+//! Who encodes a stream asks for more until nothing is there, and only then hands on what it has. So a stream that was asked last and had
+//! nothing may still have a reader that takes nothing: after each item the reader is woken once, to see whether it asks again.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
+
+use futures_util::Stream;
+use parley_eventlog::hub::Kind;
+use parley_fault::Protection;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use super::streams::LastCursor;
+use crate::{
+    meter,
+    status::{ended_at, stalled},
+};
+
+/// The longest time between two looks at all streams.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// What a stream is made of.
+type Source<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// A stream on its way.
+struct Open<T> {
+    source: Source<T>,
+    /// Since when its reader has to ask for more, if it has to.
+    since: Option<Instant>,
+    /// Its reader got an item, and was not tried since.
+    untried: bool,
+    /// Wakes its reader, which asked while nothing was there.
+    reader: Option<Waker>,
+}
+
+enum State<T> {
+    Open(Open<T>),
+    /// Let go of; its reader was not told yet.
+    Stalled,
+    Ended,
+}
+
+struct Held<T> {
+    kind: Kind,
+    /// Where the stream is; stays absent for streams without a position.
+    last: LastCursor,
+    state: Mutex<State<T>>,
+}
+
+impl<T> Held<T> {
+    fn state(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What can be let go of, whatever it carries.
+trait LetGo: Send + Sync {
+    /// Wakes a reader that may not have taken what it got last: from now on it has to ask for more.
+    fn try_reader(&self);
+
+    /// Drops the source if its reader took nothing for so long.
+    fn let_go(&self, timeout: Duration);
+}
+
+impl<T> LetGo for Held<T> {
+    fn try_reader(&self) {
+        let mut state = self.state();
+        let State::Open(open) = &mut *state else { return };
+        // With a time it has to ask already.
+        if !open.untried || open.since.is_some() {
+            return;
+        }
+        open.untried = false;
+        open.since = Some(Instant::now());
+        let reader = open.reader.take();
+        drop(state);
+        // Not under the lock: it may ask at once.
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+
+    fn let_go(&self, timeout: Duration) {
+        let mut state = self.state();
+        let stands = matches!(&*state, State::Open(Open { since: Some(since), .. }) if since.elapsed() > timeout);
+        if !stands || !parley_fault::is_on(Protection::StallTimeout) {
+            return;
+        }
+        let source = std::mem::replace(&mut *state, State::Stalled);
+        drop(state);
+        // Not under the lock: what ends with it may take its time.
+        drop(source);
+        meter::ended(self.kind, &stalled());
+        tracing::info!(
+            kind = self.kind.name(),
+            "a stream was let go of: its reader took nothing for too long"
+        );
+    }
+}
+
+/// A stream that is watched.
+pub struct Watched<T>(Arc<Held<T>>);
+
+impl<T> Stream for Watched<T> {
+    type Item = Result<T, Status>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let mut state = self.0.state();
+        match &mut *state {
+            State::Open(open) => {
+                let next = open.source.as_mut().poll_next(cx);
+                match &next {
+                    Poll::Pending => {
+                        open.since = None;
+                        // A reader that was tried is woken by its source alone.
+                        open.reader = open.untried.then(|| cx.waker().clone());
+                    }
+                    Poll::Ready(Some(_)) => {
+                        open.since = Some(Instant::now());
+                        open.untried = true;
+                    }
+                    Poll::Ready(None) => *state = State::Ended,
+                }
+                next
+            }
+            State::Stalled => {
+                *state = State::Ended;
+                Poll::Ready(Some(Err(ended_at(stalled(), self.0.last.get()))))
+            }
+            State::Ended => Poll::Ready(None),
+        }
+    }
+}
+
+impl<T> std::fmt::Debug for Watched<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Watched").field(&self.0.kind).finish()
+    }
+}
+
+/// All streams that are watched.
+pub struct Stalls {
+    timeout: Duration,
+    open: Mutex<Vec<Weak<dyn LetGo>>>,
+}
+
+impl std::fmt::Debug for Stalls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stalls").field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}
+
+impl Stalls {
+    /// A stream whose reader takes nothing for `timeout` is let go of while [`Stalls::run`] runs.
+    pub fn new(timeout: Duration) -> Self {
+        Self {
+            timeout,
+            open: Mutex::default(),
+        }
+    }
+
+    /// Watches the streams until `stop`. One is let go of within half of the timeout more.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let every = (self.timeout / 4).min(LOOK);
+        while stop.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {
+            self.look();
+        }
+    }
+
+    /// Watches over a stream. `kind` is what the figures call it; `last` is where it is.
+    pub fn watch<T: Send + 'static>(
+        &self,
+        kind: Kind,
+        last: LastCursor,
+        source: impl Stream<Item = Result<T, Status>> + Send + 'static,
+    ) -> Watched<T> {
+        let held = Arc::new(Held {
+            kind,
+            last,
+            // A reader whose window never opens never asks for the first item either.
+            state: Mutex::new(State::Open(Open {
+                source: Box::pin(source),
+                since: Some(Instant::now()),
+                untried: false,
+                reader: None,
+            })),
+        });
+        let weak: Weak<Held<T>> = Arc::downgrade(&held);
+        self.open().push(weak);
+        Watched(held)
+    }
+
+    fn open(&self) -> MutexGuard<'_, Vec<Weak<dyn LetGo>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn look(&self) {
+        let mut streams = Vec::new();
+        self.open().retain(|stream| {
+            let stream = stream.upgrade();
+            let lives = stream.is_some();
+            streams.extend(stream);
+            lives
+        });
+        for stream in streams {
+            stream.let_go(self.timeout);
+            stream.try_reader();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        task::Wake,
+    };
+
+    use futures_util::{FutureExt as _, StreamExt as _, stream};
+    use tonic::Code;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stream_that_waits_for_its_source_does_not_stall() {
+        let stalls = Stalls::new(Duration::ZERO);
+        let mut waiting = stalls.watch(Kind::Subscribe, LastCursor::default(), stream::pending::<Result<u8, Status>>());
+        assert!(waiting.next().now_or_never().is_none());
+        std::thread::sleep(Duration::from_millis(2));
+        stalls.look();
+        assert!(waiting.next().now_or_never().is_none(), "its reader asked, and nothing was there");
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_keeps_an_item_to_itself_stalls_and_one_that_asks_again_does_not() {
+        let stalls = Stalls::new(Duration::from_millis(20));
+        let one = || stream::iter([Ok(1)]).chain(stream::pending::<Result<u8, Status>>());
+        let (mut kept, mut taken) = (
+            stalls.watch(Kind::Subscribe, LastCursor::default(), one()),
+            stalls.watch(Kind::Subscribe, LastCursor::default(), one()),
+        );
+        for reader in [&mut kept, &mut taken] {
+            assert_eq!(reader.next().await.map(Result::ok), Some(Some(1)));
+            // As who encodes it does, before it hands the item on.
+            assert!(reader.next().now_or_never().is_none());
+        }
+        stalls.look();
+        assert!(taken.next().now_or_never().is_none());
+        std::thread::sleep(Duration::from_millis(25));
+        stalls.look();
+        let end = kept.next().await.map(|item| item.map_err(|status| status.code()));
+        assert_eq!(end, Some(Err(Code::DeadlineExceeded)));
+        assert!(taken.next().now_or_never().is_none(), "it asked, and nothing was there");
+    }
+
+    #[test]
+    fn a_reader_is_woken_once_after_an_item() {
+        let stalls = Stalls::new(Duration::from_mins(1));
+        let one = stream::iter([Ok(1)]).chain(stream::pending::<Result<u8, Status>>());
+        let mut watched = stalls.watch(Kind::Subscribe, LastCursor::default(), one);
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut cx = Context::from_waker(&waker);
+        assert!(watched.poll_next_unpin(&mut cx).is_ready());
+        for _ in 0..3 {
+            assert!(watched.poll_next_unpin(&mut cx).is_pending());
+            stalls.look();
+        }
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+    }
+
+    /// How often somebody was woken.
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_stalls_before_its_first_item_and_after_each() {
+        let stalls = Stalls::new(Duration::from_millis(20));
+        let mut unread = stalls.watch(Kind::Download, LastCursor::default(), stream::iter([Ok(1)]));
+        std::thread::sleep(Duration::from_millis(25));
+        stalls.look();
+        let end = unread.next().await.map(|item| item.map_err(|status| status.code()));
+        assert_eq!(end, Some(Err(Code::DeadlineExceeded)), "nobody asked for its first item");
+        let (place, source) = (Arc::new(()), stream::iter([Ok(1), Ok(2)]));
+        let kept = Arc::clone(&place);
+        let mut watched = stalls.watch(
+            Kind::Subscribe,
+            LastCursor::default(),
+            source.map(move |item| {
+                let _ = &kept;
+                item
+            }),
+        );
+        assert_eq!(watched.next().await.map(Result::ok), Some(Some(1)));
+        std::thread::sleep(Duration::from_millis(25));
+        stalls.look();
+        assert_eq!(Arc::strong_count(&place), 1, "what it held is given back before anybody asks");
+        let end = watched.next().await.map(|item| item.map_err(|status| status.code()));
+        assert_eq!(end, Some(Err(Code::DeadlineExceeded)));
+        assert!(watched.next().await.is_none());
+    }
+}

@@ -1,0 +1,394 @@
+//! Validation: the rules of the contract's fields, and the list of every one that is broken.
+
+use parley_fault::Protection;
+use parley_proto::value::{micros, object};
+use parley_telemetry::escape::is_unsafe;
+use parley_types::{
+    attribute_limits::{self, AttributeSize},
+    error::{Error, Result, Rule, Violation},
+    time::Micros,
+};
+use prost_types::{Struct, Timestamp};
+use serde_json::{Map, Value as Json};
+use uuid::Uuid;
+
+/// Characters in a short text, unless the contract says otherwise.
+pub const SHORT: usize = 255;
+
+/// Violations that are collected; an answer has room for fewer.
+const VIOLATIONS: usize = 200;
+
+/// Additional attributes of contacts that feed an index.
+const INDEXED: [&str; 5] = ["company_name", "company", "city", "country", "country_code"];
+
+/// Collects what is wrong with a request's fields.
+#[derive(Debug, Default)]
+pub struct Fields {
+    violations: Vec<Violation>,
+    prefix: String,
+}
+
+impl Fields {
+    /// Notes a violation, as long as there are not too many.
+    pub fn refuse(&mut self, field: &str, rule: Rule, description: impl Into<String>) {
+        if self.violations.len() < VIOLATIONS {
+            self.violations
+                .push(Violation::new(format!("{}{field}", self.prefix), rule, description));
+        }
+    }
+
+    /// Notes a path of an update mask that cannot be changed; the mask belongs to the request as a whole.
+    pub fn unknown_path(&mut self, path: &str) {
+        let description = format!("must name fields that can be changed, which {path} is not");
+        if self.violations.len() < VIOLATIONS {
+            self.violations.push(Violation::new("update_mask", Rule::Unknown, description));
+        }
+    }
+
+    /// Checks the fields of a message inside the request.
+    pub fn within<T>(&mut self, field: &str, check: impl FnOnce(&mut Self) -> T) -> T {
+        let length = self.prefix.len();
+        self.prefix.push_str(field);
+        self.prefix.push('.');
+        let checked = check(self);
+        self.prefix.truncate(length);
+        checked
+    }
+
+    /// All fields were checked.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], naming every bad field.
+    pub fn done(self) -> Result<()> {
+        if self.violations.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::Invalid(self.violations))
+        }
+    }
+
+    /// A text of at most so many characters, without NUL, which PostgreSQL cannot store.
+    pub fn text(&mut self, field: &str, text: &str, limit: usize) {
+        // A character has at least one byte: most texts need no counting.
+        if text.len() > limit && text.chars().count() > limit {
+            self.refuse(field, Rule::TooLong(limit), format!("must have at most {limit} characters"));
+        }
+        if text.contains('\0') {
+            self.refuse(field, Rule::Invalid, "must not contain the character NUL");
+        }
+    }
+
+    /// As [`Fields::text`], for a text that must not be blank.
+    pub fn required(&mut self, field: &str, text: &str, limit: usize) {
+        if text.trim().is_empty() {
+            self.refuse(field, Rule::Required, "must not be blank");
+        }
+        self.text(field, text, limit);
+    }
+
+    /// As [`Fields::text`], for a name that appears in logs and terminals: one line, which steers nothing.
+    pub fn name(&mut self, field: &str, name: &str, limit: usize) {
+        self.text(field, name, limit);
+        if name.chars().any(is_unsafe) {
+            self.refuse(field, Rule::Invalid, "must not contain control characters");
+        }
+    }
+
+    /// As [`Fields::name`], for a name that must not be blank.
+    pub fn required_name(&mut self, field: &str, name: &str, limit: usize) {
+        if name.trim().is_empty() {
+            self.refuse(field, Rule::Required, "must not be blank");
+        }
+        self.name(field, name, limit);
+    }
+
+    /// An optional text; a blank one counts as absent.
+    pub fn optional(&mut self, field: &str, text: Option<String>, limit: usize) -> Option<String> {
+        let text = text.filter(|text| !text.trim().is_empty())?;
+        self.text(field, &text, limit);
+        Some(text)
+    }
+
+    /// An id that must be there.
+    pub fn id(&mut self, field: &str, id: i64) -> i64 {
+        if id <= 0 {
+            self.refuse(field, Rule::Required, "must be an id, which is above 0");
+        }
+        id
+    }
+
+    /// An e-mail address by Chatwoot's pattern, in lower case.
+    pub fn email(&mut self, field: &str, email: Option<String>) -> Option<String> {
+        let email = self.optional(field, email, SHORT)?.trim().to_lowercase();
+        let fits = email
+            .split_once('@')
+            .is_some_and(|(name, host)| !name.is_empty() && !host.is_empty() && !host.contains('@'));
+        if !fits || email.chars().any(char::is_whitespace) {
+            self.refuse(field, Rule::Invalid, "must be an address such as ana@example.org");
+        }
+        Some(email)
+    }
+
+    /// A phone number by Chatwoot's pattern, which is not anchored at its start.
+    pub fn phone_number(&mut self, field: &str, number: Option<String>) -> Option<String> {
+        let number = self.optional(field, number, SHORT)?;
+        let digits = number.rsplit_once('+').map_or("", |(_, digits)| digits);
+        let fits = (2..=15).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.starts_with('0');
+        if !fits {
+            self.refuse(field, Rule::Invalid, "must end with a number in E.164 form, such as +351912345678");
+        }
+        Some(number)
+    }
+
+    /// An absolute http(s) URL; empty: none.
+    pub fn url(&mut self, field: &str, url: &str, limit: usize) {
+        self.text(field, url, limit);
+        let web = url
+            .parse::<http::Uri>()
+            .is_ok_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some());
+        if !url.is_empty() && !web {
+            self.refuse(field, Rule::Invalid, "must be an absolute http or https URL");
+        }
+    }
+
+    /// The URL of a picture, or the name of an upload, which is looked at later; empty: none.
+    pub fn picture(&mut self, field: &str, picture: &str, limit: usize) {
+        let name = picture.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+        if name {
+            self.text(field, picture, limit);
+        } else {
+            self.url(field, picture, limit);
+        }
+    }
+
+    /// Degrees, at most so many on either side of 0.
+    pub fn degrees(&mut self, field: &str, degrees: f64, most: i64) {
+        #[allow(clippy::cast_precision_loss)] // 90 and 180
+        if degrees.is_nan() || degrees.abs() > most as f64 {
+            self.refuse(field, Rule::OutOfRange(most), format!("must be -{most} to {most}"));
+        }
+    }
+
+    /// An attribute map of something new, within [`parley_types::attribute_limits`]; absent: an empty object.
+    pub fn attributes(&mut self, field: &str, attributes: Option<&Struct>) -> Map<String, Json> {
+        let object = self.attribute_update(field, attributes);
+        if !object.is_empty() {
+            let size = AttributeSize::of_map(&object);
+            // `attribute_update` has reported a map that is nested too deeply.
+            if size.levels <= attribute_limits::LEVELS
+                && let Some(violation) = attribute_limits::violation(field, size)
+            {
+                self.refuse(field, violation.rule, violation.description);
+            }
+        }
+        object
+    }
+
+    /// An attribute map, or a part of one, that changes a stored one. The nesting is checked here. Bytes and keys are checked by the verb
+    /// ([`attribute_limits::check_change`]): the limits hold for the result, and a map beyond them may shrink.
+    pub fn attribute_update(&mut self, field: &str, attributes: Option<&Struct>) -> Map<String, Json> {
+        let Some(attributes) = attributes else { return Map::new() };
+        match object(attributes) {
+            Ok(object) => {
+                if object.iter().any(|(key, value)| key.contains('\0') || holds_nul(value)) {
+                    self.refuse(field, Rule::Invalid, "must not contain the character NUL");
+                }
+                let nesting = AttributeSize {
+                    levels: AttributeSize::of_map(&object).levels,
+                    ..AttributeSize::default()
+                };
+                if let Some(violation) = attribute_limits::violation(field, nesting) {
+                    self.refuse(field, violation.rule, violation.description);
+                }
+                object
+            }
+            Err(path) => {
+                self.refuse(&format!("{field}.{path}"), Rule::NotExact, "must be a finite number");
+                Map::new()
+            }
+        }
+    }
+
+    /// Checks additional attributes of a contact: those that contacts are searched, sorted and filtered by have the limit of a short text.
+    pub fn indexed_attributes(&mut self, field: &str, attributes: &Map<String, Json>) {
+        if !parley_fault::is_on(Protection::IndexedTexts) {
+            return;
+        }
+        for key in INDEXED {
+            if let Some(Json::String(text)) = attributes.get(key) {
+                self.text(&format!("{field}.{key}"), text, SHORT);
+            }
+        }
+    }
+
+    /// As [`Fields::attributes`], for a conversation, whose entries Chatwoot limits.
+    pub fn conversation_attributes(&mut self, field: &str, attributes: Option<&Struct>) -> Map<String, Json> {
+        let object = self.attributes(field, attributes);
+        self.conversation_entries(field, &object);
+        object
+    }
+
+    /// As [`Fields::attribute_update`], for a conversation, whose entries Chatwoot limits.
+    pub fn conversation_attribute_update(&mut self, field: &str, attributes: Option<&Struct>) -> Map<String, Json> {
+        let object = self.attribute_update(field, attributes);
+        self.conversation_entries(field, &object);
+        object
+    }
+
+    fn conversation_entries(&mut self, field: &str, object: &Map<String, Json>) {
+        for (key, value) in object {
+            let path = format!("{field}.{key}");
+            match value {
+                Json::String(text) if text.chars().count() > 1500 => {
+                    self.refuse(&path, Rule::TooLong(1500), "must have at most 1500 characters");
+                }
+                Json::Number(number) if number.as_f64().is_some_and(|number| number > 9_999_999_999.0) => {
+                    self.refuse(&path, Rule::OutOfRange(9_999_999_999), "must be at most 9999999999");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// A point in time.
+    pub fn time(&mut self, field: &str, at: Option<&Timestamp>) -> Option<Micros> {
+        let at = at?;
+        let read = micros(at);
+        if read.is_none() {
+            let bound = if at.seconds < Micros::MIN.seconds() {
+                Micros::MIN
+            } else {
+                Micros::MAX
+            };
+            let description = "must be a time between 0001-01-01T00:00:00Z and 9999-12-31T23:59:59.999999999Z";
+            self.refuse(field, Rule::OutOfRange(bound.seconds()), description);
+        }
+        read
+    }
+
+    /// An enum's number that the contract names; 0 is none.
+    pub fn kind<W: TryFrom<i32>>(&mut self, field: &str, number: i32) -> Option<W> {
+        if number == 0 {
+            return None;
+        }
+        let kind = W::try_from(number).ok();
+        if kind.is_none() {
+            self.refuse(field, Rule::Unknown, "must be one of the values that the contract names");
+        }
+        kind
+    }
+
+    /// A list of at most so many entries.
+    pub fn count(&mut self, field: &str, count: usize, limit: usize) {
+        if count > limit {
+            self.refuse(field, Rule::TooMany(limit), format!("must have at most {limit} entries"));
+        }
+    }
+
+    /// Labels: trimmed, split at commas, each once, in the order given.
+    pub fn labels(&mut self, field: &str, labels: &[String]) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for name in labels
+            .iter()
+            .flat_map(|label| label.split(','))
+            .map(str::trim)
+            .filter(|name| !name.is_empty())
+        {
+            self.text(field, name, SHORT);
+            if !names.iter().any(|known| known == name) {
+                names.push(name.to_owned());
+            }
+        }
+        self.count(field, names.len(), 100);
+        names
+    }
+
+    /// A request's own id; empty: none.
+    pub fn request_id(&mut self, id: &str) -> Option<Uuid> {
+        if id.is_empty() {
+            return None;
+        }
+        let uuid = Uuid::parse_str(id).ok();
+        if uuid.is_none() {
+            // The id belongs to the request as a whole, wherever the check is made.
+            self.violations.push(Violation::new(
+                "request_id",
+                Rule::Invalid,
+                "must be a UUID, such as 0b8a7f0e-58a4-4d53-8b6e-3b4cf3e0a2b1",
+            ));
+        }
+        uuid
+    }
+}
+
+/// A message that must be in the request.
+///
+/// # Errors
+/// [`Error::Invalid`].
+pub fn required<T>(field: &str, message: Option<T>) -> Result<T> {
+    message.ok_or_else(|| Error::invalid(field, Rule::Required, "must be given"))
+}
+
+fn holds_nul(json: &Json) -> bool {
+    match json {
+        Json::String(text) => text.contains('\0'),
+        Json::Array(items) => items.iter().any(holds_nul),
+        Json::Object(map) => map.iter().any(|(key, value)| key.contains('\0') || holds_nul(value)),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn broken(check: impl FnOnce(&mut Fields)) -> Vec<String> {
+        let mut fields = Fields::default();
+        check(&mut fields);
+        fields.violations.into_iter().map(|violation| violation.field).collect()
+    }
+
+    #[test]
+    fn addresses_and_numbers_follow_chatwoots_patterns() {
+        let email = |text: &str| broken(|fields| drop(fields.email("email", Some(text.to_owned())))).is_empty();
+        assert!(email("Ana@Example.org") && email("a@b") && email(" "));
+        assert!(!email("ana") && !email("a@b@c") && !email("a b@c") && !email("@b"));
+        let phone = |text: &str| broken(|fields| drop(fields.phone_number("phone", Some(text.to_owned())))).is_empty();
+        assert!(phone("+351912345678") && phone("call +351912345678") && phone(""));
+        assert!(!phone("351912345678") && !phone("+0351912345") && !phone("+1") && !phone("+1234567890123456"));
+    }
+
+    #[test]
+    fn every_bad_field_is_named_where_it_stands() {
+        let bad = broken(|fields| {
+            fields.required("name", " ", SHORT);
+            fields.within("message", |fields| fields.text("content", &"x".repeat(11), 10));
+            fields.url("avatar_url", "example.org/a.png", 2048);
+        });
+        assert_eq!(bad, ["name", "message.content", "avatar_url"]);
+    }
+
+    #[test]
+    fn names_are_one_line_that_steers_nothing() {
+        let bad = |name: &str| broken(|fields| fields.name("name", name, SHORT));
+        for name in ["", "Ünïcode – „quoted“", "\u{1f469}\u{200d}\u{1f4bb} bot"] {
+            assert!(bad(name).is_empty(), "{name:?}");
+        }
+        for name in ["a\nb", "a\rb", "a\tb", "\u{1b}[2J", "\u{9b}2J", "\u{202e}b", "\u{2028}"] {
+            assert_eq!(bad(name), ["name"], "{name:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn labels_are_trimmed_split_and_unique(labels in prop::collection::vec("[ab, ]{0,6}", 0..6)) {
+            let names = Fields::default().labels("labels", &labels);
+            for (nth, name) in names.iter().enumerate() {
+                prop_assert!(!name.is_empty() && name.trim() == name && !name.contains(','));
+                prop_assert!(!names[..nth].contains(name));
+            }
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! What requests must look like: the rules of fields, page tokens, filters and drafts of messages.
+
+pub mod drafts;
+pub mod fields;
+pub mod filters;
+pub mod page;
