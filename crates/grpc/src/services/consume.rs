@@ -20,14 +20,17 @@ use tonic::{Request, Status, Streaming};
 
 use super::{
     api::Api,
-    events::{filter, heartbeat, start},
+    last_cursor::LastCursor,
     stall::Watched,
-    streams::{End, LastCursor, Watch},
+    streams::{End, Watch},
 };
 use crate::{
     meter,
     status::{OrStatus as _, ended_at, to_status},
-    validation::fields::{Fields, required},
+    validation::{
+        fields::{Fields, required},
+        subscriptions::{filter, heartbeat, start},
+    },
 };
 
 /// Characters in a consumer's name.

@@ -21,13 +21,12 @@ use tonic::{Request, Response, Status};
 
 use super::{
     api::Api,
-    events::start,
     request::{caller, change},
     response::answered,
 };
 use crate::{
     status::{OrStatus as _, to_status},
-    validation::{fields::Fields, page},
+    validation::{fields::Fields, page, subscriptions::start},
 };
 
 #[tonic::async_trait]

@@ -21,7 +21,7 @@ use super::{
     api::Api,
     fit,
     request::{caller, change},
-    response::answered,
+    response::{answered, created},
     send,
 };
 use crate::{
@@ -288,13 +288,6 @@ impl MessagesService for Api {
         request: Request<Streaming<pb::SendMessagesRequest>>,
     ) -> Result<Response<Self::SendMessagesStream>, Status> {
         Ok(Response::new(send::answers(self, request).or_status()?))
-    }
-}
-
-pub(super) fn created(messages: &Created, cursor: Bytes) -> pb::CreateMessageResponse {
-    pb::CreateMessageResponse {
-        message: messages.first().map(Arc::as_ref).map(ToProto::to_proto),
-        cursor,
     }
 }
 

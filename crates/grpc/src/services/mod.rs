@@ -23,6 +23,7 @@ mod fit;
 mod inboxes;
 mod keyed;
 mod labels;
+mod last_cursor;
 mod logins;
 mod messages;
 mod own_contacts;

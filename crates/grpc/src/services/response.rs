@@ -1,9 +1,11 @@
 //! The answers of calls that changed something, new and stored.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use parley_domain::write::call::Answer;
-use parley_eventlog::cursor::Cursor;
-use parley_proto::description::cursor_of;
+use parley_domain::{messages::Created, write::call::Answer};
+use parley_eventlog::{conversion::ToProto, cursor::Cursor};
+use parley_proto::{self as pb, description::cursor_of};
 use parley_types::error::Error;
 use prost::{Message, Name};
 use tonic::{Response, Status, metadata::MetadataValue};
@@ -39,4 +41,12 @@ pub(super) fn answered<T, M: Message + Name + Default>(answer: Answer<T>, respon
             .insert_bin("parley-cursor-bin", MetadataValue::from_bytes(&cursor));
     }
     Ok(response)
+}
+
+/// The answer of a call that created one message.
+pub(super) fn created(messages: &Created, cursor: Bytes) -> pb::CreateMessageResponse {
+    pb::CreateMessageResponse {
+        message: messages.first().map(Arc::as_ref).map(ToProto::to_proto),
+        cursor,
+    }
 }

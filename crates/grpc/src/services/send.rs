@@ -24,7 +24,14 @@ use prost::Message as _;
 use tokio::time::{Instant, sleep_until};
 use tonic::{Request, Status, Streaming};
 
-use super::{api::Api, keyed::Keyed as _, messages::created, request::caller, response::encode, stall::Watched, streams::LastCursor};
+use super::{
+    api::Api,
+    keyed::Keyed as _,
+    last_cursor::LastCursor,
+    request::caller,
+    response::{created, encode},
+    stall::Watched,
+};
 use crate::{
     middleware::{
         limits::{Holder, Stream as Permit},

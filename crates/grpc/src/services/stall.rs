@@ -19,7 +19,7 @@ use parley_fault::Protection;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use super::streams::LastCursor;
+use super::last_cursor::LastCursor;
 use crate::{
     meter,
     status::{ended_at, stalled},

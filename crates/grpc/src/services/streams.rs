@@ -1,12 +1,8 @@
 //! What open streams have in common: a token that must stay good, and an end that says where to go on.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use parley_domain::auth::{caller::Access, tokens::Tokens};
-use parley_eventlog::cursor::Cursor;
 use parley_types::{
     error::{Error, Result},
     id::AccountId,
@@ -31,22 +27,6 @@ pub enum End {
     Rotated,
     /// The token is not good any more.
     Refused(Error),
-}
-
-/// Where a stream is, for the status that ends it. It is shared because the stream itself may be dropped before its reader can be told.
-#[derive(Clone, Debug, Default)]
-pub struct LastCursor(Arc<Mutex<Option<Cursor>>>);
-
-impl LastCursor {
-    /// Notes where the stream is; absent while it cannot be continued.
-    pub fn set(&self, cursor: Option<Cursor>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = cursor;
-    }
-
-    /// Where the stream is.
-    pub fn get(&self) -> Option<Cursor> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// Watches over an open stream: the drain, its age, and the token.

@@ -4,3 +4,4 @@ pub mod drafts;
 pub mod fields;
 pub mod filters;
 pub mod page;
+pub mod subscriptions;

@@ -1,0 +1,97 @@
+//! Where a subscription starts, what it filters, and how often it beats: the fields of `Subscribe` and of a consumer's `open`.
+
+use std::time::Duration;
+
+use parley_domain::auth::caller::{Access, ContactScope};
+use parley_eventlog::{cursor::Cursor, filter::Filter, subscription::Start};
+use parley_proto::{self as pb, subscribe_request};
+use parley_types::{
+    error::{Result, Rule},
+    id::{ContactId, ConversationId, InboxId},
+};
+use prost_types::Duration as WireDuration;
+
+use super::fields::Fields;
+
+/// Entries in a list of a filter.
+const LIST: usize = 1000;
+
+/// Reads where a subscription starts; absent: at the head of the log.
+///
+/// # Errors
+/// [`parley_types::error::Error::Invalid`] for a cursor that cannot be decoded.
+pub fn start(fields: &mut Fields, start: Option<&subscribe_request::Start>) -> Result<Start> {
+    use subscribe_request::Start as Asked;
+    Ok(match start {
+        None | Some(Asked::Latest(())) => Start::Latest,
+        Some(Asked::Earliest(())) => Start::Earliest,
+        Some(Asked::After(cursor)) => Start::After(Cursor::decode("after", cursor)?),
+        Some(Asked::At(time)) => Start::At(fields.time("at", Some(time)).unwrap_or_default()),
+        Some(Asked::Snapshot(())) => Start::Snapshot,
+    })
+}
+
+/// Reads a filter, within what the caller may see.
+pub fn filter(fields: &mut Fields, asked: pb::EventFilter, access: &Access) -> Filter {
+    fields.within("filter", |fields| {
+        fields.count("kinds", asked.kinds.len(), 100);
+        for (field, list) in [
+            ("inbox_ids", &asked.inbox_ids),
+            ("conversation_ids", &asked.conversation_ids),
+            ("contact_ids", &asked.contact_ids),
+        ] {
+            fields.count(field, list.len(), LIST);
+        }
+        let mut kinds = Vec::new();
+        for kind in &asked.kinds {
+            match pb::EventKind::try_from(*kind) {
+                Ok(known) if known != pb::EventKind::Unspecified => kinds.extend(i16::try_from(*kind)),
+                _ => fields.refuse(
+                    "kinds",
+                    Rule::Unknown,
+                    format!("must be kinds that the contract names, which {kind} is not"),
+                ),
+            }
+        }
+        let mut message_types = Vec::new();
+        for number in &asked.message_types {
+            match pb::MessageType::try_from(*number).ok().and_then(pb::MessageType::to_row) {
+                Some(known) => message_types.push(known),
+                None => fields.refuse(
+                    "message_types",
+                    Rule::Unknown,
+                    format!("must be types that the contract names, which {number} is not"),
+                ),
+            }
+        }
+        Filter {
+            kinds,
+            inboxes: asked.inbox_ids.into_iter().map(InboxId).collect(),
+            conversations: asked.conversation_ids.into_iter().map(ConversationId).collect(),
+            contacts: asked.contact_ids.into_iter().map(ContactId).collect(),
+            merges: false,
+            message_types,
+            private: asked.private,
+            scope: access.inboxes.clone(),
+            own_contacts: access.contact_inboxes().is_some(),
+            inboxes_only: access.contacts == ContactScope::Conversations,
+            shard: None,
+        }
+    })
+}
+
+/// Reads how often a stream without events sends a heartbeat; absent: the default.
+pub fn heartbeat(fields: &mut Fields, asked: Option<&WireDuration>) -> Option<Duration> {
+    let asked = asked?;
+    let heartbeat = Duration::try_from(*asked)
+        .ok()
+        .filter(|heartbeat| (1..=60).contains(&heartbeat.as_secs()) && heartbeat.as_secs_f64() <= 60.0);
+    if heartbeat.is_none() {
+        fields.refuse(
+            "heartbeat",
+            Rule::OutOfRange(if asked.seconds < 1 { 1 } else { 60 }),
+            "must be between 1 and 60 seconds",
+        );
+    }
+    heartbeat
+}
