@@ -19,7 +19,7 @@ use parley_admission::{
     rate_limit::{AnonymousLimits, Resource},
 };
 use parley_fault::Protection;
-use parley_grpc::arrive;
+use parley_grpc::record_arrival;
 use parley_proto as pb;
 use tokio::{
     net::{TcpListener, TcpSocket},
@@ -164,7 +164,9 @@ pub async fn grpc(
         .layer(CountRequests)
         .layer(MapFutureLayer::new(|call| parley_fault::measured("gRPC call", call)))
         .layer(MapResponseBodyLayer::new(parley_fault::measured_bodies("gRPC response body")))
-        .layer(MapRequestLayer::new(move |request| resolve(&trusted_proxies, arrive(request))))
+        .layer(MapRequestLayer::new(move |request| {
+            resolve(&trusted_proxies, record_arrival(request))
+        }))
         .layer(web_pages())
         .layer(tonic_web::GrpcWebLayer::new())
         // Within, where bodies of gRPC-Web are those of gRPC.

@@ -226,7 +226,7 @@ pub fn api(config: &Config, http: SocketAddr, anonymous: Arc<AnonymousLimits>) -
     let limits = &config.limits;
     parley_grpc::Config {
         base_url: base_url(config, http),
-        limits: parley_grpc::Limiting {
+        limits: parley_grpc::LimitsConfig {
             calls_per_second: limits.calls_per_second_per_token,
             burst: limits.burst_per_token,
             calls: limits.concurrent_calls,

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use parley_admission::rate_limit::AnonymousLimits;
 
-use crate::middleware::limits::Config as Limiting;
+use crate::middleware::limits::LimitsConfig;
 
 /// What both doors limit.
 #[derive(Clone, Debug)]
@@ -16,7 +16,7 @@ pub struct Config {
     /// How often an open stream asks whether its token is still good.
     pub recheck: Duration,
     /// How much may be asked for at once.
-    pub limits: Limiting,
+    pub limits: LimitsConfig,
     /// What callers without a token may use.
     pub anonymous: Arc<AnonymousLimits>,
     /// Where browsers reach the front end: login links begin with it.

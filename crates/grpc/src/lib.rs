@@ -22,9 +22,9 @@ mod validation;
 
 pub use config::Config;
 pub use middleware::{
-    anonymous::Authenticator,
-    layers::{Gate, arrive},
-    limits::Config as Limiting,
+    authenticator::Authenticator,
+    deadline::record_arrival,
+    limits::LimitsConfig,
     tokenless::{TokenlessService, charge},
 };
 pub use status::{draining, no_memory, slow_message};
@@ -146,15 +146,8 @@ pub fn routes(chat: &Chat, config: &Config, drain: &CancellationToken) -> (Route
             .max_decoding_message_size(max)
             .accept_compressed(GZIP),
     )
-    .into_axum_router()
-    // Trace, auth and deadline, in this order: whom auth or a rate refuses is traced too. Only what is too much for all is not.
-    .layer(Gate::new(
-        Authenticator::new(chat.tokens.clone(), Arc::clone(&config.anonymous)),
-        Arc::clone(&chat.events.hub),
-        config.deadline,
-        limits,
-        chat.audit.clone(),
-        chat.outage(),
-    ));
+    .into_axum_router();
+    let authenticator = Authenticator::new(chat.tokens.clone(), Arc::clone(&config.anonymous));
+    let router = middleware::stack(router, chat, authenticator, limits, config.deadline);
     (Routes::from(router).prepare(), watching)
 }

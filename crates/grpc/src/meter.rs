@@ -71,30 +71,30 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| {
 
 static ACTIVE: AtomicI64 = AtomicI64::new(0);
 
-/// A call that is in work for as long as this lives.
+/// Counts a call in flight while this lives.
 #[derive(Debug)]
-pub struct InWork(());
+pub struct InFlightGuard(());
 
-impl InWork {
-    /// Counts one more; how many there are now.
+impl InFlightGuard {
+    /// Counts one more, and returns how many there are now.
     pub fn begin() -> (Self, i64) {
         (Self(()), ACTIVE.fetch_add(1, Ordering::Relaxed) + 1)
     }
 }
 
-impl Drop for InWork {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
         ACTIVE.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// The name of a method in metrics and traces. Anybody can make paths up: those that the contract does not name are counted together.
-pub fn known(method: Option<&'static Method>) -> &'static str {
+/// The name of a method in metrics and traces. Anybody can make paths up, so those that the contract does not name are counted together.
+pub fn method_name(method: Option<&'static Method>) -> &'static str {
     method.map_or("_OTHER", |method| method.path)
 }
 
-/// Notes a call that was answered.
-pub fn answered(method: &'static str, code: Code, took: Duration) {
+/// Records the duration and status of a call that has ended.
+pub fn call_ended(method: &'static str, code: Code, took: Duration) {
     let mut labels = vec![
         KeyValue::new(names::RPC_SYSTEM_NAME, "grpc"),
         KeyValue::new(names::RPC_METHOD, method),

@@ -1,107 +1,124 @@
-//! Who administered what: a line of the log and a stored event for every call of a method whose policy says that it is audited.
+//! The audit layer.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
 
-use axum::extract::ConnectInfo;
-use http::Request;
-use parley_domain::audit::{AuditLog, NewAuditEvent};
-use parley_proto::policy::Method;
-use parley_types::id::AccountId;
+use parley_domain::audit::AuditLog;
+use pin_project_lite::pin_project;
 use tonic::Code;
+use tower::{Layer, Service};
 
-use super::layers::Identity;
-use crate::meter::code_name;
+use super::{
+    audit_event::AuditEvent,
+    call::RpcCall,
+    response::{Response, code},
+};
 
-/// The target of these lines, by which `log.filter` finds them.
-pub const TARGET: &str = "parley::audit";
-
-/// What a call is about.
-#[derive(Clone, Copy, Debug)]
-pub struct About {
-    /// The account, if it is about one.
-    pub account: Option<AccountId>,
-    /// The field of the request that names one thing, and what it says.
-    pub resource: Option<(&'static str, i64)>,
-}
-
-/// A call that will be told once it is answered.
-#[derive(Debug)]
-pub struct Asked {
-    call: &'static str,
-    identity: Option<Identity>,
-    peer: Option<SocketAddr>,
+/// Writes the audit event of a call when the call is answered, or when it is cancelled. Costs one check where the method is not audited.
+#[derive(Clone, Debug)]
+pub struct Audit {
     log: AuditLog,
 }
 
-impl Asked {
-    /// A call, if its method is audited.
-    pub fn of<B>(method: Option<&'static Method>, request: &Request<B>, identity: Option<&Identity>, log: &AuditLog) -> Option<Self> {
-        let method = method.filter(|method| method.audited)?;
-        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
-        Some(Self {
-            call: method.path,
-            identity: identity.cloned(),
-            peer: peer.map(|from| from.0),
-            log: log.clone(),
-        })
+impl Audit {
+    /// Stores events through `log`.
+    pub fn new(log: AuditLog) -> Self {
+        Self { log }
     }
+}
 
-    /// Tells how it was answered.
-    pub fn audit(&self, code: Code) {
-        self.line(code, "administered");
-        self.store(code);
-    }
+impl<S> Layer<S> for Audit {
+    type Service = AuditService<S>;
 
-    /// Tells that its caller went before it was answered.
-    pub fn gave_up(&self) {
-        self.line(Code::Cancelled, "its caller went before the answer: it may have been done, or not");
-        self.store(Code::Cancelled);
-    }
-
-    fn line(&self, code: Code, said: &str) {
-        let caller = self.identity.as_ref().map(|identity| &identity.caller);
-        let who = caller.map_or_else(|| "nobody".to_owned(), ToString::to_string);
-        let token = caller.map(|caller| caller.token.0);
-        let about = self.identity.as_ref().and_then(|identity| identity.about.get());
-        let account = about.and_then(|about| about.account).map(|account| account.0);
-        let resource = about.and_then(|about| about.resource).map(|(field, id)| format!("{field}={id}"));
-        let peer = self.peer.map(tracing::field::display);
-        tracing::info!(target: TARGET, call = %self.call, %who, token, peer, account, resource, code = code_name(code), "{said}");
-    }
-
-    /// Stores the event. Of refused calls without a token a bounded number is stored: strangers could fill the table with them.
-    fn store(&self, code: Code) {
-        let caller = self.identity.as_ref().map(|identity| &identity.caller);
-        let about = self.identity.as_ref().and_then(|identity| identity.about.get());
-        // A call that was refused before its request was read is about the caller's account, where there is only one.
-        let only = || {
-            let accounts = &caller?.accounts;
-            accounts.keys().next().copied().filter(|_| accounts.len() == 1)
-        };
-        let account = about.map_or_else(only, |about| about.account);
-        let event = NewAuditEvent {
-            account,
-            actor: caller.map(|caller| caller.actor(account.unwrap_or(AccountId(0)))),
-            token: caller.map(|caller| caller.token),
-            method: self.call,
-            resource: about.and_then(|about| about.resource),
-            peer: self.peer.map(|peer| peer.ip()),
-            code: code.into(),
-        };
-        if self.identity.is_none() && code != Code::Ok {
-            self.log.record_stranger(event);
-        } else {
-            self.log.record(event);
+    fn layer(&self, inner: S) -> AuditService<S> {
+        AuditService {
+            inner,
+            log: self.log.clone(),
         }
     }
 }
 
-impl Identity {
-    /// Notes what the call is about, for whoever tells of it.
-    pub fn concerns(&self, account: Option<AccountId>, resource: Option<(&'static str, i64)>) {
-        // What lies outside of all accounts goes by 0.
-        let account = account.filter(|account| account.0 != 0);
-        // The first one counts: it is what the request names.
-        let _ = Arc::as_ref(&self.about).set(About { account, resource });
+/// The service of [`Audit`].
+#[derive(Clone, Debug)]
+pub struct AuditService<S> {
+    inner: S,
+    log: AuditLog,
+}
+
+impl<S> Service<RpcCall> for AuditService<S>
+where
+    S: Service<RpcCall, Response = Response>,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = AuditFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut call: RpcCall) -> Self::Future {
+        call.audit = AuditEvent::of(call.method, &call.request).map(Arc::new);
+        let pending = call.audit.clone().map(|event| PendingAudit {
+            event,
+            log: self.log.clone(),
+            is_audited: false,
+        });
+        AuditFuture {
+            inner: self.inner.call(call),
+            pending,
+        }
+    }
+}
+
+pin_project! {
+    /// The future of [`AuditService`]. Fields are dropped in order: on cancellation the call goes first, then its event is written.
+    pub struct AuditFuture<F> {
+        #[pin]
+        inner: F,
+        pending: Option<PendingAudit>,
+    }
+}
+
+impl<F, E> Future for AuditFuture<F>
+where
+    F: Future<Output = Result<Response, E>>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let answer = ready!(this.inner.poll(cx));
+        if let (Some(pending), Ok(answer)) = (this.pending.take(), &answer) {
+            pending.finish(code(answer));
+        }
+        Poll::Ready(answer)
+    }
+}
+
+/// An event that is written exactly once: with the status of the call, or, if the client disconnects first, by dropping it.
+#[derive(Debug)]
+struct PendingAudit {
+    event: Arc<AuditEvent>,
+    log: AuditLog,
+    is_audited: bool,
+}
+
+impl PendingAudit {
+    fn finish(mut self, code: Code) {
+        self.is_audited = true;
+        self.event.write(&self.log, code, "administered");
+    }
+}
+
+impl Drop for PendingAudit {
+    fn drop(&mut self) {
+        if !self.is_audited {
+            let message = "its caller went before the answer: it may have been done, or not";
+            self.event.write(&self.log, Code::Cancelled, message);
+        }
     }
 }

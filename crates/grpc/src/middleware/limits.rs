@@ -1,4 +1,4 @@
-//! How much one token, and all together, may ask for at once.
+//! The limits of calls and streams: of one token, and of all together. Each replica counts for itself.
 
 use std::{
     collections::HashMap,
@@ -21,65 +21,65 @@ use parley_types::{
     id::{ContactInboxId, TokenId, UserId},
 };
 
-use crate::meter::InWork;
+use crate::meter::InFlightGuard;
 
-/// What the operator allows. 0 is no limit.
+/// What the operator allows. 0 means no limit.
 #[derive(Clone, Copy, Debug)]
-pub struct Config {
-    /// Calls of one token within a second, on average.
+pub struct LimitsConfig {
+    /// Calls per second of one token, on average.
     pub calls_per_second: u32,
-    /// Calls of one token that may come at once.
+    /// Calls of one token at once.
     pub burst: u32,
-    /// Calls in work at once, of all tokens.
+    /// Calls in flight, of all tokens together; streams are not counted.
     pub calls: i64,
-    /// Streams of one token.
+    /// Open streams of one token.
     pub streams: usize,
 }
 
-/// Who holds streams: whoever showed a token, or a pubsub token, of which users and contacts' sessions have one each.
+/// Whose limit a stream counts against: that of an access token, or of a pubsub token, of which a user and a contact session have one each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Holder {
+pub enum StreamOwner {
     /// An access token.
     Token(TokenId),
     /// A user's pubsub token.
     User(UserId),
-    /// That of a contact's session.
+    /// A contact session's pubsub token.
     Session(ContactInboxId),
 }
 
 type Rates = RateLimiter<TokenId, DashMapStateStore<TokenId>, DefaultClock, StateInformationMiddleware>;
 
-/// Keeps to the limits. Each replica counts for itself.
+/// Counts calls and streams, and refuses those beyond the limits.
 #[derive(Debug)]
 pub struct Limits {
-    config: Config,
+    config: LimitsConfig,
     rates: Option<Rates>,
-    /// Calls since tokens that rest were last forgotten.
+    /// Calls since idle tokens were last forgotten.
     since: AtomicU32,
-    streams: Mutex<HashMap<Holder, usize>>,
+    streams: Mutex<HashMap<StreamOwner, usize>>,
 }
 
-/// After how many calls tokens that rest are forgotten.
+/// After how many calls idle tokens are forgotten.
 const FORGET: u32 = 1 << 16;
 
-/// What a token has left, told with each answer by the names of draft-ietf-httpapi-ratelimit-headers.
+/// What is left of a token's rate limit, reported with each answer by the names of draft-ietf-httpapi-ratelimit-headers.
 #[derive(Clone, Copy, Debug)]
-pub struct Left {
+pub struct RateLimitState {
     limit: u32,
     remaining: u32,
     reset: u64,
 }
 
-/// The names in [`Left`].
+/// The names of the fields of [`RateLimitState`], in their order.
 pub const HEADERS: [HeaderName; 3] = [
     HeaderName::from_static("ratelimit-limit"),
     HeaderName::from_static("ratelimit-remaining"),
     HeaderName::from_static("ratelimit-reset"),
 ];
 
-impl Left {
-    /// Writes it into the headers of an answer.
-    pub fn tell(self, headers: &mut HeaderMap) {
+impl RateLimitState {
+    /// Writes the state into the headers of an answer.
+    pub fn write_headers(self, headers: &mut HeaderMap) {
         let values = [u64::from(self.limit), u64::from(self.remaining), self.reset];
         for (name, value) in HEADERS.into_iter().zip(values) {
             headers.insert(name, HeaderValue::from(value));
@@ -88,8 +88,8 @@ impl Left {
 }
 
 impl Limits {
-    /// Keeps to these limits.
-    pub fn new(config: Config) -> Self {
+    /// Enforces these limits.
+    pub fn new(config: LimitsConfig) -> Self {
         let rates = NonZeroU32::new(config.calls_per_second).map(|rate| {
             let burst = NonZeroU32::new(config.burst).unwrap_or(rate);
             RateLimiter::dashmap(Quota::per_second(rate).allow_burst(burst)).with_middleware::<StateInformationMiddleware>()
@@ -102,17 +102,17 @@ impl Limits {
         }
     }
 
-    /// Lets a call in, before anything is done for it; none when as many are in work as may be.
-    pub fn enter(&self) -> Option<InWork> {
-        let (call, active) = InWork::begin();
+    /// Counts a call in flight until the guard is dropped; none if there are as many as may be.
+    pub fn begin_call(&self) -> Option<InFlightGuard> {
+        let (call, active) = InFlightGuard::begin();
         (self.config.calls == 0 || active <= self.config.calls).then_some(call)
     }
 
-    /// Counts a call of a token; what it has left, where there is a limit.
+    /// Charges a call to its token, and returns what is left; none without a limit.
     ///
     /// # Errors
     /// [`Error::TooFast`].
-    pub fn call(&self, token: TokenId) -> Result<Option<Left>, Box<(Error, Left)>> {
+    pub fn charge(&self, token: TokenId) -> Result<Option<RateLimitState>, Box<(Error, RateLimitState)>> {
         let Some(rates) = &self.rates else { return Ok(None) };
         if self.since.fetch_add(1, Ordering::Relaxed) >= FORGET {
             self.since.store(0, Ordering::Relaxed);
@@ -123,11 +123,11 @@ impl Limits {
             Ok(state) => {
                 let (limit, remaining) = (state.quota().burst_size().get(), state.remaining_burst_capacity());
                 let reset = u64::from(limit - remaining.min(limit)).div_ceil(rate);
-                Ok(Some(Left { limit, remaining, reset }))
+                Ok(Some(RateLimitState { limit, remaining, reset }))
             }
             Err(until) => {
                 let retry_after = until.wait_time_from(rates.clock().now());
-                let left = Left {
+                let state = RateLimitState {
                     limit: until.quota().burst_size().get().max(limit),
                     remaining: 0,
                     reset: u64::from(limit).div_ceil(rate),
@@ -136,43 +136,43 @@ impl Limits {
                     limit: self.config.calls_per_second,
                     retry_after,
                 };
-                Err(Box::new((error, left)))
+                Err(Box::new((error, state)))
             }
         }
     }
 
-    /// Takes a place for a stream.
+    /// Counts an open stream until the guard is dropped.
     ///
     /// # Errors
     /// [`Error::TooManyStreams`].
-    pub fn stream(self: &Arc<Self>, holder: Holder) -> Result<Stream> {
+    pub fn open_stream(self: &Arc<Self>, owner: StreamOwner) -> Result<OpenStreamGuard> {
         let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
-        let open = streams.entry(holder).or_default();
+        let open = streams.entry(owner).or_default();
         if self.config.streams > 0 && *open >= self.config.streams {
             return Err(Error::TooManyStreams(self.config.streams));
         }
         *open += 1;
-        Ok(Stream {
+        Ok(OpenStreamGuard {
             limits: Arc::clone(self),
-            holder,
+            owner,
         })
     }
 }
 
-/// A stream that is counted for as long as this lives.
+/// Counts a stream against the limit of its owner while this lives.
 #[derive(Debug)]
-pub struct Stream {
+pub struct OpenStreamGuard {
     limits: Arc<Limits>,
-    holder: Holder,
+    owner: StreamOwner,
 }
 
-impl Drop for Stream {
+impl Drop for OpenStreamGuard {
     fn drop(&mut self) {
         let mut streams = self.limits.streams.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(open) = streams.get_mut(&self.holder) {
+        if let Some(open) = streams.get_mut(&self.owner) {
             *open -= 1;
             if *open == 0 {
-                streams.remove(&self.holder);
+                streams.remove(&self.owner);
             }
         }
     }
@@ -184,11 +184,11 @@ mod tests {
 
     use super::*;
 
-    fn limits(config: Config) -> Arc<Limits> {
+    fn limits(config: LimitsConfig) -> Arc<Limits> {
         Arc::new(Limits::new(config))
     }
 
-    const NONE: Config = Config {
+    const NONE: LimitsConfig = LimitsConfig {
         calls_per_second: 0,
         burst: 0,
         calls: 0,
@@ -196,42 +196,47 @@ mod tests {
     };
 
     #[test]
-    fn a_token_that_asks_too_often_is_told_when_to_come_again() {
-        let limits = limits(Config {
+    fn refuses_a_token_beyond_its_rate_with_a_retry_delay() {
+        let limits = limits(LimitsConfig {
             calls_per_second: 1,
             burst: 3,
             ..NONE
         });
-        let left: Vec<u32> = (0..3).map(|_| limits.call(TokenId(1)).unwrap().unwrap().remaining).collect();
+        let left: Vec<u32> = (0..3).map(|_| limits.charge(TokenId(1)).unwrap().unwrap().remaining).collect();
         assert_eq!(left, [2, 1, 0]);
-        let (error, left) = *limits.call(TokenId(1)).unwrap_err();
+        let (error, left) = *limits.charge(TokenId(1)).unwrap_err();
         let Error::TooFast { limit: 1, retry_after } = error else {
             panic!("{error}")
         };
         assert!(retry_after <= Duration::from_secs(1) && !retry_after.is_zero(), "{retry_after:?}");
         assert_eq!((left.limit, left.remaining), (3, 0));
-        assert!(limits.call(TokenId(2)).is_ok(), "another token has its own");
+        assert!(limits.charge(TokenId(2)).is_ok(), "another token has its own");
     }
 
     #[test]
-    fn without_a_limit_nothing_is_counted() {
+    fn counts_nothing_without_a_limit() {
         let limits = limits(NONE);
-        assert!((0..10_000).all(|_| limits.call(TokenId(1)).is_ok_and(|left| left.is_none())));
-        let open: Vec<_> = (0..1000).map(|_| limits.stream(Holder::Token(TokenId(1))).unwrap()).collect();
+        assert!((0..10_000).all(|_| limits.charge(TokenId(1)).is_ok_and(|left| left.is_none())));
+        let open: Vec<_> = (0..1000)
+            .map(|_| limits.open_stream(StreamOwner::Token(TokenId(1))).unwrap())
+            .collect();
         drop(open);
         assert!(limits.streams.lock().unwrap().is_empty());
     }
 
     #[test]
-    fn streams_are_counted_while_they_live() {
-        let limits = limits(Config { streams: 2, ..NONE });
+    fn counts_streams_while_they_are_open() {
+        let limits = limits(LimitsConfig { streams: 2, ..NONE });
         let (first, _second) = (
-            limits.stream(Holder::Token(TokenId(1))).unwrap(),
-            limits.stream(Holder::Token(TokenId(1))).unwrap(),
+            limits.open_stream(StreamOwner::Token(TokenId(1))).unwrap(),
+            limits.open_stream(StreamOwner::Token(TokenId(1))).unwrap(),
         );
-        assert!(matches!(limits.stream(Holder::Token(TokenId(1))), Err(Error::TooManyStreams(2))));
-        assert!(limits.stream(Holder::Token(TokenId(2))).is_ok());
+        assert!(matches!(
+            limits.open_stream(StreamOwner::Token(TokenId(1))),
+            Err(Error::TooManyStreams(2))
+        ));
+        assert!(limits.open_stream(StreamOwner::Token(TokenId(2))).is_ok());
         drop(first);
-        assert!(limits.stream(Holder::Token(TokenId(1))).is_ok());
+        assert!(limits.open_stream(StreamOwner::Token(TokenId(1))).is_ok());
     }
 }

@@ -1,17 +1,69 @@
-//! Enforces the policy of a method as far as it can be decided without the request: the kind of token, and read-only tokens. Which account and
-//! which inbox a call is for is checked where they are known, in `chat`.
+//! Enforces the policy of a method as far as it can be decided without the request: the kind of token, and read-only tokens. Whether the caller
+//! may use the account and the inbox is checked where they are known, in the domain.
 
+use std::task::{Context, Poll};
+
+use futures_util::future::{Either, Ready, ready as answer_with};
 use parley_domain::auth::caller::{BOT, Caller, OPERATOR, PLATFORM, Principal, READ_ONLY};
 use parley_fault::Protection;
 use parley_proto::{MethodCaller, policy::Method};
 use parley_types::error::{Error, Result};
+use tower::{Layer, Service};
 
-/// Lets a caller with a token make a call. None stands for a method that the contract does not name, which is answered with UNIMPLEMENTED later.
+use crate::status::to_status;
+
+use super::{
+    call::AuthenticatedCall,
+    response::{Response, refuse},
+};
+
+/// Refuses callers whose kind of token the method is not for. Methods that need no token have no such policy.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy;
+
+impl<S> Layer<S> for Policy {
+    type Service = PolicyService<S>;
+
+    fn layer(&self, inner: S) -> PolicyService<S> {
+        PolicyService { inner }
+    }
+}
+
+/// The service of [`Policy`].
+#[derive(Clone, Debug)]
+pub struct PolicyService<S> {
+    inner: S,
+}
+
+impl<S> Service<AuthenticatedCall> for PolicyService<S>
+where
+    S: Service<AuthenticatedCall, Response = Response>,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = Either<S::Future, Ready<std::result::Result<Response, S::Error>>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<std::result::Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, call: AuthenticatedCall) -> Self::Future {
+        if let Some(identity) = call.identity.caller()
+            && let Err(error) = check(call.method, &identity.caller)
+        {
+            return Either::Right(answer_with(Ok(refuse(to_status(error)))));
+        }
+        Either::Left(self.inner.call(call))
+    }
+}
+
+/// Checks that the method is for the caller's kind of token. None stands for a method that the contract does not name, which the router answers
+/// with UNIMPLEMENTED.
 ///
 /// # Errors
 /// [`Error::WrongToken`] for a bot or the operator, [`Error::Denied`] for a read-only token or anyone but the operator, where the method is not
 /// for them.
-pub fn admit(method: Option<&Method>, caller: &Caller) -> Result<()> {
+pub fn check(method: Option<&Method>, caller: &Caller) -> Result<()> {
     let is_bot = matches!(caller.principal, Principal::AgentBot(_));
     let Some(method) = method else {
         return if is_bot { Err(Error::WrongToken(BOT)) } else { Ok(()) };
@@ -52,7 +104,7 @@ mod tests {
     #[test]
     fn policy_decides_by_the_kind_of_token() {
         let service = || Principal::Service { name: String::new() };
-        let refused = |path: &str, principal, read_only| admit(policy::method(path), &caller(principal, read_only)).is_err();
+        let refused = |path: &str, principal, read_only| check(policy::method(path), &caller(principal, read_only)).is_err();
         let (revoke, list) = ("parley.v1.AccountsService/RevokeToken", "parley.v1.LabelsService/ListLabels");
         assert!(refused(revoke, service(), true) && !refused(revoke, service(), false));
         assert!(!refused(list, service(), true));

@@ -1,38 +1,88 @@
-//! The span of a call: child of the caller's where one was sent, and where traces are off, the caller's context itself.
+//! The trace layer.
 
-use opentelemetry::{Context, KeyValue, trace::SpanKind};
-use parley_telemetry::{
-    context::{self, Method, TRACEPARENT},
-    names::{ERROR_TYPE, RPC_METHOD, RPC_RESPONSE_STATUS_CODE, RPC_SYSTEM_NAME},
-    span,
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
 };
-use tonic::Code;
 
-use crate::meter::{self, is_fault};
+use pin_project_lite::pin_project;
+use tower::{Layer, Service};
 
-/// Begins the span of a call by its method; the context that belongs around the call.
-pub fn begin(headers: &http::HeaderMap, method: &'static str) -> Context {
-    let described = || {
-        let attributes = vec![KeyValue::new(RPC_SYSTEM_NAME, "grpc"), KeyValue::new(RPC_METHOD, method)];
-        (method.into(), attributes)
-    };
-    span::begin(&context::asked_for(headers), SpanKind::Server, Vec::new(), described).with_value(Method(method))
+use crate::meter;
+
+use super::{
+    call::RpcCall,
+    call_record::CallRecord,
+    call_span,
+    response::{Response, code},
+};
+
+/// Begins the span of a call and records its end: span, duration and one debug line. The layers below are polled within the call's context, so
+/// their log lines name the method and the trace. Spans and metrics are one layer because both are written from the same measurement, and both
+/// have to be written when the call is cancelled.
+#[derive(Clone, Copy, Debug)]
+pub struct Trace;
+
+impl<S> Layer<S> for Trace {
+    type Service = TraceService<S>;
+
+    fn layer(&self, inner: S) -> TraceService<S> {
+        TraceService { inner }
+    }
 }
 
-/// Ends the span of a call, with how it was answered.
-pub fn end(around: &Context, code: Code) {
-    let name = meter::code_name(code);
-    span::end(around, is_fault(code), || {
-        let mut attributes = vec![KeyValue::new(RPC_RESPONSE_STATUS_CODE, name)];
-        if code != Code::Ok {
-            attributes.push(KeyValue::new(ERROR_TYPE, name));
+/// The service of [`Trace`].
+#[derive(Clone, Debug)]
+pub struct TraceService<S> {
+    inner: S,
+}
+
+impl<S> Service<RpcCall> for TraceService<S>
+where
+    S: Service<RpcCall, Response = Response>,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = TraceFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, call: RpcCall) -> Self::Future {
+        let name = meter::method_name(call.method);
+        let context = call_span::begin(call.request.headers(), name);
+        let record = CallRecord::begin(name, call.is_streaming(), context);
+        TraceFuture {
+            inner: self.inner.call(call),
+            record: Some(record),
         }
-        attributes
-    });
+    }
 }
 
-/// What is stored with the events of a request: its own span, or the caller's where traces are off.
-pub fn traceparent<R>(request: &tonic::Request<R>) -> String {
-    let sent = || request.metadata().get(TRACEPARENT)?.to_str().ok();
-    context::own().or_else(|| sent().and_then(context::read)).unwrap_or_default()
+pin_project! {
+    /// The future of [`TraceService`]. Fields are dropped in order: if the client disconnects, the call goes first, and dropping `record` then
+    /// records it as cancelled.
+    pub struct TraceFuture<F> {
+        #[pin]
+        inner: F,
+        record: Option<CallRecord>,
+    }
+}
+
+impl<F, E> Future for TraceFuture<F>
+where
+    F: Future<Output = Result<Response, E>>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let _attached = this.record.as_ref().map(|record| record.context().clone().attach());
+        let answer = ready!(this.inner.poll(cx));
+        if let (Some(record), Ok(answer)) = (this.record.take(), &answer) {
+            record.finish(code(answer));
+        }
+        Poll::Ready(answer)
+    }
 }

@@ -24,7 +24,7 @@ use super::{
     response::answered,
 };
 use crate::{
-    middleware::policy::admit,
+    middleware::policy::check,
     status::OrStatus as _,
     validation::{
         fields::{Fields, SHORT, required},
@@ -81,7 +81,7 @@ impl AccountsService for Api {
 
     async fn get_access(&self, request: Request<pb::GetAccessRequest>) -> Result<Response<pb::GetAccessResponse>, Status> {
         let (caller, asked) = (caller(&request).or_status()?, request.get_ref());
-        admit(policy::called(&asked.method), &caller).or_status()?;
+        check(policy::called(&asked.method), &caller).or_status()?;
         let access = caller.access(AccountId(asked.account_id)).or_status()?;
         Ok(Response::new(pb::GetAccessResponse {
             role: pb::Role::from(access.role).into(),
@@ -184,7 +184,7 @@ impl AccountsService for Api {
         let mut fields = Fields::default();
         let account = AccountId(request.get_ref().account_id);
         // Outside of accounts: audit events of the account go with it.
-        identity.concerns(None, Some(("account_id", account.0)));
+        identity.set_audit_target(None, Some(("account_id", account.0)));
         let call = change(&mut fields, &request, account, respond).or_status()?;
         fields.done().or_status()?;
         answered(self.chat.delete_account(call).await.or_status()?, respond)

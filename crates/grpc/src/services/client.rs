@@ -30,7 +30,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{api::Api, files, keyed::Keyed, messages, request::change_as, response::answered};
 use crate::{
-    middleware::{anonymous::Payer, trace::traceparent},
+    middleware::{authenticator::Payer, call_span::traceparent},
     status::OrStatus as _,
     validation::{
         fields::{Fields, SHORT, required},

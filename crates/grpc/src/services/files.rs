@@ -19,8 +19,8 @@ use tonic::{Request, Response, Status, Streaming};
 use super::{api::Api, last_cursor::LastCursor, request::caller, stall::Watched};
 use crate::{
     middleware::{
-        anonymous::Payer,
-        limits::{Holder, Stream as StreamPermit},
+        authenticator::Payer,
+        limits::{OpenStreamGuard, StreamOwner},
     },
     status::{OrStatus as _, to_status},
     validation::fields::{Fields, SHORT, required},
@@ -78,7 +78,7 @@ pub async fn first<R>(requests: &mut Streaming<R>) -> Result<R, Status> {
 /// What counts an open download.
 enum DownloadPermit {
     OfService {
-        _permit: StreamPermit,
+        _permit: OpenStreamGuard,
     },
     OfAddress {
         _permit: Permit,
@@ -95,7 +95,7 @@ impl Api {
         }
         Ok(match payer.service() {
             Some(service) => DownloadPermit::OfService {
-                _permit: self.limits.stream(Holder::Token(service.token))?,
+                _permit: self.limits.open_stream(StreamOwner::Token(service.token))?,
             },
             None => DownloadPermit::OfAddress {
                 _permit: payer.open(&self.config.anonymous, Resource::Download)?,
@@ -172,7 +172,7 @@ impl FilesService for Api {
         let first = first(&mut requests).await?;
         let account = AccountId(first.account_id);
         caller.write_access(account).or_status()?;
-        let _permit = self.limits.stream(Holder::Token(caller.token)).or_status()?;
+        let _permit = self.limits.open_stream(StreamOwner::Token(caller.token)).or_status()?;
         let file = self.receive(account, None, first, requests, |_| Ok(())).await.or_status()?;
         Ok(Response::new(pb::UploadFileResponse { file: Some(file) }))
     }

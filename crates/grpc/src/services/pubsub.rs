@@ -29,8 +29,8 @@ use super::{
 use crate::{
     meter,
     middleware::{
-        anonymous::Payer,
-        limits::{Holder, Stream as Place},
+        authenticator::Payer,
+        limits::{OpenStreamGuard, StreamOwner},
     },
     status::{OrStatus as _, ended_at, rotated, to_status},
     validation::fields::{Fields, required},
@@ -58,11 +58,11 @@ impl Api {
         let by_address = Payer::of(&request).open(&self.config.anonymous, Resource::Stream)?;
         let key = required("key", request.into_inner().key)?;
         let ear = self.ear(&key).await?;
-        let holder = match (ear.session(), key.user_id) {
-            (Some(session), _) => Holder::Session(session),
-            (None, user) => Holder::User(UserId(user.unwrap_or_default())),
+        let owner = match (ear.session(), key.user_id) {
+            (Some(session), _) => StreamOwner::Session(session),
+            (None, user) => StreamOwner::User(UserId(user.unwrap_or_default())),
         };
-        let place = self.limits.stream(holder)?;
+        let open = self.limits.open_stream(owner)?;
         let filter = filter(&ear)?;
         let hub = &self.chat.events.hub;
         let subscription = hub.subscribe(Kind::Pubsub, ear.account, Start::Latest, filter, None, true).await?;
@@ -72,7 +72,7 @@ impl Api {
             last: last.clone(),
             due: Instant::now() + self.config.recheck,
             rotates_at: rotates_at(self.config.stream_age),
-            _counted: (place, by_address),
+            _counted: (open, by_address),
             api: self.clone(),
             subscription,
             key,
@@ -159,7 +159,7 @@ struct Hearing {
     due: Instant,
     /// When it is old.
     rotates_at: Option<Instant>,
-    _counted: (Place, Permit),
+    _counted: (OpenStreamGuard, Permit),
     /// Everything at or below it has been sent.
     last: LastCursor,
     /// The last look found the session with another contact than the one that is followed.

@@ -19,7 +19,7 @@ use prost::Message;
 use tonic::Request;
 
 use crate::{
-    middleware::{layers::Identity, trace::traceparent},
+    middleware::{call_span::traceparent, identity::Identity},
     validation::fields::Fields,
 };
 
@@ -52,7 +52,7 @@ pub(super) fn change<R: Keyed, T: 'static, M: Message + 'static>(
     respond: fn(&T, Bytes) -> M,
 ) -> Result<Call<T>> {
     let identity = identity(request)?;
-    identity.concerns(Some(account), request.get_ref().resource());
+    identity.set_audit_target(Some(account), request.get_ref().resource());
     let caller = identity.caller;
     Ok(change_as(fields, request, caller, account, respond))
 }

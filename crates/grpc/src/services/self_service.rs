@@ -33,7 +33,7 @@ impl Api {
         identity.caller.write_access(account).or_status()?;
         // The request does not name the user, whom the audit event is about.
         let user = identity.caller.user_id().map(|user| ("user_id", user.0));
-        identity.concerns(Some(account), user);
+        identity.set_audit_target(Some(account), user);
         let respond = |agent: &Agent, cursor: Bytes| pb::UpdateOwnAvailabilityResponse {
             agent: Some(agent.to_proto()),
             cursor,

@@ -34,8 +34,8 @@ use super::{
 };
 use crate::{
     middleware::{
-        limits::{Holder, Stream as Permit},
-        trace::traceparent,
+        call_span::traceparent,
+        limits::{OpenStreamGuard, StreamOwner},
     },
     status::{late, to_status},
     validation::{
@@ -64,7 +64,7 @@ struct Sending {
     next_index: u64,
     /// The sender has said its last, or what it said could not be read.
     end: Option<Result<(), Status>>,
-    _counted: (Place, Permit),
+    _counted: (Place, OpenStreamGuard),
 }
 
 /// An answer to come.
@@ -95,7 +95,7 @@ impl Waiting {
 /// layers.
 pub fn answers(api: &Api, request: Request<Streaming<pb::SendMessagesRequest>>) -> Result<Answers> {
     let caller = caller(&request)?;
-    let permit = api.limits.stream(Holder::Token(caller.token))?;
+    let permit = api.limits.open_stream(StreamOwner::Token(caller.token))?;
     let sending = Sending {
         _counted: (api.chat.events.hub.place(Kind::SendMessages)?, permit),
         api: api.clone(),
@@ -193,7 +193,7 @@ impl Sending {
 
 async fn send(api: Api, caller: Arc<Caller>, traceparent: String, index: u64, request: pb::SendMessagesRequest) -> pb::SendResult {
     // Each counts as a call of its own would.
-    if let Err(limited) = api.limits.call(caller.token) {
+    if let Err(limited) = api.limits.charge(caller.token) {
         return refused(index, &to_status(limited.0));
     }
     let account = AccountId(request.account_id);

@@ -14,8 +14,8 @@ use tonic::{Request, Status};
 use super::{api::Api, request::identity};
 use crate::{
     middleware::{
-        layers::Identity,
-        limits::{Holder, Stream},
+        identity::Identity,
+        limits::{OpenStreamGuard, StreamOwner},
     },
     status::{rotated, to_status},
 };
@@ -41,7 +41,7 @@ pub struct Watch {
     drain: CancellationToken,
     /// When it is old.
     rotates_at: Option<Instant>,
-    _place: Stream,
+    _open: OpenStreamGuard,
 }
 
 impl Watch {
@@ -62,7 +62,7 @@ impl Watch {
             due: Instant::now() + api.config.recheck,
             drain: api.drain.clone(),
             rotates_at: rotates_at(api.config.stream_age),
-            _place: api.limits.stream(Holder::Token(token))?,
+            _open: api.limits.open_stream(StreamOwner::Token(token))?,
         })
     }
 

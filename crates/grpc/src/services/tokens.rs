@@ -31,7 +31,7 @@ impl Api {
         let asked = request.into_inner();
         let user = asked.user_id.map(|id| ("user_id", id));
         let resource = user.or_else(|| asked.agent_bot_id.map(|id| ("agent_bot_id", id)));
-        identity.concerns(asked.account_id.map(AccountId), resource);
+        identity.set_audit_target(asked.account_id.map(AccountId), resource);
         let caller = identity.caller;
         caller.may_write().or_status()?;
         let mut fields = Fields::default();
@@ -119,7 +119,7 @@ impl Api {
     ) -> Result<Response<pb::RevokeTokenResponse>, Status> {
         let id = request.get_ref().token_id;
         let identity = identity(&request).or_status()?;
-        identity.concerns(None, Some(("token_id", id)));
+        identity.set_audit_target(None, Some(("token_id", id)));
         let token = self.chat.tokens.revoke(&identity.caller, TokenId(id)).await.or_status()?;
         Ok(Response::new(pb::RevokeTokenResponse {
             token: Some(token.to_proto()),

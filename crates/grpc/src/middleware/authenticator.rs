@@ -1,4 +1,4 @@
-//! Calls of callers without a token: whom they are charged to, and how failed authentication is bounded.
+//! Authentication of tokens, whom calls without one are charged to, and how failed authentication is bounded.
 
 use std::sync::Arc;
 
@@ -135,12 +135,15 @@ impl Authenticator {
         Ok(Payer { address, service })
     }
 
-    /// The turn of a call of the gateway, whose request is whole; none for other calls. One from outside takes its turn with its message.
-    pub async fn turn(&self, payer: &Payer, extensions: &Extensions) -> Option<Turn> {
-        if payer.service.is_some() || extensions.get::<Charged>().is_none() {
-            return None;
-        }
-        self.limits.turn(payer.address).await
+    /// Whether a call waits for its turn here, and the address whose turn it is. Calls of the gateway do, because their request is complete;
+    /// one from outside takes its turn where its message is read.
+    pub fn waits_for_turn(payer: &Payer, extensions: &Extensions) -> Option<Option<ClientAddress>> {
+        (payer.service.is_none() && extensions.get::<Charged>().is_some()).then_some(payer.address)
+    }
+
+    /// Waits for the turn of an address, which lasts until it is dropped. None if callers without a token take no turns.
+    pub async fn turn(&self, address: Option<ClientAddress>) -> Option<Turn> {
+        self.limits.turn(address).await
     }
 
     /// Charges a call that was answered with UNAUTHENTICATED although it needed no token: a wrong pubsub token, login or signature.

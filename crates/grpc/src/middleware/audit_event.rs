@@ -1,0 +1,109 @@
+//! The audit event of a call: one log line and one stored event for every call of a method whose policy says that it is audited.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+};
+
+use axum::extract::ConnectInfo;
+use http::Request;
+use parley_domain::{
+    audit::{AuditLog, NewAuditEvent},
+    auth::caller::Caller,
+};
+use parley_proto::policy::Method;
+use parley_types::id::AccountId;
+use tonic::Code;
+
+use crate::meter::code_name;
+
+/// The `tracing` target of audit lines, by which `log.filter` selects them.
+pub const TARGET: &str = "parley::audit";
+
+/// What a call acts on.
+#[derive(Clone, Copy, Debug)]
+pub struct AuditTarget {
+    /// The account, if the call acts on one.
+    pub account: Option<AccountId>,
+    /// The field of the request that names one resource, and its value.
+    pub resource: Option<(&'static str, i64)>,
+}
+
+/// What is known of an audited call so far. `Audit` creates it and writes it when the call ends; `Auth` adds the caller and the handler adds
+/// the target, which is why both are set once through a shared reference.
+#[derive(Debug)]
+pub struct AuditEvent {
+    method: &'static str,
+    peer: Option<SocketAddr>,
+    /// Unset until authentication has ended, one way or the other; then the caller, or none for a caller without a valid token.
+    caller: OnceLock<Option<Arc<Caller>>>,
+    target: OnceLock<AuditTarget>,
+}
+
+impl AuditEvent {
+    /// The event of a call; none if its method is not audited.
+    pub fn of<B>(method: Option<&'static Method>, request: &Request<B>) -> Option<Self> {
+        let method = method.filter(|method| method.audited)?;
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+        Some(Self {
+            method: method.path,
+            peer: peer.map(|from| from.0),
+            caller: OnceLock::new(),
+            target: OnceLock::new(),
+        })
+    }
+
+    /// Sets the caller once authentication has ended. Until then nothing is written, whatever becomes of the call.
+    pub fn set_caller(&self, caller: Option<Arc<Caller>>) {
+        // One layer calls this, once per call.
+        let _ = self.caller.set(caller);
+    }
+
+    /// Sets the target; the first one stays.
+    pub fn set_target(&self, target: AuditTarget) {
+        let _ = self.target.set(target);
+    }
+
+    /// Writes the line and hands the event to `log`, which stores it later.
+    pub fn write(&self, log: &AuditLog, code: Code, message: &str) {
+        let Some(caller) = self.caller.get() else { return };
+        self.write_line(caller.as_deref(), code, message);
+        self.store(log, caller.as_deref(), code);
+    }
+
+    fn write_line(&self, caller: Option<&Caller>, code: Code, message: &str) {
+        let who = caller.map_or_else(|| "nobody".to_owned(), ToString::to_string);
+        let token = caller.map(|caller| caller.token.0);
+        let target = self.target.get();
+        let account = target.and_then(|target| target.account).map(|account| account.0);
+        let resource = target.and_then(|target| target.resource).map(|(field, id)| format!("{field}={id}"));
+        let peer = self.peer.map(tracing::field::display);
+        tracing::info!(target: TARGET, call = %self.method, %who, token, peer, account, resource, code = code_name(code), "{message}");
+    }
+
+    /// Hands the event to `log`. Of refused calls without a valid token only a bounded number is stored: anybody can make them, and they
+    /// could fill the table.
+    fn store(&self, log: &AuditLog, caller: Option<&Caller>, code: Code) {
+        let target = self.target.get();
+        // A call that was refused before its request was read acts on the caller's account, if the caller has exactly one.
+        let only_account = || {
+            let accounts = &caller?.accounts;
+            accounts.keys().next().copied().filter(|_| accounts.len() == 1)
+        };
+        let account = target.map_or_else(only_account, |target| target.account);
+        let event = NewAuditEvent {
+            account,
+            actor: caller.map(|caller| caller.actor(account.unwrap_or(AccountId(0)))),
+            token: caller.map(|caller| caller.token),
+            method: self.method,
+            resource: target.and_then(|target| target.resource),
+            peer: self.peer.map(|peer| peer.ip()),
+            code: code.into(),
+        };
+        if caller.is_none() && code != Code::Ok {
+            log.record_stranger(event);
+        } else {
+            log.record(event);
+        }
+    }
+}

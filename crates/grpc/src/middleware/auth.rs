@@ -1,0 +1,162 @@
+//! The authentication layer.
+
+use std::{
+    mem,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures_util::future::BoxFuture;
+use http::{Extensions, HeaderMap};
+use parley_admission::credential::secret;
+use parley_proto::policy::Method;
+use parley_types::error::Error;
+use tokio::time::timeout_at;
+use tonic::Code;
+use tower::{Layer, Service};
+
+use crate::status::{late, to_status};
+
+use super::{
+    audit_event::AuditEvent,
+    authenticator::Authenticator,
+    call::{AuthenticatedCall, CallIdentity, RpcCall},
+    deadline::deadline_of,
+    identity::Identity,
+    response::{Response, code, refuse},
+};
+
+/// Authenticates the caller, or, of a method that needs no token, finds whom the call is charged to.
+///
+/// Authentication may have to read the database, so it is bounded by the call's deadline here: `Deadline` starts
+/// only below the rate limit. It is also the one layer that always waits before it calls the next one. That wait is an async function of the
+/// domain, whose future has no name, so this layer's future is boxed; all others are plain.
+#[derive(Clone, Debug)]
+pub struct Auth {
+    authenticator: Arc<Authenticator>,
+    max_duration: Duration,
+}
+
+impl Auth {
+    /// Authenticates by `authenticator`. A unary call takes at most `max_duration`, or less if it asks for less.
+    pub fn new(authenticator: Arc<Authenticator>, max_duration: Duration) -> Self {
+        Self {
+            authenticator,
+            max_duration,
+        }
+    }
+}
+
+impl<S> Layer<S> for Auth {
+    type Service = AuthService<S>;
+
+    fn layer(&self, inner: S) -> AuthService<S> {
+        AuthService { inner, auth: self.clone() }
+    }
+}
+
+/// The service of [`Auth`].
+#[derive(Clone, Debug)]
+pub struct AuthService<S> {
+    inner: S,
+    auth: Auth,
+}
+
+impl<S> Service<RpcCall> for AuthService<S>
+where
+    S: Service<AuthenticatedCall, Response = Response> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Send,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<Response, S::Error>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, call: RpcCall) -> Self::Future {
+        // The service that was polled for readiness is the one to call; its clone has to be polled again.
+        let clone = self.inner.clone();
+        let inner = mem::replace(&mut self.inner, clone);
+        let auth = self.auth.clone();
+        Box::pin(auth.handle(inner, call))
+    }
+}
+
+impl Auth {
+    async fn handle<S>(self, mut inner: S, call: RpcCall) -> Result<Response, S::Error>
+    where
+        S: Service<AuthenticatedCall, Response = Response>,
+    {
+        let deadline = deadline_of(call.method, &call.request, self.max_duration);
+        let (headers, extensions) = (call.request.headers(), call.request.extensions());
+        let identified = timeout_at(deadline, self.identify(call.method, headers, extensions, call.audit.as_ref()));
+        let identity = match identified.await {
+            Ok(Ok(identity)) => identity,
+            Ok(Err(error)) => {
+                // Anybody can make calls that end here, so what they leave in the audit log is bounded.
+                if let Some(audit) = call.audit.filter(|_| self.authenticator.may_log()) {
+                    audit.set_caller(None);
+                }
+                return Ok(refuse(to_status(error)));
+            }
+            Err(_) => {
+                if let Some(audit) = call.audit {
+                    audit.set_caller(None);
+                }
+                return Ok(refuse(late()));
+            }
+        };
+        if let Some(audit) = &call.audit {
+            audit.set_caller(identity.caller().map(|identity| Arc::clone(&identity.caller)));
+        }
+        let payer = match &identity {
+            CallIdentity::Caller(_) => None,
+            CallIdentity::Anonymous(payer) => Some(payer.clone()),
+        };
+        let call = AuthenticatedCall {
+            request: call.request,
+            method: call.method,
+            identity,
+            deadline,
+            rate_limit: None,
+        };
+        let answer = inner.call(call).await?;
+        // The credential was in the request, and the handler found it wrong: a pubsub token, a login or a signature.
+        if let Some(payer) = payer
+            && code(&answer) == Code::Unauthenticated
+            && let Err(error) = self.authenticator.failed(&payer)
+        {
+            return Ok(refuse(to_status(error)));
+        }
+        Ok(answer)
+    }
+
+    /// Finds the caller. A path that the contract does not name needs a token. Takes the call apart, because a body is not `Sync` and so a
+    /// reference to the whole call is not `Send`.
+    ///
+    /// # Errors
+    /// [`Error::TokenMissing`], [`Error::TokenInvalid`]; [`Error::QuotaExceeded`] after too many of those, or when an address makes too many
+    /// calls without a token; what the database says.
+    async fn identify(
+        &self,
+        method: Option<&'static Method>,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+        audit: Option<&Arc<AuditEvent>>,
+    ) -> Result<CallIdentity, Error> {
+        let secret = secret(headers);
+        if method.is_some_and(|method| !method.needs_token()) {
+            return self.authenticator.payer(extensions, secret).await.map(CallIdentity::Anonymous);
+        }
+        let caller = self.authenticator.authenticate(extensions, secret).await?;
+        Ok(CallIdentity::Caller(Identity {
+            caller,
+            secret: secret.unwrap_or_default().into(),
+            audit: audit.cloned(),
+        }))
+    }
+}

@@ -1,0 +1,38 @@
+//! The span of a call: a child of the span that the caller sent. Where traces are off, the caller's context stands in for it.
+
+use opentelemetry::{Context, KeyValue, trace::SpanKind};
+use parley_telemetry::{
+    context::{self, Method, TRACEPARENT},
+    names::{ERROR_TYPE, RPC_METHOD, RPC_RESPONSE_STATUS_CODE, RPC_SYSTEM_NAME},
+    span,
+};
+use tonic::Code;
+
+use crate::meter::{self, is_fault};
+
+/// Begins the span of a call, and returns the context to run the call in.
+pub fn begin(headers: &http::HeaderMap, method: &'static str) -> Context {
+    let described = || {
+        let attributes = vec![KeyValue::new(RPC_SYSTEM_NAME, "grpc"), KeyValue::new(RPC_METHOD, method)];
+        (method.into(), attributes)
+    };
+    span::begin(&context::asked_for(headers), SpanKind::Server, Vec::new(), described).with_value(Method(method))
+}
+
+/// Ends the span of a call with its status.
+pub fn end(context: &Context, code: Code) {
+    let name = meter::code_name(code);
+    span::end(context, is_fault(code), || {
+        let mut attributes = vec![KeyValue::new(RPC_RESPONSE_STATUS_CODE, name)];
+        if code != Code::Ok {
+            attributes.push(KeyValue::new(ERROR_TYPE, name));
+        }
+        attributes
+    });
+}
+
+/// The trace context that is stored with the events of a request: its own span, or the caller's where traces are off.
+pub fn traceparent<R>(request: &tonic::Request<R>) -> String {
+    let sent = || request.metadata().get(TRACEPARENT)?.to_str().ok();
+    context::own().or_else(|| sent().and_then(context::read)).unwrap_or_default()
+}

@@ -1,0 +1,169 @@
+//! The deadline layer.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use http::{HeaderMap, Request};
+use parley_proto::policy::Method;
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Timeout, timeout_at};
+use tower::{Layer, Service};
+
+use crate::status::late;
+
+use super::{
+    call::AuthenticatedCall,
+    response::{Response, refuse},
+};
+
+/// How long an upload may take: as long as the largest file takes over a slow line, but bounded.
+const MAX_UPLOAD: Duration = Duration::from_hours(1);
+
+/// How much sooner than asked for a call ends, at most. tonic keeps the same deadline around ours and answers CANCELLED; this way ours is first
+/// and answers DEADLINE_EXCEEDED. See [`record_arrival`].
+const MARGIN: Duration = Duration::from_millis(10);
+
+/// When a call arrived.
+#[derive(Clone, Copy, Debug)]
+struct ArrivedAt(Instant);
+
+/// Records when a call arrived. Make it the outermost layer of a listener: tonic's own deadline counts from just after it, and one that
+/// counted from the first poll would lose against tonic's on a busy machine.
+pub fn record_arrival<B>(mut request: Request<B>) -> Request<B> {
+    request.extensions_mut().insert(ArrivedAt(Instant::now()));
+    request
+}
+
+/// When a call has to be answered: after as long as it asks for, at most `max_duration`, counted from its arrival.
+pub fn deadline_of<B>(method: Option<&Method>, request: &Request<B>, max_duration: Duration) -> Instant {
+    let most = if method.is_some_and(Method::is_upload) {
+        MAX_UPLOAD
+    } else {
+        max_duration
+    };
+    // In-process calls of the gateway have no listener that records their arrival.
+    let arrived = request.extensions().get().map_or_else(Instant::now, |ArrivedAt(at)| *at);
+    arrived + bounded(request.headers(), most)
+}
+
+fn bounded(headers: &HeaderMap, most: Duration) -> Duration {
+    timeout(headers).map_or(most, |asked| asked.saturating_sub(MARGIN.min(asked / 10)).min(most))
+}
+
+/// The timeout that the client asks for, by gRPC's header: at most eight digits and a unit.
+fn timeout(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let number: u64 = Some(digits).filter(|digits| digits.len() <= 8)?.parse().ok()?;
+    Some(match unit {
+        "H" => Duration::from_secs(number * 3600),
+        "M" => Duration::from_secs(number * 60),
+        "S" => Duration::from_secs(number),
+        "m" => Duration::from_millis(number),
+        "u" => Duration::from_micros(number),
+        "n" => Duration::from_nanos(number),
+        _ => return None,
+    })
+}
+
+/// Ends a call at its deadline with DEADLINE_EXCEEDED. A stream is bounded until it is opened: its messages come after the answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline;
+
+impl<S> Layer<S> for Deadline {
+    type Service = DeadlineService<S>;
+
+    fn layer(&self, inner: S) -> DeadlineService<S> {
+        DeadlineService { inner }
+    }
+}
+
+/// The service of [`Deadline`].
+#[derive(Clone, Debug)]
+pub struct DeadlineService<S> {
+    inner: S,
+}
+
+impl<S> Service<AuthenticatedCall> for DeadlineService<S>
+where
+    S: Service<AuthenticatedCall, Response = Response>,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = DeadlineFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, call: AuthenticatedCall) -> Self::Future {
+        DeadlineFuture {
+            inner: timeout_at(call.deadline, self.inner.call(call)),
+        }
+    }
+}
+
+pin_project! {
+    /// The future of [`DeadlineService`].
+    pub struct DeadlineFuture<F> {
+        #[pin]
+        inner: Timeout<F>,
+    }
+}
+
+impl<F, E> Future for DeadlineFuture<F>
+where
+    F: Future<Output = Result<Response, E>>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = ready!(self.project().inner.poll(cx));
+        Poll::Ready(answer.unwrap_or_else(|_| Ok(refuse(late()))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn a_deadline_is_read_in_each_unit() {
+        let read = |text| timeout(&headers(&[("grpc-timeout", text)]));
+        assert_eq!(read("2S"), Some(Duration::from_secs(2)));
+        assert_eq!(read("150m"), Some(Duration::from_millis(150)));
+        assert_eq!(read("123456789S"), None);
+        assert_eq!(read("S"), None);
+        assert_eq!(read("2x"), None);
+    }
+
+    #[test]
+    fn the_shorter_of_both_deadlines_counts() {
+        let most = Duration::from_secs(30);
+        let read = |text| bounded(&headers(&[("grpc-timeout", text)]), most);
+        assert_eq!(read("1H"), most);
+        assert_eq!(read("2S"), Duration::from_millis(1990), "before tonic's own");
+        assert_eq!(read("50m"), Duration::from_millis(45), "by a tenth at most");
+        assert_eq!(bounded(&HeaderMap::new(), most), most);
+    }
+
+    #[test]
+    fn an_upload_may_take_longer_and_time_before_the_first_poll_counts() {
+        let request = record_arrival(Request::new(()));
+        let most = Duration::from_secs(30);
+        let arrived = Instant::now();
+        let upload = parley_proto::policy::METHODS.iter().find(|method| method.is_upload());
+        assert!(deadline_of(None, &request, most) <= arrived + most);
+        assert!(deadline_of(upload, &request, most) > arrived + MAX_UPLOAD - most);
+    }
+}

@@ -1,0 +1,71 @@
+//! The innermost layer, which hands a call to its service.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use axum::body::Body;
+use http::Request;
+use tower::{Layer, Service};
+
+use super::{
+    call::{AuthenticatedCall, CallIdentity},
+    response::Response,
+};
+
+/// Turns an [`AuthenticatedCall`] into the request that handlers get, with the caller in its extensions.
+///
+/// The layers above clone what is below them when they have to wait before they call it. A route is a boxed service whose clone allocates, so
+/// it is shared up to here and cloned once, for the call that is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Dispatch;
+
+impl<S> Layer<S> for Dispatch {
+    type Service = DispatchService<S>;
+
+    fn layer(&self, inner: S) -> DispatchService<S> {
+        DispatchService { inner: Arc::new(inner) }
+    }
+}
+
+/// The service of [`Dispatch`].
+#[derive(Debug)]
+pub struct DispatchService<S> {
+    inner: Arc<S>,
+}
+
+impl<S> Clone for DispatchService<S> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+        }
+    }
+}
+
+impl<S> Service<AuthenticatedCall> for DispatchService<S>
+where
+    S: Service<Request<Body>, Response = Response> + Clone,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    /// Always ready: the service behind is cloned for each call, and axum's routes wait for their own readiness within the call.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, call: AuthenticatedCall) -> S::Future {
+        let mut request = call.request;
+        match call.identity {
+            CallIdentity::Caller(identity) => {
+                request.extensions_mut().insert(identity);
+            }
+            CallIdentity::Anonymous(payer) => {
+                request.extensions_mut().insert(payer);
+            }
+        }
+        S::clone(&self.inner).call(request)
+    }
+}

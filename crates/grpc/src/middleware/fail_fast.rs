@@ -1,0 +1,157 @@
+//! The layer that answers calls at once while the database is away.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use parley_fault::Protection;
+use pin_project_lite::pin_project;
+use tower::{Layer, Service};
+
+use crate::status::away;
+
+use super::{
+    call::RpcCall,
+    response::{Response, refuse},
+};
+
+/// Answers with UNAVAILABLE while the database is known to be away, instead of letting each call wait for a connection until its deadline. A
+/// call that waits when the outage begins is answered too, and its work is dropped.
+#[derive(Clone, Debug)]
+pub struct FailFast<O> {
+    outage: O,
+}
+
+impl<O, W> FailFast<O>
+where
+    O: Fn() -> W,
+    W: Future<Output = ()>,
+{
+    /// `outage` makes a future that ends when an outage begins, at once during one. It is a function and not a boxed future because every
+    /// call makes one.
+    pub fn new(outage: O) -> Self {
+        Self { outage }
+    }
+}
+
+impl<S, O: Clone> Layer<S> for FailFast<O> {
+    type Service = FailFastService<S, O>;
+
+    fn layer(&self, inner: S) -> FailFastService<S, O> {
+        FailFastService {
+            inner,
+            outage: self.outage.clone(),
+        }
+    }
+}
+
+/// The service of [`FailFast`].
+#[derive(Clone, Debug)]
+pub struct FailFastService<S, O> {
+    inner: S,
+    outage: O,
+}
+
+impl<S, O, W> Service<RpcCall> for FailFastService<S, O>
+where
+    S: Service<RpcCall, Response = Response>,
+    O: Fn() -> W,
+    W: Future<Output = ()>,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = FailFastFuture<S::Future, W>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, call: RpcCall) -> Self::Future {
+        FailFastFuture {
+            inner: Some(self.inner.call(call)),
+            outage: parley_fault::is_on(Protection::Outage).then(|| (self.outage)()),
+        }
+    }
+}
+
+pin_project! {
+    /// The future of [`FailFastService`].
+    pub struct FailFastFuture<F, W> {
+        // None once an outage has ended it.
+        #[pin]
+        inner: Option<F>,
+        #[pin]
+        outage: Option<W>,
+    }
+}
+
+impl<F, W, E> Future for FailFastFuture<F, W>
+where
+    F: Future<Output = Result<Response, E>>,
+    W: Future<Output = ()>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        // First, so that a call that comes during an outage does nothing.
+        if this.outage.as_mut().as_pin_mut().is_some_and(|outage| outage.poll(cx).is_ready()) {
+            this.inner.set(None);
+            this.outage.set(None);
+            return Poll::Ready(Ok(refuse(away())));
+        }
+        let Some(inner) = this.inner.as_mut().as_pin_mut() else {
+            return Poll::Pending;
+        };
+        inner.poll(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        convert::Infallible,
+        pin::pin,
+        sync::{
+            Arc,
+            atomic::{AtomicBool, Ordering},
+        },
+    };
+
+    use axum::body::Body;
+    use futures_util::FutureExt as _;
+    use http::Request;
+    use tokio_util::sync::CancellationToken;
+    use tonic::Code;
+    use tower::service_fn;
+
+    use super::*;
+    use crate::middleware::response::code;
+
+    #[test]
+    fn answers_calls_that_wait_when_an_outage_begins() {
+        let outage = CancellationToken::new();
+        let is_polled = Arc::new(AtomicBool::new(false));
+        let signal = outage.clone();
+        let layer = FailFast::new(move || signal.clone().cancelled_owned());
+        let polled = Arc::clone(&is_polled);
+        let mut service = layer.layer(service_fn(move |_: RpcCall| {
+            let polled = Arc::clone(&polled);
+            async move {
+                polled.store(true, Ordering::Relaxed);
+                std::future::pending::<Result<Response, Infallible>>().await
+            }
+        }));
+        let call = || RpcCall::new(Request::new(Body::empty()));
+        let mut waiting = pin!(service.call(call()));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        assert!(is_polled.swap(false, Ordering::Relaxed));
+        outage.cancel();
+        for mut ended in [waiting, pin!(service.call(call()))] {
+            let answer = ended.as_mut().now_or_never().unwrap().unwrap();
+            assert_eq!(code(&answer), Code::Unavailable);
+            assert!(!is_polled.load(Ordering::Relaxed), "nothing is done during an outage");
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! Responses that the middleware makes and reads.
+
+use axum::body::Body;
+use tonic::{Code, Status};
+
+/// The response of a gRPC call. Its body is boxed once, by the router; no layer wraps it.
+pub type Response = http::Response<Body>;
+
+/// A response without messages: its headers carry the status.
+pub fn refuse(status: Status) -> Response {
+    status.into_http::<tonic::body::Body>().map(Body::new)
+}
+
+/// The status code of a response. A handler that opened a stream counts as OK: the status that ends the stream is in its trailers.
+pub fn code(response: &Response) -> Code {
+    let header = response.headers().get("grpc-status");
+    header.map_or(Code::Ok, |value| Code::from_bytes(value.as_bytes()))
+}

@@ -1,0 +1,82 @@
+//! The layer that lets calls without a token take turns.
+
+use std::{
+    mem,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use futures_util::future::{BoxFuture, Either};
+use parley_proto::policy::Method;
+use tower::{Layer, Service};
+
+use super::{
+    authenticator::Authenticator,
+    call::{AuthenticatedCall, CallIdentity},
+    response::Response,
+};
+
+/// Holds a turn while a call without a token is handled, so that one address cannot occupy all workers. Only calls of the gateway wait here,
+/// because their request is complete: a call from outside takes its turn where its message is read. Other calls pass without an allocation.
+#[derive(Clone, Debug)]
+pub struct TakeTurn {
+    authenticator: Arc<Authenticator>,
+}
+
+impl TakeTurn {
+    /// Takes turns by the limits of `authenticator`.
+    pub fn new(authenticator: Arc<Authenticator>) -> Self {
+        Self { authenticator }
+    }
+}
+
+impl<S> Layer<S> for TakeTurn {
+    type Service = TakeTurnService<S>;
+
+    fn layer(&self, inner: S) -> TakeTurnService<S> {
+        TakeTurnService {
+            inner,
+            authenticator: Arc::clone(&self.authenticator),
+        }
+    }
+}
+
+/// The service of [`TakeTurn`].
+#[derive(Clone, Debug)]
+pub struct TakeTurnService<S> {
+    inner: S,
+    authenticator: Arc<Authenticator>,
+}
+
+impl<S> Service<AuthenticatedCall> for TakeTurnService<S>
+where
+    S: Service<AuthenticatedCall, Response = Response> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Send,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = Either<S::Future, BoxFuture<'static, Result<Response, S::Error>>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, call: AuthenticatedCall) -> Self::Future {
+        let payer = match &call.identity {
+            CallIdentity::Anonymous(payer) if call.method.is_some_and(Method::takes_turn) => payer,
+            _ => return Either::Left(self.inner.call(call)),
+        };
+        let Some(address) = Authenticator::waits_for_turn(payer, call.request.extensions()) else {
+            return Either::Left(self.inner.call(call));
+        };
+        // As in `Auth`: the service that is ready, and not its clone.
+        let clone = self.inner.clone();
+        let mut inner = mem::replace(&mut self.inner, clone);
+        let authenticator = Arc::clone(&self.authenticator);
+        Either::Right(Box::pin(async move {
+            let _turn = authenticator.turn(address).await;
+            inner.call(call).await
+        }))
+    }
+}
