@@ -2,7 +2,7 @@
 //! idempotency keys, member names, session uploads, audit events, and a log that was trimmed up to its head.
 
 use bytes::Bytes;
-use parley::pb::{
+use parley_proto::{
     ClientSession, CreateClientMessageRequest, CreateTokenRequest, FileHeader, ListAuditEventsRequest, TokenKind, UploadClientFileRequest,
     audit_service_client::AuditServiceClient, subscribe_request::Start, upload_client_file_request::Part,
 };

@@ -12,7 +12,7 @@ use parley_storage::{
 };
 use parley_types::{
     error::{Error, Result},
-    id::{AccountId, ContactId, ContactInboxId, TokenId},
+    id::{ContactId, ContactInboxId, TokenId},
 };
 use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use sha2::Sha256;
@@ -24,10 +24,13 @@ use crate::{
 
 pub mod conversations;
 pub mod fields;
+mod guest;
 mod identity;
 pub mod messages;
 mod names;
 pub mod sessions;
+
+pub use guest::Guest;
 
 /// An inbox at which a contact knocks, and the caller that such a contact is.
 #[derive(Clone, Debug)]
@@ -35,15 +38,6 @@ pub struct Door {
     /// The inbox.
     pub inbox: Arc<Inbox>,
     /// A contact without a session.
-    pub caller: Arc<Caller>,
-}
-
-/// A session that was let in.
-#[derive(Clone, Debug)]
-pub struct Guest {
-    /// The session, as it was up to some seconds ago.
-    pub client: Client,
-    /// The contact as a caller, who reaches its own conversations.
     pub caller: Arc<Caller>,
 }
 
@@ -241,35 +235,6 @@ impl Chat {
         let client = &guest.client;
         let key = (client.inbox.channel.identifier.clone(), client.row.source_id.clone());
         self.tokens.guests.invalidate(&key).await;
-    }
-}
-
-impl Guest {
-    /// The same session, which reaches the conversations of these sessions too.
-    fn reaching(&self, others: Vec<ContactInboxId>) -> Result<Self> {
-        let mut caller = Caller::clone(&self.caller);
-        let account = self.account();
-        let access = caller.accounts.get_mut(&account).ok_or(Error::NotMember(account))?;
-        access.reach = Some(Reach {
-            session: self.client.row.id,
-            others,
-        });
-        Ok(Self {
-            client: self.client.clone(),
-            caller: Arc::new(caller),
-        })
-    }
-
-    /// The sessions whose conversations it reaches beside its own.
-    pub fn others(&self) -> &[ContactInboxId] {
-        let access = self.caller.accounts.get(&self.account());
-        let reach = access.and_then(|access| access.reach.as_ref());
-        reach.map(|reach| reach.others.as_slice()).unwrap_or_default()
-    }
-
-    /// The account.
-    pub fn account(&self) -> AccountId {
-        self.client.row.account_id
     }
 }
 

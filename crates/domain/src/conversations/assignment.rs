@@ -1,6 +1,8 @@
 //! Automatic assignment: whose turn it is among those who are there. The turns are kept in the database, so they go on fairly over
 //! restarts and replicas; the lock of the account's counters keeps two from being given to the same person at once.
 
+use crate::conversations::rows::check_member;
+use crate::messages::append::add_activity;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -21,6 +23,37 @@ use parley_types::{
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QuerySelect, Set, sea_query::OnConflict};
 
 use crate::{conversations::rows::save, messages::rules::changed_with, people::team_members, write::Write};
+
+/// Assigns a member of the account, or nobody.
+///
+/// # Errors
+/// [`Error::Invalid`] for a user who is no member.
+pub(crate) async fn assign(write: &mut Write, conversation: &mut Conversation, assignee: Option<UserId>) -> Result<()> {
+    let before = conversation.row.assignee_id;
+    let Some(change) = Change::new("assignee_id", before.map(i64::from), assignee.map(i64::from)) else {
+        return Ok(());
+    };
+    conversation.assignee = match assignee {
+        Some(user) => Some(check_member(write, user).await?),
+        None => None,
+    };
+    conversation.row.assignee_id = assignee;
+    changed_with(
+        &mut write.ledger,
+        conversation,
+        EventKind::ConversationUpdated,
+        vec![change.clone()],
+    );
+    changed_with(&mut write.ledger, conversation, EventKind::AssigneeChanged, vec![change]);
+    let name = write.caller.actor(write.account().id).name;
+    let line = match &conversation.assignee {
+        Some(agent) if write.caller.user_id() == Some(agent.user.id) => format!("{name} self-assigned this conversation"),
+        Some(agent) => format!("Assigned to {} by {name}", agent.user.name),
+        None => format!("Conversation unassigned by {name}"),
+    };
+    add_activity(&mut write.ledger, conversation, line);
+    Ok(())
+}
 
 /// Gives an open conversation to the next member of its inbox who is there, unless a member has it or nobody is there.
 ///

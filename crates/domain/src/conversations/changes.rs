@@ -1,5 +1,6 @@
 //! Every change of a conversation that is no message, and the activity lines that tell of it.
 
+use crate::conversations::assignment::assign;
 use std::sync::Arc;
 
 use parley_eventlog::{draft::Change, kind::EventKind};
@@ -21,7 +22,7 @@ use crate::{
     attributes::{attribute_changes, set_labels},
     conversations::{
         assignment, read_state as marks,
-        rows::{check_member, save, summary_of},
+        rows::{save, summary_of},
         seen::mark_read,
     },
     messages::rules::{add_activity, changed_with},
@@ -117,37 +118,6 @@ fn update_priority(write: &mut Write, conversation: &mut Conversation, priority:
         (Some(before), Some(after)) => format!("{name} changed the priority from {} to {}", before.name(), after.name()),
     };
     add_activity(&mut write.ledger, conversation, line);
-}
-
-/// Assigns a member of the account, or nobody.
-///
-/// # Errors
-/// [`Error::Invalid`] for a user who is no member.
-pub(crate) async fn assign(write: &mut Write, conversation: &mut Conversation, assignee: Option<UserId>) -> Result<()> {
-    let before = conversation.row.assignee_id;
-    let Some(change) = Change::new("assignee_id", before.map(i64::from), assignee.map(i64::from)) else {
-        return Ok(());
-    };
-    conversation.assignee = match assignee {
-        Some(user) => Some(check_member(write, user).await?),
-        None => None,
-    };
-    conversation.row.assignee_id = assignee;
-    changed_with(
-        &mut write.ledger,
-        conversation,
-        EventKind::ConversationUpdated,
-        vec![change.clone()],
-    );
-    changed_with(&mut write.ledger, conversation, EventKind::AssigneeChanged, vec![change]);
-    let name = write.caller.actor(write.account().id).name;
-    let line = match &conversation.assignee {
-        Some(agent) if write.caller.user_id() == Some(agent.user.id) => format!("{name} self-assigned this conversation"),
-        Some(agent) => format!("Assigned to {} by {name}", agent.user.name),
-        None => format!("Conversation unassigned by {name}"),
-    };
-    add_activity(&mut write.ledger, conversation, line);
-    Ok(())
 }
 
 /// Gives a conversation to a team, or to none. Chatwoot's rule: an assignee outside of the team leaves, and if nobody has it then, the

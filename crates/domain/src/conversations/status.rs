@@ -15,8 +15,7 @@ use crate::{
     Chat,
     auth::caller::Access,
     conversations::{
-        assignment::assign_automatically,
-        changes::assign,
+        assignment::{assign, assign_automatically},
         rows::{save, summary_of},
     },
     messages::{

@@ -7,7 +7,7 @@ use parley_storage::octets;
 use parley_types::error::Result;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Select};
 
-use super::Page;
+use super::items::Page;
 
 /// The beginning of a page of ids whose rows fit into the bytes of a page, one at least. `select` finds the rows of the ids by their key, and
 /// `around` is how many bytes are read with each row, as SQL.

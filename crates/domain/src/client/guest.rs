@@ -1,0 +1,49 @@
+//! A session that was let in.
+
+use std::sync::Arc;
+
+use parley_storage::joined::Client;
+use parley_types::{
+    error::{Error, Result},
+    id::{AccountId, ContactInboxId},
+};
+
+use crate::auth::caller::{Caller, Reach};
+
+/// A session that was let in.
+#[derive(Clone, Debug)]
+pub struct Guest {
+    /// The session, as it was up to some seconds ago.
+    pub client: Client,
+    /// The contact as a caller, who reaches its own conversations.
+    pub caller: Arc<Caller>,
+}
+
+impl Guest {
+    /// The same session, which reaches the conversations of these sessions too.
+    pub(super) fn reaching(&self, others: Vec<ContactInboxId>) -> Result<Self> {
+        let mut caller = Caller::clone(&self.caller);
+        let account = self.account();
+        let access = caller.accounts.get_mut(&account).ok_or(Error::NotMember(account))?;
+        access.reach = Some(Reach {
+            session: self.client.row.id,
+            others,
+        });
+        Ok(Self {
+            client: self.client.clone(),
+            caller: Arc::new(caller),
+        })
+    }
+
+    /// The sessions whose conversations it reaches beside its own.
+    pub fn others(&self) -> &[ContactInboxId] {
+        let access = self.caller.accounts.get(&self.account());
+        let reach = access.and_then(|access| access.reach.as_ref());
+        reach.map(|reach| reach.others.as_slice()).unwrap_or_default()
+    }
+
+    /// The account.
+    pub fn account(&self) -> AccountId {
+        self.client.row.account_id
+    }
+}
