@@ -243,7 +243,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use parley_types::{id::ChannelId, time::Micros};
+    use parley_types::{
+        id::{AccountId, ChannelId},
+        time::Micros,
+    };
 
     fn channel(hmac_mandatory: bool) -> api_channel::Model {
         api_channel::Model {

@@ -23,7 +23,7 @@ use super::{
 const MAX_UPLOAD: Duration = Duration::from_hours(1);
 
 /// How much sooner than asked for a call ends, at most. tonic keeps the same deadline around ours and answers CANCELLED; this way ours is first
-/// and answers DEADLINE_EXCEEDED. See [`record_arrival`].
+/// and answers `DEADLINE_EXCEEDED`. See [`record_arrival`].
 const MARGIN: Duration = Duration::from_millis(10);
 
 /// When a call arrived.
@@ -69,7 +69,7 @@ fn timeout(headers: &HeaderMap) -> Option<Duration> {
     })
 }
 
-/// Ends a call at its deadline with DEADLINE_EXCEEDED. A stream is bounded until it is opened: its messages come after the answer.
+/// Ends a call at its deadline with `DEADLINE_EXCEEDED`. A stream is bounded until it is opened: its messages come after the answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline;
 

@@ -21,7 +21,7 @@ use crate::{
 
 use super::{call::RpcCall, limits::Limits, response::Response};
 
-/// Limits the number of calls in flight, of all callers together, and answers those beyond it with a prepared RESOURCE_EXHAUSTED. Streams are
+/// Limits the number of calls in flight, of all callers together, and answers those beyond it with a prepared `RESOURCE_EXHAUSTED`. Streams are
 /// not counted here: they have limits of their own. Turns the request into an [`RpcCall`] on the way, because it is the first to need the
 /// method's policy.
 #[derive(Clone, Debug)]

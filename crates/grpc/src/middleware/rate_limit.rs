@@ -18,7 +18,7 @@ use super::{
     response::{Response, refuse},
 };
 
-/// Charges a call to the rate limit of its token, and refuses it with RESOURCE_EXHAUSTED when nothing is left. Calls without a token are
+/// Charges a call to the rate limit of its token, and refuses it with `RESOURCE_EXHAUSTED` when nothing is left. Calls without a token are
 /// charged to their address elsewhere, by `Auth`.
 #[derive(Clone, Debug)]
 pub struct RateLimit {
