@@ -8,11 +8,12 @@ ARG RUNTIME_IMAGE=gcr.io/distroless/cc-debian12:nonroot
 # The manifests of the crates alone: the next stage copies them by their content, which changes seldom.
 FROM ${BUILD_IMAGE} AS manifests
 COPY crates /crates
-RUN find /crates -not -type d -not -name Cargo.toml -delete
+RUN find /crates -not -type d -not -name Cargo.toml -delete \
+    && find /crates -mindepth 2 -type d -empty -delete
 
 FROM ${BUILD_IMAGE} AS build
 WORKDIR /build
-# The same sources give the same bytes: no path of this machine and no time in the binary. CFLAGS are for SQLite, ring and mimalloc.
+# The same sources and REVISION give the same bytes: no path of this machine and no time in the binary. CFLAGS are for SQLite, ring and mimalloc.
 ARG SOURCE_DATE_EPOCH=0
 ENV SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH} \
     CARGO_INCREMENTAL=0 \

@@ -1,26 +1,35 @@
-//! Which revision the program is built from, for `parley --version`.
-use std::process::Command;
+//! Which revision a release is built from, for `parley --version`.
+use std::{env, path::Path, process::Command};
 
 fn main() {
-    // A build without the history, such as that of the image, is told its revision.
-    println!("cargo:rerun-if-env-changed=PARLEY_REVISION");
     println!("cargo:rerun-if-changed=build.rs");
-    let told = std::env::var("PARLEY_REVISION").ok().filter(|revision| !revision.is_empty());
+    println!("cargo:rerun-if-env-changed=PARLEY_REVISION");
+    // A build without the history, such as that of the image, is told its revision.
+    let told = env::var("PARLEY_REVISION").ok().filter(|revision| !revision.is_empty());
     let version = env!("CARGO_PKG_VERSION");
     let version = match told.or_else(head) {
-        Some(revision) => format!("{version} ({})", revision.get(..12).unwrap_or(&revision)),
+        Some(revision) => format!("{version} ({})", revision.get(..18).unwrap_or(&revision)),
         None => version.to_owned(),
     };
     println!("cargo:rustc-env=PARLEY_VERSION={version}");
 }
 
-/// The commit that is checked out.
+/// The commit that is checked out, with `-dirty` behind it where files differ from it. Absent in a development build, which would be made anew
+/// with every commit, and outside of a clone of this repository: a folder within another repository has that one's history.
 fn head() -> Option<String> {
+    let here = env::var("CARGO_MANIFEST_DIR").ok()?;
+    if env::var("PROFILE").as_deref() != Ok("release") || !Path::new(&here).join(".git").exists() {
+        return None;
+    }
     for file in ["HEAD", "logs/HEAD"] {
         let path = git(&["rev-parse", "--git-path", file])?;
-        println!("cargo:rerun-if-changed={path}");
+        if Path::new(&path).exists() {
+            println!("cargo:rerun-if-changed={path}");
+        }
     }
-    git(&["rev-parse", "HEAD"])
+    let commit = git(&["rev-parse", "--short=12", "HEAD"]).filter(|commit| !commit.is_empty())?;
+    let differs = git(&["status", "--porcelain", "--untracked-files=no"]).is_none_or(|status| !status.is_empty());
+    Some(if differs { format!("{commit}-dirty") } else { commit })
 }
 
 fn git(arguments: &[&str]) -> Option<String> {
@@ -29,6 +38,5 @@ fn git(arguments: &[&str]) -> Option<String> {
         .output()
         .ok()
         .filter(|output| output.status.success())?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+    String::from_utf8(output.stdout).ok().map(|text| text.trim().to_owned())
 }

@@ -1,6 +1,6 @@
 //! What would keep a server with this configuration in this environment from working, found before it is started, or while it does not.
 
-use parley_eventlog::relay::Relay;
+use parley_eventlog::nats::Relay;
 
 use super::{descriptors, start};
 use crate::config::Config;

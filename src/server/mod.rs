@@ -15,7 +15,7 @@ use parley_domain::{
     mail::Mailer,
     write::Writer,
 };
-use parley_eventlog::{Events, follow, hub::Hub, log::Log, relay};
+use parley_eventlog::{Events, hub::Hub, log::Log, nats, replicas};
 use parley_proto::codec::{LargeSteps, run_large_steps};
 use parley_storage::{Database, OpenError};
 use prometheus::Registry;
@@ -46,6 +46,7 @@ mod marks;
 mod memory_limit;
 mod offline;
 mod per_address;
+mod readiness;
 mod rooms;
 mod shutdown;
 mod start;
@@ -284,16 +285,16 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     if let Some(tls) = &tls {
         back.spawn("TLS certificates", tls.clone().follow(behind.clone()));
     }
-    back.spawn("log follower", endless(follow::run(Arc::clone(&hub), db.clone(), behind.clone())));
+    back.spawn("log follower", endless(replicas::run(Arc::clone(&hub), db.clone(), behind.clone())));
     if let Some(relaying) = relaying {
-        back.spawn("relay", endless(relay::run(Arc::clone(&hub), relaying, behind.clone())));
+        back.spawn("relay", endless(nats::run(Arc::clone(&hub), relaying, behind.clone())));
     }
     back.spawn(
         "cursor marks",
         marks::follow(db.clone(), rooms::cursor_marks_after(&config), unmarked, behind.clone()),
     );
     back.spawn(AUDIT_LOG, endless(audit_writer.run(behind.clone())));
-    back.spawn("readiness", upkeep::check(db.clone(), ready.clone(), behind.clone()));
+    back.spawn("readiness", readiness::check(db.clone(), ready.clone(), behind.clone()));
     back.spawn("metrics of logs", instruments::logs(log.clone(), behind.clone()));
     let jobs = Jobs {
         db: db.clone(),

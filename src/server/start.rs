@@ -5,7 +5,7 @@
 
 use parley_blobs::Storage;
 use parley_domain::mail::Mailer;
-use parley_eventlog::relay::{Relay, Relaying};
+use parley_eventlog::nats::{Relay, Relaying};
 use tokio::net::TcpListener;
 
 use super::{listeners, rooms, tls::Tls};

@@ -353,7 +353,7 @@ impl History {
             statement: 0,
             text: format!("a good request was refused: {text}"),
         }));
-        for (number, statement) in (1..).zip(statements::ALL) {
+        for (number, statement) in (1..).zip(validators::ALL) {
             problems.extend(statement(self).into_iter().map(|text| Problem { statement: number, text }));
         }
         if self.idle > 0 {

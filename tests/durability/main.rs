@@ -26,10 +26,10 @@ mod replicated;
 mod report;
 mod siege;
 mod slices;
-mod statements;
 mod traffic;
 mod unprotected;
 mod upgrade;
+mod validators;
 mod workers;
 
 use std::time::Duration;

@@ -28,7 +28,7 @@ async fn start(nats: &Nats) -> TestApp {
 async fn stored(nats: &Nats) -> u64 {
     let client = async_nats::connect(nats.url()).await.expect("NATS is there");
     let jetstream = jetstream::new(client);
-    let Ok(stream) = jetstream.get_stream(parley_eventlog::relay::STREAM).await else {
+    let Ok(stream) = jetstream.get_stream(parley_eventlog::nats::STREAM).await else {
         return 0;
     };
     stream.get_info().await.expect("it tells").state.messages

@@ -13,7 +13,7 @@ use parley_types::{
 };
 
 use crate::conversion::{FromStored as _, Reveal, ToProto as _, inbox_of, lean};
-use crate::{bounds, entry::Entry, mark::Mark};
+use crate::{entry::Entry, event_size, mark::Mark};
 
 pub use crate::change::Change;
 
@@ -95,10 +95,10 @@ impl Draft {
         }
     }
 
-    /// The event at its place, encoded once: no larger than [`bounds::EVENT_BYTES`], whatever it is about.
+    /// The event at its place, encoded once: no larger than [`event_size::EVENT_BYTES`], whatever it is about.
     pub fn place(&self, envelope: &Envelope, seq: Seq, transaction_id: Seq, transaction_end: bool) -> Entry {
         let account = envelope.account.id;
-        let (changes, truncated_fields) = bounds::changes(&self.changes);
+        let (changes, truncated_fields) = event_size::changes(&self.changes);
         let mut event = pb::Event {
             event_id: format!("{}-{account}-{seq}", envelope.mark),
             account_id: account.0,
@@ -131,7 +131,7 @@ impl Draft {
             message_type: keys.message_type,
             private: keys.private,
             occurred_at: envelope.at,
-            payload: bounds::encode(&mut event).into(),
+            payload: event_size::encode(&mut event).into(),
         }
     }
 

@@ -28,7 +28,7 @@ use crate::{
     history,
     log::{Log, Most, Reach},
     mark::Mark,
-    relay::Relay,
+    nats::Relay,
 };
 
 /// The tails and bells of the accounts that somebody follows.

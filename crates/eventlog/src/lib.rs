@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 
-mod bounds;
 mod change;
 mod config;
 pub mod consumer;
@@ -14,10 +13,10 @@ pub mod draft;
 pub mod entry;
 pub mod ephemeral;
 pub mod erasure;
+mod event_size;
 mod feed;
 pub mod figures;
 pub mod filter;
-pub mod follow;
 pub mod history;
 pub mod hub;
 pub mod kind;
@@ -26,9 +25,10 @@ mod log_range;
 pub mod mark;
 mod meter;
 mod narrow;
+pub mod nats;
 pub mod payload;
 mod redaction;
-pub mod relay;
+pub mod replicas;
 pub mod retention;
 mod snapshot;
 pub mod subscription;

@@ -13,7 +13,7 @@ use parley_types::{
 use prost::Message as _;
 use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter};
 
-use crate::{bounds::received, entry::Entry};
+use crate::{entry::Entry, event_size::received};
 
 /// Rows of one account's log as entries, the erased ones as tombstones.
 ///

@@ -1,6 +1,6 @@
 //! Limits of attribute maps: the free JSON objects of contacts, conversations, inboxes, accounts, users, messages and attachments.
 //!
-//! Every API applies the same limits. `api::fields` checks what a request carries; a verb of `chat` that merges a request into a stored map
+//! Every API applies the same limits. `parley_grpc` checks what a request carries; a command of `parley_domain` that merges a request into a stored map
 //! checks the result. With these limits no resource and no event exceeds what a gRPC client with default settings receives: 4 MiB, and 100
 //! levels of nesting, of which an object in a `google.protobuf.Struct` takes three.
 

@@ -1,6 +1,6 @@
 //! Why something was refused, by what the caller can do about it.
 //!
-//! Knows neither gRPC nor HTTP: `api::status` alone makes a `Status` of it, and `gateway::error` a JSON body of that.
+//! Knows neither gRPC nor HTTP: `parley_grpc::status` alone makes a `Status` of it, and `parley_rest::errors` a JSON body of that.
 
 #[cfg(feature = "sea-orm")]
 mod database;

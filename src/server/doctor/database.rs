@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use parley_eventlog::follow;
+use parley_eventlog::replicas;
 use parley_storage::{Database, OpenError, Oversized, Standing};
 
 use super::{Finding, PATIENCE, bad, doubtful, good};
@@ -84,7 +84,7 @@ async fn existing_database(config: &Config, found: &mut Vec<Finding>) {
                 found.extend(times(&db).await);
             }
             if seen.postgres_major.is_some() {
-                found.push(match tokio::time::timeout(PATIENCE, follow::hears(&db)).await {
+                found.push(match tokio::time::timeout(PATIENCE, replicas::hears(&db)).await {
                     Ok(Ok(())) => good("signals", "what one connection says another one hears"),
                     Ok(Err(error)) => bad("signals", format!("LISTEN and NOTIFY do not work: {error}")),
                     Err(_) => doubtful(

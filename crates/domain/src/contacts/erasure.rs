@@ -1,6 +1,6 @@
 //! Erasing a contact: the copies that other tables hold of what it was and said, in the transaction of its deletion.
 //!
-//! Its own rows go by the verb (`contacts`), its events by `events::erasure`, and bytes in the store by the sweep of `files`. Here go the
+//! Its own rows go by the verb (`contacts`), its events by `parley_eventlog::erasure`, and bytes in the store by the sweep of `files`. Here go the
 //! stored replies of idempotent requests, the mails that were written about its
 //! conversations, and what its sessions uploaded and no message has taken.
 

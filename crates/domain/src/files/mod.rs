@@ -20,7 +20,7 @@ use parley_types::{
     id::{AccountId, ContactInboxId, MessageId},
     time::Micros,
 };
-use sea_orm::{ActiveModelTrait, ColumnTrait, Condition, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, Set};
+use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, IntoActiveModel, Set};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 
@@ -34,6 +34,7 @@ mod picture;
 pub mod rotation;
 pub mod rows;
 pub mod signed;
+mod sweep;
 mod unattached;
 
 pub use unattached::Unattached;
@@ -42,9 +43,6 @@ use signed::{Name, Signer};
 
 /// Pieces of an upload come at least this often.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Files that are removed in one go.
-const REMOVED: u64 = 100;
 
 /// The settings of files.
 #[derive(Clone, Debug)]
@@ -329,45 +327,6 @@ impl Files {
         let row = attachment::Entity::find_by_id(id).one(self.db.read()).await?;
         let row = row.filter(|row| row.state != AttachmentState::Removed && row.object.is_some());
         Ok((row.ok_or_else(lost)?, small))
-    }
-
-    /// Removes what waits to be removed, and uploads that nothing took in their time; how many.
-    ///
-    /// # Errors
-    /// When the database or the store fails.
-    pub async fn sweep(&self, now: Micros) -> Result<usize> {
-        self.db.in_long_time(self.remove_unneeded(now)).await
-    }
-
-    async fn remove_unneeded(&self, now: Micros) -> Result<usize> {
-        use attachment::Column;
-        let unneeded = Condition::any()
-            .add(Column::State.eq(AttachmentState::Removed))
-            .add(unattached::expired(now));
-        let rows = attachment::Entity::find()
-            .filter(unneeded)
-            .order_by_asc(Column::Id)
-            .limit(REMOVED)
-            .all(self.db.write())
-            .await?;
-        self.remove(&rows).await?;
-        Ok(rows.len())
-    }
-
-    /// Removes objects, and then their rows: as long as a row is there, its bytes are found again.
-    async fn remove(&self, rows: &[attachment::Model]) -> Result<()> {
-        for row in rows {
-            let Some(object) = &row.object else { continue };
-            self.storage.remove(object).await?;
-            if row.thumb_size.is_some() {
-                self.storage.remove(&small_of(object)).await?;
-            }
-        }
-        attachment::Entity::delete_many()
-            .filter(attachment::Column::Id.is_in(rows.iter().map(|row| row.id)))
-            .exec(self.db.write())
-            .await?;
-        Ok(())
     }
 }
 

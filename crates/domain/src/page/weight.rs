@@ -1,7 +1,7 @@
 //! How many rows of a page are read: as many as fit into the bytes of a page, whatever was asked for.
 //!
 //! A page is bounded by rows, and a row by the limits of its fields, which leaves up to 600 MB for a page of 1,000 messages. So the database is
-//! asked for the sizes first, and only rows that fit are read. `api::page` then cuts by the exact size of the answer.
+//! asked for the sizes first, and only rows that fit are read. `parley_grpc` then cuts by the exact size of the answer.
 
 use parley_storage::octets;
 use parley_types::error::Result;

@@ -6,7 +6,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{
     cache::{Counted, Known},
-    keys,
+    idempotency,
     lane::Lane,
     meter,
     plan::{Plan, Scene, reply_id},
@@ -255,9 +255,9 @@ impl Lane {
         }
         let asked = calls.iter().filter_map(|call| call.call.key.as_ref());
         let kept = if db.get_database_backend() == DbBackend::Postgres {
-            keys::kept(db, account, asked).await?
+            idempotency::kept(db, account, asked).await?
         } else {
-            keys::kept_on_sqlite(&self.db, account, asked).await?
+            idempotency::kept_on_sqlite(&self.db, account, asked).await?
         };
         let named = items()
             .filter_map(|(_, new)| reply_id(new.content_attributes.get("in_reply_to")?))
@@ -271,7 +271,7 @@ impl Lane {
         let uploads = rows::uploads(db, account, named.collect()).await?;
         let fresh = calls.iter().filter(|call| {
             let key = call.call.key.as_ref();
-            key.is_none_or(|key| keys::find(key, &kept).is_none())
+            key.is_none_or(|key| idempotency::find(key, &kept).is_none())
         });
         let rows = fresh.flat_map(|call| &call.items).map(|(_, new)| new.new_rows()).sum();
         let ids = if db.get_database_backend() == DbBackend::Postgres {

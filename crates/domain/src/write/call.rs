@@ -6,7 +6,7 @@ use parley_eventlog::cursor::Cursor;
 use parley_types::id::AccountId;
 use uuid::Uuid;
 
-use crate::{auth::caller::Caller, write::idempotency::KeyOwner};
+use crate::{auth::caller::Caller, write::key_owner::KeyOwner};
 
 /// A call that changes something and answers with a `T`.
 pub struct Call<T> {

@@ -21,7 +21,7 @@ use serde_json::{Value as Json, json};
 use super::{
     Ledger,
     cache::{Counted, Known},
-    keys::{self, Kept, Reply},
+    idempotency::{self, Kept, Reply},
     panic::panicked,
     request::{Config, Messages},
 };
@@ -151,9 +151,9 @@ impl Plan {
     fn call(&mut self, config: &Config, scene: &mut Scene, call: &Messages) -> Result<Answer<Vec<Arc<Message>>>> {
         let asked = &call.call;
         if let Some(key) = &asked.key
-            && let Some(kept) = keys::find(key, &scene.kept)
+            && let Some(kept) = idempotency::find(key, &scene.kept)
         {
-            return keys::repeat(key, kept);
+            return idempotency::repeat(key, kept);
         }
         let access = asked.caller.write_access(asked.account)?;
         parley_fault::strike("plan");
@@ -215,9 +215,9 @@ impl Plan {
         let (cursor, at) = (ledger.cursor(), ledger.at);
         let entered = ledger.close();
         if let Some(key) = &asked.key {
-            let contact = keys::contact(&messages, &entered.entries);
+            let contact = idempotency::contact(&messages, &entered.entries);
             let reply = Reply::new(&messages, Some(cursor), at, contact);
-            self.keys.push(keys::row(asked.account, key, &scene.kept, &reply));
+            self.keys.push(idempotency::row(asked.account, key, &scene.kept, &reply));
         }
         scene.counted.counters = entered.counters;
         scene.taken.extend(claimed);

@@ -20,7 +20,7 @@ use sea_orm::{DatabaseTransaction, EntityTrait, IntoActiveModel};
 
 use super::{
     Ledger,
-    keys::{self, Reply},
+    idempotency::{self, Reply},
     lane::Lane,
     meter::{Operation, measured},
 };
@@ -85,11 +85,11 @@ impl Lane {
         let txn = self.db.begin().await?;
         let counters = log::lock(&txn, call.account).await?;
         parley_fault::strike("verb");
-        let kept = keys::kept(&txn, call.account, call.key.iter()).await?;
+        let kept = idempotency::kept(&txn, call.account, call.key.iter()).await?;
         if let Some(key) = &call.key
-            && let Some(kept) = keys::find(key, &kept)
+            && let Some(kept) = idempotency::find(key, &kept)
         {
-            let answer = keys::repeat(key, kept)?;
+            let answer = idempotency::repeat(key, kept)?;
             return Ok(Committed {
                 answer,
                 counters,
@@ -119,9 +119,9 @@ impl Lane {
         rows::store(&txn, &entered.claims, &entered.attachments).await?;
         log::append(&txn, &entered.counters, &entered.entries).await?;
         if let Some(key) = &call.key {
-            let contact = keys::contact(&value, &entered.entries);
-            let row = keys::row(call.account, key, &kept, &Reply::new(&value, Some(cursor), at, contact));
-            keys::keep(&txn, row).await?;
+            let contact = idempotency::contact(&value, &entered.entries);
+            let row = idempotency::row(call.account, key, &kept, &Reply::new(&value, Some(cursor), at, contact));
+            idempotency::keep(&txn, row).await?;
         }
         txn.commit().await?;
         Ok(Committed {
@@ -151,8 +151,8 @@ fn conflict(error: Error) -> Error {
 /// [`Error::KeyReused`]; when the database cannot be read.
 pub async fn repeated<T>(db: &Database, call: &Call<T>) -> Result<Option<Answer<T>>> {
     let Some(key) = &call.key else { return Ok(None) };
-    let kept = keys::kept(db.read(), call.account, [key].into_iter()).await?;
-    keys::find(key, &kept).map(|kept| keys::repeat(key, kept)).transpose()
+    let kept = idempotency::kept(db.read(), call.account, [key].into_iter()).await?;
+    idempotency::find(key, &kept).map(|kept| idempotency::repeat(key, kept)).transpose()
 }
 
 /// Runs a write that stands in no existing account's log, once per key.
@@ -182,16 +182,16 @@ where
     F: for<'t> FnOnce(&'t DatabaseTransaction) -> BoxFuture<'t, Result<(T, Option<Cursor>)>> + Send,
 {
     let txn = db.begin().await?;
-    let kept = keys::kept(&txn, AccountId(0), call.key.iter()).await?;
+    let kept = idempotency::kept(&txn, AccountId(0), call.key.iter()).await?;
     if let Some(key) = &call.key
-        && let Some(kept) = keys::find(key, &kept)
+        && let Some(kept) = idempotency::find(key, &kept)
     {
-        return keys::repeat(key, kept);
+        return idempotency::repeat(key, kept);
     }
     let (value, cursor) = write(&txn).await?;
     if let Some(key) = &call.key {
-        let row = keys::row(AccountId(0), key, &kept, &Reply::new(&value, cursor, Micros::now(), None));
-        keys::keep(&txn, row).await?;
+        let row = idempotency::row(AccountId(0), key, &kept, &Reply::new(&value, cursor, Micros::now(), None));
+        idempotency::keep(&txn, row).await?;
     }
     txn.commit().await?;
     Ok(Answer::Fresh(value, cursor))

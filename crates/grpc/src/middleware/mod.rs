@@ -63,7 +63,7 @@ pub fn stack(router: axum::Router, chat: &Chat, authenticator: Authenticator, li
             // get the ids of the trace from here.
             .layer(Trace)
             // Records who administered what. Above `Auth`, because refused callers are audited, too; below `Trace`, so that its lines carry the
-            // trace.
+            // trace, except for a call that is dropped: that happens outside of its context.
             .layer(Audit::new(chat.audit.clone()))
             // Answers at once while the database is away. Above `Auth`, because not even a token can be looked up then; below `Trace` and
             // `Audit`, because a call in flight that an outage ends is recorded.

@@ -17,7 +17,7 @@ use parley_domain::{
     joined::{Client, Conversation, Message},
     messages::Created,
     page::Sort,
-    write::{call::Call, idempotency::KeyOwner},
+    write::{call::Call, key_owner::KeyOwner},
 };
 use parley_eventlog::conversion::{ToProto as _, client_conversation, client_message};
 use parley_proto::{self as pb, client_service_server::ClientService};

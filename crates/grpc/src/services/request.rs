@@ -7,7 +7,7 @@ use parley_domain::{
     auth::caller::Caller,
     write::{
         call::{Call, Key},
-        idempotency::KeyOwner,
+        key_owner::KeyOwner,
     },
 };
 use parley_fault::Protection;

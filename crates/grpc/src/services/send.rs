@@ -8,7 +8,7 @@ use parley_domain::{
     messages::Created,
     write::{
         call::{Answer, Call, Key},
-        idempotency::KeyOwner,
+        key_owner::KeyOwner,
     },
 };
 use parley_eventlog::{

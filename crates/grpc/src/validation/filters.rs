@@ -1,4 +1,4 @@
-//! Filters of the contract as the verbs take them. Whether they make sense is for `chat::filter` to say, which names their faults in order.
+//! Filters of the contract as the verbs take them. Whether they make sense is for `parley_domain::filter` to say, which names their faults in order.
 
 use parley_domain::filter::{Given, Joiner, Operator};
 use parley_proto::{self as pb, FilterJoiner, FilterOperator, value::json_of};

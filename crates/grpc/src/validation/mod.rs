@@ -4,4 +4,5 @@ pub mod drafts;
 pub mod fields;
 pub mod filters;
 pub mod page;
+mod page_token;
 pub mod subscriptions;

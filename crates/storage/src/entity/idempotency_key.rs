@@ -21,7 +21,7 @@ pub struct Model {
     /// The encoded answer.
     pub response: Vec<u8>,
     pub created_at: Micros,
-    /// A digest of whose the key is (`chat::idempotency`). None: stored by a program that does not know of owners.
+    /// A digest of whose the key is (`parley_domain::write::key_owner`). None: stored by a program that does not know of owners.
     pub owner: Option<Uuid>,
     /// The contact that the reply is about, whose erasure takes the reply along; 0: several, or one that the writer could not tell.
     pub contact_id: Option<ContactId>,

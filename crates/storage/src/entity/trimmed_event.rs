@@ -11,7 +11,7 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub account_id: AccountId,
     pub seq: Seq,
-    /// What it is recognised by, as `events::mark` stores it.
+    /// What it is recognised by, as `parley_eventlog::mark` stores it.
     pub mark: i64,
 }
 

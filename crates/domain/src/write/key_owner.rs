@@ -1,0 +1,104 @@
+//! Whose an idempotency key is: two callers that use the same key do not see each other's replies.
+
+use std::net::IpAddr;
+
+use parley_fault::Protection;
+use parley_types::id::{AccountId, ContactInboxId, InboxId};
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use crate::auth::caller::{Caller, Principal};
+
+/// The owner of an idempotency key. Outlives tokens: a user, a bot, the operator, a service by its name and inboxes, a contact session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyOwner {
+    /// A digest of what the owner is.
+    pub id: Uuid,
+    /// Whether it is somebody without a session, of whom only the address is known.
+    pub is_anonymous: bool,
+    /// Whether it is a visitor, with a session or without one.
+    pub is_visitor: bool,
+}
+
+impl KeyOwner {
+    /// The caller, in an account.
+    pub fn of(caller: &Caller, account: AccountId) -> Self {
+        let access = caller.accounts.get(&account);
+        let session = access
+            .and_then(|access| access.reach.as_ref())
+            .map_or(ContactInboxId(0), |reach| reach.session);
+        match &caller.principal {
+            Principal::User(user) => Self::named(&format!("user {}", user.id)),
+            Principal::AgentBot(bot) => Self::named(&format!("agent bot {}", bot.id)),
+            Principal::Platform => Self::named("operator"),
+            Principal::Service { name } if name.is_empty() => Self::named(&format!("token {}", caller.token.0)),
+            Principal::Service { name } => {
+                // The name alone would let a token for few inboxes read replies to one for all of them.
+                let mut inboxes = access.and_then(|access| access.inboxes.clone());
+                if let Some(inboxes) = &mut inboxes {
+                    inboxes.sort_unstable();
+                }
+                Self::named(&format!("service {inboxes:?} {name}"))
+            }
+            Principal::Contact { .. } if session == ContactInboxId(0) => Self::visitor(InboxId(0), None),
+            Principal::Contact { .. } => Self {
+                is_visitor: true,
+                ..Self::named(&format!("session {}", session.0))
+            },
+            Principal::Parley => Self::named("parley"),
+        }
+    }
+
+    /// Somebody without a session, by the inbox and the address it comes from.
+    pub fn visitor(inbox: InboxId, address: Option<IpAddr>) -> Self {
+        Self {
+            is_anonymous: true,
+            is_visitor: true,
+            ..Self::named(&format!("visitor {} {address:?}", inbox.0))
+        }
+    }
+
+    fn named(name: &str) -> Self {
+        let name = if parley_fault::is_on(Protection::IdempotencyOwner) {
+            name
+        } else {
+            ""
+        };
+        Self {
+            id: digest(&[name.as_bytes()]),
+            is_anonymous: false,
+            is_visitor: false,
+        }
+    }
+
+    /// The request id under which the owner's reply is stored where another caller holds the request id itself.
+    pub fn owned(&self, request_id: Uuid) -> Uuid {
+        digest(&[self.id.as_bytes(), request_id.as_bytes()])
+    }
+}
+
+fn digest(parts: &[&[u8]]) -> Uuid {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part);
+    }
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hash.finalize()[..16]);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn visitors_are_told_apart_by_inbox_and_address() {
+        let address = |text: &str| Some(text.parse().unwrap());
+        let one = KeyOwner::visitor(InboxId(1), address("192.0.2.1"));
+        assert_eq!(one, KeyOwner::visitor(InboxId(1), address("192.0.2.1")));
+        assert_ne!(one, KeyOwner::visitor(InboxId(2), address("192.0.2.1")));
+        assert_ne!(one, KeyOwner::visitor(InboxId(1), address("192.0.2.2")));
+        assert_ne!(one, KeyOwner::visitor(InboxId(1), None));
+        assert_ne!(one.owned(Uuid::nil()), KeyOwner::named("operator").owned(Uuid::nil()));
+    }
+}
