@@ -7,7 +7,7 @@ use parley_proto::EventFilter;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::{archive::Archive, statements, traffic::cursor};
+use crate::{archive::Archive, traffic::cursor, validators};
 
 /// A message that the server said it had stored.
 #[derive(Clone, Debug)]
