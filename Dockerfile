@@ -40,7 +40,7 @@ COPY src ./src
 # Cargo judges by times, and the sources are often older than the layer above: what was made of the empty ones must go.
 ARG REVISION=
 RUN cargo clean --locked --release --workspace \
-    && PARLEY_REVISION="${REVISION}" cargo build --locked --release --package parley \
+    && BUILD_REVISION="${REVISION}" cargo build --locked --release --package parley \
     && mkdir -p /image/usr/local/bin /image/data \
     && cp target/release/parley /image/usr/local/bin/parley \
     && find /image -exec touch --no-dereference --date="@${SOURCE_DATE_EPOCH}" {} +

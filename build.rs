@@ -3,15 +3,16 @@ use std::{env, path::Path, process::Command};
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rerun-if-env-changed=PARLEY_REVISION");
+    println!("cargo:rerun-if-env-changed=BUILD_REVISION");
     // A build without the history, such as that of the image, is told its revision.
-    let told = env::var("PARLEY_REVISION").ok().filter(|revision| !revision.is_empty());
+    let told = env::var("BUILD_REVISION").ok().filter(|revision| !revision.is_empty());
     let version = env!("CARGO_PKG_VERSION");
     let version = match told.or_else(head) {
         Some(revision) => format!("{version} ({})", revision.get(..18).unwrap_or(&revision)),
         None => version.to_owned(),
     };
-    println!("cargo:rustc-env=PARLEY_VERSION={version}");
+    // Cargo sets it for the program too where it runs it, so it may not look like a setting: those begin with PARLEY_.
+    println!("cargo:rustc-env=BUILD_VERSION={version}");
 }
 
 /// The commit that is checked out, with `-dirty` behind it where files differ from it. Absent in a development build, which would be made anew

@@ -38,7 +38,7 @@ use stderr::complain;
 
 /// Customer conversations as a gRPC service, with a durable, ordered, resumable event stream.
 #[derive(Debug, Parser)]
-#[command(name = "parley", version = env!("PARLEY_VERSION"), args_conflicts_with_subcommands = true, after_help = exit::help())]
+#[command(name = "parley", version = env!("BUILD_VERSION"), args_conflicts_with_subcommands = true, after_help = exit::help())]
 struct Cli {
     #[command(flatten)]
     settings: Settings,
