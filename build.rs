@@ -4,10 +4,10 @@ use std::{env, path::Path, process::Command};
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed=BUILD_REVISION");
-    // A build without the history, such as that of the image, is told its revision.
-    let told = env::var("BUILD_REVISION").ok().filter(|revision| !revision.is_empty());
+    // The image is built without the history, so its build sets the revision.
+    let given = env::var("BUILD_REVISION").ok().filter(|revision| !revision.is_empty());
     let version = env!("CARGO_PKG_VERSION");
-    let version = match told.or_else(head) {
+    let version = match given.or_else(head) {
         Some(revision) => format!("{version} ({})", revision.get(..18).unwrap_or(&revision)),
         None => version.to_owned(),
     };

@@ -9,7 +9,7 @@ PAGES = sorted(
     page for pattern in ("*.md", "docs/**/*.md", "helm/**/*.md", "bench/**/*.md", "tests/**/*.md") for page in chart.ROOT.glob(pattern)
 )
 # Folders of the repository that pages name files of.
-FOLDERS = "bench|docker|docs|examples|helm|proto|src|tests"
+FOLDERS = "bench|crates|docker|docs|examples|helm|proto|src|tests"
 
 
 def anchors(page) -> set[str]:

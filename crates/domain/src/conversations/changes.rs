@@ -21,7 +21,7 @@ use crate::{
     Chat,
     attributes::{attribute_changes, set_labels},
     conversations::{
-        assignment, read_state as marks,
+        assignment, read_state,
         rows::{save, summary_of},
         seen::mark_read,
     },
@@ -89,8 +89,8 @@ impl Chat {
                                 mark_read(write, &mut conversation).await?;
                             }
                         }
-                        ConversationPatch::Unread => marks::unread(write, &mut conversation).await?,
-                        ConversationPatch::Muted(muted) => marks::mute(write, &mut conversation, muted).await?,
+                        ConversationPatch::Unread => read_state::unread(write, &mut conversation).await?,
+                        ConversationPatch::Muted(muted) => read_state::mute(write, &mut conversation, muted).await?,
                     }
                     if !write.ledger.drafts().is_empty() {
                         save(write, &mut conversation).await?;

@@ -1,4 +1,4 @@
-//! Conversations: making them, reading one, and who types in it. What changes one stands in `conversation_changes`.
+//! Conversations: making them, reading one, and who types in it. What changes one is in `changes`.
 
 pub mod answers;
 pub mod assignment;

@@ -1,4 +1,4 @@
-//! Memberships: who works in an account. Who works in an inbox is in `inbox_members`.
+//! Memberships: who works in an account. Who works in an inbox is in `inboxes::members`.
 
 use std::{collections::HashSet, sync::Arc};
 

@@ -52,7 +52,7 @@ static READING_ANONYMOUS: ComputePool = ComputePool::new("anonymous request body
 const READING_BUDGET: Duration = Duration::from_secs(10);
 
 /// Bytes of a body that are read where it arrives, with all that follows from it: 45 KB of small objects took 22 ms of a worker.
-const INLINE_BYTES: usize = 16 * 1024;
+pub(crate) const INLINE_BYTES: usize = 16 * 1024;
 
 /// The parameters of one request; on a clash the path wins, then the body, then the query.
 #[derive(Debug, Default)]
