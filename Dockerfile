@@ -58,7 +58,9 @@ LABEL org.opencontainers.image.title="Parley" \
 COPY --from=build /image/usr/local/bin/parley /usr/local/bin/parley
 COPY --from=build --chown=65532:65532 /image/data /data
 COPY docker/parley.toml /etc/parley/parley.toml
-ENV PARLEY_CONFIG=/etc/parley/parley.toml
+# The purge delay is what the program would otherwise restart itself with.
+ENV PARLEY_CONFIG=/etc/parley/parley.toml \
+    MIMALLOC_PURGE_DELAY=100
 # By number, so that Kubernetes sees that it is not root.
 USER 65532:65532
 # Writable also under a read-only root: the SQLite file, and its temporary files, which go to the working directory.

@@ -5,6 +5,7 @@ use std::{process::ExitCode, time::Duration};
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+mod allocator;
 mod backup;
 mod compat;
 mod completions;
@@ -96,6 +97,9 @@ const UNBLOCK: Duration = Duration::from_secs(5);
 /// Reads the command line, does what it says, and tells how that went.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    if matches!(cli.command, None | Some(Command::Serve(_))) {
+        allocator::bound_purges();
+    }
     // What any command creates (the database, its journal, locks, uploads under way, cursors) is its owner's alone, whatever the shell
     // or the container runtime left as umask.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);

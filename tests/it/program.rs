@@ -196,6 +196,22 @@ async fn the_admin_door_answers(backend: Backend) {
     assert!(metrics.contains("# TYPE"), "{metrics}");
 }
 
+/// The value of a variable in the environment of a running server.
+fn environment_of(app: &TestApp, name: &str) -> Option<String> {
+    let path = format!("/proc/{}/environ", app.server.id());
+    let environment = std::fs::read(path).expect("the environment is readable");
+    let mut variables = environment.split(|byte| *byte == 0).map(String::from_utf8_lossy);
+    variables.find_map(|variable| Some(variable.strip_prefix(name)?.strip_prefix('=')?.to_owned()))
+}
+
+#[tokio::test]
+async fn purge_delay_of_the_allocator_is_bounded() {
+    let app = TestApp::start(Backend::Sqlite).await;
+    assert_eq!(environment_of(&app, "MIMALLOC_PURGE_DELAY").as_deref(), Some("100"));
+    let app = TestApp::builder(Backend::Sqlite).env("MIMALLOC_PURGE_DELAY", "20").start().await;
+    assert_eq!(environment_of(&app, "MIMALLOC_PURGE_DELAY").as_deref(), Some("20"));
+}
+
 #[tokio::test]
 async fn the_doctor_tells_what_is_wrong_in_plain_words() {
     let home = tempfile::tempdir().expect("a folder");
