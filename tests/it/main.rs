@@ -46,6 +46,7 @@ mod first_start;
 mod front_ends;
 mod frozen;
 mod full_disk;
+mod glossary;
 mod golden;
 mod grpc_packaging;
 mod grpc_web;
