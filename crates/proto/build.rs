@@ -1,11 +1,18 @@
-//! Compiles `proto/` with protox, so that building needs cargo alone, and keeps the descriptors for reflection.
-use std::{error::Error, path::PathBuf};
+//! Generates code from the compiled descriptors of `proto/`, so that building needs neither `protoc` nor a parser of protobuf, and keeps the
+//! descriptors for reflection. `cargo xtask descriptors` compiles them.
+use std::{
+    error::Error,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use prost::Message as _;
 use prost_reflect::{DescriptorPool, DynamicMessage};
 
 #[path = "build/policy.rs"]
 mod policy;
+#[path = "build/sources.rs"]
+mod sources;
 
 /// What encodes and decodes messages, on both ends.
 const CODEC: &str = "crate::codec::SmallCodec";
@@ -14,25 +21,21 @@ const CODEC: &str = "crate::codec::SmallCodec";
 const FRAMES: &str = "crate::frame::FrameCodec";
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let out = PathBuf::from(std::env::var("OUT_DIR")?);
-    let mut compiler = protox::Compiler::new(["proto"])?;
-    compiler.include_imports(true).include_source_info(true);
-    let mut files: Vec<_> = std::fs::read_dir("proto/parley/v1")?
-        .map(|entry| entry.map(|entry| entry.file_name()))
-        .collect::<Result<_, _>>()?;
-    files.sort();
-    for file in files {
-        compiler.open_file(PathBuf::from("parley/v1").join(file))?;
+    // `compile_fds` prints nothing of the kind.
+    for path in ["proto", "build", "descriptors"] {
+        println!("cargo:rerun-if-changed={path}");
     }
-    // What the details of an error are made of. Nothing imports it, because they travel as Any.
-    compiler.open_file("google/rpc/error_details.proto")?;
-    let bytes = compiler.encode_file_descriptor_set();
+    if fs::read_to_string(sources::CHECKSUM)? != sources::checksum(Path::new("proto"))? {
+        return Err("proto/ has changed since it was compiled: run `cargo xtask descriptors`".into());
+    }
+    let bytes = fs::read(sources::DESCRIPTORS)?;
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
     let set = tonic_prost_build::FileDescriptorSet::decode(bytes.as_slice())?;
-    std::fs::write(out.join("parley_descriptor.bin"), without_comments(&bytes)?)?;
+    fs::write(out.join("parley_descriptor.bin"), without_comments(&bytes)?)?;
     let pool = DescriptorPool::decode(bytes.as_slice())?;
     let table =
         policy::table(&pool).map_err(|faults| format!("policies of methods (proto/parley/v1/options.proto):\n{}", faults.join("\n")))?;
-    std::fs::write(out.join("policy.rs"), table)?;
+    fs::write(out.join("policy.rs"), table)?;
     let mut config = tonic_prost_build::Config::new();
     // Messages know their names, so that any answer can be asked for its cursor.
     config.enable_type_names();
@@ -43,9 +46,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         .codec_path(CODEC)
         .compile_fds_with_config(set, config)?;
     subscribe_by_frames();
-    // `compile_fds` prints nothing of the kind.
-    println!("cargo:rerun-if-changed=proto");
-    println!("cargo:rerun-if-changed=build");
     Ok(())
 }
 

@@ -1,16 +1,19 @@
-//! `cargo xtask COMMAND`: checks of this repository's sources.
+//! `cargo xtask COMMAND`: generated files and checks of this repository's sources, run by its tests and by hand.
 
 use anyhow::{Result, bail};
 
+mod descriptors;
 mod same_tokens;
 
-const USAGE: &str = "usage: cargo xtask same-tokens REVISION [PATH...]\n\n\
-    same-tokens  fails when a Rust source below PATH differs from REVISION in more than comments and white space";
+const USAGE: &str = "usage: cargo xtask COMMAND\n\n\
+    descriptors                     compiles proto/ into crates/proto/descriptors\n\
+    same-tokens REVISION [PATH...]  fails when a Rust source below PATH differs from REVISION in more than comments and white space";
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match arguments.split_first() {
-        Some((command, rest)) if command == "same-tokens" => same_tokens::check(rest),
+    match arguments.split_first().map(|(command, rest)| (command.as_str(), rest)) {
+        Some(("descriptors", rest)) => descriptors::write(rest),
+        Some(("same-tokens", rest)) => same_tokens::check(rest),
         _ => bail!("{USAGE}"),
     }
 }
