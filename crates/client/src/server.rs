@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "tls")]
+use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 use tonic::{
     Request,
     metadata::{Ascii, MetadataValue},
-    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
+    transport::{Channel, Endpoint},
 };
 
 /// A service's address and the token to show. Its `Debug` output does not show the token.
@@ -30,11 +32,23 @@ impl Trust {
     /// An endpoint that goes by it, if its address begins with `https`.
     ///
     /// # Errors
-    /// A sentence, when a certificate cannot be used.
+    /// A sentence, when a certificate cannot be used, or this crate was built without its feature `tls`.
     pub fn apply(&self, endpoint: Endpoint) -> Result<Endpoint, String> {
-        if endpoint.uri().scheme_str() != Some("https") {
-            return Ok(endpoint);
+        if endpoint.uri().scheme_str() == Some("https") {
+            self.secure(endpoint)
+        } else {
+            Ok(endpoint)
         }
+    }
+
+    #[cfg(not(feature = "tls"))]
+    #[allow(clippy::unused_self)] // it is the configuration where TLS is compiled in
+    fn secure(&self, _endpoint: Endpoint) -> Result<Endpoint, String> {
+        Err("https needs the feature `tls` of parley-client".to_owned())
+    }
+
+    #[cfg(feature = "tls")]
+    fn secure(&self, endpoint: Endpoint) -> Result<Endpoint, String> {
         let mut tls = ClientTlsConfig::new();
         tls = match &self.ca {
             Some(pem) => tls.ca_certificate(Certificate::from_pem(pem)),

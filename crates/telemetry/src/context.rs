@@ -3,11 +3,10 @@
 //! <https://www.w3.org/TR/trace-context/#traceparent-header>
 
 use opentelemetry::{
-    Context,
-    propagation::{Extractor, TextMapPropagator as _},
-    trace::{SpanContext, TraceContextExt as _},
+    Context, SpanId, TraceFlags, TraceId,
+    propagation::Extractor,
+    trace::{SpanContext, TraceContextExt as _, TraceState},
 };
-use opentelemetry_sdk::propagation::TraceContextPropagator;
 
 /// The header and the metadata key.
 pub const TRACEPARENT: &str = "traceparent";
@@ -39,24 +38,12 @@ pub fn asked_for(headers: &http::HeaderMap) -> Context {
 
 /// The span that a stored context names, as somebody else's; none if it names none.
 pub fn stored(traceparent: &str) -> Option<SpanContext> {
-    if traceparent.is_empty() {
-        return None;
-    }
-    let context = TraceContextPropagator::new().extract_with_context(&Context::new(), &Stored(traceparent));
-    let span = context.span().span_context().clone();
-    span.is_valid().then_some(span)
-}
-
-struct Stored<'a>(&'a str);
-
-impl Extractor for Stored<'_> {
-    fn get(&self, key: &str) -> Option<&str> {
-        (key == TRACEPARENT).then_some(self.0)
-    }
-
-    fn keys(&self) -> Vec<&str> {
-        vec![TRACEPARENT]
-    }
+    let traceparent = read(traceparent)?;
+    let mut parts = traceparent.split('-').skip(1);
+    let trace = TraceId::from_hex(parts.next()?).ok()?;
+    let span = SpanId::from_hex(parts.next()?).ok()?;
+    let flags = TraceFlags::new(u8::from_str_radix(parts.next()?, 16).ok()?) & TraceFlags::SAMPLED;
+    Some(SpanContext::new(trace, span, flags, true, TraceState::NONE))
 }
 
 struct Headers<'a>(&'a http::HeaderMap);
@@ -76,7 +63,7 @@ fn written(span: &SpanContext) -> String {
         "00-{}-{}-{:02x}",
         span.trace_id(),
         span.span_id(),
-        span.trace_flags() & opentelemetry::TraceFlags::SAMPLED
+        span.trace_flags() & TraceFlags::SAMPLED
     )
 }
 
@@ -129,16 +116,19 @@ mod tests {
     }
 
     #[test]
+    fn a_stored_context_names_a_remote_span() {
+        let span = stored(&format!("00-{TRACE}-b7ad6b7169203331-03")).unwrap();
+        assert_eq!(span.trace_id().to_string(), TRACE);
+        assert_eq!(span.span_id().to_string(), "b7ad6b7169203331");
+        assert_eq!(span.trace_flags(), TraceFlags::SAMPLED);
+        assert!(span.is_remote() && span.is_valid());
+        assert_eq!(stored(""), None);
+        assert_eq!(stored(&format!("00-{TRACE}-{}-01", "0".repeat(16))), None);
+    }
+
+    #[test]
     fn only_spans_of_our_own_are_own() {
-        let span = |is_remote| {
-            SpanContext::new(
-                opentelemetry::TraceId::from(7),
-                opentelemetry::SpanId::from(9),
-                opentelemetry::TraceFlags::SAMPLED,
-                is_remote,
-                opentelemetry::trace::TraceState::NONE,
-            )
-        };
+        let span = |is_remote| SpanContext::new(TraceId::from(7), SpanId::from(9), TraceFlags::SAMPLED, is_remote, TraceState::NONE);
         assert_eq!(own(), None);
         let _entered = Context::new().with_remote_span_context(span(true)).attach();
         assert_eq!(own(), None);
