@@ -8,6 +8,7 @@ ARG RUNTIME_IMAGE=gcr.io/distroless/cc-debian12:nonroot
 # The manifests of the crates alone: the next stage copies them by their content, which changes seldom.
 FROM ${BUILD_IMAGE} AS manifests
 COPY crates /crates
+COPY xtask/Cargo.toml /xtask/Cargo.toml
 RUN find /crates -not -type d -not -name Cargo.toml -delete \
     && find /crates -mindepth 2 -type d -empty -delete
 
@@ -23,13 +24,16 @@ ENV SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH} \
 # The dependencies, with empty sources: this layer is made anew only when they change.
 COPY Cargo.toml Cargo.lock ./
 COPY --from=manifests /crates ./crates
-RUN mkdir -p src \
+# A member of the workspace, so Cargo reads its manifest; it is not built.
+COPY --from=manifests /xtask ./xtask
+RUN mkdir -p src xtask/src \
     && touch src/lib.rs \
     && echo 'fn main() {}' >build.rs \
     && cp build.rs src/main.rs \
+    && cp build.rs xtask/src/main.rs \
     && cp build.rs crates/proto/build.rs \
     && for crate in crates/*; do mkdir -p "$crate/src" && touch "$crate/src/lib.rs"; done \
-    && cargo build --locked --release --package parley
+    && cargo build --locked --profile dist --package parley
 
 COPY build.rs ./
 COPY proto ./proto
@@ -39,10 +43,10 @@ COPY docs/json-api-coverage.md docs/json-api-differences.md ./docs/
 COPY src ./src
 # Cargo judges by times, and the sources are often older than the layer above: what was made of the empty ones must go.
 ARG REVISION=
-RUN cargo clean --locked --release --workspace \
-    && BUILD_REVISION="${REVISION}" cargo build --locked --release --package parley \
+RUN cargo clean --locked --profile dist --workspace \
+    && BUILD_REVISION="${REVISION}" cargo build --locked --profile dist --package parley \
     && mkdir -p /image/usr/local/bin /image/data \
-    && cp target/release/parley /image/usr/local/bin/parley \
+    && cp target/dist/parley /image/usr/local/bin/parley \
     && find /image -exec touch --no-dereference --date="@${SOURCE_DATE_EPOCH}" {} +
 
 FROM ${RUNTIME_IMAGE}

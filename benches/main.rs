@@ -1,6 +1,6 @@
 //! The benchmarks: Parley's figures beside their yardsticks, in interleaved rounds, as one table. `./bench --help` tells the options.
 //!
-//! The server under test is the release binary as a process of its own, on a private PostgreSQL with default durability or on a
+//! The server under test is the binary of the profile `dist` as a process of its own, on a private PostgreSQL with default durability or on a
 //! SQLite file; the clients are this process and share the machine with it. Each round measures a baseline and the figure beside
 //! it, right after one another; what counts is the median of the rounds' ratios.
 

@@ -27,7 +27,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts the release binary on an empty database, with default settings but for the limit on one conversation.
+    /// Starts the optimised binary on an empty database, with default settings but for the limit on one conversation.
     pub fn start(database_url: &str) -> Self {
         Self::start_with(database_url, &[])
     }

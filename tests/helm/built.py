@@ -2,7 +2,7 @@
 
 The bases are made of Debian's own packages by debootstrap: the builder's has gcc and this machine's Rust toolchain, the runtime's has the
 files of the few packages that distroless/cc is made of, and so no shell. buildah runs the Dockerfile's stages; what comes out is mounted
-and run as its user, with its root read-only. Takes a release build, `--twice` two; `--quick` leaves the optimiser out, to try the
+and run as its user, with its root read-only. Takes a build with the profile `dist`, `--twice` two; `--quick` leaves the optimiser out, to try the
 stages; `--program FILE` puts a program that is there already in the place of what the first stage builds, to try the last.
 """
 
@@ -69,7 +69,7 @@ def builder_base() -> None:
     config = ["--env", "CARGO_HOME=/usr/local/cargo", "--env", "PATH=/usr/local/bin:/usr/bin:/bin"]
     if QUICK:
         for setting in ["OPT_LEVEL=0", "LTO=off", "CODEGEN_UNITS=16"]:
-            config += ["--env", f"CARGO_PROFILE_RELEASE_{setting}"]
+            config += ["--env", f"CARGO_PROFILE_DIST_{setting}"]
     commit(root, BUILD, config)
 
 
@@ -131,6 +131,8 @@ def sources() -> None:
         shutil.copy2(ROOT / name, aside)
     for name in ["proto", "src", "crates", "docker"]:
         shutil.copytree(ROOT / name, aside / name, symlinks=True)
+    (aside / "xtask").mkdir()
+    shutil.copy2(ROOT / "xtask" / "Cargo.toml", aside / "xtask")
     (aside / "docs").mkdir()
     for name in ["json-api-coverage.md", "json-api-differences.md"]:
         shutil.copy2(ROOT / "docs" / name, aside / "docs")

@@ -132,14 +132,14 @@ class Dockerfile(unittest.TestCase):
     def test_dependencies_have_a_layer_of_their_own(self):
         build = [rest for word, rest in build_stage() if word in ("COPY", "RUN")]
         first = next(index for index, rest in enumerate(build) if "cargo build" in rest)
-        self.assertEqual(build[:first], ["Cargo.toml Cargo.lock ./", "--from=manifests /crates ./crates"])
+        self.assertEqual(build[:first], ["Cargo.toml Cargo.lock ./", "--from=manifests /crates ./crates", "--from=manifests /xtask ./xtask"])
         self.assertLess(first, build.index("src ./src"))
         self.assertLess(first, build.index("crates ./crates"))
         # What was made of empty sources must not be taken for the program.
-        self.assertIn("cargo clean --locked --release --workspace", build[-1])
+        self.assertIn("cargo clean --locked --profile dist --workspace", build[-1])
         builds = [rest for rest in build if "cargo build" in rest]
         self.assertEqual(len(builds), 2)
-        self.assertTrue(all("--locked --release --package parley" in rest for rest in builds))
+        self.assertTrue(all("--locked --profile dist --package parley" in rest for rest in builds))
 
     def test_the_build_can_be_repeated(self):
         environment = " ".join(rest for word, rest in build_stage() if word == "ENV")
