@@ -104,6 +104,15 @@ class Dockerfile(unittest.TestCase):
         version = re.search(r"BUILD_IMAGE=rust:(\d+)\.(\d+)", DOCKERFILE.read_text())
         self.assertGreaterEqual(tuple(map(int, version.groups())), tuple(map(int, least.split(".")[:2])))
 
+    def test_the_toolchain_is_that_of_the_repository(self):
+        channel = tomllib.loads((chart.ROOT / "rust-toolchain.toml").read_text())["toolchain"]["channel"]
+        self.assertRegex(DOCKERFILE.read_text(), rf"BUILD_IMAGE=rust:{re.escape(channel)}-")
+
+    def test_the_manifest_of_every_member_is_copied(self):
+        members = tomllib.loads((chart.ROOT / "Cargo.toml").read_text())["workspace"]["members"]
+        manifests = {member.removesuffix("/*") if member.endswith("/*") else f"{member}/Cargo.toml" for member in members}
+        self.assertLessEqual(manifests, copied())
+
     def test_what_the_build_reads_is_copied(self):
         read = self.read_by_the_build()
         self.assertIn("crates/proto/build/policy.rs", read)
