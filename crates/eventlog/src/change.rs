@@ -1,25 +1,23 @@
-//! Changes of fields, as events list them.
+//! Field changes, as listed in events.
 
 use std::borrow::Cow;
 
 use parley_types::time::Micros;
 use serde_json::Value as Json;
 
-/// A field that changed.
+/// A field whose value changed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
-    /// The field's name in the resource.
+    /// The name of the field in the resource.
     pub field: Cow<'static, str>,
-    /// The value before.
     pub before: Json,
-    /// The value after.
     pub after: Json,
-    /// Both as times, where the values are times.
+    /// Both values as times. `None` if the field does not hold a time.
     pub times: Option<[Option<Micros>; 2]>,
 }
 
 impl Change {
-    /// A change, unless both are the same.
+    /// Returns the change, or `None` if the values are equal.
     pub fn new(field: impl Into<Cow<'static, str>>, before: impl Into<Json>, after: impl Into<Json>) -> Option<Self> {
         let (before, after) = (before.into(), after.into());
         (before != after).then(|| Self {
@@ -30,7 +28,7 @@ impl Change {
         })
     }
 
-    /// A change of a time, unless both are the same.
+    /// As [`Self::new`], for a field that holds a time.
     pub fn time(field: &'static str, before: Option<Micros>, after: Option<Micros>) -> Option<Self> {
         let text = |at: Option<Micros>| at.map_or(Json::Null, |at| Json::String(at.to_rfc3339()));
         (before != after).then(|| Self {

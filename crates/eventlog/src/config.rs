@@ -1,22 +1,22 @@
-//! The configuration of the log and its subscriptions.
+//! Configuration of the event log and its subscriptions.
 
 use std::time::Duration;
 
-/// How much the hub may hold, and how streams behave.
+/// Bounds of the broadcaster's caches, and defaults of subscriptions.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Events that an account's tail holds at most.
+    /// Maximum number of events in the tail cache of an account.
     pub tail_events: usize,
-    /// Bytes that an account's tail holds at most.
+    /// Maximum number of bytes in the tail cache of an account.
     pub tail_bytes: usize,
-    /// Bytes of events after which a response message is full; one event may be larger.
+    /// Size in bytes at which a response message is full. A single event may be larger; it is then sent alone.
     pub frame_bytes: usize,
-    /// Events that one read of the log returns at most.
+    /// Maximum number of events that one read of the database returns.
     pub page_events: u64,
-    /// How often the log's heads are looked up, in case a signal was lost.
+    /// Interval at which the heads of followed logs are polled, in case a notification was lost.
     pub poll_interval: Duration,
-    /// How often a bookmark comes when the subscriber does not say.
+    /// Interval between bookmarks if the subscriber does not request one.
     pub default_heartbeat: Duration,
-    /// Streams that may be open at once.
+    /// Maximum number of open streams of all kinds combined.
     pub max_streams: usize,
 }

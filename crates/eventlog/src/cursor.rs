@@ -1,4 +1,4 @@
-//! Cursors: a position in an account's log as opaque bytes.
+//! Cursors: positions in the log of an account, encoded as opaque bytes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,16 +11,13 @@ use prost::encoding::{decode_varint, encode_varint};
 
 use crate::mark::Mark;
 
-/// A position: after event `seq` of `account`'s log of `epoch`.
+/// A position in the log of `account`: after the event `seq` of the history `epoch`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor {
-    /// Whose log.
     pub account: AccountId,
-    /// Which history of it.
     pub epoch: Epoch,
-    /// After which event.
     pub seq: Seq,
-    /// What that event is recognised by. None: before the first event, or given out by a release before marks.
+    /// The mark of the event at `seq`. `None` before the first event, and in a cursor issued by a release without marks.
     pub mark: Option<Mark>,
 }
 
@@ -30,25 +27,25 @@ const UNMARKED: u8 = 1;
 /// The first byte of a cursor with a mark.
 const MARKED: u8 = 2;
 
-/// Whether cursors are given out with their marks. One process serves one database, so this is a property of the process.
+/// Whether cursors are issued with their marks. A process serves a single database, so this is a property of the process.
 static MARKS_ISSUED: AtomicBool = AtomicBool::new(true);
 
-/// Gives cursors out with or without their marks from now on: replicas of a release before marks refuse those that have one. Marked
-/// cursors that come in are compared either way.
+/// Sets whether this process issues cursors with their marks: replicas of a release without marks reject marked cursors. Marked cursors
+/// that this process receives are checked in either case.
 pub fn issue_marks(issue: bool) {
     MARKS_ISSUED.store(issue, Ordering::Relaxed);
 }
 
 impl Cursor {
-    /// The form, three varints, the mark and a CRC-32: about 20 bytes. The checksum detects accidents, not attackers:
-    /// a forged cursor reads nothing that its caller could not read anyway.
+    /// Encodes the cursor as a format byte, three varints, the mark if there is one, and a CRC-32: about 20 bytes. The checksum detects
+    /// corruption, not tampering: a forged cursor gives access to nothing that its caller could not read anyway.
     pub fn encode(self) -> Bytes {
         let mut out = BytesMut::with_capacity(32);
         self.put(&mut out);
         out.freeze()
     }
 
-    /// Appends the encoded form.
+    /// Appends the encoded cursor to `out`.
     pub fn put(self, out: &mut BytesMut) {
         let start = out.len();
         let mark = self.mark.filter(|_| MARKS_ISSUED.load(Ordering::Relaxed));
@@ -63,10 +60,10 @@ impl Cursor {
         out.put_u32(sum);
     }
 
-    /// Reads a cursor that came in `field`.
+    /// Decodes a cursor that was received in the request field `field`.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for anything that [`Cursor::encode`] did not write.
+    /// Returns [`Error::Invalid`] if [`Cursor::encode`] did not produce `bytes`.
     pub fn decode(field: &str, bytes: &[u8]) -> Result<Self> {
         Self::parse(bytes).ok_or_else(|| {
             Error::invalid(
@@ -109,7 +106,7 @@ mod tests {
     use super::*;
     use parley_types::time::Micros;
 
-    /// What the release before marks reads.
+    /// Whether the last release without marks can read the cursor.
     fn is_read_by_the_release_before(bytes: &[u8]) -> bool {
         bytes.first() == Some(&UNMARKED)
     }

@@ -1,4 +1,4 @@
-//! Events before they have their place in the log: what happened, to what, and what changed.
+//! Pending events: what happened, to which resource, and what changed, before the event has a position in the log.
 
 use std::sync::Arc;
 
@@ -17,76 +17,65 @@ use crate::{entry::Entry, event_size, mark::Mark};
 
 pub use crate::change::Change;
 
-/// Who caused an event.
+/// The principal that caused an event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Actor {
-    /// What it is.
     pub kind: pb::ActorType,
-    /// The id of the user, contact or token.
+    /// The id of the user, contact, bot or token.
     pub id: i64,
-    /// The name at the time.
+    /// The name at the time of the event.
     pub name: String,
 }
 
-/// What an event is about, after the change.
+/// The resource of an event, in the state after the change.
 #[derive(Clone, Debug)]
 pub enum Subject {
-    /// A message in its conversation.
+    /// A message and its conversation.
     Message(Arc<joined::Message>, joined::Conversation),
-    /// A conversation.
     Conversation(joined::Conversation),
-    /// A contact.
     Contact(Arc<joined::Contact>),
     /// A contact with its sessions.
     ContactSessions(joined::ContactSessions),
-    /// An inbox.
     Inbox(Arc<joined::Inbox>),
-    /// The account itself.
+    /// The account of the log.
     Account,
     /// A member of the account.
     Agent(joined::Agent),
-    /// A bot.
     AgentBot(Arc<agent_bot::Model>),
-    /// A team.
     Team(team::Model),
-    /// A label of the account's list.
+    /// A label in the account's list of labels.
     Label(label::Model),
-    /// A definition of a custom attribute.
+    /// A custom attribute definition.
     Definition(custom_attribute_definition::Model),
-    /// A canned response.
     CannedResponse(canned_response::Model),
     /// A note about a contact.
     Note(joined::Note),
 }
 
-/// An event that has no place yet.
+/// An event that has no position in the log yet.
 #[derive(Clone, Debug)]
 pub struct Draft {
-    /// What happened.
     pub kind: EventKind,
-    /// To what.
     pub subject: Subject,
-    /// What changed.
     pub changes: Vec<Change>,
 }
 
-/// What all events of one write share.
+/// The properties that all events of one write share.
 #[derive(Clone, Debug)]
 pub struct Envelope {
-    /// The account.
     pub account: Arc<account::Model>,
-    /// What its events are recognised by.
+    /// The mark of the write, with which the `event_id`s begin.
     pub mark: Mark,
-    /// Who caused them.
+    /// The principal that caused the events. `None` for Parley itself.
     pub actor: Option<Actor>,
-    /// The trace context of the request; may be empty.
+    /// The W3C trace context of the request; may be empty.
     pub traceparent: String,
-    /// When they happened.
+    /// The time of the write.
     pub at: Micros,
 }
 
 impl Draft {
-    /// An event without changes.
+    /// Creates a pending event without changes.
     pub fn new(kind: EventKind, subject: Subject) -> Self {
         Self {
             kind,
@@ -95,7 +84,8 @@ impl Draft {
         }
     }
 
-    /// The event at its place, encoded once: no larger than [`event_size::EVENT_BYTES`], whatever it is about.
+    /// Encodes the event at its position. This happens once per event. The payload has at most `event_size::EVENT_BYTES` bytes, whatever
+    /// the resource.
     pub fn place(&self, envelope: &Envelope, seq: Seq, transaction_id: Seq, transaction_end: bool) -> Entry {
         let account = envelope.account.id;
         let (changes, truncated_fields) = event_size::changes(&self.changes);
@@ -123,7 +113,7 @@ impl Draft {
             account,
             seq,
             transaction_id,
-            // In range: the kinds are numbered from 1.
+            // Cannot fail: the kinds are small positive numbers.
             kind: i16::try_from(i32::from(self.kind)).unwrap_or_default(),
             inbox: keys.inbox,
             conversation: keys.conversation,
@@ -208,7 +198,7 @@ impl Draft {
     }
 }
 
-/// What filters look at.
+/// The columns that filters need.
 #[derive(Default)]
 struct Keys {
     inbox: Option<InboxId>,
@@ -229,7 +219,8 @@ impl Keys {
     }
 }
 
-/// Puts the drafts of one write at consecutive places after `head`.
+/// Encodes the pending events of one write at consecutive positions after `head`. All of them have the seq of the first as
+/// `transaction_id`, and only the last one has `transaction_end`.
 pub fn place_all(drafts: &[Draft], envelope: &Envelope, head: Seq) -> Vec<Entry> {
     let first = head.next();
     let count = drafts.len();

@@ -1,4 +1,4 @@
-//! An entry of the log: the event as the bytes that are sent, and beside it what filters need.
+//! Event records: the event in the encoding in which it is sent, and the columns that filters need.
 
 use bytes::Bytes;
 use parley_storage::entity::{event, kind::MessageType};
@@ -10,35 +10,32 @@ use sea_orm::Set;
 
 use crate::mark::Mark;
 
-/// One event.
+/// An event of a log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
-    /// Whose log.
     pub account: AccountId,
-    /// Its place.
     pub seq: Seq,
-    /// The place of the first event of its write.
+    /// The seq of the first event of the same write.
     pub transaction_id: Seq,
-    /// A number of `EventKind`.
+    /// The `EventKind` as a number.
     pub kind: i16,
-    /// The inbox it is about.
+    /// The inbox of the event's resource, if it has one.
     pub inbox: Option<InboxId>,
-    /// The conversation it is about.
+    /// The conversation of the event's resource, if it has one.
     pub conversation: Option<ConversationId>,
-    /// The contact it is about.
+    /// The contact of the event's resource, if it has one.
     pub contact: Option<ContactId>,
-    /// The direction of the message it is about.
+    /// The type of the message, if the event is about one.
     pub message_type: Option<MessageType>,
-    /// Whether the message it is about is private.
+    /// Whether the message is private, if the event is about one.
     pub private: Option<bool>,
-    /// When it happened.
     pub occurred_at: Micros,
     /// The encoded `parley.v1.Event`.
     pub payload: Bytes,
 }
 
 impl Entry {
-    /// What it is recognised by; none for a payload that is no event.
+    /// Returns the mark of the event. `None` if the payload is not an event.
     pub fn mark(&self) -> Option<Mark> {
         Mark::of_payload(&self.payload)
     }

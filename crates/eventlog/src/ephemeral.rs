@@ -1,4 +1,4 @@
-//! What is true for a moment: told to whoever listens, outside of the log, and lost on whoever does not.
+//! Ephemeral events, such as typing: sent to the subscribers that are connected, never stored in the log, and lost to all others.
 
 use parley_proto::{self as pb, EphemeralKind, value::timestamp};
 use parley_types::{
@@ -8,20 +8,16 @@ use parley_types::{
 
 use crate::draft::Actor;
 
-/// Somebody starts or stops typing.
+/// A user or contact started or stopped typing.
 #[derive(Clone, Debug)]
 pub struct Typing {
-    /// The account.
     pub account: AccountId,
-    /// The conversation.
     pub conversation: ConversationId,
-    /// Its inbox.
     pub inbox: InboxId,
-    /// Who types.
     pub actor: Actor,
-    /// Starts.
+    /// Whether typing started, as opposed to stopped.
     pub typing: bool,
-    /// A private note.
+    /// Whether a private note is being typed.
     pub private: bool,
 }
 

@@ -1,7 +1,7 @@
-//! Erasure: what a deleted contact left in the log arrives as tombstones, at the same places.
+//! Erasure: replaces the events of a deleted contact by tombstones at the same positions.
 //!
-//! From the commit of the deletion on every read covers the contact's events; afterwards the rows themselves are rewritten, a bounded
-//! number at a time. The chain, the counts and the filters' columns stay.
+//! From the commit of the deletion, every read redacts the contact's events. Afterwards the rows themselves are rewritten, a bounded number
+//! at a time. The chain, the counts, and the columns that filters use stay the same.
 
 use parley_storage::{
     Database,
@@ -20,16 +20,16 @@ use sea_orm::{
 
 use crate::{log::Log, redaction::tombstone};
 
-/// Places of the log that one step of rewriting looks at.
+/// The number of seqs that one step of rewriting covers.
 const WINDOW: i64 = 2000;
 
-/// Rows that one statement rewrites.
+/// The number of rows that one statement rewrites.
 const ROWS: usize = 100;
 
-/// Notes, in the transaction of a merge, that the events of one contact are another's now.
+/// Records, in the transaction of a merge, that the events of the contact `gone` now belong to the contact `into`.
 ///
 /// # Errors
-/// When the database fails.
+/// Returns [`DbErr`] if a statement fails.
 pub async fn merged(txn: &impl ConnectionTrait, account: AccountId, gone: ContactId, into: ContactId) -> Result<(), DbErr> {
     contact_merge::Entity::update_many()
         .col_expr(contact_merge::Column::IntoId, Expr::value(into.0))
@@ -45,10 +45,10 @@ pub async fn merged(txn: &impl ConnectionTrait, account: AccountId, gone: Contac
     contact_merge::Entity::insert(row).exec_without_returning(txn).await.map(drop)
 }
 
-/// Erases, in the transaction of a deletion, the events at or below `seq` of a contact and of all it took in.
+/// Erases, in the transaction of a deletion, the events of a contact and of all contacts that were merged into it, up to `seq`.
 ///
 /// # Errors
-/// When the database fails.
+/// Returns [`DbErr`] if a statement fails.
 pub async fn erase(txn: &impl ConnectionTrait, account: AccountId, contact: ContactId, seq: Seq, at: Micros) -> Result<(), DbErr> {
     let took_in: Vec<ContactId> = contact_merge::Entity::find()
         .select_only()
@@ -77,10 +77,10 @@ pub async fn erase(txn: &impl ConnectionTrait, account: AccountId, contact: Cont
 }
 
 impl Log {
-    /// Rewrites some of the rows that erased contacts left, and says how many. None: all are rewritten.
+    /// Rewrites some of the rows of erased contacts. Returns 0 if no erasure is pending, otherwise the number of rewritten rows plus one.
     ///
     /// # Errors
-    /// When the database fails; what was rewritten stays so.
+    /// Returns `Error::Unavailable` or `Error::Database` if a statement fails. Rows that were rewritten until then stay rewritten.
     pub async fn rewrite_erased(&self) -> Result<u64> {
         let db = self.database();
         let pending = erasure::Entity::find()
@@ -89,7 +89,7 @@ impl Log {
             .one(db.read())
             .await?;
         let Some(erasure) = pending else { return Ok(0) };
-        // What was trimmed needs no rewriting.
+        // Trimmed events need no rewriting.
         let earliest = self.reach(erasure.account_id).await.map_or(Seq(1), |reach| reach.earliest);
         let from = erasure.rewritten_seq.0.max(earliest.0 - 1);
         let to = (from + WINDOW).min(erasure.seq.0);

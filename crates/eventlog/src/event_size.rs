@@ -1,7 +1,7 @@
-//! How large an event may be.
+//! Limits the size of events.
 //!
-//! The limits of fields keep new events far below [`EVENT_BYTES`]. The check is made here, where events are encoded, so that a new field or a
-//! row that was stored before its limit cannot make an event that no client with default settings receives.
+//! The limits of fields keep new events far below [`EVENT_BYTES`]. The size is checked here as well, where events are encoded, so that
+//! neither a new field nor a row from before the limits makes an event that a client with default settings cannot receive.
 
 use std::borrow::Cow;
 
@@ -17,13 +17,15 @@ use serde_json::Value as Json;
 
 use crate::change::Change;
 
-/// Bytes of an encoded event. 64 KiB below the 4 MiB that gRPC clients accept by default: a delivery adds `prev_seq`, a cursor and tags.
+/// Maximum size of an encoded event in bytes: 64 KiB below the 4 MiB that gRPC clients accept by default, because a delivery adds
+/// `prev_seq`, a cursor and tags.
 pub const EVENT_BYTES: usize = 4 * 1024 * 1024 - 64 * 1024;
 
-/// Bytes of all `changes` of an event. The resource needs the rest: a message in its conversation has up to three texts of 600 kB.
+/// Maximum size of all `changes` of an event in bytes. The resource needs the rest: a message in its conversation has up to three text
+/// fields of 600 kB.
 const CHANGES_BYTES: usize = 1024 * 1024;
 
-/// Changes for the wire, with large values cut and marked; and which fields of the event are incomplete.
+/// Converts changes for the wire, with large values truncated and marked. Also returns the names of the incomplete fields of the event.
 pub(super) fn changes(changes: &[Change]) -> (Vec<pb::FieldChange>, Vec<String>) {
     let mut bytes = 0;
     let mut sent = Vec::with_capacity(changes.len().min(256));
@@ -57,8 +59,8 @@ fn change(change: &Change) -> pb::FieldChange {
     }
 }
 
-/// An integer, a time or a list of integers with its own type; none for all else, which [`Value`] holds exactly. A list that is too large for
-/// [`Value`] is left out here too.
+/// Returns an integer, a time or a list of integers in its own type. `None` for everything else, which [`Value`] represents exactly, and
+/// for a list that is too large for [`Value`].
 fn exact(json: &Json, time: Option<Micros>) -> Option<pb::ExactValue> {
     use pb::exact_value::Kind;
     let kind = match (json, time) {
@@ -72,7 +74,8 @@ fn exact(json: &Json, time: Option<Micros>) -> Option<pb::ExactValue> {
     Some(pb::ExactValue { kind: Some(kind) })
 }
 
-/// What is sent in place of a large value: the beginning of a text, or null.
+/// Returns the replacement for a value that is too large: the beginning of a string, and null for any other type. `None` if the value is
+/// not too large.
 fn cut(json: &Json) -> Option<Value> {
     if !is_oversized(json) || !parley_fault::is_on(Protection::EventBytes) {
         return None;
@@ -84,7 +87,8 @@ fn cut(json: &Json) -> Option<Value> {
     Some(Value { kind: Some(kind) })
 }
 
-/// Encodes an event. One that is too large loses its changes, and then its resource; its place, kind and chain always arrive.
+/// Encodes an event. If it is too large, it loses its changes, and then its resource. Its seq and kind are always delivered, so the chain
+/// stays intact.
 pub(super) fn encode(event: &mut pb::Event) -> Vec<u8> {
     let payload = event.encode_to_vec();
     if payload.len() <= EVENT_BYTES || !parley_fault::is_on(Protection::EventBytes) {
@@ -106,8 +110,8 @@ pub(super) fn encode(event: &mut pb::Event) -> Vec<u8> {
     event.encode_to_vec()
 }
 
-/// An event of the log as clients receive it: what was stored before the limits is pruned. Events that are within them, as all new ones are,
-/// are not copied.
+/// Returns a stored event as clients receive it: data from before the limits is pruned. Events within the limits, as all new ones are, are
+/// not copied.
 pub(super) fn received(payload: Vec<u8>) -> Vec<u8> {
     let pruned = match prune::event(&payload) {
         Cow::Owned(pruned) => Some(pruned),
@@ -162,7 +166,7 @@ mod tests {
             let kind = |value: &Option<pb::ExactValue>| value.as_ref().and_then(|value| value.kind.clone());
             (kind(&change.exact_before), kind(&change.exact_after))
         };
-        // Doubles hold neither of these.
+        // A double can represent neither of these.
         assert_eq!(
             exact(json!(9_007_199_254_740_993_i64), json!(i64::MAX)),
             (Some(Exact::Integer(9_007_199_254_740_993)), Some(Exact::Integer(i64::MAX)))

@@ -1,4 +1,4 @@
-//! A feed: the tail and the bell of one followed account. It only rings; readers come and take.
+//! The channel of one followed account: its tail cache and its watched head. It only wakes subscribers; they read the events themselves.
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
@@ -11,13 +11,13 @@ use tokio::sync::{broadcast, watch};
 
 use crate::{Config, entry::Entry, log::Reach, mark::Mark, tail::Tail};
 
-/// Ephemeral events that a slow subscriber may lag behind before it loses some, as the contract allows.
+/// The number of ephemeral events by which a subscriber can lag before it loses some, as the contract allows.
 pub(super) const EPHEMERAL_BACKLOG: usize = 64;
 
-/// The kind of the event that a contact's erasure ends with.
+/// The kind of the event with which the erasure of a contact ends.
 const CONTACT_DELETED: i16 = pb::EventKind::ContactDeleted as i16;
 
-/// What is known of one followed account.
+/// The tail cache and the watched head of one followed account.
 #[derive(Debug)]
 pub struct Feed {
     pub(super) account: AccountId,
@@ -25,14 +25,14 @@ pub struct Feed {
     pub(super) head: watch::Sender<Seq>,
     pub(super) tail: Mutex<Tail>,
     pub(super) ephemeral: broadcast::Sender<Arc<pb::EphemeralEvent>>,
-    /// The newest event that it knows, with its mark. It outlives the tail, which is emptied at times.
+    /// The newest known event, with its mark. It outlives the tail cache, which is cleared at times.
     newest: Mutex<Option<(Seq, Mark)>>,
-    /// Another history has taken the place of the one with this epoch.
+    /// Whether another history has replaced the one with this epoch.
     replaced: AtomicBool,
 }
 
 impl Feed {
-    /// A feed with an empty tail, which goes on after the head.
+    /// Creates a channel with an empty tail cache, which continues after the head.
     pub(super) fn new(reach: &Reach, config: &Config) -> Self {
         Self {
             account: reach.account,
@@ -45,28 +45,29 @@ impl Feed {
         }
     }
 
-    /// Whether the history that it follows was replaced: every reader has to be told.
+    /// Whether the history was replaced, so that every subscriber must end with an error.
     pub(super) fn is_replaced(&self) -> bool {
         self.replaced.load(Ordering::Relaxed)
     }
 
-    /// Ends it: its readers wake and are told.
+    /// Marks the history as replaced and wakes the subscribers, which then end with an error.
     pub(super) fn replace(&self) {
         self.replaced.store(true, Ordering::Relaxed);
         self.head.send_modify(|_| {});
     }
 
-    /// The newest event that it knows, with its mark: by this a replaced history is recognised.
+    /// Returns the newest known event with its mark, by which a replaced history is detected.
     pub(super) fn newest(&self) -> Option<(Seq, Mark)> {
         *lock(&self.newest)
     }
 
-    /// The event after which it goes on.
+    /// Returns the seq after which the tail cache continues.
     pub(super) fn position(&self) -> Seq {
         self.after(&lock(&self.tail))
     }
 
-    /// Appends what joins on, and rings; false if something before it is missing. What the tail has already is skipped.
+    /// Appends the events that continue the tail cache, and wakes subscribers. Skips events that are in the cache already. Returns `false`
+    /// if events are missing before or among them. If one of the events is the deletion of a contact, the cache is cleared instead.
     pub(super) fn push(&self, mut entries: Vec<Entry>) -> bool {
         let Some(last) = entries.last().map(|entry| entry.seq) else {
             return true;
@@ -76,7 +77,7 @@ impl Feed {
         entries.retain(|entry| entry.seq > position);
         let newest = entries.last().and_then(|entry| Some((entry.seq, entry.mark()?)));
         if entries.iter().any(|entry| entry.kind == CONTACT_DELETED) {
-            // What it held of the contact is read from the log from now on, which covers it.
+            // The cache may hold events of the deleted contact, so clear it: subscribers now read from the log, which redacts them.
             tail.clear();
         } else {
             match entries.first() {
@@ -88,12 +89,13 @@ impl Feed {
         if newest.is_some() {
             *lock(&self.newest) = newest;
         }
-        // With the tail in hand: an empty one goes on after the bell's head, and nobody may put in again what was let go of.
+        // Publish the head before releasing the lock of the tail: an empty tail continues after the published head, so another thread could
+        // otherwise append the cleared events again.
         self.ring(last);
         true
     }
 
-    /// Goes on after a head, without what the log does not have any more.
+    /// Continues after `head`, skipping events that the log no longer has.
     pub(super) fn skip_to(&self, head: Seq) {
         let mut tail = lock(&self.tail);
         if self.after(&tail) < head {
@@ -106,7 +108,7 @@ impl Feed {
         tail.last().unwrap_or_else(|| *self.head.borrow())
     }
 
-    /// Rings the bell, unless this head is old news.
+    /// Publishes a head and wakes subscribers, unless a later head was published.
     fn ring(&self, head: Seq) {
         self.head.send_if_modified(|known| {
             let news = *known < head;
@@ -116,12 +118,12 @@ impl Feed {
     }
 }
 
-/// Whether so many entries from one to another have no hole among them.
+/// Whether `count` events from `first` to `last`, each with another seq, have no gap.
 fn is_dense(first: Seq, last: Seq, count: usize) -> bool {
     usize::try_from(last.0 - first.0 + 1) == Ok(count)
 }
 
-/// No code panics while it holds one of these locks, so a poisoned one guards whole data.
+/// Locks a mutex. A poisoned one guards consistent data, because no code panics while it holds one of these locks.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

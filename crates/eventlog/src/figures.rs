@@ -1,36 +1,34 @@
-//! What operators see of the logs: how big they are, how old, and how far behind their consumers.
+//! Figures about the logs for operators: their size, their age, and the lag of durable consumers.
 
 use parley_types::{error::Result, time::Micros};
 use sea_orm::{ConnectionTrait, DbBackend, FromQueryResult, Statement};
 
 use super::log::Log;
 
-/// Shards whose lag is told, those that lag most.
+/// Maximum number of shards whose lag is reported. Those with the largest lag are.
 const SHARDS: u64 = 1000;
 
-/// How far one shard of a consumer is behind.
+/// The lag of one shard of a durable consumer.
 #[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
 pub struct Lag {
-    /// Whose log.
     pub account_id: i64,
-    /// The consumer.
+    /// The name of the consumer.
     pub name: String,
-    /// The shard.
     pub shard: i64,
-    /// Events between its position and the head.
+    /// The number of events between the shard's position and the head.
     pub lag: i64,
 }
 
-/// All logs together.
+/// Totals over all logs.
 #[derive(Clone, Debug, Default)]
 pub struct Figures {
-    /// Events that are kept.
+    /// The number of events that are kept.
     pub events: u64,
-    /// Bytes that they take with their indexes; of the whole file where the database is one.
+    /// Bytes that the events take with their indexes; on SQLite, the size of the whole database file.
     pub bytes: u64,
-    /// The age of the oldest in seconds; 0 without one.
+    /// The age of the oldest event in seconds; 0 if there is none.
     pub oldest_seconds: u64,
-    /// The shards that lag most.
+    /// The shards with the largest lag.
     pub lags: Vec<Lag>,
 }
 
@@ -41,10 +39,10 @@ struct Size {
 }
 
 impl Log {
-    /// The figures as they are now: three statements, which look at each log and each consumer once.
+    /// Reads the current figures. Takes three statements, which look at each log and each consumer once.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Returns `Error::Unavailable` if the database cannot be reached, and `Error::Database` if a query fails.
     pub async fn figures(&self) -> Result<Figures> {
         let db = self.database();
         let size = "SELECT CAST(sum(l.head_seq - l.earliest_seq + 1) AS bigint) AS events, min(e.occurred_at) AS oldest_at \

@@ -1,4 +1,5 @@
-//! Which events a subscriber wants, and which it may have: in memory and in SQL, saying the same.
+//! Event filters: the events that a subscriber requests, restricted to those it may see. A filter is evaluated in memory and in SQL, with
+//! the same result.
 
 use parley_storage::entity::{event, kind::MessageType};
 use parley_types::id::{ContactId, ConversationId, InboxId};
@@ -9,13 +10,13 @@ use sea_orm::{
 
 use crate::{entry::Entry, kind::EventKind};
 
-/// One of several shares of a log: by conversation, else by contact, so that the events of each stay together; what is about neither
-/// belongs to the first share.
+/// A shard of a log. Events are assigned by conversation, or by contact if they have no conversation, so that the events of each stay
+/// together. Events with neither belong to shard 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shard {
-    /// Which one, from 0.
+    /// The index of the shard, from 0.
     pub index: i64,
-    /// Of how many, 1 at least.
+    /// The number of shards, at least 1.
     pub count: i64,
 }
 
@@ -33,50 +34,47 @@ impl Shard {
     }
 }
 
-/// The number of [`EventKind::ContactMerged`] in the log.
+/// [`EventKind::ContactMerged`] as the column `kind` stores it.
 const MERGED: i16 = EventKind::ContactMerged as i16;
 
-/// AND between the fields, OR inside one; an empty field lets everything through. An event without a value for a field
-/// that is not empty does not match.
+/// Selects events. Fields are combined with AND, the values within a field with OR; an empty field matches every event. An event that has
+/// no value for a non-empty field does not match.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filter {
-    /// Numbers of `EventKind`.
+    /// [`EventKind`]s as numbers.
     pub kinds: Vec<i16>,
-    /// Inboxes.
     pub inboxes: Vec<InboxId>,
-    /// Conversations.
     pub conversations: Vec<ConversationId>,
-    /// Contacts.
     pub contacts: Vec<ContactId>,
-    /// Merges of other contacts match too, whatever `contacts` says: one of them may take in a contact of the list.
+    /// Whether merges of all contacts match, regardless of `contacts`: the event of a merge is about the contact that remains, and the one
+    /// that was merged into it may be a listed contact.
     pub merges: bool,
-    /// Directions of messages.
     pub message_types: Vec<MessageType>,
-    /// Private messages only, or public ones only.
+    /// `Some(true)` for private messages only, `Some(false)` for public messages only.
     pub private: Option<bool>,
-    /// The inboxes that the subscriber may see, if not all. Events about no inbox are seen by everybody.
+    /// The inboxes that the subscriber may see; `None` for all. Every subscriber sees events without an inbox, unless `inboxes_only` is
+    /// set.
     pub scope: Option<Vec<InboxId>>,
-    /// The subscriber receives only the ids of contacts without a session in `scope`. This does not select events: `narrow` removes the rest
-    /// from those that match.
+    /// Whether the subscriber receives only the ids of contacts that have no session in `scope`. This does not affect which events match:
+    /// the module `narrow` redacts those that do.
     pub own_contacts: bool,
-    /// Whether events about no inbox are left out, for a subscriber with a `scope`.
+    /// Whether events without an inbox are excluded. Only applies together with `scope`.
     pub inboxes_only: bool,
-    /// A share of them only.
+    /// Only match the events of this shard.
     pub shard: Option<Shard>,
 }
 
 impl Filter {
-    /// Whether everything matches.
+    /// Whether the filter matches every event.
     pub fn is_open(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Whether no event about no inbox matches, because of who subscribes.
+    /// Whether the subscriber's scope excludes all events without an inbox.
     pub fn follows_inboxes_only(&self) -> bool {
         self.inboxes_only && self.scope.is_some()
     }
 
-    /// Whether the event matches.
     pub fn matches(&self, entry: &Entry) -> bool {
         within(&self.kinds, Some(entry.kind))
             && within(&self.inboxes, entry.inbox)
@@ -91,7 +89,7 @@ impl Filter {
             && self.shard.is_none_or(|shard| shard.holds(entry))
     }
 
-    /// The same as a condition on `events`.
+    /// The same filter as a condition on the table `events`.
     pub fn condition(&self) -> Condition {
         use event::Column;
         let list = |column: Column, values: Vec<sea_orm::Value>| (!values.is_empty()).then(|| column.is_in(values));

@@ -1,5 +1,5 @@
-//! Whether a cursor belongs to the history that a log has. Histories fork when a database is restored, fails over to a standby that lagged
-//! behind, or is copied and both copies are written to: then one seq has another event in each.
+//! Checks whether a cursor belongs to the history of its log. Histories fork when a database is restored, fails over to a standby that
+//! lagged behind, or is copied and both copies are written to: the same seq is then a different event in each.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -26,15 +26,15 @@ use crate::{
     mark::{Mark, PREFIX_BYTES},
 };
 
-/// The first bytes of a payload: the rest, which may be megabytes, is not read.
+/// Selects the first bytes of a payload, so that the rest, which may be megabytes, is not read.
 fn prefix() -> Expr {
     Expr::cust(format!("substr(payload, 1, {PREFIX_BYTES})"))
 }
 
-/// The mark of an event, by one indexed read; none if it is not there, or is no event of ours.
+/// Reads the mark of an event with one indexed read. Returns `None` if the event does not exist or its payload is not an event.
 ///
 /// # Errors
-/// When the database cannot be read.
+/// Returns [`DbErr`] if the query fails.
 pub async fn mark(db: &impl ConnectionTrait, account: AccountId, seq: Seq) -> Result<Option<Mark>, DbErr> {
     let payload: Option<Vec<u8>> = event::Entity::find_by_id((account, seq))
         .select_only()
@@ -45,10 +45,10 @@ pub async fn mark(db: &impl ConnectionTrait, account: AccountId, seq: Seq) -> Re
     Ok(payload.as_deref().and_then(Mark::of_payload))
 }
 
-/// The marks of the events whose seqs a query gives.
+/// Reads the marks of the events whose seqs the subquery `seqs` returns.
 ///
 /// # Errors
-/// When the database cannot be read.
+/// Returns [`DbErr`] if the query fails.
 pub(super) async fn marks(db: &impl ConnectionTrait, account: AccountId, seqs: SelectStatement) -> Result<HashMap<Seq, Mark>, DbErr> {
     let rows: Vec<(Seq, Vec<u8>)> = event::Entity::find()
         .select_only()
@@ -65,10 +65,11 @@ pub(super) async fn marks(db: &impl ConnectionTrait, account: AccountId, seqs: S
     Ok(marks.collect())
 }
 
-/// Keeps the mark of the last event that retention is about to remove: a cursor may point there as long as the next event is kept.
+/// Stores the mark of the last event that retention is about to remove, unless that of a later event is stored: a cursor may point to it
+/// for as long as the next event is kept.
 ///
 /// # Errors
-/// When the database fails.
+/// Returns [`DbErr`] if the statement fails.
 pub(super) async fn keep_trimmed(db: &impl ConnectionTrait, account: AccountId, seq: Seq, mark: Mark) -> Result<(), DbErr> {
     use trimmed_event::Column;
     let row = trimmed_event::ActiveModel {
@@ -88,10 +89,10 @@ pub(super) async fn keep_trimmed(db: &impl ConnectionTrait, account: AccountId, 
 }
 
 impl Log {
-    /// The position after an event of this log, with its mark. At most one indexed read, and none at either end.
+    /// Returns the position after the event `seq`, with its mark. Takes at most one indexed read, and none at either end of the log.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Returns `Error::Unavailable` if the database cannot be reached, and `Error::Database` if the query fails.
     pub(super) async fn cursor(&self, reach: &Reach, seq: Seq) -> Result<Cursor> {
         let cursor = reach.cursor(seq);
         if cursor.mark.is_some() || seq == Seq(0) {
@@ -101,21 +102,21 @@ impl Log {
         Ok(Cursor { mark, ..cursor })
     }
 
-    /// Checks that reading can go on after a cursor, and that the event there is the one that the cursor was given out for. Returns the
-    /// position with the mark that the log has there. At most one indexed read, unless the event was trimmed meanwhile.
+    /// Checks that reading can continue after `cursor`, and that the event there is the one for which the cursor was issued. Returns the
+    /// position with the mark that the log has there. Takes at most one indexed read, unless the event is trimmed meanwhile.
     ///
-    /// Before the first event there is nothing to compare. Where the last release trimmed the log, which did not keep the mark, the position
-    /// before the oldest event is taken by its seq alone, and so is a cursor without a mark.
+    /// There is nothing to compare before the first event. Two positions are accepted by their seq alone: the one before the oldest event
+    /// of a log that was trimmed by the last release, which did not store its mark, and any cursor without a mark.
     ///
     /// # Errors
-    /// As [`Reach::check`]; [`parley_types::error::Error::Cursor`] with [`CursorFault::EpochChanged`] when another event is there; when the database
-    /// cannot be read.
+    /// Returns the errors of [`Reach::check`]; `Error::Cursor` with [`CursorFault::EpochChanged`] if another event is at the seq;
+    /// `Error::Unavailable` or `Error::Database` if a query fails.
     pub(super) async fn locate(&self, reach: &Reach, cursor: Cursor) -> Result<Cursor> {
         let seq = reach.check(cursor)?;
         let mut reach = *reach;
         let mut found = self.cursor(&reach, seq).await?;
         if found.mark.is_none() && seq != Seq(0) {
-            // Trimmed between the two reads: then it is expired by now, or its mark is among those that are kept.
+            // The event was trimmed between the two reads: by now either the cursor has expired, or the mark of the event was stored.
             reach = self.reach(reach.account).await?;
             reach.check(cursor)?;
             found = reach.cursor(seq);
@@ -128,11 +129,11 @@ impl Log {
     }
 }
 
-/// How long cursors are still given out without their marks: while replicas of a release before marks, which refuse marked cursors, may
-/// run on this database. Zero where no such release has ever run, or `after` a migration that was long enough ago.
+/// Returns how much longer cursors must be issued without their marks, because replicas of a release without marks, which reject marked
+/// cursors, may run on this database. Zero if no such release has ever run on it, or once `after` has passed since the migration.
 ///
 /// # Errors
-/// When the database does not answer.
+/// Returns `Error::Unavailable` if the database cannot be reached, and `Error::Database` if the query fails.
 pub async fn unmarked_for(db: &Database, after: Duration) -> Result<Duration> {
     let statement = Statement::from_string(db.backend(), "SELECT migrated_at FROM cursor_marks");
     let row = db.read().query_one_raw(statement).await?;

@@ -1,4 +1,5 @@
-//! The hub: for each followed account a tail and a bell. It rings; it never pushes into anybody's queue.
+//! The broadcaster: a tail cache and a watched head for each followed account. It wakes subscribers, which then read for themselves; it
+//! never pushes into a subscriber's queue.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -31,62 +32,59 @@ use crate::{
     nats::Relay,
 };
 
-/// The tails and bells of the accounts that somebody follows.
+/// Caches the tails of followed accounts and wakes their subscribers.
 #[derive(Debug)]
 pub struct Hub {
     pub(super) config: Config,
     pub(super) log: Log,
     relay: Option<Relay>,
     feeds: Mutex<HashMap<AccountId, Weak<Feed>>>,
-    /// Open streams, by [`Kind`].
+    /// The number of open streams, indexed by [`Kind`].
     streams: [AtomicUsize; Kind::ALL.len()],
-    /// Heads of followed accounts that are ahead of their tails.
+    /// Heads of followed accounts that are ahead of their tail cache.
     behind: Mutex<HashMap<AccountId, Seq>>,
     pub(super) fell_behind: Notify,
-    /// The newest session of each seat of a durable consumer, where one is open here.
+    /// The latest fencing number of each consumer shard that has a session in this process.
     pub(super) sessions: Mutex<HashMap<Seat, watch::Sender<i64>>>,
-    /// Heads that other replicas should hear of.
+    /// Heads of which other replicas have yet to be notified.
     pub(super) unsaid: Mutex<HashMap<AccountId, Seq>>,
     pub(super) committed: Notify,
-    /// What other replicas should hear of and nobody keeps.
+    /// Ephemeral events of which other replicas have yet to be notified. They are not stored.
     pub(super) whispers: Mutex<VecDeque<Arc<pb::EphemeralEvent>>>,
 }
 
-/// What readers of a followed log know of it.
+/// The state of a followed log as the subscribers of this process know it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seen {
-    /// Its history.
     pub epoch: Epoch,
-    /// Its head.
     pub head: Seq,
-    /// The newest event that was read, at or below the head.
+    /// The newest event that was read, with its mark. Its seq is at or below the head.
     pub newest: Option<(Seq, Mark)>,
 }
 
-/// Counts an open stream for as long as it lives.
+/// Counts an open stream until it is dropped.
 #[derive(Debug)]
 pub struct Place(Arc<Hub>, Kind);
 
-/// Which kind of stream.
+/// The kind of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A subscription whose client keeps its place.
+    /// A subscription whose client stores the cursor.
     Subscribe,
     /// A session of a durable consumer.
     Consume,
-    /// A subscription of a front end, from now on and without a place.
+    /// A pubsub subscription of a front end, which starts at the head and has no cursor.
     Pubsub,
-    /// Messages in, their answers out.
+    /// A call of `SendMessages`.
     SendMessages,
-    /// A file on its way to a reader.
+    /// A file download.
     Download,
 }
 
 impl Kind {
-    /// All of them.
     pub const ALL: [Self; 5] = [Self::Subscribe, Self::Consume, Self::Pubsub, Self::SendMessages, Self::Download];
 
-    /// As figures name it.
+    /// Returns the name of the kind in metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Subscribe => "subscribe",
@@ -105,7 +103,7 @@ impl Drop for Place {
 }
 
 impl Hub {
-    /// A hub over a log. Nothing is followed until somebody subscribes.
+    /// Creates a broadcaster over `log`. No account is followed until a client subscribes.
     pub fn new(config: Config, log: Log, relay: Option<Relay>) -> Self {
         Self {
             config,
@@ -122,21 +120,21 @@ impl Hub {
         }
     }
 
-    /// Bytes of events that one stream holds at most, beside what its connection buffers: what was read of the log and the frame that is made
-    /// of it, each up to the size of a frame. An event that is larger than a frame goes alone.
+    /// Returns the maximum number of bytes of events that one stream holds, not counting the buffers of its connection: the events read
+    /// from the log, and the frame made of them, each up to the size of a frame. An event that is larger than a frame is sent alone.
     pub fn most_bytes_of_a_stream(&self) -> usize {
         2 * self.config.frame_bytes
     }
 
-    /// How many streams of a kind are open.
+    /// Returns the number of open streams of a kind.
     pub fn streams(&self, kind: Kind) -> usize {
         self.streams[kind as usize].load(Ordering::Relaxed)
     }
 
-    /// Takes a place for a stream.
+    /// Counts another open stream.
     ///
     /// # Errors
-    /// [`Error::Busy`] when all are taken.
+    /// Returns [`Error::Busy`] if the maximum number of streams is open.
     pub fn place(self: &Arc<Self>, kind: Kind) -> Result<Place> {
         self.streams[kind as usize].fetch_add(1, Ordering::Relaxed);
         let place = Place(Arc::clone(self), kind);
@@ -149,10 +147,10 @@ impl Hub {
         Ok(place)
     }
 
-    /// Follows an account until the feed is dropped.
+    /// Follows an account until the returned channel is dropped, and returns the range of its log.
     ///
     /// # Errors
-    /// [`Error::NotFound`] without such an account.
+    /// Returns [`Error::NotFound`] if the account does not exist, and [`Error::Unavailable`] or [`Error::Database`] if a query fails.
     pub(super) async fn follow(&self, account: AccountId) -> Result<(Arc<Feed>, Reach)> {
         let known = lock(&self.feeds).get(&account).and_then(Weak::upgrade);
         if let Some(feed) = known {
@@ -176,21 +174,22 @@ impl Hub {
                 feed
             })
         };
-        // What was committed before the feed stood in the map was not handed over: read the head again.
+        // Commits from before the channel was in the map were not passed to it, so read the head again.
         let reach = self.log.reach(account).await?;
         self.saw(account, reach.head);
         Ok((feed, reach))
     }
 
-    /// Waits until the account's log has reached a position. Cancel safe; waits for good if it never does.
+    /// Waits until the account's log has reached a position, forever if it never does. Cancel safe.
     ///
     /// # Errors
-    /// [`Error::NotFound`] without such an account; [`Error::Cursor`] of another epoch.
+    /// Returns [`Error::NotFound`] if the account does not exist, [`Error::Cursor`] if the cursor belongs to another history, and
+    /// [`Error::Unavailable`] or [`Error::Database`] if a query fails.
     pub async fn reached(&self, cursor: Cursor) -> Result<()> {
         loop {
             let (feed, reach) = self.follow(cursor.account).await?;
             let found = match cursor.mark {
-                // Nothing to compare, so nothing is read.
+                // Without a mark there is nothing to compare, so no event is read.
                 None => reach.check(cursor).map(drop),
                 Some(_) => self.log.locate(&reach, cursor).await.map(drop),
             };
@@ -207,13 +206,13 @@ impl Hub {
             }
             let mut bell = feed.head.subscribe();
             while *bell.borrow_and_update() < cursor.seq && !feed.is_replaced() {
-                // The feed holds the other end.
+                // Cannot fail: `feed` owns the sender.
                 let _ = bell.changed().await;
             }
         }
     }
 
-    /// Hands over what this process committed for one account, in the order of the commits.
+    /// Publishes events that this process committed for one account. Calls must follow the order of the commits.
     pub fn committed(&self, account: AccountId, epoch: Epoch, entries: Vec<Entry>) {
         let Some(last) = entries.last().map(|entry| entry.seq) else {
             return;
@@ -229,7 +228,8 @@ impl Hub {
         }
     }
 
-    /// Hands over what another replica committed, in order, as it was relayed; what does not join on is read from the log.
+    /// Publishes events that another replica committed and relayed, in order. If they do not continue the tail cache, the missing events
+    /// are read from the log.
     pub(super) fn relayed(&self, account: AccountId, epoch: Epoch, entries: Vec<Entry>) {
         let Some(last) = entries.last().map(|entry| entry.seq) else {
             return;
@@ -242,12 +242,12 @@ impl Hub {
         }
     }
 
-    /// Whether other replicas hear of commits otherwise than by the database's signals.
+    /// Whether other replicas learn of commits through NATS instead of the database's notifications.
     pub(super) fn is_relayed(&self) -> bool {
         self.relay.as_ref().is_some_and(Relay::is_up)
     }
 
-    /// Notes a head that was learnt from elsewhere.
+    /// Takes note of a head that was read from the database or reported by another replica.
     pub(super) fn saw(&self, account: AccountId, head: Seq) {
         if let Some(feed) = self.feed(account)
             && *feed.head.borrow() < head
@@ -256,12 +256,12 @@ impl Hub {
         }
     }
 
-    /// Tells the account's subscribers of something that is true for a moment, here and at other replicas.
+    /// Sends an ephemeral event to the account's subscribers, on this replica and on all others.
     pub fn whisper(&self, typing: &Typing) {
         let event = Arc::new(pb::EphemeralEvent::from(typing));
         self.overheard(Arc::clone(&event));
         let mut whispers = lock(&self.whispers);
-        // Lossy by contract: the oldest make room.
+        // The contract allows losing ephemeral events, so a full queue drops the oldest.
         if whispers.len() >= EPHEMERAL_BACKLOG {
             whispers.pop_front();
         }
@@ -269,10 +269,10 @@ impl Hub {
         self.committed.notify_one();
     }
 
-    /// Tells those who listen here.
+    /// Sends an ephemeral event to the account's subscribers on this replica.
     pub(super) fn overheard(&self, event: Arc<pb::EphemeralEvent>) {
         if let Some(feed) = self.feed(AccountId(event.account_id)) {
-            // An error means that nobody listens.
+            // An error means that there are no subscribers.
             let _ = feed.ephemeral.send(event);
         }
     }
@@ -281,7 +281,7 @@ impl Hub {
         lock(&self.feeds).get(&account).and_then(Weak::upgrade)
     }
 
-    /// The accounts that somebody follows, with what their readers know of the logs.
+    /// Returns the followed accounts with the state of their logs as subscribers know it.
     pub(super) fn heads(&self) -> HashMap<AccountId, Seen> {
         let feeds = lock(&self.feeds);
         let known = feeds.iter().filter_map(|(account, feed)| Some((*account, feed.upgrade()?)));
@@ -296,12 +296,12 @@ impl Hub {
             .collect()
     }
 
-    /// Compares what the database says with what readers knew before it was asked. Where history went back or was replaced, they are told;
-    /// the first replica to see a head that went back, or another event than the one it knows, changes the epoch, so that nobody goes on as
-    /// if nothing had happened.
+    /// Compares the range that the database returned with the state that subscribers knew before the query. If the history went back or was
+    /// replaced, the subscribers end with an error. The first replica that sees a lower head, or another event at a seq that it knows, also
+    /// changes the epoch, so that no reader continues as if the history were intact.
     ///
     /// # Errors
-    /// When the database fails.
+    /// Returns [`Error::Unavailable`] if the database cannot be reached, and [`Error::Database`] if a query fails.
     pub(super) async fn compare(&self, reach: &Reach, seen: Option<Seen>) -> Result<()> {
         let Some(Seen { epoch, head, newest }) = seen else { return Ok(()) };
         let went_back = reach.epoch == epoch && reach.head < head;
@@ -322,8 +322,8 @@ impl Hub {
         Ok(())
     }
 
-    /// Whether the log has another event at a seq than the one that was seen there. At the head the answer is in `reach`; behind it, which is
-    /// where a log is whose commits were not signalled yet, it costs one indexed read.
+    /// Whether the log has another event than the one that was seen at its seq. At the head, `reach` contains the answer. If the log is
+    /// ahead of that event, because the latest commits were not signalled yet, this takes one indexed read.
     async fn is_another(&self, reach: &Reach, newest: Option<(Seq, Mark)>) -> Result<bool> {
         let Some((seq, seen)) = newest.filter(|_| parley_fault::is_on(Protection::CursorMark)) else {
             return Ok(false);
@@ -332,7 +332,7 @@ impl Hub {
             Some(mark) => Some(mark),
             None => history::mark(self.log.database().read(), reach.account, seq).await?,
         };
-        // None: it was trimmed.
+        // `None` if the event was trimmed.
         Ok(stored.is_some_and(|stored| stored != seen))
     }
 
@@ -348,31 +348,32 @@ impl Hub {
         std::mem::take(&mut *lock(&self.behind))
     }
 
-    /// Reads into the tail what lies between it and a head, and rings.
+    /// Reads the events between the tail cache and `head` into the cache, and wakes the subscribers.
     ///
     /// # Errors
-    /// When the database cannot be read; what was read until then is in the tail.
+    /// Returns [`Error::Unavailable`] or [`Error::Database`] if a query fails. The events that were read until then are in the cache.
     pub(super) async fn catch_up(&self, account: AccountId, head: Seq) -> Result<()> {
         while let Some(feed) = self.feed(account) {
             let position = feed.position();
             if position >= head {
                 break;
             }
-            // The tail keeps no more bytes than that.
+            // The tail cache keeps no more bytes than this.
             let most = Most {
                 events: self.config.page_events,
                 bytes: self.config.tail_bytes,
             };
             let page = self.log.page(account, position, head, &Filter::default(), most).await?.entries;
             if page.is_empty() {
-                // Trimmed, or history went back meanwhile, which the next look at the heads tells.
+                // The events were trimmed, or the history went back meanwhile; the next poll of the heads detects the latter.
                 let reach = self.log.reach(account).await?;
                 if position.next() >= reach.earliest {
                     break;
                 }
                 feed.skip_to(reach.head.min(head));
             } else if !feed.push(page) {
-                // It does not join on: the log was trimmed meanwhile. Readers that are still before it ask the log and are told.
+                // The page does not continue the tail, because the log was trimmed meanwhile. Subscribers that are still before the gap
+                // check the range of the log and end with an error.
                 feed.skip_to(head);
             }
         }

@@ -1,6 +1,7 @@
-//! What happened, in order: the log of each account, its tail in memory, and subscriptions to it.
+//! The event log of each account, its tail cache in memory, and the subscriptions that read them.
 //!
-//! The log is the truth. The hub only rings and keeps tails; a restart, another replica or a missed bell loses nothing.
+//! The database is the source of truth. The broadcaster only caches the tails of logs and wakes subscribers, so a restart, a commit on
+//! another replica or a lost notification never loses an event.
 
 use std::sync::Arc;
 
@@ -36,11 +37,10 @@ mod tail;
 
 pub use config::Config;
 
-/// The events room: the log and the hub over it.
+/// The event logs and the broadcaster that publishes their commits to subscribers.
 #[derive(Clone, Debug)]
 pub struct Events {
-    /// The log.
     pub log: log::Log,
-    /// The tails and bells.
+    /// Caches the tails of followed logs and wakes their subscribers.
     pub hub: Arc<hub::Hub>,
 }

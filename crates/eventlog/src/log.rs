@@ -1,9 +1,9 @@
-//! The log of an account: its counters and its events, in the database.
+//! The log of an account in the database: its counters and its events.
 //!
-//! Guarantees: seqs are dense, and their order is the order of commits, because every write locks the account's counter
-//! row ([`lock`]) until it commits and takes its seqs from there. A reader that asks for what follows a seq can therefore
-//! never step over an event that commits late. (A database sequence would be taken at insert and become visible at
-//! commit, in another order.)
+//! Sequence numbers are dense and follow the order of commits: every write either locks the account's counter row ([`lock`]) or updates it
+//! on the condition that it is unchanged, holds that row until it commits, and takes its sequence numbers from it. A reader that asks for
+//! the events after a seq therefore never misses one that commits late. A database sequence would not guarantee this: its values are
+//! assigned at insert, but the rows become visible at commit, in another order.
 
 use parley_storage::{
     Database,
@@ -29,63 +29,62 @@ use crate::{
 
 pub use crate::log_range::Reach;
 
-/// The logs of all accounts.
+/// The event logs of all accounts.
 #[derive(Clone, Debug)]
 pub struct Log {
     db: Database,
 }
 
-/// How much one page holds at most.
+/// Bounds of one page.
 #[derive(Clone, Copy, Debug)]
 pub struct Most {
-    /// Events.
     pub events: u64,
-    /// Bytes of their payloads.
+    /// Total bytes of the payloads. The last event of a page may exceed it.
     pub bytes: usize,
 }
 
-/// A part of a log.
+/// A page of a log.
 #[derive(Debug)]
 pub struct Page {
-    /// What matches, in order.
+    /// The matching events, in order of seq.
     pub entries: Vec<Entry>,
-    /// Nothing else matches there.
+    /// Whether no further event in the requested range matches.
     pub whole: bool,
 }
 
 impl Log {
-    /// The logs in this database.
+    /// Creates a handle to the logs in `db`.
     pub fn new(db: Database) -> Self {
         Self { db }
     }
 
-    /// The database that holds it.
     pub(super) fn database(&self) -> &Database {
         &self.db
     }
 
-    /// Waits for what is asked of the database behind the doors, as [`Database::in_long_time`].
+    /// Bounds a query of a background job by a timeout, as [`Database::in_long_time`].
     ///
     /// # Errors
-    /// What was asked returns; [`Error::Unavailable`] when it took too long.
+    /// Returns the error of `asked`, or [`Error::Unavailable`] if it timed out.
     pub async fn in_long_time<T>(&self, asked: impl Future<Output = Result<T>>) -> Result<T> {
         self.db.in_long_time(asked).await
     }
 
-    /// How far the account's log reaches.
+    /// Returns the range of the account's log.
     ///
     /// # Errors
-    /// [`Error::NotFound`] without such an account.
+    /// Returns [`Error::NotFound`] if the account does not exist, [`Error::Unavailable`] if the database cannot be reached, and
+    /// [`Error::Database`] if the query fails.
     pub async fn reach(&self, account: AccountId) -> Result<Reach> {
         let row = log_range::reaches().filter(account_log::Column::AccountId.eq(account));
         let row = row.into_model::<ReachRow>().one(self.db.read()).await?;
         row.map(Reach::from).ok_or_else(|| Error::not_found("account", account))
     }
 
-    /// How far the logs of these accounts reach.
+    /// Returns the ranges of the logs of `accounts`. Accounts that do not exist are left out.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Returns [`Error::Unavailable`] if the database cannot be reached, and [`Error::Database`] if the query fails.
     pub async fn reaches(&self, accounts: &[AccountId]) -> Result<Vec<Reach>> {
         let ids = accounts.iter().map(|account| account.0);
         let rows = log_range::reaches().filter(account_log::Column::AccountId.is_in(ids));
@@ -93,11 +92,12 @@ impl Log {
         Ok(rows.into_iter().map(Reach::from).collect())
     }
 
-    /// Gives the log of an account another epoch, if its head is below one that was seen: history went back, so what was told after that is
-    /// not true any more. Says whether it did.
+    /// Assigns a new epoch to the account's log if its epoch is still `epoch` and its head is below `seen`, a head that was observed
+    /// before. Such a log has lost its end, so events that were sent from there no longer belong to its history. Returns whether the epoch
+    /// was changed.
     ///
     /// # Errors
-    /// When the database fails.
+    /// Returns [`Error::Unavailable`] if the database cannot be reached, and [`Error::Database`] if the statement fails.
     pub async fn replace_if_below(&self, account: AccountId, epoch: Epoch, seen: Seq) -> Result<bool> {
         let replaced = account_log::Entity::update_many()
             .col_expr(account_log::Column::Epoch, Expr::value(Epoch::random().0))
@@ -109,10 +109,10 @@ impl Log {
         Ok(replaced.rows_affected > 0)
     }
 
-    /// Gives the log of an account another epoch in place of this one. Says whether it did.
+    /// Assigns a new epoch to the account's log if its epoch is still `epoch`. Returns whether the epoch was changed.
     ///
     /// # Errors
-    /// When the database fails.
+    /// Returns [`Error::Unavailable`] if the database cannot be reached, and [`Error::Database`] if the statement fails.
     pub async fn replace(&self, account: AccountId, epoch: Epoch) -> Result<bool> {
         let replaced = account_log::Entity::update_many()
             .col_expr(account_log::Column::Epoch, Expr::value(Epoch::random().0))
@@ -123,10 +123,10 @@ impl Log {
         Ok(replaced.rows_affected > 0)
     }
 
-    /// Gives all logs another epoch, as after a restore, and says how many there are.
+    /// Assigns one new epoch to all logs, as required after a restore. Returns the number of logs.
     ///
     /// # Errors
-    /// When the database fails.
+    /// Returns [`Error::Unavailable`] if the database cannot be reached, and [`Error::Database`] if the statement fails.
     pub async fn replace_all(&self) -> Result<u64> {
         let replaced = account_log::Entity::update_many()
             .col_expr(account_log::Column::Epoch, Expr::value(Epoch::random().0))
@@ -135,11 +135,12 @@ impl Log {
         Ok(replaced.rows_affected)
     }
 
-    /// The first events that match after a seq and at or below another, in order, up to so many and so many bytes; one more than fits comes
-    /// where the bytes end, so that a page is never empty for that. The database adds the bytes up: what is not handed over is never here.
+    /// Returns the matching events after seq `after` and up to `to`, in order, within the bounds of `most`. The event that reaches the byte
+    /// limit is included, so a page is never empty because its first event is large. The database adds up the sizes, so events beyond the
+    /// limit are never transferred.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Returns [`Error::Unavailable`] if the database cannot be reached, and [`Error::Database`] if a query fails.
     pub async fn page(&self, account: AccountId, after: Seq, to: Seq, filter: &Filter, most: Most) -> Result<Page> {
         let so_far = Expr::cust("SUM(octet_length(payload)) OVER (ORDER BY seq ROWS UNBOUNDED PRECEDING)");
         let rows = event::Entity::find()
@@ -168,10 +169,10 @@ impl Log {
         })
     }
 
-    /// The last event at or below a seq that matches; 0 if none is kept.
+    /// Returns the seq of the last matching event at or below `at_or_below`, or 0 if no such event is kept.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Returns [`Error::Unavailable`] if the database cannot be reached, and [`Error::Database`] if the query fails.
     pub async fn last_match(&self, account: AccountId, at_or_below: Seq, filter: &Filter) -> Result<Seq> {
         let row: Option<Seq> = event::Entity::find()
             .select_only()
@@ -190,20 +191,21 @@ impl Log {
         Ok(row.unwrap_or_default())
     }
 
-    /// The last event before a time, so that reading after it starts with the first one at or after the time.
+    /// Returns the seq of the last event before `time`, so that reading after it starts with the first event at or after `time`.
     ///
-    /// Times never go back within a log, so the dense seqs are searched by halving, in one statement and without an index
-    /// on time that every write would pay for.
+    /// Times never go back within a log, so the dense seqs are searched by bisection. This takes one statement and no index on the time,
+    /// which every write would have to maintain.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Returns [`Error::Unavailable`] if the database cannot be reached, and [`Error::Database`] if the query fails.
     pub async fn before(&self, reach: &Reach, time: Micros) -> Result<Seq> {
         let mark = |nth: usize| match self.db.backend() {
             DbBackend::Postgres => format!("${nth}::bigint"),
             _ => format!("?{nth}"),
         };
         let (account, low, high, time_mark) = (mark(1), mark(2), mark(3), mark(4));
-        // low: an event before the time (or the place before the first); high: one not before it (or the place after the last).
+        // `low` is an event before `time`, or the position before the first event; `high` is an event that is not before `time`, or the
+        // position after the last one.
         let sql = format!(
             "WITH RECURSIVE halving(low, high) AS (SELECT {low}, {high} UNION ALL \
              SELECT CASE WHEN e.occurred_at < {time_mark} THEN e.seq ELSE h.low END, \
@@ -219,14 +221,15 @@ impl Log {
     }
 }
 
-/// Locks the account's counters for the rest of the transaction: the one place where seqs come from. Locks of several
-/// accounts are taken in rising order of their ids.
+/// Locks the account's counter row for the rest of the transaction. Sequence numbers are taken from this row only. A transaction that locks
+/// several accounts must lock them in ascending order of their ids, so that two such transactions cannot deadlock.
 ///
 /// # Errors
-/// [`Error::NotFound`] without such an account.
+/// Returns [`Error::NotFound`] if the account does not exist, [`Error::Unavailable`] if the database cannot be reached, and
+/// [`Error::Database`] if the query fails.
 pub async fn lock(txn: &impl ConnectionTrait, account: AccountId) -> Result<account_log::Model> {
     let find = account_log::Entity::find_by_id(account);
-    // SQLite has one writer, which holds the whole file.
+    // SQLite allows a single writer, which holds the lock of the whole file.
     let row = if txn.get_database_backend() == DbBackend::Postgres {
         find.lock_exclusive().one(txn).await?
     } else {
@@ -235,10 +238,10 @@ pub async fn lock(txn: &impl ConnectionTrait, account: AccountId) -> Result<acco
     row.ok_or_else(|| Error::not_found("account", account))
 }
 
-/// Appends events and moves the counters, in the transaction that locked them.
+/// Inserts events and updates the counters, in the transaction that locked the counters.
 ///
 /// # Errors
-/// When the database fails; the transaction must then be rolled back.
+/// Returns [`DbErr`] if a statement fails. The caller must then roll the transaction back.
 pub async fn append(txn: &impl ConnectionTrait, counters: &account_log::Model, entries: &[Entry]) -> Result<(), DbErr> {
     if !entries.is_empty() {
         event::Entity::insert_many(entries.iter().map(event::ActiveModel::from))
@@ -258,7 +261,7 @@ pub async fn append(txn: &impl ConnectionTrait, counters: &account_log::Model, e
     .map(drop)
 }
 
-/// The counters of a new account.
+/// Returns the initial counters of a new account, with a random epoch.
 pub fn first_counters(account: AccountId) -> account_log::Model {
     account_log::Model {
         account_id: account,

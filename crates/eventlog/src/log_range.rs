@@ -1,4 +1,4 @@
-//! The range of seqs that the log of an account holds, with the marks at both ends.
+//! The range of seqs in the log of an account, with the marks at both ends.
 
 use parley_fault::Protection;
 use parley_storage::entity::account_log;
@@ -13,25 +13,24 @@ use crate::{
     mark::{Mark, PREFIX_BYTES},
 };
 
-/// How far a log reaches.
+/// The range of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reach {
-    /// The account.
     pub account: AccountId,
-    /// The identity of its history.
+    /// The identity of the log's history.
     pub epoch: Epoch,
     /// The oldest event that is kept; `head + 1` if none is.
     pub earliest: Seq,
-    /// The newest event; 0 before the first.
+    /// The newest event; 0 before the first one.
     pub head: Seq,
-    /// The mark of the newest event, if it is kept.
+    /// The mark of the newest event. `None` if that event is not kept.
     pub head_mark: Option<Mark>,
-    /// The mark of the event before the oldest that is kept, if it is known.
+    /// The mark of the event before the oldest one that is kept. `None` if it is unknown.
     pub trimmed_mark: Option<Mark>,
 }
 
 impl Reach {
-    /// The position of an event of this log, with its mark at either end of the log.
+    /// Returns the position after the event `seq`. Only a position at either end of the log has a mark.
     pub fn cursor(&self, seq: Seq) -> Cursor {
         let trimmed = self.trimmed_mark.filter(|_| seq.next() == self.earliest);
         Cursor {
@@ -42,12 +41,12 @@ impl Reach {
         }
     }
 
-    /// The position of the newest event.
+    /// Returns the position after the newest event.
     pub fn head_cursor(&self) -> Cursor {
         self.cursor(self.head)
     }
 
-    /// Why reading cannot go on, with how far the log reaches.
+    /// Returns the error for `fault`, which includes the range of the log.
     pub(super) fn fault(&self, fault: CursorFault) -> Error {
         Error::Cursor {
             fault,
@@ -57,10 +56,11 @@ impl Reach {
         }
     }
 
-    /// Checks that reading can go on after a cursor, as far as its numbers say; [`Log::locate`](crate::log::Log::locate) also compares the event there.
+    /// Checks account, epoch and seq of a cursor, and returns its seq. `Log::locate` compares the event there as well.
     ///
     /// # Errors
-    /// [`Error::CursorForeign`]; [`Error::Cursor`], with how far the log reaches.
+    /// Returns [`Error::CursorForeign`] if the cursor belongs to another account, and [`Error::Cursor`] if it belongs to another epoch, is
+    /// ahead of the head, or is followed by events that were trimmed.
     pub fn check(&self, cursor: Cursor) -> Result<Seq> {
         let fault = |fault| Err(self.fault(fault));
         if cursor.account != self.account {
@@ -79,16 +79,16 @@ impl Reach {
     }
 }
 
-/// A row of [`reaches`].
+/// A row of the query [`reaches`].
 #[derive(Debug, FromQueryResult)]
 pub(super) struct ReachRow {
     account_id: AccountId,
     epoch: Epoch,
     head_seq: Seq,
     earliest_seq: Seq,
-    /// The first bytes of the newest event.
+    /// The first bytes of the newest event's payload.
     head: Option<Vec<u8>>,
-    /// The mark of the event before the oldest that is kept.
+    /// The mark of the event before the oldest one that is kept.
     trimmed: Option<i64>,
 }
 
@@ -105,7 +105,7 @@ impl From<ReachRow> for Reach {
     }
 }
 
-/// How far logs reach, with the marks at both ends. One statement, so that the marks belong to the seqs beside them.
+/// Selects the ranges of logs, with the marks at both ends. This is one statement, so that the marks belong to the seqs beside them.
 pub(super) fn reaches() -> Select<account_log::Entity> {
     use account_log::Column;
     let head = format!(

@@ -1,47 +1,47 @@
-//! Marks: what an event is recognised by in every history that its log may have.
+//! Marks: they identify an event in all histories that its log may have.
 
 use std::fmt;
 
 use parley_types::time::Micros;
 
-/// 48 random bits that the events of one write share. A mark begins the `event_id`, so it is stored with the event, survives its erasure, and
-/// is read from the first bytes of a payload without decoding the rest.
+/// 48 random bits that the events of one write share. The `event_id` begins with the mark, so the mark is stored with the event, survives
+/// its erasure, and can be read from the first bytes of a payload without decoding the rest.
 ///
-/// Account, seq and mark identify an event, and with it everything before it: rows are stored in the order of their seqs, so a database
-/// that holds this event is a copy of one that held it, and of all that came before. Events of releases before marks have their epoch in
-/// this place, which is the same in all copies of a log.
+/// Account, seq and mark identify an event and everything before it: rows are stored in the order of their seqs, so a database that
+/// contains this event is a copy of one that contained it and all earlier events. In events of releases without marks, the `event_id`
+/// begins with the log's epoch instead, which is the same in all copies of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark(u64);
 
-/// Bits of a mark.
 const BITS: u32 = 48;
 
-/// The first byte of an encoded event: `event_id`, which is never empty.
+/// The first byte of an encoded event: the key of the field `event_id`, which is never empty.
 const EVENT_ID: u8 = 0x0a;
 
-/// First bytes of a payload that hold the mark: the tag, the length, and the `event_id` up to its first dash.
+/// Length of the payload prefix that contains the mark: the field key, the length, and the `event_id` up to its first hyphen.
 pub(super) const PREFIX_BYTES: usize = 24;
 
 impl Mark {
-    /// Bytes of a mark in a cursor.
+    /// Size of a mark in a cursor, in bytes.
     pub const BYTES: usize = 6;
 
-    /// The mark of a new write. The time is mixed in because a copy of a running process (a snapshot of a virtual machine) has the same
-    /// random generator, but runs later.
+    /// Creates the mark of a new write. The time is mixed in because a copy of a running process (from a snapshot of a virtual machine) has
+    /// the same random generator state, but runs later.
     pub fn random(at: Micros) -> Self {
-        /// An odd number whose bits are spread, so that the low bits of the time reach all bits of the mark.
+        /// 2^64 divided by the golden ratio: an odd number with well-spread bits, so that the low bits of the time affect all bits of the
+        /// mark.
         const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
         let mixed = rand::random::<u64>() ^ at.0.cast_unsigned().wrapping_mul(SPREAD);
         Self(mixed >> (u64::BITS - BITS))
     }
 
-    /// The mark of an encoded event, of which the first bytes suffice; none for what is no event of ours.
+    /// Reads the mark from an encoded event; its first bytes suffice. `None` if the payload is not an event.
     pub fn of_payload(payload: &[u8]) -> Option<Self> {
         let text = payload.strip_prefix(&[EVENT_ID])?.get(1..)?;
         Self::of_bytes(text)
     }
 
-    /// The mark of an event with this `event_id`.
+    /// Reads the mark from an `event_id`. `None` if it does not begin with one.
     pub fn of_event_id(id: &str) -> Option<Self> {
         Self::of_bytes(id.as_bytes())
     }
@@ -52,23 +52,23 @@ impl Mark {
         u64::from_str_radix(digits, 16).ok().filter(|mark| mark >> BITS == 0).map(Self)
     }
 
-    /// As a column stores it.
+    /// Converts the mark to the value of a column.
     pub fn to_stored(self) -> i64 {
         self.0.cast_signed()
     }
 
-    /// From a column.
+    /// Converts the value of a column.
     pub fn from_stored(stored: i64) -> Self {
         Self(stored.cast_unsigned())
     }
 
-    /// As a cursor holds it.
+    /// Converts the mark to its bytes in a cursor (big-endian).
     pub fn to_bytes(self) -> [u8; Self::BYTES] {
         let [_, _, bytes @ ..] = self.0.to_be_bytes();
         bytes
     }
 
-    /// From a cursor.
+    /// Converts the bytes in a cursor.
     pub fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
         let mut whole = [0; 8];
         whole[2..].copy_from_slice(&bytes);

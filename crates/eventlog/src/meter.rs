@@ -1,4 +1,4 @@
-//! What is measured of the way from the log to subscribers.
+//! Metrics of the delivery of events to subscribers.
 
 use std::sync::LazyLock;
 
@@ -9,7 +9,7 @@ use opentelemetry::{
 use parley_telemetry::names::{self, meter};
 use parley_types::time::Micros;
 
-/// Seconds from a commit to a subscriber.
+/// Histogram bounds of the time from a commit to a subscriber, in seconds.
 const SECONDS: [f64; 13] = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 struct Instruments {
@@ -35,18 +35,18 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| Instruments {
     database: [KeyValue::new(names::SOURCE, "database")],
 });
 
-/// Notes events that go to a subscriber from memory, of which the last was committed at `at`.
+/// Records events that are sent from the tail cache. `at` is the time of the last one.
 pub fn live(events: usize, at: Option<Micros>) {
     let instruments = &*INSTRUMENTS;
     instruments.delivered.add(events as u64, &instruments.memory);
     if let Some(at) = at {
-        // Clocks of replicas differ: what seems to come before its commit took no time.
+        // The clocks of replicas differ, so an event may appear to arrive before its commit. Record 0 then.
         let micros = u32::try_from((Micros::now().0 - at.0).max(0)).unwrap_or(u32::MAX);
         instruments.lag.record(f64::from(micros) / 1e6, &[]);
     }
 }
 
-/// Notes events that go to a subscriber from the database.
+/// Records events that are sent from the database.
 pub fn caught_up(events: usize) {
     let instruments = &*INSTRUMENTS;
     instruments.delivered.add(events as u64, &instruments.database);

@@ -1,9 +1,10 @@
-//! Events about contacts for subscribers who are limited to inboxes.
+//! Redacts events for subscribers limited to inboxes.
 //!
-//! Stored events are shared by all subscribers and hold all sessions of a contact. The name of a session is a credential of the client API, so
-//! a subscriber who does not see an inbox does not receive the sessions there. A service that is limited to inboxes receives only the ids of
-//! contacts that no session there opens; in conversations, the words of the session. Frames of such services, and of others those with events
-//! about contacts, are decoded and encoded again; all others go out as they were stored.
+//! Stored events are shared by all subscribers, and contain all sessions of a contact. The name of a session is a credential of the client
+//! API, so a subscriber that does not see an inbox must not receive the sessions there. A service limited to inboxes receives only the ids
+//! of contacts that no session in its inboxes opens, and in conversations the data that the session submitted. All frames for such services
+//! are decoded and encoded again, and for other limited subscribers the frames with events about contacts. All other frames are sent as
+//! stored.
 
 use parley_fault::Protection;
 use parley_proto::{self as pb, ActorType, delivery::encoded, event::Resource, frame::Frame};
@@ -18,10 +19,11 @@ use sea_orm::ConnectionTrait;
 use crate::conversion::OfConversation;
 use crate::filter::Filter;
 
-/// A frame without what the subscriber may not have of contacts. Neither seqs nor the chain of `prev_seq` change.
+/// Returns the frame without the contact data that the subscriber may not see. Seqs and the chain of `prev_seq` stay the same.
 ///
 /// # Errors
-/// When the database cannot be read, or the frame cannot be decoded.
+/// Returns [`Error::Internal`] if the filter has no scope or the frame cannot be decoded, and [`Error::Unavailable`] or [`Error::Database`]
+/// if a query fails.
 pub(super) async fn narrow(db: &impl ConnectionTrait, account: AccountId, filter: &Filter, frame: &Frame) -> Result<Frame> {
     let Some(scope) = &filter.scope else {
         return Err(Error::Internal(
@@ -54,7 +56,8 @@ pub(super) async fn narrow(db: &impl ConnectionTrait, account: AccountId, filter
     Ok(frame)
 }
 
-/// Shows a service that is limited to inboxes, of contacts that no session there opens, the words of the session that named them.
+/// For a service limited to inboxes: replaces each contact that no session in its inboxes opens by the data that the conversation's session
+/// submitted.
 pub(super) async fn claim(
     db: &impl ConnectionTrait,
     account: AccountId,
@@ -71,7 +74,7 @@ pub(super) async fn claim(
     Ok(())
 }
 
-/// The contact that an event without an inbox is about.
+/// Returns the contact of an event about a contact or a contact note.
 fn contact_of(event: &pb::Event) -> Option<ContactId> {
     match &event.resource {
         Some(Resource::Contact(about)) => about.contact.as_ref().map(|contact| ContactId(contact.id)),
@@ -80,7 +83,7 @@ fn contact_of(event: &pb::Event) -> Option<ContactId> {
     }
 }
 
-/// Leaves of an event about a contact nothing but ids.
+/// Removes everything but ids from an event about a contact.
 fn cover(event: &mut pb::Event) {
     event.changes.clear();
     if let Some(actor) = event.actor.as_mut().filter(|actor| actor.r#type() == ActorType::Contact) {
@@ -109,7 +112,7 @@ fn cover(event: &mut pb::Event) {
     }
 }
 
-/// Leaves out the sessions in other inboxes, also where `changes` names them.
+/// Removes the sessions in other inboxes, also from `changes`.
 fn leave_out_sessions(event: &mut pb::Event, scope: &[InboxId]) {
     let Some(Resource::Contact(about)) = &mut event.resource else {
         return;
@@ -124,7 +127,7 @@ fn leave_out_sessions(event: &mut pb::Event, scope: &[InboxId]) {
     });
 }
 
-/// Contacts of a snapshot as the subscriber may have them.
+/// Removes from the contacts of a snapshot the sessions that the subscriber may not see.
 pub(super) fn keep_seen_sessions(contacts: &mut [ContactSessions], filter: &Filter) {
     if let Some(scope) = filter.scope.as_ref().filter(|_| parley_fault::is_on(Protection::SessionScope)) {
         for contact in contacts {

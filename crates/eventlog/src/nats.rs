@@ -1,8 +1,8 @@
-//! Commits by way of NATS JetStream, for more replicas and readers than the database's own signals bear.
+//! Relays commits through NATS JetStream, for more replicas and subscribers than the database's notifications can serve.
 //!
-//! The log stays the truth. What is committed is published after the fact, one message an event under its id, and every replica follows the
-//! subjects of the accounts that somebody reads there. What does not join on, was lost, or came while NATS was away is read from the log, as
-//! without NATS. So nothing here retries, and nothing waits.
+//! The log remains the source of truth. Events are published after their commit, one message per event under the event's id, and every
+//! replica subscribes to the subjects of the accounts that are followed on it. Events that do not continue the tail cache, were lost, or
+//! were committed while NATS was down are read from the log, as without NATS. So nothing here is retried, and no write waits for NATS.
 
 use std::{sync::Arc, time::Duration};
 
@@ -38,28 +38,29 @@ use crate::{entry::Entry, mark::Mark};
 
 pub use follow::run;
 
-/// The stream that keeps what is published.
+/// The name of the JetStream stream.
 pub const STREAM: &str = "PARLEY_EVENTS";
 
-/// The subjects: this, a dot, and the account.
+/// The prefix of the subjects `parley.events.ACCOUNT`.
 const SUBJECT: &str = "parley.events";
 
-/// How long JetStream keeps an event: long enough for whoever was away for a moment, and no second place for personal data.
+/// How long JetStream keeps an event: long enough for a replica that was disconnected for a moment, and too short to be another store of
+/// personal data.
 const KEPT: Duration = Duration::from_mins(10);
 
-/// How long JetStream recognises an event that is published again.
+/// How long JetStream detects that an event is published again.
 const DUPLICATES: Duration = Duration::from_mins(2);
 
-/// Writes that wait to be published. More are left to the log.
+/// Maximum number of writes queued for publishing. Others are left to the log.
 const WAITING: usize = 1024;
 
-/// Publications that are not acknowledged yet.
+/// Maximum number of publications without an acknowledgement.
 const UNACKNOWLEDGED: usize = 1024;
 
-/// How long NATS may take to answer.
+/// How long to wait for a response from NATS.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// An event on its way to other replicas, with what filters need.
+/// An event that is relayed to other replicas, with the columns that filters need.
 #[derive(Clone, PartialEq, prost::Message)]
 struct Relayed {
     #[prost(int64, tag = "1")]
@@ -106,7 +107,7 @@ impl Relayed {
         }
     }
 
-    /// None for what this version cannot read: the log has it.
+    /// Returns the event record. `None` if this version cannot read the message; the event is then read from the log.
     fn entry(self) -> Option<(Epoch, Entry)> {
         let message_type = match self.message_type {
             None => None,
@@ -128,26 +129,27 @@ impl Relayed {
         Some((Epoch(self.epoch), entry))
     }
 
-    /// The same for the same event on every publishing replica, and another for an event that took its place in a restored log.
+    /// Returns the message id. It is the same for the same event on every publishing replica, and differs for an event that replaced it in
+    /// a restored log.
     fn id(&self) -> String {
         let mark = Mark::of_payload(&self.payload).map_or_else(|| format!("{:x}", Epoch(self.epoch)), |mark| mark.to_string());
         format!("{mark}-{}-{}", self.account, self.seq)
     }
 }
 
-/// What one write left, with the epoch of its log.
+/// The events of one write, with the epoch of their log.
 type Committed = (Epoch, Vec<Entry>);
 
-/// Where the hub puts what was committed.
+/// The sending end of the relay, for the broadcaster.
 #[derive(Clone, Debug)]
 pub struct Relay {
     client: Client,
     waiting: mpsc::Sender<Committed>,
-    /// Rung when somebody follows an account that nobody followed.
+    /// Notified when an account that had no subscriber gets one.
     pub(super) followed: Arc<Notify>,
 }
 
-/// The other end, to be run.
+/// The receiving end of the relay, for [`run`].
 #[derive(Debug)]
 pub struct Relaying {
     client: Client,
@@ -156,10 +158,10 @@ pub struct Relaying {
 }
 
 impl Relay {
-    /// A relay by the server at `url`. It need not be there: it is connected to whenever it is.
+    /// Creates a relay through the server at `url`. The server may be down: the client connects as soon as it is up.
     ///
     /// # Errors
-    /// When the address has the wrong form.
+    /// Returns an error if the address is malformed.
     pub async fn connect(url: &str) -> anyhow::Result<(Self, Relaying)> {
         let options = async_nats::ConnectOptions::new().name("parley").retry_on_initial_connect();
         let (options, servers) = addresses::read(url, options)?;
@@ -179,14 +181,15 @@ impl Relay {
         Ok((relay, relaying))
     }
 
-    /// Connects and asks JetStream for its state.
+    /// Connects and checks that JetStream responds.
     ///
     /// # Errors
-    /// When NATS cannot be reached, or has no JetStream.
+    /// Returns an error if NATS cannot be reached, or has no JetStream.
     pub async fn reaches(url: &str) -> anyhow::Result<()> {
         let (options, servers) = addresses::read(url, async_nats::ConnectOptions::new().name("parley doctor"))?;
         let client = options.connect(servers).await?;
-        // Not its account, which the client cannot read from servers before 2.10. A stream that is not there yet is made by the first start.
+        // Query the stream, not the JetStream account, which the client cannot read from servers before 2.10. If the stream does not exist
+        // yet, the first start creates it.
         match jetstream::new(client).get_stream(STREAM).await {
             Ok(_) => Ok(()),
             Err(error) => match error.kind() {
@@ -196,12 +199,12 @@ impl Relay {
         }
     }
 
-    /// Whether other replicas hear of commits this way now.
+    /// Whether the relay is connected, so that other replicas learn of commits through it.
     pub fn is_up(&self) -> bool {
         self.client.connection_state() == State::Connected
     }
 
-    /// Hands over what one write left. Where too much waits, others read it from the log.
+    /// Queues the events of one write. If the queue is full, other replicas read them from the log.
     pub(super) fn committed(&self, epoch: Epoch, entries: Vec<Entry>) {
         if self.is_up() {
             let _ = self.waiting.try_send((epoch, entries));
@@ -209,7 +212,7 @@ impl Relay {
     }
 }
 
-/// Publishes what was committed, in the order of each account.
+/// Publishes queued writes. The events of each account are published in order.
 async fn publish(client: &Client, mut committed: mpsc::Receiver<Committed>) {
     let jetstream = jetstream::new(client.clone());
     let mut unacknowledged = FuturesUnordered::new();
@@ -239,7 +242,7 @@ async fn publish(client: &Client, mut committed: mpsc::Receiver<Committed>) {
     }
 }
 
-/// Whether JetStream has stored it: if not, the stream may be gone.
+/// Whether JetStream has stored the event. If not, the stream may have been deleted.
 async fn acknowledged(ack: PublishAckFuture) -> bool {
     matches!(timeout(PATIENCE, ack.into_future()).await, Ok(Ok(_)))
 }

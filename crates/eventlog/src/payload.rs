@@ -1,9 +1,10 @@
-//! What others than subscribers ask of stored events.
+//! Reads facts from stored event payloads, for readers other than subscribers (the search index).
 
 use parley_proto::{self as pb, event::Resource};
 use prost::Message as _;
 
-/// The message that an event tells of, if it tells of a new content.
+/// Returns the id of the event's message if the event changed the content of that message. Returns `None` for every other event and for a
+/// payload that cannot be decoded.
 pub fn new_content(payload: &[u8]) -> Option<i64> {
     let event = pb::Event::decode(payload).ok()?;
     if !event.changes.iter().any(|change| change.field == "content") {

@@ -1,4 +1,4 @@
-//! Events of erased contacts as tombstones: all that reads the log's rows redacts them.
+//! Redaction: turns the events of erased contacts into tombstones. Everything that reads rows of the log goes through it.
 
 use std::collections::HashMap;
 
@@ -15,10 +15,10 @@ use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter};
 
 use crate::{entry::Entry, event_size::received};
 
-/// Rows of one account's log as entries, the erased ones as tombstones.
+/// Converts rows of one account's log to event records, and those of erased contacts to tombstones.
 ///
 /// # Errors
-/// When the database cannot be read.
+/// Returns [`DbErr`] if the query fails.
 pub(super) async fn redacted(db: &impl ConnectionTrait, account: AccountId, rows: Vec<event::Model>) -> Result<Vec<Entry>, DbErr> {
     let mut contacts: Vec<i64> = rows.iter().filter_map(|row| row.contact_id).map(i64::from).collect();
     contacts.sort_unstable();
@@ -43,9 +43,9 @@ pub(super) async fn redacted(db: &impl ConnectionTrait, account: AccountId, rows
     Ok(rows.into_iter().map(redact).collect())
 }
 
-/// The event without personal data: who did it to whom, what changed, and the resource are gone.
+/// Encodes the tombstone of an event: without its changes, its resource, and its actor if that is a contact.
 pub(super) fn tombstone(row: &event::Model, erased_at: Micros) -> Vec<u8> {
-    // Rows were encoded by us; of one that cannot be read nothing is kept but its place.
+    // Rows were encoded by the service itself. If one cannot be decoded after all, only the data in its columns is kept.
     let event = pb::Event::decode(prune::event(&row.payload).as_ref()).unwrap_or_default();
     let tombstone = pb::Tombstone {
         erased_at: Some(timestamp(erased_at)),

@@ -1,4 +1,5 @@
-//! Learning of other replicas' commits, and telling them of ours: hints by LISTEN/NOTIFY, the truth by a slow poll.
+//! Exchanges notifications of commits with other replicas: LISTEN/NOTIFY carries hints, and a slow poll of the heads makes up for lost
+//! ones.
 
 use std::{
     collections::HashMap,
@@ -23,20 +24,20 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{feed::lock, hub::Hub};
 
-/// The channel of hints: `account:seq` pairs, separated by commas.
+/// The NOTIFY channel of hints: `account:seq` pairs, separated by commas.
 const CHANNEL: &str = "parley_log";
 
-/// The channel of what is true for a moment: who says it, and an encoded `EphemeralEvent` in base64.
+/// The NOTIFY channel of ephemeral events: the name of the sending process, and an encoded `EphemeralEvent` in base64.
 const MOMENTS: &str = "parley_moment";
 
-/// Pairs in one hint: PostgreSQL takes 8,000 bytes, a pair has at most 40.
+/// Maximum number of pairs in one hint: PostgreSQL accepts payloads of 8,000 bytes, and a pair has at most 40.
 const PAIRS: usize = 150;
 
-/// From one round of hints to the next. A hint that follows a quiet moment goes at once; under load each carries what came
-/// meanwhile, because every hint costs a transaction.
+/// The interval between two rounds of hints. After an idle period, a hint is sent at once. Under load, each hint carries all commits since
+/// the last one, because every hint costs a transaction.
 const PACE: Duration = Duration::from_millis(5);
 
-/// Keeps the tails of followed accounts up with the log until `stop`.
+/// Keeps the tail caches of followed accounts up to date with the log, until `stop` is cancelled.
 pub async fn run(hub: Arc<Hub>, db: Database, stop: CancellationToken) {
     let replicas = db.backend() == DbBackend::Postgres;
     let tasks = async {
@@ -49,12 +50,12 @@ pub async fn run(hub: Arc<Hub>, db: Database, stop: CancellationToken) {
     stop.run_until_cancelled(Box::pin(tasks)).await;
 }
 
-/// Reads into the tails what they lack.
+/// Reads missing events into the tail caches.
 async fn fill(hub: &Hub) {
     loop {
         hub.fell_behind.notified().await;
         for (account, head) in hub.take_behind() {
-            // Whatever waits here for good, nobody's events come any more.
+            // Bound this wait: if it hangs, no subscriber on this replica receives events.
             if let Err(error) = hub.log.database().in_time(Box::pin(hub.catch_up(account, head))).await {
                 tracing::warn!(%account, %error, "the log could not be read; the next poll tries again");
             }
@@ -62,7 +63,7 @@ async fn fill(hub: &Hub) {
     }
 }
 
-/// Tells other replicas of our commits: at most one hint at a time, each with all that came since the last.
+/// Notifies other replicas of this replica's commits. At most one round of hints is sent at a time, with all commits since the last one.
 async fn tell(hub: &Hub, db: &Database) {
     loop {
         hub.committed.notified().await;
@@ -96,7 +97,7 @@ async fn say(db: &Database, statement: Statement) -> Result<()> {
     db.in_time(async { Ok(db.write().execute_raw(statement).await.map(drop)?) }).await
 }
 
-/// Without other replicas nobody needs to hear.
+/// Discards the pending notifications: without other replicas, nothing receives them.
 async fn forget(hub: &Hub) {
     loop {
         hub.committed.notified().await;
@@ -105,7 +106,7 @@ async fn forget(hub: &Hub) {
     }
 }
 
-/// Hears other replicas' hints.
+/// Receives the hints of other replicas.
 async fn listen(hub: &Hub, db: &Database) {
     loop {
         if let Err(error) = hear(hub, db).await {
@@ -115,10 +116,10 @@ async fn listen(hub: &Hub, db: &Database) {
     }
 }
 
-/// Says something by one connection and hears it by another, as replicas do. Waits for good if nothing is passed on.
+/// Sends a notification over one connection and receives it over another, as replicas do. Waits forever if it is not delivered.
 ///
 /// # Errors
-/// When the database does not answer.
+/// Returns [`sqlx::Error`] if a connection or a statement fails.
 pub async fn hears(db: &Database) -> Result<(), sqlx::Error> {
     const CHANNEL: &str = "parley_test";
     let mut listener = PgListener::connect_with(db.write().get_postgres_connection_pool()).await?;
@@ -152,13 +153,13 @@ async fn hear(hub: &Hub, db: &Database) -> Result<(), sqlx::Error> {
                     hub.saw(account, head);
                 }
             }
-            // The connection was lost and is back: what was said meanwhile is gone.
+            // The connection was lost and restored, so notifications may have been missed.
             None => look(hub).await,
         }
     }
 }
 
-/// Looks up the heads now and then, because hints may be lost.
+/// Polls the heads at an interval, because hints may be lost.
 async fn poll(hub: &Hub) {
     let mut ticks = interval(hub.config.poll_interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -169,7 +170,7 @@ async fn poll(hub: &Hub) {
 }
 
 async fn look(hub: &Hub) {
-    // Noted before the database is asked: a head that is below this one then went back.
+    // Read this before querying the database: if the database then returns a lower head, the log went back.
     let seen = hub.heads();
     if seen.is_empty() {
         return;
@@ -189,13 +190,13 @@ async fn look(hub: &Hub) {
     }
 }
 
-/// Tells this process from others, whose moments it has not told itself.
+/// Returns the name by which this process recognises its own ephemeral events.
 fn own_name() -> &'static str {
     static NAME: LazyLock<String> = LazyLock::new(|| format!("{:016x}", rand::random::<u64>()));
     &NAME
 }
 
-/// Somebody else's moment.
+/// Decodes an ephemeral event. `None` if this process sent it, or if it is malformed.
 fn moment(said: &str) -> Option<pb::EphemeralEvent> {
     let (_, event) = said.split_once(' ').filter(|(name, _)| *name != own_name())?;
     pb::EphemeralEvent::decode(STANDARD_NO_PAD.decode(event).ok()?.as_slice()).ok()

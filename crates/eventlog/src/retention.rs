@@ -1,6 +1,6 @@
-//! Retention: what of the log is kept, and for how long a durable consumer may hold the rest.
+//! Retention: which events are kept, and for how long a durable consumer can keep others from being trimmed.
 //!
-//! The oldest event that is kept is raised first, then the rows go, from the oldest on: a reader that finds a row missing is told so.
+//! `earliest_seq` is raised first, then rows are deleted, oldest first. So a reader that finds a row missing gets an error that says so.
 
 use std::{cmp, time::Duration};
 
@@ -21,24 +21,24 @@ use crate::{
     log::{Log, Reach},
 };
 
-/// What is kept.
+/// How much of a log is kept.
 #[derive(Clone, Copy, Debug)]
 pub struct Keep {
-    /// How long an event is kept at least, unless there are too many.
+    /// The age at which an event can be removed. Events are removed earlier if there are too many.
     pub age: Duration,
-    /// How long a durable consumer that has not committed it may keep an event from being removed.
+    /// The age up to which a durable consumer that has not committed an event keeps it from being removed.
     pub held: Duration,
-    /// Events of one account at most, whoever needs them; none: any number.
+    /// Maximum number of events of an account, even if consumers still need them. `None` for no limit.
     pub events: Option<i64>,
 }
 
-/// Accounts that are looked at with one statement.
+/// The number of accounts that one statement reads.
 const ACCOUNTS: u64 = 500;
 
-/// Rows that one statement removes.
+/// The number of rows that one statement deletes.
 const ROWS: i64 = 2000;
 
-/// Where an account's log begins, in its counters and in its rows.
+/// Where the log of an account begins, by its counters and by its rows.
 #[derive(Debug, FromQueryResult)]
 struct Beginning {
     account_id: i64,
@@ -61,7 +61,7 @@ impl Beginning {
         }
     }
 
-    /// Whether rows are there that are kept no longer.
+    /// Whether there are rows below `earliest_seq`.
     fn has_rest(&self) -> bool {
         self.oldest_row.is_some_and(|oldest| oldest < self.earliest_seq)
     }
@@ -74,10 +74,10 @@ impl Beginning {
 }
 
 impl Log {
-    /// Removes what is kept no longer at `now`, and says how many rows it removed; at most `most` or a little more.
+    /// Deletes the events that are no longer kept at `now`. Stops after `most` rows or a few more. Returns the number of deleted rows.
     ///
     /// # Errors
-    /// When the database fails; what was removed stays so.
+    /// Returns `Error::Unavailable` or `Error::Database` if a statement fails. Rows that were deleted until then stay deleted.
     pub async fn trim(&self, keep: &Keep, now: Micros, most: u64) -> Result<u64> {
         let (mut after, mut removed) = (AccountId(0), 0);
         loop {
@@ -129,7 +129,7 @@ impl Log {
             .await
     }
 
-    /// Raises the oldest event that is kept, and gives it.
+    /// Raises `earliest_seq` as far as `keep` requires, and returns it.
     async fn raise(&self, reach: &Reach, keep: &Keep, now: Micros) -> Result<Seq> {
         let aged = self.before(reach, now.minus(keep.age)).await?;
         let consumers = consumer::list(self.database().read(), reach.account, "", consumer::MOST).await?;
@@ -142,7 +142,7 @@ impl Log {
         if last < reach.earliest {
             return Ok(reach.earliest);
         }
-        // First, so that a reader that sees the new beginning finds the mark of the event before it.
+        // Store the mark first, so that a reader that sees the new `earliest_seq` finds the mark of the event before it.
         if let Some(mark) = history::mark(self.database().read(), reach.account, last).await? {
             history::keep_trimmed(self.database().write(), reach.account, last, mark).await?;
         }
@@ -156,7 +156,7 @@ impl Log {
         Ok(last.next())
     }
 
-    /// The last event at or below a seq with which a write ended.
+    /// Returns the last seq at or below `last` with which a write ended, because only whole writes are trimmed.
     async fn whole(&self, reach: &Reach, last: Seq) -> Result<Seq, DbErr> {
         let next = event::Entity::find_by_id((reach.account, last.next()))
             .select_only()

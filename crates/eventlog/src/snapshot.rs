@@ -1,10 +1,10 @@
-//! The present state as upserts, before the tail.
+//! Snapshots: the current state as upserts, sent before the events that follow it.
 //!
-//! The head is noted first and the rows are read afterwards, page by page: what changed in between comes again as an event,
-//! and of two copies the one with the higher version is newer. So there is no gap, and no long transaction.
+//! The head is read first and the rows afterwards, page by page. What changes in between arrives again as an event, and of two copies the
+//! one with the higher version is newer. So there is no gap, and no long transaction.
 //!
-//! A snapshot holds exactly the resources whose later events pass the subscriber's filter: a copy that the tail does not keep current would
-//! become stale without a sign.
+//! A snapshot contains exactly the resources whose later events match the subscriber's filter. A copy that is not kept up to date by those
+//! events would become stale without a sign.
 
 use std::sync::Arc;
 
@@ -32,10 +32,10 @@ use crate::{
     narrow::{claim, keep_seen_sessions},
 };
 
-/// Objects that one read returns at most; fewer where they are large.
+/// Maximum number of objects that one read returns; fewer if they are large.
 const PAGE: u64 = 100;
 
-/// What a snapshot reads next.
+/// The kind of resource that a snapshot reads next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Inboxes,
@@ -52,7 +52,7 @@ impl Stage {
         Self::ALL.get(nth + 1).copied()
     }
 
-    /// The kinds of events by which a resource of this stage changes once it exists.
+    /// Returns the kinds of events that report changes of an existing resource of this stage.
     fn changes(self) -> &'static [EventKind] {
         match self {
             Self::Inboxes => &[EventKind::InboxUpdated, EventKind::InboxDeleted],
@@ -72,9 +72,10 @@ impl Stage {
         }
     }
 
-    /// Whether later events about a resource of this stage can pass the filter. Those about an inbox have no conversation and no contact, those
-    /// about a contact have no inbox and no conversation, and only those about a message have a type and may be private: an event without a
-    /// value for a filtered field does not match. Nor does one without an inbox, for a subscriber who only follows inboxes.
+    /// Whether later events about a resource of this stage can match the filter. An event without a value for a filtered field does not
+    /// match: events about an inbox have no conversation and no contact, those about a contact have no inbox and no conversation, and only
+    /// those about a message have a message type and a private flag. Nor does an event without an inbox match for a subscriber that only
+    /// follows inboxes.
     fn passes(self, filter: &Filter) -> bool {
         if !parley_fault::is_on(Protection::SnapshotFilter) {
             return true;
@@ -97,20 +98,21 @@ impl Stage {
     }
 }
 
-/// How far a snapshot is.
+/// The progress of a snapshot.
 #[derive(Debug)]
 pub(super) struct Snapshot {
-    /// How many upserts were handed out.
+    /// The number of upserts returned so far.
     pub count: u64,
     stage: Stage,
     after: i64,
 }
 
-/// A page of a snapshot: upserts, and the id of the last row that was looked at.
+/// A page of a snapshot: upserts with the ids of their rows, and the id of the last row that was read.
 #[derive(Default)]
 struct Page {
     upserts: Vec<(i64, pb::Upsert)>,
-    /// Whether those are all that were read: as many are made as fill a response message, and the next page reads the others again.
+    /// Whether `upserts` covers all rows that were read. Only as many rows are converted as fit into a response message; the next page
+    /// reads the others again.
     whole: bool,
     last: Option<i64>,
 }
@@ -130,7 +132,7 @@ fn upsert(version: Seq, resource: Resource) -> pb::Upsert {
 }
 
 impl Snapshot {
-    /// A snapshot of which nothing was read yet.
+    /// Creates a snapshot that has read nothing yet.
     pub fn new() -> Self {
         Self {
             count: 0,
@@ -139,10 +141,10 @@ impl Snapshot {
         }
     }
 
-    /// The next upserts; none when the snapshot is complete. Cancel safe: the place moves once the page is read.
+    /// Returns the next upserts, or `None` when the snapshot is complete. Cancel safe: the position moves after a page was read.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Returns `Error::Unavailable` if the database cannot be reached, and `Error::Database` if a query fails.
     pub async fn next(
         &mut self,
         db: &Database,
@@ -178,7 +180,7 @@ impl Snapshot {
     }
 }
 
-/// As many as fill a response message, one at least; and whether that is all of them.
+/// Returns as many upserts as fit into a response message, at least one, and whether these are all.
 fn fitting(upserts: impl Iterator<Item = (i64, pb::Upsert)>, frame_bytes: usize) -> (Vec<(i64, pb::Upsert)>, bool) {
     let (mut fit, mut bytes) = (Vec::new(), 0);
     for (id, upsert) in upserts {
@@ -191,7 +193,7 @@ fn fitting(upserts: impl Iterator<Item = (i64, pb::Upsert)>, frame_bytes: usize)
     (fit, true)
 }
 
-/// The inboxes that the filter names and the subscriber may see.
+/// Restricts a query to the inboxes that the filter names and the subscriber may see.
 fn of_inboxes<C: ColumnTrait>(filter: &Filter, column: C) -> Condition {
     let named = (!filter.inboxes.is_empty()).then(|| column.is_in(filter.inboxes.iter().map(|id| id.0)));
     let seen = filter.scope.as_ref().map(|scope| column.is_in(scope.iter().map(|id| id.0)));
@@ -218,7 +220,7 @@ async fn inboxes(db: &Database, account: AccountId, filter: &Filter, after: i64,
     Ok(Page::new(upserts, last, frame_bytes))
 }
 
-/// The contacts with a session in an inbox that the subscriber sees, for one who sees no others.
+/// Restricts contacts to those with a session in an inbox that the subscriber sees, if it may not see others.
 fn own_contacts(account: AccountId, filter: &Filter) -> Option<SimpleExpr> {
     let scope = filter.scope.as_ref().filter(|_| filter.own_contacts)?;
     let mut sessions = Query::select();
@@ -250,7 +252,7 @@ async fn contacts(db: &Database, account: AccountId, filter: &Filter, after: i64
         .order_by_asc(contact::Column::Id)
         .all(db.read())
         .await?;
-    // Rows may have been deleted meanwhile; the place moves on all the same.
+    // Rows may have been deleted meanwhile; the position moves past them anyway.
     let last = ids[..fit].last().copied();
     let rows = load::with_labels(db.read(), account, rows).await?;
     let mut rows = load::with_sessions(db.read(), account, rows).await?;
@@ -288,7 +290,7 @@ async fn conversations(db: &Database, account: AccountId, filter: &Filter, after
         .order_by_asc(Column::Id)
         .all(db.read())
         .await?;
-    // Rows may have been deleted meanwhile; the place moves on all the same.
+    // Rows may have been deleted meanwhile; the position moves past them anyway.
     let last = ids[..fit].last().copied();
     let account: Arc<account::Model> = load::account(db.read(), account).await?;
     let rows = load::summaries(db.read(), &account, rows).await?;

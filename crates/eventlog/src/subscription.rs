@@ -1,4 +1,4 @@
-//! A subscription: read the log after my position, send what is there, wait for the bell, repeat.
+//! A subscription: reads the log after its position, sends what it finds, waits for the next commit, and repeats.
 
 use std::{sync::Arc, time::Duration};
 
@@ -31,24 +31,23 @@ use crate::{
 /// Where a subscription starts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Start {
-    /// With the oldest event that is kept.
+    /// At the oldest event that is kept.
     Earliest,
-    /// With what comes next.
+    /// After the newest event.
     Latest,
-    /// With the event after this position.
+    /// After this position.
     After(Cursor),
-    /// With the first event at or after this time.
+    /// At the first event at or after this time.
     At(Micros),
-    /// With the present state, then what comes next.
+    /// With a snapshot of the current state, followed by the events after it.
     Snapshot,
 }
 
-/// How much may still be handed out.
+/// How much a subscription may still send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Credit {
-    /// Events.
     pub events: u64,
-    /// Bytes; none: as many as the events have. The last event may go beyond.
+    /// Bytes; `None` for no limit. The last event may exceed it.
     pub bytes: Option<u64>,
 }
 
@@ -58,8 +57,7 @@ impl Credit {
     }
 }
 
-/// One subscriber's way through one log. It holds a position, and between two reads nothing else: at most one frame,
-/// which is bounded, is in its hands.
+/// A subscriber's position in the log of one account. It holds at most one frame, which is bounded, and nothing between two reads.
 #[derive(Debug)]
 pub struct Subscription {
     hub: Arc<Hub>,
@@ -68,17 +66,17 @@ pub struct Subscription {
     ephemeral: Option<broadcast::Receiver<Arc<pb::EphemeralEvent>>>,
     filter: Filter,
     position: Seq,
-    /// What the event at the position is recognised by.
+    /// The mark of the event at the position.
     mark: Option<Mark>,
-    /// Events before this time are not wanted; none once one at or after it was found.
+    /// The start time: earlier events are skipped. `None` once an event at or after it was found, and for every other start.
     not_before: Option<Micros>,
-    /// The last match at or below the position; looked up when it is first needed.
+    /// The last match at or below the position. `None` until it is first needed and looked up.
     prev: Option<Seq>,
-    /// The present state, while it is being told.
+    /// The progress of the snapshot, until it is complete.
     snapshot: Option<Snapshot>,
     heartbeat: Duration,
     bookmark_at: Instant,
-    /// None: as much as the reader takes.
+    /// `None` for no limit.
     credit: Option<Credit>,
     _place: Place,
 }
@@ -87,8 +85,8 @@ impl Hub {
     /// Opens a subscription.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::Busy`] when too many are open; [`parley_types::error::Error::Cursor`] when the log does not reach there;
-    /// [`parley_types::error::Error::NotFound`] without such an account.
+    /// Returns `Error::Busy` if the maximum number of streams is open; `Error::Cursor` if the log cannot be read from `start`;
+    /// `Error::NotFound` if the account does not exist; `Error::Unavailable` or `Error::Database` if a query fails.
     pub async fn subscribe(
         self: &Arc<Self>,
         kind: Kind,
@@ -102,7 +100,7 @@ impl Hub {
         self.open(place, account, start, filter, heartbeat, ephemeral).await
     }
 
-    /// As [`Self::subscribe`], in a place that was taken.
+    /// As [`Self::subscribe`], for a stream that was counted before.
     pub(super) async fn open(
         self: &Arc<Self>,
         place: Place,
@@ -136,10 +134,10 @@ impl Hub {
         })
     }
 
-    /// The position after which a start begins, in this history.
+    /// Returns the position after which a start begins, in the history of `reach`.
     ///
     /// # Errors
-    /// As [`crate::log::Log::locate`]; when the database cannot be read.
+    /// Returns the errors of `Log::locate`, and `Error::Unavailable` or `Error::Database` if a query fails.
     pub async fn resolve(&self, reach: &Reach, start: Start) -> Result<Cursor> {
         match start {
             Start::Earliest => self.log.cursor(reach, Seq(reach.earliest.0 - 1)).await,
@@ -151,12 +149,13 @@ impl Hub {
 }
 
 impl Subscription {
-    /// What to send next: matching events, a bookmark, or ephemeral events. Never empty.
+    /// Returns the next frame to send: matching events, a bookmark, or ephemeral events. Never empty.
     ///
-    /// Cancel safe: dropped before it is done, nothing was taken, and the next call starts where this one did.
+    /// Cancel safe: if the future is dropped, no event is consumed, and the next call starts at the same position.
     ///
     /// # Errors
-    /// [`parley_types::error::Error::Cursor`] when retention passed the position; when the database cannot be read.
+    /// Returns `Error::Cursor` if events after the position were trimmed or the history was replaced, and `Error::Unavailable` or
+    /// `Error::Database` if a query fails.
     pub async fn next(&mut self) -> Result<Frame> {
         if self.snapshot.is_some()
             && let Some(frame) = Box::pin(self.present_state()).await?
@@ -172,7 +171,7 @@ impl Subscription {
                 Box::pin(self.pass_over(head)).await?;
             }
             if self.position < head && self.may_hand_out() {
-                // Boxed, as everything that asks the database: an idle subscriber should not carry the room for it.
+                // Boxed, like every future that queries the database, so that an idle subscriber does not carry memory for it.
                 let mut batch = Box::pin(self.read(head)).await?;
                 if self.filter.scope.is_some() && (batch.contacts || self.filter.own_contacts) {
                     let db = self.hub.log.database().read();
@@ -186,7 +185,7 @@ impl Subscription {
                 if !batch.frame.is_empty() {
                     return Ok(batch.frame);
                 }
-                // A filter may let nothing through for long: other tasks get their turn.
+                // A filter may match nothing for a long time: yield, so that other tasks can run.
                 tokio::task::yield_now().await;
             } else if Instant::now() >= self.bookmark_at {
                 self.bookmark_at = Instant::now() + self.heartbeat;
@@ -197,8 +196,8 @@ impl Subscription {
         }
     }
 
-    /// Passes over what was committed since the stream opened and is still before the time it starts at: a write takes its time before it
-    /// waits for its turn.
+    /// Skips events that were committed after the stream opened but are older than its start time: a write gets its time before it waits
+    /// for the account's lock.
     async fn pass_over(&mut self, head: Seq) -> Result<()> {
         let Some(time) = self.not_before else { return Ok(()) };
         let reach = Reach {
@@ -217,19 +216,20 @@ impl Subscription {
         Ok(())
     }
 
-    /// The position from which the stream can be resumed; none while a snapshot is being told, which cannot.
+    /// Returns the position from which the stream can be resumed. `None` during a snapshot, which cannot be resumed.
     pub fn resume_at(&self) -> Option<Cursor> {
         self.snapshot.is_none().then(|| self.cursor())
     }
 
-    /// Goes on with another filter, behind an event that was handed out and has this mark. The chain of `prev_seq` continues from there.
+    /// Continues with another filter, after an event that was sent and has the mark `mark`. The chain of `prev_seq` continues from that
+    /// event.
     pub fn refilter(&mut self, filter: Filter, after: Seq, mark: Option<Mark>) {
         self.filter = filter;
         (self.position, self.mark) = (after, mark);
         self.prev = Some(after);
     }
 
-    /// From now on no more is handed out than `credit`, and what is granted later.
+    /// Limits the subscription: from now on it sends no more than `credit` and what is granted later.
     pub fn limit(&mut self, credit: Credit) {
         self.credit = Some(credit);
     }
@@ -253,7 +253,7 @@ impl Subscription {
         }
     }
 
-    /// How much the next frame may hold.
+    /// Returns the capacity of the next frame.
     fn room(&self) -> Room {
         let most = self.hub.config.frame_bytes;
         let bytes = self.credit.and_then(|credit| credit.bytes).map(usize::try_from);
@@ -266,7 +266,7 @@ impl Subscription {
         }
     }
 
-    /// The position: everything matching at or below it has been handed out.
+    /// Returns the position. Every matching event at or below it has been sent.
     pub(super) fn cursor(&self) -> Cursor {
         Cursor {
             account: self.feed.account,
@@ -276,7 +276,7 @@ impl Subscription {
         }
     }
 
-    /// A piece of the snapshot, or its end; none once it was told.
+    /// Returns the next part of the snapshot, or the message that completes it. `None` after that.
     async fn present_state(&mut self) -> Result<Option<Frame>> {
         let Some(snapshot) = &mut self.snapshot else { return Ok(None) };
         let upserts = snapshot
@@ -295,7 +295,7 @@ impl Subscription {
         } else {
             let count = snapshot.count;
             self.snapshot = None;
-            // The position is still the head before the first row was read.
+            // The position is still the head from before the first row was read.
             let complete = pb::SnapshotComplete {
                 cursor: self.cursor().encode(),
                 count,
@@ -318,14 +318,14 @@ impl Subscription {
             }
         };
         tokio::select! {
-            // The sender lives as long as the feed, which we hold.
+            // Cannot fail: the sender belongs to `self.feed`.
             _ = self.bell.changed() => None,
             () = sleep_until(self.bookmark_at) => None,
             event = heard => event.and_then(|event| self.ephemeral_frame(&event)),
         }
     }
 
-    /// Ephemeral events pass the filter as far as it speaks of what they have.
+    /// Encodes an ephemeral event if it matches the filter. Only filter fields that ephemeral events have values for are considered.
     fn ephemeral_frame(&self, event: &pb::EphemeralEvent) -> Option<Frame> {
         let filter = &self.filter;
         let inbox = |id: &parley_types::id::InboxId| Some(id.0) == event.inbox_id;
@@ -334,7 +334,7 @@ impl Subscription {
             && (filter.conversations.is_empty() || filter.conversations.iter().any(|id| Some(id.0) == event.conversation_id));
         wanted.then(|| {
             let mut event = event.clone();
-            // A service that is limited to inboxes may not see the contact, and an ephemeral event is not worth a look at the database.
+            // A service limited to inboxes may not see the contact, and an ephemeral event is not worth a database query.
             if let Some(actor) = event
                 .actor
                 .as_mut()
@@ -355,7 +355,7 @@ impl Subscription {
         let bookmark = pb::Bookmark {
             cursor: self.cursor().encode(),
             seq: self.position.to_wire(),
-            // The tail may be ahead of the bell.
+            // The tail cache may be ahead of the watched head.
             head_seq: head.max(self.position).to_wire(),
         };
         let mut frame = Frame::default();
@@ -366,7 +366,7 @@ impl Subscription {
         frame
     }
 
-    /// The log after the position: from the tail if it reaches back so far, else from the database.
+    /// Reads the log after the position: from the tail cache if it reaches back that far, otherwise from the database.
     async fn read(&self, head: Seq) -> Result<Batch> {
         let (hub, feed) = (&self.hub, &self.feed);
         let prev = match self.prev {
@@ -387,12 +387,14 @@ impl Subscription {
         };
         let Page { entries: page, whole } = hub.log.page(feed.account, self.position, head, &self.filter, most).await?;
         if page.first().is_none_or(|first| first.seq != self.position.next()) && parley_fault::is_on(Protection::GapCheck) {
-            // Trimmed under our feet, or nothing matches there: the log, which says so before it trims, knows which.
+            // Gap: either the range was trimmed or no event matches there. `earliest_seq` is raised before rows are deleted, so read it to
+            // tell which.
             hub.log.reach(feed.account).await?.check(self.cursor())?;
         }
         let mut batch = tail::select(page.iter(), feed.epoch, &self.filter, place, room);
         if whole && batch.position < head && page.last().is_none_or(|last| last.seq == batch.position) {
-            // A filter lets nothing else through: one read of one row for a page of the database, and none for what comes from the tail.
+            // No other event up to `head` matches, so the position moves there. This takes one read of a single row per page from the
+            // database, and none for reads from the tail cache.
             batch.mark = history::mark(hub.log.database().read(), feed.account, head).await?;
             batch.position = head;
         }

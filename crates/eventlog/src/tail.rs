@@ -1,4 +1,4 @@
-//! The tail of a log in memory: the newest events of an account that somebody follows, ready to send.
+//! The tail cache: the newest events of a followed account, in memory and ready to send.
 
 use std::collections::VecDeque;
 
@@ -11,20 +11,20 @@ use parley_types::{
 
 use crate::{Config, cursor::Cursor, entry::Entry, filter::Filter, mark::Mark};
 
-/// Bytes around a payload in a delivery, at most: tags, lengths, `prev_seq` and the cursor.
+/// Upper bound of the bytes that a delivery adds to a payload: tags, lengths, `prev_seq` and the cursor.
 const ENVELOPE: usize = 64;
 
-/// Events that came together, with their deliveries to unfiltered subscribers encoded one after another.
+/// Consecutive events that arrived together, with their deliveries to unfiltered subscribers encoded back to back.
 #[derive(Debug)]
 pub(super) struct Run {
     entries: Vec<Entry>,
     deliveries: Bytes,
-    /// Where each entry's delivery ends.
+    /// The offset at which each entry's delivery ends.
     ends: Vec<usize>,
 }
 
 impl Run {
-    /// The entries, which follow each other without a hole.
+    /// Encodes the deliveries of entries that follow each other without a gap.
     pub fn new(epoch: Epoch, entries: Vec<Entry>) -> Self {
         let mut out = BytesMut::with_capacity(entries.iter().map(|entry| entry.payload.len() + ENVELOPE).sum());
         let mut ends = Vec::with_capacity(entries.len());
@@ -60,35 +60,35 @@ fn put(out: &mut BytesMut, epoch: Epoch, entry: &Entry, prev: Seq) {
     put_delivery(out, prev.to_wire(), &cursor, &entry.payload);
 }
 
-/// How much fits into one frame.
+/// The capacity of one frame.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Room {
-    /// Bytes after which it is full; one event may be larger.
+    /// Size in bytes at which the frame is full. A single event may be larger; it is then sent alone.
     pub bytes: usize,
-    /// Events at most; none: as many as there are.
+    /// Maximum number of events. `None` for no limit.
     pub events: Option<usize>,
 }
 
-/// What a read of the log gave a subscriber.
+/// The result of one read of the log for a subscriber.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
-    /// The events that match, ready to send; may be empty.
+    /// The matching events, ready to send. May be empty.
     pub frame: Frame,
-    /// Everything at or below this has been looked at.
+    /// The read covered everything at or below this seq.
     pub position: Seq,
-    /// The mark of the event at the position, if the read moved it.
+    /// The mark of the event at the position. `None` if the read did not move the position.
     pub mark: Option<Mark>,
-    /// The last event that matched; what it was before, if none did.
+    /// The last matching event; unchanged if none matched.
     pub prev: Seq,
-    /// How many events are in the frame.
+    /// The number of events in the frame.
     pub events: usize,
-    /// Whether some of them are about a contact and no inbox.
+    /// Whether any of them is about a contact and has no inbox.
     pub contacts: bool,
-    /// When the last of them was committed.
+    /// The time of the last of them.
     pub at: Option<Micros>,
 }
 
-/// Puts the matching ones of consecutive entries into a frame, until it is full. `prev` is the last match before them.
+/// Puts the matching events among consecutive entries into a frame, until it is full. `prev` is the last match before them.
 pub(super) fn select<'a>(
     entries: impl Iterator<Item = &'a Entry>,
     epoch: Epoch,
@@ -112,7 +112,8 @@ pub(super) fn select<'a>(
             break;
         }
         if filter.matches(entry) {
-            // A frame larger than `room.bytes` holds a single event, so the largest event alone bounds what a client must accept.
+            // A frame that is larger than `room.bytes` holds a single event, so the largest event alone determines the message size that
+            // clients must accept.
             if !out.is_empty() && out.len() + entry.payload.len() + ENVELOPE > room.bytes {
                 break;
             }
@@ -130,7 +131,7 @@ pub(super) fn select<'a>(
     batch
 }
 
-/// A bounded ring of runs that follow each other without a hole.
+/// A bounded queue of runs that follow each other without a gap.
 #[derive(Debug)]
 pub(super) struct Tail {
     runs: VecDeque<Run>,
@@ -153,23 +154,22 @@ impl Tail {
         }
     }
 
-    /// The newest event in it.
+    /// Returns the seq of the newest event in the cache.
     pub fn last(&self) -> Option<Seq> {
         self.runs.back().map(Run::last)
     }
 
-    /// Lets go of everything.
     pub fn clear(&mut self) {
         self.runs.clear();
         (self.events, self.bytes) = (0, 0);
     }
 
-    /// Appends entries that join on; the oldest runs make room.
+    /// Appends entries that continue the cache. The oldest runs are evicted if there is no room.
     pub fn append(&mut self, epoch: Epoch, entries: Vec<Entry>) {
         let (mut run, mut bytes) = (Vec::new(), 0);
         for entry in entries {
             let size = entry.payload.len() + ENVELOPE;
-            // A run goes out whole, so it must fit into a frame.
+            // A run is sent as a whole, so it must fit into a frame.
             if bytes + size > self.run_bytes && !run.is_empty() {
                 self.push(Run::new(epoch, std::mem::take(&mut run)));
                 bytes = 0;
@@ -194,7 +194,7 @@ impl Tail {
         }
     }
 
-    /// What follows a position, if the position is in the tail.
+    /// Returns the events after a position. `None` if the cache does not contain the next event.
     pub fn read(&self, epoch: Epoch, filter: &Filter, (position, prev): (Seq, Seq), room: Room) -> Option<Batch> {
         let from = position.next();
         if self.runs.front()?.first() > from || self.last()? < from {
@@ -210,7 +210,7 @@ impl Tail {
     }
 }
 
-/// Everything after a position: the bytes of whole runs, as many as fit, shared by all who read them.
+/// Returns everything after a position: the bytes of as many whole runs as fit. All subscribers share these bytes.
 fn whole<'a>(runs: impl Iterator<Item = &'a Run>, position: Seq, frame_bytes: usize) -> Batch {
     let mut batch = Batch {
         frame: Frame::default(),
@@ -222,7 +222,7 @@ fn whole<'a>(runs: impl Iterator<Item = &'a Run>, position: Seq, frame_bytes: us
         at: None,
     };
     for run in runs {
-        // The reader may stand inside the first run.
+        // The position may be inside the first run.
         let skip = usize::try_from(batch.position.0 + 1 - run.first().0).unwrap_or_default();
         let start = skip.checked_sub(1).and_then(|last| run.ends.get(last)).copied().unwrap_or_default();
         let deliveries = run.deliveries.slice(start..);
@@ -251,7 +251,7 @@ mod tests {
     use parley_proto as pb;
     use parley_types::id::AccountId;
 
-    /// A tail with this much room, whose runs go out whole in frames of so many bytes.
+    /// Creates a cache for `max_events` events, with frames, and therefore runs, of `frame_bytes`.
     fn tail(max_events: usize, frame_bytes: usize) -> Tail {
         Tail::new(&Config {
             tail_events: max_events,
@@ -286,10 +286,11 @@ mod tests {
         (first..first + count).map(entry).collect()
     }
 
-    /// More than the delivery of such an event takes.
+    /// More bytes than the delivery of such an event takes.
     const LARGEST: usize = 64;
 
-    /// Reads to the end as a subscriber does, and decodes what it got.
+    /// Reads to the end as a subscriber does. Returns `prev_seq` and seq of each event, or `None` if the cache does not reach back to
+    /// `from`.
     fn read_all(tail: &Tail, filter: &Filter, from: i64, room: Room) -> Option<Vec<(u64, u64)>> {
         let (mut position, mut prev, mut seen) = (Seq(from), Seq(from), Vec::new());
         while Some(position) != tail.last() {

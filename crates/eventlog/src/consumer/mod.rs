@@ -1,7 +1,7 @@
-//! Durable consumers: how far each shard of each is, and whose it is.
+//! Durable consumers: the position and the owner of each of their shards.
 //!
-//! A session owns its shard by a fencing number, which the opening of the next one raises in the database. So whatever an older session
-//! still believes, what it says is not taken, on any replica.
+//! A session owns its shard by a fencing number, which the next session raises in the database when it opens. From then on, commits of an
+//! older session are rejected on every replica, even if that session has not noticed yet.
 
 use std::collections::HashMap;
 
@@ -30,54 +30,52 @@ mod session;
 pub use parley_storage::entity::consumer_shard::Model as Shard;
 pub use session::Session;
 
-/// Consumers of one account: each may hold its log for days.
+/// Maximum number of consumers of an account: each of them can keep the log from being trimmed for days.
 pub const MOST: u64 = 100;
 
-/// Shards of one consumer.
+/// Maximum number of shards of a consumer.
 pub const SHARDS: u32 = 256;
 
-/// Who consumes: one shard of one consumer.
+/// Identifies one shard of one consumer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Seat {
-    /// Whose log.
     pub account: AccountId,
-    /// The consumer's name.
+    /// The name of the consumer.
     pub consumer: String,
-    /// The shard, from 0.
+    /// The index of the shard, from 0.
     pub shard: i64,
 }
 
-/// What a session asks for.
+/// A request to open a session.
 #[derive(Clone, Debug)]
 pub struct Opening {
-    /// Where it wants to sit.
+    /// The shard to acquire.
     pub seat: Seat,
-    /// How many shards there are.
+    /// The number of shards that the client expects the consumer to have.
     pub shard_count: i64,
-    /// An encoded `EventFilter`; none: that of the consumer as it is, of a new one everything.
+    /// An encoded `EventFilter`. `None` accepts the filter of an existing consumer, and gives a new consumer every event.
     pub filter: Option<Vec<u8>>,
 }
 
-/// A seat that was taken.
+/// A shard that was acquired.
 #[derive(Clone, Debug)]
 pub(super) struct Taken {
-    /// An encoded `EventFilter`.
+    /// The consumer's encoded `EventFilter`.
     pub filter: Vec<u8>,
-    /// The position and the fencing number.
+    /// The row of the shard, with its position and fencing number.
     pub shard: consumer_shard::Model,
 }
 
 /// A consumer with its shards.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Consumer {
-    /// The consumer.
     pub row: consumer::Model,
-    /// Its shards, by number; one that was never open has no row yet.
+    /// Its shards by index. A shard that was never opened has no row yet.
     pub shards: Vec<consumer_shard::Model>,
 }
 
 impl Consumer {
-    /// The position that holds the log: the least of its shards'.
+    /// Returns the lowest position of its shards. Events after it are kept for the consumer.
     pub fn least(&self) -> Seq {
         let shards = self.shards.iter().map(|shard| shard.seq);
         let unopened = usize::try_from(self.row.shard_count).is_ok_and(|count| self.shards.len() < count);
@@ -87,27 +85,28 @@ impl Consumer {
             .unwrap_or(self.row.start_seq)
     }
 
-    /// The history that its positions belong to.
+    /// Returns the epoch of its positions.
     pub fn epoch(&self) -> Epoch {
         self.shards.first().map_or(self.row.start_epoch, |shard| shard.epoch)
     }
 
-    /// How many of its sessions are alive.
+    /// Returns the number of its sessions that are alive.
     pub fn sessions(&self, now: Micros) -> usize {
         self.shards.iter().filter(|shard| shard.leased_until > now).count()
     }
 }
 
-/// How many events lie between a position and the head.
+/// Returns the number of events between a position and the head.
 pub fn lag(reach: &Reach, seq: Seq) -> u64 {
     u64::try_from(reach.head.0 - seq.0).unwrap_or_default()
 }
 
-/// Takes a seat in a transaction: makes the consumer if it is new, and raises the fencing number.
+/// Acquires a shard in a transaction: creates the consumer if it is new, and raises the fencing number.
 ///
 /// # Errors
-/// What `start` says, if the consumer is new; [`Error::Consumer`] for another filter, or another number of shards while sessions are alive;
-/// [`Error::Precondition`] beyond [`MOST`].
+/// Returns the error of `start` if the consumer is new; [`Error::Consumer`] if its filter differs, or its number of shards differs while
+/// sessions are alive; [`Error::Precondition`] if the account then has more than [`MOST`] consumers; [`Error::Unavailable`] or
+/// [`Error::Database`] if a statement fails.
 pub(super) async fn take(txn: &impl ConnectionTrait, opening: &Opening, start: Result<Cursor>, until: Micros) -> Result<Taken> {
     let now = Micros::now();
     let Seat {
@@ -149,7 +148,7 @@ pub(super) async fn take(txn: &impl ConnectionTrait, opening: &Opening, start: R
     Ok(Taken { filter: row.filter, shard })
 }
 
-/// Makes the consumer, unless there is one.
+/// Creates the consumer, unless it exists.
 async fn make(txn: &impl ConnectionTrait, opening: &Opening, start: Result<Cursor>, now: Micros) -> Result<()> {
     let Seat {
         account, consumer: name, ..
@@ -169,7 +168,7 @@ async fn make(txn: &impl ConnectionTrait, opening: &Opening, start: Result<Curso
         .to_owned();
     let made = consumer::Entity::insert(row).on_conflict(known).exec_without_returning(txn).await?;
     if made > 0 {
-        // Where a consumer begins that exists already is no matter, so a lost cursor is one only now.
+        // An existing consumer ignores the start, so a cursor that cannot be used is an error only for a new one.
         start?;
     }
     if made > 0 && of_account(*account).count(txn).await? > MOST {
@@ -190,10 +189,10 @@ fn key_of(row: &consumer::Model) -> consumer::ActiveModel {
     }
 }
 
-/// The consumer, whose sessions open one after another until the transaction ends.
+/// Reads and locks the consumer, so that its sessions open one after another until the transaction ends.
 ///
 /// # Errors
-/// [`Error::NotFound`].
+/// Returns [`Error::NotFound`] if the consumer does not exist, and [`Error::Unavailable`] or [`Error::Database`] if the query fails.
 async fn locked(txn: &impl ConnectionTrait, account: AccountId, name: &str) -> Result<consumer::Model> {
     let find = consumer::Entity::find_by_id((account, name.to_owned()));
     let row = if txn.get_database_backend() == DbBackend::Postgres {
@@ -217,7 +216,7 @@ fn of_consumer(account: AccountId, name: &str) -> Condition {
     Condition::all().add(Column::AccountId.eq(account)).add(Column::Name.eq(name))
 }
 
-/// Splits a consumer anew. All shards begin where the slowest was: some events come again, none is passed over.
+/// Changes the number of shards. All shards start at the position of the slowest one: some events are delivered again, none is skipped.
 async fn reshard(txn: &impl ConnectionTrait, row: consumer::Model, count: i64, now: Micros) -> Result<consumer::Model> {
     let consumer = with_shards(txn, row).await?;
     if consumer.sessions(now) > 0 {
@@ -227,7 +226,7 @@ async fn reshard(txn: &impl ConnectionTrait, row: consumer::Model, count: i64, n
     begin_at(txn, consumer.row, count, (epoch, least)).await
 }
 
-/// Forgets how far the shards are: all begin after a position.
+/// Deletes the positions of the shards, so that all of them start after a position.
 async fn begin_at(txn: &impl ConnectionTrait, row: consumer::Model, count: i64, (epoch, seq): (Epoch, Seq)) -> Result<consumer::Model> {
     let (account, name) = (row.account_id, row.name.clone());
     consumer_shard::Entity::delete_many()
@@ -243,19 +242,19 @@ async fn begin_at(txn: &impl ConnectionTrait, row: consumer::Model, count: i64, 
     Ok(changed.update(txn).await?)
 }
 
-/// One consumer of an account.
+/// Reads one consumer of an account.
 ///
 /// # Errors
-/// [`Error::NotFound`].
+/// Returns [`Error::NotFound`] if the consumer does not exist, and [`Error::Unavailable`] or [`Error::Database`] if a query fails.
 pub async fn one(db: &impl ConnectionTrait, account: AccountId, name: &str) -> Result<Consumer> {
     let row = consumer::Entity::find_by_id((account, name.to_owned())).one(db).await?;
     with_shards(db, row.ok_or_else(|| Error::not_found("consumer", name))?).await
 }
 
-/// The consumers of an account after a name, by name, at most `limit`.
+/// Returns up to `limit` consumers of an account, in order of their names, after the name `after`.
 ///
 /// # Errors
-/// When the database cannot be read.
+/// Returns [`Error::Unavailable`] if the database cannot be reached, and [`Error::Database`] if a query fails.
 pub async fn list(db: &impl ConnectionTrait, account: AccountId, after: &str, limit: u64) -> Result<Vec<Consumer>> {
     let rows = of_account(account)
         .filter(consumer::Column::Name.gt(after))
@@ -281,10 +280,10 @@ pub async fn list(db: &impl ConnectionTrait, account: AccountId, after: &str, li
     Ok(joined.collect())
 }
 
-/// The marks of the events at which shards of these consumers of an account are, as far as those events are kept.
+/// Returns the marks of the events at the positions of these consumers' shards, for those events that are kept.
 ///
 /// # Errors
-/// When the database cannot be read.
+/// Returns [`Error::Unavailable`] if the database cannot be reached, and [`Error::Database`] if the query fails.
 pub async fn marks<'n>(
     db: &impl ConnectionTrait,
     account: AccountId,
@@ -299,10 +298,10 @@ pub async fn marks<'n>(
     Ok(history::marks(db, account, at).await?)
 }
 
-/// Lets a consumer begin somewhere else; its sessions end.
+/// Moves a consumer to another position and ends its sessions.
 ///
 /// # Errors
-/// [`Error::NotFound`].
+/// Returns [`Error::NotFound`] if the consumer does not exist, and [`Error::Unavailable`] or [`Error::Database`] if a statement fails.
 pub async fn reset(txn: &impl ConnectionTrait, account: AccountId, name: &str, start: Cursor) -> Result<Consumer> {
     let row = locked(txn, account, name).await?;
     let count = row.shard_count;
@@ -310,10 +309,10 @@ pub async fn reset(txn: &impl ConnectionTrait, account: AccountId, name: &str, s
     Ok(Consumer { row, shards: Vec::new() })
 }
 
-/// Deletes a consumer; its sessions end, and it holds the log no longer.
+/// Deletes a consumer and ends its sessions. The consumer no longer keeps the log from being trimmed.
 ///
 /// # Errors
-/// [`Error::NotFound`].
+/// Returns [`Error::NotFound`] if the consumer does not exist, and [`Error::Unavailable`] or [`Error::Database`] if a statement fails.
 pub async fn delete(txn: &impl ConnectionTrait, account: AccountId, name: &str) -> Result<()> {
     consumer_shard::Entity::delete_many()
         .filter(of_consumer(account, name))
@@ -326,10 +325,10 @@ pub async fn delete(txn: &impl ConnectionTrait, account: AccountId, name: &str) 
     Ok(())
 }
 
-/// Stores a position, unless the shard belongs to a newer session or is further already, and says what stands there now.
+/// Stores a position and returns the stored one. The stored position stays as it is if it is further ahead, or belongs to another epoch.
 ///
 /// # Errors
-/// [`Error::Consumer`] when the seat is somebody else's.
+/// Returns [`Error::Consumer`] if a newer session owns the shard, and [`Error::Unavailable`] or [`Error::Database`] if the statement fails.
 pub(super) async fn commit(db: &impl ConnectionTrait, seat: &Seat, fence: i64, to: Cursor) -> Result<Seq> {
     let now = Micros::now();
     let further = Expr::col(Column::Seq).lt(to.seq.0).and(Expr::col(Column::Epoch).eq(to.epoch.0));
@@ -344,10 +343,10 @@ pub(super) async fn commit(db: &impl ConnectionTrait, seat: &Seat, fence: i64, t
     Ok(row.seq)
 }
 
-/// Says that a session is alive until then.
+/// Extends the lease of a session to `until`.
 ///
 /// # Errors
-/// [`Error::Consumer`] when the seat is somebody else's.
+/// Returns [`Error::Consumer`] if a newer session owns the shard, and [`Error::Unavailable`] or [`Error::Database`] if the statement fails.
 pub(super) async fn renew(db: &impl ConnectionTrait, seat: &Seat, fence: i64, until: Micros) -> Result<()> {
     let renewed = consumer_shard::Entity::update_many()
         .col_expr(Column::LeasedUntil, Expr::value(until.0))

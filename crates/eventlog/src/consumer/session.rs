@@ -1,4 +1,4 @@
-//! A session: one reader of one shard, for as long as no newer one takes over.
+//! Sessions: a session reads one shard of a consumer until a newer session takes it over.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,32 +24,35 @@ use crate::{
     subscription::{Credit, Start, Subscription},
 };
 
-/// How long a session that says nothing is taken for alive.
+/// How long a session counts as alive after it last renewed its lease.
 const LEASE: Duration = Duration::from_secs(10);
 
-/// How often a session says that it is alive, and learns whether another replica has its seat.
+/// How often a session renews its lease. A renewal also detects that a session on another replica has taken over the shard.
 const RENEW: Duration = Duration::from_secs(3);
 
-/// A reader of one shard of a durable consumer.
+/// A session of one shard of a durable consumer.
 #[derive(Debug)]
 pub struct Session {
     hub: Arc<Hub>,
     subscription: Subscription,
     seat: Seat,
     fence: i64,
-    /// The newest fencing number of the seat that this process knows of.
+    /// The latest fencing number of the shard that this process knows.
     newest: watch::Receiver<i64>,
     renew_at: Instant,
-    /// Where it began, before anything was handed out.
+    /// The position at which the session started.
     began: Cursor,
 }
 
 impl Hub {
-    /// Opens a session after what the consumer has committed; a new consumer begins at `start`. `filter` reads the stored one.
+    /// Opens a session after the position that the consumer has committed; a new consumer begins at `start`. `filter` decodes the stored
+    /// filter.
     ///
     /// # Errors
-    /// [`Error::Busy`] when too many streams are open; [`Error::Cursor`] when the log does not reach back to what was committed;
-    /// [`Error::Consumer`]; [`Error::NotFound`] without such an account.
+    /// Returns [`Error::Busy`] if the maximum number of streams is open; [`Error::Cursor`] if the log cannot be read from the committed
+    /// position; [`Error::Consumer`] if the filter differs, or the number of shards differs while sessions are alive;
+    /// [`Error::Precondition`] if the account has too many consumers; [`Error::NotFound`] if the account does not exist;
+    /// [`Error::Unavailable`] or [`Error::Database`] if a statement fails.
     pub async fn consume(
         self: &Arc<Self>,
         opening: &Opening,
@@ -64,14 +67,14 @@ impl Hub {
         let start = self.resolve(&reach, start).await;
         let txn = self.log.database().begin().await?;
         let taken = take(&txn, opening, start, Micros::now().plus(LEASE)).await?;
-        // Stored in the same database as the log, so it forks with it and needs no mark to tell histories apart.
+        // The position is stored in the same database as the log, so both fork together, and no mark is needed to tell histories apart.
         let committed = Cursor {
             account: seat.account,
             epoch: taken.shard.epoch,
             seq: taken.shard.seq,
             mark: None,
         };
-        // A session that cannot read must not end the one before it.
+        // Check before the commit: a session that cannot read must not end the one before it.
         self.log.reach(seat.account).await?.check(committed)?;
         txn.commit().await?;
         let newest = self.seat_taken(&seat, taken.shard.fence);
@@ -98,7 +101,8 @@ impl Hub {
         })
     }
 
-    /// Tells older sessions of this process that the seat is taken, and gives the new one its ear.
+    /// Notifies older sessions in this process that the shard was taken over. Returns a receiver that tells the new session when it is
+    /// taken over in turn.
     fn seat_taken(&self, seat: &Seat, fence: i64) -> watch::Receiver<i64> {
         let mut sessions = lock(&self.sessions);
         sessions.retain(|_, newest| newest.receiver_count() > 0);
@@ -113,27 +117,27 @@ impl Hub {
 }
 
 impl Session {
-    /// Where the session began.
+    /// Returns the position at which the session started.
     pub fn began(&self) -> Cursor {
         self.began
     }
 
-    /// Its fencing number.
+    /// Returns the fencing number.
     pub fn fence(&self) -> i64 {
         self.fence
     }
 
-    /// Everything matching at or below it has been handed out.
+    /// Returns the position. Every matching event at or below it has been sent.
     pub fn position(&self) -> Cursor {
         self.subscription.cursor()
     }
 
-    /// What to send next, as `ConsumeResponse`.
+    /// Returns the next frame to send, an encoded `ConsumeResponse`.
     ///
-    /// Cancel safe: dropped before it is done, nothing was taken.
+    /// Cancel safe: if the future is dropped, no event is consumed.
     ///
     /// # Errors
-    /// [`Error::Consumer`] once the seat is somebody else's; as [`Subscription::next`].
+    /// Returns [`Error::Consumer`] once a newer session owns the shard, and the errors of [`Subscription::next`].
     pub async fn next(&mut self) -> Result<Frame> {
         loop {
             if *self.newest.borrow_and_update() > self.fence {
@@ -141,12 +145,12 @@ impl Session {
             }
             tokio::select! {
                 biased;
-                // The hub holds the other end as long as there is a receiver.
+                // Cannot fail: the broadcaster keeps the sender as long as there is a receiver.
                 _ = self.newest.changed() => {}
                 () = sleep_until(self.renew_at) => {
                     self.renew_at = Instant::now() + RENEW;
                     match renew(self.hub.log.database().write(), &self.seat, self.fence, Micros::now().plus(LEASE)).await {
-                        // The database may be away for a while; the stream says so itself when it needs it.
+                        // The database may be unavailable for a while. The subscription returns an error when it needs the database.
                         Ok(()) | Err(Error::Unavailable { .. } | Error::Database(_)) => {}
                         Err(error) => return Err(error),
                     }
@@ -156,10 +160,13 @@ impl Session {
         }
     }
 
-    /// Stores that everything at or below a cursor is done, and gives what is stored then: what an earlier commit stored, if that is further.
+    /// Stores that everything at or below a cursor is processed, and returns the stored position: that of an earlier commit, if it is
+    /// further ahead.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for what was not handed out yet; [`Error::CursorForeign`]; [`Error::Consumer`] once the seat is somebody else's.
+    /// Returns [`Error::Invalid`] if the cursor is ahead of the position up to which this session was sent events; [`Error::CursorForeign`]
+    /// if it belongs to another account; [`Error::Cursor`] if it belongs to another history; [`Error::Consumer`] once a newer session owns
+    /// the shard; [`Error::Unavailable`] or [`Error::Database`] if a statement fails.
     pub async fn commit(&mut self, cursor: Cursor) -> Result<Cursor> {
         let position = self.position();
         if cursor.account != position.account {
@@ -179,7 +186,7 @@ impl Session {
         let db = self.hub.log.database();
         let known = match () {
             () if cursor.seq == position.seq => position.mark,
-            // One indexed read beside the write.
+            // One indexed read in addition to the write.
             () => history::mark(db.read(), position.account, cursor.seq).await?,
         };
         let is_another = known.zip(cursor.mark).is_some_and(|(known, given)| known != given);
@@ -190,18 +197,18 @@ impl Session {
         let seq: Seq = commit(db.write(), &self.seat, self.fence, cursor).await?;
         let mark = match seq {
             seq if seq == cursor.seq => known.or(cursor.mark),
-            // An earlier commit was further.
+            // The position of an earlier commit is further ahead.
             seq => history::mark(db.read(), position.account, seq).await?,
         };
         Ok(Cursor { seq, mark, ..position })
     }
 
-    /// Lets more be handed out.
+    /// Adds to the session's credit.
     pub fn grant(&mut self, more: Credit) {
         self.subscription.grant(more);
     }
 
-    /// Says that nobody sits here any more, so that others need not wait for the lease to end.
+    /// Gives up the lease, so that others need not wait until it expires.
     pub async fn leave(&self) {
         if let Err(error) = renew(self.hub.log.database().write(), &self.seat, self.fence, Micros(0)).await {
             tracing::debug!(%error, "a session's seat was not given back; its lease ends by itself");

@@ -1,4 +1,4 @@
-//! Accounts, users, memberships and tokens on the wire.
+//! Conversion of accounts, users, memberships and tokens.
 
 use parley_proto::{
     self as pb,

@@ -1,4 +1,4 @@
-//! Agent bots on the wire.
+//! Conversion of agent bots.
 
 use parley_proto::{self as pb, value::timestamp};
 use parley_storage::entity::agent_bot;

@@ -1,17 +1,17 @@
-//! Conversations whose contact a service limited to inboxes does not see: an unverified session in its inbox named an address, and with it
-//! the contact that has the address. The service is shown the session's own words in place of the stored contact.
+//! Conversations whose contact a service limited to inboxes may not see: an unverified session in its inbox entered an address, and was
+//! attached to the contact with that address. The service receives the data that the session submitted instead of the stored contact.
 
 use parley_proto::{self as pb, ActorType, SenderType, event::Resource};
 use parley_storage::entity::contact_inbox;
 
 use super::Visitor;
 
-/// Something of a conversation.
+/// A resource that may belong to a conversation.
 pub trait OfConversation {
-    /// The number of the conversation.
+    /// Returns the id of the conversation; 0 if there is none.
     fn conversation_id(&self) -> i64;
 
-    /// Replaces the stored contact by what the conversation's session has submitted.
+    /// Replaces the stored contact by the data that the conversation's session submitted.
     fn claim(&mut self, session: &contact_inbox::Model);
 }
 
@@ -66,7 +66,7 @@ impl OfConversation for pb::Message {
 }
 
 impl OfConversation for pb::Event {
-    /// Zero for an event about no conversation.
+    /// Returns 0 for an event that is not about a conversation.
     fn conversation_id(&self) -> i64 {
         let conversation = match &self.resource {
             Some(Resource::Message(about)) => about.conversation.as_ref(),
@@ -97,7 +97,7 @@ impl OfConversation for pb::Event {
 }
 
 impl OfConversation for pb::Upsert {
-    /// Zero for what belongs to no conversation.
+    /// Returns 0 for a resource that does not belong to a conversation.
     fn conversation_id(&self) -> i64 {
         match &self.resource {
             Some(pb::upsert::Resource::Message(message)) => message.conversation_id,

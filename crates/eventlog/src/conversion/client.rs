@@ -1,4 +1,5 @@
-//! What contacts see of inboxes, sessions, conversations and messages; of the records behind them what `visitor` lets through.
+//! Conversion of inboxes, sessions, conversations and messages for contacts. `visitor` decides which fields of the underlying records they
+//! see.
 
 use parley_proto as pb;
 use parley_storage::{entity::contact_inbox, joined};
@@ -32,7 +33,7 @@ impl FromStored<&joined::Client> for pb::ClientContact {
     }
 }
 
-/// A conversation, with messages that its contact may see, as a session is shown it.
+/// Converts a conversation for a session, with messages that the contact may see.
 pub fn client_conversation(
     conversation: &joined::Conversation,
     messages: &[joined::Message],
@@ -52,7 +53,7 @@ pub fn client_conversation(
     }
 }
 
-/// A message as a session is shown it.
+/// Converts a message for a session.
 pub fn client_message(message: &joined::Message, session: &contact_inbox::Model) -> pb::Message {
     Visitor(session).message(message.to_proto())
 }

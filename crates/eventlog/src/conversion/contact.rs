@@ -1,4 +1,4 @@
-//! Contacts and their sessions on the wire.
+//! Conversion of contacts and their sessions.
 
 use parley_proto::{
     self as pb,
@@ -37,7 +37,7 @@ impl FromStored<&joined::Contact> for pb::Contact {
     }
 }
 
-/// Bytes of `contact_inboxes` in a contact. `ListContactSessions` has the rest, page by page.
+/// Maximum size of `contact_inboxes` in a contact, in bytes. `ListContactSessions` returns the rest, page by page.
 const SESSIONS: usize = 512 * 1024;
 
 impl FromStored<&joined::ContactSessions> for pb::Contact {
@@ -58,7 +58,7 @@ impl FromStored<&joined::ContactSessions> for pb::Contact {
     }
 }
 
-/// Without the inbox, as events carry it.
+/// Without the inbox, as in events.
 impl FromStored<&contact_inbox::Model> for pb::ContactInbox {
     fn from_stored(row: &contact_inbox::Model) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! Conversations on the wire.
+//! Conversion of conversations.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use prost::Message as _;
 
 use super::{FromStored, ToProto, message};
 
-/// As events carry it: without the newest messages, but for the last public one.
+/// As in events: without the newest messages, except the last public one.
 impl FromStored<&joined::Conversation> for pb::Conversation {
     fn from_stored(conversation: &joined::Conversation) -> Self {
         let row = &conversation.row;
@@ -52,13 +52,14 @@ impl FromStored<&joined::Conversation> for pb::Conversation {
     }
 }
 
-/// Bytes of a conversation with its newest messages: half of what clients accept, so that a page of messages fits beside it.
+/// Maximum size of a conversation with its newest messages, in bytes: half of the message size that clients accept, so that a page of
+/// messages fits beside it.
 const BYTES: usize = 2 * 1024 * 1024;
 
-/// What is omitted from a larger one, in this order.
+/// The fields that are omitted from a larger conversation, in this order.
 const OMITTED: [&str; 3] = ["last_public_message", "last_non_activity_message", "last_message"];
 
-/// As replies and lists carry it.
+/// As in responses and lists.
 impl FromStored<&joined::ConversationSummary> for pb::Conversation {
     fn from_stored(summary: &joined::ConversationSummary) -> Self {
         let inbox = summary.conversation.inbox.as_ref().to_proto();
@@ -71,7 +72,7 @@ impl FromStored<&joined::ConversationSummary> for pb::Conversation {
             last_non_activity_message: summary.last_non_activity.as_ref().map(ToProto::to_proto),
             ..conversation
         };
-        // Three messages with the longest texts fit; together with the largest attributes, labels and attachments they may not.
+        // Three messages of maximum length fit, but not necessarily together with the largest attributes, labels and attachments.
         for omit in OMITTED {
             if whole.encoded_len() <= BYTES {
                 break;
@@ -89,7 +90,8 @@ impl FromStored<&joined::ConversationSummary> for pb::Conversation {
     }
 }
 
-/// Chatwoot's rule for API channels: within `agent_reply_time_window` hours of the last incoming message, if one is set.
+/// Whether a reply is allowed, by Chatwoot's rule for API channels: within `agent_reply_time_window` hours of the last incoming message, or
+/// always if no window is set.
 fn can_reply(conversation: &joined::Conversation, now: Micros) -> bool {
     let window = conversation.inbox.channel.additional_attributes.get("agent_reply_time_window");
     let hours = window.and_then(|hours| hours.as_u64().or_else(|| hours.as_str()?.trim().parse().ok()));

@@ -1,4 +1,4 @@
-//! Inboxes on the wire, with more or fewer of their credentials.
+//! Conversion of inboxes, with the credentials that the receiver may see.
 
 use parley_proto::{
     self as pb, inbox,
@@ -9,18 +9,18 @@ use serde_json::Value as Json;
 
 use super::FromStored;
 
-/// Which of an inbox's credentials are shown.
+/// Which credentials of an inbox are included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reveal {
-    /// None: events.
+    /// No credentials, as in events.
     Nothing,
-    /// The public identifier: agents.
+    /// The public identifier, for agents.
     Identifier,
-    /// The key that signs contact identifiers too: administrators.
+    /// The public identifier and the key that signs contact identifiers, for administrators.
     Everything,
 }
 
-/// An inbox, showing as much as `reveal` says.
+/// Converts an inbox, with the credentials that `reveal` allows.
 pub fn inbox_of(inbox: &joined::Inbox, reveal: Reveal) -> pb::Inbox {
     let (row, channel) = (&inbox.row, &inbox.channel);
     let days = row.working_hours.as_array().map(Vec::as_slice).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Messages and what is attached to them on the wire.
+//! Conversion of messages and their attachments.
 
 use parley_proto::{
     self as pb,
@@ -8,7 +8,7 @@ use parley_storage::{entity::attachment, joined};
 
 use super::{FromStored, ToProto};
 
-/// As events carry it: the sender without the contact, which stands in the conversation.
+/// Converts a message as in events: the sender has no contact, because the conversation contains it.
 pub fn lean(message: &joined::Message) -> pb::Message {
     let row = &message.row;
     let mut maps = AttributeMaps::default();
@@ -36,7 +36,7 @@ pub fn lean(message: &joined::Message) -> pb::Message {
     }
 }
 
-/// Without the contact's record.
+/// Without the contact.
 impl FromStored<&joined::Sender> for pb::Sender {
     fn from_stored(sender: &joined::Sender) -> Self {
         match sender {
@@ -67,7 +67,7 @@ impl FromStored<&joined::Sender> for pb::Sender {
     }
 }
 
-/// As replies carry it: the sender with its contact.
+/// As in responses: the sender with its contact.
 impl FromStored<&joined::Message> for pb::Message {
     fn from_stored(message: &joined::Message) -> Self {
         let mut lean = lean(message);

@@ -1,6 +1,6 @@
-//! Conversion of stored rows to messages of the contract, a file per noun.
+//! Conversion of stored rows to messages of the contract, with a file per noun.
 //!
-//! Rows and messages belong to other crates, so these are traits of this one in place of `From` and `Into`.
+//! Rows and messages are defined in other crates, so this crate has its own traits instead of `From` and `Into`.
 
 mod account;
 mod agent_bot;
@@ -22,13 +22,11 @@ pub use visitor::Visitor;
 
 /// A message of the contract that is built from a stored row, or from rows that belong together.
 pub trait FromStored<R> {
-    /// Builds the message.
     fn from_stored(stored: R) -> Self;
 }
 
-/// A stored row that becomes a message of the contract: the counterpart of [`FromStored`], implemented wherever that is.
+/// Conversion as a method: the counterpart of [`FromStored`], as `Into` is that of `From`.
 pub trait ToProto {
-    /// Builds the message.
     fn to_proto<'a, M: FromStored<&'a Self>>(&'a self) -> M {
         M::from_stored(self)
     }

@@ -1,4 +1,4 @@
-//! What an account writes down for its members on the wire: labels, definitions, canned responses, notes.
+//! Conversion of an account's labels, custom attribute definitions, canned responses and contact notes.
 
 use parley_proto::{self as pb, value::timestamp};
 use parley_storage::{

@@ -1,4 +1,4 @@
-//! Teams on the wire.
+//! Conversion of teams.
 
 use parley_proto::{self as pb, value::timestamp};
 use parley_storage::entity::team;

@@ -1,8 +1,8 @@
-//! What a contact's session is shown, the same by REST, gRPC, pubsub and `/cable`.
+//! The view of a contact's session: the data that it may see, the same over REST, gRPC, pubsub and `/cable`.
 //!
-//! Every message is built field by field, so a field that the contract gains stays hidden until it is added here. Labels, priorities,
-//! attributes of conversations, assignees, notes, addresses of agents and what programs stored about the contact belong to the members.
-//! An unverified session knows of its contact what it has submitted itself, and nothing else: anybody may name an address.
+//! Every message is built field by field, so a field that is added to the contract stays hidden until it is added here. Labels, priorities,
+//! attributes of conversations, assignees, notes, email addresses of agents, and data that programs stored about the contact are for
+//! members only. An unverified session sees only what it submitted about its contact, because anyone can enter another person's address.
 
 use std::borrow::Cow;
 
@@ -15,7 +15,7 @@ use parley_proto::{
 use parley_storage::entity::contact_inbox;
 use serde_json::Value as Json;
 
-/// Of the names of omitted fields those that a session is shown.
+/// Keeps those names of omitted fields that a session may see.
 fn only(truncated_fields: Vec<String>, shown: &[&str]) -> Vec<String> {
     truncated_fields
         .into_iter()
@@ -23,12 +23,12 @@ fn only(truncated_fields: Vec<String>, shown: &[&str]) -> Vec<String> {
         .collect()
 }
 
-/// The session that something is shown to.
+/// The session that something is converted for.
 #[derive(Clone, Copy, Debug)]
 pub struct Visitor<'a>(pub &'a contact_inbox::Model);
 
 impl Visitor<'_> {
-    /// The id of the session's contact; of an unverified session, one of the session.
+    /// Returns the id of the session's contact. An unverified session sees an id of its own instead.
     pub fn contact_id(self, stored: i64) -> i64 {
         let session = self.0;
         if session.hmac_verified || !parley_fault::is_on(Protection::VisitorView) {
@@ -38,7 +38,7 @@ impl Visitor<'_> {
         }
     }
 
-    /// The contact: of a verified session as it is stored, of another one what the session has submitted.
+    /// Converts the contact: a verified session sees it as stored, an unverified one only what it submitted itself.
     pub fn contact(self, contact: pb::Contact) -> pb::Contact {
         if !parley_fault::is_on(Protection::VisitorView) {
             return contact;
@@ -66,7 +66,8 @@ impl Visitor<'_> {
         }
     }
 
-    /// The id and the times are those of the session, and there is no version: the contact's would reveal that it existed before.
+    /// Builds the contact of an unverified session from what it submitted. The id and the times are those of the session, and there is no
+    /// version: the contact's own would reveal that it existed before.
     pub(super) fn submitted(self, contact: &pb::Contact) -> pb::Contact {
         let session = self.0;
         let submitted = session.submitted.as_ref().map_or_else(Cow::default, Cow::Borrowed);
@@ -87,7 +88,7 @@ impl Visitor<'_> {
         }
     }
 
-    /// A message without the members' addresses and what programs stored with it.
+    /// Converts a message, without the email addresses of members and the data that programs stored with it.
     pub fn message(self, message: pb::Message) -> pb::Message {
         if !parley_fault::is_on(Protection::VisitorView) {
             return message;
@@ -146,7 +147,7 @@ impl Visitor<'_> {
         }
     }
 
-    /// A conversation as events carry it: what `ClientConversation` shows, and the session.
+    /// Converts a conversation as in events: the fields of `ClientConversation`, and the session.
     pub fn conversation(self, conversation: pb::Conversation) -> pb::Conversation {
         if !parley_fault::is_on(Protection::VisitorView) {
             return conversation;
@@ -168,7 +169,7 @@ impl Visitor<'_> {
         }
     }
 
-    /// The name of another session of the same contact is a credential, which is not passed on.
+    /// Converts a session. The name of another session of the same contact is a credential, so it is left out.
     fn session(self, session: pb::ContactInbox) -> pb::ContactInbox {
         let own = session.id == self.0.id.0;
         pb::ContactInbox {
@@ -183,7 +184,7 @@ impl Visitor<'_> {
         }
     }
 
-    /// An event about a message or a conversation; absent for every other resource.
+    /// Converts an event about a message or a conversation. Returns `None` for every other resource.
     pub fn event(self, event: pb::Event) -> Option<pb::Event> {
         if !parley_fault::is_on(Protection::VisitorView) {
             return Some(event);
@@ -226,7 +227,8 @@ impl Visitor<'_> {
         })
     }
 
-    /// Members and bots by their name, as they sign messages; the contact by what the session knows of it; programs without a name.
+    /// Converts an actor: members and bots keep the name with which they sign messages, the contact is shown as the session sees it, and
+    /// programs have no name.
     pub fn actor(self, actor: pb::Actor) -> pb::Actor {
         if !parley_fault::is_on(Protection::VisitorView) {
             return actor;
@@ -253,7 +255,7 @@ impl Visitor<'_> {
         }
     }
 
-    /// Something that is true for a moment.
+    /// Converts an ephemeral event.
     pub fn ephemeral(self, event: pb::EphemeralEvent) -> pb::EphemeralEvent {
         pb::EphemeralEvent {
             kind: event.kind,
@@ -268,7 +270,7 @@ impl Visitor<'_> {
     }
 }
 
-/// An inbox by its name, as `ClientInbox` shows it.
+/// Keeps the id and the name of an inbox, as `ClientInbox` does.
 fn inbox(inbox: &pb::InboxSummary) -> pb::InboxSummary {
     pb::InboxSummary {
         id: inbox.id,
@@ -277,7 +279,7 @@ fn inbox(inbox: &pb::InboxSummary) -> pb::InboxSummary {
     }
 }
 
-/// The account without its name.
+/// Keeps the id of an account, without its name.
 fn account(account: &pb::AccountSummary) -> pb::AccountSummary {
     pb::AccountSummary {
         id: account.id,

@@ -1,14 +1,14 @@
-//! Addresses of NATS with their credentials apart. The client takes credentials as options alone, and logs its addresses as they are.
+//! Separates NATS addresses from their credentials: the client accepts credentials only as options, and logs its addresses unchanged.
 
 use anyhow::Context as _;
 use async_nats::{ConnectOptions, ServerAddr};
 use percent_encoding::percent_decode_str;
 
-/// Options and servers of addresses with commas between them: `nats://USER:PASSWORD@HOST:PORT`, `nats://TOKEN@HOST`. All servers of a cluster
-/// take the same credentials, so those of the last address that has some are used for each.
+/// Parses comma-separated addresses, `nats://USER:PASSWORD@HOST:PORT` or `nats://TOKEN@HOST`. All servers of a cluster accept the same
+/// credentials, so those of the last address that has any are used for all.
 ///
 /// # Errors
-/// When one is no address. The error does not repeat it.
+/// Returns an error if an address is malformed. The error does not contain the address.
 pub fn read(addresses: &str, mut options: ConnectOptions) -> anyhow::Result<(ConnectOptions, Vec<ServerAddr>)> {
     let mut servers = Vec::new();
     for address in addresses.split(',') {
@@ -22,7 +22,7 @@ pub fn read(addresses: &str, mut options: ConnectOptions) -> anyhow::Result<(Con
             (token, None) => options.token(decoded(token)?),
             (user, Some(password)) => options.user_and_password(decoded(user)?, decoded(password)?),
         };
-        // An address that can have no credentials has none.
+        // An address that cannot have credentials has none to remove.
         let _ = (address.set_username(""), address.set_password(None));
         servers.push(ServerAddr::from_url(address)?);
     }

@@ -1,4 +1,4 @@
-//! Follows the events that other replicas publish, for the accounts that somebody reads here.
+//! Receives the events that other replicas publish, for the accounts that are followed on this replica.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -19,13 +19,13 @@ use tokio_util::sync::CancellationToken;
 use super::{Relayed, Relaying, SUBJECT, publish};
 use crate::{entry::Entry, hub::Hub};
 
-/// Messages that are taken together.
+/// Maximum number of messages that are handled together.
 const TOGETHER: usize = 256;
 
-/// How often subscriptions are compared with what is followed, beside when that changes.
+/// How often subscriptions are compared with the followed accounts. A newly followed account is also compared at once.
 const COMPARE: Duration = Duration::from_secs(1);
 
-/// Publishes and follows until `stop`.
+/// Publishes and receives events until `stop` is cancelled.
 pub async fn run(hub: Arc<Hub>, relaying: Relaying, stop: CancellationToken) {
     let Relaying {
         client,
@@ -36,7 +36,7 @@ pub async fn run(hub: Arc<Hub>, relaying: Relaying, stop: CancellationToken) {
     stop.run_until_cancelled(Box::pin(tasks)).await;
 }
 
-/// Follows the subjects of the accounts that somebody reads here.
+/// Subscribes to the subjects of the accounts that are followed on this replica.
 async fn follow(hub: &Hub, client: &Client, followed: &Notify) {
     let mut heard = SelectAll::<Subject>::new();
     let mut subjects: HashSet<AccountId> = HashSet::new();
@@ -65,7 +65,7 @@ async fn follow(hub: &Hub, client: &Client, followed: &Notify) {
     }
 }
 
-/// One account's messages.
+/// The subscription to the subject of one account.
 #[derive(Debug)]
 struct Subject {
     account: AccountId,
@@ -80,7 +80,7 @@ impl futures_util::Stream for Subject {
     }
 }
 
-/// The next message, and what is there besides.
+/// Waits for a message, and returns it with those that have arrived besides.
 async fn next_together(heard: &mut SelectAll<Subject>) -> Option<Vec<async_nats::Message>> {
     let mut messages = vec![heard.next().await?];
     while messages.len() < TOGETHER
@@ -106,7 +106,8 @@ fn hear(hub: &Hub, messages: Vec<async_nats::Message>) {
     }
 }
 
-/// Entries that follow each other, in order, a run for each hole more: one that was never published is missing among others that were.
+/// Sorts entries into runs without a gap. There may be several, because an event that was never published is missing among others that
+/// were.
 fn without_holes(mut entries: Vec<Entry>) -> Vec<Vec<Entry>> {
     entries.sort_by_key(|entry| entry.seq);
     entries.dedup_by_key(|entry| entry.seq);
