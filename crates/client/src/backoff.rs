@@ -1,14 +1,14 @@
-//! Pauses before trying again: longer each time, never the same for two clients, and never shorter than the server asks.
+//! Delays before a retry: exponential with jitter, and never shorter than the server requests.
 
 use std::time::Duration;
 
 use tonic::Status;
 use tonic_types::StatusExt as _;
 
-/// The first pause before a new connection; each further one is twice as long.
+/// The nominal delay before the first retry. It doubles with each further one.
 const FIRST: Duration = Duration::from_millis(200);
 
-/// The longest pause: an outage is noticed to be over within this time.
+/// The longest delay, which bounds how late the client notices the end of an outage.
 const LONGEST: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
@@ -23,12 +23,12 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// Something came: the next break is the first again.
+    /// Resets the delay after a response was received.
     pub fn reset(&mut self) {
         self.next = FIRST;
     }
 
-    /// How long to pause after this status.
+    /// Returns the delay before the next attempt after this status.
     pub fn pause(&mut self, status: &Status) -> Duration {
         let asked = status
             .get_details_retry_info()

@@ -1,4 +1,4 @@
-//! What must hold between one delivery and the next, across all streams of one follower.
+//! Checks that each delivery continues the one before it, across all streams of one client.
 
 use parley_proto::{EventDelivery, SubscribeResponse};
 
@@ -6,20 +6,20 @@ use super::Error;
 
 #[derive(Debug, Default)]
 pub(super) struct Chain {
-    /// The last event seen. None: none yet, so nothing is known of what came before.
+    /// The seq of the last event received. `None` before the first one: nothing is known of earlier events.
     last_seq: Option<u64>,
-    /// Up to where everything was promised to have been sent.
+    /// The highest seq up to which a bookmark claimed that everything was sent.
     promised: u64,
     fresh_stream: bool,
 }
 
 impl Chain {
-    /// A new stream begins where the last one ended.
+    /// Records that a new stream was opened. It continues where the last one ended.
     pub fn stream_opened(&mut self) {
         self.fresh_stream = true;
     }
 
-    /// Forgets what came before: the next stream begins somewhere else.
+    /// Forgets the events received so far, because the next stream starts at another position.
     pub fn restart(&mut self) {
         *self = Self::default();
     }
@@ -27,12 +27,13 @@ impl Chain {
     /// Checks a response.
     ///
     /// # Errors
-    /// [`Error::ChainBroken`]; [`Error::BookmarkLied`].
+    /// Returns [`Error::ChainBroken`] if an event is missing, repeated or out of order, and [`Error::BookmarkLied`] if a bookmark
+    /// contradicts the events.
     pub fn check(&mut self, response: &SubscribeResponse) -> Result<(), Error> {
         for EventDelivery { prev_seq, event, .. } in &response.events {
             let (seq, prev_seq) = (event.as_ref().map_or(0, |event| event.seq), *prev_seq);
             if let Some(last_seq) = self.last_seq {
-                // Right after resuming, the event before may have been trimmed: the server then says 0.
+                // Right after resuming, the event before this one may have been trimmed; `prev_seq` is 0 then.
                 let trimmed = self.fresh_stream && prev_seq == 0;
                 if seq <= last_seq || (prev_seq != last_seq && !trimmed) {
                     return Err(Error::ChainBroken { seq, prev_seq, last_seq });

@@ -1,4 +1,4 @@
-//! A session of a durable consumer that outlives its connections.
+//! A session of a durable consumer that survives disconnections.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -22,33 +22,32 @@ use super::{
     subscriber::silent,
 };
 
-/// What may be said to the server before it has taken what was said earlier.
+/// The number of requests that may wait to be sent.
 const UNSAID: usize = 16;
 
-/// How often a bookmark is asked for. A server that says nothing for three times as long is taken for dead.
+/// The default interval between bookmarks. A server that sends nothing for three times as long is considered dead.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// How often a consumer that was taken over looks whether its shard is free again.
+/// How often a standby consumer checks whether its shard is free.
 const LOOK: Duration = Duration::from_secs(3);
 
-/// What to do when another session takes the shard.
+/// The behaviour of a consumer when another session takes over its shard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnTakeover {
-    /// Ends with [`Error::TakenOver`]: somebody else was started to do the work.
+    /// The consumer ends with [`Error::TakenOver`]: another instance was started to do the work.
     #[default]
     End,
-    /// Stands by, and takes the shard again once nobody has it.
+    /// The consumer waits until no session owns the shard, and then opens a session again.
     StandBy,
 }
 
-/// How a consumer works.
+/// Options of a [`Consumer`].
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Events that may be on their way at once. As they are taken, credit for more is granted.
+    /// The number of events that may be in flight. As [`Consumer::next`] returns events, it grants credit for more.
     pub window: u32,
-    /// What to do when another session takes the shard.
     pub on_takeover: OnTakeover,
-    /// How often a bookmark comes at least, 1 to 60 seconds; a server that says nothing for three times as long is taken for dead.
+    /// Maximum interval between bookmarks, 1 to 60 seconds. A server that sends nothing for three times as long is considered dead.
     pub heartbeat: Duration,
 }
 
@@ -62,7 +61,7 @@ impl Default for Options {
     }
 }
 
-/// One shard of a durable consumer. What was given and not committed comes again after a break.
+/// A client for one shard of a durable consumer. After a disconnection, events that were returned but not committed are delivered again.
 #[derive(Debug)]
 pub struct Consumer {
     events: EventsServiceClient<Channel>,
@@ -71,7 +70,8 @@ pub struct Consumer {
     open: ConsumeOpen,
     options: Options,
     session: Option<Session>,
-    /// How the session broke while a commit was waited for: the next step tells it, because events come again then.
+    /// The status with which the session ended while a commit was pending. The next call of [`Self::next`] reports it, because events are
+    /// delivered again after it.
     broken: Option<Status>,
     backoff: Backoff,
     resume_at: Option<Instant>,
@@ -82,10 +82,10 @@ struct Session {
     said: mpsc::Sender<ConsumeRequest>,
     stream: Streaming<ConsumeResponse>,
     chain: Chain,
-    /// Events taken since credit was granted last.
+    /// The number of events returned since credit was last granted.
     taken: u32,
     fence: u64,
-    /// Deliveries that came while a commit was waited for.
+    /// Deliveries that arrived while a commit was pending.
     early: VecDeque<SubscribeResponse>,
 }
 
@@ -94,8 +94,8 @@ fn say(request: consume_request::Request) -> ConsumeRequest {
 }
 
 impl Consumer {
-    /// Opens with the first call of [`Self::next`]. `open` names account, consumer, shard, filter and where a new consumer begins; its credit
-    /// and heartbeat follow from the options.
+    /// Creates a consumer, which opens its session on the first call of [`Self::next`]. `open` contains the account, consumer, shard and
+    /// filter, and the start of a new consumer. Its credit and heartbeat are replaced by those of `options`.
     pub fn new(server: Server, open: ConsumeOpen, options: Options) -> Self {
         Self {
             events: EventsServiceClient::new(server.channel()),
@@ -117,16 +117,17 @@ impl Consumer {
         }
     }
 
-    /// The fencing number of the session that is open: hand it to stores that can refuse an older one.
+    /// Returns the fencing number of the open session. Pass it to stores that can reject an older one.
     pub fn fence(&self) -> Option<u64> {
         self.session.as_ref().map(|session| session.fence)
     }
 
-    /// What comes next: events and bookmarks, checked against the chain. After [`Step::Resuming`] what was not committed comes again. Cancel
-    /// safe but while a session opens: one that was dropped then is taken over by the next.
+    /// Returns the next step: events and bookmarks that were checked against the chain. After [`Step::Resuming`], events that were not
+    /// committed are delivered again. Cancel safe, except while a session is being opened: the next call then opens another one, which
+    /// takes over.
     ///
     /// # Errors
-    /// [`Error`]; the consumer is of no use afterwards, except that [`Error::Lost`] goes away once the consumer is reset.
+    /// Returns [`Error`]. The consumer cannot be used any more, except after [`Error::Lost`] once the consumer was reset on the server.
     pub async fn next(&mut self) -> Result<Step, Error> {
         if let Some(at) = self.resume_at {
             sleep_until(at).await;
@@ -148,7 +149,8 @@ impl Consumer {
                     events: session.taken,
                     bytes: 0,
                 };
-                // Whoever does not take it has gone, which the next receive says.
+                // This fails if the session has ended, which the next receive reports. If the queue is full, the credit is granted with the
+                // next response.
                 let _ = session
                     .said
                     .try_send(say(consume_request::Request::Credit(credit)))
@@ -158,16 +160,17 @@ impl Consumer {
         Ok(Step::Response(response))
     }
 
-    /// Commits that everything up to a delivery's or a bookmark's cursor is done, and gives what is stored. A break meanwhile is no error: what
-    /// was not stored comes again.
+    /// Commits that everything up to the cursor of a delivery or bookmark is processed, and returns the stored cursor. Returns `None` if no
+    /// session is open or the session ends meanwhile; events that were not committed are then delivered again.
     ///
     /// # Errors
-    /// [`Error::Refused`] for a cursor that is not of this session; [`Error::TakenOver`].
+    /// Returns [`Error::Refused`] for a cursor that does not belong to this session, [`Error::TakenOver`] if a newer session owns the
+    /// shard, and otherwise the error with which the server ended the session.
     pub async fn commit(&mut self, cursor: Bytes) -> Result<Option<Bytes>, Error> {
         let Some(session) = &mut self.session else { return Ok(None) };
         let commit = say(consume_request::Request::Commit(ConsumeCommit { cursor }));
         if session.said.send(commit).await.is_err() {
-            // Why it ended is what the next step is told.
+            // The next step reports why the session ended.
             return Ok(None);
         }
         loop {
@@ -182,7 +185,7 @@ impl Consumer {
                     self.broke(status);
                     return Err(error);
                 }
-                // It broke, or fell silent: the next step says so, and opens another session.
+                // The session broke or went silent. The next step reports this and opens another one.
                 Ok(Ok(None)) => return Ok(self.broke(Status::unavailable("the session ended"))),
                 Ok(Err(status)) => return Ok(self.broke(status)),
                 Err(_) => return Ok(self.broke(silent())),
@@ -237,7 +240,7 @@ impl Consumer {
         Ok(Step::Resuming { why, pause })
     }
 
-    /// Waits until nobody has the shard.
+    /// Waits until no session owns the shard.
     async fn until_free(&mut self) -> Result<(), Error> {
         loop {
             sleep(LOOK.mul_f64(rand::random_range(0.7..1.3))).await;
@@ -261,7 +264,7 @@ impl Consumer {
 
 async fn open(mut events: EventsServiceClient<Channel>, server: &Server, open: ConsumeOpen) -> Result<Session, Status> {
     let (said, saying) = mpsc::channel(UNSAID);
-    // There is room: nothing was said yet.
+    // Cannot fail: the queue is empty.
     let _ = said.try_send(say(consume_request::Request::Open(open)));
     let mut stream = events.consume(server.request(ReceiverStream::new(saying))).await?.into_inner();
     let Some(Response::Opened(opened)) = stream.message().await?.and_then(|message| message.response) else {

@@ -1,42 +1,42 @@
-//! Why a client cannot go on: only what trying again would not mend.
+//! The errors that end a client: only those that retrying would not fix.
 
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-/// Why following ended.
+/// Why a client ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The position is lost: what the client holds is not the beginning of what the log holds. It has to start again, with a snapshot or
+    /// The position is lost: the log does not continue what the client has received. The client has to start again, with a snapshot or at
     /// the oldest event.
     #[error("{0}")]
     Lost(Lost),
-    /// The server refuses, and would again.
+    /// The server rejected the request, and would reject it again.
     #[error("the server refused: {} ({:?})", .0.message(), .0.code())]
     Refused(Box<Status>),
-    /// Another session has the consumer's shard.
+    /// A newer session owns the consumer's shard.
     #[error("a newer session has taken over this shard of the consumer")]
     TakenOver,
-    /// An event is missing, doubled or out of order: never to be passed over in silence.
+    /// An event is missing, repeated or out of order. This must never be ignored.
     #[error("THE CHAIN IS BROKEN: event {seq} says that {prev_seq} came before it, but the last one seen is {last_seq}")]
     ChainBroken {
-        /// The seq of the event.
+        /// The seq of the event received.
         seq: u64,
-        /// What the event says came before it.
+        /// The `prev_seq` of the event received.
         prev_seq: u64,
-        /// What did come before it.
+        /// The seq of the event received before it.
         last_seq: u64,
     },
-    /// A bookmark promised what is not so.
+    /// A bookmark contradicts the events.
     #[error("A BOOKMARK LIES: it promised everything up to {promised}, but {seq} shows otherwise")]
     BookmarkLied {
-        /// Up to where everything was promised to have been sent.
+        /// The seq up to which the bookmark claimed that everything was sent.
         promised: u64,
-        /// The event that shows otherwise.
+        /// The seq of the event that contradicts it.
         seq: u64,
     },
 }
 
-/// A position that cannot be continued.
+/// The position of the client cannot be continued.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", match .reason {
     LostReason::Expired => format!(
@@ -50,28 +50,26 @@ pub enum Error {
     }
 })]
 pub struct Lost {
-    /// How cursor and log disagree.
     pub reason: LostReason,
-    /// The oldest event that is kept.
     pub earliest_seq: u64,
-    /// The newest event.
     pub head_seq: u64,
     /// The identity of the log's history.
     pub epoch: String,
 }
 
-/// How a cursor and the log disagree.
+/// Why a position cannot be continued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LostReason {
-    /// What follows it is no longer kept.
+    /// The events after the cursor were trimmed.
     Expired,
-    /// The log ends before it.
+    /// The cursor is ahead of the log.
     AheadOfLog,
-    /// The log has another history now.
+    /// The history of the log was replaced.
     EpochChanged,
 }
 
-/// Whether the same request may succeed later. What a connection that broke leaves behind has one of several codes, but never an `ErrorInfo`.
+/// Whether the same request may succeed later. A broken connection results in one of several codes, but the status never contains an
+/// `ErrorInfo`.
 pub(super) fn may_resume(status: &Status) -> bool {
     match status.code() {
         Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded => true,
@@ -80,7 +78,7 @@ pub(super) fn may_resume(status: &Status) -> bool {
     }
 }
 
-/// What a status means that cannot be resumed from.
+/// Converts a status after which the client cannot resume.
 pub(super) fn refusal(status: &Status) -> Error {
     let Some(info) = status.get_details_error_info() else {
         return Error::Refused(Box::new(status.clone()));

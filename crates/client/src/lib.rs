@@ -1,11 +1,11 @@
-//! A client of the event stream that is worth having: it resumes after any break, checks the chain, and never lets a lost position pass for a
-//! broken connection.
+//! A client of the event stream. It resumes after any disconnection, checks the chain of `prev_seq`, and reports a lost position as an
+//! error instead of treating it as a broken connection.
 //!
-//! [`Subscriber`] keeps its cursor itself; [`Consumer`] has a durable consumer's place kept by the server. Both pause with back-off and
-//! jitter, notice a server that has fallen silent, and end only with an [`Error`] that trying again would not mend. The crate
-//! `parley-conformance` is a server that misbehaves, to prove this and any other client.
+//! [`Subscriber`] stores its cursor itself; for [`Consumer`], the server stores the position of a durable consumer. Both reconnect with
+//! back-off and jitter, detect a server that has gone silent, and end only with an [`Error`] that retrying would not fix. The crate
+//! `parley-conformance` is a misbehaving server to test this and any other client against.
 //!
-//! `examples/follow.rs` is a whole program.
+//! `examples/follow.rs` is a complete program.
 
 mod backoff;
 mod chain;

@@ -1,4 +1,4 @@
-//! How a client reaches a service, and as whom.
+//! The address, the TLS settings and the token that a client connects with.
 
 use std::time::Duration;
 
@@ -10,29 +10,29 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-/// A service's address and the token to show. Its `Debug` output does not show the token.
+/// The channel to a service and the token to authenticate with. The `Debug` output does not contain the token.
 #[derive(Clone, Debug)]
 pub struct Server {
     channel: Channel,
     secret: MetadataValue<Ascii>,
 }
 
-/// What TLS to a service rests on. PEM texts; all of it may be left out for a service whose certificate the system's authorities sign.
+/// TLS settings, in PEM format. The default suffices for a service whose certificate is signed by an authority that the system trusts.
 #[derive(Clone, Debug, Default)]
 pub struct Trust {
-    /// Who signs the service's certificate. None: the system's authorities.
+    /// The authority that signed the service's certificate. `None` for the authorities that the system trusts.
     pub ca: Option<String>,
-    /// The name in the service's certificate, where it is not the address's.
+    /// The name in the service's certificate, if it differs from the host in the address.
     pub name: Option<String>,
-    /// The certificate and the key that this client shows.
+    /// The certificate and the private key of this client.
     pub identity: Option<(String, String)>,
 }
 
 impl Trust {
-    /// An endpoint that goes by it, if its address begins with `https`.
+    /// Applies these settings to an endpoint whose address begins with `https`. Leaves other endpoints unchanged.
     ///
     /// # Errors
-    /// A sentence, when a certificate cannot be used, or this crate was built without its feature `tls`.
+    /// Returns a message if a certificate cannot be used, or if this crate was built without its feature `tls`.
     pub fn apply(&self, endpoint: Endpoint) -> Result<Endpoint, String> {
         if endpoint.uri().scheme_str() == Some("https") {
             self.secure(endpoint)
@@ -42,7 +42,7 @@ impl Trust {
     }
 
     #[cfg(not(feature = "tls"))]
-    #[allow(clippy::unused_self)] // it is the configuration where TLS is compiled in
+    #[expect(clippy::unused_self, reason = "the other configuration reads the settings")]
     fn secure(&self, _endpoint: Endpoint) -> Result<Endpoint, String> {
         Err("https needs the feature `tls` of parley-client".to_owned())
     }
@@ -65,19 +65,19 @@ impl Trust {
 }
 
 impl Server {
-    /// A server that is connected to when it is first used, and again whenever the connection broke. Pings find a dead connection within
-    /// 40 seconds. With `https` the system's authorities vouch for it; see [`Self::connect_with`] for others.
+    /// Creates a client that connects on first use, and again whenever the connection breaks. Pings detect a dead connection within 40
+    /// seconds. With `https`, the client trusts the system's authorities; see [`Self::connect_with`] for others.
     ///
     /// # Errors
-    /// A sentence, when the address or the token has the wrong form.
+    /// Returns a message if the address or the token is malformed.
     pub fn connect(address: &str, token: &str) -> Result<Self, String> {
         Self::connect_with(address, token, &Trust::default())
     }
 
-    /// As [`Self::connect`], over TLS that rests on `trust` where the address begins with `https`.
+    /// As [`Self::connect`], with these TLS settings if the address begins with `https`.
     ///
     /// # Errors
-    /// A sentence, when the address, the token or a certificate has the wrong form.
+    /// Returns a message if the address, the token or a certificate is malformed.
     pub fn connect_with(address: &str, token: &str, trust: &Trust) -> Result<Self, String> {
         let endpoint = trust
             .apply(
@@ -96,12 +96,12 @@ impl Server {
         })
     }
 
-    /// The connection, for generated clients.
+    /// Returns the channel, for generated clients.
     pub fn channel(&self) -> Channel {
         self.channel.clone()
     }
 
-    /// The request with the token.
+    /// Creates a request that contains the token.
     pub fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         request.metadata_mut().insert("api-access-token", self.secret.clone());

@@ -1,4 +1,4 @@
-//! A subscription that outlives its streams.
+//! A subscription that survives the end of its streams.
 
 use std::time::Duration;
 
@@ -17,28 +17,27 @@ use super::{
     error::{may_resume, refusal},
 };
 
-/// The trailer in which a server that ends a stream says how far it had sent.
+/// The trailer with the cursor up to which the server had sent when it ended the stream.
 const CURSOR_TRAILER: &str = "parley-cursor-bin";
 
-/// How often a bookmark is asked for. A server that says nothing for three times as long is taken for dead.
+/// The default interval between bookmarks. A server that sends nothing for three times as long is considered dead.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// What came next.
+/// The result of [`Subscriber::next`] and [`Consumer::next`](super::Consumer::next).
 #[derive(Debug)]
 pub enum Step {
-    /// Events and bookmarks, checked against the chain.
+    /// Events and bookmarks that were checked against the chain.
     Response(SubscribeResponse),
-    /// The stream was lost; the next call pauses this long, then resumes after the last cursor.
+    /// The stream was lost. The next call waits for `pause` and then resumes after the last cursor.
     Resuming {
-        /// What was said when it was lost.
+        /// The message of the status that ended the stream.
         why: String,
-        /// How long the pause is.
         pause: Duration,
     },
 }
 
-/// Follows the events of an account through every disconnection. It keeps its own cursor: store [`Self::cursor`] with your effects to go on
-/// after a restart.
+/// Follows the events of an account across disconnections. It keeps its cursor in memory: store [`Self::cursor`] with your effects to
+/// resume after a restart.
 #[derive(Debug)]
 pub struct Subscriber {
     client: EventsServiceClient<Channel>,
@@ -52,7 +51,8 @@ pub struct Subscriber {
 }
 
 impl Subscriber {
-    /// Connects with the first call of [`Self::next`]. Without a start it begins at the head as it is then.
+    /// Creates a subscriber, which connects on the first call of [`Self::next`]. Without `start`, it begins after the newest event at that
+    /// time.
     pub fn new(server: Server, account_id: i64, start: Option<Start>, filter: EventFilter) -> Self {
         let request = SubscribeRequest {
             account_id,
@@ -72,7 +72,7 @@ impl Subscriber {
         }
     }
 
-    /// Asks for a bookmark this often, 1 to 60 seconds, and takes a server that says nothing for three times as long for dead.
+    /// Sets the interval between bookmarks, 1 to 60 seconds. A server that sends nothing for three times as long is considered dead.
     #[must_use]
     pub fn heartbeat(mut self, every: Duration) -> Self {
         self.heartbeat = every;
@@ -80,7 +80,7 @@ impl Subscriber {
         self
     }
 
-    /// The position after everything that [`Self::next`] gave; none before there is one.
+    /// Returns the position after everything that [`Self::next`] returned. `None` before the first position is known.
     pub fn cursor(&self) -> Option<&Bytes> {
         match &self.request.start {
             Some(Start::After(cursor)) => Some(cursor),
@@ -88,7 +88,7 @@ impl Subscriber {
         }
     }
 
-    /// Begins somewhere else, as after a lost position: nothing is known of what came before.
+    /// Starts at another position, for instance because the old one was lost. Nothing is assumed about earlier events.
     pub fn restart(&mut self, start: Start) {
         self.request.start = Some(start);
         self.stream = None;
@@ -96,10 +96,11 @@ impl Subscriber {
         self.chain.restart();
     }
 
-    /// What comes next. Cancel safe: nothing that was received is lost.
+    /// Returns the next step. Cancel safe: nothing that was received is lost.
     ///
     /// # Errors
-    /// [`Error`]. After [`Error::Lost`], [`Self::restart`] says where to begin again; after any other the subscriber is of no use.
+    /// Returns [`Error`]. After [`Error::Lost`], call [`Self::restart`] to start at another position. After any other error the subscriber
+    /// cannot be used any more.
     pub async fn next(&mut self) -> Result<Step, Error> {
         if let Some(at) = self.resume_at {
             sleep_until(at).await;
@@ -125,7 +126,7 @@ impl Subscriber {
         let Some(stream) = &mut self.stream else {
             return Err(Status::unavailable("the stream ended"));
         };
-        // A wait that is dropped half-way loses nothing: the stream keeps what has arrived.
+        // Cancel safe: the stream keeps what has arrived.
         match timeout(silence, stream.message()).await {
             Ok(next) => next?.ok_or_else(|| Status::unavailable("the stream ended")),
             Err(_) => Err(silent()),
@@ -134,7 +135,7 @@ impl Subscriber {
 
     async fn open(&mut self) -> Result<(), Status> {
         if matches!(self.request.start, None | Some(Start::Latest(()))) {
-            // A head that is known before the stream opens: what happens until then is not passed over after a lost start.
+            // Determine the head before opening the stream: if opening fails and is retried, events from in between are not skipped.
             let whose = GetLogInfoRequest {
                 account_id: self.request.account_id,
             };
@@ -164,12 +165,12 @@ impl Subscriber {
     }
 }
 
-/// A server that neither answers nor breaks off.
+/// Returns the status for a server that neither responds nor closes the stream.
 pub(super) fn silent() -> Status {
     Status::unavailable("the server has fallen silent")
 }
 
-/// The position after a response.
+/// Returns the position after a response.
 fn newest_cursor(response: &SubscribeResponse) -> Option<Bytes> {
     let bookmark = response.bookmark.as_ref().map(|bookmark| bookmark.cursor.clone());
     let complete = response.snapshot_complete.as_ref().map(|complete| complete.cursor.clone());

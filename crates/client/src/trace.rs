@@ -1,4 +1,4 @@
-//! The way from whoever caused an event to whoever works on it, as one trace leads to another.
+//! Links the processing of an event to the trace of the request that caused it.
 
 use parley_proto as pb;
 use parley_telemetry::{
@@ -10,10 +10,12 @@ use parley_telemetry::{
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-/// A span for working on an event, by the conventions for messaging, linked to the request that caused the event where that was traced. A
-/// link and not a parent: one request may cause many events, and work on them may come days later.
+/// Creates a span for the processing of an event, by OpenTelemetry's conventions for messaging. If the request that caused the event was
+/// traced, the span is linked to it. It is a link and not a parent, because one request may cause many events, and they may be processed
+/// days later.
 ///
-/// The link is there if the program's `tracing` subscriber has the layer of `tracing-opentelemetry`, in a version that fits this crate's.
+/// The link requires that the program's `tracing` subscriber has the layer of `tracing-opentelemetry`, in a version compatible with that of
+/// this crate.
 pub fn processing(event: &pb::Event) -> Span {
     let span = tracing::info_span!(
         "process",

@@ -1,8 +1,8 @@
-//! A server that misbehaves, one scenario at a time: whoever follows it must end as the scenario says.
+//! A server that misbehaves, one scenario at a time, to test clients of the event stream against.
 //!
-//! Ten events are to be had of account 1, whatever breaks on the way. Start [`serve`] with a [`Scenario`] of [`SCENARIOS`], let the client
-//! under test follow from `earliest` with a heartbeat of one second, and compare. `examples/misbehaving_server.rs` serves one for clients in
-//! other languages.
+//! Account 1 has ten events, however its streams fail. Start [`serve`] with a [`Scenario`] of [`SCENARIOS`], let the client under test
+//! follow from `earliest` with a heartbeat of one second, and compare how it ends with the scenario's `expect`.
+//! `examples/misbehaving_server.rs` serves a scenario for clients in other languages.
 
 mod script;
 mod server;
@@ -10,5 +10,5 @@ mod server;
 pub use script::{Act, Expect, SCENARIOS, Scenario};
 pub use server::{Seen, serve};
 
-/// The events of the account that the server speaks of.
+/// The number of events in the account's log.
 pub const EVENTS: u64 = 10;

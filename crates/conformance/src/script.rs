@@ -1,53 +1,51 @@
-//! What the server does in each scenario, and how a client has to end.
+//! The scenarios: what the server does in each, and how a client must end.
 
-/// What the server does next, on one stream.
+/// A step of the server on one stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
-    /// Sends so many events as they should be, after the position that was asked for.
+    /// Sends this number of correct events after the requested position.
     Send(u64),
-    /// Sends all events that are left, then bookmarks for as long as the stream lives.
+    /// Sends all remaining events, then bookmarks until the stream ends.
     Finish,
-    /// Sends this event, which claims that the other came before.
+    /// Sends the event with the first number as its seq and the second as its `prev_seq`.
     Event(u64, u64),
-    /// Sends a kind of event that no client knows, as the next one.
+    /// Sends the next event with a kind that no client knows.
     UnknownKind,
-    /// Promises that everything up to here has been sent.
+    /// Sends a bookmark, which claims that everything up to this seq was sent.
     Bookmark(u64),
-    /// Breaks the stream as a lost connection does.
+    /// Ends the stream as a lost connection would.
     Cut,
-    /// Says nothing any more, and keeps the stream open.
+    /// Sends nothing more, and keeps the stream open.
     Silence,
-    /// As the first: takes the call, and does not even open the stream.
+    /// As the first step: accepts the call, but never opens the stream.
     NoAnswer,
-    /// Ends the stream by the contract, with this reason.
+    /// Ends the stream with this reason, as the contract specifies.
     End(&'static str),
 }
 
-/// How a client has to end.
+/// How a client must end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expect {
-    /// It has every event once, in order.
+    /// It received every event once, in order.
     Everything,
-    /// It has stopped aloud: an event is missing, doubled or out of order, or a bookmark was not true.
+    /// It stopped with an error: an event is missing, repeated or out of order, or a bookmark is wrong.
     Alarm,
-    /// It has stopped, and says that its position is lost, with this reason.
+    /// It stopped and reported that its position is lost, with this reason.
     Lost(&'static str),
-    /// It has stopped, and says that it was refused.
+    /// It stopped and reported that the server rejected the request.
     Refused,
-    /// It has stopped, and says that another session has its shard.
+    /// It stopped and reported that another session owns its shard.
     TakenOver,
 }
 
 /// One way to misbehave.
 #[derive(Clone, Copy, Debug)]
 pub struct Scenario {
-    /// Its name.
     pub name: &'static str,
-    /// What the server does on the first stream, the second, and so on; after the last it behaves.
+    /// The steps on the first stream, the second, and so on. On all further streams, the server behaves correctly.
     pub streams: &'static [&'static [Act]],
-    /// How a client has to end.
     pub expect: Expect,
-    /// Whether it is about durable consumers alone.
+    /// Whether the scenario only applies to durable consumers.
     pub consumers_only: bool,
 }
 
@@ -62,7 +60,7 @@ const fn scenario(name: &'static str, streams: &'static [&'static [Act]], expect
 
 use Act::{Bookmark, Cut, End, Event, Finish, NoAnswer, Send, Silence, UnknownKind};
 
-/// All of them.
+/// All scenarios.
 pub const SCENARIOS: &[Scenario] = &[
     scenario("behaves", &[], Expect::Everything),
     scenario("cut", &[&[Send(3), Cut], &[Cut], &[Send(2), Cut]], Expect::Everything),

@@ -1,4 +1,4 @@
-//! The server: plays a scenario on whatever stream is opened, and writes down what it was asked.
+//! The server: performs a scenario on the streams that clients open, and records what they request.
 
 use std::{
     net::SocketAddr,
@@ -23,15 +23,15 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 
 use super::{Act, EVENTS, Scenario};
 
-/// From one bookmark to the next, where the server behaves.
+/// The interval between bookmarks while the server behaves correctly.
 const HEARTBEAT: Duration = Duration::from_millis(500);
 
-/// What clients asked for so far.
+/// What clients have requested so far.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
-    /// The position after which each stream was to begin, in the order of their opening.
+    /// The position after which each stream was to start, in the order in which the streams were opened.
     pub streams: Vec<u64>,
-    /// What a durable consumer committed last.
+    /// The highest position that a durable consumer has committed.
     pub committed: u64,
 }
 
@@ -41,10 +41,10 @@ struct Misbehaving {
     seen: Arc<Mutex<Seen>>,
 }
 
-/// Serves a scenario on a listener until the future is dropped; `seen` gets what clients ask.
+/// Serves a scenario on a listener until the future is dropped, and records what clients request in `seen`.
 ///
 /// # Errors
-/// When the listener fails.
+/// Returns an error if the listener fails.
 pub async fn serve(scenario: Scenario, listener: TcpListener, seen: Arc<Mutex<Seen>>) -> Result<SocketAddr, tonic::transport::Error> {
     let address = listener.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
     let service = EventsServiceServer::new(Misbehaving { scenario, seen });
@@ -55,7 +55,7 @@ pub async fn serve(scenario: Scenario, listener: TcpListener, seen: Arc<Mutex<Se
     Ok(address)
 }
 
-/// Cursors of this server are the seq, in eight bytes.
+/// Encodes a cursor of this server: the seq in eight bytes.
 fn cursor(seq: u64) -> Bytes {
     Bytes::copy_from_slice(&seq.to_be_bytes())
 }
@@ -121,7 +121,7 @@ impl Misbehaving {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Plays the next stream's part from a position on.
+    /// Performs the steps for the next stream, after a position.
     async fn play(&self, from: u64) -> mpsc::Receiver<Result<SubscribeResponse, Status>> {
         let nth = {
             let mut seen = self.seen();
@@ -134,7 +134,7 @@ impl Misbehaving {
         }
         let (sender, receiver) = mpsc::channel(1);
         tokio::spawn(async move {
-            // An error says that the client left.
+            // An error means that the client has disconnected.
             let _ = perform(acts, from, &sender).await;
         });
         receiver
@@ -172,7 +172,7 @@ async fn perform(
                 sender.send(Ok(response)).await?;
             }
             Act::Bookmark(seq) => sender.send(Ok(bookmark(seq))).await?,
-            // What hyper makes of a connection that broke: a code, and no word of ours.
+            // What hyper reports for a broken connection: a code without any details of the service.
             Act::Cut => return sender.send(Err(Status::unknown("h2 protocol error: connection reset"))).await,
             Act::Silence | Act::NoAnswer => std::future::pending::<()>().await,
             Act::End(reason) => return sender.send(Err(end(reason))).await,
