@@ -1,38 +1,38 @@
-//! Limits of attribute maps: the free JSON objects of contacts, conversations, inboxes, accounts, users, messages and attachments.
+//! Limits of attribute maps: the free-form JSON objects of contacts, conversations, inboxes, accounts, users, messages and attachments.
 //!
-//! Every API applies the same limits. `parley_grpc` checks what a request carries; a command of `parley_domain` that merges a request into a stored map
-//! checks the result. With these limits no resource and no event exceeds what a gRPC client with default settings receives: 4 MiB, and 100
-//! levels of nesting, of which an object in a `google.protobuf.Struct` takes three.
+//! Every API applies the same limits. `parley_grpc` checks the maps in a request; a command of `parley_domain` that merges a request into a
+//! stored map checks the result. With these limits, no resource and no event exceeds what a gRPC client with default settings accepts: 4
+//! MiB, and 100 levels of nesting, of which an object in a `google.protobuf.Struct` takes three.
 
 use parley_fault::Protection;
 use serde_json::{Map, Value as Json};
 
 use crate::error::{Error, Result, Rule, Violation};
 
-/// Bytes of a map, encoded as JSON or as `google.protobuf.Struct`, whichever is larger.
+/// Maximum size of a map in bytes, encoded as JSON or as `google.protobuf.Struct`, whichever is larger.
 pub const BYTES: usize = 64 * 1024;
 
-/// Keys of a map, those of nested objects included. Elements of lists do not count.
+/// Maximum number of keys of a map, including those of nested objects. Elements of lists do not count.
 pub const KEYS: usize = 250;
 
-/// Levels of nesting: objects and lists within each other, counting the map itself.
+/// Maximum levels of nesting of objects and lists, counting the map itself.
 pub const LEVELS: usize = 24;
 
-/// How large an attribute map is.
+/// The size of an attribute map.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AttributeSize {
-    /// Bytes of its JSON text without white space.
+    /// Bytes of its JSON text, without whitespace.
     pub json: usize,
-    /// Bytes of its `google.protobuf.Struct`, or of a `google.protobuf.Value` if it is no object.
+    /// Bytes of its `google.protobuf.Struct`, or of a `google.protobuf.Value` if it is not an object.
     pub wire: usize,
-    /// Keys at every depth.
+    /// The number of keys at every depth.
     pub keys: usize,
     /// Levels of nesting; 0 for a value that is neither an object nor a list.
     pub levels: usize,
 }
 
 impl AttributeSize {
-    /// Measures a map. Linear in its size.
+    /// Measures a map, in time linear in its size.
     pub fn of(attributes: &Json) -> Self {
         match attributes {
             Json::Object(map) => Self::of_map(map),
@@ -40,7 +40,7 @@ impl AttributeSize {
         }
     }
 
-    /// Measures a map. Linear in its size.
+    /// Measures a map, in time linear in its size.
     pub fn of_map(map: &Map<String, Json>) -> Self {
         let mut whole = Self {
             json: 2,
@@ -50,27 +50,27 @@ impl AttributeSize {
         for (key, value) in map {
             whole.add(Self::of_entry(key, value));
         }
-        // Every entry counts a comma, and there is one fewer.
+        // Each entry was counted with a comma, but there is one comma fewer.
         whole.json -= usize::from(!map.is_empty());
         whole
     }
 
-    /// Encoded bytes: the larger of both encodings.
+    /// Returns the size in bytes: the larger of the two encodings.
     pub fn bytes(self) -> usize {
         self.json.max(self.wire)
     }
 
-    /// Whether it is within every limit.
+    /// Whether the size is within all limits.
     pub fn fits(self) -> bool {
         self.bytes() <= BYTES && self.keys <= KEYS && self.levels <= LEVELS
     }
 
-    /// What an entry adds to a map.
+    /// Returns the size that an entry adds to a map.
     fn of_entry(key: &str, value: &Json) -> Self {
         let inner = Self::of_value(value);
         Self {
             json: json_text(key) + 1 + inner.json + 1,
-            // An empty key is the default, which an entry leaves out.
+            // An empty key is the default value, which an entry omits.
             wire: field(if key.is_empty() { 0 } else { field(key.len()) } + field(inner.wire)),
             keys: 1 + inner.keys,
             levels: 1 + inner.levels,
@@ -124,13 +124,13 @@ impl AttributeSize {
     }
 }
 
-/// Bytes of a length-delimited field whose number is below 16.
+/// Returns the size of a length-delimited field in bytes. Its number must be below 16.
 fn field(length: usize) -> usize {
     let varint = (usize::BITS - (length | 1).leading_zeros()).div_ceil(7);
     1 + varint as usize + length
 }
 
-/// Bytes of a text in JSON, with its quotes and escapes.
+/// Returns the size of a JSON string in bytes, including quotes and escapes.
 fn json_text(text: &str) -> usize {
     let escaped = |byte: u8| match byte {
         b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0C => 2,
@@ -140,7 +140,7 @@ fn json_text(text: &str) -> usize {
     2 + text.bytes().map(escaped).sum::<usize>()
 }
 
-/// The limit that a map of this size breaks, if there is one; `field` names the map in the request.
+/// Returns the limit that a map of this size exceeds, if there is one. `field` names the map in the request.
 pub fn violation(field: &str, size: AttributeSize) -> Option<Violation> {
     if !parley_fault::is_on(Protection::AttributeLimits) {
         None
@@ -158,11 +158,11 @@ pub fn violation(field: &str, size: AttributeSize) -> Option<Violation> {
     }
 }
 
-/// Checks a map that replaces or extends a stored one. A map beyond a limit is accepted if it is not changed, or if it shrinks: fewer bytes,
-/// and no more keys and levels than before. So a map that was stored before the limits can be repaired step by step.
+/// Checks a map that replaces or extends a stored one. A map that exceeds a limit is accepted if it is unchanged, or if it shrinks: fewer
+/// bytes, and no more keys or levels than before. So a map that was stored before the limits existed can be repaired step by step.
 ///
 /// # Errors
-/// [`Error::Invalid`], naming `field`.
+/// Returns [`Error::Invalid`] for `field` if the map is not accepted.
 pub fn check_change(field: &str, before: &Json, after: &Json) -> Result<()> {
     let size = AttributeSize::of(after);
     let Some(violation) = violation(field, size) else { return Ok(()) };
@@ -175,9 +175,8 @@ pub fn check_change(field: &str, before: &Json, after: &Json) -> Result<()> {
     }
 }
 
-/// Merges `from` into `to` at every depth where `to` has no value, as far as the limits allow. If the whole does not fit, entries of the
-/// outermost level are taken in the order of the map, and one that would break a limit is left out. A `to` that is beyond the limits stays as
-/// it is.
+/// Merges `from` into `to`: at every depth, adds the values that `to` lacks, as far as the limits allow. Top-level entries are merged in
+/// the order of the map, and one that would exceed a limit is left out. If `to` already exceeds the limits, it stays unchanged.
 pub fn fill_in(to: &mut Json, from: &Json) {
     let (Json::Object(to), Json::Object(from)) = (to, from) else {
         return;
@@ -264,7 +263,7 @@ mod tests {
     #[test]
     fn each_limit_is_inclusive() {
         let keys = |count: usize| Json::Object((0..count).map(|nth| (format!("k{nth}"), Json::Null)).collect());
-        // Around a text of at least 16 KiB: `a`, and the tags and lengths of the text, the value, and the entry.
+        // The overhead of a string of at least 16 KiB: the key `a`, and the tags and lengths of the string, the value and the entry.
         let text = |bytes: usize| json!({"a": "x".repeat(bytes - 15)});
         assert_eq!(AttributeSize::of(&text(BYTES)).bytes(), BYTES);
         for (within, beyond) in [

@@ -1,24 +1,24 @@
-//! Cursors as text: written as base64url without padding, and read in every spelling that Parley or a client library gives out.
+//! Cursors as text: written as base64url without padding, and read in every encoding that Parley or a client library produces.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 
-/// Characters of a text that are looked at: several times the longest cursor.
+/// Maximum length of the text form that is accepted: several times that of the longest cursor.
 const LONGEST: usize = 256;
 
-/// The text of a cursor.
+/// Encodes a cursor as text.
 pub fn encode(cursor: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(cursor)
 }
 
-/// The bytes of a cursor in hexadecimal, base64 or base64url, with or without padding. None for any other text. Whether the bytes are a
-/// cursor is decided where they are used.
+/// Decodes a cursor in hexadecimal, base64 or base64url, with or without padding. Returns `None` for any other input. Whether the bytes are
+/// a valid cursor is checked where they are used.
 pub fn decode(text: &str) -> Option<Bytes> {
     let text = text.trim();
     if text.is_empty() || text.len() > LONGEST {
         return None;
     }
-    // A cursor begins with a small number, its form. So hexadecimal digits begin with 0, and base64 with A to D.
+    // A cursor begins with a small number, its format. So hexadecimal digits begin with 0, and base64 with A to D.
     if text.starts_with('0') {
         return hex::decode(text).ok().map(Bytes::from);
     }

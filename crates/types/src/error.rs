@@ -1,6 +1,7 @@
-//! Why something was refused, by what the caller can do about it.
+//! Errors, classified by what the caller can do about them.
 //!
-//! Knows neither gRPC nor HTTP: `parley_grpc::status` alone makes a `Status` of it, and `parley_rest::errors` a JSON body of that.
+//! They know neither gRPC nor HTTP: only `parley_grpc::status` converts them to a `Status`, and only `parley_rest::errors` converts a
+//! `Status` to a JSON body.
 
 #[cfg(feature = "sea-orm")]
 mod database;
@@ -11,43 +12,42 @@ use crate::id::{AccountId, Epoch, Seq};
 #[cfg(feature = "sea-orm")]
 pub use database::{NO_ROOM, is_out_of_space, is_unique_violation};
 
-/// Shorthand for results of this crate.
+/// A result whose default error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What broke in a field.
+/// The rule that a field violates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
-    /// It must be there.
+    /// A value is required.
     Required,
-    /// It has more characters than this.
+    /// More characters than this.
     TooLong(usize),
-    /// It has more entries than this.
+    /// More elements than this.
     TooMany(usize),
-    /// It has the wrong form.
+    /// The value is malformed.
     Invalid,
-    /// Another thing has this value already.
+    /// Another object already has this value.
     Taken,
-    /// It lies outside of what is allowed; the number is the nearer bound.
+    /// The value is out of range. The number is the bound that it exceeds.
     OutOfRange(i64),
-    /// It names something that does not exist.
+    /// The value refers to an object that does not exist.
     Unknown,
-    /// A number that a double cannot hold exactly.
+    /// The value is a number that a double cannot represent exactly.
     NotExact,
 }
 
-/// A field that breaks a rule.
+/// A field that violates a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// The field as the request spells it, dotted.
+    /// The path of the field in the request, separated by dots.
     pub field: String,
-    /// What broke.
     pub rule: Rule,
-    /// What would be right, in plain words.
+    /// A description of a valid value.
     pub description: String,
 }
 
 impl Violation {
-    /// A violation of `rule` by `field`.
+    /// Creates a violation of `rule` by `field`.
     pub fn new(field: impl Into<String>, rule: Rule, description: impl Into<String>) -> Self {
         Self {
             field: field.into(),
@@ -57,38 +57,37 @@ impl Violation {
     }
 }
 
-/// Why a session of a durable consumer cannot open or go on.
+/// Why a session of a durable consumer cannot open or continue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConsumerFault {
-    /// A newer session has its shard.
+    /// A newer session owns the shard.
     TakenOver,
-    /// The consumer was made with another filter.
+    /// The consumer was created with another filter.
     OtherFilter,
-    /// The consumer has this many shards, and sessions that are alive.
+    /// The consumer has this number of shards, and some of its sessions are alive.
     OtherShards(i64),
 }
 
-/// How a cursor and the log disagree.
+/// Why reading cannot continue after a cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CursorFault {
-    /// What follows the cursor is no longer kept.
+    /// The events after the cursor were trimmed.
     Expired,
-    /// The cursor is beyond the newest event.
+    /// The cursor is ahead of the newest event.
     Ahead,
-    /// The cursor is of an earlier history.
+    /// The cursor belongs to another history.
     EpochChanged,
 }
 
-/// A quota that is used up, and when there is room again.
+/// A quota that is exhausted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exceeded {
-    /// Whose quota: `address`, `inbox`, `session` or `account`.
+    /// What the quota applies to: `address`, `inbox`, `session` or `account`.
     pub scope: &'static str,
-    /// Of what, such as `new sessions a minute`.
+    /// What the quota counts, such as `new sessions a minute`.
     pub quota: &'static str,
-    /// How many.
     pub limit: u64,
-    /// When to try again.
+    /// How long to wait before a retry.
     pub retry_after: Duration,
 }
 
@@ -99,140 +98,136 @@ impl std::fmt::Display for Exceeded {
     }
 }
 
-/// An error, by what the caller can do.
+/// An error. Its variants are chosen by what the caller can do about it.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
-    /// Correct these fields.
+    /// Some fields are invalid: correct them.
     #[error("{}", sentence(.0))]
     Invalid(Vec<Violation>),
-    /// Use the existing thing, or other values.
+    /// Another object has these unique values: use that object, or other values.
     #[error("{kind} exists already: {}", sentence(.violations))]
     Taken {
-        /// The fields that must be unique.
         violations: Vec<Violation>,
-        /// What kind of thing has the values.
+        /// The kind of object that has the values.
         kind: &'static str,
-        /// Which one has the first of them.
+        /// The id of the object that has the first of the values.
         existing_id: Option<i64>,
     },
-    /// Look elsewhere: there is no such thing in this account.
+    /// The account has no such object.
     #[error("{kind} {id} not found")]
     NotFound {
-        /// What kind of thing.
+        /// The kind of object.
         kind: &'static str,
-        /// The id that was asked for.
+        /// The requested id.
         id: String,
     },
-    /// Show a token.
+    /// The call contains no token: send one.
     #[error("no token came with the call")]
     TokenMissing,
-    /// Show another token.
+    /// The token is unknown, expired or revoked: send another one.
     #[error("the token is unknown, expired or revoked")]
     TokenInvalid,
-    /// Ask for membership of the account.
+    /// The user is not a member of the account: ask to be added.
     #[error("the token is not good for account {0}")]
     NotMember(AccountId),
-    /// Ask someone who may.
+    /// The caller lacks the permission: ask someone who has it.
     #[error("{0}")]
     Denied(&'static str),
-    /// Use another kind of token: this one is good for a few other calls.
+    /// This kind of token is valid for a few other calls only: use another kind.
     #[error("{0}")]
     WrongToken(&'static str),
-    /// Connect the bot to an inbox of the account.
+    /// The bot is not connected to an inbox of the account: connect it to one.
     #[error("the bot is connected to no inbox of account {0}")]
     NotConnected(AccountId),
-    /// Sign the identifier by the channel's key.
+    /// The identifier must be signed with the channel's key.
     #[error("{0}")]
     Unsigned(&'static str),
-    /// Ask the operator: the account is closed.
+    /// The account is suspended: ask the operator.
     #[error("account {0} is suspended")]
     Suspended(AccountId),
-    /// Use a fresh `request_id` for another request.
+    /// Another request has used the `request_id`: use a new one.
     #[error("request_id {0} was used by another request")]
     KeyReused(uuid::Uuid),
-    /// Start again from where the log can be read.
+    /// The cursor cannot be used: start again at a position that the log has.
     #[error("{}", match fault {
         CursorFault::Expired => "what follows the cursor is no longer kept",
         CursorFault::Ahead => "the cursor is ahead of the log",
         CursorFault::EpochChanged => "the log's history was replaced since the cursor was given",
     })]
     Cursor {
-        /// How they disagree.
         fault: CursorFault,
-        /// The oldest event that is kept.
         earliest: Seq,
-        /// The newest event.
         head: Seq,
         /// The identity of the log's history.
         epoch: Epoch,
     },
-    /// Leave the shard to the newer session, or ask as the consumer was made.
+    /// The session cannot open or continue: leave the shard to the newer session, or use the settings that the consumer was created with.
     #[error("{}", match .0 {
         ConsumerFault::TakenOver => "a newer session has taken over this shard",
         ConsumerFault::OtherFilter => "the consumer was made with another filter; leave it out, or delete the consumer first",
         ConsumerFault::OtherShards(_) => "the consumer is split otherwise, and sessions of it are alive; let them end first",
     })]
     Consumer(ConsumerFault),
-    /// Use a cursor of this account.
+    /// The cursor belongs to another account.
     #[error("the cursor belongs to another account")]
     CursorForeign,
-    /// Slow down in this conversation.
+    /// Too many messages in this conversation: slow down.
     #[error("too many messages in this conversation within a minute")]
     Flood {
-        /// How many a minute are taken.
+        /// Maximum number of messages per minute.
         limit: u32,
-        /// When there is room again.
+        /// How long to wait before a retry.
         retry_after: Duration,
     },
-    /// Ask less often.
+    /// The token exceeds its rate: slow down.
     #[error("this token makes more than {limit} calls a second")]
     TooFast {
-        /// How many a second are taken on average.
+        /// Maximum number of calls per second, on average.
         limit: u32,
-        /// When there is room again.
+        /// How long to wait before a retry.
         retry_after: Duration,
     },
-    /// Ask less often, or show a token: a quota of callers without one is used up.
+    /// A quota for callers without a token is exhausted: slow down, or send a token.
     #[error("{0}")]
     QuotaExceeded(Exceeded),
-    /// Close some of the token's streams.
+    /// The token has too many open streams: close some.
     #[error("this token has {0} streams open, and may have no more")]
     TooManyStreams(usize),
-    /// Try again: too much is waiting.
+    /// Too much work is queued: retry later.
     #[error("too much is waiting")]
     Busy {
-        /// When to try again.
+        /// How long to wait before a retry.
         retry_after: Duration,
     },
-    /// Try again, here or at another replica.
+    /// Something that the call needs is unavailable: retry later, here or on another replica.
     #[error("{reason}")]
     Unavailable {
-        /// What is missing.
+        /// What is unavailable.
         reason: &'static str,
-        /// When to try again.
+        /// How long to wait before a retry.
         retry_after: Duration,
     },
-    /// Do something else first.
+    /// Something else must be done first.
     #[error("{0}")]
     Precondition(&'static str),
-    /// Nothing: this version does not serve the call.
+    /// This version does not serve the call.
     #[error("{0}")]
     Unimplemented(&'static str),
-    /// Report it.
+    /// A query failed for another reason: report it.
     #[error("the database failed")]
     Database(#[source] Arc<dyn std::error::Error + Send + Sync>),
-    /// Report it.
+    /// An internal fault: report it.
     #[error("internal fault: {0}")]
     Internal(String),
 }
 
 impl Error {
-    /// One bad field.
+    /// Creates an error for one invalid field.
     pub fn invalid(field: impl Into<String>, rule: Rule, description: impl Into<String>) -> Self {
         Self::Invalid(vec![Violation::new(field, rule, description)])
     }
 
-    /// A thing that is not there.
+    /// Creates an error for an object that does not exist.
     pub fn not_found(kind: &'static str, id: impl std::fmt::Display) -> Self {
         Self::NotFound { kind, id: id.to_string() }
     }

@@ -1,4 +1,4 @@
-//! Ids and positions as types, so that two of them cannot be swapped. They are columns too.
+//! Ids and positions as newtypes, so that one cannot be passed for another. They are column types as well.
 
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
@@ -22,92 +22,86 @@ macro_rules! ids {
 }
 
 ids! {
-    /// An account, the tenant.
     AccountId,
-    /// A user, across accounts.
+    /// A user, in all accounts.
     UserId,
-    /// A token, across accounts.
+    /// A token, in all accounts.
     TokenId,
-    /// An agent bot, across accounts.
+    /// An agent bot, in all accounts.
     AgentBotId,
-    /// An inbox.
     InboxId,
-    /// The channel of an inbox.
     ChannelId,
-    /// A team.
     TeamId,
-    /// A label of an account's list.
+    /// A label in an account's list of labels.
     LabelId,
-    /// A definition of a custom attribute.
+    /// A custom attribute definition.
     DefinitionId,
-    /// A canned response.
     CannedResponseId,
     /// A note about a contact.
     NoteId,
-    /// A contact.
     ContactId,
     /// A contact's session in an inbox.
     ContactInboxId,
-    /// An account's number of a conversation: 1, 2, 3 … per account.
+    /// A conversation, numbered 1, 2, 3 … per account.
     ConversationId,
-    /// A message: 1, 2, 3 … per account, in the order of commits.
+    /// A message, numbered 1, 2, 3 … per account, in the order of commits.
     MessageId,
-    /// An event's place in its account's log: 1, 2, 3 … per account, in the order of commits; 0 is before the first.
+    /// The position of an event in the log of its account, numbered 1, 2, 3 … in the order of commits. 0 is before the first event.
     Seq,
     /// The identity of a log's history.
     Epoch,
 }
 
 impl UserId {
-    /// The ids of users are random from here on: above all that were given out in order, and below 2^53, up to which JavaScript's numbers are
+    /// The range of ids of new users: above all ids that were assigned in sequence, and below 2^53, up to which JavaScript's numbers are
     /// exact.
     const RANDOM: std::ops::Range<i64> = (1 << 48)..(1 << 53);
 
-    /// An id for a new user. Accounts see the ids of users whom they add by address, and ids in order would say which of those had been users
-    /// before. Another user with the same id is as good as impossible; the primary key refuses it.
+    /// Generates the id of a new user. An account sees the ids of users that it adds by email address, and sequential ids would reveal
+    /// which of them had been users before. A collision is practically impossible, and the primary key would reject it.
     pub fn random() -> Self {
         Self(rand::random_range(Self::RANDOM))
     }
 }
 
 impl Seq {
-    /// The place after this one.
+    /// Returns the seq after this one.
     #[must_use]
     pub fn next(self) -> Self {
         Self(self.0 + 1)
     }
 
-    /// The place that the wire names; one that no log reaches becomes the greatest.
+    /// Converts a seq from the wire. A number that no log reaches becomes the largest seq.
     pub fn from_wire(seq: u64) -> Self {
         Self(i64::try_from(seq).unwrap_or(i64::MAX))
     }
 
-    /// As the wire spells it.
+    /// Converts the seq for the wire.
     pub fn to_wire(self) -> u64 {
         self.0.cast_unsigned()
     }
 }
 
 impl Epoch {
-    /// An epoch that no other log has had, as far as chance can tell.
+    /// Generates an epoch that, with high probability, no other log has had.
     pub fn random() -> Self {
         Self(i64::from(rand::random::<u32>()))
     }
 }
 
-/// Eight hexadecimal digits, as people and the wire see it.
+/// Eight hexadecimal digits, as in logs and on the wire.
 impl std::fmt::LowerHex for Epoch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:08x}", self.0)
     }
 }
 
-/// 64 hexadecimal digits, 256 random bits: the form of what a login link carries.
+/// Generates 64 hexadecimal digits, 256 random bits: the secret of a login link.
 pub fn long_secret() -> String {
     hex::encode(rand::random::<[u8; 32]>())
 }
 
-/// 24 characters of the base-58 alphabet, about 140 random bits: the form of every credential and public identifier.
+/// Generates 24 characters of the base-58 alphabet, about 140 random bits: the form of every credential and public identifier.
 pub fn secret() -> String {
     use rand::Rng as _;
     const ALPHABET: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";

@@ -1,4 +1,4 @@
-//! Which errors of a database the caller can do something about.
+//! Classifies database errors by whether the caller can do something about them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,11 +6,12 @@ use sea_orm::{DbErr, RuntimeErr, SqlErr};
 
 use super::{Error, Rule};
 
-/// What a lost connection, a server that stops or starts, a transaction that stood still for too long, or a lock that was lost may be
-/// answered with: try again.
+/// SQLSTATE codes after which the caller may retry: the server is shutting down or starting (57P01, 57P02, 57P03), a transaction was idle
+/// for too long (25P03), a transaction lost a conflict or a deadlock (40001, 40P01), there are too many connections (53300), or the server
+/// is read-only (25006).
 const TRY_AGAIN: [&str; 8] = ["57P01", "57P02", "57P03", "25P03", "40001", "40P01", "53300", "25006"];
 
-/// PostgreSQL's refusal of a text with the one character that it cannot hold. `SQLite` takes it.
+/// SQLSTATE code for text with U+0000, the one character that PostgreSQL cannot store. SQLite accepts it.
 const NO_CHARACTER: &str = "22021";
 
 fn code(error: &sqlx::Error) -> Option<String> {
@@ -45,16 +46,15 @@ impl From<DbErr> for Error {
     }
 }
 
-/// Why a call fails while the disk of the database is full.
+/// Why calls fail while the disk of the database is full.
 pub const NO_ROOM: &str = "the database has no room left";
 
-/// Whether the source of [`Error::Database`] is a value that a unique index has already.
+/// Whether the source of [`Error::Database`] is the violation of a unique index.
 pub fn is_unique_violation(source: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
     let error = source.downcast_ref::<DbErr>().and_then(DbErr::sql_err);
     matches!(error, Some(SqlErr::UniqueConstraintViolation(_)))
 }
 
-/// Whether the disk of the database is full.
 pub fn is_out_of_space(error: &DbErr) -> bool {
     match error {
         DbErr::Conn(RuntimeErr::SqlxError(source))
@@ -64,8 +64,8 @@ pub fn is_out_of_space(error: &DbErr) -> bool {
     }
 }
 
-/// A full disk: PostgreSQL's `disk_full`, `SQLite`'s `SQLITE_FULL`, and `SQLITE_IOERR_WRITE` and `SQLITE_IOERR_SHMSIZE`
-/// where the system refuses a file to grow.
+/// Whether the disk is full: `disk_full` of PostgreSQL; `SQLITE_FULL`; and `SQLITE_IOERR_WRITE` and `SQLITE_IOERR_SHMSIZE`, which SQLite
+/// reports if the system does not let a file grow.
 fn has_no_room(error: &sqlx::Error) -> bool {
     code(error).is_some_and(|code| matches!(code.as_str(), "53100" | "13" | "778" | "4874"))
 }
@@ -78,7 +78,7 @@ fn is_away(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
-        // Class 08 is the connection's.
+        // Class 08 is connection exceptions.
         sqlx::Error::Database(database) => database
             .code()
             .is_some_and(|code| code.starts_with("08") || TRY_AGAIN.contains(&code.as_ref())),
