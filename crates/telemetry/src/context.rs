@@ -1,4 +1,4 @@
-//! The W3C trace context of what causes something: what is stored with an event, so that work on it can be linked to its cause.
+//! W3C trace contexts. The context of a request is stored with the events that it causes, so that their processing can be linked to it.
 //!
 //! <https://www.w3.org/TR/trace-context/#traceparent-header>
 
@@ -8,14 +8,14 @@ use opentelemetry::{
     trace::{SpanContext, TraceContextExt as _, TraceState},
 };
 
-/// The header and the metadata key.
+/// The name of the HTTP header and the gRPC metadata key.
 pub const TRACEPARENT: &str = "traceparent";
 
-/// The method of the call that a context is around, as its lines name it.
+/// The RPC method of the current call, in the context of the call, from which log lines take it.
 #[derive(Clone, Copy, Debug)]
 pub struct Method(pub &'static str);
 
-/// The context of the span that this thread is in, if it is Parley's own. Empty when traces are off.
+/// Returns the `traceparent` of the current span if Parley created that span. `None` if tracing is off.
 pub fn own() -> Option<String> {
     let context = Context::current();
     is_ours(&context).then(|| written(context.span().span_context()))
@@ -27,7 +27,8 @@ fn is_ours(context: &Context) -> bool {
     span.is_valid() && !span.is_remote()
 }
 
-/// What work that headers ask for belongs to: the span of Parley's own that this thread is in, or else the caller's, if they name one.
+/// Returns the parent context for a request: the current span if Parley created it, otherwise the caller's context, if the headers contain
+/// one.
 pub fn asked_for(headers: &http::HeaderMap) -> Context {
     let current = Context::current();
     if is_ours(&current) || !headers.contains_key(TRACEPARENT) {
@@ -36,7 +37,7 @@ pub fn asked_for(headers: &http::HeaderMap) -> Context {
     opentelemetry::global::get_text_map_propagator(|propagator| propagator.extract_with_context(&current, &Headers(headers)))
 }
 
-/// The span that a stored context names, as somebody else's; none if it names none.
+/// Parses a stored `traceparent` as a remote span. `None` if it is empty or invalid.
 pub fn stored(traceparent: &str) -> Option<SpanContext> {
     let traceparent = read(traceparent)?;
     let mut parts = traceparent.split('-').skip(1);
@@ -67,7 +68,8 @@ fn written(span: &SpanContext) -> String {
     )
 }
 
-/// A caller's header as it is stored, if it is one. What a later version of the standard puts behind is left off, as the standard wants it.
+/// Returns the caller's header in the form in which it is stored. `None` if it is invalid. Anything that a later version of the standard
+/// appends is dropped, as the standard requires.
 pub fn read(header: &str) -> Option<String> {
     let (head, rest) = header.split_at_checked(55)?;
     let mut parts = head.split('-');

@@ -1,4 +1,4 @@
-//! Texts of callers in lines for people: log lines in text format, and the output of commands.
+//! Escapes caller-supplied text in human-readable output: log lines in text format, and the output of commands.
 
 use std::fmt::{self, Write};
 
@@ -11,16 +11,16 @@ use tracing_subscriber::{
     },
 };
 
-/// Whether a character could end a line, steer a terminal, or reorder what surrounds it: control characters, line and paragraph separators, and
-/// the controls of bidirectional text.
+/// Whether a character can end a line, control a terminal, or reorder the text around it: control characters, line and paragraph
+/// separators, and the controls of bidirectional text.
 pub fn is_unsafe(character: char) -> bool {
     character.is_control() || matches!(character, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Writes a text with unsafe characters as Rust spells them: `\n`, `\u{1b}`.
+/// Writes text, with unsafe characters as Rust escape sequences: `\n`, `\u{1b}`.
 ///
 /// # Errors
-/// What `writer` fails with.
+/// Returns the error of `writer`.
 pub fn write(writer: &mut impl Write, text: &str) -> fmt::Result {
     for character in text.chars() {
         if is_unsafe(character) {
@@ -32,7 +32,7 @@ pub fn write(writer: &mut impl Write, text: &str) -> fmt::Result {
     Ok(())
 }
 
-/// As [`write`], as a text of its own.
+/// As [`write`], but returns a new string.
 pub fn escaped(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     // Writing to a String cannot fail.
@@ -40,7 +40,7 @@ pub fn escaped(text: &str) -> String {
     line
 }
 
-/// Formats the fields of log lines, the message included, so that no value begins another line.
+/// Formats the fields of log lines, including the message, so that no value can begin a new line.
 #[derive(Clone, Copy, Debug)]
 pub struct EscapedFields;
 

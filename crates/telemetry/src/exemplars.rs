@@ -1,5 +1,5 @@
-//! A trace for each bucket of a histogram: the newest recorded one that fell into it. The SDK keeps none, and Prometheus' text has no place for
-//! them; `OpenMetrics` has.
+//! Exemplars: the latest sampled trace in each bucket of a histogram. The SDK keeps none, and the text format of Prometheus cannot
+//! represent them; `OpenMetrics` can.
 
 use std::{
     collections::HashMap,
@@ -18,17 +18,17 @@ struct Exemplar {
     at: f64,
 }
 
-/// By family and labels, one for each bucket. As many as there are series of the histograms that are noted, which are bounded.
+/// One exemplar per bucket, by family and labels. Bounded by the number of series of the recorded histograms.
 type Seen = HashMap<(&'static str, Vec<String>), Vec<Option<Exemplar>>>;
 
 static SEEN: LazyLock<Mutex<Seen>> = LazyLock::new(Mutex::default);
 
-/// As Prometheus spells a name: the conventions' dots are underscores.
+/// Returns a name as Prometheus spells it: with underscores instead of dots.
 fn spelled(name: &str) -> String {
     name.replace('.', "_")
 }
 
-/// Notes a value of the histogram `family`, as Prometheus names it, if the trace that this thread is in is recorded.
+/// Records a value of the histogram `family`, as Prometheus names it, if the current trace is sampled.
 pub fn note(family: &'static str, labels: &[KeyValue], bounds: &[f64], value: f64) {
     let context = Context::current();
     let span = context.span().span_context().clone();
@@ -52,7 +52,7 @@ pub fn note(family: &'static str, labels: &[KeyValue], bounds: &[f64], value: f6
     buckets[bucket] = Some(exemplar);
 }
 
-/// Prometheus' text as `OpenMetrics` 1.0, with exemplars.
+/// Converts the text format of Prometheus to `OpenMetrics` 1.0, with exemplars.
 pub fn open_metrics(text: &str) -> String {
     let mut out = String::with_capacity(text.len() * 5 / 4);
     let seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -60,10 +60,10 @@ pub fn open_metrics(text: &str) -> String {
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix("_total counter"))
         .collect();
-    // Buckets of a series follow each other; which of them a value is in is where the series' first one that holds it stands.
+    // The buckets of a series follow each other, and their counts are cumulative: a value belongs to the first bucket that includes it.
     let mut below = f64::NEG_INFINITY;
     for line in text.lines() {
-        // A counter's family has no suffix, its samples have.
+        // The family of a counter has no suffix `_total`, but its samples do.
         if let Some((word, rest)) = line.strip_prefix("# ").and_then(|rest| rest.split_once(' ')) {
             let (name, said) = rest.split_once(' ').unwrap_or((rest, ""));
             let family = name
@@ -90,7 +90,7 @@ pub fn open_metrics(text: &str) -> String {
     out
 }
 
-/// The upper bound of a bucket, if the line is one.
+/// Returns the upper bound if the line is a bucket.
 fn bound_of(line: &str) -> Option<f64> {
     let (_, rest) = line.split_once("_bucket{")?;
     let (_, bound) = rest.split_once("le=\"")?;

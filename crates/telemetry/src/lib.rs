@@ -1,4 +1,4 @@
-//! What is measured, traced and logged, by its names; exporters belong to the service.
+//! Names of metrics, trace contexts, spans and exemplars, and the escaping of log lines. Exporters belong to the service.
 
 pub mod context;
 #[cfg(feature = "service")]

@@ -1,5 +1,5 @@
-//! Names of what is measured and traced, in one place. Those of OpenTelemetry's conventions come from its own crate, whose version of them is
-//! [`SCHEMA_URL`]; the rest begin with `parley`. Prometheus sees dots as underscores, and the unit at the end.
+//! Names of all metrics and attributes. Those of OpenTelemetry's conventions come from its own crate, in the version of [`SCHEMA_URL`]; the
+//! others begin with `parley`. Prometheus replaces dots by underscores and appends the unit.
 
 use std::sync::LazyLock;
 
@@ -16,65 +16,65 @@ pub use opentelemetry_semantic_conventions::{
     metric::{DB_CLIENT_CONNECTION_COUNT, DB_CLIENT_OPERATION_DURATION, HTTP_SERVER_REQUEST_DURATION, RPC_SERVER_CALL_DURATION},
 };
 
-/// What the layer of `tracing-opentelemetry` takes as a span's kind: of a subscriber's work, `consumer`.
+/// The field that the layer of `tracing-opentelemetry` reads as the kind of a span, such as `consumer`.
 pub const OTEL_KIND: &str = "otel.kind";
 
-/// Seconds of calls and requests, as the conventions for RPC and HTTP advise.
+/// Histogram bounds for calls and requests in seconds, as the RPC and HTTP conventions advise.
 pub const CALL_SECONDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
-/// Seconds of what a database does, as its conventions advise.
+/// Histogram bounds for database operations in seconds, as the database conventions advise.
 pub const DB_SECONDS: [f64; 9] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
 
-/// Streams that are open, by [`KIND`].
+/// Open streams, by [`KIND`].
 pub const STREAMS_OPEN: &str = "parley.streams.open";
-/// Bytes of events that one stream holds at most, beside what its connection buffers.
+/// Maximum number of bytes of events that one stream holds, not counting the buffers of its connection.
 pub const STREAM_MEMORY_LIMIT: &str = "parley.stream.memory.limit";
-/// Streams that ended, or were refused when they were opened, by [`KIND`] and [`REASON`].
+/// Streams that ended, or were rejected when they were opened, by [`KIND`] and [`REASON`].
 pub const STREAMS_ENDED: &str = "parley.streams.ended";
-/// Events that were handed to subscribers, by [`SOURCE`].
+/// Events that were sent to subscribers, by [`SOURCE`].
 pub const EVENTS_DELIVERED: &str = "parley.events.delivered";
-/// From the commit of an event to its way to a subscriber that is not catching up.
+/// Time from the commit of an event until it is sent to a subscriber that is not catching up.
 pub const DELIVERY_LAG: &str = "parley.delivery.lag";
-/// Events that are kept, of all accounts.
+/// Events kept, over all accounts.
 pub const LOG_EVENTS: &str = "parley.log.events";
-/// Bytes that the events take with their indexes; of the whole file where the database is one.
+/// Bytes that the events take with their indexes; on SQLite, the size of the whole database file.
 pub const LOG_SIZE: &str = "parley.log.size";
-/// How long events are kept, by the configuration.
+/// The configured age up to which events are kept.
 pub const LOG_KEEP_AGE: &str = "parley.log.keep.age";
-/// How long a durable consumer may hold events beyond that, by the configuration.
+/// The configured age up to which a durable consumer can keep events from being trimmed.
 pub const LOG_KEEP_HELD: &str = "parley.log.keep.held";
-/// Events of one account that are kept at most, by the configuration.
+/// The configured maximum number of events per account.
 pub const LOG_KEEP_EVENTS: &str = "parley.log.keep.events";
 /// The age of the oldest event that is kept.
 pub const LOG_OLDEST: &str = "parley.log.oldest";
-/// Events between a durable consumer's position and the head of its log.
+/// Events between the position of a durable consumer and the head of its log.
 pub const CONSUMER_LAG: &str = "parley.consumer.lag_events";
-/// Messages in one transaction of the writer.
+/// Messages per transaction of the writer.
 pub const BATCH_MESSAGES: &str = "parley.writer.batch.messages";
-/// Writes that wait in a lane.
+/// Writes that are queued in a writer shard.
 pub const QUEUE_DEPTH: &str = "parley.writer.queue.depth";
-/// Calls that were refused because of a limit, by [`REASON`].
+/// Calls that were rejected because of a limit, by [`REASON`].
 pub const CALLS_REJECTED: &str = "parley.calls.rejected";
-/// Calls and requests without a token that waited, so that others need not, by [`REASON`].
+/// Calls and requests without a token that were delayed in favour of others, by [`REASON`].
 pub const CALLS_DELAYED: &str = "parley.calls.delayed";
-/// Audit events that were not stored, by [`REASON`]: their lines in the audit log are all there is.
+/// Audit events that could not be stored, by [`REASON`]. The audit log has their only record.
 pub const AUDIT_LOST: &str = "parley.audit.lost";
-/// Steps of large requests and answers that ran away from the runtime's workers.
+/// Steps of large requests and responses that ran outside of the runtime's workers.
 pub const HEAVY_STEPS: &str = "parley.heavy.steps";
-/// Calls in work, streams aside.
+/// Calls in progress, without streams.
 pub const CALLS_ACTIVE: &str = "parley.calls.active";
 
-/// Whether a check of readiness passes, 1 or 0, by [`CHECK`].
+/// Whether a readiness check passes (1) or fails (0), by [`CHECK`].
 pub const READY: &str = "parley.ready";
 
-/// The check: `database` or `serving`.
+/// The readiness check: `database` or `serving`.
 pub const CHECK: &str = "parley.check";
-/// Which kind of stream: `subscribe`, `consume` or `pubsub`.
+/// The kind of stream, such as `subscribe`, `consume` or `pubsub`.
 pub const KIND: &str = "parley.stream.kind";
-/// Where events came from: `memory`, or `database` while a reader catches up.
+/// Where events were read: `memory`, or `database` while a subscriber catches up.
 pub const SOURCE: &str = "parley.source";
 /// The reason, as errors spell it.
 pub const REASON: &str = "parley.reason";
-/// The lane of the writer.
+/// The writer shard.
 pub const LANE: &str = "parley.lane";
 
 static METER: LazyLock<Meter> = LazyLock::new(|| {
@@ -85,7 +85,8 @@ static METER: LazyLock<Meter> = LazyLock::new(|| {
     global::meter_with_scope(scope)
 });
 
-/// What rooms make their instruments with. It must be asked for only once telemetry has started: what it makes before measures nothing.
+/// Returns the meter for instruments of all crates. Must not be called before telemetry has started: instruments that were created earlier
+/// record nothing.
 pub fn meter() -> &'static Meter {
     &METER
 }

@@ -1,5 +1,5 @@
-//! Spans of Parley's own, made by OpenTelemetry's interface itself: of work that is not sampled only the ids are made, where spans of `tracing`
-//! would be made whole and thrown away.
+//! Creates Parley's own spans through OpenTelemetry's API. For work that is not sampled, this only generates ids, whereas spans of
+//! `tracing` would be built completely and then discarded.
 
 use std::{borrow::Cow, sync::OnceLock};
 
@@ -13,7 +13,7 @@ use super::names;
 
 static TRACER: OnceLock<SdkTracer> = OnceLock::new();
 
-/// Sends the process's spans to `provider` from here on; the first one stays. By what they are made.
+/// Sends the spans of this process to `provider`, and returns the tracer. Only the first call has an effect.
 pub fn install(provider: &SdkTracerProvider) -> SdkTracer {
     let scope = InstrumentationScope::builder("parley")
         .with_version(env!("CARGO_PKG_VERSION"))
@@ -22,8 +22,9 @@ pub fn install(provider: &SdkTracerProvider) -> SdkTracer {
     TRACER.get_or_init(|| provider.tracer_with_scope(scope)).clone()
 }
 
-/// Begins a span within `parent`, and gives the context that belongs around its work: `parent` itself where nobody takes spans. `described`
-/// tells its name and attributes, and is asked only if it is recorded. It lasts until [`end`], or until nobody has the context any more.
+/// Starts a span within `parent` and returns the context for its work; returns `parent` itself if no tracer is installed. `described`
+/// returns the name and the attributes, and is called only if the span is recorded. The span lasts until [`end`], or until the last clone
+/// of the context is dropped.
 pub fn begin<F>(parent: &Context, kind: SpanKind, links: Vec<Link>, described: F) -> Context
 where
     F: FnOnce() -> (Cow<'static, str>, Vec<KeyValue>),
@@ -40,7 +41,8 @@ where
     context
 }
 
-/// Ends the span of a context that [`begin`] gave, with what is known of it by now. A fault is the server's, not its caller's.
+/// Ends the span of a context that [`begin`] returned, and adds the attributes that are known by now. `is_fault` marks an error of the
+/// server, not of its caller.
 pub fn end(context: &Context, is_fault: bool, attributes: impl FnOnce() -> Vec<KeyValue>) {
     let span = context.span();
     if !span.is_recording() {
