@@ -1,7 +1,7 @@
-//! The address that an anonymous request is charged to.
+//! The client address that a request without a token is charged to.
 //!
-//! The listener resolves it once per request and stores it as a request extension; the gateway passes the extension on to the gRPC call
-//! that it makes in-process, so both APIs read the same value.
+//! The listener determines it once per request and stores it as a request extension. The gateway passes the extension on to the gRPC call
+//! that it makes in-process, so both APIs use the same value.
 
 use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr},
@@ -14,28 +14,28 @@ use std::{
 use http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 
-/// The header that most proxies append the address of their client to.
+/// The header to which most proxies append the address of their client.
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The same by RFC 7239.
+/// The standardised equivalent, from RFC 7239.
 const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 
-/// Entries that are read from the right of a forwarding header. Chains of trusted proxies are short; the rest is the client's own text.
+/// Maximum number of entries that are read from the right of a forwarding header. Chains of trusted proxies are short, and everything to
+/// the left of them is written by the client.
 const HOPS: usize = 16;
 
-/// Where a request came from, as far as rate limits are concerned. An IPv6 address stands for its /64, which is what one site or
-/// customer is usually given.
+/// The origin of a request, for rate limits. An IPv6 address is reduced to its /64, which is usually assigned to one site or customer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ClientAddress {
     /// The client, or the network that it shares with others.
     Client(IpAddr),
-    /// A proxy that `limits.trusted_proxies` does not name: the request carries a forwarding header, but anybody can write one, so
-    /// neither the header nor the peer says who the client is. Limits per inbox apply, and larger rates for all that comes from that peer.
+    /// A proxy that `limits.trusted_proxies` does not name. The request has a forwarding header, but anybody can send one, so neither the
+    /// header nor the peer identifies the client. The limits per inbox apply, and higher rates to everything from this peer.
     UndeclaredProxy(IpAddr),
 }
 
 impl ClientAddress {
-    /// The client's address or network, or that of the proxy that nobody declared: whoever it is, it is one peer.
+    /// Returns the address or network of the client or of the undeclared proxy, which is one peer in either case.
     pub fn peer(self) -> IpAddr {
         match self {
             Self::Client(address) | Self::UndeclaredProxy(address) => address,
@@ -52,7 +52,7 @@ impl std::fmt::Display for ClientAddress {
     }
 }
 
-/// The proxies whose forwarding headers are believed. Cheap to clone.
+/// The proxies whose forwarding headers are trusted. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct TrustedProxies {
     networks: Arc<[IpNet]>,
@@ -61,10 +61,10 @@ pub struct TrustedProxies {
 }
 
 impl TrustedProxies {
-    /// Reads addresses and networks separated by commas, such as `10.0.0.0/8, 2001:db8::1`. An empty text names none.
+    /// Parses comma-separated addresses and networks, such as `10.0.0.0/8, 2001:db8::1`. An empty string names no proxy.
     ///
     /// # Errors
-    /// The entry that is neither an address nor a network.
+    /// Returns the entry that is neither an address nor a network.
     pub fn parse(text: &str) -> Result<Self, String> {
         let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
         let networks = entries.map(|entry| {
@@ -88,14 +88,15 @@ impl TrustedProxies {
         self.networks.iter().any(|network| network.contains(&address))
     }
 
-    /// The address that a connection of this peer is charged to; none for a trusted proxy, whose connections carry many clients.
+    /// Returns the address that a connection from this peer is charged to. `None` for a trusted proxy, whose connections carry many
+    /// clients.
     pub fn peer(&self, peer: SocketAddr) -> Option<IpAddr> {
         let peer = peer.ip().to_canonical();
         (!self.trusts(peer)).then(|| grouped(peer))
     }
 
-    /// The address that a request with these headers from this peer is charged to: the right-most entry that no trusted proxy
-    /// has, which is the first one that the client could not write itself.
+    /// Returns the address that a request from this peer with these headers is charged to: the right-most entry that is not a trusted
+    /// proxy, which is the first one that the client could not have written itself.
     pub fn resolve(&self, peer: SocketAddr, headers: &HeaderMap) -> ClientAddress {
         let peer = peer.ip().to_canonical();
         let is_forwarded = headers.contains_key(&X_FORWARDED_FOR) || headers.contains_key(&FORWARDED);
@@ -113,14 +114,14 @@ impl TrustedProxies {
             return ClientAddress::UndeclaredProxy(grouped(peer));
         }
         if !self.trusts(peer) {
-            // Not a proxy of ours: the header is the client's own text.
+            // The peer is not a trusted proxy, so the client wrote the header itself.
             return ClientAddress::Client(grouped(peer));
         }
         let by_x = self.right_most(peer, headers, &X_FORWARDED_FOR);
         let by_rfc = self.right_most(peer, headers, &FORWARDED);
         let client = match (by_x, by_rfc) {
-            // A proxy that sets one of the headers passes the other one on as the client wrote it. Where they disagree, charge the
-            // proxy itself: all senders of such requests share that one budget.
+            // A proxy that sets one of the headers passes the other one on as the client wrote it. If the two disagree, charge the proxy
+            // itself: all senders of such requests share its quota.
             (Some(one), Some(other)) if one != other => peer,
             (Some(one), _) | (None, Some(one)) => one,
             (None, None) => peer,
@@ -128,14 +129,14 @@ impl TrustedProxies {
         ClientAddress::Client(grouped(client))
     }
 
-    /// `None` without the header.
+    /// Returns `None` if the header is absent.
     fn right_most(&self, peer: IpAddr, headers: &HeaderMap, name: &HeaderName) -> Option<IpAddr> {
         let mut nearest = None;
         let values = headers.get_all(name).into_iter().rev();
         let entries = values.flat_map(|value| value.to_str().unwrap_or_default().rsplit(','));
         for entry in entries.take(HOPS) {
             let entry = if *name == FORWARDED { forwarded_for(entry) } else { Some(entry) };
-            // What cannot be read hides whatever is left of it; the hop that wrote it is known.
+            // An entry that cannot be read makes the ones left of it worthless. The hop that wrote it is known, so charge that one.
             let Some(address) = entry.and_then(address) else {
                 return Some(nearest.unwrap_or(peer));
             };
@@ -148,7 +149,7 @@ impl TrustedProxies {
     }
 }
 
-/// IPv6 addresses by their /64.
+/// Reduces an IPv6 address to its /64.
 fn grouped(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
@@ -159,7 +160,7 @@ fn grouped(address: IpAddr) -> IpAddr {
     }
 }
 
-/// The value of `for` in one element of a `Forwarded` header.
+/// Returns the value of `for` in an element of a `Forwarded` header.
 fn forwarded_for(element: &str) -> Option<&str> {
     element.split(';').find_map(|pair| {
         let (name, value) = pair.split_once('=')?;
@@ -167,7 +168,7 @@ fn forwarded_for(element: &str) -> Option<&str> {
     })
 }
 
-/// An address with or without a port, as proxies write it: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]:80`.
+/// Parses an address with or without a port, as proxies write it: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]:80`.
 fn address(text: &str) -> Option<IpAddr> {
     let text = text.trim();
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
@@ -223,7 +224,7 @@ mod tests {
             "2606:4700::"
         );
         assert_eq!(from(&[("forwarded", "proto=https")]), "10.0.0.1");
-        // The proxy sets one header and passes on the other as the client wrote it.
+        // The proxy sets one header and passes the other one on as the client wrote it.
         assert_eq!(from(&[("forwarded", "for=1.1.1.1"), ("x-forwarded-for", "192.0.2.7")]), "10.0.0.1");
     }
 
@@ -241,7 +242,7 @@ mod tests {
     proptest! {
         #[test]
         fn reads_any_header(x in "[ -~]{0,200}", rfc in "[ -~]{0,200}") {
-            // A client behind the proxy cannot be charged as an address that it wrote left of the proxy's own entry.
+            // The client cannot choose the charged address by writing entries to the left of the proxy's own.
             let x = format!("{x},192.0.2.7");
             prop_assert_eq!(resolve("10.0.0.0/8", "10.0.0.1", &[("x-forwarded-for", &x)]), "192.0.2.7");
             resolve("10.0.0.0/8", "10.0.0.1", &[("x-forwarded-for", &x), ("forwarded", &rfc)]);

@@ -1,10 +1,11 @@
-//! The token that a request shows, in whichever header: the same for the gRPC API, gRPC-Web, the JSON API and Server-Sent Events.
+//! The token of a request, in whichever header it is: the same for the gRPC API, gRPC-Web, the JSON API and Server-Sent Events.
 
 use http::{HeaderMap, HeaderName, header::AUTHORIZATION};
 
-/// Where a token may be. When a request has several, the first here that is not blank counts, and the others are not looked at.
+/// The headers that may contain a token. If a request has several, the first one in this order that is not blank counts, and the others are
+/// ignored.
 ///
-/// Chatwoot's header comes first: clients set it on purpose, while a proxy or a library may add `Authorization` by itself. Some proxies
+/// Chatwoot's header comes first: clients set it on purpose, while a proxy or a library may add `Authorization` on its own. Some proxies
 /// drop headers with underscores, hence the second spelling.
 const HEADERS: [HeaderName; 3] = [
     HeaderName::from_static("api_access_token"),
@@ -12,10 +13,10 @@ const HEADERS: [HeaderName; 3] = [
     AUTHORIZATION,
 ];
 
-/// The scheme of `Authorization`, in any case, with the space behind it. Other schemes are not ours.
+/// The scheme of `Authorization`, in any case, with the space after it. Other schemes are ignored.
 const SCHEME: &str = "bearer ";
 
-/// The secret that the headers show; none if there is none, or none that is not blank.
+/// Returns the secret in the headers. `None` if all headers are absent or blank.
 pub fn secret(headers: &HeaderMap) -> Option<&str> {
     HEADERS.iter().find_map(|name| {
         headers.get_all(name).iter().find_map(|value| {

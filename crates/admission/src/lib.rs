@@ -1,4 +1,4 @@
-//! Admission control: who calls, by address and credential, and how much of the service the caller may use.
+//! Admission control: identifies callers by address and credential, and limits how much of the service each may use.
 
 pub mod client_address;
 pub mod credential;

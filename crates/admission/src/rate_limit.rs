@@ -1,7 +1,7 @@
-//! What callers without a token may use: rates per client address and per inbox, streams and downloads per address.
+//! Limits of callers without a token: rates per client address and per inbox, and open streams, downloads and uploads per address.
 //!
-//! Each replica counts by itself: a shared count would put a round trip before every call. Memory is bounded (see `limiter`): an address that
-//! was forgotten has a full quota; the quotas of the inbox still hold then.
+//! Each replica counts on its own: a shared count would add a round trip to every call. Memory is bounded (see `limiter`): an address whose
+//! state was dropped has its full quota again, but the quotas of the inbox still apply to it.
 
 mod limiter;
 mod mutex;
@@ -38,56 +38,57 @@ pub use rates::{Activity, Rates};
 use rates::{BYTES_OF_A_CELL, ByAddress, CLIENTS_OF_A_PROXY, Limiters};
 pub use turns::Turn;
 
-/// Log lines about failed authentication: so many a second on average, and at once.
+/// Average rate and burst of log lines about failed authentication.
 const LINES_PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(4);
 const LINES_AT_ONCE: NonZeroU32 = NonZeroU32::MIN.saturating_add(99);
 
 /// The limits of callers without a token. 0 is no limit.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Config {
-    /// Of one client address.
+    /// Rates per client address.
     pub address: Rates,
-    /// Of one inbox, by all its anonymous callers together.
+    /// Rates per inbox, for all its callers without a token combined.
     pub inbox: Rates,
-    /// Calls and requests of one address a minute, whatever they are.
+    /// Calls and requests per address and minute, of any kind.
     pub calls: u32,
-    /// Failed authentications of one address a minute.
+    /// Failed authentications per address and minute.
     pub failed_authentications: u32,
-    /// Pubsub streams, `WebSockets` and health watches that one address may have open.
+    /// Open pubsub streams, WebSocket connections and health watches per address.
     pub streams: usize,
-    /// Streams of reflection that one address may have open.
+    /// Open reflection streams per address.
     pub reflection_streams: usize,
-    /// Downloads that one address may have open.
+    /// Open downloads per address.
     pub downloads: usize,
-    /// Uploads that one address may have under way.
+    /// Uploads in progress per address.
     pub uploads: usize,
 }
 
-/// Marks a request as charged already: the gateway charges before it reads the body, and the call that it makes in-process is the same one.
+/// Marks a request as already charged: the gateway charges it before reading the body, and the in-process gRPC call must not be charged
+/// again.
 #[derive(Clone, Copy, Debug)]
 pub struct Charged;
 
-/// Keeps callers without a token within their limits.
+/// Enforces the limits of callers without a token.
 #[derive(Debug)]
 pub struct AnonymousLimits {
     config: Config,
     address: Limiters<ClientAddress>,
-    /// Of proxies that nobody declared.
+    /// Rates for undeclared proxies.
     proxy: Limiters<ClientAddress>,
     inbox: Limiters<InboxId>,
     calls: ByAddress,
     failed: ByAddress,
-    /// Until when an address that used up its failed authentications is refused without a lookup.
+    /// Until when an address that exhausted its failed authentications is rejected without a token lookup.
     refused: Mutex<LruCache<ClientAddress, Instant>>,
     open: open::Counts,
     turns: turns::Turns,
     lines: RateLimiter<NotKeyed, InMemoryState, DefaultClock>,
-    /// Lines that were left out since the last one.
+    /// The number of lines that were suppressed since the last one.
     left_out: AtomicU64,
 }
 
 impl AnonymousLimits {
-    /// Keeps to these limits.
+    /// Creates the limits of `config`.
     pub fn new(config: Config) -> Arc<Self> {
         let config = if parley_fault::is_on(Protection::AnonymousLimits) {
             config
@@ -112,15 +113,15 @@ impl AnonymousLimits {
     /// Charges one call or request.
     ///
     /// # Errors
-    /// [`Exceeded`] by the address.
+    /// Returns [`Exceeded`] if the address has exhausted its rate.
     pub fn call(&self, address: Option<ClientAddress>) -> Result<(), Exceeded> {
         address.map_or(Ok(()), |address| self.calls.charge(address))
     }
 
-    /// Charges what a caller does in an inbox, to its address and to the inbox.
+    /// Charges an activity in an inbox to the caller's address and to the inbox.
     ///
     /// # Errors
-    /// [`Exceeded`] by one of them.
+    /// Returns [`Exceeded`] if either has exhausted its rate.
     pub fn charge(&self, address: Option<ClientAddress>, inbox: InboxId, activity: Activity) -> Result<(), Exceeded> {
         if let Some((address, rates)) = self.of_address(address) {
             rates.of(activity).charge(&address, 1)?;
@@ -128,10 +129,10 @@ impl AnonymousLimits {
         self.inbox.of(activity).charge(&inbox, 1)
     }
 
-    /// Charges bytes that a caller sends to an inbox, to its address and to the inbox.
+    /// Charges bytes that are sent to an inbox, to the caller's address and to the inbox.
     ///
     /// # Errors
-    /// [`Exceeded`] by one of them.
+    /// Returns [`Exceeded`] if either has exhausted its rate.
     pub fn bytes(&self, address: Option<ClientAddress>, inbox: InboxId, bytes: usize) -> Result<(), Exceeded> {
         let cells = u32::try_from(bytes.div_ceil(BYTES_OF_A_CELL)).unwrap_or(u32::MAX);
         if let Some((address, rates)) = self.of_address(address) {
@@ -140,7 +141,7 @@ impl AnonymousLimits {
         self.inbox.bytes.charge(&inbox, cells)
     }
 
-    /// The rates of an address; none where a test turns those of undeclared proxies off.
+    /// Returns the rates of an address. `None` if a test turned off the rates of undeclared proxies.
     fn of_address(&self, address: Option<ClientAddress>) -> Option<(ClientAddress, &Limiters<ClientAddress>)> {
         let address = address?;
         match address {
@@ -149,11 +150,11 @@ impl AnonymousLimits {
         }
     }
 
-    /// Counts something open until the permit is dropped. What comes with a forwarding header that nobody vouches for is counted with its
-    /// peer, as if it had none: the header must not buy anything.
+    /// Counts an open resource until the permit is dropped. A request with a forwarding header from an untrusted peer is counted under that
+    /// peer, as if it had no header, so that sending the header has no advantage.
     ///
     /// # Errors
-    /// [`Exceeded`] when the address has as many open as it may.
+    /// Returns [`Exceeded`] if the address has the maximum number open.
     pub fn open(&self, address: Option<ClientAddress>, resource: Resource) -> Result<Permit, Exceeded> {
         let most = match resource {
             Resource::Stream => self.config.streams,
@@ -164,8 +165,8 @@ impl AnonymousLimits {
         self.open.open(address, resource, most)
     }
 
-    /// Waits until a call may be worked on; none where nothing waits. Held until the call is answered. Only for a call whose request came whole:
-    /// a turn must not depend on what its client does.
+    /// Waits until a call may be processed. The caller holds the turn until the call is finished. Returns `None` if a test disables turns.
+    /// Call this only once the request has arrived completely: how long a turn is held must not depend on the client.
     pub async fn turn(&self, address: Option<ClientAddress>) -> Option<Turn> {
         self.turns.turn(address).await
     }
@@ -173,7 +174,7 @@ impl AnonymousLimits {
     /// Charges a failed authentication.
     ///
     /// # Errors
-    /// [`Exceeded`] once there were too many; until it is over, [`Self::may_authenticate`] refuses too.
+    /// Returns [`Exceeded`] if there were too many. [`Self::may_authenticate`] then returns it too, until the address has quota again.
     pub fn failed(&self, address: Option<ClientAddress>) -> Result<(), Exceeded> {
         let Some(address) = address else { return Ok(()) };
         self.failed.charge(address).inspect_err(|exceeded| {
@@ -182,10 +183,10 @@ impl AnonymousLimits {
         })
     }
 
-    /// Whether an address may show another token that is not known yet.
+    /// Checks whether an address may authenticate with a token that is not known yet.
     ///
     /// # Errors
-    /// [`Exceeded`] after too many failed ones.
+    /// Returns [`Exceeded`] after too many failed authentications.
     pub fn may_authenticate(&self, address: Option<ClientAddress>) -> Result<(), Exceeded> {
         let Some(address) = address else { return Ok(()) };
         let mut refused = lock(&self.refused);
@@ -203,7 +204,8 @@ impl AnonymousLimits {
         Err(self.failed.exceeded(address, retry_after))
     }
 
-    /// Whether a failed authentication may be logged, and how many were left out since the last one that was.
+    /// Whether a failed authentication may be logged now. If so, returns the number of log lines suppressed since the last one; if not,
+    /// counts this one as suppressed and returns `None`.
     pub fn may_log(&self) -> Option<u64> {
         if self.lines.check().is_ok() {
             return Some(self.left_out.swap(0, Ordering::Relaxed));
@@ -225,7 +227,7 @@ mod tests {
 
     const PROXY: ClientAddress = ClientAddress::UndeclaredProxy(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
 
-    /// How many of `tries` are let through.
+    /// Returns how many of `tries` charges succeed.
     fn passed(tries: u32, charge: impl Fn() -> Result<(), Exceeded>) -> u32 {
         let passed = (0..tries).filter(|_| charge().is_ok()).count();
         u32::try_from(passed).unwrap()
@@ -252,11 +254,11 @@ mod tests {
         );
         assert!(exceeded.retry_after <= Duration::from_secs(12), "{exceeded:?}");
         assert_eq!(passed(10, || session(4, 2)), 3, "another inbox");
-        // Behind an undeclared proxy the inbox counts, and then ten addresses' worth over all inboxes.
+        // For an undeclared proxy, the rate of the inbox applies, and over all inboxes the rate of ten addresses.
         let proxied = |inbox| limits.charge(Some(PROXY), InboxId(inbox), Activity::Session);
         assert_eq!(passed(10, || proxied(3)), 5);
         let of_many: u32 = (10..30).map(|inbox| passed(5, || proxied(inbox))).sum();
-        // What the inbox refused counts for the proxy as well.
+        // Attempts that the inbox's rate rejected were charged to the proxy as well.
         assert!((20..=25).contains(&of_many), "{of_many}");
         assert_eq!(
             passed(100, || limits.charge(Some(address(5)), InboxId(4), Activity::Message)),

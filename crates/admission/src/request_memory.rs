@@ -1,13 +1,14 @@
-//! The memory of all requests in flight: one budget for every listener.
+//! The memory of all requests in flight: one budget for all listeners.
 //!
-//! A request is charged for the bytes of its body as they arrive; one that declares a length is refused at once when that length does not
-//! fit. What is built from a byte (text, trees, encoded and decoded messages) takes up to [`FACTOR`] bytes; so a budget of N bytes takes
-//! N / [`FACTOR`] bytes of bodies. Beyond it a request is refused and may be sent again. Streams are charged for the message that is being
-//! read, those of reflection for what they leave unread, uploads for what waits to be stored, `WebSockets` for their buffers and for what waits
-//! for their client, and answers for what their client has not taken yet: an encoded byte takes one byte, so [`FACTOR`] of them count as one
-//! byte of a body.
+//! A request is charged for the bytes of its body as they arrive. One that declares a length is rejected at once if that length does not
+//! fit. What is built from a byte (text, trees, encoded and decoded messages) takes up to [`FACTOR`] bytes, so a budget of N bytes has room
+//! for N / [`FACTOR`] bytes of bodies. A request beyond it is rejected and may be retried. Streams are charged for the message that is
+//! being read, reflection streams for what they leave unread, uploads for what waits to be stored, WebSocket connections for their buffers
+//! and for what waits for the client, and responses for what the client has not received yet: an encoded byte takes one byte, so [`FACTOR`]
+//! of them count as one byte of a body.
 //!
-//! Bytes that were only declared take no memory. Holding them too would let a few requests that never send their bodies refuse all others.
+//! Bytes that were only declared take no memory. If they were charged too, a few requests that never send their bodies could block all
+//! others.
 
 mod shares;
 
@@ -26,24 +27,24 @@ use crate::{client_address::ClientAddress, credential::secret};
 use shares::Shares;
 pub use shares::{Exhausted, Holder};
 
-/// Bytes of memory that one byte of a body may take.
+/// Bytes of memory that one byte of a body can take.
 pub const FACTOR: usize = 8;
 
-/// Bytes of a body that are charged when it begins: 8 KiB of memory, for the request itself and what was read ahead.
+/// Bytes of a body that are charged when it begins: 8 KiB of memory, for the request itself and the data read ahead.
 const WINDOW: usize = 1024;
 
 static REFUSED: LazyLock<Counter<u64>> = LazyLock::new(|| meter().u64_counter(names::CALLS_REJECTED).with_unit("{call}").build());
 
-/// Tells good tokens from others.
+/// Distinguishes valid tokens from others.
 pub trait KnownTokens: fmt::Debug + Send + Sync {
-    /// Whether a secret was good lately. Asks nobody.
+    /// Whether a secret was found valid recently. Does not look it up.
     fn is_known(&self, secret: &str) -> bool;
 
-    /// Whether a secret is good. It is looked up, and a bad one is counted as a failed authentication of the address.
+    /// Looks up whether a secret is valid. An invalid one counts as a failed authentication of the address.
     fn look_up<'a>(&'a self, address: Option<ClientAddress>, secret: &'a str) -> BoxFuture<'a, bool>;
 }
 
-/// Who sent a request, as it says itself.
+/// The sender of a request: its address, and its token, which is not verified yet.
 #[derive(Clone, Default)]
 pub struct Sender {
     secret: Option<String>,
@@ -51,7 +52,7 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// Of a request whose listener stored the address of its client.
+    /// Reads the sender of a request. The listener has stored the client address in the extensions.
     pub fn of(headers: &HeaderMap, extensions: &Extensions) -> Self {
         Self {
             secret: secret(headers).map(str::to_owned),
@@ -59,7 +60,7 @@ impl Sender {
         }
     }
 
-    /// The address that it is charged to, as far as that is known.
+    /// Returns the address that the request is charged to. `None` if it is not known.
     pub fn address(&self) -> Option<ClientAddress> {
         self.address
     }
@@ -71,17 +72,17 @@ impl fmt::Debug for Sender {
     }
 }
 
-/// The budget. Cheap to clone; clones share it.
+/// The budget. Cheap to clone; all clones share it.
 #[derive(Clone, Debug)]
 pub struct RequestMemory {
     shares: Arc<Shares>,
-    /// None: no token is known.
+    /// `None`: no token is treated as known.
     tokens: Option<Arc<dyn KnownTokens>>,
 }
 
 impl RequestMemory {
-    /// A budget of `bytes` of memory. A single body of `largest` bytes always has room, however small the budget, beside those of callers
-    /// with a token and without one.
+    /// Creates a budget of `bytes` of memory. A single body of `largest` bytes always fits, however small the budget, both for callers with
+    /// a token and for callers without one.
     pub fn new(bytes: usize, largest: usize) -> Self {
         Self {
             shares: Arc::new(Shares::new(bytes / FACTOR, largest)),
@@ -89,12 +90,12 @@ impl RequestMemory {
         }
     }
 
-    /// A budget without an end.
+    /// Creates a budget without a limit.
     pub fn unlimited() -> Self {
         Self::new(usize::MAX, 0)
     }
 
-    /// The same budget, whose shares of callers with a good token are told by `tokens`.
+    /// Returns the same budget, which recognises callers with a valid token by `tokens`.
     #[must_use]
     pub fn with_tokens(self, tokens: Arc<dyn KnownTokens>) -> Self {
         Self {
@@ -103,7 +104,7 @@ impl RequestMemory {
         }
     }
 
-    /// Whose share a request uses, as far as is known without asking.
+    /// Returns the share that a request is charged to, as far as this is known without a lookup.
     pub fn holder(&self, from: &Sender) -> Holder {
         let is_known = |tokens: &Arc<dyn KnownTokens>| from.secret.as_deref().is_some_and(|secret| tokens.is_known(secret));
         if self.tokens.as_ref().is_some_and(is_known) {
@@ -113,7 +114,7 @@ impl RequestMemory {
         }
     }
 
-    /// Whether a request shows a token that is good; it is looked up if it was not known yet.
+    /// Whether the token of a request is valid. Looks it up if it is not known yet.
     pub async fn has_good_token(&self, from: &Sender) -> bool {
         match (&self.tokens, from.secret.as_deref()) {
             (Some(tokens), Some(secret)) => tokens.is_known(secret) || tokens.look_up(from.address, secret).await,
@@ -121,7 +122,7 @@ impl RequestMemory {
         }
     }
 
-    /// A request that holds nothing yet.
+    /// Creates a charge of zero bytes.
     pub fn charge(&self, holder: Holder) -> Charge {
         Charge {
             memory: self.clone(),
@@ -133,15 +134,15 @@ impl RequestMemory {
         }
     }
 
-    /// Bytes of bodies that are charged now.
+    /// Returns the bytes of bodies that are currently charged.
     pub fn used(&self) -> usize {
         self.shares.used()
     }
 
-    /// Whether a request may begin whose body is not charged yet.
+    /// Checks whether a request may begin whose body is not charged yet.
     ///
     /// # Errors
-    /// [`Exhausted`] while more is held than there is room for.
+    /// Returns [`Exhausted`] while more is held than there is room for.
     pub fn check(&self, holder: Holder) -> Result<(), Exhausted> {
         if !parley_fault::is_on(Protection::RequestMemory) {
             return Ok(());
@@ -149,7 +150,7 @@ impl RequestMemory {
         Self::room(self.shares.check(holder, 0))
     }
 
-    /// Counts a refusal.
+    /// Counts rejections in the metric, and returns the outcome.
     fn room(outcome: Result<(), Exhausted>) -> Result<(), Exhausted> {
         if outcome.is_err() {
             REFUSED.add(1, &[KeyValue::new(names::REASON, "memory")]);
@@ -169,7 +170,7 @@ impl RequestMemory {
     }
 }
 
-/// What one request holds; given back when this is dropped.
+/// The memory charged to one request, released on drop.
 #[derive(Debug)]
 pub struct Charge {
     memory: RequestMemory,
@@ -180,15 +181,15 @@ pub struct Charge {
 struct Held {
     holder: Holder,
     bytes: usize,
-    /// Of those, how many did not come yet.
+    /// How many of these bytes have not arrived yet.
     ahead: usize,
 }
 
 impl Charge {
-    /// Begins a body of so many bytes: holds a little of it, if all of it fits.
+    /// Begins a body of `length` bytes: charges the first part of it, provided that all of it would fit.
     ///
     /// # Errors
-    /// [`Exhausted`] when it does not fit what is left; nothing more is held then.
+    /// Returns [`Exhausted`] if the whole body does not fit; nothing more is charged then.
     pub fn begin(&self, length: usize) -> Result<(), Exhausted> {
         let mut held = self.held();
         let ahead = if parley_fault::is_on(Protection::MemoryShares) {
@@ -205,10 +206,10 @@ impl Charge {
         Ok(())
     }
 
-    /// Holds bytes of a body that came, as far as they were not held when it began.
+    /// Charges bytes of a body that arrived, except those that were charged when it began.
     ///
     /// # Errors
-    /// [`Exhausted`]; it then holds what it held before.
+    /// Returns [`Exhausted`] if they do not fit; the charge stays as it was.
     pub fn came(&self, bytes: usize) -> Result<(), Exhausted> {
         let mut held = self.held();
         let covered = held.ahead.min(bytes);
@@ -218,7 +219,7 @@ impl Charge {
         Ok(())
     }
 
-    /// Lets the share of another holder have what this holds, and will hold.
+    /// Moves the charged bytes, and all later ones, to the share of another holder.
     pub fn transfer(&self, to: Holder) {
         let mut held = self.held();
         if held.holder != to {
@@ -227,15 +228,15 @@ impl Charge {
         }
     }
 
-    /// Whose share it uses.
+    /// Returns the holder whose share is charged.
     pub fn holder(&self) -> Holder {
         self.held().holder
     }
 
-    /// Holds so many bytes of body more.
+    /// Charges more bytes of bodies.
     ///
     /// # Errors
-    /// [`Exhausted`]; it then holds what it held before.
+    /// Returns [`Exhausted`] if they do not fit; the charge stays as it was.
     pub fn add(&self, bytes: usize) -> Result<(), Exhausted> {
         let mut held = self.held();
         self.memory.take(held.holder, bytes)?;
@@ -243,7 +244,7 @@ impl Charge {
         Ok(())
     }
 
-    /// Gives back so many bytes of body, or all that are held if those are fewer.
+    /// Releases bytes of bodies, or everything if less is held.
     pub fn release(&self, bytes: usize) {
         let mut held = self.held();
         let bytes = bytes.min(held.bytes);
@@ -251,21 +252,22 @@ impl Charge {
         held.bytes -= bytes;
     }
 
-    /// Gives back all that is held: a body ended, and another may begin.
+    /// Releases everything, at the end of a body. Another body may begin afterwards.
     pub fn end(&self) {
         let mut held = self.held();
         self.memory.shares.give(held.holder, held.bytes);
         (held.bytes, held.ahead) = (0, 0);
     }
 
-    /// Holds so many bytes of body more, whether or not there is room: for what exists already.
+    /// Charges more bytes of bodies even if there is no room, because the data exists already.
     pub fn grow(&self, bytes: usize) {
         let mut held = self.held();
         self.memory.shares.force(held.holder, bytes);
         held.bytes += bytes;
     }
 
-    /// Holds exactly so many bytes of body, whether or not there is room: for what exists already. Requests are refused until there is.
+    /// Sets the charge to exactly `bytes`, even if there is no room, because the data exists already. Other requests are rejected until
+    /// there is room again.
     pub fn hold(&self, bytes: usize) {
         let mut held = self.held();
         if held.bytes == bytes {

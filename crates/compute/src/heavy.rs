@@ -1,7 +1,8 @@
-//! Heavy steps of one request: work that grows with the size of its body or its answer, and borrows from them, so it cannot be a job of a pool.
+//! Heavy steps of a request: work that grows with the size of its body or response and borrows from it, so it cannot be a job of a pool.
 //!
-//! A heavy step runs where it is, and another thread takes over the runtime worker meanwhile (`block_in_place`). Half of the processors run such
-//! steps at once; further ones stay on their worker. What is small never gets here: handing a worker over costs some microseconds.
+//! A heavy step runs in place, while another thread takes over the runtime's worker (`block_in_place`). At most half of the processors run
+//! such steps at once; further ones stay on their worker. Small steps never come here, because handing over a worker costs some
+//! microseconds.
 
 use std::{
     cell::Cell,
@@ -27,8 +28,8 @@ use tokio::{
 
 use super::{Marked, is_worker};
 
-/// Bytes of a message or an answer up to which its steps stay on the worker: some milliseconds of work. Each thread that becomes a worker
-/// keeps memory that it allocated as one, so most calls stay below.
+/// Bytes of a message or response up to which its steps stay on the worker: they take some milliseconds. Each thread that becomes a worker
+/// keeps the memory that it allocates as one, so most calls should stay below this size.
 pub const SMALL: usize = 128 * 1024;
 
 static SLOTS: OnceLock<Semaphore> = OnceLock::new();
@@ -39,21 +40,21 @@ thread_local! {
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Lets heavy steps of this process leave the runtime's workers. Not for a process that only uses the client library: there a task may run where
-/// no worker can be handed over.
+/// Lets heavy steps of this process leave the runtime's workers. Must not be called in a process that only uses the client library: tasks
+/// may run there where no worker can be handed over.
 pub fn enable() {
     SLOTS.get_or_init(|| Semaphore::new(available_parallelism().map_or(1, |count| count.get().div_ceil(2))));
 }
 
-/// Whether the current thread is a worker that can be handed over; `block_in_place` panics on a runtime of one thread.
+/// Whether the current thread is a worker that can be handed over. `block_in_place` panics on a single-threaded runtime.
 fn is_on_runtime() -> bool {
     Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread)
 }
 
-/// Runs a heavy step, if there is a slot for it away from the runtime's workers.
+/// Runs a heavy step: outside of the runtime's workers if there is a free slot, otherwise in place.
 pub fn heavy<T>(step: impl FnOnce() -> T) -> T {
     let Some(slots) = SLOTS.get() else { return step() };
-    // What is part of a step, or of a job of a pool, is not on a worker.
+    // A step within another step or within a job of a pool is not on a worker.
     if INSIDE.get() || is_worker() || !is_on_runtime() || !parley_fault::is_on(Protection::HeavySteps) {
         return step();
     }
@@ -63,45 +64,44 @@ pub fn heavy<T>(step: impl FnOnce() -> T) -> T {
     parley_fault::off_worker(|| block_in_place(step))
 }
 
-/// Whether what is left to do for a request is heavy: its large body was read, or a large answer is there.
+/// Whether the remaining work of a request is heavy: its large body was read, or it has a large response.
 #[derive(Debug, Default)]
 pub struct Weight(AtomicBool);
 
-/// What belongs to a request and has its weight.
+/// Provides the weight of a request.
 pub trait Weighed {
-    /// The weight.
     fn weight(&self) -> &Weight;
 }
 
 impl Weight {
-    /// From now on it is heavy.
+    /// Marks the request as heavy.
     pub fn add(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it is heavy.
+    /// Whether the request is heavy.
     pub fn is_heavy(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Runs a poll of the request.
+    /// Runs one poll of the request, as a heavy step if the request is heavy.
     fn poll<T>(&self, poll: impl FnOnce() -> T) -> T {
         if self.is_heavy() { heavy(poll) } else { poll() }
     }
 
-    /// Runs a future whose polls are heavy steps once the request is heavy.
+    /// Runs a future. Its polls are heavy steps once the request is heavy.
     pub async fn run<T>(&self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         std::future::poll_fn(|cx| self.poll(|| work.as_mut().poll(cx))).await
     }
 }
 
-/// The body of an answer whose polls are heavy steps.
+/// A response body whose polls are heavy steps.
 #[derive(Debug)]
 pub struct HeavyBody<B>(Pin<Box<B>>);
 
 impl<B> HeavyBody<B> {
-    /// Of a request that is heavy.
+    /// Wraps the response body of a heavy request.
     pub fn new(body: B) -> Self {
         Self(Box::pin(body))
     }
@@ -124,8 +124,8 @@ impl<B: Body> Body for HeavyBody<B> {
     }
 }
 
-/// A body that adds to the weight of its request with the first large frame. The frame is handed on in the next poll, so that what decodes
-/// it begins a step.
+/// A request body that marks its request as heavy when the first large frame arrives. That frame is returned by the next poll, so that
+/// decoding it starts as a heavy step.
 #[derive(Debug)]
 pub struct WeighedBody<B, W> {
     body: B,
@@ -134,7 +134,7 @@ pub struct WeighedBody<B, W> {
 }
 
 impl<B, W> WeighedBody<B, W> {
-    /// Weighs a body.
+    /// Wraps the body of `request`.
     pub fn new(body: B, request: W) -> Self {
         Self { body, request, held: None }
     }
@@ -165,7 +165,7 @@ impl<B: Body<Data = Bytes> + Unpin, W: Weighed + Unpin> Body for WeighedBody<B, 
     }
 
     fn size_hint(&self) -> SizeHint {
-        // While a frame is held, what the body says lacks it; nobody asks then.
+        // This is too low while a frame is held, but nothing asks for the size then.
         self.body.size_hint()
     }
 }
@@ -178,7 +178,7 @@ mod tests {
 
     use super::*;
 
-    /// The steps of this process share their slots, of which there may be one.
+    /// The tests of this process share the slots, and there may be only one.
     static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -186,7 +186,7 @@ mod tests {
         let _alone = ALONE.lock().await;
         enable();
         let (sender, receiver) = std::sync::mpsc::channel();
-        // The only worker is this task's: what it waits for can only be sent by a task on another thread.
+        // This task occupies the only worker, so the value can only be sent by a task that runs on another thread.
         let waited = tokio::spawn(async move {
             tokio::spawn(async move { sender.send(7) });
             heavy(|| heavy(|| receiver.recv_timeout(Duration::from_secs(30))))

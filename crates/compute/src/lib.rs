@@ -1,9 +1,9 @@
-//! Bounded pools for work that is all CPU: templates, search, pictures, index preparation. Such work never runs on a runtime worker or a
-//! writer shard, where everybody else would wait for it.
+//! Bounded pools for CPU-bound work: templates, search, images, index preparation. Such work must not run on a worker of the runtime or in
+//! a writer shard, where all other tasks would wait for it.
 //!
-//! A pool has a number of slots on the blocking threads, a bounded queue before them, and a budget per job, which includes the time in the
-//! queue. Each kind of work has a pool of its own, so that one kind cannot keep the slots of another. Work that cannot be handed to a pool,
-//! because it borrows from its request, is a step of `heavy`.
+//! A pool has a number of slots on the blocking threads, a bounded queue in front of them, and a budget per job, which includes the time in
+//! the queue. Each kind of work has its own pool, so that one kind cannot occupy the slots of another. Work that borrows from its request
+//! cannot be passed to a pool; it is a step of `heavy`.
 
 mod heavy;
 
@@ -25,7 +25,7 @@ use tokio::{
 
 pub use heavy::{HeavyBody, SMALL, Weighed, WeighedBody, Weight, enable, heavy};
 
-/// When to try again after a full queue.
+/// Retry delay if the queue is full.
 const RETRY: Duration = Duration::from_millis(500);
 
 thread_local! {
@@ -37,7 +37,7 @@ pub fn is_worker() -> bool {
     ON_WORKER.get()
 }
 
-/// A bounded pool. Its jobs run on the blocking threads of the runtime.
+/// A bounded pool, whose jobs run on the blocking threads of the runtime.
 #[derive(Debug)]
 pub struct ComputePool {
     name: &'static str,
@@ -46,13 +46,13 @@ pub struct ComputePool {
     queue: usize,
 }
 
-/// Why a pool has no result.
+/// Why a pool returned no result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejected {
     /// The queue is full.
     #[error("too many jobs are queued for the {0} pool")]
     Full(&'static str),
-    /// The budget was used up, in the queue or in the job.
+    /// The budget was exceeded, in the queue or by the job.
     #[error("a job of the {0} pool exceeded its budget")]
     Late(&'static str),
     /// The job panicked.
@@ -69,7 +69,8 @@ impl From<Rejected> for Error {
     }
 }
 
-/// Signals to a job that its result is no longer needed: its caller is gone, or its budget is used up. A job with a loop checks it in each round.
+/// Tells a job that its result is no longer needed, because its caller is gone or its budget is exceeded. A job with a loop checks it in
+/// each iteration.
 #[derive(Clone, Debug)]
 pub struct Cancel {
     abandoned: Arc<AtomicBool>,
@@ -83,7 +84,7 @@ impl Cancel {
     }
 }
 
-/// Marks a job as abandoned when its caller stops waiting.
+/// Marks a job as abandoned when its caller stops waiting for it.
 struct AbandonOnDrop(Arc<AtomicBool>);
 
 impl Drop for AbandonOnDrop {
@@ -92,7 +93,7 @@ impl Drop for AbandonOnDrop {
     }
 }
 
-/// A place in the queue.
+/// A place in the queue, until it is dropped.
 struct Queued<'p>(&'p AtomicUsize);
 
 impl Drop for Queued<'_> {
@@ -101,7 +102,7 @@ impl Drop for Queued<'_> {
     }
 }
 
-/// Sets a mark of the thread for the time of a job or a step, also one that panics.
+/// Sets a flag of the thread for the duration of a job or step, even if that panics.
 struct Marked(&'static LocalKey<Cell<bool>>);
 
 impl Marked {
@@ -117,7 +118,7 @@ impl Drop for Marked {
     }
 }
 
-/// Runs a job on the current thread as a worker would, for the fuzz targets.
+/// Runs a job on the current thread as a pool would, for the fuzz targets.
 #[cfg(feature = "faults")]
 pub fn as_worker<T>(job: impl FnOnce() -> T) -> T {
     let _worker = Marked::set(&ON_WORKER);
@@ -125,7 +126,7 @@ pub fn as_worker<T>(job: impl FnOnce() -> T) -> T {
 }
 
 impl ComputePool {
-    /// A pool that runs `slots` jobs at once and lets `queue` more wait.
+    /// Creates a pool that runs `slots` jobs at once and queues up to `queue` more.
     pub const fn new(name: &'static str, slots: usize, queue: usize) -> Self {
         Self {
             name,
@@ -135,13 +136,13 @@ impl ComputePool {
         }
     }
 
-    /// Runs a job. `budget` bounds the time until the result, waiting included.
+    /// Runs a job. `budget` bounds the time until the result, including the time in the queue.
     ///
-    /// Cancel safe: a job that has not started is never started, and one that runs is cancelled through its [`Cancel`]. It keeps its slot until it
-    /// returns, so abandoned jobs still count against the pool.
+    /// Cancel safe: if the future is dropped, a job that has not started never starts, and a running job is cancelled through its
+    /// [`Cancel`]. It keeps its slot until it returns, so abandoned jobs still count against the pool.
     ///
     /// # Errors
-    /// [`Rejected`]
+    /// Returns [`Rejected`] if the queue is full, the budget is exceeded, or the job panics.
     pub async fn run<T: Send + 'static>(
         &'static self,
         budget: Duration,
@@ -152,7 +153,7 @@ impl ComputePool {
             deadline: Instant::now() + budget,
         };
         let queued = self.enqueue()?;
-        // The semaphore is never closed.
+        // The semaphore is never closed, so the only error is the deadline.
         let Ok(Ok(slot)) = timeout_at(cancel.deadline, self.slots.acquire()).await else {
             return Err(Rejected::Late(self.name));
         };
@@ -175,7 +176,7 @@ impl ComputePool {
 
     fn enqueue(&self) -> Result<Queued<'_>, Rejected> {
         let queued = Queued(&self.queued);
-        // Those in the queue and those about to take a free slot; the latter leave at once.
+        // This counts the jobs in the queue and those about to take a free slot, which leave at once.
         if self.queued.fetch_add(1, Ordering::Relaxed) >= self.queue {
             return Err(Rejected::Full(self.name));
         }

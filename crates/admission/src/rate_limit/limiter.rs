@@ -1,5 +1,5 @@
-//! A rate of each of many keys, in bounded memory: the states of the least recently seen keys are dropped, which gives whoever comes back a full
-//! quota.
+//! A rate limiter with a rate per key and bounded memory: it drops the states of the least recently used keys, which then have their full
+//! quota again.
 
 use std::{
     hash::Hash,
@@ -18,24 +18,25 @@ use lru::LruCache;
 
 use super::{Exceeded, mutex::lock};
 
-/// Keys that one limiter remembers: about 100 bytes each.
+/// Maximum number of keys that one limiter remembers, at about 100 bytes each.
 pub const REMEMBERED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(16_383);
 
-/// A rate of each key, and how many may come at once.
+/// The burst, and the limiter that applies the rate to each key.
 type Cells<K> = (NonZeroU32, RateLimiter<K, Recent<K>, DefaultClock>);
 
-/// A rate of each key: a minute's worth at once, then evenly.
+/// A rate per key: a burst of one minute's quota, then evenly.
 #[derive(Debug)]
 pub struct Limiter<K: Hash + Eq + Clone> {
     scope: &'static str,
     quota: &'static str,
     limit: u64,
-    /// None without a limit.
+    /// `None` for no limit.
     cells: Option<Cells<K>>,
 }
 
 impl<K: Hash + Eq + Clone> Limiter<K> {
-    /// `limit` of what `quota` names a minute, counted in `cells`; 0 is no limit. `scope` says whose quota it is.
+    /// Creates a limiter of `cells` per minute and key; 0 is no limit. `scope`, `quota` and `limit` describe it in errors: what the quota
+    /// applies to, what it counts, and its limit.
     pub fn new(scope: &'static str, quota: &'static str, limit: u64, cells: u32) -> Self {
         let limiter = |cells| {
             let store = Recent(Mutex::new(LruCache::new(REMEMBERED)));
@@ -52,31 +53,32 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
     /// Charges a key.
     ///
     /// # Errors
-    /// [`Exceeded`] when its quota is used up.
+    /// Returns [`Exceeded`] if the quota of the key is exhausted.
     pub fn charge(&self, key: &K, cells: u32) -> Result<(), Exceeded> {
         let (Some((most, limiter)), Some(cells)) = (&self.cells, NonZeroU32::new(cells)) else {
             return Ok(());
         };
-        // More than a minute's worth at once waits for a whole minute's.
+        // A charge of more than one minute's quota is reduced to it, because it could never succeed.
         match limiter.check_key_n(key, cells.min(*most)) {
             Ok(Err(until)) => Err(self.exceeded(until.wait_time_from(limiter.clock().now()))),
             _ => Ok(()),
         }
     }
 
-    /// The refusal of a key that has to wait so long.
+    /// Returns the error for a key that has to wait for `retry_after`.
     pub fn exceeded(&self, retry_after: Duration) -> Exceeded {
         Exceeded {
             scope: self.scope,
             quota: self.quota,
             limit: self.limit,
-            // Rates of thousands a minute have waits of milliseconds, which a refused client should not answer with a busy loop.
+            // Rates of thousands per minute lead to waits of milliseconds. The minimum keeps a rejected client from retrying in a busy
+            // loop.
             retry_after: retry_after.max(Duration::from_millis(100)),
         }
     }
 }
 
-/// The states of the keys that were seen last.
+/// The states of the most recently used keys.
 #[derive(Debug)]
 struct Recent<K: Hash + Eq>(Mutex<LruCache<K, Nanos>>);
 

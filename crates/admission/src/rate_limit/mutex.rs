@@ -1,4 +1,4 @@
-//! Locking that survives a panic of another holder: the states here are valid after every step.
+//! Locks a mutex even if it is poisoned: the states in this module are valid after every step.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

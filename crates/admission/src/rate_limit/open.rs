@@ -1,4 +1,4 @@
-//! What one address may have open at the same time.
+//! Limits what one address may have open at the same time.
 
 use std::{
     collections::HashMap,
@@ -11,12 +11,12 @@ use parley_fault::Protection;
 use super::{Exceeded, mutex::lock, rates::CLIENTS_OF_A_PROXY};
 use crate::client_address::ClientAddress;
 
-/// What is counted for as long as it is open.
+/// A resource that is counted while it is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Resource {
     /// A pubsub stream, a WebSocket or a health watch.
     Stream,
-    /// A stream of reflection.
+    /// A reflection stream.
     Reflection,
     /// A download.
     Download,
@@ -25,7 +25,7 @@ pub enum Resource {
 }
 
 impl Resource {
-    /// The quota that counts it.
+    /// Returns the name of the quota for this resource.
     fn quota(self) -> &'static str {
         match self {
             Self::Stream => "open streams",
@@ -36,19 +36,19 @@ impl Resource {
     }
 }
 
-/// How much of each resource each address has open; what has none has no entry. Clones share the counts.
+/// The number of open resources per address and kind. An address that has none open has no entry. Clones share the counts.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Counts(Arc<Mutex<HashMap<(ClientAddress, Resource), usize>>>);
 
 impl Counts {
-    /// Counts something open until the permit is dropped. An address may have `most` of the resource open; 0 is no limit.
+    /// Counts an open resource until the permit is dropped. An address may have `most` of a kind open; 0 is no limit.
     ///
     /// # Errors
-    /// [`Exceeded`] when the address has as many open as it may.
+    /// Returns [`Exceeded`] if the address has the maximum number open.
     pub fn open(&self, address: Option<ClientAddress>, resource: Resource, most: usize) -> Result<Permit, Exceeded> {
         let key = address.map(|address| (counted_as(address), resource));
         if let Some(key) = key {
-            // Only where a test turns the protection off.
+            // Undeclared proxies only occur here if a test turns the protection off.
             let most = if matches!(key.0, ClientAddress::UndeclaredProxy(_)) {
                 most * CLIENTS_OF_A_PROXY as usize
             } else {
@@ -70,7 +70,7 @@ impl Counts {
     }
 }
 
-/// Whom something open is counted with.
+/// Returns the address under which an open resource is counted.
 fn counted_as(address: ClientAddress) -> ClientAddress {
     if parley_fault::is_on(Protection::ProxyLimits) {
         ClientAddress::Client(address.peer())
@@ -79,7 +79,7 @@ fn counted_as(address: ClientAddress) -> ClientAddress {
     }
 }
 
-/// Something open that is counted for as long as this lives.
+/// Counts an open resource until it is dropped.
 #[derive(Debug)]
 pub struct Permit {
     counts: Counts,

@@ -1,4 +1,4 @@
-//! How fast the bodies of callers without a token are read.
+//! Limits how fast the bodies of callers without a token are read.
 
 use std::{
     pin::Pin,
@@ -18,7 +18,7 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Bytes came, or none yet: the next ones are read when the address may send them.
+    /// Charges bytes that were received (0 at the beginning of the body). The next ones are read when the rate of the address allows it.
     pub fn came(&mut self, limits: &AnonymousLimits, address: Option<ClientAddress>, bytes: usize) {
         let Some(address) = address else { return };
         let Some(resumes) = limits.turns.came(address, bytes, Instant::now()) else {

@@ -1,15 +1,15 @@
-//! Rates of what a caller does, per client address and per inbox.
+//! Rate limits of activities, per client address and per inbox.
 
 use std::{hash::Hash, time::Duration};
 
 use super::{Exceeded, limiter::Limiter};
 use crate::client_address::ClientAddress;
 
-/// How many clients' worth of a rate an undeclared proxy may use: as much as an inbox has by default, compared with an address. Anybody can pose
-/// as such a proxy, so of what is open at the same time it has no more than a client.
+/// An undeclared proxy may use the rates of this many clients: by default, an inbox has ten times the rates of an address. Anybody can pose
+/// as such a proxy, so it may not have more resources open at the same time than one client.
 pub const CLIENTS_OF_A_PROXY: u32 = 10;
 
-/// What may be done within a minute. 0 is no limit.
+/// Limits per minute. 0 is no limit.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rates {
     /// New sessions.
@@ -25,7 +25,7 @@ pub struct Rates {
 }
 
 impl Rates {
-    /// So many times as much.
+    /// Multiplies all limits.
     pub(super) fn times(self, clients: u32) -> Self {
         Self {
             sessions: self.sessions.saturating_mul(clients),
@@ -37,23 +37,23 @@ impl Rates {
     }
 }
 
-/// What a caller does that has a rate of its own.
+/// An activity that has its own rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activity {
-    /// Makes a session.
+    /// Creating a session.
     Session,
-    /// Opens a conversation.
+    /// Opening a conversation.
     Conversation,
-    /// Writes or changes a message, or announces something else: typing, a view, the end of a conversation.
+    /// Creating or changing a message, or reporting something else: typing, a view, the end of a conversation.
     Message,
-    /// Uploads a file.
+    /// Uploading a file.
     File,
 }
 
-/// Bytes are counted in cells of this size.
+/// Bytes are counted in units of this size.
 pub const BYTES_OF_A_CELL: usize = 1024;
 
-/// One limiter for each of [`Rates`].
+/// One limiter per field of [`Rates`].
 #[derive(Debug)]
 pub struct Limiters<K: Hash + Eq + Clone> {
     sessions: Limiter<K>,
@@ -86,7 +86,7 @@ impl<K: Hash + Eq + Clone> Limiters<K> {
     }
 }
 
-/// A rate of each address; an undeclared proxy has that of several.
+/// A rate per address. Undeclared proxies have a higher one.
 #[derive(Debug)]
 pub struct ByAddress {
     client: Limiter<ClientAddress>,

@@ -1,6 +1,6 @@
-//! What keeps callers without a token from using up the processors: how fast the bodies of one address are read, and how many calls of all of
-//! them are worked on at once. Nothing is refused here: what is too much waits, its connection is not read meanwhile, and callers with a
-//! token wait for none of it.
+//! Keeps callers without a token from using up the processors, by limiting how fast the bodies of one address are read, and how many calls
+//! of all such callers are processed at once. Nothing is rejected here: excess calls wait, and their connections are not read meanwhile.
+//! Callers with a token never wait for them.
 
 use std::{
     net::IpAddr,
@@ -21,37 +21,39 @@ use tokio::{
 use super::{limiter::REMEMBERED, mutex::lock, rates::CLIENTS_OF_A_PROXY};
 use crate::client_address::ClientAddress;
 
-/// Bytes of bodies a second that are read of one address: four times what its sessions may write in the long run, and 64 Mbit/s.
+/// Bytes of bodies per second that are read from one address: four times what its sessions may send on average, and 64 Mbit/s.
 const BYTES_PER_SECOND: u32 = 8 * 1024 * 1024;
 
-/// What an address may send before it is slowed down, in seconds of the rate: four bodies of the largest size.
+/// How much an address may send before it is slowed down, in seconds of its rate: four bodies of the largest size.
 const AHEAD: Duration = Duration::from_secs(2);
 
-/// Calls that are worked on at once, for each processor: enough to keep the processors busy while some wait for the database.
+/// The number of calls per processor that are processed at once: enough to keep the processors busy while some calls wait for the database.
 const CALLS_PER_PROCESSOR: usize = 4;
 
-/// Of those, calls of one address. Its other calls wait behind them and not in the queue of all, so no address makes that queue long.
+/// The number of these calls that may be of one address. Its other calls wait behind them and not in the shared queue, so no address can
+/// make that queue long.
 const CALLS_PER_ADDRESS: usize = CALLS_PER_PROCESSOR / 2;
 
 static DELAYED: LazyLock<Counter<u64>> = LazyLock::new(|| meter().u64_counter(names::CALLS_DELAYED).with_unit("{call}").build());
 
-/// Counts a delayed call.
+/// Counts a call that was delayed.
 pub(super) fn count(reason: &'static str) {
     DELAYED.add(1, &[KeyValue::new(names::REASON, reason)]);
 }
 
-/// The processors' share of callers without a token.
+/// The share of the processors for callers without a token.
 #[derive(Debug)]
 pub(super) struct Turns {
     processors: usize,
     calls: Arc<Semaphore>,
-    /// The calls of each peer. A forwarding header that nobody vouches for changes nothing: it must not buy a longer queue.
+    /// The semaphore of each peer. A forwarding header from an untrusted peer makes no difference here: it must not give the peer more
+    /// turns.
     own: Mutex<LruCache<IpAddr, Arc<Semaphore>>>,
-    /// When the bytes that came of an address are paid for, at the rate.
+    /// When the rate of each address will have covered the bytes received so far.
     paid: Mutex<LruCache<ClientAddress, Instant>>,
 }
 
-/// A call that is worked on, until it is dropped.
+/// Permission to process a call, until it is dropped.
 #[derive(Debug)]
 pub struct Turn {
     _own: Option<OwnedSemaphorePermit>,
@@ -85,7 +87,6 @@ impl Turns {
         })
     }
 
-    /// The calls of a peer.
     fn own(&self, peer: IpAddr) -> Arc<Semaphore> {
         let mut own = lock(&self.own);
         Arc::clone(own.get_or_insert(peer, || Arc::new(Semaphore::new(self.processors * CALLS_PER_ADDRESS))))
@@ -104,12 +105,12 @@ impl Turns {
         let mut paid = lock(&self.paid);
         let until = paid.get(&address).copied().map_or(now, |until| until.max(now)) + cost;
         paid.put(address, until);
-        // Ahead of the rate by less than it may be.
+        // `None` while the address is less far ahead of its rate than it may be.
         until.checked_sub(AHEAD).filter(|resumes| *resumes > now)
     }
 }
 
-/// Takes a place, and counts the call once if it has to wait. Always one: the semaphores are never closed.
+/// Acquires a permit, and counts the call once if it has to wait. Never returns `None`, because the semaphores are not closed.
 async fn taken(places: Arc<Semaphore>, is_counted: &mut bool) -> Option<OwnedSemaphorePermit> {
     if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
         return Some(place);

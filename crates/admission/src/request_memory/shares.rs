@@ -1,7 +1,7 @@
-//! Who holds how much of the budget, and how much each may hold.
+//! How much of the budget each holder uses, and how much it may use.
 //!
-//! Callers without a token that is known to be good hold half of the budget at most, and one address a quarter. So one address leaves room for
-//! others without a token, and all of them together leave room for callers with one.
+//! Callers without a token that is known to be valid may hold half of the budget, and one address a quarter. So one address leaves room for
+//! others without a token, and all of these together leave room for callers with one.
 
 use std::{
     collections::HashMap,
@@ -11,16 +11,16 @@ use std::{
 
 use parley_fault::Protection;
 
-/// There is no room for the request now.
+/// There is no room for the request at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exhausted;
 
-/// Whose share a request uses.
+/// The share of the budget that a request is charged to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Holder {
-    /// A caller whose token is known to be good.
+    /// A caller whose token is known to be valid.
     Known,
-    /// Anybody else, by the address that the request came from, as far as that is known.
+    /// Any other caller, by the address that the request came from, if it is known.
     Anonymous(Option<IpAddr>),
 }
 
@@ -28,11 +28,11 @@ pub enum Holder {
 #[derive(Debug)]
 pub struct Shares {
     capacity: usize,
-    /// Of all anonymous callers together.
+    /// Maximum for all callers without a known token together.
     anonymous: usize,
-    /// Of one address.
+    /// Maximum for one address.
     address: usize,
-    /// Held for a moment at a time: a few additions.
+    /// The lock is only held for a few additions.
     held: Mutex<Held>,
 }
 
@@ -40,12 +40,12 @@ pub struct Shares {
 struct Held {
     known: usize,
     anonymous: usize,
-    /// An address that holds nothing has no entry.
+    /// Addresses that hold nothing have no entry.
     addresses: HashMap<IpAddr, usize>,
 }
 
 impl Shares {
-    /// A budget of `capacity` bytes. Each share has room for one body of `largest` bytes, however small the budget.
+    /// Creates a budget of `capacity` bytes. Each share has room for one body of `largest` bytes, however small the budget.
     pub fn new(capacity: usize, largest: usize) -> Self {
         let capacity = capacity.max(largest.saturating_mul(2));
         let is_shared = parley_fault::is_on(Protection::MemoryShares);
@@ -58,18 +58,18 @@ impl Shares {
         }
     }
 
-    /// What all hold together.
+    /// Returns the total over all holders.
     pub fn used(&self) -> usize {
         let held = self.held();
         held.known + held.anonymous
     }
 
-    /// Whether a holder may hold so many bytes more.
+    /// Checks whether a holder may hold this many more bytes.
     pub fn check(&self, holder: Holder, bytes: usize) -> Result<(), Exhausted> {
         self.held().check(self, holder, bytes)
     }
 
-    /// Takes bytes if there is room.
+    /// Charges bytes if there is room.
     pub fn take(&self, holder: Holder, bytes: usize) -> Result<(), Exhausted> {
         let mut held = self.held();
         held.check(self, holder, bytes)?;
@@ -77,17 +77,17 @@ impl Shares {
         Ok(())
     }
 
-    /// Takes bytes whether or not there is room.
+    /// Charges bytes even if there is no room.
     pub fn force(&self, holder: Holder, bytes: usize) {
         self.held().add(holder, bytes);
     }
 
-    /// Gives bytes back.
+    /// Releases bytes.
     pub fn give(&self, holder: Holder, bytes: usize) {
         self.held().remove(holder, bytes);
     }
 
-    /// Lets `to` hold what `from` held.
+    /// Moves bytes from one holder to another.
     pub fn transfer(&self, from: Holder, to: Holder, bytes: usize) {
         let mut held = self.held();
         held.remove(from, bytes);
@@ -103,7 +103,7 @@ impl Held {
     fn check(&self, shares: &Shares, holder: Holder, bytes: usize) -> Result<(), Exhausted> {
         let fits = |held: usize, share: usize| held.saturating_add(bytes) <= share;
         let is_room = match holder {
-            // What was taken without room, answers for example, does not take the room of callers with a token.
+            // Bytes charged beyond the anonymous share (responses, for example) must not reduce the room of callers with a token.
             Holder::Known => fits(self.known + self.anonymous.min(shares.anonymous), shares.capacity),
             Holder::Anonymous(address) => {
                 let of_address = address
