@@ -1,4 +1,4 @@
-//! Where the bytes of files lie: a local folder, or a store that speaks S3. Knows objects by name, and nothing of what they mean.
+//! Object storage for file content: a local folder, or an S3-compatible store. Objects have opaque names.
 
 use std::{
     ops::Range,
@@ -22,26 +22,26 @@ use parley_types::error::{Error, Result};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-/// The size of the pieces that go to the store; S3 takes none that are smaller.
+/// Size of the parts that are sent to the store. S3 accepts no smaller ones.
 const PIECE: usize = 5 * 1024 * 1024;
 
-/// The size of the pieces that go to a folder.
+/// Size of the parts that are written to a folder.
 const PIECE_OF_FOLDER: usize = 256 * 1024;
 
-/// Pieces of one object under way at once: with the size of a piece it bounds what an upload holds in memory.
+/// Maximum number of parts of one object in flight. With the size of a part, this bounds the memory of an upload.
 const UNDER_WAY: usize = 2;
 
-/// Bytes of a file in a folder that are read at once, and so what a download holds in memory.
+/// Bytes of a file in a folder that are read at once. This bounds the memory of a download.
 const READ: u64 = 64 * 1024;
 
-/// Pieces that are read at once.
+/// Maximum number of reads at the same time.
 const READS: usize = 32;
 
-/// How often, and for how long, what the store refuses is tried again while the caller waits.
+/// How often, and for how long, a failed request to the store is retried while the caller waits.
 const RETRIES: usize = 3;
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Where files lie.
+/// Configuration of the store.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// `file:FOLDER`, or `s3://BUCKET/PREFIX`.
@@ -52,11 +52,11 @@ pub struct Config {
 #[derive(Clone, Debug)]
 pub struct Storage {
     place: Place,
-    /// Opened when it is first of use, so that a folder that is not there keeps nobody from working without files.
+    /// Opened on first use, so that a missing folder does not keep the service from working without files.
     store: Arc<OnceLock<Arc<dyn ObjectStore>>>,
-    /// Pieces of files that may be read at once: each has a file open for as long as that takes.
+    /// Limits reads at the same time, because each of them keeps a file open.
     reads: Arc<Semaphore>,
-    /// Work that goes on though its caller is gone.
+    /// Work that continues after its caller is gone.
     tasks: TaskTracker,
 }
 
@@ -66,23 +66,24 @@ enum Place {
     Bucket { name: String, prefix: Path },
 }
 
-/// Bytes as they come.
+/// A stream of bytes.
 pub type Chunks = BoxStream<'static, Result<Bytes>>;
 
-/// An object that is being written. Dropped before it is finished, it never becomes one, and what the store has of it is cleared away.
+/// An object that is being written. If it is dropped before it is finished, the object is not created, and the store removes the parts it
+/// has.
 #[derive(Debug)]
 pub struct Upload {
-    /// None once it is finished.
+    /// `None` once it is finished.
     parts: Option<WriteMultipart>,
     tasks: TaskTracker,
 }
 
 impl Storage {
-    /// A store at this place. An S3 store takes the usual variables of the environment (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`,
-    /// `AWS_REGION`, `AWS_ENDPOINT_URL`) and is first spoken to when it is used.
+    /// Creates a store. For S3, it reads the usual environment variables (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`,
+    /// `AWS_ENDPOINT_URL`), and connects on first use.
     ///
     /// # Errors
-    /// When the URL names neither a folder nor a bucket.
+    /// Returns an error if the URL names neither a folder nor a bucket.
     pub fn new(config: &Config) -> anyhow::Result<Self> {
         let place = if let Some(folder) = config.url.strip_prefix("file:") {
             anyhow::ensure!(!folder.is_empty(), "files.url names no folder");
@@ -104,19 +105,19 @@ impl Storage {
         })
     }
 
-    /// Opens the store, unless it is open. A folder that is not there is made.
+    /// Opens the store, unless it is open. A missing folder is created.
     ///
     /// # Errors
-    /// When the folder can neither be found nor made, or the environment lacks what the store asks for.
+    /// Returns an error if the folder can neither be opened nor created, or an environment variable that the store needs is missing.
     pub fn open(&self) -> anyhow::Result<&Arc<dyn ObjectStore>> {
         if let Some(store) = self.store.get() {
             return Ok(store);
         }
         let store: Arc<dyn ObjectStore> = match &self.place {
             Place::Folder(folder) => {
-                // Only its owner enters: what lies in it needs no mode of its own.
+                // Only the owner may enter the folder, so its content needs no restrictive modes.
                 std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-                // A file is in its place only once it is whole, and its folder goes when the last one in it does.
+                // A file appears at its path only when it is complete, and its folder is removed with the last file in it.
                 Arc::new(
                     LocalFileSystem::new_with_prefix(folder)?
                         .with_automatic_cleanup(true)
@@ -150,10 +151,10 @@ impl Storage {
         }
     }
 
-    /// Begins to write an object. Dropped, it leaves nothing in the store.
+    /// Starts writing an object. Cancel safe: if the future is dropped, nothing remains in the store.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when the store cannot be used.
+    /// Returns [`Error::Unavailable`] if the store cannot be used.
     pub async fn create(&self, name: &str) -> Result<Upload> {
         let (store, path) = (Arc::clone(self.opened()?), self.path(name));
         let piece = match self.place {
@@ -169,40 +170,40 @@ impl Storage {
         .await
     }
 
-    /// Waits for work whose callers are gone: uploads that are finished or cleared away.
+    /// Waits for work whose callers are gone: uploads that are being completed or removed.
     pub async fn drain(&self) {
         self.tasks.close();
         self.tasks.wait().await;
     }
 
-    /// Writes an object that is at hand.
+    /// Writes an object from memory.
     ///
     /// # Errors
-    /// As [`Storage::create`].
+    /// Returns the errors of [`Storage::create`].
     pub async fn put(&self, name: &str, bytes: Bytes) -> Result<()> {
         self.opened()?.put(&self.path(name), bytes.into()).await.map_err(failed)?;
         Ok(())
     }
 
-    /// How many bytes an object has.
+    /// Returns the size of an object in bytes.
     ///
     /// # Errors
-    /// [`Error::NotFound`] without such an object; [`Error::Unavailable`] when the store cannot be used.
+    /// Returns [`Error::NotFound`] if the object does not exist, and [`Error::Unavailable`] if the store cannot be used.
     pub async fn size(&self, name: &str) -> Result<u64> {
         let found = self.opened()?.head(&self.path(name)).await;
         found.map(|found| found.size).map_err(failed)
     }
 
-    /// Gives an object another name, and replaces what has that name.
+    /// Renames an object, and replaces the object that has the new name.
     ///
     /// # Errors
-    /// As [`Storage::size`].
+    /// Returns the errors of [`Storage::size`].
     pub async fn rename(&self, from: &str, to: &str) -> Result<()> {
         let (store, from, to) = (Arc::clone(self.opened()?), self.path(from), self.path(to));
         to_its_end(&self.tasks, async move { store.rename(&from, &to).await }).await
     }
 
-    /// The folder of the objects; none in a bucket.
+    /// Returns the folder of the objects. `None` for a bucket.
     pub fn folder(&self) -> Option<&std::path::Path> {
         match &self.place {
             Place::Folder(folder) => Some(folder),
@@ -210,11 +211,11 @@ impl Storage {
         }
     }
 
-    /// The bytes of an object from `range.start`, up to `range.end`. They are read as they are asked for; until then nothing is open.
+    /// Returns the bytes of an object in `range`. They are read on demand; no file is open in between.
     ///
     /// # Errors
-    /// [`Error::NotFound`] without such an object, which a bucket says with the first bytes; [`Error::Unavailable`] when the store cannot
-    /// be used.
+    /// Returns [`Error::NotFound`] if the object does not exist, which a bucket reports only with the first bytes, and
+    /// [`Error::Unavailable`] if the store cannot be used.
     pub async fn read(&self, name: &str, range: Range<u64>) -> Result<Chunks> {
         if range.is_empty() {
             return Ok(stream::empty().boxed());
@@ -236,7 +237,7 @@ impl Storage {
         }
     }
 
-    /// Opens the file for each piece and closes it again: a reader that takes its time, or nothing at all, holds no descriptor.
+    /// Opens the file for each read and closes it again, so that a slow or stalled reader holds no file descriptor.
     fn by_pieces(&self, store: Arc<dyn ObjectStore>, path: Path, range: Range<u64>) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
         let (reads, tasks) = (Arc::clone(&self.reads), self.tasks.clone());
         stream::try_unfold(range, move |left| {
@@ -247,7 +248,7 @@ impl Storage {
                 }
                 let end = left.end.min(left.start.saturating_add(READ));
                 let start = left.start;
-                // In a task of its own: a connection without window stops polling this stream, and a read that had begun would keep its
+                // Read in a separate task: a connection without window stops polling this stream, and a read in progress would keep its
                 // file open.
                 let piece = to_its_end(&tasks, async move {
                     // The semaphore is never closed.
@@ -263,7 +264,7 @@ impl Storage {
     /// Writes an object, reads it back and removes it.
     ///
     /// # Errors
-    /// What the store says of the step that failed.
+    /// Returns the error of the step that failed.
     pub async fn try_out(&self) -> anyhow::Result<()> {
         let (store, path) = (self.open()?, self.path(&format!("doctor/{}", rand::random::<u64>())));
         let said = Bytes::from_static(b"written to see whether files can be stored");
@@ -274,10 +275,10 @@ impl Storage {
         Ok(())
     }
 
-    /// Removes an object. One that is not there is removed already.
+    /// Removes an object. Succeeds if the object does not exist.
     ///
     /// # Errors
-    /// As [`Storage::create`].
+    /// Returns the errors of [`Storage::create`].
     pub async fn remove(&self, name: &str) -> Result<()> {
         match self.opened()?.delete(&self.path(name)).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
@@ -287,10 +288,10 @@ impl Storage {
 }
 
 impl Upload {
-    /// Takes more bytes; waits while too much is under way.
+    /// Appends bytes. Waits while too many parts are in flight.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when the store failed.
+    /// Returns [`Error::Unavailable`] if the store failed.
     pub async fn write(&mut self, bytes: Bytes) -> Result<()> {
         let Some(parts) = &mut self.parts else { return Ok(()) };
         parts.wait_for_capacity(UNDER_WAY).await.map_err(failed)?;
@@ -298,10 +299,11 @@ impl Upload {
         Ok(())
     }
 
-    /// Makes it an object. When this returns, the object is there, on disk; when it is dropped, it becomes one or is cleared away.
+    /// Completes the object. Once this has returned, the object is stored durably. If the future is dropped, the object is completed or
+    /// removed.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when the store failed; then there is no object.
+    /// Returns [`Error::Unavailable`] if the store failed; the object does not exist then.
     pub async fn finish(mut self) -> Result<()> {
         if let Some(parts) = self.parts.take() {
             to_its_end(&self.tasks, parts.finish()).await?;
@@ -310,7 +312,7 @@ impl Upload {
     }
 }
 
-/// Does what the store would remember half of if it were broken off, whether or not the caller still waits.
+/// Completes work even if the caller stops waiting, because the store would keep half of it if it were interrupted.
 async fn to_its_end<T: Send + 'static>(
     tasks: &TaskTracker,
     work: impl Future<Output = object_store::Result<T>> + Send + 'static,
@@ -327,7 +329,7 @@ async fn to_its_end<T: Send + 'static>(
 impl Drop for Upload {
     fn drop(&mut self) {
         let Some(parts) = self.parts.take() else { return };
-        // A caller who hangs up drops the call in the middle, where nothing can be waited for.
+        // If the client disconnects, the call is dropped wherever it is. `drop` cannot await, so abort the upload in a task.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let abort = async move {
                 if let Err(error) = parts.abort().await {
@@ -339,7 +341,7 @@ impl Drop for Upload {
     }
 }
 
-#[allow(clippy::needless_pass_by_value)] // as `map_err` hands it over
+#[allow(clippy::needless_pass_by_value)] // `map_err` passes it by value
 fn failed(error: object_store::Error) -> Error {
     if matches!(error, object_store::Error::NotFound { .. }) {
         return Error::not_found("file", "of this link");

@@ -1,5 +1,5 @@
-//! Protections that a test may turn off, one at a time, to show that it goes red without them. Without the feature `faults`, which no release
-//! has, all of them are always on.
+//! Protections that a test can turn off, one at a time, to show that the test fails without them. Without the feature `faults`, which no
+//! release has, all of them are always on.
 
 mod slices;
 
@@ -8,144 +8,145 @@ pub use slices::{measured, measured_bodies, off_worker};
 #[cfg(feature = "faults")]
 static SWITCH: std::sync::OnceLock<String> = std::sync::OnceLock::new();
 
-/// One protection.
+/// A protection that can be turned off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protection {
-    /// What an older session of a durable consumer commits is not taken.
+    /// Commits of an older session of a durable consumer are rejected.
     Fencing,
-    /// A page that does not begin with the very next event makes a reader ask how far the log reaches.
+    /// A reader checks the range of the log if a page does not begin with the next event.
     GapCheck,
-    /// A cursor of another history is refused.
+    /// A cursor of another epoch is rejected.
     EpochCheck,
-    /// A request that comes again under its id is answered with the first answer.
+    /// A repeated request with the same id gets the stored response.
     IdempotencyKey,
-    /// A session is sent no more than it has credit for.
+    /// A session is sent no more than its credit.
     Credit,
-    /// An agent's view of a conversation without unread messages writes nothing, and no view by an agent is published at `/cable`.
+    /// If an agent views a conversation without unread messages, nothing is written, and no view by an agent is published at `/cable`.
     QuietViews,
-    /// The contact filter compares labels without case on both sides.
+    /// The contact filter ignores the case of labels on both sides.
     LabelCase,
-    /// A snapshot leaves out resources whose later events do not pass the filter.
+    /// A snapshot omits resources whose later events do not match the filter.
     SnapshotFilter,
-    /// Every status that ends an opened stream has the stream's last cursor.
+    /// Every status that ends an opened stream contains the stream's last cursor.
     EndCursor,
-    /// A receipt that would move the delivery of a message back is ignored.
+    /// A receipt that would move the delivery status of a message back is ignored.
     ReceiptOrder,
-    /// Times lie within the years 1 to 9999: others are refused, and stored ones are sent as the nearest that does.
+    /// Times are within the years 1 to 9999: others are rejected, and stored ones are sent as the nearest valid time.
     TimeRange,
     /// A visitor's subscription follows its session when the session's contact is merged into another one.
     FollowedMerges,
-    /// What an erased contact left is covered.
+    /// The events of an erased contact are redacted.
     Erasure,
-    /// What a stream holds in its hands, a page of the log and the tail are bounded.
+    /// The buffers of a stream, a page of the log, and the tail cache are bounded.
     Buffers,
-    /// The deletion of a contact takes the copies of its data in other tables along.
+    /// Deleting a contact also erases the copies of its data in other tables.
     ErasedCopies,
-    /// A page token is refused when its values are not of the types that its list is sorted by.
+    /// A page token is rejected if its values do not have the types of the sort keys of the list.
     TypedPageTokens,
-    /// A contact's session is shown what the client API shows: an unverified one what it submitted.
+    /// A contact's session sees what the client API shows; an unverified one sees only what it submitted.
     VisitorView,
-    /// A session joins, moves and changes contacts only as far as its proof goes.
+    /// A session joins, moves and changes contacts only as far as its proof of identity allows.
     IdentityProof,
-    /// Only who sees the whole account may vouch for an identity.
+    /// Only callers that see the whole account may vouch for an identity.
     Vouching,
-    /// Sessions in inboxes that a caller does not see are left out.
+    /// Sessions in inboxes that the caller does not see are left out.
     SessionScope,
-    /// A service that is limited to inboxes sees only contacts with a session there.
+    /// A service limited to inboxes sees only contacts with a session there.
     ContactScope,
     /// The ids of new users are random.
     UserIds,
-    /// An unverified session that only named a contact's address does not make the contact visible to a service limited to the inbox.
+    /// An unverified session that only entered a contact's address does not make the contact visible to a service limited to the inbox.
     MatchedSessions,
-    /// What a request builds from its text is bounded: values, objects, keys, reported paths.
+    /// The number of values, objects, keys and reported paths that a request's text can produce is bounded.
     RequestTree,
     /// The preamble and the part headers of a multipart form are bounded.
     MultipartAhead,
-    /// The caller is checked before a body that takes room is read.
+    /// The caller is checked before a large body is read.
     EarlyCheck,
-    /// A connection at `/cable` holds a bounded number of subscriptions, pending ones included.
+    /// A connection at `/cable` holds a bounded number of subscriptions, including pending ones.
     CableSubscriptions,
     /// A connection at `/cable` that sends too many frames is closed.
     CableFrames,
-    /// The bodies of all requests in flight share a budget of memory.
+    /// The bodies of all requests in flight share a memory budget.
     RequestMemory,
-    /// A body holds memory as it arrives, and callers without a good token have shares of the memory that leave room for others.
+    /// A body is charged as it arrives, and callers without a valid token have shares that leave room for others.
     MemoryShares,
-    /// What a request builds is counted before it is decoded.
+    /// The elements that a request would produce are counted before it is decoded.
     WireBudget,
-    /// Statuses stay below what clients take of metadata.
+    /// Statuses stay below the size of metadata that clients accept.
     StatusSize,
-    /// The pieces of a body that is read whole are copied together.
+    /// A body that is read as a whole is copied into one buffer.
     BodyPieces,
-    /// A body must come within its time.
+    /// A body must arrive within its time limit.
     BodyTime,
     /// A token limited to inboxes may not open a consumer.
     ConsumerScope,
-    /// An agent bot reaches and receives only what is about the inboxes that it is connected to.
+    /// An agent bot reads and receives only data of the inboxes that it is connected to.
     BotScope,
-    /// A token that may only read changes nothing.
+    /// A read-only token changes nothing.
     ReadOnly,
-    /// A token creates none that reaches further or lasts longer than itself.
+    /// A token cannot create a token with more access or a longer life than its own.
     TokenLimits,
-    /// A file link that expires is not exchanged for another.
+    /// A file link that expires cannot be exchanged for another one.
     LinkExpiry,
-    /// Large values in the changes of an event are cut, and an event that is too large loses its changes or its resource.
+    /// Large values in the changes of an event are truncated, and an event that is too large loses its changes or its resource.
     EventBytes,
-    /// Pages and answers are cut by bytes, not only by rows.
+    /// Pages and responses are limited in bytes, not only in rows.
     PageBytes,
-    /// Attribute maps have limits.
+    /// Attribute maps are limited.
     AttributeLimits,
     /// An idempotency key belongs to the caller that used it.
     IdempotencyOwner,
     /// Callers without a token are limited per client address and per inbox.
     AnonymousLimits,
-    /// A forwarding header that nobody vouches for buys a caller no more open streams, downloads and uploads, and no freedom from rates.
+    /// A forwarding header from an untrusted peer neither increases the number of streams, downloads and uploads that the caller may have
+    /// open, nor exempts it from rates.
     ProxyLimits,
-    /// A client address has a bounded number of reflection streams, each charged to the memory of requests.
+    /// A client address has a limited number of reflection streams, and each of them is charged to the memory of requests.
     ReflectionStreams,
     /// Contact sessions leave half of the upload slots to callers with a token.
     UploadShare,
-    /// What a template may hold is limited before it is parsed.
+    /// The content of a template is limited before the template is parsed.
     TemplateLimits,
-    /// Files of a form that its request did not take are discarded.
+    /// Files of a form that the request did not use are discarded.
     RefusedUploads,
-    /// A client address has a bounded number of connections.
+    /// The number of connections per client address is limited.
     ConnectionsPerAddress,
-    /// Texts that feed an index are short.
+    /// The length of indexed text is limited.
     IndexedTexts,
-    /// A search reads a bounded number of bytes.
+    /// A search reads a limited number of bytes.
     SearchBytes,
-    /// An account sees of a member what it supplied itself.
+    /// An account sees only those details of a member that the account itself supplied.
     MemberView,
-    /// A user's pubsub token must carry the signature of the token that it belongs to.
+    /// A user's pubsub token must carry a signature for the token that it belongs to.
     PubsubSignature,
     /// Downloads are counted per caller.
     DownloadPermits,
-    /// A stream whose reader takes nothing is closed.
+    /// A stream is closed if its client stops reading.
     StallTimeout,
-    /// Clients leave descriptors for the admin listener, the database and files.
+    /// Client connections leave file descriptors for the admin listener, the database and files.
     DescriptorShares,
-    /// No value of a log line begins another line.
+    /// No value of a log line can begin a new line.
     EscapedFields,
-    /// Answers that their client does not take are charged to the memory of requests, and dropped in time.
+    /// Responses that the client does not read are charged to the memory of requests, and dropped after a time.
     UnreadAnswers,
-    /// A cursor is refused when another event is at its seq than the one that it was given out for.
+    /// A cursor is rejected if another event is at its seq than the one for which it was issued.
     CursorMark,
-    /// While the database is known to be away, calls are refused at once.
+    /// While the database is known to be down, calls are rejected at once.
     Outage,
-    /// A connection without a complete request does not hold up a drain.
+    /// A connection without a complete request does not delay a drain.
     DrainedConnections,
-    /// A drain waits for what a client has not taken yet of complete responses.
+    /// A drain waits until clients have received complete responses.
     DrainedResponses,
-    /// A restore keeps others from the database, and looks at it again behind its locks.
+    /// A restore locks other processes out of the database, and checks the database again after it has the locks.
     RestoreLocks,
-    /// A stream of pubsub sends who is there once a second at most.
+    /// A pubsub stream sends presence at most once per second.
     PresencePace,
-    /// Each write of an account has a later time than those before it, also while the clock goes back.
+    /// Each write of an account has a later time than all writes before it, even if the clock goes back.
     RisingStamps,
     /// Callers without a token wait where they would use up the processors.
     AnonymousTurns,
-    /// Steps of large requests and answers leave the runtime's workers.
+    /// Steps of large requests and responses run outside of the runtime's workers.
     HeavySteps,
 }
 
@@ -225,11 +226,11 @@ impl Protection {
     }
 }
 
-/// Names a task that shall panic, by a switch such as `panic:writer shard`.
+/// The prefix of a switch that names a task to panic, such as `panic:writer shard`.
 #[cfg(feature = "faults")]
 const PANIC: &str = "panic:";
 
-/// Whether the panic that a test asked for is due at this place; each place panics once.
+/// Whether a test requested a panic at this place and it has not happened yet.
 #[cfg(feature = "faults")]
 fn panics(place: &str) -> bool {
     static DONE: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
@@ -237,7 +238,7 @@ fn panics(place: &str) -> bool {
     named == Some(place) && !DONE.swap(true, std::sync::atomic::Ordering::Relaxed)
 }
 
-/// A task that panics once, a moment after it began, where a test asks for it.
+/// Runs a task. If a test requests it, the task panics once, 500 ms after it started.
 #[cfg(feature = "faults")]
 pub async fn fragile<T>(name: &str, task: impl Future<Output = T>) -> T {
     if !panics(name) {
@@ -249,16 +250,16 @@ pub async fn fragile<T>(name: &str, task: impl Future<Output = T>) -> T {
     }
 }
 
-/// A task as it is.
+/// Returns the task unchanged.
 #[cfg(not(feature = "faults"))]
 pub fn fragile<F: Future>(_: &str, task: F) -> F {
     task
 }
 
-/// Panics once where a test asks for it.
+/// Panics once if a test requests it.
 ///
 /// # Panics
-/// Where a test asks for it.
+/// If a test requests it.
 #[cfg(feature = "faults")]
 pub fn strike(place: &str) {
     assert!(!panics(place), "{place}: a test asked for this panic");
@@ -268,13 +269,13 @@ pub fn strike(place: &str) {
 #[cfg(not(feature = "faults"))]
 pub fn strike(_: &str) {}
 
-/// Whether a test asked for the slices of work to be measured.
+/// Whether a test requested that slices of work are measured.
 #[cfg(feature = "faults")]
 fn measures() -> bool {
     SWITCH.get().is_some_and(|switch| switch == "measure")
 }
 
-/// Turns a protection off for the life of the process.
+/// Turns a protection off until the process ends.
 #[cfg(feature = "faults")]
 pub fn turn_off(name: &str) {
     let _ = SWITCH.set(name.to_owned());

@@ -1,5 +1,5 @@
-//! Measures how much CPU one poll of a task takes, as the system accounts it to the thread. Only with the feature `faults` and the switch
-//! `measure`: each poll that takes more than any before it on a task of that kind is logged.
+//! Measures how much CPU time each poll of a task takes, as the system accounts it to the thread. Only active with the feature `faults` and
+//! the switch `measure`. A poll is logged if it takes longer than all earlier ones of the same kind of task.
 
 #[cfg(feature = "faults")]
 mod on {
@@ -16,15 +16,15 @@ mod on {
 
     use crate::measures;
 
-    /// Microseconds of a slice that is logged on its own.
+    /// Slices of more microseconds than this are always logged.
     const LONG: u64 = 10_000;
 
     thread_local! {
-        /// Microseconds of CPU that steps of this thread used while another thread was the runtime's worker.
+        /// Microseconds of CPU time that this thread spent in steps while another thread was the runtime's worker.
         static OFF_WORKER: Cell<u64> = const { Cell::new(0) };
     }
 
-    /// Runs a step that is no part of the slice around it, because another thread is the runtime's worker meanwhile.
+    /// Runs a step that does not count towards the slice around it, because another thread is the runtime's worker meanwhile.
     pub fn off_worker<T>(step: impl FnOnce() -> T) -> T {
         if !measures() {
             return step();
@@ -36,7 +36,7 @@ mod on {
         done
     }
 
-    /// Runs one slice of work.
+    /// Runs and measures one slice of work.
     fn slice<T>(kind: &'static str, work: impl FnOnce() -> T) -> T {
         static LONGEST: Mutex<BTreeMap<&str, u64>> = Mutex::new(BTreeMap::new());
         if !measures() {
@@ -58,13 +58,13 @@ mod on {
         done
     }
 
-    /// Microseconds of CPU that this thread has used.
+    /// Returns the CPU time of this thread in microseconds.
     fn thread_cpu() -> u64 {
         let used = clock_gettime(ClockId::ThreadCPUTime);
         u64::try_from(used.tv_sec * 1_000_000 + used.tv_nsec / 1_000).unwrap_or_default()
     }
 
-    /// A task whose polls are measured.
+    /// Runs a task and measures its polls.
     pub async fn measured<T>(kind: &'static str, task: impl Future<Output = T>) -> T {
         let mut task = pin!(task);
         std::future::poll_fn(move |cx| slice(kind, || task.as_mut().poll(cx))).await
@@ -95,7 +95,7 @@ mod on {
         }
     }
 
-    /// Measures the polls of response bodies; give it to a layer that maps them.
+    /// Returns a function that wraps response bodies to measure their polls, for a layer that maps bodies.
     pub fn measured_bodies<B>(kind: &'static str) -> impl Fn(B) -> MeasuredBody<B> + Clone {
         move |body| MeasuredBody {
             kind,
@@ -106,17 +106,16 @@ mod on {
 
 #[cfg(not(feature = "faults"))]
 mod off {
-    /// A task as it is.
+    /// Returns the task unchanged.
     pub fn measured<F: Future>(_: &'static str, task: F) -> F {
         task
     }
 
-    /// Runs a step.
     pub fn off_worker<T>(step: impl FnOnce() -> T) -> T {
         step()
     }
 
-    /// Response bodies as they are.
+    /// Returns a function that leaves response bodies unchanged.
     pub fn measured_bodies<B>(_: &'static str) -> impl Fn(B) -> B + Clone {
         |body| body
     }
