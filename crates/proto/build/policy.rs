@@ -1,20 +1,20 @@
-//! Reads the policy that each method declares (`proto/parley/v1/options.proto`), checks it, and writes the table that the program looks it up
-//! in. The build script runs this, so a method without a policy does not build.
+//! Reads the policy that each method declares (`proto/parley/v1/options.proto`), checks it, and writes the table in which the program looks
+//! it up. It is part of the build script, so a method without a policy fails the build.
 
 use std::fmt::Write as _;
 
 use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor, ReflectMessage as _, Value};
 
-/// The package whose methods declare a policy.
+/// The package whose methods must declare a policy.
 const PACKAGE: &str = "parley.v1";
 
-/// The option's full name.
+/// The full name of the option.
 const OPTION: &str = "parley.v1.policy";
 
-/// The field that makes a call repeatable.
+/// The field that makes a call idempotent.
 const REQUEST_ID: &str = "request_id";
 
-/// A declared policy, with enum values by their names without the prefix of the enum.
+/// A declared policy. Enum values are their names without the prefix of the enum.
 struct Policy {
     caller: String,
     effect: String,
@@ -24,10 +24,10 @@ struct Policy {
     idempotent: bool,
 }
 
-/// The table of all methods as a Rust expression, an array of `Method`.
+/// Returns the table of all methods as a Rust expression, an array of `Method`.
 ///
 /// # Errors
-/// A line for each method that declares no policy, or one that contradicts itself or the method's request.
+/// Returns a line for each method that declares no policy, or one that contradicts itself or the request of the method.
 pub fn table(pool: &DescriptorPool) -> Result<String, Vec<String>> {
     let mut faults = Vec::new();
     let mut table = String::from("&[\n");
@@ -85,7 +85,7 @@ fn name(policy: &DynamicMessage, field: &str, prefix: &str) -> Result<String, St
     Ok(name.to_owned())
 }
 
-/// Whether a policy is complete and fits its method.
+/// Checks that a policy is complete and fits its method.
 fn check(method: &MethodDescriptor, policy: &Policy) -> Result<(), String> {
     let streams = method.is_client_streaming() || method.is_server_streaming();
     let writes = policy.effect == "WRITE";
@@ -144,7 +144,7 @@ fn entry(table: &mut String, method: &MethodDescriptor, policy: &Policy) {
     );
 }
 
-/// An enum value as the generated enum spells it: `INBOX_MEMBER` is `InboxMember`.
+/// Returns the name of a variant in the generated enum: `INBOX_MEMBER` becomes `InboxMember`.
 fn variant(name: &str) -> String {
     let word = |word: &str| match word.split_at_checked(1) {
         Some((first, rest)) => first.to_uppercase() + &rest.to_lowercase(),

@@ -1,4 +1,4 @@
-//! The codec of every method but `Subscribe`: prost, with small buffers.
+//! The codec of all methods except `Subscribe` and `Consume`: prost, with small buffers.
 
 use std::sync::OnceLock;
 
@@ -10,25 +10,26 @@ use tonic::{
 
 use super::wire_budget::{self, Excess};
 
-/// What a call's buffers hold before they grow. Most messages are smaller; tonic's own 8 KiB, twice a call, cost more to
-/// get than a message costs to encode, and an open stream holds them for its life.
+/// Initial size of a call's buffers. Most messages are smaller. Allocating tonic's default of 8 KiB twice per call takes longer than
+/// encoding a message, and an open stream keeps its buffers until it ends.
 const BUFFER: usize = 1024;
 
-/// Bytes of ready messages after which a stream's body yields them: tonic's own value.
+/// The number of bytes of encoded messages at which the body of a stream yields them, as in tonic.
 pub const YIELD: usize = 32 * 1024;
 
 /// How a process encodes and decodes large messages.
 #[derive(Clone, Copy, Debug)]
 pub struct LargeSteps {
-    /// Bytes of a message beyond which it is large.
+    /// The number of bytes above which a message is large.
     pub above: usize,
-    /// Runs the step once before it returns, for instance where it does not hold up other tasks of the runtime.
+    /// Runs the step once before it returns, for instance where it does not block other tasks of the runtime.
     pub run: fn(&mut dyn FnMut()),
 }
 
 static LARGE_STEPS: OnceLock<LargeSteps> = OnceLock::new();
 
-/// Has this process encode and decode large messages as `steps` says; without it they are handled where they arrive. The first call counts.
+/// Makes this process encode and decode large messages through `steps`. By default they are handled in place. Only the first call has an
+/// effect.
 pub fn run_large_steps(steps: LargeSteps) {
     LARGE_STEPS.get_or_init(|| steps);
 }
@@ -71,7 +72,7 @@ where
     }
 }
 
-/// Encodes with prost. A large message is encoded away from the runtime's workers.
+/// Encodes with prost. Large messages are encoded through [`LargeSteps`].
 #[derive(Debug)]
 pub struct WholeEncoder<T>(std::marker::PhantomData<T>);
 
@@ -84,7 +85,7 @@ impl<T: prost::Message> Encoder for WholeEncoder<T> {
     }
 
     fn encode(&mut self, message: T, dst: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        // What prost's own `encode` does, which asks for the length too.
+        // Like prost's own `encode`, which would compute the length a second time.
         let length = message.encoded_len();
         dst.reserve(length);
         run_step(length, || {
@@ -95,8 +96,8 @@ impl<T: prost::Message> Encoder for WholeEncoder<T> {
     }
 }
 
-/// Decodes with prost, from the message as one piece: prost asks its buffer for every field, and a slice answers quickest. A request that
-/// would take many times its size in memory is refused before.
+/// Decodes with prost, from a message in one piece: prost accesses its buffer for every field, and a slice is fastest. A request that would
+/// take many times its size in memory is rejected before.
 #[derive(Debug)]
 pub struct WholeDecoder<U>(pub(super) std::marker::PhantomData<U>);
 

@@ -1,4 +1,4 @@
-//! The names of event kinds, and events' deliveries as bytes.
+//! The names of event kinds, and encoded deliveries of events.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
@@ -6,7 +6,7 @@ use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 use crate::{EventKind, frame::Frame};
 
 impl EventKind {
-    /// The name, such as `message.created`: `as_str_name` spells the enum's constant instead.
+    /// Returns the name of the kind, such as `message.created`. (`as_str_name` returns that of the enum's constant.)
     pub fn event_name(self) -> &'static str {
         match self {
             Self::Unspecified => "",
@@ -56,7 +56,7 @@ impl EventKind {
     }
 }
 
-/// Appends one `events` field of a `SubscribeResponse` around an event that is encoded already.
+/// Appends an `events` field of a `SubscribeResponse`, with an event that is already encoded.
 pub fn put_delivery(out: &mut BytesMut, prev_seq: u64, cursor: &[u8], event: &[u8]) {
     let bytes_field = |length: usize| 1 + encoded_len_varint(length as u64) + length;
     let prev = if prev_seq == 0 { 0 } else { 1 + encoded_len_varint(prev_seq) };
@@ -75,7 +75,7 @@ pub fn put_delivery(out: &mut BytesMut, prev_seq: u64, cursor: &[u8], event: &[u
     }
 }
 
-/// A `ConsumeResponse` around a `SubscribeResponse` that is encoded already.
+/// Wraps an encoded `SubscribeResponse` in a `ConsumeResponse`.
 pub fn consumed(delivery: Frame) -> Frame {
     let mut prefix = BytesMut::with_capacity(8);
     encode_key(2, WireType::LengthDelimited, &mut prefix);
@@ -83,7 +83,7 @@ pub fn consumed(delivery: Frame) -> Frame {
     delivery.after(prefix.freeze())
 }
 
-/// A whole `SubscribeResponse` that holds anything but events.
+/// Encodes a `SubscribeResponse` that is not assembled from encoded events.
 pub fn encoded(response: &crate::SubscribeResponse) -> Bytes {
     use prost::Message as _;
     response.encode_to_vec().into()

@@ -1,14 +1,14 @@
-//! The contract's own description, for what is done to any message by its fields' names.
+//! The descriptors of the contract, to access fields of any message by name.
 
 use std::sync::LazyLock;
 
 use bytes::Bytes;
 use prost_reflect::{DescriptorPool, DynamicMessage};
 
-/// The description, decoded once. None only if the program carries a broken one.
+/// The decoded descriptors. `None` only if those in the program are invalid.
 pub static POOL: LazyLock<Option<DescriptorPool>> = LazyLock::new(|| DescriptorPool::decode(super::DESCRIPTORS).ok());
 
-/// The position that an answer holds; empty if it holds none.
+/// Returns the field `cursor` of a response. Empty if it has none.
 pub fn cursor_of<M: prost::Message + prost::Name>(answer: &M) -> Bytes {
     let descriptor = POOL.as_ref().and_then(|pool| pool.get_message_by_name(&M::full_name()));
     let decoded = descriptor.and_then(|descriptor| DynamicMessage::decode(descriptor, answer.encode_to_vec().as_slice()).ok());

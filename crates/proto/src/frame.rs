@@ -1,4 +1,4 @@
-//! Response messages of `Subscribe` and `Consume` that are put together from bytes encoded before.
+//! Response messages of `Subscribe` and `Consume` that are assembled from encoded bytes.
 
 use bytes::{BufMut, Bytes};
 use tonic::{
@@ -8,45 +8,45 @@ use tonic::{
 
 use super::codec::{WholeDecoder, YIELD};
 
-/// An encoded `SubscribeResponse` or `ConsumeResponse`, in pieces. Protobuf joins fields by concatenation, so pieces that are whole
-/// fields may be put one after another. Never empty: h2 closes a connection after a hundred empty frames.
+/// An encoded `SubscribeResponse` or `ConsumeResponse`, in pieces. Protobuf merges messages by concatenation, so pieces that consist of
+/// whole fields can follow each other. An empty frame must not be sent: h2 closes a connection after a hundred empty frames.
 #[derive(Debug, Default)]
 pub struct Frame {
     pieces: Vec<Bytes>,
 }
 
 impl Frame {
-    /// Appends whole encoded fields.
+    /// Appends encoded fields, which must be whole.
     pub fn push(&mut self, piece: Bytes) {
         if !piece.is_empty() {
             self.pieces.push(piece);
         }
     }
 
-    /// The same pieces after another one.
+    /// Returns the frame with a piece in front of it.
     #[must_use]
     pub fn after(mut self, first: Bytes) -> Self {
         self.pieces.insert(0, first);
         self
     }
 
-    /// The size in bytes.
+    /// Returns the size in bytes.
     pub fn len(&self) -> usize {
         self.pieces.iter().map(Bytes::len).sum()
     }
 
-    /// All pieces as one, for whoever decodes them in the same process.
+    /// Joins all pieces, to be decoded in the same process.
     pub fn concat(&self) -> Bytes {
         self.pieces.concat().into()
     }
 
-    /// Whether nothing has been put in.
+    /// Whether the frame has no pieces.
     pub fn is_empty(&self) -> bool {
         self.pieces.is_empty()
     }
 }
 
-/// Sends [`Frame`]s as they are, and decodes requests with prost.
+/// Sends [`Frame`]s unchanged, and decodes requests with prost.
 #[derive(Debug)]
 pub struct FrameCodec<T, U>(std::marker::PhantomData<(T, U)>);
 
@@ -79,7 +79,7 @@ impl Encoder for FrameEncoder {
     type Item = Frame;
     type Error = Status;
 
-    /// Nothing in advance: a frame says how much it needs, and a stream that waits should hold no buffer.
+    /// Starts without a buffer: a frame knows its size, and an idle stream should hold no buffer.
     fn buffer_settings(&self) -> BufferSettings {
         BufferSettings::new(0, YIELD)
     }

@@ -1,8 +1,7 @@
-//! An event as JSON: every field of the contract under its own name, by the descriptors, so that none is forgotten.
+//! Events as JSON: every field of the contract under its own name. The descriptors determine the fields, so that none is missed.
 //!
-//! Enums are short and in lower case (`incoming`), times are RFC 3339, bytes are hexadecimal, cursors are base64url, 64-bit numbers are
-//! numbers.
-//! What is absent is left out.
+//! Enum values are short and in lower case (`incoming`), times are in RFC 3339 format, bytes in hexadecimal, and cursors in base64url.
+//! 64-bit integers are JSON numbers. Absent fields are omitted.
 
 use std::sync::LazyLock;
 
@@ -14,21 +13,21 @@ use crate::{EventDelivery, description::POOL};
 
 static EVENT: LazyLock<Option<MessageDescriptor>> = LazyLock::new(|| POOL.as_ref()?.get_message_by_name("parley.v1.Event"));
 
-/// Any message of the contract, by its full name.
+/// Converts a message of the contract with the full name `name`.
 pub fn message(name: &str, message: &impl prost::Message) -> Json {
     let descriptor = POOL.as_ref().and_then(|pool| pool.get_message_by_name(name));
     let decoded = descriptor.and_then(|descriptor| DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice()).ok());
     decoded.as_ref().map_or(Json::Null, of_message)
 }
 
-/// The delivery as one object: `cursor` as text beside what [`event`] has.
+/// Converts a delivery to an object: the object that [`event`] returns, with the `cursor` as text.
 pub fn delivery(delivery: &EventDelivery) -> Json {
     let mut object = event(delivery);
     object["cursor"] = json!(cursor_text::encode(&delivery.cursor));
     object
 }
 
-/// The delivery's event as one object: `prev_seq` beside its fields; the resource under `resource`.
+/// Converts the event of a delivery to an object: `prev_seq` and the fields of the event, with its resource as `resource`.
 pub fn event(delivery: &EventDelivery) -> Json {
     let bytes = delivery.event.as_ref().map(prost::Message::encode_to_vec).unwrap_or_default();
     let decoded = EVENT
@@ -38,7 +37,7 @@ pub fn event(delivery: &EventDelivery) -> Json {
     object.insert("prev_seq".to_owned(), json!(delivery.prev_seq));
     for (field, value) in decoded.iter().flat_map(DynamicMessage::fields) {
         let name = match (field.name(), field.containing_oneof()) {
-            // kind_name says the same, and is there for kinds that this version does not know.
+            // `kind_name` contains the same information, and also names kinds that this version does not know.
             ("kind", _) => continue,
             ("kind_name", _) => "kind",
             (_, Some(oneof)) if oneof.name() == "resource" => {
@@ -97,7 +96,7 @@ fn of_field(message: &DynamicMessage, name: &str) -> Json {
     field.map_or(Json::Null, |field| of(&message.get_field(&field), &field.kind()))
 }
 
-/// Whole numbers without a fraction: in a Struct every number is a double.
+/// Writes whole numbers without a fraction, because every number in a `Struct` is a double.
 fn number(value: f64) -> Json {
     #[expect(clippy::cast_possible_truncation, reason = "whole and below 2^53")]
     if value.fract() == 0.0 && value.abs() < 2_f64.powi(53) {
@@ -107,7 +106,7 @@ fn number(value: f64) -> Json {
     }
 }
 
-/// `MESSAGE_TYPE_INCOMING` of `MessageType` is `incoming`; a number without a name stays a number.
+/// Returns `incoming` for `MESSAGE_TYPE_INCOMING` of `MessageType`. A number without a name stays a number.
 fn short_name(kind: &EnumDescriptor, number: i32) -> Json {
     let Some(value) = kind.get_value(number) else {
         return json!(number);

@@ -1,4 +1,4 @@
-//! The enums of rows and of the wire, matched name by name.
+//! Conversions between the enums of rows and those of the contract, by the names of their variants.
 
 use parley_types::kind;
 
@@ -13,7 +13,7 @@ macro_rules! matching {
         }
 
         impl pb::$wire {
-            /// The row's value; none for the unspecified one.
+            /// Returns the value for a row. `None` for `Unspecified`.
             pub fn to_row(self) -> Option<kind::$row> {
                 match self {
                     Self::Unspecified => None,

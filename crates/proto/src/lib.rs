@@ -1,4 +1,4 @@
-//! The contract: the generated types, clients and servers, their codec, and conversions that need nothing of the service.
+//! The contract: generated types, clients and servers, their codec, and conversions that do not depend on the service.
 
 /// Generated from `proto/parley/v1`.
 #[allow(clippy::pedantic, clippy::all, missing_docs)]
@@ -7,7 +7,7 @@ mod v1 {
 }
 pub use v1::*;
 
-/// The server of `EventsService` that sends ready frames; see `build.rs`.
+/// The server of `EventsService` that sends encoded frames; see `build.rs`.
 #[allow(clippy::pedantic, clippy::all, missing_docs)]
 pub mod frames {
     include!(concat!(env!("OUT_DIR"), "/parley.v1.EventsService.rs"));
@@ -26,5 +26,5 @@ pub mod samples;
 pub mod value;
 pub mod wire_budget;
 
-/// The contract's descriptors, for reflection.
+/// The encoded descriptors of the contract, for reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/parley_descriptor.bin"));

@@ -1,5 +1,5 @@
-//! The policy of every method, as the contract declares it (`proto/parley/v1/options.proto`): who may call it, and how the server treats the
-//! call. The build script checks the declarations and writes the table; nothing else decides by the name of a method.
+//! The policies of all methods, as the contract declares them (`proto/parley/v1/options.proto`): who may call a method, and how the server
+//! treats the call. The build script checks the declarations and writes the table; no other code decides by the name of a method.
 
 use std::{collections::HashMap, sync::LazyLock};
 
@@ -7,32 +7,32 @@ use super::{MethodCaller, MethodCredential, MethodEffect};
 
 /// A method of the contract with its policy.
 #[derive(Debug, PartialEq, Eq)]
-// Independent facts of a method, not states of one thing.
+// The flags are independent of each other, so they do not make an enum.
 #[allow(clippy::struct_excessive_bools)]
 pub struct Method {
-    /// `parley.v1.Service/Call`: the path without its first slash.
+    /// The path without its first slash: `parley.v1.Service/Call`.
     pub path: &'static str,
-    /// The service by its full name.
+    /// The full name of the service.
     pub service: &'static str,
-    /// The call by its name alone.
+    /// The name of the method, without the service.
     pub call: &'static str,
-    /// The request by its name alone.
+    /// The name of the request, without the package.
     pub request: &'static str,
     /// Who may call it.
     pub caller: MethodCaller,
     /// Whether it changes anything.
     pub effect: MethodEffect,
-    /// What the caller shows; unspecified: a token.
+    /// The credential that the caller authenticates with. `Unspecified` is a token.
     pub credential: MethodCredential,
     /// Whether agent bots may call it.
     pub bots: bool,
-    /// Whether each call leaves an audit event.
+    /// Whether each call is recorded as an audit event.
     pub audited: bool,
-    /// Whether a repetition under the same `request_id` is answered with the stored reply.
+    /// Whether a repeated call with the same `request_id` gets the stored response.
     pub idempotent: bool,
     /// Whether the request is a stream.
     pub client_streaming: bool,
-    /// Whether the reply is a stream.
+    /// Whether the response is a stream.
     pub server_streaming: bool,
 }
 
@@ -42,17 +42,17 @@ pub static METHODS: &[Method] = include!(concat!(env!("OUT_DIR"), "/policy.rs"))
 static BY_PATH: LazyLock<HashMap<&'static str, &'static Method>> =
     LazyLock::new(|| METHODS.iter().map(|method| (method.path, method)).collect());
 
-/// The method of an HTTP path, with or without its first slash. None for a path that the contract does not name.
+/// Returns the method of an HTTP path, with or without its first slash. `None` if the contract has no such path.
 pub fn method(path: &str) -> Option<&'static Method> {
     BY_PATH.get(path.strip_prefix('/').unwrap_or(path)).copied()
 }
 
-/// The method of a call by its name alone, such as `CreateMessage`. Scans the table: use [`method`] where there is a path.
+/// Returns the method with this name, such as `CreateMessage`. Scans the table; prefer [`method`] if the path is known.
 pub fn called(call: &str) -> Option<&'static Method> {
     METHODS.iter().find(|method| method.call == call)
 }
 
-/// The services by their full names, each once.
+/// Returns the full name of each service once.
 pub fn services() -> impl Iterator<Item = &'static str> {
     METHODS
         .chunk_by(|one, next| one.service == next.service)
@@ -60,28 +60,28 @@ pub fn services() -> impl Iterator<Item = &'static str> {
 }
 
 impl Method {
-    /// Whether the caller shows a token, as opposed to a credential in the request.
+    /// Whether the caller authenticates with a token, as opposed to a credential in the request.
     pub fn needs_token(&self) -> bool {
         self.credential == MethodCredential::Unspecified
     }
 
-    /// Whether a token that may only read may be used for it.
+    /// Whether a read-only token is sufficient.
     pub fn is_read(&self) -> bool {
         self.effect == MethodEffect::Read
     }
 
-    /// Whether the reply is open-ended: once it has begun, no deadline of the server ends it.
+    /// Whether the response is open-ended: once it has begun, no deadline of the server ends it.
     pub fn is_stream(&self) -> bool {
         self.server_streaming
     }
 
-    /// Whether a call without a token waits for its turn among those. What shows a pubsub token is a member's dashboard, whose presence would be
-    /// late, and a stream is not worked on until an end.
+    /// Whether a call without a token waits for its turn among such calls. A call with a pubsub token does not, because it comes from a
+    /// member's dashboard, whose presence would be delayed. Nor does a stream, whose processing has no end.
     pub fn takes_turn(&self) -> bool {
         !self.is_stream() && !self.is_upload() && self.credential != MethodCredential::PubsubToken
     }
 
-    /// Whether the request is a stream that is answered after its last byte.
+    /// Whether the request is a stream, with one response after its last message.
     pub fn is_upload(&self) -> bool {
         self.client_streaming && !self.server_streaming
     }

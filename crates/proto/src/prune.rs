@@ -1,9 +1,9 @@
-//! Events that were stored before fields were limited, made such that clients receive them.
+//! Prunes events that were stored before fields were limited, so that clients can receive them.
 //!
-//! An attribute map of 33 levels makes an event that prost cannot decode, and one of several megabytes an event that a client with default
-//! settings refuses. Such an event stays in the log until it is trimmed, so it is pruned whenever it is read: maps beyond the limits are
-//! omitted and named in `truncated_fields`, and times outside of the years 1 to 9999, which no client renders as JSON, become the nearest
-//! within. The walk is over the encoded bytes, by the contract's descriptors, because what is too deep cannot
+//! An attribute map of 33 levels makes an event that prost cannot decode, and one of several megabytes makes an event that a client with
+//! default settings rejects. Such an event stays in the log until it is trimmed, so it is pruned whenever it is read: maps beyond the
+//! limits are omitted and named in `truncated_fields`, and times outside of the years 1 to 9999, which clients cannot render as JSON,
+//! become the nearest valid time. The code walks the encoded bytes by the contract's descriptors, because an event that is too deep cannot
 //! be decoded.
 
 use std::{borrow::Cow, collections::HashMap, sync::LazyLock};
@@ -20,19 +20,19 @@ use prost_types::{FileDescriptorSet, Timestamp, field_descriptor_proto::Type};
 
 use super::value::{SENT_CONTENT, SENT_CONTENT_KEYS, SENT_LEVELS, micros, timestamp};
 
-/// The deepest message of the contract has fewer levels, attributes aside.
+/// Maximum depth of the walk. The deepest message of the contract has fewer levels, not counting attributes.
 const DEPTH: usize = 20;
 
-/// The fields of a message that are messages themselves, by number.
+/// The fields of a message type whose type is a message: field number, name and type.
 #[derive(Default)]
 struct Schema {
     fields: HashMap<u64, (String, String)>,
-    /// The number of `truncated_fields`.
+    /// The field number of `truncated_fields`.
     truncated: Option<u32>,
 }
 
 static SCHEMAS: LazyLock<HashMap<String, Schema>> = LazyLock::new(|| {
-    // Compiled in with the program: it can be read, or no test passes.
+    // Compiled into the program: if it could not be decoded, every test would fail.
     let files = FileDescriptorSet::decode(super::DESCRIPTORS).unwrap_or_default();
     let mut schemas = HashMap::new();
     for file in &files.file {
@@ -57,7 +57,7 @@ static SCHEMAS: LazyLock<HashMap<String, Schema>> = LazyLock::new(|| {
 /// One field of an encoded message.
 struct Field<'a> {
     number: u64,
-    /// Key and value as they are.
+    /// The key and the value as encoded.
     whole: &'a [u8],
     /// The content of a length-delimited field.
     content: Option<&'a [u8]>,
@@ -76,7 +76,7 @@ fn varint(bytes: &mut &[u8]) -> Option<u64> {
     None
 }
 
-/// The next field; none at the end, and where the bytes are no message.
+/// Reads the next field. `None` at the end, and if the bytes are not a message.
 fn next<'a>(bytes: &mut &'a [u8]) -> Option<Field<'a>> {
     let start = *bytes;
     let key = varint(bytes)?;
@@ -103,12 +103,11 @@ fn next<'a>(bytes: &mut &'a [u8]) -> Option<Field<'a>> {
     })
 }
 
-/// What a `Struct` or a `Value` holds.
+/// The size of a `Struct` or a `Value`.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Shape {
-    /// Levels of nesting.
     levels: usize,
-    /// Keys at every depth.
+    /// The number of keys at every depth.
     keys: usize,
 }
 
@@ -118,7 +117,7 @@ impl Shape {
         self.keys += inner.keys;
     }
 
-    /// One level around it.
+    /// Returns the shape with one more level around it.
     fn within(self) -> Self {
         Self {
             levels: 1 + self.levels,
@@ -127,7 +126,7 @@ impl Shape {
     }
 }
 
-/// The shape of a `Struct` or a `Value`, counted up to `left` levels.
+/// Measures a `Struct` or a `Value`, down to `left` levels.
 fn shape(mut bytes: &[u8], is_value: bool, left: usize) -> Shape {
     let mut whole = Shape::default();
     if left == 0 {
@@ -137,7 +136,7 @@ fn shape(mut bytes: &[u8], is_value: bool, left: usize) -> Shape {
     while let Some(field) = next(&mut bytes) {
         let Some(content) = field.content else { continue };
         match (is_value, field.number) {
-            // A struct in a value, and a list in a value, whose items are values.
+            // In a value: field 5 is a struct, field 6 a list, whose items are values.
             (true, 5) => whole.add(&shape(content, false, left)),
             (true, 6) => whole.add(&values(content, 1, left - 1).within()),
             (false, 1) => {
@@ -150,7 +149,7 @@ fn shape(mut bytes: &[u8], is_value: bool, left: usize) -> Shape {
     whole
 }
 
-/// The values in a list (field 1), or in an entry of a struct (field 2).
+/// Measures the values in a list (field 1) or in an entry of a struct (field 2).
 fn values(mut bytes: &[u8], number: u64, left: usize) -> Shape {
     let mut whole = Shape::default();
     while let Some(field) = next(&mut bytes) {
@@ -169,7 +168,7 @@ fn is_oversized(name: &str, of: &str, content: &[u8]) -> bool {
         _ if is_value => (BYTES, SENT_CONTENT_KEYS),
         _ => (BYTES, KEYS),
     };
-    // A text that was cut to the limit has a tag and a length too.
+    // A string that was truncated to the limit also has a tag and a length.
     if content.len() > bytes + 8 {
         return true;
     }
@@ -177,7 +176,7 @@ fn is_oversized(name: &str, of: &str, content: &[u8]) -> bool {
     shape.levels > SENT_LEVELS || shape.keys > keys
 }
 
-/// The nearest time that clients can render, if an encoded `Timestamp` holds another.
+/// Returns the nearest time that clients can render, if the encoded `Timestamp` contains another one.
 fn clamped(content: &[u8]) -> Option<Timestamp> {
     let at = Timestamp::decode(content).ok()?;
     if micros(&at).is_some() {
@@ -187,7 +186,7 @@ fn clamped(content: &[u8]) -> Option<Timestamp> {
     Some(timestamp(if is_early { Micros::MIN } else { Micros::MAX }))
 }
 
-/// The message without the maps that are beyond the limits and with times that clients can render; borrowed if it is so already.
+/// Returns the message without the maps that exceed the limits, and with times that clients can render. Borrowed if nothing changed.
 fn pruned<'a>(of: &str, bytes: &'a [u8], depth: usize) -> Cow<'a, [u8]> {
     let Some(schema) = SCHEMAS.get(of).filter(|_| depth > 0) else {
         return Cow::Borrowed(bytes);
@@ -215,7 +214,7 @@ fn pruned<'a>(of: &str, bytes: &'a [u8], depth: usize) -> Cow<'a, [u8]> {
             Some((_, "google.protobuf.Timestamp", content)) => match clamped(content) {
                 Some(at) => {
                     let out = out.get_or_insert_with(|| copied(before));
-                    // The numbers come from the contract.
+                    // Cannot fail: the field numbers come from the contract.
                     message::encode(u32::try_from(field.number).unwrap_or_default(), &at, out);
                 }
                 None => {
@@ -227,7 +226,7 @@ fn pruned<'a>(of: &str, bytes: &'a [u8], depth: usize) -> Cow<'a, [u8]> {
             Some((_, inner, content)) => match pruned(inner, content, depth - 1) {
                 Cow::Owned(smaller) => {
                     let out = out.get_or_insert_with(|| copied(before));
-                    // The numbers come from the contract.
+                    // Cannot fail: the field numbers come from the contract.
                     encode_key(u32::try_from(field.number).unwrap_or_default(), WireType::LengthDelimited, out);
                     encode_varint(smaller.len() as u64, out);
                     out.extend_from_slice(&smaller);
@@ -256,7 +255,7 @@ fn pruned<'a>(of: &str, bytes: &'a [u8], depth: usize) -> Cow<'a, [u8]> {
     Cow::Owned(out)
 }
 
-/// An encoded `parley.v1.Event` without the attribute maps that are beyond the limits; borrowed if there are none.
+/// Prunes an encoded `parley.v1.Event`. The result is borrowed if nothing changed.
 pub fn event(payload: &[u8]) -> Cow<'_, [u8]> {
     pruned("parley.v1.Event", payload, DEPTH)
 }
@@ -368,7 +367,7 @@ mod tests {
             };
             let conversation = resource.conversation.as_ref().expect("it was there");
             assert_eq!(conversation.snoozed_until.map(|at| at.seconds), Some(sent));
-            // Nothing else changed.
+            // Nothing else has changed.
             let Some(Resource::Message(resource)) = &mut stored.resource else {
                 panic!("a message")
             };

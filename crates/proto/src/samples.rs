@@ -1,4 +1,4 @@
-//! Events for the tests of rendering.
+//! Sample events for tests of rendering.
 
 use prost_types::{ListValue, NullValue, Struct, Timestamp, Value, value::Kind};
 
@@ -11,7 +11,7 @@ fn value(kind: Kind) -> Value {
     Value { kind: Some(kind) }
 }
 
-#[allow(clippy::unnecessary_wraps)] // as the fields want it
+#[allow(clippy::unnecessary_wraps)] // the fields are optional
 fn text(text: &str) -> Option<Value> {
     Some(value(Kind::StringValue(text.to_owned())))
 }
@@ -33,7 +33,7 @@ fn delivered(event: Event) -> EventDelivery {
     }
 }
 
-/// An incoming message of Ana in conversation 3, seq 42.
+/// An incoming message from Ana in conversation 3, with seq 42.
 pub fn message(content: &str) -> EventDelivery {
     let tags = vec![
         value(Kind::StringValue("a".to_owned())),
@@ -76,7 +76,7 @@ pub fn message(content: &str) -> EventDelivery {
     })
 }
 
-/// Conversation 3 with Ana is resolved and becomes pressing, seq 43.
+/// Conversation 3 with Ana is resolved and gets a high priority, with seq 43.
 pub fn status_changed() -> EventDelivery {
     let conversation = Conversation {
         id: 3,

@@ -10,11 +10,11 @@ use parley_types::{
 use prost_types::{ListValue, Struct, Timestamp, Value, value::Kind};
 use serde_json::{Map, Number, Value as Json};
 
-/// The largest integer below which a double holds every one: 2^53.
+/// 2^53: a double represents every integer below it exactly.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// A point in time. Rows from before times were limited may hold one that the message cannot: it becomes the nearest that it can, because
-/// clients fail to render any other as JSON.
+/// Converts a time. A row from before times were limited may contain one that the message cannot represent. It becomes the nearest valid
+/// time, because clients fail to render any other as JSON.
 pub fn timestamp(at: Micros) -> Timestamp {
     let at = if parley_fault::is_on(Protection::TimeRange) {
         at.clamp(Micros::MIN, Micros::MAX)
@@ -28,12 +28,12 @@ pub fn timestamp(at: Micros) -> Timestamp {
     }
 }
 
-/// A point in time, where there may be none.
+/// Converts an optional time.
 pub fn maybe_timestamp(at: Option<Micros>) -> Option<Timestamp> {
     at.map(timestamp)
 }
 
-/// A point in time, or none if it lies outside of the years 1 to 9999, which the message and its JSON form are limited to.
+/// Converts a timestamp. Returns `None` outside of the years 1 to 9999, to which the message and its JSON form are limited.
 pub fn micros(at: &Timestamp) -> Option<Micros> {
     if !(0..1_000_000_000).contains(&at.nanos) {
         return None;
@@ -44,7 +44,8 @@ pub fn micros(at: &Timestamp) -> Option<Micros> {
         .filter(|at| (Micros::MIN..=Micros::MAX).contains(at) || !parley_fault::is_on(Protection::TimeRange))
 }
 
-/// Whether a value is a number of seconds since 1970, or a text of digits, outside of the years 1 to 9999: mostly milliseconds.
+/// Whether a value is a number of seconds since 1970, or a string of digits, outside of the years 1 to 9999. Such values are usually
+/// milliseconds.
 pub fn is_beyond_times(value: &Json) -> bool {
     let seconds = match value {
         Json::Number(number) => number.as_f64(),
@@ -52,13 +53,13 @@ pub fn is_beyond_times(value: &Json) -> bool {
         _ => None,
     };
     let (first, last) = (Micros::MIN.seconds(), Micros::MAX.seconds());
-    // Both ends are far below what a double holds exactly.
+    // A double represents both ends exactly.
     #[allow(clippy::cast_precision_loss)]
     let range = first as f64..(last + 1) as f64;
     seconds.is_some_and(|seconds| !range.contains(&seconds)) && parley_fault::is_on(Protection::TimeRange)
 }
 
-/// An object of the database as a `Struct`; an empty one is absent.
+/// Converts a stored object. `None` if it is empty.
 pub fn structure(json: &Json) -> Option<Struct> {
     match json {
         Json::Object(map) if !map.is_empty() => Some(Struct { fields: fields(map) }),
@@ -66,49 +67,52 @@ pub fn structure(json: &Json) -> Option<Struct> {
     }
 }
 
-/// Levels that are sent: one more than may be written, since the REST gateway once accepted 25.
+/// Maximum levels of nesting that are sent: one more than may be written, because the REST gateway once accepted 25.
 pub(super) const SENT_LEVELS: usize = attribute_limits::LEVELS + 1;
 
-/// Bytes of content attributes that are sent: `external_error` and what the server adds to a reply come on top of what may be written.
+/// Maximum bytes of content attributes that are sent. More than may be written, because the server adds `external_error` and data about the
+/// message replied to.
 pub(super) const SENT_CONTENT: usize = attribute_limits::BYTES + 96 * 1024;
 
-/// Keys of content attributes that are sent, for the same reason: the server adds `external_error` and `in_reply_to_external_id`.
+/// Maximum number of keys of content attributes that are sent. More than may be written, because the server adds `external_error` and
+/// `in_reply_to_external_id`.
 pub(super) const SENT_CONTENT_KEYS: usize = attribute_limits::KEYS + 8;
 
-/// Whether a value that was stored before the limits is too large, too deep or has too many keys to be sent within a larger message.
+/// Whether a value that was stored before the limits existed is too large, too deep, or has too many keys to be sent within a larger
+/// message.
 pub fn is_oversized(value: &Json) -> bool {
     !is_sent(AttributeSize::of(value), attribute_limits::BYTES, SENT_CONTENT_KEYS)
 }
 
-/// Whether a map or value of this size is sent.
+/// Whether a map or value of this size may be sent.
 fn is_sent(size: AttributeSize, bytes: usize, keys: usize) -> bool {
     size.wire <= bytes && size.levels <= SENT_LEVELS && size.keys <= keys
 }
 
-/// Attribute maps of one resource on the way to the wire. Maps that were stored before the limits and exceed them are omitted, and their
-/// fields are named for `truncated_fields`.
+/// Converts the attribute maps of one resource. Maps that were stored before the limits existed and exceed them are omitted, and their
+/// fields are recorded for `truncated_fields`.
 #[derive(Debug, Default)]
 pub struct AttributeMaps {
     truncated: Vec<String>,
 }
 
 impl AttributeMaps {
-    /// A stored map as a `Struct`; an empty or an omitted one is absent.
+    /// Converts a stored map. `None` if it is empty or omitted.
     pub fn structure(&mut self, field: &str, json: &Json) -> Option<Struct> {
         self.within(field, json, attribute_limits::BYTES, attribute_limits::KEYS)
     }
 
-    /// The content attributes of a message.
+    /// Converts the content attributes of a message.
     pub fn content(&mut self, field: &str, json: &Json) -> Option<Struct> {
         self.within(field, json, SENT_CONTENT, SENT_CONTENT_KEYS)
     }
 
-    /// Names a field that was omitted or cut.
+    /// Records a field that was omitted or truncated.
     pub fn truncate(&mut self, field: &str) {
         self.truncated.push(field.to_owned());
     }
 
-    /// The fields that were omitted.
+    /// Returns the names of the recorded fields.
     pub fn truncated(self) -> Vec<String> {
         self.truncated
     }
@@ -130,7 +134,7 @@ fn fields(map: &Map<String, Json>) -> BTreeMap<String, Value> {
     map.iter().map(|(key, value)| (key.clone(), value_of(value))).collect()
 }
 
-/// A value of the database on the wire.
+/// Converts a stored value.
 pub fn value_of(json: &Json) -> Value {
     let kind = match json {
         Json::Null => Kind::NullValue(0),
@@ -145,10 +149,10 @@ pub fn value_of(json: &Json) -> Value {
     Value { kind: Some(kind) }
 }
 
-/// An object of the wire for the database: integral numbers become integers again.
+/// Converts an object for storage. Whole numbers become integers again.
 ///
 /// # Errors
-/// The path of the first number that JSON cannot hold (infinite, or not a number).
+/// Returns the path of the first number that JSON cannot represent (infinite, or not a number).
 pub fn object(structure: &Struct) -> Result<Map<String, Json>, String> {
     structure
         .fields
@@ -161,10 +165,10 @@ pub fn object(structure: &Struct) -> Result<Map<String, Json>, String> {
         .collect()
 }
 
-/// A value of the wire for the database.
+/// Converts a value for storage.
 ///
 /// # Errors
-/// The path of the first number that JSON cannot hold; empty: the value itself.
+/// Returns the path of the first number that JSON cannot represent. The path is empty if it is the value itself.
 pub fn json_of(value: &Value) -> Result<Json, String> {
     Ok(match &value.kind {
         None | Some(Kind::NullValue(_)) => Json::Null,
@@ -176,7 +180,7 @@ pub fn json_of(value: &Value) -> Result<Json, String> {
     })
 }
 
-/// Whole numbers that a double holds exactly are integers.
+/// Converts a number. A whole number that a double represents exactly becomes an integer.
 #[allow(clippy::cast_possible_truncation)] // below 2^53, and without a fraction
 fn number_of(number: f64) -> Option<Number> {
     if number.fract() == 0.0 && number.abs() < EXACT {

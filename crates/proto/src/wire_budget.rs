@@ -1,8 +1,8 @@
-//! How much a request may build when it is decoded, found out before it is.
+//! Limits the memory that decoding a request takes, before it is decoded.
 //!
-//! An element of two bytes on the wire (an empty `google.protobuf.Value`, an empty message of a repeated field) takes 32 bytes to 1 KiB in
-//! memory. So a large request is walked by its descriptor first, and what it would build is counted. A small one is not: 32 KiB of empty
-//! elements stay below 8 MiB, and nearly all requests are smaller.
+//! An element that has two bytes on the wire (an empty `google.protobuf.Value`, or an empty message of a repeated field) takes 32 bytes to
+//! 1 KiB in memory. So a large request is first walked by its descriptor, and the elements it would build are counted. Small requests need
+//! no walk: 32 KiB of empty elements stay below 8 MiB of memory. Nearly all requests are small.
 
 use parley_fault::Protection;
 use prost_reflect::{Kind, MessageDescriptor};
@@ -12,29 +12,29 @@ use super::description::POOL;
 /// Requests up to this size are decoded without a walk.
 const SMALL: usize = 32 * 1024;
 
-/// Elements of lists and maps. The JSON API takes no more than that of values, and adds a few by itself.
+/// Maximum number of elements of lists and maps. The JSON API accepts 50,000 values and adds a few itself.
 const ELEMENTS: usize = 51_000;
 
-/// `google.protobuf.Struct`s with anything in them. Likewise.
+/// Maximum number of `google.protobuf.Struct`s that are not empty. The JSON API accepts 5,000 and adds a few itself.
 const OBJECTS: usize = 5_100;
 
-/// Messages of the contract.
+/// Maximum number of messages of the contract.
 const MESSAGES: usize = 10_000;
 
-/// Fields on the wire, which bounds the time of a walk.
+/// Maximum number of fields on the wire, which bounds the time of a walk.
 const FIELDS: usize = 400_000;
 
-/// How deep messages are walked, as deep as prost decodes them.
+/// Maximum depth of the walk, the same as that of prost.
 const DEPTH: usize = 100;
 
-/// A limit that a request exceeds, as a sentence.
+/// A limit that a request exceeds, as an error message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Excess(pub &'static str);
 
-/// The descriptor of a request; none for a message that is not a request of the contract.
+/// Returns the descriptor of a request. `None` if the message is not a request of the contract.
 ///
-/// Responses are not limited: they come from this process, or from a server that the client trusts. That requests are named so is checked by
-/// `buf lint`.
+/// Responses are not limited: they come from this process, or from a server that the client trusts. `buf lint` checks that the names of
+/// requests end with `Request`.
 pub fn request<M: prost::Name>() -> Option<MessageDescriptor> {
     M::NAME
         .ends_with("Request")
@@ -42,10 +42,10 @@ pub fn request<M: prost::Name>() -> Option<MessageDescriptor> {
         .flatten()
 }
 
-/// Checks an encoded request before it is decoded. What is malformed is left to the decoder.
+/// Checks an encoded request before it is decoded. Malformed bytes are left to the decoder.
 ///
 /// # Errors
-/// [`Excess`].
+/// Returns [`Excess`] if the request exceeds a limit.
 pub fn check<M: prost::Name>(bytes: &[u8]) -> Result<(), Excess> {
     if bytes.len() <= SMALL || !parley_fault::is_on(Protection::WireBudget) {
         return Ok(());
@@ -84,7 +84,7 @@ impl Budget {
                 return Ok(());
             };
             bytes = rest;
-            // Unknown fields are skipped by the decoder too.
+            // The decoder skips unknown fields too.
             let Some(field) = message.get_field(number) else { continue };
             let is_repeated = field.is_list() || field.is_map();
             match field.kind() {
@@ -103,7 +103,7 @@ impl Budget {
                     self.walk(&inner, content, depth - 1)?;
                 }
                 Kind::String | Kind::Bytes if is_repeated => self.elements(1)?,
-                // Numbers may be packed, one varint or fixed number after another.
+                // Numbers may be packed: varints or fixed-size numbers, back to back.
                 Kind::Double | Kind::Fixed64 | Kind::Sfixed64 if is_repeated => self.elements(1 + content.len() / 8)?,
                 Kind::Float | Kind::Fixed32 | Kind::Sfixed32 if is_repeated => self.elements(1 + content.len() / 4)?,
                 _ if is_repeated => self.elements(1 + content.iter().filter(|byte| **byte < 0x80).count())?,
@@ -122,7 +122,8 @@ impl Budget {
     }
 }
 
-/// The content of a field that is written with a length; empty for other fields, which are skipped. None for what cannot be walked.
+/// Splits off the content of a length-delimited field. It is empty for other fields, which are skipped. `None` if the bytes cannot be
+/// walked.
 fn content(wire_type: u64, bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let skip = |count: usize| Some((&bytes[..0], bytes.get(count..)?));
     match wire_type {
@@ -163,7 +164,7 @@ mod tests {
     fn contact(attributes: Struct) -> Result<(), Excess> {
         let contact = pb::CreateContactRequest {
             custom_attributes: Some(attributes),
-            // So that it is walked at all.
+            // Large enough to be walked.
             name: "x".repeat(SMALL),
             ..Default::default()
         };
@@ -203,7 +204,7 @@ mod tests {
             ..Default::default()
         };
         assert!(check::<pb::AddInboxMembersRequest>(&many.encode_to_vec()).is_err());
-        // Fields that the contract does not have are skipped, whatever they look like.
+        // Fields that the contract does not have are skipped, whatever they contain.
         assert_eq!(check::<pb::BatchCreateMessagesRequest>(&[0xfa, 0x7f, 0].repeat(20_000)), Ok(()));
     }
 
