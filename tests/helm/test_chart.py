@@ -1,6 +1,6 @@
-"""What the chart renders, for every values file: Helm lints it, Kubernetes would take it, it is what it was, and its parts fit together.
+"""Checks what the chart renders for every values file: Helm's linter and Kubernetes' schemas accept it, it matches the snapshot, and its parts are consistent.
 
-UPDATE_SNAPSHOTS=1 writes the snapshots anew.
+UPDATE_SNAPSHOTS=1 rewrites the snapshots.
 """
 
 import functools
@@ -17,15 +17,15 @@ from helm_python.errors import HelmError
 import chart
 import shapes
 
-# The oldest that Chart.yaml allows, and the newest whose schemas are at hand.
+# The oldest version that Chart.yaml allows, and the newest whose schemas are available.
 VERSIONS = ["1.30", kubernetes_validate.latest_version()]
-# It reads its files, which are large, anew for every document.
+# Without the cache, it reads its large files again for every document.
 kubernetes_validate.utils.schema_contents = functools.cache(kubernetes_validate.utils.schema_contents)
 SNAPSHOTS = chart.HERE / "snapshots"
 
 
 def each(folder):
-    """A test for each values file of a folder."""
+    """Runs a test for each values file of a folder."""
 
     def over_files(test):
         @functools.wraps(test)
@@ -100,7 +100,7 @@ class EveryValuesFile(unittest.TestCase):
     def test_the_admin_port_is_open_to_named_callers_only(self, path):
         for document in chart.of_kind(path, "NetworkPolicy"):
             for rule in document["spec"]["ingress"]:
-                # A rule without `from` lets everybody in.
+                # A rule without `from` allows everyone.
                 self.assertTrue(rule["from"], rule)
                 if "admin" in {port["port"] for port in rule["ports"]}:
                     self.assertNotIn({"podSelector": {}}, rule["from"])
@@ -169,7 +169,7 @@ class EveryValuesFile(unittest.TestCase):
         has_certificate = "PARLEY_TLS_CERT_FILE" in variables or bool(tls.get("cert_file"))
         listeners = tls.get("listeners", "grpc,http").split(",") if has_certificate else []
         for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-            # Kubelets speak gRPC without TLS only.
+            # Kubelets cannot probe gRPC over TLS.
             self.assertEqual("grpc" in server[probe], "grpc" not in listeners)
             self.assertNotIn("admin", listeners)
         for service in chart.of_kind(path, "Service"):

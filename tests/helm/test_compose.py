@@ -1,5 +1,5 @@
-"""docker-compose.yaml, as far as it can be checked without an engine: its services, what it mounts, and the program with its variables; and
-the commands of docs/compose.md, which are run against the program."""
+"""Checks docker-compose.yaml as far as possible without a container engine: its services, mounts, and the program with its variables; and runs
+the commands of docs/compose.md against the program."""
 
 import json
 import re
@@ -57,7 +57,7 @@ class Compose(unittest.TestCase):
             self.assertLessEqual(ours, known)
             nowhere = {"PARLEY_ADMIN_ADDR": "127.0.0.1:1"}
             ended = program.run(["healthcheck"], {name: variables[name] for name in ours} | nowhere)
-            # 78 if a setting were bad.
+            # It would be 78 if a setting were invalid.
             self.assertEqual((ended.returncode, "127.0.0.1:1" in ended.stderr), (1, True), ended.stderr)
 
     def test_prometheus_asks_every_replica(self):
@@ -94,7 +94,7 @@ class Compose(unittest.TestCase):
 
 
 class Page(unittest.TestCase):
-    """The indented commands of the page, in their order. One process stands for both replicas."""
+    """Runs the indented commands of the page in order. One process replaces both replicas."""
 
     @classmethod
     def setUpClass(cls):
@@ -127,7 +127,7 @@ class Page(unittest.TestCase):
         self.assertEqual(len(streams), 2)
 
     def run_command(self, command):
-        """What a command answers: JSON of a call, text of a stream or of the program. Streams are read up to the agent's answer."""
+        """The result of a command: JSON of a call, text of a stream or of the program. Streams are read up to the agent's reply."""
         words = shlex.split(command)
         if words[:3] == ["docker", "compose", "exec"]:
             self.assertEqual(words[4], "/usr/local/bin/parley")
@@ -138,7 +138,7 @@ class Page(unittest.TestCase):
         environment = self.program.environment | {"PARLEY_SERVER": f"http://{self.program.addresses['grpc']}"}
         if "tail" in words or "-sSN" in words:
             return self.follow(words, environment, "It left today.")
-        # `doctor` looks for free ports of its own, which the running program has.
+        # `doctor` accepts ports that the running program uses.
         ended = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=program.PATIENCE_SECONDS, check=False)
         self.assertEqual(ended.returncode, 0, ended.stdout + ended.stderr)
         return ended.stdout if words[0] == program.BINARY else json.loads(ended.stdout)

@@ -1,5 +1,5 @@
-"""The Dockerfile, as far as it can be checked without an engine that builds it: hadolint, its instructions, what it copies, the libraries
-that the binary wants, and the program in an empty root that holds what the last stage holds."""
+"""Checks the Dockerfile as far as possible without building it: hadolint, its instructions, the files that it copies, the libraries
+that the binary links, and the program in an empty root with the files of the last stage."""
 
 import fnmatch
 import json
@@ -17,13 +17,13 @@ import chart
 import program
 
 DOCKERFILE = chart.ROOT / "Dockerfile"
-# What a glibc image made for C programs has: gcr.io/distroless/cc.
+# The libraries of gcr.io/distroless/cc, a glibc image for C programs.
 BASE_LIBRARIES = {"linux-vdso", "ld-linux-x86-64", "ld-linux-aarch64", "libc", "libm", "libgcc_s", "libdl", "libpthread", "librt"}
 KNOWN = {"ARG", "FROM", "WORKDIR", "ENV", "COPY", "RUN", "LABEL", "USER", "VOLUME", "EXPOSE", "HEALTHCHECK", "ENTRYPOINT", "CMD"}
 
 
 def instructions() -> list[tuple[str, str]]:
-    """Each instruction of the Dockerfile: its word, and the rest on one line."""
+    """The instructions of the Dockerfile: keyword, and the rest on one line."""
     lines = [line for line in DOCKERFILE.read_text().splitlines() if line.strip() and not line.lstrip().startswith("#")]
     joined = re.sub(r"\\\n\s*", "", "\n".join(lines))
     return [tuple(line.split(None, 1)) for line in joined.splitlines()]
@@ -41,7 +41,7 @@ def stages() -> list[list[tuple[str, str]]]:
 
 
 def package() -> dict[str, str]:
-    """What Cargo.toml says of the service, with what it takes from the workspace."""
+    """The package section of the service in Cargo.toml, with values inherited from the workspace."""
     manifest = tomllib.loads((chart.ROOT / "Cargo.toml").read_text())
     return manifest["workspace"]["package"] | {key: value for key, value in manifest["package"].items() if isinstance(value, str)}
 
@@ -52,7 +52,7 @@ def build_stage() -> list[tuple[str, str]]:
 
 
 def ignored(path: str) -> bool:
-    """Whether .dockerignore leaves a path out: the last pattern that matches it, or a folder above it, decides."""
+    """Whether .dockerignore excludes a path: the last pattern that matches it, or a parent folder, decides."""
     out = False
     above = [str(part) for part in [Path(path), *Path(path).parents] if str(part) != "."]
     for line in (chart.ROOT / ".dockerignore").read_text().splitlines():
@@ -65,7 +65,7 @@ def ignored(path: str) -> bool:
 
 
 def copied() -> set[str]:
-    """What the Dockerfile takes from the folder that it is built in."""
+    """The paths that the Dockerfile copies from its build context."""
     found = set()
     for word, rest in instructions():
         if word == "COPY" and "--from=" not in rest:
@@ -74,7 +74,7 @@ def copied() -> set[str]:
 
 
 def libraries() -> dict[str, str | None]:
-    """What the binary links: each library without its version, and its file."""
+    """The libraries that the binary links: name without version, and file."""
     text = subprocess.run(["ldd", program.BINARY], capture_output=True, text=True, check=True).stdout
     found = {}
     for line in text.splitlines():
@@ -112,7 +112,7 @@ class Dockerfile(unittest.TestCase):
             self.assertFalse(ignored(path), path)
 
     def read_by_the_build(self):
-        """The files that sources name, but for those that tests at their foot name."""
+        """The files that sources include, except those that only unit tests include."""
         found = set()
         for source in [chart.ROOT / "build.rs", *(chart.ROOT / "src").rglob("*.rs"), *(chart.ROOT / "crates").rglob("*.rs")]:
             if source.name != "tests.rs":
@@ -135,7 +135,7 @@ class Dockerfile(unittest.TestCase):
         self.assertEqual(build[:first], ["Cargo.toml Cargo.lock ./", "--from=manifests /crates ./crates"])
         self.assertLess(first, build.index("src ./src"))
         self.assertLess(first, build.index("crates ./crates"))
-        # What was made of empty sources must not be taken for the program.
+        # The artefacts of the empty sources must not be used for the program.
         self.assertIn("cargo clean --locked --release --workspace", build[-1])
         builds = [rest for rest in build if "cargo build" in rest]
         self.assertEqual(len(builds), 2)
@@ -213,7 +213,7 @@ class Binary(unittest.TestCase):
             self.assertEqual(check.wait(program.PATIENCE_SECONDS), 1)
 
     def fill(self, root):
-        """The last stage: the binary, its libraries, its file, and a folder that its user may write to."""
+        """Creates the files of the last stage: the binary, its libraries, its configuration, and a folder that its user can write to."""
         root.chmod(0o755)
         for file in filter(None, libraries().values()):
             target = root / file.lstrip("/")
@@ -229,7 +229,7 @@ class Binary(unittest.TestCase):
         return [int(number) for number in dict(stages()[-1])["USER"].split(":")]
 
     def start(self, root, command, environment, errors):
-        """A command in the root, as the image's user, in the image's folder: of all files it may write only those of /data."""
+        """Starts a command in the root, as the image's user, in the image's working directory. It can write only to /data."""
         user, group = self.user()
 
         def enter():

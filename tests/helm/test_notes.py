@@ -1,4 +1,4 @@
-"""NOTES, which Helm prints after an installation, name what was rendered: each URL has the scheme, the host and the port of a service, an
+"""Checks that NOTES, which Helm prints after an installation, match the rendered objects: each URL has the scheme, host and port of a service, an
 ingress or a route, for every values file."""
 
 import re
@@ -9,16 +9,16 @@ from test_chart import each
 
 
 def listeners_with_tls(path) -> set[str]:
-    """The listeners that speak TLS alone, as the services say."""
+    """The listeners that accept only TLS, according to the services."""
     service = chart.one(path, "Service", chart.one(path, "Deployment")["metadata"]["name"])
     probes = chart.one(path, "Deployment")["spec"]["template"]["spec"]["containers"][0]["readinessProbe"]
     found = {port["name"] for port in service["spec"]["ports"] if port["appProtocol"] == "https"}
-    # Kubelets speak gRPC without TLS only.
+    # Kubelets cannot probe gRPC over TLS.
     return found | ({"grpc"} if "httpGet" in probes else set())
 
 
 def wanted(path) -> set[tuple[str, str]]:
-    """The URLs that NOTES should name, each with what it is for."""
+    """The URLs that NOTES should contain, each with its listener."""
     tls = listeners_with_tls(path)
     urls = set()
     for service in chart.of_kind(path, "Service"):
@@ -50,7 +50,7 @@ class Notes(unittest.TestCase):
                 listener = named.get(match[1].strip(), listener)
                 found.add((listener, match[2]))
         self.assertEqual(found, wanted(path))
-        # Other URLs are those of the same hosts.
+        # Other URLs must have the same hosts.
         for url in re.findall(r"https?://[^\s`]+", notes):
             self.assertTrue(any(known.startswith(url) for _, known in found), url)
 

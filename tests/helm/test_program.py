@@ -1,4 +1,4 @@
-"""What the chart says of the program, asked of the program: variables, the configuration file, probes, the drain, and the test pod."""
+"""Compares the chart with the running program: variables, the configuration file, probes, the drain, and the test pod."""
 
 import concurrent.futures
 import re
@@ -19,7 +19,7 @@ sys.path.insert(0, str(chart.ROOT / "helm"))
 import generate  # noqa: E402, found by the line above
 
 POSTGRES = chart.HERE / "values" / "postgres.yaml"
-# What stands for the keys of Secrets and ConfigMaps.
+# Placeholders for the keys of Secrets and ConfigMaps.
 REFERENCES = {
     "PARLEY_DATABASE_URL": "postgres://ana:hunter2@database/parley",
     "PARLEY_BOOTSTRAP_TOKEN": program.TOKEN,
@@ -30,7 +30,7 @@ REFERENCES = {
     "PARLEY_TOKEN": program.TOKEN,
     "SERVICE_INSTANCE_ID": "3f0c6e7a-6f0e-4b57-9a53-0a8f5a6f3c11",
 }
-# Nobody listens there.
+# Nothing listens there.
 NOWHERE = "127.0.0.1:1"
 
 
@@ -78,7 +78,7 @@ class Configuration(unittest.TestCase):
             with self.subTest(values=path.stem):
                 self.assertEqual(variables["OTEL_RESOURCE_ATTRIBUTES"]["value"], ",".join(["service.instance.id=$(SERVICE_INSTANCE_ID)", *given]))
                 self.assertEqual(variables["SERVICE_INSTANCE_ID"]["valueFrom"]["fieldRef"]["fieldPath"], "metadata.uid")
-                # Kubernetes puts in what stands before.
+                # Kubernetes expands variables that are defined before.
                 self.assertLess(names.index("SERVICE_INSTANCE_ID"), names.index("OTEL_RESOURCE_ATTRIBUTES"))
 
     def test_the_program_would_say_so_if_it_did_not(self):
@@ -87,7 +87,7 @@ class Configuration(unittest.TestCase):
         self.assertEqual(code, 78)
 
     def verdict(self, path, spec, more=None):
-        """How `parley healthcheck` ends with a pod's configuration where nobody listens: 1, unless the configuration is refused."""
+        """The exit code of `parley healthcheck` with a pod's configuration when nothing listens: 1, unless the configuration is refused."""
         file = self.enterContext(tempfile.NamedTemporaryFile("w", suffix=".toml"))
         file.write(chart.configuration(path))
         file.flush()
@@ -128,7 +128,7 @@ class Running(unittest.TestCase):
         self.assertEqual(list(steps), ["health", "call", "stream", "done"])
         for name in ["health", "call", "done"]:
             ended = program.run(*self.command(spec, steps[name]))
-            # The call lists tokens, and this account may have none.
+            # The call lists tokens, and this account may not have any.
             said = ended.stderr.replace("no tokens\n", "") if name == "call" else ended.stderr
             self.assertEqual((ended.returncode, said), (0, ""), name)
         self.assertEqual(self.open_streams(), 0)
@@ -165,7 +165,7 @@ class Running(unittest.TestCase):
             return b""
 
         class Collector(grpc.GenericRpcHandler):
-            """Takes everything that OTLP exports."""
+            """Accepts everything that is exported by OTLP."""
 
             def service(self, details):
                 return grpc.unary_unary_rpc_method_handler(take) if details.method.endswith("/Export") else None
@@ -185,7 +185,7 @@ class Running(unittest.TestCase):
         finally:
             collector.stop(None).wait()
         for request in received:
-            # A length before each text, as Protobuf has it.
+            # Protobuf prefixes each string with its length.
             for text in ("service.instance.id", uid):
                 self.assertIn(bytes([len(text)]) + text.encode(), request)
 

@@ -1,5 +1,5 @@
-"""Runs the settings of docs/proxies.md, and nginx with its own defaults, in front of the program: each form of the token at each API, open streams,
-a WebSocket's upgrade, and paths that must arrive as they were sent.
+"""Runs the configurations of docs/proxies.md, and nginx with its defaults, in front of the program: each token header with each API, open streams,
+a WebSocket upgrade, and paths that must arrive unchanged.
 
     python tests/proxies/run.py PROGRAM
 
@@ -34,7 +34,7 @@ FORMS = {
 }
 # SubscribeRequest{account_id: 1, earliest: {}}
 SUBSCRIBE = b"\x08\x01\x12\x00"
-# nginx's temporary files go where it runs.
+# nginx writes temporary files to its working directory.
 NGINX = """
 user root;
 daemon off;
@@ -62,7 +62,7 @@ DEFAULTS = """
 
 
 def block(language: str, heading: str) -> str:
-    """The settings under a heading of the page."""
+    """The configuration under a heading of the page."""
     section = PAGE.read_text().split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
     return re.search(rf"```{language}\n(.*?)```", section, re.S)[1]
 
@@ -92,7 +92,7 @@ def wait_for(port: int, process: subprocess.Popen) -> None:
 
 
 def start(program: str, home: Path) -> tuple[subprocess.Popen, dict[str, str]]:
-    """The program, and where its listeners are."""
+    """Starts the program; returns it and the addresses of its listeners."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PARLEY_", "OTEL_"))}
     environment |= {f"PARLEY_{name}_ADDR": "127.0.0.1:0" for name in ("GRPC", "HTTP", "ADMIN")}
     environment |= {"PARLEY_BOOTSTRAP_TOKEN": TOKEN, "PARLEY_BOOTSTRAP_INBOX_IDENTIFIER": INBOX, "PARLEY_LOG_FORMAT": "json"}
@@ -178,7 +178,7 @@ def check_grpc(port: int, accepted: set[str]) -> None:
 
 
 def routed(port: int) -> None:
-    """Waits until a proxy has its routes, which it may read after it listens."""
+    """Waits until a proxy has loaded its routes, which can happen after it listens."""
     for _ in range(600):
         if request(port, "GET", "/api", {})[0] == 200:
             return
@@ -207,7 +207,7 @@ def main() -> int:
         home = Path(home)
         server, doors = start(str(Path(sys.argv[1]).resolve()), home)
         try:
-            # Something for the streams to begin with.
+            # The first event of the streams.
             direct = int(doors["http"].rsplit(":", 1)[1])
             made = request(direct, "POST", "/api/v1/accounts/1/contacts", {"api-access-token": TOKEN, "content-type": "application/json"}, '{"name": "Ravi"}')
             assert made[0] == 200, made
