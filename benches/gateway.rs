@@ -33,8 +33,8 @@ enum Ask {
 pub async fn round(yard: &mut Yard, options: &Options, table: &mut Table) {
     let world = yard.postgres_world(options).await;
     for (ask, name) in [
-        (Ask::Create, "create a message, REST / gRPC"),
-        (Ask::List, "list 20 messages, REST / gRPC"),
+        (Ask::Create, "create a message, JSON door / gRPC door"),
+        (Ask::List, "list 20 messages, JSON door / gRPC door"),
     ] {
         let grpc = grpc(world, ask, options.seconds).await;
         let json = json(world, ask, options.seconds).await;

@@ -32,7 +32,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// What is measured and for how long.
 #[derive(Debug, Parser)]
-#[command(name = "./bench", about = "Parley's measurements, each compared with a baseline")]
+#[command(name = "./bench", about = "Parley's figures beside their yardsticks")]
 struct Options {
     /// Rounds; medians are taken over them
     #[arg(long, default_value_t = 5)]

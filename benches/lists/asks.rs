@@ -171,16 +171,13 @@ fn of_messages(contacts: i64) -> Vec<Ask> {
     };
     vec![
         ask(
-            "message search, one match in a thousand (\"zarathustra\")",
+            "search of messages, one in a thousand (\"zarathustra\")",
             search("zarathustra", None),
         ),
-        ask(
-            "message search, every message matches (\"replacement\")",
-            search("replacement", None),
-        ),
-        ask("message search, no match", search("no such words", None)),
-        ask("message search, within a contact", search("replacement", Some(contacts / 2))),
-        ask("message search, two characters", search("zz", None)),
+        ask("search of messages, all find (\"replacement\")", search("replacement", None)),
+        ask("search of messages, nobody", search("no such words", None)),
+        ask("search of messages, of a contact", search("replacement", Some(contacts / 2))),
+        ask("search of messages, two characters", search("zz", None)),
     ]
 }
 
@@ -230,7 +227,7 @@ fn of_contacts() -> Vec<Ask> {
         labels: vec!["vip".to_owned()],
         ..list_of_contacts("name")
     };
-    asks.push(ask("contacts with a label that 1 % have, by name", Request::Contacts(labelled)));
+    asks.push(ask("contacts, of a label that 1 % have, by name", Request::Contacts(labelled)));
     let counted = pb::ListContactsRequest {
         with_total_size: true,
         ..list_of_contacts("")
@@ -251,7 +248,7 @@ async fn far(clients: &Clients, contacts: i64, order: &str) -> Ask {
     }
     request.page_size = 0;
     ask(
-        format!("contacts, by {order}, a middle page by its token"),
+        format!("contacts, by {order}, the middle page by its token"),
         Request::Contacts(request),
     )
 }
@@ -273,44 +270,59 @@ fn searches() -> Vec<Ask> {
         })
     };
     vec![
-        ask("contact search, one match", search("person4711@", false)),
-        ask("contact search, one match, counted", search("person4711@", true)),
-        ask("contact search, no match", search("no such person", false)),
-        ask("contact search, many matches (\"Ana\")", search("Ana", false)),
-        ask("contact search, two characters that one in 500 has (\"za\")", search("za", false)),
-        ask("contact search, two characters that one in 500 has, counted", search("za", true)),
-        ask("contact search, two characters that many have (\"an\")", search("an", false)),
-        ask("contact search, two characters that nobody has", search("zz", false)),
+        ask("search of contacts, one finds", search("person4711@", false)),
+        ask("search of contacts, one finds, counted", search("person4711@", true)),
+        ask("search of contacts, nobody", search("no such person", false)),
+        ask("search of contacts, many find (\"Ana\")", search("Ana", false)),
         ask(
-            "contact filter, e-mail",
+            "search of contacts, two characters that one in 500 has (\"za\")",
+            search("za", false),
+        ),
+        ask(
+            "search of contacts, two characters that one in 500 has, counted",
+            search("za", true),
+        ),
+        ask("search of contacts, two characters that many have (\"an\")", search("an", false)),
+        ask("search of contacts, two characters that nobody has", search("zz", false)),
+        ask(
+            "filter of contacts, e-mail",
             filtered(&[("email", EqualTo, "person4711@example11.org")]),
         ),
-        ask("contact filter, part of a name", filtered(&[("name", Contains, "zarathustra")])),
-        ask("contact filter, identifier", filtered(&[("identifier", EqualTo, "crm-4713")])),
         ask(
-            "contact filter, label and day",
+            "filter of contacts, piece of a name",
+            filtered(&[("name", Contains, "zarathustra")]),
+        ),
+        ask("filter of contacts, identifier", filtered(&[("identifier", EqualTo, "crm-4713")])),
+        ask(
+            "filter of contacts, label and day",
             filtered(&[("labels", EqualTo, "vip"), ("created_at", IsGreaterThan, "2020-01-01")]),
         ),
         ask(
-            "contact filter, an attribute that 99 % have",
+            "filter of contacts, an attribute that 99 % have",
             filtered(&[("plan", EqualTo, "basic")]),
         ),
-        ask("contact filter, an attribute that 1 % have", filtered(&[("plan", EqualTo, "gold")])),
         ask(
-            "contact filter, an attribute that nobody has",
+            "filter of contacts, an attribute that 1 % have",
+            filtered(&[("plan", EqualTo, "gold")]),
+        ),
+        ask(
+            "filter of contacts, an attribute that nobody has",
             filtered(&[("plan", EqualTo, "platinum")]),
         ),
         ask(
-            "contact filter, a number that 2 in 1,000 have",
+            "filter of contacts, a number that 2 in 1,000 have",
             filtered(&[("seats", IsLessThan, "100")]),
         ),
         ask(
-            "contact filter, country code (5 in 1,000)",
+            "filter of contacts, country code (5 in 1,000)",
             filtered(&[("country_code", EqualTo, "c7")]),
         ),
-        ask("contact filter, blocked (2 in 1,000)", filtered(&[("blocked", EqualTo, "true")])),
         ask(
-            "contact filter, last active before all others",
+            "filter of contacts, blocked (2 in 1,000)",
+            filtered(&[("blocked", EqualTo, "true")]),
+        ),
+        ask(
+            "filter of contacts, last active before all others",
             filtered(&[("last_activity_at", IsLessThan, "2025-01-05")]),
         ),
     ]
@@ -369,34 +381,40 @@ fn of_conversations(contacts: i64) -> Vec<Ask> {
         ask("conversations, all", Request::Conversations(list.clone())),
         ask("conversations, open (6 %)", Request::Conversations(open)),
         ask("conversations, the caller's (5 %)", Request::Conversations(mine)),
-        ask("conversations with a label that 1 % have", Request::Conversations(labelled)),
-        ask("conversations of a contact", Request::Conversations(of_contact)),
-        ask("conversations of a session", Request::Conversations(of_session)),
+        ask("conversations, of a label that 1 % have", Request::Conversations(labelled)),
+        ask("conversations, of a contact", Request::Conversations(of_contact)),
+        ask("conversations, of a session", Request::Conversations(of_session)),
         ask("conversations, by created_at", Request::Conversations(ordered("created_at"))),
         ask("conversations, by -priority", Request::Conversations(ordered("-priority"))),
         ask("conversations, by waiting_since", Request::Conversations(ordered("waiting_since"))),
         ask("conversations, open, counted", Request::Conversations(counted)),
-        ask("conversation filter, snoozed (1 %)", filtered(&[("status", EqualTo, "snoozed")])),
-        ask("conversation filter, number", filtered(&[("display_id", EqualTo, "4711")])),
         ask(
-            "conversation filter, open and assigned",
+            "filter of conversations, snoozed (1 %)",
+            filtered(&[("status", EqualTo, "snoozed")]),
+        ),
+        ask("filter of conversations, number", filtered(&[("display_id", EqualTo, "4711")])),
+        ask(
+            "filter of conversations, open and assigned",
             filtered(&[("status", EqualTo, "open"), ("assignee_id", EqualTo, "1")]),
         ),
         ask(
-            "conversation filter, an attribute that 1 % have",
+            "filter of conversations, an attribute that 1 % have",
             filtered(&[("plan", EqualTo, "gold")]),
         ),
         ask(
-            "conversation filter, an attribute that none has",
+            "filter of conversations, an attribute that none has",
             filtered(&[("plan", EqualTo, "platinum")]),
         ),
         ask(
-            "conversation filter, country code and a number",
+            "filter of conversations, country code and a number",
             filtered(&[("country_code", EqualTo, "C7"), ("seats", IsLessThan, "25000")]),
         ),
-        ask("conversation filter, urgent (2.5 %)", filtered(&[("priority", EqualTo, "urgent")])),
         ask(
-            "conversation filter, last active before all others",
+            "filter of conversations, urgent (2.5 %)",
+            filtered(&[("priority", EqualTo, "urgent")]),
+        ),
+        ask(
+            "filter of conversations, last active before all others",
             filtered(&[("last_activity_at", IsLessThan, "2025-01-05")]),
         ),
         ask("conversations, unattended (1.5 %)", Request::Conversations(unattended)),

@@ -32,9 +32,9 @@ pub async fn run(options: &Options) {
     let url = cluster.url("stream");
     let world = World::make(Server::start(&url), 50).await;
     fill(&world).await;
-    println!("\n| what | measured | baseline | ratio |\n|---|---|---|---|");
+    println!("\n| what | measured | beside it | ratio |\n|---|---|---|---|");
     catch_up(&cluster, &world, options.rounds).await;
-    println!("\n| from a commit to a subscriber | write rate | p50 | p99 |\n|---|---|---|---|");
+    println!("\n| from a commit to a subscriber | written | p50 | p99 |\n|---|---|---|---|");
     way::run(&url, &world).await;
 }
 
@@ -96,7 +96,7 @@ async fn catch_up(cluster: &Cluster, world: &World, rounds: usize) {
         ratios.push(own / copy);
     }
     println!(
-        "| a late reader, {head} events, compared with COPY of their rows | {:.0}/s | {:.0}/s | {:.2} |",
+        "| a late reader, {head} events, beside COPY of their rows | {:.0}/s | {:.0}/s | {:.2} |",
         median(&measured),
         median(&beside),
         median(&ratios)

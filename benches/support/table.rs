@@ -107,8 +107,8 @@ impl Table {
     pub fn print(&self) {
         println!();
         println!(
-            "{:<58} {:>8} {:>6} {:>11} {:>11} {:>7}  {:>13} {:>6}  reached",
-            "what", "required", "goal", "measured", "baseline", "ratio", "min..max", "rounds"
+            "{:<58} {:>7} {:>6} {:>11} {:>11} {:>7}  {:>13} {:>6}  verdict",
+            "what", "mark", "goal", "measured", "baseline", "ratio", "min..max", "rounds"
         );
         for row in &self.rows {
             let ratio = median(&row.ratios);
@@ -118,8 +118,8 @@ impl Table {
             };
             let verdict = match (good(row.mark), good(row.goal)) {
                 (_, true) => "goal",
-                (true, false) => "required",
-                (false, false) => "neither",
+                (true, false) => "mark",
+                (false, false) => "below",
             };
             let sign = if row.sense == Sense::AtLeast { "≥" } else { "≤" };
             let baseline = if row.baseline.is_empty() {
@@ -130,7 +130,7 @@ impl Table {
             let least = row.ratios.iter().copied().fold(f64::INFINITY, f64::min);
             let most = row.ratios.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             println!(
-                "{:<58} {:>8} {:>6} {:>11} {:>11} {:>7}  {:>13} {:>6}  {}",
+                "{:<58} {:>7} {:>6} {:>11} {:>11} {:>7}  {:>13} {:>6}  {}",
                 format!("{}, {}", row.name, row.unit),
                 format!("{sign} {}", row.mark),
                 row.goal.to_string(),
