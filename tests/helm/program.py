@@ -121,14 +121,14 @@ class Program:
 
 def listening(process: subprocess.Popen, log: Path) -> dict[str, str]:
     """The address of each listener, from the server's log."""
-    doors: dict[str, str] = {}
+    addresses: dict[str, str] = {}
     for _ in range(PATIENCE_SECONDS * 20):
         for line in log.read_text().splitlines():
             entry = json.loads(line) if line.startswith("{") else {}
             if entry.get("message") == "listening":
-                doors[entry["door"]] = entry["address"]
-        if len(doors) == 3:
-            return doors
+                addresses[entry["door"]] = entry["address"]
+        if len(addresses) == 3:
+            return addresses
         if process.poll() is not None:
             break
         try:

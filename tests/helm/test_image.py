@@ -84,7 +84,7 @@ def libraries() -> dict[str, str | None]:
 
 
 class Dockerfile(unittest.TestCase):
-    def test_hadolint_finds_nothing(self):
+    def test_hadolint_reports_nothing(self):
         linted = subprocess.run([Path(sys.executable).with_name("hadolint"), "--no-color", DOCKERFILE], capture_output=True, text=True, check=False)
         self.assertEqual((linted.returncode, linted.stdout), (0, ""))
 
@@ -99,12 +99,12 @@ class Dockerfile(unittest.TestCase):
             self.assertRegex(image, r"^[\w./-]+:[\w.-]+$")
             self.assertFalse(image.endswith(":latest"))
 
-    def test_the_toolchain_is_one_the_package_allows(self):
+    def test_toolchain_meets_the_minimum_version(self):
         least = package()["rust-version"]
         version = re.search(r"BUILD_IMAGE=rust:(\d+)\.(\d+)", DOCKERFILE.read_text())
         self.assertGreaterEqual(tuple(map(int, version.groups())), tuple(map(int, least.split(".")[:2])))
 
-    def test_what_the_build_reads_is_copied(self):
+    def test_files_that_the_build_reads_are_copied(self):
         read = self.read_by_the_build()
         self.assertIn("crates/proto/build/policy.rs", read)
         for path in read:
@@ -121,7 +121,7 @@ class Dockerfile(unittest.TestCase):
                     found.add(str((source.parent / "".join(name)).resolve().relative_to(chart.ROOT.resolve())))
         return found
 
-    def test_what_is_copied_is_there_and_not_left_out(self):
+    def test_copied_files_exist_and_are_not_ignored(self):
         self.assertLessEqual({"Cargo.toml", "Cargo.lock", "build.rs", "proto", "src", "crates"}, copied())
         for source in copied():
             self.assertTrue((chart.ROOT / source).exists(), source)
@@ -129,7 +129,7 @@ class Dockerfile(unittest.TestCase):
         for path in ["target", ".git", "helm", "tests", "docs", "parley.db", "docker/other"]:
             self.assertTrue(ignored(path), path)
 
-    def test_dependencies_have_a_layer_of_their_own(self):
+    def test_dependencies_have_their_own_layer(self):
         build = [rest for word, rest in build_stage() if word in ("COPY", "RUN")]
         first = next(index for index, rest in enumerate(build) if "cargo build" in rest)
         self.assertEqual(build[:first], ["Cargo.toml Cargo.lock ./", "--from=manifests /crates ./crates"])
@@ -141,7 +141,7 @@ class Dockerfile(unittest.TestCase):
         self.assertEqual(len(builds), 2)
         self.assertTrue(all("--locked --release --package parley" in rest for rest in builds))
 
-    def test_the_build_can_be_repeated(self):
+    def test_the_build_is_reproducible(self):
         environment = " ".join(rest for word, rest in build_stage() if word == "ENV")
         for part in ["SOURCE_DATE_EPOCH", "--remap-path-prefix=/build=", "-ffile-prefix-map=/build=", "CARGO_INCREMENTAL=0"]:
             self.assertIn(part, environment)
@@ -161,7 +161,7 @@ class Dockerfile(unittest.TestCase):
         for word, rest in instructions():
             self.assertNotRegex(rest, r"(?i)password|token|curl|wget|sudo", word)
 
-    def test_the_chart_has_the_images_user_and_ports(self):
+    def test_chart_and_image_have_the_same_user_and_ports(self):
         last = dict(stages()[-1])
         postgres = chart.HERE / "values" / "postgres.yaml"
         spec = chart.one(postgres, "Deployment")["spec"]["template"]["spec"]
@@ -171,7 +171,7 @@ class Dockerfile(unittest.TestCase):
         self.assertEqual([int(port) for port in last["EXPOSE"].split()], ports)
         self.assertEqual(self.file_ports(), ports)
 
-    def test_labels_say_what_the_package_says(self):
+    def test_labels_match_the_package(self):
         last = dict(stages()[-1])
         labels = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="([^"]*)"', last["LABEL"]))
         self.assertEqual((labels["licenses"], labels["description"]), (package()["license"], package()["description"]))
@@ -188,17 +188,17 @@ class Dockerfile(unittest.TestCase):
 
 
 class Binary(unittest.TestCase):
-    def test_it_links_what_the_base_has_and_nothing_else(self):
+    def test_binary_links_only_libraries_of_the_base_image(self):
         self.assertLessEqual(libraries().keys(), BASE_LIBRARIES)
 
     @unittest.skipUnless(os.geteuid() == 0, "only root can change the root of a process")
-    def test_it_runs_in_an_empty_root_as_nobody(self):
+    def test_program_runs_unprivileged_in_an_empty_root(self):
         with tempfile.TemporaryDirectory() as folder:
             root = Path(folder)
             self.fill(root)
             log = root.parent / f"{root.name}.log"
             self.addCleanup(log.unlink)
-            free = {f"PARLEY_{door}_ADDR": "127.0.0.1:0" for door in ("GRPC", "HTTP", "ADMIN")}
+            free = {f"PARLEY_{listener}_ADDR": "127.0.0.1:0" for listener in ("GRPC", "HTTP", "ADMIN")}
             with log.open("w") as errors:
                 server = self.start(root, ["serve"], free | {"PARLEY_LOG_FORMAT": "json"}, errors)
             try:

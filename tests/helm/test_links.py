@@ -19,7 +19,7 @@ def anchors(page) -> set[str]:
 
 
 class Links(unittest.TestCase):
-    def test_links_lead_to_files_and_headings(self):
+    def test_links_resolve_to_files_and_headings(self):
         found = 0
         for page in PAGES:
             for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
@@ -39,7 +39,7 @@ class Links(unittest.TestCase):
                 with self.subTest(page=page.name, path=path):
                     self.assertTrue((chart.ROOT / path).exists())
 
-    def test_libraries_have_the_versions_that_are_tested(self):
+    def test_listed_library_versions_are_the_tested_ones(self):
         script = (chart.ROOT / "test").read_text()
         packages = " ".join(re.findall(r"^client_\w+_packages=\((.*)\)$", script, re.MULTILINE))
         tested = dict(re.findall(r'"(@?[\w./-]+?)(?:==|@)([\d.]+)"', packages))
@@ -47,7 +47,7 @@ class Links(unittest.TestCase):
         # Only the flows need these two packages, users do not.
         self.assertEqual({name: version for name, version in tested.items() if name not in ("ws", "playwright-core")}, listed)
 
-    def test_addresses_in_the_cluster_are_those_of_the_services(self):
+    def test_cluster_addresses_match_the_services(self):
         texts = chart.render(chart.values(chart.HERE / "values" / "postgres.yaml"), release="parley")
         ports = {
             document["metadata"]["name"]: {str(port["port"]) for port in document["spec"]["ports"]}

@@ -70,7 +70,7 @@ class Maps(unittest.TestCase):
         self.assertLessEqual({"commonLabels", "podLabels", "podAnnotations", "deploymentAnnotations", "service.annotations", "dashboard.labels"}, names)
         self.assertLessEqual({"app.kubernetes.io/name", "checksum/config", "helm.sh/resource-policy", "grafana_dashboard", "helm.sh/hook"}, set(self.keys))
 
-    def test_each_map_takes_or_refuses_each_key_of_the_chart(self):
+    def test_each_map_accepts_or_refuses_each_key_of_the_chart(self):
         refused = set()
         for path in self.paths:
             database, values = values_with(path)
@@ -102,7 +102,7 @@ class Maps(unittest.TestCase):
                     if key in was.get("annotations", {}):
                         self.assertEqual(was["annotations"][key], now["annotations"][key])
 
-    def test_values_override_the_other_labels_from_the_general_to_the_particular(self):
+    def test_more_specific_values_override_general_labels(self):
         path = chart.HERE / "values" / "service.yaml"
         pod = chart.one(path, "Deployment")["spec"]["template"]["metadata"]
         self.assertEqual(pod["labels"]["app.kubernetes.io/part-of"], "shop")
@@ -113,7 +113,7 @@ class Maps(unittest.TestCase):
             self.assertEqual(document["metadata"]["labels"]["app.kubernetes.io/part-of"], "shop")
             self.assertEqual(document["metadata"]["labels"]["app.kubernetes.io/version"], "0.1.0")
 
-    def test_a_key_that_is_twice_would_be_found(self):
+    def test_duplicate_keys_are_detected(self):
         with self.assertRaisesRegex(Exception, "duplicate keys"):
             chart.objects({"one.yaml": "kind: Service\nmetadata:\n  labels:\n    a: b\n    a: c\n"})
 

@@ -62,19 +62,19 @@ class Metrics(unittest.TestCase):
         self.assertLessEqual(metrics, self.exported.keys())
         self.assertLessEqual(labels, TARGET_LABELS.union(*(self.exported[metric] for metric in metrics)))
 
-    def test_alerts_ask_for_what_is_exported(self):
+    def test_alerts_use_exported_metrics(self):
         for path in [MONITORING, OWN]:
             for name, rule in alerts(path).items():
                 with self.subTest(values=path.stem, alert=name):
                     self.check(rule["expr"])
 
-    def test_the_dashboard_asks_for_what_is_exported(self):
+    def test_dashboard_uses_exported_metrics(self):
         self.assertGreater(len(panels()), 3)
         for expression in panels():
             with self.subTest(expression=expression):
                 self.check(expression)
 
-    def test_the_dashboard_shows_all_that_is_exported(self):
+    def test_dashboard_shows_every_exported_metric(self):
         shown = set().union(*(asked(expression)[0] for expression in panels()))
         for name in self.exported:
             # One of its series is enough for a histogram.
@@ -82,13 +82,13 @@ class Metrics(unittest.TestCase):
             with self.subTest(metric=name):
                 self.assertTrue(parts_of_it & shown, "no panel shows it")
 
-    def test_the_autoscaler_asks_for_what_is_exported(self):
+    def test_autoscaler_uses_exported_metrics(self):
         metrics = chart.one(chart.HERE / "values" / "autoscaling.yaml", "HorizontalPodAutoscaler")["spec"]["metrics"]
         names = {metric["pods"]["metric"]["name"] for metric in metrics if metric["type"] == "Pods"}
         self.assertEqual(len(names), 1)
         self.assertLessEqual(names, self.exported.keys())
 
-    def test_what_is_not_exported_would_be_found(self):
+    def test_unknown_metrics_and_labels_are_detected(self):
         with self.assertRaises(AssertionError):
             self.check("rate(parley_no_such_metric_total[5m]) > 0")
         with self.assertRaises(AssertionError):
@@ -96,7 +96,7 @@ class Metrics(unittest.TestCase):
 
 
 class Runbooks(unittest.TestCase):
-    def test_each_alert_has_its_page_and_each_page_its_alert(self):
+    def test_alerts_and_runbooks_correspond(self):
         names = alerts(MONITORING).keys()
         self.assertGreater(len(names), 3)
         self.assertEqual({f"{name}.md" for name in names} | {"README.md"}, {page.name for page in RUNBOOKS.iterdir()})
@@ -110,7 +110,7 @@ class Runbooks(unittest.TestCase):
                 # A path without a host is not a usable link.
                 self.assertEqual(rule["annotations"].keys(), {"summary"})
 
-    def test_values_choose_series_runbooks_and_alerts(self):
+    def test_values_select_series_runbooks_and_alerts(self):
         rules = alerts(OWN)
         self.assertEqual(alerts(MONITORING).keys() - rules.keys(), {"ParleyStreamsUneven"})
         for name, rule in rules.items():

@@ -41,7 +41,7 @@ def wanted(path) -> set[tuple[str, str]]:
 
 class Notes(unittest.TestCase):
     @each("values")
-    def test_urls_are_those_of_what_was_rendered(self, path):
+    def test_urls_match_the_rendered_objects(self, path):
         notes = chart.rendered(path)["NOTES.txt"]
         named = {"gRPC": "grpc", "JSON": "http"}
         found, listener = set(), None
@@ -55,26 +55,26 @@ class Notes(unittest.TestCase):
             self.assertTrue(any(known.startswith(url) for _, known in found), url)
 
     @each("values")
-    def test_routes_are_named_by_their_hosts(self, path):
+    def test_routes_are_listed_with_their_hosts(self, path):
         notes = chart.rendered(path)["NOTES.txt"]
         for route in chart.of_kind(path, "GRPCRoute", "HTTPRoute"):
             for host in route["spec"].get("hostnames", ["any host name of the gateway"]):
                 self.assertIn(f"{host}, with the scheme and port of the gateway's listener", notes)
 
     @each("values")
-    def test_nginx_is_mentioned_where_there_is_an_ingress(self, path):
+    def test_nginx_note_appears_only_with_an_ingress(self, path):
         notes = chart.rendered(path)["NOTES.txt"]
         for words in ("underscores_in_headers", "`api-access-token`"):
             self.assertEqual(words in notes, bool(chart.of_kind(path, "Ingress")), words)
 
     @each("values")
-    def test_annotations_of_alerts_name_urls_that_can_be_opened(self, path):
+    def test_alert_annotations_have_absolute_urls(self, path):
         for rules in chart.of_kind(path, "PrometheusRule"):
             for rule in rules["spec"]["groups"][0]["rules"]:
                 for key, value in rule["annotations"].items():
                     self.assertTrue(key == "summary" or value.startswith("https://"), (key, value))
 
-    def test_the_files_of_the_tests_have_both_schemes(self):
+    def test_values_files_cover_both_schemes(self):
         texts = [chart.rendered(path)["NOTES.txt"] for path in chart.values_files("values")]
         for start in ("gRPC  http://", "gRPC  https://", "JSON  http://", "JSON  https://"):
             self.assertTrue(any(start in text for text in texts), start)

@@ -102,9 +102,9 @@ def start(program: str, home: Path) -> tuple[subprocess.Popen, dict[str, str]]:
         server = subprocess.Popen([program, "serve"], cwd=home, env=environment, stdout=subprocess.DEVNULL, stderr=out)
     for _ in range(600):
         told = [json.loads(line) for line in log.read_text().splitlines() if line.endswith("}")]
-        doors = {entry["door"]: entry["address"] for entry in told if "door" in entry}
-        if {"grpc", "http", "admin"} <= doors.keys():
-            return server, doors
+        addresses = {entry["door"]: entry["address"] for entry in told if "door" in entry}
+        if {"grpc", "http", "admin"} <= addresses.keys():
+            return server, addresses
         time.sleep(0.1)
     raise SystemExit(f"the program did not start:\n{log.read_text()}")
 
@@ -205,10 +205,10 @@ def nginx(servers: str, home: Path, port: int, checks) -> None:
 def main() -> int:
     with tempfile.TemporaryDirectory() as home:
         home = Path(home)
-        server, doors = start(str(Path(sys.argv[1]).resolve()), home)
+        server, addresses = start(str(Path(sys.argv[1]).resolve()), home)
         try:
             # The first event of the streams.
-            direct = int(doors["http"].rsplit(":", 1)[1])
+            direct = int(addresses["http"].rsplit(":", 1)[1])
             made = request(direct, "POST", "/api/v1/accounts/1/contacts", {"api-access-token": TOKEN, "content-type": "application/json"}, '{"name": "Ravi"}')
             assert made[0] == 200, made
             kept = {"api-access-token", "bearer"}
@@ -219,7 +219,7 @@ def main() -> int:
                 check_http(ports["http"], kept)
                 check_grpc(ports["grpc"], kept)
 
-            nginx(DEFAULTS.format(**ports, parley_http=doors["http"], parley_grpc=doors["grpc"]), home, ports["http"], defaults)
+            nginx(DEFAULTS.format(**ports, parley_http=addresses["http"], parley_grpc=addresses["grpc"]), home, ports["http"], defaults)
             print("nginx with its defaults drops api_access_token; api-access-token and bearer tokens pass")
 
             def page() -> None:
@@ -235,8 +235,8 @@ def main() -> int:
                     "listen 443 ssl http2;": f"listen 127.0.0.1:{ports['http']};\n    listen 127.0.0.1:{ports['grpc']} http2;",
                     "    ssl_certificate     /etc/nginx/parley.crt;\n": "",
                     "    ssl_certificate_key /etc/nginx/parley.key;\n": "",
-                    "127.0.0.1:8080": doors["http"],
-                    "127.0.0.1:50051": doors["grpc"],
+                    "127.0.0.1:8080": addresses["http"],
+                    "127.0.0.1:50051": addresses["grpc"],
                 },
             )
             nginx(settings, home, ports["http"], page)
@@ -248,8 +248,8 @@ def main() -> int:
                 block("yaml", "Envoy"),
                 {
                     "address: 0.0.0.0, port_value: 8443": f"address: 127.0.0.1, port_value: {port}",
-                    "port_value: 8080": f"port_value: {doors['http'].rsplit(':', 1)[1]}",
-                    "port_value: 50051": f"port_value: {doors['grpc'].rsplit(':', 1)[1]}",
+                    "port_value: 8080": f"port_value: {addresses['http'].rsplit(':', 1)[1]}",
+                    "port_value: 50051": f"port_value: {addresses['grpc'].rsplit(':', 1)[1]}",
                 },
             )
             (home / "envoy.yaml").write_text(settings)
@@ -258,7 +258,7 @@ def main() -> int:
 
             port = free_port()
             ports = {"http": port, "grpc": port}
-            routes = replaced(block("yml", "Traefik"), {"127.0.0.1:8080": doors["http"], "127.0.0.1:50051": doors["grpc"]})
+            routes = replaced(block("yml", "Traefik"), {"127.0.0.1:8080": addresses["http"], "127.0.0.1:50051": addresses["grpc"]})
             (home / "parley.yml").write_text(routes)
             settings = replaced(
                 block("yaml", "Traefik"),

@@ -128,9 +128,9 @@
 {{- $wrong = append $wrong "test.enabled is true, but the pod of helm test does not have the certificate authority of config.tls.cert_file: use tls.existingSecret, or set test.enabled: false." -}}
 {{- end -}}
 {{- range $listener := list "grpc" "http" -}}
-{{- $told := index $v.service (printf "%sAppProtocol" $listener) -}}
-{{- if and (include "parley.speaksTls" (list $ $listener)) (has $told (list "http" "kubernetes.io/h2c" "kubernetes.io/ws")) -}}
-{{- $wrong = append $wrong (printf "service.%sAppProtocol is %s, but the port accepts only TLS: leave it empty." $listener $told) -}}
+{{- $protocol := index $v.service (printf "%sAppProtocol" $listener) -}}
+{{- if and (include "parley.speaksTls" (list $ $listener)) (has $protocol (list "http" "kubernetes.io/h2c" "kubernetes.io/ws")) -}}
+{{- $wrong = append $wrong (printf "service.%sAppProtocol is %s, but the port accepts only TLS: leave it empty." $listener $protocol) -}}
 {{- end -}}
 {{- end -}}
 {{- range $name, $ingress := $v.ingress -}}
