@@ -1,11 +1,11 @@
-# The image of Parley. docs/kubernetes.md says how to build and run it.
+# The image of Parley. docs/kubernetes.md describes how to build and run it.
 #
-# To be sure of the bases, pin them by digest: --build-arg BUILD_IMAGE=…@sha256:… --build-arg RUNTIME_IMAGE=…@sha256:…
+# For reproducible base images, pin them by digest: --build-arg BUILD_IMAGE=…@sha256:… --build-arg RUNTIME_IMAGE=…@sha256:…
 ARG BUILD_IMAGE=rust:1.95.0-slim-bookworm
-# The same Debian as the build's: the binary links glibc, libm and libgcc_s, and nothing else.
+# The same Debian release as the build image: the binary links only glibc, libm and libgcc_s.
 ARG RUNTIME_IMAGE=gcr.io/distroless/cc-debian12:nonroot
 
-# The manifests of the crates alone: the next stage copies them by their content, which changes seldom.
+# Only the manifests of the crates: the next stage copies them, so its cached layer is rebuilt only when they change.
 FROM ${BUILD_IMAGE} AS manifests
 COPY crates /crates
 COPY xtask/Cargo.toml /xtask/Cargo.toml
@@ -14,14 +14,14 @@ RUN find /crates -not -type d -not -name Cargo.toml -delete \
 
 FROM ${BUILD_IMAGE} AS build
 WORKDIR /build
-# The same sources and REVISION give the same bytes: no path of this machine and no time in the binary. CFLAGS are for SQLite, ring and mimalloc.
+# Reproducible build: the same sources and REVISION produce the same bytes, without local paths or times in the binary. CFLAGS apply to SQLite, ring and mimalloc.
 ARG SOURCE_DATE_EPOCH=0
 ENV SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH} \
     CARGO_INCREMENTAL=0 \
     RUSTFLAGS="--remap-path-prefix=/build=/parley --remap-path-prefix=/usr/local/cargo=/cargo" \
     CFLAGS="-ffile-prefix-map=/build=/parley -ffile-prefix-map=/usr/local/cargo=/cargo"
 
-# The dependencies, with empty sources: this layer is made anew only when they change.
+# Build the dependencies with empty sources: this layer is rebuilt only when they change.
 COPY Cargo.toml Cargo.lock ./
 COPY --from=manifests /crates ./crates
 # A member of the workspace, so Cargo reads its manifest; it is not built.
@@ -38,10 +38,10 @@ RUN mkdir -p src xtask/src \
 COPY build.rs ./
 COPY proto ./proto
 COPY crates ./crates
-# Pages that `parley compat` reads are part of the program.
+# `parley compat` embeds these pages in the program.
 COPY docs/json-api-coverage.md docs/json-api-differences.md ./docs/
 COPY src ./src
-# Cargo judges by times, and the sources are often older than the layer above: what was made of the empty ones must go.
+# Cargo compares timestamps, and the sources are often older than the layer above, so the artefacts of the empty sources must be removed.
 ARG REVISION=
 RUN cargo clean --locked --profile dist --workspace \
     && BUILD_REVISION="${REVISION}" cargo build --locked --profile dist --package parley \
@@ -62,17 +62,17 @@ LABEL org.opencontainers.image.title="Parley" \
 COPY --from=build /image/usr/local/bin/parley /usr/local/bin/parley
 COPY --from=build --chown=65532:65532 /image/data /data
 COPY docker/parley.toml /etc/parley/parley.toml
-# The purge delay is what the program would otherwise restart itself with.
+# The program would otherwise restart itself once to set the purge delay.
 ENV PARLEY_CONFIG=/etc/parley/parley.toml \
     MIMALLOC_PURGE_DELAY=100
-# By number, so that Kubernetes sees that it is not root.
+# Numeric, so that Kubernetes can verify that it is not root.
 USER 65532:65532
-# Writable also under a read-only root: the SQLite file, and its temporary files, which go to the working directory.
+# Writable even with a read-only root: contains the SQLite file and its temporary files, which are created in the working directory.
 WORKDIR /data
 VOLUME ["/data"]
-# gRPC, JSON, and the operators' port.
+# gRPC, REST and admin.
 EXPOSE 50051 8080 9464
-# The program gives up after 5 seconds by itself.
+# The command itself times out after 5 seconds.
 HEALTHCHECK --interval=10s --timeout=6s --start-period=60s --retries=3 CMD ["/usr/local/bin/parley", "healthcheck"]
 ENTRYPOINT ["/usr/local/bin/parley"]
 CMD ["serve"]

@@ -1,6 +1,6 @@
-//! Follows an account for good: `cargo run --example follow -- http://127.0.0.1:50051 TOKEN`.
+//! Follows the events of an account until it is stopped: `cargo run --example follow -- http://127.0.0.1:50051 TOKEN`.
 //!
-//! With `OTEL_EXPORTER_OTLP_ENDPOINT`, its work on each event is traced, and linked to the request that caused the event.
+//! With `OTEL_EXPORTER_OTLP_ENDPOINT`, the processing of each event is traced, and linked to the request that caused the event.
 
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::SpanExporter;
@@ -25,13 +25,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             Ok(Step::Response(response)) => {
                 for delivery in response.events {
                     let event = delivery.event.unwrap_or_default();
-                    // Work that waits takes its span along by `tracing::Instrument`.
+                    // For asynchronous work, attach the span with `tracing::Instrument`.
                     processing(&event).in_scope(|| work(&event));
                 }
-                // Store subscriber.cursor() together with what you did.
+                // Store subscriber.cursor() together with the effect of your work.
             }
             Ok(Step::Resuming { why, pause }) => eprintln!("{why}; trying again in {pause:?}"),
-            // What you hold is not the beginning of this log any more: throw it away, and begin again.
+            // Your copy no longer belongs to this log: discard it, and start again.
             Err(Error::Lost(lost)) => {
                 eprintln!("{lost}");
                 subscriber.restart(Start::Snapshot(()));
@@ -45,7 +45,8 @@ fn work(event: &Event) {
     println!("{} {}", event.seq, event.kind_name);
 }
 
-/// Sends spans to a collector. Only those of the work: the exporter is a gRPC client itself, whose spans would never end.
+/// Exports spans to a collector. Only the spans of the work: the exporter is itself a gRPC client, and exporting its spans would create more spans
+/// without end.
 fn trace() -> Result<(), Box<dyn std::error::Error>> {
     let exporter = SpanExporter::builder().with_tonic().build()?;
     let provider = SdkTracerProvider::builder()

@@ -1,5 +1,5 @@
 //! Serves one scenario of the conformance kit, for clients in any language: `cargo run --example misbehaving_server -- skips 127.0.0.1:50061`.
-//! Without words it lists the scenarios and how a client has to end.
+//! Without arguments it lists the scenarios and how a client has to end.
 
 use std::sync::{Arc, Mutex};
 

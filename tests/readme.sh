@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# Runs every command block of a page in order, as they are written, with a program, in an empty folder and a network of its own:
+# Runs every command block of a page in order, as written, in an empty folder and its own network namespace:
 # tests/readme.sh PROGRAM [PAGE]
 #
-# A block is fenced with three backticks and `sh`. A second word says how it is run:
+# A block is fenced with three backticks and `sh`. A second word selects how it is run:
 #   (none)     in one shell that keeps its variables; a command that fails ends the run
-#   build      not run: PROGRAM is what it makes
+#   build      not run: PROGRAM is its result
 #   server     in the background, until a block `stop` or the end; the next block waits until it is ready
-#   stop       ends the server, as Ctrl-C does
-#   interrupt  ended as by Ctrl-C after five seconds; it must have printed something
-#   grpcurl    only where grpcurl is installed
+#   stop       stops the server, like Ctrl-C
+#   interrupt  interrupted, like Ctrl-C, after five seconds; it must have printed something
+#   grpcurl    only if grpcurl is installed
 set -euo pipefail
 program=$(realpath "$1")
 page=$(realpath "${2:-$(dirname "$0")/../README.md}")
 if [ "${READMESH_INSIDE:-}" != yes ]; then
-    # Ports are those of the page, so the network is one of its own.
+    # The page uses fixed ports, so run in a separate network namespace.
     READMESH_INSIDE=yes exec unshare --net bash "$0" "$program" "$page"
 fi
 ip link set lo up
@@ -22,7 +22,7 @@ server=
 finish() {
     status=$?
     [ -z "$server" ] || kill -KILL "$server" 2>/dev/null || true
-    [ "$status" = 0 ] || { echo "readme: failed; the server said:" >&2; cat "$folder"/server.* >&2 || true; }
+    [ "$status" = 0 ] || { echo "readme: failed; output of the server:" >&2; cat "$folder"/server.* >&2 || true; }
     rm -rf "$folder"
 }
 trap finish EXIT
@@ -32,7 +32,7 @@ export PATH="$folder/bin:$PATH"
 for name in $(compgen -e | grep -E '^(PARLEY|OTEL)_' || true); do unset "$name"; done
 cd "$folder/data"
 
-# The blocks, one file each, named by number and kind.
+# Write each block to a file, named by number and kind.
 awk -v folder="$folder" '
     /^```sh/ { open = 1; count++; kind = $2 == "" ? "plain" : $2; file = sprintf("%s/block.%03d.%s", folder, count, kind); printf "" > file; next }
     /^```/ { open = 0; next }
@@ -42,7 +42,7 @@ awk -v folder="$folder" '
 wait_until_ready() {
     for _ in $(seq 300); do
         parley healthcheck 2>/dev/null && return
-        kill -0 "$server" 2>/dev/null || { echo "readme: the server ended" >&2; exit 1; }
+        kill -0 "$server" 2>/dev/null || { echo "readme: the server exited" >&2; exit 1; }
         sleep 0.1
     done
     echo "readme: the server is not ready" >&2
@@ -52,7 +52,7 @@ wait_until_ready() {
 stop() {
     [ -n "$server" ] || return 0
     kill -INT "$server"
-    wait "$server" || { echo "readme: the server ended with $?" >&2; exit 1; }
+    wait "$server" || { echo "readme: the server exited with $?" >&2; exit 1; }
     server=
 }
 
@@ -66,13 +66,13 @@ for block in "$folder"/block.*; do
         bash -c "exec $(cat "$block")" >"$folder/server.out" 2>"$folder/server.err" &
         server=$!
         wait_until_ready
-        # What the page says to paste, if this start printed it.
+        # The line that the page says to paste, if this start printed it.
         token=$(grep -o 'export PARLEY_TOKEN=.*' "$folder/server.out" || true)
         [ -z "$token" ] || eval "$token"
         ;;
     stop) stop ;;
     interrupt)
-        # The whole block in this shell would end this shell.
+        # Run the block in a separate shell, because interrupting it would end this one.
         declare -p A BOT PARLEY_TOKEN >"$folder/variables" 2>/dev/null || true
         cat "$block" >>"$folder/variables"
         timeout --preserve-status --signal INT 5 bash "$folder/variables" >"$folder/out" 2>"$folder/err" || true

@@ -47,22 +47,22 @@ pub enum Exit {
 
 /// Every code with its meaning and what to look at. `--help`, the README and the runbooks show this table; a test compares them.
 pub const CODES: [(Exit, &str, &str); 14] = [
-    (Exit::Ok, "done, or drained after a signal", "nothing"),
+    (Exit::Ok, "success, or drained after a signal", "nothing"),
     (
         Exit::Failure,
         "the command failed: refused, not ready, or a stream that cannot be resumed",
         "the message, which says what to change",
     ),
-    (Exit::Usage, "wrong usage of the command line", "`parley --help`"),
+    (Exit::Usage, "invalid command line", "`parley --help`"),
     (
         Exit::Incompatible,
-        "`parley compat` found calls that Parley does not serve, or what else `--fail-on` names",
+        "`parley compat` found calls that Parley does not serve, or the calls that `--fail-on` selects",
         "the report, and `docs/switching.md`",
     ),
     (
         Exit::Input,
-        "a file cannot be read or is damaged: of `parley compat`, or the archive of `parley restore`",
-        "the message, and the name of the file; `--format`",
+        "an input file cannot be read or is damaged: the log for `parley compat` or the archive for `parley restore`",
+        "the message, which names the file; `--format`",
     ),
     (
         Exit::DatabaseUnreachable,
@@ -77,28 +77,28 @@ pub const CODES: [(Exit, &str, &str); 14] = [
     (
         Exit::Listen,
         "the address of a listener cannot be bound",
-        "what else listens there; `grpc.addr`, `http.addr`, `admin.addr`",
+        "which process already listens there; `grpc.addr`, `http.addr`, `admin.addr`",
     ),
     (
         Exit::DatabaseLocked,
-        "another parley uses the SQLite file",
-        "a process or a pod that has not ended yet",
+        "another `parley` process has the SQLite file open",
+        "a process or a pod that has not terminated yet",
     ),
-    (Exit::NoSpace, "the disk of the database is full", "the volume"),
+    (Exit::NoSpace, "the disk that holds the database is full", "the volume"),
     (
         Exit::DatabaseBehind,
-        "the database is older than this program, which is not to migrate it (`database.migrate`)",
+        "the database schema is behind this version, and `database.migrate` is false",
         "run `parley migrate`; with `migrations.mode: job`, the log of the Job",
     ),
     (
         Exit::DatabaseNewer,
-        "the database is newer than this program works on",
-        "a rollback too far: run a newer version",
+        "the database schema is too new for this version",
+        "a rollback that went too far back: run a newer version",
     ),
     (
         Exit::Config,
-        "a setting is unknown or cannot be used, files that it names included",
-        "the message, which names each; values, `extraEnv`, the Secrets",
+        "a setting is unknown or invalid, or a file that it names cannot be used",
+        "the message, which names each setting; the chart's values, `extraEnv`, the Secrets",
     ),
     (Exit::Interrupted, "a second signal cut the drain short", "`shutdown.grace_seconds`"),
 ];

@@ -1,11 +1,11 @@
-// @rails/actioncable (npm), which Chatwoot's dashboards and widgets use, on /cable: an agent and a visitor, as RoomChannel knows them.
+// @rails/actioncable (npm), which Chatwoot's dashboards and widgets use, on /cable: an agent and a visitor that subscribe to RoomChannel.
 
 import assert from "node:assert/strict";
 import { once, EventEmitter } from "node:events";
 import { createRequire } from "node:module";
 
 const require = createRequire(`${process.env.PARLEY_CLIENTS}/`);
-// The library expects a page around it, which `visibilitychange` is about.
+// The library expects to run in a page and listens for `visibilitychange`.
 Object.assign(globalThis, { document: { visibilityState: "visible" }, addEventListener() {}, removeEventListener() {} });
 const { createConsumer, adapters } = require("@rails/actioncable");
 adapters.WebSocket = require("ws");
@@ -21,7 +21,7 @@ async function call(method, url, body) {
     return answer.json();
 }
 
-// A subscription to RoomChannel, and what it received so far.
+// A subscription to RoomChannel, with the frames received so far.
 function subscribe(identifier) {
     const consumer = createConsumer(cable);
     const states = new EventEmitter();
@@ -35,7 +35,7 @@ function subscribe(identifier) {
             waiting.splice(0).forEach((look) => look());
         },
     });
-    // The first frame of this event for which `fits` holds, now or later.
+    // The first frame of this event that satisfies `fits`, already received or later.
     const frame = async (event, fits = () => true) => {
         for (;;) {
             const found = received.find((one) => one.event === event && fits(one.data));
@@ -51,7 +51,7 @@ const agent = subscribe({ pubsub_token: profile.pubsub_token, account_id: 1, use
 await agent.next("connected");
 
 const contact = await call("POST", visitors, { name: "Bo", email: "bo@example.org" });
-// A widget names no user; dashboards and older widgets send ids as text.
+// A widget sends no user; dashboards and older widgets send ids as strings.
 const visitor = subscribe({ pubsub_token: contact.pubsub_token, account_id: "1", user_id: "" });
 await visitor.next("connected");
 
@@ -59,14 +59,14 @@ const stranger = subscribe({ pubsub_token: "not-a-token", account_id: 1, user_id
 await stranger.next("rejected");
 stranger.consumer.disconnect();
 
-// What a visitor writes reaches the agent, with the conversation it opens.
+// The agent receives the visitor's message, and the conversation that it opens.
 const conversation = await call("POST", `${visitors}/${contact.source_id}/conversations`, {});
 const asked = await call("POST", `${visitors}/${contact.source_id}/conversations/${conversation.id}/messages`, { content: "Where is my order?" });
 assert.equal((await agent.frame("conversation.created")).id, conversation.id);
 const seen = await agent.frame("message.created", (data) => data.id === asked.id);
 assert.deepEqual([seen.content, seen.message_type, seen.conversation_id, seen.account_id, seen.sender.name], ["Where is my order?", 0, conversation.id, 1, "Bo"]);
 
-// What the agent writes reaches the visitor; a private note does not.
+// The visitor receives the agent's message, but not a private note.
 const write = (body) => call("POST", `${account}/conversations/${conversation.id}/messages`, body);
 const note = await write({ content: "A difficult customer", private: true });
 const answered = await write({ content: "It left today." });
@@ -75,7 +75,7 @@ assert.deepEqual([got.content, got.message_type, got.sender.type], ["It left tod
 await agent.frame("message.created", (data) => data.id === note.id && data.private);
 assert.ok(!visitor.received.some((one) => JSON.stringify(one).includes("A difficult customer")));
 
-// Typing and presence, which are not stored.
+// Typing and presence, which are ephemeral.
 await fetch(`${account}/conversations/${conversation.id}/toggle_typing_status`, {
     method: "POST",
     headers: { "content-type": "application/json", "api-access-token": process.env.PARLEY_TOKEN },
@@ -88,7 +88,7 @@ const { meta } = await call("GET", `${account}/conversations/${conversation.id}`
 const present = await agent.frame("presence.update", (data) => data.contacts?.[meta.sender.id] === "online");
 assert.equal(present.account_id, 1);
 
-// The library subscribes again when its connection is lost, and receives what is written from then on.
+// The library subscribes again after losing its connection, and receives later frames.
 const back = visitor.next("connected");
 visitor.consumer.connection.webSocket.terminate();
 assert.deepEqual(await back, [{ reconnected: true }]);
@@ -97,7 +97,7 @@ assert.equal((await visitor.frame("message.created", (data) => data.id === late.
 await call("POST", `${account}/conversations/${conversation.id}/toggle_status`, { status: "resolved" });
 assert.equal((await visitor.frame("conversation.status_changed", (data) => data.status === "resolved")).id, conversation.id);
 
-// The visitor turns out to be a known contact: its open subscription goes on.
+// The visitor's contact is merged into a known one: its open subscription continues.
 const known = await call("POST", `${account}/contacts`, { name: "Bo Ek", email: "known@example.org" });
 await call("PATCH", `${visitors}/${contact.source_id}`, { email: "known@example.org" });
 const merged = await write({ content: "Hello again, Bo." });

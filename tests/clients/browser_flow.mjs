@@ -1,5 +1,5 @@
-// A page in Chromium that comes from another origin than the program: the client API as a widget uses it, /api/v1 and the event stream as a
-// dashboard on a host of its own does, and /cable with the library in the page.
+// A page in Chromium from another origin than the program: it uses the client API like a widget, /api/v1 and the event stream like a
+// dashboard on another host, and /cable with the library in the page.
 //
 // The page is served twice, at 127.0.0.1, which `http.cors_allowed_origins` names, and at localhost, which it does not.
 
@@ -17,7 +17,7 @@ const foreign = allowed.replace("127.0.0.1", "localhost");
 const visitors = `${url}/public/api/v1/inboxes/${inbox}/contacts`;
 const account = `${url}/api/v1/accounts/1`;
 
-// Runs in the page: a call as its script makes one, and what the script can read of the answer.
+// Runs in the page: makes a call as its script would, and returns what the script can read of the response.
 const call = (page, method, address, { body, headers = {} } = {}) =>
     page.evaluate(
         async ([method, address, body, headers]) => {
@@ -48,7 +48,7 @@ async function clientApi(page) {
     const submitted_values = [{ name: "mood", value: "good" }];
     const answered = await call(page, "PATCH", `${messages}/${sent.body.id}`, { body: { submitted_values } });
     assert.deepEqual(answered.body.content_attributes, { submitted_values });
-    // A script that cannot read the error would only learn that something failed.
+    // Without CORS headers on the error, a script would only learn that something failed.
     const nobody = await call(page, "GET", `${visitors}/nobody`);
     assert.deepEqual([nobody.status, typeof nobody.body.error], [404, "string"]);
     const wrong = await call(page, "POST", visitors, { body: { email: "not an address" } });
@@ -106,7 +106,7 @@ async function events(page, conversation) {
     assert.match(text, /^id: ?\S+/m);
 }
 
-// From outside of the browser.
+// Called from outside of the browser.
 async function write(conversation, content) {
     const headers = { "content-type": "application/json", "api-access-token": token };
     const answer = await fetch(`${account}/conversations/${conversation}/messages`, { method: "POST", headers, body: JSON.stringify({ content }) });

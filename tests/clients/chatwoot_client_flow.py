@@ -1,4 +1,4 @@
-"""chatwoot-client (PyPI): its account, platform and client resources. It hands on the JSON as it came; deletions it cannot read, as they have no body."""
+"""chatwoot-client (PyPI): its account, platform and client resources. It returns the JSON unchanged; it cannot parse deletions, because they have no body."""
 
 import json
 import os
@@ -10,7 +10,7 @@ URL, INBOX, ACCOUNT = os.environ["PARLEY_URL"] + "/", os.environ["PARLEY_INBOX"]
 
 
 def refused(status: int, call) -> dict:
-    """The body of a refusal."""
+    """The body of an error response."""
     try:
         answer = call()
     except httpx.HTTPStatusError as error:
@@ -20,7 +20,7 @@ def refused(status: int, call) -> dict:
 
 
 def without_body(call) -> None:
-    """A deletion. It succeeds with an empty body, which the library takes for JSON."""
+    """A deletion. It succeeds with an empty body, which the library parses as JSON."""
     try:
         answer = call()
     except json.JSONDecodeError as error:

@@ -1,7 +1,7 @@
-"""chatwoot-python-client (PyPI): made by a generator from Chatwoot's description, so it checks types and enumerations of what it reads.
+"""chatwoot-python-client (PyPI): generated from Chatwoot's description, so it validates the types and enumerations of responses.
 
-Where that description differs from what Chatwoot sends, a list without `payload` around it, the library's own models stay empty; there the
-body is read as it came.
+Where that description differs from Chatwoot's actual responses (a list without the wrapping `payload`), the library's models stay empty; the
+flow then reads the raw body.
 """
 
 import json
@@ -23,7 +23,7 @@ def connected(token: str | None) -> ApiClient:
 
 
 def body(response) -> dict:
-    """A body as it came, of a call with `_preload_content=False`."""
+    """The raw body of a call with `_preload_content=False`."""
     return json.loads(response.data)
 
 
@@ -153,7 +153,7 @@ def operator(client: ApiClient) -> None:
 def main() -> None:
     client = connected(os.environ["PARLEY_TOKEN"])
     inboxes = InboxesApi(client)
-    # The description writes both of these paths with a slash at the end.
+    # The description has both of these paths with a trailing slash.
     inbox = inboxes.inbox_creation({"name": "Orders", "channel": {"type": "api", "webhook_url": ""}}, ACCOUNT)
     assert (inbox.name, inbox.channel_type) == ("Orders", "Channel::Api"), inbox
     assert inboxes.get_inbox(ACCOUNT, inbox.id).name == "Orders"

@@ -1,4 +1,4 @@
-"""chatwoot-sdk (PyPI), its synchronous and its asynchronous client: every resource it has."""
+"""chatwoot-sdk (PyPI), its synchronous and its asynchronous client: every resource."""
 
 import asyncio
 import os
@@ -90,7 +90,7 @@ def settings(client: ChatwootClient) -> int:
 
 
 def refused(kind: type[ChatwootAPIError], call) -> ChatwootAPIError:
-    """The error that the library makes of a refusal."""
+    """The error that the library raises for an error response."""
     try:
         answer = call()
     except kind as error:

@@ -1,4 +1,4 @@
-// The documentation page in Chromium: what it says first, what the filter shows, that nothing leaves the column on a phone and on a desktop,
+// The documentation page in Chromium: its introduction, the filter, that nothing overflows the column on a phone and on a desktop,
 // that it works with the keyboard and in dark mode, and that a command it shows runs.
 
 import assert from "node:assert/strict";
@@ -11,7 +11,7 @@ const { chromium } = require("playwright-core");
 const { PARLEY_URL: url, PARLEY_TOKEN: token } = process.env;
 const api = await (await fetch(`${url}/openapi.json`)).json();
 
-// What the page lists: an update once, though it is described for PATCH and PUT.
+// The listed operations: an update appears once, although it is described for PATCH and PUT.
 const operations = Object.entries(api.paths).flatMap(([path, item]) =>
     Object.entries(item)
         .filter(([method]) => method !== "put" || !item.patch)
@@ -22,7 +22,7 @@ const operations = Object.entries(api.paths).flatMap(([path, item]) =>
         }),
 );
 
-// The operations and headings that can be seen.
+// The visible operations and headings.
 const seen = (page) =>
     page.evaluate(() => {
         const visible = (selector) => [...document.querySelectorAll(selector)].filter((node) => node.checkVisibility());
@@ -46,7 +46,7 @@ async function filters(page) {
     assert.equal(await page.$("#updateTeamByPut"), null);
 }
 
-// With every operation and every part of it open.
+// Opens every operation and every part of it.
 async function fits(page, width) {
     await page.setViewportSize({ width, height: 900 });
     for (const selector of ["#operations section > details", "#operations details details"]) {
@@ -55,7 +55,7 @@ async function fits(page, width) {
     }
     const outside = await page.evaluate(() => {
         const { clientWidth, scrollWidth } = document.documentElement;
-        // What a block scrolls by itself is inside of it.
+        // Ignore elements inside a block that scrolls by itself.
         const nodes = [...document.querySelectorAll("body *")].filter((node) => !node.parentElement.closest("pre") && !node.matches(".skip"));
         const wide = nodes.filter((node) => node.getBoundingClientRect().right > clientWidth + 0.5).map((node) => `${node.tagName} ${node.textContent.slice(0, 60)}`);
         return { wide: wide.slice(0, 5), scrolls: scrollWidth > clientWidth, count: nodes.length };
@@ -80,7 +80,7 @@ async function keyboard(page) {
     for (const part of ["Parameters", "Example request", "Answer", "Errors", "Members of the account"]) assert.ok(text.includes(part), `${part} in ${text}`);
 }
 
-// A command that the page shows does what it shows.
+// A command that the page shows returns the response that it shows.
 async function command(page) {
     const shown = await page.textContent("#listLabels pre");
     assert.match(shown, /^curl "http/);
@@ -115,7 +115,7 @@ try {
     const complaints = [];
     page.on("console", (message) => complaints.push(message.text()));
     page.on("pageerror", (error) => complaints.push(error.message));
-    // A fragment that names nothing, and is no encoding of anything.
+    // An unknown fragment that is not valid percent-encoding.
     await page.goto(`${url}/docs#100%`);
     await page.waitForSelector("#operations details");
     await page.goto(url);

@@ -1,4 +1,4 @@
-// eventsource (npm), the EventSource of browsers for Node, on the event stream: it reconnects by itself after the id of the last event, here
+// eventsource (npm), the browsers' EventSource for Node, on the event stream: it reconnects after the id of the last event, here
 // through a proxy that breaks every connection after some events.
 
 import assert from "node:assert/strict";
@@ -20,7 +20,7 @@ async function call(path, body) {
     return answer.json();
 }
 
-// Passes bytes on, and ends a connection within the event that comes after that many.
+// Forwards bytes, and closes each connection in the middle of the event that follows EVENTS_PER_CONNECTION others.
 let connections = 0;
 const proxy = createServer((client) => {
     connections += 1;

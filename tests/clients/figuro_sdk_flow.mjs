@@ -1,4 +1,4 @@
-// @figuro/chatwoot-sdk (npm): its account, platform and client resources, a file among them. It sends its token twice, as `api_access_token`
+// @figuro/chatwoot-sdk (npm): its account, platform and client resources, including a file. It sends its token twice, as `api_access_token`
 // and as `Authorization: Bearer`, and messages always as multipart forms.
 
 import assert from "node:assert/strict";
@@ -132,7 +132,7 @@ async function operator({ platform }) {
 }
 
 const client = connected(process.env.PARLEY_TOKEN);
-// The library writes both of these paths with a slash at the end.
+// The library sends both of these paths with a trailing slash.
 const inbox = await client.inboxes.create({ accountId, data: { name: "Orders", channel: { type: "api", webhook_url: "" } } });
 assert.equal((await client.inboxes.get({ accountId, id: inbox.id })).inbox_identifier, inbox.inbox_identifier);
 assert.equal((await client.inboxes.update({ accountId, id: inbox.id, data: { name: "Returns", channel: {} } })).name, "Returns");

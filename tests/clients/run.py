@@ -1,8 +1,8 @@
-"""Drives libraries that others publish for Chatwoot's API, and a browser, against the program: each flow asserts what its library returns.
+"""Runs published third-party libraries for Chatwoot's API, and a browser, against the program: each flow asserts what its library returns.
 
     python tests/clients/run.py PROGRAM [FLOW…]
 
-Each flow runs against a program of its own, on an empty SQLite database. `./test clients` installs the libraries, one folder for each Python
+Each flow runs against its own process, on an empty SQLite database. `./test clients` installs the libraries, one folder for each Python
 library: they need different versions of the same packages. A flow prints one line and ends with 0 when everything held.
 """
 
@@ -18,7 +18,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 TOOLS = HERE.parent.parent / "target" / "tools" / "clients"
-# No flow takes this long; it guards against hanging.
+# No flow takes this long; this detects hangs.
 TIMEOUT_SECONDS = 60
 ADMINISTRATOR = "administrator-of-the-clients-1"
 OPERATOR = "the-operator-of-the-clients-1"
@@ -30,7 +30,7 @@ FLOWS = PYTHON | NODE
 
 
 def start(program: str, home: Path, settings: dict[str, str]) -> tuple[subprocess.Popen, str]:
-    """The program on free ports, and the URL of its JSON API."""
+    """Starts the program on free ports; returns it and the URL of its REST API."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PARLEY_", "OTEL_"))}
     environment |= {
         "PARLEY_BOOTSTRAP_TOKEN": ADMINISTRATOR,
@@ -46,7 +46,7 @@ def start(program: str, home: Path, settings: dict[str, str]) -> tuple[subproces
     with log.open("w") as out:
         server = subprocess.Popen([program, "serve"], cwd=home, env=environment | settings, stdout=subprocess.DEVNULL, stderr=out)
     for _ in range(600):
-        # The last line may be half written.
+        # The last line may be incomplete.
         for line in log.read_text().split("\n")[:-1]:
             entry = json.loads(line) if line.startswith("{") else {}
             if "http" in (entry.get("door"), entry.get("listener")):
@@ -76,7 +76,7 @@ class Page(BaseHTTPRequestHandler):
 
 
 def run(program: str, name: str) -> bool:
-    """Runs one flow; whether it held."""
+    """Runs one flow; returns whether it passed."""
     pages = ThreadingHTTPServer(("127.0.0.1", 0), Page)
     threading.Thread(target=pages.serve_forever, daemon=True).start()
     origin = f"http://127.0.0.1:{pages.server_port}"

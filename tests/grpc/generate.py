@@ -1,5 +1,5 @@
-"""Generates code from the contract for the languages whose packages it names, and checks that every message, enum and service is where a program of
-that language looks for it. It compiles none of it.
+"""Generates code from the contract for the languages whose packages it declares, and checks that every message, enum and service is in the expected
+package. The code is not compiled.
 
     python tests/grpc/generate.py
 
@@ -30,14 +30,14 @@ def run(*options: str) -> None:
 
 
 def generated(out: Path, *options: str) -> dict[str, str]:
-    """What protoc writes with these options: its files by their paths."""
+    """The files that protoc writes with these options, by path."""
     out.mkdir()
     run(*(option.format(out=out) for option in options))
     return {str(path.relative_to(out)): path.read_text(errors="replace") for path in out.rglob("*") if path.is_file()}
 
 
 def check(language: str, files: dict[str, str], expected: dict[str, str]) -> None:
-    """Every expected file is there and holds its text, there is no other, and no two differ by case only."""
+    """Checks that every expected file exists with the expected text, that there are no others, and that no two names differ only by case."""
     missing, more = expected.keys() - files.keys(), files.keys() - expected.keys()
     assert not missing and not more, f"{language}: without {sorted(missing)[:5]}, with {sorted(more)[:5]}"
     for path, text in expected.items():
@@ -67,7 +67,7 @@ def main() -> int:
 
         files = generated(home / "java", "--java_out={out}", f"--plugin=protoc-gen-grpc-java={program('grpc_java_plugin')}", "--grpc-java_out={out}")
         expected = {f"com/parley/v1/{name}.java": "package com.parley.v1;" for name in types}
-        # With messages in files of their own there is an interface beside each, and not beside an enum.
+        # With one file per message, there is an additional interface for each message, but not for an enum.
         messages = {message.name for file in contract for message in file.message_type}
         expected |= {f"com/parley/v1/{name}OrBuilder.java": f"interface {name}OrBuilder" for name in messages}
         expected |= {f"com/parley/v1/{camel(stem)}Proto.java": "package com.parley.v1;" for stem in stems.values()}

@@ -1,15 +1,15 @@
-// A client by grpc-js, whose messages come from the files of the contract: calls, errors with their reason, and a stream.
+// A grpc-js client that loads its messages from the proto files: calls, errors with their reason, and a stream.
 //
 //     PARLEY_TEST_TOKEN=... PARLEY_TEST_NODE_MODULES=node_modules node_client.mjs 127.0.0.1:50051
 //
-// Ends with 0 and one line when everything held, else with a trace.
+// Exits with 0 and one line if everything passed, else with a stack trace.
 
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 
-// Packages are where ./test has installed them, not beside this file.
+// Packages are in the folder where ./test installed them, not next to this file.
 const require = createRequire(path.join(process.env.PARLEY_TEST_NODE_MODULES, "here.js"));
 const grpc = require("@grpc/grpc-js");
 const loader = require("@grpc/proto-loader");
@@ -28,7 +28,7 @@ const credentials = grpc.credentials.createInsecure();
 const call = (client, method, request, sent = metadata) =>
   new Promise((resolve, reject) => client[method](request, sent, deadline(), (error, answer) => (error ? reject(error) : resolve(answer))));
 
-// Gzip is number 2 of grpc-js.
+// 2 is grpc-js's number for gzip.
 for (const algorithm of [0, 2]) {
   const contacts = new contract.ContactsService(address, credentials, { "grpc.default_compression_algorithm": algorithm });
   const name = `Asha ${algorithm} ${"a".repeat(200)}`;

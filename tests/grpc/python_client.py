@@ -1,8 +1,8 @@
-"""A client with generated stubs, as `docs/grpc.md` says to make them: calls, compressed and not, errors with their details, and a stream.
+"""A client with stubs generated as in `docs/grpc.md`: calls with and without compression, errors with their details, and a stream.
 
     PARLEY_TEST_TOKEN=... python_client.py 127.0.0.1:50051
 
-Ends with 0 and one line when everything held, else with a trace.
+Exits with 0 and one line if everything passed, else with a traceback.
 """
 
 import os
@@ -16,13 +16,13 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from grpc_tools import protoc
 
-# No call takes this long; it guards against hanging.
+# No call takes this long; this detects hangs.
 PATIENCE = 60
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def generate(folder):
-    """Stubs of every file of the contract, without an edit."""
+    """Generates stubs for every file of the contract, without modifications."""
     protos = sorted(str(path) for path in (ROOT / "proto/parley/v1").glob("*.proto"))
     well_known = pathlib.Path(protoc.__file__).parent / "_proto"
     arguments = ["protoc", f"-I{ROOT / 'proto'}", f"-I{well_known}", f"--python_out={folder}", f"--grpc_python_out={folder}", *protos]
@@ -39,7 +39,7 @@ def refused(call):
 
 
 def details(error):
-    """The details by type, and the reason in the plain trailer."""
+    """The error details by type, and the reason from the text trailer."""
     found = {}
     for detail in rpc_status.from_call(error).details:
         for kind in (error_details_pb2.ErrorInfo, error_details_pb2.BadRequest, error_details_pb2.RetryInfo, error_details_pb2.ResourceInfo):
@@ -53,8 +53,8 @@ def details(error):
 
 
 def raw(channel, path, message, metadata, encoding):
-    """A call whose bytes are framed here: a message that says it is compressed, and is what it is."""
-    # grpc-core frames messages itself; what it is given here is one message, compressed by its own algorithm.
+    """A call with a hand-made frame: a message that is marked as compressed, with arbitrary content."""
+    # grpc-core frames messages itself; this passes it one message, compressed with its own algorithm.
     call = channel.unary_unary(path, request_serializer=lambda data: data, response_deserializer=lambda data: data)
     return call(message, metadata=metadata, timeout=PATIENCE, compression=encoding)
 
@@ -75,7 +75,7 @@ def main():
             error = refused(lambda: contacts.CreateContact(request, metadata=metadata, timeout=PATIENCE, compression=grpc.Compression.Deflate))
             assert error.code() == grpc.StatusCode.UNIMPLEMENTED, error
 
-            # Highly compressible, and larger than a message may be: refused at the limit.
+            # Highly compressible, and larger than the message limit: refused.
             bomb = b"\x22" + varint(64 << 20) + bytes(64 << 20)
             path = "/parley.v1.ContactsService/CreateContact"
             error = refused(lambda: raw(channel, path, bomb, metadata, grpc.Compression.Gzip))

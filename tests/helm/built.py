@@ -1,7 +1,7 @@
-"""Builds the image of the Dockerfile for real, without a registry, and runs the program in it: `./test image`.
+"""Builds the actual image of the Dockerfile, without a registry, and runs the program in it: `./test image`.
 
-The bases are made of Debian's own packages by debootstrap: the builder's has gcc and this machine's Rust toolchain, the runtime's has the
-files of the few packages that distroless/cc is made of, and so no shell. buildah runs the Dockerfile's stages; what comes out is mounted
+The base images are made from Debian packages with debootstrap: the build image has gcc and this machine's Rust toolchain, the runtime image has the
+files of the few packages that distroless/cc consists of, and so no shell. buildah runs the Dockerfile's stages; the resulting image is mounted
 and run as its user, with its root read-only. Takes a build with the profile `dist`, `--twice` two; `--quick` leaves the optimiser out, to try the
 stages; `--program FILE` puts a program that is there already in the place of what the first stage builds, to try the last.
 """
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent.parent
 WORK = ROOT / "target" / "image"
 MIRROR = os.environ.get("TEST_DEBIAN_MIRROR", "http://deb.debian.org/debian")
 SUITE = "bookworm"
-# What gcr.io/distroless/cc is made of, as far as a program can notice.
+# The packages of gcr.io/distroless/cc, as far as they affect a program.
 RUNTIME_PACKAGES = ["base-files", "libc6", "libgcc-s1", "gcc-12-base", "netbase", "tzdata", "ca-certificates"]
 BUILD, RUNTIME, IMAGE = "localhost/parley-build", "localhost/parley-runtime", "localhost/parley"
 PATIENCE_SECONDS = 30
@@ -42,7 +42,7 @@ def buildah(*arguments: object, **more: object) -> str:
 
 
 def driver() -> str:
-    """Layers by overlay where the kernel has it; else each is a copy of the one below."""
+    """Uses overlay layers if the kernel supports them; otherwise each layer is a copy of the one below."""
     return "overlay" if "overlay" in Path("/proc/filesystems").read_text() else "vfs"
 
 
@@ -62,7 +62,7 @@ def builder_base() -> None:
         for part in ["bin", "lib", "libexec"]:
             if (toolchain / part).exists():
                 shutil.copytree(toolchain / part, root / "usr/local" / part, symlinks=True, dirs_exist_ok=True)
-    # Whom this machine trusts: crates may come by a proxy of its own.
+    # This machine's trusted certificates: crates may be fetched through a proxy with its own certificate.
     shutil.rmtree(root / "etc/ssl/certs")
     shutil.copytree("/etc/ssl/certs", root / "etc/ssl/certs")
     (root / "usr/local/cargo").mkdir(exist_ok=True)
@@ -84,13 +84,13 @@ def runtime_base() -> None:
         lists = [*full.glob(f"var/lib/dpkg/info/{package}.list"), *full.glob(f"var/lib/dpkg/info/{package}:*.list")]
         for line in lists[0].read_text().splitlines():
             source, target = full / line.lstrip("/"), root / line.lstrip("/")
-            # What runs it needs a shell, or is for people.
+            # Files that need a shell, or are documentation.
             if source.is_dir() and not source.is_symlink():
                 target.mkdir(parents=True, exist_ok=True)
             elif not re.match(r"/(usr/)?s?bin/|/usr/share/(doc|man|lintian)/", line) and not target.exists():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(source, target, follow_symlinks=False)
-    # Made by the package's trigger, so it is in no list.
+    # Created by the package's trigger, so it is in no file list.
     (root / "etc/ssl/certs").mkdir(parents=True, exist_ok=True)
     shutil.copy(full / "etc/ssl/certs/ca-certificates.crt", root / "etc/ssl/certs")
     (root / "tmp").mkdir(exist_ok=True)
@@ -106,7 +106,7 @@ def commit(root: Path, name: str, config: list[str]) -> None:
 
 
 def build(cached: bool) -> str:
-    """Builds the image, and gives the digest of its binary."""
+    """Builds the image, and returns the digest of its binary."""
     arguments = ["--build-arg", f"BUILD_IMAGE={BUILD}", "--build-arg", f"RUNTIME_IMAGE={RUNTIME}", "--build-arg", "REVISION=tested"]
     arguments += ["--layers"] if cached else ["--no-cache"]
     began, context = time.monotonic(), last_stage(PROGRAM) if PROGRAM else WORK / "sources"
@@ -123,7 +123,7 @@ def build(cached: bool) -> str:
 
 
 def sources() -> None:
-    """Puts aside what the Dockerfile copies: a file that changes meanwhile would make two builds differ."""
+    """Copies the inputs of the Dockerfile: a file that changes meanwhile would make two builds differ."""
     aside = WORK / "sources"
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir()
@@ -139,7 +139,7 @@ def sources() -> None:
 
 
 def last_stage(program: Path) -> Path:
-    """A folder to build from: the Dockerfile's last stage as it is, after one that holds the program."""
+    """A build context with the unchanged last stage of the Dockerfile, after a stage that contains the program."""
     context = WORK / "context"
     shutil.rmtree(context, ignore_errors=True)
     (context / "data").mkdir(parents=True)
@@ -152,7 +152,7 @@ def last_stage(program: Path) -> Path:
 
 
 class Mounted:
-    """The root of the image, mounted."""
+    """The mounted root of the image."""
 
     def __enter__(self) -> Path:
         self.container = buildah("from", "--pull-never", IMAGE)
@@ -164,7 +164,7 @@ class Mounted:
 
 
 def check() -> None:
-    """What the image says of itself, and its program at work."""
+    """Checks the image's metadata, and runs its program."""
     config = json.loads(buildah("inspect", "--type", "image", IMAGE))["Docker"]["config"]
     assert config["User"] == "65532:65532", config["User"]
     assert config["Entrypoint"] == ["/usr/local/bin/parley"] and config["Cmd"] == ["serve"], config
@@ -178,9 +178,9 @@ def check() -> None:
 
 
 def work(root: Path, config: dict) -> None:
-    """Serves, is healthy, ends when told to, and is not healthy then."""
+    """Checks that the program serves and is healthy, exits on SIGTERM, and is not healthy afterwards."""
     environment = dict(entry.split("=", 1) for entry in config["Env"]) | {"PARLEY_LOG_FORMAT": "json"}
-    # Ports of its own: this machine's are used by others.
+    # Other ports, because the default ones may be in use on this machine.
     environment |= {"PARLEY_GRPC_ADDR": "127.0.0.1:0", "PARLEY_HTTP_ADDR": "127.0.0.1:0", "PARLEY_ADMIN_ADDR": "127.0.0.1:39464"}
     server = start(root, config, config["Cmd"], environment)
     try:
@@ -197,7 +197,7 @@ def work(root: Path, config: dict) -> None:
 
 
 def start(root: Path, config: dict, arguments: list[str], environment: dict) -> subprocess.Popen:
-    """A command in the image, as its user, in its folder; all but its volumes is read-only, by a mount in a namespace of its own."""
+    """Starts a command in the image, as its user, in its working directory; everything except its volumes is mounted read-only, in a separate namespace."""
     user, group = config["User"].split(":")
     volumes = "".join(f'mount --bind "$1{volume}" "$1{volume}"; ' for volume in config["Volumes"])
     script = f'mount --bind "$1" "$1"; {volumes}mount -o remount,bind,ro "$1"; shift; exec "$@"'

@@ -1,4 +1,4 @@
-"""The chart as Helm's own library renders it, and what the tests take apart. No assertions."""
+"""Renders the chart with Helm's own library, and extracts the parts that tests check. No assertions."""
 
 from functools import cache
 from pathlib import Path
@@ -14,7 +14,7 @@ RELEASE, NAMESPACE = "chat", "office"
 
 
 class StrictLoader(yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.SafeLoader):
-    """Refuses a key that is twice in a mapping, as Flux and kustomize do; YAML itself forbids it."""
+    """Rejects duplicate keys in a mapping, as Flux and kustomize do; YAML itself forbids them."""
 
     def construct_mapping(self, node, deep=False):
         keys = [key.value for key, _ in node.value]
@@ -25,13 +25,13 @@ class StrictLoader(yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.Sa
 
 
 def values_files(folder: str) -> list[Path]:
-    """The values files of `values` (that render; the examples are among them) or `refused` (that must not)."""
+    """The values files of `values` (which must render, including the examples) or `refused` (which must not)."""
     examples = EXAMPLES.glob("*.yaml") if folder == "values" else []
     return sorted([*(HERE / folder).glob("*.yaml"), *examples])
 
 
 def snapshot_name(path: Path) -> str:
-    """The file of a values file's snapshot."""
+    """The name of a values file's snapshot."""
     return f"example-{path.name}" if path.parent == EXAMPLES else path.name
 
 
@@ -65,7 +65,7 @@ def objects(texts: dict[str, str]) -> list[dict]:
 
 @cache
 def documents(path: Path) -> list[dict]:
-    """The objects of a values file. They are shared: only to be read."""
+    """The objects of a values file. They are shared, so do not modify them."""
     return objects(rendered(path))
 
 
@@ -74,7 +74,7 @@ def of_kind(path: Path, *kinds: str) -> list[dict]:
 
 
 def one(path: Path, kind: str, suffix: str = "") -> dict:
-    """The object of a kind whose name ends so."""
+    """The object of a kind whose name has this suffix."""
     found = [document for document in of_kind(path, kind) if document["metadata"]["name"].endswith(suffix)]
     if len(found) != 1:
         raise LookupError(f"{path.name}: {len(found)} objects of kind {kind}")
@@ -88,7 +88,7 @@ def configuration(path: Path) -> str:
 
 
 def pods(path: Path) -> list[tuple[str, dict, dict]]:
-    """Each pod that the objects make: the kind that makes it, its labels, its spec."""
+    """Each pod that the objects create: the kind of the object, the pod's labels, its spec."""
     found = []
     for document in of_kind(path, "Deployment", "Job", "Pod"):
         pod = document if document["kind"] == "Pod" else document["spec"]["template"]

@@ -1,9 +1,9 @@
-// Holds objects against the schemas that the Gateway API and the Prometheus Operator publish, as the packages @kubernetes-models/… carry them.
+// Validates objects against the schemas of the Gateway API and the Prometheus Operator, from the packages @kubernetes-models/….
 //
 //     node crds.mjs NODE_MODULES <objects.json
 //
-// Reads a list of objects, writes a list with the complaints about each. The schemas say nothing of fields that they do not know, and
-// a cluster drops those silently: so what no schema ever looked at is a complaint too.
+// Reads a list of objects, and writes a list of the violations of each. The schemas accept unknown fields, which
+// a cluster drops silently: so a field that no schema has visited is a violation too.
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";

@@ -1,4 +1,4 @@
-"""The program itself, running beside the tests: what the chart and the alerts say of it is asked of it. No assertions."""
+"""Runs the program, so that tests can compare the chart and the alerts with it. No assertions."""
 
 import json
 import os
@@ -18,12 +18,12 @@ TOKEN = "a-token-for-the-tests-of-the-chart"
 BINARY = Path(os.environ.get("PARLEY_TEST_BINARY", chart.ROOT / "target" / "debug" / "parley"))
 if not BINARY.exists():
     raise RuntimeError(f"{BINARY} is not there: run 'cargo build', or name another by PARLEY_TEST_BINARY")
-# Long enough for a slow machine; nothing is asserted about time.
+# Long enough for a slow machine; no test asserts times.
 PATIENCE_SECONDS = 60
 
 
 def run(arguments: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess:
-    """A command of the program, with nothing in its environment but what is given."""
+    """Runs a command of the program with only the given environment."""
     return subprocess.run([BINARY, *arguments], env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
 
 
@@ -58,7 +58,7 @@ class Program:
         self.stop()
 
     def stop(self) -> int:
-        """Ends the server as the kubelet does; its exit code."""
+        """Stops the server as the kubelet does; returns its exit code."""
         self.process.send_signal(signal.SIGTERM)
         code = self.process.wait(PATIENCE_SECONDS)
         self.log.close()
@@ -66,7 +66,7 @@ class Program:
         return code
 
     def get(self, path: str) -> tuple[int, str]:
-        """An answer of the admin port."""
+        """A response of the admin port."""
         try:
             with urllib.request.urlopen(f"http://{self.addresses['admin']}{path}", timeout=PATIENCE_SECONDS) as answer:
                 return answer.status, answer.read().decode()
@@ -74,7 +74,7 @@ class Program:
             return error.code, error.read().decode()
 
     def health(self, service: str) -> str:
-        """What gRPC health says of a service, asked as the kubelet does: the name of a status, or of an error."""
+        """The gRPC health of a service, requested as the kubelet does: the name of a status, or of an error."""
         request = bytes([0x0A, len(service)]) + service.encode() if service else b""
         with grpc.insecure_channel(self.addresses["grpc"]) as channel:
             check = channel.unary_unary("/grpc.health.v1.Health/Check")
@@ -85,7 +85,7 @@ class Program:
         return {b"\x08\x01": "SERVING", b"\x08\x02": "NOT_SERVING"}.get(answer, repr(answer))
 
     def busy(self) -> None:
-        """Has something happen, and somebody watch: figures of what never happened are not exported."""
+        """Causes events and subscribes to them: metrics without a value are not exported."""
         environment = {"PARLEY_SERVER": f"http://{self.addresses['grpc']}", "PARLEY_TOKEN": TOKEN}
         arguments = [BINARY, "tail", "--account", "1", "--from", "latest"]
         watching = subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
@@ -102,7 +102,7 @@ class Program:
             watching.stdout.close()
 
     def post(self, path: str, body: dict) -> dict:
-        """What the JSON door answers to a body for a path of account 1."""
+        """The response of the REST API to a body for a path of account 1."""
         url = f"http://{self.addresses['http']}/api/v1/accounts/1/{path}"
         headers = {"api_access_token": TOKEN, "content-type": "application/json"}
         request = urllib.request.Request(url, json.dumps(body).encode(), headers)
@@ -110,7 +110,7 @@ class Program:
             return json.load(answer)
 
     def exported(self) -> dict[str, set[str]]:
-        """What /metrics has: the label names of each metric."""
+        """The metrics of /metrics, each with its label names."""
         found: dict[str, set[str]] = {}
         for line in self.get("/metrics")[1].splitlines():
             if line and not line.startswith("#"):
@@ -120,15 +120,15 @@ class Program:
 
 
 def listening(process: subprocess.Popen, log: Path) -> dict[str, str]:
-    """The address of each door, as the server logs it once it listens."""
-    doors: dict[str, str] = {}
+    """The address of each listener, from the server's log."""
+    addresses: dict[str, str] = {}
     for _ in range(PATIENCE_SECONDS * 20):
         for line in log.read_text().splitlines():
             entry = json.loads(line) if line.startswith("{") else {}
             if entry.get("message") == "listening":
-                doors[entry["door"]] = entry["address"]
-        if len(doors) == 3:
-            return doors
+                addresses[entry["door"]] = entry["address"]
+        if len(addresses) == 3:
+            return addresses
         if process.poll() is not None:
             break
         try:

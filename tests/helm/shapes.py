@@ -1,5 +1,5 @@
-"""The shapes of objects that Kubernetes itself does not know, of the Prometheus Operator (monitoring.coreos.com/v1) and the Gateway API
-(gateway.networking.k8s.io/v1): the schemas of their projects (crds.mjs), and, by hand, the few fields that the chart sets of them."""
+"""Schemas of custom resources of the Prometheus Operator (monitoring.coreos.com/v1) and the Gateway API
+(gateway.networking.k8s.io/v1): the projects' own schemas (crds.mjs), and hand-written ones for the few fields that the chart sets."""
 
 import json
 import os
@@ -76,12 +76,12 @@ SHAPES = {
 
 
 def check(document: dict) -> None:
-    """Raises jsonschema.ValidationError when the document has not its kind's shape."""
+    """Raises jsonschema.ValidationError if the document does not match the schema of its kind."""
     jsonschema.validate(document, SHAPES[document["kind"]])
 
 
 def complaints(documents: list[dict]) -> list[list[str]]:
-    """What the projects' own schemas find wrong with each document."""
+    """The violations of the projects' own schemas in each document."""
     if not documents:
         return []
     modules = os.environ.get("PARLEY_TEST_NODE_MODULES", chart.ROOT / "target" / "tools" / "node_modules")

@@ -1,6 +1,6 @@
-"""What the chart renders, for every values file: Helm lints it, Kubernetes would take it, it is what it was, and its parts fit together.
+"""Checks what the chart renders for every values file: Helm's linter and Kubernetes' schemas accept it, it matches the snapshot, and its parts are consistent.
 
-UPDATE_SNAPSHOTS=1 writes the snapshots anew.
+UPDATE_SNAPSHOTS=1 rewrites the snapshots.
 """
 
 import functools
@@ -17,15 +17,15 @@ from helm_python.errors import HelmError
 import chart
 import shapes
 
-# The oldest that Chart.yaml allows, and the newest whose schemas are at hand.
+# The oldest version that Chart.yaml allows, and the newest whose schemas are available.
 VERSIONS = ["1.30", kubernetes_validate.latest_version()]
-# It reads its files, which are large, anew for every document.
+# Without the cache, it reads its large files again for every document.
 kubernetes_validate.utils.schema_contents = functools.cache(kubernetes_validate.utils.schema_contents)
 SNAPSHOTS = chart.HERE / "snapshots"
 
 
 def each(folder):
-    """A test for each values file of a folder."""
+    """Runs a test for each values file of a folder."""
 
     def over_files(test):
         @functools.wraps(test)
@@ -47,7 +47,7 @@ class EveryValuesFile(unittest.TestCase):
         self.assertEqual(chart.lint(path)["errors"], [])
 
     @each("values")
-    def test_kubernetes_would_take_it(self, path):
+    def test_objects_match_kubernetes_schemas(self, path):
         own = [document for document in chart.documents(path) if document["kind"] in shapes.SHAPES]
         for document, complaints in zip(own, shapes.complaints(own), strict=True):
             self.assertEqual(complaints, [], document["kind"])
@@ -59,7 +59,7 @@ class EveryValuesFile(unittest.TestCase):
                 kubernetes_validate.validate(document, version, strict=True)
 
     @each("values")
-    def test_it_is_what_it_was(self, path):
+    def test_output_matches_the_snapshot(self, path):
         text = "".join(f"# {name}\n---\n{text}\n" for name, text in chart.rendered(path).items())
         snapshot = SNAPSHOTS / chart.snapshot_name(path)
         if os.environ.get("UPDATE_SNAPSHOTS"):
@@ -67,7 +67,7 @@ class EveryValuesFile(unittest.TestCase):
         self.assertTrue(snapshot.exists(), "no snapshot: run with UPDATE_SNAPSHOTS=1, and read what was written")
         self.assertEqual(text, snapshot.read_text())
 
-    def test_each_snapshot_has_its_values(self):
+    def test_every_snapshot_has_a_values_file(self):
         names = {chart.snapshot_name(path) for path in chart.values_files("values")}
         self.assertEqual(names, {path.name for path in SNAPSHOTS.iterdir()})
 
@@ -78,12 +78,12 @@ class EveryValuesFile(unittest.TestCase):
         self.assertLessEqual(max(len(name) for _, name in names), 63)
 
     @each("values")
-    def test_no_secret_is_made_or_shown(self, path):
+    def test_no_secret_is_rendered(self, path):
         self.assertEqual(chart.of_kind(path, "Secret"), [])
         self.assertNotIn("postgres://", "".join(text for name, text in chart.rendered(path).items()))
 
     @each("values")
-    def test_secrets_of_the_server_are_files(self, path):
+    def test_server_secrets_are_mounted_as_files(self, path):
         for kind, _, spec in chart.pods(path):
             if kind == "Pod":
                 continue
@@ -97,16 +97,16 @@ class EveryValuesFile(unittest.TestCase):
                         self.assertEqual(volumes[mount["name"]]["secret"]["defaultMode"], 0o440)
 
     @each("values")
-    def test_the_admin_port_is_open_to_named_callers_only(self, path):
+    def test_admin_port_is_restricted_to_named_callers(self, path):
         for document in chart.of_kind(path, "NetworkPolicy"):
             for rule in document["spec"]["ingress"]:
-                # A rule without `from` lets everybody in.
+                # A rule without `from` allows everyone.
                 self.assertTrue(rule["from"], rule)
                 if "admin" in {port["port"] for port in rule["ports"]}:
                     self.assertNotIn({"podSelector": {}}, rule["from"])
                     self.assertNotIn({"namespaceSelector": {}}, rule["from"])
 
-    def test_the_default_has_a_network_policy_and_a_closed_admin_port(self):
+    def test_default_network_policy_closes_the_admin_port(self):
         for name in ["postgres", "sqlite"]:
             policy = chart.one(chart.HERE / "values" / f"{name}.yaml", "NetworkPolicy")["spec"]
             self.assertEqual(policy["policyTypes"], ["Ingress"])
@@ -115,7 +115,7 @@ class EveryValuesFile(unittest.TestCase):
             self.assertEqual(policy["ingress"][0]["from"], [{"podSelector": {}}])
 
     @each("values")
-    def test_every_container_is_restricted(self, path):
+    def test_every_container_has_a_restricted_security_context(self, path):
         for _, _, spec in chart.pods(path):
             self.assertFalse(spec["automountServiceAccountToken"])
             self.assertFalse(spec["enableServiceLinks"])
@@ -129,7 +129,7 @@ class EveryValuesFile(unittest.TestCase):
                 self.assertNotRegex(container["image"], ":latest$|^[^:@]*$")
 
     @each("values")
-    def test_selectors_take_the_server_and_nothing_else(self, path):
+    def test_selectors_match_only_server_pods(self, path):
         selectors = [document["spec"]["selector"] for document in chart.of_kind(path, "Service")]
         selectors += [document["spec"]["selector"]["matchLabels"] for document in chart.of_kind(path, "Deployment", "PodDisruptionBudget")]
         selectors += [document["spec"]["podSelector"]["matchLabels"] for document in chart.of_kind(path, "NetworkPolicy")]
@@ -139,7 +139,7 @@ class EveryValuesFile(unittest.TestCase):
                 self.assertEqual(chart.matches(selector, labels), kind == "Deployment")
 
     @each("values")
-    def test_ports_are_those_of_the_container(self, path):
+    def test_service_ports_match_container_ports(self, path):
         ports = {port["name"] for port in self.server(path)["ports"]}
         for document in chart.of_kind(path, "Service"):
             self.assertLessEqual({port["targetPort"] for port in document["spec"]["ports"]}, ports)
@@ -148,28 +148,28 @@ class EveryValuesFile(unittest.TestCase):
             self.assertLessEqual({port["port"] for rule in document["spec"]["ingress"] for port in rule["ports"]}, ports)
 
     @each("values")
-    def test_routes_and_ingresses_lead_to_the_service(self, path):
+    def test_routes_and_ingresses_reference_the_service(self, path):
         service = chart.one(path, "Service", chart.one(path, "Deployment")["metadata"]["name"])
         numbers = {port["name"]: port["port"] for port in service["spec"]["ports"]}
         for document in chart.of_kind(path, "GRPCRoute", "HTTPRoute"):
-            door = document["kind"].removesuffix("Route").lower()
-            backend = {"name": service["metadata"]["name"], "port": numbers[door]}
+            listener = document["kind"].removesuffix("Route").lower()
+            backend = {"name": service["metadata"]["name"], "port": numbers[listener]}
             self.assertEqual([rule["backendRefs"] for rule in document["spec"]["rules"]], [[backend]])
         for document in chart.of_kind(path, "Ingress"):
-            door = document["metadata"]["name"].rsplit("-", 1)[1]
+            listener = document["metadata"]["name"].rsplit("-", 1)[1]
             for rule in document["spec"]["rules"]:
-                backend = {"name": service["metadata"]["name"], "port": {"name": door}}
+                backend = {"name": service["metadata"]["name"], "port": {"name": listener}}
                 self.assertEqual({str(path["backend"]["service"]) for path in rule["http"]["paths"]}, {str(backend)})
 
     @each("values")
-    def test_probes_and_services_know_which_ports_speak_tls(self, path):
+    def test_probes_and_services_match_tls_listeners(self, path):
         server = self.server(path)
         variables = {variable["name"] for variable in server["env"]}
         tls = tomllib.loads(chart.configuration(path)).get("tls", {})
         has_certificate = "PARLEY_TLS_CERT_FILE" in variables or bool(tls.get("cert_file"))
         listeners = tls.get("listeners", "grpc,http").split(",") if has_certificate else []
         for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-            # Kubelets speak gRPC without TLS only.
+            # Kubelets cannot probe gRPC over TLS.
             self.assertEqual("grpc" in server[probe], "grpc" not in listeners)
             self.assertNotIn("admin", listeners)
         for service in chart.of_kind(path, "Service"):
@@ -182,7 +182,7 @@ class EveryValuesFile(unittest.TestCase):
                 self.assertEqual("https://" in text, "grpc" in listeners and "PARLEY_SERVER" in text)
 
     @each("values")
-    def test_what_may_go_out_reaches_what_the_server_uses(self, path):
+    def test_egress_allows_the_servers_dependencies(self, path):
         secrets = {variable["name"] for variable in self.server(path)["env"]}
         for document in chart.of_kind(path, "NetworkPolicy"):
             if "Egress" in document["spec"]["policyTypes"]:
@@ -191,7 +191,7 @@ class EveryValuesFile(unittest.TestCase):
                 self.assertGreaterEqual(len(set(ports) - {53}), len(wanted))
 
     @each("values")
-    def test_the_service_monitor_finds_one_service(self, path):
+    def test_service_monitor_selects_one_service(self, path):
         for document in chart.of_kind(path, "ServiceMonitor"):
             wanted = document["spec"]["selector"]["matchLabels"]
             found = [service for service in chart.of_kind(path, "Service") if chart.matches(wanted, service["metadata"]["labels"])]
@@ -200,14 +200,14 @@ class EveryValuesFile(unittest.TestCase):
             self.assertIn(document["spec"]["endpoints"][0]["port"], ports)
 
     @each("values")
-    def test_a_pod_has_time_to_drain(self, path):
+    def test_termination_grace_period_covers_the_drain(self, path):
         spec = chart.one(path, "Deployment")["spec"]["template"]["spec"]
         pause = self.server(path).get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
         grace = tomllib.loads(chart.configuration(path))["shutdown"]["grace_seconds"]
         self.assertGreater(spec["terminationGracePeriodSeconds"], pause + grace)
 
     @each("values")
-    def test_sqlite_has_one_replica_a_volume_and_no_overlap(self, path):
+    def test_sqlite_has_one_replica_a_volume_and_strategy_recreate(self, path):
         deployment = chart.one(path, "Deployment")["spec"]
         claims = [volume for volume in deployment["template"]["spec"]["volumes"] if "persistentVolumeClaim" in volume]
         sqlite = chart.values(path).get("database", {}).get("engine") == "sqlite"
@@ -216,7 +216,7 @@ class EveryValuesFile(unittest.TestCase):
         if sqlite:
             self.assertEqual(deployment["replicas"], 1)
 
-    def test_another_configuration_makes_other_pods(self):
+    def test_configuration_change_restarts_pods(self):
         sums = set()
         for name in ["postgres", "config", "sqlite"]:
             template = chart.one(chart.HERE / "values" / f"{name}.yaml", "Deployment")["spec"]["template"]
@@ -224,7 +224,7 @@ class EveryValuesFile(unittest.TestCase):
         self.assertEqual(len(sums), 3)
 
     @each("refused")
-    def test_what_does_not_go_together_is_refused_in_plain_words(self, path):
+    def test_contradictory_values_are_refused_with_a_message(self, path):
         sentences = [line.removeprefix("# refused: ") for line in path.read_text().splitlines() if line.startswith("# refused: ")]
         self.assertTrue(sentences)
         with self.assertRaises(HelmError) as refused:
@@ -233,7 +233,7 @@ class EveryValuesFile(unittest.TestCase):
             self.assertIn(sentence, str(refused.exception))
         self.assertNotIn("hunter2", str(refused.exception))
 
-    def test_fields_that_a_project_does_not_know_are_found(self):
+    def test_unknown_fields_of_custom_resources_are_detected(self):
         route = chart.one(chart.HERE / "values" / "gateway.yaml", "HTTPRoute")
         wrong = {**route, "spec": {**route["spec"], "parentRefs": [{"name": 3}], "rules": [{"timeout": {"request": "0s"}}]}}
         complaints = shapes.complaints([wrong])[0]
@@ -246,7 +246,7 @@ class EveryValuesFile(unittest.TestCase):
 
 
 class Files(unittest.TestCase):
-    def test_readme_and_schema_are_in_step(self):
+    def test_readme_and_schema_are_up_to_date(self):
         generated = subprocess.run([sys.executable, chart.ROOT / "helm" / "generate.py", "--check"], capture_output=True, text=True, check=False)
         self.assertEqual((generated.returncode, generated.stderr), (0, ""))
 

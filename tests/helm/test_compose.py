@@ -1,5 +1,5 @@
-"""docker-compose.yaml, as far as it can be checked without an engine: its services, what it mounts, and the program with its variables; and
-the commands of docs/compose.md, which are run against the program."""
+"""Checks docker-compose.yaml as far as possible without a container engine: its services, mounts, and the program with its variables; and runs
+the commands of docs/compose.md against the program."""
 
 import json
 import re
@@ -19,7 +19,7 @@ PARLEYS = [service for name, service in COMPOSE["services"].items() if name.star
 
 
 class Compose(unittest.TestCase):
-    def test_everything_a_laptop_needs_is_there(self):
+    def test_all_services_are_defined(self):
         self.assertEqual(
             set(COMPOSE["services"]), {"parley-1", "parley-2", "postgres", "nats", "collector", "tempo", "prometheus", "grafana"}
         )
@@ -29,7 +29,7 @@ class Compose(unittest.TestCase):
             with self.subTest(service=name):
                 self.assertTrue("build" in service or re.fullmatch(r"[\w./-]+:v?\d+\.\d+[\w.-]*", service["image"]), service.get("image"))
 
-    def test_what_is_mounted_is_there(self):
+    def test_mounted_files_and_volumes_exist(self):
         for name, service in COMPOSE["services"].items():
             for volume in service.get("volumes", []):
                 source = volume.split(":")[0]
@@ -39,7 +39,7 @@ class Compose(unittest.TestCase):
                     else:
                         self.assertIn(source, COMPOSE["volumes"])
 
-    def test_only_this_machine_is_let_in(self):
+    def test_ports_are_bound_to_loopback(self):
         for service in COMPOSE["services"].values():
             for port in service.get("ports", []):
                 self.assertTrue(port.startswith("127.0.0.1:"), port)
@@ -48,7 +48,7 @@ class Compose(unittest.TestCase):
         ports = [port.rsplit(":", 1)[0] for service in COMPOSE["services"].values() for port in service.get("ports", [])]
         self.assertEqual(len(ports), len(set(ports)))
 
-    def test_the_program_takes_the_settings(self):
+    def test_program_accepts_the_settings(self):
         defaults = tomllib.loads((chart.ROOT / "src" / "config.default.toml").read_text())
         known = {f"PARLEY_{table}_{key}".upper() for table, keys in defaults.items() for key in keys}
         for service in PARLEYS:
@@ -57,15 +57,15 @@ class Compose(unittest.TestCase):
             self.assertLessEqual(ours, known)
             nowhere = {"PARLEY_ADMIN_ADDR": "127.0.0.1:1"}
             ended = program.run(["healthcheck"], {name: variables[name] for name in ours} | nowhere)
-            # 78 if a setting were bad.
+            # It would be 78 if a setting were invalid.
             self.assertEqual((ended.returncode, "127.0.0.1:1" in ended.stderr), (1, True), ended.stderr)
 
-    def test_prometheus_asks_every_replica(self):
+    def test_prometheus_scrapes_every_replica(self):
         asked = yaml.safe_load((chart.ROOT / "docker" / "prometheus.yaml").read_text())
         targets = {target for job in asked["scrape_configs"] for group in job["static_configs"] for target in group["targets"]}
         self.assertEqual(targets, {f"{name}:9464" for name in COMPOSE["services"] if name.startswith("parley-")})
 
-    def test_traces_lead_from_the_program_to_grafana(self):
+    def test_traces_are_routed_from_the_program_to_grafana(self):
         services = COMPOSE["services"]
         for service in PARLEYS:
             self.assertEqual(service["environment"]["OTEL_EXPORTER_OTLP_ENDPOINT"], "http://collector:4317")
@@ -82,7 +82,7 @@ class Compose(unittest.TestCase):
         leads = sources["prometheus"]["jsonData"]["exemplarTraceIdDestinations"]
         self.assertEqual(leads, [{"name": "trace_id", "datasourceUid": sources["tempo"]["uid"]}])
 
-    def test_replicas_are_told_apart(self):
+    def test_replicas_have_distinct_instance_ids(self):
         for name, service in COMPOSE["services"].items():
             if service in PARLEYS:
                 self.assertEqual(service["hostname"], name)
@@ -94,7 +94,7 @@ class Compose(unittest.TestCase):
 
 
 class Page(unittest.TestCase):
-    """The indented commands of the page, in their order. One process stands for both replicas."""
+    """Runs the indented commands of the page in order. One process replaces both replicas."""
 
     @classmethod
     def setUpClass(cls):
@@ -103,7 +103,7 @@ class Page(unittest.TestCase):
         cls.program = cls.enterClassContext(program.Program("", settings))
         cls.commands = [line.strip() for line in PAGE.splitlines() if line.startswith("    ")]
 
-    def test_addresses_are_those_of_the_services(self):
+    def test_addresses_match_the_services(self):
         published = {port.removeprefix("127.0.0.1:").split(":")[0] for service in COMPOSE["services"].values() for port in service.get("ports", [])}
         self.assertEqual(set(re.findall(r"localhost:(\d+)", PAGE)), published)
         for token in re.findall(r"an-administrator-[a-z-]+|the-operator-[a-z0-9-]+", PAGE):
@@ -111,12 +111,12 @@ class Page(unittest.TestCase):
         for service in re.findall(r"docker compose (?:exec|stop|restart|logs --follow) ([\w-]+)", PAGE):
             self.assertIn(service, COMPOSE["services"])
 
-    def test_the_file_names_the_same_command(self):
+    def test_the_compose_file_and_the_readme_name_the_same_command(self):
         self.assertEqual(self.commands[0], "docker compose up --build --wait")
         self.assertIn(f"#   {self.commands[0]}\n", (chart.ROOT / "docker-compose.yaml").read_text())
         self.assertIn(f"`{self.commands[0]}`", (chart.ROOT / "README.md").read_text())
 
-    def test_the_commands_do_what_the_page_says(self):
+    def test_commands_have_the_documented_result(self):
         answers = {}
         for command in self.commands[1:]:
             with self.subTest(command=command):
@@ -127,7 +127,7 @@ class Page(unittest.TestCase):
         self.assertEqual(len(streams), 2)
 
     def run_command(self, command):
-        """What a command answers: JSON of a call, text of a stream or of the program. Streams are read up to the agent's answer."""
+        """The result of a command: JSON of a call, text of a stream or of the program. Streams are read up to the agent's reply."""
         words = shlex.split(command)
         if words[:3] == ["docker", "compose", "exec"]:
             self.assertEqual(words[4], "/usr/local/bin/parley")
@@ -138,7 +138,7 @@ class Page(unittest.TestCase):
         environment = self.program.environment | {"PARLEY_SERVER": f"http://{self.program.addresses['grpc']}"}
         if "tail" in words or "-sSN" in words:
             return self.follow(words, environment, "It left today.")
-        # `doctor` looks for free ports of its own, which the running program has.
+        # `doctor` accepts ports that the running program uses.
         ended = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=program.PATIENCE_SECONDS, check=False)
         self.assertEqual(ended.returncode, 0, ended.stdout + ended.stderr)
         return ended.stdout if words[0] == program.BINARY else json.loads(ended.stdout)

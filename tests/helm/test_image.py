@@ -1,5 +1,5 @@
-"""The Dockerfile, as far as it can be checked without an engine that builds it: hadolint, its instructions, what it copies, the libraries
-that the binary wants, and the program in an empty root that holds what the last stage holds."""
+"""Checks the Dockerfile as far as possible without building it: hadolint, its instructions, the files that it copies, the libraries
+that the binary links, and the program in an empty root with the files of the last stage."""
 
 import fnmatch
 import json
@@ -17,13 +17,13 @@ import chart
 import program
 
 DOCKERFILE = chart.ROOT / "Dockerfile"
-# What a glibc image made for C programs has: gcr.io/distroless/cc.
+# The libraries of gcr.io/distroless/cc, a glibc image for C programs.
 BASE_LIBRARIES = {"linux-vdso", "ld-linux-x86-64", "ld-linux-aarch64", "libc", "libm", "libgcc_s", "libdl", "libpthread", "librt"}
 KNOWN = {"ARG", "FROM", "WORKDIR", "ENV", "COPY", "RUN", "LABEL", "USER", "VOLUME", "EXPOSE", "HEALTHCHECK", "ENTRYPOINT", "CMD"}
 
 
 def instructions() -> list[tuple[str, str]]:
-    """Each instruction of the Dockerfile: its word, and the rest on one line."""
+    """The instructions of the Dockerfile: keyword, and the rest on one line."""
     lines = [line for line in DOCKERFILE.read_text().splitlines() if line.strip() and not line.lstrip().startswith("#")]
     joined = re.sub(r"\\\n\s*", "", "\n".join(lines))
     return [tuple(line.split(None, 1)) for line in joined.splitlines()]
@@ -41,7 +41,7 @@ def stages() -> list[list[tuple[str, str]]]:
 
 
 def package() -> dict[str, str]:
-    """What Cargo.toml says of the service, with what it takes from the workspace."""
+    """The package section of the service in Cargo.toml, with values inherited from the workspace."""
     manifest = tomllib.loads((chart.ROOT / "Cargo.toml").read_text())
     return manifest["workspace"]["package"] | {key: value for key, value in manifest["package"].items() if isinstance(value, str)}
 
@@ -52,7 +52,7 @@ def build_stage() -> list[tuple[str, str]]:
 
 
 def ignored(path: str) -> bool:
-    """Whether .dockerignore leaves a path out: the last pattern that matches it, or a folder above it, decides."""
+    """Whether .dockerignore excludes a path: the last pattern that matches it, or a parent folder, decides."""
     out = False
     above = [str(part) for part in [Path(path), *Path(path).parents] if str(part) != "."]
     for line in (chart.ROOT / ".dockerignore").read_text().splitlines():
@@ -65,7 +65,7 @@ def ignored(path: str) -> bool:
 
 
 def copied() -> set[str]:
-    """What the Dockerfile takes from the folder that it is built in."""
+    """The paths that the Dockerfile copies from its build context."""
     found = set()
     for word, rest in instructions():
         if word == "COPY" and "--from=" not in rest:
@@ -74,7 +74,7 @@ def copied() -> set[str]:
 
 
 def libraries() -> dict[str, str | None]:
-    """What the binary links: each library without its version, and its file."""
+    """The libraries that the binary links: name without version, and file."""
     text = subprocess.run(["ldd", program.BINARY], capture_output=True, text=True, check=True).stdout
     found = {}
     for line in text.splitlines():
@@ -84,7 +84,7 @@ def libraries() -> dict[str, str | None]:
 
 
 class Dockerfile(unittest.TestCase):
-    def test_hadolint_finds_nothing(self):
+    def test_hadolint_reports_nothing(self):
         linted = subprocess.run([Path(sys.executable).with_name("hadolint"), "--no-color", DOCKERFILE], capture_output=True, text=True, check=False)
         self.assertEqual((linted.returncode, linted.stdout), (0, ""))
 
@@ -99,21 +99,21 @@ class Dockerfile(unittest.TestCase):
             self.assertRegex(image, r"^[\w./-]+:[\w.-]+$")
             self.assertFalse(image.endswith(":latest"))
 
-    def test_the_toolchain_is_one_the_package_allows(self):
+    def test_toolchain_meets_the_minimum_version(self):
         least = package()["rust-version"]
         version = re.search(r"BUILD_IMAGE=rust:(\d+)\.(\d+)", DOCKERFILE.read_text())
         self.assertGreaterEqual(tuple(map(int, version.groups())), tuple(map(int, least.split(".")[:2])))
 
-    def test_the_toolchain_is_that_of_the_repository(self):
+    def test_toolchain_is_that_of_the_repository(self):
         channel = tomllib.loads((chart.ROOT / "rust-toolchain.toml").read_text())["toolchain"]["channel"]
         self.assertRegex(DOCKERFILE.read_text(), rf"BUILD_IMAGE=rust:{re.escape(channel)}-")
 
-    def test_the_manifest_of_every_member_is_copied(self):
+    def test_manifest_of_every_member_is_copied(self):
         members = tomllib.loads((chart.ROOT / "Cargo.toml").read_text())["workspace"]["members"]
         manifests = {member.removesuffix("/*") if member.endswith("/*") else f"{member}/Cargo.toml" for member in members}
         self.assertLessEqual(manifests, copied())
 
-    def test_what_the_build_reads_is_copied(self):
+    def test_files_that_the_build_reads_are_copied(self):
         read = self.read_by_the_build()
         self.assertIn("crates/proto/build/policy.rs", read)
         for path in read:
@@ -121,7 +121,7 @@ class Dockerfile(unittest.TestCase):
             self.assertFalse(ignored(path), path)
 
     def read_by_the_build(self):
-        """The files that sources name, but for those that tests at their foot name."""
+        """The files that sources include, except those that only unit tests include."""
         found = set()
         for source in [chart.ROOT / "build.rs", *(chart.ROOT / "src").rglob("*.rs"), *(chart.ROOT / "crates").rglob("*.rs")]:
             if source.name != "tests.rs":
@@ -130,7 +130,7 @@ class Dockerfile(unittest.TestCase):
                     found.add(str((source.parent / "".join(name)).resolve().relative_to(chart.ROOT.resolve())))
         return found
 
-    def test_what_is_copied_is_there_and_not_left_out(self):
+    def test_copied_files_exist_and_are_not_ignored(self):
         self.assertLessEqual({"Cargo.toml", "Cargo.lock", "build.rs", "proto", "src", "crates"}, copied())
         for source in copied():
             self.assertTrue((chart.ROOT / source).exists(), source)
@@ -138,19 +138,19 @@ class Dockerfile(unittest.TestCase):
         for path in ["target", ".git", "helm", "tests", "docs", "parley.db", "docker/other"]:
             self.assertTrue(ignored(path), path)
 
-    def test_dependencies_have_a_layer_of_their_own(self):
+    def test_dependencies_have_their_own_layer(self):
         build = [rest for word, rest in build_stage() if word in ("COPY", "RUN")]
         first = next(index for index, rest in enumerate(build) if "cargo build" in rest)
         self.assertEqual(build[:first], ["Cargo.toml Cargo.lock ./", "--from=manifests /crates ./crates", "--from=manifests /xtask ./xtask"])
         self.assertLess(first, build.index("src ./src"))
         self.assertLess(first, build.index("crates ./crates"))
-        # What was made of empty sources must not be taken for the program.
+        # The artefacts of the empty sources must not be used for the program.
         self.assertIn("cargo clean --locked --profile dist --workspace", build[-1])
         builds = [rest for rest in build if "cargo build" in rest]
         self.assertEqual(len(builds), 2)
         self.assertTrue(all("--locked --profile dist --package parley" in rest for rest in builds))
 
-    def test_the_build_can_be_repeated(self):
+    def test_the_build_is_reproducible(self):
         environment = " ".join(rest for word, rest in build_stage() if word == "ENV")
         for part in ["SOURCE_DATE_EPOCH", "--remap-path-prefix=/build=", "-ffile-prefix-map=/build=", "CARGO_INCREMENTAL=0"]:
             self.assertIn(part, environment)
@@ -170,7 +170,7 @@ class Dockerfile(unittest.TestCase):
         for word, rest in instructions():
             self.assertNotRegex(rest, r"(?i)password|token|curl|wget|sudo", word)
 
-    def test_the_chart_has_the_images_user_and_ports(self):
+    def test_chart_and_image_have_the_same_user_and_ports(self):
         last = dict(stages()[-1])
         postgres = chart.HERE / "values" / "postgres.yaml"
         spec = chart.one(postgres, "Deployment")["spec"]["template"]["spec"]
@@ -180,7 +180,7 @@ class Dockerfile(unittest.TestCase):
         self.assertEqual([int(port) for port in last["EXPOSE"].split()], ports)
         self.assertEqual(self.file_ports(), ports)
 
-    def test_labels_say_what_the_package_says(self):
+    def test_labels_match_the_package(self):
         last = dict(stages()[-1])
         labels = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="([^"]*)"', last["LABEL"]))
         self.assertEqual((labels["licenses"], labels["description"]), (package()["license"], package()["description"]))
@@ -197,17 +197,17 @@ class Dockerfile(unittest.TestCase):
 
 
 class Binary(unittest.TestCase):
-    def test_it_links_what_the_base_has_and_nothing_else(self):
+    def test_binary_links_only_libraries_of_the_base_image(self):
         self.assertLessEqual(libraries().keys(), BASE_LIBRARIES)
 
     @unittest.skipUnless(os.geteuid() == 0, "only root can change the root of a process")
-    def test_it_runs_in_an_empty_root_as_nobody(self):
+    def test_program_runs_unprivileged_in_an_empty_root(self):
         with tempfile.TemporaryDirectory() as folder:
             root = Path(folder)
             self.fill(root)
             log = root.parent / f"{root.name}.log"
             self.addCleanup(log.unlink)
-            free = {f"PARLEY_{door}_ADDR": "127.0.0.1:0" for door in ("GRPC", "HTTP", "ADMIN")}
+            free = {f"PARLEY_{listener}_ADDR": "127.0.0.1:0" for listener in ("GRPC", "HTTP", "ADMIN")}
             with log.open("w") as errors:
                 server = self.start(root, ["serve"], free | {"PARLEY_LOG_FORMAT": "json"}, errors)
             try:
@@ -222,7 +222,7 @@ class Binary(unittest.TestCase):
             self.assertEqual(check.wait(program.PATIENCE_SECONDS), 1)
 
     def fill(self, root):
-        """The last stage: the binary, its libraries, its file, and a folder that its user may write to."""
+        """Creates the files of the last stage: the binary, its libraries, its configuration, and a folder that its user can write to."""
         root.chmod(0o755)
         for file in filter(None, libraries().values()):
             target = root / file.lstrip("/")
@@ -238,7 +238,7 @@ class Binary(unittest.TestCase):
         return [int(number) for number in dict(stages()[-1])["USER"].split(":")]
 
     def start(self, root, command, environment, errors):
-        """A command in the root, as the image's user, in the image's folder: of all files it may write only those of /data."""
+        """Starts a command in the root, as the image's user, in the image's working directory. It can write only to /data."""
         user, group = self.user()
 
         def enter():

@@ -1,4 +1,4 @@
-"""Pages for people: their links lead somewhere, files they name exist, and addresses in the cluster are those of the chart's services."""
+"""Checks the documentation: links resolve, files that it names exist, and addresses in the cluster match the chart's services."""
 
 import re
 import unittest
@@ -8,18 +8,18 @@ import chart
 PAGES = sorted(
     page for pattern in ("*.md", "docs/**/*.md", "helm/**/*.md", "bench/**/*.md", "tests/**/*.md") for page in chart.ROOT.glob(pattern)
 )
-# Folders of the repository that pages name files of.
+# Folders of the repository whose files pages may name.
 FOLDERS = "bench|crates|docker|docs|examples|helm|proto|src|tests"
 
 
 def anchors(page) -> set[str]:
-    """The anchors of a page's headings, as GitHub and its like make them."""
+    """The anchors of a page's headings, as GitHub and similar hosts generate them."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in headings}
 
 
 class Links(unittest.TestCase):
-    def test_links_lead_to_files_and_headings(self):
+    def test_links_resolve_to_files_and_headings(self):
         found = 0
         for page in PAGES:
             for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
@@ -39,15 +39,15 @@ class Links(unittest.TestCase):
                 with self.subTest(page=page.name, path=path):
                     self.assertTrue((chart.ROOT / path).exists())
 
-    def test_libraries_have_the_versions_that_are_tested(self):
+    def test_listed_library_versions_are_the_tested_ones(self):
         script = (chart.ROOT / "test").read_text()
         packages = " ".join(re.findall(r"^client_\w+_packages=\((.*)\)$", script, re.MULTILINE))
         tested = dict(re.findall(r'"(@?[\w./-]+?)(?:==|@)([\d.]+)"', packages))
         listed = dict(re.findall(r"^\| \[([^]]+)\]\(\S+\) \|[^|]*\| ([\d.]+) \|", (chart.ROOT / "docs" / "clients.md").read_text(), re.MULTILINE))
-        # The flows need these two, users do not.
+        # Only the flows need these two packages, users do not.
         self.assertEqual({name: version for name, version in tested.items() if name not in ("ws", "playwright-core")}, listed)
 
-    def test_addresses_in_the_cluster_are_those_of_the_services(self):
+    def test_cluster_addresses_match_the_services(self):
         texts = chart.render(chart.values(chart.HERE / "values" / "postgres.yaml"), release="parley")
         ports = {
             document["metadata"]["name"]: {str(port["port"]) for port in document["spec"]["ports"]}

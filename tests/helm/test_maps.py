@@ -1,4 +1,4 @@
-"""Labels and annotations that values add to the chart's own: each key once in each map, and nothing that something selects by is overridden."""
+"""Checks labels and annotations that values add to the chart's own: each map has each key once, and no key that selectors use is overridden."""
 
 import copy
 import json
@@ -8,7 +8,7 @@ from helm_python.errors import HelmError
 
 import chart
 
-# Everything that has labels or annotations, on either database.
+# Enables every object that has labels or annotations, on either database.
 ALL = {
     "image": {"repository": "registry.example.com/parley"},
     "networkPolicy": {"ingressNamespaces": ["ingress-nginx"], "monitoringNamespaces": ["monitoring"]},
@@ -28,12 +28,12 @@ SQLITE = ALL | {"database": {"engine": "sqlite"}, "replicas": 1}
 
 
 def values_with(path: tuple) -> tuple[str, dict]:
-    """Values that render what a map is for. Only SQLite has a volume."""
+    """Values that render the object of a map. Only SQLite has a volume."""
     return ("sqlite", SQLITE) if path[0] == "persistence" else ("postgres", POSTGRES)
 
 
 def map_values(schema: dict, definitions: dict, path: tuple = ()) -> list[tuple]:
-    """Where values hold a map of labels or annotations, as the schema says: everything that is `strings`."""
+    """The paths of values that are maps of labels or annotations, according to the schema: everything of type `strings`."""
     if schema.get("$ref") == "#/$defs/strings":
         return [path]
     if "$ref" in schema:
@@ -70,7 +70,7 @@ class Maps(unittest.TestCase):
         self.assertLessEqual({"commonLabels", "podLabels", "podAnnotations", "deploymentAnnotations", "service.annotations", "dashboard.labels"}, names)
         self.assertLessEqual({"app.kubernetes.io/name", "checksum/config", "helm.sh/resource-policy", "grafana_dashboard", "helm.sh/hook"}, set(self.keys))
 
-    def test_each_map_takes_or_refuses_each_key_of_the_chart(self):
+    def test_each_map_accepts_or_refuses_each_key_of_the_chart(self):
         refused = set()
         for path in self.paths:
             database, values = values_with(path)
@@ -78,7 +78,7 @@ class Maps(unittest.TestCase):
                 name = ".".join(path)
                 with self.subTest(value=name, key=key):
                     try:
-                        # The loader refuses a key that is there twice.
+                        # The loader rejects duplicate keys.
                         after = chart.objects(chart.render(with_key(values, path, key)))
                     except HelmError as error:
                         self.assertIn(f"{name} has {key}", str(error))
@@ -92,7 +92,7 @@ class Maps(unittest.TestCase):
         self.assertNotIn(("commonLabels", "app.kubernetes.io/part-of"), refused)
 
     def keeps_what_is_selected(self, before, after):
-        """The objects are the same, every selector takes what it took, and Helm's own annotations are as they were."""
+        """Checks that the objects are the same, every selector matches the same objects, and Helm's own annotations are unchanged."""
         self.assertEqual([(one["kind"], one["metadata"]["name"]) for one in before], [(one["kind"], one["metadata"]["name"]) for one in after])
         for old, new in zip(before, after, strict=True):
             for was, now in zip(metadata(old), metadata(new), strict=True):
@@ -102,7 +102,7 @@ class Maps(unittest.TestCase):
                     if key in was.get("annotations", {}):
                         self.assertEqual(was["annotations"][key], now["annotations"][key])
 
-    def test_values_override_the_other_labels_from_the_general_to_the_particular(self):
+    def test_more_specific_values_override_general_labels(self):
         path = chart.HERE / "values" / "service.yaml"
         pod = chart.one(path, "Deployment")["spec"]["template"]["metadata"]
         self.assertEqual(pod["labels"]["app.kubernetes.io/part-of"], "shop")
@@ -113,7 +113,7 @@ class Maps(unittest.TestCase):
             self.assertEqual(document["metadata"]["labels"]["app.kubernetes.io/part-of"], "shop")
             self.assertEqual(document["metadata"]["labels"]["app.kubernetes.io/version"], "0.1.0")
 
-    def test_a_key_that_is_twice_would_be_found(self):
+    def test_duplicate_keys_are_detected(self):
         with self.assertRaisesRegex(Exception, "duplicate keys"):
             chart.objects({"one.yaml": "kind: Service\nmetadata:\n  labels:\n    a: b\n    a: c\n"})
 

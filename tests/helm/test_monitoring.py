@@ -1,4 +1,4 @@
-"""Alerts, dashboard and autoscaler ask only for what the running program exports, and each alert has its runbook."""
+"""Checks that alerts, dashboard and autoscaler use only metrics that the running program exports, and that each alert has a runbook."""
 
 import json
 import unittest
@@ -11,11 +11,11 @@ import program
 MONITORING = chart.HERE / "values" / "monitoring.yaml"
 OWN = chart.HERE / "values" / "monitoring-own.yaml"
 RUNBOOKS = chart.ROOT / "docs" / "runbooks"
-# What every page tells, in this order.
+# The sections of every runbook, in this order.
 SECTIONS = ["## What it means", "## Who notices", "## What to look at", "## What to do"]
-# Prometheus itself notes `up` of every target, and these labels of what it finds in Kubernetes.
+# Prometheus itself records `up` for every target, and these labels for targets that it discovers in Kubernetes.
 OF_PROMETHEUS = {"up": set()}
-# Told as soon as there is a durable consumer, as tests/it/stream/consume.rs shows.
+# Exported as soon as there is a durable consumer; tests/it/stream/consume.rs tests it.
 OF_CONSUMERS = {"parley_consumer_lag_events": {"account", "consumer", "shard"}}
 TARGET_LABELS = {"job", "namespace", "pod", "instance", "service", "endpoint", "container"}
 
@@ -27,7 +27,7 @@ def parts(node) -> list:
 
 
 def asked(expression: str) -> tuple[set[str], set[str]]:
-    """The metrics an expression asks for, and the labels it selects and groups by. Fails on what is no PromQL."""
+    """The metrics that an expression uses, and the labels it selects and groups by. Fails on invalid PromQL."""
     metrics, labels = set(), set()
     for part in parts(promql_parser.parse(expression)):
         if isinstance(part, promql_parser.VectorSelector):
@@ -62,33 +62,33 @@ class Metrics(unittest.TestCase):
         self.assertLessEqual(metrics, self.exported.keys())
         self.assertLessEqual(labels, TARGET_LABELS.union(*(self.exported[metric] for metric in metrics)))
 
-    def test_alerts_ask_for_what_is_exported(self):
+    def test_alerts_use_exported_metrics(self):
         for path in [MONITORING, OWN]:
             for name, rule in alerts(path).items():
                 with self.subTest(values=path.stem, alert=name):
                     self.check(rule["expr"])
 
-    def test_the_dashboard_asks_for_what_is_exported(self):
+    def test_dashboard_uses_exported_metrics(self):
         self.assertGreater(len(panels()), 3)
         for expression in panels():
             with self.subTest(expression=expression):
                 self.check(expression)
 
-    def test_the_dashboard_shows_all_that_is_exported(self):
+    def test_dashboard_shows_every_exported_metric(self):
         shown = set().union(*(asked(expression)[0] for expression in panels()))
         for name in self.exported:
-            # A histogram is shown by one of its parts.
+            # One of its series is enough for a histogram.
             parts_of_it = {name} | {name.rsplit("_", 1)[0] + suffix for suffix in ("_bucket", "_sum", "_count") if name.endswith(("_bucket", "_sum", "_count"))}
             with self.subTest(metric=name):
                 self.assertTrue(parts_of_it & shown, "no panel shows it")
 
-    def test_the_autoscaler_asks_for_what_is_exported(self):
+    def test_autoscaler_uses_exported_metrics(self):
         metrics = chart.one(chart.HERE / "values" / "autoscaling.yaml", "HorizontalPodAutoscaler")["spec"]["metrics"]
         names = {metric["pods"]["metric"]["name"] for metric in metrics if metric["type"] == "Pods"}
         self.assertEqual(len(names), 1)
         self.assertLessEqual(names, self.exported.keys())
 
-    def test_what_is_not_exported_would_be_found(self):
+    def test_unknown_metrics_and_labels_are_detected(self):
         with self.assertRaises(AssertionError):
             self.check("rate(parley_no_such_metric_total[5m]) > 0")
         with self.assertRaises(AssertionError):
@@ -96,7 +96,7 @@ class Metrics(unittest.TestCase):
 
 
 class Runbooks(unittest.TestCase):
-    def test_each_alert_has_its_page_and_each_page_its_alert(self):
+    def test_alerts_and_runbooks_correspond(self):
         names = alerts(MONITORING).keys()
         self.assertGreater(len(names), 3)
         self.assertEqual({f"{name}.md" for name in names} | {"README.md"}, {page.name for page in RUNBOOKS.iterdir()})
@@ -107,10 +107,10 @@ class Runbooks(unittest.TestCase):
                 self.assertEqual(lines[0], f"# {name}")
                 self.assertEqual([line for line in lines if line.startswith("## ")], SECTIONS)
                 self.assertIn(f"[{name}]({name}.md) | {rule['labels']['severity']} |", listed)
-                # A path without a host would lead nowhere.
+                # A path without a host is not a usable link.
                 self.assertEqual(rule["annotations"].keys(), {"summary"})
 
-    def test_values_choose_series_runbooks_and_alerts(self):
+    def test_values_select_series_runbooks_and_alerts(self):
         rules = alerts(OWN)
         self.assertEqual(alerts(MONITORING).keys() - rules.keys(), {"ParleyStreamsUneven"})
         for name, rule in rules.items():

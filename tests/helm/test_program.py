@@ -1,4 +1,4 @@
-"""What the chart says of the program, asked of the program: variables, the configuration file, probes, the drain, and the test pod."""
+"""Compares the chart with the running program: variables, the configuration file, probes, the drain, and the test pod."""
 
 import concurrent.futures
 import re
@@ -19,7 +19,7 @@ sys.path.insert(0, str(chart.ROOT / "helm"))
 import generate  # noqa: E402, found by the line above
 
 POSTGRES = chart.HERE / "values" / "postgres.yaml"
-# What stands for the keys of Secrets and ConfigMaps.
+# Placeholders for the keys of Secrets and ConfigMaps.
 REFERENCES = {
     "PARLEY_DATABASE_URL": "postgres://ana:hunter2@database/parley",
     "PARLEY_BOOTSTRAP_TOKEN": program.TOKEN,
@@ -30,7 +30,7 @@ REFERENCES = {
     "PARLEY_TOKEN": program.TOKEN,
     "SERVICE_INSTANCE_ID": "3f0c6e7a-6f0e-4b57-9a53-0a8f5a6f3c11",
 }
-# Nobody listens there.
+# Nothing listens there.
 NOWHERE = "127.0.0.1:1"
 
 
@@ -51,7 +51,7 @@ class Configuration(unittest.TestCase):
                         self.assertLessEqual(set(names), known | others)
                         self.assertEqual(len(names), len(set(names)), names)
 
-    def test_one_values_file_has_every_key_and_none_has_a_secret(self):
+    def test_config_values_cover_every_key_except_secrets(self):
         defaults = tomllib.loads((chart.ROOT / "src" / "config.default.toml").read_text())
         keys = {f"{table}.{key}" for table, keys in defaults.items() for key in keys}
         full = tomllib.loads(chart.configuration(chart.HERE / "values" / "config.yaml"))
@@ -63,13 +63,13 @@ class Configuration(unittest.TestCase):
         self.assertEqual(hidden, {f"PARLEY_{key}".replace(".", "_").upper() for key in keys - said})
         self.assertEqual(hidden, {f"PARLEY_{key}".replace(".", "_").upper() for key in generate.secrets()})
 
-    def test_the_program_takes_every_configuration(self):
+    def test_program_accepts_every_configuration(self):
         for path in chart.values_files("values"):
             for kind, _, spec in chart.pods(path):
                 with self.subTest(values=path.stem, pod=kind):
                     self.assertEqual(self.verdict(path, spec), (1, True))
 
-    def test_each_replica_is_told_apart_by_the_uid_of_its_pod(self):
+    def test_instance_id_is_the_pod_uid(self):
         for path in chart.values_files("values"):
             given = [variable["value"] for variable in chart.values(path).get("extraEnv", []) if variable["name"] == "OTEL_RESOURCE_ATTRIBUTES"]
             container = next(one for one in chart.one(path, "Deployment")["spec"]["template"]["spec"]["containers"] if one["name"] == "parley")
@@ -78,16 +78,16 @@ class Configuration(unittest.TestCase):
             with self.subTest(values=path.stem):
                 self.assertEqual(variables["OTEL_RESOURCE_ATTRIBUTES"]["value"], ",".join(["service.instance.id=$(SERVICE_INSTANCE_ID)", *given]))
                 self.assertEqual(variables["SERVICE_INSTANCE_ID"]["valueFrom"]["fieldRef"]["fieldPath"], "metadata.uid")
-                # Kubernetes puts in what stands before.
+                # Kubernetes expands variables that are defined before.
                 self.assertLess(names.index("SERVICE_INSTANCE_ID"), names.index("OTEL_RESOURCE_ATTRIBUTES"))
 
-    def test_the_program_would_say_so_if_it_did_not(self):
+    def test_program_reports_an_invalid_configuration(self):
         spec = chart.one(POSTGRES, "Deployment")["spec"]["template"]["spec"]
         code, _ = self.verdict(POSTGRES, spec, {"PARLEY_WRITER_LANE": "1"})
         self.assertEqual(code, 78)
 
     def verdict(self, path, spec, more=None):
-        """How `parley healthcheck` ends with a pod's configuration where nobody listens: 1, unless the configuration is refused."""
+        """The exit code of `parley healthcheck` with a pod's configuration when nothing listens: 1, unless the configuration is refused."""
         file = self.enterContext(tempfile.NamedTemporaryFile("w", suffix=".toml"))
         file.write(chart.configuration(path))
         file.flush()
@@ -111,7 +111,7 @@ class Running(unittest.TestCase):
     def setUpClass(cls):
         cls.program = cls.enterClassContext(program.Program(chart.configuration(POSTGRES)))
 
-    def test_probes_ask_for_what_is_there(self):
+    def test_probes_use_existing_endpoints(self):
         container = chart.one(POSTGRES, "Deployment")["spec"]["template"]["spec"]["containers"][0]
         for probe in ["startupProbe", "livenessProbe", "readinessProbe"]:
             self.assertEqual(self.program.health(container[probe]["grpc"].get("service", "")), "SERVING", probe)
@@ -122,13 +122,13 @@ class Running(unittest.TestCase):
             self.assertEqual((asked["port"], self.program.get(asked["path"])[0]), ("admin", 200), probe)
         self.assertIn("database", self.program.get(secured["readinessProbe"]["httpGet"]["path"])[1])
 
-    def test_the_test_pod_makes_a_call_and_opens_a_stream(self):
+    def test_test_pod_makes_a_call_and_opens_a_stream(self):
         spec = chart.one(POSTGRES, "Pod", "-test")["spec"]
         steps = {container["name"]: container for container in chart.containers(spec)}
         self.assertEqual(list(steps), ["health", "call", "stream", "done"])
         for name in ["health", "call", "done"]:
             ended = program.run(*self.command(spec, steps[name]))
-            # The call lists tokens, and this account may have none.
+            # The call lists tokens, and this account may not have any.
             said = ended.stderr.replace("no tokens\n", "") if name == "call" else ended.stderr
             self.assertEqual((ended.returncode, said), (0, ""), name)
         self.assertEqual(self.open_streams(), 0)
@@ -144,18 +144,18 @@ class Running(unittest.TestCase):
             stream.terminate()
             stream.wait(program.PATIENCE_SECONDS)
 
-    def test_the_test_pod_fails_with_a_wrong_token(self):
+    def test_test_pod_fails_with_an_invalid_token(self):
         spec = chart.one(POSTGRES, "Pod", "-test")["spec"]
         for container in chart.containers(spec)[1:3]:
             arguments, environment = self.command(spec, container)
             ended = program.run(arguments, environment | {"PARLEY_TOKEN": "another-token-that-nobody-made"})
             self.assertEqual(ended.returncode, 1, container["name"])
 
-    def test_without_a_token_the_test_pod_asks_for_health(self):
+    def test_test_pod_without_a_token_checks_health(self):
         spec = chart.one(chart.HERE / "values" / "sqlite.yaml", "Pod", "-test")["spec"]
         self.assertEqual([container["name"] for container in chart.containers(spec)], ["health", "done"])
 
-    def test_a_collector_learns_which_pod_it_was(self):
+    def test_collector_receives_the_instance_id(self):
         received = []
         arrived = threading.Event()
 
@@ -165,7 +165,7 @@ class Running(unittest.TestCase):
             return b""
 
         class Collector(grpc.GenericRpcHandler):
-            """Takes everything that OTLP exports."""
+            """Accepts everything that is exported by OTLP."""
 
             def service(self, details):
                 return grpc.unary_unary_rpc_method_handler(take) if details.method.endswith("/Export") else None
@@ -185,11 +185,11 @@ class Running(unittest.TestCase):
         finally:
             collector.stop(None).wait()
         for request in received:
-            # A length before each text, as Protobuf has it.
+            # Protobuf prefixes each string with its length.
             for text in ("service.instance.id", uid):
                 self.assertIn(bytes([len(text)]) + text.encode(), request)
 
-    def test_a_pod_that_is_ended_drains(self):
+    def test_terminated_pod_drains(self):
         self.assertEqual(program.Program(chart.configuration(POSTGRES)).stop(), 0)
 
     def open_streams(self):

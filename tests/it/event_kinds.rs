@@ -93,9 +93,9 @@ pub fn page() -> String {
     let kinds_of_events = kinds(&contract, "enum EventKind");
     let mut page = String::from(
         "# Events\n\n\
-         What an account's log holds: every kind of event, when it occurs, and what it holds. `docs/stream.md` says how to read the log. This page is made from the \
+         Every kind of event in an account's log, when it occurs, and what it contains. `docs/stream.md` explains how to read the log. This page is generated from the \
          contract (`UPDATE_SNAPSHOTS=1 cargo test --test it event_kinds`), whose comments are the reference.\n\n\
-         ## Every event\n\n| field | what it is |\n|---|---|\n",
+         ## Common fields\n\n| field | meaning |\n|---|---|\n",
     );
     for item in &fields {
         if !item.comment.starts_with("Of the ") && item.field().1 != "tombstone" {
@@ -103,9 +103,9 @@ pub fn page() -> String {
         }
     }
     page.push_str(
-        "\nEach event has one resource, in the state after the change; after a deletion, in its last state. An event of a write that changed several things is \
-         followed by the others of the same write, with the same `transaction_id`. After an erasure the resource is a `tombstone`.\n\n\
-         ## Kinds\n\nFilters name kinds by their number or constant (`EVENT_KIND_MESSAGE_CREATED`), the JSON streams by their name.\n\n\
+        "\nEach event has one resource, in its state after the change or, for a deletion, in its last state. An event of a write that changed several things is \
+         followed by the other events of that write, with the same `transaction_id`. After an erasure the resource is a `tombstone`.\n\n\
+         ## Kinds\n\ngRPC filters use the number or constant of a kind (`EVENT_KIND_MESSAGE_CREATED`), REST and WebSocket its name.\n\n\
          | kind | number | when | resource |\n|---|---|---|---|\n",
     );
     let mut resources: Vec<(&str, &str)> = Vec::new();
@@ -118,14 +118,14 @@ pub fn page() -> String {
     }
     page.push_str("\n## Resources\n");
     for (field, of) in resources {
-        let _ = write!(page, "\n### {field}: `{of}`\n\n| field | type | what it is |\n|---|---|---|\n");
+        let _ = write!(page, "\n### {field}: `{of}`\n\n| field | type | meaning |\n|---|---|---|\n");
         for item in block(&contract, &format!("message {of}")) {
             let (declared, name) = item.field();
             let _ = writeln!(page, "| `{name}` | {declared} | {} |", item.comment.replace('|', "\\|"));
         }
     }
     page.push_str(
-        "\n## Ephemeral events\n\nTrue for a moment, and never stored: they have no place in the log, and no cursor.\n\n| kind | number | when |\n|---|---|---|\n",
+        "\n## Ephemeral events\n\nEphemeral events are delivered only to connected subscribers and never stored: they have no seq and no cursor.\n\n| kind | number | when |\n|---|---|---|\n",
     );
     for (name, number, when) in kinds(&contract, "enum EphemeralKind") {
         let _ = writeln!(page, "| `{name}` | {number} | {when} |");

@@ -1,4 +1,4 @@
-"""Lints the description of the JSON API, makes clients from it with the generators' default settings, and calls the program with each.
+"""Lints the description of the REST API, generates clients from it with the generators' default settings, and calls the program with each.
 
     python tests/openapi/clients.py PROGRAM NODE_MODULES
 
@@ -21,7 +21,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 from run import ADMINISTRATOR, start  # noqa: E402
 
-# A route that answers with the bytes of any file: the generator leaves its answer out.
+# A route that returns the bytes of any file: the generator omits its response.
 TOLERATED = {"GET /files/blobs/{link}/{name}"}
 
 CALLS = """
@@ -43,7 +43,7 @@ console.log(name);
 
 
 def lint(description: Path, modules: Path) -> None:
-    """Fails for anything that Redocly's recommended rules report, warnings included."""
+    """Fails for everything that Redocly's recommended rules report, including warnings."""
     command = ["node", modules / "@redocly" / "cli" / "bin" / "cli.js", "lint", "--format", "json", "--config", Path(__file__).parent / "redocly.yaml", description]
     environment = os.environ | {"REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true"}
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)

@@ -1,10 +1,10 @@
-"""Runs schemathesis over everything the JSON door describes of itself: no answer may be a server's fault, have a status, a content type or a
-shape that is not described.
+"""Runs schemathesis against the description of the REST API: no response may be a server error, or have a status, content type or
+schema that is not described.
 
     python tests/openapi/run.py PROGRAM [SECONDS] [SEED]
 
 The program is started with an empty SQLite database; there are two runs, one with an administrator's token and one with the operator's. Calls
-by which a caller takes its own rights away are left to the Rust tests, which try them one by one.
+that remove the caller's own permissions are excluded; Rust tests cover them one by one.
 """
 
 import json
@@ -17,16 +17,16 @@ from pathlib import Path
 ADMINISTRATOR = "administrator-of-the-tests-1"
 OPERATOR = "the-operator-of-the-tests-1"
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
-# By these a caller ends its own membership, its user, or its account; and the stream of events ends only with its reader.
+# These calls end the caller's own membership, user or account; and the event stream ends only with its reader.
 ENDS = ["followEvents", "deleteAgent", "updateAgent", "removeAccountUser", "setAccountUser", "deletePlatformUser", "deletePlatformAccount", "updatePlatformAccount"]
 
 
-# Generated requests come from one address, far beyond what a visitor may send: the limits that other tests turn off, one a line.
+# Generated requests come from one address and exceed its limits: these are the limits that other tests disable too, one per line.
 LIMITS_OFF = Path(__file__).parent.parent / "support" / "limits_off.txt"
 
 
 def start(program: str, home: str) -> tuple[subprocess.Popen, str]:
-    """The program, and where its JSON door listens."""
+    """Starts the program; returns it and the URL of its REST API."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PARLEY_", "OTEL_"))}
     environment |= {
         "PARLEY_BOOTSTRAP_TOKEN": ADMINISTRATOR,
@@ -35,7 +35,7 @@ def start(program: str, home: str) -> tuple[subprocess.Popen, str]:
         "PARLEY_HTTP_ADDR": "127.0.0.1:0",
         "PARLEY_ADMIN_ADDR": "127.0.0.1:0",
         "PARLEY_LOG_FORMAT": "json",
-        # Mails are taken on; nobody takes them off.
+        # Mails are accepted, but never delivered.
         "PARLEY_MAIL_URL": "smtp://127.0.0.1:9",
     }
     environment |= {f"PARLEY_LIMITS_{limit}": "0" for limit in LIMITS_OFF.read_text().split()}
@@ -61,7 +61,7 @@ def run(root: str, home: str, token: str, seconds: int, seed: str, selection: li
     command += ["--phases", "fuzzing", "--max-examples", "20", "--checks", CHECKS, "--max-time", str(seconds), "--seed", seed]
     command += ["--suppress-health-check", "all", "--warnings", "off", "--no-color", *excluded, *selection]
     print("schemathesis, seed", seed, "with", "the operator's token" if token == OPERATOR else "an administrator's token", flush=True)
-    # What it caches between runs goes where it runs.
+    # It writes its cache to the working directory.
     return subprocess.run(command, check=False, cwd=home).returncode
 
 

@@ -1,5 +1,5 @@
-"""Runs the settings of docs/proxies.md, and nginx with its own defaults, in front of the program: each form of the token at each API, open streams,
-a WebSocket's upgrade, and paths that must arrive as they were sent.
+"""Runs the configurations of docs/proxies.md, and nginx with its defaults, in front of the program: each token header with each API, open streams,
+a WebSocket upgrade, and paths that must arrive unchanged.
 
     python tests/proxies/run.py PROGRAM
 
@@ -34,7 +34,7 @@ FORMS = {
 }
 # SubscribeRequest{account_id: 1, earliest: {}}
 SUBSCRIBE = b"\x08\x01\x12\x00"
-# nginx's temporary files go where it runs.
+# nginx writes temporary files to its working directory.
 NGINX = """
 user root;
 daemon off;
@@ -62,7 +62,7 @@ DEFAULTS = """
 
 
 def block(language: str, heading: str) -> str:
-    """The settings under a heading of the page."""
+    """The configuration under a heading of the page."""
     section = PAGE.read_text().split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
     return re.search(rf"```{language}\n(.*?)```", section, re.S)[1]
 
@@ -92,7 +92,7 @@ def wait_for(port: int, process: subprocess.Popen) -> None:
 
 
 def start(program: str, home: Path) -> tuple[subprocess.Popen, dict[str, str]]:
-    """The program, and where its listeners are."""
+    """Starts the program; returns it and the addresses of its listeners."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PARLEY_", "OTEL_"))}
     environment |= {f"PARLEY_{name}_ADDR": "127.0.0.1:0" for name in ("GRPC", "HTTP", "ADMIN")}
     environment |= {"PARLEY_BOOTSTRAP_TOKEN": TOKEN, "PARLEY_BOOTSTRAP_INBOX_IDENTIFIER": INBOX, "PARLEY_LOG_FORMAT": "json"}
@@ -102,9 +102,9 @@ def start(program: str, home: Path) -> tuple[subprocess.Popen, dict[str, str]]:
         server = subprocess.Popen([program, "serve"], cwd=home, env=environment, stdout=subprocess.DEVNULL, stderr=out)
     for _ in range(600):
         told = [json.loads(line) for line in log.read_text().splitlines() if line.endswith("}")]
-        doors = {entry["door"]: entry["address"] for entry in told if "door" in entry}
-        if {"grpc", "http", "admin"} <= doors.keys():
-            return server, doors
+        addresses = {entry["door"]: entry["address"] for entry in told if "door" in entry}
+        if {"grpc", "http", "admin"} <= addresses.keys():
+            return server, addresses
         time.sleep(0.1)
     raise SystemExit(f"the program did not start:\n{log.read_text()}")
 
@@ -178,7 +178,7 @@ def check_grpc(port: int, accepted: set[str]) -> None:
 
 
 def routed(port: int) -> None:
-    """Waits until a proxy has its routes, which it may read after it listens."""
+    """Waits until a proxy has loaded its routes, which can happen after it listens."""
     for _ in range(600):
         if request(port, "GET", "/api", {})[0] == 200:
             return
@@ -205,10 +205,10 @@ def nginx(servers: str, home: Path, port: int, checks) -> None:
 def main() -> int:
     with tempfile.TemporaryDirectory() as home:
         home = Path(home)
-        server, doors = start(str(Path(sys.argv[1]).resolve()), home)
+        server, addresses = start(str(Path(sys.argv[1]).resolve()), home)
         try:
-            # Something for the streams to begin with.
-            direct = int(doors["http"].rsplit(":", 1)[1])
+            # The first event of the streams.
+            direct = int(addresses["http"].rsplit(":", 1)[1])
             made = request(direct, "POST", "/api/v1/accounts/1/contacts", {"api-access-token": TOKEN, "content-type": "application/json"}, '{"name": "Ravi"}')
             assert made[0] == 200, made
             kept = {"api-access-token", "bearer"}
@@ -219,7 +219,7 @@ def main() -> int:
                 check_http(ports["http"], kept)
                 check_grpc(ports["grpc"], kept)
 
-            nginx(DEFAULTS.format(**ports, parley_http=doors["http"], parley_grpc=doors["grpc"]), home, ports["http"], defaults)
+            nginx(DEFAULTS.format(**ports, parley_http=addresses["http"], parley_grpc=addresses["grpc"]), home, ports["http"], defaults)
             print("nginx with its defaults drops api_access_token; api-access-token and bearer tokens pass")
 
             def page() -> None:
@@ -235,8 +235,8 @@ def main() -> int:
                     "listen 443 ssl http2;": f"listen 127.0.0.1:{ports['http']};\n    listen 127.0.0.1:{ports['grpc']} http2;",
                     "    ssl_certificate     /etc/nginx/parley.crt;\n": "",
                     "    ssl_certificate_key /etc/nginx/parley.key;\n": "",
-                    "127.0.0.1:8080": doors["http"],
-                    "127.0.0.1:50051": doors["grpc"],
+                    "127.0.0.1:8080": addresses["http"],
+                    "127.0.0.1:50051": addresses["grpc"],
                 },
             )
             nginx(settings, home, ports["http"], page)
@@ -248,8 +248,8 @@ def main() -> int:
                 block("yaml", "Envoy"),
                 {
                     "address: 0.0.0.0, port_value: 8443": f"address: 127.0.0.1, port_value: {port}",
-                    "port_value: 8080": f"port_value: {doors['http'].rsplit(':', 1)[1]}",
-                    "port_value: 50051": f"port_value: {doors['grpc'].rsplit(':', 1)[1]}",
+                    "port_value: 8080": f"port_value: {addresses['http'].rsplit(':', 1)[1]}",
+                    "port_value: 50051": f"port_value: {addresses['grpc'].rsplit(':', 1)[1]}",
                 },
             )
             (home / "envoy.yaml").write_text(settings)
@@ -258,7 +258,7 @@ def main() -> int:
 
             port = free_port()
             ports = {"http": port, "grpc": port}
-            routes = replaced(block("yml", "Traefik"), {"127.0.0.1:8080": doors["http"], "127.0.0.1:50051": doors["grpc"]})
+            routes = replaced(block("yml", "Traefik"), {"127.0.0.1:8080": addresses["http"], "127.0.0.1:50051": addresses["grpc"]})
             (home / "parley.yml").write_text(routes)
             settings = replaced(
                 block("yaml", "Traefik"),

@@ -1,10 +1,10 @@
-"""A client that knows nothing of Parley but its address: it finds the services by reflection and has no generated code.
+"""A client that knows only Parley's address: it discovers the services by reflection and has no generated code.
 
-Takes the steps of the help article over gRPC and follows them on the stream.
+Performs the steps of the help article over gRPC and follows them on the stream.
 
     PARLEY_TEST_TOKEN=... reflection_client.py 127.0.0.1:50051
 
-Ends with 0 and one line when everything held, else with a trace.
+Exits with 0 and one line if everything passed, else with a traceback.
 """
 
 import os
@@ -14,12 +14,12 @@ import grpc
 from google.protobuf import descriptor_pool, message_factory
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-# No call takes this long; it guards against hanging.
+# No call takes this long; this detects hangs.
 PATIENCE = 60
 
 
 class Services:
-    """Calls methods by name, with messages made from what the server says of itself."""
+    """Calls methods by name, with messages built from the server's descriptors."""
 
     def __init__(self, channel, token):
         self.channel = channel
@@ -41,7 +41,7 @@ class Services:
 
 
 def three_steps(services):
-    """Contact with a session, conversation, a message each way."""
+    """Creates a contact with a session, a conversation, and a message in each direction."""
     made = services.call("ContactsService", "CreateContact", account_id=1, inbox_id=1, name="Asha Rao", email="asha@rao.example")
     assert made.contact_inbox.source_id, made
     conversation = services.call(
@@ -76,7 +76,7 @@ def follow(services, after, until):
 
 
 def refusal(services):
-    """A refused call says which field, in the standard details."""
+    """A refused call names the field in the standard error details."""
     try:
         services.call("ContactsService", "CreateContact", account_id=1, email="no address", phone_number="1")
     except grpc.RpcError as error:

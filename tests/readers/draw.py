@@ -1,7 +1,7 @@
-"""Draws comments and log lines at random, for readers who judge whether each is clear and idiomatic: `draw.py [COMMENTS [LOG_LINES]]`.
+"""Draws comments and log lines at random, for readers who decide whether each is clear and idiomatic: `draw.py [COMMENTS [LOG_LINES]]`.
 
-The hash of the commit is the seed, so that a draw can be repeated, and nobody chooses. Comments are those of Rust sources and of the contract, a
-block of lines as one; those of tests at the foot of a source are left out. Log lines are the messages of tracing's macros.
+The hash of the commit is the seed, so that a draw is repeatable and not selective. Comments are those of Rust sources and of the contract, with a
+block of lines as one; those of unit tests are excluded. Log lines are the messages of tracing's macros.
 """
 
 import random
@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-# A line that is a comment and nothing else.
+# A line that contains only a comment.
 COMMENT = re.compile(r"^\s*//[/!]?\s?(.*)$")
 MACRO = re.compile(r"\b(?:tracing::)?(?:error|warn|info|debug|trace)!\(")
 LITERAL = re.compile(r'(?<!=)(?<!= )"((?:[^"\\]|\\.)*)"')
@@ -44,7 +44,7 @@ def comments(text: str) -> list[tuple[int, str]]:
 
 
 def log_lines(text: str) -> list[tuple[int, str]]:
-    """Messages of log lines: the last literal of each macro that is no field's value."""
+    """Messages of log lines: the last literal of each macro that is not the value of a field."""
     found = []
     for match in MACRO.finditer(text):
         end, depth = match.end(), 1

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Names of tests: records those of this revision, and finds those of a release that are gone.
+"""Records the names of this revision's tests, and finds tests of a release that are missing.
 
-    tests.py list [PROGRAM...] > tests.txt   one a line, `program::module::name`, ` (ignored)` behind it where `./test` runs it only on request
-    tests.py compare [RELEASE] [LISTING]     holds a listing (of this revision, unless a file is named) against that of the last release, or another
+    tests.py list [PROGRAM...] > tests.txt   one per line, `program::module::name`, followed by ` (ignored)` if `./test` runs it only on request
+    tests.py compare [RELEASE] [LISTING]     compares a listing (of this revision, unless a file is named) with that of the last release, or another
 
-Without programs, `list` builds and asks all test programs of the workspace by `cargo test --no-run`. `compare` exits with 1 if a test of the release is
-gone, is ignored now, or shares its new name with another; and if a line of `renames.txt` applies to none.
+Without programs, `list` builds and lists all test programs of the workspace with `cargo test --no-run`. `compare` exits with 1 if a test of the release is
+missing, is now ignored, or shares its new name with another; and if a line of `renames.txt` matches no test.
 
-`renames.txt` beside a release's `tests.txt` says what became of tests: `OLD = NEW`, where OLD is a regular expression for whole names and NEW may
-use its groups (`\\1`). The first line that fits applies, once. `OLD = # REASON` is a test that was removed. Lines that begin with `#` are comments.
+`renames.txt` next to a release's `tests.txt` records what became of tests: `OLD = NEW`, where OLD is a regular expression for whole names and NEW may
+use its groups (`\\1`). The first matching line applies, once. `OLD = # REASON` is a removed test. Lines that begin with `#` are comments.
 """
 
 import json
@@ -20,7 +20,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 IGNORED = " (ignored)"
-# A program without the harness of Rust's tests, which knows no `--list`: its targets are named by a source.
+# A program without Rust's test harness, so it has no `--list`: a source file names its targets.
 FUZZ = "fuzz"
 FUZZ_TARGETS = ("tests/fuzz/targets.rs", "crates/*/tests/fuzz/targets.rs")
 
@@ -48,7 +48,7 @@ def listed(program: Path, *options: str) -> set[str]:
 
 
 def names(paths: list[Path]) -> dict[str, bool]:
-    """The tests of these programs and the fuzz targets, each with whether it is ignored."""
+    """The tests of these programs and the fuzz targets, each with its ignored flag."""
     tests: dict[str, bool] = {}
     for path in paths:
         # Cargo appends a hash to the name of the target.
@@ -76,7 +76,7 @@ def parse(listing: str) -> dict[str, bool]:
 
 
 def rules(path: Path) -> list[tuple[str, re.Pattern, str | None]]:
-    """Each line, its pattern, and the new name; None: removed."""
+    """Each line, its pattern, and the new name, or None if the test was removed."""
     found = []
     for number, line in enumerate(path.read_text().splitlines() if path.exists() else [], 1):
         if not line.strip() or line.startswith("#"):
@@ -99,7 +99,7 @@ def last() -> str:
 
 
 def compare(release: str, now: dict[str, bool]) -> bool:
-    """Prints what differs; whether nothing is lost."""
+    """Prints the differences; returns whether no test is missing."""
     folder = HERE / release
     before = parse((folder / "tests.txt").read_text())
     known = rules(folder / "renames.txt")

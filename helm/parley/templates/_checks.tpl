@@ -1,36 +1,36 @@
-{{/* What a schema cannot say: values that do not go together. All of them are told at once, in plain sentences. */}}
+{{/* Checks that a schema cannot express: values that contradict each other. All violations are reported at once. */}}
 {{- define "parley.checks" -}}
 {{- $wrong := list -}}
 {{- $v := .Values -}}
 {{- $sqlite := eq $v.database.engine "sqlite" -}}
 {{- if not $v.image.repository -}}
-{{- $wrong = append $wrong "image.repository is empty: say where your registry has the image, such as registry.example.com/parley." -}}
+{{- $wrong = append $wrong "image.repository is empty: set it to the image in your registry, such as registry.example.com/parley." -}}
 {{- end -}}
 {{- if and (eq ($v.image.tag | toString) "latest") (not $v.image.digest) -}}
-{{- $wrong = append $wrong "image.tag is latest, which may be another image tomorrow: name a version." -}}
+{{- $wrong = append $wrong "image.tag is latest, which does not identify a version: set a version." -}}
 {{- end -}}
 {{- if and (not $sqlite) (not $v.database.existingSecret) -}}
-{{- $wrong = append $wrong "database.existingSecret is empty: name the Secret that holds the URL of the PostgreSQL database, or set database.engine: sqlite to try Parley out." -}}
+{{- $wrong = append $wrong "database.existingSecret is empty: name the Secret with the URL of the PostgreSQL database, or set database.engine: sqlite to try Parley out." -}}
 {{- end -}}
 {{- if and $sqlite (not $v.autoscaling.enabled) (ne (int64 $v.replicas) 1) -}}
-{{- $wrong = append $wrong (printf "replicas is %d, but a SQLite file is for one process: set replicas: 1, or use PostgreSQL (database.engine: postgres)." (int64 $v.replicas)) -}}
+{{- $wrong = append $wrong (printf "replicas is %d, but only one process can use a SQLite file: set replicas: 1, or use PostgreSQL (database.engine: postgres)." (int64 $v.replicas)) -}}
 {{- end -}}
 {{- if and $sqlite $v.autoscaling.enabled -}}
-{{- $wrong = append $wrong "autoscaling.enabled is true, but a SQLite file is for one process: use PostgreSQL (database.engine: postgres), or turn autoscaling off." -}}
+{{- $wrong = append $wrong "autoscaling.enabled is true, but only one process can use a SQLite file: use PostgreSQL (database.engine: postgres), or disable autoscaling." -}}
 {{- end -}}
 {{- if and $sqlite (eq $v.migrations.mode "job") -}}
-{{- $wrong = append $wrong "migrations.mode is job, but a Job cannot use a SQLite file while the server has it: set migrations.mode: initContainer." -}}
+{{- $wrong = append $wrong "migrations.mode is job, but a Job cannot open a SQLite file while the server has it open: set migrations.mode: initContainer." -}}
 {{- end -}}
 {{- if and $v.autoscaling.enabled (gt (int64 $v.autoscaling.minReplicas) (int64 $v.autoscaling.maxReplicas)) -}}
-{{- $wrong = append $wrong (printf "autoscaling.minReplicas is %d, more than autoscaling.maxReplicas, which is %d." (int64 $v.autoscaling.minReplicas) (int64 $v.autoscaling.maxReplicas)) -}}
+{{- $wrong = append $wrong (printf "autoscaling.minReplicas (%d) is greater than autoscaling.maxReplicas (%d)." (int64 $v.autoscaling.minReplicas) (int64 $v.autoscaling.maxReplicas)) -}}
 {{- end -}}
 {{- if and $v.autoscaling.enabled (not $v.autoscaling.targetCPUUtilizationPercentage) (not $v.autoscaling.targetOpenStreams) -}}
-{{- $wrong = append $wrong "autoscaling.enabled is true, but nothing is aimed at: set autoscaling.targetCPUUtilizationPercentage or autoscaling.targetOpenStreams." -}}
+{{- $wrong = append $wrong "autoscaling.enabled is true, but it has no target: set autoscaling.targetCPUUtilizationPercentage or autoscaling.targetOpenStreams." -}}
 {{- end -}}
 {{- $least := add (int64 $v.preStopSleepSeconds) (int64 $v.config.shutdown.grace_seconds) -}}
 {{- if not (kindIs "invalid" $v.terminationGracePeriodSeconds) -}}
 {{- if le (int64 $v.terminationGracePeriodSeconds) $least -}}
-{{- $wrong = append $wrong (printf "terminationGracePeriodSeconds is %d, but a pod may take %d seconds to end (preStopSleepSeconds + config.shutdown.grace_seconds): give it more, or leave it null." (int64 $v.terminationGracePeriodSeconds) $least) -}}
+{{- $wrong = append $wrong (printf "terminationGracePeriodSeconds is %d, but a pod may take %d seconds to terminate (preStopSleepSeconds + config.shutdown.grace_seconds): set a larger value, or leave it null." (int64 $v.terminationGracePeriodSeconds) $least) -}}
 {{- end -}}
 {{- end -}}
 {{- $ports := dict -}}
@@ -38,10 +38,10 @@
 {{- $addr := (index $v.config $table).addr -}}
 {{- $port := include "parley.port" $addr -}}
 {{- if regexMatch "^(127\\.|localhost:|\\[::1\\])" $addr -}}
-{{- $wrong = append $wrong (printf "config.%s.addr is %s, which nobody outside of the pod can reach: use 0.0.0.0:%s." $table $addr $port) -}}
+{{- $wrong = append $wrong (printf "config.%s.addr is %s, which is not reachable from outside the pod: use 0.0.0.0:%s." $table $addr $port) -}}
 {{- end -}}
 {{- if eq (int64 $port) 0 -}}
-{{- $wrong = append $wrong (printf "config.%s.addr is %s, but services need a port that is known before: name one." $table $addr) -}}
+{{- $wrong = append $wrong (printf "config.%s.addr is %s, but services need a fixed port: set one." $table $addr) -}}
 {{- else if hasKey $ports $port -}}
 {{- $wrong = append $wrong (printf "config.%s.addr and config.%s.addr have the same port, %s." (get $ports $port) $table $port) -}}
 {{- end -}}
@@ -50,12 +50,12 @@
 {{- range $path, $map := dict "commonLabels" $v.commonLabels "podLabels" $v.podLabels "service.labels" $v.service.labels "serviceMonitor.labels" $v.serviceMonitor.labels "prometheusRule.labels" $v.prometheusRule.labels "dashboard.labels" $v.dashboard.labels -}}
 {{- range $key := list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" "app.kubernetes.io/managed-by" -}}
 {{- if hasKey ($map | default dict) $key -}}
-{{- $wrong = append $wrong (printf "%s has %s, by which selectors or Helm find the chart's objects: leave it out." $path $key) -}}
+{{- $wrong = append $wrong (printf "%s has %s, which selectors or Helm use to find the chart's objects: remove it." $path $key) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
 {{- if hasKey ($v.podAnnotations | default dict) "checksum/config" -}}
-{{- $wrong = append $wrong "podAnnotations has checksum/config, by which a changed configuration restarts the pods: leave it out." -}}
+{{- $wrong = append $wrong "podAnnotations has checksum/config, which restarts the pods when the configuration changes: remove it." -}}
 {{- end -}}
 {{- if hasKey ($v.persistence.annotations | default dict) "helm.sh/resource-policy" -}}
 {{- $wrong = append $wrong "persistence.annotations has helm.sh/resource-policy: use persistence.retain." -}}
@@ -63,14 +63,14 @@
 {{- $containers := list "parley" "migrate" -}}
 {{- range concat ($v.extraInitContainers | default list) ($v.extraContainers | default list) -}}
 {{- if has .name $containers -}}
-{{- $wrong = append $wrong (printf "extraInitContainers or extraContainers has a container %s, a name that another container of the pod has: choose another." .name) -}}
+{{- $wrong = append $wrong (printf "extraInitContainers or extraContainers has a container %s, but another container of the pod has that name: choose another name." .name) -}}
 {{- end -}}
 {{- $containers = append $containers .name -}}
 {{- end -}}
 {{- $volumes := list "config" "data" "tls" -}}
 {{- range $v.extraVolumes -}}
 {{- if or (has .name $volumes) (hasPrefix "secret-" .name) -}}
-{{- $wrong = append $wrong (printf "extraVolumes has a volume %s, a name that another volume of the pod has: choose another." .name) -}}
+{{- $wrong = append $wrong (printf "extraVolumes has a volume %s, but another volume of the pod has that name: choose another name." .name) -}}
 {{- end -}}
 {{- $volumes = append $volumes .name -}}
 {{- end -}}
@@ -86,22 +86,22 @@
 {{- if ne $service.type "LoadBalancer" -}}
 {{- range $key := list "loadBalancerClass" "loadBalancerIP" "loadBalancerSourceRanges" -}}
 {{- if index $service $key -}}
-{{- $wrong = append $wrong (printf "service.%s is set, but service.type is %s: it is for LoadBalancer." $key $service.type) -}}
+{{- $wrong = append $wrong (printf "service.%s is set, but service.type is %s: it applies only to LoadBalancer." $key $service.type) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
 {{- if eq $service.type "ClusterIP" -}}
 {{- if or $service.nodePorts.grpc $service.nodePorts.http -}}
-{{- $wrong = append $wrong "service.nodePorts is set, but service.type is ClusterIP: it is for NodePort and LoadBalancer." -}}
+{{- $wrong = append $wrong "service.nodePorts is set, but service.type is ClusterIP: it applies only to NodePort and LoadBalancer." -}}
 {{- end -}}
 {{- if and $service.externalTrafficPolicy (not $service.externalIPs) -}}
-{{- $wrong = append $wrong "service.externalTrafficPolicy is set, but service.type is ClusterIP: it is for NodePort and LoadBalancer." -}}
+{{- $wrong = append $wrong "service.externalTrafficPolicy is set, but service.type is ClusterIP: it applies only to NodePort and LoadBalancer." -}}
 {{- end -}}
 {{- end -}}
 {{- $variables := list "SERVICE_INSTANCE_ID" -}}
 {{- range $v.extraEnv -}}
 {{- if has .name $variables -}}
-{{- $wrong = append $wrong (printf "extraEnv has %s, which is set already: leave one out." .name) -}}
+{{- $wrong = append $wrong (printf "extraEnv has %s, which is already set: remove one of them." .name) -}}
 {{- end -}}
 {{- $variables = append $variables .name -}}
 {{- if eq .name "PARLEY_DATABASE_MIGRATE" -}}
@@ -111,26 +111,26 @@
 {{- $wrong = append $wrong (printf "extraEnv has %s, which is a secret: use database.existingSecret, bootstrap.existingSecret, mail.existingSecret and nats.existingSecret." .name) -}}
 {{- end -}}
 {{- if or (hasPrefix "PARLEY_TLS_" .name) (has .name (list "PARLEY_CONFIG" "PARLEY_GRPC_ADDR" "PARLEY_HTTP_ADDR" "PARLEY_ADMIN_ADDR" "PARLEY_SHUTDOWN_GRACE_SECONDS")) -}}
-{{- $wrong = append $wrong (printf "extraEnv has %s, which the chart must know: use config." .name) -}}
+{{- $wrong = append $wrong (printf "extraEnv has %s, which the chart itself needs: use config." .name) -}}
 {{- end -}}
 {{- end -}}
 {{- if and $v.tls.clientCertificates (not $v.tls.existingSecret) -}}
 {{- $wrong = append $wrong "tls.clientCertificates is true, but tls.existingSecret is empty: name the Secret with tls.crt, tls.key and ca.crt." -}}
 {{- end -}}
 {{- if include "parley.speaksTls" (list $ "admin") -}}
-{{- $wrong = append $wrong "config.tls.listeners has admin, which probes ask without TLS: leave it out." -}}
+{{- $wrong = append $wrong "config.tls.listeners has admin, but probes use the admin port without TLS: remove it." -}}
 {{- end -}}
 {{- $ownFiles := dig "tls" "cert_file" "" $v.config -}}
 {{- if and $v.tls.existingSecret $ownFiles -}}
-{{- $wrong = append $wrong "tls.existingSecret and config.tls.cert_file both say where the certificate is: leave one out." -}}
+{{- $wrong = append $wrong "tls.existingSecret and config.tls.cert_file both set the certificate: remove one of them." -}}
 {{- end -}}
 {{- if and $ownFiles $v.test.enabled (include "parley.speaksTls" (list $ "grpc")) -}}
-{{- $wrong = append $wrong "test.enabled is true, but the pod of helm test does not know who signed config.tls.cert_file: use tls.existingSecret, or set test.enabled: false." -}}
+{{- $wrong = append $wrong "test.enabled is true, but the pod of helm test does not have the certificate authority of config.tls.cert_file: use tls.existingSecret, or set test.enabled: false." -}}
 {{- end -}}
 {{- range $listener := list "grpc" "http" -}}
-{{- $told := index $v.service (printf "%sAppProtocol" $listener) -}}
-{{- if and (include "parley.speaksTls" (list $ $listener)) (has $told (list "http" "kubernetes.io/h2c" "kubernetes.io/ws")) -}}
-{{- $wrong = append $wrong (printf "service.%sAppProtocol is %s, but the port speaks TLS alone: leave it empty." $listener $told) -}}
+{{- $protocol := index $v.service (printf "%sAppProtocol" $listener) -}}
+{{- if and (include "parley.speaksTls" (list $ $listener)) (has $protocol (list "http" "kubernetes.io/h2c" "kubernetes.io/ws")) -}}
+{{- $wrong = append $wrong (printf "service.%sAppProtocol is %s, but the port accepts only TLS: leave it empty." $listener $protocol) -}}
 {{- end -}}
 {{- end -}}
 {{- range $name, $ingress := $v.ingress -}}
@@ -146,7 +146,7 @@
 {{- end -}}
 {{- $policy := $v.networkPolicy -}}
 {{- if and $policy.enabled $v.serviceMonitor.enabled (not (or $policy.monitoring $policy.monitoringNamespaces)) -}}
-{{- $wrong = append $wrong "serviceMonitor.enabled is true, but networkPolicy.monitoringNamespaces is empty, so Prometheus could not ask: name the namespace of Prometheus." -}}
+{{- $wrong = append $wrong "serviceMonitor.enabled is true, but networkPolicy.monitoringNamespaces is empty, so Prometheus would have no access: name the namespace of Prometheus." -}}
 {{- end -}}
 {{- $outside := list -}}
 {{- range $name, $ingress := $v.ingress -}}
@@ -157,7 +157,7 @@
 {{- end -}}
 {{- if ne $v.service.type "ClusterIP" -}}{{- $outside = append $outside (printf "service.type is %s" $v.service.type) -}}{{- end -}}
 {{- if and $policy.enabled $outside (not (or $policy.clients $policy.ingressNamespaces)) -}}
-{{- $wrong = append $wrong (printf "%s, but networkPolicy.ingressNamespaces and networkPolicy.clients are empty, so nobody outside of the namespace could call: name the namespace of the controller or gateway, or the addresses of callers." (join ", " $outside)) -}}
+{{- $wrong = append $wrong (printf "%s, but networkPolicy.ingressNamespaces and networkPolicy.clients are empty, so nobody outside of the namespace would have access: name the namespace of the controller or gateway, or the addresses of callers." (join ", " $outside)) -}}
 {{- end -}}
 {{- if $wrong -}}
 {{- fail (printf "\n%s\n" (join "\n" $wrong)) -}}

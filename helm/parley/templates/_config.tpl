@@ -1,6 +1,6 @@
-{{/* How values become configuration. */}}
+{{/* Converts values to configuration. */}}
 
-{{/* A number, text or truth as TOML. Helm hands whole numbers on as floating ones, and JSON text is TOML text. */}}
+{{/* A number, string or boolean as TOML. Helm passes integers as floats; a JSON string is a valid TOML string. */}}
 {{- define "parley.tomlValue" -}}
 {{- if kindIs "float64" . -}}
 {{- if eq (floor .) . }}{{ int64 . }}{{ else }}{{ . }}{{ end -}}
@@ -25,7 +25,7 @@
 {{- end }}
 {{- end }}
 
-{{/* Where Secrets are mounted: a folder for each, a file for each key. Files, because the environment of a process is readable in /proc. */}}
+{{/* The mount path of Secrets: a folder for each, a file for each key. Files, because the environment of a process is readable in /proc. */}}
 {{- define "parley.secretsPath" -}}
 /etc/parley-secrets
 {{- end }}
@@ -43,7 +43,7 @@
 - name: secret-{{ index . 0 }}
   secret:
     secretName: {{ index . 1 }}
-    # The pod's group reads it (podSecurityContext.fsGroup).
+    # Readable by the pod's group (podSecurityContext.fsGroup).
     defaultMode: 0440
     items:
       {{- range index . 2 }}
@@ -51,7 +51,7 @@
       {{- end }}
 {{- end }}
 
-{{/* The volume of the Secret that migrations need too. */}}
+{{/* The volume of the Secret that migrations also need. */}}
 {{- define "parley.databaseVolume" -}}
 {{- if eq .Values.database.engine "postgres" -}}
 {{ include "parley.secretVolume" (list "database" .Values.database.existingSecret (list .Values.database.existingSecretKey)) }}
@@ -87,7 +87,7 @@
 {{- end }}
 {{- end }}
 
-{{/* What a migration reads. */}}
+{{/* Variables of a migration. */}}
 {{- define "parley.env" -}}
 - name: PARLEY_CONFIG
   value: /etc/parley/parley.toml
@@ -104,8 +104,8 @@
 {{- end }}
 {{- end }}
 
-{{/* The resource attributes of traces, metrics and logs. `service.instance.id` is the pod's UID, unless `extraEnv` names it; the other
-attributes of `extraEnv` come after it. A variable from elsewhere (`valueFrom`) replaces all of it. */}}
+{{/* The resource attributes of traces, metrics and logs. `service.instance.id` is the pod's UID, unless `extraEnv` sets it; the other
+attributes of `extraEnv` follow. A variable with `valueFrom` replaces all attributes. */}}
 {{- define "parley.resourceEnv" -}}
 {{- $given := "" -}}
 {{- $elsewhere := false -}}
@@ -126,7 +126,7 @@ attributes of `extraEnv` come after it. A variable from elsewhere (`valueFrom`) 
 {{- end }}
 {{- end }}
 
-{{/* Where somebody else migrates, or did. */}}
+{{/* If the server does not migrate itself. */}}
 {{- define "parley.migrateEnv" -}}
 {{- if ne .Values.migrations.mode "initContainer" -}}
 - name: PARLEY_DATABASE_MIGRATE
@@ -134,7 +134,7 @@ attributes of `extraEnv` come after it. A variable from elsewhere (`valueFrom`) 
 {{- end }}
 {{- end }}
 
-{{/* What the server reads besides. */}}
+{{/* Additional variables of the server. */}}
 {{- define "parley.mailEnv" -}}
 {{- with .Values.mail }}
 {{- if .existingSecret -}}
@@ -144,7 +144,7 @@ attributes of `extraEnv` come after it. A variable from elsewhere (`valueFrom`) 
 {{- end }}
 {{- end }}
 
-{{/* What the server reads besides, for its replicas. */}}
+{{/* Additional variables of the server, for communication between replicas. */}}
 {{- define "parley.natsEnv" -}}
 {{- with .Values.nats }}
 {{- if .existingSecret -}}
@@ -154,7 +154,7 @@ attributes of `extraEnv` come after it. A variable from elsewhere (`valueFrom`) 
 {{- end }}
 {{- end }}
 
-{{/* Where the server's certificates are. */}}
+{{/* The paths of the server's certificates. */}}
 {{- define "parley.tlsEnv" -}}
 {{- if .Values.tls.existingSecret -}}
 - name: PARLEY_TLS_CERT_FILE
@@ -168,7 +168,7 @@ attributes of `extraEnv` come after it. A variable from elsewhere (`valueFrom`) 
 {{- end }}
 {{- end }}
 
-{{/* What the server reads besides, while the database is empty. */}}
+{{/* Additional variables of the server: the bootstrap tokens. */}}
 {{- define "parley.bootstrapEnv" -}}
 {{- with .Values.bootstrap }}
 {{- if .existingSecret -}}

@@ -1,4 +1,4 @@
-{{/* Names, labels, and what several objects have in common. */}}
+{{/* Names, labels, and parts that several objects share. */}}
 
 {{- define "parley.name" -}}
 {{ .Values.nameOverride | default .Chart.Name | trunc 40 | trimSuffix "-" }}
@@ -16,14 +16,14 @@
 {{- end -}}
 {{- end }}
 
-{{/* What the server's pods have, and no other pods. */}}
+{{/* Labels that the server's pods have, and no other pods. */}}
 {{- define "parley.selector" -}}
 app.kubernetes.io/name: {{ include "parley.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: server
 {{- end }}
 
-{{/* Maps of labels or annotations as one map, each key once: later maps override earlier ones. */}}
+{{/* Merges maps of labels or annotations into one, with each key once: later maps override earlier ones. */}}
 {{- define "parley.merged" -}}
 {{- $merged := dict -}}
 {{- range $map := . -}}
@@ -34,8 +34,8 @@ app.kubernetes.io/component: server
 {{- with $merged }}{{ toYaml . }}{{ end -}}
 {{- end }}
 
-{{/* Labels of an object: (list root component), and a map of more labels of this object. `parley.checks` refuses maps that would override a
-label that something selects by or that Helm looks at. */}}
+{{/* Labels of an object: (list root component), and a map of additional labels of this object. `parley.checks` refuses maps that would override a
+label that selectors or Helm use. */}}
 {{- define "parley.labels" -}}
 {{- $root := index . 0 -}}
 {{- $own := dict "app.kubernetes.io/part-of" "parley" "app.kubernetes.io/version" $root.Chart.AppVersion "helm.sh/chart" (printf "%s-%s" $root.Chart.Name ($root.Chart.Version | replace "+" "_")) -}}
@@ -67,7 +67,7 @@ label that something selects by or that Helm looks at. */}}
 {{ regexFind "[0-9]+$" . }}
 {{- end }}
 
-{{/* Not empty if a listener speaks TLS alone: (list root listener). */}}
+{{/* Not empty if a listener accepts only TLS: (list root listener). */}}
 {{- define "parley.speaksTls" -}}
 {{- $values := (index . 0).Values -}}
 {{- if or $values.tls.existingSecret (dig "tls" "cert_file" "" $values.config) -}}
@@ -75,7 +75,7 @@ label that something selects by or that Helm looks at. */}}
 {{- end -}}
 {{- end }}
 
-{{/* What meshes and gateways are told of a port: (list root listener). */}}
+{{/* The appProtocol of a port, for meshes and gateways: (list root listener). */}}
 {{- define "parley.appProtocol" -}}
 {{- $set := index (index . 0).Values.service (printf "%sAppProtocol" (index . 1)) -}}
 {{- $plain := eq (index . 1) "grpc" | ternary "kubernetes.io/h2c" "http" -}}
@@ -86,7 +86,7 @@ label that something selects by or that Helm looks at. */}}
 {{ .Values.persistence.existingClaim | default (printf "%s-data" (include "parley.fullname" .)) }}
 {{- end }}
 
-{{/* How long a pod may take to end, in seconds: it serves on, drains, and sends its last traces. */}}
+{{/* How long a pod may take to terminate, in seconds: it continues to serve, drains, and exports its last traces. */}}
 {{- define "parley.endSeconds" -}}
 {{ add (int64 .Values.preStopSleepSeconds) (int64 .Values.config.shutdown.grace_seconds) 10 }}
 {{- end }}

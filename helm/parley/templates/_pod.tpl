@@ -1,9 +1,9 @@
 {{/* Parts of pods. */}}
 
-{{/* What every pod of the release has. */}}
+{{/* Fields of every pod of the release. */}}
 {{- define "parley.podBasics" -}}
 automountServiceAccountToken: false
-# Kubernetes would set PARLEY_… variables for services, beside those of the configuration.
+# Otherwise Kubernetes sets PARLEY_… variables for services, which look like configuration.
 enableServiceLinks: false
 {{- with .Values.imagePullSecrets }}
 imagePullSecrets:
@@ -24,7 +24,7 @@ tolerations:
 {{- end }}
 {{- end }}
 
-{{/* What every container has. */}}
+{{/* Fields of every container. */}}
 {{- define "parley.containerBasics" -}}
 image: {{ include "parley.image" . }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}

@@ -68,12 +68,12 @@ async fn the_table_of_the_documents_is_that_of_the_door() {
 
 fn table(description: &Description) -> String {
     let mut text = String::from(
-        "# The JSON API, route by route\n\n\
-         Every route that is served, and the call of Parley's own contract behind it; [json-api-coverage.md](json-api-coverage.md) lists what of\n\
-         Chatwoot's API is not, and for which release that holds. `/openapi.json` describes each route in\n\
-         full, `/docs` shows it; deliberate differences are listed in [json-api-differences.md](json-api-differences.md). This file is\n\
-         made from the routes themselves (`UPDATE_SNAPSHOTS=1 cargo test --test it golden::contract`).\n\n\
-         | section | route | call | served | tokens that may call it |\n| --- | --- | --- | --- | --- |\n",
+        "# REST API routes\n\n\
+         Every REST route and the gRPC method that it calls. [json-api-coverage.md](json-api-coverage.md) lists the operations of\n\
+         Chatwoot's API that are not served, and the release for which that holds; [json-api-differences.md](json-api-differences.md) lists deliberate\n\
+         differences. `/openapi.json` describes each route in full, and `/docs` renders it. This file is\n\
+         generated from the routes (`UPDATE_SNAPSHOTS=1 cargo test --test it golden::contract`).\n\n\
+         | section | route | method | served | tokens that may call it |\n| --- | --- | --- | --- | --- |\n",
     );
     let mut told = BTreeSet::new();
     for Promised { section, method, path } in promised() {
@@ -85,7 +85,7 @@ fn table(description: &Description) -> String {
         };
         let _ = writeln!(text, "| {section} | `{method} {path}` | {call} | {served} | {caller} |");
     }
-    text.push_str("\nBeyond the contract:\n\n| route | call | tokens that may call it |\n| --- | --- | --- |\n");
+    text.push_str("\nRoutes beyond Chatwoot's documentation:\n\n| route | method | tokens that may call it |\n| --- | --- | --- |\n");
     for (method, path) in description.operations() {
         if method == "PUT" || told.contains(&(method.clone(), shape(&path))) {
             continue;

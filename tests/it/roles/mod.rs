@@ -32,15 +32,15 @@ fn every_method_has_a_policy() {
 async fn permissions_page_is_generated() {
     let mut text = String::from(
         "# Permissions\n\n\
-         Every method of the gRPC API, who may call it, and what the server keeps of the call. A JSON route asks for what the method behind it\n\
-         asks for ([json-api.md](json-api.md)). Callers that may not see a resource get either PERMISSION_DENIED or NOT_FOUND.\n\n\
-         - **Access**: whether the method changes anything. Read-only tokens are refused by every method that does.\n\
-         - **Bots**: whether agent bots may call it, for conversations and events of the inboxes that they are connected to. A bot's one durable\n\
-         consumer is called `agent_bot/ID`, with the bot's id.\n\
-         - **Audited**: each call leaves an audit event, refused calls included.\n\
-         - **Repeatable**: a call that is repeated with the same `request_id` gets the stored reply.\n\n\
+         Every method of the gRPC API, who may call it, and what the server records of the call. A REST route has the permissions of the method\n\
+         that it calls ([json-api.md](json-api.md)). Callers that may not see a resource get either PERMISSION_DENIED or NOT_FOUND.\n\n\
+         - **Access**: whether the method changes anything. Every method that does refuses read-only tokens.\n\
+         - **Bots**: whether agent bots may call it, for conversations and events of the inboxes that they are connected to. A bot has one durable\n\
+         consumer, `agent_bot/ID`, with the bot's id.\n\
+         - **Audited**: each call stores an audit event, including refused calls.\n\
+         - **Repeatable**: a call that is repeated with the same `request_id` gets the stored response.\n\n\
          This page is generated from the options of the methods (`proto/parley/v1/options.proto`) by\n\
-         `UPDATE_SNAPSHOTS=1 cargo test --test it roles`; tests make each call as every kind of caller that it refuses.\n\n\
+         `UPDATE_SNAPSHOTS=1 cargo test --test it roles`; tests make each call as every kind of caller that must be refused.\n\n\
          | Method | Who | Access | Bots | Audited | Repeatable |\n| --- | --- | --- | --- | --- | --- |\n",
     );
     let mut methods: Vec<_> = METHODS.iter().collect();
@@ -64,8 +64,8 @@ async fn permissions_page_is_generated() {
 async fn endpoints(app: &TestApp) -> String {
     let mut text = String::from(
         "\n## Endpoints without a method\n\n\
-         gRPC health and reflection answer anyone who can connect. The admin listener asks for no credential: keep it inside. The JSON routes that\n\
-         stand for no single method:\n\n| Endpoint | Who | Credential |\n| --- | --- | --- |\n",
+         gRPC health and reflection are open to anyone who can connect. The admin listener requires no credential: do not expose it. The REST routes\n\
+         that correspond to no single method:\n\n| Endpoint | Who | Credential |\n| --- | --- | --- |\n",
     );
     let http = app.http();
     let description = http.description().await;

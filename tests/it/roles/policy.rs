@@ -56,7 +56,7 @@ pub fn words(method: &Method) -> &'static str {
             MethodCredential::LoginLink => "anyone who has the secret of the login link",
             MethodCredential::PubsubToken => "anyone who has the pubsub token",
         },
-        MethodCaller::Owner => "the user or service itself, for what belongs to it; the operator for all",
+        MethodCaller::Owner => "the user or service itself, for its own resources; the operator, for all",
         MethodCaller::Member => "members of the account, services",
         MethodCaller::MemberOrOperator => "members of the account, services, the operator",
         MethodCaller::InboxMember => "members of the inbox, administrators, services of the inbox",
@@ -64,7 +64,7 @@ pub fn words(method: &Method) -> &'static str {
         MethodCaller::AdministratorOrOperator => "administrators, services that are not limited to inboxes, the operator",
         MethodCaller::Operator => "the operator",
         MethodCaller::OwnerOrAdministrator => {
-            "the user or service itself, for what belongs to it; administrators and services that are not limited to inboxes, for their account; the operator for all"
+            "the user or service itself, for its own resources; administrators and services that are not limited to inboxes, for their account; the operator, for all"
         }
     }
 }

@@ -21,10 +21,10 @@ const PARTICIPANTS: &[&str] = &["POST A/conversations/{}/participants"];
 const CABLE: &[&str] = &["* /cable"];
 
 pub(super) const ENTRIES: &[Entry] = &[
-    elsewhere("names that a route does not take, in the body or the query"),
-    elsewhere("PATCH or PUT of a resource of an account whose body holds only such names, such as content of a message"),
+    elsewhere("parameters that a route does not accept, in the body or the query"),
+    elsewhere("PATCH or PUT of a resource of an account whose body contains only such parameters, such as content of a message"),
     elsewhere("credential"),
-    elsewhere(".json at the end of a text that names something"),
+    elsewhere(".json at the end of an identifier"),
     with("from=agent:ID of a search for messages", &["from=agent:"], SEARCHES),
     with("since and until of /search and /search/messages", &["since", "until"], SEARCHES),
     with(
@@ -34,7 +34,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     ),
     elsewhere("CORS"),
     sometimes(
-        "unknown status or priority to set",
+        "setting an unknown status or priority",
         &[
             "POST A/conversations/{}/toggle_status",
             "POST A/conversations/{}/toggle_priority",
@@ -55,7 +55,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     ),
     sometimes("duplicate contact", WRITES_CONTACT),
     sometimes("source_id without both ids", &["POST A/conversations"]),
-    sometimes("numbers that a double cannot hold, in attributes and texts", WITH_ATTRIBUTES),
+    sometimes("numbers that a double cannot represent, in attributes and texts", WITH_ATTRIBUTES),
     sometimes(
         "attributes nested deeper than 24 levels, the character NUL in texts",
         WITH_ATTRIBUTES,
@@ -78,12 +78,12 @@ pub(super) const ENTRIES: &[Entry] = &[
     ),
     sometimes("contact_inboxes of a contact with more than 100 sessions", CONTACT),
     with(
-        "pages asked for by per_page or cursor",
+        "pages requested with per_page or cursor",
         &["per_page", "cursor"],
         &["GET A/contacts/**", "GET A/conversations/**", "GET A/search/**"],
     ),
     sometimes(
-        "a list that breaks off while it is written (the database is away)",
+        "a list that fails while it is written (the database is unavailable)",
         &["GET A/contacts", "GET A/conversations"],
     ),
     elsewhere("Idempotency-Key"),
@@ -95,13 +95,13 @@ pub(super) const ENTRIES: &[Entry] = &[
         &["GET /api/v1/profile"],
     ),
     sometimes("profile access_token", &["GET /api/v1/profile"]),
-    elsewhere("too busy"),
-    elsewhere("a token that asks too often"),
+    elsewhere("overload"),
+    elsewhere("a token that exceeds its rate"),
     sometimes("too many messages in a conversation", MESSAGE),
     sometimes("contact_inboxes[].inbox", CONTACT),
     with("webhook_url of an inbox", &["webhook_url", "channel"], INBOX),
     sometimes(
-        "activity lines",
+        "activity messages",
         &["POST A/conversations/{}/toggle_status", "POST A/conversations/{}/assignments"],
     ),
     sometimes("deleting a message", &["DELETE A/conversations/{}/messages/{}"]),
@@ -120,7 +120,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         &["GET A/conversations/search", "GET A/search/conversations"],
     ),
     with(
-        "counts on further pages of a cursor",
+        "counts on later pages of a cursor",
         &["cursor"],
         &["GET A/contacts", "GET A/conversations"],
     ),
@@ -128,44 +128,41 @@ pub(super) const ENTRIES: &[Entry] = &[
         "query operator on the last condition of a filter, none on an earlier one, no payload",
         FILTERS,
     ),
-    sometimes("values of a filter that are no status, priority, id, number or day", FILTERS),
-    sometimes("filter by a piece of display_id", &["POST A/conversations/filter"]),
-    sometimes("filter by an attribute that is a currency or a percentage", FILTERS),
-    sometimes("stored attributes that are not of the type that a filter compares", FILTERS),
+    sometimes("values of a filter that are not a status, priority, id, number or day", FILTERS),
+    sometimes("filter by a part of display_id", &["POST A/conversations/filter"]),
+    sometimes("filter by an attribute of type currency or percentage", FILTERS),
+    sometimes("stored attributes that do not have the type that a filter compares", FILTERS),
     sometimes("filter with an empty payload", FILTERS),
-    sometimes(
-        "letters outside of ASCII in filters and in searches with % or _, on SQLite",
-        FILTERS,
-    ),
+    sometimes("non-ASCII letters in filters and in searches with % or _, on SQLite", FILTERS),
     sometimes(
         "contacts filtered by a label with a capital letter",
         &["POST A/contacts/filter", "GET A/contacts"],
     ),
     sometimes(
-        "labels that differ by case only (unconfirmed)",
+        "labels that differ only by case (unconfirmed)",
         &["POST A/contacts/{}/labels", "POST A/conversations/{}/labels"],
     ),
     sometimes("presence", CABLE),
-    sometimes("WebSocket: a token that is none", CABLE),
+    sometimes("WebSocket: an invalid token", CABLE),
     always("WebSocket: contact_inbox.pubsub_token in frames", CABLE),
     always("WebSocket: typing of a private note", CABLE),
     always("WebSocket: conversation of typing", CABLE),
     always("WebSocket: performer", CABLE),
     always("WebSocket: conversation.mentioned", CABLE),
     always("WebSocket: notifications, calls, orders", CABLE),
-    always("WebSocket: frames of a quick succession", CABLE),
+    always("WebSocket: frames in quick succession", CABLE),
     sometimes("automatic assignment", &["POST A/conversations"]),
     always("assigning", &["POST A/conversations/{}/assignments"]),
     sometimes(
-        "POST …/participants with somebody who could not be assigned in the inbox (unconfirmed)",
+        "POST …/participants with somebody who cannot be assigned in the inbox (unconfirmed)",
         PARTICIPANTS,
     ),
     sometimes("user_ids missing, or an unknown user in POST …/participants", PARTICIPANTS),
     sometimes("mentions", &["DELETE A/conversations/{}/messages/{}"]),
-    sometimes("muting what is muted already", &["POST A/conversations/{}/mute"]),
+    sometimes("muting a muted conversation", &["POST A/conversations/{}/mute"]),
     with("updated_within", &["updated_within"], &["GET A/conversations"]),
     sometimes("Liquid", MESSAGE),
-    sometimes("Liquid in texts for a session that a contact made without a proof", MESSAGE),
+    sometimes("Liquid in texts for a session that a contact created without a proof", MESSAGE),
     sometimes("Liquid without bounds", MESSAGE),
     sometimes(
         "greeting_message, out_of_office_message and the survey's message with a template that cannot be rendered",
@@ -183,11 +180,11 @@ pub(super) const ENTRIES: &[Entry] = &[
     sometimes("greeting after a private note", MESSAGE),
     sometimes("out of office once a day", MESSAGE),
     sometimes("content of a survey in an API inbox", &["GET A/conversations/{}/messages"]),
-    sometimes("searches for less than three characters", SEARCHES),
+    sometimes("searches for fewer than three characters", SEARCHES),
     with("conversations by a text (q), and their counts", &["q"], BY_TEXT),
     sometimes("% and _ in searches for messages", SEARCHES),
     always("/search/conversations", &["GET A/search/conversations", "GET A/search"]),
-    sometimes("what a bot reaches", &["GET A/conversations/{}"]),
+    sometimes("conversations that a bot can access", &["GET A/conversations/{}"]),
     sometimes("bots' outgoing_url", &["GET A/agent_bots"]),
     sometimes("marking as read", &["POST A/conversations/{}/update_last_seen"]),
     sometimes("attach_unverified_sessions of an inbox and its channel", INBOX),
@@ -198,7 +195,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         &["POST A/contacts/{}/contact_inboxes", "POST A/conversations"],
     ),
     with(
-        "changing the identifier of a contact with sessions in inboxes that the caller does not see",
+        "changing the identifier of a contact with sessions in inboxes that the caller cannot see",
         &["identifier"],
         &["PATCH A/contacts/{}", "PUT A/contacts/{}"],
     ),
@@ -210,7 +207,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     ),
     sometimes("messages of a merged contact", &["POST A/actions/contact_merge"]),
     sometimes(
-        "a user who is no member of the account, in inbox_members",
+        "a user who is not a member of the account, in inbox_members",
         &["POST A/inbox_members", "PATCH A/inbox_members", "PUT A/inbox_members"],
     ),
     sometimes(
@@ -218,7 +215,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         &["POST A/inbox_members", "POST A/teams/{}/team_members"],
     ),
     always("a new agent", &["POST A/agents", "POST A/agents/bulk_create"]),
-    sometimes("a new agent whose address has a user already", &["POST A/agents"]),
+    sometimes("a new agent whose address already belongs to a user", &["POST A/agents"]),
     with(
         "PATCH …/agents/{id} with a name",
         &["name", "agent"],
@@ -239,7 +236,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         &["GET A/conversations/{}/attachments", "GET A/conversations/{}/messages"],
     ),
     sometimes("a deleted agent without another account", &["DELETE A/agents/{}"]),
-    sometimes("a bad address of a new agent (unconfirmed)", &["POST A/agents"]),
+    sometimes("an invalid address of a new agent (unconfirmed)", &["POST A/agents"]),
     sometimes("a new conversation with an unknown team_id", &["POST A/conversations"]),
     sometimes(
         "a new conversation with a team and an assignee outside of it",
@@ -250,14 +247,18 @@ pub(super) const ENTRIES: &[Entry] = &[
         "an invalid update of a note",
         &["PATCH A/contacts/{}/notes/{}", "PUT A/contacts/{}/notes/{}"],
     ),
-    sometimes("wrong types beside wrong values in one request", WITH_ATTRIBUTES),
-    with("numbered pages far out", &["page"], &["GET A/contacts", "GET A/conversations"]),
+    sometimes("wrong types and wrong values in one request", WITH_ATTRIBUTES),
+    with(
+        "numbered pages with very large numbers",
+        &["page"],
+        &["GET A/contacts", "GET A/conversations"],
+    ),
     sometimes("transcripts", &["POST A/conversations/{}/transcript"]),
     always(
         "availability_status of a message's sender",
         &["GET A/conversations/{}/messages", "POST A/conversations/{}/messages"],
     ),
-    elsewhere("bodies of 404 for no route and 400 for bad JSON, multipart or names (unconfirmed)"),
+    elsewhere("bodies of 404 for an unknown route and 400 for invalid JSON, multipart or names (unconfirmed)"),
     elsewhere("a header named HTTP_API_ACCESS_TOKEN (unconfirmed)"),
     sometimes(
         "unknown status in lists of conversations (unconfirmed)",
@@ -298,7 +299,10 @@ pub(super) const ENTRIES: &[Entry] = &[
         &["merge"],
         &["POST A/conversations/{}/custom_attributes"],
     ),
-    sometimes("later revisions: the text for a foreign bot", &["POST A/conversations/{}/messages"]),
+    sometimes(
+        "later revisions: the text for a bot of another account",
+        &["POST A/conversations/{}/messages"],
+    ),
     elsewhere("later revisions: name of webhooks"),
     sometimes("a new conversation with an unknown assignee_id", &["POST A/conversations"]),
     sometimes(
@@ -309,7 +313,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     sometimes("pictures of more than 16 MiB", MESSAGE),
     sometimes("first reply and waiting_since", MESSAGE),
     sometimes(
-        "a resolved conversation that goes back to its bot",
+        "a resolved conversation that returns to its bot",
         &["POST A/conversations/{}/toggle_status"],
     ),
     sometimes(
@@ -317,11 +321,11 @@ pub(super) const ENTRIES: &[Entry] = &[
         &["GET /api/v1/profile"],
     ),
     sometimes(
-        "what a contact's look marks as read",
+        "messages that a contact's view marks as read",
         &["POST C/contacts/{}/conversations/{}/update_last_seen"],
     ),
     sometimes(
-        "WebSocket: more than 16 subscriptions, more than 20 frames a second for long, identifiers above 2 KiB",
+        "WebSocket: more than 16 subscriptions, a sustained rate of more than 20 frames per second, identifiers above 2 KiB",
         CABLE,
     ),
     always("GET /api/v1/accounts/{account_id}", &["GET A"]),
@@ -337,7 +341,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         &["PUT /api/v1/profile/set_active_account"],
     ),
     sometimes(
-        "POST /api/v1/profile/availability for an account of others",
+        "POST /api/v1/profile/availability for another user's account",
         &["POST /api/v1/profile/availability"],
     ),
     always(
@@ -361,5 +365,5 @@ pub(super) const ENTRIES: &[Entry] = &[
     sometimes("GET /api", &["GET /api"]),
     elsewhere("bodies beyond the limits of limits.md (values, keys, form fields, part headers)"),
     elsewhere("a request that takes too long (unconfirmed)"),
-    elsewhere("a large body, or a form with files, from a caller who is refused or to a resource that does not exist"),
+    elsewhere("a large body, or a form with files, from a caller who is refused or for a resource that does not exist"),
 ];
