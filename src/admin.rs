@@ -1,4 +1,5 @@
-//! The listener for operators: `/livez`, `/readyz`, `/metrics`. No tokens, no domain: what is ready is told from outside.
+//! The operators' listener: `/livez`, `/readyz` and `/metrics`. It requires no tokens and does not access the domain; other components
+//! report readiness to it.
 
 use std::collections::BTreeMap;
 
@@ -14,31 +15,31 @@ use prometheus::{Encoder as _, Registry, TextEncoder};
 use serde_json::json;
 use tokio::sync::watch;
 
-/// What must hold for this process to take calls.
+/// The checks that must pass before this process can serve calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Readiness {
     checks: BTreeMap<&'static str, Result<(), String>>,
 }
 
 impl Readiness {
-    /// With these checks, none of which passed yet.
+    /// Creates a set of checks, all of which are pending.
     pub fn waiting_for(checks: &[&'static str]) -> Self {
         let checks = checks.iter().map(|name| (*name, Err("not checked yet".to_owned())));
         Self { checks: checks.collect() }
     }
 
-    /// Notes how a check came out, and says whether that is news; the error says in a few words what is wrong, without secrets.
+    /// Records the outcome of a check and returns whether it changed. The error is a short description of the problem, without secrets.
     pub fn set(&mut self, check: &'static str, outcome: Result<(), String>) -> bool {
         let before = self.checks.insert(check, outcome);
         self.checks.get(check) != before.as_ref()
     }
 
-    /// The checks by name, and whether each passes.
+    /// Returns the name of each check and whether it passes.
     pub fn checks(&self) -> impl Iterator<Item = (&'static str, bool)> + '_ {
         self.checks.iter().map(|(name, outcome)| (*name, outcome.is_ok()))
     }
 
-    /// Whether every check passed; never without any check.
+    /// Returns whether there are checks and all of them pass.
     pub fn is_ready(&self) -> bool {
         !self.checks.is_empty() && self.checks.values().all(Result::is_ok)
     }
@@ -50,7 +51,7 @@ struct Doors {
     readiness: watch::Receiver<Readiness>,
 }
 
-/// The routes. `/readyz` answers what was last sent through `readiness`.
+/// Builds the routes. `/readyz` reports the latest value sent through `readiness`.
 pub fn router(registry: Registry, readiness: watch::Receiver<Readiness>) -> Router {
     Router::new()
         .route("/livez", get(|| async { "ok" }))
@@ -71,10 +72,10 @@ async fn readyz(State(doors): State<Doors>) -> Response {
     (status, Json(json!({ "ready": ready, "checks": checks }))).into_response()
 }
 
-/// The type of `OpenMetrics`, which Prometheus asks for first.
+/// The `OpenMetrics` content type, which Prometheus prefers.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Prometheus' text, or `OpenMetrics` with exemplars for whoever takes it.
+/// Serves the Prometheus text format, or `OpenMetrics` with exemplars to clients that accept it.
 async fn metrics(State(doors): State<Doors>, headers: HeaderMap) -> Response {
     let encoder = TextEncoder::new();
     let accepts = headers

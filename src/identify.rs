@@ -1,32 +1,32 @@
-//! Which program listens at an address, as far as its answers tell. Nothing secret is sent, and nothing that is answered is trusted.
+//! Identifies the program that listens at an address from its responses. No secrets are sent, and the responses are not trusted.
 
 use std::{net::SocketAddr, time::Duration};
 
-/// How long an answer may take.
+/// Timeout of each request.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Bytes of an answer that are read.
+/// Maximum number of bytes read from a response.
 const ANSWER_BYTES: usize = 64 * 1024;
 
-/// A gRPC-Web message: `HealthCheckRequest { service: "parley.v1.AccountsService" }`.
+/// A gRPC-Web frame that contains `HealthCheckRequest { service: "parley.v1.AccountsService" }`.
 const HEALTH: &[u8] = b"\0\0\0\0\x1b\x0a\x19parley.v1.AccountsService";
 
-/// What listens at an address.
+/// The kind of program that listens at an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Listener {
     /// Parley's gRPC API.
     Grpc,
     /// Parley's JSON API.
     Rest,
-    /// Parley's port for operators.
+    /// Parley's listener for operators.
     Admin,
-    /// Something else that speaks HTTP.
+    /// Another HTTP server.
     OtherHttp,
-    /// It does not answer HTTP, or asks for a client certificate.
+    /// Does not respond to HTTP, or requires a client certificate.
     Unknown,
 }
 
-/// Where to connect to for a listener on all addresses.
+/// Returns the address to connect to for a listener that may be bound to all interfaces.
 pub fn reachable(addr: &str) -> String {
     match addr.parse::<SocketAddr>() {
         Ok(SocketAddr::V4(any)) if any.ip().is_unspecified() => format!("127.0.0.1:{}", any.port()),
@@ -35,7 +35,8 @@ pub fn reachable(addr: &str) -> String {
     }
 }
 
-/// Asks `base`, such as `http://127.0.0.1:8080`. Certificates are not verified: the question is who is there, not whether to trust it.
+/// Identifies the listener at `base`, such as `http://127.0.0.1:8080`. Certificates are not verified, because the result is not used to
+/// trust the server.
 pub async fn identify(base: &str) -> Listener {
     let base = base.trim_end_matches('/');
     let client = reqwest::Client::builder()
@@ -68,7 +69,7 @@ pub async fn identify(base: &str) -> Listener {
     Listener::OtherHttp
 }
 
-/// Whether the beginning of an answer holds a text.
+/// Returns whether the first [`ANSWER_BYTES`] of a response contain `text`.
 async fn says(client: &reqwest::Client, url: &str, text: &str) -> bool {
     let Ok(mut answer) = client.get(url).send().await else {
         return false;

@@ -1,4 +1,4 @@
-//! What the value of each key may be. The same limits stand, for people, in `config.default.toml`.
+//! Validation rules for the value of each key. `config.default.toml` documents the same limits for users.
 
 use std::net::ToSocketAddrs as _;
 
@@ -7,10 +7,10 @@ use parley_rest::origins::AllowedOrigins;
 use toml::Value;
 use tracing_subscriber::EnvFilter;
 
-/// Checks the value of a known key, which already has the type of its default.
+/// Validates the value of a known key. The value already has the type of its default.
 ///
 /// # Errors
-/// A phrase that says what would be right, such as `must be 1 to 64`. Never holds the value.
+/// A phrase that describes the accepted values, such as `must be 1 to 64`. It never contains the value.
 pub fn check(key: &str, value: &Value) -> Result<(), String> {
     match (key, value) {
         ("database.url", Value::String(url)) => ensure(
@@ -32,7 +32,8 @@ pub fn check(key: &str, value: &Value) -> Result<(), String> {
         ),
         ("mail.from", Value::String(from)) => ensure(from.contains('@'), "must be an address such as `Parley <no-reply@example.org>`"),
         ("files.url", Value::String(url)) => {
-            // A bucket's name holds neither `@` nor `:`: this is where people write a key and its secret, which answers and logs would repeat.
+            // Bucket names contain neither `@` nor `:`. Reject them, because users put an access key and its secret there, which replies
+            // and logs would then reveal.
             let bucket = url
                 .strip_prefix("s3://")
                 .filter(|rest| !rest.is_empty() && !rest.contains(['@', ':', '?']));
@@ -81,7 +82,7 @@ pub fn check(key: &str, value: &Value) -> Result<(), String> {
     }
 }
 
-/// The least and the greatest value of a number.
+/// The minimum and maximum of an integer.
 fn range(key: &str) -> Option<(i64, i64)> {
     const KIB: i64 = 1024;
     const MIB: i64 = 1024 * KIB;
@@ -152,7 +153,7 @@ fn ensure(holds: bool, otherwise: &str) -> Result<(), String> {
     if holds { Ok(()) } else { Err(otherwise.to_owned()) }
 }
 
-/// `host:port`, where the host is an address or a name that can be looked up.
+/// Checks for `host:port`, where the host is an address or a resolvable name.
 fn address(addr: &str) -> Result<(), String> {
     let (host, port) = addr.rsplit_once(':').ok_or("must be `host:port`, such as 127.0.0.1:8080")?;
     ensure(
@@ -163,7 +164,7 @@ fn address(addr: &str) -> Result<(), String> {
     ensure(found, "must be `host:port` with a host that can be looked up")
 }
 
-/// Whether the value is a secret, which belongs into a file.
+/// Returns whether the value is a secret, which belongs in a file.
 pub fn is_secret(key: &str) -> bool {
     matches!(
         key,
@@ -171,7 +172,8 @@ pub fn is_secret(key: &str) -> bool {
     )
 }
 
-/// Whether a bad value may be shown. People write a key and its secret into these addresses too, though they are no place for them.
+/// Returns whether an invalid value may appear in an error message. Users also put an access key and its secret into `files.url` and
+/// `trace.otlp_endpoint`, although these must not contain credentials.
 pub fn is_shown(key: &str) -> bool {
     !is_secret(key) && !matches!(key, "files.url" | "trace.otlp_endpoint")
 }
