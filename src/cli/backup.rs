@@ -9,30 +9,28 @@ use tokio_util::sync::CancellationToken;
 use super::Settings;
 use crate::{server::backup, telemetry::Telemetry};
 
-/// The command line of `parley backup`.
 #[derive(Debug, Args)]
 pub(super) struct BackupArgs {
-    /// The archive to write; it is replaced when it is complete. - is the standard output
+    /// The archive to write, replaced once it is complete; - for standard output
     #[arg(value_name = "FILE")]
     archive: PathBuf,
     #[command(flatten)]
     settings: Settings,
 }
 
-/// The command line of `parley restore`.
 #[derive(Debug, Args)]
 pub(super) struct RestoreArgs {
-    /// The archive to read. - is the standard input
+    /// The archive to read; - for standard input
     #[arg(value_name = "FILE")]
     archive: PathBuf,
-    /// Replace a database that holds data, or has other connections
+    /// Replace a database that contains data or has other connections
     #[arg(long)]
     force: bool,
     #[command(flatten)]
     settings: Settings,
 }
 
-/// Writes an archive, and says what is in it. The standard output may be the archive, so it says so on the other one.
+/// Writes an archive and reports its contents on standard error, because standard output may be the archive.
 pub(super) async fn backup(args: BackupArgs) -> anyhow::Result<()> {
     let config = args.settings.load()?;
     let telemetry = Telemetry::start(&config.log, &config.trace)?;
@@ -44,7 +42,6 @@ pub(super) async fn backup(args: BackupArgs) -> anyhow::Result<()> {
     ended
 }
 
-/// Puts an archive back.
 pub(super) async fn restore(args: RestoreArgs) -> anyhow::Result<()> {
     let config = args.settings.load()?;
     let telemetry = Telemetry::start(&config.log, &config.trace)?;
@@ -62,14 +59,14 @@ pub(super) async fn restore(args: RestoreArgs) -> anyhow::Result<()> {
     ended
 }
 
-/// Ends when a signal to end comes.
+/// Waits for SIGINT or SIGTERM.
 async fn signalled() -> anyhow::Result<()> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     tokio::select! { _ = interrupt.recv() => {} _ = terminate.recv() => {} }
     Ok(())
 }
 
-/// Runs a command until it ends or a signal comes. Dropped, it removes its copies of the database.
+/// Runs a command until it ends or a signal arrives. If dropped, the command removes its copies of the database.
 async fn or_signal<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::select! {
         ended = command => ended,
@@ -80,7 +77,7 @@ async fn or_signal<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyho
     }
 }
 
-/// Runs a command to its end, and asks it to stop when a signal comes.
+/// Runs a command to completion, and asks it to stop when a signal arrives.
 async fn stopped_by_signal<T>(stop: &CancellationToken, command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let mut command = pin!(command);
     tokio::select! {

@@ -1,4 +1,4 @@
-//! `parley config show`: the settings in force, and where each comes from.
+//! `parley config show`: the effective settings and their sources.
 
 use clap::Subcommand;
 
@@ -13,7 +13,7 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Print every setting in force with its source; secrets are not shown
+    /// Print every effective setting with its source; secrets are hidden
     Show(Settings),
 }
 

@@ -1,4 +1,4 @@
-//! How the commands of a client reach a running service.
+//! Connection options of the client commands.
 
 use std::{fs, path::PathBuf};
 
@@ -7,7 +7,7 @@ use tonic::Status;
 
 use super::{Exit, complain, refusal};
 
-/// Which service, and as whom. Accepted before and after a subcommand.
+/// The service to connect to, and the credentials. Accepted before and after a subcommand.
 #[derive(Debug, clap::Args)]
 pub struct Target {
     /// The service's gRPC address
@@ -19,26 +19,26 @@ pub struct Target {
         value_name = "URL"
     )]
     server: String,
-    /// The token to show
+    /// The token for authentication
     #[arg(long, global = true, env = "PARLEY_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     token: Option<String>,
     #[command(flatten)]
     trust: TrustArgs,
 }
 
-/// What TLS rests on, for addresses that begin with https.
+/// TLS options, for addresses that begin with https.
 #[derive(Debug, Default, clap::Args)]
 pub struct TrustArgs {
-    /// Who signs the service's certificate, a PEM file; by default the system's authorities
+    /// PEM file with the authorities that sign the service's certificate (default: the system's)
     #[arg(long, global = true, env = "PARLEY_CA_FILE", value_name = "FILE")]
     ca_file: Option<PathBuf>,
-    /// The name in the service's certificate, where it is not the address's
+    /// Name in the service's certificate, if it differs from the address
     #[arg(long, global = true, env = "PARLEY_SERVER_NAME", value_name = "NAME")]
     server_name: Option<String>,
-    /// The certificate to show, a PEM file
+    /// PEM file with the client certificate
     #[arg(long, global = true, env = "PARLEY_CLIENT_CERT_FILE", value_name = "FILE")]
     client_cert_file: Option<PathBuf>,
-    /// Its private key, a PEM file
+    /// PEM file with the private key of the client certificate
     #[arg(long, global = true, env = "PARLEY_CLIENT_KEY_FILE", value_name = "FILE")]
     client_key_file: Option<PathBuf>,
 }
@@ -47,7 +47,7 @@ impl TrustArgs {
     /// Reads the files.
     ///
     /// # Errors
-    /// A sentence that names the file or the option.
+    /// A message that names the file or the option.
     pub fn read(&self) -> Result<Trust, String> {
         let text = |file: &PathBuf| fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()));
         let identity = match (&self.client_cert_file, &self.client_key_file) {
@@ -64,10 +64,10 @@ impl TrustArgs {
 }
 
 impl Target {
-    /// The service, which is connected to when it is first used. What is wrong with the options is printed.
+    /// Returns the service, to which the first call connects. Prints any problem with the options.
     ///
     /// # Errors
-    /// The exit code, when the address, the token or a file has the wrong form.
+    /// Returns [`Exit::Usage`] if the address, the token or a file is invalid.
     pub fn open(&self) -> Result<Server, Exit> {
         self.server().map_err(|sentence| {
             complain(&sentence);
@@ -84,12 +84,12 @@ impl Target {
         Server::connect_with(&self.server, token, &self.trust.read()?)
     }
 
-    /// Prints why the service refused or could not be reached, and what to change.
+    /// Prints why the call failed and how to fix it, and returns the exit code.
     pub async fn explain(&self, status: &Status) -> Exit {
         refusal::explain(status, &self.server).await
     }
 
-    /// The result of a command as its exit code, with what went wrong printed.
+    /// Converts the result of a command to its exit code. Prints the error if it failed.
     pub async fn done(&self, result: Result<(), Status>) -> Exit {
         match result {
             Ok(()) => Exit::Ok,
@@ -97,13 +97,13 @@ impl Target {
         }
     }
 
-    /// The address, for a command line that continues.
+    /// The address, for use in a command line that resumes this one.
     pub fn url(&self) -> &str {
         &self.server
     }
 }
 
-/// Whether an address has a scheme and a host.
+/// Checks that an address has a supported scheme and a host.
 fn check_url(url: &str) -> Result<(), String> {
     let Some((scheme, rest)) = url.split_once("://") else {
         return Err(format!("--server must begin with http:// or https://, such as http://{url}"));

@@ -1,4 +1,4 @@
-//! `parley consumers`: durable consumers of a running service, over gRPC.
+//! `parley consumers`: manages the durable consumers of a running service, over gRPC.
 
 use chrono::{DateTime, Utc};
 use clap::Subcommand;
@@ -14,7 +14,7 @@ use super::{Exit, connect::Target, table::Table};
 pub(super) struct Args {
     #[command(flatten)]
     target: Target,
-    /// Whose consumers
+    /// ID of the account
     #[arg(long, default_value_t = 1, global = true)]
     account: i64,
     #[command(subcommand)]
@@ -23,19 +23,19 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// List them, shard by shard, with how many events each is behind
+    /// List consumers shard by shard, with their lag
     List,
-    /// Let one go on somewhere else, also after its position was lost
+    /// Move a consumer to another position, even if its current position was lost
     Reset {
-        /// The consumer
+        /// Name of the consumer
         name: String,
-        /// Where: earliest, latest, or a time such as 2026-01-31T00:00:00Z
+        /// New position: earliest, latest, or a time such as 2026-01-31T00:00:00Z
         #[arg(long, value_parser = start)]
         to: Start,
     },
-    /// Delete one: it holds the log no longer
+    /// Delete a consumer, so that it no longer delays the trimming of the log
     Delete {
-        /// The consumer
+        /// Name of the consumer
         name: String,
     },
 }
@@ -87,7 +87,7 @@ async fn list(mut client: ConsumersServiceClient<Channel>, server: &Server, acco
     }
 }
 
-/// A row a shard; one for a consumer of which none was opened yet.
+/// One row per shard, or a single row for a consumer whose shards were never opened.
 fn rows(consumer: &pb::Consumer) -> Vec<Vec<String>> {
     let row = |shard: &str, position: &str, lag: u64, state: &str| {
         let state = if consumer.resumable { state } else { "position lost: reset it" };

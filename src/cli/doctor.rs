@@ -1,9 +1,9 @@
-//! `parley doctor`: what is wrong with a configuration or an environment, in plain words.
+//! `parley doctor`: diagnoses problems with the configuration or the environment.
 
 use super::{Exit, Settings, complain};
 use crate::server::doctor::{Verdict, examine};
 
-/// Tells what was found, a line each, on standard output; 1 if something does not work.
+/// Prints one line per finding to standard output. Returns [`Exit::Failure`] if anything does not work.
 pub(super) async fn run(settings: Settings) -> Exit {
     let config = match settings.load() {
         Ok(config) => config,

@@ -1,4 +1,4 @@
-//! How the program ends: one table of exit codes, and which error gets which.
+//! Exit codes and their mapping from errors.
 
 use std::{fmt::Write as _, process::ExitCode};
 
@@ -11,41 +11,41 @@ use crate::{
     server::{StartError, backup::Refused},
 };
 
-/// The exit codes. The numbers above 63 are those of `sysexits.h`.
+/// The exit codes. Those above 63, except 130, are from `sysexits.h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// Done, or drained after a signal.
+    /// Success, or drained after a signal.
     Ok = 0,
-    /// The command failed: not ready, refused, a stream that cannot go on.
+    /// The command failed: not ready, refused, or a stream that cannot be resumed.
     Failure = 1,
-    /// The command line is wrong; clap uses this number too.
+    /// Invalid command line; clap uses the same number.
     Usage = 2,
-    /// `parley compat` found calls that are not served (or not as before, by `--fail-on`).
+    /// `parley compat` found calls that Parley does not serve, or serves differently if `--fail-on` says so.
     Incompatible = 3,
-    /// `EX_DATAERR`: a file to read is not there, or nothing in it is as it should be.
+    /// `EX_DATAERR`: an input file is missing or has no valid content.
     Input = 65,
     /// `EX_UNAVAILABLE`: the database cannot be reached or opened.
     DatabaseUnreachable = 69,
-    /// `EX_SOFTWARE`: a fault inside.
+    /// `EX_SOFTWARE`: an internal error.
     Internal = 70,
-    /// `EX_OSERR`: a listener's address cannot be bound.
+    /// `EX_OSERR`: the address of a listener cannot be bound.
     Listen = 71,
-    /// `EX_CANTCREAT`: another parley has the database.
+    /// `EX_CANTCREAT`: another Parley process uses the database.
     DatabaseLocked = 73,
-    /// `EX_IOERR`: the disk has no room for the database.
+    /// `EX_IOERR`: the disk of the database is full.
     NoSpace = 74,
-    /// `EX_TEMPFAIL`: the database is older than this program, which is not to change it.
+    /// `EX_TEMPFAIL`: the database is older than this program, which is not permitted to migrate it.
     DatabaseBehind = 75,
     /// `EX_PROTOCOL`: the database is newer than this program.
     DatabaseNewer = 76,
-    /// `EX_CONFIG`: a setting is unknown or bad.
+    /// `EX_CONFIG`: a setting is unknown or invalid.
     Config = 78,
-    /// A second signal came while draining.
+    /// A second signal arrived while draining.
     Interrupted = 130,
 }
 
-/// Every code with its meaning and what to look at. `--help`, the README and the runbooks show this table; a test compares them.
+/// Every code with its meaning and where to look. `--help`, the README and the runbooks contain this table; a test compares them.
 pub const CODES: [(Exit, &str, &str); 14] = [
     (Exit::Ok, "done, or drained after a signal", "nothing"),
     (
@@ -113,13 +113,13 @@ impl From<Exit> for ExitCode {
 pub fn help() -> String {
     let mut text = String::from("Exit codes:\n");
     for (exit, meaning, _) in CODES {
-        // Writing to a String cannot fail.
+        // Writing to a `String` cannot fail.
         let _ = writeln!(text, "  {:>3}  {}", exit as u8, meaning.replace('`', ""));
     }
     text.trim_end().to_owned()
 }
 
-/// The table for pages.
+/// The table as Markdown, for the documentation.
 pub fn markdown() -> String {
     let mut text = String::from("| code | what it means | where to look |\n|---|---|---|\n");
     for (exit, meaning, advice) in CODES {
@@ -128,7 +128,7 @@ pub fn markdown() -> String {
     text
 }
 
-/// The code and the sentence for an error that ends the server or a command that works on the database.
+/// Returns the exit code and the message for an error that ends the server or an offline command.
 pub fn explain(error: &anyhow::Error) -> (Exit, String) {
     if let Some(error) = error.downcast_ref::<ConfigError>() {
         return (Exit::Config, error.to_string());

@@ -1,4 +1,4 @@
-//! `parley healthcheck`: for containers without curl.
+//! `parley healthcheck`: a health check for containers without curl.
 
 use std::time::Duration;
 
@@ -13,20 +13,20 @@ use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus,
 use super::{Exit, Settings, complain, connect::TrustArgs, probe};
 use crate::{config, identify::reachable};
 
-/// How long a check may take: half of the ten seconds that orchestrators commonly allow.
+/// Timeout of a check: half of the ten seconds that orchestrators commonly allow.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How much of an answer is read.
+/// Maximum number of bytes read from the response.
 const ANSWER_BYTES: u64 = 64 * 1024;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Ask this host:port; by default the one of the configuration
+    /// Check this host:port (default: the address in the configuration)
     #[arg(long, value_name = "ADDR")]
     addr: Option<String>,
-    /// Ask gRPC health on the gRPC port, not /readyz on the admin port
+    /// Check gRPC health on the gRPC port instead of /readyz on the admin port
     #[arg(long)]
     grpc: bool,
-    /// Ask over TLS; without --addr the configuration says whether to. On the admin port the certificate is verified with --ca-file alone
+    /// Use TLS; without --addr the configuration decides. On the admin port the certificate is verified only with --ca-file
     #[arg(long)]
     tls: bool,
     #[command(flatten)]
@@ -75,12 +75,12 @@ pub(super) async fn run(args: Args) -> Exit {
     }
 }
 
-/// Whether a listener was told to speak TLS.
+/// Returns whether the configuration enables TLS for a listener.
 fn speaks_tls(config: &config::Tls, listener: &str) -> bool {
     !config.cert_file.is_empty() && config.listeners.split(',').any(|name| name.trim() == listener)
 }
 
-/// One GET by hand: an HTTP client would be the largest part of this command.
+/// Sends a GET without an HTTP client, which would be the largest part of this command.
 async fn ready(mut stream: impl AsyncRead + AsyncWrite + Unpin, addr: &str) -> anyhow::Result<()> {
     let request = format!("GET /readyz HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;

@@ -1,4 +1,5 @@
-//! Why a service could not be spoken to at all: the address, the port, TLS. Each of these fails again however often it is tried.
+//! Diagnoses why no connection to a service was possible: wrong address, wrong port, or TLS. All of these fail permanently, so retrying
+//! does not help.
 
 use std::{error::Error as StdError, io, time::Duration};
 
@@ -12,17 +13,17 @@ use tonic::Status;
 
 use crate::identify::{Listener, identify};
 
-/// How long looking into it may take.
+/// Timeout of each attempt to connect.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long a server may take to refuse what is not TLS.
+/// How long to wait for a TLS server to reject plain text.
 const REFUSAL: Duration = Duration::from_secs(2);
 
-/// The first byte of every TLS alert.
+/// The first byte of every TLS alert record.
 const ALERT: u8 = 0x15;
 
-/// What is wrong with the address or with TLS; none if that is not what failed. `status` came from `server`, and not as an answer of a
-/// Parley.
+/// Returns what is wrong with the address or with TLS, or `None` if neither caused the failure. `status` results from a call to `server`
+/// and is not a response of Parley.
 pub async fn of(status: &Status, server: &str) -> Option<String> {
     if let Some(error) = causes(status).find_map(|cause| cause.downcast_ref::<TlsError>()) {
         return Some(format!("{server}: {}", of_tls(error)));
@@ -52,7 +53,7 @@ pub async fn of(status: &Status, server: &str) -> Option<String> {
             "{server}: this is the port for operators; --server wants that of gRPC (grpc.addr, 50051 by default)"
         )),
         Listener::OtherHttp => Some(format!("{server}: something answers there that is no Parley: is the port right?")),
-        // A server of plain text may close the connection where it sees a handshake, without a word.
+        // A plain-text server may close the connection silently when it receives a TLS handshake.
         Listener::Unknown if is_tls => match identify(&server.replacen("https", "http", 1)).await {
             Listener::Unknown => None,
             _ => Some(format!(
@@ -63,7 +64,7 @@ pub async fn of(status: &Status, server: &str) -> Option<String> {
     }
 }
 
-/// The causes of a status, outermost first. The error inside of an `io::Error` is not among its sources.
+/// The causes of a status, outermost first. `io::Error::source` skips the wrapped error itself, so unwrap it explicitly.
 fn causes(status: &Status) -> impl Iterator<Item = &(dyn StdError + 'static)> {
     std::iter::successors(status.source(), |&cause| match cause.downcast_ref::<io::Error>() {
         Some(outer) => outer.get_ref().map(|inner| inner as &(dyn StdError + 'static)),
@@ -76,7 +77,7 @@ fn of_connecting(error: &io::Error, host: &str, port: u16) -> String {
         io::ErrorKind::ConnectionRefused => {
             format!("nothing listens at port {port} of {host}: is the service running, and is that the port of gRPC (grpc.addr)?")
         }
-        // Resolvers report all they have as one kind.
+        // Resolver errors have no OS error code and share one kind.
         _ if error.raw_os_error().is_none() => format!("the host {host} is unknown: {error}"),
         _ => error.to_string(),
     }
@@ -103,7 +104,7 @@ fn of_tls(error: &TlsError) -> String {
     }
 }
 
-/// Whether plain text is answered with an alert of TLS.
+/// Returns whether the server answers plain text with a TLS alert.
 async fn speaks_tls(mut stream: TcpStream) -> bool {
     let asked = async {
         stream

@@ -1,9 +1,10 @@
-//! `parley initial-token`: the token that a server generated for an empty database and stored in a file, because its log is JSON.
+//! `parley initial-token`: prints the token that a server generated for an empty database and stored in a file because its log format is
+//! JSON.
 
 use super::{Exit, Settings, complain};
 use crate::server::token_file;
 
-/// Prints the token on standard output, and then removes its file.
+/// Prints the token to standard output, then removes its file.
 pub(super) async fn run(settings: Settings) -> Exit {
     let config = match settings.load() {
         Ok(config) => config,

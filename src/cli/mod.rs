@@ -1,5 +1,4 @@
-//! The command line: what a person or a container types, and the exit code they get. What the commands of a client do
-//! goes over gRPC like everybody's calls.
+//! The command line: subcommands and exit codes. Client commands use the public gRPC API, like any other caller.
 
 use std::{process::ExitCode, time::Duration};
 
@@ -48,56 +47,56 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the service; the default
+    /// Run the service (the default)
     Serve(Settings),
-    /// Bring the database up to this version, and end
+    /// Migrate the database to this version and exit
     Migrate(Settings),
-    /// Say that the database was restored from a backup, with no service running: every cursor given out before is refused from then on
+    /// Record that the database was restored from a backup: all cursors issued before are rejected. The service must be stopped
     Restored(Settings),
-    /// Write the database and its files to an archive, beside a service that may run
+    /// Write the database and its files to an archive; the service may keep running
     Backup(backup::BackupArgs),
-    /// Put an archive back into an empty database, with no service running, and give every log another epoch
+    /// Restore an archive into an empty database and start a new epoch for every log. The service must be stopped
     Restore(backup::RestoreArgs),
-    /// Print the administrator's token that the first start of a server generated and stored, and remove the file that holds it
+    /// Print the administrator's token that the server generated and stored at its first start, and remove its file
     InitialToken(Settings),
-    /// Replace the key that signs file links, with no service running: links given out before are refused from then on
+    /// Replace the key that signs file links: all links issued before become invalid. The service must be stopped
     RotateLinkKey(Settings),
-    /// Make, list and revoke tokens of a running service
+    /// Create, list and revoke tokens of a running service
     Token(token::Args),
-    /// Make and list accounts
+    /// Create and list accounts
     Account(principals::Args<principals::AccountVerb>),
-    /// Make users, and members of them
+    /// Create users and add them to accounts
     User(principals::Args<principals::UserVerb>),
-    /// Add and list the members of an account
+    /// Add and list members of an account
     Agent(principals::Args<principals::AgentVerb>),
-    /// Make and list API inboxes
+    /// Create and list API inboxes
     Inbox(principals::Args<principals::InboxVerb>),
-    /// Make, list and connect agent bots
+    /// Create, list and connect agent bots
     Bot(principals::Args<principals::BotVerb>),
     /// List, reset and delete durable consumers of a running service
     Consumers(consumers::Args),
-    /// Ask whether a service is ready: exit code 0 or 1
+    /// Check whether a service is ready; exit code 0 or 1
     Healthcheck(healthcheck::Args),
-    /// Look for what is wrong with a configuration and an environment, and say so: exit code 0 or 1
+    /// Diagnose problems with the configuration and the environment; exit code 0 or 1
     Doctor(Settings),
     /// Show the configuration
     Config(config_show::Args),
-    /// Judge the traffic of a Chatwoot by its log or a HAR file: which calls Parley serves, which differently, and which not
+    /// Analyze a Chatwoot log or HAR file: which calls Parley serves, which behave differently, and which are not served
     Compat(compat::Args),
-    /// Print the completions of a shell, to be sourced by it
+    /// Print a shell completion script
     Completions(completions::Args),
     /// Follow the events of an account
     Tail(tail::Args),
 }
 
-/// How long threads that block may take once a command has ended.
+/// How long blocking threads may run on after a command has ended.
 const UNBLOCK: Duration = Duration::from_secs(5);
 
-/// Reads the command line, does what it says, and tells how that went.
+/// Parses the command line, runs the command and returns its exit code.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    // What any command creates (the database, its journal, locks, uploads under way, cursors) is its owner's alone, whatever the shell
-    // or the container runtime left as umask.
+    // Restrict everything that a command creates (the database and its journal, locks, uploads in progress, cursors) to its owner, whatever
+    // umask the shell or the container runtime has set.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -127,7 +126,7 @@ pub fn main() -> ExitCode {
             Command::Tail(args) => Box::pin(tail::run(args)).await,
         }
     });
-    // A thread that reads from a pipe which nobody closes ends with the process.
+    // Do not wait forever: a thread that reads from a pipe that is never closed ends only with the process.
     runtime.shutdown_timeout(UNBLOCK);
     exit.into()
 }

@@ -1,12 +1,12 @@
-//! What a refused or failed call means to the person who typed the command: options by their names, and what to change.
+//! Translates failed calls for the user of the command line: names options instead of request fields, and says what to change.
 
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use super::{Exit, complain, hint};
 
-/// Prints why a call failed. An answer of the service names the options; anything else is examined for what a wrong address or certificate
-/// looks like.
+/// Prints why a call failed. If Parley itself returned the error, names the options; otherwise checks for the typical symptoms of a wrong
+/// address or certificate.
 pub async fn explain(status: &Status, server: &str) -> Exit {
     let Some(info) = status.get_details_error_info() else {
         let sentence = hint::of(status, server)
@@ -32,7 +32,7 @@ pub async fn explain(status: &Status, server: &str) -> Exit {
     }
 }
 
-/// The option that fills a field of a request.
+/// The option that sets a request field.
 fn option(field: &str) -> String {
     let last = field.rsplit('.').next().unwrap_or(field);
     let last = last.split('[').next().unwrap_or(last);
@@ -49,7 +49,7 @@ fn option(field: &str) -> String {
     }
 }
 
-/// Prints what is wrong with the arguments of a command that works on the database itself.
+/// Prints the invalid arguments of an offline command.
 pub fn invalid(violations: &[parley_types::error::Violation]) {
     for violation in violations {
         complain(&format!("{} {}", option(&violation.field), violation.description));

@@ -1,4 +1,5 @@
-//! `parley serve` and `parley migrate`: configuration, telemetry, signals around the server.
+//! `parley serve`, `migrate`, `restored` and `rotate-link-key`: load the configuration and telemetry, and run the server or the maintenance
+//! operation.
 
 use std::{
     convert::Infallible,
@@ -34,7 +35,7 @@ fn telemetry(config: &Config) -> Result<Telemetry, StartError> {
     Telemetry::start(&config.log, &config.trace).map_err(|error| StartError::Setting(format!("telemetry: {error:#}")))
 }
 
-/// Runs a server until it has drained; says what it made of an empty database.
+/// Runs a server until it has drained. If it initialized an empty database, reports the created token and inbox.
 async fn run(config: Config, registry: Registry, shutdown: CancellationToken) -> anyhow::Result<()> {
     let for_people = config.log.format == LogFormat::Text || std::io::stdout().is_terminal();
     let running = server::start(config, registry, shutdown).await?;
@@ -49,7 +50,7 @@ async fn run(config: Config, registry: Registry, shutdown: CancellationToken) ->
             token if for_people => {
                 let (grpc, http) = (running.grpc.to_string(), running.http.to_string());
                 let text = super::welcome(&grpc, &http, token, inbox_identifier);
-                // Not `println!`: it panics when nobody reads, and then the server would be gone too.
+                // Not `println!`, which panics if standard output is closed and would take the server down.
                 if let Err(error) = writeln!(std::io::stdout(), "{text}") {
                     tracing::warn!(%error, "the administrator's token could not be printed; `parley token create --offline --kind user` creates another");
                 }
@@ -71,7 +72,7 @@ pub(super) async fn migrate(settings: Settings) -> anyhow::Result<()> {
     ended
 }
 
-/// Gives every log another epoch, and says how many there were.
+/// Starts a new epoch for every log and prints the number of logs.
 pub(super) async fn restored(settings: Settings) -> anyhow::Result<()> {
     let config = settings.load()?;
     let telemetry = telemetry(&config)?;
@@ -82,7 +83,6 @@ pub(super) async fn restored(settings: Settings) -> anyhow::Result<()> {
     ended
 }
 
-/// Replaces the key that signs file links.
 pub(super) async fn rotate_link_key(settings: Settings) -> anyhow::Result<()> {
     let config = settings.load()?;
     let telemetry = telemetry(&config)?;
@@ -93,7 +93,7 @@ pub(super) async fn rotate_link_key(settings: Settings) -> anyhow::Result<()> {
     ended
 }
 
-/// The first signal drains; the second one ends the process at once.
+/// The first signal starts draining; the second one ends the process immediately.
 async fn cancel_on_signal(shutdown: CancellationToken, mut terminate: Signal, mut interrupt: Signal) -> Infallible {
     tokio::select! {
         _ = terminate.recv() => {}

@@ -1,4 +1,4 @@
-//! The flags of a command that work on the server's configuration.
+//! Command-line flags that override the server's configuration.
 
 use std::path::PathBuf;
 
@@ -6,18 +6,18 @@ use clap::Args;
 
 use crate::config::{Config, ConfigError, FlagValue, Sources};
 
-/// The flags that go over environment and file.
+/// Flags that override the environment and the file.
 #[derive(Debug, Default, Args)]
 pub struct Settings {
     #[arg(long, value_name = "FILE", help = "A TOML file with settings [env: PARLEY_CONFIG]")]
     config: Option<PathBuf>,
-    /// Where gRPC listens, host:port
+    /// Address of the gRPC listener, host:port
     #[arg(long, value_name = "ADDR")]
     grpc_addr: Option<String>,
-    /// Where the JSON API listens, host:port
+    /// Address of the JSON API's listener, host:port
     #[arg(long, value_name = "ADDR")]
     http_addr: Option<String>,
-    /// Where the operators' port listens, host:port
+    /// Address of the operators' listener, host:port
     #[arg(long, value_name = "ADDR")]
     admin_addr: Option<String>,
     #[arg(long, value_name = "URL", help = "sqlite://FILE or postgres://…")]
@@ -33,12 +33,12 @@ fn key_and_value(text: &str) -> Result<(String, String), String> {
 }
 
 impl Settings {
-    /// The configuration by these flags and the process environment.
+    /// Loads the configuration from these flags and the process environment.
     pub(super) fn load(self) -> Result<Config, ConfigError> {
         Config::load(&self.here())
     }
 
-    /// These flags and the process environment.
+    /// Combines these flags with the process environment.
     pub(super) fn here(self) -> Sources {
         let environment = std::env::vars_os()
             .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))

@@ -1,4 +1,4 @@
-//! `parley token`: tokens of a running service, over gRPC, or created in the database itself.
+//! `parley token`: manages tokens of a running service over gRPC, or creates one directly in the database.
 
 use chrono::{DateTime, Utc};
 use clap::{Subcommand, ValueEnum};
@@ -25,7 +25,7 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Make a token; its secret is printed this once
+    /// Create a token; its secret is printed only once
     Create(Box<Create>),
     /// List tokens, newest first, without their secrets
     List {
@@ -35,38 +35,38 @@ enum Verb {
     },
     /// Revoke a token; its open streams end within seconds
     Revoke {
-        /// The token's id
+        /// ID of the token
         id: i64,
     },
 }
 
 #[derive(Debug, clap::Args)]
 struct Create {
-    /// Whom the token speaks for
+    /// Kind of token
     #[arg(long, value_enum, default_value = "service")]
     kind: Kind,
-    /// The account; required for a service token. A user's token that an administrator makes is limited to it
+    /// ID of the account; required for a service token. A user token created by an administrator is limited to it
     #[arg(long)]
     account: Option<i64>,
-    /// What it is for
+    /// Description of what the token is for
     #[arg(long, default_value = "")]
     name: String,
-    /// The user it speaks for; required for a user token, but for --offline, where it is by default the first administrator
+    /// ID of the user; required for a user token, except with --offline, where it defaults to the first administrator
     #[arg(long)]
     user: Option<i64>,
-    /// The bot it speaks for; required for an agent bot's token
+    /// ID of the bot; required for a bot token
     #[arg(long)]
     agent_bot: Option<i64>,
-    /// It may only read
+    /// Permit only reads
     #[arg(long)]
     read_only: bool,
-    /// Limit it to this inbox; may be repeated
+    /// Limit the token to this inbox; may be repeated
     #[arg(long = "inbox", value_name = "ID")]
     inboxes: Vec<i64>,
-    /// When it stops being good, such as 2030-01-31T00:00:00Z
+    /// When the token expires, such as 2030-01-31T00:00:00Z
     #[arg(long, value_name = "TIME")]
     expires: Option<DateTime<Utc>>,
-    /// Create it in the database itself, for who has lost every token. A server on SQLite has to be stopped first
+    /// Create the token directly in the database, if every token was lost. A server on SQLite must be stopped first
     #[arg(long)]
     offline: bool,
     /// For --offline: the configuration of the server
@@ -75,7 +75,7 @@ struct Create {
 }
 
 impl Create {
-    /// What the kind of token lacks, by the name of the option.
+    /// Returns an error that names the option that this kind of token requires but lacks.
     fn lacks(&self) -> Option<&'static str> {
         match self.kind {
             Kind::Service if self.account.is_none() => Some("--account must be given for a service token"),
@@ -118,7 +118,7 @@ pub(super) async fn run(args: Args) -> Exit {
     args.target.done(done).await
 }
 
-/// Creates a token in the database that the settings name.
+/// Creates a token in the database of the given settings.
 async fn create_offline(options: Create) -> Exit {
     let config = match options.settings.load() {
         Ok(config) => config,
@@ -192,7 +192,7 @@ async fn create(mut client: AccountsServiceClient<Channel>, server: &Server, opt
     };
     let answer = client.create_token(server.request(request)).await?.into_inner();
     let id = answer.token.map_or(0, |token| token.id);
-    // Only the secret on standard output, so that a script can take it.
+    // Print only the secret to standard output, for scripts.
     eprintln!("token {id}; its secret is shown this once:");
     println!("{}", answer.secret);
     Ok(())

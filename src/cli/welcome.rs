@@ -1,12 +1,12 @@
-//! What a person reads once, when Parley has filled an empty database.
+//! The message that is printed once, after Parley has initialized an empty database.
 
 use parley_domain::auth::bootstrap::AdministratorToken;
 
-/// The text with commands to paste. `grpc` and `http` are the addresses taken, `host:port`; on an empty database the
-/// first account, inbox and conversation have the id 1. Pure: the caller prints it, once, on standard output.
+/// Returns the message, with commands to paste. `grpc` and `http` are the bound addresses, `host:port`. In a new database the first
+/// account, inbox and conversation have ID 1. Pure: the caller prints the message, once, to standard output.
 ///
-/// A generated token is in it once: the commands take it from a variable, so that it is in no shell history and no process list. A
-/// configured token is not in it.
+/// A generated token appears in it once: the commands read it from a variable, so that it ends up in no shell history or process list. A
+/// configured token does not appear.
 pub fn welcome(grpc: &str, http: &str, token: &AdministratorToken, inbox_identifier: &str) -> String {
     let about_token = match token {
         AdministratorToken::Generated(token) => {

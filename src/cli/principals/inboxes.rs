@@ -1,4 +1,4 @@
-//! Inboxes and the agent bots that answer in them.
+//! `parley inbox` and `parley bot`.
 
 use clap::Subcommand;
 use parley_client::Server;
@@ -10,18 +10,18 @@ use crate::cli::{Exit, table::Table};
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum InboxVerb {
-    /// Make an API inbox
+    /// Create an API inbox
     Create {
-        /// The account
+        /// ID of the account
         #[arg(long, default_value_t = 1)]
         account: i64,
-        /// Its name
+        /// Name of the inbox
         #[arg(long)]
         name: String,
     },
-    /// List the inboxes of an account that the token reaches
+    /// List the inboxes of an account that are visible to the token
     List {
-        /// The account
+        /// ID of the account
         #[arg(long, default_value_t = 1)]
         account: i64,
     },
@@ -29,32 +29,32 @@ pub(in crate::cli) enum InboxVerb {
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum BotVerb {
-    /// Make an agent bot
+    /// Create an agent bot
     Create {
-        /// The account that it belongs to
+        /// ID of the account that owns the bot
         #[arg(long, default_value_t = 1)]
         account: i64,
-        /// Its name
+        /// Name of the bot
         #[arg(long)]
         name: String,
-        /// Connect it to this inbox, so that it answers first there
+        /// Connect the bot to this inbox, so that it answers new conversations first
         #[arg(long)]
         inbox: Option<i64>,
     },
     /// List the bots that an account may use
     List {
-        /// The account
+        /// ID of the account
         #[arg(long, default_value_t = 1)]
         account: i64,
     },
     /// Connect a bot to an inbox
     Connect {
-        /// The bot's id
+        /// ID of the bot
         id: i64,
-        /// The account
+        /// ID of the account
         #[arg(long, default_value_t = 1)]
         account: i64,
-        /// The inbox
+        /// ID of the inbox
         #[arg(long)]
         inbox: i64,
     },

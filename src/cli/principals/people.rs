@@ -1,4 +1,4 @@
-//! Accounts, users and members.
+//! `parley account`, `parley user` and `parley agent`.
 
 use clap::{Subcommand, ValueEnum};
 use parley_client::Server;
@@ -10,38 +10,38 @@ use crate::cli::{Exit, table::Table};
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum AccountVerb {
-    /// Make an account; needs a platform token
+    /// Create an account; requires a platform token
     Create {
-        /// Its name
+        /// Name of the account
         #[arg(long)]
         name: String,
-        /// Its language, such as pt-BR
+        /// Language of the account, such as pt-BR
         #[arg(long, default_value = "en")]
         locale: String,
     },
-    /// List the accounts that the token reaches
+    /// List the accounts that are visible to the token
     List,
 }
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum UserVerb {
-    /// Make a user, who is a member of no account yet; needs a platform token
+    /// Create a user who is not yet a member of any account; requires a platform token
     Create {
-        /// The full name
+        /// Full name
         #[arg(long)]
         name: String,
-        /// The e-mail address
+        /// Email address
         #[arg(long)]
         email: String,
     },
-    /// Make a user a member of an account; needs a platform token
+    /// Make a user a member of an account; requires a platform token
     Join {
-        /// The user's id
+        /// ID of the user
         id: i64,
-        /// The account
+        /// ID of the account
         #[arg(long)]
         account: i64,
-        /// What the user may do in it
+        /// Role of the user in the account
         #[arg(long, value_enum, default_value = "agent")]
         role: RoleName,
     },
@@ -49,27 +49,27 @@ pub(in crate::cli) enum UserVerb {
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum AgentVerb {
-    /// Add a member to an account by an e-mail address
+    /// Add a member to an account by email address
     Create {
-        /// The account
+        /// ID of the account
         #[arg(long, default_value_t = 1)]
         account: i64,
-        /// The full name
+        /// Full name
         #[arg(long)]
         name: String,
-        /// The e-mail address
+        /// Email address
         #[arg(long)]
         email: String,
-        /// What the member may do
+        /// Role of the member
         #[arg(long, value_enum, default_value = "agent")]
         role: RoleName,
-        /// Make it a member of this inbox too; may be repeated
+        /// Also make the member a member of this inbox; may be repeated
         #[arg(long = "inbox", value_name = "ID")]
         inboxes: Vec<i64>,
     },
     /// List the members of an account
     List {
-        /// The account
+        /// ID of the account
         #[arg(long, default_value_t = 1)]
         account: i64,
     },

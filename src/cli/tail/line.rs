@@ -1,4 +1,4 @@
-//! An event as one line that a person enjoys reading. Pure: no terminal, no clock.
+//! Formats an event as one human-readable line. Pure: no access to the terminal or the clock.
 
 use std::fmt::{Display, Write as _};
 
@@ -8,10 +8,10 @@ use parley_proto::{Event, EventDelivery, FieldChange, event::Resource};
 use parley_telemetry::escape::is_unsafe;
 use prost_types::{Value, value::Kind as ValueKind};
 
-/// How much of a message's text is shown, in characters.
+/// Maximum number of characters shown of a message's text.
 const EXCERPT: usize = 80;
 
-/// `14:03:22      42  message.created                 #3 Ana: Hello`, with times of this zone.
+/// Formats a delivery as `14:03:22      42  message.created                 #3 Ana: Hello`, with times in `zone`.
 pub fn delivery<Z: TimeZone>(delivery: &EventDelivery, zone: &Z, coloured: bool) -> String
 where
     Z::Offset: Display,
@@ -32,20 +32,20 @@ where
     let name = clean(&event.kind_name);
     let mut line = format!("{dim}{time}{dim:#}  {:>6}  {kind}{name:<27}{kind:#}", event.seq);
     for part in [about(event), changes(&event.changes)].into_iter().filter(|part| !part.is_empty()) {
-        // Writing to a String cannot fail.
+        // Writing to a `String` cannot fail.
         let _ = write!(line, "  {part}");
     }
     line.trim_end().to_owned()
 }
 
-/// The day of an event in this zone; none for one without a time.
+/// The date of an event in `zone`. `None` if the event has no time.
 pub fn day<Z: TimeZone>(delivery: &EventDelivery, zone: &Z) -> Option<NaiveDate> {
     let time = delivery.event.as_ref()?.occurred_at?;
     let time = DateTime::from_timestamp(time.seconds, 0)?;
     Some(time.with_timezone(zone).date_naive())
 }
 
-/// A colour for each noun.
+/// The color for a kind of event.
 fn style(kind: &str) -> Style {
     let colour = match kind.split('.').next() {
         _ if kind.ends_with(".deleted") || kind.ends_with(".removed") => AnsiColor::Red,
@@ -58,7 +58,7 @@ fn style(kind: &str) -> Style {
     colour.on_default()
 }
 
-/// What the event is about.
+/// A short description of the event's resource.
 fn about(event: &Event) -> String {
     match &event.resource {
         Some(Resource::Message(resource)) => {
@@ -86,7 +86,7 @@ fn about(event: &Event) -> String {
         Some(Resource::Label(label)) => named("label", Some((label.id, label.title.as_str()))),
         Some(Resource::CustomAttributeDefinition(it)) => named("custom attribute", Some((it.id, it.key.as_str()))),
         Some(Resource::CannedResponse(response)) => named("canned response", Some((response.id, response.short_code.as_str()))),
-        // What it says stays between members.
+        // Do not print the note's text: notes are visible to members only.
         Some(Resource::ContactNote(note)) => named("note", Some((note.id, ""))),
         Some(Resource::Tombstone(_)) => "(erased)".to_owned(),
         None => String::new(),
@@ -99,7 +99,7 @@ fn named(noun: &str, which: Option<(i64, &str)>) -> String {
     })
 }
 
-/// `status open → resolved, priority none → high`
+/// Formats changes as `status open → resolved, priority none → high`.
 fn changes(changes: &[FieldChange]) -> String {
     let one = |change: &FieldChange| {
         let side = |value: &Option<Value>| value.as_ref().map_or_else(|| "none".to_owned(), spelled);
@@ -131,7 +131,7 @@ fn excerpt(text: &str) -> String {
     clean(&start)
 }
 
-/// Without control characters: what a stranger wrote must not steer the terminal.
+/// Replaces control characters with spaces: text from untrusted senders must not control the terminal.
 fn clean(text: &str) -> String {
     text.chars()
         .map(|character| if is_unsafe(character) { ' ' } else { character })

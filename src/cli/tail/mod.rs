@@ -1,4 +1,4 @@
-//! `parley tail`: follows the events of an account in a terminal, or as JSON for programs.
+//! `parley tail`: prints an account's events as text for a terminal, or as JSON for programs.
 
 use std::{
     fmt::Write as _,
@@ -25,7 +25,7 @@ pub mod line;
 pub(super) struct Args {
     #[command(flatten)]
     target: Target,
-    /// Whose events
+    /// ID of the account
     #[arg(long, default_value_t = 1)]
     account: i64,
     /// Where to start: earliest, latest, a cursor (base64url, base64 or hexadecimal), or a time such as 2026-01-31T00:00:00Z
@@ -40,7 +40,7 @@ pub(super) struct Args {
     /// Only events about this conversation; may be repeated
     #[arg(long = "conversation", value_name = "ID")]
     conversations: Vec<i64>,
-    /// One JSON object a line, with every field
+    /// Print one JSON object per line, with every field
     #[arg(long)]
     json: bool,
 }
@@ -57,7 +57,8 @@ pub(super) async fn run(args: Args) -> Exit {
         conversation_ids: args.conversations,
         ..EventFilter::default()
     };
-    // The first call decides: what is wrong with the address, TLS or the token is so the next time too. Later a lost connection is resumed.
+    // Only the first call is final: if the address, TLS or the token is wrong, retrying does not help. A connection that is lost later is
+    // resumed.
     let whose = GetLogInfoRequest { account_id: args.account };
     let first = EventsServiceClient::new(server.channel()).get_log_info(server.request(whose)).await;
     if let Err(status) = first
@@ -84,7 +85,7 @@ pub(super) async fn run(args: Args) -> Exit {
                     eprintln!("parley: following again");
                 }
                 if printer.print(&response.events).is_err() {
-                    // Whoever read the output left, as `head` does.
+                    // A closed pipe is not an error: the reader has exited, as `head` does.
                     return Exit::Ok;
                 }
             }
@@ -106,7 +107,7 @@ pub(super) async fn run(args: Args) -> Exit {
     }
 }
 
-/// Prints events, and in a terminal's format the date whenever it changes.
+/// Prints events and, in text format, the date whenever it changes.
 struct Printer {
     as_json: bool,
     coloured: bool,
@@ -140,13 +141,13 @@ impl Printer {
     }
 }
 
-/// Whether a service that answered so may answer otherwise in a moment: it is starting, stopping or busy.
+/// Returns whether the failure is temporary: the service is starting, stopping or busy.
 fn is_momentary(status: &Status) -> bool {
     status.get_details_error_info().is_some()
         && matches!(status.code(), Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded)
 }
 
-/// Why a stream was lost, for people: what the service writes for programs names cursors and trailers.
+/// Rewords the reason for a lost stream for users: the service's own message is for programs and mentions cursors and trailers.
 fn plain(why: &str) -> &str {
     match why {
         _ if why.starts_with("the stream ends here") => "the server is shutting down, or ends this stream for its age",
@@ -155,9 +156,9 @@ fn plain(why: &str) -> &str {
     }
 }
 
-/// The command that continues, without its `--from`. The token is not in it: it stays in the environment.
+/// The command that resumes this one, without `--from`. The token is not part of it: it stays in the environment.
 fn resume_command(args: &Args) -> String {
-    // Writing to a String cannot fail.
+    // Writing to a `String` cannot fail.
     let mut command = format!("parley tail --server {} --account {}", args.target.url(), args.account);
     for kind in &args.kinds {
         let _ = write!(
@@ -178,7 +179,7 @@ fn resume_command(args: &Args) -> String {
     command
 }
 
-/// Says how to continue after the last event that was printed.
+/// Prints how to resume after the last printed event.
 fn left(subscriber: &Subscriber, resume: &str) -> Exit {
     if let Some(cursor) = subscriber.cursor() {
         complain(&format!("continue with: {resume} --from {}", cursor_text::encode(cursor)));
@@ -186,7 +187,7 @@ fn left(subscriber: &Subscriber, resume: &str) -> Exit {
     Exit::Ok
 }
 
-/// Colours are for a terminal, unless <https://no-color.org> says no.
+/// Returns whether to use color: only in a terminal, and unless `NO_COLOR` is set (<https://no-color.org>).
 fn coloured() -> bool {
     io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
@@ -208,7 +209,7 @@ fn start(text: &str) -> Result<Start, String> {
         .ok_or_else(|| "must be earliest, latest, a cursor, or a time such as 2026-01-31T00:00:00Z".to_owned())
 }
 
-/// `message.created` as the contract's kind: the name with `_` for `.` is that of the enum's value, and is accepted too.
+/// Parses a kind of event, such as `message.created`. The name of the enum value without its prefix (`MESSAGE_CREATED`) is accepted too.
 fn kind(text: &str) -> Result<EventKind, String> {
     let name = format!("EVENT_KIND_{}", text.replace('.', "_").to_uppercase());
     EventKind::from_str_name(&name)
