@@ -1,4 +1,4 @@
-//! The formats that are read, which one a file has, and reading it call by call.
+//! Log formats: detection of a file's format, and reading its calls.
 
 use std::io;
 
@@ -13,25 +13,25 @@ use super::{
     words::{self, Rails},
 };
 
-/// How a file is written.
+/// Format of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// The access log of nginx or Apache, common or combined
+    /// Access log of nginx or Apache, common or combined
     Combined,
-    /// A JSON object a line: nginx, lograge, Caddy, Traefik
+    /// One JSON object per line: nginx, lograge, Caddy, Traefik
     Json,
-    /// The log of Rails in production
+    /// Log of Rails in production
     Rails,
     /// Lines of key=value with method, path and status
     Lograge,
-    /// The access log of an AWS application load balancer
+    /// Access log of an AWS application load balancer
     Alb,
     /// HAR 1.2, from a browser or a proxy
     Har,
 }
 
 impl Format {
-    /// What it is called on the command line.
+    /// The name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Combined => "combined",
@@ -43,12 +43,12 @@ impl Format {
         }
     }
 
-    /// What counts its parts.
+    /// The unit in which the file is counted.
     pub fn unit(self) -> &'static str {
         if self == Self::Har { "entry" } else { "line" }
     }
 
-    /// Detects a format from the beginning of a file: that which reads most of its lines.
+    /// Detects the format from the beginning of a file: the one that can parse the most lines.
     pub fn detect(head: &[u8]) -> Option<Self> {
         let text = String::from_utf8_lossy(head);
         let text = text.trim_start_matches('\u{feff}');
@@ -60,7 +60,7 @@ impl Format {
             let lines = text.lines().filter(|line| line.len() <= LINE);
             (lines.filter(|line| format.reads(line)).count(), format)
         });
-        // The first of those that read as many.
+        // On a tie, the first format wins.
         let most = counted.iter().map(|(count, _)| *count).max().filter(|count| *count > 0)?;
         counted.into_iter().find(|(count, _)| *count == most).map(|(_, format)| format)
     }
@@ -73,7 +73,7 @@ impl Format {
         }
     }
 
-    /// A line that is a call by itself.
+    /// Parses a line that contains a complete call.
     fn line(self, line: &str) -> Line {
         match self {
             Self::Combined => quoted::combined(line),
@@ -85,7 +85,7 @@ impl Format {
     }
 }
 
-/// Whether a text begins as a HAR file does: `{"log": {`. A line of Docker's begins `{"log":"`.
+/// Returns whether a text starts like a HAR file: `{"log": {`. A Docker log line starts with `{"log":"`.
 fn is_har(text: &str) -> bool {
     let after = |text: &str, what: &str| text.trim_start().strip_prefix(what).map(str::to_owned);
     after(text, "{")
@@ -94,23 +94,22 @@ fn is_har(text: &str) -> bool {
         .is_some_and(|text| text.trim_start().starts_with('{'))
 }
 
-/// Lines or entries that are named where they cannot be read.
+/// Maximum number of unreadable lines or entries that are reported individually.
 const NAMED: usize = 5;
 
-/// How reading went.
+/// Outcome of reading a file.
 #[derive(Debug)]
 pub struct Reading {
-    /// How the file was read.
     pub format: Format,
-    /// Lines, or entries of a HAR file.
+    /// Number of lines, or of entries in a HAR file.
     pub units: u64,
-    /// Those that hold a call.
+    /// Number of units that contain a call.
     pub calls: u64,
-    /// Those that cannot be read.
+    /// Number of units that cannot be read.
     pub unreadable: u64,
-    /// The first of them, and why.
+    /// The first unreadable units, each with the reason.
     pub first_unreadable: Vec<(u64, &'static str)>,
-    /// Why reading ended before the end of the file.
+    /// The reason why reading ended before the end of the file.
     pub ended_early: Option<String>,
 }
 
@@ -123,7 +122,7 @@ impl Reading {
     }
 }
 
-/// Reads all calls of a source, each with the number of its line or entry. For Rails that is the line where the request ends.
+/// Reads all calls of a source and emits each with the number of its line or entry. For Rails, that is the line where the request ends.
 pub fn read(input: Input, format: Format, emit: &mut dyn FnMut(u64, Call)) -> Reading {
     let mut reading = Reading {
         format,
@@ -147,7 +146,7 @@ pub fn read(input: Input, format: Format, emit: &mut dyn FnMut(u64, Call)) -> Re
     reading
 }
 
-/// What ended the reading of a HAR file, without anything of the file.
+/// Describes the error that ended reading a HAR file, without quoting the file.
 fn of_json(error: &serde_json::Error) -> String {
     use serde_json::error::Category;
     let place = format!("line {} column {}", error.line(), error.column());
@@ -177,7 +176,7 @@ impl har::Sink for Entries<'_> {
     }
 }
 
-/// The source after a mark of its byte order, which JSON does not know.
+/// Skips a leading byte order mark, which JSON does not permit.
 fn without_mark(mut input: Input) -> impl io::BufRead {
     if input.head.starts_with(&[0xef, 0xbb, 0xbf]) {
         input.head.drain(..3);

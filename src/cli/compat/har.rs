@@ -1,6 +1,6 @@
-//! HAR 1.2, read entry by entry: what browsers and proxies record of requests, with their bodies.
+//! Reads HAR 1.2 files (requests with bodies, as recorded by browsers and proxies), entry by entry.
 //!
-//! Bodies of answers, headers and cookies are skipped while they are read. What one entry may take is bounded, and the file as a whole is not.
+//! Response bodies, headers and cookies are skipped while reading. The size of an entry is limited; the size of the file is not.
 
 use std::{cell::Cell, fmt, io, rc::Rc};
 
@@ -15,22 +15,22 @@ use super::{
     lenient::{List, Number, Object, Text},
 };
 
-/// Bytes of one entry with all that belongs to it.
+/// Maximum number of bytes of one entry, including everything in it.
 const ENTRY: usize = 64 * 1024 * 1024;
 
-/// Bytes of a JSON body that is looked at.
+/// Maximum number of bytes examined of a JSON body.
 const BODY: usize = 256 * 1024;
 
-/// Takes what is read of a HAR file.
+/// Receives the entries of a HAR file.
 pub trait Sink {
-    /// An entry: a call, or why it is none.
+    /// Receives an entry: a call, or the reason why it is not one.
     fn entry(&mut self, entry: Result<Call, &'static str>);
 }
 
-/// Reads a whole file.
+/// Reads a complete file.
 ///
 /// # Errors
-/// What is wrong with it; entries before that were handed out.
+/// Describes what is wrong with the file. Entries before the error have been emitted.
 pub fn read(source: impl io::Read, sink: &mut dyn Sink) -> Result<(), serde_json::Error> {
     let left = Rc::new(Cell::new(ENTRY));
     let bounded = Bounded {
@@ -42,7 +42,7 @@ pub fn read(source: impl io::Read, sink: &mut dyn Sink) -> Result<(), serde_json
     Ok(())
 }
 
-/// Ends with an error after so many bytes, unless more are granted in between.
+/// Fails after a number of bytes, unless the budget is renewed in the meantime.
 struct Bounded<R> {
     source: R,
     left: Rc<Cell<usize>>,
@@ -61,7 +61,7 @@ impl<R: io::Read> io::Read for Bounded<R> {
     }
 }
 
-/// `{"log": {"entries": […]}}`, with whatever else is there.
+/// `{"log": {"entries": […]}}`; other keys are ignored.
 struct Root<'a> {
     left: Rc<Cell<usize>>,
     sink: &'a mut dyn Sink,
@@ -101,7 +101,7 @@ impl<'de> DeserializeSeed<'de> for Entries<'_> {
     }
 }
 
-/// Hands the value of one key to a seed, and skips all others.
+/// Passes the value of one key to a seed and skips all others.
 struct Keyed<S> {
     key: &'static str,
     seed: Option<S>,
@@ -199,7 +199,7 @@ impl Entry {
         if call.query.is_empty() {
             put_all(&mut call.query, query_string.0);
         }
-        // Without postData nothing was sent.
+        // Without postData, the request had no body.
         call.body = match post_data {
             None => Some(Body::default()),
             Some(data) => data.0.body(),
@@ -209,7 +209,7 @@ impl Entry {
 }
 
 impl PostData {
-    /// The parameters of a body; none if they cannot be known.
+    /// Returns the parameters of the body, or `None` if they cannot be determined.
     fn body(self) -> Option<Body> {
         let kind = self.mime_type.0.unwrap_or_default();
         let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -225,7 +225,7 @@ impl PostData {
                     return None;
                 }
                 if !text.trim().is_empty() {
-                    // As the server: a body that is no object has no names.
+                    // Like the server: a body that is not an object has no parameters.
                     body.map = match serde_json::from_str(&text) {
                         Ok(Json::Object(map)) => map,
                         Ok(_) => Map::new(),
@@ -233,7 +233,7 @@ impl PostData {
                     };
                 }
             }
-            // Names of a form in parts are not looked for in its text.
+            // The text of a multipart form is not parsed for parameter names.
             "multipart/form-data" => return None,
             _ => {}
         }
@@ -241,7 +241,7 @@ impl PostData {
     }
 }
 
-/// Puts pairs into a map; whether a file was among them.
+/// Inserts pairs into a map. Returns whether a file was among them.
 fn put_all(map: &mut Map<String, Json>, pairs: Vec<Pair>) -> bool {
     let mut has_files = false;
     for pair in pairs {

@@ -1,4 +1,4 @@
-//! Where a log comes from: a file or standard input, packed by gzip or not, and its lines with a bounded length.
+//! Input of a log: a file or standard input, optionally compressed with gzip, read in lines of bounded length.
 
 use std::{
     cell::Cell,
@@ -10,24 +10,24 @@ use std::{
 
 use flate2::bufread::MultiGzDecoder;
 
-/// Bytes of a line. Servers bound the head of a request far below.
+/// Maximum length of a line in bytes. Servers limit request headers to far less.
 pub const LINE: usize = 64 * 1024;
 
-/// Bytes from which a format is detected.
+/// Number of bytes from which the format is detected.
 const HEAD: usize = 256 * 1024;
 
-/// What packed data may unpack to without being looked at.
+/// Decompressed size in bytes up to which the compression ratio is not checked.
 const UNSUSPICIOUS: u64 = 64 * 1024 * 1024;
 
-/// How many times its size packed data may unpack to, beyond that. Logs reach some tens; what gzip can do at most is 1,032.
+/// Maximum compression ratio beyond that size. Logs reach ratios of some tens; the maximum that gzip can reach is 1,032.
 const RATIO: u64 = 400;
 
-/// What begins every file of gzip.
+/// The magic number of gzip files.
 const MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// A source, with its first bytes.
 pub struct Input {
-    /// As much of the beginning as a format is detected from.
+    /// The first [`HEAD`] bytes, for detection of the format.
     pub head: Vec<u8>,
     rest: Box<dyn Read>,
 }
@@ -36,7 +36,7 @@ impl Input {
     /// Opens a file; `-` is standard input.
     ///
     /// # Errors
-    /// What the file system says.
+    /// Returns the file system's error.
     pub fn open(path: &Path) -> io::Result<Self> {
         if path == Path::new("-") {
             return Self::of(io::stdin());
@@ -48,10 +48,10 @@ impl Input {
         Self::of(file)
     }
 
-    /// Reads the beginning, and unpacks what is packed.
+    /// Reads the beginning of the source, decompressing it if necessary.
     ///
     /// # Errors
-    /// What the source fails with before anything came.
+    /// Returns the source's error if it fails before the first byte.
     pub fn of(mut source: impl Read + 'static) -> io::Result<Self> {
         let mut start = Vec::new();
         source.by_ref().take(MAGIC.len() as u64).read_to_end(&mut start)?;
@@ -63,7 +63,7 @@ impl Input {
             Box::new(whole)
         };
         let mut head = Vec::new();
-        // What fails later fails when it is read again.
+        // An error after the first bytes is reported when they have been read again.
         let failed = rest.by_ref().take(HEAD as u64).read_to_end(&mut head).err();
         match failed {
             Some(error) if head.is_empty() => Err(error),
@@ -75,13 +75,13 @@ impl Input {
         }
     }
 
-    /// All of it.
+    /// Returns the complete content, including the head.
     pub fn reader(self) -> impl BufRead {
         BufReader::with_capacity(LINE, io::Cursor::new(self.head).chain(self.rest))
     }
 }
 
-/// Fails once.
+/// Returns its error on the first read.
 struct Failing(Option<io::Error>);
 
 impl Read for Failing {
@@ -90,7 +90,7 @@ impl Read for Failing {
     }
 }
 
-/// Unpacks, and ends with an error where few bytes become very many.
+/// Decompresses gzip data, and fails if the compression ratio is too high.
 struct Unpacked<R> {
     decoder: MultiGzDecoder<BufReader<Counted<R>>>,
     packed: Rc<Cell<u64>>,
@@ -135,11 +135,11 @@ impl<R: Read> Read for Unpacked<R> {
     }
 }
 
-/// The next line without its end, in `line`; false at the end of the source. Of a longer line than [`LINE`] only the start is kept, and
-/// `is_cut` says so.
+/// Reads the next line into `line`, without its line ending. Returns false at the end of the source. A line longer than [`LINE`] is
+/// truncated, and `is_cut` is set.
 ///
 /// # Errors
-/// What the source fails with.
+/// Returns the source's error.
 pub fn next_line(source: &mut impl BufRead, line: &mut Vec<u8>, is_cut: &mut bool) -> io::Result<bool> {
     line.clear();
     *is_cut = false;

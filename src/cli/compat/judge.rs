@@ -1,4 +1,4 @@
-//! What would become of one call: whether Parley serves its route, and with which documented differences.
+//! Judges one call: whether Parley serves its route, and which documented differences apply.
 
 use std::collections::HashSet;
 
@@ -13,27 +13,27 @@ use super::{
     other::{Other, other},
 };
 
-/// Characters of a parameter's name that is shown.
+/// Maximum length of a parameter name that is printed.
 const NAME: usize = 40;
 
-/// Parts of a path that are shown.
+/// Maximum number of path segments that are printed.
 const PARTS: usize = 12;
 
-/// What is said of a call.
+/// The verdict on a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
-    /// As Chatwoot does.
+    /// Served as Chatwoot does.
     Served,
-    /// Served, with a documented difference that the call shows.
+    /// Served, with a documented difference that affects the call.
     Different,
     /// Not served.
     Absent,
-    /// Not served, and Chatwoot answered 404 or a fault too.
+    /// Not served, and Chatwoot responded with 404 or a server error as well.
     Failed,
 }
 
 impl Verdict {
-    /// The word for it.
+    /// The name in the report.
     pub fn name(self) -> &'static str {
         match self {
             Self::Served => "served",
@@ -44,42 +44,41 @@ impl Verdict {
     }
 }
 
-/// A call of the API.
+/// The judgement of an API call.
 #[derive(Debug, PartialEq)]
 pub struct Judgement {
-    /// The method as it was sent.
+    /// The method as sent by the client.
     pub method: Method,
-    /// The route, with names in place of what a caller put there.
+    /// The route, with placeholders for the values that the caller supplied.
     pub route: String,
-    /// What is said of it.
     pub verdict: Verdict,
-    /// Whether Chatwoot answered 404 or a fault.
+    /// Whether Chatwoot responded with 404 or a server error.
     pub has_failed: bool,
-    /// Names of parameters that are ignored; what does not look like a name is withheld.
+    /// Names of ignored parameters; anything that does not look like a name is withheld.
     pub ignored: Vec<String>,
-    /// Whether an update is refused because it holds nothing that is understood.
+    /// Whether an update is refused because no field in it is understood.
     pub is_refused: bool,
-    /// Places of the documented differences that it shows or may show.
+    /// Indices of the documented differences that affect or may affect the call.
     pub differences: Vec<usize>,
-    /// What to use instead of an absent route; empty where nothing is documented.
+    /// The alternative to an absent route; empty if none is documented.
     pub instead: String,
 }
 
-/// What is compared.
+/// Compares calls with the routes and differences that Parley documents.
 #[derive(Debug)]
 pub struct Judge {
     table: RouteTable,
     coverage: Coverage,
     /// The documented differences.
     pub differences: Differences,
-    /// Every literal part of a documented path: other parts may be anybody's secret.
+    /// All literal segments of documented paths. Other segments may be secrets and are never printed.
     words: HashSet<String>,
     prefix: String,
     host: Option<String>,
 }
 
 impl Judge {
-    /// Compares what lies below `prefix` and went to `host`.
+    /// Creates a judge for calls to `host` below `prefix`.
     pub fn new(prefix: &str, host: Option<String>) -> Self {
         let (table, coverage) = (RouteTable::new(), Coverage::new());
         let paths = table.iter().map(|(_, path)| path).chain(coverage.paths());
@@ -101,7 +100,7 @@ impl Judge {
     /// Judges a call.
     ///
     /// # Errors
-    /// What it is, if it is no call of the API.
+    /// Returns the kind of request if it is not an API call.
     pub fn judge(&self, call: Call) -> Result<Judgement, Other> {
         if self.host.is_some() && call.host.is_some() && self.host != call.host {
             return Err(Other::Elsewhere);
@@ -111,7 +110,7 @@ impl Judge {
             let below = path
                 .strip_prefix(&self.prefix)
                 .filter(|rest| rest.is_empty() || rest.starts_with('/'));
-            // The suffix is dropped below of the prefix only: there the path begins as the server knows it.
+            // Remove the suffix only below the prefix: that is where the path as known to the server begins.
             path = normalize(below.ok_or(Other::Elsewhere)?);
         }
         if matches!(call.method, Method::OPTIONS | Method::TRACE | Method::CONNECT) {
@@ -162,7 +161,7 @@ impl Judge {
         }
     }
 
-    /// A path with `{id}` for numbers and `{?}` for what is no word of a documented path.
+    /// Returns the path with `{id}` for numbers and `{?}` for segments that occur in no documented path.
     fn masked(&self, path: &str) -> String {
         let mut masked = String::new();
         for (at, part) in path.split('/').skip(1).enumerate() {
@@ -183,7 +182,7 @@ impl Judge {
     }
 }
 
-/// The name of a parameter, if it looks like one. Others may be a token or an address that somebody put in the wrong place.
+/// Returns the name of a parameter if it looks like a name. Anything else may be a token or an address that someone put in the wrong place.
 fn shown(name: &str) -> String {
     let (outer, inner) = name.split_once('[').unwrap_or((name, ""));
     let is_name = |text: &str| {
@@ -202,13 +201,13 @@ fn shown(name: &str) -> String {
     }
 }
 
-/// Whether four digits follow each other, as in a phone number or an id.
+/// Returns whether the text contains four consecutive digits, as in a phone number or an ID.
 fn has_number(text: &str) -> bool {
     let digits: Vec<bool> = text.bytes().map(|byte| byte.is_ascii_digit()).collect();
     digits.windows(4).any(|four| four.iter().all(|is_digit| *is_digit))
 }
 
-/// Whether more than a third of the letters are capitals among small ones, as in what is encoded by base64 and in no `camelCase`.
+/// Returns whether, among mixed-case letters, capitals make up more than a third: typical of base64, but not of `camelCase`.
 fn is_mixed(text: &str) -> bool {
     let capitals = text.bytes().filter(u8::is_ascii_uppercase).count();
     let small = text.bytes().filter(u8::is_ascii_lowercase).count();

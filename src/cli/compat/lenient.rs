@@ -1,4 +1,4 @@
-//! Values of a HAR file that need not be what its specification says: one odd entry must not end the reading.
+//! Lenient deserialization of HAR files, whose values need not match the specification: one malformed entry must not end the reading.
 
 use std::{fmt, marker::PhantomData};
 
@@ -7,15 +7,15 @@ use serde::{
     de::{IgnoredAny, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
 };
 
-/// A text, or nothing where something else is: one odd entry must not end a file.
+/// A text or number as text, or `None` for any other value.
 #[derive(Default)]
 pub struct Text(pub Option<String>);
 
-/// A status, or nothing.
+/// An HTTP status, or `None` for any other value.
 #[derive(Default)]
 pub struct Number(pub Option<u16>);
 
-/// Takes whatever is there, and keeps texts and numbers.
+/// Accepts any value, and keeps texts and numbers.
 struct Lenient;
 
 enum Kept {
@@ -83,11 +83,11 @@ impl<'de> Deserialize<'de> for Number {
     }
 }
 
-/// An object, or its default where something else is.
+/// An object, or its default for any other value.
 #[derive(Default)]
 pub struct Object<T>(pub T);
 
-/// The first objects of a list; none where something else is.
+/// The first `MOST` objects of a list; empty for any other value.
 pub struct List<T, const MOST: usize>(pub Vec<T>);
 
 impl<T, const MOST: usize> Default for List<T, MOST> {
@@ -96,10 +96,10 @@ impl<T, const MOST: usize> Default for List<T, MOST> {
     }
 }
 
-/// Takes an object or a list of objects, and skips everything else.
+/// Accepts an object or a list of objects, and skips any other value.
 struct Structured<T>(PhantomData<T>);
 
-/// Skips a value of another kind, for a visitor whose value has a default.
+/// Implements visitor methods that skip values of other types and return the default.
 macro_rules! skip_scalars {
     () => {
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -164,7 +164,7 @@ impl<'de, T: Default + Deserialize<'de>, const MOST: usize> Visitor<'de> for Str
         {
             kept.push(next);
         }
-        // What is beyond takes no memory, however much it is.
+        // Skip the remaining elements without storing them, so memory stays bounded.
         while list.next_element::<IgnoredAny>()?.is_some() {}
         Ok(List(kept))
     }

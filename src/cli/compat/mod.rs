@@ -1,5 +1,5 @@
-//! `parley compat`: what would become of somebody's traffic with Chatwoot. It reads a log or a HAR file, and needs neither a server nor a
-//! database. What it prints are routes and counts: no ids, no values, no bodies.
+//! `parley compat`: analyzes how Parley would serve recorded Chatwoot traffic. It reads a log or a HAR file and requires neither a server
+//! nor a database. It prints routes and counts, but no IDs, values or bodies.
 
 mod call;
 mod coverage;
@@ -31,25 +31,24 @@ use judge::{Judge, Verdict};
 use print::Printed;
 use report::Report;
 
-/// The command line of `parley compat`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// An access log or a HAR file, packed by gzip or not. - is the standard input
+    /// An access log or a HAR file, optionally compressed with gzip; - for standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// The format of the file; detected from its beginning unless it is given
+    /// Format of the file; detected from its beginning by default
     #[arg(long, value_enum)]
     format: Option<Format>,
-    /// The path under which Chatwoot is served, such as /chat; calls outside of it are not judged
+    /// Path under which Chatwoot is served, such as /chat; calls outside it are not analyzed
     #[arg(long, value_name = "PATH", default_value = "")]
     strip_prefix: String,
-    /// The host of Chatwoot; calls to others are not judged, where the file says the host
+    /// Host of Chatwoot; calls to other hosts are not analyzed, if the file records the host
     #[arg(long, value_name = "HOST")]
     host: Option<String>,
-    /// Show the routes with this verdict alone
+    /// Show only routes with this verdict
     #[arg(long, value_enum)]
     only: Option<Only>,
-    /// When to end with exit code 3: something is not served, or not served as Chatwoot does, or never
+    /// Exit with code 3 if a call is absent (not served), or also if one is different (served differently), or never
     #[arg(long, value_enum, default_value = "absent")]
     fail_on: FailOn,
     /// Print the report as JSON
@@ -126,7 +125,7 @@ pub(super) fn run(args: &Args) -> Exit {
     exit(args.fail_on, &report, reading.ended_early.is_some())
 }
 
-/// Reports what was not read, on standard error, without quoting it.
+/// Reports unreadable input on standard error, without quoting it.
 fn remark(reading: &Reading) {
     let unit = reading.format.unit();
     for (at, reason) in &reading.first_unreadable {
@@ -143,7 +142,7 @@ fn remark(reading: &Reading) {
     }
 }
 
-/// A file of which a part was judged does not pass, unless nothing is to fail.
+/// Determines the exit code. An incompletely read file fails, unless `--fail-on never` is set.
 fn exit(fail_on: FailOn, report: &Report, is_cut: bool) -> Exit {
     let is_absent = report.calls(Verdict::Absent) > 0;
     let is_different = report.calls(Verdict::Different) > 0;

@@ -1,4 +1,5 @@
-//! Lines of JSON: an object a line, as nginx writes it by a `log_format`, lograge, Caddy, Traefik, or Docker around a line of another kind.
+//! JSON logs with one object per line, as written by nginx (with a `log_format`), lograge, Caddy or Traefik, or by Docker around a line in
+//! another format.
 
 use serde_json::{Map, Value as Json};
 
@@ -29,7 +30,7 @@ const TARGET: &[&str] = &[
     "url.path",
     "url.original",
 ];
-/// Keys of a query that is not part of the path.
+/// Keys of a query that is separate from the path.
 const QUERY: &[&str] = &["args", "query_string", "query", "url.query"];
 /// Keys of the status.
 const STATUS: &[&str] = &[
@@ -42,10 +43,10 @@ const STATUS: &[&str] = &[
 ];
 /// Keys of the host.
 const HOST: &[&str] = &["host", "http_host", "RequestHost", "server_name"];
-/// Keys under which another program wraps a line.
+/// Keys under which another program embeds the original line.
 const WRAPPED: &[&str] = &["log", "message", "msg"];
 
-/// A line that holds an object, perhaps after a prefix such as tags.
+/// Parses a line that contains a JSON object, possibly after a prefix such as tags.
 pub fn json(line: &str) -> Line {
     read(line, true)
 }
@@ -54,7 +55,7 @@ fn read(line: &str, may_be_wrapped: bool) -> Line {
     let Some(start) = line.find('{') else {
         return Err("it holds no JSON object");
     };
-    // Nesting is bounded by the parser, and size by the line.
+    // The parser limits nesting, and the length of the line limits the size.
     let Ok(Json::Object(object)) = serde_json::from_str::<Json>(line[start..].trim_end()) else {
         return Err("it holds no JSON object");
     };
@@ -69,9 +70,9 @@ fn read(line: &str, may_be_wrapped: bool) -> Line {
     }
 }
 
-/// The call of an object; none if it is about something else.
+/// Returns the call of an object, or `None` if the object describes something else.
 fn of_object(object: &Map<String, Json>) -> Option<Result<Call, &'static str>> {
-    // Caddy has the request as an object of its own.
+    // Caddy nests the request in an object of its own.
     let request = object.get("request");
     let inner = request.and_then(Json::as_object).unwrap_or(object);
     let status = number(object, STATUS).or_else(|| number(inner, STATUS));

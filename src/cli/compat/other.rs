@@ -1,22 +1,22 @@
-//! Requests of a log that are no calls of the API.
+//! Classification of requests that are not API calls.
 
-/// What a request is that is no call of the API.
+/// Kind of request that is not an API call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Other {
-    /// Pages of the dashboard, the widget and the help center, with what belongs to them.
+    /// Pages of the dashboard, the widget and the help center, with their assets.
     Pages,
     /// Files of messages.
     Files,
-    /// Webhooks of channels, which call Chatwoot.
+    /// Webhooks that channels send to Chatwoot.
     Webhooks,
-    /// Questions of browsers whether a page may call.
+    /// CORS preflight requests.
     Preflights,
-    /// To another host, or outside of the prefix.
+    /// Requests to another host, or outside the prefix.
     Elsewhere,
 }
 
 impl Other {
-    /// The words for it.
+    /// The name in the report.
     pub fn name(self) -> &'static str {
         match self {
             Self::Pages => "pages and assets",
@@ -27,7 +27,7 @@ impl Other {
         }
     }
 
-    /// The key in JSON.
+    /// The key in the JSON report.
     pub fn key(self) -> &'static str {
         match self {
             Self::Pages => "pages",
@@ -39,7 +39,7 @@ impl Other {
     }
 }
 
-/// What a normalised path leads to that is not the API; none for the API.
+/// Classifies a normalized path. `None` if it belongs to the API.
 pub fn other(path: &str) -> Option<Other> {
     let mut parts = path.split('/').skip(1);
     match (parts.next().unwrap_or_default(), parts.next(), parts.next()) {

@@ -1,4 +1,4 @@
-//! The report for people and for programs. `docs/switching.md` documents the shape of its JSON.
+//! Prints the report as text or JSON. `docs/switching.md` documents the JSON format.
 
 use std::{
     collections::BTreeSet,
@@ -16,19 +16,18 @@ use super::{
 };
 use crate::cli::table::Table;
 
-/// The version of the JSON. It rises with changes that a reader must know of; new keys are none.
+/// Version of the JSON format. It is incremented for changes that affect readers, but not for added keys.
 const VERSION: u32 = 1;
 
-/// What is printed.
+/// The content to print.
 #[derive(Debug)]
 pub struct Printed<'a> {
-    /// What was found.
     pub report: &'a Report,
-    /// How reading went.
+    /// The outcome of reading the file.
     pub reading: &'a Reading,
     /// The texts of the differences.
     pub differences: &'a Differences,
-    /// The one verdict whose rows are shown; none: all.
+    /// The only verdict whose rows are printed. `None` prints all rows.
     pub only: Option<Verdict>,
 }
 
@@ -38,13 +37,13 @@ impl Printed<'_> {
         rows.filter(|row| self.only.is_none_or(|only| row.verdict == only)).collect()
     }
 
-    /// The differences that calls of a row show.
+    /// Returns the differences that affect calls of a row.
     fn shown(&self, row: &Row) -> impl Iterator<Item = &Difference> {
         let all = row.differences.iter().map(|place| self.differences.get(*place));
         all.filter(|one| one.applies != Applies::Sometimes)
     }
 
-    /// Prints a table, the totals, what the differences are, and the conclusion.
+    /// Prints the table, the totals, the differences and the conclusion.
     pub fn table(&self) {
         let rows = self.rows();
         let mut table = Table::new("calls of the API", &["METHOD", "ROUTE", "CALLS", "VERDICT", "NOTE"]);
@@ -65,7 +64,7 @@ impl Printed<'_> {
         write_out(&self.below(&rows));
     }
 
-    /// What follows the table.
+    /// Returns the text below the table.
     fn below(&self, rows: &[&Row]) -> String {
         let total = self.report.total();
         let mut text = format!("\n{:<12}{total:>10}\n", "calls");
@@ -111,7 +110,7 @@ impl Printed<'_> {
         notes.join("; ")
     }
 
-    /// What the differences of the rows are, each once.
+    /// Describes the differences of the rows, each once.
     fn explain(&self, text: &mut String, rows: &[&Row]) {
         let places: BTreeSet<usize> = rows.iter().flat_map(|row| row.differences.iter().copied()).collect();
         let (shown, rare): (Vec<_>, Vec<_>) = places
@@ -216,7 +215,8 @@ impl Printed<'_> {
     }
 }
 
-/// Writes to standard output. The reader may have closed the pipe, as `head` does. Writing to a `String` before cannot fail.
+/// Writes to standard output. Errors are ignored: the reader may have closed the pipe, as `head` does. (Errors of the preceding `writeln!`
+/// calls are ignored because writing to a `String` cannot fail.)
 fn write_out(text: &str) {
     let _ = io::stdout().write_all(text.as_bytes());
 }

@@ -1,11 +1,11 @@
-//! Lines with the request in quotes: the common and the combined format of nginx and Apache, and the access logs of AWS load balancers.
+//! Log lines with the request in quotes: the common and combined formats of nginx and Apache, and the access logs of AWS load balancers.
 
 use super::call::Call;
 
-/// What a line holds: a call, or nothing that is one.
+/// The content of a line: a call, or `None` if the line is valid but not a call.
 pub type Line = Result<Option<Call>, &'static str>;
 
-/// The text between the first quotes at or after `from`, and what follows it. A backslash escapes what comes after it.
+/// Splits a line at its first quoted string: the text before it, its content and the text after it. A backslash escapes the next character.
 fn quoted(line: &str) -> Option<(&str, &str, &str)> {
     let (before, rest) = line.split_once('"')?;
     let mut escaped = false;
@@ -20,14 +20,14 @@ fn quoted(line: &str) -> Option<(&str, &str, &str)> {
     None
 }
 
-/// A status of three digits.
+/// Parses a status of three digits.
 pub fn status(text: &str) -> Option<u16> {
     (text.len() == 3)
         .then(|| text.parse().ok())?
         .filter(|status| (100..600).contains(status))
 }
 
-/// A line of the common or combined format: `… [time] "GET /path HTTP/1.1" 200 …`.
+/// Parses a line of the common or combined format: `… [time] "GET /path HTTP/1.1" 200 …`.
 pub fn combined(line: &str) -> Line {
     let (before, request, after) = quoted(line).ok_or("it has no request in quotes")?;
     if !before.trim_end().ends_with(']') {
@@ -41,7 +41,8 @@ pub fn combined(line: &str) -> Line {
     Call::of_request_line(request, Some(status)).map(Some)
 }
 
-/// A line of an AWS application load balancer: type, time, name, client, target, three durations, two statuses, two sizes, the request.
+/// Parses a line of an AWS application load balancer: type, time, name, client, target, three durations, two statuses, two sizes, the
+/// request.
 pub fn load_balancer(line: &str) -> Line {
     let (before, request, _) = quoted(line).ok_or("it has no request in quotes")?;
     let fields: Vec<&str> = before.split_ascii_whitespace().take(13).collect();
@@ -54,7 +55,7 @@ pub fn load_balancer(line: &str) -> Line {
     if !is_known {
         return Err("its first field is no type of request");
     }
-    // The balancer answers by itself where no target could: that is an error, and its own status says which.
+    // If no target responded, the load balancer generates the response itself: an error, whose status is in its own field.
     let status = status(of_target).or_else(|| status(of_balancer));
     Call::of_request_line(request, status).map(Some)
 }

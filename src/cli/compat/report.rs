@@ -1,4 +1,5 @@
-//! What was found, counted: a row for each method, route and verdict. Its size depends on the routes, not on the log.
+//! Aggregates the judgements: one row for each method, route and verdict. Memory depends on the number of routes, not on the size of the
+//! log.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,53 +9,52 @@ use super::{
     other::Other,
 };
 
-/// Rows, at most. Routes that Parley serves and documented ones are a few hundred; others are made of documented words, and may be many.
+/// Maximum number of rows. Served and documented routes number a few hundred; other routes are combinations of documented segments, of
+/// which there may be many.
 const ROWS: usize = 2000;
 
-/// Names of ignored parameters that a row keeps, at most.
+/// Maximum number of ignored parameter names stored per row.
 const NAMES: usize = 20;
 
-/// What is known of a route.
+/// The counts of one method, route and verdict.
 #[derive(Debug)]
 pub struct Row {
-    /// The method as it was sent.
+    /// The method as sent by the client.
     pub method: String,
-    /// The route.
     pub route: String,
-    /// What is said of its calls.
     pub verdict: Verdict,
-    /// How many there are.
+    /// Number of calls.
     pub calls: u64,
-    /// How many of them Chatwoot answered with 404 or a fault.
+    /// Number of calls to which Chatwoot responded with 404 or a server error.
     pub failed: u64,
-    /// How many would be refused, because they hold nothing that is understood.
+    /// Number of calls that Parley would refuse because no field in them is understood.
     pub refused: u64,
-    /// The line or entry of the first.
+    /// The line or entry of the first call.
     pub first: u64,
-    /// Ignored names, each with the number of calls.
+    /// Names of ignored parameters, each with its number of calls.
     pub ignored: BTreeMap<String, u64>,
-    /// Whether there are more names.
+    /// Whether more names were ignored than are stored.
     pub ignores_more: bool,
-    /// Places of the differences.
+    /// Indices of the differences.
     pub differences: BTreeSet<usize>,
-    /// What to use instead; empty where nothing is documented.
+    /// The documented alternative; empty if there is none.
     pub instead: String,
 }
 
-/// All that was found.
+/// All results.
 #[derive(Debug, Default)]
 pub struct Report {
     rows: BTreeMap<(String, String, Verdict), Row>,
-    /// Requests that are no calls of the API.
+    /// Requests that are not API calls.
     pub others: BTreeMap<Other, u64>,
-    /// Absent and failed calls of routes for which there was no row.
+    /// Number of absent and failed calls whose routes exceeded the limit of rows.
     pub unlisted: BTreeMap<Verdict, u64>,
-    /// Whether a call had a body that could be looked at.
+    /// Whether any call had a body that could be examined.
     pub has_bodies: bool,
 }
 
 impl Report {
-    /// Counts what is no call of the API.
+    /// Counts a request that is not an API call.
     pub fn other(&mut self, other: Other) {
         *self.others.entry(other).or_default() += 1;
     }
@@ -94,21 +94,21 @@ impl Report {
         }
     }
 
-    /// The rows, the most frequent first.
+    /// Returns the rows, most frequent first.
     pub fn rows(&self) -> Vec<&Row> {
         let mut rows: Vec<&Row> = self.rows.values().collect();
-        // The sort is stable, and the rows come by route and method.
+        // The sort is stable, so rows with equal counts stay ordered by route and method.
         rows.sort_by_key(|row| std::cmp::Reverse(row.calls));
         rows
     }
 
-    /// How many calls have a verdict.
+    /// Returns the number of calls with a verdict.
     pub fn calls(&self, verdict: Verdict) -> u64 {
         let listed: u64 = self.rows.values().filter(|row| row.verdict == verdict).map(|row| row.calls).sum();
         listed + self.unlisted.get(&verdict).copied().unwrap_or_default()
     }
 
-    /// How many calls of the API there are.
+    /// Returns the total number of API calls.
     pub fn total(&self) -> u64 {
         [Verdict::Served, Verdict::Different, Verdict::Absent, Verdict::Failed]
             .into_iter()
@@ -116,7 +116,7 @@ impl Report {
             .sum()
     }
 
-    /// The report as a sentence or two.
+    /// Summarizes the report in a sentence or two.
     pub fn conclusion(&self, reading: &Reading) -> String {
         let (total, different, absent) = (self.total(), self.calls(Verdict::Different), self.calls(Verdict::Absent));
         let failed = self.calls(Verdict::Failed);
@@ -150,7 +150,7 @@ impl Report {
     }
 }
 
-/// A part of a whole in percent, with one decimal; a small part never reads as nothing, nor a large one as all.
+/// Formats a fraction in percent with one decimal. A non-zero part is never shown as 0 %, nor an incomplete one as 100 %.
 pub fn percent(part: u64, whole: u64) -> String {
     if whole == 0 || part == 0 {
         return "0 %".to_owned();

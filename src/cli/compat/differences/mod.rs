@@ -1,5 +1,5 @@
-//! The deliberate differences from Chatwoot by route. Their texts are those of `docs/json-api-differences.md`, which is part of the program;
-//! here is which route and which parameter each concerns. A test holds that every row of the page has an entry, and every entry a row.
+//! The deliberate differences from Chatwoot, by route. Their texts come from `docs/json-api-differences.md`, which is compiled into the
+//! program; this module defines which routes and parameters each affects. A test checks that rows and entries correspond one to one.
 
 mod account;
 mod client;
@@ -15,21 +15,21 @@ use super::page;
 pub use entry::Applies;
 use entry::Entry;
 
-/// Has the texts.
+/// The page with the texts.
 const PAGE: &str = include_str!("../../../../docs/json-api-differences.md");
 
 fn entries() -> impl Iterator<Item = &'static Entry> {
     account::ENTRIES.iter().chain(client::ENTRIES)
 }
 
-/// What a path begins with in an entry, and what it expands to.
+/// Abbreviations of path prefixes in entries, with their expansions.
 const ROOTS: [(&str, &str); 3] = [
     ("A", "/api/v1/accounts/{}"),
     ("C", "/public/api/v1/inboxes/{}"),
     ("P", "/platform/api/v1"),
 ];
 
-/// Whether a pattern of an entry means a route.
+/// Returns whether an entry's pattern matches a route.
 fn means(pattern: &str, method: Option<&Method>, path: &str) -> bool {
     let Some((wanted, short)) = pattern.split_once(' ') else {
         return false;
@@ -58,19 +58,19 @@ fn means(pattern: &str, method: Option<&Method>, path: &str) -> bool {
 /// A documented difference.
 #[derive(Debug)]
 pub struct Difference {
-    /// What it is about.
+    /// The subject of the difference.
     pub matter: String,
     /// What Chatwoot does.
     pub chatwoot: String,
     /// What Parley does.
     pub parley: String,
-    /// When it shows.
+    /// When it applies.
     pub applies: Applies,
     parameters: &'static [&'static str],
 }
 
 impl Difference {
-    /// Whether a call with these parameters shows it.
+    /// Returns whether it affects a call with these parameters.
     fn shows(&self, query: &Map<String, Json>, body: Option<&Map<String, Json>>) -> bool {
         let is_there = |parameter: &&str| {
             let (name, start) = parameter.split_once('=').unwrap_or((parameter, ""));
@@ -85,16 +85,16 @@ impl Difference {
     }
 }
 
-/// The differences, and which routes they concern.
+/// All differences, with the routes that they affect.
 #[derive(Debug)]
 pub struct Differences {
     all: Vec<Difference>,
-    /// By path: places in `all`, with the method if it is one alone.
+    /// Indices into `all` by path, each with the method if it affects only one.
     by_path: HashMap<String, Vec<(Option<&'static Method>, usize)>>,
 }
 
 impl Differences {
-    /// The differences of the routes of `table`.
+    /// Builds the differences for the routes of `table`.
     pub fn new(table: &RouteTable) -> Self {
         let mut found = Self {
             all: Vec::new(),
@@ -122,15 +122,15 @@ impl Differences {
         found
     }
 
-    /// A difference by its place.
+    /// Returns a difference by its index.
     pub fn get(&self, place: usize) -> &Difference {
         &self.all[place]
     }
 
-    /// The places of the differences that a call shows, or may show.
+    /// Returns the indices of the differences that affect or may affect a call.
     pub fn of(&self, method: &Method, path: &str, query: &Map<String, Json>, body: Option<&Map<String, Json>>) -> Vec<usize> {
         let of_path = self.by_path.get(path).map(Vec::as_slice).unwrap_or_default();
-        // A HEAD is answered as the GET would be.
+        // HEAD is treated like GET.
         let method = if method == Method::HEAD { &Method::GET } else { method };
         let of_method = of_path.iter().filter(|(wanted, _)| wanted.is_none_or(|wanted| wanted == method));
         of_method
