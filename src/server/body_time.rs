@@ -1,7 +1,7 @@
-//! The time that a body, or one message of a stream, may take to arrive.
+//! Time limit for the arrival of a body, or of one message of a stream.
 //!
-//! A timer that starts again with each byte never ends a body of one byte a minute. So the time that is spent waiting for the client is
-//! summed up: it may be a fixed time, and a second more for each 8 KiB that came, which lets large uploads over slow lines through.
+//! A timer that restarts with each byte would never end a body of one byte per minute. So the time spent waiting for the client is summed:
+//! it may total a fixed duration plus one second for each 8 KiB received, which permits large uploads over slow connections.
 
 use std::{
     future::Future as _,
@@ -13,21 +13,21 @@ use std::{
 use parley_fault::Protection;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Bytes for which a client earns another second.
+/// Bytes that earn a client another second.
 const BYTES_PER_SECOND: u64 = 8 * 1024;
 
-/// What is left of the time of one body.
+/// The remaining time of one body.
 #[derive(Debug)]
 pub struct BodyTime {
     allowed: Duration,
     received: u64,
     waited: Duration,
-    /// Since when the client is waited for, and until when it will be.
+    /// Since when the client has been awaited, and the timer for it.
     waiting: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
 impl BodyTime {
-    /// A body of which nothing came yet.
+    /// Starts the time of a body of which nothing was received yet.
     pub fn new(allowed: Duration) -> Self {
         Self {
             allowed,
@@ -37,12 +37,12 @@ impl BodyTime {
         }
     }
 
-    /// Starts again, with another body.
+    /// Restarts the time for the next body.
     pub fn restart(&mut self) {
         *self = Self::new(self.allowed);
     }
 
-    /// Bytes came.
+    /// Records received bytes and stops waiting.
     pub fn received(&mut self, bytes: usize) {
         self.received += bytes as u64;
         if let Some((since, _)) = self.waiting.take() {
@@ -50,7 +50,7 @@ impl BodyTime {
         }
     }
 
-    /// The client is waited for; ready once that took too long, or as long as `pause` without a byte.
+    /// Waits for the client. Ready once that has taken too long in total, or lasted for `pause` without a byte.
     pub fn poll_late(&mut self, pause: Duration, cx: &mut Context<'_>) -> Poll<()> {
         let earned = Duration::from_secs(self.received / BYTES_PER_SECOND);
         let left = (self.allowed + earned).saturating_sub(self.waited);
@@ -77,7 +77,7 @@ mod tests {
     const ALLOWED: Duration = Duration::from_mins(1);
     const PAUSE: Duration = Duration::from_secs(75);
 
-    /// How long the client may go on with `bytes` after each `gap`, at most a thousand times.
+    /// Returns how long the client can go on sending `bytes` after each `gap`, at most a thousand times.
     async fn endured(bytes: usize, gap: Duration) -> Option<Duration> {
         let (mut time, began) = (BodyTime::new(ALLOWED), Instant::now());
         for _ in 0..1000 {
@@ -89,12 +89,12 @@ mod tests {
         None
     }
 
-    /// S-30: progress of one byte does not start the time again.
+    /// Receiving one byte does not restart the time.
     #[tokio::test(start_paused = true)]
     async fn bytes_buy_time_in_proportion() {
         let second = Duration::from_secs(1);
         assert_eq!(endured(1, 59 * second).await.map(|took| took.as_secs()), Some(60));
-        // Earned time is rounded down to whole seconds, so it ends a little before the 120 seconds of the sum.
+        // Earned time is rounded down to whole seconds, so the time ends slightly before the 120 seconds of the sum.
         let took = endured(4096, second).await.map(|took| took.as_secs());
         assert!(matches!(took, Some(115..=120)), "{took:?}");
         assert_eq!(endured(8192, second).await, None);

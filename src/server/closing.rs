@@ -1,4 +1,4 @@
-//! Closing a connection from outside: by what serves its requests.
+//! Closing a connection from the requests that it carries.
 
 use std::{
     sync::{
@@ -10,10 +10,11 @@ use std::{
 
 use futures_util::task::AtomicWaker;
 
-/// Answers that a connection may leave unread beyond their time. A proxy carries many clients on one connection, of which some may be stuck.
+/// Maximum number of expired unread responses of a connection. A proxy multiplexes many clients on one connection, some of which may be
+/// stuck.
 pub const UNREAD: usize = 64;
 
-/// Closes one connection; an extension of its requests. Cheap to clone. The default closes nothing.
+/// Closes one connection; stored in the extensions of its requests. Cheap to clone. The default is attached to no connection.
 #[derive(Clone, Debug, Default)]
 pub struct Closer(Arc<State>);
 
@@ -25,7 +26,7 @@ struct State {
 }
 
 impl Closer {
-    /// Counts an answer that was not taken in time, until it is dropped. Too many of them close the connection.
+    /// Counts a response that was not read in time, until the returned value is dropped. Exceeding [`UNREAD`] closes the connection.
     pub fn unread(&self) -> UnreadAnswer {
         if self.0.unread.fetch_add(1, Ordering::Relaxed) >= UNREAD {
             self.0.is_closed.store(true, Ordering::Release);
@@ -34,19 +35,19 @@ impl Closer {
         UnreadAnswer(self.clone())
     }
 
-    /// Ready once the connection is to be closed; else the reader is woken then.
+    /// Ready once the connection is to be closed; otherwise registers the reader to be woken then.
     pub fn poll_closed(&self, cx: &Context<'_>) -> Poll<()> {
         self.0.reader.register(cx.waker());
         if self.is_closed() { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// Whether the connection is to be closed.
+    /// Returns whether the connection is to be closed.
     pub fn is_closed(&self) -> bool {
         self.0.is_closed.load(Ordering::Acquire)
     }
 }
 
-/// An answer that was not taken in time, whose stream is still there.
+/// A response that was not read in time and whose stream is still open.
 #[derive(Debug)]
 pub struct UnreadAnswer(Closer);
 

@@ -10,7 +10,7 @@ use pin_project_lite::pin_project;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 pin_project! {
-    /// The body of a response stream that ends with a status once `stop` is, after what is ready.
+    /// A response body that ends with a status after `stop` is cancelled and all ready frames are sent.
     pub struct Ending<R> {
         #[pin]
         body: R,
@@ -21,7 +21,7 @@ pin_project! {
 }
 
 impl<R> Ending<R> {
-    /// Ends `body` with the trailers of `status` when `stop` is cancelled.
+    /// Ends `body` with the trailers `status` when `stop` is cancelled.
     pub fn at(stop: CancellationToken, status: http::HeaderMap, body: R) -> Self {
         Self {
             body,

@@ -1,5 +1,5 @@
-//! Connections as they come in: counted, with TLS or without, each handshake by itself. One whose other end says nothing to begin with, or
-//! takes nothing any more, ends: it would keep its place for ever.
+//! Accepts connections: counts them and performs TLS handshakes, each in its own task. A connection whose client sends nothing at first, or
+//! stops reading, is closed; otherwise it would occupy its slot forever.
 
 use std::{
     future::Future,
@@ -27,32 +27,32 @@ use super::{
     tls::Tls,
 };
 
-/// How long a handshake may take, and then the choice between HTTP/1 and HTTP/2, which the first bytes make.
+/// Timeout of the TLS handshake, and again of the first bytes, which decide between HTTP/1 and HTTP/2.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// Connections that wait to be taken by the server.
+/// Number of accepted connections that may wait for the server.
 const WAITING: usize = 64;
 
-/// How long nothing is accepted after the system refused to, as it does without free file descriptors.
+/// Pause after the system failed to accept a connection, as it does without free file descriptors.
 const REST: Duration = Duration::from_millis(100);
 
-/// A connection, for as long as it counts.
+/// A connection, together with the permits under which it is counted.
 #[derive(Debug)]
 pub struct Connection {
     stream: Stream,
-    /// None once it has begun.
+    /// `None` once the protocol is known.
     opening: Option<Opening>,
-    /// Runs while nothing can be written.
+    /// Runs while the connection cannot be written to.
     stuck: Option<Pin<Box<Sleep>>>,
     patience: Duration,
     closer: Closer,
     closing: Closing,
-    /// It has to end: every read and write that would wait fails.
+    /// Set when the connection has to close: every read or write that would block fails.
     is_over: bool,
     _counted: Counted,
 }
 
-/// How many connections a listener may have, how many it and others may have together, and how many of those one client address.
+/// Connection limits: of one listener, of all public listeners together, and of each client address.
 #[derive(Clone, Debug)]
 pub struct Room {
     own: Arc<Semaphore>,
@@ -60,11 +60,11 @@ pub struct Room {
     per_address: Arc<PerAddress>,
 }
 
-/// What a connection takes of all three.
+/// The permits of a connection for all three limits.
 type Counted = (OwnedSemaphorePermit, OwnedSemaphorePermit, Permit);
 
 impl Room {
-    /// `own` connections of one listener, as far as `shared` has room.
+    /// Permits `own` connections to one listener, within the limit of `shared`.
     pub fn new(own: usize, shared: Arc<Semaphore>, per_address: Arc<PerAddress>) -> Self {
         Self {
             own: Arc::new(Semaphore::new(own)),
@@ -73,7 +73,7 @@ impl Room {
         }
     }
 
-    /// Waits until there is room for a connection. None never comes: the semaphores are never closed.
+    /// Waits for a permit. `None` never occurs, because the semaphores are never closed.
     async fn take(&self) -> Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)> {
         let own = Arc::clone(&self.own).acquire_owned().await.ok()?;
         let shared = Arc::clone(&self.shared).acquire_owned().await.ok()?;
@@ -81,19 +81,20 @@ impl Room {
     }
 }
 
-/// What every connection of HTTP/2 begins with. Whoever serves both waits for as many bytes as tell the two apart, however long it takes.
+/// The preface of every HTTP/2 connection. A server that supports both versions waits, without a timeout of its own, for enough bytes to
+/// tell them apart.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// The beginning of a connection, until its version is known.
+/// The beginning of a connection, until its HTTP version is known.
 #[derive(Debug)]
 struct Opening {
-    /// Bytes of [`PREFACE`] that came.
+    /// Number of bytes of [`PREFACE`] received.
     came: usize,
     late: Pin<Box<Sleep>>,
 }
 
 impl Opening {
-    /// Takes in what came; whether the version is known now.
+    /// Records received bytes. Returns whether the version is known now.
     fn hear(&mut self, bytes: &[u8]) -> bool {
         let rest = &PREFACE[self.came..];
         self.came += bytes.len().min(rest.len());
@@ -116,17 +117,17 @@ impl Connection {
         }
     }
 
-    /// What closes this connection, for its requests.
+    /// A handle with which requests of this connection can close it.
     pub fn closer(&self) -> Closer {
         self.closer.clone()
     }
 
-    /// Where requests of this connection are counted.
+    /// The counter of requests in flight on this connection.
     pub fn activity(&self) -> Arc<Activity> {
         self.closing.activity()
     }
 
-    /// Whether the connection has to end, because its listener drains.
+    /// Returns whether the connection has to close because its listener is draining.
     fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
         self.is_over = self.is_over || self.closing.poll_end(cx).is_ready();
         self.is_over
@@ -138,7 +139,7 @@ impl Connection {
         }
     }
 
-    /// What was written, or an error once nothing could be for too long.
+    /// Returns the result of a write, or an error once the connection has been unwritable for too long.
     fn patiently<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         self.closing.blocked(written.is_pending());
         if written.is_ready() {
@@ -168,15 +169,15 @@ enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// What a listener is served from.
+/// The accepted connections of a listener.
 #[derive(Debug)]
 pub struct Incoming {
     connections: mpsc::Receiver<(Connection, SocketAddr)>,
 }
 
 impl Incoming {
-    /// Accepts from a listener as many connections at once as there is room for; more wait in the system's queue. One that could not be written to for
-    /// `patience` ends. The task that accepts them is the caller's to run; it ends with its listener's server.
+    /// Accepts connections from a listener as long as `room` has permits; further ones wait in the kernel's queue. A connection that cannot
+    /// be written to for `patience` is closed. The caller must run the returned future, which ends when this value is dropped.
     pub fn over(
         listener: TcpListener,
         room: Room,
@@ -189,7 +190,7 @@ impl Incoming {
         (Self { connections }, accepting)
     }
 
-    /// The next connection; none once nobody accepts any more. Cancel safe.
+    /// Returns the next connection, or `None` once accepting has ended. Cancel safe.
     pub async fn next(&mut self) -> Option<(Connection, SocketAddr)> {
         self.connections.recv().await
     }
@@ -203,7 +204,7 @@ async fn accept(
     tls: Option<Tls>,
     sender: mpsc::Sender<(Connection, SocketAddr)>,
 ) {
-    // Handshakes end with their listener. There are as many as there may be connections.
+    // Handshakes are aborted when their listener ends. Their number is limited by the permits.
     let mut handshakes = JoinSet::new();
     loop {
         while handshakes.try_join_next().is_some() {}
@@ -219,7 +220,7 @@ async fn accept(
         let (stream, from) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                // One connection's fault is over; the system's needs a while.
+                // An error of a single connection needs no pause; an error of the system does.
                 if !matches!(
                     error.kind(),
                     io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
@@ -230,10 +231,10 @@ async fn accept(
                 continue;
             }
         };
-        // Nothing was said yet, so nothing can be answered: it is closed.
+        // Over the limit: close the connection. No request was received yet, so there is nothing to respond to.
         let Some(permit) = room.per_address.admit(from) else { continue };
         let counted = (own, shared, permit);
-        // Without it, small answers wait for each other; a connection that fails here fails on its first read too.
+        // Disable Nagle's algorithm, which would delay small responses. Ignore errors: such a connection fails on its first read too.
         let _ = stream.set_nodelay(true);
         let sender = sender.clone();
         match &tls {
@@ -246,12 +247,12 @@ async fn accept(
             Some(tls) => {
                 let handshake = tls.acceptor().accept(stream);
                 let closing = draining.connection();
-                // Each by itself: one that is slow holds nobody up.
+                // Each handshake runs in its own task, so a slow one does not delay others.
                 handshakes.spawn(async move {
                     match tokio::time::timeout(HANDSHAKE, handshake).await {
                         Ok(Ok(stream)) => {
                             let connection = Connection::new(Stream::Tls(Box::new(stream)), patience, closing, counted);
-                            // An error: the server has stopped taking any.
+                            // An error means that the server has stopped accepting connections.
                             let _ = sender.send((connection, from)).await;
                         }
                         Ok(Err(error)) => tracing::debug!(%error, %from, "no TLS came about"),
@@ -319,7 +320,7 @@ impl AsyncWrite for Connection {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = match &mut self.stream {
-            // There is never anything left: a write that waits made no progress by that.
+            // Plain TCP buffers nothing, so flushing neither blocks nor makes progress for a blocked write.
             Stream::Plain(stream) => return Pin::new(stream).poll_flush(cx),
             Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
         };

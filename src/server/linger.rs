@@ -1,8 +1,8 @@
-//! Connections that wait for their client to finish before they are gone.
+//! Lingering close of connections.
 //!
-//! A request that is refused before all of it came (413, 400) leaves bytes unread, and closing such a connection makes the system
-//! reset it: the client may then lose the answer that is on its way. So what still comes is read and dropped for a while. And the answer
-//! says that the connection ends: a client that keeps it would lose its next request.
+//! If a request is rejected before it was received completely (413, 400), unread bytes remain, and closing the connection then makes the
+//! kernel reset it: the client may lose the response that is on its way. So after the response, incoming bytes are read and discarded for a
+//! while. The response also announces that the connection closes, because a client that reused it would lose its next request.
 
 use std::{
     future::Future as _,
@@ -32,13 +32,13 @@ use tokio::{
 
 use super::{body_time::BodyTime, incoming::Connection};
 
-/// How long a client may take to notice.
+/// How long to wait for the client to close the connection.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Bytes that are read and dropped at most.
+/// Maximum number of bytes that are read and discarded.
 const DROPPED: usize = 64 * 1024 * 1024;
 
-/// A body that notes when all of it was read, and fails when nothing more of it comes for too long, or all of it takes too long.
+/// A body that records when it was read completely. It fails if no progress is made for too long, or if it takes too long in total.
 struct Watched {
     body: Body,
     read: Arc<AtomicBool>,
@@ -77,13 +77,13 @@ impl HttpBody for Watched {
     }
 }
 
-/// Says `Connection: close` with an answer that leaves something of its request unread. A body that stands still for `patience` is given up,
-/// and so is one that takes longer than `total`, beside what its bytes earn.
+/// Adds `Connection: close` to a response whose request was not read completely. Aborts a request body that makes no progress for
+/// `patience`, or takes longer than `total` plus the time that its bytes earn.
 pub async fn tell(State((patience, total)): State<(Duration, Duration)>, request: Request, next: Next) -> Response {
     if request.body().is_end_stream() {
         return next.run(request).await;
     }
-    // HTTP/2 ends the stream, and not the connection.
+    // HTTP/2 resets the stream instead of closing the connection.
     let ends = request.version() < Version::HTTP_2;
     let read = Arc::new(AtomicBool::new(false));
     let watched = |body| {
@@ -101,17 +101,16 @@ pub async fn tell(State((patience, total)): State<(Duration, Duration)>, request
     response
 }
 
-/// A connection that lingers.
+/// A connection with a lingering close.
 #[derive(Debug)]
 pub struct Patient {
     stream: Connection,
-    /// Runs once our side has said its last.
+    /// Runs once the write side has been shut down.
     ending: Option<Pin<Box<Sleep>>>,
     left: usize,
 }
 
 impl Patient {
-    /// Lets a connection linger.
     pub fn new(stream: Connection) -> Self {
         Self {
             stream,
@@ -159,7 +158,7 @@ impl AsyncWrite for Patient {
             let mut buffer = ReadBuf::new(&mut scratch);
             match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
                 Ok(()) if !buffer.filled().is_empty() => self.left = self.left.saturating_sub(buffer.filled().len()),
-                // It has noticed, one way or another.
+                // The client has closed the connection or reset it.
                 _ => break,
             }
         }

@@ -1,4 +1,4 @@
-//! The server: what is built, and drained, in which order. No rules, no SQL.
+//! The server: starts all components and drains them, in the required order. Contains no business rules and no SQL.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -67,16 +67,16 @@ use start::Acquired;
 use supervise::Supervisor;
 use unread::Unread;
 
-/// A server that runs.
+/// A running server.
 #[derive(Debug)]
 pub struct Running {
-    /// Where gRPC is served.
+    /// Address of the gRPC listener.
     pub grpc: SocketAddr,
-    /// Where JSON is served.
+    /// Address of the JSON API's listener.
     pub http: SocketAddr,
-    /// Where operators look.
+    /// Address of the operators' listener.
     pub admin: SocketAddr,
-    /// What an empty database was filled with, to be shown once.
+    /// The initial contents of an empty database, including a generated token, to be shown once.
     pub made: Option<Bootstrapped>,
     ended: tokio::task::JoinHandle<anyhow::Result<()>>,
 }
@@ -85,16 +85,16 @@ impl Running {
     /// Waits until the server has drained.
     ///
     /// # Errors
-    /// When a listener failed, or something that was acknowledged may be lost.
+    /// Returns an error if a listener failed, or if acknowledged data may have been lost.
     pub async fn ended(self) -> anyhow::Result<()> {
         self.ended.await.context("the server's task")?
     }
 }
 
-/// Brings the database up to this version, and ends.
+/// Migrates the database to this version.
 ///
 /// # Errors
-/// [`OpenError`].
+/// Returns [`OpenError`] if the database cannot be opened or migrated.
 pub async fn migrate(config: &Config) -> anyhow::Result<()> {
     let db = Database::open(&rooms::database(config)).await?;
     db.migrate().await?;
@@ -102,10 +102,10 @@ pub async fn migrate(config: &Config) -> anyhow::Result<()> {
     db.close().await.context("closing the database")
 }
 
-/// Says that the database was restored from a backup: gives every log another epoch, and says how many there are.
+/// Records that the database was restored from a backup: starts a new epoch for every log, and returns the number of logs.
 ///
 /// # Errors
-/// [`OpenError`]; when the database cannot be written.
+/// Returns [`OpenError`] if the database cannot be opened or migrated, or a database error if it cannot be written.
 pub async fn restored(config: &Config) -> anyhow::Result<u64> {
     let db = Database::open(&rooms::existing_database(config)).await?;
     db.migrate().await?;
@@ -114,10 +114,10 @@ pub async fn restored(config: &Config) -> anyhow::Result<u64> {
     Ok(logs)
 }
 
-/// Replaces the key that signs file links, and returns how many stored links were signed anew.
+/// Replaces the key that signs file links, and returns the number of stored links that were signed with the new key.
 ///
 /// # Errors
-/// [`OpenError`]; when the database cannot be written.
+/// Returns [`OpenError`] if the database cannot be opened or migrated, or a database error if it cannot be written.
 pub async fn rotate_link_key(config: &Config) -> anyhow::Result<usize> {
     let db = Database::open(&rooms::existing_database(config)).await?;
     db.migrate().await?;
@@ -126,7 +126,7 @@ pub async fn rotate_link_key(config: &Config) -> anyhow::Result<usize> {
     Ok(links)
 }
 
-/// Opens the database, with the tables of this version.
+/// Opens the database and migrates it, or checks that it is migrated if `database.migrate` is false.
 async fn open(config: &Config) -> Result<Database, OpenError> {
     let db = Database::open(&rooms::database(config)).await?;
     if config.database.migrate {
@@ -137,11 +137,12 @@ async fn open(config: &Config) -> Result<Database, OpenError> {
     Ok(db)
 }
 
-/// Starts a server. It serves when this returns.
+/// Starts a server, which accepts calls by the time this function returns.
 ///
 /// # Errors
-/// [`StartError`], and then nothing was created or changed; [`OpenError`]; [`bootstrap::BootstrapError`].
-// One list of what is built, in the order in which it has to be built.
+/// Returns [`StartError`] before anything was created or changed; [`OpenError`] if the database cannot be opened or migrated;
+/// [`bootstrap::BootstrapError`] if an empty database cannot be initialized.
+// A single list of components, in the order in which they must be started.
 #[allow(clippy::too_many_lines)]
 pub async fn start(config: Config, registry: Registry, shutdown: CancellationToken) -> anyhow::Result<Running> {
     #[cfg(feature = "faults")]
@@ -177,7 +178,7 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     let db = open(&config).await?;
     let files = Files::open(db.clone(), storage.clone(), rooms::files(&config, http_at)).await?;
     let unmarked = marks::decide(&db, rooms::cursor_marks_after(&config)).await?;
-    // Nothing below can fail: a token that is generated here is shown.
+    // No step below can fail, so a token that is generated here is always shown.
     let made = bootstrap::run(&db, &rooms::bootstrap(&config)).await?;
 
     let log = Log::new(db.clone());
@@ -201,7 +202,7 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
         rooms::chat(&config, mailer.is_some()),
     );
 
-    // Streams end first, then listeners, then what they need.
+    // Shutdown order: streams end first, then the listeners, then the components that they need.
     let streams = CancellationToken::new();
     let behind = CancellationToken::new();
     let anonymous = AnonymousLimits::new(rooms::anonymous(&config));
@@ -214,7 +215,7 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     );
     let (ready, readiness) = watch::channel(Readiness::waiting_for(&["database", "serving"]));
 
-    // The database was just migrated, and connections have been waiting in the listeners.
+    // Ready: the database has just been migrated, and connections are already queueing in the listeners.
     ready.send_modify(|ready| {
         ready.set("database", Ok(()));
         ready.set("serving", Ok(()));
@@ -227,7 +228,7 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
         let tls = tls
             .clone()
             .filter(|_| config.tls.listeners.split(',').any(|named| named.trim() == door));
-        // Operators get in whatever clients do.
+        // The operators' listener has its own limits, so that it stays reachable when clients exhaust theirs.
         let room = if door == "admin" {
             let unlimited = PerAddress::new(0, TrustedProxies::default());
             Room::new(descriptors::ADMIN, Arc::new(Semaphore::new(descriptors::ADMIN)), unlimited)
@@ -267,7 +268,7 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     );
     doors.spawn("HTTP accept loop", endless(http_accepting));
     doors.spawn("idle streams", endless(watching_streams));
-    // It writes, so it has to end before the writer does.
+    // This job writes, so it must end before the writer does.
     let (waking, stop) = (chat.clone(), streams.clone());
     doors.spawn_restarting("unsnooze", streams.clone(), move || upkeep::wake(waking.clone(), stop.clone()));
     let mut back = Supervisor::default();
@@ -337,13 +338,14 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     })
 }
 
-/// A task that ends when it is asked to and cannot fail otherwise.
+/// Adapts a task that cannot fail and ends only on request.
 async fn endless(task: impl Future<Output = ()>) -> anyhow::Result<()> {
     task.await;
     Ok(())
 }
 
-/// What background jobs work with. Each round of a job starts from the database, so one that panics is restarted.
+/// Dependencies of the background jobs. Each iteration of a job starts from the state in the database, so a job that panics can be
+/// restarted.
 struct Jobs {
     db: Database,
     log: Log,

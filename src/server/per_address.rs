@@ -1,4 +1,4 @@
-//! Connections of each client address: one address cannot take the connections of the public listeners from all others.
+//! Limits the connections of each client address, so that one address cannot use up the connections of the public listeners.
 
 use std::{
     collections::HashMap,
@@ -12,15 +12,15 @@ use parley_admission::client_address::TrustedProxies;
 use parley_fault::Protection;
 use parley_telemetry::names::{self, meter};
 
-/// The least time between two log lines about refused connections.
+/// Minimum interval between two log lines about refused connections.
 const LOG: Duration = Duration::from_mins(1);
 
 static REFUSED: LazyLock<Counter<u64>> = LazyLock::new(|| meter().u64_counter(names::CALLS_REJECTED).with_unit("{call}").build());
 
-/// Counts the open connections of each address, those of both public listeners together.
+/// Counts the open connections of each address, across both public listeners.
 #[derive(Debug)]
 pub struct PerAddress {
-    /// 0: no limit.
+    /// 0: unlimited.
     most: usize,
     proxies: TrustedProxies,
     state: Mutex<State>,
@@ -28,13 +28,14 @@ pub struct PerAddress {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Addresses with an open connection: as many entries as there are connections at most.
+    /// Addresses with open connections, so there are at most as many entries as connections.
     open: HashMap<IpAddr, usize>,
     logged: Option<Instant>,
 }
 
 impl PerAddress {
-    /// At most `most` connections of each address; 0: any number. Proxies speak for many clients, so those of `proxies` have no limit.
+    /// Permits `most` connections of each address; 0 means unlimited. The addresses of `proxies` are exempt, because a proxy serves many
+    /// clients.
     pub fn new(most: usize, proxies: TrustedProxies) -> Arc<Self> {
         let is_on = parley_fault::is_on(Protection::ConnectionsPerAddress);
         Arc::new(Self {
@@ -44,7 +45,7 @@ impl PerAddress {
         })
     }
 
-    /// Counts a connection until the permit is dropped. None: its address has as many as it may.
+    /// Counts a connection until the permit is dropped. Returns `None` if its address has reached the limit.
     pub fn admit(self: &Arc<Self>, peer: SocketAddr) -> Option<Permit> {
         let address = self.proxies.peer(peer).filter(|_| self.most > 0);
         let Some(address) = address else {
@@ -79,7 +80,7 @@ impl PerAddress {
     }
 }
 
-/// An open connection, counted for as long as this lives; none where there is no limit.
+/// An open connection, counted until this is dropped. Contains `None` if the address is not limited.
 #[derive(Debug)]
 pub struct Permit(Option<(Arc<PerAddress>, IpAddr)>);
 

@@ -1,4 +1,4 @@
-//! TLS for the listeners: certificates that are read anew when their files change.
+//! TLS of the listeners, with certificates that are reloaded when their files change.
 
 use std::{
     fs, io,
@@ -20,10 +20,10 @@ use tokio_util::sync::CancellationToken;
 use super::upkeep::ticks;
 use crate::config;
 
-/// How often the files are looked at. Kubernetes renews mounted Secrets within about a minute.
+/// How often the files are checked. Kubernetes updates mounted Secrets within about a minute.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// The certificate of the moment, for all listeners that want TLS.
+/// The current certificate, shared by all listeners with TLS.
 #[derive(Clone, Debug)]
 pub struct Tls {
     files: Arc<Files>,
@@ -34,15 +34,15 @@ pub struct Tls {
 struct Files {
     certificate: PathBuf,
     key: PathBuf,
-    /// Who signs clients' certificates; none: clients show none.
+    /// The authorities that sign client certificates. `None` if client certificates are not required.
     client_ca: Option<PathBuf>,
 }
 
 impl Tls {
-    /// Reads the files; none without a certificate in the configuration.
+    /// Loads the files. `None` if no certificate is configured.
     ///
     /// # Errors
-    /// When a file cannot be read or used; the error names the setting.
+    /// Returns an error that names the setting if a file cannot be read or used.
     pub fn open(config: &config::Tls) -> anyhow::Result<Option<Self>> {
         if config.cert_file.is_empty() {
             return Ok(None);
@@ -59,13 +59,14 @@ impl Tls {
         }))
     }
 
-    /// What shakes hands with the next connection.
+    /// Returns an acceptor for the next connection, with the current certificate.
     pub fn acceptor(&self) -> TlsAcceptor {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
         TlsAcceptor::from(Arc::clone(&current))
     }
 
-    /// Reads the files again whenever they change, until `stop`. What cannot be used is told, and the certificate before it stays.
+    /// Reloads the files whenever they change, until `stop` is cancelled. If the new files cannot be used, logs this and keeps the previous
+    /// certificate.
     pub async fn follow(self, stop: CancellationToken) -> anyhow::Result<()> {
         let mut known = self.files.digest();
         let mut ticks = ticks(LOOK);
@@ -81,7 +82,7 @@ impl Tls {
                     known = digest;
                     tracing::info!(file = %self.files.certificate.display(), "the certificate was renewed");
                 }
-                // Certificate and key change one after the other.
+                // Expected for a moment, because certificate and key are not replaced atomically.
                 Err(error) => tracing::warn!(
                     error = format!("{error:#}"),
                     "the new certificate cannot be used; the old one stays"
@@ -93,7 +94,7 @@ impl Tls {
 }
 
 impl Files {
-    /// What is in the files, to see a change whatever their times say.
+    /// A hash of the files' contents, which detects changes regardless of modification times.
     fn digest(&self) -> Option<[u8; 32]> {
         let mut digest = Sha256::new();
         for file in [Some(&self.certificate), Some(&self.key), self.client_ca.as_ref()]

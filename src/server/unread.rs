@@ -1,10 +1,10 @@
-//! Answers that their client does not take.
+//! Responses that their client does not read.
 //!
-//! The server of HTTP asks a body for a frame, and keeps that frame until the client's window has room for it. A client of HTTP/2 whose window
-//! stays closed makes no write wait, so no timer of the connection ends it: each of its streams held a whole answer for as long as the
-//! connection lived. So answers are handed out in pieces. What was not handed out is charged to the memory of all requests, and dropped when
-//! the client does not take it in time; the piece that the server of HTTP holds goes with the stream. A client that leaves many answers
-//! unread loses its connection: it is the only way to take those pieces back.
+//! The HTTP server polls a body for a frame and holds that frame until the client's flow-control window has room for it. An HTTP/2 client
+//! whose window stays closed does not block any write, so no timer of the connection fires: each of its streams could hold a complete
+//! response for as long as the connection lives. So responses are passed on in chunks. The remainder is charged to the memory of requests,
+//! and dropped if the client does not read it in time; the chunk that the HTTP server holds is freed with the stream. A client that leaves
+//! many responses unread loses its connection, because only that frees those chunks.
 
 use std::{
     collections::HashMap,
@@ -31,17 +31,17 @@ use tower::BoxError;
 
 use super::closing::{Closer, UnreadAnswer};
 
-/// Bytes that are handed out at once: a DATA frame of HTTP/2, unless the client allows larger ones.
+/// Maximum size of a chunk in bytes: that of an HTTP/2 DATA frame, unless the client permits larger ones.
 const PIECE: usize = 16 * 1024;
 
-/// Bytes of an answer for which its client has another second. The stall timeout alone is enough for a page over a line of 6 KiB a second;
-/// more than this would let a client hold a large answer for minutes.
+/// Bytes of a response that earn its client another second. The stall timeout alone suffices for a page over a line of 6 KiB per second; a
+/// smaller value would let a client hold a large response for minutes.
 const BYTES_PER_SECOND: usize = 64 * 1024;
 
-/// The longest time between two looks at all answers.
+/// Maximum interval between checks for expired responses.
 const LOOK: Duration = Duration::from_secs(10);
 
-/// The answers that were not taken yet. Cheap to clone; clones share them.
+/// The responses that have not been read yet. Cheap to clone; clones share the state.
 #[derive(Clone)]
 pub struct Unread(Arc<Shared>);
 
@@ -49,7 +49,7 @@ struct Shared {
     memory: RequestMemory,
     timeout: Duration,
     is_on: bool,
-    /// By the address of what they hold, which is theirs until they are removed.
+    /// By the address of the allocation, which is unique until the entry is removed.
     open: Mutex<HashMap<usize, Weak<dyn Expire>>>,
 }
 
@@ -60,8 +60,8 @@ impl fmt::Debug for Unread {
 }
 
 impl Unread {
-    /// Charges answers to `memory`. A client has `timeout` for what an answer gives at once, and a second more for each 64 KiB, while
-    /// [`Unread::run`] runs.
+    /// Charges responses to `memory`. While [`Unread::run`] runs, a client has `timeout` plus a second per 64 KiB to read what a response
+    /// produces at once.
     pub fn new(memory: RequestMemory, timeout: Duration) -> Self {
         Self(Arc::new(Shared {
             memory,
@@ -71,12 +71,12 @@ impl Unread {
         }))
     }
 
-    /// Whether answers are watched; a test may turn it off.
+    /// Returns whether responses are watched; tests can disable this.
     pub fn is_on(&self) -> bool {
         self.0.is_on
     }
 
-    /// Watches the body of an answer on a connection; it uses the share of `holder`.
+    /// Watches the body of a response on a connection. Its memory is charged to the share of `holder`.
     pub fn watch<B>(&self, body: B, closer: Closer, holder: Holder) -> Answer<B> {
         Answer {
             held: Arc::new(Held(Mutex::new(Stage::Open(Open {
@@ -92,7 +92,7 @@ impl Unread {
         }
     }
 
-    /// Drops answers that were not taken in time, until `stop`.
+    /// Drops responses that were not read in time, until `stop` is cancelled.
     pub async fn run(self, stop: CancellationToken) {
         let every = (self.0.timeout / 4).min(LOOK);
         while stop.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {
@@ -103,7 +103,7 @@ impl Unread {
         }
     }
 
-    /// Drops the answers whose time is over; how many.
+    /// Drops expired responses and returns their number.
     fn look(&self, now: Instant) -> usize {
         let open: Vec<_> = self.open().values().filter_map(Weak::upgrade).collect();
         open.into_iter().filter(|answer| answer.expire(now)).count()
@@ -114,7 +114,7 @@ impl Unread {
     }
 }
 
-/// Watches the answers of a router. Server-Sent Events are watched where they are made.
+/// Middleware that watches the responses of a router. Server-Sent Events are watched where they are created.
 pub async fn watch(State(unread): State<Unread>, request: Request, next: Next) -> Response {
     let closer: Closer = request.extensions().get().cloned().unwrap_or_default();
     let sender = Sender::of(request.headers(), request.extensions());
@@ -129,13 +129,13 @@ pub async fn watch(State(unread): State<Unread>, request: Request, next: Next) -
     response.map(|body| Body::new(unread.watch(body, closer, unread.0.memory.holder(&sender))))
 }
 
-/// What is dropped when its time is over.
+/// A response that can be dropped when it expires.
 trait Expire: Send + Sync {
-    /// Drops it if its client should have taken it by now; whether that was so.
+    /// Drops the response if its client should have read it by `now`. Returns whether it was dropped.
     fn expire(&self, now: Instant) -> bool;
 }
 
-/// A body that is handed out in pieces.
+/// A body that is passed on in chunks.
 pub struct Answer<B> {
     held: Arc<Held<B>>,
     unread: Unread,
@@ -146,7 +146,7 @@ struct Held<B>(Mutex<Stage<B>>);
 
 enum Stage<B> {
     Open(Open<B>),
-    /// Dropped; its reader does not know yet.
+    /// Dropped; the reader has not been informed yet.
     Expired {
         _unread: UnreadAnswer,
     },
@@ -155,18 +155,18 @@ enum Stage<B> {
 
 struct Open<B> {
     body: Pin<Box<B>>,
-    /// What is left of the last frame.
+    /// The unread remainder of the last frame.
     frame: Bytes,
-    /// Whether pieces of that frame are copied: a slice would keep all of it in memory.
+    /// Whether chunks of the frame are copied: a slice would keep the whole frame in memory.
     is_copied: bool,
-    /// Until when the client has to take what was given; none while the body has nothing.
+    /// When the client must have read what was produced. `None` while the body has produced nothing.
     until: Option<Instant>,
     charge: Charge,
     closer: Closer,
 }
 
 impl<B> Open<B> {
-    /// Takes the next piece. It is charged until the next one is asked for.
+    /// Takes the next chunk. It stays charged until the following one is polled.
     fn piece(&mut self) -> Bytes {
         self.charge.hold(self.frame.len().div_ceil(FACTOR));
         if !self.is_copied {
@@ -197,7 +197,7 @@ impl<B: Send> Expire for Held<B> {
         };
         let dropped = std::mem::replace(&mut *state, Stage::Expired { _unread: unread });
         drop(state);
-        // Not under the lock: what ends with it may take its time.
+        // Drop outside the lock: destructors of the body may take time.
         drop(dropped);
         true
     }
@@ -225,7 +225,7 @@ where
         if !open.frame.is_empty() {
             return Poll::Ready(Some(Ok(Frame::data(open.piece()))));
         }
-        // All that was given is on its way.
+        // Everything produced so far has been passed on.
         open.charge.hold(0);
         open.until = None;
         let frame = match open.body.as_mut().poll_frame(cx) {
@@ -354,7 +354,7 @@ mod tests {
         assert_eq!(unread.look(Instant::now() + 2 * TIMEOUT), 1);
         assert_eq!(memory.used(), 0);
         assert!(frame(&mut answer).unwrap().is_err());
-        // The last piece is watched too.
+        // The last chunk is watched too.
         let mut small = unread.watch(Full::new(Bytes::from_static(b"small")), Closer::default(), Holder::Known);
         frame(&mut small).unwrap().unwrap();
         assert_eq!(unread.look(Instant::now() + 2 * TIMEOUT), 1);
