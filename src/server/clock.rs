@@ -1,5 +1,5 @@
-//! The clock by which things are removed for their age. A machine's clock can be wrong by years from one moment to the next; what is
-//! removed does not come back when it is set right.
+//! The clock for retention by age. A machine's clock can jump by years at any moment, and data that was removed because of it does not come
+//! back when the clock is corrected.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -9,13 +9,13 @@ use std::{
 use parley_storage::Database;
 use parley_types::{error::Result, time::Micros};
 
-/// A lead that clocks have without anything being wrong with them.
+/// Clock skew that is considered normal.
 const USUAL: Duration = Duration::from_mins(1);
 
-/// How long a jump ahead has to last until it is believed: a clock that was wrong at start is right afterwards.
+/// How long a jump ahead must last before it is trusted: a clock that was wrong at start may have been corrected by the jump.
 const BELIEVED_AFTER: Duration = Duration::from_hours(1);
 
-/// The earliest of three clocks: the machine's, what it would show if it had not jumped, and the database's.
+/// The earliest of three clocks: the machine's clock, the machine's clock without any recent jump, and the database's clock.
 #[derive(Debug)]
 pub struct Clock {
     db: Database,
@@ -23,7 +23,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Believes what the machine's clock shows now.
+    /// Trusts the current reading of the machine's clock.
     pub fn new(db: Database) -> Self {
         Self {
             db,
@@ -31,10 +31,10 @@ impl Clock {
         }
     }
 
-    /// The time that is reached by every clock.
+    /// Returns the earliest of the three clocks.
     ///
     /// # Errors
-    /// When the database does not say its time.
+    /// Returns a database error if the database does not report its time.
     pub async fn now(&self) -> Result<Micros> {
         let theirs = self.db.in_time(async { Ok(self.db.clock().await?) }).await?;
         let wall = Micros::now();
@@ -46,7 +46,7 @@ impl Clock {
     }
 }
 
-/// The machine's clock, held against what has passed since it was believed last.
+/// The machine's clock, checked against the monotonic time since the last trusted reading.
 #[derive(Debug)]
 struct Own {
     believed: Micros,
@@ -93,7 +93,7 @@ impl Own {
         expected
     }
 
-    /// Says when the machine's clock gets ahead of the database's.
+    /// Logs an error when the machine's clock gets ahead of the database's.
     fn compare(&mut self, wall: Micros, theirs: Micros) {
         let leads = theirs < wall.minus(USUAL);
         if leads && !self.leads {
@@ -113,7 +113,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
     const YEAR: Duration = Duration::from_hours(24 * 365);
 
-    /// A clock that was right, when, and what it showed then.
+    /// A trusted reading, the instant at which it was taken, and the clock.
     fn clock() -> (Micros, Instant, Own) {
         let (wall, at) = (Micros(1_700_000_000_000_000), Instant::now());
         (wall, at, Own::new(wall, at))
@@ -124,7 +124,7 @@ mod tests {
         let (wall, at, mut own) = clock();
         for seconds in [1, 2, 50, 4000, 4001] {
             let later = SECOND * seconds;
-            // A little faster than it should.
+            // Runs slightly fast.
             let shown = wall.plus(later + later / 100);
             assert_eq!(own.look(shown, at + later), shown);
         }
@@ -147,7 +147,7 @@ mod tests {
         own.look(wall.plus(YEAR), at + SECOND);
         let later = SECOND * 2;
         assert_eq!(own.look(wall.plus(later), at + later), wall.plus(later));
-        // The next jump is doubted anew, for its own hour.
+        // The next jump must last an hour of its own.
         let later = SECOND * 3601;
         assert_eq!(own.look(wall.plus(later), at + later), wall.plus(later));
         assert_eq!(own.look(wall.plus(later + YEAR), at + later), wall.plus(later));

@@ -1,28 +1,28 @@
-//! File descriptors: how many this process may have open, and who may use which share. Clients never take those that the admin listener,
-//! the database and files need.
+//! File descriptors: how many the process may open, and how they are divided. Client connections never use the descriptors reserved for the
+//! admin listener, the database and files.
 
 use parley_fault::Protection;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::Config;
 
-/// Connections of the admin listener.
+/// Maximum number of connections of the admin listener.
 pub const ADMIN: usize = 16;
 
-/// What is open whatever happens: standard streams, listeners, the runtime's own, certificates, collectors, look-ups of names.
+/// Descriptors that are always open: standard streams, listeners, those of the runtime, certificates, collectors, name lookups.
 const ALWAYS: usize = 48;
 
-/// Pieces of files that are read at once, see `storage`.
+/// Number of file chunks that are read concurrently, see `storage`.
 const READS: usize = 32;
 
-/// Files that `SQLite` has open for a connection: the database, its log, and the log's index.
+/// Files that `SQLite` opens per connection: the database, its write-ahead log, and the log's index.
 const OF_SQLITE: usize = 3;
 
-/// The fewest connections that a listener has on average. With less room the process should not be started: `doctor` says so.
+/// Minimum number of connections per listener on average. With fewer descriptors, the process should not be started; `doctor` reports this.
 const LEAST: usize = 8;
 
-/// How many descriptors this process may have open; `None` without a limit. Raises the soft limit to the hard one: the soft limit is for
-/// programs that use `select`.
+/// Raises the soft limit of open files to the hard limit and returns it; `None` means unlimited. The soft limit exists for programs that
+/// use `select`.
 pub fn raise() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
@@ -37,23 +37,23 @@ pub fn raise() -> Option<u64> {
     limit.current
 }
 
-/// Descriptors that are kept free of connections.
+/// Returns the number of descriptors that are reserved, that is, not available to connections.
 pub fn reserved(config: &Config) -> usize {
     let of_one = if config.database.url.starts_with("sqlite:") { OF_SQLITE } else { 1 };
     let database = of_one * config.database.max_connections as usize;
     ALWAYS + ADMIN + READS + config.files.concurrent_uploads + database
 }
 
-/// Connections of the two public listeners.
+/// Connection limits of the two public listeners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Connections {
-    /// Of one of them. Whatever clients one has, the other has room for some.
+    /// Of each listener. Lower than `together`, so that clients of one listener cannot exhaust the other.
     pub each: usize,
     /// Of both together.
     pub together: usize,
 }
 
-/// Connections that the two public listeners may have.
+/// Returns the connection limits of the two public listeners under a limit of open files.
 pub fn connections(config: &Config, limit: Option<u64>) -> Connections {
     let most = config.limits.connections;
     let limit = limit.filter(|_| parley_fault::is_on(Protection::DescriptorShares));

@@ -1,4 +1,4 @@
-//! What would keep a server with this configuration in this environment from working, found before it is started, or while it does not.
+//! Diagnoses what would prevent a server with this configuration from working in this environment, whether or not it is running.
 
 use parley_eventlog::nats::Relay;
 
@@ -17,8 +17,8 @@ mod secrets;
 pub use finding::{Finding, Verdict};
 use finding::{PATIENCE, bad, doubtful, good};
 
-/// Looks at everything that the configuration names. It creates no database and no folder, and changes
-/// nothing that stays: a file is stored and removed again, and a signal sent.
+/// Checks everything that the configuration refers to. Creates no database and no folder, and makes no lasting changes: it stores a file
+/// and removes it again, and sends a notification.
 pub async fn examine(config: &Config) -> Vec<Finding> {
     let mut found = vec![files_open(config)];
     for (door, address) in [
@@ -57,7 +57,7 @@ pub async fn examine(config: &Config) -> Vec<Finding> {
     found
 }
 
-/// Each connection is one, and so is each of the database's.
+/// Every client connection uses a descriptor, and so does every database connection.
 fn files_open(config: &Config) -> Finding {
     let wanted = 2 * config.limits.connections as u64 + descriptors::reserved(config) as u64;
     match descriptors::raise() {
@@ -81,7 +81,7 @@ async fn nats(config: &Config) -> Finding {
     if config.nats.url.is_empty() {
         return good("nats", "not used: replicas hear of each other by the database's signals");
     }
-    // What a start would refuse, which is less than what keeps NATS from being reached.
+    // Checks the URL first: an invalid URL prevents a start, while an unreachable server does not.
     if let Err(error) = start::relay(config).await {
         return bad("nats", error.to_string());
     }

@@ -1,9 +1,9 @@
 //! How the connections of a listener end when it drains.
 //!
-//! hyper closes a connection that rests, and waits for every other one: for half a head, for a body that stands still, and over HTTP/2 for a
-//! peer that does not answer the ping after GOAWAY. So each connection counts its requests, and once the drain has begun one without a complete
-//! request in flight fails its reads after [`SETTLE`]. What is complete is answered, until [`Draining::cut`]: also what hyper has taken of a response
-//! and the client has not, because a client that reads slowly is not gone.
+//! hyper closes idle connections but waits for all others: for half a request head, for a body that makes no progress, and over HTTP/2 for
+//! a peer that does not answer the ping after GOAWAY. So each connection counts its requests. Once draining has begun, a connection without
+//! a complete request in flight fails its reads after [`SETTLE`]. Complete requests are answered until [`Draining::cut`]. This includes
+//! response bytes that hyper has accepted but the client has not read, because a client that reads slowly is still there.
 
 use std::{
     future::Future,
@@ -20,11 +20,11 @@ use parley_fault::Protection;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-/// How long a connection without a complete request is kept after the drain has begun: the time for what is on its way, such as the answer to a
+/// How long a connection without a complete request is kept after draining has begun: time for data in transit, such as the answer to a
 /// ping, the rest of a request, or the last bytes of a response.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// How often a connection that is still there is looked at meanwhile.
+/// How often a remaining connection is checked during that time.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// The connections of a listener, and how they end. Cheap to clone.
@@ -36,7 +36,7 @@ pub struct Draining {
 }
 
 impl Draining {
-    /// For a listener that drains from `begun` on.
+    /// Creates the state of a listener that drains once `begun` is cancelled.
     pub fn from(begun: CancellationToken) -> Self {
         Self {
             begun,
@@ -45,7 +45,7 @@ impl Draining {
         }
     }
 
-    /// Ends what is still open, and returns how many connections that are.
+    /// Cuts all remaining connections and returns their number.
     pub fn cut(&self) -> usize {
         let open = self.open.load(Ordering::Relaxed);
         self.cut.cancel();
@@ -57,7 +57,7 @@ impl Draining {
         self.cut.clone().cancelled_owned()
     }
 
-    /// Watches over a connection that was just accepted.
+    /// Registers a connection that was just accepted.
     pub fn connection(&self) -> Closing {
         self.open.fetch_add(1, Ordering::Relaxed);
         let activity = Arc::new(Activity::default());
@@ -69,21 +69,21 @@ impl Draining {
     }
 }
 
-/// What goes on over a connection.
+/// Activity on a connection.
 #[derive(Debug, Default)]
 pub struct Activity {
-    /// Requests whose head came and whose response is not complete.
+    /// Number of requests whose head was received and whose response is not complete.
     pub(super) requests: AtomicUsize,
-    /// Those of them whose body is still to come, or its end.
+    /// Number of those whose body was not received completely.
     pub(super) arriving: AtomicUsize,
     read: AtomicU64,
     written: AtomicU64,
-    /// Whether the system takes nothing more of what is to be written.
+    /// Whether the socket's send buffer is full.
     is_blocked: AtomicBool,
 }
 
 impl Activity {
-    /// Whether a response is owed: to a complete request, or bytes of one that are on their way.
+    /// Returns whether a response is owed: to a complete request, or the rest of one that is blocked by a slow reader.
     fn owes(&self) -> bool {
         let (requests, arriving) = (self.requests.load(Ordering::Relaxed), self.arriving.load(Ordering::Relaxed));
         let is_blocked = self.is_blocked.load(Ordering::Relaxed) && parley_fault::is_on(Protection::DrainedResponses);
@@ -91,7 +91,7 @@ impl Activity {
     }
 }
 
-/// Ends when the connection has to: it is cut, or it drains and has nothing to wait for.
+/// Completes when the connection must end: when it is cut, or when it is draining and has nothing left to wait for.
 async fn end(begun: CancellationToken, cut: CancellationToken, activity: Arc<Activity>) {
     begun.cancelled().await;
     let mut since = Instant::now();
@@ -102,7 +102,7 @@ async fn end(begun: CancellationToken, cut: CancellationToken, activity: Arc<Act
         }
         let (read_now, written_now) = (activity.read.load(Ordering::Relaxed), activity.written.load(Ordering::Relaxed));
         let arriving = activity.arriving.load(Ordering::Relaxed);
-        // A head that comes byte by byte is not waited for.
+        // A request head that trickles in byte by byte does not count as progress.
         let moves = written_now > written || (arriving > 0 && read_now > read);
         if activity.owes() || moves {
             since = Instant::now();
@@ -111,7 +111,7 @@ async fn end(begun: CancellationToken, cut: CancellationToken, activity: Arc<Act
     }
 }
 
-/// A connection's part in the drain.
+/// The draining state of one connection.
 pub struct Closing {
     end: Pin<Box<dyn Future<Output = ()> + Send>>,
     activity: Arc<Activity>,
@@ -125,27 +125,27 @@ impl std::fmt::Debug for Closing {
 }
 
 impl Closing {
-    /// Ready once the connection has to end. Must not be polled again then.
+    /// Ready once the connection must end. Must not be polled again after that.
     pub fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.end.as_mut().poll(cx)
     }
 
-    /// Notes bytes that came.
+    /// Records bytes that were read.
     pub fn read(&self, bytes: usize) {
         self.activity.read.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Notes bytes that went out.
+    /// Records bytes that were written.
     pub fn written(&self, bytes: usize) {
         self.activity.written.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Notes whether the last write or flush has to wait.
+    /// Records whether the last write or flush is blocked.
     pub fn blocked(&self, is_blocked: bool) {
         self.activity.is_blocked.store(is_blocked, Ordering::Relaxed);
     }
 
-    /// Where requests of the connection are counted.
+    /// The activity counters, for the connection's requests.
     pub fn activity(&self) -> Arc<Activity> {
         Arc::clone(&self.activity)
     }
@@ -162,7 +162,7 @@ mod tests {
     use super::*;
     use crate::server::in_flight::InFlight;
 
-    /// A connection of a listener that has begun to drain, and whether it has to end within a minute.
+    /// Returns whether a connection of a draining listener ends within a minute.
     async fn ends(with: impl FnOnce(&Activity)) -> bool {
         let begun = CancellationToken::new();
         let draining = Draining::from(begun.clone());

@@ -1,10 +1,11 @@
-//! The bodies of gRPC calls: charged to the memory of requests, and timed, by message.
+//! Request bodies of gRPC calls: each message is charged to the memory of requests, and timed.
 //!
-//! A body says the length of each message before its first byte. So a message that does not fit is refused when it begins; it is charged as it
-//! comes. Of a stream, the message before is then done with. The last charge is kept until the call is answered, because a unary call works on
-//! its message until then.
+//! A body declares the length of each message before its first byte, so a message that does not fit is rejected at its beginning; it is
+//! charged as its bytes arrive. In a stream, the charge of a message ends when the next one begins. The last charge is kept until the call
+//! completes, because a unary call uses its message until then.
 //!
-//! A message is handed on when all of it came: the decoder reserves the declared length with the prefix, which a client need not send more than.
+//! A message is passed on only when it is complete: the decoder reserves the declared length as soon as it sees the prefix, and a client
+//! could send nothing but prefixes.
 
 mod stranger;
 
@@ -31,21 +32,21 @@ use tower::{Layer, Service};
 use super::{body_time::BodyTime, closing::Closer, unread::Unread};
 use stranger::Stranger;
 
-/// Bytes before each message: a flag, and its length.
+/// Size of the prefix of each message: a flag and the length.
 const PREFIX: usize = 5;
 
-/// Limits the bodies of calls.
+/// Limits the request bodies of calls.
 #[derive(Clone, Debug)]
 pub struct BodyLimits {
-    /// The memory of all requests.
+    /// The memory shared by all requests.
     pub memory: RequestMemory,
-    /// How long a message may take, beside what its bytes earn.
+    /// How long a message may take, plus the time that its bytes earn.
     pub timeout: Duration,
-    /// The largest message that is taken: a larger one is refused when its length is read, and charged for nothing.
+    /// Maximum size of a message: a larger one is rejected when its length is read, and not charged.
     pub max_message_bytes: usize,
-    /// The answers that clients have not taken yet. Streams are watched where they are made.
+    /// The responses that clients have not read yet. Streams are watched where they are created.
     pub unread: Unread,
-    /// What callers without a token may use.
+    /// Rate limits for callers without a token.
     pub anonymous: Arc<AnonymousLimits>,
 }
 
@@ -89,10 +90,10 @@ where
         let metered = |body| {
             let mut metered = Metered::new(body, held.clone(), (memory.clone(), sender), &self.limits);
             if let Some(stranger) = &mut metered.stranger {
-                // A method that the contract does not have looks nothing up.
+                // For a method that is not part of the contract, no lookup takes place.
                 stranger.takes_turn = method.is_some_and(pb::policy::Method::takes_turn);
             }
-            // A large message is handed on in a poll of its own, and what is done with it leaves the runtime's workers.
+            // A large message is passed on in a poll of its own, and its processing leaves the runtime's worker threads.
             Body::new(WeighedBody::new(metered, held.clone()))
         };
         let is_stream = method.is_some_and(pb::policy::Method::is_stream);
@@ -111,14 +112,14 @@ where
     }
 }
 
-/// What a call holds until it is answered.
+/// What a call holds until it completes.
 #[derive(Clone)]
 struct Held(Arc<HeldByCall>);
 
 struct HeldByCall {
     charge: Charge,
     weight: Weight,
-    /// Of a caller without a token.
+    /// The turn of a caller without a token.
     turn: OnceLock<Turn>,
 }
 
@@ -142,7 +143,7 @@ impl Weighed for Held {
     }
 }
 
-/// The most that so many bytes of gzip can hold: deflate makes at most 258 bytes of two bits, see zlib's technical notes.
+/// Upper bound of the decompressed size of gzip data: deflate encodes at most 258 bytes in two bits, see zlib's technical notes.
 fn inflated(compressed: usize) -> usize {
     compressed.saturating_mul(1032)
 }
@@ -151,24 +152,24 @@ fn inflated(compressed: usize) -> usize {
 struct Metered {
     body: Body,
     held: Held,
-    /// Who sends it, until its first message: it is read after its token was looked up.
+    /// The sender, until the first message begins: the sender is classified then, when its token has been looked up.
     unknown: Option<(RequestMemory, Sender)>,
-    /// The prefix of the next message, as far as it came.
+    /// The received part of the next message's prefix.
     prefix: [u8; PREFIX],
     came: usize,
-    /// Bytes of the present message that are still to come.
+    /// Number of bytes of the current message that have not arrived.
     left: usize,
-    /// What is still to be charged for them.
+    /// Amount that has not been charged for them yet.
     uncharged: usize,
-    /// The present message, as far as it came. Copied: a piece would keep all that was read with it.
+    /// The received part of the current message. Copied, because a slice would keep the whole read buffer in memory.
     waiting: BytesMut,
-    /// The body broke off within a message; what came behind it.
+    /// Set when the body ended within a message; `last` holds what followed.
     has_broken_off: bool,
     last: Option<Result<Frame<Bytes>, Status>>,
     max: usize,
     time: BodyTime,
     timeout: Duration,
-    /// Of a caller without a token.
+    /// Pacing of a caller without a token.
     stranger: Option<Box<Stranger>>,
 }
 
@@ -194,12 +195,12 @@ impl Metered {
         }
     }
 
-    /// Whether a message has begun and has not come whole.
+    /// Returns whether a message has begun and is not complete.
     fn is_inside(&self) -> bool {
         self.came > 0 || self.left > 0
     }
 
-    /// Follows the messages through the next bytes; how many of those can be handed on.
+    /// Tracks messages through the next bytes. Returns how many of the bytes can be passed on.
     fn follow(&mut self, bytes: &[u8]) -> Result<usize, Status> {
         self.time.received(bytes.len());
         let (mut rest, mut whole) = (bytes, 0);
@@ -222,7 +223,7 @@ impl Metered {
                     self.begin()?;
                 }
             }
-            // One that is too large is refused for its prefix.
+            // Pass on a message that is too large right after its prefix, so that the decoder rejects it.
             if !self.is_inside() || self.is_too_large() {
                 whole = bytes.len() - rest.len();
             }
@@ -230,7 +231,7 @@ impl Metered {
         Ok(whole)
     }
 
-    /// Charges a message whose prefix came, as far as it is charged before it comes.
+    /// Starts charging a message whose prefix has been read.
     fn begin(&mut self) -> Result<(), Status> {
         if let Some((memory, sender)) = self.unknown.take() {
             let holder = memory.holder(&sender);
@@ -238,11 +239,11 @@ impl Metered {
             self.stranger.take_if(|_| holder == Holder::Known);
         }
         self.left = self.length();
-        // An empty message is charged too, so that it is refused while there is no room: its answer takes memory.
+        // Charge an empty message too, so that it is rejected while memory is exhausted: its response needs memory.
         let charged = match (self.is_too_large(), self.prefix[0]) {
             (true, _) => 0,
             (false, 0) => self.left.max(1),
-            // tonic inflates it, up to the size of the largest message.
+            // tonic decompresses it, up to the maximum message size.
             (false, _) => inflated(self.left).clamp(1, self.max.max(1)),
         };
         self.uncharged = charged;
@@ -250,7 +251,7 @@ impl Metered {
         self.held.charge().begin(charged).map_err(|_| parley_grpc::no_memory())
     }
 
-    /// Charges a piece of a message; with its last one, all that the message may take.
+    /// Charges a part of a message; with the last part, charges everything that the message may need.
     fn charge_piece(&mut self, bytes: usize) -> Result<(), Status> {
         let due = match (self.left, self.prefix[0]) {
             (0, _) => self.uncharged,
@@ -261,7 +262,7 @@ impl Metered {
         self.held.charge().came(due).map_err(|_| parley_grpc::no_memory())
     }
 
-    /// The length of the present message.
+    /// The declared length of the current message.
     fn length(&self) -> usize {
         let [_, length @ ..] = self.prefix;
         u32::from_be_bytes(length) as usize
@@ -271,7 +272,7 @@ impl Metered {
         self.left > 0 && self.length() > self.max
     }
 
-    /// Takes the next bytes; those that can be handed on.
+    /// Processes the next bytes. Returns those that can be passed on.
     fn take(&mut self, mut bytes: Bytes) -> Result<Option<Bytes>, Status> {
         let whole = self.follow(&bytes)?;
         if !parley_fault::is_on(Protection::MemoryShares) {
@@ -303,7 +304,7 @@ impl http_body::Body for Metered {
                 return Poll::Ready(this.last.take());
             }
             let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
-                // Between messages a stream may rest; the first message of a call has the call's deadline.
+                // Between messages a stream may be idle; the first message is covered by the call's deadline.
                 if this.is_inside() {
                     ready!(this.time.poll_late(this.timeout, cx));
                     return Poll::Ready(Some(Err(parley_grpc::slow_message())));
@@ -328,7 +329,7 @@ impl http_body::Body for Metered {
                     }
                 }
                 Err(last) if this.waiting.is_empty() => return Poll::Ready(last),
-                // A message that breaks off is for the decoder to refuse.
+                // Pass on an incomplete message, so that the decoder rejects it.
                 Err(last) => {
                     (this.has_broken_off, this.last) = (true, last);
                     let rest = std::mem::take(&mut this.waiting).freeze();
@@ -417,7 +418,7 @@ mod tests {
             body.max = 10_000;
             body.take(Bytes::from(message(length)).slice(..PREFIX)).map(|_| body)
         };
-        // Lengths that were only declared take nothing from others.
+        // A declared length alone takes no memory from other requests.
         let idle: Vec<_> = (0..3).map(|_| begun(7000).unwrap()).collect();
         assert_eq!(memory.used(), 3 * 1024);
         assert_eq!(begun(7000).err().unwrap().code(), tonic::Code::ResourceExhausted);

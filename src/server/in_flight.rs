@@ -1,4 +1,5 @@
-//! Requests in flight: from their head until the server of HTTP has written the last piece of their response. Each connection counts its own.
+//! Requests in flight: from the request head until the HTTP server has written the last chunk of the response. Each connection counts its
+//! own.
 
 use std::{
     future::Future,
@@ -20,18 +21,18 @@ use tower::{Layer, Service};
 
 use super::{closing::Closer, draining::Activity};
 
-/// What a request knows of its connection, as an extension.
+/// Information about the connection, stored as an extension of its requests.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    /// The other end. Where proxies stand between, the last of them.
+    /// The remote address; behind proxies, the address of the last proxy.
     pub from: std::net::SocketAddr,
-    /// Where the request is counted.
+    /// Counts the connection's requests.
     pub activity: Arc<Activity>,
-    /// What closes the connection.
+    /// Closes the connection.
     pub closer: Closer,
 }
 
-/// Counts requests, which have a [`Peer`], and gives them axum's [`ConnectInfo`] and what closes their connection.
+/// Counts requests that have a [`Peer`], and adds axum's [`ConnectInfo`] and the connection's [`Closer`] to their extensions.
 #[derive(Clone, Copy, Debug)]
 pub struct CountRequests;
 
@@ -88,7 +89,7 @@ struct Arrival {
 }
 
 impl Arrival {
-    /// Notes that the whole request is there, or that nobody waits for the rest of it.
+    /// Records that the request was received completely, or that its remainder is no longer awaited.
     fn complete(&self) {
         if !self.is_complete.swap(true, Ordering::Relaxed) {
             self.activity.arriving.fetch_sub(1, Ordering::Relaxed);
@@ -117,7 +118,7 @@ impl Drop for InFlight {
 }
 
 pin_project! {
-    /// The body of a request, which notes when all of it has come.
+    /// A request body that records when it was received completely.
     pub struct Arriving<B> {
         #[pin]
         body: B,
@@ -150,7 +151,7 @@ impl<B: Body> Body for Arriving<B> {
 }
 
 pin_project! {
-    /// The response to a request that is counted.
+    /// The pending response to a counted request.
     pub struct Answer<F> {
         #[pin]
         answer: F,
@@ -173,7 +174,7 @@ where
 }
 
 pin_project! {
-    /// The body of a response. Its request ends with it, or once the server of HTTP has written its last piece.
+    /// The body of a response. The request ends with it, or once the HTTP server has written its last chunk.
     pub struct Answering<R> {
         #[pin]
         body: R,
@@ -181,8 +182,8 @@ pin_project! {
     }
 }
 
-/// The last piece of a response. The server of HTTP drops it when it was written: over HTTP/2 it holds the piece until the client's window has
-/// room for it, and nothing else shows that.
+/// The last chunk of a response. The HTTP server drops it after writing it. Over HTTP/2 it holds the chunk until the client's flow-control
+/// window has room, and dropping it is the only sign that it was written.
 struct LastPiece {
     bytes: Bytes,
     _in_flight: InFlight,
@@ -233,7 +234,7 @@ mod tests {
 
     use super::*;
 
-    /// hyper drops a body with its last piece in hand.
+    /// hyper drops a body while it still holds the body's last chunk.
     #[tokio::test]
     async fn a_request_is_in_flight_until_its_last_piece_was_written() {
         let activity = Arc::new(Activity::default());

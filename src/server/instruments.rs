@@ -1,4 +1,4 @@
-//! What `/metrics` tells of the streams and the logs.
+//! Metrics of streams, logs, readiness and database connections.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -20,10 +20,10 @@ use tokio_util::sync::CancellationToken;
 use super::upkeep::ticks;
 use crate::admin::Readiness;
 
-/// How often the database is asked for figures.
+/// How often figures are read from the database.
 const LOOK: Duration = Duration::from_secs(10);
 
-/// The figures of the hub.
+/// Registers the metrics of the broadcaster.
 pub fn streams(hub: &Arc<Hub>) {
     let most = hub.most_bytes_of_a_stream() as u64;
     meter()
@@ -45,7 +45,7 @@ pub fn streams(hub: &Arc<Hub>) {
         .build();
 }
 
-/// Keeps the figures of the logs up to date until `stop`.
+/// Keeps the figures of the logs up to date until `stop` is cancelled.
 pub async fn logs(log: Log, stop: CancellationToken) -> anyhow::Result<()> {
     let known = Arc::new(Mutex::new(Figures::default()));
     tell(&known);
@@ -105,7 +105,7 @@ fn tell(known: &Arc<Mutex<Figures>>) {
         .build();
 }
 
-/// What the configuration says is kept of the logs, to be seen beside what there is.
+/// Registers the configured retention as metrics, for comparison with the actual figures.
 pub fn kept(keep: Keep) {
     let meter = meter();
     for (name, description, age) in [
@@ -134,7 +134,7 @@ pub fn kept(keep: Keep) {
     }
 }
 
-/// Whether the process is ready, check by check.
+/// Registers a metric for each readiness check.
 pub fn readiness(readiness: watch::Receiver<Readiness>) {
     meter()
         .u64_observable_gauge(names::READY)
@@ -147,7 +147,7 @@ pub fn readiness(readiness: watch::Receiver<Readiness>) {
         .build();
 }
 
-/// The connections to the database.
+/// Registers metrics of the database connections.
 pub fn connections(db: &Database) {
     let db = db.clone();
     meter()

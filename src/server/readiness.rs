@@ -1,4 +1,4 @@
-//! Whether this replica is ready: the database answers, and has done so for a moment.
+//! Readiness of this replica: whether the database has been answering consistently.
 
 use std::time::Duration;
 
@@ -9,12 +9,14 @@ use tokio_util::sync::CancellationToken;
 use super::upkeep::ticks;
 use crate::admin::Readiness;
 
-/// How often readiness is looked at.
+/// How often readiness is checked.
 const CHECK: Duration = Duration::from_secs(2);
 
-/// Tells whether the database answers, until `stop`: a single miss is no outage, and a single answer no recovery.
+/// Reports whether the database answers, until `stop` is cancelled. A single failure is not an outage, and a single answer is not a
+/// recovery.
 ///
-/// Calls are refused at once while the database does not answer a connection of its own either, and let in again with the first answer.
+/// While the database is away and does not answer on a new connection either, calls are rejected immediately; they are admitted again with
+/// the first answer.
 pub async fn check(db: Database, ready: watch::Sender<Readiness>, stop: CancellationToken) -> anyhow::Result<()> {
     let (mut ticks, mut steady) = (ticks(CHECK), Steady::default());
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
@@ -26,7 +28,7 @@ pub async fn check(db: Database, ready: watch::Sender<Readiness>, stop: Cancella
         let answers = outcome.is_ok();
         let told = steady.look(outcome);
         let is_away = !answers && steady.is_away && !matches!(tokio::time::timeout(CHECK, db.probe()).await, Ok(Ok(())));
-        // A file is there or not: whoever asks it learns that without a wait.
+        // Not for SQLite: accessing a file fails without a delay, so rejecting calls early gains nothing.
         if db.backend() == sea_orm::DbBackend::Postgres && db.outage().set(is_away) {
             if is_away {
                 tracing::warn!("the database is away; calls are refused until it answers");
@@ -41,25 +43,25 @@ pub async fn check(db: Database, ready: watch::Sender<Readiness>, stop: Cancella
     Ok(())
 }
 
-/// Misses in a row after which the database counts as away, and answers in a row after which it counts as back.
+/// Consecutive failures after which the database is considered away, and consecutive answers after which it is considered back.
 const MISSES: u32 = 3;
 
 const ANSWERS: u32 = 2;
 
-/// Believes a change only when it stays. It begins with a database that was just there.
+/// Debounces the outcome: reports a change only if it persists. The initial state is that the database answers.
 #[derive(Debug, Default)]
 struct Steady {
     is_away: bool,
-    /// Looks in a row that said otherwise.
+    /// Number of consecutive checks with the opposite outcome.
     otherwise: u32,
 }
 
 impl Steady {
-    /// What to tell after this look, if anything is to be told.
+    /// Returns what to report after this check, if anything.
     fn look(&mut self, outcome: Result<(), String>) -> Option<Result<(), String>> {
         if outcome.is_err() == self.is_away {
             self.otherwise = 0;
-            // What is wrong may have changed.
+            // Report again: the reason for the failure may have changed.
             return self.is_away.then_some(outcome);
         }
         self.otherwise += 1;
@@ -78,7 +80,7 @@ impl Steady {
 mod tests {
     use super::*;
 
-    /// What is told after looks, `+` an answer and `-` a miss: `+` there, `-` away, `.` nothing.
+    /// Returns what is reported after a series of checks, `+` for an answer and `-` for a failure: `+` available, `-` away, `.` nothing.
     fn told(looks: &str) -> String {
         let mut steady = Steady::default();
         let look = |look| match steady.look(if look == '+' { Ok(()) } else { Err("away".to_owned()) }) {

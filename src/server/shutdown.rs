@@ -1,4 +1,4 @@
-//! The end of a server: what stops, in which order, and how long each step may take.
+//! Shutdown of a server: the order of its steps, and the time limit of each.
 
 use std::time::Duration;
 
@@ -22,31 +22,29 @@ const CUT: Duration = Duration::from_secs(1);
 /// The task that stores audit events.
 pub(super) const AUDIT_LOG: &str = "audit log";
 
-/// How long the rest may take once the listeners have ended: writer shards, background jobs, the database. A supervisor that kills must allow for
-/// `shutdown.grace_seconds` and [`CUT`] and this; the chart adds ten seconds to the grace period.
+/// Time limit of everything after the listeners have ended: writer shards, background jobs, the database. A process supervisor must allow
+/// for `shutdown.grace_seconds`, [`CUT`] and this before it kills the process; the chart adds ten seconds to the grace period.
 const REST: Duration = Duration::from_secs(8);
 
-/// What has to end, in its order.
+/// The components to shut down, in order.
 pub struct Shutdown {
-    /// Asks the server to end.
+    /// Requests the shutdown.
     pub signal: CancellationToken,
-    /// Where it says that it takes no more calls.
+    /// Reports that the server accepts no more calls.
     pub ready: watch::Sender<Readiness>,
-    /// Ends streams, and the listeners of clients.
+    /// Ends streams and the listeners of clients.
     pub streams: CancellationToken,
-    /// Ends what the listeners of clients need.
+    /// Ends the components that the listeners of clients depend on.
     pub behind: CancellationToken,
-    /// The listeners of clients.
     pub doors: Supervisor,
-    /// What they need.
+    /// The tasks behind `behind`.
     pub back: Supervisor,
-    /// The shards of the writer.
+    /// The tasks of the writer shards.
     pub lanes: JoinSet<()>,
-    /// The verbs, which hold the writer.
+    /// The domain, which holds the writer.
     pub chat: Chat,
-    /// The database.
     pub db: Database,
-    /// The bytes of files.
+    /// The file store.
     pub storage: Storage,
     /// Connections of clients.
     pub clients: [Draining; 2],
@@ -57,10 +55,10 @@ pub struct Shutdown {
 }
 
 impl Shutdown {
-    /// Waits for the signal, or for a task that ends by itself, and drains.
+    /// Waits for the signal, or for a task that ends on its own, and drains.
     ///
     /// # Errors
-    /// When a task ended by itself, or something that was acknowledged may be lost.
+    /// Returns an error if a task ended on its own, or if acknowledged data may have been lost.
     pub async fn run(mut self) -> anyhow::Result<()> {
         let failed = tokio::select! {
             () = self.signal.cancelled() => None,
@@ -80,14 +78,14 @@ impl Shutdown {
         failed.map_or(drained, Err)
     }
 
-    /// Not ready, streams end with their cursor, calls in flight finish, queued writes are flushed. A step that fails or takes too long holds up
-    /// none of the others.
+    /// Drains the server: it becomes not ready, streams end with their cursor, calls in flight finish, and queued writes are flushed. A
+    /// step that fails or exceeds its time limit does not prevent the others.
     ///
-    /// A call is acknowledged after its commit, so nothing acknowledged is at risk where calls are cut or a shard does not end. Audit events are
-    /// the exception: their calls may have been answered before.
+    /// A call is acknowledged after its commit, so no acknowledged write is at risk if calls are cut or a shard does not end. Audit events
+    /// are the exception: their calls may have been acknowledged before the events are stored.
     ///
     /// # Errors
-    /// The first failure.
+    /// Returns the first failure.
     async fn drain(mut self) -> anyhow::Result<()> {
         tracing::info!("draining: streams end, calls in flight finish");
         self.streams.cancel();
@@ -96,7 +94,7 @@ impl Shutdown {
             Err(_) => self.cut().await,
         };
         let deadline = Instant::now() + REST;
-        // The last clone of the writer goes with the verbs: its lanes store what is queued, and end.
+        // The domain holds the last clone of the writer. When it is dropped, the writer shards store what is queued and end.
         drop(self.chat);
         let lanes = async {
             let mut first = Ok(());
@@ -105,7 +103,7 @@ impl Shutdown {
             }
             first
         };
-        // Half of the time: what follows needs some even if a shard waits for a database that is away.
+        // At most half of the time, so that the later steps have some even if a shard waits for an unavailable database.
         if let Ok(ended) = timeout(REST / 2, lanes).await {
             first = first.and(ended);
         } else {
@@ -130,10 +128,10 @@ impl Shutdown {
         first
     }
 
-    /// Ends the connections that are open after the grace period.
+    /// Cuts the connections that are still open after the grace period.
     ///
     /// # Errors
-    /// When a listener failed.
+    /// Returns an error if a listener failed.
     async fn cut(&mut self) -> anyhow::Result<()> {
         let [grpc, http] = &self.clients;
         let (grpc, http) = (grpc.cut(), http.cut());
@@ -143,15 +141,15 @@ impl Shutdown {
             grace_seconds = self.grace.as_secs(),
             "the grace period is over; connections that are still open were cut"
         );
-        // What does not end now ends with the process.
+        // Whatever does not end now ends with the process.
         timeout(CUT, self.doors.drain()).await.unwrap_or(Ok(()))
     }
 }
 
-/// What background tasks that did not end in time mean.
+/// Reports background tasks that did not end in time.
 ///
 /// # Errors
-/// When the audit log is among them.
+/// Returns an error if the audit log is among them.
 fn left_behind(back: &Supervisor, connections: usize) -> anyhow::Result<()> {
     let tasks = back.unfinished();
     tracing::warn!(?tasks, admin_connections = connections, "background tasks did not end in time");
@@ -163,7 +161,7 @@ fn left_behind(back: &Supervisor, connections: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Why a writer shard ended while the server runs.
+/// Describes why a writer shard ended while the server was running.
 fn shard_ended(ended: Result<(), tokio::task::JoinError>) -> anyhow::Error {
     let reason = ended.err().map_or_else(|| anyhow!("its queue was closed"), Into::into);
     reason.context("a writer shard ended: its accounts cannot be written to")

@@ -1,4 +1,4 @@
-//! What goes on behind the doors: following other replicas, forgetting old keys, looking after the database.
+//! Background jobs: unsnoozing, retention, removal of unneeded files and deleted accounts, mail, and the message index.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,34 +19,34 @@ use tokio_util::sync::CancellationToken;
 
 use super::clock::Clock;
 
-/// How often snoozed conversations are looked at.
+/// How often snoozed conversations are checked.
 const WAKE: Duration = Duration::from_secs(2);
 
-/// How often old keys are forgotten.
+/// How often expired stored responses are removed.
 const FORGET: Duration = Duration::from_mins(10);
 
-/// How often audit events that are kept no longer are removed.
+/// How often expired audit events are removed.
 const TRIM_AUDIT: Duration = Duration::from_hours(1);
 
-/// How often deleted accounts are looked for, and how many statements go to them then.
+/// How often deleted accounts are looked for, and the number of statements spent on them each time.
 const EMPTY: Duration = Duration::from_secs(5);
 const STATEMENTS: usize = 100;
 
-/// How many old events are removed at once.
+/// Maximum number of expired events removed at once.
 const ROWS: u64 = 200_000;
 
-/// How often mails that wait are looked for.
+/// How often queued mail is sent.
 const SEND: Duration = Duration::from_secs(2);
 
-/// How often files that nobody needs are removed.
+/// How often unneeded files are removed.
 const SWEEP: Duration = Duration::from_secs(10);
 
-/// How often the index of messages is brought nearer where it is far behind, beside what searches do for themselves; and in every how many of
-/// these rounds everywhere, so once a minute and at the start.
+/// How often the message index is advanced where it is far behind, in addition to the indexing that searches do themselves; and the number
+/// of iterations after which it is advanced everywhere, that is, once a minute and at the start.
 const INDEX: Duration = Duration::from_secs(5);
 const EVERYWHERE: usize = 12;
 
-/// Forgets the answers to requests that are older than `keep`, until `stop`.
+/// Removes stored responses older than `keep`, until `stop` is cancelled.
 pub async fn keys(db: Database, clock: Arc<Clock>, keep: Duration, stop: CancellationToken) -> anyhow::Result<()> {
     let mut ticks = ticks(FORGET);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
@@ -63,10 +63,10 @@ pub async fn keys(db: Database, clock: Arc<Clock>, keep: Duration, stop: Cancell
     Ok(())
 }
 
-/// Removes audit events that are too old or too many, until `stop`.
+/// Removes audit events that exceed the age or number to keep, until `stop` is cancelled.
 pub async fn trim_audit(db: Database, clock: Arc<Clock>, keep: audit::Keep, stop: CancellationToken) -> anyhow::Result<()> {
     let mut ticks = ticks(TRIM_AUDIT);
-    // At the start every account is looked at: what is kept may be less than before.
+    // The first run checks every account: the limits may be lower than before.
     let mut since = Micros(0);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         let trimmed = async {
@@ -76,7 +76,7 @@ pub async fn trim_audit(db: Database, clock: Arc<Clock>, keep: audit::Keep, stop
         match stop.run_until_cancelled(db.in_long_time(Box::pin(trimmed))).await {
             Some(Ok((removed, now))) => {
                 tracing::debug!(removed, "old audit events removed");
-                // Other replicas' clocks may be behind.
+                // Subtract an interval, because the clocks of other replicas may be behind.
                 since = now.minus(TRIM_AUDIT);
             }
             Some(Err(error)) => tracing::warn!(%error, "failed to remove old audit events; retrying later"),
@@ -86,7 +86,8 @@ pub async fn trim_audit(db: Database, clock: Arc<Clock>, keep: audit::Keep, stop
     Ok(())
 }
 
-/// Opens snoozed conversations when their time has come, and tells of changes of users and bots that nobody told of, until `stop`.
+/// Reopens snoozed conversations whose time has come, and publishes changes of users and bots that have not been published yet, until
+/// `stop` is cancelled.
 pub async fn wake(chat: Chat, stop: CancellationToken) -> anyhow::Result<()> {
     let mut ticks = ticks(WAKE);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
@@ -104,7 +105,7 @@ pub async fn wake(chat: Chat, stop: CancellationToken) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Removes files that nobody needs, until `stop`.
+/// Removes unneeded files, until `stop` is cancelled.
 pub async fn files(files: Files, clock: Arc<Clock>, stop: CancellationToken) -> anyhow::Result<()> {
     let mut ticks = ticks(SWEEP);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
@@ -118,7 +119,7 @@ pub async fn files(files: Files, clock: Arc<Clock>, stop: CancellationToken) -> 
     Ok(())
 }
 
-/// Empties deleted accounts, until `stop`.
+/// Removes the data of deleted accounts, until `stop` is cancelled.
 pub async fn deleted(db: Database, stop: CancellationToken) -> anyhow::Result<()> {
     let mut ticks = ticks(EMPTY);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
@@ -134,7 +135,7 @@ pub async fn deleted(db: Database, stop: CancellationToken) -> anyhow::Result<()
     Ok(())
 }
 
-/// Removes what is kept no longer of the logs, and what erased contacts left in them, until `stop`.
+/// Trims the logs and rewrites events of erased contacts, until `stop` is cancelled.
 pub async fn trim(log: Log, clock: Arc<Clock>, keep: Keep, every: Duration, stop: CancellationToken) -> anyhow::Result<()> {
     let mut ticks = ticks(every);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
@@ -144,7 +145,7 @@ pub async fn trim(log: Log, clock: Arc<Clock>, keep: Keep, every: Duration, stop
             Some(Ok(rows)) => tracing::info!(rows, "old events removed"),
             Some(Err(error)) => tracing::warn!(%error, "old events could not be removed; trying again later"),
         }
-        // Each step is small, so that whoever stops waits for one at most.
+        // Each step is small, so that shutdown waits for at most one.
         while !stop.is_cancelled() {
             match log.in_long_time(log.rewrite_erased()).await {
                 Ok(0) => break,
@@ -159,7 +160,7 @@ pub async fn trim(log: Log, clock: Arc<Clock>, keep: Keep, every: Duration, stop
     Ok(())
 }
 
-/// Sends mails that wait, until `stop`.
+/// Sends queued mail, until `stop` is cancelled.
 pub async fn mails(db: Database, mailer: Mailer, clock: Arc<Clock>, stop: CancellationToken) -> anyhow::Result<()> {
     let mut ticks = ticks(SEND);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
@@ -173,13 +174,13 @@ pub async fn mails(db: Database, mailer: Mailer, clock: Arc<Clock>, stop: Cancel
     Ok(())
 }
 
-/// Keeps the index of messages behind the log, until `stop`.
+/// Advances the message index along the log, until `stop` is cancelled.
 pub async fn search(db: Database, stop: CancellationToken) -> anyhow::Result<()> {
     let mut ticks = ticks(INDEX);
     let mut rounds = [Behind::AtAll].into_iter().chain([Behind::Far; EVERYWHERE - 1]).cycle();
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         let behind = rounds.next().unwrap_or(Behind::AtAll);
-        // Each batch is a transaction: one that is broken off is undone.
+        // Each batch is a transaction, so an interrupted one is rolled back.
         if let Some(Err(error)) = stop.run_until_cancelled(db.in_long_time(index::follow(&db, behind))).await {
             tracing::warn!(%error, "the index of messages could not go on; trying again later");
         }

@@ -1,4 +1,4 @@
-//! Archives: tar files that are written and read piece by piece, so that neither takes the memory of what they hold.
+//! Archives: tar files that are streamed when written and read, so that memory does not depend on their size.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -13,47 +13,47 @@ use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::refused::Refused;
 
-/// Pieces that wait between the archive and the rest.
+/// Number of chunks that may be queued between the archive and the other side.
 const WAITING: usize = 4;
 
-/// Bytes of a piece that is read from an archive.
+/// Size in bytes of the chunks read from an archive.
 const PIECE: usize = 256 * 1024;
 
-/// The archive that is the standard input or output.
+/// The name that stands for standard input or output.
 const STANDARD: &str = "-";
 
-/// What goes into an archive, or comes out of one.
+/// A part of an archive that is being written or read.
 #[derive(Debug)]
 pub enum Item {
-    /// An entry, which has so many bytes.
+    /// An entry with its name and size in bytes.
     Entry(String, u64),
-    /// Some of the bytes of the entry before it.
+    /// The next bytes of the current entry.
     Bytes(Bytes),
-    /// The whole archive.
+    /// The end of the archive.
     End,
 }
 
-/// An archive that is being written. Dropped before it is finished, it leaves nothing behind.
+/// An archive that is being written. If dropped before it is finished, no file remains.
 #[derive(Debug)]
 pub struct Writer {
     items: mpsc::Sender<Item>,
     writing: JoinHandle<anyhow::Result<()>>,
 }
 
-/// Where an archive is written before it is in its place.
+/// Returns a temporary path next to `target`, for writing a file before it is moved into place.
 pub fn beside(target: &Path, suffix: &str) -> PathBuf {
     let mut name = target.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{suffix}-{:08x}", rand::random::<u32>()));
     target.with_file_name(name)
 }
 
-/// Whether an archive is the standard input or output.
+/// Returns whether an archive is standard input or output.
 pub fn is_standard(archive: &Path) -> bool {
     archive.as_os_str() == STANDARD
 }
 
 impl Writer {
-    /// Begins an archive, which replaces `target` once it is finished. `-` is the standard output.
+    /// Starts an archive, which replaces `target` once it is finished. `-` is standard output.
     pub fn to(target: &Path) -> Self {
         let (items, receiver) = mpsc::channel(WAITING);
         let target = target.to_owned();
@@ -67,7 +67,7 @@ impl Writer {
                 sync_folder(&target)
             });
             if written.is_err() {
-                // It may not exist.
+                // Ignore errors: the file may not exist.
                 let _ = fs::remove_file(&partial);
             }
             written
@@ -75,35 +75,35 @@ impl Writer {
         Self { items, writing }
     }
 
-    /// Begins an entry of so many bytes.
+    /// Starts an entry of `size` bytes.
     ///
     /// # Errors
-    /// When the archive cannot be written.
+    /// Returns an error if the archive cannot be written.
     pub async fn entry(&mut self, name: &str, size: u64) -> anyhow::Result<()> {
         self.send(Item::Entry(name.to_owned(), size)).await
     }
 
-    /// Writes bytes of the entry.
+    /// Writes bytes of the current entry.
     ///
     /// # Errors
-    /// As [`Writer::entry`].
+    /// Same as [`Writer::entry`].
     pub async fn bytes(&mut self, bytes: Bytes) -> anyhow::Result<()> {
         self.send(Item::Bytes(bytes)).await
     }
 
-    /// Writes an entry that is at hand.
+    /// Writes a complete entry from memory.
     ///
     /// # Errors
-    /// As [`Writer::entry`].
+    /// Same as [`Writer::entry`].
     pub async fn whole(&mut self, name: &str, bytes: Bytes) -> anyhow::Result<()> {
         self.entry(name, bytes.len() as u64).await?;
         self.bytes(bytes).await
     }
 
-    /// Puts the archive into its place.
+    /// Finishes the archive and moves it into place.
     ///
     /// # Errors
-    /// As [`Writer::entry`].
+    /// Same as [`Writer::entry`].
     pub async fn finish(mut self) -> anyhow::Result<()> {
         self.send(Item::End).await?;
         self.writing.await.context("writing the archive")?
@@ -113,13 +113,13 @@ impl Writer {
         if self.items.send(item).await.is_ok() {
             return Ok(());
         }
-        // The writer ended before it was told to, so it says why.
+        // The writing task ended early, so its result holds the reason.
         let ended = (&mut self.writing).await.context("writing the archive")?;
         Err(ended.err().unwrap_or_else(|| anyhow!("the archive ended early")))
     }
 }
 
-/// Makes the name of a file last.
+/// Makes a rename durable by syncing the directory of `file`.
 pub fn sync_folder(file: &Path) -> anyhow::Result<()> {
     let folder = file
         .parent()
@@ -130,10 +130,10 @@ pub fn sync_folder(file: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("{} cannot be synchronised", folder.display()))
 }
 
-/// Creates a file that its owner alone can read.
+/// Creates a file that only its owner can read.
 ///
 /// # Errors
-/// When it exists, or cannot be created.
+/// Returns an error if the file exists or cannot be created.
 pub fn create_private(file: &Path) -> anyhow::Result<File> {
     let options = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
     options.with_context(|| format!("{} cannot be created", file.display()))
@@ -176,7 +176,7 @@ fn write<W: Write>(to: W, mut items: mpsc::Receiver<Item>) -> anyhow::Result<W> 
     }
 }
 
-/// The bytes of an entry as they come.
+/// Reads the bytes of an entry as they arrive.
 struct Entry<'a> {
     items: &'a mut mpsc::Receiver<Item>,
     at_hand: Bytes,
@@ -209,12 +209,12 @@ impl Read for Entry<'_> {
 #[derive(Debug)]
 pub struct Reader {
     items: mpsc::Receiver<anyhow::Result<Item>>,
-    /// The entry that was read, and what is left of it.
+    /// The current entry, and the number of its bytes that have not been read.
     ahead: Option<(String, u64)>,
 }
 
 impl Reader {
-    /// Reads an archive. `-` is the standard input.
+    /// Starts reading an archive. `-` is standard input.
     pub fn from(archive: &Path) -> Self {
         let (sender, items) = mpsc::channel(WAITING);
         let archive = archive.to_owned();
@@ -227,16 +227,16 @@ impl Reader {
             let last = read
                 .map_err(|error| Refused::Damaged(format!("{} cannot be read: {error}", archive.display())).into())
                 .map(|()| Item::End);
-            // Nobody may wait for it any more.
+            // Ignore errors: the receiver may have been dropped.
             let _ = sender.blocking_send(last);
         });
         Self { items, ahead: None }
     }
 
-    /// The name and the size of the next entry, of which no byte was read yet; none at the end.
+    /// Returns the name and size of the next entry, of which no byte has been read yet, or `None` at the end.
     ///
     /// # Errors
-    /// When the archive is damaged.
+    /// Returns an error if the archive is damaged.
     pub async fn entry(&mut self) -> anyhow::Result<Option<(String, u64)>> {
         while self.ahead.is_none() {
             match self.items.recv().await.ok_or_else(|| Refused::damaged("it ended early"))?? {
@@ -248,10 +248,10 @@ impl Reader {
         Ok(self.ahead.clone())
     }
 
-    /// The next bytes of the entry; none at its end, and then the next entry is the one to ask for.
+    /// Returns the next bytes of the entry, or `None` at its end; [`Reader::entry`] then returns the next entry.
     ///
     /// # Errors
-    /// As [`Reader::entry`].
+    /// Same as [`Reader::entry`].
     pub async fn bytes(&mut self) -> anyhow::Result<Option<Bytes>> {
         match &mut self.ahead {
             Some((_, 0)) | None => {
@@ -268,10 +268,10 @@ impl Reader {
         }
     }
 
-    /// All bytes of the entry, which must be few.
+    /// Reads the rest of the entry, which must be small.
     ///
     /// # Errors
-    /// As [`Reader::entry`]; when there are more than `most`.
+    /// Same as [`Reader::entry`]; also if it is larger than `most` bytes.
     pub async fn whole(&mut self, most: usize) -> anyhow::Result<Vec<u8>> {
         let mut all = Vec::new();
         while let Some(bytes) = self.bytes().await? {

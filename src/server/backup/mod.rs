@@ -1,4 +1,5 @@
-//! `parley backup` and `parley restore`: the database and the files as one archive, written beside a running server and put back without one.
+//! `parley backup` and `parley restore`: the database and its files as one archive, which is written while a server may be running, and
+//! restored while none is.
 
 use std::path::Path;
 
@@ -29,18 +30,18 @@ pub use refused::Refused;
 pub use restore::{Restored, restore};
 use temporary::Temporary;
 
-/// Rows of a table travel in pieces of so many bytes: their number is not known before.
+/// Rows of a table are written in chunks of this many bytes, because their total size is not known in advance.
 const PIECE: usize = 4 * 1024 * 1024;
 
-/// The entry that holds the rows of a table from the `piece`th piece on.
+/// Returns the name of the entry that holds chunk number `piece` of a table's rows.
 fn rows_entry(table: &str, piece: usize) -> String {
     format!("database/{table}/{piece:06}")
 }
 
-/// Writes the database and its files to an archive, beside a server that may run. The archive replaces `target` when it is complete.
+/// Writes the database and its files to an archive while a server may be running. The archive replaces `target` when it is complete.
 ///
 /// # Errors
-/// When the database, a file or the archive cannot be read or written; `target` is then as it was.
+/// Returns an error if the database, a file or the archive cannot be read or written; `target` is then unchanged.
 pub async fn backup(config: &Config, target: &Path) -> anyhow::Result<Complete> {
     let storage = Storage::new(&rooms::storage(config)).context("files.url")?;
     let mut archive = Writer::to(target);
@@ -149,20 +150,21 @@ async fn files(objects: Vec<Object>, storage: &Storage, archive: &mut Writer, co
     Ok(())
 }
 
-/// What became of a file that the database names.
+/// Outcome of copying a file that the database refers to.
 enum Copied {
-    /// It is in the archive.
+    /// The file is in the archive.
     Whole,
     /// The store does not have it.
     Missing,
-    /// It is not what was stored, or cannot be read.
+    /// It has the wrong size or cannot be read.
     Damaged(String),
 }
 
-/// Copies a file, as far as it is what the database says. An entry begins with its size, so nothing of another one is written.
+/// Copies a file if it has the size recorded in the database. An entry starts with its size, so nothing is written for a file of another
+/// size.
 ///
 /// # Errors
-/// When the store cannot be used; when a file stops being readable in the middle of its entry.
+/// Returns an error if the store cannot be used, or if a file becomes unreadable after its entry was started.
 async fn file(name: &str, size: u64, storage: &Storage, archive: &mut Writer) -> anyhow::Result<Copied> {
     let reading = || format!("reading the file {name}");
     match storage.size(name).await {
@@ -178,7 +180,7 @@ async fn file(name: &str, size: u64, storage: &Storage, archive: &mut Writer) ->
     };
     let mut next = match chunks.next().await {
         Some(Err(Error::NotFound { .. })) => return Ok(Copied::Missing),
-        // A bucket that fails may fail for all of them. In a folder it is this file.
+        // A failing bucket may fail for all files, so end the backup. In a folder, only this file is affected.
         Some(Err(error)) if storage.folder().is_some() => return Ok(Copied::Damaged(error.to_string())),
         first => first,
     };

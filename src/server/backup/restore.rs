@@ -1,4 +1,4 @@
-//! Putting an archive back: into an empty database, with no server on it, and with another epoch.
+//! Restores an archive into an empty database that no server uses, and starts a new epoch for every log.
 
 use std::path::Path;
 
@@ -23,21 +23,21 @@ mod into_sqlite;
 use entries::SMALL;
 use failure::Failure;
 
-/// What was put back.
+/// The result of a restore.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Restored {
-    /// Logs that have another epoch.
+    /// Number of logs, all of which have a new epoch.
     pub logs: u64,
-    /// Files, and those that were missing when the archive was made.
+    /// Number of restored files, and of those that were missing when the archive was written.
     pub files: Complete,
 }
 
-/// Puts an archive back. The database is replaced at once, at the end. What fails or is stopped before removes what it created; the tables of an
-/// empty PostgreSQL database stay, without rows. From then on nothing is stopped.
+/// Restores an archive. The database is replaced in a single step at the end. A failure or `stop` before that step removes what was
+/// created; in an empty PostgreSQL database, the tables remain, without rows. After that step, `stop` has no effect.
 ///
 /// # Errors
-/// [`Refused`]; [`parley_storage::OpenError`]; when the archive is damaged or something cannot be written. The database and what the store had are then as
-/// they were, unless the message says that the database was restored.
+/// Returns [`Refused`], [`parley_storage::OpenError`], or an error if the archive is damaged or something cannot be written. The database
+/// and the store are then unchanged, unless the message says that the database was restored.
 pub async fn restore(config: &Config, archive: &Path, force: bool, stop: &CancellationToken) -> anyhow::Result<Restored> {
     #[cfg(feature = "faults")]
     parley_fault::turn_off(&config.fault.switch);
@@ -56,7 +56,8 @@ pub async fn restore(config: &Config, archive: &Path, force: bool, stop: &Cancel
             Err(error)
         }
         Err(Failure::Done(error)) => {
-            // The files belong to the database. What ended the restore is what the operator has to know first.
+            // The files belong to the restored database. Only log a failure here, because the error that ended the restore matters more to
+            // the operator.
             if let Err(files) = files.finish().await {
                 tracing::error!(error = format!("{files:#}"), "the files of the restore are not all in place");
             }
@@ -65,14 +66,14 @@ pub async fn restore(config: &Config, archive: &Path, force: bool, stop: &Cancel
     }
 }
 
-/// A database that takes the place of another by one step.
+/// A database that is ready to replace another in a single step.
 enum Loaded {
     Sqlite(into_sqlite::Loaded),
     Postgres(Box<into_postgres::Loaded>),
 }
 
 impl Loaded {
-    /// Takes the step; how many logs there are.
+    /// Replaces the database and returns the number of logs.
     async fn replace(self, config: &Config) -> Result<u64, Failure> {
         match self {
             Self::Sqlite(loaded) => loaded.replace().await,
@@ -81,7 +82,7 @@ impl Loaded {
     }
 }
 
-/// Everything before the step: reads the whole archive.
+/// Performs everything before the replacement: reads the whole archive.
 async fn load(config: &Config, archive: &Path, force: bool, files: &mut Restoring) -> anyhow::Result<(Loaded, Complete)> {
     let mut reader = Reader::from(archive);
     let manifest = manifest(&mut reader).await?;

@@ -1,16 +1,16 @@
-//! Database files that are not in their place yet.
+//! Database files before they are moved into place.
 
 use std::path::{Path, PathBuf};
 
 use crate::{config::Config, server::rooms};
 
-/// A file that is removed when it is of no use any more.
+/// A database file that is removed when this is dropped.
 #[derive(Debug)]
 pub struct Temporary(pub PathBuf);
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // It may not exist, or be in its place already.
+        // Ignore errors: the files may not exist, or may have been moved into place.
         for suffix in ["", "-wal", "-shm", ".lock"] {
             let mut file = self.0.as_os_str().to_owned();
             file.push(suffix);
@@ -19,7 +19,7 @@ impl Drop for Temporary {
     }
 }
 
-/// The configuration of the database, for what is opened before it is in its place.
+/// The configuration for opening a database file before it is moved into place.
 pub fn at(config: &Config, file: &Path) -> parley_storage::Config {
     parley_storage::Config {
         url: format!("sqlite://{}?mode=rwc", file.display()),

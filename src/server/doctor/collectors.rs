@@ -1,4 +1,4 @@
-//! Whether telemetry arrives where it is sent.
+//! Checks whether the telemetry collectors can be reached.
 
 use tokio::net::TcpStream;
 
@@ -8,7 +8,7 @@ use crate::{
     telemetry,
 };
 
-/// Where telemetry goes: by the configuration, or by OpenTelemetry's variables.
+/// Checks the endpoints set by the configuration or by OpenTelemetry's standard variables.
 pub(super) async fn collectors(config: &Config) -> Vec<Finding> {
     const ABOUT: &str = "telemetry";
     let endpoints = telemetry::endpoints(&config.trace);
@@ -43,7 +43,7 @@ pub(super) async fn collectors(config: &Config) -> Vec<Finding> {
     found
 }
 
-/// Where the exporters connect to: without a port, to that of the scheme and not to OTLP's own.
+/// Returns the address that the exporters connect to. The default port is that of the scheme, not OTLP's own.
 fn host_and_port(endpoint: &str) -> Option<(String, u16)> {
     let uri: http::Uri = endpoint.parse().ok()?;
     let port = uri.port_u16().or(match uri.scheme_str()? {

@@ -1,4 +1,4 @@
-//! Whether the database can be used, and what is stored in it.
+//! Checks whether the database can be used, and for stored data that exceeds limits.
 
 use std::{path::Path, time::Duration};
 
@@ -8,16 +8,16 @@ use parley_storage::{Database, OpenError, Oversized, Standing};
 use super::{Finding, PATIENCE, bad, doubtful, good};
 use crate::{config::Config, server::rooms};
 
-/// How long rows beyond their limits are looked for.
+/// Time limit of the search for rows that exceed their limits.
 const SCAN: Duration = Duration::from_mins(1);
 
-/// The oldest PostgreSQL that the tests run on is 15; older ones lack nothing that is known to be needed down to this one.
+/// The oldest supported PostgreSQL. Tests run on 15 and newer; 13 and 14 are not known to lack anything that is needed.
 const OLDEST_POSTGRES: i64 = 13;
 
-/// By how much clocks may differ before times look odd to people.
+/// Clock difference in microseconds beyond which times look wrong to users.
 const CLOCKS: i64 = 1_000_000;
 
-/// Looks at the database, and creates none.
+/// Checks the database without creating one.
 pub(super) async fn database(config: &Config, found: &mut Vec<Finding>) {
     const ABOUT: &str = "database";
     let settings = rooms::database(config);
@@ -96,11 +96,11 @@ async fn existing_database(config: &Config, found: &mut Vec<Finding>) {
             }
         }
     }
-    // What could not be closed is gone anyway.
+    // Ignore errors: the process does not use the connections any more.
     let _ = db.close().await;
 }
 
-/// Rows that were stored before the limits of their fields.
+/// Finds rows that were stored before the limits of their fields existed.
 async fn oversized(db: &Database) -> Vec<Finding> {
     const ABOUT: &str = "sizes";
     match tokio::time::timeout(SCAN, db.oversized()).await {
@@ -129,7 +129,7 @@ async fn oversized(db: &Database) -> Vec<Finding> {
     }
 }
 
-/// Times that were stored before they were limited.
+/// Finds times that were stored before their range was limited.
 async fn times(db: &Database) -> Vec<Finding> {
     const ABOUT: &str = "times";
     let found = match tokio::time::timeout(SCAN, db.times_out_of_range()).await {
@@ -153,13 +153,13 @@ async fn times(db: &Database) -> Vec<Finding> {
     found.iter().map(says).collect()
 }
 
-/// The folder that a file is in.
+/// Returns the directory of a file.
 fn folder_of(file: &Path) -> &Path {
     let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
     parent.unwrap_or_else(|| Path::new("."))
 }
 
-/// Whether the files in a folder have room to grow.
+/// Checks the free space of a directory.
 fn disk(folder: &Path) -> Finding {
     const LEAST: u64 = 1 << 30;
     match rustix::fs::statvfs(folder) {

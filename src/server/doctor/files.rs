@@ -1,4 +1,4 @@
-//! Whether files can be stored.
+//! Checks whether files can be stored.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use rustix::fs::{Access, access};
 use super::{Finding, PATIENCE, bad, good};
 use crate::{config::Config, server::start};
 
-/// Stores a file and removes it again. Where the folder is missing, which a start would create, looks whether it could.
+/// Stores a file and removes it again. If the folder does not exist, checks whether a start could create it.
 pub(super) async fn storage(config: &Config) -> Finding {
     let storage = match start::storage(config) {
         Ok(storage) => storage,
@@ -31,7 +31,7 @@ pub(super) async fn storage(config: &Config) -> Finding {
     }
 }
 
-/// Whether a folder that is missing could be created.
+/// Checks whether a missing folder could be created.
 fn missing(folder: &Path) -> Finding {
     let beside = |path: &Path| {
         if path.as_os_str().is_empty() {

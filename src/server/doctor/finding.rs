@@ -1,26 +1,25 @@
-//! What a check found.
+//! The result of a check.
 
 use std::time::Duration;
 
-/// How a check came out.
+/// Verdict of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Nothing is wrong.
+    /// No problem.
     Good,
-    /// It works, and will not always.
+    /// Works, but may fail later.
     Doubtful,
-    /// It does not work.
+    /// Does not work.
     Bad,
 }
 
-/// What a check found.
+/// The result of a check.
 #[derive(Clone, Debug)]
 pub struct Finding {
-    /// What was looked at.
+    /// The subject of the check.
     pub about: &'static str,
-    /// How it came out.
     pub verdict: Verdict,
-    /// What was found, and what to do, in plain words and without secrets.
+    /// The finding and what to do about it, in plain language and without secrets.
     pub says: String,
 }
 
@@ -46,5 +45,5 @@ pub(super) fn bad(about: &'static str, says: impl Into<String>) -> Finding {
     }
 }
 
-/// How long anybody else may take to answer.
+/// Timeout for responses of other systems.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! Who has the addresses that a server would listen at.
+//! Checks the addresses on which a server would listen.
 
 use super::{Finding, bad, doubtful, good};
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
     server::start::{self, StartError},
 };
 
-/// Whether an address can be bound, or is bound by a Parley already. What a start would fail with is wrong here in the same words.
+/// Checks whether an address can be bound, or is already used by Parley. Reports the same error as a start would.
 pub(super) async fn listener(config: &Config, door: &'static str, address: &str) -> Finding {
     let error = match start::bind(door, address).await {
         Ok(_) => return good(door, format!("{address} is free")),
@@ -23,7 +23,7 @@ pub(super) async fn listener(config: &Config, door: &'static str, address: &str)
     };
     match identify(&format!("{scheme}://{}", reachable(address))).await {
         found if found == expected => good(door, format!("a Parley listens at {address} already")),
-        // It cannot be asked without a client certificate.
+        // It requires a client certificate, so it cannot be identified.
         Listener::Unknown if is_tls && !config.tls.client_ca_file.is_empty() => doubtful(
             door,
             format!("{address} is taken: by a Parley that runs already, or by something else"),

@@ -1,4 +1,4 @@
-//! Who else on this machine may read what Parley stores.
+//! Checks whether other users of this machine can read what Parley stores.
 
 use std::{
     os::unix::fs::MetadataExt as _,
@@ -8,10 +8,10 @@ use std::{
 use super::{Finding, doubtful, good};
 use crate::config::Config;
 
-/// The permissions of group and others.
+/// The permission bits of group and others.
 const OTHERS: u32 = 0o077;
 
-/// Looks at the modes of the database file, what `SQLite` keeps beside it, and the folder of files. Only of what exists.
+/// Checks the modes of the database file, the files that `SQLite` keeps next to it, and the folder of uploaded files, if they exist.
 pub(super) fn modes(config: &Config) -> Vec<Finding> {
     const ABOUT: &str = "permissions";
     let mut private: Vec<(PathBuf, &str)> = Vec::new();

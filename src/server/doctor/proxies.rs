@@ -1,11 +1,11 @@
-//! What a proxy in front of Parley has to do, as far as the settings of Parley say. What the proxy does cannot be seen from here.
+//! Describes what a proxy in front of Parley must do, given Parley's settings. The proxy itself cannot be inspected.
 
 use super::{Finding, doubtful, good};
 use crate::config::Config;
 
 const ABOUT: &str = "proxies";
 
-/// What nginx takes of a body unless it is configured; others take more.
+/// nginx's default limit of a request body; other proxies allow more.
 const SMALLEST_BODY: u64 = 1024 * 1024;
 
 pub(super) fn proxies(config: &Config) -> Vec<Finding> {
@@ -16,7 +16,7 @@ pub(super) fn proxies(config: &Config) -> Vec<Finding> {
     found
 }
 
-/// Whether client addresses can be told apart behind a proxy.
+/// Checks whether clients behind a proxy can be told apart.
 fn trusted(config: &Config) -> Finding {
     const ABOUT: &str = "trusted proxies";
     if !config.limits.trusted_proxies.is_empty() {
@@ -29,7 +29,7 @@ fn trusted(config: &Config) -> Finding {
     )
 }
 
-/// What a proxy must let through for clients to reach the limits of this configuration.
+/// Describes what a proxy must pass through for clients to reach the limits of this configuration.
 fn bodies(config: &Config) -> Finding {
     let http = (config.http.max_body_bytes as u64).max(config.files.max_bytes);
     let grpc = config.grpc.max_message_bytes as u64;

@@ -1,4 +1,5 @@
-//! The files that hold secrets: those that a variable with `_FILE` names, and the private key. A start reads them too; here it is said who else may.
+//! Checks the files that hold secrets: those named by variables with the suffix `_FILE`, and the private key. A start reads them too; this
+//! also checks who else can read them.
 
 use std::{
     os::unix::fs::MetadataExt as _,
@@ -8,13 +9,13 @@ use std::{
 use super::{Finding, bad, doubtful, good};
 use crate::config::{Config, layers::CLIENT_VARIABLES};
 
-/// The permissions of everybody. A group may read them: secrets are mounted for one.
+/// The permission bits of others. A group may read the files, because secrets are mounted for one.
 const EVERYBODY: u32 = 0o007;
 
-/// Variables that name files without a secret, or one that is a setting of its own.
+/// Variables that name files which contain no secret, or which are settings themselves.
 const OTHERS: [&str; 3] = ["PARLEY_TLS_CERT_FILE", "PARLEY_TLS_KEY_FILE", "PARLEY_TLS_CLIENT_CA_FILE"];
 
-/// Looks at each file that holds a secret; nothing is said where there is none.
+/// Checks each file that holds a secret. Returns nothing if there are none.
 pub(super) fn secrets(config: &Config) -> Vec<Finding> {
     const ABOUT: &str = "secrets";
     let mut files: Vec<(String, PathBuf)> = std::env::vars_os()

@@ -1,4 +1,4 @@
-//! The entries of an archive that every kind of database has.
+//! The archive entries that are common to all database backends.
 
 use anyhow::bail;
 
@@ -9,20 +9,20 @@ use crate::server::backup::{
     refused::Refused,
 };
 
-/// The most that the small entries of an archive have.
+/// Maximum size in bytes of the small entries of an archive.
 pub const SMALL: usize = 4 * 1024 * 1024;
 
-/// What an entry beside the database was.
+/// The kind of an entry other than the database.
 pub enum Beside {
-    /// A file, which is in the store now.
+    /// A file, which has been stored.
     File,
     /// The end of the archive.
     End(Complete),
-    /// None of both. Nothing of it was read.
+    /// Neither of these. Nothing of the entry was read.
     Other,
 }
 
-/// Puts a file back, or reads the end of the archive.
+/// Restores a file, or reads the end of the archive.
 pub async fn beside_the_database(reader: &mut Reader, name: &str, files: &mut Restoring) -> anyhow::Result<Beside> {
     if name == COMPLETE {
         let complete: Complete = serde_json::from_slice(&reader.whole(SMALL).await?).map_err(|error| Refused::entry(COMPLETE, &error))?;

@@ -1,9 +1,9 @@
-//! How a restore fails at its end.
+//! Failures of the last step of a restore.
 
-/// What fails at the end.
+/// A failure of the last step.
 pub enum Failure {
-    /// Before the database was replaced.
+    /// The database was not replaced.
     Undone(anyhow::Error),
-    /// Afterwards, or it is not known whether it was.
+    /// The database was replaced, or it is not known whether it was.
     Done(anyhow::Error),
 }

@@ -1,4 +1,4 @@
-//! Into a PostgreSQL database: its tables are brought to those of the archive, and the rows replaced in one transaction.
+//! Restores into a PostgreSQL database: its tables are migrated to those of the archive, and the rows are replaced in one transaction.
 
 use std::time::Duration;
 
@@ -32,20 +32,20 @@ use crate::{
     },
 };
 
-/// For how long a restore waits for other connections to close, and how often it looks.
+/// How long a restore waits for other connections to close, and how often it checks.
 const SETTLING: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Rows that are loaded and not committed.
+/// Rows that were loaded but not committed.
 pub(super) struct Loaded {
     loading: Loading,
     sequences: Vec<Sequence>,
 }
 
-/// Reads the archive into a transaction.
+/// Loads the archive in a transaction.
 ///
 /// # Errors
-/// As [`super::restore`].
+/// Same as [`super::restore`].
 pub(super) async fn load(
     config: &Config,
     source: Source,
@@ -72,7 +72,7 @@ pub(super) async fn load(
     migrated?;
 
     let mut loading = target.begin().await?;
-    // Again: a server may have started before the tables were locked.
+    // Check again: a server may have started before the tables were locked.
     if parley_fault::is_on(Protection::RestoreLocks) {
         is_free(&loading.look().await?, force)?;
     }
@@ -99,7 +99,7 @@ pub(super) async fn load(
 }
 
 impl Loaded {
-    /// Commits the rows, and brings the tables to those of this program.
+    /// Commits the rows, then migrates the tables to this program's version.
     pub(super) async fn replace(self, config: &Config) -> Result<u64, Failure> {
         let committed = self.loading.commit(&self.sequences, Epoch::random().0).await;
         let (logs, target) = committed.map_err(|error| match error {
@@ -112,7 +112,7 @@ impl Loaded {
             .await
             .context("the database was restored, but could not be migrated: run `parley migrate`")
             .map_err(Failure::Done)?;
-        // The rows are there: without statistics of them, and with locks that end with the process, nothing is lost.
+        // The rows are committed, so a failure loses nothing: only statistics are missing, and locks end with the process.
         if let Err(error) = target.end().await {
             tracing::warn!(%error, "statistics of the restored tables could not be collected");
         }
@@ -135,16 +135,17 @@ fn of(target: &Target, config: &Config) -> parley_storage::Config {
     }
 }
 
-/// What the database holds once connections that were closing are closed: PostgreSQL lists them for a moment after their clients have ended.
+/// Waits for connections that are closing, and returns what the database contains: PostgreSQL lists connections for a moment after their
+/// clients have ended.
 ///
 /// # Errors
-/// When it does not answer.
+/// Returns an error if the database does not answer.
 async fn settled(target: &mut Target, force: bool) -> anyhow::Result<Found> {
     let until = Instant::now() + SETTLING;
     let mut is_reported = false;
     loop {
         let found = target.look().await?;
-        // Waiting changes nothing where data is refused anyway, or where the operator overrides the check.
+        // Do not wait if it changes nothing: existing data is refused anyway, and `force` overrides the check.
         if found.sessions == 0 || found.holds_data || force || Instant::now() >= until {
             return Ok(found);
         }
@@ -160,10 +161,10 @@ async fn settled(target: &mut Target, force: bool) -> anyhow::Result<Found> {
     }
 }
 
-/// Makes sure that nobody uses the database, and that nothing is lost.
+/// Checks that the database is not in use and that no data would be lost.
 ///
 /// # Errors
-/// [`Refused::InUse`]; [`Refused::NotEmpty`].
+/// Returns [`Refused::InUse`] if there are other connections, and [`Refused::NotEmpty`] if the database contains data.
 fn is_free(found: &Found, force: bool) -> Result<(), Refused> {
     if force {
         return Ok(());
@@ -177,8 +178,8 @@ fn is_free(found: &Found, force: bool) -> Result<(), Refused> {
     Ok(())
 }
 
-/// What became of rows that could not be loaded: PostgreSQL says of some errors that the rows themselves are at fault (classes 22 and 23 of
-/// SQLSTATE: data exceptions and violated constraints).
+/// Converts an error of loading rows: SQLSTATE classes 22 (data exceptions) and 23 (violated constraints) mean that the rows themselves are
+/// invalid, so the archive is damaged.
 fn of_rows(error: anyhow::Error, of: &str) -> anyhow::Error {
     let database = error.downcast_ref::<sqlx::Error>().and_then(sqlx::Error::as_database_error);
     match database.filter(|error| error.code().is_some_and(|code| code.starts_with("22") || code.starts_with("23"))) {
@@ -187,13 +188,13 @@ fn of_rows(error: anyhow::Error, of: &str) -> anyhow::Error {
     }
 }
 
-/// The table that an entry holds rows of.
+/// Returns the table to which an entry's rows belong.
 fn table_of<'a>(tables: &'a [Table], entry: &str) -> Option<&'a Table> {
     let (name, _) = entry.strip_prefix("database/")?.rsplit_once('/')?;
     tables.iter().find(|table| table.name == name)
 }
 
-/// The next bytes of a table, whose rows may go on in the next entry.
+/// Returns the next bytes of a table, whose rows may continue in the next entry.
 async fn pieces(reader: &mut Reader, table: &str) -> anyhow::Result<Option<Bytes>> {
     loop {
         if let Some(bytes) = reader.bytes().await? {

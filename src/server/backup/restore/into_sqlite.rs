@@ -1,4 +1,4 @@
-//! Into a SQLite file: the database of the archive is made ready beside it, and takes its name.
+//! Restores into a SQLite file: the archive's database is prepared next to it and then renamed over it.
 
 use std::{
     fs,
@@ -25,19 +25,19 @@ use crate::{
     },
 };
 
-/// A database file that is ready.
+/// A database file that is ready to be moved into place.
 pub(super) struct Loaded {
     restored: Temporary,
     file: PathBuf,
     logs: u64,
-    /// A server, and another restore, hold the same lock.
+    /// The lock that servers and restores hold while they use the database.
     _lock: fs::File,
 }
 
-/// Reads the archive into a file beside the one that is to be replaced.
+/// Restores the archive's database into a file next to the one to be replaced.
 ///
 /// # Errors
-/// As [`super::restore`].
+/// Same as [`super::restore`].
 pub(super) async fn load(
     config: &Config,
     file: &Path,
@@ -67,7 +67,7 @@ pub(super) async fn load(
         }
     }
     let complete = complete.ok_or_else(|| Refused::damaged("its end is missing"))?;
-    // By what the file itself says, which the manifest only repeats.
+    // Check the migrations in the database file itself; those in the manifest are only a copy.
     let its_database = |error: sqlx::Error| Refused::damaged(format_args!("its database cannot be read: {error}"));
     let mut copy = sqlite::open(&restored.0).await.map_err(its_database)?;
     of_this_line(&sqlite::source(&mut copy).await.map_err(its_database)?)?;
@@ -88,7 +88,8 @@ pub(super) async fn load(
 impl Loaded {
     /// Replaces the file.
     pub(super) async fn replace(self) -> Result<u64, Failure> {
-        // Until the new file has its name the old one must be whole. One that cannot be read has nothing to keep.
+        // The old file must remain complete until the new one has its name, so apply its journal first. A file that cannot be read has
+        // nothing to preserve.
         if let Err(error) = sqlite::absorb_journal(&self.file).await {
             tracing::warn!(%error, "the database that is replaced cannot be read; replacing it as it is");
         }
@@ -100,7 +101,7 @@ impl Loaded {
     }
 }
 
-/// Replaces a database file. The journal of the one before must not be applied to it.
+/// Replaces a database file. Removes its journal first, which must not be applied to the new file.
 fn put_in_place(restored: &Path, file: &Path) -> anyhow::Result<()> {
     for suffix in ["-wal", "-shm"] {
         let mut journal = file.as_os_str().to_owned();
