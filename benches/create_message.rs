@@ -1,4 +1,4 @@
-//! `CreateMessage`: throughput with 64 calls in flight, and the latency of one at a time.
+//! `CreateMessage`: throughput with 64 calls in flight, and the latency of one call at a time.
 
 use std::time::{Duration, Instant};
 
@@ -18,12 +18,12 @@ use crate::{
     yard::Yard,
 };
 
-/// Connections that share the calls in flight.
+/// Number of connections that share the calls in flight.
 const CONNECTIONS: usize = 4;
-/// Calls in flight on each of them.
+/// Number of calls in flight on each connection.
 const IN_FLIGHT: usize = 16;
 
-/// One round of everything about throughput.
+/// One round of all throughput measurements.
 pub async fn throughput_round(yard: &mut Yard, options: &Options, table: &mut Table) {
     let naive = yard.cluster.pgbench("naive", "naive.sql", 32, options.seconds);
     let world = yard.postgres_world(options).await;
@@ -59,7 +59,7 @@ pub async fn throughput_round(yard: &mut Yard, options: &Options, table: &mut Ta
     table.compare(mark, created, one_by_one);
 }
 
-/// One round of one call at a time.
+/// One round of the latency measurement.
 pub async fn latency_round(yard: &mut Yard, options: &Options, table: &mut Table) {
     let naive = yard.cluster.pgbench_median_ms("naive", "naive.sql", options.seconds);
     let world = yard.postgres_world(options).await;
@@ -83,7 +83,7 @@ pub async fn latency_round(yard: &mut Yard, options: &Options, table: &mut Table
     table.compare(mark, median(&millis), naive);
 }
 
-/// Messages per second, with 64 calls in flight.
+/// Returns messages per second with 64 calls in flight.
 pub async fn create(world: &World, seconds: u64) -> f64 {
     let mut tasks = JoinSet::new();
     let begun = Instant::now();
@@ -107,7 +107,7 @@ pub async fn create(world: &World, seconds: u64) -> f64 {
     rate(tasks, begun).await
 }
 
-/// Echoes per second.
+/// Returns echo calls per second.
 async fn echo(channels: Vec<Channel>, seconds: u64) -> f64 {
     let mut tasks = JoinSet::new();
     let begun = Instant::now();

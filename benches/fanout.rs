@@ -1,4 +1,4 @@
-//! Fan-out: bursts to many subscribers that decode everything, and the way from reply to event.
+//! Fan-out: bursts to many subscribers that decode every event, and the latency from a response to its event.
 
 use std::{
     sync::{
@@ -26,15 +26,16 @@ use crate::{
     yard::Yard,
 };
 
-/// Connections that subscribers share.
+/// Number of connections that subscribers share.
 const CONNECTIONS: usize = 8;
-/// Messages in one call, the most there may be.
+/// Number of messages in one call, which is the maximum.
 const BATCH: usize = 500;
-/// Calls in flight while writing flat out.
+/// Number of calls in flight when writing at full speed.
 const CALLS: usize = 4;
 
-/// The row for writes flat out, and how many calls they are; the row for bursts of one write each, and how many bursts. One
-/// subscriber gets a write in a single frame, between whose first and last event no time passes: that row would be without meaning.
+/// For each number of subscribers: the row for writing at full speed with its number of calls, and the row for bursts of one write with its
+/// number of bursts. A single subscriber receives one write in a single frame, so no time passes between the first and the last event, and
+/// the second row would be meaningless.
 const SIZES: [Size; 3] = [
     Size {
         subscribers: 1,
@@ -53,7 +54,7 @@ const SIZES: [Size; 3] = [
     },
 ];
 
-/// A number of subscribers and what is measured with it.
+/// A number of subscribers and its measurements.
 struct Size {
     subscribers: usize,
     flat_out: (&'static str, usize),
@@ -70,7 +71,7 @@ pub async fn round(yard: &mut Yard, options: &Options, table: &mut Table) {
     }
 }
 
-/// Some bursts of so many calls each, bare and own, one right after the other.
+/// Measures `bursts` bursts of `calls` calls, first on the bare server and then on Parley.
 async fn compare(
     yard: &mut Yard,
     options: &Options,
@@ -98,7 +99,7 @@ async fn compare(
     );
 }
 
-/// One round of the time between a reply and its event.
+/// One round of the time between a response and its event.
 pub async fn latency_round(yard: &mut Yard, options: &Options, table: &mut Table) {
     let world = yard.postgres_world(options).await;
     let (arrivals, mut arrived) = mpsc::channel(16);
@@ -135,7 +136,7 @@ pub async fn latency_round(yard: &mut Yard, options: &Options, table: &mut Table
         let sent = made.into_inner().message.expect("always set").id;
         let (id, event) = arrived.recv().await.expect("the stream goes on");
         assert_eq!(id, sent, "one message, one event, nobody else writes");
-        // An event that came before the reply counts as no time at all.
+        // An event that arrives before the response counts as zero latency.
         after_reply.push(millis(replied, event));
         reply.push(millis(begun, replied));
         whole.push(millis(begun, event));
@@ -161,7 +162,7 @@ pub async fn latency_round(yard: &mut Yard, options: &Options, table: &mut Table
     );
 }
 
-/// The id of the message that a delivery tells the creation of.
+/// Returns the message ID if the delivery is a `message.created` event.
 fn created(delivery: pb::EventDelivery) -> Option<i64> {
     let event = delivery.event?;
     let is_creation = event.kind() == pb::EventKind::MessageCreated;
@@ -187,18 +188,18 @@ async fn subscribe(world: &World, subscribers: usize) -> Seats {
             .into_inner();
         seats.sit(stream.filter_map(|response| {
             let events = response.expect("the stream goes on").events;
-            // Bookmarks come without events.
+            // Bookmarks contain no events.
             let last = events.last().and_then(|delivery| delivery.event.as_ref()).map(|event| event.seq);
             std::future::ready(last.map(|seq| (events.len() as u64, seq)))
         }));
     }
-    // A burst that is not counted: connections and caches are cold.
+    // A warm-up burst that is not counted, because connections and caches are cold.
     let target = write(world, 1).await;
     seats.wait_for(target).await;
     seats
 }
 
-/// Several bursts of so many calls, one after another.
+/// Runs `bursts` bursts of `calls` calls, one after another.
 async fn own_bursts(world: &World, seats: &Seats, bursts: usize, calls: usize) -> Burst {
     let mut total = Burst::default();
     for _ in 0..bursts {
@@ -236,7 +237,7 @@ async fn bare_bursts(bare: &bare::Process, subscribers: usize, bursts: usize, ca
     total
 }
 
-/// Writes so many calls of messages into account 1; the seq of the last event.
+/// Writes `calls` calls of messages to account 1. Returns the sequence number of the last event.
 async fn write(world: &World, calls: usize) -> u64 {
     let channel = world.server.connect().await;
     let left = Arc::new(AtomicUsize::new(calls));

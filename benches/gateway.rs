@@ -1,4 +1,4 @@
-//! The JSON door beside the gRPC door: the same calls, the same service, one after the other.
+//! The REST gateway compared with the gRPC API: the same calls to the same service, one API after the other.
 
 use std::time::{Duration, Instant};
 
@@ -17,19 +17,19 @@ use crate::{
     yard::Yard,
 };
 
-/// Calls in flight through either door.
+/// Number of calls in flight on either API.
 const IN_FLIGHT: usize = 64;
-/// gRPC connections that share them.
+/// Number of gRPC connections that share them.
 const CONNECTIONS: usize = 4;
 
-/// What is asked for.
+/// The measured call.
 #[derive(Clone, Copy, Debug)]
 enum Ask {
     Create,
     List,
 }
 
-/// One round of both calls through both doors.
+/// One round of both calls on both APIs.
 pub async fn round(yard: &mut Yard, options: &Options, table: &mut Table) {
     let world = yard.postgres_world(options).await;
     for (ask, name) in [

@@ -1,4 +1,4 @@
-//! Memory: of the idle service, and of each subscriber that waits.
+//! Memory of the idle service, and of each idle subscriber.
 
 use std::time::Duration;
 
@@ -15,13 +15,13 @@ use crate::{
     yard::Yard,
 };
 
-/// Subscribers that are counted, few and many.
+/// The two numbers of subscribers that are measured.
 const FEW: usize = 1000;
 const MANY: usize = 10_000;
-/// How long memory is given to settle: three of the heartbeats asked for.
+/// Time for memory to settle: three of the requested heartbeats.
 const SETTLE: Duration = Duration::from_secs(3);
 
-/// One round: two fresh servers on empty SQLite files, as they start without any setting.
+/// One round: fresh servers on empty SQLite files, with default settings.
 pub async fn round(yard: &mut Yard, number: usize, table: &mut Table) {
     raise_limit();
     for (subscribers, connections, name, mark, goal) in [
@@ -31,7 +31,7 @@ pub async fn round(yard: &mut Yard, number: usize, table: &mut Table) {
         (MANY, MANY / 100, "idle subscriber, one stream of 100, of 10,000", 16.0, 10.0),
     ] {
         let url = yard.sqlite_url(&format!("memory-{number}-{subscribers}-{connections}.db"));
-        // All of them show one token here.
+        // All streams use the same token here.
         let server = Server::start_with(&url, &[("PARLEY_LIMITS_STREAMS_PER_TOKEN", "0")]);
         tokio::time::sleep(SETTLE).await;
         let idle = resident_kb(server.pid());
@@ -71,7 +71,7 @@ pub async fn round(yard: &mut Yard, number: usize, table: &mut Table) {
     }
 }
 
-/// As many open files as this process and its children may have at all: ten thousand connections are more than the usual limit.
+/// Raises the limit of open files to its maximum for this process and its children: ten thousand connections exceed the usual limit.
 fn raise_limit() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -84,7 +84,7 @@ fn raise_limit() {
 async fn subscribe(mut client: EventsServiceClient<tonic::transport::Channel>) -> Streaming<pb::SubscribeResponse> {
     let request = pb::SubscribeRequest {
         account_id: 1,
-        // The shortest: what a bookmark leaves behind counts too.
+        // The shortest interval, so that memory used by bookmarks is included.
         heartbeat: Some(prost_types::Duration { seconds: 1, nanos: 0 }),
         ..Default::default()
     };

@@ -1,8 +1,7 @@
-//! Four times as many calls as the service can answer: what is answered well all the same, how long that takes, what memory does, and what
-//! is left of it afterwards.
+//! Overload with four times the calls that the service can serve: goodput, latency, memory, and the throughput afterwards.
 //!
-//! The service and its database have one processor to themselves, and the clients another, where the machine has `taskset`: else what the
-//! clients take is missing where it is measured.
+//! If `taskset` is available, the service and its database run on one processor and the clients on another. Otherwise the clients take
+//! processor time from the service that is being measured.
 
 use std::{
     process::{Command, Stdio},
@@ -30,18 +29,18 @@ use crate::{
     },
 };
 
-/// How many times as much as the service can do.
+/// The offered load, relative to the capacity.
 const TIMES: f64 = 4.0;
-/// How long it is asked for too much.
+/// Duration of the overload.
 const LONG: Duration = Duration::from_secs(8);
-/// Between two bursts of calls.
+/// Interval between two bursts of calls.
 const PACE: Duration = Duration::from_millis(2);
-/// Connections that share the calls.
+/// Number of connections that share the calls.
 const CONNECTIONS: usize = 16;
-/// Calls that the clients themselves have under way at most: beyond, they would measure their own memory.
+/// Maximum number of calls that the clients keep in flight: with more, they would measure their own memory.
 const UNDER_WAY: usize = 20_000;
 
-/// Measures and prints a table in Markdown.
+/// Runs the benchmark and prints a Markdown table.
 pub async fn run(options: &Options) {
     let cluster = Cluster::start(Durability::Full);
     cluster.create("overload");
@@ -78,7 +77,7 @@ pub async fn run(options: &Options) {
     println!("\nmedian goodput: {:.2} (goal: at least 0.8)", median(&goodputs));
 }
 
-/// Gives the service and the database the first processor, and this process the second.
+/// Pins the service and the database to the first processor, and this process to the second. Returns whether this succeeded.
 fn pin(server: u32, cluster: &Cluster) -> bool {
     let database = std::fs::read_to_string(cluster.directory().join("data/postmaster.pid")).unwrap_or_default();
     let database = database.lines().next().unwrap_or_default().to_owned();
@@ -101,7 +100,7 @@ fn pin(server: u32, cluster: &Cluster) -> bool {
         && set("1", &std::process::id().to_string())
 }
 
-/// Messages a second with 64 calls in flight, each client waiting for its answer.
+/// Closed loop: returns messages per second with 64 calls in flight, where each client waits for its response.
 async fn closed(world: &World, seconds: u64) -> f64 {
     let mut tasks = JoinSet::new();
     let begun = Instant::now();
@@ -112,7 +111,7 @@ async fn closed(world: &World, seconds: u64) -> f64 {
             tasks.spawn(async move {
                 let mut count = 0_u32;
                 while Instant::now() < end {
-                    // Just after too much, a call may still be told to come again.
+                    // Directly after an overload, calls may still be rejected with a request to retry.
                     count += u32::from(create(&channel, &places).await == Code::Ok);
                 }
                 count
@@ -123,7 +122,7 @@ async fn closed(world: &World, seconds: u64) -> f64 {
     f64::from(count) / begun.elapsed().as_secs_f64()
 }
 
-/// What was seen while too much was asked for.
+/// The measurements during an overload.
 struct Seen {
     asked: f64,
     well: f64,
@@ -139,7 +138,7 @@ struct Counts {
     under_way: AtomicUsize,
 }
 
-/// Asks at a pace that heeds no answer.
+/// Open loop: sends calls at a fixed rate, without waiting for responses.
 async fn open(world: &World, per_second: f64) -> Seen {
     let channels = world.server.connections(CONNECTIONS).await;
     let counts = Arc::new(Counts::default());
@@ -180,7 +179,7 @@ async fn open(world: &World, per_second: f64) -> Seen {
     let at = |share: f64| millis.get((millis.len() as f64 * share) as usize).copied().unwrap_or_default();
     Seen {
         asked: sent as f64 / took,
-        // What was answered after the end was asked for before it; the end is short beside the whole.
+        // Includes calls that complete after the end of the interval, which is long in comparison.
         well: millis.len() as f64 / begun.elapsed().as_secs_f64(),
         refused: counts.refused.load(Ordering::Relaxed) as f64 / took,
         p50: at(0.5),

@@ -1,4 +1,4 @@
-//! Subscribers that note what they got and when, and what a burst amounts to.
+//! Subscribers that record what they received and when, and the statistics of a burst.
 
 use std::{
     fmt,
@@ -12,10 +12,10 @@ use std::{
 use futures_util::{Stream, StreamExt as _};
 use tokio::task::JoinSet;
 
-/// How long a burst may take before something is broken.
+/// Timeout of a burst.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// One subscriber's notes. Times are nanoseconds since the seats were made; 0: not yet.
+/// The record of one subscriber. Times are in nanoseconds since the creation of [`Seats`]; 0 means not yet.
 #[derive(Debug, Default)]
 struct Seat {
     events: AtomicU64,
@@ -25,7 +25,7 @@ struct Seat {
     last_at: AtomicU64,
 }
 
-/// All subscribers of a burst; they leave when this is dropped.
+/// All subscribers of a burst. Dropping this ends their streams.
 #[derive(Debug)]
 pub struct Seats {
     taken: Vec<Arc<Seat>>,
@@ -34,7 +34,7 @@ pub struct Seats {
 }
 
 impl Seats {
-    /// Nobody yet.
+    /// Creates an empty set of subscribers.
     pub fn new() -> Self {
         Self {
             taken: Vec::new(),
@@ -43,7 +43,7 @@ impl Seats {
         }
     }
 
-    /// Seats a subscriber, whose stream tells with each message how many events it held and the position of the last.
+    /// Adds a subscriber. For each message, its stream yields the number of events and the position of the last one.
     pub fn sit<S>(&mut self, mut stream: S)
     where
         S: Stream<Item = (u64, u64)> + Send + Unpin + 'static,
@@ -64,7 +64,7 @@ impl Seats {
         });
     }
 
-    /// Forgets what was noted. Only between bursts, when nothing is on its way.
+    /// Clears the records. Call this only between bursts, while no events are in flight.
     pub fn clear(&self) {
         for seat in &self.taken {
             for note in [&seat.events, &seat.position, &seat.first_at, &seat.first_events, &seat.last_at] {
@@ -73,7 +73,7 @@ impl Seats {
         }
     }
 
-    /// Waits until everybody has got the event at this position.
+    /// Waits until every subscriber has received the event at this position.
     pub async fn wait_for(&self, position: u64) {
         let begun = Instant::now();
         while !self.taken.iter().all(|seat| seat.position.load(Relaxed) >= position) {
@@ -87,7 +87,7 @@ impl Seats {
         }
     }
 
-    /// What was noted since the last `clear`, with the CPU seconds of server and client.
+    /// Returns the statistics since the last [`clear`](Self::clear), with the CPU seconds of server and client.
     pub fn burst(&self, server_cpu: f64, client_cpu: f64) -> Burst {
         let earliest = self
             .taken
@@ -97,7 +97,7 @@ impl Seats {
         let last = self.taken.iter().map(|seat| seat.last_at.load(Relaxed)).max().unwrap_or_default();
         let events: u64 = self.taken.iter().map(|seat| seat.events.load(Relaxed)).sum();
         Burst {
-            // The clock starts when the first message is there, so what it held took no time.
+            // The clock starts when the first message has arrived, so its events are not counted.
             timed: events - earliest.first_events.load(Relaxed),
             events,
             elapsed: Duration::from_nanos(last - earliest.first_at.load(Relaxed)),
@@ -107,7 +107,7 @@ impl Seats {
     }
 }
 
-/// One burst, or several added up.
+/// Statistics of one burst, or the sum of several.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Burst {
     timed: u64,
@@ -118,7 +118,7 @@ pub struct Burst {
 }
 
 impl Burst {
-    /// Adds another one.
+    /// Adds the statistics of another burst.
     pub fn add(&mut self, other: Self) {
         self.timed += other.timed;
         self.events += other.events;
@@ -127,7 +127,7 @@ impl Burst {
         self.client_cpu += other.client_cpu;
     }
 
-    /// Events per second in all, from the first delivery to the last.
+    /// Returns events per second over all subscribers, from the first delivery to the last.
     pub fn rate(&self) -> f64 {
         self.timed as f64 / self.elapsed.as_secs_f64()
     }

@@ -1,4 +1,4 @@
-//! `SendMessages`: what importers reach, against the ceiling of batched rows.
+//! `SendMessages`: the throughput of importers, compared with the ceiling of batched inserts.
 
 use std::{
     sync::Arc,
@@ -24,7 +24,7 @@ use crate::{
     yard::Yard,
 };
 
-/// Messages of one stream that are not answered yet.
+/// Maximum number of unacknowledged messages of a stream.
 const IN_FLIGHT: usize = 512;
 
 /// One round with one stream and with eight.
@@ -47,7 +47,7 @@ pub async fn round(yard: &mut Yard, options: &Options, table: &mut Table) {
     }
 }
 
-/// Acknowledged messages per second.
+/// Returns acknowledged messages per second.
 async fn send(world: &World, streams: usize, seconds: u64) -> f64 {
     let mut tasks = JoinSet::new();
     let channels = world.server.connections(streams.min(4)).await;

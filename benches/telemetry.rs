@@ -1,4 +1,5 @@
-//! What telemetry costs: messages a second with traces (one in ten), metrics and logs going to a collector, beside a server that sends nothing.
+//! Overhead of telemetry: throughput with traces (one in ten), metrics and logs sent to a collector, compared with a server that exports
+//! nothing.
 
 use std::time::Instant;
 
@@ -30,7 +31,7 @@ use crate::{
     },
 };
 
-/// Takes what comes and forgets it.
+/// A collector that discards everything it receives.
 #[derive(Clone, Debug)]
 struct Collector;
 
@@ -55,7 +56,7 @@ impl LogsService for Collector {
     }
 }
 
-/// Measures in turn and prints the ratios.
+/// Measures the two servers alternately and prints the ratios.
 pub async fn run(options: &Options) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     let endpoint = format!("http://{}", listener.local_addr().expect("it is bound"));
@@ -65,7 +66,7 @@ pub async fn run(options: &Options) {
         .add_service(LogsServiceServer::new(Collector))
         .serve_with_incoming(TcpListenerStream::new(listener));
     let collector = tokio::spawn(collector);
-    // The disk is slow now and fast then: what telemetry costs is the processor's time, and without the disk that is all of it.
+    // The speed of the disk varies. Telemetry costs processor time only, so measure without durability.
     let cluster = Cluster::start(Durability::None);
     cluster.create("quiet");
     cluster.create("telling");
@@ -79,12 +80,12 @@ pub async fn run(options: &Options) {
         "\n| round | telling everything, one trace in ten | telling nothing | ratio | processor time of a message, ratio |\n|---|---|---|---|---|"
     );
     for world in [&quiet, &telling] {
-        // The first messages of a database find it cold.
+        // Warm up: the first messages of a database run on cold caches.
         measured(world, options.seconds).await;
     }
     let (mut ratios, mut costs) = (Vec::new(), Vec::new());
     for round in 1..=options.rounds {
-        // In turn, and the other way round every other time.
+        // Alternate the order in each round.
         let (with, without) = if round % 2 == 0 {
             let with = measured(&telling, options.seconds).await;
             (with, measured(&quiet, options.seconds).await)
@@ -112,8 +113,8 @@ pub async fn run(options: &Options) {
     collector.abort();
 }
 
-/// Messages a second, and the server's processor time of one in microseconds: the latter is not moved by the disk, nor by what else the
-/// machine does.
+/// Returns messages per second, and the server's processor time per message in microseconds. The latter does not depend on the disk or on
+/// other load of the machine.
 async fn measured(world: &World, seconds: u64) -> (f64, f64) {
     let (begun, before) = (Instant::now(), cpu_seconds(world.server.pid()));
     let rate = create(world, seconds).await;

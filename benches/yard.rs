@@ -1,4 +1,4 @@
-//! What is started once and kept for all rounds, when it is first needed.
+//! Processes and files that are started on first use and kept for all rounds.
 
 use crate::{
     Options,
@@ -14,7 +14,7 @@ use crate::{
 /// The processes and files of a run.
 #[derive(Debug)]
 pub struct Yard {
-    // Dropped in this order: servers before the cluster they use.
+    // Fields are dropped in this order: servers before the cluster that they use.
     postgres: Option<World>,
     sqlite: Option<World>,
     one_by_one: Option<OneByOne>,
@@ -24,7 +24,7 @@ pub struct Yard {
 }
 
 impl Yard {
-    /// Starts the cluster and makes the baselines' database in it.
+    /// Starts the cluster and creates the baselines' database.
     pub fn open() -> Self {
         let cluster = Cluster::start(Durability::Full);
         cluster.create_naive("naive");
@@ -42,7 +42,7 @@ impl Yard {
         }
     }
 
-    /// The server on PostgreSQL, with conversations in it.
+    /// The server on PostgreSQL, filled with conversations.
     pub async fn postgres_world(&mut self, options: &Options) -> &World {
         if self.postgres.is_none() {
             eprintln!("filling the service on PostgreSQL");
@@ -53,7 +53,7 @@ impl Yard {
         self.postgres.as_ref().expect("it was just made")
     }
 
-    /// The server on a SQLite file, with conversations in it.
+    /// The server on a SQLite file, filled with conversations.
     pub async fn sqlite_world(&mut self, options: &Options) -> &World {
         if self.sqlite.is_none() {
             eprintln!("filling the service on SQLite");
@@ -63,12 +63,12 @@ impl Yard {
         self.sqlite.as_ref().expect("it was just made")
     }
 
-    /// The address of a SQLite file of this run.
+    /// The URL of a SQLite file of this run.
     pub fn sqlite_url(&self, name: &str) -> String {
         format!("sqlite://{}?mode=rwc", self.files.path().join(name).display())
     }
 
-    /// SQLite, one message a transaction.
+    /// The SQLite baseline, with one message per transaction.
     pub async fn one_by_one(&mut self) -> &mut OneByOne {
         if self.one_by_one.is_none() {
             self.one_by_one = Some(OneByOne::make(&self.files.path().join("one_by_one.db")).await);
@@ -76,7 +76,7 @@ impl Yard {
         self.one_by_one.as_mut().expect("it was just made")
     }
 
-    /// Tonic alone.
+    /// The baseline of tonic alone.
     pub fn bare(&mut self) -> &bare::Process {
         self.bare.get_or_insert_with(bare::Process::start)
     }

@@ -12,10 +12,10 @@ use tonic::transport::Channel;
 
 use crate::support::server::authorized;
 
-/// What every call here is.
+/// Panic message of a failed call.
 const GOOD: &str = "the request is good";
 
-/// Clients of one service.
+/// The clients of one service.
 #[derive(Clone, Debug)]
 pub struct Clients {
     contacts: ContactsServiceClient<Channel>,
@@ -33,7 +33,7 @@ impl Clients {
     }
 }
 
-/// A call with the name that the table tells.
+/// A call with its name in the table.
 #[derive(Debug)]
 pub struct Ask {
     pub name: String,
@@ -52,7 +52,7 @@ enum Request {
 }
 
 impl Ask {
-    /// Makes the call; how many rows it was answered with.
+    /// Makes the call and returns the number of rows in the response.
     pub async fn call(&self, clients: &Clients) -> usize {
         let clients = clients.clone();
         let (mut contacts, mut conversations, mut messages) = (clients.contacts, clients.conversations, clients.messages);
@@ -123,7 +123,7 @@ fn ask(name: impl Into<String>, request: Request) -> Ask {
     }
 }
 
-/// Everything that is asked of an account of so many contacts.
+/// Returns all calls for an account with `contacts` contacts.
 pub async fn all(clients: &Clients, contacts: i64) -> Vec<Ask> {
     let mut asks = of_contacts();
     for order in ["name", "-last_activity_at"] {
@@ -181,7 +181,7 @@ fn of_messages(contacts: i64) -> Vec<Ask> {
     ]
 }
 
-/// Waits until the index of messages has taken in what was made beside it.
+/// Waits until the message index includes all generated messages.
 pub async fn until_indexed(clients: &Clients) {
     let everywhere = pb::SearchMessagesRequest {
         account_id: 1,
@@ -190,7 +190,8 @@ pub async fn until_indexed(clients: &Clients) {
     };
     loop {
         let answer = clients.messages.clone().search_messages(authorized(everywhere.clone())).await;
-        // One contact's messages are found without the index; of all, the answer says whether the index has them.
+        // The search covers all messages, so the response reports whether the index is complete; a search limited to one contact does not
+        // use the index.
         if answer.is_ok_and(|answer| answer.into_inner().complete) {
             break;
         }
@@ -236,7 +237,7 @@ fn of_contacts() -> Vec<Ask> {
     asks
 }
 
-/// A page in the middle, by its token.
+/// Requests a page in the middle of the list, by its token.
 async fn far(clients: &Clients, contacts: i64, order: &str) -> Ask {
     let mut request = pb::ListContactsRequest {
         page_size: 1000,

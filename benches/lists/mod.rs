@@ -1,7 +1,8 @@
-//! Lists, filters and searches of one big account, and of one a tenth of its size: what should not grow with the table has a ratio near 1.
+//! Lists, filters and searches of a large account, and of one a tenth of its size: calls whose cost should not grow with the tables have a
+//! ratio near 1.
 //!
-//! The accounts are made by bulk inserts (`generate`); the calls go through the gRPC door one after another. On PostgreSQL each call's
-//! plans are taken from `auto_explain` after the timing, which also counts its statements.
+//! The accounts are generated with bulk inserts (`generate`); the calls use the gRPC API, one after another. On PostgreSQL, the plans of
+//! each call are read from `auto_explain` after the timing; this also counts its statements.
 
 mod asks;
 mod generate;
@@ -18,15 +19,15 @@ use crate::support::{
 };
 use asks::{Ask, Clients};
 
-/// How often each call is timed, after one that is not.
+/// How often each call is timed, after one warm-up call.
 const TIMES: usize = 9;
 
-/// Contacts in the big account; as many conversations, and ten times as many messages.
+/// Number of contacts in the large account, with as many conversations and ten times as many messages.
 const CONTACTS: i64 = 100_000;
 
-/// A filled service and the calls that are asked of it.
+/// A filled service and the calls to time.
 struct Place {
-    // Ends before what it stands on.
+    // Dropped before the database that it uses.
     _server: Server,
     clients: Clients,
     asks: Vec<Ask>,
@@ -67,7 +68,7 @@ impl Place {
         }
     }
 
-    /// Median milliseconds of each call.
+    /// Returns the median of each call in milliseconds.
     async fn times(&self) -> Vec<f64> {
         let mut medians = Vec::with_capacity(self.asks.len());
         for ask in &self.asks {
@@ -84,7 +85,7 @@ impl Place {
     }
 }
 
-/// Times everything at a tenth and at full size, on both databases, and prints tables in Markdown and the plans.
+/// Times all calls at a tenth of the size and at full size, on both databases. Prints Markdown tables and the plans.
 pub async fn run() {
     let cluster = Cluster::start(Durability::None);
     let files = tempfile::tempdir().expect("a temporary directory");

@@ -1,5 +1,5 @@
-//! The stream by itself: how fast a late reader catches up, beside a plain COPY of the same rows, and how long an event takes from its commit
-//! to a subscriber at another replica, by PostgreSQL's signals and by NATS, beside what those two take alone.
+//! The event stream: how fast a late subscriber catches up, compared with a plain COPY of the same rows; and the latency from commit to a
+//! subscriber on another replica, through PostgreSQL's notifications and through NATS, compared with those two alone.
 
 mod way;
 
@@ -19,13 +19,13 @@ use crate::{
     },
 };
 
-/// Messages that a late reader has missed; each leaves about two events.
+/// Number of messages that a late subscriber has missed; each leaves about two events.
 const MISSED: usize = 40_000;
 
-/// Messages in one call.
+/// Number of messages in one call.
 const BATCH: usize = 500;
 
-/// Measures and prints a table in Markdown.
+/// Runs the benchmark and prints Markdown tables.
 pub async fn run(options: &Options) {
     let cluster = Cluster::start(Durability::Full);
     cluster.create("stream");

@@ -1,5 +1,5 @@
-//! How long an event takes from its commit to a subscriber: at a steady pace and as fast as it goes, at the replica that wrote it and at
-//! another, among two and among three, by PostgreSQL's signals and by NATS; beside what those two take alone.
+//! Latency of an event from its commit to a subscriber: at a steady rate and at full speed, on the writing replica and on another one of
+//! three, through PostgreSQL's notifications and through NATS; compared with those two alone.
 
 use std::{
     collections::HashMap,
@@ -25,16 +25,16 @@ use crate::support::{
 /// How long messages are written.
 const TIME: Duration = Duration::from_secs(5);
 
-/// Messages a second at a steady pace.
+/// Messages per second at the steady rate.
 const PACE: u64 = 1000;
 
-/// Calls in flight when it goes as fast as it can.
+/// Number of calls in flight at full speed.
 const IN_FLIGHT: usize = 64;
 
-/// A message's id, and when its writer was answered.
+/// A message ID, and when its writer received the response.
 type Reply = (i64, Instant);
 
-/// Prints a row for each way.
+/// Prints a row for each path.
 pub async fn run(url: &str, world: &World) {
     let own = [world.server.connect().await];
     both("the same replica, alone", world, &own, own[0].clone()).await;
@@ -48,7 +48,7 @@ pub async fn run(url: &str, world: &World) {
     with_nats(url).await;
 }
 
-/// At a steady pace, and as fast as it goes.
+/// Measures at a steady rate and at full speed.
 async fn both(name: &str, world: &World, writing: &[Channel], listening: Channel) {
     measure(name, true, world, writing, &listening).await;
     measure(name, false, world, writing, &listening).await;
@@ -64,7 +64,7 @@ async fn measure(name: &str, steadily: bool, world: &World, writing: &[Channel],
         .await
         .expect("it opens")
         .into_inner();
-    // The first bookmark says that it is at the head.
+    // The first bookmark means that the stream has reached the head.
     stream.message().await.expect("it goes on");
     let arrivals = Arc::new(Mutex::new(HashMap::new()));
     let arrived = Arc::clone(&arrivals);
@@ -84,7 +84,7 @@ async fn measure(name: &str, steadily: bool, world: &World, writing: &[Channel],
     } else {
         flat_out(world, writing).await
     };
-    // What was written last arrives too.
+    // Wait for the events of the last messages.
     tokio::time::sleep(Duration::from_secs(1)).await;
     reader.abort();
     let arrivals = arrivals.lock().expect("nobody panics");
@@ -146,7 +146,7 @@ fn row(name: &str, rate: &str, mut millis: Vec<f64>) {
     println!("| {name} | {rate} | {:.2} ms | {:.2} ms |", at(50), at(99));
 }
 
-/// From `pg_notify` to a listener, and nothing else.
+/// Measures the latency from `pg_notify` to a listener.
 async fn notify_alone(url: &str) {
     let mut listener = PgListener::connect(url).await.expect("the cluster accepts");
     listener.listen("bench").await.expect("it may");
@@ -164,7 +164,7 @@ async fn notify_alone(url: &str) {
     row("NOTIFY alone, after its statement was answered", "one by one", millis);
 }
 
-/// Three replicas with NATS between them, and NATS alone; left out where there is no nats-server.
+/// Measures three replicas that are connected by NATS, and NATS alone. Skipped if nats-server is not installed.
 async fn with_nats(url: &str) {
     let Some(nats) = nats::start() else {
         println!("| by NATS | no nats-server here | | |");

@@ -1,4 +1,5 @@
-//! Tonic alone, as a process of its own: an echo, and a stream from a broadcast. The floor of what a gRPC service costs.
+//! A gRPC server with nothing but tonic, in a process of its own: an echo, and a stream from a broadcast channel. It measures the minimum
+//! cost of a gRPC service.
 
 use std::{
     convert::Infallible,
@@ -20,9 +21,9 @@ use tonic::{
 };
 use tonic_prost::ProstCodec;
 
-/// The argument that makes this program the bare server.
+/// The argument that runs this program as the bare server.
 pub const ARGUMENT: &str = "bare-server";
-/// Messages that fit into the broadcast: more than any burst, so that nobody misses one.
+/// Capacity of the broadcast channel: larger than any burst, so that no subscriber lags.
 const CAPACITY: usize = 65_536;
 
 /// A message of about 300 bytes.
@@ -35,7 +36,6 @@ pub struct Payload {
 }
 
 impl Payload {
-    /// One with this number.
     pub fn new(id: u64) -> Self {
         Self { id, text: "x".repeat(290) }
     }
@@ -43,7 +43,7 @@ impl Payload {
 
 type Codec = ProstCodec<Payload, Payload>;
 
-/// The bare server: `Echo`, `Stream`, and `Burst`, which broadcasts as many messages as the request's id says.
+/// The bare server: `Echo`, `Stream` and `Burst`, which broadcasts the number of messages given by the request's `id`.
 #[derive(Clone, Debug)]
 struct Bare(broadcast::Sender<Payload>);
 
@@ -91,7 +91,7 @@ impl UnaryService<Payload> for Bare {
     fn call(&mut self, request: Request<Payload>) -> Self::Future {
         let request = request.into_inner();
         for id in 1..=request.id {
-            // Fails only when nobody listens.
+            // Fails only if there are no subscribers.
             let _ = self.0.send(Payload::new(id));
         }
         std::future::ready(Ok(Response::new(request)))
@@ -109,7 +109,7 @@ impl ServerStreamingService<Payload> for Bare {
     }
 }
 
-/// Serves until standard input ends; the first line of standard output is the address.
+/// Serves until standard input is closed. The first line of standard output is the address.
 pub async fn serve() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     println!("{}", listener.local_addr().expect("it is bound"));
@@ -126,7 +126,6 @@ pub async fn serve() {
         .expect("the bare server serves");
 }
 
-/// The bare server's process.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
@@ -151,12 +150,11 @@ impl Process {
         }
     }
 
-    /// The process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Several new connections.
+    /// Opens several new connections.
     pub async fn connections(&self, count: usize) -> Vec<Channel> {
         super::server::connections(&self.address, count).await
     }
@@ -169,22 +167,21 @@ impl Drop for Process {
     }
 }
 
-/// The bare server's client.
+/// A client of the bare server.
 #[derive(Clone, Debug)]
 pub struct Client(client::Grpc<Channel>);
 
 impl Client {
-    /// Over this connection.
     pub fn new(channel: Channel) -> Self {
         Self(client::Grpc::new(channel))
     }
 
-    /// Sends a message and takes it back.
+    /// Sends a message and receives it back.
     pub async fn echo(&mut self, payload: Payload) -> Result<Response<Payload>, Status> {
         self.unary(payload, "/bench.Bare/Echo").await
     }
 
-    /// Has so many messages broadcast at once.
+    /// Makes the server broadcast `count` messages at once.
     pub async fn burst(&mut self, count: u64) -> Result<Response<Payload>, Status> {
         self.unary(
             Payload {
@@ -196,7 +193,7 @@ impl Client {
         .await
     }
 
-    /// Listens to the broadcast.
+    /// Subscribes to the broadcast.
     pub async fn stream(&mut self) -> Result<tonic::Streaming<Payload>, Status> {
         self.ready().await?;
         let path = PathAndQuery::from_static("/bench.Bare/Stream");

@@ -1,4 +1,4 @@
-//! Baselines in SQL, for which there is no pgbench: the ceiling of batches, and SQLite one message a transaction.
+//! SQL baselines that pgbench cannot run: the ceiling of batched inserts, and SQLite with one message per transaction.
 
 use std::{
     path::Path,
@@ -14,16 +14,16 @@ use tokio::task::JoinSet;
 
 use super::CONTENT;
 
-/// Conversations in the tables, as in `sql/schema.sql`.
+/// Number of conversations in the tables, as in `sql/schema.sql`.
 const CONVERSATIONS: i64 = 16_000;
-/// Messages in one transaction of the ceiling.
+/// Number of messages per transaction of the ceiling.
 const BATCH: usize = 128;
-/// An event's payload, of the size that `sql/naive.sql` writes.
+/// Returns an event payload of the size that `sql/naive.sql` writes.
 fn payload() -> String {
     format!("{CONTENT}{}", &CONTENT[..81])
 }
 
-/// Messages per second, written with their events 128 a transaction on two connections flat out.
+/// Returns messages per second when writing messages with their events at full speed, 128 per transaction, on two connections.
 pub async fn batch_ceiling(url: &str, seconds: u64) -> f64 {
     let begun = Instant::now();
     let end = begun + Duration::from_secs(seconds);
@@ -67,12 +67,12 @@ pub async fn batch_ceiling(url: &str, seconds: u64) -> f64 {
     count as f64 / begun.elapsed().as_secs_f64()
 }
 
-/// A SQLite file with the tables of `sql/schema.sql`, written one message a transaction.
+/// A SQLite file with the tables of `sql/schema.sql`, written with one message per transaction.
 #[derive(Debug)]
 pub struct OneByOne(SqliteConnection);
 
 impl OneByOne {
-    /// Makes the file: WAL, `synchronous=FULL`.
+    /// Creates the file with WAL and `synchronous=FULL`.
     pub async fn make(file: &Path) -> Self {
         let options = SqliteConnectOptions::new()
             .filename(file)
@@ -98,7 +98,7 @@ impl OneByOne {
         Self(connection)
     }
 
-    /// Messages per second.
+    /// Returns messages per second.
     pub async fn run(&mut self, seconds: u64) -> f64 {
         let payload = payload();
         let begun = Instant::now();

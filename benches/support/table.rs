@@ -1,15 +1,15 @@
-//! The one table that comes out, and the rows that rounds fill.
+//! The result table, which is filled round by round.
 
 use super::gauge::median;
 
-/// Which side of the mark is good.
+/// Whether a figure should be above or below its mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sense {
     AtLeast,
     AtMost,
 }
 
-/// One line of the table. Filled round by round; the line shows medians, the ratio is the median of each round's ratio.
+/// One line of the table. Shows medians over the rounds; the ratio is the median of the rounds' ratios.
 #[derive(Debug)]
 struct Row {
     name: String,
@@ -23,7 +23,7 @@ struct Row {
     note: String,
 }
 
-/// What a row is held against.
+/// The mark and the goal with which a row is compared.
 #[derive(Clone, Copy, Debug)]
 pub struct Yardstick {
     pub name: &'static str,
@@ -42,7 +42,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// A figure against a baseline of the same round.
+    /// Records a figure and its baseline from the same round.
     pub fn compare(&mut self, mark: Yardstick, measured: f64, baseline: f64) {
         let row = self.row(mark);
         row.measured.push(measured);
@@ -56,7 +56,7 @@ impl Table {
         eprintln!("  {}: {} against {} {}", mark.name, figure(measured), figure(baseline), mark.unit);
     }
 
-    /// A figure that stands for itself.
+    /// Records a figure without a baseline.
     pub fn absolute(&mut self, mark: Yardstick, measured: f64) {
         let row = self.row(mark);
         row.measured.push(measured);
@@ -64,14 +64,14 @@ impl Table {
         eprintln!("  {}: {} {}", mark.name, figure(measured), mark.unit);
     }
 
-    /// Puts a remark behind a row; the last one stays.
+    /// Sets the note below a row; replaces an earlier one.
     pub fn note(&mut self, name: &str, note: String) {
         if let Some(row) = self.rows.iter_mut().find(|row| row.name == name) {
             row.note = note;
         }
     }
 
-    /// A figure without a mark, printed below the table.
+    /// Records a figure without a mark, which is printed below the table.
     pub fn other(&mut self, name: &str, unit: &'static str, figure: f64) {
         match self.others.iter_mut().find(|(known, ..)| known == name) {
             Some((.., figures)) => figures.push(figure),
@@ -79,7 +79,7 @@ impl Table {
         }
     }
 
-    /// One round's disk probe.
+    /// Records the disk probe of a round.
     pub fn probe(&mut self, per_second: f64) {
         self.probes.push(per_second);
     }
@@ -103,7 +103,7 @@ impl Table {
         &mut self.rows[place]
     }
 
-    /// Prints everything on standard output.
+    /// Prints the table to standard output.
     pub fn print(&self) {
         println!();
         println!(

@@ -1,4 +1,4 @@
-//! What is in the service before anything is measured: accounts with an inbox and conversations each, as in `sql/schema.sql`.
+//! The data in the service before anything is measured: accounts with an inbox and conversations each, as in `sql/schema.sql`.
 
 use std::sync::{
     Arc,
@@ -18,34 +18,34 @@ use super::{
     server::{Server, as_operator, authorized},
 };
 
-/// Accounts, as many as in `sql/schema.sql`.
+/// Number of accounts, as in `sql/schema.sql`.
 const ACCOUNTS: usize = 16;
 
-/// A server with accounts and conversations in it.
+/// A server filled with accounts and conversations.
 #[derive(Debug)]
 pub struct World {
     pub server: Server,
     pub places: Arc<Places>,
 }
 
-/// The conversations: account, number.
+/// The conversations, as account and conversation number.
 #[derive(Debug)]
 pub struct Places(Vec<(i64, i64)>);
 
 impl Places {
-    /// Any conversation.
+    /// Returns a random conversation.
     pub fn any(&self) -> (i64, i64) {
         self.0[rand::rng().random_range(0..self.0.len())]
     }
 
-    /// Any conversation of account 1.
+    /// Returns a random conversation of account 1.
     pub fn any_of_first(&self) -> i64 {
         self.0[rand::rng().random_range(0..self.0.len() / ACCOUNTS)].1
     }
 }
 
 impl World {
-    /// Fills a server that was just started, through its own doors, and touches every conversation once.
+    /// Fills a new server through its API, and creates one message in every conversation.
     pub async fn make(server: Server, conversations: usize) -> Self {
         let mut inboxes = vec![(1, 1)];
         let channel = server.connect().await;
@@ -150,7 +150,7 @@ async fn conversation(channel: tonic::transport::Channel, account_id: i64, inbox
         .conversation
         .expect("always set")
         .id;
-    // The first reply to a conversation makes more events than the others.
+    // The first outgoing message of a conversation appends more events than later ones, so create it before measuring.
     let request = message(account_id, conversation_id);
     MessagesServiceClient::new(channel)
         .create_message(authorized(request))
@@ -159,7 +159,7 @@ async fn conversation(channel: tonic::transport::Channel, account_id: i64, inbox
     conversation_id
 }
 
-/// The message that everything here sends: outgoing, about 200 bytes, not repeatable.
+/// The message that all benchmarks send: outgoing, about 200 bytes, without an idempotency key.
 pub fn message(account_id: i64, conversation_id: i64) -> pb::CreateMessageRequest {
     pb::CreateMessageRequest {
         account_id,
@@ -169,7 +169,6 @@ pub fn message(account_id: i64, conversation_id: i64) -> pb::CreateMessageReques
     }
 }
 
-/// Its draft.
 pub fn draft() -> pb::MessageDraft {
     pb::MessageDraft {
         content: Some(CONTENT.to_owned()),
