@@ -111,7 +111,7 @@ async fn closed(world: &World, seconds: u64) -> f64 {
             tasks.spawn(async move {
                 let mut count = 0_u32;
                 while Instant::now() < end {
-                    // Directly after an overload, calls may still be rejected with a request to retry.
+                    // Directly after an overload, some calls are still rejected with a request to retry.
                     count += u32::from(create(&channel, &places).await == Code::Ok);
                 }
                 count

@@ -57,7 +57,7 @@ pub struct Config {
 /// Database connection.
 #[derive(Clone, Deserialize)]
 pub struct Database {
-    /// `sqlite:` or `postgres:`. May contain a password, which `Debug` hides.
+    /// `sqlite:` or `postgres:`. Can contain a password, which `Debug` hides.
     pub url: String,
     pub max_connections: u32,
     pub connect_timeout_seconds: u64,
@@ -125,7 +125,7 @@ pub struct Files {
 /// Outgoing email.
 #[derive(Clone, Deserialize)]
 pub struct Mail {
-    /// May contain a password, which `Debug` hides. If empty, no email is sent.
+    /// Can contain a password, which `Debug` hides. If empty, no email is sent.
     pub url: String,
     pub from: String,
 }
@@ -194,7 +194,7 @@ pub struct Events {
 /// Relaying of commits between replicas.
 #[derive(Clone, Deserialize)]
 pub struct Nats {
-    /// May contain a password, which `Debug` hides. If empty, NATS is not used.
+    /// Can contain a password, which `Debug` hides. If empty, NATS is not used.
     pub url: String,
 }
 
@@ -392,7 +392,7 @@ impl Config {
     /// Merges the defaults with the other sources and validates the result.
     ///
     /// # Errors
-    /// [`ConfigError`] lists every unknown key and every invalid value with its source and the accepted values.
+    /// Returns [`ConfigError`], which lists every unknown key and every invalid value with its source and the accepted values.
     pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
         let joined = layers::join(sources)?;
         toml::Value::Table(joined.table)
@@ -412,7 +412,7 @@ pub fn without_password(urls: &str) -> String {
     let mut shown: Vec<String> = Vec::new();
     for piece in urls.split(',') {
         match shown.last_mut() {
-            // Not a new URL: a password may contain a comma, and PostgreSQL separates several hosts by commas.
+            // Not a new URL: a password can contain a comma, and PostgreSQL separates several hosts by commas.
             Some(last) if !piece.contains("://") => {
                 last.push(',');
                 last.push_str(piece);
@@ -429,7 +429,7 @@ pub fn without_password(urls: &str) -> String {
 
 fn hide_credentials(url: &mut String) {
     let Some(start) = url.find("://").map(|at| at + 3) else { return };
-    // Split at the last `@`: a password may itself contain `@`, `/` or `?`.
+    // Split at the last `@`: a password can itself contain `@`, `/` or `?`.
     let Some(at) = url[start..].rfind('@').map(|at| start + at) else {
         return;
     };

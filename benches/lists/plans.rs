@@ -21,7 +21,7 @@ pub async fn print(cluster: &Cluster, asks: &[Ask], clients: &Clients) {
         ask.call(clients).await;
         let before = read().len();
         let rows = ask.call(clients).await;
-        // The plans may be logged after the response was sent.
+        // The plans can be logged after the response was sent.
         tokio::time::sleep(Duration::from_millis(50)).await;
         let text = read();
         let plans = &text[before..];

@@ -27,7 +27,7 @@ pub fn cpu_seconds(pid: u32) -> f64 {
     // Linux reports ticks of 1/100 s on all platforms supported by Rust's standard library.
     const TICKS: f64 = 100.0;
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");
-    // The program name may contain spaces, so count fields after its closing parenthesis: utime is the 12th, stime the 13th.
+    // The program name can contain spaces, so count fields after its closing parenthesis: utime is the 12th, stime the 13th.
     let fields = stat.rsplit_once(')').expect("stat names the program").1;
     let ticks: f64 = fields
         .split_whitespace()

@@ -53,7 +53,7 @@ impl Cluster {
 
     fn pgbench_output(&self, database: &str, script: &str, clients: usize, seconds: u64, more: &[&str]) -> String {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/sql").join(script);
-        // Run as the current user, because the cluster's owner may not be able to read the script.
+        // Run as the current user, because the cluster's owner might not be able to read the script.
         let output = self
             .program("pgbench")
             .args(["-n", "-M", "prepared", "-f"])

@@ -30,7 +30,7 @@ pub(super) struct RestoreArgs {
     settings: Settings,
 }
 
-/// Writes an archive and reports its contents on standard error, because standard output may be the archive.
+/// Writes an archive and reports its contents on standard error, because standard output can be the archive.
 pub(super) async fn backup(args: BackupArgs) -> anyhow::Result<()> {
     let config = args.settings.load()?;
     let telemetry = Telemetry::start(&config.log, &config.trace)?;

@@ -47,7 +47,7 @@ impl TrustArgs {
     /// Reads the files.
     ///
     /// # Errors
-    /// A message that names the file or the option.
+    /// Returns a message that names the file or the option.
     pub fn read(&self) -> Result<Trust, String> {
         let text = |file: &PathBuf| fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()));
         let identity = match (&self.client_cert_file, &self.client_key_file) {

@@ -53,7 +53,7 @@ pub async fn of(status: &Status, server: &str) -> Option<String> {
             "{server}: this is the port for operators; --server wants that of gRPC (grpc.addr, 50051 by default)"
         )),
         Listener::OtherHttp => Some(format!("{server}: something answers there that is no Parley: is the port right?")),
-        // A plain-text server may close the connection silently when it receives a TLS handshake.
+        // A plain-text server might close the connection silently when it receives a TLS handshake.
         Listener::Unknown if is_tls => match identify(&server.replacen("https", "http", 1)).await {
             Listener::Unknown => None,
             _ => Some(format!(

@@ -53,7 +53,7 @@ enum Command {
     Migrate(Settings),
     /// Record that the database was restored from a backup: all cursors issued before are rejected. The service must be stopped
     Restored(Settings),
-    /// Write the database and its files to an archive; the service may keep running
+    /// Write the database and its files to an archive; the service can keep running
     Backup(backup::BackupArgs),
     /// Restore an archive into an empty database and start a new epoch for every log. The service must be stopped
     Restore(backup::RestoreArgs),
@@ -89,7 +89,7 @@ enum Command {
     Tail(tail::Args),
 }
 
-/// How long blocking threads may run on after a command has ended.
+/// Time limit for blocking threads to finish after a command has ended.
 const UNBLOCK: Duration = Duration::from_secs(5);
 
 /// Parses the command line, runs the command and returns its exit code.

@@ -2,7 +2,7 @@
 
 use parley_telemetry::escape::escaped;
 
-/// Prints an error for the user to standard error, one line per problem. The text is escaped because it may come from the server, and
+/// Prints an error for the user to standard error, one line per problem. The text is escaped because it can come from the server, and
 /// through it from other callers.
 pub fn complain(sentence: &str) {
     for line in sentence.lines() {

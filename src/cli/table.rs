@@ -24,7 +24,7 @@ impl Table {
         }
     }
 
-    /// Prints a page. Control characters in cells are escaped, because the cells may contain text from any caller.
+    /// Prints a page. Control characters in cells are escaped, because the cells can contain text from any caller.
     pub fn rows(&mut self, rows: Vec<Vec<String>>) {
         if rows.is_empty() {
             return;

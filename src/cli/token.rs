@@ -60,7 +60,7 @@ struct Create {
     /// Permit only reads
     #[arg(long)]
     read_only: bool,
-    /// Limit the token to this inbox; may be repeated
+    /// Limit the token to this inbox; can be repeated
     #[arg(long = "inbox", value_name = "ID")]
     inboxes: Vec<i64>,
     /// When the token expires, such as 2030-01-31T00:00:00Z

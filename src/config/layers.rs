@@ -29,7 +29,7 @@ pub const CLIENT_VARIABLES: [&str; 6] = [
 /// Merges all layers. Every value has the type of its default and passes its rule.
 ///
 /// # Errors
-/// [`ConfigError`] lists every problem in all sources.
+/// Returns [`ConfigError`], which lists every problem in all sources.
 pub fn join(sources: &Sources) -> Result<Joined, ConfigError> {
     let mut layers = Layers::new()?;
     let variable = |name: &str| {
@@ -121,7 +121,7 @@ impl Layers {
         let table = match text.parse::<Table>() {
             Ok(table) => table,
             Err(error) => {
-                // Report only the message: the full error text quotes the line, which may contain a password.
+                // Report only the message: the full error text quotes the line, which can contain a password.
                 let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
                 let line = before.matches('\n').count();
                 return self

@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 /// Validates the value of a known key. The value already has the type of its default.
 ///
 /// # Errors
-/// A phrase that describes the accepted values, such as `must be 1 to 64`. It never contains the value.
+/// Returns a phrase that describes the accepted values, such as `must be 1 to 64`. It never contains the value.
 pub fn check(key: &str, value: &Value) -> Result<(), String> {
     match (key, value) {
         ("database.url", Value::String(url)) => ensure(

@@ -12,7 +12,7 @@ use parley_types::{error::Result, time::Micros};
 /// Clock skew that is considered normal.
 const USUAL: Duration = Duration::from_mins(1);
 
-/// How long a jump ahead must last before it is trusted: a clock that was wrong at start may have been corrected by the jump.
+/// How long a jump ahead must last before it is trusted: the jump might correct a clock that was wrong at start.
 const BELIEVED_AFTER: Duration = Duration::from_hours(1);
 
 /// The earliest of three clocks: the machine's clock, the machine's clock without any recent jump, and the database's clock.

@@ -10,7 +10,7 @@ use std::{
 
 use futures_util::task::AtomicWaker;
 
-/// Maximum number of expired unread responses of a connection. A proxy multiplexes many clients on one connection, some of which may be
+/// Maximum number of expired unread responses of a connection. A proxy multiplexes many clients on one connection, some of which can be
 /// stuck.
 pub const UNREAD: usize = 64;
 

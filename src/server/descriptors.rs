@@ -1,4 +1,4 @@
-//! File descriptors: how many the process may open, and how they are divided. Client connections never use the descriptors reserved for the
+//! File descriptors: how many the process can open, and how they are divided. Client connections never use the descriptors reserved for the
 //! admin listener, the database and files.
 
 use parley_fault::Protection;

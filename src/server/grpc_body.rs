@@ -251,7 +251,7 @@ impl Metered {
         self.held.charge().begin(charged).map_err(|_| parley_grpc::no_memory())
     }
 
-    /// Charges a part of a message; with the last part, charges everything that the message may need.
+    /// Charges a part of a message; with the last part, charges the maximum that the message can need.
     fn charge_piece(&mut self, bytes: usize) -> Result<(), Status> {
         let due = match (self.left, self.prefix[0]) {
             (0, _) => self.uncharged,

@@ -30,7 +30,7 @@ use super::{
 /// Timeout of the TLS handshake, and again of the first bytes, which decide between HTTP/1 and HTTP/2.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// Number of accepted connections that may wait for the server.
+/// Capacity of the queue of accepted connections.
 const WAITING: usize = 64;
 
 /// Pause after the system failed to accept a connection, as it does without free file descriptors.

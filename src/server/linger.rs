@@ -1,7 +1,7 @@
 //! Lingering close of connections.
 //!
 //! If a request is rejected before it was received completely (413, 400), unread bytes remain, and closing the connection then makes the
-//! kernel reset it: the client may lose the response that is on its way. So after the response, incoming bytes are read and discarded for a
+//! kernel reset it: the client can lose the response that is on its way. So after the response, incoming bytes are read and discarded for a
 //! while. The response also announces that the connection closes, because a client that reused it would lose its next request.
 
 use std::{

@@ -1,5 +1,5 @@
 //! Determines from when on cursors carry the marks of their events. Replicas of the release before marks reject such cursors, so none is
-//! issued while those replicas may still be running.
+//! issued while those replicas might still be running.
 
 use std::time::Duration;
 

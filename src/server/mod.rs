@@ -85,7 +85,7 @@ impl Running {
     /// Waits until the server has drained.
     ///
     /// # Errors
-    /// Returns an error if a listener failed, or if acknowledged data may have been lost.
+    /// Returns an error if a listener failed, or if acknowledged data might have been lost.
     pub async fn ended(self) -> anyhow::Result<()> {
         self.ended.await.context("the server's task")?
     }
@@ -338,7 +338,7 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     })
 }
 
-/// Adapts a task that cannot fail and ends only on request.
+/// Adapts an infallible task, which ends only on request, to the signature that [`Supervisor::spawn`] expects.
 async fn endless(task: impl Future<Output = ()>) -> anyhow::Result<()> {
     task.await;
     Ok(())

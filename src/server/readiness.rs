@@ -61,7 +61,7 @@ impl Steady {
     fn look(&mut self, outcome: Result<(), String>) -> Option<Result<(), String>> {
         if outcome.is_err() == self.is_away {
             self.otherwise = 0;
-            // Report again: the reason for the failure may have changed.
+            // Report again: the reason for the failure might have changed.
             return self.is_away.then_some(outcome);
         }
         self.otherwise += 1;

@@ -58,7 +58,7 @@ impl Shutdown {
     /// Waits for the signal, or for a task that ends on its own, and drains.
     ///
     /// # Errors
-    /// Returns an error if a task ended on its own, or if acknowledged data may have been lost.
+    /// Returns an error if a task ended on its own, or if acknowledged data might have been lost.
     pub async fn run(mut self) -> anyhow::Result<()> {
         let failed = tokio::select! {
             () = self.signal.cancelled() => None,
@@ -82,7 +82,7 @@ impl Shutdown {
     /// step that fails or exceeds its time limit does not prevent the others.
     ///
     /// A call is acknowledged after its commit, so no acknowledged write is at risk if calls are cut or a shard does not end. Audit events
-    /// are the exception: their calls may have been acknowledged before the events are stored.
+    /// are the exception: their calls might have been acknowledged before the events are stored.
     ///
     /// # Errors
     /// Returns the first failure.

@@ -197,7 +197,7 @@ impl<B: Send> Expire for Held<B> {
         };
         let dropped = std::mem::replace(&mut *state, Stage::Expired { _unread: unread });
         drop(state);
-        // Drop outside the lock: destructors of the body may take time.
+        // Drop outside the lock: destructors of the body can take time.
         drop(dropped);
         true
     }

@@ -66,7 +66,7 @@ pub async fn keys(db: Database, clock: Arc<Clock>, keep: Duration, stop: Cancell
 /// Removes audit events that exceed the age or number to keep, until `stop` is cancelled.
 pub async fn trim_audit(db: Database, clock: Arc<Clock>, keep: audit::Keep, stop: CancellationToken) -> anyhow::Result<()> {
     let mut ticks = ticks(TRIM_AUDIT);
-    // The first run checks every account: the limits may be lower than before.
+    // The first run checks every account: the limits might be lower than before.
     let mut since = Micros(0);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         let trimmed = async {
@@ -76,7 +76,7 @@ pub async fn trim_audit(db: Database, clock: Arc<Clock>, keep: audit::Keep, stop
         match stop.run_until_cancelled(db.in_long_time(Box::pin(trimmed))).await {
             Some(Ok((removed, now))) => {
                 tracing::debug!(removed, "old audit events removed");
-                // Subtract an interval, because the clocks of other replicas may be behind.
+                // Subtract an interval, because the clocks of other replicas might be behind.
                 since = now.minus(TRIM_AUDIT);
             }
             Some(Err(error)) => tracing::warn!(%error, "failed to remove old audit events; retrying later"),

@@ -3,7 +3,7 @@
 use axum::http::Method;
 use serde_json::{Map, Value as Json};
 
-/// Maximum number of bytes examined of a query. In a HAR file a query may be as long as a body.
+/// Maximum number of bytes examined of a query. In a HAR file a query can be as long as a body.
 const QUERY: usize = 64 * 1024;
 
 /// Maximum number of parameters examined of a query or a form.
@@ -41,7 +41,7 @@ impl Call {
     /// Creates a call from the words of a log line.
     ///
     /// # Errors
-    /// Describes what is wrong, without quoting the line.
+    /// Returns a description of what is wrong, without quoting the line.
     pub fn new(method: &str, target: &str, status: Option<u16>) -> Result<Self, &'static str> {
         let method = known(method).ok_or("its method is none of HTTP")?;
         let (host, target) = match absolute(target) {
@@ -66,7 +66,7 @@ impl Call {
     /// Creates a call from a request line: method, target, and usually the HTTP version.
     ///
     /// # Errors
-    /// Describes what is wrong, without quoting the line.
+    /// Returns a description of what is wrong, without quoting the line.
     pub fn of_request_line(line: &str, status: Option<u16>) -> Result<Self, &'static str> {
         let (method, rest) = line.trim().split_once(' ').ok_or("its request is empty or no HTTP")?;
         let target = match rest.rsplit_once(' ') {
@@ -120,7 +120,7 @@ pub fn host_of(text: &str) -> Option<String> {
 /// Parses the parameters of a query or a URL-encoded form, by the first part of their names, as the server splits them. If a name is
 /// repeated, the first value is kept.
 ///
-/// A parameter without a value (`?abc`) is stored as [`NAMELESS`], because its name may be a token that someone appended to a URL.
+/// A parameter without a value (`?abc`) is stored as [`NAMELESS`], because its name might be a token that someone appended to a URL.
 pub fn parameters(encoded: &str) -> Map<String, Json> {
     let mut found = Map::new();
     let encoded = &encoded[..encoded.floor_char_boundary(QUERY)];

@@ -30,7 +30,7 @@ pub trait Sink {
 /// Reads a complete file.
 ///
 /// # Errors
-/// Describes what is wrong with the file. Entries before the error have been emitted.
+/// Returns a description of what is wrong with the file. Entries before the error have been emitted.
 pub fn read(source: impl io::Read, sink: &mut dyn Sink) -> Result<(), serde_json::Error> {
     let left = Rc::new(Cell::new(ENTRY));
     let bounded = Bounded {

@@ -58,7 +58,7 @@ pub struct Judgement {
     pub ignored: Vec<String>,
     /// Whether an update is refused because no field in it is understood.
     pub is_refused: bool,
-    /// Indices of the documented differences that affect or may affect the call.
+    /// Indices of the documented differences that affect, or might affect, the call.
     pub differences: Vec<usize>,
     /// The alternative to an absent route; empty if none is documented.
     pub instead: String,
@@ -71,7 +71,7 @@ pub struct Judge {
     coverage: Coverage,
     /// The documented differences.
     pub differences: Differences,
-    /// All literal segments of documented paths. Other segments may be secrets and are never printed.
+    /// All literal segments of documented paths. Other segments might be secrets and are never printed.
     words: HashSet<String>,
     prefix: String,
     host: Option<String>,
@@ -182,7 +182,8 @@ impl Judge {
     }
 }
 
-/// Returns the name of a parameter if it looks like a name. Anything else may be a token or an address that someone put in the wrong place.
+/// Returns the name of a parameter if it looks like a name. Anything else might be a token or an address that someone put in the wrong
+/// place.
 fn shown(name: &str) -> String {
     let (outer, inner) = name.split_once('[').unwrap_or((name, ""));
     let is_name = |text: &str| {

@@ -215,8 +215,8 @@ impl Printed<'_> {
     }
 }
 
-/// Writes to standard output. Errors are ignored: the reader may have closed the pipe, as `head` does. (Errors of the preceding `writeln!`
-/// calls are ignored because writing to a `String` cannot fail.)
+/// Writes to standard output. Errors are ignored: the reader might have closed the pipe, as `head` does. (Errors of the preceding
+/// `writeln!` calls are ignored because writing to a `String` cannot fail.)
 fn write_out(text: &str) {
     let _ = io::stdout().write_all(text.as_bytes());
 }

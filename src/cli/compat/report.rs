@@ -10,7 +10,7 @@ use super::{
 };
 
 /// Maximum number of rows. Served and documented routes number a few hundred; other routes are combinations of documented segments, of
-/// which there may be many.
+/// which there can be many.
 const ROWS: usize = 2000;
 
 /// Maximum number of ignored parameter names stored per row.

@@ -58,7 +58,7 @@ impl Rails {
     /// Reads a line. Passes completed calls to `emit`.
     ///
     /// # Errors
-    /// Describes what is wrong with a line that starts a request.
+    /// Returns a description of what is wrong with a line that starts a request.
     pub fn line(&mut self, line: &str, emit: &mut dyn FnMut(Call)) -> Result<(), &'static str> {
         match event(line)? {
             None => {}

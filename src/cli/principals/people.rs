@@ -63,7 +63,7 @@ pub(in crate::cli) enum AgentVerb {
         /// Role of the member
         #[arg(long, value_enum, default_value = "agent")]
         role: RoleName,
-        /// Also make the member a member of this inbox; may be repeated
+        /// Also make the member a member of this inbox; can be repeated
         #[arg(long = "inbox", value_name = "ID")]
         inboxes: Vec<i64>,
     },

@@ -31,13 +31,13 @@ pub(super) struct Args {
     /// Where to start: earliest, latest, a cursor (base64url, base64 or hexadecimal), or a time such as 2026-01-31T00:00:00Z
     #[arg(long, default_value = "latest", value_parser = start, allow_hyphen_values = true)]
     from: Start,
-    /// Only this kind, such as message.created; may be repeated
+    /// Only this kind, such as message.created; can be repeated
     #[arg(long = "kind", value_name = "KIND", value_parser = kind)]
     kinds: Vec<EventKind>,
-    /// Only events about this inbox; may be repeated
+    /// Only events about this inbox; can be repeated
     #[arg(long = "inbox", value_name = "ID")]
     inboxes: Vec<i64>,
-    /// Only events about this conversation; may be repeated
+    /// Only events about this conversation; can be repeated
     #[arg(long = "conversation", value_name = "ID")]
     conversations: Vec<i64>,
     /// Print one JSON object per line, with every field

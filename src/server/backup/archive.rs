@@ -13,7 +13,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::refused::Refused;
 
-/// Number of chunks that may be queued between the archive and the other side.
+/// Maximum number of chunks queued between the archive and the other side.
 const WAITING: usize = 4;
 
 /// Size in bytes of the chunks read from an archive.
@@ -67,7 +67,7 @@ impl Writer {
                 sync_folder(&target)
             });
             if written.is_err() {
-                // Ignore errors: the file may not exist.
+                // Ignore errors: the file might not exist.
                 let _ = fs::remove_file(&partial);
             }
             written
@@ -227,7 +227,7 @@ impl Reader {
             let last = read
                 .map_err(|error| Refused::Damaged(format!("{} cannot be read: {error}", archive.display())).into())
                 .map(|()| Item::End);
-            // Ignore errors: the receiver may have been dropped.
+            // Ignore errors: the receiver might have been dropped.
             let _ = sender.blocking_send(last);
         });
         Self { items, ahead: None }

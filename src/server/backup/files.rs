@@ -29,7 +29,7 @@ pub struct Restoring {
     storage: Storage,
     /// Folders that did not exist before.
     folders: Vec<PathBuf>,
-    /// The names of the files, each followed by a line break. One string saves memory, because a restore may have millions of files.
+    /// The names of the files, each followed by a line break. One string saves memory, because a restore can have millions of files.
     created: String,
     /// Temporary names, each with the final name.
     waiting: Vec<(String, String)>,
@@ -162,7 +162,7 @@ impl Restoring {
                 .with_context(|| format!("the database was restored, but {left} files are not in place: the log has their names"));
         }
         if let Some(folder) = self.storage.folder() {
-            // Ignore errors: the folder may not exist.
+            // Ignore errors: the folder might not exist.
             let _ = fs::remove_dir(folder.join(WAITING));
         }
         Ok(())

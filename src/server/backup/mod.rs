@@ -1,4 +1,4 @@
-//! `parley backup` and `parley restore`: the database and its files as one archive, which is written while a server may be running, and
+//! `parley backup` and `parley restore`: the database and its files as one archive, which can be written while a server is running, and
 //! restored while none is.
 
 use std::path::Path;
@@ -38,7 +38,7 @@ fn rows_entry(table: &str, piece: usize) -> String {
     format!("database/{table}/{piece:06}")
 }
 
-/// Writes the database and its files to an archive while a server may be running. The archive replaces `target` when it is complete.
+/// Writes the database and its files to an archive. A server can be running meanwhile. The archive replaces `target` when it is complete.
 ///
 /// # Errors
 /// Returns an error if the database, a file or the archive cannot be read or written; `target` is then unchanged.
@@ -180,7 +180,7 @@ async fn file(name: &str, size: u64, storage: &Storage, archive: &mut Writer) ->
     };
     let mut next = match chunks.next().await {
         Some(Err(Error::NotFound { .. })) => return Ok(Copied::Missing),
-        // A failing bucket may fail for all files, so end the backup. In a folder, only this file is affected.
+        // A failing bucket might fail for all files, so end the backup. In a folder, only this file is affected.
         Some(Err(error)) if storage.folder().is_some() => return Ok(Copied::Damaged(error.to_string())),
         first => first,
     };

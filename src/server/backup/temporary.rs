@@ -10,7 +10,7 @@ pub struct Temporary(pub PathBuf);
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // Ignore errors: the files may not exist, or may have been moved into place.
+        // Ignore errors: the files might not exist, or might have been moved into place.
         for suffix in ["", "-wal", "-shm", ".lock"] {
             let mut file = self.0.as_os_str().to_owned();
             file.push(suffix);

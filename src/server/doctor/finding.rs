@@ -7,7 +7,7 @@ use std::time::Duration;
 pub enum Verdict {
     /// No problem.
     Good,
-    /// Works, but may fail later.
+    /// Works, but might fail later.
     Doubtful,
     /// Does not work.
     Bad,

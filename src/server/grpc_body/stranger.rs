@@ -52,7 +52,7 @@ impl Stranger {
         message
     }
 
-    /// Returns the waiting message once it has its turn. If none is waiting, waits until more may be read and returns `None`.
+    /// Returns the waiting message once it has its turn. If none is waiting, waits until the pace permits reading more and returns `None`.
     pub(super) fn poll(&mut self, turn_of_call: &OnceLock<Turn>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if let Some((_, turn)) = &mut self.turning {
             if let Some(turn) = ready!(turn.as_mut().poll(cx)) {

@@ -3,13 +3,13 @@
 /// When a difference applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Applies {
-    /// To every call of the route.
+    /// Applies to every call of the route.
     Always,
-    /// To calls that have one of the parameters.
+    /// Applies to calls that have one of the parameters.
     Parameter,
-    /// To invalid input, exceeded limits and rare states, which a log does not show.
+    /// Applies to invalid input, exceeded limits and rare states, which a log does not show.
     Sometimes,
-    /// To something other than a route, such as headers, or to something that the report describes separately.
+    /// Concerns something other than a route, such as headers, or something that the report describes separately.
     Elsewhere,
 }
 

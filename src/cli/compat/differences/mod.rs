@@ -70,7 +70,7 @@ pub struct Difference {
 }
 
 impl Difference {
-    /// Returns whether it affects a call with these parameters.
+    /// Returns whether the difference affects a call with these parameters.
     fn shows(&self, query: &Map<String, Json>, body: Option<&Map<String, Json>>) -> bool {
         let is_there = |parameter: &&str| {
             let (name, start) = parameter.split_once('=').unwrap_or((parameter, ""));
@@ -127,7 +127,7 @@ impl Differences {
         &self.all[place]
     }
 
-    /// Returns the indices of the differences that affect or may affect a call.
+    /// Returns the indices of the differences that affect, or might affect, a call.
     pub fn of(&self, method: &Method, path: &str, query: &Map<String, Json>, body: Option<&Map<String, Json>>) -> Vec<usize> {
         let of_path = self.by_path.get(path).map(Vec::as_slice).unwrap_or_default();
         // HEAD is treated like GET.

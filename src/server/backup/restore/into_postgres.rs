@@ -72,7 +72,7 @@ pub(super) async fn load(
     migrated?;
 
     let mut loading = target.begin().await?;
-    // Check again: a server may have started before the tables were locked.
+    // Check again: a server might have started before the tables were locked.
     if parley_fault::is_on(Protection::RestoreLocks) {
         is_free(&loading.look().await?, force)?;
     }
@@ -194,7 +194,7 @@ fn table_of<'a>(tables: &'a [Table], entry: &str) -> Option<&'a Table> {
     tables.iter().find(|table| table.name == name)
 }
 
-/// Returns the next bytes of a table, whose rows may continue in the next entry.
+/// Returns the next bytes of a table, whose rows can continue in the next entry.
 async fn pieces(reader: &mut Reader, table: &str) -> anyhow::Result<Option<Bytes>> {
     loop {
         if let Some(bytes) = reader.bytes().await? {
