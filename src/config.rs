@@ -401,7 +401,7 @@ impl Config {
     }
 }
 
-/// A duration in seconds, where 0 means unlimited.
+/// Converts a maximum age in seconds, where 0 means no maximum.
 pub fn age(seconds: u64) -> Option<Duration> {
     (seconds > 0).then(|| Duration::from_secs(seconds))
 }

@@ -68,7 +68,7 @@ impl Place {
         }
     }
 
-    /// Returns the median of each call in milliseconds.
+    /// Returns the median duration of each call in milliseconds.
     async fn times(&self) -> Vec<f64> {
         let mut medians = Vec::with_capacity(self.asks.len());
         for ask in &self.asks {

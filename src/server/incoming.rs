@@ -27,7 +27,7 @@ use super::{
     tls::Tls,
 };
 
-/// Timeout of the TLS handshake, and again of the first bytes, which decide between HTTP/1 and HTTP/2.
+/// Timeout of the TLS handshake, and separately of the first bytes, which determine whether the connection uses HTTP/1 or HTTP/2.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// Capacity of the queue of accepted connections.
