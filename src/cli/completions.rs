@@ -13,8 +13,9 @@ pub(super) struct Args {
     shell: Shell,
 }
 
-/// Prints the completion script of `command`, the whole command line, to standard output, for example for `source <(parley completions
-/// bash)`.
+/// Prints the completion script of `command`, the whole command line, to standard output.
+///
+/// Shells load it for example with `source <(parley completions bash)`.
 pub(super) fn run(args: &Args, command: &mut clap::Command) -> Exit {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, command, "parley", &mut script);
