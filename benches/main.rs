@@ -10,21 +10,21 @@
 mod create_message;
 mod fanout;
 mod gateway;
+mod harness;
 mod lists;
 mod memory;
 mod overload;
-mod seat;
 mod send_messages;
 mod stream;
+mod subscriber_group;
 mod support;
 mod telemetry;
-mod yard;
 
 use clap::{Parser, ValueEnum};
 
 use crate::{
-    support::{bare, gauge::fdatasync_per_second, table::Table},
-    yard::Yard,
+    harness::Harness,
+    support::{baseline, measurements::fdatasync_per_second, table::Table},
 };
 
 #[global_allocator]
@@ -32,7 +32,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The measurements to run and their duration.
 #[derive(Debug, Parser)]
-#[command(name = "./bench", about = "Parley's figures beside their yardsticks")]
+#[command(name = "./bench", about = "Measures Parley against baselines")]
 struct Options {
     /// Number of rounds; medians are taken over them
     #[arg(long, default_value_t = 5)]
@@ -80,15 +80,15 @@ enum Group {
 }
 
 impl Group {
-    fn is_by_itself(self) -> bool {
+    fn runs_separately(self) -> bool {
         matches!(self, Self::Lists | Self::Stream | Self::Overload | Self::Telemetry)
     }
 }
 
 #[tokio::main]
 async fn main() {
-    if std::env::args().nth(1).as_deref() == Some(bare::ARGUMENT) {
-        bare::serve().await;
+    if std::env::args().nth(1).as_deref() == Some(baseline::ARGUMENT) {
+        baseline::serve().await;
         return;
     }
     let options = Options::parse();
@@ -104,25 +104,25 @@ async fn main() {
     if options.only.contains(&Group::Telemetry) {
         telemetry::run(&options).await;
     }
-    if options.only.iter().all(|group| group.is_by_itself()) {
+    if options.only.iter().all(|group| group.runs_separately()) {
         return;
     }
-    let mut yard = Yard::open();
+    let mut harness = Harness::open();
     let mut table = Table::default();
     for number in 1..=options.rounds {
         eprintln!("round {number} of {}", options.rounds);
         for group in &options.only {
-            table.probe(fdatasync_per_second(yard.cluster.directory()));
+            table.disk_probe(fdatasync_per_second(harness.cluster.directory()));
             match group {
-                Group::Create => create_message::throughput_round(&mut yard, &options, &mut table).await,
-                Group::Send => send_messages::round(&mut yard, &options, &mut table).await,
-                Group::Fanout => fanout::round(&mut yard, &options, &mut table).await,
+                Group::Create => create_message::throughput_round(&mut harness, &options, &mut table).await,
+                Group::Send => send_messages::round(&mut harness, &options, &mut table).await,
+                Group::Fanout => fanout::round(&mut harness, &options, &mut table).await,
                 Group::Latency => {
-                    create_message::latency_round(&mut yard, &options, &mut table).await;
-                    fanout::latency_round(&mut yard, &options, &mut table).await;
+                    create_message::latency_round(&mut harness, &options, &mut table).await;
+                    fanout::latency_round(&mut harness, &options, &mut table).await;
                 }
-                Group::Gateway => gateway::round(&mut yard, &options, &mut table).await,
-                Group::Memory => memory::round(&mut yard, number, &mut table).await,
+                Group::Gateway => gateway::round(&mut harness, &options, &mut table).await,
+                Group::Memory => memory::round(&mut harness, number, &mut table).await,
                 Group::Lists | Group::Stream | Group::Overload | Group::Telemetry => {}
             }
         }

@@ -7,12 +7,12 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tonic::Streaming;
 
 use crate::{
+    harness::Harness,
     support::{
-        gauge::resident_kb,
+        measurements::resident_kb,
         server::{Server, authorized},
-        table::{Sense, Table, Yardstick},
+        table::{Bound, Table, Target},
     },
-    yard::Yard,
 };
 
 /// The two numbers of subscribers that are measured.
@@ -22,24 +22,24 @@ const MANY: usize = 10_000;
 const SETTLE: Duration = Duration::from_secs(3);
 
 /// One round: fresh servers on empty SQLite files, with default settings.
-pub async fn round(yard: &mut Yard, number: usize, table: &mut Table) {
+pub async fn round(harness: &mut Harness, number: usize, table: &mut Table) {
     raise_limit();
-    for (subscribers, connections, name, mark, goal) in [
+    for (subscribers, connections, name, threshold, goal) in [
         (FEW, FEW, "idle subscriber on its own connection", 36.0, 29.0),
         (FEW, FEW / 100, "idle subscriber, one stream of 100", 16.0, 10.0),
         (MANY, MANY, "idle subscriber on its own connection, of 10,000", 36.0, 29.0),
         (MANY, MANY / 100, "idle subscriber, one stream of 100, of 10,000", 16.0, 10.0),
     ] {
-        let url = yard.sqlite_url(&format!("memory-{number}-{subscribers}-{connections}.db"));
+        let url = harness.sqlite_url(&format!("memory-{number}-{subscribers}-{connections}.db"));
         // All streams use the same token here.
         let server = Server::start_with(&url, &[("PARLEY_LIMITS_STREAMS_PER_TOKEN", "0")]);
         tokio::time::sleep(SETTLE).await;
         let idle = resident_kb(server.pid());
-        let row = Yardstick {
-            name: "the idle service",
+        let row = Target {
+            name: "idle service",
             unit: "MB",
-            sense: Sense::AtMost,
-            mark: 30.0,
+            bound: Bound::AtMost,
+            threshold: 30.0,
             goal: 18.0,
         };
         if connections == FEW {
@@ -55,11 +55,11 @@ pub async fn round(yard: &mut Yard, number: usize, table: &mut Table) {
         tokio::time::sleep(SETTLE).await;
         let each = (resident_kb(server.pid()) - idle) / subscribers as f64;
         table.absolute(
-            Yardstick {
+            Target {
                 name,
                 unit: "kB",
-                sense: Sense::AtMost,
-                mark,
+                bound: Bound::AtMost,
+                threshold,
                 goal,
             },
             each,
@@ -78,7 +78,7 @@ fn raise_limit() {
         current: limit.maximum,
         ..limit
     };
-    setrlimit(Resource::Nofile, raised).expect("up to the hard limit everybody may go");
+    setrlimit(Resource::Nofile, raised).expect("the soft limit can be raised to the hard limit");
 }
 
 async fn subscribe(mut client: EventsServiceClient<tonic::transport::Channel>) -> Streaming<pb::SubscribeResponse> {
@@ -91,7 +91,7 @@ async fn subscribe(mut client: EventsServiceClient<tonic::transport::Channel>) -
     client
         .subscribe(authorized(request))
         .await
-        .expect("the account is there")
+        .expect("the account exists")
         .into_inner()
 }
 

@@ -132,43 +132,43 @@ const DEFINITIONS: &str = "INSERT INTO custom_attribute_definitions (account_id,
 
 /// Generates `contacts` contacts in account 1 on PostgreSQL.
 pub async fn postgres(url: &str, inbox: i64, contacts: i64) {
-    let mut connection = PgConnection::connect(url).await.expect("the cluster accepts");
+    let mut connection = PgConnection::connect(url).await.expect("the cluster accepts connections");
     for statement in POSTGRES.statements(inbox, contacts) {
         let numbered = format!("WITH n AS (SELECT i FROM generate_series(1::bigint, {contacts}) AS s(i)) {statement}");
-        connection.execute(AssertSqlSafe(numbered)).await.expect("the rows are good");
+        connection.execute(AssertSqlSafe(numbered)).await.expect("the rows are valid");
     }
     for table in ["contacts", "contact_inboxes"] {
         let statement = format!("SELECT setval(pg_get_serial_sequence('{table}', 'id'), {contacts})");
-        connection.execute(AssertSqlSafe(statement)).await.expect("the sequence is there");
+        connection.execute(AssertSqlSafe(statement)).await.expect("the sequence exists");
     }
     connection
         .execute(AssertSqlSafe(counted(contacts)))
         .await
-        .expect("the counters are there");
-    connection.execute(DEFINITIONS).await.expect("the rows are good");
-    connection.execute("VACUUM ANALYZE").await.expect("it may");
+        .expect("the counters exist");
+    connection.execute(DEFINITIONS).await.expect("the rows are valid");
+    connection.execute("VACUUM ANALYZE").await.expect("the statement is permitted");
 }
 
 /// Generates `contacts` contacts in account 1 on SQLite.
 pub async fn sqlite(url: &str, inbox: i64, contacts: i64) {
-    let mut connection = SqliteConnection::connect(url).await.expect("the file is there");
+    let mut connection = SqliteConnection::connect(url).await.expect("the file exists");
     connection
         .execute("PRAGMA busy_timeout = 60000; PRAGMA synchronous = OFF")
         .await
-        .expect("it may");
+        .expect("the statement is permitted");
     for statement in SQLITE.statements(inbox, contacts) {
         for begin in (0..contacts).step_by(usize::try_from(CHUNK).expect("small")) {
             let (first, last) = (begin + 1, contacts.min(begin + CHUNK));
             let numbered = format!("WITH RECURSIVE n (i) AS (SELECT {first} UNION ALL SELECT i + 1 FROM n WHERE i < {last}) {statement}");
-            connection.execute(AssertSqlSafe(numbered)).await.expect("the rows are good");
+            connection.execute(AssertSqlSafe(numbered)).await.expect("the rows are valid");
         }
     }
     connection
         .execute(AssertSqlSafe(counted(contacts)))
         .await
-        .expect("the counters are there");
-    connection.execute(DEFINITIONS).await.expect("the rows are good");
-    connection.execute("ANALYZE").await.expect("it may");
+        .expect("the counters exist");
+    connection.execute(DEFINITIONS).await.expect("the rows are valid");
+    connection.execute("ANALYZE").await.expect("the statement is permitted");
 }
 
 fn counted(contacts: i64) -> String {

@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use super::asks::{Ask, Clients};
+use super::queries::{Clients, Query};
 use crate::support::cluster::Cluster;
 
 /// Makes new connections to a database log their plans.
@@ -13,19 +13,19 @@ pub fn log(cluster: &Cluster, database: &str) {
 }
 
 /// Makes each call once, on a service whose connections were opened after [`log`], and prints its statements and scans.
-pub async fn print(cluster: &Cluster, asks: &[Ask], clients: &Clients) {
+pub async fn print(cluster: &Cluster, queries: &[Query], clients: &Clients) {
     let log = cluster.directory().join("log");
     let read = || fs::read_to_string(&log).unwrap_or_default();
-    for ask in asks {
+    for query in queries {
         // Warm up: the first call of a connection reads more than the list, such as tokens and users.
-        ask.call(clients).await;
+        query.call(clients).await;
         let before = read().len();
-        let rows = ask.call(clients).await;
+        let rows = query.call(clients).await;
         // The plans can be logged after the response was sent.
         tokio::time::sleep(Duration::from_millis(50)).await;
         let text = read();
         let plans = &text[before..];
-        println!("\n{}: {rows} rows, {} statements", ask.name, plans.matches("  plan:").count());
+        println!("\n{}: {rows} rows, {} statements", query.name, plans.matches("  plan:").count());
         let mut scans: Vec<&str> = plans.lines().filter(|line| line.contains(" Scan")).map(scan).collect();
         scans.dedup();
         for scan in scans {

@@ -29,7 +29,7 @@ impl Cluster {
         let rate = output
             .lines()
             .find_map(|line| line.strip_prefix("tps = "))
-            .expect("pgbench tells its rate");
+            .expect("pgbench prints its rate");
         let rate = rate.split_whitespace().next().expect("a rate is a number");
         rate.parse().expect("a rate is a number")
     }
@@ -37,18 +37,18 @@ impl Cluster {
     /// Returns the median latency of a script with one client, in milliseconds.
     pub fn pgbench_median_ms(&self, database: &str, script: &str, seconds: u64) -> f64 {
         let prefix = self.directory().join("transactions");
-        let prefix = prefix.to_str().expect("temporary directories have plain names");
+        let prefix = prefix.to_str().expect("the path of a temporary directory is UTF-8");
         self.pgbench_output(database, script, 1, seconds, &["-l", "--log-prefix", prefix]);
         let mut micros = Vec::new();
-        for entry in fs::read_dir(self.directory()).expect("the directory is ours").flatten() {
+        for entry in fs::read_dir(self.directory()).expect("the directory is readable").flatten() {
             if entry.file_name().to_string_lossy().starts_with("transactions.") {
-                let log = fs::read_to_string(entry.path()).expect("pgbench wrote text");
+                let log = fs::read_to_string(entry.path()).expect("pgbench writes text");
                 // Fields: client, transaction, latency in µs, …
                 micros.extend(log.lines().filter_map(|line| line.split(' ').nth(2)?.parse::<f64>().ok()));
-                fs::remove_file(entry.path()).expect("the file is ours");
+                fs::remove_file(entry.path()).expect("the file can be removed");
             }
         }
-        super::gauge::median(&micros) / 1000.0
+        super::measurements::median(&micros) / 1000.0
     }
 
     fn pgbench_output(&self, database: &str, script: &str, clients: usize, seconds: u64, more: &[&str]) -> String {

@@ -51,15 +51,15 @@ impl Server {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the server starts");
-        let lines = BufReader::new(process.stderr.take().expect("it was asked for")).lines();
-        let (found, doors) = mpsc::channel();
+        let lines = BufReader::new(process.stderr.take().expect("the output is piped")).lines();
+        let (sender, listeners) = mpsc::channel();
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 let entry: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
                 if entry["message"] == "listening" {
                     let text = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
                     // Fails only if the receiver was dropped.
-                    let _ = found.send((text("door"), text("address")));
+                    let _ = sender.send((text("door"), text("address")));
                 } else if entry["level"] != "INFO" {
                     eprintln!("  server: {line}");
                 }
@@ -67,10 +67,10 @@ impl Server {
         });
         let (mut grpc, mut http) = (String::new(), String::new());
         while grpc.is_empty() || http.is_empty() {
-            let listens = doors
+            let listener = listeners
                 .recv_timeout(Duration::from_mins(1))
                 .expect("the server listens within a minute");
-            match listens {
+            match listener {
                 (door, address) if door == "grpc" => grpc = address,
                 (door, address) if door == "http" => http = address,
                 _ => {}
@@ -112,17 +112,17 @@ impl Drop for Server {
 
 /// Opens a new connection to `host:port`.
 pub async fn connect(address: &str) -> Channel {
-    let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("a listener's address is an address");
-    endpoint.connect().await.expect("the server accepts")
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("the address of a listener is valid");
+    endpoint.connect().await.expect("the server accepts connections")
 }
 
 /// Opens several new connections to `host:port`.
 pub async fn connections(address: &str, count: usize) -> Vec<Channel> {
-    let mut made = Vec::with_capacity(count);
+    let mut channels = Vec::with_capacity(count);
     for _ in 0..count {
-        made.push(connect(address).await);
+        channels.push(connect(address).await);
     }
-    made
+    channels
 }
 
 /// Creates a request with the administrator's token.
@@ -131,17 +131,17 @@ pub fn authorized<T>(message: T) -> Request<T> {
 }
 
 /// Creates an HTTP client that sends the administrator's token with every request.
-pub fn json_client() -> reqwest::Client {
+pub fn http_client() -> reqwest::Client {
     // reqwest requires a process-wide TLS provider even for plain HTTP.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut headers = reqwest::header::HeaderMap::new();
     headers.insert("api-access-token", reqwest::header::HeaderValue::from_static(TOKEN));
     let client = reqwest::Client::builder().default_headers(headers).build();
-    client.expect("a client without TLS can be made")
+    client.expect("the HTTP client can be built")
 }
 
 /// Creates a request with the operator's token.
-pub fn as_operator<T>(message: T) -> Request<T> {
+pub fn with_platform_token<T>(message: T) -> Request<T> {
     with_token(message, PLATFORM_TOKEN)
 }
 

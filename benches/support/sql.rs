@@ -29,7 +29,7 @@ pub async fn batch_ceiling(url: &str, seconds: u64) -> f64 {
     let end = begun + Duration::from_secs(seconds);
     let mut tasks = JoinSet::new();
     for _ in 0..2 {
-        let mut connection = PgConnection::connect(url).await.expect("the cluster accepts");
+        let mut connection = PgConnection::connect(url).await.expect("the cluster accepts connections");
         tasks.spawn(async move {
             let contents = vec![CONTENT.to_owned(); BATCH];
             let payloads = vec![payload(); BATCH];
@@ -37,7 +37,7 @@ pub async fn batch_ceiling(url: &str, seconds: u64) -> f64 {
             while Instant::now() < end {
                 let conversations: Vec<i64> = (0..BATCH).map(|_| rand::rng().random_range(1..=CONVERSATIONS)).collect();
                 let accounts: Vec<i64> = conversations.iter().map(|id| id % 16).collect();
-                let mut txn = connection.begin().await.expect("a transaction");
+                let mut txn = connection.begin().await.expect("a transaction starts");
                 sqlx::query(
                     "INSERT INTO messages(conversation_id, account_id, sender, content) \
                      SELECT c, a, 'contact', t FROM unnest($1::bigint[], $2::bigint[], $3::text[]) AS x(c, a, t) RETURNING id",
@@ -47,7 +47,7 @@ pub async fn batch_ceiling(url: &str, seconds: u64) -> f64 {
                 .bind(&contents)
                 .fetch_all(&mut *txn)
                 .await
-                .expect("the messages are good");
+                .expect("the messages are valid");
                 sqlx::query(
                     "INSERT INTO events(account_id, kind, payload) \
                      SELECT a, 'message.created', p FROM unnest($1::bigint[], $2::text[]) AS x(a, p)",
@@ -56,8 +56,8 @@ pub async fn batch_ceiling(url: &str, seconds: u64) -> f64 {
                 .bind(&payloads)
                 .execute(&mut *txn)
                 .await
-                .expect("the events are good");
-                txn.commit().await.expect("the commit");
+                .expect("the events are valid");
+                txn.commit().await.expect("the transaction commits");
                 count += BATCH;
             }
             count
@@ -73,13 +73,13 @@ pub struct OneByOne(SqliteConnection);
 
 impl OneByOne {
     /// Creates the file with WAL and `synchronous=FULL`.
-    pub async fn make(file: &Path) -> Self {
+    pub async fn create(file: &Path) -> Self {
         let options = SqliteConnectOptions::new()
             .filename(file)
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full);
-        let mut connection = SqliteConnection::connect_with(&options).await.expect("the file can be made");
+        let mut connection = SqliteConnection::connect_with(&options).await.expect("the file can be created");
         sqlx::raw_sql(
             "CREATE TABLE conversations(id INTEGER PRIMARY KEY, account_id INTEGER NOT NULL, contact_id INTEGER NOT NULL, status TEXT NOT NULL,
                last_message_at TEXT, message_count INTEGER NOT NULL DEFAULT 0);
@@ -94,7 +94,7 @@ impl OneByOne {
         )
         .execute(&mut connection)
         .await
-        .expect("the tables are good");
+        .expect("the schema is valid");
         Self(connection)
     }
 
@@ -106,7 +106,7 @@ impl OneByOne {
         let mut count = 0_u32;
         while Instant::now() < end {
             let conversation = rand::rng().random_range(1..=CONVERSATIONS);
-            self.write(conversation, &payload).await.expect("the message is good");
+            self.write(conversation, &payload).await.expect("the message is valid");
             count += 1;
         }
         f64::from(count) / begun.elapsed().as_secs_f64()

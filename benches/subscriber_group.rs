@@ -13,11 +13,11 @@ use futures_util::{Stream, StreamExt as _};
 use tokio::task::JoinSet;
 
 /// Timeout of a burst.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// The record of one subscriber. Times are in nanoseconds since the creation of [`Seats`]; 0 means not yet.
+/// The record of one subscriber. Times are in nanoseconds since the creation of [`SubscriberGroup`]; 0 means not yet.
 #[derive(Debug, Default)]
-struct Seat {
+struct Subscriber {
     events: AtomicU64,
     position: AtomicU64,
     first_at: AtomicU64,
@@ -27,17 +27,17 @@ struct Seat {
 
 /// All subscribers of a burst. Dropping this ends their streams.
 #[derive(Debug)]
-pub struct Seats {
-    taken: Vec<Arc<Seat>>,
+pub struct SubscriberGroup {
+    subscribers: Vec<Arc<Subscriber>>,
     begun: Instant,
     readers: JoinSet<()>,
 }
 
-impl Seats {
+impl SubscriberGroup {
     /// Creates an empty set of subscribers.
     pub fn new() -> Self {
         Self {
-            taken: Vec::new(),
+            subscribers: Vec::new(),
             begun: Instant::now(),
             readers: JoinSet::new(),
         }
@@ -48,27 +48,33 @@ impl Seats {
     where
         S: Stream<Item = (u64, u64)> + Send + Unpin + 'static,
     {
-        let (seat, begun) = (Arc::<Seat>::default(), self.begun);
-        self.taken.push(seat.clone());
+        let (subscriber, begun) = (Arc::<Subscriber>::default(), self.begun);
+        self.subscribers.push(subscriber.clone());
         self.readers.spawn(async move {
             while let Some((events, position)) = stream.next().await {
                 let now = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
-                if seat.first_at.load(Relaxed) == 0 {
-                    seat.first_events.store(events, Relaxed);
-                    seat.first_at.store(now, Relaxed);
+                if subscriber.first_at.load(Relaxed) == 0 {
+                    subscriber.first_events.store(events, Relaxed);
+                    subscriber.first_at.store(now, Relaxed);
                 }
-                seat.events.fetch_add(events, Relaxed);
-                seat.last_at.store(now, Relaxed);
-                seat.position.store(position, Relaxed);
+                subscriber.events.fetch_add(events, Relaxed);
+                subscriber.last_at.store(now, Relaxed);
+                subscriber.position.store(position, Relaxed);
             }
         });
     }
 
     /// Clears the records. Call this only between bursts, while no events are in flight.
-    pub fn clear(&self) {
-        for seat in &self.taken {
-            for note in [&seat.events, &seat.position, &seat.first_at, &seat.first_events, &seat.last_at] {
-                note.store(0, Relaxed);
+    pub fn reset(&self) {
+        for subscriber in &self.subscribers {
+            for counter in [
+                &subscriber.events,
+                &subscriber.position,
+                &subscriber.first_at,
+                &subscriber.first_events,
+                &subscriber.last_at,
+            ] {
+                counter.store(0, Relaxed);
             }
         }
     }
@@ -76,26 +82,39 @@ impl Seats {
     /// Waits until every subscriber has received the event at this position.
     pub async fn wait_for(&self, position: u64) {
         let begun = Instant::now();
-        while !self.taken.iter().all(|seat| seat.position.load(Relaxed) >= position) {
-            let behind = self.taken.iter().filter(|seat| seat.position.load(Relaxed) < position).count();
+        while !self
+            .subscribers
+            .iter()
+            .all(|subscriber| subscriber.position.load(Relaxed) >= position)
+        {
+            let behind = self
+                .subscribers
+                .iter()
+                .filter(|subscriber| subscriber.position.load(Relaxed) < position)
+                .count();
             assert!(
-                begun.elapsed() < PATIENCE,
+                begun.elapsed() < TIMEOUT,
                 "{behind} of {} subscribers never got event {position}",
-                self.taken.len()
+                self.subscribers.len()
             );
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
 
-    /// Returns the statistics since the last [`clear`](Self::clear), with the CPU seconds of server and client.
+    /// Returns the statistics since the last [`reset`](Self::clear), with the CPU seconds of server and client.
     pub fn burst(&self, server_cpu: f64, client_cpu: f64) -> Burst {
         let earliest = self
-            .taken
+            .subscribers
             .iter()
-            .min_by_key(|seat| seat.first_at.load(Relaxed))
-            .expect("somebody listens");
-        let last = self.taken.iter().map(|seat| seat.last_at.load(Relaxed)).max().unwrap_or_default();
-        let events: u64 = self.taken.iter().map(|seat| seat.events.load(Relaxed)).sum();
+            .min_by_key(|subscriber| subscriber.first_at.load(Relaxed))
+            .expect("the group has subscribers");
+        let last = self
+            .subscribers
+            .iter()
+            .map(|subscriber| subscriber.last_at.load(Relaxed))
+            .max()
+            .unwrap_or_default();
+        let events: u64 = self.subscribers.iter().map(|subscriber| subscriber.events.load(Relaxed)).sum();
         Burst {
             // The clock starts when the first message has arrived, so its events are not counted.
             timed: events - earliest.first_events.load(Relaxed),

@@ -15,7 +15,7 @@ pub fn fdatasync_per_second(directory: &Path) -> f64 {
     let begun = Instant::now();
     let mut count = 0_u32;
     while begun.elapsed() < Duration::from_millis(200) {
-        file.write_all(&page).expect("the disk has room");
+        file.write_all(&page).expect("the disk has space");
         file.sync_data().expect("the disk syncs");
         count += 1;
     }
@@ -28,7 +28,7 @@ pub fn cpu_seconds(pid: u32) -> f64 {
     const TICKS: f64 = 100.0;
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");
     // The program name can contain spaces, so count fields after its closing parenthesis: utime is the 12th, stime the 13th.
-    let fields = stat.rsplit_once(')').expect("stat names the program").1;
+    let fields = stat.rsplit_once(')').expect("/proc/PID/stat contains the program name").1;
     let ticks: f64 = fields
         .split_whitespace()
         .skip(11)
@@ -44,7 +44,7 @@ pub fn resident_kb(pid: u32) -> f64 {
     let line = status
         .lines()
         .find_map(|line| line.strip_prefix("VmRSS:"))
-        .expect("a process has memory");
+        .expect("/proc/PID/status contains VmRSS");
     let number = line.split_whitespace().next().expect("VmRSS has a value");
     number.parse().expect("VmRSS is a number")
 }

@@ -3,27 +3,27 @@
 use crate::{
     Options,
     support::{
-        bare,
+        baseline,
         cluster::{Cluster, Durability},
+        fixture::Fixture,
         server::Server,
         sql::OneByOne,
-        world::World,
     },
 };
 
 /// The processes and files of a run.
 #[derive(Debug)]
-pub struct Yard {
+pub struct Harness {
     // Fields are dropped in this order: servers before the cluster that they use.
-    postgres: Option<World>,
-    sqlite: Option<World>,
+    postgres: Option<Fixture>,
+    sqlite: Option<Fixture>,
     one_by_one: Option<OneByOne>,
-    bare: Option<bare::Process>,
+    baseline: Option<baseline::Process>,
     files: tempfile::TempDir,
     pub cluster: Cluster,
 }
 
-impl Yard {
+impl Harness {
     /// Starts the cluster and creates the baselines' database.
     pub fn open() -> Self {
         let cluster = Cluster::start(Durability::Full);
@@ -33,7 +33,7 @@ impl Yard {
             postgres: None,
             sqlite: None,
             one_by_one: None,
-            bare: None,
+            baseline: None,
             files: tempfile::Builder::new()
                 .prefix("parley-bench-")
                 .tempdir()
@@ -43,24 +43,24 @@ impl Yard {
     }
 
     /// The server on PostgreSQL, filled with conversations.
-    pub async fn postgres_world(&mut self, options: &Options) -> &World {
+    pub async fn postgres_fixture(&mut self, options: &Options) -> &Fixture {
         if self.postgres.is_none() {
-            eprintln!("filling the service on PostgreSQL");
+            eprintln!("creating the fixture on PostgreSQL");
             let server = Server::start(&self.cluster.url("parley"));
-            self.postgres = Some(World::make(server, options.conversations).await);
+            self.postgres = Some(Fixture::create(server, options.conversations).await);
             self.cluster.analyze("parley");
         }
-        self.postgres.as_ref().expect("it was just made")
+        self.postgres.as_ref().expect("it was just created")
     }
 
     /// The server on a SQLite file, filled with conversations.
-    pub async fn sqlite_world(&mut self, options: &Options) -> &World {
+    pub async fn sqlite_fixture(&mut self, options: &Options) -> &Fixture {
         if self.sqlite.is_none() {
-            eprintln!("filling the service on SQLite");
+            eprintln!("creating the fixture on SQLite");
             let server = Server::start(&self.sqlite_url("parley.db"));
-            self.sqlite = Some(World::make(server, options.conversations).await);
+            self.sqlite = Some(Fixture::create(server, options.conversations).await);
         }
-        self.sqlite.as_ref().expect("it was just made")
+        self.sqlite.as_ref().expect("it was just created")
     }
 
     /// The URL of a SQLite file of this run.
@@ -71,13 +71,13 @@ impl Yard {
     /// The SQLite baseline, with one message per transaction.
     pub async fn one_by_one(&mut self) -> &mut OneByOne {
         if self.one_by_one.is_none() {
-            self.one_by_one = Some(OneByOne::make(&self.files.path().join("one_by_one.db")).await);
+            self.one_by_one = Some(OneByOne::create(&self.files.path().join("one_by_one.db")).await);
         }
-        self.one_by_one.as_mut().expect("it was just made")
+        self.one_by_one.as_mut().expect("it was just created")
     }
 
     /// The baseline of tonic alone.
-    pub fn bare(&mut self) -> &bare::Process {
-        self.bare.get_or_insert_with(bare::Process::start)
+    pub fn baseline(&mut self) -> &baseline::Process {
+        self.baseline.get_or_insert_with(baseline::Process::start)
     }
 }

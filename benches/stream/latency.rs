@@ -17,16 +17,16 @@ use tokio::{
 use tonic::transport::Channel;
 
 use crate::support::{
+    fixture::{Fixture, message},
     nats,
     server::{Server, authorized},
-    world::{World, message},
 };
 
 /// How long messages are written.
-const TIME: Duration = Duration::from_secs(5);
+const DURATION: Duration = Duration::from_secs(5);
 
 /// Messages per second at the steady rate.
-const PACE: u64 = 1000;
+const RATE: u64 = 1000;
 
 /// Number of calls in flight at full speed.
 const IN_FLIGHT: usize = 64;
@@ -35,65 +35,65 @@ const IN_FLIGHT: usize = 64;
 type Reply = (i64, Instant);
 
 /// Prints a row for each path.
-pub async fn run(url: &str, world: &World) {
-    let own = [world.server.connect().await];
-    both("the same replica, alone", world, &own, own[0].clone()).await;
+pub async fn run(url: &str, fixture: &Fixture) {
+    let own = [fixture.server.connect().await];
+    measure_both("the same replica, single", fixture, &own, own[0].clone()).await;
     let second = Server::start(url);
     let third = Server::start(url);
     let (near, far) = (second.connect().await, third.connect().await);
-    both("another replica of three, by PostgreSQL's signals", world, &own, far.clone()).await;
-    both("the same, two replicas write", world, &[own[0].clone(), near], far).await;
+    measure_both("another replica of three, notified by PostgreSQL", fixture, &own, far.clone()).await;
+    measure_both("the same, two writing replicas", fixture, &[own[0].clone(), near], far).await;
     drop((second, third));
-    notify_alone(url).await;
+    notify_baseline(url).await;
     with_nats(url).await;
 }
 
 /// Measures at a steady rate and at full speed.
-async fn both(name: &str, world: &World, writing: &[Channel], listening: Channel) {
-    measure(name, true, world, writing, &listening).await;
-    measure(name, false, world, writing, &listening).await;
+async fn measure_both(name: &str, fixture: &Fixture, write_channels: &[Channel], read_channel: Channel) {
+    measure(name, true, fixture, write_channels, &read_channel).await;
+    measure(name, false, fixture, write_channels, &read_channel).await;
 }
 
-async fn measure(name: &str, steadily: bool, world: &World, writing: &[Channel], listening: &Channel) {
+async fn measure(name: &str, is_steady: bool, fixture: &Fixture, write_channels: &[Channel], read_channel: &Channel) {
     let request = pb::SubscribeRequest {
         account_id: 1,
         ..Default::default()
     };
-    let mut stream = EventsServiceClient::new(listening.clone())
+    let mut stream = EventsServiceClient::new(read_channel.clone())
         .subscribe(authorized(request))
         .await
-        .expect("it opens")
+        .expect("the stream opens")
         .into_inner();
     // The first bookmark means that the stream has reached the head.
-    stream.message().await.expect("it goes on");
+    stream.message().await.expect("the stream is open");
     let arrivals = Arc::new(Mutex::new(HashMap::new()));
     let arrived = Arc::clone(&arrivals);
     let reader = tokio::spawn(async move {
         while let Ok(Some(response)) = stream.message().await {
             let now = Instant::now();
-            let mut arrived = arrived.lock().expect("nobody panics");
+            let mut arrived = arrived.lock().expect("no thread panicked while holding the lock");
             for event in response.events.into_iter().filter_map(|delivery| delivery.event) {
-                if let Some(pb::event::Resource::Message(told)) = event.resource {
-                    arrived.entry(told.message.unwrap_or_default().id).or_insert(now);
+                if let Some(pb::event::Resource::Message(created)) = event.resource {
+                    arrived.entry(created.message.unwrap_or_default().id).or_insert(now);
                 }
             }
         }
     });
-    let replies = if steadily {
-        steady(world, writing).await
+    let replies = if is_steady {
+        steady(fixture, write_channels).await
     } else {
-        flat_out(world, writing).await
+        flat_out(fixture, write_channels).await
     };
     // Wait for the events of the last messages.
     tokio::time::sleep(Duration::from_secs(1)).await;
     reader.abort();
-    let arrivals = arrivals.lock().expect("nobody panics");
-    let taken = replies.iter().map(|(id, replied)| {
+    let arrivals = arrivals.lock().expect("no thread panicked while holding the lock");
+    let latencies = replies.iter().map(|(id, replied)| {
         let arrived = arrivals.get(id).expect("every event arrives");
         arrived.saturating_duration_since(*replied).as_secs_f64() * 1000.0
     });
-    let rate = replies.len() as f64 / TIME.as_secs_f64();
-    row(name, &format!("{rate:.0}/s"), taken.collect());
+    let rate = replies.len() as f64 / DURATION.as_secs_f64();
+    row(name, &format!("{rate:.0}/s"), latencies.collect());
 }
 
 async fn send(channel: Channel, conversation: i64) -> Reply {
@@ -101,30 +101,30 @@ async fn send(channel: Channel, conversation: i64) -> Reply {
     let made = client
         .create_message(authorized(message(1, conversation)))
         .await
-        .expect("it is good");
+        .expect("the message is valid");
     (made.into_inner().message.unwrap_or_default().id, Instant::now())
 }
 
-async fn steady(world: &World, writing: &[Channel]) -> Vec<Reply> {
-    let mut ticks = interval(Duration::from_micros(1_000_000 / PACE));
+async fn steady(fixture: &Fixture, write_channels: &[Channel]) -> Vec<Reply> {
+    let mut ticks = interval(Duration::from_micros(1_000_000 / RATE));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut calls = JoinSet::new();
     let begun = Instant::now();
-    let mut writers = writing.iter().cycle();
-    while begun.elapsed() < TIME {
+    let mut writers = write_channels.iter().cycle();
+    while begun.elapsed() < DURATION {
         ticks.tick().await;
-        let channel = writers.next().expect("there is one").clone();
-        calls.spawn(send(channel, world.places.any_of_first()));
+        let channel = writers.next().expect("there is at least one channel").clone();
+        calls.spawn(send(channel, fixture.conversations.random_in_first_account()));
     }
     calls.join_all().await
 }
 
-async fn flat_out(world: &World, writing: &[Channel]) -> Vec<Reply> {
+async fn flat_out(fixture: &Fixture, write_channels: &[Channel]) -> Vec<Reply> {
     let mut calls = JoinSet::new();
-    let mut writers = writing.iter().cycle();
+    let mut writers = write_channels.iter().cycle();
     let mut next = |calls: &mut JoinSet<Reply>| {
-        let channel = writers.next().expect("there is one").clone();
-        calls.spawn(send(channel, world.places.any_of_first()));
+        let channel = writers.next().expect("there is at least one channel").clone();
+        calls.spawn(send(channel, fixture.conversations.random_in_first_account()));
     };
     let begun = Instant::now();
     for _ in 0..IN_FLIGHT {
@@ -132,8 +132,8 @@ async fn flat_out(world: &World, writing: &[Channel]) -> Vec<Reply> {
     }
     let mut replies = Vec::new();
     while let Some(reply) = calls.join_next().await {
-        replies.push(reply.expect("no panic"));
-        if begun.elapsed() < TIME {
+        replies.push(reply.expect("the call does not panic"));
+        if begun.elapsed() < DURATION {
             next(&mut calls);
         }
     }
@@ -147,46 +147,46 @@ fn row(name: &str, rate: &str, mut millis: Vec<f64>) {
 }
 
 /// Measures the latency from `pg_notify` to a listener.
-async fn notify_alone(url: &str) {
-    let mut listener = PgListener::connect(url).await.expect("the cluster accepts");
-    listener.listen("bench").await.expect("it may");
-    let mut connection = PgConnection::connect(url).await.expect("the cluster accepts");
+async fn notify_baseline(url: &str) {
+    let mut listener = PgListener::connect(url).await.expect("the cluster accepts connections");
+    listener.listen("bench").await.expect("the statement is permitted");
+    let mut connection = PgConnection::connect(url).await.expect("the cluster accepts connections");
     let mut millis = Vec::new();
     for _ in 0..1000 {
         sqlx::query("SELECT pg_notify('bench', 'x')")
             .execute(&mut connection)
             .await
-            .expect("it may");
+            .expect("the statement is permitted");
         let begun = Instant::now();
-        listener.recv().await.expect("it comes");
+        listener.recv().await.expect("the notification arrives");
         millis.push(begun.elapsed().as_secs_f64() * 1000.0);
     }
-    row("NOTIFY alone, after its statement was answered", "one by one", millis);
+    row("NOTIFY only, after the response to its statement", "one by one", millis);
 }
 
 /// Measures three replicas that are connected by NATS, and NATS alone. Skipped if nats-server is not installed.
 async fn with_nats(url: &str) {
     let Some(nats) = nats::start() else {
-        println!("| by NATS | no nats-server here | | |");
+        println!("| notified by NATS | nats-server is not installed | | |");
         return;
     };
     let address = nats.url();
     let start = || Server::start_with(url, &[("PARLEY_NATS_URL", &address)]);
-    let (writing, second, listening) = (start(), start(), start());
-    let world = World::make(writing, 1).await;
-    let writers = [world.server.connect().await, second.connect().await];
-    let far = listening.connect().await;
-    both("another replica of three, by NATS", &world, &writers[..1], far.clone()).await;
-    both("the same, two replicas write", &world, &writers, far).await;
-    let client = async_nats::connect(&address).await.expect("NATS is there");
-    let mut subscriber = client.subscribe("bench").await.expect("it may");
+    let (first, second, reader) = (start(), start(), start());
+    let fixture = Fixture::create(first, 1).await;
+    let writers = [fixture.server.connect().await, second.connect().await];
+    let far = reader.connect().await;
+    measure_both("another replica of three, notified by NATS", &fixture, &writers[..1], far.clone()).await;
+    measure_both("the same, two writing replicas", &fixture, &writers, far).await;
+    let client = async_nats::connect(&address).await.expect("NATS is running");
+    let mut subscriber = client.subscribe("bench").await.expect("the statement is permitted");
     let mut millis = Vec::new();
     for _ in 0..1000 {
         let begun = Instant::now();
-        client.publish("bench", "x".into()).await.expect("it may");
-        client.flush().await.expect("it may");
-        subscriber.next().await.expect("it comes");
+        client.publish("bench", "x".into()).await.expect("the statement is permitted");
+        client.flush().await.expect("the statement is permitted");
+        subscriber.next().await.expect("the notification arrives");
         millis.push(begun.elapsed().as_secs_f64() * 1000.0);
     }
-    row("NATS core alone, publish to subscriber", "one by one", millis);
+    row("NATS core only, publish to subscriber", "one by one", millis);
 }

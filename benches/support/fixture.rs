@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 
 use super::{
     CONTENT,
-    server::{Server, as_operator, authorized},
+    server::{Server, authorized, with_platform_token},
 };
 
 /// Number of accounts, as in `sql/schema.sql`.
@@ -23,30 +23,30 @@ const ACCOUNTS: usize = 16;
 
 /// A server filled with accounts and conversations.
 #[derive(Debug)]
-pub struct World {
+pub struct Fixture {
     pub server: Server,
-    pub places: Arc<Places>,
+    pub conversations: Arc<Conversations>,
 }
 
 /// The conversations, as account and conversation number.
 #[derive(Debug)]
-pub struct Places(Vec<(i64, i64)>);
+pub struct Conversations(Vec<(i64, i64)>);
 
-impl Places {
+impl Conversations {
     /// Returns a random conversation.
     pub fn any(&self) -> (i64, i64) {
         self.0[rand::rng().random_range(0..self.0.len())]
     }
 
     /// Returns a random conversation of account 1.
-    pub fn any_of_first(&self) -> i64 {
+    pub fn random_in_first_account(&self) -> i64 {
         self.0[rand::rng().random_range(0..self.0.len() / ACCOUNTS)].1
     }
 }
 
-impl World {
+impl Fixture {
     /// Fills a new server through its API, and creates one message in every conversation.
-    pub async fn make(server: Server, conversations: usize) -> Self {
+    pub async fn create(server: Server, conversations: usize) -> Self {
         let mut inboxes = vec![(1, 1)];
         let channel = server.connect().await;
         for number in 1..ACCOUNTS {
@@ -72,11 +72,11 @@ impl World {
                 });
             }
         }
-        let mut places: Vec<(i64, i64)> = tasks.join_all().await.into_iter().flatten().collect();
-        places.sort_unstable();
+        let mut conversations: Vec<(i64, i64)> = tasks.join_all().await.into_iter().flatten().collect();
+        conversations.sort_unstable();
         Self {
             server,
-            places: Arc::new(Places(places)),
+            conversations: Arc::new(Conversations(conversations)),
         }
     }
 }
@@ -88,9 +88,9 @@ async fn account(channel: tonic::transport::Channel, number: usize) -> (i64, i64
         ..Default::default()
     };
     let made = accounts
-        .create_account(as_operator(request))
+        .create_account(with_platform_token(request))
         .await
-        .expect("the operator makes accounts")
+        .expect("the operator can create accounts")
         .into_inner();
     let account_id = made.account.expect("always set").id;
     let request = pb::CreateMembershipRequest {
@@ -100,9 +100,9 @@ async fn account(channel: tonic::transport::Channel, number: usize) -> (i64, i64
         ..Default::default()
     };
     accounts
-        .create_membership(as_operator(request))
+        .create_membership(with_platform_token(request))
         .await
-        .expect("the operator makes memberships");
+        .expect("the operator can create memberships");
     let inbox = pb::Inbox {
         name: "API".to_owned(),
         channel: Some(pb::inbox::Channel::ApiChannel(pb::ApiChannel::default())),
@@ -116,7 +116,7 @@ async fn account(channel: tonic::transport::Channel, number: usize) -> (i64, i64
     let made = InboxesServiceClient::new(channel).create_inbox(authorized(request)).await;
     (
         account_id,
-        made.expect("the administrator makes inboxes")
+        made.expect("an administrator can create inboxes")
             .into_inner()
             .inbox
             .expect("always set")

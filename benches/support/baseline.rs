@@ -21,8 +21,8 @@ use tonic::{
 };
 use tonic_prost::ProstCodec;
 
-/// The argument that runs this program as the bare server.
-pub const ARGUMENT: &str = "bare-server";
+/// The argument that runs this program as the baseline server.
+pub const ARGUMENT: &str = "baseline-server";
 /// Capacity of the broadcast channel: larger than any burst, so that no subscriber lags.
 const CAPACITY: usize = 65_536;
 
@@ -43,15 +43,15 @@ impl Payload {
 
 type Codec = ProstCodec<Payload, Payload>;
 
-/// The bare server: `Echo`, `Stream` and `Burst`, which broadcasts the number of messages given by the request's `id`.
+/// The baseline server: `Echo`, `Stream` and `Burst`, which broadcasts the number of messages given by the request's `id`.
 #[derive(Clone, Debug)]
-struct Bare(broadcast::Sender<Payload>);
+struct BaselineService(broadcast::Sender<Payload>);
 
-impl NamedService for Bare {
-    const NAME: &'static str = "bench.Bare";
+impl NamedService for BaselineService {
+    const NAME: &'static str = "bench.Baseline";
 }
 
-impl tower::Service<http::Request<Body>> for Bare {
+impl tower::Service<http::Request<Body>> for BaselineService {
     type Response = http::Response<Body>;
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
@@ -61,13 +61,13 @@ impl tower::Service<http::Request<Body>> for Bare {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let bare = self.clone();
+        let baseline = self.clone();
         Box::pin(async move {
             let mut grpc = server::Grpc::new(Codec::default());
             Ok(match request.uri().path() {
-                "/bench.Bare/Echo" => grpc.unary(Echo, request).await,
-                "/bench.Bare/Burst" => grpc.unary(bare, request).await,
-                _ => grpc.server_streaming(bare, request).await,
+                "/bench.Baseline/Echo" => grpc.unary(Echo, request).await,
+                "/bench.Baseline/Burst" => grpc.unary(baseline, request).await,
+                _ => grpc.server_streaming(baseline, request).await,
             })
         })
     }
@@ -84,7 +84,7 @@ impl UnaryService<Payload> for Echo {
     }
 }
 
-impl UnaryService<Payload> for Bare {
+impl UnaryService<Payload> for BaselineService {
     type Response = Payload;
     type Future = std::future::Ready<Result<Response<Payload>, Status>>;
 
@@ -98,7 +98,7 @@ impl UnaryService<Payload> for Bare {
     }
 }
 
-impl ServerStreamingService<Payload> for Bare {
+impl ServerStreamingService<Payload> for BaselineService {
     type Response = Payload;
     type ResponseStream = BoxStream<'static, Result<Payload, Status>>;
     type Future = std::future::Ready<Result<Response<Self::ResponseStream>, Status>>;
@@ -112,18 +112,18 @@ impl ServerStreamingService<Payload> for Bare {
 /// Serves until standard input is closed. The first line of standard output is the address.
 pub async fn serve() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    println!("{}", listener.local_addr().expect("it is bound"));
+    println!("{}", listener.local_addr().expect("the listener is bound"));
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     tokio::task::spawn_blocking(|| {
         let _ = std::io::stdin().read(&mut [0]);
         std::process::exit(0);
     });
-    let bare = Bare(broadcast::Sender::new(CAPACITY));
+    let baseline = BaselineService(broadcast::Sender::new(CAPACITY));
     Server::builder()
-        .add_service(bare)
+        .add_service(baseline)
         .serve_with_incoming(incoming)
         .await
-        .expect("the bare server serves");
+        .expect("the baseline server runs");
 }
 
 #[derive(Debug)]
@@ -133,17 +133,17 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts this program again as the bare server.
+    /// Starts this program again as the baseline server.
     pub fn start() -> Self {
-        let mut child = Command::new(std::env::current_exe().expect("this program is a file"))
+        let mut child = Command::new(std::env::current_exe().expect("the executable is a file"))
             .arg(ARGUMENT)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .expect("this program starts again");
+            .expect("the executable starts");
         let mut address = String::new();
-        let mut output = BufReader::new(child.stdout.take().expect("it was asked for"));
-        output.read_line(&mut address).expect("the bare server tells its address");
+        let mut output = BufReader::new(child.stdout.take().expect("the output is piped"));
+        output.read_line(&mut address).expect("the baseline server prints its address");
         Self {
             child,
             address: address.trim().to_owned(),
@@ -167,7 +167,7 @@ impl Drop for Process {
     }
 }
 
-/// A client of the bare server.
+/// A client of the baseline server.
 #[derive(Clone, Debug)]
 pub struct Client(client::Grpc<Channel>);
 
@@ -178,7 +178,7 @@ impl Client {
 
     /// Sends a message and receives it back.
     pub async fn echo(&mut self, payload: Payload) -> Result<Response<Payload>, Status> {
-        self.unary(payload, "/bench.Bare/Echo").await
+        self.unary(payload, "/bench.Baseline/Echo").await
     }
 
     /// Makes the server broadcast `count` messages at once.
@@ -188,7 +188,7 @@ impl Client {
                 id: count,
                 text: String::new(),
             },
-            "/bench.Bare/Burst",
+            "/bench.Baseline/Burst",
         )
         .await
     }
@@ -196,7 +196,7 @@ impl Client {
     /// Subscribes to the broadcast.
     pub async fn stream(&mut self) -> Result<tonic::Streaming<Payload>, Status> {
         self.ready().await?;
-        let path = PathAndQuery::from_static("/bench.Bare/Stream");
+        let path = PathAndQuery::from_static("/bench.Baseline/Stream");
         let response = self
             .0
             .server_streaming(Request::new(Payload::default()), path, Codec::default())
