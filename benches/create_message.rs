@@ -32,7 +32,7 @@ pub async fn throughput_round(harness: &mut Harness, options: &Options, table: &
         name: "CreateMessage, 64 in flight / pgbench naive",
         unit: "messages/s",
         bound: Bound::AtLeast,
-        threshold: 3.0,
+        required: 3.0,
         goal: 4.0,
     };
     table.compare(target, created, naive);
@@ -41,7 +41,7 @@ pub async fn throughput_round(harness: &mut Harness, options: &Options, table: &
         name: "CreateMessage, 64 in flight / tonic echo",
         unit: "calls/s",
         bound: Bound::AtLeast,
-        threshold: 0.30,
+        required: 0.30,
         goal: 0.40,
     };
     table.compare(target, created, echoed);
@@ -53,7 +53,7 @@ pub async fn throughput_round(harness: &mut Harness, options: &Options, table: &
         name: "CreateMessage, 64 in flight, SQLite / one by one",
         unit: "messages/s",
         bound: Bound::AtLeast,
-        threshold: 3.0,
+        required: 3.0,
         goal: 4.0,
     };
     table.compare(target, created, one_by_one);
@@ -77,7 +77,7 @@ pub async fn latency_round(harness: &mut Harness, options: &Options, table: &mut
         name: "CreateMessage, one in flight, p50 / pgbench naive",
         unit: "ms",
         bound: Bound::AtMost,
-        threshold: 1.2,
+        required: 1.2,
         goal: 0.9,
     };
     table.compare(target, median(&millis), naive);

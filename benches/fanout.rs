@@ -89,7 +89,7 @@ async fn compare(
         name,
         unit: "events/s",
         bound: Bound::AtLeast,
-        threshold: 0.8,
+        required: 0.8,
         goal: 1.2,
     };
     table.compare(target, own.rate(), baseline.rate());
@@ -147,7 +147,7 @@ pub async fn latency_round(harness: &mut Harness, options: &Options, table: &mut
         name: "reply to event, p50",
         unit: "ms",
         bound: Bound::AtMost,
-        threshold: 0.5,
+        required: 0.5,
         goal: 0.2,
     };
     table.absolute(target, median(&after_reply));

@@ -42,7 +42,7 @@ pub async fn round(harness: &mut Harness, options: &Options, table: &mut Table) 
             name,
             unit: "calls/s",
             bound: Bound::AtLeast,
-            threshold: 0.6,
+            required: 0.6,
             goal: 0.8,
         };
         table.compare(target, rest, grpc);

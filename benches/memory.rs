@@ -24,7 +24,7 @@ const SETTLE: Duration = Duration::from_secs(3);
 /// One round: fresh servers on empty SQLite files, with default settings.
 pub async fn round(harness: &mut Harness, number: usize, table: &mut Table) {
     raise_limit();
-    for (subscribers, connections, name, threshold, goal) in [
+    for (subscribers, connections, name, required, goal) in [
         (FEW, FEW, "idle subscriber on its own connection", 36.0, 29.0),
         (FEW, FEW / 100, "idle subscriber, one stream of 100", 16.0, 10.0),
         (MANY, MANY, "idle subscriber on its own connection, of 10,000", 36.0, 29.0),
@@ -39,7 +39,7 @@ pub async fn round(harness: &mut Harness, number: usize, table: &mut Table) {
             name: "idle service",
             unit: "MB",
             bound: Bound::AtMost,
-            threshold: 30.0,
+            required: 30.0,
             goal: 18.0,
         };
         if connections == FEW {
@@ -59,7 +59,7 @@ pub async fn round(harness: &mut Harness, number: usize, table: &mut Table) {
                 name,
                 unit: "kB",
                 bound: Bound::AtMost,
-                threshold,
+                required,
                 goal,
             },
             each,

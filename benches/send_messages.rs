@@ -40,7 +40,7 @@ pub async fn round(harness: &mut Harness, options: &Options, table: &mut Table) 
             name,
             unit: "messages/s",
             bound: Bound::AtLeast,
-            threshold: 0.45,
+            required: 0.45,
             goal: 0.65,
         };
         table.compare(target, sent, ceiling);

@@ -2,7 +2,7 @@
 
 use super::measurements::median;
 
-/// Whether a figure should be above or below its threshold.
+/// Whether a figure should be above or below the required value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bound {
     AtLeast,
@@ -15,7 +15,7 @@ struct Row {
     name: String,
     unit: &'static str,
     bound: Bound,
-    threshold: f64,
+    required: f64,
     goal: f64,
     measured: Vec<f64>,
     baseline: Vec<f64>,
@@ -23,13 +23,13 @@ struct Row {
     note: String,
 }
 
-/// The threshold and the goal with which a row is compared.
+/// The required value and the goal with which a row is compared.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
     pub name: &'static str,
     pub unit: &'static str,
     pub bound: Bound,
-    pub threshold: f64,
+    pub required: f64,
     pub goal: f64,
 }
 
@@ -77,7 +77,7 @@ impl Table {
         }
     }
 
-    /// Records a figure without a threshold, which is printed below the table.
+    /// Records a figure without a required value, which is printed below the table.
     pub fn unpaired(&mut self, name: &str, unit: &'static str, figure: f64) {
         match self.unpaired.iter_mut().find(|(known, ..)| known == name) {
             Some((.., figures)) => figures.push(figure),
@@ -97,7 +97,7 @@ impl Table {
                 name: target.name.to_owned(),
                 unit: target.unit,
                 bound: target.bound,
-                threshold: target.threshold,
+                required: target.required,
                 goal: target.goal,
                 measured: Vec::new(),
                 baseline: Vec::new(),
@@ -113,8 +113,8 @@ impl Table {
     pub fn print(&self) {
         println!();
         println!(
-            "{:<58} {:>9} {:>6} {:>11} {:>11} {:>7}  {:>13} {:>6}  verdict",
-            "what", "threshold", "goal", "measured", "baseline", "ratio", "min..max", "rounds"
+            "{:<58} {:>8} {:>6} {:>11} {:>11} {:>7}  {:>13} {:>6}  verdict",
+            "what", "required", "goal", "measured", "baseline", "ratio", "min..max", "rounds"
         );
         for row in &self.rows {
             let ratio = median(&row.ratios);
@@ -122,9 +122,9 @@ impl Table {
                 Bound::AtLeast => ratio >= limit,
                 Bound::AtMost => ratio <= limit,
             };
-            let verdict = match (good(row.threshold), good(row.goal)) {
+            let verdict = match (good(row.required), good(row.goal)) {
                 (_, true) => "goal",
-                (true, false) => "threshold",
+                (true, false) => "required",
                 (false, false) => "below",
             };
             let sign = if row.bound == Bound::AtLeast { "≥" } else { "≤" };
@@ -136,9 +136,9 @@ impl Table {
             let least = row.ratios.iter().copied().fold(f64::INFINITY, f64::min);
             let most = row.ratios.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             println!(
-                "{:<58} {:>9} {:>6} {:>11} {:>11} {:>7}  {:>13} {:>6}  {}",
+                "{:<58} {:>8} {:>6} {:>11} {:>11} {:>7}  {:>13} {:>6}  {}",
                 format!("{}, {}", row.name, row.unit),
-                format!("{sign} {}", row.threshold),
+                format!("{sign} {}", row.required),
                 row.goal.to_string(),
                 figure(median(&row.measured)),
                 baseline,
