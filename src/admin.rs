@@ -46,7 +46,7 @@ impl Readiness {
 }
 
 #[derive(Clone)]
-struct Doors {
+struct AdminState {
     registry: Registry,
     readiness: watch::Receiver<Readiness>,
 }
@@ -57,16 +57,16 @@ pub fn router(registry: Registry, readiness: watch::Receiver<Readiness>) -> Rout
         .route("/livez", get(|| async { "ok" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .with_state(Doors { registry, readiness })
+        .with_state(AdminState { registry, readiness })
 }
 
-async fn readyz(State(doors): State<Doors>) -> Response {
-    let readiness = doors.readiness.borrow().clone();
+async fn readyz(State(state): State<AdminState>) -> Response {
+    let readiness = state.readiness.borrow().clone();
     let ready = readiness.is_ready();
     let checks: BTreeMap<_, _> = readiness
         .checks
         .into_iter()
-        .map(|(name, outcome)| (name, outcome.map_or_else(|wrong| wrong, |()| "ok".to_owned())))
+        .map(|(name, outcome)| (name, outcome.map_or_else(|reason| reason, |()| "ok".to_owned())))
         .collect();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(json!({ "ready": ready, "checks": checks }))).into_response()
@@ -76,13 +76,13 @@ async fn readyz(State(doors): State<Doors>) -> Response {
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Serves the Prometheus text format, or `OpenMetrics` with exemplars to clients that accept it.
-async fn metrics(State(doors): State<Doors>, headers: HeaderMap) -> Response {
+async fn metrics(State(state): State<AdminState>, headers: HeaderMap) -> Response {
     let encoder = TextEncoder::new();
     let accepts = headers
         .get(header::ACCEPT)
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
-    match encoder.encode_to_string(&doors.registry.gather()) {
+    match encoder.encode_to_string(&state.registry.gather()) {
         Ok(text) if accepts.contains("application/openmetrics-text") => {
             ([(header::CONTENT_TYPE, OPEN_METRICS)], open_metrics(&text)).into_response()
         }
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn readiness_names_each_check_and_liveness_needs_none() {
+    async fn readiness_lists_each_check_and_liveness_ignores_them() {
         let (sender, receiver) = watch::channel(Readiness::waiting_for(&["database", "listeners"]));
         let router = router(Registry::new(), receiver);
         assert_eq!(ask(&router, "/livez").await, (StatusCode::OK, "ok".to_owned()));

@@ -361,16 +361,16 @@ pub struct Setting {
 /// # Errors
 /// Same as [`Config::load`].
 pub fn settings(sources: &Sources) -> Result<Vec<Setting>, ConfigError> {
-    let joined = layers::join(sources)?;
+    let merged = layers::merge(sources)?;
     let mut found = Vec::new();
-    for (name, table) in &joined.table {
+    for (name, table) in &merged.table {
         for (key, value) in table.as_table().into_iter().flatten() {
             let key = format!("{name}.{key}");
             let value = match value.as_str() {
-                Some(text) if !rules::is_shown(&key) => format!("{:?}", without_secret(&key, text)),
+                Some(text) if !rules::may_be_shown(&key) => format!("{:?}", without_secret(&key, text)),
                 _ => value.to_string(),
             };
-            let source = joined.sources.get(&key).cloned().unwrap_or_else(|| "default".to_owned());
+            let source = merged.sources.get(&key).cloned().unwrap_or_else(|| "default".to_owned());
             found.push(Setting { key, value, source });
         }
     }
@@ -394,8 +394,8 @@ impl Config {
     /// # Errors
     /// Returns [`ConfigError`], which lists every unknown key and every invalid value with its source and the accepted values.
     pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
-        let joined = layers::join(sources)?;
-        toml::Value::Table(joined.table)
+        let merged = layers::merge(sources)?;
+        toml::Value::Table(merged.table)
             .try_into()
             .map_err(|error: toml::de::Error| ConfigError(vec![error.message().to_owned()]))
     }

@@ -3,13 +3,13 @@
 use std::{net::SocketAddr, time::Duration};
 
 /// Timeout of each request.
-const PATIENCE: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Maximum number of bytes read from a response.
-const ANSWER_BYTES: usize = 64 * 1024;
+const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 
 /// A gRPC-Web frame that contains `HealthCheckRequest { service: "parley.v1.AccountsService" }`.
-const HEALTH: &[u8] = b"\0\0\0\0\x1b\x0a\x19parley.v1.AccountsService";
+const HEALTH_REQUEST: &[u8] = b"\0\0\0\0\x1b\x0a\x19parley.v1.AccountsService";
 
 /// The kind of program that listens at an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,40 +44,46 @@ pub async fn identify(base: &str) -> Listener {
         .http1_only()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
-        .timeout(PATIENCE)
+        .timeout(TIMEOUT)
         .build();
     let Ok(client) = client else { return Listener::Unknown };
     let health = client
         .post(format!("{base}/grpc.health.v1.Health/Check"))
         .header("content-type", "application/grpc-web+proto")
         .header("x-grpc-web", "1")
-        .body(HEALTH);
-    let Ok(answer) = health.send().await else {
+        .body(HEALTH_REQUEST);
+    let Ok(response) = health.send().await else {
         return Listener::Unknown;
     };
-    let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let header = |name: &str| {
+        response
+            .headers()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    };
     if header("content-type").starts_with("application/grpc-web") {
         let is_known = matches!(header("grpc-status"), "" | "0");
         return if is_known { Listener::Grpc } else { Listener::OtherHttp };
     }
-    if says(&client, &format!("{base}/readyz"), "\"checks\"").await {
+    if body_contains(&client, &format!("{base}/readyz"), "\"checks\"").await {
         return Listener::Admin;
     }
-    if says(&client, &format!("{base}/docs"), "Parley").await {
+    if body_contains(&client, &format!("{base}/docs"), "Parley").await {
         return Listener::Rest;
     }
     Listener::OtherHttp
 }
 
-/// Returns whether the first [`ANSWER_BYTES`] of a response contain `text`.
-async fn says(client: &reqwest::Client, url: &str, text: &str) -> bool {
-    let Ok(mut answer) = client.get(url).send().await else {
+/// Returns whether the first [`MAX_RESPONSE_BYTES`] of a response contain `text`.
+async fn body_contains(client: &reqwest::Client, url: &str, text: &str) -> bool {
+    let Ok(mut response) = client.get(url).send().await else {
         return false;
     };
     let mut read = Vec::new();
-    while read.len() < ANSWER_BYTES {
-        match answer.chunk().await {
-            Ok(Some(chunk)) => read.extend_from_slice(&chunk[..chunk.len().min(ANSWER_BYTES)]),
+    while read.len() < MAX_RESPONSE_BYTES {
+        match response.chunk().await {
+            Ok(Some(chunk)) => read.extend_from_slice(&chunk[..chunk.len().min(MAX_RESPONSE_BYTES)]),
             _ => break,
         }
     }
@@ -91,18 +97,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_listener_on_all_addresses_is_asked_on_the_loopback() {
+    fn unspecified_address_is_contacted_on_loopback() {
         assert_eq!(reachable("0.0.0.0:9464"), "127.0.0.1:9464");
         assert_eq!(reachable("[::]:9464"), "[::1]:9464");
         assert_eq!(reachable("10.0.0.1:9464"), "10.0.0.1:9464");
     }
 
     #[test]
-    fn the_health_request_is_what_its_message_encodes_to() {
+    fn health_request_is_the_encoded_message() {
         let request = tonic_health::pb::HealthCheckRequest {
             service: "parley.v1.AccountsService".to_owned(),
         };
-        assert_eq!(HEALTH[5..], request.encode_to_vec());
-        assert_eq!(HEALTH[1..5], u32::try_from(HEALTH.len() - 5).unwrap().to_be_bytes());
+        assert_eq!(HEALTH_REQUEST[5..], request.encode_to_vec());
+        assert_eq!(HEALTH_REQUEST[1..5], u32::try_from(HEALTH_REQUEST.len() - 5).unwrap().to_be_bytes());
     }
 }

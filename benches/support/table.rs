@@ -113,7 +113,7 @@ impl Table {
     pub fn print(&self) {
         println!();
         println!(
-            "{:<58} {:>8} {:>6} {:>11} {:>11} {:>7}  {:>13} {:>6}  verdict",
+            "{:<58} {:>8} {:>6} {:>11} {:>11} {:>7}  {:>13} {:>6}  reached",
             "what", "required", "goal", "measured", "baseline", "ratio", "min..max", "rounds"
         );
         for row in &self.rows {
@@ -125,7 +125,7 @@ impl Table {
             let verdict = match (good(row.required), good(row.goal)) {
                 (_, true) => "goal",
                 (true, false) => "required",
-                (false, false) => "below",
+                (false, false) => "neither",
             };
             let sign = if row.bound == Bound::AtLeast { "≥" } else { "≤" };
             let baseline = if row.baseline.is_empty() {

@@ -34,10 +34,12 @@ pub(super) struct RestoreArgs {
 pub(super) async fn backup(args: BackupArgs) -> anyhow::Result<()> {
     let config = args.settings.load()?;
     let telemetry = Telemetry::start(&config.log, &config.trace)?;
-    let ended = or_signal(Box::pin(backup::backup(&config, &args.archive))).await.map(|complete| {
-        eprintln!("The backup is complete: the database and {} files.", complete.files);
-        incomplete(complete);
-    });
+    let ended = unless_signalled(Box::pin(backup::backup(&config, &args.archive)))
+        .await
+        .map(|counts| {
+            eprintln!("The backup is complete: the database and {} files.", counts.files);
+            report_missing_files(counts);
+        });
     telemetry.shutdown().await;
     ended
 }
@@ -53,7 +55,7 @@ pub(super) async fn restore(args: RestoreArgs) -> anyhow::Result<()> {
                 "Restored the database and {} files. {} logs have another epoch: cursors from before are refused with EPOCH_CHANGED.",
                 restored.files.files, restored.logs
             );
-            incomplete(restored.files);
+            report_missing_files(restored.files);
         });
     telemetry.shutdown().await;
     ended
@@ -67,12 +69,12 @@ async fn signalled() -> anyhow::Result<()> {
 }
 
 /// Runs a command until it ends or a signal arrives. If dropped, the command removes its copies of the database.
-async fn or_signal<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+async fn unless_signalled<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::select! {
         ended = command => ended,
         signalled = signalled() => {
             signalled?;
-            Err(backup::Refused::Stopped.into())
+            Err(backup::BackupError::Stopped.into())
         }
     }
 }
@@ -90,7 +92,7 @@ async fn stopped_by_signal<T>(stop: &CancellationToken, command: impl Future<Out
     command.await
 }
 
-fn incomplete(files: backup::Complete) {
+fn report_missing_files(files: backup::FileCounts) {
     if files.missing > 0 {
         eprintln!(
             "{} files that messages have were missing in the store when the backup was made.",

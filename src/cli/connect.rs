@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 use parley_client::{Server, Trust};
 use tonic::Status;
 
-use super::{Exit, complain, refusal};
+use super::{Exit, call_error, print_error};
 
 /// The service to connect to, and the credentials. Accepted before and after a subcommand.
 #[derive(Debug, clap::Args)]
@@ -69,8 +69,8 @@ impl Target {
     /// # Errors
     /// Returns [`Exit::Usage`] if the address, the token or a file is invalid.
     pub fn open(&self) -> Result<Server, Exit> {
-        self.server().map_err(|sentence| {
-            complain(&sentence);
+        self.server().map_err(|message| {
+            print_error(&message);
             Exit::Usage
         })
     }
@@ -86,7 +86,7 @@ impl Target {
 
     /// Prints why the call failed and how to fix it, and returns the exit code.
     pub async fn explain(&self, status: &Status) -> Exit {
-        refusal::explain(status, &self.server).await
+        call_error::explain(status, &self.server).await
     }
 
     /// Converts the result of a command to its exit code. Prints the error if it failed.
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_needs_a_scheme_that_grpc_has() {
+    fn address_requires_http_or_https() {
         for good in ["http://127.0.0.1:50051", "https://chat.example.org", "http://[::1]:50051/"] {
             assert_eq!(check_url(good), Ok(()), "{good}");
         }
@@ -135,8 +135,8 @@ mod tests {
             ("http://", "name a host"),
             ("http://:50051", "name a host"),
         ] {
-            let sentence = check_url(bad).unwrap_err();
-            assert!(sentence.contains(hint), "{bad}: {sentence}");
+            let message = check_url(bad).unwrap_err();
+            assert!(message.contains(hint), "{bad}: {message}");
         }
     }
 }

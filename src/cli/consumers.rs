@@ -18,11 +18,11 @@ pub(super) struct Args {
     #[arg(long, default_value_t = 1, global = true)]
     account: i64,
     #[command(subcommand)]
-    verb: Verb,
+    command: ConsumersCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Verb {
+enum ConsumersCommand {
     /// List consumers shard by shard, with their lag
     List,
     /// Move a consumer to another position, even if its current position was lost
@@ -60,10 +60,10 @@ pub(super) async fn run(args: Args) -> Exit {
         Err(exit) => return exit,
     };
     let client = ConsumersServiceClient::new(server.channel());
-    let done = match args.verb {
-        Verb::List => list(client, &server, args.account).await,
-        Verb::Reset { name, to } => reset(client, &server, (args.account, name, to)).await,
-        Verb::Delete { name } => delete(client, &server, (args.account, name)).await,
+    let done = match args.command {
+        ConsumersCommand::List => list(client, &server, args.account).await,
+        ConsumersCommand::Reset { name, to } => reset(client, &server, (args.account, name, to)).await,
+        ConsumersCommand::Delete { name } => delete(client, &server, (args.account, name)).await,
     };
     args.target.done(done).await
 }
@@ -77,9 +77,9 @@ async fn list(mut client: ConsumersServiceClient<Channel>, server: &Server, acco
             page_size: 0,
             page_token,
         };
-        let answer = client.list_consumers(server.request(request)).await?.into_inner();
-        table.rows(answer.consumers.iter().flat_map(rows).collect());
-        page_token = answer.next_page_token;
+        let response = client.list_consumers(server.request(request)).await?.into_inner();
+        table.rows(response.consumers.iter().flat_map(rows).collect());
+        page_token = response.next_page_token;
         if page_token.is_empty() {
             table.finish();
             return Ok(());
@@ -116,8 +116,8 @@ async fn reset(
         name,
         start: Some(to),
     };
-    let answer = client.reset_consumer(server.request(request)).await?.into_inner();
-    let consumer = answer.consumer.unwrap_or_default();
+    let response = client.reset_consumer(server.request(request)).await?.into_inner();
+    let consumer = response.consumer.unwrap_or_default();
     println!(
         "{} goes on {} events before the head, {}",
         escaped(&consumer.name),
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_shard_has_a_line_and_a_lost_position_is_plain() {
+    fn lists_each_shard_and_reports_a_lost_position() {
         let shard = |shard, seq, connected| pb::ConsumerShard {
             shard,
             seq,

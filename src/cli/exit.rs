@@ -8,7 +8,7 @@ use parley_types::error::{Error, NO_ROOM, is_out_of_space};
 
 use crate::{
     config::ConfigError,
-    server::{StartError, backup::Refused},
+    server::{StartError, backup::BackupError},
 };
 
 /// The exit codes. Those above 63, except 130, are from `sysexits.h`.
@@ -143,16 +143,16 @@ pub fn explain(error: &anyhow::Error) -> (Exit, String) {
     if let Some(error) = error.downcast_ref::<BootstrapError>() {
         let exit = match error {
             BootstrapError::TokenFile { .. } => Exit::Config,
-            BootstrapError::Write(error) => of_database(error),
+            BootstrapError::Write(error) => database_exit(error),
         };
         return (exit, error.to_string());
     }
     if let Some(error) = error.downcast_ref::<Error>() {
-        return (of_database(error), error.to_string());
+        return (database_exit(error), error.to_string());
     }
-    if let Some(refused) = error.downcast_ref::<Refused>() {
+    if let Some(refused) = error.downcast_ref::<BackupError>() {
         let exit = match refused {
-            Refused::Damaged(_) => Exit::Input,
+            BackupError::Damaged(_) => Exit::Input,
             _ => Exit::Failure,
         };
         return (exit, refused.to_string());
@@ -173,7 +173,7 @@ pub fn explain(error: &anyhow::Error) -> (Exit, String) {
     (exit, error.to_string())
 }
 
-fn of_database(error: &Error) -> Exit {
+fn database_exit(error: &Error) -> Exit {
     match error {
         Error::Invalid(_) => Exit::Usage,
         Error::Unavailable { reason, .. } if *reason == NO_ROOM => Exit::NoSpace,
@@ -187,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pages_show_the_table_of_the_program() {
+    fn documentation_contains_the_exit_code_table() {
         for (page, text) in [
             ("README.md", include_str!("../../README.md")),
             ("docs/runbooks/README.md", include_str!("../../docs/runbooks/README.md")),

@@ -14,32 +14,32 @@ use tonic::Status;
 use crate::identify::{Listener, identify};
 
 /// Timeout of each attempt to connect.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long to wait for a TLS server to reject plain text.
-const REFUSAL: Duration = Duration::from_secs(2);
+const TLS_ALERT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The first byte of every TLS alert record.
-const ALERT: u8 = 0x15;
+const TLS_ALERT: u8 = 0x15;
 
 /// Returns what is wrong with the address or with TLS, or `None` if neither caused the failure. `status` results from a call to `server`
 /// and is not a response of Parley.
-pub async fn of(status: &Status, server: &str) -> Option<String> {
+pub async fn for_status(status: &Status, server: &str) -> Option<String> {
     if let Some(error) = causes(status).find_map(|cause| cause.downcast_ref::<TlsError>()) {
-        return Some(format!("{server}: {}", of_tls(error)));
+        return Some(format!("{server}: {}", tls_hint(error)));
     }
     let uri: http::Uri = server.parse().ok()?;
     let host = uri.host()?.trim_matches(['[', ']']);
     let is_tls = uri.scheme_str() == Some("https");
     let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
-    let stream = match timeout(PATIENCE, TcpStream::connect((host, port))).await {
+    let stream = match timeout(TIMEOUT, TcpStream::connect((host, port))).await {
         Err(_) => {
             return Some(format!(
                 "{server}: no answer within {} seconds: is the host right, and no firewall in between?",
-                PATIENCE.as_secs()
+                TIMEOUT.as_secs()
             ));
         }
-        Ok(Err(error)) => return Some(format!("{server}: {}", of_connecting(&error, host, port))),
+        Ok(Err(error)) => return Some(format!("{server}: {}", connection_hint(&error, host, port))),
         Ok(Ok(stream)) => stream,
     };
     if !is_tls && speaks_tls(stream).await {
@@ -72,7 +72,7 @@ fn causes(status: &Status) -> impl Iterator<Item = &(dyn StdError + 'static)> {
     })
 }
 
-fn of_connecting(error: &io::Error, host: &str, port: u16) -> String {
+fn connection_hint(error: &io::Error, host: &str, port: u16) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => {
             format!("nothing listens at port {port} of {host}: is the service running, and is that the port of gRPC (grpc.addr)?")
@@ -83,7 +83,7 @@ fn of_connecting(error: &io::Error, host: &str, port: u16) -> String {
     }
 }
 
-fn of_tls(error: &TlsError) -> String {
+fn tls_hint(error: &TlsError) -> String {
     match error {
         TlsError::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
             "the server's certificate is signed by an authority that is not trusted here: name the authority's PEM file with --ca-file"
@@ -106,13 +106,13 @@ fn of_tls(error: &TlsError) -> String {
 
 /// Returns whether the server answers plain text with a TLS alert.
 async fn speaks_tls(mut stream: TcpStream) -> bool {
-    let asked = async {
+    let probe = async {
         stream
             .write_all(b"GET / HTTP/1.1\r\nhost: parley\r\nconnection: close\r\n\r\n")
             .await?;
         stream.read_u8().await
     };
-    matches!(timeout(REFUSAL, asked).await, Ok(Ok(ALERT)))
+    matches!(timeout(TLS_ALERT_TIMEOUT, probe).await, Ok(Ok(TLS_ALERT)))
 }
 
 #[cfg(test)]
@@ -120,14 +120,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_tls_refuses_names_the_option() {
+    fn tls_errors_name_the_option() {
         for (error, option) in [
             (TlsError::InvalidCertificate(CertificateError::UnknownIssuer), "--ca-file"),
             (TlsError::InvalidCertificate(CertificateError::NotValidForName), "--server-name"),
             (TlsError::InvalidMessage(rustls::InvalidMessage::InvalidContentType), "http://"),
             (TlsError::AlertReceived(AlertDescription::CertificateRequired), "--client-cert-file"),
         ] {
-            assert!(of_tls(&error).contains(option), "{error}");
+            assert!(tls_hint(&error).contains(option), "{error}");
         }
     }
 }

@@ -5,6 +5,7 @@ use std::{process::ExitCode, time::Duration};
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 mod backup;
+mod call_error;
 mod compat;
 mod completions;
 mod config_show;
@@ -17,7 +18,6 @@ mod hint;
 mod initial_token;
 mod principals;
 mod probe;
-mod refusal;
 mod serve;
 mod settings;
 mod stderr;
@@ -33,7 +33,7 @@ pub use exit::Exit;
 pub use welcome::welcome;
 
 use settings::Settings;
-use stderr::complain;
+use stderr::print_error;
 
 /// Customer conversations as a gRPC service, with a durable, ordered, resumable event stream.
 #[derive(Debug, Parser)]
@@ -64,15 +64,15 @@ enum Command {
     /// Create, list and revoke tokens of a running service
     Token(token::Args),
     /// Create and list accounts
-    Account(principals::Args<principals::AccountVerb>),
+    Account(principals::Args<principals::AccountCommand>),
     /// Create users and add them to accounts
-    User(principals::Args<principals::UserVerb>),
+    User(principals::Args<principals::UserCommand>),
     /// Add and list members of an account
-    Agent(principals::Args<principals::AgentVerb>),
+    Agent(principals::Args<principals::AgentCommand>),
     /// Create and list API inboxes
-    Inbox(principals::Args<principals::InboxVerb>),
+    Inbox(principals::Args<principals::InboxCommand>),
     /// Create, list and connect agent bots
-    Bot(principals::Args<principals::BotVerb>),
+    Bot(principals::Args<principals::BotCommand>),
     /// List, reset and delete durable consumers of a running service
     Consumers(consumers::Args),
     /// Check whether a service is ready; exit code 0 or 1
@@ -134,16 +134,16 @@ pub fn main() -> ExitCode {
 fn ended(result: anyhow::Result<()>) -> Exit {
     result.map_or_else(
         |error| {
-            let (exit, sentence) = exit::explain(&error);
-            complain(&sentence);
+            let (exit, message) = exit::explain(&error);
+            print_error(&message);
             exit
         },
         |()| Exit::Ok,
     )
 }
 
-fn fail(exit: Exit, sentence: &str) -> ExitCode {
-    complain(sentence);
+fn fail(exit: Exit, message: &str) -> ExitCode {
+    print_error(message);
     exit.into()
 }
 
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_without_a_command_are_those_of_serve() {
+    fn flags_without_a_command_apply_to_serve() {
         let cli = Cli::try_parse_from(["parley", "--grpc-addr", "127.0.0.1:1", "--set", "writer.lanes=3"]).unwrap();
         assert!(cli.command.is_none());
         let config = Config::load(&cli.settings.sources(Vec::new())).unwrap();
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_flag_is_named() {
+    fn reports_an_invalid_flag() {
         let cli = Cli::try_parse_from(["parley", "serve", "--http-addr", "nowhere"]).unwrap();
         let Some(Command::Serve(settings)) = cli.command else {
             panic!("serve")

@@ -8,8 +8,8 @@ use super::connect::Target;
 mod inboxes;
 mod people;
 
-pub(super) use inboxes::{BotVerb, InboxVerb, bot, inbox};
-pub(super) use people::{AccountVerb, AgentVerb, UserVerb, account, agent, user};
+pub(super) use inboxes::{BotCommand, InboxCommand, bot, inbox};
+pub(super) use people::{AccountCommand, AgentCommand, UserCommand, account, agent, user};
 
 /// A resource with its operations.
 #[derive(Debug, clap::Args)]
@@ -17,16 +17,16 @@ pub(super) struct Args<V: Subcommand> {
     #[command(flatten)]
     target: Target,
     #[command(subcommand)]
-    verb: V,
+    command: V,
 }
 
 /// Prints the ID to standard output, for scripts, and a description to standard error, for users.
-fn created(noun: &str, id: i64, name: &str) {
+fn print_created(noun: &str, id: i64, name: &str) {
     eprintln!("{noun} {id}, \"{}\", is created:", escaped(name));
     println!("{id}");
 }
 
 /// Shortens an enum value, for example `ROLE_AGENT` to `agent`.
-fn short(name: &str, prefix: &str) -> String {
+fn enum_label(name: &str, prefix: &str) -> String {
     name.strip_prefix(prefix).unwrap_or(name).to_lowercase()
 }

@@ -18,7 +18,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 ///
 /// # Errors
 /// Returns an error if the files are invalid, or if the server does not speak TLS or rejects the handshake.
-pub(super) async fn secured(stream: TcpStream, addr: &str, trust: &Trust) -> anyhow::Result<TlsStream<TcpStream>> {
+pub(super) async fn connect_tls(stream: TcpStream, addr: &str, trust: &Trust) -> anyhow::Result<TlsStream<TcpStream>> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
     let builder = match &trust.ca {
@@ -29,7 +29,9 @@ pub(super) async fn secured(stream: TcpStream, addr: &str, trust: &Trust) -> any
             }
             builder.with_root_certificates(roots)
         }
-        None => builder.dangerous().with_custom_certificate_verifier(Arc::new(Any(provider))),
+        None => builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AcceptAnyCertificate(provider))),
     };
     let config = match &trust.identity {
         Some((chain, key)) => builder.with_client_auth_cert(certificates(chain)?, PrivateKeyDer::from_pem_slice(key.as_bytes())?)?,
@@ -46,9 +48,9 @@ fn certificates(pem: &str) -> anyhow::Result<Vec<CertificateDer<'static>>> {
 
 /// Accepts any certificate, but verifies that the server holds its private key.
 #[derive(Debug)]
-struct Any(Arc<CryptoProvider>);
+struct AcceptAnyCertificate(Arc<CryptoProvider>);
 
-impl ServerCertVerifier for Any {
+impl ServerCertVerifier for AcceptAnyCertificate {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

@@ -39,9 +39,9 @@ fn telemetry(config: &Config) -> Result<Telemetry, StartError> {
 async fn run(config: Config, registry: Registry, shutdown: CancellationToken) -> anyhow::Result<()> {
     let for_people = config.log.format == LogFormat::Text || std::io::stdout().is_terminal();
     let running = server::start(config, registry, shutdown).await?;
-    if let Some(made) = &running.made {
-        let inbox_identifier = made.inbox_identifier.as_str();
-        match &made.token {
+    if let Some(bootstrapped) = &running.bootstrapped {
+        let inbox_identifier = bootstrapped.inbox_identifier.as_str();
+        match &bootstrapped.token {
             AdministratorToken::Stored(file) => tracing::info!(
                 inbox_identifier,
                 token_file = %file.display(),

@@ -35,11 +35,11 @@ fn key_and_value(text: &str) -> Result<(String, String), String> {
 impl Settings {
     /// Loads the configuration from these flags and the process environment.
     pub(super) fn load(self) -> Result<Config, ConfigError> {
-        Config::load(&self.here())
+        Config::load(&self.with_environment())
     }
 
     /// Combines these flags with the process environment.
-    pub(super) fn here(self) -> Sources {
+    pub(super) fn with_environment(self) -> Sources {
         let environment = std::env::vars_os()
             .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
             .collect();

@@ -4,8 +4,8 @@ use parley_telemetry::escape::escaped;
 
 /// Prints an error for the user to standard error, one line per problem. The text is escaped because it can come from the server, and
 /// through it from other callers.
-pub fn complain(sentence: &str) {
-    for line in sentence.lines() {
+pub fn print_error(message: &str) {
+    for line in message.lines() {
         eprintln!("parley: {}", escaped(line));
     }
 }

@@ -12,7 +12,7 @@ use parley_types::{
 };
 use tonic::transport::Channel;
 
-use super::{Exit, Settings, complain, connect::Target, exit, refusal, table::Table};
+use super::{Exit, Settings, call_error, connect::Target, exit, print_error, table::Table};
 use crate::server;
 
 #[derive(Debug, clap::Args)]
@@ -20,13 +20,13 @@ pub(super) struct Args {
     #[command(flatten)]
     target: Target,
     #[command(subcommand)]
-    verb: Verb,
+    command: TokenCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Verb {
+enum TokenCommand {
     /// Create a token; its secret is printed only once
-    Create(Box<Create>),
+    Create(Box<CreateArgs>),
     /// List tokens, newest first, without their secrets
     List {
         /// Only tokens of this account
@@ -41,7 +41,7 @@ enum Verb {
 }
 
 #[derive(Debug, clap::Args)]
-struct Create {
+struct CreateArgs {
     /// Kind of token
     #[arg(long, value_enum, default_value = "service")]
     kind: Kind,
@@ -74,9 +74,9 @@ struct Create {
     settings: Settings,
 }
 
-impl Create {
+impl CreateArgs {
     /// Returns an error that names the option that this kind of token requires but lacks.
-    fn lacks(&self) -> Option<&'static str> {
+    fn missing_option(&self) -> Option<&'static str> {
         match self.kind {
             Kind::Service if self.account.is_none() => Some("--account must be given for a service token"),
             Kind::User if self.user.is_none() && !self.offline => Some("--user must be given for a user's token"),
@@ -95,35 +95,35 @@ enum Kind {
 }
 
 pub(super) async fn run(args: Args) -> Exit {
-    if let Verb::Create(options) = &args.verb
-        && let Some(sentence) = options.lacks()
+    if let TokenCommand::Create(options) = &args.command
+        && let Some(message) = options.missing_option()
     {
-        complain(sentence);
+        print_error(message);
         return Exit::Usage;
     }
-    let verb = match args.verb {
-        Verb::Create(options) if options.offline => return create_offline(*options).await,
-        verb => verb,
+    let command = match args.command {
+        TokenCommand::Create(options) if options.offline => return create_offline(*options).await,
+        command => command,
     };
     let server = match args.target.open() {
         Ok(server) => server,
         Err(exit) => return exit,
     };
     let client = AccountsServiceClient::new(server.channel());
-    let done = match verb {
-        Verb::Create(options) => create(client, &server, *options).await,
-        Verb::List { account } => list(client, &server, account).await,
-        Verb::Revoke { id } => revoke(client, &server, id).await,
+    let done = match command {
+        TokenCommand::Create(options) => create(client, &server, *options).await,
+        TokenCommand::List { account } => list(client, &server, account).await,
+        TokenCommand::Revoke { id } => revoke(client, &server, id).await,
     };
     args.target.done(done).await
 }
 
 /// Creates a token in the database of the given settings.
-async fn create_offline(options: Create) -> Exit {
+async fn create_offline(options: CreateArgs) -> Exit {
     let config = match options.settings.load() {
         Ok(config) => config,
         Err(error) => {
-            complain(&error.to_string());
+            print_error(&error.to_string());
             return Exit::Config;
         }
     };
@@ -143,33 +143,33 @@ async fn create_offline(options: Create) -> Exit {
         expires_at: options.expires.map(|time| Micros(time.timestamp_micros())),
     };
     match server::create_token(&config, new).await {
-        Ok(made) => {
-            let of = made.user.map_or_else(String::new, |user| format!(" of user {user}"));
-            let running = if made.is_shared {
+        Ok(created) => {
+            let of = created.user.map_or_else(String::new, |user| format!(" of user {user}"));
+            let running = if created.is_shared {
                 ", which running servers accept at once"
             } else {
                 ""
             };
-            eprintln!("token {}{of}{running}; its secret is shown this once:", made.id);
-            println!("{}", made.secret);
+            eprintln!("token {}{of}{running}; its secret is shown this once:", created.id);
+            println!("{}", created.secret);
             Exit::Ok
         }
         Err(error) => {
             if let Some(Error::Invalid(violations)) = error.downcast_ref::<Error>() {
-                refusal::invalid(violations);
+                call_error::print_violations(violations);
                 return Exit::Usage;
             }
-            let (exit, sentence) = exit::explain(&error);
-            complain(&sentence);
+            let (exit, message) = exit::explain(&error);
+            print_error(&message);
             if exit == Exit::DatabaseLocked {
-                complain("a running server makes tokens too: leave out --offline if you have one, or stop it first");
+                print_error("a running server makes tokens too: leave out --offline if you have one, or stop it first");
             }
             exit
         }
     }
 }
 
-async fn create(mut client: AccountsServiceClient<Channel>, server: &Server, options: Create) -> Result<(), tonic::Status> {
+async fn create(mut client: AccountsServiceClient<Channel>, server: &Server, options: CreateArgs) -> Result<(), tonic::Status> {
     let kind = match options.kind {
         Kind::User => pb::TokenKind::User,
         Kind::Service => pb::TokenKind::Service,
@@ -190,11 +190,11 @@ async fn create(mut client: AccountsServiceClient<Channel>, server: &Server, opt
             nanos: 0,
         }),
     };
-    let answer = client.create_token(server.request(request)).await?.into_inner();
-    let id = answer.token.map_or(0, |token| token.id);
+    let response = client.create_token(server.request(request)).await?.into_inner();
+    let id = response.token.map_or(0, |token| token.id);
     // Print only the secret to standard output, for scripts.
     eprintln!("token {id}; its secret is shown this once:");
-    println!("{}", answer.secret);
+    println!("{}", response.secret);
     Ok(())
 }
 
@@ -207,9 +207,9 @@ async fn list(mut client: AccountsServiceClient<Channel>, server: &Server, accou
             page_size: 0,
             page_token,
         };
-        let answer = client.list_tokens(server.request(request)).await?.into_inner();
-        table.rows(answer.tokens.iter().map(row).collect());
-        page_token = answer.next_page_token;
+        let response = client.list_tokens(server.request(request)).await?.into_inner();
+        table.rows(response.tokens.iter().map(row).collect());
+        page_token = response.next_page_token;
         if page_token.is_empty() {
             table.finish();
             return Ok(());
@@ -262,7 +262,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_a_row_with_what_narrows_it() {
+    fn token_row_lists_its_limits() {
         let token = pb::Token {
             id: 3,
             kind: pb::TokenKind::Service.into(),

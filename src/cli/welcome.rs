@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_command_is_one_line_that_can_be_pasted() {
+    fn each_command_is_a_single_line() {
         let text = welcome(
             "127.0.0.1:50051",
             "127.0.0.1:8080",
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_was_given_or_stored_is_not_shown() {
+    fn configured_and_stored_tokens_are_not_shown() {
         for token in [AdministratorToken::Given, AdministratorToken::Stored("parley.db.token".into())] {
             let text = welcome("g", "h", &token, "inbox-a");
             assert!(!text.contains("shown this once") && text.contains("PARLEY_TOKEN"), "{text}");

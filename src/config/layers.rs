@@ -30,7 +30,7 @@ pub const CLIENT_VARIABLES: [&str; 6] = [
 ///
 /// # Errors
 /// Returns [`ConfigError`], which lists every problem in all sources.
-pub fn join(sources: &Sources) -> Result<Joined, ConfigError> {
+pub fn merge(sources: &Sources) -> Result<Merged, ConfigError> {
     let mut layers = Layers::new()?;
     let variable = |name: &str| {
         sources
@@ -46,16 +46,16 @@ pub fn join(sources: &Sources) -> Result<Joined, ConfigError> {
     }
     for (name, value) in &sources.environment {
         layers.variable(name, value);
-        if let Some((plain, _)) = layers.names_a_file(name).filter(|(plain, _)| variable(plain).is_some()) {
+        if let Some((plain, _)) = layers.file_variable(name).filter(|(plain, _)| variable(plain).is_some()) {
             let problem = format!("environment: both {plain} and {name} are set: keep one");
             layers.problems.push(problem);
         }
     }
     for flag in &sources.flags {
-        layers.text(&flag.key, &flag.value, &format!("flag {}", flag.flag));
+        layers.set_from_text(&flag.key, &flag.value, &format!("flag {}", flag.flag));
     }
     if layers.problems.is_empty() {
-        Ok(Joined {
+        Ok(Merged {
             table: layers.table,
             sources: layers.sources,
         })
@@ -66,7 +66,7 @@ pub fn join(sources: &Sources) -> Result<Joined, ConfigError> {
 
 /// The merged table, and the source of each value that is not a default.
 #[derive(Debug)]
-pub struct Joined {
+pub struct Merged {
     /// Tables by name, each with its values by key.
     pub table: Table,
     /// Sources by dotted key.
@@ -138,8 +138,8 @@ impl Layers {
                 }
                 (true, _) => self.problems.push(format!("{source}: `{name}` must be a table: write [{name}]")),
                 (false, _) => {
-                    let near = nearest(&name, self.table.keys().map(String::as_str));
-                    self.problems.push(format!("{source}: unknown table `{name}`{near}"));
+                    let suggestion = nearest(&name, self.table.keys().map(String::as_str));
+                    self.problems.push(format!("{source}: unknown table `{name}`{suggestion}"));
                 }
             }
         }
@@ -150,11 +150,11 @@ impl Layers {
             return;
         }
         match self.variables.get(name).cloned() {
-            Some(key) => self.text(&key, value, &format!("environment variable {name}")),
-            None if self.names_a_file(name).is_some() => self.variable_file(name, value),
+            Some(key) => self.set_from_text(&key, value, &format!("environment variable {name}")),
+            None if self.file_variable(name).is_some() => self.set_from_file(name, value),
             None if is_service_link(name, value) => {}
             None => {
-                let near = nearest(
+                let suggestion = nearest(
                     name,
                     self.variables
                         .keys()
@@ -162,33 +162,33 @@ impl Layers {
                         .chain(CLIENT_VARIABLES)
                         .chain([FILE_VARIABLE]),
                 );
-                self.problems.push(format!("environment: unknown variable {name}{near}"));
+                self.problems.push(format!("environment: unknown variable {name}{suggestion}"));
             }
         }
     }
 
     /// Returns the variable whose value is read from a file if `name` is that variable with the suffix `_FILE`. `PARLEY_TLS_CERT_FILE` does
     /// not match: it is the variable of a key.
-    fn names_a_file<'n>(&self, name: &'n str) -> Option<(&'n str, &String)> {
+    fn file_variable<'n>(&self, name: &'n str) -> Option<(&'n str, &String)> {
         let plain = name.strip_suffix(FILE_SUFFIX)?;
         self.variables.get(plain).map(|key| (plain, key))
     }
 
     /// Sets a key from the file named by a variable: a secret in the environment would be visible in `/proc`, in crash reports and in every
     /// child process. Trailing white space is not part of the value.
-    fn variable_file(&mut self, name: &str, path: &str) {
-        let Some(key) = self.names_a_file(name).map(|(_, key)| key.clone()) else {
+    fn set_from_file(&mut self, name: &str, path: &str) {
+        let Some(key) = self.file_variable(name).map(|(_, key)| key.clone()) else {
             return;
         };
         let source = format!("file {path} (named by {name})");
         match std::fs::read_to_string(path) {
-            Ok(text) => self.text(&key, text.trim_end(), &source),
+            Ok(text) => self.set_from_text(&key, text.trim_end(), &source),
             Err(error) => self.problems.push(format!("{source}: cannot be read: {error}")),
         }
     }
 
     /// Sets a key from text, parsed as the type of its default.
-    fn text(&mut self, key: &str, text: &str, source: &str) {
+    fn set_from_text(&mut self, key: &str, text: &str, source: &str) {
         let value = match self.get(key) {
             Some(Value::Integer(_)) => text.trim().parse().ok().map(Value::Integer),
             Some(Value::Float(_)) => text.trim().parse().ok().map(Value::Float),
@@ -206,8 +206,8 @@ impl Layers {
     fn set(&mut self, key: &str, value: Value, source: &str) {
         let Some(default) = self.get(key) else {
             let known: Vec<&str> = self.variables.values().map(String::as_str).collect();
-            let near = nearest(key, known.iter().copied());
-            return self.problems.push(format!("{source}: unknown key `{key}`{near}"));
+            let suggestion = nearest(key, known.iter().copied());
+            return self.problems.push(format!("{source}: unknown key `{key}`{suggestion}"));
         };
         let value = match (default, value) {
             // Accept `1` where a float is expected: TOML distinguishes 1 from 1.0, users do not.
@@ -229,8 +229,8 @@ impl Layers {
                     table.insert(key.to_owned(), value);
                 }
             }
-            Err(right) if !rules::is_shown(key) => self.problems.push(format!("{source}: `{key}` {right} (value not shown)")),
-            Err(right) => self.problems.push(format!("{source}: `{key}` {right}, not {value}")),
+            Err(rule) if !rules::may_be_shown(key) => self.problems.push(format!("{source}: `{key}` {rule} (value not shown)")),
+            Err(rule) => self.problems.push(format!("{source}: `{key}` {rule}, not {value}")),
         }
     }
 }

@@ -75,8 +75,8 @@ pub fn check(key: &str, value: &Value) -> Result<(), String> {
         #[cfg(feature = "faults")]
         ("fault.switch", Value::String(_)) => Ok(()),
         (_, Value::Integer(number)) => {
-            let (least, most) = range(key).ok_or("has no limits")?;
-            ensure((least..=most).contains(number), &format!("must be {least} to {most}"))
+            let (min, max) = range(key).ok_or("has no limits")?;
+            ensure((min..=max).contains(number), &format!("must be {min} to {max}"))
         }
         _ => Err("has a type that no rule knows".to_owned()),
     }
@@ -149,8 +149,8 @@ fn range(key: &str) -> Option<(i64, i64)> {
     })
 }
 
-fn ensure(holds: bool, otherwise: &str) -> Result<(), String> {
-    if holds { Ok(()) } else { Err(otherwise.to_owned()) }
+fn ensure(is_valid: bool, message: &str) -> Result<(), String> {
+    if is_valid { Ok(()) } else { Err(message.to_owned()) }
 }
 
 /// Checks for `host:port`, where the host is an address or a resolvable name.
@@ -174,6 +174,6 @@ pub fn is_secret(key: &str) -> bool {
 
 /// Returns whether an invalid value may appear in an error message. Users also put an access key and its secret into `files.url` and
 /// `trace.otlp_endpoint`, although these must not contain credentials.
-pub fn is_shown(key: &str) -> bool {
+pub fn may_be_shown(key: &str) -> bool {
     !is_secret(key) && !matches!(key, "files.url" | "trace.otlp_endpoint")
 }

@@ -24,7 +24,7 @@ pub struct Coalesced {
     stream: Connection,
     from: SocketAddr,
     /// Whether it has yielded since the last flush.
-    waited: bool,
+    has_yielded: bool,
 }
 
 impl Coalesced {
@@ -33,7 +33,7 @@ impl Coalesced {
         Self {
             stream,
             from,
-            waited: false,
+            has_yielded: false,
         }
     }
 }
@@ -58,7 +58,7 @@ impl AsyncRead for Coalesced {
 
 impl AsyncWrite for Coalesced {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if !std::mem::replace(&mut self.waited, true) {
+        if !std::mem::replace(&mut self.has_yielded, true) {
             // A task that wakes itself is put at the end of the run queue.
             cx.waker().wake_by_ref();
             return Poll::Pending;
@@ -67,7 +67,7 @@ impl AsyncWrite for Coalesced {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.waited = false;
+        self.has_yielded = false;
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 

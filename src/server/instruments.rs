@@ -17,11 +17,11 @@ use parley_telemetry::names::{self, meter};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::upkeep::ticks;
+use super::background_jobs::ticks;
 use crate::admin::Readiness;
 
 /// How often figures are read from the database.
-const LOOK: Duration = Duration::from_secs(10);
+const READ_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Registers the metrics of the broadcaster.
 pub fn streams(hub: &Arc<Hub>) {
@@ -47,23 +47,23 @@ pub fn streams(hub: &Arc<Hub>) {
 
 /// Keeps the figures of the logs up to date until `stop` is cancelled.
 pub async fn logs(log: Log, stop: CancellationToken) -> anyhow::Result<()> {
-    let known = Arc::new(Mutex::new(Figures::default()));
-    tell(&known);
-    let mut ticks = ticks(LOOK);
+    let figures = Arc::new(Mutex::new(Figures::default()));
+    register_log_gauges(&figures);
+    let mut ticks = ticks(READ_INTERVAL);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         match log.in_long_time(log.figures()).await {
-            Ok(figures) => *known.lock().unwrap_or_else(PoisonError::into_inner) = figures,
+            Ok(read) => *figures.lock().unwrap_or_else(PoisonError::into_inner) = read,
             Err(error) => tracing::debug!(%error, "the figures of the logs could not be read; trying again later"),
         }
     }
     Ok(())
 }
 
-fn tell(known: &Arc<Mutex<Figures>>) {
+fn register_log_gauges(figures: &Arc<Mutex<Figures>>) {
     let meter = meter();
     let read = |of: fn(&Figures) -> u64| {
-        let known = Arc::clone(known);
-        move || of(&known.lock().unwrap_or_else(PoisonError::into_inner))
+        let figures = Arc::clone(figures);
+        move || of(&figures.lock().unwrap_or_else(PoisonError::into_inner))
     };
     let events = read(|figures| figures.events);
     meter
@@ -86,7 +86,7 @@ fn tell(known: &Arc<Mutex<Figures>>) {
         .with_description("The age of the oldest event that is kept")
         .with_callback(move |gauge| gauge.observe(oldest(), &[]))
         .build();
-    let lags = Arc::clone(known);
+    let lags = Arc::clone(figures);
     meter
         .u64_observable_gauge(names::CONSUMER_LAG)
         .with_unit("{event}")
@@ -106,7 +106,7 @@ fn tell(known: &Arc<Mutex<Figures>>) {
 }
 
 /// Registers the configured retention as metrics, for comparison with the actual figures.
-pub fn kept(keep: Keep) {
+pub fn retention(keep: Keep) {
     let meter = meter();
     for (name, description, age) in [
         (names::LOG_KEEP_AGE, "How long events are kept", keep.age),

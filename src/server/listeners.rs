@@ -40,13 +40,13 @@ use tower_http::{
 
 use super::{
     coalesce::Coalesced,
-    draining::Draining,
-    ending::Ending,
+    draining::ListenerDrain,
     grpc_body::BodyLimits,
     in_flight::{CountRequests, Peer},
     incoming::Incoming,
-    linger::{self, Patient},
-    unread::{self, Unread},
+    lingering_close::{self, LingeringClose},
+    stoppable_body::StoppableBody,
+    unread_responses::{self, UnreadResponses},
 };
 use crate::{admin::Readiness, config};
 
@@ -106,9 +106,9 @@ pub async fn grpc(
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_service_status(LIVENESS, ServingStatus::Serving).await;
     let is_ready = ready.borrow().is_ready();
-    say(&health, is_ready).await;
+    set_serving(&health, is_ready).await;
     // Cancelled after the final health status was sent: health watches and reflection streams end then.
-    let told = CancellationToken::new();
+    let health_reported = CancellationToken::new();
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(pb::DESCRIPTORS)
@@ -134,10 +134,10 @@ pub async fn grpc(
     let tokenless = charged(Routes::new(health_service), Resource::Stream, 0)
         .merge(charged(reflection, resource, bytes))
         .layer(MapResponseLayer::new({
-            let told = told.clone();
+            let health_reported = health_reported.clone();
             let draining = parley_grpc::draining();
-            move |answer: axum::response::Response| {
-                answer.map(|body| axum::body::Body::new(Ending::at(told.clone(), draining.clone(), body)))
+            move |response: axum::response::Response| {
+                response.map(|body| axum::body::Body::new(StoppableBody::new(health_reported.clone(), draining.clone(), body)))
             }
         }));
     let all = routes.into_axum_router().merge(tokenless);
@@ -148,8 +148,8 @@ pub async fn grpc(
     let mut server = Server::builder()
         .http2_max_header_list_size(Some(HEADER_BYTES))
         .max_concurrent_streams(Some(config.max_concurrent_streams))
-        .initial_connection_window_size(WINDOW)
-        .initial_stream_window_size(WINDOW);
+        .initial_connection_window_size(WINDOW_BYTES)
+        .initial_stream_window_size(WINDOW_BYTES);
     if let Some(age) = config::age(config.max_connection_age_seconds) {
         server = server.max_connection_age(age);
         // Streams continue after the connection's age, but none outlives `longest_stream`. A stream that is still open then is not being
@@ -158,9 +158,9 @@ pub async fn grpc(
             server = server.max_connection_age_grace(longest);
         }
     }
-    let telling = async {
-        tell_health(health, ready, stop.clone()).await;
-        told.cancel();
+    let reporting = async {
+        report_health(health, ready, stop.clone()).await;
+        health_reported.cancel();
     };
     let serving = server
         // Required by gRPC-Web over HTTP/1.1.
@@ -171,7 +171,7 @@ pub async fn grpc(
         .layer(MapRequestLayer::new(move |request| {
             resolve(&trusted_proxies, record_arrival(request))
         }))
-        .layer(web_pages())
+        .layer(cors())
         .layer(tonic_web::GrpcWebLayer::new())
         // Inside the gRPC-Web layer, where gRPC-Web bodies have been converted to gRPC bodies.
         .layer(bodies)
@@ -180,13 +180,13 @@ pub async fn grpc(
         .add_routes(Routes::from(all).prepare())
         .serve_with_incoming_shutdown(connections, stop.clone().cancelled_owned());
     // Run both in one task, so a failure of either is reported as a failure of the listener.
-    let (outcome, ()) = tokio::join!(serving, telling);
+    let (outcome, ()) = tokio::join!(serving, reporting);
     outcome.context("the gRPC listener")
 }
 
 /// The CORS policy of gRPC-Web. Any origin is allowed: calls carry an explicit token and no cookies.
-fn web_pages() -> CorsLayer {
-    let told = [
+fn cors() -> CorsLayer {
+    let exposed = [
         "grpc-status",
         "grpc-message",
         "grpc-status-details-bin",
@@ -201,26 +201,26 @@ fn web_pages() -> CorsLayer {
         .allow_methods([Method::POST])
         // Mirror the request's headers: a wildcard does not cover `Authorization`.
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers(told.map(HeaderName::from_static))
+        .expose_headers(exposed.map(HeaderName::from_static))
         .max_age(PREFLIGHT)
 }
 
 /// Keeps the health status up to date: every service, and the server as a whole, is serving while `/readyz` reports ready. Liveness is the
 /// separate service [`LIVENESS`], which does not depend on other components. Ends when `stop` is cancelled; nothing is served from then on.
-async fn tell_health(health: HealthReporter, mut ready: watch::Receiver<Readiness>, stop: CancellationToken) {
+async fn report_health(health: HealthReporter, mut ready: watch::Receiver<Readiness>, stop: CancellationToken) {
     loop {
         let is_ready = ready.borrow_and_update().is_ready();
-        say(&health, is_ready).await;
+        set_serving(&health, is_ready).await;
         match stop.run_until_cancelled(ready.changed()).await {
             Some(Ok(())) => {}
             _ => break,
         }
     }
-    say(&health, false).await;
+    set_serving(&health, false).await;
     health.set_service_status(LIVENESS, ServingStatus::NotServing).await;
 }
 
-async fn say(health: &HealthReporter, ready: bool) {
+async fn set_serving(health: &HealthReporter, ready: bool) {
     let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
     for name in pb::policy::services().chain([""]) {
         health.set_service_status(name, status).await;
@@ -237,14 +237,14 @@ const PREFLIGHT: Duration = Duration::from_hours(1);
 const HEADER_BYTES: u32 = 32 * 1024;
 
 /// How long an HTTP/2 client may take to answer a ping.
-const PING: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Bytes of bodies that an HTTP/2 connection may send before they are read, across all its streams. They are charged to no request, and a
 /// connection may send them before its client is known. The HTTP library derives its bound on small DATA frames from it too;
 /// `docs/limits.md` has the calculation.
-const WINDOW: u32 = 256 * 1024;
+const WINDOW_BYTES: u32 = 256 * 1024;
 
-/// Memory for data that a connection has sent but its requests have not read, rounded up: [`WINDOW`], plus 350 bytes for each of 1,024 DATA
+/// Memory for data that a connection has sent but its requests have not read, rounded up: [`WINDOW_BYTES`], plus 350 bytes for each of 1,024 DATA
 /// frames. A reflection stream reads nothing while its client does not read responses, so it holds that much for as long as it is open.
 const READ_AHEAD: usize = 640 * 1024;
 
@@ -253,7 +253,7 @@ const AHEAD_BYTES: usize = 64 * 1024;
 
 /// Timeouts and limits of HTTP connections.
 #[derive(Clone, Debug)]
-pub struct Ends {
+pub struct HttpLimits {
     /// How long a request head may take, a connection may be idle, and a body may make no progress.
     pub idle: Duration,
     /// How long a body may take in total, plus the time that its bytes earn.
@@ -265,7 +265,7 @@ pub struct Ends {
     /// Maximum number of concurrent requests on an HTTP/2 connection.
     pub max_concurrent_streams: u32,
     /// The responses that clients have not read yet.
-    pub unread: Unread,
+    pub unread: UnreadResponses,
 }
 
 /// Stores the client address to which a request is charged, if its connection is known.
@@ -278,19 +278,22 @@ fn resolve<B>(proxies: &TrustedProxies, mut request: http::Request<B>) -> http::
     request
 }
 
-/// Serves HTTP until `stop` is cancelled, then lets requests in flight finish until connections are cut. If the future is dropped, open
+/// Serves HTTP until `stop` is cancelled, then lets requests in flight finish until connections are aborted. If the future is dropped, open
 /// connections continue on their own tasks.
 pub async fn http(
     mut incoming: Incoming,
     router: axum::Router,
-    ends: Ends,
+    limits: HttpLimits,
     stop: CancellationToken,
-    draining: Draining,
+    draining: ListenerDrain,
 ) -> anyhow::Result<()> {
     let router = router
-        .layer(axum::middleware::from_fn_with_state(ends.unread.clone(), unread::watch))
-        .layer(axum::middleware::from_fn_with_state((ends.idle, ends.body), linger::tell))
-        .layer(MapRequestLayer::new(move |request| resolve(&ends.trusted_proxies, request)))
+        .layer(axum::middleware::from_fn_with_state(limits.unread.clone(), unread_responses::watch))
+        .layer(axum::middleware::from_fn_with_state(
+            (limits.idle, limits.body),
+            lingering_close::close_if_unread,
+        ))
+        .layer(MapRequestLayer::new(move |request| resolve(&limits.trusted_proxies, request)))
         .layer(MapFutureLayer::new(|request| parley_fault::measured("HTTP request", request)))
         .layer(MapResponseBodyLayer::new(parley_fault::measured_bodies("HTTP response body")));
     // axum's own server sets no timer on connections, so a client that sends half a request head would hold its connection forever.
@@ -298,17 +301,17 @@ pub async fn http(
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(ends.idle)
+        .header_read_timeout(limits.idle)
         .max_buf_size(AHEAD_BYTES);
     builder
         .http2()
         .timer(TokioTimer::new())
-        .keep_alive_interval(ends.idle)
-        .keep_alive_timeout(PING)
+        .keep_alive_interval(limits.idle)
+        .keep_alive_timeout(PING_TIMEOUT)
         .max_header_list_size(HEADER_BYTES)
-        .max_concurrent_streams(ends.max_concurrent_streams)
-        .initial_connection_window_size(WINDOW)
-        .initial_stream_window_size(WINDOW)
+        .max_concurrent_streams(limits.max_concurrent_streams)
+        .initial_connection_window_size(WINDOW_BYTES)
+        .initial_stream_window_size(WINDOW_BYTES)
         .enable_connect_protocol();
     let open = TaskTracker::new();
     while let Some(Some((connection, from))) = stop.run_until_cancelled(incoming.next()).await {
@@ -319,19 +322,19 @@ pub async fn http(
             closer: connection.closer(),
         };
         let router = Extension(peer).layer(CountRequests.layer(router.clone()));
-        let cut = draining.is_cut();
+        let aborted = draining.aborted();
         open.spawn(parley_fault::measured("HTTP connection", async move {
-            let io = TokioIo::new(Patient::new(connection));
+            let io = TokioIo::new(LingeringClose::new(connection));
             let mut connection = pin!(builder.serve_connection_with_upgrades(io, TowerToHyperService::new(router)));
-            let old = async {
-                match ends.age {
+            let aged = async {
+                match limits.age {
                     // Jitter of 10 percent, so that connections that were opened together do not close together.
                     Some(age) => sleep(age.mul_f64(rand::random_range(0.9..1.1))).await,
                     None => std::future::pending().await,
                 }
             };
             let ending = async {
-                tokio::select! { () = stop.cancelled() => {} () = old => {} }
+                tokio::select! { () = stop.cancelled() => {} () = aged => {} }
             };
             let served = async {
                 tokio::select! {
@@ -344,7 +347,7 @@ pub async fn http(
             };
             let ended = tokio::select! {
                 ended = served => ended,
-                () = cut => return,
+                () = aborted => return,
             };
             if let Err(error) = ended {
                 tracing::debug!(error, "a connection failed");

@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cgroups_of_both_versions_are_looked_at() {
+    fn reads_cgroup_v1_and_v2() {
         let files = |line| files_of(line).iter().map(|file| file.display().to_string()).collect::<Vec<_>>();
         assert_eq!(
             files("0::/kubepods/pod1"),

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use parley_domain::auth::tokens::{self, NewToken};
 use parley_storage::Database;
 
-use super::rooms;
+use super::config_mapping;
 use crate::config::Config;
 
 /// A token that was created without a server.
@@ -26,7 +26,7 @@ pub struct OfflineToken {
 /// Returns [`parley_storage::OpenError`] if the database cannot be opened or lacks migrations, and [`parley_types::error::Error::Invalid`]
 /// if the token refers to something that does not exist.
 pub async fn create_token(config: &Config, new: NewToken) -> anyhow::Result<OfflineToken> {
-    let db = Database::open(&rooms::existing_database(config)).await?;
+    let db = Database::open(&config_mapping::existing_database(config)).await?;
     db.is_migrated().await?;
     let (row, secret) = tokens::create_offline(&db, new).await?;
     let is_shared = parley_storage::sqlite_file(&config.database.url).is_none();

@@ -13,15 +13,15 @@ use parley_fault::Protection;
 use parley_telemetry::names::{self, meter};
 
 /// Minimum interval between two log lines about refused connections.
-const LOG: Duration = Duration::from_mins(1);
+const LOG_INTERVAL: Duration = Duration::from_mins(1);
 
-static REFUSED: LazyLock<Counter<u64>> = LazyLock::new(|| meter().u64_counter(names::CALLS_REJECTED).with_unit("{call}").build());
+static REJECTED: LazyLock<Counter<u64>> = LazyLock::new(|| meter().u64_counter(names::CALLS_REJECTED).with_unit("{call}").build());
 
 /// Counts the open connections of each address, across both public listeners.
 #[derive(Debug)]
 pub struct PerAddress {
     /// 0: unlimited.
-    most: usize,
+    max_connections: usize,
     proxies: TrustedProxies,
     state: Mutex<State>,
 }
@@ -34,12 +34,12 @@ struct State {
 }
 
 impl PerAddress {
-    /// Permits `most` connections of each address; 0 means unlimited. The addresses of `proxies` are exempt, because a proxy serves many
+    /// Permits `max_connections` connections of each address; 0 means unlimited. The addresses of `proxies` are exempt, because a proxy serves many
     /// clients.
-    pub fn new(most: usize, proxies: TrustedProxies) -> Arc<Self> {
+    pub fn new(max_connections: usize, proxies: TrustedProxies) -> Arc<Self> {
         let is_on = parley_fault::is_on(Protection::ConnectionsPerAddress);
         Arc::new(Self {
-            most: if is_on { most } else { 0 },
+            max_connections: if is_on { max_connections } else { 0 },
             proxies,
             state: Mutex::default(),
         })
@@ -47,24 +47,24 @@ impl PerAddress {
 
     /// Counts a connection until the permit is dropped. Returns `None` if its address has reached the limit.
     pub fn admit(self: &Arc<Self>, peer: SocketAddr) -> Option<Permit> {
-        let address = self.proxies.peer(peer).filter(|_| self.most > 0);
+        let address = self.proxies.peer(peer).filter(|_| self.max_connections > 0);
         let Some(address) = address else {
             return Some(Permit(None));
         };
         let mut state = self.state();
         let count = state.open.entry(address).or_default();
-        if *count >= self.most {
+        if *count >= self.max_connections {
             let now = Instant::now();
-            let is_due = state.logged.is_none_or(|logged| now.duration_since(logged) >= LOG);
+            let is_due = state.logged.is_none_or(|logged| now.duration_since(logged) >= LOG_INTERVAL);
             if is_due {
                 state.logged = Some(now);
             }
             drop(state);
-            REFUSED.add(1, &[KeyValue::new(names::REASON, "connections")]);
+            REJECTED.add(1, &[KeyValue::new(names::REASON, "connections")]);
             if is_due {
                 tracing::warn!(
                     %address,
-                    most = self.most,
+                    most = self.max_connections,
                     "closed a connection: its address has limits.connections_per_address connections; a proxy belongs into limits.trusted_proxies"
                 );
             }
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn each_address_has_its_connections() {
+    fn limits_connections_per_address() {
         let connections = PerAddress::new(2, TrustedProxies::parse("10.0.0.0/8").unwrap());
         let admit = |address, port| connections.admit(peer(address, port));
         for (first, same, other) in [

@@ -13,18 +13,18 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{draining::Draining, supervise::Supervisor};
+use super::{draining::ListenerDrain, supervise::Supervisor};
 use crate::admin::Readiness;
 
 /// How long connections that were cut may take to end.
-const CUT: Duration = Duration::from_secs(1);
+const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The task that stores audit events.
 pub(super) const AUDIT_LOG: &str = "audit log";
 
 /// Time limit of everything after the listeners have ended: writer shards, background jobs, the database. A process supervisor must allow
-/// for `shutdown.grace_seconds`, [`CUT`] and this before it kills the process; the chart adds ten seconds to the grace period.
-const REST: Duration = Duration::from_secs(8);
+/// for `shutdown.grace_seconds`, [`ABORT_TIMEOUT`] and this before it kills the process; the chart adds ten seconds to the grace period.
+const TIMEOUT_AFTER_GRACE: Duration = Duration::from_secs(8);
 
 /// The components to shut down, in order.
 pub struct Shutdown {
@@ -35,21 +35,21 @@ pub struct Shutdown {
     /// Ends streams and the listeners of clients.
     pub streams: CancellationToken,
     /// Ends the components that the listeners of clients depend on.
-    pub behind: CancellationToken,
-    pub doors: Supervisor,
-    /// The tasks behind `behind`.
-    pub back: Supervisor,
+    pub stop_background: CancellationToken,
+    pub serving: Supervisor,
+    /// The tasks behind `stop_background`.
+    pub background: Supervisor,
     /// The tasks of the writer shards.
-    pub lanes: JoinSet<()>,
+    pub shards: JoinSet<()>,
     /// The domain, which holds the writer.
     pub chat: Chat,
     pub db: Database,
     /// The file store.
     pub storage: Storage,
     /// Connections of clients.
-    pub clients: [Draining; 2],
+    pub clients: [ListenerDrain; 2],
     /// Connections of operators.
-    pub operators: Draining,
+    pub operators: ListenerDrain,
     /// How long requests in flight may take.
     pub grace: Duration,
 }
@@ -62,9 +62,9 @@ impl Shutdown {
     pub async fn run(mut self) -> anyhow::Result<()> {
         let failed = tokio::select! {
             () = self.signal.cancelled() => None,
-            error = self.doors.failed() => Some(error),
-            error = self.back.failed() => Some(error),
-            Some(ended) = self.lanes.join_next() => Some(shard_ended(ended)),
+            error = self.serving.failed() => Some(error),
+            error = self.background.failed() => Some(error),
+            Some(ended) = self.shards.join_next() => Some(shard_ended(ended)),
         };
         let state = if failed.is_some() { "failed" } else { "draining" };
         self.ready.send_if_modified(|ready| ready.set("serving", Err(state.to_owned())));
@@ -89,32 +89,32 @@ impl Shutdown {
     async fn drain(mut self) -> anyhow::Result<()> {
         tracing::info!("draining: streams end, calls in flight finish");
         self.streams.cancel();
-        let mut first = match timeout(self.grace, self.doors.drain()).await {
+        let mut first = match timeout(self.grace, self.serving.drain()).await {
             Ok(ended) => ended,
-            Err(_) => self.cut().await,
+            Err(_) => self.abort().await,
         };
-        let deadline = Instant::now() + REST;
+        let deadline = Instant::now() + TIMEOUT_AFTER_GRACE;
         // The domain holds the last clone of the writer. When it is dropped, the writer shards store what is queued and end.
         drop(self.chat);
-        let lanes = async {
+        let shards = async {
             let mut first = Ok(());
-            while let Some(ended) = self.lanes.join_next().await {
+            while let Some(ended) = self.shards.join_next().await {
                 first = first.and(ended.context("a writer shard"));
             }
             first
         };
         // At most half of the time, so that the later steps have some even if a shard waits for an unavailable database.
-        if let Ok(ended) = timeout(REST / 2, lanes).await {
+        if let Ok(ended) = timeout(TIMEOUT_AFTER_GRACE / 2, shards).await {
             first = first.and(ended);
         } else {
             tracing::warn!("writer shards did not end in time; the calls that wait for them were not acknowledged");
         }
-        self.behind.cancel();
-        let back = timeout_at(deadline - REST / 4, self.back.drain()).await;
-        let connections = self.operators.cut();
-        match back {
+        self.stop_background.cancel();
+        let background = timeout_at(deadline - TIMEOUT_AFTER_GRACE / 4, self.background.drain()).await;
+        let connections = self.operators.abort();
+        match background {
             Ok(ended) => first = first.and(ended),
-            Err(_) => first = first.and(left_behind(&self.back, connections)),
+            Err(_) => first = first.and(report_unfinished(&self.background, connections)),
         }
         if timeout_at(deadline, self.storage.drain()).await.is_err() {
             tracing::warn!("files under way were not removed in time; they are removed after the next start");
@@ -132,9 +132,9 @@ impl Shutdown {
     ///
     /// # Errors
     /// Returns an error if a listener failed.
-    async fn cut(&mut self) -> anyhow::Result<()> {
+    async fn abort(&mut self) -> anyhow::Result<()> {
         let [grpc, http] = &self.clients;
-        let (grpc, http) = (grpc.cut(), http.cut());
+        let (grpc, http) = (grpc.abort(), http.abort());
         tracing::warn!(
             grpc_connections = grpc,
             http_connections = http,
@@ -142,7 +142,7 @@ impl Shutdown {
             "the grace period is over; connections that are still open were cut"
         );
         // Whatever does not end now ends with the process.
-        timeout(CUT, self.doors.drain()).await.unwrap_or(Ok(()))
+        timeout(ABORT_TIMEOUT, self.serving.drain()).await.unwrap_or(Ok(()))
     }
 }
 
@@ -150,8 +150,8 @@ impl Shutdown {
 ///
 /// # Errors
 /// Returns an error if the audit log is among them.
-fn left_behind(back: &Supervisor, connections: usize) -> anyhow::Result<()> {
-    let tasks = back.unfinished();
+fn report_unfinished(background: &Supervisor, connections: usize) -> anyhow::Result<()> {
+    let tasks = background.unfinished();
     tracing::warn!(?tasks, admin_connections = connections, "background tasks did not end in time");
     if tasks.contains(&AUDIT_LOG) {
         return Err(anyhow!(

@@ -8,14 +8,14 @@ use parley_domain::mail::Mailer;
 use parley_eventlog::nats::{Relay, Relaying};
 use tokio::net::TcpListener;
 
-use super::{listeners, rooms, tls::Tls};
+use super::{config_mapping, listeners, tls::Tls};
 use crate::config::Config;
 
 /// The reasons, apart from the database, why a server does not start. Each message names the setting to change and contains no secrets.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A listener's address cannot be bound.
-    #[error("{listener}.addr = {address} cannot be bound: {}", unbindable(.listener, *.in_use, .source))]
+    #[error("{listener}.addr = {address} cannot be bound: {}", bind_error(.listener, *.in_use, .source))]
     Listen {
         /// `grpc`, `http` or `admin`.
         listener: &'static str,
@@ -31,7 +31,7 @@ pub enum StartError {
     Setting(String),
 }
 
-fn unbindable(listener: &str, in_use: bool, source: &std::io::Error) -> String {
+fn bind_error(listener: &str, in_use: bool, source: &std::io::Error) -> String {
     if in_use {
         format!("another program listens there: stop it, or choose another address (--{listener}-addr)")
     } else {
@@ -71,8 +71,8 @@ pub fn tls(config: &Config) -> Result<Option<Tls>, StartError> {
 ///
 /// # Errors
 /// Returns [`StartError::Setting`] if the URL is invalid.
-pub fn storage(config: &Config) -> Result<Storage, StartError> {
-    Storage::new(&rooms::storage(config)).map_err(|error| StartError::setting(&error))
+pub fn file_store(config: &Config) -> Result<Storage, StartError> {
+    Storage::new(&config_mapping::file_store(config)).map_err(|error| StartError::setting(&error))
 }
 
 /// Configures the mailer, which connects when there is an email to send. `None` if no mail server is configured.
@@ -80,7 +80,7 @@ pub fn storage(config: &Config) -> Result<Storage, StartError> {
 /// # Errors
 /// Returns [`StartError::Setting`] if the URL or the sender is invalid.
 pub fn mailer(config: &Config) -> Result<Option<Mailer>, StartError> {
-    Mailer::new(&rooms::mail(config)).map_err(|error| StartError::setting(&error))
+    Mailer::new(&config_mapping::mail(config)).map_err(|error| StartError::setting(&error))
 }
 
 /// Starts relaying commits through NATS. It connects in the background and retries, so it fails only for an invalid URL. `None` if NATS is
@@ -126,7 +126,7 @@ impl Acquired {
             admin,
             tls: tls(config)?,
             relay: relay(config).await?,
-            storage: storage(config)?,
+            storage: file_store(config)?,
             mailer: mailer(config)?,
         })
     }

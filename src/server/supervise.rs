@@ -12,9 +12,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Delay before a job is restarted after its first panic; doubled after each further one, up to [`LONGEST`].
-const FIRST: Duration = Duration::from_secs(1);
-const LONGEST: Duration = Duration::from_mins(1);
+/// Delay before a job is restarted after its first panic; doubled after each further one, up to [`MAX_BACKOFF`].
+const INITIAL_BACKOFF: Duration = Duration::from_secs(1);
+const MAX_BACKOFF: Duration = Duration::from_mins(1);
 
 /// A set of tasks that end together, on request.
 #[derive(Debug, Default)]
@@ -28,7 +28,9 @@ impl Supervisor {
     pub fn spawn(&mut self, name: &'static str, task: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
         let task = AssertUnwindSafe(parley_fault::measured(name, parley_fault::fragile(name, task))).catch_unwind();
         let handle = self.tasks.spawn(async move {
-            let ended = task.await.unwrap_or_else(|panic| Err(anyhow!("panicked: {}", message(&*panic))));
+            let ended = task
+                .await
+                .unwrap_or_else(|panic| Err(anyhow!("panicked: {}", panic_message(&*panic))));
             (name, ended)
         });
         self.names.push((handle, name));
@@ -84,22 +86,22 @@ async fn restarting<F>(name: &'static str, stop: CancellationToken, job: impl Fn
 where
     F: Future<Output = anyhow::Result<()>>,
 {
-    let mut rest = FIRST;
+    let mut backoff = INITIAL_BACKOFF;
     loop {
         let panic = match AssertUnwindSafe(parley_fault::fragile(name, job())).catch_unwind().await {
             Ok(ended) => return ended,
-            Err(panic) => message(&*panic),
+            Err(panic) => panic_message(&*panic),
         };
         tracing::error!(job = name, panic, "a background job panicked; restarting it");
-        if stop.run_until_cancelled(sleep(rest)).await.is_none() {
+        if stop.run_until_cancelled(sleep(backoff)).await.is_none() {
             return Ok(());
         }
-        rest = (rest * 2).min(LONGEST);
+        backoff = (backoff * 2).min(MAX_BACKOFF);
     }
 }
 
 /// The message of a panic.
-fn message(panic: &(dyn Any + Send)) -> String {
+fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "without a message".to_owned())
@@ -115,7 +117,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn names_the_task_that_ended_and_why() {
+    async fn reports_the_task_that_ended_and_why() {
         let mut tasks = Supervisor::default();
         tasks.spawn("steady", std::future::pending());
         tasks.spawn("broken", async { panic!("on {}", "purpose") });
@@ -142,7 +144,7 @@ mod tests {
             }
         });
         while rounds.load(Ordering::Relaxed) < 3 {
-            sleep(FIRST).await;
+            sleep(INITIAL_BACKOFF).await;
         }
         stop.cancel();
         tasks.drain().await.unwrap();

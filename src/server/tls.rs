@@ -17,11 +17,11 @@ use sha2::{Digest as _, Sha256};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::upkeep::ticks;
+use super::background_jobs::ticks;
 use crate::config;
 
 /// How often the files are checked. Kubernetes updates mounted Secrets within about a minute.
-const LOOK: Duration = Duration::from_secs(5);
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The current certificate, shared by all listeners with TLS.
 #[derive(Clone, Debug)]
@@ -67,9 +67,9 @@ impl Tls {
 
     /// Reloads the files whenever they change, until `stop` is cancelled. If the new files cannot be used, logs this and keeps the previous
     /// certificate.
-    pub async fn follow(self, stop: CancellationToken) -> anyhow::Result<()> {
+    pub async fn reload_on_change(self, stop: CancellationToken) -> anyhow::Result<()> {
         let mut known = self.files.digest();
-        let mut ticks = ticks(LOOK);
+        let mut ticks = ticks(CHECK_INTERVAL);
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
             let files = Arc::clone(&self.files);
             let (digest, loaded) = tokio::task::spawn_blocking(move || (files.digest(), files.load())).await?;

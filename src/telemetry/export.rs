@@ -44,7 +44,7 @@ fn is_disabled() -> bool {
 const SIGNALS: [&str; 3] = ["TRACES", "METRICS", "LOGS"];
 
 /// Returns the value and name of an exporter variable: the signal's own, or the one for all signals.
-fn of_signal(signal: &str, name: &str) -> Option<(String, String)> {
+fn signal_variable(signal: &str, name: &str) -> Option<(String, String)> {
     [format!("OTEL_EXPORTER_OTLP_{signal}_{name}"), format!("OTEL_EXPORTER_OTLP_{name}")]
         .into_iter()
         .find_map(|variable_name| Some((variable(&variable_name)?, variable_name)))
@@ -58,11 +58,11 @@ fn endpoint(trace: &Trace, signal: &str) -> Option<String> {
         return None;
     }
     let configured = Some(trace.otlp_endpoint.clone()).filter(|endpoint| !endpoint.is_empty());
-    let endpoint = configured.or_else(|| Some(of_signal(signal, "ENDPOINT")?.0))?;
+    let endpoint = configured.or_else(|| Some(signal_variable(signal, "ENDPOINT")?.0))?;
     if endpoint.contains("://") {
         return Some(endpoint);
     }
-    let insecure = of_signal(signal, "INSECURE").is_some_and(|(value, _)| value.eq_ignore_ascii_case("true"));
+    let insecure = signal_variable(signal, "INSECURE").is_some_and(|(value, _)| value.eq_ignore_ascii_case("true"));
     Some(format!("{}://{endpoint}", if insecure { "http" } else { "https" }))
 }
 
@@ -78,8 +78,8 @@ pub fn endpoints(trace: &Trace) -> Vec<String> {
 ///
 /// # Errors
 /// Returns an error if a file named by the variables cannot be read.
-fn towards<B: WithExportConfig + WithTonicConfig>(builder: B, endpoint: String, signal: &str) -> anyhow::Result<B> {
-    if let Some((protocol, name)) = of_signal(signal, "PROTOCOL").filter(|(protocol, _)| protocol != "grpc") {
+fn configure_exporter<B: WithExportConfig + WithTonicConfig>(builder: B, endpoint: String, signal: &str) -> anyhow::Result<B> {
+    if let Some((protocol, name)) = signal_variable(signal, "PROTOCOL").filter(|(protocol, _)| protocol != "grpc") {
         let shown = without_password(&endpoint);
         tracing::warn!("{name}={protocol} is not spoken here: {signal} go to {shown} by grpc");
     }
@@ -94,27 +94,27 @@ fn towards<B: WithExportConfig + WithTonicConfig>(builder: B, endpoint: String, 
 /// Returns the distinct problems with the files that the variables name for endpoints with TLS. A start fails if a file cannot be read, and
 /// exports nothing if a file is invalid.
 pub fn credentials(trace: &Trace) -> Vec<anyhow::Error> {
-    let mut wrong: Vec<anyhow::Error> = Vec::new();
+    let mut errors: Vec<anyhow::Error> = Vec::new();
     for signal in SIGNALS {
         if !endpoint(trace, signal).is_some_and(|endpoint| endpoint.starts_with("https://")) {
             continue;
         }
-        let parsed = ["CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"].map(|name| match of_signal(signal, name) {
-            Some((path, variable)) => parsed(name, &path).with_context(|| format!("{variable}={path}")),
+        let parsed = ["CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"].map(|name| match signal_variable(signal, name) {
+            Some((path, variable)) => check_pem(name, &path).with_context(|| format!("{variable}={path}")),
             None => Ok(()),
         });
         for error in parsed.into_iter().chain([tls(signal).map(drop)]).filter_map(Result::err) {
-            let sentence = error.to_string();
-            if !wrong.iter().any(|known| sentence.starts_with(&known.to_string())) {
-                wrong.push(error);
+            let message = error.to_string();
+            if !errors.iter().any(|known| message.starts_with(&known.to_string())) {
+                errors.push(error);
             }
         }
     }
-    wrong
+    errors
 }
 
 /// Checks that a file contains what a variable of this name requires.
-fn parsed(name: &str, path: &str) -> anyhow::Result<()> {
+fn check_pem(name: &str, path: &str) -> anyhow::Result<()> {
     match name {
         "CLIENT_KEY" => PrivateKeyDer::from_pem_file(path).map(drop)?,
         _ => CertificateDer::from_pem_file(path).map(drop)?,
@@ -128,7 +128,7 @@ fn parsed(name: &str, path: &str) -> anyhow::Result<()> {
 /// Returns an error if a file named by the variables cannot be read.
 fn tls(signal: &str) -> anyhow::Result<ClientTlsConfig> {
     let file = |name: &str| {
-        of_signal(signal, name)
+        signal_variable(signal, name)
             .map(|(path, name)| std::fs::read(&path).with_context(|| format!("{name}={path} cannot be read")))
             .transpose()
     };
@@ -192,7 +192,7 @@ pub fn exports(trace: &Trace, resource: &Resource) -> anyhow::Result<Exports> {
 }
 
 fn tracers(trace: &Trace, endpoint: String, resource: &Resource) -> anyhow::Result<SdkTracerProvider> {
-    let exporter = towards(SpanExporter::builder().with_tonic(), endpoint, "TRACES")?;
+    let exporter = configure_exporter(SpanExporter::builder().with_tonic(), endpoint, "TRACES")?;
     let exporter = exporter.build().context("traces cannot be sent")?;
     let mut provider = SdkTracerProvider::builder()
         .with_batch_exporter(exporter)
@@ -206,7 +206,7 @@ fn tracers(trace: &Trace, endpoint: String, resource: &Resource) -> anyhow::Resu
 }
 
 fn loggers(endpoint: String, resource: &Resource) -> anyhow::Result<SdkLoggerProvider> {
-    let exporter = towards(LogExporter::builder().with_tonic(), endpoint, "LOGS")?;
+    let exporter = configure_exporter(LogExporter::builder().with_tonic(), endpoint, "LOGS")?;
     let exporter = exporter.build().context("logs cannot be sent")?;
     Ok(SdkLoggerProvider::builder()
         .with_batch_exporter(exporter)
@@ -225,7 +225,7 @@ pub fn meters(trace: &Trace, registry: &prometheus::Registry, resource: Resource
         .build()?;
     let mut meters = SdkMeterProvider::builder().with_reader(reader).with_resource(resource);
     if let Some(endpoint) = endpoint(trace, "METRICS") {
-        let exporter = towards(MetricExporter::builder().with_tonic(), endpoint, "METRICS")?;
+        let exporter = configure_exporter(MetricExporter::builder().with_tonic(), endpoint, "METRICS")?;
         meters = meters.with_periodic_exporter(exporter.build().context("metrics cannot be sent")?);
     }
     Ok(meters.build())

@@ -18,7 +18,7 @@ use tracing::{
 use tracing_subscriber::{EnvFilter, Layer, layer::Context, registry::LookupSpan};
 
 /// Minimum interval between log lines about the same problem of an exporter: while a collector is unavailable, every batch reports one.
-const QUIET: Duration = Duration::from_secs(10);
+const EXPORTER_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Crates that transport exported telemetry. Exporting their own log lines would cause more of them.
 const TRANSPORT: [&str; 4] = ["h2", "hyper", "tonic", "tower"];
@@ -31,7 +31,7 @@ const EXPORTERS: &str = "opentelemetry";
 pub struct Filter {
     lines: EnvFilter,
     /// When each problem was last logged. Limited by the number of call sites in the exporters.
-    complaints: Mutex<HashMap<&'static str, Instant>>,
+    last_logged: Mutex<HashMap<&'static str, Instant>>,
 }
 
 impl Filter {
@@ -50,7 +50,7 @@ impl Filter {
         }
         Ok(Self {
             lines,
-            complaints: Mutex::default(),
+            last_logged: Mutex::default(),
         })
     }
 }
@@ -69,11 +69,13 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Filter {
         if !metadata.target().starts_with(EXPORTERS) {
             return true;
         }
-        let mut complaints = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last_logged = self.last_logged.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        let is_due = complaints.get(metadata.name()).is_none_or(|at| now.duration_since(*at) >= QUIET);
+        let is_due = last_logged
+            .get(metadata.name())
+            .is_none_or(|at| now.duration_since(*at) >= EXPORTER_LOG_INTERVAL);
         if is_due {
-            complaints.insert(metadata.name(), now);
+            last_logged.insert(metadata.name(), now);
         }
         is_due
     }
@@ -105,9 +107,9 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Filter {
 
 /// Passes log lines to a collector, except those that exporting itself causes.
 #[derive(Debug)]
-pub struct Sent<L>(pub L);
+pub struct WithoutExporters<L>(pub L);
 
-impl<S: Subscriber, L: Layer<S>> Layer<S> for Sent<L> {
+impl<S: Subscriber, L: Layer<S>> Layer<S> for WithoutExporters<L> {
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         if !event.metadata().target().starts_with(EXPORTERS) {
             self.0.on_event(event, context);

@@ -22,8 +22,8 @@ pub mod lines;
 
 use export::Exports;
 pub use export::{credentials, endpoints};
-use filter::{Filter, Sent};
-use lines::Traced;
+use filter::{Filter, WithoutExporters};
+use lines::WithTraceContext;
 
 /// The process's telemetry; one per process.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl Telemetry {
                 .with_tracked_inactivity(false)
                 .with_tracer(span::install(provider))
         });
-        let records = exports.loggers.as_ref().map(OpenTelemetryTracingBridge::new).map(Sent);
+        let records = exports.loggers.as_ref().map(OpenTelemetryTracingBridge::new).map(WithoutExporters);
         let exports_any = exports.tracers.is_some() || records.is_some();
         tracing_subscriber::registry()
             .with(Filter::new(&log.filter, exports_any)?)
@@ -95,11 +95,11 @@ fn lines<S: Subscriber + for<'a> LookupSpan<'a>>(log: &Log) -> Box<dyn Layer<S> 
         LogFormat::Text => lines
             .with_ansi(colours())
             .fmt_fields(EscapedFields)
-            .event_format(Traced(format().with_ansi(colours())))
+            .event_format(WithTraceContext(format().with_ansi(colours())))
             .boxed(),
         LogFormat::Json => lines
             .json()
-            .event_format(Traced(format().json().flatten_event(true).with_span_list(false)))
+            .event_format(WithTraceContext(format().json().flatten_event(true).with_span_list(false)))
             .boxed(),
     }
 }

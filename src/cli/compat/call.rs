@@ -4,13 +4,13 @@ use axum::http::Method;
 use serde_json::{Map, Value as Json};
 
 /// Maximum number of bytes examined of a query. In a HAR file a query can be as long as a body.
-const QUERY: usize = 64 * 1024;
+const MAX_QUERY_BYTES: usize = 64 * 1024;
 
 /// Maximum number of parameters examined of a query or a form.
-pub const PARAMETERS: usize = 1000;
+pub const MAX_PARAMETERS: usize = 1000;
 
 /// The name under which parameters without a value are stored.
-pub const NAMELESS: &str = "?";
+pub const UNNAMED: &str = "?";
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Call {
@@ -43,8 +43,8 @@ impl Call {
     /// # Errors
     /// Returns a description of what is wrong, without quoting the line.
     pub fn new(method: &str, target: &str, status: Option<u16>) -> Result<Self, &'static str> {
-        let method = known(method).ok_or("its method is none of HTTP")?;
-        let (host, target) = match absolute(target) {
+        let method = known_method(method).ok_or("its method is none of HTTP")?;
+        let (host, target) = match split_absolute(target) {
             Some((host, target)) => (host, target),
             None => (None, target),
         };
@@ -78,8 +78,8 @@ impl Call {
 }
 
 /// Parses a standard HTTP method. Others are rejected, so that arbitrary text is never printed as a method.
-fn known(method: &str) -> Option<Method> {
-    let known = [
+fn known_method(method: &str) -> Option<Method> {
+    let methods = [
         Method::GET,
         Method::HEAD,
         Method::POST,
@@ -90,11 +90,11 @@ fn known(method: &str) -> Option<Method> {
         Method::TRACE,
         Method::CONNECT,
     ];
-    known.into_iter().find(|one| one.as_str() == method)
+    methods.into_iter().find(|one| one.as_str() == method)
 }
 
 /// Splits an absolute URL into its host and the rest. `None` if the target is not an absolute URL.
-fn absolute(target: &str) -> Option<(Option<String>, &str)> {
+fn split_absolute(target: &str) -> Option<(Option<String>, &str)> {
     let (scheme, rest) = target.split_once("://")?;
     if !["http", "https", "ws", "wss"]
         .iter()
@@ -120,17 +120,17 @@ pub fn host_of(text: &str) -> Option<String> {
 /// Parses the parameters of a query or a URL-encoded form, by the first part of their names, as the server splits them. If a name is
 /// repeated, the first value is kept.
 ///
-/// A parameter without a value (`?abc`) is stored as [`NAMELESS`], because its name might be a token that someone appended to a URL.
+/// A parameter without a value (`?abc`) is stored as [`UNNAMED`], because its name might be a token that someone appended to a URL.
 pub fn parameters(encoded: &str) -> Map<String, Json> {
     let mut found = Map::new();
-    let encoded = &encoded[..encoded.floor_char_boundary(QUERY)];
-    for part in encoded.split('&').filter(|part| !part.is_empty()).take(PARAMETERS) {
+    let encoded = &encoded[..encoded.floor_char_boundary(MAX_QUERY_BYTES)];
+    for part in encoded.split('&').filter(|part| !part.is_empty()).take(MAX_PARAMETERS) {
         if part.contains('=') {
             for (name, value) in form_urlencoded::parse(part.as_bytes()) {
                 put(&mut found, &name, value.into_owned());
             }
         } else {
-            put(&mut found, NAMELESS, String::new());
+            put(&mut found, UNNAMED, String::new());
         }
     }
     found

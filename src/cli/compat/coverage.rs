@@ -99,7 +99,7 @@ mod tests {
     use parley_rest::route_table::RouteTable;
 
     #[test]
-    fn finds_what_says_most() {
+    fn finds_the_most_specific_route() {
         let coverage = Coverage::new();
         assert!(coverage.0.len() > 80, "the tables are whole: {}", coverage.0.len());
         for (method, path, found) in [
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_is_listed_is_served() {
+    fn listed_routes_are_not_served() {
         let table = RouteTable::new();
         for route in Coverage::new().0.iter().filter(|route| !route.path.ends_with("/**")) {
             assert!(!route.instead.is_empty(), "{route:?}");

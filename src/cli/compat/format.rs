@@ -5,12 +5,12 @@ use std::io;
 use clap::ValueEnum;
 
 use super::{
+    access_log::{self, Line},
     call::Call,
     har,
-    input::{Input, LINE, next_line},
-    object,
-    quoted::{self, Line},
-    words::{self, Rails},
+    input::{Input, MAX_LINE_BYTES, next_line},
+    json_lines,
+    rails::{self, Rails},
 };
 
 /// Format of a file.
@@ -57,17 +57,17 @@ impl Format {
         }
         let of_lines = [Self::Alb, Self::Json, Self::Combined, Self::Rails, Self::Lograge];
         let counted = of_lines.map(|format| {
-            let lines = text.lines().filter(|line| line.len() <= LINE);
-            (lines.filter(|line| format.reads(line)).count(), format)
+            let lines = text.lines().filter(|line| line.len() <= MAX_LINE_BYTES);
+            (lines.filter(|line| format.can_parse(line)).count(), format)
         });
         // On a tie, the first format wins.
         let most = counted.iter().map(|(count, _)| *count).max().filter(|count| *count > 0)?;
         counted.into_iter().find(|(count, _)| *count == most).map(|(_, format)| format)
     }
 
-    fn reads(self, line: &str) -> bool {
+    fn can_parse(self, line: &str) -> bool {
         match self {
-            Self::Rails => words::starts(line),
+            Self::Rails => rails::starts(line),
             Self::Har => false,
             _ => matches!(self.line(line), Ok(Some(_))),
         }
@@ -76,10 +76,10 @@ impl Format {
     /// Parses a line that contains a complete call.
     fn line(self, line: &str) -> Line {
         match self {
-            Self::Combined => quoted::combined(line),
-            Self::Json => object::json(line),
-            Self::Lograge => words::lograge(line),
-            Self::Alb => quoted::load_balancer(line),
+            Self::Combined => access_log::combined(line),
+            Self::Json => json_lines::json(line),
+            Self::Lograge => rails::lograge(line),
+            Self::Alb => access_log::load_balancer(line),
             Self::Rails | Self::Har => Ok(None),
         }
     }
@@ -95,7 +95,7 @@ fn is_har(text: &str) -> bool {
 }
 
 /// Maximum number of unreadable lines or entries that are reported individually.
-const NAMED: usize = 5;
+const MAX_REPORTED: usize = 5;
 
 /// Outcome of reading a file.
 #[derive(Debug)]
@@ -114,9 +114,9 @@ pub struct Reading {
 }
 
 impl Reading {
-    fn refuse(&mut self, reason: &'static str) {
+    fn record_unreadable(&mut self, reason: &'static str) {
         self.unreadable += 1;
-        if self.first_unreadable.len() < NAMED {
+        if self.first_unreadable.len() < MAX_REPORTED {
             self.first_unreadable.push((self.units, reason));
         }
     }
@@ -137,8 +137,8 @@ pub fn read(input: Input, format: Format, emit: &mut dyn FnMut(u64, Call)) -> Re
             reading: &mut reading,
             emit,
         };
-        if let Err(error) = har::read(without_mark(input), &mut entries) {
-            reading.ended_early = Some(of_json(&error));
+        if let Err(error) = har::read(without_bom(input), &mut entries) {
+            reading.ended_early = Some(json_error(&error));
         }
     } else if let Err(error) = read_lines(input, &mut reading, emit) {
         reading.ended_early = Some(error.to_string());
@@ -147,7 +147,7 @@ pub fn read(input: Input, format: Format, emit: &mut dyn FnMut(u64, Call)) -> Re
 }
 
 /// Describes the error that ended reading a HAR file, without quoting the file.
-fn of_json(error: &serde_json::Error) -> String {
+fn json_error(error: &serde_json::Error) -> String {
     use serde_json::error::Category;
     let place = format!("line {} column {}", error.line(), error.column());
     match error.classify() {
@@ -171,13 +171,13 @@ impl har::Sink for Entries<'_> {
                 self.reading.calls += 1;
                 (self.emit)(self.reading.units, call);
             }
-            Err(reason) => self.reading.refuse(reason),
+            Err(reason) => self.reading.record_unreadable(reason),
         }
     }
 }
 
 /// Skips a leading byte order mark, which JSON does not permit.
-fn without_mark(mut input: Input) -> impl io::BufRead {
+fn without_bom(mut input: Input) -> impl io::BufRead {
     if input.head.starts_with(&[0xef, 0xbb, 0xbf]) {
         input.head.drain(..3);
     }
@@ -185,7 +185,7 @@ fn without_mark(mut input: Input) -> impl io::BufRead {
 }
 
 fn read_lines(input: Input, reading: &mut Reading, emit: &mut dyn FnMut(u64, Call)) -> io::Result<()> {
-    let mut source = without_mark(input);
+    let mut source = without_bom(input);
     let (mut line, mut is_cut) = (Vec::new(), false);
     let mut rails = Rails::default();
     let ended = loop {
@@ -196,7 +196,7 @@ fn read_lines(input: Input, reading: &mut Reading, emit: &mut dyn FnMut(u64, Cal
         }
         reading.units += 1;
         if is_cut {
-            reading.refuse("it is longer than 64 KiB");
+            reading.record_unreadable("it is longer than 64 KiB");
             continue;
         }
         let text = String::from_utf8_lossy(&line);
@@ -211,7 +211,7 @@ fn read_lines(input: Input, reading: &mut Reading, emit: &mut dyn FnMut(u64, Cal
                 emit(units, call);
             });
             if let Err(reason) = read {
-                reading.refuse(reason);
+                reading.record_unreadable(reason);
             }
             continue;
         }
@@ -221,7 +221,7 @@ fn read_lines(input: Input, reading: &mut Reading, emit: &mut dyn FnMut(u64, Cal
                 emit(units, call);
             }
             Ok(None) => {}
-            Err(reason) => reading.refuse(reason),
+            Err(reason) => reading.record_unreadable(reason),
         }
     };
     let units = reading.units;
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_formats_apart() {
+    fn distinguishes_formats() {
         let alb = "https 2026-11-30T07:46:40Z app/x 1.2.3.4:1 10.0.0.1:2 0 0 0 200 200 0 1 \"GET https://h:443/ HTTP/1.1\" \"x\"\n";
         let started = "[a] Started GET \"/\" for ::1 at x\n[a] Processing\n[a] Completed 200 OK\n";
         for (text, format) in [
@@ -274,22 +274,22 @@ mod tests {
     }
 
     #[test]
-    fn counts_and_names_what_cannot_be_read() {
+    fn counts_and_reports_unreadable_lines() {
         let mut text = COMBINED.as_bytes().to_vec();
-        text.extend(vec![b'x'; LINE + 1]);
+        text.extend(vec![b'x'; MAX_LINE_BYTES + 1]);
         text.extend(b"\n\xff\xfe\x00\n\n");
         text.extend(COMBINED.as_bytes());
         text.extend(b"broken\n".repeat(9));
         let (reading, places) = all(&text, Format::Combined);
         assert_eq!((reading.units, reading.calls, reading.unreadable), (14, 2, 11));
         assert_eq!(places, [1, 5]);
-        assert_eq!(reading.first_unreadable.len(), NAMED);
+        assert_eq!(reading.first_unreadable.len(), MAX_REPORTED);
         assert_eq!(reading.first_unreadable[0], (2, "it is longer than 64 KiB"));
         assert!(reading.ended_early.is_none());
     }
 
     #[test]
-    fn says_where_a_har_ends_and_quotes_nothing() {
+    fn reports_where_a_har_ends_without_quoting_it() {
         let text = b"\xef\xbb\xbf{\"log\": {\"entries\": [{\"request\": {\"method\": \"GET\", \"url\": \"/a\"}}, secret";
         let (reading, places) = all(text, Format::Har);
         assert_eq!((reading.calls, places), (1, vec![1]));
@@ -302,7 +302,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_makes_them_panic(bytes in proptest::collection::vec(any::<u8>(), 0..500)) {
+        fn arbitrary_input_does_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..500)) {
             let _ = Format::detect(&bytes);
             for format in Format::value_variants() {
                 if let Ok(input) = Input::of(io::Cursor::new(bytes.clone())) {

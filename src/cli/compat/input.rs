@@ -11,23 +11,23 @@ use std::{
 use flate2::bufread::MultiGzDecoder;
 
 /// Maximum length of a line in bytes. Servers limit request headers to far less.
-pub const LINE: usize = 64 * 1024;
+pub const MAX_LINE_BYTES: usize = 64 * 1024;
 
 /// Number of bytes from which the format is detected.
-const HEAD: usize = 256 * 1024;
+const HEAD_BYTES: usize = 256 * 1024;
 
 /// Decompressed size in bytes up to which the compression ratio is not checked.
-const UNSUSPICIOUS: u64 = 64 * 1024 * 1024;
+const MIN_CHECKED_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Maximum compression ratio beyond that size. Logs reach ratios of some tens; the maximum that gzip can reach is 1,032.
-const RATIO: u64 = 400;
+const MAX_RATIO: u64 = 400;
 
 /// The magic number of gzip files.
-const MAGIC: [u8; 2] = [0x1f, 0x8b];
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// A source, with its first bytes.
 pub struct Input {
-    /// The first [`HEAD`] bytes, for detection of the format.
+    /// The first [`HEAD_BYTES`] bytes, for detection of the format.
     pub head: Vec<u8>,
     rest: Box<dyn Read>,
 }
@@ -54,22 +54,22 @@ impl Input {
     /// Returns the source's error if it fails before the first byte.
     pub fn of(mut source: impl Read + 'static) -> io::Result<Self> {
         let mut start = Vec::new();
-        source.by_ref().take(MAGIC.len() as u64).read_to_end(&mut start)?;
-        let is_packed = start == MAGIC;
+        source.by_ref().take(GZIP_MAGIC.len() as u64).read_to_end(&mut start)?;
+        let is_compressed = start == GZIP_MAGIC;
         let whole = io::Cursor::new(start).chain(source);
-        let mut rest: Box<dyn Read> = if is_packed {
-            Box::new(Unpacked::new(whole))
+        let mut rest: Box<dyn Read> = if is_compressed {
+            Box::new(GzipReader::new(whole))
         } else {
             Box::new(whole)
         };
         let mut head = Vec::new();
         // An error after the first bytes is reported when they have been read again.
-        let failed = rest.by_ref().take(HEAD as u64).read_to_end(&mut head).err();
+        let failed = rest.by_ref().take(HEAD_BYTES as u64).read_to_end(&mut head).err();
         match failed {
             Some(error) if head.is_empty() => Err(error),
             Some(error) => Ok(Self {
                 head,
-                rest: Box::new(Failing(Some(error))),
+                rest: Box::new(FailingReader(Some(error))),
             }),
             None => Ok(Self { head, rest }),
         }
@@ -77,32 +77,32 @@ impl Input {
 
     /// Returns the complete content, including the head.
     pub fn reader(self) -> impl BufRead {
-        BufReader::with_capacity(LINE, io::Cursor::new(self.head).chain(self.rest))
+        BufReader::with_capacity(MAX_LINE_BYTES, io::Cursor::new(self.head).chain(self.rest))
     }
 }
 
 /// Returns its error on the first read.
-struct Failing(Option<io::Error>);
+struct FailingReader(Option<io::Error>);
 
-impl Read for Failing {
+impl Read for FailingReader {
     fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
         self.0.take().map_or(Ok(0), Err)
     }
 }
 
 /// Decompresses gzip data, and fails if the compression ratio is too high.
-struct Unpacked<R> {
-    decoder: MultiGzDecoder<BufReader<Counted<R>>>,
-    packed: Rc<Cell<u64>>,
-    given: u64,
+struct GzipReader<R> {
+    decoder: MultiGzDecoder<BufReader<CountingReader<R>>>,
+    compressed: Rc<Cell<u64>>,
+    unpacked: u64,
 }
 
-struct Counted<R> {
+struct CountingReader<R> {
     source: R,
     read: Rc<Cell<u64>>,
 }
 
-impl<R: Read> Read for Counted<R> {
+impl<R: Read> Read for CountingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.source.read(buffer)?;
         self.read.set(self.read.get() + read as u64);
@@ -110,32 +110,32 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
-impl<R: Read> Unpacked<R> {
+impl<R: Read> GzipReader<R> {
     fn new(source: R) -> Self {
-        let packed = Rc::new(Cell::new(0));
-        let read = Rc::clone(&packed);
+        let compressed = Rc::new(Cell::new(0));
+        let read = Rc::clone(&compressed);
         Self {
-            decoder: MultiGzDecoder::new(BufReader::new(Counted { source, read })),
-            packed,
-            given: 0,
+            decoder: MultiGzDecoder::new(BufReader::new(CountingReader { source, read })),
+            compressed,
+            unpacked: 0,
         }
     }
 }
 
-impl<R: Read> Read for Unpacked<R> {
+impl<R: Read> Read for GzipReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.decoder.read(buffer)?;
-        self.given += read as u64;
-        if self.given > UNSUSPICIOUS && self.given / RATIO > self.packed.get() {
+        self.unpacked += read as u64;
+        if self.unpacked > MIN_CHECKED_BYTES && self.unpacked / MAX_RATIO > self.compressed.get() {
             return Err(io::Error::other(format!(
-                "the packed data unpacks to more than {RATIO} times its size"
+                "the packed data unpacks to more than {MAX_RATIO} times its size"
             )));
         }
         Ok(read)
     }
 }
 
-/// Reads the next line into `line`, without its line ending. Returns false at the end of the source. A line longer than [`LINE`] is
+/// Reads the next line into `line`, without its line ending. Returns false at the end of the source. A line longer than [`MAX_LINE_BYTES`] is
 /// truncated, and `is_cut` is set.
 ///
 /// # Errors
@@ -156,7 +156,7 @@ pub fn next_line(source: &mut impl BufRead, line: &mut Vec<u8>, is_cut: &mut boo
         any = true;
         let end = available.iter().position(|byte| *byte == b'\n');
         let piece = &available[..end.unwrap_or(available.len())];
-        let room = LINE - line.len();
+        let room = MAX_LINE_BYTES - line.len();
         *is_cut |= piece.len() > room;
         line.extend_from_slice(&piece[..piece.len().min(room)]);
         let used = piece.len() + usize::from(end.is_some());
@@ -179,7 +179,7 @@ mod tests {
 
     use super::*;
 
-    fn packed(text: &[u8]) -> Vec<u8> {
+    fn compressed(text: &[u8]) -> Vec<u8> {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
         encoder.write_all(text).expect("memory takes it");
         encoder.finish().expect("memory takes it")
@@ -195,29 +195,29 @@ mod tests {
     }
 
     #[test]
-    fn cuts_long_lines() {
-        let text = [b"one\r\n".as_slice(), &vec![b'x'; 3 * LINE], b"\n\nlast"].concat();
-        let found = [(3, false), (LINE, true), (0, false), (4, false)];
+    fn truncates_long_lines() {
+        let text = [b"one\r\n".as_slice(), &vec![b'x'; 3 * MAX_LINE_BYTES], b"\n\nlast"].concat();
+        let found = [(3, false), (MAX_LINE_BYTES, true), (0, false), (4, false)];
         assert_eq!(lines(text.clone()).expect("it is read"), found);
-        assert_eq!(lines(packed(&text)).expect("it is read"), found);
+        assert_eq!(lines(compressed(&text)).expect("it is read"), found);
         assert_eq!(
-            lines([packed(b"a\n"), packed(b"bc\n")].concat()).expect("it is read"),
+            lines([compressed(b"a\n"), compressed(b"bc\n")].concat()).expect("it is read"),
             [(1, false), (2, false)]
         );
         assert_eq!(lines(Vec::new()).expect("it is read"), []);
     }
 
     #[test]
-    fn refuses_what_unpacks_without_an_end() {
-        let bomb = packed(&vec![0; 200 * 1024 * 1024]);
+    fn rejects_decompression_bombs() {
+        let bomb = compressed(&vec![0; 200 * 1024 * 1024]);
         assert!(bomb.len() < 1024 * 1024);
         let refused = lines(bomb).expect_err("it is refused");
         assert!(refused.to_string().contains("400 times"), "{refused}");
     }
 
     #[test]
-    fn keeps_what_came_before_a_fault() {
-        let whole = packed(b"one\ntwo\n");
+    fn keeps_lines_before_a_decompression_error() {
+        let whole = compressed(b"one\ntwo\n");
         let broken = &whole[..whole.len() - 4];
         let mut reader = Input::of(io::Cursor::new(broken.to_vec())).expect("it begins").reader();
         let (mut line, mut is_cut) = (Vec::new(), false);
@@ -229,9 +229,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn bounds_every_line(text in proptest::collection::vec(any::<u8>(), 0..2000)) {
+        fn limits_line_length(text in proptest::collection::vec(any::<u8>(), 0..2000)) {
             if let Ok(lines) = lines(text) {
-                prop_assert!(lines.iter().all(|(length, _)| *length <= LINE));
+                prop_assert!(lines.iter().all(|(length, _)| *length <= MAX_LINE_BYTES));
             }
         }
     }

@@ -7,17 +7,17 @@ use parley_rest::route_table::{RouteTable, normalize};
 use serde_json::Map;
 
 use super::{
-    call::{Call, NAMELESS},
+    call::{Call, UNNAMED},
     coverage::Coverage,
     differences::{Applies, Differences},
-    other::{Other, other},
+    non_api::{NonApi, classify},
 };
 
 /// Maximum length of a parameter name that is printed.
-const NAME: usize = 40;
+const MAX_NAME_BYTES: usize = 40;
 
 /// Maximum number of path segments that are printed.
-const PARTS: usize = 12;
+const MAX_PARTS: usize = 12;
 
 /// The verdict on a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -101,9 +101,9 @@ impl Judge {
     ///
     /// # Errors
     /// Returns the kind of request if it is not an API call.
-    pub fn judge(&self, call: Call) -> Result<Judgement, Other> {
+    pub fn judge(&self, call: Call) -> Result<Judgement, NonApi> {
         if self.host.is_some() && call.host.is_some() && self.host != call.host {
-            return Err(Other::Elsewhere);
+            return Err(NonApi::Elsewhere);
         }
         let mut path = normalize(&call.path);
         if !self.prefix.is_empty() {
@@ -111,17 +111,17 @@ impl Judge {
                 .strip_prefix(&self.prefix)
                 .filter(|rest| rest.is_empty() || rest.starts_with('/'));
             // Remove the suffix only below the prefix: that is where the path as known to the server begins.
-            path = normalize(below.ok_or(Other::Elsewhere)?);
+            path = normalize(below.ok_or(NonApi::Elsewhere)?);
         }
         if matches!(call.method, Method::OPTIONS | Method::TRACE | Method::CONNECT) {
-            return Err(Other::Preflights);
+            return Err(NonApi::Preflights);
         }
-        if let Some(other) = other(&path) {
-            return Err(other);
+        if let Some(non_api) = classify(&path) {
+            return Err(non_api);
         }
         let has_failed = call.status.is_some_and(|status| status == 404 || status >= 500);
         let Some(found) = self.table.find(&call.method, &path) else {
-            return Ok(self.absent(call.method, &path, has_failed));
+            return Ok(self.judge_absent(call.method, &path, has_failed));
         };
         let empty = Map::new();
         let body = call.body.as_ref();
@@ -139,7 +139,7 @@ impl Judge {
             route: found.path().to_owned(),
             verdict: if is_same { Verdict::Served } else { Verdict::Different },
             has_failed,
-            ignored: difference.ignored.names.iter().map(|name| shown(name)).collect(),
+            ignored: difference.ignored.names.iter().map(|name| printable_name(name)).collect(),
             is_refused: difference.is_refused,
             differences,
             instead: String::new(),
@@ -147,10 +147,10 @@ impl Judge {
         })
     }
 
-    fn absent(&self, method: Method, path: &str, has_failed: bool) -> Judgement {
+    fn judge_absent(&self, method: Method, path: &str, has_failed: bool) -> Judgement {
         let listed = self.coverage.find(method.as_str(), path);
         Judgement {
-            route: listed.map_or_else(|| self.masked(path), |route| route.path.clone()),
+            route: listed.map_or_else(|| self.mask(path), |route| route.path.clone()),
             verdict: if has_failed { Verdict::Failed } else { Verdict::Absent },
             has_failed,
             ignored: Vec::new(),
@@ -162,10 +162,10 @@ impl Judge {
     }
 
     /// Returns the path with `{id}` for numbers and `{?}` for segments that occur in no documented path.
-    fn masked(&self, path: &str) -> String {
+    fn mask(&self, path: &str) -> String {
         let mut masked = String::new();
         for (at, part) in path.split('/').skip(1).enumerate() {
-            if at == PARTS {
+            if at == MAX_PARTS {
                 masked.push_str("/…");
                 break;
             }
@@ -184,17 +184,17 @@ impl Judge {
 
 /// Returns the name of a parameter if it looks like a name. Anything else might be a token or an address that someone put in the wrong
 /// place.
-fn shown(name: &str) -> String {
+fn printable_name(name: &str) -> String {
     let (outer, inner) = name.split_once('[').unwrap_or((name, ""));
     let is_name = |text: &str| {
         let is_long = text.len() > 15;
-        text.len() <= NAME
+        text.len() <= MAX_NAME_BYTES
             && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
             && !(is_long && text.bytes().any(|byte| byte.is_ascii_digit()))
-            && !has_number(text)
-            && !is_mixed(text)
+            && !has_long_number(text)
+            && !has_mixed_case(text)
     };
-    let is_plain = name != NAMELESS && !outer.is_empty() && is_name(outer) && is_name(inner.trim_end_matches(']'));
+    let is_plain = name != UNNAMED && !outer.is_empty() && is_name(outer) && is_name(inner.trim_end_matches(']'));
     if is_plain {
         name.to_owned()
     } else {
@@ -203,13 +203,13 @@ fn shown(name: &str) -> String {
 }
 
 /// Returns whether the text contains four consecutive digits, as in a phone number or an ID.
-fn has_number(text: &str) -> bool {
+fn has_long_number(text: &str) -> bool {
     let digits: Vec<bool> = text.bytes().map(|byte| byte.is_ascii_digit()).collect();
     digits.windows(4).any(|four| four.iter().all(|is_digit| *is_digit))
 }
 
 /// Returns whether, among mixed-case letters, capitals make up more than a third: typical of base64, but not of `camelCase`.
-fn is_mixed(text: &str) -> bool {
+fn has_mixed_case(text: &str) -> bool {
     let capitals = text.bytes().filter(u8::is_ascii_uppercase).count();
     let small = text.bytes().filter(u8::is_ascii_lowercase).count();
     text.len() > 8 && small > 0 && capitals * 2 > small
@@ -227,12 +227,12 @@ mod tests {
 
     static JUDGE: LazyLock<Judge> = LazyLock::new(|| Judge::new("", None));
 
-    fn judged(judge: &Judge, method: &str, target: &str, status: u16) -> Result<Judgement, Other> {
+    fn judged(judge: &Judge, method: &str, target: &str, status: u16) -> Result<Judgement, NonApi> {
         judge.judge(Call::new(method, target, Some(status)).expect("a call"))
     }
 
     #[test]
-    fn judges_by_the_table_and_the_pages() {
+    fn judges_by_routes_and_documentation() {
         let judge = Judge::new("", None);
         for (method, target, status, verdict, route) in [
             (
@@ -289,20 +289,20 @@ mod tests {
                 matches!(verdict, Verdict::Served | Verdict::Different) || route.contains("{?}")
             );
         }
-        for (method, target, other) in [
-            ("GET", "/", Other::Pages),
-            ("GET", "/app/accounts/1/dashboard", Other::Pages),
-            ("GET", "/packs/js/application.js", Other::Pages),
-            ("GET", "/rails/active_storage/blobs/x", Other::Files),
-            ("POST", "/webhooks/telegram/1:token", Other::Webhooks),
-            ("OPTIONS", "/api/v1/profile", Other::Preflights),
+        for (method, target, non_api) in [
+            ("GET", "/", NonApi::Pages),
+            ("GET", "/app/accounts/1/dashboard", NonApi::Pages),
+            ("GET", "/packs/js/application.js", NonApi::Pages),
+            ("GET", "/rails/active_storage/blobs/x", NonApi::Files),
+            ("POST", "/webhooks/telegram/1:token", NonApi::Webhooks),
+            ("OPTIONS", "/api/v1/profile", NonApi::Preflights),
         ] {
-            assert_eq!(judged(&judge, method, target, 200), Err(other), "{target}");
+            assert_eq!(judged(&judge, method, target, 200), Err(non_api), "{target}");
         }
     }
 
     #[test]
-    fn keeps_to_the_prefix_and_the_host() {
+    fn ignores_other_prefixes_and_hosts() {
         let judge = Judge::new("chat/", Some("chat.example.org".to_owned()));
         for (target, is_api) in [
             ("/chat/api/v1/profile", true),
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn names_what_a_body_holds_in_vain() {
+    fn reports_ignored_body_fields() {
         let judge = Judge::new("", None);
         let mut call = Call::new("PATCH", "/api/v1/accounts/1/teams/2", Some(200)).expect("a call");
         let body = json!({"team": {"colour": "red", "ana@example.org": 1}});
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn withholds_what_is_no_name() {
+    fn withholds_values_used_as_names() {
         for name in [
             "sort",
             "utm_source",
@@ -349,7 +349,7 @@ mod tests {
             "conversation_display_type",
             "replyToMessageId",
         ] {
-            assert_eq!(shown(name), name);
+            assert_eq!(printable_name(name), name);
         }
         for name in [
             "?",
@@ -362,13 +362,13 @@ mod tests {
             "[x]",
             "team[W9mF2kQz8TyuVb3nXc5LpRa7]",
         ] {
-            assert_ne!(shown(name), name);
+            assert_ne!(printable_name(name), name);
         }
     }
 
     proptest! {
         #[test]
-        fn paths_show_documented_words_alone(parts in proptest::collection::vec("[A-Za-z0-9@._%-]{0,30}", 0..20)) {
+        fn paths_show_only_documented_words(parts in proptest::collection::vec("[A-Za-z0-9@._%-]{0,30}", 0..20)) {
             let judge = &*JUDGE;
             let target = format!("/api/v1/{}", parts.join("/"));
             if let Ok(judged) = judged(judge, "GET", &target, 200) {

@@ -1,6 +1,7 @@
 //! `parley compat`: analyzes how Parley would serve recorded Chatwoot traffic. It reads a log or a HAR file and requires neither a server
 //! nor a database. It prints routes and counts, but no IDs, values or bodies.
 
+mod access_log;
 mod call;
 mod coverage;
 mod differences;
@@ -10,25 +11,24 @@ mod format;
 pub mod fuzz;
 mod har;
 mod input;
+mod json_lines;
 mod judge;
 mod lenient;
-mod object;
-mod other;
+mod non_api;
 mod page;
 mod print;
-mod quoted;
+mod rails;
 mod report;
-mod words;
 
 use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-use super::{Exit, complain};
+use super::{Exit, print_error};
 use format::{Format, Reading, read};
 use input::Input;
 use judge::{Judge, Verdict};
-use print::Printed;
+use print::Printer;
 use report::Report;
 
 #[derive(Debug, clap::Args)]
@@ -80,17 +80,17 @@ impl From<Only> for Verdict {
 
 /// Reads the file and prints the report.
 pub(super) fn run(args: &Args) -> Exit {
-    let shown = args.file.display();
+    let file = args.file.display();
     let input = match Input::open(&args.file) {
         Ok(input) => input,
         Err(error) => {
-            complain(&format!("{shown}: {error}"));
+            print_error(&format!("{file}: {error}"));
             return Exit::Input;
         }
     };
     let Some(format) = args.format.or_else(|| Format::detect(&input.head)) else {
-        complain(&format!(
-            "{shown}: no line at its beginning is a call in a known format: name the format with --format"
+        print_error(&format!(
+            "{file}: no line at its beginning is a call in a known format: name the format with --format"
         ));
         return Exit::Input;
     };
@@ -103,42 +103,42 @@ pub(super) fn run(args: &Args) -> Exit {
             Err(other) => report.other(other),
         }
     });
-    remark(&reading);
+    report_unreadable(&reading);
     if reading.calls == 0 {
-        complain(&format!(
-            "{shown}: nothing in it could be read as {}: try another --format",
+        print_error(&format!(
+            "{file}: nothing in it could be read as {}: try another --format",
             format.name()
         ));
         return Exit::Input;
     }
-    let printed = Printed {
+    let printer = Printer {
         report: &report,
         reading: &reading,
         differences: &judge.differences,
         only: args.only.map(Verdict::from),
     };
     if args.json {
-        printed.json();
+        printer.json();
     } else {
-        printed.table();
+        printer.table();
     }
     exit(args.fail_on, &report, reading.ended_early.is_some())
 }
 
 /// Reports unreadable input on standard error, without quoting it.
-fn remark(reading: &Reading) {
+fn report_unreadable(reading: &Reading) {
     let unit = reading.format.unit();
     for (at, reason) in &reading.first_unreadable {
-        complain(&format!("{unit} {at} cannot be read: {reason}"));
+        print_error(&format!("{unit} {at} cannot be read: {reason}"));
     }
     if reading.unreadable > 0 {
-        complain(&format!(
+        print_error(&format!(
             "{} could not be read, of {} in all (each {unit} counts)",
             reading.unreadable, reading.units
         ));
     }
     if let Some(reason) = &reading.ended_early {
-        complain(&format!("reading ended early, after {} {unit}: {reason}", reading.units));
+        print_error(&format!("reading ended early, after {} {unit}: {reason}", reading.units));
     }
 }
 

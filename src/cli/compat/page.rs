@@ -3,16 +3,16 @@
 /// Returns the rows of all tables in a Markdown text, as plain text cells. Rows with fewer than three cells are skipped.
 pub fn rows(text: &str) -> impl Iterator<Item = Vec<String>> {
     let lines: Vec<&str> = text.lines().collect();
-    let is_header = |at: usize| text_at(&lines, at + 1).is_some_and(|line| line.starts_with("|-") || line.starts_with("| -"));
-    let kept: Vec<Vec<String>> = (0..lines.len())
+    let is_header = |at: usize| line_at(&lines, at + 1).is_some_and(|line| line.starts_with("|-") || line.starts_with("| -"));
+    let rows: Vec<Vec<String>> = (0..lines.len())
         .filter(|at| lines[*at].starts_with("| ") && !lines[*at].starts_with("| -") && !is_header(*at))
-        .map(|at| lines[at].trim().trim_matches('|').split('|').map(plain).collect())
+        .map(|at| lines[at].trim().trim_matches('|').split('|').map(plain_text).collect())
         .filter(|cells: &Vec<String>| cells.len() >= 3)
         .collect();
-    kept.into_iter()
+    rows.into_iter()
 }
 
-fn text_at<'a>(lines: &[&'a str], at: usize) -> Option<&'a str> {
+fn line_at<'a>(lines: &[&'a str], at: usize) -> Option<&'a str> {
     lines.get(at).copied()
 }
 
@@ -23,7 +23,7 @@ pub fn section<'a>(text: &'a str, heading: &str) -> &'a str {
 }
 
 /// Returns the text of a cell without backticks, and with links replaced by their labels.
-pub fn plain(cell: &str) -> String {
+pub fn plain_text(cell: &str) -> String {
     let mut text = String::with_capacity(cell.len());
     let mut rest = cell.trim();
     while let Some((before, after)) = rest.split_once('[') {

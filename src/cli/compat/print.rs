@@ -17,11 +17,11 @@ use super::{
 use crate::cli::table::Table;
 
 /// Version of the JSON format. It is incremented for changes that affect readers, but not for added keys.
-const VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 1;
 
 /// The content to print.
 #[derive(Debug)]
-pub struct Printed<'a> {
+pub struct Printer<'a> {
     pub report: &'a Report,
     /// The outcome of reading the file.
     pub reading: &'a Reading,
@@ -31,14 +31,14 @@ pub struct Printed<'a> {
     pub only: Option<Verdict>,
 }
 
-impl Printed<'_> {
+impl Printer<'_> {
     fn rows(&self) -> Vec<&Row> {
         let rows = self.report.rows().into_iter();
         rows.filter(|row| self.only.is_none_or(|only| row.verdict == only)).collect()
     }
 
     /// Returns the differences that affect calls of a row.
-    fn shown(&self, row: &Row) -> impl Iterator<Item = &Difference> {
+    fn printed_differences(&self, row: &Row) -> impl Iterator<Item = &Difference> {
         let all = row.differences.iter().map(|place| self.differences.get(*place));
         all.filter(|one| one.applies != Applies::Sometimes)
     }
@@ -61,11 +61,11 @@ impl Printed<'_> {
                 .collect(),
         );
         table.finish();
-        write_out(&self.below(&rows));
+        write_out(&self.summary(&rows));
     }
 
     /// Returns the text below the table.
-    fn below(&self, rows: &[&Row]) -> String {
+    fn summary(&self, rows: &[&Row]) -> String {
         let total = self.report.total();
         let mut text = format!("\n{:<12}{total:>10}\n", "calls");
         for verdict in [Verdict::Served, Verdict::Different, Verdict::Absent, Verdict::Failed] {
@@ -75,7 +75,7 @@ impl Printed<'_> {
         for (other, count) in &self.report.others {
             let _ = writeln!(text, "{:<12}{count:>10}  {}", "not judged", other.name());
         }
-        self.explain(&mut text, rows);
+        self.describe_differences(&mut text, rows);
         let _ = writeln!(text, "\n{}", self.report.conclusion(self.reading));
         text
     }
@@ -98,7 +98,7 @@ impl Printed<'_> {
         } else if row.failed > 0 {
             notes.push(format!("{} with 404 or a fault in Chatwoot", row.failed));
         }
-        notes.extend(self.shown(row).map(|one| one.matter.clone()));
+        notes.extend(self.printed_differences(row).map(|one| one.matter.clone()));
         if !row.ignored.is_empty() {
             let names: Vec<String> = row.ignored.iter().map(|(name, calls)| format!("{name} ({calls})")).collect();
             let more = if row.ignores_more { ", and others" } else { "" };
@@ -111,27 +111,27 @@ impl Printed<'_> {
     }
 
     /// Describes the differences of the rows, each once.
-    fn explain(&self, text: &mut String, rows: &[&Row]) {
+    fn describe_differences(&self, text: &mut String, rows: &[&Row]) {
         let places: BTreeSet<usize> = rows.iter().flat_map(|row| row.differences.iter().copied()).collect();
-        let (shown, rare): (Vec<_>, Vec<_>) = places
+        let (printed_differences, conditional): (Vec<_>, Vec<_>) = places
             .into_iter()
             .map(|place| self.differences.get(place))
             .partition(|one| one.applies != Applies::Sometimes);
-        if !shown.is_empty() {
+        if !printed_differences.is_empty() {
             text.push_str("\nDifferences:\n");
         }
-        for one in shown {
+        for one in printed_differences {
             let _ = writeln!(
                 text,
                 "  {}\n      Chatwoot: {}\n      Parley:   {}",
                 one.matter, one.chatwoot, one.parley
             );
         }
-        if !rare.is_empty() {
+        if !conditional.is_empty() {
             let _ = writeln!(
                 text,
                 "\n{} more differences of these routes are about bad input, limits and rare states: --json lists them.",
-                rare.len()
+                conditional.len()
             );
         }
     }
@@ -155,7 +155,7 @@ impl Printed<'_> {
             .map(|(at, reason)| json!({ "at": at, "reason": reason }))
             .collect();
         json!({
-            "version": VERSION,
+            "version": FORMAT_VERSION,
             "input": {
                 "format": reading.format.name(),
                 "unit": reading.format.unit(),

@@ -6,15 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     format::Reading,
     judge::{Judgement, Verdict},
-    other::Other,
+    non_api::NonApi,
 };
 
 /// Maximum number of rows. Served and documented routes number a few hundred; other routes are combinations of documented segments, of
 /// which there can be many.
-const ROWS: usize = 2000;
+const MAX_ROWS: usize = 2000;
 
 /// Maximum number of ignored parameter names stored per row.
-const NAMES: usize = 20;
+const MAX_NAMES: usize = 20;
 
 /// The counts of one method, route and verdict.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub struct Row {
 pub struct Report {
     rows: BTreeMap<(String, String, Verdict), Row>,
     /// Requests that are not API calls.
-    pub others: BTreeMap<Other, u64>,
+    pub others: BTreeMap<NonApi, u64>,
     /// Number of absent and failed calls whose routes exceeded the limit of rows.
     pub unlisted: BTreeMap<Verdict, u64>,
     /// Whether any call had a body that could be examined.
@@ -55,14 +55,14 @@ pub struct Report {
 
 impl Report {
     /// Counts a request that is not an API call.
-    pub fn other(&mut self, other: Other) {
+    pub fn other(&mut self, other: NonApi) {
         *self.others.entry(other).or_default() += 1;
     }
 
     /// Counts a call.
-    pub fn call(&mut self, place: u64, call: Judgement) {
+    pub fn call(&mut self, position: u64, call: Judgement) {
         let key = (call.route, call.method.to_string(), call.verdict);
-        if self.rows.len() >= ROWS && !self.rows.contains_key(&key) {
+        if self.rows.len() >= MAX_ROWS && !self.rows.contains_key(&key) {
             *self.unlisted.entry(call.verdict).or_default() += 1;
             return;
         }
@@ -73,7 +73,7 @@ impl Report {
             calls: 0,
             failed: 0,
             refused: 0,
-            first: place,
+            first: position,
             ignored: BTreeMap::new(),
             ignores_more: false,
             differences: BTreeSet::new(),
@@ -86,7 +86,7 @@ impl Report {
         for name in call.ignored {
             if let Some(calls) = row.ignored.get_mut(&name) {
                 *calls += 1;
-            } else if row.ignored.len() < NAMES {
+            } else if row.ignored.len() < MAX_NAMES {
                 row.ignored.insert(name, 1);
             } else {
                 row.ignores_more = true;
@@ -182,18 +182,18 @@ mod tests {
     }
 
     #[test]
-    fn bounds_rows_and_names() {
+    fn limits_rows_and_names() {
         let mut report = Report::default();
-        for number in 0..3 * ROWS as u64 {
+        for number in 0..3 * MAX_ROWS as u64 {
             report.call(number, call(&format!("/api/{number}"), "x"));
         }
         for number in 0..100 {
             report.call(number, call("/api/0", &format!("name{number}")));
         }
-        assert_eq!(report.rows().len(), ROWS);
-        assert_eq!(report.calls(Verdict::Absent), 3 * ROWS as u64 + 100);
+        assert_eq!(report.rows().len(), MAX_ROWS);
+        assert_eq!(report.calls(Verdict::Absent), 3 * MAX_ROWS as u64 + 100);
         let first = report.rows()[0];
-        assert_eq!((first.calls, first.ignored.len(), first.ignores_more), (101, NAMES, true));
+        assert_eq!((first.calls, first.ignored.len(), first.ignores_more), (101, MAX_NAMES, true));
     }
 
     #[test]

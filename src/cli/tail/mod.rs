@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use super::{Exit, complain, connect::Target};
+use super::{Exit, connect::Target, print_error};
 
 pub mod line;
 
@@ -59,10 +59,12 @@ pub(super) async fn run(args: Args) -> Exit {
     };
     // Only the first call is final: if the address, TLS or the token is wrong, retrying does not help. A connection that is lost later is
     // resumed.
-    let whose = GetLogInfoRequest { account_id: args.account };
-    let first = EventsServiceClient::new(server.channel()).get_log_info(server.request(whose)).await;
+    let request = GetLogInfoRequest { account_id: args.account };
+    let first = EventsServiceClient::new(server.channel())
+        .get_log_info(server.request(request))
+        .await;
     if let Err(status) = first
-        && !is_momentary(&status)
+        && !is_transient(&status)
     {
         return args.target.explain(&status).await;
     }
@@ -70,14 +72,14 @@ pub(super) async fn run(args: Args) -> Exit {
     let mut printer = Printer::new(args.json);
     let mut resuming = false;
     let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
-        complain("signals cannot be listened for");
+        print_error("signals cannot be listened for");
         return Exit::Internal;
     };
     loop {
         let next = tokio::select! {
             next = subscriber.next() => next,
-            _ = interrupt.recv() => return left(&subscriber, &resume),
-            _ = terminate.recv() => return left(&subscriber, &resume),
+            _ = interrupt.recv() => return print_resume_command(&subscriber, &resume),
+            _ = terminate.recv() => return print_resume_command(&subscriber, &resume),
         };
         match next {
             Ok(Step::Response(response)) => {
@@ -89,18 +91,22 @@ pub(super) async fn run(args: Args) -> Exit {
                     return Exit::Ok;
                 }
             }
-            Ok(Step::Resuming { why, pause }) => {
+            Ok(Step::Resuming { why: reason, pause }) => {
                 resuming = true;
-                complain(&format!("{}; reconnecting in {:.1} s", plain(&why), pause.as_secs_f64()));
+                print_error(&format!(
+                    "{}; reconnecting in {:.1} s",
+                    readable_reason(&reason),
+                    pause.as_secs_f64()
+                ));
             }
             Err(Error::Refused(status)) => {
                 let exit = args.target.explain(&status).await;
-                left(&subscriber, &resume);
+                print_resume_command(&subscriber, &resume);
                 return exit;
             }
             Err(error) => {
-                complain(&error.to_string());
-                left(&subscriber, &resume);
+                print_error(&error.to_string());
+                print_resume_command(&subscriber, &resume);
                 return Exit::Failure;
             }
         }
@@ -110,7 +116,7 @@ pub(super) async fn run(args: Args) -> Exit {
 /// Prints events and, in text format, the date whenever it changes.
 struct Printer {
     as_json: bool,
-    coloured: bool,
+    is_coloured: bool,
     day: Option<NaiveDate>,
 }
 
@@ -118,7 +124,7 @@ impl Printer {
     fn new(as_json: bool) -> Self {
         Self {
             as_json,
-            coloured: coloured(),
+            is_coloured: is_coloured(),
             day: None,
         }
     }
@@ -135,24 +141,24 @@ impl Printer {
                 self.day = day;
                 writeln!(out, "{}", day.unwrap_or_default().format("--- %Y-%m-%d ---"))?;
             }
-            writeln!(out, "{}", line::delivery(delivery, &Local, self.coloured))?;
+            writeln!(out, "{}", line::delivery(delivery, &Local, self.is_coloured))?;
         }
         out.flush()
     }
 }
 
 /// Returns whether the failure is temporary: the service is starting, stopping or busy.
-fn is_momentary(status: &Status) -> bool {
+fn is_transient(status: &Status) -> bool {
     status.get_details_error_info().is_some()
         && matches!(status.code(), Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded)
 }
 
 /// Rewords the reason for a lost stream for users: the service's own message is for programs and mentions cursors and trailers.
-fn plain(why: &str) -> &str {
-    match why {
-        _ if why.starts_with("the stream ends here") => "the server is shutting down, or ends this stream for its age",
+fn readable_reason(reason: &str) -> &str {
+    match reason {
+        _ if reason.starts_with("the stream ends here") => "the server is shutting down, or ends this stream for its age",
         "transport error" => "the connection to the server was lost",
-        _ => why,
+        _ => reason,
     }
 }
 
@@ -180,15 +186,15 @@ fn resume_command(args: &Args) -> String {
 }
 
 /// Prints how to resume after the last printed event.
-fn left(subscriber: &Subscriber, resume: &str) -> Exit {
+fn print_resume_command(subscriber: &Subscriber, resume: &str) -> Exit {
     if let Some(cursor) = subscriber.cursor() {
-        complain(&format!("continue with: {resume} --from {}", cursor_text::encode(cursor)));
+        print_error(&format!("continue with: {resume} --from {}", cursor_text::encode(cursor)));
     }
     Exit::Ok
 }
 
 /// Returns whether to use color: only in a terminal, and unless `NO_COLOR` is set (<https://no-color.org>).
-fn coloured() -> bool {
+fn is_coloured() -> bool {
     io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
@@ -222,7 +228,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_way_to_start_is_read() {
+    fn parses_every_start_position() {
         assert_eq!(start("earliest").unwrap(), Start::Earliest(()));
         assert_eq!(start("latest").unwrap(), Start::Latest(()));
         assert_eq!(start("0a0b").unwrap(), Start::After(vec![10, 11].into()));
@@ -241,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_are_read_by_their_names() {
+    fn parses_event_kinds_by_name() {
         assert_eq!(kind("message.created").unwrap(), EventKind::MessageCreated);
         assert_eq!(kind("conversation.status_changed").unwrap(), EventKind::ConversationStatusChanged);
         assert_eq!(kind("first.reply.created").unwrap(), EventKind::FirstReplyCreated);

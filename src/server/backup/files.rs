@@ -15,36 +15,36 @@ use futures_util::StreamExt as _;
 use parley_blobs::Storage;
 use parley_types::error::Error;
 
-use super::{archive::Reader, refused::Refused};
+use super::{archive::Reader, error::BackupError};
 
 /// Prefix of the temporary names, under which files whose name is taken are stored until the restore is complete.
-const WAITING: &str = "restoring";
+const STAGING_FOLDER: &str = "restoring";
 
 /// Number of consecutive failures after which a store is considered unusable.
-const MOST_FAILURES: u32 = 3;
+const MAX_FAILURES: u32 = 3;
 
 /// The files that a restore has created so far.
 #[derive(Debug)]
-pub struct Restoring {
+pub struct FileRestore {
     storage: Storage,
     /// Folders that did not exist before.
     folders: Vec<PathBuf>,
     /// The names of the files, each followed by a line break. One string saves memory, because a restore can have millions of files.
     created: String,
     /// Temporary names, each with the final name.
-    waiting: Vec<(String, String)>,
+    staged: Vec<(String, String)>,
     count: u64,
 }
 
-impl Restoring {
+impl FileRestore {
     /// Creates the state of a restore without files.
-    pub fn into(storage: Storage) -> Self {
+    pub fn new(storage: Storage) -> Self {
         let folders = storage.folder().map(missing_folders).unwrap_or_default();
         Self {
             storage,
             folders,
             created: String::new(),
-            waiting: Vec::new(),
+            staged: Vec::new(),
             count: 0,
         }
     }
@@ -55,16 +55,16 @@ impl Restoring {
     }
 
     /// Stores the next file of an archive. A file that the store already has with the same bytes is left unchanged. If cancelled,
-    /// [`Restoring::remove`] removes the file.
+    /// [`FileRestore::roll_back`] removes the file.
     ///
     /// # Errors
     /// Returns an error if the store or the archive fails.
     pub async fn store(&mut self, name: &str, reader: &mut Reader) -> anyhow::Result<()> {
         if name.contains(char::is_control) {
-            bail!(Refused::damaged(format_args!("it has a file {name:?}")));
+            bail!(BackupError::damaged(format_args!("it has a file {name:?}")));
         }
-        let size = reader.entry().await?.map_or(0, |(_, size)| size);
-        let mut equal = Equal::default();
+        let size = reader.next_entry().await?.map_or(0, |(_, size)| size);
+        let mut prefix = CommonPrefix::default();
         let stored = name;
         let name = match self.storage.size(name).await {
             Err(Error::NotFound { .. }) => {
@@ -72,32 +72,32 @@ impl Restoring {
                 self.created.push('\n');
                 name.to_owned()
             }
-            Ok(taken) => {
-                if taken == size {
-                    equal = self.compared(name, size, reader).await?;
-                    if equal.next.is_none() {
+            Ok(existing) => {
+                if existing == size {
+                    prefix = self.compare(name, size, reader).await?;
+                    if prefix.next.is_none() {
                         self.count += 1;
                         return Ok(());
                     }
                 }
-                let waiting = format!("{WAITING}/{}", uuid::Uuid::new_v4());
-                self.waiting.push((waiting.clone(), name.to_owned()));
-                waiting
+                let staged = format!("{STAGING_FOLDER}/{}", uuid::Uuid::new_v4());
+                self.staged.push((staged.clone(), name.to_owned()));
+                staged
             }
             Err(error) => return Err(error).context("storing a file"),
         };
         let mut upload = self.storage.create(&name).await.context("storing a file")?;
-        if equal.bytes > 0 {
+        if prefix.bytes > 0 {
             // The archive cannot be read twice, so copy these bytes from the store, where they are the same.
-            let mut chunks = self.storage.read(stored, 0..equal.bytes).await.context("reading a file")?;
+            let mut chunks = self.storage.read(stored, 0..prefix.bytes).await.context("reading a file")?;
             while let Some(chunk) = chunks.next().await {
                 upload.write(chunk.context("reading a file")?).await.context("storing a file")?;
             }
         }
-        if let Some(bytes) = equal.next {
+        if let Some(bytes) = prefix.next {
             upload.write(bytes).await.context("storing a file")?;
         }
-        while let Some(bytes) = reader.bytes().await? {
+        while let Some(bytes) = reader.next_chunk().await? {
             upload.write(bytes).await.context("storing a file")?;
         }
         upload.finish().await.context("storing a file")?;
@@ -109,12 +109,12 @@ impl Restoring {
     ///
     /// # Errors
     /// Returns an error if the archive fails. A file in the store that cannot be read counts as different.
-    async fn compared(&self, name: &str, size: u64, reader: &mut Reader) -> anyhow::Result<Equal> {
+    async fn compare(&self, name: &str, size: u64, reader: &mut Reader) -> anyhow::Result<CommonPrefix> {
         let mut chunks = self.storage.read(name, 0..size).await.ok();
-        let (mut equal, mut chunk) = (0, Bytes::new());
-        while let Some(bytes) = reader.bytes().await? {
-            let mut left = bytes.clone();
-            while !left.is_empty() {
+        let (mut prefix, mut chunk) = (0, Bytes::new());
+        while let Some(bytes) = reader.next_chunk().await? {
+            let mut remaining = bytes.clone();
+            while !remaining.is_empty() {
                 if chunk.is_empty() {
                     let next = match &mut chunks {
                         Some(chunks) => chunks.next().await.and_then(Result::ok),
@@ -122,15 +122,15 @@ impl Restoring {
                     };
                     chunk = next.unwrap_or_default();
                 }
-                let both = left.len().min(chunk.len());
-                if both == 0 || left.split_to(both) != chunk.split_to(both) {
+                let common = remaining.len().min(chunk.len());
+                if common == 0 || remaining.split_to(common) != chunk.split_to(common) {
                     let next = Some(bytes);
-                    return Ok(Equal { bytes: equal, next });
+                    return Ok(CommonPrefix { bytes: prefix, next });
                 }
             }
-            equal += bytes.len() as u64;
+            prefix += bytes.len() as u64;
         }
-        Ok(Equal { bytes: equal, next: None })
+        Ok(CommonPrefix { bytes: prefix, next: None })
     }
 
     /// Moves files with temporary names into place, which completes the restore.
@@ -139,11 +139,11 @@ impl Restoring {
     /// Returns an error if the store fails; existing files with those names are then unchanged. The log names each file that is not in
     /// place.
     pub async fn finish(self) -> anyhow::Result<()> {
-        let (mut left, mut failures, mut first) = (0_u64, 0, None);
-        for (waiting, name) in &self.waiting {
+        let (mut remaining, mut failures, mut first) = (0_u64, 0, None);
+        for (staged, name) in &self.staged {
             // Stop trying after several failures: an unusable store would cost a timeout for each name.
-            if failures < MOST_FAILURES {
-                match self.storage.rename(waiting, name).await {
+            if failures < MAX_FAILURES {
+                match self.storage.rename(staged, name).await {
                     Ok(()) => {
                         failures = 0;
                         continue;
@@ -154,40 +154,43 @@ impl Restoring {
                     }
                 }
             }
-            left += 1;
-            tracing::error!(file = waiting, name, "this file of the restore has to be renamed in files.url");
+            remaining += 1;
+            tracing::error!(file = staged, name, "this file of the restore has to be renamed in files.url");
         }
         if let Some(error) = first {
             return Err(error)
-                .with_context(|| format!("the database was restored, but {left} files are not in place: the log has their names"));
+                .with_context(|| format!("the database was restored, but {remaining} files are not in place: the log has their names"));
         }
         if let Some(folder) = self.storage.folder() {
             // Ignore errors: the folder might not exist.
-            let _ = fs::remove_dir(folder.join(WAITING));
+            let _ = fs::remove_dir(folder.join(STAGING_FOLDER));
         }
         Ok(())
     }
 
     /// Removes everything that was created.
-    pub async fn remove(self) {
+    pub async fn roll_back(self) {
         // First wait until interrupted uploads have been cleaned up.
         self.storage.drain().await;
-        let names = self.created.lines().chain(self.waiting.iter().map(|(waiting, _)| waiting.as_str()));
-        let (mut left, mut failures, mut parents) = (0_u64, 0, BTreeSet::new());
+        let names = self.created.lines().chain(self.staged.iter().map(|(staged, _)| staged.as_str()));
+        let (mut remaining, mut failures, mut parents) = (0_u64, 0, BTreeSet::new());
         for name in names {
             // Stop trying after several failures: an unusable store would cost a timeout for each name.
-            if failures < MOST_FAILURES && self.storage.remove(name).await.is_ok() {
+            if failures < MAX_FAILURES && self.storage.remove(name).await.is_ok() {
                 failures = 0;
             } else {
                 failures += 1;
-                left += 1;
+                remaining += 1;
             }
             if let Some((parent, _)) = name.rsplit_once('/') {
                 parents.insert(parent);
             }
         }
-        if left > 0 {
-            tracing::warn!(left, "files of a restore that failed could not be removed from files.url");
+        if remaining > 0 {
+            tracing::warn!(
+                left = remaining,
+                "files of a restore that failed could not be removed from files.url"
+            );
         }
         // Interrupted uploads leave empty folders. Folders that contain something are not removed.
         if let Some(folder) = self.storage.folder() {
@@ -203,7 +206,7 @@ impl Restoring {
 
 /// How far a file of the archive equals the file in the store.
 #[derive(Debug, Default)]
-struct Equal {
+struct CommonPrefix {
     /// Number of equal bytes from the beginning.
     bytes: u64,
     /// The next chunk that was read from the archive. `None` if all bytes are equal, or nothing was compared.

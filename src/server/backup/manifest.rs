@@ -3,10 +3,10 @@
 use parley_storage::{Database, copy::Source};
 use serde::{Deserialize, Serialize};
 
-use super::refused::Refused;
+use super::error::BackupError;
 
 /// The version of the archive format that this program writes and reads.
-pub const FORM: u32 = 1;
+pub const FORMAT_VERSION: u32 = 1;
 
 pub const MANIFEST: &str = "manifest.json";
 pub const SQLITE_FILE: &str = "database/parley.db";
@@ -17,7 +17,8 @@ pub const FILES: &str = "files/";
 /// The manifest, which is the first entry of an archive.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Manifest {
-    pub form: u32,
+    #[serde(rename = "form")]
+    pub format_version: u32,
     /// The version of the program.
     pub program: String,
     /// When the backup was started.
@@ -27,7 +28,7 @@ pub struct Manifest {
 
 /// The last entry of an archive, without which it is incomplete.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Complete {
+pub struct FileCounts {
     /// Number of files in the archive.
     pub files: u64,
     /// Number of files that the database refers to but the store did not have.
@@ -40,11 +41,11 @@ pub struct Complete {
 /// Checks that the migrations of the backup's database are a prefix of this program's, by name.
 ///
 /// # Errors
-/// Returns [`Refused::Newer`] if the database has a migration that this program does not know, and [`Refused::Forked`] if it lacks one
+/// Returns [`BackupError::Newer`] if the database has a migration that this program does not know, and [`BackupError::Forked`] if it lacks one
 /// before its last.
-pub fn of_this_line(database: &Source) -> Result<(), Refused> {
+pub fn check_lineage(database: &Source) -> Result<(), BackupError> {
     if let Some(migration) = Database::unknown_migration(&database.migrations) {
-        return Err(Refused::Newer(migration));
+        return Err(BackupError::Newer(migration));
     }
-    Database::gap(&database.migrations).map_or(Ok(()), |gap| Err(Refused::Forked(gap)))
+    Database::gap(&database.migrations).map_or(Ok(()), |gap| Err(BackupError::Forked(gap)))
 }

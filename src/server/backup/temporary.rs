@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{config::Config, server::rooms};
+use crate::{config::Config, server::config_mapping};
 
 /// A database file that is removed when this is dropped.
 #[derive(Debug)]
@@ -20,9 +20,9 @@ impl Drop for Temporary {
 }
 
 /// The configuration for opening a database file before it is moved into place.
-pub fn at(config: &Config, file: &Path) -> parley_storage::Config {
+pub fn storage_config(config: &Config, file: &Path) -> parley_storage::Config {
     parley_storage::Config {
         url: format!("sqlite://{}?mode=rwc", file.display()),
-        ..rooms::database(config)
+        ..config_mapping::database(config)
     }
 }

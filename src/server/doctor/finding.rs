@@ -6,44 +6,44 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// No problem.
-    Good,
+    Passed,
     /// Works, but might fail later.
-    Doubtful,
+    Warning,
     /// Does not work.
-    Bad,
+    Failed,
 }
 
 /// The result of a check.
 #[derive(Clone, Debug)]
 pub struct Finding {
     /// The subject of the check.
-    pub about: &'static str,
+    pub subject: &'static str,
     pub verdict: Verdict,
     /// The finding and what to do about it, in plain language and without secrets.
-    pub says: String,
+    pub message: String,
 }
 
-pub(super) fn good(about: &'static str, says: impl Into<String>) -> Finding {
+pub(super) fn passed(subject: &'static str, message: impl Into<String>) -> Finding {
     Finding {
-        about,
-        verdict: Verdict::Good,
-        says: says.into(),
+        subject,
+        verdict: Verdict::Passed,
+        message: message.into(),
     }
 }
 
-pub(super) fn doubtful(about: &'static str, says: impl Into<String>) -> Finding {
+pub(super) fn warning(subject: &'static str, message: impl Into<String>) -> Finding {
     Finding {
-        verdict: Verdict::Doubtful,
-        ..good(about, says)
+        verdict: Verdict::Warning,
+        ..passed(subject, message)
     }
 }
 
-pub(super) fn bad(about: &'static str, says: impl Into<String>) -> Finding {
+pub(super) fn failed(subject: &'static str, message: impl Into<String>) -> Finding {
     Finding {
-        verdict: Verdict::Bad,
-        ..good(about, says)
+        verdict: Verdict::Failed,
+        ..passed(subject, message)
     }
 }
 
 /// Timeout for responses of other systems.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(5);

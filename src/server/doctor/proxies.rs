@@ -1,9 +1,9 @@
 //! Describes what a proxy in front of Parley must do, given Parley's settings. The proxy itself cannot be inspected.
 
-use super::{Finding, doubtful, good};
+use super::{Finding, passed, warning};
 use crate::config::Config;
 
-const ABOUT: &str = "proxies";
+const SUBJECT: &str = "proxies";
 
 /// nginx's default limit of a request body; other proxies allow more.
 const SMALLEST_BODY: u64 = 1024 * 1024;
@@ -18,12 +18,12 @@ pub(super) fn proxies(config: &Config) -> Vec<Finding> {
 
 /// Checks whether clients behind a proxy can be told apart.
 fn trusted(config: &Config) -> Finding {
-    const ABOUT: &str = "trusted proxies";
+    const SUBJECT: &str = "trusted proxies";
     if !config.limits.trusted_proxies.is_empty() {
-        return good(ABOUT, format!("{} may say who the client is", config.limits.trusted_proxies));
+        return passed(SUBJECT, format!("{} may say who the client is", config.limits.trusted_proxies));
     }
-    doubtful(
-        ABOUT,
+    warning(
+        SUBJECT,
         "limits.trusted_proxies is empty: behind a proxy or an ingress, anonymous requests that carry X-Forwarded-For are limited per inbox and per proxy, \
          and those without are all charged to the proxy; name the proxy's addresses",
     )
@@ -34,10 +34,10 @@ fn bodies(config: &Config) -> Finding {
     let http = (config.http.max_body_bytes as u64).max(config.files.max_bytes);
     let grpc = config.grpc.max_message_bytes as u64;
     if http.max(grpc) <= SMALLEST_BODY {
-        return good(ABOUT, "every body that is taken here passes the proxies' own limits");
+        return passed(SUBJECT, "every body that is taken here passes the proxies' own limits");
     }
-    doubtful(
-        ABOUT,
+    warning(
+        SUBJECT,
         format!(
             "http.base_url is set: a proxy there must let requests of {http} bytes (http.max_body_bytes, files.max_bytes) and gRPC messages of {grpc} bytes \
              (grpc.max_message_bytes) through, where nginx refuses more than 1 MiB by default (client_max_body_size), close idle connections before \

@@ -65,7 +65,7 @@ const fn entry(matter: &'static str, applies: Applies, parameters: &'static [&'s
 
 impl Entry {
     /// Returns whether this entry describes the row with the given first cell.
-    pub fn is_about(&self, cell: &str) -> bool {
+    pub fn describes(&self, cell: &str) -> bool {
         match self.matter.strip_suffix('…') {
             Some(start) => cell.starts_with(start),
             None => cell == self.matter,

@@ -30,7 +30,7 @@ const ROOTS: [(&str, &str); 3] = [
 ];
 
 /// Returns whether an entry's pattern matches a route.
-fn means(pattern: &str, method: Option<&Method>, path: &str) -> bool {
+fn matches_route(pattern: &str, method: Option<&Method>, path: &str) -> bool {
     let Some((wanted, short)) = pattern.split_once(' ') else {
         return false;
     };
@@ -71,15 +71,15 @@ pub struct Difference {
 
 impl Difference {
     /// Returns whether the difference affects a call with these parameters.
-    fn shows(&self, query: &Map<String, Json>, body: Option<&Map<String, Json>>) -> bool {
-        let is_there = |parameter: &&str| {
+    fn applies_to(&self, query: &Map<String, Json>, body: Option<&Map<String, Json>>) -> bool {
+        let is_present = |parameter: &&str| {
             let (name, start) = parameter.split_once('=').unwrap_or((parameter, ""));
             let value = body.and_then(|body| body.get(name)).or_else(|| query.get(name));
             value.is_some_and(|value| start.is_empty() || value.as_str().is_some_and(|text| text.starts_with(start)))
         };
         match self.applies {
             Applies::Always | Applies::Sometimes => true,
-            Applies::Parameter => self.parameters.iter().any(is_there),
+            Applies::Parameter => self.parameters.iter().any(is_present),
             Applies::Elsewhere => false,
         }
     }
@@ -102,10 +102,10 @@ impl Differences {
         };
         let rows: Vec<Vec<String>> = page::rows(PAGE).collect();
         for entry in entries() {
-            let Some([matter, chatwoot, parley, ..]) = rows.iter().find(|row| entry.is_about(&row[0])).map(Vec::as_slice) else {
+            let Some([matter, chatwoot, parley, ..]) = rows.iter().find(|row| entry.describes(&row[0])).map(Vec::as_slice) else {
                 continue;
             };
-            let place = found.all.len();
+            let index = found.all.len();
             found.all.push(Difference {
                 matter: matter.clone(),
                 chatwoot: chatwoot.clone(),
@@ -114,8 +114,8 @@ impl Differences {
                 parameters: entry.parameters,
             });
             for (method, path) in table.iter() {
-                if entry.routes.iter().any(|pattern| means(pattern, method, path)) {
-                    found.by_path.entry(path.to_owned()).or_default().push((method, place));
+                if entry.routes.iter().any(|pattern| matches_route(pattern, method, path)) {
+                    found.by_path.entry(path.to_owned()).or_default().push((method, index));
                 }
             }
         }
@@ -123,8 +123,8 @@ impl Differences {
     }
 
     /// Returns a difference by its index.
-    pub fn get(&self, place: usize) -> &Difference {
-        &self.all[place]
+    pub fn get(&self, index: usize) -> &Difference {
+        &self.all[index]
     }
 
     /// Returns the indices of the differences that affect, or might affect, a call.
@@ -134,8 +134,8 @@ impl Differences {
         let method = if method == Method::HEAD { &Method::GET } else { method };
         let of_method = of_path.iter().filter(|(wanted, _)| wanted.is_none_or(|wanted| wanted == method));
         of_method
-            .map(|(_, place)| *place)
-            .filter(|place| self.all[*place].shows(query, body))
+            .map(|(_, index)| *index)
+            .filter(|index| self.all[*index].applies_to(query, body))
             .collect()
     }
 }
@@ -158,24 +158,24 @@ mod tests {
             "two rows of docs/json-api-differences.md have the same first cell"
         );
         for row in &rows {
-            let count = entries().filter(|entry| entry.is_about(row)).count();
+            let count = entries().filter(|entry| entry.describes(row)).count();
             assert_eq!(
                 count, 1,
                 "docs/json-api-differences.md: an entry in src/cli/compat/differences says what routes a row concerns: {row}"
             );
         }
         for entry in entries() {
-            assert!(rows.iter().any(|row| entry.is_about(row)), "its row is gone: {}", entry.matter);
+            assert!(rows.iter().any(|row| entry.describes(row)), "its row is gone: {}", entry.matter);
         }
     }
 
     #[test]
-    fn every_entry_concerns_a_route() {
+    fn every_entry_matches_a_route() {
         let table = RouteTable::new();
         for entry in entries() {
             for pattern in entry.routes {
                 assert!(
-                    table.iter().any(|(method, path)| means(pattern, method, path)),
+                    table.iter().any(|(method, path)| matches_route(pattern, method, path)),
                     "{}: no route is {pattern}",
                     entry.matter
                 );
@@ -187,14 +187,14 @@ mod tests {
     }
 
     #[test]
-    fn parameters_decide_by_name_and_start() {
+    fn parameters_match_by_name_and_prefix() {
         let table = RouteTable::new();
         let differences = Differences::new(&table);
         let matters = |query: Json| {
             let Json::Object(query) = query else { panic!("an object") };
             let path = "/api/v1/accounts/{account_id}/search/messages";
             let places = differences.of(&Method::GET, path, &query, None);
-            let shown = places.into_iter().map(|place| differences.get(place));
+            let shown = places.into_iter().map(|index| differences.get(index));
             shown
                 .filter(|one| one.applies == Applies::Parameter)
                 .map(|one| one.matter.clone())

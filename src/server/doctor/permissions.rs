@@ -5,15 +5,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Finding, doubtful, good};
+use super::{Finding, passed, warning};
 use crate::config::Config;
 
 /// The permission bits of group and others.
-const OTHERS: u32 = 0o077;
+const GROUP_AND_OTHERS: u32 = 0o077;
 
 /// Checks the modes of the database file, the files that `SQLite` keeps next to it, and the folder of uploaded files, if they exist.
-pub(super) fn modes(config: &Config) -> Vec<Finding> {
-    const ABOUT: &str = "permissions";
+pub(super) fn permissions(config: &Config) -> Vec<Finding> {
+    const SUBJECT: &str = "permissions";
     let mut private: Vec<(PathBuf, &str)> = Vec::new();
     if let Some(file) = parley_storage::sqlite_file(&config.database.url) {
         for suffix in ["", "-wal", "-shm", ".lock", ".token"] {
@@ -25,23 +25,23 @@ pub(super) fn modes(config: &Config) -> Vec<Finding> {
     if let Some(folder) = config.files.url.strip_prefix("file:") {
         private.push((folder.strip_prefix("//").unwrap_or(folder).into(), "700"));
     }
-    let wide: Vec<Finding> = private
+    let too_wide: Vec<Finding> = private
         .iter()
-        .filter_map(|(path, right)| {
-            let mode = mode(path).filter(|mode| mode & OTHERS != 0)?;
-            Some(doubtful(
-                ABOUT,
+        .filter_map(|(path, expected)| {
+            let mode = mode(path).filter(|mode| mode & GROUP_AND_OTHERS != 0)?;
+            Some(warning(
+                SUBJECT,
                 format!(
-                    "{} has the mode {mode:o}, so other users of this machine may read it, keys and messages included: chmod {right} {0}",
+                    "{} has the mode {mode:o}, so other users of this machine may read it, keys and messages included: chmod {expected} {0}",
                     path.display()
                 ),
             ))
         })
         .collect();
-    if wide.is_empty() && !private.is_empty() {
-        return vec![good(ABOUT, "database and files are their owner's alone")];
+    if too_wide.is_empty() && !private.is_empty() {
+        return vec![passed(SUBJECT, "database and files are their owner's alone")];
     }
-    wide
+    too_wide
 }
 
 fn mode(path: &Path) -> Option<u32> {

@@ -5,7 +5,7 @@ use thiserror::Error;
 
 /// A reason for refusing to restore an archive.
 #[derive(Debug, Error)]
-pub enum Refused {
+pub enum BackupError {
     /// The database is in use.
     #[error(
         "{0} other connections to the database are open: stop every parley and close other clients, or say --force if they are none of a parley"
@@ -43,13 +43,13 @@ pub enum Refused {
     Busy,
 }
 
-impl Refused {
+impl BackupError {
     /// The archive is damaged in the given way.
     pub(super) fn damaged(how: impl std::fmt::Display) -> Self {
         Self::Damaged(format!("the archive is damaged: {how}"))
     }
 
-    /// Same as [`Refused::damaged`], for a small entry that cannot be parsed.
+    /// Same as [`BackupError::damaged`], for a small entry that cannot be parsed.
     pub(super) fn entry(name: &str, error: &serde_json::Error) -> Self {
         Self::damaged(format_args!("{name} cannot be read: {error}"))
     }

@@ -1,9 +1,9 @@
 //! Failures of the last step of a restore.
 
 /// A failure of the last step.
-pub enum Failure {
+pub enum ReplaceError {
     /// The database was not replaced.
-    Undone(anyhow::Error),
+    NotReplaced(anyhow::Error),
     /// The database was replaced, or it is not known whether it was.
-    Done(anyhow::Error),
+    Replaced(anyhow::Error),
 }

@@ -18,7 +18,7 @@ const BYTES_PER_SECOND: u64 = 8 * 1024;
 
 /// The remaining time of one body.
 #[derive(Debug)]
-pub struct BodyTime {
+pub struct BodyTimeout {
     allowed: Duration,
     received: u64,
     waited: Duration,
@@ -26,7 +26,7 @@ pub struct BodyTime {
     waiting: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
-impl BodyTime {
+impl BodyTimeout {
     /// Starts the time of a body of which nothing was received yet.
     pub fn new(allowed: Duration) -> Self {
         Self {
@@ -50,20 +50,20 @@ impl BodyTime {
         }
     }
 
-    /// Waits for the client. Ready once that has taken too long in total, or lasted for `pause` without a byte.
-    pub fn poll_late(&mut self, pause: Duration, cx: &mut Context<'_>) -> Poll<()> {
+    /// Waits for the client. Ready once that has taken too long in total, or lasted for `max_idle` without a byte.
+    pub fn poll_expired(&mut self, max_idle: Duration, cx: &mut Context<'_>) -> Poll<()> {
         let earned = Duration::from_secs(self.received / BYTES_PER_SECOND);
         let left = (self.allowed + earned).saturating_sub(self.waited);
         let left = if parley_fault::is_on(Protection::BodyTime) {
-            left.min(pause)
+            left.min(max_idle)
         } else {
-            pause
+            max_idle
         };
-        let (_, late) = self.waiting.get_or_insert_with(|| {
+        let (_, deadline) = self.waiting.get_or_insert_with(|| {
             let now = Instant::now();
             (now, Box::pin(sleep_until(now + left)))
         });
-        ready!(late.as_mut().poll(cx));
+        ready!(deadline.as_mut().poll(cx));
         Poll::Ready(())
     }
 }
@@ -75,14 +75,14 @@ mod tests {
     use super::*;
 
     const ALLOWED: Duration = Duration::from_mins(1);
-    const PAUSE: Duration = Duration::from_secs(75);
+    const MAX_IDLE: Duration = Duration::from_secs(75);
 
     /// Returns how long the client can go on sending `bytes` after each `gap`, at most a thousand times.
-    async fn endured(bytes: usize, gap: Duration) -> Option<Duration> {
-        let (mut time, began) = (BodyTime::new(ALLOWED), Instant::now());
+    async fn time_until_expiry(bytes: usize, gap: Duration) -> Option<Duration> {
+        let (mut time, began) = (BodyTimeout::new(ALLOWED), Instant::now());
         for _ in 0..1000 {
             tokio::select! {
-                () = poll_fn(|cx| time.poll_late(PAUSE, cx)) => return Some(began.elapsed()),
+                () = poll_fn(|cx| time.poll_expired(MAX_IDLE, cx)) => return Some(began.elapsed()),
                 () = tokio::time::sleep(gap) => time.received(bytes),
             }
         }
@@ -91,13 +91,16 @@ mod tests {
 
     /// Receiving one byte does not restart the time.
     #[tokio::test(start_paused = true)]
-    async fn bytes_buy_time_in_proportion() {
+    async fn received_bytes_extend_the_timeout() {
         let second = Duration::from_secs(1);
-        assert_eq!(endured(1, 59 * second).await.map(|took| took.as_secs()), Some(60));
+        assert_eq!(time_until_expiry(1, 59 * second).await.map(|took| took.as_secs()), Some(60));
         // Earned time is rounded down to whole seconds, so the time ends slightly before the 120 seconds of the sum.
-        let took = endured(4096, second).await.map(|took| took.as_secs());
+        let took = time_until_expiry(4096, second).await.map(|took| took.as_secs());
         assert!(matches!(took, Some(115..=120)), "{took:?}");
-        assert_eq!(endured(8192, second).await, None);
-        assert_eq!(endured(10_000_000, 80 * second).await.map(|took| took.as_secs()), Some(60));
+        assert_eq!(time_until_expiry(8192, second).await, None);
+        assert_eq!(
+            time_until_expiry(10_000_000, 80 * second).await.map(|took| took.as_secs()),
+            Some(60)
+        );
     }
 }

@@ -12,11 +12,11 @@ use futures_util::task::AtomicWaker;
 
 /// Maximum number of expired unread responses of a connection. A proxy multiplexes many clients on one connection, some of which can be
 /// stuck.
-pub const UNREAD: usize = 64;
+pub const MAX_UNREAD_RESPONSES: usize = 64;
 
 /// Closes one connection; stored in the extensions of its requests. Cheap to clone. The default is attached to no connection.
 #[derive(Clone, Debug, Default)]
-pub struct Closer(Arc<State>);
+pub struct ConnectionCloser(Arc<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -25,14 +25,14 @@ struct State {
     reader: AtomicWaker,
 }
 
-impl Closer {
-    /// Counts a response that was not read in time, until the returned value is dropped. Exceeding [`UNREAD`] closes the connection.
-    pub fn unread(&self) -> UnreadAnswer {
-        if self.0.unread.fetch_add(1, Ordering::Relaxed) >= UNREAD {
+impl ConnectionCloser {
+    /// Counts a response that was not read in time, until the returned value is dropped. Exceeding [`MAX_UNREAD_RESPONSES`] closes the connection.
+    pub fn count_unread(&self) -> UnreadResponse {
+        if self.0.unread.fetch_add(1, Ordering::Relaxed) >= MAX_UNREAD_RESPONSES {
             self.0.is_closed.store(true, Ordering::Release);
             self.0.reader.wake();
         }
-        UnreadAnswer(self.clone())
+        UnreadResponse(self.clone())
     }
 
     /// Ready once the connection is to be closed; otherwise registers the reader to be woken then.
@@ -49,9 +49,9 @@ impl Closer {
 
 /// A response that was not read in time and whose stream is still open.
 #[derive(Debug)]
-pub struct UnreadAnswer(Closer);
+pub struct UnreadResponse(ConnectionCloser);
 
-impl Drop for UnreadAnswer {
+impl Drop for UnreadResponse {
     fn drop(&mut self) {
         self.0.0.unread.fetch_sub(1, Ordering::Relaxed);
     }

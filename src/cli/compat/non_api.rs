@@ -2,7 +2,7 @@
 
 /// Kind of request that is not an API call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Other {
+pub enum NonApi {
     /// Pages of the dashboard, the widget and the help center, with their assets.
     Pages,
     /// Files of messages.
@@ -15,7 +15,7 @@ pub enum Other {
     Elsewhere,
 }
 
-impl Other {
+impl NonApi {
     /// The name in the report.
     pub fn name(self) -> &'static str {
         match self {
@@ -40,14 +40,14 @@ impl Other {
 }
 
 /// Classifies a normalized path. `None` if it belongs to the API.
-pub fn other(path: &str) -> Option<Other> {
+pub fn classify(path: &str) -> Option<NonApi> {
     let mut parts = path.split('/').skip(1);
     match (parts.next().unwrap_or_default(), parts.next(), parts.next()) {
         ("api" | "auth" | "cable", ..)
         | ("public" | "platform" | "enterprise", Some("api"), _)
         | ("survey", Some("responses"), Some(_)) => None,
-        ("rails", ..) => Some(Other::Files),
-        ("webhooks" | "bot" | "twilio", ..) | ("enterprise", Some("webhooks"), _) => Some(Other::Webhooks),
-        _ => Some(Other::Pages),
+        ("rails", ..) => Some(NonApi::Files),
+        ("webhooks" | "bot" | "twilio", ..) | ("enterprise", Some("webhooks"), _) => Some(NonApi::Webhooks),
+        _ => Some(NonApi::Pages),
     }
 }

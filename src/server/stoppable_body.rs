@@ -11,7 +11,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 pin_project! {
     /// A response body that ends with a status after `stop` is cancelled and all ready frames are sent.
-    pub struct Ending<R> {
+    pub struct StoppableBody<R> {
         #[pin]
         body: R,
         #[pin]
@@ -20,9 +20,9 @@ pin_project! {
     }
 }
 
-impl<R> Ending<R> {
+impl<R> StoppableBody<R> {
     /// Ends `body` with the trailers `status` when `stop` is cancelled.
-    pub fn at(stop: CancellationToken, status: http::HeaderMap, body: R) -> Self {
+    pub fn new(stop: CancellationToken, status: http::HeaderMap, body: R) -> Self {
         Self {
             body,
             stop: stop.cancelled_owned(),
@@ -31,7 +31,7 @@ impl<R> Ending<R> {
     }
 }
 
-impl<R: Body> Body for Ending<R> {
+impl<R: Body> Body for StoppableBody<R> {
     type Data = R::Data;
     type Error = R::Error;
 

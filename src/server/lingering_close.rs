@@ -30,30 +30,30 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-use super::{body_time::BodyTime, incoming::Connection};
+use super::{body_timeout::BodyTimeout, incoming::Connection};
 
 /// How long to wait for the client to close the connection.
-const PATIENCE: Duration = Duration::from_secs(1);
+const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Maximum number of bytes that are read and discarded.
-const DROPPED: usize = 64 * 1024 * 1024;
+const MAX_DISCARDED_BYTES: usize = 64 * 1024 * 1024;
 
 /// A body that records when it was read completely. It fails if no progress is made for too long, or if it takes too long in total.
-struct Watched {
+struct TimedBody {
     body: Body,
     read: Arc<AtomicBool>,
-    patience: Duration,
-    time: BodyTime,
+    idle_timeout: Duration,
+    time: BodyTimeout,
 }
 
-impl HttpBody for Watched {
+impl HttpBody for TimedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = &mut *self;
         let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
-            ready!(this.time.poll_late(this.patience, cx));
+            ready!(this.time.poll_expired(this.idle_timeout, cx));
             let late = io::Error::new(io::ErrorKind::TimedOut, "the body did not come in time");
             return Poll::Ready(Some(Err(axum::Error::new(late))));
         };
@@ -78,24 +78,24 @@ impl HttpBody for Watched {
 }
 
 /// Adds `Connection: close` to a response whose request was not read completely. Aborts a request body that makes no progress for
-/// `patience`, or takes longer than `total` plus the time that its bytes earn.
-pub async fn tell(State((patience, total)): State<(Duration, Duration)>, request: Request, next: Next) -> Response {
+/// `idle_timeout`, or takes longer than `body_timeout` plus the time that its bytes earn.
+pub async fn close_if_unread(State((idle_timeout, body_timeout)): State<(Duration, Duration)>, request: Request, next: Next) -> Response {
     if request.body().is_end_stream() {
         return next.run(request).await;
     }
     // HTTP/2 resets the stream instead of closing the connection.
-    let ends = request.version() < Version::HTTP_2;
+    let is_http1 = request.version() < Version::HTTP_2;
     let read = Arc::new(AtomicBool::new(false));
-    let watched = |body| {
-        Body::new(Watched {
+    let timed = |body| {
+        Body::new(TimedBody {
             body,
             read: Arc::clone(&read),
-            patience,
-            time: BodyTime::new(total),
+            idle_timeout,
+            time: BodyTimeout::new(body_timeout),
         })
     };
-    let mut response = next.run(request.map(watched)).await;
-    if ends && !read.load(Ordering::Acquire) {
+    let mut response = next.run(request.map(timed)).await;
+    if is_http1 && !read.load(Ordering::Acquire) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
@@ -103,30 +103,30 @@ pub async fn tell(State((patience, total)): State<(Duration, Duration)>, request
 
 /// A connection with a lingering close.
 #[derive(Debug)]
-pub struct Patient {
+pub struct LingeringClose {
     stream: Connection,
     /// Runs once the write side has been shut down.
-    ending: Option<Pin<Box<Sleep>>>,
-    left: usize,
+    deadline: Option<Pin<Box<Sleep>>>,
+    remaining: usize,
 }
 
-impl Patient {
+impl LingeringClose {
     pub fn new(stream: Connection) -> Self {
         Self {
             stream,
-            ending: None,
-            left: DROPPED,
+            deadline: None,
+            remaining: MAX_DISCARDED_BYTES,
         }
     }
 }
 
-impl AsyncRead for Patient {
+impl AsyncRead for LingeringClose {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 }
 
-impl AsyncWrite for Patient {
+impl AsyncWrite for LingeringClose {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
@@ -144,20 +144,20 @@ impl AsyncWrite for Patient {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.ending.is_none() {
+        if self.deadline.is_none() {
             ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
-            self.ending = Some(Box::pin(sleep(PATIENCE)));
+            self.deadline = Some(Box::pin(sleep(LINGER_TIMEOUT)));
         }
         let mut scratch = [0; 16 * 1024];
-        while self.left > 0 {
-            if let Some(ending) = &mut self.ending
-                && ending.as_mut().poll(cx).is_ready()
+        while self.remaining > 0 {
+            if let Some(deadline) = &mut self.deadline
+                && deadline.as_mut().poll(cx).is_ready()
             {
                 break;
             }
             let mut buffer = ReadBuf::new(&mut scratch);
             match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
-                Ok(()) if !buffer.filled().is_empty() => self.left = self.left.saturating_sub(buffer.filled().len()),
+                Ok(()) if !buffer.filled().is_empty() => self.remaining = self.remaining.saturating_sub(buffer.filled().len()),
                 // The client has closed the connection or reset it.
                 _ => break,
             }

@@ -20,38 +20,38 @@ use tokio_util::sync::CancellationToken;
 use super::clock::Clock;
 
 /// How often snoozed conversations are checked.
-const WAKE: Duration = Duration::from_secs(2);
+const UNSNOOZE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How often expired stored responses are removed.
-const FORGET: Duration = Duration::from_mins(10);
+const STORED_RESPONSE_INTERVAL: Duration = Duration::from_mins(10);
 
 /// How often expired audit events are removed.
-const TRIM_AUDIT: Duration = Duration::from_hours(1);
+const AUDIT_INTERVAL: Duration = Duration::from_hours(1);
 
 /// How often deleted accounts are looked for, and the number of statements spent on them each time.
-const EMPTY: Duration = Duration::from_secs(5);
-const STATEMENTS: usize = 100;
+const DELETED_ACCOUNT_INTERVAL: Duration = Duration::from_secs(5);
+const MAX_STATEMENTS: usize = 100;
 
 /// Maximum number of expired events removed at once.
-const ROWS: u64 = 200_000;
+const MAX_ROWS: u64 = 200_000;
 
 /// How often queued mail is sent.
-const SEND: Duration = Duration::from_secs(2);
+const MAIL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How often unneeded files are removed.
-const SWEEP: Duration = Duration::from_secs(10);
+const FILE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How often the message index is advanced where it is far behind, in addition to the indexing that searches do themselves; and the number
 /// of iterations after which it is advanced everywhere, that is, once a minute and at the start.
-const INDEX: Duration = Duration::from_secs(5);
-const EVERYWHERE: usize = 12;
+const INDEX_INTERVAL: Duration = Duration::from_secs(5);
+const FULL_INDEX_PERIOD: usize = 12;
 
 /// Removes stored responses older than `keep`, until `stop` is cancelled.
-pub async fn keys(db: Database, clock: Arc<Clock>, keep: Duration, stop: CancellationToken) -> anyhow::Result<()> {
-    let mut ticks = ticks(FORGET);
+pub async fn remove_expired_responses(db: Database, clock: Arc<Clock>, keep: Duration, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut ticks = ticks(STORED_RESPONSE_INTERVAL);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        let forgotten = async { forget_keys(&db, clock.now().await?.minus(keep)).await };
-        match db.in_long_time(forgotten).await {
+        let removed = async { forget_keys(&db, clock.now().await?.minus(keep)).await };
+        match db.in_long_time(removed).await {
             Ok(0) => {}
             Ok(count) => tracing::debug!(count, "old request ids forgotten"),
             Err(error) => tracing::warn!(%error, "old request ids could not be forgotten; trying again later"),
@@ -65,7 +65,7 @@ pub async fn keys(db: Database, clock: Arc<Clock>, keep: Duration, stop: Cancell
 
 /// Removes audit events that exceed the age or number to keep, until `stop` is cancelled.
 pub async fn trim_audit(db: Database, clock: Arc<Clock>, keep: audit::Keep, stop: CancellationToken) -> anyhow::Result<()> {
-    let mut ticks = ticks(TRIM_AUDIT);
+    let mut ticks = ticks(AUDIT_INTERVAL);
     // The first run checks every account: the limits might be lower than before.
     let mut since = Micros(0);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
@@ -77,7 +77,7 @@ pub async fn trim_audit(db: Database, clock: Arc<Clock>, keep: audit::Keep, stop
             Some(Ok((removed, now))) => {
                 tracing::debug!(removed, "old audit events removed");
                 // Subtract an interval, because the clocks of other replicas might be behind.
-                since = now.minus(TRIM_AUDIT);
+                since = now.minus(AUDIT_INTERVAL);
             }
             Some(Err(error)) => tracing::warn!(%error, "failed to remove old audit events; retrying later"),
             None => {}
@@ -88,8 +88,8 @@ pub async fn trim_audit(db: Database, clock: Arc<Clock>, keep: audit::Keep, stop
 
 /// Reopens snoozed conversations whose time has come, and publishes changes of users and bots that have not been published yet, until
 /// `stop` is cancelled.
-pub async fn wake(chat: Chat, stop: CancellationToken) -> anyhow::Result<()> {
-    let mut ticks = ticks(WAKE);
+pub async fn unsnooze(chat: Chat, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut ticks = ticks(UNSNOOZE_INTERVAL);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         match chat.wake_snoozed().await {
             Ok(0) => {}
@@ -106,8 +106,8 @@ pub async fn wake(chat: Chat, stop: CancellationToken) -> anyhow::Result<()> {
 }
 
 /// Removes unneeded files, until `stop` is cancelled.
-pub async fn files(files: Files, clock: Arc<Clock>, stop: CancellationToken) -> anyhow::Result<()> {
-    let mut ticks = ticks(SWEEP);
+pub async fn remove_unneeded_files(files: Files, clock: Arc<Clock>, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut ticks = ticks(FILE_INTERVAL);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         let swept = async { files.sweep(clock.now().await?).await };
         match stop.run_until_cancelled(Box::pin(swept)).await {
@@ -120,11 +120,11 @@ pub async fn files(files: Files, clock: Arc<Clock>, stop: CancellationToken) -> 
 }
 
 /// Removes the data of deleted accounts, until `stop` is cancelled.
-pub async fn deleted(db: Database, stop: CancellationToken) -> anyhow::Result<()> {
-    let mut ticks = ticks(EMPTY);
+pub async fn remove_deleted_accounts(db: Database, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut ticks = ticks(DELETED_ACCOUNT_INTERVAL);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         match stop
-            .run_until_cancelled(db.in_long_time(Box::pin(empty_deleted(&db, STATEMENTS))))
+            .run_until_cancelled(db.in_long_time(Box::pin(empty_deleted(&db, MAX_STATEMENTS))))
             .await
         {
             Some(Ok(0)) | None => {}
@@ -136,10 +136,10 @@ pub async fn deleted(db: Database, stop: CancellationToken) -> anyhow::Result<()
 }
 
 /// Trims the logs and rewrites events of erased contacts, until `stop` is cancelled.
-pub async fn trim(log: Log, clock: Arc<Clock>, keep: Keep, every: Duration, stop: CancellationToken) -> anyhow::Result<()> {
+pub async fn trim_logs(log: Log, clock: Arc<Clock>, keep: Keep, every: Duration, stop: CancellationToken) -> anyhow::Result<()> {
     let mut ticks = ticks(every);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        let trimmed = async { log.trim(&keep, clock.now().await?, ROWS).await };
+        let trimmed = async { log.trim(&keep, clock.now().await?, MAX_ROWS).await };
         match stop.run_until_cancelled(log.in_long_time(Box::pin(trimmed))).await {
             Some(Ok(0)) | None => {}
             Some(Ok(rows)) => tracing::info!(rows, "old events removed"),
@@ -161,8 +161,8 @@ pub async fn trim(log: Log, clock: Arc<Clock>, keep: Keep, every: Duration, stop
 }
 
 /// Sends queued mail, until `stop` is cancelled.
-pub async fn mails(db: Database, mailer: Mailer, clock: Arc<Clock>, stop: CancellationToken) -> anyhow::Result<()> {
-    let mut ticks = ticks(SEND);
+pub async fn send_mail(db: Database, mailer: Mailer, clock: Arc<Clock>, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut ticks = ticks(MAIL_INTERVAL);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         let sent = async { send_waiting(&db, &mailer, clock.now().await?).await };
         match sent.await {
@@ -175,9 +175,9 @@ pub async fn mails(db: Database, mailer: Mailer, clock: Arc<Clock>, stop: Cancel
 }
 
 /// Advances the message index along the log, until `stop` is cancelled.
-pub async fn search(db: Database, stop: CancellationToken) -> anyhow::Result<()> {
-    let mut ticks = ticks(INDEX);
-    let mut rounds = [Behind::AtAll].into_iter().chain([Behind::Far; EVERYWHERE - 1]).cycle();
+pub async fn index_messages(db: Database, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut ticks = ticks(INDEX_INTERVAL);
+    let mut rounds = [Behind::AtAll].into_iter().chain([Behind::Far; FULL_INDEX_PERIOD - 1]).cycle();
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         let behind = rounds.next().unwrap_or(Behind::AtAll);
         // Each batch is a transaction, so an interrupted one is rolled back.

@@ -3,18 +3,18 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::{
+    access_log::{Line, status},
     call::Call,
-    quoted::{Line, status},
 };
 
 /// Maximum number of open requests. Older ones are emitted without a status.
-const OPEN: usize = 10_000;
+const MAX_OPEN: usize = 10_000;
 
 /// Maximum total size in bytes of the lines that started the open requests.
-const OPEN_BYTES: usize = 16 * 1024 * 1024;
+const MAX_OPEN_BYTES: usize = 16 * 1024 * 1024;
 
 /// Maximum length of a tag in bytes. Longer ones are ignored; request IDs have 36.
-const TAG: usize = 200;
+const MAX_TAG_BYTES: usize = 200;
 
 /// Parses a line of `key=value` words with `method` and `path`.
 pub fn lograge(line: &str) -> Line {
@@ -71,7 +71,7 @@ impl Rails {
                 } else {
                     self.order.push_back(tag.to_owned());
                 }
-                while self.open.len() > OPEN || self.bytes > OPEN_BYTES {
+                while self.open.len() > MAX_OPEN || self.bytes > MAX_OPEN_BYTES {
                     let Some(oldest) = self.order.pop_front() else { break };
                     if let Some(unfinished) = self.close(&oldest) {
                         emit(unfinished);
@@ -90,7 +90,7 @@ impl Rails {
             }
         }
         // A long request keeps the closed ones behind it in the queue. Remove those before the queue outgrows the map.
-        if self.order.len() > 2 * OPEN {
+        if self.order.len() > 2 * MAX_OPEN {
             let open = &self.open;
             self.order.retain(|tag| open.contains_key(tag));
         }
@@ -142,7 +142,7 @@ fn tag(before: &str) -> &str {
     let inner = before.trim_end().strip_suffix(']');
     inner
         .and_then(|inner| inner.rsplit('[').next())
-        .filter(|tag| tag.len() <= TAG)
+        .filter(|tag| tag.len() <= MAX_TAG_BYTES)
         .unwrap_or_default()
 }
 
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn joins_the_end_of_a_request_with_its_begin() {
+    fn joins_start_and_end_of_a_request() {
         let read = read(&[
             r#"I, [2026-11-30T07:46:40.1 #1]  INFO -- : [aa-1] Started GET "/one?x=1" for 203.0.113.9 at 2026-11-30 07:46:40 +0000"#,
             r#"I, [2026-11-30T07:46:40.1 #1]  INFO -- : [bb-2] Started POST "/two" for 203.0.113.9 at 2026-11-30 07:46:40 +0000"#,
@@ -195,33 +195,33 @@ mod tests {
     }
 
     #[test]
-    fn bounds_requests_without_an_end() {
+    fn limits_unfinished_requests() {
         let mut calls = 0;
         let mut rails = Rails::default();
         rails
             .line("[first] Started GET \"/\" for ::1", &mut |_| calls += 1)
             .expect("it is read");
-        for number in 0..5 * OPEN {
+        for number in 0..5 * MAX_OPEN {
             let begin = format!("[{number}] Started GET \"/\" for ::1");
             rails.line(&begin, &mut |_| calls += 1).expect("it is read");
             if number % 2 == 0 {
                 let end = format!("[{number}] Completed 200 OK");
                 rails.line(&end, &mut |_| calls += 1).expect("it is read");
             }
-            assert!(rails.open.len() <= OPEN && rails.order.len() <= 2 * OPEN);
+            assert!(rails.open.len() <= MAX_OPEN && rails.order.len() <= 2 * MAX_OPEN);
         }
         rails.finish(&mut |_| calls += 1);
-        assert_eq!(calls, 5 * OPEN + 1);
+        assert_eq!(calls, 5 * MAX_OPEN + 1);
     }
 
     #[test]
-    fn bounds_bytes_of_requests_without_an_end() {
+    fn limits_bytes_of_unfinished_requests() {
         let (mut calls, mut rails) = (0, Rails::default());
         let long = "x".repeat(60_000);
         for number in 0..1000 {
             let begin = format!("[{number}] Started GET \"/{long}\" for ::1");
             rails.line(&begin, &mut |_| calls += 1).expect("it is read");
-            assert!(rails.bytes <= OPEN_BYTES);
+            assert!(rails.bytes <= MAX_OPEN_BYTES);
         }
         assert!(calls > 700 && rails.open.len() + calls == 1000, "{calls}");
         rails.finish(&mut |_| calls += 1);
@@ -235,7 +235,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_makes_them_panic(lines in proptest::collection::vec("(\\[a\\] )?(Started GET \"|Completed )?\\PC{0,80}", 0..20)) {
+        fn arbitrary_input_does_not_panic(lines in proptest::collection::vec("(\\[a\\] )?(Started GET \"|Completed )?\\PC{0,80}", 0..20)) {
             let mut rails = Rails::default();
             for line in &lines {
                 let _ = rails.line(line, &mut |_| {});

@@ -12,11 +12,11 @@ use parley_fault::Protection;
 use parley_rest::origins::AllowedOrigins;
 use tokio_util::sync::CancellationToken;
 
-use super::{grpc_body::BodyLimits, listeners::Ends, memory_limit, unread::Unread};
+use super::{grpc_body::BodyLimits, listeners::HttpLimits, memory_limit, unread_responses::UnreadResponses};
 use crate::config::{Config, LogFormat, age};
 
 /// Effectively unlimited; used by tests that disable a limit.
-const UNBOUNDED: usize = 1 << 40;
+const UNLIMITED: usize = 1 << 40;
 
 /// Configuration of the database.
 pub fn database(config: &Config) -> parley_storage::Config {
@@ -41,11 +41,11 @@ pub fn existing_database(config: &Config) -> parley_storage::Config {
 /// Configuration of the event log.
 pub fn events(config: &Config) -> parley_eventlog::Config {
     let events = &config.events;
-    let bound = |most: usize| {
+    let bound = |limit: usize| {
         if parley_fault::is_on(Protection::Buffers) {
-            most
+            limit
         } else {
-            UNBOUNDED
+            UNLIMITED
         }
     };
     parley_eventlog::Config {
@@ -60,7 +60,7 @@ pub fn events(config: &Config) -> parley_eventlog::Config {
 }
 
 /// Retention of the event log.
-pub fn keep(config: &Config) -> parley_eventlog::retention::Keep {
+pub fn retention(config: &Config) -> parley_eventlog::retention::Keep {
     let events = &config.events;
     let days = |days: u64| Duration::from_secs(days * 24 * 3600);
     parley_eventlog::retention::Keep {
@@ -76,7 +76,7 @@ pub fn cursor_marks_after(config: &Config) -> Duration {
 }
 
 /// Retention of audit events.
-pub fn keep_audit(config: &Config) -> parley_domain::audit::Keep {
+pub fn audit_retention(config: &Config) -> parley_domain::audit::Keep {
     parley_domain::audit::Keep {
         age: Duration::from_secs(config.audit.keep_days * 24 * 3600),
         events: config.audit.keep_events,
@@ -127,7 +127,7 @@ pub fn token_file(config: &Config) -> PathBuf {
 }
 
 /// Configuration of the file store.
-pub fn storage(config: &Config) -> parley_blobs::Config {
+pub fn file_store(config: &Config) -> parley_blobs::Config {
     parley_blobs::Config {
         url: config.files.url.clone(),
     }
@@ -168,8 +168,8 @@ pub fn mail(config: &Config) -> mail::Config {
 }
 
 /// Timeouts and limits of HTTP connections.
-pub fn ends(config: &Config, unread: Unread) -> Ends {
-    Ends {
+pub fn http_limits(config: &Config, unread: UnreadResponses) -> HttpLimits {
+    HttpLimits {
         idle: Duration::from_secs(config.http.idle_timeout_seconds),
         body: Duration::from_secs(config.limits.body_timeout_seconds),
         age: age(config.http.max_connection_age_seconds),
@@ -180,7 +180,7 @@ pub fn ends(config: &Config, unread: Unread) -> Ends {
 }
 
 /// Rate limits for callers without a token.
-pub fn anonymous(config: &Config) -> rate_limit::Config {
+pub fn anonymous_limits(config: &Config) -> rate_limit::Config {
     let limits = &config.limits;
     rate_limit::Config {
         address: rate_limit::Rates {
@@ -222,7 +222,7 @@ pub fn longest_stream(config: &Config) -> Option<Duration> {
 }
 
 /// Configuration of the gRPC API.
-pub fn api(config: &Config, http: SocketAddr, anonymous: Arc<AnonymousLimits>) -> parley_grpc::Config {
+pub fn grpc_api(config: &Config, http: SocketAddr, anonymous: Arc<AnonymousLimits>) -> parley_grpc::Config {
     let limits = &config.limits;
     parley_grpc::Config {
         base_url: base_url(config, http),
@@ -238,7 +238,7 @@ pub fn api(config: &Config, http: SocketAddr, anonymous: Arc<AnonymousLimits>) -
         max_message_bytes: config.grpc.max_message_bytes,
         recheck: Duration::from_secs(config.auth.cache_seconds.max(1)),
         stall_timeout: stall_timeout(config),
-        retention: keep(config).age,
+        retention: retention(config).age,
     }
 }
 
@@ -254,7 +254,7 @@ pub fn request_memory(config: &Config, tokens: &Tokens, anonymous: &Arc<Anonymou
 }
 
 /// Limits on the bodies of gRPC calls.
-pub fn body_limits(config: &Config, memory: RequestMemory, unread: Unread, anonymous: Arc<AnonymousLimits>) -> BodyLimits {
+pub fn body_limits(config: &Config, memory: RequestMemory, unread: UnreadResponses, anonymous: Arc<AnonymousLimits>) -> BodyLimits {
     BodyLimits {
         memory,
         timeout: Duration::from_secs(config.limits.body_timeout_seconds),
@@ -265,7 +265,7 @@ pub fn body_limits(config: &Config, memory: RequestMemory, unread: Unread, anony
 }
 
 /// Configuration of the JSON API.
-pub fn gateway(
+pub fn rest_gateway(
     config: &Config,
     memory: RequestMemory,
     drain: CancellationToken,
