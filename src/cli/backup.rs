@@ -52,7 +52,7 @@ pub(super) async fn restore(args: RestoreArgs) -> anyhow::Result<()> {
         .await
         .map(|restored| {
             println!(
-                "Restored the database and {} files. {} logs have another epoch: cursors from before are refused with EPOCH_CHANGED.",
+                "Restored the database and {} files. Started a new epoch for {} logs: cursors issued before are rejected with EPOCH_CHANGED.",
                 restored.files.files, restored.logs
             );
             report_missing_files(restored.files);
@@ -95,13 +95,13 @@ async fn stopped_by_signal<T>(stop: &CancellationToken, command: impl Future<Out
 fn report_missing_files(files: backup::FileCounts) {
     if files.missing > 0 {
         eprintln!(
-            "{} files that messages have were missing in the store when the backup was made.",
+            "{} files of messages were missing from the file store when the backup was made.",
             files.missing
         );
     }
     if files.damaged > 0 {
         eprintln!(
-            "{} files that messages have were damaged in the store when the backup was made, and are not in it.",
+            "{} files of messages were damaged in the file store when the backup was made and are not part of it.",
             files.damaged
         );
     }

@@ -23,7 +23,7 @@ pub async fn explain(status: &Status, server: &str) -> Exit {
         print_error(&format!("{} {}", option_for(&violation.field), violation.description));
     }
     if matches!(info.reason.as_str(), "TOKEN_INVALID" | "TOKEN_MISSING") {
-        print_error("check --token or PARLEY_TOKEN; where the database is, `parley token create --offline` creates another");
+        print_error("check --token or PARLEY_TOKEN; on the host of the database, `parley token create --offline` creates another");
     }
     if status.code() == Code::InvalidArgument {
         Exit::Usage

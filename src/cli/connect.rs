@@ -53,7 +53,7 @@ impl TrustArgs {
         let identity = match (&self.client_cert_file, &self.client_key_file) {
             (Some(certificate), Some(key)) => Some((text(certificate)?, text(key)?)),
             (None, None) => None,
-            _ => return Err("--client-cert-file and --client-key-file must be given together".to_owned()),
+            _ => return Err("--client-cert-file and --client-key-file must be used together".to_owned()),
         };
         Ok(Trust {
             ca: self.ca_file.as_ref().map(text).transpose()?,
@@ -78,7 +78,7 @@ impl Target {
     fn server(&self) -> Result<Server, String> {
         check_url(&self.server)?;
         let token = self.token.as_deref().filter(|token| !token.is_empty()).ok_or(
-            "no token: give --token or set PARLEY_TOKEN. Where the database is, `parley token create --offline --kind user` creates one \
+            "no token: pass --token or set PARLEY_TOKEN. On the host of the database, `parley token create --offline --kind user` creates one \
              for the administrator",
         )?;
         Server::connect_with(&self.server, token, &self.trust.read()?)

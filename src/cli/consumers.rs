@@ -119,7 +119,7 @@ async fn reset(
     let response = client.reset_consumer(server.request(request)).await?.into_inner();
     let consumer = response.consumer.unwrap_or_default();
     println!(
-        "{} goes on {} events before the head, {}",
+        "{} continues {} events before the head, {}",
         escaped(&consumer.name),
         consumer.lag,
         consumer.head_seq

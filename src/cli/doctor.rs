@@ -16,16 +16,16 @@ pub(super) async fn run(settings: Settings) -> Exit {
     for finding in &found {
         let mark = match finding.verdict {
             Verdict::Passed => "ok",
-            Verdict::Warning => "note",
-            Verdict::Failed => "WRONG",
+            Verdict::Warning => "warn",
+            Verdict::Failed => "FAIL",
         };
         println!("{mark:<6}{:<12}{}", finding.subject, finding.message);
     }
     let wrong = found.iter().filter(|finding| finding.verdict == Verdict::Failed).count();
     match wrong {
-        0 => println!("\nParley can work here."),
-        1 => println!("\n1 thing keeps Parley from working as configured."),
-        count => println!("\n{count} things keep Parley from working as configured."),
+        0 => println!("\nParley can run here."),
+        1 => println!("\n1 problem prevents Parley from running as configured."),
+        count => println!("\n{count} problems prevent Parley from running as configured."),
     }
     if wrong == 0 { Exit::Ok } else { Exit::Failure }
 }

@@ -50,19 +50,19 @@ pub const CODES: [(Exit, &str, &str); 14] = [
     (Exit::Ok, "done, or drained after a signal", "nothing"),
     (
         Exit::Failure,
-        "the command failed: refused, not ready, or a stream that cannot be resumed",
+        "the command failed: rejected, not ready, or a stream that cannot be resumed",
         "the message, which says what to change",
     ),
-    (Exit::Usage, "wrong usage of the command line", "`parley --help`"),
+    (Exit::Usage, "invalid command line", "`parley --help`"),
     (
         Exit::Incompatible,
-        "`parley compat` found calls that Parley does not serve, or what else `--fail-on` names",
+        "`parley compat` found calls that Parley does not serve, or serves differently with `--fail-on different`",
         "the report, and `docs/switching.md`",
     ),
     (
         Exit::Input,
-        "a file cannot be read or is damaged: of `parley compat`, or the archive of `parley restore`",
-        "the message, and the name of the file; `--format`",
+        "an input file cannot be read or is damaged: the log of `parley compat`, or the archive of `parley restore`",
+        "the message, the name of the file, `--format`",
     ),
     (
         Exit::DatabaseUnreachable,
@@ -77,28 +77,28 @@ pub const CODES: [(Exit, &str, &str); 14] = [
     (
         Exit::Listen,
         "the address of a listener cannot be bound",
-        "what else listens there; `grpc.addr`, `http.addr`, `admin.addr`",
+        "the process that listens there; `grpc.addr`, `http.addr`, `admin.addr`",
     ),
     (
         Exit::DatabaseLocked,
-        "another parley uses the SQLite file",
-        "a process or a pod that has not ended yet",
+        "another Parley process uses the SQLite file",
+        "a process or a pod that is still running",
     ),
     (Exit::NoSpace, "the disk of the database is full", "the volume"),
     (
         Exit::DatabaseBehind,
-        "the database is older than this program, which is not to migrate it (`database.migrate`)",
+        "the database is older than this program, which may not migrate it (`database.migrate`)",
         "run `parley migrate`; with `migrations.mode: job`, the log of the Job",
     ),
     (
         Exit::DatabaseNewer,
-        "the database is newer than this program works on",
-        "a rollback too far: run a newer version",
+        "the database is newer than this program supports",
+        "a rollback too far back: run a newer version",
     ),
     (
         Exit::Config,
-        "a setting is unknown or cannot be used, files that it names included",
-        "the message, which names each; values, `extraEnv`, the Secrets",
+        "a setting is unknown or invalid, or a file that it names cannot be used",
+        "the message, which names each setting; values, `extraEnv`, the Secrets",
     ),
     (Exit::Interrupted, "a second signal cut the drain short", "`shutdown.grace_seconds`"),
 ];
@@ -121,7 +121,7 @@ pub fn help() -> String {
 
 /// The table as Markdown, for the documentation.
 pub fn markdown() -> String {
-    let mut text = String::from("| code | what it means | where to look |\n|---|---|---|\n");
+    let mut text = String::from("| code | meaning | where to look |\n|---|---|---|\n");
     for (exit, meaning, advice) in CODES {
         let _ = writeln!(text, "| {} | {meaning} | {advice} |", exit as u8);
     }

@@ -69,7 +69,7 @@ pub(super) async fn run(args: Args) -> Exit {
             Exit::Failure
         }
         Err(_) => {
-            print_error(&format!("{addr}: no answer within {} seconds", TIMEOUT.as_secs()));
+            print_error(&format!("{addr}: no response within {} seconds", TIMEOUT.as_secs()));
             Exit::Failure
         }
     }

@@ -35,7 +35,7 @@ pub async fn for_status(status: &Status, server: &str) -> Option<String> {
     let stream = match timeout(TIMEOUT, TcpStream::connect((host, port))).await {
         Err(_) => {
             return Some(format!(
-                "{server}: no answer within {} seconds: is the host right, and no firewall in between?",
+                "{server}: no response within {} seconds: check the host, and any firewall in between",
                 TIMEOUT.as_secs()
             ));
         }
@@ -43,22 +43,20 @@ pub async fn for_status(status: &Status, server: &str) -> Option<String> {
         Ok(Ok(stream)) => stream,
     };
     if !is_tls && speaks_tls(stream).await {
-        return Some(format!("{server}: the server speaks TLS there: begin --server with https://"));
+        return Some(format!("{server}: the server requires TLS: begin --server with https://"));
     }
     match identify(server).await {
         Listener::Rest => Some(format!(
-            "{server}: this is the port of the JSON API; --server wants that of gRPC (grpc.addr, 50051 by default)"
+            "{server}: this is the port of the JSON API; --server requires the gRPC port (grpc.addr, 50051 by default)"
         )),
         Listener::Admin => Some(format!(
-            "{server}: this is the port for operators; --server wants that of gRPC (grpc.addr, 50051 by default)"
+            "{server}: this is the admin port; --server requires the gRPC port (grpc.addr, 50051 by default)"
         )),
-        Listener::OtherHttp => Some(format!("{server}: something answers there that is no Parley: is the port right?")),
+        Listener::OtherHttp => Some(format!("{server}: a service other than Parley responds there: check the port")),
         // A plain-text server might close the connection silently when it receives a TLS handshake.
         Listener::Unknown if is_tls => match identify(&server.replacen("https", "http", 1)).await {
             Listener::Unknown => None,
-            _ => Some(format!(
-                "{server}: the server does not speak TLS there: begin --server with http://"
-            )),
+            _ => Some(format!("{server}: the server does not use TLS: begin --server with http://")),
         },
         Listener::Grpc | Listener::Unknown => None,
     }
@@ -75,7 +73,9 @@ fn causes(status: &Status) -> impl Iterator<Item = &(dyn StdError + 'static)> {
 fn connection_hint(error: &io::Error, host: &str, port: u16) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => {
-            format!("nothing listens at port {port} of {host}: is the service running, and is that the port of gRPC (grpc.addr)?")
+            format!(
+                "nothing listens on port {port} of {host}: check that the service is running and that this is the gRPC port (grpc.addr)"
+            )
         }
         // Resolver errors have no OS error code and share one kind.
         _ if error.raw_os_error().is_none() => format!("the host {host} is unknown: {error}"),
@@ -86,19 +86,18 @@ fn connection_hint(error: &io::Error, host: &str, port: u16) -> String {
 fn tls_hint(error: &TlsError) -> String {
     match error {
         TlsError::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
-            "the server's certificate is signed by an authority that is not trusted here: name the authority's PEM file with --ca-file"
-                .to_owned()
+            "the server's certificate is signed by an untrusted authority: pass the authority's PEM file with --ca-file".to_owned()
         }
         TlsError::InvalidCertificate(CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }) => {
-            "the server's certificate is for another name: use that name in --server, or give it with --server-name".to_owned()
+            "the server's certificate is for another name: use that name in --server, or pass it with --server-name".to_owned()
         }
-        TlsError::InvalidCertificate(reason) => format!("the server's certificate is refused: {reason}"),
-        TlsError::InvalidMessage(_) => "the server does not speak TLS there: begin --server with http://".to_owned(),
+        TlsError::InvalidCertificate(reason) => format!("the server's certificate is rejected: {reason}"),
+        TlsError::InvalidMessage(_) => "the server does not use TLS: begin --server with http://".to_owned(),
         TlsError::AlertReceived(AlertDescription::CertificateRequired | AlertDescription::BadCertificate) => {
-            "the server wants a client certificate: give --client-cert-file and --client-key-file".to_owned()
+            "the server requires a client certificate: pass --client-cert-file and --client-key-file".to_owned()
         }
         TlsError::AlertReceived(AlertDescription::UnknownCA) => {
-            "the server does not trust the client certificate: use one that its tls.client_ca_file signed".to_owned()
+            "the server does not trust the client certificate: use one signed by its tls.client_ca_file".to_owned()
         }
         other => format!("TLS: {other}"),
     }

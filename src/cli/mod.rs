@@ -100,7 +100,7 @@ pub fn main() -> ExitCode {
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return fail(Exit::Internal, &format!("the runtime does not start: {error}")),
+        Err(error) => return fail(Exit::Internal, &format!("failed to start the runtime: {error}")),
     };
     let exit = runtime.block_on(async {
         match cli.command.unwrap_or(Command::Serve(cli.settings)) {

@@ -22,7 +22,7 @@ pub(super) struct Args<V: Subcommand> {
 
 /// Prints the ID to standard output, for scripts, and a description to standard error, for users.
 fn print_created(noun: &str, id: i64, name: &str) {
-    eprintln!("{noun} {id}, \"{}\", is created:", escaped(name));
+    eprintln!("created {noun} {id}, \"{}\":", escaped(name));
     println!("{id}");
 }
 

@@ -45,19 +45,19 @@ async fn run(config: Config, registry: Registry, shutdown: CancellationToken) ->
             AdministratorToken::Stored(file) => tracing::info!(
                 inbox_identifier,
                 token_file = %file.display(),
-                "filled the empty database; `parley initial-token` prints the administrator's token and removes its file"
+                "initialized the empty database; `parley initial-token` prints the administrator's token and removes its file"
             ),
             token if for_people => {
                 let (grpc, http) = (running.grpc.to_string(), running.http.to_string());
                 let text = super::welcome(&grpc, &http, token, inbox_identifier);
                 // Not `println!`, which panics if standard output is closed and would take the server down.
                 if let Err(error) = writeln!(std::io::stdout(), "{text}") {
-                    tracing::warn!(%error, "the administrator's token could not be printed; `parley token create --offline --kind user` creates another");
+                    tracing::warn!(%error, "failed to print the administrator's token; `parley token create --offline --kind user` creates another");
                 }
             }
             _ => tracing::info!(
                 inbox_identifier,
-                "filled the empty database; the administrator's token is the configured one"
+                "initialized the empty database; the administrator's token is the configured one"
             ),
         }
     }
@@ -77,7 +77,7 @@ pub(super) async fn restored(settings: Settings) -> anyhow::Result<()> {
     let config = settings.load()?;
     let telemetry = telemetry(&config)?;
     let ended = server::restored(&config).await.map(|logs| {
-        println!("{logs} logs have another epoch: cursors from before are refused with EPOCH_CHANGED.");
+        println!("Started a new epoch for {logs} logs: cursors issued before are rejected with EPOCH_CHANGED.");
     });
     telemetry.shutdown().await;
     ended
@@ -87,7 +87,7 @@ pub(super) async fn rotate_link_key(settings: Settings) -> anyhow::Result<()> {
     let config = settings.load()?;
     let telemetry = telemetry(&config)?;
     let ended = server::rotate_link_key(&config).await.map(|links| {
-        println!("{links} stored links were signed by a new key: links to files that were given out before are no longer good.");
+        println!("Signed {links} stored links with a new key: file links issued before are no longer valid.");
     });
     telemetry.shutdown().await;
     ended
@@ -99,12 +99,12 @@ async fn cancel_on_signal(shutdown: CancellationToken, mut terminate: Signal, mu
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    tracing::info!("signal received, draining");
+    tracing::info!("received a signal; draining");
     shutdown.cancel();
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    tracing::warn!("second signal received, leaving at once");
+    tracing::warn!("received a second signal; exiting immediately");
     std::process::exit(Exit::Interrupted as i32);
 }

@@ -78,9 +78,9 @@ impl CreateArgs {
     /// Returns an error that names the option that this kind of token requires but lacks.
     fn missing_option(&self) -> Option<&'static str> {
         match self.kind {
-            Kind::Service if self.account.is_none() => Some("--account must be given for a service token"),
-            Kind::User if self.user.is_none() && !self.offline => Some("--user must be given for a user's token"),
-            Kind::AgentBot if self.agent_bot.is_none() => Some("--agent-bot must be given for a bot's token"),
+            Kind::Service if self.account.is_none() => Some("--account is required for a service token"),
+            Kind::User if self.user.is_none() && !self.offline => Some("--user is required for a user token"),
+            Kind::AgentBot if self.agent_bot.is_none() => Some("--agent-bot is required for a bot token"),
             Kind::Service | Kind::User | Kind::AgentBot | Kind::Platform => None,
         }
     }
@@ -146,11 +146,11 @@ async fn create_offline(options: CreateArgs) -> Exit {
         Ok(created) => {
             let of = created.user.map_or_else(String::new, |user| format!(" of user {user}"));
             let running = if created.is_shared {
-                ", which running servers accept at once"
+                ", accepted by running servers immediately"
             } else {
                 ""
             };
-            eprintln!("token {}{of}{running}; its secret is shown this once:", created.id);
+            eprintln!("created token {}{of}{running}; its secret is shown only once:", created.id);
             println!("{}", created.secret);
             Exit::Ok
         }
@@ -162,7 +162,7 @@ async fn create_offline(options: CreateArgs) -> Exit {
             let (exit, message) = exit::explain(&error);
             print_error(&message);
             if exit == Exit::DatabaseLocked {
-                print_error("a running server makes tokens too: leave out --offline if you have one, or stop it first");
+                print_error("a running server can create tokens, too: omit --offline if you have a token, or stop it first");
             }
             exit
         }
@@ -193,13 +193,13 @@ async fn create(mut client: AccountsServiceClient<Channel>, server: &Server, opt
     let response = client.create_token(server.request(request)).await?.into_inner();
     let id = response.token.map_or(0, |token| token.id);
     // Print only the secret to standard output, for scripts.
-    eprintln!("token {id}; its secret is shown this once:");
+    eprintln!("created token {id}; its secret is shown only once:");
     println!("{}", response.secret);
     Ok(())
 }
 
 async fn list(mut client: AccountsServiceClient<Channel>, server: &Server, account: Option<i64>) -> Result<(), tonic::Status> {
-    let mut table = Table::new("tokens", &["ID", "KIND", "SPEAKS FOR", "LIMITS", "STATE", "NAME"]);
+    let mut table = Table::new("tokens", &["ID", "KIND", "USER OR BOT", "LIMITS", "STATE", "NAME"]);
     let mut page_token = String::new();
     loop {
         let request = pb::ListTokensRequest {

@@ -47,7 +47,7 @@ pub fn merge(sources: &Sources) -> Result<Merged, ConfigError> {
     for (name, value) in &sources.environment {
         layers.variable(name, value);
         if let Some((plain, _)) = layers.file_variable(name).filter(|(plain, _)| variable(plain).is_some()) {
-            let problem = format!("environment: both {plain} and {name} are set: keep one");
+            let problem = format!("environment: both {plain} and {name} are set: set only one");
             layers.problems.push(problem);
         }
     }
@@ -211,7 +211,7 @@ impl Layers {
         };
         let value = match (default, value) {
             // Accept `1` where a float is expected: TOML distinguishes 1 from 1.0, users do not.
-            #[expect(clippy::cast_precision_loss, reason = "anything that large is out of range anyway")]
+            #[expect(clippy::cast_precision_loss, reason = "larger values are out of range")]
             (Value::Float(_), Value::Integer(whole)) => Value::Float(whole as f64),
             (_, value) => value,
         };

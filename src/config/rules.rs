@@ -40,7 +40,7 @@ pub fn check(key: &str, value: &Value) -> Result<(), String> {
             let folder = url.strip_prefix("file:").filter(|rest| !rest.is_empty());
             ensure(
                 bucket.or(folder).is_some(),
-                "must be `file:FOLDER` or `s3://BUCKET/PREFIX`, without a key: that comes from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+                "must be `file:FOLDER` or `s3://BUCKET/PREFIX`, without credentials: those come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
             )
         }
         ("bootstrap.token" | "bootstrap.platform_token", Value::String(token)) => ensure(
@@ -55,11 +55,11 @@ pub fn check(key: &str, value: &Value) -> Result<(), String> {
         ("tls.cert_file" | "tls.key_file" | "tls.client_ca_file", Value::String(_)) => Ok(()),
         ("tls.listeners", Value::String(listeners)) => ensure(
             listeners.split(',').all(|one| matches!(one.trim(), "grpc" | "http" | "admin")),
-            "must be some of grpc, http and admin, with commas",
+            "must be any of grpc, http and admin, separated by commas",
         ),
         ("limits.trusted_proxies", Value::String(proxies)) => ensure(
             TrustedProxies::parse(proxies).is_ok(),
-            "must be addresses and networks with commas, such as `10.0.0.0/8, 2001:db8::1`, or empty",
+            "must be addresses and networks separated by commas, such as `10.0.0.0/8, 2001:db8::1`, or empty",
         ),
         ("http.cors_allowed_origins", Value::String(origins)) => AllowedOrigins::parse(origins).map(drop).map_err(str::to_owned),
         ("log.format", Value::String(format)) => ensure(matches!(format.as_str(), "text" | "json"), "must be `text` or `json`"),
@@ -69,16 +69,16 @@ pub fn check(key: &str, value: &Value) -> Result<(), String> {
         ),
         ("trace.otlp_endpoint", Value::String(endpoint)) => ensure(
             endpoint.is_empty() || endpoint.starts_with("http://") || endpoint.starts_with("https://"),
-            "must be an address such as http://127.0.0.1:4317, or empty to send no traces",
+            "must be an address such as http://127.0.0.1:4317, or empty to disable traces",
         ),
         ("trace.sample_ratio", Value::Float(ratio)) => ensure((0.0..=1.0).contains(ratio), "must be 0.0 to 1.0"),
         #[cfg(feature = "faults")]
         ("fault.switch", Value::String(_)) => Ok(()),
         (_, Value::Integer(number)) => {
-            let (min, max) = range(key).ok_or("has no limits")?;
+            let (min, max) = range(key).ok_or("has no validation rule")?;
             ensure((min..=max).contains(number), &format!("must be {min} to {max}"))
         }
-        _ => Err("has a type that no rule knows".to_owned()),
+        _ => Err("has no validation rule for this type".to_owned()),
     }
 }
 
@@ -161,7 +161,7 @@ fn address(addr: &str) -> Result<(), String> {
         "must be `host:port`, such as 127.0.0.1:8080, with a port of 0 to 65535",
     )?;
     let found = addr.to_socket_addrs().is_ok_and(|mut addresses| addresses.next().is_some());
-    ensure(found, "must be `host:port` with a host that can be looked up")
+    ensure(found, "must be `host:port` with a host that resolves")
 }
 
 /// Returns whether the value is a secret, which belongs in a file.

@@ -222,7 +222,7 @@ fn file_variable_reads_the_value_from_a_file() {
     ]));
     assert_eq!(
         problem,
-        "environment: both PARLEY_BOOTSTRAP_TOKEN and PARLEY_BOOTSTRAP_TOKEN_FILE are set: keep one"
+        "environment: both PARLEY_BOOTSTRAP_TOKEN and PARLEY_BOOTSTRAP_TOKEN_FILE are set: set only one"
     );
 }
 

@@ -53,11 +53,11 @@ pub async fn remove_expired_responses(db: Database, clock: Arc<Clock>, keep: Dur
         let removed = async { forget_keys(&db, clock.now().await?.minus(keep)).await };
         match db.in_long_time(removed).await {
             Ok(0) => {}
-            Ok(count) => tracing::debug!(count, "old request ids forgotten"),
-            Err(error) => tracing::warn!(%error, "old request ids could not be forgotten; trying again later"),
+            Ok(count) => tracing::debug!(count, "removed expired stored responses"),
+            Err(error) => tracing::warn!(%error, "failed to remove expired stored responses; retrying later"),
         }
         if let Err(error) = db.in_long_time(forget_absent(&db)).await {
-            tracing::warn!(%error, "who is no longer there could not be forgotten; trying again later");
+            tracing::warn!(%error, "failed to remove expired presence; retrying later");
         }
     }
     Ok(())
@@ -75,7 +75,7 @@ pub async fn trim_audit(db: Database, clock: Arc<Clock>, keep: audit::Keep, stop
         };
         match stop.run_until_cancelled(db.in_long_time(Box::pin(trimmed))).await {
             Some(Ok((removed, now))) => {
-                tracing::debug!(removed, "old audit events removed");
+                tracing::debug!(removed, "removed old audit events");
                 // Subtract an interval, because the clocks of other replicas might be behind.
                 since = now.minus(AUDIT_INTERVAL);
             }
@@ -93,13 +93,13 @@ pub async fn unsnooze(chat: Chat, stop: CancellationToken) -> anyhow::Result<()>
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         match chat.wake_snoozed().await {
             Ok(0) => {}
-            Ok(count) => tracing::debug!(count, "snoozed conversations opened"),
-            Err(error) => tracing::warn!(%error, "snoozed conversations could not be opened; trying again later"),
+            Ok(count) => tracing::debug!(count, "reopened snoozed conversations"),
+            Err(error) => tracing::warn!(%error, "failed to reopen snoozed conversations; retrying later"),
         }
         match chat.announce_late().await {
             Ok(0) => {}
-            Ok(count) => tracing::debug!(count, "changes of users or bots told late"),
-            Err(error) => tracing::warn!(%error, "changes of users or bots could not be told; trying again later"),
+            Ok(count) => tracing::debug!(count, "published pending changes of users or bots"),
+            Err(error) => tracing::warn!(%error, "failed to publish pending changes of users or bots; retrying later"),
         }
     }
     Ok(())
@@ -112,8 +112,8 @@ pub async fn remove_unneeded_files(files: Files, clock: Arc<Clock>, stop: Cancel
         let swept = async { files.sweep(clock.now().await?).await };
         match stop.run_until_cancelled(Box::pin(swept)).await {
             Some(Ok(0)) | None => {}
-            Some(Ok(count)) => tracing::debug!(count, "files removed"),
-            Some(Err(error)) => tracing::warn!(%error, "files could not be removed; trying again later"),
+            Some(Ok(count)) => tracing::debug!(count, "removed unneeded files"),
+            Some(Err(error)) => tracing::warn!(%error, "failed to remove unneeded files; retrying later"),
         }
     }
     Ok(())
@@ -128,8 +128,8 @@ pub async fn remove_deleted_accounts(db: Database, stop: CancellationToken) -> a
             .await
         {
             Some(Ok(0)) | None => {}
-            Some(Ok(rows)) => tracing::debug!(rows, "rows of a deleted account removed"),
-            Some(Err(error)) => tracing::warn!(%error, "a deleted account could not be emptied; trying again later"),
+            Some(Ok(rows)) => tracing::debug!(rows, "removed rows of a deleted account"),
+            Some(Err(error)) => tracing::warn!(%error, "failed to remove the data of a deleted account; retrying later"),
         }
     }
     Ok(())
@@ -142,16 +142,16 @@ pub async fn trim_logs(log: Log, clock: Arc<Clock>, keep: Keep, every: Duration,
         let trimmed = async { log.trim(&keep, clock.now().await?, MAX_ROWS).await };
         match stop.run_until_cancelled(log.in_long_time(Box::pin(trimmed))).await {
             Some(Ok(0)) | None => {}
-            Some(Ok(rows)) => tracing::info!(rows, "old events removed"),
-            Some(Err(error)) => tracing::warn!(%error, "old events could not be removed; trying again later"),
+            Some(Ok(rows)) => tracing::info!(rows, "removed old events"),
+            Some(Err(error)) => tracing::warn!(%error, "failed to remove old events; retrying later"),
         }
         // Each step is small, so that shutdown waits for at most one.
         while !stop.is_cancelled() {
             match log.in_long_time(log.rewrite_erased()).await {
                 Ok(0) => break,
-                Ok(rows) => tracing::debug!(rows, "what an erased contact left was rewritten"),
+                Ok(rows) => tracing::debug!(rows, "rewrote events of erased contacts"),
                 Err(error) => {
-                    tracing::warn!(%error, "what an erased contact left could not be rewritten; trying again later");
+                    tracing::warn!(%error, "failed to rewrite events of erased contacts; retrying later");
                     break;
                 }
             }
@@ -167,8 +167,8 @@ pub async fn send_mail(db: Database, mailer: Mailer, clock: Arc<Clock>, stop: Ca
         let sent = async { send_waiting(&db, &mailer, clock.now().await?).await };
         match sent.await {
             Ok(0) => {}
-            Ok(count) => tracing::debug!(count, "mails sent"),
-            Err(error) => tracing::warn!(%error, "mails could not be sent; trying again later"),
+            Ok(count) => tracing::debug!(count, "sent queued mail"),
+            Err(error) => tracing::warn!(%error, "failed to send queued mail; retrying later"),
         }
     }
     Ok(())
@@ -182,7 +182,7 @@ pub async fn index_messages(db: Database, stop: CancellationToken) -> anyhow::Re
         let behind = rounds.next().unwrap_or(Behind::AtAll);
         // Each batch is a transaction, so an interrupted one is rolled back.
         if let Some(Err(error)) = stop.run_until_cancelled(db.in_long_time(index::follow(&db, behind))).await {
-            tracing::warn!(%error, "the index of messages could not go on; trying again later");
+            tracing::warn!(%error, "failed to advance the message index; retrying later");
         }
     }
     Ok(())

@@ -82,11 +82,11 @@ impl LocalClock {
                 self.distrusted_since = Some(at);
                 tracing::error!(
                     seconds = wall.seconds() - expected.seconds(),
-                    "the clock jumped ahead: nothing is removed for its age until it is right again or has stayed so for an hour"
+                    "the clock jumped ahead; suspending age-based removal until it is corrected or has been steady for an hour"
                 );
             }
             Some(since) if at.duration_since(since) >= TRUSTED_AFTER => {
-                tracing::warn!("the clock that jumped ahead is believed now");
+                tracing::warn!("the clock has been steady for an hour after jumping ahead; trusting it");
                 self.trust(wall, at);
                 return wall;
             }
@@ -101,7 +101,7 @@ impl LocalClock {
         if is_ahead && !self.is_ahead {
             tracing::error!(
                 seconds = wall.seconds() - database_time.seconds(),
-                "this machine's clock is ahead of the database's, which is heeded for removing what is old"
+                "this machine's clock is ahead of the database's; using the database's clock for age-based removal"
             );
         }
         self.is_ahead = is_ahead;

@@ -23,7 +23,7 @@ pub async fn decide(db: &Database, after: Duration) -> Result<Duration> {
         let hours = left.as_secs().div_ceil(3600);
         tracing::info!(
             hours,
-            "cursors are given out without marks, which replicas of the last release refuse; events.cursor_marks_after_hours ends that sooner"
+            "issuing cursors without marks, because replicas of the last release reject marks; events.cursor_marks_after_hours ends this sooner"
         );
     }
     Ok(left)
@@ -36,7 +36,7 @@ pub async fn follow(db: Database, after: Duration, mut left: Duration, stop: Can
             return Ok(());
         }
         left = db.in_time(decide(&db, after)).await.unwrap_or_else(|error| {
-            tracing::debug!(%error, "failed to read since when marks are known; retrying");
+            tracing::debug!(%error, "failed to read when marks were introduced; retrying");
             RETRY
         });
     }

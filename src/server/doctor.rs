@@ -31,14 +31,11 @@ pub async fn examine(config: &Config) -> Vec<Finding> {
     found.push(match start::tls(config) {
         Ok(None) => warning(
             "tls",
-            "off: tokens and messages pass in plain text unless something in front of Parley ends TLS",
+            "disabled: tokens and messages are sent in plain text unless a proxy in front of Parley terminates TLS",
         ),
         Ok(Some(_)) => passed(
             "tls",
-            format!(
-                "the certificate and its key belong together; {} speak TLS alone",
-                config.tls.listeners
-            ),
+            format!("the certificate matches its key; {} accept TLS only", config.tls.listeners),
         ),
         Err(error) => failed("tls", error.to_string()),
     });
@@ -51,7 +48,7 @@ pub async fn examine(config: &Config) -> Vec<Finding> {
     found.extend(collectors::collectors(config).await);
     found.extend(proxies::proxies(config));
     if config.http.base_url.is_empty() {
-        let message = "http.base_url is empty: links to files begin with the address listened on, which only this machine may reach";
+        let message = "http.base_url is empty: file links start with the listen address, which might be reachable from this machine only";
         found.push(warning("links", message));
     }
     found
@@ -64,7 +61,7 @@ fn open_files(config: &Config) -> Finding {
         Some(limit) if limit < wanted => warning(
             "open files",
             format!(
-                "this process may have {limit} open, and limits.connections = {} for each of two listeners may need {wanted}: each gets {} \
+                "this process may open {limit} files, but limits.connections = {} for each of two listeners can require {wanted}: each gets {} \
                  connections; raise the limit (ulimit -n, LimitNOFILE) or lower the setting",
                 config.limits.connections,
                 descriptors::connection_limits(config, Some(limit)).per_listener
@@ -79,30 +76,33 @@ fn open_files(config: &Config) -> Finding {
 
 async fn nats(config: &Config) -> Finding {
     if config.nats.url.is_empty() {
-        return passed("nats", "not used: replicas hear of each other by the database's signals");
+        return passed("nats", "not used: replicas are notified by the database");
     }
     // Checks the URL first: an invalid URL prevents a start, while an unreachable server does not.
     if let Err(error) = start::relay(config).await {
         return failed("nats", error.to_string());
     }
     match tokio::time::timeout(TIMEOUT, Relay::reaches(&config.nats.url)).await {
-        Ok(Ok(())) => passed("nats", "it answers, and has JetStream"),
-        Ok(Err(error)) => failed("nats", format!("{error:#}; until it answers the database's signals serve")),
+        Ok(Ok(())) => passed("nats", "it responds, and has JetStream"),
+        Ok(Err(error)) => failed(
+            "nats",
+            format!("{error:#}; until it responds, notifications of the database are used"),
+        ),
         Err(_) => failed(
             "nats",
-            "it does not answer within 5 seconds; until it does the database's signals serve",
+            "it does not respond within 5 seconds; until it does, notifications of the database are used",
         ),
     }
 }
 
 async fn mail(config: &Config) -> Finding {
     match start::mailer(config) {
-        Ok(None) => passed("mail", "not used: who asks for a transcript is told so"),
+        Ok(None) => passed("mail", "not used: requests for a transcript fail"),
         Err(error) => failed("mail", error.to_string()),
         Ok(Some(mailer)) => match tokio::time::timeout(TIMEOUT, mailer.greet()).await {
-            Ok(Ok(())) => passed("mail", "the server of mails lets us in"),
-            Ok(Err(error)) => failed("mail", format!("the server of mails turns us away: {error}")),
-            Err(_) => failed("mail", "the server of mails does not answer within 5 seconds"),
+            Ok(Ok(())) => passed("mail", "the mail server accepts the connection"),
+            Ok(Err(error)) => failed("mail", format!("the mail server rejects the connection: {error}")),
+            Err(_) => failed("mail", "the mail server does not respond within 5 seconds"),
         },
     }
 }

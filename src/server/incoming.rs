@@ -151,12 +151,12 @@ impl Connection {
         }
         let write_timeout = self.write_timeout;
         ready!(self.stalled.get_or_insert_with(|| Box::pin(sleep(write_timeout))).as_mut().poll(cx));
-        Poll::Ready(Err(timed_out("its other end takes nothing")))
+        Poll::Ready(Err(timed_out("the peer does not read")))
     }
 }
 
 fn draining_error() -> io::Error {
-    io::Error::new(io::ErrorKind::ConnectionAborted, "the listener drains")
+    io::Error::new(io::ErrorKind::ConnectionAborted, "the listener is draining")
 }
 
 fn timed_out(what: &str) -> io::Error {
@@ -225,7 +225,7 @@ async fn accept(
                     error.kind(),
                     io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
                 ) {
-                    tracing::error!(%error, "no connection can be accepted; trying again");
+                    tracing::error!(%error, "failed to accept a connection; retrying");
                     tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
                 }
                 continue;
@@ -255,8 +255,8 @@ async fn accept(
                             // An error means that the server has stopped accepting connections.
                             let _ = sender.send((connection, from)).await;
                         }
-                        Ok(Err(error)) => tracing::debug!(%error, %from, "no TLS came about"),
-                        Err(_) => tracing::debug!(%from, "the handshake took too long"),
+                        Ok(Err(error)) => tracing::debug!(%error, %from, "TLS handshake failed"),
+                        Err(_) => tracing::debug!(%from, "TLS handshake timed out"),
                     }
                 });
             }
@@ -268,7 +268,7 @@ impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if this.closer.poll_closed(cx).is_ready() {
-            return Poll::Ready(Err(timed_out("its other end leaves too many answers unread")));
+            return Poll::Ready(Err(timed_out("the peer leaves too many responses unread")));
         }
         let before = buffer.filled().len();
         let read = match &mut this.stream {
@@ -282,7 +282,7 @@ impl AsyncRead for Connection {
         if let Some(preface) = &mut this.preface {
             if read.is_pending() {
                 ready!(preface.deadline.as_mut().poll(cx));
-                return Poll::Ready(Err(timed_out("its other end said nothing")));
+                return Poll::Ready(Err(timed_out("the peer sent no request in time")));
             }
             if preface.receive(&buffer.filled()[before..]) {
                 this.preface = None;

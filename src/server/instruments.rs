@@ -29,14 +29,14 @@ pub fn streams(hub: &Arc<Hub>) {
     meter()
         .u64_observable_gauge(names::STREAM_MEMORY_LIMIT)
         .with_unit("By")
-        .with_description("Bytes of events that one stream holds at most, beside what its connection buffers")
+        .with_description("Maximum size of the events held by one stream, not counting the buffers of its connection")
         .with_callback(move |gauge| gauge.observe(most, &[]))
         .build();
     let hub = Arc::clone(hub);
     meter()
         .u64_observable_gauge(names::STREAMS_OPEN)
         .with_unit("{stream}")
-        .with_description("Event streams that are open")
+        .with_description("Open event streams")
         .with_callback(move |gauge| {
             for kind in Kind::ALL {
                 gauge.observe(hub.streams(kind) as u64, &[KeyValue::new(names::KIND, kind.name())]);
@@ -53,7 +53,7 @@ pub async fn logs(log: Log, stop: CancellationToken) -> anyhow::Result<()> {
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         match log.in_long_time(log.figures()).await {
             Ok(read) => *figures.lock().unwrap_or_else(PoisonError::into_inner) = read,
-            Err(error) => tracing::debug!(%error, "the figures of the logs could not be read; trying again later"),
+            Err(error) => tracing::debug!(%error, "failed to read the figures of the logs; retrying later"),
         }
     }
     Ok(())
@@ -69,28 +69,28 @@ fn register_log_gauges(figures: &Arc<Mutex<Figures>>) {
     meter
         .u64_observable_gauge(names::LOG_EVENTS)
         .with_unit("{event}")
-        .with_description("Events that are kept, of all accounts")
+        .with_description("Stored events of all accounts")
         .with_callback(move |gauge| gauge.observe(events(), &[]))
         .build();
     let bytes = read(|figures| figures.bytes);
     meter
         .u64_observable_gauge(names::LOG_SIZE)
         .with_unit("By")
-        .with_description("Bytes that the events take with their indexes; of the whole file where the database is one")
+        .with_description("Size of the events and their indexes; on SQLite, of the database file")
         .with_callback(move |gauge| gauge.observe(bytes(), &[]))
         .build();
     let oldest = read(|figures| figures.oldest_seconds);
     meter
         .u64_observable_gauge(names::LOG_OLDEST)
         .with_unit("s")
-        .with_description("The age of the oldest event that is kept")
+        .with_description("Age of the oldest stored event")
         .with_callback(move |gauge| gauge.observe(oldest(), &[]))
         .build();
     let lags = Arc::clone(figures);
     meter
         .u64_observable_gauge(names::CONSUMER_LAG)
         .with_unit("{event}")
-        .with_description("Events between a durable consumer's position and the head of its log; the 1,000 shards that lag most")
+        .with_description("Events between a durable consumer's position and the head of its log; only the 1,000 shards that lag most")
         .with_callback(move |gauge| {
             let figures = lags.lock().unwrap_or_else(PoisonError::into_inner);
             for lag in &figures.lags {
@@ -109,10 +109,10 @@ fn register_log_gauges(figures: &Arc<Mutex<Figures>>) {
 pub fn retention(keep: Keep) {
     let meter = meter();
     for (name, description, age) in [
-        (names::LOG_KEEP_AGE, "How long events are kept", keep.age),
+        (names::LOG_KEEP_AGE, "Maximum age of stored events", keep.age),
         (
             names::LOG_KEEP_HELD,
-            "How long a durable consumer may hold events, from when they happened",
+            "Maximum age of events whose removal is delayed by a durable consumer",
             keep.held,
         ),
     ] {
@@ -128,7 +128,7 @@ pub fn retention(keep: Keep) {
         meter
             .u64_observable_gauge(names::LOG_KEEP_EVENTS)
             .with_unit("{event}")
-            .with_description("Events of one account that are kept at most")
+            .with_description("Maximum number of stored events per account")
             .with_callback(move |gauge| gauge.observe(events, &[]))
             .build();
     }
@@ -138,7 +138,7 @@ pub fn retention(keep: Keep) {
 pub fn readiness(readiness: watch::Receiver<Readiness>) {
     meter()
         .u64_observable_gauge(names::READY)
-        .with_description("Whether a check of readiness passes")
+        .with_description("Whether a readiness check passes")
         .with_callback(move |gauge| {
             for (check, passes) in readiness.borrow().checks() {
                 gauge.observe(u64::from(passes), &[KeyValue::new(names::CHECK, check)]);

@@ -54,7 +54,7 @@ impl HttpBody for TimedBody {
         let this = &mut *self;
         let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
             ready!(this.time.poll_expired(this.idle_timeout, cx));
-            let late = io::Error::new(io::ErrorKind::TimedOut, "the body did not come in time");
+            let late = io::Error::new(io::ErrorKind::TimedOut, "the body did not arrive in time");
             return Poll::Ready(Some(Err(axum::Error::new(late))));
         };
         let bytes = frame

@@ -60,7 +60,7 @@ const BACKLOG: u32 = 1024;
 /// # Errors
 /// Returns the last error if no address can be bound.
 pub async fn listen(address: &str) -> io::Result<TcpListener> {
-    let mut last = io::Error::new(io::ErrorKind::InvalidInput, "the name has no address");
+    let mut last = io::Error::new(io::ErrorKind::InvalidInput, "the name does not resolve to an address");
     for address in tokio::net::lookup_host(address).await? {
         match listen_at(address) {
             Ok(listener) => return Ok(listener),
@@ -350,7 +350,7 @@ pub async fn http(
                 () = aborted => return,
             };
             if let Err(error) = ended {
-                tracing::debug!(error, "a connection failed");
+                tracing::debug!(error, "connection failed");
             }
         }));
     }

@@ -159,7 +159,7 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
             descriptors,
             connections = limits.per_listener,
             configured = config.limits.connections,
-            "fewer connections than limits.connections: each listener gets what the limit of open files leaves; raise it (ulimit -n, LimitNOFILE)"
+            "the limit of open files permits fewer connections per listener than limits.connections; raise it (ulimit -n, LimitNOFILE)"
         );
     }
     let Acquired {
@@ -173,7 +173,7 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     } = Acquired::acquire(&config).await?;
     let (grpc_at, http_at, admin_at) = (grpc.local_addr()?, http.local_addr()?, operators.local_addr()?);
     if let Err(error) = storage.open() {
-        tracing::warn!(%error, "files cannot be stored; uploads are refused until they can");
+        tracing::warn!(%error, "failed to open the file store; rejecting uploads until it is available");
     }
     let db = open(&config).await?;
     let files = Files::open(db.clone(), storage.clone(), config_mapping::files(&config, http_at)).await?;
@@ -288,7 +288,7 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
         admin_draining.clone(),
     );
     background.spawn("admin listener", admin_server);
-    background.spawn("unread answers", endless(unread.run(stop_background.clone())));
+    background.spawn("unread responses", endless(unread.run(stop_background.clone())));
     background.spawn("admin accept loop", endless(admin_accepting));
     if let Some(tls) = &tls {
         background.spawn("TLS certificates", tls.clone().reload_on_change(stop_background.clone()));

@@ -31,9 +31,9 @@ pub async fn check(db: Database, ready: watch::Sender<Readiness>, stop: Cancella
         // Not for SQLite: accessing a file fails without a delay, so rejecting calls early gains nothing.
         if db.backend() == sea_orm::DbBackend::Postgres && db.outage().set(is_away) {
             if is_away {
-                tracing::warn!("the database is away; calls are refused until it answers");
+                tracing::warn!("the database is unavailable; rejecting calls until it responds");
             } else {
-                tracing::info!("the database answers; calls are let in again");
+                tracing::info!("the database responds again; accepting calls");
             }
         }
         if let Some(outcome) = change {

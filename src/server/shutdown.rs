@@ -69,10 +69,7 @@ impl Shutdown {
         let state = if failed.is_some() { "failed" } else { "draining" };
         self.ready.send_if_modified(|ready| ready.set("serving", Err(state.to_owned())));
         if let Some(error) = &failed {
-            tracing::error!(
-                error = format!("{error:#}"),
-                "a task that the server cannot do without has ended; exiting"
-            );
+            tracing::error!(error = format!("{error:#}"), "an essential task has ended; exiting");
         }
         let drained = self.drain().await;
         failed.map_or(drained, Err)
@@ -87,7 +84,7 @@ impl Shutdown {
     /// # Errors
     /// Returns the first failure.
     async fn drain(mut self) -> anyhow::Result<()> {
-        tracing::info!("draining: streams end, calls in flight finish");
+        tracing::info!("draining: ending streams and finishing calls in flight");
         self.streams.cancel();
         let mut first = match timeout(self.grace, self.serving.drain()).await {
             Ok(ended) => ended,
@@ -107,7 +104,7 @@ impl Shutdown {
         if let Ok(ended) = timeout(TIMEOUT_AFTER_GRACE / 2, shards).await {
             first = first.and(ended);
         } else {
-            tracing::warn!("writer shards did not end in time; the calls that wait for them were not acknowledged");
+            tracing::warn!("writer shards did not finish in time; pending calls were not acknowledged");
         }
         self.stop_background.cancel();
         let background = timeout_at(deadline - TIMEOUT_AFTER_GRACE / 4, self.background.drain()).await;
@@ -117,7 +114,7 @@ impl Shutdown {
             Err(_) => first = first.and(report_unfinished(&self.background, connections)),
         }
         if timeout_at(deadline, self.storage.drain()).await.is_err() {
-            tracing::warn!("files under way were not removed in time; they are removed after the next start");
+            tracing::warn!("unfinished uploads were not removed in time; they are removed after the next start");
         }
         if let Ok(closed) = timeout_at(deadline, self.db.close()).await {
             first = first.and(closed.context("closing the database"));
@@ -139,7 +136,7 @@ impl Shutdown {
             grpc_connections = grpc,
             http_connections = http,
             grace_seconds = self.grace.as_secs(),
-            "the grace period is over; connections that are still open were cut"
+            "the grace period expired; aborted open connections"
         );
         // Whatever does not end now ends with the process.
         timeout(ABORT_TIMEOUT, self.serving.drain()).await.unwrap_or(Ok(()))
@@ -152,10 +149,10 @@ impl Shutdown {
 /// Returns an error if the audit log is among them.
 fn report_unfinished(background: &Supervisor, connections: usize) -> anyhow::Result<()> {
     let tasks = background.unfinished();
-    tracing::warn!(?tasks, admin_connections = connections, "background tasks did not end in time");
+    tracing::warn!(?tasks, admin_connections = connections, "background tasks did not finish in time");
     if tasks.contains(&AUDIT_LOG) {
         return Err(anyhow!(
-            "audit events of acknowledged calls may not be stored: the audit log did not end in time"
+            "audit events of acknowledged calls might be lost: the audit log did not finish in time"
         ));
     }
     Ok(())

@@ -33,7 +33,7 @@ pub enum StartError {
 
 fn bind_error(listener: &str, in_use: bool, source: &std::io::Error) -> String {
     if in_use {
-        format!("another program listens there: stop it, or choose another address (--{listener}-addr)")
+        format!("another process listens there: stop it, or choose another address (--{listener}-addr)")
     } else {
         source.to_string()
     }

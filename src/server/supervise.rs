@@ -51,7 +51,7 @@ impl Supervisor {
     pub async fn failed(&mut self) -> anyhow::Error {
         match self.tasks.join_next().await {
             Some(Ok((name, ended))) => {
-                let reason = ended.err().unwrap_or_else(|| anyhow!("it ended though nobody stopped it"));
+                let reason = ended.err().unwrap_or_else(|| anyhow!("it ended unexpectedly"));
                 reason.context(format!("the task \"{name}\" ended"))
             }
             Some(Err(error)) => anyhow!(error).context("a task ended"),
@@ -127,7 +127,7 @@ mod tests {
         );
         tasks.spawn("idle", async { Ok(()) });
         let said = format!("{:#}", tasks.failed().await);
-        assert_eq!(said, "the task \"idle\" ended: it ended though nobody stopped it");
+        assert_eq!(said, "the task \"idle\" ended: it ended unexpectedly");
     }
 
     #[tokio::test(start_paused = true)]

@@ -80,12 +80,12 @@ impl Tls {
                 Ok(config) => {
                     *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
                     known = digest;
-                    tracing::info!(file = %self.files.certificate.display(), "the certificate was renewed");
+                    tracing::info!(file = %self.files.certificate.display(), "reloaded the TLS certificate");
                 }
                 // Expected for a moment, because certificate and key are not replaced atomically.
                 Err(error) => tracing::warn!(
                     error = format!("{error:#}"),
-                    "the new certificate cannot be used; the old one stays"
+                    "failed to load the new TLS certificate; keeping the old one"
                 ),
             }
         }
@@ -125,7 +125,7 @@ impl Files {
         };
         let mut config = builder
             .with_single_cert(chain, key)
-            .context("tls.cert_file and tls.key_file do not belong together")?;
+            .context("tls.cert_file and tls.key_file do not match")?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(config)
     }
@@ -134,7 +134,7 @@ impl Files {
 fn certificates(file: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     let found: Vec<_> = CertificateDer::pem_file_iter(file)?.collect::<Result<_, _>>()?;
     if found.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "holds no certificate").into());
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "contains no certificate").into());
     }
     Ok(found)
 }

@@ -100,7 +100,7 @@ impl UnreadResponses {
         while stop.run_until_cancelled(tokio::time::sleep(interval)).await.is_some() {
             let dropped = self.drop_expired(Instant::now());
             if dropped > 0 {
-                tracing::info!(dropped, "dropped answers that their clients did not take in time");
+                tracing::info!(dropped, "dropped responses that clients did not read in time");
             }
         }
     }
@@ -219,7 +219,7 @@ where
         let open = match &mut *state {
             Stage::OpenBody(open) => open,
             Stage::Expired { .. } => {
-                let late = io::Error::new(io::ErrorKind::TimedOut, "the answer was not taken in time");
+                let late = io::Error::new(io::ErrorKind::TimedOut, "the response was not read in time");
                 return Poll::Ready(Some(Err(late.into())));
             }
             Stage::Ended => return Poll::Ready(None),

@@ -81,7 +81,7 @@ pub fn endpoints(trace: &Trace) -> Vec<String> {
 fn configure_exporter<B: WithExportConfig + WithTonicConfig>(builder: B, endpoint: String, signal: &str) -> anyhow::Result<B> {
     if let Some((protocol, name)) = signal_variable(signal, "PROTOCOL").filter(|(protocol, _)| protocol != "grpc") {
         let shown = without_password(&endpoint);
-        tracing::warn!("{name}={protocol} is not spoken here: {signal} go to {shown} by grpc");
+        tracing::warn!("{name}={protocol} is not supported: {signal} are exported to {shown} by grpc");
     }
     let is_secure = endpoint.starts_with("https://");
     let builder = builder.with_endpoint(endpoint);
@@ -139,7 +139,7 @@ fn tls(signal: &str) -> anyhow::Result<ClientTlsConfig> {
     let tls = match (file("CLIENT_CERTIFICATE")?, file("CLIENT_KEY")?) {
         (Some(certificate), Some(key)) => tls.identity(Identity::from_pem(certificate, key)),
         (None, None) => tls,
-        _ => anyhow::bail!("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and OTEL_EXPORTER_OTLP_CLIENT_KEY belong together"),
+        _ => anyhow::bail!("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and OTEL_EXPORTER_OTLP_CLIENT_KEY must be set together"),
     };
     Ok(tls)
 }
@@ -173,7 +173,7 @@ pub fn propagator() -> TextMapCompositePropagator {
             "tracecontext" => all.push(Box::new(TraceContextPropagator::new())),
             "baggage" => all.push(Box::new(BaggagePropagator::new())),
             "none" | "" => {}
-            other => tracing::warn!("OTEL_PROPAGATORS: {other} is not known here and passed over; tracecontext, baggage and none are"),
+            other => tracing::warn!("OTEL_PROPAGATORS: ignoring {other}, which is not supported; tracecontext, baggage and none are"),
         }
     }
     TextMapCompositePropagator::new(all)
@@ -193,7 +193,7 @@ pub fn exports(trace: &Trace, resource: &Resource) -> anyhow::Result<Exports> {
 
 fn tracers(trace: &Trace, endpoint: String, resource: &Resource) -> anyhow::Result<SdkTracerProvider> {
     let exporter = configure_exporter(SpanExporter::builder().with_tonic(), endpoint, "TRACES")?;
-    let exporter = exporter.build().context("traces cannot be sent")?;
+    let exporter = exporter.build().context("traces cannot be exported")?;
     let mut provider = SdkTracerProvider::builder()
         .with_batch_exporter(exporter)
         .with_resource(resource.clone());
@@ -207,7 +207,7 @@ fn tracers(trace: &Trace, endpoint: String, resource: &Resource) -> anyhow::Resu
 
 fn loggers(endpoint: String, resource: &Resource) -> anyhow::Result<SdkLoggerProvider> {
     let exporter = configure_exporter(LogExporter::builder().with_tonic(), endpoint, "LOGS")?;
-    let exporter = exporter.build().context("logs cannot be sent")?;
+    let exporter = exporter.build().context("logs cannot be exported")?;
     Ok(SdkLoggerProvider::builder()
         .with_batch_exporter(exporter)
         .with_resource(resource.clone())
@@ -226,7 +226,7 @@ pub fn meters(trace: &Trace, registry: &prometheus::Registry, resource: Resource
     let mut meters = SdkMeterProvider::builder().with_reader(reader).with_resource(resource);
     if let Some(endpoint) = endpoint(trace, "METRICS") {
         let exporter = configure_exporter(MetricExporter::builder().with_tonic(), endpoint, "METRICS")?;
-        meters = meters.with_periodic_exporter(exporter.build().context("metrics cannot be sent")?);
+        meters = meters.with_periodic_exporter(exporter.build().context("metrics cannot be exported")?);
     }
     Ok(meters.build())
 }

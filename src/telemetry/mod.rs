@@ -82,8 +82,8 @@ impl Telemetry {
         });
         match flushed.await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "the last traces, logs or metrics were not sent"),
-            Err(error) => tracing::warn!(%error, "flushing telemetry was interrupted"),
+            Ok(Err(error)) => tracing::warn!(%error, "failed to export the last traces, logs or metrics"),
+            Err(error) => tracing::warn!(%error, "interrupted while exporting the last telemetry"),
         }
     }
 }

@@ -29,31 +29,31 @@ pub fn status(text: &str) -> Option<u16> {
 
 /// Parses a line of the common or combined format: `… [time] "GET /path HTTP/1.1" 200 …`.
 pub fn combined(line: &str) -> Line {
-    let (before, request, after) = split_quoted(line).ok_or("it has no request in quotes")?;
+    let (before, request, after) = split_quoted(line).ok_or("no request in quotes")?;
     if !before.trim_end().ends_with(']') {
-        return Err("it has no time in brackets before the request");
+        return Err("no time in brackets before the request");
     }
     let status = after
         .split_ascii_whitespace()
         .next()
         .and_then(status)
-        .ok_or("it has no status after the request")?;
+        .ok_or("no status after the request")?;
     Call::of_request_line(request, Some(status)).map(Some)
 }
 
 /// Parses a line of an AWS application load balancer: type, time, name, client, target, three durations, two statuses, two sizes, the
 /// request.
 pub fn load_balancer(line: &str) -> Line {
-    let (before, request, _) = split_quoted(line).ok_or("it has no request in quotes")?;
+    let (before, request, _) = split_quoted(line).ok_or("no request in quotes")?;
     let fields: Vec<&str> = before.split_ascii_whitespace().take(13).collect();
     let is_known = fields
         .first()
         .is_some_and(|kind| ["http", "https", "h2", "grpcs", "ws", "wss"].contains(kind));
     let &[_, _, _, _, _, _, _, _, balancer_status, target_status, _, _] = fields.as_slice() else {
-        return Err("it has not the twelve fields before the request");
+        return Err("fewer or more than twelve fields before the request");
     };
     if !is_known {
-        return Err("its first field is no type of request");
+        return Err("the first field is not a request type");
     }
     // If no target responded, the load balancer generates the response itself: an error, whose status is in its own field.
     let status = status(target_status).or_else(|| status(balancer_status));

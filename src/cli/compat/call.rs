@@ -43,13 +43,13 @@ impl Call {
     /// # Errors
     /// Returns a description of what is wrong, without quoting the line.
     pub fn new(method: &str, target: &str, status: Option<u16>) -> Result<Self, &'static str> {
-        let method = known_method(method).ok_or("its method is none of HTTP")?;
+        let method = known_method(method).ok_or("the method is not an HTTP method")?;
         let (host, target) = match split_absolute(target) {
             Some((host, target)) => (host, target),
             None => (None, target),
         };
         if !target.starts_with(['/', '*', '?']) && !target.is_empty() {
-            return Err("its target is no path");
+            return Err("the request target is not a path");
         }
         let target = target.split('#').next().unwrap_or_default();
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
@@ -68,7 +68,7 @@ impl Call {
     /// # Errors
     /// Returns a description of what is wrong, without quoting the line.
     pub fn of_request_line(line: &str, status: Option<u16>) -> Result<Self, &'static str> {
-        let (method, rest) = line.trim().split_once(' ').ok_or("its request is empty or no HTTP")?;
+        let (method, rest) = line.trim().split_once(' ').ok_or("the request is empty or not HTTP")?;
         let target = match rest.rsplit_once(' ') {
             Some((target, version)) if version.starts_with("HTTP/") => target,
             _ => rest,

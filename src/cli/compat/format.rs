@@ -152,9 +152,9 @@ fn json_error(error: &serde_json::Error) -> String {
     let place = format!("line {} column {}", error.line(), error.column());
     match error.classify() {
         Category::Io => error.to_string(),
-        Category::Eof => format!("the JSON ends in its middle, at {place}"),
-        Category::Syntax => format!("it is no JSON at {place}"),
-        Category::Data => format!("it is not as HAR 1.2 wants it at {place}"),
+        Category::Eof => format!("the JSON is truncated at {place}"),
+        Category::Syntax => format!("invalid JSON at {place}"),
+        Category::Data => format!("not valid HAR 1.2 at {place}"),
     }
 }
 
@@ -196,7 +196,7 @@ fn read_lines(input: Input, reading: &mut Reading, emit: &mut dyn FnMut(u64, Cal
         }
         reading.units += 1;
         if is_cut {
-            reading.record_unreadable("it is longer than 64 KiB");
+            reading.record_unreadable("longer than 64 KiB");
             continue;
         }
         let text = String::from_utf8_lossy(&line);
@@ -284,7 +284,7 @@ mod tests {
         assert_eq!((reading.units, reading.calls, reading.unreadable), (14, 2, 11));
         assert_eq!(places, [1, 5]);
         assert_eq!(reading.first_unreadable.len(), MAX_REPORTED);
-        assert_eq!(reading.first_unreadable[0], (2, "it is longer than 64 KiB"));
+        assert_eq!(reading.first_unreadable[0], (2, "longer than 64 KiB"));
         assert!(reading.ended_early.is_none());
     }
 
@@ -295,7 +295,7 @@ mod tests {
         assert_eq!((reading.calls, places), (1, vec![1]));
         let reason = reading.ended_early.expect("it ends early");
         assert!(
-            reason.starts_with("it is no JSON at line 1") && !reason.contains("secret"),
+            reason.starts_with("invalid JSON at line 1") && !reason.contains("secret"),
             "{reason}"
         );
     }

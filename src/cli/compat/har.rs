@@ -53,7 +53,7 @@ impl<R: io::Read> io::Read for Bounded<R> {
         let remaining = self.remaining.get();
         if remaining == 0 {
             return Err(io::Error::other(format!(
-                "an entry has more than {} MiB",
+                "an entry is larger than {} MiB",
                 MAX_ENTRY_BYTES / 1024 / 1024
             )));
         }
@@ -126,7 +126,7 @@ impl<'de, S: DeserializeSeed<'de, Value = ()>> Visitor<'de> for Keyed<S> {
         }
         match self.seed {
             None => Ok(()),
-            Some(_) => Err(A::Error::custom(format_args!("it has no `{}`", self.key))),
+            Some(_) => Err(A::Error::custom(format_args!("the key `{}` is missing", self.key))),
         }
     }
 }
@@ -195,7 +195,7 @@ impl Entry {
             post_data,
         } = self.request.0;
         let (Some(method), Some(url)) = (method.0, url.0) else {
-            return Err("its request has no method or no url");
+            return Err("the request has no method or no url");
         };
         let status = self.response.0.status.0;
         let mut call = Call::new(&method.to_ascii_uppercase(), &url, status)?;
@@ -358,7 +358,7 @@ mod tests {
         assert_eq!(
             (collected.0.len(), ended.is_ok()),
             (1, true),
-            "what is skipped is not recursed into"
+            "skipped values are not recursed into"
         );
         let start = io::Cursor::new(b"{\"log\": {\"entries\": [{\"x\": \"".to_vec());
         let mut collected = Collected::default();

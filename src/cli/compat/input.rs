@@ -128,7 +128,7 @@ impl<R: Read> Read for GzipReader<R> {
         self.unpacked += read as u64;
         if self.unpacked > MIN_CHECKED_BYTES && self.unpacked / MAX_RATIO > self.compressed.get() {
             return Err(io::Error::other(format!(
-                "the packed data unpacks to more than {MAX_RATIO} times its size"
+                "the compressed data expands to more than {MAX_RATIO} times its size"
             )));
         }
         Ok(read)

@@ -53,11 +53,11 @@ pub fn json(line: &str) -> Line {
 
 fn read(line: &str, may_be_wrapped: bool) -> Line {
     let Some(start) = line.find('{') else {
-        return Err("it holds no JSON object");
+        return Err("no JSON object");
     };
     // The parser limits nesting, and the length of the line limits the size.
     let Ok(Json::Object(object)) = serde_json::from_str::<Json>(line[start..].trim_end()) else {
-        return Err("it holds no JSON object");
+        return Err("no JSON object");
     };
     if let Some(call) = call_from_object(&object) {
         return call.map(Some);

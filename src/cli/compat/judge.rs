@@ -195,11 +195,7 @@ fn printable_name(name: &str) -> String {
             && !has_mixed_case(text)
     };
     let is_plain = name != UNNAMED && !outer.is_empty() && is_name(outer) && is_name(inner.trim_end_matches(']'));
-    if is_plain {
-        name.to_owned()
-    } else {
-        "(a name that is withheld)".to_owned()
-    }
+    if is_plain { name.to_owned() } else { "(name withheld)".to_owned() }
 }
 
 /// Returns whether the text contains four consecutive digits, as in a phone number or an ID.
@@ -335,7 +331,7 @@ mod tests {
         assert!(judged.is_refused);
         let mut ignored = judged.ignored;
         ignored.sort();
-        assert_eq!(ignored, ["(a name that is withheld)", "team[colour]"]);
+        assert_eq!(ignored, ["(name withheld)", "team[colour]"]);
     }
 
     #[test]

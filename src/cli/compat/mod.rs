@@ -89,9 +89,7 @@ pub(super) fn run(args: &Args) -> Exit {
         }
     };
     let Some(format) = args.format.or_else(|| Format::detect(&input.head)) else {
-        print_error(&format!(
-            "{file}: no line at its beginning is a call in a known format: name the format with --format"
-        ));
+        print_error(&format!("{file}: the format could not be detected: set it with --format"));
         return Exit::Input;
     };
     let judge = Judge::new(&args.strip_prefix, args.host.as_deref().and_then(call::host_of));
@@ -106,7 +104,7 @@ pub(super) fn run(args: &Args) -> Exit {
     report_unreadable(&reading);
     if reading.calls == 0 {
         print_error(&format!(
-            "{file}: nothing in it could be read as {}: try another --format",
+            "{file}: no call could be read in the format {}: try another --format",
             format.name()
         ));
         return Exit::Input;
@@ -133,12 +131,12 @@ fn report_unreadable(reading: &Reading) {
     }
     if reading.unreadable > 0 {
         print_error(&format!(
-            "{} could not be read, of {} in all (each {unit} counts)",
+            "{} of {} could not be read (counted per {unit})",
             reading.unreadable, reading.units
         ));
     }
     if let Some(reason) = &reading.ended_early {
-        print_error(&format!("reading ended early, after {} {unit}: {reason}", reading.units));
+        print_error(&format!("reading ended early, after {unit} {}: {reason}", reading.units));
     }
 }
 

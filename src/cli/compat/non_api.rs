@@ -21,9 +21,9 @@ impl NonApi {
         match self {
             Self::Pages => "pages and assets",
             Self::Files => "files",
-            Self::Webhooks => "webhooks of channels",
+            Self::Webhooks => "channel webhooks",
             Self::Preflights => "CORS preflights",
-            Self::Elsewhere => "other hosts or paths outside of the prefix",
+            Self::Elsewhere => "other hosts, or paths outside the prefix",
         }
     }
 

@@ -85,7 +85,7 @@ impl Printer<'_> {
         if row.verdict == Verdict::Absent || row.verdict == Verdict::Failed {
             if row.instead.is_empty() {
                 notes.push(format!(
-                    "no documented route of Chatwoot; first in {} {}",
+                    "not a documented route of Chatwoot; first in {} {}",
                     self.reading.format.unit(),
                     row.first
                 ));
@@ -94,9 +94,9 @@ impl Printer<'_> {
             }
         }
         if row.verdict == Verdict::Failed {
-            notes.push("404 or a fault in Chatwoot too".to_owned());
+            notes.push("404 or a server error in Chatwoot too".to_owned());
         } else if row.failed > 0 {
-            notes.push(format!("{} with 404 or a fault in Chatwoot", row.failed));
+            notes.push(format!("{} with 404 or a server error in Chatwoot", row.failed));
         }
         notes.extend(self.printed_differences(row).map(|one| one.matter.clone()));
         if !row.ignored.is_empty() {
@@ -105,7 +105,10 @@ impl Printer<'_> {
             notes.push(format!("ignored: {}{more}", names.join(", ")));
         }
         if row.refused > 0 {
-            notes.push(format!("{} refused with 422: nothing in the body can be changed", row.refused));
+            notes.push(format!(
+                "{} rejected with 422: the body contains nothing that can be changed",
+                row.refused
+            ));
         }
         notes.join("; ")
     }
@@ -130,7 +133,7 @@ impl Printer<'_> {
         if !conditional.is_empty() {
             let _ = writeln!(
                 text,
-                "\n{} more differences of these routes are about bad input, limits and rare states: --json lists them.",
+                "\n{} more differences of these routes concern invalid input, limits and rare states: --json lists them.",
                 conditional.len()
             );
         }

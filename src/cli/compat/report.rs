@@ -124,7 +124,7 @@ impl Report {
         let mut text = if total == 0 {
             "No call of Chatwoot's API was found.".to_owned()
         } else if judged == 0 {
-            "Chatwoot answered every call with 404 or a fault, so they say nothing about Parley.".to_owned()
+            "Chatwoot responded to every call with 404 or a server error, so nothing can be concluded about Parley.".to_owned()
         } else if absent > 0 {
             let routes = self.rows.values().filter(|row| row.verdict == Verdict::Absent).count();
             format!(
@@ -141,10 +141,10 @@ impl Report {
             format!("Parley serves all {judged} calls as Chatwoot does.")
         };
         if total > 0 && !self.has_bodies {
-            text.push_str(" The log has no bodies: differences by body fields are not judged; record a HAR file for those.");
+            text.push_str(" The log has no bodies, so differences in body fields are not judged; record a HAR file for those.");
         }
         if reading.ended_early.is_some() {
-            text.push_str(" The file was not read to its end.");
+            text.push_str(" The file was not read completely.");
         }
         text
     }

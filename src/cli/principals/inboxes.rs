@@ -159,7 +159,7 @@ async fn create_bot(
 }
 
 async fn list_bots(mut client: AgentBotsServiceClient<Channel>, server: &Server, account_id: i64) -> Result<(), Status> {
-    let mut table = Table::new("agent bots", &["ID", "BELONGS TO", "NAME"]);
+    let mut table = Table::new("agent bots", &["ID", "OWNER", "NAME"]);
     let mut page_token = String::new();
     loop {
         let request = pb::ListAgentBotsRequest {

@@ -72,7 +72,7 @@ pub(super) async fn run(args: Args) -> Exit {
     let mut printer = Printer::new(args.json);
     let mut resuming = false;
     let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
-        print_error("signals cannot be listened for");
+        print_error("failed to install signal handlers");
         return Exit::Internal;
     };
     loop {
@@ -84,7 +84,7 @@ pub(super) async fn run(args: Args) -> Exit {
         match next {
             Ok(Step::Response(response)) => {
                 if std::mem::take(&mut resuming) {
-                    eprintln!("parley: following again");
+                    eprintln!("parley: reconnected");
                 }
                 if printer.print(&response.events).is_err() {
                     // A closed pipe is not an error: the reader has exited, as `head` does.
@@ -156,7 +156,7 @@ fn is_transient(status: &Status) -> bool {
 /// Rewords the reason for a lost stream for users: the service's own message is for programs and mentions cursors and trailers.
 fn readable_reason(reason: &str) -> &str {
     match reason {
-        _ if reason.starts_with("the stream ends here") => "the server is shutting down, or ends this stream for its age",
+        _ if reason.starts_with("the stream ends here") => "the server is shutting down, or the stream reached its maximum age",
         "transport error" => "the connection to the server was lost",
         _ => reason,
     }

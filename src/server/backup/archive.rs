@@ -127,7 +127,7 @@ pub fn sync_folder(file: &Path) -> anyhow::Result<()> {
         .unwrap_or(Path::new("."));
     File::open(folder)
         .and_then(|folder| folder.sync_all())
-        .with_context(|| format!("{} cannot be synchronised", folder.display()))
+        .with_context(|| format!("{} cannot be synchronized", folder.display()))
 }
 
 /// Creates a file that only its owner can read.
@@ -194,7 +194,7 @@ impl Read for Entry<'_> {
                     self.remaining -= bytes.len() as u64;
                     self.buffered = bytes;
                 }
-                Some(Item::Bytes(_)) => return Err(io::Error::other("it is larger than it was when it was announced")),
+                Some(Item::Bytes(_)) => return Err(io::Error::other("the entry is larger than its declared size")),
                 _ => return Err(io::ErrorKind::UnexpectedEof.into()),
             }
         }
@@ -239,7 +239,7 @@ impl Reader {
     /// Returns an error if the archive is damaged.
     pub async fn next_entry(&mut self) -> anyhow::Result<Option<(String, u64)>> {
         while self.current.is_none() {
-            match self.items.recv().await.ok_or_else(|| BackupError::damaged("it ended early"))?? {
+            match self.items.recv().await.ok_or_else(|| BackupError::damaged("it is truncated"))?? {
                 Item::Entry(name, size) => self.current = Some((name, size)),
                 Item::Bytes(_) => {}
                 Item::End => return Ok(None),
@@ -258,12 +258,12 @@ impl Reader {
                 self.current = None;
                 Ok(None)
             }
-            Some((_, remaining)) => match self.items.recv().await.ok_or_else(|| BackupError::damaged("it ended early"))?? {
+            Some((_, remaining)) => match self.items.recv().await.ok_or_else(|| BackupError::damaged("it is truncated"))?? {
                 Item::Bytes(bytes) => {
                     *remaining = remaining.saturating_sub(bytes.len() as u64);
                     Ok(Some(bytes))
                 }
-                _ => bail!(BackupError::damaged("an entry is shorter than it says")),
+                _ => bail!(BackupError::damaged("an entry is shorter than its declared size")),
             },
         }
     }
@@ -321,7 +321,7 @@ mod tests {
         }
         writer.add("empty", Bytes::new()).await.unwrap();
         writer.add(&"n".repeat(300), Bytes::from_static(b"named")).await.unwrap();
-        assert_eq!(fs::read(&target).unwrap(), b"an older one", "it is replaced when it is whole");
+        assert_eq!(fs::read(&target).unwrap(), b"an older one", "it is replaced once it is complete");
         writer.finish().await.unwrap();
         let mut reader = Reader::open(&target);
         for (name, size) in [("files/large".to_owned(), 700_000), ("empty".to_owned(), 0), ("n".repeat(300), 5)] {

@@ -8,29 +8,29 @@ use thiserror::Error;
 pub enum BackupError {
     /// The database is in use.
     #[error(
-        "{0} other connections to the database are open: stop every parley and close other clients, or say --force if they are none of a parley"
+        "{0} other connections to the database are open: stop all Parley processes and close other clients, or pass --force if none of them belongs to Parley"
     )]
     InUse(i64),
     /// The database contains data.
-    #[error("the database holds an account already: restore into an empty one, or replace it with --force")]
+    #[error("the database already contains an account: restore into an empty one, or replace it with --force")]
     NotEmpty,
     /// The archive is of another database backend.
-    #[error("the backup is of {0}, and database.url names {1}: an archive goes back into the kind of database that it came from")]
+    #[error("the backup is of {0}, but database.url names {1}: an archive can only be restored into the same kind of database")]
     OtherBackend(String, &'static str),
     /// The database has migrations that the archive lacks.
-    #[error("the database has the migration {0}, which the backup has not: restore into an empty database")]
+    #[error("the database has the migration {0}, which the backup lacks: restore into an empty database")]
     Migrated(String),
     /// The archive was written by a newer program.
-    #[error("the backup is newer than this parley (it has seen the migration {0}): restore with the newer version")]
+    #[error("the backup is newer than this version of Parley (it has the migration {0}): restore it with the newer version")]
     Newer(String),
     /// The archive was written by a program with different migrations.
     #[error(
-        "the backup lacks the migration {}, which this parley runs before {}: it is of another line of programs; restore with the one that made it",
+        "the backup lacks the migration {}, which this version of Parley runs before {}: it is from another line of versions; restore it with the version that created it",
         .0.lacks, .0.has
     )]
     Forked(Gap),
     /// The database was migrated by a program with different migrations.
-    #[error("the database lacks the migration {}, which this parley runs before {}: restore into an empty database", .0.lacks, .0.has)]
+    #[error("the database lacks the migration {}, which this version of Parley runs before {}: restore into an empty database", .0.lacks, .0.has)]
     ForkedTarget(Gap),
     /// The file is not an archive, or is damaged.
     #[error("{0}")]
@@ -39,7 +39,7 @@ pub enum BackupError {
     #[error("stopped by a signal: nothing was changed")]
     Stopped,
     /// Another process is migrating the database or restoring into it.
-    #[error("another parley migrates the database or restores a backup into it: wait until it has ended, and try again")]
+    #[error("another Parley process is migrating the database or restoring a backup into it: wait until it has finished, and try again")]
     Busy,
 }
 

@@ -61,7 +61,7 @@ impl FileRestore {
     /// Returns an error if the store or the archive fails.
     pub async fn store(&mut self, name: &str, reader: &mut Reader) -> anyhow::Result<()> {
         if name.contains(char::is_control) {
-            bail!(BackupError::damaged(format_args!("it has a file {name:?}")));
+            bail!(BackupError::damaged(format_args!("it contains an invalid file name, {name:?}")));
         }
         let size = reader.next_entry().await?.map_or(0, |(_, size)| size);
         let mut prefix = CommonPrefix::default();
@@ -155,11 +155,15 @@ impl FileRestore {
                 }
             }
             remaining += 1;
-            tracing::error!(file = staged, name, "this file of the restore has to be renamed in files.url");
+            tracing::error!(
+                file = staged,
+                name,
+                "failed to rename a restored file in files.url; rename it manually"
+            );
         }
         if let Some(error) = first {
             return Err(error)
-                .with_context(|| format!("the database was restored, but {remaining} files are not in place: the log has their names"));
+                .with_context(|| format!("the database was restored, but {remaining} files could not be renamed: the log lists them"));
         }
         if let Some(folder) = self.storage.folder() {
             // Ignore errors: the folder might not exist.
@@ -187,10 +191,7 @@ impl FileRestore {
             }
         }
         if remaining > 0 {
-            tracing::warn!(
-                left = remaining,
-                "files of a restore that failed could not be removed from files.url"
-            );
+            tracing::warn!(left = remaining, "failed to remove files of a failed restore from files.url");
         }
         // Interrupted uploads leave empty folders. Folders that contain something are not removed.
         if let Some(folder) = self.storage.folder() {

@@ -51,7 +51,7 @@ pub async fn backup(config: &Config, target: &Path) -> anyhow::Result<FileCounts
             sqlite_database(config, &copy.0, &storage, &mut archive).await?
         }
         None if config.database.url.starts_with("postgres") => postgres_database(config, &storage, &mut archive).await?,
-        None => bail!("a database in memory cannot be backed up"),
+        None => bail!("an in-memory database cannot be backed up"),
     };
     archive.add(COMPLETE, serde_json::to_vec_pretty(&counts)?.into()).await?;
     archive.finish().await?;
@@ -133,14 +133,14 @@ async fn copy_files(objects: Vec<Object>, storage: &Storage, archive: &mut Write
                 Copied::Whole => counts.files += 1,
                 Copied::Missing if object.in_use => {
                     counts.missing += 1;
-                    tracing::warn!(file = name, "a message has a file that the store does not have");
+                    tracing::warn!(file = name, "a file of a message is missing from the file store");
                 }
                 Copied::Damaged(reason) if object.in_use => {
                     counts.damaged += 1;
                     tracing::warn!(
                         file = name,
                         reason,
-                        "a message has a file that is damaged in the store; it is left out"
+                        "a file of a message is damaged in the file store; leaving it out"
                     );
                 }
                 Copied::Missing | Copied::Damaged(_) => {}
@@ -169,7 +169,7 @@ async fn copy_file(name: &str, size: u64, storage: &Storage, archive: &mut Write
     let reading = || format!("reading the file {name}");
     match storage.size(name).await {
         Ok(stored) if stored == size => {}
-        Ok(stored) => return Ok(Copied::Damaged(format!("it has {stored} bytes, and the database says {size}"))),
+        Ok(stored) => return Ok(Copied::Damaged(format!("it has {stored} bytes, but the database records {size}"))),
         Err(Error::NotFound { .. }) => return Ok(Copied::Missing),
         Err(error) => return Err(error).with_context(reading),
     }

@@ -59,7 +59,7 @@ pub async fn restore(config: &Config, archive: &Path, force: bool, stop: &Cancel
             // The files belong to the restored database. Only log a failure here, because the error that ended the restore matters more to
             // the operator.
             if let Err(files) = files.finish().await {
-                tracing::error!(error = format!("{files:#}"), "the files of the restore are not all in place");
+                tracing::error!(error = format!("{files:#}"), "failed to move all restored files into place");
             }
             Err(error)
         }
@@ -104,20 +104,20 @@ async fn load(config: &Config, archive: &Path, force: bool, files: &mut FileRest
             let (loaded, counts) = into_postgres::load(config, manifest.database, &mut reader, files, force).await?;
             Ok((LoadedDatabase::Postgres(Box::new(loaded)), counts))
         }
-        None => bail!("a database in memory cannot be restored"),
+        None => bail!("an in-memory database cannot be restored"),
     }
 }
 
 async fn read_manifest(reader: &mut Reader) -> anyhow::Result<Manifest> {
     let first = reader.next_entry().await?;
     if first.is_none_or(|(name, _)| name != MANIFEST) {
-        bail!(BackupError::Damaged("the file is no archive of `parley backup`".to_owned()));
+        bail!(BackupError::Damaged("the file is not an archive of `parley backup`".to_owned()));
     }
     let manifest: Manifest =
         serde_json::from_slice(&reader.read_entry(MAX_JSON_BYTES).await?).map_err(|error| BackupError::entry(MANIFEST, &error))?;
     if manifest.format_version != FORMAT_VERSION {
         let text = format!(
-            "the archive has the form {}, and this parley reads form {FORMAT_VERSION}",
+            "the archive has format version {}, but this version of Parley reads {FORMAT_VERSION}",
             manifest.format_version
         );
         bail!(BackupError::Damaged(text));

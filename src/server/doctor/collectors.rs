@@ -13,7 +13,7 @@ pub(super) async fn collectors(config: &Config) -> Vec<Finding> {
     const SUBJECT: &str = "telemetry";
     let endpoints = telemetry::endpoints(&config.trace);
     if endpoints.is_empty() {
-        return vec![passed(SUBJECT, "nothing is sent to a collector")];
+        return vec![passed(SUBJECT, "nothing is exported to a collector")];
     }
     let mut found: Vec<Finding> = telemetry::credentials(&config.trace)
         .into_iter()
@@ -24,19 +24,19 @@ pub(super) async fn collectors(config: &Config) -> Vec<Finding> {
         let Some((host, port)) = host_and_port(&endpoint) else {
             found.push(failed(
                 SUBJECT,
-                format!("{shown} is no address: write http://host:4317 or https://host:4317"),
+                format!("{shown} is not an address: use http://host:4317 or https://host:4317"),
             ));
             continue;
         };
         found.push(match tokio::time::timeout(TIMEOUT, TcpStream::connect((host, port))).await {
-            Ok(Ok(_)) => passed(SUBJECT, format!("{shown} takes connections at port {port}")),
+            Ok(Ok(_)) => passed(SUBJECT, format!("{shown} accepts connections on port {port}")),
             Ok(Err(error)) => warning(
                 SUBJECT,
-                format!("{shown} cannot be reached at port {port}, and what is sent there is lost: {error}"),
+                format!("{shown} cannot be reached on port {port}, so exported telemetry is lost: {error}"),
             ),
             Err(_) => warning(
                 SUBJECT,
-                format!("{shown} does not answer at port {port}, and what is sent there is lost"),
+                format!("{shown} does not respond on port {port}, so exported telemetry is lost"),
             ),
         });
     }

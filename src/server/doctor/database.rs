@@ -22,7 +22,7 @@ pub(super) async fn database(config: &Config, found: &mut Vec<Finding>) {
     const SUBJECT: &str = "database";
     let settings = config_mapping::database(config);
     match Database::would_create(&settings) {
-        Ok(true) => found.push(passed(SUBJECT, "there is none yet: the first start creates the file")),
+        Ok(true) => found.push(passed(SUBJECT, "it does not exist yet: the first start creates the file")),
         Ok(false) => existing_database(config, found).await,
         Err(error) => found.push(failed(SUBJECT, error.to_string())),
     }
@@ -41,28 +41,28 @@ async fn existing_database(config: &Config, found: &mut Vec<Finding>) {
         Err(error) => return found.push(failed(SUBJECT, error.to_string())),
     };
     match db.examine().await {
-        Err(error) => found.push(failed(SUBJECT, format!("it does not answer: {error}"))),
+        Err(error) => found.push(failed(SUBJECT, format!("it does not respond: {error}"))),
         Ok(seen) => {
-            found.push(passed(SUBJECT, format!("{} answers", seen.version)));
+            found.push(passed(SUBJECT, format!("{} responds", seen.version)));
             if seen.postgres_major.is_some_and(|major| major < MIN_POSTGRES_VERSION) {
                 found.push(failed(SUBJECT, format!("it is older than PostgreSQL {MIN_POSTGRES_VERSION}")));
             }
             if seen.read_only {
                 found.push(failed(
                     SUBJECT,
-                    "it is read only: is database.url the primary's, and not a standby's?",
+                    "it is read-only: check that database.url is that of the primary, not of a standby",
                 ));
             }
             match &seen.standing {
-                Standing::Same => found.push(passed(SUBJECT, "its tables are those of this version")),
+                Standing::Same => found.push(passed(SUBJECT, "its schema is that of this version")),
                 Standing::Newer(name) => found.push(warning(
                     SUBJECT,
-                    format!("it is newer than this program (it has seen the migration {name}), which works on it, as during an upgrade"),
+                    format!("it is newer than this program (it has the migration {name}), but compatible with it, as during an upgrade"),
                 )),
-                Standing::TooNew(name) => found.push(failed(SUBJECT, format!("it is newer than this program (it has seen the migration {name}): run the newer version"))),
+                Standing::TooNew(name) => found.push(failed(SUBJECT, format!("it is newer than this program (it has the migration {name}): run the newer version"))),
                 Standing::Behind(count) if !seen.may_create => found.push(failed(
                     SUBJECT,
-                    format!("it is {count} migrations behind, and its user may not make tables: grant CREATE, or run `parley migrate` as its owner"),
+                    format!("it is {count} migrations behind, and its user may not create tables: grant CREATE, or run `parley migrate` as its owner"),
                 )),
                 Standing::Behind(count) => found.push(passed(SUBJECT, format!("it is {count} migrations behind, which the next start runs"))),
             }
@@ -70,7 +70,7 @@ async fn existing_database(config: &Config, found: &mut Vec<Finding>) {
                 && i64::from(config.database.max_connections) * 2 > most
             {
                 let message = format!(
-                    "it takes {most} connections, and each replica may hold {} (database.max_connections): two replicas do not fit",
+                    "it accepts {most} connections, and each replica can open {} (database.max_connections): two replicas do not fit",
                     config.database.max_connections
                 );
                 found.push(warning(SUBJECT, message));
@@ -88,12 +88,12 @@ async fn existing_database(config: &Config, found: &mut Vec<Finding>) {
             }
             if seen.postgres_major.is_some() {
                 found.push(match tokio::time::timeout(TIMEOUT, replicas::hears(&db)).await {
-                    Ok(Ok(())) => passed("signals", "what one connection says another one hears"),
+                    Ok(Ok(())) => passed("signals", "a notification sent by one connection is received by another"),
                     Ok(Err(error)) => failed("signals", format!("LISTEN and NOTIFY do not work: {error}")),
                     Err(_) => warning(
                         "signals",
-                        "nothing was heard of what was said: a pooler between Parley and PostgreSQL that shares connections does not pass signals on. \
-                         Replicas would look every events.poll_interval_milliseconds instead",
+                        "no notification was received: a pooler between Parley and PostgreSQL that shares connections does not forward notifications. \
+                         Replicas poll every events.poll_interval_milliseconds instead",
                     ),
                 });
             }
@@ -109,19 +109,19 @@ async fn oversized(db: &Database) -> Vec<Finding> {
     match tokio::time::timeout(SCAN_TIMEOUT, db.oversized()).await {
         Err(_) => vec![warning(
             SUBJECT,
-            "not all rows were looked at within 60 seconds, so some may be beyond the limits of their fields",
+            "not all rows could be checked within 60 seconds, so some might exceed the limits of their fields",
         )],
         Ok(Err(error)) => vec![warning(
             SUBJECT,
-            format!("rows beyond the limits of their fields could not be looked for: {error}"),
+            format!("failed to check for rows that exceed the limits of their fields: {error}"),
         )],
-        Ok(Ok(found)) if found.is_empty() => vec![passed(SUBJECT, "no row is beyond the limits of its fields")],
+        Ok(Ok(found)) if found.is_empty() => vec![passed(SUBJECT, "no row exceeds the limits of its fields")],
         Ok(Ok(found)) => found
             .iter()
             .map(|rows| {
-                let more = if rows.more { ", and maybe more" } else { "" };
+                let more = if rows.more { ", and possibly more" } else { "" };
                 let message = format!(
-                    "{}.{} is beyond its limits in {}{more}: it is sent without that field (truncated_fields) until it is made smaller",
+                    "{}.{} exceeds its limits in {}{more}: it is sent without that field (truncated_fields) until the value is made smaller",
                     rows.table,
                     rows.column,
                     rows.rows.join(", ")
@@ -136,20 +136,20 @@ async fn oversized(db: &Database) -> Vec<Finding> {
 async fn times(db: &Database) -> Vec<Finding> {
     const SUBJECT: &str = "times";
     let found = match tokio::time::timeout(SCAN_TIMEOUT, db.times_out_of_range()).await {
-        Err(_) => return vec![warning(SUBJECT, "not all times were looked at within 60 seconds")],
-        Ok(Err(error)) => return vec![warning(SUBJECT, format!("times could not be looked at: {error}"))],
+        Err(_) => return vec![warning(SUBJECT, "not all times could be checked within 60 seconds")],
+        Ok(Err(error)) => return vec![warning(SUBJECT, format!("failed to check times: {error}"))],
         Ok(Ok(found)) => found,
     };
     if found.is_empty() {
-        return vec![passed(SUBJECT, "every stored time lies within the years 1 to 9999")];
+        return vec![passed(SUBJECT, "every stored time is within the years 1 to 9999")];
     }
     let message = |rows: &Oversized| {
-        let more = if rows.more { ", and maybe more" } else { "" };
+        let more = if rows.more { ", and possibly more" } else { "" };
         let (column, named) = (format!("{}.{}", rows.table, rows.column), rows.rows.join(", "));
         warning(
             SUBJECT,
             format!(
-                "{column} lies outside of the years 1 to 9999 in {named}{more}: it is sent as the nearest time within them until it is set again"
+                "{column} is outside the years 1 to 9999 in {named}{more}: it is sent as the nearest time within them until it is set again"
             ),
         )
     };

@@ -22,12 +22,12 @@ pub(super) async fn file_store(config: &Config) -> Finding {
         anyhow::Ok(())
     };
     match tokio::time::timeout(TIMEOUT * 4, trial).await {
-        Ok(Ok(())) => passed("files", format!("{} takes files and gives them back", config.files.url)),
+        Ok(Ok(())) => passed("files", format!("{} stores and returns files", config.files.url)),
         Ok(Err(error)) => failed(
             "files",
-            format!("{} cannot be used, so uploads are refused: {error:#}", config.files.url),
+            format!("{} cannot be used, so uploads are rejected: {error:#}", config.files.url),
         ),
-        Err(_) => failed("files", format!("{} does not answer, so uploads are refused", config.files.url)),
+        Err(_) => failed("files", format!("{} does not respond, so uploads are rejected", config.files.url)),
     }
 }
 
@@ -46,13 +46,13 @@ fn check_creatable(folder: &Path) -> Finding {
         failed(
             "files",
             format!(
-                "the folder {} does not exist and cannot be created, so uploads are refused: {reason}",
+                "the folder {} does not exist and cannot be created, so uploads are rejected: {reason}",
                 folder.display()
             ),
         )
     };
     if !existing.is_dir() {
-        return unusable(&format!("{} is no folder", existing.display()));
+        return unusable(&format!("{} is not a folder", existing.display()));
     }
     match access(&existing, Access::WRITE_OK | Access::EXEC_OK) {
         Ok(()) => passed(

@@ -22,11 +22,11 @@ pub(super) async fn listener(config: &Config, name: &'static str, address: &str)
         _ => Listener::Admin,
     };
     match identify(&format!("{scheme}://{}", reachable(address))).await {
-        found if found == expected => passed(name, format!("a Parley listens at {address} already")),
+        found if found == expected => passed(name, format!("a Parley server already listens at {address}")),
         // It requires a client certificate, so it cannot be identified.
         Listener::Unknown if is_tls && !config.tls.client_ca_file.is_empty() => warning(
             name,
-            format!("{address} is taken: by a Parley that runs already, or by something else"),
+            format!("{address} is in use: by a running Parley server, or by another process"),
         ),
         _ => failed(name, error.to_string()),
     }

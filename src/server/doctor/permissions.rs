@@ -32,14 +32,14 @@ pub(super) fn permissions(config: &Config) -> Vec<Finding> {
             Some(warning(
                 SUBJECT,
                 format!(
-                    "{} has the mode {mode:o}, so other users of this machine may read it, keys and messages included: chmod {expected} {0}",
+                    "{} has the mode {mode:o}, so other users of this machine can read it, including keys and messages: chmod {expected} {0}",
                     path.display()
                 ),
             ))
         })
         .collect();
     if too_wide.is_empty() && !private.is_empty() {
-        return vec![passed(SUBJECT, "database and files are their owner's alone")];
+        return vec![passed(SUBJECT, "only their owner can access the database and the files")];
     }
     too_wide
 }

@@ -20,12 +20,15 @@ pub(super) fn proxies(config: &Config) -> Vec<Finding> {
 fn trusted(config: &Config) -> Finding {
     const SUBJECT: &str = "trusted proxies";
     if !config.limits.trusted_proxies.is_empty() {
-        return passed(SUBJECT, format!("{} may say who the client is", config.limits.trusted_proxies));
+        return passed(
+            SUBJECT,
+            format!("the forwarding headers of {} are trusted", config.limits.trusted_proxies),
+        );
     }
     warning(
         SUBJECT,
         "limits.trusted_proxies is empty: behind a proxy or an ingress, anonymous requests that carry X-Forwarded-For are limited per inbox and per proxy, \
-         and those without are all charged to the proxy; name the proxy's addresses",
+         and those without are all charged to the proxy; list the proxy's addresses",
     )
 }
 
@@ -34,14 +37,14 @@ fn bodies(config: &Config) -> Finding {
     let http = (config.http.max_body_bytes as u64).max(config.files.max_bytes);
     let grpc = config.grpc.max_message_bytes as u64;
     if http.max(grpc) <= SMALLEST_BODY {
-        return passed(SUBJECT, "every body that is taken here passes the proxies' own limits");
+        return passed(SUBJECT, "every accepted body is within the default limits of proxies");
     }
     warning(
         SUBJECT,
         format!(
-            "http.base_url is set: a proxy there must let requests of {http} bytes (http.max_body_bytes, files.max_bytes) and gRPC messages of {grpc} bytes \
-             (grpc.max_message_bytes) through, where nginx refuses more than 1 MiB by default (client_max_body_size), close idle connections before \
-             {} seconds (http.idle_timeout_seconds), and pass api_access_token on (underscores_in_headers); see docs/proxies.md",
+            "http.base_url is set: a proxy there must allow requests of {http} bytes (http.max_body_bytes, files.max_bytes) and gRPC messages of {grpc} bytes \
+             (grpc.max_message_bytes), where nginx rejects more than 1 MiB by default (client_max_body_size), close idle connections before \
+             {} seconds (http.idle_timeout_seconds), and forward api_access_token (underscores_in_headers); see docs/proxies.md",
             config.http.idle_timeout_seconds
         ),
     )

@@ -34,7 +34,7 @@ pub(super) fn secrets(config: &Config) -> Vec<Finding> {
     if found.is_empty() && all > 0 {
         return vec![passed(
             SUBJECT,
-            format!("{all} files with secrets can be read, and not by everybody"),
+            format!("{all} files with secrets can be read, but not by other users"),
         )];
     }
     found
@@ -49,14 +49,14 @@ fn examine(subject: &'static str, name: &str, file: &Path) -> Option<Finding> {
     if text.trim_ascii().is_empty() {
         return Some(warning(
             subject,
-            format!("{name} = {shown} is empty: the setting counts as not set"),
+            format!("{name} = {shown} is empty: the setting is treated as not set"),
         ));
     }
     (mode & OTHERS != 0).then(|| {
         let mode = mode & 0o777;
         warning(
             subject,
-            format!("{name} = {shown} has the mode {mode:o}, so every user of this machine may read it: chmod 640 {shown}"),
+            format!("{name} = {shown} has the mode {mode:o}, so every user of this machine can read it: chmod 640 {shown}"),
         )
     })
 }

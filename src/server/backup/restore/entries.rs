@@ -29,7 +29,7 @@ pub async fn read_other_entry(reader: &mut Reader, name: &str, files: &mut FileR
             serde_json::from_slice(&reader.read_entry(MAX_JSON_BYTES).await?).map_err(|error| BackupError::entry(COMPLETE, &error))?;
         if counts.files != files.count() {
             bail!(BackupError::damaged(format_args!(
-                "it has {} files of {}",
+                "it contains {} of {} files",
                 files.count(),
                 counts.files
             )));

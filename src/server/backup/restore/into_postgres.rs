@@ -90,7 +90,7 @@ pub(super) async fn load(
             match read_other_entry(reader, &name, files).await? {
                 OtherEntry::File => {}
                 OtherEntry::End(end) => counts = Some(end),
-                OtherEntry::Unknown => bail!(BackupError::damaged(format_args!("it has an entry {name}"))),
+                OtherEntry::Unknown => bail!(BackupError::damaged(format_args!("it contains an unexpected entry, {name}"))),
             }
         }
     }
@@ -105,7 +105,7 @@ impl LoadedDatabase {
         let (logs, target) = committed.map_err(|error| match error {
             NotLoaded::Refused(error) => ReplaceError::NotReplaced(row_error(anyhow!(error).context("loading the rows"), "the database")),
             NotLoaded::Unknown(error) => ReplaceError::Replaced(anyhow!(error).context(
-                "the connection broke during the commit: the database was restored or is as it was, and restored files were kept; look, and restore again",
+                "the connection was lost during the commit: the database is either restored or unchanged, and restored files were kept; check it, and restore again if necessary",
             )),
         })?;
         migrate(&target, config)
@@ -114,7 +114,7 @@ impl LoadedDatabase {
             .map_err(ReplaceError::Replaced)?;
         // The rows are committed, so a failure loses nothing: only statistics are missing, and locks end with the process.
         if let Err(error) = target.end().await {
-            tracing::warn!(%error, "statistics of the restored tables could not be collected");
+            tracing::warn!(%error, "failed to collect statistics of the restored tables");
         }
         Ok(logs)
     }

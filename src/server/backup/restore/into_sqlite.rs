@@ -62,7 +62,7 @@ pub(super) async fn load(
             match read_other_entry(reader, &name, files).await? {
                 OtherEntry::File => {}
                 OtherEntry::End(end) => counts = Some(end),
-                OtherEntry::Unknown => bail!(BackupError::damaged(format_args!("it has an entry {name}"))),
+                OtherEntry::Unknown => bail!(BackupError::damaged(format_args!("it contains an unexpected entry, {name}"))),
             }
         }
     }
@@ -91,7 +91,7 @@ impl LoadedDatabase {
         // The old file must remain complete until the new one has its name, so apply its journal first. A file that cannot be read has
         // nothing to preserve.
         if let Err(error) = sqlite::absorb_journal(&self.file).await {
-            tracing::warn!(%error, "the database that is replaced cannot be read; replacing it as it is");
+            tracing::warn!(%error, "failed to read the database to be replaced; replacing it anyway");
         }
         replace_file(&self.restored.0, &self.file).map_err(ReplaceError::NotReplaced)?;
         archive::sync_folder(&self.file)
