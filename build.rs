@@ -1,22 +1,23 @@
-//! Which revision a release is built from, for `parley --version`.
+//! Determines the revision that `parley --version` reports.
 use std::{env, path::Path, process::Command};
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed=BUILD_REVISION");
-    // The image is built without the history, so its build sets the revision.
+    // The image is built without the Git history, so the image build passes the revision in.
     let given = env::var("BUILD_REVISION").ok().filter(|revision| !revision.is_empty());
     let version = env!("CARGO_PKG_VERSION");
     let version = match given.or_else(head) {
         Some(revision) => format!("{version} ({})", revision.get(..18).unwrap_or(&revision)),
         None => version.to_owned(),
     };
-    // Cargo sets it for the program too where it runs it, so it may not look like a setting: those begin with PARLEY_.
+    // Cargo also sets this variable when it runs the program. It must not look like a setting, and those start with PARLEY_.
     println!("cargo:rustc-env=BUILD_VERSION={version}");
 }
 
-/// The commit that is checked out, with `-dirty` behind it where files differ from it. Absent in a development build, which would be made anew
-/// with every commit, and outside of a clone of this repository: a folder within another repository has that one's history.
+/// Returns the checked-out commit, with the suffix `-dirty` if tracked files differ from it. Returns `None` in a development build, which
+/// would otherwise be rebuilt after every commit, and outside a clone of this repository: a source tree inside another repository would
+/// report that repository's commit.
 fn head() -> Option<String> {
     let here = env::var("CARGO_MANIFEST_DIR").ok()?;
     if env::var("PROFILE").as_deref() != Ok("release") || !Path::new(&here).join(".git").exists() {

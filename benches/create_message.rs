@@ -1,4 +1,4 @@
-//! `CreateMessage`: throughput with 64 calls in flight, and the latency of one at a time.
+//! `CreateMessage`: throughput with 64 calls in flight, and the latency of one call at a time.
 
 use std::time::{Duration, Instant};
 
@@ -8,96 +8,96 @@ use tonic::transport::Channel;
 
 use crate::{
     Options,
+    harness::Harness,
     support::{
-        bare::{Client, Payload},
-        gauge::median,
+        baseline::{Client, Payload},
+        fixture::{Fixture, message},
+        measurements::median,
         server::authorized,
-        table::{Sense, Table, Yardstick},
-        world::{World, message},
+        table::{Bound, Table, Target},
     },
-    yard::Yard,
 };
 
-/// Connections that share the calls in flight.
+/// Number of connections that share the calls in flight.
 const CONNECTIONS: usize = 4;
-/// Calls in flight on each of them.
+/// Number of calls in flight on each connection.
 const IN_FLIGHT: usize = 16;
 
-/// One round of everything about throughput.
-pub async fn throughput_round(yard: &mut Yard, options: &Options, table: &mut Table) {
-    let naive = yard.cluster.pgbench("naive", "naive.sql", 32, options.seconds);
-    let world = yard.postgres_world(options).await;
-    let created = create(world, options.seconds).await;
-    let mark = Yardstick {
+/// One round of all throughput measurements.
+pub async fn throughput_round(harness: &mut Harness, options: &Options, table: &mut Table) {
+    let naive = harness.cluster.pgbench("naive", "naive.sql", 32, options.seconds);
+    let fixture = harness.postgres_fixture(options).await;
+    let created = create(fixture, options.seconds).await;
+    let target = Target {
         name: "CreateMessage, 64 in flight / pgbench naive",
         unit: "messages/s",
-        sense: Sense::AtLeast,
-        mark: 3.0,
+        bound: Bound::AtLeast,
+        required: 3.0,
         goal: 4.0,
     };
-    table.compare(mark, created, naive);
-    let echoed = echo(yard.bare().connections(CONNECTIONS).await, options.seconds).await;
-    let mark = Yardstick {
-        name: "CreateMessage, 64 in flight / bare echo",
+    table.compare(target, created, naive);
+    let echoed = echo(harness.baseline().connections(CONNECTIONS).await, options.seconds).await;
+    let target = Target {
+        name: "CreateMessage, 64 in flight / tonic echo",
         unit: "calls/s",
-        sense: Sense::AtLeast,
-        mark: 0.30,
+        bound: Bound::AtLeast,
+        required: 0.30,
         goal: 0.40,
     };
-    table.compare(mark, created, echoed);
-    let statement = yard.cluster.pgbench("naive", "cte.sql", 32, options.seconds);
-    table.other("pgbench, one statement a message, 32 clients", "messages/s", statement);
-    let one_by_one = yard.one_by_one().await.run(options.seconds).await;
-    let created = create(yard.sqlite_world(options).await, options.seconds).await;
-    let mark = Yardstick {
+    table.compare(target, created, echoed);
+    let statement = harness.cluster.pgbench("naive", "cte.sql", 32, options.seconds);
+    table.unpaired("pgbench, one statement per message, 32 clients", "messages/s", statement);
+    let one_by_one = harness.one_by_one().await.run(options.seconds).await;
+    let created = create(harness.sqlite_fixture(options).await, options.seconds).await;
+    let target = Target {
         name: "CreateMessage, 64 in flight, SQLite / one by one",
         unit: "messages/s",
-        sense: Sense::AtLeast,
-        mark: 3.0,
+        bound: Bound::AtLeast,
+        required: 3.0,
         goal: 4.0,
     };
-    table.compare(mark, created, one_by_one);
+    table.compare(target, created, one_by_one);
 }
 
-/// One round of one call at a time.
-pub async fn latency_round(yard: &mut Yard, options: &Options, table: &mut Table) {
-    let naive = yard.cluster.pgbench_median_ms("naive", "naive.sql", options.seconds);
-    let world = yard.postgres_world(options).await;
-    let mut client = MessagesServiceClient::new(world.server.connect().await);
+/// One round of the latency measurement.
+pub async fn latency_round(harness: &mut Harness, options: &Options, table: &mut Table) {
+    let naive = harness.cluster.pgbench_median_ms("naive", "naive.sql", options.seconds);
+    let fixture = harness.postgres_fixture(options).await;
+    let mut client = MessagesServiceClient::new(fixture.server.connect().await);
     let end = Instant::now() + Duration::from_secs(options.seconds);
     let mut millis = Vec::new();
     while Instant::now() < end {
-        let (account, conversation) = world.places.any();
+        let (account, conversation) = fixture.conversations.random();
         let request = authorized(message(account, conversation));
         let begun = Instant::now();
-        client.create_message(request).await.expect("the message is good");
+        client.create_message(request).await.expect("the message is valid");
         millis.push(begun.elapsed().as_secs_f64() * 1000.0);
     }
-    let mark = Yardstick {
+    let target = Target {
         name: "CreateMessage, one in flight, p50 / pgbench naive",
         unit: "ms",
-        sense: Sense::AtMost,
-        mark: 1.2,
+        bound: Bound::AtMost,
+        required: 1.2,
         goal: 0.9,
     };
-    table.compare(mark, median(&millis), naive);
+    table.compare(target, median(&millis), naive);
 }
 
-/// Messages per second, with 64 calls in flight.
-pub async fn create(world: &World, seconds: u64) -> f64 {
+/// Returns messages per second with 64 calls in flight.
+pub async fn create(fixture: &Fixture, seconds: u64) -> f64 {
     let mut tasks = JoinSet::new();
     let begun = Instant::now();
     let end = begun + Duration::from_secs(seconds);
-    for channel in world.server.connections(CONNECTIONS).await {
+    for channel in fixture.server.connections(CONNECTIONS).await {
         for _ in 0..IN_FLIGHT {
             let mut client = MessagesServiceClient::new(channel.clone());
-            let places = world.places.clone();
+            let conversations = fixture.conversations.clone();
             tasks.spawn(async move {
                 let mut count = 0_u32;
                 while Instant::now() < end {
-                    let (account, conversation) = places.any();
+                    let (account, conversation) = conversations.random();
                     let request = authorized(message(account, conversation));
-                    client.create_message(request).await.expect("the message is good");
+                    client.create_message(request).await.expect("the message is valid");
                     count += 1;
                 }
                 count
@@ -107,7 +107,7 @@ pub async fn create(world: &World, seconds: u64) -> f64 {
     rate(tasks, begun).await
 }
 
-/// Echoes per second.
+/// Returns echo calls per second.
 async fn echo(channels: Vec<Channel>, seconds: u64) -> f64 {
     let mut tasks = JoinSet::new();
     let begun = Instant::now();
@@ -118,7 +118,7 @@ async fn echo(channels: Vec<Channel>, seconds: u64) -> f64 {
             tasks.spawn(async move {
                 let mut count = 0_u32;
                 while Instant::now() < end {
-                    client.echo(Payload::new(1)).await.expect("the echo answers");
+                    client.echo(Payload::new(1)).await.expect("the baseline server responds");
                     count += 1;
                 }
                 count

@@ -1,4 +1,4 @@
-//! Fan-out: bursts to many subscribers that decode everything, and the way from reply to event.
+//! Fan-out: bursts to many subscribers that decode every event, and the latency from a response to its event.
 
 use std::{
     sync::{
@@ -15,45 +15,46 @@ use tonic::transport::Channel;
 
 use crate::{
     Options,
-    seat::{Burst, Seats},
+    harness::Harness,
+    subscriber_group::{Burst, SubscriberGroup},
     support::{
-        bare::{self, Client},
-        gauge::{cpu_seconds, median},
+        baseline::{self, Client},
+        fixture::{Conversations, Fixture, draft, message},
+        measurements::{cpu_seconds, median},
         server::authorized,
-        table::{Sense, Table, Yardstick},
-        world::{Places, World, draft, message},
+        table::{Bound, Table, Target},
     },
-    yard::Yard,
 };
 
-/// Connections that subscribers share.
+/// Number of connections that subscribers share.
 const CONNECTIONS: usize = 8;
-/// Messages in one call, the most there may be.
+/// Number of messages in one call, which is the maximum.
 const BATCH: usize = 500;
-/// Calls in flight while writing flat out.
+/// Number of calls in flight when writing at full speed.
 const CALLS: usize = 4;
 
-/// The row for writes flat out, and how many calls they are; the row for bursts of one write each, and how many bursts. One
-/// subscriber gets a write in a single frame, between whose first and last event no time passes: that row would be without meaning.
+/// For each number of subscribers: the row for writing at full speed with its number of calls, and the row for bursts of one write with its
+/// number of bursts. A single subscriber receives one write in a single frame, so no time passes between the first and the last event, and
+/// the second row would be meaningless.
 const SIZES: [Size; 3] = [
     Size {
         subscribers: 1,
-        flat_out: ("fan-out to 1, writing flat out / bare stream", 40),
+        flat_out: ("fan-out to 1, writing flat out / tonic stream", 40),
         single: None,
     },
     Size {
         subscribers: 100,
-        flat_out: ("fan-out to 100, writing flat out / bare stream", 20),
-        single: Some(("fan-out to 100, bursts of one write / bare stream", 10)),
+        flat_out: ("fan-out to 100, writing flat out / tonic stream", 20),
+        single: Some(("fan-out to 100, bursts of one write / tonic stream", 10)),
     },
     Size {
         subscribers: 1000,
-        flat_out: ("fan-out to 1000, writing flat out / bare stream", 4),
-        single: Some(("fan-out to 1000, bursts of one write / bare stream", 3)),
+        flat_out: ("fan-out to 1000, writing flat out / tonic stream", 4),
+        single: Some(("fan-out to 1000, bursts of one write / tonic stream", 3)),
     },
 ];
 
-/// A number of subscribers and what is measured with it.
+/// A number of subscribers and its measurements.
 struct Size {
     subscribers: usize,
     flat_out: (&'static str, usize),
@@ -61,18 +62,18 @@ struct Size {
 }
 
 /// One round over all numbers of subscribers.
-pub async fn round(yard: &mut Yard, options: &Options, table: &mut Table) {
+pub async fn round(harness: &mut Harness, options: &Options, table: &mut Table) {
     for size in SIZES {
-        compare(yard, options, table, size.subscribers, size.flat_out.0, 1, size.flat_out.1).await;
+        compare(harness, options, table, size.subscribers, size.flat_out.0, 1, size.flat_out.1).await;
         if let Some((name, bursts)) = size.single {
-            compare(yard, options, table, size.subscribers, name, bursts, 1).await;
+            compare(harness, options, table, size.subscribers, name, bursts, 1).await;
         }
     }
 }
 
-/// Some bursts of so many calls each, bare and own, one right after the other.
+/// Measures `bursts` bursts of `calls` calls, first on the baseline server and then on Parley.
 async fn compare(
-    yard: &mut Yard,
+    harness: &mut Harness,
     options: &Options,
     table: &mut Table,
     subscribers: usize,
@@ -80,40 +81,40 @@ async fn compare(
     bursts: usize,
     calls: usize,
 ) {
-    let bare = bare_bursts(yard.bare(), subscribers, bursts, calls).await;
-    let world = yard.postgres_world(options).await;
-    let seats = subscribe(world, subscribers).await;
-    let own = own_bursts(world, &seats, bursts, calls).await;
-    let mark = Yardstick {
+    let baseline = baseline_bursts(harness.baseline(), subscribers, bursts, calls).await;
+    let fixture = harness.postgres_fixture(options).await;
+    let group = subscribe(fixture, subscribers).await;
+    let own = parley_bursts(fixture, &group, bursts, calls).await;
+    let target = Target {
         name,
         unit: "events/s",
-        sense: Sense::AtLeast,
-        mark: 0.8,
+        bound: Bound::AtLeast,
+        required: 0.8,
         goal: 1.2,
     };
-    table.compare(mark, own.rate(), bare.rate());
+    table.compare(target, own.rate(), baseline.rate());
     table.note(
         name,
-        format!("CPU s per million events, last round: {own} (writing included); bare: {bare}"),
+        format!("CPU s per million events, last round: {own} (writing included); baseline: {baseline}"),
     );
 }
 
-/// One round of the time between a reply and its event.
-pub async fn latency_round(yard: &mut Yard, options: &Options, table: &mut Table) {
-    let world = yard.postgres_world(options).await;
+/// One round of the time between a response and its event.
+pub async fn latency_round(harness: &mut Harness, options: &Options, table: &mut Table) {
+    let fixture = harness.postgres_fixture(options).await;
     let (arrivals, mut arrived) = mpsc::channel(16);
     let request = pb::SubscribeRequest {
         account_id: 1,
         ..Default::default()
     };
-    let mut subscriber = EventsServiceClient::new(world.server.connect().await);
+    let mut subscriber = EventsServiceClient::new(fixture.server.connect().await);
     let mut stream = subscriber
         .subscribe(authorized(request))
         .await
-        .expect("the account is there")
+        .expect("the account exists")
         .into_inner();
     let reader = tokio::spawn(async move {
-        while let Some(response) = stream.message().await.expect("the stream goes on") {
+        while let Some(response) = stream.message().await.expect("the stream is open") {
             let now = Instant::now();
             for delivery in response.events {
                 if let Some(id) = created(delivery)
@@ -124,34 +125,34 @@ pub async fn latency_round(yard: &mut Yard, options: &Options, table: &mut Table
             }
         }
     });
-    let mut client = MessagesServiceClient::new(world.server.connect().await);
+    let mut client = MessagesServiceClient::new(fixture.server.connect().await);
     let (mut after_reply, mut reply, mut whole, mut first) = (Vec::new(), Vec::new(), Vec::new(), 0_u32);
     let millis = |from: Instant, to: Instant| to.saturating_duration_since(from).as_secs_f64() * 1000.0;
     for _ in 0..options.samples {
-        let request = authorized(message(1, world.places.any_of_first()));
+        let request = authorized(message(1, fixture.conversations.random_in_first_account()));
         let begun = Instant::now();
-        let made = client.create_message(request).await.expect("the message is good");
+        let made = client.create_message(request).await.expect("the message is valid");
         let replied = Instant::now();
         let sent = made.into_inner().message.expect("always set").id;
-        let (id, event) = arrived.recv().await.expect("the stream goes on");
-        assert_eq!(id, sent, "one message, one event, nobody else writes");
-        // An event that came before the reply counts as no time at all.
+        let (id, event) = arrived.recv().await.expect("the stream is open");
+        assert_eq!(id, sent, "each message has one event, and there are no other writers");
+        // An event that arrives before the response counts as zero latency.
         after_reply.push(millis(replied, event));
         reply.push(millis(begun, replied));
         whole.push(millis(begun, event));
         first += u32::from(event < replied);
     }
     reader.abort();
-    let mark = Yardstick {
+    let target = Target {
         name: "reply to event, p50",
         unit: "ms",
-        sense: Sense::AtMost,
-        mark: 0.5,
+        bound: Bound::AtMost,
+        required: 0.5,
         goal: 0.2,
     };
-    table.absolute(mark, median(&after_reply));
+    table.absolute(target, median(&after_reply));
     table.note(
-        mark.name,
+        target.name,
         format!(
             "last round: call to reply {:.3} ms, call to event {:.3} ms (p50), the event first in {first} of {}",
             median(&reply),
@@ -161,7 +162,7 @@ pub async fn latency_round(yard: &mut Yard, options: &Options, table: &mut Table
     );
 }
 
-/// The id of the message that a delivery tells the creation of.
+/// Returns the message ID if the delivery is a `message.created` event.
 fn created(delivery: pb::EventDelivery) -> Option<i64> {
     let event = delivery.event?;
     let is_creation = event.kind() == pb::EventKind::MessageCreated;
@@ -171,9 +172,9 @@ fn created(delivery: pb::EventDelivery) -> Option<i64> {
     }
 }
 
-async fn subscribe(world: &World, subscribers: usize) -> Seats {
-    let mut seats = Seats::new();
-    let channels = world.server.connections(CONNECTIONS.min(subscribers)).await;
+async fn subscribe(fixture: &Fixture, subscribers: usize) -> SubscriberGroup {
+    let mut group = SubscriberGroup::new();
+    let channels = fixture.server.connections(CONNECTIONS.min(subscribers)).await;
     for number in 0..subscribers {
         let request = pb::SubscribeRequest {
             account_id: 1,
@@ -183,77 +184,77 @@ async fn subscribe(world: &World, subscribers: usize) -> Seats {
         let stream = client
             .subscribe(authorized(request))
             .await
-            .expect("the account is there")
+            .expect("the account exists")
             .into_inner();
-        seats.sit(stream.filter_map(|response| {
-            let events = response.expect("the stream goes on").events;
-            // Bookmarks come without events.
+        group.add(stream.filter_map(|response| {
+            let events = response.expect("the stream is open").events;
+            // Bookmarks contain no events.
             let last = events.last().and_then(|delivery| delivery.event.as_ref()).map(|event| event.seq);
             std::future::ready(last.map(|seq| (events.len() as u64, seq)))
         }));
     }
-    // A burst that is not counted: connections and caches are cold.
-    let target = write(world, 1).await;
-    seats.wait_for(target).await;
-    seats
+    // A warm-up burst that is not counted, because connections and caches are cold.
+    let target = write(fixture, 1).await;
+    group.wait_for(target).await;
+    group
 }
 
-/// Several bursts of so many calls, one after another.
-async fn own_bursts(world: &World, seats: &Seats, bursts: usize, calls: usize) -> Burst {
+/// Runs `bursts` bursts of `calls` calls, one after another.
+async fn parley_bursts(fixture: &Fixture, group: &SubscriberGroup, bursts: usize, calls: usize) -> Burst {
     let mut total = Burst::default();
     for _ in 0..bursts {
-        seats.clear();
-        let cpu = (cpu_seconds(world.server.pid()), cpu_seconds(std::process::id()));
-        let target = write(world, calls).await;
-        seats.wait_for(target).await;
-        total.add(seats.burst(cpu_seconds(world.server.pid()) - cpu.0, cpu_seconds(std::process::id()) - cpu.1));
+        group.reset();
+        let cpu = (cpu_seconds(fixture.server.pid()), cpu_seconds(std::process::id()));
+        let target = write(fixture, calls).await;
+        group.wait_for(target).await;
+        total.add(group.burst(cpu_seconds(fixture.server.pid()) - cpu.0, cpu_seconds(std::process::id()) - cpu.1));
     }
     total
 }
 
-async fn bare_bursts(bare: &bare::Process, subscribers: usize, bursts: usize, calls: usize) -> Burst {
-    let channels = bare.connections(CONNECTIONS.min(subscribers)).await;
-    let mut seats = Seats::new();
+async fn baseline_bursts(baseline: &baseline::Process, subscribers: usize, bursts: usize, calls: usize) -> Burst {
+    let channels = baseline.connections(CONNECTIONS.min(subscribers)).await;
+    let mut group = SubscriberGroup::new();
     for number in 0..subscribers {
         let stream = Client::new(channels[number % channels.len()].clone())
             .stream()
             .await
-            .expect("the bare server streams");
-        seats.sit(stream.map(|payload| (1, payload.expect("the stream goes on").id)));
+            .expect("the baseline server streams");
+        group.add(stream.map(|payload| (1, payload.expect("the stream is open").id)));
     }
     let mut client = Client::new(channels[0].clone());
     let count = (calls * BATCH) as u64;
-    client.burst(BATCH as u64).await.expect("the bare server answers");
-    seats.wait_for(BATCH as u64).await;
+    client.burst(BATCH as u64).await.expect("the baseline server responds");
+    group.wait_for(BATCH as u64).await;
     let mut total = Burst::default();
     for _ in 0..bursts {
-        seats.clear();
-        let cpu = (cpu_seconds(bare.pid()), cpu_seconds(std::process::id()));
-        client.burst(count).await.expect("the bare server answers");
-        seats.wait_for(count).await;
-        total.add(seats.burst(cpu_seconds(bare.pid()) - cpu.0, cpu_seconds(std::process::id()) - cpu.1));
+        group.reset();
+        let cpu = (cpu_seconds(baseline.pid()), cpu_seconds(std::process::id()));
+        client.burst(count).await.expect("the baseline server responds");
+        group.wait_for(count).await;
+        total.add(group.burst(cpu_seconds(baseline.pid()) - cpu.0, cpu_seconds(std::process::id()) - cpu.1));
     }
     total
 }
 
-/// Writes so many calls of messages into account 1; the seq of the last event.
-async fn write(world: &World, calls: usize) -> u64 {
-    let channel = world.server.connect().await;
+/// Writes `calls` calls of messages to account 1. Returns the sequence number of the last event.
+async fn write(fixture: &Fixture, calls: usize) -> u64 {
+    let channel = fixture.server.connect().await;
     let left = Arc::new(AtomicUsize::new(calls));
     let mut tasks = JoinSet::new();
     for _ in 0..CALLS.min(calls) {
-        tasks.spawn(writer(channel.clone(), world.places.clone(), left.clone()));
+        tasks.spawn(writer(channel.clone(), fixture.conversations.clone(), left.clone()));
     }
     tasks.join_all().await.into_iter().max().unwrap_or_default()
 }
 
-async fn writer(channel: Channel, places: Arc<Places>, left: Arc<AtomicUsize>) -> u64 {
+async fn writer(channel: Channel, conversations: Arc<Conversations>, left: Arc<AtomicUsize>) -> u64 {
     let mut client = MessagesServiceClient::new(channel);
     let mut last = 0;
     while left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok() {
         let messages = (0..BATCH)
             .map(|_| pb::BatchMessage {
-                conversation_id: places.any_of_first(),
+                conversation_id: conversations.random_in_first_account(),
                 message: Some(draft()),
             })
             .collect();
@@ -265,7 +266,7 @@ async fn writer(channel: Channel, places: Arc<Places>, left: Arc<AtomicUsize>) -
         let made = client
             .batch_create_messages(authorized(request))
             .await
-            .expect("the messages are good")
+            .expect("the messages are valid")
             .into_inner();
         last = made.messages.iter().map(|message| message.version).max().unwrap_or_default();
     }

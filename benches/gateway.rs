@@ -1,4 +1,4 @@
-//! The JSON door beside the gRPC door: the same calls, the same service, one after the other.
+//! The REST gateway compared with the gRPC API: the same calls to the same service, one API after the other.
 
 use std::time::{Duration, Instant};
 
@@ -8,70 +8,70 @@ use tokio::task::JoinSet;
 
 use crate::{
     Options,
+    harness::Harness,
     support::{
         CONTENT,
-        server::{authorized, json_client},
-        table::{Sense, Table, Yardstick},
-        world::{World, message},
+        fixture::{Fixture, message},
+        server::{authorized, http_client},
+        table::{Bound, Table, Target},
     },
-    yard::Yard,
 };
 
-/// Calls in flight through either door.
+/// Number of calls in flight on either API.
 const IN_FLIGHT: usize = 64;
-/// gRPC connections that share them.
+/// Number of gRPC connections that share them.
 const CONNECTIONS: usize = 4;
 
-/// What is asked for.
+/// The measured call.
 #[derive(Clone, Copy, Debug)]
-enum Ask {
+enum Operation {
     Create,
     List,
 }
 
-/// One round of both calls through both doors.
-pub async fn round(yard: &mut Yard, options: &Options, table: &mut Table) {
-    let world = yard.postgres_world(options).await;
-    for (ask, name) in [
-        (Ask::Create, "create a message, JSON door / gRPC door"),
-        (Ask::List, "list 20 messages, JSON door / gRPC door"),
+/// One round of both calls on both APIs.
+pub async fn round(harness: &mut Harness, options: &Options, table: &mut Table) {
+    let fixture = harness.postgres_fixture(options).await;
+    for (operation, name) in [
+        (Operation::Create, "create a message, REST / gRPC"),
+        (Operation::List, "list 20 messages, REST / gRPC"),
     ] {
-        let grpc = grpc(world, ask, options.seconds).await;
-        let json = json(world, ask, options.seconds).await;
-        let mark = Yardstick {
+        let grpc = grpc(fixture, operation, options.seconds).await;
+        let rest = rest(fixture, operation, options.seconds).await;
+        let target = Target {
             name,
             unit: "calls/s",
-            sense: Sense::AtLeast,
-            mark: 0.6,
+            bound: Bound::AtLeast,
+            required: 0.6,
             goal: 0.8,
         };
-        table.compare(mark, json, grpc);
+        table.compare(target, rest, grpc);
     }
 }
 
-async fn grpc(world: &World, ask: Ask, seconds: u64) -> f64 {
+async fn grpc(fixture: &Fixture, operation: Operation, seconds: u64) -> f64 {
     let (mut tasks, begun) = (JoinSet::new(), Instant::now());
     let end = begun + Duration::from_secs(seconds);
-    for channel in world.server.connections(CONNECTIONS).await {
+    for channel in fixture.server.connections(CONNECTIONS).await {
         for _ in 0..IN_FLIGHT / CONNECTIONS {
             let mut client = MessagesServiceClient::new(channel.clone());
-            let places = world.places.clone();
+            let conversations = fixture.conversations.clone();
             tasks.spawn(async move {
                 let mut count = 0_u32;
                 while Instant::now() < end {
-                    let (account_id, conversation_id) = places.any();
-                    match ask {
-                        Ask::Create => {
+                    let (account_id, conversation_id) = conversations.random();
+                    match operation {
+                        Operation::Create => {
                             let request = authorized(message(account_id, conversation_id));
-                            client.create_message(request).await.expect("the message is good");
+                            client.create_message(request).await.expect("the message is valid");
                         }
-                        Ask::List => {
+                        Operation::List => {
                             let request = ListMessagesRequest {
                                 account_id,
                                 conversation_id,
                                 ..ListMessagesRequest::default()
                             };
-                            client.list_messages(authorized(request)).await.expect("the conversation is there");
+                            client.list_messages(authorized(request)).await.expect("the conversation exists");
                         }
                     }
                     count += 1;
@@ -83,24 +83,24 @@ async fn grpc(world: &World, ask: Ask, seconds: u64) -> f64 {
     rate(tasks, begun).await
 }
 
-async fn json(world: &World, ask: Ask, seconds: u64) -> f64 {
-    let (client, root) = (json_client(), world.server.http());
+async fn rest(fixture: &Fixture, operation: Operation, seconds: u64) -> f64 {
+    let (client, root) = (http_client(), fixture.server.http());
     let (mut tasks, begun) = (JoinSet::new(), Instant::now());
     let end = begun + Duration::from_secs(seconds);
     for _ in 0..IN_FLIGHT {
-        let (client, root, places) = (client.clone(), root.clone(), world.places.clone());
+        let (client, root, conversations) = (client.clone(), root.clone(), fixture.conversations.clone());
         tasks.spawn(async move {
             let mut count = 0_u32;
             while Instant::now() < end {
-                let (account, conversation) = places.any();
+                let (account, conversation) = conversations.random();
                 let url = format!("{root}/api/v1/accounts/{account}/conversations/{conversation}/messages");
-                let request = match ask {
-                    Ask::Create => client.post(url).json(&json!({ "content": CONTENT })),
-                    Ask::List => client.get(url),
+                let request = match operation {
+                    Operation::Create => client.post(url).json(&json!({ "content": CONTENT })),
+                    Operation::List => client.get(url),
                 };
-                let answer = request.send().await.expect("the door answers");
-                assert_eq!(answer.status(), 200);
-                answer.bytes().await.expect("the body arrives");
+                let response = request.send().await.expect("the REST gateway responds");
+                assert_eq!(response.status(), 200);
+                response.bytes().await.expect("the body arrives");
                 count += 1;
             }
             count

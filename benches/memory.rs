@@ -1,4 +1,4 @@
-//! Memory: of the idle service, and of each subscriber that waits.
+//! Memory of the idle service, and of each idle subscriber.
 
 use std::time::Duration;
 
@@ -7,39 +7,39 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tonic::Streaming;
 
 use crate::{
+    harness::Harness,
     support::{
-        gauge::resident_kb,
+        measurements::resident_kb,
         server::{Server, authorized},
-        table::{Sense, Table, Yardstick},
+        table::{Bound, Table, Target},
     },
-    yard::Yard,
 };
 
-/// Subscribers that are counted, few and many.
+/// The two numbers of subscribers that are measured.
 const FEW: usize = 1000;
 const MANY: usize = 10_000;
-/// How long memory is given to settle: three of the heartbeats asked for.
+/// Time for memory to settle: three of the requested heartbeats.
 const SETTLE: Duration = Duration::from_secs(3);
 
-/// One round: two fresh servers on empty SQLite files, as they start without any setting.
-pub async fn round(yard: &mut Yard, number: usize, table: &mut Table) {
+/// One round: fresh servers on empty SQLite files, with default settings.
+pub async fn round(harness: &mut Harness, number: usize, table: &mut Table) {
     raise_limit();
-    for (subscribers, connections, name, mark, goal) in [
+    for (subscribers, connections, name, required, goal) in [
         (FEW, FEW, "idle subscriber on its own connection", 36.0, 29.0),
         (FEW, FEW / 100, "idle subscriber, one stream of 100", 16.0, 10.0),
         (MANY, MANY, "idle subscriber on its own connection, of 10,000", 36.0, 29.0),
         (MANY, MANY / 100, "idle subscriber, one stream of 100, of 10,000", 16.0, 10.0),
     ] {
-        let url = yard.sqlite_url(&format!("memory-{number}-{subscribers}-{connections}.db"));
-        // All of them show one token here.
+        let url = harness.sqlite_url(&format!("memory-{number}-{subscribers}-{connections}.db"));
+        // All streams use the same token here.
         let server = Server::start_with(&url, &[("PARLEY_LIMITS_STREAMS_PER_TOKEN", "0")]);
         tokio::time::sleep(SETTLE).await;
         let idle = resident_kb(server.pid());
-        let row = Yardstick {
-            name: "the idle service",
+        let row = Target {
+            name: "idle service",
             unit: "MB",
-            sense: Sense::AtMost,
-            mark: 30.0,
+            bound: Bound::AtMost,
+            required: 30.0,
             goal: 18.0,
         };
         if connections == FEW {
@@ -55,11 +55,11 @@ pub async fn round(yard: &mut Yard, number: usize, table: &mut Table) {
         tokio::time::sleep(SETTLE).await;
         let each = (resident_kb(server.pid()) - idle) / subscribers as f64;
         table.absolute(
-            Yardstick {
+            Target {
                 name,
                 unit: "kB",
-                sense: Sense::AtMost,
-                mark,
+                bound: Bound::AtMost,
+                required,
                 goal,
             },
             each,
@@ -71,27 +71,27 @@ pub async fn round(yard: &mut Yard, number: usize, table: &mut Table) {
     }
 }
 
-/// As many open files as this process and its children may have at all: ten thousand connections are more than the usual limit.
+/// Raises the limit of open files to its maximum for this process and its children: ten thousand connections exceed the usual limit.
 fn raise_limit() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
         ..limit
     };
-    setrlimit(Resource::Nofile, raised).expect("up to the hard limit everybody may go");
+    setrlimit(Resource::Nofile, raised).expect("the soft limit can be raised to the hard limit");
 }
 
 async fn subscribe(mut client: EventsServiceClient<tonic::transport::Channel>) -> Streaming<pb::SubscribeResponse> {
     let request = pb::SubscribeRequest {
         account_id: 1,
-        // The shortest: what a bookmark leaves behind counts too.
+        // The shortest interval, so that memory used by bookmarks is included.
         heartbeat: Some(prost_types::Duration { seconds: 1, nanos: 0 }),
         ..Default::default()
     };
     client
         .subscribe(authorized(request))
         .await
-        .expect("the account is there")
+        .expect("the account exists")
         .into_inner()
 }
 

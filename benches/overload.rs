@@ -1,8 +1,7 @@
-//! Four times as many calls as the service can answer: what is answered well all the same, how long that takes, what memory does, and what
-//! is left of it afterwards.
+//! Overload with four times the calls that the service can serve: goodput, latency, memory, and the throughput afterwards.
 //!
-//! The service and its database have one processor to themselves, and the clients another, where the machine has `taskset`: else what the
-//! clients take is missing where it is measured.
+//! If `taskset` is available, the service and its database run on one processor and the clients on another. Otherwise the clients take
+//! processor time from the service that is being measured.
 
 use std::{
     process::{Command, Stdio},
@@ -24,61 +23,61 @@ use crate::{
     Options,
     support::{
         cluster::{Cluster, Durability},
-        gauge::{median, resident_kb},
+        fixture::{Conversations, Fixture, message},
+        measurements::{median, resident_kb},
         server::{Server, authorized},
-        world::{Places, World, message},
     },
 };
 
-/// How many times as much as the service can do.
-const TIMES: f64 = 4.0;
-/// How long it is asked for too much.
-const LONG: Duration = Duration::from_secs(8);
-/// Between two bursts of calls.
-const PACE: Duration = Duration::from_millis(2);
-/// Connections that share the calls.
+/// The offered load, relative to the capacity.
+const OVERLOAD_FACTOR: f64 = 4.0;
+/// Duration of the overload.
+const DURATION: Duration = Duration::from_secs(8);
+/// Interval between two bursts of calls.
+const TICK: Duration = Duration::from_millis(2);
+/// Number of connections that share the calls.
 const CONNECTIONS: usize = 16;
-/// Calls that the clients themselves have under way at most: beyond, they would measure their own memory.
-const UNDER_WAY: usize = 20_000;
+/// Maximum number of calls that the clients keep in flight: with more, they would measure their own memory.
+const MAX_IN_FLIGHT: usize = 20_000;
 
-/// Measures and prints a table in Markdown.
+/// Runs the benchmark and prints a Markdown table.
 pub async fn run(options: &Options) {
     let cluster = Cluster::start(Durability::Full);
     cluster.create("overload");
-    let world = World::make(Server::start(&cluster.url("overload")), 50).await;
-    let pinned = pin(world.server.pid(), &cluster);
+    let fixture = Fixture::create(Server::start(&cluster.url("overload")), 50).await;
+    let pinned = pin(fixture.server.pid(), &cluster);
     println!(
-        "\nservice and database on a processor of their own: {}",
+        "\nservice and database pinned to their own CPU: {}",
         if pinned { "yes" } else { "no" }
     );
     println!(
-        "\n| round | capacity | asked for | answered well | goodput | p50 | p99 | refused | memory before, at most, after | afterwards |"
+        "\n| round | capacity | offered | succeeded | goodput | p50 | p99 | rejected | memory before, peak, after | throughput afterwards |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|");
     let mut goodputs = Vec::new();
     for round in 1..=options.rounds {
-        let capacity = closed(&world, options.seconds).await;
-        let before = resident_kb(world.server.pid()) / 1024.0;
-        let seen = open(&world, capacity * TIMES).await;
-        let after = resident_kb(world.server.pid()) / 1024.0;
-        let again = closed(&world, options.seconds).await;
-        let goodput = seen.well / capacity;
+        let capacity = closed_loop(&fixture, options.seconds).await;
+        let before = resident_kb(fixture.server.pid()) / 1024.0;
+        let result = open_loop(&fixture, capacity * OVERLOAD_FACTOR).await;
+        let after = resident_kb(fixture.server.pid()) / 1024.0;
+        let afterwards = closed_loop(&fixture, options.seconds).await;
+        let goodput = result.succeeded / capacity;
         goodputs.push(goodput);
         println!(
-            "| {round} | {capacity:.0}/s | {:.0}/s | {:.0}/s | {goodput:.2} | {:.0} ms | {:.0} ms | {:.0}/s | {before:.0}, {:.0}, {after:.0} MB | {:.2} of it |",
-            seen.asked,
-            seen.well,
-            seen.p50,
-            seen.p99,
-            seen.refused,
-            seen.peak,
-            again / capacity
+            "| {round} | {capacity:.0}/s | {:.0}/s | {:.0}/s | {goodput:.2} | {:.0} ms | {:.0} ms | {:.0}/s | {before:.0}, {:.0}, {after:.0} MB | {:.2} of capacity |",
+            result.offered,
+            result.succeeded,
+            result.p50,
+            result.p99,
+            result.rejected,
+            result.peak,
+            afterwards / capacity
         );
     }
     println!("\nmedian goodput: {:.2} (goal: at least 0.8)", median(&goodputs));
 }
 
-/// Gives the service and the database the first processor, and this process the second.
+/// Pins the service and the database to the first processor, and this process to the second. Returns whether this succeeded.
 fn pin(server: u32, cluster: &Cluster) -> bool {
     let database = std::fs::read_to_string(cluster.directory().join("data/postmaster.pid")).unwrap_or_default();
     let database = database.lines().next().unwrap_or_default().to_owned();
@@ -101,19 +100,19 @@ fn pin(server: u32, cluster: &Cluster) -> bool {
         && set("1", &std::process::id().to_string())
 }
 
-/// Messages a second with 64 calls in flight, each client waiting for its answer.
-async fn closed(world: &World, seconds: u64) -> f64 {
+/// Closed loop: returns messages per second with 64 calls in flight, where each client waits for its response.
+async fn closed_loop(fixture: &Fixture, seconds: u64) -> f64 {
     let mut tasks = JoinSet::new();
     let begun = Instant::now();
     let end = begun + Duration::from_secs(seconds);
-    for channel in world.server.connections(4).await {
+    for channel in fixture.server.connections(4).await {
         for _ in 0..16 {
-            let (channel, places) = (channel.clone(), Arc::clone(&world.places));
+            let (channel, conversations) = (channel.clone(), Arc::clone(&fixture.conversations));
             tasks.spawn(async move {
                 let mut count = 0_u32;
                 while Instant::now() < end {
-                    // Just after too much, a call may still be told to come again.
-                    count += u32::from(create(&channel, &places).await == Code::Ok);
+                    // Directly after an overload, some calls are still rejected with a request to retry.
+                    count += u32::from(create(&channel, &conversations).await == Code::Ok);
                 }
                 count
             });
@@ -123,11 +122,11 @@ async fn closed(world: &World, seconds: u64) -> f64 {
     f64::from(count) / begun.elapsed().as_secs_f64()
 }
 
-/// What was seen while too much was asked for.
-struct Seen {
-    asked: f64,
-    well: f64,
-    refused: f64,
+/// The measurements during an overload.
+struct OverloadResult {
+    offered: f64,
+    succeeded: f64,
+    rejected: f64,
     p50: f64,
     p99: f64,
     peak: f64,
@@ -135,62 +134,62 @@ struct Seen {
 
 #[derive(Default)]
 struct Counts {
-    refused: AtomicU64,
-    under_way: AtomicUsize,
+    rejected: AtomicU64,
+    in_flight: AtomicUsize,
 }
 
-/// Asks at a pace that heeds no answer.
-async fn open(world: &World, per_second: f64) -> Seen {
-    let channels = world.server.connections(CONNECTIONS).await;
+/// Open loop: sends calls at a fixed rate, without waiting for responses.
+async fn open_loop(fixture: &Fixture, per_second: f64) -> OverloadResult {
+    let channels = fixture.server.connections(CONNECTIONS).await;
     let counts = Arc::new(Counts::default());
     let mut tasks = JoinSet::new();
-    let mut ticks = interval(PACE);
+    let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    let (begun, mut asked, mut sent, mut peak) = (Instant::now(), 0_u64, 0_u64, 0.0_f64);
-    while begun.elapsed() < LONG {
+    let (begun, mut offered, mut sent, mut peak) = (Instant::now(), 0_u64, 0_u64, 0.0_f64);
+    while begun.elapsed() < DURATION {
         ticks.tick().await;
         let due = (begun.elapsed().as_secs_f64() * per_second) as u64;
-        while asked < due {
-            asked += 1;
-            if counts.under_way.fetch_add(1, Ordering::Relaxed) >= UNDER_WAY {
-                counts.under_way.fetch_sub(1, Ordering::Relaxed);
+        while offered < due {
+            offered += 1;
+            if counts.in_flight.fetch_add(1, Ordering::Relaxed) >= MAX_IN_FLIGHT {
+                counts.in_flight.fetch_sub(1, Ordering::Relaxed);
                 continue;
             }
             sent += 1;
-            let channel = channels[usize::try_from(asked).unwrap_or_default() % CONNECTIONS].clone();
-            let (counts, places) = (Arc::clone(&counts), Arc::clone(&world.places));
+            let channel = channels[usize::try_from(offered).unwrap_or_default() % CONNECTIONS].clone();
+            let (counts, conversations) = (Arc::clone(&counts), Arc::clone(&fixture.conversations));
             tasks.spawn(async move {
                 let sent = Instant::now();
-                let code = create(&channel, &places).await;
-                counts.under_way.fetch_sub(1, Ordering::Relaxed);
+                let code = create(&channel, &conversations).await;
+                counts.in_flight.fetch_sub(1, Ordering::Relaxed);
                 if code == Code::Ok {
                     return Some(sent.elapsed().as_secs_f64() * 1000.0);
                 }
-                counts.refused.fetch_add(1, Ordering::Relaxed);
+                counts.rejected.fetch_add(1, Ordering::Relaxed);
                 None
             });
         }
-        if asked % 64 == 0 {
-            peak = peak.max(resident_kb(world.server.pid()) / 1024.0);
+        if offered % 64 == 0 {
+            peak = peak.max(resident_kb(fixture.server.pid()) / 1024.0);
         }
     }
     let took = begun.elapsed().as_secs_f64();
     let mut millis: Vec<f64> = tasks.join_all().await.into_iter().flatten().collect();
     millis.sort_by(f64::total_cmp);
     let at = |share: f64| millis.get((millis.len() as f64 * share) as usize).copied().unwrap_or_default();
-    Seen {
-        asked: sent as f64 / took,
-        // What was answered after the end was asked for before it; the end is short beside the whole.
-        well: millis.len() as f64 / begun.elapsed().as_secs_f64(),
-        refused: counts.refused.load(Ordering::Relaxed) as f64 / took,
+    OverloadResult {
+        offered: sent as f64 / took,
+        // Includes calls that complete after the end of the interval, which is long in comparison.
+        succeeded: millis.len() as f64 / begun.elapsed().as_secs_f64(),
+        rejected: counts.rejected.load(Ordering::Relaxed) as f64 / took,
         p50: at(0.5),
         p99: at(0.99),
         peak,
     }
 }
 
-async fn create(channel: &Channel, places: &Places) -> Code {
-    let (account, conversation) = places.any();
+async fn create(channel: &Channel, conversations: &Conversations) -> Code {
+    let (account, conversation) = conversations.random();
     let request = authorized(message(account, conversation));
     match MessagesServiceClient::new(channel.clone()).create_message(request).await {
         Ok(_) => Code::Ok,

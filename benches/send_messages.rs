@@ -1,4 +1,4 @@
-//! `SendMessages`: what importers reach, against the ceiling of batched rows.
+//! `SendMessages`: the throughput of importers, compared with the ceiling of batched inserts.
 
 use std::{
     sync::Arc,
@@ -15,52 +15,56 @@ use tonic::transport::Channel;
 
 use crate::{
     Options,
+    harness::Harness,
     support::{
+        fixture::{Conversations, Fixture, draft},
         server::authorized,
         sql::batch_ceiling,
-        table::{Sense, Table, Yardstick},
-        world::{Places, World, draft},
+        table::{Bound, Table, Target},
     },
-    yard::Yard,
 };
 
-/// Messages of one stream that are not answered yet.
+/// Maximum number of unacknowledged messages of a stream.
 const IN_FLIGHT: usize = 512;
 
 /// One round with one stream and with eight.
-pub async fn round(yard: &mut Yard, options: &Options, table: &mut Table) {
-    let ceiling = batch_ceiling(&yard.cluster.url("naive"), options.seconds).await;
-    let world = yard.postgres_world(options).await;
+pub async fn round(harness: &mut Harness, options: &Options, table: &mut Table) {
+    let ceiling = batch_ceiling(&harness.cluster.url("naive"), options.seconds).await;
+    let fixture = harness.postgres_fixture(options).await;
     for (streams, name) in [
         (1, "SendMessages, one stream / batch ceiling"),
         (8, "SendMessages, eight streams / batch ceiling"),
     ] {
-        let sent = send(world, streams, options.seconds).await;
-        let mark = Yardstick {
+        let sent = send(fixture, streams, options.seconds).await;
+        let target = Target {
             name,
             unit: "messages/s",
-            sense: Sense::AtLeast,
-            mark: 0.45,
+            bound: Bound::AtLeast,
+            required: 0.45,
             goal: 0.65,
         };
-        table.compare(mark, sent, ceiling);
+        table.compare(target, sent, ceiling);
     }
 }
 
-/// Acknowledged messages per second.
-async fn send(world: &World, streams: usize, seconds: u64) -> f64 {
+/// Returns acknowledged messages per second.
+async fn send(fixture: &Fixture, streams: usize, seconds: u64) -> f64 {
     let mut tasks = JoinSet::new();
-    let channels = world.server.connections(streams.min(4)).await;
+    let channels = fixture.server.connections(streams.min(4)).await;
     let begun = Instant::now();
     let end = begun + Duration::from_secs(seconds);
     for number in 0..streams {
-        tasks.spawn(stream(channels[number % channels.len()].clone(), world.places.clone(), end));
+        tasks.spawn(stream(
+            channels[number % channels.len()].clone(),
+            fixture.conversations.clone(),
+            end,
+        ));
     }
     let count: usize = tasks.join_all().await.into_iter().sum();
     count as f64 / begun.elapsed().as_secs_f64()
 }
 
-async fn stream(channel: Channel, places: Arc<Places>, end: Instant) -> usize {
+async fn stream(channel: Channel, conversations: Arc<Conversations>, end: Instant) -> usize {
     let (requests, outgoing) = mpsc::channel(IN_FLIGHT);
     let free = Arc::new(Semaphore::new(IN_FLIGHT));
     let taken = free.clone();
@@ -68,7 +72,7 @@ async fn stream(channel: Channel, places: Arc<Places>, end: Instant) -> usize {
         while Instant::now() < end {
             let permit = taken.acquire().await.expect("the semaphore is never closed");
             permit.forget();
-            let (account_id, conversation_id) = places.any();
+            let (account_id, conversation_id) = conversations.random();
             let request = pb::SendMessagesRequest {
                 account_id,
                 conversation_id,
@@ -84,7 +88,7 @@ async fn stream(channel: Channel, places: Arc<Places>, end: Instant) -> usize {
     let answer = client.send_messages(authorized(ReceiverStream::new(outgoing))).await;
     let mut answers = answer.expect("the stream opens").into_inner();
     let mut count = 0;
-    while let Some(answer) = answers.message().await.expect("the stream goes on") {
+    while let Some(answer) = answers.message().await.expect("the stream is open") {
         for result in &answer.results {
             assert!(result.error.is_none(), "a message was refused: {:?}", result.error);
         }

@@ -1,4 +1,5 @@
-//! What telemetry costs: messages a second with traces (one in ten), metrics and logs going to a collector, beside a server that sends nothing.
+//! Overhead of telemetry: throughput with traces (one in ten), metrics and logs sent to a collector, compared with a server that exports
+//! nothing.
 
 use std::time::Instant;
 
@@ -24,13 +25,13 @@ use crate::{
     create_message::create,
     support::{
         cluster::{Cluster, Durability},
-        gauge::{cpu_seconds, median},
+        fixture::Fixture,
+        measurements::{cpu_seconds, median},
         server::Server,
-        world::World,
     },
 };
 
-/// Takes what comes and forgets it.
+/// A collector that discards everything it receives.
 #[derive(Clone, Debug)]
 struct Collector;
 
@@ -55,68 +56,68 @@ impl LogsService for Collector {
     }
 }
 
-/// Measures in turn and prints the ratios.
+/// Measures the two servers alternately and prints the ratios.
 pub async fn run(options: &Options) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
-    let endpoint = format!("http://{}", listener.local_addr().expect("it is bound"));
+    let endpoint = format!("http://{}", listener.local_addr().expect("the listener is bound"));
     let collector = tonic::transport::Server::builder()
         .add_service(TraceServiceServer::new(Collector))
         .add_service(MetricsServiceServer::new(Collector))
         .add_service(LogsServiceServer::new(Collector))
         .serve_with_incoming(TcpListenerStream::new(listener));
     let collector = tokio::spawn(collector);
-    // The disk is slow now and fast then: what telemetry costs is the processor's time, and without the disk that is all of it.
+    // The speed of the disk varies. Telemetry costs processor time only, so measure without durability.
     let cluster = Cluster::start(Durability::None);
-    cluster.create("quiet");
-    cluster.create("telling");
-    let quiet = World::make(Server::start(&cluster.url("quiet")), 50).await;
+    cluster.create("disabled");
+    cluster.create("enabled");
+    let disabled = Fixture::create(Server::start(&cluster.url("disabled")), 50).await;
     let settings = [
         ("PARLEY_TRACE_OTLP_ENDPOINT", endpoint.as_str()),
         ("PARLEY_TRACE_SAMPLE_RATIO", "0.1"),
     ];
-    let telling = World::make(Server::start_with(&cluster.url("telling"), &settings), 50).await;
+    let enabled = Fixture::create(Server::start_with(&cluster.url("enabled"), &settings), 50).await;
     println!(
-        "\n| round | telling everything, one trace in ten | telling nothing | ratio | processor time of a message, ratio |\n|---|---|---|---|---|"
+        "\n| round | telemetry enabled, 10 % of traces | telemetry disabled | ratio | CPU time per message, ratio |\n|---|---|---|---|---|"
     );
-    for world in [&quiet, &telling] {
-        // The first messages of a database find it cold.
-        measured(world, options.seconds).await;
+    for fixture in [&disabled, &enabled] {
+        // Warm up: the first messages of a database run on cold caches.
+        measure(fixture, options.seconds).await;
     }
     let (mut ratios, mut costs) = (Vec::new(), Vec::new());
     for round in 1..=options.rounds {
-        // In turn, and the other way round every other time.
-        let (with, without) = if round % 2 == 0 {
-            let with = measured(&telling, options.seconds).await;
-            (with, measured(&quiet, options.seconds).await)
+        // Alternate the order in each round.
+        let (on, off) = if round % 2 == 0 {
+            let on = measure(&enabled, options.seconds).await;
+            (on, measure(&disabled, options.seconds).await)
         } else {
-            let without = measured(&quiet, options.seconds).await;
-            (measured(&telling, options.seconds).await, without)
+            let off = measure(&disabled, options.seconds).await;
+            (measure(&enabled, options.seconds).await, off)
         };
-        ratios.push(with.0 / without.0);
-        costs.push(with.1 / without.1);
+        ratios.push(on.0 / off.0);
+        costs.push(on.1 / off.1);
         println!(
             "| {round} | {:.0}/s, {:.0} µs | {:.0}/s, {:.0} µs | {:.2} | {:.2} |",
-            with.0,
-            with.1,
-            without.0,
-            without.1,
-            with.0 / without.0,
-            with.1 / without.1
+            on.0,
+            on.1,
+            off.0,
+            off.1,
+            on.0 / off.0,
+            on.1 / off.1
         );
     }
     println!(
-        "\nmedians: throughput {:.2} (goal: at least 0.95), processor time of a message {:.2}",
+        "\nmedians: throughput {:.2} (goal: at least 0.95), CPU time per message {:.2}",
         median(&ratios),
         median(&costs)
     );
     collector.abort();
 }
 
-/// Messages a second, and the server's processor time of one in microseconds: the latter is not moved by the disk, nor by what else the
-/// machine does.
-async fn measured(world: &World, seconds: u64) -> (f64, f64) {
-    let (begun, before) = (Instant::now(), cpu_seconds(world.server.pid()));
-    let rate = create(world, seconds).await;
-    let used = cpu_seconds(world.server.pid()) - before;
+/// Returns messages per second, and the server's processor time per message in microseconds. The latter does not depend on the disk or on
+/// other load of the machine.
+async fn measure(fixture: &Fixture, seconds: u64) -> (f64, f64) {
+    let (begun, before) = (Instant::now(), cpu_seconds(fixture.server.pid()));
+    let rate = create(fixture, seconds).await;
+    let used = cpu_seconds(fixture.server.pid()) - before;
     (rate, used * 1e6 / (rate * begun.elapsed().as_secs_f64()))
 }

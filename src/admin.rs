@@ -1,4 +1,5 @@
-//! The listener for operators: `/livez`, `/readyz`, `/metrics`. No tokens, no domain: what is ready is told from outside.
+//! The operators' listener: `/livez`, `/readyz` and `/metrics`. It requires no tokens and does not access the domain; other components
+//! report readiness to it.
 
 use std::collections::BTreeMap;
 
@@ -14,74 +15,74 @@ use prometheus::{Encoder as _, Registry, TextEncoder};
 use serde_json::json;
 use tokio::sync::watch;
 
-/// What must hold for this process to take calls.
+/// The checks that must pass before this process can serve calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Readiness {
     checks: BTreeMap<&'static str, Result<(), String>>,
 }
 
 impl Readiness {
-    /// With these checks, none of which passed yet.
+    /// Creates a set of checks, all of which are pending.
     pub fn waiting_for(checks: &[&'static str]) -> Self {
         let checks = checks.iter().map(|name| (*name, Err("not checked yet".to_owned())));
         Self { checks: checks.collect() }
     }
 
-    /// Notes how a check came out, and says whether that is news; the error says in a few words what is wrong, without secrets.
+    /// Records the outcome of a check and returns whether it changed. The error is a short description of the problem, without secrets.
     pub fn set(&mut self, check: &'static str, outcome: Result<(), String>) -> bool {
         let before = self.checks.insert(check, outcome);
         self.checks.get(check) != before.as_ref()
     }
 
-    /// The checks by name, and whether each passes.
+    /// Returns the name of each check and whether it passes.
     pub fn checks(&self) -> impl Iterator<Item = (&'static str, bool)> + '_ {
         self.checks.iter().map(|(name, outcome)| (*name, outcome.is_ok()))
     }
 
-    /// Whether every check passed; never without any check.
+    /// Returns whether there are checks and all of them pass.
     pub fn is_ready(&self) -> bool {
         !self.checks.is_empty() && self.checks.values().all(Result::is_ok)
     }
 }
 
 #[derive(Clone)]
-struct Doors {
+struct AdminState {
     registry: Registry,
     readiness: watch::Receiver<Readiness>,
 }
 
-/// The routes. `/readyz` answers what was last sent through `readiness`.
+/// Builds the routes. `/readyz` reports the latest value sent through `readiness`.
 pub fn router(registry: Registry, readiness: watch::Receiver<Readiness>) -> Router {
     Router::new()
         .route("/livez", get(|| async { "ok" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .with_state(Doors { registry, readiness })
+        .with_state(AdminState { registry, readiness })
 }
 
-async fn readyz(State(doors): State<Doors>) -> Response {
-    let readiness = doors.readiness.borrow().clone();
+async fn readyz(State(state): State<AdminState>) -> Response {
+    let readiness = state.readiness.borrow().clone();
     let ready = readiness.is_ready();
     let checks: BTreeMap<_, _> = readiness
         .checks
         .into_iter()
-        .map(|(name, outcome)| (name, outcome.map_or_else(|wrong| wrong, |()| "ok".to_owned())))
+        .map(|(name, outcome)| (name, outcome.map_or_else(|reason| reason, |()| "ok".to_owned())))
         .collect();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(json!({ "ready": ready, "checks": checks }))).into_response()
 }
 
-/// The type of `OpenMetrics`, which Prometheus asks for first.
+/// The `OpenMetrics` content type, which Prometheus prefers.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Prometheus' text, or `OpenMetrics` with exemplars for whoever takes it.
-async fn metrics(State(doors): State<Doors>, headers: HeaderMap) -> Response {
+/// Serves the Prometheus text format, or `OpenMetrics` with exemplars to clients that accept it.
+async fn metrics(State(state): State<AdminState>, headers: HeaderMap) -> Response {
     let encoder = TextEncoder::new();
     let accepts = headers
         .get(header::ACCEPT)
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
-    match encoder.encode_to_string(&doors.registry.gather()) {
+    match encoder.encode_to_string(&state.registry.gather()) {
         Ok(text) if accepts.contains("application/openmetrics-text") => {
             ([(header::CONTENT_TYPE, OPEN_METRICS)], open_metrics(&text)).into_response()
         }
@@ -107,7 +108,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn readiness_names_each_check_and_liveness_needs_none() {
+    async fn readiness_lists_each_check_and_liveness_ignores_them() {
         let (sender, receiver) = watch::channel(Readiness::waiting_for(&["database", "listeners"]));
         let router = router(Registry::new(), receiver);
         assert_eq!(ask(&router, "/livez").await, (StatusCode::OK, "ok".to_owned()));

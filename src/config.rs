@@ -1,8 +1,8 @@
-//! The configuration: a struct per room, each room is handed its own. The defaults, and what every key means, stand in
-//! `config.default.toml`.
+//! The service's configuration: one struct per component, which receives only its own part. `config.default.toml` defines the defaults and
+//! documents every key.
 //!
-//! Layers, later ones winning: the defaults, a TOML file, the environment, flags. How they are joined is in
-//! [`layers`], what a value may be in [`rules`]. Nothing here reads the process environment.
+//! Layers, in increasing precedence: defaults, TOML file, environment, flags. [`layers`] merges them and [`rules`] validates the values.
+//! Nothing here reads the process environment.
 
 use std::{fmt, time::Duration};
 
@@ -14,54 +14,50 @@ mod sources;
 
 pub use sources::{ConfigError, FlagValue, Sources};
 
-/// The whole configuration, checked.
+/// The complete, validated configuration.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Config {
-    /// Where the data is.
     pub database: Database,
-    /// The gRPC listener.
     pub grpc: Grpc,
     /// The listener of the JSON API.
     pub http: Http,
-    /// Where files lie.
+    /// Storage of uploaded files.
     pub files: Files,
-    /// Where mails go.
+    /// Outgoing email.
     pub mail: Mail,
-    /// Where commits are relayed.
+    /// Relaying of commits between replicas.
     pub nats: Nats,
-    /// The listener for operators.
+    /// The operators' listener: health and metrics.
     pub admin: Admin,
-    /// Transport security.
     pub tls: Tls,
     /// Group commit.
     pub writer: Writer,
-    /// The log in memory, and its subscribers.
+    /// The event log: tail cache, streams and retention.
     pub events: Events,
-    /// What callers may do how often.
+    /// Rate and concurrency limits.
     pub limits: Limits,
-    /// What is remembered of tokens.
+    /// Caching of tokens.
     pub auth: Auth,
-    /// What is remembered of `request_id`s.
+    /// Retention of stored responses.
     pub idempotency: Idempotency,
-    /// What is kept of audit events.
+    /// Retention of audit events.
     pub audit: Audit,
-    /// What an empty database is filled with.
+    /// Initial contents of an empty database.
     pub bootstrap: Bootstrap,
-    /// The drain.
+    /// Draining on shutdown.
     pub shutdown: Shutdown,
-    /// Log lines.
     pub log: Log,
-    /// Traces.
+    /// Export of traces.
     pub trace: Trace,
-    /// Protections turned off, for tests.
+    /// The protection to disable, for tests.
     #[cfg(feature = "faults")]
     pub fault: Fault,
 }
 
-/// Where the data is.
+/// Database connection.
 #[derive(Clone, Deserialize)]
 pub struct Database {
-    /// `sqlite:` or `postgres:`; may hold a password, which `Debug` does not show.
+    /// `sqlite:` or `postgres:`. Can contain a password, which `Debug` hides.
     pub url: String,
     pub max_connections: u32,
     pub connect_timeout_seconds: u64,
@@ -90,7 +86,7 @@ pub struct Grpc {
     pub max_concurrent_streams: u32,
     pub keepalive_interval_seconds: u64,
     pub keepalive_timeout_seconds: u64,
-    /// 0: for ever.
+    /// 0: unlimited.
     pub max_connection_age_seconds: u64,
 }
 
@@ -101,15 +97,15 @@ pub struct Http {
     pub max_body_bytes: usize,
     pub max_concurrent_streams: u32,
     pub idle_timeout_seconds: u64,
-    /// 0: for ever.
+    /// 0: unlimited.
     pub max_connection_age_seconds: u64,
-    /// Empty: the address listened on.
+    /// If empty, derived from the listen address.
     pub base_url: String,
-    /// As [`AllowedOrigins`](parley_rest::origins::AllowedOrigins) reads it.
+    /// Parsed by [`AllowedOrigins`](parley_rest::origins::AllowedOrigins).
     pub cors_allowed_origins: String,
 }
 
-/// Where files lie.
+/// Storage of uploaded files.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Files {
     /// `file:` or `s3:`.
@@ -117,19 +113,19 @@ pub struct Files {
     pub max_bytes: u64,
     pub max_per_message: usize,
     pub concurrent_uploads: usize,
-    /// 0: no limit.
+    /// 0: unlimited.
     pub unattached_bytes_per_session: u64,
-    /// 0: no limit.
+    /// 0: unlimited.
     pub unattached_session_bytes_per_account: u64,
-    /// 0: no limit.
+    /// 0: unlimited.
     pub unattached_bytes_per_account: u64,
     pub link_minutes: u64,
 }
 
-/// Where mails go.
+/// Outgoing email.
 #[derive(Clone, Deserialize)]
 pub struct Mail {
-    /// May hold a password, which `Debug` does not show. Empty: nowhere.
+    /// Can contain a password, which `Debug` hides. If empty, no email is sent.
     pub url: String,
     pub from: String,
 }
@@ -143,19 +139,19 @@ impl fmt::Debug for Mail {
     }
 }
 
-/// Transport security. The files hold PEM.
+/// Transport security. The files are in PEM format.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Tls {
-    /// Empty: no TLS.
+    /// If empty, TLS is disabled.
     pub cert_file: String,
     pub key_file: String,
-    /// Empty: clients show no certificate.
+    /// If empty, no client certificate is required.
     pub client_ca_file: String,
-    /// Of `grpc`, `http` and `admin`, with commas.
+    /// Comma-separated: any of `grpc`, `http` and `admin`.
     pub listeners: String,
 }
 
-/// The listener for operators.
+/// The operators' listener: health and metrics.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Admin {
     pub addr: String,
@@ -164,16 +160,16 @@ pub struct Admin {
 /// Group commit.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Writer {
-    /// An embedded database always has one, whatever stands here.
+    /// Number of writer shards. SQLite always has one, regardless of this value.
     pub lanes: usize,
-    /// Per lane.
+    /// Per writer shard.
     pub queue_messages: usize,
     pub batch_messages: usize,
     pub batch_bytes: usize,
     pub cached_conversations: usize,
 }
 
-/// The log in memory, and its subscribers.
+/// The event log: tail cache, streams and retention.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Events {
     /// Per followed account.
@@ -191,14 +187,14 @@ pub struct Events {
     pub cursor_marks_after_hours: u64,
     pub trim_interval_seconds: u64,
     pub max_streams: usize,
-    /// 0: for ever.
+    /// 0: unlimited.
     pub max_stream_age_seconds: u64,
 }
 
-/// Where commits are relayed.
+/// Relaying of commits between replicas.
 #[derive(Clone, Deserialize)]
 pub struct Nats {
-    /// May hold a password, which `Debug` does not show. Empty: nowhere.
+    /// Can contain a password, which `Debug` hides. If empty, NATS is not used.
     pub url: String,
 }
 
@@ -208,92 +204,92 @@ impl fmt::Debug for Nats {
     }
 }
 
-/// What callers may do how often.
+/// Rate and concurrency limits.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Limits {
-    /// 0: no limit.
+    /// 0: unlimited.
     pub messages_per_conversation_per_minute: u32,
-    /// 0: no limit.
+    /// 0: unlimited.
     pub calls_per_second_per_token: u32,
-    /// 0: as many as a second has.
+    /// 0: `calls_per_second_per_token`.
     pub burst_per_token: u32,
-    /// 0: no limit.
+    /// 0: unlimited.
     pub concurrent_calls: i64,
     pub concurrent_searches: usize,
-    /// 0: no limit.
+    /// 0: unlimited.
     pub streams_per_token: usize,
-    /// Of each listener.
+    /// Per listener.
     pub connections: usize,
-    /// Of both public listeners together. 0: no limit.
+    /// Across both public listeners. 0: unlimited.
     pub connections_per_address: usize,
-    /// 0: a quarter of what the process may take.
+    /// 0: a quarter of the process's memory limit.
     pub request_memory_bytes: usize,
     pub body_timeout_seconds: u64,
-    /// 0: no limit.
+    /// 0: unlimited.
     pub anonymous_calls_per_minute_per_address: u32,
-    /// 0: no limit.
+    /// 0: unlimited.
     pub sessions_per_minute_per_address: u32,
-    /// 0: no limit.
+    /// 0: unlimited.
     pub sessions_per_minute_per_inbox: u32,
-    /// 0: no limit.
+    /// 0: unlimited.
     pub conversations_per_minute_per_address: u32,
-    /// 0: no limit.
+    /// 0: unlimited.
     pub conversations_per_minute_per_inbox: u32,
-    /// 0: no limit.
+    /// 0: unlimited.
     pub session_messages_per_minute_per_address: u32,
-    /// 0: no limit.
+    /// 0: unlimited.
     pub session_messages_per_minute_per_inbox: u32,
-    /// 0: no limit.
+    /// 0: unlimited.
     pub session_bytes_per_minute_per_address: u64,
-    /// 0: no limit.
+    /// 0: unlimited.
     pub session_bytes_per_minute_per_inbox: u64,
-    /// 0: no limit.
+    /// 0: unlimited.
     pub session_files_per_minute_per_address: u32,
-    /// 0: no limit.
+    /// 0: unlimited.
     pub session_files_per_minute_per_inbox: u32,
-    /// 0: no limit.
+    /// 0: unlimited.
     pub failed_authentications_per_minute_per_address: u32,
-    /// 0: no limit.
+    /// 0: unlimited.
     pub streams_per_address: usize,
-    /// 0: no limit.
+    /// 0: unlimited.
     pub reflection_streams_per_address: usize,
-    /// 0: no limit.
+    /// 0: unlimited.
     pub downloads_per_address: usize,
-    /// 0: no limit.
+    /// 0: unlimited.
     pub uploads_per_address: usize,
-    /// Addresses and networks, with commas. Empty: none.
+    /// Comma-separated addresses and networks. If empty, no proxy is trusted.
     pub trusted_proxies: String,
 }
 
-/// What is remembered of tokens.
+/// Caching of tokens.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Auth {
-    /// 0: nothing is remembered.
+    /// 0: caching is disabled.
     pub cache_seconds: u64,
     pub cached_tokens: u64,
 }
 
-/// What is remembered of `request_id`s.
+/// Retention of stored responses.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Idempotency {
     pub keep_hours: u64,
 }
 
-/// What is kept of audit events.
+/// Retention of audit events.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Audit {
     pub keep_days: u64,
     pub keep_events: u64,
 }
 
-/// What an empty database is filled with.
+/// Initial contents of an empty database.
 #[derive(Clone, Deserialize)]
 pub struct Bootstrap {
-    /// A secret: `Debug` does not show it. Empty: a random one.
+    /// A secret, which `Debug` hides. If empty, a random one is generated.
     pub token: String,
-    /// Empty: a random one.
+    /// If empty, a random one is generated.
     pub inbox_identifier: String,
-    /// A secret too. Empty: none.
+    /// A secret, which `Debug` hides. If empty, no platform token is created.
     pub platform_token: String,
 }
 
@@ -308,23 +304,23 @@ impl fmt::Debug for Bootstrap {
     }
 }
 
-/// The drain.
+/// Draining on shutdown.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Shutdown {
     pub grace_seconds: u64,
 }
 
-/// How log lines look.
+/// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// For people.
+    /// Human-readable text.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// Log lines.
+/// Log output.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Log {
     pub format: LogFormat,
@@ -332,56 +328,56 @@ pub struct Log {
     pub filter: String,
 }
 
-/// Traces.
+/// Export of traces.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Trace {
-    /// Empty: no traces are sent.
+    /// If empty, traces are not exported.
     pub otlp_endpoint: String,
     /// 0.0 to 1.0.
     pub sample_ratio: f64,
 }
 
-/// Protections turned off, for tests.
+/// The protection to disable, for tests.
 #[cfg(feature = "faults")]
 #[derive(Debug, Clone, Deserialize)]
 pub struct Fault {
-    /// The protection that is off. Empty: none.
+    /// The protection to disable. If empty, all are enabled.
     pub switch: String,
 }
 
-/// A setting in force, for people: its key, its value as TOML without secrets, and where it comes from.
+/// An effective setting, for display.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
     /// The dotted key.
     pub key: String,
-    /// The value, with `***` in place of a secret.
+    /// The value as TOML, with secrets replaced by `***`.
     pub value: String,
-    /// `default`, or the file, variable or flag.
+    /// `default`, or the file, environment variable or flag that set it.
     pub source: String,
 }
 
-/// Every setting in force, in the order of the defaults' tables.
+/// Returns every effective setting, in the order of the tables of the defaults.
 ///
 /// # Errors
-/// As [`Config::load`].
+/// Same as [`Config::load`].
 pub fn settings(sources: &Sources) -> Result<Vec<Setting>, ConfigError> {
-    let joined = layers::join(sources)?;
+    let merged = layers::merge(sources)?;
     let mut found = Vec::new();
-    for (name, table) in &joined.table {
+    for (name, table) in &merged.table {
         for (key, value) in table.as_table().into_iter().flatten() {
             let key = format!("{name}.{key}");
             let value = match value.as_str() {
-                Some(text) if !rules::is_shown(&key) => format!("{:?}", without_secret(&key, text)),
+                Some(text) if !rules::may_be_shown(&key) => format!("{:?}", without_secret(&key, text)),
                 _ => value.to_string(),
             };
-            let source = joined.sources.get(&key).cloned().unwrap_or_else(|| "default".to_owned());
+            let source = merged.sources.get(&key).cloned().unwrap_or_else(|| "default".to_owned());
             found.push(Setting { key, value, source });
         }
     }
     Ok(found)
 }
 
-/// An address without what lets somebody in, and `***` for any other secret.
+/// Removes the credentials from an address, and replaces any other secret by `***`.
 fn without_secret(key: &str, text: &str) -> String {
     if text.is_empty() {
         String::new()
@@ -393,30 +389,30 @@ fn without_secret(key: &str, text: &str) -> String {
 }
 
 impl Config {
-    /// Joins the defaults and the sources.
+    /// Merges the defaults with the other sources and validates the result.
     ///
     /// # Errors
-    /// [`ConfigError`] with each unknown key and each bad value, its source, and what would be right.
+    /// Returns [`ConfigError`], which lists every unknown key and every invalid value with its source and the accepted values.
     pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
-        let joined = layers::join(sources)?;
-        toml::Value::Table(joined.table)
+        let merged = layers::merge(sources)?;
+        toml::Value::Table(merged.table)
             .try_into()
             .map_err(|error: toml::de::Error| ConfigError(vec![error.message().to_owned()]))
     }
 }
 
-/// An age in seconds, of which 0 is none.
+/// Converts a maximum age in seconds, where 0 means no maximum.
 pub fn age(seconds: u64) -> Option<Duration> {
     (seconds > 0).then(|| Duration::from_secs(seconds))
 }
 
-/// The URLs, separated by commas, each with `***` in place of its password: in the authority, where one without a name is all of the credentials,
-/// and in each parameter whose name ends in `password`.
+/// Returns the comma-separated URLs with each password replaced by `***`: in the authority, where credentials without a user name are
+/// hidden entirely, and in each query parameter whose name ends in `password`.
 pub fn without_password(urls: &str) -> String {
     let mut shown: Vec<String> = Vec::new();
     for piece in urls.split(',') {
         match shown.last_mut() {
-            // A password may hold a comma, and PostgreSQL's hosts are separated by them too.
+            // Not a new URL: a password can contain a comma, and PostgreSQL separates several hosts by commas.
             Some(last) if !piece.contains("://") => {
                 last.push(',');
                 last.push_str(piece);
@@ -433,7 +429,7 @@ pub fn without_password(urls: &str) -> String {
 
 fn hide_credentials(url: &mut String) {
     let Some(start) = url.find("://").map(|at| at + 3) else { return };
-    // The last @ ends the credentials: a password may hold an @, a / or a ? itself.
+    // Split at the last `@`: a password can itself contain `@`, `/` or `?`.
     let Some(at) = url[start..].rfind('@').map(|at| start + at) else {
         return;
     };

@@ -1,32 +1,32 @@
-//! Which program listens at an address, as far as its answers tell. Nothing secret is sent, and nothing that is answered is trusted.
+//! Identifies the program that listens at an address from its responses. No secrets are sent, and the responses are not trusted.
 
 use std::{net::SocketAddr, time::Duration};
 
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// Timeout of each request.
+const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Bytes of an answer that are read.
-const ANSWER_BYTES: usize = 64 * 1024;
+/// Maximum number of bytes read from a response.
+const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 
-/// A gRPC-Web message: `HealthCheckRequest { service: "parley.v1.AccountsService" }`.
-const HEALTH: &[u8] = b"\0\0\0\0\x1b\x0a\x19parley.v1.AccountsService";
+/// A gRPC-Web frame that contains `HealthCheckRequest { service: "parley.v1.AccountsService" }`.
+const HEALTH_REQUEST: &[u8] = b"\0\0\0\0\x1b\x0a\x19parley.v1.AccountsService";
 
-/// What listens at an address.
+/// The kind of program that listens at an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Listener {
     /// Parley's gRPC API.
     Grpc,
     /// Parley's JSON API.
     Rest,
-    /// Parley's port for operators.
+    /// Parley's listener for operators.
     Admin,
-    /// Something else that speaks HTTP.
+    /// Another HTTP server.
     OtherHttp,
-    /// It does not answer HTTP, or asks for a client certificate.
+    /// Does not respond to HTTP, or requires a client certificate.
     Unknown,
 }
 
-/// Where to connect to for a listener on all addresses.
+/// Returns the address to connect to for a listener that is possibly bound to all interfaces.
 pub fn reachable(addr: &str) -> String {
     match addr.parse::<SocketAddr>() {
         Ok(SocketAddr::V4(any)) if any.ip().is_unspecified() => format!("127.0.0.1:{}", any.port()),
@@ -35,7 +35,8 @@ pub fn reachable(addr: &str) -> String {
     }
 }
 
-/// Asks `base`, such as `http://127.0.0.1:8080`. Certificates are not verified: the question is who is there, not whether to trust it.
+/// Identifies the listener at `base`, such as `http://127.0.0.1:8080`. Certificates are not verified, because the result is not used to
+/// trust the server.
 pub async fn identify(base: &str) -> Listener {
     let base = base.trim_end_matches('/');
     let client = reqwest::Client::builder()
@@ -43,40 +44,46 @@ pub async fn identify(base: &str) -> Listener {
         .http1_only()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
-        .timeout(PATIENCE)
+        .timeout(TIMEOUT)
         .build();
     let Ok(client) = client else { return Listener::Unknown };
     let health = client
         .post(format!("{base}/grpc.health.v1.Health/Check"))
         .header("content-type", "application/grpc-web+proto")
         .header("x-grpc-web", "1")
-        .body(HEALTH);
-    let Ok(answer) = health.send().await else {
+        .body(HEALTH_REQUEST);
+    let Ok(response) = health.send().await else {
         return Listener::Unknown;
     };
-    let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let header = |name: &str| {
+        response
+            .headers()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    };
     if header("content-type").starts_with("application/grpc-web") {
         let is_known = matches!(header("grpc-status"), "" | "0");
         return if is_known { Listener::Grpc } else { Listener::OtherHttp };
     }
-    if says(&client, &format!("{base}/readyz"), "\"checks\"").await {
+    if body_contains(&client, &format!("{base}/readyz"), "\"checks\"").await {
         return Listener::Admin;
     }
-    if says(&client, &format!("{base}/docs"), "Parley").await {
+    if body_contains(&client, &format!("{base}/docs"), "Parley").await {
         return Listener::Rest;
     }
     Listener::OtherHttp
 }
 
-/// Whether the beginning of an answer holds a text.
-async fn says(client: &reqwest::Client, url: &str, text: &str) -> bool {
-    let Ok(mut answer) = client.get(url).send().await else {
+/// Returns whether the first [`MAX_RESPONSE_BYTES`] of a response contain `text`.
+async fn body_contains(client: &reqwest::Client, url: &str, text: &str) -> bool {
+    let Ok(mut response) = client.get(url).send().await else {
         return false;
     };
     let mut read = Vec::new();
-    while read.len() < ANSWER_BYTES {
-        match answer.chunk().await {
-            Ok(Some(chunk)) => read.extend_from_slice(&chunk[..chunk.len().min(ANSWER_BYTES)]),
+    while read.len() < MAX_RESPONSE_BYTES {
+        match response.chunk().await {
+            Ok(Some(chunk)) => read.extend_from_slice(&chunk[..chunk.len().min(MAX_RESPONSE_BYTES)]),
             _ => break,
         }
     }
@@ -90,18 +97,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_listener_on_all_addresses_is_asked_on_the_loopback() {
+    fn unspecified_address_is_contacted_on_loopback() {
         assert_eq!(reachable("0.0.0.0:9464"), "127.0.0.1:9464");
         assert_eq!(reachable("[::]:9464"), "[::1]:9464");
         assert_eq!(reachable("10.0.0.1:9464"), "10.0.0.1:9464");
     }
 
     #[test]
-    fn the_health_request_is_what_its_message_encodes_to() {
+    fn health_request_is_the_encoded_message() {
         let request = tonic_health::pb::HealthCheckRequest {
             service: "parley.v1.AccountsService".to_owned(),
         };
-        assert_eq!(HEALTH[5..], request.encode_to_vec());
-        assert_eq!(HEALTH[1..5], u32::try_from(HEALTH.len() - 5).unwrap().to_be_bytes());
+        assert_eq!(HEALTH_REQUEST[5..], request.encode_to_vec());
+        assert_eq!(HEALTH_REQUEST[1..5], u32::try_from(HEALTH_REQUEST.len() - 5).unwrap().to_be_bytes());
     }
 }

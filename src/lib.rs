@@ -1,6 +1,7 @@
-//! The service: one program with a gRPC API, a REST gateway, and an admin listener.
+//! The service: one binary with a gRPC API, a REST gateway and a listener for operators.
 //!
-//! [`cli`] is the command line, [`server`] builds and drains everything. The libraries are in `crates/`; `ARCHITECTURE.md` is the map.
+//! [`cli`] is the command line; [`server`] starts and drains all components. The libraries are in `crates/`; see `ARCHITECTURE.md` for an
+//! overview.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! The program: allocator, TLS provider, and the command line of the library.
+//! The executable: sets the allocator and the TLS provider, and runs the library's command line.
 
 use std::process::ExitCode;
 
@@ -6,7 +6,7 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    // Fails only when a provider is installed already, which is as good.
+    // Fails only if a provider is already installed, which is fine.
     let _ = rustls::crypto::ring::default_provider().install_default();
     parley::cli::main()
 }

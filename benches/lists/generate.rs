@@ -1,19 +1,19 @@
-//! A big account, made by bulk inserts beside the service: contacts, each with a session and a conversation, and ten messages in each. The
-//! same seed makes the same rows on every database. No events: lists do not read them.
+//! Generates a large account with bulk inserts that bypass the service: contacts, each with a session and a conversation of ten messages.
+//! The same seed produces the same rows on every database. No events are generated, because lists do not read them.
 
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, SqliteConnection};
 
-/// Messages in each conversation.
+/// Number of messages in each conversation.
 pub const MESSAGES: i64 = 10;
-/// Where the numbers come from.
+/// Seed of the pseudo-random numbers.
 const SEED: i64 = 7;
-/// 2026-01-01T00:00:00Z, when the last of it happened, and how long it took: a year.
+/// 2026-01-01T00:00:00Z, the time of the newest rows, and the period that they span, one year.
 const NOW: i64 = 1_767_225_600_000_000;
 const YEAR: i64 = 31_536_000_000_000;
-/// Contacts that one statement of SQLite makes: its transactions stay small.
+/// Number of contacts that one SQLite statement creates, to keep transactions small.
 const CHUNK: i64 = 20_000;
 
-/// How a database spells what the other spells otherwise.
+/// The differences between the SQL dialects of the two databases.
 struct Dialect {
     hex: fn(&str) -> String,
     uuid: fn(&str) -> String,
@@ -43,13 +43,13 @@ const SQLITE: Dialect = Dialect {
     no: "0",
 };
 
-/// A number below `below` that follows from `i`, the seed and what it is for.
+/// Returns an expression for a number below `below` that depends on `i`, the seed and the purpose `what`.
 fn roll(what: i64, below: i64) -> String {
     format!("((i * 2654435761 + {what} * 40503 + {SEED} * 7919) % 1000003 * 31 + i) % {below}")
 }
 
 impl Dialect {
-    /// Statements that make what comes of the numbers `i` in the table `n`.
+    /// Returns the statements that generate rows from the numbers `i` in the table `n`.
     fn statements(&self, inbox: i64, contacts: i64) -> Vec<String> {
         let name = |at: &str| format!("substr('AnaBeaCarDavEvaFinGilHugIdaJoa', CAST(1 + 3 * ({at}) AS integer), 3)");
         let surname = (self.hex)(&roll(2, 65_536));
@@ -81,7 +81,7 @@ impl Dialect {
             "INSERT INTO contact_inboxes (id, account_id, contact_id, inbox_id, source_id, hmac_verified, pubsub_token, created_at, updated_at) \
              SELECT i, 1, i, {inbox}, 'source-' || i, {no}, 'token-' || i, {begun}, {begun} FROM n"
         );
-        // Of a hundred ninety are resolved, six open, three pending, one snoozed.
+        // Of a hundred conversations, ninety are resolved, six open, three pending and one snoozed.
         let status = format!(
             "CASE WHEN {0} < 90 THEN 1 WHEN {0} < 96 THEN 0 WHEN {0} < 99 THEN 2 ELSE 3 END",
             format!("({})", roll(10, 100))
@@ -125,50 +125,50 @@ impl Dialect {
     }
 }
 
-/// What contacts and conversations have of their own: a text and a number.
+/// The custom attributes of contacts and conversations: a text and a number.
 const DEFINITIONS: &str = "INSERT INTO custom_attribute_definitions (account_id, model, key, display_name, display_type, choices, created_at, \
      updated_at) VALUES (1, 0, 'plan', 'Plan', 0, '[]', 0, 0), (1, 0, 'seats', 'Seats', 1, '[]', 0, 0), \
      (1, 1, 'plan', 'Plan', 0, '[]', 0, 0), (1, 1, 'seats', 'Seats', 1, '[]', 0, 0)";
 
-/// So many contacts in account 1, on PostgreSQL.
+/// Generates `contacts` contacts in account 1 on PostgreSQL.
 pub async fn postgres(url: &str, inbox: i64, contacts: i64) {
-    let mut connection = PgConnection::connect(url).await.expect("the cluster accepts");
+    let mut connection = PgConnection::connect(url).await.expect("the cluster accepts connections");
     for statement in POSTGRES.statements(inbox, contacts) {
         let numbered = format!("WITH n AS (SELECT i FROM generate_series(1::bigint, {contacts}) AS s(i)) {statement}");
-        connection.execute(AssertSqlSafe(numbered)).await.expect("the rows are good");
+        connection.execute(AssertSqlSafe(numbered)).await.expect("the rows are valid");
     }
     for table in ["contacts", "contact_inboxes"] {
         let statement = format!("SELECT setval(pg_get_serial_sequence('{table}', 'id'), {contacts})");
-        connection.execute(AssertSqlSafe(statement)).await.expect("the sequence is there");
+        connection.execute(AssertSqlSafe(statement)).await.expect("the sequence exists");
     }
     connection
         .execute(AssertSqlSafe(counted(contacts)))
         .await
-        .expect("the counters are there");
-    connection.execute(DEFINITIONS).await.expect("the rows are good");
-    connection.execute("VACUUM ANALYZE").await.expect("it may");
+        .expect("the counters exist");
+    connection.execute(DEFINITIONS).await.expect("the rows are valid");
+    connection.execute("VACUUM ANALYZE").await.expect("the statement is permitted");
 }
 
-/// So many contacts in account 1, on SQLite.
+/// Generates `contacts` contacts in account 1 on SQLite.
 pub async fn sqlite(url: &str, inbox: i64, contacts: i64) {
-    let mut connection = SqliteConnection::connect(url).await.expect("the file is there");
+    let mut connection = SqliteConnection::connect(url).await.expect("the file exists");
     connection
         .execute("PRAGMA busy_timeout = 60000; PRAGMA synchronous = OFF")
         .await
-        .expect("it may");
+        .expect("the statement is permitted");
     for statement in SQLITE.statements(inbox, contacts) {
         for begin in (0..contacts).step_by(usize::try_from(CHUNK).expect("small")) {
             let (first, last) = (begin + 1, contacts.min(begin + CHUNK));
             let numbered = format!("WITH RECURSIVE n (i) AS (SELECT {first} UNION ALL SELECT i + 1 FROM n WHERE i < {last}) {statement}");
-            connection.execute(AssertSqlSafe(numbered)).await.expect("the rows are good");
+            connection.execute(AssertSqlSafe(numbered)).await.expect("the rows are valid");
         }
     }
     connection
         .execute(AssertSqlSafe(counted(contacts)))
         .await
-        .expect("the counters are there");
-    connection.execute(DEFINITIONS).await.expect("the rows are good");
-    connection.execute("ANALYZE").await.expect("it may");
+        .expect("the counters exist");
+    connection.execute(DEFINITIONS).await.expect("the rows are valid");
+    connection.execute("ANALYZE").await.expect("the statement is permitted");
 }
 
 fn counted(contacts: i64) -> String {

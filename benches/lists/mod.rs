@@ -1,11 +1,12 @@
-//! Lists, filters and searches of one big account, and of one a tenth of its size: what should not grow with the table has a ratio near 1.
+//! Lists, filters and searches of a large account, and of one a tenth of its size: calls whose cost should not grow with the tables have a
+//! ratio near 1.
 //!
-//! The accounts are made by bulk inserts (`generate`); the calls go through the gRPC door one after another. On PostgreSQL each call's
-//! plans are taken from `auto_explain` after the timing, which also counts its statements.
+//! The accounts are generated with bulk inserts (`generate`); the calls use the gRPC API, one after another. On PostgreSQL, the plans of
+//! each call are read from `auto_explain` after the timing; this also counts its statements.
 
-mod asks;
 mod generate;
 mod plans;
+mod queries;
 
 use std::{path::Path, time::Instant};
 
@@ -13,26 +14,26 @@ use parley_proto::{self as pb, inboxes_service_client::InboxesServiceClient};
 
 use crate::support::{
     cluster::{Cluster, Durability},
-    gauge::median,
+    measurements::median,
     server::{Server, authorized},
 };
-use asks::{Ask, Clients};
+use queries::{Clients, Query};
 
-/// How often each call is timed, after one that is not.
-const TIMES: usize = 9;
+/// How often each call is timed, after one warm-up call.
+const REPETITIONS: usize = 9;
 
-/// Contacts in the big account; as many conversations, and ten times as many messages.
+/// Number of contacts in the large account, with as many conversations and ten times as many messages.
 const CONTACTS: i64 = 100_000;
 
-/// A filled service and the calls that are asked of it.
-struct Place {
-    // Ends before what it stands on.
+/// A filled service and the calls to time.
+struct Dataset {
+    // Dropped before the database that it uses.
     _server: Server,
     clients: Clients,
-    asks: Vec<Ask>,
+    queries: Vec<Query>,
 }
 
-impl Place {
+impl Dataset {
     async fn open(server: Server, fill: impl AsyncFnOnce(i64), contacts: i64) -> Self {
         let channel = server.connect().await;
         let inbox = pb::Inbox {
@@ -47,35 +48,35 @@ impl Place {
         };
         let made = InboxesServiceClient::new(channel.clone()).create_inbox(authorized(request)).await;
         let inbox = made
-            .expect("the administrator makes inboxes")
+            .expect("an administrator can create inboxes")
             .into_inner()
             .inbox
             .expect("always set")
             .id;
         let begun = Instant::now();
         fill(inbox).await;
-        eprintln!("  {contacts} contacts made in {:.1} s", begun.elapsed().as_secs_f64());
-        let clients = Clients::over(channel);
+        eprintln!("  created {contacts} contacts in {:.1} s", begun.elapsed().as_secs_f64());
+        let clients = Clients::new(channel);
         let begun = Instant::now();
-        asks::until_indexed(&clients).await;
-        eprintln!("  their messages indexed in {:.1} s", begun.elapsed().as_secs_f64());
-        let asks = asks::all(&clients, contacts).await;
+        queries::wait_until_indexed(&clients).await;
+        eprintln!("  indexed their messages in {:.1} s", begun.elapsed().as_secs_f64());
+        let queries = queries::all(&clients, contacts).await;
         Self {
             _server: server,
             clients,
-            asks,
+            queries,
         }
     }
 
-    /// Median milliseconds of each call.
-    async fn times(&self) -> Vec<f64> {
-        let mut medians = Vec::with_capacity(self.asks.len());
-        for ask in &self.asks {
-            ask.call(&self.clients).await;
-            let mut millis = Vec::with_capacity(TIMES);
-            for _ in 0..TIMES {
+    /// Returns the median duration of each call in milliseconds.
+    async fn medians(&self) -> Vec<f64> {
+        let mut medians = Vec::with_capacity(self.queries.len());
+        for query in &self.queries {
+            query.call(&self.clients).await;
+            let mut millis = Vec::with_capacity(REPETITIONS);
+            for _ in 0..REPETITIONS {
                 let begun = Instant::now();
-                ask.call(&self.clients).await;
+                query.call(&self.clients).await;
                 millis.push(begun.elapsed().as_secs_f64() * 1000.0);
             }
             medians.push(median(&millis));
@@ -84,7 +85,7 @@ impl Place {
     }
 }
 
-/// Times everything at a tenth and at full size, on both databases, and prints tables in Markdown and the plans.
+/// Times all calls at a tenth of the size and at full size, on both databases. Prints Markdown tables and the plans.
 pub async fn run() {
     let cluster = Cluster::start(Durability::None);
     let files = tempfile::tempdir().expect("a temporary directory");
@@ -96,13 +97,13 @@ pub async fn run() {
         cluster.create(&database);
         let url = cluster.url(&database);
         let fill = async |inbox| generate::postgres(&url, inbox, contacts).await;
-        let place = Place::open(Server::start(&url), fill, contacts).await;
-        columns.push(place.times().await);
-        names = place.asks.iter().map(|ask| ask.name.clone()).collect();
+        let dataset = Dataset::open(Server::start(&url), fill, contacts).await;
+        columns.push(dataset.medians().await);
+        names = dataset.queries.iter().map(|query| query.name.clone()).collect();
         if contacts == CONTACTS {
             plans::log(&cluster, &database);
             let server = Server::start(&url);
-            plans::print(&cluster, &place.asks, &Clients::over(server.connect().await)).await;
+            plans::print(&cluster, &dataset.queries, &Clients::new(server.connect().await)).await;
         }
     }
     for contacts in [CONTACTS / 10, CONTACTS] {
@@ -127,5 +128,5 @@ pub async fn run() {
 async fn on_sqlite(directory: &Path, contacts: i64) -> Vec<f64> {
     let url = format!("sqlite://{}?mode=rwc", directory.join(format!("lists_{contacts}.db")).display());
     let fill = async |inbox| generate::sqlite(&url, inbox, contacts).await;
-    Place::open(Server::start(&url), fill, contacts).await.times().await
+    Dataset::open(Server::start(&url), fill, contacts).await.medians().await
 }

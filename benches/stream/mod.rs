@@ -1,7 +1,7 @@
-//! The stream by itself: how fast a late reader catches up, beside a plain COPY of the same rows, and how long an event takes from its commit
-//! to a subscriber at another replica, by PostgreSQL's signals and by NATS, beside what those two take alone.
+//! The event stream: how fast a late subscriber catches up, compared with a plain COPY of the same rows; and the latency from commit to a
+//! subscriber on another replica, through PostgreSQL's notifications and through NATS, compared with those two alone.
 
-mod way;
+mod latency;
 
 use std::{process::Stdio, time::Instant};
 
@@ -13,36 +13,36 @@ use crate::{
     Options,
     support::{
         cluster::{Cluster, Durability},
-        gauge::median,
+        fixture::{Fixture, draft},
+        measurements::median,
         server::{Server, authorized},
-        world::{World, draft},
     },
 };
 
-/// Messages that a late reader has missed; each leaves about two events.
+/// Number of messages that a late subscriber has missed; each leaves about two events.
 const MISSED: usize = 40_000;
 
-/// Messages in one call.
+/// Number of messages in one call.
 const BATCH: usize = 500;
 
-/// Measures and prints a table in Markdown.
+/// Runs the benchmark and prints Markdown tables.
 pub async fn run(options: &Options) {
     let cluster = Cluster::start(Durability::Full);
     cluster.create("stream");
     let url = cluster.url("stream");
-    let world = World::make(Server::start(&url), 50).await;
-    fill(&world).await;
-    println!("\n| what | measured | beside it | ratio |\n|---|---|---|---|");
-    catch_up(&cluster, &world, options.rounds).await;
+    let fixture = Fixture::create(Server::start(&url), 50).await;
+    fill(&fixture).await;
+    println!("\n| what | measured | baseline | ratio |\n|---|---|---|---|");
+    catch_up(&cluster, &fixture, options.rounds).await;
     println!("\n| from a commit to a subscriber | written | p50 | p99 |\n|---|---|---|---|");
-    way::run(&url, &world).await;
+    latency::run(&url, &fixture).await;
 }
 
-async fn fill(world: &World) {
-    let mut client = MessagesServiceClient::new(world.server.connect().await);
+async fn fill(fixture: &Fixture) {
+    let mut client = MessagesServiceClient::new(fixture.server.connect().await);
     for _ in 0..MISSED / BATCH {
         let messages = (0..BATCH).map(|_| pb::BatchMessage {
-            conversation_id: world.places.any_of_first(),
+            conversation_id: fixture.conversations.random_in_first_account(),
             message: Some(draft()),
         });
         let request = pb::BatchCreateMessagesRequest {
@@ -53,14 +53,14 @@ async fn fill(world: &World) {
         client
             .batch_create_messages(authorized(request))
             .await
-            .expect("the messages are good");
+            .expect("the messages are valid");
     }
 }
 
-async fn catch_up(cluster: &Cluster, world: &World, rounds: usize) {
-    let mut client = EventsServiceClient::new(world.server.connect().await);
+async fn catch_up(cluster: &Cluster, fixture: &Fixture, rounds: usize) {
+    let mut client = EventsServiceClient::new(fixture.server.connect().await);
     let info = client.get_log_info(authorized(pb::GetLogInfoRequest { account_id: 1 })).await;
-    let head = info.expect("the account is there").into_inner().head_seq;
+    let head = info.expect("the account exists").into_inner().head_seq;
     let (mut measured, mut beside, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds {
         let begun = Instant::now();
@@ -84,10 +84,14 @@ async fn catch_up(cluster: &Cluster, world: &World, rounds: usize) {
             start: Some(Start::Earliest(())),
             ..Default::default()
         };
-        let mut stream = client.subscribe(authorized(request)).await.expect("it opens").into_inner();
+        let mut stream = client.subscribe(authorized(request)).await.expect("the stream opens").into_inner();
         let mut seen = 0;
         while seen < head {
-            let response = stream.message().await.expect("it goes on").expect("it does not end");
+            let response = stream
+                .message()
+                .await
+                .expect("the stream is open")
+                .expect("the stream has not ended");
             seen += response.events.len() as u64;
         }
         let own = head as f64 / begun.elapsed().as_secs_f64();
@@ -96,7 +100,7 @@ async fn catch_up(cluster: &Cluster, world: &World, rounds: usize) {
         ratios.push(own / copy);
     }
     println!(
-        "| a late reader, {head} events, beside COPY of their rows | {:.0}/s | {:.0}/s | {:.2} |",
+        "| catching up on {head} events, compared with COPY of their rows | {:.0}/s | {:.0}/s | {:.2} |",
         median(&measured),
         median(&beside),
         median(&ratios)

@@ -1,4 +1,4 @@
-//! A NATS server with JetStream, where Debian's package is installed.
+//! A NATS server with JetStream, if Debian's package is installed.
 
 use std::{
     net::{TcpListener, TcpStream},
@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-/// A running server; killed when dropped.
+/// A running server, killed on drop.
 #[derive(Debug)]
 pub struct Nats {
     _home: tempfile::TempDir,
@@ -28,7 +28,7 @@ impl Drop for Nats {
     }
 }
 
-/// Starts a server; none without the program.
+/// Starts a server. Returns `None` if the program is not installed.
 pub fn start() -> Option<Nats> {
     let program = ["/usr/sbin/nats-server", "/usr/bin/nats-server"]
         .into_iter()

@@ -1,16 +1,16 @@
-//! What the benchmarks do with their cluster: the baselines' databases, and the pgbench that came with it.
+//! Extensions of the test cluster for the benchmarks: the baselines' databases, and the cluster's pgbench.
 
 use std::{fs, path::Path};
 
 use super::cluster::Cluster;
 
 impl Cluster {
-    /// Makes an empty database.
+    /// Creates an empty database.
     pub fn create(&self, database: &str) {
         self.psql("postgres", &format!("CREATE DATABASE {database}"));
     }
 
-    /// Makes a database with the tables of `sql/schema.sql`.
+    /// Creates a database with the tables of `sql/schema.sql`.
     pub fn create_naive(&self, database: &str) {
         self.create(database);
         for statement in include_str!("../sql/schema.sql").split_inclusive(";\n") {
@@ -18,42 +18,42 @@ impl Cluster {
         }
     }
 
-    /// Gives the planner its statistics, as `sql/schema.sql` does for the baseline; by itself PostgreSQL would only a minute later.
+    /// Collects planner statistics, as `sql/schema.sql` does for the baseline. Autovacuum would do so only a minute later.
     pub fn analyze(&self, database: &str) {
         self.psql(database, "VACUUM ANALYZE");
     }
 
-    /// Transactions per second of a script of `sql/` with so many clients.
+    /// Runs a script of `sql/` with `clients` clients and returns transactions per second.
     pub fn pgbench(&self, database: &str, script: &str, clients: usize, seconds: u64) -> f64 {
         let output = self.pgbench_output(database, script, clients, seconds, &[]);
         let rate = output
             .lines()
             .find_map(|line| line.strip_prefix("tps = "))
-            .expect("pgbench tells its rate");
+            .expect("pgbench prints its rate");
         let rate = rate.split_whitespace().next().expect("a rate is a number");
         rate.parse().expect("a rate is a number")
     }
 
-    /// The median latency of a script with one client, in milliseconds.
+    /// Returns the median latency of a script with one client, in milliseconds.
     pub fn pgbench_median_ms(&self, database: &str, script: &str, seconds: u64) -> f64 {
         let prefix = self.directory().join("transactions");
-        let prefix = prefix.to_str().expect("temporary directories have plain names");
+        let prefix = prefix.to_str().expect("the path of a temporary directory is UTF-8");
         self.pgbench_output(database, script, 1, seconds, &["-l", "--log-prefix", prefix]);
         let mut micros = Vec::new();
-        for entry in fs::read_dir(self.directory()).expect("the directory is ours").flatten() {
+        for entry in fs::read_dir(self.directory()).expect("the directory is readable").flatten() {
             if entry.file_name().to_string_lossy().starts_with("transactions.") {
-                let log = fs::read_to_string(entry.path()).expect("pgbench wrote text");
-                // client, transaction, latency in µs, …
+                let log = fs::read_to_string(entry.path()).expect("pgbench writes text");
+                // Fields: client, transaction, latency in µs, …
                 micros.extend(log.lines().filter_map(|line| line.split(' ').nth(2)?.parse::<f64>().ok()));
-                fs::remove_file(entry.path()).expect("the file is ours");
+                fs::remove_file(entry.path()).expect("the file can be removed");
             }
         }
-        super::gauge::median(&micros) / 1000.0
+        super::measurements::median(&micros) / 1000.0
     }
 
     fn pgbench_output(&self, database: &str, script: &str, clients: usize, seconds: u64, more: &[&str]) -> String {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/sql").join(script);
-        // As ourselves, not as the cluster's owner, who may not be able to read the script.
+        // Run as the current user, because the cluster's owner might not be able to read the script.
         let output = self
             .program("pgbench")
             .args(["-n", "-M", "prepared", "-f"])
@@ -74,7 +74,6 @@ impl Cluster {
         String::from_utf8(output.stdout).expect("pgbench writes text")
     }
 
-    /// Runs a statement.
     pub fn psql(&self, database: &str, statement: &str) {
         let output = self
             .program("psql")

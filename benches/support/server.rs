@@ -1,4 +1,4 @@
-//! The program under test, as a process of its own.
+//! The program under test, in a process of its own.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -15,10 +15,10 @@ use tonic::{
 
 /// The administrator's token.
 const TOKEN: &str = "bench-administrator-token-0001";
-/// The operator's token, which makes accounts.
+/// The operator's token, which creates accounts.
 const PLATFORM_TOKEN: &str = "bench-platform-operator-token-01";
 
-/// A running server; killed when dropped.
+/// A running server, killed on drop.
 #[derive(Debug)]
 pub struct Server {
     process: Child,
@@ -27,12 +27,13 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts the optimised binary on an empty database, with default settings but for the limit on one conversation.
+    /// Starts the optimised binary on an empty database, with default settings except that the limit on messages per conversation is
+    /// disabled.
     pub fn start(database_url: &str) -> Self {
         Self::start_with(database_url, &[])
     }
 
-    /// As [`Self::start`], with more settings.
+    /// Same as [`Self::start`], with additional settings.
     pub fn start_with(database_url: &str, settings: &[(&str, &str)]) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_parley"))
             .arg("serve")
@@ -50,15 +51,15 @@ impl Server {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the server starts");
-        let lines = BufReader::new(process.stderr.take().expect("it was asked for")).lines();
-        let (found, doors) = mpsc::channel();
+        let lines = BufReader::new(process.stderr.take().expect("the output is piped")).lines();
+        let (sender, listeners) = mpsc::channel();
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 let entry: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
                 if entry["message"] == "listening" {
                     let text = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
-                    // Fails only when nobody waits any more.
-                    let _ = found.send((text("door"), text("address")));
+                    // Fails only if the receiver was dropped.
+                    let _ = sender.send((text("door"), text("address")));
                 } else if entry["level"] != "INFO" {
                     eprintln!("  server: {line}");
                 }
@@ -66,10 +67,10 @@ impl Server {
         });
         let (mut grpc, mut http) = (String::new(), String::new());
         while grpc.is_empty() || http.is_empty() {
-            let listens = doors
+            let listener = listeners
                 .recv_timeout(Duration::from_mins(1))
                 .expect("the server listens within a minute");
-            match listens {
+            match listener {
                 (door, address) if door == "grpc" => grpc = address,
                 (door, address) if door == "http" => http = address,
                 _ => {}
@@ -82,22 +83,21 @@ impl Server {
         }
     }
 
-    /// The process id.
     pub fn pid(&self) -> u32 {
         self.process.id()
     }
 
-    /// Where the JSON door is, as `http://host:port`.
+    /// The base URL of the REST gateway, `http://host:port`.
     pub fn http(&self) -> String {
         format!("http://{}", self.http)
     }
 
-    /// A new connection.
+    /// Opens a new connection.
     pub async fn connect(&self) -> Channel {
         connect(&self.address).await
     }
 
-    /// Several new connections.
+    /// Opens several new connections.
     pub async fn connections(&self, count: usize) -> Vec<Channel> {
         connections(&self.address, count).await
     }
@@ -110,38 +110,38 @@ impl Drop for Server {
     }
 }
 
-/// A new connection to `host:port`.
+/// Opens a new connection to `host:port`.
 pub async fn connect(address: &str) -> Channel {
-    let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("a listener's address is an address");
-    endpoint.connect().await.expect("the server accepts")
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("the address of a listener is valid");
+    endpoint.connect().await.expect("the server accepts connections")
 }
 
-/// Several new connections to `host:port`.
+/// Opens several new connections to `host:port`.
 pub async fn connections(address: &str, count: usize) -> Vec<Channel> {
-    let mut made = Vec::with_capacity(count);
+    let mut channels = Vec::with_capacity(count);
     for _ in 0..count {
-        made.push(connect(address).await);
+        channels.push(connect(address).await);
     }
-    made
+    channels
 }
 
-/// A request with the administrator's token.
+/// Creates a request with the administrator's token.
 pub fn authorized<T>(message: T) -> Request<T> {
     with_token(message, TOKEN)
 }
 
-/// The JSON door's clients show the administrator's token on every request.
-pub fn json_client() -> reqwest::Client {
-    // The process-wide provider is needed to make a client, also one that speaks plain HTTP.
+/// Creates an HTTP client that sends the administrator's token with every request.
+pub fn http_client() -> reqwest::Client {
+    // reqwest requires a process-wide TLS provider even for plain HTTP.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut headers = reqwest::header::HeaderMap::new();
     headers.insert("api-access-token", reqwest::header::HeaderValue::from_static(TOKEN));
     let client = reqwest::Client::builder().default_headers(headers).build();
-    client.expect("a client without TLS can be made")
+    client.expect("the HTTP client can be built")
 }
 
-/// A request with the operator's token.
-pub fn as_operator<T>(message: T) -> Request<T> {
+/// Creates a request with the operator's token.
+pub fn with_platform_token<T>(message: T) -> Request<T> {
     with_token(message, PLATFORM_TOKEN)
 }
 

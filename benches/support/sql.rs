@@ -1,4 +1,4 @@
-//! Baselines in SQL, for which there is no pgbench: the ceiling of batches, and SQLite one message a transaction.
+//! SQL baselines that pgbench cannot run: the ceiling of batched inserts, and SQLite with one message per transaction.
 
 use std::{
     path::Path,
@@ -14,22 +14,22 @@ use tokio::task::JoinSet;
 
 use super::CONTENT;
 
-/// Conversations in the tables, as in `sql/schema.sql`.
+/// Number of conversations in the tables, as in `sql/schema.sql`.
 const CONVERSATIONS: i64 = 16_000;
-/// Messages in one transaction of the ceiling.
+/// Number of messages per transaction of the ceiling.
 const BATCH: usize = 128;
-/// An event's payload, of the size that `sql/naive.sql` writes.
+/// Returns an event payload of the size that `sql/naive.sql` writes.
 fn payload() -> String {
     format!("{CONTENT}{}", &CONTENT[..81])
 }
 
-/// Messages per second, written with their events 128 a transaction on two connections flat out.
+/// Returns messages per second when writing messages with their events at full speed, 128 per transaction, on two connections.
 pub async fn batch_ceiling(url: &str, seconds: u64) -> f64 {
     let begun = Instant::now();
     let end = begun + Duration::from_secs(seconds);
     let mut tasks = JoinSet::new();
     for _ in 0..2 {
-        let mut connection = PgConnection::connect(url).await.expect("the cluster accepts");
+        let mut connection = PgConnection::connect(url).await.expect("the cluster accepts connections");
         tasks.spawn(async move {
             let contents = vec![CONTENT.to_owned(); BATCH];
             let payloads = vec![payload(); BATCH];
@@ -37,7 +37,7 @@ pub async fn batch_ceiling(url: &str, seconds: u64) -> f64 {
             while Instant::now() < end {
                 let conversations: Vec<i64> = (0..BATCH).map(|_| rand::rng().random_range(1..=CONVERSATIONS)).collect();
                 let accounts: Vec<i64> = conversations.iter().map(|id| id % 16).collect();
-                let mut txn = connection.begin().await.expect("a transaction");
+                let mut txn = connection.begin().await.expect("a transaction starts");
                 sqlx::query(
                     "INSERT INTO messages(conversation_id, account_id, sender, content) \
                      SELECT c, a, 'contact', t FROM unnest($1::bigint[], $2::bigint[], $3::text[]) AS x(c, a, t) RETURNING id",
@@ -47,7 +47,7 @@ pub async fn batch_ceiling(url: &str, seconds: u64) -> f64 {
                 .bind(&contents)
                 .fetch_all(&mut *txn)
                 .await
-                .expect("the messages are good");
+                .expect("the messages are valid");
                 sqlx::query(
                     "INSERT INTO events(account_id, kind, payload) \
                      SELECT a, 'message.created', p FROM unnest($1::bigint[], $2::text[]) AS x(a, p)",
@@ -56,8 +56,8 @@ pub async fn batch_ceiling(url: &str, seconds: u64) -> f64 {
                 .bind(&payloads)
                 .execute(&mut *txn)
                 .await
-                .expect("the events are good");
-                txn.commit().await.expect("the commit");
+                .expect("the events are valid");
+                txn.commit().await.expect("the transaction commits");
                 count += BATCH;
             }
             count
@@ -67,19 +67,19 @@ pub async fn batch_ceiling(url: &str, seconds: u64) -> f64 {
     count as f64 / begun.elapsed().as_secs_f64()
 }
 
-/// A SQLite file with the tables of `sql/schema.sql`, written one message a transaction.
+/// A SQLite file with the tables of `sql/schema.sql`, written with one message per transaction.
 #[derive(Debug)]
 pub struct OneByOne(SqliteConnection);
 
 impl OneByOne {
-    /// Makes the file: WAL, `synchronous=FULL`.
-    pub async fn make(file: &Path) -> Self {
+    /// Creates the file with WAL and `synchronous=FULL`.
+    pub async fn create(file: &Path) -> Self {
         let options = SqliteConnectOptions::new()
             .filename(file)
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full);
-        let mut connection = SqliteConnection::connect_with(&options).await.expect("the file can be made");
+        let mut connection = SqliteConnection::connect_with(&options).await.expect("the file can be created");
         sqlx::raw_sql(
             "CREATE TABLE conversations(id INTEGER PRIMARY KEY, account_id INTEGER NOT NULL, contact_id INTEGER NOT NULL, status TEXT NOT NULL,
                last_message_at TEXT, message_count INTEGER NOT NULL DEFAULT 0);
@@ -94,11 +94,11 @@ impl OneByOne {
         )
         .execute(&mut connection)
         .await
-        .expect("the tables are good");
+        .expect("the schema is valid");
         Self(connection)
     }
 
-    /// Messages per second.
+    /// Returns messages per second.
     pub async fn run(&mut self, seconds: u64) -> f64 {
         let payload = payload();
         let begun = Instant::now();
@@ -106,7 +106,7 @@ impl OneByOne {
         let mut count = 0_u32;
         while Instant::now() < end {
             let conversation = rand::rng().random_range(1..=CONVERSATIONS);
-            self.write(conversation, &payload).await.expect("the message is good");
+            self.write(conversation, &payload).await.expect("the message is valid");
             count += 1;
         }
         f64::from(count) / begun.elapsed().as_secs_f64()

@@ -1,21 +1,21 @@
-//! The one table that comes out, and the rows that rounds fill.
+//! The result table, which is filled round by round.
 
-use super::gauge::median;
+use super::measurements::median;
 
-/// Which side of the mark is good.
+/// Whether a figure should be above or below the required value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sense {
+pub enum Bound {
     AtLeast,
     AtMost,
 }
 
-/// One line of the table. Filled round by round; the line shows medians, the ratio is the median of each round's ratio.
+/// One line of the table. Shows medians over the rounds; the ratio is the median of the rounds' ratios.
 #[derive(Debug)]
 struct Row {
     name: String,
     unit: &'static str,
-    sense: Sense,
-    mark: f64,
+    bound: Bound,
+    required: f64,
     goal: f64,
     measured: Vec<f64>,
     baseline: Vec<f64>,
@@ -23,13 +23,13 @@ struct Row {
     note: String,
 }
 
-/// What a row is held against.
+/// The required value and the goal with which a row is compared.
 #[derive(Clone, Copy, Debug)]
-pub struct Yardstick {
+pub struct Target {
     pub name: &'static str,
     pub unit: &'static str,
-    pub sense: Sense,
-    pub mark: f64,
+    pub bound: Bound,
+    pub required: f64,
     pub goal: f64,
 }
 
@@ -37,62 +37,68 @@ pub struct Yardstick {
 #[derive(Debug, Default)]
 pub struct Table {
     rows: Vec<Row>,
-    probes: Vec<f64>,
-    others: Vec<(String, &'static str, Vec<f64>)>,
+    disk_probes: Vec<f64>,
+    unpaired: Vec<(String, &'static str, Vec<f64>)>,
 }
 
 impl Table {
-    /// A figure against a baseline of the same round.
-    pub fn compare(&mut self, mark: Yardstick, measured: f64, baseline: f64) {
-        let row = self.row(mark);
+    /// Records a figure and its baseline from the same round.
+    pub fn compare(&mut self, target: Target, measured: f64, baseline: f64) {
+        let row = self.row(target);
         row.measured.push(measured);
         row.baseline.push(baseline);
         assert!(
             (measured / baseline).is_finite(),
-            "{} has no figure: {measured} against {baseline}",
-            mark.name
+            "{} has no ratio: {measured} against {baseline}",
+            target.name
         );
         row.ratios.push(measured / baseline);
-        eprintln!("  {}: {} against {} {}", mark.name, figure(measured), figure(baseline), mark.unit);
+        eprintln!(
+            "  {}: {} against {} {}",
+            target.name,
+            figure(measured),
+            figure(baseline),
+            target.unit
+        );
     }
 
-    /// A figure that stands for itself.
-    pub fn absolute(&mut self, mark: Yardstick, measured: f64) {
-        let row = self.row(mark);
+    /// Records a figure without a baseline.
+    pub fn absolute(&mut self, target: Target, measured: f64) {
+        let row = self.row(target);
         row.measured.push(measured);
         row.ratios.push(measured);
-        eprintln!("  {}: {} {}", mark.name, figure(measured), mark.unit);
+        eprintln!("  {}: {} {}", target.name, figure(measured), target.unit);
     }
 
-    /// Puts a remark behind a row; the last one stays.
+    /// Sets the note below a row; replaces an earlier one.
     pub fn note(&mut self, name: &str, note: String) {
         if let Some(row) = self.rows.iter_mut().find(|row| row.name == name) {
             row.note = note;
         }
     }
 
-    /// A figure without a mark, printed below the table.
-    pub fn other(&mut self, name: &str, unit: &'static str, figure: f64) {
-        match self.others.iter_mut().find(|(known, ..)| known == name) {
+    /// Records a figure without a required value, which is printed below the table.
+    pub fn unpaired(&mut self, name: &str, unit: &'static str, figure: f64) {
+        match self.unpaired.iter_mut().find(|(known, ..)| known == name) {
             Some((.., figures)) => figures.push(figure),
-            None => self.others.push((name.to_owned(), unit, vec![figure])),
+            None => self.unpaired.push((name.to_owned(), unit, vec![figure])),
         }
     }
 
-    /// One round's disk probe.
-    pub fn probe(&mut self, per_second: f64) {
-        self.probes.push(per_second);
+    /// Records the disk probe of a round.
+    pub fn disk_probe(&mut self, per_second: f64) {
+        self.disk_probes.push(per_second);
     }
 
-    fn row(&mut self, mark: Yardstick) -> &mut Row {
-        let found = self.rows.iter().position(|row| row.name == mark.name);
-        let place = found.unwrap_or_else(|| {
+    fn row(&mut self, target: Target) -> &mut Row {
+        let found = self.rows.iter().position(|row| row.name == target.name);
+        let index = found.unwrap_or_else(|| {
             self.rows.push(Row {
-                name: mark.name.to_owned(),
-                unit: mark.unit,
-                sense: mark.sense,
-                mark: mark.mark,
-                goal: mark.goal,
+                name: target.name.to_owned(),
+                unit: target.unit,
+                bound: target.bound,
+                required: target.required,
+                goal: target.goal,
                 measured: Vec::new(),
                 baseline: Vec::new(),
                 ratios: Vec::new(),
@@ -100,28 +106,28 @@ impl Table {
             });
             self.rows.len() - 1
         });
-        &mut self.rows[place]
+        &mut self.rows[index]
     }
 
-    /// Prints everything on standard output.
+    /// Prints the table to standard output.
     pub fn print(&self) {
         println!();
         println!(
-            "{:<58} {:>7} {:>6} {:>11} {:>11} {:>7}  {:>13} {:>6}  verdict",
-            "what", "mark", "goal", "measured", "baseline", "ratio", "min..max", "rounds"
+            "{:<58} {:>8} {:>6} {:>11} {:>11} {:>7}  {:>13} {:>6}  reached",
+            "what", "required", "goal", "measured", "baseline", "ratio", "min..max", "rounds"
         );
         for row in &self.rows {
             let ratio = median(&row.ratios);
-            let good = |limit: f64| match row.sense {
-                Sense::AtLeast => ratio >= limit,
-                Sense::AtMost => ratio <= limit,
+            let good = |limit: f64| match row.bound {
+                Bound::AtLeast => ratio >= limit,
+                Bound::AtMost => ratio <= limit,
             };
-            let verdict = match (good(row.mark), good(row.goal)) {
+            let verdict = match (good(row.required), good(row.goal)) {
                 (_, true) => "goal",
-                (true, false) => "mark",
-                (false, false) => "below",
+                (true, false) => "required",
+                (false, false) => "neither",
             };
-            let sign = if row.sense == Sense::AtLeast { "≥" } else { "≤" };
+            let sign = if row.bound == Bound::AtLeast { "≥" } else { "≤" };
             let baseline = if row.baseline.is_empty() {
                 "–".to_owned()
             } else {
@@ -130,9 +136,9 @@ impl Table {
             let least = row.ratios.iter().copied().fold(f64::INFINITY, f64::min);
             let most = row.ratios.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             println!(
-                "{:<58} {:>7} {:>6} {:>11} {:>11} {:>7}  {:>13} {:>6}  {}",
+                "{:<58} {:>8} {:>6} {:>11} {:>11} {:>7}  {:>13} {:>6}  {}",
                 format!("{}, {}", row.name, row.unit),
-                format!("{sign} {}", row.mark),
+                format!("{sign} {}", row.required),
                 row.goal.to_string(),
                 figure(median(&row.measured)),
                 baseline,
@@ -150,11 +156,11 @@ impl Table {
             }
         }
         println!();
-        for (name, unit, figures) in &self.others {
+        for (name, unit, figures) in &self.unpaired {
             println!("{name}: {} {unit} ({} rounds)", figure(median(figures)), figures.len());
         }
-        let probes: Vec<String> = self.probes.iter().map(|probe| figure(*probe)).collect();
-        println!("fdatasync/s, probe by probe: {}", probes.join(" "));
+        let disk_probes: Vec<String> = self.disk_probes.iter().map(|disk_probe| figure(*disk_probe)).collect();
+        println!("fdatasync/s, per probe: {}", disk_probes.join(" "));
     }
 }
 

@@ -9,42 +9,41 @@ use tokio_util::sync::CancellationToken;
 use super::Settings;
 use crate::{server::backup, telemetry::Telemetry};
 
-/// The command line of `parley backup`.
 #[derive(Debug, Args)]
 pub(super) struct BackupArgs {
-    /// The archive to write; it is replaced when it is complete. - is the standard output
+    /// The archive to write, replaced once it is complete; - for standard output
     #[arg(value_name = "FILE")]
     archive: PathBuf,
     #[command(flatten)]
     settings: Settings,
 }
 
-/// The command line of `parley restore`.
 #[derive(Debug, Args)]
 pub(super) struct RestoreArgs {
-    /// The archive to read. - is the standard input
+    /// The archive to read; - for standard input
     #[arg(value_name = "FILE")]
     archive: PathBuf,
-    /// Replace a database that holds data, or has other connections
+    /// Replace a database that contains data or has other connections
     #[arg(long)]
     force: bool,
     #[command(flatten)]
     settings: Settings,
 }
 
-/// Writes an archive, and says what is in it. The standard output may be the archive, so it says so on the other one.
+/// Writes an archive and reports its contents on standard error, because standard output can be the archive.
 pub(super) async fn backup(args: BackupArgs) -> anyhow::Result<()> {
     let config = args.settings.load()?;
     let telemetry = Telemetry::start(&config.log, &config.trace)?;
-    let ended = or_signal(Box::pin(backup::backup(&config, &args.archive))).await.map(|complete| {
-        eprintln!("The backup is complete: the database and {} files.", complete.files);
-        incomplete(complete);
-    });
+    let ended = unless_signalled(Box::pin(backup::backup(&config, &args.archive)))
+        .await
+        .map(|counts| {
+            eprintln!("The backup is complete: the database and {} files.", counts.files);
+            report_missing_files(counts);
+        });
     telemetry.shutdown().await;
     ended
 }
 
-/// Puts an archive back.
 pub(super) async fn restore(args: RestoreArgs) -> anyhow::Result<()> {
     let config = args.settings.load()?;
     let telemetry = Telemetry::start(&config.log, &config.trace)?;
@@ -53,34 +52,34 @@ pub(super) async fn restore(args: RestoreArgs) -> anyhow::Result<()> {
         .await
         .map(|restored| {
             println!(
-                "Restored the database and {} files. {} logs have another epoch: cursors from before are refused with EPOCH_CHANGED.",
+                "Restored the database and {} files. Started a new epoch for {} logs: cursors issued before are rejected with EPOCH_CHANGED.",
                 restored.files.files, restored.logs
             );
-            incomplete(restored.files);
+            report_missing_files(restored.files);
         });
     telemetry.shutdown().await;
     ended
 }
 
-/// Ends when a signal to end comes.
+/// Waits for SIGINT or SIGTERM.
 async fn signalled() -> anyhow::Result<()> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     tokio::select! { _ = interrupt.recv() => {} _ = terminate.recv() => {} }
     Ok(())
 }
 
-/// Runs a command until it ends or a signal comes. Dropped, it removes its copies of the database.
-async fn or_signal<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+/// Runs a command until it ends or a signal arrives. If dropped, the command removes its copies of the database.
+async fn unless_signalled<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::select! {
         ended = command => ended,
         signalled = signalled() => {
             signalled?;
-            Err(backup::Refused::Stopped.into())
+            Err(backup::BackupError::Stopped.into())
         }
     }
 }
 
-/// Runs a command to its end, and asks it to stop when a signal comes.
+/// Runs a command to completion, and asks it to stop when a signal arrives.
 async fn stopped_by_signal<T>(stop: &CancellationToken, command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let mut command = pin!(command);
     tokio::select! {
@@ -93,16 +92,16 @@ async fn stopped_by_signal<T>(stop: &CancellationToken, command: impl Future<Out
     command.await
 }
 
-fn incomplete(files: backup::Complete) {
+fn report_missing_files(files: backup::FileCounts) {
     if files.missing > 0 {
         eprintln!(
-            "{} files that messages have were missing in the store when the backup was made.",
+            "{} files of messages were missing from the file store when the backup was made.",
             files.missing
         );
     }
     if files.damaged > 0 {
         eprintln!(
-            "{} files that messages have were damaged in the store when the backup was made, and are not in it.",
+            "{} files of messages were damaged in the file store when the backup was made and are not part of it.",
             files.damaged
         );
     }

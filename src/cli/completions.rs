@@ -1,4 +1,4 @@
-//! `parley completions`: what shells need to complete the command line.
+//! `parley completions`: shell completion scripts.
 
 use std::io::Write as _;
 
@@ -13,11 +13,13 @@ pub(super) struct Args {
     shell: Shell,
 }
 
-/// Prints a script for `command`, the whole command line, on standard output, such as for `source <(parley completions bash)`.
+/// Prints the completion script of `command`, the whole command line, to standard output.
+///
+/// Shells load it for example with `source <(parley completions bash)`.
 pub(super) fn run(args: &Args, command: &mut clap::Command) -> Exit {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, command, "parley", &mut script);
-    // Whoever read the output has left, as `head` does.
+    // A closed pipe is not an error: the reader has exited, as `head` does.
     let _ = std::io::stdout().write_all(&script);
     Exit::Ok
 }

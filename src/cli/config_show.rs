@@ -1,25 +1,25 @@
-//! `parley config show`: the settings in force, and where each comes from.
+//! `parley config show`: the effective settings and their sources.
 
 use clap::Subcommand;
 
-use super::{Exit, Settings, complain, table::Table};
+use super::{Exit, Settings, print_error, table::Table};
 use crate::config;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
-    verb: Verb,
+    command: ConfigCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Verb {
-    /// Print every setting in force with its source; secrets are not shown
+enum ConfigCommand {
+    /// Print every effective setting with its source; secrets are hidden
     Show(Settings),
 }
 
 pub(super) fn run(args: Args) -> Exit {
-    let Verb::Show(settings) = args.verb;
-    match config::settings(&settings.here()) {
+    let ConfigCommand::Show(settings) = args.command;
+    match config::settings(&settings.with_environment()) {
         Ok(found) => {
             let mut table = Table::new("settings", &["SETTING", "VALUE", "SOURCE"]);
             table.rows(found.into_iter().map(|one| vec![one.key, one.value, one.source]).collect());
@@ -27,7 +27,7 @@ pub(super) fn run(args: Args) -> Exit {
             Exit::Ok
         }
         Err(error) => {
-            complain(&error.to_string());
+            print_error(&error.to_string());
             Exit::Config
         }
     }

@@ -1,13 +1,13 @@
-//! How the commands of a client reach a running service.
+//! Connection options of the client commands.
 
 use std::{fs, path::PathBuf};
 
 use parley_client::{Server, Trust};
 use tonic::Status;
 
-use super::{Exit, complain, refusal};
+use super::{Exit, call_error, print_error};
 
-/// Which service, and as whom. Accepted before and after a subcommand.
+/// The service to connect to, and the credentials. Accepted before and after a subcommand.
 #[derive(Debug, clap::Args)]
 pub struct Target {
     /// The service's gRPC address
@@ -19,26 +19,26 @@ pub struct Target {
         value_name = "URL"
     )]
     server: String,
-    /// The token to show
+    /// The token for authentication
     #[arg(long, global = true, env = "PARLEY_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     token: Option<String>,
     #[command(flatten)]
     trust: TrustArgs,
 }
 
-/// What TLS rests on, for addresses that begin with https.
+/// TLS options, for addresses that begin with https.
 #[derive(Debug, Default, clap::Args)]
 pub struct TrustArgs {
-    /// Who signs the service's certificate, a PEM file; by default the system's authorities
+    /// PEM file with the authorities that sign the service's certificate (default: the system's)
     #[arg(long, global = true, env = "PARLEY_CA_FILE", value_name = "FILE")]
     ca_file: Option<PathBuf>,
-    /// The name in the service's certificate, where it is not the address's
+    /// Name in the service's certificate, if it differs from the address
     #[arg(long, global = true, env = "PARLEY_SERVER_NAME", value_name = "NAME")]
     server_name: Option<String>,
-    /// The certificate to show, a PEM file
+    /// PEM file with the client certificate
     #[arg(long, global = true, env = "PARLEY_CLIENT_CERT_FILE", value_name = "FILE")]
     client_cert_file: Option<PathBuf>,
-    /// Its private key, a PEM file
+    /// PEM file with the private key of the client certificate
     #[arg(long, global = true, env = "PARLEY_CLIENT_KEY_FILE", value_name = "FILE")]
     client_key_file: Option<PathBuf>,
 }
@@ -47,13 +47,13 @@ impl TrustArgs {
     /// Reads the files.
     ///
     /// # Errors
-    /// A sentence that names the file or the option.
+    /// Returns a message that names the file or the option.
     pub fn read(&self) -> Result<Trust, String> {
         let text = |file: &PathBuf| fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()));
         let identity = match (&self.client_cert_file, &self.client_key_file) {
             (Some(certificate), Some(key)) => Some((text(certificate)?, text(key)?)),
             (None, None) => None,
-            _ => return Err("--client-cert-file and --client-key-file must be given together".to_owned()),
+            _ => return Err("--client-cert-file and --client-key-file must be used together".to_owned()),
         };
         Ok(Trust {
             ca: self.ca_file.as_ref().map(text).transpose()?,
@@ -64,13 +64,13 @@ impl TrustArgs {
 }
 
 impl Target {
-    /// The service, which is connected to when it is first used. What is wrong with the options is printed.
+    /// Returns the service, to which the first call connects. Prints any problem with the options.
     ///
     /// # Errors
-    /// The exit code, when the address, the token or a file has the wrong form.
+    /// Returns [`Exit::Usage`] if the address, the token or a file is invalid.
     pub fn open(&self) -> Result<Server, Exit> {
-        self.server().map_err(|sentence| {
-            complain(&sentence);
+        self.server().map_err(|message| {
+            print_error(&message);
             Exit::Usage
         })
     }
@@ -78,18 +78,18 @@ impl Target {
     fn server(&self) -> Result<Server, String> {
         check_url(&self.server)?;
         let token = self.token.as_deref().filter(|token| !token.is_empty()).ok_or(
-            "no token: give --token or set PARLEY_TOKEN. Where the database is, `parley token create --offline --kind user` creates one \
+            "no token: pass --token or set PARLEY_TOKEN. On the host of the database, `parley token create --offline --kind user` creates one \
              for the administrator",
         )?;
         Server::connect_with(&self.server, token, &self.trust.read()?)
     }
 
-    /// Prints why the service refused or could not be reached, and what to change.
+    /// Prints why the call failed and how to fix it, and returns the exit code.
     pub async fn explain(&self, status: &Status) -> Exit {
-        refusal::explain(status, &self.server).await
+        call_error::explain(status, &self.server).await
     }
 
-    /// The result of a command as its exit code, with what went wrong printed.
+    /// Converts the result of a command to its exit code. Prints the error if it failed.
     pub async fn done(&self, result: Result<(), Status>) -> Exit {
         match result {
             Ok(()) => Exit::Ok,
@@ -97,13 +97,13 @@ impl Target {
         }
     }
 
-    /// The address, for a command line that continues.
+    /// The address, for use in a command line that resumes this one.
     pub fn url(&self) -> &str {
         &self.server
     }
 }
 
-/// Whether an address has a scheme and a host.
+/// Checks that an address has a supported scheme and a host.
 fn check_url(url: &str) -> Result<(), String> {
     let Some((scheme, rest)) = url.split_once("://") else {
         return Err(format!("--server must begin with http:// or https://, such as http://{url}"));
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_needs_a_scheme_that_grpc_has() {
+    fn address_requires_http_or_https() {
         for good in ["http://127.0.0.1:50051", "https://chat.example.org", "http://[::1]:50051/"] {
             assert_eq!(check_url(good), Ok(()), "{good}");
         }
@@ -135,8 +135,8 @@ mod tests {
             ("http://", "name a host"),
             ("http://:50051", "name a host"),
         ] {
-            let sentence = check_url(bad).unwrap_err();
-            assert!(sentence.contains(hint), "{bad}: {sentence}");
+            let message = check_url(bad).unwrap_err();
+            assert!(message.contains(hint), "{bad}: {message}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `parley consumers`: durable consumers of a running service, over gRPC.
+//! `parley consumers`: manages the durable consumers of a running service, over gRPC.
 
 use chrono::{DateTime, Utc};
 use clap::Subcommand;
@@ -14,28 +14,28 @@ use super::{Exit, connect::Target, table::Table};
 pub(super) struct Args {
     #[command(flatten)]
     target: Target,
-    /// Whose consumers
+    /// ID of the account
     #[arg(long, default_value_t = 1, global = true)]
     account: i64,
     #[command(subcommand)]
-    verb: Verb,
+    command: ConsumersCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Verb {
-    /// List them, shard by shard, with how many events each is behind
+enum ConsumersCommand {
+    /// List consumers shard by shard, with their lag
     List,
-    /// Let one go on somewhere else, also after its position was lost
+    /// Move a consumer to another position, even if its current position was lost
     Reset {
-        /// The consumer
+        /// Name of the consumer
         name: String,
-        /// Where: earliest, latest, or a time such as 2026-01-31T00:00:00Z
+        /// New position: earliest, latest, or a time such as 2026-01-31T00:00:00Z
         #[arg(long, value_parser = start)]
         to: Start,
     },
-    /// Delete one: it holds the log no longer
+    /// Delete a consumer, so that it no longer delays the trimming of the log
     Delete {
-        /// The consumer
+        /// Name of the consumer
         name: String,
     },
 }
@@ -60,10 +60,10 @@ pub(super) async fn run(args: Args) -> Exit {
         Err(exit) => return exit,
     };
     let client = ConsumersServiceClient::new(server.channel());
-    let done = match args.verb {
-        Verb::List => list(client, &server, args.account).await,
-        Verb::Reset { name, to } => reset(client, &server, (args.account, name, to)).await,
-        Verb::Delete { name } => delete(client, &server, (args.account, name)).await,
+    let done = match args.command {
+        ConsumersCommand::List => list(client, &server, args.account).await,
+        ConsumersCommand::Reset { name, to } => reset(client, &server, (args.account, name, to)).await,
+        ConsumersCommand::Delete { name } => delete(client, &server, (args.account, name)).await,
     };
     args.target.done(done).await
 }
@@ -77,9 +77,9 @@ async fn list(mut client: ConsumersServiceClient<Channel>, server: &Server, acco
             page_size: 0,
             page_token,
         };
-        let answer = client.list_consumers(server.request(request)).await?.into_inner();
-        table.rows(answer.consumers.iter().flat_map(rows).collect());
-        page_token = answer.next_page_token;
+        let response = client.list_consumers(server.request(request)).await?.into_inner();
+        table.rows(response.consumers.iter().flat_map(rows).collect());
+        page_token = response.next_page_token;
         if page_token.is_empty() {
             table.finish();
             return Ok(());
@@ -87,7 +87,7 @@ async fn list(mut client: ConsumersServiceClient<Channel>, server: &Server, acco
     }
 }
 
-/// A row a shard; one for a consumer of which none was opened yet.
+/// One row per shard, or a single row for a consumer whose shards were never opened.
 fn rows(consumer: &pb::Consumer) -> Vec<Vec<String>> {
     let row = |shard: &str, position: &str, lag: u64, state: &str| {
         let state = if consumer.resumable { state } else { "position lost: reset it" };
@@ -116,10 +116,10 @@ async fn reset(
         name,
         start: Some(to),
     };
-    let answer = client.reset_consumer(server.request(request)).await?.into_inner();
-    let consumer = answer.consumer.unwrap_or_default();
+    let response = client.reset_consumer(server.request(request)).await?.into_inner();
+    let consumer = response.consumer.unwrap_or_default();
     println!(
-        "{} goes on {} events before the head, {}",
+        "{} continues {} events before the head, {}",
         escaped(&consumer.name),
         consumer.lag,
         consumer.head_seq
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_shard_has_a_line_and_a_lost_position_is_plain() {
+    fn lists_each_shard_and_reports_a_lost_position() {
         let shard = |shard, seq, connected| pb::ConsumerShard {
             shard,
             seq,

@@ -1,31 +1,31 @@
-//! `parley doctor`: what is wrong with a configuration or an environment, in plain words.
+//! `parley doctor`: diagnoses problems with the configuration or the environment.
 
-use super::{Exit, Settings, complain};
+use super::{Exit, Settings, print_error};
 use crate::server::doctor::{Verdict, examine};
 
-/// Tells what was found, a line each, on standard output; 1 if something does not work.
+/// Prints one line per finding to standard output. Returns [`Exit::Failure`] if anything does not work.
 pub(super) async fn run(settings: Settings) -> Exit {
     let config = match settings.load() {
         Ok(config) => config,
         Err(error) => {
-            complain(&error.to_string());
+            print_error(&error.to_string());
             return Exit::Config;
         }
     };
     let found = examine(&config).await;
     for finding in &found {
         let mark = match finding.verdict {
-            Verdict::Good => "ok",
-            Verdict::Doubtful => "note",
-            Verdict::Bad => "WRONG",
+            Verdict::Passed => "ok",
+            Verdict::Warning => "warn",
+            Verdict::Failed => "FAIL",
         };
-        println!("{mark:<6}{:<12}{}", finding.about, finding.says);
+        println!("{mark:<6}{:<12}{}", finding.subject, finding.message);
     }
-    let wrong = found.iter().filter(|finding| finding.verdict == Verdict::Bad).count();
+    let wrong = found.iter().filter(|finding| finding.verdict == Verdict::Failed).count();
     match wrong {
-        0 => println!("\nParley can work here."),
-        1 => println!("\n1 thing keeps Parley from working as configured."),
-        count => println!("\n{count} things keep Parley from working as configured."),
+        0 => println!("\nParley can run here."),
+        1 => println!("\n1 problem prevents Parley from running as configured."),
+        count => println!("\n{count} problems prevent Parley from running as configured."),
     }
     if wrong == 0 { Exit::Ok } else { Exit::Failure }
 }

@@ -1,4 +1,4 @@
-//! How the program ends: one table of exit codes, and which error gets which.
+//! Exit codes and their mapping from errors.
 
 use std::{fmt::Write as _, process::ExitCode};
 
@@ -8,61 +8,61 @@ use parley_types::error::{Error, NO_ROOM, is_out_of_space};
 
 use crate::{
     config::ConfigError,
-    server::{StartError, backup::Refused},
+    server::{StartError, backup::BackupError},
 };
 
-/// The exit codes. The numbers above 63 are those of `sysexits.h`.
+/// The exit codes. Those above 63, except 130, are from `sysexits.h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// Done, or drained after a signal.
+    /// Success, or drained after a signal.
     Ok = 0,
-    /// The command failed: not ready, refused, a stream that cannot go on.
+    /// The command failed: not ready, refused, or a stream that cannot be resumed.
     Failure = 1,
-    /// The command line is wrong; clap uses this number too.
+    /// Invalid command line; clap uses the same number.
     Usage = 2,
-    /// `parley compat` found calls that are not served (or not as before, by `--fail-on`).
+    /// `parley compat` found calls that Parley does not serve, or serves differently if `--fail-on` says so.
     Incompatible = 3,
-    /// `EX_DATAERR`: a file to read is not there, or nothing in it is as it should be.
+    /// `EX_DATAERR`: an input file is missing or has no valid content.
     Input = 65,
     /// `EX_UNAVAILABLE`: the database cannot be reached or opened.
     DatabaseUnreachable = 69,
-    /// `EX_SOFTWARE`: a fault inside.
+    /// `EX_SOFTWARE`: an internal error.
     Internal = 70,
-    /// `EX_OSERR`: a listener's address cannot be bound.
+    /// `EX_OSERR`: the address of a listener cannot be bound.
     Listen = 71,
-    /// `EX_CANTCREAT`: another parley has the database.
+    /// `EX_CANTCREAT`: another Parley process uses the database.
     DatabaseLocked = 73,
-    /// `EX_IOERR`: the disk has no room for the database.
+    /// `EX_IOERR`: the disk of the database is full.
     NoSpace = 74,
-    /// `EX_TEMPFAIL`: the database is older than this program, which is not to change it.
+    /// `EX_TEMPFAIL`: the database is older than this program, which is not permitted to migrate it.
     DatabaseBehind = 75,
     /// `EX_PROTOCOL`: the database is newer than this program.
     DatabaseNewer = 76,
-    /// `EX_CONFIG`: a setting is unknown or bad.
+    /// `EX_CONFIG`: a setting is unknown or invalid.
     Config = 78,
-    /// A second signal came while draining.
+    /// A second signal arrived while draining.
     Interrupted = 130,
 }
 
-/// Every code with its meaning and what to look at. `--help`, the README and the runbooks show this table; a test compares them.
+/// Every code with its meaning and where to look. `--help`, the README and the runbooks contain this table; a test compares them.
 pub const CODES: [(Exit, &str, &str); 14] = [
-    (Exit::Ok, "success, or drained after a signal", "nothing"),
+    (Exit::Ok, "done, or drained after a signal", "nothing"),
     (
         Exit::Failure,
-        "the command failed: refused, not ready, or a stream that cannot be resumed",
+        "the command failed: rejected, not ready, or a stream that cannot be resumed",
         "the message, which says what to change",
     ),
     (Exit::Usage, "invalid command line", "`parley --help`"),
     (
         Exit::Incompatible,
-        "`parley compat` found calls that Parley does not serve, or the calls that `--fail-on` selects",
+        "`parley compat` found calls that Parley does not serve, or serves differently with `--fail-on different`",
         "the report, and `docs/switching.md`",
     ),
     (
         Exit::Input,
-        "an input file cannot be read or is damaged: the log for `parley compat` or the archive for `parley restore`",
-        "the message, which names the file; `--format`",
+        "an input file cannot be read or is damaged: the log of `parley compat`, or the archive of `parley restore`",
+        "the message, the name of the file, `--format`",
     ),
     (
         Exit::DatabaseUnreachable,
@@ -77,28 +77,28 @@ pub const CODES: [(Exit, &str, &str); 14] = [
     (
         Exit::Listen,
         "the address of a listener cannot be bound",
-        "which process already listens there; `grpc.addr`, `http.addr`, `admin.addr`",
+        "the process that listens there; `grpc.addr`, `http.addr`, `admin.addr`",
     ),
     (
         Exit::DatabaseLocked,
-        "another `parley` process has the SQLite file open",
-        "a process or a pod that has not terminated yet",
+        "another Parley process uses the SQLite file",
+        "a process or a pod that is still running",
     ),
-    (Exit::NoSpace, "the disk that holds the database is full", "the volume"),
+    (Exit::NoSpace, "the disk of the database is full", "the volume"),
     (
         Exit::DatabaseBehind,
-        "the database schema is behind this version, and `database.migrate` is false",
+        "the database is older than this program, which may not migrate it (`database.migrate`)",
         "run `parley migrate`; with `migrations.mode: job`, the log of the Job",
     ),
     (
         Exit::DatabaseNewer,
-        "the database schema is too new for this version",
-        "a rollback that went too far back: run a newer version",
+        "the database is newer than this program supports",
+        "a rollback too far back: run a newer version",
     ),
     (
         Exit::Config,
         "a setting is unknown or invalid, or a file that it names cannot be used",
-        "the message, which names each setting; the chart's values, `extraEnv`, the Secrets",
+        "the message, which names each setting; values, `extraEnv`, the Secrets",
     ),
     (Exit::Interrupted, "a second signal cut the drain short", "`shutdown.grace_seconds`"),
 ];
@@ -113,22 +113,22 @@ impl From<Exit> for ExitCode {
 pub fn help() -> String {
     let mut text = String::from("Exit codes:\n");
     for (exit, meaning, _) in CODES {
-        // Writing to a String cannot fail.
+        // Writing to a `String` cannot fail.
         let _ = writeln!(text, "  {:>3}  {}", exit as u8, meaning.replace('`', ""));
     }
     text.trim_end().to_owned()
 }
 
-/// The table for pages.
+/// The table as Markdown, for the documentation.
 pub fn markdown() -> String {
-    let mut text = String::from("| code | what it means | where to look |\n|---|---|---|\n");
+    let mut text = String::from("| code | meaning | where to look |\n|---|---|---|\n");
     for (exit, meaning, advice) in CODES {
         let _ = writeln!(text, "| {} | {meaning} | {advice} |", exit as u8);
     }
     text
 }
 
-/// The code and the sentence for an error that ends the server or a command that works on the database.
+/// Returns the exit code and the message for an error that ends the server or an offline command.
 pub fn explain(error: &anyhow::Error) -> (Exit, String) {
     if let Some(error) = error.downcast_ref::<ConfigError>() {
         return (Exit::Config, error.to_string());
@@ -143,16 +143,16 @@ pub fn explain(error: &anyhow::Error) -> (Exit, String) {
     if let Some(error) = error.downcast_ref::<BootstrapError>() {
         let exit = match error {
             BootstrapError::TokenFile { .. } => Exit::Config,
-            BootstrapError::Write(error) => of_database(error),
+            BootstrapError::Write(error) => database_exit(error),
         };
         return (exit, error.to_string());
     }
     if let Some(error) = error.downcast_ref::<Error>() {
-        return (of_database(error), error.to_string());
+        return (database_exit(error), error.to_string());
     }
-    if let Some(refused) = error.downcast_ref::<Refused>() {
+    if let Some(refused) = error.downcast_ref::<BackupError>() {
         let exit = match refused {
-            Refused::Damaged(_) => Exit::Input,
+            BackupError::Damaged(_) => Exit::Input,
             _ => Exit::Failure,
         };
         return (exit, refused.to_string());
@@ -173,7 +173,7 @@ pub fn explain(error: &anyhow::Error) -> (Exit, String) {
     (exit, error.to_string())
 }
 
-fn of_database(error: &Error) -> Exit {
+fn database_exit(error: &Error) -> Exit {
     match error {
         Error::Invalid(_) => Exit::Usage,
         Error::Unavailable { reason, .. } if *reason == NO_ROOM => Exit::NoSpace,
@@ -187,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pages_show_the_table_of_the_program() {
+    fn documentation_contains_the_exit_code_table() {
         for (page, text) in [
             ("README.md", include_str!("../../README.md")),
             ("docs/runbooks/README.md", include_str!("../../docs/runbooks/README.md")),

@@ -1,4 +1,5 @@
-//! Why a service could not be spoken to at all: the address, the port, TLS. Each of these fails again however often it is tried.
+//! Diagnoses why no connection to a service was possible: wrong address, wrong port, or TLS. All of these fail permanently, so retrying
+//! does not help.
 
 use std::{error::Error as StdError, io, time::Duration};
 
@@ -12,58 +13,56 @@ use tonic::Status;
 
 use crate::identify::{Listener, identify};
 
-/// How long looking into it may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Timeout of each attempt to connect.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a server may take to refuse what is not TLS.
-const REFUSAL: Duration = Duration::from_secs(2);
+/// How long to wait for a TLS server to reject plain text.
+const TLS_ALERT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The first byte of every TLS alert.
-const ALERT: u8 = 0x15;
+/// The first byte of every TLS alert record.
+const TLS_ALERT: u8 = 0x15;
 
-/// What is wrong with the address or with TLS; none if that is not what failed. `status` came from `server`, and not as an answer of a
-/// Parley.
-pub async fn of(status: &Status, server: &str) -> Option<String> {
+/// Returns what is wrong with the address or with TLS, or `None` if neither caused the failure. `status` results from a call to `server`
+/// and is not a response of Parley.
+pub async fn for_status(status: &Status, server: &str) -> Option<String> {
     if let Some(error) = causes(status).find_map(|cause| cause.downcast_ref::<TlsError>()) {
-        return Some(format!("{server}: {}", of_tls(error)));
+        return Some(format!("{server}: {}", tls_hint(error)));
     }
     let uri: http::Uri = server.parse().ok()?;
     let host = uri.host()?.trim_matches(['[', ']']);
     let is_tls = uri.scheme_str() == Some("https");
     let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
-    let stream = match timeout(PATIENCE, TcpStream::connect((host, port))).await {
+    let stream = match timeout(TIMEOUT, TcpStream::connect((host, port))).await {
         Err(_) => {
             return Some(format!(
-                "{server}: no answer within {} seconds: is the host right, and no firewall in between?",
-                PATIENCE.as_secs()
+                "{server}: no response within {} seconds: check the host, and any firewall in between",
+                TIMEOUT.as_secs()
             ));
         }
-        Ok(Err(error)) => return Some(format!("{server}: {}", of_connecting(&error, host, port))),
+        Ok(Err(error)) => return Some(format!("{server}: {}", connection_hint(&error, host, port))),
         Ok(Ok(stream)) => stream,
     };
     if !is_tls && speaks_tls(stream).await {
-        return Some(format!("{server}: the server speaks TLS there: begin --server with https://"));
+        return Some(format!("{server}: the server requires TLS: begin --server with https://"));
     }
     match identify(server).await {
         Listener::Rest => Some(format!(
-            "{server}: this is the port of the JSON API; --server wants that of gRPC (grpc.addr, 50051 by default)"
+            "{server}: this is the port of the JSON API; --server requires the gRPC port (grpc.addr, 50051 by default)"
         )),
         Listener::Admin => Some(format!(
-            "{server}: this is the port for operators; --server wants that of gRPC (grpc.addr, 50051 by default)"
+            "{server}: this is the admin port; --server requires the gRPC port (grpc.addr, 50051 by default)"
         )),
-        Listener::OtherHttp => Some(format!("{server}: something answers there that is no Parley: is the port right?")),
-        // A server of plain text may close the connection where it sees a handshake, without a word.
+        Listener::OtherHttp => Some(format!("{server}: a service other than Parley responds there: check the port")),
+        // A plain-text server might close the connection silently when it receives a TLS handshake.
         Listener::Unknown if is_tls => match identify(&server.replacen("https", "http", 1)).await {
             Listener::Unknown => None,
-            _ => Some(format!(
-                "{server}: the server does not speak TLS there: begin --server with http://"
-            )),
+            _ => Some(format!("{server}: the server does not use TLS: begin --server with http://")),
         },
         Listener::Grpc | Listener::Unknown => None,
     }
 }
 
-/// The causes of a status, outermost first. The error inside of an `io::Error` is not among its sources.
+/// The causes of a status, outermost first. `io::Error::source` skips the wrapped error itself, so unwrap it explicitly.
 fn causes(status: &Status) -> impl Iterator<Item = &(dyn StdError + 'static)> {
     std::iter::successors(status.source(), |&cause| match cause.downcast_ref::<io::Error>() {
         Some(outer) => outer.get_ref().map(|inner| inner as &(dyn StdError + 'static)),
@@ -71,47 +70,48 @@ fn causes(status: &Status) -> impl Iterator<Item = &(dyn StdError + 'static)> {
     })
 }
 
-fn of_connecting(error: &io::Error, host: &str, port: u16) -> String {
+fn connection_hint(error: &io::Error, host: &str, port: u16) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => {
-            format!("nothing listens at port {port} of {host}: is the service running, and is that the port of gRPC (grpc.addr)?")
+            format!(
+                "nothing listens on port {port} of {host}: check that the service is running and that this is the gRPC port (grpc.addr)"
+            )
         }
-        // Resolvers report all they have as one kind.
+        // Resolver errors have no OS error code and share one kind.
         _ if error.raw_os_error().is_none() => format!("the host {host} is unknown: {error}"),
         _ => error.to_string(),
     }
 }
 
-fn of_tls(error: &TlsError) -> String {
+fn tls_hint(error: &TlsError) -> String {
     match error {
         TlsError::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
-            "the server's certificate is signed by an authority that is not trusted here: name the authority's PEM file with --ca-file"
-                .to_owned()
+            "the server's certificate is signed by an untrusted authority: pass the authority's PEM file with --ca-file".to_owned()
         }
         TlsError::InvalidCertificate(CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }) => {
-            "the server's certificate is for another name: use that name in --server, or give it with --server-name".to_owned()
+            "the server's certificate is for another name: use that name in --server, or pass it with --server-name".to_owned()
         }
-        TlsError::InvalidCertificate(reason) => format!("the server's certificate is refused: {reason}"),
-        TlsError::InvalidMessage(_) => "the server does not speak TLS there: begin --server with http://".to_owned(),
+        TlsError::InvalidCertificate(reason) => format!("the server's certificate is rejected: {reason}"),
+        TlsError::InvalidMessage(_) => "the server does not use TLS: begin --server with http://".to_owned(),
         TlsError::AlertReceived(AlertDescription::CertificateRequired | AlertDescription::BadCertificate) => {
-            "the server wants a client certificate: give --client-cert-file and --client-key-file".to_owned()
+            "the server requires a client certificate: pass --client-cert-file and --client-key-file".to_owned()
         }
         TlsError::AlertReceived(AlertDescription::UnknownCA) => {
-            "the server does not trust the client certificate: use one that its tls.client_ca_file signed".to_owned()
+            "the server does not trust the client certificate: use one signed by its tls.client_ca_file".to_owned()
         }
         other => format!("TLS: {other}"),
     }
 }
 
-/// Whether plain text is answered with an alert of TLS.
+/// Returns whether the server answers plain text with a TLS alert.
 async fn speaks_tls(mut stream: TcpStream) -> bool {
-    let asked = async {
+    let probe = async {
         stream
             .write_all(b"GET / HTTP/1.1\r\nhost: parley\r\nconnection: close\r\n\r\n")
             .await?;
         stream.read_u8().await
     };
-    matches!(timeout(REFUSAL, asked).await, Ok(Ok(ALERT)))
+    matches!(timeout(TLS_ALERT_TIMEOUT, probe).await, Ok(Ok(TLS_ALERT)))
 }
 
 #[cfg(test)]
@@ -119,14 +119,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_tls_refuses_names_the_option() {
+    fn tls_errors_name_the_option() {
         for (error, option) in [
             (TlsError::InvalidCertificate(CertificateError::UnknownIssuer), "--ca-file"),
             (TlsError::InvalidCertificate(CertificateError::NotValidForName), "--server-name"),
             (TlsError::InvalidMessage(rustls::InvalidMessage::InvalidContentType), "http://"),
             (TlsError::AlertReceived(AlertDescription::CertificateRequired), "--client-cert-file"),
         ] {
-            assert!(of_tls(&error).contains(option), "{error}");
+            assert!(tls_hint(&error).contains(option), "{error}");
         }
     }
 }

@@ -1,14 +1,15 @@
-//! `parley initial-token`: the token that a server generated for an empty database and stored in a file, because its log is JSON.
+//! `parley initial-token`: prints the token that a server generated for an empty database and stored in a file because its log format is
+//! JSON.
 
-use super::{Exit, Settings, complain};
+use super::{Exit, Settings, print_error};
 use crate::server::token_file;
 
-/// Prints the token on standard output, and then removes its file.
+/// Prints the token to standard output, then removes its file.
 pub(super) async fn run(settings: Settings) -> Exit {
     let config = match settings.load() {
         Ok(config) => config,
         Err(error) => {
-            complain(&error.to_string());
+            print_error(&error.to_string());
             return Exit::Config;
         }
     };
@@ -21,7 +22,7 @@ pub(super) async fn run(settings: Settings) -> Exit {
     match taken.await {
         Ok(()) => Exit::Ok,
         Err(error) => {
-            complain(&format!("{}: {error}", file.display()));
+            print_error(&format!("{}: {error}", file.display()));
             Exit::Failure
         }
     }

@@ -1,5 +1,4 @@
-//! The command line: what a person or a container types, and the exit code they get. What the commands of a client do
-//! goes over gRPC like everybody's calls.
+//! The command line: subcommands and exit codes. Client commands use the public gRPC API, like any other caller.
 
 use std::{process::ExitCode, time::Duration};
 
@@ -7,6 +6,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 mod allocator;
 mod backup;
+mod call_error;
 mod compat;
 mod completions;
 mod config_show;
@@ -19,7 +19,6 @@ mod hint;
 mod initial_token;
 mod principals;
 mod probe;
-mod refusal;
 mod serve;
 mod settings;
 mod stderr;
@@ -35,7 +34,7 @@ pub use exit::Exit;
 pub use welcome::welcome;
 
 use settings::Settings;
-use stderr::complain;
+use stderr::print_error;
 
 /// Customer conversations as a gRPC service, with a durable, ordered, resumable event stream.
 #[derive(Debug, Parser)]
@@ -49,63 +48,63 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the service; the default
+    /// Run the service (the default)
     Serve(Settings),
-    /// Bring the database up to this version, and end
+    /// Migrate the database to this version and exit
     Migrate(Settings),
-    /// Say that the database was restored from a backup, with no service running: every cursor given out before is refused from then on
+    /// Record that the database was restored from a backup: all cursors issued before are rejected. The service must be stopped
     Restored(Settings),
-    /// Write the database and its files to an archive, beside a service that may run
+    /// Write the database and its files to an archive; the service can keep running
     Backup(backup::BackupArgs),
-    /// Put an archive back into an empty database, with no service running, and give every log another epoch
+    /// Restore an archive into an empty database and start a new epoch for every log. The service must be stopped
     Restore(backup::RestoreArgs),
-    /// Print the administrator's token that the first start of a server generated and stored, and remove the file that holds it
+    /// Print the administrator's token that the server generated and stored at its first start, and remove its file
     InitialToken(Settings),
-    /// Replace the key that signs file links, with no service running: links given out before are refused from then on
+    /// Replace the key that signs file links: all links issued before become invalid. The service must be stopped
     RotateLinkKey(Settings),
-    /// Make, list and revoke tokens of a running service
+    /// Create, list and revoke tokens of a running service
     Token(token::Args),
-    /// Make and list accounts
-    Account(principals::Args<principals::AccountVerb>),
-    /// Make users, and members of them
-    User(principals::Args<principals::UserVerb>),
-    /// Add and list the members of an account
-    Agent(principals::Args<principals::AgentVerb>),
-    /// Make and list API inboxes
-    Inbox(principals::Args<principals::InboxVerb>),
-    /// Make, list and connect agent bots
-    Bot(principals::Args<principals::BotVerb>),
+    /// Create and list accounts
+    Account(principals::Args<principals::AccountCommand>),
+    /// Create users and add them to accounts
+    User(principals::Args<principals::UserCommand>),
+    /// Add and list members of an account
+    Agent(principals::Args<principals::AgentCommand>),
+    /// Create and list API inboxes
+    Inbox(principals::Args<principals::InboxCommand>),
+    /// Create, list and connect agent bots
+    Bot(principals::Args<principals::BotCommand>),
     /// List, reset and delete durable consumers of a running service
     Consumers(consumers::Args),
-    /// Ask whether a service is ready: exit code 0 or 1
+    /// Check whether a service is ready; exit code 0 or 1
     Healthcheck(healthcheck::Args),
-    /// Look for what is wrong with a configuration and an environment, and say so: exit code 0 or 1
+    /// Diagnose problems with the configuration and the environment; exit code 0 or 1
     Doctor(Settings),
     /// Show the configuration
     Config(config_show::Args),
-    /// Judge the traffic of a Chatwoot by its log or a HAR file: which calls Parley serves, which differently, and which not
+    /// Analyze a Chatwoot log or HAR file: which calls Parley serves, which behave differently, and which are not served
     Compat(compat::Args),
-    /// Print the completions of a shell, to be sourced by it
+    /// Print a shell completion script
     Completions(completions::Args),
     /// Follow the events of an account
     Tail(tail::Args),
 }
 
-/// How long threads that block may take once a command has ended.
+/// Time limit for blocking threads to finish after a command has ended.
 const UNBLOCK: Duration = Duration::from_secs(5);
 
-/// Reads the command line, does what it says, and tells how that went.
+/// Parses the command line, runs the command and returns its exit code.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     if matches!(cli.command, None | Some(Command::Serve(_))) {
         allocator::bound_purges();
     }
-    // What any command creates (the database, its journal, locks, uploads under way, cursors) is its owner's alone, whatever the shell
-    // or the container runtime left as umask.
+    // Restrict everything that a command creates (the database and its journal, locks, uploads in progress, cursors) to its owner, whatever
+    // umask the shell or the container runtime has set.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return fail(Exit::Internal, &format!("the runtime does not start: {error}")),
+        Err(error) => return fail(Exit::Internal, &format!("failed to start the runtime: {error}")),
     };
     let exit = runtime.block_on(async {
         match cli.command.unwrap_or(Command::Serve(cli.settings)) {
@@ -131,7 +130,7 @@ pub fn main() -> ExitCode {
             Command::Tail(args) => Box::pin(tail::run(args)).await,
         }
     });
-    // A thread that reads from a pipe which nobody closes ends with the process.
+    // Do not wait forever: a thread that reads from a pipe that is never closed ends only with the process.
     runtime.shutdown_timeout(UNBLOCK);
     exit.into()
 }
@@ -139,16 +138,16 @@ pub fn main() -> ExitCode {
 fn ended(result: anyhow::Result<()>) -> Exit {
     result.map_or_else(
         |error| {
-            let (exit, sentence) = exit::explain(&error);
-            complain(&sentence);
+            let (exit, message) = exit::explain(&error);
+            print_error(&message);
             exit
         },
         |()| Exit::Ok,
     )
 }
 
-fn fail(exit: Exit, sentence: &str) -> ExitCode {
-    complain(sentence);
+fn fail(exit: Exit, message: &str) -> ExitCode {
+    print_error(message);
     exit.into()
 }
 
@@ -163,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_without_a_command_are_those_of_serve() {
+    fn flags_without_a_command_apply_to_serve() {
         let cli = Cli::try_parse_from(["parley", "--grpc-addr", "127.0.0.1:1", "--set", "writer.lanes=3"]).unwrap();
         assert!(cli.command.is_none());
         let config = Config::load(&cli.settings.sources(Vec::new())).unwrap();
@@ -171,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_flag_is_named() {
+    fn reports_an_invalid_flag() {
         let cli = Cli::try_parse_from(["parley", "serve", "--http-addr", "nowhere"]).unwrap();
         let Some(Command::Serve(settings)) = cli.command else {
             panic!("serve")

@@ -1,4 +1,4 @@
-//! `parley account`, `user`, `agent`, `inbox` and `bot`: who and what tokens are made for, over gRPC.
+//! `parley account`, `user`, `agent`, `inbox` and `bot`: manage principals and inboxes, over gRPC.
 
 use clap::Subcommand;
 use parley_telemetry::escape::escaped;
@@ -8,25 +8,25 @@ use super::connect::Target;
 mod inboxes;
 mod people;
 
-pub(super) use inboxes::{BotVerb, InboxVerb, bot, inbox};
-pub(super) use people::{AccountVerb, AgentVerb, UserVerb, account, agent, user};
+pub(super) use inboxes::{BotCommand, InboxCommand, bot, inbox};
+pub(super) use people::{AccountCommand, AgentCommand, UserCommand, account, agent, user};
 
-/// A noun with its verbs.
+/// A resource with its operations.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args<V: Subcommand> {
     #[command(flatten)]
     target: Target,
     #[command(subcommand)]
-    verb: V,
+    command: V,
 }
 
-/// The id on standard output, so that a script can take it; what it is of, beside it, for people.
-fn created(noun: &str, id: i64, name: &str) {
-    eprintln!("{noun} {id}, \"{}\", is created:", escaped(name));
+/// Prints the ID to standard output, for scripts, and a description to standard error, for users.
+fn print_created(noun: &str, id: i64, name: &str) {
+    eprintln!("created {noun} {id}, \"{}\":", escaped(name));
     println!("{id}");
 }
 
-/// `ROLE_AGENT` as `agent`.
-fn short(name: &str, prefix: &str) -> String {
+/// Shortens an enum value, for example `ROLE_AGENT` to `agent`.
+fn enum_label(name: &str, prefix: &str) -> String {
     name.strip_prefix(prefix).unwrap_or(name).to_lowercase()
 }

@@ -1,4 +1,4 @@
-//! TLS to the admin port for `parley healthcheck`.
+//! TLS connection to the admin port for `parley healthcheck`.
 
 use std::sync::Arc;
 
@@ -13,12 +13,12 @@ use rustls::{
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-/// Shakes hands. Without an authority to trust, any certificate will do, as for a kubelet that probes by HTTPS: a process is asked at
-/// its own address, which its certificate seldom names, nothing secret is said, and what it answers is whether it is well.
+/// Performs the TLS handshake. Without a CA, any certificate is accepted, as with a kubelet's HTTPS probe: the process is contacted at its
+/// own address, which its certificate rarely contains, and the exchange reveals nothing but its health.
 ///
 /// # Errors
-/// When the files cannot be used, or the other side does not speak TLS or refuses.
-pub(super) async fn secured(stream: TcpStream, addr: &str, trust: &Trust) -> anyhow::Result<TlsStream<TcpStream>> {
+/// Returns an error if the files are invalid, or if the server does not speak TLS or rejects the handshake.
+pub(super) async fn connect_tls(stream: TcpStream, addr: &str, trust: &Trust) -> anyhow::Result<TlsStream<TcpStream>> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
     let builder = match &trust.ca {
@@ -29,7 +29,9 @@ pub(super) async fn secured(stream: TcpStream, addr: &str, trust: &Trust) -> any
             }
             builder.with_root_certificates(roots)
         }
-        None => builder.dangerous().with_custom_certificate_verifier(Arc::new(Any(provider))),
+        None => builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AcceptAnyCertificate(provider))),
     };
     let config = match &trust.identity {
         Some((chain, key)) => builder.with_client_auth_cert(certificates(chain)?, PrivateKeyDer::from_pem_slice(key.as_bytes())?)?,
@@ -44,11 +46,11 @@ fn certificates(pem: &str) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     Ok(CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<_, _>>()?)
 }
 
-/// Takes whatever certificate there is, though its key must be the other side's.
+/// Accepts any certificate, but verifies that the server holds its private key.
 #[derive(Debug)]
-struct Any(Arc<CryptoProvider>);
+struct AcceptAnyCertificate(Arc<CryptoProvider>);
 
-impl ServerCertVerifier for Any {
+impl ServerCertVerifier for AcceptAnyCertificate {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

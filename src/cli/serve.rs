@@ -1,4 +1,5 @@
-//! `parley serve` and `parley migrate`: configuration, telemetry, signals around the server.
+//! `parley serve`, `migrate`, `restored` and `rotate-link-key`: load the configuration and telemetry, and run the server or the maintenance
+//! operation.
 
 use std::{
     convert::Infallible,
@@ -34,29 +35,29 @@ fn telemetry(config: &Config) -> Result<Telemetry, StartError> {
     Telemetry::start(&config.log, &config.trace).map_err(|error| StartError::Setting(format!("telemetry: {error:#}")))
 }
 
-/// Runs a server until it has drained; says what it made of an empty database.
+/// Runs a server until it has drained. If it initialized an empty database, reports the created token and inbox.
 async fn run(config: Config, registry: Registry, shutdown: CancellationToken) -> anyhow::Result<()> {
     let for_people = config.log.format == LogFormat::Text || std::io::stdout().is_terminal();
     let running = server::start(config, registry, shutdown).await?;
-    if let Some(made) = &running.made {
-        let inbox_identifier = made.inbox_identifier.as_str();
-        match &made.token {
+    if let Some(bootstrapped) = &running.bootstrapped {
+        let inbox_identifier = bootstrapped.inbox_identifier.as_str();
+        match &bootstrapped.token {
             AdministratorToken::Stored(file) => tracing::info!(
                 inbox_identifier,
                 token_file = %file.display(),
-                "filled the empty database; `parley initial-token` prints the administrator's token and removes its file"
+                "initialized the empty database; `parley initial-token` prints the administrator's token and removes its file"
             ),
             token if for_people => {
                 let (grpc, http) = (running.grpc.to_string(), running.http.to_string());
                 let text = super::welcome(&grpc, &http, token, inbox_identifier);
-                // Not `println!`: it panics when nobody reads, and then the server would be gone too.
+                // Not `println!`, which panics if standard output is closed and would take the server down.
                 if let Err(error) = writeln!(std::io::stdout(), "{text}") {
-                    tracing::warn!(%error, "the administrator's token could not be printed; `parley token create --offline --kind user` creates another");
+                    tracing::warn!(%error, "failed to print the administrator's token; `parley token create --offline --kind user` creates another");
                 }
             }
             _ => tracing::info!(
                 inbox_identifier,
-                "filled the empty database; the administrator's token is the configured one"
+                "initialized the empty database; the administrator's token is the configured one"
             ),
         }
     }
@@ -71,40 +72,39 @@ pub(super) async fn migrate(settings: Settings) -> anyhow::Result<()> {
     ended
 }
 
-/// Gives every log another epoch, and says how many there were.
+/// Starts a new epoch for every log and prints the number of logs.
 pub(super) async fn restored(settings: Settings) -> anyhow::Result<()> {
     let config = settings.load()?;
     let telemetry = telemetry(&config)?;
     let ended = server::restored(&config).await.map(|logs| {
-        println!("{logs} logs have another epoch: cursors from before are refused with EPOCH_CHANGED.");
+        println!("Started a new epoch for {logs} logs: cursors issued before are rejected with EPOCH_CHANGED.");
     });
     telemetry.shutdown().await;
     ended
 }
 
-/// Replaces the key that signs file links.
 pub(super) async fn rotate_link_key(settings: Settings) -> anyhow::Result<()> {
     let config = settings.load()?;
     let telemetry = telemetry(&config)?;
     let ended = server::rotate_link_key(&config).await.map(|links| {
-        println!("{links} stored links were signed by a new key: links to files that were given out before are no longer good.");
+        println!("Signed {links} stored links with a new key: file links issued before are no longer valid.");
     });
     telemetry.shutdown().await;
     ended
 }
 
-/// The first signal drains; the second one ends the process at once.
+/// The first signal starts draining; the second one ends the process immediately.
 async fn cancel_on_signal(shutdown: CancellationToken, mut terminate: Signal, mut interrupt: Signal) -> Infallible {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    tracing::info!("signal received, draining");
+    tracing::info!("received a signal; draining");
     shutdown.cancel();
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    tracing::warn!("second signal received, leaving at once");
+    tracing::warn!("received a second signal; exiting immediately");
     std::process::exit(Exit::Interrupted as i32);
 }

@@ -1,4 +1,4 @@
-//! The flags of a command that work on the server's configuration.
+//! Command-line flags that override the server's configuration.
 
 use std::path::PathBuf;
 
@@ -6,23 +6,23 @@ use clap::Args;
 
 use crate::config::{Config, ConfigError, FlagValue, Sources};
 
-/// The flags that go over environment and file.
+/// Flags that override the environment and the file.
 #[derive(Debug, Default, Args)]
 pub struct Settings {
     #[arg(long, value_name = "FILE", help = "A TOML file with settings [env: PARLEY_CONFIG]")]
     config: Option<PathBuf>,
-    /// Where gRPC listens, host:port
+    /// Address of the gRPC listener, host:port
     #[arg(long, value_name = "ADDR")]
     grpc_addr: Option<String>,
-    /// Where the JSON API listens, host:port
+    /// Address of the JSON API's listener, host:port
     #[arg(long, value_name = "ADDR")]
     http_addr: Option<String>,
-    /// Where the operators' port listens, host:port
+    /// Address of the operators' listener, host:port
     #[arg(long, value_name = "ADDR")]
     admin_addr: Option<String>,
     #[arg(long, value_name = "URL", help = "sqlite://FILE or postgres://…")]
     database_url: Option<String>,
-    /// Any other setting, such as writer.lanes=4; may be repeated
+    /// Any other setting, such as writer.lanes=4; can be repeated
     #[arg(long, value_name = "TABLE.KEY=VALUE", value_parser = key_and_value)]
     set: Vec<(String, String)>,
 }
@@ -33,13 +33,13 @@ fn key_and_value(text: &str) -> Result<(String, String), String> {
 }
 
 impl Settings {
-    /// The configuration by these flags and the process environment.
+    /// Loads the configuration from these flags and the process environment.
     pub(super) fn load(self) -> Result<Config, ConfigError> {
-        Config::load(&self.here())
+        Config::load(&self.with_environment())
     }
 
-    /// These flags and the process environment.
-    pub(super) fn here(self) -> Sources {
+    /// Combines these flags with the process environment.
+    pub(super) fn with_environment(self) -> Sources {
         let environment = std::env::vars_os()
             .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
             .collect();

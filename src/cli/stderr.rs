@@ -1,10 +1,11 @@
-//! What commands report on standard error.
+//! Error output of commands.
 
 use parley_telemetry::escape::escaped;
 
-/// Reports to a person, on standard error, one line per problem. The text may come from the server, and so from its callers.
-pub fn complain(sentence: &str) {
-    for line in sentence.lines() {
+/// Prints an error for the user to standard error, one line per problem. The text is escaped because it can come from the server, and
+/// through it from other callers.
+pub fn print_error(message: &str) {
+    for line in message.lines() {
         eprintln!("parley: {}", escaped(line));
     }
 }

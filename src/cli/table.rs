@@ -1,21 +1,21 @@
-//! Lists as people and scripts read them: a header, a row a line, and a remark where there is nothing.
+//! Tabular lists for users and scripts: a header, one line per row, and a note if the list is empty.
 
 use std::io::{self, Write as _};
 
 use parley_telemetry::escape::escaped;
 
-/// A list that is printed page by page. Rows go to standard output; that there are none goes to standard error.
+/// A list that is printed page by page. Rows go to standard output; the note about an empty list goes to standard error.
 #[derive(Debug)]
 pub struct Table {
-    /// What is listed, in the plural.
+    /// The plural noun for the listed items.
     noun: &'static str,
     header: &'static [&'static str],
-    /// The width of each column but the last, by the first page.
+    /// The column widths, determined by the first page.
     widths: Vec<usize>,
 }
 
 impl Table {
-    /// A list of `noun` with these columns.
+    /// Creates a list of `noun` with these columns.
     pub fn new(noun: &'static str, header: &'static [&'static str]) -> Self {
         Self {
             noun,
@@ -24,7 +24,7 @@ impl Table {
         }
     }
 
-    /// Prints a page. The cells may come from anybody, so characters that steer a terminal are escaped.
+    /// Prints a page. Control characters in cells are escaped, because the cells can contain text from any caller.
     pub fn rows(&mut self, rows: Vec<Vec<String>>) {
         if rows.is_empty() {
             return;
@@ -41,7 +41,7 @@ impl Table {
         for row in &rows {
             text += &self.line(row);
         }
-        // Whoever read the output has left, as `head` does.
+        // A closed pipe is not an error: the reader has exited, as `head` does.
         let _ = io::stdout().write_all(text.as_bytes());
     }
 
@@ -54,7 +54,7 @@ impl Table {
         format!("{}\n", cells.join("  ").trim_end())
     }
 
-    /// Says so if there were no rows.
+    /// Prints a note to standard error if there were no rows.
     pub fn finish(self) {
         if self.widths.is_empty() {
             eprintln!("no {}", self.noun);

@@ -1,4 +1,4 @@
-//! `parley token`: tokens of a running service, over gRPC, or created in the database itself.
+//! `parley token`: manages tokens of a running service over gRPC, or creates one directly in the database.
 
 use chrono::{DateTime, Utc};
 use clap::{Subcommand, ValueEnum};
@@ -12,7 +12,7 @@ use parley_types::{
 };
 use tonic::transport::Channel;
 
-use super::{Exit, Settings, complain, connect::Target, exit, refusal, table::Table};
+use super::{Exit, Settings, call_error, connect::Target, exit, print_error, table::Table};
 use crate::server;
 
 #[derive(Debug, clap::Args)]
@@ -20,13 +20,13 @@ pub(super) struct Args {
     #[command(flatten)]
     target: Target,
     #[command(subcommand)]
-    verb: Verb,
+    command: TokenCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Verb {
-    /// Make a token; its secret is printed this once
-    Create(Box<Create>),
+enum TokenCommand {
+    /// Create a token; its secret is printed only once
+    Create(Box<CreateArgs>),
     /// List tokens, newest first, without their secrets
     List {
         /// Only tokens of this account
@@ -35,38 +35,38 @@ enum Verb {
     },
     /// Revoke a token; its open streams end within seconds
     Revoke {
-        /// The token's id
+        /// ID of the token
         id: i64,
     },
 }
 
 #[derive(Debug, clap::Args)]
-struct Create {
-    /// Whom the token speaks for
+struct CreateArgs {
+    /// Kind of token
     #[arg(long, value_enum, default_value = "service")]
     kind: Kind,
-    /// The account; required for a service token. A user's token that an administrator makes is limited to it
+    /// ID of the account; required for a service token. A user token created by an administrator is limited to it
     #[arg(long)]
     account: Option<i64>,
-    /// What it is for
+    /// Description of what the token is for
     #[arg(long, default_value = "")]
     name: String,
-    /// The user it speaks for; required for a user token, but for --offline, where it is by default the first administrator
+    /// ID of the user; required for a user token, except with --offline, where it defaults to the first administrator
     #[arg(long)]
     user: Option<i64>,
-    /// The bot it speaks for; required for an agent bot's token
+    /// ID of the bot; required for a bot token
     #[arg(long)]
     agent_bot: Option<i64>,
-    /// It may only read
+    /// Permit only reads
     #[arg(long)]
     read_only: bool,
-    /// Limit it to this inbox; may be repeated
+    /// Limit the token to this inbox; can be repeated
     #[arg(long = "inbox", value_name = "ID")]
     inboxes: Vec<i64>,
-    /// When it stops being good, such as 2030-01-31T00:00:00Z
+    /// When the token expires, such as 2030-01-31T00:00:00Z
     #[arg(long, value_name = "TIME")]
     expires: Option<DateTime<Utc>>,
-    /// Create it in the database itself, for who has lost every token. A server on SQLite has to be stopped first
+    /// Create the token directly in the database, if every token was lost. A server on SQLite must be stopped first
     #[arg(long)]
     offline: bool,
     /// For --offline: the configuration of the server
@@ -74,13 +74,13 @@ struct Create {
     settings: Settings,
 }
 
-impl Create {
-    /// What the kind of token lacks, by the name of the option.
-    fn lacks(&self) -> Option<&'static str> {
+impl CreateArgs {
+    /// Returns an error that names the option that this kind of token requires but lacks.
+    fn missing_option(&self) -> Option<&'static str> {
         match self.kind {
-            Kind::Service if self.account.is_none() => Some("--account must be given for a service token"),
-            Kind::User if self.user.is_none() && !self.offline => Some("--user must be given for a user's token"),
-            Kind::AgentBot if self.agent_bot.is_none() => Some("--agent-bot must be given for a bot's token"),
+            Kind::Service if self.account.is_none() => Some("--account is required for a service token"),
+            Kind::User if self.user.is_none() && !self.offline => Some("--user is required for a user token"),
+            Kind::AgentBot if self.agent_bot.is_none() => Some("--agent-bot is required for a bot token"),
             Kind::Service | Kind::User | Kind::AgentBot | Kind::Platform => None,
         }
     }
@@ -95,35 +95,35 @@ enum Kind {
 }
 
 pub(super) async fn run(args: Args) -> Exit {
-    if let Verb::Create(options) = &args.verb
-        && let Some(sentence) = options.lacks()
+    if let TokenCommand::Create(options) = &args.command
+        && let Some(message) = options.missing_option()
     {
-        complain(sentence);
+        print_error(message);
         return Exit::Usage;
     }
-    let verb = match args.verb {
-        Verb::Create(options) if options.offline => return create_offline(*options).await,
-        verb => verb,
+    let command = match args.command {
+        TokenCommand::Create(options) if options.offline => return create_offline(*options).await,
+        command => command,
     };
     let server = match args.target.open() {
         Ok(server) => server,
         Err(exit) => return exit,
     };
     let client = AccountsServiceClient::new(server.channel());
-    let done = match verb {
-        Verb::Create(options) => create(client, &server, *options).await,
-        Verb::List { account } => list(client, &server, account).await,
-        Verb::Revoke { id } => revoke(client, &server, id).await,
+    let done = match command {
+        TokenCommand::Create(options) => create(client, &server, *options).await,
+        TokenCommand::List { account } => list(client, &server, account).await,
+        TokenCommand::Revoke { id } => revoke(client, &server, id).await,
     };
     args.target.done(done).await
 }
 
-/// Creates a token in the database that the settings name.
-async fn create_offline(options: Create) -> Exit {
+/// Creates a token in the database of the given settings.
+async fn create_offline(options: CreateArgs) -> Exit {
     let config = match options.settings.load() {
         Ok(config) => config,
         Err(error) => {
-            complain(&error.to_string());
+            print_error(&error.to_string());
             return Exit::Config;
         }
     };
@@ -143,33 +143,33 @@ async fn create_offline(options: Create) -> Exit {
         expires_at: options.expires.map(|time| Micros(time.timestamp_micros())),
     };
     match server::create_token(&config, new).await {
-        Ok(made) => {
-            let of = made.user.map_or_else(String::new, |user| format!(" of user {user}"));
-            let running = if made.is_shared {
-                ", which running servers accept at once"
+        Ok(created) => {
+            let of = created.user.map_or_else(String::new, |user| format!(" of user {user}"));
+            let running = if created.is_shared {
+                ", accepted by running servers immediately"
             } else {
                 ""
             };
-            eprintln!("token {}{of}{running}; its secret is shown this once:", made.id);
-            println!("{}", made.secret);
+            eprintln!("created token {}{of}{running}; its secret is shown only once:", created.id);
+            println!("{}", created.secret);
             Exit::Ok
         }
         Err(error) => {
             if let Some(Error::Invalid(violations)) = error.downcast_ref::<Error>() {
-                refusal::invalid(violations);
+                call_error::print_violations(violations);
                 return Exit::Usage;
             }
-            let (exit, sentence) = exit::explain(&error);
-            complain(&sentence);
+            let (exit, message) = exit::explain(&error);
+            print_error(&message);
             if exit == Exit::DatabaseLocked {
-                complain("a running server makes tokens too: leave out --offline if you have one, or stop it first");
+                print_error("a running server can create tokens, too: omit --offline if you have a token, or stop it first");
             }
             exit
         }
     }
 }
 
-async fn create(mut client: AccountsServiceClient<Channel>, server: &Server, options: Create) -> Result<(), tonic::Status> {
+async fn create(mut client: AccountsServiceClient<Channel>, server: &Server, options: CreateArgs) -> Result<(), tonic::Status> {
     let kind = match options.kind {
         Kind::User => pb::TokenKind::User,
         Kind::Service => pb::TokenKind::Service,
@@ -190,16 +190,16 @@ async fn create(mut client: AccountsServiceClient<Channel>, server: &Server, opt
             nanos: 0,
         }),
     };
-    let answer = client.create_token(server.request(request)).await?.into_inner();
-    let id = answer.token.map_or(0, |token| token.id);
-    // Only the secret on standard output, so that a script can take it.
-    eprintln!("token {id}; its secret is shown this once:");
-    println!("{}", answer.secret);
+    let response = client.create_token(server.request(request)).await?.into_inner();
+    let id = response.token.map_or(0, |token| token.id);
+    // Print only the secret to standard output, for scripts.
+    eprintln!("created token {id}; its secret is shown only once:");
+    println!("{}", response.secret);
     Ok(())
 }
 
 async fn list(mut client: AccountsServiceClient<Channel>, server: &Server, account: Option<i64>) -> Result<(), tonic::Status> {
-    let mut table = Table::new("tokens", &["ID", "KIND", "SPEAKS FOR", "LIMITS", "STATE", "NAME"]);
+    let mut table = Table::new("tokens", &["ID", "KIND", "USER OR BOT", "LIMITS", "STATE", "NAME"]);
     let mut page_token = String::new();
     loop {
         let request = pb::ListTokensRequest {
@@ -207,9 +207,9 @@ async fn list(mut client: AccountsServiceClient<Channel>, server: &Server, accou
             page_size: 0,
             page_token,
         };
-        let answer = client.list_tokens(server.request(request)).await?.into_inner();
-        table.rows(answer.tokens.iter().map(row).collect());
-        page_token = answer.next_page_token;
+        let response = client.list_tokens(server.request(request)).await?.into_inner();
+        table.rows(response.tokens.iter().map(row).collect());
+        page_token = response.next_page_token;
         if page_token.is_empty() {
             table.finish();
             return Ok(());
@@ -262,7 +262,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_a_row_with_what_narrows_it() {
+    fn token_row_lists_its_limits() {
         let token = pb::Token {
             id: 3,
             kind: pb::TokenKind::Service.into(),

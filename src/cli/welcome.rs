@@ -1,41 +1,41 @@
-//! What a person reads once, when Parley has filled an empty database.
+//! The message that is printed once, after Parley has initialized an empty database.
 
 use parley_domain::auth::bootstrap::AdministratorToken;
 
-/// The text with commands to paste. `grpc` and `http` are the addresses taken, `host:port`; on an empty database the
-/// first account, inbox and conversation have the id 1. Pure: the caller prints it, once, on standard output.
+/// Returns the message, with commands to paste. `grpc` and `http` are the bound addresses, `host:port`. In a new database the first
+/// account, inbox and conversation have ID 1. Pure: the caller prints the message, once, to standard output.
 ///
-/// A generated token is in it once: the commands take it from a variable, so that it is in no shell history and no process list. A
-/// configured token is not in it.
+/// A generated token appears in it once: the commands read it from a variable, so that it ends up in no shell history or process list. A
+/// configured token does not appear.
 pub fn welcome(grpc: &str, http: &str, token: &AdministratorToken, inbox_identifier: &str) -> String {
     let about_token = match token {
         AdministratorToken::Generated(token) => {
-            format!("The administrator's token, shown this once:\n\n    export PARLEY_TOKEN={token}\n")
+            format!("The administrator's token, shown only once:\n\n    export PARLEY_TOKEN={token}\n")
         }
         AdministratorToken::Given => {
             "The administrator's token is the configured one (bootstrap.token). The commands below expect it in PARLEY_TOKEN.\n".to_owned()
         }
         AdministratorToken::Stored(file) => format!(
-            "The administrator's token is in {}: take it with `export PARLEY_TOKEN=$(parley initial-token)`.\n",
+            "The administrator's token is in {}: read it with `export PARLEY_TOKEN=$(parley initial-token)`.\n",
             file.display()
         ),
     };
     let header = "-H \"api-access-token: $PARLEY_TOKEN\" -H 'content-type: application/json'";
     let account = format!("http://{http}/api/v1/accounts/1");
     format!(
-        "Parley is running, and this database was empty. Made: account 1, an administrator, API inbox 1 ({inbox_identifier}).\n\
+        "Parley is running and has initialized the empty database: account 1, an administrator, API inbox 1 ({inbox_identifier}).\n\
          {about_token}\
-         \n1. A contact, a conversation and a message, by JSON:\n\
+         \n1. Create a contact, a conversation and a message over REST:\n\
          \n    curl -sS --fail-with-body {account}/contacts {header} -d '{{\"inbox_id\":1,\"name\":\"Ana\",\"source_id\":\"ana-1\"}}' && \
          curl -sS --fail-with-body {account}/conversations {header} -d '{{\"inbox_id\":1,\"source_id\":\"ana-1\"}}' && \
          curl -sS --fail-with-body {account}/conversations/1/messages {header} -d '{{\"content\":\"Hello from JSON\",\"message_type\":\"incoming\"}}'\n\
-         \n2. Another message in that conversation, by gRPC:\n\
+         \n2. Create another message in the conversation over gRPC:\n\
          \n    grpcurl -plaintext -H \"api-access-token: $PARLEY_TOKEN\" \
          -d '{{\"account_id\":1,\"conversation_id\":1,\"message\":{{\"type\":\"MESSAGE_TYPE_INCOMING\",\"content\":\"Hello from gRPC\"}}}}' \
          {grpc} parley.v1.MessagesService/CreateMessage\n\
-         \n3. Everything that happened and happens, as a stream:\n\
+         \n3. Stream all past and future events:\n\
          \n    parley tail --server http://{grpc} --from earliest\n\
-         \nEvery route of the JSON API: http://{http}/\n"
+         \nAll routes of the JSON API: http://{http}/\n"
     )
 }
 
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_command_is_one_line_that_can_be_pasted() {
+    fn each_command_is_a_single_line() {
         let text = welcome(
             "127.0.0.1:50051",
             "127.0.0.1:8080",
@@ -76,10 +76,10 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_was_given_or_stored_is_not_shown() {
+    fn configured_and_stored_tokens_are_not_shown() {
         for token in [AdministratorToken::Given, AdministratorToken::Stored("parley.db.token".into())] {
             let text = welcome("g", "h", &token, "inbox-a");
-            assert!(!text.contains("shown this once") && text.contains("PARLEY_TOKEN"), "{text}");
+            assert!(!text.contains("shown only once") && text.contains("PARLEY_TOKEN"), "{text}");
         }
     }
 }

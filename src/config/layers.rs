@@ -1,4 +1,4 @@
-//! Joins defaults, file, environment and flags, and says precisely what is wrong where. Does not know what keys mean.
+//! Merges defaults, file, environment and flags, and reports each problem with its source. This module does not interpret the keys.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -7,16 +7,16 @@ use toml::{Table, Value};
 use super::{ConfigError, Sources, rules};
 
 const DEFAULTS: &str = include_str!("../config.default.toml");
-/// Not in the default file: without the feature the key does not exist.
+/// Defined outside the default file because the key exists only with the feature.
 #[cfg(feature = "faults")]
 const FAULT_DEFAULTS: &str = "[fault]\nswitch = \"\"\n";
 const PREFIX: &str = "PARLEY_";
-/// Added to a variable's name, it makes the variable name a file that holds the value.
+/// Suffix of a variable that names a file holding the value of the variable without the suffix.
 const FILE_SUFFIX: &str = "_FILE";
 
-/// Names the configuration file.
+/// The variable that names the configuration file.
 pub const FILE_VARIABLE: &str = "PARLEY_CONFIG";
-/// What the client commands read; no setting of the server.
+/// Variables read by the client commands, not settings of the server.
 pub const CLIENT_VARIABLES: [&str; 6] = [
     "PARLEY_SERVER",
     "PARLEY_TOKEN",
@@ -26,11 +26,11 @@ pub const CLIENT_VARIABLES: [&str; 6] = [
     "PARLEY_CLIENT_KEY_FILE",
 ];
 
-/// The joined table, with every value of the type of its default and within its limits.
+/// Merges all layers. Every value has the type of its default and passes its rule.
 ///
 /// # Errors
-/// [`ConfigError`] with everything that is wrong in all sources.
-pub fn join(sources: &Sources) -> Result<Joined, ConfigError> {
+/// Returns [`ConfigError`], which lists every problem in all sources.
+pub fn merge(sources: &Sources) -> Result<Merged, ConfigError> {
     let mut layers = Layers::new()?;
     let variable = |name: &str| {
         sources
@@ -46,16 +46,16 @@ pub fn join(sources: &Sources) -> Result<Joined, ConfigError> {
     }
     for (name, value) in &sources.environment {
         layers.variable(name, value);
-        if let Some((plain, _)) = layers.names_a_file(name).filter(|(plain, _)| variable(plain).is_some()) {
-            let problem = format!("environment: both {plain} and {name} are set: keep one");
+        if let Some((plain, _)) = layers.file_variable(name).filter(|(plain, _)| variable(plain).is_some()) {
+            let problem = format!("environment: both {plain} and {name} are set: set only one");
             layers.problems.push(problem);
         }
     }
     for flag in &sources.flags {
-        layers.text(&flag.key, &flag.value, &format!("flag {}", flag.flag));
+        layers.set_from_text(&flag.key, &flag.value, &format!("flag {}", flag.flag));
     }
     if layers.problems.is_empty() {
-        Ok(Joined {
+        Ok(Merged {
             table: layers.table,
             sources: layers.sources,
         })
@@ -64,20 +64,20 @@ pub fn join(sources: &Sources) -> Result<Joined, ConfigError> {
     }
 }
 
-/// The joined table, and where each value comes from that is no default.
+/// The merged table, and the source of each value that is not a default.
 #[derive(Debug)]
-pub struct Joined {
-    /// Tables by name, values by key.
+pub struct Merged {
+    /// Tables by name, each with its values by key.
     pub table: Table,
-    /// By dotted key.
+    /// Sources by dotted key.
     pub sources: BTreeMap<String, String>,
 }
 
 struct Layers {
     table: Table,
-    /// By dotted key: which source set it last.
+    /// The source that last set the value, by dotted key.
     sources: BTreeMap<String, String>,
-    /// Dotted key by variable name.
+    /// Dotted keys by variable name.
     variables: BTreeMap<String, String>,
     problems: Vec<String>,
 }
@@ -121,7 +121,7 @@ impl Layers {
         let table = match text.parse::<Table>() {
             Ok(table) => table,
             Err(error) => {
-                // Only the message: the full text quotes the line, which may hold a password.
+                // Report only the message: the full error text quotes the line, which can contain a password.
                 let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
                 let line = before.matches('\n').count();
                 return self
@@ -138,8 +138,8 @@ impl Layers {
                 }
                 (true, _) => self.problems.push(format!("{source}: `{name}` must be a table: write [{name}]")),
                 (false, _) => {
-                    let near = nearest(&name, self.table.keys().map(String::as_str));
-                    self.problems.push(format!("{source}: unknown table `{name}`{near}"));
+                    let suggestion = nearest(&name, self.table.keys().map(String::as_str));
+                    self.problems.push(format!("{source}: unknown table `{name}`{suggestion}"));
                 }
             }
         }
@@ -150,11 +150,11 @@ impl Layers {
             return;
         }
         match self.variables.get(name).cloned() {
-            Some(key) => self.text(&key, value, &format!("environment variable {name}")),
-            None if self.names_a_file(name).is_some() => self.variable_file(name, value),
+            Some(key) => self.set_from_text(&key, value, &format!("environment variable {name}")),
+            None if self.file_variable(name).is_some() => self.set_from_file(name, value),
             None if is_service_link(name, value) => {}
             None => {
-                let near = nearest(
+                let suggestion = nearest(
                     name,
                     self.variables
                         .keys()
@@ -162,32 +162,33 @@ impl Layers {
                         .chain(CLIENT_VARIABLES)
                         .chain([FILE_VARIABLE]),
                 );
-                self.problems.push(format!("environment: unknown variable {name}{near}"));
+                self.problems.push(format!("environment: unknown variable {name}{suggestion}"));
             }
         }
     }
 
-    /// The variable whose value is in a file, if `name` is that variable with `_FILE`. `PARLEY_TLS_CERT_FILE` is a key of its own.
-    fn names_a_file<'n>(&self, name: &'n str) -> Option<(&'n str, &String)> {
+    /// Returns the variable whose value is read from a file if `name` is that variable with the suffix `_FILE`. `PARLEY_TLS_CERT_FILE` does
+    /// not match: it is the variable of a key.
+    fn file_variable<'n>(&self, name: &'n str) -> Option<(&'n str, &String)> {
         let plain = name.strip_suffix(FILE_SUFFIX)?;
         self.variables.get(plain).map(|key| (plain, key))
     }
 
-    /// Sets a key from the file that a variable names: a secret in the environment shows in `/proc`, in crash reports and in every
-    /// child process. White space at the end is not part of the value.
-    fn variable_file(&mut self, name: &str, path: &str) {
-        let Some(key) = self.names_a_file(name).map(|(_, key)| key.clone()) else {
+    /// Sets a key from the file named by a variable: a secret in the environment would be visible in `/proc`, in crash reports and in every
+    /// child process. Trailing white space is not part of the value.
+    fn set_from_file(&mut self, name: &str, path: &str) {
+        let Some(key) = self.file_variable(name).map(|(_, key)| key.clone()) else {
             return;
         };
         let source = format!("file {path} (named by {name})");
         match std::fs::read_to_string(path) {
-            Ok(text) => self.text(&key, text.trim_end(), &source),
+            Ok(text) => self.set_from_text(&key, text.trim_end(), &source),
             Err(error) => self.problems.push(format!("{source}: cannot be read: {error}")),
         }
     }
 
-    /// Sets a key from text, read as the type of its default.
-    fn text(&mut self, key: &str, text: &str, source: &str) {
+    /// Sets a key from text, parsed as the type of its default.
+    fn set_from_text(&mut self, key: &str, text: &str, source: &str) {
         let value = match self.get(key) {
             Some(Value::Integer(_)) => text.trim().parse().ok().map(Value::Integer),
             Some(Value::Float(_)) => text.trim().parse().ok().map(Value::Float),
@@ -205,12 +206,12 @@ impl Layers {
     fn set(&mut self, key: &str, value: Value, source: &str) {
         let Some(default) = self.get(key) else {
             let known: Vec<&str> = self.variables.values().map(String::as_str).collect();
-            let near = nearest(key, known.iter().copied());
-            return self.problems.push(format!("{source}: unknown key `{key}`{near}"));
+            let suggestion = nearest(key, known.iter().copied());
+            return self.problems.push(format!("{source}: unknown key `{key}`{suggestion}"));
         };
         let value = match (default, value) {
-            // To TOML 1 and 1.0 are two types, to people they are not.
-            #[expect(clippy::cast_precision_loss, reason = "anything that large is out of range anyway")]
+            // Accept `1` where a float is expected: TOML distinguishes 1 from 1.0, users do not.
+            #[expect(clippy::cast_precision_loss, reason = "larger values are out of range")]
             (Value::Float(_), Value::Integer(whole)) => Value::Float(whole as f64),
             (_, value) => value,
         };
@@ -228,8 +229,8 @@ impl Layers {
                     table.insert(key.to_owned(), value);
                 }
             }
-            Err(right) if !rules::is_shown(key) => self.problems.push(format!("{source}: `{key}` {right} (value not shown)")),
-            Err(right) => self.problems.push(format!("{source}: `{key}` {right}, not {value}")),
+            Err(rule) if !rules::may_be_shown(key) => self.problems.push(format!("{source}: `{key}` {rule} (value not shown)")),
+            Err(rule) => self.problems.push(format!("{source}: `{key}` {rule}, not {value}")),
         }
     }
 }
@@ -243,7 +244,7 @@ fn type_name(value: &Value) -> &'static str {
     }
 }
 
-/// `; did you mean …?`, or nothing when nothing is near.
+/// Returns `; did you mean …?`, or an empty string if no known name is similar.
 fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
     known
         .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
@@ -252,14 +253,15 @@ fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
         .map_or_else(String::new, |(_, candidate)| format!("; did you mean `{candidate}`?"))
 }
 
-/// Whether a variable is one that Kubernetes sets in every container for a service called `parley` or `parley-…`
+/// Returns whether Kubernetes set this variable for a service named `parley` or `parley-…`, as it does in every container
 /// (<https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>).
 fn is_service_link(name: &str, value: &str) -> bool {
     let rest = name.strip_prefix(PREFIX).unwrap_or(name);
     if rest == "SERVICE_HOST" || rest.starts_with("SERVICE_PORT") || rest == "PORT" || rest.starts_with("PORT_") {
         return true;
     }
-    // Of another service, `parley-admin` say. PARLEY_GRPC_PORT=50051 is a mistake all the same, so the value counts.
+    // Variables of a service such as `parley-admin`. The value is checked too, because PARLEY_GRPC_PORT=50051 is a user's mistake that must
+    // be reported.
     rest.ends_with("_SERVICE_HOST")
         || rest.contains("_SERVICE_PORT")
         || (rest.contains("_PORT") && (value.contains("://") || rest.contains("_TCP_") || rest.contains("_UDP_")))

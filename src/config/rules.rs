@@ -1,4 +1,4 @@
-//! What the value of each key may be. The same limits stand, for people, in `config.default.toml`.
+//! Validation rules for the value of each key. `config.default.toml` documents the same limits for users.
 
 use std::net::ToSocketAddrs as _;
 
@@ -7,10 +7,10 @@ use parley_rest::origins::AllowedOrigins;
 use toml::Value;
 use tracing_subscriber::EnvFilter;
 
-/// Checks the value of a known key, which already has the type of its default.
+/// Validates the value of a known key. The value already has the type of its default.
 ///
 /// # Errors
-/// A phrase that says what would be right, such as `must be 1 to 64`. Never holds the value.
+/// Returns a phrase that describes the accepted values, such as `must be 1 to 64`. It never contains the value.
 pub fn check(key: &str, value: &Value) -> Result<(), String> {
     match (key, value) {
         ("database.url", Value::String(url)) => ensure(
@@ -32,14 +32,15 @@ pub fn check(key: &str, value: &Value) -> Result<(), String> {
         ),
         ("mail.from", Value::String(from)) => ensure(from.contains('@'), "must be an address such as `Parley <no-reply@example.org>`"),
         ("files.url", Value::String(url)) => {
-            // A bucket's name holds neither `@` nor `:`: this is where people write a key and its secret, which answers and logs would repeat.
+            // Bucket names contain neither `@` nor `:`. Reject them, because users put an access key and its secret there, which replies
+            // and logs would then reveal.
             let bucket = url
                 .strip_prefix("s3://")
                 .filter(|rest| !rest.is_empty() && !rest.contains(['@', ':', '?']));
             let folder = url.strip_prefix("file:").filter(|rest| !rest.is_empty());
             ensure(
                 bucket.or(folder).is_some(),
-                "must be `file:FOLDER` or `s3://BUCKET/PREFIX`, without a key: that comes from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+                "must be `file:FOLDER` or `s3://BUCKET/PREFIX`, without credentials: those come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
             )
         }
         ("bootstrap.token" | "bootstrap.platform_token", Value::String(token)) => ensure(
@@ -54,11 +55,11 @@ pub fn check(key: &str, value: &Value) -> Result<(), String> {
         ("tls.cert_file" | "tls.key_file" | "tls.client_ca_file", Value::String(_)) => Ok(()),
         ("tls.listeners", Value::String(listeners)) => ensure(
             listeners.split(',').all(|one| matches!(one.trim(), "grpc" | "http" | "admin")),
-            "must be some of grpc, http and admin, with commas",
+            "must be any of grpc, http and admin, separated by commas",
         ),
         ("limits.trusted_proxies", Value::String(proxies)) => ensure(
             TrustedProxies::parse(proxies).is_ok(),
-            "must be addresses and networks with commas, such as `10.0.0.0/8, 2001:db8::1`, or empty",
+            "must be addresses and networks separated by commas, such as `10.0.0.0/8, 2001:db8::1`, or empty",
         ),
         ("http.cors_allowed_origins", Value::String(origins)) => AllowedOrigins::parse(origins).map(drop).map_err(str::to_owned),
         ("log.format", Value::String(format)) => ensure(matches!(format.as_str(), "text" | "json"), "must be `text` or `json`"),
@@ -68,20 +69,20 @@ pub fn check(key: &str, value: &Value) -> Result<(), String> {
         ),
         ("trace.otlp_endpoint", Value::String(endpoint)) => ensure(
             endpoint.is_empty() || endpoint.starts_with("http://") || endpoint.starts_with("https://"),
-            "must be an address such as http://127.0.0.1:4317, or empty to send no traces",
+            "must be an address such as http://127.0.0.1:4317, or empty to disable traces",
         ),
         ("trace.sample_ratio", Value::Float(ratio)) => ensure((0.0..=1.0).contains(ratio), "must be 0.0 to 1.0"),
         #[cfg(feature = "faults")]
         ("fault.switch", Value::String(_)) => Ok(()),
         (_, Value::Integer(number)) => {
-            let (least, most) = range(key).ok_or("has no limits")?;
-            ensure((least..=most).contains(number), &format!("must be {least} to {most}"))
+            let (min, max) = range(key).ok_or("has no validation rule")?;
+            ensure((min..=max).contains(number), &format!("must be {min} to {max}"))
         }
-        _ => Err("has a type that no rule knows".to_owned()),
+        _ => Err("has no validation rule for this type".to_owned()),
     }
 }
 
-/// The least and the greatest value of a number.
+/// The minimum and maximum of an integer.
 fn range(key: &str) -> Option<(i64, i64)> {
     const KIB: i64 = 1024;
     const MIB: i64 = 1024 * KIB;
@@ -148,11 +149,11 @@ fn range(key: &str) -> Option<(i64, i64)> {
     })
 }
 
-fn ensure(holds: bool, otherwise: &str) -> Result<(), String> {
-    if holds { Ok(()) } else { Err(otherwise.to_owned()) }
+fn ensure(is_valid: bool, message: &str) -> Result<(), String> {
+    if is_valid { Ok(()) } else { Err(message.to_owned()) }
 }
 
-/// `host:port`, where the host is an address or a name that can be looked up.
+/// Checks for `host:port`, where the host is an address or a resolvable name.
 fn address(addr: &str) -> Result<(), String> {
     let (host, port) = addr.rsplit_once(':').ok_or("must be `host:port`, such as 127.0.0.1:8080")?;
     ensure(
@@ -160,10 +161,10 @@ fn address(addr: &str) -> Result<(), String> {
         "must be `host:port`, such as 127.0.0.1:8080, with a port of 0 to 65535",
     )?;
     let found = addr.to_socket_addrs().is_ok_and(|mut addresses| addresses.next().is_some());
-    ensure(found, "must be `host:port` with a host that can be looked up")
+    ensure(found, "must be `host:port` with a host that resolves")
 }
 
-/// Whether the value is a secret, which belongs into a file.
+/// Returns whether the value is a secret, which belongs in a file.
 pub fn is_secret(key: &str) -> bool {
     matches!(
         key,
@@ -171,7 +172,8 @@ pub fn is_secret(key: &str) -> bool {
     )
 }
 
-/// Whether a bad value may be shown. People write a key and its secret into these addresses too, though they are no place for them.
-pub fn is_shown(key: &str) -> bool {
+/// Returns whether an invalid value may appear in an error message. Users also put an access key and its secret into `files.url` and
+/// `trace.otlp_endpoint`, although these must not contain credentials.
+pub fn may_be_shown(key: &str) -> bool {
     !is_secret(key) && !matches!(key, "files.url" | "trace.otlp_endpoint")
 }

@@ -1,11 +1,11 @@
-//! Where a configuration comes from, and what can be wrong with it.
+//! The sources of the configuration, and the error that lists their problems.
 
 use std::path::PathBuf;
 
-/// A value given by a flag.
+/// A value set by a flag.
 #[derive(Debug, Clone)]
 pub struct FlagValue {
-    /// The flag as it was written, such as `--grpc-addr`.
+    /// The flag as the user wrote it, such as `--grpc-addr`.
     pub flag: String,
     /// The dotted key, such as `grpc.addr`.
     pub key: String,
@@ -13,18 +13,18 @@ pub struct FlagValue {
     pub value: String,
 }
 
-/// Where a configuration comes from, besides the defaults.
+/// The sources of the configuration other than the defaults.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
-    /// The file named by a flag. None: the one that `PARLEY_CONFIG` names, if it is set.
+    /// The file named by a flag. If `None`, the file named by `PARLEY_CONFIG`, if set.
     pub file: Option<PathBuf>,
     /// Environment variables; those that do not start with `PARLEY_` are ignored.
     pub environment: Vec<(String, String)>,
-    /// What was set by flags; later ones win.
+    /// Values set by flags; later ones override earlier ones.
     pub flags: Vec<FlagValue>,
 }
 
-/// Everything that is wrong with a configuration; displayed as one line each. Holds no secret.
+/// All problems of a configuration, displayed one per line. Contains no secrets.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.join("\n"))]
 pub struct ConfigError(pub Vec<String>);

@@ -29,7 +29,7 @@ fn problems(sources: &Sources) -> String {
 }
 
 #[test]
-fn the_defaults_are_those_of_the_default_file() {
+fn defaults_come_from_the_default_file() {
     let config = Config::load(&Sources::default()).unwrap();
     assert_eq!(config.database.url, "sqlite://parley.db?mode=rwc");
     assert_eq!(config.grpc.addr, "127.0.0.1:50051");
@@ -54,7 +54,7 @@ fn every_default_passes_its_rule_and_every_key_has_a_comment() {
 }
 
 #[test]
-fn flags_go_over_the_environment_over_the_file_over_the_defaults() {
+fn flags_override_environment_file_and_defaults() {
     let file = file("[writer]\nlanes = 3\nqueue_messages = 30\nbatch_messages = 30\n[trace]\nsample_ratio = 0\n");
     let mut sources = sources(&[
         ("PARLEY_WRITER_QUEUE_MESSAGES", "40"),
@@ -72,7 +72,7 @@ fn flags_go_over_the_environment_over_the_file_over_the_defaults() {
 }
 
 #[test]
-fn the_file_may_be_named_by_the_environment_and_a_flag_wins() {
+fn flag_overrides_the_file_named_by_the_environment() {
     let (one, two) = (file("[writer]\nlanes = 3\n"), file("[writer]\nlanes = 4\n"));
     let mut sources = sources(&[("PARLEY_CONFIG", one.path().to_str().unwrap())]);
     assert_eq!(Config::load(&sources).unwrap().writer.lanes, 3);
@@ -87,7 +87,7 @@ fn every_key_has_a_variable() {
 }
 
 #[test]
-fn unknown_names_are_errors_with_their_source_and_the_nearest_known_name() {
+fn unknown_names_are_reported_with_source_and_suggestion() {
     let file = file("[writer]\nlane = 3\n[writter]\nlanes = 3\n");
     let mut sources = sources(&[("PARLEY_GRPC_ADDRESS", "127.0.0.1:0")]);
     sources.file = Some(file.path().to_owned());
@@ -105,7 +105,7 @@ fn unknown_names_are_errors_with_their_source_and_the_nearest_known_name() {
 }
 
 #[test]
-fn bad_values_are_errors_with_their_source_and_what_would_be_right() {
+fn invalid_values_are_reported_with_source_and_rule() {
     let file = file("[writer]\nlanes = \"two\"\n[log]\nformat = \"xml\"\n");
     let mut sources = sources(&[
         ("PARLEY_WRITER_LANES", "65"),
@@ -129,7 +129,7 @@ fn bad_values_are_errors_with_their_source_and_what_would_be_right() {
 }
 
 #[test]
-fn a_file_that_is_no_toml_or_not_there_is_named_without_its_text() {
+fn unreadable_file_is_reported_without_its_text() {
     let file = file("[bootstrap]\ntoken = \"a-secret-that-never-ends\n");
     let mut sources = Sources {
         file: Some(file.path().to_owned()),
@@ -146,7 +146,7 @@ fn a_file_that_is_no_toml_or_not_there_is_named_without_its_text() {
 }
 
 #[test]
-fn the_variables_of_kubernetes_and_of_the_client_commands_are_no_settings() {
+fn variables_of_kubernetes_and_client_commands_are_ignored() {
     let links = [
         ("PARLEY_SERVICE_HOST", "10.0.0.1"),
         ("PARLEY_SERVICE_PORT", "50051"),
@@ -168,7 +168,7 @@ fn the_variables_of_kubernetes_and_of_the_client_commands_are_no_settings() {
 }
 
 #[test]
-fn secrets_are_neither_in_errors_nor_in_debug_output() {
+fn secrets_do_not_appear_in_errors_or_debug_output() {
     let problem = problems(&sources(&[
         ("PARLEY_DATABASE_URL", "mysql://ana:hunter2@db/parley"),
         ("PARLEY_BOOTSTRAP_TOKEN", "hunter2"),
@@ -195,7 +195,7 @@ fn secrets_are_neither_in_errors_nor_in_debug_output() {
 }
 
 #[test]
-fn a_variable_with_file_names_a_file_that_holds_the_value() {
+fn file_variable_reads_the_value_from_a_file() {
     let (token, lanes) = (file("a-token-in-a-file-of-its-own\n"), file("7\n"));
     let of = |file: &tempfile::NamedTempFile| file.path().to_str().unwrap().to_owned();
     let config = Config::load(&sources(&[
@@ -222,25 +222,25 @@ fn a_variable_with_file_names_a_file_that_holds_the_value() {
     ]));
     assert_eq!(
         problem,
-        "environment: both PARLEY_BOOTSTRAP_TOKEN and PARLEY_BOOTSTRAP_TOKEN_FILE are set: keep one"
+        "environment: both PARLEY_BOOTSTRAP_TOKEN and PARLEY_BOOTSTRAP_TOKEN_FILE are set: set only one"
     );
 }
 
 #[cfg(feature = "faults")]
 #[test]
-fn the_fault_switch_has_a_short_variable() {
+fn fault_switch_has_a_short_variable() {
     let config = Config::load(&sources(&[("PARLEY_FAULT", "counter_lock")])).unwrap();
     assert_eq!(config.fault.switch, "counter_lock");
 }
 
 #[cfg(not(feature = "faults"))]
 #[test]
-fn without_the_feature_there_is_no_fault_switch() {
+fn fault_switch_requires_the_feature() {
     assert!(problems(&sources(&[("PARLEY_FAULT", "counter_lock")])).contains("unknown variable PARLEY_FAULT"));
 }
 
 #[test]
-fn passwords_of_addresses_are_hidden() {
+fn passwords_in_urls_are_hidden() {
     for (url, shown) in [
         ("", ""),
         ("sqlite://parley.db", "sqlite://parley.db"),

@@ -1,5 +1,5 @@
-//! The clock by which things are removed for their age. A machine's clock can be wrong by years from one moment to the next; what is
-//! removed does not come back when it is set right.
+//! The clock for retention by age. A machine's clock can jump by years at any moment, and data that was removed because of it does not come
+//! back when the clock is corrected.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -9,83 +9,85 @@ use std::{
 use parley_storage::Database;
 use parley_types::{error::Result, time::Micros};
 
-/// A lead that clocks have without anything being wrong with them.
-const USUAL: Duration = Duration::from_mins(1);
+/// Clock skew that is considered normal.
+const TOLERANCE: Duration = Duration::from_mins(1);
 
-/// How long a jump ahead has to last until it is believed: a clock that was wrong at start is right afterwards.
-const BELIEVED_AFTER: Duration = Duration::from_hours(1);
+/// How long a jump ahead must last before it is trusted: the jump might correct a clock that was wrong at start.
+const TRUSTED_AFTER: Duration = Duration::from_hours(1);
 
-/// The earliest of three clocks: the machine's, what it would show if it had not jumped, and the database's.
+/// The earliest of three clocks: the machine's clock, the machine's clock without any recent jump, and the database's clock.
 #[derive(Debug)]
 pub struct Clock {
     db: Database,
-    own: Mutex<Own>,
+    local: Mutex<LocalClock>,
 }
 
 impl Clock {
-    /// Believes what the machine's clock shows now.
+    /// Trusts the current reading of the machine's clock.
     pub fn new(db: Database) -> Self {
         Self {
             db,
-            own: Mutex::new(Own::new(Micros::now(), Instant::now())),
+            local: Mutex::new(LocalClock::new(Micros::now(), Instant::now())),
         }
     }
 
-    /// The time that is reached by every clock.
+    /// Returns the earliest of the three clocks.
     ///
     /// # Errors
-    /// When the database does not say its time.
+    /// Returns a database error if the database does not report its time.
     pub async fn now(&self) -> Result<Micros> {
-        let theirs = self.db.in_time(async { Ok(self.db.clock().await?) }).await?;
+        let database_time = self.db.in_time(async { Ok(self.db.clock().await?) }).await?;
         let wall = Micros::now();
-        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
-        let ours = own.look(wall, Instant::now());
-        let Some(theirs) = theirs else { return Ok(ours) };
-        own.compare(wall, theirs);
-        Ok(ours.min(theirs))
+        let mut local = self.local.lock().unwrap_or_else(PoisonError::into_inner);
+        let local_time = local.observe(wall, Instant::now());
+        let Some(database_time) = database_time else {
+            return Ok(local_time);
+        };
+        local.compare(wall, database_time);
+        Ok(local_time.min(database_time))
     }
 }
 
-/// The machine's clock, held against what has passed since it was believed last.
+/// The machine's clock, checked against the monotonic time since the last trusted reading.
 #[derive(Debug)]
-struct Own {
-    believed: Micros,
-    believed_at: Instant,
-    doubted_since: Option<Instant>,
-    leads: bool,
+struct LocalClock {
+    trusted: Micros,
+    trusted_at: Instant,
+    distrusted_since: Option<Instant>,
+    is_ahead: bool,
 }
 
-impl Own {
+impl LocalClock {
     fn new(wall: Micros, at: Instant) -> Self {
         Self {
-            believed: wall,
-            believed_at: at,
-            doubted_since: None,
-            leads: false,
+            trusted: wall,
+            trusted_at: at,
+            distrusted_since: None,
+            is_ahead: false,
         }
     }
 
-    fn believe(&mut self, wall: Micros, at: Instant) {
-        (self.believed, self.believed_at, self.doubted_since) = (wall, at, None);
+    fn trust(&mut self, wall: Micros, at: Instant) {
+        (self.trusted, self.trusted_at, self.distrusted_since) = (wall, at, None);
     }
 
-    fn look(&mut self, wall: Micros, at: Instant) -> Micros {
-        let expected = self.believed.plus(at.duration_since(self.believed_at));
-        if wall <= expected.plus(USUAL) {
-            self.believe(wall, at);
+    fn observe(&mut self, wall: Micros, at: Instant) -> Micros {
+        let expected = self.trusted.plus(at.duration_since(self.trusted_at));
+        if wall <= expected.plus(TOLERANCE) {
+            self.trust(wall, at);
             return wall;
         }
-        match self.doubted_since {
+        match self.distrusted_since {
             None => {
-                self.doubted_since = Some(at);
+                self.distrusted_since = Some(at);
                 tracing::error!(
                     seconds = wall.seconds() - expected.seconds(),
-                    "the clock jumped ahead: nothing is removed for its age until it is right again or has stayed so for an hour"
+                    "the clock jumped ahead; suspending age-based removal until it is corrected or has been steady for an hour"
                 );
             }
-            Some(since) if at.duration_since(since) >= BELIEVED_AFTER => {
-                tracing::warn!("the clock that jumped ahead is believed now");
-                self.believe(wall, at);
+            Some(since) if at.duration_since(since) >= TRUSTED_AFTER => {
+                tracing::warn!("the clock has been steady for an hour after jumping ahead; trusting it");
+                self.trust(wall, at);
                 return wall;
             }
             Some(_) => {}
@@ -93,16 +95,16 @@ impl Own {
         expected
     }
 
-    /// Says when the machine's clock gets ahead of the database's.
-    fn compare(&mut self, wall: Micros, theirs: Micros) {
-        let leads = theirs < wall.minus(USUAL);
-        if leads && !self.leads {
+    /// Logs an error when the machine's clock gets ahead of the database's.
+    fn compare(&mut self, wall: Micros, database_time: Micros) {
+        let is_ahead = database_time < wall.minus(TOLERANCE);
+        if is_ahead && !self.is_ahead {
             tracing::error!(
-                seconds = wall.seconds() - theirs.seconds(),
-                "this machine's clock is ahead of the database's, which is heeded for removing what is old"
+                seconds = wall.seconds() - database_time.seconds(),
+                "this machine's clock is ahead of the database's; using the database's clock for age-based removal"
             );
         }
-        self.leads = leads;
+        self.is_ahead = is_ahead;
     }
 }
 
@@ -113,56 +115,56 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
     const YEAR: Duration = Duration::from_hours(24 * 365);
 
-    /// A clock that was right, when, and what it showed then.
-    fn clock() -> (Micros, Instant, Own) {
+    /// A trusted reading, the instant at which it was taken, and the clock.
+    fn clock() -> (Micros, Instant, LocalClock) {
         let (wall, at) = (Micros(1_700_000_000_000_000), Instant::now());
-        (wall, at, Own::new(wall, at))
+        (wall, at, LocalClock::new(wall, at))
     }
 
     #[test]
-    fn a_clock_that_goes_right_is_followed() {
-        let (wall, at, mut own) = clock();
+    fn steady_clock_is_trusted() {
+        let (wall, at, mut local) = clock();
         for seconds in [1, 2, 50, 4000, 4001] {
             let later = SECOND * seconds;
-            // A little faster than it should.
+            // Runs slightly fast.
             let shown = wall.plus(later + later / 100);
-            assert_eq!(own.look(shown, at + later), shown);
+            assert_eq!(local.observe(shown, at + later), shown);
         }
     }
 
     #[test]
-    fn a_clock_that_jumps_ahead_is_not_followed_until_it_stays() {
-        let (wall, at, mut own) = clock();
+    fn jump_ahead_is_trusted_only_after_an_hour() {
+        let (wall, at, mut local) = clock();
         for seconds in [1, 2, 3000, 3600] {
             let later = SECOND * seconds;
-            assert_eq!(own.look(wall.plus(later + YEAR), at + later), wall.plus(later));
+            assert_eq!(local.observe(wall.plus(later + YEAR), at + later), wall.plus(later));
         }
         let later = SECOND * 3601;
-        assert_eq!(own.look(wall.plus(later + YEAR), at + later), wall.plus(later + YEAR));
+        assert_eq!(local.observe(wall.plus(later + YEAR), at + later), wall.plus(later + YEAR));
     }
 
     #[test]
-    fn a_clock_that_was_set_right_is_followed_at_once() {
-        let (wall, at, mut own) = clock();
-        own.look(wall.plus(YEAR), at + SECOND);
+    fn corrected_clock_is_trusted_immediately() {
+        let (wall, at, mut local) = clock();
+        local.observe(wall.plus(YEAR), at + SECOND);
         let later = SECOND * 2;
-        assert_eq!(own.look(wall.plus(later), at + later), wall.plus(later));
-        // The next jump is doubted anew, for its own hour.
+        assert_eq!(local.observe(wall.plus(later), at + later), wall.plus(later));
+        // The next jump must last an hour of its own.
         let later = SECOND * 3601;
-        assert_eq!(own.look(wall.plus(later), at + later), wall.plus(later));
-        assert_eq!(own.look(wall.plus(later + YEAR), at + later), wall.plus(later));
+        assert_eq!(local.observe(wall.plus(later), at + later), wall.plus(later));
+        assert_eq!(local.observe(wall.plus(later + YEAR), at + later), wall.plus(later));
     }
 
     #[test]
-    fn a_clock_that_goes_back_is_followed() {
-        let (wall, at, mut own) = clock();
-        assert_eq!(own.look(wall.minus(YEAR), at + SECOND), wall.minus(YEAR));
+    fn clock_set_back_is_trusted() {
+        let (wall, at, mut local) = clock();
+        assert_eq!(local.observe(wall.minus(YEAR), at + SECOND), wall.minus(YEAR));
     }
 
     #[test]
-    fn a_first_look_after_a_long_time_is_no_proof() {
-        let (wall, at, mut own) = clock();
+    fn jump_at_the_first_observation_is_not_trusted() {
+        let (wall, at, mut local) = clock();
         let later = SECOND * 7200;
-        assert_eq!(own.look(wall.plus(later + YEAR), at + later), wall.plus(later));
+        assert_eq!(local.observe(wall.plus(later + YEAR), at + later), wall.plus(later));
     }
 }

@@ -1,10 +1,10 @@
-//! Connections whose small answers go out together.
+//! Connections that send small responses together.
 //!
-//! Two things part them otherwise. h2 flushes after every DATA frame that it does not copy into its buffer: frames of 256
-//! bytes and more where the connection can write several buffers at once, of 1,024 bytes and more where it cannot
-//! (`CHAIN_THRESHOLD` in h2's `framed_write`); most answers lie between the two. And the task of a connection runs right
-//! after the first of the calls that were answered, so a batch of sixteen would cost sixteen system calls. So it lets the
-//! tasks that are ready go first: a turn of the scheduler, no timer.
+//! Two effects would otherwise separate them. h2 flushes after every DATA frame that it does not copy into its buffer: frames of 256 bytes
+//! or more on connections with vectored writes, and of 1,024 bytes or more on others (`CHAIN_THRESHOLD` in h2's `framed_write`); most
+//! responses are between the two. And the connection's task runs as soon as the first call of a batch completes, so a batch of sixteen
+//! would need sixteen system calls. So before writing, the connection yields once to the tasks that are ready: one turn of the scheduler,
+//! no timer.
 
 use std::{
     io,
@@ -18,22 +18,22 @@ use tonic::transport::server::Connected;
 
 use super::{in_flight::Peer, incoming::Connection};
 
-/// A connection that writes one buffer at a time, after what is ready has put in its share.
+/// A connection without vectored writes that yields once before it writes.
 #[derive(Debug)]
 pub struct Coalesced {
     stream: Connection,
     from: SocketAddr,
-    /// Others had their turn since the last flush.
-    waited: bool,
+    /// Whether it has yielded since the last flush.
+    has_yielded: bool,
 }
 
 impl Coalesced {
-    /// Wraps a connection that came from an address.
+    /// Wraps a connection from the address `from`.
     pub fn new(stream: Connection, from: SocketAddr) -> Self {
         Self {
             stream,
             from,
-            waited: false,
+            has_yielded: false,
         }
     }
 }
@@ -58,8 +58,8 @@ impl AsyncRead for Coalesced {
 
 impl AsyncWrite for Coalesced {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if !std::mem::replace(&mut self.waited, true) {
-            // A task that wakes itself goes to the end of the queue.
+        if !std::mem::replace(&mut self.has_yielded, true) {
+            // A task that wakes itself is put at the end of the run queue.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -67,7 +67,7 @@ impl AsyncWrite for Coalesced {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.waited = false;
+        self.has_yielded = false;
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 

@@ -1,29 +1,29 @@
-//! File descriptors: how many this process may have open, and who may use which share. Clients never take those that the admin listener,
-//! the database and files need.
+//! File descriptors: how many the process can open, and how they are divided. Client connections never use the descriptors reserved for the
+//! admin listener, the database and files.
 
 use parley_fault::Protection;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::Config;
 
-/// Connections of the admin listener.
-pub const ADMIN: usize = 16;
+/// Maximum number of connections of the admin listener.
+pub const ADMIN_CONNECTIONS: usize = 16;
 
-/// What is open whatever happens: standard streams, listeners, the runtime's own, certificates, collectors, look-ups of names.
-const ALWAYS: usize = 48;
+/// Descriptors that are always open: standard streams, listeners, those of the runtime, certificates, collectors, name lookups.
+const FIXED: usize = 48;
 
-/// Pieces of files that are read at once, see `storage`.
-const READS: usize = 32;
+/// Number of file chunks that are read concurrently, see `storage`.
+const FILE_READS: usize = 32;
 
-/// Files that `SQLite` has open for a connection: the database, its log, and the log's index.
-const OF_SQLITE: usize = 3;
+/// Files that `SQLite` opens per connection: the database, its write-ahead log, and the log's index.
+const PER_SQLITE_CONNECTION: usize = 3;
 
-/// The fewest connections that a listener has on average. With less room the process should not be started: `doctor` says so.
-const LEAST: usize = 8;
+/// Minimum number of connections per listener on average. With fewer descriptors, the process should not be started; `doctor` reports this.
+const MIN_CONNECTIONS: usize = 8;
 
-/// How many descriptors this process may have open; `None` without a limit. Raises the soft limit to the hard one: the soft limit is for
-/// programs that use `select`.
-pub fn raise() -> Option<u64> {
+/// Raises the soft limit of open files to the hard limit and returns it; `None` means unlimited. The soft limit exists for programs that
+/// use `select`.
+pub fn raise_limit() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
         let raised = Rlimit {
@@ -37,33 +37,37 @@ pub fn raise() -> Option<u64> {
     limit.current
 }
 
-/// Descriptors that are kept free of connections.
+/// Returns the number of descriptors that are reserved, that is, not available to connections.
 pub fn reserved(config: &Config) -> usize {
-    let of_one = if config.database.url.starts_with("sqlite:") { OF_SQLITE } else { 1 };
-    let database = of_one * config.database.max_connections as usize;
-    ALWAYS + ADMIN + READS + config.files.concurrent_uploads + database
+    let per_connection = if config.database.url.starts_with("sqlite:") {
+        PER_SQLITE_CONNECTION
+    } else {
+        1
+    };
+    let database = per_connection * config.database.max_connections as usize;
+    FIXED + ADMIN_CONNECTIONS + FILE_READS + config.files.concurrent_uploads + database
 }
 
-/// Connections of the two public listeners.
+/// Connection limits of the two public listeners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Connections {
-    /// Of one of them. Whatever clients one has, the other has room for some.
-    pub each: usize,
+pub struct ConnectionLimits {
+    /// Of each listener. Lower than `total`, so that clients of one listener cannot exhaust the other.
+    pub per_listener: usize,
     /// Of both together.
-    pub together: usize,
+    pub total: usize,
 }
 
-/// Connections that the two public listeners may have.
-pub fn connections(config: &Config, limit: Option<u64>) -> Connections {
-    let most = config.limits.connections;
+/// Returns the connection limits of the two public listeners under a limit of open files.
+pub fn connection_limits(config: &Config, limit: Option<u64>) -> ConnectionLimits {
+    let configured = config.limits.connections;
     let limit = limit.filter(|_| parley_fault::is_on(Protection::DescriptorShares));
-    let free = limit.map_or(usize::MAX, |limit| {
+    let available = limit.map_or(usize::MAX, |limit| {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        limit.saturating_sub(reserved(config)).max(2 * LEAST)
+        limit.saturating_sub(reserved(config)).max(2 * MIN_CONNECTIONS)
     });
-    Connections {
-        each: most.min(free - free / 8),
-        together: (2 * most).min(free),
+    ConnectionLimits {
+        per_listener: configured.min(available - available / 8),
+        total: (2 * configured).min(available),
     }
 }
 
@@ -73,22 +77,22 @@ mod tests {
     use crate::config::Sources;
 
     #[test]
-    fn connections_leave_room_for_the_rest() {
+    fn connections_leave_descriptors_for_other_uses() {
         let config = Config::load(&Sources::default()).unwrap();
-        let most = Connections {
-            each: config.limits.connections,
-            together: 2 * config.limits.connections,
+        let configured = ConnectionLimits {
+            per_listener: config.limits.connections,
+            total: 2 * config.limits.connections,
         };
-        assert_eq!(connections(&config, None), most);
-        assert_eq!(connections(&config, Some(1 << 20)), most);
-        assert_eq!(connections(&config, Some(10)).together, 2 * LEAST);
+        assert_eq!(connection_limits(&config, None), configured);
+        assert_eq!(connection_limits(&config, Some(1 << 20)), configured);
+        assert_eq!(connection_limits(&config, Some(10)).total, 2 * MIN_CONNECTIONS);
         for limit in [256_u64, 1024, 4096] {
-            let Connections { each, together } = connections(&config, Some(limit));
-            assert!(each > LEAST && together - each >= LEAST, "{limit}: {each} of {together}");
+            let ConnectionLimits { per_listener, total } = connection_limits(&config, Some(limit));
             assert!(
-                together + reserved(&config) <= usize::try_from(limit).unwrap(),
-                "{limit}: {together}"
+                per_listener > MIN_CONNECTIONS && total - per_listener >= MIN_CONNECTIONS,
+                "{limit}: {per_listener} of {total}"
             );
+            assert!(total + reserved(&config) <= usize::try_from(limit).unwrap(), "{limit}: {total}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What would keep a server with this configuration in this environment from working, found before it is started, or while it does not.
+//! Diagnoses what would prevent a server with this configuration from working in this environment, whether or not it is running.
 
 use parley_eventlog::nats::Relay;
 
@@ -10,67 +10,64 @@ mod database;
 mod files;
 mod finding;
 mod listener;
-mod modes;
+mod permissions;
 mod proxies;
 mod secrets;
 
 pub use finding::{Finding, Verdict};
-use finding::{PATIENCE, bad, doubtful, good};
+use finding::{TIMEOUT, failed, passed, warning};
 
-/// Looks at everything that the configuration names. It creates no database and no folder, and changes
-/// nothing that stays: a file is stored and removed again, and a signal sent.
+/// Checks everything that the configuration refers to. Creates no database and no folder, and makes no lasting changes: it stores a file
+/// and removes it again, and sends a notification.
 pub async fn examine(config: &Config) -> Vec<Finding> {
-    let mut found = vec![files_open(config)];
-    for (door, address) in [
+    let mut found = vec![open_files(config)];
+    for (name, address) in [
         ("grpc", &config.grpc.addr),
         ("http", &config.http.addr),
         ("admin", &config.admin.addr),
     ] {
-        found.push(listener::listener(config, door, address).await);
+        found.push(listener::listener(config, name, address).await);
     }
     found.push(match start::tls(config) {
-        Ok(None) => doubtful(
+        Ok(None) => warning(
             "tls",
-            "off: tokens and messages pass in plain text unless something in front of Parley ends TLS",
+            "disabled: tokens and messages are sent in plain text unless a proxy in front of Parley terminates TLS",
         ),
-        Ok(Some(_)) => good(
+        Ok(Some(_)) => passed(
             "tls",
-            format!(
-                "the certificate and its key belong together; {} speak TLS alone",
-                config.tls.listeners
-            ),
+            format!("the certificate matches its key; {} accept TLS only", config.tls.listeners),
         ),
-        Err(error) => bad("tls", error.to_string()),
+        Err(error) => failed("tls", error.to_string()),
     });
     database::database(config, &mut found).await;
     found.push(nats(config).await);
-    found.push(files::storage(config).await);
+    found.push(files::file_store(config).await);
     found.push(mail(config).await);
-    found.extend(modes::modes(config));
+    found.extend(permissions::permissions(config));
     found.extend(secrets::secrets(config));
     found.extend(collectors::collectors(config).await);
     found.extend(proxies::proxies(config));
     if config.http.base_url.is_empty() {
-        let says = "http.base_url is empty: links to files begin with the address listened on, which only this machine may reach";
-        found.push(doubtful("links", says));
+        let message = "http.base_url is empty: file links start with the listen address, which might be reachable from this machine only";
+        found.push(warning("links", message));
     }
     found
 }
 
-/// Each connection is one, and so is each of the database's.
-fn files_open(config: &Config) -> Finding {
+/// Every client connection uses a descriptor, and so does every database connection.
+fn open_files(config: &Config) -> Finding {
     let wanted = 2 * config.limits.connections as u64 + descriptors::reserved(config) as u64;
-    match descriptors::raise() {
-        Some(limit) if limit < wanted => doubtful(
+    match descriptors::raise_limit() {
+        Some(limit) if limit < wanted => warning(
             "open files",
             format!(
-                "this process may have {limit} open, and limits.connections = {} for each of two listeners may need {wanted}: each gets {} \
+                "this process may open {limit} files, but limits.connections = {} for each of two listeners can require {wanted}: each gets {} \
                  connections; raise the limit (ulimit -n, LimitNOFILE) or lower the setting",
                 config.limits.connections,
-                descriptors::connections(config, Some(limit)).each
+                descriptors::connection_limits(config, Some(limit)).per_listener
             ),
         ),
-        limit => good(
+        limit => passed(
             "open files",
             limit.map_or_else(|| "no limit".to_owned(), |limit| format!("up to {limit}")),
         ),
@@ -79,30 +76,33 @@ fn files_open(config: &Config) -> Finding {
 
 async fn nats(config: &Config) -> Finding {
     if config.nats.url.is_empty() {
-        return good("nats", "not used: replicas hear of each other by the database's signals");
+        return passed("nats", "not used: replicas are notified by the database");
     }
-    // What a start would refuse, which is less than what keeps NATS from being reached.
+    // Checks the URL first: an invalid URL prevents a start, while an unreachable server does not.
     if let Err(error) = start::relay(config).await {
-        return bad("nats", error.to_string());
+        return failed("nats", error.to_string());
     }
-    match tokio::time::timeout(PATIENCE, Relay::reaches(&config.nats.url)).await {
-        Ok(Ok(())) => good("nats", "it answers, and has JetStream"),
-        Ok(Err(error)) => bad("nats", format!("{error:#}; until it answers the database's signals serve")),
-        Err(_) => bad(
+    match tokio::time::timeout(TIMEOUT, Relay::reaches(&config.nats.url)).await {
+        Ok(Ok(())) => passed("nats", "it responds, and has JetStream"),
+        Ok(Err(error)) => failed(
             "nats",
-            "it does not answer within 5 seconds; until it does the database's signals serve",
+            format!("{error:#}; until it responds, notifications of the database are used"),
+        ),
+        Err(_) => failed(
+            "nats",
+            "it does not respond within 5 seconds; until it does, notifications of the database are used",
         ),
     }
 }
 
 async fn mail(config: &Config) -> Finding {
     match start::mailer(config) {
-        Ok(None) => good("mail", "not used: who asks for a transcript is told so"),
-        Err(error) => bad("mail", error.to_string()),
-        Ok(Some(mailer)) => match tokio::time::timeout(PATIENCE, mailer.greet()).await {
-            Ok(Ok(())) => good("mail", "the server of mails lets us in"),
-            Ok(Err(error)) => bad("mail", format!("the server of mails turns us away: {error}")),
-            Err(_) => bad("mail", "the server of mails does not answer within 5 seconds"),
+        Ok(None) => passed("mail", "not used: requests for a transcript fail"),
+        Err(error) => failed("mail", error.to_string()),
+        Ok(Some(mailer)) => match tokio::time::timeout(TIMEOUT, mailer.greet()).await {
+            Ok(Ok(())) => passed("mail", "the mail server accepts the connection"),
+            Ok(Err(error)) => failed("mail", format!("the mail server rejects the connection: {error}")),
+            Err(_) => failed("mail", "the mail server does not respond within 5 seconds"),
         },
     }
 }

@@ -1,9 +1,9 @@
 //! How the connections of a listener end when it drains.
 //!
-//! hyper closes a connection that rests, and waits for every other one: for half a head, for a body that stands still, and over HTTP/2 for a
-//! peer that does not answer the ping after GOAWAY. So each connection counts its requests, and once the drain has begun one without a complete
-//! request in flight fails its reads after [`SETTLE`]. What is complete is answered, until [`Draining::cut`]: also what hyper has taken of a response
-//! and the client has not, because a client that reads slowly is not gone.
+//! hyper closes idle connections but waits for all others: for half a request head, for a body that makes no progress, and over HTTP/2 for
+//! a peer that does not answer the ping after GOAWAY. So each connection counts its requests. Once draining has begun, a connection without
+//! a complete request in flight fails its reads after [`IDLE_PERIOD`]. Complete requests are answered until [`ListenerDrain::abort`]. This includes
+//! response bytes that hyper has accepted but the client has not read, because a client that reads slowly is still there.
 
 use std::{
     future::Future,
@@ -20,138 +20,144 @@ use parley_fault::Protection;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-/// How long a connection without a complete request is kept after the drain has begun: the time for what is on its way, such as the answer to a
+/// How long a connection without a complete request is kept after draining has begun: time for data in transit, such as the answer to a
 /// ping, the rest of a request, or the last bytes of a response.
-const SETTLE: Duration = Duration::from_secs(1);
+const IDLE_PERIOD: Duration = Duration::from_secs(1);
 
-/// How often a connection that is still there is looked at meanwhile.
-const LOOK: Duration = Duration::from_millis(100);
+/// How often a remaining connection is checked during that time.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The connections of a listener, and how they end. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Draining {
-    begun: CancellationToken,
-    cut: CancellationToken,
+pub struct ListenerDrain {
+    started: CancellationToken,
+    aborted: CancellationToken,
     open: Arc<AtomicUsize>,
 }
 
-impl Draining {
-    /// For a listener that drains from `begun` on.
-    pub fn from(begun: CancellationToken) -> Self {
+impl ListenerDrain {
+    /// Creates the state of a listener that drains once `started` is cancelled.
+    pub fn new(started: CancellationToken) -> Self {
         Self {
-            begun,
-            cut: CancellationToken::new(),
+            started,
+            aborted: CancellationToken::new(),
             open: Arc::default(),
         }
     }
 
-    /// Ends what is still open, and returns how many connections that are.
-    pub fn cut(&self) -> usize {
+    /// Cuts all remaining connections and returns their number.
+    pub fn abort(&self) -> usize {
         let open = self.open.load(Ordering::Relaxed);
-        self.cut.cancel();
+        self.aborted.cancel();
         open
     }
 
-    /// Waits until connections are cut.
-    pub fn is_cut(&self) -> impl Future<Output = ()> + Send + 'static {
-        self.cut.clone().cancelled_owned()
+    /// Waits until connections are aborted.
+    pub fn aborted(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.aborted.clone().cancelled_owned()
     }
 
-    /// Watches over a connection that was just accepted.
-    pub fn connection(&self) -> Closing {
+    /// Registers a connection that was just accepted.
+    pub fn connection(&self) -> ConnectionDrain {
         self.open.fetch_add(1, Ordering::Relaxed);
         let activity = Arc::new(Activity::default());
-        Closing {
-            end: Box::pin(end(self.begun.child_token(), self.cut.clone(), Arc::clone(&activity))),
+        ConnectionDrain {
+            drained: Box::pin(wait_until_drained(
+                self.started.child_token(),
+                self.aborted.clone(),
+                Arc::clone(&activity),
+            )),
             activity,
             open: Arc::clone(&self.open),
         }
     }
 }
 
-/// What goes on over a connection.
+/// Activity on a connection.
 #[derive(Debug, Default)]
 pub struct Activity {
-    /// Requests whose head came and whose response is not complete.
+    /// Number of requests whose head was received and whose response is not complete.
     pub(super) requests: AtomicUsize,
-    /// Those of them whose body is still to come, or its end.
+    /// Number of those whose body was not received completely.
     pub(super) arriving: AtomicUsize,
     read: AtomicU64,
     written: AtomicU64,
-    /// Whether the system takes nothing more of what is to be written.
+    /// Whether the socket's send buffer is full.
     is_blocked: AtomicBool,
 }
 
 impl Activity {
-    /// Whether a response is owed: to a complete request, or bytes of one that are on their way.
-    fn owes(&self) -> bool {
+    /// Returns whether a response is owed: to a complete request, or the rest of one that is blocked by a slow reader.
+    fn has_pending_output(&self) -> bool {
         let (requests, arriving) = (self.requests.load(Ordering::Relaxed), self.arriving.load(Ordering::Relaxed));
         let is_blocked = self.is_blocked.load(Ordering::Relaxed) && parley_fault::is_on(Protection::DrainedResponses);
         requests > arriving || is_blocked
     }
 }
 
-/// Ends when the connection has to: it is cut, or it drains and has nothing to wait for.
-async fn end(begun: CancellationToken, cut: CancellationToken, activity: Arc<Activity>) {
-    begun.cancelled().await;
+/// Completes when the connection must end: when it is aborted, or when it is draining and has nothing left to wait for.
+async fn wait_until_drained(started: CancellationToken, aborted: CancellationToken, activity: Arc<Activity>) {
+    started.cancelled().await;
     let mut since = Instant::now();
     let (mut read, mut written) = (activity.read.load(Ordering::Relaxed), activity.written.load(Ordering::Relaxed));
-    while since.elapsed() < SETTLE || !parley_fault::is_on(Protection::DrainedConnections) {
-        if cut.run_until_cancelled(sleep(LOOK)).await.is_none() {
+    while since.elapsed() < IDLE_PERIOD || !parley_fault::is_on(Protection::DrainedConnections) {
+        if aborted.run_until_cancelled(sleep(POLL_INTERVAL)).await.is_none() {
             return;
         }
         let (read_now, written_now) = (activity.read.load(Ordering::Relaxed), activity.written.load(Ordering::Relaxed));
         let arriving = activity.arriving.load(Ordering::Relaxed);
-        // A head that comes byte by byte is not waited for.
-        let moves = written_now > written || (arriving > 0 && read_now > read);
-        if activity.owes() || moves {
+        // A request head that trickles in byte by byte does not count as progress.
+        let progresses = written_now > written || (arriving > 0 && read_now > read);
+        if activity.has_pending_output() || progresses {
             since = Instant::now();
         }
         (read, written) = (read_now, written_now);
     }
 }
 
-/// A connection's part in the drain.
-pub struct Closing {
-    end: Pin<Box<dyn Future<Output = ()> + Send>>,
+/// The draining state of one connection.
+pub struct ConnectionDrain {
+    drained: Pin<Box<dyn Future<Output = ()> + Send>>,
     activity: Arc<Activity>,
     open: Arc<AtomicUsize>,
 }
 
-impl std::fmt::Debug for Closing {
+impl std::fmt::Debug for ConnectionDrain {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Closing").field("activity", &self.activity).finish_non_exhaustive()
+        f.debug_struct("ConnectionDrain")
+            .field("activity", &self.activity)
+            .finish_non_exhaustive()
     }
 }
 
-impl Closing {
-    /// Ready once the connection has to end. Must not be polled again then.
-    pub fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.end.as_mut().poll(cx)
+impl ConnectionDrain {
+    /// Ready once the connection must end. Must not be polled again after that.
+    pub fn poll_drained(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.drained.as_mut().poll(cx)
     }
 
-    /// Notes bytes that came.
-    pub fn read(&self, bytes: usize) {
+    /// Records bytes that were read.
+    pub fn add_read(&self, bytes: usize) {
         self.activity.read.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Notes bytes that went out.
-    pub fn written(&self, bytes: usize) {
+    /// Records bytes that were written.
+    pub fn add_written(&self, bytes: usize) {
         self.activity.written.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Notes whether the last write or flush has to wait.
-    pub fn blocked(&self, is_blocked: bool) {
+    /// Records whether the last write or flush is blocked.
+    pub fn set_blocked(&self, is_blocked: bool) {
         self.activity.is_blocked.store(is_blocked, Ordering::Relaxed);
     }
 
-    /// Where requests of the connection are counted.
+    /// The activity counters, for the connection's requests.
     pub fn activity(&self) -> Arc<Activity> {
         Arc::clone(&self.activity)
     }
 }
 
-impl Drop for Closing {
+impl Drop for ConnectionDrain {
     fn drop(&mut self) {
         self.open.fetch_sub(1, Ordering::Relaxed);
     }
@@ -162,17 +168,17 @@ mod tests {
     use super::*;
     use crate::server::in_flight::InFlight;
 
-    /// A connection of a listener that has begun to drain, and whether it has to end within a minute.
+    /// Returns whether a connection of a draining listener ends within a minute.
     async fn ends(with: impl FnOnce(&Activity)) -> bool {
-        let begun = CancellationToken::new();
-        let draining = Draining::from(begun.clone());
-        let mut closing = draining.connection();
-        with(&closing.activity);
-        begun.cancel();
-        let ended = tokio::time::timeout(Duration::from_mins(1), std::future::poll_fn(|cx| closing.poll_end(cx))).await;
-        assert_eq!(draining.cut(), 1);
-        drop(closing);
-        assert_eq!(draining.cut(), 0);
+        let started = CancellationToken::new();
+        let draining = ListenerDrain::new(started.clone());
+        let mut drain = draining.connection();
+        with(&drain.activity);
+        started.cancel();
+        let ended = tokio::time::timeout(Duration::from_mins(1), std::future::poll_fn(|cx| drain.poll_drained(cx))).await;
+        assert_eq!(draining.abort(), 1);
+        drop(drain);
+        assert_eq!(draining.abort(), 0);
         ended.is_ok()
     }
 
@@ -191,15 +197,15 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_cut_ends_a_connection_with_a_complete_request() {
-        let begun = CancellationToken::new();
-        let draining = Draining::from(begun.clone());
-        let mut closing = draining.connection();
-        let in_flight = InFlight::begin(closing.activity(), true);
-        begun.cancel();
-        draining.cut();
-        std::future::poll_fn(|cx| closing.poll_end(cx)).await;
+    async fn abort_closes_a_connection_with_a_complete_request() {
+        let started = CancellationToken::new();
+        let draining = ListenerDrain::new(started.clone());
+        let mut drain = draining.connection();
+        let in_flight = InFlight::begin(drain.activity(), true);
+        started.cancel();
+        draining.abort();
+        std::future::poll_fn(|cx| drain.poll_drained(cx)).await;
         drop(in_flight);
-        assert_eq!(closing.activity.requests.load(Ordering::Relaxed), 0);
+        assert_eq!(drain.activity.requests.load(Ordering::Relaxed), 0);
     }
 }

@@ -1,12 +1,13 @@
-//! The bodies of gRPC calls: charged to the memory of requests, and timed, by message.
+//! Request bodies of gRPC calls: each message is charged to the memory of requests, and timed.
 //!
-//! A body says the length of each message before its first byte. So a message that does not fit is refused when it begins; it is charged as it
-//! comes. Of a stream, the message before is then done with. The last charge is kept until the call is answered, because a unary call works on
-//! its message until then.
+//! A body declares the length of each message before its first byte, so a message that does not fit is rejected at its beginning; it is
+//! charged as its bytes arrive. In a stream, the charge of a message ends when the next one begins. The last charge is kept until the call
+//! completes, because a unary call uses its message until then.
 //!
-//! A message is handed on when all of it came: the decoder reserves the declared length with the prefix, which a client need not send more than.
+//! A message is passed on only when it is complete: the decoder reserves the declared length as soon as it sees the prefix, and a client
+//! could send nothing but prefixes.
 
-mod stranger;
+mod anonymous;
 
 use std::{
     pin::Pin,
@@ -28,24 +29,24 @@ use parley_proto as pb;
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
-use super::{body_time::BodyTime, closing::Closer, unread::Unread};
-use stranger::Stranger;
+use super::{body_timeout::BodyTimeout, connection_closer::ConnectionCloser, unread_responses::UnreadResponses};
+use anonymous::AnonymousPacing;
 
-/// Bytes before each message: a flag, and its length.
-const PREFIX: usize = 5;
+/// Size of the prefix of each message: a flag and the length.
+const PREFIX_BYTES: usize = 5;
 
-/// Limits the bodies of calls.
+/// Limits the request bodies of calls.
 #[derive(Clone, Debug)]
 pub struct BodyLimits {
-    /// The memory of all requests.
+    /// The memory shared by all requests.
     pub memory: RequestMemory,
-    /// How long a message may take, beside what its bytes earn.
+    /// How long a message may take, plus the time that its bytes earn.
     pub timeout: Duration,
-    /// The largest message that is taken: a larger one is refused when its length is read, and charged for nothing.
+    /// Maximum size of a message: a larger one is rejected when its length is read, and not charged.
     pub max_message_bytes: usize,
-    /// The answers that clients have not taken yet. Streams are watched where they are made.
-    pub unread: Unread,
-    /// What callers without a token may use.
+    /// The responses that clients have not read yet. Streams are watched where they are created.
+    pub unread: UnreadResponses,
+    /// Rate limits for callers without a token.
     pub anonymous: Arc<AnonymousLimits>,
 }
 
@@ -85,46 +86,46 @@ where
         let memory = &self.limits.memory;
         let sender = Sender::of(request.headers(), request.extensions());
         let method = pb::policy::method(request.uri().path());
-        let held = Held::new(memory.charge(memory.holder(&sender)));
+        let call_memory = CallMemory::new(memory.charge(memory.holder(&sender)));
         let metered = |body| {
-            let mut metered = Metered::new(body, held.clone(), (memory.clone(), sender), &self.limits);
-            if let Some(stranger) = &mut metered.stranger {
-                // A method that the contract does not have looks nothing up.
-                stranger.takes_turn = method.is_some_and(pb::policy::Method::takes_turn);
+            let mut metered = MeteredBody::new(body, call_memory.clone(), (memory.clone(), sender), &self.limits);
+            if let Some(pacing) = &mut metered.pacing {
+                // For a method that is not part of the contract, no lookup takes place.
+                pacing.takes_turn = method.is_some_and(pb::policy::Method::takes_turn);
             }
-            // A large message is handed on in a poll of its own, and what is done with it leaves the runtime's workers.
-            Body::new(WeighedBody::new(metered, held.clone()))
+            // A large message is passed on in a poll of its own, and its processing leaves the runtime's worker threads.
+            Body::new(WeighedBody::new(metered, call_memory.clone()))
         };
         let is_stream = method.is_some_and(pb::policy::Method::is_stream);
         let watched = (!is_stream && self.limits.unread.is_on()).then(|| {
-            let closer: Closer = request.extensions().get().cloned().unwrap_or_default();
+            let closer: ConnectionCloser = request.extensions().get().cloned().unwrap_or_default();
             (self.limits.unread.clone(), closer)
         });
-        let answer = self.inner.call(request.map(metered));
+        let response = self.inner.call(request.map(metered));
         Box::pin(async move {
-            let answer = held.weight().run(answer).await;
-            let holder = held.charge().holder();
-            drop(held);
-            let Some((unread, closer)) = watched else { return answer };
-            answer.map(|answer| answer.map(|body| Body::new(unread.watch(body, closer, holder))))
+            let response = call_memory.weight().run(response).await;
+            let holder = call_memory.charge().holder();
+            drop(call_memory);
+            let Some((unread, closer)) = watched else { return response };
+            response.map(|response| response.map(|body| Body::new(unread.watch(body, closer, holder))))
         })
     }
 }
 
-/// What a call holds until it is answered.
+/// What a call holds until it completes.
 #[derive(Clone)]
-struct Held(Arc<HeldByCall>);
+struct CallMemory(Arc<CallMemoryInner>);
 
-struct HeldByCall {
+struct CallMemoryInner {
     charge: Charge,
     weight: Weight,
-    /// Of a caller without a token.
+    /// The turn of a caller without a token.
     turn: OnceLock<Turn>,
 }
 
-impl Held {
+impl CallMemory {
     fn new(charge: Charge) -> Self {
-        Self(Arc::new(HeldByCall {
+        Self(Arc::new(CallMemoryInner {
             charge,
             weight: Weight::default(),
             turn: OnceLock::new(),
@@ -136,176 +137,176 @@ impl Held {
     }
 }
 
-impl Weighed for Held {
+impl Weighed for CallMemory {
     fn weight(&self) -> &Weight {
         &self.0.weight
     }
 }
 
-/// The most that so many bytes of gzip can hold: deflate makes at most 258 bytes of two bits, see zlib's technical notes.
-fn inflated(compressed: usize) -> usize {
+/// Upper bound of the decompressed size of gzip data: deflate encodes at most 258 bytes in two bits, see zlib's technical notes.
+fn max_inflated_size(compressed: usize) -> usize {
     compressed.saturating_mul(1032)
 }
 
 /// A body whose messages are charged and timed.
-struct Metered {
+struct MeteredBody {
     body: Body,
-    held: Held,
-    /// Who sends it, until its first message: it is read after its token was looked up.
-    unknown: Option<(RequestMemory, Sender)>,
-    /// The prefix of the next message, as far as it came.
-    prefix: [u8; PREFIX],
-    came: usize,
-    /// Bytes of the present message that are still to come.
-    left: usize,
-    /// What is still to be charged for them.
+    call_memory: CallMemory,
+    /// The sender, until the first message begins: the sender is classified then, when its token has been looked up.
+    unidentified: Option<(RequestMemory, Sender)>,
+    /// The received part of the next message's prefix.
+    prefix: [u8; PREFIX_BYTES],
+    prefix_read: usize,
+    /// Number of bytes of the current message that have not arrived.
+    remaining: usize,
+    /// Amount that has not been charged for them yet.
     uncharged: usize,
-    /// The present message, as far as it came. Copied: a piece would keep all that was read with it.
-    waiting: BytesMut,
-    /// The body broke off within a message; what came behind it.
-    has_broken_off: bool,
-    last: Option<Result<Frame<Bytes>, Status>>,
+    /// The received part of the current message. Copied, because a slice would keep the whole read buffer in memory.
+    buffered: BytesMut,
+    /// Set when the body ended within a message; `last` holds what followed.
+    has_ended: bool,
+    end_frame: Option<Result<Frame<Bytes>, Status>>,
     max: usize,
-    time: BodyTime,
+    time: BodyTimeout,
     timeout: Duration,
-    /// Of a caller without a token.
-    stranger: Option<Box<Stranger>>,
+    /// Pacing of a caller without a token.
+    pacing: Option<Box<AnonymousPacing>>,
 }
 
-impl Metered {
-    fn new(body: Body, held: Held, from: (RequestMemory, Sender), limits: &BodyLimits) -> Self {
-        let stranger =
-            (held.charge().holder() != Holder::Known).then(|| Box::new(Stranger::new(Arc::clone(&limits.anonymous), from.1.address())));
+impl MeteredBody {
+    fn new(body: Body, call_memory: CallMemory, from: (RequestMemory, Sender), limits: &BodyLimits) -> Self {
+        let pacing = (call_memory.charge().holder() != Holder::Known)
+            .then(|| Box::new(AnonymousPacing::new(Arc::clone(&limits.anonymous), from.1.address())));
         Self {
             body,
-            held,
-            stranger,
-            unknown: Some(from),
-            prefix: [0; PREFIX],
-            came: 0,
-            left: 0,
+            call_memory,
+            pacing,
+            unidentified: Some(from),
+            prefix: [0; PREFIX_BYTES],
+            prefix_read: 0,
+            remaining: 0,
             uncharged: 0,
-            waiting: BytesMut::new(),
-            has_broken_off: false,
-            last: None,
+            buffered: BytesMut::new(),
+            has_ended: false,
+            end_frame: None,
             max: limits.max_message_bytes,
-            time: BodyTime::new(limits.timeout),
+            time: BodyTimeout::new(limits.timeout),
             timeout: limits.timeout,
         }
     }
 
-    /// Whether a message has begun and has not come whole.
-    fn is_inside(&self) -> bool {
-        self.came > 0 || self.left > 0
+    /// Returns whether a message has begun and is not complete.
+    fn is_inside_message(&self) -> bool {
+        self.prefix_read > 0 || self.remaining > 0
     }
 
-    /// Follows the messages through the next bytes; how many of those can be handed on.
-    fn follow(&mut self, bytes: &[u8]) -> Result<usize, Status> {
+    /// Tracks messages through the next bytes. Returns how many of the bytes can be passed on.
+    fn track(&mut self, bytes: &[u8]) -> Result<usize, Status> {
         self.time.received(bytes.len());
         let (mut rest, mut whole) = (bytes, 0);
         while !rest.is_empty() {
-            if self.left > 0 {
-                let taken = self.left.min(rest.len());
-                self.left -= taken;
+            if self.remaining > 0 {
+                let taken = self.remaining.min(rest.len());
+                self.remaining -= taken;
                 rest = &rest[taken..];
-                self.charge_piece(taken)?;
+                self.charge_chunk(taken)?;
             } else {
-                if self.came == 0 {
+                if self.prefix_read == 0 {
                     self.time.restart();
                 }
-                let taken = (PREFIX - self.came).min(rest.len());
-                self.prefix[self.came..self.came + taken].copy_from_slice(&rest[..taken]);
-                self.came += taken;
+                let taken = (PREFIX_BYTES - self.prefix_read).min(rest.len());
+                self.prefix[self.prefix_read..self.prefix_read + taken].copy_from_slice(&rest[..taken]);
+                self.prefix_read += taken;
                 rest = &rest[taken..];
-                if self.came == PREFIX {
-                    self.came = 0;
-                    self.begin()?;
+                if self.prefix_read == PREFIX_BYTES {
+                    self.prefix_read = 0;
+                    self.begin_message()?;
                 }
             }
-            // One that is too large is refused for its prefix.
-            if !self.is_inside() || self.is_too_large() {
+            // Pass on a message that is too large right after its prefix, so that the decoder rejects it.
+            if !self.is_inside_message() || self.is_too_large() {
                 whole = bytes.len() - rest.len();
             }
         }
         Ok(whole)
     }
 
-    /// Charges a message whose prefix came, as far as it is charged before it comes.
-    fn begin(&mut self) -> Result<(), Status> {
-        if let Some((memory, sender)) = self.unknown.take() {
+    /// Starts charging a message whose prefix has been read.
+    fn begin_message(&mut self) -> Result<(), Status> {
+        if let Some((memory, sender)) = self.unidentified.take() {
             let holder = memory.holder(&sender);
-            self.held.charge().transfer(holder);
-            self.stranger.take_if(|_| holder == Holder::Known);
+            self.call_memory.charge().transfer(holder);
+            self.pacing.take_if(|_| holder == Holder::Known);
         }
-        self.left = self.length();
-        // An empty message is charged too, so that it is refused while there is no room: its answer takes memory.
+        self.remaining = self.length();
+        // Charge an empty message too, so that it is rejected while memory is exhausted: its response needs memory.
         let charged = match (self.is_too_large(), self.prefix[0]) {
             (true, _) => 0,
-            (false, 0) => self.left.max(1),
-            // tonic inflates it, up to the size of the largest message.
-            (false, _) => inflated(self.left).clamp(1, self.max.max(1)),
+            (false, 0) => self.remaining.max(1),
+            // tonic decompresses it, up to the maximum message size.
+            (false, _) => max_inflated_size(self.remaining).clamp(1, self.max.max(1)),
         };
         self.uncharged = charged;
-        self.held.charge().end();
-        self.held.charge().begin(charged).map_err(|_| parley_grpc::no_memory())
+        self.call_memory.charge().end();
+        self.call_memory.charge().begin(charged).map_err(|_| parley_grpc::no_memory())
     }
 
-    /// Charges a piece of a message; with its last one, all that the message may take.
-    fn charge_piece(&mut self, bytes: usize) -> Result<(), Status> {
-        let due = match (self.left, self.prefix[0]) {
+    /// Charges a part of a message; with the last part, charges the maximum that the message can need.
+    fn charge_chunk(&mut self, bytes: usize) -> Result<(), Status> {
+        let due = match (self.remaining, self.prefix[0]) {
             (0, _) => self.uncharged,
             (_, 0) => self.uncharged.min(bytes),
-            (_, _) => self.uncharged.min(inflated(bytes)),
+            (_, _) => self.uncharged.min(max_inflated_size(bytes)),
         };
         self.uncharged -= due;
-        self.held.charge().came(due).map_err(|_| parley_grpc::no_memory())
+        self.call_memory.charge().came(due).map_err(|_| parley_grpc::no_memory())
     }
 
-    /// The length of the present message.
+    /// The declared length of the current message.
     fn length(&self) -> usize {
         let [_, length @ ..] = self.prefix;
         u32::from_be_bytes(length) as usize
     }
 
     fn is_too_large(&self) -> bool {
-        self.left > 0 && self.length() > self.max
+        self.remaining > 0 && self.length() > self.max
     }
 
-    /// Takes the next bytes; those that can be handed on.
-    fn take(&mut self, mut bytes: Bytes) -> Result<Option<Bytes>, Status> {
-        let whole = self.follow(&bytes)?;
+    /// Processes the next bytes. Returns those that can be passed on.
+    fn accept(&mut self, mut bytes: Bytes) -> Result<Option<Bytes>, Status> {
+        let whole = self.track(&bytes)?;
         if !parley_fault::is_on(Protection::MemoryShares) {
             return Ok(Some(bytes));
         }
         let mut ready = bytes.split_to(whole);
-        if !self.waiting.is_empty() && whole > 0 {
-            self.waiting.extend_from_slice(&ready);
-            ready = std::mem::take(&mut self.waiting).freeze();
+        if !self.buffered.is_empty() && whole > 0 {
+            self.buffered.extend_from_slice(&ready);
+            ready = std::mem::take(&mut self.buffered).freeze();
         }
-        self.waiting.extend_from_slice(&bytes);
+        self.buffered.extend_from_slice(&bytes);
         Ok((!ready.is_empty()).then_some(ready))
     }
 }
 
-impl http_body::Body for Metered {
+impl http_body::Body for MeteredBody {
     type Data = Bytes;
     type Error = Status;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
         loop {
-            if let Some(stranger) = &mut this.stranger
-                && let Some(message) = ready!(stranger.poll(&this.held.0.turn, cx))
+            if let Some(pacing) = &mut this.pacing
+                && let Some(message) = ready!(pacing.poll(&this.call_memory.0.turn, cx))
             {
                 return Poll::Ready(Some(Ok(Frame::data(message))));
             }
-            if this.has_broken_off {
-                return Poll::Ready(this.last.take());
+            if this.has_ended {
+                return Poll::Ready(this.end_frame.take());
             }
             let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
-                // Between messages a stream may rest; the first message of a call has the call's deadline.
-                if this.is_inside() {
-                    ready!(this.time.poll_late(this.timeout, cx));
+                // Between messages a stream may be idle; the first message is covered by the call's deadline.
+                if this.is_inside_message() {
+                    ready!(this.time.poll_expired(this.timeout, cx));
                     return Poll::Ready(Some(Err(parley_grpc::slow_message())));
                 }
                 return Poll::Pending;
@@ -316,9 +317,9 @@ impl http_body::Body for Metered {
             };
             match data {
                 Ok(bytes) => {
-                    let came = bytes.len();
-                    let taken = this.take(bytes).map(|ready| match &mut this.stranger {
-                        Some(stranger) => stranger.came(came, ready),
+                    let received = bytes.len();
+                    let taken = this.accept(bytes).map(|ready| match &mut this.pacing {
+                        Some(pacing) => pacing.received(received, ready),
                         None => ready,
                     });
                     match taken {
@@ -327,11 +328,11 @@ impl http_body::Body for Metered {
                         Err(refused) => return Poll::Ready(Some(Err(refused))),
                     }
                 }
-                Err(last) if this.waiting.is_empty() => return Poll::Ready(last),
-                // A message that breaks off is for the decoder to refuse.
+                Err(last) if this.buffered.is_empty() => return Poll::Ready(last),
+                // Pass on an incomplete message, so that the decoder rejects it.
                 Err(last) => {
-                    (this.has_broken_off, this.last) = (true, last);
-                    let rest = std::mem::take(&mut this.waiting).freeze();
+                    (this.has_ended, this.end_frame) = (true, last);
+                    let rest = std::mem::take(&mut this.buffered).freeze();
                     return Poll::Ready(Some(Ok(Frame::data(rest))));
                 }
             }
@@ -339,17 +340,17 @@ impl http_body::Body for Metered {
     }
 
     fn is_end_stream(&self) -> bool {
-        let waits = self.stranger.as_ref().is_some_and(|stranger| stranger.waits());
-        !waits && self.waiting.is_empty() && self.last.is_none() && (self.has_broken_off || self.body.is_end_stream())
+        let is_waiting = self.pacing.as_ref().is_some_and(|pacing| pacing.is_waiting());
+        !is_waiting && self.buffered.is_empty() && self.end_frame.is_none() && (self.has_ended || self.body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
         let of_body = self.body.size_hint();
-        let waiting = self.waiting.len() as u64;
+        let buffered = self.buffered.len() as u64;
         let mut hint = SizeHint::new();
-        hint.set_lower(of_body.lower() + waiting);
+        hint.set_lower(of_body.lower() + buffered);
         if let Some(upper) = of_body.upper() {
-            hint.set_upper(upper + waiting);
+            hint.set_upper(upper + buffered);
         }
         hint
     }
@@ -360,69 +361,69 @@ mod tests {
     use super::*;
     use parley_admission::request_memory::FACTOR;
 
-    fn metered(memory: &RequestMemory) -> Metered {
+    fn metered(memory: &RequestMemory) -> MeteredBody {
         let limits = BodyLimits {
             memory: memory.clone(),
             timeout: Duration::from_secs(1),
             max_message_bytes: 1000,
-            unread: Unread::new(memory.clone(), Duration::from_secs(1)),
+            unread: UnreadResponses::new(memory.clone(), Duration::from_secs(1)),
             anonymous: AnonymousLimits::new(parley_admission::rate_limit::Config::default()),
         };
-        let held = Held::new(memory.charge(Holder::Known));
-        let mut metered = Metered::new(Body::empty(), held, (memory.clone(), Sender::default()), &limits);
-        metered.unknown = None;
+        let call_memory = CallMemory::new(memory.charge(Holder::Known));
+        let mut metered = MeteredBody::new(Body::empty(), call_memory, (memory.clone(), Sender::default()), &limits);
+        metered.unidentified = None;
         metered
     }
 
     fn message(length: u32) -> Vec<u8> {
         let mut bytes = vec![0];
         bytes.extend_from_slice(&length.to_be_bytes());
-        bytes.resize(PREFIX + length as usize, 7);
+        bytes.resize(PREFIX_BYTES + length as usize, 7);
         bytes
     }
 
     #[test]
-    fn messages_are_charged_one_at_a_time_and_handed_on_whole() {
+    fn messages_are_charged_individually_and_forwarded_whole() {
         let memory = RequestMemory::new(150 * FACTOR, 0);
         let bytes = [message(100), message(0), message(60), message(40)].concat();
         for size in 1..=bytes.len() {
             let mut body = metered(&memory);
             let mut handed_on: Vec<u8> = Vec::new();
             for piece in bytes.chunks(size) {
-                handed_on.extend(body.take(Bytes::copy_from_slice(piece)).unwrap().unwrap_or_default());
+                handed_on.extend(body.accept(Bytes::copy_from_slice(piece)).unwrap().unwrap_or_default());
                 assert!(memory.used() <= 100);
-                assert_eq!(body.waiting.is_empty(), !body.is_inside());
+                assert_eq!(body.buffered.is_empty(), !body.is_inside_message());
             }
             assert_eq!(handed_on, bytes, "{size}");
-            assert_eq!((body.is_inside(), memory.used()), (false, 40));
+            assert_eq!((body.is_inside_message(), memory.used()), (false, 40));
         }
         assert_eq!(memory.used(), 0);
     }
 
     #[test]
-    fn a_compressed_message_is_charged_what_it_may_hold() {
+    fn compressed_message_is_charged_its_maximum_size() {
         let memory = RequestMemory::new(2000 * FACTOR, 0);
         let mut body = metered(&memory);
-        body.follow(&[1, 0, 0, 0, 0]).unwrap();
+        body.track(&[1, 0, 0, 0, 0]).unwrap();
         assert_eq!(memory.used(), 1);
-        body.follow(&[1, 0, 0, 0, 9]).unwrap();
+        body.track(&[1, 0, 0, 0, 9]).unwrap();
         assert_eq!(memory.used(), 1000, "the largest message at most");
     }
 
     #[test]
-    fn a_message_that_does_not_fit_is_refused_before_it_comes() {
+    fn message_beyond_the_budget_is_rejected_before_it_arrives() {
         let memory = RequestMemory::new(10_000 * FACTOR, 0);
         let begun = |length| {
             let mut body = metered(&memory);
             body.max = 10_000;
-            body.take(Bytes::from(message(length)).slice(..PREFIX)).map(|_| body)
+            body.accept(Bytes::from(message(length)).slice(..PREFIX_BYTES)).map(|_| body)
         };
-        // Lengths that were only declared take nothing from others.
+        // A declared length alone takes no memory from other requests.
         let idle: Vec<_> = (0..3).map(|_| begun(7000).unwrap()).collect();
         assert_eq!(memory.used(), 3 * 1024);
         assert_eq!(begun(7000).err().unwrap().code(), tonic::Code::ResourceExhausted);
         let mut coming = begun(6900).unwrap();
-        coming.take(Bytes::from(vec![7; 5000])).unwrap();
+        coming.accept(Bytes::from(vec![7; 5000])).unwrap();
         assert_eq!(memory.used(), 3 * 1024 + 5000);
         assert_eq!(begun(2000).err().unwrap().code(), tonic::Code::ResourceExhausted);
         drop(idle);
@@ -430,11 +431,11 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_is_too_large_is_handed_on_for_its_refusal() {
+    fn oversized_message_is_forwarded_for_rejection() {
         let memory = RequestMemory::new(100 * FACTOR, 0);
         let mut body = metered(&memory);
         let begun = [&[0, 0xff, 0xff, 0xff, 0xff][..], &[7; 20]].concat();
-        assert_eq!(body.take(Bytes::from(begun.clone())).unwrap().unwrap(), begun);
+        assert_eq!(body.accept(Bytes::from(begun.clone())).unwrap().unwrap(), begun);
         assert_eq!(memory.used(), 0);
     }
 }

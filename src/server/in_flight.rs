@@ -1,4 +1,5 @@
-//! Requests in flight: from their head until the server of HTTP has written the last piece of their response. Each connection counts its own.
+//! Requests in flight: from the request head until the HTTP server has written the last chunk of the response. Each connection counts its
+//! own.
 
 use std::{
     future::Future,
@@ -18,45 +19,45 @@ use parley_fault::Protection;
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
-use super::{closing::Closer, draining::Activity};
+use super::{connection_closer::ConnectionCloser, draining::Activity};
 
-/// What a request knows of its connection, as an extension.
+/// Information about the connection, stored as an extension of its requests.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    /// The other end. Where proxies stand between, the last of them.
+    /// The remote address; behind proxies, the address of the last proxy.
     pub from: std::net::SocketAddr,
-    /// Where the request is counted.
+    /// Counts the connection's requests.
     pub activity: Arc<Activity>,
-    /// What closes the connection.
-    pub closer: Closer,
+    /// Closes the connection.
+    pub closer: ConnectionCloser,
 }
 
-/// Counts requests, which have a [`Peer`], and gives them axum's [`ConnectInfo`] and what closes their connection.
+/// Counts requests that have a [`Peer`], and adds axum's [`ConnectInfo`] and the connection's [`ConnectionCloser`] to their extensions.
 #[derive(Clone, Copy, Debug)]
 pub struct CountRequests;
 
 impl<S> Layer<S> for CountRequests {
-    type Service = Counted<S>;
+    type Service = CountedRequests<S>;
 
-    fn layer(&self, inner: S) -> Counted<S> {
-        Counted { inner }
+    fn layer(&self, inner: S) -> CountedRequests<S> {
+        CountedRequests { inner }
     }
 }
 
 /// A service whose requests are counted.
 #[derive(Clone, Debug)]
-pub struct Counted<S> {
+pub struct CountedRequests<S> {
     inner: S,
 }
 
-impl<S, B, R> Service<Request<B>> for Counted<S>
+impl<S, B, R> Service<Request<B>> for CountedRequests<S>
 where
-    S: Service<Request<Arriving<B>>, Response = Response<R>>,
+    S: Service<Request<RequestBody<B>>, Response = Response<R>>,
     B: Body,
 {
-    type Response = Response<Answering<R>>;
+    type Response = Response<ResponseBody<R>>;
     type Error = S::Error;
-    type Future = Answer<S::Future>;
+    type Future = ResponseFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -69,9 +70,9 @@ where
             request.extensions_mut().insert(closer);
             InFlight::begin(activity, request.body().is_end_stream())
         });
-        let arrived = in_flight.as_ref().map(|in_flight| Arc::clone(&in_flight.0));
-        Answer {
-            answer: self.inner.call(request.map(|body| Arriving { body, arrived })),
+        let arrival = in_flight.as_ref().map(|in_flight| Arc::clone(&in_flight.0));
+        ResponseFuture {
+            response: self.inner.call(request.map(|body| RequestBody { body, arrival })),
             in_flight,
         }
     }
@@ -88,7 +89,7 @@ struct Arrival {
 }
 
 impl Arrival {
-    /// Notes that the whole request is there, or that nobody waits for the rest of it.
+    /// Records that the request was received completely, or that its remainder is no longer awaited.
     fn complete(&self) {
         if !self.is_complete.swap(true, Ordering::Relaxed) {
             self.activity.arriving.fetch_sub(1, Ordering::Relaxed);
@@ -117,15 +118,15 @@ impl Drop for InFlight {
 }
 
 pin_project! {
-    /// The body of a request, which notes when all of it has come.
-    pub struct Arriving<B> {
+    /// A request body that records when it was received completely.
+    pub struct RequestBody<B> {
         #[pin]
         body: B,
-        arrived: Option<Arc<Arrival>>,
+        arrival: Option<Arc<Arrival>>,
     }
 }
 
-impl<B: Body> Body for Arriving<B> {
+impl<B: Body> Body for RequestBody<B> {
     type Data = B::Data;
     type Error = B::Error;
 
@@ -133,9 +134,9 @@ impl<B: Body> Body for Arriving<B> {
         let mut this = self.project();
         let frame = ready!(this.body.as_mut().poll_frame(cx));
         if (frame.is_none() || this.body.is_end_stream())
-            && let Some(arrived) = this.arrived.take()
+            && let Some(arrival) = this.arrival.take()
         {
-            arrived.complete();
+            arrival.complete();
         }
         Poll::Ready(frame)
     }
@@ -150,51 +151,51 @@ impl<B: Body> Body for Arriving<B> {
 }
 
 pin_project! {
-    /// The response to a request that is counted.
-    pub struct Answer<F> {
+    /// The pending response to a counted request.
+    pub struct ResponseFuture<F> {
         #[pin]
-        answer: F,
+        response: F,
         in_flight: Option<InFlight>,
     }
 }
 
-impl<F, R, E> Future for Answer<F>
+impl<F, R, E> Future for ResponseFuture<F>
 where
     F: Future<Output = Result<Response<R>, E>>,
 {
-    type Output = Result<Response<Answering<R>>, E>;
+    type Output = Result<Response<ResponseBody<R>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let answer = ready!(this.answer.poll(cx));
+        let response = ready!(this.response.poll(cx));
         let in_flight = this.in_flight.take();
-        Poll::Ready(answer.map(|answer| answer.map(|body| Answering { body, in_flight })))
+        Poll::Ready(response.map(|response| response.map(|body| ResponseBody { body, in_flight })))
     }
 }
 
 pin_project! {
-    /// The body of a response. Its request ends with it, or once the server of HTTP has written its last piece.
-    pub struct Answering<R> {
+    /// The body of a response. The request ends with it, or once the HTTP server has written its last chunk.
+    pub struct ResponseBody<R> {
         #[pin]
         body: R,
         in_flight: Option<InFlight>,
     }
 }
 
-/// The last piece of a response. The server of HTTP drops it when it was written: over HTTP/2 it holds the piece until the client's window has
-/// room for it, and nothing else shows that.
-struct LastPiece {
+/// The last chunk of a response. The HTTP server drops it after writing it. Over HTTP/2 it holds the chunk until the client's flow-control
+/// window has room, and dropping it is the only sign that it was written.
+struct LastChunk {
     bytes: Bytes,
     _in_flight: InFlight,
 }
 
-impl AsRef<[u8]> for LastPiece {
+impl AsRef<[u8]> for LastChunk {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-impl<R: Body<Data = Bytes>> Body for Answering<R> {
+impl<R: Body<Data = Bytes>> Body for ResponseBody<R> {
     type Data = Bytes;
     type Error = R::Error;
 
@@ -209,7 +210,7 @@ impl<R: Body<Data = Bytes>> Body for Answering<R> {
             return Poll::Ready(frame);
         }
         let held = |bytes: Bytes| match this.in_flight.take() {
-            Some(in_flight) => Bytes::from_owner(LastPiece {
+            Some(in_flight) => Bytes::from_owner(LastChunk {
                 bytes,
                 _in_flight: in_flight,
             }),
@@ -233,20 +234,20 @@ mod tests {
 
     use super::*;
 
-    /// hyper drops a body with its last piece in hand.
+    /// hyper drops a body while it still holds the body's last chunk.
     #[tokio::test]
-    async fn a_request_is_in_flight_until_its_last_piece_was_written() {
+    async fn request_is_in_flight_until_its_last_chunk_is_written() {
         let activity = Arc::new(Activity::default());
-        let mut body = Answering {
+        let mut body = ResponseBody {
             body: Full::new(Bytes::from_static(b"the last piece")),
             in_flight: Some(InFlight::begin(Arc::clone(&activity), true)),
         };
-        let piece = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        let chunk = body.frame().await.unwrap().unwrap().into_data().unwrap();
         assert!(body.is_end_stream());
         drop(body);
-        assert_eq!((&piece[..], activity.requests.load(Ordering::Relaxed)), (&b"the last piece"[..], 1));
-        let rest = piece.slice(5..);
-        drop(piece);
+        assert_eq!((&chunk[..], activity.requests.load(Ordering::Relaxed)), (&b"the last piece"[..], 1));
+        let rest = chunk.slice(5..);
+        drop(chunk);
         assert_eq!(activity.requests.load(Ordering::Relaxed), 1);
         drop(rest);
         assert_eq!(activity.requests.load(Ordering::Relaxed), 0);

@@ -1,5 +1,5 @@
-//! Connections as they come in: counted, with TLS or without, each handshake by itself. One whose other end says nothing to begin with, or
-//! takes nothing any more, ends: it would keep its place for ever.
+//! Accepts connections: counts them and performs TLS handshakes, each in its own task. A connection whose client sends nothing at first, or
+//! stops reading, is closed; otherwise it would occupy its slot forever.
 
 use std::{
     future::Future,
@@ -21,50 +21,50 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 
 use super::{
-    closing::Closer,
-    draining::{Activity, Closing, Draining},
+    connection_closer::ConnectionCloser,
+    draining::{Activity, ConnectionDrain, ListenerDrain},
     per_address::{PerAddress, Permit},
     tls::Tls,
 };
 
-/// How long a handshake may take, and then the choice between HTTP/1 and HTTP/2, which the first bytes make.
-const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Timeout of the TLS handshake, and separately of the first bytes, which determine whether the connection uses HTTP/1 or HTTP/2.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Connections that wait to be taken by the server.
-const WAITING: usize = 64;
+/// Capacity of the queue of accepted connections.
+const QUEUED_CONNECTIONS: usize = 64;
 
-/// How long nothing is accepted after the system refused to, as it does without free file descriptors.
-const REST: Duration = Duration::from_millis(100);
+/// Pause after the system failed to accept a connection, as it does without free file descriptors.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// A connection, for as long as it counts.
+/// A connection, together with the permits under which it is counted.
 #[derive(Debug)]
 pub struct Connection {
     stream: Stream,
-    /// None once it has begun.
-    opening: Option<Opening>,
-    /// Runs while nothing can be written.
-    stuck: Option<Pin<Box<Sleep>>>,
-    patience: Duration,
-    closer: Closer,
-    closing: Closing,
-    /// It has to end: every read and write that would wait fails.
-    is_over: bool,
-    _counted: Counted,
+    /// `None` once the protocol is known.
+    preface: Option<PrefaceCheck>,
+    /// Runs while the connection cannot be written to.
+    stalled: Option<Pin<Box<Sleep>>>,
+    write_timeout: Duration,
+    closer: ConnectionCloser,
+    drain: ConnectionDrain,
+    /// Set when the connection has to close: every read or write that would block fails.
+    is_drained: bool,
+    _permits: SlotPermits,
 }
 
-/// How many connections a listener may have, how many it and others may have together, and how many of those one client address.
+/// Connection limits: of one listener, of all public listeners together, and of each client address.
 #[derive(Clone, Debug)]
-pub struct Room {
+pub struct ConnectionSlots {
     own: Arc<Semaphore>,
     shared: Arc<Semaphore>,
     per_address: Arc<PerAddress>,
 }
 
-/// What a connection takes of all three.
-type Counted = (OwnedSemaphorePermit, OwnedSemaphorePermit, Permit);
+/// The permits of a connection for all three limits.
+type SlotPermits = (OwnedSemaphorePermit, OwnedSemaphorePermit, Permit);
 
-impl Room {
-    /// `own` connections of one listener, as far as `shared` has room.
+impl ConnectionSlots {
+    /// Permits `own` connections to one listener, within the limit of `shared`.
     pub fn new(own: usize, shared: Arc<Semaphore>, per_address: Arc<PerAddress>) -> Self {
         Self {
             own: Arc::new(Semaphore::new(own)),
@@ -73,92 +73,93 @@ impl Room {
         }
     }
 
-    /// Waits until there is room for a connection. None never comes: the semaphores are never closed.
-    async fn take(&self) -> Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)> {
+    /// Waits for a permit. `None` never occurs, because the semaphores are never closed.
+    async fn acquire(&self) -> Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)> {
         let own = Arc::clone(&self.own).acquire_owned().await.ok()?;
         let shared = Arc::clone(&self.shared).acquire_owned().await.ok()?;
         Some((own, shared))
     }
 }
 
-/// What every connection of HTTP/2 begins with. Whoever serves both waits for as many bytes as tell the two apart, however long it takes.
+/// The preface of every HTTP/2 connection. A server that supports both versions waits, without a timeout of its own, for enough bytes to
+/// tell them apart.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// The beginning of a connection, until its version is known.
+/// The beginning of a connection, until its HTTP version is known.
 #[derive(Debug)]
-struct Opening {
-    /// Bytes of [`PREFACE`] that came.
-    came: usize,
-    late: Pin<Box<Sleep>>,
+struct PrefaceCheck {
+    /// Number of bytes of [`PREFACE`] received.
+    received: usize,
+    deadline: Pin<Box<Sleep>>,
 }
 
-impl Opening {
-    /// Takes in what came; whether the version is known now.
-    fn hear(&mut self, bytes: &[u8]) -> bool {
-        let rest = &PREFACE[self.came..];
-        self.came += bytes.len().min(rest.len());
-        self.came == PREFACE.len() || !rest.starts_with(bytes)
+impl PrefaceCheck {
+    /// Records received bytes. Returns whether the version is known now.
+    fn receive(&mut self, bytes: &[u8]) -> bool {
+        let rest = &PREFACE[self.received..];
+        self.received += bytes.len().min(rest.len());
+        self.received == PREFACE.len() || !rest.starts_with(bytes)
     }
 }
 
 impl Connection {
-    fn new(stream: Stream, patience: Duration, closing: Closing, counted: Counted) -> Self {
-        let late = Box::pin(sleep(HANDSHAKE));
+    fn new(stream: Stream, write_timeout: Duration, drain: ConnectionDrain, permits: SlotPermits) -> Self {
+        let deadline = Box::pin(sleep(HANDSHAKE_TIMEOUT));
         Self {
             stream,
-            opening: Some(Opening { came: 0, late }),
-            stuck: None,
-            patience,
-            closer: Closer::default(),
-            closing,
-            is_over: false,
-            _counted: counted,
+            preface: Some(PrefaceCheck { received: 0, deadline }),
+            stalled: None,
+            write_timeout,
+            closer: ConnectionCloser::default(),
+            drain,
+            is_drained: false,
+            _permits: permits,
         }
     }
 
-    /// What closes this connection, for its requests.
-    pub fn closer(&self) -> Closer {
+    /// A handle with which requests of this connection can close it.
+    pub fn closer(&self) -> ConnectionCloser {
         self.closer.clone()
     }
 
-    /// Where requests of this connection are counted.
+    /// The counter of requests in flight on this connection.
     pub fn activity(&self) -> Arc<Activity> {
-        self.closing.activity()
+        self.drain.activity()
     }
 
-    /// Whether the connection has to end, because its listener drains.
-    fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
-        self.is_over = self.is_over || self.closing.poll_end(cx).is_ready();
-        self.is_over
+    /// Returns whether the connection has to close because its listener is draining.
+    fn is_drained(&mut self, cx: &mut Context<'_>) -> bool {
+        self.is_drained = self.is_drained || self.drain.poll_drained(cx).is_ready();
+        self.is_drained
     }
 
-    fn note(&self, written: &Poll<io::Result<usize>>) {
+    fn record_written(&self, written: &Poll<io::Result<usize>>) {
         if let Poll::Ready(Ok(bytes)) = written {
-            self.closing.written(*bytes);
+            self.drain.add_written(*bytes);
         }
     }
 
-    /// What was written, or an error once nothing could be for too long.
-    fn patiently<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        self.closing.blocked(written.is_pending());
+    /// Returns the result of a write, or an error once the connection has been unwritable for too long.
+    fn with_timeout<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        self.drain.set_blocked(written.is_pending());
         if written.is_ready() {
-            self.stuck = None;
+            self.stalled = None;
             return written;
         }
-        if self.is_over(cx) {
-            return Poll::Ready(Err(over()));
+        if self.is_drained(cx) {
+            return Poll::Ready(Err(draining_error()));
         }
-        let patience = self.patience;
-        ready!(self.stuck.get_or_insert_with(|| Box::pin(sleep(patience))).as_mut().poll(cx));
-        Poll::Ready(Err(late("its other end takes nothing")))
+        let write_timeout = self.write_timeout;
+        ready!(self.stalled.get_or_insert_with(|| Box::pin(sleep(write_timeout))).as_mut().poll(cx));
+        Poll::Ready(Err(timed_out("the peer does not read")))
     }
 }
 
-fn over() -> io::Error {
-    io::Error::new(io::ErrorKind::ConnectionAborted, "the listener drains")
+fn draining_error() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionAborted, "the listener is draining")
 }
 
-fn late(what: &str) -> io::Error {
+fn timed_out(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, what)
 }
 
@@ -168,28 +169,28 @@ enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// What a listener is served from.
+/// The accepted connections of a listener.
 #[derive(Debug)]
 pub struct Incoming {
     connections: mpsc::Receiver<(Connection, SocketAddr)>,
 }
 
 impl Incoming {
-    /// Accepts from a listener as many connections at once as there is room for; more wait in the system's queue. One that could not be written to for
-    /// `patience` ends. The task that accepts them is the caller's to run; it ends with its listener's server.
-    pub fn over(
+    /// Accepts connections from a listener as long as `slots` has permits; further ones wait in the kernel's queue. A connection that cannot
+    /// be written to for `write_timeout` is closed. The caller must run the returned future, which ends when this value is dropped.
+    pub fn new(
         listener: TcpListener,
-        room: Room,
-        patience: Duration,
-        draining: Draining,
+        slots: ConnectionSlots,
+        write_timeout: Duration,
+        draining: ListenerDrain,
         tls: Option<Tls>,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
-        let (sender, connections) = mpsc::channel(WAITING);
-        let accepting = accept(listener, room, patience, draining, tls, sender);
+        let (sender, connections) = mpsc::channel(QUEUED_CONNECTIONS);
+        let accepting = accept(listener, slots, write_timeout, draining, tls, sender);
         (Self { connections }, accepting)
     }
 
-    /// The next connection; none once nobody accepts any more. Cancel safe.
+    /// Returns the next connection, or `None` once accepting has ended. Cancel safe.
     pub async fn next(&mut self) -> Option<(Connection, SocketAddr)> {
         self.connections.recv().await
     }
@@ -197,21 +198,21 @@ impl Incoming {
 
 async fn accept(
     listener: TcpListener,
-    room: Room,
-    patience: Duration,
-    draining: Draining,
+    slots: ConnectionSlots,
+    write_timeout: Duration,
+    draining: ListenerDrain,
     tls: Option<Tls>,
     sender: mpsc::Sender<(Connection, SocketAddr)>,
 ) {
-    // Handshakes end with their listener. There are as many as there may be connections.
+    // Handshakes are aborted when their listener ends. Their number is limited by the permits.
     let mut handshakes = JoinSet::new();
     loop {
         while handshakes.try_join_next().is_some() {}
-        let room_taken = tokio::select! {
-            taken = room.take() => taken,
+        let acquired = tokio::select! {
+            acquired = slots.acquire() => acquired,
             () = sender.closed() => return,
         };
-        let Some((own, shared)) = room_taken else { return };
+        let Some((own, shared)) = acquired else { return };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = sender.closed() => return,
@@ -219,43 +220,43 @@ async fn accept(
         let (stream, from) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                // One connection's fault is over; the system's needs a while.
+                // An error of a single connection needs no pause; an error of the system does.
                 if !matches!(
                     error.kind(),
                     io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
                 ) {
-                    tracing::error!(%error, "no connection can be accepted; trying again");
-                    tokio::time::sleep(REST).await;
+                    tracing::error!(%error, "failed to accept a connection; retrying");
+                    tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
                 }
                 continue;
             }
         };
-        // Nothing was said yet, so nothing can be answered: it is closed.
-        let Some(permit) = room.per_address.admit(from) else { continue };
-        let counted = (own, shared, permit);
-        // Without it, small answers wait for each other; a connection that fails here fails on its first read too.
+        // Over the limit: close the connection. No request was received yet, so there is nothing to respond to.
+        let Some(permit) = slots.per_address.admit(from) else { continue };
+        let permits = (own, shared, permit);
+        // Disable Nagle's algorithm, which would delay small responses. Ignore errors: such a connection fails on its first read too.
         let _ = stream.set_nodelay(true);
         let sender = sender.clone();
         match &tls {
             None => {
-                let connection = Connection::new(Stream::Plain(stream), patience, draining.connection(), counted);
+                let connection = Connection::new(Stream::Plain(stream), write_timeout, draining.connection(), permits);
                 if sender.send((connection, from)).await.is_err() {
                     return;
                 }
             }
             Some(tls) => {
                 let handshake = tls.acceptor().accept(stream);
-                let closing = draining.connection();
-                // Each by itself: one that is slow holds nobody up.
+                let drain = draining.connection();
+                // Each handshake runs in its own task, so a slow one does not delay others.
                 handshakes.spawn(async move {
-                    match tokio::time::timeout(HANDSHAKE, handshake).await {
+                    match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
                         Ok(Ok(stream)) => {
-                            let connection = Connection::new(Stream::Tls(Box::new(stream)), patience, closing, counted);
-                            // An error: the server has stopped taking any.
+                            let connection = Connection::new(Stream::Tls(Box::new(stream)), write_timeout, drain, permits);
+                            // An error means that the server has stopped accepting connections.
                             let _ = sender.send((connection, from)).await;
                         }
-                        Ok(Err(error)) => tracing::debug!(%error, %from, "no TLS came about"),
-                        Err(_) => tracing::debug!(%from, "the handshake took too long"),
+                        Ok(Err(error)) => tracing::debug!(%error, %from, "TLS handshake failed"),
+                        Err(_) => tracing::debug!(%from, "TLS handshake timed out"),
                     }
                 });
             }
@@ -267,24 +268,24 @@ impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if this.closer.poll_closed(cx).is_ready() {
-            return Poll::Ready(Err(late("its other end leaves too many answers unread")));
+            return Poll::Ready(Err(timed_out("the peer leaves too many responses unread")));
         }
         let before = buffer.filled().len();
         let read = match &mut this.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
             Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
         };
-        if read.is_pending() && this.is_over(cx) {
-            return Poll::Ready(Err(over()));
+        if read.is_pending() && this.is_drained(cx) {
+            return Poll::Ready(Err(draining_error()));
         }
-        this.closing.read(buffer.filled().len() - before);
-        if let Some(opening) = &mut this.opening {
+        this.drain.add_read(buffer.filled().len() - before);
+        if let Some(preface) = &mut this.preface {
             if read.is_pending() {
-                ready!(opening.late.as_mut().poll(cx));
-                return Poll::Ready(Err(late("its other end said nothing")));
+                ready!(preface.deadline.as_mut().poll(cx));
+                return Poll::Ready(Err(timed_out("the peer sent no request in time")));
             }
-            if opening.hear(&buffer.filled()[before..]) {
-                this.opening = None;
+            if preface.receive(&buffer.filled()[before..]) {
+                this.preface = None;
             }
         }
         read
@@ -297,8 +298,8 @@ impl AsyncWrite for Connection {
             Stream::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
             Stream::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
         };
-        self.note(&written);
-        self.patiently(cx, written)
+        self.record_written(&written);
+        self.with_timeout(cx, written)
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffers: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
@@ -306,8 +307,8 @@ impl AsyncWrite for Connection {
             Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, buffers),
             Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, buffers),
         };
-        self.note(&written);
-        self.patiently(cx, written)
+        self.record_written(&written);
+        self.with_timeout(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -319,11 +320,11 @@ impl AsyncWrite for Connection {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = match &mut self.stream {
-            // There is never anything left: a write that waits made no progress by that.
+            // Plain TCP buffers nothing, so flushing neither blocks nor makes progress for a blocked write.
             Stream::Plain(stream) => return Pin::new(stream).poll_flush(cx),
             Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
         };
-        self.patiently(cx, flushed)
+        self.with_timeout(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -331,6 +332,6 @@ impl AsyncWrite for Connection {
             Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         };
-        self.patiently(cx, shut)
+        self.with_timeout(cx, shut)
     }
 }

@@ -1,4 +1,4 @@
-//! What `/metrics` tells of the streams and the logs.
+//! Metrics of streams, logs, readiness and database connections.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -17,26 +17,26 @@ use parley_telemetry::names::{self, meter};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::upkeep::ticks;
+use super::background_jobs::ticks;
 use crate::admin::Readiness;
 
-/// How often the database is asked for figures.
-const LOOK: Duration = Duration::from_secs(10);
+/// How often figures are read from the database.
+const READ_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The figures of the hub.
+/// Registers the metrics of the broadcaster.
 pub fn streams(hub: &Arc<Hub>) {
     let most = hub.most_bytes_of_a_stream() as u64;
     meter()
         .u64_observable_gauge(names::STREAM_MEMORY_LIMIT)
         .with_unit("By")
-        .with_description("Bytes of events that one stream holds at most, beside what its connection buffers")
+        .with_description("Maximum size of the events held by one stream, not counting the buffers of its connection")
         .with_callback(move |gauge| gauge.observe(most, &[]))
         .build();
     let hub = Arc::clone(hub);
     meter()
         .u64_observable_gauge(names::STREAMS_OPEN)
         .with_unit("{stream}")
-        .with_description("Event streams that are open")
+        .with_description("Open event streams")
         .with_callback(move |gauge| {
             for kind in Kind::ALL {
                 gauge.observe(hub.streams(kind) as u64, &[KeyValue::new(names::KIND, kind.name())]);
@@ -45,52 +45,52 @@ pub fn streams(hub: &Arc<Hub>) {
         .build();
 }
 
-/// Keeps the figures of the logs up to date until `stop`.
+/// Keeps the figures of the logs up to date until `stop` is cancelled.
 pub async fn logs(log: Log, stop: CancellationToken) -> anyhow::Result<()> {
-    let known = Arc::new(Mutex::new(Figures::default()));
-    tell(&known);
-    let mut ticks = ticks(LOOK);
+    let figures = Arc::new(Mutex::new(Figures::default()));
+    register_log_gauges(&figures);
+    let mut ticks = ticks(READ_INTERVAL);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         match log.in_long_time(log.figures()).await {
-            Ok(figures) => *known.lock().unwrap_or_else(PoisonError::into_inner) = figures,
-            Err(error) => tracing::debug!(%error, "the figures of the logs could not be read; trying again later"),
+            Ok(read) => *figures.lock().unwrap_or_else(PoisonError::into_inner) = read,
+            Err(error) => tracing::debug!(%error, "failed to read the figures of the logs; retrying later"),
         }
     }
     Ok(())
 }
 
-fn tell(known: &Arc<Mutex<Figures>>) {
+fn register_log_gauges(figures: &Arc<Mutex<Figures>>) {
     let meter = meter();
     let read = |of: fn(&Figures) -> u64| {
-        let known = Arc::clone(known);
-        move || of(&known.lock().unwrap_or_else(PoisonError::into_inner))
+        let figures = Arc::clone(figures);
+        move || of(&figures.lock().unwrap_or_else(PoisonError::into_inner))
     };
     let events = read(|figures| figures.events);
     meter
         .u64_observable_gauge(names::LOG_EVENTS)
         .with_unit("{event}")
-        .with_description("Events that are kept, of all accounts")
+        .with_description("Stored events of all accounts")
         .with_callback(move |gauge| gauge.observe(events(), &[]))
         .build();
     let bytes = read(|figures| figures.bytes);
     meter
         .u64_observable_gauge(names::LOG_SIZE)
         .with_unit("By")
-        .with_description("Bytes that the events take with their indexes; of the whole file where the database is one")
+        .with_description("Size of the events and their indexes; on SQLite, of the database file")
         .with_callback(move |gauge| gauge.observe(bytes(), &[]))
         .build();
     let oldest = read(|figures| figures.oldest_seconds);
     meter
         .u64_observable_gauge(names::LOG_OLDEST)
         .with_unit("s")
-        .with_description("The age of the oldest event that is kept")
+        .with_description("Age of the oldest stored event")
         .with_callback(move |gauge| gauge.observe(oldest(), &[]))
         .build();
-    let lags = Arc::clone(known);
+    let lags = Arc::clone(figures);
     meter
         .u64_observable_gauge(names::CONSUMER_LAG)
         .with_unit("{event}")
-        .with_description("Events between a durable consumer's position and the head of its log; the 1,000 shards that lag most")
+        .with_description("Events between a durable consumer's position and the head of its log; only the 1,000 shards that lag most")
         .with_callback(move |gauge| {
             let figures = lags.lock().unwrap_or_else(PoisonError::into_inner);
             for lag in &figures.lags {
@@ -105,14 +105,14 @@ fn tell(known: &Arc<Mutex<Figures>>) {
         .build();
 }
 
-/// What the configuration says is kept of the logs, to be seen beside what there is.
-pub fn kept(keep: Keep) {
+/// Registers the configured retention as metrics, for comparison with the actual figures.
+pub fn retention(keep: Keep) {
     let meter = meter();
     for (name, description, age) in [
-        (names::LOG_KEEP_AGE, "How long events are kept", keep.age),
+        (names::LOG_KEEP_AGE, "Maximum age of stored events", keep.age),
         (
             names::LOG_KEEP_HELD,
-            "How long a durable consumer may hold events, from when they happened",
+            "Maximum age of events whose removal is delayed by a durable consumer",
             keep.held,
         ),
     ] {
@@ -128,17 +128,17 @@ pub fn kept(keep: Keep) {
         meter
             .u64_observable_gauge(names::LOG_KEEP_EVENTS)
             .with_unit("{event}")
-            .with_description("Events of one account that are kept at most")
+            .with_description("Maximum number of stored events per account")
             .with_callback(move |gauge| gauge.observe(events, &[]))
             .build();
     }
 }
 
-/// Whether the process is ready, check by check.
+/// Registers a metric for each readiness check.
 pub fn readiness(readiness: watch::Receiver<Readiness>) {
     meter()
         .u64_observable_gauge(names::READY)
-        .with_description("Whether a check of readiness passes")
+        .with_description("Whether a readiness check passes")
         .with_callback(move |gauge| {
             for (check, passes) in readiness.borrow().checks() {
                 gauge.observe(u64::from(passes), &[KeyValue::new(names::CHECK, check)]);
@@ -147,7 +147,7 @@ pub fn readiness(readiness: watch::Receiver<Readiness>) {
         .build();
 }
 
-/// The connections to the database.
+/// Registers metrics of the database connections.
 pub fn connections(db: &Database) {
     let db = db.clone();
     meter()

@@ -1,4 +1,4 @@
-//! The listeners: gRPC with gRPC-Web, health and reflection; HTTP.
+//! The listeners: gRPC with gRPC-Web, health and reflection; and HTTP.
 
 use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
@@ -40,26 +40,27 @@ use tower_http::{
 
 use super::{
     coalesce::Coalesced,
-    draining::Draining,
-    ending::Ending,
+    draining::ListenerDrain,
     grpc_body::BodyLimits,
     in_flight::{CountRequests, Peer},
     incoming::Incoming,
-    linger::{self, Patient},
-    unread::{self, Unread},
+    lingering_close::{self, LingeringClose},
+    stoppable_body::StoppableBody,
+    unread_responses::{self, UnreadResponses},
 };
 use crate::{admin::Readiness, config};
 
-/// Connections that wait to be accepted. tokio's default, 128, overflows when some hundred clients reconnect at once, as they do after a
-/// restart; the system then drops their handshakes, and they try again after a second. Linux takes `net.core.somaxconn` (4096) at most.
+/// Length of the accept queue. tokio's default, 128, overflows when some hundred clients reconnect at the same time, as they do after a
+/// restart; the kernel then drops their handshakes, and the clients retry after a second. Linux caps the value at `net.core.somaxconn`
+/// (4096).
 const BACKLOG: u32 = 1024;
 
-/// Listens at the first address of `host:port` that can be bound, as [`TcpListener::bind`] does.
+/// Listens on the first address of `host:port` that can be bound, like [`TcpListener::bind`].
 ///
 /// # Errors
-/// When none can be.
+/// Returns the last error if no address can be bound.
 pub async fn listen(address: &str) -> io::Result<TcpListener> {
-    let mut last = io::Error::new(io::ErrorKind::InvalidInput, "the name has no address");
+    let mut last = io::Error::new(io::ErrorKind::InvalidInput, "the name does not resolve to an address");
     for address in tokio::net::lookup_host(address).await? {
         match listen_at(address) {
             Ok(listener) => return Ok(listener),
@@ -75,7 +76,8 @@ fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
     } else {
         TcpSocket::new_v6()?
     };
-    // A server that starts again need not wait for its former connections. On Windows the option means something else.
+    // Permit a restarted server to bind while connections of its predecessor are in TIME_WAIT. On Windows the option has a different
+    // meaning.
     if cfg!(unix) {
         socket.set_reuseaddr(true)?;
     }
@@ -83,11 +85,12 @@ fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves gRPC until `stop`, then lets calls in flight finish. No stream lives longer than `longest_stream`, if that is known.
+/// Serves gRPC until `stop` is cancelled, then lets calls in flight finish. `longest_stream` is the upper bound of a stream's life, if
+/// known.
 ///
 /// # Errors
-/// When the listener fails.
-// Each is a part of its own that the caller has built.
+/// Returns an error if the listener fails.
+// Each parameter is a component that the caller has built.
 #[allow(clippy::too_many_arguments)]
 pub async fn grpc(
     incoming: Incoming,
@@ -103,9 +106,9 @@ pub async fn grpc(
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_service_status(LIVENESS, ServingStatus::Serving).await;
     let is_ready = ready.borrow().is_ready();
-    say(&health, is_ready).await;
-    // Watches and reflection end once the last status was reported.
-    let told = CancellationToken::new();
+    set_serving(&health, is_ready).await;
+    // Cancelled after the final health status was sent: health watches and reflection streams end then.
+    let health_reported = CancellationToken::new();
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(pb::DESCRIPTORS)
@@ -131,10 +134,10 @@ pub async fn grpc(
     let tokenless = charged(Routes::new(health_service), Resource::Stream, 0)
         .merge(charged(reflection, resource, bytes))
         .layer(MapResponseLayer::new({
-            let told = told.clone();
+            let health_reported = health_reported.clone();
             let draining = parley_grpc::draining();
-            move |answer: axum::response::Response| {
-                answer.map(|body| axum::body::Body::new(Ending::at(told.clone(), draining.clone(), body)))
+            move |response: axum::response::Response| {
+                response.map(|body| axum::body::Body::new(StoppableBody::new(health_reported.clone(), draining.clone(), body)))
             }
         }));
     let all = routes.into_axum_router().merge(tokenless);
@@ -145,21 +148,22 @@ pub async fn grpc(
     let mut server = Server::builder()
         .http2_max_header_list_size(Some(HEADER_BYTES))
         .max_concurrent_streams(Some(config.max_concurrent_streams))
-        .initial_connection_window_size(WINDOW)
-        .initial_stream_window_size(WINDOW);
+        .initial_connection_window_size(WINDOW_BYTES)
+        .initial_stream_window_size(WINDOW_BYTES);
     if let Some(age) = config::age(config.max_connection_age_seconds) {
         server = server.max_connection_age(age);
-        // Streams go on, but none is older than they may be. One that is still there was left unread.
+        // Streams continue after the connection's age, but none outlives `longest_stream`. A stream that is still open then is not being
+        // read.
         if let Some(longest) = longest_stream {
             server = server.max_connection_age_grace(longest);
         }
     }
-    let telling = async {
-        tell_health(health, ready, stop.clone()).await;
-        told.cancel();
+    let reporting = async {
+        report_health(health, ready, stop.clone()).await;
+        health_reported.cancel();
     };
     let serving = server
-        // gRPC-Web comes over HTTP/1.1 too.
+        // Required by gRPC-Web over HTTP/1.1.
         .accept_http1(true)
         .layer(CountRequests)
         .layer(MapFutureLayer::new(|call| parley_fault::measured("gRPC call", call)))
@@ -167,22 +171,22 @@ pub async fn grpc(
         .layer(MapRequestLayer::new(move |request| {
             resolve(&trusted_proxies, record_arrival(request))
         }))
-        .layer(web_pages())
+        .layer(cors())
         .layer(tonic_web::GrpcWebLayer::new())
-        // Within, where bodies of gRPC-Web are those of gRPC.
+        // Inside the gRPC-Web layer, where gRPC-Web bodies have been converted to gRPC bodies.
         .layer(bodies)
         .http2_keepalive_interval(Some(Duration::from_secs(config.keepalive_interval_seconds)))
         .http2_keepalive_timeout(Some(Duration::from_secs(config.keepalive_timeout_seconds)))
         .add_routes(Routes::from(all).prepare())
         .serve_with_incoming_shutdown(connections, stop.clone().cancelled_owned());
-    // In one task: a failure of either is the listener's.
-    let (outcome, ()) = tokio::join!(serving, telling);
+    // Run both in one task, so a failure of either is reported as a failure of the listener.
+    let (outcome, ()) = tokio::join!(serving, reporting);
     outcome.context("the gRPC listener")
 }
 
-/// Pages of anybody may call: whoever does shows a token, and nothing comes along by itself as cookies do.
-fn web_pages() -> CorsLayer {
-    let told = [
+/// The CORS policy of gRPC-Web. Any origin is allowed: calls carry an explicit token and no cookies.
+fn cors() -> CorsLayer {
+    let exposed = [
         "grpc-status",
         "grpc-message",
         "grpc-status-details-bin",
@@ -195,75 +199,76 @@ fn web_pages() -> CorsLayer {
     CorsLayer::new()
         .allow_origin(Any)
         .allow_methods([Method::POST])
-        // Echoed: a wildcard does not cover `Authorization`.
+        // Mirror the request's headers: a wildcard does not cover `Authorization`.
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers(told.map(HeaderName::from_static))
+        .expose_headers(exposed.map(HeaderName::from_static))
         .max_age(PREFLIGHT)
 }
 
-/// Keeps what health says up to date: each service is ready or not, as `/readyz` has it, and so is the server as a whole; whether it lives is
-/// [`LIVENESS`], which asks nobody. Ends when `stop` does: from then on nothing is served.
-async fn tell_health(health: HealthReporter, mut ready: watch::Receiver<Readiness>, stop: CancellationToken) {
+/// Keeps the health status up to date: every service, and the server as a whole, is serving while `/readyz` reports ready. Liveness is the
+/// separate service [`LIVENESS`], which does not depend on other components. Ends when `stop` is cancelled; nothing is served from then on.
+async fn report_health(health: HealthReporter, mut ready: watch::Receiver<Readiness>, stop: CancellationToken) {
     loop {
         let is_ready = ready.borrow_and_update().is_ready();
-        say(&health, is_ready).await;
+        set_serving(&health, is_ready).await;
         match stop.run_until_cancelled(ready.changed()).await {
             Some(Ok(())) => {}
             _ => break,
         }
     }
-    say(&health, false).await;
+    set_serving(&health, false).await;
     health.set_service_status(LIVENESS, ServingStatus::NotServing).await;
 }
 
-async fn say(health: &HealthReporter, ready: bool) {
+async fn set_serving(health: &HealthReporter, ready: bool) {
     let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
     for name in pb::policy::services().chain([""]) {
         health.set_service_status(name, status).await;
     }
 }
 
-/// What health is asked for to learn whether the process lives.
+/// Name of the health service that reports whether the process is alive.
 const LIVENESS: &str = "liveness";
 
-/// For how long a browser need not ask again whether a page may call.
+/// How long a browser may cache the response to a preflight request.
 const PREFLIGHT: Duration = Duration::from_hours(1);
 
-/// Bytes of the headers of one call.
+/// Maximum size in bytes of the headers of one call.
 const HEADER_BYTES: u32 = 32 * 1024;
 
-/// How long the answer to a ping may take over HTTP/2.
-const PING: Duration = Duration::from_secs(20);
+/// How long an HTTP/2 client may take to answer a ping.
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Bytes of bodies that an HTTP/2 connection may send before they are read, all its streams together. They are charged to no request, and a
-/// connection may have them before its client is known. The HTTP library also bounds small DATA frames by it; `docs/limits.md` does the sum.
-const WINDOW: u32 = 256 * 1024;
+/// Bytes of bodies that an HTTP/2 connection may send before they are read, across all its streams. They are charged to no request, and a
+/// connection may send them before its client is known. The HTTP library derives its bound on small DATA frames from it too;
+/// `docs/limits.md` has the calculation.
+const WINDOW_BYTES: u32 = 256 * 1024;
 
-/// Memory of what a connection has sent and its requests have not read, rounded up: [`WINDOW`], and 350 bytes for each of 1,024 DATA frames.
-/// A stream of reflection reads nothing while its client takes no answers, so it holds as much for as long as it is open.
+/// Memory for data that a connection has sent but its requests have not read, rounded up: [`WINDOW_BYTES`], plus 350 bytes for each of 1,024 DATA
+/// frames. A reflection stream reads nothing while its client does not read responses, so it holds that much for as long as it is open.
 const READ_AHEAD: usize = 640 * 1024;
 
-/// Bytes that are read ahead over HTTP/1, and so the most that a head may have.
+/// Bytes that are read ahead over HTTP/1, which is also the maximum size of the request head.
 const AHEAD_BYTES: usize = 64 * 1024;
 
-/// How connections of HTTP end.
+/// Timeouts and limits of HTTP connections.
 #[derive(Clone, Debug)]
-pub struct Ends {
-    /// How long a head may take, a connection rest, and a body stand still.
+pub struct HttpLimits {
+    /// How long a request head may take, a connection may be idle, and a body may make no progress.
     pub idle: Duration,
-    /// How long a body may take, beside what its bytes earn.
+    /// How long a body may take in total, plus the time that its bytes earn.
     pub body: Duration,
-    /// When a connection is asked to end; none: never.
+    /// Age at which a connection is asked to close. `None`: never.
     pub age: Option<Duration>,
-    /// The proxies whose forwarding headers are believed.
+    /// The proxies whose forwarding headers are trusted.
     pub trusted_proxies: TrustedProxies,
-    /// Requests that an HTTP/2 connection may have open.
+    /// Maximum number of concurrent requests on an HTTP/2 connection.
     pub max_concurrent_streams: u32,
-    /// The answers that clients have not taken yet.
-    pub unread: Unread,
+    /// The responses that clients have not read yet.
+    pub unread: UnreadResponses,
 }
 
-/// Stores the address that a request is charged to, where its connection is known.
+/// Stores the client address to which a request is charged, if its connection is known.
 fn resolve<B>(proxies: &TrustedProxies, mut request: http::Request<B>) -> http::Request<B> {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     if let Some(ConnectInfo(peer)) = peer.copied() {
@@ -273,37 +278,40 @@ fn resolve<B>(proxies: &TrustedProxies, mut request: http::Request<B>) -> http::
     request
 }
 
-/// Serves HTTP until `stop`, then lets requests in flight finish, until connections are cut. Cancel safe as far as what it serves is:
-/// connections go on by themselves.
+/// Serves HTTP until `stop` is cancelled, then lets requests in flight finish until connections are aborted. If the future is dropped, open
+/// connections continue on their own tasks.
 pub async fn http(
     mut incoming: Incoming,
     router: axum::Router,
-    ends: Ends,
+    limits: HttpLimits,
     stop: CancellationToken,
-    draining: Draining,
+    draining: ListenerDrain,
 ) -> anyhow::Result<()> {
     let router = router
-        .layer(axum::middleware::from_fn_with_state(ends.unread.clone(), unread::watch))
-        .layer(axum::middleware::from_fn_with_state((ends.idle, ends.body), linger::tell))
-        .layer(MapRequestLayer::new(move |request| resolve(&ends.trusted_proxies, request)))
+        .layer(axum::middleware::from_fn_with_state(limits.unread.clone(), unread_responses::watch))
+        .layer(axum::middleware::from_fn_with_state(
+            (limits.idle, limits.body),
+            lingering_close::close_if_unread,
+        ))
+        .layer(MapRequestLayer::new(move |request| resolve(&limits.trusted_proxies, request)))
         .layer(MapFutureLayer::new(|request| parley_fault::measured("HTTP request", request)))
         .layer(MapResponseBodyLayer::new(parley_fault::measured_bodies("HTTP response body")));
-    // axum's own server gives connections no timer, so half a head would keep its place for ever.
+    // axum's own server sets no timer on connections, so a client that sends half a request head would hold its connection forever.
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(ends.idle)
+        .header_read_timeout(limits.idle)
         .max_buf_size(AHEAD_BYTES);
     builder
         .http2()
         .timer(TokioTimer::new())
-        .keep_alive_interval(ends.idle)
-        .keep_alive_timeout(PING)
+        .keep_alive_interval(limits.idle)
+        .keep_alive_timeout(PING_TIMEOUT)
         .max_header_list_size(HEADER_BYTES)
-        .max_concurrent_streams(ends.max_concurrent_streams)
-        .initial_connection_window_size(WINDOW)
-        .initial_stream_window_size(WINDOW)
+        .max_concurrent_streams(limits.max_concurrent_streams)
+        .initial_connection_window_size(WINDOW_BYTES)
+        .initial_stream_window_size(WINDOW_BYTES)
         .enable_connect_protocol();
     let open = TaskTracker::new();
     while let Some(Some((connection, from))) = stop.run_until_cancelled(incoming.next()).await {
@@ -314,19 +322,19 @@ pub async fn http(
             closer: connection.closer(),
         };
         let router = Extension(peer).layer(CountRequests.layer(router.clone()));
-        let cut = draining.is_cut();
+        let aborted = draining.aborted();
         open.spawn(parley_fault::measured("HTTP connection", async move {
-            let io = TokioIo::new(Patient::new(connection));
+            let io = TokioIo::new(LingeringClose::new(connection));
             let mut connection = pin!(builder.serve_connection_with_upgrades(io, TowerToHyperService::new(router)));
-            let old = async {
-                match ends.age {
-                    // Give or take a tenth: connections that began together do not end together.
+            let aged = async {
+                match limits.age {
+                    // Jitter of 10 percent, so that connections that were opened together do not close together.
                     Some(age) => sleep(age.mul_f64(rand::random_range(0.9..1.1))).await,
                     None => std::future::pending().await,
                 }
             };
             let ending = async {
-                tokio::select! { () = stop.cancelled() => {} () = old => {} }
+                tokio::select! { () = stop.cancelled() => {} () = aged => {} }
             };
             let served = async {
                 tokio::select! {
@@ -339,14 +347,14 @@ pub async fn http(
             };
             let ended = tokio::select! {
                 ended = served => ended,
-                () = cut => return,
+                () = aborted => return,
             };
             if let Err(error) = ended {
-                tracing::debug!(error, "a connection failed");
+                tracing::debug!(error, "connection failed");
             }
         }));
     }
-    // Nobody is let in any more.
+    // Accept no further connections.
     drop(incoming);
     open.close();
     open.wait().await;

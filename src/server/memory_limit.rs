@@ -1,10 +1,11 @@
-//! How much memory the process may take, as far as the system says.
+//! The memory limit of the process, as far as the system reports one.
 
 use std::path::PathBuf;
 
 use rustix::process::{Resource, getrlimit};
 
-/// The least of: the limits of its cgroups, the limit of its address space, the machine's memory. In bytes; none where nothing says.
+/// Returns the smallest of the limits of its cgroups, the limit of its address space and the machine's memory, in bytes. `None` if none is
+/// known.
 pub fn of_process() -> Option<usize> {
     let limits = cgroup_files()
         .into_iter()
@@ -13,14 +14,14 @@ pub fn of_process() -> Option<usize> {
     limits.chain(address_space).chain(machine()).min()
 }
 
-/// The files that hold the limits of the process's cgroups, those of version 2 and of version 1, up to the root. In a container the root is
-/// the container's own.
+/// Returns the files with the limits of the process's cgroups, of versions 1 and 2, up to the root. In a container, the root is the
+/// container's own cgroup.
 fn cgroup_files() -> Vec<PathBuf> {
     let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     groups.lines().flat_map(files_of).collect()
 }
 
-/// The files for one line of `/proc/self/cgroup`: `hierarchy:controllers:path`.
+/// Returns the files for one line of `/proc/self/cgroup`: `hierarchy:controllers:path`.
 fn files_of(line: &str) -> Vec<PathBuf> {
     let mut parts = line.splitn(3, ':').skip(1);
     let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else {
@@ -35,7 +36,7 @@ fn files_of(line: &str) -> Vec<PathBuf> {
     own.ancestors().map(|group| PathBuf::from(root).join(group).join(file)).collect()
 }
 
-/// The number in such a file; none for `max`, and for the largest number, by which version 1 says the same.
+/// Parses such a file. `None` for `max`, and for the very large number with which version 1 expresses the same.
 fn limit(text: &str) -> Option<usize> {
     text.trim().parse().ok().filter(|bytes| *bytes < usize::MAX / 4)
 }
@@ -51,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cgroups_of_both_versions_are_looked_at() {
+    fn reads_cgroup_v1_and_v2() {
         let files = |line| files_of(line).iter().map(|file| file.display().to_string()).collect::<Vec<_>>();
         assert_eq!(
             files("0::/kubepods/pod1"),

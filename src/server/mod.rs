@@ -1,4 +1,4 @@
-//! The server: what is built, and drained, in which order. No rules, no SQL.
+//! The server: starts all components and drains them, in the required order. Contains no business rules and no SQL.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -27,57 +27,57 @@ use crate::{
     config::Config,
 };
 
+mod background_jobs;
 pub mod backup;
-mod body_time;
+mod body_timeout;
 mod clock;
-mod closing;
 mod coalesce;
+mod config_mapping;
+mod connection_closer;
+mod cursor_marks;
 mod descriptors;
 pub mod doctor;
 mod draining;
-mod ending;
 mod grpc_body;
 mod in_flight;
 mod incoming;
 mod instruments;
-mod linger;
+mod lingering_close;
 mod listeners;
-mod marks;
 mod memory_limit;
 mod offline;
 mod per_address;
 mod readiness;
-mod rooms;
 mod shutdown;
 mod start;
+mod stoppable_body;
 mod supervise;
 mod tls;
-mod unread;
-mod upkeep;
+mod unread_responses;
 
+pub use config_mapping::token_file;
 pub use offline::create_token;
-pub use rooms::token_file;
 pub use start::StartError;
 
-use draining::Draining;
-use incoming::{Incoming, Room};
+use draining::ListenerDrain;
+use incoming::{ConnectionSlots, Incoming};
 use per_address::PerAddress;
 use shutdown::AUDIT_LOG;
 use start::Acquired;
 use supervise::Supervisor;
-use unread::Unread;
+use unread_responses::UnreadResponses;
 
-/// A server that runs.
+/// A running server.
 #[derive(Debug)]
 pub struct Running {
-    /// Where gRPC is served.
+    /// Address of the gRPC listener.
     pub grpc: SocketAddr,
-    /// Where JSON is served.
+    /// Address of the JSON API's listener.
     pub http: SocketAddr,
-    /// Where operators look.
+    /// Address of the operators' listener.
     pub admin: SocketAddr,
-    /// What an empty database was filled with, to be shown once.
-    pub made: Option<Bootstrapped>,
+    /// The initial contents of an empty database, including a generated token, to be shown once.
+    pub bootstrapped: Option<Bootstrapped>,
     ended: tokio::task::JoinHandle<anyhow::Result<()>>,
 }
 
@@ -85,50 +85,50 @@ impl Running {
     /// Waits until the server has drained.
     ///
     /// # Errors
-    /// When a listener failed, or something that was acknowledged may be lost.
+    /// Returns an error if a listener failed, or if acknowledged data might have been lost.
     pub async fn ended(self) -> anyhow::Result<()> {
         self.ended.await.context("the server's task")?
     }
 }
 
-/// Brings the database up to this version, and ends.
+/// Migrates the database to this version.
 ///
 /// # Errors
-/// [`OpenError`].
+/// Returns [`OpenError`] if the database cannot be opened or migrated.
 pub async fn migrate(config: &Config) -> anyhow::Result<()> {
-    let db = Database::open(&rooms::database(config)).await?;
+    let db = Database::open(&config_mapping::database(config)).await?;
     db.migrate().await?;
     tracing::info!("the database is up to date");
     db.close().await.context("closing the database")
 }
 
-/// Says that the database was restored from a backup: gives every log another epoch, and says how many there are.
+/// Records that the database was restored from a backup: starts a new epoch for every log, and returns the number of logs.
 ///
 /// # Errors
-/// [`OpenError`]; when the database cannot be written.
+/// Returns [`OpenError`] if the database cannot be opened or migrated, or a database error if it cannot be written.
 pub async fn restored(config: &Config) -> anyhow::Result<u64> {
-    let db = Database::open(&rooms::existing_database(config)).await?;
+    let db = Database::open(&config_mapping::existing_database(config)).await?;
     db.migrate().await?;
     let logs = Log::new(db.clone()).replace_all().await?;
     db.close().await.context("closing the database")?;
     Ok(logs)
 }
 
-/// Replaces the key that signs file links, and returns how many stored links were signed anew.
+/// Replaces the key that signs file links, and returns the number of stored links that were signed with the new key.
 ///
 /// # Errors
-/// [`OpenError`]; when the database cannot be written.
+/// Returns [`OpenError`] if the database cannot be opened or migrated, or a database error if it cannot be written.
 pub async fn rotate_link_key(config: &Config) -> anyhow::Result<usize> {
-    let db = Database::open(&rooms::existing_database(config)).await?;
+    let db = Database::open(&config_mapping::existing_database(config)).await?;
     db.migrate().await?;
     let links = rotation::rotate(&db).await?;
     db.close().await.context("closing the database")?;
     Ok(links)
 }
 
-/// Opens the database, with the tables of this version.
+/// Opens the database and migrates it, or checks that it is migrated if `database.migrate` is false.
 async fn open(config: &Config) -> Result<Database, OpenError> {
-    let db = Database::open(&rooms::database(config)).await?;
+    let db = Database::open(&config_mapping::database(config)).await?;
     if config.database.migrate {
         db.migrate().await?;
     } else {
@@ -137,11 +137,12 @@ async fn open(config: &Config) -> Result<Database, OpenError> {
     Ok(db)
 }
 
-/// Starts a server. It serves when this returns.
+/// Starts a server, which accepts calls by the time this function returns.
 ///
 /// # Errors
-/// [`StartError`], and then nothing was created or changed; [`OpenError`]; [`bootstrap::BootstrapError`].
-// One list of what is built, in the order in which it has to be built.
+/// Returns [`StartError`] before anything was created or changed; [`OpenError`] if the database cannot be opened or migrated;
+/// [`bootstrap::BootstrapError`] if an empty database cannot be initialized.
+// A single list of components, in the order in which they must be started.
 #[allow(clippy::too_many_lines)]
 pub async fn start(config: Config, registry: Registry, shutdown: CancellationToken) -> anyhow::Result<Running> {
     #[cfg(feature = "faults")]
@@ -151,14 +152,14 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
         above: parley_compute::SMALL,
         run: |step| parley_compute::heavy(step),
     });
-    let descriptors = descriptors::raise();
-    let connections = descriptors::connections(&config, descriptors);
-    if connections.each < config.limits.connections {
+    let descriptors = descriptors::raise_limit();
+    let limits = descriptors::connection_limits(&config, descriptors);
+    if limits.per_listener < config.limits.connections {
         tracing::info!(
             descriptors,
-            connections = connections.each,
+            connections = limits.per_listener,
             configured = config.limits.connections,
-            "fewer connections than limits.connections: each listener gets what the limit of open files leaves; raise it (ulimit -n, LimitNOFILE)"
+            "the limit of open files permits fewer connections per listener than limits.connections; raise it (ulimit -n, LimitNOFILE)"
         );
     }
     let Acquired {
@@ -172,22 +173,22 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
     } = Acquired::acquire(&config).await?;
     let (grpc_at, http_at, admin_at) = (grpc.local_addr()?, http.local_addr()?, operators.local_addr()?);
     if let Err(error) = storage.open() {
-        tracing::warn!(%error, "files cannot be stored; uploads are refused until they can");
+        tracing::warn!(%error, "failed to open the file store; rejecting uploads until it is available");
     }
     let db = open(&config).await?;
-    let files = Files::open(db.clone(), storage.clone(), rooms::files(&config, http_at)).await?;
-    let unmarked = marks::decide(&db, rooms::cursor_marks_after(&config)).await?;
-    // Nothing below can fail: a token that is generated here is shown.
-    let made = bootstrap::run(&db, &rooms::bootstrap(&config)).await?;
+    let files = Files::open(db.clone(), storage.clone(), config_mapping::files(&config, http_at)).await?;
+    let marks_pending = cursor_marks::decide(&db, config_mapping::cursor_marks_after(&config)).await?;
+    // No step below can fail, so a token that is generated here is always shown.
+    let bootstrapped = bootstrap::run(&db, &config_mapping::bootstrap(&config)).await?;
 
     let log = Log::new(db.clone());
-    let (relay, relaying) = relay.unzip();
-    let hub = Arc::new(Hub::new(rooms::events(&config), log.clone(), relay));
+    let (relay, relay_listener) = relay.unzip();
+    let hub = Arc::new(Hub::new(config_mapping::events(&config), log.clone(), relay));
     let events = Events {
         log: log.clone(),
         hub: Arc::clone(&hub),
     };
-    let (writer, lanes) = Writer::start(&rooms::writer(&config), &db, &events);
+    let (writer, shards) = Writer::start(&config_mapping::writer(&config), &db, &events);
     let life = Duration::from_secs(config.auth.cache_seconds);
     let tokens = Tokens::new(db.clone(), life, config.auth.cached_tokens);
     let (audit, audit_writer) = AuditLog::new(db.clone());
@@ -198,129 +199,147 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
         tokens,
         files.clone(),
         audit,
-        rooms::chat(&config, mailer.is_some()),
+        config_mapping::chat(&config, mailer.is_some()),
     );
 
-    // Streams end first, then listeners, then what they need.
+    // Shutdown order: streams end first, then the listeners, then the components that they need.
     let streams = CancellationToken::new();
-    let behind = CancellationToken::new();
-    let anonymous = AnonymousLimits::new(rooms::anonymous(&config));
-    let (routes, watching_streams) = parley_grpc::routes(&chat, &rooms::api(&config, http_at, Arc::clone(&anonymous)), &streams);
-    let memory = rooms::request_memory(&config, &chat.tokens, &anonymous);
-    let unread = Unread::new(memory.clone(), rooms::stall_timeout(&config));
+    let stop_background = CancellationToken::new();
+    let anonymous = AnonymousLimits::new(config_mapping::anonymous_limits(&config));
+    let (routes, idle_stream_monitor) =
+        parley_grpc::routes(&chat, &config_mapping::grpc_api(&config, http_at, Arc::clone(&anonymous)), &streams);
+    let memory = config_mapping::request_memory(&config, &chat.tokens, &anonymous);
+    let unread = UnreadResponses::new(memory.clone(), config_mapping::stall_timeout(&config));
     let gateway = parley_rest::router(
         routes.clone(),
-        rooms::gateway(&config, memory.clone(), streams.clone(), Arc::clone(&anonymous), files.clone()),
+        config_mapping::rest_gateway(&config, memory.clone(), streams.clone(), Arc::clone(&anonymous), files.clone()),
     );
     let (ready, readiness) = watch::channel(Readiness::waiting_for(&["database", "serving"]));
 
-    // The database was just migrated, and connections have been waiting in the listeners.
+    // Ready: the database has just been migrated, and connections are already queueing in the listeners.
     ready.send_modify(|ready| {
         ready.set("database", Ok(()));
         ready.set("serving", Ok(()));
     });
-    let shared = Arc::new(Semaphore::new(connections.together));
-    let per_address = PerAddress::new(config.limits.connections_per_address, rooms::trusted_proxies(&config));
-    let [grpc_draining, http_draining] = [Draining::from(streams.clone()), Draining::from(streams.clone())];
-    let admin_draining = Draining::from(behind.clone());
-    let incoming = |door: &str, listener, draining: &Draining| {
+    let shared = Arc::new(Semaphore::new(limits.total));
+    let per_address = PerAddress::new(config.limits.connections_per_address, config_mapping::trusted_proxies(&config));
+    let [grpc_draining, http_draining] = [ListenerDrain::new(streams.clone()), ListenerDrain::new(streams.clone())];
+    let admin_draining = ListenerDrain::new(stop_background.clone());
+    let incoming = |name: &str, listener, draining: &ListenerDrain| {
         let tls = tls
             .clone()
-            .filter(|_| config.tls.listeners.split(',').any(|named| named.trim() == door));
-        // Operators get in whatever clients do.
-        let room = if door == "admin" {
+            .filter(|_| config.tls.listeners.split(',').any(|named| named.trim() == name));
+        // The operators' listener has its own limits, so that it stays reachable when clients exhaust theirs.
+        let slots = if name == "admin" {
             let unlimited = PerAddress::new(0, TrustedProxies::default());
-            Room::new(descriptors::ADMIN, Arc::new(Semaphore::new(descriptors::ADMIN)), unlimited)
+            ConnectionSlots::new(
+                descriptors::ADMIN_CONNECTIONS,
+                Arc::new(Semaphore::new(descriptors::ADMIN_CONNECTIONS)),
+                unlimited,
+            )
         } else {
-            Room::new(connections.each, Arc::clone(&shared), Arc::clone(&per_address))
+            ConnectionSlots::new(limits.per_listener, Arc::clone(&shared), Arc::clone(&per_address))
         };
-        Incoming::over(listener, room, rooms::stall_timeout(&config), draining.clone(), tls)
+        Incoming::new(listener, slots, config_mapping::stall_timeout(&config), draining.clone(), tls)
     };
     let (grpc_incoming, grpc_accepting) = incoming("grpc", grpc, &grpc_draining);
     let (http_incoming, http_accepting) = incoming("http", http, &http_draining);
     let (admin_incoming, admin_accepting) = incoming("admin", operators, &admin_draining);
-    let mut doors = Supervisor::default();
-    doors.spawn(
+    let mut serving = Supervisor::default();
+    serving.spawn(
         "gRPC listener",
         listeners::grpc(
             grpc_incoming,
             routes,
             config.grpc.clone(),
-            rooms::body_limits(&config, memory, unread.clone(), Arc::clone(&anonymous)),
-            rooms::longest_stream(&config),
-            rooms::trusted_proxies(&config),
+            config_mapping::body_limits(&config, memory, unread.clone(), Arc::clone(&anonymous)),
+            config_mapping::longest_stream(&config),
+            config_mapping::trusted_proxies(&config),
             anonymous,
             readiness.clone(),
             streams.clone(),
         ),
     );
-    doors.spawn("gRPC accept loop", endless(grpc_accepting));
-    doors.spawn(
+    serving.spawn("gRPC accept loop", endless(grpc_accepting));
+    serving.spawn(
         "HTTP listener",
         listeners::http(
             http_incoming,
             gateway,
-            rooms::ends(&config, unread.clone()),
+            config_mapping::http_limits(&config, unread.clone()),
             streams.clone(),
             http_draining.clone(),
         ),
     );
-    doors.spawn("HTTP accept loop", endless(http_accepting));
-    doors.spawn("idle streams", endless(watching_streams));
-    // It writes, so it has to end before the writer does.
-    let (waking, stop) = (chat.clone(), streams.clone());
-    doors.spawn_restarting("unsnooze", streams.clone(), move || upkeep::wake(waking.clone(), stop.clone()));
-    let mut back = Supervisor::default();
+    serving.spawn("HTTP accept loop", endless(http_accepting));
+    serving.spawn("idle streams", endless(idle_stream_monitor));
+    // This job writes, so it must end before the writer does.
+    let (unsnooze_chat, stop) = (chat.clone(), streams.clone());
+    serving.spawn_restarting("unsnooze", streams.clone(), move || {
+        background_jobs::unsnooze(unsnooze_chat.clone(), stop.clone())
+    });
+    let mut background = Supervisor::default();
     let admin = admin::router(registry, readiness.clone());
-    let operating = listeners::http(
+    let admin_server = listeners::http(
         admin_incoming,
         admin,
-        rooms::ends(&config, unread.clone()),
-        behind.clone(),
+        config_mapping::http_limits(&config, unread.clone()),
+        stop_background.clone(),
         admin_draining.clone(),
     );
-    back.spawn("admin listener", operating);
-    back.spawn("unread answers", endless(unread.run(behind.clone())));
-    back.spawn("admin accept loop", endless(admin_accepting));
+    background.spawn("admin listener", admin_server);
+    background.spawn("unread responses", endless(unread.run(stop_background.clone())));
+    background.spawn("admin accept loop", endless(admin_accepting));
     if let Some(tls) = &tls {
-        back.spawn("TLS certificates", tls.clone().follow(behind.clone()));
+        background.spawn("TLS certificates", tls.clone().reload_on_change(stop_background.clone()));
     }
-    back.spawn("log follower", endless(replicas::run(Arc::clone(&hub), db.clone(), behind.clone())));
-    if let Some(relaying) = relaying {
-        back.spawn("relay", endless(nats::run(Arc::clone(&hub), relaying, behind.clone())));
-    }
-    back.spawn(
-        "cursor marks",
-        marks::follow(db.clone(), rooms::cursor_marks_after(&config), unmarked, behind.clone()),
+    background.spawn(
+        "log follower",
+        endless(replicas::run(Arc::clone(&hub), db.clone(), stop_background.clone())),
     );
-    back.spawn(AUDIT_LOG, endless(audit_writer.run(behind.clone())));
-    back.spawn("readiness", readiness::check(db.clone(), ready.clone(), behind.clone()));
-    back.spawn("metrics of logs", instruments::logs(log.clone(), behind.clone()));
+    if let Some(relay_listener) = relay_listener {
+        background.spawn(
+            "relay",
+            endless(nats::run(Arc::clone(&hub), relay_listener, stop_background.clone())),
+        );
+    }
+    background.spawn(
+        "cursor marks",
+        cursor_marks::follow(
+            db.clone(),
+            config_mapping::cursor_marks_after(&config),
+            marks_pending,
+            stop_background.clone(),
+        ),
+    );
+    background.spawn(AUDIT_LOG, endless(audit_writer.run(stop_background.clone())));
+    background.spawn("readiness", readiness::check(db.clone(), ready.clone(), stop_background.clone()));
+    background.spawn("metrics of logs", instruments::logs(log.clone(), stop_background.clone()));
     let jobs = Jobs {
         db: db.clone(),
         log,
         files,
         mailer,
         clock: Arc::new(clock::Clock::new(db.clone())),
-        stop: behind.clone(),
+        stop: stop_background.clone(),
     };
-    jobs.spawn(&mut back, &config);
+    jobs.spawn(&mut background, &config);
     instruments::streams(&hub);
     instruments::connections(&db);
     instruments::readiness(readiness.clone());
-    instruments::kept(rooms::keep(&config));
+    instruments::retention(config_mapping::retention(&config));
 
-    for (door, address) in [("grpc", grpc_at), ("http", http_at), ("admin", admin_at)] {
-        tracing::info!(door, %address, "listening");
+    for (name, address) in [("grpc", grpc_at), ("http", http_at), ("admin", admin_at)] {
+        tracing::info!(door = name, %address, "listening");
     }
     let drain = shutdown::Shutdown {
         signal: shutdown,
         ready,
         streams,
-        behind,
-        doors,
-        back,
-        lanes,
+        stop_background,
+        serving,
+        background,
+        shards,
         chat,
         db,
         storage,
@@ -332,18 +351,19 @@ pub async fn start(config: Config, registry: Registry, shutdown: CancellationTok
         grpc: grpc_at,
         http: http_at,
         admin: admin_at,
-        made,
+        bootstrapped,
         ended: tokio::spawn(drain.run()),
     })
 }
 
-/// A task that ends when it is asked to and cannot fail otherwise.
+/// Adapts an infallible task, which ends only on request, to the signature that [`Supervisor::spawn`] expects.
 async fn endless(task: impl Future<Output = ()>) -> anyhow::Result<()> {
     task.await;
     Ok(())
 }
 
-/// What background jobs work with. Each round of a job starts from the database, so one that panics is restarted.
+/// Dependencies of the background jobs. Each iteration of a job starts from the state in the database, so a job that panics can be
+/// restarted.
 struct Jobs {
     db: Database,
     log: Log,
@@ -354,7 +374,7 @@ struct Jobs {
 }
 
 impl Jobs {
-    fn spawn(self, back: &mut Supervisor, config: &Config) {
+    fn spawn(self, background: &mut Supervisor, config: &Config) {
         let Self {
             db,
             log,
@@ -363,36 +383,41 @@ impl Jobs {
             clock,
             stop,
         } = self;
-        let keep_answers = Duration::from_secs(config.idempotency.keep_hours * 3600);
+        let keep_responses = Duration::from_secs(config.idempotency.keep_hours * 3600);
         let (db_, clock_, stop_) = (db.clone(), Arc::clone(&clock), stop.clone());
-        back.spawn_restarting("idempotency keys", stop.clone(), move || {
-            upkeep::keys(db_.clone(), Arc::clone(&clock_), keep_answers, stop_.clone())
+        background.spawn_restarting("idempotency keys", stop.clone(), move || {
+            background_jobs::remove_expired_responses(db_.clone(), Arc::clone(&clock_), keep_responses, stop_.clone())
         });
-        let keep_audit = rooms::keep_audit(config);
+        let keep_audit = config_mapping::audit_retention(config);
         let (db_, clock_, stop_) = (db.clone(), Arc::clone(&clock), stop.clone());
-        back.spawn_restarting("audit trimming", stop.clone(), move || {
-            upkeep::trim_audit(db_.clone(), Arc::clone(&clock_), keep_audit, stop_.clone())
+        background.spawn_restarting("audit trimming", stop.clone(), move || {
+            background_jobs::trim_audit(db_.clone(), Arc::clone(&clock_), keep_audit, stop_.clone())
         });
-        let (keep, every) = (rooms::keep(config), Duration::from_secs(config.events.trim_interval_seconds));
+        let (keep, every) = (
+            config_mapping::retention(config),
+            Duration::from_secs(config.events.trim_interval_seconds),
+        );
         let (clock_, stop_) = (Arc::clone(&clock), stop.clone());
-        back.spawn_restarting("trimming", stop.clone(), move || {
-            upkeep::trim(log.clone(), Arc::clone(&clock_), keep, every, stop_.clone())
+        background.spawn_restarting("trimming", stop.clone(), move || {
+            background_jobs::trim_logs(log.clone(), Arc::clone(&clock_), keep, every, stop_.clone())
         });
         let (clock_, stop_) = (Arc::clone(&clock), stop.clone());
-        back.spawn_restarting("files", stop.clone(), move || {
-            upkeep::files(files.clone(), Arc::clone(&clock_), stop_.clone())
+        background.spawn_restarting("files", stop.clone(), move || {
+            background_jobs::remove_unneeded_files(files.clone(), Arc::clone(&clock_), stop_.clone())
         });
         let (db_, stop_) = (db.clone(), stop.clone());
-        back.spawn_restarting("deleted accounts", stop.clone(), move || {
-            upkeep::deleted(db_.clone(), stop_.clone())
+        background.spawn_restarting("deleted accounts", stop.clone(), move || {
+            background_jobs::remove_deleted_accounts(db_.clone(), stop_.clone())
         });
         if let Some(mailer) = mailer {
             let (db_, stop_) = (db.clone(), stop.clone());
-            back.spawn_restarting("mail", stop.clone(), move || {
-                upkeep::mails(db_.clone(), mailer.clone(), Arc::clone(&clock), stop_.clone())
+            background.spawn_restarting("mail", stop.clone(), move || {
+                background_jobs::send_mail(db_.clone(), mailer.clone(), Arc::clone(&clock), stop_.clone())
             });
         }
         let stop_ = stop.clone();
-        back.spawn_restarting("search index", stop, move || upkeep::search(db.clone(), stop_.clone()));
+        background.spawn_restarting("search index", stop, move || {
+            background_jobs::index_messages(db.clone(), stop_.clone())
+        });
     }
 }

@@ -1,31 +1,32 @@
-//! What is done to the database itself while no server runs on it.
+//! Operations on the database itself while no server uses it.
 
 use anyhow::Context as _;
 use parley_domain::auth::tokens::{self, NewToken};
 use parley_storage::Database;
 
-use super::rooms;
+use super::config_mapping;
 use crate::config::Config;
 
 /// A token that was created without a server.
 #[derive(Debug)]
 pub struct OfflineToken {
-    /// Its id.
+    /// The token's ID.
     pub id: i64,
-    /// The user it speaks for.
+    /// The user whom the token authenticates.
     pub user: Option<i64>,
-    /// Its secret, which is stored nowhere.
+    /// The secret, which is not stored.
     pub secret: String,
-    /// Whether servers may be running on the database, as on PostgreSQL. They accept the token at once.
+    /// Whether servers can be running on the database at the same time, as with PostgreSQL. They accept the token immediately.
     pub is_shared: bool,
 }
 
-/// Creates a token in the database. A SQLite file must not be in use by a server; nothing is created in a place without a database.
+/// Creates a token directly in the database. A SQLite file must not be in use by a server. No database is created if there is none.
 ///
 /// # Errors
-/// [`parley_storage::OpenError`], also for a database that lacks migrations; [`parley_types::error::Error::Invalid`] for what does not exist.
+/// Returns [`parley_storage::OpenError`] if the database cannot be opened or lacks migrations, and [`parley_types::error::Error::Invalid`]
+/// if the token refers to something that does not exist.
 pub async fn create_token(config: &Config, new: NewToken) -> anyhow::Result<OfflineToken> {
-    let db = Database::open(&rooms::existing_database(config)).await?;
+    let db = Database::open(&config_mapping::existing_database(config)).await?;
     db.is_migrated().await?;
     let (row, secret) = tokens::create_offline(&db, new).await?;
     let is_shared = parley_storage::sqlite_file(&config.database.url).is_none();

@@ -1,4 +1,4 @@
-//! Connections of each client address: one address cannot take the connections of the public listeners from all others.
+//! Limits the connections of each client address, so that one address cannot use up the connections of the public listeners.
 
 use std::{
     collections::HashMap,
@@ -12,59 +12,60 @@ use parley_admission::client_address::TrustedProxies;
 use parley_fault::Protection;
 use parley_telemetry::names::{self, meter};
 
-/// The least time between two log lines about refused connections.
-const LOG: Duration = Duration::from_mins(1);
+/// Minimum interval between two log lines about refused connections.
+const LOG_INTERVAL: Duration = Duration::from_mins(1);
 
-static REFUSED: LazyLock<Counter<u64>> = LazyLock::new(|| meter().u64_counter(names::CALLS_REJECTED).with_unit("{call}").build());
+static REJECTED: LazyLock<Counter<u64>> = LazyLock::new(|| meter().u64_counter(names::CALLS_REJECTED).with_unit("{call}").build());
 
-/// Counts the open connections of each address, those of both public listeners together.
+/// Counts the open connections of each address, across both public listeners.
 #[derive(Debug)]
 pub struct PerAddress {
-    /// 0: no limit.
-    most: usize,
+    /// 0: unlimited.
+    max_connections: usize,
     proxies: TrustedProxies,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Addresses with an open connection: as many entries as there are connections at most.
+    /// Addresses with open connections, so there are at most as many entries as connections.
     open: HashMap<IpAddr, usize>,
     logged: Option<Instant>,
 }
 
 impl PerAddress {
-    /// At most `most` connections of each address; 0: any number. Proxies speak for many clients, so those of `proxies` have no limit.
-    pub fn new(most: usize, proxies: TrustedProxies) -> Arc<Self> {
+    /// Permits `max_connections` connections of each address; 0 means unlimited. The addresses of `proxies` are exempt, because a proxy serves many
+    /// clients.
+    pub fn new(max_connections: usize, proxies: TrustedProxies) -> Arc<Self> {
         let is_on = parley_fault::is_on(Protection::ConnectionsPerAddress);
         Arc::new(Self {
-            most: if is_on { most } else { 0 },
+            max_connections: if is_on { max_connections } else { 0 },
             proxies,
             state: Mutex::default(),
         })
     }
 
-    /// Counts a connection until the permit is dropped. None: its address has as many as it may.
+    /// Counts a connection until the permit is dropped. Returns `None` if its address has reached the limit.
     pub fn admit(self: &Arc<Self>, peer: SocketAddr) -> Option<Permit> {
-        let address = self.proxies.peer(peer).filter(|_| self.most > 0);
+        let address = self.proxies.peer(peer).filter(|_| self.max_connections > 0);
         let Some(address) = address else {
             return Some(Permit(None));
         };
         let mut state = self.state();
         let count = state.open.entry(address).or_default();
-        if *count >= self.most {
+        if *count >= self.max_connections {
             let now = Instant::now();
-            let is_due = state.logged.is_none_or(|logged| now.duration_since(logged) >= LOG);
+            let is_due = state.logged.is_none_or(|logged| now.duration_since(logged) >= LOG_INTERVAL);
             if is_due {
                 state.logged = Some(now);
             }
             drop(state);
-            REFUSED.add(1, &[KeyValue::new(names::REASON, "connections")]);
+            REJECTED.add(1, &[KeyValue::new(names::REASON, "connections")]);
             if is_due {
                 tracing::warn!(
                     %address,
-                    most = self.most,
-                    "closed a connection: its address has limits.connections_per_address connections; a proxy belongs into limits.trusted_proxies"
+                    most = self.max_connections,
+                    "closed a connection: its address has reached limits.connections_per_address; list proxies in limits.trusted_proxies"
                 );
             }
             return None;
@@ -79,7 +80,7 @@ impl PerAddress {
     }
 }
 
-/// An open connection, counted for as long as this lives; none where there is no limit.
+/// An open connection, counted until this is dropped. Contains `None` if the address is not limited.
 #[derive(Debug)]
 pub struct Permit(Option<(Arc<PerAddress>, IpAddr)>);
 
@@ -105,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn each_address_has_its_connections() {
+    fn limits_connections_per_address() {
         let connections = PerAddress::new(2, TrustedProxies::parse("10.0.0.0/8").unwrap());
         let admit = |address, port| connections.admit(peer(address, port));
         for (first, same, other) in [

@@ -1,4 +1,4 @@
-//! Whether this replica is ready: the database answers, and has done so for a moment.
+//! Readiness of this replica: whether the database has been answering consistently.
 
 use std::time::Duration;
 
@@ -6,69 +6,71 @@ use parley_storage::Database;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::upkeep::ticks;
+use super::background_jobs::ticks;
 use crate::admin::Readiness;
 
-/// How often readiness is looked at.
-const CHECK: Duration = Duration::from_secs(2);
+/// How often readiness is checked.
+const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Tells whether the database answers, until `stop`: a single miss is no outage, and a single answer no recovery.
+/// Reports whether the database answers, until `stop` is cancelled. A single failure is not an outage, and a single answer is not a
+/// recovery.
 ///
-/// Calls are refused at once while the database does not answer a connection of its own either, and let in again with the first answer.
+/// While the database is away and does not answer on a new connection either, calls are rejected immediately; they are admitted again with
+/// the first answer.
 pub async fn check(db: Database, ready: watch::Sender<Readiness>, stop: CancellationToken) -> anyhow::Result<()> {
-    let (mut ticks, mut steady) = (ticks(CHECK), Steady::default());
+    let (mut ticks, mut debounce) = (ticks(CHECK_INTERVAL), Debounce::default());
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        let outcome = match tokio::time::timeout(CHECK, db.ping()).await {
+        let outcome = match tokio::time::timeout(CHECK_INTERVAL, db.ping()).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err("cannot be reached".to_owned()),
             Err(_) => Err("does not answer".to_owned()),
         };
-        let answers = outcome.is_ok();
-        let told = steady.look(outcome);
-        let is_away = !answers && steady.is_away && !matches!(tokio::time::timeout(CHECK, db.probe()).await, Ok(Ok(())));
-        // A file is there or not: whoever asks it learns that without a wait.
+        let is_up = outcome.is_ok();
+        let change = debounce.observe(outcome);
+        let is_away = !is_up && debounce.is_away && !matches!(tokio::time::timeout(CHECK_INTERVAL, db.probe()).await, Ok(Ok(())));
+        // Not for SQLite: accessing a file fails without a delay, so rejecting calls early gains nothing.
         if db.backend() == sea_orm::DbBackend::Postgres && db.outage().set(is_away) {
             if is_away {
-                tracing::warn!("the database is away; calls are refused until it answers");
+                tracing::warn!("the database is unavailable; rejecting calls until it responds");
             } else {
-                tracing::info!("the database answers; calls are let in again");
+                tracing::info!("the database responds again; accepting calls");
             }
         }
-        if let Some(outcome) = told {
+        if let Some(outcome) = change {
             ready.send_if_modified(|ready| ready.set("database", outcome));
         }
     }
     Ok(())
 }
 
-/// Misses in a row after which the database counts as away, and answers in a row after which it counts as back.
-const MISSES: u32 = 3;
+/// Consecutive failures after which the database is considered away, and consecutive answers after which it is considered back.
+const FAILURES_UNTIL_AWAY: u32 = 3;
 
-const ANSWERS: u32 = 2;
+const SUCCESSES_UNTIL_BACK: u32 = 2;
 
-/// Believes a change only when it stays. It begins with a database that was just there.
+/// Debounces the outcome: reports a change only if it persists. The initial state is that the database answers.
 #[derive(Debug, Default)]
-struct Steady {
+struct Debounce {
     is_away: bool,
-    /// Looks in a row that said otherwise.
-    otherwise: u32,
+    /// Number of consecutive checks with the opposite outcome.
+    contrary: u32,
 }
 
-impl Steady {
-    /// What to tell after this look, if anything is to be told.
-    fn look(&mut self, outcome: Result<(), String>) -> Option<Result<(), String>> {
+impl Debounce {
+    /// Returns what to report after this check, if anything.
+    fn observe(&mut self, outcome: Result<(), String>) -> Option<Result<(), String>> {
         if outcome.is_err() == self.is_away {
-            self.otherwise = 0;
-            // What is wrong may have changed.
+            self.contrary = 0;
+            // Report again: the reason for the failure might have changed.
             return self.is_away.then_some(outcome);
         }
-        self.otherwise += 1;
-        if self.otherwise < if self.is_away { ANSWERS } else { MISSES } {
+        self.contrary += 1;
+        if self.contrary < if self.is_away { SUCCESSES_UNTIL_BACK } else { FAILURES_UNTIL_AWAY } {
             return None;
         }
         *self = Self {
             is_away: outcome.is_err(),
-            otherwise: 0,
+            contrary: 0,
         };
         Some(outcome)
     }
@@ -78,22 +80,22 @@ impl Steady {
 mod tests {
     use super::*;
 
-    /// What is told after looks, `+` an answer and `-` a miss: `+` there, `-` away, `.` nothing.
-    fn told(looks: &str) -> String {
-        let mut steady = Steady::default();
-        let look = |look| match steady.look(if look == '+' { Ok(()) } else { Err("away".to_owned()) }) {
+    /// Returns what is reported after a series of checks, `+` for an answer and `-` for a failure: `+` available, `-` away, `.` nothing.
+    fn change(looks: &str) -> String {
+        let mut debounce = Debounce::default();
+        let observe = |sample| match debounce.observe(if sample == '+' { Ok(()) } else { Err("away".to_owned()) }) {
             None => '.',
             Some(Ok(())) => '+',
             Some(Err(_)) => '-',
         };
-        looks.chars().map(look).collect()
+        looks.chars().map(observe).collect()
     }
 
     #[test]
-    fn a_change_is_believed_when_it_stays() {
-        assert_eq!(told("++"), "..");
-        assert_eq!(told("--+--+"), "......");
-        assert_eq!(told("---"), "..-");
-        assert_eq!(told("---+-++"), "..-.-.+");
+    fn state_changes_only_after_consecutive_results() {
+        assert_eq!(change("++"), "..");
+        assert_eq!(change("--+--+"), "......");
+        assert_eq!(change("---"), "..-");
+        assert_eq!(change("---+-++"), "..-.-.+");
     }
 }

@@ -1,4 +1,4 @@
-//! The end of a server: what stops, in which order, and how long each step may take.
+//! Shutdown of a server: the order of its steps, and the time limit of each.
 
 use std::time::Duration;
 
@@ -13,113 +13,108 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{draining::Draining, supervise::Supervisor};
+use super::{draining::ListenerDrain, supervise::Supervisor};
 use crate::admin::Readiness;
 
 /// How long connections that were cut may take to end.
-const CUT: Duration = Duration::from_secs(1);
+const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The task that stores audit events.
 pub(super) const AUDIT_LOG: &str = "audit log";
 
-/// How long the rest may take once the listeners have ended: writer shards, background jobs, the database. A supervisor that kills must allow for
-/// `shutdown.grace_seconds` and [`CUT`] and this; the chart adds ten seconds to the grace period.
-const REST: Duration = Duration::from_secs(8);
+/// Time limit of everything after the listeners have ended: writer shards, background jobs, the database. A process supervisor must allow
+/// for `shutdown.grace_seconds`, [`ABORT_TIMEOUT`] and this before it kills the process; the chart adds ten seconds to the grace period.
+const TIMEOUT_AFTER_GRACE: Duration = Duration::from_secs(8);
 
-/// What has to end, in its order.
+/// The components to shut down, in order.
 pub struct Shutdown {
-    /// Asks the server to end.
+    /// Requests the shutdown.
     pub signal: CancellationToken,
-    /// Where it says that it takes no more calls.
+    /// Reports that the server accepts no more calls.
     pub ready: watch::Sender<Readiness>,
-    /// Ends streams, and the listeners of clients.
+    /// Ends streams and the listeners of clients.
     pub streams: CancellationToken,
-    /// Ends what the listeners of clients need.
-    pub behind: CancellationToken,
-    /// The listeners of clients.
-    pub doors: Supervisor,
-    /// What they need.
-    pub back: Supervisor,
-    /// The shards of the writer.
-    pub lanes: JoinSet<()>,
-    /// The verbs, which hold the writer.
+    /// Ends the components that the listeners of clients depend on.
+    pub stop_background: CancellationToken,
+    pub serving: Supervisor,
+    /// The tasks behind `stop_background`.
+    pub background: Supervisor,
+    /// The tasks of the writer shards.
+    pub shards: JoinSet<()>,
+    /// The domain, which holds the writer.
     pub chat: Chat,
-    /// The database.
     pub db: Database,
-    /// The bytes of files.
+    /// The file store.
     pub storage: Storage,
     /// Connections of clients.
-    pub clients: [Draining; 2],
+    pub clients: [ListenerDrain; 2],
     /// Connections of operators.
-    pub operators: Draining,
+    pub operators: ListenerDrain,
     /// How long requests in flight may take.
     pub grace: Duration,
 }
 
 impl Shutdown {
-    /// Waits for the signal, or for a task that ends by itself, and drains.
+    /// Waits for the signal, or for a task that ends on its own, and drains.
     ///
     /// # Errors
-    /// When a task ended by itself, or something that was acknowledged may be lost.
+    /// Returns an error if a task ended on its own, or if acknowledged data might have been lost.
     pub async fn run(mut self) -> anyhow::Result<()> {
         let failed = tokio::select! {
             () = self.signal.cancelled() => None,
-            error = self.doors.failed() => Some(error),
-            error = self.back.failed() => Some(error),
-            Some(ended) = self.lanes.join_next() => Some(shard_ended(ended)),
+            error = self.serving.failed() => Some(error),
+            error = self.background.failed() => Some(error),
+            Some(ended) = self.shards.join_next() => Some(shard_ended(ended)),
         };
         let state = if failed.is_some() { "failed" } else { "draining" };
         self.ready.send_if_modified(|ready| ready.set("serving", Err(state.to_owned())));
         if let Some(error) = &failed {
-            tracing::error!(
-                error = format!("{error:#}"),
-                "a task that the server cannot do without has ended; exiting"
-            );
+            tracing::error!(error = format!("{error:#}"), "an essential task has ended; exiting");
         }
         let drained = self.drain().await;
         failed.map_or(drained, Err)
     }
 
-    /// Not ready, streams end with their cursor, calls in flight finish, queued writes are flushed. A step that fails or takes too long holds up
-    /// none of the others.
+    /// Drains the server: it becomes not ready, streams end with their cursor, calls in flight finish, and queued writes are flushed. A
+    /// step that fails or exceeds its time limit does not prevent the others.
     ///
-    /// A call is acknowledged after its commit, so nothing acknowledged is at risk where calls are cut or a shard does not end. Audit events are
-    /// the exception: their calls may have been answered before.
+    /// A call is acknowledged after its commit, so no acknowledged write is at risk if calls are cut or a shard does not end. Audit events
+    /// are the exception: their calls might have been acknowledged before the events are stored.
     ///
     /// # Errors
-    /// The first failure.
+    /// Returns the first failure.
     async fn drain(mut self) -> anyhow::Result<()> {
-        tracing::info!("draining: streams end, calls in flight finish");
+        tracing::info!("draining: ending streams and finishing calls in flight");
         self.streams.cancel();
-        let mut first = match timeout(self.grace, self.doors.drain()).await {
+        let mut first = match timeout(self.grace, self.serving.drain()).await {
             Ok(ended) => ended,
-            Err(_) => self.cut().await,
+            Err(_) => self.abort().await,
         };
-        let deadline = Instant::now() + REST;
-        // The last clone of the writer goes with the verbs: its lanes store what is queued, and end.
+        let deadline = Instant::now() + TIMEOUT_AFTER_GRACE;
+        // The domain holds the last clone of the writer. When it is dropped, the writer shards store what is queued and end.
         drop(self.chat);
-        let lanes = async {
+        let shards = async {
             let mut first = Ok(());
-            while let Some(ended) = self.lanes.join_next().await {
+            while let Some(ended) = self.shards.join_next().await {
                 first = first.and(ended.context("a writer shard"));
             }
             first
         };
-        // Half of the time: what follows needs some even if a shard waits for a database that is away.
-        if let Ok(ended) = timeout(REST / 2, lanes).await {
+        // At most half of the time, so that the later steps have some even if a shard waits for an unavailable database.
+        if let Ok(ended) = timeout(TIMEOUT_AFTER_GRACE / 2, shards).await {
             first = first.and(ended);
         } else {
-            tracing::warn!("writer shards did not end in time; the calls that wait for them were not acknowledged");
+            tracing::warn!("writer shards did not finish in time; pending calls were not acknowledged");
         }
-        self.behind.cancel();
-        let back = timeout_at(deadline - REST / 4, self.back.drain()).await;
-        let connections = self.operators.cut();
-        match back {
+        self.stop_background.cancel();
+        let background = timeout_at(deadline - TIMEOUT_AFTER_GRACE / 4, self.background.drain()).await;
+        let connections = self.operators.abort();
+        match background {
             Ok(ended) => first = first.and(ended),
-            Err(_) => first = first.and(left_behind(&self.back, connections)),
+            Err(_) => first = first.and(report_unfinished(&self.background, connections)),
         }
         if timeout_at(deadline, self.storage.drain()).await.is_err() {
-            tracing::warn!("files under way were not removed in time; they are removed after the next start");
+            tracing::warn!("unfinished uploads were not removed in time; they are removed after the next start");
         }
         if let Ok(closed) = timeout_at(deadline, self.db.close()).await {
             first = first.and(closed.context("closing the database"));
@@ -130,40 +125,40 @@ impl Shutdown {
         first
     }
 
-    /// Ends the connections that are open after the grace period.
+    /// Cuts the connections that are still open after the grace period.
     ///
     /// # Errors
-    /// When a listener failed.
-    async fn cut(&mut self) -> anyhow::Result<()> {
+    /// Returns an error if a listener failed.
+    async fn abort(&mut self) -> anyhow::Result<()> {
         let [grpc, http] = &self.clients;
-        let (grpc, http) = (grpc.cut(), http.cut());
+        let (grpc, http) = (grpc.abort(), http.abort());
         tracing::warn!(
             grpc_connections = grpc,
             http_connections = http,
             grace_seconds = self.grace.as_secs(),
-            "the grace period is over; connections that are still open were cut"
+            "the grace period expired; aborted open connections"
         );
-        // What does not end now ends with the process.
-        timeout(CUT, self.doors.drain()).await.unwrap_or(Ok(()))
+        // Whatever does not end now ends with the process.
+        timeout(ABORT_TIMEOUT, self.serving.drain()).await.unwrap_or(Ok(()))
     }
 }
 
-/// What background tasks that did not end in time mean.
+/// Reports background tasks that did not end in time.
 ///
 /// # Errors
-/// When the audit log is among them.
-fn left_behind(back: &Supervisor, connections: usize) -> anyhow::Result<()> {
-    let tasks = back.unfinished();
-    tracing::warn!(?tasks, admin_connections = connections, "background tasks did not end in time");
+/// Returns an error if the audit log is among them.
+fn report_unfinished(background: &Supervisor, connections: usize) -> anyhow::Result<()> {
+    let tasks = background.unfinished();
+    tracing::warn!(?tasks, admin_connections = connections, "background tasks did not finish in time");
     if tasks.contains(&AUDIT_LOG) {
         return Err(anyhow!(
-            "audit events of acknowledged calls may not be stored: the audit log did not end in time"
+            "audit events of acknowledged calls might be lost: the audit log did not finish in time"
         ));
     }
     Ok(())
 }
 
-/// Why a writer shard ended while the server runs.
+/// Describes why a writer shard ended while the server was running.
 fn shard_ended(ended: Result<(), tokio::task::JoinError>) -> anyhow::Error {
     let reason = ended.err().map_or_else(|| anyhow!("its queue was closed"), Into::into);
     reason.context("a writer shard ended: its accounts cannot be written to")

@@ -1,55 +1,55 @@
-//! What a server needs before it touches its database: addresses, certificates, and what the configuration names besides.
+//! Resources that a server acquires before it accesses its database: listeners, certificates, and the clients of other configured services.
 //!
-//! All of it is acquired first. A server that cannot start leaves an empty database empty, and so the first administrator's token, which is
-//! stored as a hash only, is created by a start that succeeds and prints it.
+//! All of them are acquired first, so a server that cannot start leaves an empty database empty. The first administrator's token is stored
+//! only as a hash; this order ensures that it is created only by a start that succeeds and prints it.
 
 use parley_blobs::Storage;
 use parley_domain::mail::Mailer;
 use parley_eventlog::nats::{Relay, Relaying};
 use tokio::net::TcpListener;
 
-use super::{listeners, rooms, tls::Tls};
+use super::{config_mapping, listeners, tls::Tls};
 use crate::config::Config;
 
-/// Why a server does not start, apart from its database. Each sentence names the setting to change, and holds no secret.
+/// The reasons, apart from the database, why a server does not start. Each message names the setting to change and contains no secrets.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A listener's address cannot be bound.
-    #[error("{listener}.addr = {address} cannot be bound: {}", unbindable(.listener, *.in_use, .source))]
+    #[error("{listener}.addr = {address} cannot be bound: {}", bind_error(.listener, *.in_use, .source))]
     Listen {
         /// `grpc`, `http` or `admin`.
         listener: &'static str,
-        /// The address as it is configured.
+        /// The configured address.
         address: String,
-        /// Whether somebody else has it.
+        /// Whether another process uses the address.
         in_use: bool,
-        /// What the system says.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// A setting cannot be used as it is.
+    /// A setting cannot be used.
     #[error("{0}")]
     Setting(String),
 }
 
-fn unbindable(listener: &str, in_use: bool, source: &std::io::Error) -> String {
+fn bind_error(listener: &str, in_use: bool, source: &std::io::Error) -> String {
     if in_use {
-        format!("another program listens there: stop it, or choose another address (--{listener}-addr)")
+        format!("another process listens there: stop it, or choose another address (--{listener}-addr)")
     } else {
         source.to_string()
     }
 }
 
 impl StartError {
-    /// A setting that cannot be used, for a reason that names it.
+    /// A setting that cannot be used, for a reason that already names it.
     fn setting(error: &anyhow::Error) -> Self {
         Self::Setting(format!("{error:#}"))
     }
 }
 
-/// Binds an address. From then on connections queue in the listener until somebody accepts them.
+/// Binds an address. From then on, connections queue in the listener until they are accepted.
 ///
 /// # Errors
-/// [`StartError::Listen`].
+/// Returns [`StartError::Listen`] if the address cannot be bound.
 pub async fn bind(listener: &'static str, address: &str) -> Result<TcpListener, StartError> {
     listeners::listen(address).await.map_err(|source| StartError::Listen {
         listener,
@@ -59,34 +59,35 @@ pub async fn bind(listener: &'static str, address: &str) -> Result<TcpListener, 
     })
 }
 
-/// The certificates of the listeners; none without TLS.
+/// Loads the listeners' certificates. `None` if TLS is disabled.
 ///
 /// # Errors
-/// [`StartError::Setting`].
+/// Returns [`StartError::Setting`] if the certificates cannot be used.
 pub fn tls(config: &Config) -> Result<Option<Tls>, StartError> {
     Tls::open(&config.tls).map_err(|error| StartError::setting(&error))
 }
 
-/// Where files are stored. It is opened later: a place that is away only keeps uploads from working.
+/// Configures the file store. It is opened later, because an unavailable store only prevents uploads.
 ///
 /// # Errors
-/// [`StartError::Setting`].
-pub fn storage(config: &Config) -> Result<Storage, StartError> {
-    Storage::new(&rooms::storage(config)).map_err(|error| StartError::setting(&error))
+/// Returns [`StartError::Setting`] if the URL is invalid.
+pub fn file_store(config: &Config) -> Result<Storage, StartError> {
+    Storage::new(&config_mapping::file_store(config)).map_err(|error| StartError::setting(&error))
 }
 
-/// What sends mails; none without a server for them. It connects when there is a mail.
+/// Configures the mailer, which connects when there is an email to send. `None` if no mail server is configured.
 ///
 /// # Errors
-/// [`StartError::Setting`].
+/// Returns [`StartError::Setting`] if the URL or the sender is invalid.
 pub fn mailer(config: &Config) -> Result<Option<Mailer>, StartError> {
-    Mailer::new(&rooms::mail(config)).map_err(|error| StartError::setting(&error))
+    Mailer::new(&config_mapping::mail(config)).map_err(|error| StartError::setting(&error))
 }
 
-/// What carries commits by NATS; none without it. It connects by itself and retries, so it fails for a URL that cannot be read.
+/// Starts relaying commits through NATS. It connects in the background and retries, so it fails only for an invalid URL. `None` if NATS is
+/// not configured.
 ///
 /// # Errors
-/// [`StartError::Setting`].
+/// Returns [`StartError::Setting`] if the URL is invalid.
 pub async fn relay(config: &Config) -> Result<Option<(Relay, Relaying)>, StartError> {
     match config.nats.url.as_str() {
         "" => Ok(None),
@@ -99,7 +100,7 @@ pub async fn relay(config: &Config) -> Result<Option<(Relay, Relaying)>, StartEr
     }
 }
 
-/// What a server holds before it opens its database.
+/// Resources acquired before the database is opened.
 pub struct Acquired {
     pub grpc: TcpListener,
     pub http: TcpListener,
@@ -111,10 +112,10 @@ pub struct Acquired {
 }
 
 impl Acquired {
-    /// Acquires all of it.
+    /// Acquires all resources.
     ///
     /// # Errors
-    /// [`StartError`].
+    /// Returns [`StartError`] if one of them cannot be acquired.
     pub async fn acquire(config: &Config) -> Result<Self, StartError> {
         let grpc = bind("grpc", &config.grpc.addr).await?;
         let http = bind("http", &config.http.addr).await?;
@@ -125,7 +126,7 @@ impl Acquired {
             admin,
             tls: tls(config)?,
             relay: relay(config).await?,
-            storage: storage(config)?,
+            storage: file_store(config)?,
             mailer: mailer(config)?,
         })
     }

@@ -1,6 +1,6 @@
-//! Owners of long-lived tasks. A task that panics or ends before it is asked to is noticed at once: the server stops being ready, drains and
-//! exits with an error. Jobs whose every round starts from the database are restarted instead: a panic leaves nothing behind but a
-//! transaction that is rolled back.
+//! Supervision of long-lived tasks. If a task panics or ends before it is asked to, the server stops being ready, drains and exits with an
+//! error. Jobs that start each iteration from the state in the database are restarted instead: a panic leaves nothing behind except a
+//! transaction, which is rolled back.
 
 use std::{any::Any, future::Future, panic::AssertUnwindSafe, time::Duration};
 
@@ -12,11 +12,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// How long a job rests after its first panic; twice as long after each further one, up to [`LONGEST`].
-const FIRST: Duration = Duration::from_secs(1);
-const LONGEST: Duration = Duration::from_mins(1);
+/// Delay before a job is restarted after its first panic; doubled after each further one, up to [`MAX_BACKOFF`].
+const INITIAL_BACKOFF: Duration = Duration::from_secs(1);
+const MAX_BACKOFF: Duration = Duration::from_mins(1);
 
-/// A set of tasks that end together, when they are asked to.
+/// A set of tasks that end together, on request.
 #[derive(Debug, Default)]
 pub struct Supervisor {
     tasks: JoinSet<(&'static str, anyhow::Result<()>)>,
@@ -28,13 +28,15 @@ impl Supervisor {
     pub fn spawn(&mut self, name: &'static str, task: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
         let task = AssertUnwindSafe(parley_fault::measured(name, parley_fault::fragile(name, task))).catch_unwind();
         let handle = self.tasks.spawn(async move {
-            let ended = task.await.unwrap_or_else(|panic| Err(anyhow!("panicked: {}", message(&*panic))));
+            let ended = task
+                .await
+                .unwrap_or_else(|panic| Err(anyhow!("panicked: {}", panic_message(&*panic))));
             (name, ended)
         });
         self.names.push((handle, name));
     }
 
-    /// Runs a job until `stop`, and again after a panic. Only for jobs that keep nothing between their rounds.
+    /// Runs a job until `stop` is cancelled, and restarts it after a panic. Only for jobs that keep no state between iterations.
     pub fn spawn_restarting<F>(&mut self, name: &'static str, stop: CancellationToken, job: impl Fn() -> F + Send + 'static)
     where
         F: Future<Output = anyhow::Result<()>> + Send + 'static,
@@ -44,11 +46,12 @@ impl Supervisor {
         self.names.push((handle, name));
     }
 
-    /// Waits until a task ends though nobody asked it to, and says which and why. Never returns without any task. Cancel safe.
+    /// Waits until a task ends without being asked to, and returns its name and the reason as an error. Never returns if there are no
+    /// tasks. Cancel safe.
     pub async fn failed(&mut self) -> anyhow::Error {
         match self.tasks.join_next().await {
             Some(Ok((name, ended))) => {
-                let reason = ended.err().unwrap_or_else(|| anyhow!("it ended though nobody stopped it"));
+                let reason = ended.err().unwrap_or_else(|| anyhow!("it ended unexpectedly"));
                 reason.context(format!("the task \"{name}\" ended"))
             }
             Some(Err(error)) => anyhow!(error).context("a task ended"),
@@ -56,16 +59,16 @@ impl Supervisor {
         }
     }
 
-    /// The tasks that have not ended.
+    /// Returns the names of the tasks that have not ended.
     pub fn unfinished(&self) -> Vec<&'static str> {
         let running = self.names.iter().filter(|(handle, _)| !handle.is_finished());
         running.map(|(_, name)| *name).collect()
     }
 
-    /// Waits for all tasks, which were asked to end. Cancel safe, but for failures of tasks that have ended before.
+    /// Waits for all tasks, which must have been asked to end. Cancel safe, except that failures of tasks that have already ended are lost.
     ///
     /// # Errors
-    /// The first failure, after all have ended.
+    /// Returns the first failure, after all tasks have ended.
     pub async fn drain(&mut self) -> anyhow::Result<()> {
         let mut first = Ok(());
         while let Some(ended) = self.tasks.join_next().await {
@@ -83,22 +86,22 @@ async fn restarting<F>(name: &'static str, stop: CancellationToken, job: impl Fn
 where
     F: Future<Output = anyhow::Result<()>>,
 {
-    let mut rest = FIRST;
+    let mut backoff = INITIAL_BACKOFF;
     loop {
         let panic = match AssertUnwindSafe(parley_fault::fragile(name, job())).catch_unwind().await {
             Ok(ended) => return ended,
-            Err(panic) => message(&*panic),
+            Err(panic) => panic_message(&*panic),
         };
         tracing::error!(job = name, panic, "a background job panicked; restarting it");
-        if stop.run_until_cancelled(sleep(rest)).await.is_none() {
+        if stop.run_until_cancelled(sleep(backoff)).await.is_none() {
             return Ok(());
         }
-        rest = (rest * 2).min(LONGEST);
+        backoff = (backoff * 2).min(MAX_BACKOFF);
     }
 }
 
-/// What a panic said.
-fn message(panic: &(dyn Any + Send)) -> String {
+/// The message of a panic.
+fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "without a message".to_owned())
@@ -114,7 +117,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn names_the_task_that_ended_and_why() {
+    async fn reports_the_task_that_ended_and_why() {
         let mut tasks = Supervisor::default();
         tasks.spawn("steady", std::future::pending());
         tasks.spawn("broken", async { panic!("on {}", "purpose") });
@@ -124,7 +127,7 @@ mod tests {
         );
         tasks.spawn("idle", async { Ok(()) });
         let said = format!("{:#}", tasks.failed().await);
-        assert_eq!(said, "the task \"idle\" ended: it ended though nobody stopped it");
+        assert_eq!(said, "the task \"idle\" ended: it ended unexpectedly");
     }
 
     #[tokio::test(start_paused = true)]
@@ -141,7 +144,7 @@ mod tests {
             }
         });
         while rounds.load(Ordering::Relaxed) < 3 {
-            sleep(FIRST).await;
+            sleep(INITIAL_BACKOFF).await;
         }
         stop.cancel();
         tasks.drain().await.unwrap();

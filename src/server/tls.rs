@@ -1,4 +1,4 @@
-//! TLS for the listeners: certificates that are read anew when their files change.
+//! TLS of the listeners, with certificates that are reloaded when their files change.
 
 use std::{
     fs, io,
@@ -17,13 +17,13 @@ use sha2::{Digest as _, Sha256};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::upkeep::ticks;
+use super::background_jobs::ticks;
 use crate::config;
 
-/// How often the files are looked at. Kubernetes renews mounted Secrets within about a minute.
-const LOOK: Duration = Duration::from_secs(5);
+/// How often the files are checked. Kubernetes updates mounted Secrets within about a minute.
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The certificate of the moment, for all listeners that want TLS.
+/// The current certificate, shared by all listeners with TLS.
 #[derive(Clone, Debug)]
 pub struct Tls {
     files: Arc<Files>,
@@ -34,15 +34,15 @@ pub struct Tls {
 struct Files {
     certificate: PathBuf,
     key: PathBuf,
-    /// Who signs clients' certificates; none: clients show none.
+    /// The authorities that sign client certificates. `None` if client certificates are not required.
     client_ca: Option<PathBuf>,
 }
 
 impl Tls {
-    /// Reads the files; none without a certificate in the configuration.
+    /// Loads the files. `None` if no certificate is configured.
     ///
     /// # Errors
-    /// When a file cannot be read or used; the error names the setting.
+    /// Returns an error that names the setting if a file cannot be read or used.
     pub fn open(config: &config::Tls) -> anyhow::Result<Option<Self>> {
         if config.cert_file.is_empty() {
             return Ok(None);
@@ -59,16 +59,17 @@ impl Tls {
         }))
     }
 
-    /// What shakes hands with the next connection.
+    /// Returns an acceptor for the next connection, with the current certificate.
     pub fn acceptor(&self) -> TlsAcceptor {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
         TlsAcceptor::from(Arc::clone(&current))
     }
 
-    /// Reads the files again whenever they change, until `stop`. What cannot be used is told, and the certificate before it stays.
-    pub async fn follow(self, stop: CancellationToken) -> anyhow::Result<()> {
+    /// Reloads the files whenever they change, until `stop` is cancelled. If the new files cannot be used, logs this and keeps the previous
+    /// certificate.
+    pub async fn reload_on_change(self, stop: CancellationToken) -> anyhow::Result<()> {
         let mut known = self.files.digest();
-        let mut ticks = ticks(LOOK);
+        let mut ticks = ticks(CHECK_INTERVAL);
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
             let files = Arc::clone(&self.files);
             let (digest, loaded) = tokio::task::spawn_blocking(move || (files.digest(), files.load())).await?;
@@ -79,12 +80,12 @@ impl Tls {
                 Ok(config) => {
                     *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
                     known = digest;
-                    tracing::info!(file = %self.files.certificate.display(), "the certificate was renewed");
+                    tracing::info!(file = %self.files.certificate.display(), "reloaded the TLS certificate");
                 }
-                // Certificate and key change one after the other.
+                // Expected for a moment, because certificate and key are not replaced atomically.
                 Err(error) => tracing::warn!(
                     error = format!("{error:#}"),
-                    "the new certificate cannot be used; the old one stays"
+                    "failed to load the new TLS certificate; keeping the old one"
                 ),
             }
         }
@@ -93,7 +94,7 @@ impl Tls {
 }
 
 impl Files {
-    /// What is in the files, to see a change whatever their times say.
+    /// A hash of the files' contents, which detects changes regardless of modification times.
     fn digest(&self) -> Option<[u8; 32]> {
         let mut digest = Sha256::new();
         for file in [Some(&self.certificate), Some(&self.key), self.client_ca.as_ref()]
@@ -124,7 +125,7 @@ impl Files {
         };
         let mut config = builder
             .with_single_cert(chain, key)
-            .context("tls.cert_file and tls.key_file do not belong together")?;
+            .context("tls.cert_file and tls.key_file do not match")?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(config)
     }
@@ -133,7 +134,7 @@ impl Files {
 fn certificates(file: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     let found: Vec<_> = CertificateDer::pem_file_iter(file)?.collect::<Result<_, _>>()?;
     if found.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "holds no certificate").into());
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "contains no certificate").into());
     }
     Ok(found)
 }

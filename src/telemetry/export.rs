@@ -1,7 +1,7 @@
-//! Where traces, metrics and logs go by OTLP: where the configuration says, or else OpenTelemetry's standard variables.
+//! Export of traces, metrics and logs by OTLP, to the configured endpoint or that of OpenTelemetry's standard variables.
 //!
-//! The SDK reads most of those variables by itself (samplers, limits, batches, headers, timeouts, resource attributes). What it leaves to its
-//! user is here: whether there is an SDK at all, which endpoint turns exporting on, and propagators.
+//! The SDK itself reads most of those variables (samplers, limits, batches, headers, timeouts, resource attributes). This module handles
+//! what the SDK leaves to the application: whether the SDK is enabled, which endpoint enables exporting, and propagators.
 
 use anyhow::Context as _;
 use opentelemetry::{KeyValue, propagation::TextMapCompositePropagator};
@@ -20,10 +20,9 @@ use uuid::Uuid;
 use crate::config::{Trace, without_password};
 use parley_telemetry::names::{SCHEMA_URL, SERVICE_INSTANCE_ID, SERVICE_NAME};
 
-/// What is exported, each or none.
+/// The enabled exports.
 #[derive(Debug, Default)]
 pub struct Exports {
-    /// Traces.
     pub tracers: Option<SdkTracerProvider>,
     /// Log lines.
     pub loggers: Option<SdkLoggerProvider>,
@@ -36,38 +35,38 @@ fn variable(name: &str) -> Option<String> {
         .filter(|value| !value.is_empty())
 }
 
-/// Whether the standard variables turn everything off.
+/// Returns whether the standard variables disable telemetry.
 fn is_disabled() -> bool {
     variable("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"))
 }
 
-/// The signals, as the variables spell them.
+/// The signals, as spelled in the variables.
 const SIGNALS: [&str; 3] = ["TRACES", "METRICS", "LOGS"];
 
-/// A variable of the exporters: the signal's own, or that of all signals.
-fn of_signal(signal: &str, name: &str) -> Option<(String, String)> {
+/// Returns the value and name of an exporter variable: the signal's own, or the one for all signals.
+fn signal_variable(signal: &str, name: &str) -> Option<(String, String)> {
     [format!("OTEL_EXPORTER_OTLP_{signal}_{name}"), format!("OTEL_EXPORTER_OTLP_{name}")]
         .into_iter()
         .find_map(|variable_name| Some((variable(&variable_name)?, variable_name)))
 }
 
-/// Where a signal goes, if anywhere: where the configuration says, or the variables for this signal or for all. What has no scheme speaks TLS
-/// unless the variables say otherwise.
+/// Returns the endpoint of a signal, if it is exported: the configured one, or that of the variables for this signal or for all signals. An
+/// endpoint without a scheme uses TLS unless the variables say otherwise.
 fn endpoint(trace: &Trace, signal: &str) -> Option<String> {
     let none = variable(&format!("OTEL_{signal}_EXPORTER")).is_some_and(|exporter| exporter == "none");
     if none || is_disabled() {
         return None;
     }
     let configured = Some(trace.otlp_endpoint.clone()).filter(|endpoint| !endpoint.is_empty());
-    let endpoint = configured.or_else(|| Some(of_signal(signal, "ENDPOINT")?.0))?;
+    let endpoint = configured.or_else(|| Some(signal_variable(signal, "ENDPOINT")?.0))?;
     if endpoint.contains("://") {
         return Some(endpoint);
     }
-    let insecure = of_signal(signal, "INSECURE").is_some_and(|(value, _)| value.eq_ignore_ascii_case("true"));
+    let insecure = signal_variable(signal, "INSECURE").is_some_and(|(value, _)| value.eq_ignore_ascii_case("true"));
     Some(format!("{}://{endpoint}", if insecure { "http" } else { "https" }))
 }
 
-/// Where anything goes, each place once.
+/// Returns the distinct endpoints of all signals.
 pub fn endpoints(trace: &Trace) -> Vec<String> {
     let mut all: Vec<String> = SIGNALS.iter().filter_map(|signal| endpoint(trace, signal)).collect();
     all.sort();
@@ -75,14 +74,14 @@ pub fn endpoints(trace: &Trace) -> Vec<String> {
     all
 }
 
-/// Points an exporter at its endpoint, with TLS where the endpoint wants it: trusting what the variables name, or else what the machine trusts.
+/// Configures an exporter's endpoint. Endpoints with TLS trust the authorities named by the variables, or else those of the machine.
 ///
 /// # Errors
-/// When a file of the variables cannot be read.
-fn towards<B: WithExportConfig + WithTonicConfig>(builder: B, endpoint: String, signal: &str) -> anyhow::Result<B> {
-    if let Some((protocol, name)) = of_signal(signal, "PROTOCOL").filter(|(protocol, _)| protocol != "grpc") {
+/// Returns an error if a file named by the variables cannot be read.
+fn configure_exporter<B: WithExportConfig + WithTonicConfig>(builder: B, endpoint: String, signal: &str) -> anyhow::Result<B> {
+    if let Some((protocol, name)) = signal_variable(signal, "PROTOCOL").filter(|(protocol, _)| protocol != "grpc") {
         let shown = without_password(&endpoint);
-        tracing::warn!("{name}={protocol} is not spoken here: {signal} go to {shown} by grpc");
+        tracing::warn!("{name}={protocol} is not supported: {signal} are exported to {shown} by grpc");
     }
     let is_secure = endpoint.starts_with("https://");
     let builder = builder.with_endpoint(endpoint);
@@ -92,30 +91,30 @@ fn towards<B: WithExportConfig + WithTonicConfig>(builder: B, endpoint: String, 
     Ok(builder.with_tls_config(tls(signal)?))
 }
 
-/// What is wrong with the files that the variables name for endpoints with TLS, each once. A start refuses those that cannot be read, and exports
-/// nothing with those that hold something else.
+/// Returns the distinct problems with the files that the variables name for endpoints with TLS. A start fails if a file cannot be read, and
+/// exports nothing if a file is invalid.
 pub fn credentials(trace: &Trace) -> Vec<anyhow::Error> {
-    let mut wrong: Vec<anyhow::Error> = Vec::new();
+    let mut errors: Vec<anyhow::Error> = Vec::new();
     for signal in SIGNALS {
         if !endpoint(trace, signal).is_some_and(|endpoint| endpoint.starts_with("https://")) {
             continue;
         }
-        let parsed = ["CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"].map(|name| match of_signal(signal, name) {
-            Some((path, variable)) => parsed(name, &path).with_context(|| format!("{variable}={path}")),
+        let parsed = ["CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"].map(|name| match signal_variable(signal, name) {
+            Some((path, variable)) => check_pem(name, &path).with_context(|| format!("{variable}={path}")),
             None => Ok(()),
         });
         for error in parsed.into_iter().chain([tls(signal).map(drop)]).filter_map(Result::err) {
-            let sentence = error.to_string();
-            if !wrong.iter().any(|known| sentence.starts_with(&known.to_string())) {
-                wrong.push(error);
+            let message = error.to_string();
+            if !errors.iter().any(|known| message.starts_with(&known.to_string())) {
+                errors.push(error);
             }
         }
     }
-    wrong
+    errors
 }
 
-/// Whether a file holds what a variable of this name asks for.
-fn parsed(name: &str, path: &str) -> anyhow::Result<()> {
+/// Checks that a file contains what a variable of this name requires.
+fn check_pem(name: &str, path: &str) -> anyhow::Result<()> {
     match name {
         "CLIENT_KEY" => PrivateKeyDer::from_pem_file(path).map(drop)?,
         _ => CertificateDer::from_pem_file(path).map(drop)?,
@@ -123,13 +122,13 @@ fn parsed(name: &str, path: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What the exporters of a signal trust and show.
+/// The trusted authorities and the client certificate of a signal's exporter.
 ///
 /// # Errors
-/// When a file of the variables cannot be read.
+/// Returns an error if a file named by the variables cannot be read.
 fn tls(signal: &str) -> anyhow::Result<ClientTlsConfig> {
     let file = |name: &str| {
-        of_signal(signal, name)
+        signal_variable(signal, name)
             .map(|(path, name)| std::fs::read(&path).with_context(|| format!("{name}={path} cannot be read")))
             .transpose()
     };
@@ -140,12 +139,12 @@ fn tls(signal: &str) -> anyhow::Result<ClientTlsConfig> {
     let tls = match (file("CLIENT_CERTIFICATE")?, file("CLIENT_KEY")?) {
         (Some(certificate), Some(key)) => tls.identity(Identity::from_pem(certificate, key)),
         (None, None) => tls,
-        _ => anyhow::bail!("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and OTEL_EXPORTER_OTLP_CLIENT_KEY belong together"),
+        _ => anyhow::bail!("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and OTEL_EXPORTER_OTLP_CLIENT_KEY must be set together"),
     };
     Ok(tls)
 }
 
-/// The service and this process of it: `parley` and a random id, unless the standard variables name others.
+/// The resource: the service name `parley` and a random instance ID, unless the standard variables set others.
 pub fn resource() -> Resource {
     let mut resource = Resource::builder().with_schema_url([KeyValue::new("service.version", env!("CARGO_PKG_VERSION"))], SCHEMA_URL);
     let attributes = variable("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
@@ -157,14 +156,15 @@ pub fn resource() -> Resource {
     if variable("OTEL_SERVICE_NAME").is_none() && !has(SERVICE_NAME) {
         resource = resource.with_service_name("parley");
     }
-    // Without it the cumulative series of two replicas overwrite each other in a backend.
+    // Without an instance ID, a backend cannot distinguish the cumulative series of two replicas.
     if !has(SERVICE_INSTANCE_ID) {
         resource = resource.with_attribute(KeyValue::new(SERVICE_INSTANCE_ID, Uuid::new_v4().to_string()));
     }
     resource.build()
 }
 
-/// How trace contexts come in: `OTEL_PROPAGATORS` of `tracecontext`, `baggage` and `none`, the first two by default.
+/// The propagators of incoming trace contexts: `OTEL_PROPAGATORS` supports `tracecontext`, `baggage` and `none`, and defaults to the first
+/// two.
 pub fn propagator() -> TextMapCompositePropagator {
     let wanted = variable("OTEL_PROPAGATORS").unwrap_or_else(|| "tracecontext,baggage".to_owned());
     let mut all: Vec<Box<dyn opentelemetry::propagation::TextMapPropagator + Send + Sync>> = Vec::new();
@@ -173,16 +173,16 @@ pub fn propagator() -> TextMapCompositePropagator {
             "tracecontext" => all.push(Box::new(TraceContextPropagator::new())),
             "baggage" => all.push(Box::new(BaggagePropagator::new())),
             "none" | "" => {}
-            other => tracing::warn!("OTEL_PROPAGATORS: {other} is not known here and passed over; tracecontext, baggage and none are"),
+            other => tracing::warn!("OTEL_PROPAGATORS: ignoring {other}, which is not supported; tracecontext, baggage and none are"),
         }
     }
     TextMapCompositePropagator::new(all)
 }
 
-/// Exporters of traces and logs.
+/// Builds the exporters of traces and logs.
 ///
 /// # Errors
-/// When an exporter cannot be built.
+/// Returns an error if an exporter cannot be built.
 pub fn exports(trace: &Trace, resource: &Resource) -> anyhow::Result<Exports> {
     let tracers = endpoint(trace, "TRACES")
         .map(|endpoint| tracers(trace, endpoint, resource))
@@ -192,12 +192,12 @@ pub fn exports(trace: &Trace, resource: &Resource) -> anyhow::Result<Exports> {
 }
 
 fn tracers(trace: &Trace, endpoint: String, resource: &Resource) -> anyhow::Result<SdkTracerProvider> {
-    let exporter = towards(SpanExporter::builder().with_tonic(), endpoint, "TRACES")?;
-    let exporter = exporter.build().context("traces cannot be sent")?;
+    let exporter = configure_exporter(SpanExporter::builder().with_tonic(), endpoint, "TRACES")?;
+    let exporter = exporter.build().context("traces cannot be exported")?;
     let mut provider = SdkTracerProvider::builder()
         .with_batch_exporter(exporter)
         .with_resource(resource.clone());
-    // Without one, the SDK reads the variable itself.
+    // Set no sampler if the variable is set: the SDK then reads it itself.
     if variable("OTEL_TRACES_SAMPLER").is_none() {
         let sampler = Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(trace.sample_ratio)));
         provider = provider.with_sampler(sampler);
@@ -206,18 +206,18 @@ fn tracers(trace: &Trace, endpoint: String, resource: &Resource) -> anyhow::Resu
 }
 
 fn loggers(endpoint: String, resource: &Resource) -> anyhow::Result<SdkLoggerProvider> {
-    let exporter = towards(LogExporter::builder().with_tonic(), endpoint, "LOGS")?;
-    let exporter = exporter.build().context("logs cannot be sent")?;
+    let exporter = configure_exporter(LogExporter::builder().with_tonic(), endpoint, "LOGS")?;
+    let exporter = exporter.build().context("logs cannot be exported")?;
     Ok(SdkLoggerProvider::builder()
         .with_batch_exporter(exporter)
         .with_resource(resource.clone())
         .build())
 }
 
-/// What measures: for `/metrics`, and for a collector where one is wanted.
+/// Builds the meter provider: for `/metrics`, and for a collector if one is configured.
 ///
 /// # Errors
-/// When an exporter cannot be built.
+/// Returns an error if an exporter cannot be built.
 pub fn meters(trace: &Trace, registry: &prometheus::Registry, resource: Resource) -> anyhow::Result<SdkMeterProvider> {
     let reader = opentelemetry_prometheus::exporter()
         .with_registry(registry.clone())
@@ -225,8 +225,8 @@ pub fn meters(trace: &Trace, registry: &prometheus::Registry, resource: Resource
         .build()?;
     let mut meters = SdkMeterProvider::builder().with_reader(reader).with_resource(resource);
     if let Some(endpoint) = endpoint(trace, "METRICS") {
-        let exporter = towards(MetricExporter::builder().with_tonic(), endpoint, "METRICS")?;
-        meters = meters.with_periodic_exporter(exporter.build().context("metrics cannot be sent")?);
+        let exporter = configure_exporter(MetricExporter::builder().with_tonic(), endpoint, "METRICS")?;
+        meters = meters.with_periodic_exporter(exporter.build().context("metrics cannot be exported")?);
     }
     Ok(meters.build())
 }

@@ -1,6 +1,6 @@
-//! What is logged, and what of it goes to a collector.
+//! Filters the log lines that are written, and those that are sent to a collector.
 //!
-//! One filter stands before all layers: with a filter per layer, log lines vanish (tokio-rs/tracing#2519).
+//! A single filter precedes all layers: with a filter per layer, log lines get lost (tokio-rs/tracing#2519).
 
 use std::{
     collections::HashMap,
@@ -17,28 +17,28 @@ use tracing::{
 };
 use tracing_subscriber::{EnvFilter, Layer, layer::Context, registry::LookupSpan};
 
-/// How often the same complaint of the exporters is logged: with a collector that is away, every batch has one.
-const QUIET: Duration = Duration::from_secs(10);
+/// Minimum interval between log lines about the same problem of an exporter: while a collector is unavailable, every batch reports one.
+const EXPORTER_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Crates that carry what is exported. They would export what they do for it.
+/// Crates that transport exported telemetry. Exporting their own log lines would cause more of them.
 const TRANSPORT: [&str; 4] = ["h2", "hyper", "tonic", "tower"];
 
-/// The exporters' crates: what goes wrong with them is logged, and never sent.
+/// The exporters' crates: their problems are logged, but never exported.
 const EXPORTERS: &str = "opentelemetry";
 
-/// The filter of lines, by `log.filter`.
+/// The filter of log lines, as set by `log.filter`.
 #[derive(Debug)]
 pub struct Filter {
     lines: EnvFilter,
-    /// When each complaint was logged last; as many as the exporters have.
-    complaints: Mutex<HashMap<&'static str, Instant>>,
+    /// When each problem was last logged. Limited by the number of call sites in the exporters.
+    last_logged: Mutex<HashMap<&'static str, Instant>>,
 }
 
 impl Filter {
-    /// A filter by `directives`.
+    /// Creates a filter from `directives`.
     ///
     /// # Errors
-    /// When they cannot be read.
+    /// Returns an error if they cannot be parsed.
     pub fn new(directives: &str, exports: bool) -> anyhow::Result<Self> {
         let mut lines = EnvFilter::try_new(directives).context("log.filter")?;
         if exports {
@@ -50,7 +50,7 @@ impl Filter {
         }
         Ok(Self {
             lines,
-            complaints: Mutex::default(),
+            last_logged: Mutex::default(),
         })
     }
 }
@@ -69,11 +69,13 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Filter {
         if !metadata.target().starts_with(EXPORTERS) {
             return true;
         }
-        let mut complaints = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last_logged = self.last_logged.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        let is_due = complaints.get(metadata.name()).is_none_or(|at| now.duration_since(*at) >= QUIET);
+        let is_due = last_logged
+            .get(metadata.name())
+            .is_none_or(|at| now.duration_since(*at) >= EXPORTER_LOG_INTERVAL);
         if is_due {
-            complaints.insert(metadata.name(), now);
+            last_logged.insert(metadata.name(), now);
         }
         is_due
     }
@@ -103,11 +105,11 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Filter {
     }
 }
 
-/// Lines on their way to a collector: all that are logged, but for those that sending them makes.
+/// Passes log lines to a collector, except those that exporting itself causes.
 #[derive(Debug)]
-pub struct Sent<L>(pub L);
+pub struct WithoutExporters<L>(pub L);
 
-impl<S: Subscriber, L: Layer<S>> Layer<S> for Sent<L> {
+impl<S: Subscriber, L: Layer<S>> Layer<S> for WithoutExporters<L> {
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         if !event.metadata().target().starts_with(EXPORTERS) {
             self.0.on_event(event, context);

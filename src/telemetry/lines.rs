@@ -1,4 +1,4 @@
-//! Log lines with the call they belong to and the ids of its trace, for people and for programs.
+//! Formats log lines with the method of the call and the trace IDs to which they belong, as text or JSON.
 
 use std::fmt;
 
@@ -14,12 +14,13 @@ use tracing_subscriber::{
 
 use parley_telemetry::{context::Method, names::RPC_METHOD};
 
-/// A format of lines that adds `rpc.method` within a call, and `trace_id` and `span_id` where there is a trace.
+/// A log format that adds `rpc.method` within a call, and `trace_id` and `span_id` within a trace.
 #[derive(Debug)]
-pub struct Traced<F>(pub F);
+pub struct WithTraceContext<F>(pub F);
 
-/// What lines of this thread belong to: the ids are of our own span, or of the caller's where we make none.
-fn belonging() -> Vec<(&'static str, String)> {
+/// Returns the method and IDs for lines of the current context. The IDs are those of the server's own span, or of the caller's if the
+/// server creates none.
+fn context_fields() -> Vec<(&'static str, String)> {
     Context::map_current(|context| {
         let method = context.get::<Method>().map(|method| (RPC_METHOD, method.0.to_owned()));
         let span = context.span();
@@ -31,7 +32,7 @@ fn belonging() -> Vec<(&'static str, String)> {
     })
 }
 
-impl<S, N> FormatEvent<S, N> for Traced<Format<Full>>
+impl<S, N> FormatEvent<S, N> for WithTraceContext<Format<Full>>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
@@ -40,14 +41,14 @@ where
         let mut line = String::new();
         self.0.format_event(context, Writer::new(&mut line), event)?;
         write!(writer, "{}", line.trim_end_matches('\n'))?;
-        for (name, value) in belonging() {
+        for (name, value) in context_fields() {
             write!(writer, " {name}={value}")?;
         }
         writeln!(writer)
     }
 }
 
-impl<S, N> FormatEvent<S, N> for Traced<Format<Json>>
+impl<S, N> FormatEvent<S, N> for WithTraceContext<Format<Json>>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
@@ -55,10 +56,10 @@ where
     fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let mut line = String::new();
         self.0.format_event(context, Writer::new(&mut line), event)?;
-        // An object, whose end is put off.
+        // The line is a JSON object: reopen it to append fields.
         let open = line.trim_end().strip_suffix('}').ok_or(fmt::Error)?;
         write!(writer, "{open}")?;
-        for (name, value) in belonging() {
+        for (name, value) in context_fields() {
             write!(writer, r#","{name}":"{value}""#)?;
         }
         writeln!(writer, "}}")

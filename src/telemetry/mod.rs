@@ -1,6 +1,7 @@
-//! Logs, traces and metrics of the whole process. What is measured is decided in the rooms; here it is only carried out.
+//! Sets up logs, traces and metrics for the whole process. The other crates decide what is measured.
 //!
-//! Logs go to standard error. Rooms make their instruments with [`names::meter`], by the names that stand there.
+//! Logs go to standard error. Crates create their instruments with [`names::meter`](parley_telemetry::names::meter), under the names
+//! defined there.
 
 use std::io::IsTerminal as _;
 
@@ -21,27 +22,27 @@ pub mod lines;
 
 use export::Exports;
 pub use export::{credentials, endpoints};
-use filter::{Filter, Sent};
-use lines::Traced;
+use filter::{Filter, WithoutExporters};
+use lines::WithTraceContext;
 
-/// What observes the process; one a process.
+/// The process's telemetry; one per process.
 #[derive(Debug)]
 pub struct Telemetry {
-    /// What `/metrics` shows.
+    /// The metrics served at `/metrics`.
     pub registry: Registry,
     meters: SdkMeterProvider,
     exports: Exports,
 }
 
 impl Telemetry {
-    /// Installs the global subscriber, propagator and meter provider. Must be called inside a tokio runtime, once.
+    /// Installs the global subscriber, propagator and meter provider. Must be called once, inside a tokio runtime.
     ///
     /// # Errors
-    /// When something of the kind is installed already, or an exporter cannot be built.
+    /// Returns an error if a subscriber is already installed, or an exporter cannot be built.
     pub fn start(log: &Log, trace: &Trace) -> anyhow::Result<Self> {
         let resource = export::resource();
         let registry = Registry::new();
-        // What the SDK says of its variables while it is set up is logged as well.
+        // Also log what the SDK reports about its variables while it is set up.
         let first = tracing_subscriber::registry()
             .with(Filter::new(&log.filter, true)?)
             .with(lines(log));
@@ -51,8 +52,8 @@ impl Telemetry {
         })?;
         global::set_text_map_propagator(propagator);
         global::set_meter_provider(meters.clone());
-        // Libraries make spans of `tracing`: sea-orm's of statements are children of our own, where `log.filter` lets them through. Where a
-        // span stands in the source, on which thread it ran and how long it waited costs more than the rest of it.
+        // Libraries create `tracing` spans: sea-orm's statement spans become children of ours if `log.filter` admits them. Source location,
+        // thread and waiting time are omitted, because recording them costs more than the rest of the span.
         let spans = exports.tracers.as_ref().map(|provider| {
             tracing_opentelemetry::layer()
                 .with_location(false)
@@ -60,7 +61,7 @@ impl Telemetry {
                 .with_tracked_inactivity(false)
                 .with_tracer(span::install(provider))
         });
-        let records = exports.loggers.as_ref().map(OpenTelemetryTracingBridge::new).map(Sent);
+        let records = exports.loggers.as_ref().map(OpenTelemetryTracingBridge::new).map(WithoutExporters);
         let exports_any = exports.tracers.is_some() || records.is_some();
         tracing_subscriber::registry()
             .with(Filter::new(&log.filter, exports_any)?)
@@ -71,9 +72,9 @@ impl Telemetry {
         Ok(Self { registry, meters, exports })
     }
 
-    /// Sends what is still kept and stops. Not cancel safe: what was not sent yet is lost.
+    /// Flushes buffered telemetry and shuts down. Not cancel safe: unsent telemetry is lost.
     pub async fn shutdown(self) {
-        // All wait for threads of their own.
+        // Each of these calls blocks until a thread of its own has finished.
         let flushed = tokio::task::spawn_blocking(move || {
             let traces = self.exports.tracers.map_or(Ok(()), |provider| provider.shutdown());
             let logs = self.exports.loggers.map_or(Ok(()), |provider| provider.shutdown());
@@ -81,29 +82,29 @@ impl Telemetry {
         });
         match flushed.await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "the last traces, logs or metrics were not sent"),
-            Err(error) => tracing::warn!(%error, "flushing telemetry was interrupted"),
+            Ok(Err(error)) => tracing::warn!(%error, "failed to export the last traces, logs or metrics"),
+            Err(error) => tracing::warn!(%error, "interrupted while exporting the last telemetry"),
         }
     }
 }
 
-/// Lines on standard error.
+/// The layer that writes log lines to standard error.
 fn lines<S: Subscriber + for<'a> LookupSpan<'a>>(log: &Log) -> Box<dyn Layer<S> + Send + Sync> {
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     match log.format {
         LogFormat::Text => lines
             .with_ansi(colours())
             .fmt_fields(EscapedFields)
-            .event_format(Traced(format().with_ansi(colours())))
+            .event_format(WithTraceContext(format().with_ansi(colours())))
             .boxed(),
         LogFormat::Json => lines
             .json()
-            .event_format(Traced(format().json().flatten_event(true).with_span_list(false)))
+            .event_format(WithTraceContext(format().json().flatten_event(true).with_span_list(false)))
             .boxed(),
     }
 }
 
-/// Whether log lines are coloured: for a terminal, unless <https://no-color.org> says no.
+/// Returns whether to color log lines: only in a terminal, and unless `NO_COLOR` is set (<https://no-color.org>).
 fn colours() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

@@ -102,7 +102,7 @@ async fn a_first_connection_that_cannot_succeed_ends_with_a_hint() {
         (grpc.clone(), ADMINISTRATOR, 2, "begin with http:// or https://"),
         (format!("grpc://{grpc}"), ADMINISTRATOR, 2, "not grpc://"),
         (format!("http://{http}"), ADMINISTRATOR, 1, "port of the JSON API"),
-        (format!("http://{admin}"), ADMINISTRATOR, 1, "port for operators"),
+        (format!("http://{admin}"), ADMINISTRATOR, 1, "admin port"),
         (format!("https://{grpc}"), ADMINISTRATOR, 1, "begin --server with http://"),
         (format!("http://{unused}"), ADMINISTRATOR, 1, "nothing listens"),
         (

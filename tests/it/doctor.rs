@@ -45,12 +45,12 @@ async fn the_doctor_looks_at_certificates_for_telemetry() {
         "OTEL_EXPORTER_OTLP_CERTIFICATE=missing.pem",
         "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE=text.pem",
     ] {
-        let named = format!("WRONG telemetry   {wrong}");
+        let named = format!("FAIL  telemetry   {wrong}");
         assert_eq!(seen.output.matches(&named).count(), 1, "{named}: {}", seen.output);
     }
     assert!(!seen.output.contains("client.key"), "{}", seen.output);
     let half = doctor(home.path(), &[endpoint, ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "client.crt")]).await;
-    assert!(half.output.contains("belong together"), "{}", half.output);
+    assert!(half.output.contains("must be set together"), "{}", half.output);
     let whole = [
         endpoint,
         ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "client.crt"),
@@ -108,8 +108,8 @@ async fn the_doctor_creates_no_folder() {
         missing.output
     );
     assert_eq!(fs::read_dir(home.path()).expect("ours").count(), 0);
-    write(&home.path().join("text"), "no folder", 0o600);
+    write(&home.path().join("text"), "not a folder", 0o600);
     let wrong = doctor(home.path(), &[("PARLEY_FILES_URL", "file:text/below")]).await;
     assert_eq!(wrong.code, Some(1), "{}", wrong.output);
-    assert!(wrong.output.contains("text is no folder"), "{}", wrong.output);
+    assert!(wrong.output.contains("text is not a folder"), "{}", wrong.output);
 }

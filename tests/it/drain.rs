@@ -31,7 +31,7 @@ use crate::support::{
 };
 
 /// What the log says when connections had to be cut.
-const CUT: &str = "connections that are still open were cut";
+const CUT: &str = "aborted open connections";
 
 /// The preface of HTTP/2, and empty settings.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";

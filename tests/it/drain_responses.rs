@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// What the log says when connections had to be cut.
-const CUT: &str = "connections that are still open were cut";
+const CUT: &str = "aborted open connections";
 
 /// How long clients read nothing: longer than a drain waits for a connection that owes nothing.
 const PAUSE: Duration = Duration::from_secs(3);

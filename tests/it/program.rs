@@ -230,7 +230,7 @@ async fn the_doctor_tells_what_is_wrong_in_plain_words() {
         "ok    database    there is none yet",
         "ok    files       the folder files does not exist yet",
         "ok    telemetry   nothing is sent",
-        "Parley can work here.",
+        "Parley can run here.",
     ] {
         assert!(well.output.contains(line), "{line} is not in\n{}", well.output);
     }
@@ -249,11 +249,11 @@ async fn the_doctor_tells_what_is_wrong_in_plain_words() {
     ])
     .await;
     assert_eq!(ill.code, Some(1), "{}", ill.output);
-    let collector = "http://127.0.0.1:1 cannot be reached at port 1";
+    let collector = "http://127.0.0.1:1 cannot be reached on port 1";
     assert!(ill.output.contains(collector), "{collector} is not in\n{}", ill.output);
     for about in ["database", "files", "tls", "nats", "mail"] {
         assert!(
-            ill.output.contains(&format!("WRONG {about:<12}")),
+            ill.output.contains(&format!("FAIL  {about:<12}")),
             "{about} is not among\n{}",
             ill.output
         );
@@ -280,7 +280,7 @@ async fn the_doctor_knows_its_database_on_postgres() {
     for line in [
         "database    PostgreSQL",
         "migrations behind, which the next start runs",
-        "signals     what one connection says another one hears",
+        "signals     a notification sent by one connection is received by another",
     ] {
         assert!(seen.output.contains(line), "{line} is not in\n{}", seen.output);
     }

@@ -238,7 +238,7 @@ async fn stored_times_are_sent_within_the_range(backend: Backend) {
     let report = run_to_end(doctor).await.output;
     // A SQLite file that a server has open cannot be looked at.
     if backend == Backend::Postgres {
-        let line = format!("conversations.snoozed_until lies outside of the years 1 to 9999 in {talk} of account 1");
+        let line = format!("conversations.snoozed_until is outside the years 1 to 9999 in {talk} of account 1");
         assert!(report.contains(&line), "{line} is not in\n{report}");
     }
 }

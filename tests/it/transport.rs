@@ -133,7 +133,7 @@ async fn a_certificate_that_cannot_be_used_is_named() {
     let ended = run_to_end(command).await;
     assert_ne!(ended.code, Some(0));
     assert!(
-        ended.output.contains("tls.cert_file and tls.key_file do not belong together"),
+        ended.output.contains("tls.cert_file and tls.key_file do not match"),
         "{}",
         ended.output
     );

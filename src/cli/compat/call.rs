@@ -1,56 +1,55 @@
-//! One call as a log or a HAR file has it. Nothing of it is printed but what `judge` makes of it.
+//! One call, as recorded in a log or a HAR file. It is never printed directly; `judge` decides what appears in the report.
 
 use axum::http::Method;
 use serde_json::{Map, Value as Json};
 
-/// Bytes that are looked at of a query; in a HAR file one may be as long as a body.
-const QUERY: usize = 64 * 1024;
+/// Maximum number of bytes examined of a query. In a HAR file a query can be as long as a body.
+const MAX_QUERY_BYTES: usize = 64 * 1024;
 
-/// Parameters of a query or a form that are looked at.
-pub const PARAMETERS: usize = 1000;
+/// Maximum number of parameters examined of a query or a form.
+pub const MAX_PARAMETERS: usize = 1000;
 
-/// The name of parameters that are written without a value.
-pub const NAMELESS: &str = "?";
+/// The name under which parameters without a value are stored.
+pub const UNNAMED: &str = "?";
 
-/// A call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Call {
-    /// The method; one of those of HTTP.
+    /// A standard HTTP method.
     pub method: Method,
-    /// The host it went to, in lower case and without a port, where the source says it.
+    /// The target host, in lower case and without the port, if the source records it.
     pub host: Option<String>,
-    /// The path as it was sent.
+    /// The path as sent by the client.
     pub path: String,
-    /// The parameters of the query, by the first part of their names.
+    /// The query parameters, by the first part of their names.
     pub query: Map<String, Json>,
-    /// The status of the answer, where there is one.
+    /// The status of the response, if recorded.
     pub status: Option<u16>,
-    /// What the body says; none where the source does not have it.
+    /// The parameters of the body. `None` if the source does not record bodies.
     pub body: Option<Body>,
 }
 
 /// The parameters of a body.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Body {
-    /// By the first part of their names.
+    /// The parameters, by the first part of their names.
     pub map: Map<String, Json>,
-    /// Whether it carried files.
+    /// Whether the body contained files.
     pub has_files: bool,
 }
 
 impl Call {
-    /// A call by the words of a log.
+    /// Creates a call from the words of a log line.
     ///
     /// # Errors
-    /// What is wrong with the words, in words that quote nothing of them.
+    /// Returns a description of what is wrong, without quoting the line.
     pub fn new(method: &str, target: &str, status: Option<u16>) -> Result<Self, &'static str> {
-        let method = known(method).ok_or("its method is none of HTTP")?;
-        let (host, target) = match absolute(target) {
+        let method = known_method(method).ok_or("the method is not an HTTP method")?;
+        let (host, target) = match split_absolute(target) {
             Some((host, target)) => (host, target),
             None => (None, target),
         };
         if !target.starts_with(['/', '*', '?']) && !target.is_empty() {
-            return Err("its target is no path");
+            return Err("the request target is not a path");
         }
         let target = target.split('#').next().unwrap_or_default();
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
@@ -64,12 +63,12 @@ impl Call {
         })
     }
 
-    /// A call by the first line of its request: method, target, and mostly the version of HTTP.
+    /// Creates a call from a request line: method, target, and usually the HTTP version.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Returns a description of what is wrong, without quoting the line.
     pub fn of_request_line(line: &str, status: Option<u16>) -> Result<Self, &'static str> {
-        let (method, rest) = line.trim().split_once(' ').ok_or("its request is empty or no HTTP")?;
+        let (method, rest) = line.trim().split_once(' ').ok_or("the request is empty or not HTTP")?;
         let target = match rest.rsplit_once(' ') {
             Some((target, version)) if version.starts_with("HTTP/") => target,
             _ => rest,
@@ -78,9 +77,9 @@ impl Call {
     }
 }
 
-/// The methods of HTTP, so that nothing else is ever printed as one.
-fn known(method: &str) -> Option<Method> {
-    let known = [
+/// Parses a standard HTTP method. Others are rejected, so that arbitrary text is never printed as a method.
+fn known_method(method: &str) -> Option<Method> {
+    let methods = [
         Method::GET,
         Method::HEAD,
         Method::POST,
@@ -91,11 +90,11 @@ fn known(method: &str) -> Option<Method> {
         Method::TRACE,
         Method::CONNECT,
     ];
-    known.into_iter().find(|one| one.as_str() == method)
+    methods.into_iter().find(|one| one.as_str() == method)
 }
 
-/// The host of an absolute URL, and what follows it; none if it is none.
-fn absolute(target: &str) -> Option<(Option<String>, &str)> {
+/// Splits an absolute URL into its host and the rest. `None` if the target is not an absolute URL.
+fn split_absolute(target: &str) -> Option<(Option<String>, &str)> {
     let (scheme, rest) = target.split_once("://")?;
     if !["http", "https", "ws", "wss"]
         .iter()
@@ -109,7 +108,7 @@ fn absolute(target: &str) -> Option<(Option<String>, &str)> {
     Some((host_of(host), target))
 }
 
-/// A host without its port, in lower case.
+/// Returns the host in lower case, without its port.
 pub fn host_of(text: &str) -> Option<String> {
     let host = match text.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
@@ -118,25 +117,26 @@ pub fn host_of(text: &str) -> Option<String> {
     (!host.is_empty()).then(|| host.to_ascii_lowercase())
 }
 
-/// The parameters of a query or an urlencoded form, by the first part of their names, as the server splits them. The first value counts.
+/// Parses the parameters of a query or a URL-encoded form, by the first part of their names, as the server splits them. If a name is
+/// repeated, the first value is kept.
 ///
-/// What has no value (`?abc`) gets the name [`NAMELESS`]: it may be a token that somebody hung on an address.
+/// A parameter without a value (`?abc`) is stored as [`UNNAMED`], because its name might be a token that someone appended to a URL.
 pub fn parameters(encoded: &str) -> Map<String, Json> {
     let mut found = Map::new();
-    let encoded = &encoded[..encoded.floor_char_boundary(QUERY)];
-    for part in encoded.split('&').filter(|part| !part.is_empty()).take(PARAMETERS) {
+    let encoded = &encoded[..encoded.floor_char_boundary(MAX_QUERY_BYTES)];
+    for part in encoded.split('&').filter(|part| !part.is_empty()).take(MAX_PARAMETERS) {
         if part.contains('=') {
             for (name, value) in form_urlencoded::parse(part.as_bytes()) {
                 put(&mut found, &name, value.into_owned());
             }
         } else {
-            put(&mut found, NAMELESS, String::new());
+            put(&mut found, UNNAMED, String::new());
         }
     }
     found
 }
 
-/// Puts a parameter where its name says: `contact[name]` is the key `name` below `contact`. What lies deeper belongs to the value.
+/// Stores a parameter at the place given by its name: `contact[name]` becomes the key `name` below `contact`. Deeper levels are ignored.
 pub fn put(map: &mut Map<String, Json>, name: &str, value: String) {
     let (first, rest) = name.split_once('[').unwrap_or((name, ""));
     let below = rest.split(']').next().unwrap_or_default();

@@ -1,28 +1,28 @@
-//! Routes of Chatwoot that are not served, with what to use instead, as `docs/json-api-coverage.md` lists them: the page is part of the
-//! program.
+//! Chatwoot routes that Parley does not serve, with their alternatives, as listed in `docs/json-api-coverage.md`. The page is compiled into
+//! the program.
 
 use super::page;
 
-/// Has the tables.
+/// The page with the tables.
 const PAGE: &str = include_str!("../../../docs/json-api-coverage.md");
 
 /// A route that is not served.
 #[derive(Debug)]
 pub struct Unserved {
-    /// None: any method.
+    /// The method. `None` matches any method.
     method: Option<String>,
-    /// The path as the page spells it, with `/**` at the end where all below is meant.
+    /// The path as listed on the page, with a trailing `/**` if it includes all paths below.
     pub path: String,
-    /// What to use instead.
+    /// The documented alternative.
     pub instead: String,
 }
 
-/// All that are listed.
+/// All listed routes.
 #[derive(Debug)]
 pub struct Coverage(Vec<Unserved>);
 
 impl Coverage {
-    /// Reads the page.
+    /// Parses the page.
     pub fn new() -> Self {
         let mut all = Vec::new();
         for heading in ["Not served", "Not in Chatwoot's description"] {
@@ -46,9 +46,9 @@ impl Coverage {
         Self(all)
     }
 
-    /// The route that a call means, if it is listed; of several the one that says most of the path. `path` is normalised.
+    /// Returns the listed route that matches a call; of several, the most specific one. `path` must be normalized.
     pub fn find(&self, method: &str, path: &str) -> Option<&Unserved> {
-        // Chatwoot takes PUT and PATCH for the same, and HEAD for GET.
+        // Chatwoot treats PUT like PATCH, and HEAD like GET.
         let method = match method {
             "PUT" => "PATCH",
             "HEAD" => "GET",
@@ -65,13 +65,14 @@ impl Coverage {
             .map(|(_, route)| route)
     }
 
-    /// The paths that are listed.
+    /// Returns the listed paths.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|route| route.path.as_str())
     }
 }
 
-/// How many parts of a path a pattern names, if it matches: twice as much as those, and one more if nothing is left open.
+/// Returns how specific a pattern is, or `None` if it does not match: two for each literal segment, plus one if the pattern has no trailing
+/// wildcard.
 fn literals(pattern: &str, path: &str) -> Option<usize> {
     let (start, is_open) = match pattern.strip_suffix("/**") {
         Some(start) => (start, true),
@@ -98,7 +99,7 @@ mod tests {
     use parley_rest::route_table::RouteTable;
 
     #[test]
-    fn finds_what_says_most() {
+    fn finds_the_most_specific_route() {
         let coverage = Coverage::new();
         assert!(coverage.0.len() > 80, "the tables are whole: {}", coverage.0.len());
         for (method, path, found) in [
@@ -138,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_is_listed_is_served() {
+    fn listed_routes_are_not_served() {
         let table = RouteTable::new();
         for route in Coverage::new().0.iter().filter(|route| !route.path.ends_with("/**")) {
             assert!(!route.instead.is_empty(), "{route:?}");

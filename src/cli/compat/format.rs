@@ -1,37 +1,37 @@
-//! The formats that are read, which one a file has, and reading it call by call.
+//! Log formats: detection of a file's format, and reading its calls.
 
 use std::io;
 
 use clap::ValueEnum;
 
 use super::{
+    access_log::{self, Line},
     call::Call,
     har,
-    input::{Input, LINE, next_line},
-    object,
-    quoted::{self, Line},
-    words::{self, Rails},
+    input::{Input, MAX_LINE_BYTES, next_line},
+    json_lines,
+    rails::{self, Rails},
 };
 
-/// How a file is written.
+/// Format of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// The access log of nginx or Apache, common or combined
+    /// Access log of nginx or Apache, common or combined
     Combined,
-    /// A JSON object a line: nginx, lograge, Caddy, Traefik
+    /// One JSON object per line: nginx, lograge, Caddy, Traefik
     Json,
-    /// The log of Rails in production
+    /// Log of Rails in production
     Rails,
     /// Lines of key=value with method, path and status
     Lograge,
-    /// The access log of an AWS application load balancer
+    /// Access log of an AWS application load balancer
     Alb,
     /// HAR 1.2, from a browser or a proxy
     Har,
 }
 
 impl Format {
-    /// What it is called on the command line.
+    /// The name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Combined => "combined",
@@ -43,12 +43,12 @@ impl Format {
         }
     }
 
-    /// What counts its parts.
+    /// The unit in which the file is counted.
     pub fn unit(self) -> &'static str {
         if self == Self::Har { "entry" } else { "line" }
     }
 
-    /// Detects a format from the beginning of a file: that which reads most of its lines.
+    /// Detects the format from the beginning of a file: the one that can parse the most lines.
     pub fn detect(head: &[u8]) -> Option<Self> {
         let text = String::from_utf8_lossy(head);
         let text = text.trim_start_matches('\u{feff}');
@@ -57,35 +57,35 @@ impl Format {
         }
         let of_lines = [Self::Alb, Self::Json, Self::Combined, Self::Rails, Self::Lograge];
         let counted = of_lines.map(|format| {
-            let lines = text.lines().filter(|line| line.len() <= LINE);
-            (lines.filter(|line| format.reads(line)).count(), format)
+            let lines = text.lines().filter(|line| line.len() <= MAX_LINE_BYTES);
+            (lines.filter(|line| format.can_parse(line)).count(), format)
         });
-        // The first of those that read as many.
+        // On a tie, the first format wins.
         let most = counted.iter().map(|(count, _)| *count).max().filter(|count| *count > 0)?;
         counted.into_iter().find(|(count, _)| *count == most).map(|(_, format)| format)
     }
 
-    fn reads(self, line: &str) -> bool {
+    fn can_parse(self, line: &str) -> bool {
         match self {
-            Self::Rails => words::starts(line),
+            Self::Rails => rails::starts(line),
             Self::Har => false,
             _ => matches!(self.line(line), Ok(Some(_))),
         }
     }
 
-    /// A line that is a call by itself.
+    /// Parses a line that contains a complete call.
     fn line(self, line: &str) -> Line {
         match self {
-            Self::Combined => quoted::combined(line),
-            Self::Json => object::json(line),
-            Self::Lograge => words::lograge(line),
-            Self::Alb => quoted::load_balancer(line),
+            Self::Combined => access_log::combined(line),
+            Self::Json => json_lines::json(line),
+            Self::Lograge => rails::lograge(line),
+            Self::Alb => access_log::load_balancer(line),
             Self::Rails | Self::Har => Ok(None),
         }
     }
 }
 
-/// Whether a text begins as a HAR file does: `{"log": {`. A line of Docker's begins `{"log":"`.
+/// Returns whether a text starts like a HAR file: `{"log": {`. A Docker log line starts with `{"log":"`.
 fn is_har(text: &str) -> bool {
     let after = |text: &str, what: &str| text.trim_start().strip_prefix(what).map(str::to_owned);
     after(text, "{")
@@ -94,36 +94,35 @@ fn is_har(text: &str) -> bool {
         .is_some_and(|text| text.trim_start().starts_with('{'))
 }
 
-/// Lines or entries that are named where they cannot be read.
-const NAMED: usize = 5;
+/// Maximum number of unreadable lines or entries that are reported individually.
+const MAX_REPORTED: usize = 5;
 
-/// How reading went.
+/// Outcome of reading a file.
 #[derive(Debug)]
 pub struct Reading {
-    /// How the file was read.
     pub format: Format,
-    /// Lines, or entries of a HAR file.
+    /// Number of lines, or of entries in a HAR file.
     pub units: u64,
-    /// Those that hold a call.
+    /// Number of units that contain a call.
     pub calls: u64,
-    /// Those that cannot be read.
+    /// Number of units that cannot be read.
     pub unreadable: u64,
-    /// The first of them, and why.
+    /// The first unreadable units, each with the reason.
     pub first_unreadable: Vec<(u64, &'static str)>,
-    /// Why reading ended before the end of the file.
+    /// The reason why reading ended before the end of the file.
     pub ended_early: Option<String>,
 }
 
 impl Reading {
-    fn refuse(&mut self, reason: &'static str) {
+    fn record_unreadable(&mut self, reason: &'static str) {
         self.unreadable += 1;
-        if self.first_unreadable.len() < NAMED {
+        if self.first_unreadable.len() < MAX_REPORTED {
             self.first_unreadable.push((self.units, reason));
         }
     }
 }
 
-/// Reads all calls of a source, each with the number of its line or entry. For Rails that is the line where the request ends.
+/// Reads all calls of a source and emits each with the number of its line or entry. For Rails, that is the line where the request ends.
 pub fn read(input: Input, format: Format, emit: &mut dyn FnMut(u64, Call)) -> Reading {
     let mut reading = Reading {
         format,
@@ -138,8 +137,8 @@ pub fn read(input: Input, format: Format, emit: &mut dyn FnMut(u64, Call)) -> Re
             reading: &mut reading,
             emit,
         };
-        if let Err(error) = har::read(without_mark(input), &mut entries) {
-            reading.ended_early = Some(of_json(&error));
+        if let Err(error) = har::read(without_bom(input), &mut entries) {
+            reading.ended_early = Some(json_error(&error));
         }
     } else if let Err(error) = read_lines(input, &mut reading, emit) {
         reading.ended_early = Some(error.to_string());
@@ -147,15 +146,15 @@ pub fn read(input: Input, format: Format, emit: &mut dyn FnMut(u64, Call)) -> Re
     reading
 }
 
-/// What ended the reading of a HAR file, without anything of the file.
-fn of_json(error: &serde_json::Error) -> String {
+/// Describes the error that ended reading a HAR file, without quoting the file.
+fn json_error(error: &serde_json::Error) -> String {
     use serde_json::error::Category;
     let place = format!("line {} column {}", error.line(), error.column());
     match error.classify() {
         Category::Io => error.to_string(),
-        Category::Eof => format!("the JSON ends in its middle, at {place}"),
-        Category::Syntax => format!("it is no JSON at {place}"),
-        Category::Data => format!("it is not as HAR 1.2 wants it at {place}"),
+        Category::Eof => format!("the JSON is truncated at {place}"),
+        Category::Syntax => format!("invalid JSON at {place}"),
+        Category::Data => format!("not valid HAR 1.2 at {place}"),
     }
 }
 
@@ -172,13 +171,13 @@ impl har::Sink for Entries<'_> {
                 self.reading.calls += 1;
                 (self.emit)(self.reading.units, call);
             }
-            Err(reason) => self.reading.refuse(reason),
+            Err(reason) => self.reading.record_unreadable(reason),
         }
     }
 }
 
-/// The source after a mark of its byte order, which JSON does not know.
-fn without_mark(mut input: Input) -> impl io::BufRead {
+/// Skips a leading byte order mark, which JSON does not permit.
+fn without_bom(mut input: Input) -> impl io::BufRead {
     if input.head.starts_with(&[0xef, 0xbb, 0xbf]) {
         input.head.drain(..3);
     }
@@ -186,7 +185,7 @@ fn without_mark(mut input: Input) -> impl io::BufRead {
 }
 
 fn read_lines(input: Input, reading: &mut Reading, emit: &mut dyn FnMut(u64, Call)) -> io::Result<()> {
-    let mut source = without_mark(input);
+    let mut source = without_bom(input);
     let (mut line, mut is_cut) = (Vec::new(), false);
     let mut rails = Rails::default();
     let ended = loop {
@@ -197,7 +196,7 @@ fn read_lines(input: Input, reading: &mut Reading, emit: &mut dyn FnMut(u64, Cal
         }
         reading.units += 1;
         if is_cut {
-            reading.refuse("it is longer than 64 KiB");
+            reading.record_unreadable("longer than 64 KiB");
             continue;
         }
         let text = String::from_utf8_lossy(&line);
@@ -212,7 +211,7 @@ fn read_lines(input: Input, reading: &mut Reading, emit: &mut dyn FnMut(u64, Cal
                 emit(units, call);
             });
             if let Err(reason) = read {
-                reading.refuse(reason);
+                reading.record_unreadable(reason);
             }
             continue;
         }
@@ -222,7 +221,7 @@ fn read_lines(input: Input, reading: &mut Reading, emit: &mut dyn FnMut(u64, Cal
                 emit(units, call);
             }
             Ok(None) => {}
-            Err(reason) => reading.refuse(reason),
+            Err(reason) => reading.record_unreadable(reason),
         }
     };
     let units = reading.units;
@@ -249,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_formats_apart() {
+    fn distinguishes_formats() {
         let alb = "https 2026-11-30T07:46:40Z app/x 1.2.3.4:1 10.0.0.1:2 0 0 0 200 200 0 1 \"GET https://h:443/ HTTP/1.1\" \"x\"\n";
         let started = "[a] Started GET \"/\" for ::1 at x\n[a] Processing\n[a] Completed 200 OK\n";
         for (text, format) in [
@@ -275,35 +274,35 @@ mod tests {
     }
 
     #[test]
-    fn counts_and_names_what_cannot_be_read() {
+    fn counts_and_reports_unreadable_lines() {
         let mut text = COMBINED.as_bytes().to_vec();
-        text.extend(vec![b'x'; LINE + 1]);
+        text.extend(vec![b'x'; MAX_LINE_BYTES + 1]);
         text.extend(b"\n\xff\xfe\x00\n\n");
         text.extend(COMBINED.as_bytes());
         text.extend(b"broken\n".repeat(9));
         let (reading, places) = all(&text, Format::Combined);
         assert_eq!((reading.units, reading.calls, reading.unreadable), (14, 2, 11));
         assert_eq!(places, [1, 5]);
-        assert_eq!(reading.first_unreadable.len(), NAMED);
-        assert_eq!(reading.first_unreadable[0], (2, "it is longer than 64 KiB"));
+        assert_eq!(reading.first_unreadable.len(), MAX_REPORTED);
+        assert_eq!(reading.first_unreadable[0], (2, "longer than 64 KiB"));
         assert!(reading.ended_early.is_none());
     }
 
     #[test]
-    fn says_where_a_har_ends_and_quotes_nothing() {
+    fn reports_where_a_har_ends_without_quoting_it() {
         let text = b"\xef\xbb\xbf{\"log\": {\"entries\": [{\"request\": {\"method\": \"GET\", \"url\": \"/a\"}}, secret";
         let (reading, places) = all(text, Format::Har);
         assert_eq!((reading.calls, places), (1, vec![1]));
         let reason = reading.ended_early.expect("it ends early");
         assert!(
-            reason.starts_with("it is no JSON at line 1") && !reason.contains("secret"),
+            reason.starts_with("invalid JSON at line 1") && !reason.contains("secret"),
             "{reason}"
         );
     }
 
     proptest! {
         #[test]
-        fn nothing_makes_them_panic(bytes in proptest::collection::vec(any::<u8>(), 0..500)) {
+        fn arbitrary_input_does_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..500)) {
             let _ = Format::detect(&bytes);
             for format in Format::value_variants() {
                 if let Ok(input) = Input::of(io::Cursor::new(bytes.clone())) {

@@ -1,4 +1,4 @@
-//! The readers of this module, for the fuzz targets. Not part of the API of the crate.
+//! The readers of this module, exposed for the fuzz targets. Not part of the crate's API.
 
 use std::io;
 
@@ -10,7 +10,7 @@ thread_local! {
     static JUDGE: Judge = Judge::new("", None);
 }
 
-/// Reads a file as each format, and as the one that it looks like, and judges the calls in it.
+/// Detects the format of a file, then reads it in every format and judges the calls in it.
 pub fn file(bytes: &[u8]) {
     let open = || Input::of(io::Cursor::new(bytes.to_vec()));
     if let Ok(input) = open() {

@@ -1,6 +1,6 @@
-//! HAR 1.2, read entry by entry: what browsers and proxies record of requests, with their bodies.
+//! Reads HAR 1.2 files (requests with bodies, as recorded by browsers and proxies), entry by entry.
 //!
-//! Bodies of answers, headers and cookies are skipped while they are read. What one entry may take is bounded, and the file as a whole is not.
+//! Response bodies, headers and cookies are skipped while reading. The size of an entry is limited; the size of the file is not.
 
 use std::{cell::Cell, fmt, io, rc::Rc};
 
@@ -11,59 +11,62 @@ use serde::{
 use serde_json::{Map, Value as Json};
 
 use super::{
-    call::{Body, Call, PARAMETERS, parameters, put},
+    call::{Body, Call, MAX_PARAMETERS, parameters, put},
     lenient::{List, Number, Object, Text},
 };
 
-/// Bytes of one entry with all that belongs to it.
-const ENTRY: usize = 64 * 1024 * 1024;
+/// Maximum number of bytes of one entry, including everything in it.
+const MAX_ENTRY_BYTES: usize = 64 * 1024 * 1024;
 
-/// Bytes of a JSON body that is looked at.
-const BODY: usize = 256 * 1024;
+/// Maximum number of bytes examined of a JSON body.
+const MAX_BODY_BYTES: usize = 256 * 1024;
 
-/// Takes what is read of a HAR file.
+/// Receives the entries of a HAR file.
 pub trait Sink {
-    /// An entry: a call, or why it is none.
+    /// Receives an entry: a call, or the reason why it is not one.
     fn entry(&mut self, entry: Result<Call, &'static str>);
 }
 
-/// Reads a whole file.
+/// Reads a complete file.
 ///
 /// # Errors
-/// What is wrong with it; entries before that were handed out.
+/// Returns a description of what is wrong with the file. Entries before the error have been emitted.
 pub fn read(source: impl io::Read, sink: &mut dyn Sink) -> Result<(), serde_json::Error> {
-    let left = Rc::new(Cell::new(ENTRY));
+    let remaining = Rc::new(Cell::new(MAX_ENTRY_BYTES));
     let bounded = Bounded {
         source,
-        left: Rc::clone(&left),
+        remaining: Rc::clone(&remaining),
     };
     let mut json = serde_json::Deserializer::from_reader(bounded);
-    Root { left, sink }.deserialize(&mut json)?;
+    Root { remaining, sink }.deserialize(&mut json)?;
     Ok(())
 }
 
-/// Ends with an error after so many bytes, unless more are granted in between.
+/// Fails after a number of bytes, unless the budget is renewed in the meantime.
 struct Bounded<R> {
     source: R,
-    left: Rc<Cell<usize>>,
+    remaining: Rc<Cell<usize>>,
 }
 
 impl<R: io::Read> io::Read for Bounded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = self.left.get();
-        if left == 0 {
-            return Err(io::Error::other(format!("an entry has more than {} MiB", ENTRY / 1024 / 1024)));
+        let remaining = self.remaining.get();
+        if remaining == 0 {
+            return Err(io::Error::other(format!(
+                "an entry is larger than {} MiB",
+                MAX_ENTRY_BYTES / 1024 / 1024
+            )));
         }
-        let length = buffer.len().min(left);
+        let length = buffer.len().min(remaining);
         let read = self.source.read(&mut buffer[..length])?;
-        self.left.set(left - read);
+        self.remaining.set(remaining - read);
         Ok(read)
     }
 }
 
-/// `{"log": {"entries": […]}}`, with whatever else is there.
+/// `{"log": {"entries": […]}}`; other keys are ignored.
 struct Root<'a> {
-    left: Rc<Cell<usize>>,
+    remaining: Rc<Cell<usize>>,
     sink: &'a mut dyn Sink,
 }
 
@@ -101,7 +104,7 @@ impl<'de> DeserializeSeed<'de> for Entries<'_> {
     }
 }
 
-/// Hands the value of one key to a seed, and skips all others.
+/// Passes the value of one key to a seed and skips all others.
 struct Keyed<S> {
     key: &'static str,
     seed: Option<S>,
@@ -123,7 +126,7 @@ impl<'de, S: DeserializeSeed<'de, Value = ()>> Visitor<'de> for Keyed<S> {
         }
         match self.seed {
             None => Ok(()),
-            Some(_) => Err(A::Error::custom(format_args!("it has no `{}`", self.key))),
+            Some(_) => Err(A::Error::custom(format_args!("the key `{}` is missing", self.key))),
         }
     }
 }
@@ -136,10 +139,10 @@ impl<'de> Visitor<'de> for Entries<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
-        self.0.left.set(ENTRY);
+        self.0.remaining.set(MAX_ENTRY_BYTES);
         while let Some(entry) = entries.next_element::<Object<Entry>>()? {
             self.0.sink.entry(entry.0.call());
-            self.0.left.set(ENTRY);
+            self.0.remaining.set(MAX_ENTRY_BYTES);
         }
         Ok(())
     }
@@ -149,7 +152,7 @@ impl<'de> Visitor<'de> for Entries<'_> {
 #[serde(default)]
 struct Entry {
     request: Object<Request>,
-    response: Object<Answer>,
+    response: Object<Response>,
 }
 
 #[derive(Default, Deserialize)]
@@ -157,13 +160,13 @@ struct Entry {
 struct Request {
     method: Text,
     url: Text,
-    query_string: List<Pair, PARAMETERS>,
+    query_string: List<Pair, MAX_PARAMETERS>,
     post_data: Option<Object<PostData>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Answer {
+struct Response {
     status: Number,
 }
 
@@ -180,7 +183,7 @@ struct Pair {
 struct PostData {
     mime_type: Text,
     text: Text,
-    params: List<Pair, PARAMETERS>,
+    params: List<Pair, MAX_PARAMETERS>,
 }
 
 impl Entry {
@@ -192,14 +195,14 @@ impl Entry {
             post_data,
         } = self.request.0;
         let (Some(method), Some(url)) = (method.0, url.0) else {
-            return Err("its request has no method or no url");
+            return Err("the request has no method or no url");
         };
         let status = self.response.0.status.0;
         let mut call = Call::new(&method.to_ascii_uppercase(), &url, status)?;
         if call.query.is_empty() {
             put_all(&mut call.query, query_string.0);
         }
-        // Without postData nothing was sent.
+        // Without postData, the request had no body.
         call.body = match post_data {
             None => Some(Body::default()),
             Some(data) => data.0.body(),
@@ -209,7 +212,7 @@ impl Entry {
 }
 
 impl PostData {
-    /// The parameters of a body; none if they cannot be known.
+    /// Returns the parameters of the body, or `None` if they cannot be determined.
     fn body(self) -> Option<Body> {
         let kind = self.mime_type.0.unwrap_or_default();
         let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -221,11 +224,11 @@ impl PostData {
             }
             "application/x-www-form-urlencoded" => body.map = parameters(&text),
             kind if kind.is_empty() || kind == "application/json" || kind.ends_with("+json") => {
-                if text.len() > BODY {
+                if text.len() > MAX_BODY_BYTES {
                     return None;
                 }
                 if !text.trim().is_empty() {
-                    // As the server: a body that is no object has no names.
+                    // Like the server: a body that is not an object has no parameters.
                     body.map = match serde_json::from_str(&text) {
                         Ok(Json::Object(map)) => map,
                         Ok(_) => Map::new(),
@@ -233,7 +236,7 @@ impl PostData {
                     };
                 }
             }
-            // Names of a form in parts are not looked for in its text.
+            // The text of a multipart form is not parsed for parameter names.
             "multipart/form-data" => return None,
             _ => {}
         }
@@ -241,7 +244,7 @@ impl PostData {
     }
 }
 
-/// Puts pairs into a map; whether a file was among them.
+/// Inserts pairs into a map. Returns whether a file was among them.
 fn put_all(map: &mut Map<String, Json>, pairs: Vec<Pair>) -> bool {
     let mut has_files = false;
     for pair in pairs {
@@ -263,18 +266,18 @@ mod tests {
     use super::*;
 
     #[derive(Default)]
-    struct Kept(Vec<Result<Call, &'static str>>);
+    struct Collected(Vec<Result<Call, &'static str>>);
 
-    impl Sink for Kept {
+    impl Sink for Collected {
         fn entry(&mut self, entry: Result<Call, &'static str>) {
             self.0.push(entry);
         }
     }
 
-    fn entries(text: &[u8]) -> (Kept, Result<(), serde_json::Error>) {
-        let mut kept = Kept::default();
-        let ended = read(text, &mut kept);
-        (kept, ended)
+    fn entries(text: &[u8]) -> (Collected, Result<(), serde_json::Error>) {
+        let mut collected = Collected::default();
+        let ended = read(text, &mut collected);
+        (collected, ended)
     }
 
     fn har(entries: &Json) -> Vec<u8> {
@@ -302,61 +305,71 @@ mod tests {
             {"request": null, "response": 200},
             {"request": {"method": "GET", "url": "/last"}},
         ]));
-        let (kept, ended) = entries(&text);
+        let (collected, ended) = entries(&text);
         ended.expect("it is read");
-        let bodies: Vec<_> = kept.0[..6].iter().map(|call| call.as_ref().expect("a call").body.clone()).collect();
+        let bodies: Vec<_> = collected.0[..6]
+            .iter()
+            .map(|call| call.as_ref().expect("a call").body.clone())
+            .collect();
         for body in &bodies[..3] {
             let body = body.as_ref().expect("a body");
             assert!(body.map["contact"].as_object().expect("an object").contains_key("name"));
         }
         assert!(bodies[2].as_ref().is_some_and(|body| body.has_files));
         assert_eq!(bodies[3..], [None, None, Some(Body::default())]);
-        let last = kept.0[6].as_ref().expect("a call");
+        let last = collected.0[6].as_ref().expect("a call");
         assert_eq!((last.path.as_str(), last.status, &last.query["c"]), ("/b", None, &json!("d")));
-        assert!(kept.0[7].is_err() && kept.0[8].is_err());
-        let (odd, last) = (kept.0[9].as_ref().expect("a call"), kept.0[13].as_ref().expect("a call"));
+        assert!(collected.0[7].is_err() && collected.0[8].is_err());
+        let (odd, last) = (collected.0[9].as_ref().expect("a call"), collected.0[13].as_ref().expect("a call"));
         assert_eq!((odd.path.as_str(), odd.status, odd.query.is_empty()), ("/c", None, true));
-        assert!(kept.0[10..13].iter().all(Result::is_err));
+        assert!(collected.0[10..13].iter().all(Result::is_err));
         assert_eq!(last.path, "/last");
     }
 
     #[test]
-    fn keeps_the_first_pairs_alone() {
+    fn keeps_only_the_first_pairs() {
         let many = "{},".repeat(100_000) + "{}";
-        let pairs: List<Pair, PARAMETERS> = serde_json::from_str(&format!("[{many}]")).expect("it is read");
-        assert_eq!((pairs.0.len(), pairs.0.capacity() < 2 * PARAMETERS + 100), (PARAMETERS, true));
+        let pairs: List<Pair, MAX_PARAMETERS> = serde_json::from_str(&format!("[{many}]")).expect("it is read");
+        assert_eq!(
+            (pairs.0.len(), pairs.0.capacity() < 2 * MAX_PARAMETERS + 100),
+            (MAX_PARAMETERS, true)
+        );
     }
 
     #[test]
-    fn hands_out_what_came_before_an_end() {
+    fn emits_entries_before_a_truncation() {
         let whole = har(&json!([{"request": {"method": "GET", "url": "/a"}}, {"request": {"method": "GET", "url": "/b"}}]));
         let cut = &whole[..whole.len() - 40];
-        let (kept, ended) = entries(cut);
-        assert_eq!((kept.0.len(), ended.is_err()), (1, true));
+        let (collected, ended) = entries(cut);
+        assert_eq!((collected.0.len(), ended.is_err()), (1, true));
         for text in ["", "{}", "[]", "{\"log\": 1}", "{\"log\": {}}", "{\"log\": {\"entries\": 1}}"] {
             assert!(entries(text.as_bytes()).1.is_err(), "{text}");
         }
     }
 
     #[test]
-    fn bounds_nesting_and_entries() {
+    fn limits_nesting_and_entry_size() {
         let deep = format!(
             "{{\"log\": {{\"entries\": [{{\"x\": {}1{}}}]}}}}",
             "[".repeat(100_000),
             "]".repeat(100_000)
         );
-        let (kept, ended) = entries(deep.as_bytes());
-        assert_eq!((kept.0.len(), ended.is_ok()), (1, true), "what is skipped is not recursed into");
+        let (collected, ended) = entries(deep.as_bytes());
+        assert_eq!(
+            (collected.0.len(), ended.is_ok()),
+            (1, true),
+            "skipped values are not recursed into"
+        );
         let start = io::Cursor::new(b"{\"log\": {\"entries\": [{\"x\": \"".to_vec());
-        let mut kept = Kept::default();
+        let mut collected = Collected::default();
         let endless = io::Read::chain(start, io::repeat(b'x'));
-        let ended = read(io::BufReader::new(endless), &mut kept).expect_err("it is refused");
+        let ended = read(io::BufReader::new(endless), &mut collected).expect_err("it is refused");
         assert!(ended.to_string().contains("64 MiB"), "{ended}");
     }
 
     proptest! {
         #[test]
-        fn nothing_makes_it_panic(text in "(\\{\"log\":\\{\"entries\":\\[)?(\\{\"request\":)?[\\PC]{0,200}") {
+        fn arbitrary_input_does_not_panic(text in "(\\{\"log\":\\{\"entries\":\\[)?(\\{\"request\":)?[\\PC]{0,200}") {
             let _ = entries(text.as_bytes());
         }
     }

@@ -1,4 +1,4 @@
-//! Where a log comes from: a file or standard input, packed by gzip or not, and its lines with a bounded length.
+//! Input of a log: a file or standard input, optionally compressed with gzip, read in lines of bounded length.
 
 use std::{
     cell::Cell,
@@ -10,24 +10,24 @@ use std::{
 
 use flate2::bufread::MultiGzDecoder;
 
-/// Bytes of a line. Servers bound the head of a request far below.
-pub const LINE: usize = 64 * 1024;
+/// Maximum length of a line in bytes. Servers limit request headers to far less.
+pub const MAX_LINE_BYTES: usize = 64 * 1024;
 
-/// Bytes from which a format is detected.
-const HEAD: usize = 256 * 1024;
+/// Number of bytes from which the format is detected.
+const HEAD_BYTES: usize = 256 * 1024;
 
-/// What packed data may unpack to without being looked at.
-const UNSUSPICIOUS: u64 = 64 * 1024 * 1024;
+/// Decompressed size in bytes up to which the compression ratio is not checked.
+const MIN_CHECKED_BYTES: u64 = 64 * 1024 * 1024;
 
-/// How many times its size packed data may unpack to, beyond that. Logs reach some tens; what gzip can do at most is 1,032.
-const RATIO: u64 = 400;
+/// Maximum compression ratio beyond that size. Logs reach ratios of some tens; the maximum that gzip can reach is 1,032.
+const MAX_RATIO: u64 = 400;
 
-/// What begins every file of gzip.
-const MAGIC: [u8; 2] = [0x1f, 0x8b];
+/// The magic number of gzip files.
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// A source, with its first bytes.
 pub struct Input {
-    /// As much of the beginning as a format is detected from.
+    /// The first [`HEAD_BYTES`] bytes, for detection of the format.
     pub head: Vec<u8>,
     rest: Box<dyn Read>,
 }
@@ -36,7 +36,7 @@ impl Input {
     /// Opens a file; `-` is standard input.
     ///
     /// # Errors
-    /// What the file system says.
+    /// Returns the file system's error.
     pub fn open(path: &Path) -> io::Result<Self> {
         if path == Path::new("-") {
             return Self::of(io::stdin());
@@ -48,61 +48,61 @@ impl Input {
         Self::of(file)
     }
 
-    /// Reads the beginning, and unpacks what is packed.
+    /// Reads the beginning of the source, decompressing it if necessary.
     ///
     /// # Errors
-    /// What the source fails with before anything came.
+    /// Returns the source's error if it fails before the first byte.
     pub fn of(mut source: impl Read + 'static) -> io::Result<Self> {
         let mut start = Vec::new();
-        source.by_ref().take(MAGIC.len() as u64).read_to_end(&mut start)?;
-        let is_packed = start == MAGIC;
+        source.by_ref().take(GZIP_MAGIC.len() as u64).read_to_end(&mut start)?;
+        let is_compressed = start == GZIP_MAGIC;
         let whole = io::Cursor::new(start).chain(source);
-        let mut rest: Box<dyn Read> = if is_packed {
-            Box::new(Unpacked::new(whole))
+        let mut rest: Box<dyn Read> = if is_compressed {
+            Box::new(GzipReader::new(whole))
         } else {
             Box::new(whole)
         };
         let mut head = Vec::new();
-        // What fails later fails when it is read again.
-        let failed = rest.by_ref().take(HEAD as u64).read_to_end(&mut head).err();
+        // An error after the first bytes is reported when they have been read again.
+        let failed = rest.by_ref().take(HEAD_BYTES as u64).read_to_end(&mut head).err();
         match failed {
             Some(error) if head.is_empty() => Err(error),
             Some(error) => Ok(Self {
                 head,
-                rest: Box::new(Failing(Some(error))),
+                rest: Box::new(FailingReader(Some(error))),
             }),
             None => Ok(Self { head, rest }),
         }
     }
 
-    /// All of it.
+    /// Returns the complete content, including the head.
     pub fn reader(self) -> impl BufRead {
-        BufReader::with_capacity(LINE, io::Cursor::new(self.head).chain(self.rest))
+        BufReader::with_capacity(MAX_LINE_BYTES, io::Cursor::new(self.head).chain(self.rest))
     }
 }
 
-/// Fails once.
-struct Failing(Option<io::Error>);
+/// Returns its error on the first read.
+struct FailingReader(Option<io::Error>);
 
-impl Read for Failing {
+impl Read for FailingReader {
     fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
         self.0.take().map_or(Ok(0), Err)
     }
 }
 
-/// Unpacks, and ends with an error where few bytes become very many.
-struct Unpacked<R> {
-    decoder: MultiGzDecoder<BufReader<Counted<R>>>,
-    packed: Rc<Cell<u64>>,
-    given: u64,
+/// Decompresses gzip data, and fails if the compression ratio is too high.
+struct GzipReader<R> {
+    decoder: MultiGzDecoder<BufReader<CountingReader<R>>>,
+    compressed: Rc<Cell<u64>>,
+    unpacked: u64,
 }
 
-struct Counted<R> {
+struct CountingReader<R> {
     source: R,
     read: Rc<Cell<u64>>,
 }
 
-impl<R: Read> Read for Counted<R> {
+impl<R: Read> Read for CountingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.source.read(buffer)?;
         self.read.set(self.read.get() + read as u64);
@@ -110,36 +110,36 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
-impl<R: Read> Unpacked<R> {
+impl<R: Read> GzipReader<R> {
     fn new(source: R) -> Self {
-        let packed = Rc::new(Cell::new(0));
-        let read = Rc::clone(&packed);
+        let compressed = Rc::new(Cell::new(0));
+        let read = Rc::clone(&compressed);
         Self {
-            decoder: MultiGzDecoder::new(BufReader::new(Counted { source, read })),
-            packed,
-            given: 0,
+            decoder: MultiGzDecoder::new(BufReader::new(CountingReader { source, read })),
+            compressed,
+            unpacked: 0,
         }
     }
 }
 
-impl<R: Read> Read for Unpacked<R> {
+impl<R: Read> Read for GzipReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.decoder.read(buffer)?;
-        self.given += read as u64;
-        if self.given > UNSUSPICIOUS && self.given / RATIO > self.packed.get() {
+        self.unpacked += read as u64;
+        if self.unpacked > MIN_CHECKED_BYTES && self.unpacked / MAX_RATIO > self.compressed.get() {
             return Err(io::Error::other(format!(
-                "the packed data unpacks to more than {RATIO} times its size"
+                "the compressed data expands to more than {MAX_RATIO} times its size"
             )));
         }
         Ok(read)
     }
 }
 
-/// The next line without its end, in `line`; false at the end of the source. Of a longer line than [`LINE`] only the start is kept, and
-/// `is_cut` says so.
+/// Reads the next line into `line`, without its line ending. Returns false at the end of the source. A line longer than [`MAX_LINE_BYTES`] is
+/// truncated, and `is_cut` is set.
 ///
 /// # Errors
-/// What the source fails with.
+/// Returns the source's error.
 pub fn next_line(source: &mut impl BufRead, line: &mut Vec<u8>, is_cut: &mut bool) -> io::Result<bool> {
     line.clear();
     *is_cut = false;
@@ -156,7 +156,7 @@ pub fn next_line(source: &mut impl BufRead, line: &mut Vec<u8>, is_cut: &mut boo
         any = true;
         let end = available.iter().position(|byte| *byte == b'\n');
         let piece = &available[..end.unwrap_or(available.len())];
-        let room = LINE - line.len();
+        let room = MAX_LINE_BYTES - line.len();
         *is_cut |= piece.len() > room;
         line.extend_from_slice(&piece[..piece.len().min(room)]);
         let used = piece.len() + usize::from(end.is_some());
@@ -179,7 +179,7 @@ mod tests {
 
     use super::*;
 
-    fn packed(text: &[u8]) -> Vec<u8> {
+    fn compressed(text: &[u8]) -> Vec<u8> {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
         encoder.write_all(text).expect("memory takes it");
         encoder.finish().expect("memory takes it")
@@ -195,29 +195,29 @@ mod tests {
     }
 
     #[test]
-    fn cuts_long_lines() {
-        let text = [b"one\r\n".as_slice(), &vec![b'x'; 3 * LINE], b"\n\nlast"].concat();
-        let found = [(3, false), (LINE, true), (0, false), (4, false)];
+    fn truncates_long_lines() {
+        let text = [b"one\r\n".as_slice(), &vec![b'x'; 3 * MAX_LINE_BYTES], b"\n\nlast"].concat();
+        let found = [(3, false), (MAX_LINE_BYTES, true), (0, false), (4, false)];
         assert_eq!(lines(text.clone()).expect("it is read"), found);
-        assert_eq!(lines(packed(&text)).expect("it is read"), found);
+        assert_eq!(lines(compressed(&text)).expect("it is read"), found);
         assert_eq!(
-            lines([packed(b"a\n"), packed(b"bc\n")].concat()).expect("it is read"),
+            lines([compressed(b"a\n"), compressed(b"bc\n")].concat()).expect("it is read"),
             [(1, false), (2, false)]
         );
         assert_eq!(lines(Vec::new()).expect("it is read"), []);
     }
 
     #[test]
-    fn refuses_what_unpacks_without_an_end() {
-        let bomb = packed(&vec![0; 200 * 1024 * 1024]);
+    fn rejects_decompression_bombs() {
+        let bomb = compressed(&vec![0; 200 * 1024 * 1024]);
         assert!(bomb.len() < 1024 * 1024);
         let refused = lines(bomb).expect_err("it is refused");
         assert!(refused.to_string().contains("400 times"), "{refused}");
     }
 
     #[test]
-    fn keeps_what_came_before_a_fault() {
-        let whole = packed(b"one\ntwo\n");
+    fn keeps_lines_before_a_decompression_error() {
+        let whole = compressed(b"one\ntwo\n");
         let broken = &whole[..whole.len() - 4];
         let mut reader = Input::of(io::Cursor::new(broken.to_vec())).expect("it begins").reader();
         let (mut line, mut is_cut) = (Vec::new(), false);
@@ -229,9 +229,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn bounds_every_line(text in proptest::collection::vec(any::<u8>(), 0..2000)) {
+        fn limits_line_length(text in proptest::collection::vec(any::<u8>(), 0..2000)) {
             if let Ok(lines) = lines(text) {
-                prop_assert!(lines.iter().all(|(length, _)| *length <= LINE));
+                prop_assert!(lines.iter().all(|(length, _)| *length <= MAX_LINE_BYTES));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What would become of one call: whether Parley serves its route, and with which documented differences.
+//! Judges one call: whether Parley serves its route, and which documented differences apply.
 
 use std::collections::HashSet;
 
@@ -7,33 +7,33 @@ use parley_rest::route_table::{RouteTable, normalize};
 use serde_json::Map;
 
 use super::{
-    call::{Call, NAMELESS},
+    call::{Call, UNNAMED},
     coverage::Coverage,
     differences::{Applies, Differences},
-    other::{Other, other},
+    non_api::{NonApi, classify},
 };
 
-/// Characters of a parameter's name that is shown.
-const NAME: usize = 40;
+/// Maximum length of a parameter name that is printed.
+const MAX_NAME_BYTES: usize = 40;
 
-/// Parts of a path that are shown.
-const PARTS: usize = 12;
+/// Maximum number of path segments that are printed.
+const MAX_PARTS: usize = 12;
 
-/// What is said of a call.
+/// The verdict on a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
-    /// As Chatwoot does.
+    /// Served as Chatwoot does.
     Served,
-    /// Served, with a documented difference that the call shows.
+    /// Served, with a documented difference that affects the call.
     Different,
     /// Not served.
     Absent,
-    /// Not served, and Chatwoot answered 404 or a fault too.
+    /// Not served, and Chatwoot responded with 404 or a server error as well.
     Failed,
 }
 
 impl Verdict {
-    /// The word for it.
+    /// The name in the report.
     pub fn name(self) -> &'static str {
         match self {
             Self::Served => "served",
@@ -44,42 +44,41 @@ impl Verdict {
     }
 }
 
-/// A call of the API.
+/// The judgement of an API call.
 #[derive(Debug, PartialEq)]
 pub struct Judgement {
-    /// The method as it was sent.
+    /// The method as sent by the client.
     pub method: Method,
-    /// The route, with names in place of what a caller put there.
+    /// The route, with placeholders for the values that the caller supplied.
     pub route: String,
-    /// What is said of it.
     pub verdict: Verdict,
-    /// Whether Chatwoot answered 404 or a fault.
+    /// Whether Chatwoot responded with 404 or a server error.
     pub has_failed: bool,
-    /// Names of parameters that are ignored; what does not look like a name is withheld.
+    /// Names of ignored parameters; anything that does not look like a name is withheld.
     pub ignored: Vec<String>,
-    /// Whether an update is refused because it holds nothing that is understood.
+    /// Whether an update is refused because no field in it is understood.
     pub is_refused: bool,
-    /// Places of the documented differences that it shows or may show.
+    /// Indices of the documented differences that affect, or might affect, the call.
     pub differences: Vec<usize>,
-    /// What to use instead of an absent route; empty where nothing is documented.
+    /// The alternative to an absent route; empty if none is documented.
     pub instead: String,
 }
 
-/// What is compared.
+/// Compares calls with the routes and differences that Parley documents.
 #[derive(Debug)]
 pub struct Judge {
     table: RouteTable,
     coverage: Coverage,
     /// The documented differences.
     pub differences: Differences,
-    /// Every literal part of a documented path: other parts may be anybody's secret.
+    /// All literal segments of documented paths. Other segments might be secrets and are never printed.
     words: HashSet<String>,
     prefix: String,
     host: Option<String>,
 }
 
 impl Judge {
-    /// Compares what lies below `prefix` and went to `host`.
+    /// Creates a judge for calls to `host` below `prefix`.
     pub fn new(prefix: &str, host: Option<String>) -> Self {
         let (table, coverage) = (RouteTable::new(), Coverage::new());
         let paths = table.iter().map(|(_, path)| path).chain(coverage.paths());
@@ -101,28 +100,28 @@ impl Judge {
     /// Judges a call.
     ///
     /// # Errors
-    /// What it is, if it is no call of the API.
-    pub fn judge(&self, call: Call) -> Result<Judgement, Other> {
+    /// Returns the kind of request if it is not an API call.
+    pub fn judge(&self, call: Call) -> Result<Judgement, NonApi> {
         if self.host.is_some() && call.host.is_some() && self.host != call.host {
-            return Err(Other::Elsewhere);
+            return Err(NonApi::Elsewhere);
         }
         let mut path = normalize(&call.path);
         if !self.prefix.is_empty() {
             let below = path
                 .strip_prefix(&self.prefix)
                 .filter(|rest| rest.is_empty() || rest.starts_with('/'));
-            // The suffix is dropped below of the prefix only: there the path begins as the server knows it.
-            path = normalize(below.ok_or(Other::Elsewhere)?);
+            // Remove the suffix only below the prefix: that is where the path as known to the server begins.
+            path = normalize(below.ok_or(NonApi::Elsewhere)?);
         }
         if matches!(call.method, Method::OPTIONS | Method::TRACE | Method::CONNECT) {
-            return Err(Other::Preflights);
+            return Err(NonApi::Preflights);
         }
-        if let Some(other) = other(&path) {
-            return Err(other);
+        if let Some(non_api) = classify(&path) {
+            return Err(non_api);
         }
         let has_failed = call.status.is_some_and(|status| status == 404 || status >= 500);
         let Some(found) = self.table.find(&call.method, &path) else {
-            return Ok(self.absent(call.method, &path, has_failed));
+            return Ok(self.judge_absent(call.method, &path, has_failed));
         };
         let empty = Map::new();
         let body = call.body.as_ref();
@@ -140,7 +139,7 @@ impl Judge {
             route: found.path().to_owned(),
             verdict: if is_same { Verdict::Served } else { Verdict::Different },
             has_failed,
-            ignored: difference.ignored.names.iter().map(|name| shown(name)).collect(),
+            ignored: difference.ignored.names.iter().map(|name| printable_name(name)).collect(),
             is_refused: difference.is_refused,
             differences,
             instead: String::new(),
@@ -148,10 +147,10 @@ impl Judge {
         })
     }
 
-    fn absent(&self, method: Method, path: &str, has_failed: bool) -> Judgement {
+    fn judge_absent(&self, method: Method, path: &str, has_failed: bool) -> Judgement {
         let listed = self.coverage.find(method.as_str(), path);
         Judgement {
-            route: listed.map_or_else(|| self.masked(path), |route| route.path.clone()),
+            route: listed.map_or_else(|| self.mask(path), |route| route.path.clone()),
             verdict: if has_failed { Verdict::Failed } else { Verdict::Absent },
             has_failed,
             ignored: Vec::new(),
@@ -162,11 +161,11 @@ impl Judge {
         }
     }
 
-    /// A path with `{id}` for numbers and `{?}` for what is no word of a documented path.
-    fn masked(&self, path: &str) -> String {
+    /// Returns the path with `{id}` for numbers and `{?}` for segments that occur in no documented path.
+    fn mask(&self, path: &str) -> String {
         let mut masked = String::new();
         for (at, part) in path.split('/').skip(1).enumerate() {
-            if at == PARTS {
+            if at == MAX_PARTS {
                 masked.push_str("/…");
                 break;
             }
@@ -183,33 +182,30 @@ impl Judge {
     }
 }
 
-/// The name of a parameter, if it looks like one. Others may be a token or an address that somebody put in the wrong place.
-fn shown(name: &str) -> String {
+/// Returns the name of a parameter if it looks like a name. Anything else might be a token or an address that someone put in the wrong
+/// place.
+fn printable_name(name: &str) -> String {
     let (outer, inner) = name.split_once('[').unwrap_or((name, ""));
     let is_name = |text: &str| {
         let is_long = text.len() > 15;
-        text.len() <= NAME
+        text.len() <= MAX_NAME_BYTES
             && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
             && !(is_long && text.bytes().any(|byte| byte.is_ascii_digit()))
-            && !has_number(text)
-            && !is_mixed(text)
+            && !has_long_number(text)
+            && !has_mixed_case(text)
     };
-    let is_plain = name != NAMELESS && !outer.is_empty() && is_name(outer) && is_name(inner.trim_end_matches(']'));
-    if is_plain {
-        name.to_owned()
-    } else {
-        "(a name that is withheld)".to_owned()
-    }
+    let is_plain = name != UNNAMED && !outer.is_empty() && is_name(outer) && is_name(inner.trim_end_matches(']'));
+    if is_plain { name.to_owned() } else { "(name withheld)".to_owned() }
 }
 
-/// Whether four digits follow each other, as in a phone number or an id.
-fn has_number(text: &str) -> bool {
+/// Returns whether the text contains four consecutive digits, as in a phone number or an ID.
+fn has_long_number(text: &str) -> bool {
     let digits: Vec<bool> = text.bytes().map(|byte| byte.is_ascii_digit()).collect();
     digits.windows(4).any(|four| four.iter().all(|is_digit| *is_digit))
 }
 
-/// Whether more than a third of the letters are capitals among small ones, as in what is encoded by base64 and in no `camelCase`.
-fn is_mixed(text: &str) -> bool {
+/// Returns whether, among mixed-case letters, capitals make up more than a third: typical of base64, but not of `camelCase`.
+fn has_mixed_case(text: &str) -> bool {
     let capitals = text.bytes().filter(u8::is_ascii_uppercase).count();
     let small = text.bytes().filter(u8::is_ascii_lowercase).count();
     text.len() > 8 && small > 0 && capitals * 2 > small
@@ -227,12 +223,12 @@ mod tests {
 
     static JUDGE: LazyLock<Judge> = LazyLock::new(|| Judge::new("", None));
 
-    fn judged(judge: &Judge, method: &str, target: &str, status: u16) -> Result<Judgement, Other> {
+    fn judged(judge: &Judge, method: &str, target: &str, status: u16) -> Result<Judgement, NonApi> {
         judge.judge(Call::new(method, target, Some(status)).expect("a call"))
     }
 
     #[test]
-    fn judges_by_the_table_and_the_pages() {
+    fn judges_by_routes_and_documentation() {
         let judge = Judge::new("", None);
         for (method, target, status, verdict, route) in [
             (
@@ -289,20 +285,20 @@ mod tests {
                 matches!(verdict, Verdict::Served | Verdict::Different) || route.contains("{?}")
             );
         }
-        for (method, target, other) in [
-            ("GET", "/", Other::Pages),
-            ("GET", "/app/accounts/1/dashboard", Other::Pages),
-            ("GET", "/packs/js/application.js", Other::Pages),
-            ("GET", "/rails/active_storage/blobs/x", Other::Files),
-            ("POST", "/webhooks/telegram/1:token", Other::Webhooks),
-            ("OPTIONS", "/api/v1/profile", Other::Preflights),
+        for (method, target, non_api) in [
+            ("GET", "/", NonApi::Pages),
+            ("GET", "/app/accounts/1/dashboard", NonApi::Pages),
+            ("GET", "/packs/js/application.js", NonApi::Pages),
+            ("GET", "/rails/active_storage/blobs/x", NonApi::Files),
+            ("POST", "/webhooks/telegram/1:token", NonApi::Webhooks),
+            ("OPTIONS", "/api/v1/profile", NonApi::Preflights),
         ] {
-            assert_eq!(judged(&judge, method, target, 200), Err(other), "{target}");
+            assert_eq!(judged(&judge, method, target, 200), Err(non_api), "{target}");
         }
     }
 
     #[test]
-    fn keeps_to_the_prefix_and_the_host() {
+    fn ignores_other_prefixes_and_hosts() {
         let judge = Judge::new("chat/", Some("chat.example.org".to_owned()));
         for (target, is_api) in [
             ("/chat/api/v1/profile", true),
@@ -322,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn names_what_a_body_holds_in_vain() {
+    fn reports_ignored_body_fields() {
         let judge = Judge::new("", None);
         let mut call = Call::new("PATCH", "/api/v1/accounts/1/teams/2", Some(200)).expect("a call");
         let body = json!({"team": {"colour": "red", "ana@example.org": 1}});
@@ -335,11 +331,11 @@ mod tests {
         assert!(judged.is_refused);
         let mut ignored = judged.ignored;
         ignored.sort();
-        assert_eq!(ignored, ["(a name that is withheld)", "team[colour]"]);
+        assert_eq!(ignored, ["(name withheld)", "team[colour]"]);
     }
 
     #[test]
-    fn withholds_what_is_no_name() {
+    fn withholds_values_used_as_names() {
         for name in [
             "sort",
             "utm_source",
@@ -349,7 +345,7 @@ mod tests {
             "conversation_display_type",
             "replyToMessageId",
         ] {
-            assert_eq!(shown(name), name);
+            assert_eq!(printable_name(name), name);
         }
         for name in [
             "?",
@@ -362,13 +358,13 @@ mod tests {
             "[x]",
             "team[W9mF2kQz8TyuVb3nXc5LpRa7]",
         ] {
-            assert_ne!(shown(name), name);
+            assert_ne!(printable_name(name), name);
         }
     }
 
     proptest! {
         #[test]
-        fn paths_show_documented_words_alone(parts in proptest::collection::vec("[A-Za-z0-9@._%-]{0,30}", 0..20)) {
+        fn paths_show_only_documented_words(parts in proptest::collection::vec("[A-Za-z0-9@._%-]{0,30}", 0..20)) {
             let judge = &*JUDGE;
             let target = format!("/api/v1/{}", parts.join("/"));
             if let Ok(judged) = judged(judge, "GET", &target, 200) {

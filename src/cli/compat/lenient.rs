@@ -1,4 +1,4 @@
-//! Values of a HAR file that need not be what its specification says: one odd entry must not end the reading.
+//! Lenient deserialization of HAR files, whose values need not match the specification: one malformed entry must not end the reading.
 
 use std::{fmt, marker::PhantomData};
 
@@ -7,71 +7,71 @@ use serde::{
     de::{IgnoredAny, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
 };
 
-/// A text, or nothing where something else is: one odd entry must not end a file.
+/// A text or number as text, or `None` for any other value.
 #[derive(Default)]
 pub struct Text(pub Option<String>);
 
-/// A status, or nothing.
+/// An HTTP status, or `None` for any other value.
 #[derive(Default)]
 pub struct Number(pub Option<u16>);
 
-/// Takes whatever is there, and keeps texts and numbers.
-struct Lenient;
+/// Accepts any value, and keeps texts and numbers.
+struct ScalarVisitor;
 
-enum Kept {
+enum Scalar {
     Text(String),
     Number(u64),
     Other,
 }
 
-impl<'de> Visitor<'de> for Lenient {
-    type Value = Kept;
+impl<'de> Visitor<'de> for ScalarVisitor {
+    type Value = Scalar;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("anything")
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Kept, E> {
-        Ok(Kept::Text(text.to_owned()))
+    fn visit_str<E>(self, text: &str) -> Result<Scalar, E> {
+        Ok(Scalar::Text(text.to_owned()))
     }
 
-    fn visit_u64<E>(self, number: u64) -> Result<Kept, E> {
-        Ok(Kept::Number(number))
+    fn visit_u64<E>(self, number: u64) -> Result<Scalar, E> {
+        Ok(Scalar::Number(number))
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Kept, E> {
-        Ok(Kept::Other)
+    fn visit_i64<E>(self, _: i64) -> Result<Scalar, E> {
+        Ok(Scalar::Other)
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Kept, E> {
-        Ok(Kept::Other)
+    fn visit_f64<E>(self, _: f64) -> Result<Scalar, E> {
+        Ok(Scalar::Other)
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Kept, E> {
-        Ok(Kept::Other)
+    fn visit_bool<E>(self, _: bool) -> Result<Scalar, E> {
+        Ok(Scalar::Other)
     }
 
-    fn visit_unit<E>(self) -> Result<Kept, E> {
-        Ok(Kept::Other)
+    fn visit_unit<E>(self) -> Result<Scalar, E> {
+        Ok(Scalar::Other)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Kept, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Scalar, A::Error> {
         while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Kept::Other)
+        Ok(Scalar::Other)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Kept, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Scalar, A::Error> {
         while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Kept::Other)
+        Ok(Scalar::Other)
     }
 }
 
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(match deserializer.deserialize_any(Lenient)? {
-            Kept::Text(text) => Self(Some(text)),
-            Kept::Number(number) => Self(Some(number.to_string())),
-            Kept::Other => Self(None),
+        Ok(match deserializer.deserialize_any(ScalarVisitor)? {
+            Scalar::Text(text) => Self(Some(text)),
+            Scalar::Number(number) => Self(Some(number.to_string())),
+            Scalar::Other => Self(None),
         })
     }
 }
@@ -79,27 +79,27 @@ impl<'de> Deserialize<'de> for Text {
 impl<'de> Deserialize<'de> for Number {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Text::deserialize(deserializer)?;
-        Ok(Self(text.0.as_deref().and_then(super::quoted::status)))
+        Ok(Self(text.0.as_deref().and_then(super::access_log::status)))
     }
 }
 
-/// An object, or its default where something else is.
+/// An object, or its default for any other value.
 #[derive(Default)]
 pub struct Object<T>(pub T);
 
-/// The first objects of a list; none where something else is.
-pub struct List<T, const MOST: usize>(pub Vec<T>);
+/// The first `MAX_ITEMS` objects of a list; empty for any other value.
+pub struct List<T, const MAX_ITEMS: usize>(pub Vec<T>);
 
-impl<T, const MOST: usize> Default for List<T, MOST> {
+impl<T, const MAX_ITEMS: usize> Default for List<T, MAX_ITEMS> {
     fn default() -> Self {
         Self(Vec::new())
     }
 }
 
-/// Takes an object or a list of objects, and skips everything else.
+/// Accepts an object or a list of objects, and skips any other value.
 struct Structured<T>(PhantomData<T>);
 
-/// Skips a value of another kind, for a visitor whose value has a default.
+/// Implements visitor methods that skip values of other types and return the default.
 macro_rules! skip_scalars {
     () => {
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -147,26 +147,26 @@ impl<'de, T: Default + Deserialize<'de>> Visitor<'de> for Structured<Object<T>> 
     }
 }
 
-impl<'de, T: Default + Deserialize<'de>, const MOST: usize> Visitor<'de> for Structured<List<T, MOST>> {
-    type Value = List<T, MOST>;
+impl<'de, T: Default + Deserialize<'de>, const MAX_ITEMS: usize> Visitor<'de> for Structured<List<T, MAX_ITEMS>> {
+    type Value = List<T, MAX_ITEMS>;
 
     skip_scalars!();
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<List<T, MOST>, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<List<T, MAX_ITEMS>, A::Error> {
         while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
         Ok(List(Vec::new()))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<List<T, MOST>, A::Error> {
-        let mut kept = Vec::new();
-        while kept.len() < MOST
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<List<T, MAX_ITEMS>, A::Error> {
+        let mut items = Vec::new();
+        while items.len() < MAX_ITEMS
             && let Some(Object(next)) = list.next_element()?
         {
-            kept.push(next);
+            items.push(next);
         }
-        // What is beyond takes no memory, however much it is.
+        // Skip the remaining elements without storing them, so memory stays bounded.
         while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(List(kept))
+        Ok(List(items))
     }
 }
 
@@ -176,7 +176,7 @@ impl<'de, T: Default + Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
-impl<'de, T: Default + Deserialize<'de>, const MOST: usize> Deserialize<'de> for List<T, MOST> {
+impl<'de, T: Default + Deserialize<'de>, const MAX_ITEMS: usize> Deserialize<'de> for List<T, MAX_ITEMS> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(Structured(PhantomData::<Self>))
     }

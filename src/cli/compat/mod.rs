@@ -1,6 +1,7 @@
-//! `parley compat`: what would become of somebody's traffic with Chatwoot. It reads a log or a HAR file, and needs neither a server nor a
-//! database. What it prints are routes and counts: no ids, no values, no bodies.
+//! `parley compat`: analyzes how Parley would serve recorded Chatwoot traffic. It reads a log or a HAR file and requires neither a server
+//! nor a database. It prints routes and counts, but no IDs, values or bodies.
 
+mod access_log;
 mod call;
 mod coverage;
 mod differences;
@@ -10,46 +11,44 @@ mod format;
 pub mod fuzz;
 mod har;
 mod input;
+mod json_lines;
 mod judge;
 mod lenient;
-mod object;
-mod other;
+mod non_api;
 mod page;
 mod print;
-mod quoted;
+mod rails;
 mod report;
-mod words;
 
 use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-use super::{Exit, complain};
+use super::{Exit, print_error};
 use format::{Format, Reading, read};
 use input::Input;
 use judge::{Judge, Verdict};
-use print::Printed;
+use print::Printer;
 use report::Report;
 
-/// The command line of `parley compat`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// An access log or a HAR file, packed by gzip or not. - is the standard input
+    /// An access log or a HAR file, optionally compressed with gzip; - for standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// The format of the file; detected from its beginning unless it is given
+    /// Format of the file; detected from its beginning by default
     #[arg(long, value_enum)]
     format: Option<Format>,
-    /// The path under which Chatwoot is served, such as /chat; calls outside of it are not judged
+    /// Path under which Chatwoot is served, such as /chat; calls outside it are not analyzed
     #[arg(long, value_name = "PATH", default_value = "")]
     strip_prefix: String,
-    /// The host of Chatwoot; calls to others are not judged, where the file says the host
+    /// Host of Chatwoot; calls to other hosts are not analyzed, if the file records the host
     #[arg(long, value_name = "HOST")]
     host: Option<String>,
-    /// Show the routes with this verdict alone
+    /// Show only routes with this verdict
     #[arg(long, value_enum)]
     only: Option<Only>,
-    /// When to end with exit code 3: something is not served, or not served as Chatwoot does, or never
+    /// Exit with code 3 if a call is absent (not served), or also if one is different (served differently), or never
     #[arg(long, value_enum, default_value = "absent")]
     fail_on: FailOn,
     /// Print the report as JSON
@@ -81,18 +80,16 @@ impl From<Only> for Verdict {
 
 /// Reads the file and prints the report.
 pub(super) fn run(args: &Args) -> Exit {
-    let shown = args.file.display();
+    let file = args.file.display();
     let input = match Input::open(&args.file) {
         Ok(input) => input,
         Err(error) => {
-            complain(&format!("{shown}: {error}"));
+            print_error(&format!("{file}: {error}"));
             return Exit::Input;
         }
     };
     let Some(format) = args.format.or_else(|| Format::detect(&input.head)) else {
-        complain(&format!(
-            "{shown}: no line at its beginning is a call in a known format: name the format with --format"
-        ));
+        print_error(&format!("{file}: the format could not be detected: set it with --format"));
         return Exit::Input;
     };
     let judge = Judge::new(&args.strip_prefix, args.host.as_deref().and_then(call::host_of));
@@ -104,46 +101,46 @@ pub(super) fn run(args: &Args) -> Exit {
             Err(other) => report.other(other),
         }
     });
-    remark(&reading);
+    report_unreadable(&reading);
     if reading.calls == 0 {
-        complain(&format!(
-            "{shown}: nothing in it could be read as {}: try another --format",
+        print_error(&format!(
+            "{file}: no call could be read in the format {}: try another --format",
             format.name()
         ));
         return Exit::Input;
     }
-    let printed = Printed {
+    let printer = Printer {
         report: &report,
         reading: &reading,
         differences: &judge.differences,
         only: args.only.map(Verdict::from),
     };
     if args.json {
-        printed.json();
+        printer.json();
     } else {
-        printed.table();
+        printer.table();
     }
     exit(args.fail_on, &report, reading.ended_early.is_some())
 }
 
-/// Reports what was not read, on standard error, without quoting it.
-fn remark(reading: &Reading) {
+/// Reports unreadable input on standard error, without quoting it.
+fn report_unreadable(reading: &Reading) {
     let unit = reading.format.unit();
     for (at, reason) in &reading.first_unreadable {
-        complain(&format!("{unit} {at} cannot be read: {reason}"));
+        print_error(&format!("{unit} {at} cannot be read: {reason}"));
     }
     if reading.unreadable > 0 {
-        complain(&format!(
-            "{} could not be read, of {} in all (each {unit} counts)",
+        print_error(&format!(
+            "{} of {} could not be read (counted per {unit})",
             reading.unreadable, reading.units
         ));
     }
     if let Some(reason) = &reading.ended_early {
-        complain(&format!("reading ended early, after {} {unit}: {reason}", reading.units));
+        print_error(&format!("reading ended early, after {unit} {}: {reason}", reading.units));
     }
 }
 
-/// A file of which a part was judged does not pass, unless nothing is to fail.
+/// Determines the exit code. An incompletely read file fails, unless `--fail-on never` is set.
 fn exit(fail_on: FailOn, report: &Report, is_cut: bool) -> Exit {
     let is_absent = report.calls(Verdict::Absent) > 0;
     let is_different = report.calls(Verdict::Different) > 0;

@@ -1,34 +1,34 @@
-//! Tables of the pages in `docs` that are part of the program, as plain text.
+//! Parses the tables of documentation pages that are compiled into the program.
 
-/// The rows of every table in a text of Markdown, as plain cells. Rows of fewer than three cells are no rows of ours.
+/// Returns the rows of all tables in a Markdown text, as plain text cells. Rows with fewer than three cells are skipped.
 pub fn rows(text: &str) -> impl Iterator<Item = Vec<String>> {
     let lines: Vec<&str> = text.lines().collect();
-    let is_header = |at: usize| text_at(&lines, at + 1).is_some_and(|line| line.starts_with("|-") || line.starts_with("| -"));
-    let kept: Vec<Vec<String>> = (0..lines.len())
+    let is_header = |at: usize| line_at(&lines, at + 1).is_some_and(|line| line.starts_with("|-") || line.starts_with("| -"));
+    let rows: Vec<Vec<String>> = (0..lines.len())
         .filter(|at| lines[*at].starts_with("| ") && !lines[*at].starts_with("| -") && !is_header(*at))
-        .map(|at| lines[at].trim().trim_matches('|').split('|').map(plain).collect())
+        .map(|at| lines[at].trim().trim_matches('|').split('|').map(plain_text).collect())
         .filter(|cells: &Vec<String>| cells.len() >= 3)
         .collect();
-    kept.into_iter()
+    rows.into_iter()
 }
 
-fn text_at<'a>(lines: &[&'a str], at: usize) -> Option<&'a str> {
+fn line_at<'a>(lines: &[&'a str], at: usize) -> Option<&'a str> {
     lines.get(at).copied()
 }
 
-/// The part of a text below a heading, up to the next one of its level.
+/// Returns the text below a heading, up to the next heading of the same level.
 pub fn section<'a>(text: &'a str, heading: &str) -> &'a str {
     let after = text.split_once(&format!("\n## {heading}\n")).map_or("", |(_, after)| after);
     after.split_once("\n## ").map_or(after, |(section, _)| section)
 }
 
-/// A cell without marks: no backticks, and of a link only its text.
-pub fn plain(cell: &str) -> String {
+/// Returns the text of a cell without backticks, and with links replaced by their labels.
+pub fn plain_text(cell: &str) -> String {
     let mut text = String::with_capacity(cell.len());
     let mut rest = cell.trim();
     while let Some((before, after)) = rest.split_once('[') {
         text.push_str(before);
-        // Brackets without an address are no link: `labels[]`.
+        // Brackets without a URL, such as in `labels[]`, are not a link.
         match after
             .split_once("](")
             .and_then(|(label, after)| Some((label, after.split_once(')')?.1)))

@@ -1,4 +1,4 @@
-//! The report for people and for programs. `docs/switching.md` documents the shape of its JSON.
+//! Prints the report as text or JSON. `docs/switching.md` documents the JSON format.
 
 use std::{
     collections::BTreeSet,
@@ -16,35 +16,34 @@ use super::{
 };
 use crate::cli::table::Table;
 
-/// The version of the JSON. It rises with changes that a reader must know of; new keys are none.
-const VERSION: u32 = 1;
+/// Version of the JSON format. It is incremented for changes that affect readers, but not for added keys.
+const FORMAT_VERSION: u32 = 1;
 
-/// What is printed.
+/// The content to print.
 #[derive(Debug)]
-pub struct Printed<'a> {
-    /// What was found.
+pub struct Printer<'a> {
     pub report: &'a Report,
-    /// How reading went.
+    /// The outcome of reading the file.
     pub reading: &'a Reading,
     /// The texts of the differences.
     pub differences: &'a Differences,
-    /// The one verdict whose rows are shown; none: all.
+    /// The only verdict whose rows are printed. `None` prints all rows.
     pub only: Option<Verdict>,
 }
 
-impl Printed<'_> {
+impl Printer<'_> {
     fn rows(&self) -> Vec<&Row> {
         let rows = self.report.rows().into_iter();
         rows.filter(|row| self.only.is_none_or(|only| row.verdict == only)).collect()
     }
 
-    /// The differences that calls of a row show.
-    fn shown(&self, row: &Row) -> impl Iterator<Item = &Difference> {
+    /// Returns the differences that affect calls of a row.
+    fn printed_differences(&self, row: &Row) -> impl Iterator<Item = &Difference> {
         let all = row.differences.iter().map(|place| self.differences.get(*place));
         all.filter(|one| one.applies != Applies::Sometimes)
     }
 
-    /// Prints a table, the totals, what the differences are, and the conclusion.
+    /// Prints the table, the totals, the differences and the conclusion.
     pub fn table(&self) {
         let rows = self.rows();
         let mut table = Table::new("calls of the API", &["METHOD", "ROUTE", "CALLS", "VERDICT", "NOTE"]);
@@ -62,11 +61,11 @@ impl Printed<'_> {
                 .collect(),
         );
         table.finish();
-        write_out(&self.below(&rows));
+        write_out(&self.summary(&rows));
     }
 
-    /// What follows the table.
-    fn below(&self, rows: &[&Row]) -> String {
+    /// Returns the text below the table.
+    fn summary(&self, rows: &[&Row]) -> String {
         let total = self.report.total();
         let mut text = format!("\n{:<12}{total:>10}\n", "calls");
         for verdict in [Verdict::Served, Verdict::Different, Verdict::Absent, Verdict::Failed] {
@@ -76,7 +75,7 @@ impl Printed<'_> {
         for (other, count) in &self.report.others {
             let _ = writeln!(text, "{:<12}{count:>10}  {}", "not judged", other.name());
         }
-        self.explain(&mut text, rows);
+        self.describe_differences(&mut text, rows);
         let _ = writeln!(text, "\n{}", self.report.conclusion(self.reading));
         text
     }
@@ -86,7 +85,7 @@ impl Printed<'_> {
         if row.verdict == Verdict::Absent || row.verdict == Verdict::Failed {
             if row.instead.is_empty() {
                 notes.push(format!(
-                    "no documented route of Chatwoot; first in {} {}",
+                    "not a documented route of Chatwoot; first in {} {}",
                     self.reading.format.unit(),
                     row.first
                 ));
@@ -95,44 +94,47 @@ impl Printed<'_> {
             }
         }
         if row.verdict == Verdict::Failed {
-            notes.push("404 or a fault in Chatwoot too".to_owned());
+            notes.push("404 or a server error in Chatwoot too".to_owned());
         } else if row.failed > 0 {
-            notes.push(format!("{} with 404 or a fault in Chatwoot", row.failed));
+            notes.push(format!("{} with 404 or a server error in Chatwoot", row.failed));
         }
-        notes.extend(self.shown(row).map(|one| one.matter.clone()));
+        notes.extend(self.printed_differences(row).map(|one| one.matter.clone()));
         if !row.ignored.is_empty() {
             let names: Vec<String> = row.ignored.iter().map(|(name, calls)| format!("{name} ({calls})")).collect();
             let more = if row.ignores_more { ", and others" } else { "" };
             notes.push(format!("ignored: {}{more}", names.join(", ")));
         }
         if row.refused > 0 {
-            notes.push(format!("{} refused with 422: nothing in the body can be changed", row.refused));
+            notes.push(format!(
+                "{} rejected with 422: the body contains nothing that can be changed",
+                row.refused
+            ));
         }
         notes.join("; ")
     }
 
-    /// What the differences of the rows are, each once.
-    fn explain(&self, text: &mut String, rows: &[&Row]) {
+    /// Describes the differences of the rows, each once.
+    fn describe_differences(&self, text: &mut String, rows: &[&Row]) {
         let places: BTreeSet<usize> = rows.iter().flat_map(|row| row.differences.iter().copied()).collect();
-        let (shown, rare): (Vec<_>, Vec<_>) = places
+        let (printed_differences, conditional): (Vec<_>, Vec<_>) = places
             .into_iter()
             .map(|place| self.differences.get(place))
             .partition(|one| one.applies != Applies::Sometimes);
-        if !shown.is_empty() {
+        if !printed_differences.is_empty() {
             text.push_str("\nDifferences:\n");
         }
-        for one in shown {
+        for one in printed_differences {
             let _ = writeln!(
                 text,
                 "  {}\n      Chatwoot: {}\n      Parley:   {}",
                 one.matter, one.chatwoot, one.parley
             );
         }
-        if !rare.is_empty() {
+        if !conditional.is_empty() {
             let _ = writeln!(
                 text,
-                "\n{} more differences of these routes are about bad input, limits and rare states: --json lists them.",
-                rare.len()
+                "\n{} more differences of these routes concern invalid input, limits and rare states: --json lists them.",
+                conditional.len()
             );
         }
     }
@@ -156,7 +158,7 @@ impl Printed<'_> {
             .map(|(at, reason)| json!({ "at": at, "reason": reason }))
             .collect();
         json!({
-            "version": VERSION,
+            "version": FORMAT_VERSION,
             "input": {
                 "format": reading.format.name(),
                 "unit": reading.format.unit(),
@@ -216,7 +218,8 @@ impl Printed<'_> {
     }
 }
 
-/// Writes to standard output. The reader may have closed the pipe, as `head` does. Writing to a `String` before cannot fail.
+/// Writes to standard output. Errors are ignored: the reader might have closed the pipe, as `head` does. (Errors of the preceding
+/// `writeln!` calls are ignored because writing to a `String` cannot fail.)
 fn write_out(text: &str) {
     let _ = io::stdout().write_all(text.as_bytes());
 }

@@ -1,68 +1,68 @@
-//! What was found, counted: a row for each method, route and verdict. Its size depends on the routes, not on the log.
+//! Aggregates the judgements: one row for each method, route and verdict. Memory depends on the number of routes, not on the size of the
+//! log.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     format::Reading,
     judge::{Judgement, Verdict},
-    other::Other,
+    non_api::NonApi,
 };
 
-/// Rows, at most. Routes that Parley serves and documented ones are a few hundred; others are made of documented words, and may be many.
-const ROWS: usize = 2000;
+/// Maximum number of rows. Served and documented routes number a few hundred; other routes are combinations of documented segments, of
+/// which there can be many.
+const MAX_ROWS: usize = 2000;
 
-/// Names of ignored parameters that a row keeps, at most.
-const NAMES: usize = 20;
+/// Maximum number of ignored parameter names stored per row.
+const MAX_NAMES: usize = 20;
 
-/// What is known of a route.
+/// The counts of one method, route and verdict.
 #[derive(Debug)]
 pub struct Row {
-    /// The method as it was sent.
+    /// The method as sent by the client.
     pub method: String,
-    /// The route.
     pub route: String,
-    /// What is said of its calls.
     pub verdict: Verdict,
-    /// How many there are.
+    /// Number of calls.
     pub calls: u64,
-    /// How many of them Chatwoot answered with 404 or a fault.
+    /// Number of calls to which Chatwoot responded with 404 or a server error.
     pub failed: u64,
-    /// How many would be refused, because they hold nothing that is understood.
+    /// Number of calls that Parley would refuse because no field in them is understood.
     pub refused: u64,
-    /// The line or entry of the first.
+    /// The line or entry of the first call.
     pub first: u64,
-    /// Ignored names, each with the number of calls.
+    /// Names of ignored parameters, each with its number of calls.
     pub ignored: BTreeMap<String, u64>,
-    /// Whether there are more names.
+    /// Whether more names were ignored than are stored.
     pub ignores_more: bool,
-    /// Places of the differences.
+    /// Indices of the differences.
     pub differences: BTreeSet<usize>,
-    /// What to use instead; empty where nothing is documented.
+    /// The documented alternative; empty if there is none.
     pub instead: String,
 }
 
-/// All that was found.
+/// All results.
 #[derive(Debug, Default)]
 pub struct Report {
     rows: BTreeMap<(String, String, Verdict), Row>,
-    /// Requests that are no calls of the API.
-    pub others: BTreeMap<Other, u64>,
-    /// Absent and failed calls of routes for which there was no row.
+    /// Requests that are not API calls.
+    pub others: BTreeMap<NonApi, u64>,
+    /// Number of absent and failed calls whose routes exceeded the limit of rows.
     pub unlisted: BTreeMap<Verdict, u64>,
-    /// Whether a call had a body that could be looked at.
+    /// Whether any call had a body that could be examined.
     pub has_bodies: bool,
 }
 
 impl Report {
-    /// Counts what is no call of the API.
-    pub fn other(&mut self, other: Other) {
+    /// Counts a request that is not an API call.
+    pub fn other(&mut self, other: NonApi) {
         *self.others.entry(other).or_default() += 1;
     }
 
     /// Counts a call.
-    pub fn call(&mut self, place: u64, call: Judgement) {
+    pub fn call(&mut self, position: u64, call: Judgement) {
         let key = (call.route, call.method.to_string(), call.verdict);
-        if self.rows.len() >= ROWS && !self.rows.contains_key(&key) {
+        if self.rows.len() >= MAX_ROWS && !self.rows.contains_key(&key) {
             *self.unlisted.entry(call.verdict).or_default() += 1;
             return;
         }
@@ -73,7 +73,7 @@ impl Report {
             calls: 0,
             failed: 0,
             refused: 0,
-            first: place,
+            first: position,
             ignored: BTreeMap::new(),
             ignores_more: false,
             differences: BTreeSet::new(),
@@ -86,7 +86,7 @@ impl Report {
         for name in call.ignored {
             if let Some(calls) = row.ignored.get_mut(&name) {
                 *calls += 1;
-            } else if row.ignored.len() < NAMES {
+            } else if row.ignored.len() < MAX_NAMES {
                 row.ignored.insert(name, 1);
             } else {
                 row.ignores_more = true;
@@ -94,21 +94,21 @@ impl Report {
         }
     }
 
-    /// The rows, the most frequent first.
+    /// Returns the rows, most frequent first.
     pub fn rows(&self) -> Vec<&Row> {
         let mut rows: Vec<&Row> = self.rows.values().collect();
-        // The sort is stable, and the rows come by route and method.
+        // The sort is stable, so rows with equal counts stay ordered by route and method.
         rows.sort_by_key(|row| std::cmp::Reverse(row.calls));
         rows
     }
 
-    /// How many calls have a verdict.
+    /// Returns the number of calls with a verdict.
     pub fn calls(&self, verdict: Verdict) -> u64 {
         let listed: u64 = self.rows.values().filter(|row| row.verdict == verdict).map(|row| row.calls).sum();
         listed + self.unlisted.get(&verdict).copied().unwrap_or_default()
     }
 
-    /// How many calls of the API there are.
+    /// Returns the total number of API calls.
     pub fn total(&self) -> u64 {
         [Verdict::Served, Verdict::Different, Verdict::Absent, Verdict::Failed]
             .into_iter()
@@ -116,7 +116,7 @@ impl Report {
             .sum()
     }
 
-    /// The report as a sentence or two.
+    /// Summarizes the report in a sentence or two.
     pub fn conclusion(&self, reading: &Reading) -> String {
         let (total, different, absent) = (self.total(), self.calls(Verdict::Different), self.calls(Verdict::Absent));
         let failed = self.calls(Verdict::Failed);
@@ -124,7 +124,7 @@ impl Report {
         let mut text = if total == 0 {
             "No call of Chatwoot's API was found.".to_owned()
         } else if judged == 0 {
-            "Chatwoot answered every call with 404 or a fault, so they say nothing about Parley.".to_owned()
+            "Chatwoot responded to every call with 404 or a server error, so nothing can be concluded about Parley.".to_owned()
         } else if absent > 0 {
             let routes = self.rows.values().filter(|row| row.verdict == Verdict::Absent).count();
             format!(
@@ -141,16 +141,16 @@ impl Report {
             format!("Parley serves all {judged} calls as Chatwoot does.")
         };
         if total > 0 && !self.has_bodies {
-            text.push_str(" The log has no bodies: differences by body fields are not judged; record a HAR file for those.");
+            text.push_str(" The log has no bodies, so differences in body fields are not judged; record a HAR file for those.");
         }
         if reading.ended_early.is_some() {
-            text.push_str(" The file was not read to its end.");
+            text.push_str(" The file was not read completely.");
         }
         text
     }
 }
 
-/// A part of a whole in percent, with one decimal; a small part never reads as nothing, nor a large one as all.
+/// Formats a fraction in percent with one decimal. A non-zero part is never shown as 0 %, nor an incomplete one as 100 %.
 pub fn percent(part: u64, whole: u64) -> String {
     if whole == 0 || part == 0 {
         return "0 %".to_owned();
@@ -182,18 +182,18 @@ mod tests {
     }
 
     #[test]
-    fn bounds_rows_and_names() {
+    fn limits_rows_and_names() {
         let mut report = Report::default();
-        for number in 0..3 * ROWS as u64 {
+        for number in 0..3 * MAX_ROWS as u64 {
             report.call(number, call(&format!("/api/{number}"), "x"));
         }
         for number in 0..100 {
             report.call(number, call("/api/0", &format!("name{number}")));
         }
-        assert_eq!(report.rows().len(), ROWS);
-        assert_eq!(report.calls(Verdict::Absent), 3 * ROWS as u64 + 100);
+        assert_eq!(report.rows().len(), MAX_ROWS);
+        assert_eq!(report.calls(Verdict::Absent), 3 * MAX_ROWS as u64 + 100);
         let first = report.rows()[0];
-        assert_eq!((first.calls, first.ignored.len(), first.ignores_more), (101, NAMES, true));
+        assert_eq!((first.calls, first.ignored.len(), first.ignores_more), (101, MAX_NAMES, true));
     }
 
     #[test]

@@ -1,74 +1,74 @@
-//! Inboxes and the agent bots that answer in them.
+//! `parley inbox` and `parley bot`.
 
 use clap::Subcommand;
 use parley_client::Server;
 use parley_proto::{self as pb, agent_bots_service_client::AgentBotsServiceClient, inboxes_service_client::InboxesServiceClient};
 use tonic::{Status, transport::Channel};
 
-use super::{Args, created};
+use super::{Args, print_created};
 use crate::cli::{Exit, table::Table};
 
 #[derive(Debug, Subcommand)]
-pub(in crate::cli) enum InboxVerb {
-    /// Make an API inbox
+pub(in crate::cli) enum InboxCommand {
+    /// Create an API inbox
     Create {
-        /// The account
+        /// ID of the account
         #[arg(long, default_value_t = 1)]
         account: i64,
-        /// Its name
+        /// Name of the inbox
         #[arg(long)]
         name: String,
     },
-    /// List the inboxes of an account that the token reaches
+    /// List the inboxes of an account that are visible to the token
     List {
-        /// The account
+        /// ID of the account
         #[arg(long, default_value_t = 1)]
         account: i64,
     },
 }
 
 #[derive(Debug, Subcommand)]
-pub(in crate::cli) enum BotVerb {
-    /// Make an agent bot
+pub(in crate::cli) enum BotCommand {
+    /// Create an agent bot
     Create {
-        /// The account that it belongs to
+        /// ID of the account that owns the bot
         #[arg(long, default_value_t = 1)]
         account: i64,
-        /// Its name
+        /// Name of the bot
         #[arg(long)]
         name: String,
-        /// Connect it to this inbox, so that it answers first there
+        /// Connect the bot to this inbox, so that it answers new conversations first
         #[arg(long)]
         inbox: Option<i64>,
     },
     /// List the bots that an account may use
     List {
-        /// The account
+        /// ID of the account
         #[arg(long, default_value_t = 1)]
         account: i64,
     },
     /// Connect a bot to an inbox
     Connect {
-        /// The bot's id
+        /// ID of the bot
         id: i64,
-        /// The account
+        /// ID of the account
         #[arg(long, default_value_t = 1)]
         account: i64,
-        /// The inbox
+        /// ID of the inbox
         #[arg(long)]
         inbox: i64,
     },
 }
 
-pub(in crate::cli) async fn inbox(args: Args<InboxVerb>) -> Exit {
+pub(in crate::cli) async fn inbox(args: Args<InboxCommand>) -> Exit {
     let server = match args.target.open() {
         Ok(server) => server,
         Err(exit) => return exit,
     };
     let client = InboxesServiceClient::new(server.channel());
-    let done = match args.verb {
-        InboxVerb::Create { account, name } => create_inbox(client, &server, account, name).await,
-        InboxVerb::List { account } => list_inboxes(client, &server, account).await,
+    let done = match args.command {
+        InboxCommand::Create { account, name } => create_inbox(client, &server, account, name).await,
+        InboxCommand::List { account } => list_inboxes(client, &server, account).await,
     };
     args.target.done(done).await
 }
@@ -83,13 +83,13 @@ async fn create_inbox(mut client: InboxesServiceClient<Channel>, server: &Server
         }),
         ..Default::default()
     };
-    let made = client
+    let created = client
         .create_inbox(server.request(request))
         .await?
         .into_inner()
         .inbox
         .unwrap_or_default();
-    created("inbox", made.id, &made.name);
+    print_created("inbox", created.id, &created.name);
     Ok(())
 }
 
@@ -102,7 +102,7 @@ async fn list_inboxes(mut client: InboxesServiceClient<Channel>, server: &Server
             page_size: 0,
             page_token,
         };
-        let answer = client.list_inboxes(server.request(request)).await?.into_inner();
+        let response = client.list_inboxes(server.request(request)).await?.into_inner();
         let row = |inbox: &pb::Inbox| {
             let identifier = match &inbox.channel {
                 Some(pb::inbox::Channel::ApiChannel(channel)) => channel.identifier.clone(),
@@ -110,8 +110,8 @@ async fn list_inboxes(mut client: InboxesServiceClient<Channel>, server: &Server
             };
             vec![inbox.id.to_string(), identifier.unwrap_or_default(), inbox.name.clone()]
         };
-        table.rows(answer.inboxes.iter().map(row).collect());
-        page_token = answer.next_page_token;
+        table.rows(response.inboxes.iter().map(row).collect());
+        page_token = response.next_page_token;
         if page_token.is_empty() {
             table.finish();
             return Ok(());
@@ -119,16 +119,16 @@ async fn list_inboxes(mut client: InboxesServiceClient<Channel>, server: &Server
     }
 }
 
-pub(in crate::cli) async fn bot(args: Args<BotVerb>) -> Exit {
+pub(in crate::cli) async fn bot(args: Args<BotCommand>) -> Exit {
     let server = match args.target.open() {
         Ok(server) => server,
         Err(exit) => return exit,
     };
     let client = AgentBotsServiceClient::new(server.channel());
-    let done = match args.verb {
-        BotVerb::Create { account, name, inbox } => create_bot(client, &server, account, name, inbox).await,
-        BotVerb::List { account } => list_bots(client, &server, account).await,
-        BotVerb::Connect { id, account, inbox } => connect_bot(client, &server, (account, inbox, id)).await,
+    let done = match args.command {
+        BotCommand::Create { account, name, inbox } => create_bot(client, &server, account, name, inbox).await,
+        BotCommand::List { account } => list_bots(client, &server, account).await,
+        BotCommand::Connect { id, account, inbox } => connect_bot(client, &server, (account, inbox, id)).await,
     };
     args.target.done(done).await
 }
@@ -145,21 +145,21 @@ async fn create_bot(
         name,
         ..Default::default()
     };
-    let made = client
+    let created = client
         .create_agent_bot(server.request(request))
         .await?
         .into_inner()
         .agent_bot
         .unwrap_or_default();
-    created("agent bot", made.id, &made.name);
+    print_created("agent bot", created.id, &created.name);
     match inbox {
-        Some(inbox) => connect_bot(client, server, (account_id, inbox, made.id)).await,
+        Some(inbox) => connect_bot(client, server, (account_id, inbox, created.id)).await,
         None => Ok(()),
     }
 }
 
 async fn list_bots(mut client: AgentBotsServiceClient<Channel>, server: &Server, account_id: i64) -> Result<(), Status> {
-    let mut table = Table::new("agent bots", &["ID", "BELONGS TO", "NAME"]);
+    let mut table = Table::new("agent bots", &["ID", "OWNER", "NAME"]);
     let mut page_token = String::new();
     loop {
         let request = pb::ListAgentBotsRequest {
@@ -167,15 +167,15 @@ async fn list_bots(mut client: AgentBotsServiceClient<Channel>, server: &Server,
             page_size: 0,
             page_token,
         };
-        let answer = client.list_agent_bots(server.request(request)).await?.into_inner();
+        let response = client.list_agent_bots(server.request(request)).await?.into_inner();
         let row = |bot: &pb::AgentBot| {
             let owner = bot
                 .account_id
                 .map_or_else(|| "installation".to_owned(), |id| format!("account {id}"));
             vec![bot.id.to_string(), owner, bot.name.clone()]
         };
-        table.rows(answer.agent_bots.iter().map(row).collect());
-        page_token = answer.next_page_token;
+        table.rows(response.agent_bots.iter().map(row).collect());
+        page_token = response.next_page_token;
         if page_token.is_empty() {
             table.finish();
             return Ok(());

@@ -1,75 +1,75 @@
-//! Accounts, users and members.
+//! `parley account`, `parley user` and `parley agent`.
 
 use clap::{Subcommand, ValueEnum};
 use parley_client::Server;
 use parley_proto::{self as pb, accounts_service_client::AccountsServiceClient, inboxes_service_client::InboxesServiceClient};
 use tonic::{Status, transport::Channel};
 
-use super::{Args, created, short};
+use super::{Args, enum_label, print_created};
 use crate::cli::{Exit, table::Table};
 
 #[derive(Debug, Subcommand)]
-pub(in crate::cli) enum AccountVerb {
-    /// Make an account; needs a platform token
+pub(in crate::cli) enum AccountCommand {
+    /// Create an account; requires a platform token
     Create {
-        /// Its name
+        /// Name of the account
         #[arg(long)]
         name: String,
-        /// Its language, such as pt-BR
+        /// Language of the account, such as pt-BR
         #[arg(long, default_value = "en")]
         locale: String,
     },
-    /// List the accounts that the token reaches
+    /// List the accounts that are visible to the token
     List,
 }
 
 #[derive(Debug, Subcommand)]
-pub(in crate::cli) enum UserVerb {
-    /// Make a user, who is a member of no account yet; needs a platform token
+pub(in crate::cli) enum UserCommand {
+    /// Create a user who is not yet a member of any account; requires a platform token
     Create {
-        /// The full name
+        /// Full name
         #[arg(long)]
         name: String,
-        /// The e-mail address
+        /// Email address
         #[arg(long)]
         email: String,
     },
-    /// Make a user a member of an account; needs a platform token
+    /// Make a user a member of an account; requires a platform token
     Join {
-        /// The user's id
+        /// ID of the user
         id: i64,
-        /// The account
+        /// ID of the account
         #[arg(long)]
         account: i64,
-        /// What the user may do in it
+        /// Role of the user in the account
         #[arg(long, value_enum, default_value = "agent")]
         role: RoleName,
     },
 }
 
 #[derive(Debug, Subcommand)]
-pub(in crate::cli) enum AgentVerb {
-    /// Add a member to an account by an e-mail address
+pub(in crate::cli) enum AgentCommand {
+    /// Add a member to an account by email address
     Create {
-        /// The account
+        /// ID of the account
         #[arg(long, default_value_t = 1)]
         account: i64,
-        /// The full name
+        /// Full name
         #[arg(long)]
         name: String,
-        /// The e-mail address
+        /// Email address
         #[arg(long)]
         email: String,
-        /// What the member may do
+        /// Role of the member
         #[arg(long, value_enum, default_value = "agent")]
         role: RoleName,
-        /// Make it a member of this inbox too; may be repeated
+        /// Also make the member a member of this inbox; can be repeated
         #[arg(long = "inbox", value_name = "ID")]
         inboxes: Vec<i64>,
     },
     /// List the members of an account
     List {
-        /// The account
+        /// ID of the account
         #[arg(long, default_value_t = 1)]
         account: i64,
     },
@@ -91,15 +91,15 @@ impl From<RoleName> for i32 {
     }
 }
 
-pub(in crate::cli) async fn account(args: Args<AccountVerb>) -> Exit {
+pub(in crate::cli) async fn account(args: Args<AccountCommand>) -> Exit {
     let server = match args.target.open() {
         Ok(server) => server,
         Err(exit) => return exit,
     };
     let client = AccountsServiceClient::new(server.channel());
-    let done = match args.verb {
-        AccountVerb::Create { name, locale } => create_account(client, &server, name, locale).await,
-        AccountVerb::List => list_accounts(client, &server).await,
+    let done = match args.command {
+        AccountCommand::Create { name, locale } => create_account(client, &server, name, locale).await,
+        AccountCommand::List => list_accounts(client, &server).await,
     };
     args.target.done(done).await
 }
@@ -110,13 +110,13 @@ async fn create_account(mut client: AccountsServiceClient<Channel>, server: &Ser
         locale,
         ..Default::default()
     };
-    let made = client
+    let created = client
         .create_account(server.request(request))
         .await?
         .into_inner()
         .account
         .unwrap_or_default();
-    created("account", made.id, &made.name);
+    print_created("account", created.id, &created.name);
     Ok(())
 }
 
@@ -125,13 +125,13 @@ async fn list_accounts(mut client: AccountsServiceClient<Channel>, server: &Serv
     let mut page_token = String::new();
     loop {
         let request = pb::ListAccountsRequest { page_size: 0, page_token };
-        let answer = client.list_accounts(server.request(request)).await?.into_inner();
+        let response = client.list_accounts(server.request(request)).await?.into_inner();
         let row = |account: &pb::Account| {
-            let status = short(account.status().as_str_name(), "ACCOUNT_STATUS_");
+            let status = enum_label(account.status().as_str_name(), "ACCOUNT_STATUS_");
             vec![account.id.to_string(), status, account.locale.clone(), account.name.clone()]
         };
-        table.rows(answer.accounts.iter().map(row).collect());
-        page_token = answer.next_page_token;
+        table.rows(response.accounts.iter().map(row).collect());
+        page_token = response.next_page_token;
         if page_token.is_empty() {
             table.finish();
             return Ok(());
@@ -139,29 +139,29 @@ async fn list_accounts(mut client: AccountsServiceClient<Channel>, server: &Serv
     }
 }
 
-pub(in crate::cli) async fn user(args: Args<UserVerb>) -> Exit {
+pub(in crate::cli) async fn user(args: Args<UserCommand>) -> Exit {
     let server = match args.target.open() {
         Ok(server) => server,
         Err(exit) => return exit,
     };
     let mut client = AccountsServiceClient::new(server.channel());
     let done = async {
-        match args.verb {
-            UserVerb::Create { name, email } => {
+        match args.command {
+            UserCommand::Create { name, email } => {
                 let request = pb::CreateUserRequest {
                     name,
                     email,
                     ..Default::default()
                 };
-                let made = client
+                let created = client
                     .create_user(server.request(request))
                     .await?
                     .into_inner()
                     .user
                     .unwrap_or_default();
-                created("user", made.id, &made.name);
+                print_created("user", created.id, &created.name);
             }
-            UserVerb::Join { id, account, role } => {
+            UserCommand::Join { id, account, role } => {
                 let request = pb::CreateMembershipRequest {
                     account_id: account,
                     user_id: id,
@@ -177,13 +177,13 @@ pub(in crate::cli) async fn user(args: Args<UserVerb>) -> Exit {
     args.target.done(done.await).await
 }
 
-pub(in crate::cli) async fn agent(args: Args<AgentVerb>) -> Exit {
+pub(in crate::cli) async fn agent(args: Args<AgentCommand>) -> Exit {
     let server = match args.target.open() {
         Ok(server) => server,
         Err(exit) => return exit,
     };
-    let done = match args.verb {
-        AgentVerb::Create {
+    let done = match args.command {
+        AgentCommand::Create {
             account,
             name,
             email,
@@ -199,7 +199,7 @@ pub(in crate::cli) async fn agent(args: Args<AgentVerb>) -> Exit {
             };
             create_agent(&server, request, &inboxes).await
         }
-        AgentVerb::List { account } => list_agents(&server, account).await,
+        AgentCommand::List { account } => list_agents(&server, account).await,
     };
     args.target.done(done).await
 }
@@ -207,19 +207,19 @@ pub(in crate::cli) async fn agent(args: Args<AgentVerb>) -> Exit {
 async fn create_agent(server: &Server, request: pb::CreateAgentRequest, inboxes: &[i64]) -> Result<(), Status> {
     let account_id = request.account_id;
     let mut accounts = AccountsServiceClient::new(server.channel());
-    let made = accounts
+    let created = accounts
         .create_agent(server.request(request))
         .await?
         .into_inner()
         .agent
         .unwrap_or_default();
-    created("agent", made.id, &made.name);
+    print_created("agent", created.id, &created.name);
     let mut client = InboxesServiceClient::new(server.channel());
     for inbox in inboxes {
         let request = pb::AddInboxMembersRequest {
             account_id,
             inbox_id: *inbox,
-            user_ids: vec![made.id],
+            user_ids: vec![created.id],
             ..Default::default()
         };
         client.add_inbox_members(server.request(request)).await?;
@@ -237,13 +237,13 @@ async fn list_agents(server: &Server, account_id: i64) -> Result<(), Status> {
             page_size: 0,
             page_token,
         };
-        let answer = client.list_members(server.request(request)).await?.into_inner();
+        let response = client.list_members(server.request(request)).await?.into_inner();
         let row = |agent: &pb::Agent| {
-            let role = short(agent.role().as_str_name(), "ROLE_");
+            let role = enum_label(agent.role().as_str_name(), "ROLE_");
             vec![agent.id.to_string(), role, agent.email.clone(), agent.name.clone()]
         };
-        table.rows(answer.agents.iter().map(row).collect());
-        page_token = answer.next_page_token;
+        table.rows(response.agents.iter().map(row).collect());
+        page_token = response.next_page_token;
         if page_token.is_empty() {
             table.finish();
             return Ok(());

@@ -1,4 +1,4 @@
-//! An event as one line that a person enjoys reading. Pure: no terminal, no clock.
+//! Formats an event as one human-readable line. Pure: no access to the terminal or the clock.
 
 use std::fmt::{Display, Write as _};
 
@@ -8,11 +8,11 @@ use parley_proto::{Event, EventDelivery, FieldChange, event::Resource};
 use parley_telemetry::escape::is_unsafe;
 use prost_types::{Value, value::Kind as ValueKind};
 
-/// How much of a message's text is shown, in characters.
-const EXCERPT: usize = 80;
+/// Maximum number of characters shown of a message's text.
+const MAX_EXCERPT_CHARS: usize = 80;
 
-/// `14:03:22      42  message.created                 #3 Ana: Hello`, with times of this zone.
-pub fn delivery<Z: TimeZone>(delivery: &EventDelivery, zone: &Z, coloured: bool) -> String
+/// Formats a delivery as `14:03:22      42  message.created                 #3 Ana: Hello`, with times in `zone`.
+pub fn delivery<Z: TimeZone>(delivery: &EventDelivery, zone: &Z, is_coloured: bool) -> String
 where
     Z::Offset: Display,
 {
@@ -24,28 +24,31 @@ where
             || "--:--:--".to_owned(),
             |time| time.with_timezone(zone).format("%H:%M:%S").to_string(),
         );
-    let (dim, kind) = if coloured {
+    let (dim, kind) = if is_coloured {
         (Style::new().dimmed(), style(&event.kind_name))
     } else {
         Default::default()
     };
-    let name = clean(&event.kind_name);
+    let name = sanitize(&event.kind_name);
     let mut line = format!("{dim}{time}{dim:#}  {:>6}  {kind}{name:<27}{kind:#}", event.seq);
-    for part in [about(event), changes(&event.changes)].into_iter().filter(|part| !part.is_empty()) {
-        // Writing to a String cannot fail.
+    for part in [describe(event), changes(&event.changes)]
+        .into_iter()
+        .filter(|part| !part.is_empty())
+    {
+        // Writing to a `String` cannot fail.
         let _ = write!(line, "  {part}");
     }
     line.trim_end().to_owned()
 }
 
-/// The day of an event in this zone; none for one without a time.
+/// The date of an event in `zone`. `None` if the event has no time.
 pub fn day<Z: TimeZone>(delivery: &EventDelivery, zone: &Z) -> Option<NaiveDate> {
     let time = delivery.event.as_ref()?.occurred_at?;
     let time = DateTime::from_timestamp(time.seconds, 0)?;
     Some(time.with_timezone(zone).date_naive())
 }
 
-/// A colour for each noun.
+/// The color for a kind of event.
 fn style(kind: &str) -> Style {
     let colour = match kind.split('.').next() {
         _ if kind.ends_with(".deleted") || kind.ends_with(".removed") => AnsiColor::Red,
@@ -58,8 +61,8 @@ fn style(kind: &str) -> Style {
     colour.on_default()
 }
 
-/// What the event is about.
-fn about(event: &Event) -> String {
+/// A short description of the event's resource.
+fn describe(event: &Event) -> String {
     match &event.resource {
         Some(Resource::Message(resource)) => {
             let Some(message) = &resource.message else { return String::new() };
@@ -71,11 +74,11 @@ fn about(event: &Event) -> String {
                 count => format!(" [{count} attachments]"),
             };
             let text = excerpt(message.content.as_deref().unwrap_or_default());
-            format!("#{} {}{note}: {text}{files}", message.conversation_id, clean(sender))
+            format!("#{} {}{note}: {text}{files}", message.conversation_id, sanitize(sender))
         }
         Some(Resource::Conversation(resource)) => resource.conversation.as_ref().map_or_else(String::new, |conversation| {
             let contact = conversation.contact.as_ref().map_or("", |contact| contact.name.as_str());
-            format!("#{} {}", conversation.id, clean(contact))
+            format!("#{} {}", conversation.id, sanitize(contact))
         }),
         Some(Resource::Contact(resource)) => named("contact", resource.contact.as_ref().map(|it| (it.id, it.name.as_str()))),
         Some(Resource::Inbox(resource)) => named("inbox", resource.inbox.as_ref().map(|it| (it.id, it.name.as_str()))),
@@ -86,7 +89,7 @@ fn about(event: &Event) -> String {
         Some(Resource::Label(label)) => named("label", Some((label.id, label.title.as_str()))),
         Some(Resource::CustomAttributeDefinition(it)) => named("custom attribute", Some((it.id, it.key.as_str()))),
         Some(Resource::CannedResponse(response)) => named("canned response", Some((response.id, response.short_code.as_str()))),
-        // What it says stays between members.
+        // Do not print the note's text: notes are visible to members only.
         Some(Resource::ContactNote(note)) => named("note", Some((note.id, ""))),
         Some(Resource::Tombstone(_)) => "(erased)".to_owned(),
         None => String::new(),
@@ -95,28 +98,28 @@ fn about(event: &Event) -> String {
 
 fn named(noun: &str, which: Option<(i64, &str)>) -> String {
     which.map_or_else(String::new, |(id, name)| {
-        format!("{noun} {id} {}", clean(name)).trim_end().to_owned()
+        format!("{noun} {id} {}", sanitize(name)).trim_end().to_owned()
     })
 }
 
-/// `status open → resolved, priority none → high`
+/// Formats changes as `status open → resolved, priority none → high`.
 fn changes(changes: &[FieldChange]) -> String {
     let one = |change: &FieldChange| {
-        let side = |value: &Option<Value>| value.as_ref().map_or_else(|| "none".to_owned(), spelled);
-        format!("{} {} → {}", clean(&change.field), side(&change.before), side(&change.after))
+        let side = |value: &Option<Value>| value.as_ref().map_or_else(|| "none".to_owned(), format_value);
+        format!("{} {} → {}", sanitize(&change.field), side(&change.before), side(&change.after))
     };
     changes.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
-fn spelled(value: &Value) -> String {
+fn format_value(value: &Value) -> String {
     match &value.kind {
         None | Some(ValueKind::NullValue(_)) => "none".to_owned(),
         Some(ValueKind::BoolValue(value)) => value.to_string(),
         Some(ValueKind::NumberValue(value)) => value.to_string(),
         Some(ValueKind::StringValue(value)) => excerpt(value),
-        Some(ValueKind::ListValue(list)) => format!("[{}]", list.values.iter().map(spelled).collect::<Vec<_>>().join(", ")),
+        Some(ValueKind::ListValue(list)) => format!("[{}]", list.values.iter().map(format_value).collect::<Vec<_>>().join(", ")),
         Some(ValueKind::StructValue(fields)) => {
-            let field = |(name, value): (&String, &Value)| format!("{}: {}", clean(name), spelled(value));
+            let field = |(name, value): (&String, &Value)| format!("{}: {}", sanitize(name), format_value(value));
             format!("{{{}}}", fields.fields.iter().map(field).collect::<Vec<_>>().join(", "))
         }
     }
@@ -124,15 +127,15 @@ fn spelled(value: &Value) -> String {
 
 fn excerpt(text: &str) -> String {
     let mut characters = text.chars();
-    let mut start: String = characters.by_ref().take(EXCERPT).collect();
+    let mut start: String = characters.by_ref().take(MAX_EXCERPT_CHARS).collect();
     if characters.next().is_some() {
         start.push('…');
     }
-    clean(&start)
+    sanitize(&start)
 }
 
-/// Without control characters: what a stranger wrote must not steer the terminal.
-fn clean(text: &str) -> String {
+/// Replaces control characters with spaces: text from untrusted senders must not control the terminal.
+fn sanitize(text: &str) -> String {
     text.chars()
         .map(|character| if is_unsafe(character) { ' ' } else { character })
         .collect()
@@ -168,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_text_is_cut_between_characters_and_cannot_steer_the_terminal() {
+    fn long_text_is_truncated_and_escaped() {
         let line = delivery(&samples::message(&"ä".repeat(81)), &Utc, false);
         assert!(line.ends_with(&format!(": {}…", "ä".repeat(80))), "{line}");
         let line = delivery(&samples::message("a\u{1b}[2Jb\nc"), &Utc, false);
@@ -176,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn colour_is_only_there_when_asked_for() {
+    fn colour_is_optional() {
         assert!(!delivery(&samples::message("Hello"), &Utc, false).contains('\u{1b}'));
         assert!(delivery(&samples::message("Hello"), &Utc, true).contains("\u{1b}[32mmessage.created"));
     }

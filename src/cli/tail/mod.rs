@@ -1,4 +1,4 @@
-//! `parley tail`: follows the events of an account in a terminal, or as JSON for programs.
+//! `parley tail`: prints an account's events as text for a terminal, or as JSON for programs.
 
 use std::{
     fmt::Write as _,
@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use super::{Exit, complain, connect::Target};
+use super::{Exit, connect::Target, print_error};
 
 pub mod line;
 
@@ -25,22 +25,22 @@ pub mod line;
 pub(super) struct Args {
     #[command(flatten)]
     target: Target,
-    /// Whose events
+    /// ID of the account
     #[arg(long, default_value_t = 1)]
     account: i64,
     /// Where to start: earliest, latest, a cursor (base64url, base64 or hexadecimal), or a time such as 2026-01-31T00:00:00Z
     #[arg(long, default_value = "latest", value_parser = start, allow_hyphen_values = true)]
     from: Start,
-    /// Only this kind, such as message.created; may be repeated
+    /// Only this kind, such as message.created; can be repeated
     #[arg(long = "kind", value_name = "KIND", value_parser = kind)]
     kinds: Vec<EventKind>,
-    /// Only events about this inbox; may be repeated
+    /// Only events about this inbox; can be repeated
     #[arg(long = "inbox", value_name = "ID")]
     inboxes: Vec<i64>,
-    /// Only events about this conversation; may be repeated
+    /// Only events about this conversation; can be repeated
     #[arg(long = "conversation", value_name = "ID")]
     conversations: Vec<i64>,
-    /// One JSON object a line, with every field
+    /// Print one JSON object per line, with every field
     #[arg(long)]
     json: bool,
 }
@@ -57,11 +57,14 @@ pub(super) async fn run(args: Args) -> Exit {
         conversation_ids: args.conversations,
         ..EventFilter::default()
     };
-    // The first call decides: what is wrong with the address, TLS or the token is so the next time too. Later a lost connection is resumed.
-    let whose = GetLogInfoRequest { account_id: args.account };
-    let first = EventsServiceClient::new(server.channel()).get_log_info(server.request(whose)).await;
+    // Only the first call is final: if the address, TLS or the token is wrong, retrying does not help. A connection that is lost later is
+    // resumed.
+    let request = GetLogInfoRequest { account_id: args.account };
+    let first = EventsServiceClient::new(server.channel())
+        .get_log_info(server.request(request))
+        .await;
     if let Err(status) = first
-        && !is_momentary(&status)
+        && !is_transient(&status)
     {
         return args.target.explain(&status).await;
     }
@@ -69,47 +72,51 @@ pub(super) async fn run(args: Args) -> Exit {
     let mut printer = Printer::new(args.json);
     let mut resuming = false;
     let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
-        complain("signals cannot be listened for");
+        print_error("failed to install signal handlers");
         return Exit::Internal;
     };
     loop {
         let next = tokio::select! {
             next = subscriber.next() => next,
-            _ = interrupt.recv() => return left(&subscriber, &resume),
-            _ = terminate.recv() => return left(&subscriber, &resume),
+            _ = interrupt.recv() => return print_resume_command(&subscriber, &resume),
+            _ = terminate.recv() => return print_resume_command(&subscriber, &resume),
         };
         match next {
             Ok(Step::Response(response)) => {
                 if std::mem::take(&mut resuming) {
-                    eprintln!("parley: following again");
+                    eprintln!("parley: reconnected");
                 }
                 if printer.print(&response.events).is_err() {
-                    // Whoever read the output left, as `head` does.
+                    // A closed pipe is not an error: the reader has exited, as `head` does.
                     return Exit::Ok;
                 }
             }
-            Ok(Step::Resuming { why, pause }) => {
+            Ok(Step::Resuming { why: reason, pause }) => {
                 resuming = true;
-                complain(&format!("{}; reconnecting in {:.1} s", plain(&why), pause.as_secs_f64()));
+                print_error(&format!(
+                    "{}; reconnecting in {:.1} s",
+                    readable_reason(&reason),
+                    pause.as_secs_f64()
+                ));
             }
             Err(Error::Refused(status)) => {
                 let exit = args.target.explain(&status).await;
-                left(&subscriber, &resume);
+                print_resume_command(&subscriber, &resume);
                 return exit;
             }
             Err(error) => {
-                complain(&error.to_string());
-                left(&subscriber, &resume);
+                print_error(&error.to_string());
+                print_resume_command(&subscriber, &resume);
                 return Exit::Failure;
             }
         }
     }
 }
 
-/// Prints events, and in a terminal's format the date whenever it changes.
+/// Prints events and, in text format, the date whenever it changes.
 struct Printer {
     as_json: bool,
-    coloured: bool,
+    is_coloured: bool,
     day: Option<NaiveDate>,
 }
 
@@ -117,7 +124,7 @@ impl Printer {
     fn new(as_json: bool) -> Self {
         Self {
             as_json,
-            coloured: coloured(),
+            is_coloured: is_coloured(),
             day: None,
         }
     }
@@ -134,30 +141,30 @@ impl Printer {
                 self.day = day;
                 writeln!(out, "{}", day.unwrap_or_default().format("--- %Y-%m-%d ---"))?;
             }
-            writeln!(out, "{}", line::delivery(delivery, &Local, self.coloured))?;
+            writeln!(out, "{}", line::delivery(delivery, &Local, self.is_coloured))?;
         }
         out.flush()
     }
 }
 
-/// Whether a service that answered so may answer otherwise in a moment: it is starting, stopping or busy.
-fn is_momentary(status: &Status) -> bool {
+/// Returns whether the failure is temporary: the service is starting, stopping or busy.
+fn is_transient(status: &Status) -> bool {
     status.get_details_error_info().is_some()
         && matches!(status.code(), Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded)
 }
 
-/// Why a stream was lost, for people: what the service writes for programs names cursors and trailers.
-fn plain(why: &str) -> &str {
-    match why {
-        _ if why.starts_with("the stream ends here") => "the server is shutting down, or ends this stream for its age",
+/// Rewords the reason for a lost stream for users: the service's own message is for programs and mentions cursors and trailers.
+fn readable_reason(reason: &str) -> &str {
+    match reason {
+        _ if reason.starts_with("the stream ends here") => "the server is shutting down, or the stream reached its maximum age",
         "transport error" => "the connection to the server was lost",
-        _ => why,
+        _ => reason,
     }
 }
 
-/// The command that continues, without its `--from`. The token is not in it: it stays in the environment.
+/// The command that resumes this one, without `--from`. The token is not part of it: it stays in the environment.
 fn resume_command(args: &Args) -> String {
-    // Writing to a String cannot fail.
+    // Writing to a `String` cannot fail.
     let mut command = format!("parley tail --server {} --account {}", args.target.url(), args.account);
     for kind in &args.kinds {
         let _ = write!(
@@ -178,16 +185,16 @@ fn resume_command(args: &Args) -> String {
     command
 }
 
-/// Says how to continue after the last event that was printed.
-fn left(subscriber: &Subscriber, resume: &str) -> Exit {
+/// Prints how to resume after the last printed event.
+fn print_resume_command(subscriber: &Subscriber, resume: &str) -> Exit {
     if let Some(cursor) = subscriber.cursor() {
-        complain(&format!("continue with: {resume} --from {}", cursor_text::encode(cursor)));
+        print_error(&format!("continue with: {resume} --from {}", cursor_text::encode(cursor)));
     }
     Exit::Ok
 }
 
-/// Colours are for a terminal, unless <https://no-color.org> says no.
-fn coloured() -> bool {
+/// Returns whether to use color: only in a terminal, and unless `NO_COLOR` is set (<https://no-color.org>).
+fn is_coloured() -> bool {
     io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
@@ -208,7 +215,7 @@ fn start(text: &str) -> Result<Start, String> {
         .ok_or_else(|| "must be earliest, latest, a cursor, or a time such as 2026-01-31T00:00:00Z".to_owned())
 }
 
-/// `message.created` as the contract's kind: the name with `_` for `.` is that of the enum's value, and is accepted too.
+/// Parses a kind of event, such as `message.created`. The name of the enum value without its prefix (`MESSAGE_CREATED`) is accepted too.
 fn kind(text: &str) -> Result<EventKind, String> {
     let name = format!("EVENT_KIND_{}", text.replace('.', "_").to_uppercase());
     EventKind::from_str_name(&name)
@@ -221,7 +228,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_way_to_start_is_read() {
+    fn parses_every_start_position() {
         assert_eq!(start("earliest").unwrap(), Start::Earliest(()));
         assert_eq!(start("latest").unwrap(), Start::Latest(()));
         assert_eq!(start("0a0b").unwrap(), Start::After(vec![10, 11].into()));
@@ -240,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_are_read_by_their_names() {
+    fn parses_event_kinds_by_name() {
         assert_eq!(kind("message.created").unwrap(), EventKind::MessageCreated);
         assert_eq!(kind("conversation.status_changed").unwrap(), EventKind::ConversationStatusChanged);
         assert_eq!(kind("first.reply.created").unwrap(), EventKind::FirstReplyCreated);

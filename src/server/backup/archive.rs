@@ -1,4 +1,4 @@
-//! Archives: tar files that are written and read piece by piece, so that neither takes the memory of what they hold.
+//! Archives: tar files that are streamed when written and read, so that memory does not depend on their size.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -11,115 +11,115 @@ use anyhow::{Context as _, anyhow, bail};
 use bytes::{Buf as _, Bytes};
 use tokio::{sync::mpsc, task::JoinHandle};
 
-use super::refused::Refused;
+use super::error::BackupError;
 
-/// Pieces that wait between the archive and the rest.
-const WAITING: usize = 4;
+/// Maximum number of chunks queued between the archive and the other side.
+const CHANNEL_CAPACITY: usize = 4;
 
-/// Bytes of a piece that is read from an archive.
-const PIECE: usize = 256 * 1024;
+/// Size in bytes of the chunks read from an archive.
+const CHUNK_BYTES: usize = 256 * 1024;
 
-/// The archive that is the standard input or output.
-const STANDARD: &str = "-";
+/// The name that stands for standard input or output.
+const STDIO: &str = "-";
 
-/// What goes into an archive, or comes out of one.
+/// A part of an archive that is being written or read.
 #[derive(Debug)]
 pub enum Item {
-    /// An entry, which has so many bytes.
+    /// An entry with its name and size in bytes.
     Entry(String, u64),
-    /// Some of the bytes of the entry before it.
+    /// The next bytes of the current entry.
     Bytes(Bytes),
-    /// The whole archive.
+    /// The end of the archive.
     End,
 }
 
-/// An archive that is being written. Dropped before it is finished, it leaves nothing behind.
+/// An archive that is being written. If dropped before it is finished, no file remains.
 #[derive(Debug)]
 pub struct Writer {
     items: mpsc::Sender<Item>,
-    writing: JoinHandle<anyhow::Result<()>>,
+    task: JoinHandle<anyhow::Result<()>>,
 }
 
-/// Where an archive is written before it is in its place.
-pub fn beside(target: &Path, suffix: &str) -> PathBuf {
+/// Returns a temporary path next to `target`, for writing a file before it is moved into place.
+pub fn sibling(target: &Path, suffix: &str) -> PathBuf {
     let mut name = target.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{suffix}-{:08x}", rand::random::<u32>()));
     target.with_file_name(name)
 }
 
-/// Whether an archive is the standard input or output.
-pub fn is_standard(archive: &Path) -> bool {
-    archive.as_os_str() == STANDARD
+/// Returns whether an archive is standard input or output.
+pub fn is_stdio(archive: &Path) -> bool {
+    archive.as_os_str() == STDIO
 }
 
 impl Writer {
-    /// Begins an archive, which replaces `target` once it is finished. `-` is the standard output.
-    pub fn to(target: &Path) -> Self {
-        let (items, receiver) = mpsc::channel(WAITING);
+    /// Starts an archive, which replaces `target` once it is finished. `-` is standard output.
+    pub fn create(target: &Path) -> Self {
+        let (items, receiver) = mpsc::channel(CHANNEL_CAPACITY);
         let target = target.to_owned();
-        let writing = tokio::task::spawn_blocking(move || {
-            if is_standard(&target) {
+        let task = tokio::task::spawn_blocking(move || {
+            if is_stdio(&target) {
                 return write(io::stdout().lock(), receiver).map(drop);
             }
-            let partial = beside(&target, "partial");
+            let partial = sibling(&target, "partial");
             let written = write_file(&partial, receiver).and_then(|()| {
                 fs::rename(&partial, &target).with_context(|| format!("{} cannot be replaced", target.display()))?;
                 sync_folder(&target)
             });
             if written.is_err() {
-                // It may not exist.
+                // Ignore errors: the file might not exist.
                 let _ = fs::remove_file(&partial);
             }
             written
         });
-        Self { items, writing }
+        Self { items, task }
     }
 
-    /// Begins an entry of so many bytes.
+    /// Starts an entry of `size` bytes.
     ///
     /// # Errors
-    /// When the archive cannot be written.
-    pub async fn entry(&mut self, name: &str, size: u64) -> anyhow::Result<()> {
+    /// Returns an error if the archive cannot be written.
+    pub async fn begin_entry(&mut self, name: &str, size: u64) -> anyhow::Result<()> {
         self.send(Item::Entry(name.to_owned(), size)).await
     }
 
-    /// Writes bytes of the entry.
+    /// Writes bytes of the current entry.
     ///
     /// # Errors
-    /// As [`Writer::entry`].
-    pub async fn bytes(&mut self, bytes: Bytes) -> anyhow::Result<()> {
+    /// Same as [`Writer::entry`].
+    pub async fn append(&mut self, bytes: Bytes) -> anyhow::Result<()> {
         self.send(Item::Bytes(bytes)).await
     }
 
-    /// Writes an entry that is at hand.
+    /// Writes a complete entry from memory.
     ///
     /// # Errors
-    /// As [`Writer::entry`].
-    pub async fn whole(&mut self, name: &str, bytes: Bytes) -> anyhow::Result<()> {
-        self.entry(name, bytes.len() as u64).await?;
-        self.bytes(bytes).await
+    /// Same as [`Writer::entry`].
+    pub async fn add(&mut self, name: &str, bytes: Bytes) -> anyhow::Result<()> {
+        self.begin_entry(name, bytes.len() as u64).await?;
+        self.append(bytes).await
     }
 
-    /// Puts the archive into its place.
+    /// Finishes the archive and moves it into place.
     ///
     /// # Errors
-    /// As [`Writer::entry`].
+    /// Same as [`Writer::entry`].
     pub async fn finish(mut self) -> anyhow::Result<()> {
         self.send(Item::End).await?;
-        self.writing.await.context("writing the archive")?
+        self.task.await.context("writing the archive")?
     }
 
     async fn send(&mut self, item: Item) -> anyhow::Result<()> {
         if self.items.send(item).await.is_ok() {
             return Ok(());
         }
-        // The writer ended before it was told to, so it says why.
-        let ended = (&mut self.writing).await.context("writing the archive")?;
+        // The writing task ended early, so its result holds the reason.
+        let ended = (&mut self.task).await.context("writing the archive")?;
         Err(ended.err().unwrap_or_else(|| anyhow!("the archive ended early")))
     }
 }
 
-/// Makes the name of a file last.
+/// Makes a rename durable by syncing the directory of `file`.
 pub fn sync_folder(file: &Path) -> anyhow::Result<()> {
     let folder = file
         .parent()
@@ -127,13 +127,13 @@ pub fn sync_folder(file: &Path) -> anyhow::Result<()> {
         .unwrap_or(Path::new("."));
     File::open(folder)
         .and_then(|folder| folder.sync_all())
-        .with_context(|| format!("{} cannot be synchronised", folder.display()))
+        .with_context(|| format!("{} cannot be synchronized", folder.display()))
 }
 
-/// Creates a file that its owner alone can read.
+/// Creates a file that only its owner can read.
 ///
 /// # Errors
-/// When it exists, or cannot be created.
+/// Returns an error if the file exists or cannot be created.
 pub fn create_private(file: &Path) -> anyhow::Result<File> {
     let options = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
     options.with_context(|| format!("{} cannot be created", file.display()))
@@ -155,8 +155,8 @@ fn write<W: Write>(to: W, mut items: mpsc::Receiver<Item>) -> anyhow::Result<W> 
                 header.set_mtime(chrono::Utc::now().timestamp().unsigned_abs());
                 let mut entry = Entry {
                     items: &mut items,
-                    at_hand: Bytes::new(),
-                    left: size,
+                    buffered: Bytes::new(),
+                    remaining: size,
                 };
                 archive
                     .append_data(&mut header, &name, &mut entry)
@@ -176,31 +176,31 @@ fn write<W: Write>(to: W, mut items: mpsc::Receiver<Item>) -> anyhow::Result<W> 
     }
 }
 
-/// The bytes of an entry as they come.
+/// Reads the bytes of an entry as they arrive.
 struct Entry<'a> {
     items: &'a mut mpsc::Receiver<Item>,
-    at_hand: Bytes,
-    left: u64,
+    buffered: Bytes,
+    remaining: u64,
 }
 
 impl Read for Entry<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.at_hand.is_empty() {
-            if self.left == 0 {
+        while self.buffered.is_empty() {
+            if self.remaining == 0 {
                 return Ok(0);
             }
             match self.items.blocking_recv() {
-                Some(Item::Bytes(bytes)) if bytes.len() as u64 <= self.left => {
-                    self.left -= bytes.len() as u64;
-                    self.at_hand = bytes;
+                Some(Item::Bytes(bytes)) if bytes.len() as u64 <= self.remaining => {
+                    self.remaining -= bytes.len() as u64;
+                    self.buffered = bytes;
                 }
-                Some(Item::Bytes(_)) => return Err(io::Error::other("it is larger than it was when it was announced")),
+                Some(Item::Bytes(_)) => return Err(io::Error::other("the entry is larger than its declared size")),
                 _ => return Err(io::ErrorKind::UnexpectedEof.into()),
             }
         }
-        let count = self.at_hand.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&self.at_hand[..count]);
-        self.at_hand.advance(count);
+        let count = self.buffered.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&self.buffered[..count]);
+        self.buffered.advance(count);
         Ok(count)
     }
 }
@@ -209,74 +209,74 @@ impl Read for Entry<'_> {
 #[derive(Debug)]
 pub struct Reader {
     items: mpsc::Receiver<anyhow::Result<Item>>,
-    /// The entry that was read, and what is left of it.
-    ahead: Option<(String, u64)>,
+    /// The current entry, and the number of its bytes that have not been read.
+    current: Option<(String, u64)>,
 }
 
 impl Reader {
-    /// Reads an archive. `-` is the standard input.
-    pub fn from(archive: &Path) -> Self {
-        let (sender, items) = mpsc::channel(WAITING);
+    /// Starts reading an archive. `-` is standard input.
+    pub fn open(archive: &Path) -> Self {
+        let (sender, items) = mpsc::channel(CHANNEL_CAPACITY);
         let archive = archive.to_owned();
         tokio::task::spawn_blocking(move || {
-            let read = if is_standard(&archive) {
+            let read = if is_stdio(&archive) {
                 read(io::stdin().lock(), &sender)
             } else {
                 File::open(&archive).and_then(|file| read(file, &sender))
             };
             let last = read
-                .map_err(|error| Refused::Damaged(format!("{} cannot be read: {error}", archive.display())).into())
+                .map_err(|error| BackupError::Damaged(format!("{} cannot be read: {error}", archive.display())).into())
                 .map(|()| Item::End);
-            // Nobody may wait for it any more.
+            // Ignore errors: the receiver might have been dropped.
             let _ = sender.blocking_send(last);
         });
-        Self { items, ahead: None }
+        Self { items, current: None }
     }
 
-    /// The name and the size of the next entry, of which no byte was read yet; none at the end.
+    /// Returns the name and size of the next entry, of which no byte has been read yet, or `None` at the end.
     ///
     /// # Errors
-    /// When the archive is damaged.
-    pub async fn entry(&mut self) -> anyhow::Result<Option<(String, u64)>> {
-        while self.ahead.is_none() {
-            match self.items.recv().await.ok_or_else(|| Refused::damaged("it ended early"))?? {
-                Item::Entry(name, size) => self.ahead = Some((name, size)),
+    /// Returns an error if the archive is damaged.
+    pub async fn next_entry(&mut self) -> anyhow::Result<Option<(String, u64)>> {
+        while self.current.is_none() {
+            match self.items.recv().await.ok_or_else(|| BackupError::damaged("it is truncated"))?? {
+                Item::Entry(name, size) => self.current = Some((name, size)),
                 Item::Bytes(_) => {}
                 Item::End => return Ok(None),
             }
         }
-        Ok(self.ahead.clone())
+        Ok(self.current.clone())
     }
 
-    /// The next bytes of the entry; none at its end, and then the next entry is the one to ask for.
+    /// Returns the next bytes of the entry, or `None` at its end; [`Reader::next_entry`] then returns the next entry.
     ///
     /// # Errors
-    /// As [`Reader::entry`].
-    pub async fn bytes(&mut self) -> anyhow::Result<Option<Bytes>> {
-        match &mut self.ahead {
+    /// Same as [`Reader::next_entry`].
+    pub async fn next_chunk(&mut self) -> anyhow::Result<Option<Bytes>> {
+        match &mut self.current {
             Some((_, 0)) | None => {
-                self.ahead = None;
+                self.current = None;
                 Ok(None)
             }
-            Some((_, left)) => match self.items.recv().await.ok_or_else(|| Refused::damaged("it ended early"))?? {
+            Some((_, remaining)) => match self.items.recv().await.ok_or_else(|| BackupError::damaged("it is truncated"))?? {
                 Item::Bytes(bytes) => {
-                    *left = left.saturating_sub(bytes.len() as u64);
+                    *remaining = remaining.saturating_sub(bytes.len() as u64);
                     Ok(Some(bytes))
                 }
-                _ => bail!(Refused::damaged("an entry is shorter than it says")),
+                _ => bail!(BackupError::damaged("an entry is shorter than its declared size")),
             },
         }
     }
 
-    /// All bytes of the entry, which must be few.
+    /// Reads the rest of the entry, which must be small.
     ///
     /// # Errors
-    /// As [`Reader::entry`]; when there are more than `most`.
-    pub async fn whole(&mut self, most: usize) -> anyhow::Result<Vec<u8>> {
+    /// Same as [`Reader::next_entry`]; also if it is larger than `max_bytes`.
+    pub async fn read_entry(&mut self, max_bytes: usize) -> anyhow::Result<Vec<u8>> {
         let mut all = Vec::new();
-        while let Some(bytes) = self.bytes().await? {
-            if all.len() + bytes.len() > most {
-                bail!(Refused::damaged(format_args!("an entry is larger than {most} bytes")));
+        while let Some(bytes) = self.next_chunk().await? {
+            if all.len() + bytes.len() > max_bytes {
+                bail!(BackupError::damaged(format_args!("an entry is larger than {max_bytes} bytes")));
             }
             all.extend_from_slice(&bytes);
         }
@@ -289,15 +289,15 @@ fn read(from: impl Read, sender: &mpsc::Sender<anyhow::Result<Item>>) -> io::Res
     for entry in archive.entries()? {
         let mut entry = entry?;
         let name = entry.path()?.to_string_lossy().into_owned();
-        let mut left = entry.size();
-        if sender.blocking_send(Ok(Item::Entry(name, left))).is_err() {
+        let mut remaining = entry.size();
+        if sender.blocking_send(Ok(Item::Entry(name, remaining))).is_err() {
             return Ok(());
         }
-        while left > 0 {
-            let mut piece = vec![0; PIECE.min(usize::try_from(left).unwrap_or(PIECE))];
-            entry.read_exact(&mut piece)?;
-            left -= piece.len() as u64;
-            if sender.blocking_send(Ok(Item::Bytes(piece.into()))).is_err() {
+        while remaining > 0 {
+            let mut chunk = vec![0; CHUNK_BYTES.min(usize::try_from(remaining).unwrap_or(CHUNK_BYTES))];
+            entry.read_exact(&mut chunk)?;
+            remaining -= chunk.len() as u64;
+            if sender.blocking_send(Ok(Item::Bytes(chunk.into()))).is_err() {
                 return Ok(());
             }
         }
@@ -310,37 +310,37 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_is_written_is_read() {
+    async fn archive_round_trips() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("backup.tar");
         fs::write(&target, "an older one").unwrap();
-        let mut writer = Writer::to(&target);
-        writer.entry("files/large", 700_000).await.unwrap();
+        let mut writer = Writer::create(&target);
+        writer.begin_entry("files/large", 700_000).await.unwrap();
         for _ in 0..7 {
-            writer.bytes(vec![7; 100_000].into()).await.unwrap();
+            writer.append(vec![7; 100_000].into()).await.unwrap();
         }
-        writer.whole("empty", Bytes::new()).await.unwrap();
-        writer.whole(&"n".repeat(300), Bytes::from_static(b"named")).await.unwrap();
-        assert_eq!(fs::read(&target).unwrap(), b"an older one", "it is replaced when it is whole");
+        writer.add("empty", Bytes::new()).await.unwrap();
+        writer.add(&"n".repeat(300), Bytes::from_static(b"named")).await.unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"an older one", "it is replaced once it is complete");
         writer.finish().await.unwrap();
-        let mut reader = Reader::from(&target);
+        let mut reader = Reader::open(&target);
         for (name, size) in [("files/large".to_owned(), 700_000), ("empty".to_owned(), 0), ("n".repeat(300), 5)] {
-            assert_eq!(reader.entry().await.unwrap(), Some((name, size)));
-            assert_eq!(reader.whole(1_000_000).await.unwrap().len() as u64, size);
+            assert_eq!(reader.next_entry().await.unwrap(), Some((name, size)));
+            assert_eq!(reader.read_entry(1_000_000).await.unwrap().len() as u64, size);
         }
-        assert_eq!(reader.entry().await.unwrap(), None);
+        assert_eq!(reader.next_entry().await.unwrap(), None);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[tokio::test]
-    async fn an_archive_that_is_not_finished_leaves_the_older_one() {
+    async fn unfinished_archive_keeps_the_previous_one() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("backup.tar");
         fs::write(&target, "an older one").unwrap();
-        let mut writer = Writer::to(&target);
-        writer.entry("files/large", 10).await.unwrap();
-        writer.bytes(Bytes::from_static(b"short")).await.unwrap();
-        writer.entry("another", 1).await.unwrap();
+        let mut writer = Writer::create(&target);
+        writer.begin_entry("files/large", 10).await.unwrap();
+        writer.append(Bytes::from_static(b"short")).await.unwrap();
+        writer.begin_entry("another", 1).await.unwrap();
         assert!(writer.finish().await.is_err());
         assert_eq!(fs::read(&target).unwrap(), b"an older one");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);

@@ -1,7 +1,7 @@
 //! The files of a backup that is being restored.
 //!
-//! The database decides whether a restore took place, and it comes last. Until then the store keeps what it had: a file whose name is taken waits
-//! under another one. A restore that fails removes what it created.
+//! Whether a restore has taken place is decided by the database, which is replaced last. Until then the store keeps its files: a file whose
+//! name is taken is stored under a temporary name. A restore that fails removes the files that it created.
 
 use std::{
     collections::BTreeSet,
@@ -15,56 +15,56 @@ use futures_util::StreamExt as _;
 use parley_blobs::Storage;
 use parley_types::error::Error;
 
-use super::{archive::Reader, refused::Refused};
+use super::{archive::Reader, error::BackupError};
 
-/// The names of files whose own is taken, until the restore is complete.
-const WAITING: &str = "restoring";
+/// Prefix of the temporary names, under which files whose name is taken are stored until the restore is complete.
+const STAGING_FOLDER: &str = "restoring";
 
-/// Failures one after another with which a store counts as one that cannot be used.
-const MOST_FAILURES: u32 = 3;
+/// Number of consecutive failures after which a store is considered unusable.
+const MAX_FAILURES: u32 = 3;
 
-/// Files that a restore has created so far.
+/// The files that a restore has created so far.
 #[derive(Debug)]
-pub struct Restoring {
+pub struct FileRestore {
     storage: Storage,
-    /// Folders that were not there.
+    /// Folders that did not exist before.
     folders: Vec<PathBuf>,
-    /// The names of files, each with a line break: a restore may have millions of them.
+    /// The names of the files, each followed by a line break. One string saves memory, because a restore can have millions of files.
     created: String,
-    /// Names under which files wait, and their own.
-    waiting: Vec<(String, String)>,
+    /// Temporary names, each with the final name.
+    staged: Vec<(String, String)>,
     count: u64,
 }
 
-impl Restoring {
-    /// Nothing yet.
-    pub fn into(storage: Storage) -> Self {
+impl FileRestore {
+    /// Creates the state of a restore without files.
+    pub fn new(storage: Storage) -> Self {
         let folders = storage.folder().map(missing_folders).unwrap_or_default();
         Self {
             storage,
             folders,
             created: String::new(),
-            waiting: Vec::new(),
+            staged: Vec::new(),
             count: 0,
         }
     }
 
-    /// How many there are.
+    /// Returns the number of files.
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// Stores the file that an archive has next. Cancelled, it is one of those that [`Restoring::remove`] removes. One that the store has with the
-    /// same bytes is left as it is.
+    /// Stores the next file of an archive. A file that the store already has with the same bytes is left unchanged. If cancelled,
+    /// [`FileRestore::roll_back`] removes the file.
     ///
     /// # Errors
-    /// When the store or the archive fails.
+    /// Returns an error if the store or the archive fails.
     pub async fn store(&mut self, name: &str, reader: &mut Reader) -> anyhow::Result<()> {
         if name.contains(char::is_control) {
-            bail!(Refused::damaged(format_args!("it has a file {name:?}")));
+            bail!(BackupError::damaged(format_args!("it contains an invalid file name, {name:?}")));
         }
-        let size = reader.entry().await?.map_or(0, |(_, size)| size);
-        let mut equal = Equal::default();
+        let size = reader.next_entry().await?.map_or(0, |(_, size)| size);
+        let mut prefix = CommonPrefix::default();
         let stored = name;
         let name = match self.storage.size(name).await {
             Err(Error::NotFound { .. }) => {
@@ -72,32 +72,32 @@ impl Restoring {
                 self.created.push('\n');
                 name.to_owned()
             }
-            Ok(taken) => {
-                if taken == size {
-                    equal = self.compared(name, size, reader).await?;
-                    if equal.next.is_none() {
+            Ok(existing) => {
+                if existing == size {
+                    prefix = self.compare(name, size, reader).await?;
+                    if prefix.next.is_none() {
                         self.count += 1;
                         return Ok(());
                     }
                 }
-                let waiting = format!("{WAITING}/{}", uuid::Uuid::new_v4());
-                self.waiting.push((waiting.clone(), name.to_owned()));
-                waiting
+                let staged = format!("{STAGING_FOLDER}/{}", uuid::Uuid::new_v4());
+                self.staged.push((staged.clone(), name.to_owned()));
+                staged
             }
             Err(error) => return Err(error).context("storing a file"),
         };
         let mut upload = self.storage.create(&name).await.context("storing a file")?;
-        if equal.bytes > 0 {
-            // The archive cannot be read twice, but the store has the same bytes.
-            let mut chunks = self.storage.read(stored, 0..equal.bytes).await.context("reading a file")?;
+        if prefix.bytes > 0 {
+            // The archive cannot be read twice, so copy these bytes from the store, where they are the same.
+            let mut chunks = self.storage.read(stored, 0..prefix.bytes).await.context("reading a file")?;
             while let Some(chunk) = chunks.next().await {
                 upload.write(chunk.context("reading a file")?).await.context("storing a file")?;
             }
         }
-        if let Some(bytes) = equal.next {
+        if let Some(bytes) = prefix.next {
             upload.write(bytes).await.context("storing a file")?;
         }
-        while let Some(bytes) = reader.bytes().await? {
+        while let Some(bytes) = reader.next_chunk().await? {
             upload.write(bytes).await.context("storing a file")?;
         }
         upload.finish().await.context("storing a file")?;
@@ -105,16 +105,16 @@ impl Restoring {
         Ok(())
     }
 
-    /// Compares a file that the store has with the one that the archive has next, which is of the same size.
+    /// Compares a file in the store with the next file of the archive, which has the same size.
     ///
     /// # Errors
-    /// When the archive fails. A file that cannot be read is another one.
-    async fn compared(&self, name: &str, size: u64, reader: &mut Reader) -> anyhow::Result<Equal> {
+    /// Returns an error if the archive fails. A file in the store that cannot be read counts as different.
+    async fn compare(&self, name: &str, size: u64, reader: &mut Reader) -> anyhow::Result<CommonPrefix> {
         let mut chunks = self.storage.read(name, 0..size).await.ok();
-        let (mut equal, mut chunk) = (0, Bytes::new());
-        while let Some(bytes) = reader.bytes().await? {
-            let mut left = bytes.clone();
-            while !left.is_empty() {
+        let (mut prefix, mut chunk) = (0, Bytes::new());
+        while let Some(bytes) = reader.next_chunk().await? {
+            let mut remaining = bytes.clone();
+            while !remaining.is_empty() {
                 if chunk.is_empty() {
                     let next = match &mut chunks {
                         Some(chunks) => chunks.next().await.and_then(Result::ok),
@@ -122,27 +122,28 @@ impl Restoring {
                     };
                     chunk = next.unwrap_or_default();
                 }
-                let both = left.len().min(chunk.len());
-                if both == 0 || left.split_to(both) != chunk.split_to(both) {
+                let common = remaining.len().min(chunk.len());
+                if common == 0 || remaining.split_to(common) != chunk.split_to(common) {
                     let next = Some(bytes);
-                    return Ok(Equal { bytes: equal, next });
+                    return Ok(CommonPrefix { bytes: prefix, next });
                 }
             }
-            equal += bytes.len() as u64;
+            prefix += bytes.len() as u64;
         }
-        Ok(Equal { bytes: equal, next: None })
+        Ok(CommonPrefix { bytes: prefix, next: None })
     }
 
-    /// Puts the files in place whose names were taken. The restore is complete.
+    /// Moves files with temporary names into place, which completes the restore.
     ///
     /// # Errors
-    /// When the store fails; what had those names is then still there. The log has each file that is not in place with its name.
+    /// Returns an error if the store fails; existing files with those names are then unchanged. The log names each file that is not in
+    /// place.
     pub async fn finish(self) -> anyhow::Result<()> {
-        let (mut left, mut failures, mut first) = (0_u64, 0, None);
-        for (waiting, name) in &self.waiting {
-            // A store that cannot be used would be waited for again with each name.
-            if failures < MOST_FAILURES {
-                match self.storage.rename(waiting, name).await {
+        let (mut remaining, mut failures, mut first) = (0_u64, 0, None);
+        for (staged, name) in &self.staged {
+            // Stop trying after several failures: an unusable store would cost a timeout for each name.
+            if failures < MAX_FAILURES {
+                match self.storage.rename(staged, name).await {
                     Ok(()) => {
                         failures = 0;
                         continue;
@@ -153,42 +154,46 @@ impl Restoring {
                     }
                 }
             }
-            left += 1;
-            tracing::error!(file = waiting, name, "this file of the restore has to be renamed in files.url");
+            remaining += 1;
+            tracing::error!(
+                file = staged,
+                name,
+                "failed to rename a restored file in files.url; rename it manually"
+            );
         }
         if let Some(error) = first {
             return Err(error)
-                .with_context(|| format!("the database was restored, but {left} files are not in place: the log has their names"));
+                .with_context(|| format!("the database was restored, but {remaining} files could not be renamed: the log lists them"));
         }
         if let Some(folder) = self.storage.folder() {
-            // It is empty, or was never there.
-            let _ = fs::remove_dir(folder.join(WAITING));
+            // Ignore errors: the folder might not exist.
+            let _ = fs::remove_dir(folder.join(STAGING_FOLDER));
         }
         Ok(())
     }
 
     /// Removes everything that was created.
-    pub async fn remove(self) {
-        // Uploads that were broken off are cleared away first.
+    pub async fn roll_back(self) {
+        // First wait until interrupted uploads have been cleaned up.
         self.storage.drain().await;
-        let names = self.created.lines().chain(self.waiting.iter().map(|(waiting, _)| waiting.as_str()));
-        let (mut left, mut failures, mut parents) = (0_u64, 0, BTreeSet::new());
+        let names = self.created.lines().chain(self.staged.iter().map(|(staged, _)| staged.as_str()));
+        let (mut remaining, mut failures, mut parents) = (0_u64, 0, BTreeSet::new());
         for name in names {
-            // A store that cannot be used would be waited for again with each name.
-            if failures < MOST_FAILURES && self.storage.remove(name).await.is_ok() {
+            // Stop trying after several failures: an unusable store would cost a timeout for each name.
+            if failures < MAX_FAILURES && self.storage.remove(name).await.is_ok() {
                 failures = 0;
             } else {
                 failures += 1;
-                left += 1;
+                remaining += 1;
             }
             if let Some((parent, _)) = name.rsplit_once('/') {
                 parents.insert(parent);
             }
         }
-        if left > 0 {
-            tracing::warn!(left, "files of a restore that failed could not be removed from files.url");
+        if remaining > 0 {
+            tracing::warn!(left = remaining, "failed to remove files of a failed restore from files.url");
         }
-        // Without its file an upload that was broken off leaves its folder. Those that hold something stay.
+        // Interrupted uploads leave empty folders. Folders that contain something are not removed.
         if let Some(folder) = self.storage.folder() {
             for parent in parents {
                 let _ = fs::remove_dir(folder.join(parent));
@@ -200,16 +205,16 @@ impl Restoring {
     }
 }
 
-/// How far a file of an archive is one that the store has.
+/// How far a file of the archive equals the file in the store.
 #[derive(Debug, Default)]
-struct Equal {
-    /// Bytes from the beginning that are the same.
+struct CommonPrefix {
+    /// Number of equal bytes from the beginning.
     bytes: u64,
-    /// What the archive has behind them, as far as it was read; none where all of it is the same, or nothing was compared.
+    /// The next chunk that was read from the archive. `None` if all bytes are equal, or nothing was compared.
     next: Option<Bytes>,
 }
 
-/// The folders that creating this one would create, the innermost first.
+/// Returns the folders that would be created along with this one, innermost first.
 fn missing_folders(folder: &Path) -> Vec<PathBuf> {
     let is_missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
     folder.ancestors().take_while(is_missing).map(Path::to_owned).collect()

@@ -1,12 +1,12 @@
-//! The entries of an archive beside rows and files: their names, and what they say.
+//! The entries of an archive other than rows and files: their names and contents.
 
 use parley_storage::{Database, copy::Source};
 use serde::{Deserialize, Serialize};
 
-use super::refused::Refused;
+use super::error::BackupError;
 
-/// The form of archives that this program writes and reads.
-pub const FORM: u32 = 1;
+/// The version of the archive format that this program writes and reads.
+pub const FORMAT_VERSION: u32 = 1;
 
 pub const MANIFEST: &str = "manifest.json";
 pub const SQLITE_FILE: &str = "database/parley.db";
@@ -14,36 +14,38 @@ pub const SEQUENCES: &str = "database/sequences.json";
 pub const COMPLETE: &str = "complete.json";
 pub const FILES: &str = "files/";
 
-/// What an archive says of itself, first.
+/// The manifest, which is the first entry of an archive.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Manifest {
-    pub form: u32,
+    #[serde(rename = "form")]
+    pub format_version: u32,
     /// The version of the program.
     pub program: String,
-    /// When it was begun.
+    /// When the backup was started.
     pub created_at: String,
     pub database: Source,
 }
 
-/// What an archive says at its end, without which it is not complete.
+/// The last entry of an archive, without which it is incomplete.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Complete {
-    /// Files in it.
+pub struct FileCounts {
+    /// Number of files in the archive.
     pub files: u64,
-    /// Files that the database names and the store did not have.
+    /// Number of files that the database refers to but the store did not have.
     pub missing: u64,
-    /// Files that the store had with another size than the database says, or could not read. They are not in the archive.
+    /// Number of files that had another size in the store than in the database, or could not be read. They are not in the archive.
     #[serde(default)]
     pub damaged: u64,
 }
 
-/// Makes sure that the database of a backup has the first migrations of this program, by their names.
+/// Checks that the migrations of the backup's database are a prefix of this program's, by name.
 ///
 /// # Errors
-/// [`Refused::Newer`]; [`Refused::Forked`].
-pub fn of_this_line(database: &Source) -> Result<(), Refused> {
+/// Returns [`BackupError::Newer`] if the database has a migration that this program does not know, and [`BackupError::Forked`] if it lacks one
+/// before its last.
+pub fn check_lineage(database: &Source) -> Result<(), BackupError> {
     if let Some(migration) = Database::unknown_migration(&database.migrations) {
-        return Err(Refused::Newer(migration));
+        return Err(BackupError::Newer(migration));
     }
-    Database::gap(&database.migrations).map_or(Ok(()), |gap| Err(Refused::Forked(gap)))
+    Database::gap(&database.migrations).map_or(Ok(()), |gap| Err(BackupError::Forked(gap)))
 }

@@ -1,4 +1,5 @@
-//! `parley backup` and `parley restore`: the database and the files as one archive, written beside a running server and put back without one.
+//! `parley backup` and `parley restore`: the database and its files as one archive, which can be written while a server is running, and
+//! restored while none is.
 
 use std::path::Path;
 
@@ -12,134 +13,134 @@ use parley_storage::{
 };
 use parley_types::error::Error;
 
-use super::rooms;
+use super::config_mapping;
 use crate::config::Config;
 
 mod archive;
+mod error;
 mod files;
 mod manifest;
-mod refused;
 mod restore;
 mod temporary;
 
 use archive::Writer;
-pub use manifest::Complete;
-use manifest::{COMPLETE, FILES, FORM, MANIFEST, Manifest, SEQUENCES, SQLITE_FILE};
-pub use refused::Refused;
+pub use error::BackupError;
+pub use manifest::FileCounts;
+use manifest::{COMPLETE, FILES, FORMAT_VERSION, MANIFEST, Manifest, SEQUENCES, SQLITE_FILE};
 pub use restore::{Restored, restore};
 use temporary::Temporary;
 
-/// Rows of a table travel in pieces of so many bytes: their number is not known before.
-const PIECE: usize = 4 * 1024 * 1024;
+/// Rows of a table are written in chunks of this many bytes, because their total size is not known in advance.
+const ROWS_ENTRY_BYTES: usize = 4 * 1024 * 1024;
 
-/// The entry that holds the rows of a table from the `piece`th piece on.
-fn rows_entry(table: &str, piece: usize) -> String {
-    format!("database/{table}/{piece:06}")
+/// Returns the name of the entry that holds chunk number `chunk` of a table's rows.
+fn rows_entry(table: &str, chunk: usize) -> String {
+    format!("database/{table}/{chunk:06}")
 }
 
-/// Writes the database and its files to an archive, beside a server that may run. The archive replaces `target` when it is complete.
+/// Writes the database and its files to an archive. A server can be running meanwhile. The archive replaces `target` when it is complete.
 ///
 /// # Errors
-/// When the database, a file or the archive cannot be read or written; `target` is then as it was.
-pub async fn backup(config: &Config, target: &Path) -> anyhow::Result<Complete> {
-    let storage = Storage::new(&rooms::storage(config)).context("files.url")?;
-    let mut archive = Writer::to(target);
-    let complete = match sqlite_file(&config.database.url) {
+/// Returns an error if the database, a file or the archive cannot be read or written; `target` is then unchanged.
+pub async fn backup(config: &Config, target: &Path) -> anyhow::Result<FileCounts> {
+    let storage = Storage::new(&config_mapping::file_store(config)).context("files.url")?;
+    let mut archive = Writer::create(target);
+    let counts = match sqlite_file(&config.database.url) {
         Some(file) => {
-            let copy = Temporary(archive::beside(if archive::is_standard(target) { &file } else { target }, "copy"));
+            let copy = Temporary(archive::sibling(if archive::is_stdio(target) { &file } else { target }, "copy"));
             sqlite_database(config, &copy.0, &storage, &mut archive).await?
         }
         None if config.database.url.starts_with("postgres") => postgres_database(config, &storage, &mut archive).await?,
-        None => bail!("a database in memory cannot be backed up"),
+        None => bail!("an in-memory database cannot be backed up"),
     };
-    archive.whole(COMPLETE, serde_json::to_vec_pretty(&complete)?.into()).await?;
+    archive.add(COMPLETE, serde_json::to_vec_pretty(&counts)?.into()).await?;
     archive.finish().await?;
-    Ok(complete)
+    Ok(counts)
 }
 
-async fn begin(archive: &mut Writer, database: Source) -> anyhow::Result<()> {
+async fn write_manifest(archive: &mut Writer, database: Source) -> anyhow::Result<()> {
     let manifest = Manifest {
-        form: FORM,
+        format_version: FORMAT_VERSION,
         program: env!("CARGO_PKG_VERSION").to_owned(),
         created_at: chrono::Utc::now().to_rfc3339(),
         database,
     };
-    archive.whole(MANIFEST, serde_json::to_vec_pretty(&manifest)?.into()).await
+    archive.add(MANIFEST, serde_json::to_vec_pretty(&manifest)?.into()).await
 }
 
-async fn sqlite_database(config: &Config, copy: &Path, storage: &Storage, archive: &mut Writer) -> anyhow::Result<Complete> {
+async fn sqlite_database(config: &Config, copy: &Path, storage: &Storage, archive: &mut Writer) -> anyhow::Result<FileCounts> {
     sqlite::copy_to(&config.database.url, copy).await.context("copying the database")?;
     let mut database = sqlite::open(copy).await.context("reading the copy")?;
-    begin(archive, sqlite::source(&mut database).await?).await?;
+    write_manifest(archive, sqlite::source(&mut database).await?).await?;
     let mut file = tokio::fs::File::open(copy).await?;
-    archive.entry(SQLITE_FILE, file.metadata().await?.len()).await?;
+    archive.begin_entry(SQLITE_FILE, file.metadata().await?.len()).await?;
     loop {
-        let mut piece = bytes::BytesMut::with_capacity(256 * 1024);
-        if tokio::io::AsyncReadExt::read_buf(&mut file, &mut piece).await? == 0 {
+        let mut chunk = bytes::BytesMut::with_capacity(256 * 1024);
+        if tokio::io::AsyncReadExt::read_buf(&mut file, &mut chunk).await? == 0 {
             break;
         }
-        archive.bytes(piece.freeze()).await?;
+        archive.append(chunk.freeze()).await?;
     }
-    let (mut complete, mut after) = (Complete::default(), 0);
+    let (mut counts, mut after) = (FileCounts::default(), 0);
     loop {
         let objects = sqlite::objects(&mut database, after).await?;
-        let Some(last) = objects.last() else { return Ok(complete) };
+        let Some(last) = objects.last() else { return Ok(counts) };
         after = last.id;
-        files(objects, storage, archive, &mut complete).await?;
+        copy_files(objects, storage, archive, &mut counts).await?;
     }
 }
 
-async fn postgres_database(config: &Config, storage: &Storage, archive: &mut Writer) -> anyhow::Result<Complete> {
-    let database = rooms::database(config);
+async fn postgres_database(config: &Config, storage: &Storage, archive: &mut Writer) -> anyhow::Result<FileCounts> {
+    let database = config_mapping::database(config);
     let mut snapshot = Snapshot::take(&database.url, database.connect_timeout)
         .await
         .context("the database cannot be reached")?;
     let source = snapshot.source().await?;
     let tables = source.tables.clone();
-    begin(archive, source).await?;
+    write_manifest(archive, source).await?;
     for table in &tables {
         let mut rows = snapshot.rows(table).await?;
-        let (mut piece, mut number) = (bytes::BytesMut::new(), 0);
+        let (mut chunk, mut number) = (bytes::BytesMut::new(), 0);
         while let Some(bytes) = rows.try_next().await? {
-            piece.extend_from_slice(&bytes);
-            if piece.len() >= PIECE {
-                archive.whole(&rows_entry(&table.name, number), piece.split().freeze()).await?;
+            chunk.extend_from_slice(&bytes);
+            if chunk.len() >= ROWS_ENTRY_BYTES {
+                archive.add(&rows_entry(&table.name, number), chunk.split().freeze()).await?;
                 number += 1;
             }
         }
-        if !piece.is_empty() {
-            archive.whole(&rows_entry(&table.name, number), piece.freeze()).await?;
+        if !chunk.is_empty() {
+            archive.add(&rows_entry(&table.name, number), chunk.freeze()).await?;
         }
     }
     let sequences: Vec<Sequence> = snapshot.sequences().await?;
-    archive.whole(SEQUENCES, serde_json::to_vec_pretty(&sequences)?.into()).await?;
-    let (mut complete, mut after) = (Complete::default(), 0);
+    archive.add(SEQUENCES, serde_json::to_vec_pretty(&sequences)?.into()).await?;
+    let (mut counts, mut after) = (FileCounts::default(), 0);
     loop {
         let objects = snapshot.objects(after).await?;
         let Some(last) = objects.last() else { break };
         after = last.id;
-        files(objects, storage, archive, &mut complete).await?;
+        copy_files(objects, storage, archive, &mut counts).await?;
     }
     snapshot.end().await?;
-    Ok(complete)
+    Ok(counts)
 }
 
-async fn files(objects: Vec<Object>, storage: &Storage, archive: &mut Writer, complete: &mut Complete) -> anyhow::Result<()> {
+async fn copy_files(objects: Vec<Object>, storage: &Storage, archive: &mut Writer, counts: &mut FileCounts) -> anyhow::Result<()> {
     for object in objects {
         let small = object.small.map(|size| (format!("{}-small", object.name), size));
         for (name, size) in [Some((object.name.clone(), object.size)), small].into_iter().flatten() {
-            match file(&name, size, storage, archive).await? {
-                Copied::Whole => complete.files += 1,
+            match copy_file(&name, size, storage, archive).await? {
+                Copied::Whole => counts.files += 1,
                 Copied::Missing if object.in_use => {
-                    complete.missing += 1;
-                    tracing::warn!(file = name, "a message has a file that the store does not have");
+                    counts.missing += 1;
+                    tracing::warn!(file = name, "a file of a message is missing from the file store");
                 }
                 Copied::Damaged(reason) if object.in_use => {
-                    complete.damaged += 1;
+                    counts.damaged += 1;
                     tracing::warn!(
                         file = name,
                         reason,
-                        "a message has a file that is damaged in the store; it is left out"
+                        "a file of a message is damaged in the file store; leaving it out"
                     );
                 }
                 Copied::Missing | Copied::Damaged(_) => {}
@@ -149,25 +150,26 @@ async fn files(objects: Vec<Object>, storage: &Storage, archive: &mut Writer, co
     Ok(())
 }
 
-/// What became of a file that the database names.
+/// Outcome of copying a file that the database refers to.
 enum Copied {
-    /// It is in the archive.
+    /// The file is in the archive.
     Whole,
     /// The store does not have it.
     Missing,
-    /// It is not what was stored, or cannot be read.
+    /// It has the wrong size or cannot be read.
     Damaged(String),
 }
 
-/// Copies a file, as far as it is what the database says. An entry begins with its size, so nothing of another one is written.
+/// Copies a file if it has the size recorded in the database. An entry starts with its size, so nothing is written for a file of another
+/// size.
 ///
 /// # Errors
-/// When the store cannot be used; when a file stops being readable in the middle of its entry.
-async fn file(name: &str, size: u64, storage: &Storage, archive: &mut Writer) -> anyhow::Result<Copied> {
+/// Returns an error if the store cannot be used, or if a file becomes unreadable after its entry was started.
+async fn copy_file(name: &str, size: u64, storage: &Storage, archive: &mut Writer) -> anyhow::Result<Copied> {
     let reading = || format!("reading the file {name}");
     match storage.size(name).await {
         Ok(stored) if stored == size => {}
-        Ok(stored) => return Ok(Copied::Damaged(format!("it has {stored} bytes, and the database says {size}"))),
+        Ok(stored) => return Ok(Copied::Damaged(format!("it has {stored} bytes, but the database records {size}"))),
         Err(Error::NotFound { .. }) => return Ok(Copied::Missing),
         Err(error) => return Err(error).with_context(reading),
     }
@@ -178,19 +180,19 @@ async fn file(name: &str, size: u64, storage: &Storage, archive: &mut Writer) ->
     };
     let mut next = match chunks.next().await {
         Some(Err(Error::NotFound { .. })) => return Ok(Copied::Missing),
-        // A bucket that fails may fail for all of them. In a folder it is this file.
+        // A failing bucket might fail for all files, so end the backup. In a folder, only this file is affected.
         Some(Err(error)) if storage.folder().is_some() => return Ok(Copied::Damaged(error.to_string())),
         first => first,
     };
-    archive.entry(&format!("{FILES}{name}"), size).await?;
-    let mut came = 0;
+    archive.begin_entry(&format!("{FILES}{name}"), size).await?;
+    let mut copied = 0;
     while let Some(chunk) = next {
         let chunk: Bytes = chunk.with_context(reading)?;
-        came += chunk.len() as u64;
-        ensure!(came <= size, "the file {name} grew while it was read");
-        archive.bytes(chunk).await?;
+        copied += chunk.len() as u64;
+        ensure!(copied <= size, "the file {name} grew while it was read");
+        archive.append(chunk).await?;
         next = chunks.next().await;
     }
-    ensure!(came == size, "the file {name} shrank while it was read");
+    ensure!(copied == size, "the file {name} shrank while it was read");
     Ok(Copied::Whole)
 }

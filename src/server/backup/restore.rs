@@ -1,4 +1,4 @@
-//! Putting an archive back: into an empty database, with no server on it, and with another epoch.
+//! Restores an archive into an empty database that no server uses, and starts a new epoch for every log.
 
 use std::path::Path;
 
@@ -9,71 +9,72 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     archive::Reader,
-    files::Restoring,
-    manifest::{Complete, FORM, MANIFEST, Manifest, of_this_line},
-    refused::Refused,
+    error::BackupError,
+    files::FileRestore,
+    manifest::{FORMAT_VERSION, FileCounts, MANIFEST, Manifest, check_lineage},
 };
-use crate::{config::Config, server::rooms};
+use crate::{config::Config, server::config_mapping};
 
 mod entries;
-mod failure;
 mod into_postgres;
 mod into_sqlite;
+mod replace_error;
 
-use entries::SMALL;
-use failure::Failure;
+use entries::MAX_JSON_BYTES;
+use replace_error::ReplaceError;
 
-/// What was put back.
+/// The result of a restore.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Restored {
-    /// Logs that have another epoch.
+    /// Number of logs, all of which have a new epoch.
     pub logs: u64,
-    /// Files, and those that were missing when the archive was made.
-    pub files: Complete,
+    /// Number of restored files, and of those that were missing when the archive was written.
+    pub files: FileCounts,
 }
 
-/// Puts an archive back. The database is replaced at once, at the end. What fails or is stopped before removes what it created; the tables of an
-/// empty PostgreSQL database stay, without rows. From then on nothing is stopped.
+/// Restores an archive. The database is replaced in a single step at the end. A failure or `stop` before that step removes what was
+/// created; in an empty PostgreSQL database, the tables remain, without rows. After that step, `stop` has no effect.
 ///
 /// # Errors
-/// [`Refused`]; [`parley_storage::OpenError`]; when the archive is damaged or something cannot be written. The database and what the store had are then as
-/// they were, unless the message says that the database was restored.
+/// Returns [`BackupError`], [`parley_storage::OpenError`], or an error if the archive is damaged or something cannot be written. The database
+/// and the store are then unchanged, unless the message says that the database was restored.
 pub async fn restore(config: &Config, archive: &Path, force: bool, stop: &CancellationToken) -> anyhow::Result<Restored> {
     #[cfg(feature = "faults")]
     parley_fault::turn_off(&config.fault.switch);
-    let storage = Storage::new(&rooms::storage(config)).context("files.url")?;
-    let mut files = Restoring::into(storage);
+    let storage = Storage::new(&config_mapping::file_store(config)).context("files.url")?;
+    let mut files = FileRestore::new(storage);
     let loading = Box::pin(load(config, archive, force, &mut files));
     let loaded = stop.run_until_cancelled(loading).await;
-    let replaced = match loaded.unwrap_or_else(|| bail!(Refused::Stopped)) {
-        Ok((loaded, complete)) => loaded.replace(config).await.map(|logs| Restored { logs, files: complete }),
-        Err(error) => Err(Failure::Undone(error)),
+    let replaced = match loaded.unwrap_or_else(|| bail!(BackupError::Stopped)) {
+        Ok((loaded, counts)) => loaded.replace(config).await.map(|logs| Restored { logs, files: counts }),
+        Err(error) => Err(ReplaceError::NotReplaced(error)),
     };
     match replaced {
         Ok(restored) => files.finish().await.map(|()| restored),
-        Err(Failure::Undone(error)) => {
-            files.remove().await;
+        Err(ReplaceError::NotReplaced(error)) => {
+            files.roll_back().await;
             Err(error)
         }
-        Err(Failure::Done(error)) => {
-            // The files belong to the database. What ended the restore is what the operator has to know first.
+        Err(ReplaceError::Replaced(error)) => {
+            // The files belong to the restored database. Only log a failure here, because the error that ended the restore matters more to
+            // the operator.
             if let Err(files) = files.finish().await {
-                tracing::error!(error = format!("{files:#}"), "the files of the restore are not all in place");
+                tracing::error!(error = format!("{files:#}"), "failed to move all restored files into place");
             }
             Err(error)
         }
     }
 }
 
-/// A database that takes the place of another by one step.
-enum Loaded {
-    Sqlite(into_sqlite::Loaded),
-    Postgres(Box<into_postgres::Loaded>),
+/// A database that is ready to replace another in a single step.
+enum LoadedDatabase {
+    Sqlite(into_sqlite::LoadedDatabase),
+    Postgres(Box<into_postgres::LoadedDatabase>),
 }
 
-impl Loaded {
-    /// Takes the step; how many logs there are.
-    async fn replace(self, config: &Config) -> Result<u64, Failure> {
+impl LoadedDatabase {
+    /// Replaces the database and returns the number of logs.
+    async fn replace(self, config: &Config) -> Result<u64, ReplaceError> {
         match self {
             Self::Sqlite(loaded) => loaded.replace().await,
             Self::Postgres(loaded) => loaded.replace(config).await,
@@ -81,41 +82,45 @@ impl Loaded {
     }
 }
 
-/// Everything before the step: reads the whole archive.
-async fn load(config: &Config, archive: &Path, force: bool, files: &mut Restoring) -> anyhow::Result<(Loaded, Complete)> {
-    let mut reader = Reader::from(archive);
-    let manifest = manifest(&mut reader).await?;
+/// Performs everything before the replacement: reads the whole archive.
+async fn load(config: &Config, archive: &Path, force: bool, files: &mut FileRestore) -> anyhow::Result<(LoadedDatabase, FileCounts)> {
+    let mut reader = Reader::open(archive);
+    let manifest = read_manifest(&mut reader).await?;
     let backend = if config.database.url.starts_with("postgres") {
         "postgresql"
     } else {
         "sqlite"
     };
     if manifest.database.backend != backend {
-        bail!(Refused::OtherBackend(manifest.database.backend, backend));
+        bail!(BackupError::OtherBackend(manifest.database.backend, backend));
     }
-    of_this_line(&manifest.database)?;
+    check_lineage(&manifest.database)?;
     match sqlite_file(&config.database.url) {
         Some(file) => {
-            let (loaded, complete) = into_sqlite::load(config, &file, &mut reader, files, force).await?;
-            Ok((Loaded::Sqlite(loaded), complete))
+            let (loaded, counts) = into_sqlite::load(config, &file, &mut reader, files, force).await?;
+            Ok((LoadedDatabase::Sqlite(loaded), counts))
         }
         None if backend == "postgresql" => {
-            let (loaded, complete) = into_postgres::load(config, manifest.database, &mut reader, files, force).await?;
-            Ok((Loaded::Postgres(Box::new(loaded)), complete))
+            let (loaded, counts) = into_postgres::load(config, manifest.database, &mut reader, files, force).await?;
+            Ok((LoadedDatabase::Postgres(Box::new(loaded)), counts))
         }
-        None => bail!("a database in memory cannot be restored"),
+        None => bail!("an in-memory database cannot be restored"),
     }
 }
 
-async fn manifest(reader: &mut Reader) -> anyhow::Result<Manifest> {
-    let first = reader.entry().await?;
+async fn read_manifest(reader: &mut Reader) -> anyhow::Result<Manifest> {
+    let first = reader.next_entry().await?;
     if first.is_none_or(|(name, _)| name != MANIFEST) {
-        bail!(Refused::Damaged("the file is no archive of `parley backup`".to_owned()));
+        bail!(BackupError::Damaged("the file is not an archive of `parley backup`".to_owned()));
     }
-    let manifest: Manifest = serde_json::from_slice(&reader.whole(SMALL).await?).map_err(|error| Refused::entry(MANIFEST, &error))?;
-    if manifest.form != FORM {
-        let text = format!("the archive has the form {}, and this parley reads form {FORM}", manifest.form);
-        bail!(Refused::Damaged(text));
+    let manifest: Manifest =
+        serde_json::from_slice(&reader.read_entry(MAX_JSON_BYTES).await?).map_err(|error| BackupError::entry(MANIFEST, &error))?;
+    if manifest.format_version != FORMAT_VERSION {
+        let text = format!(
+            "the archive has format version {}, but this version of Parley reads {FORMAT_VERSION}",
+            manifest.format_version
+        );
+        bail!(BackupError::Damaged(text));
     }
     Ok(manifest)
 }

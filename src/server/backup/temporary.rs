@@ -1,16 +1,16 @@
-//! Database files that are not in their place yet.
+//! Database files before they are moved into place.
 
 use std::path::{Path, PathBuf};
 
-use crate::{config::Config, server::rooms};
+use crate::{config::Config, server::config_mapping};
 
-/// A file that is removed when it is of no use any more.
+/// A database file that is removed when this is dropped.
 #[derive(Debug)]
 pub struct Temporary(pub PathBuf);
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // It may not exist, or be in its place already.
+        // Ignore errors: the files might not exist, or might have been moved into place.
         for suffix in ["", "-wal", "-shm", ".lock"] {
             let mut file = self.0.as_os_str().to_owned();
             file.push(suffix);
@@ -19,10 +19,10 @@ impl Drop for Temporary {
     }
 }
 
-/// The configuration of the database, for what is opened before it is in its place.
-pub fn at(config: &Config, file: &Path) -> parley_storage::Config {
+/// The configuration for opening a database file before it is moved into place.
+pub fn storage_config(config: &Config, file: &Path) -> parley_storage::Config {
     parley_storage::Config {
         url: format!("sqlite://{}?mode=rwc", file.display()),
-        ..rooms::database(config)
+        ..config_mapping::database(config)
     }
 }

@@ -1,49 +1,49 @@
-//! Whether telemetry arrives where it is sent.
+//! Checks whether the telemetry collectors can be reached.
 
 use tokio::net::TcpStream;
 
-use super::{Finding, PATIENCE, bad, doubtful, good};
+use super::{Finding, TIMEOUT, failed, passed, warning};
 use crate::{
     config::{Config, without_password},
     telemetry,
 };
 
-/// Where telemetry goes: by the configuration, or by OpenTelemetry's variables.
+/// Checks the endpoints set by the configuration or by OpenTelemetry's standard variables.
 pub(super) async fn collectors(config: &Config) -> Vec<Finding> {
-    const ABOUT: &str = "telemetry";
+    const SUBJECT: &str = "telemetry";
     let endpoints = telemetry::endpoints(&config.trace);
     if endpoints.is_empty() {
-        return vec![good(ABOUT, "nothing is sent to a collector")];
+        return vec![passed(SUBJECT, "nothing is exported to a collector")];
     }
     let mut found: Vec<Finding> = telemetry::credentials(&config.trace)
         .into_iter()
-        .map(|error| bad(ABOUT, format!("{error:#}")))
+        .map(|error| failed(SUBJECT, format!("{error:#}")))
         .collect();
     for endpoint in endpoints {
         let shown = without_password(&endpoint);
         let Some((host, port)) = host_and_port(&endpoint) else {
-            found.push(bad(
-                ABOUT,
-                format!("{shown} is no address: write http://host:4317 or https://host:4317"),
+            found.push(failed(
+                SUBJECT,
+                format!("{shown} is not an address: use http://host:4317 or https://host:4317"),
             ));
             continue;
         };
-        found.push(match tokio::time::timeout(PATIENCE, TcpStream::connect((host, port))).await {
-            Ok(Ok(_)) => good(ABOUT, format!("{shown} takes connections at port {port}")),
-            Ok(Err(error)) => doubtful(
-                ABOUT,
-                format!("{shown} cannot be reached at port {port}, and what is sent there is lost: {error}"),
+        found.push(match tokio::time::timeout(TIMEOUT, TcpStream::connect((host, port))).await {
+            Ok(Ok(_)) => passed(SUBJECT, format!("{shown} accepts connections on port {port}")),
+            Ok(Err(error)) => warning(
+                SUBJECT,
+                format!("{shown} cannot be reached on port {port}, so exported telemetry is lost: {error}"),
             ),
-            Err(_) => doubtful(
-                ABOUT,
-                format!("{shown} does not answer at port {port}, and what is sent there is lost"),
+            Err(_) => warning(
+                SUBJECT,
+                format!("{shown} does not respond on port {port}, so exported telemetry is lost"),
             ),
         });
     }
     found
 }
 
-/// Where the exporters connect to: without a port, to that of the scheme and not to OTLP's own.
+/// Returns the address that the exporters connect to. The default port is that of the scheme, not OTLP's own.
 fn host_and_port(endpoint: &str) -> Option<(String, u16)> {
     let uri: http::Uri = endpoint.parse().ok()?;
     let port = uri.port_u16().or(match uri.scheme_str()? {
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_endpoint_has_the_port_that_exporters_connect_to() {
+    fn endpoint_port_defaults_by_scheme() {
         let read = |endpoint| host_and_port(endpoint).map(|(host, port)| format!("{host} {port}"));
         assert_eq!(read("http://otel:4317").as_deref(), Some("otel 4317"));
         assert_eq!(read("http://otel").as_deref(), Some("otel 80"));

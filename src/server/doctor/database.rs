@@ -1,30 +1,30 @@
-//! Whether the database can be used, and what is stored in it.
+//! Checks whether the database can be used, and for stored data that exceeds limits.
 
 use std::{path::Path, time::Duration};
 
 use parley_eventlog::replicas;
 use parley_storage::{Database, OpenError, Oversized, Standing};
 
-use super::{Finding, PATIENCE, bad, doubtful, good};
-use crate::{config::Config, server::rooms};
+use super::{Finding, TIMEOUT, failed, passed, warning};
+use crate::{config::Config, server::config_mapping};
 
-/// How long rows beyond their limits are looked for.
-const SCAN: Duration = Duration::from_mins(1);
+/// Time limit of the search for rows that exceed their limits.
+const SCAN_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// The oldest PostgreSQL that the tests run on is 15; older ones lack nothing that is known to be needed down to this one.
-const OLDEST_POSTGRES: i64 = 13;
+/// The oldest supported PostgreSQL. Tests run on 15 and newer; 13 and 14 are not known to lack anything that is needed.
+const MIN_POSTGRES_VERSION: i64 = 13;
 
-/// By how much clocks may differ before times look odd to people.
-const CLOCKS: i64 = 1_000_000;
+/// Clock difference in microseconds beyond which times look wrong to users.
+const MAX_CLOCK_DIFFERENCE: i64 = 1_000_000;
 
-/// Looks at the database, and creates none.
+/// Checks the database without creating one.
 pub(super) async fn database(config: &Config, found: &mut Vec<Finding>) {
-    const ABOUT: &str = "database";
-    let settings = rooms::database(config);
+    const SUBJECT: &str = "database";
+    let settings = config_mapping::database(config);
     match Database::would_create(&settings) {
-        Ok(true) => found.push(good(ABOUT, "there is none yet: the first start creates the file")),
+        Ok(true) => found.push(passed(SUBJECT, "it does not exist yet: the first start creates the file")),
         Ok(false) => existing_database(config, found).await,
-        Err(error) => found.push(bad(ABOUT, error.to_string())),
+        Err(error) => found.push(failed(SUBJECT, error.to_string())),
     }
     if let Some(folder) = parley_storage::sqlite_file(&settings.url).as_deref().map(folder_of)
         && folder.is_dir()
@@ -34,140 +34,147 @@ pub(super) async fn database(config: &Config, found: &mut Vec<Finding>) {
 }
 
 async fn existing_database(config: &Config, found: &mut Vec<Finding>) {
-    const ABOUT: &str = "database";
-    let db = match Database::open(&rooms::existing_database(config)).await {
+    const SUBJECT: &str = "database";
+    let db = match Database::open(&config_mapping::existing_database(config)).await {
         Ok(db) => db,
-        Err(error @ OpenError::Locked(_)) => return found.push(doubtful(ABOUT, error.to_string())),
-        Err(error) => return found.push(bad(ABOUT, error.to_string())),
+        Err(error @ OpenError::Locked(_)) => return found.push(warning(SUBJECT, error.to_string())),
+        Err(error) => return found.push(failed(SUBJECT, error.to_string())),
     };
     match db.examine().await {
-        Err(error) => found.push(bad(ABOUT, format!("it does not answer: {error}"))),
+        Err(error) => found.push(failed(SUBJECT, format!("it does not respond: {error}"))),
         Ok(seen) => {
-            found.push(good(ABOUT, format!("{} answers", seen.version)));
-            if seen.postgres_major.is_some_and(|major| major < OLDEST_POSTGRES) {
-                found.push(bad(ABOUT, format!("it is older than PostgreSQL {OLDEST_POSTGRES}")));
+            found.push(passed(SUBJECT, format!("{} responds", seen.version)));
+            if seen.postgres_major.is_some_and(|major| major < MIN_POSTGRES_VERSION) {
+                found.push(failed(SUBJECT, format!("it is older than PostgreSQL {MIN_POSTGRES_VERSION}")));
             }
             if seen.read_only {
-                found.push(bad(ABOUT, "it is read only: is database.url the primary's, and not a standby's?"));
+                found.push(failed(
+                    SUBJECT,
+                    "it is read-only: check that database.url is that of the primary, not of a standby",
+                ));
             }
             match &seen.standing {
-                Standing::Same => found.push(good(ABOUT, "its tables are those of this version")),
-                Standing::Newer(name) => found.push(doubtful(
-                    ABOUT,
-                    format!("it is newer than this program (it has seen the migration {name}), which works on it, as during an upgrade"),
+                Standing::Same => found.push(passed(SUBJECT, "its schema is that of this version")),
+                Standing::Newer(name) => found.push(warning(
+                    SUBJECT,
+                    format!("it is newer than this program (it has the migration {name}), but compatible with it, as during an upgrade"),
                 )),
-                Standing::TooNew(name) => found.push(bad(ABOUT, format!("it is newer than this program (it has seen the migration {name}): run the newer version"))),
-                Standing::Behind(count) if !seen.may_create => found.push(bad(
-                    ABOUT,
-                    format!("it is {count} migrations behind, and its user may not make tables: grant CREATE, or run `parley migrate` as its owner"),
+                Standing::TooNew(name) => found.push(failed(SUBJECT, format!("it is newer than this program (it has the migration {name}): run the newer version"))),
+                Standing::Behind(count) if !seen.may_create => found.push(failed(
+                    SUBJECT,
+                    format!("it is {count} migrations behind, and its user may not create tables: grant CREATE, or run `parley migrate` as its owner"),
                 )),
-                Standing::Behind(count) => found.push(good(ABOUT, format!("it is {count} migrations behind, which the next start runs"))),
+                Standing::Behind(count) => found.push(passed(SUBJECT, format!("it is {count} migrations behind, which the next start runs"))),
             }
             if let Some(most) = seen.max_connections
                 && i64::from(config.database.max_connections) * 2 > most
             {
-                let says = format!(
-                    "it takes {most} connections, and each replica may hold {} (database.max_connections): two replicas do not fit",
+                let message = format!(
+                    "it accepts {most} connections, and each replica can open {} (database.max_connections): two replicas do not fit",
                     config.database.max_connections
                 );
-                found.push(doubtful(ABOUT, says));
+                found.push(warning(SUBJECT, message));
             }
-            if seen.clock_ahead.abs() > CLOCKS {
-                let says = format!(
+            if seen.clock_ahead.abs() > MAX_CLOCK_DIFFERENCE {
+                let message = format!(
                     "its clock is {} ms ahead of this machine's: correct one of them",
                     seen.clock_ahead / 1000
                 );
-                found.push(doubtful("clock", says));
+                found.push(warning("clock", message));
             }
             if matches!(seen.standing, Standing::Same | Standing::Newer(_)) {
                 found.extend(oversized(&db).await);
                 found.extend(times(&db).await);
             }
             if seen.postgres_major.is_some() {
-                found.push(match tokio::time::timeout(PATIENCE, replicas::hears(&db)).await {
-                    Ok(Ok(())) => good("signals", "what one connection says another one hears"),
-                    Ok(Err(error)) => bad("signals", format!("LISTEN and NOTIFY do not work: {error}")),
-                    Err(_) => doubtful(
+                found.push(match tokio::time::timeout(TIMEOUT, replicas::hears(&db)).await {
+                    Ok(Ok(())) => passed("signals", "a notification sent by one connection is received by another"),
+                    Ok(Err(error)) => failed("signals", format!("LISTEN and NOTIFY do not work: {error}")),
+                    Err(_) => warning(
                         "signals",
-                        "nothing was heard of what was said: a pooler between Parley and PostgreSQL that shares connections does not pass signals on. \
-                         Replicas would look every events.poll_interval_milliseconds instead",
+                        "no notification was received: a pooler between Parley and PostgreSQL that shares connections does not forward notifications. \
+                         Replicas poll every events.poll_interval_milliseconds instead",
                     ),
                 });
             }
         }
     }
-    // What could not be closed is gone anyway.
+    // Ignore errors: the process does not use the connections any more.
     let _ = db.close().await;
 }
 
-/// Rows that were stored before the limits of their fields.
+/// Finds rows that were stored before the limits of their fields existed.
 async fn oversized(db: &Database) -> Vec<Finding> {
-    const ABOUT: &str = "sizes";
-    match tokio::time::timeout(SCAN, db.oversized()).await {
-        Err(_) => vec![doubtful(
-            ABOUT,
-            "not all rows were looked at within 60 seconds, so some may be beyond the limits of their fields",
+    const SUBJECT: &str = "sizes";
+    match tokio::time::timeout(SCAN_TIMEOUT, db.oversized()).await {
+        Err(_) => vec![warning(
+            SUBJECT,
+            "not all rows could be checked within 60 seconds, so some might exceed the limits of their fields",
         )],
-        Ok(Err(error)) => vec![doubtful(
-            ABOUT,
-            format!("rows beyond the limits of their fields could not be looked for: {error}"),
+        Ok(Err(error)) => vec![warning(
+            SUBJECT,
+            format!("failed to check for rows that exceed the limits of their fields: {error}"),
         )],
-        Ok(Ok(found)) if found.is_empty() => vec![good(ABOUT, "no row is beyond the limits of its fields")],
+        Ok(Ok(found)) if found.is_empty() => vec![passed(SUBJECT, "no row exceeds the limits of its fields")],
         Ok(Ok(found)) => found
             .iter()
             .map(|rows| {
-                let more = if rows.more { ", and maybe more" } else { "" };
-                let says = format!(
-                    "{}.{} is beyond its limits in {}{more}: it is sent without that field (truncated_fields) until it is made smaller",
+                let more = if rows.more { ", and possibly more" } else { "" };
+                let message = format!(
+                    "{}.{} exceeds its limits in {}{more}: it is sent without that field (truncated_fields) until the value is made smaller",
                     rows.table,
                     rows.column,
                     rows.rows.join(", ")
                 );
-                doubtful(ABOUT, says)
+                warning(SUBJECT, message)
             })
             .collect(),
     }
 }
 
-/// Times that were stored before they were limited.
+/// Finds times that were stored before their range was limited.
 async fn times(db: &Database) -> Vec<Finding> {
-    const ABOUT: &str = "times";
-    let found = match tokio::time::timeout(SCAN, db.times_out_of_range()).await {
-        Err(_) => return vec![doubtful(ABOUT, "not all times were looked at within 60 seconds")],
-        Ok(Err(error)) => return vec![doubtful(ABOUT, format!("times could not be looked at: {error}"))],
+    const SUBJECT: &str = "times";
+    let found = match tokio::time::timeout(SCAN_TIMEOUT, db.times_out_of_range()).await {
+        Err(_) => return vec![warning(SUBJECT, "not all times could be checked within 60 seconds")],
+        Ok(Err(error)) => return vec![warning(SUBJECT, format!("failed to check times: {error}"))],
         Ok(Ok(found)) => found,
     };
     if found.is_empty() {
-        return vec![good(ABOUT, "every stored time lies within the years 1 to 9999")];
+        return vec![passed(SUBJECT, "every stored time is within the years 1 to 9999")];
     }
-    let says = |rows: &Oversized| {
-        let more = if rows.more { ", and maybe more" } else { "" };
+    let message = |rows: &Oversized| {
+        let more = if rows.more { ", and possibly more" } else { "" };
         let (column, named) = (format!("{}.{}", rows.table, rows.column), rows.rows.join(", "));
-        doubtful(
-            ABOUT,
+        warning(
+            SUBJECT,
             format!(
-                "{column} lies outside of the years 1 to 9999 in {named}{more}: it is sent as the nearest time within them until it is set again"
+                "{column} is outside the years 1 to 9999 in {named}{more}: it is sent as the nearest time within them until it is set again"
             ),
         )
     };
-    found.iter().map(says).collect()
+    found.iter().map(message).collect()
 }
 
-/// The folder that a file is in.
+/// Returns the directory of a file.
 fn folder_of(file: &Path) -> &Path {
     let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
     parent.unwrap_or_else(|| Path::new("."))
 }
 
-/// Whether the files in a folder have room to grow.
+/// Checks the free space of a directory.
 fn disk(folder: &Path) -> Finding {
-    const LEAST: u64 = 1 << 30;
+    const MIN_FREE_BYTES: u64 = 1 << 30;
     match rustix::fs::statvfs(folder) {
-        Err(error) => bad("disk", format!("{}: {error}", folder.display())),
+        Err(error) => failed("disk", format!("{}: {error}", folder.display())),
         Ok(disk) => {
             let free = disk.f_bavail * disk.f_frsize;
-            let says = format!("{} MiB are free in {}", free >> 20, folder.display());
-            if free < LEAST { doubtful("disk", says) } else { good("disk", says) }
+            let message = format!("{} MiB are free in {}", free >> 20, folder.display());
+            if free < MIN_FREE_BYTES {
+                warning("disk", message)
+            } else {
+                passed("disk", message)
+            }
         }
     }
 }

@@ -1,50 +1,49 @@
-//! What a check found.
+//! The result of a check.
 
 use std::time::Duration;
 
-/// How a check came out.
+/// Verdict of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Nothing is wrong.
-    Good,
-    /// It works, and will not always.
-    Doubtful,
-    /// It does not work.
-    Bad,
+    /// No problem.
+    Passed,
+    /// Works, but might fail later.
+    Warning,
+    /// Does not work.
+    Failed,
 }
 
-/// What a check found.
+/// The result of a check.
 #[derive(Clone, Debug)]
 pub struct Finding {
-    /// What was looked at.
-    pub about: &'static str,
-    /// How it came out.
+    /// The subject of the check.
+    pub subject: &'static str,
     pub verdict: Verdict,
-    /// What was found, and what to do, in plain words and without secrets.
-    pub says: String,
+    /// The finding and what to do about it, in plain language and without secrets.
+    pub message: String,
 }
 
-pub(super) fn good(about: &'static str, says: impl Into<String>) -> Finding {
+pub(super) fn passed(subject: &'static str, message: impl Into<String>) -> Finding {
     Finding {
-        about,
-        verdict: Verdict::Good,
-        says: says.into(),
+        subject,
+        verdict: Verdict::Passed,
+        message: message.into(),
     }
 }
 
-pub(super) fn doubtful(about: &'static str, says: impl Into<String>) -> Finding {
+pub(super) fn warning(subject: &'static str, message: impl Into<String>) -> Finding {
     Finding {
-        verdict: Verdict::Doubtful,
-        ..good(about, says)
+        verdict: Verdict::Warning,
+        ..passed(subject, message)
     }
 }
 
-pub(super) fn bad(about: &'static str, says: impl Into<String>) -> Finding {
+pub(super) fn failed(subject: &'static str, message: impl Into<String>) -> Finding {
     Finding {
-        verdict: Verdict::Bad,
-        ..good(about, says)
+        verdict: Verdict::Failed,
+        ..passed(subject, message)
     }
 }
 
-/// How long anybody else may take to answer.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+/// Timeout for responses of other systems.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,11 +1,11 @@
-//! What a proxy in front of Parley has to do, as far as the settings of Parley say. What the proxy does cannot be seen from here.
+//! Describes what a proxy in front of Parley must do, given Parley's settings. The proxy itself cannot be inspected.
 
-use super::{Finding, doubtful, good};
+use super::{Finding, passed, warning};
 use crate::config::Config;
 
-const ABOUT: &str = "proxies";
+const SUBJECT: &str = "proxies";
 
-/// What nginx takes of a body unless it is configured; others take more.
+/// nginx's default limit of a request body; other proxies allow more.
 const SMALLEST_BODY: u64 = 1024 * 1024;
 
 pub(super) fn proxies(config: &Config) -> Vec<Finding> {
@@ -16,32 +16,35 @@ pub(super) fn proxies(config: &Config) -> Vec<Finding> {
     found
 }
 
-/// Whether client addresses can be told apart behind a proxy.
+/// Checks whether clients behind a proxy can be told apart.
 fn trusted(config: &Config) -> Finding {
-    const ABOUT: &str = "trusted proxies";
+    const SUBJECT: &str = "trusted proxies";
     if !config.limits.trusted_proxies.is_empty() {
-        return good(ABOUT, format!("{} may say who the client is", config.limits.trusted_proxies));
+        return passed(
+            SUBJECT,
+            format!("the forwarding headers of {} are trusted", config.limits.trusted_proxies),
+        );
     }
-    doubtful(
-        ABOUT,
+    warning(
+        SUBJECT,
         "limits.trusted_proxies is empty: behind a proxy or an ingress, anonymous requests that carry X-Forwarded-For are limited per inbox and per proxy, \
-         and those without are all charged to the proxy; name the proxy's addresses",
+         and those without are all charged to the proxy; list the proxy's addresses",
     )
 }
 
-/// What a proxy must let through for clients to reach the limits of this configuration.
+/// Describes what a proxy must pass through for clients to reach the limits of this configuration.
 fn bodies(config: &Config) -> Finding {
     let http = (config.http.max_body_bytes as u64).max(config.files.max_bytes);
     let grpc = config.grpc.max_message_bytes as u64;
     if http.max(grpc) <= SMALLEST_BODY {
-        return good(ABOUT, "every body that is taken here passes the proxies' own limits");
+        return passed(SUBJECT, "every accepted body is within the default limits of proxies");
     }
-    doubtful(
-        ABOUT,
+    warning(
+        SUBJECT,
         format!(
-            "http.base_url is set: a proxy there must let requests of {http} bytes (http.max_body_bytes, files.max_bytes) and gRPC messages of {grpc} bytes \
-             (grpc.max_message_bytes) through, where nginx refuses more than 1 MiB by default (client_max_body_size), close idle connections before \
-             {} seconds (http.idle_timeout_seconds), and pass api_access_token on (underscores_in_headers); see docs/proxies.md",
+            "http.base_url is set: a proxy there must allow requests of {http} bytes (http.max_body_bytes, files.max_bytes) and gRPC messages of {grpc} bytes \
+             (grpc.max_message_bytes), where nginx rejects more than 1 MiB by default (client_max_body_size), close idle connections before \
+             {} seconds (http.idle_timeout_seconds), and forward api_access_token (underscores_in_headers); see docs/proxies.md",
             config.http.idle_timeout_seconds
         ),
     )

@@ -1,26 +1,27 @@
-//! The files that hold secrets: those that a variable with `_FILE` names, and the private key. A start reads them too; here it is said who else may.
+//! Checks the files that hold secrets: those named by variables with the suffix `_FILE`, and the private key. A start reads them too; this
+//! also checks who else can read them.
 
 use std::{
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
-use super::{Finding, bad, doubtful, good};
+use super::{Finding, failed, passed, warning};
 use crate::config::{Config, layers::CLIENT_VARIABLES};
 
-/// The permissions of everybody. A group may read them: secrets are mounted for one.
-const EVERYBODY: u32 = 0o007;
+/// The permission bits of others. A group may read the files, because secrets are mounted for one.
+const OTHERS: u32 = 0o007;
 
-/// Variables that name files without a secret, or one that is a setting of its own.
-const OTHERS: [&str; 3] = ["PARLEY_TLS_CERT_FILE", "PARLEY_TLS_KEY_FILE", "PARLEY_TLS_CLIENT_CA_FILE"];
+/// Variables that name files which contain no secret, or which are settings themselves.
+const NOT_SECRET: [&str; 3] = ["PARLEY_TLS_CERT_FILE", "PARLEY_TLS_KEY_FILE", "PARLEY_TLS_CLIENT_CA_FILE"];
 
-/// Looks at each file that holds a secret; nothing is said where there is none.
+/// Checks each file that holds a secret. Returns nothing if there are none.
 pub(super) fn secrets(config: &Config) -> Vec<Finding> {
-    const ABOUT: &str = "secrets";
+    const SUBJECT: &str = "secrets";
     let mut files: Vec<(String, PathBuf)> = std::env::vars_os()
         .filter_map(|(name, path)| Some((name.into_string().ok()?, path.into())))
         .filter(|(name, _)| name.starts_with("PARLEY_") && name.ends_with("_FILE"))
-        .filter(|(name, _)| !CLIENT_VARIABLES.contains(&name.as_str()) && !OTHERS.contains(&name.as_str()))
+        .filter(|(name, _)| !CLIENT_VARIABLES.contains(&name.as_str()) && !NOT_SECRET.contains(&name.as_str()))
         .collect();
     files.sort();
     if !config.tls.key_file.is_empty() {
@@ -28,28 +29,34 @@ pub(super) fn secrets(config: &Config) -> Vec<Finding> {
     }
     let (all, mut found) = (files.len(), Vec::new());
     for (name, file) in files {
-        found.extend(examine(ABOUT, &name, &file));
+        found.extend(examine(SUBJECT, &name, &file));
     }
     if found.is_empty() && all > 0 {
-        return vec![good(ABOUT, format!("{all} files with secrets can be read, and not by everybody"))];
+        return vec![passed(
+            SUBJECT,
+            format!("{all} files with secrets can be read, but not by other users"),
+        )];
     }
     found
 }
 
-fn examine(about: &'static str, name: &str, file: &Path) -> Option<Finding> {
+fn examine(subject: &'static str, name: &str, file: &Path) -> Option<Finding> {
     let shown = file.display();
     let (text, mode) = match std::fs::read(file).and_then(|text| Ok((text, std::fs::metadata(file)?.mode()))) {
         Ok(read) => read,
-        Err(error) => return Some(bad(about, format!("{name} = {shown} cannot be read: {error}"))),
+        Err(error) => return Some(failed(subject, format!("{name} = {shown} cannot be read: {error}"))),
     };
     if text.trim_ascii().is_empty() {
-        return Some(doubtful(about, format!("{name} = {shown} is empty: the setting counts as not set")));
+        return Some(warning(
+            subject,
+            format!("{name} = {shown} is empty: the setting is treated as not set"),
+        ));
     }
-    (mode & EVERYBODY != 0).then(|| {
+    (mode & OTHERS != 0).then(|| {
         let mode = mode & 0o777;
-        doubtful(
-            about,
-            format!("{name} = {shown} has the mode {mode:o}, so every user of this machine may read it: chmod 640 {shown}"),
+        warning(
+            subject,
+            format!("{name} = {shown} has the mode {mode:o}, so every user of this machine can read it: chmod 640 {shown}"),
         )
     })
 }

@@ -127,7 +127,7 @@ async fn in_a_store_that_is_away_files_wait() {
     let mut doctor = program();
     doctor.arg("doctor").envs(store.settings());
     let told = in_time("the doctor", run_to_end(doctor)).await;
-    assert!(told.output.contains("cannot be used, so uploads are refused"), "{}", told.output);
+    assert!(told.output.contains("cannot be used, so uploads are rejected"), "{}", told.output);
 
     let store = Store::start(store.port).await;
     upload(&app.clients(), "b.txt", b"afterwards").await;

@@ -1,4 +1,4 @@
-//! Differences of the routes of an account, of the profile and of the WebSocket.
+//! Differences of account routes, the profile and the WebSocket.
 
 use super::entry::{Entry, always, elsewhere, sometimes, with};
 

@@ -1,4 +1,4 @@
-//! Differences of the client side, which takes no token, and of the platform side.
+//! Differences of the client API, which requires no token, and of the platform API.
 
 use super::entry::{Entry, always, elsewhere, sometimes, with};
 

@@ -1,20 +1,20 @@
-//! One documented difference, with the routes and parameters that it concerns.
+//! One documented difference, with the routes and parameters that it affects.
 
-/// When a difference shows.
+/// When a difference applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Applies {
-    /// With every call of the route.
+    /// Applies to every call of the route.
     Always,
-    /// With calls that have one of the parameters.
+    /// Applies to calls that have one of the parameters.
     Parameter,
-    /// With bad input, beyond limits, in rare states: nothing that a log shows.
+    /// Applies to invalid input, exceeded limits and rare states, which a log does not show.
     Sometimes,
-    /// Not by route: headers, or what the report says in words of its own.
+    /// Concerns something other than a route, such as headers, or something that the report describes separately.
     Elsewhere,
 }
 
 impl Applies {
-    /// The word for it in JSON.
+    /// The name in the JSON report.
     pub fn name(self) -> &'static str {
         match self {
             Self::Always => "always",
@@ -25,16 +25,16 @@ impl Applies {
     }
 }
 
-/// One row of the page, by its first cell.
+/// One row of the documentation page, identified by its first cell.
 #[derive(Debug)]
 pub struct Entry {
-    /// The cell, or its beginning with `…` after it.
+    /// The text of the cell, or its beginning followed by `…`.
     pub matter: &'static str,
     pub applies: Applies,
-    /// Names of parameters, or `name=start` for one whose value begins so.
+    /// Names of parameters, or `name=prefix` for a parameter whose value starts with `prefix`.
     pub parameters: &'static [&'static str],
-    /// Method (`*`: any) and path of routes. `A` is an account, `C` a public inbox, `P` the platform side, `{}` a parameter,
-    /// and `**` at the end for all that may follow.
+    /// The affected routes: method (`*` for any) and path. `A` stands for an account's path, `C` for a public inbox's, `P` for the platform
+    /// API's, `{}` for a parameter, and a trailing `/**` for all paths below.
     pub routes: &'static [&'static str],
 }
 
@@ -64,8 +64,8 @@ const fn entry(matter: &'static str, applies: Applies, parameters: &'static [&'s
 }
 
 impl Entry {
-    /// Whether a row of the page is meant, by its first cell.
-    pub fn is_about(&self, cell: &str) -> bool {
+    /// Returns whether this entry describes the row with the given first cell.
+    pub fn describes(&self, cell: &str) -> bool {
         match self.matter.strip_suffix('…') {
             Some(start) => cell.starts_with(start),
             None => cell == self.matter,

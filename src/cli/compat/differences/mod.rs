@@ -1,5 +1,5 @@
-//! The deliberate differences from Chatwoot by route. Their texts are those of `docs/json-api-differences.md`, which is part of the program;
-//! here is which route and which parameter each concerns. A test holds that every row of the page has an entry, and every entry a row.
+//! The deliberate differences from Chatwoot, by route. Their texts come from `docs/json-api-differences.md`, which is compiled into the
+//! program; this module defines which routes and parameters each affects. A test checks that rows and entries correspond one to one.
 
 mod account;
 mod client;
@@ -15,22 +15,22 @@ use super::page;
 pub use entry::Applies;
 use entry::Entry;
 
-/// Has the texts.
+/// The page with the texts.
 const PAGE: &str = include_str!("../../../../docs/json-api-differences.md");
 
 fn entries() -> impl Iterator<Item = &'static Entry> {
     account::ENTRIES.iter().chain(client::ENTRIES)
 }
 
-/// What a path begins with in an entry, and what it expands to.
+/// Abbreviations of path prefixes in entries, with their expansions.
 const ROOTS: [(&str, &str); 3] = [
     ("A", "/api/v1/accounts/{}"),
     ("C", "/public/api/v1/inboxes/{}"),
     ("P", "/platform/api/v1"),
 ];
 
-/// Whether a pattern of an entry means a route.
-fn means(pattern: &str, method: Option<&Method>, path: &str) -> bool {
+/// Returns whether an entry's pattern matches a route.
+fn matches_route(pattern: &str, method: Option<&Method>, path: &str) -> bool {
     let Some((wanted, short)) = pattern.split_once(' ') else {
         return false;
     };
@@ -58,43 +58,43 @@ fn means(pattern: &str, method: Option<&Method>, path: &str) -> bool {
 /// A documented difference.
 #[derive(Debug)]
 pub struct Difference {
-    /// What it is about.
+    /// The subject of the difference.
     pub matter: String,
     /// What Chatwoot does.
     pub chatwoot: String,
     /// What Parley does.
     pub parley: String,
-    /// When it shows.
+    /// When it applies.
     pub applies: Applies,
     parameters: &'static [&'static str],
 }
 
 impl Difference {
-    /// Whether a call with these parameters shows it.
-    fn shows(&self, query: &Map<String, Json>, body: Option<&Map<String, Json>>) -> bool {
-        let is_there = |parameter: &&str| {
+    /// Returns whether the difference affects a call with these parameters.
+    fn applies_to(&self, query: &Map<String, Json>, body: Option<&Map<String, Json>>) -> bool {
+        let is_present = |parameter: &&str| {
             let (name, start) = parameter.split_once('=').unwrap_or((parameter, ""));
             let value = body.and_then(|body| body.get(name)).or_else(|| query.get(name));
             value.is_some_and(|value| start.is_empty() || value.as_str().is_some_and(|text| text.starts_with(start)))
         };
         match self.applies {
             Applies::Always | Applies::Sometimes => true,
-            Applies::Parameter => self.parameters.iter().any(is_there),
+            Applies::Parameter => self.parameters.iter().any(is_present),
             Applies::Elsewhere => false,
         }
     }
 }
 
-/// The differences, and which routes they concern.
+/// All differences, with the routes that they affect.
 #[derive(Debug)]
 pub struct Differences {
     all: Vec<Difference>,
-    /// By path: places in `all`, with the method if it is one alone.
+    /// Indices into `all` by path, each with the method if it affects only one.
     by_path: HashMap<String, Vec<(Option<&'static Method>, usize)>>,
 }
 
 impl Differences {
-    /// The differences of the routes of `table`.
+    /// Builds the differences for the routes of `table`.
     pub fn new(table: &RouteTable) -> Self {
         let mut found = Self {
             all: Vec::new(),
@@ -102,10 +102,10 @@ impl Differences {
         };
         let rows: Vec<Vec<String>> = page::rows(PAGE).collect();
         for entry in entries() {
-            let Some([matter, chatwoot, parley, ..]) = rows.iter().find(|row| entry.is_about(&row[0])).map(Vec::as_slice) else {
+            let Some([matter, chatwoot, parley, ..]) = rows.iter().find(|row| entry.describes(&row[0])).map(Vec::as_slice) else {
                 continue;
             };
-            let place = found.all.len();
+            let index = found.all.len();
             found.all.push(Difference {
                 matter: matter.clone(),
                 chatwoot: chatwoot.clone(),
@@ -114,28 +114,28 @@ impl Differences {
                 parameters: entry.parameters,
             });
             for (method, path) in table.iter() {
-                if entry.routes.iter().any(|pattern| means(pattern, method, path)) {
-                    found.by_path.entry(path.to_owned()).or_default().push((method, place));
+                if entry.routes.iter().any(|pattern| matches_route(pattern, method, path)) {
+                    found.by_path.entry(path.to_owned()).or_default().push((method, index));
                 }
             }
         }
         found
     }
 
-    /// A difference by its place.
-    pub fn get(&self, place: usize) -> &Difference {
-        &self.all[place]
+    /// Returns a difference by its index.
+    pub fn get(&self, index: usize) -> &Difference {
+        &self.all[index]
     }
 
-    /// The places of the differences that a call shows, or may show.
+    /// Returns the indices of the differences that affect, or might affect, a call.
     pub fn of(&self, method: &Method, path: &str, query: &Map<String, Json>, body: Option<&Map<String, Json>>) -> Vec<usize> {
         let of_path = self.by_path.get(path).map(Vec::as_slice).unwrap_or_default();
-        // A HEAD is answered as the GET would be.
+        // HEAD is treated like GET.
         let method = if method == Method::HEAD { &Method::GET } else { method };
         let of_method = of_path.iter().filter(|(wanted, _)| wanted.is_none_or(|wanted| wanted == method));
         of_method
-            .map(|(_, place)| *place)
-            .filter(|place| self.all[*place].shows(query, body))
+            .map(|(_, index)| *index)
+            .filter(|index| self.all[*index].applies_to(query, body))
             .collect()
     }
 }
@@ -158,24 +158,24 @@ mod tests {
             "two rows of docs/json-api-differences.md have the same first cell"
         );
         for row in &rows {
-            let count = entries().filter(|entry| entry.is_about(row)).count();
+            let count = entries().filter(|entry| entry.describes(row)).count();
             assert_eq!(
                 count, 1,
                 "docs/json-api-differences.md: an entry in src/cli/compat/differences says what routes a row concerns: {row}"
             );
         }
         for entry in entries() {
-            assert!(rows.iter().any(|row| entry.is_about(row)), "its row is gone: {}", entry.matter);
+            assert!(rows.iter().any(|row| entry.describes(row)), "its row is gone: {}", entry.matter);
         }
     }
 
     #[test]
-    fn every_entry_concerns_a_route() {
+    fn every_entry_matches_a_route() {
         let table = RouteTable::new();
         for entry in entries() {
             for pattern in entry.routes {
                 assert!(
-                    table.iter().any(|(method, path)| means(pattern, method, path)),
+                    table.iter().any(|(method, path)| matches_route(pattern, method, path)),
                     "{}: no route is {pattern}",
                     entry.matter
                 );
@@ -187,14 +187,14 @@ mod tests {
     }
 
     #[test]
-    fn parameters_decide_by_name_and_start() {
+    fn parameters_match_by_name_and_prefix() {
         let table = RouteTable::new();
         let differences = Differences::new(&table);
         let matters = |query: Json| {
             let Json::Object(query) = query else { panic!("an object") };
             let path = "/api/v1/accounts/{account_id}/search/messages";
             let places = differences.of(&Method::GET, path, &query, None);
-            let shown = places.into_iter().map(|place| differences.get(place));
+            let shown = places.into_iter().map(|index| differences.get(index));
             shown
                 .filter(|one| one.applies == Applies::Parameter)
                 .map(|one| one.matter.clone())

@@ -1,43 +1,44 @@
-//! The entries of an archive that every kind of database has.
+//! The archive entries that are common to all database backends.
 
 use anyhow::bail;
 
 use crate::server::backup::{
     archive::Reader,
-    files::Restoring,
-    manifest::{COMPLETE, Complete, FILES},
-    refused::Refused,
+    error::BackupError,
+    files::FileRestore,
+    manifest::{COMPLETE, FILES, FileCounts},
 };
 
-/// The most that the small entries of an archive have.
-pub const SMALL: usize = 4 * 1024 * 1024;
+/// Maximum size in bytes of the small entries of an archive.
+pub const MAX_JSON_BYTES: usize = 4 * 1024 * 1024;
 
-/// What an entry beside the database was.
-pub enum Beside {
-    /// A file, which is in the store now.
+/// The kind of an entry other than the database.
+pub enum OtherEntry {
+    /// A file, which has been stored.
     File,
     /// The end of the archive.
-    End(Complete),
-    /// None of both. Nothing of it was read.
-    Other,
+    End(FileCounts),
+    /// Neither of these. Nothing of the entry was read.
+    Unknown,
 }
 
-/// Puts a file back, or reads the end of the archive.
-pub async fn beside_the_database(reader: &mut Reader, name: &str, files: &mut Restoring) -> anyhow::Result<Beside> {
+/// Restores a file, or reads the end of the archive.
+pub async fn read_other_entry(reader: &mut Reader, name: &str, files: &mut FileRestore) -> anyhow::Result<OtherEntry> {
     if name == COMPLETE {
-        let complete: Complete = serde_json::from_slice(&reader.whole(SMALL).await?).map_err(|error| Refused::entry(COMPLETE, &error))?;
-        if complete.files != files.count() {
-            bail!(Refused::damaged(format_args!(
-                "it has {} files of {}",
+        let counts: FileCounts =
+            serde_json::from_slice(&reader.read_entry(MAX_JSON_BYTES).await?).map_err(|error| BackupError::entry(COMPLETE, &error))?;
+        if counts.files != files.count() {
+            bail!(BackupError::damaged(format_args!(
+                "it contains {} of {} files",
                 files.count(),
-                complete.files
+                counts.files
             )));
         }
-        return Ok(Beside::End(complete));
+        return Ok(OtherEntry::End(counts));
     }
     let Some(file) = name.strip_prefix(FILES) else {
-        return Ok(Beside::Other);
+        return Ok(OtherEntry::Unknown);
     };
     files.store(file, reader).await?;
-    Ok(Beside::File)
+    Ok(OtherEntry::File)
 }

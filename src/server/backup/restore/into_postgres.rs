@@ -1,4 +1,4 @@
-//! Into a PostgreSQL database: its tables are brought to those of the archive, and the rows replaced in one transaction.
+//! Restores into a PostgreSQL database: its tables are migrated to those of the archive, and the rows are replaced in one transaction.
 
 use std::time::Duration;
 
@@ -16,195 +16,196 @@ use parley_types::id::Epoch;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    entries::{Beside, SMALL, beside_the_database},
-    failure::Failure,
+    entries::{MAX_JSON_BYTES, OtherEntry, read_other_entry},
+    replace_error::ReplaceError,
 };
 use crate::{
     config::Config,
     server::{
         backup::{
             archive::Reader,
-            files::Restoring,
-            manifest::{Complete, SEQUENCES},
-            refused::Refused,
+            error::BackupError,
+            files::FileRestore,
+            manifest::{FileCounts, SEQUENCES},
         },
-        rooms,
+        config_mapping,
     },
 };
 
-/// For how long a restore waits for other connections to close, and how often it looks.
-const SETTLING: Duration = Duration::from_secs(5);
-const LOOK: Duration = Duration::from_millis(100);
+/// How long a restore waits for other connections to close, and how often it checks.
+const MAX_WAIT: Duration = Duration::from_secs(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Rows that are loaded and not committed.
-pub(super) struct Loaded {
+/// Rows that were loaded but not committed.
+pub(super) struct LoadedDatabase {
     loading: Loading,
     sequences: Vec<Sequence>,
 }
 
-/// Reads the archive into a transaction.
+/// Loads the archive in a transaction.
 ///
 /// # Errors
-/// As [`super::restore`].
+/// Same as [`super::restore`].
 pub(super) async fn load(
     config: &Config,
     source: Source,
     reader: &mut Reader,
-    files: &mut Restoring,
+    files: &mut FileRestore,
     force: bool,
-) -> anyhow::Result<(Loaded, Complete)> {
-    let settings = rooms::database(config);
+) -> anyhow::Result<(LoadedDatabase, FileCounts)> {
+    let settings = config_mapping::database(config);
     let locked = Target::lock(&settings.url, settings.connect_timeout).await;
     let Some(mut target) = locked.context("the database cannot be reached")? else {
-        bail!(Refused::Busy);
+        bail!(BackupError::Busy);
     };
-    is_free(&settled(&mut target, force).await?, force)?;
+    check_target(&wait_for_other_sessions(&mut target, force).await?, force)?;
     let migrations = target.migrations().await?;
     if let Some(migration) = migrations.iter().find(|name| !source.migrations.contains(name)) {
-        bail!(Refused::Migrated(migration.clone()));
+        bail!(BackupError::Migrated(migration.clone()));
     }
     if let Some(gap) = Database::gap(&migrations) {
-        bail!(Refused::ForkedTarget(gap));
+        bail!(BackupError::ForkedTarget(gap));
     }
-    let db = Database::open(&of(&target, config)).await?;
+    let db = Database::open(&storage_config(&target, config)).await?;
     let migrated = db.migrate_to(&source.migrations).await;
     db.close().await.context("closing the database")?;
     migrated?;
 
     let mut loading = target.begin().await?;
-    // Again: a server may have started before the tables were locked.
+    // Check again: a server might have started before the tables were locked.
     if parley_fault::is_on(Protection::RestoreLocks) {
-        is_free(&loading.look().await?, force)?;
+        check_target(&loading.look().await?, force)?;
     }
     loading.empty().await?;
-    let (mut complete, mut sequences) = (None, None);
-    while let Some((name, _)) = reader.entry().await? {
+    let (mut counts, mut sequences) = (None, None);
+    while let Some((name, _)) = reader.next_entry().await? {
         if name == SEQUENCES {
             let read: Vec<Sequence> =
-                serde_json::from_slice(&reader.whole(SMALL).await?).map_err(|error| Refused::entry(SEQUENCES, &error))?;
+                serde_json::from_slice(&reader.read_entry(MAX_JSON_BYTES).await?).map_err(|error| BackupError::entry(SEQUENCES, &error))?;
             sequences = Some(read);
         } else if let Some(table) = table_of(&source.tables, &name) {
-            let loaded = loading.rows(table, async || pieces(reader, &table.name).await).await;
-            loaded.map_err(|error| of_rows(error, &table.name))?;
+            let loaded = loading.rows(table, async || next_chunk(reader, &table.name).await).await;
+            loaded.map_err(|error| row_error(error, &table.name))?;
         } else {
-            match beside_the_database(reader, &name, files).await? {
-                Beside::File => {}
-                Beside::End(end) => complete = Some(end),
-                Beside::Other => bail!(Refused::damaged(format_args!("it has an entry {name}"))),
+            match read_other_entry(reader, &name, files).await? {
+                OtherEntry::File => {}
+                OtherEntry::End(end) => counts = Some(end),
+                OtherEntry::Unknown => bail!(BackupError::damaged(format_args!("it contains an unexpected entry, {name}"))),
             }
         }
     }
-    let (complete, sequences) = complete.zip(sequences).ok_or_else(|| Refused::damaged("its end is missing"))?;
-    Ok((Loaded { loading, sequences }, complete))
+    let (counts, sequences) = counts.zip(sequences).ok_or_else(|| BackupError::damaged("its end is missing"))?;
+    Ok((LoadedDatabase { loading, sequences }, counts))
 }
 
-impl Loaded {
-    /// Commits the rows, and brings the tables to those of this program.
-    pub(super) async fn replace(self, config: &Config) -> Result<u64, Failure> {
+impl LoadedDatabase {
+    /// Commits the rows, then migrates the tables to this program's version.
+    pub(super) async fn replace(self, config: &Config) -> Result<u64, ReplaceError> {
         let committed = self.loading.commit(&self.sequences, Epoch::random().0).await;
         let (logs, target) = committed.map_err(|error| match error {
-            NotLoaded::Refused(error) => Failure::Undone(of_rows(anyhow!(error).context("loading the rows"), "the database")),
-            NotLoaded::Unknown(error) => Failure::Done(anyhow!(error).context(
-                "the connection broke during the commit: the database was restored or is as it was, and restored files were kept; look, and restore again",
+            NotLoaded::Refused(error) => ReplaceError::NotReplaced(row_error(anyhow!(error).context("loading the rows"), "the database")),
+            NotLoaded::Unknown(error) => ReplaceError::Replaced(anyhow!(error).context(
+                "the connection was lost during the commit: the database is either restored or unchanged, and restored files were kept; check it, and restore again if necessary",
             )),
         })?;
         migrate(&target, config)
             .await
             .context("the database was restored, but could not be migrated: run `parley migrate`")
-            .map_err(Failure::Done)?;
-        // The rows are there: without statistics of them, and with locks that end with the process, nothing is lost.
+            .map_err(ReplaceError::Replaced)?;
+        // The rows are committed, so a failure loses nothing: only statistics are missing, and locks end with the process.
         if let Err(error) = target.end().await {
-            tracing::warn!(%error, "statistics of the restored tables could not be collected");
+            tracing::warn!(%error, "failed to collect statistics of the restored tables");
         }
         Ok(logs)
     }
 }
 
 async fn migrate(target: &Target, config: &Config) -> anyhow::Result<()> {
-    let db = Database::open(&of(target, config)).await?;
+    let db = Database::open(&storage_config(target, config)).await?;
     let migrated = db.migrate_locked().await;
     db.close().await.context("closing the database")?;
     migrated.map_err(Into::into)
 }
 
 /// The settings for connections of this restore.
-fn of(target: &Target, config: &Config) -> parley_storage::Config {
+fn storage_config(target: &Target, config: &Config) -> parley_storage::Config {
     parley_storage::Config {
         url: target.url().to_owned(),
-        ..rooms::database(config)
+        ..config_mapping::database(config)
     }
 }
 
-/// What the database holds once connections that were closing are closed: PostgreSQL lists them for a moment after their clients have ended.
+/// Waits for connections that are closing, and returns what the database contains: PostgreSQL lists connections for a moment after their
+/// clients have ended.
 ///
 /// # Errors
-/// When it does not answer.
-async fn settled(target: &mut Target, force: bool) -> anyhow::Result<Found> {
-    let until = Instant::now() + SETTLING;
+/// Returns an error if the database does not answer.
+async fn wait_for_other_sessions(target: &mut Target, force: bool) -> anyhow::Result<Found> {
+    let deadline = Instant::now() + MAX_WAIT;
     let mut is_reported = false;
     loop {
         let found = target.look().await?;
-        // Waiting changes nothing where data is refused anyway, or where the operator overrides the check.
-        if found.sessions == 0 || found.holds_data || force || Instant::now() >= until {
+        // Do not wait if it changes nothing: existing data is refused anyway, and `force` overrides the check.
+        if found.sessions == 0 || found.holds_data || force || Instant::now() >= deadline {
             return Ok(found);
         }
         if !is_reported {
             is_reported = true;
             tracing::info!(
                 connections = found.sessions,
-                seconds = SETTLING.as_secs(),
+                seconds = MAX_WAIT.as_secs(),
                 "waiting for other connections to the database to close"
             );
         }
-        sleep(LOOK).await;
+        sleep(POLL_INTERVAL).await;
     }
 }
 
-/// Makes sure that nobody uses the database, and that nothing is lost.
+/// Checks that the database is not in use and that no data would be lost.
 ///
 /// # Errors
-/// [`Refused::InUse`]; [`Refused::NotEmpty`].
-fn is_free(found: &Found, force: bool) -> Result<(), Refused> {
+/// Returns [`BackupError::InUse`] if there are other connections, and [`BackupError::NotEmpty`] if the database contains data.
+fn check_target(found: &Found, force: bool) -> Result<(), BackupError> {
     if force {
         return Ok(());
     }
     if found.sessions > 0 {
-        return Err(Refused::InUse(found.sessions));
+        return Err(BackupError::InUse(found.sessions));
     }
     if found.holds_data {
-        return Err(Refused::NotEmpty);
+        return Err(BackupError::NotEmpty);
     }
     Ok(())
 }
 
-/// What became of rows that could not be loaded: PostgreSQL says of some errors that the rows themselves are at fault (classes 22 and 23 of
-/// SQLSTATE: data exceptions and violated constraints).
-fn of_rows(error: anyhow::Error, of: &str) -> anyhow::Error {
+/// Converts an error of loading rows: SQLSTATE classes 22 (data exceptions) and 23 (violated constraints) mean that the rows themselves are
+/// invalid, so the archive is damaged.
+fn row_error(error: anyhow::Error, table: &str) -> anyhow::Error {
     let database = error.downcast_ref::<sqlx::Error>().and_then(sqlx::Error::as_database_error);
     match database.filter(|error| error.code().is_some_and(|code| code.starts_with("22") || code.starts_with("23"))) {
-        Some(error) => Refused::damaged(format_args!("the rows of {of} cannot be loaded: {error}")).into(),
+        Some(error) => BackupError::damaged(format_args!("the rows of {table} cannot be loaded: {error}")).into(),
         None => error,
     }
 }
 
-/// The table that an entry holds rows of.
+/// Returns the table to which an entry's rows belong.
 fn table_of<'a>(tables: &'a [Table], entry: &str) -> Option<&'a Table> {
     let (name, _) = entry.strip_prefix("database/")?.rsplit_once('/')?;
     tables.iter().find(|table| table.name == name)
 }
 
-/// The next bytes of a table, whose rows may go on in the next entry.
-async fn pieces(reader: &mut Reader, table: &str) -> anyhow::Result<Option<Bytes>> {
+/// Returns the next bytes of a table, whose rows can continue in the next entry.
+async fn next_chunk(reader: &mut Reader, table: &str) -> anyhow::Result<Option<Bytes>> {
     loop {
-        if let Some(bytes) = reader.bytes().await? {
+        if let Some(bytes) = reader.next_chunk().await? {
             return Ok(Some(bytes));
         }
-        let goes_on = reader.entry().await?.is_some_and(|(name, _)| {
+        let continues = reader.next_entry().await?.is_some_and(|(name, _)| {
             name.strip_prefix("database/")
                 .and_then(|rest| rest.rsplit_once('/'))
-                .is_some_and(|(of, _)| of == table)
+                .is_some_and(|(name, _)| name == table)
         });
-        if !goes_on {
+        if !continues {
             return Ok(None);
         }
     }

@@ -1,4 +1,4 @@
-//! Into a SQLite file: the database of the archive is made ready beside it, and takes its name.
+//! Restores into a SQLite file: the archive's database is prepared next to it and then renamed over it.
 
 use std::{
     fs,
@@ -11,97 +11,98 @@ use parley_eventlog::log::Log;
 use parley_storage::{Database, copy::sqlite, lock_beside};
 
 use super::{
-    entries::{Beside, beside_the_database},
-    failure::Failure,
+    entries::{OtherEntry, read_other_entry},
+    replace_error::ReplaceError,
 };
 use crate::{
     config::Config,
     server::backup::{
         archive::{self, Reader},
-        files::Restoring,
-        manifest::{Complete, SQLITE_FILE, of_this_line},
-        refused::Refused,
-        temporary::{Temporary, at},
+        error::BackupError,
+        files::FileRestore,
+        manifest::{FileCounts, SQLITE_FILE, check_lineage},
+        temporary::{Temporary, storage_config},
     },
 };
 
-/// A database file that is ready.
-pub(super) struct Loaded {
+/// A database file that is ready to be moved into place.
+pub(super) struct LoadedDatabase {
     restored: Temporary,
     file: PathBuf,
     logs: u64,
-    /// A server, and another restore, hold the same lock.
+    /// The lock that servers and restores hold while they use the database.
     _lock: fs::File,
 }
 
-/// Reads the archive into a file beside the one that is to be replaced.
+/// Restores the archive's database into a file next to the one to be replaced.
 ///
 /// # Errors
-/// As [`super::restore`].
+/// Same as [`super::restore`].
 pub(super) async fn load(
     config: &Config,
     file: &Path,
     reader: &mut Reader,
-    files: &mut Restoring,
+    files: &mut FileRestore,
     force: bool,
-) -> anyhow::Result<(Loaded, Complete)> {
+) -> anyhow::Result<(LoadedDatabase, FileCounts)> {
     let lock = lock_beside(file).await?;
     if !force && sqlite::holds_data(file).await {
-        bail!(Refused::NotEmpty);
+        bail!(BackupError::NotEmpty);
     }
-    let restored = Temporary(archive::beside(file, "restore"));
-    let mut complete = None;
-    while let Some((name, _)) = reader.entry().await? {
+    let restored = Temporary(archive::sibling(file, "restore"));
+    let mut counts = None;
+    while let Some((name, _)) = reader.next_entry().await? {
         if name == SQLITE_FILE {
             let mut copy = archive::create_private(&restored.0)?;
-            while let Some(bytes) = reader.bytes().await? {
+            while let Some(bytes) = reader.next_chunk().await? {
                 copy = tokio::task::spawn_blocking(move || copy.write_all(&bytes).map(|()| copy)).await??;
             }
             copy.sync_all()?;
         } else {
-            match beside_the_database(reader, &name, files).await? {
-                Beside::File => {}
-                Beside::End(end) => complete = Some(end),
-                Beside::Other => bail!(Refused::damaged(format_args!("it has an entry {name}"))),
+            match read_other_entry(reader, &name, files).await? {
+                OtherEntry::File => {}
+                OtherEntry::End(end) => counts = Some(end),
+                OtherEntry::Unknown => bail!(BackupError::damaged(format_args!("it contains an unexpected entry, {name}"))),
             }
         }
     }
-    let complete = complete.ok_or_else(|| Refused::damaged("its end is missing"))?;
-    // By what the file itself says, which the manifest only repeats.
-    let its_database = |error: sqlx::Error| Refused::damaged(format_args!("its database cannot be read: {error}"));
-    let mut copy = sqlite::open(&restored.0).await.map_err(its_database)?;
-    of_this_line(&sqlite::source(&mut copy).await.map_err(its_database)?)?;
+    let counts = counts.ok_or_else(|| BackupError::damaged("its end is missing"))?;
+    // Check the migrations in the database file itself; those in the manifest are only a copy.
+    let invalid_database = |error: sqlx::Error| BackupError::damaged(format_args!("its database cannot be read: {error}"));
+    let mut copy = sqlite::open(&restored.0).await.map_err(invalid_database)?;
+    check_lineage(&sqlite::source(&mut copy).await.map_err(invalid_database)?)?;
     sqlx::Connection::close(copy).await?;
-    let db = Database::open(&at(config, &restored.0)).await?;
+    let db = Database::open(&storage_config(config, &restored.0)).await?;
     db.migrate().await?;
     let logs = Log::new(db.clone()).replace_all().await?;
     db.close().await.context("closing the restored database")?;
-    let loaded = Loaded {
+    let loaded = LoadedDatabase {
         restored,
         file: file.to_owned(),
         logs,
         _lock: lock,
     };
-    Ok((loaded, complete))
+    Ok((loaded, counts))
 }
 
-impl Loaded {
+impl LoadedDatabase {
     /// Replaces the file.
-    pub(super) async fn replace(self) -> Result<u64, Failure> {
-        // Until the new file has its name the old one must be whole. One that cannot be read has nothing to keep.
+    pub(super) async fn replace(self) -> Result<u64, ReplaceError> {
+        // The old file must remain complete until the new one has its name, so apply its journal first. A file that cannot be read has
+        // nothing to preserve.
         if let Err(error) = sqlite::absorb_journal(&self.file).await {
-            tracing::warn!(%error, "the database that is replaced cannot be read; replacing it as it is");
+            tracing::warn!(%error, "failed to read the database to be replaced; replacing it anyway");
         }
-        put_in_place(&self.restored.0, &self.file).map_err(Failure::Undone)?;
+        replace_file(&self.restored.0, &self.file).map_err(ReplaceError::NotReplaced)?;
         archive::sync_folder(&self.file)
             .context("the database was restored")
-            .map_err(Failure::Done)?;
+            .map_err(ReplaceError::Replaced)?;
         Ok(self.logs)
     }
 }
 
-/// Replaces a database file. The journal of the one before must not be applied to it.
-fn put_in_place(restored: &Path, file: &Path) -> anyhow::Result<()> {
+/// Replaces a database file. Removes its journal first, which must not be applied to the new file.
+fn replace_file(restored: &Path, file: &Path) -> anyhow::Result<()> {
     for suffix in ["-wal", "-shm"] {
         let mut journal = file.as_os_str().to_owned();
         journal.push(suffix);

@@ -185,12 +185,12 @@ async fn doctor_names_them(app: &TestApp, contact: i64) {
     // A SQLite file that a server has open cannot be looked at.
     if app.database.url().starts_with("postgres") {
         for line in [
-            format!("contacts.custom_attributes is beyond its limits in {contact} of account 1"),
-            format!("contacts.additional_attributes is beyond its limits in {contact} of account 1"),
-            "conversations.custom_attributes is beyond its limits in".to_owned(),
-            "messages.content_attributes is beyond its limits in".to_owned(),
-            "conversations.additional_attributes is beyond its limits in".to_owned(),
-            "inboxes.csat_config is beyond its limits in".to_owned(),
+            format!("contacts.custom_attributes exceeds its limits in {contact} of account 1"),
+            format!("contacts.additional_attributes exceeds its limits in {contact} of account 1"),
+            "conversations.custom_attributes exceeds its limits in".to_owned(),
+            "messages.content_attributes exceeds its limits in".to_owned(),
+            "conversations.additional_attributes exceeds its limits in".to_owned(),
+            "inboxes.csat_config exceeds its limits in".to_owned(),
         ] {
             assert!(told.output.contains(&line), "{line} is not in\n{}", told.output);
         }

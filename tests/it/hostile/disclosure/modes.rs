@@ -112,7 +112,10 @@ async fn the_doctor_reports_files_that_others_may_read() {
         .create(home.path().join("files"))
         .expect("it is ours");
     let private = doctor().await;
-    assert!(private.contains("database and files are their owner's alone"), "{private}");
+    assert!(
+        private.contains("only their owner can access the database and the files"),
+        "{private}"
+    );
     for (name, wide) in [("parley.db", 0o644), ("files", 0o755)] {
         std::fs::set_permissions(home.path().join(name), std::fs::Permissions::from_mode(wide)).expect("it is ours");
     }

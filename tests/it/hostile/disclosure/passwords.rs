@@ -127,7 +127,7 @@ async fn no_password_of_an_address_is_logged_while_it_is_tried() {
     // The server takes nobody else.
     let home = tempfile::tempdir().expect("a folder");
     let told = run("doctor", home.path(), "PARLEY_NATS_URL", &with_password).await;
-    assert!(told.contains("it answers, and has JetStream"), "{told}");
+    assert!(told.contains("it responds, and has JetStream"), "{told}");
     assert_hidden("the doctor", &told);
     let mut app = TestApp::builder(Backend::Postgres)
         .env("PARLEY_LOG_FILTER", "trace,h2=info,hyper=info,tower=info")

@@ -209,7 +209,7 @@ impl FirstStart {
 
     /// Whether it has said what it made, here or there.
     fn has_told(&self) -> bool {
-        self.read("stdout.txt").contains("parley tail") || self.read("stderr.txt").contains("filled the empty database")
+        self.read("stdout.txt").contains("parley tail") || self.read("stderr.txt").contains("initialized the empty database")
     }
 
     fn read(&self, name: &str) -> String {
@@ -262,7 +262,7 @@ async fn a_token_in_a_file_is_read_and_not_printed() {
     std::fs::write(&file, format!("{ADMINISTRATOR}\n")).expect("the folder is ours");
     let file = file.to_str().expect("a plain path");
     let started = FirstStart::run(&[("PARLEY_LOG_FORMAT", "text"), ("PARLEY_BOOTSTRAP_TOKEN_FILE", file)]).await;
-    assert!(!started.output().contains(ADMINISTRATOR) && !started.output().contains("shown this once"));
+    assert!(!started.output().contains(ADMINISTRATOR) && !started.output().contains("shown only once"));
 }
 
 #[tokio::test]

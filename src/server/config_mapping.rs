@@ -1,4 +1,4 @@
-//! Each room is handed its own part of the configuration.
+//! Maps the service's configuration to the configuration of each crate.
 
 use std::{io::IsTerminal as _, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -12,13 +12,13 @@ use parley_fault::Protection;
 use parley_rest::origins::AllowedOrigins;
 use tokio_util::sync::CancellationToken;
 
-use super::{grpc_body::BodyLimits, listeners::Ends, memory_limit, unread::Unread};
+use super::{grpc_body::BodyLimits, listeners::HttpLimits, memory_limit, unread_responses::UnreadResponses};
 use crate::config::{Config, LogFormat, age};
 
-/// More than there is: what tests try that show what bounds are for.
-const UNBOUNDED: usize = 1 << 40;
+/// Effectively unlimited; used by tests that disable a limit.
+const UNLIMITED: usize = 1 << 40;
 
-/// The database's.
+/// Configuration of the database.
 pub fn database(config: &Config) -> parley_storage::Config {
     parley_storage::Config {
         url: config.database.url.clone(),
@@ -30,7 +30,7 @@ pub fn database(config: &Config) -> parley_storage::Config {
     }
 }
 
-/// The database's, for what is of use only where there is a database already: no SQLite file is created.
+/// Configuration of the database for commands that require an existing one: no SQLite file is created.
 pub fn existing_database(config: &Config) -> parley_storage::Config {
     parley_storage::Config {
         create: false,
@@ -38,14 +38,14 @@ pub fn existing_database(config: &Config) -> parley_storage::Config {
     }
 }
 
-/// The events'.
+/// Configuration of the event log.
 pub fn events(config: &Config) -> parley_eventlog::Config {
     let events = &config.events;
-    let bound = |most: usize| {
+    let bound = |limit: usize| {
         if parley_fault::is_on(Protection::Buffers) {
-            most
+            limit
         } else {
-            UNBOUNDED
+            UNLIMITED
         }
     };
     parley_eventlog::Config {
@@ -59,8 +59,8 @@ pub fn events(config: &Config) -> parley_eventlog::Config {
     }
 }
 
-/// What is kept of the log.
-pub fn keep(config: &Config) -> parley_eventlog::retention::Keep {
+/// Retention of the event log.
+pub fn retention(config: &Config) -> parley_eventlog::retention::Keep {
     let events = &config.events;
     let days = |days: u64| Duration::from_secs(days * 24 * 3600);
     parley_eventlog::retention::Keep {
@@ -70,20 +70,20 @@ pub fn keep(config: &Config) -> parley_eventlog::retention::Keep {
     }
 }
 
-/// After how long the cursors of an upgraded database are given out with marks.
+/// How long after an upgrade cursors are issued without the mark of their event.
 pub fn cursor_marks_after(config: &Config) -> Duration {
     Duration::from_secs(config.events.cursor_marks_after_hours * 3600)
 }
 
-/// What is kept of the audit events.
-pub fn keep_audit(config: &Config) -> parley_domain::audit::Keep {
+/// Retention of audit events.
+pub fn audit_retention(config: &Config) -> parley_domain::audit::Keep {
     parley_domain::audit::Keep {
         age: Duration::from_secs(config.audit.keep_days * 24 * 3600),
         events: config.audit.keep_events,
     }
 }
 
-/// The writer's.
+/// Configuration of the writer.
 pub fn writer(config: &Config) -> parley_domain::write::Config {
     let writer = &config.writer;
     parley_domain::write::Config {
@@ -98,7 +98,7 @@ pub fn writer(config: &Config) -> parley_domain::write::Config {
     }
 }
 
-/// The verbs'.
+/// Configuration of the domain.
 pub fn chat(config: &Config, mails: bool) -> parley_domain::Config {
     parley_domain::Config {
         mails,
@@ -106,18 +106,18 @@ pub fn chat(config: &Config, mails: bool) -> parley_domain::Config {
     }
 }
 
-/// The bootstrap's.
+/// Configuration of the initialization of an empty database.
 pub fn bootstrap(config: &Config) -> parley_domain::auth::bootstrap::Config {
     parley_domain::auth::bootstrap::Config {
         token: config.bootstrap.token.clone(),
         inbox_identifier: config.bootstrap.inbox_identifier.clone(),
         platform_token: config.bootstrap.platform_token.clone(),
-        // JSON logs are collected and kept: a secret must not be among them, nor text that is no JSON.
+        // JSON logs are collected and retained, so they must contain neither a secret nor text that is not JSON.
         token_file: (config.log.format == LogFormat::Json && !std::io::stdout().is_terminal()).then(|| token_file(config)),
     }
 }
 
-/// Where a generated administrator's token is written: beside the `SQLite` file, else in the working directory.
+/// The file to which a generated administrator's token is written: next to the `SQLite` file, otherwise in the working directory.
 pub fn token_file(config: &Config) -> PathBuf {
     let mut file = parley_storage::sqlite_file(&config.database.url)
         .unwrap_or_else(|| "parley".into())
@@ -126,14 +126,14 @@ pub fn token_file(config: &Config) -> PathBuf {
     file.into()
 }
 
-/// The store's.
-pub fn storage(config: &Config) -> parley_blobs::Config {
+/// Configuration of the file store.
+pub fn file_store(config: &Config) -> parley_blobs::Config {
     parley_blobs::Config {
         url: config.files.url.clone(),
     }
 }
 
-/// What links begin with. Where no address is set, the one that is listened on.
+/// The base URL of links. Defaults to the listen address.
 fn base_url(config: &Config, http: SocketAddr) -> String {
     if config.http.base_url.is_empty() {
         format!("http://{http}")
@@ -142,7 +142,7 @@ fn base_url(config: &Config, http: SocketAddr) -> String {
     }
 }
 
-/// The files'.
+/// Configuration of uploads and file links.
 pub fn files(config: &Config, http: SocketAddr) -> parley_domain::files::Config {
     let files = &config.files;
     parley_domain::files::Config {
@@ -159,7 +159,7 @@ pub fn files(config: &Config, http: SocketAddr) -> parley_domain::files::Config 
     }
 }
 
-/// The mailer's.
+/// Configuration of the mailer.
 pub fn mail(config: &Config) -> mail::Config {
     mail::Config {
         url: config.mail.url.clone(),
@@ -167,9 +167,9 @@ pub fn mail(config: &Config) -> mail::Config {
     }
 }
 
-/// How connections of HTTP end.
-pub fn ends(config: &Config, unread: Unread) -> Ends {
-    Ends {
+/// Timeouts and limits of HTTP connections.
+pub fn http_limits(config: &Config, unread: UnreadResponses) -> HttpLimits {
+    HttpLimits {
         idle: Duration::from_secs(config.http.idle_timeout_seconds),
         body: Duration::from_secs(config.limits.body_timeout_seconds),
         age: age(config.http.max_connection_age_seconds),
@@ -179,8 +179,8 @@ pub fn ends(config: &Config, unread: Unread) -> Ends {
     }
 }
 
-/// What callers without a token may use.
-pub fn anonymous(config: &Config) -> rate_limit::Config {
+/// Rate limits for callers without a token.
+pub fn anonymous_limits(config: &Config) -> rate_limit::Config {
     let limits = &config.limits;
     rate_limit::Config {
         address: rate_limit::Rates {
@@ -206,23 +206,23 @@ pub fn anonymous(config: &Config) -> rate_limit::Config {
     }
 }
 
-/// The proxies whose forwarding headers are believed. The configuration was checked: an entry that cannot be read is none here.
+/// Proxies whose forwarding headers are trusted. The configuration has been validated, so parsing does not fail here.
 pub fn trusted_proxies(config: &Config) -> TrustedProxies {
     TrustedProxies::parse(&config.limits.trusted_proxies).unwrap_or_default()
 }
 
-/// How long a reader, or a connection, may take nothing.
+/// How long a subscriber or a connection may read nothing while data is ready.
 pub fn stall_timeout(config: &Config) -> Duration {
     Duration::from_secs(config.events.stall_timeout_seconds)
 }
 
-/// How long a stream lives at most, with a reader that takes nothing of its end; none: for ever.
+/// Upper bound of a stream's life, including a client that does not read its end. `None` if streams have no maximum age.
 pub fn longest_stream(config: &Config) -> Option<Duration> {
     age(config.events.max_stream_age_seconds).map(|age| age.mul_f64(1.1) + 2 * stall_timeout(config))
 }
 
-/// Our door's.
-pub fn api(config: &Config, http: SocketAddr, anonymous: Arc<AnonymousLimits>) -> parley_grpc::Config {
+/// Configuration of the gRPC API.
+pub fn grpc_api(config: &Config, http: SocketAddr, anonymous: Arc<AnonymousLimits>) -> parley_grpc::Config {
     let limits = &config.limits;
     parley_grpc::Config {
         base_url: base_url(config, http),
@@ -238,11 +238,12 @@ pub fn api(config: &Config, http: SocketAddr, anonymous: Arc<AnonymousLimits>) -
         max_message_bytes: config.grpc.max_message_bytes,
         recheck: Duration::from_secs(config.auth.cache_seconds.max(1)),
         stall_timeout: stall_timeout(config),
-        retention: keep(config).age,
+        retention: retention(config).age,
     }
 }
 
-/// The memory that the bodies of all requests share: by default a quarter of what the process may take, or of 1 GiB where nothing says.
+/// The memory budget shared by the bodies of all requests. Defaults to a quarter of the process's memory limit, or of 1 GiB if the limit is
+/// unknown.
 pub fn request_memory(config: &Config, tokens: &Tokens, anonymous: &Arc<AnonymousLimits>) -> RequestMemory {
     let bytes = match config.limits.request_memory_bytes {
         0 => memory_limit::of_process().unwrap_or(1 << 30) / 4,
@@ -252,8 +253,8 @@ pub fn request_memory(config: &Config, tokens: &Tokens, anonymous: &Arc<Anonymou
     RequestMemory::new(bytes, config.grpc.max_message_bytes.max(config.http.max_body_bytes)).with_tokens(Arc::new(tokens))
 }
 
-/// What the bodies of gRPC calls may take.
-pub fn body_limits(config: &Config, memory: RequestMemory, unread: Unread, anonymous: Arc<AnonymousLimits>) -> BodyLimits {
+/// Limits on the bodies of gRPC calls.
+pub fn body_limits(config: &Config, memory: RequestMemory, unread: UnreadResponses, anonymous: Arc<AnonymousLimits>) -> BodyLimits {
     BodyLimits {
         memory,
         timeout: Duration::from_secs(config.limits.body_timeout_seconds),
@@ -263,8 +264,8 @@ pub fn body_limits(config: &Config, memory: RequestMemory, unread: Unread, anony
     }
 }
 
-/// The JSON API's.
-pub fn gateway(
+/// Configuration of the JSON API.
+pub fn rest_gateway(
     config: &Config,
     memory: RequestMemory,
     drain: CancellationToken,
@@ -277,7 +278,7 @@ pub fn gateway(
         discard_uploads: discard_uploads(files),
         drain,
         base_url: config.http.base_url.clone(),
-        // The configuration was checked.
+        // The configuration has been validated.
         cors: AllowedOrigins::parse(&config.http.cors_allowed_origins).unwrap_or_default(),
         max_body_bytes: config.http.max_body_bytes,
         memory,
@@ -285,13 +286,13 @@ pub fn gateway(
     }
 }
 
-/// How the gateway discards files of forms that were refused.
+/// Lets the gateway discard the files of rejected forms.
 fn discard_uploads(files: parley_domain::files::Files) -> parley_rest::DiscardUploads {
     parley_rest::DiscardUploads::new(move |upload_ids| {
         let files = files.clone();
         Box::pin(async move {
             if let Err(error) = files.discard(&upload_ids).await {
-                tracing::warn!(%error, "failed to remove the files of a refused form; they are removed later");
+                tracing::warn!(%error, "failed to remove the files of a rejected form; they are removed later");
             }
         })
     })

@@ -1,15 +1,16 @@
-//! Lines of JSON: an object a line, as nginx writes it by a `log_format`, lograge, Caddy, Traefik, or Docker around a line of another kind.
+//! JSON logs with one object per line, as written by nginx (with a `log_format`), lograge, Caddy or Traefik, or by Docker around a line in
+//! another format.
 
 use serde_json::{Map, Value as Json};
 
 use super::{
+    access_log::{self, Line},
     call::{Call, host_of, parameters},
-    quoted::{self, Line},
-    words,
+    rails,
 };
 
 /// Keys of the method.
-const METHOD: &[&str] = &[
+const METHOD_KEYS: &[&str] = &[
     "method",
     "request_method",
     "http_method",
@@ -18,7 +19,7 @@ const METHOD: &[&str] = &[
     "http.request.method",
 ];
 /// Keys of the path or the URL.
-const TARGET: &[&str] = &[
+const TARGET_KEYS: &[&str] = &[
     "request_uri",
     "uri",
     "path",
@@ -29,10 +30,10 @@ const TARGET: &[&str] = &[
     "url.path",
     "url.original",
 ];
-/// Keys of a query that is not part of the path.
-const QUERY: &[&str] = &["args", "query_string", "query", "url.query"];
+/// Keys of a query that is separate from the path.
+const QUERY_KEYS: &[&str] = &["args", "query_string", "query", "url.query"];
 /// Keys of the status.
-const STATUS: &[&str] = &[
+const STATUS_KEYS: &[&str] = &[
     "status",
     "status_code",
     "response_status",
@@ -41,53 +42,53 @@ const STATUS: &[&str] = &[
     "http.response.status_code",
 ];
 /// Keys of the host.
-const HOST: &[&str] = &["host", "http_host", "RequestHost", "server_name"];
-/// Keys under which another program wraps a line.
-const WRAPPED: &[&str] = &["log", "message", "msg"];
+const HOST_KEYS: &[&str] = &["host", "http_host", "RequestHost", "server_name"];
+/// Keys under which another program embeds the original line.
+const WRAPPER_KEYS: &[&str] = &["log", "message", "msg"];
 
-/// A line that holds an object, perhaps after a prefix such as tags.
+/// Parses a line that contains a JSON object, possibly after a prefix such as tags.
 pub fn json(line: &str) -> Line {
     read(line, true)
 }
 
 fn read(line: &str, may_be_wrapped: bool) -> Line {
     let Some(start) = line.find('{') else {
-        return Err("it holds no JSON object");
+        return Err("no JSON object");
     };
-    // Nesting is bounded by the parser, and size by the line.
+    // The parser limits nesting, and the length of the line limits the size.
     let Ok(Json::Object(object)) = serde_json::from_str::<Json>(line[start..].trim_end()) else {
-        return Err("it holds no JSON object");
+        return Err("no JSON object");
     };
-    if let Some(call) = of_object(&object) {
+    if let Some(call) = call_from_object(&object) {
         return call.map(Some);
     }
-    let wrapped = WRAPPED.iter().find_map(|key| object.get(*key)?.as_str());
-    match wrapped.map(str::trim_end) {
+    let inner_text = WRAPPER_KEYS.iter().find_map(|key| object.get(*key)?.as_str());
+    match inner_text.map(str::trim_end) {
         Some(inner) if may_be_wrapped && inner.trim_start().starts_with('{') => read(inner, false),
-        Some(inner) if may_be_wrapped => Ok(quoted::combined(inner).or_else(|_| words::lograge(inner)).unwrap_or(None)),
+        Some(inner) if may_be_wrapped => Ok(access_log::combined(inner).or_else(|_| rails::lograge(inner)).unwrap_or(None)),
         _ => Ok(None),
     }
 }
 
-/// The call of an object; none if it is about something else.
-fn of_object(object: &Map<String, Json>) -> Option<Result<Call, &'static str>> {
-    // Caddy has the request as an object of its own.
+/// Returns the call of an object, or `None` if the object describes something else.
+fn call_from_object(object: &Map<String, Json>) -> Option<Result<Call, &'static str>> {
+    // Caddy nests the request in an object of its own.
     let request = object.get("request");
     let inner = request.and_then(Json::as_object).unwrap_or(object);
-    let status = number(object, STATUS).or_else(|| number(inner, STATUS));
-    let call = match (text(inner, METHOD), text(inner, TARGET), request.and_then(Json::as_str)) {
+    let status = number(object, STATUS_KEYS).or_else(|| number(inner, STATUS_KEYS));
+    let call = match (text(inner, METHOD_KEYS), text(inner, TARGET_KEYS), request.and_then(Json::as_str)) {
         (_, _, Some(line)) if line.contains(' ') => Call::of_request_line(line, status),
         (Some(method), Some(target), _) => Call::new(method, target, status),
         _ => return None,
     };
     Some(call.map(|mut call| {
         if call.query.is_empty()
-            && let Some(query) = text(inner, QUERY)
+            && let Some(query) = text(inner, QUERY_KEYS)
         {
             call.query = parameters(query.trim_start_matches('?'));
         }
         if call.host.is_none() {
-            call.host = text(inner, HOST).and_then(host_of);
+            call.host = text(inner, HOST_KEYS).and_then(host_of);
         }
         call
     }))
@@ -100,8 +101,8 @@ fn text<'a>(object: &'a Map<String, Json>, keys: &[&str]) -> Option<&'a str> {
 fn number(object: &Map<String, Json>, keys: &[&str]) -> Option<u16> {
     let value = keys.iter().find_map(|key| object.get(*key))?;
     match value {
-        Json::String(text) => quoted::status(text),
-        value => value.as_u64().and_then(|number| quoted::status(&number.to_string())),
+        Json::String(text) => access_log::status(text),
+        value => value.as_u64().and_then(|number| access_log::status(&number.to_string())),
     }
 }
 
@@ -112,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_objects_of_several_programs() {
+    fn reads_json_of_several_programs() {
         for line in [
             r#"{"time":"x","request":"GET /api/v1/profile?x=1 HTTP/1.1","status":"200"}"#,
             r#"{"request_method":"GET","request_uri":"/api/v1/profile?x=1","status":200}"#,
@@ -134,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_other_lines_from_broken_ones() {
+    fn distinguishes_other_lines_from_invalid_ones() {
         for line in [r#"{"level":"info","message":"booted"}"#, "{}", r#"{"status":200}"#] {
             assert_eq!(json(line), Ok(None), "{line}");
         }
@@ -146,7 +147,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_makes_it_panic(line in "\\PC{0,20}(\\{\"(log|request|method|path|status)\":)?\\PC{0,200}") {
+        fn arbitrary_input_does_not_panic(line in "\\PC{0,20}(\\{\"(log|request|method|path|status)\":)?\\PC{0,200}") {
             let _ = json(&line);
         }
     }

@@ -1,33 +1,33 @@
-//! Requests of a log that are no calls of the API.
+//! Classification of requests that are not API calls.
 
-/// What a request is that is no call of the API.
+/// Kind of request that is not an API call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Other {
-    /// Pages of the dashboard, the widget and the help center, with what belongs to them.
+pub enum NonApi {
+    /// Pages of the dashboard, the widget and the help center, with their assets.
     Pages,
     /// Files of messages.
     Files,
-    /// Webhooks of channels, which call Chatwoot.
+    /// Webhooks that channels send to Chatwoot.
     Webhooks,
-    /// Questions of browsers whether a page may call.
+    /// CORS preflight requests.
     Preflights,
-    /// To another host, or outside of the prefix.
+    /// Requests to another host, or outside the prefix.
     Elsewhere,
 }
 
-impl Other {
-    /// The words for it.
+impl NonApi {
+    /// The name in the report.
     pub fn name(self) -> &'static str {
         match self {
             Self::Pages => "pages and assets",
             Self::Files => "files",
-            Self::Webhooks => "webhooks of channels",
+            Self::Webhooks => "channel webhooks",
             Self::Preflights => "CORS preflights",
-            Self::Elsewhere => "other hosts or paths outside of the prefix",
+            Self::Elsewhere => "other hosts, or paths outside the prefix",
         }
     }
 
-    /// The key in JSON.
+    /// The key in the JSON report.
     pub fn key(self) -> &'static str {
         match self {
             Self::Pages => "pages",
@@ -39,15 +39,15 @@ impl Other {
     }
 }
 
-/// What a normalised path leads to that is not the API; none for the API.
-pub fn other(path: &str) -> Option<Other> {
+/// Classifies a normalized path. `None` if it belongs to the API.
+pub fn classify(path: &str) -> Option<NonApi> {
     let mut parts = path.split('/').skip(1);
     match (parts.next().unwrap_or_default(), parts.next(), parts.next()) {
         ("api" | "auth" | "cable", ..)
         | ("public" | "platform" | "enterprise", Some("api"), _)
         | ("survey", Some("responses"), Some(_)) => None,
-        ("rails", ..) => Some(Other::Files),
-        ("webhooks" | "bot" | "twilio", ..) | ("enterprise", Some("webhooks"), _) => Some(Other::Webhooks),
-        _ => Some(Other::Pages),
+        ("rails", ..) => Some(NonApi::Files),
+        ("webhooks" | "bot" | "twilio", ..) | ("enterprise", Some("webhooks"), _) => Some(NonApi::Webhooks),
+        _ => Some(NonApi::Pages),
     }
 }

@@ -1,8 +1,8 @@
-//! Connections that wait for their client to finish before they are gone.
+//! Lingering close of connections.
 //!
-//! A request that is refused before all of it came (413, 400) leaves bytes unread, and closing such a connection makes the system
-//! reset it: the client may then lose the answer that is on its way. So what still comes is read and dropped for a while. And the answer
-//! says that the connection ends: a client that keeps it would lose its next request.
+//! If a request is rejected before it was received completely (413, 400), unread bytes remain, and closing the connection then makes the
+//! kernel reset it: the client can lose the response that is on its way. So after the response, incoming bytes are read and discarded for a
+//! while. The response also announces that the connection closes, because a client that reused it would lose its next request.
 
 use std::{
     future::Future as _,
@@ -30,31 +30,31 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-use super::{body_time::BodyTime, incoming::Connection};
+use super::{body_timeout::BodyTimeout, incoming::Connection};
 
-/// How long a client may take to notice.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long to wait for the client to close the connection.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Bytes that are read and dropped at most.
-const DROPPED: usize = 64 * 1024 * 1024;
+/// Maximum number of bytes that are read and discarded.
+const MAX_DISCARDED_BYTES: usize = 64 * 1024 * 1024;
 
-/// A body that notes when all of it was read, and fails when nothing more of it comes for too long, or all of it takes too long.
-struct Watched {
+/// A body that records when it was read completely. It fails if no progress is made for too long, or if it takes too long in total.
+struct TimedBody {
     body: Body,
     read: Arc<AtomicBool>,
-    patience: Duration,
-    time: BodyTime,
+    idle_timeout: Duration,
+    time: BodyTimeout,
 }
 
-impl HttpBody for Watched {
+impl HttpBody for TimedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = &mut *self;
         let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
-            ready!(this.time.poll_late(this.patience, cx));
-            let late = io::Error::new(io::ErrorKind::TimedOut, "the body did not come in time");
+            ready!(this.time.poll_expired(this.idle_timeout, cx));
+            let late = io::Error::new(io::ErrorKind::TimedOut, "the body did not arrive in time");
             return Poll::Ready(Some(Err(axum::Error::new(late))));
         };
         let bytes = frame
@@ -77,57 +77,56 @@ impl HttpBody for Watched {
     }
 }
 
-/// Says `Connection: close` with an answer that leaves something of its request unread. A body that stands still for `patience` is given up,
-/// and so is one that takes longer than `total`, beside what its bytes earn.
-pub async fn tell(State((patience, total)): State<(Duration, Duration)>, request: Request, next: Next) -> Response {
+/// Adds `Connection: close` to a response whose request was not read completely. Aborts a request body that makes no progress for
+/// `idle_timeout`, or takes longer than `body_timeout` plus the time that its bytes earn.
+pub async fn close_if_unread(State((idle_timeout, body_timeout)): State<(Duration, Duration)>, request: Request, next: Next) -> Response {
     if request.body().is_end_stream() {
         return next.run(request).await;
     }
-    // HTTP/2 ends the stream, and not the connection.
-    let ends = request.version() < Version::HTTP_2;
+    // HTTP/2 resets the stream instead of closing the connection.
+    let is_http1 = request.version() < Version::HTTP_2;
     let read = Arc::new(AtomicBool::new(false));
-    let watched = |body| {
-        Body::new(Watched {
+    let timed = |body| {
+        Body::new(TimedBody {
             body,
             read: Arc::clone(&read),
-            patience,
-            time: BodyTime::new(total),
+            idle_timeout,
+            time: BodyTimeout::new(body_timeout),
         })
     };
-    let mut response = next.run(request.map(watched)).await;
-    if ends && !read.load(Ordering::Acquire) {
+    let mut response = next.run(request.map(timed)).await;
+    if is_http1 && !read.load(Ordering::Acquire) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }
 
-/// A connection that lingers.
+/// A connection with a lingering close.
 #[derive(Debug)]
-pub struct Patient {
+pub struct LingeringClose {
     stream: Connection,
-    /// Runs once our side has said its last.
-    ending: Option<Pin<Box<Sleep>>>,
-    left: usize,
+    /// Runs once the write side has been shut down.
+    deadline: Option<Pin<Box<Sleep>>>,
+    remaining: usize,
 }
 
-impl Patient {
-    /// Lets a connection linger.
+impl LingeringClose {
     pub fn new(stream: Connection) -> Self {
         Self {
             stream,
-            ending: None,
-            left: DROPPED,
+            deadline: None,
+            remaining: MAX_DISCARDED_BYTES,
         }
     }
 }
 
-impl AsyncRead for Patient {
+impl AsyncRead for LingeringClose {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 }
 
-impl AsyncWrite for Patient {
+impl AsyncWrite for LingeringClose {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
@@ -145,21 +144,21 @@ impl AsyncWrite for Patient {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.ending.is_none() {
+        if self.deadline.is_none() {
             ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
-            self.ending = Some(Box::pin(sleep(PATIENCE)));
+            self.deadline = Some(Box::pin(sleep(LINGER_TIMEOUT)));
         }
         let mut scratch = [0; 16 * 1024];
-        while self.left > 0 {
-            if let Some(ending) = &mut self.ending
-                && ending.as_mut().poll(cx).is_ready()
+        while self.remaining > 0 {
+            if let Some(deadline) = &mut self.deadline
+                && deadline.as_mut().poll(cx).is_ready()
             {
                 break;
             }
             let mut buffer = ReadBuf::new(&mut scratch);
             match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
-                Ok(()) if !buffer.filled().is_empty() => self.left = self.left.saturating_sub(buffer.filled().len()),
-                // It has noticed, one way or another.
+                Ok(()) if !buffer.filled().is_empty() => self.remaining = self.remaining.saturating_sub(buffer.filled().len()),
+                // The client has closed the connection or reset it.
                 _ => break,
             }
         }

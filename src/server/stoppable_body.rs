@@ -10,8 +10,8 @@ use pin_project_lite::pin_project;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 pin_project! {
-    /// The body of a response stream that ends with a status once `stop` is, after what is ready.
-    pub struct Ending<R> {
+    /// A response body that ends with a status after `stop` is cancelled and all ready frames are sent.
+    pub struct StoppableBody<R> {
         #[pin]
         body: R,
         #[pin]
@@ -20,9 +20,9 @@ pin_project! {
     }
 }
 
-impl<R> Ending<R> {
-    /// Ends `body` with the trailers of `status` when `stop` is cancelled.
-    pub fn at(stop: CancellationToken, status: http::HeaderMap, body: R) -> Self {
+impl<R> StoppableBody<R> {
+    /// Ends `body` with the trailers `status` when `stop` is cancelled.
+    pub fn new(stop: CancellationToken, status: http::HeaderMap, body: R) -> Self {
         Self {
             body,
             stop: stop.cancelled_owned(),
@@ -31,7 +31,7 @@ impl<R> Ending<R> {
     }
 }
 
-impl<R: Body> Body for Ending<R> {
+impl<R: Body> Body for StoppableBody<R> {
     type Data = R::Data;
     type Error = R::Error;
 

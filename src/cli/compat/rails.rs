@@ -1,22 +1,22 @@
-//! Lines of words: `key=value` as lograge and Heroku's router write, and those that Rails itself writes.
+//! Log lines of words: `key=value` as written by lograge and Heroku's router, and the lines of Rails itself.
 
 use std::collections::{HashMap, VecDeque};
 
 use super::{
+    access_log::{Line, status},
     call::Call,
-    quoted::{Line, status},
 };
 
-/// Requests whose end was not seen yet, at most. Older ones count without a status.
-const OPEN: usize = 10_000;
+/// Maximum number of open requests. Older ones are emitted without a status.
+const MAX_OPEN: usize = 10_000;
 
-/// Bytes of the lines that began them, at most.
-const OPEN_BYTES: usize = 16 * 1024 * 1024;
+/// Maximum total size in bytes of the lines that started the open requests.
+const MAX_OPEN_BYTES: usize = 16 * 1024 * 1024;
 
-/// Bytes of a tag. A longer one is none: request ids have 36.
-const TAG: usize = 200;
+/// Maximum length of a tag in bytes. Longer ones are ignored; request IDs have 36.
+const MAX_TAG_BYTES: usize = 200;
 
-/// A line of `key=value` with `method` and `path`.
+/// Parses a line of `key=value` words with `method` and `path`.
 pub fn lograge(line: &str) -> Line {
     let value = |key: &str| {
         let mut words = line.split_ascii_whitespace().filter_map(|word| word.split_once('='));
@@ -28,26 +28,26 @@ pub fn lograge(line: &str) -> Line {
     Call::new(method, path, value("status").and_then(status)).map(Some)
 }
 
-/// Reads the lines of Rails, where a request begins with one and ends with another.
+/// Reads logs of Rails, where one line starts a request and another completes it.
 #[derive(Debug, Default)]
 pub struct Rails {
-    /// By the tag before both lines, mostly the request's id. Without tags there is one at a time.
+    /// Open requests, by the tag that precedes both lines, usually the request ID. Without tags, only one request is open at a time.
     open: HashMap<String, Open>,
-    /// Tags in the order in which their requests began.
+    /// Tags in the order in which their requests started.
     order: VecDeque<String>,
-    /// Bytes of the lines that began those that are open.
+    /// Total size in bytes of the lines that started the open requests.
     bytes: usize,
 }
 
-/// A request that has begun.
+/// A request that has started.
 #[derive(Debug)]
 struct Open {
     call: Call,
-    /// Bytes of its line.
+    /// Size of its line in bytes.
     bytes: usize,
 }
 
-/// What a line of Rails is.
+/// The meaning of a Rails log line.
 #[derive(Debug, PartialEq)]
 enum Event<'a> {
     Started(&'a str, Call),
@@ -55,10 +55,10 @@ enum Event<'a> {
 }
 
 impl Rails {
-    /// Reads a line. Calls that are complete go to `emit`.
+    /// Reads a line. Passes completed calls to `emit`.
     ///
     /// # Errors
-    /// What is wrong with a line that begins a request.
+    /// Returns a description of what is wrong with a line that starts a request.
     pub fn line(&mut self, line: &str, emit: &mut dyn FnMut(Call)) -> Result<(), &'static str> {
         match event(line)? {
             None => {}
@@ -71,7 +71,7 @@ impl Rails {
                 } else {
                     self.order.push_back(tag.to_owned());
                 }
-                while self.open.len() > OPEN || self.bytes > OPEN_BYTES {
+                while self.open.len() > MAX_OPEN || self.bytes > MAX_OPEN_BYTES {
                     let Some(oldest) = self.order.pop_front() else { break };
                     if let Some(unfinished) = self.close(&oldest) {
                         emit(unfinished);
@@ -83,14 +83,14 @@ impl Rails {
                     call.status = status;
                     emit(call);
                 }
-                // Ends come about in the order of beginnings, so what is at the front is mostly closed.
+                // Requests complete roughly in the order in which they start, so the front of the queue is usually closed.
                 while self.order.front().is_some_and(|tag| !self.open.contains_key(tag)) {
                     self.order.pop_front();
                 }
             }
         }
-        // A request that takes long keeps those behind it in the queue; drop what is closed before it outgrows the map.
-        if self.order.len() > 2 * OPEN {
+        // A long request keeps the closed ones behind it in the queue. Remove those before the queue outgrows the map.
+        if self.order.len() > 2 * MAX_OPEN {
             let open = &self.open;
             self.order.retain(|tag| open.contains_key(tag));
         }
@@ -103,7 +103,7 @@ impl Rails {
         Some(call)
     }
 
-    /// Hands out the calls whose end was not seen.
+    /// Emits the calls that were not completed.
     pub fn finish(self, emit: &mut dyn FnMut(Call)) {
         let Self { mut open, order, .. } = self;
         for tag in order {
@@ -114,7 +114,7 @@ impl Rails {
     }
 }
 
-/// Whether a line begins a request.
+/// Returns whether a line starts a request.
 pub fn starts(line: &str) -> bool {
     matches!(event(line), Ok(Some(Event::Started(..))))
 }
@@ -137,12 +137,12 @@ fn event(line: &str) -> Result<Option<Event<'_>>, &'static str> {
     Ok(None)
 }
 
-/// The last tag in brackets right before the text.
+/// Returns the last bracketed tag directly before the text.
 fn tag(before: &str) -> &str {
     let inner = before.trim_end().strip_suffix(']');
     inner
         .and_then(|inner| inner.rsplit('[').next())
-        .filter(|tag| tag.len() <= TAG)
+        .filter(|tag| tag.len() <= MAX_TAG_BYTES)
         .unwrap_or_default()
 }
 
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn joins_the_end_of_a_request_with_its_begin() {
+    fn joins_start_and_end_of_a_request() {
         let read = read(&[
             r#"I, [2026-11-30T07:46:40.1 #1]  INFO -- : [aa-1] Started GET "/one?x=1" for 203.0.113.9 at 2026-11-30 07:46:40 +0000"#,
             r#"I, [2026-11-30T07:46:40.1 #1]  INFO -- : [bb-2] Started POST "/two" for 203.0.113.9 at 2026-11-30 07:46:40 +0000"#,
@@ -195,38 +195,38 @@ mod tests {
     }
 
     #[test]
-    fn bounds_requests_without_an_end() {
+    fn limits_unfinished_requests() {
         let mut calls = 0;
         let mut rails = Rails::default();
         rails
             .line("[first] Started GET \"/\" for ::1", &mut |_| calls += 1)
             .expect("it is read");
-        for number in 0..5 * OPEN {
+        for number in 0..5 * MAX_OPEN {
             let begin = format!("[{number}] Started GET \"/\" for ::1");
             rails.line(&begin, &mut |_| calls += 1).expect("it is read");
             if number % 2 == 0 {
                 let end = format!("[{number}] Completed 200 OK");
                 rails.line(&end, &mut |_| calls += 1).expect("it is read");
             }
-            assert!(rails.open.len() <= OPEN && rails.order.len() <= 2 * OPEN);
+            assert!(rails.open.len() <= MAX_OPEN && rails.order.len() <= 2 * MAX_OPEN);
         }
         rails.finish(&mut |_| calls += 1);
-        assert_eq!(calls, 5 * OPEN + 1);
+        assert_eq!(calls, 5 * MAX_OPEN + 1);
     }
 
     #[test]
-    fn bounds_bytes_of_requests_without_an_end() {
+    fn limits_bytes_of_unfinished_requests() {
         let (mut calls, mut rails) = (0, Rails::default());
         let long = "x".repeat(60_000);
         for number in 0..1000 {
             let begin = format!("[{number}] Started GET \"/{long}\" for ::1");
             rails.line(&begin, &mut |_| calls += 1).expect("it is read");
-            assert!(rails.bytes <= OPEN_BYTES);
+            assert!(rails.bytes <= MAX_OPEN_BYTES);
         }
         assert!(calls > 700 && rails.open.len() + calls == 1000, "{calls}");
         rails.finish(&mut |_| calls += 1);
         assert_eq!(calls, 1000);
-        // A tag that is no tag is not kept.
+        // A tag that is too long is not kept.
         let mut rails = Rails::default();
         let begin = format!("[{long}] Started GET \"/\" for ::1");
         rails.line(&begin, &mut |_| {}).expect("it is read");
@@ -235,7 +235,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_makes_them_panic(lines in proptest::collection::vec("(\\[a\\] )?(Started GET \"|Completed )?\\PC{0,80}", 0..20)) {
+        fn arbitrary_input_does_not_panic(lines in proptest::collection::vec("(\\[a\\] )?(Started GET \"|Completed )?\\PC{0,80}", 0..20)) {
             let mut rails = Rails::default();
             for line in &lines {
                 let _ = rails.line(line, &mut |_| {});

@@ -1,29 +1,29 @@
-//! What a refused or failed call means to the person who typed the command: options by their names, and what to change.
+//! Translates failed calls for the user of the command line: names options instead of request fields, and says what to change.
 
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use super::{Exit, complain, hint};
+use super::{Exit, hint, print_error};
 
-/// Prints why a call failed. An answer of the service names the options; anything else is examined for what a wrong address or certificate
-/// looks like.
+/// Prints why a call failed. If Parley itself returned the error, names the options; otherwise checks for the typical symptoms of a wrong
+/// address or certificate.
 pub async fn explain(status: &Status, server: &str) -> Exit {
     let Some(info) = status.get_details_error_info() else {
-        let sentence = hint::of(status, server)
+        let message = hint::for_status(status, server)
             .await
             .unwrap_or_else(|| format!("{server}: {} ({:?})", status.message(), status.code()));
-        complain(&sentence);
+        print_error(&message);
         return Exit::Failure;
     };
     let violations = status.get_details_bad_request().map(|bad| bad.field_violations).unwrap_or_default();
     if violations.is_empty() {
-        complain(status.message());
+        print_error(status.message());
     }
     for violation in &violations {
-        complain(&format!("{} {}", option(&violation.field), violation.description));
+        print_error(&format!("{} {}", option_for(&violation.field), violation.description));
     }
     if matches!(info.reason.as_str(), "TOKEN_INVALID" | "TOKEN_MISSING") {
-        complain("check --token or PARLEY_TOKEN; where the database is, `parley token create --offline` creates another");
+        print_error("check --token or PARLEY_TOKEN; on the host of the database, `parley token create --offline` creates another");
     }
     if status.code() == Code::InvalidArgument {
         Exit::Usage
@@ -32,8 +32,8 @@ pub async fn explain(status: &Status, server: &str) -> Exit {
     }
 }
 
-/// The option that fills a field of a request.
-fn option(field: &str) -> String {
+/// The option that sets a request field.
+fn option_for(field: &str) -> String {
     let last = field.rsplit('.').next().unwrap_or(field);
     let last = last.split('[').next().unwrap_or(last);
     match last {
@@ -49,10 +49,10 @@ fn option(field: &str) -> String {
     }
 }
 
-/// Prints what is wrong with the arguments of a command that works on the database itself.
-pub fn invalid(violations: &[parley_types::error::Violation]) {
+/// Prints the invalid arguments of an offline command.
+pub fn print_violations(violations: &[parley_types::error::Violation]) {
     for violation in violations {
-        complain(&format!("{} {}", option(&violation.field), violation.description));
+        print_error(&format!("{} {}", option_for(&violation.field), violation.description));
     }
 }
 
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_are_named_by_their_options() {
+    fn fields_are_shown_as_their_options() {
         for (field, expected) in [
             ("account_id", "--account"),
             ("agent_bot_id", "--agent-bot"),
@@ -73,7 +73,7 @@ mod tests {
             ("email", "--email"),
             ("after", "--from"),
         ] {
-            assert_eq!(option(field), expected, "{field}");
+            assert_eq!(option_for(field), expected, "{field}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! From when on cursors are given out with the marks of their events: replicas of the release before marks refuse such cursors, so none is
-//! given out while those may still run.
+//! Determines from when on cursors carry the marks of their events. Replicas of the release before marks reject such cursors, so none is
+//! issued while those replicas might still be running.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use parley_types::error::Result;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-/// How long to wait when the database does not say.
+/// How long to wait before retrying if the database does not answer.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// Decides whether cursors are given out with marks now, and returns how long they are not.
+/// Decides whether cursors are issued with marks now. Returns how long they are still issued without.
 ///
 /// # Errors
-/// When the database does not answer; then nothing changes.
+/// Returns an error if the database does not answer; the decision is then unchanged.
 pub async fn decide(db: &Database, after: Duration) -> Result<Duration> {
     let left = unmarked_for(db, after).await?;
     issue_marks(left.is_zero());
@@ -23,20 +23,20 @@ pub async fn decide(db: &Database, after: Duration) -> Result<Duration> {
         let hours = left.as_secs().div_ceil(3600);
         tracing::info!(
             hours,
-            "cursors are given out without marks, which replicas of the last release refuse; events.cursor_marks_after_hours ends that sooner"
+            "issuing cursors without marks, because replicas of the last release reject marks; events.cursor_marks_after_hours ends this sooner"
         );
     }
     Ok(left)
 }
 
-/// Waits until marks may be given out, then gives them out, until `stop`.
+/// Waits until marks may be issued, then issues them, until `stop` is cancelled.
 pub async fn follow(db: Database, after: Duration, mut left: Duration, stop: CancellationToken) -> anyhow::Result<()> {
     while !left.is_zero() {
         if stop.run_until_cancelled(sleep(left)).await.is_none() {
             return Ok(());
         }
         left = db.in_time(decide(&db, after)).await.unwrap_or_else(|error| {
-            tracing::debug!(%error, "failed to read since when marks are known; retrying");
+            tracing::debug!(%error, "failed to read when marks were introduced; retrying");
             RETRY
         });
     }

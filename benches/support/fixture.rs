@@ -1,4 +1,4 @@
-//! What is in the service before anything is measured: accounts with an inbox and conversations each, as in `sql/schema.sql`.
+//! The data in the service before anything is measured: accounts with an inbox and conversations each, as in `sql/schema.sql`.
 
 use std::sync::{
     Arc,
@@ -15,38 +15,38 @@ use tokio::task::JoinSet;
 
 use super::{
     CONTENT,
-    server::{Server, as_operator, authorized},
+    server::{Server, authorized, with_platform_token},
 };
 
-/// Accounts, as many as in `sql/schema.sql`.
+/// Number of accounts, as in `sql/schema.sql`.
 const ACCOUNTS: usize = 16;
 
-/// A server with accounts and conversations in it.
+/// A server filled with accounts and conversations.
 #[derive(Debug)]
-pub struct World {
+pub struct Fixture {
     pub server: Server,
-    pub places: Arc<Places>,
+    pub conversations: Arc<Conversations>,
 }
 
-/// The conversations: account, number.
+/// The conversations, as account and conversation number.
 #[derive(Debug)]
-pub struct Places(Vec<(i64, i64)>);
+pub struct Conversations(Vec<(i64, i64)>);
 
-impl Places {
-    /// Any conversation.
+impl Conversations {
+    /// Returns a random conversation.
     pub fn any(&self) -> (i64, i64) {
         self.0[rand::rng().random_range(0..self.0.len())]
     }
 
-    /// Any conversation of account 1.
-    pub fn any_of_first(&self) -> i64 {
+    /// Returns a random conversation of account 1.
+    pub fn random_in_first_account(&self) -> i64 {
         self.0[rand::rng().random_range(0..self.0.len() / ACCOUNTS)].1
     }
 }
 
-impl World {
-    /// Fills a server that was just started, through its own doors, and touches every conversation once.
-    pub async fn make(server: Server, conversations: usize) -> Self {
+impl Fixture {
+    /// Fills a new server through its API, and creates one message in every conversation.
+    pub async fn create(server: Server, conversations: usize) -> Self {
         let mut inboxes = vec![(1, 1)];
         let channel = server.connect().await;
         for number in 1..ACCOUNTS {
@@ -72,11 +72,11 @@ impl World {
                 });
             }
         }
-        let mut places: Vec<(i64, i64)> = tasks.join_all().await.into_iter().flatten().collect();
-        places.sort_unstable();
+        let mut conversations: Vec<(i64, i64)> = tasks.join_all().await.into_iter().flatten().collect();
+        conversations.sort_unstable();
         Self {
             server,
-            places: Arc::new(Places(places)),
+            conversations: Arc::new(Conversations(conversations)),
         }
     }
 }
@@ -88,9 +88,9 @@ async fn account(channel: tonic::transport::Channel, number: usize) -> (i64, i64
         ..Default::default()
     };
     let made = accounts
-        .create_account(as_operator(request))
+        .create_account(with_platform_token(request))
         .await
-        .expect("the operator makes accounts")
+        .expect("the operator can create accounts")
         .into_inner();
     let account_id = made.account.expect("always set").id;
     let request = pb::CreateMembershipRequest {
@@ -100,9 +100,9 @@ async fn account(channel: tonic::transport::Channel, number: usize) -> (i64, i64
         ..Default::default()
     };
     accounts
-        .create_membership(as_operator(request))
+        .create_membership(with_platform_token(request))
         .await
-        .expect("the operator makes memberships");
+        .expect("the operator can create memberships");
     let inbox = pb::Inbox {
         name: "API".to_owned(),
         channel: Some(pb::inbox::Channel::ApiChannel(pb::ApiChannel::default())),
@@ -116,7 +116,7 @@ async fn account(channel: tonic::transport::Channel, number: usize) -> (i64, i64
     let made = InboxesServiceClient::new(channel).create_inbox(authorized(request)).await;
     (
         account_id,
-        made.expect("the administrator makes inboxes")
+        made.expect("an administrator can create inboxes")
             .into_inner()
             .inbox
             .expect("always set")
@@ -150,7 +150,7 @@ async fn conversation(channel: tonic::transport::Channel, account_id: i64, inbox
         .conversation
         .expect("always set")
         .id;
-    // The first reply to a conversation makes more events than the others.
+    // The first outgoing message of a conversation appends more events than later ones, so create it before measuring.
     let request = message(account_id, conversation_id);
     MessagesServiceClient::new(channel)
         .create_message(authorized(request))
@@ -159,7 +159,7 @@ async fn conversation(channel: tonic::transport::Channel, account_id: i64, inbox
     conversation_id
 }
 
-/// The message that everything here sends: outgoing, about 200 bytes, not repeatable.
+/// The message that all benchmarks send: outgoing, about 200 bytes, without an idempotency key.
 pub fn message(account_id: i64, conversation_id: i64) -> pb::CreateMessageRequest {
     pb::CreateMessageRequest {
         account_id,
@@ -169,7 +169,6 @@ pub fn message(account_id: i64, conversation_id: i64) -> pb::CreateMessageReques
     }
 }
 
-/// Its draft.
 pub fn draft() -> pb::MessageDraft {
     pb::MessageDraft {
         content: Some(CONTENT.to_owned()),

@@ -1,4 +1,5 @@
-//! Tonic alone, as a process of its own: an echo, and a stream from a broadcast. The floor of what a gRPC service costs.
+//! A gRPC server with nothing but tonic, in a process of its own: an echo, and a stream from a broadcast channel. It measures the minimum
+//! cost of a gRPC service.
 
 use std::{
     convert::Infallible,
@@ -20,9 +21,9 @@ use tonic::{
 };
 use tonic_prost::ProstCodec;
 
-/// The argument that makes this program the bare server.
-pub const ARGUMENT: &str = "bare-server";
-/// Messages that fit into the broadcast: more than any burst, so that nobody misses one.
+/// The argument that runs this program as the baseline server.
+pub const ARGUMENT: &str = "baseline-server";
+/// Capacity of the broadcast channel: larger than any burst, so that no subscriber lags.
 const CAPACITY: usize = 65_536;
 
 /// A message of about 300 bytes.
@@ -35,7 +36,6 @@ pub struct Payload {
 }
 
 impl Payload {
-    /// One with this number.
     pub fn new(id: u64) -> Self {
         Self { id, text: "x".repeat(290) }
     }
@@ -43,15 +43,15 @@ impl Payload {
 
 type Codec = ProstCodec<Payload, Payload>;
 
-/// The bare server: `Echo`, `Stream`, and `Burst`, which broadcasts as many messages as the request's id says.
+/// The baseline server: `Echo`, `Stream` and `Burst`, which broadcasts the number of messages given by the request's `id`.
 #[derive(Clone, Debug)]
-struct Bare(broadcast::Sender<Payload>);
+struct BaselineService(broadcast::Sender<Payload>);
 
-impl NamedService for Bare {
-    const NAME: &'static str = "bench.Bare";
+impl NamedService for BaselineService {
+    const NAME: &'static str = "bench.Baseline";
 }
 
-impl tower::Service<http::Request<Body>> for Bare {
+impl tower::Service<http::Request<Body>> for BaselineService {
     type Response = http::Response<Body>;
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
@@ -61,13 +61,13 @@ impl tower::Service<http::Request<Body>> for Bare {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let bare = self.clone();
+        let baseline = self.clone();
         Box::pin(async move {
             let mut grpc = server::Grpc::new(Codec::default());
             Ok(match request.uri().path() {
-                "/bench.Bare/Echo" => grpc.unary(Echo, request).await,
-                "/bench.Bare/Burst" => grpc.unary(bare, request).await,
-                _ => grpc.server_streaming(bare, request).await,
+                "/bench.Baseline/Echo" => grpc.unary(Echo, request).await,
+                "/bench.Baseline/Burst" => grpc.unary(baseline, request).await,
+                _ => grpc.server_streaming(baseline, request).await,
             })
         })
     }
@@ -84,21 +84,21 @@ impl UnaryService<Payload> for Echo {
     }
 }
 
-impl UnaryService<Payload> for Bare {
+impl UnaryService<Payload> for BaselineService {
     type Response = Payload;
     type Future = std::future::Ready<Result<Response<Payload>, Status>>;
 
     fn call(&mut self, request: Request<Payload>) -> Self::Future {
         let request = request.into_inner();
         for id in 1..=request.id {
-            // Fails only when nobody listens.
+            // Fails only if there are no subscribers.
             let _ = self.0.send(Payload::new(id));
         }
         std::future::ready(Ok(Response::new(request)))
     }
 }
 
-impl ServerStreamingService<Payload> for Bare {
+impl ServerStreamingService<Payload> for BaselineService {
     type Response = Payload;
     type ResponseStream = BoxStream<'static, Result<Payload, Status>>;
     type Future = std::future::Ready<Result<Response<Self::ResponseStream>, Status>>;
@@ -109,24 +109,23 @@ impl ServerStreamingService<Payload> for Bare {
     }
 }
 
-/// Serves until standard input ends; the first line of standard output is the address.
+/// Serves until standard input is closed. The first line of standard output is the address.
 pub async fn serve() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    println!("{}", listener.local_addr().expect("it is bound"));
+    println!("{}", listener.local_addr().expect("the listener is bound"));
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     tokio::task::spawn_blocking(|| {
         let _ = std::io::stdin().read(&mut [0]);
         std::process::exit(0);
     });
-    let bare = Bare(broadcast::Sender::new(CAPACITY));
+    let baseline = BaselineService(broadcast::Sender::new(CAPACITY));
     Server::builder()
-        .add_service(bare)
+        .add_service(baseline)
         .serve_with_incoming(incoming)
         .await
-        .expect("the bare server serves");
+        .expect("the baseline server runs");
 }
 
-/// The bare server's process.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
@@ -134,29 +133,28 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts this program again as the bare server.
+    /// Starts this program again as the baseline server.
     pub fn start() -> Self {
-        let mut child = Command::new(std::env::current_exe().expect("this program is a file"))
+        let mut child = Command::new(std::env::current_exe().expect("the executable is a file"))
             .arg(ARGUMENT)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .expect("this program starts again");
+            .expect("the executable starts");
         let mut address = String::new();
-        let mut output = BufReader::new(child.stdout.take().expect("it was asked for"));
-        output.read_line(&mut address).expect("the bare server tells its address");
+        let mut output = BufReader::new(child.stdout.take().expect("the output is piped"));
+        output.read_line(&mut address).expect("the baseline server prints its address");
         Self {
             child,
             address: address.trim().to_owned(),
         }
     }
 
-    /// The process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Several new connections.
+    /// Opens several new connections.
     pub async fn connections(&self, count: usize) -> Vec<Channel> {
         super::server::connections(&self.address, count).await
     }
@@ -169,37 +167,36 @@ impl Drop for Process {
     }
 }
 
-/// The bare server's client.
+/// A client of the baseline server.
 #[derive(Clone, Debug)]
 pub struct Client(client::Grpc<Channel>);
 
 impl Client {
-    /// Over this connection.
     pub fn new(channel: Channel) -> Self {
         Self(client::Grpc::new(channel))
     }
 
-    /// Sends a message and takes it back.
+    /// Sends a message and receives it back.
     pub async fn echo(&mut self, payload: Payload) -> Result<Response<Payload>, Status> {
-        self.unary(payload, "/bench.Bare/Echo").await
+        self.unary(payload, "/bench.Baseline/Echo").await
     }
 
-    /// Has so many messages broadcast at once.
+    /// Makes the server broadcast `count` messages at once.
     pub async fn burst(&mut self, count: u64) -> Result<Response<Payload>, Status> {
         self.unary(
             Payload {
                 id: count,
                 text: String::new(),
             },
-            "/bench.Bare/Burst",
+            "/bench.Baseline/Burst",
         )
         .await
     }
 
-    /// Listens to the broadcast.
+    /// Subscribes to the broadcast.
     pub async fn stream(&mut self) -> Result<tonic::Streaming<Payload>, Status> {
         self.ready().await?;
-        let path = PathAndQuery::from_static("/bench.Bare/Stream");
+        let path = PathAndQuery::from_static("/bench.Baseline/Stream");
         let response = self
             .0
             .server_streaming(Request::new(Payload::default()), path, Codec::default())

@@ -1,12 +1,12 @@
-//! Lines with the request in quotes: the common and the combined format of nginx and Apache, and the access logs of AWS load balancers.
+//! Log lines with the request in quotes: the common and combined formats of nginx and Apache, and the access logs of AWS load balancers.
 
 use super::call::Call;
 
-/// What a line holds: a call, or nothing that is one.
+/// The content of a line: a call, or `None` if the line is valid but not a call.
 pub type Line = Result<Option<Call>, &'static str>;
 
-/// The text between the first quotes at or after `from`, and what follows it. A backslash escapes what comes after it.
-fn quoted(line: &str) -> Option<(&str, &str, &str)> {
+/// Splits a line at its first quoted string: the text before it, its content and the text after it. A backslash escapes the next character.
+fn split_quoted(line: &str) -> Option<(&str, &str, &str)> {
     let (before, rest) = line.split_once('"')?;
     let mut escaped = false;
     for (at, byte) in rest.bytes().enumerate() {
@@ -20,42 +20,43 @@ fn quoted(line: &str) -> Option<(&str, &str, &str)> {
     None
 }
 
-/// A status of three digits.
+/// Parses a status of three digits.
 pub fn status(text: &str) -> Option<u16> {
     (text.len() == 3)
         .then(|| text.parse().ok())?
         .filter(|status| (100..600).contains(status))
 }
 
-/// A line of the common or combined format: `… [time] "GET /path HTTP/1.1" 200 …`.
+/// Parses a line of the common or combined format: `… [time] "GET /path HTTP/1.1" 200 …`.
 pub fn combined(line: &str) -> Line {
-    let (before, request, after) = quoted(line).ok_or("it has no request in quotes")?;
+    let (before, request, after) = split_quoted(line).ok_or("no request in quotes")?;
     if !before.trim_end().ends_with(']') {
-        return Err("it has no time in brackets before the request");
+        return Err("no time in brackets before the request");
     }
     let status = after
         .split_ascii_whitespace()
         .next()
         .and_then(status)
-        .ok_or("it has no status after the request")?;
+        .ok_or("no status after the request")?;
     Call::of_request_line(request, Some(status)).map(Some)
 }
 
-/// A line of an AWS application load balancer: type, time, name, client, target, three durations, two statuses, two sizes, the request.
+/// Parses a line of an AWS application load balancer: type, time, name, client, target, three durations, two statuses, two sizes, the
+/// request.
 pub fn load_balancer(line: &str) -> Line {
-    let (before, request, _) = quoted(line).ok_or("it has no request in quotes")?;
+    let (before, request, _) = split_quoted(line).ok_or("no request in quotes")?;
     let fields: Vec<&str> = before.split_ascii_whitespace().take(13).collect();
     let is_known = fields
         .first()
         .is_some_and(|kind| ["http", "https", "h2", "grpcs", "ws", "wss"].contains(kind));
-    let &[_, _, _, _, _, _, _, _, of_balancer, of_target, _, _] = fields.as_slice() else {
-        return Err("it has not the twelve fields before the request");
+    let &[_, _, _, _, _, _, _, _, balancer_status, target_status, _, _] = fields.as_slice() else {
+        return Err("fewer or more than twelve fields before the request");
     };
     if !is_known {
-        return Err("its first field is no type of request");
+        return Err("the first field is not a request type");
     }
-    // The balancer answers by itself where no target could: that is an error, and its own status says which.
-    let status = status(of_target).or_else(|| status(of_balancer));
+    // If no target responded, the load balancer generates the response itself: an error, whose status is in its own field.
+    let status = status(target_status).or_else(|| status(balancer_status));
     Call::of_request_line(request, status).map(Some)
 }
 
@@ -98,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_load_balancers() {
+    fn reads_load_balancer_logs() {
         let line = r#"https 2026-11-30T07:46:40.186641Z app/chat/50dc6c495c0c9188 203.0.113.9:2817 10.0.0.1:3000 0.086 0.048 0.037 200 404 0 57 "POST https://chat.example.org:443/api/v1/accounts/1/contacts?a=b HTTP/1.1" "curl/7.46.0" ECDHE TLSv1.2"#;
         assert_eq!(
             read(load_balancer(line)),
@@ -113,13 +114,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_makes_them_panic(line in "\\PC{0,300}") {
+        fn arbitrary_input_does_not_panic(line in "\\PC{0,300}") {
             let _ = combined(&line);
             let _ = load_balancer(&line);
         }
 
         #[test]
-        fn what_was_written_is_read(path in "/[a-zA-Z0-9/._~%-]{0,60}", status in 100_u16..600, agent in "[^\"\\\\\\PC]{0,40}") {
+        fn combined_lines_round_trip(path in "/[a-zA-Z0-9/._~%-]{0,60}", status in 100_u16..600, agent in "[^\"\\\\\\PC]{0,40}") {
             let line = format!("10.0.0.1 - - [30/Nov/2026:07:46:40 +0000] \"GET {path} HTTP/1.1\" {status} 5 \"-\" \"{agent}\"");
             prop_assert_eq!(read(combined(&line)), ("GET".to_owned(), path, Some(status)));
         }

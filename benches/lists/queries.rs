@@ -12,10 +12,10 @@ use tonic::transport::Channel;
 
 use crate::support::server::authorized;
 
-/// What every call here is.
-const GOOD: &str = "the request is good";
+/// Panic message of a failed call.
+const VALID: &str = "the request is valid";
 
-/// Clients of one service.
+/// The clients of one service.
 #[derive(Clone, Debug)]
 pub struct Clients {
     contacts: ContactsServiceClient<Channel>,
@@ -24,7 +24,7 @@ pub struct Clients {
 }
 
 impl Clients {
-    pub fn over(channel: Channel) -> Self {
+    pub fn new(channel: Channel) -> Self {
         Self {
             contacts: ContactsServiceClient::new(channel.clone()),
             conversations: ConversationsServiceClient::new(channel.clone()),
@@ -33,9 +33,9 @@ impl Clients {
     }
 }
 
-/// A call with the name that the table tells.
+/// A call with its name in the table.
 #[derive(Debug)]
-pub struct Ask {
+pub struct Query {
     pub name: String,
     request: Request,
 }
@@ -51,39 +51,39 @@ enum Request {
     SearchMessages(pb::SearchMessagesRequest),
 }
 
-impl Ask {
-    /// Makes the call; how many rows it was answered with.
+impl Query {
+    /// Makes the call and returns the number of rows in the response.
     pub async fn call(&self, clients: &Clients) -> usize {
         let clients = clients.clone();
         let (mut contacts, mut conversations, mut messages) = (clients.contacts, clients.conversations, clients.messages);
         match &self.request {
             Request::Contacts(request) => {
-                let answer = contacts.list_contacts(authorized(request.clone())).await;
-                answer.expect(GOOD).into_inner().contacts.len()
+                let response = contacts.list_contacts(authorized(request.clone())).await;
+                response.expect(VALID).into_inner().contacts.len()
             }
             Request::Search(request) => {
-                let answer = contacts.search_contacts(authorized(request.clone())).await;
-                answer.expect(GOOD).into_inner().contacts.len()
+                let response = contacts.search_contacts(authorized(request.clone())).await;
+                response.expect(VALID).into_inner().contacts.len()
             }
             Request::FilterContacts(request) => {
-                let answer = contacts.filter_contacts(authorized(request.clone())).await;
-                answer.expect(GOOD).into_inner().contacts.len()
+                let response = contacts.filter_contacts(authorized(request.clone())).await;
+                response.expect(VALID).into_inner().contacts.len()
             }
             Request::Conversations(request) => {
-                let answer = conversations.list_conversations(authorized(request.clone())).await;
-                answer.expect(GOOD).into_inner().conversations.len()
+                let response = conversations.list_conversations(authorized(request.clone())).await;
+                response.expect(VALID).into_inner().conversations.len()
             }
             Request::FilterConversations(request) => {
-                let answer = conversations.filter_conversations(authorized(request.clone())).await;
-                answer.expect(GOOD).into_inner().conversations.len()
+                let response = conversations.filter_conversations(authorized(request.clone())).await;
+                response.expect(VALID).into_inner().conversations.len()
             }
             Request::SearchMessages(request) => {
-                let answer = messages.search_messages(authorized(request.clone())).await;
-                answer.expect(GOOD).into_inner().messages.len()
+                let response = messages.search_messages(authorized(request.clone())).await;
+                response.expect(VALID).into_inner().messages.len()
             }
             Request::Messages(request) => {
-                let answer = messages.list_messages(authorized(request.clone())).await;
-                answer.expect(GOOD).into_inner().messages.len()
+                let response = messages.list_messages(authorized(request.clone())).await;
+                response.expect(VALID).into_inner().messages.len()
             }
         }
     }
@@ -116,27 +116,27 @@ fn filter(conditions: &[(&str, FilterOperator, &str)]) -> pb::Filter {
     }
 }
 
-fn ask(name: impl Into<String>, request: Request) -> Ask {
-    Ask {
+fn query(name: impl Into<String>, request: Request) -> Query {
+    Query {
         name: name.into(),
         request,
     }
 }
 
-/// Everything that is asked of an account of so many contacts.
-pub async fn all(clients: &Clients, contacts: i64) -> Vec<Ask> {
-    let mut asks = of_contacts();
+/// Returns all calls for an account with `contacts` contacts.
+pub async fn all(clients: &Clients, contacts: i64) -> Vec<Query> {
+    let mut queries = contact_queries();
     for order in ["name", "-last_activity_at"] {
-        asks.push(far(clients, contacts, order).await);
+        queries.push(middle_page(clients, contacts, order).await);
     }
-    asks.extend(searches());
-    asks.extend(of_conversations(contacts));
-    asks.extend(by_text());
-    asks.extend(of_messages(contacts));
-    asks
+    queries.extend(contact_searches());
+    queries.extend(conversation_queries(contacts));
+    queries.extend(text_queries());
+    queries.extend(message_queries(contacts));
+    queries
 }
 
-fn by_text() -> Vec<Ask> {
+fn text_queries() -> Vec<Query> {
     let found = |text: &str, with_counts| {
         Request::Conversations(pb::ListConversationsRequest {
             account_id: 1,
@@ -153,14 +153,14 @@ fn by_text() -> Vec<Ask> {
     ];
     let of = |(what, text): (&str, &str)| {
         [
-            ask(format!("conversations by text, {what}"), found(text, false)),
-            ask(format!("conversations by text, {what}, counted"), found(text, true)),
+            query(format!("conversations by text, {what}"), found(text, false)),
+            query(format!("conversations by text, {what}, counted"), found(text, true)),
         ]
     };
     texts.into_iter().flat_map(of).collect()
 }
 
-fn of_messages(contacts: i64) -> Vec<Ask> {
+fn message_queries(contacts: i64) -> Vec<Query> {
     let search = |text: &str, contact_id| {
         Request::SearchMessages(pb::SearchMessagesRequest {
             account_id: 1,
@@ -170,35 +170,36 @@ fn of_messages(contacts: i64) -> Vec<Ask> {
         })
     };
     vec![
-        ask(
+        query(
             "search of messages, one in a thousand (\"zarathustra\")",
             search("zarathustra", None),
         ),
-        ask("search of messages, all find (\"replacement\")", search("replacement", None)),
-        ask("search of messages, nobody", search("no such words", None)),
-        ask("search of messages, of a contact", search("replacement", Some(contacts / 2))),
-        ask("search of messages, two characters", search("zz", None)),
+        query("search of messages, all match (\"replacement\")", search("replacement", None)),
+        query("search of messages, no match", search("no such words", None)),
+        query("search of messages, of a contact", search("replacement", Some(contacts / 2))),
+        query("search of messages, two characters", search("zz", None)),
     ]
 }
 
-/// Waits until the index of messages has taken in what was made beside it.
-pub async fn until_indexed(clients: &Clients) {
+/// Waits until the message index includes all generated messages.
+pub async fn wait_until_indexed(clients: &Clients) {
     let everywhere = pb::SearchMessagesRequest {
         account_id: 1,
         text: "replacement".to_owned(),
         ..Default::default()
     };
     loop {
-        let answer = clients.messages.clone().search_messages(authorized(everywhere.clone())).await;
-        // One contact's messages are found without the index; of all, the answer says whether the index has them.
-        if answer.is_ok_and(|answer| answer.into_inner().complete) {
+        let response = clients.messages.clone().search_messages(authorized(everywhere.clone())).await;
+        // The search covers all messages, so the response reports whether the index is complete; a search limited to one contact does not
+        // use the index.
+        if response.is_ok_and(|response| response.into_inner().complete) {
             break;
         }
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     }
 }
 
-fn list_of_contacts(order: &str) -> pb::ListContactsRequest {
+fn list_contacts_request(order: &str) -> pb::ListContactsRequest {
     pb::ListContactsRequest {
         account_id: 1,
         order_by: order.to_owned(),
@@ -206,8 +207,8 @@ fn list_of_contacts(order: &str) -> pb::ListContactsRequest {
     }
 }
 
-fn of_contacts() -> Vec<Ask> {
-    let mut asks = vec![ask("contacts, by id", Request::Contacts(list_of_contacts("")))];
+fn contact_queries() -> Vec<Query> {
+    let mut queries = vec![query("contacts, by id", Request::Contacts(list_contacts_request("")))];
     let orders = [
         "name",
         "-name",
@@ -221,39 +222,42 @@ fn of_contacts() -> Vec<Ask> {
         "city,-name",
     ];
     for order in orders {
-        asks.push(ask(format!("contacts, by {order}"), Request::Contacts(list_of_contacts(order))));
+        queries.push(query(
+            format!("contacts, by {order}"),
+            Request::Contacts(list_contacts_request(order)),
+        ));
     }
     let labelled = pb::ListContactsRequest {
         labels: vec!["vip".to_owned()],
-        ..list_of_contacts("name")
+        ..list_contacts_request("name")
     };
-    asks.push(ask("contacts, of a label that 1 % have, by name", Request::Contacts(labelled)));
+    queries.push(query("contacts, of a label that 1 % have, by name", Request::Contacts(labelled)));
     let counted = pb::ListContactsRequest {
         with_total_size: true,
-        ..list_of_contacts("")
+        ..list_contacts_request("")
     };
-    asks.push(ask("contacts, counted", Request::Contacts(counted)));
-    asks
+    queries.push(query("contacts, counted", Request::Contacts(counted)));
+    queries
 }
 
-/// A page in the middle, by its token.
-async fn far(clients: &Clients, contacts: i64, order: &str) -> Ask {
+/// Requests a page in the middle of the list, by its token.
+async fn middle_page(clients: &Clients, contacts: i64, order: &str) -> Query {
     let mut request = pb::ListContactsRequest {
         page_size: 1000,
-        ..list_of_contacts(order)
+        ..list_contacts_request(order)
     };
     for _ in 0..contacts / 2000 {
         let page = clients.contacts.clone().list_contacts(authorized(request.clone())).await;
-        request.page_token = page.expect("the request is good").into_inner().next_page_token;
+        request.page_token = page.expect("the request is valid").into_inner().next_page_token;
     }
     request.page_size = 0;
-    ask(
+    query(
         format!("contacts, by {order}, the middle page by its token"),
         Request::Contacts(request),
     )
 }
 
-fn searches() -> Vec<Ask> {
+fn contact_searches() -> Vec<Query> {
     let search = |query: &str, with_total_size| {
         Request::Search(pb::SearchContactsRequest {
             account_id: 1,
@@ -270,65 +274,65 @@ fn searches() -> Vec<Ask> {
         })
     };
     vec![
-        ask("search of contacts, one finds", search("person4711@", false)),
-        ask("search of contacts, one finds, counted", search("person4711@", true)),
-        ask("search of contacts, nobody", search("no such person", false)),
-        ask("search of contacts, many find (\"Ana\")", search("Ana", false)),
-        ask(
+        query("search of contacts, one match", search("person4711@", false)),
+        query("search of contacts, one match, counted", search("person4711@", true)),
+        query("search of contacts, no match", search("no such person", false)),
+        query("search of contacts, many matches (\"Ana\")", search("Ana", false)),
+        query(
             "search of contacts, two characters that one in 500 has (\"za\")",
             search("za", false),
         ),
-        ask(
+        query(
             "search of contacts, two characters that one in 500 has, counted",
             search("za", true),
         ),
-        ask("search of contacts, two characters that many have (\"an\")", search("an", false)),
-        ask("search of contacts, two characters that nobody has", search("zz", false)),
-        ask(
+        query("search of contacts, two characters that many have (\"an\")", search("an", false)),
+        query("search of contacts, two characters without a match", search("zz", false)),
+        query(
             "filter of contacts, e-mail",
             filtered(&[("email", EqualTo, "person4711@example11.org")]),
         ),
-        ask(
+        query(
             "filter of contacts, piece of a name",
             filtered(&[("name", Contains, "zarathustra")]),
         ),
-        ask("filter of contacts, identifier", filtered(&[("identifier", EqualTo, "crm-4713")])),
-        ask(
+        query("filter of contacts, identifier", filtered(&[("identifier", EqualTo, "crm-4713")])),
+        query(
             "filter of contacts, label and day",
             filtered(&[("labels", EqualTo, "vip"), ("created_at", IsGreaterThan, "2020-01-01")]),
         ),
-        ask(
+        query(
             "filter of contacts, an attribute that 99 % have",
             filtered(&[("plan", EqualTo, "basic")]),
         ),
-        ask(
+        query(
             "filter of contacts, an attribute that 1 % have",
             filtered(&[("plan", EqualTo, "gold")]),
         ),
-        ask(
-            "filter of contacts, an attribute that nobody has",
+        query(
+            "filter of contacts, an attribute that no contact has",
             filtered(&[("plan", EqualTo, "platinum")]),
         ),
-        ask(
+        query(
             "filter of contacts, a number that 2 in 1,000 have",
             filtered(&[("seats", IsLessThan, "100")]),
         ),
-        ask(
+        query(
             "filter of contacts, country code (5 in 1,000)",
             filtered(&[("country_code", EqualTo, "c7")]),
         ),
-        ask(
+        query(
             "filter of contacts, blocked (2 in 1,000)",
             filtered(&[("blocked", EqualTo, "true")]),
         ),
-        ask(
+        query(
             "filter of contacts, last active before all others",
             filtered(&[("last_activity_at", IsLessThan, "2025-01-05")]),
         ),
     ]
 }
 
-fn of_conversations(contacts: i64) -> Vec<Ask> {
+fn conversation_queries(contacts: i64) -> Vec<Query> {
     let list = pb::ListConversationsRequest {
         account_id: 1,
         ..Default::default()
@@ -378,46 +382,46 @@ fn of_conversations(contacts: i64) -> Vec<Ask> {
         ..open.clone()
     };
     vec![
-        ask("conversations, all", Request::Conversations(list.clone())),
-        ask("conversations, open (6 %)", Request::Conversations(open)),
-        ask("conversations, the caller's (5 %)", Request::Conversations(mine)),
-        ask("conversations, of a label that 1 % have", Request::Conversations(labelled)),
-        ask("conversations, of a contact", Request::Conversations(of_contact)),
-        ask("conversations, of a session", Request::Conversations(of_session)),
-        ask("conversations, by created_at", Request::Conversations(ordered("created_at"))),
-        ask("conversations, by -priority", Request::Conversations(ordered("-priority"))),
-        ask("conversations, by waiting_since", Request::Conversations(ordered("waiting_since"))),
-        ask("conversations, open, counted", Request::Conversations(counted)),
-        ask(
+        query("conversations, all", Request::Conversations(list.clone())),
+        query("conversations, open (6 %)", Request::Conversations(open)),
+        query("conversations, the caller's (5 %)", Request::Conversations(mine)),
+        query("conversations, of a label that 1 % have", Request::Conversations(labelled)),
+        query("conversations, of a contact", Request::Conversations(of_contact)),
+        query("conversations, of a session", Request::Conversations(of_session)),
+        query("conversations, by created_at", Request::Conversations(ordered("created_at"))),
+        query("conversations, by -priority", Request::Conversations(ordered("-priority"))),
+        query("conversations, by waiting_since", Request::Conversations(ordered("waiting_since"))),
+        query("conversations, open, counted", Request::Conversations(counted)),
+        query(
             "filter of conversations, snoozed (1 %)",
             filtered(&[("status", EqualTo, "snoozed")]),
         ),
-        ask("filter of conversations, number", filtered(&[("display_id", EqualTo, "4711")])),
-        ask(
+        query("filter of conversations, number", filtered(&[("display_id", EqualTo, "4711")])),
+        query(
             "filter of conversations, open and assigned",
             filtered(&[("status", EqualTo, "open"), ("assignee_id", EqualTo, "1")]),
         ),
-        ask(
+        query(
             "filter of conversations, an attribute that 1 % have",
             filtered(&[("plan", EqualTo, "gold")]),
         ),
-        ask(
-            "filter of conversations, an attribute that none has",
+        query(
+            "filter of conversations, an attribute that no conversation has",
             filtered(&[("plan", EqualTo, "platinum")]),
         ),
-        ask(
+        query(
             "filter of conversations, country code and a number",
             filtered(&[("country_code", EqualTo, "C7"), ("seats", IsLessThan, "25000")]),
         ),
-        ask(
+        query(
             "filter of conversations, urgent (2.5 %)",
             filtered(&[("priority", EqualTo, "urgent")]),
         ),
-        ask(
+        query(
             "filter of conversations, last active before all others",
             filtered(&[("last_activity_at", IsLessThan, "2025-01-05")]),
         ),
-        ask("conversations, unattended (1.5 %)", Request::Conversations(unattended)),
-        ask("messages of a conversation", Request::Messages(messages)),
+        query("conversations, unattended (1.5 %)", Request::Conversations(unattended)),
+        query("messages of a conversation", Request::Messages(messages)),
     ]
 }

@@ -1,0 +1,195 @@
+//! Background jobs: unsnoozing, retention, removal of unneeded files and deleted accounts, mail, and the message index.
+
+use std::{sync::Arc, time::Duration};
+
+use parley_domain::{
+    Chat, audit,
+    conversations::transcripts::send_waiting,
+    files::Files,
+    forget_keys,
+    mail::Mailer,
+    people::{presence::forget_absent, removal::empty_deleted},
+    search::index::{self, Behind},
+};
+use parley_eventlog::{log::Log, retention::Keep};
+use parley_storage::Database;
+use parley_types::time::Micros;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::clock::Clock;
+
+/// How often snoozed conversations are checked.
+const UNSNOOZE_INTERVAL: Duration = Duration::from_secs(2);
+
+/// How often expired stored responses are removed.
+const STORED_RESPONSE_INTERVAL: Duration = Duration::from_mins(10);
+
+/// How often expired audit events are removed.
+const AUDIT_INTERVAL: Duration = Duration::from_hours(1);
+
+/// How often deleted accounts are looked for, and the number of statements spent on them each time.
+const DELETED_ACCOUNT_INTERVAL: Duration = Duration::from_secs(5);
+const MAX_STATEMENTS: usize = 100;
+
+/// Maximum number of expired events removed at once.
+const MAX_ROWS: u64 = 200_000;
+
+/// How often queued mail is sent.
+const MAIL_INTERVAL: Duration = Duration::from_secs(2);
+
+/// How often unneeded files are removed.
+const FILE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How often the message index is advanced where it is far behind, in addition to the indexing that searches do themselves; and the number
+/// of iterations after which it is advanced everywhere, that is, once a minute and at the start.
+const INDEX_INTERVAL: Duration = Duration::from_secs(5);
+const FULL_INDEX_PERIOD: usize = 12;
+
+/// Removes stored responses older than `keep`, until `stop` is cancelled.
+pub async fn remove_expired_responses(db: Database, clock: Arc<Clock>, keep: Duration, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut ticks = ticks(STORED_RESPONSE_INTERVAL);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        let removed = async { forget_keys(&db, clock.now().await?.minus(keep)).await };
+        match db.in_long_time(removed).await {
+            Ok(0) => {}
+            Ok(count) => tracing::debug!(count, "removed expired stored responses"),
+            Err(error) => tracing::warn!(%error, "failed to remove expired stored responses; retrying later"),
+        }
+        if let Err(error) = db.in_long_time(forget_absent(&db)).await {
+            tracing::warn!(%error, "failed to remove expired presence; retrying later");
+        }
+    }
+    Ok(())
+}
+
+/// Removes audit events that exceed the age or number to keep, until `stop` is cancelled.
+pub async fn trim_audit(db: Database, clock: Arc<Clock>, keep: audit::Keep, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut ticks = ticks(AUDIT_INTERVAL);
+    // The first run checks every account: the limits might be lower than before.
+    let mut since = Micros(0);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        let trimmed = async {
+            let now = clock.now().await?;
+            audit::trim(&db, keep, now, since).await.map(|removed| (removed, now))
+        };
+        match stop.run_until_cancelled(db.in_long_time(Box::pin(trimmed))).await {
+            Some(Ok((removed, now))) => {
+                tracing::debug!(removed, "removed old audit events");
+                // Subtract an interval, because the clocks of other replicas might be behind.
+                since = now.minus(AUDIT_INTERVAL);
+            }
+            Some(Err(error)) => tracing::warn!(%error, "failed to remove old audit events; retrying later"),
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+/// Reopens snoozed conversations whose time has come, and publishes changes of users and bots that have not been published yet, until
+/// `stop` is cancelled.
+pub async fn unsnooze(chat: Chat, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut ticks = ticks(UNSNOOZE_INTERVAL);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        match chat.wake_snoozed().await {
+            Ok(0) => {}
+            Ok(count) => tracing::debug!(count, "reopened snoozed conversations"),
+            Err(error) => tracing::warn!(%error, "failed to reopen snoozed conversations; retrying later"),
+        }
+        match chat.announce_late().await {
+            Ok(0) => {}
+            Ok(count) => tracing::debug!(count, "published pending changes of users or bots"),
+            Err(error) => tracing::warn!(%error, "failed to publish pending changes of users or bots; retrying later"),
+        }
+    }
+    Ok(())
+}
+
+/// Removes unneeded files, until `stop` is cancelled.
+pub async fn remove_unneeded_files(files: Files, clock: Arc<Clock>, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut ticks = ticks(FILE_INTERVAL);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        let swept = async { files.sweep(clock.now().await?).await };
+        match stop.run_until_cancelled(Box::pin(swept)).await {
+            Some(Ok(0)) | None => {}
+            Some(Ok(count)) => tracing::debug!(count, "removed unneeded files"),
+            Some(Err(error)) => tracing::warn!(%error, "failed to remove unneeded files; retrying later"),
+        }
+    }
+    Ok(())
+}
+
+/// Removes the data of deleted accounts, until `stop` is cancelled.
+pub async fn remove_deleted_accounts(db: Database, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut ticks = ticks(DELETED_ACCOUNT_INTERVAL);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        match stop
+            .run_until_cancelled(db.in_long_time(Box::pin(empty_deleted(&db, MAX_STATEMENTS))))
+            .await
+        {
+            Some(Ok(0)) | None => {}
+            Some(Ok(rows)) => tracing::debug!(rows, "removed rows of a deleted account"),
+            Some(Err(error)) => tracing::warn!(%error, "failed to remove the data of a deleted account; retrying later"),
+        }
+    }
+    Ok(())
+}
+
+/// Trims the logs and rewrites events of erased contacts, until `stop` is cancelled.
+pub async fn trim_logs(log: Log, clock: Arc<Clock>, keep: Keep, every: Duration, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut ticks = ticks(every);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        let trimmed = async { log.trim(&keep, clock.now().await?, MAX_ROWS).await };
+        match stop.run_until_cancelled(log.in_long_time(Box::pin(trimmed))).await {
+            Some(Ok(0)) | None => {}
+            Some(Ok(rows)) => tracing::info!(rows, "removed old events"),
+            Some(Err(error)) => tracing::warn!(%error, "failed to remove old events; retrying later"),
+        }
+        // Each step is small, so that shutdown waits for at most one.
+        while !stop.is_cancelled() {
+            match log.in_long_time(log.rewrite_erased()).await {
+                Ok(0) => break,
+                Ok(rows) => tracing::debug!(rows, "rewrote events of erased contacts"),
+                Err(error) => {
+                    tracing::warn!(%error, "failed to rewrite events of erased contacts; retrying later");
+                    break;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Sends queued mail, until `stop` is cancelled.
+pub async fn send_mail(db: Database, mailer: Mailer, clock: Arc<Clock>, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut ticks = ticks(MAIL_INTERVAL);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        let sent = async { send_waiting(&db, &mailer, clock.now().await?).await };
+        match sent.await {
+            Ok(0) => {}
+            Ok(count) => tracing::debug!(count, "sent queued mail"),
+            Err(error) => tracing::warn!(%error, "failed to send queued mail; retrying later"),
+        }
+    }
+    Ok(())
+}
+
+/// Advances the message index along the log, until `stop` is cancelled.
+pub async fn index_messages(db: Database, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut ticks = ticks(INDEX_INTERVAL);
+    let mut rounds = [Behind::AtAll].into_iter().chain([Behind::Far; FULL_INDEX_PERIOD - 1]).cycle();
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        let behind = rounds.next().unwrap_or(Behind::AtAll);
+        // Each batch is a transaction, so an interrupted one is rolled back.
+        if let Some(Err(error)) = stop.run_until_cancelled(db.in_long_time(index::follow(&db, behind))).await {
+            tracing::warn!(%error, "failed to advance the message index; retrying later");
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn ticks(period: Duration) -> Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
