@@ -1,5 +1,5 @@
-//! Every task has an owner that notices its end: the process exits with an error, or the task is restarted. A panic in a write fails that
-//! write alone.
+//! Every task has an owner that notices its end: the process exits with an error, or the task is restarted. A panic in a write fails only
+//! that write.
 
 use futures_util::future::join_all;
 use tonic::Code;
@@ -25,7 +25,7 @@ async fn start(builder: Builder, place: &str) -> TestApp {
     builder.env("PARLEY_FAULT_SWITCH", &format!("panic:{place}")).start().await
 }
 
-/// Waits for the end of the first server, which must be an error that names the task.
+/// Waits for the first server to exit, which must be an error that names the task.
 async fn assert_exits(app: &mut TestApp, place: &str) {
     let status = app.server.wait().await;
     let log = app.server.log();
@@ -101,7 +101,7 @@ async fn background_jobs_are_restarted_after_a_panic() {
         "mail",
     ];
     join_all(places.map(|place| async move {
-        // Nothing listens there: no mail is sent.
+        // Nothing listens at this address, so no email is sent.
         let builder = TestApp::builder(Backend::Sqlite).env("PARLEY_MAIL_URL", "smtp://127.0.0.1:1");
         let mut app = start(builder, place).await;
         in_time("the restart", async {
@@ -132,7 +132,7 @@ async fn a_panic_fails_one_write(backend: Backend) {
     };
     let refused = app.clients().contacts.create_contact(request).await;
     assert_refused(refused, Code::Internal, "INTERNAL");
-    // Its transaction was rolled back, and the shard goes on.
+    // The transaction was rolled back, and the writer shard continues.
     let person = app.scene().person("Asha Rao").await;
     assert_eq!(person.contact, 1);
     let conversation = app.scene().conversation(&person).await.id;

@@ -1,4 +1,4 @@
-//! Statement 16: streams end with a status, not with a broken pipe.
+//! Statement 16: streams end with a status instead of a broken connection.
 
 use bytes::Bytes;
 use parley_proto::{CreateTokenRequest, RevokeTokenRequest, TokenKind, subscribe_request::Start};
@@ -26,7 +26,7 @@ async fn statement_16_a_drain_ends_with_a_status_and_the_cursor(backend: Backend
     let mut reader = Reader::open(&app.clients(), everything(1, Start::Earliest(()))).await;
     let head = log_info(&app.clients(), 1).await.head_seq;
     let mut events = reader.until(head).await;
-    // One that only waits, and has been sent nothing.
+    // An idle reader that has received no event.
     let mut idle = Reader::open(&app.clients(), everything(1, Start::Latest(()))).await;
     idle.until_bookmark().await;
 

@@ -1,4 +1,4 @@
-//! Statement 20: one envelope for every kind, fixed at the time of the event, without credentials.
+//! Statement 20: one envelope for all kinds of events, fixed at the time of the event, without credentials.
 
 use parley_proto::{
     ActorType, Contact, ConversationStatus, Event, EventKind, GetInboxRequest, GetProfileRequest, UpdateContactRequest,

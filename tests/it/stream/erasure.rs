@@ -1,4 +1,4 @@
-//! Statement 22: a deleted contact leaves tombstones, at the same places.
+//! Statement 22: deleting a contact replaces its events by tombstones with the same sequence numbers.
 
 use parley_proto::{
     self as pb, CreateContactRequest, DeleteContactRequest, EventKind, MergeContactsRequest, event::Resource, subscribe_request::Start,
@@ -19,7 +19,7 @@ on_both!(
     statement_22_what_was_merged_goes_too
 );
 
-/// Whether a text stands anywhere in these events.
+/// Whether any of these events contains a text.
 fn holds(log: &[pb::EventDelivery], text: &str) -> bool {
     log.iter()
         .any(|delivery| String::from_utf8_lossy(&event(delivery).encode_to_vec()).contains(text))
@@ -86,7 +86,7 @@ async fn statement_22_erasure(backend: Backend) {
         scene.say(talk, "secret answer").await;
     }
     let before = whole_log(&app.clients(), 1).await;
-    // Readers that hold the tail in memory, here and at another replica.
+    // Readers whose events are in the tail in memory, on this replica and on another.
     let elsewhere = app.clients_elsewhere();
     let mut live = Vec::new();
     for clients in [app.clients(), elsewhere.clone()] {
@@ -106,7 +106,7 @@ async fn statement_22_erasure(backend: Backend) {
         };
         assert_eq!(tombstone.contact_id, Some(asha.contact), "who is gone is told");
     }
-    // At once, on every replica, and after the rows were rewritten.
+    // Immediately, on every replica, and again after the rows were rewritten.
     for round in 0..2 {
         for clients in [app.clients(), elsewhere.clone()] {
             let log = whole_log(&clients, 1).await;
@@ -162,7 +162,7 @@ async fn statement_22_what_was_merged_goes_too(backend: Backend) {
             .into_inner();
         ids.push(made.contact.expect("always set").id);
     }
-    // The third into the second, the second into the first.
+    // The third contact into the second, and the second into the first.
     for (base, mergee) in [(ids[1], ids[2]), (ids[0], ids[1])] {
         let request = MergeContactsRequest {
             account_id: 1,

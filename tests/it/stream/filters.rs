@@ -1,4 +1,4 @@
-//! Statement 11: AND between kinds of filter, OR inside one, fixed for the life of the stream.
+//! Statement 11: AND between the fields of a filter, OR within a field, fixed for the life of the stream.
 
 use parley_proto::{
     ApiChannel, CreateInboxRequest, Event, EventDelivery, EventFilter, EventKind, Inbox, MessageType, inbox::Channel,
@@ -20,7 +20,7 @@ use crate::support::{
 
 on_both!(statement_11_filters, statement_11_a_bad_filter_is_named);
 
-/// Reads what a filter lets through of the whole log, and compares it with what `matches` says of each event.
+/// Reads the whole log with a filter, and compares the events with those that `matches` selects.
 async fn check(clients: &Clients, log: &[EventDelivery], filter: EventFilter, matches: impl Fn(&Event) -> bool) {
     let matching: Vec<u64> = log
         .iter()

@@ -21,7 +21,7 @@ on_both!(
     statement_03_unique
 );
 
-/// Writers at once, each in a conversation of its own; gives the message ids of each in the order they were answered.
+/// Concurrent writers, each in its own conversation. Returns the message ids of each writer in the order of the responses.
 async fn traffic(scene: &Scene, writers: usize, messages: usize) -> Vec<Vec<i64>> {
     let mut conversations = Vec::new();
     for _ in 0..writers {
@@ -130,7 +130,8 @@ async fn statement_02_dense_with_a_filter(backend: Backend) {
     let events = replayed.until(last(&log).expect("something matches")).await;
     assert_filtered(&events, &log, 0, matches);
 
-    // The chain reaches over what another stream was sent: the first event after a cursor names one that this stream never saw.
+    // The chain includes events that another stream received: `prev_seq` of the first event after a cursor names an event that this stream
+    // never received.
     let middle = &events[events.len() / 2];
     let mut resumed = Reader::open(&clients, subscription(Start::After(middle.cursor.clone()))).await;
     let rest = resumed.until(last(&log).expect("something matches")).await;

@@ -1,4 +1,4 @@
-//! Several servers on one PostgreSQL database: a subscriber of any sees the writes of all, in order.
+//! Several servers on one PostgreSQL database: a subscriber of any server receives the writes of all, in order.
 
 use parley_proto::subscribe_request::Start;
 
@@ -19,7 +19,7 @@ async fn replicas_show_each_others_writes_in_order() {
     for scene in &scenes {
         readers.push(Reader::open(&scene.clients, everything(1, Start::Latest(()))).await);
     }
-    // Both write at once, into one conversation and into their own.
+    // Both servers write concurrently, to a shared conversation and to their own.
     let mut tasks = Vec::new();
     for scene in scenes.clone() {
         for _ in 0..4 {

@@ -1,4 +1,4 @@
-//! Statement 9: the present state, then the tail, in one call and without a gap.
+//! Statement 9: a snapshot and then the tail, in one call and without a gap.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! Statements 8 and 10: bookmarks tell the truth, and a stream starts anywhere.
+//! Statements 8 and 10: bookmarks are true, and a stream can start anywhere.
 
 use parley_proto::{EventFilter, EventKind, SubscribeRequest, subscribe_request::Start};
 use prost_types::{Duration, Timestamp};

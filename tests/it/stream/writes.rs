@@ -1,4 +1,4 @@
-//! Statements 4 and 5: the events of a write come whole, and never without their rows.
+//! Statements 4 and 5: the events of a write arrive completely, and never without their rows.
 
 use std::collections::BTreeMap;
 
@@ -90,7 +90,7 @@ async fn statement_05_no_phantom(backend: Backend) {
             }
         }));
     }
-    // Read while it happens: an event that is sent has its rows already.
+    // Reads during the writes: the rows of a delivered event already exist.
     let mut live = Reader::open(&clients, everything(1, Start::Earliest(()))).await;
     let mut told: BTreeMap<i64, Message> = BTreeMap::new();
     while told.len() < 40 {

@@ -1,4 +1,4 @@
-//! S-36: whatever the umask, nobody but the owner reads what the program creates, and the doctor reports what is readable already.
+//! Whatever the umask, only the owner can read the files that the program creates, and `parley doctor` reports files that others can read.
 
 use std::{
     os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
@@ -32,7 +32,7 @@ fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777
 }
 
-/// Fails when somebody else may read, write or enter any of these.
+/// Fails if the group or others may read, write or enter any of these.
 #[track_caller]
 fn assert_private(paths: &[PathBuf]) {
     for path in paths {
@@ -55,7 +55,7 @@ async fn what_the_program_creates_is_its_owners_alone_whatever_the_umask() {
         .start()
         .await;
     app.scene().talk().await;
-    // An upload that is half way: its bytes are in a temporary file.
+    // An incomplete upload, whose bytes are in a temporary file.
     let (sender, receiver) = tokio::sync::mpsc::channel(4);
     let header = FileHeader {
         file_name: "a.bin".to_owned(),

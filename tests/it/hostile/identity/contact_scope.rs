@@ -1,4 +1,4 @@
-//! S-16: a service that is limited to inboxes sees and changes only contacts with a session there.
+//! A service that is limited to some inboxes sees and changes only contacts with a session there.
 
 use parley_proto::{
     ContactNote, CreateContactNoteRequest, Role, contact_notes_service_client::ContactNotesServiceClient, subscribe_request::Start,
@@ -29,7 +29,7 @@ async fn elsewhere(app: &TestApp) -> (i64, i64) {
     (contact(app, third, hidden).await, third)
 }
 
-/// Requests about one contact, each with the status of a caller who may make it.
+/// Requests about one contact, which a caller with full access may make.
 fn requests(contact: i64, talk: i64) -> Vec<(Method, String, Option<Json>)> {
     let one = format!("/contacts/{contact}");
     vec![
@@ -113,7 +113,7 @@ async fn a_limited_service_makes_contacts_in_its_inboxes(backend: Backend) {
         assert_eq!(answer.status, status, "{body}: {}", answer.body);
         assert!(answer.body.get("existing_id").is_none(), "{}", answer.body);
     }
-    // That an address is taken is all that the service learns of a contact that it does not see.
+    // The service learns that an address is taken, and nothing else about a contact that it cannot see.
     let taken = json!({"message": "Email has already been taken", "attributes": ["email"]});
     let own = service
         .send(Method::POST, "/contacts", Some(&json!({"name": "Own", "inbox_id": 1})))
@@ -150,7 +150,7 @@ async fn a_limited_service_makes_contacts_in_its_inboxes(backend: Backend) {
     assert_eq!(taken.body["existing_id"], hidden, "{}", taken.body);
 }
 
-/// The contact events that a limited service receives about a contact of another inbox.
+/// Changes a contact of another inbox. Returns its id and the contact events that a limited service receives.
 async fn streamed(app: &TestApp) -> (i64, Vec<parley_proto::Event>) {
     let (hidden, _) = elsewhere(app).await;
     let path = format!("/api/v1/accounts/1/contacts/{hidden}");

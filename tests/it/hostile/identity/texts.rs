@@ -1,5 +1,5 @@
-//! Texts that are filled in for a session that nobody vouches for hold what it has submitted, and nothing that is stored about the contact
-//! whose address it named.
+//! Templates rendered for an unverified session contain what the session submitted, and nothing that is stored about the contact whose
+//! address it submitted.
 
 use parley_proto::{ListClientMessagesRequest, MessageType};
 use reqwest::Method;
@@ -16,7 +16,8 @@ on_both!(
 const TEXT: &str = "{{contact.name}}|{{contact.first_name}}|{{contact.email}}|{{contact.phone_number}}|{{contact.custom_attribute.plan}}|\
                     {{conversation.contact_name}}";
 
-/// What the session `source` is sent: the greeting, the words out of office, an agent's template, and the survey. Over REST and over gRPC.
+/// The messages that the session `source` receives over REST and over gRPC: the greeting, the out-of-office message, an agent's template,
+/// and the survey.
 async fn texts(app: &TestApp, public: &Public, source: &str) -> Vec<Vec<String>> {
     let change = json!({
         "greeting_enabled": true, "greeting_message": format!("greeting {TEXT}"),
@@ -102,7 +103,7 @@ async fn texts_for_an_unverified_session_hold_what_it_submitted(backend: Backend
         .await;
     let sent = texts(&app, &public, "s").await;
     assert_eq!(sent, all("Some One|Some||+351912345678||Some One"));
-    // What members write about a contact that a session made is theirs, too.
+    // Data that members add to a contact that a session created is not rendered for the session either.
     public.create("own", json!({"name": "Olga", "email": "olga@x.org"})).await;
     let stored = app.scene().contact_of("own").await;
     let path = format!("/api/v1/accounts/1/contacts/{stored}");

@@ -1,4 +1,4 @@
-//! S-09 and S-10: what a visitor gains by an address, a number or a signature of its own.
+//! What a visitor gains by submitting an address, a phone number or a signature of its own identifier.
 
 use parley_proto::{EventKind, Inbox, PubsubKey, SubscribePubsubRequest, event::Resource, pubsub_service_client::PubsubServiceClient};
 use serde_json::{Value as Json, json};
@@ -22,7 +22,7 @@ async fn require_signatures(app: &TestApp) {
     assert_eq!(answer.status, 200, "{}", answer.body);
 }
 
-/// Mallory has a session and a valid signature of its own identifier, and names the victim's address: what it reaches then.
+/// Mallory has a session and a valid signature of its own identifier, and submits the victim's address. Returns what Mallory reaches then.
 async fn steal(app: &TestApp, victim: &Json, stolen: &Json) -> Stolen {
     let second = inbox(&app.clients(), 1, "Second").await;
     require_signatures(app).await;
@@ -52,11 +52,11 @@ struct Stolen {
     /// Whether only its own conversation is listed.
     listed: bool,
     reach: (u16, u16),
-    /// Whether only its own conversation is received.
+    /// Whether it receives only its own conversation.
     isolated: bool,
 }
 
-/// The conversation of the first message that a session receives, when members write into these one after another.
+/// The conversation of the first message that a session receives while members write to these conversations in order.
 pub(super) async fn first_received(app: &TestApp, session: &Json, conversations: &[i64]) -> i64 {
     let clients = crate::support::clients::Clients::new(&app.server.doors.grpc, None);
     let request = SubscribePubsubRequest {
@@ -81,7 +81,7 @@ pub(super) async fn first_received(app: &TestApp, session: &Json, conversations:
 }
 
 async fn a_proof_of_one_identity_reaches_no_other_contact(backend: Backend) {
-    // With an identifier of its own, and without any: a signature proves no address.
+    // With an identifier of its own and without one: a signature verifies no address.
     for (victim, stolen) in [
         (
             json!({"name": "Victim", "identifier": "victim-1", "email": "victim@bank.org"}),
@@ -117,8 +117,8 @@ async fn without_the_protection_a_proof_reaches_another_contact() {
     assert!(!stolen.listed);
 }
 
-/// Mallory stores the victim's address on its own, verified contact before the victim comes. Whether the victim is attached there, and what
-/// Mallory reaches of the victim's conversation.
+/// Mallory stores the victim's address on its own, verified contact before the victim arrives. Returns whether the victim is attached to
+/// that contact, and what Mallory reaches of the victim's conversation.
 async fn wait_for_the_victim(app: &TestApp) -> (bool, bool, (u16, u16)) {
     let public = Public::of(app, 1).await;
     public.create("m1", public.signed("mallory", json!({}))).await;
@@ -143,7 +143,7 @@ async fn without_the_protection_an_address_collects_conversations() {
     assert_eq!(wait_for_the_victim(&app).await, (true, true, (200, 200)));
 }
 
-/// A stranger names Alice's address, and then Bob's with a name of its own. What it was answered, and the two contacts afterwards.
+/// A stranger submits Alice's address, and then Bob's with another name. Returns the responses, and both contacts afterwards.
 async fn pretend(app: &TestApp) -> (Json, Json, Json, Json) {
     let public = Public::of(app, 1).await;
     let alice = json!({
@@ -202,13 +202,13 @@ async fn an_unverified_session_learns_and_changes_nothing(backend: Backend) {
         ),
         (&json!("s"), &json!(false), &bob["id"])
     );
-    // Neither the conversation nor the messages hold the stored record.
+    // Neither the conversation nor the messages contain the stored data.
     let public = Public::of(&app, 1).await;
     let listed = public.ask(reqwest::Method::GET, "/s/conversations", None).await.body.to_string();
     for known in ["Alice", "+351912345678", "alice-identifier", "platinum-plan", "Secret Ltd"] {
         assert!(!listed.contains(known), "{known}: {listed}");
     }
-    // A contact that only members gave a name is no more known than one that is new.
+    // A session sees no difference between a new contact and one to which only members gave a name.
     let new = public.create("n", json!({"email": "new@x.org"})).await;
     let keys = |json: &Json| {
         json.as_object()
@@ -244,7 +244,7 @@ async fn a_session_keeps_its_own_contact_up_to_date(backend: Backend) {
     let stored = shown(&app, id).await;
     assert_eq!((&stored["name"], &stored["email"]), (&json!("Asha Rao"), &json!("rao@x.org")));
     assert_eq!(stored["custom_attributes"], json!({"plan": "platinum-plan"}));
-    // What members set stays, and is not shown.
+    // Data that members set is kept, and the session does not see it.
     let path = format!("/api/v1/accounts/1/contacts/{id}");
     let change = json!({"name": "Asha (fraud?)", "custom_attributes": {"plan": "closed"}});
     app.http().send("PATCH", &path, Some(&change)).await;
@@ -261,7 +261,7 @@ async fn a_session_keeps_its_own_contact_up_to_date(backend: Backend) {
     let stored = shown(&app, id).await;
     assert_eq!(stored["name"], "Asha (fraud?)");
     assert_eq!(stored["custom_attributes"], json!({"plan": "closed", "size": "L"}));
-    // A verified session shows and changes the contact as it is stored.
+    // A verified session reads and updates the contact as it is stored.
     public.create("v", public.signed("v-1", json!({"name": "Vera"}))).await;
     public.update("v", public.signed("v-1", json!({}))).await;
     let id = public.prove("v", "v-1").await.body["id"].clone();
@@ -288,7 +288,7 @@ async fn an_anonymous_contact_joins_the_one_with_the_address(backend: Backend) {
         (&json!("Alice"), &json!({})),
         "nothing came along"
     );
-    // Its contact has an address now, so no other address moves it.
+    // The contact has an address now, so another address does not attach the session elsewhere.
     let bob = contact(&app, 1, json!({"name": "Bob", "email": "bob@x.org"})).await;
     public.update("s", json!({"email": "bob@x.org"})).await;
     assert_eq!(app.scene().contact_of("s").await, alice);
@@ -297,7 +297,7 @@ async fn an_anonymous_contact_joins_the_one_with_the_address(backend: Backend) {
         sessions.as_array().expect("a list").last().expect("a session")["possible_duplicate_contact_id"],
         bob
     );
-    // Members decide.
+    // Members decide whether to merge.
     app.http()
         .post(
             "/actions/contact_merge",
@@ -337,7 +337,7 @@ async fn an_inbox_may_attach_no_unverified_session(backend: Backend) {
     let made = app.scene().contact_of("bare").await;
     public.update("bare", json!({"email": "alice@x.org"})).await;
     assert_eq!(app.scene().contact_of("bare").await, made);
-    // A proof is no matter of attaching.
+    // A valid signature attaches a session regardless of this setting.
     public.create("p", public.signed("alice-identifier", json!({}))).await;
     assert_eq!(app.scene().contact_of("p").await, alice);
     let mut inboxes = app.clients().inboxes;
@@ -367,7 +367,7 @@ async fn a_proof_ends_with_its_identifier(backend: Backend) {
     assert_eq!(public.prove("s", "s-1").await.status, 401);
     public.prove("s", "s-2").await;
     assert_eq!(public.reach("s", elsewhere).await, (200, 200));
-    // A merge by members keeps a proof of the identifier that remains, and ends that of the other one.
+    // After a merge by members, a signature of the identifier that remains stays valid, and one of the other identifier does not.
     public.create("o", public.signed("o-1", json!({}))).await;
     public.prove("o", "o-1").await;
     let other = app.scene().contact_of("o").await;

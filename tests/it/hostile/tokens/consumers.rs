@@ -1,4 +1,4 @@
-//! Durable consumers belong to callers who may see everything they deliver.
+//! Durable consumers are reserved for callers who may see everything that a consumer delivers.
 
 use parley_proto::{DeleteConsumerRequest, GetConsumerRequest, ResetConsumerRequest, Role, reset_consumer_request::Start};
 use tonic::Code;
@@ -71,7 +71,7 @@ async fn statement_13_only_callers_who_see_everything_open_or_move_a_consumer(ba
         }
     }
     assert_eq!(position(&app).await, before);
-    // The session of the owner goes on: nobody has taken the shard over.
+    // The owner's session continues: nobody has taken over the shard.
     let next = owner.next().await;
     owner.commit(&next.cursor).await.expect("the owner still holds the shard");
     let whole = service_clients(&app, false, vec![]).await;
@@ -79,7 +79,7 @@ async fn statement_13_only_callers_who_see_everything_open_or_move_a_consumer(ba
     reset(&whole).await.expect("a service without a list of inboxes moves it");
 }
 
-/// With the protection off, events of an inbox that the token does not see are lost to the owner.
+/// With the protection turned off, the owner loses events of an inbox that the token cannot see.
 async fn consumer_scope_protection(backend: Backend) {
     for (switch, opens) in [("", false), ("consumer_scope", true)] {
         let app = TestApp::builder(backend).env("PARLEY_FAULT_SWITCH", switch).start().await;

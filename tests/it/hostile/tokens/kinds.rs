@@ -1,4 +1,4 @@
-//! Tokens that are no longer good, or not for this account, through every call of the contract, streams included.
+//! Invalid tokens, and tokens of other accounts, with every method of the contract, including streams.
 
 use futures_util::StreamExt as _;
 use parley_proto::{CreateTokenRequest, RevokeTokenRequest, Role};
@@ -24,7 +24,7 @@ on_both!(
     a_service_creates_no_token_for_a_person
 );
 
-/// Whether a call shows a token.
+/// Whether a method needs a token in its metadata.
 fn needs_token(call: &MethodDescriptor) -> bool {
     let name = ask::name(call);
     let by_itself = [
@@ -56,7 +56,7 @@ async fn expired_and_revoked_tokens_open_nothing(backend: Backend) {
     };
     let expired = app.clients_with(&secret(&app.platform(), request).await);
     let revoked = create(&app.platform(), service(false, vec![])).await.expect("a token");
-    // Looked up once, so that a cache holds both.
+    // Use both once, so that they are cached.
     for clients in [&expired, &app.clients_with(&revoked.secret)] {
         let list = parley_proto::ListAccountsRequest::default();
         clients.accounts.clone().list_accounts(list).await.expect("it is good for now");
@@ -89,14 +89,14 @@ async fn a_token_of_one_account_opens_nothing_of_another(backend: Backend) {
     let names_account = |call: &MethodDescriptor| {
         let input = call.input();
         let account = input.get_field_by_name("account_id");
-        // The request of CreateToken is read before its account: what is filled in names both a user and a bot.
+        // CreateToken validates its request before the account, and the generated request names both a user and a bot.
         account.is_some() && needs_token(call) && call.name() != "CreateToken"
     };
     let calls: Vec<_> = ask::calls().into_iter().filter(names_account).collect();
     assert!(calls.len() > 80);
     let open = not_refused(&limited, calls.clone(), &[Code::PermissionDenied, Code::NotFound]).await;
     assert!(open.is_empty(), "{open:#?}");
-    // Without the limit the same user is let in.
+    // Without the limit, the same user has access.
     let whole = app.clients_with(&secret(&app.platform(), of_user(both)).await);
     assert!(
         !not_refused(&whole, calls, &[Code::PermissionDenied, Code::NotFound])
@@ -105,7 +105,7 @@ async fn a_token_of_one_account_opens_nothing_of_another(backend: Backend) {
     );
 }
 
-/// A service does what an administrator may do in the account, and becomes nobody by it.
+/// A service may do what an administrator may do in the account, but it cannot act as a person.
 async fn a_service_creates_no_token_for_a_person(backend: Backend) {
     for switch in ["", "token_limits"] {
         let app = TestApp::builder(backend).env("PARLEY_FAULT_SWITCH", switch).start().await;

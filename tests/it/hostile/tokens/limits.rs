@@ -1,4 +1,4 @@
-//! A token creates, sees and revokes nothing beyond itself, and one that may only read changes nothing.
+//! A token cannot create, see or revoke anything beyond its own limits, and a read-only token changes nothing.
 
 use futures_util::StreamExt as _;
 use parley_proto::{
@@ -48,7 +48,7 @@ async fn revoke(by: &Clients, token_id: i64) -> Result<RevokeTokenResponse, Stat
     by.accounts.clone().revoke_token(request).await.map(tonic::Response::into_inner)
 }
 
-/// A token of the user that is limited to an account, and until when it is good.
+/// A token of the user that is limited to an account, and its expiry.
 async fn limited(app: &TestApp, user: i64, account: i64) -> (Clients, Token, Timestamp) {
     let end = from_now(3600);
     let request = CreateTokenRequest {
@@ -101,7 +101,7 @@ async fn a_token_creates_none_that_reaches_further(backend: Backend) {
     ] {
         assert_refused(create(&clients, wider).await, Code::PermissionDenied, "NOT_ALLOWED");
     }
-    // A token limited to inboxes, or one that may only read, creates none at all.
+    // A token that is limited to inboxes or read-only creates no tokens at all.
     let only_reads = app.clients_with(
         &secret(
             &app.platform(),
@@ -180,7 +180,7 @@ async fn an_administrator_creates_tokens_for_the_account_alone(backend: Backend)
     };
     let added = app.clients().accounts.create_agent(member).await.expect("a member");
     let added = added.into_inner().agent.expect("always set").id;
-    // A member's token is limited to the account, whether the request says so or not.
+    // A member's token is limited to the account, whether or not the request says so.
     for request in [
         of_user(added),
         CreateTokenRequest {
@@ -249,7 +249,7 @@ async fn an_administrator_creates_tokens_for_the_account_alone(backend: Backend)
     assert_eq!(made.token.expect("always set").account_id, Some(1));
 }
 
-/// Whether a call changes something, and shows a token.
+/// Whether a method changes something and needs a token.
 fn changes(call: &str) -> bool {
     let (service, name) = call.split_once('.').expect("a service and a call");
     let reads = ["Get", "List", "Search", "Filter", "Subscribe", "Download"];
@@ -257,7 +257,7 @@ fn changes(call: &str) -> bool {
     !by_itself && !reads.iter().any(|read| name.starts_with(read))
 }
 
-/// Which changing calls a token that may only read gets through, by kind of token.
+/// The changing calls that a read-only token of any kind may make.
 async fn accepted(app: &TestApp) -> Vec<String> {
     let talk = app.scene().talk().await;
     app.scene().say(talk, "hello").await;
@@ -313,7 +313,7 @@ async fn accepted(app: &TestApp) -> Vec<String> {
         accepted.extend(answers.buffer_unordered(8).filter_map(std::future::ready).collect::<Vec<_>>().await);
     }
     if accepted.is_empty() {
-        // The administrator's token has the id 1, which each call named that could.
+        // The administrator's token has the id 1, which every call with a token id used.
         assert_eq!(log_info(&app.clients(), 1).await.head_seq, head, "nothing was written");
     }
     accepted
@@ -331,7 +331,7 @@ async fn a_token_that_may_only_read_changes_nothing(backend: Backend) {
     assert_refused(revoke(&clients, 1).await, Code::PermissionDenied, "NOT_ALLOWED");
 }
 
-/// With a protection off, a limited token widens itself, and one that may only read revokes another.
+/// With a protection turned off, a limited token extends its own access, and a read-only token revokes another.
 async fn limits_of_tokens_protection(backend: Backend) {
     for (switch, widens) in [("", false), ("token_limits", true)] {
         let app = TestApp::builder(backend)

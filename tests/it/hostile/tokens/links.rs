@@ -1,4 +1,4 @@
-//! Links of files: the permanent one is a credential, and the others end.
+//! Links of files: the permanent link is a credential, and the other links expire.
 
 use parley_proto::{GetFileLinkRequest, GetMessageRequest, files_service_client::FilesServiceClient};
 use tonic::{Code, Status};

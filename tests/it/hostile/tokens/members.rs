@@ -1,4 +1,4 @@
-//! Users of other accounts are neither read nor changed: each account has names of its own.
+//! Users of other accounts can neither be read nor changed: each account has its own names for its members.
 
 use parley_proto::{
     Agent, CreateAgentsRequest, CreateMembershipRequest, DeleteMembershipRequest, EventKind, GetProfileRequest, ListMembersRequest,
@@ -32,7 +32,7 @@ on_both!(
     ids_of_users_do_not_say_who_was_there_before
 );
 
-/// The ids of users other than the first: exact in JavaScript, and in no order.
+/// The ids of all users except the first: exact in JavaScript, and in random order.
 const RANDOM: std::ops::Range<i64> = (1 << 48)..(1 << 53);
 
 async fn members(clients: &Clients, account_id: i64) -> Vec<Agent> {
@@ -54,7 +54,7 @@ async fn member(clients: &Clients, account_id: i64, user: i64) -> Agent {
     members.into_iter().find(|agent| agent.id == user).expect("a member")
 }
 
-/// Lets the operator make a user a member.
+/// Adds a user to an account, as the operator.
 pub async fn join(app: &TestApp, account_id: i64, user_id: i64, role: Role) {
     let request = CreateMembershipRequest {
         account_id,
@@ -79,7 +79,7 @@ fn change_user(user: User, path: &str) -> UpdateUserRequest {
     }
 }
 
-/// Reports that the user of these clients is there: it is active in the account from now on.
+/// Reports the presence of the user of these clients, which makes the user an active member from now on.
 async fn be_active(clients: &Clients, account_id: i64) {
     let request = ReportPresenceRequest {
         account_id,
@@ -117,7 +117,7 @@ async fn adding_by_address_tells_nothing_about_the_user(backend: Backend) {
         ("known@example.org", "Typed Name")
     );
     assert_eq!(member(&app.clients(), 1, known.id).await, added);
-    // A change of what the account does not see leaves no event there.
+    // A change of a field that the account cannot see leaves no event there.
     let renamed = User {
         display_name: Some("Planted Again".to_owned()),
         ..known.clone()
@@ -136,7 +136,7 @@ async fn adding_by_address_tells_nothing_about_the_user(backend: Backend) {
             assert!(!contains(&bytes, planted), "{planted} in {delivery:?}");
         }
     }
-    // The user's own account saw what the operator did, and nothing of what account 1 did.
+    // The user's own account received the operator's changes, and none of those of account 1.
     let log = whole_log(&other.clients, other.account).await;
     let after = log
         .iter()
@@ -201,7 +201,7 @@ async fn a_name_belongs_to_one_account(backend: Backend) {
     assert_eq!(member(&other.clients, other.account, known.id).await, theirs);
     assert_eq!(log_info(&other.clients, other.account).await.head_seq, head);
 
-    // What the user writes carries the name of the account that it writes in.
+    // Messages of the user carry the name that belongs to their account.
     let token = secret(&app.platform(), of_user(known.id)).await;
     let user = app.clients_with(&token);
     let profile = user.accounts.clone().get_profile(GetProfileRequest {}).await.expect("a profile");
@@ -281,7 +281,7 @@ async fn a_former_member_keeps_the_name_that_the_account_knew(backend: Backend) 
     assert_eq!(sender.available_name(), "Typed Name");
 }
 
-/// What the view is for: without it an address is enough to read whose it is.
+/// Shows what the view is for: without it, an email address suffices to read its user.
 async fn without_the_view_an_account_reads_any_user(backend: Backend) {
     for (switch, name) in [("", "Typed Name"), ("member_view", "Planted Name")] {
         let app = TestApp::builder(backend)
@@ -296,8 +296,8 @@ async fn without_the_view_an_account_reads_any_user(backend: Backend) {
     }
 }
 
-/// The ids of users in the order in which they were made: every other one by the operator, and the others by account 1, one by one and many at
-/// once.
+/// The ids of users in the order of creation, alternating between users that the operator created and users that account 1 created, one at
+/// a time and concurrently.
 async fn ids_of_users(app: &TestApp) -> Vec<i64> {
     let mut ids = Vec::new();
     for nth in 0..8 {
@@ -325,7 +325,7 @@ async fn ids_of_users_do_not_say_who_was_there_before(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let ids = ids_of_users(&app).await;
     assert!(ids.iter().all(|id| RANDOM.contains(id)), "{ids:?}");
-    // One in 24! is in order by chance.
+    // The probability of an ordered list is 1 in 24!.
     assert!(!ids.is_sorted(), "{ids:?}");
     let administrator = app.clients().accounts.get_profile(GetProfileRequest {}).await.expect("a profile");
     assert_eq!(
@@ -346,7 +346,7 @@ async fn without_the_protection_ids_of_users_count_up() {
     assert!(ids.is_sorted() && ids.iter().all(|id| *id < 100), "{ids:?}");
 }
 
-/// A user could otherwise ask for one address after the other, and take one before its owner comes.
+/// Otherwise a user could probe one address after another, and take an address before its owner does.
 async fn addresses_of_users_cannot_be_tried(backend: Backend) {
     let app = TestApp::builder(backend).platform().start().await;
     let known = stranger(&app, "known@example.org").await;
@@ -363,8 +363,8 @@ async fn addresses_of_users_cannot_be_tried(backend: Backend) {
     }
 }
 
-/// An administrator may add anybody by address and create a token for the member. It shows no more of the user than the account knows, and
-/// the user does not count as having joined.
+/// An administrator may add any user by email address and create a token for the member. The token shows no more of the user than the
+/// account knows, and its use does not make the user an active member.
 async fn a_token_by_an_administrator_is_not_the_user(backend: Backend) {
     for switch in ["", "token_limits"] {
         let app = TestApp::builder(backend)
@@ -409,7 +409,7 @@ async fn a_token_by_an_administrator_is_not_the_user(backend: Backend) {
     }
 }
 
-/// Whether a token reaches the log of an account.
+/// Whether a token can read the log of an account.
 async fn log_reaches(clients: &Clients, account_id: i64) -> bool {
     let request = parley_proto::GetLogInfoRequest { account_id };
     clients.events.clone().get_log_info(request).await.is_ok()

@@ -1,4 +1,4 @@
-//! Names that would forge lines of the log or steer a terminal.
+//! Names that would forge log lines or control a terminal.
 
 use parley_proto::{
     AgentBot, ApiChannel, CreateAgentBotRequest, CreateInboxRequest, CreateTokenRequest, Inbox, UpdateAgentBotRequest, UpdateInboxRequest,
@@ -83,7 +83,7 @@ fn bad<T: std::fmt::Debug>(result: Result<T, Status>) {
     );
 }
 
-/// The line of the log that holds the name of a token which was stored before names were checked.
+/// The log line with the name of a token that was stored before names were validated.
 async fn line_of_forged_name(backend: Backend, switch: &str) -> String {
     let app = TestApp::builder(backend)
         .env("PARLEY_LOG_FORMAT", "text")
@@ -114,7 +114,7 @@ async fn a_stored_name_begins_no_line_of_the_log(backend: Backend) {
     let line = line_of_forged_name(backend, "").await;
     assert!(line.contains("parley.v1.AccountsService/CreateToken"), "a line of its own: {line}");
     assert!(line.contains(r"service x\n2026"), "{line}");
-    // What the escapes are for: without them the rest of the name is a line of its own.
+    // Shows what the escapes are for: without them, the rest of the name is a separate line.
     let forged = line_of_forged_name(backend, "escaped_fields").await;
     assert!(
         forged.starts_with("2026-11-29T00:00:00Z INFO parley::audit: administered"),

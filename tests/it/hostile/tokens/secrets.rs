@@ -1,4 +1,4 @@
-//! Secrets are shown to callers who may administer them, and never in events.
+//! Secrets are visible to callers who may administer them, and never in events.
 
 use parley_proto::{
     ApiChannel, ClientSession, GetClientSessionRequest, GetInboxRequest, Inbox, ListInboxesRequest, Role, UpdateInboxRequest,

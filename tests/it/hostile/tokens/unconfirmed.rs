@@ -1,4 +1,5 @@
-//! What an administrator reads with a token of somebody whom the account added by address: nothing that says whether there was a user before.
+//! What an administrator reads with a token of a user whom the account added by email address does not reveal whether the user already
+//! existed.
 
 use parley_proto::{GetProfileRequest, GetUserRequest, User};
 use prost_types::Timestamp;
