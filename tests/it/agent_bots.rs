@@ -1,4 +1,4 @@
-//! Agent bots: what they are, what they may call, and what an inbox does that has one.
+//! Agent bots: managing them, what they may call, and how an inbox with a bot behaves.
 
 use parley_proto::{
     AgentBot, ConversationStatus, CreateAgentBotRequest, CreateTokenRequest, DeleteAgentBotRequest, EventFilter, EventKind,
@@ -34,7 +34,7 @@ on_both!(
     a_bot_has_one_consumer
 );
 
-/// Makes a bot.
+/// Creates a bot.
 pub async fn bot(clients: &Clients, account_id: Option<i64>, name: &str) -> AgentBot {
     let request = CreateAgentBotRequest {
         account_id,
@@ -45,7 +45,7 @@ pub async fn bot(clients: &Clients, account_id: Option<i64>, name: &str) -> Agen
     answer.into_inner().agent_bot.expect("always set")
 }
 
-/// Gives an inbox a bot.
+/// Connects a bot to an inbox, or disconnects it.
 pub async fn connect(clients: &Clients, inbox_id: i64, agent_bot_id: Option<i64>) {
     let request = SetInboxAgentBotRequest {
         account_id: 1,
@@ -191,7 +191,7 @@ async fn a_bot_makes_a_few_calls_only(backend: Backend) {
     );
 }
 
-/// The JSON door refuses some requests itself; whoever may call a route is told why.
+/// The REST gateway refuses some requests itself. A caller that may use the route receives the reason.
 async fn a_bot_is_told_what_is_wrong(backend: Backend) {
     let app = TestApp::builder(backend).env("PARLEY_AUTH_CACHE_SECONDS", "0").start().await;
     let scene = app.scene();
@@ -241,7 +241,7 @@ async fn a_bot_is_told_what_is_wrong(backend: Backend) {
     let path = format!("/api/v1/accounts/1{one}");
     let same = http.send("PATCH", &path, Some(&json!({}))).await;
     assert_eq!((same.status, &same.body["id"]), (200, &json!(conversation)), "{}", same.body);
-    // What is not for bots stays closed to them, well asked or not.
+    // Routes that bots may not call refuse them, whether or not the request is valid.
     let closed = error("Access to this endpoint is not authorized for bots");
     assert_eq!(http.ask(&one).await, closed);
     for path in ["/labels".to_owned(), format!("{one}/labels"), format!("{one}/participants")] {
@@ -288,7 +288,7 @@ async fn an_inbox_with_a_bot_begins_pending(backend: Backend) {
     conversations.update_conversation_status(resolve).await.expect("it is resolved");
     scene.hear(conversation.id, "and another").await;
     assert_eq!(status().await, ConversationStatus::Open);
-    // A line tells of what was opened, not of what went back to the bot.
+    // An activity message reports the reopened conversation, but not its return to the bot.
     let lines = whole_log(&scene.clients, 1).await;
     let reopened = lines
         .iter()
@@ -337,8 +337,8 @@ async fn a_deleted_bot_leaves_its_inboxes(backend: Backend) {
     assert_eq!(scene.conversation(&person).await.status(), ConversationStatus::Open);
 }
 
-/// A bot that is connected to the first inbox, beside a second one that it is not connected to. Both have conversations, and the account has
-/// events about no inbox. Returns the clients of the bot, and its id.
+/// A bot that is connected to the first of two inboxes. Both inboxes have conversations, and the account has events that belong to no
+/// inbox. Returns the bot's clients and its id.
 pub async fn connected(app: &TestApp) -> (Clients, i64) {
     let scene = app.scene();
     let made = bot(&scene.clients, Some(1), "Helper").await;
@@ -353,7 +353,7 @@ pub async fn connected(app: &TestApp) -> (Clients, i64) {
     (app.clients_with(&token(&scene.clients, made.id).await), made.id)
 }
 
-/// The seqs of the events about the first inbox, as somebody receives them who sees all and asks for those.
+/// The sequence numbers of the events of the first inbox, as received by an administrator who filters for that inbox.
 async fn of_its_inbox(app: &TestApp) -> Vec<u64> {
     let clients = app.clients();
     let filter = EventFilter {

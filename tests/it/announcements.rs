@@ -1,5 +1,5 @@
-//! Users, and bots of the installation, stand outside of accounts: what changes of one is told to its accounts once, also when it is asked for
-//! again, and when whoever made the change dies before it tells.
+//! Users and installation-wide bots do not belong to an account: a change of one is published to each of its accounts exactly once, even if
+//! the change is requested again or the server crashes before it publishes.
 
 use std::time::Duration;
 
@@ -99,7 +99,7 @@ fn renamed(id: i64, name: &str) -> UpdateAgentBotRequest {
     }
 }
 
-/// That a change is told once by whoever comes after the one that made it, and died.
+/// Checks that a change is published once by the next server after the one that made it was killed.
 async fn assert_told_over_a_crash(mut app: TestApp, kind: EventKind, change: impl AsyncFnOnce(Clients) -> Result<(), Status>) {
     let url = app.database.url();
     let mut keeper = PgConnection::connect(&url).await.expect("the database is there");

@@ -1,4 +1,4 @@
-//! The three steps of the help article that this project grew from, by plain HTTP, and what the stream tells of them.
+//! The three steps of the help article that this project started from, over plain HTTP, and the events that they produce.
 
 use parley_proto::{EventKind, MessageType, subscribe_request::Start};
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ use crate::support::{
 
 on_both!(the_three_steps_arrive_in_order, the_three_steps_arrive_again_after_a_restart);
 
-/// What the article's samples show inside `contact_inboxes[].inbox`.
+/// The keys of `contact_inboxes[].inbox` in the samples of the article.
 const INBOX_KEYS: [&str; 13] = [
     "id",
     "name",
@@ -32,7 +32,7 @@ const INBOX_KEYS: [&str; 13] = [
     "greeting_message",
 ];
 
-/// What the steps were answered with.
+/// Values from the responses to the steps.
 struct Steps {
     contact: i64,
     source: String,

@@ -1,4 +1,5 @@
-//! Liquid in what is said, and texts that Parley says by itself: greeting, out of office, survey; and what is read when the contact looks.
+//! Liquid templates in messages, the messages that Parley sends itself (greeting, out of office, survey), and the read status after a
+//! contact views a conversation.
 
 use parley_proto::{
     ContentType, ConversationStatus, EventKind, Inbox, ListMessagesRequest, MarkConversationSeenRequest, Message, MessageDraft,
@@ -209,7 +210,7 @@ async fn what_the_contact_saw_is_read(backend: Backend) {
     let log = whole_log(&scene.clients, 1).await;
     let told = log.iter().filter(|frame| event(frame).kind() == EventKind::MessageUpdated);
     assert_eq!(told.count(), 3);
-    // The lane's copy is not older than what was stored.
+    // The copy cached by the writer shard is not stale.
     let next = scene.say(conversation, "e").await;
     assert_eq!(next.number, 5);
 }

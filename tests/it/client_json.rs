@@ -1,4 +1,4 @@
-//! The client side as JSON: what contacts' own programs ask of `/public/api/v1`.
+//! The client API as JSON: the calls of contacts' clients to `/public/api/v1`.
 
 use parley_proto::ListMessagesRequest;
 use serde_json::{Value, json};

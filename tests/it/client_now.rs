@@ -1,4 +1,4 @@
-//! What a contact's program is told is what stands, whoever changed it.
+//! Responses to a contact's client reflect the current state, whoever changed it.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ on_both!(
     a_key_makes_the_clients_writes_repeatable
 );
 
-/// The public name and the key of an inbox.
+/// The public identifier and the HMAC key of an inbox.
 async fn door(app: &TestApp, inbox: i64) -> (String, String) {
     let (_, inbox) = app.http().ask(&format!("/inboxes/{inbox}")).await;
     let text = |key: &str| inbox[key].as_str().expect("administrators see it").to_owned();
@@ -74,7 +74,7 @@ async fn a_verified_session_follows_its_contact(backend: Backend) {
     assert_eq!(ask(&app, "PATCH", &me, proof.clone()).await.0, 200);
     let all = format!("{me}/conversations");
     assert_eq!(ask(&app, "GET", &all, Value::Null).await, (200, json!([])));
-    // Another contact, with a conversation of its own in a session of its own, takes this one in.
+    // Another contact, with its own session and conversation, absorbs this one in a merge.
     let base = app.http().post("/contacts", &json!({"name": "Base"})).await["payload"]["contact"]["id"].clone();
     let theirs = json!({"inbox_id": 1, "contact_id": base});
     let theirs = app.http().post("/conversations", &theirs).await["id"].clone();
@@ -83,7 +83,7 @@ async fn a_verified_session_follows_its_contact(backend: Backend) {
     let (_, listed) = ask(&app, "GET", &all, Value::Null).await;
     assert_eq!(listed[0]["id"], theirs, "{listed}");
     assert_eq!(ask(&app, "GET", &format!("{all}/{theirs}"), Value::Null).await.0, 200);
-    // The base took over the identifier, so the proof holds on, until the office gives it another.
+    // The base contact took over the identifier, so the signature stays valid until an agent changes the identifier.
     assert_eq!(ask(&app, "PATCH", &me, proof.clone()).await.0, 200);
     let path = format!("/api/v1/accounts/1/contacts/{base}");
     app.http().send("PATCH", &path, Some(&json!({"identifier": "asha-8"}))).await;

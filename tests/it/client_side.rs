@@ -1,4 +1,4 @@
-//! The client side: what contacts' own programs do through their sessions, over gRPC.
+//! The client API over gRPC: what contacts' clients do through their sessions.
 
 use std::collections::HashSet;
 
@@ -42,7 +42,7 @@ async fn channel(clients: &Clients, inbox_id: i64) -> ApiChannel {
     channel
 }
 
-/// The public name of an inbox.
+/// The public identifier of an inbox.
 pub async fn identifier(clients: &Clients, inbox_id: i64) -> String {
     channel(clients, inbox_id).await.identifier.expect("administrators see it")
 }
@@ -218,7 +218,7 @@ async fn a_signature_binds_a_session_to_its_contact(backend: Backend) {
         .await
         .expect("it is hers");
     assert!(shown.into_inner().session.expect("always set").hmac_verified);
-    // Conversations ask for no signature.
+    // Conversations require no signature.
     talk(&clients, &at(&door, "asha")).await;
 }
 
@@ -267,7 +267,7 @@ async fn a_session_reaches_its_own_conversations_only(backend: Backend) {
             "a verified session reaches those of the contact's other verified sessions"
         );
     }
-    // What is among agents is not shown.
+    // Private notes are not visible to the contact.
     let scene = app.scene();
     scene.sent(conversation, note("between us")).await;
     let request = ListClientMessagesRequest {
@@ -318,7 +318,7 @@ async fn looking_marks_messages_as_read(backend: Backend) {
     let statuses: Vec<MessageStatus> = listed.messages.iter().map(parley_proto::Message::status).collect();
     assert_eq!(statuses, [MessageStatus::Sent, MessageStatus::Read, MessageStatus::Read]);
     assert!(listed.conversation.expect("always set").contact_last_seen_at.is_some());
-    // Nothing at hand is older than what is stored.
+    // No cached row is older than the stored one.
     scene.say(conversation, "and now?").await;
     let log = whole_log(&scene.clients, 1).await;
     assert_dense(&log, 1);

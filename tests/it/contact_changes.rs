@@ -1,4 +1,4 @@
-//! Contacts: changed and deleted.
+//! Updating and deleting contacts.
 
 use parley_proto::{Contact, DeleteContactRequest, EventKind};
 use prost_types::value::Kind;

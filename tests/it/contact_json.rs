@@ -1,4 +1,4 @@
-//! Contacts through the JSON door: filters, merging, sessions, pages by cursor.
+//! Contacts over the JSON API: filters, merging, sessions, pages by cursor.
 
 use proptest::{
     prelude::*,
@@ -26,7 +26,7 @@ impl Door {
         Self(app.http())
     }
 
-    /// Status and body; null for an empty one.
+    /// Sends a request. Returns the status and the body, which is null if empty.
     async fn send(&self, method: Method, path: &str, body: &Json) -> (u16, Json) {
         let path = format!("/api/v1/accounts/1{path}");
         let answer = self.0.send(method.as_str(), &path, Some(body).filter(|body| !body.is_null())).await;
@@ -115,7 +115,7 @@ async fn filters_answer_as_documented(backend: Backend) {
     assert_eq!(door.post("/conversations/filter", json!({"payload": 7})).await, missing);
 }
 
-/// JSON of all sorts in the places of a filter.
+/// Arbitrary JSON in the fields of a filter.
 fn payloads() -> impl Strategy<Value = Json> {
     let keys = prop::sample::select(vec![
         "name",

@@ -1,4 +1,4 @@
-//! Two contacts become one.
+//! Merging two contacts.
 
 use parley_proto::{
     CreateContactRequest, EventKind, GetContactBySessionRequest, GetConversationRequest, ListContactableInboxesRequest,
@@ -168,7 +168,7 @@ async fn merging_with_itself_changes_nothing(backend: Backend) {
     assert_refused(merge(&scene, 999_999, person.contact).await, Code::NotFound, "NOT_FOUND");
 }
 
-/// What the writer keeps at hand must not outlive the merge.
+/// The writer's cached rows must not survive the merge.
 async fn messages_after_a_merge_are_the_bases(backend: Backend) {
     let app = TestApp::start(backend).await;
     let scene = app.scene();

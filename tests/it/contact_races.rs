@@ -1,4 +1,5 @@
-//! Many callers make the same contact at once: one row, and every answer is right. On PostgreSQL half of them call another replica.
+//! Many callers create the same contact concurrently: there is one row, and every response is correct. On PostgreSQL half of the callers
+//! use another replica.
 
 use std::sync::Arc;
 
@@ -19,16 +20,16 @@ on_both!(
     a_contact_is_taken_in_once
 );
 
-/// Callers at once.
+/// The number of concurrent callers.
 const CALLERS: usize = 64;
 
 async fn app(backend: Backend) -> TestApp {
-    // SQLite has one server.
+    // SQLite supports one server only.
     let replicas = usize::from(backend == Backend::Postgres);
     TestApp::builder(backend).replicas(replicas).start().await
 }
 
-/// Posts the same to a path of account 1 from all callers at once; the statuses and bodies.
+/// Posts the same body to a path of account 1 from all callers concurrently. Returns the statuses and bodies.
 async fn at_once(app: &TestApp, path: &str, body: impl Fn(usize) -> Json) -> Vec<(u16, Json)> {
     let mut doors = vec![app.server.doors.http.clone()];
     doors.extend(app.replicas.iter().map(|replica| replica.doors.http.clone()));
@@ -50,7 +51,7 @@ async fn contacts(app: &TestApp) -> Json {
     app.http().post("/contacts/filter", &json!({"payload": []})).await
 }
 
-/// One made it; the others are told that it is taken, and by whom.
+/// One caller creates the contact. The others receive an error that names it.
 async fn taken_once(backend: Backend, key: &str, value: &str, sentence: &str) {
     let app = app(backend).await;
     let answers = at_once(&app, "/contacts", |nth| json!({"name": format!("caller {nth}"), key: value})).await;

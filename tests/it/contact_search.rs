@@ -1,4 +1,4 @@
-//! Searching contacts by a piece of what is known of them, whatever index answers it.
+//! Searching contacts by a substring of their fields, with every kind of index.
 
 use parley_proto::{Contact, CreateContactRequest, DeleteContactRequest, SearchContactsRequest};
 use prost_types::value::Kind;
@@ -23,7 +23,7 @@ async fn person(scene: &Scene, name: &str, email: &str, identifier: &str, compan
     create(scene, request).await.expect("made")
 }
 
-/// The names of those that are found, in the order of their making.
+/// The names of matching contacts, in the order of creation.
 async fn found(scene: &Scene, query: &str) -> Vec<String> {
     let request = SearchContactsRequest {
         account_id: 1,

@@ -1,4 +1,4 @@
-//! Filters, merges and sessions end where the account does, and where an agent's inboxes do.
+//! Filters, merges and sessions do not cross accounts, and show agents only what belongs to their inboxes.
 
 use parley_proto::{
     FilterContactsRequest, FilterConversationsRequest, GetContactBySessionRequest, ListContactableInboxesRequest, MergeContactsRequest,

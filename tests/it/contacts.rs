@@ -1,4 +1,4 @@
-//! Contacts and their sessions: made, found, refused. What changes one stands in `contact_changes`.
+//! Contacts and their sessions: creation, lookup and validation. `contact_changes` has the tests of updates.
 
 use parley_proto::{
     Contact, CreateContactRequest, CreateContactSessionRequest, EventKind, GetContactRequest, ListContactSessionsRequest,

@@ -1,9 +1,9 @@
-//! What every call of the contract has in common, read from its description.
+//! Conventions that all methods of the contract follow, checked on its descriptors.
 
 use parley_proto as pb;
 use prost_reflect::{DescriptorPool, Kind, MessageDescriptor, MethodDescriptor};
 
-/// Calls that change nothing, by the first word of their name.
+/// The prefixes of methods that change nothing.
 const READS: [&str; 9] = [
     "Get",
     "List",
@@ -16,7 +16,7 @@ const READS: [&str; 9] = [
     "Read",
 ];
 
-/// Calls that change something and yet are made otherwise, with the reason.
+/// Methods that change something and deviate from the conventions, each with the reason.
 const OTHERWISE: &[(&str, &str)] = &[
     ("SendMessages", "a stream: each of its results has a cursor"),
     (

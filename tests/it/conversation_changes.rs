@@ -1,4 +1,4 @@
-//! What happens to conversations: status, priority, assignee, labels, looks, typing.
+//! Changes of conversations: status, priority, assignee, labels, read state, typing.
 
 use parley_proto::{
     Conversation, ConversationPriority, ConversationStatus, EventKind, GetConversationRequest, MarkConversationSeenRequest,
@@ -205,7 +205,7 @@ async fn typing_is_told_and_stored_nowhere(backend: Backend) {
         .await
         .expect("the stream opens")
         .into_inner();
-    // The first bookmark says that the stream is at the head: from here on typing is heard.
+    // The first bookmark shows that the stream has reached the head, so it receives typing events from here on.
     let first = in_time("a bookmark", stream.message())
         .await
         .expect("the stream goes on")

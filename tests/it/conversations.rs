@@ -1,4 +1,4 @@
-//! Conversations: made, found, listed.
+//! Conversations: creation, lookup and lists.
 
 use parley_proto::{
     ApiChannel, Contact, Conversation, ConversationStatus, CreateContactRequest, CreateConversationRequest, CreateConversationResponse,

@@ -1,4 +1,4 @@
-//! What `parley doctor` says of files that the configuration and the environment name, and of proxies.
+//! What `parley doctor` reports about files that the configuration and the environment name, and about proxies.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
@@ -96,7 +96,7 @@ async fn the_doctor_says_what_a_proxy_must_let_through() {
     }
 }
 
-/// A folder of files that is missing is not created, and one that cannot be created is wrong.
+/// A missing folder for files is not created, and one that could not be created is an error.
 #[tokio::test]
 async fn the_doctor_creates_no_folder() {
     let home = tempfile::tempdir().expect("a folder");

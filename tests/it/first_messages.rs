@@ -1,4 +1,4 @@
-//! The first message of a conversation that is made with it: it is asked for what every message is asked for.
+//! The first message of a new conversation is validated like every other message.
 
 use parley_proto::{
     self as pb, ApiChannel, ConversationStatus, CreateConversationRequest, CreateInboxRequest, Inbox, MessageDraft, ReportPresenceRequest,
@@ -24,7 +24,7 @@ on_both!(
     a_locked_conversation_that_it_opens_gets_an_agent
 );
 
-/// A conversation of a session, with a first message.
+/// Creates a conversation of a session with a first message.
 async fn begin(scene: &Scene, person: &Person, message: MessageDraft) -> Result<pb::CreateConversationResponse, Status> {
     let request = CreateConversationRequest {
         account_id: 1,

@@ -1,4 +1,4 @@
-//! The first start: nothing is created before it can succeed, what is shown once is shown, and what was lost is created again.
+//! The first start: nothing is created before the start can succeed, the token is printed once, and a lost token can be replaced.
 
 use std::{
     fs::File,
@@ -39,14 +39,14 @@ async fn run(home: &Path, arguments: &[&str], settings: &[(&str, String)]) -> En
     run_to_end(command).await
 }
 
-/// What `parley doctor` and the start agree on: the sentence after `parley: `.
+/// The error message, which `parley doctor` and the start share: the text after `parley: `.
 fn sentence(ended: &Ended) -> &str {
     let mut lines = ended.output.lines().filter_map(|line| line.strip_prefix("parley: "));
     lines.next_back().unwrap_or_else(|| panic!("no sentence in: {}", ended.output))
 }
 
-/// A start that fails, for each setting that can make it fail, leaves no database behind, and `parley doctor` says the same. The start that
-/// succeeds then shows the token.
+/// For each setting that makes a start fail, the failed start leaves no database behind, and `parley doctor` reports the same error. The
+/// start that succeeds then prints the token.
 #[tokio::test]
 async fn a_start_that_fails_loses_no_token() {
     let home = tempfile::tempdir().expect("a folder");
@@ -91,7 +91,7 @@ async fn a_start_that_fails_loses_no_token() {
     assert!(started.token().len() >= 24);
 }
 
-/// A server that was started as a person starts it, with standard output in a file.
+/// A server that was started from a shell, with its standard output in a file.
 struct Started {
     child: Child,
     output: String,
@@ -140,7 +140,7 @@ impl Drop for Started {
     }
 }
 
-/// Each way in which the URL of a database is wrong has a sentence that says what to change; no password is in it.
+/// Each kind of wrong database URL has an error message that says what to change and contains no password.
 #[tokio::test]
 async fn a_database_url_that_is_wrong_says_what_to_change() {
     let home = tempfile::tempdir().expect("a folder");
@@ -180,7 +180,7 @@ async fn a_database_url_that_is_wrong_says_what_to_change() {
             ended.output
         );
     }
-    // A file is created without being asked for.
+    // The database file is created by default.
     let ended = run(home.path(), &["migrate", "--database-url", "sqlite://new.db"], &[]).await;
     assert_eq!(ended.code, Some(0), "{}", ended.output);
     assert!(home.path().join("new.db").exists());
@@ -202,7 +202,7 @@ async fn a_missing_database_is_named_on_postgres() {
     );
 }
 
-/// A password that PostgreSQL does not take, and a user that it does not know.
+/// A password that PostgreSQL refuses, and a user that it does not know.
 #[tokio::test]
 async fn a_wrong_password_says_what_to_change_on_postgres() {
     let cluster = tokio::task::spawn_blocking(|| Cluster::start(Durability::None))
@@ -215,7 +215,7 @@ async fn a_wrong_password_says_what_to_change_on_postgres() {
     execute(&postgres, "SELECT pg_reload_conf()").await;
     let home = tempfile::tempdir().expect("a folder");
     let of = |user: &str, password: &str| postgres.replacen("postgres@", &format!("{user}:{password}@"), 1);
-    // Signals reach the server in their time.
+    // PostgreSQL reloads its rules asynchronously after the signal.
     in_time("the rules", async {
         while PgConnection::connect(&of("ana", "a-wrong-one")).await.is_ok() {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -241,7 +241,7 @@ async fn a_wrong_password_says_what_to_change_on_postgres() {
     assert!(!well.output.contains("password"), "{}", well.output);
 }
 
-/// Tokens of the database are found by one who may list all of them.
+/// Lists all accounts, which requires a platform token.
 async fn accounts(clients: &Clients) -> Result<(), tonic::Status> {
     clients
         .accounts
@@ -267,7 +267,7 @@ async fn a_configured_platform_token_is_created_at_any_start(backend: Backend) {
     app.platform().accounts.revoke_token(revoke).await.expect("revoked");
     let TestApp { server, database, .. } = app;
     drop(server);
-    // What was revoked stays so, and the log says that the setting is not applied.
+    // A revoked token stays revoked, and the log says that the setting is not applied.
     let app = TestApp::builder(backend)
         .database(database)
         .platform()
@@ -324,13 +324,13 @@ async fn a_lost_token_is_replaced_offline(backend: Backend) {
         .into_inner();
     assert_eq!(profile.user.expect("always set").id, 1);
     accounts(&app.clients_with(&secrets[1])).await.expect("the operator's");
-    // Nothing is created where there is no database.
+    // Without a database, nothing is created.
     let missing = run(home.path(), &["token", "create", "--offline", "--kind", "user"], &[]).await;
     assert_eq!(missing.code, Some(69), "{}", missing.output);
     assert!(!home.path().join("parley.db").exists());
 }
 
-/// What is of use only where there is a database creates none, and the doctor says that a start would.
+/// Commands that need an existing database do not create one, and `parley doctor` says that a start would create it.
 #[tokio::test]
 async fn commands_about_a_database_create_none() {
     let home = tempfile::tempdir().expect("a folder");
@@ -349,7 +349,7 @@ async fn commands_about_a_database_create_none() {
     assert_eq!(doctor.code, Some(0), "{}", doctor.output);
     assert!(doctor.output.contains("the first start creates the file"), "{}", doctor.output);
     assert_eq!(database(), [""; 0], "the doctor");
-    // One that the URL does not let a start create is missing.
+    // With `mode=rw` a start would not create the database, so it counts as missing.
     let existing = [("PARLEY_DATABASE_URL", "sqlite://parley.db?mode=rw".to_owned())];
     let doctor = run(home.path(), &["doctor"], &existing).await;
     assert_eq!(doctor.code, Some(1), "{}", doctor.output);
@@ -361,7 +361,7 @@ async fn commands_about_a_database_create_none() {
     assert!(doctor.output.contains("its tables are those of this version"), "{}", doctor.output);
 }
 
-/// A port that a Parley has is fine, one that something else has is not.
+/// A port that a Parley listens on is fine; a port that another program uses is an error.
 #[tokio::test]
 async fn the_doctor_asks_a_port_who_listens_there() {
     let app = TestApp::start(Backend::Sqlite).await;
@@ -376,7 +376,7 @@ async fn the_doctor_asks_a_port_who_listens_there() {
     let well = run(home.path(), &["doctor"], &settings).await;
     assert_eq!(well.code, Some(0), "{}", well.output);
     assert_eq!(well.output.matches("a Parley listens at").count(), 3, "{}", well.output);
-    // The port of another listener is not the right one.
+    // The port of a different listener is an error.
     let mixed = [settings[0].clone(), ("PARLEY_HTTP_ADDR", doors.admin.clone())];
     let ill = run(home.path(), &["doctor"], &mixed).await;
     assert_eq!(ill.code, Some(1), "{}", ill.output);

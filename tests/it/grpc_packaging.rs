@@ -1,4 +1,4 @@
-//! What clients of gRPC expect beside the calls: error details that can be decoded, a reason in plain text, and compressed requests.
+//! What gRPC clients expect besides the calls: error details that can be decoded, a plain-text reason, and compressed requests.
 
 use std::io::Write as _;
 
@@ -29,7 +29,7 @@ fn named(name: &str) -> CreateContactRequest {
     }
 }
 
-/// The refusals of a few calls.
+/// The errors of a few calls.
 async fn refusals(app: &TestApp) -> Vec<Status> {
     let mut contacts = app.clients().contacts;
     let bad = CreateContactRequest {
@@ -142,7 +142,7 @@ async fn an_encoding_that_is_not_known_names_the_one_that_is() {
     assert!(accepted.to_str().expect("ASCII").contains("gzip"), "{accepted:?}");
 }
 
-/// A call by gRPC-Web with one message that is compressed.
+/// Makes a gRPC-Web call with one compressed message.
 async fn web(app: &TestApp, message: &CreateContactRequest) -> (BytesMut, String) {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
     gzip.write_all(&message.encode_to_vec()).expect("it is in memory");

@@ -1,4 +1,4 @@
-//! gRPC-Web: a page of anybody subscribes over HTTP/1.1, and is told at the end how it ended and where it stands.
+//! gRPC-Web: a page from any origin subscribes over HTTP/1.1, and the trailers tell it the status and the last cursor.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use bytes::{Buf as _, Bytes, BytesMut};
@@ -22,7 +22,7 @@ fn client() -> Client {
     Client::builder().http1_only().build().expect("a client")
 }
 
-/// What comes of a stream, frame by frame: messages, then the trailers.
+/// The frames of a stream: messages, then the trailers.
 struct Web {
     response: Response,
     read: BytesMut,
@@ -74,7 +74,7 @@ impl Web {
         }
     }
 
-    /// The seqs up to one, and the cursor after it.
+    /// The sequence numbers up to `seq`, and the cursor of the last one.
     async fn until(&mut self, seq: u64) -> (Vec<u64>, Bytes) {
         let mut seqs = Vec::new();
         loop {
@@ -136,7 +136,7 @@ async fn a_page_of_another_origin_is_let_in(backend: Backend) {
     for (name, value) in [
         ("access-control-allow-origin", "*"),
         ("access-control-allow-methods", "POST"),
-        // Echoed: a wildcard would not cover `Authorization`.
+        // Echoed, because a wildcard would not cover `Authorization`.
         ("access-control-allow-headers", "authorization,content-type,x-grpc-web"),
     ] {
         assert_eq!(told.headers()[name], value, "{name}");

@@ -1,4 +1,4 @@
-//! A request with a `request_id` is repeated without a second effect.
+//! A request with a `request_id` can be repeated without a second effect.
 
 use parley_proto::{CreateContactRequest, CreateMessageResponse, SendMessagesRequest};
 use tonic::Code;

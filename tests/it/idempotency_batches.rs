@@ -1,4 +1,4 @@
-//! One `request_id` more than once within what is stored together, in one account and in two.
+//! The same `request_id` several times within one batch of the writer, in one account and in two.
 
 use parley_proto::{
     BatchCreateMessagesRequest, BatchCreateMessagesResponse, BatchMessage, CreateMembershipRequest, EventKind, Role, SendMessagesRequest,
@@ -23,7 +23,7 @@ on_both!(
     batches_at_once_under_one_id_are_made_once_an_account
 );
 
-/// The administrator in the first account and in another. One lane writes for both, so that their messages are stored together.
+/// The administrator in the first account and in another. A single writer shard serves both, so that their messages are stored together.
 async fn two_accounts(backend: Backend) -> (TestApp, Scene, Scene) {
     let app = TestApp::builder(backend).env("PARLEY_WRITER_LANES", "1").platform().start().await;
     let other = other_account(&app, "The other one").await;
@@ -39,7 +39,7 @@ async fn two_accounts(backend: Backend) -> (TestApp, Scene, Scene) {
     (app, scene, other)
 }
 
-/// More than one batch of the writer, all of them on their way at once.
+/// More ids than one batch of the writer holds, all in flight at once.
 const IDS: usize = 150;
 
 async fn a_stream_with_pairs_of_ids_makes_a_message_each(backend: Backend) {

@@ -206,6 +206,6 @@ async fn a_deleted_inbox_takes_all_with_it(backend: Backend) {
     let gone = scene.send(conversation, crate::support::scene::incoming("still there?")).await;
     assert_refused(gone, Code::NotFound, "NOT_FOUND");
     assert_whole_writes(&whole_log(&clients, 1).await);
-    // The number is not given out again.
+    // The number is not reused.
     assert_eq!(app.scene().talk().await, conversation + 1);
 }

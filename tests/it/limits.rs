@@ -1,4 +1,4 @@
-//! What one token, and all together, may ask for at once, at both doors.
+//! The limits of one token and of all callers together, over both APIs.
 
 use std::time::{Duration, Instant};
 
@@ -45,7 +45,7 @@ async fn a_token_has_a_rate(backend: Backend) {
         .start()
         .await;
     let clients = app.clients();
-    // One comes back each second, so a slow machine gets a few more.
+    // One call is refilled each second, so a slow machine gets a few more.
     let full = Instant::now();
     let came_back = || full.elapsed().as_secs() + 1;
     for left in (0..5).rev() {
@@ -81,7 +81,7 @@ async fn a_token_has_a_rate(backend: Backend) {
         Some(&b"0"[..])
     );
 
-    // The JSON door says the same in its own words.
+    // The JSON API refuses the call as well.
     let answer = loop {
         let answer = app.http().send("GET", "/api/v1/accounts/1/labels", None).await;
         if answer.status != 200 {
@@ -133,7 +133,7 @@ async fn streams_of_a_token_are_counted(backend: Backend) {
     panic!("a place that was left was not given again");
 }
 
-/// A contact's session has a pubsub token, and so has each user: neither can take the places of all.
+/// Contact sessions and users have pubsub tokens; none of them can take all stream slots.
 async fn streams_of_a_pubsub_token_are_counted(backend: Backend) {
     let app = TestApp::builder(backend)
         .env("PARLEY_LIMITS_STREAMS_PER_TOKEN", "2")
@@ -174,7 +174,7 @@ async fn streams_of_a_pubsub_token_are_counted(backend: Backend) {
             (Code::ResourceExhausted, "RATE_LIMITED".to_owned())
         );
     }
-    // They grow old as all streams do.
+    // They reach the maximum age like all streams.
     for mut stream in streams {
         let end = loop {
             match in_time("the end", stream.message()).await {
@@ -188,7 +188,8 @@ async fn streams_of_a_pubsub_token_are_counted(backend: Backend) {
     open(&keys[0]).await.expect("there is room again");
 }
 
-/// One call at a time is let in; of many at once the rest are refused at once, and told when to come again. Nothing of theirs is stored.
+/// Two calls are admitted at once. Of many concurrent calls, the rest are refused immediately with a retry delay, and nothing of theirs is
+/// stored.
 #[tokio::test]
 async fn what_is_too_much_is_refused_before_anything_is_done() {
     let app = TestApp::builder(Backend::Sqlite)
@@ -218,7 +219,7 @@ async fn what_is_too_much_is_refused_before_anything_is_done() {
     assert_eq!(usize::try_from(kept), Ok(stored));
 }
 
-/// A stream is not cut: it ends with its cursor, and goes on after it.
+/// A stream that reaches its maximum age ends with its cursor, and resumes after it.
 #[tokio::test]
 async fn an_old_stream_is_rotated() {
     let app = TestApp::builder(Backend::Sqlite)

@@ -1,8 +1,8 @@
-//! Behaviour, through the doors: every test starts the real program with a database of its own and speaks to it with real clients.
+//! Behaviour tests: every test starts the real program with its own database and uses it through the gRPC and REST APIs with real clients.
 
-// A test that cannot go on says why and ends.
+// A failed `expect` is how a test reports that it cannot continue.
 #![allow(clippy::expect_used)]
-// A test makes its future once, and what a test starts is large.
+// A test creates its future once, and the futures that start servers are large.
 #![allow(clippy::large_futures)]
 
 #[path = "../durability/proxy.rs"]

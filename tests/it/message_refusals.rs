@@ -1,4 +1,4 @@
-//! The table of refusals of a message's creation, section 8.5 of the JSON contract, row by row.
+//! The error table for creating messages in section 8.5 of the JSON contract, row by row.
 
 use serde_json::{Value, json};
 
@@ -52,7 +52,7 @@ async fn every_row_of_the_table(backend: Backend) {
     }
     let missing = http.try_post("/conversations/99/messages", &json!({"content": "a"})).await;
     assert_eq!(missing, (404, json!({"error": "Resource could not be found"})));
-    // Nothing of it was stored, and what is right is.
+    // Nothing was stored, and valid items are accepted.
     assert_eq!(http.ask(&path).await.1["payload"], json!([]));
     for (content_type, items) in [
         ("input_select", json!([{"title": "Small", "value": "s"}])),

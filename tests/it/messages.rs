@@ -1,4 +1,4 @@
-//! Messages, one by one.
+//! Creating, reading, listing, updating and deleting messages.
 
 use parley_proto::{
     DeleteMessageRequest, EventKind, GetMessageRequest, ListMessagesRequest, MessageDraft, MessageStatus, MessageType, SenderType,
@@ -135,7 +135,7 @@ async fn a_unique_source_id_is_taken_once(backend: Backend) {
     }
     assert_eq!(made.len(), 1);
     assert!(named.iter().all(|id| *id == made[0].to_string()), "{named:?} for {made:?}");
-    // Who does not ask for uniqueness gets none.
+    // Uniqueness applies only to drafts that ask for it.
     let plain = MessageDraft {
         unique_source_id: false,
         ..unique

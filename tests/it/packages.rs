@@ -1,8 +1,8 @@
-//! What a package pulls in: the client nothing of the server, and a release none of the switches that turn protections off.
+//! The dependencies of packages: the client depends on no server crate, and a release contains no switch that turns a protection off.
 
 use std::process::Command;
 
-/// The packages, or packages and features, that `cargo tree` lists without indentation.
+/// The packages, or packages and features, that `cargo tree` lists.
 fn tree(arguments: &[&str]) -> Vec<String> {
     let output = Command::new(env!("CARGO"))
         .current_dir(env!("CARGO_MANIFEST_DIR"))

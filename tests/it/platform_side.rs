@@ -1,4 +1,4 @@
-//! The platform side as JSON, and what bots are answered by the JSON door.
+//! The platform API over JSON, and responses of the REST gateway to bots.
 
 use parley_proto::{RedeemLoginRequest, logins_service_client::LoginsServiceClient};
 use reqwest::Method;

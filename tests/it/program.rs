@@ -1,4 +1,4 @@
-//! The program itself: how it starts, refuses to start, is asked for its health, and speaks gRPC-Web.
+//! The program itself: starting, refusing to start, health, reflection and gRPC-Web.
 
 use std::process::Command;
 
@@ -26,7 +26,7 @@ on_both!(
     the_admin_door_answers
 );
 
-/// The program on ports of its own, with these settings, in an empty directory.
+/// Runs the program with these settings on free ports in an empty directory.
 async fn run(settings: &[(&str, &str)]) -> Ended {
     let home = tempfile::tempdir().expect("a temporary directory");
     let mut command: Command = program();
@@ -41,7 +41,7 @@ async fn run(settings: &[(&str, &str)]) -> Ended {
     .await
 }
 
-/// Fails unless the program says why it ended in words, not in a trace.
+/// Asserts that the program reports why it ended in plain words, without a backtrace.
 #[track_caller]
 fn assert_plain(ended: &Ended, code: i32, words: &[&str]) {
     assert_eq!(ended.code, Some(code), "{}", ended.output);
@@ -61,7 +61,7 @@ async fn a_second_server_on_one_file_is_refused() {
     let url = app.database.url();
     let ended = run(&[("PARLEY_DATABASE_URL", &url)]).await;
     assert_plain(&ended, 73, &["another parley"]);
-    // The first one is none the worse.
+    // The first server is unaffected.
     app.scene().talk().await;
 }
 
@@ -183,7 +183,7 @@ async fn the_admin_door_answers(backend: Backend) {
         client().get(url).send().await.expect("the door answers")
     };
     assert_eq!(get("livez").await.status(), 200);
-    // Doors open before everything behind them is ready; what is asked is that it becomes so.
+    // The listeners open before the server is ready; this test only checks that it becomes ready.
     in_time("readiness", async {
         while get("readyz").await.status() != 200 {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
@@ -270,7 +270,7 @@ async fn the_doctor_knows_its_database_on_postgres() {
     }
 }
 
-/// Where tables are somebody else's to change, a server that finds them behind says so and changes nothing.
+/// If migrations are run separately, a server that finds an outdated schema reports it and changes nothing.
 #[tokio::test]
 async fn a_server_that_may_not_migrate_does_not_on_postgres() {
     let database = Database::create(Backend::Postgres).await;

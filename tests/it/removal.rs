@@ -1,4 +1,4 @@
-//! The end of accounts and users: nobody finds them any more at once, and their rows and files go soon after.
+//! Deleting accounts and users: they disappear at once, and their rows and files are removed soon after.
 
 use std::collections::BTreeSet;
 
@@ -105,7 +105,7 @@ async fn a_deleted_account_is_gone(backend: Backend) {
     };
     assert!(other.clients.events.clone().subscribe(request).await.is_err());
 
-    // Everything of it goes, and nothing else.
+    // All rows of the account are removed, and no others.
     let of_it = |table: &str| format!("SELECT count(*) FROM {table} WHERE account_id = {account_id}");
     for _ in 0..300 {
         if rows(&app.database, &format!("SELECT count(*) FROM accounts WHERE id = {account_id}")).await == 0 {

@@ -1,4 +1,4 @@
-//! Finding messages and conversations by a piece of text.
+//! Searching messages and conversations by text.
 
 use std::collections::BTreeSet;
 
@@ -239,7 +239,7 @@ async fn the_json_door_finds_conversations_and_messages(backend: Backend) {
         }
         assert_eq!(seen, wanted, "{section}");
     }
-    // Lists of messages have no page numbers.
+    // Message lists ignore page numbers.
     let (_, listed) = http.ask(&format!("/conversations/{one}/messages?page=9999999&per_page=2")).await;
     assert_eq!(listed["payload"].as_array().map(Vec::len), Some(2));
 
@@ -272,7 +272,7 @@ async fn the_json_door_finds_conversations_and_messages(backend: Backend) {
     }
 }
 
-/// A batch of the index takes 500 messages: this needs several, and a crash in between changes nothing.
+/// The index takes 500 messages per batch, so catching up needs several batches, and a crash in between must not change the result.
 async fn an_index_that_is_behind_catches_up(backend: Backend) {
     let mut app = TestApp::builder(backend)
         .env("PARLEY_LIMITS_MESSAGES_PER_CONVERSATION_PER_MINUTE", "0")
@@ -307,7 +307,7 @@ async fn an_index_that_is_behind_catches_up(backend: Backend) {
     assert_eq!(found(&scene.clients, all).await.messages.len(), 1000);
 }
 
-/// What is not looked at to its end says so.
+/// A search that stopped early says so.
 async fn a_search_tells_what_it_left_out(backend: Backend) {
     let mut app = TestApp::builder(backend)
         .env("PARLEY_LIMITS_MESSAGES_PER_CONVERSATION_PER_MINUTE", "0")
@@ -334,7 +334,7 @@ async fn a_search_tells_what_it_left_out(backend: Backend) {
     for _ in 0..41 {
         client.batch_create_messages(request.clone()).await.expect("they are taken");
     }
-    // Two characters stand for the newest messages alone, three for all of them.
+    // A text of two characters is searched in the newest messages only, one of three in all of them.
     assert_eq!(complete(&app, "ne").await, (json!(false), json!([])));
     app.restart().await;
     let mut told = complete(&app, "needle").await;

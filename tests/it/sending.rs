@@ -1,4 +1,4 @@
-//! Many messages: in a batch, in a stream, too fast.
+//! Sending many messages: in batches, over streams, and beyond the rate limit.
 
 use parley_proto::{BatchCreateMessagesRequest, BatchMessage, MessageDraft, SendMessagesRequest, SendResult};
 use tokio_stream::StreamExt as _;
@@ -94,7 +94,7 @@ async fn a_batch_is_all_or_none(backend: Backend) {
     assert_eq!(writes(tail).len(), 1, "one write");
 }
 
-/// Sends them over one stream, and returns the answer to each.
+/// Sends the messages over one stream. Returns the result of each.
 pub async fn send_all(scene: &Scene, requests: Vec<SendMessagesRequest>) -> Vec<SendResult> {
     let count = requests.len();
     let answer = scene.clients.messages.clone().send_messages(tokio_stream::iter(requests)).await;
@@ -224,7 +224,7 @@ async fn each_message_of_a_stream_counts_as_a_call(backend: Backend) {
     let conversation = scene.talk().await;
     let results = send_all(&scene, (0..20).map(|index| request(conversation, &format!("{index}"))).collect()).await;
     let stored = results.iter().filter(|result| result.error.is_none()).count();
-    // A contact, a conversation and the stream itself count too; a slow machine may earn a call or two meanwhile.
+    // The contact, the conversation and the stream itself count too. On a slow machine, a call or two may be refilled.
     assert!((5..15).contains(&stored), "{stored} of 20");
     for error in results.iter().filter_map(|result| result.error.as_ref()) {
         assert_eq!(
@@ -234,7 +234,7 @@ async fn each_message_of_a_stream_counts_as_a_call(backend: Backend) {
     }
 }
 
-/// A message whose answer does not come is answered for all that, and so is the next one.
+/// A message whose write does not complete in time gets an error all the same, and so does the next one.
 #[tokio::test]
 async fn each_message_of_a_stream_has_a_deadline_on_postgres() {
     let (app, proxy, _) = behind_a_proxy(&[("PARLEY_GRPC_DEFAULT_DEADLINE_SECONDS", "2")]).await;

@@ -1,4 +1,4 @@
-//! Teams, agents and inbox members: who may change them, and what each change leaves on the stream.
+//! Teams, agents and inbox members: who may change them, and the events of each change.
 
 use parley_proto::{
     AddInboxMembersRequest, AddTeamMembersRequest, CreateAgentRequest, CreateAgentsRequest, CreateMembershipRequest, CreateTeamRequest,
@@ -53,7 +53,7 @@ async fn agent(clients: &Clients, email: &str) -> i64 {
     answer.into_inner().agent.expect("always set").id
 }
 
-/// The kinds of these among an account's events, in order.
+/// The events of these kinds in an account's log, in order.
 async fn kinds(clients: &Clients, of: &[EventKind]) -> Vec<EventKind> {
     let log = whole_log(clients, 1).await;
     log.iter()
@@ -90,7 +90,7 @@ async fn a_team_lives_and_dies_on_the_stream(backend: Backend) {
         .expect("the call succeeds")
         .into_inner();
     assert_eq!(changed.team.as_ref().map(|team| team.name.as_str()), Some("sales"));
-    // The same again changes nothing, and leaves no event.
+    // Repeating the update changes nothing and leaves no event.
     let same = clients
         .teams
         .clone()
@@ -169,7 +169,7 @@ async fn members_come_and_go(backend: Backend) {
     };
     let refused = clients.teams.clone().add_team_members(stranger).await;
     assert_refused(refused, Code::InvalidArgument, "INVALID_FIELD");
-    // Who leaves the account leaves its teams.
+    // A user who leaves the account also leaves its teams.
     let leave = DeleteMembershipRequest {
         account_id: 1,
         user_id: mina,
@@ -353,7 +353,7 @@ async fn a_team_works_on_a_conversation(backend: Backend) {
         ..UpdateAgentRequest::default()
     };
     clients.accounts.clone().update_agent(there).await.expect("the call succeeds");
-    // The assignee is not in the team and leaves; the one of the team who is there gets it.
+    // The assignee is not a member of the team and is unassigned; the available member of the team is assigned.
     let hand = UpdateConversationTeamRequest {
         account_id: 1,
         conversation_id: conversation,
@@ -408,7 +408,7 @@ async fn a_team_works_on_a_conversation(backend: Backend) {
             .is_some_and(|line| line.starts_with("Assigned to Mina via billing by ")),
         "{line:?}"
     );
-    // With the team its conversations lose it; what comes next shows it so, also from what a lane had at hand.
+    // Deleting the team removes it from its conversations. Later messages show that, even if a writer shard had the conversation cached.
     scene.hear(conversation, "hello").await;
     let delete = DeleteTeamRequest {
         account_id: 1,

@@ -1,4 +1,4 @@
-//! How people share conversations: who is there, whose turn it is, who takes part, what sleeps and wakes.
+//! How members share conversations: presence, round-robin assignment, participants, snoozing and unsnoozing.
 
 use parley_proto::{
     self as pb, AddParticipantsRequest, Availability, Conversation, ConversationStatus, CreateConversationRequest,
@@ -64,7 +64,7 @@ async fn set_status(scene: &Scene, conversation_id: i64, status: ConversationSta
     answer.expect("the status is set");
 }
 
-/// Opens a conversation anew and says whose it is.
+/// Creates a conversation. Returns its assignee.
 async fn assignee_of_new(scene: &Scene) -> Option<i64> {
     let id = scene.talk().await;
     get(scene, id).await.assignee.map(|agent| agent.id)
@@ -110,7 +110,7 @@ async fn those_who_are_there_take_turns(backend: Backend) {
     let taken = get(&scene, id).await.assignee.expect("it is assigned");
     assert_eq!((taken.id, taken.availability_status()), (ana.user, Availability::Online));
 
-    // A message that opens a conversation looks for somebody too, after the batch.
+    // A message that opens a conversation triggers automatic assignment too, after the batch.
     let person = scene.person("Asha Rao").await;
     let request = CreateConversationRequest {
         account_id: 1,

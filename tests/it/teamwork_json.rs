@@ -1,4 +1,4 @@
-//! Shared conversations through the JSON door: assignments, participants, marks, and what they answer.
+//! Shared conversations over the JSON API: assignments, participants, read state, and their responses.
 
 use parley_proto::{
     CreateAgentBotRequest, CreateMembershipRequest, CreateTokenRequest, EventKind, ReportPresenceRequest, Role, SetInboxAgentBotRequest,
@@ -24,7 +24,7 @@ on_both!(
     who_is_online_is_listed_and_stays
 );
 
-/// Status and body of one request; null for an empty body.
+/// Sends a request. Returns the status and the body, which is null if empty.
 async fn send(app: &TestApp, method: Method, path: &str, body: Option<Json>) -> (u16, Json) {
     let path = format!("/api/v1/accounts/1{path}");
     let answer = app.http().send(method.as_str(), &path, body.as_ref()).await;
@@ -242,7 +242,7 @@ async fn a_profile_tells_who_is_there_and_where_last(backend: Backend) {
         ..ReportPresenceRequest::default()
     };
     presence.report_presence(report).await.expect("presence is noted");
-    // Where somebody never was comes first, as in the product.
+    // An account that was never active sorts first, as in Chatwoot.
     let after = profile().await;
     assert_eq!((&after["account_id"], &after["role"]), (&json!(other.account), &json!("agent")));
     let told: Vec<_> = ["availability_status", "active_at"]

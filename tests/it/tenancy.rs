@@ -1,4 +1,4 @@
-//! Who may see and do what: accounts do not exist for each other, agents work in their inboxes, tokens reach as far as they say.
+//! Access control: accounts are invisible to each other, agents work in their inboxes, and tokens have limits.
 
 use parley_proto::{
     AccountStatus, CreateAccountRequest, CreateContactRequest, CreateTokenRequest, DeleteContactRequest, GetAccountRequest,

@@ -1,4 +1,4 @@
-//! Transcripts: a mail that arrives, also when the server of mails is away at first.
+//! Transcripts: the email arrives, even if the mail server is unavailable at first.
 
 use parley_proto::SendTranscriptRequest;
 use serde_json::json;
@@ -25,7 +25,7 @@ on_both!(
     thirty_an_hour
 );
 
-/// Takes mails as SMTP has it, and hands on the text of each.
+/// An SMTP server that sends the text of each email it receives to `mails`.
 async fn post_office(listener: TcpListener, mails: mpsc::Sender<String>) {
     while let Ok((stream, _)) = listener.accept().await {
         let (read, mut write) = stream.into_split();
@@ -88,7 +88,7 @@ async fn what_was_said_arrives_by_mail(backend: Backend) {
     assert!(asked.is_some() && asked < answered, "{mail}");
     assert!(!mail.contains("difficult"), "{mail}");
 
-    // The same request twice is one mail.
+    // The same request twice sends one email.
     let clients = app.clients();
     let once = SendTranscriptRequest {
         request_id: Uuid::new_v4().to_string(),

@@ -1,4 +1,4 @@
-//! TLS at the doors: with a certificate of the server's, with clients' own, and with one that changes while it runs.
+//! TLS on all listeners: with a server certificate, with client certificates, and with a certificate that changes while the server runs.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -63,7 +63,7 @@ fn browser(authority: &Authority, identity: Option<&(String, String)>) -> reqwes
     client.build().expect("a client")
 }
 
-/// By name, as the certificate has it, at the listener's address.
+/// Uses the name in the certificate, resolved to the address of the listener.
 fn at(client: &reqwest::Client, address: &str, path: &str) -> reqwest::RequestBuilder {
     client.get(format!("https://{address}{path}"))
 }
@@ -82,7 +82,7 @@ async fn every_door_speaks_tls_and_nothing_else() {
 
     write(folder.path(), &authority.sign("127.0.0.1"));
     let client = browser(&authority, None);
-    // The files are looked at every few seconds; connections that are open stay as they are.
+    // The server checks the files every few seconds. Open connections stay as they are.
     for _ in 0..100 {
         if at(&client, &app.server.doors.http, "/api/v1/profile").send().await.is_ok() {
             let http = Http::through(client.clone(), format!("https://{}", app.server.doors.http), ADMINISTRATOR);
@@ -139,7 +139,7 @@ async fn a_certificate_that_cannot_be_used_is_named() {
     );
 }
 
-/// `parley healthcheck` with the settings of the server.
+/// Runs `parley healthcheck` with the settings of the server.
 async fn check(app: &TestApp, folder: &Path, options: &[&str]) -> Ended {
     let mut command = program();
     command
@@ -160,7 +160,7 @@ async fn the_health_check_of_a_container_follows_the_configuration() {
     let ca = folder.path().join("ca.crt").display().to_string();
     fs::write(&ca, &authority.pem).expect("written");
     let app = secured(folder.path(), false).await;
-    // As HEALTHCHECK runs it: without options, at an address that the certificate does not name.
+    // As HEALTHCHECK runs it: without options, at an address that is not in the certificate.
     let plain = check(&app, folder.path(), &[]).await;
     assert_eq!(plain.code, Some(0), "{}", plain.output);
     let verified = check(&app, folder.path(), &["--ca-file", &ca, "--server-name", "parley.test"]).await;

@@ -1,4 +1,4 @@
-//! Users stand outside of accounts, and are made once, also when many ask at once.
+//! Users do not belong to an account, and are created once even by concurrent calls.
 
 use parley_proto::{self as pb, CreateUserRequest, GetUserRequest};
 use prost_types::{Struct, Value, value::Kind};

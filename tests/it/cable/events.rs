@@ -1,4 +1,4 @@
-//! Each kind of event as the WebSocket tells it, to agents and to contacts' sessions.
+//! Each kind of event as the WebSocket delivers it, to agents and to contact sessions.
 
 use std::time::Duration;
 
@@ -66,7 +66,7 @@ async fn what_happens_to_a_conversation_is_told_to_agents(backend: Backend) {
     public.send("POST", &seen, None).await;
     assert_eq!(cable.until("conversation.read").await["id"], talk);
 
-    // A note that mentions whoever listens, and one that mentions somebody else.
+    // A note that mentions another user, and one that mentions the subscriber.
     let profile = http.send("GET", "/api/v1/profile", None).await.body["id"]
         .as_i64()
         .expect("a number");
@@ -122,7 +122,7 @@ async fn what_happens_to_contacts_is_told_to_agents(backend: Backend) {
     };
     assert_eq!((&moved["id"], &moved["meta"]["sender"]["id"]), (&json!(talk), &json!(base.contact)));
     http.send("DELETE", &path(base.contact), None).await;
-    // The one that was merged in went first.
+    // The contact that was merged into the other was deleted first.
     let gone = [cable.until("contact.deleted").await, cable.until("contact.deleted").await];
     assert_eq!([&gone[0]["id"], &gone[1]["id"]], [&json!(other.contact), &json!(base.contact)]);
     let deleted = &gone[1];
@@ -166,7 +166,7 @@ async fn who_types_and_who_is_there_is_told_to_agents(backend: Backend) {
             (&json!(talk), &json!("contact"), &contact)
         );
     }
-    // The contact says nothing more, and is there no longer than twenty seconds.
+    // The contact sends nothing more, so its presence expires after twenty seconds.
     tokio::time::sleep(Duration::from_secs(21)).await;
     cable.say("message", &identifier, Some(&json!({"action": "update_presence"}))).await;
     let present = cable.until("presence.update").await;

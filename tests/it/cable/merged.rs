@@ -1,4 +1,5 @@
-//! Open subscriptions whose subject moves: the contact of a visitor's session is merged, what an agent may see changes, or a session ends.
+//! Open subscriptions whose subject changes: the contact of a visitor's session is merged, an agent's permissions change, or a session
+//! ends.
 
 use parley_proto::{
     DeleteContactRequest, DeleteInboxRequest, MergeContactsRequest, PubsubKey, Role, SubscribePubsubRequest, SubscribePubsubResponse,
@@ -47,7 +48,7 @@ impl Stream {
         Ok(next.expect("a stream ends with a status"))
     }
 
-    /// The texts of created messages up to one of them, or the status that ends the stream before it comes.
+    /// The texts of created messages up to `last`, or the status that ends the stream before it.
     async fn texts_until(&mut self, last: &str) -> Result<Vec<String>, Status> {
         let mut texts = Vec::new();
         while texts.last().is_none_or(|text| text != last) {
@@ -98,7 +99,7 @@ impl Visitor {
         Self { path, record, talk }
     }
 
-    /// Its contact, which visitors are not shown.
+    /// The id of its contact, which visitors do not receive.
     async fn contact(&self, app: &TestApp) -> i64 {
         app.scene().contact_of(self.record["source_id"].as_str().expect("a session")).await
     }
@@ -135,7 +136,7 @@ async fn a_visitor_goes_on_after_its_contact_is_merged(backend: Backend) {
         assert_eq!(stream.texts_until("before").await.expect("open"), ["before"]);
         assert_eq!(cable.texts_until("before").await, ["before"]);
 
-        // The ordinary case: an address in the middle of a chat.
+        // The common case: the visitor submits an address during a chat.
         let given = json!({"email": "known@example.org"});
         assert_eq!(public.send("PATCH", &visitor.path, Some(&given)).await.status, 200);
         let shown = app.http().ask(&format!("/conversations/{}", visitor.talk)).await.1;
@@ -148,7 +149,7 @@ async fn a_visitor_goes_on_after_its_contact_is_merged(backend: Backend) {
         assert_eq!(received, ["merged"]);
         assert_eq!(cable.texts_until("merged").await, ["merged"]);
 
-        // Members merge that contact into a third one, and the conversation goes on at once.
+        // Members merge that contact into a third one, and the conversation continues at once.
         let third = scene.person("Third").await;
         let request = MergeContactsRequest {
             account_id: 1,

@@ -1,4 +1,4 @@
-//! Files by gRPC: in and out, taken once, by links that end.
+//! Files over gRPC: upload and download, use in a single message, and links that expire.
 
 use bytes::Bytes;
 use parley_proto::{
@@ -129,7 +129,7 @@ async fn an_upload_is_taken_once(backend: Backend) {
         other.send(elsewhere, with_uploads(&[&twice])).await,
         &["message.attachments[0]: UNKNOWN"],
     );
-    // What was refused is still there to be taken, with a conversation too.
+    // The refused upload can still be used, also in the first message of a new conversation.
     let person = scene.person("Asha").await;
     let request = CreateConversationRequest {
         account_id: 1,
@@ -157,7 +157,7 @@ async fn links_end_and_cannot_be_made_up(backend: Backend) {
     let file = upload(&app.clients(), "a.txt", b"content").await;
     let (message, _) = scene.sent(talk, with_uploads(&[&file.upload_id])).await;
     let lasting = path(&json!(message.attachments[0].data_url));
-    // The key is the database's, and so outlives the program.
+    // The signing key is stored in the database, so links remain valid after a restart.
     app.crash_and_restart().await;
     assert_eq!(fetch(&app, &lasting, None).await.text().await.expect("it arrives"), "content");
     let clients = app.clients_with("");

@@ -1,4 +1,4 @@
-//! Files through the JSON door.
+//! Files over the JSON API.
 
 use parley_proto::{
     AttachmentDraft, ContactCardDraft, CreateClientMessageRequest, CreateClientSessionRequest, FallbackDraft, LocationDraft, MessageDraft,
@@ -196,7 +196,7 @@ async fn contacts_send_files(backend: Backend) {
             .expect("they arrive"),
         png(400, 400)
     );
-    // A stranger may not even upload.
+    // Without a valid session, uploading is refused as well.
     let form = multipart::Form::new().part("attachments[]", part("a.txt", "text/plain", vec![b'a']));
     let elsewhere = root.replace(&source, &Uuid::new_v4().to_string());
     let answer = http
@@ -245,7 +245,7 @@ async fn pictures_of_contacts_and_inboxes(backend: Backend) {
     let strange = multipart::Form::new().part("name", part("a.txt", "text/plain", vec![b'a']));
     assert_eq!(post_form(&app, contacts, strange, "").await.status, 422);
 
-    // Another contact cannot have the same file, and so cannot take it away.
+    // Another contact cannot use the same file and take it away.
     let other = json!({"name": "Ravi", "avatar_url": contact["thumbnail"]});
     let stolen = app.http().try_post("/contacts", &other).await;
     assert_eq!(stolen.0, 422, "{}", stolen.1);
@@ -255,7 +255,7 @@ async fn pictures_of_contacts_and_inboxes(backend: Backend) {
         .send("PUT", &one, Some(&json!({"avatar_url": contact["thumbnail"], "name": "Asha Rao"})))
         .await;
     assert_eq!(kept.body["payload"]["thumbnail"], contact["thumbnail"]);
-    // The picture that was uploaded for nobody is small: it is its own thumbnail, and the old one goes.
+    // The new picture is small, so it serves as its own thumbnail, and the old picture is deleted.
     let next = app.http().request("PUT", &one).multipart(form("image/png", png(50, 50)));
     let next = app.http().answer(next).await;
     assert_ne!(next.body["payload"]["thumbnail"], contact["thumbnail"]);
@@ -267,7 +267,7 @@ async fn pictures_of_contacts_and_inboxes(backend: Backend) {
     assert_eq!(inbox.status, 200, "{}", inbox.body);
     let shown = fetch(&app, &path(&inbox.body["avatar_url"]), None).await;
     assert_eq!(shown.bytes().await.expect("they arrive"), png(50, 50));
-    // Who is merged into another leaves no picture behind.
+    // The picture of a contact that was merged into another is deleted.
     let merged = post_form(&app, contacts, form("image/png", png(60, 60)), "").await;
     let merged = &merged.body["payload"]["contact"];
     let merge = json!({"base_contact_id": contact["id"], "mergee_contact_id": merged["id"]});

@@ -1,4 +1,4 @@
-//! Filters find what a plain reading of their rules finds, and say what is wrong in the order that clients know.
+//! Filters find what a direct evaluation of their rules finds, and report errors in the order that clients expect.
 
 mod custom;
 mod partition;
@@ -264,7 +264,7 @@ async fn conversations_are_those_of_a_plain_reading(backend: Backend) {
     assert!(found_some > 50, "only {found_some} filters told some from others");
 }
 
-/// The sentence that the JSON API tells.
+/// The error message of the JSON API.
 fn sentence<T: std::fmt::Debug>(result: Result<T, Status>) -> String {
     let status = result.expect_err("it must be refused");
     let details = status.get_error_details();

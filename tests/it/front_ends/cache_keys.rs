@@ -1,4 +1,4 @@
-//! Cache keys: each changes when its list does and only then, whichever replica is asked, and frames at /cable have the same ones.
+//! Cache keys: each key changes exactly when its list does, on every replica, and `/cable` frames contain the same keys.
 
 use std::collections::HashMap;
 
@@ -23,16 +23,16 @@ on_both!(
     keys_change_while_the_clock_goes_back
 );
 
-/// The three keys, read anew from every replica: they agree.
+/// The three keys, read from every replica, which must agree.
 struct Keys<'a> {
     replicas: Vec<Http>,
     app: &'a TestApp,
     last: Json,
-    /// The list that each key stood for.
+    /// The list that belonged to each observed key.
     seen: HashMap<String, Json>,
 }
 
-/// The lists by the names of their keys, and where they are read.
+/// The names of the keys, and the paths of their lists.
 const LISTS: [(&str, &str); 3] = [("label", "/labels"), ("inbox", "/inboxes"), ("team", "/teams")];
 
 impl<'a> Keys<'a> {
@@ -59,7 +59,7 @@ impl<'a> Keys<'a> {
         all.swap_remove(0)
     }
 
-    /// Holds that the keys of these lists changed since the last look and no others, and that no key ever stood for two lists.
+    /// Asserts that exactly the keys of these lists have changed since the last call, and that no key ever belonged to two different lists.
     async fn changed(&mut self, what: &str, lists: &[&str]) {
         let now = self.read().await;
         for (list, path) in LISTS {
@@ -216,7 +216,7 @@ async fn frames_have_the_keys_of_the_lists(backend: Backend) {
     }
 }
 
-/// The label's key before and after a change, once the last event of the account lies an hour ahead of the clock.
+/// The key of the labels before and after a change, when the last event of the account is an hour ahead of the clock.
 async fn ahead(backend: Backend, switch: &str) -> (Json, Json) {
     let mut app = TestApp::builder(backend).env("PARLEY_FAULT_SWITCH", switch).start().await;
     let label = app.http().post("/labels", &json!({"title": "vip"})).await;

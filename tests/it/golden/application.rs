@@ -1,4 +1,4 @@
-//! The application side, route by route: what it answers, and what it refuses.
+//! The golden exchanges of the application API, route by route: successful responses and errors.
 
 use serde_json::{Value as Json, json};
 
@@ -23,13 +23,13 @@ on_both!(
 );
 
 pub(super) async fn begin(backend: Backend) -> (TestApp, Exchanges) {
-    // Mails are taken on; that nobody takes them off is not seen here.
+    // Emails are only queued: nothing listens on port 9, which these tests do not observe.
     let app = TestApp::builder(backend).env("PARLEY_MAIL_URL", "smtp://127.0.0.1:9").start().await;
     let exchanges = Exchanges::new(&app, app.http());
     (app, exchanges)
 }
 
-/// A contact with a session in the first inbox, and a conversation of it.
+/// A contact with a session in the first inbox and a conversation. Returns the path of the conversation.
 pub(super) async fn a_conversation(golden: &Exchanges) -> String {
     let contact = golden
         .http
@@ -57,7 +57,7 @@ async fn callers(backend: Backend) {
     golden.end("callers");
 }
 
-/// Those that any route may answer with.
+/// Errors that any route may return.
 async fn refusals(backend: Backend) {
     let app = TestApp::builder(backend)
         .platform()
@@ -85,7 +85,7 @@ async fn refusals(backend: Backend) {
     golden.end("refusals");
 }
 
-/// A conversation of a contact in the first inbox.
+/// A conversation of a contact in the first inbox. Returns its path.
 async fn a_conversation_of(golden: &Exchanges, contact: i64) -> String {
     let made = golden
         .http

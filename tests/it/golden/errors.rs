@@ -1,4 +1,4 @@
-//! Refusals that need more than a wrong word: callers of another kind, limits, times that have passed, services that are away.
+//! Golden errors that need special conditions: other callers, limits, expired times, unavailable services.
 
 use parley_proto::{ReportPresenceRequest, presence_service_client::PresenceServiceClient};
 use serde_json::{Value as Json, json};
@@ -24,7 +24,7 @@ on_both!(
     forms
 );
 
-/// A client that shows the token which the operator is given at `path`.
+/// Makes a platform call that returns an access token. Returns the body, and a client that uses the token.
 async fn with_token(operator: &Http, method: &str, path: &str, body: Option<&Json>) -> (Json, Http) {
     let answer = operator.send(method, &format!("/platform/api/v1/{path}"), body).await;
     let token = answer.body["access_token"].as_str().expect("a token is made").to_owned();
@@ -77,7 +77,7 @@ async fn errors_of_limits(backend: Backend) {
     let one = a_conversation(&golden).await;
     golden.exchange("GET", &format!("{ACCOUNT}/labels"), Json::Null).await;
     golden.exchange("GET", &format!("{ACCOUNT}/labels"), Json::Null).await;
-    // The place where files lie is away.
+    // The storage of files is unavailable.
     let files = app.home().join("files");
     let _ = std::fs::remove_dir_all(&files);
     std::fs::write(&files, "in the way").expect("the directory is ours");
@@ -205,7 +205,7 @@ async fn errors_of_the_client_side(backend: Backend) {
     let answer = json!({"submitted_values": {"csat_survey_response": {"rating": 5}}});
     let path = format!("{inbox}/contacts/asha/conversations/1/messages/1");
     golden.exchange_by(&nobody, "PATCH", &path, answer.clone()).await;
-    // Fifteen days go by.
+    // Simulate that fifteen days pass.
     app.database
         .run("UPDATE messages SET created_at = created_at - 1296000000000")
         .await;

@@ -1,4 +1,4 @@
-//! What front ends call first: the account, cache keys, the caller's own things, and lists that are always empty.
+//! What front ends call first: the account, cache keys, the caller's own profile, and lists that are always empty.
 
 use serde_json::{Value as Json, json};
 

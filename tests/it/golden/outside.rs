@@ -1,4 +1,4 @@
-//! The client side and the platform side, route by route.
+//! The golden exchanges of the client API and the platform API, route by route.
 
 use serde_json::{Value as Json, json};
 

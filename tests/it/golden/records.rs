@@ -1,4 +1,4 @@
-//! Who works in an account, and what it writes down for them.
+//! The golden exchanges of the members of an account and the records that they maintain.
 
 use serde_json::{Value as Json, json};
 

@@ -1,4 +1,4 @@
-//! Conversations that several people share, and what is found in them.
+//! The golden exchanges of shared conversations and of search.
 
 use serde_json::{Value as Json, json};
 
@@ -10,7 +10,7 @@ use crate::support::{database::Backend, on_both};
 
 on_both!(shared_conversations, found, filtered_and_merged, bots_of_inboxes);
 
-/// Each of these succeeds, and is refused to a caller without a token.
+/// Each of these calls succeeds, and is refused to a caller without a token.
 pub(super) async fn each(golden: &mut Exchanges, exchanges: &[(&str, String, Json)]) {
     let nobody = golden.http.with_token("");
     for (method, path, body) in exchanges {

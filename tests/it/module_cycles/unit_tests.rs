@@ -1,4 +1,4 @@
-//! What the import graph makes of small crates.
+//! The import graphs of small crates.
 
 use std::collections::BTreeSet;
 

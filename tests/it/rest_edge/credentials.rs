@@ -1,4 +1,4 @@
-//! A token in each accepted form, at each API.
+//! A token in each accepted form, with each API.
 
 use parley_proto::{
     GetProfileRequest, SubscribeRequest, accounts_service_client::AccountsServiceClient, events_service_client::EventsServiceClient,
@@ -19,7 +19,7 @@ on_both!(every_api_accepts_every_form);
 
 const WRONG: &str = "not-a-token-of-anybody";
 
-/// Headers, and whether the administrator is let in with them. With several, the first form of the documentation counts.
+/// Headers, and whether they authenticate as the administrator. If there are several, the first form in the documentation counts.
 fn forms() -> Vec<(Vec<(&'static str, String)>, bool)> {
     let (good, bad) = (ADMINISTRATOR.to_owned(), WRONG.to_owned());
     let bearer = |token: &str| format!("Bearer {token}");
@@ -120,7 +120,7 @@ async fn every_api_accepts_every_form(backend: Backend) {
     }
 }
 
-/// The client API needs no token, so one that is wrong refuses nothing there, in whichever form it comes.
+/// The client API needs no token, so an invalid one is not refused there, whatever its form.
 #[tokio::test]
 async fn the_client_api_refuses_nobody_for_a_wrong_token() {
     let app = TestApp::builder(Backend::Sqlite)

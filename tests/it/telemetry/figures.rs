@@ -1,4 +1,4 @@
-//! What `/metrics` tells.
+//! The content of `/metrics`.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ async fn figures_tell_what_happened(backend: Backend) {
         {}
     })
     .await;
-    // Whatever paths people make up, they count together.
+    // Unknown paths are counted under one name.
     let stranger = format!("http://{}/parley.v1.LabelsService/MadeUp", app.server.doors.grpc);
     let _ = client()
         .post(stranger)
@@ -82,7 +82,7 @@ async fn figures_tell_what_happened(backend: Backend) {
     assert!((value("parley_log_keep_events", &[]) - 100_000_000.0).abs() < f64::EPSILON);
 }
 
-/// The database is asked now and then.
+/// The size is queried from the database at intervals.
 async fn the_size_of_the_log_is_told(backend: Backend) {
     let app = TestApp::start(backend).await;
     in_time("bytes", async {
@@ -95,7 +95,7 @@ async fn the_size_of_the_log_is_told(backend: Backend) {
 
 async fn streams_that_do_not_begin_are_counted(backend: Backend) {
     let app = TestApp::start(backend).await;
-    // Of a history that there never was.
+    // A cursor of an epoch that never existed.
     let elsewhere = Cursor {
         account: AccountId(1),
         epoch: Epoch(1),
@@ -139,7 +139,7 @@ async fn calls_that_a_limit_refuses_are_counted() {
     assert!(counted("busy").abs() < f64::EPSILON);
 }
 
-/// A request whose client does not wait for the answer is measured as well.
+/// A request whose client does not wait for the response is measured as well.
 #[tokio::test]
 async fn requests_whose_client_goes_are_counted() {
     let app = TestApp::start(Backend::Sqlite).await;

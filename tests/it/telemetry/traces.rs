@@ -1,4 +1,4 @@
-//! A trace from the request of an integrator to the work of a consumer.
+//! A trace from an integrator's request to the work of a consumer.
 
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
@@ -38,7 +38,7 @@ async fn a_trace_leads_from_the_request_to_the_consumers_work(backend: Backend) 
     speak(&app).await;
     let event = told(&app).await;
 
-    // The consumer, a program of its own, tells the same collector.
+    // The consumer is a separate program and exports to the same collector.
     let exporter = SpanExporter::builder()
         .with_tonic()
         .with_endpoint(&address)
@@ -87,7 +87,7 @@ async fn a_trace_leads_from_the_request_to_the_consumers_work(backend: Backend) 
     }
 }
 
-/// Where nobody sent a trace, Parley's own is stored; on a stream, the stream's.
+/// Without a trace from the caller, Parley's own is stored; on a stream, that of the stream.
 #[tokio::test]
 async fn a_trace_that_parley_begins_is_stored() {
     let (collector, address) = Collector::start().await;
@@ -146,7 +146,7 @@ async fn a_trace_that_parley_begins_is_stored() {
     }
 }
 
-/// Without a collector nobody makes spans: the caller's context is stored as it is, and lines of the log name it.
+/// Without a collector no spans are created: the caller's context is stored as it is, and log lines contain it.
 #[tokio::test]
 async fn the_callers_trace_is_known_where_none_is_sent() {
     let app = TestApp::builder(Backend::Sqlite).env("PARLEY_LOG_FILTER", "debug").start().await;
@@ -163,7 +163,7 @@ async fn the_callers_trace_is_known_where_none_is_sent() {
     );
 }
 
-/// The span says when the server is at fault, and only then.
+/// The span has an error status exactly if the server is at fault.
 #[tokio::test]
 async fn a_fault_is_an_error_of_the_span() {
     let (collector, address) = Collector::start().await;
